@@ -1,0 +1,66 @@
+# Every habit is one word. `make demo` and `make test` need only Python >= 3.11, make and a package index.
+
+VENV := .venv
+BIN := $(VENV)/bin
+# The first Python that is new enough; `make PYTHON=…` names another.
+PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11 python3.14 python; do \
+	$$p -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { echo $$p; break; }; done)
+PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo lab test lint format bench audit clean model
+
+help: ## show this
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
+
+setup: $(VENV)/.all model ## make .venv with everything installed, pull the embedded model
+
+demo: $(VENV)/.demo model ## run the main job on the embedded model and show the result
+	$(BIN)/python notebooks/demo.py
+
+lab: $(VENV)/.all model ## open the quickstart in JupyterLab
+	@mkdir -p build
+	@test -f build/01_quickstart.ipynb || cp notebooks/01_quickstart.ipynb build/
+	$(BIN)/jupyter lab build/01_quickstart.ipynb
+
+test: $(VENV)/.all model ## run every test, the notebooks' too
+	@sh .ci/chromium
+	$(BIN)/python -m pytest -n auto --dist loadfile --nbval-lax
+
+lint: $(VENV)/.all ## ruff, mypy strict, import-linter
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: $(VENV)/.all ## let ruff format and mend what it can
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+bench: $(VENV)/.all model ## measure the speed claims, as ratios in one run
+	$(BIN)/python -m benchmarks
+
+audit: $(VENV)/.all ## look for known vulnerabilities in what is installed
+	$(BIN)/pip-audit --skip-editable
+
+clean: ## remove the environment and what was built
+	rm -rf $(VENV) build dist
+
+model: | $(VENV)/.demo
+	@$(BIN)/python -m ipyllm.embedded pull smollm2-135m
+
+$(VENV)/bin/python:
+	@test -n "$(PYTHON)" || { echo "ipyllm needs Python 3.11 or newer, with venv (Debian: apt install python3-venv); name one with make PYTHON=…"; exit 1; }
+	@echo "Making the environment in $(VENV) with $(PYTHON) …"
+	@$(PYTHON) -m venv $(VENV)
+	@$(PIP) install --upgrade pip
+
+$(VENV)/.demo: pyproject.toml | $(VENV)/bin/python
+	@echo "Installing ipyllm …"
+	@$(PIP) install --editable ".[local,notebook]"
+	@touch $@
+
+$(VENV)/.all: pyproject.toml | $(VENV)/.demo
+	@echo "Installing what development and tests need …"
+	@$(PIP) install --editable ".[dev]"
+	@touch $@

@@ -1,0 +1,215 @@
+"""Many calls through one client, in a process of its own: ours, ``AsyncOpenAI``, or bare aiohttp with a lean parser.
+
+A fresh process for each, so that none pays for another's imports, threads or memory; the server and the client each
+on a core of their own, where there are two.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from benchmarks.stage import fake_server
+
+__all__ = ["Calls", "Row", "run", "run_module", "server_apart"]
+
+_ROOT = Path(__file__).resolve().parent.parent
+_KEY = "sk-benchmark-0123456789"
+
+
+@dataclass(frozen=True)
+class Row:
+    """One call that succeeded."""
+
+    prompt: str
+    ttft_s: float
+    lag_s: float
+    chunks: int
+
+
+@dataclass(frozen=True)
+class Calls:
+    """What came of them."""
+
+    seconds: float
+    cpu_s: float
+    lost: int
+    rows: list[Row] = field(repr=False)
+
+    @property
+    def chunks(self) -> int:
+        return sum(row.chunks for row in self.rows)
+
+
+def _cores() -> list[int]:
+    return sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
+
+
+@contextmanager
+def server_apart(*options: str):
+    """Run the fake on the first core, away from the client, and yield its base URL."""
+    with ExitStack() as stack:
+        cores = _cores()
+        if len(cores) > 1:
+            os.sched_setaffinity(0, cores[:1])  # the child inherits it
+        try:
+            base_url = stack.enter_context(fake_server(*options))
+        finally:
+            if cores:
+                os.sched_setaffinity(0, cores)
+        yield base_url
+
+
+def run_module(module: str, *arguments: object) -> dict:
+    """Run ``python -m module`` with a ledger of its own, on the last core, and read the JSON it prints."""
+    cores = _cores()
+    with tempfile.TemporaryDirectory() as home:
+        settings = {"IPYLLM_LEDGER": f"{home}/ledger.sqlite", "IPYLLM_CONFIG": f"{home}/config.toml"}
+        if cores:
+            os.sched_setaffinity(0, cores[-1:])
+        try:
+            done = subprocess.run(
+                [sys.executable, "-m", module, *map(str, arguments)],
+                capture_output=True,
+                text=True,
+                cwd=_ROOT,
+                env=os.environ | settings,
+            )
+        finally:
+            if cores:
+                os.sched_setaffinity(0, cores)
+    if done.returncode:
+        raise RuntimeError(done.stderr)
+    return json.loads(done.stdout)
+
+
+def run(client: str, base_url: str, *, calls: int, at_once: int, ramp_s: float = 0.0) -> Calls:
+    """Make ``calls`` calls, ``at_once`` in flight, after one that warms up.
+
+    With ``ramp_s`` the first of them begin evenly over that time. Without it they all begin at once, and as the fake's
+    answers are all equally long, all others go on in step.
+    """
+    made = run_module("benchmarks.clients", client, base_url, calls, at_once, ramp_s)
+    return Calls(**made | {"rows": [Row(*row) for row in made["rows"]]})
+
+
+class _Ours:
+    """``service.events()``, read on the caller's own loop, with the ledger on."""
+
+    def __init__(self, base_url: str) -> None:
+        from ipyllm import OpenAIService
+
+        self._service = OpenAIService("fake-model", base_url=base_url, api_key=_KEY)
+
+    async def ask(self, prompt: str) -> tuple[float, float, int]:
+        stream = self._service.events(prompt)
+        async for _ in stream:
+            pass
+        timing = stream.outcome().timing
+        return timing.ttft_s, timing.client_lag_s, timing.n_chunks
+
+    async def aclose(self) -> None:
+        from ipyllm.ledger import current_ledger
+
+        assert current_ledger().flush(30)
+
+
+class _OpenAI:
+    """The official client over the faster of its transports: typed chunks, its own retries."""
+
+    def __init__(self, base_url: str) -> None:
+        import openai
+
+        self._client = openai.AsyncOpenAI(
+            base_url=base_url, api_key=_KEY, http_client=openai.DefaultAioHttpClient(trust_env=False)
+        )
+
+    async def ask(self, prompt: str) -> tuple[float, float, int]:
+        start, first, chunks = time.perf_counter(), 0.0, 0
+        stream = await self._client.chat.completions.create(
+            model="fake-model",
+            messages=[{"role": "user", "content": prompt}],
+            stream=True,
+            stream_options={"include_usage": True},
+        )
+        async for chunk in stream:
+            if chunk.choices and chunk.choices[0].delta.content:
+                first = first or time.perf_counter()
+                chunks += 1
+        return first - start, 0.0, chunks
+
+    async def aclose(self) -> None:
+        await self._client.close()
+
+
+class _Bare:
+    """aiohttp, lines and JSON: the floor. It knows no retries."""
+
+    def __init__(self, base_url: str) -> None:
+        import aiohttp
+
+        self._session = aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0))
+        self._url = f"{base_url}/chat/completions"
+
+    async def ask(self, prompt: str) -> tuple[float, float, int]:
+        body = {
+            "model": "fake-model",
+            "messages": [{"role": "user", "content": prompt}],
+            "stream": True,
+            "stream_options": {"include_usage": True},
+        }
+        start, first, chunks, rest = time.perf_counter(), 0.0, 0, b""
+        async with self._session.post(self._url, json=body, headers={"Authorization": f"Bearer {_KEY}"}) as reply:
+            reply.raise_for_status()
+            async for data in reply.content.iter_any():
+                at = time.perf_counter()
+                *lines, rest = (rest + data).split(b"\n")
+                for line in lines:
+                    if line.startswith(b"data: {"):
+                        chunk = json.loads(line[6:])
+                        if chunk["choices"] and chunk["choices"][0]["delta"].get("content"):
+                            first = first or at
+                            chunks += 1
+        return first - start, 0.0, chunks
+
+    async def aclose(self) -> None:
+        await self._session.close()
+
+
+_CLIENTS = {"ipyllm": _Ours, "AsyncOpenAI": _OpenAI, "bare aiohttp": _Bare}
+
+
+async def _many(name: str, base_url: str, calls: int, at_once: int, ramp_s: float) -> dict:
+    client = _CLIENTS[name](base_url)
+    await client.ask("warm up")
+    rows, lost, allowed = [], 0, asyncio.Semaphore(at_once)
+
+    async def one(number: int) -> None:
+        nonlocal lost
+        async with allowed:
+            if number < at_once:
+                await asyncio.sleep(ramp_s * number / at_once)
+            prompt = f"call {number}"
+            try:
+                rows.append((prompt, *await client.ask(prompt)))
+            except Exception:
+                lost += 1
+
+    start, cpu = time.perf_counter(), time.process_time()
+    await asyncio.gather(*(one(number) for number in range(calls)))
+    seconds, cpu_s = time.perf_counter() - start, time.process_time() - cpu
+    await client.aclose()
+    return {"seconds": seconds, "cpu_s": cpu_s, "lost": lost, "rows": rows}
+
+
+if __name__ == "__main__":
+    _name, _base_url, _calls, _at_once, _ramp_s = sys.argv[1:]
+    print(json.dumps(asyncio.run(_many(_name, _base_url, int(_calls), int(_at_once), float(_ramp_s)))))

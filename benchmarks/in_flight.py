@@ -1,0 +1,89 @@
+"""Many calls at once through the whole service: is their time to first token true, and how fast are they done.
+
+The truth is the server's own record: from a request's arrival to the write of its first token.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from benchmarks.clients import Calls, run, server_apart
+from benchmarks.report import Claim, median
+from benchmarks.stage import requests_of
+
+_RUNS = 3
+_PEERS = ("AsyncOpenAI", "bare aiohttp")
+_STREAMS = ("--length", "160", "--chunks", "32", "--ttft", "0.05", "--gap", "0.01")
+_STREAM_S = 0.4  # the first calls begin spread over so long, as long as one takes
+_OFF_S = 0.010
+_MARKED = 0.1  # of its TTFT: a row whose client_lag_s is above is left out of latency statistics
+
+
+@dataclass(frozen=True)
+class _Figures:
+    median_ms: float
+    p95_ms: float
+    unmarked: int  # rows that are wrong and do not say so
+
+
+def _streams(client: str, at_once: int) -> _Figures:
+    with server_apart(*_STREAMS) as base_url:
+        made = run(client, base_url, calls=4 * at_once, at_once=at_once, ramp_s=_STREAM_S)
+        true_s = {
+            request["json"]["messages"][-1]["content"]: (request["sent_ns"][0] - request["arrived_ns"]) / 1e9
+            for request in requests_of(base_url)
+        }
+    assert not made.lost, f"{client} lost {made.lost} calls"
+    ttft_ms = sorted(row.ttft_s * 1e3 for row in made.rows)
+    wrong = [row for row in made.rows if row.ttft_s - true_s[row.prompt] > _OFF_S]
+    unmarked = [row for row in wrong if row.lag_s <= _MARKED * row.ttft_s]
+    return _Figures(median(ttft_ms), ttft_ms[int(len(ttft_ms) * 0.95)], len(unmarked))
+
+
+def _truth(at_once: int) -> tuple[list[_Figures], str]:
+    runs = [_streams("ipyllm", at_once) for _ in range(_RUNS)]
+    peers = {peer: _streams(peer, at_once) for peer in _PEERS}
+    return runs, ", ".join(
+        f"{name} {figures.median_ms:.0f} (p95 {figures.p95_ms:.0f})" for name, figures in peers.items()
+    )
+
+
+def _done(client: str) -> Calls:
+    with server_apart("--ttft", "0.2") as base_url:
+        return run(client, base_url, calls=2000, at_once=500)
+
+
+def _crowd(client: str) -> tuple[Calls, int]:
+    """Try 200 at once where 50 are admitted; return also how many were refused."""
+    with server_apart("--ttft", "0.2", "--admit", "50") as base_url:
+        made = run(client, base_url, calls=1000, at_once=200)
+        return made, sum(request["status"] == 429 for request in requests_of(base_url))
+
+
+def measure() -> list[Claim]:
+    hundred, against_100 = _truth(100)
+    five_hundred, against_500 = _truth(500)
+    ours = [_done("ipyllm") for _ in range(_RUNS)]
+    peers = {peer: _done(peer) for peer in _PEERS}
+    against = ", ".join(f"{name} {made.seconds:.1f} s" for name, made in peers.items())
+    against += f"; CPU {median(made.cpu_s for made in ours):.1f} s against {peers['bare aiohttp'].cpu_s:.1f} s bare"
+    crowds = [_crowd("ipyllm") for _ in range(_RUNS)]
+    peer, refused = _crowd("AsyncOpenAI")
+    against_crowd = f"AsyncOpenAI {peer.seconds:.1f} s, {peer.lost} lost, {refused} refused"
+    return [
+        Claim("TTFT of 50 ms as reported, 100 in flight", median(f.median_ms for f in hundred), 55, "ms", against_100),
+        Claim("… p95", median(f.p95_ms for f in hundred), 70, "ms"),
+        Claim("… 500 in flight", median(f.median_ms for f in five_hundred), 250, "ms", against_500),
+        Claim("… rows 10 ms off that do not say so", max(f.unmarked for f in five_hundred), 0, "rows"),
+        Claim("2000 calls of 200 ms, 500 in flight", median(made.seconds for made in ours), 2.0, "s", against),
+        Claim("… lost", max(made.lost for made in ours), 0, "calls"),
+        Claim(
+            "1000 calls of 200 ms, 200 tried, 50 admitted",
+            median(m.seconds for m, _ in crowds),
+            8.0,
+            "s",
+            against_crowd,
+        ),
+        Claim("… refused (HTTP 429)", median(refusals for _, refusals in crowds), 150, "calls"),
+        Claim("… lost", max(m.lost for m, _ in crowds), 0, "calls"),
+    ]

@@ -1,0 +1,336 @@
+"""Thousands of calls, made in every way, to a server that fails in every way: is anything lost, wrong or left over?
+
+``tests/service/test_soak.py`` runs a few hundred of them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import gc
+import json
+import random
+import sys
+import threading
+import time
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING
+
+import psutil
+
+from benchmarks.clients import run_module
+from benchmarks.report import Claim
+from tests import fakes
+from tests.fakes import FakeLLM, answer
+
+if TYPE_CHECKING:
+    from ipyllm import OpenAIService
+    from tests.fakes import Request, Script
+
+__all__ = ["Found", "soak"]
+
+_AT_ONCE = 100
+_ROUNDS = 4
+_TEXT = "one two three four five"
+
+# What the server does, and the status and category that must come of it. 5 % of the calls each, the rest honest.
+_FAULTS: dict[str, tuple[Script, tuple[str, str | None]]] = {
+    "cut off": (fakes.truncated(_TEXT), ("truncated", "truncated")),
+    "half a line": (fakes.half_line(_TEXT), ("truncated", "truncated")),
+    "reset": (fakes.reset(_TEXT), ("error", "connection")),
+    "stall": (fakes.stall(_TEXT), ("error", "timeout")),
+    "never answers": (fakes.never_answers(), ("error", "timeout")),
+    "closed at once": (fakes.refuse("fin"), ("error", "connection")),
+    "reset at once": (fakes.refuse("rst"), ("error", "connection")),
+    "malformed": (fakes.malformed(_TEXT), ("error", "api_error")),
+    "error in the stream": (fakes.error_in_stream(_TEXT), ("error", "api_error")),
+    "error event": (fakes.error_event(_TEXT), ("error", "api_error")),
+    "web page": (fakes.html(200), ("error", "api_error")),
+    "overloaded": (fakes.unavailable(), ("error", "api_error")),
+    "no quota": (fakes.insufficient_quota(), ("error", "quota")),
+    "wrong key": (fakes.unauthorized(), ("error", "authentication")),
+    "filtered": (fakes.content_filter(_TEXT), ("error", "content_filter")),
+    "busy once": (fakes.rate_limited(0.01), ("ok", None)),
+}
+_SHARE = 0.05
+_HONEST: dict[str, Script] = {
+    "plain": answer(_TEXT),
+    "slow": answer(_TEXT, ttft=0.05, gap=0.02),
+    "long": answer("word " * 2000, chunks=500),
+    "reasoning": answer(_TEXT, reasoning="hm hm"),
+    "odd chunks": fakes.odd_chunks(_TEXT, "delta null"),
+    "stream ignored": fakes.ignores_stream(_TEXT),
+    "characters cut": fakes.split_utf8("naïve größe 日本語"),
+    "zipped": fakes.gzipped(_TEXT),
+    "pings": fakes.pings(_TEXT),
+}
+_ENDLESS = fakes.drip("word ", every=0.02)
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """One call: what to make the server do, how to ask, what must stand in its row."""
+
+    number: int
+    kind: str
+    way: str
+    expected: tuple[str, str | None]
+
+    @property
+    def prompt(self) -> str:
+        return f"{self.kind}/{self.number}"
+
+
+@dataclass
+class Found:
+    """What came of a soak. Everything but the figures should be empty, or equal to ``calls``."""
+
+    calls: int = 0
+    rows: int = 0
+    seconds: float = 0.0
+    wrong: list[str] = field(default_factory=list)
+    tasks_left: int = 0
+    requests_open: int = 0
+    threads_left: list[str] = field(default_factory=list)
+    files_left: int = 0
+    sockets_left: int = 0
+    rss_mb: list[float] = field(default_factory=list)
+    objects: list[int] = field(default_factory=list)
+
+    @property
+    def growth_mb(self) -> float:
+        """From the middle to the end."""
+        return self.rss_mb[-1] - self.rss_mb[len(self.rss_mb) // 2 - 1]
+
+    @property
+    def objects_growth(self) -> int:
+        """The same in objects that the garbage collector knows."""
+        return self.objects[-1] - self.objects[len(self.objects) // 2 - 1]
+
+
+def _plans(calls: int, seed: int) -> list[_Plan]:
+    chance = random.Random(seed)
+    each = round(calls * _SHARE)
+    kinds = [kind for kind in _FAULTS for _ in range(each)]
+    kinds += [chance.choice([*_HONEST, "endless"]) for _ in range(calls - len(kinds))]
+    chance.shuffle(kinds)
+    return [_plan(number, kind, chance) for number, kind in enumerate(kinds)]
+
+
+def _plan(number: int, kind: str, chance: random.Random) -> _Plan:
+    if kind == "endless":
+        return _Plan(number, kind, chance.choice(list(_STOPPING)), ("cancelled", "cancelled"))
+    expected = _FAULTS[kind][1] if kind in _FAULTS else ("ok", None)
+    return _Plan(number, kind, chance.choice(list(_ASKING)), expected)
+
+
+def _decide(seen: Counter[str]):
+    def decide(request: Request) -> Script | None:
+        kind = request.prompt.partition("/")[0]
+        seen[request.prompt] += 1
+        if kind == "busy once" and seen[request.prompt] > 1:
+            return _HONEST["plain"]
+        if kind == "endless":
+            return _ENDLESS
+        return _FAULTS[kind][0] if kind in _FAULTS else _HONEST[kind]
+
+    return decide
+
+
+# ---- every way to ask --------------------------------------------------------------------------------
+
+
+class _Asker:
+    """Asks in one of the ways users have; blocking ones in threads of its own."""
+
+    def __init__(self, base_url: str, pool: ThreadPoolExecutor) -> None:
+        from ipyllm import OpenAIService
+        from ipyllm.timeouts import Timeout
+
+        allowed = Timeout(connect=10, first_token=3, stall=1)
+        self._service = OpenAIService("m", base_url=base_url, timeout=allowed, max_retries=0)
+        # Their own limits make a limiter of their own: what it learns from refusals would slow all others.
+        self._patient = OpenAIService("m", base_url=base_url, timeout=allowed, max_retries=1, max_in_flight=_AT_ONCE)
+        self._pool = pool
+
+    def warm_up(self) -> None:
+        self._service.chat("plain/warm up")
+        list(self._pool.map(time.sleep, [0.01] * _AT_ONCE))  # every thread of the pool is there
+
+    async def ask(self, plan: _Plan) -> None:
+        from ipyllm import LLMError
+
+        service = self._patient if plan.kind == "busy once" else self._service
+        with contextlib.suppress(LLMError):
+            await (_ASKING | _STOPPING)[plan.way](self, service, plan.prompt, tags={"n": str(plan.number)})
+
+    async def in_thread(self, function) -> None:
+        await asyncio.get_running_loop().run_in_executor(self._pool, function)
+
+    async def chat(self, service: OpenAIService, prompt: str, **options) -> None:
+        await self.in_thread(lambda: service.chat(prompt, **options))
+
+    async def stream(self, service: OpenAIService, prompt: str, **options) -> None:
+        await self.in_thread(lambda: list(service.stream(prompt, **options)))
+
+    async def achat(self, service: OpenAIService, prompt: str, **options) -> None:
+        await service.achat(prompt, **options)
+
+    async def chat_stream(self, service: OpenAIService, prompt: str, **options) -> None:
+        async for _ in service.chat_stream(prompt, **options):
+            pass
+
+    async def events(self, service: OpenAIService, prompt: str, **options) -> None:
+        async for _ in service.events(prompt, **options):
+            pass
+
+    async def leave_stream(self, service: OpenAIService, prompt: str, **options) -> None:
+        def leave() -> None:
+            with service.stream(prompt, **options) as pieces:
+                next(iter(pieces))
+
+        await self.in_thread(leave)
+
+    async def leave_events(self, service: OpenAIService, prompt: str, **options) -> None:
+        async for _ in service.events(prompt, **options):
+            break
+
+    async def time_out(self, service: OpenAIService, prompt: str, **options) -> None:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(0.1):
+                await service.achat(prompt, **options)
+
+    async def cancel(self, service: OpenAIService, prompt: str, **options) -> None:
+        call = service.call(service.request(prompt, **options))
+        await asyncio.sleep(0.05)
+        call.cancel()
+        await call.wait_async()
+
+    async def cancel_at_once(self, service: OpenAIService, prompt: str, **options) -> None:
+        call = service.call(service.request(prompt, **options))
+        call.cancel()
+        await call.wait_async()
+
+
+_ASKING = {
+    "chat": _Asker.chat,
+    "stream": _Asker.stream,
+    "achat": _Asker.achat,
+    "chat_stream": _Asker.chat_stream,
+    "events": _Asker.events,
+}
+_STOPPING = {
+    "leave the stream": _Asker.leave_stream,
+    "leave the events": _Asker.leave_events,
+    "time out": _Asker.time_out,
+    "cancel": _Asker.cancel,
+    "cancel at once": _Asker.cancel_at_once,
+}
+
+
+# ---- what is left ------------------------------------------------------------------------------------
+
+
+def _stop_all() -> tuple[set[str], int, int]:
+    """End what may live between calls; return the threads, files and sockets of this process then."""
+    from ipyllm.ledger import current_ledger
+    from ipyllm.thread import stop_service_thread
+
+    stop_service_thread()
+    assert current_ledger().close(30)
+    gc.collect()
+    process = psutil.Process()
+    time.sleep(0.1)  # the fake sees that we left
+    return {thread.name for thread in threading.enumerate()}, process.num_fds(), len(process.net_connections())
+
+
+def _tasks() -> int:
+    """Tasks on the service thread but the one that counts them."""
+    from ipyllm.thread import service_thread
+
+    async def count() -> int:
+        return len(asyncio.all_tasks()) - 1
+
+    return service_thread().submit(count()).result(10)
+
+
+def _settle(fake: FakeLLM) -> None:
+    """Wait until the calls that were left alone have come to their ends."""
+    from ipyllm.ledger import current_ledger
+
+    with contextlib.suppress(TimeoutError):  # what is then still open is what we look for
+        fake.wait_for(lambda: not _tasks() and not fake.in_flight, timeout=10)
+    assert current_ledger().flush(30)
+    fake.clear()
+    gc.collect()
+
+
+def soak(calls: int, *, seed: int = 0) -> Found:
+    """Make ``calls`` calls in rounds, a hundred in flight, and look at what they left."""
+    from ipyllm import usage
+
+    found = Found(calls=calls)
+    plans = _plans(calls, seed)
+    with FakeLLM() as fake, ThreadPoolExecutor(_AT_ONCE // 4) as pool:
+        seen: Counter[str] = Counter()
+        fake.on(_decide(seen))
+        asker = _Asker(fake.base_url, pool)
+        asker.warm_up()
+        before, before_rows = _stop_all(), len(usage(kernel=None))
+
+        async def round_of(some: list[_Plan]) -> None:
+            allowed = asyncio.Semaphore(_AT_ONCE)
+
+            async def one(plan: _Plan) -> None:
+                async with allowed:
+                    await asker.ask(plan)
+
+            await asyncio.gather(*map(one, some))
+
+        start = time.perf_counter()
+        for number in range(_ROUNDS):
+            asyncio.run(round_of(plans[number::_ROUNDS]))
+            _settle(fake)
+            seen.clear()
+            found.rss_mb.append(psutil.Process().memory_info().rss / 1e6)
+            found.objects.append(len(gc.get_objects()))
+        found.seconds = time.perf_counter() - start
+        found.tasks_left, found.requests_open = _tasks(), fake.in_flight
+        threads, files, sockets = _stop_all()
+        found.threads_left = sorted(threads - before[0])
+        found.files_left, found.sockets_left = files - before[1], sockets - before[2]
+        rows = usage(kernel=None).iloc[before_rows:]
+    found.rows = len(rows)
+    found.wrong = _wrong(plans, rows)
+    return found
+
+
+def _wrong(plans: list[_Plan], rows) -> list[str]:
+    status = {
+        int(tags["n"]): (ended, category if isinstance(category, str) else None)
+        for tags, ended, category in zip(rows.tags, rows.status, rows.error_category, strict=True)
+    }
+    return [
+        f"{plan.kind}, {plan.way}: {status.get(plan.number)} and not {plan.expected}"
+        for plan in plans
+        if status.get(plan.number) != plan.expected
+    ]
+
+
+def measure() -> list[Claim]:
+    found = Found(**run_module("benchmarks.soak", 10_000))
+    left = found.tasks_left + found.requests_open + len(found.threads_left) + found.files_left + found.sockets_left
+    what = f"10,000 mixed calls, 80 % of them faulty, {_AT_ONCE} in flight"
+    told = "; ".join(f"{times}× {wrong}" for wrong, times in Counter(found.wrong).most_common(5))
+    return [
+        Claim(f"{what}: rows missing or too many", abs(found.rows - found.calls), 0, "rows", f"{found.seconds:.0f} s"),
+        Claim("… with another end than expected", len(found.wrong), 0, "rows", told),
+        Claim("… threads, tasks, files, sockets left", left, 0, ""),
+        Claim("… memory grown in the second half", found.growth_mb, 10, "MB", f"{found.objects_growth} objects"),
+    ]
+
+
+if __name__ == "__main__":
+    print(json.dumps(asdict(soak(int(sys.argv[1])))))

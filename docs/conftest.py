@@ -1,0 +1,86 @@
+"""What the examples in these pages run against: a model server on loopback, and the page's own ``config.toml``.
+
+The examples are doctests: ``pytest docs --doctest-glob="*.md"``.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING
+from unittest.mock import patch
+
+import pytest
+
+from tests.conftest import only_loopback, own_settings
+from tests.fakes import (
+    FakeLLM,
+    Request,
+    Script,
+    answer,
+    context_length_exceeded,
+    rate_limited,
+    server_error,
+    stall,
+    truncated,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+__all__ = ["only_loopback", "own_settings"]
+
+_CONFIG = re.compile(r"```toml\n(# config\.toml\n.*?)```", re.DOTALL)
+
+_REPLIES = {
+    "Hello": answer("Hello! How can I help?"),
+    "What is Python?": answer("A programming language."),
+    "And who made it?": answer("Guido van Rossum."),
+    "Tell me a story": answer("Once upon a time"),
+    "Tell me a long story": stall("Once upon a time", after=2),
+    "Tell me half a story": truncated("Once upon a time", after=2),
+    "Which city is the capital of Switzerland?": answer('{"name": "Bern", "people": 134591}'),
+    "A book of 9,000 tokens": context_length_exceeded(8192, 9000),
+}
+
+
+def _decide(request: Request) -> Script | None:
+    """Answer as the page shows it. The model ``gpt-5`` is down; a busy server is so once."""
+    last = request.json["messages"][-1]
+    if request.json["model"] == "gpt-5":
+        return server_error()
+    if last["role"] == "tool":
+        return answer(f"It is {last['content']}.")
+    if request.json.get("tools"):
+        return answer("", tool_calls=[("weather", {"city": "Bern"})])
+    return _REPLIES.get(request.prompt)
+
+
+@pytest.fixture(autouse=True)
+def page(own_settings: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> Iterator[None]:
+    """Set the stage for one page, and clear it: server, addresses, keys, ``config.toml``, logs, tracing."""
+    from opentelemetry import trace
+    from opentelemetry.util._once import Once
+
+    # The API lets a provider be set once; the page sets one, and other tests are to find none.
+    monkeypatch.setattr(trace, "_TRACER_PROVIDER", None)
+    monkeypatch.setattr(trace, "_TRACER_PROVIDER_SET_ONCE", Once())
+    config = _CONFIG.search(Path(request.node.path).read_text(encoding="utf-8"))
+    if config is not None:
+        (own_settings / "config.toml").write_text(config[1], encoding="utf-8")
+    logger = logging.getLogger("ipyllm")
+    handlers, level = list(logger.handlers), logger.level
+    # The examples set variables by themselves, as a cell does: all are put back.
+    with FakeLLM() as server, patch.dict(os.environ):
+        for name in ("OPENAI", "DEEPSEEK"):
+            os.environ[f"{name}_BASE_URL"] = server.base_url
+            os.environ[f"{name}_API_KEY"] = "no-key-needed"
+        os.environ["IPYLLM_CACHE_PATH"] = str(own_settings / "answers.sqlite")
+        server.reply(rate_limited(0.01))  # _decide has no word on "Are you busy?": the queue answers, then the default
+        server.default = answer("Not any more.")
+        server.on(_decide)
+        yield
+    logger.handlers[:] = handlers
+    logger.setLevel(level)

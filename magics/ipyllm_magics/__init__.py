@@ -1,0 +1,31 @@
+"""IPython's front end: ``%%llm`` and its family, over the service layer ``ipyllm``."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from IPython.core.interactiveshell import InteractiveShell
+
+__all__ = ["load", "unload"]
+
+
+def load(shell: InteractiveShell) -> None:
+    """Register the magics; nothing heavy is imported before one of them is used."""
+    from ipyllm_magics import place, syntax
+    from ipyllm_magics.magics import LLMMagics
+
+    place.adopt_kernel_id(shell)
+    syntax.install(shell)
+    shell.register_magics(LLMMagics)
+
+
+def unload(shell: InteractiveShell) -> None:
+    """Take the magics away again. Conversations and the ledger stay."""
+    from ipyllm_magics import syntax
+    from ipyllm_magics.magics import LLMMagics
+
+    syntax.uninstall(shell)
+    for kind in ("line", "cell"):
+        for name in LLMMagics.magics[kind]:
+            shell.magics_manager.magics[kind].pop(name, None)

@@ -1,0 +1,122 @@
+"""Ask a model from a cell: start the call, draw at the drawing's own pace, stop cleanly when interrupted.
+
+The main thread only waits and draws; timestamps are taken on the service thread and owe nothing to it.
+"""
+
+from __future__ import annotations
+
+import signal
+import threading
+from contextlib import contextmanager
+from queue import Empty, SimpleQueue
+from time import monotonic
+from typing import TYPE_CHECKING
+
+from ipyllm.events import Finished, ReasoningDelta, TextDelta
+from ipyllm.tools.wake import Signal
+from ipyllm_magics.errors import Interrupted
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from ipyllm.call import Call
+    from ipyllm.events import Event
+    from ipyllm.request import ChatRequest
+    from ipyllm.response import ChatResponse
+    from ipyllm.services.base import BaseLLMService
+    from ipyllm_magics.drawing import Drawing
+
+__all__ = ["ask"]
+
+_SAY_WAITING_AFTER_S = 0.2
+_SAY_WAITING_EVERY_S = 1.0
+_STOP_S = 5.0
+
+
+def ask(service: BaseLLMService, request: ChatRequest, drawing: Drawing, keep: Callable[[ChatResponse], None]) -> Call:
+    """Return the call when it is done, drawn to its end and kept.
+
+    Parameters
+    ----------
+    service, request
+        Whom to ask, and what.
+    drawing : Drawing
+        Where the answer grows.
+    keep : callable
+        Takes the response, whatever its status, before anything is raised.
+
+    Raises
+    ------
+    Interrupted
+        After an interrupt: the call was cancelled, what had arrived is kept and drawn.
+    """
+    events: SimpleQueue[Event] = SimpleQueue()
+    begun = Signal()
+
+    def emit(event: Event) -> None:
+        events.put(event)
+        if not begun.is_set() and isinstance(event, (TextDelta, Finished)):
+            begun.set()
+
+    call = service.call(request, emit, waits=True)
+    interrupted = False
+    try:
+        _follow(call, events, begun, drawing)
+    except KeyboardInterrupt:
+        interrupted = True
+    finally:
+        # Also when drawing failed: the request must not go on, and what came must not be lost.
+        with _no_more_interrupts():
+            if not call.done.is_set():
+                call.cancel()
+                call.done.wait(_STOP_S)
+            if call.response is not None:
+                keep(call.response)
+                if interrupted:
+                    _take(events, drawing)
+                    drawing.finish(call.response)
+    if interrupted:
+        raise Interrupted(f"stopped {request.model}; what had arrived is kept.")
+    assert call.response is not None
+    drawing.finish(call.response)
+    return call
+
+
+@contextmanager
+def _no_more_interrupts() -> Iterator[None]:
+    """Be deaf to impatience: it is being stopped already, and a second interrupt would only lose what had come."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def _follow(call: Call, events: SimpleQueue[Event], begun: Signal, drawing: Drawing) -> None:
+    since, wait_s = monotonic(), _SAY_WAITING_AFTER_S
+    while not call.rest(begun, wait_s):
+        _take(events, drawing)
+        drawing.waiting(monotonic() - since)
+        wait_s = _SAY_WAITING_EVERY_S
+    while True:
+        _take(events, drawing)
+        if call.done.is_set():
+            return
+        drawing.draw()
+        call.rest(call.done, drawing.pause())
+
+
+def _take(events: SimpleQueue[Event], drawing: Drawing) -> None:
+    """Hand over everything that has come."""
+    while True:
+        try:
+            event = events.get_nowait()
+        except Empty:
+            return
+        if isinstance(event, TextDelta):
+            drawing.text(event.text)
+        elif isinstance(event, ReasoningDelta):
+            drawing.reasoning(event.text)

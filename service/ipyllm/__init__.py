@@ -1,0 +1,112 @@
+"""ipyllm: compare language models where your data already is, in the notebook.
+
+``%load_ext ipyllm`` in a notebook, or ``from ipyllm import OllamaService`` anywhere. Nothing heavy is imported
+before it is used.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from ipyllm._version import __version__
+
+if TYPE_CHECKING:
+    from ipyllm.errors import LLMError
+    from ipyllm.events import Event, Finished, ReasoningDelta, TextDelta, ToolCallDelta
+    from ipyllm.frames import summarise, usage
+    from ipyllm.history import ConversationHistory, conversation
+    from ipyllm.names import create_llm_service
+    from ipyllm.request import ChatRequest
+    from ipyllm.response import ChatResponse, Usage
+    from ipyllm.routing import fallback, pool, split
+    from ipyllm.services.base import BaseLLMService
+    from ipyllm.services.deepseek import DeepSeekService
+    from ipyllm.services.local import LocalService
+    from ipyllm.services.ollama import OllamaService
+    from ipyllm.services.openai import OpenAIService
+    from ipyllm.timeouts import Timeout
+    from ipyllm.timing import Timing
+
+_WHERE = {
+    "split": "ipyllm.routing",
+    "pool": "ipyllm.routing",
+    "fallback": "ipyllm.routing",
+    "Timeout": "ipyllm.timeouts",
+    "BaseLLMService": "ipyllm.services.base",
+    "ChatRequest": "ipyllm.request",
+    "ChatResponse": "ipyllm.response",
+    "ConversationHistory": "ipyllm.history",
+    "DeepSeekService": "ipyllm.services.deepseek",
+    "Event": "ipyllm.events",
+    "Finished": "ipyllm.events",
+    "LLMError": "ipyllm.errors",
+    "LocalService": "ipyllm.services.local",
+    "OllamaService": "ipyllm.services.ollama",
+    "OpenAIService": "ipyllm.services.openai",
+    "ReasoningDelta": "ipyllm.events",
+    "TextDelta": "ipyllm.events",
+    "Timing": "ipyllm.timing",
+    "ToolCallDelta": "ipyllm.events",
+    "Usage": "ipyllm.response",
+    "conversation": "ipyllm.history",
+    "create_llm_service": "ipyllm.names",
+    "summarise": "ipyllm.frames",
+    "usage": "ipyllm.frames",
+}
+
+__all__ = [
+    "BaseLLMService",
+    "ChatRequest",
+    "ChatResponse",
+    "ConversationHistory",
+    "DeepSeekService",
+    "Event",
+    "Finished",
+    "LLMError",
+    "LocalService",
+    "OllamaService",
+    "OpenAIService",
+    "ReasoningDelta",
+    "TextDelta",
+    "Timeout",
+    "Timing",
+    "ToolCallDelta",
+    "Usage",
+    "__version__",
+    "conversation",
+    "create_llm_service",
+    "fallback",
+    "load_ipython_extension",
+    "pool",
+    "split",
+    "summarise",
+    "unload_ipython_extension",
+    "usage",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _WHERE:
+        raise AttributeError(f"module 'ipyllm' has no attribute {name!r}")
+    value = getattr(import_module(_WHERE[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)
+
+
+def load_ipython_extension(shell: Any) -> None:
+    """Let ``%load_ext ipyllm`` register the magics."""
+    from ipyllm_magics import load
+
+    load(shell)
+
+
+def unload_ipython_extension(shell: Any) -> None:
+    """Let ``%unload_ext ipyllm`` take the magics away again."""
+    from ipyllm_magics import unload
+
+    unload(shell)

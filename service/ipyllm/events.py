@@ -1,0 +1,48 @@
+"""What a stream is made of. Every consumer (renderer, widget, server, experiment) sees these and nothing else."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from ipyllm.response import ChatResponse
+
+__all__ = ["Event", "Finished", "ReasoningDelta", "TextDelta", "ToolCallDelta"]
+
+
+@dataclass(frozen=True, slots=True)
+class TextDelta:
+    """A piece of visible text. ``at_ns`` is ``perf_counter_ns`` at its arrival from the network."""
+
+    text: str
+    at_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class ReasoningDelta:
+    """A piece of the model's reasoning, from servers that show it."""
+
+    text: str
+    at_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class ToolCallDelta:
+    """A piece of a function call: ``id`` and ``name`` come once, ``arguments`` in pieces of JSON text."""
+
+    index: int
+    id: str | None
+    name: str | None
+    arguments: str
+    at_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """The last event of every stream, whatever its end: the whole response, status included."""
+
+    response: ChatResponse
+
+
+Event = TextDelta | ReasoningDelta | ToolCallDelta | Finished

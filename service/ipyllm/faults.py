@@ -1,0 +1,183 @@
+"""From what a server said to an :class:`LLMError`: the category, and a sentence that says what to do.
+
+Pure: it knows status codes, error codes and words, not the HTTP client.
+"""
+
+from __future__ import annotations
+
+import email.utils
+import math
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from ipyllm.errors import LLMError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from ipyllm.errors import Category
+
+__all__ = ["Fault", "classify", "retry_after_s", "server_error"]
+
+_MAX_DETAIL = 300
+
+_BY_CODE: dict[str, Category] = {
+    "insufficient_quota": "quota",
+    "billing_hard_limit_reached": "quota",
+    "insufficient_balance": "quota",
+    "rate_limit_exceeded": "rate_limit",
+    "invalid_api_key": "authentication",
+    "invalid_authentication": "authentication",
+    "authentication_error": "authentication",
+    "model_not_found": "not_found",
+    "context_length_exceeded": "context_length",
+    "exceed_context_size_error": "context_length",  # llama.cpp
+    "content_filter": "content_filter",
+    "content_policy_violation": "content_filter",
+}
+_BY_STATUS: dict[int, Category] = {
+    400: "bad_request",
+    401: "authentication",
+    402: "quota",
+    403: "authentication",
+    404: "not_found",
+    408: "timeout",
+    413: "context_length",
+    422: "bad_request",
+    429: "rate_limit",
+    504: "timeout",
+}
+_CONTEXT_WORDS = ("context length", "context size", "context window", "maximum context", "too many tokens")
+_FILTER_WORDS = ("content filter", "content management policy", "content_filter")
+_QUOTA_WORDS = ("exceeded your current quota", "insufficient balance", "insufficient_quota")
+
+_ADVICE: dict[Category, str] = {
+    "rate_limit": "wait a little, or send fewer calls at once",
+    "quota": "the account has no credit left: check its billing page",
+    "authentication": "check the key and what it may be used for",
+    "bad_request": "check the parameters",
+    "not_found": "check the model's name, `%llm_models` lists what can be used",
+    "context_length": "shorten the prompt, or start the conversation anew with --new",
+    "content_filter": "rephrase the prompt",
+    "api_error": "the fault is the server's, try again later",
+    "connection": "check that the server runs and the address is right",
+    "timeout": "try again, or allow it longer with timeout=…",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """What a server said when it refused or failed."""
+
+    status_code: int | None = None
+    code: str | None = None
+    message: str = ""
+    retry_after: float | None = None
+
+
+def server_error(body: Any, status_code: int | None = None, headers: Mapping[str, str] | None = None) -> Fault:
+    """Read an error body in any of the shapes that are about: OpenAI's, a flat one, a bare string, HTML.
+
+    Examples
+    --------
+    >>> server_error({"error": {"message": "No credit.", "code": "insufficient_quota"}}, 429).code
+    'insufficient_quota'
+    """
+    error = body.get("error", body) if isinstance(body, dict) else body
+    code: Any = None
+    if isinstance(error, dict):
+        message = error.get("message") or error.get("detail") or error.get("error") or ""
+        code = error.get("code")
+        if not isinstance(code, str) or code not in _BY_CODE:
+            code = error.get("type") if error.get("type") in _BY_CODE else code
+        if status_code is None and isinstance(error.get("code"), int):
+            status_code = error["code"]
+    else:
+        message = error or ""
+    message = str(message).strip()
+    if message.lstrip().startswith("<"):
+        message = "it answered with a web page, as a proxy or a wrong address does"
+    return Fault(status_code, str(code) if code else None, message, retry_after_s(headers or {}))
+
+
+def retry_after_s(headers: Mapping[str, str]) -> float | None:
+    """Seconds that ``Retry-After`` asks to wait, in either of its forms (RFC 9110 §10.2.3).
+
+    Examples
+    --------
+    >>> retry_after_s({"retry-after": "2"})
+    2.0
+    >>> retry_after_s({}) is None
+    True
+    """
+    milliseconds = headers.get("retry-after-ms")
+    if milliseconds is not None and (value := _number(milliseconds)) is not None:
+        return value / 1000
+    text = headers.get("retry-after")
+    if text is None:
+        return None
+    if (seconds := _number(text)) is not None:
+        return seconds
+    try:
+        when = email.utils.parsedate_to_datetime(text)
+    except ValueError:
+        return None
+    return max(0.0, when.timestamp() - time.time())
+
+
+def _number(text: str) -> float | None:
+    try:
+        value = float(text)
+    except ValueError:
+        return None
+    return value if math.isfinite(value) and value >= 0 else None
+
+
+def category_of(fault: Fault) -> Category:
+    """Category of a fault: by code first, then by words, then by status."""
+    words = fault.message.lower()
+    if fault.code in _BY_CODE:
+        return _BY_CODE[fault.code]
+    if any(word in words for word in _QUOTA_WORDS):
+        return "quota"
+    if any(word in words for word in _CONTEXT_WORDS):
+        return "context_length"
+    if any(word in words for word in _FILTER_WORDS):
+        return "content_filter"
+    if fault.status_code in _BY_STATUS:
+        return _BY_STATUS[fault.status_code]
+    return "api_error"
+
+
+def classify(fault: Fault, *, model: str, advice: str | None = None) -> LLMError:
+    """Make the exception for a fault.
+
+    Examples
+    --------
+    >>> print(classify(Fault(429, message="Slow down."), model="openai/gpt-5-mini"))
+    openai/gpt-5-mini refused: too many requests (HTTP 429, "Slow down."); wait a little, or send fewer calls at once.
+    """
+    category = category_of(fault)
+    what = {
+        "rate_limit": "refused: too many requests",
+        "quota": "refused: no quota left",
+        "authentication": "refused the key",
+        "bad_request": "refused the request",
+        "not_found": "was not found",
+        "context_length": "refused: the conversation is longer than its context window",
+        "content_filter": "refused: its content filter stepped in",
+        "timeout": "took too long",
+    }.get(category, "failed")
+    detail = fault.message if len(fault.message) <= _MAX_DETAIL else fault.message[:_MAX_DETAIL] + "…"
+    said = [f"HTTP {fault.status_code}"] if fault.status_code else []
+    said += [f'"{" ".join(detail.split())}"'] if detail else []
+    sentence = f"{model} {what}" + (f" ({', '.join(said)})" if said else "")
+    todo = advice or _ADVICE.get(category, "try again later")
+    return LLMError(
+        f"{sentence}; {todo}.",
+        category=category,
+        model=model,
+        status_code=fault.status_code,
+        retry_after=fault.retry_after,
+    )

@@ -1,0 +1,243 @@
+"""The calls of this kernel, or of all, as a pandas DataFrame; and what they come to, by model or else."""
+
+from __future__ import annotations
+
+import difflib
+import json
+import warnings
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+from ipyllm.ledger.columns import COLUMNS
+from ipyllm.ledger.query import Query
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from ipyllm.ledger import Ledger
+
+__all__ = ["summarise", "usage"]
+
+_LARGEST_LAG = 0.1
+"""A time to first token is not to be trusted when our own loop was late by more than this part of it."""
+
+
+def usage(
+    kernel: str | None = "current",
+    *,
+    since: datetime | timedelta | str | None = None,
+    model: str | Sequence[str] | None = None,
+    status: str | Sequence[str] | None = None,
+    tags: Mapping[str, object] | None = None,
+    ledger: Ledger | None = None,
+) -> pd.DataFrame:
+    """Return one row for every call to a model, earliest first.
+
+    Parameters
+    ----------
+    kernel : str or None
+        ``"current"`` for the calls of this kernel, None for those of all kernels, or a kernel's id.
+    since : datetime, timedelta or str, optional
+        Calls that started then or later: a moment (local time where it has no zone), how long ago, or a
+        moment in ISO format.
+    model, status : str or sequence of str, optional
+        One of these.
+    tags : mapping, optional
+        Every one of these tags, with this value.
+    ledger : Ledger, optional
+        Another ledger than the current one.
+
+    Returns
+    -------
+    DataFrame
+        The columns of DESIGN §4 in their order, also when there are no rows. Seconds and dollars are
+        ``float64``, counts ``Int64``, ``cold`` and ``cache_hit`` ``boolean``, ``started_at`` in UTC;
+        ``params`` and ``tags`` hold dicts. What is not known is null.
+
+    Raises
+    ------
+    ValueError
+        ``since`` is no moment.
+    """
+    if ledger is None:
+        from ipyllm.ledger import current_ledger
+
+        ledger = current_ledger()
+    if kernel == "current":
+        from ipyllm.identity import kernel_ids
+
+        kernels: tuple[str, ...] | None = kernel_ids()
+    else:
+        kernels = None if kernel is None else (kernel,)
+    query = Query(
+        kernel_ids=kernels,
+        since=_moment(since),
+        models=_several(model),
+        statuses=_several(status),
+        tags={key: str(value) for key, value in (tags or {}).items()},
+    )
+    rows = ledger.read(query)
+    warning = ledger.take_warning()
+    if warning:
+        warnings.warn(warning, stacklevel=2)
+    return _frame(rows)
+
+
+def summarise(frame: pd.DataFrame, by: str | Sequence[str] = "model") -> pd.DataFrame:
+    """Return what the calls of ``frame`` come to, one row per group.
+
+    Parameters
+    ----------
+    frame : DataFrame
+        As :func:`usage` returns it.
+    by : str or sequence of str
+        What to group by: columns, or keys within them: ``"params.temperature"``, ``"tags.arm"``. Calls without
+        that tag are left out; a parameter that was not given is a group of its own.
+
+    Returns
+    -------
+    DataFrame
+        ``n`` calls; ``errors`` (status ``error`` or ``truncated``); ``left_out``, the calls that do not count
+        in the latency statistics: cold, from our cache, or measured while our own loop was late by over a
+        tenth of the time to first token; ``ttft_p50_s``, ``ttft_p95_s``; ``total_p50_s`` and
+        ``output_tps_p50`` of calls that ended well; ``input_tokens``, ``output_tokens`` as servers count
+        them, and ``estimated``, the calls whose tokens were estimated and are not in these sums;
+        ``cost_usd``, null when no cost is known.
+
+    Raises
+    ------
+    ValueError
+        There is nothing called ``by``; the message says what was probably meant.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> frame = pd.DataFrame({"model": ["a", "a"], "status": ["ok", "error"], "ttft_s": [0.25, None]})
+    >>> summarise(frame)[["n", "errors", "ttft_p50_s"]].to_dict("index")
+    {'a': {'n': 2, 'errors': 1, 'ttft_p50_s': 0.25}}
+    """
+    import pandas as pd
+
+    frame = frame.reindex(columns=[*frame.columns, *(name for name in COLUMNS if name not in frame.columns)])
+    names = _several(by)
+    if not names:
+        raise ValueError("Nothing to summarise by: name a column, for example by='model'.")
+    keys = [_key(frame, name) for name in names]
+    # Whoever groups by a tag compares what was tagged; other calls are not an arm of their own.
+    tagged = [key.notna() for name, key in zip(names, keys, strict=True) if name.startswith("tags.")]
+    frame = frame[pd.concat(tagged, axis=1).all(axis=1)] if tagged else frame
+    keys = [key.loc[frame.index] for key in keys]
+
+    warm = ~(_true(frame["cold"]) | _true(frame["cache_hit"]))
+    punctual = ~(_number(frame["client_lag_s"]) > _LARGEST_LAG * _number(frame["ttft_s"]))
+    counted = warm & punctual
+    well = counted & (frame["status"] == "ok")
+    estimated = frame["usage_source"] == "estimated"
+    table = pd.DataFrame(
+        {
+            "errors": frame["status"].isin(["error", "truncated"]),
+            "left_out": ~counted,
+            "ttft_s": _number(frame["ttft_s"]).where(counted),
+            "total_s": _number(frame["total_s"]).where(well),
+            "output_tps": _number(frame["output_tps"]).where(well & ~estimated),
+            "input_tokens": _number(frame["input_tokens"]).where(~estimated),
+            "output_tokens": _number(frame["output_tokens"]).where(~estimated),
+            "estimated": estimated,
+            "cost_usd": _number(frame["cost_usd"]),
+        },
+        index=frame.index,
+    )
+    groups = table.groupby(keys if len(keys) > 1 else keys[0], dropna=False)
+    return pd.DataFrame(
+        {
+            "n": groups.size(),
+            "errors": groups["errors"].sum(),
+            "left_out": groups["left_out"].sum(),
+            "ttft_p50_s": groups["ttft_s"].quantile(0.5),
+            "ttft_p95_s": groups["ttft_s"].quantile(0.95),
+            "total_p50_s": groups["total_s"].quantile(0.5),
+            "output_tps_p50": groups["output_tps"].quantile(0.5),
+            "input_tokens": groups["input_tokens"].sum(min_count=1).astype("Int64"),
+            "output_tokens": groups["output_tokens"].sum(min_count=1).astype("Int64"),
+            "estimated": groups["estimated"].sum(),
+            "cost_usd": groups["cost_usd"].sum(min_count=1),
+        }
+    )
+
+
+def _several(given: str | Sequence[str] | None) -> tuple[str, ...]:
+    if given is None:
+        return ()
+    return (given,) if isinstance(given, str) else tuple(given)
+
+
+def _moment(since: datetime | timedelta | str | None) -> datetime | None:
+    if since is None:
+        return None
+    if isinstance(since, timedelta):
+        return datetime.now(UTC) - since
+    if isinstance(since, str):
+        try:
+            since = datetime.fromisoformat(since)
+        except ValueError:
+            raise ValueError(
+                f"since={since!r} is no moment: write it as 2026-11-23 or 2026-11-23T14:30, "
+                "or give a datetime or a timedelta."
+            ) from None
+    return since.astimezone(UTC)
+
+
+def _frame(rows: Sequence[tuple[Any, ...]]) -> pd.DataFrame:
+    import pandas as pd
+
+    from ipyllm.calls_frame import CallsFrame
+
+    # Before pandas 3 text without nulls and text with nulls were both objects.
+    text = "str" if int(pd.__version__.partition(".")[0]) > 2 else "object"  # noqa: PLR2004
+    dtypes = {"text": text, "json": "object", "float": "float64", "int": "Int64", "bool": "boolean"}
+    values = zip(*rows, strict=True) if rows else ((),) * len(COLUMNS)
+    series: dict[str, Any] = {}
+    for (name, kind), column in zip(COLUMNS.items(), values, strict=True):
+        if kind == "time":
+            series[name] = pd.to_datetime(pd.Series(column, dtype="object"), utc=True).astype("datetime64[us, UTC]")
+        else:
+            series[name] = pd.Series(column, dtype=dtypes[kind])
+    return CallsFrame(series)
+
+
+def _number(column: pd.Series[Any]) -> pd.Series[Any]:
+    return column.astype("Float64").astype("float64")
+
+
+def _true(column: pd.Series[Any]) -> pd.Series[Any]:
+    return column.astype("boolean").fillna(value=False).astype(bool)
+
+
+def _key(frame: pd.DataFrame, name: str) -> pd.Series[Any]:
+    """Return the values of a column, or of a key within ``params`` or ``tags``, to group by."""
+    import pandas as pd
+
+    column, _, key = name.partition(".")
+    if name in frame.columns and name not in {"params", "tags"}:
+        return frame[name]
+    within = {
+        f"{outer}.{inner}"
+        for outer in ("params", "tags")
+        for cell in frame[outer]
+        if isinstance(cell, Mapping)
+        for inner in cell
+    }
+    if name in within:
+        values = [_groupable(cell.get(key)) if isinstance(cell, Mapping) else None for cell in frame[column]]
+        return pd.Series(values, index=frame.index, name=name, dtype="object").infer_objects()
+    near = difflib.get_close_matches(name, [*frame.columns, *sorted(within)], n=1)
+    hint = (
+        f" Did you mean {near[0]!r}?" if near else f" For example: {', '.join(['model', 'status', *sorted(within)])}."
+    )
+    raise ValueError(f"These calls have no {name!r} to summarise by.{hint}")
+
+
+def _groupable(value: object) -> object:
+    """Return ``value``, or the text of a list or dict, which pandas cannot group by."""
+    return json.dumps(value, sort_keys=True) if isinstance(value, list | dict) else value

@@ -1,0 +1,57 @@
+"""How late our own event loop ran: the part of a measured latency that may be ours and not the server's."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import contextmanager
+from time import perf_counter
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+__all__ = ["LagMonitor", "Watch"]
+
+_TICK_S = 0.005  # what falls between two beats is not seen: so much less than the 10 ms that would spoil a figure
+
+
+class Watch:
+    """The worst lag, in seconds, since this watch began."""
+
+    __slots__ = ("worst_s",)
+
+    def __init__(self) -> None:
+        self.worst_s = 0.0
+
+
+class LagMonitor:
+    """A heartbeat on the running loop, beating only while somebody watches."""
+
+    def __init__(self) -> None:
+        self._watches: set[Watch] = set()
+        self._timer: asyncio.TimerHandle | None = None
+
+    @contextmanager
+    def watch(self) -> Iterator[Watch]:
+        """Watch the loop during a call."""
+        watch = Watch()
+        self._watches.add(watch)
+        if self._timer is None:
+            self._schedule()
+        try:
+            yield watch
+        finally:
+            self._watches.discard(watch)
+
+    def _schedule(self) -> None:
+        loop = asyncio.get_running_loop()
+        self._timer = loop.call_later(_TICK_S, self._beat, perf_counter() + _TICK_S)
+
+    def _beat(self, due: float) -> None:
+        # The loop's clock and perf_counter may differ by a tick's rounding; that is never negative lag.
+        late = max(0.0, perf_counter() - due)
+        for watch in self._watches:
+            watch.worst_s = max(watch.worst_s, late)
+        self._timer = None
+        if self._watches:
+            self._schedule()

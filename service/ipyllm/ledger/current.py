@@ -1,0 +1,54 @@
+"""The ledger of this process, as the settings have it."""
+
+from __future__ import annotations
+
+import os
+import threading
+
+from ipyllm.ledger.writer import Ledger
+
+__all__ = ["current_ledger", "set_ledger"]
+
+_lock = threading.RLock()
+_current: Ledger | None = None
+_made_from: tuple[str, bool] | None = None
+
+
+def current_ledger() -> Ledger:
+    """Return the ledger that calls are written to: the one that was set, else the one the settings name.
+
+    When the settings come to name another, that one is opened, and the one before finishes in its own time.
+    """
+    global _current, _made_from
+    with _lock:
+        if _current is not None and _made_from is None:
+            return _current
+        from ipyllm.settings import get_settings
+
+        settings = get_settings()
+        wanted = settings.ledger, settings.store_text
+        if _current is None or wanted != _made_from:
+            set_ledger(None)
+            _current, _made_from = Ledger(settings.ledger, store_text=settings.store_text), wanted
+        return _current
+
+
+def set_ledger(ledger: Ledger | None) -> None:
+    """Write calls to ``ledger`` from now on, or with None to the one that the settings name.
+
+    A ledger that was set is its owner's to close.
+    """
+    global _current, _made_from
+    with _lock:
+        if _current is not None and _made_from is not None:
+            _current.close(timeout=0)
+        _current, _made_from = ledger, None
+
+
+def _after_fork() -> None:
+    global _lock
+    _lock = threading.RLock()  # another thread may have held it at that moment
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)

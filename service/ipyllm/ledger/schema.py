@@ -1,0 +1,135 @@
+"""The table ``calls`` and its versions: what the database looks like, and how it came to.
+
+A ledger is built by running every migration it has not seen, a new one from the first on. Migrations are
+never edited: a change is a new one at the end. ``test_schema.py`` holds the table against what they build.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, Final
+
+import sqlalchemy as sa
+
+from ipyllm.ledger.columns import COLUMNS, PRIVATE
+
+if TYPE_CHECKING:
+    from ipyllm.ledger.columns import Kind
+
+__all__ = ["MIGRATIONS", "VERSION", "LedgerTooNewError", "calls", "migrate", "version_of"]
+
+
+class LedgerTooNewError(Exception):
+    """The ledger was written by a later ipyllm, whose columns this one could damage."""
+
+    def __init__(self, version: int) -> None:
+        super().__init__(
+            f"it was written by a newer ipyllm, as version {version} where this one knows {VERSION}: "
+            "install a newer one here too, or set IPYLLM_LEDGER to another file"
+        )
+
+
+class _UTC(sa.types.TypeDecorator[datetime]):
+    """A moment, always aware and in UTC; SQLite keeps it as text that sorts by time."""
+
+    impl = sa.DateTime(timezone=True)
+    cache_ok = True
+
+    def process_result_value(self, value: datetime | None, dialect: sa.Dialect) -> datetime | None:  # noqa: ARG002
+        if value is None:
+            return None
+        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+
+
+_TYPES: dict[Kind, Any] = {
+    "text": sa.Text(),
+    "json": sa.JSON(none_as_null=True),
+    "time": _UTC(),
+    "float": sa.Double(),
+    "int": sa.BigInteger(),
+    "bool": sa.Boolean(),
+}
+
+_metadata = sa.MetaData()
+
+calls: Final = sa.Table(
+    "calls",
+    _metadata,
+    *(sa.Column(name, _TYPES[kind], primary_key=name == "call_id") for name, kind in (COLUMNS | PRIVATE).items()),
+)
+
+_version = sa.Table("ledger_version", _metadata, sa.Column("version", sa.Integer, nullable=False))
+
+# Types that mean the same to SQLite and PostgreSQL.
+_V1 = (
+    """
+    CREATE TABLE calls (
+        call_id TEXT NOT NULL PRIMARY KEY, started_at TIMESTAMP WITH TIME ZONE,
+        kernel_id TEXT, cell_id TEXT, conversation TEXT, origin TEXT,
+        service TEXT, model TEXT, response_model TEXT, endpoint TEXT, params JSON, tags JSON,
+        status TEXT, finish_reason TEXT, error_category TEXT, error_message TEXT,
+        queue_s DOUBLE PRECISION, ttft_s DOUBLE PRECISION, ttfo_s DOUBLE PRECISION, e2e_s DOUBLE PRECISION,
+        stream_end_s DOUBLE PRECISION, tpot_s DOUBLE PRECISION, output_tps DOUBLE PRECISION,
+        max_gap_s DOUBLE PRECISION, n_chunks BIGINT, client_lag_s DOUBLE PRECISION,
+        attempts BIGINT, retry_wait_s DOUBLE PRECISION, total_s DOUBLE PRECISION,
+        cold BOOLEAN, cache_hit BOOLEAN,
+        input_tokens BIGINT, cached_tokens BIGINT, output_tokens BIGINT, reasoning_tokens BIGINT,
+        usage_source TEXT,
+        cost_usd DOUBLE PRECISION, price_source TEXT,
+        prompt TEXT, response TEXT, reasoning TEXT,
+        writer_host TEXT, writer_pid BIGINT, writer_start DOUBLE PRECISION,
+        updated_at TIMESTAMP WITH TIME ZONE
+    )
+    """,
+    "CREATE INDEX calls_kernel ON calls (kernel_id, started_at)",
+    "CREATE INDEX calls_started ON calls (started_at)",
+    "CREATE INDEX calls_running ON calls (writer_host) WHERE status = 'running'",
+)
+
+MIGRATIONS: Final[tuple[tuple[str, ...], ...]] = (_V1,)
+"""Statements that lead from version n to n + 1, by n. Append only."""
+
+VERSION: Final = len(MIGRATIONS)
+
+
+def version_of(connection: sa.Connection) -> int:
+    """Version of the ledger behind ``connection``; 0 where there is none yet.
+
+    Raises
+    ------
+    LedgerTooNewError
+        This ipyllm does not know that version.
+    """
+    if not sa.inspect(connection).has_table(_version.name):
+        return 0
+    version: int = connection.execute(sa.select(_version.c.version)).scalar_one()
+    if version > VERSION:
+        raise LedgerTooNewError(version)
+    return version
+
+
+def migrate(connection: sa.Connection) -> None:
+    """Bring the ledger to :data:`VERSION`, inside the transaction that ``connection`` has begun.
+
+    Examples
+    --------
+    >>> engine = sa.create_engine("sqlite://")
+    >>> with engine.begin() as connection:
+    ...     migrate(connection)
+    ...     version_of(connection) == VERSION
+    True
+    >>> engine.dispose()
+    """
+    if connection.dialect.name == "postgresql":  # two kernels may meet here; SQLite has locked the file already
+        connection.execute(sa.select(sa.func.pg_advisory_xact_lock(0x1971_11E4)))
+    version = version_of(connection)
+    if version == VERSION:
+        return
+    for statements in MIGRATIONS[version:]:
+        for statement in statements:
+            connection.exec_driver_sql(statement)
+    if version == 0:
+        _version.create(connection)
+        connection.execute(_version.insert().values(version=VERSION))
+    else:
+        connection.execute(_version.update().values(version=VERSION))

@@ -1,0 +1,328 @@
+"""The database behind a ledger: opened when first needed, written and read in whole transactions.
+
+Nothing here waits for a queue or keeps a row; what fails is raised to the writer, which does. Importing this
+imports SQLAlchemy, so only the writer thread and the first read do.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import sqlite3
+import time
+from contextlib import contextmanager, nullcontext, suppress
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import sqlalchemy as sa
+from sqlalchemy import exc as sa_exc
+from sqlalchemy.dialects import postgresql, sqlite
+
+from ipyllm.ledger.columns import COLUMNS
+from ipyllm.ledger.process import Writer, is_dead, this_process
+from ipyllm.ledger.schema import VERSION, calls, migrate, version_of
+from ipyllm.redact import redact, remember_secret
+
+if TYPE_CHECKING:
+    import threading
+    from collections.abc import Iterable, Iterator, Sequence
+
+    from ipyllm.ledger.columns import Row
+    from ipyllm.ledger.query import Query
+
+__all__ = ["LedgerDamagedError", "LedgerReplacedError", "Store", "reason"]
+
+_BUSY_S = 5.0
+"""How long a transaction waits for another process to finish its own."""
+
+_inherited: list[sa.Engine | None] = []
+
+
+class LedgerReplacedError(Exception):
+    """The file that was open is no longer the one at its path: what was written is in nobody's reach."""
+
+
+class LedgerDamagedError(Exception):
+    """The file was no database any more, and has been moved aside."""
+
+    def __init__(self, why: str, moved_to: Path) -> None:
+        super().__init__(why)
+        self.moved_to = moved_to
+
+
+def reason(exc: BaseException) -> str:
+    """Return what went wrong in the database's own words, without the rows it went wrong with."""
+    original = getattr(exc, "orig", None) or exc
+    text = original.strerror if isinstance(original, OSError) and original.strerror else str(original)
+    return redact((text or type(original).__name__).strip().partition("\n")[0])
+
+
+class Store:
+    """One database, by path of an SQLite file or by SQLAlchemy URL.
+
+    Parameters
+    ----------
+    target : str
+        Path or URL.
+    lock : RLock
+        Held while connections are opened, closed or written through; rows are fetched without it.
+    """
+
+    def __init__(self, target: str, lock: threading.RLock) -> None:
+        self._lock = lock
+        self._url = sa.make_url(target) if "://" in target else sa.URL.create("sqlite", database=target)
+        if self._url.drivername == "postgresql":
+            self._url = self._url.set(drivername="postgresql+psycopg")
+        remember_secret(str(self._url.password) if self._url.password else None)
+        self._backend: Final = self._url.get_backend_name()
+        self._path: Path | None = None
+        self._in_memory: Final = self._backend == "sqlite" and self._url.database in {None, "", ":memory:"}
+        if self._backend == "sqlite" and not self._in_memory:
+            self._path = Path(self._url.database or "").expanduser().absolute()
+            self._url = self._url.set(database=str(self._path))
+        self._engine: sa.Engine | None = None
+        self._inode: tuple[int, int] | None = None
+        self._upserts: dict[tuple[str, ...], sa.Insert] = {}
+
+    def __str__(self) -> str:
+        return str(self._path or self._url.render_as_string(hide_password=True))
+
+    def write(self, rows: Sequence[Row]) -> list[tuple[Row, str]]:
+        """Insert ``rows``, or update those columns of the calls that are there, in one transaction.
+
+        Returns
+        -------
+        list of (row, reason)
+            Rows that the database refuses for what they hold. All others are safe when this returns.
+
+        Raises
+        ------
+        LedgerReplacedError, LedgerDamagedError
+            Everything is to be written again, into a new ledger.
+        sqlalchemy.exc.SQLAlchemyError, OSError, LedgerTooNewError
+            The database cannot be written now.
+        """
+        with self._lock, self._watched():
+            engine = self._opened()
+            try:
+                self._write_all(engine, rows)
+            except (sa_exc.StatementError, OverflowError) as exc:
+                if not _about_a_row(exc):
+                    raise
+                if len(rows) == 1:
+                    return [(rows[0], reason(exc))]
+                return [refused for row in rows for refused in self.write([row])]
+        return []
+
+    def read(self, query: Query) -> list[tuple[Any, ...]]:
+        """Return the rows of ``query`` in the order of ``COLUMNS``, earliest call first.
+
+        Calls whose process died are marked so before. What is raised is as for :meth:`write`.
+        """
+        wanted = sa.select(*(calls.c[name] for name in COLUMNS)).where(*query.conditions())
+        with self._watched():
+            with self._lock:
+                connection = self._opened().connect()
+            # A ledger in memory is one connection, which two threads cannot use at once.
+            with self._lock if self._in_memory else nullcontext(), connection:
+                self._mark_interrupted(connection)
+                found = connection.execute(wanted.order_by(calls.c.started_at, calls.c.call_id))
+                return [tuple(row) for row in found]
+
+    def close(self) -> None:
+        """Close every connection. The next write or read opens new ones."""
+        with self._lock:
+            if self._engine is not None:
+                self._engine.dispose()
+                self._engine = None
+
+    def forget(self) -> None:
+        """In a forked child: leave the parent's connections alone, never to be closed from here."""
+        _inherited.append(self._engine)
+        self._engine = None
+
+    def rest(self) -> None:
+        """Before a fork: leave no SQLite connection open.
+
+        SQLite keeps its locks in a table of the process. A child that inherits it believes that it holds
+        the parent's locks, and writes into a log which the parent may delete.
+        """
+        if self._backend == "sqlite" and not self._in_memory:
+            self.close()
+
+    def _opened(self) -> sa.Engine:
+        """Return the engine of a ledger that exists, is of our version, and was searched for dead writers."""
+        if self._engine is not None:
+            return self._engine
+        give_up = time.monotonic() + _BUSY_S
+        while True:
+            engine = self._new_engine()
+            try:
+                self._set_up(engine)
+            except sa_exc.OperationalError as exc:
+                engine.dispose()
+                # Several processes that set WAL on a new file at once get "locked" whatever the busy timeout.
+                if "locked" not in str(exc.orig) or time.monotonic() > give_up:
+                    raise
+                time.sleep(random.uniform(0.005, 0.05))  # noqa: S311
+            except BaseException:
+                engine.dispose()
+                raise
+            else:
+                self._engine = engine
+                return engine
+
+    def _new_engine(self) -> sa.Engine:
+        if self._backend == "postgresql":
+            return sa.create_engine(self._url, pool_pre_ping=True, connect_args={"connect_timeout": int(_BUSY_S)})
+        if self._backend != "sqlite":
+            raise sa_exc.ArgumentError(f"a ledger is kept in SQLite or PostgreSQL, not in {self._backend}")
+        if self._path is not None:
+            self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            with suppress(FileExistsError):
+                # Only when it is new: closing a second descriptor of it would drop SQLite's locks.
+                os.close(os.open(self._path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
+        pool: dict[str, Any] = {"poolclass": sa.StaticPool} if self._in_memory else {}
+        arguments = {"timeout": _BUSY_S, "check_same_thread": False}
+        engine = sa.create_engine(self._url, connect_args=arguments, **pool)
+        sa.event.listen(engine, "connect", _tune)
+        self._inode = self._inode_now()
+        return engine
+
+    def _set_up(self, engine: sa.Engine) -> None:
+        with engine.connect() as connection:
+            version = version_of(connection)  # first: a newer ledger is not touched at all
+            if self._backend == "sqlite":
+                connection.exec_driver_sql("PRAGMA journal_mode=WAL")
+            if version < VERSION:
+                self._begin(connection)
+                migrate(connection)
+            connection.commit()
+            self._mark_interrupted(connection)
+
+    def _write_all(self, engine: sa.Engine, rows: Sequence[Row]) -> None:
+        with engine.connect() as connection:
+            self._begin(connection)
+            for names, group in _by_columns(rows).items():
+                connection.execute(self._upsert(names), group)
+            connection.commit()
+
+    def _begin(self, connection: sa.Connection) -> None:
+        if self._backend == "sqlite":
+            # A transaction that reads first and writes later cannot wait for its turn: it fails at once.
+            connection.exec_driver_sql("BEGIN IMMEDIATE")
+
+    def _mark_interrupted(self, connection: sa.Connection) -> None:
+        """Mark running rows of dead processes, where the ledger can be written: reading goes on where not."""
+        column = calls.c
+        running = connection.execute(
+            sa.select(
+                column.call_id, column.updated_at, column.writer_host, column.writer_pid, column.writer_start
+            ).where(column.status == "running")
+        ).all()
+        connection.rollback()
+        now = datetime.now(UTC)
+        last_sign = {Writer(*writer): updated_at for _, updated_at, *writer in sorted(running, key=_last_sign)}
+        dead = {writer for writer, updated_at in last_sign.items() if is_dead(writer, updated_at, now)}
+        interrupted = [
+            {"dead_call": call_id, "last_sign": updated_at}
+            for call_id, updated_at, *writer in running
+            if Writer(*writer) in dead
+        ]
+        if not interrupted:
+            return
+        same_row = (
+            column.call_id == sa.bindparam("dead_call"),
+            column.updated_at == sa.bindparam("last_sign"),
+        )
+        try:
+            self._begin(connection)
+            connection.execute(calls.update().where(*same_row).values(status="interrupted"), interrupted)
+            connection.commit()
+        except sa_exc.OperationalError:
+            connection.rollback()
+
+    def _upsert(self, names: tuple[str, ...]) -> sa.Insert:
+        if names not in self._upserts:
+            new = postgresql.insert(calls) if self._backend == "postgresql" else sqlite.insert(calls)
+            changed = {name: new.excluded[name] for name in names if name != "call_id"}
+            self._upserts[names] = new.on_conflict_do_update(index_elements=["call_id"], set_=changed)
+        return self._upserts[names]
+
+    @contextmanager
+    def _watched(self) -> Iterator[None]:
+        """Tell a ledger that was taken away or damaged from one that cannot be used now."""
+        try:
+            yield
+        except sa_exc.DatabaseError as exc:
+            if self._replaced():
+                self.close()
+                raise LedgerReplacedError from exc
+            if _damaged(exc) and self._path is not None:
+                why = reason(exc)
+                raise LedgerDamagedError(why, self._move_aside(self._path)) from exc
+            raise
+        if self._replaced():  # SQLite goes on writing into a file that was deleted, and calls it success
+            self.close()
+            raise LedgerReplacedError
+
+    def _replaced(self) -> bool:
+        return self._path is not None and self._engine is not None and self._inode_now() != self._inode
+
+    def _inode_now(self) -> tuple[int, int] | None:
+        if self._path is None:
+            return None
+        try:
+            status = self._path.stat()
+        except OSError:
+            return None
+        return status.st_dev, status.st_ino
+
+    def _move_aside(self, path: Path) -> Path:
+        self.close()
+        aside = path.with_name(f"{path.name}.corrupt-{datetime.now(UTC):%Y%m%dT%H%M%S%f}")
+        if self._inode_now() == self._inode:  # else another kernel was first, and this is its new ledger
+            path.rename(aside)
+            for suffix in ("-wal", "-shm"):
+                log = path.with_name(path.name + suffix)
+                if log.exists():
+                    log.rename(aside.with_name(aside.name + suffix))
+        return aside
+
+
+def _last_sign(row: Sequence[Any]) -> datetime:
+    return row[1] or datetime.min.replace(tzinfo=UTC)  # null where another program wrote the row
+
+
+def _tune(connection: sqlite3.Connection, _record: object) -> None:
+    connection.isolation_level = None  # type: ignore[assignment,unused-ignore]
+    connection.execute("PRAGMA synchronous=NORMAL").close()
+
+
+def _about_a_row(exc: BaseException) -> bool:
+    """Whether the database refuses what a row holds, rather than any row."""
+    if isinstance(exc, sa_exc.DBAPIError):
+        return isinstance(exc, sa_exc.DataError | sa_exc.IntegrityError)
+    return True  # a value could not even be handed over
+
+
+def _damaged(exc: sa_exc.DatabaseError) -> bool:
+    code = getattr(exc.orig, "sqlite_errorcode", 0) & 0xFF
+    return code in {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
+
+
+def _by_columns(rows: Iterable[Row]) -> dict[tuple[str, ...], list[Row]]:
+    """Return ``rows``, signed by this process, in groups that one statement can write."""
+    writer = this_process()
+    signature = {
+        "writer_host": writer.host,
+        "writer_pid": writer.pid,
+        "writer_start": writer.start,
+        "updated_at": datetime.now(UTC),
+    }
+    groups: dict[tuple[str, ...], list[Row]] = {}
+    for row in rows:
+        names = *(name for name in COLUMNS if name in row), *signature
+        groups.setdefault(names, []).append(row | signature)
+    return groups

@@ -1,0 +1,390 @@
+"""The ledger as the rest of ipyllm sees it: put a row and go on; one thread writes what was put.
+
+``put`` merges the row into a dict and returns. The thread cleans what has gathered, keeps it in the backlog
+until the database has it, and tries again when the database cannot take it. Nothing here raises at the
+caller.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+import threading
+import time
+from typing import TYPE_CHECKING, Any, Self
+
+from ipyllm.ledger.backlog import Backlog
+from ipyllm.ledger.cleaning import clean
+from ipyllm.ledger.columns import COLUMNS
+from ipyllm.ledger.lifetime import close_at_child_exit, watch
+from ipyllm.ledger.notices import Notices
+from ipyllm.ledger.process import HEARTBEAT_S
+from ipyllm.ledger.query import Query, merged
+from ipyllm.redact import redact
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from ipyllm.ledger.columns import Row
+    from ipyllm.ledger.store import Store
+
+__all__ = ["Ledger"]
+
+_GATHER_S = 0.02
+"""Rows that come within this time are written in one transaction."""
+
+_BATCH = 500
+"""Rows of one transaction: other kernels wait for no more than these."""
+
+_RETRY_S = (0.5, 30.0)
+"""The first pause after a failure, and the longest."""
+
+_FORK_S = 2.0
+"""How long a fork waits for the transaction under way."""
+
+_log = logging.getLogger("ipyllm.ledger")
+
+
+class Ledger:
+    """All calls to models, in a database that kernels share.
+
+    Parameters
+    ----------
+    url_or_path : str or path
+        Path of an SQLite file, made with its folder when it is not there; or the SQLAlchemy URL of an SQLite
+        or PostgreSQL database.
+    store_text : bool
+        Whether prompts, answers and reasoning are written.
+
+    Examples
+    --------
+    >>> with Ledger("sqlite://") as ledger:
+    ...     ledger.put({"call_id": "01", "model": "local/smollm2-135m", "status": "running"})
+    ...     ledger.put({"call_id": "01", "status": "ok", "output_tokens": 7})
+    ...     ledger.flush(timeout=5)
+    ...     [row[0] for row in ledger.read()]
+    True
+    ['01']
+    """
+
+    def __init__(self, url_or_path: str | os.PathLike[str], *, store_text: bool = True) -> None:
+        self._target = os.fspath(url_or_path)
+        self._store_text = store_text
+        self._unknown: set[str] = set()
+        self._start_over()
+        watch(self)
+
+    def _start_over(self) -> None:
+        """Hold nothing, be in no thread's hands: as new, or just forked."""
+        # In the order in which they are taken.
+        self._store_lock = threading.RLock()  # for as long as a transaction lasts
+        self._backlog_lock = threading.RLock()  # milliseconds
+        self._put_lock = threading.RLock()  # microseconds; re-entrant, for signal handlers and finalizers
+        self._store: Store | None = None
+        self._backlog = Backlog()
+        self._incoming: dict[str, Row] = {}
+        self._n_put = 0
+        self._wake = threading.Event()
+        self._hurry = threading.Event()
+        self._progress = threading.Condition()
+        self._n_written = 0
+        self._attempt = 0
+        self._failed_attempt = 0
+        self._failing = False
+        self._notices = Notices()
+        self._thread: threading.Thread | None = None
+        self._stopping = False
+        self._forking = False
+
+    def __repr__(self) -> str:
+        return f"Ledger({self._where()!r})"
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def put(self, row: Mapping[str, object]) -> None:
+        """Have ``row`` written soon. Returns in microseconds and never raises.
+
+        Parameters
+        ----------
+        row : mapping
+            ``call_id`` and any other columns: what is known of the call beyond what was put before.
+        """
+        call_id = row.get("call_id")
+        if not isinstance(call_id, str):
+            _log.error("A row without call_id cannot be kept: %s.", ", ".join(map(str, row)))
+            return
+        with self._put_lock:
+            waiting = self._incoming.get(call_id)
+            if waiting is None:
+                self._incoming[call_id] = dict(row)
+            else:
+                waiting.update(row)
+            self._n_put += 1
+        if not self._wake.is_set():
+            self._wake.set()
+        if self._thread is None:
+            self._start_thread()
+
+    def flush(self, timeout: float = 5.0) -> bool:
+        """Wait until everything put so far is written.
+
+        Parameters
+        ----------
+        timeout : float
+            Seconds to wait at most.
+
+        Returns
+        -------
+        bool
+            False when time ran out, or as soon as the ledger turned out not to be writable.
+        """
+        with self._put_lock:
+            wanted = self._n_put
+        with self._progress:
+            if self._n_written >= wanted:
+                return True
+            before = self._attempt
+        self._start_thread()
+        if self._thread is None:  # it could not be started
+            self._write()
+        self._hurry.set()
+        self._wake.set()
+        with self._progress:
+            self._progress.wait_for(lambda: self._n_written >= wanted or self._failed_attempt > before, timeout)
+            return self._n_written >= wanted
+
+    def close(self, timeout: float = 5.0) -> bool:
+        """Write what was put, then stop the thread and close the database. A later ``put`` begins anew.
+
+        Parameters
+        ----------
+        timeout : float
+            Seconds to wait at most; the thread goes on without us when there is more to write.
+
+        Returns
+        -------
+        bool
+            Whether everything was written and closed in that time.
+        """
+        deadline = time.monotonic() + timeout
+        written = self.flush(timeout)
+        thread = self._thread
+        if thread is not None:
+            self._stopping = True
+            self._hurry.set()
+            self._wake.set()
+            thread.join(max(0.0, deadline - time.monotonic()))
+            if thread.is_alive():
+                return False
+        if self._store is not None:
+            self._store.close()
+        return written
+
+    def take_warning(self) -> str | None:
+        """Return what the user should be told about the ledger, once; None when there is nothing."""
+        return self._notices.take()
+
+    def read(self, query: Query | None = None, *, timeout: float = 2.0) -> Sequence[tuple[Any, ...]]:
+        """Return rows, those not yet written included, each in the order of ``COLUMNS``.
+
+        Parameters
+        ----------
+        query : Query or None
+            Which rows; None for all.
+        timeout : float
+            Seconds to wait for the writer first.
+        """
+        query = query or Query()
+        self.flush(timeout)
+        with self._backlog_lock:  # before the database is read: a row may be found twice, but not missed
+            self._absorb()
+            in_memory = self._backlog.rows()
+        return merged(self._stored(query), in_memory, query)
+
+    def _stored(self, query: Query) -> list[tuple[Any, ...]]:
+        for _ in range(3):
+            try:
+                return self._opened_store().read(query)
+            except Exception as exc:  # noqa: BLE001 - whatever it is, what is in memory can be shown
+                if self._begun_anew(exc):
+                    continue
+                if not self._failing:
+                    self._say(f"cannot be read ({_reason(exc)}): only rows still in memory are shown.")
+                break
+        return []
+
+    # What follows runs on the writer thread.
+
+    def _run(self) -> None:
+        failures = 0
+        next_beat = time.monotonic() + HEARTBEAT_S
+        while True:
+            if failures:
+                self._hurry.wait(min(_RETRY_S[0] * 2 ** (failures - 1), _RETRY_S[1]))
+            else:
+                self._wake.wait(HEARTBEAT_S)
+                self._hurry.wait(_GATHER_S)
+            self._wake.clear()
+            self._hurry.clear()
+            if time.monotonic() >= next_beat:
+                next_beat = time.monotonic() + HEARTBEAT_S
+                with self._backlog_lock:
+                    self._backlog.beat()
+            failures = 0 if self._write() else failures + 1
+            if self._stopping:
+                with self._put_lock:
+                    if failures or not self._incoming:
+                        break
+        if self._store is not None:
+            self._store.close()
+        with self._put_lock:
+            self._stopping = False
+            self._thread = None
+            left = bool(self._incoming) and not failures
+        if left:  # put while the database was being closed
+            self._start_thread()
+
+    def _write(self) -> bool:
+        """Try to write all there is. False when the database does not take it."""
+        with self._store_lock:
+            with self._progress:
+                self._attempt += 1
+                attempt = self._attempt
+            try:
+                with self._backlog_lock:
+                    n_put = self._absorb()
+                self._write_backlog()
+            except Exception as exc:  # noqa: BLE001 - whatever it is, the rows are kept and the thread lives
+                if not self._failing:
+                    self._say(
+                        f"cannot be written ({_reason(exc)}): rows of this kernel are kept in memory, "
+                        "and will be written when it can be."
+                    )
+                self._failing = True
+                with self._progress:
+                    self._failed_attempt = attempt
+                    self._progress.notify_all()
+                return False
+            self._failing = False
+            with self._progress:
+                self._n_written = n_put
+                self._progress.notify_all()
+            return True
+
+    def _write_backlog(self) -> None:
+        restarts = 0
+        while True:
+            with self._backlog_lock:
+                batch = self._backlog.batch(_BATCH)
+            if not batch:
+                return
+            try:
+                refused = self._opened_store().write(batch)
+            except Exception as exc:
+                restarts += 1
+                if restarts > 3 or not self._begun_anew(exc):  # noqa: PLR2004
+                    raise
+                continue
+            for row, why in refused:
+                _log.error("The ledger refused the row of call %s (%s): it is lost.", row["call_id"], why)
+            with self._backlog_lock:
+                self._backlog.written(batch)
+
+    def _absorb(self) -> int:
+        """Take what was put into the backlog, and return the number of puts that have come there."""
+        with self._put_lock:
+            incoming, self._incoming = self._incoming, {}
+            n_put = self._n_put
+        for row in incoming.values():
+            unknown = row.keys() - COLUMNS.keys() - self._unknown
+            if unknown:
+                self._unknown |= unknown
+                _log.error("The ledger has no column %s.", ", ".join(sorted(unknown)))
+            self._backlog.merge(clean(row, store_text=self._store_text))
+        lost = self._backlog.lost
+        self._backlog.trim()
+        if self._backlog.lost > lost:
+            _log.error("%d finished calls no longer fit in memory: their rows are lost.", self._backlog.lost - lost)
+        return n_put
+
+    # What follows runs on either side.
+
+    def _start_thread(self) -> None:
+        with self._put_lock:
+            if self._thread is not None:
+                return
+            self._thread = threading.Thread(target=self._run, name="ipyllm-ledger", daemon=True)
+            try:
+                self._thread.start()
+            except RuntimeError:  # the interpreter is shutting down, or is out of threads
+                self._thread = None
+                return
+        close_at_child_exit(self)
+
+    def _opened_store(self) -> Store:
+        with self._store_lock:
+            if self._store is None:
+                from ipyllm.ledger.store import Store
+
+                self._store = Store(self._target, self._store_lock)
+            return self._store
+
+    def _begun_anew(self, exc: Exception) -> bool:
+        """Whether ``exc`` says that a new database takes the place of the old; then all is written again."""
+        from ipyllm.ledger.store import LedgerDamagedError, LedgerReplacedError
+
+        if isinstance(exc, LedgerDamagedError):
+            self._say(f"was damaged ({exc}): it was moved to {exc.moved_to.name}, and a new one begun.")
+        elif isinstance(exc, LedgerReplacedError):
+            self._say("was removed or replaced while in use: a new one was begun.")
+        else:
+            return False
+        with self._backlog_lock:
+            self._backlog.write_all_again()
+        self._wake.set()
+        return True
+
+    def _say(self, what: str) -> None:
+        self._notices.say(f"The ledger at {self._where()} {what}")
+
+    def _where(self) -> str:
+        if self._store is not None:
+            return str(self._store)
+        return self._target.partition("://")[0] if "://" in self._target else self._target
+
+    # What follows is called by `lifetime`, around a fork.
+
+    def before_fork(self) -> None:
+        """Bring everything in order and hold it so; leave no file open."""
+        self._forking = self._store_lock.acquire(timeout=_FORK_S)
+        if self._forking and self._store is not None:
+            self._store.rest()
+        self._backlog_lock.acquire()
+        self._put_lock.acquire()
+
+    def after_fork_in_parent(self) -> None:
+        """Go on."""
+        self._put_lock.release()
+        self._backlog_lock.release()
+        if self._forking:
+            self._forking = False
+            self._store_lock.release()
+
+    def after_fork_in_child(self) -> None:
+        """Begin as new: the parent writes what was put before."""
+        if self._store is not None:
+            self._store.forget()
+        self._start_over()
+
+
+def _reason(exc: Exception) -> str:
+    if "sqlalchemy" not in sys.modules:
+        return redact(str(exc))  # not even imported: the database has said nothing
+    from ipyllm.ledger.store import reason
+
+    return reason(exc)

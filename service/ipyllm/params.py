@@ -1,0 +1,78 @@
+"""Parameters that shape an answer: their names in the chat-completions protocol, their types and ranges.
+
+A name that is nearly a known one is a typo and is refused; any other unknown name is passed on as it is,
+because servers have parameters of their own.
+"""
+
+from __future__ import annotations
+
+import difflib
+from typing import TYPE_CHECKING, Any
+
+from ipyllm.errors import LLMError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+__all__ = ["KNOWN", "check_params"]
+
+_INF = float("inf")
+_NUMBERS: dict[str, tuple[type, float, float]] = {
+    "temperature": (float, 0, 2),
+    "top_p": (float, 0, 1),
+    "presence_penalty": (float, -2, 2),
+    "frequency_penalty": (float, -2, 2),
+    "max_tokens": (int, 1, _INF),
+    "max_completion_tokens": (int, 1, _INF),
+    "seed": (int, -_INF, _INF),
+    "top_logprobs": (int, 0, 20),
+    "n": (int, 1, 1),
+}
+KNOWN = (*_NUMBERS, "stop", "logprobs", "logit_bias", "reasoning_effort", "response_format", "tools", "tool_choice",
+         "user", "top_k", "min_p", "extra_body", "metadata", "service_tier", "verbosity")  # fmt: skip
+_RESERVED = ("model", "messages", "stream", "stream_options")
+
+
+def check_params(params: Mapping[str, Any], model: str) -> dict[str, Any]:
+    """Return ``params`` without the Nones, checked.
+
+    Raises
+    ------
+    LLMError
+        ``bad_request``, with one sentence that names the parameter.
+
+    Examples
+    --------
+    >>> check_params({"temperature": 0, "seed": None}, "local/smollm2-135m")
+    {'temperature': 0}
+    >>> check_params({"temprature": 0}, "local/smollm2-135m")
+    Traceback (most recent call last):
+        ...
+    ipyllm.errors.LLMError: There is no parameter 'temprature'; did you mean 'temperature'?
+    """
+    checked = {name: value for name, value in params.items() if value is not None}
+    for name, value in checked.items():
+        problem = _problem(name, value)
+        if problem:
+            raise LLMError(problem, category="bad_request", model=model)
+    return checked
+
+
+def _problem(name: str, value: Any) -> str | None:
+    if name in _RESERVED:
+        return f"{name!r} is set by ipyllm and cannot be given as a parameter."
+    if name not in KNOWN:
+        near = difflib.get_close_matches(name, KNOWN, n=1, cutoff=0.8)
+        return f"There is no parameter {name!r}; did you mean {near[0]!r}?" if near else None
+    if name in _NUMBERS:
+        kind, low, high = _NUMBERS[name]
+        wanted = "a whole number" if kind is int else "a number"
+        span = f" between {low:g} and {high:g}" if high < _INF else (f" of at least {low:g}" if low > -_INF else "")
+        fits = isinstance(value, int if kind is int else int | float) and not isinstance(value, bool)
+        if not fits or not low <= value <= high:
+            return f"{name} must be {wanted}{span}, not {value!r}."
+    if name == "stop" and not (
+        isinstance(value, str) or (isinstance(value, list) and all(isinstance(item, str) for item in value))
+    ):
+        return f"stop must be a string or a list of strings, not {value!r}."
+    return None

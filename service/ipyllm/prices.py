@@ -1,0 +1,245 @@
+"""What a call cost or may cost, in US dollars. Unknown is None, never 0.
+
+A price of the user's own, from the settings, comes first; else the offline tables of ``genai-prices`` speak.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, fields
+from functools import cache
+from typing import TYPE_CHECKING, ClassVar, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from datetime import datetime
+
+    from genai_prices.types import PriceCalculation
+
+    from ipyllm.response import Usage
+
+__all__ = ["BY_SETTINGS", "Price", "context_window", "cost_of", "estimate_cost", "load", "price_in_settings"]
+
+BY_SETTINGS: Final = "settings"
+"""The ``price_source`` of a cost at the user's own price."""
+
+_MTOK: Final = 1_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Price:
+    """A price the user set, in US dollars per million tokens.
+
+    Parameters
+    ----------
+    input_usd_per_mtok, output_usd_per_mtok : float
+        For the question, and for the answer with its reasoning.
+    cached_usd_per_mtok : float or None
+        For input that the server had in its cache; None where it costs as much as other input.
+
+    Examples
+    --------
+    >>> from ipyllm.response import Usage
+    >>> Price(2.0, 8.0).cost(Usage(1_000, 500, source="server"))
+    0.006
+    """
+
+    input_usd_per_mtok: float
+    output_usd_per_mtok: float
+    cached_usd_per_mtok: float | None = None
+
+    # The settings are read into it: a misspelt name there is an error, because silence would hide it.
+    __pydantic_config__: ClassVar = {"extra": "forbid"}
+
+    def __post_init__(self) -> None:
+        for name in (field.name for field in fields(self)):
+            value = getattr(self, name)
+            if value is not None and not (math.isfinite(value) and value >= 0):
+                raise ValueError(f"{name} must be dollars per million tokens, 0 or more, not {value!r}")
+
+    def cost(self, usage: Usage) -> float | None:
+        """Cost of ``usage``; None where the server did not count, or its counts do not add up."""
+        if not _adds_up(usage) or usage.input_tokens is None or usage.output_tokens is None:
+            return None
+        cached = usage.cached_tokens or 0
+        for_cached = self.input_usd_per_mtok if self.cached_usd_per_mtok is None else self.cached_usd_per_mtok
+        micro_usd = (
+            (usage.input_tokens - cached) * self.input_usd_per_mtok
+            + cached * for_cached
+            + usage.output_tokens * self.output_usd_per_mtok
+        )
+        return micro_usd / _MTOK
+
+    def estimate(self, input_tokens: int, max_output_tokens: int) -> float:
+        """Return what a call costs at most: nothing cached, the answer as long as allowed."""
+        dearest = max(self.input_usd_per_mtok, self.cached_usd_per_mtok or 0.0)
+        return (input_tokens * dearest + max_output_tokens * self.output_usd_per_mtok) / _MTOK
+
+
+def price_in_settings(model: str) -> Price | None:
+    """Price the user set for ``model``, a full name; of the model itself, or of the endpoint that serves it.
+
+    Examples
+    --------
+    >>> price_in_settings("openai/gpt-5-mini") is None
+    True
+    """
+    from ipyllm.settings import get_settings
+
+    settings = get_settings()
+    if model in settings.prices:
+        return settings.prices[model]
+    endpoint = settings.endpoints.get(model.partition("/")[0])
+    return endpoint.price if endpoint is not None else None
+
+
+def load() -> None:
+    """Import the price tables (150 ms, once), so that no call in flight is timed across it."""
+    import genai_prices  # noqa: F401
+
+
+@cache
+def _source() -> str:
+    from importlib.metadata import version
+
+    # The package carries no snapshot date: its version is the source of a price.
+    return f"genai-prices {version('genai-prices')}"
+
+
+def cost_of(
+    usage: Usage,
+    *,
+    provider: str,
+    model: str,
+    at: datetime,
+    service_tier: str | None = None,
+    cache_write_tokens: int | None = None,
+) -> tuple[float | None, str | None]:
+    """Cost by the tables, and the source of the price.
+
+    Parameters
+    ----------
+    usage : Usage
+        As the server counted; an estimate has no price.
+    provider : str
+        Provider id of ``genai-prices``, such as ``"openai"``.
+    model : str
+        The model that answered.
+    at : datetime
+        When the request was sent: prices change, and some providers have peak hours.
+    service_tier : str, optional
+        The tier that served it, as the response says (``"flex"``, ``"priority"``); the standard one if not given.
+    cache_write_tokens : int, optional
+        Part of the input that the server wrote to its cache, where it charges for that.
+
+    Examples
+    --------
+    >>> from datetime import datetime, UTC
+    >>> from ipyllm.response import Usage
+    >>> cost_of(Usage(10, 10, source="server"), provider="openai", model="no-such-model", at=datetime.now(UTC))
+    (None, None)
+    """
+    if not _adds_up(usage):
+        return None, None
+    counts = {
+        "input_tokens": usage.input_tokens,
+        "cache_read_tokens": usage.cached_tokens,
+        "cache_write_tokens": cache_write_tokens,
+        "output_tokens": usage.output_tokens,
+        "output_reasoning_tokens": usage.reasoning_tokens,
+    }
+    priced = _calculate(counts, provider, model, at, service_tier)
+    return (None, None) if priced is None else (float(priced.total_price), _source())
+
+
+def estimate_cost(
+    provider: str,
+    model: str,
+    input_tokens: int,
+    max_output_tokens: int | None,
+    *,
+    at: datetime | None = None,
+    service_tier: str | None = None,
+) -> float | None:
+    """Return what a call costs at most.
+
+    Parameters
+    ----------
+    provider, model : str
+        As in the tables.
+    input_tokens : int
+        Estimated from above.
+    max_output_tokens : int or None
+        Longest answer allowed; None where nothing but the model's context window limits it.
+    at : datetime, optional
+        When it is sent, now if not given: for peak hours.
+    service_tier : str, optional
+        The tier that is asked for.
+
+    Returns
+    -------
+    float or None
+        None where the tables do not know the model, or nothing limits the answer.
+
+    Examples
+    --------
+    >>> estimate_cost("openai", "gpt-4o", 1_000, 1_000)
+    0.0125
+    """
+    if max_output_tokens is None:
+        window = context_window(provider, model)
+        if window is None:
+            return None
+        max_output_tokens = max(0, window - input_tokens)
+    counts = {"input_tokens": input_tokens, "output_tokens": max_output_tokens}
+    # Some providers charge more for input that they write to their cache than for any other.
+    shapes = [counts, *({**counts, kind: input_tokens} for kind in ("cache_write_tokens", "cache_read_tokens"))]
+    found = [_calculate(shape, provider, model, at, service_tier) for shape in shapes]
+    costs = [float(priced.total_price) for priced in found if priced is not None]
+    return max(costs, default=None)
+
+
+def context_window(provider: str, model: str) -> int | None:
+    """Tokens that ``model`` can take in; None where the tables do not say.
+
+    Examples
+    --------
+    >>> context_window("openai", "gpt-4o"), context_window("openai", "no-such-model")
+    (128000, None)
+    """
+    import genai_prices
+
+    try:
+        return genai_prices.calc_price(genai_prices.Usage(), model, provider_id=provider).model.context_window
+    except LookupError:
+        return None
+
+
+def _calculate(
+    counts: Mapping[str, int | None], provider: str, model: str, at: datetime | None, service_tier: str | None
+) -> PriceCalculation | None:
+    import genai_prices
+
+    try:
+        priced = genai_prices.calc_price(
+            genai_prices.Usage(**{name: count for name, count in counts.items() if count}),
+            model,
+            provider_id=provider,
+            genai_request_timestamp=at,
+            price_context={"service_tier": service_tier} if service_tier else None,
+        )
+    except (LookupError, ValueError):  # not in the tables; counts that cannot be
+        return None
+    # Models sold by the hour or the image are in the tables too; what they charge for tokens is unknown, not 0.
+    known = priced.model_price.input_mtok is not None and priced.model_price.output_mtok is not None
+    return priced if known else None
+
+
+def _adds_up(usage: Usage) -> bool:
+    """Whether the server counted, cached as part of input and reasoning as part of output; else no price is right."""
+    if usage.source != "server" or usage.input_tokens is None or usage.output_tokens is None:
+        return False
+    return (
+        0 <= (usage.cached_tokens or 0) <= usage.input_tokens
+        and 0 <= (usage.reasoning_tokens or 0) <= usage.output_tokens
+    )

@@ -1,0 +1,49 @@
+"""From a model's answer, which is untrusted, to what a notebook, widget, export or terminal may show.
+
+Everything a front end draws of an answer passes here. The names below load on first use, because the parser,
+the highlighter and the sanitiser behind them take a tenth of a second to import.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from ipyllm.rendering.blocks import BlockStream
+    from ipyllm.rendering.footer import footer_html, footer_text
+    from ipyllm.rendering.markdown import to_html
+    from ipyllm.rendering.style import CSS, STYLE
+    from ipyllm.rendering.terminal import TerminalFilter, plain
+
+__all__ = [
+    "CSS",
+    "STYLE",
+    "BlockStream",
+    "TerminalFilter",
+    "footer_html",
+    "footer_text",
+    "plain",
+    "to_html",
+]
+
+_HOMES = {
+    "BlockStream": "blocks",
+    "CSS": "style",
+    "STYLE": "style",
+    "TerminalFilter": "terminal",
+    "footer_html": "footer",
+    "footer_text": "footer",
+    "plain": "terminal",
+    "to_html": "markdown",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

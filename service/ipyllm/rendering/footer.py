@@ -1,0 +1,126 @@
+"""The line under an answer: which model, how fast, how many tokens, what it cost, and what to be wary of.
+
+What is not known is left out, never shown as 0, and an estimate is marked.
+"""
+
+from __future__ import annotations
+
+import math
+from html import escape
+from typing import TYPE_CHECKING
+
+from ipyllm.rendering.terminal import plain
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from ipyllm.response import ChatResponse, Usage
+    from ipyllm.timing import Timing
+
+__all__ = ["footer_html", "footer_text"]
+
+_STATUS = {
+    "cancelled": "cancelled",
+    "truncated": "cut off by the connection",
+    "error": "error",
+    "running": "still running",
+    "interrupted": "interrupted: its process ended",
+}
+_STOPPED = {"length": "stopped at max_tokens", "content_filter": "stopped by the content filter"}
+_NOTABLE_LAG = 0.1  # of the time to first token, as in the latency statistics (DESIGN §4)
+
+
+def footer_text(response: ChatResponse) -> str:
+    """Summarise a call in one line.
+
+    Examples
+    --------
+    >>> from ipyllm.response import ChatResponse, Usage
+    >>> from ipyllm.timing import Timing
+    >>> footer_text(ChatResponse(
+    ...     model="local/smollm2-135m",
+    ...     usage=Usage(input_tokens=36, output_tokens=120, source="server"),
+    ...     timing=Timing(ttft_s=0.08, total_s=1.21, output_tps=101.3, attempts=1),
+    ...     cost_usd=0.0,
+    ... ))
+    'local/smollm2-135m · first token 0.08 s · 1.21 s · 36 → 120 tokens · 101 tokens/s · free'
+    """
+    return " · ".join(plain(part).replace("\n", " ") for part in _parts(response))
+
+
+def footer_html(response: ChatResponse) -> str:
+    """Return :func:`footer_text` as HTML, for :data:`ipyllm.rendering.style.CSS` to draw small and grey.
+
+    Examples
+    --------
+    >>> from ipyllm.response import ChatResponse
+    >>> footer_html(ChatResponse(model="<b>"))
+    '<div class="ipyllm-footer mathjax_ignore tex2jax_ignore">&lt;b&gt;</div>'
+    """
+    text = escape(footer_text(response))
+    return f'<div class="ipyllm-footer mathjax_ignore tex2jax_ignore">{text}</div>'
+
+
+def _parts(response: ChatResponse) -> Iterator[str]:
+    if response.status != "ok":
+        status = _STATUS[response.status]
+        category = response.error_category if response.status == "error" else None
+        yield f"{status} ({category.replace('_', ' ')})" if category else status
+    if response.finish_reason in _STOPPED:
+        yield _STOPPED[response.finish_reason]
+    if response.model:
+        yield response.model
+    if response.cache_hit:
+        yield "from the cache"
+    yield from _times(response.timing, cold=response.cold)
+    about = "≈" if response.usage.source == "estimated" else ""
+    if tokens := _tokens(response.usage):
+        yield about + tokens
+    if rate := response.timing.output_tps:
+        yield f"{about}{rate:.{0 if rate >= 10 else 1}f} tokens/s"  # noqa: PLR2004
+    if response.cost_usd is not None:
+        yield about + _dollars(response.cost_usd) if response.cost_usd else "free"
+
+
+def _times(timing: Timing, *, cold: bool) -> Iterator[str]:
+    if timing.ttft_s is not None:
+        lag = timing.client_lag_s
+        doubt = f" ±{_seconds(lag)}" if lag > _NOTABLE_LAG * timing.ttft_s else ""
+        yield f"first token {_seconds(timing.ttft_s)}{doubt}"
+    if timing.total_s:
+        yield _seconds(timing.total_s)
+    if cold:
+        yield "model load included"
+    if timing.attempts > 1:
+        yield f"{timing.attempts} attempts"
+
+
+def _tokens(usage: Usage) -> str:
+    if usage.input_tokens is not None and usage.output_tokens is not None:
+        return f"{usage.input_tokens:,} → {usage.output_tokens:,} tokens"
+    if usage.output_tokens is not None:
+        return f"{usage.output_tokens:,} tokens out"
+    return f"{usage.input_tokens:,} tokens in" if usage.input_tokens is not None else ""
+
+
+def _seconds(seconds: float) -> str:
+    """Write a duration to the digits that matter to a reader.
+
+    >>> [_seconds(s) for s in (0.0001, 0.004, 0.08, 1.213, 59.94, 61, 3605)]
+    ['<0.001 s', '0.004 s', '0.08 s', '1.21 s', '59.9 s', '1 min 01 s', '60 min 05 s']
+    """
+    if seconds < 0.0005:  # noqa: PLR2004
+        return "<0.001 s"
+    if seconds >= 59.95:  # noqa: PLR2004
+        return "{:.0f} min {:02.0f} s".format(*divmod(round(seconds), 60))
+    decimals = 3 if seconds < 0.00995 else 2 if seconds < 9.995 else 1  # noqa: PLR2004
+    return f"{seconds:.{decimals}f} s"
+
+
+def _dollars(cost: float) -> str:
+    """Write a price with two digits that say something.
+
+    >>> [_dollars(cost) for cost in (0.000118, 0.0123, 0.5, 12.345)]
+    ['$0.00012', '$0.012', '$0.50', '$12.35']
+    """
+    return f"${cost:,.{max(2, 1 - math.floor(math.log10(cost)))}f}"

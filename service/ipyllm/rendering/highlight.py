@@ -1,0 +1,140 @@
+"""Code in an answer, coloured by a dozen CSS classes.
+
+Pygments reads the code; the HTML is ours, because its own formatter writes four times the classes a notebook
+theme has colours for. Only languages on the list are read: the model chooses the name, and a lexer is a
+program of regular expressions that runs on what the model wrote.
+"""
+
+from __future__ import annotations
+
+import re
+from functools import cache, lru_cache
+from html import escape
+from itertools import groupby
+from time import thread_time
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pygments.lexer import Lexer
+    from pygments.token import _TokenType
+
+__all__ = ["CLASSES", "highlight"]
+
+_CLASS_OF = {
+    "Comment": "c",
+    "Comment.Preproc": "nd",
+    "Generic.Deleted": "gd",
+    "Generic.Heading": "k",
+    "Generic.Inserted": "gi",
+    "Generic.Prompt": "c",
+    "Generic.Subheading": "k",
+    "Keyword": "k",
+    "Literal.Number": "m",
+    "Literal.String": "s",
+    "Name.Attribute": "na",
+    "Name.Builtin": "nb",
+    "Name.Class": "nf",
+    "Name.Decorator": "nd",
+    "Name.Exception": "nb",
+    "Name.Function": "nf",
+    "Name.Tag": "nt",
+    "Name.Variable": "nv",
+    "Operator": "o",
+    "Operator.Word": "k",
+}
+CLASSES = frozenset(_CLASS_OF.values())
+"""Every class :func:`highlight` can write; :mod:`ipyllm.rendering.style` gives each a colour of the theme."""
+
+_LANGUAGES = frozenset(
+    "bash bat bibtex c c# c++ clojure cmake console cpp csharp css cuda cypher dart diff docker "  # noqa: SIM905
+    "dockerfile elixir elm erlang f# fortran fsharp go golang graphql groovy haskell hcl html "
+    "http ini ipython java javascript jinja js json jsonl jsx julia kotlin latex lisp lua make "
+    "makefile markdown matlab md nginx nim nix objective-c ocaml octave pascal perl php "
+    "powershell prolog protobuf ps1 pwsh py py3 pycon python python3 r rb rs rst ruby rust "
+    "scala scheme scss sh shell sparql sql stan svg swift systemverilog tcl terraform tex toml "
+    "ts tsx typescript vb.net verilog vhdl vim xml yaml yml zig zsh".split()
+)
+_SAME = {"jsonl": "json", "md": "markdown", "shell": "bash", "svg": "xml"}
+# Several lexers take quadratic or cubic time on long lines or many empty ones: seconds for 3,000 characters.
+_MAX_CODE = 40_000
+_HARD_TO_READ = re.compile(r"[^\n]{500}|(?:\n[ \t]*){7}")
+_MAX_SECONDS = 0.25
+_FIRST_WORD = re.compile(r"[{.\s]*([\w+#.-]+)")
+
+
+def highlight(code: str, info: str) -> str:
+    r"""Return ``code`` as escaped HTML with coloured spans, or without when the language is not known.
+
+    Parameters
+    ----------
+    code : str
+        What stands in the fence.
+    info : str
+        What stands behind the fence's opening: ``python``, ``{.python}``, ``python title="a.py"``.
+
+    Examples
+    --------
+    >>> highlight("return a < 1", "python")
+    '<span class="k">return</span> a <span class="o">&lt;</span> <span class="m">1</span>'
+    >>> highlight("return a < 1", "")
+    'return a &lt; 1'
+    """
+    match = _FIRST_WORD.match(info)
+    language = match[1].lower() if match else ""
+    if language not in _LANGUAGES or len(code) > _MAX_CODE or _HARD_TO_READ.search(code):
+        return escape(code, quote=False)
+    return _highlight(code, language)
+
+
+@lru_cache(maxsize=64)  # a fence in the live tail of a stream is drawn many times
+def _highlight(code: str, language: str) -> str:
+    lexer = _lexer(language)
+    if lexer is None:
+        return escape(code, quote=False)
+    tokens = _tokens(lexer, code)
+    if "".join(text for _, text in tokens) != code:
+        return escape(code, quote=False)
+    html = []
+    for name, run in groupby(tokens, key=lambda token: token[0]):
+        text = escape("".join(text for _, text in run), quote=False)
+        html.append(f'<span class="{name}">{text}</span>' if name else text)
+    return "".join(html)
+
+
+def _tokens(lexer: Lexer, code: str) -> list[tuple[str, str]]:
+    """Return pieces of code with their classes. They may be fewer than the code, or not quite the code.
+
+    A few lexers tidy up line ends, one raises its own exceptions, and time is limited.
+    """
+    tokens = []
+    end = thread_time() + _MAX_SECONDS
+    try:
+        for kind, text in lexer.get_tokens(code):
+            tokens.append((_class_of(kind), text))
+            if thread_time() > end:
+                break
+    except Exception:  # noqa: BLE001 - other people's parsers on a stranger's text; it is shown uncoloured
+        return []
+    return tokens
+
+
+@cache
+def _lexer(language: str) -> Lexer | None:
+    from pygments.lexers import get_lexer_by_name
+    from pygments.util import ClassNotFound
+
+    try:
+        return get_lexer_by_name(_SAME.get(language, language), stripnl=False, ensurenl=False)
+    except ClassNotFound:
+        return None
+
+
+@cache
+def _class_of(kind: _TokenType) -> str:
+    """Class of a kind of token, or of the nearest kind above it that has one."""
+    path = str(kind).removeprefix("Token.")
+    while path:
+        if path in _CLASS_OF:
+            return _CLASS_OF[path]
+        path = path.rpartition(".")[0]
+    return ""

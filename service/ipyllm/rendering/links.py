@@ -1,0 +1,148 @@
+"""Addresses in an answer: bare ones become links, and images become links too, so that nothing is fetched.
+
+An image from elsewhere would tell its host that, when and where the answer was read, and a prompt injection
+can put what the model knows into its address. Both rules work on the parser's tokens.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, cast
+from urllib.parse import urlsplit
+
+from ipyllm.rendering.sanitize import is_raster_image
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from markdown_it import MarkdownIt
+    from markdown_it.renderer import RendererHTML
+    from markdown_it.rules_core import StateCore
+    from markdown_it.rules_inline import StateInline
+    from markdown_it.token import Token
+
+__all__ = ["links_rule", "within_reason"]
+
+_BARE = re.compile(r"(?<![\w/])https?://[^\s<>\"'`|\\^{}\x00-\x1f\x7f]{1,2000}", re.IGNORECASE)
+_TRAILING = ".,;:!?*_~…"
+_BRACKETS = {")": "(", "]": "["}
+# Marks that reorder what follows them on the line could disguise the host shown after an image's text.
+_BIDI = dict.fromkeys([*range(0x202A, 0x202F), *range(0x2066, 0x206A), 0x200E, 0x200F, 0x061C])
+# Characters looked at in vain, per text: each unclosed bracket is searched for to the paragraph's end.
+_BRACKET_WORK = 5_000_000
+
+
+def links_rule(state: StateCore) -> None:
+    """Core rule: rewrite the inline tokens of the whole text."""
+    for token in state.tokens:
+        children = token.children
+        if children and any(child.type == "image" or "://" in child.content for child in children):
+            token.children = list(_rewrite(children, state.md))
+
+
+def within_reason(name: str) -> Callable[[StateInline, bool], bool]:
+    """Return markdown-it's rule ``link`` or ``image``, made to give up on thousands of open brackets.
+
+    The rule looks for the closing bracket of each opening one, which is quadratic where none closes.
+    """
+    from markdown_it.helpers import parseLinkLabel
+    from markdown_it.rules_inline import image, link
+
+    rule, opener = (image, "![") if name == "image" else (link, "[")
+
+    def bounded(state: StateInline, silent: bool) -> bool:
+        if not state.src.startswith(opener, state.pos):
+            return False
+        work = cast("int", state.env.get("ipyllm_brackets", 0))
+        if work > _BRACKET_WORK:
+            return False
+        if parseLinkLabel(state, state.pos + len(opener) - 1, disableNested=opener == "[") < 0:
+            state.env["ipyllm_brackets"] = work + state.posMax - state.pos
+            return False
+        return rule(state, silent)
+
+    return bounded
+
+
+def _rewrite(tokens: list[Token], md: MarkdownIt) -> Iterator[Token]:
+    inside_link = 0
+    for token in tokens:
+        inside_link += token.nesting if token.type in {"link_open", "link_close"} else 0
+        if token.type == "image":
+            yield from _image(token, md, inside_link=inside_link > 0)
+        elif token.type == "text" and not inside_link and "://" in token.content:
+            yield from _linkify(token.content, md)
+        else:
+            yield token
+
+
+def _image(token: Token, md: MarkdownIt, *, inside_link: bool) -> Iterator[Token]:
+    source = str(token.attrs.get("src", ""))
+    if is_raster_image(source):
+        yield token
+        return
+    renderer = cast("RendererHTML", md.renderer)
+    alt = renderer.renderInlineAsText(token.children or [], md.options, {}).translate(_BIDI)
+    host = _host(source)
+    label = " ".join(part for part in ("🖼", alt, f"({host})" if host else "") if part)
+    if host and not inside_link:  # a link within a link is no HTML; a badge keeps the outer one
+        yield from _link(source, label)
+    else:
+        yield _text(label)
+
+
+def _linkify(text: str, md: MarkdownIt) -> Iterator[Token]:
+    done = 0
+    for match in _BARE.finditer(text):
+        address = _without_punctuation(match[0])
+        target = md.normalizeLink(address)
+        if not _host(target) or not md.validateLink(target):
+            continue
+        if match.start() > done:
+            yield _text(text[done : match.start()])
+        yield from _link(target, address)
+        done = match.start() + len(address)
+    if done < len(text):
+        yield _text(text[done:])
+
+
+def _without_punctuation(address: str) -> str:
+    """Cut what belongs to the sentence around an address.
+
+    >>> _without_punctuation("https://en.wikipedia.org/wiki/Lisp_(language)).")
+    'https://en.wikipedia.org/wiki/Lisp_(language)'
+    """
+    while address:
+        last = address[-1]
+        opener = _BRACKETS.get(last)
+        if last not in _TRAILING and not (opener and address.count(last) > address.count(opener)):
+            break
+        address = address[:-1]
+    return address
+
+
+def _host(address: str) -> str:
+    """Host of a web address, or nothing: what the reader is about to visit, whatever the text says.
+
+    >>> _host("https://bank.example@evil.example/login"), _host("/relative"), _host("https://[")
+    ('evil.example', '', '')
+    """
+    try:
+        parts = urlsplit(address)
+    except ValueError:
+        return ""
+    return (parts.hostname or "") if parts.scheme in {"http", "https"} else ""
+
+
+def _link(target: str, label: str) -> Iterator[Token]:
+    from markdown_it.token import Token
+
+    yield Token("link_open", "a", 1, attrs={"href": target})
+    yield _text(label)
+    yield Token("link_close", "a", -1)
+
+
+def _text(content: str) -> Token:
+    from markdown_it.token import Token
+
+    return Token("text", "", 0, content=content)

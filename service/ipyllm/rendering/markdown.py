@@ -1,0 +1,131 @@
+r"""Markdown as models write it, to HTML that is safe to put into a notebook.
+
+Two nets, either of which should hold alone: the parser knows no raw HTML, and whatever it produced passes
+:mod:`ipyllm.rendering.sanitize`. A third holds off the page itself: the wrapper's classes keep JupyterLab's
+and nbconvert's MathJax from typesetting TeX (``\href{javascript:…}``, ``\style``) in the answer.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from html import escape
+from time import thread_time
+from typing import TYPE_CHECKING, Any
+
+from ipyllm.rendering.highlight import highlight
+from ipyllm.rendering.links import links_rule, within_reason
+from ipyllm.rendering.sanitize import sanitize
+from ipyllm.rendering.tex import add_math
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from markdown_it import MarkdownIt
+    from markdown_it.rules_core import StateCore
+    from markdown_it.token import Token
+    from markdown_it.utils import EnvType, OptionsDict
+
+__all__ = ["parser", "to_html"]
+
+_WRAPPER = '<div class="ipyllm-answer mathjax_ignore tex2jax_ignore" dir="auto">{}</div>'
+
+# Sizes above which text is shown as it is. An answer of 32k tokens is about 130,000 characters; what lies
+# above these is no prose, and some inline rules cost more than linear time.
+_MAX_TEXT = 400_000
+_MAX_PARAGRAPH = 60_000
+_MAX_LIVE_CODE = 4_000
+_MAX_HIGHLIGHT_SECONDS = 0.5
+
+
+def to_html(text: str, *, live: bool = False) -> str:
+    r"""Render a model's markdown as safe HTML.
+
+    Fences are highlighted by CSS classes (see :mod:`ipyllm.rendering.style`), TeX becomes MathML, bare
+    addresses become links, and images from elsewhere become links too, so that nothing is fetched.
+
+    Parameters
+    ----------
+    text : str
+        Markdown. Nothing about it is trusted. Its blocks may be rendered apart, see
+        :class:`ipyllm.rendering.blocks.BlockStream`.
+    live : bool
+        The text is still growing: a long fence at its end is not highlighted, because that would be done
+        again at every draw.
+
+    Returns
+    -------
+    str
+        One ``<div class="ipyllm-answer …">``.
+
+    Examples
+    --------
+    >>> print(to_html("**Hi** <br>"))
+    <div class="ipyllm-answer mathjax_ignore tex2jax_ignore" dir="auto"><p><strong>Hi</strong> &lt;br&gt;</p>
+    </div>
+    """
+    if len(text) > _MAX_TEXT:
+        return _WRAPPER.format(f'<pre dir="auto">{escape(text, quote=False)}</pre>')
+    md = parser()
+    env: dict[str, Any] = {}
+    tokens = md.parse(text, env)
+    if live and (unfinished := _fence_at_the_end(tokens)):
+        unfinished.meta["plain"] = len(unfinished.content) > _MAX_LIVE_CODE
+    return _WRAPPER.format(sanitize(md.renderer.render(tokens, md.options, env)))
+
+
+@cache
+def parser() -> MarkdownIt:
+    """Return the one parser: CommonMark, tables, strikethrough and math. It keeps nothing between texts."""
+    from markdown_it import MarkdownIt
+
+    # The depth bounds Python's recursion; CommonMark's own preset of 20 would drop deep lists.
+    md = MarkdownIt("commonmark", {"html": False, "maxNesting": 100}).enable(["table", "strikethrough"])
+    add_math(md)
+    for name in ("link", "image"):
+        md.inline.ruler.at(name, within_reason(name))
+    md.core.ruler.at("inline", _inline_rule)
+    md.core.ruler.push("links", links_rule)
+    md.add_render_rule("fence", _render_fence)
+    md.add_render_rule("link_open", _render_link)
+    return md
+
+
+def _inline_rule(state: StateCore) -> None:
+    """Parse paragraphs, except those no person or model would write."""
+    from markdown_it.token import Token
+
+    for token in state.tokens:
+        if token.type != "inline":
+            continue
+        token.children = []
+        if len(token.content) > _MAX_PARAGRAPH:
+            token.children.append(Token("text", "", 0, content=token.content))
+        else:
+            state.md.inline.parse(token.content, state.md, state.env, token.children)
+
+
+def _render_fence(_: Any, tokens: Sequence[Token], idx: int, options: OptionsDict, env: EnvType) -> str:  # noqa: ARG001
+    token = tokens[idx]
+    spent = env.get("ipyllm_highlight", 0.0)
+    if token.meta.get("plain") or spent > _MAX_HIGHLIGHT_SECONDS:
+        code = escape(token.content, quote=False)
+    else:
+        started = thread_time()
+        code = highlight(token.content, token.info)
+        env["ipyllm_highlight"] = spent + thread_time() - started
+    return f"<pre><code>{code}</code></pre>\n"
+
+
+def _render_link(self: Any, tokens: Sequence[Token], idx: int, options: OptionsDict, env: EnvType) -> str:
+    tokens[idx].attrs = {"href": tokens[idx].attrs.get("href", ""), "target": "_blank"}
+    return str(self.renderToken(tokens, idx, options, env))
+
+
+def _fence_at_the_end(tokens: list[Token]) -> Token | None:
+    """Return the fence that ends the text, be it in a list or a quote."""
+    for token in reversed(tokens):
+        if token.type == "fence":
+            return token
+        if token.nesting != -1:
+            return None
+    return None

@@ -1,0 +1,65 @@
+"""How an answer looks: one small style sheet, in the colours of the theme around it.
+
+Every colour is JupyterLab's (Notebook 7 and nbconvert's HTML have the same variables), then VS Code's, then a
+fallback for light pages. It fetches nothing: no ``url()``, no ``@import``, no fonts.
+"""
+
+from __future__ import annotations
+
+__all__ = ["CSS", "STYLE"]
+
+CSS = """\
+.ipyllm-answer.ipyllm-answer{overflow-wrap:break-word;line-height:1.5;
+:is(p,ul,ol,pre,table,blockquote){margin:0 0 .7em}
+li>:is(ul,ol,p){margin:0 0 .2em}
+:is(h1,h2,h3,h4,h5,h6){font-weight:600;font-size:1em;line-height:1.3;margin:.9em 0 .4em}
+h1{font-size:1.45em}
+h2{font-size:1.25em}
+h3{font-size:1.1em}
+:is(pre,code){font-family:var(--jp-code-font-family,var(--vscode-editor-font-family,monospace));font-size:.93em;
+background:var(--jp-cell-editor-background,var(--vscode-textCodeBlock-background,#8881))}
+code{padding:.1em .3em;border-radius:3px;white-space:pre-wrap}
+pre{padding:.6em .8em;
+border:1px solid var(--jp-border-color2,#8884);border-radius:4px;overflow-x:auto;
+line-height:1.4;white-space:pre;word-break:normal}
+pre code{padding:0;background:none;font-size:1em;white-space:pre;overflow-wrap:normal}
+table{display:block;width:max-content;max-width:100%;overflow-x:auto;border-collapse:collapse;font-size:1em}
+:is(th,td){padding:.3em .7em;
+border:1px solid var(--jp-border-color2,#8884);text-align:start;white-space:normal}
+blockquote{padding:0 1em;border-inline-start:3px solid var(--jp-border-color1,#8886);
+color:var(--jp-content-font-color2,inherit)}
+img{max-width:100%}
+.ipyllm-math{display:block;overflow:auto hidden;padding:.2em 0}
+math{font-family:"Latin Modern Math","STIX Two Math","Cambria Math","DejaVu Math TeX Gyre",math}
+mtd[columnalign=left]{text-align:left}
+mtd[columnalign=right]{text-align:right}
+.k{color:var(--jp-mirror-editor-keyword-color,var(--vscode-debugTokenExpression-name,#008000));font-weight:600}
+.s{color:var(--jp-mirror-editor-string-color,var(--vscode-debugTokenExpression-string,#ba2121))}
+.m{color:var(--jp-mirror-editor-number-color,var(--vscode-debugTokenExpression-number,#080))}
+.c{color:var(--jp-mirror-editor-comment-color,var(--vscode-descriptionForeground,#408080));font-style:italic}
+.o{color:var(--jp-mirror-editor-operator-color)}
+.nf{color:var(--jp-mirror-editor-def-color,var(--vscode-debugTokenExpression-boolean,#00f))}
+.nb{color:var(--jp-mirror-editor-builtin-color)}
+.nd{color:var(--jp-mirror-editor-meta-color)}
+.nt{color:var(--jp-mirror-editor-tag-color)}
+.na{color:var(--jp-mirror-editor-attribute-color)}
+.nv{color:var(--jp-mirror-editor-variable-2-color)}
+.gd{color:var(--jp-error-color1,#c33)}
+.gi{color:var(--jp-success-color1,#393)}
+}
+.ipyllm-footer{margin-top:.3em;font-size:.8em;
+color:var(--jp-content-font-color2,var(--vscode-descriptionForeground,#777))}
+.jp-OutputArea-child:has(.ipyllm-empty){display:none}
+.ipyllm-reasoning{margin:.2em 0 .6em;padding-inline-start:.8em;
+border-inline-start:3px solid var(--jp-border-color2,#8884);
+color:var(--jp-content-font-color2,inherit)}
+.ipyllm-reasoning>summary{cursor:pointer;font-size:.85em}
+.ipyllm-waiting{opacity:.7;animation:ipyllm-pulse 1.6s ease-in-out infinite}
+@keyframes ipyllm-pulse{50%{opacity:.25}}
+@media (prefers-reduced-motion:reduce){.ipyllm-waiting{animation:none}}
+"""
+"""Rules are nested in the answer's class, so that ``.k`` or ``td`` elsewhere stays as it is; the class is doubled
+to weigh as much as JupyterLab's rules for outputs."""
+
+STYLE = f"<style>\n{CSS}</style>"
+"""The style sheet as an element, to stand once before the answers of an output."""

@@ -1,0 +1,57 @@
+r"""An answer for a terminal, or for ``text/plain``: without the sequences that would command the terminal.
+
+Escape sequences in an answer could clear the screen, rewrite what stands above, set the clipboard or the
+window's title. What is left is text, new lines and tabs.
+"""
+
+from __future__ import annotations
+
+import re
+
+__all__ = ["TerminalFilter", "plain"]
+
+# ECMA-48. A string (OSC, DCS, SOS, PM, APC) ends with BEL or ST; here also at a line's end or after 1000
+# characters, because an answer whose string never ended would be swallowed whole.
+_STRING = r"(?:\x1b[\]PX^_]|[\x90\x98\x9d-\x9f])"
+_STRING_BODY = r"[^\x07\x1b\x9c\n]{0,1000}"
+_CSI = r"(?:\x1b\[|\x9b)"
+_CONTROL = re.compile(
+    rf"{_STRING}{_STRING_BODY}(?:\x07|\x9c|\x1b\\)?"
+    rf"|{_CSI}[0-?]{{0,100}}[ -/]{{0,10}}[@-~]?"
+    r"|\x1b[ -/]{0,10}[0-~]?"
+    r"|[\x00-\x08\x0b-\x1f\x7f-\x9f]"
+)
+_UNFINISHED = re.compile(rf"(?:{_STRING}{_STRING_BODY}\x1b?|{_CSI}[0-?]{{0,100}}[ -/]{{0,10}}|\x1b[ -/]{{0,10}})\Z")
+
+
+class TerminalFilter:
+    r"""Takes control sequences out of a text that arrives in pieces, also where a piece ends within one.
+
+    Examples
+    --------
+    >>> terminal = TerminalFilter()
+    >>> terminal.feed("Careful: \x1b[3") + terminal.feed("1mred\x1b[0m")
+    'Careful: red'
+    """
+
+    def __init__(self) -> None:
+        self._held = ""
+
+    def feed(self, piece: str) -> str:
+        """Return what may be printed now. The beginning of a sequence is held until its end is known."""
+        text = self._held + piece
+        unfinished = _UNFINISHED.search(text)
+        end = unfinished.start() if unfinished else len(text)
+        self._held = text[end:]
+        return _CONTROL.sub("", text[:end])
+
+
+def plain(text: str) -> str:
+    r"""Return ``text`` without control characters other than ``\n`` and ``\t``, and without their sequences.
+
+    Examples
+    --------
+    >>> plain("\x1b]0;gotcha\x07Hello\r\n\x1b[2J\tworld\x9b31m!")
+    'Hello\n\tworld!'
+    """
+    return _CONTROL.sub("", text)

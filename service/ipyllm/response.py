@@ -1,0 +1,105 @@
+"""The outcome of a call: text, usage, timing, cost and status. Immutable, and the same for every caller."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, fields
+from typing import TYPE_CHECKING, Any, Literal
+
+from ipyllm.timing import Timing
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from datetime import datetime
+
+    from ipyllm.errors import Category
+    from ipyllm.tools import ToolResult
+
+__all__ = ["ChatResponse", "Status", "ToolCall", "Usage"]
+
+Status = Literal["ok", "truncated", "cancelled", "error", "running", "interrupted"]
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """Tokens of one call. ``cached`` is part of ``input``; ``reasoning`` is part of ``output``.
+
+    ``source`` says whether the server counted (``"server"``) or we estimated (``"estimated"``); an estimate
+    is never shown as a count.
+    """
+
+    input_tokens: int | None = None
+    output_tokens: int | None = None
+    cached_tokens: int | None = None
+    reasoning_tokens: int | None = None
+    source: Literal["server", "estimated"] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ToolCall:
+    """A function call that the model asked for. ``arguments`` is JSON text, as the model wrote it."""
+
+    id: str
+    name: str
+    arguments: str
+
+
+@dataclass(frozen=True, slots=True)
+class ChatResponse:
+    """What a call to a model ended in.
+
+    Attributes can be read as keys too: ``response["content"]`` is ``response.content``. ``parsed`` is the value that
+    the ``schema`` asked for, ``tool_results`` what the tools said, and ``steps`` every exchange of a turn that took
+    several; ``usage``, ``timing`` and ``cost_usd`` are those of the last.
+
+    Examples
+    --------
+    >>> response = ChatResponse(content="Hello!", model="local/smollm2-135m")
+    >>> response["content"]
+    'Hello!'
+    >>> str(response)
+    'Hello!'
+    """
+
+    content: str = ""
+    reasoning: str = ""
+    tool_calls: tuple[ToolCall, ...] = ()
+    status: Status = "ok"
+    finish_reason: str | None = None
+    model: str = ""
+    response_model: str | None = None
+    endpoint: str = ""
+    usage: Usage = field(default_factory=Usage)
+    timing: Timing = field(default_factory=Timing)
+    cost_usd: float | None = None
+    price_source: str | None = None
+    cold: bool = False
+    cache_hit: bool = False
+    call_id: str = ""
+    started_at: datetime | None = None
+    error_category: Category | None = None
+    error_message: str | None = None
+    parsed: Any = None
+    tool_results: tuple[ToolResult, ...] = ()
+    steps: tuple[ChatResponse, ...] = ()
+
+    def __getitem__(self, key: str) -> Any:
+        if key in self.keys():
+            return getattr(self, key)
+        raise KeyError(f"A ChatResponse has no {key!r}; it has {', '.join(self.keys())}.")
+
+    def __contains__(self, key: object) -> bool:
+        return key in self.keys()
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.keys())
+
+    def __str__(self) -> str:
+        return self.content
+
+    def keys(self) -> tuple[str, ...]:
+        """Names that can be read as keys, so that ``dict(response)`` works."""
+        return tuple(f.name for f in fields(self))
+
+    def get(self, key: str, default: Any = None) -> Any:
+        """Like :meth:`dict.get`."""
+        return getattr(self, key) if key in self.keys() else default

@@ -1,0 +1,94 @@
+"""When a failed attempt is worth another, and how long to wait before it. The loop itself is tenacity's."""
+
+from __future__ import annotations
+
+import math
+from functools import partial
+from typing import TYPE_CHECKING
+
+from ipyllm.errors import LLMError
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from tenacity import AsyncRetrying, RetryCallState
+
+    from ipyllm.errors import Category
+
+__all__ = ["attempts", "worth_retrying"]
+
+_TRANSIENT: frozenset[Category] = frozenset({"rate_limit", "api_error", "connection", "timeout"})
+_FIRST_WAIT_S = 0.5
+_LONGEST_WAIT_S = 8.0
+_LONGEST_RETRY_AFTER_S = 120.0  # beyond it the person is better told than kept waiting
+_SERVER_ERROR = 500
+
+
+def worth_retrying(error: BaseException, *, after_text: bool = False) -> bool:
+    """Whether the same request may succeed if sent again.
+
+    Not once text was shown (it would appear twice), unless ``after_text`` asks for it; and never for what cannot
+    succeed: a wrong key, no quota, a request the server does not understand, or a wait longer than two minutes.
+
+    Examples
+    --------
+    >>> worth_retrying(LLMError("Too many requests.", category="rate_limit", retry_after=3.0))
+    True
+    >>> worth_retrying(LLMError("No credit.", category="quota"))
+    False
+    """
+    if not isinstance(error, LLMError):
+        return False
+    # A stream that broke off is transient too, but always comes after text.
+    if error.category not in _TRANSIENT and not (after_text and error.category == "truncated"):
+        return False
+    if error.partial is not None and not after_text:
+        return False
+    if error.retry_after is not None and error.retry_after > _LONGEST_RETRY_AFTER_S:
+        return False
+    # A 4xx that is none of the known kinds will be refused again.
+    return error.category != "api_error" or error.status_code is None or error.status_code >= _SERVER_ERROR
+
+
+def _wait(state: RetryCallState) -> float:
+    from tenacity import wait_random_exponential
+
+    error = state.outcome.exception() if state.outcome is not None else None
+    asked = error.retry_after if isinstance(error, LLMError) else None
+    if asked is not None:
+        return asked
+    return wait_random_exponential(multiplier=_FIRST_WAIT_S, max=_LONGEST_WAIT_S)(state)
+
+
+def attempts(
+    max_retries: int,
+    sleep: Callable[[float], Awaitable[None]],
+    *,
+    remaining_s: Callable[[], float] = lambda: math.inf,
+    after_text: bool = False,
+) -> AsyncRetrying:
+    """Make the attempts of one call: exponential backoff with full jitter, or what ``Retry-After`` says.
+
+    Parameters
+    ----------
+    max_retries : int
+        Attempts after the first.
+    sleep : callable
+        Awaited with the seconds to wait; the caller counts them as ``retry_wait_s``.
+    remaining_s : callable
+        Seconds until the whole call must be over: a wait that would outlast it is not begun.
+    after_text : bool
+        Whether to try again even when text was shown.
+    """
+    from tenacity import AsyncRetrying, retry_if_exception
+
+    def stop(state: RetryCallState) -> bool:
+        return state.attempt_number > max_retries or state.upcoming_sleep >= remaining_s()
+
+    return AsyncRetrying(
+        stop=stop,
+        wait=_wait,
+        retry=retry_if_exception(partial(worth_retrying, after_text=after_text)),
+        sleep=sleep,
+        reraise=True,
+    )

@@ -1,0 +1,128 @@
+"""``split``: a share of the calls to each of several services, to compare them in real use (A/B)."""
+
+from __future__ import annotations
+
+import json
+import math
+import random
+from hashlib import blake2b
+from typing import TYPE_CHECKING, Any, Literal
+
+from ipyllm.errors import LLMError
+from ipyllm.routing.route import Route, as_service
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+
+    from ipyllm.request import ChatRequest
+    from ipyllm.routing.choice import Choice
+    from ipyllm.services.base import BaseLLMService
+
+__all__ = ["Split", "Sticky", "split"]
+
+Sticky = Literal["conversation", "call"] | None
+
+
+class Split(Route):
+    """Weighted services, see :func:`split`."""
+
+    def __init__(
+        self,
+        weights: Mapping[str, float] | Mapping[BaseLLMService, float] | Mapping[str | BaseLLMService, float],
+        *,
+        seed: int | None = None,
+        sticky: Sticky = "conversation",
+        name: str = "split",
+        **options: Any,
+    ) -> None:
+        super().__init__(name, **options)
+        if not any(weight > 0 for weight in weights.values()) or not all(
+            0 <= weight < math.inf for weight in weights.values()
+        ):
+            raise LLMError(
+                "The weights of a split must be numbers of 0 or more, and not all 0.",
+                category="bad_request",
+                model=name,
+            )
+        if sticky not in {"conversation", "call", None}:
+            raise LLMError(
+                f"sticky must be 'conversation', 'call' or None, not {sticky!r}.", category="bad_request", model=name
+            )
+        self._weighted: dict[str, tuple[BaseLLMService, float]] = {}
+        for arm, weight in weights.items():
+            service = as_service(arm)
+            # The same model twice, with other parameters: "openai/gpt-5-mini" and "openai/gpt-5-mini #2".
+            same = sum(known.full_name == service.full_name for known, _ in self._weighted.values())
+            label = f"{service.full_name} #{same + 1}" if same else service.full_name
+            self._weighted[label] = service, weight
+        self._seed = seed
+        self._sticky = sticky
+        self._random = random.Random(seed)  # noqa: S311 - a draw, not a secret
+
+    def _arms(self) -> Iterable[BaseLLMService]:
+        return [arm for arm, _ in self._weighted.values()]
+
+    def _labels(self) -> Iterable[str]:
+        return [f"{label}: {weight:g}" for label, (_, weight) in self._weighted.items()]
+
+    def choices(self, request: ChatRequest, path: tuple[str, ...]) -> Iterator[Choice]:
+        """Yield the arm that this request falls to, and no other: a comparison must not mix its arms."""
+        label = self.arm_of(self._key(request))
+        yield from self._ask(self._weighted[label][0], request, path, label)
+
+    def arm_of(self, key: str) -> str:
+        """Return the arm that ``key`` falls to, a conversation's name for one.
+
+        Weighted rendezvous hashing: it depends on nothing but the key, the seed and the arms, so it survives restarts;
+        and a change of weights moves only as many keys as it must.
+        """
+        return max(
+            (label for label, (_, weight) in self._weighted.items() if weight > 0),
+            key=lambda label: self._weighted[label][1] / -math.log(self._uniform(f"{label}|{key}")),
+        )
+
+    def _uniform(self, text: str) -> float:
+        digest = blake2b(f"{self._seed}|{text}".encode("utf-8", "surrogatepass"), digest_size=8).digest()
+        return (int.from_bytes(digest, "big") + 0.5) / 2**64
+
+    def _key(self, request: ChatRequest) -> str:
+        conversation = request.came_from.conversation
+        if self._sticky == "conversation" and conversation is not None:
+            return conversation
+        if self._sticky == "call":
+            return json.dumps([request.messages, dict(request.params)], sort_keys=True, default=str)
+        return str(self._random.random())
+
+
+def split(
+    weights: Mapping[str, float] | Mapping[BaseLLMService, float] | Mapping[str | BaseLLMService, float],
+    *,
+    seed: int | None = None,
+    sticky: Sticky = "conversation",
+    name: str = "split",
+    **options: Any,
+) -> Split:
+    """Send each service its share of the calls, to compare them in real use.
+
+    Parameters
+    ----------
+    weights : mapping of str or BaseLLMService to float
+        The shares; they need not add up to 1.
+    seed : int, optional
+        Another seed is another assignment. With ``sticky=None`` and no seed, the draw is different each time.
+    sticky : {"conversation", "call", None}
+        ``"conversation"``: a conversation stays with its arm, after a restart too; calls that belong to none are
+        drawn. ``"call"``: the same question with the same parameters always goes to the same arm. None: every call
+        is drawn.
+    name : str
+        What to call it, in the tag ``route`` of its rows too; the tag ``arm`` has the arm.
+    **options
+        ``timeout``, ``max_retries`` and parameters for all of them.
+
+    Examples
+    --------
+    >>> ab = split({"openai/gpt-5-mini": 0.9, "deepseek/deepseek-chat": 0.1}, seed=7)
+    >>> ab.arm_of("my conversation") == ab.arm_of("my conversation")
+    True
+    """
+    return Split(weights, seed=seed, sticky=sticky, name=name, **options)

@@ -1,0 +1,51 @@
+"""Any OpenAI-compatible server that the settings name: ``[endpoints.lab]`` is ``lab/<model>``."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ipyllm.errors import LLMError
+from ipyllm.services.base import BaseLLMService
+from ipyllm.settings import get_settings
+
+__all__ = ["EndpointService"]
+
+
+class EndpointService(BaseLLMService):
+    """A server under a name of the user's.
+
+    Parameters
+    ----------
+    endpoint : str
+        Its name in the settings.
+    model : str, optional
+        The model; the endpoint's own default if not given.
+    **options
+        As for every service.
+    """
+
+    def __init__(self, endpoint: str, model: str | None = None, **options: Any) -> None:
+        settings = get_settings().endpoints[endpoint]
+        self.name = endpoint  # type: ignore[misc]  # here the name is the user's, one per instance
+        self.title = f"The endpoint {endpoint!r}"  # type: ignore[misc]
+        self._settings = settings
+        chosen = model or settings.model
+        if chosen is None:
+            raise LLMError(
+                f"{endpoint!r} serves several models: write {endpoint}/<model>, or set its `model` in the settings.",
+                category="not_found",
+            )
+        super().__init__(chosen, **options)
+
+    def base_url(self) -> str:
+        """Given, or from the settings."""
+        return self._base_url or self._settings.base_url
+
+    @property
+    def key_variable(self) -> str | None:  # type: ignore[override]  # here the variable is the user's
+        """The variable that the settings name."""
+        return self._settings.api_key_env
+
+    def api_key(self) -> str | None:
+        """Given, or from the settings."""
+        return self._api_key or self._settings.key()

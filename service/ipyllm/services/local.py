@@ -1,0 +1,86 @@
+"""The embedded model: llama.cpp in a child of this process, loaded on first use. No key, no account, no price."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+from ipyllm.errors import LLMError
+from ipyllm.services.base import BaseLLMService
+from ipyllm.settings import get_settings
+from ipyllm.wire import Address
+
+if TYPE_CHECKING:
+    from datetime import datetime
+    from typing import Any
+
+    from ipyllm.request import ChatRequest
+    from ipyllm.response import Usage
+
+__all__ = ["LocalService"]
+
+
+class LocalService(BaseLLMService):
+    """A GGUF model, embedded.
+
+    Parameters
+    ----------
+    model : str, optional
+        A pulled model's name (``smollm2-135m``) or the path of a ``.gguf`` file.
+
+    Examples
+    --------
+    >>> LocalService().full_name
+    'local/smollm2-135m'
+    """
+
+    name = "local"
+    title = "The embedded model"
+    default_model = "smollm2-135m"
+    known_models = ("smollm2-135m",)
+
+    def base_url(self) -> str:
+        """Not known before the model is loaded, see :meth:`prepare`."""
+        raise NotImplementedError("The embedded server has an address once it runs.")
+
+    def context_window(self) -> int:
+        """Return the loaded model's window; before it is loaded, what the settings will give it."""
+        from ipyllm import embedded
+
+        with suppress(LLMError):  # not pulled, or no such file: the call itself will say so
+            path = embedded.resolve(self.model)
+            if embedded.is_running(path):
+                return embedded.get(path).context_window
+        return get_settings().local_ctx
+
+    async def prepare(self) -> tuple[Address, bool]:
+        """Load the model if it is not; the loading runs in a thread, beside the loop."""
+        from ipyllm import embedded
+
+        path = embedded.resolve(self.model)
+        cold = not embedded.is_running(path)
+        server = await asyncio.to_thread(embedded.get, path, n_ctx=get_settings().local_ctx)
+        return Address(server.base_url, server.api_key), cold
+
+    def body(self, request: ChatRequest) -> dict[str, Any]:
+        """Send the model's short name: a path of this machine is nobody's business."""
+        body = super().body(request)
+        body["model"] = self.model.replace("\\", "/").rpartition("/")[2]
+        return body
+
+    def cache_scope(self, address: Address) -> str:  # noqa: ARG002 - the port is another in each process
+        """Name the file, which is what answers."""
+        from ipyllm import embedded
+
+        return f"local:{embedded.resolve(self.model)}"
+
+    def cost(
+        self,
+        usage: Usage,
+        response_model: str | None,  # noqa: ARG002
+        address: Address,  # noqa: ARG002
+        at: datetime,  # noqa: ARG002
+    ) -> tuple[float | None, str | None]:
+        """Nothing, once it has run."""
+        return (0.0, "local") if usage.source is not None else (None, None)

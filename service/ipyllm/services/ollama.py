@@ -1,0 +1,79 @@
+"""Ollama: models on this machine or one of yours, through its OpenAI-compatible door."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+from ipyllm.errors import LLMError
+from ipyllm.services.base import BaseLLMService
+from ipyllm.settings import get_settings
+from ipyllm.wire import without_password
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from ipyllm.response import Usage
+    from ipyllm.wire import Address
+
+__all__ = ["OllamaService", "base_url_of_host"]
+
+
+class OllamaService(BaseLLMService):
+    """Ollama's chat completions. No key; ``OLLAMA_HOST`` is read as Ollama's own tools read it.
+
+    Examples
+    --------
+    >>> OllamaService("llama3.2:1b").full_name
+    'ollama/llama3.2:1b'
+    """
+
+    name = "ollama"
+    title = "Ollama"
+    default_model = "llama3.2"
+    known_models = ("llama3.2", "llama3.2:1b", "qwen3", "gemma3", "mistral", "phi4", "deepseek-r1", "gpt-oss")
+
+    def base_url(self) -> str:
+        """Given, or ``OLLAMA_HOST``, or port 11434 of this machine."""
+        return self._base_url or base_url_of_host(get_settings().ollama_host or "")
+
+    def cost(
+        self,
+        usage: Usage,
+        response_model: str | None,  # noqa: ARG002
+        address: Address,
+        at: datetime,  # noqa: ARG002
+    ) -> tuple[float | None, str | None]:
+        """Nothing on this machine, unknown elsewhere; models that Ollama runs in its cloud are billed."""
+        if usage.source is not None and address.is_loopback and not self.model.endswith("cloud"):
+            return 0.0, "local"
+        return None, None
+
+
+def base_url_of_host(host: str) -> str:
+    """Turn ``OLLAMA_HOST`` into a base URL.
+
+    Examples
+    --------
+    >>> base_url_of_host("")
+    'http://127.0.0.1:11434/v1'
+    >>> base_url_of_host("0.0.0.0:11500"), base_url_of_host("https://models.example.org")
+    ('http://127.0.0.1:11500/v1', 'https://models.example.org:443/v1')
+    """
+    given = host.strip().rstrip("/")
+    has_scheme = "://" in given
+    parts = urlsplit(given if has_scheme else f"http://{given or '127.0.0.1'}")
+    try:
+        port = parts.port
+    except ValueError:
+        raise LLMError(
+            f"OLLAMA_HOST has a port that is no number: {without_password(given)!r}; it looks like 127.0.0.1:11434.",
+            category="bad_request",
+        ) from None
+    name = parts.hostname or "127.0.0.1"
+    if name in {"0.0.0.0", "::"}:  # noqa: S104 - an address to listen on is none to connect to
+        name = "127.0.0.1"
+    port = port or ({"http": 80, "https": 443}.get(parts.scheme, 11434) if has_scheme else 11434)
+    shown = f"[{name}]" if ":" in name else name
+    path = parts.path.rstrip("/")
+    return f"{parts.scheme}://{shown}:{port}{path if path.endswith('/v1') else path + '/v1'}"

@@ -1,0 +1,266 @@
+"""Settings, from the environment, then ``.env``, then the user's ``config.toml``, then defaults (DESIGN §3).
+
+They are read again when one of these changes, so that ``os.environ["OPENAI_API_KEY"] = …`` in a cell counts.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+import threading
+import tomllib
+from functools import cache
+from pathlib import Path
+from typing import Annotated, Any, Self
+
+import pydantic_settings
+from dotenv import dotenv_values
+from platformdirs import user_cache_path, user_config_path, user_data_path
+from pydantic import AliasChoices, BaseModel, ConfigDict, Field, SecretStr, ValidationError, model_validator
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+
+from ipyllm.prices import Price
+from ipyllm.redact import redact, remember_secret
+from ipyllm.routing.settings import RouteSettings
+
+__all__ = ["DEFAULT_MODEL", "Endpoint", "Settings", "SettingsError", "config_file", "get_settings"]
+
+DEFAULT_MODEL = "local/smollm2-135m"
+
+
+class SettingsError(ValueError):
+    """A setting that cannot be used: one sentence that names it."""
+
+
+class Endpoint(BaseModel):
+    """An OpenAI-compatible server under a name of the user's: ``[endpoints.lab]`` in ``config.toml``."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    base_url: str
+    api_key: SecretStr | None = None
+    api_key_env: str | None = None
+    model: str | None = None
+    input_usd_per_mtok: Annotated[float, Field(ge=0)] | None = None
+    output_usd_per_mtok: Annotated[float, Field(ge=0)] | None = None
+    cached_usd_per_mtok: Annotated[float, Field(ge=0)] | None = None
+
+    @model_validator(mode="after")
+    def _whole_price(self) -> Self:
+        if (self.input_usd_per_mtok is None) != (self.output_usd_per_mtok is None):
+            raise ValueError("a price needs both input_usd_per_mtok and output_usd_per_mtok")
+        return self
+
+    @property
+    def price(self) -> Price | None:
+        """What its models cost, where that is set."""
+        if self.input_usd_per_mtok is None or self.output_usd_per_mtok is None:
+            return None
+        return Price(self.input_usd_per_mtok, self.output_usd_per_mtok, self.cached_usd_per_mtok)
+
+    def key(self) -> str | None:
+        """Return the key itself, from ``api_key`` or from the variable that ``api_key_env`` names."""
+        if self.api_key is not None:
+            return self.api_key.get_secret_value()
+        if not self.api_key_env:
+            return None
+        return os.environ.get(self.api_key_env) or dotenv_values(".env", encoding="utf-8").get(self.api_key_env)
+
+
+def _tool_variable(name: str) -> Any:
+    """Declare a field that is read from the variable which the provider's own tools read."""
+    return Field(default=None, validation_alias=AliasChoices(name, name.lower()))
+
+
+class Settings(BaseSettings):
+    """All settings. Each can be given as ``IPYLLM_<NAME>``, those of the providers under their own names.
+
+    Attributes
+    ----------
+    model : str
+        The default model, ``service/model`` or an alias.
+    timeout : float
+        Seconds a call may be silent: to connect, until the first chunk, between chunks.
+    max_retries : int
+        Further attempts after the first.
+    ledger : str
+        Path of the SQLite file, or any SQLAlchemy URL.
+    store_text : bool
+        Whether prompts and answers are written to the ledger.
+    models_dir : Path
+        Where pulled models are kept.
+    local_ctx : int
+        Context window of embedded models, in tokens, shared by the calls in flight.
+    aliases : dict
+        Short names for models.
+    endpoints : dict
+        OpenAI-compatible servers by name.
+    routes : dict
+        Fallback chains, A/B splits and pools by name.
+    cache, cache_ttl, cache_path
+        Whether our own cache may answer, for how many seconds an answer is good, and where it is kept.
+    max_cost_usd, allow_unknown_price
+        What this process may spend, and whether calls are made whose price is unknown.
+    prices : dict
+        The user's own prices, by full model name.
+    """
+
+    model_config = SettingsConfigDict(
+        env_prefix="IPYLLM_",
+        env_file=".env",
+        env_file_encoding="utf-8",
+        extra="ignore",
+        populate_by_name=True,
+    )
+
+    model: str = DEFAULT_MODEL
+    timeout: Annotated[float, Field(gt=0)] = 60.0
+    max_retries: Annotated[int, Field(ge=0)] = 2
+    ledger: str = Field(default_factory=lambda: str(user_data_path("ipyllm") / "ledger.sqlite"))
+    store_text: bool = True
+    models_dir: Path = Field(default_factory=lambda: user_data_path("ipyllm") / "models")
+    local_ctx: Annotated[int, Field(ge=256)] = 8192
+    cache: bool = False
+    cache_ttl: Annotated[float, Field(gt=0)] | None = None
+    cache_path: Path = Field(default_factory=lambda: user_cache_path("ipyllm") / "answers.sqlite")
+    max_cost_usd: Annotated[float, Field(gt=0)] | None = None
+    allow_unknown_price: bool = False
+    prices: dict[str, Price] = Field(default_factory=dict)
+    aliases: dict[str, str] = Field(default_factory=dict)
+    endpoints: dict[str, Endpoint] = Field(default_factory=dict)
+    routes: dict[str, RouteSettings] = Field(default_factory=dict)
+
+    openai_api_key: SecretStr | None = _tool_variable("OPENAI_API_KEY")
+    openai_base_url: str | None = _tool_variable("OPENAI_BASE_URL")
+    deepseek_api_key: SecretStr | None = _tool_variable("DEEPSEEK_API_KEY")
+    deepseek_base_url: str | None = _tool_variable("DEEPSEEK_BASE_URL")
+    ollama_host: str | None = _tool_variable("OLLAMA_HOST")
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003 (Docker secrets are not read)
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Put the user's ``config.toml`` behind the environment and ``.env``."""
+        return init_settings, env_settings, dotenv_settings, _ConfigFile(settings_cls)
+
+    def secrets(self) -> list[str]:
+        """Return every key these settings hold, for :func:`ipyllm.redact.remember_secret`."""
+        own = [self.openai_api_key, self.deepseek_api_key]
+        keys = [key.get_secret_value() for key in own if key is not None]
+        named = [endpoint.key() for endpoint in self.endpoints.values()]
+        named += [route.key() for route in self.routes.values()]
+        return keys + [key for key in named if key]
+
+
+class _ConfigFile(PydanticBaseSettingsSource):
+    """The user's ``config.toml``; an unknown name in it is an error, because silence would hide a typo."""
+
+    def get_field_value(self, field: Any, field_name: str) -> tuple[Any, str, bool]:  # noqa: ARG002
+        return None, field_name, False  # pragma: no cover - the whole file is read in __call__
+
+    def __call__(self) -> dict[str, Any]:
+        path = config_file()
+        try:
+            values = tomllib.loads(path.read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            return {}
+        except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as exc:
+            raise SettingsError(f"The settings in {path} cannot be read: {exc}.") from None
+        known = sorted(self.settings_cls.model_fields)
+        for name in values:
+            if name not in known:
+                near = difflib.get_close_matches(name, known, n=1)
+                hint = f" Did you mean {near[0]!r}?" if near else f" Known: {', '.join(known)}."
+                raise SettingsError(f"{path} sets {name!r}, which is not a setting.{hint}")
+        return values
+
+
+def config_file() -> Path:
+    """Path of the user's ``config.toml`` (``IPYLLM_CONFIG`` names another)."""
+    named = os.environ.get("IPYLLM_CONFIG")
+    return Path(named).expanduser() if named else _usual_config_file()
+
+
+@cache
+def _usual_config_file() -> Path:
+    return user_config_path("ipyllm") / "config.toml"
+
+
+_PROVIDER_VARIABLES = (
+    "OPENAI_API_KEY",
+    "OPENAI_BASE_URL",
+    "DEEPSEEK_API_KEY",
+    "DEEPSEEK_BASE_URL",
+    "OLLAMA_HOST",
+)
+_HARMLESS = ("timeout", "max_retries", "store_text", "local_ctx", "cache", "cache_ttl", "max_cost_usd")
+_lock = threading.Lock()
+_cached: tuple[object, Settings] | None = None
+
+
+_variables: tuple[str, ...] = ()
+_here = threading.local()
+
+
+def trust_on_this_thread() -> None:
+    """Have this thread take the settings as the user's threads last saw them, instead of looking again each time."""
+    _here.trusts = True
+
+
+def _fingerprint() -> object:
+    """Return what the settings depend on, cheaply: every call to a model looks at it."""
+    global _variables
+    if not _variables:
+        own = [f"IPYLLM_{name.upper()}" for name in Settings.model_fields]
+        _variables = ("IPYLLM_CONFIG", *own, *_PROVIDER_VARIABLES)
+    return tuple(map(os.environ.get, _variables)), _stamp(".env"), _stamp(config_file())
+
+
+def _stamp(path: str | Path) -> object:
+    try:
+        status = os.stat(path)  # noqa: PTH116 - half the cost of Path.stat
+    except OSError:
+        return None
+    return status.st_ino, status.st_mtime_ns, status.st_size
+
+
+def get_settings() -> Settings:
+    """Return the settings as they are now.
+
+    Raises
+    ------
+    SettingsError
+        One sentence that names the setting and what is wrong with it.
+
+    Examples
+    --------
+    >>> get_settings().timeout > 0
+    True
+    """
+    global _cached
+    if _cached is not None and getattr(_here, "trusts", False):
+        return _cached[1]
+    with _lock:
+        fingerprint = _fingerprint()
+        if _cached is not None and _cached[0] == fingerprint:
+            return _cached[1]
+        try:
+            settings = Settings()
+        except ValidationError as exc:
+            first = exc.errors()[0]
+            where = ".".join(map(str, first["loc"])) or "settings"
+            # A value is shown only where it cannot be, or hold, a key.
+            given = f" {first.get('input')!r}" if where.lower().removeprefix("ipyllm_") in _HARMLESS else " what it is"
+            message = f"The setting {where} cannot be{given}: {first['msg'].lower()}."
+            raise SettingsError(redact(message)) from None
+        except pydantic_settings.SettingsError as exc:  # an environment variable that should be JSON and is not
+            raise SettingsError(redact(f"The settings cannot be read: {exc}; such a variable holds JSON.")) from None
+        for secret in settings.secrets():
+            remember_secret(secret)
+        _cached = fingerprint, settings
+        return settings

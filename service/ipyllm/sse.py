@@ -1,0 +1,73 @@
+"""Server-sent events, from bytes to data lines. No more than the chat-completions protocol uses of them.
+
+Works on bytes, so a UTF-8 character cut in two by a packet border is whole again before it is decoded.
+"""
+
+from __future__ import annotations
+
+__all__ = ["ServerSentEvents"]
+
+
+class ServerSentEvents:
+    r"""Incremental parser.
+
+    Examples
+    --------
+    >>> sse = ServerSentEvents()
+    >>> sse.feed(b'data: {"a"')
+    []
+    >>> sse.feed(b': 1}\n\ndata: [DONE]\n\n')
+    [(b'', b'{"a": 1}'), (b'', b'[DONE]')]
+    >>> sse.rest()
+    b''
+    """
+
+    __slots__ = ("_buffer", "_data", "_event", "_scanned")
+
+    def __init__(self) -> None:
+        self._buffer = bytearray()
+        self._scanned = 0
+        self._data: list[bytes] = []
+        self._event = b""
+
+    def feed(self, data: bytes) -> list[tuple[bytes, bytes]]:
+        """Return the events that ``data`` completes, as (event name, data) pairs."""
+        buffer = self._buffer
+        buffer += data
+        # Only the new bytes are searched: a 10 MB line in 64 kB pieces must not cost 160 searches of the whole.
+        last = buffer.rfind(b"\n", self._scanned)
+        if last < 0:
+            self._scanned = len(buffer)
+            return []
+        complete = bytes(buffer[: last + 1])
+        del buffer[: last + 1]
+        self._scanned = len(buffer)
+        events: list[tuple[bytes, bytes]] = []
+        for raw in complete.split(b"\n")[:-1]:
+            line = raw[:-1] if raw.endswith(b"\r") else raw
+            if not line:
+                self._dispatch(events)
+            elif line.startswith(b"data:"):
+                self._data.append(line[6:] if line[5:6] == b" " else line[5:])
+            elif line.startswith(b"event:"):
+                self._event = line[6:].strip()
+            # comments (":"), "id:" and "retry:" carry nothing for us
+        return events
+
+    def _dispatch(self, events: list[tuple[bytes, bytes]]) -> None:
+        if self._data:
+            events.append((self._event, self._data[0] if len(self._data) == 1 else b"\n".join(self._data)))
+            self._data = []
+        self._event = b""
+
+    def close(self) -> list[tuple[bytes, bytes]]:
+        """At the end of the stream: the last event, if only its closing blank line was missing."""
+        events: list[tuple[bytes, bytes]] = []
+        if self._buffer.startswith(b"data: [DONE]"):  # some servers end without a newline
+            events = self.feed(b"\n")
+        self._dispatch(events)
+        return events
+
+    def rest(self) -> bytes:
+        """Bytes of a line that never ended."""
+        return bytes(self._buffer)

@@ -1,0 +1,63 @@
+"""What to do when a server refuses a schema: native mode, then plain JSON mode, then the prompt alone. Pure."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    from ipyllm.errors import Category, LLMError
+
+__all__ = ["SchemaMode", "next_mode"]
+
+SchemaMode = Literal["native", "json", "prompt"]
+"""``native``: the server enforces the schema. ``json``: it enforces JSON. ``prompt``: it enforces nothing."""
+
+_LOWER: dict[SchemaMode, SchemaMode] = {"native": "json", "json": "prompt"}
+_CATEGORIES: frozenset[Category] = frozenset({"bad_request", "api_error", "max_retries_exceeded"})
+# Words of the refusals of OpenAI, Azure, DeepSeek, Groq, vLLM, LM Studio, Ollama and llama.cpp, see the tests.
+_WORDS = (
+    "response_format",
+    "response format",
+    "json_schema",
+    "json schema",
+    "json_object",
+    "json mode",
+    "structured output",
+    "grammar",
+    "guided decoding",
+    "failed to generate json",
+    "does not match the expected",  # llama.cpp, when its grammar and its own parser disagree
+)
+
+
+def next_mode(mode: SchemaMode, error: LLMError) -> SchemaMode | None:
+    """Say how to ask again after ``error``.
+
+    Parameters
+    ----------
+    mode : SchemaMode
+        How it was asked.
+    error : LLMError
+        What came of it.
+
+    Returns
+    -------
+    SchemaMode or None
+        None when the error is not about the schema, or nothing is left to try: raise it.
+
+    Examples
+    --------
+    >>> from ipyllm import LLMError
+    >>> refusal = LLMError('m refused (HTTP 400, "This response_format type is unavailable now")',
+    ...                    category="bad_request", status_code=400)
+    >>> next_mode("native", refusal), next_mode("json", refusal), next_mode("prompt", refusal)
+    ('json', 'prompt', None)
+    >>> next_mode("native", LLMError("Too many requests.", category="rate_limit")) is None
+    True
+    """
+    said = str(error).lower()
+    if error.model:
+        said = said.replace(error.model.lower(), "")  # a name is no reason
+    if error.category in _CATEGORIES and any(word in said for word in _WORDS):
+        return _LOWER.get(mode)
+    return None

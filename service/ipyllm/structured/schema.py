@@ -1,0 +1,221 @@
+"""A schema as callers hold it: made once from a type or a dict, sent with a request, used to read the answer."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from ipyllm.errors import LLMError
+from ipyllm.structured.answer import SchemaMismatch, read_json
+from ipyllm.structured.portable import WRAPPER, portable
+from ipyllm.structured.sources import from_dict, from_type
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from ipyllm.request import Message
+
+__all__ = ["Schema"]
+
+_MAX_NAME = 64
+_MAX_REPEATED = 8_000  # characters of a wrong answer that are worth showing to its writer again
+
+
+@dataclass(frozen=True, slots=True)
+class Schema:
+    """What an answer must look like, and how to read it. Made by :meth:`of`.
+
+    Attributes
+    ----------
+    name : str
+        For servers: letters, digits, ``_`` and ``-`` only.
+    strict : bool
+        Whether all of it can be said in OpenAI's strict mode, where the answer is sure to fit.
+    wrapped : bool
+        Whether the answer is an object around the value, because servers want an object. Reading takes it off.
+
+    Examples
+    --------
+    >>> from dataclasses import dataclass
+    >>> @dataclass
+    ... class City:
+    ...     name: str
+    ...     people: int | None = None
+    >>> schema = Schema.of(City)
+    >>> schema.json_schema["required"]
+    ['name', 'people']
+    >>> schema.parse('Here you are: {"name": "Bern", "people": 134591}')
+    City(name='Bern', people=134591)
+    >>> schema.parse('{"people": "many"}')
+    Traceback (most recent call last):
+        ...
+    ipyllm.structured.answer.SchemaMismatch: The answer does not fit City: name: Field required; people: Input \
+should be a valid integer, unable to parse string as an integer (it is "many").
+    """
+
+    name: str
+    strict: bool
+    wrapped: bool
+    _text: str = field(repr=False)
+    _source: Any = field(repr=False, hash=False)
+    _check: Callable[[Any], Any] = field(repr=False, compare=False)
+
+    @classmethod
+    def of(cls, source: Any) -> Schema:
+        """Make a schema.
+
+        Parameters
+        ----------
+        source : type or dict or Schema
+            A Pydantic model, a dataclass, a TypedDict, any other type that Pydantic knows (``list[City]``,
+            ``Literal["yes", "no"]``, ``int | None``), or a JSON schema as a dict.
+
+        Raises
+        ------
+        LLMError
+            ``bad_request``, with one sentence that says what is wrong with it.
+
+        Examples
+        --------
+        >>> Schema.of(5)
+        Traceback (most recent call last):
+            ...
+        ipyllm.errors.LLMError: 5 cannot be used as a schema (Unable to generate pydantic-core schema for 5); give a \
+Pydantic model, a dataclass, a TypedDict, a type such as list[str], or a JSON schema as a dict.
+        """
+        if isinstance(source, Schema):
+            return source
+        try:
+            name, raw, check = from_dict(source) if isinstance(source, dict) else from_type(source)
+            made = portable(raw)
+        except (TypeError, ValueError, RecursionError) as exc:
+            why = "its references never end" if isinstance(exc, RecursionError) else str(exc)
+            raise _unusable(source, why) from exc
+        return cls(
+            name=re.sub(r"[^a-zA-Z0-9_-]+", "_", name).strip("_")[:_MAX_NAME] or "answer",
+            strict=made.strict,
+            wrapped=made.wrapped,
+            _text=json.dumps(made.schema, ensure_ascii=False),
+            _source=raw if isinstance(source, dict) else source,
+            _check=check,
+        )
+
+    def __reduce__(self) -> tuple[object, ...]:
+        # What checks the answers cannot be pickled; what it was made from can.
+        return (Schema.of, (self._source,))
+
+    @property
+    def json_schema(self) -> dict[str, Any]:
+        """The schema as it is sent; a new dict each time."""
+        schema: dict[str, Any] = json.loads(self._text)
+        return schema
+
+    def response_format(self, native: bool = True) -> dict[str, Any]:
+        """Return the parameter ``response_format`` of a request.
+
+        Parameters
+        ----------
+        native : bool
+            True has the server enforce the schema; False only that the answer is JSON, which
+            :meth:`instructions` must ask for.
+
+        Examples
+        --------
+        >>> Schema.of(bool).response_format()["json_schema"]["name"]
+        'bool'
+        >>> Schema.of(bool).response_format(native=False)
+        {'type': 'json_object'}
+        """
+        if not native:
+            return {"type": "json_object"}
+        return {
+            "type": "json_schema",
+            "json_schema": {"name": self.name, "schema": self.json_schema, "strict": self.strict},
+        }
+
+    def instructions(self) -> str:
+        """Say in words what to answer: for the system message, where the server does not enforce the schema.
+
+        Examples
+        --------
+        >>> print(Schema.of(bool).instructions())
+        Answer with one JSON object and nothing else: no code fence, no explanation. Fill in this JSON schema, do \
+not repeat it:
+        {"type": "object", "properties": {"value": {"type": "boolean"}}, "required": ["value"], \
+"additionalProperties": false}
+        """
+        return (
+            "Answer with one JSON object and nothing else: no code fence, no explanation. "
+            f"Fill in this JSON schema, do not repeat it:\n{self._text}"
+        )
+
+    def parse(self, text: str) -> Any:
+        """Read an answer.
+
+        Parameters
+        ----------
+        text : str
+            What the model wrote. Code fences and text around the JSON are left out.
+
+        Returns
+        -------
+        object
+            An instance of the type, or for a JSON schema the plain value.
+
+        Raises
+        ------
+        SchemaMismatch
+            When it is no JSON, or does not fit.
+        """
+        first: SchemaMismatch | None = None
+        for answer in read_json(text):
+            for value in self._values(answer):
+                try:
+                    return self._check(value)
+                except SchemaMismatch as exc:
+                    first = first or exc
+        assert first is not None, "read_json finds something or raises"
+        raise first
+
+    def _values(self, answer: Any) -> Iterator[Any]:
+        """Yield what an answer may mean: without native mode, models forget the wrapping now and then."""
+        if self.wrapped and isinstance(answer, dict) and answer.keys() == {WRAPPER}:
+            yield answer[WRAPPER]
+        yield answer
+
+    def repair_messages(self, text: str, error: SchemaMismatch) -> list[Message]:
+        """Make the messages to add to the conversation so that the model can put its answer right.
+
+        Parameters
+        ----------
+        text : str
+            The answer that did not fit.
+        error : SchemaMismatch
+            What :meth:`parse` said of it.
+
+        Examples
+        --------
+        >>> [message["role"] for message in Schema.of(bool).repair_messages("Perhaps.", SchemaMismatch("No JSON."))]
+        ['assistant', 'user']
+        """
+        said = text.strip() or "(no answer)"  # some servers refuse an empty message
+        if len(said) > _MAX_REPEATED:
+            said = said[:_MAX_REPEATED] + "…"
+        return [
+            {"role": "assistant", "content": said},
+            {"role": "user", "content": f"That cannot be used. {error}\n{self.instructions()}"},
+        ]
+
+
+def _unusable(source: Any, why: str) -> LLMError:
+    if isinstance(source, dict):
+        return LLMError(f"This JSON schema cannot be used: {why}.", category="bad_request")
+    shown = getattr(source, "__name__", None) or repr(source)[:60]
+    because = f" ({why})" if why else ""
+    return LLMError(
+        f"{shown} cannot be used as a schema{because}; give a Pydantic model, a dataclass, a TypedDict, "
+        "a type such as list[str], or a JSON schema as a dict.",
+        category="bad_request",
+    )

@@ -1,0 +1,109 @@
+"""The clock of one call and the definitions of its figures (DESIGN §4).
+
+All instants are ``time.perf_counter_ns`` on the service thread. The latency figures belong to the last
+attempt; waiting for our own queue and between attempts has columns of its own.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+__all__ = ["Timing", "output_tokens_per_second", "time_per_output_token"]
+
+
+@dataclass(frozen=True, slots=True)
+class Timing:
+    """Latency of one call, in seconds. ``None`` where the moment never came.
+
+    Attributes
+    ----------
+    ttft_s : float or None
+        Time to first token: first chunk with content, reasoning or a tool call.
+    ttfo_s : float or None
+        Time to first output: first *visible* text.
+    e2e_s : float or None
+        Until the last token chunk.
+    stream_end_s : float or None
+        Until the end of the stream.
+    tpot_s : float or None
+        Time per output token after the first, see :func:`time_per_output_token`.
+    output_tps : float or None
+        Output tokens per second after the first, see :func:`output_tokens_per_second`.
+    max_gap_s : float or None
+        The longest gap between two token chunks. A chunk may carry several tokens.
+    n_chunks : int
+        Token chunks received.
+    client_lag_s : float
+        The worst delay of our own event loop during the call: what the figures may be wrong by.
+    queue_s : float
+        Waiting for our own concurrency or rate limit, or for the embedded model to load.
+    retry_wait_s : float
+        Waiting between attempts.
+    attempts : int
+        Requests sent.
+    total_s : float
+        As the user waited: queue and retries included.
+    """
+
+    ttft_s: float | None = None
+    ttfo_s: float | None = None
+    e2e_s: float | None = None
+    stream_end_s: float | None = None
+    tpot_s: float | None = None
+    output_tps: float | None = None
+    max_gap_s: float | None = None
+    n_chunks: int = 0
+    client_lag_s: float = 0.0
+    queue_s: float = 0.0
+    retry_wait_s: float = 0.0
+    attempts: int = 0
+    total_s: float = 0.0
+
+
+def time_per_output_token(first_token_s: float, end_s: float, output_tokens: int) -> float | None:
+    """Mean time between output tokens, in seconds.
+
+    Parameters
+    ----------
+    first_token_s, end_s : float
+        Seconds since the request was sent: first token chunk, last token chunk.
+    output_tokens : int
+        As counted by the server.
+
+    Returns
+    -------
+    float or None
+        None for fewer than two tokens, where no gap exists.
+
+    Notes
+    -----
+    TPOT as in vLLM's ``bench serve``: ``(E2E - TTFT) / (n - 1)``.
+
+    Examples
+    --------
+    >>> time_per_output_token(0.5, 2.5, 21)
+    0.1
+    >>> time_per_output_token(0.5, 0.5, 1) is None
+    True
+    """
+    if output_tokens < 2:  # noqa: PLR2004
+        return None
+    return (end_s - first_token_s) / (output_tokens - 1)
+
+
+def output_tokens_per_second(first_token_s: float, end_s: float, output_tokens: int) -> float | None:
+    """Output tokens per second of generation: ``n / (E2E - TTFT)``.
+
+    Returns
+    -------
+    float or None
+        None where all tokens came at one instant (a single chunk), where no rate exists.
+
+    Examples
+    --------
+    >>> output_tokens_per_second(0.5, 2.5, 20)
+    10.0
+    """
+    if output_tokens < 1 or end_s <= first_token_s:
+        return None
+    return output_tokens / (end_s - first_token_s)

@@ -1,0 +1,255 @@
+"""A throw-away JupyterLab with one headless page, as a page object for the browser tests.
+
+    with Lab(tmp_path, theme="dark") as lab:
+        notebook = lab.open(["print('hello')"])
+        notebook.run(0)
+        assert "hello" in notebook.output(0).inner_text()
+
+Chromium is Debian's (or ``$CHROMIUM``), driven by Playwright. The page reaches loopback and nothing else:
+what it asks for elsewhere is refused and kept in :attr:`Lab.strangers`.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import nbformat
+import pytest
+from playwright.sync_api import sync_playwright
+
+CHROMIUM = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
+CHROMIUM_ARGS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--disable-dev-shm-usage",
+]
+THEMES = {"light": "JupyterLab Light", "dark": "JupyterLab Dark"}
+_LOOPBACK = {"127.0.0.1", "localhost", "::1"}
+
+needs_chromium = pytest.mark.skipif(
+    CHROMIUM is None,
+    reason="NO CHROMIUM FOUND: the browser tests did not run (apt install chromium, or set CHROMIUM)",
+)
+
+
+class Lab:
+    """A JupyterLab server of its own, with its own settings, and a browser page on it.
+
+    Parameters
+    ----------
+    root : Path
+        Where notebooks are, and the kernels' working directory.
+    theme : {"light", "dark"}
+    width, height : int
+        Of the page, in CSS pixels.
+    env : dict
+        Further environment of the server and its kernels.
+    """
+
+    def __init__(self, root, *, theme="light", width=1100, height=900, env=None):
+        self.root = Path(root)
+        self.theme = theme
+        self.size = {"width": width, "height": height}
+        self.env = env or {}
+        self.opened = 0
+        self.strangers: list[str] = []
+        self.dialogs: list[str] = []
+        self.errors: list[str] = []
+
+    def __enter__(self):
+        with ExitStack() as stack:
+            self._start_server(stack)
+            self._start_browser(stack)
+            self._stack = stack.pop_all()
+        return self
+
+    def __exit__(self, *exc):
+        self._stack.close()
+
+    def open(self, sources):
+        """Write a notebook with these cells and open it in single-document mode, its kernel ready."""
+        notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(source) for source in sources])
+        notebook.metadata["kernelspec"] = {
+            "name": "python3",
+            "display_name": "Python 3",
+            "language": "python",
+        }
+        self.opened += 1  # a name of its own gives each a kernel of its own
+        name = f"notebook-{self.opened}.ipynb"
+        nbformat.write(notebook, self.root / name)
+        self.page.goto(f"{self.url}/doc/tree/{name}?token={self.token}")
+        self.page.wait_for_selector(".jp-Notebook .jp-Cell", timeout=60_000)
+        opened = Notebook(self.page)
+        opened.wait_idle()
+        return opened
+
+    def _start_server(self, stack):
+        home = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="lab-", ignore_cleanup_errors=True)))
+        self._write_setting(home, "notification", {"checkForUpdates": False, "fetchNews": "false"})
+        self._write_setting(home, "themes", {"theme": THEMES[self.theme]})
+        port, self.token = _free_port(), secrets.token_hex(8)
+        self.url = f"http://127.0.0.1:{port}"
+        log = stack.enter_context((home / "lab.log").open("w+"))
+        command = [
+            *(
+                sys.executable,
+                "-m",
+                "jupyterlab",
+                "--no-browser",
+                "--allow-root",
+                "--ip=127.0.0.1",
+                f"--port={port}",
+            ),
+            *(f"--IdentityProvider.token={self.token}", f"--ServerApp.root_dir={self.root}"),
+            *("--ServerApp.port_retries=0", "--ServerApp.terminals_enabled=False"),
+            "--LabApp.expose_app_in_browser=True",  # Notebook.wait_idle asks the page's own sessions
+        ]
+        folders = {
+            "JUPYTER_CONFIG_DIR": "config",
+            "JUPYTER_DATA_DIR": "data",
+            "JUPYTER_RUNTIME_DIR": "runtime",
+            "JUPYTERLAB_SETTINGS_DIR": "settings",
+            "JUPYTERLAB_WORKSPACES_DIR": "workspaces",
+            "IPYTHONDIR": "ipython",
+        }
+        env = os.environ | {name: str(home / folder) for name, folder in folders.items()} | self.env
+        server = subprocess.Popen(command, env=env, stdout=log, stderr=log, start_new_session=True)
+        stack.callback(self._stop_server, server)
+        deadline = time.monotonic() + 60
+        while not self._answers("/api/status"):
+            if time.monotonic() > deadline or server.poll() is not None:
+                log.seek(0)
+                raise RuntimeError(f"JupyterLab did not start:\n{log.read()[-3000:]}")
+            time.sleep(0.2)
+
+    def _write_setting(self, home, plugin, values):
+        path = home / "settings" / "@jupyterlab" / "apputils-extension" / f"{plugin}.jupyterlab-settings"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(values))
+
+    def _answers(self, path, method="GET"):
+        request = urllib.request.Request(
+            self.url + path, method=method, headers={"Authorization": f"token {self.token}"}
+        )
+        with suppress(OSError), urllib.request.urlopen(request, timeout=5) as answer:
+            return answer.status < 400
+        return False
+
+    def _stop_server(self, server):
+        self._answers("/api/shutdown", method="POST")  # stops the kernels too, which a signal might leave behind
+        try:
+            server.wait(15)
+        except subprocess.TimeoutExpired:
+            server.terminate()
+            server.wait(15)
+
+    def _start_browser(self, stack):
+        playwright = stack.enter_context(_driver())
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, headless=True, args=CHROMIUM_ARGS)
+        stack.callback(browser.close)
+        self.context = browser.new_context(viewport=self.size)
+        self.context.route("**/*", self._guard)
+        self.context.on("dialog", self._on_dialog)
+        self.page = self.context.new_page()
+        self.page.set_default_timeout(30_000)
+        self.page.on("pageerror", lambda error: self.errors.append(str(error)))
+
+    def _guard(self, route):
+        if urlsplit(route.request.url).hostname in _LOOPBACK:
+            route.continue_()
+        else:
+            self.strangers.append(route.request.url)
+            route.abort()
+
+    def _on_dialog(self, dialog):
+        if dialog.type == "beforeunload":  # Lab's own, about unsaved changes
+            dialog.accept()
+            return
+        self.dialogs.append(f"{dialog.type}: {dialog.message}")
+        dialog.dismiss()
+
+
+class Notebook:
+    """The open notebook: its cells by their number from 0."""
+
+    def __init__(self, page):
+        self.page = page
+
+    def wait_idle(self, timeout_ms=60_000):
+        """Wait until the kernel is connected and idle.
+
+        The indicator in the toolbar says idle before the session exists, and Shift+Enter is then dropped.
+        """
+        self.page.wait_for_function(
+            """() => {
+                const widget = window.jupyterapp?.shell?.currentWidget, session = widget?.sessionContext;
+                const kernel = session?.session?.kernel;
+                return session?.isReady && kernel?.connectionStatus === 'connected'
+                    && kernel.status === 'idle'
+                    && widget.content.model && widget.content.widgets.length > 0;
+            }""",
+            timeout=timeout_ms,
+        )
+
+    def cell(self, number):
+        return self.page.locator(".jp-Notebook .jp-CodeCell").nth(number)
+
+    def output(self, number):
+        return self.cell(number).locator(".jp-Cell-outputWrapper")
+
+    def run(self, number, *, wait=True, timeout_ms=60_000):
+        """Run a cell as a person does: click it, press Shift+Enter, wait for its number."""
+        cell = self.cell(number)
+        cell.scroll_into_view_if_needed()
+        cell.locator(".jp-InputArea-editor").click()
+        self.page.keyboard.press("Shift+Enter")
+        if wait:
+            self.page.wait_for_function(
+                r"""number => {
+                    const cell = document.querySelectorAll('.jp-Notebook .jp-CodeCell')[number];
+                    return /\[\d+\]/.test(cell.querySelector('.jp-InputPrompt').textContent);
+                }""",
+                arg=number,
+                timeout=timeout_ms,
+            )
+        return self.output(number)
+
+
+_drivers = []
+
+
+@contextmanager
+def _driver():
+    """Playwright's driver, of which a process can have one, for as long as any lab is open."""
+    if _drivers:
+        yield _drivers[0]
+        return
+    with sync_playwright() as playwright:
+        _drivers.append(playwright)
+        try:
+            yield playwright
+        finally:
+            _drivers.clear()
+
+
+def _free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]

@@ -1,0 +1,71 @@
+"""What every test stands on: settings of its own, no network but loopback, and nothing left running."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+
+import pytest
+
+from tests.fakes import FakeLLM
+
+_PROVIDER_VARIABLES = (
+    "OPENAI_API_KEY",
+    "OPENAI_BASE_URL",
+    "DEEPSEEK_API_KEY",
+    "DEEPSEEK_BASE_URL",
+    "OLLAMA_HOST",
+)
+
+
+# A shell starts what it runs in the background deaf to interrupts, and every child inherits that: `make test &` would
+# fail in each test that interrupts something.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.fixture(autouse=True, scope="session")
+def only_loopback():
+    """Make a test fail that would reach the network."""
+    connect = socket.socket.connect
+
+    def guarded(self, address):
+        if self.family in {socket.AF_INET, socket.AF_INET6} and str(address[0]) not in {
+            "127.0.0.1",
+            "::1",
+            "localhost",
+        }:
+            raise AssertionError(f"a test tried to reach {address}")
+        return connect(self, address)
+
+    socket.socket.connect = guarded
+    yield
+    socket.socket.connect = connect
+
+
+@pytest.fixture(autouse=True)
+def own_settings(monkeypatch, tmp_path_factory):
+    """No key, setting or ledger of the developer's reaches a test."""
+    home = tmp_path_factory.mktemp("ipyllm")
+    for name in [
+        *_PROVIDER_VARIABLES,
+        *(n for n in os.environ if n.startswith("IPYLLM_") and n != "IPYLLM_MODELS_DIR"),
+    ]:
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("IPYLLM_CONFIG", str(home / "config.toml"))
+    monkeypatch.setenv("IPYLLM_LEDGER", str(home / "ledger.sqlite"))
+    monkeypatch.chdir(home)
+    from ipyllm import names
+    from ipyllm.ledger import set_ledger
+
+    yield home
+    set_ledger(None)
+    names.use(None)
+
+
+@pytest.fixture
+def fake():
+    """A scriptable model server on loopback."""
+    with FakeLLM() as server:
+        yield server

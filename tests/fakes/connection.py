@@ -1,0 +1,188 @@
+"""One connection to the fake: HTTP/1.1 by hand, a reply written by the clock, a record of what happened when.
+
+No web framework, for it would not let us break our own connections.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import socket
+import struct
+from dataclasses import dataclass, field
+from time import perf_counter_ns
+from typing import TYPE_CHECKING, Any
+
+from tests.fakes.render import Plan, Write
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+__all__ = ["Connection", "Request"]
+
+
+@dataclass
+class Request:
+    """What a client asked, and what became of it.
+
+    Times are `perf_counter_ns`: on Linux one clock for all processes.
+    """
+
+    method: str
+    path: str  # without the query
+    headers: dict[str, str]  # names in lower case
+    json: Any  # None if there was no body or it was not JSON
+    raw: bytes
+    arrived_ns: int
+    query: str = ""
+    admitted: bool = False  # it counts as in flight; False for a 429 by `admit` and for what is not a chat
+    status: int | None = None  # None: never answered
+    sent_ns: list[int] = field(default_factory=list)  # of each token chunk (or body), just before its write
+    finished_ns: int | None = None  # when all that was scripted had been done
+    closed_by_client: bool = False  # the client left before that
+    closed_at_ns: int | None = None  # when the connection closed, whoever closed it
+
+    @property
+    def prompt(self) -> str:
+        """The text of the last message."""
+        content = self.json["messages"][-1]["content"]
+        return content if isinstance(content, str) else "".join(part.get("text", "") for part in content)
+
+
+class Connection(asyncio.Protocol):
+    """Reads a request, plays its reply by the clock, reads the next.
+
+    Parameters
+    ----------
+    plan : callable
+        Decides about a request that has just arrived.
+    left : callable
+        Told when a request is over, one way or the other.
+    open_connections : set
+        Where this connection stands while it is open.
+
+    asyncio sets TCP_NODELAY on its sockets, so a write leaves as it is made.
+    """
+
+    def __init__(
+        self,
+        plan: Callable[[Request], Plan],
+        left: Callable[[Request], None],
+        open_connections: set[Connection],
+    ) -> None:
+        self._plan_for, self._left, self._open = plan, left, open_connections
+        self._buffer = b""
+        self._request: Request | None = None
+        self._timer: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        self._transport = transport
+        self._loop = asyncio.get_running_loop()
+        self._open.add(self)
+
+    def data_received(self, data: bytes) -> None:
+        self._buffer += data
+        if self._request is None:
+            self._read()
+
+    def eof_received(self) -> None:
+        self._client_left()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._client_left()
+        self._open.discard(self)
+
+    def drop(self) -> None:
+        """Close because the server stops; not the client's doing."""
+        self._leave()
+        self._transport.abort()
+
+    def _read(self) -> None:
+        """Take one request from the buffer, if it is all there, and begin to answer it."""
+        head, separator, rest = self._buffer.partition(b"\r\n\r\n")
+        if not separator:
+            return
+        first, *lines = head.decode("latin-1").split("\r\n")
+        headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
+        length = int(headers.get("content-length", 0))
+        if len(rest) < length:
+            return
+        raw, self._buffer = rest[:length], rest[length:]
+        method, target, _ = first.split(" ", 2)
+        path, _, query = target.partition("?")
+        try:
+            body = json.loads(raw) if raw else None
+        except ValueError:
+            body = None
+        self._start(Request(method, path, headers, body, raw, perf_counter_ns(), query))
+
+    def _start(self, request: Request) -> None:
+        self._began, self._wrote = self._loop.time(), 0.0
+        self._request, self._plan = request, self._plan_for(request)
+        self._writes = [*self._head(self._plan), *self._plan.writes]
+        self._next = 0
+        self._play()
+
+    @staticmethod
+    def _head(plan: Plan) -> list[Write]:
+        if not plan.head:
+            return []
+        line, headers = plan.head.split(b"\r\n", 1)
+        headers += b"x-request-id: req_%x\r\n\r\n" % perf_counter_ns()
+        first, rest = plan.head_at
+        if first == rest:
+            return [Write(first, line + b"\r\n" + headers)]
+        return [Write(first, line + b"\r\n"), Write(rest, headers)]
+
+    def _play(self) -> None:
+        """Write what is due and sleep until the absolute time of the next write: lateness does not add up."""
+        if (request := self._request) is None:
+            return
+        while self._next < len(self._writes):
+            write = self._writes[self._next]
+            due = max(self._began + write.at, self._wrote + write.pause)
+            if due - self._loop.time() > 1e-6:
+                self._timer = self._loop.call_at(due, self._play)
+                return
+            if self._transport.is_closing():
+                return
+            if write.tokens:
+                # Before the write: on loopback the client may read it before `write` returns.
+                request.sent_ns.extend([perf_counter_ns()] * write.tokens)
+            self._transport.write(write.data)
+            self._wrote = self._loop.time()
+            self._next += 1
+            if self._plan.ending == "drip" and self._next == len(self._writes):
+                self._writes.append(write._replace(at=write.at + self._plan.drip_s))
+        if self._plan.ending != "hang":
+            self._finish(request)
+
+    def _finish(self, request: Request) -> None:
+        self._leave()
+        request.finished_ns = perf_counter_ns()
+        if self._plan.ending == "rst":
+            self._transport.get_extra_info("socket").setsockopt(
+                socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0)
+            )
+            self._transport.abort()
+        elif self._plan.ending == "fin" or request.headers.get("connection", "").lower() == "close":
+            self._transport.close()
+        else:
+            self._read()
+            return
+        request.closed_at_ns = perf_counter_ns()
+
+    def _client_left(self) -> None:
+        if (request := self._request) is not None:
+            request.closed_by_client = True
+            request.closed_at_ns = perf_counter_ns()
+            self._leave()
+
+    def _leave(self) -> None:
+        """The request is over, one way or the other."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if self._request is not None:
+            self._left(self._request)
+            self._request = None

@@ -1,0 +1,255 @@
+"""An OpenAI-protocol server on loopback, in a thread and event loop of its own, that does as it is scripted.
+
+`FakeLLM` decides which `Script` answers a request; `connection.Connection` plays it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections import deque
+from concurrent.futures import Future
+from dataclasses import asdict
+from time import monotonic, sleep
+from typing import TYPE_CHECKING, Any, Self
+
+from tests.fakes.connection import Connection, Request
+from tests.fakes.refusals import bad_json, error, model_not_found, rate_limited, server_error, unauthorized
+from tests.fakes.render import Ask, Plan, render
+from tests.fakes.script import Script, answer, status
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from types import TracebackType
+
+__all__ = ["FakeLLM"]
+
+_CHAT = "/v1/chat/completions"
+_BACKLOG = 4096  # a test may open hundreds of connections in one go
+_RECORDS = "/_fake/requests"
+
+
+class FakeLLM:
+    """A scriptable LLM server. A context manager; `start` and `close` do the same by hand.
+
+    Parameters
+    ----------
+    api_key : str, optional
+        Answer 401 to any other. None: every key will do, and none.
+    models : sequence of str, optional
+        The models it has; 404 for others. None: any name will do, and `fake-model` is listed.
+    host, port
+        Where to listen; port 0 takes a free one.
+
+    Examples
+    --------
+    >>> with FakeLLM(models=["tiny"]) as fake:
+    ...     fake.base_url.endswith("/v1")
+    True
+    """
+
+    def __init__(
+        self,
+        *,
+        api_key: str | None = None,
+        models: Sequence[str] | None = None,
+        host: str = "127.0.0.1",
+        port: int = 0,
+    ) -> None:
+        self.api_key = api_key
+        self.models = models
+        self.default = answer()
+        self.requests: list[Request] = []
+        self.in_flight = 0
+        self.max_in_flight = 0
+        self._address = (host, port)
+        self._queue: deque[Script] = deque()
+        self._decide: Callable[[Request], Script | None] | None = None
+        self._pages: dict[str, Script] = {}
+        self._limit: int | None = None
+        self._rejection = rate_limited()
+        self._errors: list[Exception] = []
+        self._connections: set[Connection] = set()
+        self._thread: threading.Thread | None = None
+
+    # what it answers
+
+    def reply(self, *scripts: Script) -> None:
+        """Queue replies for the next chat requests, first in, first out."""
+        self._queue.extend(scripts)
+
+    def on(self, decide: Callable[[Request], Script | None]) -> Callable[[Request], Script | None]:
+        """Ask `decide` for each chat request; None falls back to the queue. A decorator too.
+
+        It runs on the server's thread. If it raises, the client gets a 500, and leaving the `with` block
+        raises the error.
+        """
+        self._decide = decide
+        return decide
+
+    def serve(self, path: str, script: Script) -> None:
+        """Answer every request for another path (`/api/pull`, `/v1/models`) with this script."""
+        self._pages[path] = script
+
+    def admit(self, n: int | None, rejection: Script | None = None) -> None:
+        """Answer 429 (or `rejection`) to chat requests above `n` in flight; None admits all."""
+        self._limit, self._rejection = n, rejection or rate_limited()
+
+    # what happened
+
+    def wait_for(self, predicate: Callable[[], Any], timeout: float = 5.0) -> Any:
+        """Block until `predicate()` is true and return its value. In a coroutine, use `asyncio.to_thread`."""
+        end = monotonic() + timeout
+        while not (value := predicate()):
+            if monotonic() > end:
+                raise TimeoutError(
+                    f"Not true within {timeout} s. {len(self.requests)} requests, {self.in_flight} open; "
+                    f"the last: {self.requests[-1:]}"
+                )
+            sleep(0.001)
+        return value
+
+    def clear(self) -> None:
+        """Forget all records and queued replies."""
+        self.requests.clear()
+        self._queue.clear()
+        self.max_in_flight = self.in_flight
+
+    # life
+
+    @property
+    def url(self) -> str:
+        """The root, as Ollama's clients want it."""
+        return "http://{}:{}".format(*self._address)
+
+    @property
+    def base_url(self) -> str:
+        """The OpenAI client's `base_url`."""
+        return f"{self.url}/v1"
+
+    def start(self) -> Self:
+        """Listen, and return when clients may connect."""
+        if self._thread is None:
+            started: Future[int] = Future()
+            self._thread = threading.Thread(target=self._run, args=(started,), name="fake-llm", daemon=True)
+            self._thread.start()
+            self._address = (self._address[0], started.result())
+        return self
+
+    def close(self) -> None:
+        """Drop all connections and stop; nothing is left over."""
+        if self._thread is not None:
+            if self._thread.is_alive():
+                self._loop.call_soon_threadsafe(self._stop.set)
+            self._thread.join()
+            self._thread = None
+
+    def __enter__(self) -> Self:
+        return self.start()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+        if error is None and self._errors:
+            raise self._errors[0]
+
+    def _run(self, started: Future[int]) -> None:
+        try:
+            asyncio.run(self._serve(started))
+        except OSError as error:
+            if started.done():
+                raise
+            started.set_exception(error)
+
+    async def _serve(self, started: Future[int]) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._stop = asyncio.Event()
+        server = await self._loop.create_server(
+            lambda: Connection(self._plan, self._leave, self._connections), *self._address, backlog=_BACKLOG
+        )
+        started.set_result(server.sockets[0].getsockname()[1])
+        await self._stop.wait()
+        # asyncio loses a socket whose accept is under way when its server closes: let those tasks end first.
+        while len(asyncio.all_tasks()) > 1:
+            await asyncio.sleep(0)
+        server.close()
+        while self._connections:
+            for connection in self._connections:
+                connection.drop()
+            await asyncio.sleep(0)
+        await server.wait_closed()
+
+    # called by the connections, on the server's thread
+
+    def _plan(self, request: Request) -> Plan:
+        body = request.json if isinstance(request.json, dict) else {}
+        usage = bool((body.get("stream_options") or {}).get("include_usage"))
+        ask = Ask(str(body.get("model")), bool(body.get("stream")), usage)
+        try:
+            script = self._choose(request)
+            plan = render(script, ask)
+        except Exception as error:
+            self._errors.append(error)
+            script = server_error()
+            plan = render(script, ask)
+        request.status = script.status if plan.head else None
+        return plan
+
+    def _choose(self, request: Request) -> Script:
+        if request.path == _RECORDS:
+            return self._records(request)
+        self.requests.append(request)
+        key = request.headers.get("authorization", "").removeprefix("Bearer ")
+        if self.api_key is not None and key != self.api_key:
+            return unauthorized(key)
+        if request.path in self._pages:
+            return self._pages[request.path]
+        if request.path != _CHAT:
+            return _page(request, self.models or ("fake-model",))
+        if self._limit is not None and self.in_flight >= self._limit:
+            return self._rejection
+        request.admitted = True
+        self.in_flight += 1
+        self.max_in_flight = max(self.max_in_flight, self.in_flight)
+        if not isinstance(request.json, dict):
+            return bad_json()
+        if self.models is not None and (model := str(request.json.get("model"))) not in self.models:
+            return model_not_found(model)
+        decided = self._decide(request) if self._decide else None
+        return decided or (self._queue.popleft() if self._queue else self.default)
+
+    def _leave(self, request: Request) -> None:
+        self.in_flight -= request.admitted
+
+    def _records(self, request: Request) -> Script:
+        """Let another process read (GET) or forget (DELETE) the records."""
+        if request.method == "DELETE":
+            self.clear()
+        return status(200, [asdict(r) | {"raw": None} for r in self.requests])
+
+
+def _page(request: Request, models: Sequence[str]) -> Script:
+    """Answer what is not a chat: OpenAI's and Ollama's lists of models, and 404."""
+    if request.path == "/v1/models":
+        listed = [{"id": m, "object": "model", "created": 1_790_000_000, "owned_by": "fake"} for m in models]
+        return status(200, {"object": "list", "data": listed})
+    if request.path == "/api/tags":
+        details = {"format": "gguf", "family": "fake", "parameter_size": "1B", "quantization_level": "Q4_0"}
+        tags = [
+            {
+                "name": name,
+                "model": name,
+                "modified_at": "2026-11-01T00:00:00Z",
+                "size": 1_000_000_000,
+                "digest": "f" * 64,
+                "details": details,
+            }
+            for name in models
+        ]
+        return status(200, {"models": tags})
+    if request.path == "/api/version":
+        return status(200, {"version": "0.13.0"})
+    if request.path == "/":
+        return status(200, "Ollama is running", {"content-type": "text/plain"})
+    return error(404, f"Invalid URL ({request.method} {request.path})")

@@ -1,0 +1,140 @@
+"""A real Jupyter kernel, driven as a front end drives it: outputs, updates by display_id, status, interrupt."""
+
+from __future__ import annotations
+
+import os
+import re
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from queue import Empty
+from typing import Self
+
+from jupyter_client.manager import KernelManager
+
+_ANSI = re.compile(r"\x1b\[[0-9;]*m")
+
+
+@dataclass
+class Ran:
+    """What one cell left behind."""
+
+    status: str = "running"
+    outputs: list[dict] = field(default_factory=list)
+    messages: list[dict] = field(default_factory=list)
+    error: str = ""
+    traceback: list[str] = field(default_factory=list)
+
+    def of(self, mime: str) -> str:
+        """Everything displayed in that type, in order."""
+        return "\n".join(output["data"][mime] for output in self.outputs if mime in output.get("data", {}))
+
+    @property
+    def text(self) -> str:
+        """Plain text of all displayed outputs."""
+        return self.of("text/plain")
+
+    @property
+    def html(self) -> str:
+        """HTML of all displayed outputs."""
+        return self.of("text/html")
+
+    @property
+    def stdout(self) -> str:
+        return "".join(output["text"] for output in self.outputs if output.get("name") == "stdout")
+
+    @property
+    def stderr(self) -> str:
+        return "".join(output["text"] for output in self.outputs if output.get("name") == "stderr")
+
+
+class LiveKernel:
+    """A kernel in its own process, with ipyllm's settings in its environment."""
+
+    def __init__(self, **env: str) -> None:
+        self._manager = KernelManager(kernel_name="python3", transport="ipc")  # over TCP ipykernel warns
+        self._manager.start_kernel(env={**os.environ, **env})
+        self.client = self._manager.client()
+        self.client.start_channels()
+        self.client.wait_for_ready(timeout=60)
+
+    @property
+    def kernel_id(self) -> str:
+        return Path(self._manager.connection_file).name.removeprefix("kernel-").removesuffix(".json")
+
+    def start(self, code: str, *, cell_id: str | None = None) -> str:
+        """Send a cell and return the request's id at once."""
+        content = {"code": code, "silent": False, "store_history": True, "user_expressions": {}, "allow_stdin": False,
+                   "stop_on_error": True}  # fmt: skip
+        message = self.client.session.msg("execute_request", content)
+        if cell_id is not None:
+            message["metadata"]["cellId"] = cell_id
+        self.client.shell_channel.send(message)
+        return message["header"]["msg_id"]
+
+    def collect(self, msg_id: str, *, timeout: float = 60, until=None) -> Ran:
+        """Take in messages until the cell is idle (or ``until(ran)`` is true)."""
+        ran, by_display, deadline = Ran(), {}, time.monotonic() + timeout
+        while True:
+            try:
+                message = self.client.get_iopub_msg(timeout=max(0.01, deadline - time.monotonic()))
+            except Empty:
+                raise TimeoutError(f"the cell did not finish in {timeout} s: {ran}") from None
+            if message["parent_header"].get("msg_id") != msg_id:
+                continue
+            message["received"] = time.perf_counter()
+            ran.messages.append(message)
+            self._take(message, ran, by_display)
+            if message["msg_type"] == "status" and message["content"]["execution_state"] == "idle":
+                break
+            if until is not None and until(ran):
+                return ran
+        reply = self._reply(msg_id)
+        ran.status = reply["content"]["status"]
+        return ran
+
+    def _take(self, message, ran, by_display):
+        kind, content = message["msg_type"], message["content"]
+        display_id = content.get("transient", {}).get("display_id")
+        if kind in {"display_data", "execute_result"}:
+            ran.outputs.append(content)
+            if display_id:
+                by_display.setdefault(display_id, []).append(len(ran.outputs) - 1)
+        elif kind == "update_display_data":
+            for place in by_display.get(display_id, []):
+                ran.outputs[place] = content
+        elif kind == "stream":
+            ran.outputs.append(content)
+        elif kind == "error":
+            ran.error = content["evalue"]
+            ran.traceback = [_ANSI.sub("", line) for line in content["traceback"]]
+
+    def _reply(self, msg_id):
+        while True:
+            reply = self.client.get_shell_msg(timeout=10)
+            if reply["parent_header"].get("msg_id") == msg_id:
+                return reply
+
+    def run(self, code: str, *, cell_id: str | None = None, timeout: float = 60) -> Ran:
+        """Run a cell to its end."""
+        return self.collect(self.start(code, cell_id=cell_id), timeout=timeout)
+
+    def interrupt(self) -> None:
+        self._manager.interrupt_kernel()
+
+    def kill(self) -> None:
+        """Kill the process, as the kernel's out-of-memory end would."""
+        self._manager.shutdown_kernel(now=True)
+
+    def close(self) -> None:
+        self.client.stop_channels()
+        if self._manager.is_alive():
+            self._manager.shutdown_kernel(now=True)
+        self._manager.cleanup_resources()
+        self._manager.context.destroy(linger=0)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self.close()

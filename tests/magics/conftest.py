@@ -1,0 +1,42 @@
+"""A real kernel with the extension loaded, shared by the tests of one file."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.fakes import FakeLLM
+from tests.kernels import LiveKernel
+
+
+@pytest.fixture(scope="module")
+def server():
+    with FakeLLM() as fake:
+        yield fake
+
+
+@pytest.fixture(scope="module")
+def kernel(server, tmp_path_factory):
+    home = tmp_path_factory.mktemp("kernel")
+    environment = {
+        "IPYLLM_MODEL": "openai/fake-model",
+        "IPYLLM_LEDGER": str(home / "ledger.sqlite"),
+        "IPYLLM_CONFIG": str(home / "config.toml"),
+        "OPENAI_BASE_URL": server.base_url,
+        "OPENAI_API_KEY": "sk-kernel-0123456789abcdef",
+        "IPYTHONDIR": str(home),
+    }
+    with LiveKernel(**environment) as live:
+        assert live.run("%load_ext ipyllm").status == "ok"
+        yield live
+
+
+@pytest.fixture
+def kernel_fake(server, kernel):
+    """The kernel's model server, with a clean slate."""
+    server.clear()
+    server.on(None)
+    from tests.fakes import answer
+
+    server.default = answer()
+    kernel.run("%llm_history clear")
+    return server

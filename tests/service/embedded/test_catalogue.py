@@ -1,0 +1,55 @@
+"""What a name or a path given by the user means, and what it says when it means nothing."""
+
+from __future__ import annotations
+
+import pytest
+
+from ipyllm.embedded import catalogue_names, find, models_dir, resolve
+from ipyllm.errors import LLMError
+
+
+def refused(name):
+    with pytest.raises(LLMError) as caught:
+        resolve(name)
+    assert caught.value.category == "not_found"
+    assert caught.value.model == f"local/{name}"
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+def test_models_lie_where_the_settings_say(models):
+    assert models_dir() == models
+    assert "smollm2-135m" in catalogue_names()
+
+
+def test_a_model_that_is_not_pulled_says_how_to_pull_it(models):
+    assert find("smollm2-135m") is None
+    assert "`%llm_models pull smollm2-135m` or `make setup` (93 MB, once)" in refused("smollm2-135m")
+
+
+def test_a_half_written_model_is_not_found(models):
+    models.mkdir()
+    (models / "SmolLM2-135M-Instruct.Q4_1.gguf").write_bytes(b"GGUF")
+    assert find("smollm2-135m") is None
+
+
+def test_a_mistyped_name_says_what_was_meant(models):
+    assert refused("smolm2-135m") == "There is no embedded model 'smolm2-135m'; did you mean 'smollm2-135m'?"
+    assert "there is: smollm2-135m" in refused("gpt-5")
+    assert find("gpt-5") is None
+
+
+def test_a_path_to_a_gguf_file_is_taken_as_it_is(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    file = tmp_path / "own.gguf"
+    file.write_bytes(b"GGUF")
+    assert resolve(str(file)) == resolve("~/own.gguf") == resolve("own.gguf") == file.resolve()
+
+
+def test_a_wrong_path_says_which_files_are_near(tmp_path):
+    (tmp_path / "llama-3.2-1b.gguf").write_bytes(b"GGUF")
+    assert "did you mean 'llama-3.2-1b.gguf'?" in refused(str(tmp_path / "lama-3.2-1b.gguf"))
+    assert "one of its .gguf files: llama-3.2-1b.gguf" in refused(str(tmp_path / "zzz.gguf"))
+    assert "is a folder; name one of its .gguf files" in refused(str(tmp_path))
+    assert "There is no folder" in refused(str(tmp_path / "gone" / "x.gguf"))

@@ -1,0 +1,87 @@
+"""The line under an answer says what is known, and marks what is not sure."""
+
+from __future__ import annotations
+
+import pytest
+
+from ipyllm.rendering import footer_html, footer_text
+from ipyllm.response import ChatResponse, Usage
+from ipyllm.timing import Timing
+
+TIMING = Timing(ttft_s=0.08, total_s=1.21, output_tps=101.4, attempts=1)
+COUNTED = Usage(input_tokens=36, output_tokens=120, source="server")
+
+
+def footer(**fields):
+    return footer_text(ChatResponse(**{"model": "a/b", "timing": TIMING, "usage": COUNTED} | fields))
+
+
+def test_a_call_in_one_line():
+    assert footer(cost_usd=0.00012) == ("a/b · first token 0.08 s · 1.21 s · 36 → 120 tokens · 101 tokens/s · $0.00012")
+
+
+def test_what_is_unknown_is_left_out():
+    assert footer_text(ChatResponse(model="a/b")) == "a/b"
+    assert footer_text(ChatResponse()) == ""
+    assert "$" not in footer(cost_usd=None)
+    assert "free" not in footer(cost_usd=None)
+
+
+@pytest.mark.parametrize(
+    ("usage", "said"),
+    [
+        (Usage(input_tokens=5, source="server"), "5 tokens in"),
+        (Usage(output_tokens=5, source="server"), "5 tokens out"),
+        (Usage(input_tokens=1500, output_tokens=0, source="server"), "1,500 → 0 tokens"),
+        (Usage(), None),
+    ],
+)
+def test_a_count_is_shown_only_where_there_is_one(usage, said):
+    assert ("tokens" in footer(usage=usage, timing=Timing())) == bool(said)
+    assert (said or "a/b") in footer(usage=usage)
+
+
+def test_a_local_model_is_free():
+    assert footer(cost_usd=0.0).endswith(" · free")
+
+
+def test_an_estimate_is_marked_and_so_is_what_follows_from_it():
+    line = footer(usage=Usage(input_tokens=36, output_tokens=120, source="estimated"), cost_usd=0.5)
+    assert line.endswith("≈36 → 120 tokens · ≈101 tokens/s · ≈$0.50")
+
+
+@pytest.mark.parametrize(
+    ("fields", "words"),
+    [
+        ({"status": "cancelled"}, "cancelled"),
+        ({"status": "truncated"}, "cut off by the connection"),
+        ({"status": "error"}, "error"),
+        ({"status": "error", "error_category": "rate_limit"}, "error (rate limit)"),
+        ({"status": "running"}, "still running"),
+        ({"status": "interrupted"}, "interrupted: its process ended"),
+        ({"finish_reason": "length"}, "stopped at max_tokens"),
+        ({"finish_reason": "content_filter"}, "stopped by the content filter"),
+    ],
+)
+def test_what_went_wrong_is_said_first(fields, words):
+    assert footer(**fields).startswith(f"{words} · a/b · ")
+
+
+def test_an_ordinary_end_is_not_worth_a_word():
+    assert footer(finish_reason="stop") == footer()
+
+
+def test_what_distorts_the_figures_is_said():
+    assert " · model load included · " in footer(cold=True)
+    assert " · 2 attempts · " in footer(timing=Timing(ttft_s=0.08, total_s=3.0, attempts=2))
+    assert " · from the cache · " in footer(cache_hit=True)
+
+
+def test_our_own_lag_is_said_when_it_matters():
+    assert "first token 0.08 s ±0.02 s ·" in footer(timing=Timing(ttft_s=0.08, total_s=1.0, client_lag_s=0.02))
+    assert "±" not in footer(timing=Timing(ttft_s=0.08, total_s=1.0, client_lag_s=0.008))
+
+
+def test_a_model_name_is_text():
+    assert footer_text(ChatResponse(model="a\x1b[2J\nb")) == "a b"
+    assert "&lt;script&gt;" in footer_html(ChatResponse(model="<script>"))

@@ -1,0 +1,54 @@
+"""How a call follows a route, and two servers to choose from."""
+
+from __future__ import annotations
+
+import pytest
+
+from ipyllm import LLMError
+from ipyllm.routing.choice import candidates, exhausted
+from tests.fakes import FakeLLM, answer
+
+
+@pytest.fixture
+def ask():
+    """Ask a route as the pipeline does: each candidate in turn, with a call of its own."""
+
+    def ask(route, prompt="Hello", **options):
+        request, errors = route.request(prompt, **options), []
+        for choice in candidates(route, request):
+            try:
+                with choice:
+                    return choice.service.call(choice.request).wait()
+            except LLMError as error:
+                errors.append(error)
+        raise exhausted(errors, request.model)
+
+    return ask
+
+
+@pytest.fixture
+def a():
+    with FakeLLM() as server:
+        server.default = answer("from a")
+        yield server
+
+
+@pytest.fixture
+def b():
+    with FakeLLM() as server:
+        server.default = answer("from b")
+        yield server
+
+
+@pytest.fixture
+def rows():
+    """Read the ledger, all of it."""
+
+    def rows():
+        from ipyllm import usage
+        from ipyllm.ledger import current_ledger
+
+        assert current_ledger().flush(10)
+        return usage(kernel=None)
+
+    return rows

@@ -1,0 +1,85 @@
+"""llama.cpp takes every schema we make, and what it lets the embedded model write fits."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from ipyllm import LocalService, embedded
+from ipyllm.structured import Schema, SchemaMismatch
+from tests.service.structured.kinds import IDS, KINDS, City, Movie, Odd, Owner, Strict
+from tests.service.structured.test_round_trip import shapes
+
+pytestmark = [
+    pytest.mark.local_model,
+    pytest.mark.skipif(embedded.find("smollm2-135m") is None, reason="THE MODEL IS NOT PULLED: run `make setup`"),
+]
+
+ODDITIES = [
+    {"type": "object", "properties": {"": {"type": "null"}, 'a"b\\': {"type": "null"}, "é\n": {"type": "null"}}},
+    {"type": "object", "properties": {"parent": {"$ref": "#"}}, "required": []},
+    {"type": "object", "properties": {"a": True, "b": False, "c": {"not": {"type": "string"}}}},
+    {"allOf": [{"type": "object", "properties": {"a": {"const": 1}}}, {"properties": {"b": {"enum": ["x", None]}}}]},
+    {"type": ["object", "null"], "properties": {"a": {"type": "boolean"}}},
+    {"type": "string", "maxLength": 100_000, "pattern": "^(?!x)é+$"},
+    {
+        "type": "array",
+        "items": {"type": "integer", "multipleOf": 5, "minimum": -10, "maximum": 10**30},
+        "maxItems": 2000,
+    },
+    {"type": "array", "prefixItems": [{"type": "null"}], "items": False, "uniqueItems": True},
+]
+
+
+def write(schema, prompt="Make up an example.", *, max_tokens, **params):
+    params = {"temperature": 0, "seed": 1, **params}
+    return LocalService(max_retries=0).chat(
+        prompt, response_format=schema.response_format(), max_tokens=max_tokens, **params
+    )
+
+
+@pytest.mark.parametrize("kind", [kind for kind, _, _ in KINDS], ids=IDS)
+def test_what_the_embedded_model_writes_in_native_mode_fits(kind):
+    schema = Schema.of(kind)
+    response = write(schema, max_tokens=60)
+    if response.finish_reason == "length":  # a small model may not come to an end; what it wrote is then refused
+        with pytest.raises(SchemaMismatch, match="breaks off"):
+            schema.parse(response.content)
+    elif kind is not Odd:  # its pattern is told, not enforced
+        schema.parse(response.content)
+
+
+@pytest.mark.parametrize("kind", [City, Strict, Owner, Movie], ids=lambda kind: kind.__name__)
+def test_hot_answers_fit_too(kind):
+    schema = Schema.of(kind)
+    response = write(schema, max_tokens=150, temperature=1.5)
+    if response.finish_reason != "length":
+        schema.parse(response.content)
+
+
+@pytest.mark.parametrize("raw", ODDITIES, ids=str)
+def test_odd_schemas_are_taken(raw):
+    assert write(Schema.of(raw), max_tokens=4).finish_reason in {"length", "stop"}
+
+
+@settings(
+    max_examples=25, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture], deadline=None
+)
+@given(shape=shapes, as_type=st.booleans())
+def test_any_schema_of_the_usual_words_is_taken(shape, as_type):
+    kind, raw, _ = shape
+    schema = Schema.of(kind if as_type and kind is not None else raw)
+    assert write(schema, max_tokens=1).finish_reason == "length"
+
+
+def test_json_mode_with_the_instructions_gives_json():
+    schema = Schema.of(Movie)
+    response = LocalService(max_retries=0).chat(
+        "Which film from 1979 has an alien in it?",
+        system=schema.instructions(),
+        response_format=schema.response_format(native=False),
+        max_tokens=60,
+        temperature=0,
+    )
+    assert response.content.strip().startswith("{")

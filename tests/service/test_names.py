@@ -1,0 +1,69 @@
+"""Model names: what is written is found, and what is not found is answered with what was meant."""
+
+from __future__ import annotations
+
+import pytest
+
+from ipyllm import LLMError, create_llm_service, names
+
+
+def write_config(home, text):
+    (home / "config.toml").write_text(text)
+
+
+@pytest.mark.parametrize(
+    ("name", "resolved"),
+    [
+        ("openai/gpt-5-mini", ("openai", "gpt-5-mini")),
+        ("ollama/llama3.2:1b", ("ollama", "llama3.2:1b")),
+        ("local//tmp/model.gguf", ("local", "/tmp/model.gguf")),
+        ("./model.gguf", ("local", "./model.gguf")),
+        ("deepseek", ("deepseek", None)),
+        (None, ("local", "smollm2-135m")),
+    ],
+)
+def test_a_name_is_split_into_service_and_model(name, resolved):
+    assert names.resolve(name) == resolved
+
+
+def test_aliases_lead_to_models_and_endpoints_are_services(own_settings):
+    write_config(
+        own_settings,
+        """
+        model = "fast"
+        [aliases]
+        fast = "quick"
+        quick = "lab/big-model"
+        [endpoints.lab]
+        base_url = "http://gpu-box:8000/v1"
+        """,
+    )
+    service = create_llm_service(temperature=0)
+    assert service.full_name == "lab/big-model"
+    assert service.base_url() == "http://gpu-box:8000/v1"
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("opnai/gpt-5-mini", "did you mean 'openai/gpt-5-mini'"),
+        ("gpt-5-mni", "did you mean 'openai/gpt-5-mini'"),
+        ("fsat", "did you mean 'fast'"),
+        ("zzz", "deepseek, local, ollama, openai"),
+        ("openai/", "names a service but no model"),
+        ("", "is empty"),
+        ("round", "circle: round → trip → round"),
+    ],
+)
+def test_a_wrong_name_says_what_was_meant(own_settings, name, said):
+    write_config(own_settings, '[aliases]\nfast = "openai/gpt-5-mini"\nround = "trip"\ntrip = "round"\n')
+    with pytest.raises(LLMError, match=said) as caught:
+        create_llm_service(name)
+    assert caught.value.category == "not_found"
+
+
+def test_a_default_chosen_in_the_session_is_used():
+    names.use("ollama/llama3.2")
+    assert create_llm_service().full_name == "ollama/llama3.2"
+    with pytest.raises(LLMError):
+        names.use("olama/llama3.2")

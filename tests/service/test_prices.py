@@ -1,0 +1,157 @@
+"""Costs against prices written down by hand; what is unknown stays unknown."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+import pytest
+
+from ipyllm.prices import BY_SETTINGS, Price, context_window, cost_of, estimate_cost, price_in_settings
+from ipyllm.response import Usage
+from ipyllm.services.deepseek import DeepSeekService
+from ipyllm.settings import SettingsError, get_settings
+
+AT = datetime(2026, 11, 2, 12, 0, tzinfo=UTC)
+
+# Dollars per million tokens, from the providers' price lists: input, cached input, output.
+LIST_PRICES = {
+    ("openai", "gpt-4o"): (2.50, 1.25, 10.00),
+    ("openai", "gpt-4o-mini"): (0.15, 0.075, 0.60),
+    ("openai", "gpt-4.1-mini"): (0.40, 0.10, 1.60),
+    ("openai", "gpt-5-mini-2025-08-07"): (0.25, 0.025, 2.00),
+    ("openai", "o3"): (2.00, 0.50, 8.00),
+    ("openai", "o4-mini"): (1.10, 0.275, 4.40),
+}
+
+
+def counted(input_tokens, output_tokens, cached=None, reasoning=None):
+    return Usage(input_tokens, output_tokens, cached, reasoning, source="server")
+
+
+@pytest.mark.parametrize(("provider", "model"), LIST_PRICES)
+@pytest.mark.parametrize(("cached", "reasoning"), [(None, None), (0, 0), (1_024, 300), (3_000, 700)])
+def test_a_cost_is_what_the_price_list_says(provider, model, cached, reasoning):
+    for_input, for_cached, for_output = LIST_PRICES[provider, model]
+    expected = ((3_000 - (cached or 0)) * for_input + (cached or 0) * for_cached + 700 * for_output) / 1e6
+    cost, source = cost_of(counted(3_000, 700, cached, reasoning), provider=provider, model=model, at=AT)
+    assert cost == pytest.approx(expected, rel=1e-12)
+    assert source.startswith("genai-prices ")
+
+
+@pytest.mark.parametrize(("hour", "factor"), [(0, 1), (3, 2), (5, 1), (9, 2), (10, 1)])
+def test_deepseek_costs_twice_as_much_in_its_peak_hours(hour, factor):
+    raw = {"prompt_tokens": 1_000, "completion_tokens": 200, "prompt_cache_hit_tokens": 400}
+    usage = DeepSeekService(api_key="no-key").read_usage(raw)
+    at = AT.replace(hour=hour, minute=59 if hour == 3 else 0)
+    cost, _ = cost_of(usage, provider="deepseek", model="deepseek-v4-pro", at=at)
+    assert cost == pytest.approx(factor * (600 * 0.66 + 400 * 0.022 + 200 * 1.98) / 1e6, rel=1e-12)
+
+
+def test_a_price_holds_from_its_day_on():
+    usage = counted(1_000_000, 0)
+    costs = [cost_of(usage, provider="openai", model="o3", at=at)[0] for at in (datetime(2025, 6, 9, tzinfo=UTC), AT)]
+    assert costs == [10.0, 2.0]
+
+
+def test_a_service_tier_and_written_cache_have_prices_of_their_own():
+    flex, _ = cost_of(counted(1_000_000, 0), provider="openai", model="o3", at=AT, service_tier="flex")
+    auto, _ = cost_of(counted(1_000_000, 0), provider="openai", model="o3", at=AT, service_tier="auto")
+    assert (flex, auto) == (1.0, 2.0)
+    written, _ = cost_of(counted(100_000, 0), provider="openai", model="gpt-6.1-sol", at=AT, cache_write_tokens=100_000)
+    assert written == pytest.approx(0.25)
+
+
+@pytest.mark.parametrize(
+    "usage",
+    [
+        Usage(10, 10, source="estimated"),
+        Usage(),
+        counted(None, 10),
+        counted(10, None),
+        counted(10, 10, cached=11),
+        counted(10, 10, reasoning=11),
+        counted(-1, 10),
+    ],
+)
+def test_counts_that_are_missing_estimated_or_impossible_have_no_cost(usage):
+    assert cost_of(usage, provider="openai", model="gpt-4o", at=AT) == (None, None)
+    assert Price(1, 1).cost(usage) is None
+
+
+@pytest.mark.parametrize(
+    ("provider", "model"),
+    [("openai", "llama3.2"), ("openai", ""), ("nobody", "gpt-4o"), ("openai", "moderation"), ("openai", "whisper-1")],
+)
+def test_a_model_without_a_token_price_is_unknown_and_not_free(provider, model):
+    assert cost_of(counted(10, 10), provider=provider, model=model, at=AT) == (None, None)
+    assert estimate_cost(provider, model, 10, 10) is None
+
+
+def test_a_price_of_the_users_own_knows_cached_input():
+    assert Price(2, 8, 0.5).cost(counted(1_000, 100, cached=600, reasoning=50)) == pytest.approx(0.0019)
+    assert Price(2, 8).cost(counted(1_000, 100, cached=600)) == pytest.approx(0.0028)
+    assert Price(0, 0).cost(counted(1_000, 100)) == 0.0
+    assert Price(2, 8).estimate(1_000, 500) == pytest.approx(0.006)
+
+
+@pytest.mark.parametrize("wrong", [-1, float("nan"), float("inf")])
+def test_a_price_that_cannot_be_is_refused(wrong):
+    with pytest.raises(ValueError, match="output_usd_per_mtok"):
+        Price(1, wrong)
+
+
+def test_prices_come_from_the_settings_of_a_model_before_those_of_its_endpoint(own_settings):
+    (own_settings / "config.toml").write_text(
+        """
+        [endpoints.lab]
+        base_url = "http://127.0.0.1:1/v1"
+        input_usd_per_mtok = 0.1
+        output_usd_per_mtok = 0.2
+        [prices."lab/big"]
+        input_usd_per_mtok = 1
+        output_usd_per_mtok = 2
+        cached_usd_per_mtok = 0.5
+        """
+    )
+    assert price_in_settings("lab/small") == Price(0.1, 0.2)
+    assert price_in_settings("lab/big") == Price(1, 2, 0.5)
+    assert price_in_settings("openai/gpt-4o") is None
+    assert BY_SETTINGS == "settings"
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        '[prices."lab/m"]\ninput_usd_per_mtok = -1\noutput_usd_per_mtok = 2',
+        '[prices."lab/m"]\ninput_usd_per_mtok = 1\noutput_usd_per_mtok = 2\ncahced_usd_per_mtok = 1',
+        '[endpoints.lab]\nbase_url = "http://127.0.0.1:1/v1"\ninput_usd_per_mtok = 1',
+    ],
+)
+def test_a_wrong_price_in_the_settings_is_refused(own_settings, wrong):
+    (own_settings / "config.toml").write_text(wrong)
+    with pytest.raises(SettingsError, match=r"prices|endpoints"):
+        get_settings()
+
+
+def test_an_estimate_is_never_below_the_cost():
+    for provider, model in [*LIST_PRICES, ("openai", "gpt-6.1-sol"), ("deepseek", "deepseek-v4-pro")]:
+        bound = estimate_cost(provider, model, 2_000, 500, at=AT)
+        for cached in (0, 1_000, 2_000):
+            for written in (0, 2_000 - cached):
+                cost, _ = cost_of(
+                    counted(2_000, 500, cached, 400), provider=provider, model=model, at=AT, cache_write_tokens=written
+                )
+                assert cost <= bound * (1 + 1e-12)
+
+
+def test_without_a_limit_on_the_answer_the_context_window_is_one():
+    assert estimate_cost("openai", "gpt-4o", 28_000, None) == pytest.approx((28_000 * 2.5 + 100_000 * 10) / 1e6)
+    assert estimate_cost("openai", "gpt-4o", 200_000, None) == pytest.approx(0.5)
+    assert estimate_cost("openai", "gpt-chat-latest", 10, None) is None  # its window is not in the tables
+
+
+def test_context_windows_are_known_offline():
+    assert context_window("openai", "gpt-4o-mini") == 128_000
+    assert context_window("deepseek", "deepseek-v4-flash") == 1_000_000
+    assert context_window("openai", "llama3.2") is None
+    assert context_window("nobody", "gpt-4o") is None

@@ -1,0 +1,153 @@
+"""What docs/service.md says of settings, errors, names and the `openai` client is what the code does.
+
+Its `>>>` examples are run by `pytest docs`, see docs/conftest.py.
+"""
+
+from __future__ import annotations
+
+import ast
+import asyncio
+import inspect
+import re
+import types
+import typing
+from pathlib import Path
+
+import pytest
+
+import ipyllm
+from ipyllm import BaseLLMService, LLMError, OpenAIService, create_llm_service
+from ipyllm.errors import Category
+from ipyllm.retry import worth_retrying
+from ipyllm.settings import Settings, get_settings
+from tests.fakes import answer
+
+ROOT = Path(__file__).parents[2]
+PAGE = (ROOT / "docs" / "service.md").read_text(encoding="utf-8")
+
+
+def table(*header):
+    """Rows of the table with this header, each a list of cells; `\\|` in a cell is a bar."""
+    _, found, rest = PAGE.partition(f"| {' | '.join(header)} |\n")
+    assert found, f"There is no table {header}."
+    lines = rest.split("\n\n")[0].splitlines()[1:]
+    return [[cell.strip().replace("\\|", "|") for cell in re.split(r"(?<!\\)\|", line)[1:-1]] for line in lines]
+
+
+def code(cell):
+    """What stands between backticks."""
+    return re.findall(r"`([^`]+)`", cell)
+
+
+def shown(kind):
+    """Write a type as the page does."""
+    if typing.get_origin(kind) is typing.Annotated:
+        return shown(typing.get_args(kind)[0])
+    if typing.get_origin(kind) in {typing.Union, types.UnionType}:
+        return " | ".join(shown(part) for part in typing.get_args(kind))
+    if typing.get_origin(kind) is dict:
+        return f"dict[{', '.join(shown(part) for part in typing.get_args(kind))}]"
+    return "None" if kind is types.NoneType else kind.__name__
+
+
+def variable(name, field):
+    """Return the variable that sets a field: its own, or ours."""
+    return field.validation_alias.choices[0] if field.validation_alias else f"IPYLLM_{name.upper()}"
+
+
+def test_the_settings_table_is_the_settings():
+    rows = table("setting", "variable", "type", "default", "meaning")
+    told = {code(name)[0]: (code(var)[0], code(kind)[0]) for name, var, kind, *_ in rows}
+    assert told == {
+        name: (variable(name, field), shown(field.annotation)) for name, field in Settings.model_fields.items()
+    }
+
+
+def test_the_defaults_in_the_table_are_the_defaults():
+    for name, _, _, default, meaning in table("setting", "variable", "type", "default", "meaning"):
+        held = getattr(get_settings_without_environment(), code(name)[0])
+        if isinstance(held, Path) or code(name) == ["ledger"]:
+            assert Path(held).name == code(default)[0]
+        else:
+            assert str(held) == code(default)[0]
+        assert meaning
+
+
+def get_settings_without_environment():
+    fields = Settings.model_fields.items()
+    return Settings.model_construct(**{name: field.get_default(call_default_factory=True) for name, field in fields})
+
+
+def test_the_category_table_has_every_category_and_says_what_is_retried():
+    rows = table("category", "means", "retried", "what to do")
+    assert tuple(code(row[0])[0] for row in rows) == typing.get_args(Category)
+    for (category,), retried in ((code(row[0]), row[2]) for row in rows):
+        assert retried.startswith("yes") == worth_retrying(LLMError("It failed.", category=category)), category
+
+
+def test_the_reference_has_every_public_name_and_option():
+    prose = re.sub(r"```.*?```", "", PAGE, flags=re.DOTALL)
+    words = set(re.findall(r"\w+", " ".join(code(prose))))
+    assert set(ipyllm.__all__) <= words
+    for function in (BaseLLMService.__init__, BaseLLMService.request):
+        assert set(inspect.signature(function).parameters) <= words | {"self"}
+    for data in (ipyllm.ChatResponse, ipyllm.Usage, ipyllm.Timing, ipyllm.Timeout):
+        assert set(data.__dataclass_fields__) <= words, data
+
+
+def test_the_methods_said_to_be_overridden_are_there():
+    for row in table("override", "when"):
+        for name in code(row[0]):
+            assert hasattr(BaseLLMService, name.partition("(")[0]), name
+
+
+def test_the_config_file_is_one(own_settings, monkeypatch):
+    (own_settings / "config.toml").write_text(re.search(r"```toml\n(# config\.toml\n.*?)```", PAGE, re.DOTALL)[1])
+    monkeypatch.setenv("LAB_KEY", "lab-key-000000")
+    assert create_llm_service().full_name == "openai/gpt-5-mini"
+    lab = create_llm_service("lab")
+    assert (lab.full_name, lab.address().api_key) == ("lab/llama-3.1-8b", "lab-key-000000")
+    routes = {name: create_llm_service(name) for name in get_settings().routes}
+    assert {name: type(route).__name__ for name, route in routes.items()} == {
+        "safe": "Fallback",
+        "ab": "Split",
+        "gpus": "Pool",
+    }
+
+
+def test_the_example_on_the_page_is_the_package_that_is_tested():
+    package = ROOT / "tests" / "service" / "example_package"
+    assert f"```python\n{(package / 'ipyllm_echo.py').read_text()}```" in PAGE
+    entry = re.search(r'```toml\n(\[project\.entry-points\."ipyllm\.services"\]\n.*?)```', PAGE, re.DOTALL)[1]
+    assert entry in (package / "pyproject.toml").read_text()
+
+
+@pytest.mark.parametrize("row", table("before", "after"), ids=lambda row: code(row[1])[0])
+def test_before_and_after_do_the_same(fake, row):
+    from openai import AsyncOpenAI, OpenAI
+
+    fake.default = answer("The same.")
+    at = {"base_url": fake.base_url, "api_key": "no-key-needed"}
+    names = {"m": [{"role": "user", "content": "Hello"}], "OpenAI": OpenAI, "OpenAIService": OpenAIService}
+
+    async def both():
+        with OpenAI(**at) as client:
+            async with AsyncOpenAI(**at) as aclient:
+                was = await evaluated(row[0], {**names, "client": client, "aclient": aclient})
+        return was, await evaluated(row[1], {**names, "service": OpenAIService("gpt-5-mini", **at)})
+
+    was, now = asyncio.run(both())
+    if isinstance(was, OpenAI):
+        with was:
+            assert str(was.base_url).rstrip("/") == now.base_url()
+        return
+    assert getattr(was, "choices", None) is None or was.choices[0].message.content == now.content
+    assert not isinstance(was, str | int) or was == now
+    before, after = ({k: v for k, v in sent.json.items() if "stream" not in k} for sent in fake.requests)
+    assert before == after
+
+
+async def evaluated(cell, names):
+    """Evaluate what stands in a cell, which may say ``await``."""
+    value = eval(compile(code(cell)[0], "service.md", "eval", ast.PyCF_ALLOW_TOP_LEVEL_AWAIT), names)
+    return await value if inspect.iscoroutine(value) else value

@@ -1,0 +1,21 @@
+"""Hundreds of calls, made in every way, to a server that fails in every way. ``make bench`` runs thousands."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+
+from benchmarks.soak import soak
+
+
+@pytest.mark.skipif(os.name != "posix", reason="counts file descriptors")
+def test_no_call_is_lost_and_nothing_is_left_over():
+    found = soak(600)
+    assert found.rows == found.calls
+    assert found.wrong == []
+    assert (found.tasks_left, found.requests_open) == (0, 0)
+    assert found.threads_left == []
+    assert (found.files_left, found.sockets_left) == (0, 0)
+    assert found.objects_growth < 2000, found.objects
+    assert found.growth_mb < 10, found.rss_mb

@@ -1,0 +1,56 @@
+"""A call as the pipeline will make it, without a model: tool calls on the real service thread, a caller who waits."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+
+from ipyllm.response import ToolCall
+from ipyllm.thread import service_thread
+from ipyllm.tools import Signal, UserSide, execute_all, toolbox
+
+
+def ask(name, /, **arguments):
+    """What a model asks for."""
+    return ToolCall(f"call_{name}", name, json.dumps(arguments))
+
+
+class Running:
+    """Tool calls on their way."""
+
+    def __init__(self, functions, *calls, waits=True, limit=32_000):
+        self.userside = UserSide(waits=waits)
+        self.done = Signal()
+        self.future = service_thread().submit(self._run(toolbox(functions), calls, limit))
+
+    async def _run(self, tools, calls, limit):
+        try:
+            return await execute_all(calls, tools, self.userside, limit=limit)
+        finally:
+            self.userside.close()
+            self.done.set()
+
+    def wait(self, timeout=20):
+        """Wait as ``chat`` does."""
+        try:
+            assert self.userside.wait(self.done, timeout), "hangs"
+        except KeyboardInterrupt:
+            self.future.cancel()
+            assert self.userside.wait(self.done, 5), "the service side hangs"
+            raise
+        return self.future.result(5)
+
+    async def wait_async(self):
+        """Wait as ``achat`` does."""
+        return await asyncio.wrap_future(self.future)
+
+
+def run(functions, *calls, **options):
+    """Outputs of tool calls, for a caller who waits in this thread."""
+    return [result.output for result in Running(functions, *calls, **options).wait()]
+
+
+def run_one(function, /, **arguments):
+    """The whole result of one call of one function."""
+    [result] = Running([function], ask(function.__name__, **arguments)).wait()
+    return result
