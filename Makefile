@@ -8,7 +8,7 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11 python3.14 p
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo lab test lint format bench audit clean model
+.PHONY: help setup demo lab test lint format bench docs audit clean model
 
 help: ## show this
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -39,6 +39,10 @@ format: $(VENV)/.all ## let ruff format and mend what it can
 
 bench: $(VENV)/.all model ## measure the speed claims, as ratios in one run
 	$(BIN)/python -m benchmarks
+
+docs: $(VENV)/.all ## build the documentation as HTML in build/docs
+	$(BIN)/python -m sphinx -W --keep-going -q -b html docs build/docs
+	@echo "build/docs/index.html"
 
 audit: $(VENV)/.all ## look for known vulnerabilities in what is installed
 	$(BIN)/pip-audit --skip-editable
