@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from ipyllm.services.openai import OpenAIService
     from ipyllm.timeouts import Timeout
     from ipyllm.timing import Timing
+    from ipyllm_widgets.dashboard import UsageDashboard
 
 _WHERE = {
     "split": "ipyllm.routing",
@@ -49,6 +50,7 @@ _WHERE = {
     "Timing": "ipyllm.timing",
     "ToolCallDelta": "ipyllm.events",
     "Usage": "ipyllm.response",
+    "UsageDashboard": "ipyllm_widgets.dashboard",
     "conversation": "ipyllm.history",
     "create_llm_service": "ipyllm.names",
     "summarise": "ipyllm.frames",
@@ -73,6 +75,7 @@ __all__ = [
     "Timing",
     "ToolCallDelta",
     "Usage",
+    "UsageDashboard",
     "__version__",
     "conversation",
     "create_llm_service",

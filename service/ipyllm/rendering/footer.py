@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from ipyllm.response import ChatResponse, Usage
     from ipyllm.timing import Timing
 
-__all__ = ["footer_html", "footer_text"]
+__all__ = ["dollars", "footer_html", "footer_text", "seconds"]
 
 _STATUS = {
     "cancelled": "cancelled",
@@ -79,16 +79,16 @@ def _parts(response: ChatResponse) -> Iterator[str]:
     if rate := response.timing.output_tps:
         yield f"{about}{rate:.{0 if rate >= 10 else 1}f} tokens/s"  # noqa: PLR2004
     if response.cost_usd is not None:
-        yield about + _dollars(response.cost_usd) if response.cost_usd else "free"
+        yield about + dollars(response.cost_usd) if response.cost_usd else "free"
 
 
 def _times(timing: Timing, *, cold: bool) -> Iterator[str]:
     if timing.ttft_s is not None:
         lag = timing.client_lag_s
-        doubt = f" ±{_seconds(lag)}" if lag > _NOTABLE_LAG * timing.ttft_s else ""
-        yield f"first token {_seconds(timing.ttft_s)}{doubt}"
+        doubt = f" ±{seconds(lag)}" if lag > _NOTABLE_LAG * timing.ttft_s else ""
+        yield f"first token {seconds(timing.ttft_s)}{doubt}"
     if timing.total_s:
-        yield _seconds(timing.total_s)
+        yield seconds(timing.total_s)
     if cold:
         yield "model load included"
     if timing.attempts > 1:
@@ -103,24 +103,24 @@ def _tokens(usage: Usage) -> str:
     return f"{usage.input_tokens:,} tokens in" if usage.input_tokens is not None else ""
 
 
-def _seconds(seconds: float) -> str:
+def seconds(value: float) -> str:
     """Write a duration to the digits that matter to a reader.
 
-    >>> [_seconds(s) for s in (0.0001, 0.004, 0.08, 1.213, 59.94, 61, 3605)]
+    >>> [seconds(s) for s in (0.0001, 0.004, 0.08, 1.213, 59.94, 61, 3605)]
     ['<0.001 s', '0.004 s', '0.08 s', '1.21 s', '59.9 s', '1 min 01 s', '60 min 05 s']
     """
-    if seconds < 0.0005:  # noqa: PLR2004
+    if value < 0.0005:  # noqa: PLR2004
         return "<0.001 s"
-    if seconds >= 59.95:  # noqa: PLR2004
-        return "{:.0f} min {:02.0f} s".format(*divmod(round(seconds), 60))
-    decimals = 3 if seconds < 0.00995 else 2 if seconds < 9.995 else 1  # noqa: PLR2004
-    return f"{seconds:.{decimals}f} s"
+    if value >= 59.95:  # noqa: PLR2004
+        return "{:.0f} min {:02.0f} s".format(*divmod(round(value), 60))
+    decimals = 3 if value < 0.00995 else 2 if value < 9.995 else 1  # noqa: PLR2004
+    return f"{value:.{decimals}f} s"
 
 
-def _dollars(cost: float) -> str:
+def dollars(cost: float) -> str:
     """Write a price with two digits that say something.
 
-    >>> [_dollars(cost) for cost in (0.000118, 0.0123, 0.5, 12.345)]
+    >>> [dollars(cost) for cost in (0.000118, 0.0123, 0.5, 12.345)]
     ['$0.00012', '$0.012', '$0.50', '$12.35']
     """
     return f"${cost:,.{max(2, 1 - math.floor(math.log10(cost)))}f}"

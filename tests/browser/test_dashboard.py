@@ -1,0 +1,108 @@
+"""The usage dashboard as a person uses it in JupyterLab: it keeps up beside a busy cell, filters, opens a call."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.browser.lab import Lab, needs_chromium
+from tests.fakes import FakeLLM, answer
+from tests.service.rendering.payloads import PAYLOADS
+
+pytestmark = [pytest.mark.browser, needs_chromium, pytest.mark.timeout(240)]
+
+SCREENSHOTS = Path(__file__).parents[2] / "build" / "screenshots"
+CALLS = """
+from ipyllm import OpenAIService, UsageDashboard
+for model in ("gpt-5", "gpt-5-mini", "gpt-4o-mini"):
+    for arm in "ab":
+        OpenAIService(model).chat("What is a slope?", tags={"arm": arm})
+"""
+BUSY = """
+import time
+OpenAIService("gpt-5").chat("While it runs", tags={"arm": "busy"})
+until = time.monotonic() + 20
+while time.monotonic() < until and "<b>7</b>" not in dashboard.tiles:
+    time.sleep(0.05)
+time.sleep(3)
+"""
+
+
+@pytest.fixture(scope="module", params=[("light", 1100), ("dark", 560)], ids=["light", "dark"])
+def lab_and_fake(request, tmp_path_factory):
+    theme, width = request.param
+    home = tmp_path_factory.mktemp("dashboard")
+    with FakeLLM() as fake:
+        fake.default = answer("\n\n".join(PAYLOADS.values()), ttft=0.3)
+        env = {
+            "OPENAI_BASE_URL": fake.base_url,
+            "OPENAI_API_KEY": "no-key-needed",
+            "IPYLLM_LEDGER": str(home / "ledger.sqlite"),
+            "IPYLLM_CONFIG": str(home / "config.toml"),
+        }
+        with Lab(home, theme=theme, width=width, height=1200, env=env) as lab:
+            yield lab
+
+
+def test_a_dashboard_lives_in_a_cell(lab_and_fake):
+    lab = lab_and_fake
+    notebook = lab.open([CALLS, "dashboard = UsageDashboard(every_s=0.2)\ndashboard", BUSY])
+    notebook.run(0)
+    shown = notebook.run(1)
+    tiles = shown.locator(".ipyllm-tiles")
+    tiles.get_by_text("6", exact=True).first.wait_for()
+    assert shown.locator(".ipyllm-charts figure").count() == 5
+    assert shown.locator(".ipyllm-models tbody tr").count() == 3
+
+    # Beside a busy cell it goes on: the call that this cell makes appears while the cell still runs.
+    notebook.run(2, wait=False)
+    tiles.get_by_text("7", exact=True).first.wait_for()
+    assert "[*]" in notebook.cell(2).locator(".jp-InputPrompt").inner_text()
+    notebook.wait_idle()
+
+    # Keyboard alone: a filter, a call, and back to where one was.
+    model = shown.locator('[data-filter="model"]')
+    model.focus()
+    model.select_option("openai/gpt-5")
+    tiles.get_by_text("3", exact=True).first.wait_for()
+    assert shown.locator(".ipyllm-models tbody tr").count() == 1
+    first = shown.locator("[data-call]").first
+    first.focus()
+    lab.page.keyboard.press("Enter")
+    opened = shown.locator(".ipyllm-opened")
+    opened.get_by_text("While it runs").wait_for()
+    opened.locator("summary").last.click()
+    assert opened.get_by_text("ttft_s").is_visible()
+    SCREENSHOTS.mkdir(parents=True, exist_ok=True)
+    lab.page.screenshot(path=SCREENSHOTS / f"dashboard-{lab.theme}.png")
+    lab.page.keyboard.press("Escape")
+    opened.wait_for(state="hidden")
+    assert first.evaluate("button => button === document.activeElement")
+
+    with lab.page.expect_download() as download:
+        shown.get_by_role("button", name="CSV").click()
+    assert "openai/gpt-5" in Path(download.value.path()).read_text()
+
+    tag = shown.locator('[data-filter="tag"]')
+    tag.fill("arm")
+    tag.press("Enter")
+    shown.get_by_text("A tag is written key=value").wait_for()
+
+    # Answers of strangers were opened above: no script of theirs ran, and nothing was fetched.
+    assert lab.page.evaluate("window.pwned") is None
+    assert lab.strangers == []
+    assert lab.dialogs == []
+    assert lab.errors == []
+
+
+def test_a_reloaded_page_shows_the_dashboard_again(lab_and_fake):
+    lab = lab_and_fake
+    notebook = lab.open([CALLS, "dashboard = UsageDashboard(every_s=0.2)\ndashboard"])
+    notebook.run(0)
+    notebook.run(1).locator(".ipyllm-tiles .tile").first.wait_for()
+    lab.page.keyboard.press("Control+s")
+    lab.page.wait_for_timeout(1000)
+    lab.page.reload()
+    lab.page.locator(".ipyllm-tiles .tile").first.wait_for()
+    lab.page.get_by_text("6", exact=True).first.wait_for()

@@ -1,0 +1,116 @@
+// The dashboard in the browser: puts the parts that Python has drawn in their places, and tells Python what was clicked.
+
+const PARTS = ["bar", "tiles", "models", "charts", "calls"];
+const HERE_EVERY_MS = 15_000;
+
+/** @param {{ model: any, el: HTMLElement }} context */
+function render({ model, el }) {
+  el.classList.add("ipyllm-dashboard");
+  el.dataset.lmSuppressShortcuts = "true"; // JupyterLab's own keys are not for what is typed here
+  const places = Object.fromEntries(
+    PARTS.map((name) => {
+      const place = document.createElement(name === "bar" ? "form" : "section");
+      place.className = `ipyllm-${name}`;
+      return [name, place];
+    }),
+  );
+  places.bar.setAttribute("aria-label", "Filters");
+  places.bar.addEventListener("submit", (event) => event.preventDefault());
+  const said = document.createElement("p");
+  said.className = "ipyllm-said";
+  said.setAttribute("role", "status");
+  const opened = document.createElement("section");
+  opened.className = "ipyllm-opened";
+  opened.setAttribute("aria-label", "One call");
+  opened.hidden = true;
+  let openedCall = "";
+  el.append(places.bar, said, places.tiles, places.models, places.charts, opened, places.calls);
+
+  /** Python escapes or sanitises all that it did not write itself. @param {string} name */
+  function show(name) {
+    const place = places[name];
+    const focused = place.contains(document.activeElement) ? document.activeElement : null;
+    if (name === "bar" && focused?.matches("input")) return; // not under the hands of somebody who types
+    const found = focused && ["data-filter", "data-call", "data-export"].find((key) => focused.hasAttribute(key));
+    const scrolled = place.querySelector(".scroll")?.scrollTop ?? 0;
+    place.innerHTML = model.get(name);
+    const scroll = place.querySelector(".scroll");
+    if (scroll) scroll.scrollTop = scrolled;
+    if (found) place.querySelector(`[${found}="${CSS.escape(focused.getAttribute(found))}"]`)?.focus();
+  }
+
+  function say() {
+    said.textContent = model.get("problem");
+  }
+
+  /** @param {Event} event */
+  function chosen(event) {
+    const control = event.target instanceof Element && event.target.closest("[data-filter]");
+    if (control) model.send({ type: "filter", name: control.dataset.filter, value: control.value });
+  }
+
+  /** @param {Event} event */
+  function clicked(event) {
+    const button = event.target instanceof Element && event.target.closest("button");
+    if (!button) return;
+    if (button.dataset.call) model.send({ type: "call", call_id: button.dataset.call });
+    else if (button.dataset.export) model.send({ type: "export", format: button.dataset.export });
+    else if ("close" in button.dataset) close();
+  }
+
+  function close() {
+    const back = places.calls.querySelector(`[data-call="${CSS.escape(openedCall)}"]`);
+    opened.hidden = true;
+    opened.replaceChildren();
+    if (back instanceof HTMLElement) back.focus();
+  }
+
+  /** @param {KeyboardEvent} event */
+  function pressed(event) {
+    if (event.key === "Escape" && !opened.hidden) {
+      event.stopPropagation();
+      close();
+    }
+  }
+
+  /** @param {any} message @param {DataView[]} buffers */
+  function heard(message, buffers) {
+    if (message.type === "said") said.textContent = message.text;
+    if (message.type === "call") {
+      openedCall = message.call_id;
+      opened.innerHTML = `<button type="button" data-close aria-label="close">✕</button>${message.html}`;
+      opened.hidden = false;
+      opened.querySelector("button")?.focus({ preventScroll: true });
+      opened.scrollIntoView({ block: "nearest" });
+    }
+    if (message.type === "file") {
+      const link = document.createElement("a");
+      link.href = URL.createObjectURL(new Blob(buffers));
+      link.download = message.name;
+      link.click();
+      setTimeout(() => URL.revokeObjectURL(link.href), 10_000);
+    }
+  }
+
+  const updates = PARTS.map((name) => /** @type {const} */ ([`change:${name}`, () => show(name)]));
+  for (const [event, update] of updates) model.on(event, update);
+  model.on("change:problem", say);
+  model.on("msg:custom", heard);
+  el.addEventListener("change", chosen);
+  el.addEventListener("click", clicked);
+  el.addEventListener("keydown", pressed);
+  PARTS.forEach(show);
+  say();
+  const here = () => document.visibilityState === "visible" && model.send({ type: "here" });
+  here();
+  const timer = setInterval(here, HERE_EVERY_MS);
+
+  return () => {
+    clearInterval(timer);
+    for (const [event, update] of updates) model.off(event, update);
+    model.off("change:problem", say);
+    model.off("msg:custom", heard);
+  };
+}
+
+export default { render };

@@ -1,0 +1,209 @@
+"""The dashboard's widget: what the page asks for, and the thread that keeps it up to date beside a running cell."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from dataclasses import asdict, fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import anywidget
+import traitlets
+
+from ipyllm.errors import LLMError
+from ipyllm.redact import redact
+from ipyllm.rendering import CSS
+from ipyllm_widgets.dashboard.filters import Filters
+from ipyllm_widgets.dashboard.page import Parts, call_page, parts_of
+
+if TYPE_CHECKING:
+    import os
+
+    import pandas as pd
+
+__all__ = ["UsageDashboard"]
+
+_HERE = Path(__file__).parent
+_FORGOTTEN_S = 600.0  # a page that was closed without a word; a busy cell may keep its word back for long
+_SHARE = 20  # reading the ledger takes at most one part in so many of the time
+_logger = logging.getLogger("ipyllm.widgets")
+
+
+class UsageDashboard(anywidget.AnyWidget):
+    """Latency, tokens, cost and errors by model over time, live from the ledger.
+
+    Parameters
+    ----------
+    every_s : float
+        Seconds between two looks at the ledger; longer by itself where reading it takes long.
+    **filters
+        ``scope`` ("kernel" or "all"), ``since`` ("15 minutes", "hour", "day", "week", "month", "all"), ``model``,
+        ``status``, ``tag`` ("key=value"): what the filter bar shows at first.
+
+    Raises
+    ------
+    LLMError
+        Category ``bad_request``: a filter that does not exist, or a value that it cannot have.
+
+    Examples
+    --------
+    >>> dashboard = UsageDashboard(since="week")
+    >>> dashboard.filters["since"]
+    'week'
+    >>> dashboard.close()
+    """
+
+    _esm = _HERE / "dashboard.js"
+    _css = CSS + (_HERE / "dashboard.css").read_text(encoding="utf-8")
+
+    filters = traitlets.Dict().tag(sync=True)
+    every_s = traitlets.Float(2.0).tag(sync=True)
+    bar = traitlets.Unicode().tag(sync=True)
+    tiles = traitlets.Unicode().tag(sync=True)
+    models = traitlets.Unicode().tag(sync=True)
+    charts = traitlets.Unicode().tag(sync=True)
+    calls = traitlets.Unicode().tag(sync=True)
+    problem = traitlets.Unicode().tag(sync=True)
+
+    def __init__(self, *, every_s: float = 2.0, **filters: str) -> None:
+        self._changed = threading.Event()  # before anything can fail: `close` also ends what was never whole
+        if not every_s > 0:
+            raise LLMError(f"every_s is a number of seconds above 0, not {every_s!r}.", category="bad_request")
+        chosen = Filters()
+        for name, value in filters.items():
+            chosen = chosen.having(name, value)
+        super().__init__(filters=asdict(chosen), every_s=float(every_s))
+        self._chosen = chosen
+        self._drawing = threading.Lock()
+        self._seen_at = 0.0
+        self._thread: threading.Thread | None = None
+        self._ended = False
+        self.on_msg(self._heard)
+        self.refresh()
+
+    # ---- for its user --------------------------------------------------------------------------------
+
+    def refresh(self) -> None:
+        """Look at the ledger now, and show what has changed."""
+        with self._drawing:
+            chosen = self._chosen
+            try:
+                frame = chosen.read()
+                parts, problem = parts_of(frame, chosen, self._known_models(frame)), ""
+            except Exception as exc:
+                # The traceback belongs in the log; the page says what it is about, and goes on showing what it had.
+                _logger.exception("the dashboard could not be drawn")
+                self.problem = redact(f"The ledger could not be shown: {type(exc).__name__}: {exc}")
+                return
+            with self.hold_sync():
+                self.problem = problem
+                for field in fields(Parts):
+                    setattr(self, field.name, getattr(parts, field.name))
+
+    def frame(self) -> pd.DataFrame:
+        """Return the calls that are shown, one a row."""
+        return self._chosen.read()
+
+    def choose(self, **filters: str) -> None:
+        """Change filters, as a click in the bar does.
+
+        Raises
+        ------
+        LLMError
+            Category ``bad_request``, as of the constructor; nothing is changed then.
+        """
+        chosen = self._chosen
+        for name, value in filters.items():
+            chosen = chosen.having(name, value)
+        self._chosen = chosen
+        self.filters = asdict(chosen)
+        self.refresh()
+
+    def export(self, path: str | os.PathLike[str]) -> Path:
+        """Write the calls that are shown to a file: Parquet when its name ends so, else CSV.
+
+        Returns
+        -------
+        Path
+            Where they stand.
+        """
+        target = Path(path).expanduser()
+        target.write_bytes(self._bytes("parquet" if target.suffix.lower() == ".parquet" else "csv"))
+        return target
+
+    def close(self) -> None:
+        """End it, and its thread."""
+        self._ended = True
+        self._changed.set()
+        super().close()
+
+    # ---- what the page asks --------------------------------------------------------------------------
+
+    def _heard(self, _: Any, content: Any, __: Any) -> None:
+        """Take a message of the page. Whatever goes wrong is said there: an exception here would show nowhere."""
+        try:
+            match content:
+                case {"type": "here"}:
+                    self._keep_up()
+                case {"type": "filter", "name": str(name), "value": value}:
+                    self.choose(**{name: value})
+                case {"type": "call", "call_id": str(call_id)}:
+                    self._show(call_id)
+                case {"type": "export", "format": "csv" | "parquet" as kind}:
+                    self.send({"type": "file", "name": f"ipyllm-usage.{kind}"}, buffers=[self._bytes(kind)])
+                case _:
+                    _logger.warning("a message that the dashboard does not know: %r", content)
+        except Exception as exc:
+            if not isinstance(exc, LLMError):
+                _logger.exception("the dashboard failed")
+            self.send({"type": "said", "text": redact(str(exc) or type(exc).__name__)})
+
+    def _show(self, call_id: str) -> None:
+        frame = self.frame()
+        found = frame[frame["call_id"] == call_id]
+        if found.empty:
+            raise LLMError(
+                "This call no longer meets the filters, or is no longer in the ledger.", category="not_found"
+            )
+        self.send({"type": "call", "call_id": call_id, "html": call_page(found.to_dict("records")[0])})
+
+    def _bytes(self, kind: str) -> bytes:
+        import io
+
+        frame, written = self.frame(), io.BytesIO()
+        if kind == "csv":
+            frame.to_csv(written, index=False)
+        else:
+            import json
+            from importlib.util import find_spec
+
+            if find_spec("pyarrow") is None:
+                raise LLMError("Parquet needs pyarrow: `pip install pyarrow`.", category="not_found")
+
+            for name in ("params", "tags"):
+                frame[name] = [json.dumps(value) if isinstance(value, dict) else None for value in frame[name]]
+            frame.to_parquet(written, index=False)
+        return written.getvalue()
+
+    def _known_models(self, frame: pd.DataFrame) -> list[str]:
+        """Models that the calls have without the filter on the model: what else may be chosen."""
+        if not self._chosen.model:
+            return []
+        return sorted(set(self._chosen.having("model", "").read()["model"].dropna()) - set(frame["model"].dropna()))
+
+    # ---- keeping up ----------------------------------------------------------------------------------
+
+    def _keep_up(self) -> None:
+        self._seen_at = time.monotonic()
+        if self._thread is None or not self._thread.is_alive():
+            self._thread = threading.Thread(target=self._watch, name="ipyllm-dashboard", daemon=True)
+            self._thread.start()
+
+    def _watch(self) -> None:
+        """Draw anew, on a thread of our own, so that it goes on while a cell runs; until nobody looks any more."""
+        while not self._ended and time.monotonic() - self._seen_at < _FORGOTTEN_S:
+            began = time.monotonic()
+            self.refresh()
+            self._changed.wait(max(self.every_s, _SHARE * (time.monotonic() - began)))
