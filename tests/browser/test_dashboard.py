@@ -85,7 +85,7 @@ def test_a_dashboard_lives_in_a_cell(lab_and_fake):
     assert "openai/gpt-5" in Path(download.value.path()).read_text()
 
     tag = shown.locator('[data-filter="tag"]')
-    tag.fill("arm")
+    tag.press_sequentially("arm")
     tag.press("Enter")
     shown.get_by_text("A tag is written key=value").wait_for()
 

@@ -67,6 +67,11 @@ function render({ model, el }) {
 
   /** @param {KeyboardEvent} event */
   function pressed(event) {
+    if (event.key === "Enter" && event.target instanceof HTMLInputElement) {
+      event.preventDefault();
+      event.target.blur(); // which fires "change"; without a submit button Enter alone does not
+      event.target.focus();
+    }
     if (event.key === "Escape" && !opened.hidden) {
       event.stopPropagation();
       close();
