@@ -13,19 +13,22 @@ __all__ = ["load", "unload"]
 def load(shell: InteractiveShell) -> None:
     """Register the magics; nothing heavy is imported before one of them is used."""
     from ipyllm_magics import place, syntax
-    from ipyllm_magics.magics import LLMMagics
+    from ipyllm_magics.llm import LLMMagics
+    from ipyllm_magics.magics import LLMFamilyMagics
 
     place.adopt_kernel_id(shell)
     syntax.install(shell)
-    shell.register_magics(LLMMagics)
+    shell.register_magics(LLMMagics, LLMFamilyMagics)
 
 
 def unload(shell: InteractiveShell) -> None:
     """Take the magics away again. Conversations and the ledger stay."""
     from ipyllm_magics import syntax
-    from ipyllm_magics.magics import LLMMagics
+    from ipyllm_magics.llm import LLMMagics
+    from ipyllm_magics.magics import LLMFamilyMagics
 
     syntax.uninstall(shell)
-    for kind in ("line", "cell"):
-        for name in LLMMagics.magics[kind]:
-            shell.magics_manager.magics[kind].pop(name, None)
+    for group in (LLMMagics, LLMFamilyMagics):
+        for kind in ("line", "cell"):
+            for name in group.magics[kind]:
+                shell.magics_manager.magics[kind].pop(name, None)
