@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from ipyllm._version import __version__
 
 if TYPE_CHECKING:
+    from ipyllm.comparison import Comparison, compare
     from ipyllm.errors import LLMError
     from ipyllm.events import Event, Finished, ReasoningDelta, TextDelta, ToolCallDelta
     from ipyllm.frames import summarise, usage
@@ -36,6 +37,7 @@ _WHERE = {
     "BaseLLMService": "ipyllm.services.base",
     "ChatRequest": "ipyllm.request",
     "ChatResponse": "ipyllm.response",
+    "Comparison": "ipyllm.comparison",
     "ConversationHistory": "ipyllm.history",
     "DeepSeekService": "ipyllm.services.deepseek",
     "Event": "ipyllm.events",
@@ -49,6 +51,7 @@ _WHERE = {
     "Timing": "ipyllm.timing",
     "ToolCallDelta": "ipyllm.events",
     "Usage": "ipyllm.response",
+    "compare": "ipyllm.comparison",
     "conversation": "ipyllm.history",
     "create_llm_service": "ipyllm.names",
     "summarise": "ipyllm.frames",
@@ -59,6 +62,7 @@ __all__ = [
     "BaseLLMService",
     "ChatRequest",
     "ChatResponse",
+    "Comparison",
     "ConversationHistory",
     "DeepSeekService",
     "Event",
@@ -74,6 +78,7 @@ __all__ = [
     "ToolCallDelta",
     "Usage",
     "__version__",
+    "compare",
     "conversation",
     "create_llm_service",
     "fallback",
