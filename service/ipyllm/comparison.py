@@ -14,6 +14,7 @@ from ipyllm.arms import Arm, make_arms
 from ipyllm.call import Call
 from ipyllm.errors import LLMError
 from ipyllm.tools.wake import Signal
+from ipyllm.voting import UNDECIDED, cast_vote
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -27,10 +28,8 @@ if TYPE_CHECKING:
     from ipyllm.response import ChatResponse
     from ipyllm.services.base import BaseLLMService
 
-__all__ = ["UNDECIDED", "Arm", "Comparison", "compare"]
+__all__ = ["Arm", "Comparison", "compare"]
 
-UNDECIDED = ("tie", "both_bad")
-"""What a vote can say besides naming an arm."""
 
 _CANCEL_GRACE_S = 5.0
 _TOOL_TURN_S = 0.05  # how long one arm's tools may keep the waiting thread to themselves
@@ -331,8 +330,6 @@ class Comparison:
         LLMError
             There is no such arm, or the answers are not there yet.
         """
-        from ipyllm.votes import cast_vote
-
         outcome = self._outcome(which)
         if not self.done.is_set():
             raise LLMError("Vote when all answers are there: some are still coming.", category="bad_request")
