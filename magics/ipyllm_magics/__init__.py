@@ -12,20 +12,29 @@ __all__ = ["load", "unload"]
 
 def load(shell: InteractiveShell) -> None:
     """Register the magics; nothing heavy is imported before one of them is used."""
-    from ipyllm_magics import place, syntax
-    from ipyllm_magics.magics import LLMMagics
+    from ipyllm_magics import completion, place, surroundings, syntax
+    from ipyllm_magics.llm import LLMMagics
+    from ipyllm_magics.magics import LLMFamilyMagics
 
     place.adopt_kernel_id(shell)
     syntax.install(shell)
-    shell.register_magics(LLMMagics)
+    completion.install(shell)
+    surroundings.watch(shell)
+    shell.register_magics(LLMMagics, LLMFamilyMagics)
 
 
 def unload(shell: InteractiveShell) -> None:
     """Take the magics away again. Conversations and the ledger stay."""
-    from ipyllm_magics import syntax
-    from ipyllm_magics.magics import LLMMagics
+    from ipyllm_magics import completion, surroundings, syntax
+    from ipyllm_magics.llm import LLMMagics
+    from ipyllm_magics.magics import LLMFamilyMagics
 
     syntax.uninstall(shell)
-    for kind in ("line", "cell"):
-        for name in LLMMagics.magics[kind]:
-            shell.magics_manager.magics[kind].pop(name, None)
+    completion.uninstall(shell)
+    surroundings.unwatch(shell)
+    for group in (LLMMagics, LLMFamilyMagics):
+        # By name: after a reload of the module the class is another. `%config` would find the old one first.
+        shell.configurables[:] = [one for one in shell.configurables if type(one).__name__ != group.__name__]
+        for kind in ("line", "cell"):
+            for name in group.magics[kind]:
+                shell.magics_manager.magics[kind].pop(name, None)

@@ -12,7 +12,7 @@ from queue import Empty, SimpleQueue
 from time import monotonic
 from typing import TYPE_CHECKING
 
-from ipyllm.events import Finished, ReasoningDelta, TextDelta
+from ipyllm.events import Finished, ReasoningDelta, TextDelta, ToolCallDelta
 from ipyllm.tools.wake import Signal
 from ipyllm_magics.errors import Interrupted
 
@@ -78,7 +78,8 @@ def ask(service: BaseLLMService, request: ChatRequest, drawing: Drawing, keep: C
     if interrupted:
         raise Interrupted(f"stopped {request.model}; what had arrived is kept.")
     assert call.response is not None
-    drawing.finish(call.response)
+    with _undisturbed():
+        drawing.finish(call.response)
     return call
 
 
@@ -95,17 +96,35 @@ def _no_more_interrupts() -> Iterator[None]:
         signal.signal(signal.SIGINT, before)
 
 
+@contextmanager
+def _undisturbed() -> Iterator[None]:
+    """Raise an interrupt after a drawing instead of in its midst, where it would tear what is being shown."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    came: list[object] = []
+    before = signal.signal(signal.SIGINT, lambda *given: came.append(given))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+    if came:
+        raise KeyboardInterrupt
+
+
 def _follow(call: Call, events: SimpleQueue[Event], begun: Signal, drawing: Drawing) -> None:
     since, wait_s = monotonic(), _SAY_WAITING_AFTER_S
     while not call.rest(begun, wait_s):
         _take(events, drawing)
-        drawing.waiting(monotonic() - since)
+        with _undisturbed():
+            drawing.waiting(monotonic() - since)
         wait_s = _SAY_WAITING_EVERY_S
     while True:
         _take(events, drawing)
         if call.done.is_set():
             return
-        drawing.draw()
+        with _undisturbed():
+            drawing.draw()
         call.rest(call.done, drawing.pause())
 
 
@@ -120,3 +139,7 @@ def _take(events: SimpleQueue[Event], drawing: Drawing) -> None:
             drawing.text(event.text)
         elif isinstance(event, ReasoningDelta):
             drawing.reasoning(event.text)
+        elif isinstance(event, ToolCallDelta):
+            if event.name is not None:
+                drawing.tool(event.name)
+            drawing.arguments(event.arguments)

@@ -22,6 +22,12 @@ class Drawing(Protocol):
     def reasoning(self, piece: str) -> None:
         """Take in reasoning; costs next to nothing."""
 
+    def tool(self, name: str) -> None:
+        """Take in that a function is called."""
+
+    def arguments(self, piece: str) -> None:
+        """Take in a piece of that call's arguments, as JSON text."""
+
     def draw(self) -> None:
         """Show what was taken in."""
 
@@ -42,6 +48,12 @@ class Nothing:
         """Show nothing."""
 
     def reasoning(self, piece: str) -> None:
+        """Show nothing."""
+
+    def tool(self, name: str) -> None:
+        """Show nothing."""
+
+    def arguments(self, piece: str) -> None:
         """Show nothing."""
 
     def draw(self) -> None:

@@ -1,4 +1,4 @@
-"""The options of the magics: one table that parsing, help and documentation read.
+"""The options of the magics: one table that parsing, help, completion and documentation read.
 
 A line is options, then (for ``%llm``) the prompt exactly as written: quotes, braces and dashes in a prompt
 mean nothing here.
@@ -7,21 +7,43 @@ mean nothing here.
 from __future__ import annotations
 
 import difflib
-import keyword
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from ipyllm_magics import words
 from ipyllm_magics.errors import MagicError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-__all__ = ["CONVERSATION", "HISTORY", "LLM", "MODELS", "USAGE", "Option", "Parsed", "help_text", "parse"]
+__all__ = ["CONVERSATION", "HELP", "HISTORY", "LLM", "MODELS", "USAGE", "Option", "Parsed", "help_text", "parse"]
 
 
 @dataclass(frozen=True, slots=True)
 class Option:
-    """One option. ``read`` turns its word into a value; without it the option is a flag."""
+    """One option.
+
+    Attributes
+    ----------
+    flags : tuple of str
+        As users write it.
+    name : str
+        As the code calls it; two options of one name exclude each other.
+    help : str
+        What it does, in half a sentence.
+    read : callable or None
+        Turns its word into a value, or raises ValueError; without it the option is a flag.
+    metavar : str
+        Stands for its word in the help.
+    value : object
+        Value of a flag.
+    many : bool
+        Whether it may be given more than once: its value is then a list.
+    example : str
+        A use of it that works, for the documentation.
+    completes : str
+        What its word can be, for completion: see :mod:`ipyllm_magics.candidates`.
+    """
 
     flags: tuple[str, ...]
     name: str
@@ -29,6 +51,9 @@ class Option:
     read: Callable[[str], Any] | None = None
     metavar: str = ""
     value: Any = True
+    many: bool = False
+    example: str = ""
+    completes: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,45 +67,151 @@ class Parsed:
         return self.options.get(name)
 
 
-def _number(word: str) -> float:
-    return float(word)
-
-
-def _variable(word: str) -> str:
-    if not word.isidentifier() or keyword.iskeyword(word):
-        raise ValueError("the name of a variable")
-    return word
-
-
-def _seconds(word: str) -> float:
-    value = float(word)
-    if not 0 < value < float("inf"):
-        raise ValueError("a number of seconds above 0")
-    return value
-
-
-_EXPECTED: dict[Callable[[str], Any], str] = {
-    int: "a whole number",
-    _number: "a number",
-    _seconds: "a number of seconds above 0",
-    _variable: "the name of a variable",
-}
-
-CONVERSATION = Option(("-c", "--conversation"), "conversation", "conversation to go on with", str, "NAME")
+CONVERSATION = Option(
+    ("-c", "--conversation"),
+    "conversation",
+    "conversation to go on with",
+    str,
+    "NAME",
+    example="-c review",
+    completes="conversation",
+)
+HELP = Option(("-h", "--help"), "help", "show this", example="--help")
 LLM: tuple[Option, ...] = (
-    Option(("-m", "--model"), "model", "model, `service/model` or an alias", str, "MODEL"),
-    Option(("-s", "--system"), "system", "system message of the conversation", str, "TEXT"),
+    Option(
+        ("-m", "--model"),
+        "model",
+        "model, `service/model` or an alias",
+        str,
+        "MODEL",
+        example="-m ollama/llama3.2",
+        completes="model",
+    ),
+    Option(
+        ("-s", "--system"),
+        "system",
+        "system message of the conversation",
+        str,
+        "TEXT",
+        example='-s "Be brief."',
+    ),
     CONVERSATION,
-    Option(("--new",), "new", "begin the conversation anew"),
-    Option(("--no-history",), "history", "neither read nor remember the conversation", value=False),
-    Option(("-o", "--output"), "output", "variable that takes the ChatResponse", _variable, "VAR"),
-    Option(("-t", "--temperature"), "temperature", "0 (always the likeliest word) to 2", _number, "NUMBER"),
-    Option(("--max-tokens",), "max_tokens", "longest answer, in tokens", int, "N"),
-    Option(("--seed",), "seed", "seed of the sampling", int, "N"),
-    Option(("--timeout",), "timeout", "longest silence, in seconds", _seconds, "SECONDS"),
-    Option(("--raw",), "raw", "send the prompt as written: {{ }} is not filled in"),
-    Option(("--quiet",), "quiet", "show nothing; the answer is in -o and in _llm"),
-    Option(("-h", "--help"), "help", "show this"),
+    Option(("--new",), "new", "begin the conversation anew", example="--new"),
+    Option(
+        ("--no-history",),
+        "history",
+        "neither read nor remember the conversation",
+        value=False,
+        example="--no-history",
+    ),
+    Option(
+        ("-o", "--output"),
+        "output",
+        "variable that takes the ChatResponse (the last one is always in _llm)",
+        words.variable,
+        "VAR",
+        example="-o answer",
+        completes="variable",
+    ),
+    Option(
+        ("-f", "--format"),
+        "format",
+        "how the answer is shown: markdown, text, code (also put into the next cell), json, html (boxed in)",
+        words.one_of(*words.FORMATS),
+        "FORMAT",
+        example="-f code",
+        completes="format",
+    ),
+    Option(
+        ("--schema",),
+        "schema",
+        "class, type or JSON schema the answer must fit; the value is in -o's `parsed`",
+        str,
+        "NAME",
+        example="--schema City",
+        completes="schema",
+    ),
+    Option(
+        ("--tools",),
+        "tools",
+        "functions of yours that the model may call",
+        words.names,
+        "f,g",
+        example="--tools weather,add",
+        completes="tools",
+    ),
+    Option(
+        ("--image",),
+        "image",
+        "picture to ask about: a file, an address, or a variable (figure, array, PIL); may be repeated",
+        str,
+        "PATH|URL|VAR",
+        many=True,
+        example="--image plot.png",
+        completes="image",
+    ),
+    Option(
+        ("-t", "--temperature"),
+        "temperature",
+        "0 (always the likeliest word) to 2",
+        words.number,
+        "NUMBER",
+        example="-t 0",
+    ),
+    Option(("--max-tokens",), "max_tokens", "longest answer, in tokens", int, "N", example="--max-tokens 200"),
+    Option(
+        ("--top-p",),
+        "top_p",
+        "choose among the likeliest words that together have this probability",
+        words.number,
+        "NUMBER",
+        example="--top-p 0.9",
+    ),
+    Option(("--seed",), "seed", "seed of the sampling", int, "N", example="--seed 7"),
+    Option(
+        ("--stop",),
+        "stop",
+        "text at which the answer ends; may be repeated",
+        words.something,
+        "TEXT",
+        many=True,
+        example='--stop "\\n\\n"',
+    ),
+    Option(
+        ("-p", "--param"),
+        "params",
+        "any other parameter of the model, its value as JSON; may be repeated",
+        words.parameter,
+        "NAME=VALUE",
+        many=True,
+        example="-p presence_penalty=0.5",
+        completes="parameter",
+    ),
+    Option(
+        ("--timeout",),
+        "timeout",
+        "longest silence, in seconds",
+        words.seconds,
+        "SECONDS",
+        example="--timeout 120",
+    ),
+    Option(("--cache",), "cache", "answer from our own cache if it can", example="--cache"),
+    Option(("--no-cache",), "cache", "ask the model in any case", value=False, example="--no-cache"),
+    Option(
+        ("--tag",),
+        "tags",
+        "finds the call again in `usage()`, as the column tags.KEY; may be repeated",
+        words.tag,
+        "KEY=VALUE",
+        many=True,
+        example="--tag arm=terse",
+    ),
+    Option(("--raw",), "raw", "send the prompt as written: {{ }} is not filled in", example="--raw"),
+    Option(("--quiet",), "quiet", "show nothing; the answer is in -o and in _llm", example="--quiet"),
+    Option(
+        ("--dry-run",), "dry_run", "show what would be sent and what it may cost; send nothing", example="--dry-run"
+    ),
+    HELP,
 )
 HISTORY: tuple[Option, ...] = (CONVERSATION, Option(("-h", "--help"), "help", "show this"))
 MODELS: tuple[Option, ...] = (Option(("-h", "--help"), "help", "show this"),)
@@ -119,6 +250,7 @@ def parse(line: str, table: Sequence[Option], *, magic: str, prompt_follows: boo
     """
     by_flag = {flag: option for option in table for flag in option.flags}
     found: dict[str, Any] = {}
+    given: dict[str, str] = {}
     rest = line.lstrip()
     while rest and _is_option(rest):
         word, rest = _word(rest, magic)
@@ -128,18 +260,18 @@ def parse(line: str, table: Sequence[Option], *, magic: str, prompt_follows: boo
         option = by_flag.get(flag)
         if option is None:
             raise MagicError(f"{magic} has no option {flag}.{_nearest(flag, by_flag)}")
-        if option.name in found:
-            raise MagicError(f"{magic} was given {flag} twice.")
+        if option.name in given and not option.many:
+            raise MagicError(_twice(given[option.name], flag, option, magic))
+        given[option.name] = flag
         if option.read is None:
             if equals:
                 raise MagicError(f"{magic}: {flag} takes no value.")
             found[option.name] = option.value
             continue
         if not equals:
-            if not rest:
-                raise MagicError(f"{magic}: {flag} needs a value ({option.metavar}).")
-            value, rest = _word(rest, magic)
-        found[option.name] = _value(option, value, flag, magic)
+            value, rest = _argument(option, rest, flag, by_flag, magic)
+        read = _value(option, value, flag, magic)
+        found[option.name] = [*found.get(option.name, ()), read] if option.many else read
     if rest and not prompt_follows:
         raise MagicError(f"{magic} does not know what to do with {rest.rstrip()!r}.{_nearest(rest, by_flag)}")
     return Parsed(found, rest)
@@ -150,13 +282,27 @@ def _is_option(rest: str) -> bool:
     return (rest[0] == "-" and len(rest) > 1 and (rest[1].isalpha() or rest[1] == "-")) and not rest.startswith("---")
 
 
+def _twice(before: str, flag: str, option: Option, magic: str) -> str:
+    if before in option.flags:
+        return f"{magic} was given {flag} twice."
+    return f"{magic}: {before} and {flag} contradict each other; give one of them."
+
+
+def _argument(option: Option, rest: str, flag: str, by_flag: dict[str, Option], magic: str) -> tuple[str, str]:
+    """Return the word of an option and what follows it; another option is none, unless it stands in quotes."""
+    if not rest or rest.split(maxsplit=1)[0] in by_flag:
+        raise MagicError(f"{magic}: {flag} needs a value ({option.metavar}).")
+    return _word(rest, magic)
+
+
 def _value(option: Option, word: str, flag: str, magic: str) -> Any:
     assert option.read is not None
     try:
         return option.read(word)
+    except words.UnfitError as exc:
+        raise MagicError(f"{magic}: {flag} needs {exc.expected}, not {word!r}.{exc.hint}") from None
     except ValueError:
-        expected = _EXPECTED.get(option.read, option.metavar)
-        raise MagicError(f"{magic}: {flag} needs {expected}, not {word!r}.") from None
+        raise MagicError(f"{magic}: {flag} needs a whole number, not {word!r}.") from None
 
 
 def _word(text: str, magic: str) -> tuple[str, str]:

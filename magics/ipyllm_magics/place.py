@@ -46,10 +46,12 @@ class CallCounter:
         self._execution: object = None
         self._count = 0
 
-    def next_key(self, shell: InteractiveShell) -> str | None:
-        """Key of this call's turn; None where cells have no ids."""
+    def next_key(self, shell: InteractiveShell, *, counts: bool = True) -> str | None:
+        """Key of this call's turn; None where cells have no ids. One that does not count leaves it to the next."""
         cell = cell_id(shell)
         if self._execution != (cell, shell.execution_count):
             self._execution, self._count = (cell, shell.execution_count), 0
-        self._count += 1
-        return f"{cell}#{self._count}" if cell is not None else None
+        place = self._count + 1
+        if counts:
+            self._count = place
+        return f"{cell}#{place}" if cell is not None else None

@@ -7,12 +7,16 @@ pass as they are. A value is inserted once and never expanded again (FACTS §5: 
 
 from __future__ import annotations
 
-import difflib
+import os
 import re
-from functools import cache
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
+from ipyllm.redact import redact
+from ipyllm_magics.compact import BUDGET_TOKENS, compact
 from ipyllm_magics.errors import MagicError
+from ipyllm_magics.lookup import own
+from ipyllm_magics.words import did_you_mean
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -22,18 +26,39 @@ if TYPE_CHECKING:
 __all__ = ["fill_in"]
 
 _SPECIAL = re.compile(r"\{\{|\{%")
-_HEAD_ROWS = 5
-_NOT_THEIRS = {"In", "Out", "exit", "quit", "open", "get_ipython"}  # IPython's own
+_IPYTHONS = ("exit", "quit", "open", "get_ipython", "In", "Out")  # not what a prompt should reach
+_ENVIRONMENT = type(os.environ)
+_SECRET_NAME = re.compile(r"KEY|TOKEN|SECRET|PASSW|CREDENTIAL", re.IGNORECASE)
+_SHORTEST_SECRET = 8
+_HIDDEN_MODULES = {"os", "posix", "nt", "subprocess", "pty", "shutil", "sys", "importlib", "ctypes", "builtins", "io"}
+_MAY_NOT = "The prompt's template may not do that: "
+_ENVIRONMENT_IS_PRIVATE = "the environment holds keys; assign what you need to a variable."
 
 
-def fill_in(prompt: str, variables: Mapping[str, Any]) -> str:
+def fill_in(
+    prompt: str,
+    variables: Mapping[str, Any],
+    surroundings: Mapping[str, Any] | None = None,
+    budget: int = BUDGET_TOKENS,
+) -> str:
     """Return ``prompt`` with its expressions replaced by their values.
+
+    Parameters
+    ----------
+    prompt : str
+        As written.
+    variables : mapping
+        The user's.
+    surroundings : mapping, optional
+        What a template may name besides, such as ``cells``; a variable of the user's of that name comes first.
+    budget : int
+        Tokens of one value, see :func:`~ipyllm_magics.compact.compact`.
 
     Raises
     ------
     MagicError
-        For a name that does not exist (with the nearest that does), a template that does not parse, and
-        whatever an expression raises.
+        For a name that does not exist (with the nearest that does), a template that does not parse, what the
+        sandbox does not allow, a key among the values, and whatever an expression raises.
 
     Examples
     --------
@@ -48,38 +73,69 @@ def fill_in(prompt: str, variables: Mapping[str, Any]) -> str:
         return prompt
     from jinja2.exceptions import SecurityError, TemplateError, TemplateSyntaxError, UndefinedError
 
+    names = {**(surroundings or {}), **variables}
+    for name in _IPYTHONS:
+        names.pop(name, None)
     try:
-        template = _environment().from_string(prompt)
-        return template.render(_Variables(variables))
+        # A copy of the namespace: a template's {% set %} must not write into the user's variables.
+        filled = _environment(budget).from_string(prompt).render(names)
     except TemplateSyntaxError as exc:
         raise MagicError(
             f"The prompt's template does not parse, line {exc.lineno}: {exc.message}; "
             "use --raw to send braces as they are."
         ) from None
     except SecurityError as exc:
-        raise MagicError(f"The prompt's template may not do that: {exc}") from None
+        raise MagicError(f"{_MAY_NOT}{exc}") from None
     except UndefinedError as exc:
-        raise MagicError(_undefined(exc, variables)) from None
+        raise MagicError(_undefined(exc, names)) from None
     except TemplateError as exc:
         raise MagicError(f"The prompt's template failed: {exc}") from None
     except MagicError:
         raise
     except Exception as exc:  # noqa: BLE001 - an expression runs the user's own code
         raise MagicError(f"The prompt's template failed: {type(exc).__name__}: {exc}") from None
+    if _holds_a_key(filled) and not _holds_a_key(prompt):
+        raise MagicError(f"{_MAY_NOT}a value that it inserts holds a key.")
+    return filled
 
 
-class _Variables(dict[str, Any]):
-    """A copy of the namespace: a template's ``{% set %}`` must not write into the user's variables."""
-
-
-@cache
-def _environment() -> SandboxedEnvironment:
-    from jinja2 import StrictUndefined
+@lru_cache(maxsize=4)
+def _environment(budget: int) -> SandboxedEnvironment:
+    from jinja2 import StrictUndefined, Undefined
+    from jinja2.exceptions import SecurityError
     from jinja2.sandbox import SandboxedEnvironment
 
-    return SandboxedEnvironment(
+    class Sandbox(SandboxedEnvironment):
+        """Jinja's sandbox, which knows nothing of a process's environment and its keys."""
+
+        def is_safe_attribute(self, obj: Any, attr: str, value: Any) -> bool:
+            return super().is_safe_attribute(obj, attr, value) and not _is_environment(obj) and not _is_hidden(value)
+
+        def is_safe_callable(self, obj: Any) -> bool:
+            return super().is_safe_callable(obj) and not _is_hidden(obj) and not _is_environment(_owner(obj))
+
+        def getitem(self, obj: Any, argument: Any) -> Any:
+            self._check(obj)
+            return super().getitem(obj, argument)
+
+        def getattr(self, obj: Any, attribute: str) -> Any:
+            self._check(obj)
+            return super().getattr(obj, attribute)
+
+        def _check(self, obj: Any) -> None:
+            if _is_environment(obj):
+                raise SecurityError(_ENVIRONMENT_IS_PRIVATE)
+
+    def finalize(value: Any) -> Any:
+        if isinstance(value, Undefined):
+            return value
+        if _is_environment(value):
+            raise SecurityError(_ENVIRONMENT_IS_PRIVATE)
+        return compact(value, budget)
+
+    return Sandbox(
         undefined=StrictUndefined,
-        finalize=compact,
+        finalize=finalize,
         keep_trailing_newline=True,
         autoescape=False,  # a prompt is no HTML
         # Comments are not offered: "{#" is common in prompts about LaTeX, CSS and C.
@@ -88,34 +144,53 @@ def _environment() -> SandboxedEnvironment:
     )
 
 
-def compact(value: Any) -> Any:
-    """Describe a DataFrame or Series briefly; leave everything else to ``str``."""
-    kind = type(value)
-    if kind.__module__.partition(".")[0] != "pandas" or kind.__name__ not in {"DataFrame", "Series"}:
-        return value
-    frame = value.to_frame() if kind.__name__ == "Series" else value
-    rows, columns = frame.shape
-    missing = frame.isna().sum()
-    fields = [
-        f"- {name}: {dtype}" + (f", {missing.iloc[place]} missing" if missing.iloc[place] else "")
-        for place, (name, dtype) in enumerate(frame.dtypes.items())
-    ]
-    head = frame.head(_HEAD_ROWS).to_csv(index=False).strip()
-    listed = "\n".join(fields)
-    return (
-        f"DataFrame of {rows} rows and {columns} columns:\n{listed}\nFirst {min(rows, _HEAD_ROWS)} rows as CSV:\n{head}"
+def _is_environment(value: Any) -> bool:
+    return isinstance(value, _ENVIRONMENT)
+
+
+def _owner(value: Any) -> Any:
+    return getattr(value, "__self__", None)
+
+
+def _is_hidden(value: Any) -> bool:
+    """Whether it is the environment, or a function of the operating system: ``os.getenv``, ``os.popen``, ``open``."""
+    if _is_environment(value):
+        return True
+    return callable(value) and getattr(value, "__module__", None) in _HIDDEN_MODULES and not isinstance(value, type)
+
+
+def _holds_a_key(text: str) -> bool:
+    """Whether it holds a key we were given, something shaped like one, or the value of a variable named like one."""
+    if redact(text) != text:
+        return True
+    return any(
+        len(value) >= _SHORTEST_SECRET and value in text
+        for name, value in os.environ.items()
+        if _SECRET_NAME.search(name)
     )
 
 
-def _undefined(exc: Exception, variables: Mapping[str, Any]) -> str:
+def _undefined(exc: Exception, names: Mapping[str, Any]) -> str:
     found = re.match(r"'(\w+)' is undefined", str(exc))
-    if not found:
+    if found:
+        name = found[1]
+        near = did_you_mean(name, [known for known, _ in own(names)]).strip().rstrip("?")
+        hint = (
+            near[:1].lower() + near[1:] + "?"
+            if near
+            else ("define it in a cell above, or use --raw to send braces as they are.")
+        )
+        return f"The prompt uses {{{{ {name} }}}}, which is not defined; {hint}"
+    attribute = re.match(r"'?([\w.]+)(?: object)?'? has no (?:attribute|element) '?(\w+)'?", str(exc))
+    if attribute is None:
         return f"The prompt's template failed: {exc}."
-    name = found[1]
-    near = difflib.get_close_matches(
-        name, [key for key in variables if not key.startswith("_") and key not in _NOT_THEIRS], n=1
-    )
-    hint = (
-        f"did you mean {near[0]!r}?" if near else "define it in a cell above, or use --raw to send braces as they are."
-    )
-    return f"The prompt uses {{{{ {name} }}}}, which is not defined; {hint}"
+    kind, name = attribute.groups()
+    candidates = {
+        known
+        for _, value in own(names)
+        if type(value).__name__ == kind.rpartition(".")[2]
+        for known in (*dir(value), *(value if isinstance(value, dict) else ()))
+        if isinstance(known, str) and not known.startswith("_")
+    }
+    hint = did_you_mean(name, sorted(candidates))
+    return f"The prompt uses {name!r} of a {kind.rpartition('.')[2]}, which has nothing of that name.{hint}"

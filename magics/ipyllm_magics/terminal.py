@@ -6,9 +6,11 @@ import sys
 from typing import TYPE_CHECKING
 
 from ipyllm.rendering import TerminalFilter, footer_text
+from ipyllm_magics.forms import NotThereError
 
 if TYPE_CHECKING:
     from ipyllm.response import ChatResponse
+    from ipyllm_magics.forms import Form
 
 __all__ = ["TerminalDrawing"]
 
@@ -17,12 +19,19 @@ _PAUSE_S = 0.03
 
 
 class TerminalDrawing:
-    """Writes to standard output; colours only where it is a terminal."""
+    """Writes to standard output; colours only where it is a terminal.
 
-    def __init__(self) -> None:
+    Parameters
+    ----------
+    form : Form
+        Of ``-f``. What it takes out of an answer is written when the answer is whole.
+    """
+
+    def __init__(self, form: Form) -> None:
+        self._whole = form.whole
         self._filter = TerminalFilter()
         self._pending: list[str] = []
-        self._reasoned = False
+        self._aside = False
         self._written = ""
         self._is_tty = sys.stdout.isatty()
 
@@ -31,20 +40,36 @@ class TerminalDrawing:
 
     def text(self, piece: str) -> None:
         """Take in visible text."""
-        if self._reasoned:
-            self._reasoned = False
-            self._pending.append("\n" + self._dim_end() + "\n")
+        if self._whole is not None:
+            return
+        self._end_aside()
         self._pending.append(self._filter.feed(piece))
 
     def reasoning(self, piece: str) -> None:
         """Take in reasoning, shown dim."""
-        if not self._reasoned:
-            self._reasoned = True
-            self._pending.append(_DIM if self._is_tty else "")
+        self._begin_aside()
         self._pending.append(self._filter.feed(piece))
 
-    def _dim_end(self) -> str:
-        return _NORMAL if self._is_tty else ""
+    def tool(self, name: str) -> None:
+        """Say that a function is called, dim."""
+        self._end_aside()
+        self._begin_aside()
+        lead = "\n" if self._written not in {"", "\n"} and not self._pending[:-1] else ""
+        self._pending.append(self._filter.feed(f"{lead}→ {name} "))
+
+    def arguments(self, piece: str) -> None:
+        """Take in its arguments, dim."""
+        self._pending.append(self._filter.feed(piece))
+
+    def _begin_aside(self) -> None:
+        if not self._aside:
+            self._aside = True
+            self._pending.append(_DIM if self._is_tty else "")
+
+    def _end_aside(self) -> None:
+        if self._aside:
+            self._aside = False
+            self._pending.append("\n" + (_NORMAL if self._is_tty else "") + "\n")
 
     def draw(self) -> None:
         """Write what is new."""
@@ -61,8 +86,15 @@ class TerminalDrawing:
 
     def finish(self, response: ChatResponse) -> None:
         """Write the rest and the footer."""
-        if self._reasoned:
-            self._pending.append(self._dim_end())
+        if self._whole is not None and response.content:
+            self._end_aside()
+            try:
+                shown = self._whole(response.content).text
+            except NotThereError:
+                shown = response.content  # the magic will say what is missing
+            self._pending.append(self._filter.feed(shown))
+        elif self._aside:
+            self._end_aside()
         self.draw()
         if not self._written and response.status == "error":
             return  # the error itself says it all

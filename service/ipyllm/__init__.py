@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from ipyllm._version import __version__
 
 if TYPE_CHECKING:
+    from ipyllm.comparison import Comparison, compare
     from ipyllm.errors import LLMError
     from ipyllm.events import Event, Finished, ReasoningDelta, TextDelta, ToolCallDelta
     from ipyllm.frames import summarise, usage
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from ipyllm.services.openai import OpenAIService
     from ipyllm.timeouts import Timeout
     from ipyllm.timing import Timing
+    from ipyllm.voting import cast_vote, votes
     from ipyllm_widgets.dashboard import UsageDashboard
 
 _WHERE = {
@@ -37,6 +39,7 @@ _WHERE = {
     "BaseLLMService": "ipyllm.services.base",
     "ChatRequest": "ipyllm.request",
     "ChatResponse": "ipyllm.response",
+    "Comparison": "ipyllm.comparison",
     "ConversationHistory": "ipyllm.history",
     "DeepSeekService": "ipyllm.services.deepseek",
     "Event": "ipyllm.events",
@@ -51,16 +54,20 @@ _WHERE = {
     "ToolCallDelta": "ipyllm.events",
     "Usage": "ipyllm.response",
     "UsageDashboard": "ipyllm_widgets.dashboard",
+    "compare": "ipyllm.comparison",
+    "cast_vote": "ipyllm.voting",
     "conversation": "ipyllm.history",
     "create_llm_service": "ipyllm.names",
     "summarise": "ipyllm.frames",
     "usage": "ipyllm.frames",
+    "votes": "ipyllm.voting",
 }
 
 __all__ = [
     "BaseLLMService",
     "ChatRequest",
     "ChatResponse",
+    "Comparison",
     "ConversationHistory",
     "DeepSeekService",
     "Event",
@@ -77,6 +84,8 @@ __all__ = [
     "Usage",
     "UsageDashboard",
     "__version__",
+    "cast_vote",
+    "compare",
     "conversation",
     "create_llm_service",
     "fallback",
@@ -86,6 +95,7 @@ __all__ = [
     "summarise",
     "unload_ipython_extension",
     "usage",
+    "votes",
 ]
 
 

@@ -21,6 +21,7 @@ def kernel(server, tmp_path_factory):
         "IPYLLM_MODEL": "openai/fake-model",
         "IPYLLM_LEDGER": str(home / "ledger.sqlite"),
         "IPYLLM_CONFIG": str(home / "config.toml"),
+        "IPYLLM_CACHE_PATH": str(home / "answers.sqlite"),
         "OPENAI_BASE_URL": server.base_url,
         "OPENAI_API_KEY": "sk-kernel-0123456789abcdef",
         "IPYTHONDIR": str(home),

@@ -259,7 +259,7 @@ def test_an_interrupt_stops_the_request_and_keeps_what_came(kernel, fake, stage)
 def test_impatient_interrupts_lose_nothing(kernel, fake):
     fake.default = fakes.drip("word ", every=0.02)
     # Half a second for the keeping, so that the second interrupt surely comes while the first is being seen to.
-    slow = "import time\nfrom ipyllm_magics.magics import LLMMagics as M\nsound = M._keep\n"
+    slow = "import time\nfrom ipyllm_magics.llm import LLMMagics as M\nsound = M._keep\n"
     kernel.run(slow + "M._keep = lambda *given: (time.sleep(0.5), sound(*given))")
     try:
         request = kernel.start("%%llm -o stopped\nHello")
@@ -278,16 +278,14 @@ def test_impatient_interrupts_lose_nothing(kernel, fake):
 
 def test_an_answer_that_cannot_be_drawn_is_kept_and_its_request_stopped(kernel, fake):
     fake.default = fakes.drip("word ", every=0.02)
-    kernel.run(
-        "import ipyllm_magics.cell as cell\nsound = cell.to_html\ncell.to_html = lambda *a, **k: 1 / 0 if a[0] else ''"
-    )
+    kernel.run("import ipyllm.rendering as r\nsound = r.to_html\nr.to_html = lambda *a, **k: 1 / 0 if a[0] else ''")
     try:
         ran = kernel.run("%%llm -o kept\nHello")
         assert ran.status == "error"
         fake.wait_for(lambda: fake.requests[-1].closed_by_client, timeout=2)
         assert kernel.run("print(kept.content[:4], kept.status)").stdout == "word cancelled\n"
     finally:
-        kernel.run("cell.to_html = sound")
+        kernel.run("r.to_html = sound")
 
 
 def test_a_plain_chat_call_is_interrupted_cleanly_too(kernel, fake):

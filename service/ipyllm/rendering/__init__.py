@@ -11,16 +11,22 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from ipyllm.rendering.blocks import BlockStream
+    from ipyllm.rendering.columns import COLUMNS_CSS, COLUMNS_STYLE, Column, columns_html, columns_text
     from ipyllm.rendering.footer import footer_html, footer_text
     from ipyllm.rendering.markdown import to_html
     from ipyllm.rendering.style import CSS, STYLE
     from ipyllm.rendering.terminal import TerminalFilter, plain
 
 __all__ = [
+    "COLUMNS_CSS",
+    "COLUMNS_STYLE",
     "CSS",
     "STYLE",
     "BlockStream",
+    "Column",
     "TerminalFilter",
+    "columns_html",
+    "columns_text",
     "footer_html",
     "footer_text",
     "plain",
@@ -29,9 +35,14 @@ __all__ = [
 
 _HOMES = {
     "BlockStream": "blocks",
+    "COLUMNS_CSS": "columns",
+    "COLUMNS_STYLE": "columns",
     "CSS": "style",
+    "Column": "columns",
     "STYLE": "style",
     "TerminalFilter": "terminal",
+    "columns_html": "columns",
+    "columns_text": "columns",
     "footer_html": "footer",
     "footer_text": "footer",
     "plain": "terminal",

@@ -54,6 +54,10 @@ color:var(--jp-content-font-color2,var(--vscode-descriptionForeground,#777))}
 border-inline-start:3px solid var(--jp-border-color2,#8884);
 color:var(--jp-content-font-color2,inherit)}
 .ipyllm-reasoning>summary{cursor:pointer;font-size:.85em}
+.ipyllm-answer.ipyllm-answer pre.ipyllm-text{white-space:pre-wrap;overflow-wrap:anywhere;
+padding:0;border:0;background:none}
+.ipyllm-page{display:block;width:100%;min-height:8em;resize:vertical;overflow:auto;background:#fff;
+border:1px solid var(--jp-border-color2,#8884);border-radius:4px}
 .ipyllm-waiting{opacity:.7;animation:ipyllm-pulse 1.6s ease-in-out infinite}
 @keyframes ipyllm-pulse{50%{opacity:.25}}
 @media (prefers-reduced-motion:reduce){.ipyllm-waiting{animation:none}}

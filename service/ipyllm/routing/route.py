@@ -57,6 +57,19 @@ class Route(BaseLLMService):
         """Not known before an arm is chosen."""
         raise NotImplementedError(f"{self.model!r} is a route: the address is that of the service it chooses.")
 
+    def check(self) -> None:
+        """See whether one of its arms can be asked; which one, is decided at each call."""
+        errors: list[LLMError] = []
+        for arm in self._arms():
+            try:
+                arm.check()
+            except LLMError as exc:
+                errors.append(exc)
+            else:
+                return
+        if errors:
+            raise errors[0]
+
     def context_window(self) -> int | None:
         """Return the smallest of its arms', so that a history fits whichever is chosen; None if none is known."""
         return min((window for arm in self._arms() if (window := arm.context_window()) is not None), default=None)

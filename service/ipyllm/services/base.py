@@ -162,6 +162,16 @@ class BaseLLMService:
             )
         return Address(base_url, key or None)
 
+    def check(self) -> None:
+        """See whether a call can be sent at all, without sending anything.
+
+        Raises
+        ------
+        LLMError
+            What every call would fail with: no key, no address, no such embedded model.
+        """
+        self.address()
+
     def needs_key(self, base_url: str) -> bool:  # noqa: ARG002 (a service may depend on it)
         """Whether a call without a key is bound to fail."""
         return True

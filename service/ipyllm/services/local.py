@@ -44,6 +44,12 @@ class LocalService(BaseLLMService):
         """Not known before the model is loaded, see :meth:`prepare`."""
         raise NotImplementedError("The embedded server has an address once it runs.")
 
+    def check(self) -> None:
+        """See whether the model is there."""
+        from ipyllm import embedded
+
+        embedded.resolve(self.model)
+
     def context_window(self) -> int:
         """Return the loaded model's window; before it is loaded, what the settings will give it."""
         from ipyllm import embedded

@@ -1,0 +1,147 @@
+"""``--dry-run``: what would be sent, to whom, how long it is and what it may cost, as a person reads it."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from ipyllm.redact import redact
+from ipyllm.rendering import plain
+from ipyllm.tokens import estimate, estimate_messages
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from ipyllm.request import ChatRequest, Message
+    from ipyllm.services.base import BaseLLMService
+    from ipyllm_magics.question import Question
+
+__all__ = ["describe"]
+
+
+def describe(made: Question, form: str, output: str | None, *, anew: bool) -> str:
+    """Return the page that ``--dry-run`` prints.
+
+    Parameters
+    ----------
+    made : Question
+        What would be asked.
+    form : str
+        How the answer would be shown.
+    output : str or None
+        Variable that would take it.
+    anew : bool
+        Whether the conversation would be begun anew.
+    """
+    rows = [(name, value) for name, value in _rows(made) if value]
+    rows.append(("then", ", ".join(_then(made, form, output, anew=anew))))
+    if made.note:
+        rows.append(("note", made.note))
+    width = max(len(name) for name, _ in rows) + 2
+    head = "\n".join(f"  {name:<{width}}{value}" for name, value in rows)
+    messages = "\n\n".join(f"{message['role']}: {_content(message)}" for message in made.request.messages)
+    return plain(redact(f"Nothing was sent. This would be:\n\n{head}\n\n{messages}"))
+
+
+def _rows(made: Question) -> Iterator[tuple[str, str]]:
+    service, request = made.service, made.request
+    yield "to", f"{service.full_name}{_where(service)}"
+    yield "parameters", ", ".join(f"{name} {_json(value)}" for name, value in request.params.items())
+    yield "tools", ", ".join(_signature(tool) for tool in request.tools.values())
+    yield "schema", _json(request.schema.json_schema) if request.schema is not None else ""
+    yield "limits", _limits(request)
+    yield "cache", "may answer" if _cache_may_answer(request) else ""
+    yield "tags", ", ".join(f"{key}={value}" for key, value in request.came_from.tags.items())
+    yield "tokens", _tokens(service, request)
+    yield "cost", _cost(service, request)
+
+
+def _where(service: BaseLLMService) -> str:
+    try:
+        return f" at {service.address().host}"
+    except NotImplementedError:  # an embedded model before it is loaded, a route before it has chosen
+        return ""
+
+
+def _signature(tool: Any) -> str:
+    return f"{tool.name}({', '.join(tool.parameters.get('properties', {}))})"
+
+
+def _limits(request: ChatRequest) -> str:
+    limit = request.timeout
+    told = [f"{limit.stall:g} s of silence"] if limit.stall is not None else []
+    told += [f"{limit.total:g} s in all"] if limit.total is not None else []
+    told.append(f"{request.max_retries} {'retry' if request.max_retries == 1 else 'retries'}")
+    told += [f"${request.max_cost_usd:g}"] if request.max_cost_usd is not None else []
+    return ", ".join(told)
+
+
+def _cache_may_answer(request: ChatRequest) -> bool:
+    from ipyllm.settings import get_settings
+
+    return get_settings().cache if request.cache is None else request.cache
+
+
+def _longest_answer(request: ChatRequest) -> int | None:
+    found = request.params.get("max_completion_tokens", request.params.get("max_tokens"))
+    return found if isinstance(found, int) else None
+
+
+def _question_tokens(request: ChatRequest) -> int:
+    tools = sum(estimate(_json(tool.as_openai())) for tool in request.tools.values())
+    schema = estimate(_json(request.schema.json_schema)) if request.schema is not None else 0
+    return estimate_messages(request.messages) + tools + schema
+
+
+def _tokens(service: BaseLLMService, request: ChatRequest) -> str:
+    window, longest = service.context_window(), _longest_answer(request)
+    told = f"at most {_question_tokens(request):,} to send (estimated from above)"
+    told += f", {longest:,} to receive" if longest is not None else ""
+    return told + (f", of a window of {window:,}" if window is not None else ", window unknown")
+
+
+def _cost(service: BaseLLMService, request: ChatRequest) -> str:
+    try:
+        address = service.address()
+    except NotImplementedError:
+        from ipyllm.services.local import LocalService
+
+        return "free" if isinstance(service, LocalService) else "that of whom the route chooses"
+    most = service.estimate_cost(address, _question_tokens(request), _longest_answer(request), datetime.now(UTC))
+    if most is None:
+        return "unknown"
+    per = " each time the model is asked" if request.tools or request.schema is not None else ""
+    return f"at most ${most:.2g}{per}" if most else "free"
+
+
+def _then(made: Question, form: str, output: str | None, *, anew: bool) -> Iterator[str]:
+    yield f"the answer is shown as {form}"
+    if output:
+        yield f"kept in {output}"
+    if made.history is None:
+        yield "not remembered"
+        return
+    asked = made.request.messages
+    earlier = len(asked) - 1 - (bool(asked) and asked[0]["role"] in {"system", "developer"})
+    how = "begun anew" if anew else f"{earlier} earlier {'message' if earlier == 1 else 'messages'}"
+    yield f"remembered in the conversation {made.name!r} ({how})"
+
+
+def _content(message: Message) -> str:
+    content = message.get("content")
+    if not isinstance(content, list):
+        return str(content or _json(message.get("tool_calls")))
+    return "\n".join(part["text"] if "text" in part else _picture(part) for part in content)
+
+
+def _picture(part: dict[str, Any]) -> str:
+    url = str(part.get("image_url", {}).get("url", ""))
+    if not url.startswith("data:"):
+        return f"[picture at {url}]"
+    header, _, body = url.partition(",")
+    return f"[picture: {header.removeprefix('data:').partition(';')[0]}, {len(body) * 3 / 4 / 1000:,.1f} kB]"
+
+
+def _json(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False, default=str)

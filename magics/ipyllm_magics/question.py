@@ -1,0 +1,233 @@
+"""From the options of ``%%llm`` and a prompt to what is sent, and where it belongs in the conversation.
+
+An option on the line comes first, then ``%config LLMMagics.…``, then the settings.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from ipyllm.errors import LLMError
+from ipyllm_magics import lookup
+from ipyllm_magics.errors import MagicError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from ipyllm.history import ConversationHistory
+    from ipyllm.request import ChatRequest, Message, Provenance
+    from ipyllm.services.base import BaseLLMService
+    from ipyllm_magics.options import Parsed
+
+__all__ = ["NOT_PARAMETERS", "Question", "check_together", "make"]
+
+_RESERVE = 1024  # tokens of the window left for the answer, unless --max-tokens says more
+_OWN_OPTION = {
+    "temperature": "-t",
+    "max_tokens": "--max-tokens",
+    "top_p": "--top-p",
+    "seed": "--seed",
+    "stop": "--stop",
+}
+NOT_PARAMETERS = {
+    "system": "-s",
+    "timeout": "--timeout",
+    "cache": "--cache or --no-cache",
+    "tags": "--tag",
+    "tools": "--tools",
+    "schema": "--schema",
+    "conversation_history": "-c",
+    "prompt": "the prompt itself",
+    "came_from": "--tag",
+}
+_STOPS = 4  # OpenAI takes no more
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What is asked, of whom, and where it belongs.
+
+    Attributes
+    ----------
+    service : BaseLLMService
+        Whom to ask.
+    request : ChatRequest
+        What is sent.
+    message : Message
+        The question as the conversation keeps it.
+    system : str or None
+        What becomes the conversation's system message.
+    name : str
+        Of the conversation.
+    history : ConversationHistory or None
+        The conversation; None with ``--no-history``.
+    key : str or None
+        Of this turn in it.
+    note : str or None
+        What to say of older turns that do not fit the window.
+    """
+
+    service: BaseLLMService
+    request: ChatRequest
+    message: Message
+    system: str | None
+    name: str
+    history: ConversationHistory | None
+    key: str | None
+    note: str | None
+
+
+def check_together(asked: Parsed, magic: str) -> None:
+    """Refuse options that make no sense together, instead of ignoring one.
+
+    Raises
+    ------
+    MagicError
+        One sentence that names both.
+    """
+    for other in ("new", "conversation"):
+        if asked["history"] is False and asked[other] is not None:
+            raise MagicError(f"{magic}: --no-history and --{other} contradict each other; give one of them.")
+    if asked["system"] is not None and not asked["system"].strip():
+        raise MagicError(f"{magic}: -s needs the text of a system message; --new begins without one.")
+    if asked["conversation"] is not None and not asked["conversation"].strip():
+        raise MagicError(f"{magic}: -c needs the name of a conversation.")
+    _check_shown(asked, magic)
+    if len(asked["stop"] or ()) > _STOPS:
+        raise MagicError(f"{magic}: --stop can be given {_STOPS} times at most, not {len(asked['stop'])}.")
+    _check_params(asked, magic)
+
+
+def _check_shown(asked: Parsed, magic: str) -> None:
+    if asked["quiet"] and asked["format"] in {"markdown", "text", "html"}:
+        raise MagicError(f"{magic}: --quiet shows nothing, so -f {asked['format']} would have no effect.")
+    if asked["quiet"] and asked["dry_run"]:
+        raise MagicError(f"{magic}: --dry-run only shows, and --quiet shows nothing; give one of them.")
+    if asked["schema"] and asked["format"] not in {None, "json"}:
+        raise MagicError(f"{magic}: --schema answers in JSON, so -f {asked['format']} contradicts it.")
+
+
+def _check_params(asked: Parsed, magic: str) -> None:
+    _once("--tag", [key for key, _ in asked["tags"] or ()], magic)
+    _once("-p", [name for name, _ in asked["params"] or ()], magic)
+    for name, _ in asked["params"] or ():
+        if name in NOT_PARAMETERS:
+            raise MagicError(f"{magic}: {name} is no parameter of the model; write {NOT_PARAMETERS[name]}.")
+        if asked[name] is not None and name in _OWN_OPTION:
+            raise MagicError(f"{magic}: {_OWN_OPTION[name]} and -p {name} say the same; give one of them.")
+
+
+def _once(flag: str, names: list[str], magic: str) -> None:
+    for name in names:
+        if names.count(name) > 1:
+            raise MagicError(f"{magic} was given {flag} {name} twice.")
+
+
+def make(
+    asked: Parsed,
+    defaults: Mapping[str, Any],
+    prompt: str,
+    variables: Mapping[str, Any],
+    came_from: Provenance,
+    key: str | None,
+) -> Question:
+    """Return the question; nothing is sent yet.
+
+    Parameters
+    ----------
+    asked : Parsed
+        The options of the line, checked by :func:`check_together`.
+    defaults : mapping
+        Those of the notebook, by the same names.
+    prompt : str
+        Its template filled in.
+    variables : mapping
+        The user's, for ``--schema``, ``--tools`` and ``--image``.
+    came_from : Provenance
+        Where the call comes from; its conversation is set here.
+    key : str or None
+        Of this turn in the conversation.
+
+    Raises
+    ------
+    MagicError, LLMError
+        One sentence: what is missing or wrong.
+    """
+    from dataclasses import replace
+
+    from ipyllm.history import conversation
+    from ipyllm.names import create_llm_service
+
+    name = asked["conversation"] or defaults.get("conversation") or "default"
+    history = conversation(name) if asked["history"] is not False else None
+    schema = lookup.schema(asked["schema"], variables) if asked["schema"] else None
+    tools = lookup.tools(asked["tools"] or (), variables)
+    message = _message(prompt, asked["image"] or (), variables)
+    service = create_llm_service(asked["model"])
+    params = _params(asked, defaults)
+    system = _system(asked, defaults, history)
+    before, note = _before(history, service, key, message, system, params.get("max_tokens"), anew=bool(asked["new"]))
+    request = service.request(
+        [message],
+        conversation_history=before,
+        system=system,
+        tags={**defaults.get("tags", {}), **dict(asked["tags"] or ())},
+        came_from=replace(came_from, conversation=None if history is None else name),
+        timeout=asked["timeout"] or defaults.get("timeout"),
+        cache=asked["cache"] if asked["cache"] is not None else defaults.get("cache"),
+        tools=tools,
+        schema=schema,
+        **params,
+    )
+    return Question(service, request, message, system, name, history, key, note)
+
+
+def _message(prompt: str, images: Any, variables: Mapping[str, Any]) -> Message:
+    if not images:
+        return {"role": "user", "content": prompt}
+    from ipyllm_magics.images import image_part
+
+    pictures = [image_part(image, variables) for image in images]
+    return {"role": "user", "content": [{"type": "text", "text": prompt}, *pictures]}
+
+
+def _params(asked: Parsed, defaults: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the parameters of the model: of the line, then of the notebook; each by its own option or by -p."""
+    given = dict(asked["params"] or ()) | {name: asked[name] for name in _OWN_OPTION if asked[name] is not None}
+    own = {name: defaults[name] for name in _OWN_OPTION if defaults.get(name) is not None}
+    return {**defaults.get("params", {}), **own, **given}
+
+
+def _system(asked: Parsed, defaults: Mapping[str, Any], history: ConversationHistory | None) -> str | None:
+    """Return the system message that is new; the notebook's is only for conversations that have none."""
+    if asked["system"] is not None:
+        return str(asked["system"])
+    has_one = history is not None and history.system is not None and not asked["new"]
+    return None if has_one else defaults.get("system")
+
+
+def _before(
+    history: ConversationHistory | None,
+    service: BaseLLMService,
+    key: str | None,
+    message: Message,
+    system: str | None,
+    max_tokens: Any,
+    *,
+    anew: bool,
+) -> tuple[list[Message], str | None]:
+    """Messages that the question follows, as many as fit the model's window; and what to say of those that do not."""
+    if history is None or anew:
+        return [], None
+    window = service.context_window()
+    if window is None:
+        return history.get_messages(before=key), None
+    asking = [message] if system is None else [{"role": "system", "content": system}, message]
+    reserve = max_tokens if isinstance(max_tokens, int) else min(_RESERVE, window // 2)
+    try:
+        fitted = history.fit(window, reserve=reserve, before=key, question=asking, model=service.full_name)
+    except LLMError:
+        # Our estimates lie above the truth: whether a long question fits by itself is the server's to say.
+        return [], None
+    return list(fitted.messages), fitted.note

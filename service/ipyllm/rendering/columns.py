@@ -1,0 +1,131 @@
+"""Answers side by side: columns where there is room, one below the other where the window is narrow. No script.
+
+A front end that strips styles (GitHub) shows the columns one below the other, each under its heading.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from html import escape
+from typing import TYPE_CHECKING
+
+from ipyllm.rendering.terminal import plain
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+__all__ = ["COLUMNS_CSS", "COLUMNS_STYLE", "Column", "columns_html", "columns_text"]
+
+COLUMNS_CSS = """\
+.ipyllm-columns{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(100%,17rem),1fr));gap:.8rem;
+align-items:start;margin:.2em 0}
+.ipyllm-column{min-width:0;box-sizing:border-box;padding:.5em .8em .6em;
+border:1px solid var(--jp-border-color2,var(--vscode-widget-border,#8884));border-radius:5px}
+.ipyllm-column-head{font-weight:600;font-size:.95em;overflow-wrap:anywhere;padding-bottom:.35em;margin-bottom:.5em;
+border-bottom:1px solid var(--jp-border-color2,var(--vscode-widget-border,#8884))}
+.ipyllm-column-head b{display:inline-block;min-width:1.4em;margin-inline-end:.5em;border-radius:3px;text-align:center;
+color:var(--jp-ui-inverse-font-color1,#fff);background:var(--jp-brand-color1,#1976d2)}
+.ipyllm-column .ipyllm-footer{overflow-wrap:anywhere;font-variant-numeric:tabular-nums}
+.ipyllm-column-error{margin:.3em 0;padding:.4em .7em;overflow-wrap:anywhere;font-size:.92em;
+border-inline-start:3px solid var(--jp-error-color1,#c33);
+background:color-mix(in srgb,var(--jp-error-color1,#c33) 9%,transparent)}
+.ipyllm-column-empty{color:var(--jp-content-font-color2,#777);font-style:italic}
+.ipyllm-column:has(.ipyllm-preferred){border-color:var(--jp-success-color1,#393)}
+.ipyllm-preferred{color:var(--jp-success-color1,#393);margin-inline-start:.5em;font-weight:400}
+"""
+
+COLUMNS_STYLE = f"<style>\n{COLUMNS_CSS}</style>"
+"""To stand once before the columns, beside :data:`ipyllm.rendering.style.STYLE`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """One answer as it is shown.
+
+    Attributes
+    ----------
+    mark : str
+        What it is called in a vote: ``A``.
+    label : str
+        Whose answer it is; empty while that is not to be known.
+    html : str
+        The answer, sanitised by :func:`~ipyllm.rendering.markdown.to_html`.
+    text : str
+        The same as it was written.
+    footer : str
+        The line below it.
+    error : str
+        Why there is no answer, or not a whole one.
+    preferred : bool
+        Whether a person chose it.
+    running : bool
+        Whether more is to come.
+    """
+
+    mark: str
+    label: str
+    html: str
+    text: str
+    footer: str
+    error: str = ""
+    preferred: bool = False
+    running: bool = False
+
+
+def columns_html(columns: Iterable[Column], note: str = "") -> str:
+    """Return the columns as HTML, with ``note`` below them all.
+
+    Examples
+    --------
+    >>> html = columns_html([Column("A", "<model>", "<p>Hi</p>", "Hi", "1.2 s")])
+    >>> "&lt;model&gt;" in html, "<p>Hi</p>" in html
+    (True, True)
+    """
+    cells = "".join(map(_column_html, columns))
+    below = f'<div class="ipyllm-footer">{escape(plain(note))}</div>' if note else ""
+    return f'<div class="ipyllm-columns mathjax_ignore tex2jax_ignore">{cells}</div>{below}'
+
+
+def _column_html(column: Column) -> str:
+    label = escape(plain(column.label))
+    chosen = '<span class="ipyllm-preferred">✓ preferred</span>' if column.preferred else ""
+    error = f'<div class="ipyllm-column-error">{escape(plain(column.error))}</div>' if column.error else ""
+    waiting = " ipyllm-waiting" if column.running and not column.text else ""
+    ended = not column.text and not column.error and not column.running
+    body = '<div class="ipyllm-column-empty">an empty answer</div>' if ended else column.html
+    return (
+        f'<div class="ipyllm-column"><div class="ipyllm-column-head"><b>{escape(column.mark)}</b>{label}{chosen}</div>'
+        f'{body}{error}<div class="ipyllm-footer{waiting}">{escape(plain(column.footer))}</div></div>'
+    )
+
+
+def columns_text(columns: Iterable[Column], note: str = "") -> str:
+    """Return the columns as plain text, one below the other.
+
+    Examples
+    --------
+    >>> good, bad = Column("A", "x/y", "", "Hi", "1.2 s"), Column("B", "", "", "", "", error="Gone.")
+    >>> print(columns_text([good, bad], "Vote."))
+    ── A · x/y ──
+    Hi
+    1.2 s
+    <BLANKLINE>
+    ── B ──
+    Gone.
+    <BLANKLINE>
+    Vote.
+    """
+    blocks = [
+        "\n".join(
+            part
+            for part in (
+                f"── {' · '.join(filter(None, (column.mark, column.label)))} ──",
+                column.text.strip() or ("" if column.error or column.running else "(an empty answer)"),
+                column.error,
+                column.footer,
+            )
+            if part
+        )
+        for column in columns
+    ]
+    return plain("\n\n".join([*blocks, *([note] if note else [])]))
