@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from ulid import ULID
 
 from ipyllm.rendering import STYLE, BlockStream, footer_html, footer_text, plain, to_html
-from ipyllm_magics.pace import Pace
+from ipyllm.rendering.pace import Pace
 
 if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from ipyllm.services.openai import OpenAIService
     from ipyllm.timeouts import Timeout
     from ipyllm.timing import Timing
+    from ipyllm_widgets import ChatWidget
 
 _WHERE = {
     "split": "ipyllm.routing",
@@ -36,6 +37,7 @@ _WHERE = {
     "BaseLLMService": "ipyllm.services.base",
     "ChatRequest": "ipyllm.request",
     "ChatResponse": "ipyllm.response",
+    "ChatWidget": "ipyllm_widgets",
     "ConversationHistory": "ipyllm.history",
     "DeepSeekService": "ipyllm.services.deepseek",
     "Event": "ipyllm.events",
@@ -59,6 +61,7 @@ __all__ = [
     "BaseLLMService",
     "ChatRequest",
     "ChatResponse",
+    "ChatWidget",
     "ConversationHistory",
     "DeepSeekService",
     "Event",
