@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 from ulid import ULID
 
 from ipyllm.rendering import STYLE, BlockStream, footer_html, footer_text, plain, to_html
+from ipyllm.rendering.pace import Pace
 from ipyllm_magics.aside import Aside
 from ipyllm_magics.forms import NotThereError
-from ipyllm_magics.pace import Pace
 
 if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell

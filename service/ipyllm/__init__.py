@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from ipyllm.timeouts import Timeout
     from ipyllm.timing import Timing
     from ipyllm.voting import cast_vote, votes
+    from ipyllm_widgets import ChatWidget
     from ipyllm_widgets.dashboard import UsageDashboard
 
 _WHERE = {
@@ -40,6 +41,7 @@ _WHERE = {
     "ChatRequest": "ipyllm.request",
     "ChatResponse": "ipyllm.response",
     "Comparison": "ipyllm.comparison",
+    "ChatWidget": "ipyllm_widgets",
     "ConversationHistory": "ipyllm.history",
     "DeepSeekService": "ipyllm.services.deepseek",
     "Event": "ipyllm.events",
@@ -67,6 +69,7 @@ __all__ = [
     "BaseLLMService",
     "ChatRequest",
     "ChatResponse",
+    "ChatWidget",
     "Comparison",
     "ConversationHistory",
     "DeepSeekService",

@@ -15,7 +15,7 @@ from ipyllm.trimming import Fitted
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     import pandas as pd
 
@@ -51,6 +51,7 @@ class ConversationHistory:
         self._system: Message | None = None
         self._turns: list[Turn] = []  # never handed out: turns are copied on their way in and out
         self._lock = threading.RLock()
+        self._observers: tuple[Callable[[], None], ...] = ()
 
     @classmethod
     def from_messages(
@@ -104,6 +105,7 @@ class ConversationHistory:
         message = checked({"role": role, "content": content, **extra})
         with self._lock:
             self._add(message)
+        self._tell()
 
     def extend(self, messages: Iterable[Message]) -> None:
         """Add messages in the OpenAI shape: all, or none when one of them is wrong.
@@ -117,6 +119,7 @@ class ConversationHistory:
         with self._lock:
             for message in right:
                 self._add(message)
+        self._tell()
 
     def _add(self, message: Message) -> None:
         role, turns = message["role"], self._turns
@@ -144,6 +147,29 @@ class ConversationHistory:
                 self._turns.append(turn)
             else:
                 self._turns[place] = turn
+        self._tell()
+
+    def replace_turns(self, turns: Iterable[Turn]) -> None:
+        """Hold these turns, in this order, and none of before; the system message stays.
+
+        Examples
+        --------
+        >>> history = ConversationHistory.from_messages([{"role": "user", "content": text} for text in "abc"])
+        >>> history.replace_turns(history.turns[:1])
+        >>> history
+        ConversationHistory(1 message)
+        """
+        kept = [replace(turn) for turn in turns]
+        with self._lock:
+            self._turns = kept
+        self._tell()
+
+    def set_system(self, text: str | None) -> None:
+        """Put ``text`` in the place of the system message; None or an empty text takes it away."""
+        message = checked({"role": "system", "content": text}) if text and text.strip() else None
+        with self._lock:
+            self._system = message
+        self._tell()
 
     def undo(self, n: int = 1) -> tuple[Turn, ...]:
         """Take the last ``n`` turns away, or as many as there are, and return them, oldest first.
@@ -161,6 +187,7 @@ class ConversationHistory:
             first = max(0, len(self._turns) - n)
             gone = self._turns[first:]
             del self._turns[first:]
+        self._tell()
         return tuple(map(replace, gone))
 
     def clear(self, *, keep_system: bool = False) -> None:
@@ -169,6 +196,7 @@ class ConversationHistory:
             self._turns.clear()
             if not keep_system:
                 self._system = None
+        self._tell()
 
     def restore(self, other: ConversationHistory) -> None:
         """Hold what ``other`` holds, its limits too, and nothing of before; whoever shows this one sees that.
@@ -184,6 +212,7 @@ class ConversationHistory:
         with self._lock:
             self._system, self._turns = then.system, list(then.turns)
             self.max_messages, self.max_tokens = then.max_messages, then.max_tokens
+        self._tell()
 
     def _take_if_empty(self, then: Transcript) -> bool:
         with self._lock:
@@ -191,6 +220,37 @@ class ConversationHistory:
             if empty:
                 self._take(then)
         return empty
+
+    # ---- who is told -----------------------------------------------------------------------------
+
+    def observe(self, callback: Callable[[], None]) -> Callable[[], None]:
+        """Have ``callback`` called after each change, in the thread that made it; return what ends that.
+
+        It must return in microseconds and raise nothing: it stands in the way of whoever changed the conversation.
+
+        Examples
+        --------
+        >>> history, seen = ConversationHistory(), []
+        >>> stop = history.observe(lambda: seen.append(len(history)))
+        >>> history.add_message("user", "Hello")
+        >>> stop()
+        >>> history.clear()
+        >>> seen
+        [1]
+        """
+        with self._lock:
+            self._observers = (*self._observers, callback)
+
+        def stop() -> None:
+            with self._lock:
+                # By identity: two bound methods of one object are equal.
+                self._observers = tuple(known for known in self._observers if known is not callback)
+
+        return stop
+
+    def _tell(self) -> None:
+        for callback in self._observers:
+            callback()
 
     # ---- what reads it ---------------------------------------------------------------------------
 
@@ -354,6 +414,10 @@ class ConversationHistory:
             The file cannot be written; one that was there is untouched.
         """
         transcript.write(self._now(), path)
+
+    def to_json(self) -> str:
+        """Return what :meth:`save` writes."""
+        return transcript.dumps(self._now())
 
 
 # ---- conversations by name -----------------------------------------------------------------------

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from ipyllm.request import Message
 
-__all__ = ["SYSTEM_ROLES", "Transcript", "Turn", "checked", "plain", "read", "write"]
+__all__ = ["SYSTEM_ROLES", "Transcript", "Turn", "checked", "dumps", "plain", "read", "write"]
 
 SYSTEM_ROLES = ("developer", "system")
 """Roles of the message that leads a conversation; newer OpenAI models call it ``developer``."""
@@ -145,16 +145,8 @@ def plain(value: Any, depth: int = 0) -> Any:
 # ---- the file ------------------------------------------------------------------------------------
 
 
-def write(transcript: Transcript, path: str | os.PathLike[str]) -> None:
-    """Save as JSON, readable by its owner only, in one step: the file is the old one or the new one, never half.
-
-    Keys of providers are masked. Halves of surrogate pairs, which no UTF-8 may hold, are written all the same.
-
-    Raises
-    ------
-    LLMError
-        The file cannot be written; what was there is untouched.
-    """
+def dumps(transcript: Transcript) -> str:
+    """Return the text of the file. Keys of providers are masked."""
     document = {
         "format": _FORMAT,
         "version": _VERSION,
@@ -166,7 +158,20 @@ def write(transcript: Transcript, path: str | os.PathLike[str]) -> None:
             for turn in transcript.turns
         ],
     }
-    text = json.dumps(_without_keys(document), ensure_ascii=False, allow_nan=False, indent=1) + "\n"
+    return json.dumps(_without_keys(document), ensure_ascii=False, allow_nan=False, indent=1) + "\n"
+
+
+def write(transcript: Transcript, path: str | os.PathLike[str]) -> None:
+    """Save as JSON, readable by its owner only, in one step: the file is the old one or the new one, never half.
+
+    Halves of surrogate pairs, which no UTF-8 may hold, are written all the same.
+
+    Raises
+    ------
+    LLMError
+        The file cannot be written; what was there is untouched.
+    """
+    text = dumps(transcript)
     try:
         _replace(_file(path), text.encode("utf-8", "surrogatepass"))
     except _UNUSABLE as exc:

@@ -1,1 +1,7 @@
-"""The browser's front end: chat, compare and dashboard widgets. Empty for now: they are work to come."""
+"""The browser's front end: the chat widget, over the service layer ``ipyllm``."""
+
+from __future__ import annotations
+
+from ipyllm_widgets.chat import ChatWidget
+
+__all__ = ["ChatWidget"]

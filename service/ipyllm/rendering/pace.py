@@ -8,14 +8,20 @@ from __future__ import annotations
 
 __all__ = ["Pace"]
 
-_BYTES_PER_S = 15_000.0
-_BURST = 6_000.0
-_SHORTEST_S = 0.08
 _LONGEST_S = 2.0
 
 
 class Pace:
     """A budget that refills with time; all instants are seconds of one monotonic clock.
+
+    Parameters
+    ----------
+    now : float
+        The present instant.
+    bytes_per_s, burst : float
+        What flows into the budget, and what it holds at most. The defaults are a cell's.
+    shortest_s : float
+        Pause after any drawing, however small.
 
     Examples
     --------
@@ -25,16 +31,21 @@ class Pace:
     1.0
     """
 
-    def __init__(self, now: float) -> None:
-        self._budget = _BURST
+    def __init__(
+        self, now: float, *, bytes_per_s: float = 15_000.0, burst: float = 6_000.0, shortest_s: float = 0.08
+    ) -> None:
+        self._bytes_per_s = bytes_per_s
+        self._burst = burst
+        self._shortest_s = shortest_s
+        self._budget = burst
         self._at = now
 
     def spend(self, size: int, now: float) -> None:
         """Count ``size`` bytes as sent."""
-        self._budget = min(_BURST, self._budget + (now - self._at) * _BYTES_PER_S) - size
+        self._budget = min(self._burst, self._budget + (now - self._at) * self._bytes_per_s) - size
         self._at = now
 
     def pause(self, now: float) -> float:
         """Seconds to wait before the next drawing."""
-        missing = -(self._budget + (now - self._at) * _BYTES_PER_S)
-        return min(_LONGEST_S, max(_SHORTEST_S, missing / _BYTES_PER_S))
+        missing = -(self._budget + (now - self._at) * self._bytes_per_s)
+        return min(_LONGEST_S, max(self._shortest_s, missing / self._bytes_per_s))

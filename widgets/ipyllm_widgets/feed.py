@@ -1,0 +1,79 @@
+"""The drawing thread of a widget: it draws when something new has come, at its own pace, beside a busy cell.
+
+Not the service thread, whose clock would suffer; not the main thread, which a cell may hold for hours.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from time import monotonic
+from typing import TYPE_CHECKING
+
+from ipyllm.rendering.pace import Pace
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+__all__ = ["Feed"]
+
+_logger = logging.getLogger("ipyllm.widgets")
+_IDLE_S = 5.0  # after which the thread ends; the next wake starts another
+_BYTES_PER_S = 26_000.0
+_BURST = 16_000.0
+_SHORTEST_S = 0.05  # 20 messages a second
+
+
+class Feed:
+    """Calls ``draw`` after each :meth:`wake`, in a thread of its own, as often as the budget of bytes allows.
+
+    Parameters
+    ----------
+    draw : callable
+        Draws what is new and returns the bytes it sent. Never called twice at once.
+    on_error : callable
+        Takes what ``draw`` raised, so that the widget shows it.
+    """
+
+    def __init__(self, draw: Callable[[], int], on_error: Callable[[Exception], None]) -> None:
+        self._draw = draw
+        self._on_error = on_error
+        self._news = threading.Event()
+        self._urgent = threading.Event()
+        self._lock = threading.Lock()
+        self._thread: threading.Thread | None = None
+
+    def wake(self, *, urgent: bool = False) -> None:
+        """Say that there is something to draw; ``urgent``: at once, whatever the budget."""
+        self._news.set()
+        if urgent:
+            self._urgent.set()
+        thread = self._thread
+        if thread is None or not thread.is_alive():
+            self._start()
+
+    def _start(self) -> None:
+        with self._lock:
+            if self._thread is None or not self._thread.is_alive():  # not alive: it ended, or this is a fork's child
+                self._thread = threading.Thread(target=self._run, name="ipyllm-drawing", daemon=True)
+                self._thread.start()
+
+    def _run(self) -> None:
+        pace = Pace(monotonic(), bytes_per_s=_BYTES_PER_S, burst=_BURST, shortest_s=_SHORTEST_S)
+        while True:
+            if not self._news.wait(_IDLE_S):
+                with self._lock:
+                    if not self._news.is_set():  # set before `wake` looks at the thread: no news is left behind
+                        self._thread = None
+                        return
+            self._news.clear()
+            self._urgent.clear()
+            try:
+                sent = self._draw()
+            except Exception as exc:
+                _logger.exception("drawing failed")
+                self._on_error(exc)
+                sent = 0
+            if sent:
+                pace.spend(sent, monotonic())
+                self._urgent.wait(pace.pause(monotonic()))

@@ -1,0 +1,43 @@
+"""Models that can be chosen here and now, without asking any server."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+from ipyllm import embedded, names
+from ipyllm.errors import LLMError
+from ipyllm.settings import get_settings
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+__all__ = ["offered"]
+
+
+def offered() -> list[str]:
+    """Return full names, the default first: pulled models, configured services and endpoints, aliases, routes."""
+    return list(dict.fromkeys(_names()))
+
+
+def _names() -> Iterator[str]:
+    settings = get_settings()
+    with suppress(LLMError):  # if the default does not exist, the first call will say so
+        yield names.create_llm_service().full_name
+    yield from sorted({*settings.aliases, *settings.routes})
+    yield from (f"local/{name}" for name in embedded.catalogue_names() if embedded.find(name) is not None)
+    for service in names.service_names():
+        if service in settings.endpoints:
+            if model := settings.endpoints[service].model:
+                yield f"{service}/{model}"
+        elif service not in settings.routes and service != "local":
+            yield from _of_service(service)
+
+
+def _of_service(name: str) -> Iterator[str]:
+    try:
+        service = names.create_llm_service(name)
+        service.address()
+    except LLMError:
+        return  # no key: it could not be used
+    yield from (f"{name}/{model}" for model in service.known_models)

@@ -1,0 +1,458 @@
+"""A chat without its widget: who asks, what is running, which branch is shown, and what the browser was told of it.
+
+The conversation is the shared :class:`~ipyllm.history.ConversationHistory`; magics and other widgets see every turn
+as soon as it is kept, and theirs appear here.
+"""
+
+from __future__ import annotations
+
+import secrets
+import threading
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from ipyllm.errors import LLMError
+from ipyllm.events import Finished
+from ipyllm.history import Turn
+from ipyllm.names import create_llm_service
+from ipyllm.params import check_params
+from ipyllm.rendering import footer_text
+from ipyllm.request import Provenance, text_of
+from ipyllm.response import ChatResponse
+from ipyllm_widgets.images import MAX_IMAGE, MAX_IMAGES, addresses, question
+from ipyllm_widgets.live import LiveAnswer, parts_of
+from ipyllm_widgets.offers import offered
+from ipyllm_widgets.totals import Totals
+from ipyllm_widgets.tree import Node, Tree
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+
+    from ipyllm.call import Call
+    from ipyllm.events import Event
+    from ipyllm.history import ConversationHistory
+    from ipyllm.request import Message
+    from ipyllm.services.base import BaseLLMService
+    from ipyllm_widgets.outbox import Outbox
+
+__all__ = ["ChatSession", "Settings"]
+
+_LONGEST_SHOWN = 20_000  # characters of a question that are sent to the browser unasked
+_RESERVE = 1024  # tokens of the window left for the answer, unless max_tokens says more
+_ENVELOPE = 800  # bytes of a message without its deltas
+
+
+@dataclass
+class Settings:
+    """What the next question is asked with."""
+
+    model: str | None = None
+    models: list[str] | None = None
+    params: dict[str, Any] = field(default_factory=dict)
+    tools: list[Any] = field(default_factory=list)
+
+
+class ChatSession:
+    """One chat over one conversation.
+
+    Methods that change it may be called from any thread; :meth:`draw` is the drawing thread's.
+
+    Parameters
+    ----------
+    name : str
+        The conversation's name, for the ledger.
+    history : ConversationHistory
+        What is shared.
+    outbox : Outbox
+        Where the browser is told, and the lock.
+    settings : Settings
+        What to ask with.
+    wake : callable
+        Has :meth:`draw` called soon; with True, at once.
+    ended : callable
+        Called on the drawing thread when the chat has changed for good.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        history: ConversationHistory,
+        outbox: Outbox,
+        settings: Settings,
+        *,
+        wake: Callable[[bool], None],
+        ended: Callable[[], None],
+    ) -> None:
+        self.name = name
+        self.history = history
+        self.settings = settings
+        self.totals = Totals()
+        self._outbox = outbox
+        self._wake = wake
+        self._ended = ended
+        self._tree = Tree()
+        self._prefix = secrets.token_hex(4)  # keys of this widget's turns differ from those of any other
+        self._count = 0
+        self._path: list[Node] = []
+        self._tail: Node | None = None  # runs, or came to nothing: shown, but not in the history
+        self._live: LiveAnswer | None = None
+        self._call: Call | None = None
+        self._told: dict[str, dict[str, Any]] = {}
+        self._told_rest: dict[str, Any] = {}
+        self._offers: list[str] = []
+        self._changed = threading.Event()
+        self._stop_observing = history.observe(self._on_change)
+        self._follow()
+
+    def close(self) -> None:
+        """Stop what runs, and follow the conversation no more."""
+        self._stop_observing()
+        self.stop()
+
+    def _on_change(self) -> None:
+        self._changed.set()
+        self._wake(False)
+
+    # ---- what a person does ----------------------------------------------------------------------
+
+    def send(self, text: str, images: Iterable[Any] = ()) -> Call:
+        """Ask; the answer comes by and by.
+
+        Raises
+        ------
+        LLMError
+            It cannot be asked. Where that is the model's or a parameter's fault, the question stays, to be tried again.
+        """
+        message = question(text, images)
+        with self._outbox.lock:
+            self._must_rest()
+            self._follow()
+            return self._ask(message)
+
+    def stop(self) -> None:
+        """Stop the answer that is coming, if any; what came is kept."""
+        call = self._call
+        if call is not None:
+            call.cancel()
+
+    def again(self, name: str) -> Call:
+        """Ask the same question again, beside the answer it has; one that came to nothing is replaced."""
+        return self._anew(name, None)
+
+    def edit(self, name: str, text: str) -> Call:
+        """Ask another question in the place of an old one, on a branch of its own."""
+        return self._anew(name, text)
+
+    def _anew(self, name: str, text: str | None) -> Call:
+        with self._outbox.lock:
+            self._must_rest()
+            self._follow()
+            node = self._shown(name)
+            message = node.question if text is None else _with_text(node.question, text)
+            before = self._path[: self._path.index(node)]
+            if text is None and node.turn is None:
+                self._tree.remove(node)
+            self._tail = None
+            self.history.replace_turns([n.turn for n in before if n.turn is not None])
+            self._follow()
+            return self._ask(message)
+
+    def select(self, name: str, to: int) -> None:
+        """Show another branch: the ``to``-th of those that begin where this question stands, from 1."""
+        with self._outbox.lock:
+            self._must_rest()
+            node = self._shown(name)
+            assert node.parent is not None
+            beside = node.parent.children
+            if not 1 <= to <= len(beside):
+                raise LLMError(f"There is no branch {to}; there are {len(beside)}.", category="bad_request")
+            path = self._tree.through(beside[to - 1])
+            self._tail = path[-1] if path[-1].turn is None else None
+            self.history.replace_turns([n.turn for n in path if n.turn is not None])
+            self._follow()
+            self._publish()
+
+    def delete(self, name: str) -> None:
+        """Take a question and its answer out; what follows stays."""
+        with self._outbox.lock:
+            node = self._shown(name)
+            self._abandon(node)
+            left = [n.turn for n in self._path if n is not node and n.turn is not None]
+            self._tree.remove(node)
+            if self._tail is node:
+                self._tail = None
+            self.history.replace_turns(left)
+            self._follow()
+            self._publish()
+
+    def clear(self) -> None:
+        """Forget the conversation, branches too; the system prompt stays."""
+        with self._outbox.lock:
+            if self._tail is not None:
+                self._abandon(self._tail)
+            self._tree.clear()
+            self._tail = None
+            self.history.clear(keep_system=True)
+            self._follow()
+            self._publish()
+
+    def set(self, changes: Mapping[str, Any]) -> None:
+        """Change the model, the system prompt or the parameters.
+
+        Raises
+        ------
+        LLMError
+            For a parameter that cannot be right, which is not taken; for a model that does not exist, which is taken
+            all the same, because it is what the person sees.
+        """
+        params = changes.get("params")
+        if params is not None:
+            params = check_params(params, self.settings.model or "")
+        with self._outbox.lock:
+            if params is not None:
+                self.settings.params = params
+            if "system" in changes:
+                self.history.set_system(changes["system"])
+            if "model" in changes:
+                self.settings.model = changes["model"] or None
+            self._publish()
+        if "model" in changes:
+            create_llm_service(self.settings.model)
+
+    def offer(self, models: list[str] | None) -> None:
+        """Have the picker offer these models; None: what is configured."""
+        with self._outbox.lock:
+            self.settings.models = models
+            self._publish()
+
+    def text(self, name: str) -> str:
+        """Return a whole question, of which the browser has only the beginning."""
+        with self._outbox.lock:
+            return text_of(self._shown(name).question)
+
+    @property
+    def running(self) -> bool:
+        """Whether an answer is coming."""
+        return self._live is not None
+
+    @property
+    def path(self) -> list[Node]:
+        """What is shown, the oldest first."""
+        with self._outbox.lock:
+            return list(self._path)
+
+    def _must_rest(self) -> None:
+        if self._live is not None:
+            raise LLMError("An answer is still coming: stop it first, or wait for its end.", category="bad_request")
+
+    def _shown(self, name: str) -> Node:
+        node = self._tree.get(name)
+        if node is None or node not in self._path:
+            raise LLMError("That message is not there any more.", category="not_found")
+        return node
+
+    def _abandon(self, node: Node) -> None:
+        if self._live is not None and self._live.name == node.name:
+            self.stop()
+            self._live = self._call = None
+
+    # ---- asking ----------------------------------------------------------------------------------
+
+    def _ask(self, message: Message) -> Call:
+        self._count += 1
+        parent = self._path[-1] if self._path else self._tree.root
+        node = self._tree.add(parent, message, f"{self._prefix}-{self._count}")
+        live = LiveAnswer(node.name)
+
+        def emit(event: Event) -> None:
+            if isinstance(event, Finished):
+                self._keep(node, event.response)
+            live.emit(event)
+            self._wake(isinstance(event, Finished))
+
+        self._tail = node
+        try:
+            service = create_llm_service(self.settings.model)
+            request = service.request(
+                [message],
+                conversation_history=self._before(service, message),
+                tools=self.settings.tools,
+                came_from=Provenance(origin="widget", conversation=self.name),
+                **self.settings.params,
+            )
+            node.asked = service.full_name
+            self._live = live
+            self._call = service.call(request, emit)
+        except LLMError as exc:
+            self._live = self._call = None
+            node.response = ChatResponse(
+                status="error", model=exc.model, error_category=exc.category, error_message=str(exc)
+            )
+            node.parts = {}
+            raise
+        finally:
+            self._follow()
+            self._publish()
+        return self._call
+
+    def _before(self, service: BaseLLMService, message: Message) -> list[Message]:
+        """Messages that the question follows, as many as fit the model's window."""
+        window = service.context_window()
+        if window is None:
+            return self.history.get_messages()
+        reserve = self.settings.params.get("max_tokens") or min(_RESERVE, window // 2)
+        try:
+            fitted = self.history.fit(window, reserve=reserve, question=[message], model=service.full_name)
+        except LLMError:
+            # Our estimates lie above the truth: whether a long question fits by itself is the server's to say.
+            system = self.history.system
+            return [{"role": "system", "content": system}] if system else []
+        return list(fitted.messages)
+
+    def _keep(self, node: Node, response: ChatResponse) -> None:
+        """Put what came into the conversation, on the service thread: who waits for the call finds it there."""
+        if self._tree.get(node.name) is node and (response.content or response.status == "ok"):
+            answer = {"role": "assistant", "content": response.content}
+            self.history.put_turn(Turn((node.question, answer), node.key, response.model, response.status))
+
+    # ---- on the drawing thread -------------------------------------------------------------------
+
+    def draw(self) -> int:
+        """Send what is new, and return about how many bytes that took."""
+        live, sent, over = self._live, 0, False
+        if live is not None:
+            drawn = live.draw()
+            with self._outbox.lock:
+                if self._live is live:
+                    if drawn:
+                        sent = self._send(live, drawn)
+                    if live.response is not None:
+                        self._finish(live, live.response)
+                        over = True
+        if self._changed.is_set() or over:
+            self._changed.clear()
+            with self._outbox.lock:
+                self._follow()
+                self._publish()
+            self._ended()
+        return sent
+
+    def _send(self, live: LiveAnswer, drawn: Sequence[Any]) -> int:
+        deltas = live.advance(list(drawn))
+        self._outbox.post("delta", deltas=deltas)
+        html = sum(len(delta["tail"][1]) + sum(map(len, delta.get("add", ()))) for delta in deltas)
+        return _ENVELOPE + html
+
+    def _finish(self, live: LiveAnswer, response: ChatResponse) -> None:
+        self._live = self._call = None
+        self.totals = self.totals.plus(response)
+        node = self._tree.get(live.name)
+        if node is not None:
+            node.response = response
+            node.parts = live.as_json()
+            if node.name in self._told:
+                self._told[node.name]["parts"] = node.parts  # it was told in deltas
+
+    # ---- what the browser knows ------------------------------------------------------------------
+
+    def _follow(self) -> None:
+        """Make the path what the conversation holds, and behind it what is not in there."""
+        path = self._tree.follow(self.history.turns)
+        tail = self._tail
+        if tail is not None and tail in path:
+            tail = self._tail = None
+        if tail is not None and self._tree.get(tail.name) is tail:
+            path.append(tail)
+        self._path = path
+
+    def snapshot(self) -> dict[str, Any]:
+        """Return everything that is shown, with the number of the last message that is part of it."""
+        with self._outbox.lock:
+            self._offers = offered()
+            self._told = {node.name: self._as_json(node) for node in self._path}
+            self._told_rest = self._rest()
+            turns = list(self._told.values())
+            if self._live is not None:
+                turns = [
+                    turn | {"parts": self._live.as_json()} if turn["id"] == self._live.name else turn for turn in turns
+                ]
+            return {"seq": self._outbox.seq, "turns": turns, **self._told_rest}
+
+    def _publish(self) -> None:
+        """Tell the browser what differs from what it knows."""
+        turns = []
+        for node in self._path:
+            known, now = self._told.get(node.name, {}), self._as_json(node)
+            new = {name: value for name, value in now.items() if name not in known or known[name] != value}
+            if new:
+                turns.append({"id": node.name, **new})
+            self._told[node.name] = known | now
+        self._told = {node.name: self._told[node.name] for node in self._path}
+        rest = self._rest()
+        news = {name: value for name, value in rest.items() if self._told_rest.get(name) != value}
+        self._told_rest = rest
+        if turns or news:
+            self._outbox.post("update", turns=turns, **news)
+
+    def _rest(self) -> dict[str, Any]:
+        settings = self.settings
+        models = settings.models if settings.models is not None else self._offers
+        return {
+            "order": [node.name for node in self._path],
+            "running": self._live.name if self._live is not None else None,
+            "totals": str(self.totals),
+            "settings": {
+                "model": settings.model or (models[0] if models else ""),
+                "models": models,
+                "system": self.history.system or "",
+                "params": settings.params,
+                "conversation": self.name,
+                "limits": {"image": MAX_IMAGE, "images": MAX_IMAGES},
+            },
+        }
+
+    def _as_json(self, node: Node) -> dict[str, Any]:
+        text, response = text_of(node.question), node.response
+        turn: dict[str, Any] = {
+            "id": node.name,
+            "text": text[:_LONGEST_SHOWN],
+            "chars": len(text),
+            "images": addresses(node.question),
+            "branch": list(self._tree.branch(node)),
+            "status": "running",
+            "footer": "",
+            "error": None,
+        }
+        if self._live is not None and self._live.name == node.name:
+            turn["footer"] = node.asked
+            return turn
+        if response is None:
+            turn["status"] = node.turn.status if node.turn is not None else "cancelled"
+            turn["footer"] = (node.turn.model or "") if node.turn is not None else ""
+        else:
+            turn["status"] = response.status
+            turn["footer"] = footer_text(response)
+            if response.error_message and response.status != "cancelled":
+                turn["error"] = response.error_message
+        if node.parts is None:
+            node.parts = parts_of("", _answer_text(node))
+        turn["parts"] = node.parts
+        return turn
+
+
+def _answer_text(node: Node) -> str:
+    if node.turn is None:
+        return ""
+    answers = (text_of(message) for message in node.turn.messages if message["role"] == "assistant")
+    return "\n\n".join(text for text in answers if text)
+
+
+def _with_text(message: Message, text: str) -> Message:
+    """Return the question with another text and the same images."""
+    content = message.get("content")
+    if not isinstance(content, list):
+        return question(text)
+    images = [part for part in content if isinstance(part, dict) and part.get("type") != "text"]
+    if not images:
+        return question(text)
+    return {**message, "content": [*([{"type": "text", "text": text}] if text.strip() else []), *images]}

@@ -1,0 +1,67 @@
+// What a view asks of the kernel, and how it learns that the kernel does not listen just now.
+
+/**
+ * @typedef {{send: (content: any, callbacks?: any, buffers?: ArrayBuffer[]) => void, get: (name: string) => any,
+ *   on: (event: string, callback: (...args: any[]) => void) => void,
+ *   off: (event: string, callback: (...args: any[]) => void) => void, widget_manager?: any}} Model
+ */
+
+const PATIENCE_MS = 700;
+
+/** Sends commands and waits for their answers. */
+export class Commands {
+  /**
+   * @param {Model} model
+   * @param {(hint: string) => void} onWaiting told what we wait for, and "" when we do not
+   */
+  constructor(model, onWaiting) {
+    this.model = model;
+    this.onWaiting = onWaiting;
+    this.view = Math.random().toString(36).slice(2, 8); // answers reach every view of the widget
+    this.count = 0;
+    /** @type {Map<string, {answered: (error: string | null) => void, timer: any}>} */
+    this.open = new Map();
+  }
+
+  /**
+   * @param {string} command
+   * @param {Record<string, unknown>} [fields]
+   * @param {ArrayBuffer[]} [buffers]
+   * @returns {Promise<string | null>} the sentence that says what was wrong, or null
+   */
+  send(command, fields = {}, buffers = []) {
+    const nonce = `${this.view}-${++this.count}`;
+    return new Promise((answered) => {
+      const timer = setTimeout(() => this.onWaiting(this.whyNot()), PATIENCE_MS);
+      this.open.set(nonce, { answered, timer });
+      try {
+        this.model.send({ command, nonce, ...fields }, undefined, buffers);
+      } catch {
+        this.answer({ nonce, error: "The kernel is gone: run the cell that made this chat again." });
+      }
+    });
+  }
+
+  whyNot() {
+    const kernel = this.model.widget_manager?.kernel;
+    const status = kernel?.status;
+    if (status === "dead" || status === "terminating" || kernel?.isDisposed) return "The kernel is gone: run the cell again.";
+    if (kernel?.connectionStatus && kernel.connectionStatus !== "connected") return "Waiting for the connection to the kernel …";
+    return status === "idle" ? "Waiting for the kernel …" : "Waiting for the running cell …";
+  }
+
+  /** @param {{nonce?: any, error?: string | null}} ack */
+  answer({ nonce, error }) {
+    const command = this.open.get(nonce);
+    if (!command) return; // another view's
+    clearTimeout(command.timer);
+    this.open.delete(nonce);
+    if (!this.open.size) this.onWaiting("");
+    command.answered(error ?? null);
+  }
+
+  close() {
+    for (const { timer } of this.open.values()) clearTimeout(timer);
+    this.open.clear();
+  }
+}

@@ -1,0 +1,143 @@
+// Where a question is written: text, images by paste, drop or file, and the keys.
+
+import { button, h } from "./dom.js";
+
+const KINDS = ["image/png", "image/jpeg", "image/gif", "image/webp"];
+
+/** Holds the draft. */
+export class Composer {
+  /**
+   * @param {{send: (text: string, files: File[]) => void, stop: () => void, editLast: () => void,
+   *   complain: (sentence: string) => void, limits: () => {image: number, images: number}}} actions
+   */
+  constructor(actions) {
+    this.actions = actions;
+    /** @type {File[]} */
+    this.files = [];
+    this.running = false;
+    this.input = h("textarea", {
+      class: "ipyllm-input",
+      rows: 1,
+      dir: "auto",
+      placeholder: "Ask the model …",
+      "aria-label": "Message. Enter sends, Shift+Enter begins a new line, Escape stops an answer, arrow up edits your last message.",
+      keydown: (/** @type {KeyboardEvent} */ event) => this.onKey(event),
+      input: () => this.refresh(),
+      paste: (/** @type {ClipboardEvent} */ event) => {
+        const files = [...(event.clipboardData?.files ?? [])];
+        if (!files.length) return;
+        event.preventDefault();
+        this.add(files);
+      },
+    });
+    this.picker = h("input", {
+      type: "file",
+      accept: KINDS.join(","),
+      multiple: true,
+      class: "ipyllm-away",
+      tabindex: -1,
+      "aria-label": "Image files",
+      change: () => {
+        this.add([...this.picker.files]);
+        this.picker.value = "";
+      },
+    });
+    this.thumbnails = h("div", { class: "ipyllm-images ipyllm-draft" });
+    this.attach = button("＋", "Add images", () => this.picker.click(), "ipyllm-icon ipyllm-attach");
+    this.go = button("↑", "Send", () => (this.running ? actions.stop() : this.submit()), "ipyllm-go");
+    this.element = h(
+      "div",
+      { class: "ipyllm-composer" },
+      this.thumbnails,
+      h("div", { class: "ipyllm-line" }, this.attach, this.picker, this.input, this.go),
+    );
+    this.refresh();
+  }
+
+  /** @param {boolean} running */
+  setRunning(running) {
+    this.running = running;
+    this.refresh();
+  }
+
+  refresh() {
+    const label = this.running ? "Stop the answer" : "Send";
+    this.go.textContent = this.running ? "■" : "↑";
+    this.go.title = label;
+    this.go.setAttribute("aria-label", label);
+    this.go.disabled = !this.running && !this.input.value.trim() && !this.files.length;
+  }
+
+  /** @param {KeyboardEvent} event */
+  onKey(event) {
+    if (event.isComposing) return; // Enter chooses a character there
+    if (event.key === "Enter" && !event.shiftKey && !event.altKey) this.submit();
+    else if (event.key === "Escape" && this.running) this.actions.stop();
+    else if (event.key === "ArrowUp" && !this.input.value && !this.running) this.actions.editLast();
+    else return;
+    event.preventDefault();
+  }
+
+  submit() {
+    const text = this.input.value;
+    if (this.running) {
+      this.actions.complain("An answer is still coming: stop it with Escape, or wait for its end. Your text stays here.");
+      return;
+    }
+    if (!text.trim() && !this.files.length) return;
+    const files = this.files;
+    this.input.value = "";
+    this.files = [];
+    this.showThumbnails();
+    this.refresh();
+    this.actions.send(text, files);
+  }
+
+  /** Give a draft back that could not be sent. @param {string} text @param {File[]} files */
+  restore(text, files) {
+    if (!this.input.value) this.input.value = text;
+    if (!this.files.length) this.files = files;
+    this.showThumbnails();
+    this.refresh();
+  }
+
+  /** @param {File[]} files */
+  add(files) {
+    const limits = this.actions.limits();
+    for (const file of files) {
+      const total = this.files.reduce((sum, known) => sum + known.size, file.size);
+      if (!KINDS.includes(file.type)) this.actions.complain(`“${file.name}” is no image that models take: use PNG, JPEG, GIF or WebP.`);
+      else if (file.size > limits.image) this.actions.complain(`“${file.name}” is ${megabytes(file.size)}; the most is ${megabytes(limits.image)}: make it smaller first.`);
+      else if (total > limits.images) this.actions.complain(`The images would be ${megabytes(total)} together; one message takes ${megabytes(limits.images)}.`);
+      else this.files = [...this.files, file];
+    }
+    this.showThumbnails();
+    this.refresh();
+    this.input.focus();
+  }
+
+  showThumbnails() {
+    for (const image of this.thumbnails.querySelectorAll("img")) URL.revokeObjectURL(image.src);
+    this.thumbnails.replaceChildren(
+      ...this.files.map((file) =>
+        h(
+          "span",
+          { class: "ipyllm-thumbnail" },
+          h("img", { src: URL.createObjectURL(file), alt: file.name }),
+          button("✕", `Remove ${file.name}`, () => {
+            this.files = this.files.filter((known) => known !== file);
+            this.showThumbnails();
+            this.refresh();
+            this.input.focus();
+          }),
+        ),
+      ),
+    );
+    this.thumbnails.hidden = !this.files.length;
+  }
+}
+
+/** @param {number} size */
+function megabytes(size) {
+  return `${(size / 1e6).toFixed(1)} MB`;
+}

@@ -1,0 +1,94 @@
+// Which model is asked, and how: the picker, the system prompt and the parameters.
+
+import { h } from "./dom.js";
+
+/** @typedef {import("./reducer.js").Settings} Settings */
+
+/** @type {[string, string, Record<string, any>][]} */
+const FIELDS = [
+  ["temperature", "Temperature", { type: "number", min: 0, max: 2, step: "any", placeholder: "default" }],
+  ["top_p", "Top p", { type: "number", min: 0, max: 1, step: "any", placeholder: "default" }],
+  ["max_tokens", "Max tokens", { type: "number", min: 1, step: 1, placeholder: "default" }],
+  ["seed", "Seed", { type: "number", step: 1, placeholder: "none" }],
+];
+let panels = 0;
+
+/** Shows the settings and sends what a person changes. */
+export class SettingsPanel {
+  /** @param {(changes: Record<string, unknown>) => void} change @param {(sentence: string) => void} complain */
+  constructor(change, complain) {
+    this.change = change;
+    this.complain = complain;
+    const id = `ipyllm-models-${++panels}`;
+    /** @type {Settings | null} */
+    this.shown = null;
+    this.options = h("datalist", { id });
+    this.model = h("input", {
+      class: "ipyllm-input ipyllm-model",
+      list: id,
+      "aria-label": "Model",
+      placeholder: "service/model",
+      spellcheck: "false",
+      autocomplete: "off",
+      change: () => change({ model: this.model.value.trim() }),
+      // A list shows only what matches the text: begin with all of it, give the text back if nothing is chosen.
+      focus: () => this.model.select(),
+    });
+    this.system = h("textarea", { class: "ipyllm-input", rows: 3, dir: "auto", placeholder: "How the model should behave", change: () => change({ system: this.system.value }) });
+    /** @type {Record<string, HTMLInputElement>} */
+    this.fields = {};
+    const rows = FIELDS.map(([name, label, props]) => {
+      this.fields[name] = h("input", { class: "ipyllm-input", ...props, change: () => this.changeParams() });
+      return h("label", {}, h("span", {}, label), this.fields[name]);
+    });
+    this.other = h("input", { class: "ipyllm-input", spellcheck: "false", placeholder: '{"stop": ["\\n"]}', change: () => this.changeParams() });
+    this.element = h(
+      "div",
+      { class: "ipyllm-settings", hidden: true },
+      h("label", { class: "ipyllm-wide" }, h("span", {}, "System prompt"), this.system),
+      ...rows,
+      h("label", { class: "ipyllm-wide" }, h("span", {}, "Other parameters, as JSON"), this.other),
+    );
+  }
+
+  /** @param {Settings} settings */
+  update(settings) {
+    const before = this.shown;
+    if (before === settings) return;
+    this.shown = settings;
+    if (String(before?.models) !== String(settings.models)) {
+      this.options.replaceChildren(...settings.models.map((value) => h("option", { value })));
+    }
+    if (document.activeElement !== this.model) this.model.value = settings.model;
+    if (document.activeElement !== this.system) this.system.value = settings.system;
+    const others = { ...settings.params };
+    for (const [name, field] of Object.entries(this.fields)) {
+      const value = others[name];
+      delete others[name];
+      if (document.activeElement !== field) field.value = value === undefined ? "" : String(value);
+    }
+    if (document.activeElement !== this.other) this.other.value = Object.keys(others).length ? JSON.stringify(others) : "";
+  }
+
+  changeParams() {
+    /** @type {Record<string, unknown>} */
+    let params = {};
+    if (this.other.value.trim()) {
+      try {
+        params = JSON.parse(this.other.value);
+        if (typeof params !== "object" || params === null || Array.isArray(params)) throw new Error("no object");
+      } catch {
+        this.complain('Other parameters are written as JSON, like {"stop": ["END"]}.');
+        return;
+      }
+    }
+    for (const [name, field] of Object.entries(this.fields)) {
+      if (field.validity.badInput) {
+        this.complain(`${name} must be a number.`);
+        return;
+      }
+      if (field.value !== "") params[name] = Number(field.value);
+    }
+    this.change({ params });
+  }
+}

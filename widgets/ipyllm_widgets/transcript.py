@@ -1,0 +1,88 @@
+"""The transcript beside a chat: a second output, so that a notebook without its kernel still shows what was said."""
+
+from __future__ import annotations
+
+from html import escape
+from typing import TYPE_CHECKING, Any
+
+from ulid import ULID
+
+from ipyllm.rendering import STYLE, plain, to_html
+from ipyllm.request import text_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from ipyllm.request import Message
+
+__all__ = ["TranscriptOutput", "transcript_html"]
+
+_WHO = {"user": "You", "assistant": "Model", "system": "System", "tool": "Tool"}
+_OPEN_UP_TO = 12  # messages; more are folded, so that a notebook stays readable
+
+
+def transcript_html(messages: Sequence[Message], title: str) -> str:
+    """Return a conversation as one ``<details>`` of sanitised HTML; a mark that hides its output if it is empty."""
+    if not messages:
+        return STYLE + '<span class="ipyllm-empty"></span>'
+    is_open = " open" if len(messages) <= _OPEN_UP_TO else ""
+    count = f"{len(messages)} message{'' if len(messages) == 1 else 's'}"
+    shown = "".join(map(message_html, messages))
+    return (
+        f'{STYLE}<details class="ipyllm-transcript"{is_open}><summary>{escape(title)} · {count}</summary>'
+        f"{shown}</details>"
+    )
+
+
+def message_html(message: Message) -> str:
+    """Return one message with who said it; a question as it was typed, an answer rendered."""
+    text = text_of(message)
+    content = message.get("content")
+    images = sum(part.get("type") == "image_url" for part in content) if isinstance(content, list) else 0
+    note = f"<p><em>{images} image{'' if images == 1 else 's'}</em></p>" if images else ""
+    body = (
+        to_html(text)
+        if message["role"] == "assistant"
+        else f'<div class="ipyllm-answer mathjax_ignore tex2jax_ignore" dir="auto" '
+        f'style="white-space:pre-wrap">{escape(text, quote=False)}</div>'
+    )
+    who = _WHO.get(message["role"], str(message["role"]))
+    return f'<div class="ipyllm-turn"><div class="ipyllm-footer"><b>{escape(who)}</b></div>{body}{note}</div>'
+
+
+class TranscriptOutput:
+    """An output of its own, shown beside the widget and updated when a turn ends.
+
+    Parameters
+    ----------
+    messages : callable
+        Returns what is to be shown.
+    title : callable
+        Returns the line above it.
+    """
+
+    def __init__(self, messages: Callable[[], Sequence[Message]], title: Callable[[], str]) -> None:
+        self._messages = messages
+        self._title = title
+        self._transient = {"display_id": f"ipyllm-{ULID()}"}
+        self._shell: Any = None
+
+    def show(self) -> None:
+        """Show it in the cell that is running."""
+        from IPython import get_ipython
+
+        self._shell = get_ipython()
+        self._publish(update=False)
+
+    def update(self) -> None:
+        """Show the conversation as it is now, wherever it was shown."""
+        if self._shell is not None:
+            self._publish(update=True)
+
+    def _publish(self, *, update: bool) -> None:
+        if self._shell is None:
+            return
+        messages = self._messages()
+        text = "\n\n".join(f"{_WHO.get(m['role'], m['role'])}: {text_of(m)}" for m in messages)
+        data = {"text/html": transcript_html(messages, self._title()), "text/plain": plain(text)}
+        self._shell.display_pub.publish(data, metadata={}, transient=self._transient, update=update)
