@@ -29,8 +29,7 @@ if TYPE_CHECKING:
     from ipyllm.timeouts import Timeout
     from ipyllm.timing import Timing
     from ipyllm.voting import cast_vote, votes
-    from ipyllm_widgets import ChatWidget
-    from ipyllm_widgets.dashboard import UsageDashboard
+    from ipyllm_widgets import ChatWidget, CompareWidget, UsageDashboard
 
 _WHERE = {
     "split": "ipyllm.routing",
@@ -40,6 +39,7 @@ _WHERE = {
     "BaseLLMService": "ipyllm.services.base",
     "ChatRequest": "ipyllm.request",
     "ChatResponse": "ipyllm.response",
+    "CompareWidget": "ipyllm_widgets",
     "Comparison": "ipyllm.comparison",
     "ChatWidget": "ipyllm_widgets",
     "ConversationHistory": "ipyllm.history",
@@ -55,7 +55,7 @@ _WHERE = {
     "Timing": "ipyllm.timing",
     "ToolCallDelta": "ipyllm.events",
     "Usage": "ipyllm.response",
-    "UsageDashboard": "ipyllm_widgets.dashboard",
+    "UsageDashboard": "ipyllm_widgets",
     "compare": "ipyllm.comparison",
     "cast_vote": "ipyllm.voting",
     "conversation": "ipyllm.history",
@@ -70,6 +70,7 @@ __all__ = [
     "ChatRequest",
     "ChatResponse",
     "ChatWidget",
+    "CompareWidget",
     "Comparison",
     "ConversationHistory",
     "DeepSeekService",

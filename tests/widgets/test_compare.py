@@ -1,0 +1,265 @@
+"""The comparison widget without a browser: what the page would be told, and what votes come to."""
+
+from __future__ import annotations
+
+import re
+import time
+
+import pytest
+
+from ipyllm import CompareWidget, LLMError, usage, votes
+from tests.fakes import Script, answer, server_error, stall
+
+HOSTILE = "<img src=x onerror=alert(1)><script>alert(1)</script>"
+
+
+@pytest.fixture
+def two(fake, monkeypatch):
+    monkeypatch.setenv("OPENAI_BASE_URL", fake.base_url)
+    monkeypatch.setenv("OPENAI_API_KEY", "no-key-needed")
+    monkeypatch.setenv("IPYLLM_MAX_RETRIES", "0")
+
+    def by_model(request) -> Script | None:
+        return {
+            "good": answer("It is **Bern**."),
+            "bad": answer("It is Basel."),
+            "slow": stall("It", after=1),
+            "broken": server_error(),
+        }.get(request.json["model"])
+
+    fake.on(by_model)
+    return fake
+
+
+@pytest.fixture
+def widget():
+    made = []
+
+    def make(*models, **options):
+        made.append(CompareWidget(models=[f"openai/{model}" for model in models], **options))
+        made[-1].told = []
+        made[-1].outbox._send = made[-1].told.append
+        return made[-1]
+
+    yield make
+    for one in made:
+        one.close()
+
+
+def eventually(claim, seconds=30.0):
+    end = time.monotonic() + seconds
+    while not (found := claim()):
+        assert time.monotonic() < end, "it did not happen in time"
+        time.sleep(0.02)
+    return found
+
+
+def shown(widget):
+    return {turn["mark"]: turn for turn in widget._snapshot()["turns"]}
+
+
+def text_of(turn):
+    part = turn["parts"].get("text", {"blocks": [], "tail": ""})
+    return re.sub(r"<[^>]+>", "", "".join(part["blocks"]) + part["tail"]).strip()
+
+
+def asked(widget, prompt="Which capital?"):
+    comparison = widget.ask(prompt)
+    comparison.wait()
+    eventually(lambda: not widget.running)
+    return comparison
+
+
+def test_all_are_asked_at_once_and_every_answer_has_its_column(two, widget):
+    both = widget("good", "bad")
+    asked(both)
+    columns = shown(both)
+    assert {mark: text_of(turn) for mark, turn in columns.items()} == {"A": "It is Bern.", "B": "It is Basel."}
+    assert [turn["label"] for turn in columns.values()] == ["openai/good", "openai/bad"]
+    assert "tokens" in columns["A"]["footer"]
+    assert set(usage()["origin"]) == {"widget"}
+    assert usage()["tags"].map(lambda tags: tags["comparison"]).nunique() == 1
+
+
+def test_what_the_page_was_told_in_pieces_is_what_a_snapshot_says(two, widget):
+    both = widget("good", "bad")
+    both._snapshot()
+    both.told.clear()
+    asked(both)
+    turns: dict = {}
+    seqs = []
+    for message in both.told:
+        if message["kind"] in {"update", "delta"}:
+            seqs.append(message["seq"])
+        for turn in message.get("turns", []):
+            turns.setdefault(turn["id"], {"parts": {}}).update(turn)
+        for delta in message.get("deltas", []):
+            part = turns[delta["id"]]["parts"].setdefault(delta["part"], {"blocks": [], "tail": ""})
+            start, middle, end = delta["tail"]
+            part["blocks"] = part["blocks"] + delta.get("add", [])
+            part["tail"] = part["tail"][:start] + middle + part["tail"][len(part["tail"]) - end :]
+    assert seqs == list(range(seqs[0], seqs[0] + len(seqs)))
+    assert list(turns.values()) == both._snapshot()["turns"]
+
+
+def test_one_failing_model_does_not_stop_the_others(two, widget):
+    pair = widget("broken", "good")
+    asked(pair)
+    columns = shown(pair)
+    assert sorted(turn["status"] for turn in columns.values()) == ["error", "ok"]
+    failed = next(turn for turn in columns.values() if turn["status"] == "error")
+    assert failed["error"]
+
+
+def test_stop_keeps_what_came_of_every_answer(two, widget):
+    pair = widget("slow", "good")
+    pair.ask("Which capital?")
+    eventually(lambda: "It" in text_of(shown(pair)["A"]))
+    pair.stop()
+    eventually(lambda: not pair.running)
+    assert text_of(shown(pair)["A"]) == "It"
+    assert shown(pair)["A"]["status"] == "cancelled"
+    assert set(usage()["status"]) == {"cancelled", "ok"}
+
+
+def test_one_answer_alone_can_be_stopped(two, widget):
+    pair = widget("slow", "good")
+    pair.ask("Which capital?")
+    eventually(lambda: shown(pair)["B"]["status"] == "ok")
+    pair._on_command(pair, {"command": "stop", "nonce": "1", "mark": "A"}, [])
+    eventually(lambda: not pair.running)
+    assert shown(pair)["A"]["status"] == "cancelled"
+
+
+def test_a_blind_comparison_tells_no_name_before_the_vote(two, widget):
+    pair = widget("good", "bad", blind=True)
+    comparison = asked(pair)
+    before = [turn for message in pair.told for turn in message.get("turns", [])]
+    assert before
+    assert not re.search(r"openai|good|bad(?!ly)", str([{**turn, "parts": None} for turn in before]))
+    assert {turn["label"] for turn in shown(pair).values()} == {""}
+    best = next(mark for mark, turn in shown(pair).items() if "Bern" in text_of(turn))
+    assert pair.vote(best) == "openai/good"
+    assert {turn["label"] for turn in shown(pair).values()} == {"openai/good", "openai/bad"}
+    assert shown(pair)[best]["preferred"]
+    row = votes().iloc[0]
+    assert (row["outcome"], bool(row["blind"]), row["origin"]) == ("openai/good", True, "widget")
+    assert set(row["arms"].values()) == {response.call_id for response in comparison.responses}
+
+
+def test_a_failure_of_a_blind_arm_does_not_name_it(two, widget):
+    pair = widget("good", "broken", blind=True)
+    asked(pair)
+    assert any(turn["error"] for turn in shown(pair).values())
+    assert not re.search("broken|openai", str([turn["error"] for turn in shown(pair).values()]))
+
+
+def test_votes_make_a_ranking_with_intervals(two, widget):
+    pair = widget("good", "bad")
+    for _ in range(3):
+        asked(pair)
+        pair.vote("A")
+    asked(pair)
+    pair.vote("tie")
+    table = pair.ranking()
+    assert list(table.index) == ["openai/good", "openai/bad"]
+    assert table.loc["openai/good", ["wins", "ties"]].tolist() == [3, 1]
+    html = pair._snapshot()["totals"]
+    assert "95 % interval" in html
+    assert html.index("openai/good") < html.index("openai/bad")
+
+
+def test_a_second_vote_takes_the_place_of_the_first(two, widget):
+    pair = widget("good", "bad")
+    asked(pair)
+    pair.vote("B")
+    pair.vote("both_bad")
+    assert votes()["outcome"].tolist() == ["both_bad"]
+
+
+def test_each_model_has_parameters_of_its_own(two, widget):
+    pair = widget("good", "good", each=[{"temperature": 0}, {"temperature": 1}], max_tokens=50)
+    asked(pair)
+    assert sorted(request.json["temperature"] for request in two.requests) == [0, 1]
+    assert {request.json["max_tokens"] for request in two.requests} == {50}
+
+
+@pytest.mark.parametrize(
+    ("models", "options", "says"),
+    [
+        (["good", "bad"], {"temperature": 9}, "temperature"),
+        (["good", "bad"], {"each": [{}]}, "each has parameters for 1 models, but there are 2"),
+        (["good", "bad"], {"temprature": 0}, "temperature"),
+    ],
+)
+def test_what_cannot_be_right_is_one_sentence(two, models, options, says):
+    with pytest.raises(LLMError, match=re.escape(says)):
+        CompareWidget(models=[f"openai/{model}" for model in models], **options)
+
+
+def test_an_unknown_model_is_told_at_once(two):
+    with pytest.raises(LLMError, match="did you mean"):
+        CompareWidget(models=["opnai/good", "openai/bad"])
+    with pytest.raises(LLMError, match="list of names"):
+        CompareWidget(models="openai/good")
+
+
+def test_what_cannot_be_asked_is_said_and_nothing_is_sent(two, widget):
+    one = widget("good")
+    with pytest.raises(LLMError, match="two models or more"):
+        one.ask("Hello")
+    pair = widget("slow", "good")
+    with pytest.raises(LLMError, match="empty"):
+        pair.ask("  ")
+    with pytest.raises(LLMError, match="Vote when all answers are there"):
+        pair.vote("A")
+    assert not two.requests
+    pair.ask("Hello")
+    with pytest.raises(LLMError, match="still coming"):
+        pair.ask("Again")
+    with pytest.raises(LLMError, match="Vote when all"):
+        pair.vote("A")
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        None,
+        {},
+        {"command": "close"},
+        {"command": "ask"},
+        {"command": "ask", "prompt": 7},
+        {"command": "vote", "which": "Z"},
+        {"command": "set", "seats": [7]},
+        {"command": "set", "seats": [{"model": ""}]},
+        {"command": "set", "params": {"temperature": "hot"}},
+        {"command": "stop", "mark": 1},
+    ],
+)
+def test_a_malformed_command_is_answered_with_a_sentence_and_changes_nothing(two, widget, content):
+    pair = widget("good", "bad")
+    before = pair._snapshot()
+    pair._on_command(pair, content, [])
+    assert pair.told[-1]["kind"] == "ack"
+    assert pair.told[-1]["error"]
+    assert pair._snapshot() == before
+
+
+def test_hostile_names_prompts_and_answers_are_harmless(two, widget):
+    two.default = answer(HOSTILE)
+    pair = widget(HOSTILE.replace("/", ""), "x")
+    asked(pair, HOSTILE)
+    pair.vote("A")
+    html = pair._snapshot()["totals"] + "".join(text for text in pair._shown())
+    html += "".join("".join(turn["parts"]["text"]["blocks"]) for turn in shown(pair).values())
+    outside = html.replace(repr(pair.comparison), "").replace(HOSTILE, "", 1)
+    assert not re.search(r"<(img|script)", outside)
+
+
+def test_the_comparison_is_kept_beside_the_widget(two, widget):
+    pair = widget("good", "bad")
+    assert pair._shown() == ("", "")
+    asked(pair)
+    html, text = pair._shown()
+    assert "<strong>Bern</strong>" in html
+    assert "Which capital?" in text

@@ -1,0 +1,220 @@
+"""``CompareWidget``: one prompt to several models, in columns side by side, and votes on which answer is better."""
+
+from __future__ import annotations
+
+from html import escape
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from ipyllm.errors import LLMError
+from ipyllm_widgets import modules
+from ipyllm_widgets.base import LiveWidget
+from ipyllm_widgets.compare_session import CompareSession, CompareSettings, Seat, ranking_of_votes
+from ipyllm_widgets.feed import Feed
+from ipyllm_widgets.kept import KeptOutput
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    import pandas as pd
+
+    from ipyllm.comparison import Comparison
+
+__all__ = ["CompareWidget"]
+
+_TITLE = 120  # characters of the prompt above what is kept
+
+
+class CompareWidget(LiveWidget):
+    """One prompt to several models at once, side by side.
+
+    Parameters
+    ----------
+    models : sequence of str
+        Whom to ask, two or more: ``service/model`` or aliases. The same model may stand twice with other ``each``.
+    blind : bool
+        Shuffle the answers, and hide whose they are until a vote was cast.
+    system : str, optional
+        System message for all.
+    each : sequence of mapping, optional
+        Parameters of each model alone, in the order of ``models``.
+    **params
+        Parameters for all: ``temperature``, ``max_tokens``, …
+
+    Raises
+    ------
+    LLMError
+        For a model that does not exist or a parameter that cannot be right.
+
+    Examples
+    --------
+    >>> widget = CompareWidget(models=["ollama/llama3.2", "ollama/qwen3"], blind=True, temperature=0)
+    >>> widget.models
+    ['ollama/llama3.2', 'ollama/qwen3']
+    >>> widget.close()
+    """
+
+    _esm = modules.script("compare.js")
+    _css = modules.styles("widget.css", "compare.css")
+    _commands: ClassVar[frozenset[str]] = frozenset({"hello", "ask", "stop", "vote", "set"})
+
+    def __init__(
+        self,
+        models: Sequence[str] = (),
+        *,
+        blind: bool = False,
+        system: str | None = None,
+        each: Sequence[Mapping[str, Any]] = (),
+        **params: Any,
+    ) -> None:
+        if isinstance(models, str):
+            raise LLMError(f"models is a list of names, like [{models!r}, …].", category="bad_request")
+        if each and len(each) != len(models):
+            raise LLMError(
+                f"each has parameters for {len(each)} models, but there are {len(models)}.", category="bad_request"
+            )
+        own = list(each) or [{}] * len(models)
+        super().__init__()
+        try:
+            self._session.set(
+                {
+                    "seats": [{"model": name, "params": dict(given)} for name, given in zip(models, own, strict=True)],
+                    "params": params,
+                    "system": system,
+                    "blind": blind,
+                }
+            )
+        except BaseException:
+            self.close()
+            raise
+
+    def _begin(self) -> None:
+        self._feed = Feed(self._draw, self._show_failure)
+        self._kept = KeptOutput(self._shown)
+        self._session = CompareSession(
+            self.outbox,
+            CompareSettings([]),
+            wake=lambda urgent: self._feed.wake(urgent=urgent),
+            ended=self._kept.update,
+        )
+
+    def _draw(self) -> int:
+        return self._session.draw()
+
+    def _snapshot(self) -> dict[str, Any]:
+        return self._session.snapshot()
+
+    def _shown(self) -> tuple[str, str]:
+        """Return the last comparison as HTML and as text, for whoever reads the notebook without a kernel."""
+        comparison = self.comparison
+        if comparison is None:
+            return "", ""
+        prompt = comparison.arms[0].request.prompt
+        title = escape(prompt if len(prompt) <= _TITLE else prompt[: _TITLE - 1] + "…")
+        columns = comparison._repr_html_()
+        html = f'<details class="ipyllm-transcript" open><summary>{title}</summary>{columns}</details>'
+        return html, f"{prompt}\n\n{comparison!r}"
+
+    def close(self) -> None:
+        """Stop what runs and take the widget away."""
+        if hasattr(self, "_session"):
+            self._session.close()
+        super().close()
+
+    def _ipython_display_(self) -> None:
+        from IPython.display import display
+
+        bundle = self._repr_mimebundle_()
+        if bundle is not None:
+            data, metadata = bundle
+            display(data, metadata=metadata, raw=True)  # type: ignore[no-untyped-call]
+        self._kept.show()
+
+    def __repr__(self) -> str:
+        return f"CompareWidget(models={self.models!r}, blind={self.blind!r})"
+
+    # ---- for Python ----------------------------------------------------------------------------------
+
+    @property
+    def models(self) -> list[str]:
+        """Whom the next prompt goes to."""
+        return [seat.model for seat in self._session.settings.seats]
+
+    @models.setter
+    def models(self, names: Sequence[str]) -> None:
+        known = {seat.model: seat for seat in self._session.settings.seats}
+        seats = [known.get(name, Seat(name)) for name in names]
+        self._session.set({"seats": [{"model": seat.model, "params": seat.params} for seat in seats]})
+
+    @property
+    def blind(self) -> bool:
+        """Whether the next answers are shown without names until a vote was cast."""
+        return self._session.settings.blind
+
+    @blind.setter
+    def blind(self, hidden: bool) -> None:
+        self._session.set({"blind": hidden})
+
+    @property
+    def running(self) -> bool:
+        """Whether answers are coming."""
+        return self._session.running
+
+    @property
+    def comparison(self) -> Comparison | None:
+        """What was asked last, with its responses; None before the first."""
+        return self._session.comparison
+
+    def ask(self, prompt: str) -> Comparison:
+        """Ask all models, and return at once; the answers stream into the widget.
+
+        Returns
+        -------
+        Comparison
+            ``.wait()`` waits for all answers; ``.to_dataframe()`` has them as a table.
+
+        Raises
+        ------
+        LLMError
+            It cannot be asked, or answers are still coming; nothing was sent.
+        """
+        return self._session.ask(prompt)
+
+    def stop(self) -> None:
+        """Stop the answers that are coming, if any; what came is kept."""
+        self._session.stop()
+
+    def vote(self, which: str) -> str:
+        """Keep which answer is better, in the ledger: a mark (``"A"``), ``"tie"`` or ``"both_bad"``."""
+        return self._session.vote(which)
+
+    def ranking(self) -> pd.DataFrame:
+        """Return how the votes of this kernel's widgets rank the models (:func:`ipyllm.statistics.ranking`).
+
+        Raises
+        ------
+        LLMError
+            There are no votes yet.
+        """
+        return ranking_of_votes()
+
+    # ---- for the browser -----------------------------------------------------------------------------
+
+    def _do_ask(self, content: dict[str, Any], _buffers: Sequence[Any]) -> None:
+        self._session.ask(self._ask_for(content, "prompt", str))
+
+    def _do_stop(self, content: dict[str, Any], _buffers: Sequence[Any]) -> None:
+        self._session.stop(self._ask_for(content, "mark", str) if "mark" in content else None)
+
+    def _do_vote(self, content: dict[str, Any], _buffers: Sequence[Any]) -> None:
+        self._session.vote(self._ask_for(content, "which", str))
+
+    def _do_set(self, content: dict[str, Any], _buffers: Sequence[Any]) -> None:
+        changes: dict[str, Any] = {}
+        for name, kind in (("seats", list), ("params", dict), ("system", str)):
+            if name in content:
+                changes[name] = self._ask_for(content, name, kind)
+        if "seats" in changes and not all(isinstance(item, dict) and "model" in item for item in changes["seats"]):
+            raise LLMError("The page sent models that are none: reload it.", category="bad_request")
+        if "blind" in content:
+            changes["blind"] = content["blind"] is True
+        self._session.set(changes)

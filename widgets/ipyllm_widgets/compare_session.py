@@ -1,0 +1,332 @@
+"""A comparison without its widget: what is asked and how, the answers as they come, the votes and the ranking."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from html import escape
+from typing import TYPE_CHECKING, Any
+
+from ipyllm.comparison import Comparison
+from ipyllm.errors import LLMError
+from ipyllm.events import Finished
+from ipyllm.names import create_llm_service
+from ipyllm.params import check_params
+from ipyllm.request import Provenance
+from ipyllm.voting import votes
+from ipyllm_widgets.live import LiveAnswer
+from ipyllm_widgets.offers import offered
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    import pandas as pd
+
+    from ipyllm.events import Event
+    from ipyllm.services.base import BaseLLMService
+    from ipyllm_widgets.outbox import Outbox
+
+__all__ = ["CompareSession", "CompareSettings", "Seat"]
+
+_ENVELOPE = 800  # bytes of a message without its deltas
+_FEWEST = 2
+
+
+@dataclass(frozen=True)
+class Seat:
+    """One model that is compared, with parameters of its own."""
+
+    model: str
+    params: Mapping[str, Any] = field(default_factory=dict)
+
+    def service(self, shared: Mapping[str, Any]) -> BaseLLMService:
+        """Make what is asked; its own parameters come before the shared ones."""
+        return create_llm_service(self.model, **{**shared, **self.params})
+
+
+@dataclass
+class CompareSettings:
+    """What the next question is asked with."""
+
+    seats: list[Seat]
+    params: dict[str, Any] = field(default_factory=dict)
+    system: str = ""
+    blind: bool = False
+
+
+class CompareSession:
+    """One question after the other, to the same models at once.
+
+    Methods may be called from any thread; :meth:`draw` is the drawing thread's.
+
+    Parameters
+    ----------
+    outbox : Outbox
+        Where the browser is told, and the lock.
+    settings : CompareSettings
+        What to ask with.
+    wake : callable
+        Has :meth:`draw` called soon; with True, at once.
+    ended : callable
+        Called on the drawing thread when all answers are there, and after a vote.
+    """
+
+    def __init__(
+        self,
+        outbox: Outbox,
+        settings: CompareSettings,
+        *,
+        wake: Callable[[bool], None],
+        ended: Callable[[], None],
+    ) -> None:
+        self.settings = settings
+        self.comparison: Comparison | None = None
+        self._outbox = outbox
+        self._wake = wake
+        self._ended = ended
+        self._answers: list[LiveAnswer] = []
+        self._parts: dict[str, dict[str, Any]] = {}
+        self._count = 0
+        self._ranking = ""
+        self._told: dict[str, dict[str, Any]] = {}
+        self._told_rest: dict[str, Any] = {}
+        self._offers: list[str] = []
+
+    # ---- what a person does --------------------------------------------------------------------------
+
+    def ask(self, prompt: str) -> Comparison:
+        """Ask all at once; the answers come by and by.
+
+        Raises
+        ------
+        LLMError
+            Nothing was sent: answers are still coming, the prompt is empty, or a model cannot be asked.
+        """
+        with self._outbox.lock:
+            if self.running:
+                raise LLMError(
+                    "Answers are still coming: stop them first, or wait for their end.", category="bad_request"
+                )
+            settings = self.settings
+            if len(settings.seats) < _FEWEST:
+                raise LLMError("There is nothing to compare: choose two models or more.", category="bad_request")
+            comparison = Comparison(
+                prompt,
+                [seat.service(settings.params) for seat in settings.seats],
+                system=settings.system or None,
+                came_from=Provenance(origin="widget"),
+                blind=settings.blind,
+            )
+            self._count += 1
+            answers = [LiveAnswer(f"{self._count}-{arm.mark}") for arm in comparison.arms]
+
+            def emit(place: int, event: Event) -> None:
+                answers[place].emit(event)
+                self._wake(isinstance(event, Finished))
+
+            self.comparison, self._answers, self._parts = comparison, answers, {}
+            try:
+                comparison.start(emit)
+            finally:
+                self._publish()
+            return comparison
+
+    def stop(self, mark: str | None = None) -> None:
+        """Stop the answers that are coming, or the one with this mark; what came is kept."""
+        comparison = self.comparison
+        if comparison is None:
+            return
+        if mark is None:
+            comparison.cancel()
+            return
+        for place, arm in enumerate(comparison.arms):
+            if arm.mark == mark:
+                comparison.cancel_arm(place)
+                return
+        raise LLMError(f"There is no answer {mark!r}.", category="not_found")
+
+    def vote(self, which: str) -> str:
+        """Keep which answer is better; names that were hidden are shown from then on.
+
+        Raises
+        ------
+        LLMError
+            Nothing was asked, answers are still coming, or there is no such answer.
+        """
+        with self._outbox.lock:
+            if self.comparison is None or self.running:
+                raise LLMError("Vote when all answers are there.", category="bad_request")
+            outcome = self.comparison.vote(which)
+            self._ranking = _ranking_html()
+            self._publish()
+        self._ended()
+        return outcome
+
+    def set(self, changes: Mapping[str, Any]) -> None:
+        """Change the models, the parameters, the system message, or whether names are hidden.
+
+        Raises
+        ------
+        LLMError
+            For what cannot be right; nothing is changed then.
+        """
+        settings = self.settings
+        seats = _seats(changes["seats"]) if "seats" in changes else settings.seats
+        params = check_params(changes["params"], "") if "params" in changes else settings.params
+        for seat in seats:
+            seat.service(params)
+        with self._outbox.lock:
+            self.settings = CompareSettings(
+                seats,
+                dict(params),
+                str(changes.get("system", settings.system) or ""),
+                bool(changes.get("blind", settings.blind)),
+            )
+            self._publish()
+
+    @property
+    def running(self) -> bool:
+        """Whether answers are coming."""
+        return any(answer.name not in self._parts for answer in self._answers)
+
+    def close(self) -> None:
+        """Stop what runs."""
+        self.stop()
+
+    # ---- on the drawing thread -----------------------------------------------------------------------
+
+    def draw(self) -> int:
+        """Send what is new, and return about how many bytes that took."""
+        answers, was_running = self._answers, self.running
+        drawn = [(answer, answer.draw()) for answer in answers if answer.name not in self._parts]
+        with self._outbox.lock:
+            if self._answers is not answers:
+                return 0
+            deltas = [delta for answer, changes in drawn for delta in answer.advance(changes)]
+            if deltas:
+                self._outbox.post("delta", deltas=deltas)
+            ended = [answer for answer, _ in drawn if answer.response is not None]
+            for answer in ended:
+                self._parts[answer.name] = answer.as_json()
+                self._told.get(answer.name, {})["parts"] = self._parts[answer.name]  # it was told in deltas
+            if ended:
+                self._publish()
+            over = was_running and not self.running
+        if over:
+            self._ended()
+        html = sum(len(delta["tail"][1]) + sum(map(len, delta.get("add", ()))) for delta in deltas)
+        return _ENVELOPE + html if deltas or ended else 0
+
+    # ---- what the browser knows ----------------------------------------------------------------------
+
+    def snapshot(self) -> dict[str, Any]:
+        """Return everything that is shown, with the number of the last message that is part of it."""
+        with self._outbox.lock:
+            self._offers = offered()
+            self._told = {column["id"]: column for column in self._columns()}
+            self._told_rest = self._rest()
+            turns = [
+                self._told[answer.name] | {"parts": self._parts.get(answer.name) or answer.as_json()}
+                for answer in self._answers
+            ]
+            return {"seq": self._outbox.seq, "turns": turns, **self._told_rest}
+
+    def _publish(self) -> None:
+        """Tell the browser what differs from what it knows."""
+        turns = []
+        told: dict[str, dict[str, Any]] = {}
+        for now in self._columns():
+            known = self._told.get(now["id"], {})
+            news = {name: value for name, value in now.items() if name not in known or known[name] != value}
+            if news:
+                turns.append({"id": now["id"], **news})
+            told[now["id"]] = known | now
+        self._told = told
+        rest = self._rest()
+        changed = {name: value for name, value in rest.items() if self._told_rest.get(name) != value}
+        self._told_rest = rest
+        if turns or changed:
+            self._outbox.post("update", turns=turns, **changed)
+
+    def _columns(self) -> list[dict[str, Any]]:
+        comparison = self.comparison
+        if comparison is None:
+            return []
+        return [self._as_json(comparison, place) for place in range(len(comparison.arms))]
+
+    def _as_json(self, comparison: Comparison, place: int) -> dict[str, Any]:
+        answer, column = self._answers[place], comparison.column(place)
+        response = comparison.responses[place]
+        told: dict[str, Any] = {
+            "id": answer.name,
+            "mark": column.mark,
+            "label": column.label,
+            "status": "running" if response is None or answer.name not in self._parts else response.status,
+            "footer": "" if column.running else column.footer,
+            "error": column.error or None,
+            "preferred": column.preferred,
+        }
+        if answer.name in self._parts:
+            told["parts"] = self._parts[answer.name]
+        return told
+
+    def _rest(self) -> dict[str, Any]:
+        settings, comparison = self.settings, self.comparison
+        running = self.running
+        return {
+            "order": [answer.name for answer in self._answers],
+            "running": self._answers[0].name if running else None,
+            "totals": self._ranking,
+            "settings": {
+                "seats": [{"model": seat.model, "params": dict(seat.params)} for seat in settings.seats],
+                "models": self._offers,
+                "params": settings.params,
+                "system": settings.system,
+                "blind": settings.blind,
+                "prompt": comparison.arms[0].request.prompt if comparison is not None else "",
+                "vote": comparison.vote_cast if comparison is not None else None,
+                "hidden": comparison.names_hidden if comparison is not None else False,
+            },
+        }
+
+
+def _seats(given: Any) -> list[Seat]:
+    seats = [Seat(str(item["model"]).strip(), check_params(item.get("params") or {}, "")) for item in given]
+    if not all(seat.model for seat in seats):
+        raise LLMError("A model to compare has no name: choose one, or take its column away.", category="bad_request")
+    return seats
+
+
+def ranking_of_votes() -> pd.DataFrame:
+    """Rank what was voted on in widgets of this kernel (:func:`ipyllm.statistics.ranking`).
+
+    Raises
+    ------
+    LLMError
+        There are no votes yet.
+    """
+    from ipyllm.statistics import ranking
+
+    cast = votes()
+    return ranking(cast[cast["origin"] == "widget"])
+
+
+def _ranking_html() -> str:
+    """Draw the ranking so far; why there is none, where there is none."""
+    try:
+        table = ranking_of_votes()
+    except ImportError as exc:
+        return f"<p>The ranking needs a package that is not installed: {escape(exc.name or str(exc))}.</p>"
+    heads = ("model", "strength", "95 % interval", "votes", "won", "lost", "tied", "all bad")
+    rows = "".join(
+        f"<tr><th scope='row'>{escape(str(row['arm']))}</th>{''.join(f'<td>{cell}</td>' for cell in _ranked(row))}</tr>"
+        for row in table.reset_index().to_dict("records")
+    )
+    head = "".join(f"<th scope='col'>{name}</th>" for name in heads)
+    said: Sequence[str] = (getattr(table, "conclusion", ""), *getattr(table, "notes", ()))
+    below = "".join(f"<p>{escape(sentence)}</p>" for sentence in said if sentence)
+    return f"<table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>{below}"
+
+
+def _ranked(row: Mapping[Any, Any]) -> tuple[str, ...]:
+    counts = tuple(f"{int(row[name]):,}" for name in ("votes", "wins", "losses", "ties", "both_bad"))
+    return (f"{row['strength']:+.2f}", f"{row['low']:+.2f} to {row['high']:+.2f}", *counts)

@@ -1,0 +1,49 @@
+"""An output of its own beside a widget: what a notebook shows of it when there is no kernel any more."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from ulid import ULID
+
+from ipyllm.rendering import STYLE, plain
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+__all__ = ["KeptOutput"]
+
+
+class KeptOutput:
+    """Shown in the cell beside the widget, and updated when there is something to keep.
+
+    It hides itself where it stands beside the living widget, and while there is nothing to keep.
+
+    Parameters
+    ----------
+    shown : callable
+        Returns sanitised HTML and plain text; two empty strings for nothing.
+    """
+
+    def __init__(self, shown: Callable[[], tuple[str, str]]) -> None:
+        self._shown = shown
+        self._transient = {"display_id": f"ipyllm-{ULID()}"}
+        self._shell: Any = None
+
+    def show(self) -> None:
+        """Show it in the cell that is running."""
+        from IPython import get_ipython
+
+        self._shell = get_ipython()
+        self._publish(update=False)
+
+    def update(self) -> None:
+        """Show it as it is now, wherever it was shown."""
+        self._publish(update=True)
+
+    def _publish(self, *, update: bool) -> None:
+        if self._shell is None:
+            return
+        html, text = self._shown()
+        data = {"text/html": html or STYLE + '<span class="ipyllm-empty"></span>', "text/plain": plain(text)}
+        self._shell.display_pub.publish(data, metadata={}, transient=self._transient, update=update)

@@ -1,0 +1,220 @@
+// The comparison: who is asked, a composer, true columns, and a vote. Its state is the kernel's; the view only draws it.
+
+import { EMPTY, reduce } from "./reducer.js";
+import { button, h, setHtml } from "./dom.js";
+import { Commands } from "./commands.js";
+import { ColumnView } from "./column.js";
+import { Composer } from "./composer.js";
+import { Seats } from "./seats.js";
+import { SettingsPanel } from "./settings.js";
+
+/** One view of a comparison; a widget may have several. */
+class CompareView {
+  /** @param {import("./commands.js").Model} model @param {HTMLElement} root */
+  constructor(model, root) {
+    this.model = model;
+    this.root = root;
+    /** @type {any} */
+    this.state = EMPTY;
+    /** @type {Map<string, ColumnView>} */
+    this.views = new Map();
+    this.expanded = "";
+    this.votes = "";
+    this.frame = 0;
+    this.asked = false;
+    /** @type {string | null | undefined} */
+    this.announced = undefined;
+    this.commands = new Commands(model, (hint) => this.showHint(hint));
+    this.seats = new Seats((seats) => this.ask("set", { seats }), (sentence) => this.complain(sentence));
+    this.settings = new SettingsPanel((changes) => this.ask("set", changes), (sentence) => this.complain(sentence));
+    this.composer = new Composer({
+      send: (text) => this.send(text),
+      stop: () => this.ask("stop"),
+      editLast: () => this.composer.restore(this.state.settings.prompt ?? "", []),
+      complain: (sentence) => this.complain(sentence),
+      limits: () => ({ image: 0, images: 0 }),
+    });
+    this.actions = {
+      stop: (/** @type {string} */ mark) => this.ask("stop", { mark }),
+      expand: (/** @type {string} */ id) => {
+        this.expanded = this.expanded === id ? "" : id;
+        this.draw();
+      },
+    };
+    this.build();
+    this.onMessage = (/** @type {any} */ message) => this.take(message);
+    model.on("msg:custom", this.onMessage);
+    this.clock = setInterval(() => this.views.forEach((view) => view.tick()), 1000);
+    this.take({ kind: "snapshot", state: model.get("snapshot") });
+    this.sayHello();
+  }
+
+  build() {
+    this.columns = h("div", { class: "ipyllm-columns-live" });
+    this.prompt = h("div", { class: "ipyllm-prompt", dir: "auto" });
+    this.status = h("div", { class: "ipyllm-away", role: "status", "aria-live": "polite" });
+    this.notice = h("div", { class: "ipyllm-notice", role: "alert", hidden: true });
+    this.hint = h("div", { class: "ipyllm-hint", role: "status", hidden: true });
+    this.vote = h("div", { class: "ipyllm-vote", role: "group", "aria-label": "Which answer is better?" });
+    this.ranking = h("div", { class: "ipyllm-ranking" });
+    this.rankingFold = h("details", { open: true }, h("summary", {}, "Ranking by the votes of this kernel"), this.ranking);
+    this.blind = h("input", { type: "checkbox", change: () => this.ask("set", { blind: this.blind.checked }) });
+    const toggle = h("button", { type: "button", class: "ipyllm-button", "aria-expanded": "false", click: () => {
+      const open = this.settings.element.hidden;
+      this.settings.element.hidden = !open;
+      toggle.setAttribute("aria-expanded", String(open));
+    } }, "Settings for all");
+    this.root.replaceChildren(h(
+      "section",
+      {
+        class: "ipyllm-widget ipyllm-compare",
+        "aria-label": "Comparison of language models",
+        "data-lm-suppress-shortcuts": "true", // the notebook's own keys must not act on what is typed here
+        keydown: (/** @type {KeyboardEvent} */ event) => {
+          if (event.key === "Escape" && this.state.running && !event.defaultPrevented) this.ask("stop");
+          event.stopPropagation();
+        },
+      },
+      h("div", { class: "ipyllm-head" }, this.seats.element, h("div", { class: "ipyllm-options" },
+        h("label", {}, this.blind, " Blind: names hidden, order shuffled"), toggle)),
+      this.settings.element,
+      this.prompt,
+      this.columns,
+      this.status,
+      this.notice,
+      this.hint,
+      this.vote,
+      this.composer.element,
+      this.rankingFold,
+    ));
+  }
+
+  /** @param {any} message */
+  take(message) {
+    if (message?.kind === "ack") this.commands.answer(message);
+    else if (message?.kind === "notice") this.complain(String(message.text));
+    const before = this.state;
+    this.state = reduce(before, message);
+    if (this.state.stale && before !== EMPTY) this.sayHello();
+    if (!this.frame) this.frame = requestAnimationFrame(() => this.draw());
+  }
+
+  /** Ask for a snapshot if there is more than we have seen; once at a time. */
+  async sayHello() {
+    if (this.asked) return;
+    this.asked = true;
+    await this.commands.send("hello", { seq: this.state.stale ? -1 : this.state.seq });
+    this.asked = false;
+    if (this.state.stale) setTimeout(() => this.state.stale && this.sayHello(), 1000);
+  }
+
+  draw() {
+    this.frame = 0;
+    const { order, turns, running, settings } = this.state;
+    if (!order.includes(this.expanded)) this.expanded = "";
+    for (const [id, view] of this.views) {
+      if (order.includes(id)) continue;
+      view.element.remove();
+      this.views.delete(id);
+    }
+    for (const id of order) {
+      let view = this.views.get(id);
+      if (!view) {
+        view = new ColumnView(id, this.actions);
+        this.views.set(id, view);
+        this.columns.append(view.element);
+      }
+      view.update(turns.get(id), this.expanded === id);
+      view.element.hidden = Boolean(this.expanded) && this.expanded !== id;
+    }
+    this.prompt.textContent = settings.prompt ?? "";
+    this.prompt.hidden = !settings.prompt;
+    this.seats.update(settings.seats ?? [], settings.models ?? []);
+    this.settings.update({ model: "", models: [], system: "", params: {}, conversation: "", limits: { image: 0, images: 0 }, ...settings });
+    this.blind.checked = settings.blind === true;
+    this.composer.setRunning(running !== null);
+    this.drawVote(order.map((/** @type {string} */ id) => turns.get(id)), settings, running);
+    this.rankingFold.hidden = !this.state.totals;
+    if (this.votes !== this.state.totals) {
+      this.votes = this.state.totals;
+      setHtml(this.ranking, this.votes);
+    }
+    this.announce(running);
+  }
+
+  /** @param {any[]} columns @param {any} settings @param {string | null} running */
+  drawVote(columns, settings, running) {
+    const able = running === null && columns.some((column) => column.parts.text);
+    const key = JSON.stringify([able, columns.map((column) => column.mark), settings.vote]);
+    if (key === this.voteKey) return;
+    this.voteKey = key;
+    this.vote.hidden = !able;
+    if (!able) return;
+    const marks = columns.map((column) => [column.mark, column.mark]);
+    const choices = [...marks, ["tie", "Tie"], ["both_bad", columns.length > 2 ? "All bad" : "Both bad"]];
+    const had = this.vote.contains(document.activeElement);
+    const chosen = columns.find((column) => column.preferred)?.mark ?? settings.vote;
+    this.vote.replaceChildren(
+      h("span", {}, settings.vote ? "Your vote, kept in the ledger:" : "Which answer is better?"),
+      ...choices.map(([which, name]) => h("button", {
+        type: "button",
+        class: `ipyllm-button${which === chosen ? " ipyllm-primary" : ""}`,
+        "aria-pressed": String(which === chosen),
+        click: () => this.ask("vote", { which }),
+      }, name)),
+    );
+    if (had) this.vote.querySelector("[aria-pressed=true]")?.focus();
+  }
+
+  /** Start and end are said, not every word. @param {string | null} running */
+  announce(running) {
+    if (running === this.announced) return;
+    if (running !== null) this.status.textContent = "The answers have begun.";
+    else if (this.announced) this.status.textContent = "All answers are there.";
+    this.announced = running;
+  }
+
+  /** @param {string} command @param {Record<string, unknown>} [fields] */
+  async ask(command, fields) {
+    this.complain("");
+    const error = await this.commands.send(command, fields);
+    if (error) this.complain(error);
+  }
+
+  /** @param {string} prompt */
+  async send(prompt) {
+    this.complain("");
+    const error = await this.commands.send("ask", { prompt });
+    if (error) {
+      this.complain(error);
+      this.composer.restore(prompt, []);
+    }
+  }
+
+  /** @param {string} sentence what is wrong, or "" */
+  complain(sentence) {
+    this.notice.hidden = !sentence;
+    this.notice.replaceChildren(...(sentence ? [h("span", { dir: "auto" }, sentence), button("close", "Dismiss", () => this.complain(""))] : []));
+  }
+
+  /** @param {string} hint */
+  showHint(hint) {
+    this.hint.hidden = !hint;
+    this.hint.textContent = hint;
+  }
+
+  close() {
+    this.model.off("msg:custom", this.onMessage);
+    this.commands.close();
+    clearInterval(this.clock);
+    cancelAnimationFrame(this.frame);
+  }
+}
+
+/** @param {{model: import("./commands.js").Model, el: HTMLElement}} context */
+function render({ model, el }) {
+  const view = new CompareView(model, el);
+  return () => view.close();
+}
+
+export default { render };
