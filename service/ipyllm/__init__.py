@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from ipyllm.services.local import LocalService
     from ipyllm.services.ollama import OllamaService
     from ipyllm.services.openai import OpenAIService
+    from ipyllm.statistics import assert_no_regression
     from ipyllm.timeouts import Timeout
     from ipyllm.timing import Timing
 
@@ -49,6 +50,7 @@ _WHERE = {
     "Timing": "ipyllm.timing",
     "ToolCallDelta": "ipyllm.events",
     "Usage": "ipyllm.response",
+    "assert_no_regression": "ipyllm.statistics",
     "conversation": "ipyllm.history",
     "create_llm_service": "ipyllm.names",
     "summarise": "ipyllm.frames",
@@ -74,6 +76,7 @@ __all__ = [
     "ToolCallDelta",
     "Usage",
     "__version__",
+    "assert_no_regression",
     "conversation",
     "create_llm_service",
     "fallback",

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 __all__ = ["summarise", "usage"]
 
+
 def usage(
     kernel: str | None = "current",
     *,
