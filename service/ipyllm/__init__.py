@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from ipyllm.services.local import LocalService
     from ipyllm.services.ollama import OllamaService
     from ipyllm.services.openai import OpenAIService
+    from ipyllm.statistics import assert_no_regression
     from ipyllm.timeouts import Timeout
     from ipyllm.timing import Timing
     from ipyllm.voting import cast_vote, votes
@@ -58,6 +59,7 @@ _WHERE = {
     "UsageDashboard": "ipyllm_widgets",
     "compare": "ipyllm.comparison",
     "cast_vote": "ipyllm.voting",
+    "assert_no_regression": "ipyllm.statistics",
     "conversation": "ipyllm.history",
     "create_llm_service": "ipyllm.names",
     "summarise": "ipyllm.frames",
@@ -88,6 +90,7 @@ __all__ = [
     "Usage",
     "UsageDashboard",
     "__version__",
+    "assert_no_regression",
     "cast_vote",
     "compare",
     "conversation",
