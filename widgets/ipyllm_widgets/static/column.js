@@ -46,7 +46,7 @@ export class ColumnView {
     this.mark.textContent = column.mark;
     this.label.textContent = column.label + (column.preferred ? " ✓ preferred" : "");
     this.element.setAttribute("aria-label", `Answer ${column.mark}${column.label ? `, ${column.label}` : ""}`);
-    this.element.classList.toggle("ipyllm-preferred", column.preferred);
+    this.element.classList.toggle("ipyllm-chosen", column.preferred);
     this.stop.hidden = !running;
     for (const [name, view] of Object.entries(this.parts)) view.update(column.parts[name] ?? { blocks: [], tail: "" });
     const text = column.parts.text;
