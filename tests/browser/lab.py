@@ -208,6 +208,22 @@ class Notebook:
             timeout=timeout_ms,
         )
 
+    def rewrite(self, sources):
+        """Have these cells instead, not run, on the same kernel: much quicker than another notebook."""
+        self.page.evaluate(
+            """sources => {
+                const model = window.jupyterapp.shell.currentWidget.content.model.sharedModel;
+                model.transact(() => {
+                    model.deleteCellRange(0, model.cells.length);
+                    model.insertCells(0, sources.map(source => ({cell_type: 'code', source})));
+                });
+            }""",
+            list(sources),
+        )
+        self.page.wait_for_function(
+            "count => document.querySelectorAll('.jp-Notebook .jp-CodeCell').length === count", arg=len(sources)
+        )
+
     def cell(self, number):
         return self.page.locator(".jp-Notebook .jp-CodeCell").nth(number)
 

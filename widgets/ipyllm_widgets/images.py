@@ -48,6 +48,7 @@ def question(text: str, images: Iterable[Any] = ()) -> Message:
         raise LLMError("The message is empty: there is nothing to ask.", category="bad_request")
     if not pictures:
         return {"role": "user", "content": text}
+    urls = [_address(picture) for picture in pictures]
     if (total := sum(map(len, pictures))) > MAX_IMAGES:
         raise LLMError(
             f"The images are {_megabytes(total)} together; one message takes {_megabytes(MAX_IMAGES)}: "
@@ -55,7 +56,7 @@ def question(text: str, images: Iterable[Any] = ()) -> Message:
             category="bad_request",
         )
     parts: list[dict[str, Any]] = [{"type": "text", "text": text}] if text.strip() else []
-    parts += [{"type": "image_url", "image_url": {"url": _address(picture)}} for picture in pictures]
+    parts += [{"type": "image_url", "image_url": {"url": url}} for url in urls]
     return {"role": "user", "content": parts}
 
 

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 __all__ = ["TranscriptOutput", "transcript_html"]
 
 _WHO = {"user": "You", "assistant": "Model", "system": "System", "tool": "Tool"}
+_LONGEST_QUESTION = 20_000  # characters
 _OPEN_UP_TO = 12  # messages; more are folded, so that a notebook stays readable
 
 
@@ -36,7 +37,7 @@ def transcript_html(messages: Sequence[Message], title: str) -> str:
 
 def message_html(message: Message) -> str:
     """Return one message with who said it; a question as it was typed, an answer rendered."""
-    text = text_of(message)
+    text = _readable(message)
     content = message.get("content")
     images = sum(part.get("type") == "image_url" for part in content) if isinstance(content, list) else 0
     note = f"<p><em>{images} image{'' if images == 1 else 's'}</em></p>" if images else ""
@@ -48,6 +49,14 @@ def message_html(message: Message) -> str:
     )
     who = _WHO.get(message["role"], str(message["role"]))
     return f'<div class="ipyllm-turn"><div class="ipyllm-footer"><b>{escape(who)}</b></div>{body}{note}</div>'
+
+
+def _readable(message: Message) -> str:
+    """Return the text of a message; of a question that is a book, its beginning."""
+    text = text_of(message)
+    if message["role"] == "assistant" or len(text) <= _LONGEST_QUESTION:
+        return text
+    return f"{text[:_LONGEST_QUESTION]} … ({len(text):,} characters)"
 
 
 class TranscriptOutput:
@@ -83,6 +92,6 @@ class TranscriptOutput:
         if self._shell is None:
             return
         messages = self._messages()
-        text = "\n\n".join(f"{_WHO.get(m['role'], m['role'])}: {text_of(m)}" for m in messages)
+        text = "\n\n".join(f"{_WHO.get(m['role'], m['role'])}: {_readable(m)}" for m in messages)
         data = {"text/html": transcript_html(messages, self._title()), "text/plain": plain(text)}
         self._shell.display_pub.publish(data, metadata={}, transient=self._transient, update=update)

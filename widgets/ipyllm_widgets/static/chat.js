@@ -26,6 +26,8 @@ class ChatView {
     this.follows = true; // whether the log is scrolled along with the answer
     this.frame = 0;
     this.asked = false;
+    /** @type {string | null} */
+    this.announced = null;
     this.commands = new Commands(model, (hint) => this.showHint(hint));
     this.settings = new SettingsPanel((changes) => this.ask("set", changes), (sentence) => this.complain(sentence));
     this.composer = new Composer({
@@ -142,7 +144,6 @@ class ChatView {
         this.views.delete(id);
       }
     }
-    /** @type {Element | null} */
     let at = this.log.firstElementChild;
     for (const id of order) {
       let view = this.views.get(id);
@@ -150,8 +151,8 @@ class ChatView {
         view = new TurnView(id, this.actions);
         this.views.set(id, view);
       }
-      if (view.element !== at) this.log.insertBefore(view.element, at);
-      else at = at.nextElementSibling;
+      if (at && view.element === at) at = at.nextElementSibling;
+      else this.log.insertBefore(view.element, at);
       view.update(/** @type {import("./reducer.js").Turn} */ (turns.get(id)), resting);
     }
     this.empty.remove();
@@ -239,7 +240,7 @@ class ChatView {
   /** @param {string} sentence what is wrong, or "" */
   complain(sentence) {
     this.notice.hidden = !sentence;
-    this.notice.replaceChildren(...(sentence ? [h("span", { dir: "auto" }, sentence), button("✕", "Dismiss", () => this.complain(""))] : []));
+    this.notice.replaceChildren(...(sentence ? [h("span", { dir: "auto" }, sentence), button("close", "Dismiss", () => this.complain(""))] : []));
   }
 
   /** @param {string} hint */

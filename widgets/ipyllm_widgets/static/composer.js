@@ -1,7 +1,8 @@
 // Where a question is written: text, images by paste, drop or file, and the keys.
 
-import { button, h } from "./dom.js";
+import { button, h, sign } from "./dom.js";
 
+const LONG_PASTE = 20_000; // characters; a page takes seconds to lay out a book in a box
 const KINDS = ["image/png", "image/jpeg", "image/gif", "image/webp"];
 
 /** Holds the draft. */
@@ -14,6 +15,8 @@ export class Composer {
     this.actions = actions;
     /** @type {File[]} */
     this.files = [];
+    /** @type {string[]} long texts that were pasted, kept out of the box */
+    this.texts = [];
     this.running = false;
     this.input = h("textarea", {
       class: "ipyllm-input",
@@ -25,9 +28,11 @@ export class Composer {
       input: () => this.refresh(),
       paste: (/** @type {ClipboardEvent} */ event) => {
         const files = [...(event.clipboardData?.files ?? [])];
-        if (!files.length) return;
+        const text = event.clipboardData?.getData("text/plain") ?? "";
+        if (files.length) this.add(files);
+        else if (text.length > LONG_PASTE) this.addText(text);
+        else return;
         event.preventDefault();
-        this.add(files);
       },
     });
     this.picker = h("input", {
@@ -43,8 +48,8 @@ export class Composer {
       },
     });
     this.thumbnails = h("div", { class: "ipyllm-images ipyllm-draft" });
-    this.attach = button("＋", "Add images", () => this.picker.click(), "ipyllm-icon ipyllm-attach");
-    this.go = button("↑", "Send", () => (this.running ? actions.stop() : this.submit()), "ipyllm-go");
+    this.attach = button("attach", "Add images", () => this.picker.click(), "ipyllm-icon ipyllm-attach");
+    this.go = button("send", "Send", () => (this.running ? actions.stop() : this.submit()), "ipyllm-go");
     this.element = h(
       "div",
       { class: "ipyllm-composer" },
@@ -62,10 +67,10 @@ export class Composer {
 
   refresh() {
     const label = this.running ? "Stop the answer" : "Send";
-    this.go.textContent = this.running ? "■" : "↑";
+    this.go.replaceChildren(sign(this.running ? "stop" : "send"));
     this.go.title = label;
     this.go.setAttribute("aria-label", label);
-    this.go.disabled = !this.running && !this.input.value.trim() && !this.files.length;
+    this.go.disabled = !this.running && !this.input.value.trim() && !this.files.length && !this.texts.length;
   }
 
   /** @param {KeyboardEvent} event */
@@ -79,15 +84,16 @@ export class Composer {
   }
 
   submit() {
-    const text = this.input.value;
+    const text = [this.input.value, ...this.texts].filter((piece) => piece.trim()).join("\n\n");
     if (this.running) {
       this.actions.complain("An answer is still coming: stop it with Escape, or wait for its end. Your text stays here.");
       return;
     }
-    if (!text.trim() && !this.files.length) return;
+    if (!text && !this.files.length) return;
     const files = this.files;
     this.input.value = "";
     this.files = [];
+    this.texts = [];
     this.showThumbnails();
     this.refresh();
     this.actions.send(text, files);
@@ -95,7 +101,8 @@ export class Composer {
 
   /** Give a draft back that could not be sent. @param {string} text @param {File[]} files */
   restore(text, files) {
-    if (!this.input.value) this.input.value = text;
+    if (text.length > LONG_PASTE) this.texts = [...this.texts, text];
+    else if (!this.input.value) this.input.value = text;
     if (!this.files.length) this.files = files;
     this.showThumbnails();
     this.refresh();
@@ -116,6 +123,13 @@ export class Composer {
     this.input.focus();
   }
 
+  /** @param {string} text */
+  addText(text) {
+    this.texts = [...this.texts, text];
+    this.showThumbnails();
+    this.refresh();
+  }
+
   showThumbnails() {
     for (const image of this.thumbnails.querySelectorAll("img")) URL.revokeObjectURL(image.src);
     this.thumbnails.replaceChildren(
@@ -124,7 +138,7 @@ export class Composer {
           "span",
           { class: "ipyllm-thumbnail" },
           h("img", { src: URL.createObjectURL(file), alt: file.name }),
-          button("✕", `Remove ${file.name}`, () => {
+          button("close", `Remove ${file.name}`, () => {
             this.files = this.files.filter((known) => known !== file);
             this.showThumbnails();
             this.refresh();
@@ -132,8 +146,21 @@ export class Composer {
           }),
         ),
       ),
+      ...this.texts.map((text) =>
+        h(
+          "span",
+          { class: "ipyllm-pasted" },
+          `Pasted text, ${text.length.toLocaleString()} characters`,
+          button("close", "Remove the pasted text", () => {
+            this.texts = this.texts.filter((known) => known !== text);
+            this.showThumbnails();
+            this.refresh();
+            this.input.focus();
+          }),
+        ),
+      ),
     );
-    this.thumbnails.hidden = !this.files.length;
+    this.thumbnails.hidden = !this.files.length && !this.texts.length;
   }
 }
 

@@ -18,14 +18,39 @@ export function h(tag, props = {}, ...children) {
   return element;
 }
 
+// Drawn, because not every machine has a font with such signs. Paths on a grid of 16.
+const SIGNS = {
+  again: "M13 8a5 5 0 1 1-1.5-3.5M13 2v3h-3",
+  attach: "M8 3v10M3 8h10",
+  close: "M4 4l8 8M12 4l-8 8",
+  copy: "M6 6h7v7H6zM10 6V3H3v7h3",
+  edit: "M3 13l.7-3L11 2.7 13.3 5 6 12.3zM9.5 4.2l2.3 2.3",
+  left: "M10 3L5 8l5 5",
+  right: "M6 3l5 5-5 5",
+  send: "M8 13V3M3.5 7.5L8 3l4.5 4.5",
+  stop: "M4.5 4.5h7v7h-7z",
+};
+
+const SVG = "http://www.w3.org/2000/svg"; // a name, not an address
+
+/** @param {keyof typeof SIGNS} name */
+export function sign(name) {
+  const svg = document.createElementNS(SVG, "svg");
+  const path = document.createElementNS(SVG, "path");
+  for (const [key, value] of Object.entries({ viewBox: "0 0 16 16", width: "1em", height: "1em", fill: name === "stop" ? "currentColor" : "none", stroke: "currentColor", "stroke-width": "1.6", "stroke-linecap": "round", "stroke-linejoin": "round", "aria-hidden": "true" })) svg.setAttribute(key, value);
+  path.setAttribute("d", SIGNS[name]);
+  svg.append(path);
+  return svg;
+}
+
 /**
- * A button with a drawn sign and a name for those who do not see it.
- * @param {string} sign
+ * A button with a sign, and a name for those who do not see it.
+ * @param {keyof typeof SIGNS} name
  * @param {string} label
  * @param {(event: MouseEvent) => void} click
  */
-export function button(sign, label, click, kind = "ipyllm-icon") {
-  return h("button", { type: "button", class: kind, title: label, "aria-label": label, click }, sign);
+export function button(name, label, click, kind = "ipyllm-icon") {
+  return h("button", { type: "button", class: kind, title: label, "aria-label": label, click }, sign(name));
 }
 
 /**
@@ -57,11 +82,11 @@ export async function copyText(text) {
  */
 export function addCopyButtons(element) {
   for (const pre of element.querySelectorAll("pre")) {
-    const copy = button("Copy", "Copy code", async () => {
+    const copy = h("button", { type: "button", class: "ipyllm-copy", "aria-label": "Copy code", click: async () => {
       await copyText(pre.textContent ?? "");
       copy.textContent = "Copied";
       setTimeout(() => (copy.textContent = "Copy"), 1500);
-    }, "ipyllm-copy");
+    } }, "Copy");
     const frame = h("div", { class: "ipyllm-code" });
     pre.replaceWith(frame);
     pre.tabIndex = 0; // so that the keyboard can scroll it

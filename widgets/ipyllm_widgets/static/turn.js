@@ -20,6 +20,7 @@ export class TurnView {
     /** @type {Turn | null} */
     this.turn = null;
     this.since = performance.now();
+    this.branchKey = "";
     this.words = h("div", { class: "ipyllm-words", dir: "auto" });
     this.more = h("button", { type: "button", class: "ipyllm-link", click: () => this.unfold() });
     this.images = h("div", { class: "ipyllm-images" });
@@ -28,9 +29,9 @@ export class TurnView {
       "div",
       { class: "ipyllm-actions" },
       this.branch,
-      button("✎", "Edit and ask again", () => this.edit()),
-      button("⧉", "Copy question", () => this.withText(copyText)),
-      button("✕", "Delete question and answer", () => actions.remove(id)),
+      button("edit", "Edit and ask again", () => this.edit()),
+      button("copy", "Copy question", () => this.withText(copyText)),
+      button("close", "Delete question and answer", () => actions.remove(id)),
     );
     this.bubble = h("div", { class: "ipyllm-bubble" }, this.images, this.words, this.more);
     const reasoning = h("div");
@@ -41,8 +42,8 @@ export class TurnView {
     this.waiting = h("div", { class: "ipyllm-footer ipyllm-waiting", "aria-hidden": "true" });
     this.error = h("div", { class: "ipyllm-error" });
     this.footer = h("span", { class: "ipyllm-footer" });
-    this.copyAnswer = button("⧉", "Copy answer", () => copyText(text.innerText));
-    this.againButton = button("↻", "Answer again", () => actions.again(id));
+    this.copyAnswer = button("copy", "Copy answer", () => copyText(text.innerText));
+    this.againButton = button("again", "Answer again", () => actions.again(id));
     this.foot = h("div", { class: "ipyllm-foot" }, this.footer, h("span", { class: "ipyllm-actions" }, this.copyAnswer, this.againButton));
     this.element = h(
       "article",
@@ -125,8 +126,8 @@ export class TurnView {
     if (this.branchKey === key) return;
     this.branchKey = key;
     this.branch.hidden = of < 2;
-    const before = button("‹", "Earlier version", () => this.actions.select(this.id, at - 1));
-    const after = button("›", "Later version", () => this.actions.select(this.id, at + 1));
+    const before = button("left", "Earlier version", () => this.actions.select(this.id, at - 1));
+    const after = button("right", "Later version", () => this.actions.select(this.id, at + 1));
     const which = h("span", { "aria-label": `Version ${at} of ${of}`, role: "img" }, `${at}/${of}`);
     this.branch.replaceChildren(...(at > 1 ? [before] : []), which, ...(at < of ? [after] : []));
   }

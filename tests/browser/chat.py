@@ -1,0 +1,56 @@
+"""The chat widget as a page object: what a person sees and does."""
+
+from __future__ import annotations
+
+
+class Chat:
+    """A chat in the output of a cell.
+
+    Parameters
+    ----------
+    output : Locator
+        Of the cell that shows it.
+    """
+
+    def __init__(self, output, nth=0):
+        self.root = output.locator(".ipyllm-chat").nth(nth)
+        self.root.wait_for()
+        self.page = output.page
+        self.log = self.root.get_by_role("log")
+        self.box = self.root.locator(".ipyllm-composer textarea")
+        self.notice = self.root.locator(".ipyllm-notice")
+        self.hint = self.root.locator(".ipyllm-hint")
+        self.turns = self.root.locator(".ipyllm-exchange")
+        self.totals = self.root.locator(".ipyllm-totals")
+        self.model = self.root.get_by_role("combobox", name="Model")
+
+    def type(self, text):
+        self.box.fill(text)
+        self.box.press("Enter")
+
+    def ask(self, text):
+        """Ask, and wait for the footer."""
+        count = self.footers().count()
+        self.type(text)
+        self.footers().nth(count).wait_for()
+        return self.turns.last
+
+    def footers(self):
+        return self.root.locator(".ipyllm-foot:not([hidden]) .ipyllm-footer")
+
+    def button(self, name, within=None):
+        return (within or self.root).get_by_role("button", name=name, exact=True)
+
+    def wait_until_rest(self):
+        self.button("Send").wait_for()
+
+    def wait_for(self, script, arg=None, timeout=30_000):
+        """Wait until a function of the chat's element is true."""
+        handle = self.root.element_handle()
+        self.page.wait_for_function(f"([chat, arg]) => ({script})(chat, arg)", arg=[handle, arg], timeout=timeout)
+
+    def text(self):
+        return self.log.inner_text()
+
+    def announced(self):
+        return self.root.locator("[role=status].ipyllm-away").inner_text()

@@ -1,0 +1,468 @@
+"""The chat widget as a person uses it in JupyterLab, on the newest ipykernel."""
+
+from __future__ import annotations
+
+import base64
+import json
+from itertools import count
+from pathlib import Path
+
+import pytest
+
+from tests import fakes
+from tests.browser.chat import Chat
+from tests.browser.lab import Lab, needs_chromium
+from tests.fakes import FakeLLM, answer, status
+
+pytestmark = [pytest.mark.browser, needs_chromium, pytest.mark.timeout(300)]
+
+SCREENSHOTS = Path(__file__).parents[2] / "build" / "screenshots"
+PNG = base64.b64decode(
+    "iVBORw0KGgoAAAANSUhEUgAAAAoAAAAKCAYAAACNMs+9AAAAFUlEQVR42mNk+M9Qz0AEYBxVSF+FABJADveWkH6oAAAAAElFTkSuQmCC"
+)
+ANSWER = """## Fitting a line
+
+The slope is $\\hat\\beta = (X^T X)^{-1} X^T y$.
+
+```python
+import numpy as np
+
+beta, *_ = np.linalg.lstsq(X, y, rcond=None)  # least squares
+```
+
+| method | time (ms) |
+| --- | ---: |
+| `lstsq` | 1.21 |
+
+Then look at the *residuals*.
+"""
+
+
+@pytest.fixture(scope="module")
+def lab_and_fake(tmp_path_factory):
+    home = tmp_path_factory.mktemp("chat")
+    with FakeLLM() as fake:
+        env = {
+            "IPYLLM_MODEL": "openai/fake-model",
+            "OPENAI_BASE_URL": fake.base_url,
+            "OPENAI_API_KEY": "sk-test-0123456789abcdef",
+            "IPYLLM_LEDGER": str(home / "ledger.sqlite"),
+            "IPYLLM_CONFIG": str(home / "config.toml"),
+        }
+        with Lab(home, env=env) as lab:
+            lab.context.grant_permissions(["clipboard-read", "clipboard-write"])
+            lab.desk, lab.talks = None, count(1)
+            yield lab, fake
+
+
+@pytest.fixture
+def lab(lab_and_fake):
+    lab, fake = lab_and_fake
+    fake.default = answer("Hello there.")
+    lab.errors.clear()
+    yield lab
+    assert lab.errors == [], "no script of the page may fail"
+    assert lab.strangers == [], "nothing is fetched from elsewhere"
+
+
+@pytest.fixture
+def fake(lab_and_fake):
+    return lab_and_fake[1]
+
+
+def opened(lab, *more, arguments="", anew=False):
+    """A chat over a conversation of its own, and cells in which TALK is its name; on the kernel there is, if it may."""
+    name = f"talk-{next(lab.talks)}"
+    source = f"from ipyllm import ChatWidget\nchat = ChatWidget(conversation={name!r}, {arguments})\nchat"
+    sources = [source, *(cell.replace("TALK", name) for cell in more)]
+    if lab.desk is None or anew:
+        notebook = lab.open(sources)
+    else:
+        notebook = lab.desk
+        notebook.rewrite(sources)
+    lab.desk = None if anew else notebook
+    return notebook, Chat(notebook.run(0))
+
+
+def picture(lab, name):
+    SCREENSHOTS.mkdir(parents=True, exist_ok=True)
+    lab.page.screenshot(path=SCREENSHOTS / f"{name}.png")
+
+
+def test_an_answer_streams_and_is_rendered_stopped_edited_branched_and_deleted(lab, fake):
+    _, chat = opened(lab)
+    fake.default = answer(ANSWER, reasoning="They want least squares. " * 4, ttft=0.6, gap=0.03)
+    chat.type("How do I fit a line?")
+    chat.root.get_by_text("waiting").wait_for()
+    picture(lab, "chat-waiting")
+    chat.turns.last.get_by_text("Fitting a line").wait_for()
+    picture(lab, "chat-streaming")
+    assert chat.announced() == "The answer has begun."
+    chat.log.get_by_text("tokens/s").wait_for()
+    turn = chat.turns.last
+    assert turn.locator("math").count() == 1
+    assert turn.locator("pre .k").count() >= 1
+    assert turn.locator("table td").count() == 2
+    assert chat.announced().startswith("The answer has ended. openai/fake-model")
+    assert "1 answer" in chat.totals.inner_text()
+    reasoning = turn.locator("details.ipyllm-reasoning")
+    assert not reasoning.get_by_text("They want").is_visible()
+    reasoning.locator("summary").click()
+    assert reasoning.get_by_text("They want").is_visible()
+    turn.locator(".ipyllm-code").hover()
+    chat.button("Copy code", turn).click()
+    assert lab.page.evaluate("navigator.clipboard.readText()").startswith("import numpy as np\n")
+
+    fake.default = answer("Another way.")
+    chat.button("Answer again", turn).click()
+    chat.log.get_by_text("Another way.").wait_for()
+    assert turn.locator(".ipyllm-branch").inner_text() == "2/2"
+    chat.wait_until_rest()
+    chat.button("Earlier version", turn).click()
+    chat.log.get_by_text("Fitting a line").wait_for()
+    chat.button("Later version", chat.turns.last).click()
+    chat.log.get_by_text("Another way.").wait_for()
+
+    chat.ask("And then?")
+    fake.default = answer("A first answer to another question.")
+    chat.button("Edit and ask again", chat.turns.first).click()
+    editor = chat.root.get_by_label("Edit the question")
+    assert editor.input_value() == "How do I fit a line?"
+    editor.fill("How do I fit a plane?")
+    picture(lab, "chat-editing")
+    editor.press("Enter")
+    chat.log.get_by_text("A first answer to another").wait_for()
+    assert chat.turns.count() == 1
+    chat.wait_until_rest()
+    assert chat.turns.first.locator(".ipyllm-branch").inner_text() == "3/3"
+    chat.button("Earlier version", chat.turns.first).click()
+    chat.log.get_by_text("And then?").wait_for()
+    picture(lab, "chat-branches")
+    chat.button("Delete question and answer", chat.turns.first).click()
+    chat.wait_for("chat => chat.querySelectorAll('.ipyllm-exchange').length === 1")
+    assert "And then?" in chat.text()
+
+
+def test_stop_works_before_the_first_token_and_in_the_middle_and_an_error_can_be_tried_again(lab, fake):
+    notebook, chat = opened(lab, "print(chat.messages)")
+    fake.default = fakes.stall("never", after=0)
+    before = len(fake.requests)
+    chat.type("Hello")
+    fake.wait_for(lambda: len(fake.requests) > before, timeout=30)
+    chat.button("Stop the answer").click()
+    fake.wait_for(lambda: fake.requests[-1].closed_by_client, timeout=30)
+    chat.root.get_by_text("Stopped before anything came.").wait_for()
+    fake.default = fakes.drip("word ", every=0.02)
+    chat.button("Try again").click()
+    chat.log.get_by_text("word word").wait_for()
+    chat.box.press("Escape")
+    chat.log.get_by_text("cancelled").wait_for()
+    fake.wait_for(lambda: fake.requests[-1].closed_by_client, timeout=30)
+    assert "word word" in chat.text()
+    fake.default = status(401, {"error": {"message": "bad key", "code": "invalid_api_key"}})
+    chat.type("Once more")
+    error = chat.turns.last.locator(".ipyllm-error")
+    error.get_by_text("key").wait_for()
+    picture(lab, "chat-error")
+    fake.default = answer("Better.")
+    chat.button("Try again").click()
+    chat.log.get_by_text("Better.").wait_for()
+    assert error.is_hidden()
+    chat.wait_until_rest()
+    notebook.run(1)
+    output = notebook.output(1).inner_text()
+    assert "word word" in output
+    assert "Better." in output
+
+
+def test_everything_works_by_keyboard_alone(lab, fake):
+    _, chat = opened(lab)
+    keyboard = lab.page.keyboard
+    chat.box.focus()
+    keyboard.type("line one")
+    keyboard.press("Shift+Enter")
+    keyboard.type("line two")
+    assert chat.box.input_value() == "line one\nline two"
+    keyboard.press("Enter")
+    chat.log.get_by_text("Hello there.").wait_for()
+    assert fake.requests[-1].json["messages"][-1]["content"] == "line one\nline two"
+    chat.wait_until_rest()
+    assert chat.box.evaluate("box => box === document.activeElement"), "the focus stays where one types"
+    keyboard.press("ArrowUp")
+    editor = chat.root.get_by_label("Edit the question")
+    editor.wait_for()
+    keyboard.press("Escape")
+    assert editor.count() == 0
+    reached = set()
+    chat.model.focus()
+    for _ in range(12):
+        keyboard.press("Tab")
+        reached.add(lab.page.evaluate("(e => e.getAttribute('aria-label') ?? e.textContent)(document.activeElement)"))
+    wanted = {"Settings", "Clear", "Conversation", "Edit and ask again", "Copy question",
+              "Delete question and answer", "Copy answer", "Answer again", "Add images"}  # fmt: skip
+    assert wanted <= reached
+    # The notebook's own keys (a, b, dd, m …) must do nothing to the notebook from within the chat.
+    cells = lab.page.locator(".jp-Cell").count()
+    chat.button("Settings").focus()
+    for key in ("a", "b", "d", "d", "m"):
+        keyboard.press(key)
+    assert lab.page.locator(".jp-Cell").count() == cells
+
+
+def test_composing_a_character_does_not_send(lab, fake):
+    _, chat = opened(lab)
+    before = len(fake.requests)
+    chat.box.fill("にほん")
+    chat.box.evaluate(
+        "box => box.dispatchEvent(new KeyboardEvent('keydown', {key: 'Enter', bubbles: true, isComposing: true}))"
+    )
+    assert chat.box.input_value() == "にほん"
+    assert chat.turns.count() == 0
+    fake.default = answer("مرحبا بالعالم\n\n日本語のテキスト")
+    chat.ask("שלום")
+    answer_ = chat.turns.last.locator(".ipyllm-answer").first
+    assert answer_.evaluate("e => getComputedStyle(e).direction") == "rtl"
+    assert chat.turns.last.locator(".ipyllm-words").evaluate("e => getComputedStyle(e).direction") == "rtl"
+    assert len(fake.requests) == before + 1
+    picture(lab, "chat-rtl")
+
+
+def test_settings_reach_the_server_and_mistakes_are_said(lab, fake):
+    _, chat = opened(lab, "chat.model = 'openai/other-model'", arguments="models=['openai/fake-model']")
+    chat.button("Settings").click()
+    chat.root.get_by_label("System prompt").fill("Be brief.")
+    chat.root.get_by_label("Temperature").fill("0.5")
+    chat.root.get_by_label("Max tokens").fill("7")
+    chat.root.get_by_label("Other parameters").fill('{"stop": ["END"]}')
+    chat.ask("Hello")
+    sent = fake.requests[-1].json
+    assert (sent["temperature"], sent["max_tokens"], sent["stop"]) == (0.5, 7, ["END"])
+    assert sent["messages"][0]["content"] == "Be brief."
+    chat.root.get_by_label("Temperature").fill("9")
+    chat.root.get_by_label("Temperature").press("Tab")
+    chat.notice.get_by_text("temperature must be").wait_for()
+    picture(lab, "chat-settings")
+    chat.root.get_by_label("Other parameters").fill("stop=END")
+    chat.root.get_by_label("Other parameters").press("Tab")
+    chat.notice.get_by_text("written as JSON").wait_for()
+    chat.root.get_by_label("Other parameters").fill("")
+    chat.root.get_by_label("Temperature").fill("")
+    chat.model.fill("opnai/fake-model")
+    chat.model.press("Tab")
+    chat.notice.get_by_text("did you mean 'openai/fake-model'").wait_for()
+    chat.model.fill("openai/typed-by-hand")
+    chat.ask("Again")
+    assert fake.requests[-1].json["model"] == "typed-by-hand"
+    assert "temperature" not in fake.requests[-1].json
+
+
+def test_images_come_by_file_paste_and_drop_and_a_large_one_is_refused_in_one_sentence(lab, fake, tmp_path):
+    _, chat = opened(lab)
+    picker = chat.root.get_by_label("Image files")
+    picker.set_input_files({"name": "square.png", "mimeType": "image/png", "buffer": PNG})
+    transfer = """(element, [type, pixels]) => {
+        const data = new DataTransfer(), bytes = Uint8Array.from(pixels);
+        data.items.add(new File([bytes], `${type}.png`, {type: 'image/png'}));
+        const options = {bubbles: true, cancelable: true};
+        const event = type === 'paste' ? new ClipboardEvent(type, {clipboardData: data, ...options})
+            : new DragEvent(type, {dataTransfer: data, ...options});
+        element.dispatchEvent(event);
+    }"""
+    chat.box.evaluate(transfer, ["paste", list(PNG)])
+    chat.log.evaluate(transfer, ["drop", list(PNG)])
+    drafts = chat.root.locator(".ipyllm-thumbnail img")
+    assert drafts.count() == 3
+    chat.button("Remove paste.png").click()
+    assert drafts.count() == 2
+    picture(lab, "chat-images-draft")
+    turn = chat.ask("What are these?")
+    assert drafts.count() == 0
+    assert turn.locator(".ipyllm-images img").count() == 2
+    assert turn.locator(".ipyllm-images img").first.evaluate("image => image.complete && image.naturalWidth") == 10
+    picture(lab, "chat-images")
+    parts = fake.requests[-1].json["messages"][-1]["content"]
+    assert [part["type"] for part in parts] == ["text", "image_url", "image_url"]
+    before = len(fake.requests)
+    large = tmp_path / "large.png"
+    large.write_bytes(PNG + bytes(50_000_000))
+    picker.set_input_files(large)
+    chat.notice.get_by_text("“large.png” is 50.0 MB; the most is 5.0 MB: make it smaller first.").wait_for()
+    picker.set_input_files({"name": "notes.txt", "mimeType": "text/plain", "buffer": b"x"})
+    chat.notice.get_by_text("no image that models take").wait_for()
+    assert len(fake.requests) == before
+
+
+def test_two_megabytes_can_be_pasted_and_sent_and_the_chat_stays_usable(lab, fake):
+    _, chat = opened(lab)
+    text = "lorem ipsum dolor " * 120_000
+    chat.box.evaluate(
+        """(box, text) => {
+            const data = new DataTransfer();
+            data.setData('text/plain', text);
+            box.dispatchEvent(new ClipboardEvent('paste', {clipboardData: data, bubbles: true, cancelable: true}));
+        }""",
+        text,
+    )
+    chat.root.get_by_text("Pasted text, 2,160,000 characters").wait_for()
+    chat.box.fill("Read this.")
+    chat.box.press("Enter")
+    text = f"Read this.\n\n{text}"
+    chat.log.get_by_text("first token").wait_for()
+    assert fake.requests[-1].json["messages"][-1]["content"] == text
+    assert len(chat.turns.last.locator(".ipyllm-words").inner_text()) < 2000
+    chat.button(f"Show all {len(text):,} characters").wait_for()
+    chat.ask("Still usable?")
+
+
+def test_what_a_magic_says_appears_and_a_busy_cell_does_not_stop_the_chat(lab, fake):
+    notebook, chat = opened(
+        lab,
+        "%load_ext ipyllm",
+        "%%llm -c TALK\nFrom a cell",
+        "import time\nfor _ in range(60_000): time.sleep(0.01)",
+    )
+    notebook.run(1)
+    fake.default = answer("To the cell.")
+    notebook.run(2)
+    chat.log.get_by_text("To the cell.").wait_for()
+    assert "From a cell" in chat.text()
+    notebook.run(3, wait=False)
+    notebook.cell(3).get_by_text("[*]:").wait_for()
+    fake.default = fakes.drip("beside ", every=0.02)
+    chat.type("Still there?")
+    chat.log.get_by_text("beside beside").wait_for()
+    chat.button("Stop the answer").click()
+    fake.wait_for(lambda: fake.requests[-1].closed_by_client, timeout=30)
+    chat.log.get_by_text("cancelled").wait_for()
+    prompt = notebook.cell(3).locator(".jp-InputPrompt").first
+    assert prompt.inner_text() == "[*]:", "all this happened while the cell ran"
+    messages = fake.requests[-1].json["messages"]
+    assert [message["content"] for message in messages] == ["From a cell", "To the cell.", "Still there?"]
+    lab.page.evaluate("window.jupyterapp.shell.currentWidget.sessionContext.session.kernel.interrupt()")
+    notebook.wait_idle()
+
+
+def test_a_reloaded_page_shows_the_chat_again_and_goes_on_with_it(lab, fake):
+    notebook, chat = opened(lab, anew=True)
+    chat.ask("Before the reload")
+    fake.default = answer(" ".join(f"w{n}" for n in range(150)), gap=0.05)
+    chat.type("While it streams")
+    chat.log.get_by_text("w5").wait_for()
+    lab.page.evaluate("window.jupyterapp.commands.execute('docmanager:save')")
+    lab.page.wait_for_timeout(500)
+    lab.page.reload()
+    lab.page.wait_for_selector(".jp-Notebook .jp-Cell", timeout=60_000)
+    notebook.wait_idle()
+    chat = Chat(notebook.output(0))
+    assert "Before the reload" in chat.text()
+    chat.log.get_by_text("w149").wait_for()
+    words = chat.turns.last.locator(".ipyllm-text").inner_text().split()
+    assert words == [f"w{n}" for n in range(150)], "no word is lost or doubled by the reload"
+    fake.default = answer("After.")
+    chat.ask("After the reload")
+
+
+def test_two_views_and_two_tabs_show_the_same_chat(lab, fake):
+    notebook, chat = opened(lab, "chat", anew=True)
+    second = Chat(notebook.run(1))
+    chat.ask("From the first")
+    second.log.get_by_text("Hello there.").wait_for()
+    second.ask("From the second")
+    chat.log.get_by_text("From the second").wait_for()
+    assert chat.turns.count() == second.turns.count() == 2
+    lab.page.evaluate("window.jupyterapp.commands.execute('docmanager:save')")
+    tab = lab.context.new_page()
+    try:
+        tab.goto(lab.page.url)
+        tab.wait_for_selector(".ipyllm-chat .ipyllm-exchange", timeout=60_000)
+        other = Chat(tab.locator(".jp-Notebook .jp-CodeCell").first)
+        fake.default = answer("To both tabs.")
+        other.ask("From another tab")
+        chat.log.get_by_text("To both tabs.").wait_for()
+        assert chat.turns.count() == other.turns.count() == 3
+    finally:
+        tab.close()
+
+
+def test_the_log_follows_the_answer_but_yields_to_who_scrolls(lab, fake):
+    _, chat = opened(lab)
+    fake.default = answer("\n\n".join(f"paragraph {n}" for n in range(150)), gap=0.02)
+    chat.type("Long")
+    chat.log.get_by_text("paragraph 40", exact=True).wait_for()
+    at_end = "log => log.scrollHeight - log.scrollTop - log.clientHeight < 80"
+    assert chat.log.evaluate(at_end)
+    chat.log.hover()
+    lab.page.mouse.wheel(0, -600)
+    chat.root.get_by_role("button", name="↓ Newest").wait_for()
+    top = chat.log.evaluate("log => log.scrollTop")
+    chat.log.get_by_text("paragraph 90", exact=True).wait_for()
+    assert abs(chat.log.evaluate("log => log.scrollTop") - top) < 30
+    chat.root.get_by_role("button", name="↓ Newest").click()
+    chat.wait_until_rest()
+    assert chat.log.evaluate(at_end)
+
+
+def test_a_hundred_quick_clicks_leave_a_whole_chat(lab, fake):
+    _, chat = opened(lab)
+    fake.default = answer("one two three", ttft=0.05, gap=0.02)
+    chat.box.fill("Hello")
+    chat.root.evaluate("""chat => {
+        const box = chat.querySelector('.ipyllm-composer textarea');
+        for (let n = 0; n < 100; n++) {
+            box.value = `question ${n}`;
+            box.dispatchEvent(new Event('input'));
+            chat.querySelector('.ipyllm-go').click();
+            chat.querySelector('[aria-label="Answer again"]')?.click();
+        }
+    }""")
+    chat.wait_until_rest()
+    chat.wait_for("chat => !chat.querySelector('.ipyllm-pending')")
+    chat.wait_until_rest()
+    fake.default = answer("Whole again.")
+    chat.ask("After all that")
+    assert chat.log.get_by_text("Whole again.").count() == 1
+
+
+def test_a_killed_and_restarted_kernel_leaves_what_was_said_and_says_that_it_is_gone(lab, fake):
+    notebook, chat = opened(lab, anew=True)
+    fake.default = fakes.drip("word ", every=0.02)
+    chat.type("Hello")
+    chat.log.get_by_text("word word").wait_for()
+    lab.page.evaluate("window.jupyterapp.shell.currentWidget.sessionContext.session.kernel.restart()")
+    notebook.wait_idle()
+    assert "word word" in chat.text()
+    chat.button("Stop the answer").click()
+    chat.root.get_by_text("run the cell").first.wait_for()
+    fake.default = answer("A new one.")
+    notebook.run(0)
+    chat = Chat(notebook.output(0))
+    chat.ask("Hello again")
+    assert "A new one." in chat.text()
+
+
+def test_500_messages_stay_quick_and_clear_clears(lab, fake):
+    _, chat = opened(
+        lab,
+        arguments="); from ipyllm.history import Turn\n"
+        "chat.conversation.replace_turns(Turn(["
+        "{'role': 'user', 'content': f'question {n}'}, {'role': 'assistant', 'content': f'answer **{n}**'}])"
+        " for n in range(250)",
+    )
+    chat.wait_for("chat => chat.querySelectorAll('.ipyllm-exchange').length === 250")
+    chat.ask("One more")
+    assert chat.turns.count() == 251
+    chat.button("Clear").click()
+    chat.button("Clear all?").click()
+    chat.root.get_by_text("Ask something.").wait_for()
+    assert chat.turns.count() == 0
+
+
+def test_exports_are_downloaded(lab, fake):
+    _, chat = opened(lab)
+    chat.ask("Hello")
+    with lab.page.expect_download() as downloading:
+        chat.root.get_by_label("Export the chat").select_option("json")
+    file = downloading.value
+    assert file.suggested_filename.startswith("talk-")
+    assert file.suggested_filename.endswith(".json")
+    assert json.loads(Path(file.path()).read_text())["format"] == "ipyllm-conversation"

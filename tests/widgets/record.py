@@ -1,0 +1,80 @@
+"""Record what a real widget sends, for the front end's own tests: ``python -m tests.widgets.record``.
+
+Each file in ``widgets/tests/recordings`` holds the snapshot a page begins with, the messages after it, and the
+snapshot at the end, which a page must then show without having seen it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from pathlib import Path
+
+import comm
+
+from tests import fakes
+from tests.fakes import FakeLLM, answer, status
+from tests.widgets.page import PageComm
+
+HOME = Path(__file__).parents[2] / "widgets" / "tests" / "recordings"
+MARKDOWN = "# Title\n\nSome *words* and 😀.\n\n```python\nx = 1\n```\n\n- a\n- b\n\n| a | b |\n| - | - |\n| 1 | 2 |\n"
+
+
+def streaming(widget, fake):
+    fake.default = answer(MARKDOWN, reasoning="First, the title. Then words.", chunks=60, ttft=0.05, gap=0.02)
+    widget.send("Show me").wait()
+
+
+def branches(widget, fake):
+    for text in ("one", "two", "three"):
+        fake.default = answer(text.upper())
+        widget.send(text).wait()
+        shown = widget.comm.wait_until_rest()
+    widget.comm.click("again", id=shown.order[-1])
+    shown = widget.comm.wait_until_rest()
+    widget.comm.click("edit", id=shown.order[0], text="uno")
+    shown = widget.comm.wait_until_rest()
+    widget.comm.click("select", id=shown.order[0], to=1)
+    widget.comm.click("delete", id=widget.comm.shown().order[1])
+
+
+def failures(widget, fake):
+    fake.default = status(401, {"error": {"message": "bad key", "code": "invalid_api_key"}})
+    widget.comm.click("send", text="Hello")
+    shown = widget.comm.wait_until_rest()
+    fake.default = fakes.drip("word ", every=0.01)
+    widget.comm.click("again", id=shown.order[0])
+    widget.comm.wait_for(lambda shown: "word word" in shown.html())
+    widget.comm.click("stop")
+    widget.comm.wait_until_rest()
+    widget.comm.click("set", model="opnai/x")
+    widget.comm.click("set", params={"temperature": 1})
+
+
+def main():
+    comm.create_comm = PageComm
+    HOME.mkdir(parents=True, exist_ok=True)
+    with FakeLLM() as fake, tempfile.TemporaryDirectory() as home:
+        os.environ |= {
+            "IPYLLM_MODEL": "openai/fake-model",
+            "OPENAI_BASE_URL": fake.base_url,
+            "OPENAI_API_KEY": "sk-recording-0123456789",
+            "IPYLLM_LEDGER": f"{home}/ledger.sqlite",
+            "IPYLLM_CONFIG": f"{home}/config.toml",
+        }
+        from ipyllm import ChatWidget
+
+        for scene in (streaming, branches, failures):
+            widget = ChatWidget(conversation=scene.__name__, models=["openai/fake-model"])
+            begin = widget.get_state("snapshot")["snapshot"]
+            scene(widget, fake)
+            widget.comm.wait_until_rest()
+            record = {"begin": begin, "messages": widget.comm.custom, "end": widget.get_state("snapshot")["snapshot"]}
+            widget.close()
+            text = json.dumps(record, ensure_ascii=False, indent=1)
+            (HOME / f"{scene.__name__}.json").write_text(text + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
