@@ -1,4 +1,4 @@
-"""The comparison widget as a person uses it in JupyterLab: columns, one that fails, stop, a blind vote, a saved notebook."""
+"""The comparison widget as a person uses it in JupyterLab: columns, a failing one, stop, a blind vote, saved."""
 
 from __future__ import annotations
 
