@@ -28,7 +28,10 @@ def by_model(request):
     }.get(request.json["model"]) or answer(LONG, reasoning="Swiss cities.", ttft=0.2, gap=0.02)
 
 
-@pytest.fixture(scope="module", params=[("light", 1200), ("dark", 560)], ids=["light", "dark"])
+WIDE, NARROW = ("light", 1200), ("dark", 560)
+
+
+@pytest.fixture(scope="module", params=[WIDE, NARROW], ids=["light", "dark"])
 def lab(request, tmp_path_factory):
     theme, width = request.param
     home = tmp_path_factory.mktemp("compare")
@@ -103,6 +106,7 @@ def test_a_blind_comparison_shows_names_after_the_vote_only(lab):
     assert "True" in notebook.run(1).inner_text()
 
 
+@pytest.mark.parametrize("lab", [WIDE], indirect=True, ids=["light"])
 def test_stop_keeps_what_came(lab):
     _, shown = made(lab, ["openai/slow", "openai/bad"])
     ask(shown, "What is the capital of Switzerland?")
@@ -113,6 +117,7 @@ def test_stop_keeps_what_came(lab):
     assert "It is" in column.inner_text()
 
 
+@pytest.mark.parametrize("lab", [WIDE], indirect=True, ids=["light"])
 def test_hostile_answers_do_nothing_and_the_saved_notebook_can_be_read(lab):
     _, shown = made(lab, ["openai/hostile", "openai/good"])
     ask(shown, "Attack me.")
@@ -121,9 +126,7 @@ def test_hostile_answers_do_nothing_and_the_saved_notebook_can_be_read(lab):
     assert lab.strangers == []
     assert lab.dialogs == []
     assert lab.errors == []
-    lab.page.keyboard.press("Control+s")
-    saved = Path(lab.root) / f"notebook-{lab.opened}.ipynb"
-    lab.page.wait_for_timeout(1500)
-    text = saved.read_text(encoding="utf-8")
+    lab.page.evaluate("window.jupyterapp.commands.execute('docmanager:save')")
+    text = (Path(lab.root) / f"notebook-{lab.opened}.ipynb").read_text(encoding="utf-8")
     assert "Attack me." in text
     assert "134,591" in text
