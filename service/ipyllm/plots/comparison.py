@@ -197,7 +197,7 @@ def pairs(
             f"{int((better == 0).sum())} of {d.size} prompts; in all {rounded(found.difference)}{measure.unit}",
             fontsize="medium",
         )
-        names = labels([above, below])
+        names = labels(observed.arms)
         above_name, below_name = (names[arm].replace("\n", " ") for arm in (above, below))
         axes.set_xlabel(f"prompts, by difference: {above_name}\nagainst {below_name}", fontsize="small")
         unit = f" ({measure.unit.strip()})" if measure.unit else ""
@@ -251,7 +251,5 @@ def win_matrix(votes: Any, *, ax: Axes | None = None, dark: bool | None = None) 
         axes.set_xticks(range(n), names, fontsize="small", rotation=45, ha="right", rotation_mode="anchor")
         axes.tick_params(length=0)
         axes.spines[:].set_visible(False)
-        axes.set_title(
-            f"% of votes in which the row\nwas preferred to the column ({met.sum() / 2:,.0f} votes)", fontsize="medium"
-        )
+        axes.set_title(f"row preferred to column,\n% of {met.sum() / 2:,.0f} votes", fontsize="medium")
     return axes
