@@ -46,9 +46,15 @@ class StatisticsFrame(CallsFrame):
         return table
 
     def compact(self) -> pd.DataFrame:
-        """Return the table as people read it: text, rounded, with each interval beside its value."""
+        """Return the table as people read it: text, rounded, with each interval beside its value.
+
+        What the sentences below say, or another column, is left out: the baseline, and how many calls have a score
+        where all have one.
+        """
         shown: dict[str, list[str]] = {}
         for column in self.columns:
+            if column == "baseline" or (column.endswith("_n") and self[column].equals(self["n"])):
+                continue
             if column.endswith(("_low", "_high")) or (column in {"low", "high"} and "low" in self.columns):
                 continue
             low, high = ("low", "high") if column in {"difference", "strength"} else (f"{column}_low", f"{column}_high")
