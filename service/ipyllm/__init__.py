@@ -14,11 +14,13 @@ from ipyllm._version import __version__
 if TYPE_CHECKING:
     from ipyllm.errors import LLMError
     from ipyllm.events import Event, Finished, ReasoningDelta, TextDelta, ToolCallDelta
+    from ipyllm.export import export_usage
     from ipyllm.frames import summarise, usage
     from ipyllm.history import ConversationHistory, conversation
     from ipyllm.names import create_llm_service
     from ipyllm.request import ChatRequest
     from ipyllm.response import ChatResponse, Usage
+    from ipyllm.retention import prune
     from ipyllm.routing import fallback, pool, split
     from ipyllm.services.base import BaseLLMService
     from ipyllm.services.deepseek import DeepSeekService
@@ -53,6 +55,8 @@ _WHERE = {
     "cast_vote": "ipyllm.voting",
     "conversation": "ipyllm.history",
     "create_llm_service": "ipyllm.names",
+    "export_usage": "ipyllm.export",
+    "prune": "ipyllm.retention",
     "summarise": "ipyllm.frames",
     "usage": "ipyllm.frames",
     "votes": "ipyllm.voting",
@@ -80,9 +84,11 @@ __all__ = [
     "cast_vote",
     "conversation",
     "create_llm_service",
+    "export_usage",
     "fallback",
     "load_ipython_extension",
     "pool",
+    "prune",
     "split",
     "summarise",
     "unload_ipython_extension",

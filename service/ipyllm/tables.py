@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from ipyllm.ledger.bulk import Columns
     from ipyllm.ledger.columns import Kind
 
-__all__ = ["frame_of", "frame_of_columns"]
+__all__ = ["frame_of", "frame_of_columns", "text_dtype"]
 
 
 def frame_of(rows: Sequence[tuple[Any, ...]], columns: Mapping[str, Kind]) -> pd.DataFrame:
@@ -30,7 +30,7 @@ def frame_of(rows: Sequence[tuple[Any, ...]], columns: Mapping[str, Kind]) -> pd
 
     from ipyllm.calls_frame import CallsFrame
 
-    dtypes = {"text": _text_dtype(), "json": "object", "float": "float64", "int": "Int64", "bool": "boolean"}
+    dtypes = {"text": text_dtype(), "json": "object", "float": "float64", "int": "Int64", "bool": "boolean"}
     values = zip(*rows, strict=True) if rows else ((),) * len(columns)
     series: dict[str, Any] = {}
     for (name, kind), column in zip(columns.items(), values, strict=True):
@@ -68,7 +68,7 @@ def _series(column: pa.Array, kind: Kind) -> pd.Series[Any]:
         column = column.cast(pa.timestamp("us")).cast(pa.timestamp("us", "UTC"))
     elif kind == "bool":
         column = column.cast(pa.bool_())
-    dtypes = {"text": pd.api.types.pandas_dtype(_text_dtype()), "int": pd.Int64Dtype(), "bool": pd.BooleanDtype()}
+    dtypes = {"text": pd.api.types.pandas_dtype(text_dtype()), "int": pd.Int64Dtype(), "bool": pd.BooleanDtype()}
     series: pd.Series[Any] = column.to_pandas(types_mapper=lambda _: dtypes.get(kind))
     return series
 
@@ -100,7 +100,8 @@ def _is_flat(value: object) -> bool:
     return isinstance(value, dict) and not any(isinstance(item, dict | list) for item in value.values())
 
 
-def _text_dtype() -> str:
+def text_dtype() -> Any:
+    """Return the dtype of columns of text."""
     import pandas as pd
 
     # Before pandas 3 text without nulls and text with nulls were both objects.

@@ -25,13 +25,14 @@ from ipyllm.redact import redact
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
+    from datetime import datetime
 
     from ipyllm.ledger.bulk import Columns
     from ipyllm.ledger.columns import Row, Table
     from ipyllm.ledger.query import Conditions
     from ipyllm.ledger.store import Store
 
-__all__ = ["Ledger"]
+__all__ = ["Ledger", "LedgerUnavailableError"]
 
 _GATHER_S = 0.02
 """Rows that come within this time are written in one transaction."""
@@ -48,6 +49,10 @@ _FORK_S = 2.0
 _log = logging.getLogger("ipyllm.ledger")
 
 _T = TypeVar("_T")
+
+
+class LedgerUnavailableError(Exception):
+    """The database does not do now what was asked: one sentence that says why."""
 
 
 class Ledger:
@@ -224,6 +229,34 @@ class Ledger:
         from ipyllm.ledger.bulk import merged_columns
 
         return merged_columns(table, in_memory, query)
+
+    def prune(self, before: datetime | None, text_before: datetime | None) -> dict[Table, tuple[int, int]]:
+        """Delete what began before ``before``, and the text of what began before ``text_before``.
+
+        Calls that run are left alone.
+
+        Returns
+        -------
+        dict
+            How many rows were deleted, and of how many the text, by table.
+
+        Raises
+        ------
+        LedgerUnavailableError
+            The database cannot be written now.
+        """
+        self.flush()
+        try:
+            store = self._opened_store()
+            pruned = {table: store.prune(table, before, text_before) for table in TABLES}
+        except Exception as exc:
+            self._begun_anew(exc)
+            raise LedgerUnavailableError(f"The ledger at {self._where()} cannot be pruned ({_reason(exc)}).") from exc
+        try:
+            store.compact()
+        except Exception as exc:  # noqa: BLE001 - the rows are gone; the file can become smaller another time
+            _log.info("The ledger at %s was not made smaller (%s).", self._where(), _reason(exc))
+        return pruned
 
     def _in_memory(self, query: Conditions, timeout: float) -> tuple[Sequence[Row], Conditions]:
         """Return the rows not yet written, and what to ask the database for beyond them."""
