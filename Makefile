@@ -25,6 +25,7 @@ lab: $(VENV)/.all model ## open the quickstart in JupyterLab
 
 test: $(VENV)/.all model ## run every test, the notebooks' too
 	@sh .ci/chromium
+	@sh .ci/postgresql
 	$(BIN)/python -m pytest -n auto --dist loadfile --nbval-lax
 
 lint: $(VENV)/.all ## ruff, mypy strict, import-linter
