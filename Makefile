@@ -26,6 +26,7 @@ lab: $(VENV)/.all model ## open the quickstart in JupyterLab
 test: $(VENV)/.all model ## run every test, the notebooks' too
 	@sh .ci/chromium
 	@sh .ci/frontend
+	@sh .ci/postgresql
 	$(BIN)/python -m pytest -n auto --dist loadfile --nbval-lax
 
 lint: $(VENV)/.all ## ruff, mypy strict, import-linter

@@ -15,11 +15,13 @@ if TYPE_CHECKING:
     from ipyllm.comparison import Comparison, compare
     from ipyllm.errors import LLMError
     from ipyllm.events import Event, Finished, ReasoningDelta, TextDelta, ToolCallDelta
+    from ipyllm.export import export_usage
     from ipyllm.frames import summarise, usage
     from ipyllm.history import ConversationHistory, conversation
     from ipyllm.names import create_llm_service
     from ipyllm.request import ChatRequest
     from ipyllm.response import ChatResponse, Usage
+    from ipyllm.retention import prune
     from ipyllm.routing import fallback, pool, split
     from ipyllm.services.base import BaseLLMService
     from ipyllm.services.deepseek import DeepSeekService
@@ -62,6 +64,8 @@ _WHERE = {
     "assert_no_regression": "ipyllm.statistics",
     "conversation": "ipyllm.history",
     "create_llm_service": "ipyllm.names",
+    "export_usage": "ipyllm.export",
+    "prune": "ipyllm.retention",
     "summarise": "ipyllm.frames",
     "usage": "ipyllm.frames",
     "votes": "ipyllm.voting",
@@ -95,9 +99,11 @@ __all__ = [
     "compare",
     "conversation",
     "create_llm_service",
+    "export_usage",
     "fallback",
     "load_ipython_extension",
     "pool",
+    "prune",
     "split",
     "summarise",
     "unload_ipython_extension",

@@ -9,11 +9,11 @@ import copy
 import json
 import math
 import os
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ipyllm.atomic import replacing
 from ipyllm.errors import LLMError
 from ipyllm.redact import redact
 
@@ -173,25 +173,10 @@ def write(transcript: Transcript, path: str | os.PathLike[str]) -> None:
     """
     text = dumps(transcript)
     try:
-        _replace(_file(path), text.encode("utf-8", "surrogatepass"))
+        with replacing(_file(path)) as file:
+            file.write(text.encode("utf-8", "surrogatepass"))
     except _UNUSABLE as exc:
         raise _unusable(path, f"cannot be written: {_reason(exc)}") from None
-
-
-def _replace(target: Path, data: bytes) -> None:
-    if target.exists() and not target.is_file():
-        raise ValueError("it is no file")  # a folder, or a device, which a rename would destroy
-    handle, name = tempfile.mkstemp(prefix=".ipyllm-", dir=target.parent)  # mode 0600
-    temporary = Path(name)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(target)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
 
 
 def _without_keys(value: Any) -> Any:

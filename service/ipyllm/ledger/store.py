@@ -19,7 +19,8 @@ import sqlalchemy as sa
 from sqlalchemy import exc as sa_exc
 from sqlalchemy.dialects import postgresql, sqlite
 
-from ipyllm.ledger.columns import CALLS
+from ipyllm.ledger import bulk
+from ipyllm.ledger.columns import CALLS, TEXT
 from ipyllm.ledger.process import Writer, is_dead, this_process
 from ipyllm.ledger.schema import VERSION, calls, migrate, tables, version_of
 from ipyllm.redact import redact, remember_secret
@@ -35,6 +36,12 @@ __all__ = ["LedgerDamagedError", "LedgerReplacedError", "Store", "reason"]
 
 _BUSY_S = 5.0
 """How long a transaction waits for another process to finish its own."""
+
+_PRUNED_AT_ONCE = 2000
+"""Rows deleted in one transaction: other kernels wait for no more than these."""
+
+_EMPTY = 0.25
+"""Part of the file that may be empty before it is written anew."""
 
 _inherited: list[sa.Engine | None] = []
 
@@ -128,6 +135,102 @@ class Store:
             with self._lock if self._in_memory else nullcontext(), connection:
                 self._mark_interrupted(connection)
                 return [tuple(row) for row in connection.execute(wanted)]
+
+    def read_large(self, query: Conditions) -> bulk.Chunks | None:
+        """Return the rows of ``query`` as columns, if there are many and this can be done; else None.
+
+        What is raised is as for :meth:`write`.
+        """
+        path = self._path
+        if path is None or query.beyond_sql or (query.limit or bulk.LEAST) < bulk.LEAST or not bulk.can_read():
+            return None
+        stored = tables[query.table.name]
+        row_number: sa.ColumnElement[int] = sa.literal_column("rowid", sa.Integer)
+        some = sa.select(sa.literal(1)).select_from(stored).where(*query.conditions()).limit(bulk.LEAST)
+        with self._watched():
+            with self._lock:
+                connection = self._opened().connect()
+            with connection:
+                last = connection.scalar(sa.select(sa.func.max(row_number)).select_from(stored)) or 0
+                if last < bulk.LEAST:
+                    return None
+                if (
+                    connection.execute(sa.select(sa.func.count()).select_from(some.subquery())).scalar_one()
+                    < bulk.LEAST
+                ):
+                    return None
+                self._mark_interrupted(connection)
+            if query.limit:
+                wanted = [query.select()]
+            else:  # in order, every row would be looked up by an index: twice as slow as they stand in the file
+                half = last // bulk.READERS
+                ends = [part * half for part in range(1, bulk.READERS)]
+                everything = query.select().order_by(None)
+                wanted = [
+                    everything.where(*([row_number > start] if start else []), *([row_number <= end] if end else []))
+                    for start, end in zip([0, *ends], [*ends, 0], strict=True)
+                ]
+            return bulk.read_columns(path, wanted, {name: query.table.columns[name] for name in query.columns})
+
+    def prune(self, table: Table, before: datetime | None, text_before: datetime | None) -> tuple[int, int]:
+        """Delete the rows of ``table`` from ``before``, and the text of those from ``text_before``, but running ones.
+
+        Returns
+        -------
+        (int, int)
+            How many rows were deleted, and of how many the text.
+
+        Raises
+        ------
+        LedgerReplacedError, LedgerDamagedError, sqlalchemy.exc.SQLAlchemyError, OSError, LedgerTooNewError
+            As for :meth:`write`. What was deleted by then stays so.
+        """
+        stored = tables[table.name]
+        key, moment = stored.c[table.key], stored.c[table.moment]
+        ended = [stored.c.status.is_distinct_from("running")] if table is CALLS else []
+        texts = [stored.c[name] for name in TEXT if name in stored.c]
+
+        def some(until: datetime, *conditions: sa.ColumnElement[bool]) -> sa.ColumnElement[bool]:
+            return key.in_(sa.select(key).where(moment < until, *ended, *conditions).limit(_PRUNED_AT_ONCE))
+
+        rows = emptied = 0
+        if before is not None:
+            rows = self._repeated(sa.delete(stored).where(some(before)))
+        if text_before is not None:
+            said = sa.or_(*(text.is_not(None) for text in texts))
+            nothing = {text.name: None for text in texts}
+            emptied = self._repeated(sa.update(stored).where(some(text_before, said)).values(nothing))
+        return rows, emptied
+
+    def compact(self) -> None:
+        """After pruning: leave nothing of it in the log, and make the file smaller where a good part is empty.
+
+        Raises
+        ------
+        sqlalchemy.exc.OperationalError
+            Not now: another kernel is writing, or the disk has no room for the smaller copy.
+        """
+        if self._backend != "sqlite" or self._in_memory:
+            return  # PostgreSQL sees to that by itself
+        with self._lock, self._watched(), self._opened().connect() as connection:
+            pages = connection.exec_driver_sql("PRAGMA page_count").scalar_one()
+            if connection.exec_driver_sql("PRAGMA freelist_count").scalar_one() > pages * _EMPTY:
+                connection.exec_driver_sql("VACUUM")
+            connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
+
+    def _repeated(self, statement: sa.Delete | sa.Update) -> int:
+        """Run ``statement``, a transaction each time, until it finds no row, and return how many it found."""
+        total = 0
+        while True:
+            with self._lock, self._watched(), self._opened().connect() as connection:
+                if self._backend == "sqlite":  # what is deleted is to be gone from the file, not only from its index
+                    connection.exec_driver_sql("PRAGMA secure_delete=ON")
+                self._begin(connection)
+                found = connection.execute(statement).rowcount
+                connection.commit()
+            if not found:
+                return total
+            total += found
 
     def close(self) -> None:
         """Close every connection. The next write or read opens new ones."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import shutil
 import sqlite3
+import subprocess
 import tempfile
 import time
 from contextlib import closing, contextmanager
@@ -92,6 +93,73 @@ def test_rows_wait_in_memory_while_the_disk_is_full(path, sql, call):
             assert ledger.take_warning() is None
     finally:
         sa.event.remove(sa.Engine, "connect", small_disk)
+
+
+_ON_A_FULL_DISK = """
+    import sys, time
+    from ipyllm.ledger import Ledger, writer
+    writer._RETRY_S = (0.05, 0.1)
+    ledger = Ledger(sys.argv[1])
+    ledger.put({"call_id": "first", "status": "ok"})
+    assert ledger.flush(30)
+    ledger.put({"call_id": "running", "status": "running", "prompt": "Hello"})
+    for number in range(30):
+        ledger.put({"call_id": str(number), "status": "ok", "response": "word " * 20_000})
+    assert not ledger.flush(30)
+    print(ledger.take_warning(), flush=True)
+    ledger.put({"call_id": "running", "status": "ok", "response": "Hi"})
+    assert not ledger.flush(30)
+    assert len(ledger.read()) == 32
+    %s
+    give_up = time.monotonic() + 60
+    while not ledger.flush():
+        assert time.monotonic() < give_up
+    assert ledger.close(30)
+    assert ledger.take_warning() is None
+"""
+
+
+def test_rows_wait_in_memory_while_the_file_may_not_grow(answer, path, sql):
+    said = answer(
+        """
+        import resource
+        before = resource.getrlimit(resource.RLIMIT_FSIZE)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (400_000, before[1]))
+        """
+        + _ON_A_FULL_DISK.replace("\n", "\n    ") % "resource.setrlimit(resource.RLIMIT_FSIZE, before)",
+        path,
+    )
+    assert said.startswith(f"The ledger at {path} cannot be written (")
+    assert len(said.splitlines()) == 1
+    assert sql("SELECT count(*), count(response) FROM calls WHERE status = 'ok'") == [(32, 31)]
+    assert sql("PRAGMA integrity_check") == [("ok",)]
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """A disk of 1 MiB, which can be made larger."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", folder], capture_output=True, text=True)
+    if mounted.returncode:
+        pytest.skip(f"no right to mount a small disk here: {mounted.stderr.strip()}")
+    yield folder
+    subprocess.run(["umount", "--lazy", folder], check=True)
+
+
+def test_rows_wait_in_memory_while_a_real_disk_is_full(answer, small_disk):
+    path = small_disk / "ledger.sqlite"
+    larger = "import subprocess; subprocess.run(['mount', '-o', 'remount,size=64m', sys.argv[2]], check=True)"
+    said = answer(_ON_A_FULL_DISK % larger, path, small_disk)
+    assert said == (
+        f"The ledger at {path} cannot be written (database or disk is full): rows of this kernel are kept in memory, "
+        "and will be written when it can be."
+    )
+    with closing(sqlite3.connect(path)) as connection:
+        assert connection.execute("SELECT count(*), count(response) FROM calls WHERE status = 'ok'").fetchall() == [
+            (32, 31)
+        ]
+        assert connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
 
 
 @pytest.mark.usefixtures("impatient")

@@ -1,0 +1,256 @@
+"""The ledger at scale: what a call waits for its row, a million rows as a DataFrame, eight processes at once.
+
+``read_sql`` is given the plain columns of the same file; ours parses times and dicts and types what may be null too.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import sqlite3
+import subprocess
+import sys
+import tempfile
+import time
+from contextlib import closing
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from benchmarks.report import Claim, median
+
+_ROWS = 1_000_000
+_PROCESSES, _EACH = 8, 10_000
+
+_PUT = """
+import json, sys, time
+from datetime import UTC, datetime
+from ipyllm.ledger import Ledger
+ledger = Ledger(sys.argv[1])
+took = []
+for number in range(3000):
+    row = {"call_id": f"call-{number}", "started_at": datetime.now(UTC), "model": "openai/gpt-5-mini",
+           "status": "running", "params": {"temperature": 0}, "tags": {"arm": "a"}, "prompt": "What is a ledger? " * 20}
+    end = {"call_id": f"call-{number}", "status": "ok", "response": "word " * 400, "ttft_s": 0.2, "output_tokens": 400}
+    start = time.perf_counter()
+    ledger.put(row)
+    ledger.put(end)
+    took.append(time.perf_counter() - start)
+    time.sleep(0.0005)
+assert ledger.close(60)
+print(json.dumps(sorted(took)[len(took) // 2]))
+"""
+_MANY = """
+import json, sys
+from ipyllm.ledger import Ledger
+import ipyllm.ledger.store
+print("ready", flush=True)
+sys.stdin.readline()
+ledger = Ledger(sys.argv[1])
+for number in range(int(sys.argv[3])):
+    call_id = f"{sys.argv[2]}-{number}"
+    ledger.put({"call_id": call_id, "status": "running", "prompt": "Hello", "kernel_id": sys.argv[2]})
+    ledger.put({"call_id": call_id, "status": "ok", "response": "Hi", "output_tokens": 1})
+written = ledger.close(300)
+print(json.dumps([written, ledger.take_warning()]))
+"""
+# The peak of the memory of a process and of those it starts, added up every few milliseconds.
+_MEASURED = """
+import json, os, sys, threading, time
+import pandas, psutil
+def held():
+    total = 0
+    for process in [me, *me.children(recursive=True)]:
+        try:
+            total += process.memory_full_info().uss
+        except psutil.NoSuchProcess:
+            pass
+    return total
+me = psutil.Process()
+before, peak, done = held(), 0, threading.Event()
+def watch():
+    global peak
+    while not done.wait(0.02):
+        peak = max(peak, held())
+watching = threading.Thread(target=watch)
+watching.start()
+start, cpu = time.perf_counter(), os.times()
+frame = read(sys.argv[1])
+took = time.perf_counter() - start
+done.set()
+watching.join()
+times = os.times()
+assert len(frame) == int(sys.argv[2]), len(frame)
+print(json.dumps({"s": took, "mb": (max(peak, held()) - before) / 1e6, "cpu": sum(times[:4]) - sum(cpu[:4])}))
+"""
+_OURS = """
+def read(path):
+    from ipyllm import usage
+    from ipyllm.ledger import Ledger
+    return usage(None, text=False, ledger=Ledger(path))
+"""
+_SMALL_WAY = """
+def read(path):
+    from ipyllm import usage
+    from ipyllm.ledger import Ledger, bulk
+    bulk.LEAST = 10**9
+    return usage(None, text=False, ledger=Ledger(path))
+"""
+_READ_SQL = """
+def read(path):
+    import sqlite3
+    import pandas as pd
+    from ipyllm.ledger.columns import COLUMNS, TEXT
+    names = ", ".join(name for name in COLUMNS if name not in TEXT)
+    return pd.read_sql(f"SELECT {names} FROM calls", sqlite3.connect(path))
+"""
+
+
+def _run(code: str, *arguments: object) -> object:
+    done = subprocess.run(
+        [sys.executable, "-c", code, *map(str, arguments)], capture_output=True, text=True, check=False
+    )
+    if done.returncode:
+        raise RuntimeError(done.stderr)
+    return json.loads(done.stdout.strip().splitlines()[-1])
+
+
+def _fill(path: Path, rows: int) -> None:
+    """Lay ``rows`` calls of eight kernels into a new ledger, in the order in which they ended, as it comes to be."""
+    from ipyllm.ledger import Ledger
+    from ipyllm.ledger.columns import CALLS
+
+    with Ledger(path) as ledger:
+        ledger.put({"call_id": "first", "status": "ok"})
+        assert ledger.flush(60)
+    chance, start = random.Random(1), datetime(2026, 1, 1, tzinfo=UTC)
+    words = ["the", "model", "answers", "questions", "about", "sea", "and", "keeper", "of", "light"]
+    names = (*CALLS.columns, *CALLS.private)
+
+    def row(number: int) -> tuple[object, ...]:
+        ok, output = chance.random() > 0.03, chance.randint(5, 400)
+        ttft, total = chance.uniform(0.05, 2), chance.uniform(2, 9)
+        known = {
+            "call_id": f"01KAV{number:021}",
+            # Calls that ran at the same time end in another order than they began.
+            "started_at": f"{start + timedelta(seconds=number - total):%Y-%m-%d %H:%M:%S.%f}",
+            "kernel_id": f"kernel-{number % 8}",
+            "origin": "experiment",
+            "service": "openai",
+            "model": f"openai/model-{number % 4}",
+            "response_model": f"model-{number % 4}-2026",
+            "endpoint": "127.0.0.1:8000",
+            "params": json.dumps({"temperature": number % 2, "max_tokens": 200}),
+            "tags": json.dumps({"route": "lab"} if number % 3 else {}),
+            "experiment": f"e{number // 100_000}",
+            "arm": f"arm-{number % 8}",
+            "prompt_id": f"p{number // 8 % 1000}",
+            "repeat": number // 8000 % 10,
+            "warmup": 0,
+            "status": "ok" if ok else "error",
+            "finish_reason": "stop" if ok else None,
+            "error_category": None if ok else "timeout",
+            "error_message": None if ok else "The server took too long.",
+            "cold": 0,
+            "cache_hit": 0,
+            "attempts": 1,
+            "queue_s": chance.random() / 100,
+            "total_s": total,
+            "retry_wait_s": 0.0,
+            "client_lag_s": chance.random() / 1000,
+            "prompt": " ".join(chance.choices(words, k=20)),
+        }
+        if ok:
+            measured = ("ttft_s", "ttfo_s"), ("e2e_s", "stream_end_s")
+            known |= dict.fromkeys(measured[0], ttft) | dict.fromkeys(measured[1], total)
+            known |= {
+                "tpot_s": (total - ttft) / output,
+                "output_tps": output / (total - ttft),
+                "max_gap_s": chance.random(),
+                "n_chunks": output,
+                "input_tokens": chance.randint(20, 500),
+                "cached_tokens": 0,
+                "output_tokens": output,
+                "usage_source": "server",
+                "cost_usd": chance.random() / 1000,
+                "price_source": "genai-prices 0.2.3",
+                "response": " ".join(chance.choices(words, k=40)),
+            }
+        return tuple(known.get(name) for name in names)
+
+    with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+        connection.execute("BEGIN")
+        connection.execute("DELETE FROM calls")
+        connection.executemany(
+            f"INSERT INTO calls ({', '.join(names)}) VALUES ({', '.join('?' * len(names))})", map(row, range(rows))
+        )
+        connection.execute("COMMIT")
+
+
+def _eight_processes(path: Path) -> tuple[int, int, float]:
+    """Return how many rows are missing, how many processes met a lock, and the seconds it took."""
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    processes = [
+        subprocess.Popen([sys.executable, "-c", _MANY, str(path), str(number), str(_EACH)], **pipes)
+        for number in range(_PROCESSES)
+    ]
+    for process in processes:
+        assert process.stdout.readline() == "ready\n"
+    start = time.perf_counter()
+    for process in processes:
+        process.stdin.write("go\n")
+        process.stdin.flush()
+    said = [json.loads(process.communicate()[0].strip().splitlines()[-1]) for process in processes]
+    took = time.perf_counter() - start
+    with closing(sqlite3.connect(path)) as connection:
+        (whole,) = connection.execute("SELECT count(*) FROM calls WHERE status = 'ok' AND response = 'Hi'").fetchone()
+    return _PROCESSES * _EACH - whole, sum(not written or warning is not None for written, warning in said), took
+
+
+def measure() -> list[Claim]:
+    rows = int(os.environ.get("IPYLLM_BENCH_ROWS", _ROWS))
+    with tempfile.TemporaryDirectory() as home:
+        folder = Path(home)
+        put = median(_run(_PUT, folder / f"put-{attempt}.sqlite") for attempt in range(3))
+        lost, locked, took = _eight_processes(folder / "many.sqlite")
+        large = folder / "large.sqlite"
+        _fill(large, rows)
+        ours, theirs = [], []
+        for _ in range(2):  # turn about; of two, the one that was disturbed less
+            ours.append(_run(_OURS + _MEASURED, large, rows))
+            theirs.append(_run(_READ_SQL + _MEASURED, large, rows))
+        small = _run(_SMALL_WAY + _MEASURED, large, rows)
+        least = folder / "least.sqlite"
+        from ipyllm.ledger import bulk
+
+        _fill(least, bulk.LEAST)
+        at_least = [min(_run(way + _MEASURED, least, bulk.LEAST)["s"] for _ in range(3)) for way in (_OURS, _SMALL_WAY)]
+    fastest, peer = min(ours, key=lambda run: run["s"]), min(theirs, key=lambda run: run["s"])
+    million = f"{rows:,} rows → DataFrame"
+    print(f"CPU: usage() {fastest['cpu']:.1f} s in all its processes, read_sql {peer['cpu']:.1f} s")
+    return [
+        Claim("ledger: what a call waits for its row", put * 1e6, 50, "µs", "two puts, median of 3,000 calls"),
+        Claim(f"ledger: {_PROCESSES} × {_EACH:,} rows at once, lost", lost, 0, "rows", f"written in {took:.1f} s"),
+        Claim(f"ledger: {_PROCESSES} × {_EACH:,} rows at once, locked out", locked, 0, "processes"),
+        Claim(
+            f"ledger: {million}, time",
+            fastest["s"] / peer["s"],
+            0.35,
+            "×",
+            f"{fastest['s']:.1f} s against read_sql {peer['s']:.1f} s; row by row {small['s']:.1f} s",
+        ),
+        Claim(
+            f"ledger: {million}, memory",
+            fastest["mb"] / peer["mb"],
+            0.5,
+            "×",
+            f"{fastest['mb']:,.0f} MB, all processes, against read_sql {peer['mb']:,.0f} MB",
+        ),
+        Claim(
+            f"ledger: {bulk.LEAST:,} rows, the large way over the small",
+            at_least[0] / at_least[1],
+            1.0,
+            "×",
+            f"{at_least[0]:.2f} s against {at_least[1]:.2f} s: where the one takes over from the other",
+        ),
+    ]
