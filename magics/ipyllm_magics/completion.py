@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from IPython.core.completer import SimpleCompletion, context_matcher
 
-from ipyllm_magics import options
+from ipyllm_magics import family_options, options
 from ipyllm_magics.candidates import candidates
 
 if TYPE_CHECKING:
@@ -24,6 +24,8 @@ _LINE = re.compile(r"\s*(?P<magic>%%?llm\w*)\s(?P<rest>.*)", re.DOTALL)
 _WORD = re.compile(r"(?:\"(?:[^\"\\]|\\.)*\"?|'(?:[^'\\]|\\.)*'?|[^\s\"'])+")
 _TABLES = {
     "llm": options.LLM,
+    "llm_compare": family_options.COMPARE,
+    "llm_vote": family_options.VOTE,
     "llm_models": options.MODELS,
     "llm_history": options.HISTORY,
     "llm_usage": options.USAGE,

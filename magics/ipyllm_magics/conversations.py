@@ -9,7 +9,7 @@ from ipyllm.rendering import STYLE, plain, to_html
 from ipyllm.request import text_of
 from ipyllm_magics.errors import MagicError
 
-__all__ = ["Transcript", "clear", "show"]
+__all__ = ["Transcript", "clear", "existing", "show"]
 
 
 class Transcript:
@@ -47,6 +47,18 @@ def clear(name: str) -> str:
     count = len(conversation(name))
     conversation(name).clear()
     return f"Forgot the {count} messages of the conversation {name!r}."
+
+
+def existing(name: str) -> ConversationHistory:
+    """Return the conversation of this name.
+
+    Raises
+    ------
+    MagicError
+        There is none; the sentence names those there are.
+    """
+    _must_exist(name)
+    return conversation(name)
 
 
 def _must_exist(name: str) -> None:

@@ -17,6 +17,13 @@ _LONGEST_S = 2.0
 class Pace:
     """A budget that refills with time; all instants are seconds of one monotonic clock.
 
+    Parameters
+    ----------
+    now : float
+        When it begins.
+    bytes_per_s, burst : float
+        How fast it refills, and what it holds.
+
     Examples
     --------
     >>> pace = Pace(now=0.0)
@@ -25,16 +32,18 @@ class Pace:
     1.0
     """
 
-    def __init__(self, now: float) -> None:
-        self._budget = _BURST
+    def __init__(self, now: float, *, bytes_per_s: float = _BYTES_PER_S, burst: float = _BURST) -> None:
+        self._rate = bytes_per_s
+        self._burst = burst
+        self._budget = burst
         self._at = now
 
     def spend(self, size: int, now: float) -> None:
         """Count ``size`` bytes as sent."""
-        self._budget = min(_BURST, self._budget + (now - self._at) * _BYTES_PER_S) - size
+        self._budget = min(self._burst, self._budget + (now - self._at) * self._rate) - size
         self._at = now
 
     def pause(self, now: float) -> float:
         """Seconds to wait before the next drawing."""
-        missing = -(self._budget + (now - self._at) * _BYTES_PER_S)
-        return min(_LONGEST_S, max(_SHORTEST_S, missing / _BYTES_PER_S))
+        missing = -(self._budget + (now - self._at) * self._rate)
+        return min(_LONGEST_S, max(_SHORTEST_S, missing / self._rate))

@@ -154,6 +154,8 @@ class Comparison:
             for call in calls[:begun]:
                 call.cancel()
             self._left -= len(calls) - begun
+            if self._left <= 0:
+                self.done.set()
             raise
         return self
 
@@ -246,6 +248,8 @@ class Comparison:
 
         arm, response = self.arms[place], self.responses[place]
         label = "" if self.names_hidden else arm.label
+        if response is None and self.done.is_set():
+            return Column(arm.mark, label, "", "", "", error="It was stopped before it was sent.")
         if response is None:
             return Column(arm.mark, label, "", "", "running" if self._calls else "not started", running=True)
         error = (response.error_message or "") if response.status in {"error", "truncated"} else ""
