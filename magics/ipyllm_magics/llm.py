@@ -106,7 +106,7 @@ class LLMMagics(Magics):
             if not prompt.strip():
                 where = "after the options" if cell is None else "under the %%llm line"
                 raise MagicError(f"The prompt is empty: write it {where}.")
-            from ipyllm_magics import question
+            from ipyllm_magics import conversations, question
 
             question.check_together(asked, magic)
             form = self._form(asked)
@@ -116,8 +116,9 @@ class LLMMagics(Magics):
 
                 print(dry_run.describe(made, form.name, asked["output"], anew=bool(asked["new"])))  # noqa: T201
                 return
-            if made.note:
-                print(made.note, file=sys.stderr)  # noqa: T201 - a remark belongs in the cell, on one line
+            for note in (made.note, None if asked["new"] else conversations.outdated(made.history, made.key)):
+                if note:
+                    print(note, file=sys.stderr)  # noqa: T201 - a remark belongs in the cell, on one line
             self._ask(made, asked, form)
 
     def _form(self, asked: Parsed) -> Form:
