@@ -26,9 +26,11 @@ _TABLES = {
     "llm": options.LLM,
     "llm_compare": family_options.COMPARE,
     "llm_vote": family_options.VOTE,
-    "llm_models": options.MODELS,
-    "llm_history": options.HISTORY,
-    "llm_usage": options.USAGE,
+    "llm_models": family_options.MODELS,
+    "llm_history": family_options.HISTORY,
+    "llm_usage": family_options.USAGE,
+    "llm_config": family_options.CONFIG,
+    "llm_explain": family_options.EXPLAIN,
 }
 _LISTS = {"tools"}  # whose words are lists with commas
 

@@ -68,8 +68,8 @@ def listing() -> pd.DataFrame:
     """Return one row for every conversation of this kernel."""
     import pandas as pd
 
-    from ipyllm.calls_frame import CallsFrame
     from ipyllm.tokens import estimate_messages
+    from ipyllm_magics.wide_frame import WideFrame
 
     rows = [
         {
@@ -81,7 +81,7 @@ def listing() -> pd.DataFrame:
         }
         for name, history in sorted({"default": conversation(), **conversations()}.items())
     ]
-    frame = CallsFrame(rows)
+    frame = WideFrame(rows)
     assert isinstance(frame, pd.DataFrame)
     return frame
 

@@ -7,9 +7,9 @@ from dataclasses import replace
 from typing import Any
 
 from ipyllm_magics import words
-from ipyllm_magics.options import HELP, LLM, Option
+from ipyllm_magics.options import CONVERSATION, HELP, LLM, Option
 
-__all__ = ["COMPARE", "VOTE", "variation"]
+__all__ = ["COMPARE", "CONFIG", "EXPLAIN", "HISTORY", "MODELS", "USAGE", "VOTE", "variation"]
 
 
 def variation(word: str) -> tuple[str, list[Any]]:
@@ -87,10 +87,121 @@ COMPARE: tuple[Option, ...] = (
     Option(("--blind",), "blind", "shuffle the columns, and show no names before you voted", example="--blind"),
     *(replace(option, help="class, type or JSON schema every answer must fit") for option in _shared("schema")),
     *_shared(
-        "tools", "image", "temperature", "max_tokens", "top_p", "seed", "stop", "params", "timeout", "cache",
-        "tags", "raw",
+        "tools",
+        "image",
+        "temperature",
+        "max_tokens",
+        "top_p",
+        "seed",
+        "stop",
+        "params",
+        "timeout",
+        "cache",
+        "tags",
+        "raw",
     ),
     Option(("--quiet",), "quiet", "show nothing; the outcome is in -o and in _llm_compare", example="--quiet"),
     HELP,
-)  # fmt: skip
+)
 VOTE: tuple[Option, ...] = (HELP,)
+HISTORY: tuple[Option, ...] = (
+    CONVERSATION,
+    Option(("--replace",), "replace", "write over a file, or load over a conversation, that is there already"),
+    HELP,
+)
+MODELS: tuple[Option, ...] = (
+    Option(
+        ("--timeout",),
+        "timeout",
+        "seconds that each server may take to say what it has (3)",
+        words.seconds,
+        "SECONDS",
+        example="--timeout 10",
+    ),
+    Option(("--all",), "all", "every model of a server that has many", example="--all"),
+    HELP,
+)
+USAGE: tuple[Option, ...] = (
+    Option(
+        ("--by",),
+        "by",
+        "summarise by model, status, day, params.temperature, tags.arm, …",
+        str,
+        "COLUMN[,COLUMN]",
+        example="--by model",
+    ),
+    Option(("--notebook",), "notebook", "calls of this notebook, whichever kernels it had", example="--notebook"),
+    Option(("--all",), "all", "calls of every kernel, not only this one", example="--all"),
+    Option(
+        ("--since",), "since", "calls that began then or later", words.something, "MOMENT", example="--since 2026-11-23"
+    ),
+    Option(
+        ("--until",), "until", "calls that began before", words.something, "MOMENT", example="--until 2026-11-23T14:30"
+    ),
+    Option(
+        ("-m", "--model"),
+        "models",
+        "calls to this model; may be repeated",
+        str,
+        "MODEL",
+        many=True,
+        example="-m openai/gpt-5-mini",
+        completes="model",
+    ),
+    Option(
+        ("--status",),
+        "status",
+        "calls that ended so: ok, error, …; may be repeated",
+        str,
+        "STATUS",
+        many=True,
+        example="--status error",
+    ),
+    Option(
+        ("--tag",),
+        "tags",
+        "calls with this tag; may be repeated",
+        words.tag,
+        "KEY=VALUE",
+        many=True,
+        example="--tag arm=terse",
+    ),
+    Option(("--full",), "full", "every column of the ledger", example="--full"),
+    Option(
+        ("--csv",), "csv", "write it to this file, every column", words.something, "FILE", example="--csv calls.csv"
+    ),
+    Option(
+        ("--parquet",),
+        "parquet",
+        "write it to this file, every column",
+        words.something,
+        "FILE",
+        example="--parquet calls.parquet",
+    ),
+    HELP,
+)
+CONFIG: tuple[Option, ...] = (
+    Option(("--save",), "save", "also write it into the user's config.toml", example="--save"),
+    Option(("--unset",), "unset", "give it back to what it was before this kernel set it", example="--unset"),
+    HELP,
+)
+EXPLAIN: tuple[Option, ...] = (
+    Option(("--values",), "values", "send the values of variables too, not only their types", example="--values"),
+    *_shared(
+        "model",
+        "system",
+        "output",
+        "temperature",
+        "max_tokens",
+        "top_p",
+        "seed",
+        "stop",
+        "params",
+        "timeout",
+        "cache",
+        "tags",
+        "quiet",
+        "dry_run",
+    ),
+    HELP,
+)

@@ -136,6 +136,11 @@ class LastError:
     def __bool__(self) -> bool:
         return self._value is not None
 
+    @property
+    def value(self) -> BaseException | None:
+        """The exception itself."""
+        return self._value
+
     def __str__(self) -> str:
         value = self._value
         if value is None:

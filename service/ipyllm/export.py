@@ -113,10 +113,10 @@ def _asking(turn: Turn, name: str, system: str | None) -> dict[str, Any]:
 
 
 def _quoted(word: str) -> str:
-    """Quote a word as the magics read it.
+    r"""Quote a word as the magics read it.
 
     >>> print(_quoted("local/x"), _quoted('say "yes"'))
-    local/x "say \\"yes\\""
+    local/x "say \"yes\""
     """
     if word and not any(char.isspace() or char in "\"'\\" for char in word):
         return word

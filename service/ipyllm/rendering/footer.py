@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from ipyllm.response import ChatResponse, Usage
     from ipyllm.timing import Timing
 
-__all__ = ["footer_html", "footer_text"]
+__all__ = ["dollars", "footer_html", "footer_text"]
 
 _STATUS = {
     "cancelled": "cancelled",
@@ -79,7 +79,7 @@ def _parts(response: ChatResponse) -> Iterator[str]:
     if rate := response.timing.output_tps:
         yield f"{about}{rate:.{0 if rate >= 10 else 1}f} tokens/s"  # noqa: PLR2004
     if response.cost_usd is not None:
-        yield about + _dollars(response.cost_usd) if response.cost_usd else "free"
+        yield about + dollars(response.cost_usd) if response.cost_usd else "free"
 
 
 def _times(timing: Timing, *, cold: bool) -> Iterator[str]:
@@ -117,10 +117,10 @@ def _seconds(seconds: float) -> str:
     return f"{seconds:.{decimals}f} s"
 
 
-def _dollars(cost: float) -> str:
+def dollars(cost: float) -> str:
     """Write a price with two digits that say something.
 
-    >>> [_dollars(cost) for cost in (0.000118, 0.0123, 0.5, 12.345)]
+    >>> [dollars(cost) for cost in (0.000118, 0.0123, 0.5, 12.345)]
     ['$0.00012', '$0.012', '$0.50', '$12.35']
     """
     return f"${cost:,.{max(2, 1 - math.floor(math.log10(cost)))}f}"

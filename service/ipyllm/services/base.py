@@ -188,7 +188,7 @@ class BaseLLMService:
         return await service_thread().wire.models(self.address(), service=self.name, timeout_s=timeout_s)
 
     def price(self) -> Price | None:
-        """What the model costs per million tokens, by the settings or the price tables; None when unknown."""
+        """Return what the model costs per million tokens, by the settings or the price tables; None when unknown."""
         from ipyllm.prices import price_in_settings, price_in_tables
 
         own = price_in_settings(self.full_name)
