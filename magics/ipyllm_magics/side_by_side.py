@@ -150,7 +150,7 @@ class _Growing:
         self.shown = ""
         self._window = window
         self._since = monotonic()
-        self._first_s: float | None = None
+        self._begun = False
         self._blocks = BlockStream()
         self._frozen: list[tuple[int, str]] = []  # sizes and HTML of finished blocks within the window
         self._left_out = False
@@ -159,18 +159,14 @@ class _Growing:
 
     def take(self, event: Event) -> None:
         if isinstance(event, TextDelta):
-            self._begun()
+            self._begun = True
             self._blocks.feed(event.text)
         elif isinstance(event, ReasoningDelta):
-            self._begun()
+            self._begun = True
             self._words += len(event.text.split())
         elif isinstance(event, Finished):
             self.ended = True
         self.changed = True
-
-    def _begun(self) -> None:
-        if self._first_s is None:
-            self._first_s = monotonic() - self._since
 
     def html(self) -> str:
         """Return the finished blocks of the window, and the tail."""
@@ -188,12 +184,11 @@ class _Growing:
 
     def footer(self) -> str:
         """Return the clock of an answer that is still to come or growing."""
-        parts = [f"{monotonic() - self._since:.1f} s"]
-        if self._first_s is None:
-            return f"waiting · {parts[0]}"
-        if self._words and not self.shown:
-            return f"{self._words} words of reasoning · {parts[0]}"
-        return " · ".join([*parts, f"first token {self._first_s:.2f} s"])
+        # Only the time that passes: the figures, from the service thread's clock, come with the end.
+        clock = f"{monotonic() - self._since:.1f} s"
+        if not self._begun:
+            return f"waiting · {clock}"
+        return f"{self._words} words of reasoning · {clock}" if self._words and not self.shown else clock
 
 
 class TerminalColumns:
@@ -237,8 +232,9 @@ class TerminalColumns:
 def _note(comparison: Comparison) -> str:
     if comparison.vote_cast is not None:
         return "Voted. Run %llm_vote again to change it."
-    answered = [response is not None and bool(response.content) for response in comparison.responses]
-    if sum(answered) < 2:  # noqa: PLR2004 - one answer is no choice
+    pairs = zip(comparison.arms, comparison.responses, strict=True)
+    answered = [arm.mark for arm, response in pairs if response is not None and response.content]
+    if len(answered) < 2:  # noqa: PLR2004 - one answer is no choice
         return ""
-    marks = ", ".join(arm.mark for arm in comparison.arms)
+    marks = ", ".join(answered)
     return f"Which is better? Run %llm_vote with one of: {marks}, tie, both_bad"
