@@ -130,11 +130,12 @@ def test_a_notebook_run_by_nbclient_reads_well_when_saved(environment, monkeypat
 
 
 def test_papermill_runs_a_comparison_with_parameters(environment, own_settings):
-    pytest.importorskip("papermill")
     cell = nbformat.v4.new_code_cell("word = 'x'", metadata={"tags": ["parameters"]})
     body = nbformat.v4.new_code_cell("%load_ext ipyllm")
     ask = nbformat.v4.new_code_cell("%%llm_compare -m openai/a -m openai/b\nSay {{ word }}")
-    nbformat.write(nbformat.v4.new_notebook(cells=[cell, body, ask]), own_settings / "in.ipynb")
+    kernelspec = {"name": "python3", "display_name": "Python 3", "language": "python"}
+    notebook = nbformat.v4.new_notebook(cells=[cell, body, ask], metadata={"kernelspec": kernelspec})
+    nbformat.write(notebook, own_settings / "in.ipynb")
     done = run([sys.executable, "-m", "papermill", "in.ipynb", "out.ipynb", "-p", "word", "tea", "-k", "python3"],
                environment, cwd=own_settings)  # fmt: skip
     assert done.returncode == 0, done.stderr
@@ -157,12 +158,10 @@ def test_a_cell_that_fails_stops_a_notebook_run_by_nbclient(environment, monkeyp
 
 
 def test_ipython_minus_c_compares_and_leaves_nothing_running(environment):
-    code = "\n".join(
-        [
-            "get_ipython().run_line_magic('load_ext', 'ipyllm')",
-            "get_ipython().run_cell_magic('llm_compare', '-m openai/a -m openai/b -o df', 'Who?')",
-            "print(list(df.status))",
-        ]
+    code = (
+        "get_ipython().run_line_magic('load_ext', 'ipyllm')\n"
+        "get_ipython().run_cell_magic('llm_compare', '-m openai/a -m openai/b -o df', 'Who?')\n"
+        "print(list(df.status))"
     )
     done = run([sys.executable, "-m", "IPython", "--no-banner", "-c", code], environment)
     assert done.returncode == 0, done.stderr
