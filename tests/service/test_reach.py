@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from ipyllm import LLMError, create_llm_service
-from ipyllm.history import ConversationHistory, Turn
 from ipyllm.export import exported
+from ipyllm.history import ConversationHistory, Turn
 from ipyllm.reach import probe
 from tests.fakes import FakeLLM
 from tests.fakes.script import status
