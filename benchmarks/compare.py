@@ -32,11 +32,11 @@ Comparison.start = _tapped
 _CLOCKS = "print(time.process_time(), time.perf_counter())"
 
 
-def _run(live, base_url: str, asked: str) -> tuple[float, int, float, list[float]]:
+def _run(live, base_url: str, asked: str, options: str = "") -> tuple[float, int, float, list[float]]:
     """Return CPU as a part of one core, updates in the busiest second, megabytes sent, and stamps' delays in ms."""
     arms = " ".join(f"-m openai/m{place}" for place in range(_ARMS))
     before = [float(word) for word in live.run(_CLOCKS).stdout.split()]
-    ran = live.run(f"%%llm_compare {arms}\n{asked}", timeout=120)
+    ran = live.run(f"%%llm_compare {arms} {options}\n{asked}", timeout=120)
     after = [float(word) for word in live.run(_CLOCKS).stdout.split()]
     assert ran.status == "ok", ran.traceback
     stamps = json.loads(
@@ -59,13 +59,18 @@ def measure() -> list[Claim]:
     with fake_server(*_OPTIONS) as base_url, kernel(base_url) as live:
         live.run(_TAP)
         live.run("%%llm_compare -m openai/m0 -m openai/m1 --quiet\nwarm up", timeout=60)
-        runs = [_run(live, base_url, f"run {turn}") for turn in range(_RUNS)]
+        runs, undrawn = [], []
+        for turn in range(_RUNS):
+            runs.append(_run(live, base_url, f"run {turn}"))
+            undrawn.append(_run(live, base_url, f"undrawn {turn}", "--quiet")[3])
     delays = [run[3] for run in runs]
     count = len(delays[0])
     typical, p99 = (median(ms[int(part * count)] for ms in delays) for part in (0.5, 0.99))
+    control = median(ms[int(0.99 * count)] for ms in undrawn)  # what the machine does to it without our drawing
     late = median(sum(one > 5 for one in ms) / count for ms in delays)
+    worst = median(ms[-1] for ms in delays)
     against = (
-        f"median {typical:.2f} ms, {late:.2%} of {count} above 5 ms, worst {median(ms[-1] for ms in delays):.1f} ms"
+        f"median {typical:.2f}, worst {worst:.1f} ms; {late:.2%} of {count} above 5 ms; p99 undrawn {control:.1f} ms"
     )
     sent = f"{median(run[2] for run in runs):.2f} MB in {_SECONDS} s"
     return [
