@@ -7,7 +7,18 @@ import sys
 
 from benchmarks.report import Claim, show
 
-_ALL = ("load", "burst", "traffic", "interrupt", "embedded_model", "call_cost", "in_flight", "limits", "ledger")
+_ALL = (
+    "load",
+    "burst",
+    "traffic",
+    "interrupt",
+    "embedded_model",
+    "call_cost",
+    "in_flight",
+    "limits",
+    "ledger",
+    "compare",
+)
 
 
 def main() -> int:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import os
 import re
+import tempfile
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
 from queue import Empty
 from typing import Self
+from uuid import uuid4
 
+from jupyter_client.kernelspec import KernelSpecManager
 from jupyter_client.manager import KernelManager
 
 _ANSI = re.compile(r"\x1b\[[0-9;]*m")
@@ -24,6 +27,7 @@ class Ran:
     messages: list[dict] = field(default_factory=list)
     error: str = ""
     traceback: list[str] = field(default_factory=list)
+    displays: dict[str, list[int]] = field(default_factory=dict, repr=False)  # places in outputs, by display id
 
     def of(self, mime: str) -> str:
         """Everything displayed in that type, in order."""
@@ -49,10 +53,22 @@ class Ran:
 
 
 class LiveKernel:
-    """A kernel in its own process, with ipyllm's settings in its environment."""
+    """A kernel in its own process, with ipyllm's settings in its environment.
 
-    def __init__(self, **env: str) -> None:
-        self._manager = KernelManager(kernel_name="python3", transport="ipc")  # over TCP ipykernel warns
+    ``spec`` is a folder of kernel specs and the name of one in it; this environment's own kernel if not given.
+    """
+
+    def __init__(self, *, spec: tuple[Path, str] | None = None, **env: str) -> None:
+        # A folder of its own: the sockets of kernels that start at once, in one folder, would have the same names.
+        self._folder = tempfile.TemporaryDirectory(prefix="kernel-")
+        connection_file = str(Path(self._folder.name) / f"kernel-{uuid4()}.json")
+        # Over TCP ipykernel warns.
+        self._manager = KernelManager(kernel_name="python3", transport="ipc", connection_file=connection_file)
+        if spec is not None:
+            self._manager.kernel_spec_manager = KernelSpecManager(
+                kernel_dirs=[str(spec[0])], ensure_native_kernel=False
+            )
+            self._manager.kernel_name = spec[1]
         self._manager.start_kernel(env={**os.environ, **env})
         self.client = self._manager.client()
         self.client.start_channels()
@@ -72,9 +88,9 @@ class LiveKernel:
         self.client.shell_channel.send(message)
         return message["header"]["msg_id"]
 
-    def collect(self, msg_id: str, *, timeout: float = 60, until=None) -> Ran:
-        """Take in messages until the cell is idle (or ``until(ran)`` is true)."""
-        ran, by_display, deadline = Ran(), {}, time.monotonic() + timeout
+    def collect(self, msg_id: str, *, timeout: float = 60, until=None, ran: Ran | None = None) -> Ran:
+        """Take in messages until the cell is idle (or ``until(ran)`` is true); ``ran`` is what came before."""
+        ran, deadline = ran or Ran(), time.monotonic() + timeout
         while True:
             try:
                 message = self.client.get_iopub_msg(timeout=max(0.01, deadline - time.monotonic()))
@@ -84,7 +100,7 @@ class LiveKernel:
                 continue
             message["received"] = time.perf_counter()
             ran.messages.append(message)
-            self._take(message, ran, by_display)
+            self._take(message, ran)
             if message["msg_type"] == "status" and message["content"]["execution_state"] == "idle":
                 break
             if until is not None and until(ran):
@@ -93,15 +109,15 @@ class LiveKernel:
         ran.status = reply["content"]["status"]
         return ran
 
-    def _take(self, message, ran, by_display):
+    def _take(self, message, ran):
         kind, content = message["msg_type"], message["content"]
         display_id = content.get("transient", {}).get("display_id")
         if kind in {"display_data", "execute_result"}:
             ran.outputs.append(content)
             if display_id:
-                by_display.setdefault(display_id, []).append(len(ran.outputs) - 1)
+                ran.displays.setdefault(display_id, []).append(len(ran.outputs) - 1)
         elif kind == "update_display_data":
-            for place in by_display.get(display_id, []):
+            for place in ran.displays.get(display_id, []):
                 ran.outputs[place] = content
         elif kind == "stream":
             ran.outputs.append(content)
@@ -132,6 +148,7 @@ class LiveKernel:
             self._manager.shutdown_kernel(now=True)
         self._manager.cleanup_resources()
         self._manager.context.destroy(linger=0)
+        self._folder.cleanup()
 
     def __enter__(self) -> Self:
         return self

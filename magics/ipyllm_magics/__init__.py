@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell
+    from IPython.core.magic import Magics
 
 __all__ = ["load", "unload"]
 
@@ -13,28 +14,32 @@ __all__ = ["load", "unload"]
 def load(shell: InteractiveShell) -> None:
     """Register the magics; nothing heavy is imported before one of them is used."""
     from ipyllm_magics import completion, place, surroundings, syntax
-    from ipyllm_magics.llm import LLMMagics
-    from ipyllm_magics.magics import LLMFamilyMagics
 
     place.adopt_kernel_id(shell)
     syntax.install(shell)
     completion.install(shell)
     surroundings.watch(shell)
-    shell.register_magics(LLMMagics, LLMFamilyMagics)
+    shell.register_magics(*_groups())
 
 
 def unload(shell: InteractiveShell) -> None:
     """Take the magics away again. Conversations and the ledger stay."""
     from ipyllm_magics import completion, surroundings, syntax
-    from ipyllm_magics.llm import LLMMagics
-    from ipyllm_magics.magics import LLMFamilyMagics
 
     syntax.uninstall(shell)
     completion.uninstall(shell)
     surroundings.unwatch(shell)
-    for group in (LLMMagics, LLMFamilyMagics):
+    for group in _groups():
         # By name: after a reload of the module the class is another. `%config` would find the old one first.
         shell.configurables[:] = [one for one in shell.configurables if type(one).__name__ != group.__name__]
         for kind in ("line", "cell"):
             for name in group.magics[kind]:
                 shell.magics_manager.magics[kind].pop(name, None)
+
+
+def _groups() -> tuple[type[Magics], ...]:
+    from ipyllm_magics.compare_magic import CompareMagics
+    from ipyllm_magics.llm import LLMMagics
+    from ipyllm_magics.magics import LLMFamilyMagics
+
+    return LLMMagics, LLMFamilyMagics, CompareMagics

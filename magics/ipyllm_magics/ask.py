@@ -5,9 +5,6 @@ The main thread only waits and draws; timestamps are taken on the service thread
 
 from __future__ import annotations
 
-import signal
-import threading
-from contextlib import contextmanager
 from queue import Empty, SimpleQueue
 from time import monotonic
 from typing import TYPE_CHECKING
@@ -15,9 +12,10 @@ from typing import TYPE_CHECKING
 from ipyllm.events import Finished, ReasoningDelta, TextDelta, ToolCallDelta
 from ipyllm.tools.wake import Signal
 from ipyllm_magics.errors import Interrupted
+from ipyllm_magics.interrupts import no_more_interrupts, undisturbed
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
     from ipyllm.call import Call
     from ipyllm.events import Event
@@ -66,7 +64,7 @@ def ask(service: BaseLLMService, request: ChatRequest, drawing: Drawing, keep: C
         interrupted = True
     finally:
         # Also when drawing failed: the request must not go on, and what came must not be lost.
-        with _no_more_interrupts():
+        with no_more_interrupts():
             if not call.done.is_set():
                 call.cancel()
                 call.done.wait(_STOP_S)
@@ -78,52 +76,23 @@ def ask(service: BaseLLMService, request: ChatRequest, drawing: Drawing, keep: C
     if interrupted:
         raise Interrupted(f"stopped {request.model}; what had arrived is kept.")
     assert call.response is not None
-    with _undisturbed():
+    with undisturbed():
         drawing.finish(call.response)
     return call
-
-
-@contextmanager
-def _no_more_interrupts() -> Iterator[None]:
-    """Be deaf to impatience: it is being stopped already, and a second interrupt would only lose what had come."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)
-
-
-@contextmanager
-def _undisturbed() -> Iterator[None]:
-    """Raise an interrupt after a drawing instead of in its midst, where it would tear what is being shown."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    came: list[object] = []
-    before = signal.signal(signal.SIGINT, lambda *given: came.append(given))
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)
-    if came:
-        raise KeyboardInterrupt
 
 
 def _follow(call: Call, events: SimpleQueue[Event], begun: Signal, drawing: Drawing) -> None:
     since, wait_s = monotonic(), _SAY_WAITING_AFTER_S
     while not call.rest(begun, wait_s):
         _take(events, drawing)
-        with _undisturbed():
+        with undisturbed():
             drawing.waiting(monotonic() - since)
         wait_s = _SAY_WAITING_EVERY_S
     while True:
         _take(events, drawing)
         if call.done.is_set():
             return
-        with _undisturbed():
+        with undisturbed():
             drawing.draw()
         call.rest(call.done, drawing.pause())
 

@@ -8,14 +8,13 @@ from __future__ import annotations
 
 from html import escape
 from time import monotonic
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from ulid import ULID
-
-from ipyllm.rendering import STYLE, BlockStream, footer_html, footer_text, plain, to_html
+from ipyllm.rendering import STYLE, BlockStream, footer_html, footer_text, to_html
 from ipyllm.rendering.pace import Pace
 from ipyllm_magics.aside import Aside
 from ipyllm_magics.forms import NotThereError
+from ipyllm_magics.output import Output
 
 if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell
@@ -26,7 +25,6 @@ if TYPE_CHECKING:
 __all__ = ["CellDrawing"]
 
 _OUTPUT_SIZE = 700  # characters of finished markdown after which a new output begins
-_ENVELOPE = 600  # bytes of a display message without its data
 _TAIL_LINES = 12  # shown of an answer that is taken apart once it is whole
 _TAIL_CHARS = 2_000
 
@@ -55,9 +53,9 @@ class CellDrawing:
         self._blocks = BlockStream()
         self._aside = Aside()
         self._called = False  # a tool, since the last piece of text
-        self._head: _Output | None = None
+        self._head: Output | None = None
         self._head_is_final = False
-        self._output: _Output | None = None  # the one being drawn
+        self._output: Output | None = None  # the one being drawn
         self._frozen_html: list[str] = []
         self._frozen: list[str] = []
         self._text: list[str] = []
@@ -149,7 +147,7 @@ class CellDrawing:
         if not self._head_is_final:
             self._head_is_final = True
             self._finish_head()
-        self._output = self._output or _Output(self._shell)
+        self._output = self._output or Output(self._shell)
         self._pace.spend(self._output.show(html, text), monotonic())
 
     def _finish_head(self) -> None:
@@ -157,24 +155,6 @@ class CellDrawing:
         self._send_head(self._aside.html, self._aside.text)
 
     def _send_head(self, html: str, text: str) -> None:
-        self._head = self._head or _Output(self._shell)
+        self._head = self._head or Output(self._shell)
         mark = "" if html else '<span class="ipyllm-empty"></span>'
         self._pace.spend(self._head.show(STYLE + (html or mark), text), monotonic())
-
-
-class _Output:
-    """One output of the cell, shown and shown again."""
-
-    def __init__(self, shell: InteractiveShell) -> None:
-        self._publish = shell.display_pub.publish
-        self._transient = {"display_id": f"ipyllm-{ULID()}"}
-        self._there = False
-
-    def show(self, html: str, text: str | None) -> int:
-        """Show ``html``, with ``text`` for front ends that show none; return the bytes it took."""
-        data: dict[str, Any] = {"text/html": html}
-        if text is not None:
-            data["text/plain"] = plain(text)
-        there, self._there = self._there, True
-        self._publish(data, metadata={}, transient=self._transient, update=there)
-        return _ENVELOPE + sum(len(value.encode()) for value in data.values())

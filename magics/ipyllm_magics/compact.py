@@ -29,6 +29,7 @@ _CELL_CHARS = 80
 _EDGE_ITEMS = 3
 _FOR_FIELDS = 0.6  # of the budget; the rest is for the first rows
 _MAX_ATTRIBUTES = 20
+_TOKENS_PER_ITEM = 20  # in a list, both ends together, at a guess; what is more is cut
 _CUT = " …"
 
 
@@ -169,10 +170,12 @@ def _collection(value: Any, budget: int) -> str:
     short = reprlib.Repr()
     short.maxlevel, short.maxstring, short.maxother, short.maxlong = 3, _CELL_CHARS, _CELL_CHARS, _CELL_CHARS
     short.maxdict = short.maxlist = short.maxtuple = short.maxset = short.maxfrozenset = 2 * _EDGE_ITEMS
-    if isinstance(value, list | tuple) and len(value) > 2 * _EDGE_ITEMS:
-        ends = [short.repr(item) for item in (*value[:_EDGE_ITEMS], *value[-_EDGE_ITEMS:])]
-        inside = ", ".join([*ends[:_EDGE_ITEMS], "…", *ends[_EDGE_ITEMS:]])
+    edge = max(_EDGE_ITEMS, budget // _TOKENS_PER_ITEM)
+    if isinstance(value, list | tuple) and len(value) > 2 * edge:
+        ends = [short.repr(item) for item in (*value[:edge], *value[-edge:])]
+        inside = ", ".join([*ends[:edge], "…", *ends[edge:]])
         return f"{kind} of {len(value):,} items: " + (f"[{inside}]" if kind == "list" else f"({inside})")
+    short.maxdict = short.maxset = short.maxfrozenset = 2 * edge
     return f"{kind} of {len(value):,} items: {short.repr(value).replace('...', '…')}"
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from IPython.core.completer import SimpleCompletion, context_matcher
 
-from ipyllm_magics import options
+from ipyllm_magics import family_options, options
 from ipyllm_magics.candidates import candidates
 
 if TYPE_CHECKING:
@@ -24,9 +24,13 @@ _LINE = re.compile(r"\s*(?P<magic>%%?llm\w*)\s(?P<rest>.*)", re.DOTALL)
 _WORD = re.compile(r"(?:\"(?:[^\"\\]|\\.)*\"?|'(?:[^'\\]|\\.)*'?|[^\s\"'])+")
 _TABLES = {
     "llm": options.LLM,
-    "llm_models": options.MODELS,
-    "llm_history": options.HISTORY,
-    "llm_usage": options.USAGE,
+    "llm_compare": family_options.COMPARE,
+    "llm_vote": family_options.VOTE,
+    "llm_models": family_options.MODELS,
+    "llm_history": family_options.HISTORY,
+    "llm_usage": family_options.USAGE,
+    "llm_config": family_options.CONFIG,
+    "llm_explain": family_options.EXPLAIN,
 }
 _LISTS = {"tools"}  # whose words are lists with commas
 

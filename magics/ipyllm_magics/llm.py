@@ -106,19 +106,30 @@ class LLMMagics(Magics):
             if not prompt.strip():
                 where = "after the options" if cell is None else "under the %%llm line"
                 raise MagicError(f"The prompt is empty: write it {where}.")
-            from ipyllm_magics import question
+            self.answer(asked, prompt if asked["raw"] else self._filled_in(prompt), magic)
 
-            question.check_together(asked, magic)
-            form = self._form(asked)
-            made = self._question(asked, prompt if asked["raw"] else self._filled_in(prompt))
-            if asked["dry_run"]:
-                from ipyllm_magics import dry_run
+    def answer(self, asked: Parsed, prompt: str, magic: str) -> None:
+        """Ask ``prompt``, its template filled in, and show the answer; with ``--dry-run``, say what would be asked.
 
-                print(dry_run.describe(made, form.name, asked["output"], anew=bool(asked["new"])))  # noqa: T201
-                return
-            if made.note:
-                print(made.note, file=sys.stderr)  # noqa: T201 - a remark belongs in the cell, on one line
-            self._ask(made, asked, form)
+        Raises
+        ------
+        MagicError, LLMError
+            One sentence: options that contradict each other, or what went wrong with the call.
+        """
+        from ipyllm_magics import conversations, question
+
+        question.check_together(asked, magic)
+        form = self._form(asked)
+        made = self._question(asked, prompt)
+        if asked["dry_run"]:
+            from ipyllm_magics import dry_run
+
+            print(dry_run.describe(made, form.name, asked["output"], anew=bool(asked["new"])))  # noqa: T201
+            return
+        for note in (made.note, None if asked["new"] else conversations.outdated(made.history, made.key)):
+            if note:
+                print(note, file=sys.stderr)  # noqa: T201 - a remark belongs in the cell, on one line
+        self._ask(made, asked, form)
 
     def _form(self, asked: Parsed) -> Form:
         from ipyllm_magics.forms import FORMS

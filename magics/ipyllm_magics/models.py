@@ -1,8 +1,8 @@
-"""``%llm_models``: what can be used here and now, and how to get the rest."""
+"""``%llm_models``: what can be used here and now, with its window and price, and how to get the rest."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ipyllm import embedded, names
 from ipyllm.errors import LLMError
@@ -10,48 +10,121 @@ from ipyllm.settings import get_settings
 from ipyllm_magics.errors import Interrupted
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     import pandas as pd
+
+    from ipyllm.reach import Reached
+    from ipyllm.services.base import BaseLLMService
 
 __all__ = ["pull", "table", "use"]
 
+_LISTED = 12  # models of one service, unless all are asked for
+_COLUMNS = ("model", "state", "window", "input_usd_per_mtok", "output_usd_per_mtok", "note")
 
-def table() -> pd.DataFrame:
-    """One row per model or service that can be named."""
+
+def table(*, timeout_s: float, everything: bool) -> pd.DataFrame:
+    """Return one row per model that can be named.
+
+    Parameters
+    ----------
+    timeout_s : float
+        Seconds that each server may take to say what it has.
+    everything : bool
+        Whether to list all models of a server that has many.
+    """
     import pandas as pd
 
-    return pd.DataFrame(list(_rows()), columns=["model", "state", "note"])
+    from ipyllm.reach import probe
+    from ipyllm_magics.wide_frame import WideFrame
+
+    settings = get_settings()
+    services = [name for name in names.service_names() if name != "local" and name not in settings.routes]
+    try:
+        reached = probe(services, timeout_s=timeout_s)
+    except KeyboardInterrupt:
+        raise Interrupted("the servers were not waited for.") from None
+    frame = WideFrame(list(_rows(reached, everything=everything)), columns=list(_COLUMNS))
+    frame["window"] = frame["window"].astype("Int64")
+    prices = ["input_usd_per_mtok", "output_usd_per_mtok"]
+    frame[prices] = frame[prices].astype("float64")
+    assert isinstance(frame, pd.DataFrame)  # its rows hold names that strangers gave: see CallsFrame
+    return frame
 
 
-def _rows() -> Iterator[tuple[str, str, str]]:
+def _rows(reached: Iterable[Reached], *, everything: bool) -> Iterator[dict[str, Any]]:
     default = _default()
+    yield from _embedded(default)
+    settings = get_settings()
+    for one in reached:
+        if one.service is None:
+            assert one.error is not None
+            state = "no key" if one.error.category == "authentication" else "unusable"
+            yield {"model": _marked(f"{one.name}/…", default), "state": state, "note": str(one.error)}
+        elif one.error is not None:
+            state = "no key" if one.error.category == "authentication" else "unreachable"
+            yield {"model": _marked(f"{one.name}/…", default), "state": state, "note": str(one.error)}
+        else:
+            yield from _served(one, default, everything=everything)
+    for name, route in sorted(settings.routes.items()):
+        yield {"model": _marked(name, default), "state": "route", "note": f"{type(route).__name__}".lower()}
+    for alias, target in settings.aliases.items():
+        yield {"model": alias, "state": "alias", "note": f"for {target}"}
+
+
+def _embedded(default: str) -> Iterator[dict[str, Any]]:
     for model in embedded.catalogue_names():
         path = embedded.find(model)
         if path is None:
             state, note = "not pulled", f"%llm_models pull {model}"
         else:
             state, note = ("loaded" if embedded.is_running(path) else "ready"), str(path)
-        yield _marked(f"local/{model}", default), state, note
-    settings = get_settings()
-    for service in names.service_names():
-        if service == "local":
-            continue
-        endpoint = settings.endpoints.get(service)
-        shown = f"{service}/{endpoint.model if endpoint is not None and endpoint.model else '…'}"
-        try:
-            made = names.create_llm_service(f"{service}/model" if endpoint is not None else service)
-            where = f"at {made.address().host}"
-        except LLMError as exc:
-            state = "no key" if exc.category == "authentication" else "unusable"
-            yield _marked(shown, default), state, str(exc)
-        else:
-            example = f", for example {made.full_name}" if endpoint is None else ""
-            yield _marked(shown, default), "configured", where + example
-    for alias, target in settings.aliases.items():
-        yield alias, "alias", f"for {target}"
+        yield {
+            "model": _marked(f"local/{model}", default),
+            "state": state,
+            **_figures(names.create_llm_service(f"local/{model}")),
+            "note": note,
+        }
     if default.startswith("local/") and default.removeprefix("local/") not in embedded.catalogue_names():
-        yield f"{default} (default)", "file", default.removeprefix("local/")
+        service = names.create_llm_service(default)
+        note = default.removeprefix("local/")
+        yield {"model": f"{default} (default)", "state": "file", **_figures(service), "note": note}
+
+
+def _served(one: Reached, default: str, *, everything: bool) -> Iterator[dict[str, Any]]:
+    """Rows of a service that answered: the default and what it is known for first, then as many as there is room."""
+    assert one.service is not None
+    where = f"at {one.service.address().host}, answered in {one.elapsed_s:.2f} s"
+    listed = list(one.models)
+    own = default.removeprefix(f"{one.name}/") if default.startswith(f"{one.name}/") else ""
+    if own and own not in listed:
+        listed.insert(0, own)
+    first = [name for name in listed if name == own or name in one.service.known_models]
+    ordered = first + sorted(name for name in listed if name not in first)
+    shown = ordered if everything else ordered[:_LISTED]
+    for name in shown:
+        service = names.create_llm_service(f"{one.name}/{name}")
+        state = "reachable" if name in one.models else "not listed by its server"
+        yield {"model": _marked(f"{one.name}/{name}", default), "state": state, **_figures(service), "note": where}
+    if not ordered:
+        yield {"model": f"{one.name}/…", "state": "reachable", "note": f"{where}, and has no models"}
+    elif len(shown) < len(ordered):
+        yield {"model": f"{one.name}/…", "state": "reachable", "note": f"{len(ordered) - len(shown)} more: --all"}
+
+
+def _figures(service: BaseLLMService) -> dict[str, Any]:
+    """Window and price, where they are known."""
+    window = service.context_window()
+    if window is None and service.price_provider is not None and service.is_priced(service.address()):
+        from ipyllm.prices import context_window
+
+        window = context_window(service.price_provider, service.model)
+    price = service.price()
+    return {
+        "window": window,
+        "input_usd_per_mtok": price.input_usd_per_mtok if price is not None else None,
+        "output_usd_per_mtok": price.output_usd_per_mtok if price is not None else None,
+    }
 
 
 def _default() -> str:

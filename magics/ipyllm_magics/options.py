@@ -16,7 +16,7 @@ from ipyllm_magics.errors import MagicError
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-__all__ = ["CONVERSATION", "HELP", "HISTORY", "LLM", "MODELS", "USAGE", "Option", "Parsed", "help_text", "parse"]
+__all__ = ["CONVERSATION", "HELP", "LLM", "Option", "Parsed", "help_text", "parse"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,14 +213,6 @@ LLM: tuple[Option, ...] = (
     ),
     HELP,
 )
-HISTORY: tuple[Option, ...] = (CONVERSATION, Option(("-h", "--help"), "help", "show this"))
-MODELS: tuple[Option, ...] = (Option(("-h", "--help"), "help", "show this"),)
-USAGE: tuple[Option, ...] = (
-    Option(("--by",), "by", "summarise by model, status, params.temperature, tags.arm, …", str, "COLUMN[,COLUMN]"),
-    Option(("--all",), "all", "calls of every kernel, not only this one"),
-    Option(("--full",), "full", "every column of the ledger"),
-    Option(("-h", "--help"), "help", "show this"),
-)
 
 
 def parse(line: str, table: Sequence[Option], *, magic: str, prompt_follows: bool) -> Parsed:
@@ -341,7 +333,7 @@ def help_text(usage: str, what: str, table: Sequence[Option]) -> str:
 
     Examples
     --------
-    >>> print(help_text("%llm_history show", "Shows the conversation.", HISTORY[:1]))
+    >>> print(help_text("%llm_history show", "Shows the conversation.", [CONVERSATION]))
     %llm_history show
     <BLANKLINE>
     Shows the conversation.

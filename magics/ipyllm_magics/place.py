@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import os
 from contextlib import suppress
-from pathlib import PurePath
+from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any
 
 from ipyllm.identity import set_kernel_id
@@ -11,7 +13,7 @@ from ipyllm.identity import set_kernel_id
 if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell
 
-__all__ = ["CallCounter", "adopt_kernel_id", "cell_id", "is_notebook"]
+__all__ = ["CallCounter", "adopt_kernel_id", "cell_id", "is_notebook", "notebook_cells"]
 
 
 def is_notebook(shell: InteractiveShell) -> bool:
@@ -37,6 +39,22 @@ def adopt_kernel_id(shell: InteractiveShell) -> None:
     connection_file = getattr(app, "connection_file", "")
     if connection_file:
         set_kernel_id(PurePath(connection_file).stem.removeprefix("kernel-"))
+
+
+def notebook_cells(shell: InteractiveShell) -> set[str]:
+    """Ids of the cells of the notebook's file, as it was saved last; none where there is no such file to be found."""
+    named = shell.user_ns.get("__vsc_ipynb_file__") or os.environ.get("JPY_SESSION_NAME")
+    if not named:
+        return set()
+    # Jupyter names it from the root of its server, above or at the kernel's own folder.
+    places = [Path(str(named)), Path.cwd() / PurePath(str(named)).name]
+    for path in places:
+        try:
+            cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
+            return {str(cell["id"]) for cell in cells if "id" in cell}
+        except (OSError, ValueError, KeyError, TypeError):  # not there, or no notebook
+            continue
+    return set()
 
 
 class CallCounter:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from ipyllm.services.base import BaseLLMService
     from ipyllm_magics.options import Parsed
 
-__all__ = ["NOT_PARAMETERS", "Question", "check_together", "make"]
+__all__ = ["NOT_PARAMETERS", "Question", "check_together", "make", "message_of", "parameters"]
 
 _RESERVE = 1024  # tokens of the window left for the answer, unless --max-tokens says more
 _OWN_OPTION = {
@@ -163,9 +163,9 @@ def make(
     history = conversation(name) if asked["history"] is not False else None
     schema = lookup.schema(asked["schema"], variables) if asked["schema"] else None
     tools = lookup.tools(asked["tools"] or (), variables)
-    message = _message(prompt, asked["image"] or (), variables)
+    message = message_of(prompt, asked["image"] or (), variables)
     service = create_llm_service(asked["model"])
-    params = _params(asked, defaults)
+    params = parameters(asked, defaults)
     system = _system(asked, defaults, history)
     before, note = _before(history, service, key, message, system, params.get("max_tokens"), anew=bool(asked["new"]))
     request = service.request(
@@ -183,7 +183,8 @@ def make(
     return Question(service, request, message, system, name, history, key, note)
 
 
-def _message(prompt: str, images: Any, variables: Mapping[str, Any]) -> Message:
+def message_of(prompt: str, images: Any, variables: Mapping[str, Any]) -> Message:
+    """Return the question as a message, with its pictures."""
     if not images:
         return {"role": "user", "content": prompt}
     from ipyllm_magics.images import image_part
@@ -192,7 +193,7 @@ def _message(prompt: str, images: Any, variables: Mapping[str, Any]) -> Message:
     return {"role": "user", "content": [{"type": "text", "text": prompt}, *pictures]}
 
 
-def _params(asked: Parsed, defaults: Mapping[str, Any]) -> dict[str, Any]:
+def parameters(asked: Parsed, defaults: Mapping[str, Any]) -> dict[str, Any]:
     """Return the parameters of the model: of the line, then of the notebook; each by its own option or by -p."""
     given = dict(asked["params"] or ()) | {name: asked[name] for name in _OWN_OPTION if asked[name] is not None}
     own = {name: defaults[name] for name in _OWN_OPTION if defaults.get(name) is not None}

@@ -50,8 +50,8 @@ class Cells:
 
     def _numbers(self) -> list[int]:
         sources = self._shell.history_manager.input_hist_raw  # type: ignore[union-attr] # None only when it is being closed
-        now = self._shell.execution_count
-        return [number for number in range(1, min(now, len(sources))) if sources[number].strip()]
+        # The last is the cell that asks. Its number is no help: IPython counts up before or after, by version.
+        return [number for number in range(1, len(sources) - 1) if sources[number].strip()]
 
     def _cell(self, number: int) -> Cell:
         manager = self._shell.history_manager
@@ -135,6 +135,11 @@ class LastError:
 
     def __bool__(self) -> bool:
         return self._value is not None
+
+    @property
+    def value(self) -> BaseException | None:
+        """The exception itself."""
+        return self._value
 
     def __str__(self) -> str:
         value = self._value

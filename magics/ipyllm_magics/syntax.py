@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 __all__ = ["install", "uninstall"]
 
-_QUESTION = re.compile(r"%llm[ \t]+.*\w.*\?\s*$")
+_QUESTION = re.compile(r"%llm(?:_explain)?[ \t]+.*\w.*\?\s*$")
 _BARE_CELL = re.compile(r"%%llm\w*(?![\w?])[^\n]*")
 
 

@@ -31,8 +31,8 @@ class TerminalDrawing:
         self._whole = form.whole
         self._filter = TerminalFilter()
         self._pending: list[str] = []
+        self._last = ""  # the character that stands last, drawn or not
         self._aside = False
-        self._written = ""
         self._is_tty = sys.stdout.isatty()
 
     def waiting(self, elapsed_s: float) -> None:
@@ -40,26 +40,29 @@ class TerminalDrawing:
 
     def text(self, piece: str) -> None:
         """Take in visible text."""
-        if self._whole is not None:
-            return
-        self._end_aside()
-        self._pending.append(self._filter.feed(piece))
+        if self._whole is None:
+            self._end_aside()
+            self._append(piece)
 
     def reasoning(self, piece: str) -> None:
         """Take in reasoning, shown dim."""
         self._begin_aside()
-        self._pending.append(self._filter.feed(piece))
+        self._append(piece)
 
     def tool(self, name: str) -> None:
-        """Say that a function is called, dim."""
-        self._end_aside()
+        """Say that a function is called, on a line of its own, dim."""
+        self._append("\n" if self._last not in {"", "\n"} else "")
         self._begin_aside()
-        lead = "\n" if self._written not in {"", "\n"} and not self._pending[:-1] else ""
-        self._pending.append(self._filter.feed(f"{lead}→ {name} "))
+        self._append(f"→ {name} ")
 
     def arguments(self, piece: str) -> None:
         """Take in its arguments, dim."""
-        self._pending.append(self._filter.feed(piece))
+        self._append(piece)
+
+    def _append(self, text: str) -> None:
+        clean = self._filter.feed(text)
+        self._last = clean[-1:] or self._last
+        self._pending.append(clean)
 
     def _begin_aside(self) -> None:
         if not self._aside:
@@ -69,14 +72,15 @@ class TerminalDrawing:
     def _end_aside(self) -> None:
         if self._aside:
             self._aside = False
-            self._pending.append("\n" + (_NORMAL if self._is_tty else "") + "\n")
+            self._append("\n")
+            self._pending.append(_NORMAL if self._is_tty else "")
+            self._append("\n")
 
     def draw(self) -> None:
         """Write what is new."""
         text = "".join(self._pending)
         self._pending.clear()
         if text:
-            self._written = text[-1]
             sys.stdout.write(text)
             sys.stdout.flush()
 
@@ -86,19 +90,16 @@ class TerminalDrawing:
 
     def finish(self, response: ChatResponse) -> None:
         """Write the rest and the footer."""
+        self._end_aside()
         if self._whole is not None and response.content:
-            self._end_aside()
             try:
-                shown = self._whole(response.content).text
-            except NotThereError:
-                shown = response.content  # the magic will say what is missing
-            self._pending.append(self._filter.feed(shown))
-        elif self._aside:
-            self._end_aside()
+                self._append(self._whole(response.content).text)
+            except NotThereError:  # the magic says what is missing; the answer itself is worth seeing
+                self._append(response.content)
         self.draw()
-        if not self._written and response.status == "error":
+        if not self._last and response.status == "error":
             return  # the error itself says it all
         line = footer_text(response)
-        lead = "\n" if self._written not in {"", "\n"} else ""
+        lead = "\n" if self._last not in {"", "\n"} else ""
         sys.stdout.write(f"{lead}{_DIM}{line}{_NORMAL}\n" if self._is_tty else f"{lead}{line}\n")
         sys.stdout.flush()

@@ -148,12 +148,14 @@ class Comparison:
         begun = 0
         try:
             for call in calls:
-                begun += 1
                 call.start(waits=waits)
+                begun += 1
         except BaseException:
-            for call in calls[:begun]:
+            for call in calls[: begun + 1]:  # the one that was interrupted may have been sent, or not
                 call.cancel()
             self._left -= len(calls) - begun
+            if self._left <= 0:
+                self.done.set()
             raise
         return self
 
@@ -242,17 +244,19 @@ class Comparison:
 
     def column(self, place: int) -> Column:
         """Return one arm as the renderer draws it."""
-        from ipyllm.rendering import Column, footer_text, to_html
+        from ipyllm.rendering import Column, footer_text, reasoning_html, to_html
 
         arm, response = self.arms[place], self.responses[place]
         label = "" if self.names_hidden else arm.label
+        if response is None and self.done.is_set():
+            return Column(arm.mark, label, "", "", "", error="It was stopped before it was sent.")
         if response is None:
             return Column(arm.mark, label, "", "", "running" if self._calls else "not started", running=True)
         error = (response.error_message or "") if response.status in {"error", "truncated"} else ""
         return Column(
             arm.mark,
             label,
-            to_html(response.content),
+            reasoning_html(response.reasoning) + to_html(response.content),
             response.content,
             # Which model it was stands in the heading, or is not to be known yet; what it cost would tell.
             footer_text(_without_names(response, blind=self.names_hidden)),

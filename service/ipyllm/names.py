@@ -13,7 +13,7 @@ from ipyllm.settings import get_settings
 if TYPE_CHECKING:
     from ipyllm.services.base import BaseLLMService
 
-__all__ = ["create_llm_service", "resolve", "service_names", "use"]
+__all__ = ["chosen", "create_llm_service", "resolve", "service_names", "use"]
 
 _BUILT_IN = {
     "openai": "ipyllm.services.openai:OpenAIService",
@@ -32,6 +32,11 @@ def use(name: str | None) -> None:
     if name is not None:
         resolve(name)
     _chosen = name
+
+
+def chosen() -> str | None:
+    """Return what :func:`use` chose; None where the settings' own model is the default."""
+    return _chosen
 
 
 @cache

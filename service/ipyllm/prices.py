@@ -18,12 +18,22 @@ if TYPE_CHECKING:
 
     from ipyllm.response import Usage
 
-__all__ = ["BY_SETTINGS", "Price", "context_window", "cost_of", "estimate_cost", "load", "price_in_settings"]
+__all__ = [
+    "BY_SETTINGS",
+    "Price",
+    "context_window",
+    "cost_of",
+    "estimate_cost",
+    "load",
+    "price_in_settings",
+    "price_in_tables",
+]
 
 BY_SETTINGS: Final = "settings"
 """The ``price_source`` of a cost at the user's own price."""
 
 _MTOK: Final = 1_000_000
+_SHORT_QUESTION: Final = 1_000  # tokens
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +101,27 @@ def price_in_settings(model: str) -> Price | None:
         return settings.prices[model]
     endpoint = settings.endpoints.get(model.partition("/")[0])
     return endpoint.price if endpoint is not None else None
+
+
+def price_in_tables(provider: str, model: str) -> Price | None:
+    """Return the price of ``model`` by the offline tables; None where they do not know it.
+
+    Where a price rises with the length of a question, it is that of a short one.
+
+    Examples
+    --------
+    >>> price_in_tables("openai", "gpt-4o")
+    Price(input_usd_per_mtok=2.5, output_usd_per_mtok=10.0, cached_usd_per_mtok=None)
+    >>> price_in_tables("openai", "no-such-model") is None
+    True
+    """
+    found = []
+    for kind in ("input_tokens", "output_tokens"):
+        priced = _calculate({kind: _SHORT_QUESTION}, provider, model, None, None)
+        if priced is None:
+            return None
+        found.append(round(float(priced.total_price) * _MTOK / _SHORT_QUESTION, 6))
+    return Price(*found)
 
 
 def load() -> None:

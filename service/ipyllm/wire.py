@@ -114,6 +114,32 @@ class Wire:
         """Make the client for ``address`` now, so that the first call's clock does not run during its import."""
         await self._client(address)
 
+    async def models(self, address: Address, *, service: str, timeout_s: float) -> list[str]:
+        """Ask the server which models it has.
+
+        Raises
+        ------
+        LLMError
+            It cannot be reached, refuses, or answers with something else than a list of models.
+        """
+        import httpx2
+        import openai
+
+        client = await self._client(address)
+        failure: LLMError | None = None
+        try:
+            answer = await client.get("/models", cast_to=object, options={"timeout": httpx2.Timeout(timeout_s)})
+        except openai.OpenAIError as exc:
+            failure = _from_client(exc, address, service, timeout_s)
+        except ValueError:  # what came is not JSON
+            failure = _no_list(address, service)
+        if failure is not None:  # raised out here: the client's exception holds the request, and with it the key
+            raise failure
+        listed = answer.get("data") if isinstance(answer, dict) else None
+        if not isinstance(listed, list):
+            raise _no_list(address, service)
+        return [str(entry["id"]) for entry in listed if isinstance(entry, dict) and entry.get("id")]
+
     @asynccontextmanager
     async def stream(
         self, address: Address, body: dict[str, Any], *, model: str, connect_s: float | None
@@ -196,6 +222,14 @@ def _has_finish_reason(chunk: dict[str, Any]) -> bool:
     choices = chunk.get("choices")
     return bool(
         isinstance(choices, list) and choices and isinstance(choices[0], dict) and choices[0].get("finish_reason")
+    )
+
+
+def _no_list(address: Address, service: str) -> LLMError:
+    return LLMError(
+        f"{service} at {address.host} answered, but with no list of models; name the model yourself.",
+        category="api_error",
+        model=service,
     )
 
 

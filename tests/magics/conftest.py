@@ -14,10 +14,9 @@ def server():
         yield fake
 
 
-@pytest.fixture(scope="module")
-def kernel(server, tmp_path_factory):
-    home = tmp_path_factory.mktemp("kernel")
-    environment = {
+def environment(server, home):
+    """What a kernel needs to find the server, and nothing of the developer's."""
+    return {
         "IPYLLM_MODEL": "openai/fake-model",
         "IPYLLM_LEDGER": str(home / "ledger.sqlite"),
         "IPYLLM_CONFIG": str(home / "config.toml"),
@@ -26,7 +25,12 @@ def kernel(server, tmp_path_factory):
         "OPENAI_API_KEY": "sk-kernel-0123456789abcdef",
         "IPYTHONDIR": str(home),
     }
-    with LiveKernel(**environment) as live:
+
+
+@pytest.fixture(scope="module")
+def kernel(server, tmp_path_factory):
+    home = tmp_path_factory.mktemp("kernel")
+    with LiveKernel(**environment(server, home)) as live:
         assert live.run("%load_ext ipyllm").status == "ok"
         yield live
 

@@ -70,6 +70,67 @@ def test_a_mistake_is_one_line(terminal):
     assert "Traceback" not in terminal.before
 
 
+def test_code_is_written_alone_and_offered_as_the_next_line(terminal, fake):
+    fake.default = answer("Like this:\n```python\nx = 6 * 7\n```\nDone.")
+    terminal.sendline("%llm -f code How?")
+    terminal.expect(r"In \[3\]: ")
+    assert "x = 6 * 7" in terminal.before
+    assert "Like this" not in terminal.before
+    assert "```" not in terminal.before
+
+
+def test_json_is_written_pretty(terminal, fake):
+    fake.default = answer('Here: {"city":"Bern"}')
+    terminal.sendline("%llm -f json -o data Give")
+    terminal.expect(r"In \[3\]: ")
+    assert '{\r\n  "city": "Bern"\r\n}' in terminal.before
+    terminal.sendline("data.parsed['city']")
+    terminal.expect("'Bern'")
+
+
+def test_a_tool_call_is_a_line_of_its_own(terminal, fake):
+    fake.reply(answer("Let me see.", tool_calls=[("look_up", {"city": "Bern"})]), answer("It rains."))
+    terminal.sendline("def look_up(city: str): return city")
+    terminal.sendline("")
+    terminal.expect(r"In \[3\]: ")
+    terminal.sendline("%llm --tools look_up Weather?")
+    terminal.expect(r"In \[4\]: ")
+    shown = [line.strip() for line in re.sub(r"\x1b\[\d*m", "", terminal.before).splitlines()]
+    said = shown.index("Let me see.")
+    assert shown[said : said + 4] == ["Let me see.", '→ look_up {"city":"Bern"}', "", "It rains."]
+
+
+def test_a_dry_run_and_the_help_are_pages_of_text(terminal, fake):
+    terminal.sendline("%llm --dry-run Hello there")
+    terminal.expect(r"In \[3\]: ")
+    assert "Nothing was sent." in terminal.before
+    assert "user: Hello there" in terminal.before
+    terminal.sendline("%llm --help")
+    terminal.expect(r"In \[4\]: ")
+    assert "--dry-run" in terminal.before
+    assert not fake.requests
+
+
+def test_tab_completes_in_a_terminal(environment, fake):
+    """With IPython's own line editor, where the others use a simple prompt."""
+    command = ["-m", "IPython", "--no-banner", "--no-confirm-exit", "--HistoryManager.enabled=False"]
+    env = environment | {
+        "OPENAI_BASE_URL": fake.base_url,
+        "PROMPT_TOOLKIT_NO_CPR": "1",
+        "LINES": "24",
+        "COLUMNS": "100",
+    }
+    child = pexpect.spawn(sys.executable, command, env=env, encoding="utf-8", timeout=60, dimensions=(24, 100))
+    try:
+        child.expect(r"In \[")
+        child.send("%load_ext ipyllm\r")
+        child.expect(r"2.*\]")
+        child.send("%llm --dr\t")
+        child.expect("y-run")
+    finally:
+        child.close(force=True)
+
+
 def test_ipython_c_and_plain_python_exit_by_themselves(fake, environment):
     env = environment | {"OPENAI_BASE_URL": fake.base_url}
     magic = "get_ipython().run_line_magic('load_ext', 'ipyllm'); get_ipython().run_line_magic('llm', 'Hello')"

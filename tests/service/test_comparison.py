@@ -278,3 +278,31 @@ def test_a_comparison_is_started_once():
     done = compare("Go", models=["openai/a", "openai/b"])
     with pytest.raises(RuntimeError, match="was started already"):
         done.start()
+
+
+def test_reasoning_is_folded_into_its_column(fake):
+    fake.on(lambda request: answer("Four.", reasoning="Two and two <i>make</i> four."))
+    shown = compare("Go", models=["openai/a", "openai/b"])._repr_html_()
+    assert shown.count('<details class="ipyllm-reasoning">') == 2
+    assert "&lt;i&gt;make" in shown
+
+
+def test_an_interrupt_while_the_arms_are_being_sent_stops_those_that_were(fake, monkeypatch):
+    from ipyllm.call import Call
+
+    fake.on(lambda request: answer("Late.", ttft=60))
+    start, begun = Call.start, []
+
+    def interrupted(self, **options):
+        if begun:
+            raise KeyboardInterrupt
+        begun.append(self)
+        return start(self, **options)
+
+    monkeypatch.setattr(Call, "start", interrupted)
+    running = Comparison("Go", models=["openai/a", "openai/b", "openai/c"])
+    with pytest.raises(KeyboardInterrupt):
+        running.start()
+    assert running.done.wait(30)
+    assert running.responses[0].status == "cancelled"
+    assert "It was stopped before it was sent." in repr(running)

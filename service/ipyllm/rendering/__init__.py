@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from ipyllm.rendering.blocks import BlockStream
-    from ipyllm.rendering.columns import COLUMNS_CSS, COLUMNS_STYLE, Column, columns_html, columns_text
+    from ipyllm.rendering.columns import COLUMNS_CSS, COLUMNS_STYLE, Column, columns_html, columns_text, reasoning_html
     from ipyllm.rendering.footer import footer_html, footer_text
     from ipyllm.rendering.markdown import to_html
     from ipyllm.rendering.style import CSS, STYLE
@@ -30,6 +30,7 @@ __all__ = [
     "footer_html",
     "footer_text",
     "plain",
+    "reasoning_html",
     "to_html",
 ]
 
@@ -46,6 +47,7 @@ _HOMES = {
     "footer_html": "footer",
     "footer_text": "footer",
     "plain": "terminal",
+    "reasoning_html": "columns",
     "to_html": "markdown",
 }
 

@@ -14,7 +14,7 @@ from ipyllm.rendering.terminal import plain
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-__all__ = ["COLUMNS_CSS", "COLUMNS_STYLE", "Column", "columns_html", "columns_text"]
+__all__ = ["COLUMNS_CSS", "COLUMNS_STYLE", "Column", "columns_html", "columns_text", "reasoning_html"]
 
 COLUMNS_CSS = """\
 .ipyllm-columns{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(100%,17rem),1fr));gap:.8rem;
@@ -70,6 +70,22 @@ class Column:
     error: str = ""
     preferred: bool = False
     running: bool = False
+
+
+def reasoning_html(text: str) -> str:
+    """Return a model's reasoning, folded; nothing where there is none.
+
+    Examples
+    --------
+    >>> "<p>Hm, &lt;b&gt;</p>" in reasoning_html("Hm, <b>"), reasoning_html(" ")
+    (True, '')
+    """
+    from ipyllm.rendering.markdown import to_html
+
+    thought = text.strip()
+    return (
+        f'<details class="ipyllm-reasoning"><summary>Reasoning</summary>{to_html(thought)}</details>' if thought else ""
+    )
 
 
 def columns_html(columns: Iterable[Column], note: str = "") -> str:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from ipyllm.events import Event
+    from ipyllm.prices import Price
     from ipyllm.response import ChatResponse
     from ipyllm.structured import Schema
     from ipyllm.tools import Tool
@@ -179,6 +180,21 @@ class BaseLLMService:
     def context_window(self) -> int | None:
         """Tokens the model can take in, question and answer together; None when unknown."""
         return None
+
+    async def models(self, *, timeout_s: float) -> list[str]:
+        """Names of the models that the server has, as it says; on the service thread."""
+        from ipyllm.thread import service_thread
+
+        return await service_thread().wire.models(self.address(), service=self.name, timeout_s=timeout_s)
+
+    def price(self) -> Price | None:
+        """Return what the model costs per million tokens, by the settings or the price tables; None when unknown."""
+        from ipyllm.prices import price_in_settings, price_in_tables
+
+        own = price_in_settings(self.full_name)
+        if own is not None or self.price_provider is None or not self.is_priced(self.address()):
+            return own
+        return price_in_tables(self.price_provider, self.model)
 
     async def prepare(self) -> tuple[Address, bool]:
         """Make ready and return the address, and whether a model had to be loaded for it (``cold``)."""

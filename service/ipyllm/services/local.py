@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from datetime import datetime
     from typing import Any
 
+    from ipyllm.prices import Price
     from ipyllm.request import ChatRequest
     from ipyllm.response import Usage
 
@@ -49,6 +50,18 @@ class LocalService(BaseLLMService):
         from ipyllm import embedded
 
         embedded.resolve(self.model)
+
+    async def models(self, *, timeout_s: float) -> list[str]:  # noqa: ARG002 - nobody has to be waited for
+        """Names of the models that were pulled."""
+        from ipyllm import embedded
+
+        return [name for name in embedded.catalogue_names() if embedded.find(name) is not None]
+
+    def price(self) -> Price:
+        """Nothing."""
+        from ipyllm.prices import Price
+
+        return Price(0.0, 0.0)
 
     def context_window(self) -> int:
         """Return the loaded model's window; before it is loaded, what the settings will give it."""

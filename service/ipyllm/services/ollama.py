@@ -13,6 +13,7 @@ from ipyllm.wire import without_password
 if TYPE_CHECKING:
     from datetime import datetime
 
+    from ipyllm.prices import Price
     from ipyllm.response import Usage
     from ipyllm.wire import Address
 
@@ -36,6 +37,14 @@ class OllamaService(BaseLLMService):
     def base_url(self) -> str:
         """Given, or ``OLLAMA_HOST``, or port 11434 of this machine."""
         return self._base_url or base_url_of_host(get_settings().ollama_host or "")
+
+    def price(self) -> Price | None:
+        """Nothing on this machine, unknown elsewhere."""
+        from ipyllm.prices import Price, price_in_settings
+
+        own = price_in_settings(self.full_name)
+        free = self.address().is_loopback and not self.model.endswith("cloud")
+        return own if own is not None or not free else Price(0.0, 0.0)
 
     def cost(
         self,

@@ -1,0 +1,228 @@
+"""``%%llm_compare``: one prompt to several models at once, side by side; ``%llm_vote``: which is better."""
+
+from __future__ import annotations
+
+import sys
+from itertools import product
+from queue import Empty, SimpleQueue
+from typing import TYPE_CHECKING, Any
+
+from IPython.core.magic import Magics, cell_magic, line_magic, magics_class, no_var_expand
+
+from ipyllm_magics import family_options, lookup, place, question
+from ipyllm_magics.errors import Interrupted, MagicError, one_sentence
+from ipyllm_magics.interrupts import no_more_interrupts, undisturbed
+from ipyllm_magics.options import help_text, parse
+
+if TYPE_CHECKING:
+    from IPython.core.interactiveshell import InteractiveShell
+
+    from ipyllm import Comparison
+    from ipyllm.events import Event
+    from ipyllm_magics.options import Parsed
+    from ipyllm_magics.side_by_side import Columns
+
+__all__ = ["CompareMagics"]
+
+_WHAT = """\
+Asks several models the same at once; the answers stream side by side, each with its own clock, tokens and cost.
+
+    %%llm_compare -m ollama/llama3.2 -m openai/gpt-5-mini       %%llm_compare --vary temperature=0,1
+    What is a monad?                                            Name a colour.
+
+The prompt is a template over your variables, as for %%llm. One model that fails does not stop the others."""
+_VOTE = "Keeps which answer of the last comparison is better, in the ledger: a mark (A), tie or both_bad."
+_STOP_S = 5.0
+_SWITCH_S = 0.0005
+_NAME = "_llm_compare"
+
+
+@magics_class
+class CompareMagics(Magics):
+    """Compare models side by side."""
+
+    shell: InteractiveShell
+
+    def __init__(self, shell: InteractiveShell) -> None:
+        super().__init__(shell)
+        self._shown: tuple[Comparison, Columns] | None = None
+
+    @no_var_expand
+    @cell_magic
+    def llm_compare(self, line: str, cell: str) -> None:
+        """Ask several models the same at once: ``%%llm_compare -m A -m B`` above a prompt."""
+        magic = "%%llm_compare"
+        with one_sentence():
+            asked = parse(line, family_options.COMPARE, magic=magic, prompt_follows=False)
+            if asked["help"]:
+                print(help_text(f"{magic} -m A -m B [options]", _WHAT, family_options.COMPARE))  # noqa: T201
+                return
+            prompt = cell.strip("\n")
+            if not prompt.strip():
+                raise MagicError(f"The prompt is empty: write it under the {magic} line.")
+            question.check_together(asked, magic)
+            _check_variations(asked, magic)
+            comparison = self._make(asked, prompt if asked["raw"] else _filled_in(prompt, self.shell))
+            columns = self._columns(comparison, quiet=bool(asked["quiet"]))
+            self._shown = comparison, columns
+            self._ask(comparison, columns, asked["output"])
+            _raise_if_all_failed(comparison)
+
+    @no_var_expand
+    @line_magic
+    def llm_vote(self, line: str) -> None:
+        """Keep which answer of the last comparison is better: ``%llm_vote A``, ``%llm_vote tie``."""
+        with one_sentence():
+            asked = parse(line, family_options.VOTE, magic="%llm_vote", prompt_follows=True)
+            if asked["help"]:
+                print(help_text("%llm_vote A | B | … | tie | both_bad", _VOTE, family_options.VOTE))  # noqa: T201
+                return
+            from ipyllm import Comparison
+
+            comparison = self.shell.user_ns.get(_NAME)
+            if not isinstance(comparison, Comparison):
+                raise MagicError("There is no comparison to vote on yet: run %%llm_compare first.")
+            if not asked.rest.strip():
+                marks = ", ".join(arm.mark for arm in comparison.arms)
+                raise MagicError(f"%llm_vote needs one of: {marks}, tie, both_bad.")
+            outcome = comparison.vote(asked.rest)
+            if self._shown is not None and self._shown[0] is comparison:
+                self._shown[1].again()
+            print(_said(comparison, outcome))  # noqa: T201 - a magic answers on standard output
+            _warn()
+
+    def _make(self, asked: Parsed, prompt: str) -> Comparison:
+        from ipyllm import Comparison
+        from ipyllm.request import Provenance
+
+        variables, defaults = self.shell.user_ns, _defaults(self.shell)
+        return Comparison(
+            [question.message_of(prompt, asked["image"] or (), variables)],
+            models=asked["models"] or (),
+            params=_sets(asked),
+            system=defaults.get("system") if asked["system"] is None else asked["system"],
+            conversation_history=_history(asked["conversation"]),
+            tags={**defaults.get("tags", {}), **dict(asked["tags"] or ())},
+            came_from=Provenance(origin="magic", conversation=asked["conversation"], cell_id=place.cell_id(self.shell)),
+            blind=bool(asked["blind"]),
+            timeout=asked["timeout"] or defaults.get("timeout"),
+            cache=asked["cache"] if asked["cache"] is not None else defaults.get("cache"),
+            tools=lookup.tools(asked["tools"] or (), variables),
+            schema=lookup.schema(asked["schema"], variables) if asked["schema"] else None,
+            **question.parameters(asked, defaults),
+        )
+
+    def _columns(self, comparison: Comparison, *, quiet: bool) -> Columns:
+        from ipyllm_magics import side_by_side
+
+        if quiet:
+            return side_by_side.NoColumns()
+        if place.is_notebook(self.shell):
+            return side_by_side.NotebookColumns(self.shell, comparison)
+        return side_by_side.TerminalColumns(comparison)
+
+    def _ask(self, comparison: Comparison, columns: Columns, output: str | None) -> None:
+        """Start all arms, draw at the drawing's pace, stop them all when interrupted; keep what came in any case."""
+        events: SimpleQueue[tuple[int, Event]] = SimpleQueue()
+        interrupted = False
+        # Rendering many columns is Python's own work: at the usual 5 ms, chunks would be stamped late by as much.
+        patience = sys.getswitchinterval()
+        sys.setswitchinterval(_SWITCH_S)
+        try:
+            comparison.start(lambda arm, event: events.put((arm, event)), waits=True)
+            while not comparison.done.is_set():
+                with undisturbed():
+                    _take(events, columns)
+                    columns.draw()
+                comparison.rest(comparison.done, columns.pause())
+        except KeyboardInterrupt:
+            interrupted = True
+        finally:
+            # Also when drawing failed: the requests must not go on, and what came must not be lost.
+            sys.setswitchinterval(patience)
+            with no_more_interrupts():
+                if not comparison.done.is_set():
+                    comparison.cancel()
+                    comparison.done.wait(_STOP_S)
+                self.shell.user_ns[_NAME] = comparison
+                if output:
+                    self.shell.user_ns[output] = comparison.to_dataframe()
+                _warn()
+        with no_more_interrupts():
+            columns.finish()
+        if interrupted:
+            raise Interrupted(f"stopped all {len(comparison.arms)} arms; what had arrived is kept.")
+
+
+def _defaults(shell: InteractiveShell) -> dict[str, Any]:
+    """Return the notebook's own defaults, as `%config LLMMagics` sets them."""
+    own = shell.magics_manager.registry.get("LLMMagics")
+    return {name: getattr(own, name) for name in own.trait_names(config=True)} if own is not None else {}
+
+
+def _filled_in(prompt: str, shell: InteractiveShell) -> str:
+    from ipyllm_magics.surroundings import Cells, LastError
+    from ipyllm_magics.template import fill_in
+
+    return fill_in(prompt, shell.user_ns, {"cells": Cells(shell), "error": LastError()})
+
+
+def _take(events: SimpleQueue[tuple[int, Event]], columns: Columns) -> None:
+    while True:
+        try:
+            columns.take(*events.get_nowait())
+        except Empty:
+            return
+
+
+def _check_variations(asked: Parsed, magic: str) -> None:
+    names = [name for name, _ in asked["vary"] or ()]
+    for name in names:
+        if names.count(name) > 1:
+            raise MagicError(f"{magic} was given --vary {name} twice; write all its values into one.")
+        if name in question.NOT_PARAMETERS and name != "system":
+            raise MagicError(f"{magic}: {name} is no parameter of the model, and cannot be varied.")
+        if asked[name] is not None or name in dict(asked["params"] or ()):
+            raise MagicError(f"{magic}: {name} is both varied and given; leave one of the two.")
+
+
+def _sets(asked: Parsed) -> list[dict[str, Any]]:
+    """Return every combination of what is varied."""
+    given = asked["vary"] or ()
+    names = [name for name, _ in given]
+    return [dict(zip(names, values, strict=True)) for values in product(*(values for _, values in given))]
+
+
+def _history(name: str | None) -> list[dict[str, Any]]:
+    if name is None:
+        return []
+    from ipyllm_magics import conversations
+
+    return conversations.existing(name).get_messages()
+
+
+def _said(comparison: Comparison, outcome: str) -> str:
+    names = {arm.label: arm.mark for arm in comparison.arms}
+    if outcome in names:
+        kept = f"Kept: {names[outcome]} is better, which is {outcome}."
+    else:
+        kept = "Kept: a tie." if outcome == "tie" else "Kept: all of them are bad."
+    if not comparison.blind:
+        return kept
+    return f"{kept} It was: {', '.join(f'{arm.mark} = {arm.label}' for arm in comparison.arms)}."
+
+
+def _raise_if_all_failed(comparison: Comparison) -> None:
+    """Let Run All stop when nobody answered; a failed arm beside others is shown in its column."""
+    errors = [error for error in comparison.errors if error is not None]
+    if len(errors) == len(comparison.arms):
+        told = "; ".join(f"{arm.mark}: {error}" for arm, error in zip(comparison.arms, errors, strict=True))
+        raise MagicError(f"No arm got an answer. {told}", errors[0].category)
+
+
+def _warn() -> None:
+    from ipyllm.ledger import current_ledger
+
+    warning = current_ledger().take_warning()
+    if warning:
+        print(warning, file=sys.stderr)  # noqa: T201 - a warning belongs in the cell, on one line

@@ -1,0 +1,270 @@
+"""Prompts as templates: what stands for a value, what a template may reach, and what it may not."""
+
+from __future__ import annotations
+
+import collections
+import dataclasses
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from ipyllm.redact import remember_secret
+from ipyllm.tokens import estimate
+from ipyllm_magics.compact import BUDGET_TOKENS, compact
+from ipyllm_magics.errors import MagicError
+from ipyllm_magics.template import fill_in
+
+
+@dataclasses.dataclass
+class Order:
+    city: str
+    cups: list[int]
+
+
+class Plain:
+    def __init__(self):
+        self.city, self._hidden = "Oslo", 1
+
+
+Point = collections.namedtuple("Point", "x y")  # noqa: PYI024 - the untyped kind is meant
+
+# ---- compact forms -----------------------------------------------------------------------------------
+
+
+def test_a_table_is_described_by_shape_types_missing_values_and_first_rows():
+    frame = pd.DataFrame({"city": ["Oslo", None, "Rome"], "cups": [1.5, 2.0, None]})
+    assert compact(frame).splitlines() == [
+        "DataFrame of 3 rows and 2 columns:",
+        f"- city: {frame.city.dtype}, 1 missing",
+        "- cups: float64, 1 missing",
+        "First 3 rows as CSV:",
+        "city,cups",
+        "Oslo,1.5",
+        ",2.0",
+        "Rome,",
+    ]
+
+
+WIDE = {
+    "many columns": pd.DataFrame(np.zeros((5, 5_000))),
+    "long texts": pd.DataFrame({f"text {i}": ["x" * 50_000] * 9 for i in range(30)}),
+    "long names": pd.DataFrame({"n" * 9_000 + str(i): [1] for i in range(9)}),
+    "a long series": pd.Series(["word " * 9_000] * 90, name="s" * 9_000),
+    "a large array": np.random.default_rng(0).random((900, 900)),
+    "many dimensions": np.zeros((3,) * 9),
+    "a list": list(range(300_000)),
+    "a list of long texts": ["y" * 90_000] * 90,
+    "a nested dict": {i: {"k": [i] * 900} for i in range(900)},
+    "a set": set(range(90_000)),
+    "a dataclass": Order("O" * 90_000, list(range(90_000))),
+    "a long repr": collections.deque(range(90_000)),
+}
+
+
+@pytest.mark.parametrize("name", WIDE)
+@pytest.mark.parametrize("budget", [60, BUDGET_TOKENS])
+def test_whatever_it_is_a_value_stays_within_its_budget(name, budget):
+    described = compact(WIDE[name], budget)
+    assert estimate(described) <= budget + 30, described  # and a note that it was cut
+    assert len(described) > budget / 4
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (Order("Oslo", [1, 2]), "Order:\n- city: Oslo\n- cups: [1, 2]"),
+        (Plain(), "Plain:\n- city: Oslo"),
+        (Point(1, 2), "Point(x=1, y=2)"),
+        ({"a": [1]}, "{'a': [1]}"),
+        (np.array([1, 2]), "array of 2, int64, from 1 to 2, mean 1.5:\n[1, 2]"),
+        (np.array([1.0, np.nan]), "array of 2, float64, 1 missing (nan), from 1 to 1, mean 1:\n[ 1., nan]"),
+        (np.array([]), "array of 0, float64:\n[]"),
+        (np.array(["a"]), "array of 1, <U1:\n['a']"),
+        (pd.Series([], dtype=float), "Series of 0 values, float64"),
+        (pd.Series([1, 3], name="n"), "Series 'n' of 2 values, int64, from 1 to 3, mean 2; values: 1, 3"),
+        (pd.DataFrame(), "DataFrame of 0 rows and 0 columns:"),
+    ],
+)
+def test_what_stands_in_the_prompt(value, text):
+    assert compact(value) == text
+
+
+def test_strings_are_inserted_whole_and_numbers_as_they_are():
+    text = "word " * 100_000
+    assert fill_in("{{ text }}{{ n }}", {"text": text, "n": np.float64(1.5)}) == f"{text}1.5"
+
+
+def test_a_figure_is_described_in_words():
+    matplotlib = pytest.importorskip("matplotlib")
+    matplotlib.use("Agg")
+    from matplotlib.figure import Figure
+
+    figure = Figure()
+    axes = figure.subplots()
+    axes.plot([1, 2, 3], [10, 20, 15], label="cups")
+    axes.set(title="Coffee", xlabel="day", xlim=(1, 3), ylim=(10, 20))
+    assert compact(figure) == (
+        "matplotlib figure with 1 plot:\n1. title 'Coffee'; x day from 1 to 3; y from 10 to 20; 1 line; lines 'cups'"
+    )
+
+
+# ---- names -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("prompt", "sentence"),
+    [
+        ("{{ ordres }}", "The prompt uses {{ ordres }}, which is not defined; did you mean 'orders'?"),
+        ("{{ xyzzy }}", "The prompt uses {{ xyzzy }}, which is not defined; define it in a cell above"),
+        ("{{ orders.cites }}", "The prompt uses 'cites' of a DataFrame, which has nothing of that name. Did you mean"),
+        ("{{ d['kye'] }}", "The prompt uses 'kye' of a dict, which has nothing of that name. Did you mean 'key'?"),
+        ("{{ orders", "The prompt's template does not parse, line 1"),
+        ("{{ orders | nofilter }}", "The prompt's template does not parse, line 1: No filter named 'nofilter'"),
+        ("{{ 1 / 0 }}", "The prompt's template failed: ZeroDivisionError: division by zero"),
+    ],
+)
+def test_a_wrong_name_is_one_sentence(prompt, sentence):
+    with pytest.raises(MagicError) as caught:
+        fill_in(prompt, {"orders": pd.DataFrame({"cities": [1]}), "d": {"key": 1}})
+    assert sentence in str(caught.value)
+
+
+def test_single_braces_pass_and_values_are_never_expanded_again():
+    prompt = '{"a": {b}} {# c #} ${d} {{ value }}'
+    assert fill_in(prompt, {"value": "{{ secret }} {% x %}", "secret": 1}) == (
+        '{"a": {b}} {# c #} ${d} {{ secret }} {% x %}'
+    )
+
+
+def test_a_template_assigns_nothing_in_the_notebook():
+    variables = {"n": 1}
+    assert fill_in("{% set n = 2 %}{{ n }}", variables) == "2"
+    assert variables == {"n": 1}
+
+
+# ---- the sandbox -------------------------------------------------------------------------------------
+
+ATTEMPTS = [
+    "{{ os.environ }}",
+    "{{ os.environ['LAB_API_KEY'] }}",
+    "{{ os.environ.LAB_API_KEY }}",
+    "{{ os.getenv('LAB_API_KEY') }}",
+    "{{ os.environb }}",
+    "{{ os.popen('env').read() }}",
+    "{{ os['environ'] }}",
+    "{{ os | attr('environ') }}",
+    "{{ env }}",
+    "{{ env.LAB_API_KEY }}",
+    "{{ env['LAB_API_KEY'] }}",
+    "{{ env.get('LAB_API_KEY') }}",
+    "{{ env.items() | list }}",
+    "{{ env.copy() }}",
+    "{{ getenv('LAB_API_KEY') }}",
+    "{{ copied }}",
+    "{{ copied | tojson }}",
+    "{% for c in copied.LAB_API_KEY %}{{ c }}{% endfor %}",
+    "{{ run('env', shell=True) }}",
+    "{{ open('/etc/passwd').read() }}",
+    "{{ get_ipython().getoutput('env') }}",
+    "{{ holder.key }}",
+    "{{ ''.__class__.__mro__ }}",
+    "{{ holder.__init__.__globals__ }}",
+    "{{ '{0.__class__}'.format(holder) }}",
+    "{{ sys.modules['os'].environ }}",
+    "{{ service }}{{ service._api_key }}",
+]
+
+
+@pytest.fixture
+def hostile(monkeypatch):
+    monkeypatch.setenv("LAB_API_KEY", "an-own-key-0123456789")
+    remember_secret("given-to-us-0123456789")
+    holder = Plain()
+    holder.key = "given-to-us-0123456789"
+    from ipyllm import OpenAIService
+
+    return {
+        "os": os, "sys": sys, "env": os.environ, "copied": dict(os.environ), "getenv": os.getenv,
+        "run": subprocess.check_output, "holder": holder, "open": open, "get_ipython": lambda: None,
+        "service": OpenAIService(api_key="sk-service-0123456789abcdef"),
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("attempt", ATTEMPTS)
+def test_no_key_gets_into_a_prompt(attempt, hostile):
+    with pytest.raises(MagicError) as caught:
+        fill_in(attempt, hostile)
+    for secret in ("an-own-key", "given-to-us", "sk-service"):
+        assert secret not in str(caught.value)
+
+
+def test_a_key_that_is_written_out_is_the_writers_own_business():
+    assert fill_in("sk-abcdefghijklmnop {{ 1 }}", {}) == "sk-abcdefghijklmnop 1"
+
+
+def test_harmless_parts_of_modules_can_be_used():
+    import math
+
+    assert fill_in("{{ os.path.join('a', 'b') }} {{ math.floor(2.5) }}", {"os": os, "math": math}) == "a/b 2"
+
+
+# ---- what the notebook has just done -----------------------------------------------------------------
+
+
+def sent(fake):
+    return fake.requests[-1].json["messages"][-1]["content"]
+
+
+def test_the_last_cells_come_with_their_outputs_when_written(kernel, kernel_fake):
+    kernel.run("total = 6 * 7")
+    kernel.run("print('printed')\ntotal")
+    kernel.run("1 / 0")
+    ran = kernel.run("%%llm --no-history\n{{ cells[-3:] }}")
+    assert ran.status == "ok", ran.traceback
+    shown = sent(kernel_fake)
+    assert "total = 6 * 7" in shown
+    assert "printed" in shown
+    assert "]:\n42" in shown or "\n42" in shown
+    assert "ZeroDivisionError: division by zero" in shown
+    assert "{{ cells" not in shown, "the cell that asks is not among them"
+    kernel.run("%%llm --no-history\n{{ cells[-2].source }}")
+    assert sent(kernel_fake) == "1 / 0"
+
+
+def test_cells_that_are_not_there_are_one_sentence(kernel, kernel_fake):
+    ran = kernel.run("%%llm\n{{ cells[-99999] }}")
+    assert "The prompt uses {{ cells[-99999] }}, but" in ran.traceback[0]
+
+
+def test_the_last_error_comes_with_its_code_and_mistakes_of_our_own_do_not_count(kernel, kernel_fake):
+    kernel.run("def share(total, people):\n    each = total / people\n    return each\nshare(3, 0)")
+    kernel.run("%%llm --temprature 1\nHi")
+    ran = kernel.run("%%llm --no-history\nWhy? {{ error }}")
+    assert ran.status == "ok", ran.traceback
+    shown = sent(kernel_fake)
+    assert "ZeroDivisionError: division by zero" in shown
+    assert "-->    2     each = total / people" in shown
+    assert "in a cell, share():" in shown
+    assert "site-packages" not in shown
+
+
+def test_ones_own_variables_come_before_the_notebooks_names(kernel, kernel_fake):
+    kernel.run("cells, error = 'mine', 'too'")
+    try:
+        kernel.run("%%llm --no-history\n{{ cells }} {{ error }}")
+        assert sent(kernel_fake) == "mine too"
+    finally:
+        kernel.run("del cells, error")
+
+
+def test_values_keep_to_the_budget_that_is_configured(kernel, kernel_fake):
+    kernel.run("%config LLMMagics.value_tokens = 30\nlong = list(range(9999))")
+    try:
+        kernel.run("%%llm --no-history\n{{ long }}")
+        assert estimate(sent(kernel_fake)) <= 60
+    finally:
+        kernel.run("%config LLMMagics.value_tokens = 1000")
