@@ -7,6 +7,7 @@ import threading
 import time
 from dataclasses import asdict, fields
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 import anywidget
@@ -122,16 +123,16 @@ class UsageDashboard(anywidget.AnyWidget):
         self.refresh()
 
     def export(self, path: str | os.PathLike[str]) -> Path:
-        """Write the calls that are shown to a file: Parquet when its name ends so, else CSV.
+        """Write the calls that are shown to a file, ``.csv`` or ``.parquet``, and return where it is.
 
-        Returns
-        -------
-        Path
-            Where they stand.
+        Raises
+        ------
+        LLMError
+            The name ends otherwise, or the file cannot be written.
         """
-        target = Path(path).expanduser()
-        target.write_bytes(self._bytes("parquet" if target.suffix.lower() == ".parquet" else "csv"))
-        return target
+        from ipyllm.export import export_usage
+
+        return export_usage(path, self.frame())
 
     def close(self) -> None:
         """End it, and its thread."""
@@ -170,22 +171,8 @@ class UsageDashboard(anywidget.AnyWidget):
         self.send({"type": "call", "call_id": call_id, "html": call_page(found.to_dict("records")[0])})
 
     def _bytes(self, kind: str) -> bytes:
-        import io
-
-        frame, written = self.frame(), io.BytesIO()
-        if kind == "csv":
-            frame.to_csv(written, index=False)
-        else:
-            import json
-            from importlib.util import find_spec
-
-            if find_spec("pyarrow") is None:
-                raise LLMError("Parquet needs pyarrow: `pip install pyarrow`.", category="not_found")
-
-            for name in ("params", "tags"):
-                frame[name] = [json.dumps(value) if isinstance(value, dict) else None for value in frame[name]]
-            frame.to_parquet(written, index=False)
-        return written.getvalue()
+        with TemporaryDirectory() as folder:
+            return self.export(Path(folder, f"calls.{kind}")).read_bytes()
 
     def _known_models(self, frame: pd.DataFrame) -> list[str]:
         """Models that the calls have without the filter on the model: what else may be chosen."""
