@@ -272,8 +272,9 @@ def _prompts(calls: pd.DataFrame) -> np.ndarray:
 
 def _is_score(calls: pd.DataFrame, name: str) -> bool:
     """Tell a score from what stands beside it: its error, a judge's reason."""
-    if name.endswith("_error") and name.removesuffix("_error") in calls.columns:
-        return False
+    for beside in ("_error", "_reason"):
+        if name.endswith(beside) and name.removesuffix(beside) in calls.columns:
+            return False
     column = calls[name]
     if pd.api.types.is_numeric_dtype(column) or pd.api.types.is_bool_dtype(column):
         return True

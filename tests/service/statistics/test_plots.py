@@ -55,8 +55,7 @@ def _outside(figure):
     ]
 
 
-@pytest.mark.parametrize("dark", [True, False, None])
-@pytest.mark.parametrize("n", [2, 6, 12])
+@pytest.mark.parametrize(("n", "dark"), [(2, None), (6, True), (12, False)])
 def test_every_picture_holds_all_its_names_however_many_and_long(n, dark):
     arms = {
         f"provider-{i}/some-model-with-a-long-name-{i}b-instruct · temperature={i % 3} · You classify with care": (

@@ -62,7 +62,7 @@ def test_a_mean_lies_in_its_interval_and_a_share_never_leaves_0_to_1(values, lev
     assert 0 <= share.low <= share.value <= share.high <= 1
 
 
-@_unhurried
+@settings(_unhurried, max_examples=50)
 @given(_numbers, _number)
 def test_differences_turn_with_their_sign_and_move_with_a_shift(values, shift):
     for of in (st.paired_t, st.hodges_lehmann):
@@ -147,7 +147,7 @@ _call = some.fixed_dictionaries(
 )
 
 
-@settings(_unhurried, max_examples=60)
+@settings(_unhurried, max_examples=25)
 @given(some.lists(_call, min_size=1, max_size=40))
 def test_any_calls_are_summed_up_or_refused_in_a_sentence(rows):
     calls = pd.DataFrame(rows)
