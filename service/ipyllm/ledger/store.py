@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from ipyllm.ledger.columns import Row, Table
     from ipyllm.ledger.query import Conditions
 
-__all__ = ["LedgerDamagedError", "LedgerReplacedError", "Store", "reason"]
+__all__ = ["LedgerDamagedError", "LedgerReplacedError", "Store", "is_busy", "reason"]
 
 _BUSY_S = 5.0
 """How long a transaction waits for another process to finish its own."""
@@ -265,7 +265,7 @@ class Store:
             except sa_exc.OperationalError as exc:
                 engine.dispose()
                 # Several processes that set WAL on a new file at once get "locked" whatever the busy timeout.
-                if "locked" not in str(exc.orig) or time.monotonic() > give_up:
+                if not is_busy(exc) or time.monotonic() > give_up:
                     raise
                 time.sleep(random.uniform(0.005, 0.05))  # noqa: S311
             except BaseException:
@@ -311,9 +311,25 @@ class Store:
             connection.commit()
 
     def _begin(self, connection: sa.Connection) -> None:
-        if self._backend == "sqlite":
-            # A transaction that reads first and writes later cannot wait for its turn: it fails at once.
-            connection.exec_driver_sql("BEGIN IMMEDIATE")
+        if self._backend != "sqlite":
+            return
+        # SQLite's own way to wait sleeps ever longer, and is passed over by processes that come later: of eight that
+        # wrote without a pause, some did not get their turn within five seconds.
+        give_up = time.monotonic() + _BUSY_S
+        connection.exec_driver_sql("PRAGMA busy_timeout=0")
+        try:
+            while True:
+                try:
+                    # A transaction that reads first and writes later cannot wait for its turn: it fails at once.
+                    connection.exec_driver_sql("BEGIN IMMEDIATE")
+                except sa_exc.OperationalError as exc:
+                    if not is_busy(exc) or time.monotonic() > give_up:
+                        raise
+                    time.sleep(random.uniform(0.001, 0.01))  # noqa: S311
+                else:
+                    return
+        finally:
+            connection.exec_driver_sql(f"PRAGMA busy_timeout={int(_BUSY_S * 1000)}")
 
     def _mark_interrupted(self, connection: sa.Connection) -> None:
         """Mark running rows of dead processes, where the ledger can be written: reading goes on where not."""
@@ -412,6 +428,12 @@ def _about_a_row(exc: BaseException) -> bool:
     if isinstance(exc, sa_exc.DBAPIError):
         return isinstance(exc, sa_exc.DataError | sa_exc.IntegrityError)
     return True  # a value could not even be handed over
+
+
+def is_busy(exc: BaseException) -> bool:
+    """Whether another program was writing, and nothing else is wrong."""
+    code = getattr(getattr(exc, "orig", None), "sqlite_errorcode", 0) & 0xFF
+    return code in {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}
 
 
 def _damaged(exc: sa_exc.DatabaseError) -> bool:

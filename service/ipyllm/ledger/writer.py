@@ -43,6 +43,9 @@ _BATCH = 500
 _RETRY_S = (0.5, 30.0)
 """The first pause after a failure, and the longest."""
 
+_PATIENCE_S = 20.0
+"""How long others may be writing without a pause before it is said that we cannot."""
+
 _FORK_S = 2.0
 """How long a fork waits for the transaction under way."""
 
@@ -101,6 +104,7 @@ class Ledger:
         self._attempt = 0
         self._failed_attempt = 0
         self._failing = False
+        self._waiting_since: float | None = None  # for its turn, with nothing else wrong
         self._notices = Notices()
         self._thread: threading.Thread | None = None
         self._stopping = False
@@ -194,6 +198,7 @@ class Ledger:
             thread.join(max(0.0, deadline - time.monotonic()))
             if thread.is_alive():
                 return False
+            written = not any(backlog.waiting for backlog in self._backlogs.values())
         if self._store is not None:
             self._store.close()
         return written
@@ -297,10 +302,10 @@ class Ledger:
                 next_beat = time.monotonic() + HEARTBEAT_S
                 with self._backlog_lock:
                     self._backlogs[CALLS].beat()
-            failures = 0 if self._write() else failures + 1
+            failures = 0 if self._write() else 1 if self._waits_its_turn() else failures + 1
             if self._stopping:
                 with self._put_lock:
-                    if failures or not any(self._incoming.values()):
+                    if not self._waits_its_turn() and (failures or not any(self._incoming.values())):
                         break
         if self._store is not None:
             self._store.close()
@@ -322,21 +327,38 @@ class Ledger:
                     n_put = self._absorb()
                 self._write_backlog()
             except Exception as exc:  # noqa: BLE001 - whatever it is, the rows are kept and the thread lives
-                if not self._failing:
+                if not self._failing and not self._still_patient(exc):
                     self._say(
                         f"cannot be written ({_reason(exc)}): rows of this kernel are kept in memory, "
                         "and will be written when it can be."
                     )
-                self._failing = True
+                    self._failing = True
                 with self._progress:
                     self._failed_attempt = attempt
                     self._progress.notify_all()
                 return False
-            self._failing = False
+            self._failing, self._waiting_since = False, None
             with self._progress:
                 self._n_written = n_put
                 self._progress.notify_all()
             return True
+
+    def _still_patient(self, exc: Exception) -> bool:
+        """Whether ``exc`` only says that others are writing, and they have not been for long."""
+        if "sqlalchemy" not in sys.modules:
+            return False  # not even imported: the database has said nothing
+        from ipyllm.ledger.store import is_busy
+
+        if not is_busy(exc):
+            self._waiting_since = None
+            return False
+        now = time.monotonic()
+        if self._waiting_since is None:
+            self._waiting_since = now
+        return now - self._waiting_since < _PATIENCE_S
+
+    def _waits_its_turn(self) -> bool:
+        return self._waiting_since is not None and not self._failing
 
     def _write_backlog(self) -> None:
         restarts = 0

@@ -88,6 +88,7 @@ def test_the_large_way_gives_the_same_frame_as_the_small_way(filled, conditions,
 def test_rows_still_in_memory_are_laid_over_the_many(filled, large, sql, monkeypatch):
     with closing(sqlite3.connect(filled._target, isolation_level=None)) as other:
         monkeypatch.setattr("ipyllm.ledger.store._BUSY_S", 0.1)
+        monkeypatch.setattr("ipyllm.ledger.writer._PATIENCE_S", 0.0)
         filled._store.close()
         other.execute("BEGIN IMMEDIATE")
         filled.put({"call_id": "010", "status": "cancelled", "cost_usd": 0.5, "tags": {"new": "x"}, "warmup": True})

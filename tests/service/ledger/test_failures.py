@@ -23,6 +23,7 @@ def impatient(monkeypatch):
     """Wait for locks and between attempts for as long as a test can."""
     monkeypatch.setattr(store, "_BUSY_S", 0.1)
     monkeypatch.setattr(writer, "_RETRY_S", (0.05, 0.1))
+    monkeypatch.setattr(writer, "_PATIENCE_S", 0.0)
 
 
 @contextmanager
