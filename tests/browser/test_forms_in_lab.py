@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 
-from tests.browser.lab import Lab, needs_chromium
-from tests.fakes import FakeLLM, answer
+from tests.browser import test_llm_in_lab
+from tests.browser.lab import needs_chromium
+from tests.fakes import answer
 from tests.service.rendering.payloads import CANARY, PAYLOADS
 
 pytestmark = [pytest.mark.browser, needs_chromium, pytest.mark.timeout(300)]
 
-SCREENSHOTS = Path(__file__).parents[2] / "build" / "screenshots"
 PAGE = """```html
 <style>h1 { color: teal } td { border: 1px solid #999; padding: 4px 10px }</style>
 <h1>Coffee</h1>
@@ -30,23 +28,12 @@ def weather(city: str) -> str:
 """
 
 
-@pytest.fixture(scope="module", params=["light", "dark"])
-def lab_and_fake(request, tmp_path_factory):
-    home = tmp_path_factory.mktemp(request.param)
-    with FakeLLM() as fake:
-        env = {
-            "IPYLLM_MODEL": "openai/fake-model",
-            "OPENAI_BASE_URL": fake.base_url,
-            "IPYLLM_LEDGER": str(home / "ledger.sqlite"),
-            "IPYLLM_CONFIG": str(home / "config.toml"),
-        }
-        with Lab(home, theme=request.param, env=env, height=1400) as lab:
-            yield lab, fake
+lab_and_fake, picture = test_llm_in_lab.lab_and_fake, test_llm_in_lab.picture
 
 
-def picture(lab, name):
-    SCREENSHOTS.mkdir(parents=True, exist_ok=True)
-    lab.page.screenshot(path=SCREENSHOTS / f"{name}-{lab.theme}.png")
+@pytest.fixture(autouse=True)
+def tall(lab_and_fake):
+    lab_and_fake[0].page.set_viewport_size({"width": 1100, "height": 1400})
 
 
 def replies(fake, **by_prompt):
