@@ -128,6 +128,28 @@ def test_while_drawing(kernel, kernel_fake):
         kernel.run("rendering.to_html = sound")
 
 
+def test_while_the_whole_answer_is_drawn(kernel, kernel_fake):
+    kernel_fake.default = answer('{"a": 1}')
+    kernel.run(
+        "import time, ipyllm.rendering as rendering\nsound = rendering.to_html\n"
+        "def slow(text, **options):\n    if text: print('drawing', flush=True); time.sleep(3)\n"
+        "    return sound(text, **options)\n"
+        "rendering.to_html = slow"
+    )
+    try:
+        request = kernel.start("%%llm -f json -o stopped\nHello")
+        ran = until_printed(kernel, request, "drawing")
+        kernel.interrupt()
+        kernel.collect(request, ran=ran)
+        assert ran.traceback == [
+            "interrupted: the answer of openai/fake-model was there already; it is shown and kept."
+        ]
+        assert '"a": 1' in ran.text
+        assert kernel.run("print(stopped.status, stopped.parsed)").stdout == "ok {'a': 1}\n"
+    finally:
+        kernel.run("rendering.to_html = sound")
+
+
 def test_while_a_template_is_filled_in(kernel, kernel_fake):
     kernel.run("import time\ndef slow(): time.sleep(60)")
     request = kernel.start("%%llm\n{{ slow() }}")
