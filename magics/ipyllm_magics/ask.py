@@ -76,8 +76,11 @@ def ask(service: BaseLLMService, request: ChatRequest, drawing: Drawing, keep: C
     if interrupted:
         raise Interrupted(f"stopped {request.model}; what had arrived is kept.")
     assert call.response is not None
-    with undisturbed():
-        drawing.finish(call.response)
+    try:
+        with undisturbed():
+            drawing.finish(call.response)
+    except KeyboardInterrupt:
+        raise Interrupted(f"the answer of {request.model} was there already; it is shown and kept.") from None
     return call
 
 

@@ -113,7 +113,7 @@ def _meant(text: str, path: Path, variables: Mapping[str, Any]) -> str:
             known += [str(path.parent / entry.name) for entry in entries if entry.name.lower().endswith(SUFFIXES)]
     except OSError:
         return f" There is no folder {str(path.parent)!r} either." if str(path.parent) != "." else ""
-    return did_you_mean(text, known)
+    return did_you_mean(text, known) or " A path begins at the kernel's folder, which %pwd shows."
 
 
 def _of_value(value: Any, name: str) -> dict[str, Any]:

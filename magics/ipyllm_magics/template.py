@@ -94,8 +94,9 @@ def fill_in(
         raise
     except Exception as exc:  # noqa: BLE001 - an expression runs the user's own code
         raise MagicError(f"The prompt's template failed: {type(exc).__name__}: {exc}") from None
-    if _holds_a_key(filled) and not _holds_a_key(prompt):
-        raise MagicError(f"{_MAY_NOT}a value that it inserts holds a key.")
+    key = _key_in(filled)
+    if key is not None and _key_in(prompt) is None:
+        raise MagicError(f"{_MAY_NOT}a value that it inserts holds {key}.")
     return filled
 
 
@@ -159,15 +160,12 @@ def _is_hidden(value: Any) -> bool:
     return callable(value) and getattr(value, "__module__", None) in _HIDDEN_MODULES and not isinstance(value, type)
 
 
-def _holds_a_key(text: str) -> bool:
-    """Whether it holds a key we were given, something shaped like one, or the value of a variable named like one."""
-    if redact(text) != text:
-        return True
-    return any(
-        len(value) >= _SHORTEST_SECRET and value in text
-        for name, value in os.environ.items()
-        if _SECRET_NAME.search(name)
-    )
+def _key_in(text: str) -> str | None:
+    """Say which key is in ``text``: of a variable named like one, or given to us, or shaped like one."""
+    for name, value in os.environ.items():
+        if len(value) >= _SHORTEST_SECRET and value in text and _SECRET_NAME.search(name):
+            return f"the value of {name}"
+    return "a key" if redact(text) != text else None
 
 
 def _undefined(exc: Exception, names: Mapping[str, Any]) -> str:

@@ -111,19 +111,45 @@ def test_while_drawing(kernel, kernel_fake):
     text = "\n\n".join(f"Paragraph {i}." for i in range(40))
     kernel_fake.default = fakes.stall(answer(text + " word" * 50, chunks=90, gap=0.02), after=85)
     kernel.run(
-        "import time, ipyllm.rendering as rendering\nsound, rendering_now = rendering.to_html, []\n"
-        "def slow(text, **options):\n    time.sleep(0.02)\n    return sound(text, **options)\n"
+        "import time, ipyllm.rendering as rendering\nsound, said = rendering.to_html, []\n"
+        "def slow(text, live=False):\n"
+        "    if 'Paragraph 6.' in text and not live and not said:\n"
+        "        said.append(print('drawing', flush=True)); time.sleep(1.5)\n"
+        "    return sound(text, live=live)\n"
         "rendering.to_html = slow"
     )
     try:
         request = kernel.start("%%llm -o stopped\nHello")
-        ran = until_printed(kernel, request, "Paragraph 3.")
+        ran = until_printed(kernel, request, "drawing")
         interrupted(kernel, request, ran)
         content = kernel.run("print(stopped.content)").stdout
         shown = [line for line in ran.text.splitlines() if line.startswith("Paragraph") and line.endswith(".")]
         kept = [line for line in content.splitlines() if line.startswith("Paragraph") and line.endswith(".")]
+        assert "Paragraph 6." in kept
         assert shown[: len(kept)] == kept
         assert [ran.html.count(f">{line}<") for line in kept] == [1] * len(kept)
+    finally:
+        kernel.run("rendering.to_html = sound")
+
+
+def test_while_the_whole_answer_is_drawn(kernel, kernel_fake):
+    kernel_fake.default = answer('{"a": 1}')
+    kernel.run(
+        "import time, ipyllm.rendering as rendering\nsound = rendering.to_html\n"
+        "def slow(text, **options):\n    if text: print('drawing', flush=True); time.sleep(3)\n"
+        "    return sound(text, **options)\n"
+        "rendering.to_html = slow"
+    )
+    try:
+        request = kernel.start("%%llm -f json -o stopped\nHello")
+        ran = until_printed(kernel, request, "drawing")
+        kernel.interrupt()
+        kernel.collect(request, ran=ran)
+        assert ran.traceback == [
+            "interrupted: the answer of openai/fake-model was there already; it is shown and kept."
+        ]
+        assert '"a": 1' in ran.text
+        assert kernel.run("print(stopped.status, stopped.parsed)").stdout == "ok {'a': 1}\n"
     finally:
         kernel.run("rendering.to_html = sound")
 

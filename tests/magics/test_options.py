@@ -24,7 +24,8 @@ SETUP = (
 
 
 @pytest.fixture(scope="module")
-def prepared(kernel):
+def prepared(kernel, tmp_path_factory):
+    kernel.run(f"import os\nos.chdir({str(tmp_path_factory.mktemp('pictures'))!r})")
     assert kernel.run(SETUP).status == "ok"
     return kernel
 
