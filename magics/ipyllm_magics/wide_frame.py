@@ -25,11 +25,15 @@ class WideFrame(CallsFrame):
     def _constructor(self) -> Any:
         return WideFrame
 
+    def _filled(self) -> pd.DataFrame:
+        plain_frame = pd.DataFrame(self)
+        return plain_frame.astype(object).where(plain_frame.notna(), "")
+
     def _repr_html_(self) -> str | None:
         with pd.option_context(*_OPTIONS):
-            table = self.to_html(index=False, na_rep="", border=0)
+            table = self._filled().to_html(index=False, border=0)
         return f'{_STYLE}<div class="ipyllm-table">{table}</div>'
 
     def __repr__(self) -> str:
         with pd.option_context(*_OPTIONS):
-            return plain(self.to_string(index=False, na_rep="", justify="left"))
+            return plain(self._filled().to_string(index=False, justify="left"))
