@@ -18,6 +18,7 @@ _ALL = (
     "limits",
     "ledger",
     "compare",
+    "widget",
 )
 
 

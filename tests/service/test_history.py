@@ -855,3 +855,54 @@ def test_threads_lose_no_turn_and_see_only_whole_ones(tmp_path):
     for name in "abcd":
         keys = [turn.key for turn in history.turns if turn.key.startswith(name)]
         assert keys == [f"{name}-{n}" for n in range(150)]
+
+
+# ---- observers -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda h: h.add_message("user", "x"),
+        lambda h: h.extend([{"role": "user", "content": "x"}]),
+        lambda h: h.put_turn(Turn([{"role": "user", "content": "x"}])),
+        lambda h: h.replace_turns([]),
+        lambda h: h.set_system("Be brief."),
+        lambda h: h.undo(),
+        lambda h: h.clear(),
+        lambda h: h.restore(ConversationHistory()),
+    ],
+)
+def test_an_observer_is_told_of_every_kind_of_change_once_and_no_more_after_it_stopped(change):
+    history, seen = ConversationHistory(), []
+    stop = history.observe(lambda: seen.append(len(history)))
+    change(history)
+    assert len(seen) == 1
+    stop()
+    stop()
+    change(history)
+    assert len(seen) == 1
+
+
+def test_a_change_that_fails_is_told_to_nobody():
+    history, seen = ConversationHistory(), []
+    history.observe(lambda: seen.append(1))
+    with pytest.raises(ValueError, match="no role"):
+        history.add_message("nobody", "x")
+    assert seen == []
+
+
+def test_the_system_message_is_replaced_and_taken_away():
+    history = ConversationHistory()
+    history.set_system("One.")
+    history.set_system("Two.")
+    assert history.to_messages() == [{"role": "system", "content": "Two."}]
+    history.set_system("  ")
+    assert history.system is None
+
+
+def test_the_text_of_a_conversation_is_what_save_writes(tmp_path):
+    history = ConversationHistory.from_messages([{"role": "user", "content": "sk-abcdefghijklmnopqrstuvwxyz0123"}])
+    history.save(tmp_path / "saved.json")
+    assert history.to_json() == (tmp_path / "saved.json").read_text()
+    assert "abcdefghijklmnop" not in history.to_json()

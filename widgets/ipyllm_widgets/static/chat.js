@@ -241,6 +241,7 @@ class ChatView {
   complain(sentence) {
     this.notice.hidden = !sentence;
     this.notice.replaceChildren(...(sentence ? [h("span", { dir: "auto" }, sentence), button("close", "Dismiss", () => this.complain(""))] : []));
+    if (sentence) this.notice.scrollIntoView({ block: "nearest" });
   }
 
   /** @param {string} hint */

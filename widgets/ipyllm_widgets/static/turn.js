@@ -31,7 +31,7 @@ export class TurnView {
       this.branch,
       button("edit", "Edit and ask again", () => this.edit()),
       button("copy", "Copy question", () => this.withText(copyText)),
-      button("close", "Delete question and answer", () => actions.remove(id)),
+      button("delete", "Delete question and answer", () => actions.remove(id)),
     );
     this.bubble = h("div", { class: "ipyllm-bubble" }, this.images, this.words, this.more);
     const reasoning = h("div");

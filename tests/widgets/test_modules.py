@@ -1,0 +1,60 @@
+"""The front end as one module: what the joining relies on, and what a strict page demands."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from ipyllm_widgets import modules
+
+STATIC = Path(modules.__file__).parent / "static"
+TOP = re.compile(r"^(?:export )?(?:async )?(?:const|let|var|function|class) (\w+)", re.MULTILINE)
+SOURCES = {path.name: path.read_text(encoding="utf-8") for path in STATIC.glob("*.js")}
+
+
+def test_names_at_the_top_of_modules_are_unique():
+    names = [name for source in SOURCES.values() for name in TOP.findall(source)]
+    assert len(names) == len(set(names)), sorted(names)
+
+
+def test_the_joined_module_has_each_module_once_before_those_that_need_it_and_one_export():
+    script = modules.script("chat.js")
+    assert not re.search(r"^import ", script, re.MULTILINE)
+    assert script.count("export ") == 1
+    assert script.count("function reduce(") == 1
+    assert script.index("function reduce(") < script.index("class ChatView")
+
+
+@pytest.mark.parametrize("name", sorted(SOURCES))
+def test_nothing_is_evaluated_loaded_or_set_as_html_but_in_one_place(name):
+    source = re.sub(r"/\*.*?\*/|//[^\n\"]*$", "", SOURCES[name], flags=re.DOTALL | re.MULTILINE)
+    for forbidden in (
+        r"\beval\(",
+        r"new Function",
+        r"import\(",
+        r"fetch\(",
+        r"outerHTML",
+        r"insertAdjacentHTML",
+        r"document\.write",
+    ):
+        assert not re.search(forbidden, source), forbidden
+    assert source.count("innerHTML") == (1 if name == "dom.js" else 0)
+    assert not re.search(r"https?://", source.replace("http://www.w3.org/2000/svg", ""))
+
+
+@pytest.mark.parametrize("sheet", ["widget.css", "chat.css"])
+def test_style_sheets_load_nothing(sheet):
+    text = (STATIC / sheet).read_text(encoding="utf-8")
+    assert "@import" not in text
+    assert "url(" not in text
+
+
+@pytest.mark.skipif(shutil.which("node") is None, reason="NO NODE FOUND: the joined module was not parsed")
+def test_the_joined_module_is_one_a_browser_takes(tmp_path):
+    (tmp_path / "chat.mjs").write_text(modules.script("chat.js"), encoding="utf-8")
+    checked = subprocess.run(["node", "--check", "chat.mjs"], cwd=tmp_path, capture_output=True, text=True, timeout=60)
+    assert checked.returncode == 0, checked.stderr
