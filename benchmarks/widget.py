@@ -24,7 +24,7 @@ _LONG = (
     "{'role': 'assistant', 'content': f'answer **{n}**'}]) for n in range(250))"
 )
 _BUSY = "import time\nfor _ in range(60_000): time.sleep(0.01)"
-# From the key to the frame in which the question stands: two animation frames, so that it was painted in between.
+# From the key to the end of the frame in which the question stands: a message posted in it comes after its painting.
 _KEY_TO_PAINT = """chat => new Promise(done => {
     const box = chat.querySelector('.ipyllm-composer textarea'), log = chat.querySelector('.ipyllm-log');
     box.value = 'How long?';
@@ -32,7 +32,9 @@ _KEY_TO_PAINT = """chat => new Promise(done => {
     const began = performance.now();
     new MutationObserver((_, watch) => {
         watch.disconnect();
-        requestAnimationFrame(() => requestAnimationFrame(() => done(performance.now() - began)));
+        const {port1, port2} = new MessageChannel();
+        port1.onmessage = () => done(performance.now() - began);
+        requestAnimationFrame(() => port2.postMessage(0));
     }).observe(log, {childList: true});
     box.dispatchEvent(new KeyboardEvent('keydown', {key: 'Enter', bubbles: true, cancelable: true}));
 })"""
@@ -41,7 +43,8 @@ _WATCH = """chat => {
     window.painted = [];
     let seen = -1;
     const look = () => {
-        const words = chat.querySelector('.ipyllm-exchange:last-child .ipyllm-text')?.textContent.match(/\\bw\\d+\\b/g);
+        const shown = chat.querySelector('.ipyllm-exchange:nth-child(2) .ipyllm-text')?.textContent ?? '';
+        const words = shown.match(/\\bw\\d+\\b/g);
         const last = words ? Number(words[words.length - 1].slice(1)) : -1;
         if (last > seen) painted.push([last, Date.now()]);
         seen = Math.max(seen, last);

@@ -2,6 +2,27 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
+SCREENSHOTS = Path(__file__).parents[2] / "build" / "screenshots"
+
+
+def environment(fake, home):
+    """Settings of a kernel that knows the fake server only."""
+    return {
+        "IPYLLM_MODEL": "openai/fake-model",
+        "OPENAI_BASE_URL": fake.base_url,
+        "OPENAI_API_KEY": "sk-test-0123456789abcdef",
+        "IPYLLM_LEDGER": str(home / "ledger.sqlite"),
+        "IPYLLM_CONFIG": str(home / "config.toml"),
+    }
+
+
+def picture(lab, name):
+    """Keep what the page looks like, for people to look at."""
+    SCREENSHOTS.mkdir(parents=True, exist_ok=True)
+    lab.page.screenshot(path=SCREENSHOTS / f"{name}-{lab.theme}.png")
+
 
 class Chat:
     """A chat in the output of a cell.

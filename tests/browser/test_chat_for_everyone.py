@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from tests import fakes
-from tests.browser.chat import Chat
+from tests.browser.chat import Chat, environment, picture
 from tests.browser.lab import Lab, needs_chromium
-from tests.browser.test_chat_widget import ANSWER, PNG, SCREENSHOTS
+from tests.browser.test_chat_widget import ANSWER, PNG
 from tests.fakes import FakeLLM, answer, status
 from tests.service.rendering.payloads import CANARY, PAYLOADS
 
@@ -27,13 +27,7 @@ needs_axe = pytest.mark.skipif(
 def stage(request, tmp_path_factory):
     home = tmp_path_factory.mktemp(request.param)
     with FakeLLM() as fake:
-        env = {
-            "IPYLLM_MODEL": "openai/fake-model",
-            "OPENAI_BASE_URL": fake.base_url,
-            "OPENAI_API_KEY": "sk-test-0123456789abcdef",
-            "IPYLLM_LEDGER": str(home / "ledger.sqlite"),
-            "IPYLLM_CONFIG": str(home / "config.toml"),
-        }
+        env = environment(fake, home)
         with Lab(home, theme=request.param, env=env) as lab:
             lab.notebook, lab.talks = lab.open(["1"]), count(1)
             yield lab, fake
@@ -45,11 +39,6 @@ def opened(lab, *more):
     source = f"from ipyllm import ChatWidget\n{tool}\nchat = ChatWidget(conversation={name!r}, tools=[add])\nchat"
     lab.notebook.rewrite([source, *more])
     return Chat(lab.notebook.run(0))
-
-
-def picture(lab, name):
-    SCREENSHOTS.mkdir(parents=True, exist_ok=True)
-    lab.page.screenshot(path=SCREENSHOTS / f"{name}-{lab.theme}.png")
 
 
 def fill(lab, fake):

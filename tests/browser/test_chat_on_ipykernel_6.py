@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.browser.chat import Chat
+from tests.browser.chat import Chat, environment
 from tests.browser.lab import Lab, needs_chromium
 from tests.fakes import FakeLLM, answer
 
@@ -45,14 +45,8 @@ def older():
 
 def test_answers_go_on_beside_a_busy_cell_and_clicks_wait_for_its_end(older, tmp_path):
     with FakeLLM() as fake:
-        env = {
-            "IPYLLM_MODEL": "openai/fake-model",
-            "OPENAI_BASE_URL": fake.base_url,
-            "OPENAI_API_KEY": "sk-test-0123456789abcdef",
-            "IPYLLM_LEDGER": str(tmp_path / "ledger.sqlite"),
-            "IPYLLM_CONFIG": str(tmp_path / "config.toml"),
-            "PYTHONPATH": os.pathsep.join([str(older), os.environ.get("PYTHONPATH", "")]).rstrip(os.pathsep),
-        }
+        path = os.pathsep.join([str(older), os.environ.get("PYTHONPATH", "")]).rstrip(os.pathsep)
+        env = environment(fake, tmp_path) | {"PYTHONPATH": path}
         with Lab(tmp_path, env=env) as lab:
             notebook = lab.open(
                 [

@@ -10,13 +10,12 @@ from pathlib import Path
 import pytest
 
 from tests import fakes
-from tests.browser.chat import Chat
+from tests.browser.chat import Chat, environment, picture
 from tests.browser.lab import Lab, needs_chromium
 from tests.fakes import FakeLLM, answer, status
 
 pytestmark = [pytest.mark.browser, needs_chromium, pytest.mark.timeout(300)]
 
-SCREENSHOTS = Path(__file__).parents[2] / "build" / "screenshots"
 PNG = base64.b64decode(
     "iVBORw0KGgoAAAANSUhEUgAAAAoAAAAKCAYAAACNMs+9AAAAFUlEQVR42mNk+M9Qz0AEYBxVSF+FABJADveWkH6oAAAAAElFTkSuQmCC"
 )
@@ -42,13 +41,7 @@ Then look at the *residuals*.
 def lab_and_fake(tmp_path_factory):
     home = tmp_path_factory.mktemp("chat")
     with FakeLLM() as fake:
-        env = {
-            "IPYLLM_MODEL": "openai/fake-model",
-            "OPENAI_BASE_URL": fake.base_url,
-            "OPENAI_API_KEY": "sk-test-0123456789abcdef",
-            "IPYLLM_LEDGER": str(home / "ledger.sqlite"),
-            "IPYLLM_CONFIG": str(home / "config.toml"),
-        }
+        env = environment(fake, home)
         with Lab(home, env=env) as lab:
             lab.context.grant_permissions(["clipboard-read", "clipboard-write"])
             lab.desk, lab.talks = None, count(1)
@@ -82,11 +75,6 @@ def opened(lab, *more, arguments="", anew=False):
         notebook.rewrite(sources)
     lab.desk = None if anew else notebook
     return notebook, Chat(notebook.run(0))
-
-
-def picture(lab, name):
-    SCREENSHOTS.mkdir(parents=True, exist_ok=True)
-    lab.page.screenshot(path=SCREENSHOTS / f"{name}.png")
 
 
 def test_an_answer_streams_and_is_rendered_stopped_edited_branched_and_deleted(lab, fake):
@@ -438,6 +426,27 @@ def test_a_killed_and_restarted_kernel_leaves_what_was_said_and_says_that_it_is_
     chat = Chat(notebook.output(0))
     chat.ask("Hello again")
     assert "A new one." in chat.text()
+
+
+def test_a_notebook_reopened_without_its_kernel_shows_what_was_said(lab, fake):
+    notebook, chat = opened(lab, anew=True)
+    fake.default = answer("Use **bold**.")
+    chat.ask("How?")
+    transcript = notebook.output(0).locator(".ipyllm-transcript")
+    transcript.get_by_text("How?").wait_for(state="attached")
+    assert not transcript.is_visible(), "while the chat lives, it says it all"
+    lab.page.evaluate(
+        """async () => {
+            await window.jupyterapp.commands.execute('docmanager:save');
+            await window.jupyterapp.shell.currentWidget.sessionContext.shutdown();
+        }"""
+    )
+    lab.page.reload()
+    lab.page.wait_for_selector(".jp-Notebook .jp-Cell", timeout=60_000)
+    transcript.get_by_text("How?").wait_for()
+    assert transcript.locator("strong").inner_text() == "bold"
+    picture(lab, "chat-reopened")
+    notebook.wait_idle()
 
 
 def test_500_messages_stay_quick_and_clear_clears(lab, fake):

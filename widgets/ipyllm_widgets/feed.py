@@ -48,11 +48,6 @@ class Feed:
         self._news.set()
         if urgent:
             self._urgent.set()
-        thread = self._thread
-        if thread is None or not thread.is_alive():
-            self._start()
-
-    def _start(self) -> None:
         with self._lock:
             if self._thread is None or not self._thread.is_alive():  # not alive: it ended, or this is a fork's child
                 self._thread = threading.Thread(target=self._run, name="ipyllm-drawing", daemon=True)
@@ -63,7 +58,8 @@ class Feed:
         while True:
             if not self._news.wait(_IDLE_S):
                 with self._lock:
-                    if not self._news.is_set():  # set before `wake` looks at the thread: no news is left behind
+                    # `wake` sets it before it looks at the thread, under this lock: no news is left behind.
+                    if not self._news.is_set():
                         self._thread = None
                         return
             self._news.clear()
