@@ -428,7 +428,10 @@ def test_exports_hold_the_conversation_and_no_script_or_key(chat, models, tmp_pa
     assert "default-src 'none'" in page
     notebook = nbformat.reads(widget.export("ipynb"), as_version=4)
     nbformat.validate(notebook)
-    assert notebook.cells[2].source == "%%llm --raw -m openai/fake-model -s 'Be brief.'\nHow?  {{ braces }}"
+    assert (
+        notebook.cells[2].source
+        == f'%%llm --raw -c {widget._name} -m openai/fake-model -s "Be brief."\nHow?  {{{{ braces }}}}'
+    )
     assert "<strong>bold</strong>" in notebook.cells[2].outputs[0].data["text/html"]
     (tmp_path / "chat.json").write_text(widget.export("json"))
     assert ConversationHistory.load(tmp_path / "chat.json").system == "Be brief."

@@ -16,9 +16,22 @@ TOP = re.compile(r"^(?:export )?(?:async )?(?:const|let|var|function|class) (\w+
 SOURCES = {path.name: path.read_text(encoding="utf-8") for path in STATIC.glob("*.js")}
 
 
-def test_names_at_the_top_of_modules_are_unique():
-    names = [name for source in SOURCES.values() for name in TOP.findall(source)]
+ENTRIES = sorted(name for name, source in SOURCES.items() if "export default" in source)
+
+
+def test_every_widget_has_its_module():
+    assert ENTRIES == ["chat.js", "compare.js", "dashboard.js"]
+
+
+@pytest.mark.parametrize("entry", ENTRIES)
+def test_names_at_the_top_of_joined_modules_are_unique(entry):
+    names = TOP.findall(modules.script(entry))
     assert len(names) == len(set(names)), sorted(names)
+
+
+@pytest.mark.parametrize("entry", ENTRIES)
+def test_what_a_widget_sends_of_code_is_small(entry):
+    assert len(modules.script(entry).encode()) <= 60_000
 
 
 def test_the_joined_module_has_each_module_once_before_those_that_need_it_and_one_export():
@@ -46,7 +59,7 @@ def test_nothing_is_evaluated_loaded_or_set_as_html_but_in_one_place(name):
     assert not re.search(r"https?://", source.replace("http://www.w3.org/2000/svg", ""))
 
 
-@pytest.mark.parametrize("sheet", ["widget.css", "chat.css"])
+@pytest.mark.parametrize("sheet", sorted(path.name for path in STATIC.glob("*.css")))
 def test_style_sheets_load_nothing(sheet):
     text = (STATIC / sheet).read_text(encoding="utf-8")
     assert "@import" not in text
@@ -54,7 +67,8 @@ def test_style_sheets_load_nothing(sheet):
 
 
 @pytest.mark.skipif(shutil.which("node") is None, reason="NO NODE FOUND: the joined module was not parsed")
-def test_the_joined_module_is_one_a_browser_takes(tmp_path):
-    (tmp_path / "chat.mjs").write_text(modules.script("chat.js"), encoding="utf-8")
+@pytest.mark.parametrize("entry", ENTRIES)
+def test_the_joined_module_is_one_a_browser_takes(tmp_path, entry):
+    (tmp_path / "chat.mjs").write_text(modules.script(entry), encoding="utf-8")
     checked = subprocess.run(["node", "--check", "chat.mjs"], cwd=tmp_path, capture_output=True, text=True, timeout=60)
     assert checked.returncode == 0, checked.stderr

@@ -18,7 +18,7 @@ from ipyllm_widgets.outbox import Outbox
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
-__all__ = ["LiveWidget"]
+__all__ = ["LiveWidget", "take_messages_where_they_come"]
 
 _logger = logging.getLogger("ipyllm.widgets")
 
@@ -41,7 +41,7 @@ class LiveWidget(anywidget.AnyWidget):
         self._begin()
         super().__init__(**kwargs)
         self.on_msg(self._on_command)
-        _take_messages_where_they_come(self.comm)
+        take_messages_where_they_come(self.comm)
 
     def _begin(self) -> None:
         """Make what :meth:`_snapshot` reads: the widget tells its state as soon as it opens."""
@@ -96,7 +96,7 @@ class LiveWidget(anywidget.AnyWidget):
         return value
 
 
-def _take_messages_where_they_come(comm: Any) -> None:
+def take_messages_where_they_come(comm: Any) -> None:
     """Let a busy cell not hold up clicks on ipykernel 7.4.
 
     From that version on a widget made in a cell gets its messages on the main shell, which the next cell may hold for

@@ -9,8 +9,9 @@ from ipyllm_widgets import modules
 from ipyllm_widgets.base import LiveWidget
 from ipyllm_widgets.export import export
 from ipyllm_widgets.feed import Feed
+from ipyllm_widgets.kept import KeptOutput
 from ipyllm_widgets.session import ChatSession, Settings
-from ipyllm_widgets.transcript import TranscriptOutput
+from ipyllm_widgets.transcript import transcript
 
 if TYPE_CHECKING:
     import os
@@ -92,7 +93,7 @@ class ChatWidget(LiveWidget):
 
     def _begin(self) -> None:
         self._feed = Feed(self._draw, self._show_failure)
-        self._transcript = TranscriptOutput(lambda: self.messages, lambda: f"Chat “{self._name}”")
+        self._transcript = KeptOutput(lambda: transcript(self.messages, f"Chat “{self._name}”"))
         self._session = ChatSession(
             self._name,
             self._history,
@@ -218,7 +219,7 @@ class ChatWidget(LiveWidget):
         path : path-like, optional
             Where to write it.
         """
-        return export(self._history, format, path, title=self._name, model=self.model)
+        return export(self._history, format, path, title=self._name)
 
     # ---- for the browser -------------------------------------------------------------------------
 

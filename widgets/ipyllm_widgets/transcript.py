@@ -1,21 +1,19 @@
-"""The transcript beside a chat: a second output, so that a notebook without its kernel still shows what was said."""
+"""What was said in a chat, as a notebook shows it that has no kernel any more."""
 
 from __future__ import annotations
 
 from html import escape
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from ulid import ULID
-
-from ipyllm.rendering import STYLE, plain, to_html
+from ipyllm.rendering import STYLE, to_html
 from ipyllm.request import text_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
     from ipyllm.request import Message
 
-__all__ = ["TranscriptOutput", "transcript_html"]
+__all__ = ["message_html", "transcript", "transcript_html"]
 
 _WHO = {"user": "You", "assistant": "Model", "system": "System", "tool": "Tool"}
 _LONGEST_QUESTION = 20_000  # characters
@@ -59,39 +57,7 @@ def _readable(message: Message) -> str:
     return f"{text[:_LONGEST_QUESTION]} … ({len(text):,} characters)"
 
 
-class TranscriptOutput:
-    """An output of its own, shown beside the widget and updated when a turn ends.
-
-    Parameters
-    ----------
-    messages : callable
-        Returns what is to be shown.
-    title : callable
-        Returns the line above it.
-    """
-
-    def __init__(self, messages: Callable[[], Sequence[Message]], title: Callable[[], str]) -> None:
-        self._messages = messages
-        self._title = title
-        self._transient = {"display_id": f"ipyllm-{ULID()}"}
-        self._shell: Any = None
-
-    def show(self) -> None:
-        """Show it in the cell that is running."""
-        from IPython import get_ipython
-
-        self._shell = get_ipython()
-        self._publish(update=False)
-
-    def update(self) -> None:
-        """Show the conversation as it is now, wherever it was shown."""
-        if self._shell is not None:
-            self._publish(update=True)
-
-    def _publish(self, *, update: bool) -> None:
-        if self._shell is None:
-            return
-        messages = self._messages()
-        text = "\n\n".join(f"{_WHO.get(m['role'], m['role'])}: {_readable(m)}" for m in messages)
-        data = {"text/html": transcript_html(messages, self._title()), "text/plain": plain(text)}
-        self._shell.display_pub.publish(data, metadata={}, transient=self._transient, update=update)
+def transcript(messages: Sequence[Message], title: str) -> tuple[str, str]:
+    """Return a conversation as HTML and as plain text, for a :class:`~ipyllm_widgets.kept.KeptOutput`."""
+    text = "\n\n".join(f"{_WHO.get(m['role'], m['role'])}: {_readable(m)}" for m in messages)
+    return transcript_html(messages, title), text

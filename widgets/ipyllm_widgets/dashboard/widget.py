@@ -15,7 +15,8 @@ import traitlets
 
 from ipyllm.errors import LLMError
 from ipyllm.redact import redact
-from ipyllm.rendering import CSS
+from ipyllm_widgets import modules
+from ipyllm_widgets.base import take_messages_where_they_come
 from ipyllm_widgets.dashboard.filters import Filters
 from ipyllm_widgets.dashboard.page import Parts, call_page, parts_of
 
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
 
 __all__ = ["UsageDashboard"]
 
-_HERE = Path(__file__).parent
 _FORGOTTEN_S = 600.0  # a page that was closed without a word; a busy cell may keep its word back for long
 _SHARE = 20  # reading the ledger takes at most one part in so many of the time
 _logger = logging.getLogger("ipyllm.widgets")
@@ -56,8 +56,8 @@ class UsageDashboard(anywidget.AnyWidget):
     >>> dashboard.close()
     """
 
-    _esm = _HERE / "dashboard.js"
-    _css = CSS + (_HERE / "dashboard.css").read_text(encoding="utf-8")
+    _esm = modules.script("dashboard.js")
+    _css = modules.styles("dashboard.css")
 
     filters = traitlets.Dict().tag(sync=True)
     every_s = traitlets.Float(2.0).tag(sync=True)
@@ -82,6 +82,7 @@ class UsageDashboard(anywidget.AnyWidget):
         self._thread: threading.Thread | None = None
         self._ended = False
         self.on_msg(self._heard)
+        take_messages_where_they_come(self.comm)
         self.refresh()
 
     # ---- for its user --------------------------------------------------------------------------------

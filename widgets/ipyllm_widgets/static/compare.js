@@ -20,6 +20,7 @@ class CompareView {
     this.views = new Map();
     this.expanded = "";
     this.votes = "";
+    this.voteKey = "";
     this.frame = 0;
     this.asked = false;
     /** @type {string | null | undefined} */

@@ -1,5 +1,7 @@
 // The dashboard in the browser: puts the parts that Python has drawn in their places, and tells Python what was clicked.
 
+import { setHtml } from "./dom.js";
+
 const PARTS = ["bar", "tiles", "models", "charts", "calls"];
 const HERE_EVERY_MS = 15_000;
 
@@ -29,14 +31,16 @@ function render({ model, el }) {
   /** Python escapes or sanitises all that it did not write itself. @param {string} name */
   function show(name) {
     const place = places[name];
-    const focused = place.contains(document.activeElement) ? document.activeElement : null;
+    const active = document.activeElement;
+    const focused = active instanceof HTMLElement && place.contains(active) ? active : null;
     if (name === "bar" && focused?.matches("input")) return; // not under the hands of somebody who types
     const found = focused && ["data-filter", "data-call", "data-export"].find((key) => focused.hasAttribute(key));
     const scrolled = place.querySelector(".scroll")?.scrollTop ?? 0;
-    place.innerHTML = model.get(name);
+    setHtml(place, model.get(name));
     const scroll = place.querySelector(".scroll");
     if (scroll) scroll.scrollTop = scrolled;
-    if (found) place.querySelector(`[${found}="${CSS.escape(focused.getAttribute(found))}"]`)?.focus();
+    const again = found && place.querySelector(`[${found}="${CSS.escape(focused?.getAttribute(found) ?? "")}"]`);
+    if (again instanceof HTMLElement) again.focus();
   }
 
   function say() {
@@ -45,8 +49,9 @@ function render({ model, el }) {
 
   /** @param {Event} event */
   function chosen(event) {
-    const control = event.target instanceof Element && event.target.closest("[data-filter]");
-    if (control) model.send({ type: "filter", name: control.dataset.filter, value: control.value });
+    const control = event.target;
+    if (!(control instanceof HTMLInputElement || control instanceof HTMLSelectElement)) return;
+    model.send({ type: "filter", name: control.dataset.filter, value: control.value });
   }
 
   /** @param {Event} event */
@@ -78,12 +83,12 @@ function render({ model, el }) {
     }
   }
 
-  /** @param {any} message @param {DataView[]} buffers */
+  /** @param {any} message @param {ArrayBuffer[]} buffers */
   function heard(message, buffers) {
     if (message.type === "said") said.textContent = message.text;
     if (message.type === "call") {
       openedCall = message.call_id;
-      opened.innerHTML = `<button type="button" data-close aria-label="close">✕</button>${message.html}`;
+      setHtml(opened, `<button type="button" data-close aria-label="close">✕</button>${message.html}`);
       opened.hidden = false;
       opened.querySelector("button")?.focus({ preventScroll: true });
       opened.scrollIntoView({ block: "nearest" });
