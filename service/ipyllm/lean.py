@@ -23,6 +23,7 @@ from yarl import URL
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
+    from types import SimpleNamespace
 
 __all__ = [
     "BROKEN",
@@ -48,6 +49,8 @@ _IDLE_S = 4.0  # uvicorn, which serves vLLM and others, closes after 5: a reques
 _LINGER_S = 1.0  # so long a server may take after [DONE] to end the answer, or its connection is given up
 _HTTP_OK = 200
 _REDIRECTS = range(300, 400)
+# The connection was gone before anything of an answer came. ConnectionResetError: it was closing when we wrote.
+_UNANSWERED = (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError, ConnectionResetError)
 
 
 def is_stream(kind: str) -> bool:
@@ -146,8 +149,18 @@ class Line:
             limit=limits.max_connections or 0,
             keepalive_timeout=min(limits.keepalive_expiry or _IDLE_S, _IDLE_S),
         )
+        watching = aiohttp.TraceConfig()
+        watching.on_connection_reuseconn.append(_note_reuse)
         # As the session's own headers they are copied in one piece, not merged one by one.
-        self._session = aiohttp.ClientSession(connector=connector, headers=headers, auto_decompress=False)
+        self._session = aiohttp.ClientSession(
+            connector=connector, headers=headers, auto_decompress=False, trace_configs=[watching]
+        )
+        # For what is sent again: it shares nothing with the first but the certificates.
+        self._fresh = aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(ssl=secure, limit=0, force_close=True),
+            headers=headers,
+            auto_decompress=False,
+        )
         self._timeouts: dict[float | None, aiohttp.ClientTimeout] = {}
         self._encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode
         self.usable = True
@@ -170,9 +183,9 @@ class Line:
             timeout = self._timeouts[connect_s] = aiohttp.ClientTimeout(sock_connect=connect_s)
         failed: Exception
         try:
-            response = await self._session.post(self._url, data=content, allow_redirects=False, timeout=timeout)
+            response = await self._posted(content, timeout)
         except (aiohttp.ClientError, OSError) as exc:  # a TimeoutError is an OSError
-            failed = exc
+            failed = exc.with_traceback(None)  # which refers to this frame, and the frame to it
         else:
             headers = response.headers
             if (
@@ -188,9 +201,22 @@ class Line:
             raise Unusual(_Received(response))
         raise Unusual(_Failed(failed))
 
+    async def _posted(self, content: bytes, limits: aiohttp.ClientTimeout) -> aiohttp.ClientResponse:
+        """Send it; once more if it went over a connection that the server was just closing for want of use."""
+        reused: list[bool] = []
+        try:
+            return await self._session.post(
+                self._url, data=content, allow_redirects=False, timeout=limits, trace_request_ctx=reused
+            )
+        except _UNANSWERED:
+            if not reused:
+                raise
+        return await self._fresh.post(self._url, data=content, allow_redirects=False, timeout=limits)
+
     async def aclose(self) -> None:
         """Close every connection."""
         await self._session.close()
+        await self._fresh.close()
 
 
 def let_go(response: aiohttp.ClientResponse, *, ended: bool) -> None:
@@ -203,6 +229,10 @@ def let_go(response: aiohttp.ClientResponse, *, ended: bool) -> None:
         response.close()
     elif not response.content.at_eof():
         asyncio.get_running_loop().call_later(_LINGER_S, response.close)
+
+
+async def _note_reuse(_session: aiohttp.ClientSession, context: SimpleNamespace, _params: object) -> None:
+    context.trace_request_ctx.append(True)
 
 
 class _Received:

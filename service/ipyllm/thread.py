@@ -13,7 +13,6 @@ import contextlib
 import functools
 import os
 import threading
-from collections import deque
 from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -43,8 +42,9 @@ class ServiceThread:
         self.loop = asyncio.new_event_loop()
         self.wire = Wire()
         self.lag = LagMonitor()
-        self._submitted: deque[tuple[Coroutine[Any, Any, Any], Future[Any]]] = deque()
-        self._called = False
+        self._submitting = threading.Lock()
+        self._submitted: list[tuple[Coroutine[Any, Any, Any], Future[Any]]] = []
+        self._called = False  # the loop has been called, and has not come yet
         self._limiters: dict[tuple[Address, Limits], Limiter] = {}
         self._thread = threading.Thread(target=self._run, name="ipyllm-service", daemon=True)
         self._thread.start()
@@ -76,31 +76,37 @@ class ServiceThread:
         return limiter
 
     def submit(self, coroutine: Coroutine[Any, Any, T]) -> Future[T]:
-        """Start a coroutine on the loop, from any thread.
+        """Start a coroutine on the loop, from any thread; to cancel the future is to cancel the coroutine.
 
-        Many at once wake the loop once: each wake is a system call and a fight for the interpreter's lock. The future
-        tells how it ended; to cancel it does not cancel the coroutine.
+        As `asyncio.run_coroutine_threadsafe`, but many at once wake the loop once: each wake is a system call and a
+        fight for the interpreter's lock.
         """
         future: Future[T] = Future()
-        item = coroutine, future
-        self._submitted.append(item)
-        if not self._called:
-            self._called = True
-            try:
-                self.loop.call_soon_threadsafe(self._start_submitted)
-            except RuntimeError:  # the loop is closed
-                self._called = False
-                with contextlib.suppress(ValueError):
-                    self._submitted.remove(item)
-                coroutine.close()
-                raise
+        with self._submitting:
+            self._submitted.append((coroutine, future))
+            if not self._called:
+                try:
+                    self.loop.call_soon_threadsafe(self._start_submitted)
+                except RuntimeError:  # the loop is closed
+                    self._submitted.pop()
+                    coroutine.close()
+                    raise
+                self._called = True
         return future
 
     def _start_submitted(self) -> None:
-        self._called = False  # before looking, so that nothing that comes meanwhile is left waiting
-        while self._submitted:
-            coroutine, future = self._submitted.popleft()
-            self.loop.create_task(coroutine).add_done_callback(functools.partial(_pass_on, future))
+        with self._submitting:
+            submitted, self._submitted = self._submitted, []
+            self._called = False
+        for coroutine, future in submitted:
+            task = self.loop.create_task(coroutine)
+            task.add_done_callback(functools.partial(_pass_on, future))
+            future.add_done_callback(functools.partial(self._cancel, task))
+
+    def _cancel(self, task: asyncio.Task[Any], future: Future[Any]) -> None:
+        if future.cancelled() and not task.done():
+            with contextlib.suppress(RuntimeError):  # the loop is closed, and the task has ended with it
+                self.loop.call_soon_threadsafe(task.cancel)
 
     def stop(self) -> None:
         """Cancel what is in flight, let it write its row, close the connections, end the thread."""

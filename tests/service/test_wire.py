@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import pytest
 
-from ipyllm import OpenAIService
+from ipyllm import LLMError, OpenAIService
 from ipyllm.thread import service_thread
 from ipyllm.wire import Address, Wire
 from tests import fakes
@@ -79,10 +81,65 @@ def test_the_connection_of_a_whole_answer_serves_the_next_request(fake):
 
 
 def test_a_server_that_never_ends_its_answer_after_done_loses_its_connection_and_nothing_else(fake):
-    fake.default = answer("one two", tail=30)
+    fake.default = replace(answer("one two"), framing="close", ending="hang")
     service = OpenAIService("m", base_url=fake.base_url, api_key=SECRET)
     assert service.chat("Hello").content == "one two"
-    fake.wait_for(lambda: fake.requests[-1].closed_by_client, timeout=20)
+    fake.wait_for(lambda: fake.requests[-1].closed_by_client, timeout=60)
+
+
+def test_a_request_over_a_connection_that_the_server_is_closing_is_sent_again(fake):
+    async def run():
+        wire, address = Wire(), Address(fake.base_url)
+        try:
+            await ask(wire, address)
+            await asyncio.to_thread(fake.wait_for, lambda: fake.in_flight == 0)
+            await asyncio.sleep(0.1)  # the last bytes may come after [DONE]
+            fake.hang_up()
+            time.sleep(0.1)  # so that our loop has not seen its end when it sends
+            return await ask(wire, address)
+        finally:
+            await wire.aclose()
+
+    assert asyncio.run(run())
+
+
+def asked_twice(service, fake, *second):
+    fake.reply(answer("first"), *second)
+    assert service.chat("Hello").content == "first"
+    time.sleep(0.2)  # its connection goes back to the pool
+    return service.chat("Hello")
+
+
+def test_a_request_lost_on_a_reused_connection_is_sent_again_once_and_is_one_attempt(fake):
+    service = OpenAIService("m", base_url=fake.base_url, api_key=SECRET, max_retries=0)
+    response = asked_twice(service, fake, fakes.refuse(), answer("second"))
+    assert (response.content, response.timing.attempts) == ("second", 1)
+    assert len(fake.requests) == 3
+
+
+@pytest.mark.parametrize("how", ["fin", "rst"])
+def test_a_request_that_is_lost_again_on_a_fresh_connection_has_failed(fake, how):
+    service = OpenAIService("m", base_url=fake.base_url, api_key=SECRET, max_retries=0)
+    with pytest.raises(LLMError, match="cannot be reached") as caught:
+        asked_twice(service, fake, fakes.refuse(how), fakes.refuse(how))
+    assert caught.value.category == "connection"
+    assert len(fake.requests) == 3
+
+
+def test_a_request_lost_on_a_fresh_connection_is_not_sent_again(fake):
+    service = OpenAIService("m", base_url=fake.base_url, api_key=SECRET, max_retries=0)
+    fake.default = fakes.refuse()
+    with pytest.raises(LLMError):
+        service.chat("Hello")
+    assert len(fake.requests) == 1
+
+
+@pytest.mark.parametrize("how", [fakes.truncated, fakes.reset])
+def test_an_answer_that_has_begun_is_not_asked_for_again(fake, how):
+    service = OpenAIService("m", base_url=fake.base_url, api_key=SECRET, max_retries=0)
+    with pytest.raises(LLMError):
+        asked_twice(service, fake, how("one two three"))
+    assert len(fake.requests) == 2
 
 
 def test_a_redirect_is_followed_and_the_client_goes_that_way_from_then_on(fake):
@@ -146,3 +203,32 @@ def test_what_many_threads_submit_at_once_is_all_run_and_its_outcome_told():
     assert [future.result(30) for future in futures if future is not futures[13]] == [
         2 * number for number in range(400) if number != 13
     ]
+
+
+def test_to_cancel_what_was_submitted_cancels_it():
+    thread, begun, ended = service_thread(), threading.Event(), threading.Event()
+
+    async def sleep():
+        begun.set()
+        try:
+            await asyncio.sleep(300)
+        finally:
+            ended.set()
+
+    future = thread.submit(sleep())
+    assert begun.wait(30)
+    assert future.cancel()
+    assert ended.wait(30)
+
+
+def test_what_is_cancelled_before_it_begins_disturbs_nothing_else():
+    thread, hold = service_thread(), threading.Event()
+
+    async def one():
+        return 1
+
+    thread.loop.call_soon_threadsafe(hold.wait)
+    futures = [thread.submit(one()) for _ in range(3)]
+    futures[1].cancel()
+    hold.set()
+    assert [futures[0].result(30), futures[2].result(30)] == [1, 1]
