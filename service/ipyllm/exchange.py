@@ -128,11 +128,8 @@ class Exchange:
         try:
             self._ledger.put(record.opening(self.call_id, self.request, progress.started_at))
             try:
-                if self._deadline is None:
+                async with asyncio.timeout_at(self._deadline):
                     await self._through(progress)
-                else:
-                    async with asyncio.timeout_at(self._deadline):
-                        await self._through(progress)
             except TimeoutError:
                 raise self._too_slow(f"the whole call took more than {self.request.timeout.total:g} s") from None
         except (asyncio.CancelledError, Exception) as exc:  # noqa: BLE001 - whatever it is, the row must be finished

@@ -132,7 +132,7 @@ class Wire:
             http_client=taking_over(openai.DefaultAioHttpClient)(trust_env=trust_env),
         )
         line = None
-        if not (trust_env and getproxies()):  # the client knows which proxy is for whom
+        if not trust_env or getproxies().keys() <= {"no"}:  # the client knows which proxy is for whom
             request = await _prepared(client)
             if request is not None:
                 line = Line(request, openai.DEFAULT_CONNECTION_LIMITS, trust_env=trust_env)
