@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from ipyllm.wire import Address
 
-__all__ = ["Chunk", "End", "chunks", "chunks_by_kind"]
+__all__ = ["Chunk", "End", "broken_off", "chunks", "chunks_by_kind"]
 
 Chunk = tuple[dict[str, Any], int]
 """A chunk as the server sent it, and ``perf_counter_ns`` at its arrival."""
@@ -50,7 +50,7 @@ async def chunks_by_kind(response: httpx2.Response, address: Address, model: str
     except BROKEN as exc:
         broken = type(exc).__name__
     if broken:
-        raise _broken(broken, address, model)
+        raise broken_off(broken, address, model)
     yield _whole(data, kind, model), perf_counter_ns()
 
 
@@ -91,10 +91,11 @@ async def chunks(pieces: AsyncIterator[bytes], end: End, address: Address, model
     except BROKEN as exc:
         broken = type(exc).__name__
     if broken:  # raised out here: the exception may hold the request, and with it the key
-        raise _broken(broken, address, model)
+        raise broken_off(broken, address, model)
 
 
-def _broken(why: str, address: Address, model: str) -> LLMError:
+def broken_off(why: str, address: Address, model: str) -> LLMError:
+    """Return the error for a connection that broke in mid-answer."""
     return LLMError(
         f"The connection to {model} at {address.host} broke in mid-answer ({why}); try again.",
         category="connection",

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import urlsplit
 from urllib.request import getproxies
 
-from ipyllm.chunks import Chunk, End, chunks, chunks_by_kind
+from ipyllm.chunks import Chunk, End, broken_off, chunks, chunks_by_kind
 from ipyllm.errors import LLMError
 from ipyllm.faults import Fault, classify, retry_after_s, server_error
 from ipyllm.redact import remember_secret
@@ -228,7 +228,7 @@ async def _by_client(
     """Have the client send ``body``, or make what it can of an answer that has come already."""
     import openai
 
-    from ipyllm.lean import answered_by
+    from ipyllm.lean import BROKEN, answered_by
 
     failure: LLMError | None = None
     try:
@@ -236,6 +236,8 @@ async def _by_client(
             return await _post(client, body, connect_s)
     except openai.OpenAIError as exc:
         failure = _from_client(exc, address, model, connect_s)
+    except BROKEN as exc:  # a refusal broke off in the middle, which the client passes on as it comes
+        failure = broken_off(type(exc).__name__, address, model)
     raise failure  # out here: the client's exception holds the request, and with it the key
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
+from dataclasses import replace
 
 import pytest
 
@@ -115,6 +116,7 @@ FAULTS = {
     "forbidden": (fakes.forbidden(), "authentication", ""),
     "wrong model": (fakes.model_not_found(), "not_found", ""),
     "500": (fakes.server_error(), "api_error", ""),
+    "500 broken off": (replace(fakes.server_error(), stop_after=1, half=True, ending="fin"), "connection", ""),
     "503": (fakes.unavailable(), "api_error", ""),
     "bad JSON refused": (fakes.bad_json(), "bad_request", ""),
 }
