@@ -295,10 +295,12 @@ def test_a_cancelled_coroutine_cancels_its_call(service, fake):
     fake.default = fakes.drip("word ", every=0.02)
 
     async def impatient():
-        with pytest.raises(TimeoutError):
-            async with asyncio.timeout(0.3):
-                await service.achat("Hello")
-        await asyncio.to_thread(fake.wait_for, lambda: fake.requests[-1].closed_by_client, 2)
+        call = asyncio.ensure_future(service.achat("Hello"))
+        await asyncio.to_thread(fake.wait_for, lambda: fake.requests, 30)
+        call.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await call
+        await asyncio.to_thread(fake.wait_for, lambda: fake.requests[-1].closed_by_client, 30)
 
     asyncio.run(impatient())
 
