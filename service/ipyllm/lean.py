@@ -155,9 +155,10 @@ class Line:
         self._session = aiohttp.ClientSession(
             connector=connector, headers=headers, auto_decompress=False, trace_configs=[watching]
         )
-        # For what is sent again: it shares nothing with the first but the certificates.
+        # For what is sent again: each time over a connection of its own.
         self._fresh = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(ssl=secure, limit=0, force_close=True),
+            cookie_jar=self._session.cookie_jar,
             headers=headers,
             auto_decompress=False,
         )
