@@ -63,7 +63,7 @@ class Call:
         self.response: ChatResponse | None = None
         self.error: LLMError | None = None
         self._emit = emit or _ignore
-        self._ledger = current_ledger()
+        self._ledger = current_ledger(look=False)  # making the request has looked
         self._task: asyncio.Task[None] | None = None
         self._future: Future[None] | None = None
         self._context: Context | None = None

@@ -11,6 +11,7 @@ import threading
 import tomllib
 from functools import cache
 from pathlib import Path
+from time import monotonic
 from typing import Annotated, Any, Self
 
 import pydantic_settings
@@ -23,7 +24,7 @@ from ipyllm.prices import Price
 from ipyllm.redact import redact, remember_secret
 from ipyllm.routing.settings import RouteSettings
 
-__all__ = ["DEFAULT_MODEL", "Endpoint", "Settings", "SettingsError", "config_file", "get_settings"]
+__all__ = ["DEFAULT_MODEL", "Endpoint", "Settings", "SettingsError", "config_file", "get_settings", "latest_settings"]
 
 DEFAULT_MODEL = "local/smollm2-135m"
 
@@ -201,6 +202,8 @@ _PROVIDER_VARIABLES = (
 _HARMLESS = ("timeout", "max_retries", "store_text", "local_ctx", "cache", "cache_ttl", "max_cost_usd")
 _lock = threading.Lock()
 _cached: tuple[object, Settings] | None = None
+_looked_s = 0.0  # when it was last found to be as they are
+_MOMENT_S = 0.05
 
 
 _variables: tuple[str, ...] = ()
@@ -229,6 +232,11 @@ def _stamp(path: str | Path) -> object:
     return status.st_ino, status.st_mtime_ns, status.st_size
 
 
+def latest_settings() -> Settings:
+    """Return the settings as they were a moment ago: for who comes right after one who looked."""
+    return get_settings() if _cached is None or monotonic() - _looked_s > _MOMENT_S else _cached[1]
+
+
 def get_settings() -> Settings:
     """Return the settings as they are now.
 
@@ -242,10 +250,11 @@ def get_settings() -> Settings:
     >>> get_settings().timeout > 0
     True
     """
-    global _cached
+    global _cached, _looked_s
     if _cached is not None and getattr(_here, "trusts", False):
         return _cached[1]
     with _lock:
+        _looked_s = monotonic()
         fingerprint = _fingerprint()
         if _cached is not None and _cached[0] == fingerprint:
             return _cached[1]

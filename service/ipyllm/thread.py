@@ -10,8 +10,10 @@ from __future__ import annotations
 import asyncio
 import atexit
 import contextlib
+import functools
 import os
 import threading
+from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any, TypeVar
 
 # The ledger's module registers its own end at exit when imported. `atexit` runs in reverse order, so importing it
@@ -22,7 +24,6 @@ from ipyllm.wire import Wire
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine
-    from concurrent.futures import Future
 
     from ipyllm.limiter import Limiter
     from ipyllm.services.base import Limits
@@ -41,6 +42,9 @@ class ServiceThread:
         self.loop = asyncio.new_event_loop()
         self.wire = Wire()
         self.lag = LagMonitor()
+        self._submitting = threading.Lock()
+        self._submitted: list[tuple[Coroutine[Any, Any, Any], Future[Any]]] = []
+        self._called = False  # the loop has been called, and has not come yet
         self._limiters: dict[tuple[Address, Limits], Limiter] = {}
         self._thread = threading.Thread(target=self._run, name="ipyllm-service", daemon=True)
         self._thread.start()
@@ -72,8 +76,37 @@ class ServiceThread:
         return limiter
 
     def submit(self, coroutine: Coroutine[Any, Any, T]) -> Future[T]:
-        """Start a coroutine on the loop, from any thread."""
-        return asyncio.run_coroutine_threadsafe(coroutine, self.loop)
+        """Start a coroutine on the loop, from any thread; to cancel the future is to cancel the coroutine.
+
+        As `asyncio.run_coroutine_threadsafe`, but many at once wake the loop once: each wake is a system call and a
+        fight for the interpreter's lock.
+        """
+        future: Future[T] = Future()
+        with self._submitting:
+            self._submitted.append((coroutine, future))
+            if not self._called:
+                try:
+                    self.loop.call_soon_threadsafe(self._start_submitted)
+                except RuntimeError:  # the loop is closed
+                    self._submitted.pop()
+                    coroutine.close()
+                    raise
+                self._called = True
+        return future
+
+    def _start_submitted(self) -> None:
+        with self._submitting:
+            submitted, self._submitted = self._submitted, []
+            self._called = False
+        for coroutine, future in submitted:
+            task = self.loop.create_task(coroutine)
+            task.add_done_callback(functools.partial(_pass_on, future))
+            future.add_done_callback(functools.partial(self._cancel, task))
+
+    def _cancel(self, task: asyncio.Task[Any], future: Future[Any]) -> None:
+        if future.cancelled() and not task.done():
+            with contextlib.suppress(RuntimeError):  # the loop is closed, and the task has ended with it
+                self.loop.call_soon_threadsafe(task.cancel)
 
     def stop(self) -> None:
         """Cancel what is in flight, let it write its row, close the connections, end the thread."""
@@ -95,6 +128,17 @@ class ServiceThread:
         await self.wire.aclose()
         await self.loop.shutdown_asyncgens()
         await self.loop.shutdown_default_executor()
+
+
+def _pass_on(future: Future[Any], task: asyncio.Task[Any]) -> None:
+    if task.cancelled():
+        future.cancel()
+    if not future.set_running_or_notify_cancel():  # whoever waited does so no longer
+        return
+    if (exc := task.exception()) is not None:
+        future.set_exception(exc)
+    else:
+        future.set_result(task.result())
 
 
 _lock = threading.Lock()

@@ -97,6 +97,11 @@ class Connection(asyncio.Protocol):
         self._leave()
         self._transport.abort()
 
+    def hang_up(self) -> None:
+        """Close if no request is being answered."""
+        if self._request is None:
+            self._transport.close()
+
     def _read(self) -> None:
         """Take one request from the buffer, if it is all there, and begin to answer it."""
         head, separator, rest = self._buffer.partition(b"\r\n\r\n")

@@ -87,6 +87,23 @@ class FakeLLM:
         self._decide = decide
         return decide
 
+    @property
+    def open_connections(self) -> int:
+        """How many connections clients have open."""
+        return len(self._connections)
+
+    def hang_up(self) -> None:
+        """Close the connections that wait for a request, as servers do with idle ones."""
+        closed: Future[None] = Future()
+
+        def close() -> None:
+            for connection in tuple(self._connections):
+                connection.hang_up()
+            closed.set_result(None)
+
+        self._loop.call_soon_threadsafe(close)
+        closed.result()
+
     def serve(self, path: str, script: Script) -> None:
         """Answer every request for another path (`/api/pull`, `/v1/models`) with this script."""
         self._pages[path] = script

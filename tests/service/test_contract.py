@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
+from dataclasses import replace
 
 import pytest
 
@@ -19,6 +20,7 @@ from ipyllm import (
     create_llm_service,
 )
 from ipyllm.ledger import current_ledger
+from ipyllm.thread import service_thread
 from tests import fakes
 from tests.fakes import answer
 
@@ -30,9 +32,27 @@ def rows():
     return usage(kernel=None)
 
 
-@pytest.fixture(params=["openai", "deepseek", "ollama", "endpoint"])
+def leave_to_the_client(fake, address):
+    """Have the wire learn that only the client knows the way to ``address``: it was redirected."""
+
+    async def ask():
+        async with service_thread().wire.stream(address, {}, model="m", connect_s=10) as chunks:
+            assert [chunk async for chunk in chunks]
+
+    moved = fakes.redirect(f"{fake.base_url}/chat/completions")
+    fake.reply(moved, moved)
+    service_thread().submit(ask()).result(60)
+    assert [request.status for request in fake.requests] == [307, 307, 200]
+    fake.requests.clear()
+
+
+@pytest.fixture(params=["openai", "deepseek", "ollama", "endpoint", "by the client alone"])
 def service(request, fake, own_settings):
     """Each service, pointed at the fake server."""
+    if request.param == "by the client alone":
+        service = OpenAIService("fake-model", base_url=fake.base_url, max_retries=0)
+        leave_to_the_client(fake, service.address())
+        return service
     if request.param == "endpoint":
         (own_settings / "config.toml").write_text(f'[endpoints.lab]\nbase_url = "{fake.base_url}"\n')
         return create_llm_service("lab/fake-model", max_retries=0)
@@ -96,6 +116,7 @@ FAULTS = {
     "forbidden": (fakes.forbidden(), "authentication", ""),
     "wrong model": (fakes.model_not_found(), "not_found", ""),
     "500": (fakes.server_error(), "api_error", ""),
+    "500 broken off": (replace(fakes.server_error(), stop_after=1, half=True, ending="fin"), "connection", ""),
     "503": (fakes.unavailable(), "api_error", ""),
     "bad JSON refused": (fakes.bad_json(), "bad_request", ""),
 }
@@ -274,10 +295,12 @@ def test_a_cancelled_coroutine_cancels_its_call(service, fake):
     fake.default = fakes.drip("word ", every=0.02)
 
     async def impatient():
-        with pytest.raises(TimeoutError):
-            async with asyncio.timeout(0.3):
-                await service.achat("Hello")
-        await asyncio.to_thread(fake.wait_for, lambda: fake.requests[-1].closed_by_client, 2)
+        call = asyncio.ensure_future(service.achat("Hello"))
+        await asyncio.to_thread(fake.wait_for, lambda: fake.requests, 30)
+        call.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await call
+        await asyncio.to_thread(fake.wait_for, lambda: fake.requests[-1].closed_by_client, 30)
 
     asyncio.run(impatient())
 
