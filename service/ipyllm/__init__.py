@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from ipyllm.services.openai import OpenAIService
     from ipyllm.timeouts import Timeout
     from ipyllm.timing import Timing
+    from ipyllm.voting import cast_vote, votes
 
 _WHERE = {
     "split": "ipyllm.routing",
@@ -49,10 +50,12 @@ _WHERE = {
     "Timing": "ipyllm.timing",
     "ToolCallDelta": "ipyllm.events",
     "Usage": "ipyllm.response",
+    "cast_vote": "ipyllm.voting",
     "conversation": "ipyllm.history",
     "create_llm_service": "ipyllm.names",
     "summarise": "ipyllm.frames",
     "usage": "ipyllm.frames",
+    "votes": "ipyllm.voting",
 }
 
 __all__ = [
@@ -74,6 +77,7 @@ __all__ = [
     "ToolCallDelta",
     "Usage",
     "__version__",
+    "cast_vote",
     "conversation",
     "create_llm_service",
     "fallback",
@@ -83,6 +87,7 @@ __all__ = [
     "summarise",
     "unload_ipython_extension",
     "usage",
+    "votes",
 ]
 
 
