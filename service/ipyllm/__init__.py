@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from ipyllm._version import __version__
 
 if TYPE_CHECKING:
+    from ipyllm import scorers
     from ipyllm.errors import LLMError
     from ipyllm.events import Event, Finished, ReasoningDelta, TextDelta, ToolCallDelta
     from ipyllm.frames import summarise, usage
@@ -58,6 +59,9 @@ _WHERE = {
     "votes": "ipyllm.voting",
 }
 
+_MODULES = ("scorers",)
+"""Packages that users reach as attributes, loaded when they do."""
+
 __all__ = [
     "BaseLLMService",
     "ChatRequest",
@@ -83,6 +87,7 @@ __all__ = [
     "fallback",
     "load_ipython_extension",
     "pool",
+    "scorers",
     "split",
     "summarise",
     "unload_ipython_extension",
@@ -92,6 +97,8 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
+    if name in _MODULES:
+        return import_module(f"ipyllm.{name}")
     if name not in _WHERE:
         raise AttributeError(f"module 'ipyllm' has no attribute {name!r}")
     value = getattr(import_module(_WHERE[name]), name)

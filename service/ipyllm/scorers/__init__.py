@@ -1,0 +1,11 @@
+"""Scorers: from an answer, and the row it was asked about, to a number. ``from ipyllm import scorers``.
+
+What a scorer is stands in :mod:`~ipyllm.scorers.scorer`, how a table of calls is scored in
+:mod:`~ipyllm.scorers.scoring`.
+"""
+
+from ipyllm.scorers.answer import Answer
+from ipyllm.scorers.scorer import Score, ScoreFailure, Scorer, SupportsScore
+from ipyllm.scorers.scoring import Scoring, apply
+
+__all__ = ["Answer", "Score", "ScoreFailure", "Scorer", "Scoring", "SupportsScore", "apply"]
