@@ -1,4 +1,4 @@
-"""The progress bar of a run: calls, errors and cost so far, in a notebook or a terminal, drawn in the waiting thread."""
+"""The progress bar of a run: calls, errors and cost so far, in notebook or terminal, drawn in the waiting thread."""
 
 from __future__ import annotations
 
@@ -42,5 +42,5 @@ def watch(done: Signal, progress: Progress, *, name: str, already: int, total: i
 
 
 def _figures(progress: Progress) -> dict[str, Any]:
-    figures = {"cost": f"${progress.cost_usd:.4f}"}
-    return figures | ({"failed": progress.failed} if progress.failed else {})
+    cost = {"cost": f"${progress.cost_usd:.4f}"} if progress.cost_usd else {}
+    return cost | ({"failed": progress.failed} if progress.failed else {})

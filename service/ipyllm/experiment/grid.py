@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from ipyllm.experiment.prompts import Prompt
-    from ipyllm.request import ChatRequest
+    from ipyllm.request import ChatRequest, Message
 
 __all__ = ["Arm", "Cell", "Grid", "make_arms"]
 
@@ -75,13 +75,18 @@ class Arm:
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """One question to one arm, for the so-manieth time."""
+    """One question to one arm, for one of its repeats."""
 
     key: str
     arm: Arm
     prompt: Prompt
     repeat: int
     warmup: bool = False
+
+    @property
+    def messages(self) -> tuple[Message, ...]:
+        """What is sent."""
+        return (*self.arm.request.messages, {"role": "user", "content": self.prompt.text})
 
 
 class Grid:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING, Any, Final
 
 from ipyllm.experiment.run import CELL_TAG, GRID_TAG
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     import pandas as pd
 
     from ipyllm.experiment.grid import Cell, Grid
@@ -45,7 +48,7 @@ class Record:
         rows = usage(kernel=None, experiment=name, ledger=ledger)
         tags = [each if isinstance(each, dict) else {} for each in rows["tags"]]
         self.rows: pd.DataFrame = rows.assign(
-            cell=[each.get(CELL_TAG) for each in tags], grid=[each.get(GRID_TAG) for each in tags]
+            cell=_objects(each.get(CELL_TAG) for each in tags), grid=_objects(each.get(GRID_TAG) for each in tags)
         )
         self._warm = self.rows["warmup"].fillna(value=False).astype(bool)
         self._ours = self.rows["cell"].isin(grid.cells.keys())
@@ -65,10 +68,11 @@ class Record:
         """Return the cells that are being asked right now."""
         return set(self.rows.loc[(self.rows["status"] == "running") & ~self._warm & self._ours, "cell"])
 
-    def times_asked(self) -> dict[str, int]:
-        """Return how many rows each cell has."""
-        counts: dict[str, int] = self.rows.loc[~self._warm, "cell"].value_counts().to_dict()
-        return counts
+    def times_asked(self) -> Counter[str]:
+        """Return how many rows each cell has, by :func:`~ipyllm.experiment.far.cell_name`."""
+        from ipyllm.experiment.far import cell_name
+
+        return Counter(cell_name(key, warmup=warm) for key, warm in zip(self.rows["cell"], self._warm, strict=True))
 
     def calls(self) -> pd.DataFrame:
         """Return one row for each cell that was asked, its answer or else its latest failure; and the warm-ups."""
@@ -86,7 +90,7 @@ class Record:
         rows = rows.assign(
             arm=[cell.arm.label for cell in cells],
             model=[cell.arm.model for cell in cells],
-            system=[cell.arm.system for cell in cells],
+            system=_objects(cell.arm.system for cell in cells),
             prompt_id=[cell.prompt.prompt_id for cell in cells],
             repeat=[cell.repeat for cell in cells],
             row=[cell.prompt.row for cell in cells],
@@ -123,10 +127,21 @@ class Record:
             if not otherwise.empty:
                 changed = _named("arm", sorted(set(otherwise["arm"])))
                 what.append(f"what {changed} asked with other parameters, system prompt or text")
-            said.append(f"No longer in it, and left out of the results: {', '.join(what)} ({_count(len(gone), 'call')}).")
+            said.append(
+                f"No longer in it, and left out of the results: {', '.join(what)} ({_count(len(gone), 'call')})."
+            )
         done = len(self.done())
         said.append(f"{done} of {len(self._grid)} calls are there already.")
         return " ".join(said)
+
+
+def _objects(values: Iterable[Any]) -> Any:
+    import numpy as np
+
+    found = list(values)
+    array = np.empty(len(found), dtype=object)
+    array[:] = found
+    return array
 
 
 def _named(what: str, names: list[str]) -> str:

@@ -25,13 +25,13 @@ if TYPE_CHECKING:
     from concurrent.futures import Future
 
     from ipyllm.exchange import TakesRows
-    from ipyllm.experiment.grid import Arm, Cell
+    from ipyllm.experiment.grid import Cell
     from ipyllm.experiment.spending import Spending
     from ipyllm.request import ChatRequest
     from ipyllm.response import ChatResponse
     from ipyllm.services.base import BaseLLMService
 
-__all__ = ["CELL_TAG", "GRID_TAG", "Progress", "Run", "request_of"]
+__all__ = ["CELL_TAG", "GRID_TAG", "Progress", "Run", "Terms", "request_of"]
 
 CELL_TAG: Final = "cell"
 """The tag that holds a cell's identity."""
@@ -69,17 +69,14 @@ class Progress:
     unreachable: dict[str, LLMError] = field(default_factory=dict)
 
 
-class Run:
-    """Calls for some cells.
+@dataclass(frozen=True)
+class Terms:
+    """What holds for all calls of a run.
 
-    Stages: made → :meth:`start` → :attr:`done` is set, whatever happened.
-
-    Parameters
+    Attributes
     ----------
     experiment, grid : str
-        Its name and its grid's, for the rows.
-    cells : sequence of Cell
-        In the order they are to be asked.
+        Its name and its grid's signature, for the rows.
     warmups : int
         Calls to each model before the others, flagged.
     concurrency : int
@@ -90,26 +87,35 @@ class Run:
         The budget.
     """
 
-    def __init__(
-        self,
-        experiment: str,
-        grid: str,
-        cells: Sequence[Cell],
-        *,
-        warmups: int,
-        concurrency: int,
-        ledger: TakesRows,
-        spending: Spending,
-    ) -> None:
+    experiment: str
+    grid: str
+    warmups: int
+    concurrency: int
+    ledger: TakesRows
+    spending: Spending
+
+
+class Run:
+    """Calls for some cells.
+
+    Stages: made → :meth:`start` → :attr:`done` is set, whatever happened.
+
+    Parameters
+    ----------
+    cells : sequence of Cell
+        In the order they are to be asked.
+    terms : Terms
+        How.
+    only_warm : bool
+        Whether to make the warm-up calls alone.
+    """
+
+    def __init__(self, cells: Sequence[Cell], terms: Terms, *, only_warm: bool = False) -> None:
         self.done = Signal()
         self.progress = Progress(len(cells))
-        self._experiment = experiment
-        self._grid = grid
         self._cells = cells
-        self._warmups = warmups
-        self._concurrency = concurrency
-        self._ledger = ledger
-        self._spending = spending
+        self._terms = terms
+        self._only_warm = only_warm
         self._stopping = False
         self._refused: dict[str, int] = {}
         self._tasks: set[asyncio.Task[None]] = set()
@@ -148,17 +154,20 @@ class Run:
 
     async def _serve(self, service: BaseLLMService, cells: deque[Cell]) -> None:
         """Ask all cells of one endpoint."""
-        at_once = min(self._concurrency, service.at_once or self._concurrency)
+        at_once = min(self._terms.concurrency, service.at_once or self._terms.concurrency)
         if isinstance(service, Pool):
             at_once *= _width(service)
         first: dict[str, Cell] = {}
         for cell in cells:
             first.setdefault(cell.arm.model, cell)
-        if self._warmups:
+        if self._terms.warmups:
             # One model after the other: a server may hold one at a time.
             for cell in first.values():
-                await self._in_tasks([replace(cell, warmup=True)] * (self._warmups * _width(cell.arm.service)), at_once)
-        await self._in_tasks(cells, at_once)
+                await self._in_tasks(
+                    [replace(cell, warmup=True)] * (self._terms.warmups * _width(cell.arm.service)), at_once
+                )
+        if not self._only_warm:
+            await self._in_tasks(cells, at_once)
 
     async def _in_tasks(self, cells: Iterable[Cell], at_once: int) -> None:
         queue = cells if isinstance(cells, deque) else deque(cells)
@@ -175,13 +184,13 @@ class Run:
                 raise outcome
 
     async def _work(self, queue: deque[Cell]) -> None:
-        progress, spending = self.progress, self._spending
+        progress, spending = self.progress, self._terms.spending
         while queue and not self._stopping:
             cell = queue.popleft()
             arm = cell.arm
             if arm.model in progress.unreachable:
                 continue
-            request = request_of(cell, self._experiment, self._grid)
+            request = request_of(cell, self._terms)
             reservation = None
             if spending.limited:
                 try:
@@ -189,16 +198,19 @@ class Run:
                 except LLMError as exc:
                     self._stop(str(exc), now=False)
                     return
-                if self._stopping:
+                if self._has_stopped():  # while it waited for its turn to spend
                     spending.settle(reservation, 0.0)
                     return
-            call = Call(arm.service, request, ledger=self._ledger)
+            call = Call(arm.service, request, ledger=self._terms.ledger)
             response = await call.run_here()
             cost = response.cost_usd
             if reservation is not None:
                 nothing_sent = cost is None and not response.content and response.status != "cancelled"
                 spending.settle(reservation, 0.0 if nothing_sent else cost)
             self._note(cell, response, call.error)
+
+    def _has_stopped(self) -> bool:
+        return self._stopping
 
     def _note(self, cell: Cell, response: ChatResponse, error: LLMError | None) -> None:
         progress, model = self.progress, cell.arm.model
@@ -212,26 +224,26 @@ class Run:
             progress.unreachable.setdefault(model, error)
         elif _root(error).category == "connection":
             self._refused[model] = self._refused.get(model, 0) + 1
-            if self._refused[model] > 2 * self._concurrency:
+            if self._refused[model] > 2 * self._terms.concurrency:
                 progress.unreachable.setdefault(model, error)
         if not cell.warmup and response.status != "cancelled":
             progress.asked += 1
             progress.failed += error is not None
 
 
-def request_of(cell: Cell, experiment: str, grid: str) -> ChatRequest:
+def request_of(cell: Cell, terms: Terms) -> ChatRequest:
     """Return what is sent for a cell."""
     arm, prompt = cell.arm, cell.prompt
     asked = arm.request
     return replace(
         asked,
-        messages=(*asked.messages, {"role": "user", "content": prompt.text}),
+        messages=cell.messages,
         # What is asked again is to be answered again.
         cache=asked.cache if cell.repeat == 0 and not cell.warmup else False,
         came_from=Provenance(
             origin="experiment",
-            tags={CELL_TAG: cell.key, GRID_TAG: grid},
-            experiment=experiment,
+            tags={CELL_TAG: cell.key, GRID_TAG: terms.grid},
+            experiment=terms.experiment,
             arm=arm.label,
             prompt_id=prompt.prompt_id,
             repeat=cell.repeat,

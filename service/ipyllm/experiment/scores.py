@@ -31,16 +31,18 @@ class Scores:
         As :mod:`ipyllm.scorers` takes them.
     grid : Grid
         Has the rows that scorers are given.
+    recalls : bool
+        Whether scores count that another kernel paid for.
     """
 
-    def __init__(self, scorers: Iterable[Any], grid: Grid) -> None:
-        self._grid = grid
+    def __init__(self, scorers: Iterable[Any], grid: Grid, *, recalls: bool = True) -> None:
+        self._recalls = recalls
         self._data = {prompt.prompt_id: prompt.data for prompt in grid.prompts}
         self._scorers: tuple[Any, ...] = ()
         self._known: dict[str, dict[str, dict[str, Any]]] = {}  # by call, then by scorer: its columns
         given = list(scorers) if not isinstance(scorers, str) else scorers
         if given:
-            from ipyllm.scorers import distinct
+            from ipyllm.scorers.scorer import distinct
 
             self._scorers = distinct(given)
 
@@ -103,6 +105,8 @@ class Scores:
 
     def _recall(self, calls: pd.DataFrame) -> None:
         """Take over what was paid for in another kernel."""
+        if not self._recalls:
+            return
         for call_id, tags in zip(calls["call_id"], calls["tags"], strict=True):
             for scorer in self._scorers:
                 stored = (tags or {}).get(scorer.columns[0])

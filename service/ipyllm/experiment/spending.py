@@ -88,7 +88,7 @@ class Spending:
         return reservation
 
     async def reserve(self, arm: Arm, messages: tuple[Message, ...]) -> Reservation:
-        """Like :meth:`reserve_now`, on the service thread: wait for calls in flight, which may cost less than feared."""
+        """Like :meth:`reserve_now`, on the service thread: wait for calls in flight, which may cost less."""
         while True:
             try:
                 return self.reserve_now(arm, messages)
