@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from ipyllm.services.openai import OpenAIService
     from ipyllm.timeouts import Timeout
     from ipyllm.timing import Timing
+    from ipyllm.voting import cast_vote, votes
 
 _WHERE = {
     "split": "ipyllm.routing",
@@ -50,10 +51,12 @@ _WHERE = {
     "Timing": "ipyllm.timing",
     "ToolCallDelta": "ipyllm.events",
     "Usage": "ipyllm.response",
+    "cast_vote": "ipyllm.voting",
     "conversation": "ipyllm.history",
     "create_llm_service": "ipyllm.names",
     "summarise": "ipyllm.frames",
     "usage": "ipyllm.frames",
+    "votes": "ipyllm.voting",
 }
 
 _MODULES = ("scorers",)
@@ -78,6 +81,7 @@ __all__ = [
     "ToolCallDelta",
     "Usage",
     "__version__",
+    "cast_vote",
     "conversation",
     "create_llm_service",
     "fallback",
@@ -88,6 +92,7 @@ __all__ = [
     "summarise",
     "unload_ipython_extension",
     "usage",
+    "votes",
 ]
 
 

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import difflib
 import json
-import warnings
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
-from ipyllm.ledger.columns import COLUMNS
+from ipyllm.ledger.columns import COLUMNS, FINAL
 from ipyllm.ledger.query import Query
+from ipyllm.request import Origin
+from ipyllm.selection import kernels, moment, read, several
 
 if TYPE_CHECKING:
+    from datetime import datetime, timedelta
+
     import pandas as pd
 
     from ipyllm.ledger import Ledger
@@ -27,9 +29,14 @@ def usage(
     kernel: str | None = "current",
     *,
     since: datetime | timedelta | str | None = None,
+    until: datetime | timedelta | str | None = None,
     model: str | Sequence[str] | None = None,
     status: str | Sequence[str] | None = None,
+    origin: str | Sequence[str] | None = None,
+    experiment: str | Sequence[str] | None = None,
     tags: Mapping[str, object] | None = None,
+    text: bool = True,
+    limit: int | None = None,
     ledger: Ledger | None = None,
 ) -> pd.DataFrame:
     """Return one row for every call to a model, earliest first.
@@ -38,13 +45,18 @@ def usage(
     ----------
     kernel : str or None
         ``"current"`` for the calls of this kernel, None for those of all kernels, or a kernel's id.
-    since : datetime, timedelta or str, optional
-        Calls that started then or later: a moment (local time where it has no zone), how long ago, or a
-        moment in ISO format.
-    model, status : str or sequence of str, optional
+    since, until : datetime, timedelta or str, optional
+        Calls that started at ``since`` or later, before ``until``: a moment (local time where it has no zone),
+        how long ago, or a moment in ISO format.
+    model, status, origin, experiment : str or sequence of str, optional
         One of these.
     tags : mapping, optional
         Every one of these tags, with this value.
+    text : bool
+        False leaves out the columns ``prompt``, ``response`` and ``reasoning``: most of what a large ledger
+        weighs.
+    limit : int, optional
+        The latest so many of these calls.
     ledger : Ledger, optional
         Another ledger than the current one.
 
@@ -52,36 +64,29 @@ def usage(
     -------
     DataFrame
         The columns of DESIGN §4 in their order, also when there are no rows. Seconds and dollars are
-        ``float64``, counts ``Int64``, ``cold`` and ``cache_hit`` ``boolean``, ``started_at`` in UTC;
+        ``float64``, counts ``Int64``, ``cold``, ``cache_hit`` and ``warmup`` ``boolean``, ``started_at`` in UTC;
         ``params`` and ``tags`` hold dicts. What is not known is null.
 
     Raises
     ------
     ValueError
-        ``since`` is no moment.
+        ``since`` or ``until`` is no moment, there is no such status or origin, or ``limit`` is below 1.
     """
-    if ledger is None:
-        from ipyllm.ledger import current_ledger
-
-        ledger = current_ledger()
-    if kernel == "current":
-        from ipyllm.identity import kernel_ids
-
-        kernels: tuple[str, ...] | None = kernel_ids()
-    else:
-        kernels = None if kernel is None else (kernel,)
+    if limit is not None and limit < 1:
+        raise ValueError(f"limit={limit!r} asks for no calls: give 1 or more, or leave it out for all.")
     query = Query(
-        kernel_ids=kernels,
-        since=_moment(since),
-        models=_several(model),
-        statuses=_several(status),
+        kernel_ids=kernels(kernel),
+        since=moment("since", since),
+        until=moment("until", until),
+        models=several("model", model),
+        statuses=several("status", status, among={*FINAL, "running"}),
+        origins=several("origin", origin, among=get_args(Origin)),
+        experiments=several("experiment", experiment),
         tags={key: str(value) for key, value in (tags or {}).items()},
+        text=text,
+        limit=limit,
     )
-    rows = ledger.read(query)
-    warning = ledger.take_warning()
-    if warning:
-        warnings.warn(warning, stacklevel=2)
-    return _frame(rows)
+    return read(query, ledger)
 
 
 def summarise(frame: pd.DataFrame, by: str | Sequence[str] = "model") -> pd.DataFrame:
@@ -99,7 +104,7 @@ def summarise(frame: pd.DataFrame, by: str | Sequence[str] = "model") -> pd.Data
     -------
     DataFrame
         ``n`` calls; ``errors`` (status ``error`` or ``truncated``); ``left_out``, the calls that do not count
-        in the latency statistics: cold, from our cache, or measured while our own loop was late by over a
+        in the latency statistics: cold, warming up, from our cache, or measured while our own loop was late by over a
         tenth of the time to first token; ``ttft_p50_s``, ``ttft_p95_s``; ``total_p50_s`` and
         ``output_tps_p50`` of calls that ended well; ``input_tokens``, ``output_tokens`` as servers count
         them, and ``estimated``, the calls whose tokens were estimated and are not in these sums;
@@ -120,7 +125,7 @@ def summarise(frame: pd.DataFrame, by: str | Sequence[str] = "model") -> pd.Data
     import pandas as pd
 
     frame = frame.reindex(columns=[*frame.columns, *(name for name in COLUMNS if name not in frame.columns)])
-    names = _several(by)
+    names = several("by", by)
     if not names:
         raise ValueError("Nothing to summarise by: name a column, for example by='model'.")
     keys = [_key(frame, name) for name in names]
@@ -129,7 +134,7 @@ def summarise(frame: pd.DataFrame, by: str | Sequence[str] = "model") -> pd.Data
     frame = frame[pd.concat(tagged, axis=1).all(axis=1)] if tagged else frame
     keys = [key.loc[frame.index] for key in keys]
 
-    warm = ~(_true(frame["cold"]) | _true(frame["cache_hit"]))
+    warm = ~(_true(frame["cold"]) | _true(frame["warmup"]) | _true(frame["cache_hit"]))
     punctual = ~(_number(frame["client_lag_s"]) > _LARGEST_LAG * _number(frame["ttft_s"]))
     counted = warm & punctual
     well = counted & (frame["status"] == "ok")
@@ -164,46 +169,6 @@ def summarise(frame: pd.DataFrame, by: str | Sequence[str] = "model") -> pd.Data
             "cost_usd": groups["cost_usd"].sum(min_count=1),
         }
     )
-
-
-def _several(given: str | Sequence[str] | None) -> tuple[str, ...]:
-    if given is None:
-        return ()
-    return (given,) if isinstance(given, str) else tuple(given)
-
-
-def _moment(since: datetime | timedelta | str | None) -> datetime | None:
-    if since is None:
-        return None
-    if isinstance(since, timedelta):
-        return datetime.now(UTC) - since
-    if isinstance(since, str):
-        try:
-            since = datetime.fromisoformat(since)
-        except ValueError:
-            raise ValueError(
-                f"since={since!r} is no moment: write it as 2026-11-23 or 2026-11-23T14:30, "
-                "or give a datetime or a timedelta."
-            ) from None
-    return since.astimezone(UTC)
-
-
-def _frame(rows: Sequence[tuple[Any, ...]]) -> pd.DataFrame:
-    import pandas as pd
-
-    from ipyllm.calls_frame import CallsFrame
-
-    # Before pandas 3 text without nulls and text with nulls were both objects.
-    text = "str" if int(pd.__version__.partition(".")[0]) > 2 else "object"  # noqa: PLR2004
-    dtypes = {"text": text, "json": "object", "float": "float64", "int": "Int64", "bool": "boolean"}
-    values = zip(*rows, strict=True) if rows else ((),) * len(COLUMNS)
-    series: dict[str, Any] = {}
-    for (name, kind), column in zip(COLUMNS.items(), values, strict=True):
-        if kind == "time":
-            series[name] = pd.to_datetime(pd.Series(column, dtype="object"), utc=True).astype("datetime64[us, UTC]")
-        else:
-            series[name] = pd.Series(column, dtype=dtypes[kind])
-    return CallsFrame(series)
 
 
 def _number(column: pd.Series[Any]) -> pd.Series[Any]:

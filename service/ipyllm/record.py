@@ -33,6 +33,11 @@ def opening(call_id: str, request: ChatRequest, started_at: datetime) -> Mapping
         "model": request.model,
         "params": dict(request.params),
         "tags": dict(asked.tags),
+        "experiment": asked.experiment,
+        "arm": asked.arm,
+        "prompt_id": asked.prompt_id,
+        "repeat": asked.repeat,
+        "warmup": asked.warmup,
         "status": "running",
         "prompt": request.prompt,
     }

@@ -23,12 +23,27 @@ Origin = Literal["api", "magic", "widget", "experiment", "server"]
 
 @dataclass(frozen=True, slots=True)
 class Provenance:
-    """Where a call came from: the columns of the ledger that say who asked."""
+    """Where a call came from: the columns of the ledger that say who asked.
+
+    Attributes
+    ----------
+    experiment, arm, prompt_id : str or None
+        The experiment that the call is part of, what is compared in it, and which of its prompts was asked.
+    repeat : int or None
+        How often this arm was asked this prompt before.
+    warmup : bool or None
+        Whether the call only warms up a model: left out of statistics.
+    """
 
     origin: Origin = "api"
     conversation: str | None = None
     cell_id: str | None = None
     tags: Mapping[str, str] = field(default_factory=dict)
+    experiment: str | None = None
+    arm: str | None = None
+    prompt_id: str | None = None
+    repeat: int | None = None
+    warmup: bool | None = None
 
 
 @dataclass(frozen=True, slots=True)

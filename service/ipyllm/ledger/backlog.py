@@ -26,6 +26,8 @@ class Backlog:
 
     Parameters
     ----------
+    key : str
+        The column by which rows are told apart.
     most_rows : int
         Rows kept.
     most_text : int
@@ -43,7 +45,8 @@ class Backlog:
     [{'call_id': '1', 'status': 'ok'}]
     """
 
-    def __init__(self, *, most_rows: int = 100_000, most_text: int = 100_000_000) -> None:
+    def __init__(self, key: str = "call_id", *, most_rows: int = 100_000, most_text: int = 100_000_000) -> None:
+        self._key = key
         self._most_rows = most_rows
         self._most_text = most_text
         self._text = 0
@@ -59,7 +62,7 @@ class Backlog:
 
     def merge(self, row: Row) -> None:
         """Take what ``row`` says over what was known of its call."""
-        call_id = row["call_id"]
+        call_id = row[self._key]
         known = self._known.setdefault(call_id, {})
         self._text -= _characters(known)
         known.update(row)
@@ -71,13 +74,13 @@ class Backlog:
         batch = []
         for call_id, names in islice(self._unwritten.items(), limit):
             known = self._known[call_id]
-            batch.append({"call_id": call_id, **{name: known[name] for name in names}})
+            batch.append({self._key: call_id, **{name: known[name] for name in names}})
         return batch
 
     def written(self, batch: Iterable[Row]) -> None:
         """Note that ``batch`` is safe. Calls that run stay known, in case the ledger is lost under them."""
         for row in batch:
-            call_id = row["call_id"]
+            call_id = row[self._key]
             known = self._known[call_id]
             names = self._unwritten[call_id]
             for name in row:

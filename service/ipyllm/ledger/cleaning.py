@@ -26,13 +26,15 @@ _LARGEST_INT = 2**63 - 1
 _DEEPEST = 20
 
 
-def clean(row: Mapping[str, object], *, store_text: bool = True) -> Row:
+def clean(row: Mapping[str, object], *, columns: Mapping[str, Kind] = COLUMNS, store_text: bool = True) -> Row:
     """Return the columns of ``row`` as they are stored. Names that are no column are left out.
 
     Parameters
     ----------
     row : mapping
-        Some columns of a call.
+        Some columns of a call, or of another table.
+    columns : mapping
+        The columns there are.
     store_text : bool
         Whether prompt, response and reasoning are kept.
 
@@ -45,7 +47,7 @@ def clean(row: Mapping[str, object], *, store_text: bool = True) -> Row:
     """
     cleaned: Row = {}
     for name, value in row.items():
-        kind = COLUMNS.get(name)
+        kind = columns.get(name)
         if kind is None or (not store_text and name in TEXT):
             continue
         cleaner = _tags if name == "tags" else _CLEANERS[kind]

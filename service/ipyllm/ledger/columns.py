@@ -1,16 +1,20 @@
-"""The columns of the ledger, in the order ``usage()`` shows them, and the kind of value each one holds.
+"""The tables of the ledger and their columns, in the order users see them, and the kind of value each one holds.
 
-The only place that names them all: the table, the cleaning of values and the dtypes follow from it.
+The only place that names them all: the tables, the cleaning of values and the dtypes follow from it.
 """
 
 from __future__ import annotations
 
-from typing import Any, Final, Literal
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final, Literal
 
-__all__ = ["COLUMNS", "FINAL", "PRIVATE", "TEXT", "Kind", "Row"]
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+__all__ = ["CALLS", "COLUMNS", "FINAL", "PRIVATE", "TABLES", "TEXT", "VOTES", "Kind", "Row", "Table"]
 
 Row = dict[str, Any]
-"""What is known of a call: some of its columns, by name."""
+"""What is known of a call, or of a vote: some of its columns, by name."""
 
 Kind = Literal["text", "json", "time", "float", "int", "bool"]
 
@@ -28,6 +32,12 @@ COLUMNS: Final[dict[str, Kind]] = {
     "endpoint": "text",
     "params": "json",
     "tags": "json",
+    # its place in an experiment
+    "experiment": "text",
+    "arm": "text",
+    "prompt_id": "text",
+    "repeat": "int",
+    "warmup": "bool",
     # outcome
     "status": "text",
     "finish_reason": "text",
@@ -76,3 +86,41 @@ TEXT: Final = ("prompt", "response", "reasoning")
 
 FINAL: Final = frozenset({"ok", "truncated", "cancelled", "error", "interrupted"})
 """Statuses after which nothing more is expected."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Table:
+    """One table: what its rows are, by what they are told apart, and when each began."""
+
+    name: str
+    row: str
+    key: str
+    moment: str
+    columns: Mapping[str, Kind]
+    private: Mapping[str, Kind]
+
+
+CALLS: Final = Table("calls", "call", "call_id", "started_at", COLUMNS, PRIVATE)
+
+VOTES: Final = Table(
+    "votes",
+    "vote",
+    "comparison",
+    "cast_at",
+    {
+        "vote_id": "text",
+        "cast_at": "time",
+        "kernel_id": "text",
+        "origin": "text",
+        "comparison": "text",
+        "prompt": "text",
+        "arms": "json",
+        "outcome": "text",
+        "blind": "bool",
+        "tags": "json",
+    },
+    {},
+)
+"""What people preferred. One row for each comparison: whoever votes again has thought better of it."""
+
+TABLES: Final = (CALLS, VOTES)

@@ -1,4 +1,4 @@
-"""The table ``calls`` and its versions: what the database looks like, and how it came to.
+"""The tables and their versions: what the database looks like, and how it came to.
 
 A ledger is built by running every migration it has not seen, a new one from the first on. Migrations are
 never edited: a change is a new one at the end. ``test_schema.py`` holds the table against what they build.
@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any, Final
 
 import sqlalchemy as sa
 
-from ipyllm.ledger.columns import COLUMNS, PRIVATE
+from ipyllm.ledger.columns import TABLES
 
 if TYPE_CHECKING:
     from ipyllm.ledger.columns import Kind
 
-__all__ = ["MIGRATIONS", "VERSION", "LedgerTooNewError", "calls", "migrate", "version_of"]
+__all__ = ["MIGRATIONS", "VERSION", "LedgerTooNewError", "calls", "migrate", "tables", "version_of"]
 
 
 class LedgerTooNewError(Exception):
@@ -52,11 +52,18 @@ _TYPES: dict[Kind, Any] = {
 
 _metadata = sa.MetaData()
 
-calls: Final = sa.Table(
-    "calls",
-    _metadata,
-    *(sa.Column(name, _TYPES[kind], primary_key=name == "call_id") for name, kind in (COLUMNS | PRIVATE).items()),
-)
+tables: Final = {
+    table.name: sa.Table(
+        table.name,
+        _metadata,
+        *(
+            sa.Column(name, _TYPES[kind], primary_key=name == table.key)
+            for name, kind in {**table.columns, **table.private}.items()
+        ),
+    )
+    for table in TABLES
+}
+calls: Final = tables["calls"]
 
 _version = sa.Table("ledger_version", _metadata, sa.Column("version", sa.Integer, nullable=False))
 
@@ -86,7 +93,25 @@ _V1 = (
     "CREATE INDEX calls_running ON calls (writer_host) WHERE status = 'running'",
 )
 
-MIGRATIONS: Final[tuple[tuple[str, ...], ...]] = (_V1,)
+_V2 = (
+    """
+    CREATE TABLE votes (
+        comparison TEXT NOT NULL PRIMARY KEY, vote_id TEXT, cast_at TIMESTAMP WITH TIME ZONE,
+        kernel_id TEXT, origin TEXT, prompt TEXT, arms JSON, outcome TEXT, blind BOOLEAN, tags JSON
+    )
+    """,
+    "CREATE INDEX votes_kernel ON votes (kernel_id, cast_at)",
+)
+_V3 = (
+    "ALTER TABLE calls ADD COLUMN experiment TEXT",
+    "ALTER TABLE calls ADD COLUMN arm TEXT",
+    "ALTER TABLE calls ADD COLUMN prompt_id TEXT",
+    "ALTER TABLE calls ADD COLUMN repeat BIGINT",
+    "ALTER TABLE calls ADD COLUMN warmup BOOLEAN",
+    "CREATE INDEX calls_experiment ON calls (experiment, started_at) WHERE experiment IS NOT NULL",
+)
+
+MIGRATIONS: Final[tuple[tuple[str, ...], ...]] = (_V1, _V2, _V3)
 """Statements that lead from version n to n + 1, by n. Append only."""
 
 VERSION: Final = len(MIGRATIONS)

@@ -19,17 +19,17 @@ import sqlalchemy as sa
 from sqlalchemy import exc as sa_exc
 from sqlalchemy.dialects import postgresql, sqlite
 
-from ipyllm.ledger.columns import COLUMNS
+from ipyllm.ledger.columns import CALLS
 from ipyllm.ledger.process import Writer, is_dead, this_process
-from ipyllm.ledger.schema import VERSION, calls, migrate, version_of
+from ipyllm.ledger.schema import VERSION, calls, migrate, tables, version_of
 from ipyllm.redact import redact, remember_secret
 
 if TYPE_CHECKING:
     import threading
     from collections.abc import Iterable, Iterator, Sequence
 
-    from ipyllm.ledger.columns import Row
-    from ipyllm.ledger.query import Query
+    from ipyllm.ledger.columns import Row, Table
+    from ipyllm.ledger.query import Conditions
 
 __all__ = ["LedgerDamagedError", "LedgerReplacedError", "Store", "reason"]
 
@@ -83,13 +83,13 @@ class Store:
             self._url = self._url.set(database=str(self._path))
         self._engine: sa.Engine | None = None
         self._inode: tuple[int, int] | None = None
-        self._upserts: dict[tuple[str, ...], sa.Insert] = {}
+        self._upserts: dict[tuple[Table, tuple[str, ...]], sa.Insert] = {}
 
     def __str__(self) -> str:
         return str(self._path or self._url.render_as_string(hide_password=True))
 
-    def write(self, rows: Sequence[Row]) -> list[tuple[Row, str]]:
-        """Insert ``rows``, or update those columns of the calls that are there, in one transaction.
+    def write(self, rows: Sequence[Row], table: Table = CALLS) -> list[tuple[Row, str]]:
+        """Insert ``rows`` into ``table``, or update those columns of the ones that are there, in one transaction.
 
         Returns
         -------
@@ -106,29 +106,28 @@ class Store:
         with self._lock, self._watched():
             engine = self._opened()
             try:
-                self._write_all(engine, rows)
+                self._write_all(engine, rows, table)
             except (sa_exc.StatementError, OverflowError) as exc:
                 if not _about_a_row(exc):
                     raise
                 if len(rows) == 1:
                     return [(rows[0], reason(exc))]
-                return [refused for row in rows for refused in self.write([row])]
+                return [refused for row in rows for refused in self.write([row], table)]
         return []
 
-    def read(self, query: Query) -> list[tuple[Any, ...]]:
-        """Return the rows of ``query`` in the order of ``COLUMNS``, earliest call first.
+    def read(self, query: Conditions) -> list[tuple[Any, ...]]:
+        """Return the rows of ``query`` in the order of its table's columns, earliest first.
 
         Calls whose process died are marked so before. What is raised is as for :meth:`write`.
         """
-        wanted = sa.select(*(calls.c[name] for name in COLUMNS)).where(*query.conditions())
+        wanted = query.select()
         with self._watched():
             with self._lock:
                 connection = self._opened().connect()
             # A ledger in memory is one connection, which two threads cannot use at once.
             with self._lock if self._in_memory else nullcontext(), connection:
                 self._mark_interrupted(connection)
-                found = connection.execute(wanted.order_by(calls.c.started_at, calls.c.call_id))
-                return [tuple(row) for row in found]
+                return [tuple(row) for row in connection.execute(wanted)]
 
     def close(self) -> None:
         """Close every connection. The next write or read opens new ones."""
@@ -201,11 +200,11 @@ class Store:
             connection.commit()
             self._mark_interrupted(connection)
 
-    def _write_all(self, engine: sa.Engine, rows: Sequence[Row]) -> None:
+    def _write_all(self, engine: sa.Engine, rows: Sequence[Row], table: Table) -> None:
         with engine.connect() as connection:
             self._begin(connection)
-            for names, group in _by_columns(rows).items():
-                connection.execute(self._upsert(names), group)
+            for names, group in _by_columns(rows, table).items():
+                connection.execute(self._upsert(table, names), group)
             connection.commit()
 
     def _begin(self, connection: sa.Connection) -> None:
@@ -243,12 +242,17 @@ class Store:
         except sa_exc.OperationalError:
             connection.rollback()
 
-    def _upsert(self, names: tuple[str, ...]) -> sa.Insert:
-        if names not in self._upserts:
-            new = postgresql.insert(calls) if self._backend == "postgresql" else sqlite.insert(calls)
-            changed = {name: new.excluded[name] for name in names if name != "call_id"}
-            self._upserts[names] = new.on_conflict_do_update(index_elements=["call_id"], set_=changed)
-        return self._upserts[names]
+    def _upsert(self, table: Table, names: tuple[str, ...]) -> sa.Insert:
+        if (table, names) not in self._upserts:
+            stored = tables[table.name]
+            new = postgresql.insert(stored) if self._backend == "postgresql" else sqlite.insert(stored)
+            changed = {name: new.excluded[name] for name in names if name != table.key}
+            # Only a call has one writer. Of two votes the later counts, in whatever order they are written.
+            later = None if table is CALLS else new.excluded[table.moment] >= stored.c[table.moment]
+            self._upserts[table, names] = new.on_conflict_do_update(
+                index_elements=[table.key], set_=changed, where=later
+            )
+        return self._upserts[table, names]
 
     @contextmanager
     def _watched(self) -> Iterator[None]:
@@ -312,17 +316,19 @@ def _damaged(exc: sa_exc.DatabaseError) -> bool:
     return code in {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
 
 
-def _by_columns(rows: Iterable[Row]) -> dict[tuple[str, ...], list[Row]]:
-    """Return ``rows``, signed by this process, in groups that one statement can write."""
-    writer = this_process()
-    signature = {
-        "writer_host": writer.host,
-        "writer_pid": writer.pid,
-        "writer_start": writer.start,
-        "updated_at": datetime.now(UTC),
-    }
+def _by_columns(rows: Iterable[Row], table: Table) -> dict[tuple[str, ...], list[Row]]:
+    """Return ``rows``, calls signed by this process, in groups that one statement can write."""
+    signature: Row = {}
+    if table is CALLS:
+        writer = this_process()
+        signature = {
+            "writer_host": writer.host,
+            "writer_pid": writer.pid,
+            "writer_start": writer.start,
+            "updated_at": datetime.now(UTC),
+        }
     groups: dict[tuple[str, ...], list[Row]] = {}
     for row in rows:
-        names = *(name for name in COLUMNS if name in row), *signature
+        names = *(name for name in table.columns if name in row), *signature
         groups.setdefault(names, []).append(row | signature)
     return groups

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from ipyllm.ledger.backlog import Backlog
 from ipyllm.ledger.cleaning import clean
-from ipyllm.ledger.columns import COLUMNS
+from ipyllm.ledger.columns import CALLS, TABLES
 from ipyllm.ledger.lifetime import close_at_child_exit, watch
 from ipyllm.ledger.notices import Notices
 from ipyllm.ledger.process import HEARTBEAT_S
@@ -26,7 +26,8 @@ from ipyllm.redact import redact
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from ipyllm.ledger.columns import Row
+    from ipyllm.ledger.columns import Row, Table
+    from ipyllm.ledger.query import Conditions
     from ipyllm.ledger.store import Store
 
 __all__ = ["Ledger"]
@@ -82,8 +83,8 @@ class Ledger:
         self._backlog_lock = threading.RLock()  # milliseconds
         self._put_lock = threading.RLock()  # microseconds; re-entrant, for signal handlers and finalizers
         self._store: Store | None = None
-        self._backlog = Backlog()
-        self._incoming: dict[str, Row] = {}
+        self._backlogs = {table: Backlog(table.key) for table in TABLES}
+        self._incoming: dict[Table, dict[str, Row]] = {table: {} for table in TABLES}
         self._n_put = 0
         self._wake = threading.Event()
         self._hurry = threading.Event()
@@ -106,22 +107,26 @@ class Ledger:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def put(self, row: Mapping[str, object]) -> None:
+    def put(self, row: Mapping[str, object], table: Table = CALLS) -> None:
         """Have ``row`` written soon. Returns in microseconds and never raises.
 
         Parameters
         ----------
         row : mapping
-            ``call_id`` and any other columns: what is known of the call beyond what was put before.
+            The table's key (``call_id``) and any other columns: what is known of the call beyond what was put
+            before.
+        table : Table
+            Where it belongs.
         """
-        call_id = row.get("call_id")
-        if not isinstance(call_id, str):
-            _log.error("A row without call_id cannot be kept: %s.", ", ".join(map(str, row)))
+        key = row.get(table.key)
+        if not isinstance(key, str):
+            _log.error("A row without %s cannot be kept: %s.", table.key, ", ".join(map(str, row)))
             return
         with self._put_lock:
-            waiting = self._incoming.get(call_id)
+            incoming = self._incoming[table]
+            waiting = incoming.get(key)
             if waiting is None:
-                self._incoming[call_id] = dict(row)
+                incoming[key] = dict(row)
             else:
                 waiting.update(row)
             self._n_put += 1
@@ -189,13 +194,13 @@ class Ledger:
         """Return what the user should be told about the ledger, once; None when there is nothing."""
         return self._notices.take()
 
-    def read(self, query: Query | None = None, *, timeout: float = 2.0) -> Sequence[tuple[Any, ...]]:
-        """Return rows, those not yet written included, each in the order of ``COLUMNS``.
+    def read(self, query: Conditions | None = None, *, timeout: float = 2.0) -> Sequence[tuple[Any, ...]]:
+        """Return rows, those not yet written included, each in the order of its table's columns.
 
         Parameters
         ----------
-        query : Query or None
-            Which rows; None for all.
+        query : Conditions or None
+            Which rows; None for all calls.
         timeout : float
             Seconds to wait for the writer first.
         """
@@ -203,10 +208,12 @@ class Ledger:
         self.flush(timeout)
         with self._backlog_lock:  # before the database is read: a row may be found twice, but not missed
             self._absorb()
-            in_memory = self._backlog.rows()
-        return merged(self._stored(query), in_memory, query)
+            in_memory = self._backlogs[query.table].rows()
+        # One in memory may no longer meet the conditions that it meets in the database: another takes its place.
+        asked = query if query.limit is None else query.at_most(query.limit + len(in_memory))
+        return merged(self._stored(asked), in_memory, query)
 
-    def _stored(self, query: Query) -> list[tuple[Any, ...]]:
+    def _stored(self, query: Conditions) -> list[tuple[Any, ...]]:
         for _ in range(3):
             try:
                 return self._opened_store().read(query)
@@ -234,18 +241,18 @@ class Ledger:
             if time.monotonic() >= next_beat:
                 next_beat = time.monotonic() + HEARTBEAT_S
                 with self._backlog_lock:
-                    self._backlog.beat()
+                    self._backlogs[CALLS].beat()
             failures = 0 if self._write() else failures + 1
             if self._stopping:
                 with self._put_lock:
-                    if failures or not self._incoming:
+                    if failures or not any(self._incoming.values()):
                         break
         if self._store is not None:
             self._store.close()
         with self._put_lock:
             self._stopping = False
             self._thread = None
-            left = bool(self._incoming) and not failures
+            left = any(self._incoming.values()) and not failures
         if left:  # put while the database was being closed
             self._start_thread()
 
@@ -280,36 +287,41 @@ class Ledger:
         restarts = 0
         while True:
             with self._backlog_lock:
-                batch = self._backlog.batch(_BATCH)
-            if not batch:
-                return
+                table = next((table for table, backlog in self._backlogs.items() if backlog.waiting), None)
+                if table is None:
+                    return
+                batch = self._backlogs[table].batch(_BATCH)
             try:
-                refused = self._opened_store().write(batch)
+                refused = self._opened_store().write(batch, table)
             except Exception as exc:
                 restarts += 1
                 if restarts > 3 or not self._begun_anew(exc):  # noqa: PLR2004
                     raise
                 continue
             for row, why in refused:
-                _log.error("The ledger refused the row of call %s (%s): it is lost.", row["call_id"], why)
+                _log.error("The ledger refused the row of %s %s (%s): it is lost.", table.row, row[table.key], why)
             with self._backlog_lock:
-                self._backlog.written(batch)
+                self._backlogs[table].written(batch)
 
     def _absorb(self) -> int:
         """Take what was put into the backlog, and return the number of puts that have come there."""
         with self._put_lock:
-            incoming, self._incoming = self._incoming, {}
+            incoming, self._incoming = self._incoming, {table: {} for table in TABLES}
             n_put = self._n_put
-        for row in incoming.values():
-            unknown = row.keys() - COLUMNS.keys() - self._unknown
-            if unknown:
-                self._unknown |= unknown
-                _log.error("The ledger has no column %s.", ", ".join(sorted(unknown)))
-            self._backlog.merge(clean(row, store_text=self._store_text))
-        lost = self._backlog.lost
-        self._backlog.trim()
-        if self._backlog.lost > lost:
-            _log.error("%d finished calls no longer fit in memory: their rows are lost.", self._backlog.lost - lost)
+        for table, rows in incoming.items():
+            backlog = self._backlogs[table]
+            for row in rows.values():
+                unknown = row.keys() - table.columns.keys() - self._unknown
+                if unknown:
+                    self._unknown |= unknown
+                    _log.error("The ledger has no column %s.", ", ".join(sorted(unknown)))
+                backlog.merge(clean(row, columns=table.columns, store_text=self._store_text))
+            lost = backlog.lost
+            backlog.trim()
+            if backlog.lost > lost:
+                _log.error(
+                    "%d finished %ss no longer fit in memory: their rows are lost.", backlog.lost - lost, table.row
+                )
         return n_put
 
     # What follows runs on either side.
@@ -345,7 +357,8 @@ class Ledger:
         else:
             return False
         with self._backlog_lock:
-            self._backlog.write_all_again()
+            for backlog in self._backlogs.values():
+                backlog.write_all_again()
         self._wake.set()
         return True
 
