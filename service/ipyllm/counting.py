@@ -19,8 +19,8 @@ def counted(frame: pd.DataFrame) -> pd.Series[bool]:
     Parameters
     ----------
     frame : DataFrame
-        With ``cold``, ``cache_hit``, ``client_lag_s`` and ``ttft_s``, and ``warmup`` where there are any. What is null is
-        taken for harmless.
+        With ``cold``, ``cache_hit``, ``client_lag_s`` and ``ttft_s``, and ``warmup`` where there are any. What is null
+        is taken for harmless.
 
     Returns
     -------

@@ -238,7 +238,7 @@ def _from_file(source: str | Path) -> tuple[list[dict[str, Any]], bool]:
         else:
             frame = pd.read_json(path, lines=True, dtype=False, convert_dates=False)
     except ImportError as exc:
-        raise LLMError(f"To read {path.name}, install pyarrow: {exc}", category="bad_request") from None
+        raise LLMError(f"To read {path.name}, install ipyllm[tables]: {exc}", category="bad_request") from None
     except pd.errors.EmptyDataError:
         return [], False
     except Exception as exc:  # noqa: BLE001 - readers raise what they like

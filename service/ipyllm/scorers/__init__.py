@@ -5,7 +5,25 @@ What a scorer is stands in :mod:`~ipyllm.scorers.scorer`, how a table of calls i
 """
 
 from ipyllm.scorers.answer import Answer
+from ipyllm.scorers.matching import contains, exact, regex, similarity
+from ipyllm.scorers.quantity import numeric
 from ipyllm.scorers.scorer import Score, ScoreFailure, Scorer, SupportsScore
 from ipyllm.scorers.scoring import Scoring, apply
+from ipyllm.scorers.shape import json_schema, json_valid
 
-__all__ = ["Answer", "Score", "ScoreFailure", "Scorer", "Scoring", "SupportsScore", "apply"]
+__all__ = [
+    "Answer",
+    "Score",
+    "ScoreFailure",
+    "Scorer",
+    "Scoring",
+    "SupportsScore",
+    "apply",
+    "contains",
+    "exact",
+    "json_schema",
+    "json_valid",
+    "numeric",
+    "regex",
+    "similarity",
+]

@@ -55,7 +55,7 @@ class ScoreFailure(ValueError):  # noqa: N818 - it is no fault of the program, b
     """
 
     def __init__(self, reason: str, *, cost_usd: float | None = None) -> None:
-        super().__init__(plain(redact(reason)))
+        super().__init__(redact(plain(reason)))
         self.cost_usd = cost_usd
 
 
@@ -97,8 +97,8 @@ class Scorer:
         can it be given up; with None it runs in the thread that waits, for as long as it likes.
     inline : bool
         Cannot hang, and needs no place of its own: pure functions of this package.
-    tells_more : bool
-        Returns a :class:`Score` each time, so that its reasons and costs have columns even when all are null.
+    gives : tuple of str
+        What it tells beside a number, ``"reason"`` or ``"cost_usd"``: has a column even when all of it is null.
 
     Examples
     --------
@@ -116,7 +116,7 @@ class Scorer:
     is_async: bool = False
     timeout: float | None = TIMEOUT_S
     inline: bool = False
-    tells_more: bool = False
+    gives: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if not isinstance(self.name, str) or not self.name.strip() or not self.name.isprintable():
@@ -195,9 +195,9 @@ such as scorers.exact('label').
         """Return the same scorer under another name, to have two of a kind in one table."""
         return replace(self, name=name)
 
-    def call(self, response: Any, row: Mapping[str, Any]) -> Any:
+    def call(self, response: Any, row: Mapping[str, Any] | None = None) -> Any:
         """Call the function: its result is not checked yet, and a coroutine if it is async."""
-        return self.function(response, row) if self.takes_row else self.function(response)
+        return self.function(response, row or {}) if self.takes_row else self.function(response)
 
 
 def checked(value: Any) -> Score:
@@ -228,7 +228,7 @@ def checked(value: Any) -> Score:
     except ScoreFailure as exc:
         exc.cost_usd = given.cost_usd
         raise
-    return replace(given, value=number, reason=None if given.reason is None else plain(redact(str(given.reason))))
+    return replace(given, value=number, reason=None if given.reason is None else redact(plain(str(given.reason))))
 
 
 def _number(value: Any) -> float | None:

@@ -68,7 +68,7 @@ def apply(
     DataFrame
         A copy of ``calls`` with ``score_<name>`` (``float64``, null where there is none) and ``score_<name>_error``
         (why there is none, null where all is well); and with ``score_<name>_reason`` and ``score_<name>_cost_usd``
-        for a scorer that returns :class:`Score`. Earlier scores of the same name are replaced.
+        for a scorer that returns a :class:`Score` with these. Earlier scores of the same name are replaced.
 
     Raises
     ------
@@ -181,15 +181,18 @@ class Scoring:
         def column(values: Iterable[Any], dtype: str) -> pd.Series[Any]:
             return pd.Series(list(values), index=self._calls.index, dtype=dtype)
 
-        values = (score.value if isinstance(score, Score) else None for score in scores)
-        errors = (str(score) if isinstance(score, ScoreFailure) else None for score in scores)
+        name, error, reason, cost = scorer.columns
         reasons = [score.reason if isinstance(score, Score) else None for score in scores]
         costs = [None if score is None else score.cost_usd for score in scores]
-        contents: list[tuple[Iterable[Any], str]] = [(values, "float64"), (errors, "object")]
-        more = scorer.tells_more or any(text is not None for text in [*reasons, *costs])
-        if more:
-            contents += [(reasons, "object"), (costs, "float64")]
-        return {name: column(*content) for name, content in zip(scorer.columns, contents, strict=False)}
+        made = {
+            name: column((score.value if isinstance(score, Score) else None for score in scores), "float64"),
+            error: column((str(score) if isinstance(score, ScoreFailure) else None for score in scores), "object"),
+        }
+        if "reason" in scorer.gives or any(text is not None for text in reasons):
+            made[reason] = column(reasons, "object")
+        if "cost_usd" in scorer.gives or any(dollars is not None for dollars in costs):
+            made[cost] = column(costs, "float64")
+        return made
 
     # ---- one score -------------------------------------------------------------------------------
 
