@@ -45,12 +45,24 @@ _REPLIES = {
     "A book of 9,000 tokens": context_length_exceeded(8192, 9000),
 }
 
+_REVIEWS = {"A joy": "positive", "Two hours": "negative", "It has": "positive"}
+
+
+def _judged(request: Request) -> Script:
+    """Tell a good review from a bad one; the smaller model misses what is between the lines."""
+    review = request.prompt.removeprefix("Positive or negative? ")
+    verdict = next(verdict for begin, verdict in _REVIEWS.items() if review.startswith(begin))
+    between_the_lines = review.startswith("It has") and request.json["model"] == "gpt-5-mini"
+    return answer("Negative" if between_the_lines else verdict.capitalize())
+
 
 def _decide(request: Request) -> Script | None:
     """Answer as the page shows it. The model ``gpt-5`` is down; a busy server is so once."""
     last = request.json["messages"][-1]
     if request.json["model"] == "gpt-5":
         return server_error()
+    if request.prompt.startswith("Positive or negative?"):
+        return _judged(request)
     if last["role"] == "tool":
         return answer(f"It is {last['content']}.")
     if request.json.get("tools"):
