@@ -7,7 +7,7 @@ import warnings
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
-from ipyllm.tables import frame_of
+from ipyllm.tables import frame_of, frame_of_columns
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
@@ -96,8 +96,10 @@ def read(query: Conditions, ledger: Ledger | None) -> pd.DataFrame:
         from ipyllm.ledger import current_ledger
 
         ledger = current_ledger()
-    rows = ledger.read(query)
+    columns = {name: query.table.columns[name] for name in query.columns}
+    many = ledger.read_large(query)
+    frame = frame_of(ledger.read(query), columns) if many is None else frame_of_columns(many, columns)
     warning = ledger.take_warning()
     if warning:
         warnings.warn(warning, stacklevel=3)
-    return frame_of(rows, {name: query.table.columns[name] for name in query.columns})
+    return frame
