@@ -7,7 +7,7 @@ import sys
 
 from benchmarks.report import Claim, show
 
-_ALL = ("load", "burst", "traffic", "interrupt", "embedded_model", "call_cost", "in_flight", "limits")
+_ALL = ("load", "burst", "traffic", "interrupt", "embedded_model", "call_cost", "in_flight", "limits", "experiment")
 
 
 def main() -> int:

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from ipyllm import scorers
     from ipyllm.errors import LLMError
     from ipyllm.events import Event, Finished, ReasoningDelta, TextDelta, ToolCallDelta
+    from ipyllm.experiment import Experiment
     from ipyllm.frames import summarise, usage
     from ipyllm.history import ConversationHistory, conversation
     from ipyllm.names import create_llm_service
@@ -41,6 +42,7 @@ _WHERE = {
     "ConversationHistory": "ipyllm.history",
     "DeepSeekService": "ipyllm.services.deepseek",
     "Event": "ipyllm.events",
+    "Experiment": "ipyllm.experiment",
     "Finished": "ipyllm.events",
     "LLMError": "ipyllm.errors",
     "LocalService": "ipyllm.services.local",
@@ -69,6 +71,7 @@ __all__ = [
     "ConversationHistory",
     "DeepSeekService",
     "Event",
+    "Experiment",
     "Finished",
     "LLMError",
     "LocalService",

@@ -7,6 +7,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, get_args
 
+from ipyllm.counting import counted, number
 from ipyllm.ledger.columns import COLUMNS, FINAL
 from ipyllm.ledger.query import Query
 from ipyllm.request import Origin
@@ -20,9 +21,6 @@ if TYPE_CHECKING:
     from ipyllm.ledger import Ledger
 
 __all__ = ["summarise", "usage"]
-
-_LARGEST_LAG = 0.1
-"""A time to first token is not to be trusted when our own loop was late by more than this part of it."""
 
 
 def usage(
@@ -134,22 +132,20 @@ def summarise(frame: pd.DataFrame, by: str | Sequence[str] = "model") -> pd.Data
     frame = frame[pd.concat(tagged, axis=1).all(axis=1)] if tagged else frame
     keys = [key.loc[frame.index] for key in keys]
 
-    warm = ~(_true(frame["cold"]) | _true(frame["warmup"]) | _true(frame["cache_hit"]))
-    punctual = ~(_number(frame["client_lag_s"]) > _LARGEST_LAG * _number(frame["ttft_s"]))
-    counted = warm & punctual
-    well = counted & (frame["status"] == "ok")
+    counts = counted(frame)
+    well = counts & (frame["status"] == "ok")
     estimated = frame["usage_source"] == "estimated"
     table = pd.DataFrame(
         {
             "errors": frame["status"].isin(["error", "truncated"]),
-            "left_out": ~counted,
-            "ttft_s": _number(frame["ttft_s"]).where(counted),
-            "total_s": _number(frame["total_s"]).where(well),
-            "output_tps": _number(frame["output_tps"]).where(well & ~estimated),
-            "input_tokens": _number(frame["input_tokens"]).where(~estimated),
-            "output_tokens": _number(frame["output_tokens"]).where(~estimated),
+            "left_out": ~counts,
+            "ttft_s": number(frame["ttft_s"]).where(counts),
+            "total_s": number(frame["total_s"]).where(well),
+            "output_tps": number(frame["output_tps"]).where(well & ~estimated),
+            "input_tokens": number(frame["input_tokens"]).where(~estimated),
+            "output_tokens": number(frame["output_tokens"]).where(~estimated),
             "estimated": estimated,
-            "cost_usd": _number(frame["cost_usd"]),
+            "cost_usd": number(frame["cost_usd"]),
         },
         index=frame.index,
     )
@@ -169,14 +165,6 @@ def summarise(frame: pd.DataFrame, by: str | Sequence[str] = "model") -> pd.Data
             "cost_usd": groups["cost_usd"].sum(min_count=1),
         }
     )
-
-
-def _number(column: pd.Series[Any]) -> pd.Series[Any]:
-    return column.astype("Float64").astype("float64")
-
-
-def _true(column: pd.Series[Any]) -> pd.Series[Any]:
-    return column.astype("boolean").fillna(value=False).astype(bool)
 
 
 def _key(frame: pd.DataFrame, name: str) -> pd.Series[Any]:

@@ -73,6 +73,8 @@ class BaseLLMService:
     """First part of a full model name."""
     title: ClassVar[str]
     """As a sentence calls it."""
+    at_once: ClassVar[int | None] = None
+    """How many calls it can answer side by side, where that is known; more would only wait inside it."""
     default_model: ClassVar[str]
     key_variable: ClassVar[str | None] = None
     """Environment variable of the key, where a key is needed."""

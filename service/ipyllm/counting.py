@@ -1,0 +1,52 @@
+"""Which calls count in a latency statistic: the one rule behind ``summarise()``, the statistics and the plots."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = ["LARGEST_LAG", "counted", "number", "true"]
+
+LARGEST_LAG = 0.1
+"""A time to first token is not to be trusted when our own loop was late by more than this part of it."""
+
+
+def counted(frame: pd.DataFrame) -> pd.Series[bool]:
+    """Tell for each call whether its times say something about the model.
+
+    Parameters
+    ----------
+    frame : DataFrame
+        With ``cold``, ``cache_hit``, ``client_lag_s`` and ``ttft_s``, and ``warmup`` where there are any. What is null
+        is taken for harmless.
+
+    Returns
+    -------
+    Series of bool
+        False for a call that loaded a model or warmed it up, came from our cache, or was measured while our own loop
+        was late by over a tenth of the time to first token.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> frame = pd.DataFrame({"cold": [None, True], "cache_hit": None, "client_lag_s": [0.01, 0.0], "ttft_s": 0.5})
+    >>> counted(frame).tolist()
+    [True, False]
+    """
+    warm = ~(true(frame["cold"]) | true(frame["cache_hit"]))
+    if "warmup" in frame:
+        warm &= ~true(frame["warmup"])
+    punctual = ~(number(frame["client_lag_s"]) > LARGEST_LAG * number(frame["ttft_s"]))
+    return warm & punctual
+
+
+def number(column: pd.Series[Any]) -> pd.Series[float]:
+    """Return ``column`` as floats, null as NaN."""
+    return column.astype("Float64").astype("float64")
+
+
+def true(column: pd.Series[Any]) -> pd.Series[bool]:
+    """Return where ``column`` is True; null is not."""
+    return column.astype("boolean").fillna(value=False).astype(bool)

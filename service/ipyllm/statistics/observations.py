@@ -1,0 +1,259 @@
+"""The calls of a comparison, ready to be counted: arms in order, warm-ups out, each metric where it means something.
+
+Imports pandas: load it late.
+"""
+
+from __future__ import annotations
+
+import difflib
+import math
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+import pandas as pd
+
+from ipyllm.counting import counted, number, true
+from ipyllm.errors import LLMError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+__all__ = ["METRICS", "Failures", "Metric", "Observations", "nearest", "observe"]
+
+Failures = Literal["omit", "zero"]
+
+Kind = Literal["score", "time", "speed", "money", "errors"]
+
+_FAILED = ("error", "truncated")
+_UNFINISHED = ("running", "cancelled", "interrupted")
+_NUMBERS = (
+    "ttft_s",
+    "total_s",
+    "output_tps",
+    "input_tokens",
+    "output_tokens",
+    "cost_usd",
+    "client_lag_s",
+)
+
+
+@dataclass(frozen=True)
+class Metric:
+    """Something that is compared.
+
+    Attributes
+    ----------
+    name : str
+        The column.
+    label : str
+        What it is called in a sentence or on an axis.
+    unit : str
+        As it follows a number: ``" s"``, ``""``.
+    kind : str
+        Which calls count, and which test suits it.
+    higher_is_better : bool
+        Which way is up.
+    """
+
+    name: str
+    label: str
+    unit: str
+    kind: Kind
+    higher_is_better: bool
+
+
+METRICS = {
+    metric.name: metric
+    for metric in (
+        Metric("ttft_s", "time to first token", " s", "time", higher_is_better=False),
+        Metric("total_s", "total time", " s", "time", higher_is_better=False),
+        Metric("output_tps", "tokens per second", "/s", "speed", higher_is_better=True),
+        Metric("cost_usd", "cost per call", "", "money", higher_is_better=False),
+        Metric("errors", "error rate", "", "errors", higher_is_better=False),
+    )
+}
+"""All metrics but the scores, which are the columns called ``score_…``."""
+
+
+@dataclass(frozen=True)
+class Observations:
+    """Calls, cleaned.
+
+    Attributes
+    ----------
+    frame : DataFrame
+        One row per call that is no warm-up: ``arm``, ``prompt`` (an integer per prompt), ``prompt_id``, and the columns
+        of DESIGN §4, numbers as floats.
+    arms : list of str
+        In the order in which they first appear.
+    scores : list of str
+        The columns ``score_…`` that hold numbers.
+    """
+
+    frame: pd.DataFrame
+    arms: list[str]
+    scores: list[str]
+
+    @cached_property
+    def timed(self) -> pd.Series[bool]:
+        """Calls whose times count."""
+        return counted(self.frame)
+
+    @cached_property
+    def failed(self) -> pd.Series[bool]:
+        """Calls that ended in an error or in half an answer."""
+        return self.frame["status"].isin(_FAILED)
+
+    @cached_property
+    def unfinished(self) -> pd.Series[bool]:
+        """Calls that somebody ended, or that have not ended yet: they say nothing of the model."""
+        return self.frame["status"].isin(_UNFINISHED)
+
+    def metric(self, name: str) -> Metric:
+        """Return the metric of that name, or say which one was probably meant."""
+        if name in METRICS:
+            return METRICS[name]
+        column = name if name in self.scores else f"score_{name}"
+        if column in self.scores:
+            return Metric(column, column.removeprefix("score_"), "", "score", higher_is_better=True)
+        known = [*self.scores, *METRICS]
+        raise LLMError(f"There is no metric {name!r}{nearest(name, known)}", category="bad_request")
+
+    def metrics(self, names: Sequence[str] | None = None) -> list[Metric]:
+        """Return these metrics; without names, those of which anything is known."""
+        if names is not None:
+            names = [names] if isinstance(names, str) else list(names)
+            if not names:
+                raise LLMError("Nothing to compare: metrics is empty.", category="bad_request")
+            return [self.metric(name) for name in dict.fromkeys(names)]
+        found = [self.metric(name) for name in [*self.scores, "ttft_s", "total_s", "output_tps"]]
+        if self.frame["cost_usd"].gt(0).any():
+            found.append(METRICS["cost_usd"])
+        if self.failed.any():
+            found.append(METRICS["errors"])
+        return [metric for metric in found if self.values(metric).notna().any()]
+
+    def values(self, metric: Metric, failures: Failures = "omit") -> pd.Series[float]:
+        """Return the metric of each call, NaN where the call says nothing of it.
+
+        Parameters
+        ----------
+        metric : Metric
+            Of this comparison.
+        failures : {"omit", "zero"}
+            What a score is for a call that failed: not there, or 0.
+        """
+        frame = self.frame
+        if metric.kind == "errors":
+            return self.failed.astype(float).where(~self.unfinished)
+        column = frame[metric.name]
+        if metric.kind == "score":
+            return column.mask(self.failed & column.isna(), 0.0) if failures == "zero" else column
+        if metric.name == "ttft_s":
+            return column.where(self.timed)
+        if metric.kind == "time":
+            return column.where(self.timed & (frame["status"] == "ok"))
+        if metric.kind == "speed":
+            return column.where(self.timed & (frame["status"] == "ok") & (frame["usage_source"] != "estimated"))
+        return column.where(~frame["cache_hit"])
+
+    def arm(self, label: object) -> str:
+        """Return the arm of that label, or say which one was probably meant."""
+        if str(label) in self.arms:
+            return str(label)
+        raise LLMError(f"There is no arm {label!r}{nearest(str(label), self.arms)}", category="bad_request")
+
+
+def observe(calls: Any) -> Observations:
+    """Make calls ready to be counted.
+
+    Parameters
+    ----------
+    calls : DataFrame, or anything that has one as ``.calls``
+        At least ``arm`` (or ``model``) and ``status``. Without ``prompt_id``, calls with the same ``prompt`` belong
+        together; without that, each call is its own prompt.
+
+    Raises
+    ------
+    LLMError
+        ``bad_request``: there are no calls, or no arms among the columns.
+
+    Examples
+    --------
+    >>> calls = pd.DataFrame({"arm": ["b", "a"], "prompt_id": 1, "status": "ok", "score_exact": [True, False]})
+    >>> observed = observe(calls)
+    >>> observed.arms, observed.scores
+    (['b', 'a'], ['score_exact'])
+    """
+    calls = getattr(calls, "calls", calls)
+    if not isinstance(calls, pd.DataFrame):
+        raise LLMError(
+            f"A comparison is drawn from a DataFrame of calls, not from {type(calls).__name__}.", category="bad_request"
+        )
+    by = "arm" if "arm" in calls.columns else "model"
+    for column in (by, "status"):
+        if column not in calls.columns:
+            what = "arm or model" if column == "model" else column
+            raise LLMError(
+                f"These calls have no column {what}: there is nothing to compare by.", category="bad_request"
+            )
+    warm_up = true(calls["warmup"]) if "warmup" in calls.columns else pd.Series(False, index=calls.index)
+    calls = calls[~warm_up & calls[by].notna()].reset_index(drop=True)
+    if calls.empty:
+        aside = " but warm-ups" if warm_up.any() else ""
+        raise LLMError(f"There are no calls{aside}, so there is nothing to compare.", category="bad_request")
+    kept = {
+        name: calls[name] for name in ("model", "prompt_id", "repeat", "started_at", "error_category") if name in calls
+    }
+    frame = pd.DataFrame(kept, index=calls.index)
+    frame["arm"] = calls[by].astype(str)
+    frame["prompt"] = _prompts(calls)
+    frame["status"] = calls["status"].astype(str)
+    frame["usage_source"] = calls["usage_source"].astype(str) if "usage_source" in calls.columns else ""
+    for name in ("cold", "cache_hit"):
+        frame[name] = true(calls[name]) if name in calls.columns else False
+    for name in _NUMBERS:
+        frame[name] = _finite(calls[name], name) if name in calls.columns else math.nan
+    scores = [str(c) for c in calls.columns if str(c).startswith("score_") and _is_score(calls[c])]
+    for name in scores:
+        frame[name] = _finite(calls[name], name)
+    return Observations(frame, list(dict.fromkeys(frame["arm"])), scores)
+
+
+def nearest(name: str, known: Sequence[str]) -> str:
+    """Return how a sentence goes on that could not find ``name``.
+
+    Examples
+    --------
+    >>> nearest("opnai", ["openai", "ollama"]), nearest("x", ["a", "b"])
+    ("; did you mean 'openai'?", ': there are a, b.')
+    """
+    near = difflib.get_close_matches(name, known, n=1)
+    return f"; did you mean {near[0]!r}?" if near else f": there are {', '.join(known)}."
+
+
+def _prompts(calls: pd.DataFrame) -> np.ndarray:
+    for name in ("prompt_id", "prompt"):
+        if name in calls.columns and calls[name].notna().any():
+            codes, _ = pd.factorize(calls[name])
+            # A call whose prompt is not known is a prompt of its own.
+            unknown = codes < 0
+            codes[unknown] = codes.max() + 1 + np.arange(unknown.sum())
+            return codes
+    return np.arange(len(calls))
+
+
+def _is_score(column: pd.Series[Any]) -> bool:
+    if pd.api.types.is_numeric_dtype(column) or pd.api.types.is_bool_dtype(column):
+        return True
+    known = column.dropna()
+    return len(known) > 0 and all(isinstance(value, bool | int | float | np.number | np.bool_) for value in known)
+
+
+def _finite(column: pd.Series[Any], name: str) -> pd.Series[float]:
+    values = number(column.astype("object").where(column.notna(), None) if column.dtype == object else column)
+    if np.isinf(values).any():
+        raise LLMError(f"Column {name} holds an infinite value, of which no mean can be taken.", category="bad_request")
+    return values

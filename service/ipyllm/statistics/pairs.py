@@ -1,0 +1,320 @@
+"""``paired()``: every arm against the baseline on the prompts that both answered, corrected for looking often.
+
+Imports pandas: load it late.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+import pandas as pd
+
+from ipyllm.errors import LLMError
+from ipyllm.statistics.cautions import cautions, count, listed
+from ipyllm.statistics.differences import bonett_price, bootstrap_interval, cohens_dz, hodges_lehmann, paired_t
+from ipyllm.statistics.observations import Failures, Metric, Observations, observe
+from ipyllm.statistics.power import minimum_detectable_difference
+from ipyllm.statistics.significance import holm, mcnemar, rank_biserial
+from ipyllm.statistics.table import StatisticsFrame, money, rounded, share
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+__all__ = ["Comparison", "compare_pairs", "paired", "prompt_means"]
+
+_MOST_COMPARISONS_TOLD = 12
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Two arms on one metric, prompt by prompt.
+
+    Attributes
+    ----------
+    n_pairs : int
+        Prompts of which the metric is known for both.
+    value, baseline_value : float
+        The means over these prompts; of times and speeds, the medians.
+    difference, low, high : float
+        How much higher the arm is than the baseline, and the interval.
+    p : float
+        The chance of so large a difference where there is none.
+    test : str
+        ``"McNemar"``, ``"t"`` or ``"Wilcoxon"``.
+    effect_size : float
+        In the terms of ``effect``: ``"risk difference"``, ``"d_z"`` or ``"rank-biserial"``.
+    detectable : float
+        The smallest true mean difference that so many prompts would show in four of five experiments.
+    """
+
+    n_pairs: int
+    value: float
+    baseline_value: float
+    difference: float
+    low: float
+    high: float
+    p: float
+    test: str
+    effect_size: float
+    effect: str
+    detectable: float
+
+
+def paired(
+    calls: Any,
+    baseline: str | None = None,
+    *,
+    metrics: Sequence[str] | str | None = None,
+    level: float = 0.95,
+    interval: Literal["test", "bootstrap"] = "test",
+    failures: Failures = "omit",
+    seed: int = 0,
+) -> StatisticsFrame:
+    """Return the differences of all arms from one of them, on the same prompts.
+
+    Parameters
+    ----------
+    calls : DataFrame, or anything that has one as ``.calls``
+        As in :func:`~ipyllm.statistics.summarise_arms`.
+    baseline : str, optional
+        The arm to compare with; the first that appears without it.
+    metrics : str or sequence of str, optional
+        Scores by name, with or without ``score_``; ``"ttft_s"``, ``"total_s"``, ``"output_tps"``, ``"cost_usd"``,
+        ``"errors"``. All of which anything is known without it. Each one more makes the correction harsher: name
+        those you set out to compare.
+    level : float
+        Confidence of each interval.
+    interval : {"test", "bootstrap"}
+        The interval that belongs to the test; or that of the mean difference by drawing prompts with replacement
+        (BCa), also for times.
+    failures : {"omit", "zero"}
+        What the score of a failed call is: not there, or 0.
+    seed : int
+        Of the bootstrap.
+
+    Returns
+    -------
+    StatisticsFrame
+        Index ``metric`` and ``arm``; the baseline and the attributes of
+        :class:`~ipyllm.statistics.pairs.Comparison`; ``p_holm``, p corrected for all rows of this table.
+
+    Notes
+    -----
+    Repeats of a prompt are averaged first, so that prompts are the independent units (Miller 2024). Scores that are
+    all 0 or 1, one call per prompt: McNemar's mid-p, interval of Bonett & Price. Other scores, and cost: paired t.
+    Times and speeds, whose tails are long: Wilcoxon's signed ranks, and the Hodges–Lehmann difference with
+    the interval that inverts it.
+
+    Raises
+    ------
+    LLMError
+        ``bad_request``: no calls, one arm only, no such baseline or metric.
+
+    Examples
+    --------
+    >>> calls = pd.DataFrame(
+    ...     {
+    ...         "arm": ["a"] * 8 + ["b"] * 8,
+    ...         "prompt_id": [*range(8)] * 2,
+    ...         "status": "ok",
+    ...         "score_exact": [0] * 7 + [1] + [1] * 7 + [0],
+    ...     }
+    ... )
+    >>> table = paired(calls, baseline="a")
+    >>> table.loc[("score_exact", "b"), ["n_pairs", "difference", "test"]].to_dict()
+    {'n_pairs': 8, 'difference': 0.75, 'test': 'McNemar'}
+    """
+    observed = observe(calls)
+    if len(observed.arms) == 1:
+        raise LLMError(
+            f"There is only one arm, {observed.arms[0]!r}, so there is nothing to compare it with: run another model, "
+            "system prompt or set of parameters on the same prompts.",
+            category="bad_request",
+        )
+    reference = observed.arms[0] if baseline is None else observed.arm(baseline)
+    others = [arm for arm in observed.arms if arm != reference]
+    wanted = observed.metrics(metrics)
+    rows: dict[tuple[str, str], dict[str, Any]] = {}
+    for metric in wanted:
+        means = prompt_means(observed, metric, failures)
+        for arm in others:
+            comparison = compare_pairs(means, metric, arm, reference, level=level, interval=interval, seed=seed)
+            rows[metric.name, arm] = {"baseline": reference, **asdict(comparison)}
+    index = pd.MultiIndex.from_tuples(list(rows), names=["metric", "arm"])
+    table = pd.DataFrame(list(rows.values()), index=index, columns=["baseline", *Comparison.__dataclass_fields__])
+    table.insert(list(table.columns).index("p") + 1, "p_holm", holm(table["p"]) if len(table) else [])
+    return StatisticsFrame.of(
+        table, _conclusion(wanted, table, reference, level), [*_method(table, level), *cautions(observed)]
+    )
+
+
+@dataclass(frozen=True)
+class PromptMeans:
+    """Each prompt's mean of one metric in each arm.
+
+    Attributes
+    ----------
+    table : DataFrame
+        Arms × prompts.
+    single : bool
+        No prompt was asked more than once of any arm.
+    """
+
+    table: pd.DataFrame
+    single: bool
+
+
+def prompt_means(observed: Observations, metric: Metric, failures: Failures = "omit") -> PromptMeans:
+    """Average the repeats of every prompt.
+
+    Parameters
+    ----------
+    observed : Observations
+        All calls.
+    metric : Metric
+        What to average.
+    failures : {"omit", "zero"}
+        See :func:`paired`.
+    """
+    known = observed.frame[["arm", "prompt"]].assign(value=observed.values(metric, failures)).dropna()
+    groups = known.groupby(["arm", "prompt"])["value"]
+    table = groups.mean().reset_index().pivot_table(index="arm", columns="prompt", values="value")
+    return PromptMeans(table.reindex(observed.arms), bool((groups.size() == 1).all()))
+
+
+def compare_pairs(
+    means: PromptMeans,
+    metric: Metric,
+    arm: str,
+    baseline: str,
+    *,
+    level: float = 0.95,
+    interval: Literal["test", "bootstrap"] = "test",
+    seed: int = 0,
+) -> Comparison:
+    """Compare two arms on one metric, by the test that suits it."""
+    both = means.table.loc[[arm, baseline]].dropna(axis=1).to_numpy()
+    first, second = both
+    d = first - second
+    n = d.size
+    if n == 0:
+        nan = math.nan
+        return Comparison(0, nan, nan, nan, nan, nan, nan, "", nan, "", nan)
+    detectable = minimum_detectable_difference(float(d.std(ddof=1)) if n > 1 else math.nan, n, alpha=1 - level)
+    if metric.kind in {"time", "speed"}:
+        found = hodges_lehmann(d, level=level)
+        values = float(np.median(first)), float(np.median(second))
+        test, size, effect = "Wilcoxon", rank_biserial(d), "rank-biserial"
+    else:
+        found = paired_t(d, level=level)
+        values = float(first.mean()), float(second.mean())
+        test, size, effect = "t", cohens_dz(d), "d_z"
+    low, high, p = found.low, found.high, found.p
+    if metric.kind in {"score", "errors"} and means.single and ((both == 0) | (both == 1)).all():
+        only_first, only_second = int((d > 0).sum()), int((d < 0).sum())
+        low, high = bonett_price(only_first, only_second, n, level=level)
+        p = mcnemar(only_first, only_second)
+        test, size, effect = "McNemar", found.value, "risk difference"
+    difference = found.value
+    if interval == "bootstrap":
+        low, high = bootstrap_interval(d, level=level, seed=seed)
+        difference = float(d.mean())
+        values = float(first.mean()), float(second.mean())
+    return Comparison(n, *values, difference, low, high, p, test, size, effect, detectable)
+
+
+def _method(table: pd.DataFrame, level: float) -> list[str]:
+    made = int(table["p"].notna().sum())
+    if made < 2:  # noqa: PLR2004
+        return []
+    sentence = (
+        f"p_holm is corrected for the {made} comparisons of this table; each interval holds by itself at {level:.0%}, "
+        "not all of them together."
+    )
+    return [sentence]
+
+
+def _conclusion(metrics: list[Metric], table: pd.DataFrame, baseline: str, level: float) -> str:
+    if table.empty or not table["n_pairs"].any():
+        return f"No other arm shares a prompt with {baseline} of which both results are known: nothing can be compared."
+    said = []
+    for metric in metrics:
+        rows = table[table.index.get_level_values("metric") == metric.name].droplevel("metric")
+        compared = rows[rows["n_pairs"] > 0]
+        found = compared["p_holm"] < 1 - level
+        if len(table) > _MOST_COMPARISONS_TOLD:
+            said.append(_short(metric, compared, found, baseline))
+            continue
+        said += [_found(metric, arm, row, baseline) for arm, row in compared[found].iterrows()]
+        said += _not_found(metric, compared[~found], baseline)
+        lost = [str(arm) for arm in rows.index[rows["n_pairs"] == 0]]
+        if lost:
+            said.append(f"On {metric.label}, {listed(lost)} shares no prompt with {baseline}.")
+    return " ".join(said)
+
+
+def _found(metric: Metric, arm: Any, row: pd.Series[Any], baseline: str) -> str:
+    higher = row["difference"] > 0
+    word = "higher" if higher else "lower"
+    good = "better" if higher == metric.higher_is_better else "worse"
+    return (
+        f"On {metric.label}, {arm} is {good} than {baseline}: {word} by {_amount(metric, abs(row['difference']))}"
+        f"{_interval(metric, row, flip=not higher)} over {count(int(row['n_pairs']), 'prompt')} "
+        f"(p = {share(row['p_holm'])} after correction)".replace("= <", "< ")
+        + "."
+    )
+
+
+def _not_found(metric: Metric, rows: pd.DataFrame, baseline: str) -> list[str]:
+    said = []
+    same = [str(arm) for arm, row in rows.iterrows() if row["difference"] == 0 and pd.isna(row["detectable"])]
+    if same:
+        said.append(f"On {metric.label}, {listed(same)} did exactly as {baseline} on every prompt.")
+    for arm, row in rows.iterrows():
+        if str(arm) in same:
+            continue
+        sentence = f"On {metric.label}, {arm} cannot be told from {baseline}"
+        if pd.notna(row["low"]) and pd.notna(row["high"]):
+            sentence += (
+                f": the difference lies between {_amount(metric, row['low'])} and {_amount(metric, row['high'])}"
+            )
+        if pd.notna(row["detectable"]):
+            sentence += (
+                f"; {count(int(row['n_pairs']), 'prompt')} would probably have shown "
+                f"{_amount(metric, row['detectable'])} or more"
+            )
+        else:
+            sentence += f" on {count(int(row['n_pairs']), 'prompt')}"
+        said.append(f"{sentence}.")
+    return said
+
+
+def _short(metric: Metric, rows: pd.DataFrame, found: pd.Series[bool], baseline: str) -> str:
+    """Return one sentence for many arms."""
+    up = (rows["difference"] > 0) == metric.higher_is_better
+    groups = [
+        (f"better than {baseline}", rows.index[found & up]),
+        (f"worse than {baseline}", rows.index[found & ~up]),
+        (f"not told from {baseline}", rows.index[~found]),
+    ]
+    parts = [
+        f"{listed([str(arm) for arm in arms])} {'is' if len(arms) == 1 else 'are'} {what}"
+        for what, arms in groups
+        if len(arms)
+    ]
+    return f"On {metric.label}, {'; '.join(parts)}." if parts else ""
+
+
+def _amount(metric: Metric, value: float) -> str:
+    return money(value) if metric.kind == "money" else f"{rounded(value)}{metric.unit}"
+
+
+def _interval(metric: Metric, row: pd.Series[Any], *, flip: bool) -> str:
+    low, high = (-row["high"], -row["low"]) if flip else (row["low"], row["high"])
+    if pd.isna(low) and pd.isna(high):
+        return ""
+    texts = ["…" if pd.isna(limit) else _amount(metric, limit) for limit in (low, high)]
+    return f" [{texts[0]}, {texts[1]}]"

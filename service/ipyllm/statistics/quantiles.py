@@ -1,0 +1,160 @@
+"""Quantiles of latency and how sure they are, without assuming what latency is distributed like."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import ArrayLike
+
+__all__ = ["Interval", "calls_for_upper_limit", "quantile", "quantile_interval", "seen"]
+
+
+class Interval(NamedTuple):
+    """Where a true value lies, with the confidence asked for; NaN is a limit that cannot be given."""
+
+    low: float
+    high: float
+
+
+def quantile(values: ArrayLike, q: float) -> float:
+    """Return the quantile of what was observed, interpolated linearly; NaN of nothing.
+
+    Parameters
+    ----------
+    values : array_like
+        Null (NaN) values are left out.
+    q : float
+        Between 0 and 1.
+
+    Notes
+    -----
+    Type 7 of Hyndman & Fan (1996), the one of numpy, pandas and R.
+
+    Examples
+    --------
+    >>> quantile([0.25, 0.5, 0.75, 4.0], 0.5)
+    0.625
+    """
+    import numpy as np
+
+    _check(q, "q")
+    known = seen(values)
+    return float(np.quantile(known, q)) if known.size else math.nan
+
+
+def quantile_interval(
+    values: ArrayLike, q: float, *, level: float = 0.95, clusters: ArrayLike | None = None
+) -> Interval:
+    """Return two observed values between which the true quantile lies.
+
+    Parameters
+    ----------
+    values : array_like
+        Null (NaN) values are left out.
+    q : float
+        Between 0 and 1.
+    level : float
+        Confidence, between 0 and 1.
+    clusters : array_like, optional
+        What each value belongs to (its prompt). Values of the same cluster may resemble one another.
+
+    Returns
+    -------
+    Interval
+        A limit is NaN where so few values cannot give one: the true 95th percentile of 20 calls may lie above
+        all of them.
+
+    Notes
+    -----
+    Exact order-statistic interval: the number of values below the true quantile is binomial, whatever the
+    distribution (Conover 1999, §3.2; Hahn & Meeker 1991, §5.2). It covers at least ``level``. For clustered
+    values the binomial has as many trials as there are *effective* values, n divided by the design effect of
+    the share below the quantile (Woodruff 1952; Korn & Graubard 1998).
+
+    Examples
+    --------
+    >>> quantile_interval(range(1, 101), 0.5)
+    Interval(low=40.0, high=61.0)
+    >>> quantile_interval(range(1, 21), 0.95)
+    Interval(low=17.0, high=nan)
+    """
+    import numpy as np
+    from scipy.special import bdtr
+
+    _check(q, "q")
+    _check(level, "level")
+    known = seen(values)
+    n = known.size
+    if n == 0:
+        return Interval(math.nan, math.nan)
+    effective = n
+    if clusters is not None:
+        groups = np.asarray(clusters)[~np.isnan(np.asarray(values, dtype=float))]
+        effective = _effective(known, groups, q)
+    alpha = 1 - level
+    below = _binomial_quantile(bdtr, alpha / 2, effective, q)
+    above = _binomial_quantile(bdtr, 1 - alpha / 2, effective, q) + 1
+    ordered = np.sort(known)
+    low = ordered[max(math.floor(below * n / effective), 1) - 1] if below > 0 else math.nan
+    high = ordered[min(math.ceil(above * n / effective), n) - 1] if above <= effective else math.nan
+    return Interval(float(low), float(high))
+
+
+def calls_for_upper_limit(q: float, *, level: float = 0.95) -> int:
+    """Return how many independent calls it takes until a quantile has an upper limit.
+
+    Examples
+    --------
+    >>> calls_for_upper_limit(0.95), calls_for_upper_limit(0.99)
+    (72, 368)
+    """
+    _check(q, "q")
+    _check(level, "level")
+    return math.ceil(math.log((1 - level) / 2) / math.log(q))
+
+
+def _binomial_quantile(bdtr: np.ufunc, p: float, n: int, q: float) -> int:
+    """Return the least k with P(B <= k) >= p: bisection, because scipy.stats takes 0.4 s to import."""
+    low, high = 0, n
+    while low < high:
+        middle = (low + high) // 2
+        if bdtr(middle, n, q) >= p:
+            high = middle
+        else:
+            low = middle + 1
+    return low
+
+
+def _effective(known: np.ndarray, groups: np.ndarray, q: float) -> int:
+    """Return how many independent values these are worth: all, down to one per cluster."""
+    import numpy as np
+
+    _, codes = np.unique(groups, return_inverse=True)
+    sizes = np.bincount(codes)
+    n, g = known.size, sizes.size
+    if g in {1, n}:
+        return g
+    below = (known <= np.quantile(known, q)).astype(float)
+    residuals = np.bincount(codes, weights=below - below.mean())
+    independent = below.mean() * (1 - below.mean()) * n
+    if independent == 0:  # all equal: nothing tells calls of one prompt from those of another
+        return g
+    design = float((residuals**2).sum()) * g / (g - 1) / independent
+    return max(g, min(n, int(n / design))) if design > 1 else n
+
+
+def seen(values: ArrayLike) -> np.ndarray:
+    """Return the values that are not null, as floats."""
+    import numpy as np
+
+    array = np.asarray(values, dtype=float).ravel()
+    known: np.ndarray = array[~np.isnan(array)]
+    return known
+
+
+def _check(share: float, name: str) -> None:
+    if not 0 < share < 1:
+        raise ValueError(f"{name} is a number between 0 and 1, not {share!r}.")

@@ -1,0 +1,298 @@
+"""``assert_no_regression()``: a test for CI that fails when a change may have made things worse.
+
+Imports pandas: load it late.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+import numpy as np
+import pandas as pd
+
+from ipyllm.errors import LLMError
+from ipyllm.statistics.cautions import count
+from ipyllm.statistics.differences import hodges_lehmann, paired_t
+from ipyllm.statistics.observations import Metric, Observations, observe
+from ipyllm.statistics.pairs import prompt_means
+from ipyllm.statistics.power import n_needed
+from ipyllm.statistics.table import money, rounded
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+__all__ = ["NonInferiority", "assert_no_regression"]
+
+_READERS: dict[str, Callable[[Path], pd.DataFrame]] = {
+    ".parquet": pd.read_parquet,
+    ".csv": pd.read_csv,
+    ".jsonl": lambda path: pd.read_json(path, lines=True, convert_dates=False),
+}
+_BEFORE, _AFTER = "baseline", "candidate"
+
+
+@dataclass(frozen=True)
+class NonInferiority:
+    """What a candidate was found to be, next to a baseline.
+
+    Attributes
+    ----------
+    metric : str
+        What was compared.
+    n_pairs : int
+        Prompts that both answered.
+    difference : float
+        How much *better* the candidate is; below 0 it is worse.
+    bound : float
+        It is better by at least this, or worse by at most this, with confidence 1 - alpha.
+    margin : float
+        How much worse would still do.
+    passed : bool
+        ``bound > -margin``.
+    sentence : str
+        The same in words.
+    """
+
+    metric: str
+    n_pairs: int
+    difference: float
+    bound: float
+    margin: float
+    passed: bool
+    sentence: str
+
+
+def assert_no_regression(
+    baseline: Any,
+    candidate: Any,
+    *,
+    metric: str,
+    margin: float | str = 0.0,
+    alpha: float = 0.05,
+    arm: str | None = None,
+    baseline_arm: str | None = None,
+) -> NonInferiority:
+    """Fail unless the candidate is shown to be no worse than the baseline, but for a margin.
+
+    Parameters
+    ----------
+    baseline : DataFrame, results, path or str
+        Calls of the known state: a DataFrame, anything that has one as ``.calls``, or a file that one was saved to
+        (``.parquet``, ``.csv``, ``.jsonl``). Or the label of an arm of ``candidate``.
+    candidate : DataFrame, results or path
+        Calls of the new state, with prompts of the same ``prompt_id``.
+    metric : str
+        A score, ``"ttft_s"``, ``"total_s"``, ``"output_tps"``, ``"cost_usd"`` or ``"errors"``.
+    margin : float or str
+        How much worse is still accepted: in the unit of the metric, or as a share of the baseline, ``"5%"``.
+    alpha : float
+        The chance of letting through a candidate that is worse by the whole margin.
+    arm, baseline_arm : str, optional
+        Which arm to take, where there are several.
+
+    Returns
+    -------
+    NonInferiority
+        What was found, when it passed.
+
+    Raises
+    ------
+    AssertionError
+        It is worse by more than the margin, or it cannot be ruled out that it is; the sentence says which, and how
+        many prompts would probably settle it.
+    LLMError
+        ``bad_request``: no such metric, arm or file, no prompt in common, or a margin that is none.
+
+    Notes
+    -----
+    A test of non-inferiority: the burden of proof is on the candidate. "No significant difference" would pass
+    whatever is measured on too few prompts; this fails then. It passes when the lower end of the one-sided
+    interval at ``1 - alpha`` for the paired difference lies above ``-margin``: Student's interval on the prompts'
+    means, Hodges–Lehmann's for times and speeds. A failed call scores 0 here, so that failing on the hard
+    prompts cannot pass. A margin of 0 asks the candidate to be *better*: identical results pass, however, because
+    where no prompt differs nothing became worse.
+
+    Examples
+    --------
+    >>> before = pd.DataFrame({"arm": "a", "prompt_id": range(40), "status": "ok", "score_exact": [1, 1, 1, 0] * 10})
+    >>> after = before.assign(score_exact=[1, 0, 1, 0] * 10)
+    >>> assert_no_regression(before, before, metric="exact", margin=0.05).passed
+    True
+    >>> assert_no_regression(before, after, metric="exact", margin=0.05)
+    Traceback (most recent call last):
+        ...
+    AssertionError: exact became worse: from 0.75 to 0.5 over 40 prompts; at 95% by up to 0.367, where 0.05 is accepted.
+    """
+    if not 0 < alpha < 0.4:  # noqa: PLR2004
+        raise LLMError(f"alpha is a chance of error, between 0 and 0.4, not {alpha!r}.", category="bad_request")
+    observed = _side_by_side(baseline, candidate, arm, baseline_arm)
+    measure = observed.metric(metric)
+    means = prompt_means(observed, measure, "zero").table
+    before, after = means.reindex([_BEFORE, _AFTER]).dropna(axis=1).to_numpy()
+    if not before.size:
+        raise _nothing_in_common(observed, measure)
+    better = (after - before) * (1 if measure.higher_is_better else -1)
+    robust = measure.kind in {"time", "speed"}
+    middle = np.median if robust else np.mean
+    was, now = float(middle(before)), float(middle(after))
+    accepted = _margin(margin, was)
+    found = (hodges_lehmann if robust else paired_t)(better, level=1 - 2 * alpha)
+    # Where every prompt changed by the same amount there is no interval: the amount itself is all there is to know.
+    same = math.isnan(found.low) and float(np.ptp(better)) == 0 and (found.value == 0 or 2.0**-found.n <= alpha)
+    bound = found.value if same else found.low
+    passed = bound > -accepted or (same and found.value == 0)
+    words = _Words(measure, was, now, found.n, accepted, 1 - alpha)
+    if passed:
+        sentence = words.passed(bound)
+    elif found.value < 0 and (same or found.high < 0):
+        sentence = words.worse(bound)
+    else:
+        sd = float(better.std(ddof=1)) if found.n > 1 else math.nan
+        sentence = words.unclear(bound, _enough(accepted, sd, alpha))
+    sentence += _lost(observed)
+    result = NonInferiority(measure.name, found.n, found.value, bound, accepted, passed, sentence)
+    if not passed:
+        raise AssertionError(sentence)
+    return result
+
+
+def _side_by_side(baseline: Any, candidate: Any, arm: str | None, baseline_arm: str | None) -> Observations:
+    """Return the calls of both as the two arms of one comparison."""
+    new = _calls(candidate, "candidate")
+    arms = observe(new).arms
+    if isinstance(baseline, str) and Path(baseline).suffix not in _READERS and baseline not in arms:
+        observe(new).arm(baseline)  # raises: says which arm was probably meant
+    if isinstance(baseline, str) and baseline in arms:
+        old = new
+        baseline_arm = baseline
+        others = [other for other in arms if other != baseline]
+        arm = others[0] if arm is None and len(others) == 1 else arm
+    else:
+        old = _calls(baseline, "baseline")
+    frames = [
+        _only(old, baseline_arm, "baseline_arm", excluded=None).assign(arm=_BEFORE),
+        _only(new, arm, "arm", excluded=baseline_arm if old is new else None).assign(arm=_AFTER),
+    ]
+    key = next((name for name in ("prompt_id", "prompt") if all(name in frame for frame in frames)), None)
+    if key is None:
+        raise LLMError(
+            "Nothing tells which prompts of baseline and candidate are the same: both need a column prompt_id.",
+            category="bad_request",
+        )
+    # A file may have made numbers of what were texts.
+    frames = [frame.assign(prompt_id=frame[key].astype(str)) for frame in frames]
+    return observe(pd.concat([frame.astype(object) for frame in frames], ignore_index=True))
+
+
+def _calls(given: Any, role: str) -> pd.DataFrame:
+    if not isinstance(given, str | Path):
+        frame = getattr(given, "calls", given)
+        observe(frame)
+        return cast("pd.DataFrame", frame)  # observe has looked
+    path = Path(given)
+    if path.suffix not in _READERS:
+        raise LLMError(
+            f"The {role} {str(path)!r} is no file of calls: save one as .parquet, .csv or .jsonl.",
+            category="bad_request",
+        )
+    if not path.is_file():
+        raise LLMError(f"There is no file {str(path)!r} to take the {role} from.", category="bad_request")
+    return _READERS[path.suffix](path)
+
+
+def _only(calls: pd.DataFrame, arm: str | None, parameter: str, excluded: str | None) -> pd.DataFrame:
+    """Return the calls of one arm."""
+    observed = observe(calls)
+    arms = [label for label in observed.arms if label != excluded]
+    if arm is None:
+        if len(arms) != 1:
+            raise LLMError(
+                f"There are several arms ({', '.join(arms)}): choose one with {parameter}=….", category="bad_request"
+            )
+        arm = arms[0]
+    by = "arm" if "arm" in calls.columns else "model"
+    return calls[calls[by].astype(str) == observed.arm(arm)]
+
+
+def _margin(margin: float | str, was: float) -> float:
+    """Return how much worse is accepted, in the unit of the metric."""
+    share = isinstance(margin, str) and margin.strip().endswith("%")
+    try:
+        amount = float(str(margin).strip().removesuffix("%"))
+    except ValueError:
+        amount = math.nan
+    if not (amount >= 0 and math.isfinite(amount)):
+        raise LLMError(
+            f"margin={margin!r} is no margin: write a number, 0 or more, or a share, '5%'.", category="bad_request"
+        )
+    return abs(was) * amount / 100 if share else amount
+
+
+def _enough(margin: float, sd: float, alpha: float) -> int | None:
+    """Return how many prompts would probably show two equal arms to be within the margin."""
+    if margin <= 0 or not sd > 0:
+        return None
+    return n_needed(margin, sd, alpha=2 * alpha) if 2 * alpha < 0.8 else None  # noqa: PLR2004
+
+
+def _nothing_in_common(observed: Observations, measure: Metric) -> Exception:
+    failed = observed.failed[observed.frame["arm"] == _AFTER]
+    if failed.all():
+        return AssertionError(f"All {count(len(failed), 'call')} of the candidate failed.")
+    return LLMError(
+        f"Baseline and candidate share no prompt of which both have {measure.label}: run them over the same prompts.",
+        category="bad_request",
+    )
+
+
+def _lost(observed: Observations) -> str:
+    """Return what else should be known: prompts that are gone, calls that failed."""
+    prompts = observed.frame.groupby("arm")["prompt"].agg(set)
+    gone = len(prompts[_BEFORE] - prompts[_AFTER])
+    failed = observed.failed[observed.frame["arm"] == _AFTER]
+    said = []
+    if gone:
+        said.append(f" {gone} of the baseline's {len(prompts[_BEFORE])} prompts were not put to the candidate.")
+    if failed.any():
+        said.append(f" {int(failed.sum())} of the candidate's {count(len(failed), 'call')} failed.")
+    return "".join(said)
+
+
+@dataclass(frozen=True)
+class _Words:
+    """What is said of a comparison."""
+
+    metric: Metric
+    was: float
+    now: float
+    n: int
+    margin: float
+    level: float
+
+    def passed(self, bound: float) -> str:
+        end = f"better by at least {self._amount(bound)}" if bound > 0 else f"worse by at most {self._amount(-bound)}"
+        return (
+            f"{self._change('did not become worse than accepted')}; at {self.level:.0%} it is {end}{self._accepted()}."
+        )
+
+    def worse(self, bound: float) -> str:
+        return f"{self._change('became worse')}; at {self.level:.0%} by up to {self._amount(-bound)}{self._accepted()}."
+
+    def unclear(self, bound: float, enough: int | None) -> str:
+        could = "how much worse cannot be said" if math.isnan(bound) else f"it could be worse by {self._amount(-bound)}"
+        more = f" About {enough:,} prompts would probably settle it." if enough is not None and enough > self.n else ""
+        return f"{self._change('may have become worse')}; at {self.level:.0%} {could}{self._accepted()}.{more}"
+
+    def _change(self, what: str) -> str:
+        amounts = f"from {self._amount(self.was)} to {self._amount(self.now)}"
+        return f"{self.metric.label} {what}: {amounts} over {count(self.n, 'prompt')}"
+
+    def _accepted(self) -> str:
+        return f", where {self._amount(self.margin)} is accepted"
+
+    def _amount(self, value: float) -> str:
+        value = abs(value) if value == 0 else value
+        return money(value) if self.metric.kind == "money" else f"{rounded(value)}{self.metric.unit}"
