@@ -18,6 +18,7 @@ from ipyllm.experiment.run import Progress, Run, Terms
 from ipyllm.experiment.scores import Scores
 from ipyllm.experiment.spending import Bounds, Spending, longest_answer
 from ipyllm.ledger import current_ledger
+from ipyllm.settings import get_settings
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -129,6 +130,7 @@ class Experiment:
         self._seed = _whole("seed", seed, None)
         self._run: Run | FarRun | None = None
         self.ledger = current_ledger()
+        self._texts: dict[str, str] | None = None if get_settings().store_text else {}
         for note in self._notes:
             warnings.warn(note, stacklevel=2)
 
@@ -147,7 +149,7 @@ class Experiment:
 
     def record(self) -> Record:
         """Return what the ledger has of it now."""
-        return Record(self.name, self.grid, self.ledger)
+        return Record(self.name, self.grid, self.ledger, self._texts)
 
     # ---- before -----------------------------------------------------------------------------------
 
@@ -293,7 +295,9 @@ class Experiment:
             spending = Spending(self.max_cost_usd, record.spent_usd)
             cells = ordered(to_do, self._seed, self._order)
             self._check_budget(spending, cells)
-            terms = Terms(self.name, self.grid.signature, self._warmup, self._concurrency, self.ledger, spending)
+            terms = Terms(
+                self.name, self.grid.signature, self._warmup, self._concurrency, self.ledger, spending, self._texts
+            )
             if executor is None:
                 self._run = Run(cells, terms)
             else:

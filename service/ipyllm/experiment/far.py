@@ -151,6 +151,8 @@ def at_home(rows: list[dict[str, Any]], terms: Terms, kernel: str, times_asked: 
         said = f"{terms.experiment}|{cell}|{times_asked.get(cell, 0)}|{seen[cell]}"
         call_id = str(ULID.from_bytes(hashlib.sha256(said.encode()).digest()[:16]))
         terms.ledger.put({**row, "call_id": call_id, "kernel_id": kernel})
+        if terms.texts is not None:
+            terms.texts[call_id] = row.get("response") or ""
 
 
 def cell_name(key: str, *, warmup: bool) -> str:

@@ -10,7 +10,7 @@ import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import product
+from itertools import count, product
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -244,8 +244,8 @@ def _named(given: Any, what: str, kind: type) -> list[tuple[Any, str]]:
 
 def _labels_of(given: Sequence[Any], what: str) -> list[str]:
     if what == "system":
-        places = [f"system {place}" for place, _ in enumerate(given, 1)]
-        return ["no system" if value is None else place for value, place in zip(given, places, strict=True)]
+        numbers = count(1)
+        return ["no system" if value is None else f"system {next(numbers)}" for value in given]
     sets = [dict(value) if isinstance(value, Mapping) else {} for value in given]
     names = list(dict.fromkeys(name for one in sets for name in one))
     differing = [name for name in names if len({_dumps(_plain(one.get(name))) for one in sets}) > 1]

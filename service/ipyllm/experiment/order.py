@@ -37,6 +37,7 @@ def ordered(cells: Iterable[Cell], seed: int, order: Order = "interleaved") -> l
         blocks.setdefault((cell.repeat, cell.prompt.row), []).append(cell)
     rounds: dict[int, list[list[Cell]]] = {}
     for (repeat, _), block in sorted(blocks.items(), key=lambda item: item[0]):
+        block.sort(key=lambda cell: cell.key)  # whatever order they came in
         lot.shuffle(block)
         rounds.setdefault(repeat, []).append(block)
     found: list[Cell] = []

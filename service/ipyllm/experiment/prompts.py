@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import json
+import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -172,8 +174,9 @@ def _rows(source: Any) -> tuple[list[dict[str, Any]], bool]:
         return _replay(_calls_of(source))
     if isinstance(source, str | Path):
         return _from_file(source)
-    if type(source).__module__.partition(".")[0] == "pandas":
-        frame = source.to_frame("prompt") if type(source).__name__ == "Series" else source
+    pandas = sys.modules.get("pandas")  # whoever has a frame has imported it
+    if pandas is not None and isinstance(source, pandas.DataFrame | pandas.Series):
+        frame = source.to_frame("prompt") if isinstance(source, pandas.Series) else source
         return _replay(frame) if {"call_id", "prompt", "status"} <= set(frame.columns) else (_records(frame), False)
     if isinstance(source, Mapping) or not isinstance(source, Iterable):
         raise LLMError(
@@ -228,19 +231,27 @@ def _from_file(source: str | Path) -> tuple[list[dict[str, Any]], bool]:
 
         with Ledger(path) as ledger:
             return _replay(_calls_of(ledger))
+    try:
+        if kind == ".csv":
+            return _records(_read_csv(path)), False
+        if kind == ".parquet":
+            import pandas as pd
+
+            return _records(pd.read_parquet(path)), False
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
+        return [_record(json.loads(line), place) for place, line in enumerate(lines) if line.strip()], False
+    except ImportError as exc:
+        raise LLMError(f"To read {path.name}, install ipyllm[tables]: {exc}", category="bad_request") from None
+    except LLMError:
+        raise
+    except Exception as exc:  # noqa: BLE001 - readers raise what they like
+        raise LLMError(f"{path.name} cannot be read: {exc}", category="bad_request") from None
+
+
+def _read_csv(path: Path) -> pd.DataFrame:
     import pandas as pd
 
     try:
-        if kind == ".csv":
-            frame = pd.read_csv(path)
-        elif kind == ".parquet":
-            frame = pd.read_parquet(path)
-        else:
-            frame = pd.read_json(path, lines=True, dtype=False, convert_dates=False)
-    except ImportError as exc:
-        raise LLMError(f"To read {path.name}, install ipyllm[tables]: {exc}", category="bad_request") from None
+        return pd.read_csv(path)
     except pd.errors.EmptyDataError:
-        return [], False
-    except Exception as exc:  # noqa: BLE001 - readers raise what they like
-        raise LLMError(f"{path.name} cannot be read: {exc}", category="bad_request") from None
-    return _records(frame), False
+        return pd.DataFrame()

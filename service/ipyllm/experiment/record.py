@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 from ipyllm.experiment.run import CELL_TAG, GRID_TAG
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
     import pandas as pd
 
@@ -38,13 +38,16 @@ class Record:
         Its cells as they are now; rows of other cells are another grid's.
     ledger : Ledger
         Where to look.
+    texts : mapping, optional
+        Answers by call that the ledger was not to keep.
     """
 
-    def __init__(self, name: str, grid: Grid, ledger: Ledger) -> None:
+    def __init__(self, name: str, grid: Grid, ledger: Ledger, texts: Mapping[str, str] | None = None) -> None:
         from ipyllm.frames import usage
 
         self._grid = grid
         self._name = name
+        self._texts = texts or {}
         rows = usage(kernel=None, experiment=name, ledger=ledger)
         tags = [each if isinstance(each, dict) else {} for each in rows["tags"]]
         self.rows: pd.DataFrame = rows.assign(
@@ -97,6 +100,8 @@ class Record:
             prompt=[cell.prompt.text for cell in cells],
             warmup=self._warm[rows.index],
         )
+        if self._texts:
+            rows["response"] = rows["response"].fillna(rows["call_id"].map(self._texts))
         rest = [name for name in rows.columns if name not in {*_FIRST, "cell", "grid"}]
         return rows[[*_FIRST, *rest]].reset_index(drop=True)
 

@@ -85,6 +85,8 @@ class Terms:
         Where the rows go.
     spending : Spending
         The budget.
+    texts : dict or None
+        Takes the answers' texts by call, where the ledger keeps none.
     """
 
     experiment: str
@@ -93,6 +95,7 @@ class Terms:
     concurrency: int
     ledger: TakesRows
     spending: Spending
+    texts: dict[str, str] | None = None
 
 
 class Run:
@@ -217,6 +220,8 @@ class Run:
         progress.cost_usd += response.cost_usd or 0.0
         if error is None:
             self._refused[model] = 0
+            if self._terms.texts is not None:
+                self._terms.texts[response.call_id] = response.content
         elif error.category == "quota" and error.status_code is None:
             self._stop(str(error), now=False)  # our own budget of the whole process
             return
