@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from ipyllm.services.local import LocalService
     from ipyllm.services.ollama import OllamaService
     from ipyllm.services.openai import OpenAIService
+    from ipyllm.statistics import assert_no_regression
     from ipyllm.timeouts import Timeout
     from ipyllm.timing import Timing
     from ipyllm.voting import cast_vote, votes
@@ -53,6 +54,7 @@ _WHERE = {
     "Timing": "ipyllm.timing",
     "ToolCallDelta": "ipyllm.events",
     "Usage": "ipyllm.response",
+    "assert_no_regression": "ipyllm.statistics",
     "cast_vote": "ipyllm.voting",
     "conversation": "ipyllm.history",
     "create_llm_service": "ipyllm.names",
@@ -84,6 +86,7 @@ __all__ = [
     "ToolCallDelta",
     "Usage",
     "__version__",
+    "assert_no_regression",
     "cast_vote",
     "conversation",
     "create_llm_service",

@@ -25,10 +25,10 @@ if TYPE_CHECKING:
     from ipyllm.statistics.passk import pass_at_k
     from ipyllm.statistics.power import minimum_detectable_difference, n_needed
     from ipyllm.statistics.quantiles import Interval, calls_for_upper_limit, quantile, quantile_interval
-    from ipyllm.statistics.ranking import ranking, win_matrix
     from ipyllm.statistics.regression import NonInferiority, assert_no_regression
     from ipyllm.statistics.significance import holm, mcnemar, rank_biserial, wilcoxon
     from ipyllm.statistics.table import StatisticsFrame
+    from ipyllm.statistics.votes import ranking, win_matrix
 
 _HOMES = {
     "Choice": "bradley_terry",
@@ -57,11 +57,11 @@ _HOMES = {
     "quantile": "quantiles",
     "quantile_interval": "quantiles",
     "rank_biserial": "significance",
-    "ranking": "ranking",
+    "ranking": "votes",
     "summarise_arms": "arms",
     "wilcoxon": "significance",
     "wilson": "means",
-    "win_matrix": "ranking",
+    "win_matrix": "votes",
 }
 
 __all__ = [

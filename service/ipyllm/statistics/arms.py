@@ -14,7 +14,7 @@ import pandas as pd
 from ipyllm.statistics.cautions import cautions, count, listed
 from ipyllm.statistics.means import clustered_mean
 from ipyllm.statistics.observations import METRICS, Observations, observe
-from ipyllm.statistics.quantiles import calls_for_upper_limit, quantile, quantile_interval
+from ipyllm.statistics.quantiles import calls_for_upper_limit, check_share, quantile, quantile_interval
 from ipyllm.statistics.table import StatisticsFrame, rounded
 
 if TYPE_CHECKING:
@@ -45,10 +45,11 @@ def summarise_arms(calls: Any, *, level: float = 0.95, quantiles: tuple[float, .
     -------
     StatisticsFrame
         Index ``arm``. ``n`` calls, ``prompts``, ``errors`` (status ``error`` or ``truncated``), ``left_out`` of the
-        times by :func:`ipyllm.counting.counted`; ``ttft_p50_s`` and so on with ``…_low`` and ``…_high``;
-        ``output_tps_p50``; ``input_tokens`` and ``output_tokens`` as servers count them; ``cost_usd`` of all calls
-        and ``cost_per_call_usd`` of those that were paid for; and each score's mean, with its interval and ``…_n``,
-        the calls that have it. Null is what is not known; a limit is null where so few calls cannot give one.
+        times by :func:`ipyllm.counting.counted`; each score's mean, with its interval (``…_low``, ``…_high``) and
+        ``…_n``, the calls that have it; ``ttft_p50_s`` and so on with their intervals; ``output_tps_p50``;
+        ``input_tokens`` and ``output_tokens`` as servers count them; ``cost_usd`` of all calls and
+        ``cost_per_call_usd`` of those that were paid for. Null is what is not known; a limit is null where so few
+        calls cannot give one.
 
     Notes
     -----
@@ -68,11 +69,12 @@ def summarise_arms(calls: Any, *, level: float = 0.95, quantiles: tuple[float, .
     >>> summarise_arms(calls)["score_exact"].to_dict()
     {'a': 0.5, 'b': 1.0}
     """
+    check_share(level, "level")
     observed = observe(calls)
     wanted = _QUANTILES if quantiles is None else _wanted(quantiles)
     frame = observed.frame
     # Each metric once for all calls, then cut by arm: a million calls take about two seconds.
-    of_arm = {str(arm): rows for arm, rows in frame.groupby("arm", sort=False).indices.items()}
+    of_arm = {str(arm): rows for arm, rows in frame.groupby("arm", observed=False).indices.items()}
     columns: dict[str, np.ndarray] = {name: observed.values(METRICS[name]).to_numpy() for name in _TAKEN}
     columns |= {score: frame[score].to_numpy() for score in observed.scores}
     as_counted = frame["usage_source"] != "estimated"
@@ -105,6 +107,9 @@ def _row(
         "errors": int(columns["failed"].sum()),
         "left_out": int((~columns["timed"]).sum()),
     }
+    for score in scores:
+        mean = clustered_mean(columns[score], prompts, level=level)
+        row |= {score: mean.value, f"{score}_low": mean.low, f"{score}_high": mean.high, f"{score}_n": mean.n}
     for metric, q in wanted:
         name = _name(metric, q)
         interval = quantile_interval(columns[metric], q, level=level, clusters=prompts)
@@ -113,9 +118,6 @@ def _row(
         row[name] = _known(np.sum, columns[name])
     row["cost_usd"] = _known(np.sum, columns["paid"])
     row["cost_per_call_usd"] = _known(np.mean, columns["cost_usd"])
-    for score in scores:
-        mean = clustered_mean(columns[score], prompts, level=level)
-        row |= {score: mean.value, f"{score}_low": mean.low, f"{score}_high": mean.high, f"{score}_n": mean.n}
     return row
 
 

@@ -8,13 +8,13 @@ from __future__ import annotations
 from itertools import combinations
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from ipyllm.counting import LARGEST_LAG
 from ipyllm.statistics.table import rounded
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-
-    import pandas as pd
 
     from ipyllm.statistics.observations import Observations
 
@@ -52,28 +52,20 @@ def listed(names: Sequence[str]) -> str:
     return " and ".join([", ".join(names[:-1]), names[-1]]) if len(names) > 1 else names[0]
 
 
-def _asked(observed: Observations) -> pd.DataFrame:
-    """Return how many calls each arm (row) made of each prompt (column)."""
-    return observed.frame.pivot_table(index="arm", columns="prompt", aggfunc="size", fill_value=0).reindex(
-        observed.arms
-    )
-
-
 def _different_prompts(observed: Observations) -> list[str]:
-    asked = _asked(observed)
-    have = asked > 0
-    total = have.shape[1]
-    if len(observed.arms) > 1 and not have.all(axis=None):
-        of_arm = have.sum(axis=1).to_dict()
-        lacking = [f"{arm} ({of_arm[arm]} of {total})" for arm in observed.arms if of_arm[arm] < total]
-        shared = int(have.all(axis=0).sum())
+    asked = observed.asked
+    have = (asked > 0).sum(axis=1)
+    total = asked.shape[1]
+    if len(observed.arms) > 1 and (have < total).any():
+        lacking = [f"{arm} ({n} of {total})" for arm, n in zip(observed.arms, have, strict=True) if n < total]
+        shared = int((asked > 0).all(axis=0).sum())
         sentence = (
             f"Not all arms got the same prompts: {listed(lacking)}. Arms on different prompts are not comparable as "
             f"they stand in the summary; {count(shared, 'prompt')} went to all, and paired() compares each two arms "
             "only on what both got."
         )
         return [sentence]
-    if have.all(axis=None) and asked.nunique(axis=0).max() > 1:
+    if (asked.max(axis=0) != asked.min(axis=0)).any():
         sentence = (
             "Some prompts were asked more often of one arm than of another, which weighs them differently in the "
             "summary; paired() weighs every prompt once."
@@ -86,32 +78,35 @@ def _reversals(observed: Observations) -> list[str]:
     """Find Simpson's paradox: an arm ahead on all its calls and behind on the prompts that both answered."""
     found = []
     for score in observed.scores:
-        by_prompt = observed.frame.pivot_table(index="arm", columns="prompt", values=score).reindex(observed.arms)
-        if by_prompt.isna().any(axis=None):
-            overall = observed.frame.groupby("arm")[score].mean()
+        by_prompt, _ = observed.by_prompt(observed.frame[score].to_numpy())
+        if np.isnan(by_prompt).any():
+            overall = observed.frame.groupby("arm", observed=False)[score].mean().to_numpy()
             found += [
                 sentence
-                for first, second in combinations(observed.arms, 2)
-                if (sentence := _reversal(score, overall, by_prompt, first, second))
+                for first, second in combinations(range(len(observed.arms)), 2)
+                if (sentence := _reversal(score, observed.arms, overall, by_prompt, first, second))
             ]
     return found
 
 
-def _reversal(score: str, overall: pd.Series[float], by_prompt: pd.DataFrame, first: str, second: str) -> str:
-    both = by_prompt.loc[[first, second]].dropna(axis=1).mean(axis=1)
-    n = by_prompt.loc[[first, second]].notna().all().sum()
-    if n == 0 or (overall[first] - overall[second]) * (both[first] - both[second]) >= 0:
+def _reversal(score: str, arms: list[str], overall: np.ndarray, by_prompt: np.ndarray, first: int, second: int) -> str:
+    both = ~np.isnan(by_prompt[[first, second]]).any(axis=0)
+    if not both.any():
+        return ""
+    common = {i: by_prompt[i, both].mean() for i in (first, second)}
+    if (overall[first] - overall[second]) * (common[first] - common[second]) >= 0:
         return ""
     ahead, behind = (first, second) if overall[first] > overall[second] else (second, first)
     return (
-        f"On {score}, {ahead} is ahead of {behind} over all calls ({rounded(overall[ahead])} against "
-        f"{rounded(overall[behind])}) but behind on the {count(int(n), 'prompt')} that both answered "
-        f"({rounded(both[ahead])} against {rounded(both[behind])}): the prompts differ, not only the arms."
+        f"On {score.removeprefix('score_')}, {arms[ahead]} is ahead of {arms[behind]} over all calls "
+        f"({rounded(overall[ahead])} against {rounded(overall[behind])}) but behind on the "
+        f"{count(int(both.sum()), 'prompt')} that both answered ({rounded(common[ahead])} against "
+        f"{rounded(common[behind])}): the prompts differ, not only the arms."
     )
 
 
 def _failures(observed: Observations) -> list[str]:
-    rates = observed.failed.groupby(observed.frame["arm"]).mean().reindex(observed.arms)
+    rates = observed.failed.groupby(observed.frame["arm"], observed=False).mean()
     if not (rates > 0).any():
         return []
     failing = [f"{arm} {rate:.0%}" for arm, rate in rates.items() if rate > 0]
@@ -127,7 +122,7 @@ def _failures(observed: Observations) -> list[str]:
             if lost.any() and of_arm.notna().any():
                 lowered.append(f"{arm} {rounded(of_arm[~lost].mean())} → {rounded(of_arm.mask(lost, 0.0).mean())}")
         if lowered:
-            found.append(f"If failed calls scored 0, {score} would fall: {listed(lowered)}.")
+            found.append(f"If failed calls scored 0, {score.removeprefix('score_')} would fall: {listed(lowered)}.")
     return [" ".join([said, *found])]
 
 
@@ -135,26 +130,26 @@ def _unscored(observed: Observations) -> list[str]:
     found = []
     answered = (observed.frame["status"] == "ok").to_numpy()
     for score in observed.scores:
+        label = score.removeprefix("score_")
         missing = observed.frame[score].isna().to_numpy() & answered
         if missing.any():
             found.append(
                 f"{count(int(missing.sum()), 'answer')} of {int(answered.sum())} "
-                f"{'has' if missing.sum() == 1 else 'have'} no {score} and {'is' if missing.sum() == 1 else 'are'} "
+                f"{'has' if missing.sum() == 1 else 'have'} no {label} and {'is' if missing.sum() == 1 else 'are'} "
                 "left out of it."
             )
     return found
 
 
 def _few(observed: Observations) -> list[str]:
-    asked = _asked(observed)
-    prompts = int((asked > 0).sum(axis=1).min())
+    prompts = int((observed.asked > 0).sum(axis=1).min())
     found = []
     if prompts < FEW_PROMPTS:
         found.append(
             f"Only {count(prompts, 'prompt')}{' in the smallest arm' if len(observed.arms) > 1 else ''}: intervals "
             f"are rough below {FEW_PROMPTS}, and the prompts themselves are a small sample of what you will ask."
         )
-    if asked.to_numpy().max() == 1:
+    if observed.asked.max() == 1:
         found.append(
             "Every prompt was asked once: how much an arm's own answers vary from one time to the next cannot be told "
             "from how much prompts vary."
@@ -181,7 +176,7 @@ def _left_out(observed: Observations) -> list[str]:
         f"{int(out.sum())} of {count(len(frame), 'call')} {'is' if out.sum() == 1 else 'are'} left out of all times: "
         f"{', '.join(reasons)}."
     )
-    shares = out.groupby(frame["arm"]).mean().reindex(observed.arms)
+    shares = out.groupby(frame["arm"], observed=False).mean()
     emptied = [str(arm) for arm, part in shares.items() if part == 1]
     return [f"{sentence} Nothing is left of {listed(emptied)}." if emptied else sentence]
 

@@ -241,7 +241,7 @@ def _walsh(d: np.ndarray, ranks: list[int]) -> list[float]:
     found = []
     for rank in ranks:
         low, high = float(d[0]), float(d[-1])
-        for _ in range(60):
+        for _ in range(48):  # as fine as the digits of a float, within this range
             middle = (low + high) / 2
             low, high = (low, middle) if at_most(middle) >= rank else (middle, high)
         found.append(high)

@@ -84,8 +84,8 @@ class Observations:
     Attributes
     ----------
     frame : DataFrame
-        One row per call that is no warm-up: ``arm``, ``prompt`` (an integer per prompt), ``prompt_id``, and the columns
-        of DESIGN §4, numbers as floats.
+        One row per call that is no warm-up: ``arm``, a category; ``prompt``, an integer from 0; ``prompt_id``; and the
+        columns of DESIGN §4, numbers as floats.
     arms : list of str
         In the order in which they first appear.
     scores : list of str
@@ -111,6 +111,27 @@ class Observations:
         """Calls that somebody ended, or that have not ended yet: they say nothing of the model."""
         return self.frame["status"].isin(_UNFINISHED)
 
+    @cached_property
+    def asked(self) -> np.ndarray:
+        """How many calls each arm (row) made of each prompt (column)."""
+        return self.by_prompt(np.ones(len(self.frame)))[1]
+
+    def by_prompt(self, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return the mean of the values that each arm (row) has for each prompt (column), and how many they are.
+
+        Parameters
+        ----------
+        values : ndarray
+            One per call; NaN is none. A mean of none is NaN.
+        """
+        known = ~np.isnan(values)
+        shape = len(self.arms), int(self.frame["prompt"].max()) + 1
+        flat = self.frame["arm"].cat.codes.to_numpy().astype(np.int64) * shape[1] + self.frame["prompt"].to_numpy()
+        n = np.bincount(flat[known], minlength=shape[0] * shape[1])
+        sums = np.bincount(flat[known], weights=values[known], minlength=shape[0] * shape[1])
+        means = np.divide(sums, n, out=np.full(n.size, math.nan), where=n > 0)
+        return means.reshape(shape), n.reshape(shape)
+
     def metric(self, name: str) -> Metric:
         """Return the metric of that name, or say which one was probably meant."""
         if name in METRICS:
@@ -118,7 +139,7 @@ class Observations:
         column = name if name in self.scores else f"score_{name}"
         if column in self.scores:
             return Metric(column, column.removeprefix("score_"), "", "score", higher_is_better=True)
-        known = [*self.scores, *METRICS]
+        known = [*(score.removeprefix("score_") for score in self.scores), *METRICS]
         raise LLMError(f"There is no metric {name!r}{nearest(name, known)}", category="bad_request")
 
     def metrics(self, names: Sequence[str] | None = None) -> list[Metric]:
@@ -146,6 +167,8 @@ class Observations:
             What a score is for a call that failed: not there, or 0.
         """
         frame = self.frame
+        if failures not in {"omit", "zero"}:
+            raise ValueError(f"failures={failures!r} is neither 'omit' nor 'zero'.")
         if metric.kind == "errors":
             return self.failed.astype(float).where(~self.unfinished)
         column = frame[metric.name]
@@ -208,7 +231,8 @@ def observe(calls: Any) -> Observations:
         name: calls[name] for name in ("model", "prompt_id", "repeat", "started_at", "error_category") if name in calls
     }
     frame = pd.DataFrame(kept, index=calls.index)
-    frame["arm"] = calls[by].astype(str)
+    codes, labels = pd.factorize(calls[by].astype(str))
+    frame["arm"] = pd.Categorical.from_codes(codes, categories=labels)
     frame["prompt"] = _prompts(calls)
     frame["status"] = calls["status"].astype(str)
     frame["usage_source"] = calls["usage_source"].astype(str) if "usage_source" in calls.columns else ""
@@ -219,7 +243,7 @@ def observe(calls: Any) -> Observations:
     scores = [str(c) for c in calls.columns if str(c).startswith("score_") and _is_score(calls[c])]
     for name in scores:
         frame[name] = _finite(calls[name], name)
-    return Observations(frame, list(dict.fromkeys(frame["arm"])), scores)
+    return Observations(frame, list(frame["arm"].cat.categories), scores)
 
 
 def nearest(name: str, known: Sequence[str]) -> str:

@@ -17,6 +17,7 @@ from ipyllm.statistics.cautions import cautions, count, listed
 from ipyllm.statistics.differences import bonett_price, bootstrap_interval, cohens_dz, hodges_lehmann, paired_t
 from ipyllm.statistics.observations import Failures, Metric, Observations, observe
 from ipyllm.statistics.power import minimum_detectable_difference
+from ipyllm.statistics.quantiles import check_share
 from ipyllm.statistics.significance import holm, mcnemar, rank_biserial
 from ipyllm.statistics.table import StatisticsFrame, money, rounded, share
 
@@ -127,6 +128,9 @@ def paired(
     >>> table.loc[("score_exact", "b"), ["n_pairs", "difference", "test"]].to_dict()
     {'n_pairs': 8, 'difference': 0.75, 'test': 'McNemar'}
     """
+    check_share(level, "level")
+    if interval not in {"test", "bootstrap"}:
+        raise ValueError(f"There is no interval called {interval!r}: choose 'test' or 'bootstrap'.")
     observed = observe(calls)
     if len(observed.arms) == 1:
         raise LLMError(
@@ -179,10 +183,8 @@ def prompt_means(observed: Observations, metric: Metric, failures: Failures = "o
     failures : {"omit", "zero"}
         See :func:`paired`.
     """
-    known = observed.frame[["arm", "prompt"]].assign(value=observed.values(metric, failures)).dropna()
-    groups = known.groupby(["arm", "prompt"])["value"]
-    table = groups.mean().reset_index().pivot_table(index="arm", columns="prompt", values="value")
-    return PromptMeans(table.reindex(observed.arms), bool((groups.size() == 1).all()))
+    table, n = observed.by_prompt(observed.values(metric, failures).to_numpy())
+    return PromptMeans(pd.DataFrame(table, index=observed.arms), bool(n.max(initial=0) <= 1))
 
 
 def compare_pairs(

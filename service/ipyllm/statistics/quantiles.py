@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import ArrayLike
 
-__all__ = ["Interval", "calls_for_upper_limit", "quantile", "quantile_interval", "seen"]
+__all__ = ["Interval", "calls_for_upper_limit", "check_share", "quantile", "quantile_interval", "seen"]
 
 
 class Interval(NamedTuple):
@@ -40,7 +40,7 @@ def quantile(values: ArrayLike, q: float) -> float:
     """
     import numpy as np
 
-    _check(q, "q")
+    check_share(q, "q")
     known = seen(values)
     return float(np.quantile(known, q)) if known.size else math.nan
 
@@ -84,8 +84,8 @@ def quantile_interval(
     import numpy as np
     from scipy.special import bdtr
 
-    _check(q, "q")
-    _check(level, "level")
+    check_share(q, "q")
+    check_share(level, "level")
     known = seen(values)
     n = known.size
     if n == 0:
@@ -111,8 +111,8 @@ def calls_for_upper_limit(q: float, *, level: float = 0.95) -> int:
     >>> calls_for_upper_limit(0.95), calls_for_upper_limit(0.99)
     (72, 368)
     """
-    _check(q, "q")
-    _check(level, "level")
+    check_share(q, "q")
+    check_share(level, "level")
     return math.ceil(math.log((1 - level) / 2) / math.log(q))
 
 
@@ -155,6 +155,7 @@ def seen(values: ArrayLike) -> np.ndarray:
     return known
 
 
-def _check(share: float, name: str) -> None:
+def check_share(share: float, name: str) -> None:
+    """Raise ValueError unless this lies between 0 and 1, as a level or a quantile does."""
     if not 0 < share < 1:
         raise ValueError(f"{name} is a number between 0 and 1, not {share!r}.")

@@ -29,7 +29,7 @@ __all__ = ["NonInferiority", "assert_no_regression"]
 _READERS: dict[str, Callable[[Path], pd.DataFrame]] = {
     ".parquet": pd.read_parquet,
     ".csv": pd.read_csv,
-    ".jsonl": lambda path: pd.read_json(path, lines=True, convert_dates=False),
+    ".jsonl": lambda path: pd.read_json(path, lines=True, dtype=False),
 }
 _BEFORE, _AFTER = "baseline", "candidate"
 
@@ -250,12 +250,12 @@ def _nothing_in_common(observed: Observations, measure: Metric) -> Exception:
 
 def _lost(observed: Observations) -> str:
     """Return what else should be known: prompts that are gone, calls that failed."""
-    prompts = observed.frame.groupby("arm")["prompt"].agg(set)
-    gone = len(prompts[_BEFORE] - prompts[_AFTER])
+    before, after = observed.asked > 0
+    gone = int((before & ~after).sum())
     failed = observed.failed[observed.frame["arm"] == _AFTER]
     said = []
     if gone:
-        said.append(f" {gone} of the baseline's {len(prompts[_BEFORE])} prompts were not put to the candidate.")
+        said.append(f" {gone} of the baseline's {int(before.sum())} prompts were not put to the candidate.")
     if failed.any():
         said.append(f" {int(failed.sum())} of the candidate's {count(len(failed), 'call')} failed.")
     return "".join(said)

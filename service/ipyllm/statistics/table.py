@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 import textwrap
 from html import escape
-from typing import Any
+from typing import Any, ClassVar
 
 import pandas as pd
 
@@ -33,7 +33,7 @@ class StatisticsFrame(CallsFrame):
         What to beware of: calls left out, arms that answered different prompts, too few of something.
     """
 
-    _metadata = ("conclusion", "notes")
+    _metadata: ClassVar[list[str]] = ["conclusion", "notes"]
     conclusion: str
     notes: tuple[str, ...]
 
@@ -125,7 +125,7 @@ def money(dollars: Any) -> str:
 def _cell(column: str, value: Any) -> str:
     if isinstance(value, str):
         return value
-    if column in {"p", "p_holm"}:
+    if column in {"p", "p_holm", "p_best"}:
         return share(value)
     if "_usd" in column:
         return money(value)

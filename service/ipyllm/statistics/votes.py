@@ -17,6 +17,7 @@ from ipyllm.errors import LLMError
 from ipyllm.statistics.bradley_terry import PRIOR_SD, Choice, bootstrap_strengths, fit_strengths
 from ipyllm.statistics.cautions import count, listed
 from ipyllm.statistics.observations import nearest
+from ipyllm.statistics.quantiles import check_share
 from ipyllm.statistics.table import StatisticsFrame
 
 __all__ = ["ranking", "win_matrix"]
@@ -77,8 +78,7 @@ def ranking(
     >>> list(table.index), table.loc["a", ["wins", "losses", "ties"]].to_list()
     (['a', 'b'], [2, 1, 1])
     """
-    if not 0 < level < 1:
-        raise ValueError(f"level is a number between 0 and 1, not {level!r}.")
+    check_share(level, "level")
     if not (prior_sd > 0 and math.isfinite(prior_sd)):
         raise ValueError(f"prior_sd is a number above 0, not {prior_sd!r}.")
     cast = _cast(votes)
