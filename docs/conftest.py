@@ -65,6 +65,12 @@ def _decide(request: Request) -> Script | None:
         return _judged(request)
     if last["role"] == "tool":
         return answer(f"It is {last['content']}.")
+    if request.prompt.startswith("Grade an answer"):
+        grade = 5 if "Bern" in request.prompt.split("Answer to grade")[1] else 1
+        return answer(f'{{"reason": "It is Bern.", "grade": {grade}}}')
+    if request.prompt.startswith("Say which of two answers"):
+        first = request.prompt.split(" First answer")[1].split(" Second answer")[0]
+        return answer(f'{{"reason": "It is Bern.", "better": "{"first" if "Bern" in first else "second"}"}}')
     if request.json.get("tools"):
         return answer("", tool_calls=[("weather", {"city": "Bern"})])
     return _REPLIES.get(request.prompt)

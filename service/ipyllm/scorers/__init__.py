@@ -5,7 +5,10 @@ What a scorer is stands in :mod:`~ipyllm.scorers.scorer`, how a table of calls i
 """
 
 from ipyllm.scorers.answer import Answer
+from ipyllm.scorers.grading import judge
 from ipyllm.scorers.matching import contains, exact, regex, similarity
+from ipyllm.scorers.pairwise import PairwiseJudge, pairwise_judge
+from ipyllm.scorers.preference import human
 from ipyllm.scorers.quantity import numeric
 from ipyllm.scorers.scorer import Score, ScoreFailure, Scorer, SupportsScore
 from ipyllm.scorers.scoring import Scoring, apply
@@ -13,6 +16,7 @@ from ipyllm.scorers.shape import json_schema, json_valid
 
 __all__ = [
     "Answer",
+    "PairwiseJudge",
     "Score",
     "ScoreFailure",
     "Scorer",
@@ -21,9 +25,12 @@ __all__ = [
     "apply",
     "contains",
     "exact",
+    "human",
     "json_schema",
     "json_valid",
+    "judge",
     "numeric",
+    "pairwise_judge",
     "regex",
     "similarity",
 ]

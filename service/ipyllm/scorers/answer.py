@@ -29,6 +29,8 @@ class Answer(ChatResponse):
         What the model was asked: the last user message, as it was sent.
     params, tags : mapping
         What it was asked with.
+    experiment, arm, prompt_id : str or None
+        Its place in an experiment.
 
     Examples
     --------
@@ -40,6 +42,9 @@ class Answer(ChatResponse):
     prompt: str = ""
     params: Mapping[str, Any] = field(default_factory=dict)
     tags: Mapping[str, str] = field(default_factory=dict)
+    experiment: str | None = None
+    arm: str | None = None
+    prompt_id: str | None = None
 
     @classmethod
     def of(cls, call: Mapping[str, Any]) -> Answer:

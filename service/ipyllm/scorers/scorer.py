@@ -70,7 +70,7 @@ class Score:
     reason : str or None
         Why, in words: goes to ``score_<name>_reason``.
     cost_usd : float or None
-        What it cost to find out, None when unknown: goes to ``score_<name>_cost_usd``.
+        What it cost to find out, None when unknown: goes to ``cost_usd_<name>``.
     """
 
     value: float | bool | None
@@ -99,6 +99,9 @@ class Scorer:
         Cannot hang, and needs no place of its own: pure functions of this package.
     gives : tuple of str
         What it tells beside a number, ``"reason"`` or ``"cost_usd"``: has a column even when all of it is null.
+    begin : callable, optional
+        Called once before a table is scored, in the thread that asks for it; what it returns is called in place of
+        ``function``. For scorers that look something up.
 
     Examples
     --------
@@ -117,6 +120,7 @@ class Scorer:
     timeout: float | None = TIMEOUT_S
     inline: bool = False
     gives: tuple[str, ...] = ()
+    begin: Callable[[], Callable[..., Any]] | None = None
 
     def __post_init__(self) -> None:
         if not isinstance(self.name, str) or not self.name.strip() or not self.name.isprintable():
@@ -189,11 +193,17 @@ such as scorers.exact('label').
     @property
     def columns(self) -> tuple[str, ...]:
         """The columns it may write: its scores, why there are none, why they are what they are, and what they cost."""
-        return tuple(f"score_{self.name}{end}" for end in ("", "_error", "_reason", "_cost_usd"))
+        score = f"score_{self.name}"
+        # The last is no score, and must not look like one.
+        return score, f"{score}_error", f"{score}_reason", f"cost_usd_{self.name}"
 
     def named(self, name: str) -> Scorer:
         """Return the same scorer under another name, to have two of a kind in one table."""
         return replace(self, name=name)
+
+    def begun(self) -> Scorer:
+        """Return it ready for a table: see ``begin``."""
+        return self if self.begin is None else replace(self, function=self.begin(), begin=None)
 
     def call(self, response: Any, row: Mapping[str, Any] | None = None) -> Any:
         """Call the function: its result is not checked yet, and a coroutine if it is async."""

@@ -67,7 +67,7 @@ def apply(
     -------
     DataFrame
         A copy of ``calls`` with ``score_<name>`` (``float64``, null where there is none) and ``score_<name>_error``
-        (why there is none, null where all is well); and with ``score_<name>_reason`` and ``score_<name>_cost_usd``
+        (why there is none, null where all is well); and with ``score_<name>_reason`` and ``cost_usd_<name>``
         for a scorer that returns a :class:`Score` with these. Earlier scores of the same name are replaced.
 
     Raises
@@ -124,7 +124,7 @@ class Scoring:
         if missing:
             raise _refused(f"These are no calls that can be scored: the table lacks {' and '.join(missing)}.")
         self._calls = calls
-        self._rows = _rows_of(calls, rows, on)
+        self._rows = rows_of(calls, rows, on)
         self._answers = answers(calls)
         self._given = calls["response"].notna().tolist()
         self._places = [place for place, answer in enumerate(self._answers) if answer.status == "ok"]
@@ -146,6 +146,7 @@ class Scoring:
         """
         if service_thread().is_current:
             raise RuntimeError("Scoring from the service thread would wait for itself; use `await scoring.arun()`.")
+        self._begin()
         self._run_inline()
         userside, done = UserSide(waits=True), Signal()
         future = self._start(userside, done)
@@ -161,6 +162,7 @@ class Scoring:
 
     async def arun(self) -> None:
         """Like :meth:`run`, for a coroutine: async scorers run on its loop, plain ones in a thread."""
+        self._begin()
         self._run_inline()
         future = self._start(UserSide(waits=False), Signal())
         if future is not None:
@@ -193,6 +195,10 @@ class Scoring:
         if "cost_usd" in scorer.gives or any(dollars is not None for dollars in costs):
             made[cost] = column(costs, "float64")
         return made
+
+    def _begin(self) -> None:
+        if self._places:
+            self._scorers = tuple(scorer.begun() for scorer in self._scorers)
 
     # ---- one score -------------------------------------------------------------------------------
 
@@ -283,10 +289,16 @@ class _Code:
     timeout: float | None
 
 
-def _rows_of(
+def rows_of(
     calls: pd.DataFrame, rows: pd.DataFrame | Sequence[Mapping[str, Any]] | None, on: str
 ) -> Sequence[Mapping[str, Any]]:
-    """Return one row for each call."""
+    """Return one row for each call: see :func:`apply`.
+
+    Raises
+    ------
+    LLMError
+        ``bad_request``: the tables do not fit together.
+    """
     import pandas as pd
 
     if rows is None:
