@@ -70,7 +70,8 @@ class Call:
         self.response: ChatResponse | None = None
         self.error: LLMError | None = None
         self._emit = emit or _ignore
-        self._ledger = ledger if ledger is not None else current_ledger()
+        # Making the request has looked which ledger the settings name.
+        self._ledger = ledger if ledger is not None else current_ledger(look=False)
         self._task: asyncio.Task[None] | None = None
         self._future: Future[None] | None = None
         self._context: Context | None = None

@@ -10,11 +10,9 @@ import asyncio
 import logging
 import math
 import threading
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from time import perf_counter_ns
 from typing import TYPE_CHECKING, Any, Protocol
-
-from ulid import ULID
 
 from ipyllm import record, telemetry
 from ipyllm.accumulate import Accumulator
@@ -22,6 +20,7 @@ from ipyllm.budget import Budget, kernel_budget
 from ipyllm.cache import cache_key, current_cache
 from ipyllm.errors import LLMError
 from ipyllm.events import ReasoningDelta, TextDelta
+from ipyllm.identity import new_id
 from ipyllm.logs import log
 from ipyllm.progress import Progress
 from ipyllm.retry import attempts, worth_retrying
@@ -30,7 +29,7 @@ from ipyllm.timeouts import Watchdog
 from ipyllm.tokens import estimate_messages
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Mapping
 
     from opentelemetry.context import Context
 
@@ -54,6 +53,29 @@ class TakesRows(Protocol):
 
     def put(self, row: Mapping[str, Any], /) -> None:
         """Take a row, or more columns of one, at once."""
+
+
+class _Saving:
+    """Saves what has arrived by the clock, not by chunk: a killed kernel loses at most a second of it."""
+
+    __slots__ = ("_got", "_save", "_saved", "_timer")
+
+    def __init__(self, save: Callable[[Accumulator], None], got: Accumulator) -> None:
+        self._save = save
+        self._got = got
+        self._saved = 0
+
+    def __enter__(self) -> None:
+        self._timer = asyncio.get_running_loop().call_later(_SAVE_EVERY_S, self._look)
+
+    def __exit__(self, *exc_info: object) -> None:
+        self._timer.cancel()
+
+    def _look(self) -> None:
+        if self._got.n_chunks != self._saved:
+            self._saved = self._got.n_chunks
+            self._save(self._got)
+        self._timer = asyncio.get_running_loop().call_later(_SAVE_EVERY_S, self._look)
 
 
 class Exchange:
@@ -90,7 +112,7 @@ class Exchange:
     ) -> None:
         self.service = service
         self.request = request
-        self.call_id = str(ULID())
+        self.call_id = new_id()
         self._emit = emit
         self._ledger = ledger
         self._deadline = deadline
@@ -112,8 +134,11 @@ class Exchange:
         try:
             self._ledger.put(record.opening(self.call_id, self.request, progress.started_at))
             try:
-                async with asyncio.timeout_at(self._deadline):
+                if self._deadline is None:
                     await self._through(progress)
+                else:
+                    async with asyncio.timeout_at(self._deadline):
+                        await self._through(progress)
             except TimeoutError:
                 raise self._too_slow(f"the whole call took more than {self.request.timeout.total:g} s") from None
         except (asyncio.CancelledError, Exception) as exc:  # noqa: BLE001 - whatever it is, the row must be finished
@@ -267,7 +292,7 @@ class Exchange:
         watchdog = Watchdog(got, request.timeout)
         error: LLMError | None = None
         try:
-            with service_thread().lag.watch() as progress.lag, self._saved_every_second(got):
+            with service_thread().lag.watch() as progress.lag, _Saving(self._save, got):
                 async with watchdog, stream as chunks:
                     slot.admitted()
                     async for chunk, at_ns in chunks:
@@ -307,25 +332,8 @@ class Exchange:
                 error.partial = progress.response(self.service, request, self.call_id, error)
             raise error
 
-    @contextmanager
-    def _saved_every_second(self, got: Accumulator) -> Iterator[None]:
-        """Save what has arrived by the clock, not by chunk: a killed kernel loses at most a second of it."""
-        loop = asyncio.get_running_loop()
-        saved = 0
-        timer: asyncio.TimerHandle | None = None
-
-        def save() -> None:
-            nonlocal saved, timer
-            if got.n_chunks != saved:
-                saved = got.n_chunks
-                self._ledger.put(record.partial(self.call_id, got))
-            timer = loop.call_later(_SAVE_EVERY_S, save)
-
-        timer = loop.call_later(_SAVE_EVERY_S, save)
-        try:
-            yield
-        finally:
-            timer.cancel()
+    def _save(self, got: Accumulator) -> None:
+        self._ledger.put(record.partial(self.call_id, got))
 
     # ---- the end -------------------------------------------------------------------------------------
 

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import contextmanager
 from time import perf_counter
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from typing import Self
 
 __all__ = ["LagMonitor", "Watch"]
 
@@ -16,12 +15,22 @@ _TICK_S = 0.005  # what falls between two beats is not seen: so much less than t
 
 
 class Watch:
-    """The worst lag, in seconds, since this watch began."""
+    """The worst lag, in seconds, while this watch was kept: ``with monitor.watch() as watch: …``."""
 
-    __slots__ = ("worst_s",)
+    __slots__ = ("_monitor", "worst_s")
 
-    def __init__(self) -> None:
+    def __init__(self, monitor: LagMonitor | None = None) -> None:
+        self._monitor = monitor
         self.worst_s = 0.0
+
+    def __enter__(self) -> Self:
+        if self._monitor is not None:
+            self._monitor.begin(self)
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        if self._monitor is not None:
+            self._monitor.end(self)
 
 
 class LagMonitor:
@@ -31,17 +40,19 @@ class LagMonitor:
         self._watches: set[Watch] = set()
         self._timer: asyncio.TimerHandle | None = None
 
-    @contextmanager
-    def watch(self) -> Iterator[Watch]:
+    def watch(self) -> Watch:
         """Watch the loop during a call."""
-        watch = Watch()
+        return Watch(self)
+
+    def begin(self, watch: Watch) -> None:
+        """Tell ``watch`` of every lag from now on."""
         self._watches.add(watch)
         if self._timer is None:
             self._schedule()
-        try:
-            yield watch
-        finally:
-            self._watches.discard(watch)
+
+    def end(self, watch: Watch) -> None:
+        """Tell it no more."""
+        self._watches.discard(watch)
 
     def _schedule(self) -> None:
         loop = asyncio.get_running_loop()

@@ -23,7 +23,7 @@ from ipyllm.prices import Price
 from ipyllm.redact import redact, remember_secret
 from ipyllm.routing.settings import RouteSettings
 
-__all__ = ["DEFAULT_MODEL", "Endpoint", "Settings", "SettingsError", "config_file", "get_settings"]
+__all__ = ["DEFAULT_MODEL", "Endpoint", "Settings", "SettingsError", "config_file", "get_settings", "latest_settings"]
 
 DEFAULT_MODEL = "local/smollm2-135m"
 
@@ -227,6 +227,11 @@ def _stamp(path: str | Path) -> object:
     except OSError:
         return None
     return status.st_ino, status.st_mtime_ns, status.st_size
+
+
+def latest_settings() -> Settings:
+    """Return the settings as the last look found them: for who comes right after one who looked."""
+    return get_settings() if _cached is None else _cached[1]
 
 
 def get_settings() -> Settings:

@@ -13,6 +13,7 @@ from contextlib import suppress
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING
 
+from ipyllm.bell import ring
 from ipyllm.events import Finished, TextDelta
 from ipyllm.tools.wake import Signal
 
@@ -128,8 +129,7 @@ class _Channel:
             self._buffer.append(event)
             waiter, self._waiter = self._waiter, None
         if waiter is not None:
-            with suppress(RuntimeError):  # the reader's loop was closed; its call is cancelled with the reader
-                waiter[0].call_soon_threadsafe(_wake, waiter[1])
+            ring(*waiter)
 
     async def get(self) -> Event:
         """Wait for the next event, on the reader's loop."""
@@ -239,8 +239,3 @@ class AsyncTextStream:
 
     async def __aexit__(self, *exc_info: object) -> None:
         self._events.close()
-
-
-def _wake(future: asyncio.Future[None]) -> None:
-    if not future.done():
-        future.set_result(None)

@@ -10,8 +10,11 @@ from __future__ import annotations
 import asyncio
 import atexit
 import contextlib
+import functools
 import os
 import threading
+from collections import deque
+from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any, TypeVar
 
 # The ledger's module registers its own end at exit when imported. `atexit` runs in reverse order, so importing it
@@ -22,7 +25,6 @@ from ipyllm.wire import Wire
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine
-    from concurrent.futures import Future
 
     from ipyllm.limiter import Limiter
     from ipyllm.services.base import Limits
@@ -41,6 +43,8 @@ class ServiceThread:
         self.loop = asyncio.new_event_loop()
         self.wire = Wire()
         self.lag = LagMonitor()
+        self._submitted: deque[tuple[Coroutine[Any, Any, Any], Future[Any]]] = deque()
+        self._called = False
         self._limiters: dict[tuple[Address, Limits], Limiter] = {}
         self._thread = threading.Thread(target=self._run, name="ipyllm-service", daemon=True)
         self._thread.start()
@@ -72,8 +76,31 @@ class ServiceThread:
         return limiter
 
     def submit(self, coroutine: Coroutine[Any, Any, T]) -> Future[T]:
-        """Start a coroutine on the loop, from any thread."""
-        return asyncio.run_coroutine_threadsafe(coroutine, self.loop)
+        """Start a coroutine on the loop, from any thread.
+
+        Many at once wake the loop once: each wake is a system call and a fight for the interpreter's lock. The future
+        tells how it ended; to cancel it does not cancel the coroutine.
+        """
+        future: Future[T] = Future()
+        item = coroutine, future
+        self._submitted.append(item)
+        if not self._called:
+            self._called = True
+            try:
+                self.loop.call_soon_threadsafe(self._start_submitted)
+            except RuntimeError:  # the loop is closed
+                self._called = False
+                with contextlib.suppress(ValueError):
+                    self._submitted.remove(item)
+                coroutine.close()
+                raise
+        return future
+
+    def _start_submitted(self) -> None:
+        self._called = False  # before looking, so that nothing that comes meanwhile is left waiting
+        while self._submitted:
+            coroutine, future = self._submitted.popleft()
+            self.loop.create_task(coroutine).add_done_callback(functools.partial(_pass_on, future))
 
     def stop(self) -> None:
         """Cancel what is in flight, let it write its row, close the connections, end the thread."""
@@ -95,6 +122,17 @@ class ServiceThread:
         await self.wire.aclose()
         await self.loop.shutdown_asyncgens()
         await self.loop.shutdown_default_executor()
+
+
+def _pass_on(future: Future[Any], task: asyncio.Task[Any]) -> None:
+    if task.cancelled():
+        future.cancel()
+    if not future.set_running_or_notify_cancel():  # whoever waited does so no longer
+        return
+    if (exc := task.exception()) is not None:
+        future.set_exception(exc)
+    else:
+        future.set_result(task.result())
 
 
 _lock = threading.Lock()

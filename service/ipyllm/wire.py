@@ -1,37 +1,40 @@
 """The only room that touches the ``openai`` client: sends one request, hands out chunks with their arrival time.
 
-Chunks are parsed here into plain dicts, not into the client's typed objects: those cost ten times as much and
-distort, at many calls in flight, the very latencies we measure (FACTS §1). The client keeps what it does well:
-connections, authentication, errors. Its own retries are off, because they would hide inside the latency.
+The client makes the request, with its authentication, and the errors. What it made is sent by :mod:`ipyllm.lean`, and
+anything but a plain stream of events goes back to it. Chunks are read by :mod:`ipyllm.chunks`, not by the client's
+typed stream: at many calls in flight its cost distorts the very latencies we measure (FACTS §1). Its own retries are
+off, because they would hide inside the latency.
 """
 
 from __future__ import annotations
 
 import asyncio
-import json
+import logging
 import re
-from contextlib import asynccontextmanager
+from contextlib import nullcontext
 from dataclasses import dataclass, field
-from time import perf_counter_ns
-from typing import TYPE_CHECKING, Any
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import urlsplit
+from urllib.request import getproxies
 
+from ipyllm.chunks import Chunk, End, chunks, chunks_by_kind
 from ipyllm.errors import LLMError
 from ipyllm.faults import Fault, classify, retry_after_s, server_error
 from ipyllm.redact import remember_secret
-from ipyllm.sse import ServerSentEvents
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
+    import aiohttp
     import httpx2
-    from openai import AsyncOpenAI
+    from openai import AsyncOpenAI, AsyncStream
 
-__all__ = ["Address", "Chunk", "Wire", "is_url", "without_password"]
+    from ipyllm.lean import Answer, Line, Unusual
 
-Chunk = tuple[dict[str, Any], int]
-"""A chunk as the server sent it, and ``perf_counter_ns`` at its arrival."""
+__all__ = ["Address", "Chunk", "Stream", "Wire", "is_url", "without_password"]
 
+_logger = logging.getLogger("ipyllm.wire")
 _NO_KEY = "no-key"  # the client insists on one; servers that need none ignore it
 _LOOPBACK = {"localhost", "127.0.0.1", "::1"}
 
@@ -46,14 +49,26 @@ class Address:
     @property
     def host(self) -> str:
         """Host and port, as the ledger's ``endpoint`` column shows them."""
-        return urlsplit(self.base_url).netloc.rpartition("@")[2]
+        return _host(self.base_url)
 
     @property
     def is_loopback(self) -> bool:
         """Whether the server is on this machine."""
-        return (urlsplit(self.base_url).hostname or "") in _LOOPBACK
+        return _is_loopback(self.base_url)
 
 
+# Every call asks these several times, of the same few addresses.
+@lru_cache(maxsize=256)
+def _host(base_url: str) -> str:
+    return urlsplit(base_url).netloc.rpartition("@")[2]
+
+
+@lru_cache(maxsize=256)
+def _is_loopback(base_url: str) -> bool:
+    return (urlsplit(base_url).hostname or "") in _LOOPBACK
+
+
+@lru_cache(maxsize=256)
 def is_url(text: str) -> bool:
     """Whether ``text`` can be the address of a server.
 
@@ -81,158 +96,176 @@ def without_password(url: str) -> str:
     return shown.partition("?")[0]
 
 
+class _Way(NamedTuple):
+    """How requests get to an address: by the client, and where that is possible by a line of our own."""
+
+    client: AsyncOpenAI
+    line: Line | None
+
+
 class Wire:
     """One client per address, kept warm between calls. Lives on the service thread's loop."""
 
     def __init__(self) -> None:
-        self._clients: dict[Address, AsyncOpenAI] = {}
+        self._ways: dict[Address, _Way] = {}
+        self._making: dict[Address, asyncio.Task[_Way]] = {}
 
-    async def _client(self, address: Address) -> AsyncOpenAI:
-        client = self._clients.get(address)
-        if client is None:
-            # 400 ms, once; in a thread, so that calls in flight are still timed truly.
-            openai = await asyncio.to_thread(__import__, "openai")
-            remember_secret(address.api_key)
-            # A proxy of the environment must not get between us and this machine.
-            transport = openai.DefaultAioHttpClient(trust_env=not address.is_loopback)
-            client = openai.AsyncOpenAI(
-                base_url=address.base_url,
-                api_key=address.api_key or _NO_KEY,
-                max_retries=0,
-                http_client=transport,
-            )
-            client = self._clients.setdefault(address, client)
-        return client
+    async def _found(self, address: Address) -> _Way:
+        making = self._making.get(address)
+        if making is None:  # once, though many calls may ask at the same time
+            making = self._making[address] = asyncio.ensure_future(self._make(address))
+            making.add_done_callback(lambda _: self._making.pop(address, None))
+        return await asyncio.shield(making)
+
+    async def _make(self, address: Address) -> _Way:
+        # 400 ms, once; in a thread, so that calls in flight are still timed truly.
+        openai = await asyncio.to_thread(__import__, "openai")
+        from ipyllm.lean import Line, taking_over
+
+        remember_secret(address.api_key)
+        # A proxy of the environment must not get between us and this machine.
+        trust_env = not address.is_loopback
+        client = openai.AsyncOpenAI(
+            base_url=address.base_url,
+            api_key=address.api_key or _NO_KEY,
+            max_retries=0,
+            http_client=taking_over(openai.DefaultAioHttpClient)(trust_env=trust_env),
+        )
+        line = None
+        if not (trust_env and getproxies()):  # the client knows which proxy is for whom
+            request = await _prepared(client)
+            if request is not None:
+                line = Line(request, openai.DEFAULT_CONNECTION_LIMITS, trust_env=trust_env)
+        way = self._ways[address] = _Way(client, line)
+        return way
 
     async def aclose(self) -> None:
         """Close every connection."""
-        clients, self._clients = list(self._clients.values()), {}
-        for client in clients:
-            await client.close()
+        ways, self._ways = list(self._ways.values()), {}
+        for way in ways:
+            if way.line is not None:
+                await way.line.aclose()
+            await way.client.close()
 
     async def connect(self, address: Address) -> None:
         """Make the client for ``address`` now, so that the first call's clock does not run during its import."""
-        await self._client(address)
+        await self.way(address)
 
-    @asynccontextmanager
-    async def stream(
-        self, address: Address, body: dict[str, Any], *, model: str, connect_s: float | None
-    ) -> AsyncIterator[AsyncIterator[Chunk]]:
-        """Send ``body`` and hand out the chunks of the answer; leaving the block closes the connection.
+    def stream(self, address: Address, body: dict[str, Any], *, model: str, connect_s: float | None) -> Stream:
+        """Send ``body`` and hand out the chunks of the answer: ``async with wire.stream(…) as chunks``.
 
         Only the time to connect is limited here; silence is the watchdog's affair.
-
-        Raises
-        ------
-        LLMError
-            For each way in which a server, or the way to it, can fail; ``truncated`` when the stream ends
-            without saying that it is finished.
         """
-        import httpx2
-        import openai
+        return Stream(self, address, body, model, connect_s)
 
-        client = await self._client(address)
-        failure: LLMError | None = None
+    async def way(self, address: Address) -> _Way:
+        """Return how requests get to ``address``, found out at the first."""
+        return self._ways.get(address) or await self._found(address)
+
+
+class Stream:
+    """One request and its answer. Leaving the block closes the connection, or gives it back if the answer has ended.
+
+    Raises
+    ------
+    LLMError
+        For each way in which a server, or the way to it, can fail; ``truncated`` when the stream ends
+        without saying that it is finished.
+    """
+
+    __slots__ = ("_address", "_body", "_connect_s", "_end", "_model", "_received", "_reply", "_wire")
+
+    def __init__(self, wire: Wire, address: Address, body: dict[str, Any], model: str, connect_s: float | None) -> None:
+        self._wire = wire
+        self._address = address
+        self._body = body
+        self._model = model
+        self._connect_s = connect_s
+        self._end = End()
+        self._reply: aiohttp.ClientResponse | None = None  # to our own line
+        self._received: AsyncStream[object] | None = None  # by the client
+
+    async def __aenter__(self) -> AsyncIterator[Chunk]:
+        client, line = await self._wire.way(self._address)
+        instead: Unusual | None = None
+        if line is not None and line.usable:
+            from ipyllm.lean import Unusual
+
+            try:
+                self._reply = await line.send(self._body, self._connect_s)
+                return chunks(self._reply.content.iter_any(), self._end, self._address, self._model)
+            except Unusual as unusual:
+                instead = unusual.with_traceback(None)  # which refers to this frame, and the frame to it
+            except (TypeError, ValueError):  # no JSON: the client may know how to make it so, or says what is wrong
+                _logger.debug("a body for %s goes by way of the client", self._model)
+        answer = instead.answer if instead is not None else None
         try:
-            stream = await client.post(
-                "/chat/completions",
-                cast_to=object,
-                body=body,
-                stream=True,
-                stream_cls=openai.AsyncStream[object],
-                # A key of our own, or the client makes a random one for each request; it is not sent.
-                options={"timeout": httpx2.Timeout(None, connect=connect_s), "idempotency_key": "unused"},
-            )
-        except openai.OpenAIError as exc:
-            failure = _from_client(exc, address, model, connect_s)
-        if failure is not None:  # raised out here: the client's exception holds the request, and with it the key
-            raise failure
-        try:
-            yield _chunks(stream.response, address, model)
-        finally:
+            self._received = await _by_client(client, self._address, self._body, self._model, self._connect_s, answer)
+        except BaseException:
+            if instead is not None:
+                instead.abandon()  # a refusal may be cut off in the middle, by a cancel or a limit
+            raise
+        return chunks_by_kind(self._received.response, self._address, self._model)
+
+    async def __aexit__(self, *exc_info: object) -> None:
+        if self._reply is not None:
+            from ipyllm.lean import let_go
+
+            let_go(self._reply, ended=self._end.came)
+        elif self._received is not None:
             # Shielded: a cancelled call must still close its connection, or the server goes on generating.
-            await asyncio.shield(stream.close())
+            await asyncio.shield(self._received.close())
 
 
-async def _chunks(response: httpx2.Response, address: Address, model: str) -> AsyncIterator[Chunk]:
+async def _by_client(
+    client: AsyncOpenAI,
+    address: Address,
+    body: dict[str, Any],
+    model: str,
+    connect_s: float | None,
+    answer: Answer | None,
+) -> AsyncStream[object]:
+    """Have the client send ``body``, or make what it can of an answer that has come already."""
+    import openai
+
+    from ipyllm.lean import answered_by
+
+    failure: LLMError | None = None
+    try:
+        with answered_by(answer) if answer is not None else nullcontext():
+            return await _post(client, body, connect_s)
+    except openai.OpenAIError as exc:
+        failure = _from_client(exc, address, model, connect_s)
+    raise failure  # out here: the client's exception holds the request, and with it the key
+
+
+async def _post(client: AsyncOpenAI, body: dict[str, Any], connect_s: float | None) -> AsyncStream[object]:
     import httpx2
+    import openai
 
-    kind = response.headers.get("content-type", "")
-    broken = ""
+    return await client.post(
+        "/chat/completions",
+        cast_to=object,
+        body=body,
+        stream=True,
+        stream_cls=openai.AsyncStream[object],
+        # A key of our own, or the client makes a random one for each request; it is not sent.
+        options={"timeout": httpx2.Timeout(None, connect=connect_s), "idempotency_key": "unused"},
+    )
+
+
+async def _prepared(client: AsyncOpenAI) -> httpx2.Request | None:
+    """Return the request as the client makes it; None if it does not let us have it, and sends them all itself."""
+    from ipyllm.lean import Preparing, answered_by, preparing
+
     try:
-        if "text/event-stream" not in kind and ("json" in kind or "html" in kind):
-            yield _whole(await response.aread(), kind, model), perf_counter_ns()
-            return
-        sse = ServerSentEvents()
-        finished = False
-        async for data in response.aiter_bytes():
-            at_ns = perf_counter_ns()
-            for event, payload in sse.feed(data):
-                if payload.startswith(b"[DONE]"):
-                    return
-                chunk = _chunk(event, payload, model)
-                finished = finished or _has_finish_reason(chunk)
-                yield chunk, at_ns
-        at_ns = perf_counter_ns()
-        for event, payload in sse.close():
-            if payload.startswith(b"[DONE]"):
-                return
-            chunk = _chunk(event, payload, model)
-            finished = finished or _has_finish_reason(chunk)
-            yield chunk, at_ns
-        if not finished:
-            raise _truncated(model)
-    except httpx2.HTTPError as exc:
-        broken = type(exc).__name__
-    if broken:  # raised out here: the client's exception holds the request, and with it the key
-        raise LLMError(
-            f"The connection to {model} at {address.host} broke in mid-answer ({broken}); try again.",
-            category="connection",
-            model=model,
-        )
-
-
-def _has_finish_reason(chunk: dict[str, Any]) -> bool:
-    choices = chunk.get("choices")
-    return bool(
-        isinstance(choices, list) and choices and isinstance(choices[0], dict) and choices[0].get("finish_reason")
-    )
-
-
-def _truncated(model: str) -> LLMError:
-    return LLMError(
-        f"The answer of {model} was cut off: the stream ended without saying it was finished; try again.",
-        category="truncated",
-        model=model,
-    )
-
-
-def _chunk(event: bytes, payload: bytes, model: str) -> dict[str, Any]:
-    try:
-        chunk = json.loads(payload)
-    except ValueError:  # JSONDecodeError, and UnicodeDecodeError of bytes that are no text
-        raise LLMError(
-            f"{model} sent something that is not JSON in mid-answer ({payload[:60]!r}); the fault is the server's.",
-            category="api_error",
-            model=model,
-        ) from None
-    if not isinstance(chunk, dict):
-        return {}
-    if chunk.get("error") or event == b"error":
-        raise classify(server_error(chunk), model=model)
-    return chunk
-
-
-def _whole(data: bytes, kind: str, model: str) -> dict[str, Any]:
-    """Read the answer of a server that ignored ``stream``, or of something that is no model server at all."""
-    if "html" not in kind:
-        return _chunk(b"", data, model)
-    raise LLMError(
-        f"The address of {model} answered with a web page, not with a model's answer; check base_url "
-        "(it usually ends in /v1) and proxies.",
-        category="api_error",
-        model=model,
-    )
+        with answered_by(preparing):
+            await _post(client, {}, None)
+    except Preparing as prepared:
+        return prepared.request
+    except Exception as exc:  # noqa: BLE001 - whatever it is, the client says it better when it sends the real request
+        _logger.debug("the client prepares no request in advance: %s", type(exc).__name__)
+    return None
 
 
 def _root_cause(exc: BaseException) -> BaseException:

@@ -87,6 +87,11 @@ class FakeLLM:
         self._decide = decide
         return decide
 
+    @property
+    def open_connections(self) -> int:
+        """How many connections clients have open."""
+        return len(self._connections)
+
     def serve(self, path: str, script: Script) -> None:
         """Answer every request for another path (`/api/pull`, `/v1/models`) with this script."""
         self._pages[path] = script

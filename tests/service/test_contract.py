@@ -19,6 +19,7 @@ from ipyllm import (
     create_llm_service,
 )
 from ipyllm.ledger import current_ledger
+from ipyllm.thread import service_thread
 from tests import fakes
 from tests.fakes import answer
 
@@ -30,9 +31,27 @@ def rows():
     return usage(kernel=None)
 
 
-@pytest.fixture(params=["openai", "deepseek", "ollama", "endpoint"])
+def leave_to_the_client(fake, address):
+    """Have the wire learn that only the client knows the way to ``address``: it was redirected."""
+
+    async def ask():
+        async with service_thread().wire.stream(address, {}, model="m", connect_s=10) as chunks:
+            assert [chunk async for chunk in chunks]
+
+    moved = fakes.redirect(f"{fake.base_url}/chat/completions")
+    fake.reply(moved, moved)
+    service_thread().submit(ask()).result(60)
+    assert [request.status for request in fake.requests] == [307, 307, 200]
+    fake.requests.clear()
+
+
+@pytest.fixture(params=["openai", "deepseek", "ollama", "endpoint", "by the client alone"])
 def service(request, fake, own_settings):
     """Each service, pointed at the fake server."""
+    if request.param == "by the client alone":
+        service = OpenAIService("fake-model", base_url=fake.base_url, max_retries=0)
+        leave_to_the_client(fake, service.address())
+        return service
     if request.param == "endpoint":
         (own_settings / "config.toml").write_text(f'[endpoints.lab]\nbase_url = "{fake.base_url}"\n')
         return create_llm_service("lab/fake-model", max_retries=0)

@@ -14,18 +14,23 @@ _current: Ledger | None = None
 _made_from: tuple[str, bool] | None = None
 
 
-def current_ledger() -> Ledger:
+def current_ledger(*, look: bool = True) -> Ledger:
     """Return the ledger that calls are written to: the one that was set, else the one the settings name.
 
     When the settings come to name another, that one is opened, and the one before finishes in its own time.
+
+    Parameters
+    ----------
+    look : bool
+        Whether to look at the settings anew; not for who comes right after one who did.
     """
     global _current, _made_from
     with _lock:
         if _current is not None and _made_from is None:
             return _current
-        from ipyllm.settings import get_settings
+        from ipyllm.settings import get_settings, latest_settings
 
-        settings = get_settings()
+        settings = get_settings() if look else latest_settings()
         wanted = settings.ledger, settings.store_text
         if _current is None or wanted != _made_from:
             set_ledger(None)
