@@ -48,10 +48,12 @@ _REPLIES = {
 _REVIEWS = {"A joy": "positive", "Two hours": "negative", "It has": "positive"}
 
 
-def _judged(request: Request) -> Script:
+def _judged(request: Request) -> Script | None:
     """Tell a good review from a bad one; the smaller model misses what is between the lines."""
     review = request.prompt.removeprefix("Positive or negative? ")
-    verdict = next(verdict for begin, verdict in _REVIEWS.items() if review.startswith(begin))
+    verdict = next((verdict for begin, verdict in _REVIEWS.items() if review.startswith(begin)), None)
+    if verdict is None:
+        return None
     between_the_lines = review.startswith("It has") and request.json["model"] == "gpt-5-mini"
     return answer("Negative" if between_the_lines else verdict.capitalize())
 
@@ -61,8 +63,6 @@ def _decide(request: Request) -> Script | None:
     last = request.json["messages"][-1]
     if request.json["model"] == "gpt-5":
         return server_error()
-    if request.prompt.startswith("Positive or negative?"):
-        return _judged(request)
     if last["role"] == "tool":
         return answer(f"It is {last['content']}.")
     if request.prompt.startswith("Grade an answer"):
@@ -73,7 +73,7 @@ def _decide(request: Request) -> Script | None:
         return answer(f'{{"reason": "It is Bern.", "better": "{"first" if "Bern" in first else "second"}"}}')
     if request.json.get("tools"):
         return answer("", tool_calls=[("weather", {"city": "Bern"})])
-    return _REPLIES.get(request.prompt)
+    return _REPLIES.get(request.prompt) or _judged(request)
 
 
 @pytest.fixture(autouse=True)
