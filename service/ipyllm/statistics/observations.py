@@ -210,7 +210,8 @@ def observe(calls: Any) -> Observations:
     >>> observed.arms, observed.scores
     (['b', 'a'], ['score_exact'])
     """
-    calls = getattr(calls, "calls", calls)
+    if not isinstance(calls, pd.DataFrame):
+        calls = getattr(calls, "calls", calls)
     if not isinstance(calls, pd.DataFrame):
         raise LLMError(
             f"A comparison is drawn from a DataFrame of calls, not from {type(calls).__name__}.", category="bad_request"
@@ -240,7 +241,7 @@ def observe(calls: Any) -> Observations:
         frame[name] = true(calls[name]) if name in calls.columns else False
     for name in _NUMBERS:
         frame[name] = _finite(calls[name], name) if name in calls.columns else math.nan
-    scores = [str(c) for c in calls.columns if str(c).startswith("score_") and _is_score(calls[c])]
+    scores = [name for name in map(str, calls.columns) if name.startswith("score_") and _is_score(calls, name)]
     for name in scores:
         frame[name] = _finite(calls[name], name)
     return Observations(frame, list(frame["arm"].cat.categories), scores)
@@ -269,7 +270,11 @@ def _prompts(calls: pd.DataFrame) -> np.ndarray:
     return np.arange(len(calls))
 
 
-def _is_score(column: pd.Series[Any]) -> bool:
+def _is_score(calls: pd.DataFrame, name: str) -> bool:
+    """Tell a score from what stands beside it: its error, a judge's reason."""
+    if name.endswith("_error") and name.removesuffix("_error") in calls.columns:
+        return False
+    column = calls[name]
     if pd.api.types.is_numeric_dtype(column) or pd.api.types.is_bool_dtype(column):
         return True
     known = column.dropna()

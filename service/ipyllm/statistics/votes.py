@@ -152,7 +152,8 @@ def win_matrix(votes: Any) -> pd.DataFrame:
 
 def _cast(votes: Any) -> list[tuple[list[str], str, object]]:
     """Return arms, outcome and prompt of every vote."""
-    votes = getattr(votes, "votes", votes)
+    if not isinstance(votes, pd.DataFrame):
+        votes = getattr(votes, "votes", votes)
     if not isinstance(votes, pd.DataFrame):
         raise LLMError(
             f"A ranking is drawn from a DataFrame of votes, not from {type(votes).__name__}.", category="bad_request"
