@@ -120,7 +120,9 @@ class Results:
         """Write one self-contained HTML file, and return its path. Options are those of :func:`ipyllm.report.write`."""
         from ipyllm.report import write
 
-        return write(self, path, **options)
+        votes = self._votes()
+        own: dict[str, Any] = {"title": self._experiment.name, "votes": votes if len(votes) else None}
+        return write(self, path, **own | options)
 
     def _repr_html_(self) -> str:
         head = f"<p><strong>{escape(self._experiment.name)}</strong>: {escape(self.state)}</p>"

@@ -144,9 +144,9 @@ def test_a_run_that_was_stopped_early_is_not_taken_for_a_changed_grid(model, ser
     experiment = Experiment([str(n) for n in range(30)], models=model(), concurrency=1, warmup=0)
     server.on(lambda _: answer("x", ttft=0.01))
     experiment.start()
-    server.wait_for(lambda: len(server.requests) >= 3, timeout=30)
+    server.wait_for(lambda: len(server.requests) >= 3, timeout=90)
     experiment.cancel()
-    assert experiment.wait(30)
+    assert experiment.wait(60)
     results = Experiment([str(n) for n in range(30)], models=model(), warmup=0).run(progress=False)
     assert results.state == "30 of 30 calls have an answer."
 
