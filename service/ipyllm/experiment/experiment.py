@@ -7,6 +7,7 @@ import warnings
 import weakref
 from typing import TYPE_CHECKING, Any
 
+from ipyllm.checking import dollars, whole
 from ipyllm.errors import LLMError
 from ipyllm.experiment.bar import watch
 from ipyllm.experiment.grid import Grid, make_arms
@@ -120,14 +121,14 @@ class Experiment:
             raise LLMError(f"order is 'interleaved' or 'by_model', not {order!r}.", category="bad_request")
         read, self._notes = read_prompts(prompts, template)
         arms = make_arms(models, params, system, timeout=timeout, max_retries=max_retries, cache=bool(cache))
-        self.grid = Grid(arms, read, _whole("repeats", repeats, 1))
+        self.grid = Grid(arms, read, whole("repeats", repeats, 1))
         self.name = _checked_name(name) if name is not None else self.grid.name
         self.scores = Scores(scorers, self.grid)
-        self.max_cost_usd = _dollars(max_cost_usd)
-        self._concurrency = _whole("concurrency", concurrency, 1)
-        self._warmup = _whole("warmup", warmup, 0)
+        self.max_cost_usd = dollars(max_cost_usd)
+        self._concurrency = whole("concurrency", concurrency, 1)
+        self._warmup = whole("warmup", warmup, 0)
         self._order: Order = order
-        self._seed = _whole("seed", seed, None)
+        self._seed = whole("seed", seed, None)
         self._run: Run | FarRun | None = None
         self.ledger = current_ledger()
         self._texts: dict[str, str] | None = None if get_settings().store_text else {}
@@ -275,7 +276,7 @@ class Experiment:
 
     def _begin(self, executor: Any, chunk_size: int | None) -> int:
         """Start a run if there is anything to do, and return how many calls are there already."""
-        size = None if chunk_size is None else _whole("chunk_size", chunk_size, 1)
+        size = None if chunk_size is None else whole("chunk_size", chunk_size, 1)
         with _starting:
             other = _running.get(self.name)
             if other is not None and not other.done.is_set():
@@ -331,18 +332,3 @@ def _checked_name(name: Any) -> str:
     if not isinstance(name, str) or not name.strip() or not name.isprintable():
         raise LLMError(f"The name of an experiment is a line of text, not {name!r}.", category="bad_request")
     return name
-
-
-def _whole(what: str, value: Any, least: int | None) -> int:
-    if isinstance(value, bool) or not isinstance(value, int) or (least is not None and value < least):
-        bound = "" if least is None else f", {least} or more"
-        raise LLMError(f"{what} must be a whole number{bound}, not {value!r}.", category="bad_request")
-    return value
-
-
-def _dollars(value: Any) -> float | None:
-    if value is not None and (isinstance(value, bool) or not isinstance(value, int | float) or not value >= 0):
-        raise LLMError(
-            f"max_cost_usd must be a number of US dollars, 0 or more, not {value!r}.", category="bad_request"
-        )
-    return value
