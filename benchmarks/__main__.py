@@ -19,6 +19,7 @@ _ALL = (
     "ledger",
     "compare",
     "widget",
+    "experiment",
 )
 
 

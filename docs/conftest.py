@@ -45,6 +45,18 @@ _REPLIES = {
     "A book of 9,000 tokens": context_length_exceeded(8192, 9000),
 }
 
+_REVIEWS = {"A joy": "positive", "Two hours": "negative", "It has": "positive"}
+
+
+def _judged(request: Request) -> Script | None:
+    """Tell a good review from a bad one; the smaller model misses what is between the lines."""
+    review = request.prompt.removeprefix("Positive or negative? ")
+    verdict = next((verdict for begin, verdict in _REVIEWS.items() if review.startswith(begin)), None)
+    if verdict is None:
+        return None
+    between_the_lines = review.startswith("It has") and request.json["model"] == "gpt-5-mini"
+    return answer("Negative" if between_the_lines else verdict.capitalize())
+
 
 def _decide(request: Request) -> Script | None:
     """Answer as the page shows it. The model ``gpt-5`` is down; a busy server is so once."""
@@ -53,9 +65,15 @@ def _decide(request: Request) -> Script | None:
         return server_error()
     if last["role"] == "tool":
         return answer(f"It is {last['content']}.")
+    if request.prompt.startswith("Grade an answer"):
+        grade = 5 if "Bern" in request.prompt.split("Answer to grade")[1] else 1
+        return answer(f'{{"reason": "It is Bern.", "grade": {grade}}}')
+    if request.prompt.startswith("Say which of two answers"):
+        first = request.prompt.split(" First answer")[1].split(" Second answer")[0]
+        return answer(f'{{"reason": "It is Bern.", "better": "{"first" if "Bern" in first else "second"}"}}')
     if request.json.get("tools"):
         return answer("", tool_calls=[("weather", {"city": "Bern"})])
-    return _REPLIES.get(request.prompt)
+    return _REPLIES.get(request.prompt) or _judged(request)
 
 
 @pytest.fixture(autouse=True)

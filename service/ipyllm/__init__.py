@@ -12,9 +12,11 @@ from typing import TYPE_CHECKING, Any
 from ipyllm._version import __version__
 
 if TYPE_CHECKING:
+    from ipyllm import scorers
     from ipyllm.comparison import Comparison, compare
     from ipyllm.errors import LLMError
     from ipyllm.events import Event, Finished, ReasoningDelta, TextDelta, ToolCallDelta
+    from ipyllm.experiment import Experiment
     from ipyllm.export import export_usage
     from ipyllm.frames import summarise, usage
     from ipyllm.history import ConversationHistory, conversation
@@ -48,6 +50,7 @@ _WHERE = {
     "ConversationHistory": "ipyllm.history",
     "DeepSeekService": "ipyllm.services.deepseek",
     "Event": "ipyllm.events",
+    "Experiment": "ipyllm.experiment",
     "Finished": "ipyllm.events",
     "LLMError": "ipyllm.errors",
     "LocalService": "ipyllm.services.local",
@@ -71,6 +74,9 @@ _WHERE = {
     "votes": "ipyllm.voting",
 }
 
+_MODULES = ("scorers",)
+"""Packages that users reach as attributes, loaded when they do."""
+
 __all__ = [
     "BaseLLMService",
     "ChatRequest",
@@ -81,6 +87,7 @@ __all__ = [
     "ConversationHistory",
     "DeepSeekService",
     "Event",
+    "Experiment",
     "Finished",
     "LLMError",
     "LocalService",
@@ -104,6 +111,7 @@ __all__ = [
     "load_ipython_extension",
     "pool",
     "prune",
+    "scorers",
     "split",
     "summarise",
     "unload_ipython_extension",
@@ -113,6 +121,8 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
+    if name in _MODULES:
+        return import_module(f"ipyllm.{name}")
     if name not in _WHERE:
         raise AttributeError(f"module 'ipyllm' has no attribute {name!r}")
     value = getattr(import_module(_WHERE[name]), name)

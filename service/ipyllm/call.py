@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from opentelemetry.context import Context
 
     from ipyllm.events import Event
+    from ipyllm.exchange import TakesRows
     from ipyllm.request import ChatRequest
     from ipyllm.services.base import BaseLLMService
     from ipyllm.tools import UserSide
@@ -52,10 +53,16 @@ class Call:
         What to ask.
     emit : callable, optional
         Takes each event as it arrives, on the service thread: it must return in microseconds.
+    ledger : TakesRows, optional
+        Where its rows go, if not to the ledger of this process.
     """
 
     def __init__(
-        self, service: BaseLLMService, request: ChatRequest, emit: Callable[[Event], None] | None = None
+        self,
+        service: BaseLLMService,
+        request: ChatRequest,
+        emit: Callable[[Event], None] | None = None,
+        ledger: TakesRows | None = None,
     ) -> None:
         self.service = service
         self.request = request
@@ -63,7 +70,8 @@ class Call:
         self.response: ChatResponse | None = None
         self.error: LLMError | None = None
         self._emit = emit or _ignore
-        self._ledger = current_ledger(look=False)  # making the request has looked
+        # Making the request has looked which ledger the settings name.
+        self._ledger = ledger if ledger is not None else current_ledger(look=False)
         self._task: asyncio.Task[None] | None = None
         self._future: Future[None] | None = None
         self._context: Context | None = None
@@ -140,6 +148,16 @@ class Call:
         return self.response
 
     # ---- on the service thread -------------------------------------------------------------------
+
+    async def run_here(self) -> ChatResponse:
+        """Make the call in the running task, for those who are on the service thread already and read no events.
+
+        Whatever its end, also when the task is cancelled, it is the status of what is returned, and nothing is raised.
+        Tools have no side of the user's to run on: a request that has any goes by :meth:`start`.
+        """
+        await self._run()
+        assert self.response is not None
+        return self.response
 
     async def _run(self) -> None:
         self._task = asyncio.current_task()

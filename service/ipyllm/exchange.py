@@ -12,7 +12,7 @@ import math
 import threading
 from contextlib import suppress
 from time import perf_counter_ns
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Protocol
 
 from ipyllm import record, telemetry
 from ipyllm.accumulate import Accumulator
@@ -29,24 +29,30 @@ from ipyllm.timeouts import Watchdog
 from ipyllm.tokens import estimate_messages
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from opentelemetry.context import Context
 
     from ipyllm.budget import Reservation
     from ipyllm.cache import ResponseCache
     from ipyllm.events import Event
-    from ipyllm.ledger import Ledger
     from ipyllm.limiter import Slot
     from ipyllm.request import ChatRequest
     from ipyllm.response import ChatResponse
     from ipyllm.services.base import BaseLLMService
 
-__all__ = ["Exchange"]
+__all__ = ["Exchange", "TakesRows"]
 
 _logger = logging.getLogger("ipyllm.call")
 _SAVE_EVERY_S = 1.0
 _REJECTED_FOR_S = 120.0  # without a limit on the whole call, so long it is sent again when the server is busy with us
+
+
+class TakesRows(Protocol):
+    """Where rows go: the ledger, or whatever brings them there from another machine."""
+
+    def put(self, row: Mapping[str, Any], /) -> None:
+        """Take a row, or more columns of one, at once."""
 
 
 class _Saving:
@@ -83,7 +89,7 @@ class Exchange:
         What to ask.
     emit : callable
         Takes each event as it arrives: it must return in microseconds.
-    ledger : Ledger
+    ledger : TakesRows
         Where the row goes.
     deadline : float or None
         When the whole call must be over, in the loop's time.
@@ -98,7 +104,7 @@ class Exchange:
         service: BaseLLMService,
         request: ChatRequest,
         emit: Callable[[Event], None],
-        ledger: Ledger,
+        ledger: TakesRows,
         deadline: float | None = None,
         context: Context | None = None,
         *,

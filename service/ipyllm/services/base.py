@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 from ipyllm.call import Call
+from ipyllm.checking import dollars, whole
 from ipyllm.errors import LLMError
 from ipyllm.params import check_params
 from ipyllm.redact import remember_secret
@@ -74,6 +75,8 @@ class BaseLLMService:
     """First part of a full model name."""
     title: ClassVar[str]
     """As a sentence calls it."""
+    at_once: ClassVar[int | None] = None
+    """How many calls it can answer side by side, where that is known; more would only wait inside it."""
     default_model: ClassVar[str]
     key_variable: ClassVar[str | None] = None
     """Environment variable of the key, where a key is needed."""
@@ -333,11 +336,11 @@ class BaseLLMService:
             max_retries=again,
             retry_after_text=bool(retry_after_text),
             cache=self._cache if cache is None else cache,
-            max_cost_usd=_dollars(max_cost_usd),
+            max_cost_usd=dollars(max_cost_usd),
             tools=_toolbox(tools),
-            tool_rounds=_whole("tool_rounds", tool_rounds, 1),
+            tool_rounds=whole("tool_rounds", tool_rounds, 1),
             schema=_schema(schema),
-            repairs=_whole("repairs", repairs, 0),
+            repairs=whole("repairs", repairs, 0),
             came_from=_with_tags(came_from or Provenance(), tags),
         )
 
@@ -440,20 +443,6 @@ def _schema(schema: Any) -> Schema | None:
     from ipyllm.structured import Schema
 
     return Schema.of(schema)
-
-
-def _whole(name: str, value: int, least: int) -> int:
-    if isinstance(value, bool) or not isinstance(value, int) or value < least:
-        raise LLMError(f"{name} must be a whole number, {least} or more, not {value!r}.", category="bad_request")
-    return value
-
-
-def _dollars(value: float | None) -> float | None:
-    if value is not None and (isinstance(value, bool) or not isinstance(value, int | float) or not value >= 0):
-        raise LLMError(
-            f"max_cost_usd must be a number of US dollars, 0 or more, not {value!r}.", category="bad_request"
-        )
-    return value
 
 
 def _mapping(raw: Mapping[str, Any], key: str) -> Mapping[str, Any]:

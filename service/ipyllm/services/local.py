@@ -40,6 +40,7 @@ class LocalService(BaseLLMService):
     title = "The embedded model"
     default_model = "smollm2-135m"
     known_models = ("smollm2-135m",)
+    at_once = 4  # the slots of llama.cpp's server
 
     def base_url(self) -> str:
         """Not known before the model is loaded, see :meth:`prepare`."""

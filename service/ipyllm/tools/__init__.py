@@ -7,7 +7,7 @@ on the service thread.
 
 from ipyllm.tools.execute import ToolResult, execute_all
 from ipyllm.tools.schema import Tool, toolbox
-from ipyllm.tools.userside import UserSide
+from ipyllm.tools.userside import Overran, UserSide
 from ipyllm.tools.wake import Signal
 
-__all__ = ["Signal", "Tool", "ToolResult", "UserSide", "execute_all", "toolbox"]
+__all__ = ["Overran", "Signal", "Tool", "ToolResult", "UserSide", "execute_all", "toolbox"]

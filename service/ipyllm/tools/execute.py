@@ -13,7 +13,8 @@ from functools import partial
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
-from ipyllm.tools.text import as_text, cut
+from ipyllm.tools.text import as_text, cut, told
+from ipyllm.tools.userside import Overran
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -122,8 +123,10 @@ async def _outcome(call: ToolCall, tools: Mapping[str, Tool], userside: UserSide
         return await userside.run(tool, kwargs, then=partial(as_text, limit=limit)), None
     except _Misfit as exc:
         error = str(exc)
+    except Overran as exc:
+        error = f"TimeoutError: {exc}"  # a word that models know
     except Exception as exc:  # noqa: BLE001 - whatever the user's code raises, the model is told
-        error = _told(exc)
+        error = told(exc)
     error = cut(error, min(limit, _ERROR_CHARS))
     return error, error
 
@@ -184,14 +187,3 @@ def _meant(name: str, known: list[str]) -> str:
 def _bounded(value: Any) -> str:
     text = repr(value)
     return text if len(text) <= 60 else f"{text[:60]}…"  # noqa: PLR2004 - as much as a sentence bears
-
-
-def _told(exc: BaseException) -> str:
-    """Return ``ErrorType: message``, and what is inside a group."""
-    try:
-        message = str(exc)
-    except Exception:  # noqa: BLE001 - an exception of the user's own may fail even at this
-        message = ""
-    if isinstance(exc, BaseExceptionGroup):
-        message = f"{exc.message} ({'; '.join(_told(inner) for inner in exc.exceptions[:_MAX_PROBLEMS])})"
-    return f"{type(exc).__name__}: {message}" if message else type(exc).__name__

@@ -7,11 +7,12 @@ from typing import Any
 
 from ipyllm.redact import redact
 
-__all__ = ["as_text", "cut"]
+__all__ = ["as_text", "cut", "told"]
 
 _ROWS = 50  # of a table; a model that needs more asks for an aggregate
 _COLUMNS = 50
 _ITEMS = 10_000  # of an array, before numpy's own summary is the better text
+_MAX_INNER = 5  # exceptions of a group
 _MARGIN = 500  # characters kept beyond a cut, so that a key that straddles it is still seen as one
 
 
@@ -54,6 +55,23 @@ def cut(text: str, limit: int) -> str:
     if len(text) > limit + _MARGIN:
         kept = kept[:-_MARGIN]  # there the cut may have gone through a key
     return f"{kept[:limit]}\n[cut: these are the first {limit:,} of {len(text):,} characters]"
+
+
+def told(exc: BaseException) -> str:
+    """Return ``ErrorType: message``, and what is inside a group; this does not fail.
+
+    Examples
+    --------
+    >>> told(KeyError("city")), told(TimeoutError())
+    ("KeyError: 'city'", 'TimeoutError')
+    """
+    try:
+        message = str(exc)
+    except Exception:  # noqa: BLE001 - an exception of the user's own may fail even at this
+        message = ""
+    if isinstance(exc, BaseExceptionGroup):
+        message = f"{exc.message} ({'; '.join(told(inner) for inner in exc.exceptions[:_MAX_INNER])})"
+    return f"{type(exc).__name__}: {message}" if message else type(exc).__name__
 
 
 def _text(value: Any) -> str:

@@ -25,7 +25,7 @@ from contextlib import suppress
 from functools import partial
 from queue import Empty, SimpleQueue
 from time import monotonic
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from ipyllm.errors import LLMError
 from ipyllm.tools.job import Job, end_loop
@@ -33,15 +33,38 @@ from ipyllm.tools.job import Job, end_loop
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
 
-    from ipyllm.tools.schema import Tool
     from ipyllm.tools.wake import Signal
 
-__all__ = ["UserSide"]
+__all__ = ["Overran", "UserCode", "UserSide"]
 
 T = TypeVar("T")
 _GRACE_S = 1.0  # for cancelled coroutines to clean up, before the interrupt is let through
 _LOOK_EVERY_S = 1.0  # whether the caller is still there; only while a job is out
 _GONE = "Whoever was to run the tool has gone away."
+
+
+class UserCode(Protocol):
+    """A function of the user's: a :class:`~ipyllm.tools.Tool` is one."""
+
+    @property
+    def name(self) -> str:
+        """What to call it in a message."""
+
+    @property
+    def function(self) -> Callable[..., Any]:
+        """What to call, by keywords."""
+
+    @property
+    def is_async(self) -> bool:
+        """Whether calling it gives a coroutine."""
+
+    @property
+    def timeout(self) -> float | None:
+        """Seconds it may run."""
+
+
+class Overran(TimeoutError):  # noqa: N818 - says that it was given up by us, unlike a time-out of its own
+    """The user's code took longer than it may."""
 
 
 class UserSide:
@@ -132,6 +155,11 @@ class UserSide:
         return True
 
     @property
+    def is_left(self) -> bool:
+        """Whether the caller was interrupted, so that nothing more is done."""
+        return self._left
+
+    @property
     def _over(self) -> bool:
         return self._left or self._closed
 
@@ -187,12 +215,12 @@ class UserSide:
 
     # ---- on the service thread -------------------------------------------------------------------
 
-    async def run(self, tool: Tool, kwargs: Mapping[str, Any], *, then: Callable[[Any], T]) -> T:
+    async def run(self, tool: UserCode, kwargs: Mapping[str, Any], *, then: Callable[[Any], T]) -> T:
         """Call a tool's function where it belongs.
 
         Parameters
         ----------
-        tool : Tool
+        tool : UserCode
             What to call; its ``timeout`` counts from when it begins.
         kwargs : mapping
             The arguments.
@@ -203,7 +231,7 @@ class UserSide:
         ------
         Exception
             What the function raised.
-        TimeoutError
+        Overran
             It took longer than the tool's timeout; a coroutine is cancelled, a plain function left behind.
         asyncio.CancelledError
             The user interrupted, or the thread or loop that would do it has ended.
@@ -218,14 +246,14 @@ class UserSide:
         result: T = made
         return result
 
-    async def _await(self, function: Callable[[], Awaitable[Any]], then: Callable[[Any], T], tool: Tool) -> T:
+    async def _await(self, function: Callable[[], Awaitable[Any]], then: Callable[[Any], T], tool: UserCode) -> T:
         async def whole() -> T:
             return then(await function())
 
         result: T = await self._outcome(Job(whole), self._put_on_loop, tool)
         return result
 
-    async def _outcome(self, job: Job, post: Callable[[Job], None], tool: Tool) -> Any:
+    async def _outcome(self, job: Job, post: Callable[[Job], None], tool: UserCode) -> Any:
         """Post a job and wait for what comes of it."""
         loop = asyncio.get_running_loop()
         with self._lock:
@@ -243,7 +271,7 @@ class UserSide:
                     if not job.outcome.done() and self._is_gone(job):
                         raise asyncio.CancelledError(_GONE)
         except TimeoutError:
-            raise TimeoutError(f"{tool.name} took longer than {tool.timeout:g} s") from None
+            raise Overran(f"{tool.name} took longer than {tool.timeout:g} s") from None
         finally:
             self._out.discard(job)
             if not job.outcome.done():
@@ -335,8 +363,8 @@ def _make_reentrant(loop: asyncio.AbstractEventLoop) -> None:
         nest_asyncio2.apply(loop)
     except ValueError:
         raise LLMError(
-            f"An async tool cannot run while this call blocks its loop, a {type(loop).__module__} one; "
-            "use `await service.achat(…)`.",
+            f"An async function of yours cannot run while this call blocks its loop, a {type(loop).__module__} one; "
+            "await it instead, for example with `await service.achat(…)`.",
             category="bad_request",
         ) from None
 

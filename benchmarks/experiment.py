@@ -1,0 +1,76 @@
+"""A whole experiment against a bare loop: 5,000 calls of 200 ms, 200 in flight, from the prompts to the scored results.
+
+Both clients in a process of their own, on a core of their own, against the same kind of server; the bare loop is
+aiohttp with lines and JSON and nothing else: no retries, no limiter, no ledger, no resumption.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+
+from benchmarks.clients import run, run_module, server_apart
+from benchmarks.report import Claim, median
+
+_RUNS = 3
+_CALLS = 5000
+_AT_ONCE = 200
+_KEY = "sk-benchmark-0123456789"
+
+
+def _bare() -> float:
+    with server_apart("--ttft", "0.2") as base_url:
+        made = run("bare aiohttp", base_url, calls=_CALLS, at_once=_AT_ONCE)
+    assert not made.lost, made
+    return made.seconds
+
+
+def _ours() -> dict:
+    with server_apart("--ttft", "0.2") as base_url:
+        return run_module("benchmarks.experiment", base_url, _CALLS, _AT_ONCE)
+
+
+def measure() -> list[Claim]:
+    pairs = [(_bare(), _ours()) for _ in range(_RUNS)]
+    ratio = median(ours["seconds"] / bare for bare, ours in pairs)
+    bare_s, ours_s = median(bare for bare, _ in pairs), median(ours["seconds"] for _, ours in pairs)
+    against = (
+        f"bare {bare_s:.1f} s, ours {ours_s:.1f} s (calls {median(o['calls_s'] for _, o in pairs):.1f} s, "
+        f"CPU {median(o['cpu_s'] for _, o in pairs):.1f} s)"
+    )
+    return [
+        Claim(f"experiment of {_CALLS} calls, {_AT_ONCE} in flight, over bare aiohttp", ratio, 1.5, "×", against),
+        Claim("… without an answer", max(ours["lost"] for _, ours in pairs), 0, "calls"),
+    ]
+
+
+def _experiment(base_url: str, calls: int, at_once: int) -> dict:
+    from ipyllm import Experiment, OpenAIService
+
+    service = OpenAIService("fake-model", base_url=base_url, api_key=_KEY)
+
+    def polite(response) -> bool:
+        return response.content.startswith("Hello")
+
+    Experiment(["warm up"], models=service, name="warm up", scorers=[polite]).run(progress=False).calls  # noqa: B018
+    start, cpu = time.perf_counter(), time.process_time()
+    experiment = Experiment(
+        [{"prompt": f"call {number}"} for number in range(calls)],
+        models=service,
+        name="benchmark",
+        concurrency=at_once,
+        scorers=[polite],
+    )
+    experiment.start()
+    experiment.wait()
+    calls_s = time.perf_counter() - start
+    results = experiment.results().calls
+    seconds, cpu_s = time.perf_counter() - start, time.process_time() - cpu
+    answered = results[~results["warmup"] & (results["score_polite"] == 1)]
+    return {"seconds": seconds, "calls_s": calls_s, "cpu_s": cpu_s, "lost": calls - len(answered)}
+
+
+if __name__ == "__main__":
+    _base_url, _calls, _at_once = sys.argv[1:]
+    print(json.dumps(_experiment(_base_url, int(_calls), int(_at_once))))

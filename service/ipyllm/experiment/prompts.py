@@ -1,0 +1,257 @@
+"""The questions of an experiment, from whatever holds them: a DataFrame, a list, a file, or calls made before."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ipyllm.errors import LLMError
+from ipyllm.experiment.template import NoValueError, RowTemplate, is_missing
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    import pandas as pd
+
+__all__ = ["Prompt", "read_prompts"]
+
+_ID = "prompt_id"
+_LEDGERS = {".sqlite", ".sqlite3", ".db"}
+
+
+@dataclass(frozen=True, slots=True)
+class Prompt:
+    """One question.
+
+    Attributes
+    ----------
+    prompt_id : str
+        The input's own ``prompt_id``, else a hash of the text: the same in every run, whatever the order.
+    text : str
+        As it is sent.
+    row : int
+        Its place in the input, from 0.
+    data : mapping
+        The input's columns, for scorers.
+    nth : int
+        0, but for rows with the same text and other data, which are questions of their own.
+    """
+
+    prompt_id: str
+    text: str
+    row: int
+    data: Mapping[str, Any]
+    nth: int = 0
+
+
+def read_prompts(source: Any, template: str | None = None) -> tuple[list[Prompt], list[str]]:
+    """Return the prompts of ``source``, and what the user should be told about them.
+
+    Parameters
+    ----------
+    source : DataFrame, list of str or dict, path, or Ledger
+        A path ends in ``.csv``, ``.jsonl``, ``.parquet`` or, for the ledger of calls made before, ``.sqlite``.
+    template : str, optional
+        A Jinja2 template over the columns. Without one the column ``prompt`` is the text, or the only column.
+
+    Raises
+    ------
+    LLMError
+        ``bad_request``, one sentence: nothing there, a row without text, a column that is missing.
+
+    Examples
+    --------
+    >>> prompts, notes = read_prompts([{"text": "Good!", "label": "+"}], "Classify: {{ text }}")
+    >>> prompts[0].text, prompts[0].data["label"], notes
+    ('Classify: Good!', '+', [])
+    """
+    rows, replayed = _rows(source)
+    if not rows:
+        raise LLMError(
+            "There are no prompts: the list, table or file is empty; give it one row at least.", category="bad_request"
+        )
+    columns = tuple(dict.fromkeys(name for row in rows for name in row))
+    texts = _texts(rows, columns, template)
+    prompts: list[Prompt] = []
+    kept: dict[str, list[Mapping[str, Any]]] = {}
+    ids: dict[str, str] = {}
+    left_out = 0
+    for place, (row, text) in enumerate(zip(rows, texts, strict=True)):
+        same = kept.setdefault(text, [])
+        # Calls that are replayed differ in their figures; what was asked is the same.
+        if same and (replayed or any(_equal(row, other) for other in same)):
+            left_out += 1
+            continue
+        prompt_id = _prompt_id(row, text, len(same))
+        if ids.setdefault(prompt_id, text) != text:
+            raise LLMError(
+                f"The prompt_id {prompt_id!r} stands for two different prompts (the second is row {place}); "
+                "make the ids unique, or leave the column out.",
+                category="bad_request",
+            )
+        prompts.append(Prompt(prompt_id, text, place, row, len(same)))
+        same.append(row)
+    notes = []
+    if left_out and not replayed:
+        notes.append(
+            f"{left_out} of the {len(rows)} prompts repeat another one and are asked once; "
+            "use repeats=… to ask each several times."
+        )
+    return prompts, notes
+
+
+def _prompt_id(row: Mapping[str, Any], text: str, nth: int) -> str:
+    own = row.get(_ID)
+    if not is_missing(own):
+        return str(own)
+    digest = hashlib.sha256(text.encode()).hexdigest()[:12]
+    return f"{digest}-{nth + 1}" if nth else digest
+
+
+def _equal(row: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
+    # By their text: cells may be arrays, which have no truth, and NaN is to equal NaN.
+    return row.keys() == other.keys() and all(repr(row[name]) == repr(other[name]) for name in row)
+
+
+def _texts(rows: Sequence[Mapping[str, Any]], columns: tuple[str, ...], template: str | None) -> list[str]:
+    """Return what each row asks."""
+    fill_in: Callable[[Mapping[str, Any]], str]
+    if template is None:
+        column = _text_column(columns)
+
+        def fill_in(row: Mapping[str, Any]) -> str:
+            if is_missing(row.get(column)):
+                raise NoValueError(column)
+            return str(row[column])
+    else:
+        fill_in = RowTemplate(template, columns).fill_in
+    texts: list[str] = []
+    without: list[tuple[int, str]] = []
+    for place, row in enumerate(rows):
+        try:
+            texts.append(fill_in(row).encode("utf-8", "replace").decode())  # no JSON body carries lone surrogates
+        except NoValueError as exc:
+            without.append((place, exc.column))
+    if without:
+        place, column = without[0]
+        raise LLMError(
+            f"{len(without)} of the {len(rows)} prompts have no value in {column!r} (first: row {place}); "
+            f"fill it, or drop such rows, for a DataFrame with df.dropna(subset=[{column!r}]).",
+            category="bad_request",
+        )
+    empty = [place for place, text in enumerate(texts) if not text.strip()]
+    if empty:
+        raise LLMError(
+            f"{len(empty)} of the {len(rows)} prompts are empty (first: row {empty[0]}); there is nothing to ask.",
+            category="bad_request",
+        )
+    return texts
+
+
+def _text_column(columns: tuple[str, ...]) -> str:
+    data = [name for name in columns if name != _ID]
+    if "prompt" in columns:
+        return "prompt"
+    if len(data) == 1:
+        return data[0]
+    raise LLMError(
+        f"Which column is the prompt? There are: {', '.join(columns)}. "
+        f"Name one 'prompt', or give a template, such as template=\"{{{{ {data[0] if data else 'text'} }}}}\".",
+        category="bad_request",
+    )
+
+
+def _rows(source: Any) -> tuple[list[dict[str, Any]], bool]:
+    """Return the rows, and whether they are calls that were made before."""
+    from ipyllm.ledger import Ledger
+
+    if isinstance(source, Ledger):
+        return _replay(_calls_of(source))
+    if isinstance(source, str | Path):
+        return _from_file(source)
+    pandas = sys.modules.get("pandas")  # whoever has a frame has imported it
+    if pandas is not None and isinstance(source, pandas.DataFrame | pandas.Series):
+        frame = source.to_frame("prompt") if isinstance(source, pandas.Series) else source
+        return _replay(frame) if {"call_id", "prompt", "status"} <= set(frame.columns) else (_records(frame), False)
+    if isinstance(source, Mapping) or not isinstance(source, Iterable):
+        raise LLMError(
+            f"Prompts are a DataFrame, a list of texts or dicts, or a path, not {type(source).__name__}.",
+            category="bad_request",
+        )
+    return [_record(item, place) for place, item in enumerate(source)], False
+
+
+def _record(item: Any, place: int) -> dict[str, Any]:
+    if isinstance(item, Mapping):
+        return {str(name): value for name, value in item.items()}
+    if isinstance(item, str) or is_missing(item):
+        return {"prompt": item}
+    raise LLMError(
+        f"Prompts are texts or dicts, but row {place} is {type(item).__name__}: {str(item)[:60]!r}.",
+        category="bad_request",
+    )
+
+
+def _records(frame: pd.DataFrame) -> list[dict[str, Any]]:
+    names = [str(name) for name in frame.columns]
+    return [dict(zip(names, values, strict=True)) for values in frame.itertuples(index=False, name=None)]
+
+
+def _replay(frame: pd.DataFrame) -> tuple[list[dict[str, Any]], bool]:
+    """Return what was asked in earlier calls: the last user message of each, which is all the ledger keeps."""
+    asked = frame[frame["prompt"].notna() & (frame["prompt"].astype("str").str.strip() != "")]
+    if len(frame) and not len(asked):
+        raise LLMError(
+            "These calls cannot be replayed: the ledger kept no prompts (IPYLLM_STORE_TEXT=0).", category="bad_request"
+        )
+    return _records(asked), True
+
+
+def _calls_of(ledger: Any) -> pd.DataFrame:
+    from ipyllm.frames import usage
+
+    return usage(kernel=None, ledger=ledger)
+
+
+def _from_file(source: str | Path) -> tuple[list[dict[str, Any]], bool]:
+    path = Path(source).expanduser()
+    kind = path.suffix.lower()
+    if kind not in {".csv", ".jsonl", ".ndjson", ".parquet", *_LEDGERS}:
+        what = f"{str(source)[:60]!r} is no file of prompts (.csv, .jsonl, .parquet, .sqlite)"
+        raise LLMError(f"{what}; write one prompt as a list: prompts=[…].", category="bad_request")
+    if not path.is_file():
+        raise LLMError(f"There is no file {str(source)!r} to read prompts from.", category="bad_request")
+    if kind in _LEDGERS:
+        from ipyllm.ledger import Ledger
+
+        with Ledger(path) as ledger:
+            return _replay(_calls_of(ledger))
+    try:
+        if kind == ".csv":
+            return _records(_read_csv(path)), False
+        if kind == ".parquet":
+            import pandas as pd
+
+            return _records(pd.read_parquet(path)), False
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
+        return [_record(json.loads(line), place) for place, line in enumerate(lines) if line.strip()], False
+    except ImportError as exc:
+        raise LLMError(f"To read {path.name}, install ipyllm[tables]: {exc}", category="bad_request") from None
+    except LLMError:
+        raise
+    except Exception as exc:  # noqa: BLE001 - readers raise what they like
+        raise LLMError(f"{path.name} cannot be read: {exc}", category="bad_request") from None
+
+
+def _read_csv(path: Path) -> pd.DataFrame:
+    import pandas as pd
+
+    try:
+        return pd.read_csv(path)
+    except pd.errors.EmptyDataError:
+        return pd.DataFrame()

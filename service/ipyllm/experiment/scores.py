@@ -1,0 +1,131 @@
+"""The scores of an experiment's answers: given once for each answer, kept by call, and given anew on request.
+
+A score that cost something (a model was the judge) is written into the call's tags, so that it is not paid for again
+when another kernel looks at the same experiment.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    import pandas as pd
+
+    from ipyllm.experiment.grid import Grid
+    from ipyllm.ledger import Ledger
+
+__all__ = ["Scores"]
+
+_ALWAYS = 2  # of a scorer's columns: its score, and why there is none
+
+
+class Scores:
+    """Scores by call.
+
+    Parameters
+    ----------
+    scorers : iterable
+        As :mod:`ipyllm.scorers` takes them.
+    grid : Grid
+        Has the rows that scorers are given.
+    recalls : bool
+        Whether scores count that another kernel paid for.
+    """
+
+    def __init__(self, scorers: Iterable[Any], grid: Grid, *, recalls: bool = True) -> None:
+        self._recalls = recalls
+        self._data = {prompt.prompt_id: prompt.data for prompt in grid.prompts}
+        self._scorers: tuple[Any, ...] = ()
+        self._known: dict[str, dict[str, dict[str, Any]]] = {}  # by call, then by scorer: its columns
+        given = list(scorers) if not isinstance(scorers, str) else scorers
+        if given:
+            from ipyllm.scorers.scorer import distinct
+
+            self._scorers = distinct(given)
+
+    def added_to(self, calls: pd.DataFrame, ledger: Ledger) -> pd.DataFrame:
+        """Return ``calls`` with their scores; those that have none yet are scored first.
+
+        Raises
+        ------
+        KeyboardInterrupt
+            When the user interrupts; what was scored by then is kept.
+        """
+        if not self._scorers:
+            return calls
+        self._recall(calls)
+        answered = calls[(calls["status"] == "ok") & ~calls["warmup"]]
+        lacking: dict[tuple[str, ...], list[int]] = {}
+        for place, call_id in enumerate(answered["call_id"]):
+            known = self._known.get(call_id, {})
+            names = tuple(scorer.name for scorer in self._scorers if scorer.name not in known)
+            lacking.setdefault(names, []).append(place)
+        for names, places in lacking.items():
+            scorers = [scorer for scorer in self._scorers if scorer.name in names]
+            if scorers:
+                self._score(scorers, answered.iloc[places], ledger)
+        return calls.assign(**{name: self._column(*where, calls) for name, where in self._columns().items()})
+
+    def _score(self, scorers: list[Any], calls: pd.DataFrame, ledger: Ledger) -> None:
+        from ipyllm.scorers.scoring import Scoring
+
+        rows = [
+            {"prompt": prompt} | dict(self._data[prompt_id])
+            for prompt_id, prompt in zip(calls["prompt_id"], calls["prompt"], strict=True)
+        ]
+        scoring = Scoring(scorers, calls, rows)
+        whole = False
+        try:
+            scoring.run()
+            whole = True
+        finally:
+            scored = scoring.frame()
+            for scorer in scorers:
+                columns = [name for name in scorer.columns if name in scored.columns]
+                values = [scored[name].astype("object").where(scored[name].notna(), None).tolist() for name in columns]
+                for call_id, *found in zip(scored["call_id"], *values, strict=True):
+                    # After an interrupt, a score that is not there may be one that was not given yet.
+                    if whole or any(value is not None for value in found):
+                        self._known.setdefault(call_id, {})[scorer.name] = dict(zip(columns, found, strict=True))
+            self._remember(scored, scorers, ledger)
+
+    def _remember(self, calls: pd.DataFrame, scorers: list[Any], ledger: Ledger) -> None:
+        for call_id, tags in zip(calls["call_id"], calls["tags"], strict=True):
+            known = self._known.get(call_id, {})
+            paid = {
+                scorer.columns[0]: json.dumps(known[scorer.name])
+                for scorer in scorers
+                if known.get(scorer.name, {}).get(scorer.columns[3]) is not None
+            }
+            if paid:
+                ledger.put({"call_id": call_id, "tags": {**(tags or {}), **paid}})
+
+    def _recall(self, calls: pd.DataFrame) -> None:
+        """Take over what was paid for in another kernel."""
+        if not self._recalls:
+            return
+        for call_id, tags in zip(calls["call_id"], calls["tags"], strict=True):
+            for scorer in self._scorers:
+                stored = (tags or {}).get(scorer.columns[0])
+                if stored is not None:
+                    self._known.setdefault(call_id, {}).setdefault(scorer.name, json.loads(stored))
+
+    def _columns(self) -> dict[str, tuple[str, str]]:
+        """Return the columns to show, each with the scorer it belongs to: scores and errors always, others if given."""
+        given = {name for found in self._known.values() for columns in found.values() for name in columns}
+        return {
+            name: (scorer.name, name)
+            for scorer in self._scorers
+            for place, name in enumerate(scorer.columns)
+            if place < _ALWAYS or name in given
+        }
+
+    def _column(self, scorer: str, name: str, calls: pd.DataFrame) -> pd.Series[Any]:
+        import pandas as pd
+
+        values = [self._known.get(call_id, {}).get(scorer, {}).get(name) for call_id in calls["call_id"]]
+        is_text = name.endswith(("_error", "_reason"))
+        return pd.Series(values, index=calls.index, dtype="object" if is_text else "float64")

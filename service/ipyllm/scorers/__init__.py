@@ -1,0 +1,36 @@
+"""Scorers: from an answer, and the row it was asked about, to a number. ``from ipyllm import scorers``.
+
+What a scorer is stands in :mod:`~ipyllm.scorers.scorer`, how a table of calls is scored in
+:mod:`~ipyllm.scorers.scoring`.
+"""
+
+from ipyllm.scorers.answer import Answer
+from ipyllm.scorers.grading import judge
+from ipyllm.scorers.matching import contains, exact, regex, similarity
+from ipyllm.scorers.pairwise import PairwiseJudge, pairwise_judge
+from ipyllm.scorers.preference import human
+from ipyllm.scorers.quantity import numeric
+from ipyllm.scorers.scorer import Score, ScoreFailure, Scorer, SupportsScore
+from ipyllm.scorers.scoring import Scoring, apply
+from ipyllm.scorers.shape import json_schema, json_valid
+
+__all__ = [
+    "Answer",
+    "PairwiseJudge",
+    "Score",
+    "ScoreFailure",
+    "Scorer",
+    "Scoring",
+    "SupportsScore",
+    "apply",
+    "contains",
+    "exact",
+    "human",
+    "json_schema",
+    "json_valid",
+    "judge",
+    "numeric",
+    "pairwise_judge",
+    "regex",
+    "similarity",
+]

@@ -1,0 +1,261 @@
+"""Scorers that compare text with text: equal, contained, matched by a pattern, or alike."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING, Any, Literal, get_args
+
+from ipyllm.errors import LLMError
+from ipyllm.scorers.reading import check_column, expected, said, text_of_value
+from ipyllm.scorers.scorer import ScoreFailure, Scorer
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+__all__ = ["Method", "contains", "exact", "regex", "similarity"]
+
+Method = Literal["levenshtein", "jaro_winkler", "token_sort", "token_set"]
+"""How :func:`similarity` compares."""
+
+_MATCHING_S = 1.0
+
+
+def exact(column: str, *, ignore_case: bool = False, strip: bool | str = True, name: str = "exact") -> Scorer:
+    r"""Whether the answer is the right one, and nothing more.
+
+    Parameters
+    ----------
+    column : str
+        Holds the right answer; where it holds a list, each of them is right.
+    ignore_case : bool
+        Take ``Bern`` for ``BERN``.
+    strip : bool or str
+        Leave out white space around both. A string names further characters to leave out: ``strip=".!*"``.
+    name : str
+        Of the column of scores: ``score_<name>``.
+
+    Examples
+    --------
+    >>> from ipyllm import ChatResponse, scorers
+    >>> bern = scorers.exact("capital", ignore_case=True, strip=".")
+    >>> bern.call(ChatResponse(content="bern.\n"), {"capital": "Bern"})
+    True
+    """
+    check_column("exact", column)
+    if not isinstance(strip, bool | str):
+        raise LLMError(f"strip is True, False or the characters to leave out, not {strip!r}.", category="bad_request")
+    return Scorer(name, partial(_exact, column=column, ignore_case=ignore_case, strip=strip), inline=True)
+
+
+def _exact(response: Any, row: Mapping[str, Any], *, column: str, ignore_case: bool, strip: bool | str) -> bool:
+    def form(text: str) -> str:
+        if isinstance(strip, str):
+            text = _stripped(text, strip)
+        elif strip:
+            text = text.strip()
+        return text.casefold() if ignore_case else text
+
+    right = {form(text_of_value(value)) for value in expected(row, column)}
+    return form(said(response)) in right
+
+
+def _stripped(text: str, characters: str) -> str:
+    before = None
+    while before != text:  # white space and the characters may stand in any order
+        before, text = text, text.strip().strip(characters)
+    return text
+
+
+def contains(column: str, *, ignore_case: bool = False, words: bool = False, name: str = "contains") -> Scorer:
+    """Whether the right answer stands anywhere in the answer.
+
+    Parameters
+    ----------
+    column : str
+        Holds the right answer; where it holds a list, one of them is enough.
+    ignore_case : bool
+        Take ``Bern`` for ``BERN``.
+    words : bool
+        Only as whole words: ``art`` is not in ``Earth``.
+    name : str
+        Of the column of scores.
+
+    Notes
+    -----
+    Generous: "it is not positive" contains "positive", and so does an answer that lists every label.
+
+    Examples
+    --------
+    >>> from ipyllm import ChatResponse, scorers
+    >>> response = ChatResponse(content="The capital of Switzerland is Bern.")
+    >>> scorers.contains("capital").call(response, {"capital": "Bern"})
+    True
+    >>> scorers.contains("capital", words=True).call(response, {"capital": "Ber"})
+    False
+    """
+    check_column("contains", column)
+    return Scorer(name, partial(_contains, column=column, ignore_case=ignore_case, words=words), inline=True)
+
+
+def _contains(response: Any, row: Mapping[str, Any], *, column: str, ignore_case: bool, words: bool) -> bool:
+    def form(text: str) -> str:
+        return text.casefold() if ignore_case else text
+
+    text = form(said(response))
+    sought = [form(text_of_value(value)).strip() for value in expected(row, column)]
+    if "" in sought:
+        raise ScoreFailure(f"The row has an empty text in its column {column!r}, which every answer contains.")
+    return any(_has_word(text, piece) if words else piece in text for piece in sought)
+
+
+def _has_word(text: str, piece: str) -> bool:
+    start = text.find(piece)
+    while start >= 0:
+        before, after = text[:start][-1:], text[start + len(piece) :][:1]
+        # A boundary is needed only where the piece itself ends in a letter or digit: "C++" may stand before a space.
+        if not (_is_word(before) and _is_word(piece[0])) and not (_is_word(after) and _is_word(piece[-1])):
+            return True
+        start = text.find(piece, start + 1)
+    return False
+
+
+def _is_word(character: str) -> bool:
+    return character.isalnum() or character == "_"
+
+
+def regex(
+    pattern: str | None = None, *, column: str | None = None, ignore_case: bool = False, name: str = "regex"
+) -> Scorer:
+    r"""Whether a pattern matches anywhere in the answer.
+
+    Parameters
+    ----------
+    pattern : str, optional
+        A regular expression, the same for every row: what ``re`` knows, and what the library ``regex`` adds. ``^``
+        and ``$`` match at line ends only with ``(?m)``.
+    column : str, optional
+        Or the column that holds each row's own; where it holds a list, one of them is enough.
+    ignore_case : bool
+        Take ``Bern`` for ``BERN``.
+    name : str
+        Of the column of scores.
+
+    Raises
+    ------
+    LLMError
+        ``bad_request``: it is no regular expression, or not exactly one of ``pattern`` and ``column`` is given.
+
+    Notes
+    -----
+    A pattern such as ``(a+)+$`` takes exponential time on some answers. Matching is given up after a second, and the
+    score says so; Python's own ``re`` would hold the whole process.
+
+    Examples
+    --------
+    >>> from ipyllm import ChatResponse, scorers
+    >>> scorers.regex(r"\bB[ea]rn\b").call(ChatResponse(content="It is Bern."), {})
+    True
+    """
+    if (pattern is None) == (column is None):
+        raise LLMError(
+            "regex wants a pattern, scorers.regex(r'…'), or the column that holds one, scorers.regex(column='…').",
+            category="bad_request",
+        )
+    if pattern is not None:
+        problem = _compile_problem(pattern)
+        if problem:
+            raise LLMError(f"{pattern!r} is no regular expression: {problem}.", category="bad_request")
+    else:
+        check_column("regex", column)
+    return Scorer(name, partial(_regex, pattern=pattern, column=column, ignore_case=ignore_case), inline=True)
+
+
+def _compile_problem(pattern: Any) -> str | None:
+    import regex as engine
+
+    try:
+        engine.compile(pattern)
+    except (engine.error, TypeError) as exc:
+        return str(exc)
+    return None
+
+
+def _regex(
+    response: Any, row: Mapping[str, Any], *, pattern: str | None, column: str | None, ignore_case: bool
+) -> bool:
+    import regex as engine
+
+    patterns = [pattern] if pattern is not None else expected(row, column or "")
+    text = said(response)
+    for each in patterns:
+        try:
+            found = engine.search(each, text, flags=engine.IGNORECASE if ignore_case else 0, timeout=_MATCHING_S)
+        except TimeoutError:
+            raise ScoreFailure(f"The pattern {each!r} took longer than {_MATCHING_S:g} s on this answer.") from None
+        except (engine.error, TypeError) as exc:
+            raise ScoreFailure(f"{each!r} is no regular expression: {exc}.") from None
+        if found is not None:
+            return True
+    return False
+
+
+def similarity(
+    column: str, method: Method = "levenshtein", *, ignore_case: bool = False, name: str = "similarity"
+) -> Scorer:
+    """How much the answer's text is like the right one's, from 0 to 1.
+
+    Parameters
+    ----------
+    column : str
+        Holds the right answer; where it holds a list, the most similar counts.
+    method : str
+        ``"levenshtein"``: 1 − edits / length of the longer; ``"jaro_winkler"``: for names and short strings;
+        ``"token_sort"``: the words in any order; ``"token_set"``: the same, and what only one of them says more does
+        not count.
+    ignore_case : bool
+        Take ``Bern`` for ``BERN``.
+    name : str
+        Of the column of scores.
+
+    Notes
+    -----
+    It compares letters, not meanings: "It is safe" is like "It is not safe". Measures of this kind agree poorly with
+    human judgement of free text (Liu et al. 2016, arXiv:1603.08023). Use it where wording is the point.
+
+    Examples
+    --------
+    >>> from ipyllm import ChatResponse, scorers
+    >>> round(scorers.similarity("name").call(ChatResponse(content="Zurich"), {"name": "Zürich"}), 3)
+    0.833
+    >>> scorers.similarity("name", "token_sort").call(ChatResponse(content="Ada Lovelace"), {"name": "Lovelace Ada"})
+    1.0
+    """
+    check_column("similarity", column)
+    if method not in get_args(Method):
+        raise LLMError(
+            f"There is no method {method!r} of similarity; there are {', '.join(get_args(Method))}.",
+            category="bad_request",
+        )
+    return Scorer(name, partial(_similarity, column=column, method=method, ignore_case=ignore_case), inline=True)
+
+
+def _similarity(response: Any, row: Mapping[str, Any], *, column: str, method: Method, ignore_case: bool) -> float:
+    from rapidfuzz import fuzz
+    from rapidfuzz.distance import JaroWinkler, Levenshtein
+
+    def form(text: str) -> str:
+        return text.strip().casefold() if ignore_case else text.strip()
+
+    def alike(one: str, other: str) -> float:
+        match method:
+            case "levenshtein":
+                return Levenshtein.normalized_similarity(one, other)
+            case "jaro_winkler":
+                return JaroWinkler.normalized_similarity(one, other)
+            case "token_sort":
+                return fuzz.token_sort_ratio(one, other) / 100
+            case "token_set":
+                return fuzz.token_set_ratio(one, other) / 100
+
+    text = form(said(response))
+    return max(alike(text, form(text_of_value(value))) for value in expected(row, column))

@@ -1,0 +1,89 @@
+"""The scorer that reads what people preferred: their votes on comparisons, as a score of each answer."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from ipyllm.errors import LLMError
+from ipyllm.scorers.scorer import Scorer
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    import pandas as pd
+
+    from ipyllm.ledger import Ledger
+
+__all__ = ["human"]
+
+_WORTH = {"tie": 0.5, "both_bad": 0.0}
+
+
+def human(votes: pd.DataFrame | None = None, *, ledger: Ledger | None = None, name: str = "human") -> Scorer:
+    """How often people preferred an answer to those it was compared with: 1 always, 0 never; a tie is one half.
+
+    Parameters
+    ----------
+    votes : DataFrame, optional
+        As :func:`ipyllm.votes` returns it. Without it, all votes in the ledger that people cast, of every kernel, as
+        they are when the scoring begins.
+    ledger : Ledger, optional
+        Another ledger than the current one.
+    name : str
+        Of the column of scores.
+
+    Notes
+    -----
+    An answer is known by its ``call_id``; one that nobody voted on has no score. "Both bad" is 0 for each. This is a
+    share of votes, and depends on whom an answer met: to compare arms that did not all meet as often, use
+    ``results.ranking()``.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> from ipyllm import ChatResponse, scorers
+    >>> cast = pd.DataFrame({"arms": [{"a": "01A", "b": "01B"}] * 2, "outcome": ["a", "tie"]})
+    >>> scorer = scorers.human(cast)
+    >>> [scorer.call(ChatResponse(call_id=call_id)) for call_id in ("01A", "01B", "01C")]
+    [0.75, 0.25, None]
+    """
+    if votes is None:
+        # Read anew for each table: votes are cast when the answers are there.
+        return Scorer(name, partial(_read_and_score, ledger=ledger), inline=True, begin=partial(_begin, ledger))
+    missing = [column for column in ("arms", "outcome") if column not in getattr(votes, "columns", ())]
+    if missing:
+        raise LLMError(
+            f"These are no votes: they lack {' and '.join(missing)}. ipyllm.votes() returns such a table.",
+            category="bad_request",
+        )
+    return Scorer(name, partial(_human, shares=_shares(zip(votes["arms"], votes["outcome"], strict=True))), inline=True)
+
+
+def _begin(ledger: Ledger | None) -> partial[float | None]:
+    from ipyllm.voting import votes
+
+    cast = votes(kernel=None, ledger=ledger)
+    by_people = (
+        (arms, outcome)
+        for arms, outcome, tags in zip(cast["arms"], cast["outcome"], cast["tags"], strict=True)
+        if "judge" not in (tags or {})
+    )
+    return partial(_human, shares=_shares(by_people))
+
+
+def _read_and_score(response: Any, row: Mapping[str, Any], *, ledger: Ledger | None) -> float | None:
+    return _begin(ledger)(response, row)
+
+
+def _human(response: Any, row: Mapping[str, Any], *, shares: Mapping[str, float]) -> float | None:  # noqa: ARG001
+    return shares.get(response.call_id)
+
+
+def _shares(votes: Iterable[tuple[Mapping[str, str | None], str]]) -> dict[str, float]:
+    worth: dict[str, list[float]] = {}
+    for arms, outcome in votes:
+        for label, call_id in arms.items():
+            if call_id:
+                worth.setdefault(call_id, []).append(_WORTH.get(outcome, float(label == outcome)))
+    return {call_id: sum(each) / len(each) for call_id, each in worth.items()}

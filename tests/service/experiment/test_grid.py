@@ -1,0 +1,105 @@
+"""Arms and their names, cells and their identity, and the order in which they are asked."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import pytest
+
+from ipyllm import LLMError, OpenAIService
+from ipyllm.experiment.grid import Grid, make_arms
+from ipyllm.experiment.order import ordered
+from ipyllm.experiment.prompts import read_prompts
+
+ONE, TWO = "openai/gpt-5-mini", "ollama/llama3.2"
+
+
+def labels(*arguments, **options):
+    return [arm.label for arm in make_arms(*arguments, **options)]
+
+
+def grid(prompts=10, repeats=1, **options):
+    return Grid(
+        make_arms(**{"models": [ONE, TWO]} | options), read_prompts([f"{n}?" for n in range(prompts)])[0], repeats
+    )
+
+
+def test_an_arm_is_called_by_what_tells_it_from_the_others():
+    assert labels([ONE, TWO]) == ["gpt-5-mini", "llama3.2"]
+    assert labels(ONE, params={"temperature": 0}) == ["gpt-5-mini"]
+    assert labels(ONE, params=[{"temperature": 0, "seed": 1}, {"temperature": 1, "seed": 1}]) == [
+        "gpt-5-mini · temperature=0",
+        "gpt-5-mini · temperature=1",
+    ]
+    assert labels(ONE, params=[{}, {"temperature": 1}]) == ["gpt-5-mini · default", "gpt-5-mini · temperature=1"]
+    assert labels(ONE, system=[None, "Be brief."]) == ["gpt-5-mini · no system", "gpt-5-mini · system 1"]
+
+
+def test_names_of_the_users_own_are_used():
+    params = {"cold": {"temperature": 0}, "hot": {"temperature": 1}}
+    assert labels(ONE, params=params, system={"terse": "Be brief."}) == [
+        "gpt-5-mini · cold · terse",
+        "gpt-5-mini · hot · terse",
+    ]
+
+
+def test_models_of_one_name_at_two_services_or_servers_are_told_apart():
+    assert labels(["openai/m", "ollama/m"]) == ["openai/m", "ollama/m"]
+    both = [OpenAIService("m", base_url=f"http://h{n}:8000/v1", api_key="k") for n in (1, 2)]
+    assert labels(both) == ["m @ h1:8000", "m @ h2:8000"]
+
+
+def test_labels_are_unique_whatever_the_parameters_look_like():
+    long = [{"stop": ["x" * 40, str(n)]} for n in range(3)]
+    assert len(set(labels(ONE, params=long))) == 3
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"models": []}, "There is no model to ask"),
+        ({"models": [7]}, "not int"),
+        ({"models": ["olama/llama3.2"]}, "did you mean 'ollama/llama3.2'"),
+        ({"models": [ONE, ONE]}, "Two arms are the same: openai/gpt-5-mini"),
+        ({"models": ONE, "params": [{"temprature": 0}]}, "did you mean 'temperature'"),
+        ({"models": ONE, "params": "hot"}, "params must be a dict"),
+        ({"models": ONE, "system": [1]}, "system must be a text"),
+    ],
+)
+def test_arms_that_cannot_be_are_refused_in_one_sentence(options, said):
+    with pytest.raises(LLMError) as caught:
+        make_arms(**options)
+    assert said in str(caught.value)
+
+
+def test_a_cell_is_known_by_all_that_is_sent_and_by_nothing_else():
+    keys = set(grid().cells)
+    assert len(keys) == 20
+    assert keys == set(grid().cells)
+    assert keys < set(grid(repeats=2).cells)
+    assert keys < set(grid(prompts=11).cells)
+    assert keys > set(grid(models=[ONE]).cells)
+    assert not keys & set(grid(params={"temperature": 0}).cells)
+    assert not keys & set(grid(system="Be brief.").cells)
+
+
+def test_one_seed_is_one_order_and_another_another():
+    cells = list(grid().cells.values())
+    assert ordered(cells, 1) == ordered(reversed(cells), 1) != ordered(cells, 2)
+    assert Counter(cell.key for cell in ordered(cells, 1)) == Counter(cell.key for cell in cells)
+
+
+def test_the_arms_of_a_prompt_are_asked_next_to_one_another_in_no_fixed_order():
+    asked = ordered(grid(prompts=40, repeats=3).cells.values(), 0)
+    pairs = [asked[n : n + 2] for n in range(0, len(asked), 2)]
+    assert all(a.prompt is b.prompt and a.repeat == b.repeat for a, b in pairs)
+    assert {pair[0].arm.label for pair in pairs} == {"gpt-5-mini", "llama3.2"}
+    assert [cell.repeat for cell in asked] == sorted(cell.repeat for cell in asked)
+    rows = [pair[0].prompt.row for pair in pairs[:40]]
+    assert rows != sorted(rows)
+
+
+def test_by_model_one_model_comes_after_the_other():
+    asked = ordered(grid(repeats=2).cells.values(), 0, "by_model")
+    models = [cell.arm.model for cell in asked]
+    assert models in ([ONE] * 20 + [TWO] * 20, [TWO] * 20 + [ONE] * 20)
