@@ -64,7 +64,7 @@ function takeUpdate(state, update) {
   const turns = new Map(state.turns);
   for (const news of update.turns ?? []) {
     const known = turns.get(news.id);
-    if (!known && news.status === undefined) throw new Error("half a turn");
+    if (!known && news.footer === undefined) throw new Error("half a turn");
     turns.set(news.id, { parts: {}, ...known, ...news });
   }
   const next = takeRest({ ...state, turns }, update);
