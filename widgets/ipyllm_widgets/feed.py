@@ -21,7 +21,7 @@ _logger = logging.getLogger("ipyllm.widgets")
 _IDLE_S = 5.0  # after which the thread ends; the next wake starts another
 _BYTES_PER_S = 26_000.0
 _BURST = 16_000.0
-_SHORTEST_S = 0.05  # 20 messages a second
+_SHORTEST_S = 0.055  # below 20 messages a second, acknowledgements counted
 
 
 class Feed:
