@@ -58,6 +58,17 @@ def _judged(request: Request) -> Script | None:
     return answer("Negative" if between_the_lines else verdict.capitalize())
 
 
+def _verdict(request: Request) -> Script | None:
+    """Judge as a model that knows one capital; None for what asks for no verdict."""
+    if request.prompt.startswith("Grade an answer"):
+        grade = 5 if "Bern" in request.prompt.split("Answer to grade")[1] else 1
+        return answer(f'{{"reason": "It is Bern.", "grade": {grade}}}')
+    if request.prompt.startswith("Say which of two answers"):
+        first = request.prompt.split(" First answer")[1].split(" Second answer")[0]
+        return answer(f'{{"reason": "It is Bern.", "better": "{"first" if "Bern" in first else "second"}"}}')
+    return None
+
+
 def _decide(request: Request) -> Script | None:
     """Answer as the page shows it. The model ``gpt-5`` is down; a busy server is so once."""
     last = request.json["messages"][-1]
@@ -65,15 +76,9 @@ def _decide(request: Request) -> Script | None:
         return server_error()
     if last["role"] == "tool":
         return answer(f"It is {last['content']}.")
-    if request.prompt.startswith("Grade an answer"):
-        grade = 5 if "Bern" in request.prompt.split("Answer to grade")[1] else 1
-        return answer(f'{{"reason": "It is Bern.", "grade": {grade}}}')
-    if request.prompt.startswith("Say which of two answers"):
-        first = request.prompt.split(" First answer")[1].split(" Second answer")[0]
-        return answer(f'{{"reason": "It is Bern.", "better": "{"first" if "Bern" in first else "second"}"}}')
     if request.json.get("tools"):
         return answer("", tool_calls=[("weather", {"city": "Bern"})])
-    return _REPLIES.get(request.prompt) or _judged(request)
+    return _verdict(request) or _REPLIES.get(request.prompt) or _judged(request)
 
 
 @pytest.fixture(autouse=True)
