@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from ipyllm import Comparison
     from ipyllm.events import Event
+    from ipyllm.request import Message
     from ipyllm_magics.options import Parsed
     from ipyllm_magics.side_by_side import Columns
 
@@ -96,12 +97,16 @@ class CompareMagics(Magics):
         from ipyllm.request import Provenance
 
         variables, defaults = self.shell.user_ns, _defaults(self.shell)
-        return Comparison(
-            [question.message_of(prompt, asked["image"] or (), variables)],
+        message = question.message_of(prompt, asked["image"] or (), variables)
+        system = defaults.get("system") if asked["system"] is None else asked["system"]
+        params, sets = question.parameters(asked, defaults), _sets(asked)
+        before, note = _before(asked, [*question.system_of(system), message], [params, *sets])
+        comparison = Comparison(
+            [message],
             models=asked["models"] or (),
-            params=_sets(asked),
-            system=defaults.get("system") if asked["system"] is None else asked["system"],
-            conversation_history=_history(asked["conversation"]),
+            params=sets,
+            system=system,
+            conversation_history=before,
             tags={**defaults.get("tags", {}), **dict(asked["tags"] or ())},
             came_from=Provenance(origin="magic", conversation=asked["conversation"], cell_id=place.cell_id(self.shell)),
             blind=bool(asked["blind"]),
@@ -109,8 +114,11 @@ class CompareMagics(Magics):
             cache=asked["cache"] if asked["cache"] is not None else defaults.get("cache"),
             tools=lookup.tools(asked["tools"] or (), variables),
             schema=lookup.schema(asked["schema"], variables) if asked["schema"] else None,
-            **question.parameters(asked, defaults),
+            **params,
         )
+        if note:
+            print(note, file=sys.stderr)  # noqa: T201 - a remark belongs in the cell, on one line
+        return comparison
 
     def _columns(self, comparison: Comparison, *, quiet: bool) -> Columns:
         from ipyllm_magics import side_by_side
@@ -193,12 +201,20 @@ def _sets(asked: Parsed) -> list[dict[str, Any]]:
     return [dict(zip(names, values, strict=True)) for values in product(*(values for _, values in given))]
 
 
-def _history(name: str | None) -> list[dict[str, Any]]:
+def _before(asked: Parsed, message: list[Message], sets: list[dict[str, Any]]) -> tuple[list[Message], str | None]:
+    """Return what the question follows: for all arms the same, as many as fit the smallest of their windows."""
+    name = asked["conversation"]
     if name is None:
-        return []
+        return [], None
+    from ipyllm.names import create_llm_service
     from ipyllm_magics import conversations
 
-    return conversations.existing(name).get_messages()
+    history = conversations.existing(name)
+    services = [create_llm_service(model) for model in asked["models"] or (None,)]
+    windows = [(window, each.full_name) for each in services if (window := each.context_window()) is not None]
+    window, model = min(windows, default=(None, ""))
+    longest = max((given for each in sets if isinstance(given := each.get("max_tokens"), int)), default=None)
+    return history.preceding(message, window, max_tokens=longest, model=model)
 
 
 def _said(comparison: Comparison, outcome: str) -> str:

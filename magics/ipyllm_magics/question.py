@@ -8,7 +8,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from ipyllm.errors import LLMError
 from ipyllm_magics import lookup
 from ipyllm_magics.errors import MagicError
 
@@ -20,9 +19,8 @@ if TYPE_CHECKING:
     from ipyllm.services.base import BaseLLMService
     from ipyllm_magics.options import Parsed
 
-__all__ = ["NOT_PARAMETERS", "Question", "check_together", "make", "message_of", "parameters"]
+__all__ = ["NOT_PARAMETERS", "Question", "check_together", "make", "message_of", "parameters", "system_of"]
 
-_RESERVE = 1024  # tokens of the window left for the answer, unless --max-tokens says more
 _OWN_OPTION = {
     "temperature": "-t",
     "max_tokens": "--max-tokens",
@@ -167,7 +165,16 @@ def make(
     service = create_llm_service(asked["model"])
     params = parameters(asked, defaults)
     system = _system(asked, defaults, history)
-    before, note = _before(history, service, key, message, system, params.get("max_tokens"), anew=bool(asked["new"]))
+    before: list[Message] = []
+    note = None
+    if history is not None and not asked["new"]:
+        before, note = history.preceding(
+            [*system_of(system), message],
+            service.context_window(),
+            before=key,
+            max_tokens=params.get("max_tokens"),
+            model=service.full_name,
+        )
     request = service.request(
         [message],
         conversation_history=before,
@@ -193,6 +200,11 @@ def message_of(prompt: str, images: Any, variables: Mapping[str, Any]) -> Messag
     return {"role": "user", "content": [{"type": "text", "text": prompt}, *pictures]}
 
 
+def system_of(text: str | None) -> list[Message]:
+    """Return a system message to be counted with a question; none where there is no new one."""
+    return [] if text is None else [{"role": "system", "content": text}]
+
+
 def parameters(asked: Parsed, defaults: Mapping[str, Any]) -> dict[str, Any]:
     """Return the parameters of the model: of the line, then of the notebook; each by its own option or by -p."""
     given = dict(asked["params"] or ()) | {name: asked[name] for name in _OWN_OPTION if asked[name] is not None}
@@ -206,29 +218,3 @@ def _system(asked: Parsed, defaults: Mapping[str, Any], history: ConversationHis
         return str(asked["system"])
     has_one = history is not None and history.system is not None and not asked["new"]
     return None if has_one else defaults.get("system")
-
-
-def _before(
-    history: ConversationHistory | None,
-    service: BaseLLMService,
-    key: str | None,
-    message: Message,
-    system: str | None,
-    max_tokens: Any,
-    *,
-    anew: bool,
-) -> tuple[list[Message], str | None]:
-    """Messages that the question follows, as many as fit the model's window; and what to say of those that do not."""
-    if history is None or anew:
-        return [], None
-    window = service.context_window()
-    if window is None:
-        return history.get_messages(before=key), None
-    asking = [message] if system is None else [{"role": "system", "content": system}, message]
-    reserve = max_tokens if isinstance(max_tokens, int) else min(_RESERVE, window // 2)
-    try:
-        fitted = history.fit(window, reserve=reserve, before=key, question=asking, model=service.full_name)
-    except LLMError:
-        # Our estimates lie above the truth: whether a long question fits by itself is the server's to say.
-        return [], None
-    return list(fitted.messages), fitted.note

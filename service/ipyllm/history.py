@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 __all__ = ["ConversationHistory", "Fitted", "Turn", "conversation", "conversations", "forget_conversation"]
 
+_RESERVE = 1024  # tokens of the window left for the answer, unless max_tokens says more
+
 
 class ConversationHistory:
     """Messages of one conversation. Safe to use from several threads.
@@ -340,6 +342,53 @@ class ConversationHistory:
         (['two', 'TWO'], 1)
         """
         return trimming.fit(self._before(before), max_tokens, reserve=reserve, question=question, model=model)
+
+    def preceding(
+        self,
+        question: Sequence[Message],
+        window: int | None,
+        *,
+        before: str | None = None,
+        max_tokens: Any = None,
+        model: str = "",
+    ) -> tuple[list[Message], str | None]:
+        """Return what a question follows, as much as fits the model's window, and what to say of the rest.
+
+        Unlike :meth:`fit` it never fails: our estimates lie above the truth, so whether a long question fits by
+        itself is the server's to say. It is then asked behind the system message alone.
+
+        Parameters
+        ----------
+        question : sequence of Message
+            What is about to be asked, with a system message that is new, if any. It is counted, not returned.
+        window : int or None
+            The model's, as ``service.context_window()`` says; None when that is unknown.
+        before : str, optional
+            Only what precedes the turn with this key.
+        max_tokens : optional
+            Longest answer; where it is no number of tokens, a part of the window is kept for the answer.
+        model : str
+            Full name of the model.
+
+        Examples
+        --------
+        >>> history = ConversationHistory()
+        >>> for text in ("one", "two"):
+        ...     history.add_message("user", text)
+        ...     history.add_message("assistant", text.upper())
+        >>> messages, note = history.preceding([{"role": "user", "content": "three"}], 24, max_tokens=4)
+        >>> [message["content"] for message in messages], note
+        (['two', 'TWO'], 'Left out to fit: the oldest turn (up to 10 tokens).')
+        """
+        if window is None:
+            return self.get_messages(before=before), None
+        reserve = max_tokens if isinstance(max_tokens, int) else min(_RESERVE, window // 2)
+        try:
+            fitted = self.fit(window, reserve=reserve, before=before, question=question, model=model)
+        except LLMError:
+            system = self._now().system
+            return [] if system is None else [transcript.plain(system)], None
+        return list(fitted.messages), fitted.note
 
     def _before(self, key: str | None) -> Transcript:
         with self._lock:

@@ -32,13 +32,11 @@ if TYPE_CHECKING:
     from ipyllm.events import Event
     from ipyllm.history import ConversationHistory
     from ipyllm.request import Message
-    from ipyllm.services.base import BaseLLMService
     from ipyllm_widgets.outbox import Outbox
 
 __all__ = ["ChatSession", "Settings"]
 
 _LONGEST_SHOWN = 20_000  # characters of a question that are sent to the browser unasked
-_RESERVE = 1024  # tokens of the window left for the answer, unless max_tokens says more
 _ENVELOPE = 800  # bytes of a message without its deltas
 
 
@@ -273,9 +271,15 @@ class ChatSession:
         self._tail = node
         try:
             service = create_llm_service(self.settings.model)
+            before, _ = self.history.preceding(
+                [message],
+                service.context_window(),
+                max_tokens=self.settings.params.get("max_tokens"),
+                model=service.full_name,
+            )
             request = service.request(
                 [message],
-                conversation_history=self._before(service, message),
+                conversation_history=before,
                 tools=self.settings.tools,
                 came_from=Provenance(origin="widget", conversation=self.name),
                 **self.settings.params,
@@ -294,20 +298,6 @@ class ChatSession:
             self._follow()
             self._publish()
         return self._call
-
-    def _before(self, service: BaseLLMService, message: Message) -> list[Message]:
-        """Messages that the question follows, as many as fit the model's window."""
-        window = service.context_window()
-        if window is None:
-            return self.history.get_messages()
-        reserve = self.settings.params.get("max_tokens") or min(_RESERVE, window // 2)
-        try:
-            fitted = self.history.fit(window, reserve=reserve, question=[message], model=service.full_name)
-        except LLMError:
-            # Our estimates lie above the truth: whether a long question fits by itself is the server's to say.
-            system = self.history.system
-            return [{"role": "system", "content": system}] if system else []
-        return list(fitted.messages)
 
     def _keep(self, node: Node, response: ChatResponse) -> None:
         """Put what came into the conversation, on the service thread: who waits for the call finds it there."""
