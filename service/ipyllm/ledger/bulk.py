@@ -12,7 +12,6 @@ import logging
 import os
 import subprocess
 import sys
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.util import find_spec
@@ -80,6 +79,9 @@ def read_columns(path: Path, wanted: Sequence[sa.Select[Any]], columns: Mapping[
         statements.append(f"SELECT {first} UNION ALL SELECT *, 0 FROM ({rows})")  # noqa: S608 - SQLAlchemy quotes
     readers = [_start(path) for _ in statements]
     try:
+        # Not above: the module cannot be imported while the interpreter exits, and the writer imports this one.
+        from concurrent.futures import ThreadPoolExecutor
+
         with ThreadPoolExecutor(len(readers)) as pool:
             parts = list(pool.map(_receive, readers, statements))
         if len({part.pop("version")[0][0].as_py() for part in parts}) == 1:
