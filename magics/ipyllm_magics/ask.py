@@ -85,6 +85,12 @@ def ask(service: BaseLLMService, request: ChatRequest, drawing: Drawing, keep: C
 
 
 def _follow(call: Call, events: SimpleQueue[Event], begun: Signal, drawing: Drawing) -> None:
+    def show() -> None:
+        _take(events, drawing)
+        with undisturbed():
+            drawing.draw()
+
+    call.before_tools(show)
     since, wait_s = monotonic(), _SAY_WAITING_AFTER_S
     while not call.rest(begun, wait_s):
         _take(events, drawing)
@@ -92,11 +98,10 @@ def _follow(call: Call, events: SimpleQueue[Event], begun: Signal, drawing: Draw
             drawing.waiting(monotonic() - since)
         wait_s = _SAY_WAITING_EVERY_S
     while True:
-        _take(events, drawing)
         if call.done.is_set():
+            _take(events, drawing)
             return
-        with undisturbed():
-            drawing.draw()
+        show()
         call.rest(call.done, drawing.pause())
 
 

@@ -130,6 +130,11 @@ class Call:
         """Wait for ``signal`` in the thread that made the call, and run its tools meanwhile."""
         return signal.wait(timeout) if self._userside is None else self._userside.wait(signal, timeout)
 
+    def before_tools(self, show: Callable[[], None]) -> None:
+        """Have ``show`` called in the thread that waits, before a tool takes its time there."""
+        if self._userside is not None:
+            self._userside.before_tool = show
+
     async def wait_async(self) -> ChatResponse:
         """Like :meth:`wait`, for a coroutine on any loop."""
         assert self._future is not None, "start() comes first"

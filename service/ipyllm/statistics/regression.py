@@ -200,7 +200,16 @@ def _calls(given: Any, role: str) -> pd.DataFrame:
         )
     if not path.is_file():
         raise LLMError(f"There is no file {str(path)!r} to take the {role} from.", category="bad_request")
-    return _READERS[path.suffix](path)
+    try:
+        return _READERS[path.suffix](path)
+    except ImportError:
+        raise LLMError(
+            "Parquet takes pyarrow, which is not installed: pip install 'ipyllm[tables]', or save the "
+            f"{role} as .csv or .jsonl.",
+            category="bad_request",
+        ) from None
+    except (OSError, ValueError) as exc:  # pandas' and pyarrow's own errors are among them
+        raise LLMError(f"The {role} {path.name!r} cannot be read: {exc}", category="bad_request") from None
 
 
 def _only(calls: pd.DataFrame, arm: str | None, parameter: str, excluded: str | None) -> pd.DataFrame:

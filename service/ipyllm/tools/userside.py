@@ -78,6 +78,12 @@ class UserSide:
     waits : bool
         Whether the caller is about to wait in :meth:`wait`, in this thread. Without it, a call that nobody waits for
         still gets its tools run; a caller that turns out to wait is served from then on.
+
+    Attributes
+    ----------
+    before_tool : callable or None
+        Called in the waiting thread before it runs a plain function: to show what has come, which may be long ago when
+        the function has ended.
     """
 
     def __init__(self, *, waits: bool) -> None:
@@ -88,6 +94,7 @@ class UserSide:
         except RuntimeError:
             self._loop = None
         self._waits = waits
+        self.before_tool: Callable[[], None] | None = None
         self._own_loop: asyncio.AbstractEventLoop | None = None  # where there is none, kept for the call
         self._bell: SimpleQueue[None] = SimpleQueue()
         self._nudge: asyncio.Future[None] | None = None  # wakes the waiting thread while it runs the loop
@@ -149,7 +156,10 @@ class UserSide:
             if seconds is not None and seconds <= 0:
                 return False
             self._rest(seconds)
-            while self._queue:
+            # What is waited for comes first: text that came before a tool is shown before the tool takes its time.
+            while self._queue and not done.is_set():
+                if self.before_tool is not None:
+                    self.before_tool()
                 self._queue[0].do()
                 self._queue.popleft()  # not before: an interrupt must find the job it hit
         return True

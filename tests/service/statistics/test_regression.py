@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -114,10 +116,27 @@ def test_the_baseline_may_be_a_file_of_an_earlier_run(tmp_path, suffix):
     elif suffix == ".jsonl":
         run.drop(columns="started_at").to_json(path, orient="records", lines=True)
     else:
-        pytest.importorskip("pyarrow")
         run.to_parquet(path)
     assert assert_no_regression(path, run, metric="exact").difference == 0
     assert assert_no_regression(str(path), run, metric="similarity", margin=1e-6).passed
+
+
+def test_parquet_without_pyarrow_is_said_in_one_sentence(tmp_path, monkeypatch):
+    run = _run("a", 0.7, prompts=5)
+    path = tmp_path / "baseline.parquet"
+    run.to_parquet(path)
+    for name in [name for name in sys.modules if name.partition(".")[0] == "pyarrow"]:
+        monkeypatch.setitem(sys.modules, name, None)  # as where it was never installed
+    with pytest.raises(LLMError, match=r"Parquet takes pyarrow, which is not installed: .*ipyllm\[tables\]"):
+        assert_no_regression(path, run, metric="exact")
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".parquet", ".jsonl"])
+def test_a_broken_file_is_said_in_one_sentence(tmp_path, suffix):
+    path = tmp_path / f"baseline{suffix}"
+    path.write_bytes(b"" if suffix == ".csv" else b"not what it says")
+    with pytest.raises(LLMError, match=r"The baseline 'baseline.* cannot be read"):
+        assert_no_regression(path, _run("a", 0.7, prompts=5), metric="exact")
 
 
 def test_the_baseline_may_be_an_arm_of_the_same_run():
