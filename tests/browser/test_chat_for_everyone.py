@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from itertools import count
-from pathlib import Path
 
 import pytest
 
 from tests import fakes
+from tests.browser.axe import needs_axe, violations
 from tests.browser.chat import Chat, environment, picture
 from tests.browser.lab import Lab, needs_chromium
 from tests.browser.test_chat_widget import ANSWER, PNG
@@ -16,11 +16,7 @@ from tests.service.rendering.payloads import CANARY, PAYLOADS
 
 pytestmark = [pytest.mark.browser, needs_chromium, pytest.mark.timeout(300)]
 
-AXE = Path(__file__).parents[2] / "widgets" / "node_modules" / "axe-core" / "axe.min.js"
 FORBIDDEN = "script, iframe, object, embed, form, link, meta, base, style, svg"
-needs_axe = pytest.mark.skipif(
-    not AXE.exists(), reason="NO AXE FOUND: accessibility was not checked (npm ci in widgets/)"
-)
 
 
 @pytest.fixture(scope="module", params=["light", "dark"])
@@ -65,16 +61,10 @@ def fill(lab, fake):
 @needs_axe
 def test_axe_finds_nothing_wrong_with_an_empty_a_full_and_a_streaming_chat(stage):
     lab, fake = stage
-    lab.page.evaluate(AXE.read_text())
     found = []
 
     def look(where):
-        report = lab.page.evaluate("axe.run('.ipyllm-chat', {resultTypes: ['violations']})")
-        found.extend(
-            (where, violation["id"], node["target"], node["failureSummary"])
-            for violation in report["violations"]
-            for node in violation["nodes"]
-        )
+        found.extend((where, *violation) for violation in violations(lab.page, ".ipyllm-chat"))
 
     chat = opened(lab)
     look("empty")

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.browser.axe import needs_axe, violations
 from tests.browser.lab import Lab, needs_chromium
 from tests.fakes import FakeLLM, answer, server_error, stall
 from tests.service.rendering.payloads import PAYLOADS
@@ -104,6 +105,30 @@ def test_a_blind_comparison_shows_names_after_the_vote_only(lab):
     shown.get_by_role("button", name="Both bad").click()
     live.get_by_text("openai/good").wait_for()
     assert "True" in notebook.run(1).inner_text()
+
+
+@needs_axe
+def test_axe_finds_nothing_wrong_with_settings_streaming_and_blind_votes(lab):
+    _, shown = made(lab, ["openai/slow", "openai/broken", "openai/good"], blind=True)
+    found = []
+
+    def look(where):
+        found.extend((where, *violation) for violation in violations(lab.page, ".ipyllm-compare"))
+
+    shown.get_by_role("button", name="Settings for all").click()
+    look("settings")
+    picture(lab, "settings")
+    ask(shown, "What is the capital of Switzerland?")
+    live = shown.locator(".ipyllm-columns-live")
+    live.get_by_text("It is").first.wait_for()
+    look("streaming")
+    shown.get_by_role("textbox", name="Message").press("Escape")
+    shown.get_by_role("button", name="Tie").wait_for()
+    look("blind")
+    shown.get_by_role("button", name="Tie").click()
+    live.get_by_text("openai/good").first.wait_for()
+    look("voted")
+    assert found == []
 
 
 @pytest.mark.parametrize("lab", [WIDE], indirect=True, ids=["light"])

@@ -136,6 +136,30 @@ def test_deleting_the_running_answer_stops_it_and_keeps_nothing(chat, models):
     assert widget.messages == []
 
 
+def test_an_answer_deleted_while_it_is_drawn_is_not_sent(chat, models, monkeypatch):
+    """The drawing thread has rendered without the lock; what it rendered has lost its turn when it comes to send."""
+    from ipyllm_widgets.live import LiveAnswer
+
+    models.default = fakes.drip("word ", every=0.01)
+    widget = chat()
+    draw, deleted = LiveAnswer.draw, threading.Event()
+
+    def deleted_meanwhile(live):
+        drawn = draw(live)
+        if drawn and not deleted.is_set():
+            widget.comm.click("delete", id=widget.comm.shown().order[0])
+            sent.extend(widget.comm.custom)
+            deleted.set()
+        return drawn
+
+    sent = []
+    monkeypatch.setattr(LiveAnswer, "draw", deleted_meanwhile)
+    widget.send("Hello")
+    assert deleted.wait(30)
+    assert widget.comm.wait_until_rest().turns == []
+    assert [message for message in widget.comm.custom[len(sent) :] if message["kind"] == "delta"] == []
+
+
 def test_an_error_is_shown_with_its_sentence_and_trying_again_replaces_it(chat, models):
     models.default = status(401, {"error": {"message": "bad key", "code": "invalid_api_key"}})
     widget = chat()

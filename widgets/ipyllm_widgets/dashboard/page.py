@@ -170,7 +170,7 @@ def _calls(calls: pd.DataFrame) -> str:
     heads = ("when", "model", "status", "TTFT", "total", "tokens out", "cost", "prompt")
     rows = [_call_row(row) for row in calls.tail(_LATEST).iloc[::-1].to_dict("records")]
     shown = f"the latest {_LATEST} of {len(calls):,}" if len(calls) > _LATEST else f"{len(calls):,}"
-    return f"<h4>Calls <small>{shown}; choose one to read it</small></h4>{_table(heads, rows)}"
+    return f"<h2>Calls <small>{shown}; choose one to read it</small></h2>{_table(heads, rows)}"
 
 
 def _table(heads: Iterable[str], rows: Iterable[str]) -> str:
@@ -215,18 +215,18 @@ def call_page(row: Mapping[Any, Any]) -> str:
     """
     from ipyllm.rendering import to_html
 
-    body = [f"<h4>{escape(str(row['model']))} <small>{escape(str(row['call_id']))}</small></h4>"]
+    body = [f"<h2>{escape(str(row['model']))} <small>{escape(str(row['call_id']))}</small></h2>"]
     if _is_text(row["error_message"]):
         body.append(f'<p class="status error">{escape(row["error_message"])}</p>')
     not_stored = "<p><i>not stored</i></p>"
     prompt = f"<pre>{escape(row['prompt'])}</pre>" if _is_text(row["prompt"]) else not_stored
-    body.append(f"<h5>Prompt</h5>{prompt}")
+    body.append(f"<h3>Prompt</h3>{prompt}")
     if _is_text(row["reasoning"]):
         body.append(
             f'<details class="ipyllm-reasoning"><summary>Reasoning</summary>{to_html(row["reasoning"])}</details>'
         )
     answer = to_html(row["response"]) if _is_text(row["response"]) else not_stored
-    body.append(f"<h5>Answer</h5>{answer}")
+    body.append(f"<h3>Answer</h3>{answer}")
     figures = "".join(
         f"<div><dt>{name}</dt><dd>{escape(_figure(row[name]))}</dd></div>"
         for name in COLUMNS

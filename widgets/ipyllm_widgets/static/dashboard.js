@@ -89,6 +89,7 @@ function render({ model, el }) {
     if (message.type === "call") {
       openedCall = message.call_id;
       setHtml(opened, `<button type="button" data-close aria-label="close">✕</button>${message.html}`);
+      for (const block of opened.querySelectorAll("pre")) block.tabIndex = 0; // a long one scrolls, by its keys too
       opened.hidden = false;
       opened.querySelector("button")?.focus({ preventScroll: true });
       opened.scrollIntoView({ block: "nearest" });
