@@ -20,6 +20,7 @@ _ALL = (
     "compare",
     "widget",
     "experiment",
+    "summary",
 )
 
 

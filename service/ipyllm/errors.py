@@ -73,8 +73,8 @@ class LLMError(Exception):
         retry_after: float | None = None,
         partial: ChatResponse | None = None,
     ) -> None:
-        # What a server says may hold a terminal's control sequences.
-        super().__init__(plain(redact(message)))
+        # What a server says may hold a terminal's control sequences, and a key right behind one.
+        super().__init__(redact(plain(message)))
         self.category: Category = category
         self.model = model
         self.status_code = status_code

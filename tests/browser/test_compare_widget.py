@@ -151,7 +151,10 @@ def test_hostile_answers_do_nothing_and_the_saved_notebook_can_be_read(lab):
     assert lab.strangers == []
     assert lab.dialogs == []
     assert lab.errors == []
-    lab.page.evaluate("window.jupyterapp.commands.execute('docmanager:save')")
-    text = (Path(lab.root) / f"notebook-{lab.opened}.ipynb").read_text(encoding="utf-8")
+    # From within the widget, whose other keys are its own.
+    shown.get_by_role("textbox", name="Message").press("Control+s")
+    saved = Path(lab.root) / f"notebook-{lab.opened}.ipynb"
+    lab.page.wait_for_function("() => !window.jupyterapp.shell.currentWidget.context.model.dirty")
+    text = saved.read_text(encoding="utf-8")
     assert "Attack me." in text
     assert "134,591" in text

@@ -135,11 +135,26 @@ class Results:
         return self._experiment.record().calls()
 
     def _votes(self) -> pd.DataFrame:
+        """Votes between arms of this experiment, by the arms' labels: a vote knows calls, or the names of models."""
         from ipyllm.voting import votes
 
+        calls = self.calls
+        by_call = dict(zip(calls["call_id"], calls["arm"], strict=True))
+        arms = set(calls["arm"])
+        models = calls.groupby("model")["arm"].agg(["nunique", "first"])
+        by_model = models.loc[models["nunique"] == 1, "first"].to_dict()
         found = votes(kernel=None, ledger=self._experiment.ledger)
         asked = {prompt.text for prompt in self._experiment.grid.prompts}
-        return found[found["prompt"].isin(asked)]
+        rows = []
+        for vote in found[found["prompt"].isin(asked)].to_dict("records"):
+            ours = {
+                label: by_call.get(call_id) or (label if label in arms else by_model.get(label))
+                for label, call_id in vote["arms"].items()
+            }
+            if None not in ours.values() and len(set(ours.values())) == len(ours):
+                renamed = {ours[label]: call_id for label, call_id in vote["arms"].items()}
+                rows.append({**vote, "arms": renamed, "outcome": ours.get(vote["outcome"], vote["outcome"])})
+        return found.iloc[:0] if not rows else type(found)(rows, columns=found.columns)
 
 
 def _kinds(failed: pd.DataFrame) -> str:

@@ -75,6 +75,9 @@ def themed(dark: bool | None) -> Iterator[None]:
         }
     with plt.rc_context(settings):
         yield
+        # A notebook's backend loads with the first figure and makes pyplot interactive: that is to outlive the theme.
+        interactive = plt.isinteractive()
+    plt.interactive(interactive)
 
 
 def looks(arms: Sequence[str]) -> dict[str, Look]:

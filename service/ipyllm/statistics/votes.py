@@ -24,6 +24,7 @@ __all__ = ["ranking", "win_matrix"]
 
 _ELO = 400 / math.log(10)
 _FEW_VOTES = 30
+_EQUAL = 1e-6  # log-odds: the optimiser's rounding, not a difference
 _NO_WINNER = ("tie", "both_bad")
 
 
@@ -197,6 +198,9 @@ def _conclusion(table: pd.DataFrame, samples: np.ndarray, number: dict[str, int]
         return f"No vote of {int(table['votes'].max())} preferred one arm to another: they cannot be ranked."
     arms = [str(arm) for arm in table.index]
     best = arms[0]
+    equal = [str(arm) for arm in table.index[table["strength"] > table["strength"].iloc[0] - _EQUAL]]
+    if len(equal) > 1:
+        return f"These votes find {listed(equal)} equally strong."
     ahead = {arm: float((samples[:, number[best]] > samples[:, number[arm]]).mean()) for arm in arms[1:]}
     # Two-sided at `level`: the best one was not chosen before the votes were cast.
     sure = (1 + level) / 2

@@ -1,6 +1,6 @@
 // The dashboard in the browser: puts the parts that Python has drawn in their places, and tells Python what was clicked.
 
-import { setHtml } from "./dom.js";
+import { letSaveThrough, setHtml } from "./dom.js";
 
 const PARTS = ["bar", "tiles", "models", "charts", "calls"];
 const HERE_EVERY_MS = 15_000;
@@ -116,7 +116,9 @@ function render({ model, el }) {
   here();
   const timer = setInterval(here, HERE_EVERY_MS);
 
+  const endSaving = letSaveThrough(el);
   return () => {
+    endSaving();
     clearInterval(timer);
     for (const [event, update] of updates) model.off(event, update);
     model.off("change:problem", say);

@@ -96,6 +96,27 @@ export function addCopyButtons(element) {
   for (const table of element.querySelectorAll("table")) table.tabIndex = 0;
 }
 
+/**
+ * Save the notebook by Ctrl+S or Cmd+S from within a widget too, whose other keys are its own.
+ * JupyterLab looks for the attribute while the event is on its way down, so it is gone for that moment.
+ * @param {HTMLElement} section the element that keeps JupyterLab's keys away
+ * @returns {() => void} to call when the view closes
+ */
+export function letSaveThrough(section) {
+  const listen = (/** @type {KeyboardEvent} */ event) => {
+    if (!isSave(event) || !(event.target instanceof Node) || !section.contains(event.target)) return;
+    section.removeAttribute("data-lm-suppress-shortcuts");
+    setTimeout(() => section.setAttribute("data-lm-suppress-shortcuts", "true"));
+  };
+  window.addEventListener("keydown", listen, true);
+  return () => window.removeEventListener("keydown", listen, true);
+}
+
+/** @param {KeyboardEvent} event */
+export function isSave(event) {
+  return (event.ctrlKey || event.metaKey) && !event.altKey && event.key.toLowerCase() === "s";
+}
+
 /** Frozen blocks and a live tail: what is frozen is put into the page once. */
 export class PartView {
   /** @param {Element} element */
