@@ -47,6 +47,8 @@ def test_servers_are_asked_at_the_same_time(servers):
         server.serve("/v1/models", status(200, {"data": [{"id": "m"}]}, delay=2))
     assert [one.models for one in probe(["one", "two"], timeout_s=20)] == [("m",), ("m",)]
     asked = [server.requests[-1] for server in servers]
+    for server, request in zip(servers, asked, strict=True):
+        server.wait_for(lambda request=request: request.finished_ns)
     assert max(request.arrived_ns for request in asked) < min(request.finished_ns for request in asked)
 
 

@@ -15,9 +15,17 @@ let panels = 0;
 
 /** Shows the settings and sends what a person changes. */
 export class SettingsPanel {
-  /** @param {(changes: Record<string, unknown>) => void} change @param {(sentence: string) => void} complain */
+  /** @param {(changes: Record<string, unknown>) => Promise<void>} change @param {(sentence: string) => void} complain */
   constructor(change, complain) {
-    this.change = change;
+    this.pending = 0; // changes that the kernel has not answered yet
+    this.change = async (/** @type {Record<string, unknown>} */ changes) => {
+      this.pending += 1;
+      try {
+        await change(changes);
+      } finally {
+        this.pending -= 1;
+      }
+    };
     this.complain = complain;
     const id = `ipyllm-models-${++panels}`;
     /** @type {Settings | null} */
@@ -30,11 +38,11 @@ export class SettingsPanel {
       placeholder: "service/model",
       spellcheck: "false",
       autocomplete: "off",
-      change: () => change({ model: this.model.value.trim() }),
+      change: () => this.change({ model: this.model.value.trim() }),
       // A list shows only what matches the text: begin with all of it, give the text back if nothing is chosen.
       focus: () => this.model.select(),
     });
-    this.system = h("textarea", { class: "ipyllm-input", rows: 3, dir: "auto", placeholder: "How the model should behave", change: () => change({ system: this.system.value }) });
+    this.system = h("textarea", { class: "ipyllm-input", rows: 3, dir: "auto", placeholder: "How the model should behave", change: () => this.change({ system: this.system.value }) });
     /** @type {Record<string, HTMLInputElement>} */
     this.fields = {};
     const rows = FIELDS.map(([name, label, props]) => {
@@ -54,7 +62,8 @@ export class SettingsPanel {
   /** @param {Settings} settings */
   update(settings) {
     const before = this.shown;
-    if (before === settings) return;
+    // Somebody who types on is ahead of the kernel: what it tells of the change before must not undo the next one.
+    if (before === settings || this.pending) return;
     this.shown = settings;
     if (String(before?.models) !== String(settings.models)) {
       this.options.replaceChildren(...settings.models.map((value) => h("option", { value })));
