@@ -98,7 +98,7 @@ def bars(series: Series, column: str, label: str, show: Callable[[float], str], 
 def _chart(series: Series, label: str, show: Callable[[float], str], top: float, drawn: list[str], summary: str) -> str:
     grid = "".join(
         f'<line class="grid" x1="{_LEFT}" x2="{_WIDTH - _RIGHT}" y1="{_y(value, top):.1f}" y2="{_y(value, top):.1f}"/>'
-        f'<text x="{_LEFT - 5}" y="{_y(value, top) + 3.5:.1f}" text-anchor="end">{escape(show(value))}</text>'
+        f'<text x="{_LEFT - 5}" y="{_y(value, top) + 3.5:.1f}" text-anchor="end">{escape(show(value)) if value else 0}</text>'
         for value in (0.0, top / 2, top)
     )
     times = "".join(
