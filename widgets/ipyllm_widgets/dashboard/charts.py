@@ -97,9 +97,9 @@ def bars(series: Series, column: str, label: str, show: Callable[[float], str], 
 
 def _chart(series: Series, label: str, show: Callable[[float], str], top: float, drawn: list[str], summary: str) -> str:
     grid = "".join(
-        f'<line class="grid" x1="{_LEFT}" x2="{_WIDTH - _RIGHT}" y1="{_y(value, top):.1f}" y2="{_y(value, top):.1f}"/>'
-        f'<text x="{_LEFT - 5}" y="{_y(value, top) + 3.5:.1f}" text-anchor="end">{escape(show(value)) if value else 0}</text>'
-        for value in (0.0, top / 2, top)
+        f'<line class="grid" x1="{_LEFT}" x2="{_WIDTH - _RIGHT}" y1="{y:.1f}" y2="{y:.1f}"/>'
+        f'<text x="{_LEFT - 5}" y="{y + 3.5:.1f}" text-anchor="end">{escape(shown)}</text>'
+        for y, shown in ((_y(value, top), show(value) if value else "0") for value in (0.0, top / 2, top))
     )
     times = "".join(
         f'<text x="{x:.1f}" y="{_HEIGHT - 5}" text-anchor="{anchor}">{escape(text)}</text>'
