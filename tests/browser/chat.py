@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
+from itertools import count
 from pathlib import Path
+
+from tests.browser.lab import Lab
+from tests.fakes import FakeLLM
 
 SCREENSHOTS = Path(__file__).parents[2] / "build" / "screenshots"
 
@@ -16,6 +21,15 @@ def environment(fake, home):
         "IPYLLM_LEDGER": str(home / "ledger.sqlite"),
         "IPYLLM_CONFIG": str(home / "config.toml"),
     }
+
+
+@contextmanager
+def desk(home, *, env=None, **options):
+    """A lab whose kernels know one fake server, and that server."""
+    with FakeLLM() as fake, Lab(home, env=environment(fake, home) | (env or {}), **options) as lab:
+        lab.context.grant_permissions(["clipboard-read", "clipboard-write"])
+        lab.desk, lab.talks = None, count(1)
+        yield lab, fake
 
 
 def picture(lab, name):

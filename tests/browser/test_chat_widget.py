@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import base64
 import json
-from itertools import count
 from pathlib import Path
 
 import pytest
 
 from tests import fakes
-from tests.browser.chat import Chat, environment, picture
-from tests.browser.lab import Lab, needs_chromium
-from tests.fakes import FakeLLM, answer, status
+from tests.browser.chat import Chat, desk, picture
+from tests.browser.lab import needs_chromium
+from tests.fakes import answer, status
 
 pytestmark = [pytest.mark.browser, needs_chromium, pytest.mark.timeout(300)]
 
@@ -39,13 +38,8 @@ Then look at the *residuals*.
 
 @pytest.fixture(scope="module")
 def lab_and_fake(tmp_path_factory):
-    home = tmp_path_factory.mktemp("chat")
-    with FakeLLM() as fake:
-        env = environment(fake, home)
-        with Lab(home, env=env) as lab:
-            lab.context.grant_permissions(["clipboard-read", "clipboard-write"])
-            lab.desk, lab.talks = None, count(1)
-            yield lab, fake
+    with desk(tmp_path_factory.mktemp("chat")) as lab_and_fake:
+        yield lab_and_fake
 
 
 @pytest.fixture
@@ -302,7 +296,8 @@ def test_two_megabytes_can_be_pasted_and_sent_and_the_chat_stays_usable(lab, fak
     chat.ask("Still usable?")
 
 
-def test_what_a_magic_says_appears_and_a_busy_cell_does_not_stop_the_chat(lab, fake):
+def what_a_magic_says_appears(lab, fake):
+    """A chat that shows what was asked in a cell, and a cell, number 3, that is busy until it is interrupted."""
     notebook, chat = opened(
         lab,
         "%load_ext ipyllm",
@@ -314,6 +309,11 @@ def test_what_a_magic_says_appears_and_a_busy_cell_does_not_stop_the_chat(lab, f
     notebook.run(2)
     chat.log.get_by_text("To the cell.").wait_for()
     assert "From a cell" in chat.text()
+    return notebook, chat
+
+
+def test_what_a_magic_says_appears_and_a_busy_cell_does_not_stop_the_chat(lab, fake):
+    notebook, chat = what_a_magic_says_appears(lab, fake)
     notebook.run(3, wait=False)
     notebook.cell(3).get_by_text("[*]:").wait_for()
     fake.default = fakes.drip("beside ", every=0.02)

@@ -22,11 +22,12 @@ LONG = (
 
 def by_model(request):
     return {
+        "good": answer(LONG, reasoning="Swiss cities.", ttft=0.2, gap=0.02),
         "bad": answer("It is Basel.", ttft=0.2),
         "broken": server_error(),
         "slow": stall("It is ", after=2),
         "hostile": answer("\n\n".join(PAYLOADS.values())),
-    }.get(request.json["model"]) or answer(LONG, reasoning="Swiss cities.", ttft=0.2, gap=0.02)
+    }.get(request.json["model"])
 
 
 WIDE, NARROW = ("light", 1200), ("dark", 560)
@@ -49,10 +50,13 @@ def lab(request, tmp_path_factory):
             yield opened
 
 
-def made(lab, models, **options):
+BUSY = "import time\nfor _ in range(60_000): time.sleep(0.01)"
+
+
+def made(lab, models, more=(), **options):
     given = ", ".join(f"{name}={value!r}" for name, value in options.items())
     source = f"from ipyllm import CompareWidget, votes\nwidget = CompareWidget(models={models}, {given})\nwidget"
-    notebook = lab.open([source, "votes()[['outcome', 'blind']]"])
+    notebook = lab.open([source, "votes()[['outcome', 'blind']]", *more])
     shown = notebook.run(0)
     shown.locator(".ipyllm-compare").wait_for()
     return notebook, shown

@@ -1,0 +1,155 @@
+"""The widgets on ipykernel 6, whose one shell a running cell holds: answers go on, clicks wait, and the widgets say so.
+
+One file, so that one worker installs ipykernel 6. The steps are those of the tests on the newest ipykernel.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from inspect import signature
+from pathlib import Path
+
+import pytest
+
+from tests.browser import test_chat_widget as chats
+from tests.browser import test_compare_widget as comparisons
+from tests.browser import test_dashboard as dashboards
+from tests.browser.chat import desk
+from tests.browser.lab import needs_chromium
+from tests.fakes import answer
+
+pytestmark = [pytest.mark.browser, needs_chromium, pytest.mark.timeout(300)]
+
+OLDER = Path(__file__).parents[2] / "build" / "ipykernel-6"
+THE_SAME = [
+    chats.test_an_answer_streams_and_is_rendered_stopped_edited_branched_and_deleted,
+    chats.test_stop_works_before_the_first_token_and_in_the_middle_and_an_error_can_be_tried_again,
+    chats.test_settings_reach_the_server_and_mistakes_are_said,
+    chats.test_images_come_by_file_paste_and_drop_and_a_large_one_is_refused_in_one_sentence,
+    chats.test_a_reloaded_page_shows_the_chat_again_and_goes_on_with_it,
+    chats.test_two_views_and_two_tabs_show_the_same_chat,
+    chats.test_a_hundred_quick_clicks_leave_a_whole_chat,
+    chats.test_a_killed_and_restarted_kernel_leaves_what_was_said_and_says_that_it_is_gone,
+    chats.test_a_notebook_reopened_without_its_kernel_shows_what_was_said,
+    chats.test_exports_are_downloaded,
+    comparisons.test_answers_stand_side_by_side_and_a_vote_ranks_them,
+    comparisons.test_a_blind_comparison_shows_names_after_the_vote_only,
+    comparisons.test_stop_keeps_what_came,
+    comparisons.test_hostile_answers_do_nothing_and_the_saved_notebook_can_be_read,
+    dashboards.test_a_dashboard_lives_in_a_cell,  # beside a busy cell too
+    dashboards.test_a_reloaded_page_shows_the_dashboard_again,
+]
+
+
+@pytest.fixture(scope="module")
+def older():
+    """A folder that holds ipykernel 6 and stands before the installed one."""
+    done = OLDER / "done"
+    if not done.exists():
+        wanted = ["ipykernel<7", "nest-asyncio"]
+        command = [
+            sys.executable,
+            "-m",
+            "pip",
+            "install",
+            "--quiet",
+            "--no-deps",
+            "--upgrade",
+            "--target",
+            str(OLDER),
+            *wanted,
+        ]
+        installed = subprocess.run(command, capture_output=True, text=True, timeout=200)
+        if installed.returncode:
+            pytest.skip(f"NO IPYKERNEL 6: the widgets were not tried on it ({installed.stderr.strip()[-200:]})")
+        done.touch()
+    return OLDER
+
+
+@pytest.fixture(scope="module")
+def lab_and_fake(older, tmp_path_factory):
+    path = os.pathsep.join([str(older), os.environ.get("PYTHONPATH", "")]).rstrip(os.pathsep)
+    env = {"PYTHONPATH": path, "IPYLLM_MAX_RETRIES": "0"}
+    with desk(tmp_path_factory.mktemp("older"), width=1200, height=1000, env=env) as (lab, fake):
+        fake.on(comparisons.by_model)
+        version = lab.open(["import ipykernel\nprint('version', ipykernel.__version__)"]).run(0)
+        assert "version 6." in version.inner_text()
+        yield lab, fake
+
+
+@pytest.fixture
+def fake(lab_and_fake):
+    return lab_and_fake[1]
+
+
+@pytest.fixture
+def lab(lab_and_fake):
+    lab, fake = lab_and_fake
+    fake.default = answer("Hello there.")
+    lab.errors.clear()
+    yield lab
+    assert lab.errors == [], "no script of the page may fail"
+    assert lab.strangers == [], "nothing is fetched from elsewhere"
+
+
+@pytest.mark.parametrize("steps", THE_SAME, ids=lambda steps: steps.__name__.removeprefix("test_"))
+def test_the_same_on_ipykernel_6(steps, lab, fake, tmp_path):
+    given = {"lab": lab, "lab_and_fake": lab, "fake": fake, "tmp_path": tmp_path}
+    steps(**{name: given[name] for name in signature(steps).parameters})
+
+
+def end_of_busy_cell(lab):
+    lab.page.evaluate("window.jupyterapp.shell.currentWidget.sessionContext.session.kernel.interrupt()")
+
+
+def is_busy(notebook, number):
+    return notebook.cell(number).locator(".jp-InputPrompt").first.inner_text() == "[*]:"
+
+
+def test_a_chat_goes_on_beside_a_busy_cell_and_clicks_wait_for_its_end(lab, fake):
+    notebook, chat = chats.what_a_magic_says_appears(lab, fake)
+    fake.default = answer(" ".join(f"w{n}" for n in range(120)), gap=0.05)
+    chat.type("Slowly")
+    chat.log.get_by_text("w3").wait_for()
+    notebook.run(3, wait=False)
+    notebook.cell(3).get_by_text("[*]:").wait_for()
+    chat.log.get_by_text("w119").wait_for()
+    chat.wait_until_rest()
+    assert is_busy(notebook, 3)
+    before = len(fake.requests)
+    fake.default = answer("After the cell.")
+    chat.type("And now?")
+    chat.hint.get_by_text("Waiting for the running cell").wait_for()
+    assert "And now?" in chat.text(), "the question is shown at once"
+    assert len(fake.requests) == before
+    end_of_busy_cell(lab)
+    chat.log.get_by_text("After the cell.").wait_for()
+    assert chat.hint.is_hidden()
+
+
+def test_a_comparison_goes_on_beside_a_busy_cell_and_clicks_wait_for_its_end(lab, fake):
+    notebook, shown = comparisons.made(lab, ["openai/good", "openai/slow"], more=[comparisons.BUSY])
+    columns, hint = shown.locator(".ipyllm-column"), shown.locator(".ipyllm-hint")
+    comparisons.ask(shown, "What is the capital of Switzerland?")
+    columns.nth(1).get_by_text("It is").wait_for()
+    notebook.run(2, wait=False)
+    notebook.cell(2).get_by_text("[*]:").wait_for()
+    columns.nth(0).get_by_text("tokens/s").wait_for()
+    assert "134,591" in columns.nth(0).inner_text()
+    shown.get_by_role("button", name="Stop the answer", exact=True).click()
+    hint.get_by_text("Waiting for the running cell").wait_for()
+    assert is_busy(notebook, 2), "all this happened while the cell ran"
+    end_of_busy_cell(lab)
+    columns.nth(1).get_by_text("cancelled").wait_for()
+    assert hint.is_hidden()
+    assert "It is" in columns.nth(1).inner_text()
+    notebook.run(2, wait=False)
+    notebook.cell(2).get_by_text("[*]:").wait_for()
+    shown.get_by_role("button", name="A", exact=True).click()
+    hint.get_by_text("Waiting for the running cell").wait_for()
+    assert columns.nth(0).get_by_text("preferred").count() == 0
+    end_of_busy_cell(lab)
+    columns.nth(0).get_by_text("preferred").wait_for()
+    assert "openai/good" in notebook.run(1).inner_text()
