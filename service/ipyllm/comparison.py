@@ -334,7 +334,7 @@ class Comparison:
         LLMError
             There is no such arm, or the answers are not there yet.
         """
-        outcome = self._outcome(which)
+        outcome = self.outcome(which)
         if not self.done.is_set():
             raise LLMError("Vote when all answers are there: some are still coming.", category="bad_request")
         first = self.arms[0].request
@@ -353,7 +353,14 @@ class Comparison:
     def _call_ids(self) -> list[str | None]:
         return [response.call_id if response is not None else None for response in self.responses]
 
-    def _outcome(self, which: str) -> str:
+    def outcome(self, which: str) -> str:
+        """Return what a vote for ``which`` would be kept as: a label, ``"tie"`` or ``"both_bad"``.
+
+        Raises
+        ------
+        LLMError
+            There is no such arm.
+        """
         wanted = which.strip()
         if wanted in UNDECIDED:
             return wanted

@@ -11,6 +11,7 @@ whole answers, and connections that fail are its affair, as ever.
 from __future__ import annotations
 
 import asyncio
+import io
 import json
 from collections.abc import Callable
 from contextvars import ContextVar
@@ -47,6 +48,7 @@ BROKEN = (httpx2.HTTPError, aiohttp.ClientError)
 _BY_AIOHTTP = {"content-length", "transfer-encoding"}  # these it makes itself, of the body
 _IDLE_S = 4.0  # uvicorn, which serves vLLM and others, closes after 5: a request must not meet that
 _LINGER_S = 1.0  # so long a server may take after [DONE] to end the answer, or its connection is given up
+_LARGE = 1 << 20  # bytes of a request that are written at once; aiohttp warns of more
 _HTTP_OK = 200
 _REDIRECTS = range(300, 400)
 # The connection was gone before anything of an answer came. ConnectionResetError: it was closing when we wrote.
@@ -207,17 +209,22 @@ class Line:
         reused: list[bool] = []
         try:
             return await self._session.post(
-                self._url, data=content, allow_redirects=False, timeout=limits, trace_request_ctx=reused
+                self._url, data=_body(content), allow_redirects=False, timeout=limits, trace_request_ctx=reused
             )
         except _UNANSWERED:
             if not reused:
                 raise
-        return await self._fresh.post(self._url, data=content, allow_redirects=False, timeout=limits)
+        return await self._fresh.post(self._url, data=_body(content), allow_redirects=False, timeout=limits)
 
     async def aclose(self) -> None:
         """Close every connection."""
         await self._session.close()
         await self._fresh.close()
+
+
+def _body(content: bytes) -> bytes | io.BytesIO:
+    """Return what aiohttp writes piece by piece where one write would hold up the loop."""
+    return content if len(content) <= _LARGE else io.BytesIO(content)
 
 
 def let_go(response: aiohttp.ClientResponse, *, ended: bool) -> None:

@@ -1,4 +1,4 @@
-"""Record what a real widget sends, for the front end's own tests: ``python -m tests.widgets.record``.
+"""Record what a real widget sends, for the front end's own tests: ``python -m tests.widgets.record [scene …]``.
 
 Each file in ``widgets/tests/recordings`` holds the snapshot a page begins with, the messages after it, and the
 snapshot at the end, which a page must then show without having seen it.
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 import tempfile
 from pathlib import Path
 
@@ -52,6 +53,27 @@ def failures(widget, fake):
     widget.comm.click("set", params={"temperature": 1})
 
 
+def by_model(request):
+    return {
+        "good": answer(MARKDOWN, reasoning="First, the title.", chunks=60, ttft=0.05, gap=0.02),
+        "broken": fakes.server_error(),
+        "slow": fakes.drip("word ", every=0.01),
+    }.get(request.json["model"])
+
+
+def comparison(widget, fake):
+    fake.on(by_model)
+    widget.comm.click("ask", prompt="Show me")
+    widget.comm.wait_for(lambda shown: "word word" in shown.html() and shown.turns[0]["status"] == "ok")
+    widget.comm.click("stop", mark="C", question=1)
+    widget.comm.wait_until_rest()
+    widget.comm.click("vote", which="A", question=1)
+    widget.comm.click("set", seats=[{"model": f"openai/{name}"} for name in ("good", "other")], blind=True)
+    widget.comm.click("ask", prompt="Once more")
+    widget.comm.wait_until_rest()
+    widget.comm.click("vote", which="tie", question=2)
+
+
 def main():
     comm.create_comm = PageComm
     HOME.mkdir(parents=True, exist_ok=True)
@@ -63,14 +85,21 @@ def main():
             "IPYLLM_LEDGER": f"{home}/ledger.sqlite",
             "IPYLLM_CONFIG": f"{home}/config.toml",
         }
-        from ipyllm import ChatWidget
+        from ipyllm import ChatWidget, CompareWidget
 
-        for scene in (streaming, branches, failures):
-            widget = ChatWidget(conversation=scene.__name__, models=["openai/fake-model"])
-            begin = widget.get_state("snapshot")["snapshot"]
+        os.environ["IPYLLM_MAX_RETRIES"] = "0"
+        for scene in (streaming, branches, failures, comparison):
+            if sys.argv[1:] and scene.__name__ not in sys.argv:
+                continue
+            if scene is comparison:
+                widget = CompareWidget(["openai/good", "openai/broken", "openai/slow"])
+            else:
+                widget = ChatWidget(conversation=scene.__name__, models=["openai/fake-model"])
+            begin, before = widget.get_state("snapshot")["snapshot"], len(widget.comm.custom)
             scene(widget, fake)
             widget.comm.wait_until_rest()
-            record = {"begin": begin, "messages": widget.comm.custom, "end": widget.get_state("snapshot")["snapshot"]}
+            end = widget.get_state("snapshot")["snapshot"]
+            record = {"begin": begin, "messages": widget.comm.custom[before:], "end": end}
             widget.close()
             text = json.dumps(record, ensure_ascii=False, indent=1)
             (HOME / f"{scene.__name__}.json").write_text(text + "\n", encoding="utf-8")

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import re
 import time
 
 import pytest
 
 from ipyllm import CompareWidget, LLMError, usage, votes
-from tests.fakes import Script, answer, server_error, stall
+from tests.fakes import Script, answer, model_not_found, server_error, stall
 
 HOSTILE = "<img src=x onerror=alert(1)><script>alert(1)</script>"
 
@@ -126,7 +127,7 @@ def test_one_answer_alone_can_be_stopped(two, widget):
     pair = widget("slow", "good")
     pair.ask("Which capital?")
     eventually(lambda: shown(pair)["B"]["status"] == "ok")
-    pair._on_command(pair, {"command": "stop", "nonce": "1", "mark": "A"}, [])
+    pair._on_command(pair, {"command": "stop", "nonce": "1", "mark": "A", "question": 1}, [])
     eventually(lambda: not pair.running)
     assert shown(pair)["A"]["status"] == "cancelled"
 
@@ -233,16 +234,131 @@ def test_what_cannot_be_asked_is_said_and_nothing_is_sent(two, widget):
         {"command": "set", "seats": [7]},
         {"command": "set", "seats": [{"model": ""}]},
         {"command": "set", "params": {"temperature": "hot"}},
-        {"command": "stop", "mark": 1},
+        {"command": "set", "blind": 1},
+        {"command": "set", "seats": [{"model": 7}]},
+        {"command": "set", "seats": [{"model": "openai/good", "params": 7}]},
+        {"command": "set", "seats": [{"model": "openai/good", "params": {"temperature": {}}}]},
+        {"command": "set", "seats": [{"model": "x" * 100_000}]},
+        {"command": "set", "params": {"temperature": float("nan")}},
+        {"command": "set", "params": {"temperature": "hot" * 1000}},
+        {"command": "stop", "mark": 1, "question": 0},
+        {"command": "stop", "mark": "A"},
+        {"command": "vote", "which": "A"},
+        {"command": "vote", "which": "A", "question": 1},
+        {"command": "vote", "which": "", "question": 0},
+        {"command": "ask", "prompt": ""},
+        {"command": "ask", "prompt": " \n\t"},
+        {"command": []},
+        {"command": {"ask": 1}},
+        {"command": "_do_ask", "prompt": "x"},
+        {"command": "ask", "nonce": {"a": [1]}},
+        *(
+            {"command": command, field: junk, "question": 0}
+            for command, field in [("ask", "prompt"), ("vote", "which"), ("stop", "mark"), ("set", "seats"),
+                                   ("set", "params"), ("set", "system"), ("set", "blind")]
+            for junk in [None, 7, 0.5, [], {}, [None], {"a": {}}]
+            if not (field == "params" and isinstance(junk, dict)) and not (field == "seats" and junk == [])
+        ),
+        *([], 7, "ask", True, [["command", "ask"]]),
     ],
-)
+    ids=lambda content: str(content)[:60],
+)  # fmt: skip
 def test_a_malformed_command_is_answered_with_a_sentence_and_changes_nothing(two, widget, content):
     pair = widget("good", "bad")
     before = pair._snapshot()
     pair._on_command(pair, content, [])
     assert pair.told[-1]["kind"] == "ack"
     assert pair.told[-1]["error"]
+    assert "ipyllm failed" not in pair.told[-1]["error"], "it was foreseen"
+    assert len(pair.told[-1]["error"]) < 1100
     assert pair._snapshot() == before
+    assert not two.requests
+
+
+def test_junk_while_answers_come_does_not_harm_them(two, widget):
+    pair = widget("slow", "good")
+    comparison = pair.ask("Which capital?")
+    for content in [None, 7, {"command": "ask", "prompt": "Again"}, {"command": "vote", "which": "A", "question": 1},
+                    {"command": "stop", "mark": "Z", "question": 1}, {"command": "set", "seats": 7}]:  # fmt: skip
+        pair._on_command(pair, content, [b"junk"])
+        assert pair.told[-1]["kind"] == "ack" or content is None
+    eventually(lambda: shown(pair)["B"]["status"] == "ok")
+    assert pair.comparison is comparison
+    assert text_of(shown(pair)["B"]) == "It is Bern."
+    assert shown(pair)["A"]["status"] == "running"
+
+
+def test_the_same_vote_again_is_the_vote_there_is(two, widget):
+    pair = widget("good", "bad", blind=True)
+    asked(pair)
+    put = pair.vote("A")
+    told = len(pair.told)
+    assert {pair.vote("A") for _ in range(100)} == {put}
+    assert len(pair.told) == told
+    assert votes()[["outcome", "blind"]].to_numpy().tolist() == [[put, True]], "blind, as when it was first cast"
+
+
+def test_a_vote_or_stop_that_comes_after_the_next_question_is_not_about_it(two, widget):
+    pair = widget("good", "bad")
+    asked(pair)
+    asked(pair, "And the next?")
+    pair._on_command(pair, {"command": "vote", "which": "A", "question": 1}, [])
+    assert "Another question was asked meanwhile" in pair.told[-1]["error"]
+    assert votes().empty
+    pair._on_command(pair, {"command": "vote", "which": "A", "question": 2}, [])
+    assert pair.told[-1]["error"] is None
+    assert votes()["prompt"].tolist() == ["And the next?"]
+    pair.models = ["openai/slow", "openai/good"]
+    pair.ask("A slow one")
+    pair._on_command(pair, {"command": "stop", "question": 2}, [])
+    eventually(lambda: shown(pair)["B"]["status"] == "ok")
+    assert shown(pair)["A"]["status"] == "running"
+
+
+def test_a_book_as_the_question_is_told_in_part_and_whole_when_asked_for(two, widget):
+    pair = widget("good", "bad")
+    book = "lorem ipsum 😀 " * 140_000
+    asked(pair, book)
+    pair.vote("A")
+    assert len(str(pair.told)) + len(str(pair._snapshot())) < 30_000
+    assert pair._snapshot()["settings"]["chars"] == len(book)
+    pair._on_command(pair, {"command": "text", "nonce": "1"}, [])
+    assert [message["text"] for message in pair.told if message["kind"] == "text"] == [book]
+    assert two.requests[0].json["messages"][-1]["content"] == book
+    html, _ = pair._shown()
+    assert len(html) < 30_000
+
+
+@pytest.mark.parametrize("prompt", ["\x00 and \x1b[31m", "lone \ud800 surrogate", "\u202e rtl \ufeff", "😀" * 9000])
+def test_strange_characters_are_asked_or_refused_in_one_sentence(two, widget, prompt):
+    pair = widget("good", "bad")
+    pair._on_command(pair, {"command": "ask", "nonce": "1", "prompt": prompt}, [])
+    error = next(message["error"] for message in pair.told if message["kind"] == "ack")
+    assert error is None or "ipyllm failed" not in error
+    eventually(lambda: not pair.running)
+    statuses = {turn["status"] for turn in shown(pair).values()}
+    assert statuses in ({"ok"}, set()) if "\ud800" not in prompt else True
+    json.dumps(pair._snapshot()).encode()
+
+
+def test_a_model_taken_away_while_it_answers_is_not_asked_again(two, widget):
+    trio = widget("slow", "good", "bad")
+    trio.ask("Which capital?")
+    eventually(lambda: "It" in text_of(shown(trio)["A"]))
+    trio._on_command(trio, {"command": "set", "seats": [{"model": "openai/good"}, {"model": "openai/bad"}]}, [])
+    assert set(shown(trio)) == {"A", "B", "C"}, "what was asked goes on"
+    trio.stop()
+    eventually(lambda: not trio.running)
+    asked(trio)
+    assert [turn["label"] for turn in shown(trio).values()] == ["openai/good", "openai/bad"]
+
+
+def test_a_model_that_the_server_no_longer_has_fails_alone(two, widget):
+    two.on(lambda request: model_not_found() if request.json["model"] == "gone" else None)
+    pair = widget("gone", "good")
+    asked(pair)
+    assert [turn["status"] for turn in shown(pair).values()] == ["error", "ok"]
+    assert "gone" in shown(pair)["A"]["error"]
 
 
 def test_hostile_names_prompts_and_answers_are_harmless(two, widget):

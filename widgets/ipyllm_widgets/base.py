@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 __all__ = ["LiveWidget", "take_messages_where_they_come"]
 
 _logger = logging.getLogger("ipyllm.widgets")
+_LONGEST = 1_000  # characters of a sentence that says what was wrong, which may repeat what it is about
 
 
 class LiveWidget(anywidget.AnyWidget):
@@ -67,6 +68,8 @@ class LiveWidget(anywidget.AnyWidget):
             error = str(exc)
         except Exception as exc:  # noqa: BLE001 - the person must see it, whatever it is
             error = self._failed(exc)
+        if error is not None and len(error) > _LONGEST:
+            error = f"{error[:_LONGEST]} …"
         self.outbox.tell("ack", nonce=nonce if isinstance(nonce, str | int) else None, error=error)
 
     def _command(self, name: Any) -> Callable[[dict[str, Any], Sequence[Any]], None]:
@@ -91,7 +94,7 @@ class LiveWidget(anywidget.AnyWidget):
     def _ask_for(self, content: dict[str, Any], name: str, kind: type | tuple[type, ...]) -> Any:
         """Return a field of a command, or say that it is not what it should be."""
         value = content.get(name)
-        if not isinstance(value, kind) or isinstance(value, bool):
+        if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
             raise LLMError(f"The page sent a command with a wrong {name!r}: reload it.", category="bad_request")
         return value
 

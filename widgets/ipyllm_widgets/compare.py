@@ -55,7 +55,7 @@ class CompareWidget(LiveWidget):
 
     _esm = modules.script("compare.js")
     _css = modules.styles("widget.css", "compare.css")
-    _commands: ClassVar[frozenset[str]] = frozenset({"hello", "ask", "stop", "vote", "set"})
+    _commands: ClassVar[frozenset[str]] = frozenset({"hello", "ask", "stop", "vote", "set", "text"})
 
     def __init__(
         self,
@@ -203,18 +203,27 @@ class CompareWidget(LiveWidget):
         self._session.ask(self._ask_for(content, "prompt", str))
 
     def _do_stop(self, content: dict[str, Any], _buffers: Sequence[Any]) -> None:
-        self._session.stop(self._ask_for(content, "mark", str) if "mark" in content else None)
+        mark = self._ask_for(content, "mark", str) if "mark" in content else None
+        self._session.stop(mark, self._ask_for(content, "question", int))
 
     def _do_vote(self, content: dict[str, Any], _buffers: Sequence[Any]) -> None:
-        self._session.vote(self._ask_for(content, "which", str))
+        self._session.vote(self._ask_for(content, "which", str), self._ask_for(content, "question", int))
+
+    def _do_text(self, content: dict[str, Any], _buffers: Sequence[Any]) -> None:
+        """Tell the whole of a question too long to be told each time; the view that asked has not gone on."""
+        self.outbox.tell("text", nonce=content.get("nonce"), text=self._session.prompt)
 
     def _do_set(self, content: dict[str, Any], _buffers: Sequence[Any]) -> None:
         changes: dict[str, Any] = {}
         for name, kind in (("seats", list), ("params", dict), ("system", str)):
             if name in content:
                 changes[name] = self._ask_for(content, name, kind)
-        if "seats" in changes and not all(isinstance(item, dict) and "model" in item for item in changes["seats"]):
+        if not all(map(_is_seat, changes.get("seats", []))):
             raise LLMError("The page sent models that are none: reload it.", category="bad_request")
         if "blind" in content:
-            changes["blind"] = content["blind"] is True
+            changes["blind"] = self._ask_for(content, "blind", bool)
         self._session.set(changes)
+
+
+def _is_seat(item: Any) -> bool:
+    return isinstance(item, dict) and isinstance(item.get("model"), str) and isinstance(item.get("params", {}), dict)

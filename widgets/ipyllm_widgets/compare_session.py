@@ -29,6 +29,8 @@ __all__ = ["CompareSession", "CompareSettings", "Seat"]
 
 _ENVELOPE = 800  # bytes of a message without its deltas
 _FEWEST = 2
+_LONG = 4_000  # characters of a question that is told whole
+_TOLD = 1_200  # characters that are told of a longer one
 
 
 @dataclass(frozen=True)
@@ -130,10 +132,13 @@ class CompareSession:
                 self._publish()
             return comparison
 
-    def stop(self, mark: str | None = None) -> None:
-        """Stop the answers that are coming, or the one with this mark; what came is kept."""
+    def stop(self, mark: str | None = None, question: int | None = None) -> None:
+        """Stop the answers that are coming, or the one with this mark; what came is kept.
+
+        Nothing is stopped that answers another than the named question.
+        """
         comparison = self.comparison
-        if comparison is None:
+        if comparison is None or question not in {None, self._count}:
             return
         if mark is None:
             comparison.cancel()
@@ -144,18 +149,33 @@ class CompareSession:
                 return
         raise LLMError(f"There is no answer {mark!r}.", category="not_found")
 
-    def vote(self, which: str) -> str:
+    def vote(self, which: str, question: int | None = None) -> str:
         """Keep which answer is better; names that were hidden are shown from then on.
+
+        Parameters
+        ----------
+        which : str
+            As for :meth:`ipyllm.Comparison.vote`.
+        question : int, optional
+            Which question the vote is about; by default the last.
 
         Raises
         ------
         LLMError
-            Nothing was asked, answers are still coming, or there is no such answer.
+            Nothing was asked, something else was asked since, answers are still coming, or there is no such answer.
         """
         with self._outbox.lock:
+            if question not in {None, self._count}:
+                raise LLMError(
+                    "Another question was asked meanwhile, so this vote was not kept: vote on the answers shown now.",
+                    category="bad_request",
+                )
             if self.comparison is None or self.running:
                 raise LLMError("Vote when all answers are there.", category="bad_request")
-            outcome = self.comparison.vote(which)
+            outcome = self.comparison.outcome(which)
+            if outcome == self.comparison.vote_cast:
+                return outcome  # a second click on the same button
+            self.comparison.vote(which)
             self._ranking = _ranking_html()
             self._publish()
         self._ended()
@@ -182,6 +202,11 @@ class CompareSession:
                 bool(changes.get("blind", settings.blind)),
             )
             self._publish()
+
+    @property
+    def prompt(self) -> str:
+        """What was asked last; empty before the first."""
+        return self.comparison.arms[0].request.prompt if self.comparison is not None else ""
 
     @property
     def running(self) -> bool:
@@ -271,7 +296,8 @@ class CompareSession:
 
     def _rest(self) -> dict[str, Any]:
         settings, comparison = self.settings, self.comparison
-        running = self.running
+        running, prompt = self.running, self.prompt
+        long = len(prompt) > _LONG
         return {
             "order": [answer.name for answer in self._answers],
             "running": self._answers[0].name if running else None,
@@ -282,7 +308,9 @@ class CompareSession:
                 "params": settings.params,
                 "system": settings.system,
                 "blind": settings.blind,
-                "prompt": comparison.arms[0].request.prompt if comparison is not None else "",
+                "question": self._count,
+                "prompt": f"{prompt[:_TOLD]} …" if long else prompt,
+                "chars": len(prompt) if long else 0,
                 "vote": comparison.vote_cast if comparison is not None else None,
                 "hidden": comparison.names_hidden if comparison is not None else False,
             },
@@ -290,7 +318,7 @@ class CompareSession:
 
 
 def _seats(given: Any) -> list[Seat]:
-    seats = [Seat(str(item["model"]).strip(), check_params(item.get("params") or {}, "")) for item in given]
+    seats = [Seat(str(item["model"]).strip(), check_params(item.get("params", {}), "")) for item in given]
     if not all(seat.model for seat in seats):
         raise LLMError("A model to compare has no name: choose one, or take its column away.", category="bad_request")
     return seats

@@ -11,6 +11,9 @@ const snapshot = (state) => ({ kind: "snapshot", state });
 const replay = (begin, messages) => messages.reduce(reduce, reduce(EMPTY, snapshot(begin)));
 const shown = (state) => ({ ...state, turns: state.order.map((id) => state.turns.get(id)) });
 
+/** Numbers from 0 to 1 that are the same at each run. */
+const random = (seed) => () => ((seed = (seed * 48271) % 2147483647) / 2147483647);
+
 describe.each(recordings)("%s", (_name, { begin, messages, end }) => {
   const whole = shown(reduce(EMPTY, snapshot(end)));
   const numbered = messages.filter((message) => message.seq !== undefined);
@@ -35,6 +38,18 @@ describe.each(recordings)("%s", (_name, { begin, messages, end }) => {
     for (let at = 0; at < numbered.length - 1; at++) {
       const swapped = numbered.toSpliced(at, 2, numbered[at + 1], numbered[at]);
       expect(replay(begin, swapped).stale).toBe(true);
+    }
+  });
+
+  test("whatever is shuffled, repeated, lost or strange, a view knows whether it is right, and a snapshot mends it", () => {
+    const strange = [null, 7, "x", [], {}, { kind: "delta" }, { kind: "news", seq: 1 }, { kind: "ack", nonce: 1 }, { kind: "update", seq: "7" }];
+    for (let seed = 1; seed <= 50; seed++) {
+      const pick = random(seed);
+      const some = [...numbered, ...numbered, ...strange].filter(() => pick() < 0.8);
+      some.sort(() => pick() - 0.5);
+      const state = some.reduce(reduce, reduce(EMPTY, snapshot(begin)));
+      if (!state.stale) expect(shown(state)).toEqual(shown(replay(begin, numbered.filter(({ seq }) => seq <= state.seq))));
+      expect(shown(reduce({ ...state, stale: true }, snapshot(end)))).toEqual(whole);
     }
   });
 
@@ -84,6 +99,12 @@ test.each([
   { kind: "delta", seq: 1, deltas: 7 },
   { kind: "update", seq: 1, turns: [{ id: "t1", status: "ok" }], order: ["t1"] },
   { kind: "update", seq: 1, order: ["t7"] },
+  { kind: "update", seq: 1, settings: "x" },
+  { kind: "update", seq: 1, totals: 7 },
+  { kind: "update", seq: 1, turns: [{ id: "t1", footer: "", parts: { text: { blocks: [7], tail: "" } } }], order: ["t1"] },
+  { kind: "update", seq: 1, turns: [{ id: "t1", footer: "", parts: { text: { blocks: [], tail: null } } }], order: ["t1"] },
+  { kind: "update", seq: 1, turns: [{ id: "t1", footer: "", parts: { text: 7 } }], order: ["t1"] },
+  { kind: "update", seq: 1, turns: 7 },
   { kind: "snapshot" },
   { kind: "snapshot", state: { seq: 3 } },
   { kind: "snapshot", state: { seq: 3, turns: [], order: ["t1"] } },
@@ -97,4 +118,7 @@ test.each([
 test("a splice of another text is refused", () => {
   expect(spliced("abcdef", [2, "X", 1])).toBe("abXf");
   expect(() => spliced("ab", [2, "X", 1])).toThrow();
+  expect(() => spliced("ab", [-1, "X", 0])).toThrow();
+  expect(() => spliced("ab", [0, 7, 0])).toThrow();
+  expect(() => spliced("ab", [NaN, "X", 0])).toThrow();
 });

@@ -14,6 +14,7 @@ export class ColumnView {
   constructor(id, actions) {
     /** @type {Column | null} */
     this.column = null;
+    this.gone = false;
     this.since = performance.now();
     this.mark = h("b", { class: "ipyllm-mark" });
     this.label = h("span", { class: "ipyllm-whose" });
@@ -36,13 +37,14 @@ export class ColumnView {
     );
   }
 
-  /** @param {Column} column @param {boolean} expanded */
-  update(column, expanded) {
+  /** @param {Column} column @param {boolean} expanded @param {boolean} gone whether nothing more can come */
+  update(column, expanded, gone) {
     this.expand.textContent = expanded ? "Show all" : "Expand";
     this.expand.setAttribute("aria-expanded", String(expanded));
-    if (this.column === column) return;
+    if (this.column === column && this.gone === gone) return;
     this.column = column;
-    const running = column.status === "running";
+    this.gone = gone;
+    const running = column.status === "running" && !gone;
     this.mark.textContent = column.mark;
     this.label.textContent = column.label + (column.preferred ? " ✓ preferred" : "");
     this.element.setAttribute("aria-label", `Answer ${column.mark}${column.label ? `, ${column.label}` : ""}`);
@@ -53,7 +55,7 @@ export class ColumnView {
     this.reasoning.hidden = !column.parts.reasoning;
     this.waiting.hidden = !running;
     this.tick();
-    this.footer.textContent = column.footer;
+    this.footer.textContent = gone && column.status === "running" ? "The kernel was gone before the end." : column.footer;
     this.copy.hidden = running || !text;
     this.error.hidden = !column.error;
     this.error.textContent = column.error ?? "";

@@ -7,16 +7,25 @@
  */
 
 const PATIENCE_MS = 700;
+const GONE = "The kernel is gone: run the cell again.";
+const ENDS = ["restarting", "autorestarting", "terminating", "dead"]; // of the kernel that our widget lived in
 
 /** Sends commands and waits for their answers. */
 export class Commands {
   /**
    * @param {Model} model
    * @param {(hint: string) => void} onWaiting told what we wait for, and "" when we do not
+   * @param {(sentence: string) => void} [onGone] told once that the kernel is gone, and with it whatever was running
    */
-  constructor(model, onWaiting) {
+  constructor(model, onWaiting, onGone = () => {}) {
     this.model = model;
     this.onWaiting = onWaiting;
+    this.onGone = onGone;
+    this.gone = false;
+    this.kernel = model.widget_manager?.kernel; // JupyterLab's and Notebook's; elsewhere nobody tells
+    this.onStatus = (/** @type {any} */ _kernel, /** @type {string} */ status) => ENDS.includes(status) && this.lose();
+    this.kernel?.statusChanged?.connect(this.onStatus);
+    this.watch = setInterval(() => this.isElsewhere() && this.lose(), 1000);
     this.view = Math.random().toString(36).slice(2, 8); // answers reach every view of the widget
     this.count = 0;
     /** @type {Map<string, {answered: (error: string | null) => void, timer: any}>} */
@@ -31,13 +40,14 @@ export class Commands {
    */
   send(command, fields = {}, buffers = []) {
     const nonce = `${this.view}-${++this.count}`;
+    if (this.gone) return Promise.resolve(GONE);
     return new Promise((answered) => {
       const timer = setTimeout(() => this.onWaiting(this.whyNot()), PATIENCE_MS);
       this.open.set(nonce, { answered, timer });
       try {
         this.model.send({ command, nonce, ...fields }, undefined, buffers);
       } catch {
-        this.answer({ nonce, error: "The kernel is gone: run the cell that made this chat again." });
+        this.answer({ nonce, error: GONE });
       }
     });
   }
@@ -45,7 +55,7 @@ export class Commands {
   whyNot() {
     const kernel = this.model.widget_manager?.kernel;
     const status = kernel?.status;
-    if (status === "dead" || status === "terminating" || kernel?.isDisposed) return "The kernel is gone: run the cell again.";
+    if (this.gone || ENDS.includes(status) || kernel?.isDisposed) return GONE;
     if (kernel?.connectionStatus && kernel.connectionStatus !== "connected") return "Waiting for the connection to the kernel …";
     return status === "idle" ? "Waiting for the kernel …" : "Waiting for the running cell …";
   }
@@ -60,7 +70,23 @@ export class Commands {
     command.answered(error ?? null);
   }
 
+  /** Whether the notebook has another kernel now, or none. */
+  isElsewhere() {
+    const now = this.model.widget_manager?.kernel;
+    return Boolean(this.kernel) && (this.kernel.isDisposed || now?.id !== this.kernel.id);
+  }
+
+  /** No answer can come any more: say so to whoever waits for one. */
+  lose() {
+    if (this.gone) return;
+    this.gone = true;
+    for (const nonce of [...this.open.keys()]) this.answer({ nonce, error: GONE });
+    this.onGone(GONE);
+  }
+
   close() {
+    clearInterval(this.watch);
+    this.kernel?.statusChanged?.disconnect(this.onStatus);
     for (const { timer } of this.open.values()) clearTimeout(timer);
     this.open.clear();
   }

@@ -21,22 +21,25 @@ class CompareView {
     this.expanded = "";
     this.votes = "";
     this.voteKey = "";
+    this.promptKey = "";
+    /** @type {((text: string) => void)[]} */
+    this.wanted = [];
     this.frame = 0;
     this.asked = false;
     /** @type {string | null | undefined} */
     this.announced = undefined;
-    this.commands = new Commands(model, (hint) => this.showHint(hint));
+    this.commands = new Commands(model, (hint) => this.showHint(hint), (sentence) => this.lose(sentence));
     this.seats = new Seats((seats) => this.ask("set", { seats }), (sentence) => this.complain(sentence));
-    this.settings = new SettingsPanel((changes) => this.ask("set", changes), (sentence) => this.complain(sentence));
+    this.settings = new SettingsPanel(async (changes) => void (await this.ask("set", changes)), (sentence) => this.complain(sentence));
     this.composer = new Composer({
       send: (text) => this.send(text),
-      stop: () => this.ask("stop"),
-      editLast: () => this.composer.restore(this.state.settings.prompt ?? "", []),
+      stop: () => this.ask("stop", this.about()),
+      editLast: () => this.withPrompt((text) => this.composer.restore(text, [])),
       complain: (sentence) => this.complain(sentence),
       limits: () => ({ image: 0, images: 0 }),
     });
     this.actions = {
-      stop: (/** @type {string} */ mark) => this.ask("stop", { mark }),
+      stop: (/** @type {string} */ mark) => this.ask("stop", { mark, ...this.about() }),
       expand: (/** @type {string} */ id) => {
         this.expanded = this.expanded === id ? "" : id;
         this.draw();
@@ -53,7 +56,11 @@ class CompareView {
 
   build() {
     this.columns = h("div", { class: "ipyllm-columns-live" });
-    this.prompt = h("div", { class: "ipyllm-prompt", dir: "auto" });
+    this.prompt = h("div", { class: "ipyllm-prompt", dir: "auto", tabindex: 0, role: "region", "aria-label": "Question" });
+    this.more = h("button", { type: "button", class: "ipyllm-link ipyllm-more", hidden: true, click: () => this.withPrompt((text) => {
+      this.prompt.textContent = text;
+      this.more.hidden = true;
+    }) });
     this.status = h("div", { class: "ipyllm-away", role: "status", "aria-live": "polite" });
     this.notice = h("div", { class: "ipyllm-notice", role: "alert", hidden: true });
     this.hint = h("div", { class: "ipyllm-hint", role: "status", hidden: true });
@@ -73,7 +80,7 @@ class CompareView {
         "aria-label": "Comparison of language models",
         "data-lm-suppress-shortcuts": "true", // the notebook's own keys must not act on what is typed here
         keydown: (/** @type {KeyboardEvent} */ event) => {
-          if (event.key === "Escape" && this.state.running && !event.defaultPrevented) this.ask("stop");
+          if (event.key === "Escape" && this.state.running && !event.defaultPrevented) this.ask("stop", this.about());
           if (!isSave(event)) event.stopPropagation();
         },
       },
@@ -81,6 +88,7 @@ class CompareView {
         h("label", {}, this.blind, " Blind: names hidden, order shuffled"), toggle)),
       this.settings.element,
       this.prompt,
+      this.more,
       this.columns,
       this.status,
       this.notice,
@@ -95,6 +103,7 @@ class CompareView {
   take(message) {
     if (message?.kind === "ack") this.commands.answer(message);
     else if (message?.kind === "notice") this.complain(String(message.text));
+    else if (message?.kind === "text") this.takeText(message);
     const before = this.state;
     this.state = reduce(before, message);
     if (this.state.stale && before !== EMPTY) this.sayHello();
@@ -112,7 +121,8 @@ class CompareView {
 
   draw() {
     this.frame = 0;
-    const { order, turns, running, settings } = this.state;
+    const { order, turns, settings } = this.state;
+    const running = this.commands.gone ? null : this.state.running;
     if (!order.includes(this.expanded)) this.expanded = "";
     for (const [id, view] of this.views) {
       if (order.includes(id)) continue;
@@ -126,12 +136,11 @@ class CompareView {
         this.views.set(id, view);
         this.columns.append(view.element);
       }
-      view.update(turns.get(id), this.expanded === id);
+      view.update(turns.get(id), this.expanded === id, this.commands.gone);
       view.element.hidden = Boolean(this.expanded) && this.expanded !== id;
     }
-    this.prompt.textContent = settings.prompt ?? "";
-    this.prompt.hidden = !settings.prompt;
-    this.seats.update(settings.seats ?? [], settings.models ?? []);
+    this.drawPrompt(settings);
+    this.seats.update(settings.seats, settings.models);
     this.settings.update({ model: "", models: [], system: "", params: {}, conversation: "", limits: { image: 0, images: 0 }, ...settings });
     this.blind.checked = settings.blind === true;
     this.composer.setRunning(running !== null);
@@ -144,9 +153,39 @@ class CompareView {
     this.announce(running);
   }
 
+  /** @param {any} settings */
+  drawPrompt(settings) {
+    const key = `${settings.question} ${settings.chars}`;
+    if (key === this.promptKey) return; // it may be unfolded
+    this.promptKey = key;
+    this.prompt.textContent = settings.prompt ?? "";
+    this.prompt.hidden = !settings.prompt;
+    this.more.hidden = !settings.chars;
+    this.more.textContent = `Show all ${Number(settings.chars).toLocaleString()} characters`;
+  }
+
+  /** Do something with the whole of the question, of which a long one is told in part. @param {(text: string) => void} then */
+  async withPrompt(then) {
+    const { prompt, chars } = this.state.settings;
+    if (!prompt || !chars) return then(prompt ?? "");
+    this.wanted.push(then);
+    await this.ask("text");
+    this.wanted = []; // it came before its acknowledgement, or it does not come
+  }
+
+  /** @param {{text: unknown}} message */
+  takeText({ text }) {
+    for (const then of this.wanted.splice(0)) then(String(text));
+  }
+
+  /** Which question a click is about: a vote may arrive after the next was asked. */
+  about() {
+    return { question: this.state.settings.question };
+  }
+
   /** @param {any[]} columns @param {any} settings @param {string | null} running */
   drawVote(columns, settings, running) {
-    const able = running === null && columns.some((column) => column.parts.text);
+    const able = !this.commands.gone && running === null && columns.some((column) => column.parts.text);
     const key = JSON.stringify([able, columns.map((column) => column.mark), settings.vote]);
     if (key === this.voteKey) return;
     this.voteKey = key;
@@ -162,14 +201,21 @@ class CompareView {
         type: "button",
         class: `ipyllm-button${which === chosen ? " ipyllm-primary" : ""}`,
         "aria-pressed": String(which === chosen),
-        click: () => this.ask("vote", { which }),
+        click: () => this.ask("vote", { which, ...this.about() }),
       }, name)),
     );
     if (had) this.vote.querySelector("[aria-pressed=true]")?.focus();
   }
 
+  /** What came stays to be read; nothing pretends to go on. @param {string} sentence */
+  lose(sentence) {
+    this.complain(sentence);
+    this.draw();
+  }
+
   /** Start and end are said, not every word. @param {string | null} running */
   announce(running) {
+    if (this.commands.gone) return;
     if (running === this.announced) return;
     if (running !== null) this.status.textContent = "The answers have begun.";
     else if (this.announced) this.status.textContent = "All answers are there.";
@@ -181,12 +227,15 @@ class CompareView {
     this.complain("");
     const error = await this.commands.send(command, fields);
     if (error) this.complain(error);
+    return error;
   }
 
   /** @param {string} prompt */
   async send(prompt) {
     this.complain("");
-    const error = await this.commands.send("ask", { prompt });
+    const error = this.seats.rejected
+      ? "One of the models or its parameters cannot be used: mend or remove it first."
+      : await this.commands.send("ask", { prompt });
     if (error) {
       this.complain(error);
       this.composer.restore(prompt, []);

@@ -51,7 +51,7 @@ export function reduce(state, message) {
 function takeSnapshot(state, snapshot) {
   if (typeof snapshot?.seq !== "number" || (!state.stale && snapshot.seq < state.seq)) return state;
   const turns = new Map();
-  for (const turn of snapshot.turns) turns.set(turn.id, { parts: {}, ...turn });
+  for (const turn of snapshot.turns) turns.set(turn.id, whole({ parts: {}, ...turn }));
   return takeRest({ ...state, seq: snapshot.seq, stale: false, turns }, snapshot);
 }
 
@@ -65,7 +65,7 @@ function takeUpdate(state, update) {
   for (const news of update.turns ?? []) {
     const known = turns.get(news.id);
     if (!known && news.footer === undefined) throw new Error("half a turn");
-    turns.set(news.id, { parts: {}, ...known, ...news });
+    turns.set(news.id, whole({ parts: {}, ...known, ...news }));
   }
   const next = takeRest({ ...state, turns }, update);
   if (update.order) {
@@ -75,6 +75,14 @@ function takeUpdate(state, update) {
   return next;
 }
 
+/** @param {any} turn @returns {Turn} it, if a view can show it */
+function whole(turn) {
+  for (const { blocks, tail } of Object.values(turn.parts)) {
+    if (!blocks.every((/** @type {unknown} */ block) => typeof block === "string") || typeof tail !== "string") throw new Error("a part of another kind");
+  }
+  return turn;
+}
+
 /**
  * @param {State} state
  * @param {any} news
@@ -82,13 +90,16 @@ function takeUpdate(state, update) {
  */
 function takeRest(state, news) {
   const order = news.order ?? state.order;
+  const settings = news.settings ?? state.settings;
+  const totals = news.totals ?? state.totals;
+  if (typeof settings !== "object" || typeof totals !== "string") throw new Error("settings of another kind");
   if (!order.every((/** @type {string} */ id) => state.turns.has(id))) throw new Error("a turn is missing");
   return {
     ...state,
     order,
     running: news.running === undefined ? state.running : news.running,
-    totals: news.totals ?? state.totals,
-    settings: news.settings ?? state.settings,
+    totals,
+    settings,
   };
 }
 
@@ -101,6 +112,7 @@ function takeDeltas(state, deltas) {
   const turns = new Map(state.turns);
   for (const delta of deltas) {
     const turn = turns.get(delta.id);
+    if (!(delta.add ?? []).every((/** @type {unknown} */ block) => typeof block === "string")) throw new Error("a block of another kind");
     if (!turn) throw new Error("a delta for no turn");
     const part = delta.anew ? NO_PART : (turn.parts[delta.part] ?? NO_PART);
     const grown = {
@@ -117,6 +129,6 @@ function takeDeltas(state, deltas) {
  * @param {[number, string, number]} change characters kept of the beginning, what is put in, characters kept of the end
  */
 export function spliced(before, [start, middle, end]) {
-  if (start + end > before.length) throw new Error("a splice of another text");
+  if (!(start >= 0 && end >= 0 && start + end <= before.length && typeof middle === "string")) throw new Error("a splice of another text");
   return before.slice(0, start) + middle + before.slice(before.length - end);
 }
