@@ -1,0 +1,82 @@
+"""The comparison widget as a page object: what a person sees and does."""
+
+from __future__ import annotations
+
+from tests.fakes import answer, drip, server_error, stall
+from tests.service.rendering.payloads import PAYLOADS
+
+BUSY = "import time\nfor _ in range(60_000): time.sleep(0.01)"
+QUESTION = "What is the capital of Switzerland?"
+LONG = (
+    "The capital is **Bern**.\n\n| city | people |\n| --- | --- |\n| Bern | 134,591 |\n\n"
+    + "Its river, its bears. " * 40
+)
+
+
+def by_model(request):
+    """What each model of these tests says."""
+    return {
+        "good": answer(LONG, reasoning="Swiss cities.", ttft=0.2, gap=0.02),
+        "bad": answer("It is Basel.", ttft=0.2),
+        "broken": server_error(),
+        "slow": stall("It is ", after=2),
+        "endless": drip("word ", every=0.02),
+        "hostile": answer("\n\n".join(PAYLOADS.values())),
+    }.get(request.json["model"])
+
+
+class Compare:
+    """A comparison in the output of a cell.
+
+    Parameters
+    ----------
+    output : Locator
+        Of the cell that shows it.
+    """
+
+    def __init__(self, output, nth=0):
+        self.root = output.locator(".ipyllm-compare").nth(nth)
+        self.root.wait_for()
+        self.page = output.page
+        self.box = self.root.get_by_role("textbox", name="Message")
+        self.live = self.root.locator(".ipyllm-columns-live")
+        self.columns = self.root.locator(".ipyllm-column")
+        self.notice = self.root.locator(".ipyllm-notice")
+        self.hint = self.root.locator(".ipyllm-hint")
+        self.votes = self.root.locator(".ipyllm-vote")
+        self.ranking = self.root.locator(".ipyllm-ranking")
+
+    def ask(self, prompt=QUESTION):
+        self.box.fill(prompt)
+        self.box.press("Enter")
+
+    def button(self, name, within=None):
+        return (within or self.root).get_by_role("button", name=name, exact=True)
+
+    def wait_until_rest(self):
+        self.button("Send").wait_for()
+
+    def wait_for_vote(self):
+        self.button("Tie").wait_for()
+
+    def texts(self):
+        """The answers, in the order in which they stand."""
+        return [column.locator(".ipyllm-text").inner_text() for column in self.columns.all()]
+
+    def wait_for(self, script, arg=None, timeout=30_000):
+        """Wait until a function of the comparison's element is true."""
+        handle = self.root.element_handle()
+        self.page.wait_for_function(f"([root, arg]) => ({script})(root, arg)", arg=[handle, arg], timeout=timeout)
+
+
+def made(lab, models, more=(), **options):
+    """A notebook that compares these models in its first cell, shows the votes in its second, and has more cells."""
+    given = ", ".join(f"{name}={value!r}" for name, value in options.items())
+    source = f"from ipyllm import CompareWidget, votes\nwidget = CompareWidget(models={models}, {given})\nwidget"
+    sources = [source, "votes()[['outcome', 'blind']]", *more]
+    if lab.desk is None:
+        lab.desk = notebook = lab.open(sources)
+    else:
+        notebook = lab.desk
+        notebook.rewrite(sources)
+    return notebook, Compare(notebook.run(0))
