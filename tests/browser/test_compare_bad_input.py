@@ -1,0 +1,412 @@
+"""The comparison widget under bad treatment: quick clicks, lost kernels, several views, hostile words, books."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sqlite3
+
+import pytest
+from nbconvert import HTMLExporter
+
+from tests.browser.chat import desk, picture
+from tests.browser.compare import QUESTION, Compare, by_model, made
+from tests.browser.lab import needs_chromium
+from tests.fakes import Script, answer, model_not_found, status
+from tests.service.rendering.payloads import CANARY, PAYLOADS
+
+pytestmark = [pytest.mark.browser, needs_chromium, pytest.mark.timeout(300)]
+
+COUNTED = " ".join(f"w{n}" for n in range(150))
+KERNEL = "window.jupyterapp.shell.currentWidget.sessionContext.session.kernel"
+PID = "import os\nprint('pid', os.getpid())"
+
+
+@pytest.fixture(scope="module")
+def lab_and_fake(tmp_path_factory):
+    env = {"IPYLLM_MAX_RETRIES": "0"}
+    with desk(tmp_path_factory.mktemp("bad"), width=1200, height=1000, env=env) as lab_and_fake:
+        yield lab_and_fake
+
+
+@pytest.fixture
+def fake(lab_and_fake):
+    _, fake = lab_and_fake
+    fake.on(lambda request: fake.answers(request) or by_model(request))
+    fake.answers = lambda request: None
+    fake.default = answer(COUNTED, gap=0.05)
+    return fake
+
+
+@pytest.fixture
+def lab(lab_and_fake, fake):
+    lab, _ = lab_and_fake
+    lab.errors.clear()
+    yield lab
+    assert lab.errors == [], "no script of the page may fail"
+    assert lab.strangers == [], "nothing is fetched from elsewhere"
+    assert lab.dialogs == []
+
+
+def votes_kept(lab):
+    """How many rows the ledger has for votes; one that takes another's place is a row too."""
+    with sqlite3.connect(lab.root / "ledger.sqlite") as ledger:
+        return ledger.execute("SELECT count(*) FROM votes").fetchone()[0]
+
+
+def test_a_hundred_quick_clicks_on_send_stop_and_vote_leave_a_whole_comparison(lab, fake):
+    notebook, shown = made(lab, ["openai/bad", "openai/other"])
+    before = len(fake.requests)
+    shown.root.evaluate("""root => {
+        const box = root.querySelector('.ipyllm-composer textarea');
+        for (let n = 0; n < 100; n++) {
+            box.value = `question ${n}`;
+            box.dispatchEvent(new Event('input'));
+            root.querySelector('.ipyllm-go').click();
+        }
+    }""")
+    shown.columns.nth(1).get_by_text("w3").wait_for()
+    shown.notice.get_by_text("still coming").wait_for()
+    assert len(fake.requests) == before + 2, "one question was asked, and only once"
+    assert shown.root.locator(".ipyllm-prompt").inner_text() == "question 0"
+    shown.root.evaluate("root => { for (let n = 0; n < 100; n++) root.querySelector('.ipyllm-go').click(); }")
+    shown.columns.nth(1).get_by_text("cancelled").wait_for()
+    shown.wait_for_vote()
+    assert "w3" in shown.texts()[1], "what came is kept"
+    rows = votes_kept(lab)
+    shown.root.evaluate("""root => {
+        for (let n = 0; n < 100; n++) {
+            for (const button of root.querySelectorAll('.ipyllm-vote button'))
+                if (button.textContent === 'B') button.click();
+        }
+    }""")
+    shown.columns.nth(1).get_by_text("preferred").wait_for()
+    assert "openai/other" in notebook.run(1).inner_text()
+    assert votes_kept(lab) == rows + 1
+    shown.box.fill("After all that")
+    shown.box.press("Enter")
+    shown.columns.nth(1).get_by_text("w149").wait_for()
+    shown.wait_for_vote()
+    assert shown.texts()[1].split() == COUNTED.split()
+
+
+def test_two_views_and_two_tabs_show_the_same_comparison(lab, fake):
+    lab.desk = None
+    notebook, shown = made(lab, ["openai/bad", "openai/other"], ["widget"])
+    second = Compare(notebook.run(2))
+    shown.ask("From the first")
+    second.columns.nth(1).get_by_text("w3").wait_for()
+    second.button("Stop this answer", second.columns.nth(1)).click()
+    shown.columns.nth(1).get_by_text("cancelled").wait_for()
+    assert shown.texts() == second.texts()
+    lab.page.evaluate("window.jupyterapp.commands.execute('docmanager:save')")
+    tab = lab.context.new_page()
+    try:
+        tab.goto(lab.page.url)
+        tab.wait_for_selector(".ipyllm-compare .ipyllm-column", timeout=60_000)
+        other = Compare(tab.locator(".jp-Notebook .jp-CodeCell").first)
+        other.ask("From another tab")
+        shown.columns.nth(1).get_by_text("w3", exact=False).wait_for()
+        other.columns.nth(1).get_by_text("w149").wait_for()
+        shown.columns.nth(1).get_by_text("w149").wait_for()
+        shown.wait_for_vote()
+        assert shown.texts() == second.texts() == other.texts()
+        other.button("A").click()
+        for view in (shown, second, other):
+            view.columns.nth(0).get_by_text("preferred").wait_for()
+            view.ranking.get_by_text("openai/bad").first.wait_for()
+    finally:
+        tab.close()
+
+
+def test_a_reloaded_page_shows_the_comparison_again_and_loses_no_word(lab, fake):
+    lab.desk = None
+    notebook, shown = made(lab, ["openai/bad", "openai/other"])
+    shown.ask()
+    shown.columns.nth(1).get_by_text("w5").wait_for()
+    lab.page.evaluate("window.jupyterapp.commands.execute('docmanager:save')")
+    lab.page.wait_for_function("() => !window.jupyterapp.shell.currentWidget.context.model.dirty")
+    lab.page.reload()
+    lab.page.wait_for_selector(".jp-Notebook .jp-Cell", timeout=60_000)
+    notebook.wait_idle()
+    shown = Compare(notebook.output(0))
+    shown.columns.nth(1).get_by_text("w149").wait_for()
+    assert shown.texts() == ["It is Basel.", COUNTED]
+    assert shown.root.locator(".ipyllm-prompt").inner_text() == QUESTION
+    shown.button("B").click()
+    shown.columns.nth(1).get_by_text("preferred").wait_for()
+
+
+def test_a_view_that_was_closed_and_is_shown_again_has_everything(lab, fake):
+    notebook, shown = made(lab, ["openai/bad", "openai/other"], ["widget"])
+    shown.ask()
+    shown.columns.nth(1).get_by_text("w3").wait_for()
+    lab.page.evaluate("""() => {
+        const notebook = window.jupyterapp.shell.currentWidget.content;
+        notebook.widgets[0].model.clearExecution();
+        notebook.widgets[0].outputArea?.model.clear();
+    }""")
+    shown.root.wait_for(state="detached")
+    again = Compare(notebook.run(2))
+    again.columns.nth(1).get_by_text("w149").wait_for()
+    assert again.texts() == ["It is Basel.", COUNTED]
+
+
+def ends_of_a_kernel(lab, notebook, how):
+    if how == "killed":
+        pid = int(notebook.run(2).inner_text().split("pid")[1])
+        return lambda: os.kill(pid, signal.SIGKILL)
+    return lambda: lab.page.evaluate(f"void {KERNEL}.{how}()")
+
+
+@pytest.mark.parametrize("how", ["killed", "restart", "shutdown"])
+def test_when_the_kernel_is_gone_what_came_stays_and_nothing_pretends_to_go_on(lab, fake, how):
+    lab.desk = None
+    notebook, shown = made(lab, ["openai/bad", "openai/endless"], [PID])
+    end = ends_of_a_kernel(lab, notebook, how)
+    shown.ask()
+    shown.columns.nth(0).get_by_text("It is Basel.").wait_for()
+    shown.columns.nth(1).get_by_text("word word").wait_for()
+    end()
+    shown.notice.get_by_text("The kernel is gone: run the cell again.").wait_for(timeout=60_000)
+    picture(lab, f"compare-gone-{how}")
+    assert "It is Basel." in shown.texts()[0]
+    assert "word word" in shown.texts()[1]
+    # Who is shut down in peace has time to say goodbye.
+    assert shown.columns.nth(1).get_by_text("cancelled" if how == "shutdown" else "gone before the end").count() == 1
+    assert shown.root.locator(".ipyllm-waiting:visible").count() == 0, "nothing spins"
+    assert shown.button("Stop this answer").count() == 0
+    shown.wait_until_rest()
+    shown.ask("Is anybody there?")
+    shown.notice.get_by_text("The kernel is gone").wait_for()
+    assert shown.box.input_value() == "Is anybody there?", "what was typed is not lost"
+    if how == "restart":
+        notebook.wait_idle()
+        shown = Compare(notebook.run(0))
+        shown.ask()
+        shown.columns.nth(0).get_by_text("It is Basel.").wait_for()
+        shown.button("Stop the answer").click()
+
+
+def test_an_interrupted_kernel_goes_on_comparing(lab, fake):
+    lab.desk = None
+    _, shown = made(lab, ["openai/bad", "openai/other"])
+    shown.ask()
+    shown.columns.nth(1).get_by_text("w3").wait_for()
+    for _ in range(3):
+        lab.page.evaluate(f"{KERNEL}.interrupt()")
+    shown.columns.nth(1).get_by_text("w149").wait_for()
+    assert shown.texts()[1] == COUNTED
+    shown.button("B").click()
+    shown.columns.nth(1).get_by_text("preferred").wait_for()
+
+
+def test_a_model_that_is_taken_away_or_gone_hurts_nobody_else(lab, fake):
+    _, shown = made(lab, ["openai/bad", "openai/other", "openai/third"])
+    shown.ask()
+    shown.columns.nth(1).get_by_text("w3").wait_for()
+    shown.button("Take openai/other out").click()
+    shown.columns.nth(1).get_by_text("w149").wait_for()
+    shown.wait_for_vote()
+    assert shown.columns.count() == 3, "what was asked goes on"
+    fake.answers = lambda request: model_not_found("third") if request.json["model"] == "third" else None
+    shown.ask()
+    shown.columns.nth(1).get_by_text("third").nth(1).wait_for()
+    shown.wait_for_vote()
+    assert shown.columns.count() == 2
+    assert "It is Basel." in shown.texts()[0]
+
+
+def test_a_wrong_model_is_said_and_stays_to_be_mended(lab, fake):
+    _, shown = made(lab, ["openai/bad", "openai/other"])
+    before = len(fake.requests)
+    shown.button("Add a model").click()
+    last = shown.root.get_by_role("combobox", name="Model").last
+    last.fill("opnai/third")
+    last.press("Tab")
+    shown.notice.get_by_text("did you mean 'openai/third'").wait_for()
+    assert last.input_value() == "opnai/third"
+    shown.ask("Whom?")
+    shown.notice.get_by_text("mend or remove it first").wait_for()
+    assert shown.box.input_value() == "Whom?"
+    assert len(fake.requests) == before
+    last.fill("openai/third")
+    last.press("Tab")
+    own = shown.root.get_by_label("Parameters of this model alone").last
+    own.fill("temperature")
+    own.press("Tab")
+    shown.notice.get_by_text("written name=value").wait_for()
+    own.fill("temperature=0.25")
+    own.press("Tab")
+    shown.box.press("Enter")
+    shown.columns.nth(2).get_by_text("w3").wait_for()
+    asked = {request.json["model"]: request.json.get("temperature") for request in fake.requests[before:]}
+    assert asked == {"bad": None, "other": None, "third": 0.25}
+    shown.button("Stop the answer").click()
+    shown.wait_for_vote()
+
+
+def test_two_megabytes_can_be_pasted_and_compared(lab, fake):
+    _, shown = made(lab, ["openai/bad", "openai/bad2"])
+    fake.default = answer("Read.")
+    text = "lorem ipsum dolor " * 120_000
+    shown.box.evaluate(
+        """(box, text) => {
+            const data = new DataTransfer();
+            data.setData('text/plain', text);
+            box.dispatchEvent(new ClipboardEvent('paste', {clipboardData: data, bubbles: true, cancelable: true}));
+        }""",
+        text,
+    )
+    shown.root.get_by_text("Pasted text, 2,160,000 characters").wait_for()
+    shown.box.press("Enter")
+    shown.wait_for_vote()
+    assert fake.requests[-1].json["messages"][-1]["content"] == text
+    prompt = shown.root.locator(".ipyllm-prompt")
+    assert len(prompt.inner_text()) < 2000
+    shown.box.press("ArrowUp")
+    shown.root.get_by_text("Pasted text, 2,160,000 characters").wait_for()
+    shown.button("Remove the pasted text").click()
+    shown.button("Show all 2,160,000 characters").click()
+    shown.wait_for("(root, size) => root.querySelector('.ipyllm-prompt').textContent.length === size", len(text))
+    shown.ask("Still usable?")
+    shown.wait_for("root => root.querySelector('.ipyllm-prompt').textContent === 'Still usable?'")
+    shown.wait_for_vote()
+
+
+UNSEEN = """
+import time
+told, widget.outbox._send = widget.outbox._send, lambda message: None
+widget.ask('Another').wait()
+while widget.running: time.sleep(0.05)
+widget.outbox._send = told
+"""
+
+
+def test_a_vote_after_a_question_that_the_page_has_not_seen_is_refused_and_the_page_catches_up(lab, fake):
+    notebook, shown = made(lab, ["openai/bad", "openai/bad2"], [UNSEEN, "widget.blind = True"])
+    fake.default = answer("Fine.")
+    shown.ask()
+    shown.wait_for_vote()
+    rows = votes_kept(lab)
+    notebook.run(2)
+    shown.button("A").click()
+    shown.notice.get_by_text("Another question was asked meanwhile").wait_for()
+    assert votes_kept(lab) == rows
+    notebook.run(3)  # the next message has a number that shows the gap
+    shown.wait_for("root => root.querySelector('.ipyllm-prompt').textContent === 'Another'")
+    shown.button("A").click()
+    shown.columns.nth(0).get_by_text("preferred").wait_for()
+    assert votes_kept(lab) == rows + 1
+
+
+JUNK = """
+import anywidget
+for junk in [None, 7, 'x', [], {}, {'kind': 'delta'}, {'kind': 'delta', 'seq': 10**6, 'deltas': []}, {'kind': 'text'},
+             {'kind': 'update', 'seq': 'x'}, {'kind': 'snapshot'}, {'kind': 'snapshot', 'state': {'seq': 10**9}},
+             {'kind': 'ack'}, {'kind': 'ack', 'nonce': 7, 'error': {}}, {'kind': 'unknown', 'seq': -1}]:
+    anywidget.AnyWidget.send(widget, junk)
+    widget.outbox.post('delta', deltas=[{'id': 'none', 'part': 'text', 'tail': [9, '', 9]}])
+    widget.outbox.post('update', turns=7, settings='x', order=[1])
+"""
+
+
+def test_messages_that_are_none_break_nothing(lab, fake):
+    notebook, shown = made(lab, ["openai/bad", "openai/other"], [JUNK])
+    shown.ask()
+    shown.columns.nth(1).get_by_text("w3").wait_for()
+    notebook.run(2)
+    shown.columns.nth(1).get_by_text("w149").wait_for()
+    shown.wait_for_vote()
+    assert shown.texts() == ["It is Basel.", COUNTED]
+    shown.button("A").click()
+    shown.columns.nth(0).get_by_text("preferred").wait_for()
+
+
+HOSTILE = """
+import json, pathlib, time
+evil = json.loads(pathlib.Path("payloads.json").read_text())
+every = "\\n\\n".join(evil)
+
+def attack(names):
+    widget.models = [f"openai/{name}" for name in names]
+    widget.ask(every).wait()
+    while widget.running:
+        time.sleep(0.05)
+    widget.vote("A")
+    time.sleep(0.5)  # for the page to draw
+"""
+CONTENT = (
+    ".ipyllm-prompt, .ipyllm-text, .ipyllm-reasoning, .ipyllm-error, .ipyllm-whose, .ipyllm-ranking, .ipyllm-transcript"
+)
+FORBIDDEN = (
+    "script, iframe, object, embed, form, link, meta, base, svg, video, audio, input, button:not(.ipyllm-copy),"
+    " img:not([src^='data:image/']), .ipyllm-answer style"
+)
+BAD_ATTRIBUTES = """roots => roots.flatMap(root => [root, ...root.querySelectorAll('*')]).flatMap(element =>
+    [...element.attributes].filter(attribute => attribute.name.startsWith('on') || ['srcset', 'srcdoc', 'formaction']
+        .includes(attribute.name) || /^\\s*(javascript|vbscript|data:text)/i.test(attribute.value))
+    .map(attribute => `${element.tagName} ${attribute.name}=${attribute.value}`))"""
+
+
+def left_of_attacks(page):
+    """What stands in the page that may not, and whether script ran."""
+    page.evaluate("document.querySelectorAll('details').forEach(details => { details.open = true })")
+    page.wait_for_timeout(500)
+    found = page.locator(f":is({CONTENT})").evaluate_all(BAD_ATTRIBUTES)
+    elements = page.locator(f":is({CONTENT}) :is({FORBIDDEN})").evaluate_all("found => found.map(e => e.outerHTML)")
+    return found + sorted(set(elements)) + ([] if page.evaluate("window.pwned === undefined") else ["script ran"])
+
+
+def test_hostile_words_run_no_script_and_make_no_request_wherever_they_stand(lab, fake):
+    """As the question, answers, reasoning, names of models, a server's errors, names in the ranking; live and kept."""
+    assert len(PAYLOADS) >= 60
+    evil = [payload.replace(CANARY, fake.url) for payload in PAYLOADS.values()]
+    (lab.root / "payloads.json").write_text(json.dumps(evil))
+    everything = "\n\n".join(evil)
+    fails = {f"{payload}": status(400, {"error": {"message": payload}}) for payload in evil[::3]}
+    fake.answers = lambda request: fails.get(request.json["model"])
+    fake.default = answer(everything, reasoning=everything, chunks=40)
+    batches = range(0, len(evil), 10)
+    lab.desk = None
+    steps = [f"attack(evil[{at}:{at + 10}] + ['plain'])" for at in batches]
+    notebook, shown = made(lab, ["openai/bad", "openai/other"], [HOSTILE, *steps, "widget._kept.show()"])
+    before = len(fake.requests)
+    notebook.run(2)
+    left = []
+    for number in range(3, 3 + len(steps)):
+        notebook.run(number)
+        shown.wait_for_vote()
+        left += left_of_attacks(lab.page)
+    assert left == []
+    ranked = shown.ranking.locator("tbody th").all_inner_texts()
+    assert len(ranked) == len({*evil, "plain"}), "every hostile name stands in the ranking, as text"
+    assert any("<script" in name for name in ranked)
+    picture(lab, "compare-hostile")
+
+    model = shown.root.get_by_role("combobox", name="Model").first
+    model.fill('<img src=x onerror="window.pwned=1">')
+    model.press("Tab")
+    shown.notice.get_by_text("onerror").wait_for()
+    kept = notebook.run(3 + len(steps))
+    kept.locator(".ipyllm-transcript").wait_for(state="attached")
+    assert left_of_attacks(lab.page) == []
+
+    shown.box.press("Control+s")
+    lab.page.wait_for_function("() => !window.jupyterapp.shell.currentWidget.context.model.dirty")
+    exporter = HTMLExporter(**dict.fromkeys(("mathjax_url", "require_js_url", "jquery_url", "mermaid_js_url"), ""))
+    html, _ = exporter.from_filename(str(lab.root / f"notebook-{lab.opened}.ipynb"))
+    assert html.count("ipyllm-transcript") >= 2
+    fake.serve("/saved.html", Script(body=html.encode(), headers=(("content-type", "text/html; charset=utf-8"),)))
+    tab = lab.context.new_page()
+    try:
+        tab.goto(f"{fake.url}/saved.html")
+        tab.locator(".ipyllm-transcript").first.wait_for()
+        assert left_of_attacks(tab) == []
+    finally:
+        tab.close()
+
+    lab.page.evaluate("url => fetch(url, {mode: 'no-cors'}).catch(() => null)", f"{fake.url}/control")
+    paths = {request.path for request in fake.requests[before:]}
+    assert paths == {"/v1/chat/completions", "/saved.html", "/control"}, "what is fetched is seen, and nothing was"
