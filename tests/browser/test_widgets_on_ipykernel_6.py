@@ -1,4 +1,4 @@
-"""The widgets on ipykernel 6, whose one shell a running cell holds: answers go on, clicks wait, and the widgets say so.
+"""The widgets on ipykernel 6, whose one shell a running cell holds: answers go on, clicks wait, and that is said.
 
 One file, so that one worker installs ipykernel 6. The steps are those of the tests on the newest ipykernel.
 """
@@ -154,3 +154,20 @@ def test_a_comparison_goes_on_beside_a_busy_cell_and_clicks_wait_for_its_end(lab
     end_of_busy_cell(lab)
     good.get_by_text("preferred").wait_for()
     assert "openai/good" in notebook.run(1).inner_text()
+
+
+def test_a_dashboard_beside_a_busy_cell_says_that_a_filter_waits(lab, fake):
+    fake.default = answer("A slope.")
+    notebook = lab.open([dashboards.CALLS, "dashboard = UsageDashboard(every_s=0.2)\ndashboard", BUSY])
+    notebook.run(0)
+    shown = notebook.run(1)
+    tiles, said = shown.locator(".ipyllm-tiles"), shown.locator(".ipyllm-said")
+    tiles.get_by_text("6", exact=True).first.wait_for()
+    notebook.run(2, wait=False)
+    notebook.cell(2).get_by_text("[*]:").wait_for()
+    shown.locator('[data-filter="model"]').select_option("openai/gpt-5")
+    said.get_by_text("Waiting for the running cell").wait_for()
+    assert is_busy(notebook, 2)
+    end_of_busy_cell(lab)
+    tiles.get_by_text("2", exact=True).first.wait_for()
+    said.get_by_text("Waiting").wait_for(state="detached")

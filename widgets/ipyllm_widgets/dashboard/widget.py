@@ -161,6 +161,8 @@ class UsageDashboard(anywidget.AnyWidget):
             if not isinstance(exc, LLMError):
                 _logger.exception("the dashboard failed")
             self.send({"type": "said", "text": redact(str(exc) or type(exc).__name__)})
+        if isinstance(content, dict) and isinstance(nonce := content.get("nonce"), str):
+            self.send({"type": "ack", "nonce": nonce})  # the page waits for it, and says so if it does not come
 
     def _show(self, call_id: str) -> None:
         frame = self.frame()

@@ -1,5 +1,6 @@
 // The dashboard in the browser: puts the parts that Python has drawn in their places, and tells Python what was clicked.
 
+import { Commands } from "./commands.js";
 import { letSaveThrough, setHtml } from "./dom.js";
 
 const PARTS = ["bar", "tiles", "models", "charts", "calls"];
@@ -26,6 +27,15 @@ function render({ model, el }) {
   opened.setAttribute("aria-label", "One call");
   opened.hidden = true;
   let openedCall = "";
+  let waits = false;
+  const commands = new Commands(model, (hint) => {
+    if (hint || waits) say(hint); // an answer takes back that we waited, not what it says itself
+    waits = Boolean(hint);
+  }, (sentence) => say(sentence));
+  const ask = async (/** @type {{type: string} & Record<string, unknown>} */ message) => {
+    const error = await commands.send(message.type, message);
+    if (error) say(error);
+  };
   el.append(places.bar, said, places.tiles, places.models, places.charts, opened, places.calls);
 
   /** Python escapes or sanitises all that it did not write itself. @param {string} name */
@@ -43,23 +53,23 @@ function render({ model, el }) {
     if (again instanceof HTMLElement) again.focus();
   }
 
-  function say() {
-    said.textContent = model.get("problem");
+  function say(hint = "") {
+    said.textContent = hint || model.get("problem");
   }
 
   /** @param {Event} event */
   function chosen(event) {
     const control = event.target;
     if (!(control instanceof HTMLInputElement || control instanceof HTMLSelectElement)) return;
-    model.send({ type: "filter", name: control.dataset.filter, value: control.value });
+    ask({ type: "filter", name: control.dataset.filter, value: control.value });
   }
 
   /** @param {Event} event */
   function clicked(event) {
     const button = event.target instanceof Element && event.target.closest("button");
     if (!button) return;
-    if (button.dataset.call) model.send({ type: "call", call_id: button.dataset.call });
-    else if (button.dataset.export) model.send({ type: "export", format: button.dataset.export });
+    if (button.dataset.call) ask({ type: "call", call_id: button.dataset.call });
+    else if (button.dataset.export) ask({ type: "export", format: button.dataset.export });
     else if ("close" in button.dataset) close();
   }
 
@@ -85,6 +95,7 @@ function render({ model, el }) {
 
   /** @param {any} message @param {ArrayBuffer[]} buffers */
   function heard(message, buffers) {
+    if (message.type === "ack") commands.answer(message);
     if (message.type === "said") said.textContent = message.text;
     if (message.type === "call") {
       openedCall = message.call_id;
@@ -105,14 +116,15 @@ function render({ model, el }) {
 
   const updates = PARTS.map((name) => /** @type {const} */ ([`change:${name}`, () => show(name)]));
   for (const [event, update] of updates) model.on(event, update);
-  model.on("change:problem", say);
+  const problem = () => say();
+  model.on("change:problem", problem);
   model.on("msg:custom", heard);
   el.addEventListener("change", chosen);
   el.addEventListener("click", clicked);
   el.addEventListener("keydown", pressed);
   PARTS.forEach(show);
   say();
-  const here = () => document.visibilityState === "visible" && model.send({ type: "here" });
+  const here = () => document.visibilityState === "visible" && !commands.gone && model.send({ type: "here" });
   here();
   const timer = setInterval(here, HERE_EVERY_MS);
 
@@ -121,7 +133,8 @@ function render({ model, el }) {
     endSaving();
     clearInterval(timer);
     for (const [event, update] of updates) model.off(event, update);
-    model.off("change:problem", say);
+    model.off("change:problem", problem);
+    commands.close();
     model.off("msg:custom", heard);
   };
 }
