@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from tests.fakes import answer, drip, server_error, stall
-from tests.service.rendering.payloads import PAYLOADS
 
 BUSY = "import time\nfor _ in range(60_000): time.sleep(0.01)"
 QUESTION = "What is the capital of Switzerland?"
@@ -21,7 +20,8 @@ def by_model(request):
         "broken": server_error(),
         "slow": stall("It is ", after=2),
         "endless": drip("word ", every=0.02),
-        "hostile": answer("\n\n".join(PAYLOADS.values())),
+        "arabic": answer("برن هي عاصمة سويسرا.\n\n```python\nx = 1\n```\n"),
+        "japanese": answer("スイスの首都はベルンです。" * 20),
     }.get(request.json["model"])
 
 

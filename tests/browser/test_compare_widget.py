@@ -62,6 +62,31 @@ def test_a_blind_comparison_shows_names_after_the_vote_only(lab):
     assert "True" in notebook.run(1).inner_text()
 
 
+def test_a_narrow_window_loses_nothing_and_words_run_their_own_way(lab):
+    _, shown = made(lab, ["openai/arabic", "openai/japanese", "openai/broken"])
+    lab.page.set_viewport_size({"width": 420, "height": 900})
+    try:
+        shown.ask("ما هي عاصمة سويسرا؟")
+        shown.wait_for_vote()
+        shown.button("Settings for all").click()
+        shown.button("A").click()
+        shown.ranking.get_by_text("openai/arabic").first.wait_for()
+        direction = "e => getComputedStyle(e).direction"
+        assert shown.root.locator(".ipyllm-prompt").evaluate(direction) == "rtl"
+        assert shown.columns.nth(0).locator(".ipyllm-answer p").first.evaluate(direction) == "rtl"
+        assert shown.columns.nth(1).locator(".ipyllm-answer p").first.evaluate(direction) == "ltr"
+        assert shown.root.evaluate("root => root.scrollWidth <= root.clientWidth + 1")
+        edge = shown.root.bounding_box()
+        for control in shown.root.locator("button:visible, input:visible, textarea:visible").all():
+            box = control.bounding_box()
+            assert box["x"] >= edge["x"]
+            assert box["x"] + box["width"] <= edge["x"] + edge["width"] + 1, control
+        shown.root.scroll_into_view_if_needed()
+        picture(lab, "compare-narrow")
+    finally:
+        lab.page.set_viewport_size(lab.size)
+
+
 @needs_axe
 def test_axe_finds_nothing_wrong_in_any_state(lab):
     _, shown = made(lab, ["openai/slow", "openai/broken", "openai/good"], blind=True)
@@ -92,6 +117,9 @@ def test_axe_finds_nothing_wrong_in_any_state(lab):
     model.press("Tab")
     shown.notice.get_by_text("did you mean").wait_for()
     look("a model that cannot be")
+    lab.page.set_viewport_size({"width": 420, "height": 900})
+    look("narrow")
+    lab.page.set_viewport_size(lab.size)
     assert found == []
 
 

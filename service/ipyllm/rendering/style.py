@@ -26,6 +26,9 @@ pre code{padding:0;background:none;font-size:1em;white-space:pre;overflow-wrap:n
 table{display:block;width:max-content;max-width:100%;overflow-x:auto;border-collapse:collapse;font-size:1em}
 :is(th,td){padding:.3em .7em;
 border:1px solid var(--jp-border-color2,#8884);text-align:start;white-space:normal}
+@supports (animation-timeline:scroll(self inline)){
+:is(pre,table){animation:ipyllm-more linear both;animation-timeline:scroll(self inline)}
+}
 blockquote{padding:0 1em;border-inline-start:3px solid var(--jp-border-color1,#8886);
 color:var(--jp-content-font-color2,inherit)}
 img{max-width:100%}
@@ -59,6 +62,7 @@ padding:0;border:0;background:none}
 .ipyllm-page{display:block;width:100%;min-height:8em;resize:vertical;overflow:auto;background:#fff;
 border:1px solid var(--jp-border-color2,#8884);border-radius:4px}
 .ipyllm-waiting{opacity:.7;animation:ipyllm-pulse 1.6s ease-in-out infinite}
+@keyframes ipyllm-more{0%,95%{mask-image:linear-gradient(to right,#000 calc(100% - 2.5em),#0003)}100%{mask-image:none}}
 @keyframes ipyllm-pulse{50%{opacity:.25}}
 @media (prefers-reduced-motion:reduce){.ipyllm-waiting{animation:none}}
 """

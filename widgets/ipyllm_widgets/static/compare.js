@@ -38,6 +38,7 @@ class CompareView {
       complain: (sentence) => this.complain(sentence),
       limits: () => ({ image: 0, images: 0 }),
     });
+    this.composer.input.placeholder = "Ask all of them …";
     this.actions = {
       stop: (/** @type {string} */ mark) => this.ask("stop", { mark, ...this.about() }),
       expand: (/** @type {string} */ id) => {
@@ -85,7 +86,7 @@ class CompareView {
         },
       },
       h("div", { class: "ipyllm-head" }, this.seats.element, h("div", { class: "ipyllm-options" },
-        h("label", {}, this.blind, " Blind: names hidden, order shuffled"), toggle)),
+        h("label", {}, this.blind, " Blind: no names, order shuffled"), toggle)),
       this.settings.element,
       this.prompt,
       this.more,
@@ -186,7 +187,7 @@ class CompareView {
   /** @param {any[]} columns @param {any} settings @param {string | null} running */
   drawVote(columns, settings, running) {
     const able = !this.commands.gone && running === null && columns.some((column) => column.parts.text);
-    const key = JSON.stringify([able, columns.map((column) => column.mark), settings.vote]);
+    const key = JSON.stringify([able, columns.map((column) => column.mark), settings.vote, settings.hidden]);
     if (key === this.voteKey) return;
     this.voteKey = key;
     this.vote.hidden = !able;
@@ -196,7 +197,7 @@ class CompareView {
     const had = this.vote.contains(document.activeElement);
     const chosen = columns.find((column) => column.preferred)?.mark ?? settings.vote;
     this.vote.replaceChildren(
-      h("span", {}, settings.vote ? "Your vote, kept in the ledger:" : "Which answer is better?"),
+      h("span", {}, settings.vote ? "Your vote, kept in the ledger:" : `Which answer is better?${settings.hidden ? " The names are shown after the vote." : ""}`),
       ...choices.map(([which, name]) => h("button", {
         type: "button",
         class: `ipyllm-button${which === chosen ? " ipyllm-primary" : ""}`,

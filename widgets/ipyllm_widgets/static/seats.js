@@ -49,7 +49,7 @@ export class Seats {
     const change = (/** @type {Event} */ event) => this.tell(/** @type {HTMLElement} */ (event.target));
     const name = h("input", { class: "ipyllm-input", list: this.listId, value: model, "aria-label": "Model", placeholder: "service/model", spellcheck: "false", autocomplete: "off", change });
     const own = Object.entries(params).map(([key, value]) => `${key}=${JSON.stringify(value)}`).join(" ");
-    const given = h("input", { class: "ipyllm-input", value: own, "aria-label": `Parameters of ${model || "this model"} alone`, placeholder: "temperature=1", spellcheck: "false", autocomplete: "off", change });
+    const given = h("input", { class: "ipyllm-input", value: own, "aria-label": `Parameters of ${model || "this model"} alone`, placeholder: "own parameters", title: "Parameters of this model alone, like temperature=1", spellcheck: "false", autocomplete: "off", change });
     const row = h("div", { class: "ipyllm-seat" }, name, given, button("close", `Take ${model || "this model"} out`, () => {
       row.remove();
       this.more.focus();
