@@ -30,7 +30,10 @@ class PageComm(BaseComm):
 
     def click(self, command: str, *, buffers=(), **fields) -> dict:
         """Send a command as the page does and return its acknowledgement."""
-        return self.push({"command": command, "nonce": f"test-{len(self.sent)}", **fields}, buffers)
+        nonce = f"test-{len(self.sent)}"
+        self.push({"command": command, "nonce": nonce, **fields}, buffers)
+        # Not simply the last: the drawing thread sends beside us.
+        return next(told for told in reversed(self.custom) if told["kind"] == "ack" and told["nonce"] == nonce)
 
     def push(self, content, buffers=()) -> dict:
         """Send anything, and return what the widget answered last."""

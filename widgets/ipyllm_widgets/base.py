@@ -66,6 +66,8 @@ class LiveWidget(anywidget.AnyWidget):
             self._command(command)(content, buffers)
         except LLMError as exc:
             error = str(exc)
+        except KeyboardInterrupt:  # meant for a cell; raised on, it would end the kernel's loop on some versions
+            error = "Interrupted before it was done: try again."
         except Exception as exc:  # noqa: BLE001 - the person must see it, whatever it is
             error = self._failed(exc)
         if error is not None and len(error) > _LONGEST:
