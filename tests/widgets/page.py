@@ -20,7 +20,9 @@ class PageComm(BaseComm):
 
     def publish_msg(self, msg_type, data=None, metadata=None, buffers=None, **keys):
         with self.arrived:
-            self.sent.append({"type": msg_type, **json.loads(json.dumps(data or {}))})
+            # As Jupyter's own sessions pack it: no lone surrogate, no number that JSON has not.
+            packed = json.dumps(data or {}, ensure_ascii=False, allow_nan=False).encode()
+            self.sent.append({"type": msg_type, **json.loads(packed)})
             self.arrived.notify_all()
 
     @property

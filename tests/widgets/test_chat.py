@@ -395,6 +395,43 @@ def test_a_malformed_message_is_answered_with_a_sentence_and_harms_nothing(chat,
     assert widget.send("Hello").wait().status == "ok"
 
 
+JUNK = [None, True, -1, 0, 10**40, 1e308, float("nan"), float("-inf"), "", "x" * 100_000, "\x00", "\ud800", "\udc80",
+        [], [[1]], {}, {"a": {"b": []}}, {"temperature": float("nan")}, {"seed": 10**40}, {"max_tokens": -1},
+        {"stop": "\ud800"}, {"\ud800": 1}]  # fmt: skip
+FIELDS = {
+    "hello": ["seq"], "send": ["text"], "stop": ["x"], "again": ["id"], "edit": ["id", "text"], "select": ["id", "to"],
+    "delete": ["id"], "clear": ["x"], "set": ["model", "system", "params"], "text": ["id"], "export": ["format"],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("command", FIELDS)
+def test_junk_in_any_field_of_any_command_is_answered_and_leaves_a_chat_that_works(chat, models, command):
+    widget = chat()
+    widget.send("Hello").wait()
+    shown = widget.comm.wait_until_rest()
+    assert set(FIELDS) == widget._commands
+    right = {"id": shown.order[0], "to": 1, "text": "Hi", "seq": 0, "format": "md"}
+    for field in FIELDS[command]:
+        for junk in JUNK:
+            given = {name: right.get(name) for name in FIELDS[command] if name in right} | {field: junk}
+            said = widget.comm.click(command, **given)
+            assert said["error"] is None or said["error"][-1] in ".?…", said
+            assert "ipyllm failed" not in str(said["error"]), said
+            shown = widget.comm.wait_until_rest()
+            right["id"] = shown.order[-1] if shown.order else "none"
+    widget.comm.click("set", model="openai/fake-model", system="", params={})
+    models.default = answer("Whole.")
+    assert widget.comm.click("send", text="Still there?")["error"] is None
+    assert "Whole." in widget.comm.wait_until_rest().html()
+
+
+def test_buffers_that_are_no_images_are_refused_in_a_sentence(chat, models):
+    widget = chat()
+    for junk in (b"", b"junk", PNG[:4], b"<svg onload=alert(1)>", b"\x00" * 1000):
+        assert "PNG, JPEG, GIF or WebP" in widget.comm.click("send", text="Look", buffers=[junk])["error"]
+    assert models.requests == []
+
+
 def test_a_view_that_has_seen_less_gets_a_snapshot_and_one_that_has_seen_all_does_not(chat, models):
     widget = chat()
     widget.send("Hello").wait()
