@@ -32,6 +32,29 @@ def desk(home, *, env=None, page=Lab, **options):
         yield lab, fake
 
 
+@contextmanager
+def watched(lab):
+    """The lab, whose page must not fail, nor fetch or ask anything, before the end."""
+    for record in (lab.errors, lab.strangers, lab.dialogs):
+        record.clear()
+    yield lab
+    assert lab.errors == [], "no script of the page may fail"
+    assert lab.strangers == [], "nothing is fetched from elsewhere"
+    assert lab.dialogs == []
+
+
+def paste(box, text):
+    """Paste a text as a person does."""
+    box.evaluate(
+        """(box, text) => {
+            const data = new DataTransfer();
+            data.setData('text/plain', text);
+            box.dispatchEvent(new ClipboardEvent('paste', {clipboardData: data, bubbles: true, cancelable: true}));
+        }""",
+        text,
+    )
+
+
 def picture(lab, name):
     """Keep what the page looks like, for people to look at."""
     SCREENSHOTS.mkdir(parents=True, exist_ok=True)

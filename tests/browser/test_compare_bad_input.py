@@ -10,7 +10,7 @@ import sqlite3
 import pytest
 from nbconvert import HTMLExporter
 
-from tests.browser.chat import desk, picture
+from tests.browser.chat import desk, paste, picture, watched
 from tests.browser.compare import QUESTION, Compare, by_model, made
 from tests.browser.lab import needs_chromium
 from tests.fakes import Script, answer, model_not_found, status
@@ -42,11 +42,8 @@ def fake(lab_and_fake):
 @pytest.fixture
 def lab(lab_and_fake, fake):
     lab, _ = lab_and_fake
-    lab.errors.clear()
-    yield lab
-    assert lab.errors == [], "no script of the page may fail"
-    assert lab.strangers == [], "nothing is fetched from elsewhere"
-    assert lab.dialogs == []
+    with watched(lab):
+        yield lab
 
 
 def votes_kept(lab):
@@ -251,14 +248,7 @@ def test_two_megabytes_can_be_pasted_and_compared(lab, fake):
     _, shown = made(lab, ["openai/bad", "openai/bad2"])
     fake.default = answer("Read.")
     text = "lorem ipsum dolor " * 120_000
-    shown.box.evaluate(
-        """(box, text) => {
-            const data = new DataTransfer();
-            data.setData('text/plain', text);
-            box.dispatchEvent(new ClipboardEvent('paste', {clipboardData: data, bubbles: true, cancelable: true}));
-        }""",
-        text,
-    )
+    paste(shown.box, text)
     shown.root.get_by_text("Pasted text, 2,160,000 characters").wait_for()
     shown.box.press("Enter")
     shown.wait_for_vote()

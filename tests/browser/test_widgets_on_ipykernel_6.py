@@ -16,7 +16,7 @@ import pytest
 from tests.browser import test_chat_widget as chats
 from tests.browser import test_compare_widget as comparisons
 from tests.browser import test_dashboard as dashboards
-from tests.browser.chat import desk
+from tests.browser.chat import desk, watched
 from tests.browser.compare import BUSY, by_model, made
 from tests.browser.lab import needs_chromium
 from tests.fakes import answer
@@ -89,10 +89,8 @@ def fake(lab_and_fake):
 def lab(lab_and_fake):
     lab, fake = lab_and_fake
     fake.default = answer("Hello there.")
-    lab.errors.clear()
-    yield lab
-    assert lab.errors == [], "no script of the page may fail"
-    assert lab.strangers == [], "nothing is fetched from elsewhere"
+    with watched(lab):
+        yield lab
 
 
 @pytest.mark.parametrize("steps", THE_SAME, ids=lambda steps: steps.__name__.removeprefix("test_"))

@@ -352,7 +352,8 @@ def _ranking_html() -> str:
     head = "".join(f"<th scope='col'>{name}</th>" for name in heads)
     said: Sequence[str] = (getattr(table, "conclusion", ""), *getattr(table, "notes", ()))
     below = "".join(f"<p>{escape(sentence)}</p>" for sentence in said if sentence)
-    return f"<table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>{below}"
+    table_html = f"<table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>"
+    return f"<div role='region' aria-label='Ranking' tabindex='0'>{table_html}</div>{below}"
 
 
 def _ranked(row: Mapping[Any, Any]) -> tuple[str, ...]:

@@ -66,7 +66,7 @@ class CompareView {
     this.notice = h("div", { class: "ipyllm-notice", role: "alert", hidden: true });
     this.hint = h("div", { class: "ipyllm-hint", role: "status", hidden: true });
     this.vote = h("div", { class: "ipyllm-vote", role: "group", "aria-label": "Which answer is better?" });
-    this.ranking = h("div", { class: "ipyllm-ranking", role: "region", "aria-label": "Ranking", tabindex: 0 });
+    this.ranking = h("div", { class: "ipyllm-ranking" });
     this.rankingFold = h("details", { open: true }, h("summary", {}, "Ranking by the votes of this kernel"), this.ranking);
     this.blind = h("input", { type: "checkbox", change: () => this.ask("set", { blind: this.blind.checked }) });
     const toggle = h("button", { type: "button", class: "ipyllm-button", "aria-expanded": "false", click: () => {
