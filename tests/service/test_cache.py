@@ -422,3 +422,8 @@ def test_the_settings_say_whether_where_and_for_how_long(monkeypatch, path):
     second = current_cache()
     assert (second is first, second.ttl_s) == (False, 60)
     second.close()
+
+
+def test_no_answer_reaches_a_test_that_another_was_given(own_settings):
+    """Loopback hands out its ports again: with the developer's own cache, a test once read what an earlier run said."""
+    assert current_cache(asked=True).path.parent == own_settings
