@@ -47,7 +47,7 @@ def test_a_call_that_fails_at_one_endpoint_goes_to_another_at_once(a, b, ask, fa
     gpus = pool(a.base_url, b.base_url, model="m", max_retries=2)
     start = time.perf_counter()
     assert [ask(gpus).content for _ in range(3)] == ["from b"] * 3
-    assert time.perf_counter() - start < 5
+    assert time.perf_counter() - start < 25, "one that waited for the first endpoint waited 30 s"
 
 
 def test_text_that_was_shown_is_not_followed_by_anothers(a, b, ask):
