@@ -56,7 +56,8 @@ def start_busy(notebook, number):
 
 
 def words(chat):
-    return chat.turns.last.locator(".ipyllm-text").inner_text().split()
+    # Not `inner_text`: a turn out of sight is not laid out (content-visibility), and has none.
+    return chat.turns.last.locator(".ipyllm-text").text_content().split()
 
 
 def rows(lab, conversation):
