@@ -20,7 +20,9 @@ class PageComm(BaseComm):
 
     def publish_msg(self, msg_type, data=None, metadata=None, buffers=None, **keys):
         with self.arrived:
-            self.sent.append({"type": msg_type, **json.loads(json.dumps(data or {}))})
+            # As Jupyter's own sessions pack it: no lone surrogate, no number that JSON has not.
+            packed = json.dumps(data or {}, ensure_ascii=False, allow_nan=False).encode()
+            self.sent.append({"type": msg_type, **json.loads(packed)})
             self.arrived.notify_all()
 
     @property
@@ -30,7 +32,10 @@ class PageComm(BaseComm):
 
     def click(self, command: str, *, buffers=(), **fields) -> dict:
         """Send a command as the page does and return its acknowledgement."""
-        return self.push({"command": command, "nonce": f"test-{len(self.sent)}", **fields}, buffers)
+        nonce = f"test-{len(self.sent)}"
+        self.push({"command": command, "nonce": nonce, **fields}, buffers)
+        # Not simply the last: the drawing thread sends beside us.
+        return next(told for told in reversed(self.custom) if told["kind"] == "ack" and told["nonce"] == nonce)
 
     def push(self, content, buffers=()) -> dict:
         """Send anything, and return what the widget answered last."""

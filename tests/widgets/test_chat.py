@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import threading
 from contextlib import suppress
 
@@ -237,17 +238,113 @@ def test_a_cell_that_changes_the_conversation_while_an_answer_streams_loses_neit
     assert texts(widget.messages) == ["quick", "done", "slow", "one two three four"]
 
 
-def test_a_hundred_quick_clicks_ask_once_and_leave_a_whole_chat(chat, models):
-    models.default = answer("one two three", ttft=0.3)
+@pytest.mark.parametrize(
+    ("change", "left", "kept"),
+    [
+        (lambda shared: shared.clear(), ["slow"], ["slow", "one two three four"]),
+        (lambda shared: shared.undo(), ["first", "slow"], ["first", "A", "slow", "one two three four"]),
+        (lambda shared: shared.undo(2), ["slow"], ["slow", "one two three four"]),
+        (
+            lambda shared: shared.restore(ConversationHistory.from_messages([{"role": "user", "content": "loaded"}])),
+            ["loaded", "slow"],
+            ["loaded", "slow", "one two three four"],
+        ),
+    ],
+    ids=["clear", "undo", "undo 2", "load"],
+)
+def test_what_a_magic_takes_from_the_conversation_is_gone_and_the_answer_that_streams_is_not(
+    chat, models, change, left, kept
+):
     widget = chat()
+    models.default = answer("A")
+    for text in ("first", "second"):
+        widget.send(text).wait()
+    models.default = answer("one two three four", ttft=0.2, gap=0.2)
+    call = widget.send("slow")
+    widget.comm.wait_for(lambda shown: "one" in shown.html())
+    change(widget.conversation)
+    shown = widget.comm.wait_for(lambda shown: [turn["text"] for turn in shown.turns] == left)
+    assert shown.running == shown.order[-1]
+    call.wait()
+    shown = widget.comm.wait_until_rest()
+    assert [turn["text"] for turn in shown.turns] == left
+    assert "one two three four" in shown.html()
+    assert texts(widget.messages) == kept
+    assert widget.comm.click("again", id=shown.order[-1])["error"] is None
+    widget.comm.wait_until_rest()
+    assert texts(models.requests[-1].json["messages"]) == kept[:-1]
+
+
+def test_an_undo_after_the_end_takes_the_answer_away_and_a_widget_that_is_asked_again_goes_on(chat, models):
+    widget = chat()
+    widget.send("first").wait()
+    shown = widget.comm.wait_until_rest()
+    widget.conversation.undo()
+    widget.comm.wait_for(lambda shown: not shown.turns)
+    assert "not there any more" in widget.comm.click("again", id=shown.order[0])["error"]
+    widget.send("second").wait()
+    assert texts(models.requests[-1].json["messages"]) == ["second"]
+
+
+def test_a_hundred_quick_clicks_on_send_stop_and_again_leave_a_whole_chat_and_a_row_for_each_request(chat, models):
+    models.default = answer("one two three", ttft=0.3)
+    widget = chat("clicks")
     said = [widget.comm.click("send", text=f"q{n}") for n in range(100)]
     assert [ack["error"] is None for ack in said].count(True) == 1
     assert "stop it first" in said[1]["error"]
-    for n in range(100):
-        widget.comm.click(("stop", "again", "send")[n % 3], id="t1", text="more")
-    widget.stop()
+    models.default = answer("one two three", ttft=0.01)
+    begun = dict.fromkeys(("send", "stop", "again"), 0)
+    for n in range(300):
+        command = ("stop", "again", "send")[n % 3]
+        shown = widget.comm.shown()
+        error = widget.comm.click(command, id=shown.order[-1], text=f"more {n}")["error"]
+        assert error is None or "stop it first" in error
+        begun[command] += error is None
+        if n % 4 == 0:
+            widget.comm.wait_until_rest()
     shown = widget.comm.wait_until_rest()
-    assert len(shown.turns) in {1, 2}
+    assert min(begun.values()) > 10, "all three were done, many times"
+    rows = usage().query("conversation == 'clicks'")
+    assert len(rows) == 1 + begun["send"] + begun["again"]
+    assert set(rows["status"]) == {"ok", "cancelled"}
+    assert len(models.requests) <= len(rows), "who is stopped at once may never be sent"
+    assert texts(widget.messages)[::2] == [turn["text"] for turn in shown.turns if turn["parts"].get("text")]
+    widget.send("After all that").wait()
+    assert widget.comm.wait_until_rest().turns[-1]["status"] == "ok"
+
+
+def test_an_interrupt_in_the_middle_of_a_click_is_answered_and_leaves_a_chat_that_works(chat, models, monkeypatch):
+    """Python raises it in the main thread wherever that stands: here in a command, which no cell would show."""
+    from ipyllm import OpenAIService
+
+    widget = chat()
+    widget.send("Hello").wait()
+    shown = widget.comm.wait_until_rest()
+    stop = widget.conversation.observe(lambda: signal.raise_signal(signal.SIGINT))
+    assert widget.comm.click("delete", id=shown.order[0])["error"] == "Interrupted before it was done: try again."
+    stop()
+    call = OpenAIService.call
+
+    def interrupted(*args, **options):
+        call(*args, **options)
+        signal.raise_signal(signal.SIGINT)
+
+    models.default = answer("Late.", ttft=0.2)
+    with monkeypatch.context() as patched:
+        patched.setattr(OpenAIService, "call", interrupted)
+        assert widget.comm.click("send", text="Again")["error"] == "Interrupted before it was done: try again."
+    assert not widget.running
+    shown = widget.comm.wait_for(lambda shown: "Late." in shown.html())
+    assert shown.turns[-1]["status"] == "ok", "what was sent already is not lost"
+    widget.send("Once more").wait()
+    assert texts(models.requests[-1].json["messages"])[-3:] == ["Again", "Late.", "Once more"]
+
+
+def test_who_waited_for_an_answer_can_ask_the_next_at_once(chat, models):
+    widget = chat()
+    for n in range(30):
+        widget.send(f"question {n}").wait()
+    assert len(widget.messages) == 60
 
 
 def test_threads_that_ask_at_once_start_one_answer(chat, models):
@@ -296,6 +393,43 @@ def test_a_malformed_message_is_answered_with_a_sentence_and_harms_nothing(chat,
     assert said["error"].endswith(".")
     assert "Traceback" not in said["error"]
     assert widget.send("Hello").wait().status == "ok"
+
+
+JUNK = [None, True, -1, 0, 10**40, 1e308, float("nan"), float("-inf"), "", "x" * 100_000, "\x00", "\ud800", "\udc80",
+        [], [[1]], {}, {"a": {"b": []}}, {"temperature": float("nan")}, {"seed": 10**40}, {"max_tokens": -1},
+        {"stop": "\ud800"}, {"\ud800": 1}]  # fmt: skip
+FIELDS = {
+    "hello": ["seq"], "send": ["text"], "stop": ["x"], "again": ["id"], "edit": ["id", "text"], "select": ["id", "to"],
+    "delete": ["id"], "clear": ["x"], "set": ["model", "system", "params"], "text": ["id"], "export": ["format"],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("command", FIELDS)
+def test_junk_in_any_field_of_any_command_is_answered_and_leaves_a_chat_that_works(chat, models, command):
+    widget = chat()
+    widget.send("Hello").wait()
+    shown = widget.comm.wait_until_rest()
+    assert set(FIELDS) == widget._commands
+    right = {"id": shown.order[0], "to": 1, "text": "Hi", "seq": 0, "format": "md"}
+    for field in FIELDS[command]:
+        for junk in JUNK:
+            given = {name: right.get(name) for name in FIELDS[command] if name in right} | {field: junk}
+            said = widget.comm.click(command, **given)
+            assert said["error"] is None or said["error"][-1] in ".?…", said
+            assert "ipyllm failed" not in str(said["error"]), said
+            shown = widget.comm.wait_until_rest()
+            right["id"] = shown.order[-1] if shown.order else "none"
+    widget.comm.click("set", model="openai/fake-model", system="", params={})
+    models.default = answer("Whole.")
+    assert widget.comm.click("send", text="Still there?")["error"] is None
+    assert "Whole." in widget.comm.wait_until_rest().html()
+
+
+def test_buffers_that_are_no_images_are_refused_in_a_sentence(chat, models):
+    widget = chat()
+    for junk in (b"", b"junk", PNG[:4], b"<svg onload=alert(1)>", b"\x00" * 1000):
+        assert "PNG, JPEG, GIF or WebP" in widget.comm.click("send", text="Look", buffers=[junk])["error"]
+    assert models.requests == []
 
 
 def test_a_view_that_has_seen_less_gets_a_snapshot_and_one_that_has_seen_all_does_not(chat, models):
@@ -419,6 +553,48 @@ def test_a_model_removed_while_selected_stays_what_is_asked(chat, models):
     assert (shown.settings["model"], shown.settings["models"]) == ("openai/other", ["openai/fake-model"])
     widget.send("Hello").wait()
     assert models.requests[-1].json["model"] == "other"
+
+
+def test_a_model_that_the_server_has_no_more_is_said_and_another_can_be_asked_the_same(chat, models):
+    widget = chat(model="openai/going")
+    widget.send("first").wait()
+    widget.comm.wait_until_rest()
+    models.on(lambda request: fakes.model_not_found("going") if request.json["model"] == "going" else None)
+    widget.comm.click("send", text="second")
+    shown = widget.comm.wait_until_rest()
+    assert shown.turns[-1]["status"] == "error"
+    assert "going" in shown.turns[-1]["error"]
+    widget.comm.click("set", model="openai/other")
+    widget.comm.click("again", id=shown.order[-1])
+    widget.comm.wait_until_rest()
+    assert texts(widget.messages)[::2] == ["first", "second"]
+    assert models.requests[-1].json["model"] == "other"
+
+
+def test_a_service_taken_out_of_the_settings_is_said_the_question_stays_and_the_picker_offers_it_no_more(
+    chat, models, monkeypatch, tmp_path
+):
+    config = tmp_path / "with-lab.toml"
+    config.write_text(f'[endpoints.lab]\nbase_url = "{models.base_url}"\nmodel = "llama"\n')
+    monkeypatch.setenv("IPYLLM_CONFIG", str(config))
+    widget = chat(model="lab/llama")
+    assert "lab/llama" in widget.comm.shown().settings["models"]
+    models.default = answer("one two three", ttft=0.2, gap=0.1)
+    call = widget.send("first")
+    config.write_text("")
+    assert call.wait().status == "ok", "what was asked goes on"
+    widget.comm.wait_until_rest()
+    said = widget.comm.click("send", text="second")
+    assert said["error"].startswith("There is no service 'lab'")
+    shown = widget.comm.wait_until_rest()
+    assert shown.turns[-1]["text"] == "second"
+    assert shown.turns[-1]["error"] == said["error"]
+    assert "lab/llama" not in shown.settings["models"]
+    assert shown.settings["model"] == "lab/llama", "it shows what is chosen, wrong as it is"
+    widget.comm.click("set", model="openai/fake-model")
+    widget.comm.click("again", id=shown.order[-1])
+    widget.comm.wait_until_rest()
+    assert texts(widget.messages)[::2] == ["first", "second"]
 
 
 def test_without_models_the_picker_offers_what_is_configured(chat, models):

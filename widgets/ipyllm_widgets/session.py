@@ -38,6 +38,7 @@ __all__ = ["ChatSession", "Settings"]
 
 _LONGEST_SHOWN = 20_000  # characters of a question that are sent to the browser unasked
 _ENVELOPE = 800  # bytes of a message without its deltas
+_DRAWING_S = 30.0  # longest wait for the drawing of an answer that is there
 
 
 @dataclass
@@ -99,6 +100,8 @@ class ChatSession:
         self._told_rest: dict[str, Any] = {}
         self._offers: list[str] = []
         self._changed = threading.Event()
+        self._at_rest = threading.Event()
+        self._at_rest.set()
         self._stop_observing = history.observe(self._on_change)
         self._follow()
 
@@ -122,6 +125,7 @@ class ChatSession:
             It cannot be asked. Where that is the model's or a parameter's fault, the question stays, to be tried again.
         """
         message = question(text, images)
+        self._settle()
         with self._outbox.lock:
             self._must_rest()
             self._follow()
@@ -142,6 +146,7 @@ class ChatSession:
         return self._anew(name, text)
 
     def _anew(self, name: str, text: str | None) -> Call:
+        self._settle()
         with self._outbox.lock:
             self._must_rest()
             self._follow()
@@ -157,6 +162,7 @@ class ChatSession:
 
     def select(self, name: str, to: int) -> None:
         """Show another branch: the ``to``-th of those that begin where this question stands, from 1."""
+        self._settle()
         with self._outbox.lock:
             self._must_rest()
             node = self._shown(name)
@@ -239,6 +245,12 @@ class ChatSession:
         with self._outbox.lock:
             return list(self._path)
 
+    def _settle(self) -> None:
+        """Have an answer drawn to its end if that has come: who waited for the call may go on."""
+        call = self._call
+        if call is not None and call.done.is_set():
+            self._at_rest.wait(_DRAWING_S)
+
     def _must_rest(self) -> None:
         if self._live is not None:
             raise LLMError("An answer is still coming: stop it first, or wait for its end.", category="bad_request")
@@ -252,7 +264,11 @@ class ChatSession:
     def _abandon(self, node: Node) -> None:
         if self._live is not None and self._live.name == node.name:
             self.stop()
-            self._live = self._call = None
+            self._rest()
+
+    def _rest(self) -> None:
+        self._live = self._call = None
+        self._at_rest.set()
 
     # ---- asking ----------------------------------------------------------------------------------
 
@@ -264,7 +280,7 @@ class ChatSession:
 
         def emit(event: Event) -> None:
             if isinstance(event, Finished):
-                self._keep(node, event.response)
+                self._keep(node, live, event.response)
             live.emit(event)
             self._wake(isinstance(event, Finished))
 
@@ -285,22 +301,30 @@ class ChatSession:
                 **self.settings.params,
             )
             node.asked = service.full_name
+            self._at_rest.clear()
             self._live = live
             self._call = service.call(request, emit)
         except LLMError as exc:
-            self._live = self._call = None
+            self._offers = offered()  # the model may be one that was there when they were last looked up
             node.response = ChatResponse(
                 status="error", model=exc.model, error_category=exc.category, error_message=str(exc)
             )
-            node.parts = {}
+            raise
+        except BaseException:  # an interrupt: nobody has the call, so nothing may wait for it
+            node.response = ChatResponse(status="cancelled", model=node.asked)
             raise
         finally:
+            if node.response is not None:
+                self._rest()
+                node.parts = {}
             self._follow()
             self._publish()
         return self._call
 
-    def _keep(self, node: Node, response: ChatResponse) -> None:
+    def _keep(self, node: Node, live: LiveAnswer, response: ChatResponse) -> None:
         """Put what came into the conversation, on the service thread: who waits for the call finds it there."""
+        if self._live is not live:  # interrupted while it was asked: shown from what is kept
+            node.response, node.parts = response, None
         if self._tree.get(node.name) is node and (response.content or response.status == "ok"):
             answer = {"role": "assistant", "content": response.content}
             self.history.put_turn(Turn((node.question, answer), node.key, response.model, response.status))
@@ -311,14 +335,17 @@ class ChatSession:
         """Send what is new, and return about how many bytes that took."""
         live, sent, over = self._live, 0, False
         if live is not None:
-            drawn = live.draw()
-            with self._outbox.lock:
-                if self._live is live:
-                    if drawn:
-                        sent = self._send(live, drawn)
-                    if live.response is not None:
-                        self._finish(live, live.response)
-                        over = True
+            drawn: list[Any] = []
+            try:
+                drawn = live.draw()
+            finally:  # an answer that cannot be drawn ends all the same
+                with self._outbox.lock:
+                    if self._live is live:
+                        if drawn:
+                            sent = self._send(live, drawn)
+                        if live.response is not None:
+                            self._finish(live, live.response)
+                            over = True
         if self._changed.is_set() or over:
             self._changed.clear()
             with self._outbox.lock:
@@ -334,7 +361,7 @@ class ChatSession:
         return _ENVELOPE + html
 
     def _finish(self, live: LiveAnswer, response: ChatResponse) -> None:
-        self._live = self._call = None
+        self._rest()
         self.totals = self.totals.plus(response)
         node = self._tree.get(live.name)
         if node is not None:
@@ -360,7 +387,7 @@ class ChatSession:
         with self._outbox.lock:
             self._offers = offered()
             self._told = {node.name: self._as_json(node) for node in self._path}
-            self._told_rest = self._rest()
+            self._told_rest = self._surroundings()
             turns = list(self._told.values())
             if self._live is not None:
                 turns = [
@@ -378,13 +405,13 @@ class ChatSession:
                 turns.append({"id": node.name, **new})
             self._told[node.name] = known | now
         self._told = {node.name: self._told[node.name] for node in self._path}
-        rest = self._rest()
+        rest = self._surroundings()
         news = {name: value for name, value in rest.items() if self._told_rest.get(name) != value}
         self._told_rest = rest
         if turns or news:
             self._outbox.post("update", turns=turns, **news)
 
-    def _rest(self) -> dict[str, Any]:
+    def _surroundings(self) -> dict[str, Any]:
         settings = self.settings
         models = settings.models if settings.models is not None else self._offers
         return {

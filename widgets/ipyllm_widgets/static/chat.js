@@ -28,8 +28,8 @@ class ChatView {
     this.asked = false;
     /** @type {string | null} */
     this.announced = null;
-    this.commands = new Commands(model, (hint) => this.showHint(hint));
-    this.settings = new SettingsPanel((changes) => this.ask("set", changes), (sentence) => this.complain(sentence));
+    this.commands = new Commands(model, (hint) => this.showHint(hint), (sentence) => this.lose(sentence));
+    this.settings = new SettingsPanel(async (changes) => void (await this.ask("set", changes)), (sentence) => this.complain(sentence));
     this.composer = new Composer({
       send: (text, files) => this.send(text, files),
       stop: () => this.ask("stop"),
@@ -92,7 +92,7 @@ class ChatView {
         class: "ipyllm-widget ipyllm-chat",
         "aria-label": "Chat with a language model",
         keydown: (/** @type {KeyboardEvent} */ event) => {
-          if (event.key === "Escape" && this.state.running && !event.defaultPrevented) this.ask("stop");
+          if (event.key === "Escape" && this.composer.running && !event.defaultPrevented) this.ask("stop");
         },
         dragover: (/** @type {DragEvent} */ event) => event.preventDefault(),
         drop: (/** @type {DragEvent} */ event) => {
@@ -135,7 +135,9 @@ class ChatView {
 
   draw() {
     this.frame = 0;
-    const { order, turns, running, settings } = this.state;
+    const { order, turns, settings } = this.state;
+    const gone = this.commands.gone;
+    const running = gone ? null : this.state.running;
     const resting = running === null;
     for (const [id, view] of this.views) {
       if (!turns.has(id)) {
@@ -152,7 +154,7 @@ class ChatView {
       }
       if (at && view.element === at) at = at.nextElementSibling;
       else this.log.insertBefore(view.element, at);
-      view.update(/** @type {import("./reducer.js").Turn} */ (turns.get(id)), resting);
+      view.update(/** @type {import("./reducer.js").Turn} */ (turns.get(id)), resting, gone);
     }
     this.empty.remove();
     if (!order.length && !this.pending.size) this.log.prepend(this.empty);
@@ -166,13 +168,19 @@ class ChatView {
 
   /** Start and end are said, not every word. @param {string | null} running */
   announce(running) {
-    if (running === this.announced) return;
+    if (this.commands.gone || running === this.announced) return;
     if (running !== null) this.status.textContent = "The answer has begun.";
     else if (this.announced) {
       const turn = this.state.turns.get(this.announced);
       this.status.textContent = turn?.error ? `The answer failed: ${turn.error}` : `The answer has ended. ${turn?.footer ?? ""}`;
     }
     this.announced = running;
+  }
+
+  /** What came stays to be read; nothing pretends to go on. @param {string} sentence */
+  lose(sentence) {
+    this.complain(sentence);
+    this.draw();
   }
 
   toEnd() {
@@ -182,11 +190,13 @@ class ChatView {
     this.composer.input.focus();
   }
 
-  /** @param {string} command @param {Record<string, unknown>} [fields] */
+  /** @param {string} command @param {Record<string, unknown>} [fields] @returns {Promise<boolean>} whether it was taken */
   async ask(command, fields) {
     this.complain("");
     const error = await this.commands.send(command, fields);
-    if (error && !this.isShown(error)) this.complain(error);
+    if (!error || this.isShown(error)) return true;
+    this.complain(error);
+    return false;
   }
 
   /** @param {string} error whether a turn says it already */
@@ -255,6 +265,7 @@ class ChatView {
     this.commands.close();
     clearInterval(this.clock);
     cancelAnimationFrame(this.frame);
+    this.root.replaceChildren(); // ipywidgets holds on to the element of each closed view as long as the model lives
   }
 }
 

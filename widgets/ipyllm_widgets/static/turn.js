@@ -4,7 +4,7 @@ import { PartView, button, copyText, h } from "./dom.js";
 
 /**
  * @typedef {import("./reducer.js").Turn} Turn
- * @typedef {{again: (id: string) => void, edit: (id: string, text: string) => void,
+ * @typedef {{again: (id: string) => void, edit: (id: string, text: string) => Promise<boolean>,
  *   select: (id: string, to: number) => void, remove: (id: string) => void,
  *   whole: (id: string, then: (text: string) => void) => void}} Actions
  */
@@ -25,12 +25,13 @@ export class TurnView {
     this.more = h("button", { type: "button", class: "ipyllm-link", click: () => this.unfold() });
     this.images = h("div", { class: "ipyllm-images" });
     this.branch = h("span", { class: "ipyllm-branch" });
+    this.copyQuestion = button("copy", "Copy question", () => this.withText(copyText));
     this.questionTools = h(
       "div",
       { class: "ipyllm-actions" },
       this.branch,
       button("edit", "Edit and ask again", () => this.edit()),
-      button("copy", "Copy question", () => this.withText(copyText)),
+      this.copyQuestion,
       button("delete", "Delete question and answer", () => actions.remove(id)),
     );
     this.bubble = h("div", { class: "ipyllm-bubble" }, this.images, this.words, this.more);
@@ -58,29 +59,35 @@ export class TurnView {
     );
   }
 
-  /** @param {Turn} turn @param {boolean} resting whether nothing is running, so that it may be changed */
-  update(turn, resting) {
+  /**
+   * @param {Turn} turn
+   * @param {boolean} resting whether nothing is running, so that it may be changed
+   * @param {boolean} gone whether the kernel is gone, so that nothing more can come
+   */
+  update(turn, resting, gone) {
     const before = this.turn;
-    if (before === turn && this.resting === resting) return;
+    if (before === turn && this.resting === resting && this.gone === gone) return;
     this.turn = turn;
     this.resting = resting;
+    this.gone = gone;
     if (before?.text !== turn.text || before?.chars !== turn.chars) this.showQuestion(turn);
     if (before?.images !== turn.images) this.showImages(turn.images);
     this.showBranch(turn.branch, resting);
     for (const [name, view] of Object.entries(this.parts)) view.update(turn.parts[name] ?? { blocks: [], tail: "" });
-    const running = turn.status === "running";
+    const lost = gone && turn.status === "running";
+    const running = turn.status === "running" && !lost;
     this.element.classList.toggle("ipyllm-running", running);
     const text = turn.parts.text, thoughts = turn.parts.reasoning;
     this.reasoning.hidden = !thoughts;
     this.waiting.hidden = !running || Boolean(text?.tail || text?.blocks.length);
     this.tick();
     this.foot.hidden = running;
-    this.footer.textContent = turn.footer;
+    this.footer.textContent = lost ? `${turn.footer} · the kernel was gone before the end` : turn.footer;
     this.error.hidden = running || !(turn.error || (turn.status === "cancelled" && !text));
     if (!this.error.hidden) this.showError(turn, resting);
     this.copyAnswer.hidden = !text;
     this.againButton.hidden = !this.error.hidden;
-    for (const tool of this.element.querySelectorAll("button[data-rest], .ipyllm-actions button")) tool.disabled = !resting && tool !== this.copyAnswer;
+    for (const tool of this.element.querySelectorAll("button[data-rest], .ipyllm-actions button")) tool.disabled = !resting && tool !== this.copyAnswer && tool !== this.copyQuestion;
   }
 
   /** Say how long we have waited; called each second while it runs. */
@@ -94,7 +101,7 @@ export class TurnView {
   /** @param {Turn} turn */
   showQuestion(turn) {
     const long = turn.chars > FOLD_ABOVE;
-    this.words.textContent = long ? `${turn.text.slice(0, FOLD_ABOVE)} …` : turn.text;
+    this.words.textContent = long ? `${[...turn.text].slice(0, FOLD_ABOVE).join("")} …` : turn.text;
     this.words.hidden = !turn.text;
     this.more.hidden = !long;
     this.more.textContent = `Show all ${turn.chars.toLocaleString()} characters`;
@@ -110,7 +117,8 @@ export class TurnView {
   /** @param {(text: string) => void} then */
   withText(then) {
     if (!this.turn) return;
-    if (this.turn.text.length >= this.turn.chars || this.turn.chars <= FOLD_ABOVE) then(this.turn.text);
+    // The kernel counts characters; in a JavaScript string those beyond the first plane have length two.
+    if ([...this.turn.text].length >= this.turn.chars) then(this.turn.text);
     else this.actions.whole(this.id, then);
   }
 
@@ -141,8 +149,10 @@ export class TurnView {
     this.error.replaceChildren(h("span", { dir: "auto" }, sentence), retry);
   }
 
-  edit() {
-    this.withText((text) => {
+  /** @param {string} [draft] what was written before, if not the question itself */
+  edit(draft) {
+    this.withText((whole) => {
+      const text = draft ?? whole;
       const area = h("textarea", { class: "ipyllm-input", "aria-label": "Edit the question", dir: "auto", rows: 3 });
       area.value = text;
       const close = () => {
@@ -150,9 +160,9 @@ export class TurnView {
         this.questionTools.hidden = false;
         this.questionTools.querySelector("button[title^='Edit']")?.focus();
       };
-      const save = () => {
+      const save = async () => {
         close();
-        this.actions.edit(this.id, area.value);
+        if (!(await this.actions.edit(this.id, area.value))) this.edit(area.value); // what was written is not lost
       };
       area.addEventListener("keydown", (/** @type {KeyboardEvent} */ event) => {
         if (event.isComposing) return;

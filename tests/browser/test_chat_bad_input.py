@@ -1,0 +1,272 @@
+"""The chat widget under bad treatment: lost kernels, closed views, models that go, quick clicks, strange messages."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sqlite3
+
+import pytest
+
+from tests import fakes
+from tests.browser.chat import Chat, desk, picture, watched
+from tests.browser.lab import needs_chromium
+from tests.browser.test_chat_widget import opened
+from tests.fakes import answer
+
+pytestmark = [pytest.mark.browser, needs_chromium, pytest.mark.timeout(300)]
+
+COUNTED = " ".join(f"w{n}" for n in range(150))
+KERNEL = "window.jupyterapp.shell.currentWidget.sessionContext.session.kernel"
+BUSY = "import time\nfor _ in range(60_000): time.sleep(0.01)"
+GONE = "The kernel is gone: run the cell again."
+
+
+@pytest.fixture(scope="module")
+def lab_and_fake(tmp_path_factory):
+    env = {"IPYLLM_MAX_RETRIES": "0"}
+    with desk(tmp_path_factory.mktemp("bad"), env=env) as lab_and_fake:
+        yield lab_and_fake
+
+
+@pytest.fixture
+def lab(lab_and_fake):
+    lab, fake = lab_and_fake
+    fake.default = answer(COUNTED, gap=0.05)
+    with watched(lab):
+        yield lab
+
+
+@pytest.fixture
+def fake(lab_and_fake):
+    return lab_and_fake[1]
+
+
+def interrupt(lab):
+    lab.page.evaluate(f"void {KERNEL}.interrupt()")
+
+
+def is_busy(notebook, number):
+    return notebook.cell(number).locator(".jp-InputPrompt").first.inner_text() == "[*]:"
+
+
+def start_busy(notebook, number):
+    notebook.run(number, wait=False)
+    notebook.cell(number).get_by_text("[*]:").wait_for()
+
+
+def words(chat):
+    return chat.turns.last.locator(".ipyllm-text").inner_text().split()
+
+
+def rows(lab, conversation):
+    """Statuses of the calls of a conversation, oldest first, as the ledger has them."""
+    with sqlite3.connect(lab.root / "ledger.sqlite") as ledger:
+        found = ledger.execute("SELECT status FROM calls WHERE conversation = ? ORDER BY started_at", (conversation,))
+        return [status for (status,) in found]
+
+
+# ---- interrupted, killed, restarted --------------------------------------------------------------
+
+
+def test_an_interrupt_of_an_idle_kernel_leaves_the_answer_alone(lab, fake):
+    _, chat = opened(lab)
+    chat.type("Count")
+    chat.log.get_by_text("w3").wait_for()
+    for _ in range(3):
+        interrupt(lab)
+    chat.log.get_by_text("w149").wait_for()
+    chat.wait_until_rest()
+    assert words(chat) == COUNTED.split()
+    assert chat.turns.last.get_by_text("cancelled").count() == 0
+    fake.default = answer("After it.")
+    chat.ask("And now?")
+    assert words(chat) == ["After", "it."]
+
+
+def test_an_interrupt_ends_the_cell_it_is_meant_for_and_not_the_answer_beside_it(lab, fake):
+    notebook, chat = opened(lab, BUSY)
+    chat.type("Count")
+    chat.log.get_by_text("w3").wait_for()
+    start_busy(notebook, 1)
+    interrupt(lab)
+    notebook.output(1).get_by_text("KeyboardInterrupt").first.wait_for()
+    chat.log.get_by_text("w149").wait_for()
+    chat.wait_until_rest()
+    assert words(chat) == COUNTED.split()
+    assert chat.notice.is_hidden()
+
+
+def test_an_interrupt_of_a_cell_that_waits_for_the_answer_stops_it_and_keeps_what_came(lab, fake):
+    fake.default = fakes.drip("word ", every=0.02)
+    notebook, chat = opened(lab, "chat.send('Go on').wait()", "print(chat.messages)")
+    start_busy(notebook, 1)
+    chat.log.get_by_text("word word").wait_for()
+    interrupt(lab)
+    notebook.output(1).get_by_text("KeyboardInterrupt").first.wait_for()
+    fake.wait_for(lambda: fake.requests[-1].closed_by_client, timeout=30)
+    chat.log.get_by_text("cancelled").wait_for()
+    chat.wait_until_rest()
+    assert "word word" in notebook.run(2).inner_text()
+
+
+def ends_of_a_kernel(lab, notebook, how):
+    if how == "killed":
+        pid = int(notebook.run(1).inner_text().split("pid")[1])
+        return lambda: os.kill(pid, signal.SIGKILL)
+    return lambda: lab.page.evaluate(f"void {KERNEL}.{how}()")
+
+
+@pytest.mark.parametrize("how", ["killed", "restart", "shutdown"])
+def test_when_the_kernel_is_gone_what_came_stays_and_nothing_pretends_to_go_on(lab, fake, how):
+    notebook, chat = opened(lab, "import os\nprint('pid', os.getpid())", anew=True)
+    end = ends_of_a_kernel(lab, notebook, how)
+    fake.default = answer("Before.")
+    chat.ask("First")
+    fake.default = fakes.drip("word ", every=0.02)
+    chat.type("Go on")
+    chat.log.get_by_text("word word").wait_for()
+    end()
+    chat.notice.get_by_text(GONE).wait_for(timeout=60_000)
+    picture(lab, f"chat-gone-{how}")
+    assert "Before." in chat.text()
+    assert "word word" in chat.text()
+    # Who is shut down in peace has time to say goodbye.
+    chat.turns.last.get_by_text("cancelled" if how == "shutdown" else "the kernel was gone before the end").wait_for()
+    assert chat.root.locator(".ipyllm-waiting:visible").count() == 0, "nothing spins"
+    assert chat.root.locator(".ipyllm-running").count() == 0
+    chat.wait_until_rest()
+    chat.type("Is anybody there?")
+    chat.notice.get_by_text("The kernel is gone").wait_for()
+    assert chat.box.input_value() == "Is anybody there?", "what was typed is not lost"
+    chat.button("Edit and ask again", chat.turns.first).click()
+    editor = chat.root.get_by_label("Edit the question")
+    editor.fill("Another first")
+    editor.press("Enter")
+    chat.wait_for("chat => chat.querySelector('.ipyllm-edit textarea')?.value === 'Another first'")
+    if how == "restart":
+        notebook.wait_idle()
+        fake.default = answer("A new one.")
+        chat = Chat(notebook.run(0))
+        chat.ask("Hello again")
+        assert "A new one." in chat.text()
+
+
+def test_a_kernel_killed_before_the_first_word_leaves_no_clock_running(lab, fake):
+    notebook, chat = opened(lab, "import os\nprint('pid', os.getpid())", anew=True)
+    end = ends_of_a_kernel(lab, notebook, "killed")
+    fake.default = fakes.stall("never", after=0)
+    chat.type("Hello")
+    chat.root.get_by_text("waiting").wait_for()
+    end()
+    chat.notice.get_by_text(GONE).wait_for(timeout=60_000)
+    chat.turns.last.get_by_text("the kernel was gone before the end").wait_for()
+    assert chat.root.locator(".ipyllm-waiting:visible").count() == 0
+    chat.wait_until_rest()
+
+
+# ---- closed, shown again -------------------------------------------------------------------------
+
+COUNT_LISTENERS = """
+() => {
+    window.held = {clocks: new Set(), keys: new Set()};
+    const [start, stop] = [window.setInterval, window.clearInterval];
+    window.setInterval = (beat, ...rest) => {
+        const clock = start(beat, ...rest);
+        if (/isElsewhere|[.]tick[(]/.test(beat)) held.clocks.add(clock);  // ours; JupyterLab has others
+        return clock;
+    };
+    window.clearInterval = clock => { held.clocks.delete(clock); stop(clock); };
+    const [add, remove] = [window.addEventListener, window.removeEventListener];
+    window.addEventListener = (type, listen, ...rest) => {
+        if (type === 'keydown' && /isSave/.test(listen)) held.keys.add(listen);
+        return add.call(window, type, listen, ...rest);
+    };
+    window.removeEventListener = (type, listen, ...rest) => {
+        held.keys.delete(listen);
+        return remove.call(window, type, listen, ...rest);
+    };
+}
+"""
+LISTENERS = """
+async id => {
+    const {content} = window.jupyterapp.shell.currentWidget;
+    const renderer = content.rendermime.createRenderer('application/vnd.jupyter.widget-view+json');
+    const manager = await renderer._manager.promise;
+    renderer.dispose();
+    const model = await manager.get_model(id);
+    // Ours have a context, by which anywidget finds them. ipywidgets' own, one for each view there ever was, has none.
+    const ours = (model._events?.['msg:custom'] ?? []).filter(listener => listener.context);
+    return {messages: ours.length, clocks: held.clocks.size, keys: held.keys.size};
+}
+"""
+
+
+def clear_output(lab, number):
+    lab.page.evaluate(
+        """number => {
+            const cell = window.jupyterapp.shell.currentWidget.content.widgets[number];
+            cell.model.clearExecution();
+            cell.outputArea.model.clear();
+        }""",
+        number,
+    )
+
+
+def test_a_view_closed_in_mid_answer_and_shown_in_another_cell_has_everything_and_asks_once(lab, fake):
+    notebook, chat = opened(lab, "display(chat)")
+    chat.type("Count")
+    chat.log.get_by_text("w3").wait_for()
+    clear_output(lab, 0)
+    chat.root.wait_for(state="detached")
+    again = Chat(notebook.run(1))
+    again.log.get_by_text("w149").wait_for()
+    again.wait_until_rest()
+    assert words(again) == COUNTED.split()
+    before = len(fake.requests)
+    fake.default = answer("Once.")
+    again.ask("How often?")
+    assert len(fake.requests) == before + 1
+    assert again.turns.count() == 2
+    assert again.log.get_by_text("Once.").count() == 1
+
+
+def test_views_that_were_closed_leave_no_listener_behind(lab, fake):
+    notebook, chat = opened(lab, "display(chat)", "print('id', chat.model_id)")
+    model_id = notebook.run(2).inner_text().split()[1]
+    clear_output(lab, 0)
+    chat.root.wait_for(state="detached")
+    lab.page.evaluate(COUNT_LISTENERS)
+    for _ in range(12):
+        again = Chat(notebook.run(1))
+        again.root.get_by_text("Ask something.").wait_for()
+        held = lab.page.evaluate(LISTENERS, model_id)
+        assert held == {"messages": 1, "clocks": 2, "keys": 1}, "an open view does listen"
+        element = again.root.element_handle().evaluate_handle("chat => chat.parentElement")
+        clear_output(lab, 1)
+        again.root.wait_for(state="detached")
+        assert element.evaluate("element => element.childElementCount") == 0, "ipywidgets keeps it, but empty"
+    assert lab.page.evaluate(LISTENERS, model_id) == {"messages": 0, "clocks": 0, "keys": 0}
+    again = Chat(notebook.run(1))
+    before = len(fake.requests)
+    fake.default = answer("Once.")
+    again.ask("How often?")
+    assert len(fake.requests) == before + 1
+
+
+def test_the_view_that_jupyterlab_makes_of_an_output_shows_the_same_chat_and_outlives_its_cell(lab, fake):
+    notebook, chat = opened(lab)
+    chat.type("Count")
+    chat.log.get_by_text("w3").wait_for()
+    notebook.cell(0).click(position={"x": 4, "y": 4})
+    lab.page.evaluate("void window.jupyterapp.commands.execute('notebook:create-output-view')")
+    other = Chat(lab.page.locator(".jp-LinkedOutputView"))
+    other.log.get_by_text("w149").wait_for()
+    other.wait_until_rest()
+    assert words(other) == words(chat) == COUNTED.split()
+    before = len(fake.requests)
+    fake.default = answer("To both.")
+    other.ask("From the other view")
+    chat.log.get_by_text("To both.").wait_for()
+    assert len(fake.requests) == before + 1
+    assert chat.turns.count() == other.turns.count() == 2
