@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 
 from ipyllm import LLMError, OpenAIService, UsageDashboard, usage
+from ipyllm_widgets.dashboard.figures import figures_of
 from ipyllm_widgets.dashboard.filters import Filters
 from ipyllm_widgets.dashboard.page import call_page, parts_of
 from ipyllm_widgets.dashboard.series import over_time, stretch
@@ -200,7 +201,7 @@ def test_a_ledger_that_cannot_be_read_is_said_in_the_page(dashboard, monkeypatch
 
 def test_an_unknown_cost_is_never_shown_as_nothing():
     frame = usage()
-    assert "cost" in parts_of(frame, Filters()).tiles
+    assert "cost" in parts_of(figures_of(frame), Filters()).tiles
     row = dict.fromkeys(frame.columns) | {
         "call_id": "1",
         "model": "lab/x",
@@ -210,6 +211,6 @@ def test_an_unknown_cost_is_never_shown_as_nothing():
         "usage_source": "server",
     }
     unknown = pd.DataFrame([row])
-    assert "<b>unknown</b><span>cost</span>" in parts_of(unknown, Filters()).tiles
-    assert "not known" in parts_of(unknown, Filters()).charts
+    assert "<b>unknown</b><span>cost</span>" in parts_of(figures_of(unknown), Filters()).tiles
+    assert "not known" in parts_of(figures_of(unknown), Filters()).charts
     assert "not stored" in call_page(row)

@@ -26,6 +26,7 @@ SPANS = {
 
 SCOPES = {"kernel": "this kernel", "all": "all kernels"}
 STATUSES = ("ok", "error", "truncated", "cancelled", "running", "interrupted")
+_LONGEST = 1_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +75,11 @@ did you mean 'hour'?
         if name not in names:
             raise _wrong("The dashboard's filters are", names, name)
         text = "" if value is None else str(value).strip()
+        if len(text) > _LONGEST:
+            raise LLMError(
+                f"The dashboard's {name} has {len(text):,} characters, and {_LONGEST:,} are the most.",
+                category="bad_request",
+            )
         allowed = {"scope": list(SCOPES), "since": list(SPANS), "status": ["", *STATUSES]}.get(name)
         if allowed is not None and text not in allowed:
             raise _wrong(f"The dashboard's {name} is one of", [choice for choice in allowed if choice], text)

@@ -6,6 +6,7 @@ import logging
 import threading
 import time
 from dataclasses import asdict, fields
+from datetime import datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
@@ -17,17 +18,23 @@ from ipyllm.errors import LLMError
 from ipyllm.redact import redact
 from ipyllm_widgets import modules
 from ipyllm_widgets.base import take_messages_where_they_come
+from ipyllm_widgets.dashboard.figures import figures_of
 from ipyllm_widgets.dashboard.filters import Filters
 from ipyllm_widgets.dashboard.page import Parts, call_page, parts_of
+from ipyllm_widgets.dashboard.still import still_of
+from ipyllm_widgets.kept import KeptOutput
 
 if TYPE_CHECKING:
     import os
 
     import pandas as pd
 
+    from ipyllm_widgets.dashboard.figures import Figures
+
 __all__ = ["UsageDashboard"]
 
 _FORGOTTEN_S = 600.0  # a page that was closed without a word; a busy cell may keep its word back for long
+_KEPT_EVERY_S = 30.0  # a notebook is a file: what it keeps is written seldom
 _SHARE = 20  # reading the ledger takes at most one part in so many of the time
 _logger = logging.getLogger("ipyllm.widgets")
 
@@ -70,6 +77,9 @@ class UsageDashboard(anywidget.AnyWidget):
 
     def __init__(self, *, every_s: float = 2.0, **filters: str) -> None:
         self._changed = threading.Event()  # before anything can fail: `close` also ends what was never whole
+        self._kept = KeptOutput(self._still)
+        self._taken: tuple[Figures, Filters] | None = None
+        self._ended = False
         if not every_s > 0:
             raise LLMError(f"every_s is a number of seconds above 0, not {every_s!r}.", category="bad_request")
         chosen = Filters()
@@ -78,12 +88,18 @@ class UsageDashboard(anywidget.AnyWidget):
         super().__init__(filters=asdict(chosen), every_s=float(every_s))
         self._chosen = chosen
         self._drawing = threading.Lock()
+        self._taken_at = datetime.now().astimezone()
+        self._written: tuple[Figures, Filters] | None = None
+        self._written_at = 0.0
         self._seen_at = 0.0
         self._thread: threading.Thread | None = None
-        self._ended = False
         self.on_msg(self._heard)
         take_messages_where_they_come(self.comm)
         self.refresh()
+
+    def __repr__(self) -> str:
+        shown = {name: value for name, value in self.filters.items() if value}
+        return f"UsageDashboard({', '.join(f'{name}={value!r}' for name, value in shown.items())})"
 
     # ---- for its user --------------------------------------------------------------------------------
 
@@ -92,17 +108,21 @@ class UsageDashboard(anywidget.AnyWidget):
         with self._drawing:
             chosen = self._chosen
             try:
-                frame = chosen.read()
-                parts, problem = parts_of(frame, chosen, self._known_models(frame)), ""
+                taken_at, frame = datetime.now().astimezone(), chosen.read()
+                figures = figures_of(frame)
+                parts = parts_of(figures, chosen, self._known_models(frame))
             except Exception as exc:
                 # The traceback belongs in the log; the page says what it is about, and goes on showing what it had.
                 _logger.exception("the dashboard could not be drawn")
                 self.problem = redact(f"The ledger could not be shown: {type(exc).__name__}: {exc}")
                 return
             with self.hold_sync():
-                self.problem = problem
+                self.problem = ""
                 for field in fields(Parts):
                     setattr(self, field.name, getattr(parts, field.name))
+            if (figures, chosen) != self._taken:
+                self._taken, self._taken_at = (figures, chosen), taken_at
+            self._keep(at_once=self._ended)
 
     def frame(self) -> pd.DataFrame:
         """Return the calls that are shown, one a row."""
@@ -136,10 +156,17 @@ class UsageDashboard(anywidget.AnyWidget):
         return export_usage(path, self.frame())
 
     def close(self) -> None:
-        """End it, and its thread."""
-        self._ended = True
+        """End it, and its thread; a notebook keeps the figures as they are now."""
+        is_first, self._ended = not self._ended, True
         self._changed.set()
+        if is_first and self._kept.is_shown:
+            self.refresh()
         super().close()
+
+    def _ipython_display_(self) -> None:
+        with self._drawing:
+            self._written, self._written_at = self._taken, time.monotonic()
+            self._kept.show_below(self)
 
     # ---- what the page asks --------------------------------------------------------------------------
 
@@ -182,6 +209,18 @@ class UsageDashboard(anywidget.AnyWidget):
         if not self._chosen.model:
             return []
         return sorted(set(self._chosen.having("model", "").read()["model"].dropna()) - set(frame["model"].dropna()))
+
+    # ---- what a notebook keeps -----------------------------------------------------------------------
+
+    def _still(self) -> tuple[str, str]:
+        return still_of(*self._taken, self._taken_at) if self._taken else ("", "")
+
+    def _keep(self, *, at_once: bool) -> None:
+        """Update what the notebook keeps, if it would say something else; called while ``_drawing`` is held."""
+        since = time.monotonic() - self._written_at
+        if self._kept.is_shown and self._taken != self._written and (at_once or since >= _KEPT_EVERY_S):
+            self._kept.update()
+            self._written, self._written_at = self._taken, time.monotonic()
 
     # ---- keeping up ----------------------------------------------------------------------------------
 
