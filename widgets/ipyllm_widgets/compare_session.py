@@ -247,11 +247,13 @@ class CompareSession:
 
     def columns(self) -> list[Column]:
         """Return the answers as far as they have come, for whoever reads them without a kernel."""
-        if self.comparison is None:
+        with self._outbox.lock:
+            comparison, answers = self.comparison, self._answers
+        if comparison is None:
             return []
         return [
             self._unfinished(column, answer) if column.running else column
-            for column, answer in zip(self.comparison.columns(), self._answers, strict=True)
+            for column, answer in zip(comparison.columns(), answers, strict=True)
         ]
 
     @staticmethod
