@@ -27,9 +27,7 @@ test: $(VENV)/.all model ## run every test, the notebooks' too
 	@sh .ci/chromium
 	@sh .ci/frontend
 	@sh .ci/postgresql
-	@$(BIN)/python -m pytest -n auto --dist loadfile --nbval-lax || { \
-		echo; echo "The tests above failed beside others. Once more, each by itself: what fails again has failed."; \
-		$(BIN)/python -m pytest --nbval-lax --last-failed --last-failed-no-failures none; }
+	$(BIN)/python -m pytest -n auto --dist loadfile --nbval-lax
 
 lint: $(VENV)/.all ## ruff, mypy strict, import-linter
 	$(BIN)/ruff format --check .

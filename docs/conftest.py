@@ -100,7 +100,6 @@ def page(own_settings: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.Fi
         for name in ("OPENAI", "DEEPSEEK"):
             os.environ[f"{name}_BASE_URL"] = server.base_url
             os.environ[f"{name}_API_KEY"] = "no-key-needed"
-        os.environ["IPYLLM_CACHE_PATH"] = str(own_settings / "answers.sqlite")
         server.reply(rate_limited(0.01))  # _decide has no word on "Are you busy?": the queue answers, then the default
         server.default = answer("Not any more.")
         server.on(_decide)

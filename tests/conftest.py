@@ -44,10 +44,7 @@ def only_loopback():
     socket.socket.connect = connect
 
 
-@pytest.fixture(autouse=True)
-def own_settings(monkeypatch, tmp_path_factory):
-    """No key, setting or ledger of the developer's reaches a test."""
-    home = tmp_path_factory.mktemp("ipyllm")
+def _isolate(monkeypatch, home):
     for name in [
         *_PROVIDER_VARIABLES,
         *(n for n in os.environ if n.startswith("IPYLLM_") and n != "IPYLLM_MODELS_DIR"),
@@ -55,6 +52,26 @@ def own_settings(monkeypatch, tmp_path_factory):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("IPYLLM_CONFIG", str(home / "config.toml"))
     monkeypatch.setenv("IPYLLM_LEDGER", str(home / "ledger.sqlite"))
+    monkeypatch.setenv("IPYLLM_CACHE_PATH", str(home / "answers.sqlite"))
+
+
+@pytest.fixture(autouse=True, scope="session")
+def own_environment(tmp_path_factory):
+    """Start also the kernels that a whole module shares without anything of the developer's."""
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        _isolate(monkeypatch, tmp_path_factory.mktemp("session"))
+        yield
+
+
+@pytest.fixture(autouse=True)
+def own_settings(monkeypatch, tmp_path_factory):
+    """No key, setting, ledger or cache of the developer's reaches a test.
+
+    Nor one of another test's: loopback hands out its ports again, and the same question to the same address is one
+    that a cache answers.
+    """
+    home = tmp_path_factory.mktemp("ipyllm")
+    _isolate(monkeypatch, home)
     monkeypatch.chdir(home)
     from ipyllm import names
     from ipyllm.ledger import set_ledger

@@ -24,9 +24,9 @@ def environment(fake, home):
 
 
 @contextmanager
-def desk(home, *, env=None, **options):
+def desk(home, *, env=None, page=Lab, **options):
     """A lab whose kernels know one fake server, and that server."""
-    with FakeLLM() as fake, Lab(home, env=environment(fake, home) | (env or {}), **options) as lab:
+    with FakeLLM() as fake, page(home, env=environment(fake, home) | (env or {}), **options) as lab:
         lab.context.grant_permissions(["clipboard-read", "clipboard-write"])
         lab.desk, lab.talks = None, count(1)
         yield lab, fake

@@ -63,6 +63,11 @@ class Lab:
         Further environment of the server and its kernels.
     """
 
+    module = "jupyterlab"  # what serves it
+    address = "doc/tree"  # of a notebook, in single-document mode
+    application = "LabApp"
+    own_fault = ""  # an error of the page itself
+
     def __init__(self, root, *, theme="light", width=1100, height=900, env=None):
         self.root = Path(root)
         self.theme = theme
@@ -84,7 +89,7 @@ class Lab:
         self._stack.close()
 
     def open(self, sources):
-        """Write a notebook with these cells and open it in single-document mode, its kernel ready."""
+        """Write a notebook with these cells and open it by itself, its kernel ready."""
         notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(source) for source in sources])
         notebook.metadata["kernelspec"] = {
             "name": "python3",
@@ -94,7 +99,7 @@ class Lab:
         self.opened += 1  # a name of its own gives each a kernel of its own
         name = f"notebook-{self.opened}.ipynb"
         nbformat.write(notebook, self.root / name)
-        self.page.goto(f"{self.url}/doc/tree/{name}?token={self.token}")
+        self.page.goto(f"{self.url}/{self.address}/{name}?token={self.token}")
         self.page.wait_for_selector(".jp-Notebook .jp-Cell", timeout=60_000)
         opened = Notebook(self.page)
         opened.wait_idle()
@@ -108,18 +113,11 @@ class Lab:
         self.url = f"http://127.0.0.1:{port}"
         log = stack.enter_context((home / "lab.log").open("w+"))
         command = [
-            *(
-                sys.executable,
-                "-m",
-                "jupyterlab",
-                "--no-browser",
-                "--allow-root",
-                "--ip=127.0.0.1",
-                f"--port={port}",
-            ),
+            *(sys.executable, "-m", self.module),
+            *("--no-browser", "--allow-root", "--ip=127.0.0.1", f"--port={port}"),
             *(f"--IdentityProvider.token={self.token}", f"--ServerApp.root_dir={self.root}"),
             *("--ServerApp.port_retries=0", "--ServerApp.terminals_enabled=False"),
-            "--LabApp.expose_app_in_browser=True",  # Notebook.wait_idle asks the page's own sessions
+            f"--{self.application}.expose_app_in_browser=True",  # Notebook.wait_idle asks the page's own sessions
         ]
         folders = {
             "JUPYTER_CONFIG_DIR": "config",
@@ -136,7 +134,7 @@ class Lab:
         while not self._answers("/api/status"):
             if time.monotonic() > deadline or server.poll() is not None:
                 log.seek(0)
-                raise RuntimeError(f"JupyterLab did not start:\n{log.read()[-3000:]}")
+                raise RuntimeError(f"{self.module} did not start:\n{log.read()[-3000:]}")
             time.sleep(0.2)
 
     def _write_setting(self, home, plugin, values):
@@ -169,7 +167,7 @@ class Lab:
         self.context.on("dialog", self._on_dialog)
         self.page = self.context.new_page()
         self.page.set_default_timeout(30_000)
-        self.page.on("pageerror", lambda error: self.errors.append(str(error)))
+        self.page.on("pageerror", self._on_error)
 
     def _guard(self, route):
         if urlsplit(route.request.url).hostname in _LOOPBACK:
@@ -178,12 +176,28 @@ class Lab:
             self.strangers.append(route.request.url)
             route.abort()
 
+    def _on_error(self, error):
+        if str(error) != self.own_fault:
+            self.errors.append(str(error))
+
     def _on_dialog(self, dialog):
         if dialog.type == "beforeunload":  # Lab's own, about unsaved changes
             dialog.accept()
             return
         self.dialogs.append(f"{dialog.type}: {dialog.message}")
         dialog.dismiss()
+
+
+class Notebook7(Lab):
+    """The same server and page with Notebook 7's interface."""
+
+    module = "notebook"
+    address = "notebooks"
+    application = "JupyterNotebookApp"
+
+    # Notebook 7.6 makes it on each load, whatever is in it: its list of shortcuts reads the schema of a settings plugin
+    # that its page does not have.
+    own_fault = "Cannot read properties of undefined (reading 'schema')"
 
 
 class Notebook:

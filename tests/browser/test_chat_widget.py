@@ -189,6 +189,22 @@ def test_everything_works_by_keyboard_alone(lab, fake):
     assert lab.page.locator(".jp-Cell").count() == cells
 
 
+def test_what_is_typed_in_the_chat_does_not_reach_the_notebook(lab):
+    notebook, chat = opened(lab, "1 + 1")
+    keys = ["a", "b", "d", "d", "x", "m", "y", "0", "0", "Escape", "Control+Enter", "ArrowUp", "ArrowDown"]
+    for place in (chat.model, chat.log, chat.button("Settings"), chat.box):
+        place.focus()
+        for key in keys:
+            if key == "Control+Enter" and place is not chat.log:
+                continue  # a press, as Enter is
+            lab.page.keyboard.press(key)
+            assert place.evaluate("place => place === document.activeElement"), key
+    assert notebook.page.locator(".jp-Notebook .jp-Cell").count() == 2
+    assert notebook.cell(1).locator(".jp-InputPrompt").inner_text().strip() == "[ ]:"
+    assert lab.dialogs == []
+    assert chat.box.input_value().startswith("abddxmy00")
+
+
 def test_composing_a_character_does_not_send(lab, fake):
     _, chat = opened(lab)
     before = len(fake.requests)

@@ -16,6 +16,7 @@ from ipyllm.routing.health import Health
 from ipyllm.routing.route import Route, as_service
 from ipyllm.services.base import BaseLLMService
 from ipyllm.thread import service_thread
+from ipyllm.tools.wake import Signal
 from ipyllm.wire import Address
 
 if TYPE_CHECKING:
@@ -89,7 +90,10 @@ class Pool(Route):
         done = self._leave(endpoint)
         if not done.done() and service_thread().is_current:
             raise RuntimeError("Waiting on the service thread would wait for itself; use `await pool.adrain(…)`.")
-        done.result(timeout)
+        gone = Signal()
+        done.add_done_callback(lambda _: gone.set())
+        gone.wait(timeout)
+        done.result(0)
 
     async def adrain(self, endpoint: str | BaseLLMService) -> None:
         """Like :meth:`drain`, for coroutines on any loop."""

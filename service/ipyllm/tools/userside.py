@@ -29,6 +29,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from ipyllm.errors import LLMError
 from ipyllm.tools.job import Job, end_loop
+from ipyllm.tools.wake import nap
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
@@ -155,7 +156,7 @@ class UserSide:
             seconds = None if until is None else until - monotonic()
             if seconds is not None and seconds <= 0:
                 return False
-            self._rest(seconds)
+            self._rest(nap(seconds))
             # What is waited for comes first: text that came before a tool is shown before the tool takes its time.
             while self._queue and not done.is_set():
                 if self.before_tool is not None:

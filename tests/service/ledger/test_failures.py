@@ -54,7 +54,7 @@ def test_rows_wait_in_memory_while_another_program_locks_the_ledger(path, sql, c
         with locked(path), caplog.at_level(logging.WARNING, "ipyllm.ledger"):
             before = time.perf_counter()
             ledger.put(second)
-            assert time.perf_counter() - before < 0.01
+            assert time.perf_counter() - before < 1, "it does not wait for the lock"
             assert not ledger.flush()
             ledger.put({"call_id": second["call_id"], "status": "ok", "response": "Still here."})
             assert not ledger.flush()

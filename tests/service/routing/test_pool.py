@@ -47,7 +47,7 @@ def test_a_call_that_fails_at_one_endpoint_goes_to_another_at_once(a, b, ask, fa
     gpus = pool(a.base_url, b.base_url, model="m", max_retries=2)
     start = time.perf_counter()
     assert [ask(gpus).content for _ in range(3)] == ["from b"] * 3
-    assert time.perf_counter() - start < 5
+    assert time.perf_counter() - start < 25, "one that waited for the first endpoint waited 30 s"
 
 
 def test_text_that_was_shown_is_not_followed_by_anothers(a, b, ask):
@@ -59,22 +59,23 @@ def test_text_that_was_shown_is_not_followed_by_anothers(a, b, ask):
 
 
 def test_a_failing_endpoint_is_left_out_for_a_growing_time_and_then_tried_by_one_call(a, b, ask, monkeypatch):
-    monkeypatch.setattr("ipyllm.routing.health._FIRST_S", 0.5)
+    now = 100.0
+    monkeypatch.setattr("ipyllm.routing.health.monotonic", lambda: now)
     a.default = server_error()
     gpus = pool(a.base_url, b.base_url, model="m")
     for _ in range(10):
         ask(gpus)
     assert len(a.requests) == 3
-    assert 0 < gpus.endpoints[0].out_for_s <= 0.5
+    assert gpus.endpoints[0].out_for_s == 1
 
-    time.sleep(0.55)
+    now += 1
     for _ in range(4):
         ask(gpus)
     assert len(a.requests) == 4, "one call tried it, and it is out again"
-    assert 0.5 < gpus.endpoints[0].out_for_s <= 1.0, "for longer"
+    assert gpus.endpoints[0].out_for_s == 2, "for longer"
 
-    a.default = answer("from a", ttft=0.3)
-    time.sleep(1.05)
+    a.default = answer("from a", ttft=2)
+    now += 2
     assert many(ask, gpus, 4).count("from a") == 1, "one at a time while nobody knows whether it is well"
     a.default = answer("from a")
     assert {ask(gpus).content for _ in range(4)} == {"from a", "from b"}

@@ -213,7 +213,7 @@ def test_whatever_the_json_only_a_mismatch_is_raised(value, schema):
 @pytest.mark.parametrize("part", ["{", "[", "[1,", '{"', '["', "{}", "[0, ", "```json\n", "{ ", "<think>", '{"a":1}'])
 def test_a_long_answer_is_read_in_linear_time(part):
     text = part * (300_000 // len(part))
-    began = time.perf_counter()
+    began = time.thread_time()
     with pytest.raises(SchemaMismatch):
         Schema.of(Dog).parse(text)
-    assert time.perf_counter() - began < 2
+    assert time.thread_time() - began < 2

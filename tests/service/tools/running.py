@@ -30,15 +30,15 @@ class Running:
             self.userside.close()
             self.done.set()
 
-    def wait(self, timeout=20):
+    def wait(self, timeout=100):
         """Wait as ``chat`` does."""
         try:
             assert self.userside.wait(self.done, timeout), "hangs"
         except KeyboardInterrupt:
             self.future.cancel()
-            assert self.userside.wait(self.done, 5), "the service side hangs"
+            assert self.userside.wait(self.done, 60), "the service side hangs"
             raise
-        return self.future.result(5)
+        return self.future.result(30)
 
     async def wait_async(self):
         """Wait as ``achat`` does."""

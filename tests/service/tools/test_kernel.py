@@ -117,16 +117,19 @@ def test_async_tools_run_together_in_a_blocked_cell(kernel):
     printed = cell(
         kernel,
         """
-        async def slow(n: int):
-            await asyncio.sleep(0.3)
+        here, all_here = [], asyncio.Event()
+
+        async def meets(n: int):  # one after the other they would wait for ever
+            here.append(n)
+            if len(here) == 10:
+                all_here.set()
+            await all_here.wait()
             return n
 
-        began = time.perf_counter()
-        print(run([slow], *[ask("slow", n=n) for n in range(10)]) == [str(n) for n in range(10)])
-        print(time.perf_counter() - began < 1)
+        print(run([meets], *[ask("meets", n=n) for n in range(10)]) == [str(n) for n in range(10)])
         """,
     )
-    assert printed == "True\nTrue\n"
+    assert printed == "True\n"
 
 
 def test_the_next_cell_waits_until_this_one_has_ended(kernel):
@@ -178,7 +181,7 @@ def test_an_interrupt_reaches_a_plain_tool(kernel):
         def hangs():
             print("begun")
             try:
-                time.sleep(30)
+                time.sleep(60)
             finally:
                 seen.append("left")
 
@@ -187,11 +190,11 @@ def test_an_interrupt_reaches_a_plain_tool(kernel):
         calls.wait()
         """,
     )
-    assert interrupted(kernel, msg_id) < 1
+    assert interrupted(kernel, msg_id) < 30
     assert cell(kernel, "print(seen, calls.future.cancelled())") == "['left'] True\n"
 
 
-@pytest.mark.parametrize("hang", ["await asyncio.sleep(30)", "time.sleep(30)"])
+@pytest.mark.parametrize("hang", ["await asyncio.sleep(60)", "time.sleep(60)"])
 def test_an_interrupt_ends_an_async_tool_for_good(kernel, hang):
     msg_id = begin(
         kernel,
@@ -219,12 +222,13 @@ def test_an_interrupt_ends_an_async_tool_for_good(kernel, hang):
             raise
         """,
     )
-    assert interrupted(kernel, msg_id) < 1
+    assert interrupted(kernel, msg_id) < 30
     before = cell(kernel, "print(len(ticked), seen, calls.future.cancelled(), len(asyncio.all_tasks()) < 20)")
     cell(kernel, "await asyncio.sleep(0.2)")
     assert before == cell(kernel, "print(len(ticked), seen, calls.future.cancelled(), len(asyncio.all_tasks()) < 20)")
     assert "['cleaned up', 'interrupted'] True True" in before
-    assert cell(kernel, "print(run([slow], ask('slow')))") == "begun\n['null']\n", "and the kernel is as before"
+    quick = "async def quick(): print('begun')\nprint(run([quick], ask('quick')))"
+    assert cell(kernel, quick) == "begun\n['null']\n", "and the kernel is as before"
 
 
 def interrupted(kernel, msg_id):

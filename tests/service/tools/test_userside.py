@@ -182,36 +182,42 @@ def test_a_call_that_nobody_waits_for_still_gets_its_tools_run():
 
 
 def test_async_functions_run_together():
-    async def slow(n: int):
-        await asyncio.sleep(0.2)
-        return n
+    def meeting():
+        """Ten who wait until all of them have come: one after the other they would wait for ever."""
+        here, all_here = [], asyncio.Event()
 
-    calls = [ask("slow", n=n) for n in range(10)]
+        async def meets(n: int):
+            here.append(n)
+            if len(here) == 10:
+                all_here.set()
+            await all_here.wait()
+            return n
 
-    def caller():
-        began = time.perf_counter()
-        assert run([slow], *calls) == [str(n) for n in range(10)]
-        return time.perf_counter() - began
+        return meets
+
+    calls = [ask("meets", n=n) for n in range(10)]
 
     async def coroutine():
-        began = time.perf_counter()
-        await Running([slow], *calls, waits=False).wait_async()
-        return time.perf_counter() - began
+        return [result.output for result in await Running([meeting()], *calls, waits=False).wait_async()]
 
-    assert in_new_thread(caller) < 0.8
-    assert asyncio.run(coroutine()) < 0.8
+    everybody = [str(n) for n in range(10)]
+    assert in_new_thread(lambda: run([meeting()], *calls)) == everybody
+    assert asyncio.run(coroutine()) == everybody
 
 
 def test_a_plain_function_gets_its_turn_while_a_coroutine_works():
+    done = []
+
     async def slow():
-        await asyncio.sleep(0.5)
-        return time.perf_counter()
+        while not done:
+            await asyncio.sleep(0.01)
+        return "after it"
 
     def quick():
-        return time.perf_counter()
+        done.append(1)
+        return "quick"
 
-    slow_at, quick_at = map(float, in_new_thread(lambda: run([slow, quick], ask("slow"), ask("quick"))))
-    assert slow_at - quick_at > 0.3
+    assert in_new_thread(lambda: run([slow, quick], ask("slow"), ask("quick"))) == ["after it", "quick"]
 
 
 def test_a_blocked_loop_is_reentered_and_its_locks_and_tasks_go_on():
@@ -285,7 +291,7 @@ def python(script, *, quiet=True):
         [sys.executable, "-Werror", "-c", textwrap.dedent(script)],
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=100,
         env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[3])},
     )
     assert done.returncode == 0, done.stderr
@@ -317,16 +323,16 @@ def test_an_interrupt_reaches_a_plain_tool():
 
     def hangs():
         try:
-            time.sleep(10)
+            time.sleep(60)
         except KeyboardInterrupt:
             seen.append(thread_name())
             raise
 
     running = Running([hangs], ask("hangs"), ask("hangs"))
-    assert interrupted(running) < 0.5
+    assert interrupted(running) < 30
     assert seen == ["MainThread"], "and the second one was never begun"
     with pytest.raises(CancelledError):
-        running.future.result(1)
+        running.future.result(30)
 
 
 def test_an_interrupt_cancels_coroutines_which_clean_up_before_it_is_raised():
@@ -335,13 +341,13 @@ def test_an_interrupt_cancels_coroutines_which_clean_up_before_it_is_raised():
     async def sleeps(n: int):
         loops.add(asyncio.get_running_loop())
         try:
-            await asyncio.sleep(10)
+            await asyncio.sleep(60)
         finally:
             await asyncio.sleep(0.01)
             seen.append(n)
 
     running = Running([sleeps], ask("sleeps", n=1), ask("sleeps", n=2))
-    assert interrupted(running) < 0.5
+    assert interrupted(running) < 30
     assert sorted(seen) == [1, 2]
     assert [loop.is_closed() for loop in loops] == [True]
 
@@ -350,16 +356,16 @@ def test_an_interrupt_within_a_coroutine_ends_the_others_too():
     seen = []
 
     async def blocks():
-        time.sleep(10)
+        time.sleep(60)
 
     async def sleeps():
         try:
-            await asyncio.sleep(10)
+            await asyncio.sleep(60)
         finally:
             seen.append("cleaned up")
 
     running = Running([blocks, sleeps], ask("sleeps"), ask("blocks"))
-    assert interrupted(running) < 0.5
+    assert interrupted(running) < 30
     assert seen == ["cleaned up"]
 
 
@@ -373,7 +379,7 @@ def test_a_coroutine_that_will_not_be_cancelled_holds_the_interrupt_up_for_a_sec
 
     running = Running([stubborn], ask("stubborn"))
     try:
-        assert 0.5 < interrupted(running) < 2
+        assert 0.5 < interrupted(running) < 30
     finally:
         stop.set()
     gc.collect()
@@ -381,25 +387,25 @@ def test_a_coroutine_that_will_not_be_cancelled_holds_the_interrupt_up_for_a_sec
 
 def test_an_interrupt_without_the_calls_cancel_tells_the_service_side_all_the_same():
     def hangs():
-        time.sleep(10)
+        time.sleep(60)
 
     running = Running([hangs], ask("hangs"), ask("hangs"))
     interrupt_soon()
     with pytest.raises(KeyboardInterrupt):
         running.userside.wait(running.done)
-    assert running.done.wait(2)
+    assert running.done.wait(30)
     with pytest.raises(CancelledError):
-        running.future.result(1)
+        running.future.result(30)
 
 
 def test_an_interrupt_reaches_the_caller_of_a_tool_in_a_worker():
     stop = threading.Event()
 
     def hangs():
-        stop.wait(10)
+        stop.wait(60)
 
-    running = Running([Tool.of(hangs, timeout=20)], ask("hangs"))
-    assert interrupted(running) < 0.5
+    running = Running([Tool.of(hangs, timeout=100)], ask("hangs"))
+    assert interrupted(running) < 30
     stop.set()
 
 
@@ -425,7 +431,7 @@ def test_interrupts_at_any_moment_leave_nothing_hanging():
                 time.sleep(0.1)  # an interrupt within a weak reference's callback is lost, as Python has it
             except KeyboardInterrupt:
                 running.future.cancel()
-            assert running.userside.wait(running.done, 5), "the service side hangs"
+            assert running.userside.wait(running.done, 60), "the service side hangs"
             assert not running.userside._out
 
         async def nested():
@@ -455,7 +461,7 @@ def test_a_tool_that_wants_to_exit_ends_the_callers_wait_and_not_the_service_thr
         running = Running([tool], ask(tool.__name__))
         with pytest.raises(type(exit_)):
             running.userside.wait(running.done)
-        assert running.done.wait(2)
+        assert running.done.wait(30)
         hidden = in_new_thread(lambda tool=tool: Running([tool], ask(tool.__name__), waits=False))
         with pytest.raises(CancelledError):
             hidden.future.result(2)
@@ -491,16 +497,16 @@ def test_a_cancelled_call_cancels_its_coroutine_and_frees_the_waiter():
 
     async def sleeps():
         try:
-            await asyncio.sleep(30)
+            await asyncio.sleep(100)
         finally:
             ended.set()
 
     running = Running([sleeps], ask("sleeps"))
     threading.Timer(0.1, running.future.cancel).start()
     began = time.perf_counter()
-    assert running.userside.wait(running.done, 10)
-    assert ended.wait(2)
-    assert time.perf_counter() - began < 1
+    assert running.userside.wait(running.done, 60)
+    assert ended.wait(30)
+    assert time.perf_counter() - began < 60
 
 
 def test_a_call_cancelled_while_the_caller_does_other_things_closes_its_loop():
@@ -514,8 +520,8 @@ def test_a_call_cancelled_while_the_caller_does_other_things_closes_its_loop():
     assert not running.userside.wait(running.done, 0.1)
     [loop] = loops
     running.future.cancel()
-    assert running.done.wait(2)
-    deadline = time.monotonic() + 5
+    assert running.done.wait(30)
+    deadline = time.monotonic() + 60
     while not loop.is_closed() and time.monotonic() < deadline:
         time.sleep(0.01)
     assert loop.is_closed()
@@ -528,7 +534,7 @@ def test_a_wait_without_jobs_is_like_that_of_an_event():
     userside, done = UserSide(waits=True), Signal()
     began = time.perf_counter()
     assert userside.wait(done, 0.1) is False
-    assert 0.09 < time.perf_counter() - began < 0.3
+    assert 0.09 < time.perf_counter() - began < 30
     assert userside.wait(done, 0) is False
     threading.Timer(0.05, done.set).start()
     assert userside.wait(done) is True
@@ -545,16 +551,19 @@ def test_a_wait_sleeps_and_does_not_poll():
 
 
 def test_waits_in_pieces_run_a_coroutine_through():
+    pieces = 0
+
     async def sleeps():
-        await asyncio.sleep(0.3)
+        while pieces < 5:
+            await asyncio.sleep(0.01)
         return thread_name()
 
-    running, pieces = Running([sleeps], ask("sleeps")), 0
+    running = Running([sleeps], ask("sleeps"))
     while not running.userside.wait(running.done, 0.02):
         pieces += 1
         time.sleep(0.01)  # drawing
-    assert running.future.result(1)[0].output == "MainThread"
-    assert pieces > 5
+    assert running.future.result(30)[0].output == "MainThread"
+    assert pieces >= 5
 
 
 def test_another_thread_may_wait_too_but_does_no_jobs():
@@ -566,7 +575,7 @@ def test_another_thread_may_wait_too_but_does_no_jobs():
     other = threading.Thread(target=running.userside.wait, args=(running.done,))
     other.start()
     assert running.wait()[0].output == "MainThread"
-    other.join(5)
+    other.join(60)
     assert not other.is_alive()
 
 

@@ -1,7 +1,7 @@
 // The chat: a log of turns, a composer, settings. Its state is the kernel's; the view only draws it.
 
 import { EMPTY, reduce } from "./reducer.js";
-import { button, h, isSave, letSaveThrough } from "./dom.js";
+import { button, h, keepKeys } from "./dom.js";
 import { Commands } from "./commands.js";
 import { TurnView } from "./turn.js";
 import { Composer } from "./composer.js";
@@ -51,7 +51,7 @@ class ChatView {
       },
     };
     this.build();
-    this.endSaving = letSaveThrough(/** @type {HTMLElement} */ (root.firstElementChild));
+    this.freeKeys = keepKeys(/** @type {HTMLElement} */ (root.firstElementChild));
     this.onMessage = (/** @type {any} */ message) => this.take(message);
     model.on("msg:custom", this.onMessage);
     this.clock = setInterval(() => this.views.get(this.state.running ?? "")?.tick(), 1000);
@@ -91,10 +91,8 @@ class ChatView {
       {
         class: "ipyllm-widget ipyllm-chat",
         "aria-label": "Chat with a language model",
-        "data-lm-suppress-shortcuts": "true", // the notebook's own keys must not act on what is typed here
         keydown: (/** @type {KeyboardEvent} */ event) => {
           if (event.key === "Escape" && this.state.running && !event.defaultPrevented) this.ask("stop");
-          if (!isSave(event)) event.stopPropagation();
         },
         dragover: (/** @type {DragEvent} */ event) => event.preventDefault(),
         drop: (/** @type {DragEvent} */ event) => {
@@ -252,7 +250,7 @@ class ChatView {
   }
 
   close() {
-    this.endSaving();
+    this.freeKeys();
     this.model.off("msg:custom", this.onMessage);
     this.commands.close();
     clearInterval(this.clock);

@@ -1,7 +1,7 @@
 // The comparison: who is asked, a composer, true columns, and a vote. Its state is the kernel's; the view only draws it.
 
 import { EMPTY, reduce } from "./reducer.js";
-import { button, h, isSave, letSaveThrough, setHtml } from "./dom.js";
+import { button, h, keepKeys, setHtml } from "./dom.js";
 import { Commands } from "./commands.js";
 import { ColumnView } from "./column.js";
 import { Composer } from "./composer.js";
@@ -47,7 +47,7 @@ class CompareView {
       },
     };
     this.build();
-    this.endSaving = letSaveThrough(/** @type {HTMLElement} */ (root.firstElementChild));
+    this.freeKeys = keepKeys(/** @type {HTMLElement} */ (root.firstElementChild));
     this.onMessage = (/** @type {any} */ message) => this.take(message);
     model.on("msg:custom", this.onMessage);
     this.clock = setInterval(() => this.views.forEach((view) => view.tick()), 1000);
@@ -79,10 +79,8 @@ class CompareView {
       {
         class: "ipyllm-widget ipyllm-compare",
         "aria-label": "Comparison of language models",
-        "data-lm-suppress-shortcuts": "true", // the notebook's own keys must not act on what is typed here
         keydown: (/** @type {KeyboardEvent} */ event) => {
           if (event.key === "Escape" && this.state.running && !event.defaultPrevented) this.ask("stop", this.about());
-          if (!isSave(event)) event.stopPropagation();
         },
       },
       h("div", { class: "ipyllm-head" }, this.seats.element, h("div", { class: "ipyllm-options" },
@@ -256,7 +254,7 @@ class CompareView {
   }
 
   close() {
-    this.endSaving();
+    this.freeKeys();
     this.model.off("msg:custom", this.onMessage);
     this.commands.close();
     clearInterval(this.clock);

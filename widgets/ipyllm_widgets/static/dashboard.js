@@ -1,7 +1,7 @@
 // The dashboard in the browser: puts the parts that Python has drawn in their places, and tells Python what was clicked.
 
 import { Commands } from "./commands.js";
-import { letSaveThrough, setHtml } from "./dom.js";
+import { keepKeys, setHtml } from "./dom.js";
 
 const PARTS = ["bar", "tiles", "models", "charts", "calls"];
 const HERE_EVERY_MS = 15_000;
@@ -128,9 +128,9 @@ function render({ model, el }) {
   here();
   const timer = setInterval(here, HERE_EVERY_MS);
 
-  const endSaving = letSaveThrough(el);
+  const freeKeys = keepKeys(el);
   return () => {
-    endSaving();
+    freeKeys();
     clearInterval(timer);
     for (const [event, update] of updates) model.off(event, update);
     model.off("change:problem", problem);

@@ -97,23 +97,31 @@ export function addCopyButtons(element) {
 }
 
 /**
- * Save the notebook by Ctrl+S or Cmd+S from within a widget too, whose other keys are its own.
- * JupyterLab looks for the attribute while the event is on its way down, so it is gone for that moment.
- * @param {HTMLElement} section the element that keeps JupyterLab's keys away
+ * Keep the notebook's own keys from acting on what is typed in a widget; only Ctrl+S or Cmd+S saves from there too.
+ * Notebook 7 acts on a key while it is on its way down, unless its target, the focused element itself, has an attribute;
+ * JupyterLab acts on its way up.
+ * @param {HTMLElement} section what holds the widget
  * @returns {() => void} to call when the view closes
  */
-export function letSaveThrough(section) {
-  const listen = (/** @type {KeyboardEvent} */ event) => {
-    if (!isSave(event) || !(event.target instanceof Node) || !section.contains(event.target)) return;
-    section.removeAttribute("data-lm-suppress-shortcuts");
-    setTimeout(() => section.setAttribute("data-lm-suppress-shortcuts", "true"));
+export function keepKeys(section) {
+  const mark = (/** @type {KeyboardEvent} */ event) => {
+    if (event.target instanceof Element && section.contains(event.target)) {
+      event.target.toggleAttribute("data-lm-suppress-shortcuts", !isSave(event));
+    }
   };
-  window.addEventListener("keydown", listen, true);
-  return () => window.removeEventListener("keydown", listen, true);
+  const keep = (/** @type {KeyboardEvent} */ event) => {
+    if (!isSave(event)) event.stopPropagation();
+  };
+  window.addEventListener("keydown", mark, true);
+  section.addEventListener("keydown", keep);
+  return () => {
+    window.removeEventListener("keydown", mark, true);
+    section.removeEventListener("keydown", keep);
+  };
 }
 
 /** @param {KeyboardEvent} event */
-export function isSave(event) {
+function isSave(event) {
   return (event.ctrlKey || event.metaKey) && !event.altKey && event.key.toLowerCase() === "s";
 }
 
