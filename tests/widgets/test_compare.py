@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import re
+import threading
 import time
 
 import pytest
 
 from ipyllm import CompareWidget, LLMError, usage, votes
+from ipyllm.thread import stop_service_thread
 from tests.fakes import Script, answer, model_not_found, server_error, stall
 
 HOSTILE = "<img src=x onerror=alert(1)><script>alert(1)</script>"
@@ -68,7 +70,8 @@ def asked(widget, prompt="Which capital?"):
     comparison = widget.ask(prompt)
     comparison.wait()
     eventually(lambda: not widget.running)
-    return comparison
+    with widget.outbox.lock:  # within which it came to rest, and told so
+        return comparison
 
 
 def test_all_are_asked_at_once_and_every_answer_has_its_column(two, widget):
@@ -372,6 +375,25 @@ def test_hostile_names_prompts_and_answers_are_harmless(two, widget):
     assert not re.search(r"<(img|script)", outside)
 
 
+def test_what_came_is_kept_beside_the_widget_before_the_end(two, widget, monkeypatch):
+    kept = []
+    pair = widget("slow", "good")
+    monkeypatch.setattr(pair._session, "_keep", lambda: kept.append(pair._shown()))
+    pair.ask("Which capital?")
+    eventually(lambda: kept)
+    html, text = kept[-1]
+    assert "Which capital?" in html
+    assert "It had not ended when this was kept." in html
+    assert "ipyllm-waiting" not in html.split("</style>")[-1], "nothing spins in a saved notebook"
+    eventually(lambda: "It" in text_of(shown(pair)["A"]) and shown(pair)["B"]["status"] == "ok")
+    html, text = pair._shown()
+    assert "<p>It</p>" in html
+    assert "It is **Bern**." in text
+    pair.stop()
+    eventually(lambda: not pair.running and "cancelled" in kept[-1][0])
+    assert "had not ended" not in kept[-1][0]
+
+
 def test_the_comparison_is_kept_beside_the_widget(two, widget):
     pair = widget("good", "bad")
     assert pair._shown() == ("", "")
@@ -379,3 +401,12 @@ def test_the_comparison_is_kept_beside_the_widget(two, widget):
     html, text = pair._shown()
     assert "<strong>Bern</strong>" in html
     assert "Which capital?" in text
+
+
+def test_closing_a_widget_whose_answers_are_there_starts_no_thread(two, widget):
+    """Widgets are collected when the interpreter ends, where the start of a thread would wait for ever."""
+    pair = widget("good", "bad")
+    asked(pair)
+    stop_service_thread()
+    pair.close()
+    assert "ipyllm-service" not in {thread.name for thread in threading.enumerate()}

@@ -6,11 +6,13 @@ from html import escape
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from ipyllm.errors import LLMError
+from ipyllm.rendering import COLUMNS_STYLE, STYLE, columns_html, columns_text
 from ipyllm_widgets import modules
 from ipyllm_widgets.base import LiveWidget
-from ipyllm_widgets.compare_session import CompareSession, CompareSettings, Seat, ranking_of_votes
+from ipyllm_widgets.compare_session import CompareSession, CompareSettings, Seat
 from ipyllm_widgets.feed import Feed
 from ipyllm_widgets.kept import KeptOutput
+from ipyllm_widgets.ranking import ranking_of_votes
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -94,7 +96,7 @@ class CompareWidget(LiveWidget):
             self.outbox,
             CompareSettings([]),
             wake=lambda urgent: self._feed.wake(urgent=urgent),
-            ended=self._kept.update,
+            keep=self._kept.update,
         )
 
     def _draw(self) -> int:
@@ -105,14 +107,13 @@ class CompareWidget(LiveWidget):
 
     def _shown(self) -> tuple[str, str]:
         """Return the last comparison as HTML and as text, for whoever reads the notebook without a kernel."""
-        comparison = self.comparison
-        if comparison is None:
+        columns, prompt = self._session.columns(), self._session.prompt
+        if not columns:
             return "", ""
-        prompt = comparison.arms[0].request.prompt
         title = escape(prompt if len(prompt) <= _TITLE else prompt[: _TITLE - 1] + "…")
-        columns = comparison._repr_html_()
-        html = f'<details class="ipyllm-transcript" open><summary>{title}</summary>{columns}</details>'
-        return html, f"{prompt}\n\n{comparison!r}"
+        html = STYLE + COLUMNS_STYLE + columns_html(columns)
+        html = f'<details class="ipyllm-transcript" open><summary>{title}</summary>{html}</details>'
+        return html, f"{prompt}\n\n{columns_text(columns)}"
 
     def close(self) -> None:
         """Stop what runs and take the widget away."""

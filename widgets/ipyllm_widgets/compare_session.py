@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from html import escape
+from dataclasses import dataclass, field, replace
+from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 from ipyllm.comparison import Comparison
@@ -11,17 +11,17 @@ from ipyllm.errors import LLMError
 from ipyllm.events import Finished
 from ipyllm.names import create_llm_service
 from ipyllm.params import check_params
+from ipyllm.rendering import reasoning_html, to_html
 from ipyllm.request import Provenance
-from ipyllm.voting import votes
 from ipyllm_widgets.live import LiveAnswer
 from ipyllm_widgets.offers import offered
+from ipyllm_widgets.ranking import ranking_html
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
-
-    import pandas as pd
+    from collections.abc import Callable, Mapping
 
     from ipyllm.events import Event
+    from ipyllm.rendering import Column
     from ipyllm.services.base import BaseLLMService
     from ipyllm_widgets.outbox import Outbox
 
@@ -29,6 +29,7 @@ __all__ = ["CompareSession", "CompareSettings", "Seat"]
 
 _ENVELOPE = 800  # bytes of a message without its deltas
 _FEWEST = 2
+_KEEP_EVERY_S = 10.0  # so much of an answer is lost at most with its kernel
 _LONG = 4_000  # characters of a question that is told whole
 _TOLD = 1_200  # characters that are told of a longer one
 
@@ -68,8 +69,9 @@ class CompareSession:
         What to ask with.
     wake : callable
         Has :meth:`draw` called soon; with True, at once.
-    ended : callable
-        Called on the drawing thread when all answers are there, and after a vote.
+    keep : callable
+        Called when what is kept beside the widget should be brought up to date: while answers come, when one has
+        ended, after a vote.
     """
 
     def __init__(
@@ -78,13 +80,13 @@ class CompareSession:
         settings: CompareSettings,
         *,
         wake: Callable[[bool], None],
-        ended: Callable[[], None],
+        keep: Callable[[], None],
     ) -> None:
         self.settings = settings
         self.comparison: Comparison | None = None
         self._outbox = outbox
         self._wake = wake
-        self._ended = ended
+        self._keep = keep
         self._answers: list[LiveAnswer] = []
         self._parts: dict[str, dict[str, Any]] = {}
         self._count = 0
@@ -92,6 +94,7 @@ class CompareSession:
         self._told: dict[str, dict[str, Any]] = {}
         self._told_rest: dict[str, Any] = {}
         self._offers: list[str] = []
+        self._kept_at = 0.0
 
     # ---- what a person does --------------------------------------------------------------------------
 
@@ -126,6 +129,7 @@ class CompareSession:
                 self._wake(isinstance(event, Finished))
 
             self.comparison, self._answers, self._parts = comparison, answers, {}
+            self._kept_at = 0.0
             try:
                 comparison.start(emit)
             finally:
@@ -176,9 +180,9 @@ class CompareSession:
             if outcome == self.comparison.vote_cast:
                 return outcome  # a second click on the same button
             self.comparison.vote(which)
-            self._ranking = _ranking_html()
+            self._ranking = ranking_html()
             self._publish()
-        self._ended()
+        self._keep()
         return outcome
 
     def set(self, changes: Mapping[str, Any]) -> None:
@@ -221,7 +225,7 @@ class CompareSession:
 
     def draw(self) -> int:
         """Send what is new, and return about how many bytes that took."""
-        answers, was_running = self._answers, self.running
+        answers = self._answers
         drawn = [(answer, answer.draw()) for answer in answers if answer.name not in self._parts]
         with self._outbox.lock:
             if self._answers is not answers:
@@ -235,11 +239,30 @@ class CompareSession:
                 self._told.get(answer.name, {})["parts"] = self._parts[answer.name]  # it was told in deltas
             if ended:
                 self._publish()
-            over = was_running and not self.running
-        if over:
-            self._ended()
+        if ended or (deltas and monotonic() - self._kept_at > _KEEP_EVERY_S):
+            self._kept_at = monotonic()
+            self._keep()
         html = sum(len(delta["tail"][1]) + sum(map(len, delta.get("add", ()))) for delta in deltas)
         return _ENVELOPE + html if deltas or ended else 0
+
+    def columns(self) -> list[Column]:
+        """Return the answers as far as they have come, for whoever reads them without a kernel."""
+        with self._outbox.lock:
+            comparison, answers = self.comparison, self._answers
+        if comparison is None:
+            return []
+        return [
+            self._unfinished(column, answer) if column.running else column
+            for column, answer in zip(comparison.columns(), answers, strict=True)
+        ]
+
+    @staticmethod
+    def _unfinished(column: Column, answer: LiveAnswer) -> Column:
+        text = answer.written("text")
+        html = reasoning_html(answer.written("reasoning")) + to_html(text)
+        return replace(
+            column, html=html, text=text, footer="", error="It had not ended when this was kept.", running=False
+        )
 
     # ---- what the browser knows ----------------------------------------------------------------------
 
@@ -322,40 +345,3 @@ def _seats(given: Any) -> list[Seat]:
     if not all(seat.model for seat in seats):
         raise LLMError("A model to compare has no name: choose one, or take its column away.", category="bad_request")
     return seats
-
-
-def ranking_of_votes() -> pd.DataFrame:
-    """Rank what was voted on in widgets of this kernel (:func:`ipyllm.statistics.ranking`).
-
-    Raises
-    ------
-    LLMError
-        There are no votes yet.
-    """
-    from ipyllm.statistics import ranking
-
-    cast = votes()
-    return ranking(cast[cast["origin"] == "widget"])
-
-
-def _ranking_html() -> str:
-    """Draw the ranking so far; why there is none, where there is none."""
-    try:
-        table = ranking_of_votes()
-    except ImportError as exc:
-        return f"<p>The ranking needs a package that is not installed: {escape(exc.name or str(exc))}.</p>"
-    heads = ("model", "strength", "95 % interval", "votes", "won", "lost", "tied", "all bad")
-    rows = "".join(
-        f"<tr><th scope='row'>{escape(str(row['arm']))}</th>{''.join(f'<td>{cell}</td>' for cell in _ranked(row))}</tr>"
-        for row in table.reset_index().to_dict("records")
-    )
-    head = "".join(f"<th scope='col'>{name}</th>" for name in heads)
-    said: Sequence[str] = (getattr(table, "conclusion", ""), *getattr(table, "notes", ()))
-    below = "".join(f"<p>{escape(sentence)}</p>" for sentence in said if sentence)
-    table_html = f"<table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>"
-    return f"<div role='region' aria-label='Ranking' tabindex='0'>{table_html}</div>{below}"
-
-
-def _ranked(row: Mapping[Any, Any]) -> tuple[str, ...]:
-    counts = tuple(f"{int(row[name]):,}" for name in ("votes", "wins", "losses", "ties", "both_bad"))
-    return (f"{row['strength']:+.2f}", f"{row['low']:+.2f} to {row['high']:+.2f}", *counts)
