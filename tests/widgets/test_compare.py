@@ -11,6 +11,7 @@ import pytest
 
 from ipyllm import CompareWidget, LLMError, usage, votes
 from ipyllm.thread import stop_service_thread
+from ipyllm_widgets.live import LiveAnswer
 from tests.fakes import Script, answer, model_not_found, server_error, stall
 
 HOSTILE = "<img src=x onerror=alert(1)><script>alert(1)</script>"
@@ -179,6 +180,46 @@ def test_a_second_vote_takes_the_place_of_the_first(two, widget):
     pair.vote("B")
     pair.vote("both_bad")
     assert votes()["outcome"].tolist() == ["both_bad"]
+
+
+def test_who_waited_for_the_answers_can_vote_and_ask_again_at_once(two, widget):
+    compare = widget("good", "bad")
+    for mark in "ABAB":
+        compare.ask("Capital?").wait()
+        compare.vote(mark)
+    assert len(votes()) == 4
+    assert len(two.requests) == 8
+
+
+def test_an_answer_that_cannot_be_drawn_ends_and_keeps_no_other_from_its_end(two, widget, monkeypatch):
+    compare = widget("good", "bad")
+    draw = LiveAnswer.draw
+
+    def fails(answer):
+        if answer.name.endswith("A"):
+            raise RuntimeError("no pen")
+        return draw(answer)
+
+    monkeypatch.setattr(LiveAnswer, "draw", fails)
+    compare.ask("Capital?").wait()
+    eventually(lambda: not compare.running)
+    compare.vote("B")
+    eventually(lambda: any(m["kind"] == "notice" and "no pen" in m["text"] for m in compare.told))
+
+
+def test_an_interrupt_while_it_is_sent_leaves_a_widget_that_can_ask(two, widget, monkeypatch):
+    compare = widget("good", "bad")
+    with monkeypatch.context() as patch:
+        patch.setattr("ipyllm.comparison.Call.start", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            compare.ask("Capital?")
+    assert not compare.running
+    compare.ask("Capital?").wait()
+    assert compare.vote("tie") == "tie"
+
+
+def interrupted(_call, **_options):
+    raise KeyboardInterrupt
 
 
 def test_each_model_has_parameters_of_its_own(two, widget):

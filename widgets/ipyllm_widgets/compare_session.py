@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from dataclasses import dataclass, field, replace
 from time import monotonic
 from typing import TYPE_CHECKING, Any
@@ -30,6 +31,7 @@ __all__ = ["CompareSession", "CompareSettings", "Seat"]
 _ENVELOPE = 800  # bytes of a message without its deltas
 _FEWEST = 2
 _KEEP_EVERY_S = 10.0  # so much of an answer is lost at most with its kernel
+_DRAWING_S = 30.0  # longest wait for the drawing of answers that are there
 _LONG = 4_000  # characters of a question that is told whole
 _TOLD = 1_200  # characters that are told of a longer one
 
@@ -95,6 +97,8 @@ class CompareSession:
         self._told_rest: dict[str, Any] = {}
         self._offers: list[str] = []
         self._kept_at = 0.0
+        self._at_rest = threading.Event()
+        self._at_rest.set()
 
     # ---- what a person does --------------------------------------------------------------------------
 
@@ -106,6 +110,7 @@ class CompareSession:
         LLMError
             Nothing was sent: answers are still coming, the prompt is empty, or a model cannot be asked.
         """
+        self._settle()
         with self._outbox.lock:
             if self.running:
                 raise LLMError(
@@ -130,8 +135,13 @@ class CompareSession:
 
             self.comparison, self._answers, self._parts = comparison, answers, {}
             self._kept_at = 0.0
+            self._at_rest.clear()
             try:
                 comparison.start(emit)
+            except BaseException:  # an interrupt: some were not sent, and would never end
+                self.comparison, self._answers = None, []
+                self._at_rest.set()
+                raise
             finally:
                 self._publish()
             return comparison
@@ -168,6 +178,7 @@ class CompareSession:
         LLMError
             Nothing was asked, something else was asked since, answers are still coming, or there is no such answer.
         """
+        self._settle()
         with self._outbox.lock:
             if question not in {None, self._count}:
                 raise LLMError(
@@ -217,6 +228,12 @@ class CompareSession:
         """Whether answers are coming."""
         return any(answer.name not in self._parts for answer in self._answers)
 
+    def _settle(self) -> None:
+        """Have the answers drawn to their end if that has come: who waited for the comparison may go on."""
+        comparison = self.comparison
+        if comparison is not None and comparison.done.is_set():
+            self._at_rest.wait(_DRAWING_S)
+
     def close(self) -> None:
         """Stop what runs."""
         self.stop()
@@ -226,7 +243,7 @@ class CompareSession:
     def draw(self) -> int:
         """Send what is new, and return about how many bytes that took."""
         answers = self._answers
-        drawn = [(answer, answer.draw()) for answer in answers if answer.name not in self._parts]
+        drawn, failure = self._drawn(answers)
         with self._outbox.lock:
             if self._answers is not answers:
                 return 0
@@ -239,11 +256,28 @@ class CompareSession:
                 self._told.get(answer.name, {})["parts"] = self._parts[answer.name]  # it was told in deltas
             if ended:
                 self._publish()
+            if not self.running:
+                self._at_rest.set()
+        if failure is not None:
+            raise failure
         if ended or (deltas and monotonic() - self._kept_at > _KEEP_EVERY_S):
             self._kept_at = monotonic()
             self._keep()
         html = sum(len(delta["tail"][1]) + sum(map(len, delta.get("add", ()))) for delta in deltas)
         return _ENVELOPE + html if deltas or ended else 0
+
+    def _drawn(self, answers: list[LiveAnswer]) -> tuple[list[tuple[LiveAnswer, list[Any]]], Exception | None]:
+        """Draw what has not ended. What cannot be drawn ends all the same, and keeps no other from its end."""
+        drawn: list[tuple[LiveAnswer, list[Any]]] = []
+        failure = None
+        for answer in answers:
+            if answer.name not in self._parts:
+                try:
+                    drawn.append((answer, list(answer.draw())))
+                except Exception as exc:  # noqa: BLE001 - raised when the others are drawn
+                    drawn.append((answer, []))
+                    failure = exc
+        return drawn, failure
 
     def columns(self) -> list[Column]:
         """Return the answers as far as they have come, for whoever reads them without a kernel."""
