@@ -270,3 +270,144 @@ def test_the_view_that_jupyterlab_makes_of_an_output_shows_the_same_chat_and_out
     chat.log.get_by_text("To both.").wait_for()
     assert len(fake.requests) == before + 1
     assert chat.turns.count() == other.turns.count() == 2
+
+
+# ---- models that go, magics that change, quick clicks, strange messages ---------------------------
+
+
+def test_a_model_removed_while_selected_is_said_and_the_question_can_be_asked_of_another(lab, fake):
+    config = lab.root / "config.toml"
+    config.write_text(f'[endpoints.lab]\nbase_url = "{fake.base_url}"\nmodel = "llama"\n')
+    _, chat = opened(lab, arguments="model='lab/llama'")
+    offered = "chat => [...chat.querySelectorAll('datalist option')].map(option => option.value).includes('lab/llama')"
+    assert chat.root.evaluate(offered)
+    chat.type("Count")
+    chat.log.get_by_text("w3").wait_for()
+    config.write_text("")
+    chat.log.get_by_text("w149").wait_for()
+    chat.wait_until_rest()
+    chat.type("Once more")
+    error = chat.turns.last.locator(".ipyllm-error")
+    error.get_by_text("There is no service 'lab'").wait_for()
+    assert chat.model.input_value() == "lab/llama"
+    assert not chat.root.evaluate(offered), "what is gone is offered no more"
+    picture(lab, "chat-model-gone")
+    chat.model.fill("openai/going")
+    chat.model.press("Tab")
+    fake.on(lambda request: fakes.model_not_found("going") if request.json["model"] == "going" else None)
+    chat.button("Try again").click()
+    error.get_by_text("going").wait_for()
+    fake.default = answer("From another.")
+    chat.model.fill("openai/other")
+    chat.model.press("Tab")
+    chat.button("Try again").click()
+    chat.log.get_by_text("From another.").wait_for()
+    assert chat.turns.count() == 2
+
+
+@pytest.mark.parametrize("line", ["clear", "undo", "undo 2"])
+def test_what_a_magic_takes_away_is_gone_and_the_answer_that_streams_beside_it_is_not(lab, fake, line):
+    notebook, chat = opened(lab, "%load_ext ipyllm", f"%llm_history {line} -c TALK", "%%llm -c TALK\nFrom a cell")
+    notebook.run(1)
+    fake.default = answer("An old answer.")
+    chat.ask("First")
+    chat.ask("Second")
+    fake.default = answer(COUNTED, gap=0.05)
+    chat.type("Count")
+    chat.log.get_by_text("w3").wait_for()
+    notebook.run(2)
+    left = 2 if line == "undo" else 1
+    chat.wait_for("(chat, left) => chat.querySelectorAll('.ipyllm-exchange').length === left", left)
+    fake.default = answer("To the cell.")
+    notebook.run(3)
+    chat.log.get_by_text("To the cell.").wait_for()
+    chat.log.get_by_text("w149").wait_for()
+    chat.wait_until_rest()
+    asked = [message["content"] for message in fake.requests[-1].json["messages"]]
+    assert asked == [*(["First", "An old answer."] if line == "undo" else []), "From a cell"]
+    shown = chat.turns.locator(".ipyllm-words").all_inner_texts()
+    assert shown == [*(["First"] if line == "undo" else []), "From a cell", "Count"]
+    assert words(chat) == COUNTED.split()
+
+
+def test_a_hundred_quick_clicks_on_send_stop_and_again_leave_a_row_for_each_request_and_a_whole_chat(lab, fake):
+    _, chat = opened(lab)
+    talk = f"talk-{int(chat.totals.inner_text().split('talk-')[1].split('”')[0])}"
+    fake.default = answer("one two three four five", ttft=0.02, gap=0.02)
+    before = len(fake.requests)
+    chat.ask("First")
+    done = chat.root.evaluate(
+        """async chat => {
+            const done = {send: 0, stop: 0, again: 0};
+            const press = (name, button) => { if (button && !button.disabled) { button.click(); done[name] += 1; } };
+            const box = chat.querySelector('.ipyllm-composer textarea'), go = chat.querySelector('.ipyllm-go');
+            const pause = () => new Promise(then => setTimeout(then, 15));
+            while (Math.min(...Object.values(done)) < 100) {
+                press('again', [...chat.querySelectorAll('[aria-label="Answer again"]')].at(-1));
+                if (go.title === 'Send') {
+                    box.value = `question ${done.send}`;
+                    box.dispatchEvent(new Event('input'));
+                    press('send', go);
+                    press('send', go);  // empty by now
+                } else press('stop', go);
+                press('again', [...chat.querySelectorAll('.ipyllm-error button')].at(-1));
+                await pause();
+            }
+            return done;
+        }"""
+    )
+    assert min(done.values()) >= 100, "each was pressed a hundred times where a person could press it"
+    chat.wait_until_rest()
+    chat.wait_for("chat => !chat.querySelector('.ipyllm-pending')")
+    chat.wait_until_rest()
+    asked = len(fake.requests) - before
+    statuses = rows(lab, talk)
+    assert asked > 20
+    assert len(statuses) >= asked, "a row for each request; who is stopped at once may never be sent"
+    assert set(statuses) == {"ok", "cancelled"}
+    assert chat.root.locator(".ipyllm-running").count() == 0
+    for turn in chat.turns.all():
+        assert turn.locator(".ipyllm-text").inner_text() or turn.get_by_text("Stopped before anything came.").count()
+    chat.box.fill("")
+    fake.default = answer("Whole again.")
+    chat.ask("After all that")
+    assert chat.log.get_by_text("Whole again.").count() == 1
+    assert len(rows(lab, talk)) == len(statuses) + 1
+
+
+STRANGE = """
+import anywidget
+for junk in [7, 'x', [], {}, {'kind': 'delta'}, {'kind': 'delta', 'seq': 10**6, 'deltas': []}, {'kind': 'text'},
+             {'kind': 'text', 'id': {}, 'text': 7}, {'kind': 'file'}, {'kind': 'file', 'nonce': 1, 'text': []},
+             {'kind': 'update', 'seq': 'x'}, {'kind': 'snapshot'}, {'kind': 'snapshot', 'state': {'seq': 10**9}},
+             {'kind': 'ack'}, {'kind': 'ack', 'nonce': 7, 'error': {}}, {'kind': 'unknown', 'seq': -1}]:
+    anywidget.AnyWidget.send(chat, junk)
+    chat.outbox.post('delta', deltas=[{'id': 'none', 'part': 'text', 'tail': [9, '', 9]}])
+    chat.outbox.post('update', turns=7, settings='x', order=[1])
+"""
+TURNS = """
+name = chat._session.path[0].name
+for fields in [{'branch': 7}, {'branch': []}, {'images': 'x'}, {'images': [7]}, {'text': None}, {'chars': 'x'}, {'footer': {}},
+               {'error': 7}, {'error': {}}, {'parts': None}, {'parts': {'text': 7}}, {'status': 7}]:
+    chat.outbox.post('update', turns=[{'id': name, **fields}])
+    chat.outbox.post('update', turns=[{'id': 'new', 'footer': '', **fields}], order=['new'])
+for rest in [{'running': 7}, {'running': {}}, {'totals': 7}, {'settings': []}, {'settings': {}}, {'settings': {'models': 7}},
+             {'settings': {'params': None}}, {'settings': {'limits': None}}, {'order': 'none'}, {'order': {}}]:
+    chat.outbox.post('update', **rest)
+"""
+
+
+def test_messages_that_are_none_break_nothing_and_what_follows_is_whole(lab, fake):
+    notebook, chat = opened(lab, STRANGE, TURNS)
+    chat.type("Count")
+    chat.log.get_by_text("w3").wait_for()
+    notebook.run(1)
+    notebook.run(2)
+    chat.log.get_by_text("w149").wait_for()
+    chat.wait_until_rest()
+    assert words(chat) == COUNTED.split()
+    fake.default = answer("Whole.")
+    chat.ask("And now?")
+    assert chat.turns.count() == 2
+    assert chat.model.input_value() == "openai/fake-model"
+    assert chat.notice.is_hidden()

@@ -651,3 +651,26 @@ def test_what_a_widget_sends_first_is_small(chat):
     assert "eval(" not in opened["state"]["_esm"]
     assert "http" not in opened["state"]["_css"]
     assert json.dumps(opened["state"]).count("http://www.w3.org/2000/svg") == 1, "the one address is a name space"
+
+
+def test_lone_surrogates_in_a_question_from_python_and_in_an_answer_reach_the_page_as_replacement_characters(
+    chat, models
+):
+
+    def escaped(events):
+        return [e._replace(payload=f"data: {json.dumps(e.payload)}\n") if e.kind == "token" else e for e in events]
+
+    models.default = answer("before \ud83d after").edited(escaped)
+    widget = chat(system="Be \ud800 brief.")
+    widget.send("What is \ud800?").wait()
+    shown = widget.comm.wait_until_rest()
+    assert "before" in shown.html()
+    assert "after" in shown.html()
+    assert shown.turns[0]["text"] == "What is \ufffd?"
+    widget.conversation.put_turn(
+        Turn([{"role": "user", "content": "\ud800"}, {"role": "assistant", "content": "\ud800"}])
+    )
+    shown = widget.comm.wait_for(lambda shown: len(shown.turns) == 2)
+    assert (shown.turns[1]["text"], "\ufffd" in shown.html()) == ("\ufffd", True)
+    for form in ("md", "html", "ipynb", "json"):
+        assert widget.comm.click("export", format=form)["error"] is None

@@ -13,7 +13,7 @@ import traitlets
 
 from ipyllm.errors import LLMError
 from ipyllm.redact import redact
-from ipyllm_widgets.outbox import Outbox
+from ipyllm_widgets.outbox import Outbox, writable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -59,7 +59,7 @@ class LiveWidget(anywidget.AnyWidget):
 
     def _on_command(self, _widget: Any, content: Any, buffers: Sequence[Any]) -> None:
         """Do what the browser asks, and answer: an exception here would show in no cell."""
-        content = _writable(content)
+        content = writable(content)
         command = content.get("command") if isinstance(content, dict) else None
         nonce = content.get("nonce") if isinstance(content, dict) else None
         error = None
@@ -100,15 +100,6 @@ class LiveWidget(anywidget.AnyWidget):
         if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
             raise LLMError(f"The page sent a command with a wrong {name!r}: reload it.", category="bad_request")
         return value
-
-
-def _writable(value: Any) -> Any:
-    """Return what came as JSON without lone surrogates, which a page may send and nobody can write down."""
-    if isinstance(value, str):
-        return value if value.isascii() else value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
-    if isinstance(value, dict):
-        return {_writable(name): _writable(item) for name, item in value.items()}
-    return [_writable(item) for item in value] if isinstance(value, list) else value
 
 
 def take_messages_where_they_come(comm: Any) -> None:

@@ -10,6 +10,7 @@ from ipyllm_widgets.base import LiveWidget
 from ipyllm_widgets.export import export
 from ipyllm_widgets.feed import Feed
 from ipyllm_widgets.kept import KeptOutput
+from ipyllm_widgets.outbox import writable
 from ipyllm_widgets.session import ChatSession, Settings
 from ipyllm_widgets.transcript import transcript
 
@@ -253,9 +254,11 @@ class ChatWidget(LiveWidget):
 
     def _do_text(self, content: dict[str, Any], _buffers: Sequence[Any]) -> None:
         name = self._ask_for(content, "id", str)
-        self.outbox.tell("text", id=name, nonce=content.get("nonce"), text=self._session.text(name))
+        self.outbox.tell("text", id=name, nonce=content.get("nonce"), text=writable(self._session.text(name)))
 
     def _do_export(self, content: dict[str, Any], _buffers: Sequence[Any]) -> None:
         form = self._ask_for(content, "format", str)
         text = self.export(cast("Format", form))  # if it is none, that says so
-        self.outbox.tell("file", nonce=content.get("nonce"), name=f"{self._name}.{form}", mime=_MIME[form], text=text)
+        self.outbox.tell(
+            "file", nonce=content.get("nonce"), name=f"{self._name}.{form}", mime=_MIME[form], text=writable(text)
+        )

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from ipyllm.events import Finished, ReasoningDelta, TextDelta, ToolCallDelta
 from ipyllm.rendering import BlockStream, to_html
+from ipyllm_widgets.outbox import writable
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -142,9 +143,9 @@ class LiveAnswer:
             except Empty:
                 return called
             if isinstance(event, TextDelta):
-                self._parts["text"].feed(event.text)
+                self._parts["text"].feed(writable(event.text))
             elif isinstance(event, ReasoningDelta):
-                self._parts["reasoning"].feed(event.text)
+                self._parts["reasoning"].feed(writable(event.text))
             elif isinstance(event, ToolCallDelta):
                 self._call(event)
                 called = True
@@ -158,14 +159,14 @@ class LiveAnswer:
         if same is None or (event.id is not None and event.id != same["id"]):
             same = {"index": event.index, "id": event.id, "name": "", "arguments": "", "result": None}
             self._calls.append(same)
-        same["name"] = event.name or same["name"]
-        same["arguments"] += event.arguments
+        same["name"] = writable(event.name) or same["name"]
+        same["arguments"] += writable(event.arguments)
 
     def _end(self, event: Finished) -> None:
         self.response = response = event.response
         for call, result in zip(self._calls, response.tool_results, strict=False):
-            call["result"] = result.output
-        for name, whole in (("reasoning", response.reasoning), ("text", response.content)):
+            call["result"] = writable(result.output)
+        for name, whole in (("reasoning", writable(response.reasoning)), ("text", writable(response.content))):
             # What was shown is kept, but for an attempt that was made again. Turns of several steps end in the last.
             if not response.steps and "".join(self._parts[name].source) != whole:
                 self._parts[name] = Part()

@@ -22,6 +22,7 @@ from ipyllm.response import ChatResponse
 from ipyllm_widgets.images import MAX_IMAGE, MAX_IMAGES, addresses, question
 from ipyllm_widgets.live import LiveAnswer, parts_of
 from ipyllm_widgets.offers import offered
+from ipyllm_widgets.outbox import writable
 from ipyllm_widgets.totals import Totals
 from ipyllm_widgets.tree import Node, Tree
 
@@ -124,7 +125,7 @@ class ChatSession:
         LLMError
             It cannot be asked. Where that is the model's or a parameter's fault, the question stays, to be tried again.
         """
-        message = question(text, images)
+        message = question(writable(text), images)
         self._settle()
         with self._outbox.lock:
             self._must_rest()
@@ -151,7 +152,7 @@ class ChatSession:
             self._must_rest()
             self._follow()
             node = self._shown(name)
-            message = node.question if text is None else _with_text(node.question, text)
+            message = node.question if text is None else _with_text(node.question, writable(text))
             before = self._path[: self._path.index(node)]
             if text is None and node.turn is None:
                 self._tree.remove(node)
@@ -209,6 +210,7 @@ class ChatSession:
             For a parameter that cannot be right, which is not taken; for a model that does not exist, which is taken
             all the same, because it is what the person sees.
         """
+        changes = writable(dict(changes))
         params = changes.get("params")
         if params is not None:
             params = check_params(params, self.settings.model or "")
@@ -432,7 +434,7 @@ class ChatSession:
         text, response = text_of(node.question), node.response
         turn: dict[str, Any] = {
             "id": node.name,
-            "text": text[:_LONGEST_SHOWN],
+            "text": writable(text[:_LONGEST_SHOWN]),
             "chars": len(text),
             "images": addresses(node.question),
             "branch": list(self._tree.branch(node)),
@@ -450,7 +452,7 @@ class ChatSession:
             turn["status"] = response.status
             turn["footer"] = footer_text(response)
             if response.error_message and response.status != "cancelled":
-                turn["error"] = response.error_message
+                turn["error"] = writable(response.error_message)
         if node.parts is None:
             node.parts = parts_of("", _answer_text(node))
         turn["parts"] = node.parts

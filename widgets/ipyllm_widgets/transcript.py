@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from ipyllm.rendering import STYLE, to_html
 from ipyllm.request import text_of
+from ipyllm_widgets.outbox import writable
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -60,4 +61,4 @@ def _readable(message: Message) -> str:
 def transcript(messages: Sequence[Message], title: str) -> tuple[str, str]:
     """Return a conversation as HTML and as plain text, for a :class:`~ipyllm_widgets.kept.KeptOutput`."""
     text = "\n\n".join(f"{_WHO.get(m['role'], m['role'])}: {_readable(m)}" for m in messages)
-    return transcript_html(messages, title), text
+    return writable(transcript_html(messages, title)), writable(text)

@@ -14,6 +14,42 @@ const shown = (state) => ({ ...state, turns: state.order.map((id) => state.turns
 /** Numbers from 0 to 1 that are the same at each run. */
 const random = (seed) => () => ((seed = (seed * 48271) % 2147483647) / 2147483647);
 
+const JUNK = [null, true, -1, 1e308, 0.5, NaN, "", "junk", [], [[]], [null], {}, { a: null }, undefined];
+
+/** Put junk somewhere into a message. */
+function spoil(message, pick) {
+  const places = [];
+  const walk = (value) => {
+    for (const key of Object.keys(value)) {
+      places.push([value, key]);
+      if (typeof value[key] === "object" && value[key] !== null) walk(value[key]);
+    }
+  };
+  walk(message);
+  const [holder, key] = places[Math.floor(pick() * places.length)];
+  if (pick() < 0.2) Array.isArray(holder) ? holder.splice(key, 1) : delete holder[key];
+  else holder[key] = JUNK[Math.floor(pick() * JUNK.length)];
+}
+
+/** Hold what the views take for granted. */
+function drawable(state) {
+  for (const id of state.order) {
+    const turn = state.turns.get(id);
+    for (const name of ["text", "footer", "status"]) expect(turn[name]).toBeTypeOf("string");
+    expect(turn.chars).toBeTypeOf("number");
+    for (const address of turn.images) expect(address).toBeTypeOf("string");
+    expect(turn.branch.map((number) => typeof number)).toEqual(["number", "number"]);
+    expect(turn.error === null || typeof turn.error === "string").toBe(true);
+    for (const part of Object.values(turn.parts)) expect([...part.blocks, part.tail].every((html) => typeof html === "string")).toBe(true);
+  }
+  expect(state.running === null || typeof state.running === "string").toBe(true);
+  expect(state.totals).toBeTypeOf("string");
+  const { models, params, limits } = state.settings;
+  if (models !== undefined) expect(models.every((model) => typeof model === "string")).toBe(true);
+  if (params !== undefined) Object.entries({ ...params });
+  if (limits !== undefined) expect(limits.image).toBeTypeOf("number");
+}
+
 describe.each(recordings)("%s", (_name, { begin, messages, end }) => {
   const whole = shown(reduce(EMPTY, snapshot(end)));
   const numbered = messages.filter((message) => message.seq !== undefined);
@@ -50,6 +86,21 @@ describe.each(recordings)("%s", (_name, { begin, messages, end }) => {
       const state = some.reduce(reduce, reduce(EMPTY, snapshot(begin)));
       if (!state.stale) expect(shown(state)).toEqual(shown(replay(begin, numbered.filter(({ seq }) => seq <= state.seq))));
       expect(shown(reduce({ ...state, stale: true }, snapshot(end)))).toEqual(whole);
+    }
+  });
+
+  test("whatever stands in a field, a view can draw the state, and a snapshot mends it", () => {
+    const pick = random(7);
+    for (let round = 0; round < 400; round++) {
+      const at = Math.floor(pick() * numbered.length);
+      const some = structuredClone(numbered);
+      spoil(some[at], pick);
+      const state = some.reduce(reduce, reduce(EMPTY, snapshot(begin)));
+      drawable(state);
+      expect(shown(reduce({ ...state, stale: true }, snapshot(end)))).toEqual(whole);
+      const spoiled = structuredClone(end);
+      spoil(spoiled, pick);
+      drawable(reduce(EMPTY, snapshot(spoiled)));
     }
   });
 

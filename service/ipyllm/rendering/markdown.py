@@ -63,6 +63,8 @@ def to_html(text: str, *, live: bool = False) -> str:
     <div class="ipyllm-answer mathjax_ignore tex2jax_ignore" dir="auto"><p><strong>Hi</strong> &lt;br&gt;</p>
     </div>
     """
+    if not text.isascii():  # lone surrogates, from a broken tokeniser, are no text to the sanitiser
+        text = text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
     if len(text) > _MAX_TEXT:
         return _WRAPPER.format(f'<pre dir="auto">{escape(text, quote=False)}</pre>')
     md = parser()

@@ -167,6 +167,10 @@ def test_payloads_are_shown_as_the_text_they_are():
     assert "<script>" in Audit(to_html("<script>alert(1)</script>")).text
 
 
+def test_lone_surrogates_are_shown_as_replacement_characters_and_halves_of_a_pair_are_joined():
+    assert Audit(to_html("a \ud83d b \ud83d\ude00")).text.strip() == "a \ufffd b \U0001f600"
+
+
 def test_no_link_but_to_the_web_and_mail_survives():
     audit = Audit(to_html("[a](https://a.b) [b](HTTP://a.b) [c](mailto:a@b.c) [d](ftp://a.b) [e](/x) [f](x:y)"))
     assert audit.links == ["https://a.b", "HTTP://a.b", "mailto:a@b.c"]

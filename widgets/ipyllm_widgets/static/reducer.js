@@ -14,6 +14,8 @@
 /** @type {Part} */
 const NO_PART = { blocks: [], tail: "" };
 
+const NO_TURN = { text: "", chars: 0, images: [], branch: [1, 1], status: "", footer: "", error: null, parts: {} };
+
 /** @type {State} */
 export const EMPTY = {
   seq: -1,
@@ -51,7 +53,7 @@ export function reduce(state, message) {
 function takeSnapshot(state, snapshot) {
   if (typeof snapshot?.seq !== "number" || (!state.stale && snapshot.seq < state.seq)) return state;
   const turns = new Map();
-  for (const turn of snapshot.turns) turns.set(turn.id, whole({ parts: {}, ...turn }));
+  for (const turn of snapshot.turns) turns.set(turn.id, whole({ ...NO_TURN, ...turn }));
   return takeRest({ ...state, seq: snapshot.seq, stale: false, turns }, snapshot);
 }
 
@@ -65,7 +67,7 @@ function takeUpdate(state, update) {
   for (const news of update.turns ?? []) {
     const known = turns.get(news.id);
     if (!known && news.footer === undefined) throw new Error("half a turn");
-    turns.set(news.id, whole({ parts: {}, ...known, ...news }));
+    turns.set(news.id, whole({ ...NO_TURN, ...known, ...news }));
   }
   const next = takeRest({ ...state, turns }, update);
   if (update.order) {
@@ -75,12 +77,36 @@ function takeUpdate(state, update) {
   return next;
 }
 
-/** @param {any} turn @returns {Turn} it, if a view can show it */
-function whole(turn) {
-  for (const { blocks, tail } of Object.values(turn.parts)) {
-    if (!blocks.every((/** @type {unknown} */ block) => typeof block === "string") || typeof tail !== "string") throw new Error("a part of another kind");
+/** @type {Record<string, (value: any) => boolean>} what the fields are that a view draws; not every widget has all */
+const FIELDS = {
+  id: isText, text: isText, chars: Number.isFinite, status: isText, footer: isText,
+  error: (value) => value === null || isText(value),
+  images: (value) => value.every(isText),
+  branch: (value) => value.length === 2 && value.every(Number.isInteger),
+  parts: (value) => isRecord(value) && Object.values(value).every(({ blocks, tail }) => blocks.every(isText) && isText(tail)),
+  model: isText, system: isText, conversation: isText,
+  models: (value) => value.every(isText),
+  params: isRecord,
+  limits: (value) => Number.isFinite(value.image) && Number.isFinite(value.images),
+};
+
+/** @param {unknown} value */
+function isText(value) {
+  return typeof value === "string";
+}
+
+/** @param {unknown} value */
+function isRecord(value) {
+  return typeof value === "object" && value !== null && !Array.isArray(value);
+}
+
+/** @template T @param {T} record a turn or settings @returns {T} it, if a view can show it */
+function whole(record) {
+  if (!isRecord(record)) throw new Error("no record");
+  for (const [name, value] of Object.entries(/** @type {object} */ (record))) {
+    if (FIELDS[name] && !FIELDS[name](value)) throw new Error(`${name} of another kind`);
   }
-  return turn;
+  return record;
 }
 
 /**
@@ -90,14 +116,15 @@ function whole(turn) {
  */
 function takeRest(state, news) {
   const order = news.order ?? state.order;
-  const settings = news.settings ?? state.settings;
+  const settings = whole(news.settings ?? state.settings);
   const totals = news.totals ?? state.totals;
-  if (typeof settings !== "object" || typeof totals !== "string") throw new Error("settings of another kind");
+  const running = news.running === undefined ? state.running : news.running;
+  if (!isText(totals) || !(running === null || isText(running))) throw new Error("news of another kind");
   if (!order.every((/** @type {string} */ id) => state.turns.has(id))) throw new Error("a turn is missing");
   return {
     ...state,
     order,
-    running: news.running === undefined ? state.running : news.running,
+    running,
     totals,
     settings,
   };
