@@ -11,7 +11,7 @@ import pytest
 
 from ipyllm import CompareWidget, LLMError, usage, votes
 from ipyllm.thread import stop_service_thread
-from ipyllm_widgets.live import LiveAnswer
+from ipyllm_widgets.live import Part
 from tests.fakes import Script, answer, model_not_found, server_error, stall
 
 HOSTILE = "<img src=x onerror=alert(1)><script>alert(1)</script>"
@@ -193,14 +193,14 @@ def test_who_waited_for_the_answers_can_vote_and_ask_again_at_once(two, widget):
 
 def test_an_answer_that_cannot_be_drawn_ends_and_keeps_no_other_from_its_end(two, widget, monkeypatch):
     compare = widget("good", "bad")
-    draw = LiveAnswer.draw
+    draw = Part.draw
 
-    def fails(answer):
-        if answer.name.endswith("A"):
+    def fails(part):
+        if "Bern" in "".join(part.source):
             raise RuntimeError("no pen")
-        return draw(answer)
+        return draw(part)
 
-    monkeypatch.setattr(LiveAnswer, "draw", fails)
+    monkeypatch.setattr(Part, "draw", fails)
     compare.ask("Capital?").wait()
     eventually(lambda: not compare.running)
     compare.vote("B")
