@@ -63,7 +63,11 @@ class CompareMagics(Magics):
                 raise MagicError(f"The prompt is empty: write it under the {magic} line.")
             question.check_together(asked, magic)
             _check_variations(asked, magic)
-            comparison = self._make(asked, prompt if asked["raw"] else _filled_in(prompt, self.shell))
+            if not asked["raw"]:
+                from ipyllm_magics.template import filled_in_cell
+
+                prompt = filled_in_cell(prompt, self.shell, _defaults(self.shell)["value_tokens"])
+            comparison = self._make(asked, prompt)
             columns = self._columns(comparison, quiet=bool(asked["quiet"]))
             self._shown = comparison, columns
             self._ask(comparison, columns, asked["output"])
@@ -166,13 +170,6 @@ def _defaults(shell: InteractiveShell) -> dict[str, Any]:
     """Return the notebook's own defaults, as `%config LLMMagics` sets them."""
     own = shell.magics_manager.registry.get("LLMMagics")
     return {name: getattr(own, name) for name in own.trait_names(config=True)} if own is not None else {}
-
-
-def _filled_in(prompt: str, shell: InteractiveShell) -> str:
-    from ipyllm_magics.surroundings import Cells, LastError
-    from ipyllm_magics.template import fill_in
-
-    return fill_in(prompt, shell.user_ns, {"cells": Cells(shell), "error": LastError()})
 
 
 def _take(events: SimpleQueue[tuple[int, Event]], columns: Columns) -> None:

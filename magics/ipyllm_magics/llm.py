@@ -106,7 +106,11 @@ class LLMMagics(Magics):
             if not prompt.strip():
                 where = "after the options" if cell is None else "under the %%llm line"
                 raise MagicError(f"The prompt is empty: write it {where}.")
-            self.answer(asked, prompt if asked["raw"] else self._filled_in(prompt), magic)
+            if not asked["raw"]:
+                from ipyllm_magics.template import filled_in_cell
+
+                prompt = filled_in_cell(prompt, self.shell, self.value_tokens)
+            self.answer(asked, prompt, magic)
 
     def answer(self, asked: Parsed, prompt: str, magic: str) -> None:
         """Ask ``prompt``, its template filled in, and show the answer; with ``--dry-run``, say what would be asked.
@@ -135,13 +139,6 @@ class LLMMagics(Magics):
         from ipyllm_magics.forms import FORMS
 
         return FORMS[asked["format"] or ("json" if asked["schema"] else self.format)]
-
-    def _filled_in(self, prompt: str) -> str:
-        from ipyllm_magics.surroundings import Cells, LastError
-        from ipyllm_magics.template import fill_in
-
-        around = {"cells": Cells(self.shell), "error": LastError()}
-        return fill_in(prompt, self.shell.user_ns, around, self.value_tokens)
 
     def _question(self, asked: Parsed, prompt: str) -> Question:
         from ipyllm.request import Provenance
