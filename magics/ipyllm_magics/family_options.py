@@ -9,7 +9,18 @@ from typing import Any
 from ipyllm_magics import words
 from ipyllm_magics.options import CONVERSATION, HELP, LLM, Option
 
-__all__ = ["COMPARE", "COMPARE_WITHOUT", "CONFIG", "EXPLAIN", "HISTORY", "MODELS", "USAGE", "VOTE", "variation"]
+__all__ = [
+    "COMPARE",
+    "COMPARE_WITHOUT",
+    "CONFIG",
+    "EXPLAIN",
+    "HISTORY",
+    "MODELS",
+    "TABLES",
+    "USAGE",
+    "VOTE",
+    "variation",
+]
 
 
 def variation(word: str) -> tuple[str, list[Any]]:
@@ -223,3 +234,14 @@ EXPLAIN: tuple[Option, ...] = (
     ),
     HELP,
 )
+TABLES: dict[str, tuple[Option, ...]] = {
+    "llm": LLM,
+    "llm_compare": COMPARE,
+    "llm_vote": VOTE,
+    "llm_models": MODELS,
+    "llm_history": HISTORY,
+    "llm_usage": USAGE,
+    "llm_config": CONFIG,
+    "llm_explain": EXPLAIN,
+}
+"""The options of every magic, by its name."""

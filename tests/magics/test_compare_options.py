@@ -190,7 +190,8 @@ def help_(compare, kernel):
 CHECKS = {
     "models": models, "vary": vary, "system": system, "conversation": conversation, "output": output, "blind": blind,
     "format": format_, "schema": schema, "tools": tools, "image": image,
-    "temperature": parameters("-t 0.5", "temperature", 0.5), "max_tokens": parameters("--max-tokens 9", "max_tokens", 9),
+    "temperature": parameters("-t 0.5", "temperature", 0.5),
+    "max_tokens": parameters("--max-tokens 9", "max_tokens", 9),
     "top_p": parameters("--top-p 0.9", "top_p", 0.9), "seed": parameters("--seed 7", "seed", 7),
     "stop": parameters("--stop END", "stop", ["END"]), "params": parameters("-p top_k=3", "top_k", 3),
     "timeout": timeout, "cache": cache, "tags": tags, "raw": raw, "quiet": quiet, "dry_run": dry_run, "help": help_,
@@ -321,11 +322,12 @@ def long_talk(prepared, kernel_fake):
         "for turn in range(20):\n"
         "    talk.add_message('user', f'Question {turn}. ' + 'word ' * 20)\n"
         "    talk.add_message('assistant', f'Answer {turn}. ' + 'word ' * 20)\n"
-        "import os; os.environ['IPYLLM_LOCAL_CTX'] = '1024'"
+        "os.environ['IPYLLM_LOCAL_CTX'] = '1024'"
     )
     assert prepared.run(fill).status == "ok"
     yield
-    prepared.run("del os.environ['IPYLLM_LOCAL_CTX']; import ipyllm.embedded; ipyllm.embedded.stop_all()")
+    prepared.run("os.environ.pop('IPYLLM_PRICES', None); os.environ.pop('IPYLLM_LOCAL_CTX')")
+    prepared.run("import ipyllm.embedded; ipyllm.embedded.stop_all()")
 
 
 @pytest.mark.local_model
@@ -355,11 +357,13 @@ def test_the_longest_answer_and_the_longest_system_message_that_are_varied_count
 
     usual = turns("seed=1,2")
     assert 0 < turns("max_tokens=10,900") < usual
-    assert 0 < turns(f"'system=\"Brief.\",\"{'kind ' * 200}\"'") < usual
+    assert 0 < turns(f'\'system="Brief.","{"kind " * 200}"\'') < usual
 
 
 @pytest.mark.local_model
-def test_a_dry_run_says_what_would_be_left_out_and_what_all_would_cost(compare, long_talk):
+def test_a_dry_run_says_what_would_be_left_out_and_what_all_would_cost(compare, long_talk, prepared):
+    price = '{"openai/gpt-4o": {"input_usd_per_mtok": 2.5, "output_usd_per_mtok": 10}}'
+    prepared.run(f"os.environ['IPYLLM_PRICES'] = {price!r}")
     ran, sent = compare("-c long --dry-run --max-tokens 100", models=f"-m openai/gpt-4o -m {LOCAL} -m openai/own")
     assert sent == []
     assert "Left out to fit: the oldest " in ran.stdout
@@ -374,7 +378,7 @@ def test_a_dry_run_says_what_would_be_left_out_and_what_all_would_cost(compare, 
 
 
 def test_a_dry_run_shows_each_system_message_that_is_varied_to_whom_it_goes(compare):
-    ran, sent = compare("--dry-run --vary 'system=\"Be brief.\",\"Be kind.\"'", models="-m openai/a -m openai/b")
+    ran, sent = compare('--dry-run --vary \'system="Be brief.","Be kind."\'', models="-m openai/a -m openai/b")
     assert sent == []
     assert "── to A, C ──\n\nsystem: Be brief.\n\nuser: Hello" in ran.stdout
     assert "── to B, D ──\n\nsystem: Be kind.\n\nuser: Hello" in ran.stdout
