@@ -355,7 +355,8 @@ class ConversationHistory:
         """Return what a question follows, as much as fits the model's window, and what to say of the rest.
 
         Unlike :meth:`fit` it never fails: our estimates lie above the truth, so whether a long question fits by
-        itself is the server's to say. It is then asked behind the system message alone.
+        itself is the server's to say. It is then asked behind the system message alone. A system message in the
+        question takes the place of the conversation's own, which is then neither counted nor returned.
 
         Parameters
         ----------
@@ -383,11 +384,13 @@ class ConversationHistory:
         if window is None:
             return self.get_messages(before=before), None
         reserve = max_tokens if isinstance(max_tokens, int) else min(_RESERVE, window // 2)
+        now = self._before(before)
+        if any(message["role"] == "system" for message in question):
+            now = replace(now, system=None)
         try:
-            fitted = self.fit(window, reserve=reserve, before=before, question=question, model=model)
+            fitted = trimming.fit(now, window, reserve=reserve, question=question, model=model)
         except LLMError:
-            system = self._now().system
-            return [] if system is None else [transcript.plain(system)], None
+            fitted = trimming.no_turn(now)
         return list(fitted.messages), fitted.note
 
     def _before(self, key: str | None) -> Transcript:

@@ -107,6 +107,42 @@ def test_a_browser_runs_nothing_and_asks_for_nothing(written, scheme):
     assert overflow <= 0
 
 
+_OF_TABLES = """
+[...document.querySelectorAll('.ipyllm-statistics')].map(one => ({
+    table: one.querySelector('table').closest('.ipyllm-scroller'),
+    sentences: [...one.querySelectorAll('p')],
+})).map(({table, sentences}) => ({
+    scrolls: table.scrollWidth > table.clientWidth,
+    inside: sentences.filter(p => table.contains(p)).length,
+    sentences: sentences.length,
+    right: Math.max(...sentences.map(p => p.getBoundingClientRect().right)),
+}))
+"""
+
+
+@pytest.mark.browser
+def test_on_a_narrow_page_tables_scroll_and_sentences_stay_where_they_can_be_read(written, tmp_path):
+    from playwright.sync_api import sync_playwright
+
+    _, _, path = written
+    chromium = shutil.which("chromium") or shutil.which("chromium-browser")
+    assert chromium, "tests of the browser need Debian's chromium"
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox", "--disable-gpu"])
+        page = browser.new_page(viewport={"width": 420, "height": 900})
+        page.goto(path.as_uri())
+        tables = page.evaluate(_OF_TABLES)
+        overflow = page.evaluate("document.documentElement.scrollWidth - innerWidth")
+        page.screenshot(path=tmp_path / "narrow.png", full_page=True)
+        browser.close()
+    assert len(tables) == 3
+    assert any(table["scrolls"] for table in tables)
+    assert all(table["sentences"] for table in tables)
+    assert [table["inside"] for table in tables] == [0, 0, 0]
+    assert all(table["right"] <= 420 for table in tables), tables
+    assert overflow <= 0
+
+
 def test_no_figure_stays_open_to_show_itself_in_the_notebook(tmp_path):
     import matplotlib.pyplot as plt
 
