@@ -188,7 +188,7 @@ def _call_row(row: Mapping[Any, Any]) -> str:
     text = prompt if len(prompt) <= _PROMPT_SHOWN else prompt[: _PROMPT_SHOWN - 1] + "…"
     about = "≈" if row["usage_source"] == "estimated" else ""
     tokens = _count(row["output_tokens"])
-    call_id, spoken = escape(row["call_id"]), f"read the call of {when:%H:%M:%S}"
+    call_id, spoken = escape(row["call_id"]), f"read the call of {when:%m-%d %H:%M:%S}"
     cells = (
         f'<button type="button" data-call="{call_id}" aria-label="{spoken}">{when:%m-%d %H:%M:%S}</button>',
         escape(str(row["model"])),
