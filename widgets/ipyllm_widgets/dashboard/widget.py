@@ -28,6 +28,7 @@ from ipyllm_widgets.kept import KeptOutput
 
 if TYPE_CHECKING:
     import os
+    from collections.abc import Mapping
 
     import pandas as pd
 
@@ -147,11 +148,7 @@ class UsageDashboard(anywidget.AnyWidget):
         LLMError
             Category ``bad_request``, as of the constructor; nothing is changed then.
         """
-        chosen = self._chosen
-        for name, value in filters.items():
-            chosen = chosen.having(name, value)
-        self._chosen = chosen
-        self.filters = asdict(chosen)
+        self._choose(filters)
         self.refresh()
 
     def export(self, path: str | os.PathLike[str]) -> Path:
@@ -190,7 +187,8 @@ class UsageDashboard(anywidget.AnyWidget):
                 case {"type": "gone", "view": str(view)}:
                     self._forget(view)
                 case {"type": "filter", "name": str(name), "value": value}:
-                    self.choose(**{name: value})
+                    self._choose({name: value})
+                    self._redraw()
                 case {"type": "call", "call_id": str(call_id)}:
                     self._show(call_id)
                 case {"type": "export", "format": "csv" | "parquet" as kind}:
@@ -203,6 +201,21 @@ class UsageDashboard(anywidget.AnyWidget):
             self.send({"type": "said", "text": redact(str(exc) or type(exc).__name__)})
         if isinstance(content, dict) and isinstance(nonce := content.get("nonce"), str):
             self.send({"type": "ack", "nonce": nonce})  # the page waits for it, and says so if it does not come
+
+    def _choose(self, changes: Mapping[str, object]) -> None:
+        chosen = self._chosen
+        for name, value in changes.items():
+            chosen = chosen.having(name, value)
+        self._chosen = chosen
+        self.filters = asdict(chosen)
+
+    def _redraw(self) -> None:
+        """Draw on the thread that keeps up, if there is one: it draws what the last of many clicks led to."""
+        with self._watching:
+            is_watched = self._thread is not None and self._thread.is_alive()
+            self._changed.set()
+        if not is_watched:
+            self.refresh()
 
     def _show(self, call_id: str) -> None:
         row = self._reader.whole(call_id)
