@@ -16,8 +16,8 @@ def put(n=1, models=("lab/a",), failing=0, **columns):
         row = {
             "kernel_id": kernel_id(), "model": models[at % len(models)], "service": "lab", "origin": "api",
             "started_at": now - timedelta(seconds=37 * (n - at)),
-            "ttft_s": 0.2 + at % 5 / 9 + 0.3 * (at % len(models)), "total_s": 2 + at % 3, "e2e_s": 2.0, "output_tps": 40.0 + at % 7 + 9 * (at % len(models)),
-            "input_tokens": 120,
+            "ttft_s": 0.2 + at % 5 / 9 + 0.3 * (at % len(models)), "total_s": 2 + at % 3, "e2e_s": 2.0,
+            "output_tps": 40.0 + at % 7 + 9 * (at % len(models)), "input_tokens": 120,
             "output_tokens": 60 + at % 11 * 9, "reasoning_tokens": 12, "usage_source": "server", "cost_usd": 0.002,
             "status": "ok", "prompt": f"Question {at}", "response": "It is **bold**.\\n\\n```python\\n" + "x = 1; " * 40
             + "\\n```", "tags": {"arm": "ab"[at % 2]},
