@@ -158,6 +158,7 @@ def bars(series: Series, column: str, label: str, show: Callable[[float], str], 
     top = _round_up(max(sums))
     drawn: list[str] = []
     width = (_WIDTH - _LEFT - _RIGHT) / series.n
+    shares = len(series.models) > 1  # a bar of one model needs no mark
     for at in range(series.n):
         below = 0.0
         for place, model in enumerate(series.models):
@@ -171,7 +172,7 @@ def bars(series: Series, column: str, label: str, show: Callable[[float], str], 
                 f'height="{max(y0 - y1, 0.5):.1f}" fill="{colour_of(place)}">'
                 f"<title>{_told(model, show(value), series, at)}</title></rect>"
             )
-            if y0 - y1 >= _LEAST_FOR_MARK and width * 0.8 >= _LEAST_FOR_MARK * 0.6:
+            if shares and y0 - y1 >= _LEAST_FOR_MARK:
                 drawn.append(_mark(place, _x(at + 0.5, series.n), (y0 + y1) / 2, inside=True))
     return _chart(series, label, show, top, drawn, f"{show(sum(sums))} in all")
 
