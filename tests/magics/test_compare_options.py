@@ -10,17 +10,9 @@ from ipyllm_magics import options
 from ipyllm_magics.family_options import COMPARE, COMPARE_WITHOUT
 from ipyllm_magics.options import LLM
 from tests.fakes import answer
-from tests.magics.test_options import SETUP
 
 CELL = "%%llm_compare -m openai/a -m openai/b"
 PAGE = "```html\n<h1>Hi</h1><script>steal()</script>\n```"
-
-
-@pytest.fixture(scope="module")
-def prepared(kernel, tmp_path_factory):
-    kernel.run(f"import os\nos.chdir({str(tmp_path_factory.mktemp('pictures'))!r})")
-    assert kernel.run(SETUP).status == "ok"
-    return kernel
 
 
 @pytest.fixture
