@@ -272,6 +272,9 @@ def _raise_if_none_fits(comparison: Comparison, form: Form) -> None:
     for arm, response in zip(comparison.arms, comparison.responses, strict=True):
         if form.whole is None or response is None:
             return
+        if response.status == "error":
+            told.append(f"{arm.mark}: it failed")  # its column says why; who it is may be hidden
+            continue
         try:
             form.whole(response.content)
         except NotThereError as exc:

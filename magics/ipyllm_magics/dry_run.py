@@ -178,7 +178,7 @@ def _most(service: BaseLLMService, request: ChatRequest) -> float | str:
 
 def _in_all(comparison: Comparison) -> str:
     most = [_most(arm.service, arm.request) for arm in comparison.arms]
-    known = [each for each in most if isinstance(each, float)]
+    known = [each for each in most if not isinstance(each, str)]
     unknown = len(most) - len(known)
     if not known:
         return "unknown"

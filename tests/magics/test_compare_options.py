@@ -9,18 +9,10 @@ import pytest
 from ipyllm_magics import options
 from ipyllm_magics.family_options import COMPARE, COMPARE_WITHOUT
 from ipyllm_magics.options import LLM
-from tests.fakes import answer
-from tests.magics.test_options import SETUP
+from tests.fakes import answer, model_not_found
 
 CELL = "%%llm_compare -m openai/a -m openai/b"
 PAGE = "```html\n<h1>Hi</h1><script>steal()</script>\n```"
-
-
-@pytest.fixture(scope="module")
-def prepared(kernel, tmp_path_factory):
-    kernel.run(f"import os\nos.chdir({str(tmp_path_factory.mktemp('pictures'))!r})")
-    assert kernel.run(SETUP).status == "ok"
-    return kernel
 
 
 @pytest.fixture
@@ -246,6 +238,13 @@ def test_when_no_answer_fits_the_cell_fails_so_that_run_all_stops(compare):
     assert ran.error.startswith("No answer fits -f json. A: The answer holds no JSON")
     assert ran.error.endswith("all are in _llm_compare.")
     assert ran.traceback[0].startswith("no json: ")
+
+
+def test_when_one_arm_fails_and_no_other_fits_both_are_told(compare, kernel_fake):
+    kernel_fake.on(lambda request: model_not_found() if request.json["model"] == "b" else answer("No idea."))
+    ran, _ = compare("-f json")
+    assert ran.error.startswith("No answer fits -f json. A: The answer holds no JSON")
+    assert "; B: it failed; all are" in ran.error
 
 
 @pytest.mark.parametrize(
