@@ -18,7 +18,7 @@ li>:is(ul,ol,p){margin:0 0 .2em}
 h1{font-size:1.45em}
 h2{font-size:1.25em}
 h3{font-size:1.1em}
-:is(pre,code){font-family:var(--vscode-editor-font-family,var(--jp-code-font-family,monospace));font-size:.93em;
+:is(pre,code){color:inherit;font-family:var(--vscode-editor-font-family,var(--jp-code-font-family,monospace));font-size:.93em;
 background:var(--vscode-textCodeBlock-background,var(--jp-cell-editor-background,#8881))}
 code{padding:.1em .3em;border-radius:3px;white-space:pre-wrap}
 pre{padding:.6em .8em;border:1px solid #8885;border-radius:4px;overflow-x:auto;line-height:1.4;
