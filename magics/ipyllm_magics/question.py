@@ -177,7 +177,7 @@ def make(
     if history is not None and not asked["new"]:
         before, note = history.preceding(
             [*system_of(system), message],
-            service.context_window(),
+            service.context_window,
             before=key,
             max_tokens=options.get("max_tokens"),
             model=service.full_name,

@@ -346,7 +346,7 @@ class ConversationHistory:
     def preceding(
         self,
         question: Sequence[Message],
-        window: int | None,
+        window: int | Callable[[], int | None] | None,
         *,
         before: str | None = None,
         max_tokens: Any = None,
@@ -362,8 +362,9 @@ class ConversationHistory:
         ----------
         question : sequence of Message
             What is about to be asked, with a system message that is new, if any. It is counted, not returned.
-        window : int or None
-            The model's, as ``service.context_window()`` says; None when that is unknown.
+        window : int or callable or None
+            The model's, as ``service.context_window()`` says; None when that is unknown. A function that says it is
+            asked only if something may have to be left out: the tables take a moment to load.
         before : str, optional
             Only what precedes the turn with this key.
         max_tokens : optional
@@ -381,12 +382,14 @@ class ConversationHistory:
         >>> [message["content"] for message in messages], note
         (['two', 'TWO'], 'Left out to fit: the oldest turn (up to 10 tokens).')
         """
-        if window is None:
-            return self.get_messages(before=before), None
-        reserve = max_tokens if isinstance(max_tokens, int) else min(_RESERVE, window // 2)
         now = self._before(before)
         if any(message["role"] == "system" for message in question):
             now = replace(now, system=None)
+        if callable(window):
+            window = window() if now.turns else None
+        if window is None:
+            return trimming.newest(now, None), None
+        reserve = max_tokens if isinstance(max_tokens, int) else min(_RESERVE, window // 2)
         try:
             fitted = trimming.fit(now, window, reserve=reserve, question=question, model=model)
         except LLMError:

@@ -956,6 +956,26 @@ def test_a_system_message_that_is_replaced_takes_no_room(talked):
     assert note is not None
 
 
+def test_without_a_known_window_everything_is_sent_behind_the_new_system_message(talked):
+    messages, note = talked.preceding([NEW, LONG], None)
+    assert contents(messages) == ["one", "ONE", "two", "TWO", "three", "THREE"]
+    assert note is None
+
+
+def test_the_window_is_looked_up_only_if_something_may_have_to_be_left_out(talked):
+    looked = []
+
+    def window():
+        looked.append(True)
+        return 2_000
+
+    assert ConversationHistory().preceding([LONG], window) == ([], None)
+    assert looked == []
+    _, note = talked.preceding([LONG], window)
+    assert note is not None
+    assert looked == [True]
+
+
 def test_only_what_stands_before_a_turn_is_left_out_for_a_long_question_in_its_place(talked):
     talked.put_turn(Turn(({"role": "user", "content": "four"}, {"role": "assistant", "content": "FOUR"}), "cell"))
     _, note = talked.preceding([NEW, LONG], 2_000, before="cell")
