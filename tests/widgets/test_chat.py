@@ -347,6 +347,28 @@ def test_who_waited_for_an_answer_can_ask_the_next_at_once(chat, models):
     assert len(widget.messages) == 60
 
 
+def test_an_answer_that_cannot_be_drawn_is_said_and_ends_and_the_next_is_drawn(chat, models, monkeypatch):
+    from ipyllm_widgets.live import LiveAnswer
+
+    draw = LiveAnswer.draw
+
+    def broken(live):
+        draw(live)
+        raise RecursionError("too deep")
+
+    widget = chat()
+    with monkeypatch.context() as patched:
+        patched.setattr(LiveAnswer, "draw", broken)
+        widget.send("Hello").wait()
+        widget.comm.wait_until_rest()
+    notices = [message["text"] for message in widget.comm.custom if message["kind"] == "notice"]
+    assert "ipyllm failed: RecursionError: too deep" in notices
+    models.default = answer("Drawn.")
+    widget.send("And now?").wait()
+    assert "Drawn." in widget.comm.wait_until_rest().html()
+    assert len(widget.messages) == 4, "what came is in the conversation"
+
+
 def test_threads_that_ask_at_once_start_one_answer(chat, models):
     models.default = answer("one two three", ttft=0.3)
     widget = chat()

@@ -336,24 +336,28 @@ class ChatSession:
     def draw(self) -> int:
         """Send what is new, and return about how many bytes that took."""
         live, sent, over = self._live, 0, False
+        failed: Exception | None = None
         if live is not None:
             drawn: list[Any] = []
             try:
                 drawn = live.draw()
-            finally:  # an answer that cannot be drawn ends all the same
-                with self._outbox.lock:
-                    if self._live is live:
-                        if drawn:
-                            sent = self._send(live, drawn)
-                        if live.response is not None:
-                            self._finish(live, live.response)
-                            over = True
+            except Exception as exc:  # noqa: BLE001 - raised below: an answer that cannot be drawn ends all the same
+                failed = exc
+            with self._outbox.lock:
+                if self._live is live:
+                    if drawn:
+                        sent = self._send(live, drawn)
+                    if live.response is not None:
+                        self._finish(live, live.response)
+                        over = True
         if self._changed.is_set() or over:
             self._changed.clear()
             with self._outbox.lock:
                 self._follow()
                 self._publish()
             self._ended()
+        if failed is not None:
+            raise failed
         return sent
 
     def _send(self, live: LiveAnswer, drawn: Sequence[Any]) -> int:
