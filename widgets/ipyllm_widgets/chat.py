@@ -116,13 +116,7 @@ class ChatWidget(LiveWidget):
         super().close()
 
     def _ipython_display_(self) -> None:
-        from IPython.display import display
-
-        bundle = self._repr_mimebundle_()
-        if bundle is not None:
-            data, metadata = bundle
-            display(data, metadata=metadata, raw=True)  # type: ignore[no-untyped-call]
-        self._transcript.show()
+        self._transcript.show_below(self)
 
     def __repr__(self) -> str:
         return f"ChatWidget(model={self.model!r}, conversation={self._name!r})"

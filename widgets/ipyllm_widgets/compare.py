@@ -122,13 +122,7 @@ class CompareWidget(LiveWidget):
         super().close()
 
     def _ipython_display_(self) -> None:
-        from IPython.display import display
-
-        bundle = self._repr_mimebundle_()
-        if bundle is not None:
-            data, metadata = bundle
-            display(data, metadata=metadata, raw=True)  # type: ignore[no-untyped-call]
-        self._kept.show()
+        self._kept.show_below(self)
 
     def __repr__(self) -> str:
         return f"CompareWidget(models={self.models!r}, blind={self.blind!r})"
