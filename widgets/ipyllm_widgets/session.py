@@ -15,7 +15,6 @@ from ipyllm.errors import LLMError
 from ipyllm.events import Finished
 from ipyllm.history import Turn
 from ipyllm.names import create_llm_service
-from ipyllm.params import check_params
 from ipyllm.rendering import footer_text
 from ipyllm.request import Provenance, text_of
 from ipyllm.response import ChatResponse
@@ -23,6 +22,7 @@ from ipyllm_widgets.images import MAX_IMAGE, MAX_IMAGES, addresses, question
 from ipyllm_widgets.live import LiveAnswer, parts_of
 from ipyllm_widgets.offers import offered
 from ipyllm_widgets.outbox import writable
+from ipyllm_widgets.parameters import checked_params
 from ipyllm_widgets.totals import Totals
 from ipyllm_widgets.tree import Node, Tree
 
@@ -213,7 +213,7 @@ class ChatSession:
         changes = writable(dict(changes))
         params = changes.get("params")
         if params is not None:
-            params = check_params(params, self.settings.model or "")
+            params = checked_params(params, self.settings.model or "")
         with self._outbox.lock:
             if params is not None:
                 self.settings.params = params
