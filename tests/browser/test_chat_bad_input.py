@@ -387,12 +387,13 @@ for junk in [7, 'x', [], {}, {'kind': 'delta'}, {'kind': 'delta', 'seq': 10**6, 
 """
 TURNS = """
 name = chat._session.path[0].name
-for fields in [{'branch': 7}, {'branch': []}, {'images': 'x'}, {'images': [7]}, {'text': None}, {'chars': 'x'}, {'footer': {}},
-               {'error': 7}, {'error': {}}, {'parts': None}, {'parts': {'text': 7}}, {'status': 7}]:
+for fields in [{'branch': 7}, {'branch': []}, {'images': 'x'}, {'images': [7]}, {'text': None}, {'chars': 'x'},
+               {'footer': {}}, {'error': 7}, {'error': {}}, {'parts': None}, {'parts': {'text': 7}}, {'status': 7}]:
     chat.outbox.post('update', turns=[{'id': name, **fields}])
     chat.outbox.post('update', turns=[{'id': 'new', 'footer': '', **fields}], order=['new'])
-for rest in [{'running': 7}, {'running': {}}, {'totals': 7}, {'settings': []}, {'settings': {}}, {'settings': {'models': 7}},
-             {'settings': {'params': None}}, {'settings': {'limits': None}}, {'order': 'none'}, {'order': {}}]:
+for rest in [{'running': 7}, {'running': {}}, {'totals': 7}, {'settings': []}, {'settings': {}},
+             {'settings': {'models': 7}}, {'settings': {'params': None}},
+             {'settings': {'limits': None}}, {'order': 'none'}, {'order': {}}]:
     chat.outbox.post('update', **rest)
 """
 

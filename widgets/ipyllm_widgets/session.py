@@ -291,7 +291,7 @@ class ChatSession:
             service = create_llm_service(self.settings.model)
             before, _ = self.history.preceding(
                 [message],
-                service.context_window(),
+                service.context_window,
                 max_tokens=self.settings.params.get("max_tokens"),
                 model=service.full_name,
             )

@@ -10,6 +10,7 @@ from base64 import b64encode
 from dataclasses import dataclass
 from datetime import timedelta
 from html import escape
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ page; black and yellow, which one theme or the other hides, are replaced. The ni
 and another shape."""
 
 _WIDTH, _HEIGHT = 420.0, 168.0
-_LEFT, _RIGHT, _TOP, _BOTTOM = 46.0, 8.0, 8.0, 20.0
+_LEFT, _RIGHT, _TOP, _BOTTOM = 58.0, 8.0, 8.0, 20.0
 _CAPTION = 20.0  # above a chart that is an image, where the page has a caption of its own
 _PLUS: tuple[tuple[float, float], ...] = (
     *((-0.4, -1.2), (0.4, -1.2), (0.4, -0.4), (1.2, -0.4), (1.2, 0.4), (0.4, 0.4)),
@@ -119,7 +120,7 @@ def _image(inner: str, view: str, width: float, height: float, alt: str) -> str:
 
 
 def lines(series: Series, column: str, label: str, show: Callable[[float], str]) -> Chart:
-    """Draw one line per model, broken where it has no value, with a mark at each value.
+    """Draw one line per model, dotted where it has no value, with a mark at each value.
 
     Parameters
     ----------
@@ -143,11 +144,7 @@ def lines(series: Series, column: str, label: str, show: Callable[[float], str])
             for at, value in enumerate(values[model])
             if value is not None
         ]
-        path = "".join(
-            f"{'L' if i and points[i - 1][3] == at - 1 else 'M'}{x:.1f},{y:.1f}"
-            for i, (x, y, _, at) in enumerate(points)
-        )
-        drawn.append(f'<path d="{path}" fill="none" stroke="{colour_of(place)}" stroke-width="1.5"/>')
+        drawn += [_path(points, colour_of(place), across_gaps=across_gaps) for across_gaps in (True, False)]
         drawn += [_mark(place, x, y, _told(model, show(value), series, at)) for x, y, value, at in points]
     return _chart(series, label, show, top, drawn, f"highest {show(max(known))}")
 
@@ -161,6 +158,7 @@ def bars(series: Series, column: str, label: str, show: Callable[[float], str], 
     top = _round_up(max(sums))
     drawn: list[str] = []
     width = (_WIDTH - _LEFT - _RIGHT) / series.n
+    shares = len(series.models) > 1  # a bar of one model needs no mark
     for at in range(series.n):
         below = 0.0
         for place, model in enumerate(series.models):
@@ -174,7 +172,7 @@ def bars(series: Series, column: str, label: str, show: Callable[[float], str], 
                 f'height="{max(y0 - y1, 0.5):.1f}" fill="{colour_of(place)}">'
                 f"<title>{_told(model, show(value), series, at)}</title></rect>"
             )
-            if y0 - y1 >= _LEAST_FOR_MARK and width * 0.8 >= _LEAST_FOR_MARK * 0.6:
+            if shares and y0 - y1 >= _LEAST_FOR_MARK:
                 drawn.append(_mark(place, _x(at + 0.5, series.n), (y0 + y1) / 2, inside=True))
     return _chart(series, label, show, top, drawn, f"{show(sum(sums))} in all")
 
@@ -194,6 +192,17 @@ def _chart(
     return Chart(label, f"{label}, by model, {summary}", f"{grid}{times}{''.join(drawn)}")
 
 
+def _path(points: list[tuple[float, float, float, int]], colour: str, *, across_gaps: bool) -> str:
+    """Draw what joins the values (x, y, value, stretch) of neighbouring stretches, or only those across gaps."""
+    joined = "".join(
+        f"M{x0:.1f},{y0:.1f}L{x1:.1f},{y1:.1f}"
+        for (x0, y0, _, first), (x1, y1, _, second) in pairwise(points)
+        if (second > first + 1) == across_gaps
+    )
+    look = 'stroke-width="1" stroke-dasharray="1 4" opacity=".7"' if across_gaps else 'stroke-width="1.5"'
+    return f'<path d="{joined}" fill="none" stroke="{colour}" {look}/>' if joined else ""
+
+
 def _mark(place: int, x: float, y: float, title: str = "", *, inside: bool = False) -> str:
     """Draw the mark of the model at ``place``: its shape differs too, for eyes and printers that see no colours.
 
@@ -203,7 +212,7 @@ def _mark(place: int, x: float, y: float, title: str = "", *, inside: bool = Fal
     told = f"<title>{title}</title>" if title else ""
     # The second eight have the colours of the first, and each the next shape.
     corners = _SHAPES[(place + place // len(COLOURS)) % len(_SHAPES)]
-    radius = _RADIUS * (0.6 if inside else 1)
+    radius = _RADIUS * (0.75 if inside else 1)
     if not corners:
         return f'<circle cx="{x:.1f}" cy="{y:.1f}" r="{radius:.1f}" {look}>{told}</circle>'
     points = " ".join(f"{x + radius * right:.1f},{y + radius * down:.1f}" for right, down in corners)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from ipyllm_widgets.dashboard.charts import Chart, bars, lines
 from ipyllm_widgets.dashboard.series import over_time
-from ipyllm_widgets.dashboard.values import UNKNOWN, count, duration, is_text, plain_number, price
+from ipyllm_widgets.dashboard.values import UNKNOWN, count, duration, is_known, is_text, plain_number, price
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -19,7 +19,6 @@ __all__ = ["CALL_HEADS", "MODEL_HEADS", "CallRow", "Figures", "ModelRow", "Tile"
 MODEL_HEADS = ("model", "calls", "errors", "TTFT p50", "p95", "total p50", "tokens/s", "tokens in", "out", "cost")
 CALL_HEADS = ("when", "model", "status", "TTFT", "total", "tokens out", "cost", "prompt")
 
-_LATEST = 50
 _PROMPT_SHOWN = 120  # characters of a prompt in the list
 _IN_CHARTS = ("ttft_p50_s", "output_tps_p50", "output_tokens", "cost_usd", "errors")
 
@@ -70,15 +69,15 @@ class Figures:
     calls: tuple[CallRow, ...]
 
 
-def figures_of(calls: pd.DataFrame) -> Figures:
-    """Return the figures of ``calls``, which are as :func:`~ipyllm.frames.usage` returns them."""
+def figures_of(calls: pd.DataFrame, newest: pd.DataFrame) -> Figures:
+    """Return the figures of ``calls``, and the rows of the ``newest``: as :func:`~ipyllm.frames.usage` returns them."""
     models = sorted(set(calls["model"].dropna()))
     return Figures(
         n=len(calls),
         tiles=_tiles(calls),
         models=_models(calls, models) if models else (),
         charts=_charts(calls),
-        calls=tuple(_call(row) for row in calls.tail(_LATEST).iloc[::-1].to_dict("records")),
+        calls=tuple(_call(row) for row in newest.iloc[::-1].to_dict("records")),
     )
 
 
@@ -138,13 +137,13 @@ def _charts(calls: pd.DataFrame) -> tuple[Chart, ...]:
 
 
 def _call(row: Mapping[Any, Any]) -> CallRow:
-    when = row["started_at"].to_pydatetime().astimezone()
+    when = row["started_at"]
     prompt = row["prompt"] if is_text(row["prompt"]) else ""
     about = "≈" if row["usage_source"] == "estimated" else ""
     tokens = count(row["output_tokens"])
     return CallRow(
         call_id=row["call_id"],
-        when=f"{when:%m-%d %H:%M:%S}",
+        when=f"{when.to_pydatetime().astimezone():%m-%d %H:%M:%S}" if is_known(when) else UNKNOWN,
         model=str(row["model"]),
         status=str(row["status"]),
         failure=row["error_category"].replace("_", " ") if is_text(row["error_category"]) else "",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime
 from html import escape
 from typing import TYPE_CHECKING, Any
 
@@ -49,7 +50,7 @@ def parts_of(figures: Figures, filters: Filters, known_models: Iterable[str] = (
         bar=_bar(filters, sorted(models)),
         tiles=_tiles(figures.tiles),
         models=_models(figures),
-        charts="".join(chart.figure() for chart in figures.charts),
+        charts=_legend(figures) + "".join(chart.figure() for chart in figures.charts),
         calls=_calls(figures),
     )
 
@@ -99,6 +100,14 @@ def _models(figures: Figures) -> str:
         cells = "".join(f"<td>{cell}</td>" for cell in row.cells)
         rows.append(f'<tr><th scope="row">{swatch(row.place)} {escape(row.model)}{note}</th>{cells}</tr>')
     return _table("By model", MODEL_HEADS, rows)
+
+
+def _legend(figures: Figures) -> str:
+    """Name the marks once more beside the charts, which in a narrow window are far from the table."""
+    if not figures.charts or len(figures.models) == 1:
+        return ""
+    marks = "".join(f"<span>{swatch(row.place)} {escape(row.model)}</span>" for row in figures.models)
+    return f'<p class="legend" aria-hidden="true">{marks}</p>'
 
 
 def _calls(figures: Figures) -> str:
@@ -166,4 +175,6 @@ def call_page(row: Mapping[Any, Any]) -> str:
 
 
 def _figure(value: Any) -> str:
+    if isinstance(value, datetime):
+        return f"{value:%Y-%m-%d %H:%M:%S} {value:%Z}".strip()
     return f"{value:.6g}" if isinstance(value, float) else str(value)

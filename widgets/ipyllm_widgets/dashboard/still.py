@@ -42,7 +42,7 @@ def still_of(figures: Figures, filters: Filters, taken_at: datetime) -> tuple[st
     >>> from ipyllm import usage
     >>> from ipyllm_widgets.dashboard.figures import figures_of
     >>> from ipyllm_widgets.dashboard.filters import Filters
-    >>> _, text = still_of(figures_of(usage()), Filters(), datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC))
+    >>> _, text = still_of(figures_of(usage(), usage()), Filters(), datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC))
     >>> print(text)
     Usage · this kernel · last day · 2026-01-02 03:04:05 UTC
     calls 0 · errors 0 · tokens in 0 · tokens out 0 · cost $0

@@ -78,7 +78,7 @@ function takeUpdate(state, update) {
 }
 
 /** @type {Record<string, (value: any) => boolean>} what the fields are that a view draws; not every widget has all */
-const FIELDS = {
+const DRAWN = {
   id: isText, text: isText, chars: Number.isFinite, status: isText, footer: isText,
   error: (value) => value === null || isText(value),
   images: (value) => value.every(isText),
@@ -104,7 +104,7 @@ function isRecord(value) {
 function whole(record) {
   if (!isRecord(record)) throw new Error("no record");
   for (const [name, value] of Object.entries(/** @type {object} */ (record))) {
-    if (FIELDS[name] && !FIELDS[name](value)) throw new Error(`${name} of another kind`);
+    if (DRAWN[name] && !DRAWN[name](value)) throw new Error(`${name} of another kind`);
   }
   return record;
 }
