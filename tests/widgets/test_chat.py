@@ -12,6 +12,7 @@ import pytest
 
 from ipyllm import LLMError, usage
 from ipyllm.history import ConversationHistory, Turn, conversation
+from ipyllm.services.openai import OpenAIService
 from tests import fakes
 from tests.fakes import answer, status
 
@@ -674,6 +675,25 @@ def test_lone_surrogates_in_a_question_from_python_and_in_an_answer_reach_the_pa
     assert (shown.turns[1]["text"], "\ufffd" in shown.html()) == ("\ufffd", True)
     for form in ("md", "html", "ipynb", "json"):
         assert widget.comm.click("export", format=form)["error"] is None
+
+
+def test_what_did_not_fit_the_window_is_said_at_the_turn_and_only_there(chat, models, monkeypatch):
+    # The tables know the windows of the makers' own addresses only; this stands for one of those.
+    monkeypatch.setattr(OpenAIService, "context_window", lambda _: 60)
+    widget = chat()
+    models.default = answer("word " * 12)
+    widget.send("first").wait()
+    assert widget.comm.wait_until_rest().turns[-1]["note"] == ""
+    for question in ("second", "third"):
+        widget.send(question).wait()
+    assert "first" not in texts(models.requests[-1].json["messages"])
+    turns = widget.comm.wait_until_rest().turns
+    assert turns[-1]["note"].startswith("Left out to fit: the oldest ")
+    assert turns[0]["note"] == ""
+    assert widget.messages[0]["content"] == "first", "nothing of it is lost"
+    monkeypatch.setattr(OpenAIService, "context_window", lambda _: None)
+    widget.comm.click("again", id=turns[-1]["id"])
+    assert widget.comm.wait_until_rest().turns[-1]["note"] == ""
 
 
 # ---- what is handed over from Python ---------------------------------------------------------------

@@ -289,12 +289,13 @@ class ChatSession:
         self._tail = node
         try:
             service = create_llm_service(self.settings.model)
-            before, _ = self.history.preceding(
+            before, left_out = self.history.preceding(
                 [message],
                 service.context_window,
                 max_tokens=self.settings.params.get("max_tokens"),
                 model=service.full_name,
             )
+            node.note = left_out or ""
             request = service.request(
                 [message],
                 conversation_history=before,
@@ -440,6 +441,7 @@ class ChatSession:
             "branch": list(self._tree.branch(node)),
             "status": "running",
             "footer": "",
+            "note": node.note,
             "error": None,
         }
         if self._live is not None and self._live.name == node.name:
