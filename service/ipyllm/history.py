@@ -168,6 +168,8 @@ class ConversationHistory:
 
     def set_system(self, text: str | None) -> None:
         """Put ``text`` in the place of the system message; None or an empty text takes it away."""
+        if text is not None and not isinstance(text, str):
+            raise LLMError(f"A system prompt is text, not {type(text).__name__}.", category="bad_request")
         message = checked({"role": "system", "content": text}) if text and text.strip() else None
         with self._lock:
             self._system = message
@@ -484,11 +486,18 @@ _lock = threading.Lock()
 def conversation(name: str = "default") -> ConversationHistory:
     """Conversation of this name in this process: magics and widgets share them.
 
+    Raises
+    ------
+    LLMError
+        The name is empty or no text.
+
     Examples
     --------
     >>> conversation("demo") is conversation("demo")
     True
     """
+    if not isinstance(name, str) or not name.strip():
+        raise LLMError(f"A conversation has a name, like 'default', not {name!r}.", category="bad_request")
     with _lock:
         return _conversations.setdefault(name, ConversationHistory())
 

@@ -235,6 +235,10 @@ def test_each_model_has_parameters_of_its_own(two, widget):
         (["good", "bad"], {"temperature": 9}, "temperature"),
         (["good", "bad"], {"each": [{}]}, "each has parameters for 1 models, but there are 2"),
         (["good", "bad"], {"temprature": 0}, "temperature"),
+        (["good", "bad"], {"name": "x"}, "'name' is set by the widget"),
+        (["good", "bad"], {"each": [5, {}]}, "Parameters have names"),
+        (["good", "bad"], {"each": [{"api_key": "sk-x"}, {}]}, "A key is no parameter of a widget"),
+        (["good", "bad"], {"api_key": "sk-x"}, "A key is no parameter of a widget"),
     ],
 )
 def test_what_cannot_be_right_is_one_sentence(two, models, options, says):
@@ -256,6 +260,10 @@ def test_what_cannot_be_asked_is_said_and_nothing_is_sent(two, widget):
     pair = widget("slow", "good")
     with pytest.raises(LLMError, match="empty"):
         pair.ask("  ")
+    with pytest.raises(LLMError, match="A question is text, not int"):
+        pair.ask(5)
+    with pytest.raises(LLMError, match="list of names"):
+        pair.models = "openai/good"
     with pytest.raises(LLMError, match="Vote when all answers are there"):
         pair.vote("A")
     assert not two.requests

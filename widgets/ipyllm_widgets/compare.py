@@ -12,6 +12,7 @@ from ipyllm_widgets.base import LiveWidget
 from ipyllm_widgets.compare_session import CompareSession, CompareSettings, Seat
 from ipyllm_widgets.feed import Feed
 from ipyllm_widgets.kept import KeptOutput
+from ipyllm_widgets.offers import listed
 from ipyllm_widgets.ranking import ranking_of_votes
 
 if TYPE_CHECKING:
@@ -68,18 +69,17 @@ class CompareWidget(LiveWidget):
         each: Sequence[Mapping[str, Any]] = (),
         **params: Any,
     ) -> None:
-        if isinstance(models, str):
-            raise LLMError(f"models is a list of names, like [{models!r}, …].", category="bad_request")
-        if each and len(each) != len(models):
+        names = listed(models)
+        own = list(each) or [{}] * len(names)
+        if len(own) != len(names):
             raise LLMError(
-                f"each has parameters for {len(each)} models, but there are {len(models)}.", category="bad_request"
+                f"each has parameters for {len(own)} models, but there are {len(names)}.", category="bad_request"
             )
-        own = list(each) or [{}] * len(models)
         super().__init__()
         try:
             self._session.set(
                 {
-                    "seats": [{"model": name, "params": dict(given)} for name, given in zip(models, own, strict=True)],
+                    "seats": [{"model": name, "params": given} for name, given in zip(names, own, strict=True)],
                     "params": params,
                     "system": system,
                     "blind": blind,
@@ -137,7 +137,7 @@ class CompareWidget(LiveWidget):
     @models.setter
     def models(self, names: Sequence[str]) -> None:
         known = {seat.model: seat for seat in self._session.settings.seats}
-        seats = [known.get(name, Seat(name)) for name in names]
+        seats = [known.get(name, Seat(name)) for name in listed(names)]
         self._session.set({"seats": [{"model": seat.model, "params": seat.params} for seat in seats]})
 
     @property

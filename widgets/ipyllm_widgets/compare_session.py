@@ -11,11 +11,11 @@ from ipyllm.comparison import Comparison
 from ipyllm.errors import LLMError
 from ipyllm.events import Finished
 from ipyllm.names import create_llm_service
-from ipyllm.params import check_params
 from ipyllm.rendering import reasoning_html, to_html
 from ipyllm.request import Provenance
 from ipyllm_widgets.live import LiveAnswer
 from ipyllm_widgets.offers import offered
+from ipyllm_widgets.parameters import checked_params
 from ipyllm_widgets.ranking import ranking_html
 
 if TYPE_CHECKING:
@@ -110,6 +110,8 @@ class CompareSession:
         LLMError
             Nothing was sent: answers are still coming, the prompt is empty, or a model cannot be asked.
         """
+        if not isinstance(prompt, str):
+            raise LLMError(f"A question is text, not {type(prompt).__name__}.", category="bad_request")
         self._settle()
         with self._outbox.lock:
             if self.running:
@@ -206,7 +208,7 @@ class CompareSession:
         """
         settings = self.settings
         seats = _seats(changes["seats"]) if "seats" in changes else settings.seats
-        params = check_params(changes["params"], "") if "params" in changes else settings.params
+        params = checked_params(changes["params"]) if "params" in changes else settings.params
         for seat in seats:
             seat.service(params)
         with self._outbox.lock:
@@ -375,7 +377,7 @@ class CompareSession:
 
 
 def _seats(given: Any) -> list[Seat]:
-    seats = [Seat(str(item["model"]).strip(), check_params(item.get("params", {}), "")) for item in given]
+    seats = [Seat(str(item["model"]).strip(), checked_params(item.get("params", {}))) for item in given]
     if not all(seat.model for seat in seats):
         raise LLMError("A model to compare has no name: choose one, or take its column away.", category="bad_request")
     return seats
