@@ -6,6 +6,7 @@ import os
 import signal
 import socket
 
+import hypothesis
 import pytest
 
 from tests.fakes import FakeLLM
@@ -18,6 +19,9 @@ _PROVIDER_VARIABLES = (
     "OLLAMA_HOST",
 )
 
+
+hypothesis.settings.register_profile("unhurried", deadline=None)  # a busy machine is no fault of what is tested
+hypothesis.settings.load_profile("unhurried")
 
 # A shell starts what it runs in the background deaf to interrupts, and every child inherits that: `make test &` would
 # fail in each test that interrupts something.

@@ -9,17 +9,21 @@ from typing import TYPE_CHECKING, Any
 
 from IPython.core.magic import Magics, cell_magic, line_magic, magics_class, no_var_expand
 
-from ipyllm_magics import family_options, lookup, place, question
+from ipyllm_magics import family_options, place, question
 from ipyllm_magics.errors import Interrupted, MagicError, one_sentence
 from ipyllm_magics.interrupts import no_more_interrupts, undisturbed
 from ipyllm_magics.options import help_text, parse
 
 if TYPE_CHECKING:
+    import pandas as pd
     from IPython.core.interactiveshell import InteractiveShell
 
     from ipyllm import Comparison
     from ipyllm.events import Event
+    from ipyllm.history import ConversationHistory
     from ipyllm.request import Message
+    from ipyllm.response import ChatResponse
+    from ipyllm_magics.forms import Form
     from ipyllm_magics.options import Parsed
     from ipyllm_magics.side_by_side import Columns
 
@@ -31,7 +35,8 @@ Asks several models the same at once; the answers stream side by side, each with
     %%llm_compare -m ollama/llama3.2 -m openai/gpt-5-mini       %%llm_compare --vary temperature=0,1
     What is a monad?                                            Name a colour.
 
-The prompt is a template over your variables, as for %%llm. One model that fails does not stop the others."""
+The prompt is a template over your variables, as for %%llm. One model that fails does not stop the others.
+A comparison is part of no conversation: so there is neither --new nor --no-history, and -c only reads."""
 _VOTE = "Keeps which answer of the last comparison is better, in the ledger: a mark (A), tie or both_bad."
 _STOP_S = 5.0
 _SWITCH_S = 0.0005
@@ -54,20 +59,22 @@ class CompareMagics(Magics):
         """Ask several models the same at once: ``%%llm_compare -m A -m B`` above a prompt."""
         magic = "%%llm_compare"
         with one_sentence():
-            asked = parse(line, family_options.COMPARE, magic=magic, prompt_follows=False)
+            table, without = family_options.COMPARE, family_options.COMPARE_WITHOUT
+            asked = parse(line, table, magic=magic, prompt_follows=False, without=without)
             if asked["help"]:
-                print(help_text(f"{magic} -m A -m B [options]", _WHAT, family_options.COMPARE))  # noqa: T201
+                print(help_text(f"{magic} -m A -m B [options]", _WHAT, table))  # noqa: T201
                 return
             prompt = cell.strip("\n")
             if not prompt.strip():
                 raise MagicError(f"The prompt is empty: write it under the {magic} line.")
             question.check_together(asked, magic)
             _check_variations(asked, magic)
-            comparison = self._make(asked, prompt if asked["raw"] else _filled_in(prompt, self.shell))
-            columns = self._columns(comparison, quiet=bool(asked["quiet"]))
-            self._shown = comparison, columns
-            self._ask(comparison, columns, asked["output"])
-            _raise_if_all_failed(comparison)
+            defaults = self.shell.magics_manager.registry["LLMMagics"].defaults()
+            if not asked["raw"]:
+                from ipyllm_magics.template import filled_in_cell
+
+                prompt = filled_in_cell(prompt, self.shell, defaults["value_tokens"])
+            self._compare(asked, defaults, prompt)
 
     @no_var_expand
     @line_magic
@@ -92,44 +99,59 @@ class CompareMagics(Magics):
             print(_said(comparison, outcome))  # noqa: T201 - a magic answers on standard output
             _warn()
 
-    def _make(self, asked: Parsed, prompt: str) -> Comparison:
+    def _compare(self, asked: Parsed, defaults: dict[str, Any], prompt: str) -> None:
+        from ipyllm_magics import forms
+
+        form = forms.chosen(asked, defaults["format"])
+        comparison, note = self._make(asked, defaults, prompt)
+        if asked["dry_run"]:
+            from ipyllm_magics.dry_run import describe_comparison
+
+            name = asked["conversation"]
+            print(describe_comparison(comparison, form.name, asked["output"], name, note))  # noqa: T201
+            return
+        if note:
+            print(note, file=sys.stderr)  # noqa: T201 - a remark belongs in the cell, on one line
+        columns = self._columns(comparison, form, quiet=bool(asked["quiet"]))
+        self._shown = comparison, columns
+        self._ask(comparison, columns, asked["output"], form)
+        _raise_if_all_failed(comparison)
+        _raise_if_none_fits(comparison, form)
+
+    def _make(self, asked: Parsed, defaults: dict[str, Any], prompt: str) -> tuple[Comparison, str | None]:
+        """Return the comparison, and what to say of earlier turns that do not fit."""
         from ipyllm import Comparison
         from ipyllm.request import Provenance
+        from ipyllm_magics import conversations
 
-        variables, defaults = self.shell.user_ns, _defaults(self.shell)
+        variables, name = self.shell.user_ns, asked["conversation"]
+        history = None if name is None else conversations.existing(name)
         message = question.message_of(prompt, asked["image"] or (), variables)
-        system = defaults.get("system") if asked["system"] is None else asked["system"]
-        params, sets = question.parameters(asked, defaults), _sets(asked)
-        before, note = _before(asked, [*question.system_of(system), message], [params, *sets])
+        system = question.new_system(asked, defaults, history)
+        options, sets = question.options_for_all(asked, defaults, variables), _sets(asked)
+        before, note = _before(asked, history, message, [{"system": system, **options, **each} for each in sets])
         comparison = Comparison(
             [message],
             models=asked["models"] or (),
             params=sets,
             system=system,
             conversation_history=before,
-            tags={**defaults.get("tags", {}), **dict(asked["tags"] or ())},
-            came_from=Provenance(origin="magic", conversation=asked["conversation"], cell_id=place.cell_id(self.shell)),
+            came_from=Provenance(origin="magic", conversation=name, cell_id=place.cell_id(self.shell)),
             blind=bool(asked["blind"]),
-            timeout=asked["timeout"] or defaults.get("timeout"),
-            cache=asked["cache"] if asked["cache"] is not None else defaults.get("cache"),
-            tools=lookup.tools(asked["tools"] or (), variables),
-            schema=lookup.schema(asked["schema"], variables) if asked["schema"] else None,
-            **params,
+            **options,
         )
-        if note:
-            print(note, file=sys.stderr)  # noqa: T201 - a remark belongs in the cell, on one line
-        return comparison
+        return comparison, note
 
-    def _columns(self, comparison: Comparison, *, quiet: bool) -> Columns:
+    def _columns(self, comparison: Comparison, form: Form, *, quiet: bool) -> Columns:
         from ipyllm_magics import side_by_side
 
         if quiet:
             return side_by_side.NoColumns()
         if place.is_notebook(self.shell):
-            return side_by_side.NotebookColumns(self.shell, comparison)
-        return side_by_side.TerminalColumns(comparison)
+            return side_by_side.NotebookColumns(self.shell, comparison, form)
+        return side_by_side.TerminalColumns(comparison, form)
 
-    def _ask(self, comparison: Comparison, columns: Columns, output: str | None) -> None:
+    def _ask(self, comparison: Comparison, columns: Columns, output: str | None, form: Form) -> None:
         """Start all arms, draw at the drawing's pace, stop them all when interrupted; keep what came in any case."""
         events: SimpleQueue[tuple[int, Event]] = SimpleQueue()
         interrupted = False
@@ -154,7 +176,7 @@ class CompareMagics(Magics):
                     comparison.done.wait(_STOP_S)
                 self.shell.user_ns[_NAME] = comparison
                 if output:
-                    self.shell.user_ns[output] = comparison.to_dataframe()
+                    self.shell.user_ns[output] = _table(comparison, form)
                 _warn()
         with no_more_interrupts():
             columns.finish()
@@ -162,17 +184,23 @@ class CompareMagics(Magics):
             raise Interrupted(f"stopped all {len(comparison.arms)} arms; what had arrived is kept.")
 
 
-def _defaults(shell: InteractiveShell) -> dict[str, Any]:
-    """Return the notebook's own defaults, as `%config LLMMagics` sets them."""
-    own = shell.magics_manager.registry.get("LLMMagics")
-    return {name: getattr(own, name) for name in own.trait_names(config=True)} if own is not None else {}
+def _table(comparison: Comparison, form: Form) -> pd.DataFrame:
+    """Return one row for every arm; where answers are read as JSON, with what they came to."""
+    frame = comparison.to_dataframe()
+    if form.name == "json":
+        frame["parsed"] = [_parsed(response) for response in comparison.responses]
+    return frame
 
 
-def _filled_in(prompt: str, shell: InteractiveShell) -> str:
-    from ipyllm_magics.surroundings import Cells, LastError
-    from ipyllm_magics.template import fill_in
+def _parsed(response: ChatResponse | None) -> Any:
+    from ipyllm_magics.forms import NotThereError, json_of
 
-    return fill_in(prompt, shell.user_ns, {"cells": Cells(shell), "error": LastError()})
+    if response is None or response.parsed is not None:
+        return None if response is None else response.parsed
+    try:
+        return json_of(response.content)
+    except NotThereError:  # its column says so
+        return None
 
 
 def _take(events: SimpleQueue[tuple[int, Event]], columns: Columns) -> None:
@@ -201,20 +229,20 @@ def _sets(asked: Parsed) -> list[dict[str, Any]]:
     return [dict(zip(names, values, strict=True)) for values in product(*(values for _, values in given))]
 
 
-def _before(asked: Parsed, message: list[Message], sets: list[dict[str, Any]]) -> tuple[list[Message], str | None]:
-    """Return what the question follows: for all arms the same, as many as fit the smallest of their windows."""
-    name = asked["conversation"]
-    if name is None:
+def _before(
+    asked: Parsed, history: ConversationHistory | None, message: Message, sets: list[dict[str, Any]]
+) -> tuple[list[Message], str | None]:
+    """Return what the question follows: for all arms the same, as much as fits each of their windows."""
+    if history is None:
         return [], None
     from ipyllm.names import create_llm_service
-    from ipyllm_magics import conversations
 
-    history = conversations.existing(name)
     services = [create_llm_service(model) for model in asked["models"] or (None,)]
     windows = [(window, each.full_name) for each in services if (window := each.context_window()) is not None]
     window, model = min(windows, default=(None, ""))
     longest = max((given for each in sets if isinstance(given := each.get("max_tokens"), int)), default=None)
-    return history.preceding(message, window, max_tokens=longest, model=model)
+    system = max((each["system"] for each in sets if each["system"]), key=len, default=None)
+    return history.preceding([*question.system_of(system), message], window, max_tokens=longest, model=model)
 
 
 def _said(comparison: Comparison, outcome: str) -> str:
@@ -234,6 +262,26 @@ def _raise_if_all_failed(comparison: Comparison) -> None:
     if len(errors) == len(comparison.arms):
         told = "; ".join(f"{arm.mark}: {error}" for arm, error in zip(comparison.arms, errors, strict=True))
         raise MagicError(f"No arm got an answer. {told}", errors[0].category)
+
+
+def _raise_if_none_fits(comparison: Comparison, form: Form) -> None:
+    """Let Run All stop when no answer holds what ``-f`` takes out of one; its column says so of a single one."""
+    from ipyllm_magics.forms import NotThereError
+
+    told = []
+    for arm, response in zip(comparison.arms, comparison.responses, strict=True):
+        if form.whole is None or response is None:
+            return
+        if response.status == "error":
+            told.append(f"{arm.mark}: it failed")  # its column says why; who it is may be hidden
+            continue
+        try:
+            form.whole(response.content)
+        except NotThereError as exc:
+            told.append(f"{arm.mark}: {exc}")
+        else:
+            return
+    raise MagicError(f"No answer fits -f {form.name}. {'; '.join(told)}; all are in _llm_compare.", f"no {form.name}")
 
 
 def _warn() -> None:

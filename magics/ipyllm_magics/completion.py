@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from IPython.core.completer import SimpleCompletion, context_matcher
 
-from ipyllm_magics import family_options, options
 from ipyllm_magics.candidates import candidates
+from ipyllm_magics.family_options import TABLES
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -22,16 +22,6 @@ __all__ = ["At", "at_cursor", "install", "uninstall"]
 
 _LINE = re.compile(r"\s*(?P<magic>%%?llm\w*)\s(?P<rest>.*)", re.DOTALL)
 _WORD = re.compile(r"(?:\"(?:[^\"\\]|\\.)*\"?|'(?:[^'\\]|\\.)*'?|[^\s\"'])+")
-_TABLES = {
-    "llm": options.LLM,
-    "llm_compare": family_options.COMPARE,
-    "llm_vote": family_options.VOTE,
-    "llm_models": family_options.MODELS,
-    "llm_history": family_options.HISTORY,
-    "llm_usage": family_options.USAGE,
-    "llm_config": family_options.CONFIG,
-    "llm_explain": family_options.EXPLAIN,
-}
 _LISTS = {"tools"}  # whose words are lists with commas
 
 
@@ -47,12 +37,12 @@ def at_cursor(rest: str, table: Sequence[Option]) -> At | None:
 
     Examples
     --------
-    >>> at_cursor("-t 0 --mod", options.LLM)
+    >>> at_cursor("-t 0 --mod", TABLES["llm"])
     At(option=None, partial='--mod')
-    >>> at = at_cursor("-t 0 -m ollama/ll", options.LLM)
+    >>> at = at_cursor("-t 0 -m ollama/ll", TABLES["llm"])
     >>> at.option.name, at.partial
     ('model', 'ollama/ll')
-    >>> at_cursor("-t 0 what is", options.LLM) is None
+    >>> at_cursor("-t 0 what is", TABLES["llm"]) is None
     True
     """
     by_flag = {flag: option for option in table for flag in option.flags}
@@ -79,7 +69,7 @@ def at_cursor(rest: str, table: Sequence[Option]) -> At | None:
 def _matcher(shell: InteractiveShell) -> Any:
     def ipyllm_matcher(context: CompletionContext) -> SimpleMatcherResult:
         line = _LINE.fullmatch(context.text_until_cursor)
-        table = _TABLES.get(line["magic"].lstrip("%")) if line is not None else None
+        table = TABLES.get(line["magic"].lstrip("%")) if line is not None else None
         if line is None or table is None or (line["magic"].startswith("%%") and context.cursor_line > 0):
             return {"completions": []}
         at = at_cursor(line["rest"], table)

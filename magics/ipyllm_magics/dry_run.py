@@ -1,4 +1,7 @@
-"""``--dry-run``: what would be sent, to whom, how long it is and what it may cost, as a person reads it."""
+"""``--dry-run``: what would be sent, to whom, how long it is and what it may cost, as a person reads it.
+
+For ``%%llm`` it is one request, for ``%%llm_compare`` one for every arm; what they have in common is said once.
+"""
 
 from __future__ import annotations
 
@@ -11,13 +14,16 @@ from ipyllm.rendering import plain
 from ipyllm.tokens import estimate, estimate_messages
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
+    from ipyllm import Comparison
     from ipyllm.request import ChatRequest, Message
     from ipyllm.services.base import BaseLLMService
     from ipyllm_magics.question import Question
 
-__all__ = ["describe"]
+__all__ = ["describe", "describe_comparison"]
+
+_EACH_ARMS_OWN = {"to", "tokens", "cost"}
 
 
 def describe(made: Question, form: str, output: str | None, *, anew: bool) -> str:
@@ -34,25 +40,74 @@ def describe(made: Question, form: str, output: str | None, *, anew: bool) -> st
     anew : bool
         Whether the conversation would be begun anew.
     """
-    rows = [(name, value) for name, value in _rows(made) if value]
-    rows.append(("then", ", ".join(_then(made, form, output, anew=anew))))
-    if made.note:
-        rows.append(("note", made.note))
-    width = max(len(name) for name, _ in rows) + 2
-    head = "\n".join(f"  {name:<{width}}{value}" for name, value in rows)
-    messages = "\n\n".join(f"{message['role']}: {_content(message)}" for message in made.request.messages)
-    return plain(redact(f"Nothing was sent. This would be:\n\n{head}\n\n{messages}"))
+    rows = [*_rows(made.service, made.request), ("then", ", ".join(_then(made, form, output, anew=anew)))]
+    rows.append(("note", made.note or ""))
+    return _page("Nothing was sent. This would be:", _listed(rows), _messages(made.request))
 
 
-def _rows(made: Question) -> Iterator[tuple[str, str]]:
-    service, request = made.service, made.request
+def describe_comparison(
+    comparison: Comparison, form: str, output: str | None, conversation: str | None, note: str | None
+) -> str:
+    """Return the page that ``--dry-run`` prints for a comparison that was made and not started.
+
+    Parameters
+    ----------
+    comparison : Comparison
+        What would be asked.
+    form : str
+        How the answers would be shown.
+    output : str or None
+        Variable that would take the table.
+    conversation : str or None
+        Name of the conversation that all arms go on from.
+    note : str or None
+        What to say of its turns that do not fit.
+    """
+    arms = comparison.arms
+    rows = [dict(_rows(arm.service, arm.request)) for arm in arms]
+    common = [
+        name for name in rows[0] if name not in _EACH_ARMS_OWN and all(row[name] == rows[0][name] for row in rows)
+    ]
+    blocks = [
+        f"{arm.mark} · {arm.label}\n{_listed((name, value) for name, value in row.items() if name not in common)}"
+        for arm, row in zip(arms, rows, strict=True)
+    ]
+    then = [f"the answers are shown side by side as {form}", f"kept in {output} and _llm_compare" if output else ""]
+    then.append("" if conversation is None else f"not added to the conversation {conversation!r}")
+    shared = [(name, rows[0][name]) for name in common]
+    shared += [("cost in all", _in_all(comparison)), ("then", ", ".join(filter(None, then))), ("note", note or "")]
+    told: dict[str, list[str]] = {}
+    for arm in arms:
+        told.setdefault(_messages(arm.request), []).append(arm.mark)
+    messages = [text if len(told) == 1 else f"── to {', '.join(marks)} ──\n\n{text}" for text, marks in told.items()]
+    first = f"Nothing was sent. This would be, to {len(arms)} arms:"
+    return _page(first, *blocks, f"for all\n{_listed(shared)}", *messages)
+
+
+def _page(*parts: str) -> str:
+    return plain(redact("\n\n".join(parts)))
+
+
+def _listed(rows: Iterable[tuple[str, str]]) -> str:
+    told = [(name, value) for name, value in rows if value]
+    width = max(len(name) for name, _ in told) + 2
+    return "\n".join(f"  {name:<{width}}{value}" for name, value in told)
+
+
+def _messages(request: ChatRequest) -> str:
+    return "\n\n".join(f"{message['role']}: {_content(message)}" for message in request.messages)
+
+
+def _rows(service: BaseLLMService, request: ChatRequest) -> Iterator[tuple[str, str]]:
     yield "to", f"{service.full_name}{_where(service)}"
     yield "parameters", ", ".join(f"{name} {_json(value)}" for name, value in request.params.items())
     yield "tools", ", ".join(_signature(tool) for tool in request.tools.values())
     yield "schema", _json(request.schema.json_schema) if request.schema is not None else ""
     yield "limits", _limits(request)
     yield "cache", "may answer" if _cache_may_answer(request) else ""
-    yield "tags", ", ".join(f"{key}={value}" for key, value in request.came_from.tags.items())
+    # A comparison's own tag is another one each time it is made.
+    tags = {key: value for key, value in request.came_from.tags.items() if key != "comparison"}
+    yield "tags", ", ".join(f"{key}={value}" for key, value in tags.items())
     yield "tokens", _tokens(service, request)
     yield "cost", _cost(service, request)
 
@@ -102,17 +157,35 @@ def _tokens(service: BaseLLMService, request: ChatRequest) -> str:
 
 
 def _cost(service: BaseLLMService, request: ChatRequest) -> str:
+    most = _most(service, request)
+    if isinstance(most, str):
+        return most
+    per = " each time the model is asked" if request.tools or request.schema is not None else ""
+    return f"at most ${most:.2g}{per}" if most else "free"
+
+
+def _most(service: BaseLLMService, request: ChatRequest) -> float | str:
+    """Return the highest cost of one request, in US dollars; or why that is not known."""
     try:
         address = service.address()
     except NotImplementedError:
         from ipyllm.services.local import LocalService
 
-        return "free" if isinstance(service, LocalService) else "that of whom the route chooses"
+        return 0.0 if isinstance(service, LocalService) else "that of whom the route chooses"
     most = service.estimate_cost(address, _question_tokens(request), _longest_answer(request), datetime.now(UTC))
-    if most is None:
+    return "unknown" if most is None else most
+
+
+def _in_all(comparison: Comparison) -> str:
+    most = [_most(arm.service, arm.request) for arm in comparison.arms]
+    known = [each for each in most if not isinstance(each, str)]
+    unknown = len(most) - len(known)
+    if not known:
         return "unknown"
-    per = " each time the model is asked" if request.tools or request.schema is not None else ""
-    return f"at most ${most:.2g}{per}" if most else "free"
+    told = f"at most ${sum(known):.2g}" if sum(known) else "free"
+    several = any(arm.request.tools or arm.request.schema is not None for arm in comparison.arms)
+    told += " each time the models are asked" if sum(known) and several else ""
+    return told + (f", and what {unknown} of the {len(most)} arms cost, which is unknown" if unknown else "")
 
 
 def _then(made: Question, form: str, output: str | None, *, anew: bool) -> Iterator[str]:

@@ -9,7 +9,18 @@ from typing import Any
 from ipyllm_magics import words
 from ipyllm_magics.options import CONVERSATION, HELP, LLM, Option
 
-__all__ = ["COMPARE", "CONFIG", "EXPLAIN", "HISTORY", "MODELS", "USAGE", "VOTE", "variation"]
+__all__ = [
+    "COMPARE",
+    "COMPARE_WITHOUT",
+    "CONFIG",
+    "EXPLAIN",
+    "HISTORY",
+    "MODELS",
+    "TABLES",
+    "USAGE",
+    "VOTE",
+    "variation",
+]
 
 
 def variation(word: str) -> tuple[str, list[Any]]:
@@ -85,7 +96,14 @@ COMPARE: tuple[Option, ...] = (
         completes="variable",
     ),
     Option(("--blind",), "blind", "shuffle the columns, and show no names before you voted", example="--blind"),
-    *(replace(option, help="class, type or JSON schema every answer must fit") for option in _shared("schema")),
+    *(
+        replace(option, help="how the answers are shown: markdown, text, code, json, html (boxed in); no cell is made")
+        for option in _shared("format")
+    ),
+    *(
+        replace(option, help="class, type or JSON schema every answer must fit; the values are in -o's `parsed`")
+        for option in _shared("schema")
+    ),
     *_shared(
         "tools",
         "image",
@@ -101,8 +119,19 @@ COMPARE: tuple[Option, ...] = (
         "raw",
     ),
     Option(("--quiet",), "quiet", "show nothing; the outcome is in -o and in _llm_compare", example="--quiet"),
+    Option(
+        ("--dry-run",),
+        "dry_run",
+        "show what would be sent to each and what it may cost; send nothing",
+        example="--dry-run",
+    ),
     HELP,
 )
+COMPARE_WITHOUT = {
+    "--new": "a comparison begins without a conversation, unless -c names one",
+    "--no-history": "a comparison reads no conversation, unless -c names one, and is never added to one",
+}
+"""Options of ``%%llm`` that ``%%llm_compare`` has not, and why."""
 VOTE: tuple[Option, ...] = (HELP,)
 HISTORY: tuple[Option, ...] = (
     CONVERSATION,
@@ -205,3 +234,14 @@ EXPLAIN: tuple[Option, ...] = (
     ),
     HELP,
 )
+TABLES: dict[str, tuple[Option, ...]] = {
+    "llm": LLM,
+    "llm_compare": COMPARE,
+    "llm_vote": VOTE,
+    "llm_models": MODELS,
+    "llm_history": HISTORY,
+    "llm_usage": USAGE,
+    "llm_config": CONFIG,
+    "llm_explain": EXPLAIN,
+}
+"""The options of every magic, by its name."""

@@ -17,7 +17,9 @@ from ipyllm.rendering import plain
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["FORMS", "Form", "NotThereError", "Whole", "code_of", "for_next_cell", "json_of"]
+    from ipyllm_magics.options import Parsed
+
+__all__ = ["FORMS", "Form", "NotThereError", "Whole", "chosen", "code_of", "for_next_cell", "json_of"]
 
 _PYTHON = {"", "python", "py", "python3", "py3", "ipython", "ipython3"}
 _CELL_MAGICS = {
@@ -216,3 +218,8 @@ FORMS = {
     )
 }
 """By the word after ``-f``."""
+
+
+def chosen(asked: Parsed, usual: str) -> Form:
+    """Return the form of a line: its own, JSON for a schema, or else the notebook's usual one."""
+    return FORMS[asked["format"] or ("json" if asked["schema"] else usual)]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from IPython.core.magic import Magics, line_cell_magic, magics_class, no_var_expand
 from traitlets import Bool, Dict, Float, Int, TraitError, Unicode, observe, validate
@@ -106,7 +106,11 @@ class LLMMagics(Magics):
             if not prompt.strip():
                 where = "after the options" if cell is None else "under the %%llm line"
                 raise MagicError(f"The prompt is empty: write it {where}.")
-            self.answer(asked, prompt if asked["raw"] else self._filled_in(prompt), magic)
+            if not asked["raw"]:
+                from ipyllm_magics.template import filled_in_cell
+
+                prompt = filled_in_cell(prompt, self.shell, self.value_tokens)
+            self.answer(asked, prompt, magic)
 
     def answer(self, asked: Parsed, prompt: str, magic: str) -> None:
         """Ask ``prompt``, its template filled in, and show the answer; with ``--dry-run``, say what would be asked.
@@ -116,10 +120,10 @@ class LLMMagics(Magics):
         MagicError, LLMError
             One sentence: options that contradict each other, or what went wrong with the call.
         """
-        from ipyllm_magics import conversations, question
+        from ipyllm_magics import conversations, forms, question
 
         question.check_together(asked, magic)
-        form = self._form(asked)
+        form = forms.chosen(asked, self.format)
         made = self._question(asked, prompt)
         if asked["dry_run"]:
             from ipyllm_magics import dry_run
@@ -131,17 +135,9 @@ class LLMMagics(Magics):
                 print(note, file=sys.stderr)  # noqa: T201 - a remark belongs in the cell, on one line
         self._ask(made, asked, form)
 
-    def _form(self, asked: Parsed) -> Form:
-        from ipyllm_magics.forms import FORMS
-
-        return FORMS[asked["format"] or ("json" if asked["schema"] else self.format)]
-
-    def _filled_in(self, prompt: str) -> str:
-        from ipyllm_magics.surroundings import Cells, LastError
-        from ipyllm_magics.template import fill_in
-
-        around = {"cells": Cells(self.shell), "error": LastError()}
-        return fill_in(prompt, self.shell.user_ns, around, self.value_tokens)
+    def defaults(self) -> dict[str, Any]:
+        """Return the notebook's own defaults, by name."""
+        return {name: getattr(self, name) for name in self.trait_names(config=True)}
 
     def _question(self, asked: Parsed, prompt: str) -> Question:
         from ipyllm.request import Provenance
@@ -149,9 +145,8 @@ class LLMMagics(Magics):
 
         cell = place.cell_id(self.shell)
         key = self._calls.next_key(self.shell, counts=not asked["dry_run"])
-        defaults = {name: getattr(self, name) for name in self.trait_names(config=True)}
         came_from = Provenance(origin="magic", cell_id=cell)
-        return question.make(asked, defaults, prompt, self.shell.user_ns, came_from, key)
+        return question.make(asked, self.defaults(), prompt, self.shell.user_ns, came_from, key)
 
     def _ask(self, made: Question, asked: Parsed, form: Form) -> None:
         from ipyllm_magics.ask import ask

@@ -154,8 +154,7 @@ class LLMFamilyMagics(Magics):
     def _notebook_defaults(self) -> dict[str, Any]:
         own = self._llm()
         usual = own.trait_defaults()
-        values = {name: getattr(own, name) for name in own.trait_names(config=True)}
-        return {name: value for name, value in values.items() if value != usual.get(name)}
+        return {name: value for name, value in own.defaults().items() if value != usual.get(name)}
 
 
 def _history(verb: str, argument: str, name: str, *, replace: bool) -> Any:

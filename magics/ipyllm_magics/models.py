@@ -114,14 +114,9 @@ def _served(one: Reached, default: str, *, everything: bool) -> Iterator[dict[st
 
 def _figures(service: BaseLLMService) -> dict[str, Any]:
     """Window and price, where they are known."""
-    window = service.context_window()
-    if window is None and service.price_provider is not None and service.is_priced(service.address()):
-        from ipyllm.prices import context_window
-
-        window = context_window(service.price_provider, service.model)
     price = service.price()
     return {
-        "window": window,
+        "window": service.context_window(),
         "input_usd_per_mtok": price.input_usd_per_mtok if price is not None else None,
         "output_usd_per_mtok": price.output_usd_per_mtok if price is not None else None,
     }

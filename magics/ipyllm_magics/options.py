@@ -14,7 +14,7 @@ from ipyllm_magics import words
 from ipyllm_magics.errors import MagicError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
 __all__ = ["CONVERSATION", "HELP", "LLM", "Option", "Parsed", "help_text", "parse"]
 
@@ -215,7 +215,14 @@ LLM: tuple[Option, ...] = (
 )
 
 
-def parse(line: str, table: Sequence[Option], *, magic: str, prompt_follows: bool) -> Parsed:
+def parse(
+    line: str,
+    table: Sequence[Option],
+    *,
+    magic: str,
+    prompt_follows: bool,
+    without: Mapping[str, str] | None = None,
+) -> Parsed:
     r"""Read the options at the start of ``line``.
 
     Parameters
@@ -228,6 +235,8 @@ def parse(line: str, table: Sequence[Option], *, magic: str, prompt_follows: boo
         As the user wrote it, for messages.
     prompt_follows : bool
         Whether free text may follow the options; if not, any other word is an error.
+    without : mapping, optional
+        Options of ``%%llm`` that this magic has not, and why.
 
     Raises
     ------
@@ -251,7 +260,8 @@ def parse(line: str, table: Sequence[Option], *, magic: str, prompt_follows: boo
         flag, equals, value = word.partition("=") if word.startswith("--") else (word, "", "")
         option = by_flag.get(flag)
         if option is None:
-            raise MagicError(f"{magic} has no option {flag}.{_nearest(flag, by_flag)}")
+            why = (without or {}).get(flag)
+            raise MagicError(f"{magic} has no option {flag}{f': {why}.' if why else '.' + _nearest(flag, by_flag)}")
         if option.name in given and not option.many:
             raise MagicError(_twice(given[option.name], flag, option, magic))
         given[option.name] = flag

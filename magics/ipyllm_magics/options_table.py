@@ -1,23 +1,30 @@
-"""The README's table of options, written from the code: ``python -m ipyllm_magics.options_table README.md``.
+"""The tables of options in the README and in docs/magics.md, written from the code.
 
-What stands between ``<!-- options -->`` and ``<!-- /options -->`` is replaced; a test says when that was forgotten.
+``python -m ipyllm_magics.options_table README.md`` replaces what stands between ``<!-- options -->`` (or
+``<!-- options of %llm_usage -->``) and ``<!-- /options -->``; a test says when that was forgotten.
 """
 
 from __future__ import annotations
 
+import re
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+from ipyllm_magics.family_options import TABLES
 from ipyllm_magics.options import LLM
+
+if TYPE_CHECKING:
+    from ipyllm_magics.options import Option
 
 __all__ = ["markdown", "replaced"]
 
-_BEGIN, _END = "<!-- options -->", "<!-- /options -->"
+_MARKED = re.compile(r"<!-- options(?: of %{1,2}(?P<magic>\w+))? -->.*?<!-- /options -->", re.DOTALL)
 _EXPECTED_ARGUMENTS = 2
 
 
-def markdown() -> str:
-    r"""Return the table.
+def markdown(magic: str = "llm") -> str:
+    r"""Return the table of a magic; what it shares with ``%%llm`` stands in its last row, unexplained.
 
     Examples
     --------
@@ -25,28 +32,50 @@ def markdown() -> str:
     | option of `%%llm` | example | does |
     | --- | --- | --- |
     | `-m`, `--model` | `-m ollama/llama3.2` | model, `service/model` or an alias |
+    >>> print(markdown("llm_config").splitlines()[-1])
+    | `-h`, `--help` | | as for `%%llm` |
     """
-    rows = ["| option of `%%llm` | example | does |", "| --- | --- | --- |"]
-    for option in LLM:
-        flags = ", ".join(f"`{flag}`" for flag in option.flags)
-        example, told = (text.replace("|", "\\|") for text in (option.example, option.help))
-        rows.append(f"| {flags} | `{example}` | {told} |")
-    return "\n".join(rows)
+    table = TABLES[magic]
+    shared = [option for option in table if magic != "llm" and option in LLM]
+    own = [option for option in table if option not in shared]
+    rows = [f"| option of `{_written(magic)}` | example | does |", "| --- | --- | --- |"]
+    for option in own:
+        told = option.help.replace("|", "\\|")
+        rows.append(f"| {_flags([option])} | {_example(option.example)} | {told} |")
+    if shared:
+        rows.append(f"| {_flags(shared)} | | as for `%%llm` |")
+    return "\n".join(row.replace("|  |", "| |") for row in rows)
+
+
+def _written(magic: str) -> str:
+    return f"%%{magic}" if magic in {"llm", "llm_compare"} else f"%{magic}"
+
+
+def _flags(options: list[Option]) -> str:
+    return ", ".join(f"`{flag}`" for option in options for flag in option.flags)
+
+
+def _example(text: str) -> str:
+    return f"`{text}`".replace("|", "\\|") if text else ""
 
 
 def replaced(page: str) -> str:
-    """Return ``page`` with the table between its marks replaced.
+    """Return ``page`` with the tables between its marks replaced.
 
     Raises
     ------
     ValueError
         The marks are not there.
     """
-    before, begin, rest = page.partition(_BEGIN)
-    _, end, after = rest.partition(_END)
-    if not (begin and end):
-        raise ValueError(f"There is no {_BEGIN} … {_END} in it.")
-    return f"{before}{_BEGIN}\n{markdown()}\n{_END}{after}"
+
+    def again(found: re.Match[str]) -> str:
+        mark = found[0].partition("\n")[0].partition("-->")[0]
+        return f"{mark}-->\n{markdown(found['magic'] or 'llm')}\n<!-- /options -->"
+
+    page, tables = _MARKED.subn(again, page)
+    if not tables:
+        raise ValueError("There is no <!-- options --> … <!-- /options --> in it.")
+    return page
 
 
 def _main() -> int:

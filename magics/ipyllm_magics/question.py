@@ -19,7 +19,16 @@ if TYPE_CHECKING:
     from ipyllm.services.base import BaseLLMService
     from ipyllm_magics.options import Parsed
 
-__all__ = ["NOT_PARAMETERS", "Question", "check_together", "make", "message_of", "parameters", "system_of"]
+__all__ = [
+    "NOT_PARAMETERS",
+    "Question",
+    "check_together",
+    "make",
+    "message_of",
+    "new_system",
+    "options_for_all",
+    "system_of",
+]
 
 _OWN_OPTION = {
     "temperature": "-t",
@@ -159,33 +168,26 @@ def make(
 
     name = asked["conversation"] or defaults.get("conversation") or "default"
     history = conversation(name) if asked["history"] is not False else None
-    schema = lookup.schema(asked["schema"], variables) if asked["schema"] else None
-    tools = lookup.tools(asked["tools"] or (), variables)
+    options = options_for_all(asked, defaults, variables)
     message = message_of(prompt, asked["image"] or (), variables)
     service = create_llm_service(asked["model"])
-    params = parameters(asked, defaults)
-    system = _system(asked, defaults, history)
+    system = new_system(asked, defaults, history)
     before: list[Message] = []
     note = None
     if history is not None and not asked["new"]:
         before, note = history.preceding(
             [*system_of(system), message],
-            service.context_window(),
+            service.context_window,
             before=key,
-            max_tokens=params.get("max_tokens"),
+            max_tokens=options.get("max_tokens"),
             model=service.full_name,
         )
     request = service.request(
         [message],
         conversation_history=before,
         system=system,
-        tags={**defaults.get("tags", {}), **dict(asked["tags"] or ())},
         came_from=replace(came_from, conversation=None if history is None else name),
-        timeout=asked["timeout"] or defaults.get("timeout"),
-        cache=asked["cache"] if asked["cache"] is not None else defaults.get("cache"),
-        tools=tools,
-        schema=schema,
-        **params,
+        **options,
     )
     return Question(service, request, message, system, name, history, key, note)
 
@@ -205,14 +207,26 @@ def system_of(text: str | None) -> list[Message]:
     return [] if text is None else [{"role": "system", "content": text}]
 
 
-def parameters(asked: Parsed, defaults: Mapping[str, Any]) -> dict[str, Any]:
+def options_for_all(asked: Parsed, defaults: Mapping[str, Any], variables: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what ``service.request`` takes besides the messages: of the line, then of the notebook."""
+    return {
+        "tags": {**defaults.get("tags", {}), **dict(asked["tags"] or ())},
+        "timeout": asked["timeout"] or defaults.get("timeout"),
+        "cache": asked["cache"] if asked["cache"] is not None else defaults.get("cache"),
+        "tools": lookup.tools(asked["tools"] or (), variables),
+        "schema": lookup.schema(asked["schema"], variables) if asked["schema"] else None,
+        **_parameters(asked, defaults),
+    }
+
+
+def _parameters(asked: Parsed, defaults: Mapping[str, Any]) -> dict[str, Any]:
     """Return the parameters of the model: of the line, then of the notebook; each by its own option or by -p."""
     given = dict(asked["params"] or ()) | {name: asked[name] for name in _OWN_OPTION if asked[name] is not None}
     own = {name: defaults[name] for name in _OWN_OPTION if defaults.get(name) is not None}
     return {**defaults.get("params", {}), **own, **given}
 
 
-def _system(asked: Parsed, defaults: Mapping[str, Any], history: ConversationHistory | None) -> str | None:
+def new_system(asked: Parsed, defaults: Mapping[str, Any], history: ConversationHistory | None) -> str | None:
     """Return the system message that is new; the notebook's is only for conversations that have none."""
     if asked["system"] is not None:
         return str(asked["system"])

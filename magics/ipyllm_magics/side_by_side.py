@@ -7,6 +7,7 @@ did not change is sent as it was made, and of a long answer only the newest part
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from time import monotonic, sleep
 from typing import TYPE_CHECKING, Protocol
 
@@ -18,9 +19,11 @@ from ipyllm.rendering import (
     Column,
     columns_html,
     columns_text,
+    reasoning_html,
     to_html,
 )
 from ipyllm.rendering.pace import Pace
+from ipyllm_magics.forms import NotThereError
 from ipyllm_magics.output import Output
 
 if TYPE_CHECKING:
@@ -28,6 +31,7 @@ if TYPE_CHECKING:
 
     from ipyllm import Comparison
     from ipyllm.events import Event
+    from ipyllm_magics.forms import Form
 
 __all__ = ["Columns", "NoColumns", "NotebookColumns", "TerminalColumns"]
 
@@ -86,14 +90,17 @@ class NotebookColumns:
         Whose display publisher is used.
     comparison : Comparison
         What is shown.
+    form : Form
+        How the answers are shown.
     """
 
-    def __init__(self, shell: InteractiveShell, comparison: Comparison) -> None:
+    def __init__(self, shell: InteractiveShell, comparison: Comparison, form: Form) -> None:
         to_html(_WARM_UP)  # load renderer and highlighter now: their imports must not run beside the calls' clocks
         self._comparison = comparison
+        self._form = form
         self._pace = Pace(monotonic(), bytes_per_s=_BYTES_PER_S, burst=_BURST)
         window = _WINDOW // len(comparison.arms)
-        self._growing = [_Growing(window) for _ in comparison.arms]
+        self._growing = [_Growing(window, form) for _ in comparison.arms]
         self._drawn_at = -_TICK_S
         Output(shell).show(STYLE + COLUMNS_STYLE + '<span class="ipyllm-empty"></span>', "")
         self._output = Output(shell)
@@ -120,7 +127,8 @@ class NotebookColumns:
 
     def finish(self) -> None:
         """Show all answers whole, and how to vote."""
-        columns, note = self._comparison.columns(), _note(self._comparison)
+        columns = [_column(self._comparison, place, self._form) for place in range(len(self._growing))]
+        note = _note(self._comparison)
         self._output.show(columns_html(columns, note), columns_text(columns, note))
 
     def again(self) -> None:
@@ -136,14 +144,15 @@ class NotebookColumns:
     def _ended(self, place: int) -> Column:
         growing = self._growing[place]
         if growing.final is None:
-            growing.final = self._comparison.column(place)
+            growing.final = _column(self._comparison, place, self._form)
         return growing.final
 
 
 class _Growing:
     """One answer while it grows."""
 
-    def __init__(self, window: int) -> None:
+    def __init__(self, window: int, form: Form) -> None:
+        self._form = form
         self.ended = False
         self.changed = True
         self.final: Column | None = None
@@ -173,13 +182,14 @@ class _Growing:
         if self.changed:
             self.changed = False
             for block in self._blocks.take_finished():
-                self._frozen.append((len(block), to_html(block)))
+                self._frozen.append((len(block), self._form.block(block)))
             while sum(size for size, _ in self._frozen[1:]) > self._window:
                 del self._frozen[0]
                 self._left_out = True
             self.shown = self._blocks.live or ("…" if self._frozen else "")
             above = '<div class="ipyllm-footer">… the beginning comes back at the end</div>' if self._left_out else ""
-            self._html = above + "".join(html for _, html in self._frozen) + to_html(self._blocks.live, live=True)
+            live = self._form.block(self._blocks.live, live=True)
+            self._html = above + "".join(html for _, html in self._frozen) + live
         return self._html
 
     def footer(self) -> str:
@@ -194,8 +204,9 @@ class _Growing:
 class TerminalColumns:
     """Writes each answer when it is whole, in the order in which they end: a terminal takes nothing back."""
 
-    def __init__(self, comparison: Comparison) -> None:
+    def __init__(self, comparison: Comparison, form: Form) -> None:
         self._comparison = comparison
+        self._form = form
         self._written: set[int] = set()
         self._ended: list[int] = []
 
@@ -225,8 +236,23 @@ class TerminalColumns:
     def _write(self, place: int) -> None:
         if place not in self._written:
             self._written.add(place)
-            print(columns_text([self._comparison.column(place)]) + "\n")  # noqa: T201 - this is the terminal
+            print(columns_text([_column(self._comparison, place, self._form)]) + "\n")  # noqa: T201 - this is the terminal
             sys.stdout.flush()
+
+
+def _column(comparison: Comparison, place: int, form: Form) -> Column:
+    """Return an arm as ``-f`` wants it shown; one without what that takes out of an answer says so, and is shown."""
+    column, response = comparison.column(place), comparison.responses[place]
+    if form.name == "markdown" or response is None or not response.content:
+        return column
+    above = reasoning_html(response.reasoning)
+    if form.whole is None:
+        return replace(column, html=above + form.block(response.content))
+    try:
+        whole = form.whole(response.content)
+    except NotThereError as exc:
+        return replace(column, error=column.error or f"{exc}.")
+    return replace(column, html=above + whole.html, text=whole.text)
 
 
 def _note(comparison: Comparison) -> str:

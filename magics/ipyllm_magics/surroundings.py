@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 from IPython.core.error import UsageError
 
+from ipyllm.errors import LLMError
 from ipyllm.rendering.terminal import plain
 from ipyllm_magics.compact import BUDGET_TOKENS, compact
-from ipyllm_magics.errors import MagicError
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -66,7 +66,10 @@ class Cells:
         if isinstance(place, slice):
             return _Some([self._cell(number) for number in numbers[place]])
         if not -len(numbers) <= place < len(numbers):
-            raise MagicError(f"The prompt uses {{{{ cells[{place}] }}}}, but {len(numbers)} cells have been executed.")
+            raise LLMError(
+                f"The prompt uses {{{{ cells[{place}] }}}}, but {len(numbers)} cells have been executed.",
+                category="bad_request",
+            )
         return self._cell(numbers[place])
 
     def __str__(self) -> str:
@@ -144,7 +147,7 @@ class LastError:
     def __str__(self) -> str:
         value = self._value
         if value is None:
-            raise MagicError("The prompt uses {{ error }}, but no cell has failed yet.")
+            raise LLMError("The prompt uses {{ error }}, but no cell has failed yet.", category="bad_request")
         frames = [_frame(name, line, function) for name, line, function in _places(value.__traceback__)]
         told = str(compact(str(value)))
         return "\n\n".join([*frames, f"{type(value).__name__}: {told}"])

@@ -96,6 +96,8 @@ class Call:
 
     def cancel(self) -> None:
         """Stop it: the connection is closed, what has arrived is kept, the row says ``cancelled``."""
+        if self.done.is_set():
+            return  # and no thread is started for that, which at exit would never begin
         thread = service_thread()
         with suppress(RuntimeError):  # the loop may be closed already, at exit
             thread.loop.call_soon_threadsafe(self._cancel)

@@ -58,7 +58,7 @@ _ADVICE: dict[Category, str] = {
     "authentication": "check the key and what it may be used for",
     "bad_request": "check the parameters",
     "not_found": "check the model's name, `%llm_models` lists what can be used",
-    "context_length": "shorten the prompt, or start the conversation anew with --new",
+    "context_length": "shorten the prompt, or begin a new conversation",
     "content_filter": "rephrase the prompt",
     "api_error": "the fault is the server's, try again later",
     "connection": "check that the server runs and the address is right",

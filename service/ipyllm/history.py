@@ -168,6 +168,8 @@ class ConversationHistory:
 
     def set_system(self, text: str | None) -> None:
         """Put ``text`` in the place of the system message; None or an empty text takes it away."""
+        if text is not None and not isinstance(text, str):
+            raise LLMError(f"A system prompt is text, not {type(text).__name__}.", category="bad_request")
         message = checked({"role": "system", "content": text}) if text and text.strip() else None
         with self._lock:
             self._system = message
@@ -346,7 +348,7 @@ class ConversationHistory:
     def preceding(
         self,
         question: Sequence[Message],
-        window: int | None,
+        window: int | Callable[[], int | None] | None,
         *,
         before: str | None = None,
         max_tokens: Any = None,
@@ -355,14 +357,16 @@ class ConversationHistory:
         """Return what a question follows, as much as fits the model's window, and what to say of the rest.
 
         Unlike :meth:`fit` it never fails: our estimates lie above the truth, so whether a long question fits by
-        itself is the server's to say. It is then asked behind the system message alone.
+        itself is the server's to say. It is then asked behind the system message alone. A system message in the
+        question takes the place of the conversation's own, which is then neither counted nor returned.
 
         Parameters
         ----------
         question : sequence of Message
             What is about to be asked, with a system message that is new, if any. It is counted, not returned.
-        window : int or None
-            The model's, as ``service.context_window()`` says; None when that is unknown.
+        window : int or callable or None
+            The model's, as ``service.context_window()`` says; None when that is unknown. A function that says it is
+            asked only if something may have to be left out: the tables take a moment to load.
         before : str, optional
             Only what precedes the turn with this key.
         max_tokens : optional
@@ -380,14 +384,18 @@ class ConversationHistory:
         >>> [message["content"] for message in messages], note
         (['two', 'TWO'], 'Left out to fit: the oldest turn (up to 10 tokens).')
         """
+        now = self._before(before)
+        if any(message["role"] == "system" for message in question):
+            now = replace(now, system=None)
+        if callable(window):
+            window = window() if now.turns else None
         if window is None:
-            return self.get_messages(before=before), None
+            return trimming.newest(now, None), None
         reserve = max_tokens if isinstance(max_tokens, int) else min(_RESERVE, window // 2)
         try:
-            fitted = self.fit(window, reserve=reserve, before=before, question=question, model=model)
+            fitted = trimming.fit(now, window, reserve=reserve, question=question, model=model)
         except LLMError:
-            system = self._now().system
-            return [] if system is None else [transcript.plain(system)], None
+            fitted = trimming.no_turn(now)
         return list(fitted.messages), fitted.note
 
     def _before(self, key: str | None) -> Transcript:
@@ -478,11 +486,18 @@ _lock = threading.Lock()
 def conversation(name: str = "default") -> ConversationHistory:
     """Conversation of this name in this process: magics and widgets share them.
 
+    Raises
+    ------
+    LLMError
+        The name is empty or no text.
+
     Examples
     --------
     >>> conversation("demo") is conversation("demo")
     True
     """
+    if not isinstance(name, str) or not name.strip():
+        raise LLMError(f"A conversation has a name, like 'default', not {name!r}.", category="bad_request")
     with _lock:
         return _conversations.setdefault(name, ConversationHistory())
 

@@ -80,6 +80,10 @@ def resolve(name: str | None = None) -> tuple[str, str | None]:
         ...
     ipyllm.errors.LLMError: There is no service 'olama'; did you mean 'ollama/llama3.2'?
     """
+    if name is not None and not isinstance(name, str):
+        raise LLMError(
+            f"A model is named by text like 'openai/gpt-5', not by {type(name).__name__}.", category="bad_request"
+        )
     settings = get_settings()
     wanted = (name if name is not None else _chosen or settings.model).strip()
     seen = [wanted]

@@ -41,12 +41,12 @@ _PAGE = """\
 body{{font:16px/1.5 system-ui,sans-serif;max-width:75rem;margin:2rem auto;padding:0 1rem;
 background:light-dark(#fff,#111418);color:light-dark(#24292f,#e4e7eb)}}
 h1{{font-size:1.7rem;margin-bottom:.2rem}} h2{{font-size:1.25rem;margin-top:2.5rem}}
-.facts,.method{{opacity:.8;font-size:.9rem}} .wide{{overflow-x:auto}}
-.wide table{{border-collapse:collapse;font-size:.85rem;border:0;font-variant-numeric:tabular-nums}}
-.wide :is(th,td){{border:0;border-bottom:1px solid var(--line);padding:.35rem .6rem;
+.facts,.method{{opacity:.8;font-size:.9rem}}
+.tabled table{{border-collapse:collapse;font-size:.85rem;border:0;font-variant-numeric:tabular-nums}}
+.tabled :is(th,td){{border:0;border-bottom:1px solid var(--line);padding:.35rem .6rem;
 text-align:right;white-space:nowrap}}
-.wide th:first-child,.wide tbody th{{text-align:left;white-space:normal;min-width:9rem}}
-.wide p{{font-size:1rem}} img{{max-width:100%;height:auto}}
+.tabled th:first-child,.tabled tbody th{{text-align:left;white-space:normal;min-width:9rem}}
+.tabled p{{font-size:1rem}} img{{max-width:100%;height:auto}}
 details{{border-bottom:1px solid var(--line);padding:.4rem 0}} summary{{cursor:pointer;overflow-wrap:anywhere}}
 .answer{{margin:.6rem 0 .6rem 1rem;padding:.5rem .8rem;background:var(--soft);border-radius:.4rem;overflow-x:auto}}
 .answer header{{font-size:.85rem;opacity:.85;margin-bottom:.3rem}} .failed{{color:light-dark(#b3261e,#ff8a80)}}
@@ -158,7 +158,7 @@ def _facts(observed: Observations) -> str:
 
 
 def _table(heading: str, table: StatisticsFrame) -> str:
-    return f'<h2>{escape(plain(heading))}</h2><div class="wide">{table._repr_html_()}</div>'
+    return f'<h2>{escape(plain(heading))}</h2><div class="tabled">{table._repr_html_()}</div>'
 
 
 def _pictures(calls: pd.DataFrame, observed: Observations, votes: pd.DataFrame | None) -> list[str]:

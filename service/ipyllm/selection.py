@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from ipyllm.tables import frame_of, frame_of_columns
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
+    from collections.abc import Callable, Collection, Sequence
 
     import pandas as pd
 
@@ -90,8 +90,11 @@ def several(name: str, given: str | Sequence[str] | None, among: Collection[str]
     return found
 
 
-def read(query: Conditions, ledger: Ledger | None) -> pd.DataFrame:
-    """Return the rows of ``query`` in ``ledger`` (None: the current one), and say once if it is not well."""
+def read(query: Conditions, ledger: Ledger | None, tell: Callable[[str], object] | None = None) -> pd.DataFrame:
+    """Return the rows of ``query`` in ``ledger`` (None: the current one), and say once if it is not well.
+
+    It is said to ``tell``, or as a warning.
+    """
     if ledger is None:
         from ipyllm.ledger import current_ledger
 
@@ -100,6 +103,8 @@ def read(query: Conditions, ledger: Ledger | None) -> pd.DataFrame:
     many = ledger.read_large(query)
     frame = frame_of(ledger.read(query), columns) if many is None else frame_of_columns(many, columns)
     warning = ledger.take_warning()
-    if warning:
+    if warning and tell is not None:
+        tell(warning)
+    elif warning:
         warnings.warn(warning, stacklevel=3)
     return frame

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from ipyllm.request import Message
     from ipyllm.transcript import Transcript, Turn
 
-__all__ = ["Fitted", "fit", "newest"]
+__all__ = ["Fitted", "fit", "newest", "no_turn"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +113,12 @@ def fit(
         dropped_rounds=rounds,
         dropped_tokens=whole - kept + _tokens(older[:first]),
     )
+
+
+def no_turn(now: Transcript) -> Fitted:
+    """Return the system message alone, and what was left out for a question that fills the window by itself."""
+    messages = tuple(_copies(_leading(now), ()))
+    return Fitted(messages, estimate_messages(messages), len(now.turns), dropped_tokens=_tokens(now.turns))
 
 
 def _first_kept(turns: Sequence[Turn], room: int | None, count: int | None) -> int:

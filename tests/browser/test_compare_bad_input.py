@@ -178,6 +178,15 @@ def test_when_the_kernel_is_gone_what_came_stays_and_nothing_pretends_to_go_on(l
     shown.ask("Is anybody there?")
     shown.notice.get_by_text("The kernel is gone").wait_for()
     assert shown.box.input_value() == "Is anybody there?", "what was typed is not lost"
+    if how == "killed":  # not even the page is left
+        lab.page.evaluate("window.jupyterapp.commands.execute('docmanager:save')")
+        lab.page.wait_for_function("() => !window.jupyterapp.shell.currentWidget.context.model.dirty")
+        lab.page.reload()
+        kept = notebook.output(0).locator(".ipyllm-transcript")
+        kept.get_by_text("It had not ended when this was kept.").wait_for()
+        assert "word word" in kept.inner_text()
+        assert QUESTION in kept.inner_text()
+        picture(lab, "compare-kept")
     if how == "restart":
         notebook.wait_idle()
         shown = Compare(notebook.run(0))

@@ -7,6 +7,18 @@ import pytest
 from tests.fakes import FakeLLM
 from tests.kernels import LiveKernel
 
+PNG = (
+    "import base64\nopen('plot.png', 'wb').write(base64.b64decode("
+    "'iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=='))\n"
+)
+SETUP = (
+    "import os, pydantic\nfrom ipyllm import usage\n"
+    + PNG
+    + "class City(pydantic.BaseModel):\n    name: str\n"
+    + "def weather(city: str) -> str:\n    'Weather of a city.'\n    return 'rain in ' + city\n"
+    + "def add(a: int, b: int) -> int:\n    return a + b\n"
+)
+
 
 @pytest.fixture(scope="module")
 def server():
@@ -45,3 +57,11 @@ def kernel_fake(server, kernel):
     server.default = answer()
     kernel.run("%llm_history clear")
     return server
+
+
+@pytest.fixture(scope="module")
+def prepared(kernel, tmp_path_factory):
+    """The kernel with a class, functions and a picture to name in options."""
+    kernel.run(f"import os\nos.chdir({str(tmp_path_factory.mktemp('pictures'))!r})")
+    assert kernel.run(SETUP).status == "ok"
+    return kernel

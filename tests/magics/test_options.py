@@ -10,25 +10,6 @@ from ipyllm_magics import options, options_table
 from ipyllm_magics.options import LLM
 from tests.fakes import answer
 
-PNG = (
-    "import base64\nopen('plot.png', 'wb').write(base64.b64decode("
-    "'iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=='))\n"
-)
-SETUP = (
-    "import os, pydantic\nfrom ipyllm import usage\n"
-    + PNG
-    + "class City(pydantic.BaseModel):\n    name: str\n"
-    + "def weather(city: str) -> str:\n    'Weather of a city.'\n    return 'rain in ' + city\n"
-    + "def add(a: int, b: int) -> int:\n    return a + b\n"
-)
-
-
-@pytest.fixture(scope="module")
-def prepared(kernel, tmp_path_factory):
-    kernel.run(f"import os\nos.chdir({str(tmp_path_factory.mktemp('pictures'))!r})")
-    assert kernel.run(SETUP).status == "ok"
-    return kernel
-
 
 @pytest.fixture
 def llm(prepared, kernel_fake):

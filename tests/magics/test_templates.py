@@ -1,21 +1,16 @@
-"""Prompts as templates: what stands for a value, what a template may reach, and what it may not."""
+"""Prompts as templates: what stands for a value, and what a notebook's template may name besides its variables."""
 
 from __future__ import annotations
 
 import collections
 import dataclasses
-import os
-import subprocess
-import sys
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from ipyllm.redact import remember_secret
 from ipyllm.tokens import estimate
 from ipyllm_magics.compact import BUDGET_TOKENS, compact
-from ipyllm_magics.errors import MagicError
 from ipyllm_magics.template import fill_in
 
 
@@ -110,106 +105,6 @@ def test_a_figure_is_described_in_words():
     assert compact(figure) == (
         "matplotlib figure with 1 plot:\n1. title 'Coffee'; x day from 1 to 3; y from 10 to 20; 1 line; lines 'cups'"
     )
-
-
-# ---- names -------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("prompt", "sentence"),
-    [
-        ("{{ ordres }}", "The prompt uses {{ ordres }}, which is not defined; did you mean 'orders'?"),
-        ("{{ xyzzy }}", "The prompt uses {{ xyzzy }}, which is not defined; define it in a cell above"),
-        ("{{ orders.cites }}", "The prompt uses 'cites' of a DataFrame, which has nothing of that name. Did you mean"),
-        ("{{ d['kye'] }}", "The prompt uses 'kye' of a dict, which has nothing of that name. Did you mean 'key'?"),
-        ("{{ orders", "The prompt's template does not parse, line 1"),
-        ("{{ orders | nofilter }}", "The prompt's template does not parse, line 1: No filter named 'nofilter'"),
-        ("{{ 1 / 0 }}", "The prompt's template failed: ZeroDivisionError: division by zero"),
-    ],
-)
-def test_a_wrong_name_is_one_sentence(prompt, sentence):
-    with pytest.raises(MagicError) as caught:
-        fill_in(prompt, {"orders": pd.DataFrame({"cities": [1]}), "d": {"key": 1}})
-    assert sentence in str(caught.value)
-
-
-def test_single_braces_pass_and_values_are_never_expanded_again():
-    prompt = '{"a": {b}} {# c #} ${d} {{ value }}'
-    assert fill_in(prompt, {"value": "{{ secret }} {% x %}", "secret": 1}) == (
-        '{"a": {b}} {# c #} ${d} {{ secret }} {% x %}'
-    )
-
-
-def test_a_template_assigns_nothing_in_the_notebook():
-    variables = {"n": 1}
-    assert fill_in("{% set n = 2 %}{{ n }}", variables) == "2"
-    assert variables == {"n": 1}
-
-
-# ---- the sandbox -------------------------------------------------------------------------------------
-
-ATTEMPTS = [
-    "{{ os.environ }}",
-    "{{ os.environ['LAB_API_KEY'] }}",
-    "{{ os.environ.LAB_API_KEY }}",
-    "{{ os.getenv('LAB_API_KEY') }}",
-    "{{ os.environb }}",
-    "{{ os.popen('env').read() }}",
-    "{{ os['environ'] }}",
-    "{{ os | attr('environ') }}",
-    "{{ env }}",
-    "{{ env.LAB_API_KEY }}",
-    "{{ env['LAB_API_KEY'] }}",
-    "{{ env.get('LAB_API_KEY') }}",
-    "{{ env.items() | list }}",
-    "{{ env.copy() }}",
-    "{{ getenv('LAB_API_KEY') }}",
-    "{{ copied }}",
-    "{{ copied | tojson }}",
-    "{% for c in copied.LAB_API_KEY %}{{ c }}{% endfor %}",
-    "{{ run('env', shell=True) }}",
-    "{{ open('/etc/passwd').read() }}",
-    "{{ get_ipython().getoutput('env') }}",
-    "{{ holder.key }}",
-    "{{ ''.__class__.__mro__ }}",
-    "{{ holder.__init__.__globals__ }}",
-    "{{ '{0.__class__}'.format(holder) }}",
-    "{{ sys.modules['os'].environ }}",
-    "{{ service }}{{ service._api_key }}",
-]
-
-
-@pytest.fixture
-def hostile(monkeypatch):
-    monkeypatch.setenv("LAB_API_KEY", "an-own-key-0123456789")
-    remember_secret("given-to-us-0123456789")
-    holder = Plain()
-    holder.key = "given-to-us-0123456789"
-    from ipyllm import OpenAIService
-
-    return {
-        "os": os, "sys": sys, "env": os.environ, "copied": dict(os.environ), "getenv": os.getenv,
-        "run": subprocess.check_output, "holder": holder, "open": open, "get_ipython": lambda: None,
-        "service": OpenAIService(api_key="sk-service-0123456789abcdef"),
-    }  # fmt: skip
-
-
-@pytest.mark.parametrize("attempt", ATTEMPTS)
-def test_no_key_gets_into_a_prompt(attempt, hostile):
-    with pytest.raises(MagicError) as caught:
-        fill_in(attempt, hostile)
-    for secret in ("an-own-key", "given-to-us", "sk-service"):
-        assert secret not in str(caught.value)
-
-
-def test_a_key_that_is_written_out_is_the_writers_own_business():
-    assert fill_in("sk-abcdefghijklmnop {{ 1 }}", {}) == "sk-abcdefghijklmnop 1"
-
-
-def test_harmless_parts_of_modules_can_be_used():
-    import math
-
-    assert fill_in("{{ os.path.join('a', 'b') }} {{ math.floor(2.5) }}", {"os": os, "math": math}) == "a/b 2"
 
 
 # ---- what the notebook has just done -----------------------------------------------------------------

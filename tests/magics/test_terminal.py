@@ -111,6 +111,17 @@ def test_a_dry_run_and_the_help_are_pages_of_text(terminal, fake):
     assert not fake.requests
 
 
+def test_a_comparison_is_written_in_the_form_that_is_asked_for(terminal, fake):
+    fake.on(lambda request: answer('Here: {"city": "Bern"}' if request.json["model"] == "a" else "No idea."))
+    cell = "get_ipython().run_cell_magic('llm_compare', '-m openai/a -m openai/b -f json', 'City?')"
+    terminal.sendline(cell)
+    terminal.expect(r"In \[3\]: ")
+    shown = terminal.before.replace("\r\n", "\n")
+    assert '── A · openai/a ──\n{\n  "city": "Bern"\n}\n' in shown
+    assert "── B · openai/b ──\nNo idea.\nThe answer holds no JSON" in shown
+    assert "Here:" not in shown
+
+
 def test_tab_completes_in_a_terminal(environment, fake):
     """With IPython's own line editor, where the others use a simple prompt."""
     command = ["-m", "IPython", "--no-banner", "--no-confirm-exit", "--HistoryManager.enabled=False"]

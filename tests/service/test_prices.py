@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 
 import pytest
 
+from ipyllm import OpenAIService
 from ipyllm.prices import BY_SETTINGS, Price, context_window, cost_of, estimate_cost, price_in_settings
 from ipyllm.response import Usage
 from ipyllm.services.deepseek import DeepSeekService
@@ -148,6 +149,13 @@ def test_without_a_limit_on_the_answer_the_context_window_is_one():
     assert estimate_cost("openai", "gpt-4o", 28_000, None) == pytest.approx((28_000 * 2.5 + 100_000 * 10) / 1e6)
     assert estimate_cost("openai", "gpt-4o", 200_000, None) == pytest.approx(0.5)
     assert estimate_cost("openai", "gpt-chat-latest", 10, None) is None  # its window is not in the tables
+
+
+def test_a_service_knows_the_window_of_what_its_provider_serves_without_a_key(own_settings):
+    assert OpenAIService("gpt-4o").context_window() == 128_000
+    assert OpenAIService("no-such-model").context_window() is None
+    assert OpenAIService("gpt-4o", base_url="http://127.0.0.1:8000/v1").context_window() is None, "somebody else's"
+    assert OpenAIService("gpt-4o", base_url="nowhere").context_window() is None
 
 
 def test_context_windows_are_known_offline():

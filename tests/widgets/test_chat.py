@@ -12,6 +12,7 @@ import pytest
 
 from ipyllm import LLMError, usage
 from ipyllm.history import ConversationHistory, Turn, conversation
+from ipyllm.services.openai import OpenAIService
 from tests import fakes
 from tests.fakes import answer, status
 
@@ -696,3 +697,83 @@ def test_lone_surrogates_in_a_question_from_python_and_in_an_answer_reach_the_pa
     assert (shown.turns[1]["text"], "\ufffd" in shown.html()) == ("\ufffd", True)
     for form in ("md", "html", "ipynb", "json"):
         assert widget.comm.click("export", format=form)["error"] is None
+
+
+def test_what_did_not_fit_the_window_is_said_at_the_turn_and_only_there(chat, models, monkeypatch):
+    # The tables know the windows of the makers' own addresses only; this stands for one of those.
+    monkeypatch.setattr(OpenAIService, "context_window", lambda _: 60)
+    widget = chat()
+    models.default = answer("word " * 12)
+    widget.send("first").wait()
+    assert widget.comm.wait_until_rest().turns[-1]["note"] == ""
+    for question in ("second", "third"):
+        widget.send(question).wait()
+    assert "first" not in texts(models.requests[-1].json["messages"])
+    turns = widget.comm.wait_until_rest().turns
+    assert turns[-1]["note"].startswith("Left out to fit: the oldest ")
+    assert turns[0]["note"] == ""
+    assert widget.messages[0]["content"] == "first", "nothing of it is lost"
+    monkeypatch.setattr(OpenAIService, "context_window", lambda _: None)
+    widget.comm.click("again", id=turns[-1]["id"])
+    assert widget.comm.wait_until_rest().turns[-1]["note"] == ""
+
+
+# ---- what is handed over from Python ---------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ({"models": "openai/a"}, "models is a list of names, like \\['openai/a', …\\]"),
+        ({"models": [5]}, "models is a list of names"),
+        ({"model": 5}, "named by text like 'openai/gpt-5', not by int"),
+        ({"system": 5}, "A system prompt is text, not int"),
+        ({"tools": abs}, "tools is a list of functions"),
+        ({"tools": 5}, "tools is a list of functions"),
+        ({"name": ""}, "A conversation has a name, like 'default', not ''"),
+        ({"name": None}, "A conversation has a name, like 'default', not None"),
+        ({"came_from": "me"}, "'came_from' is set by the widget"),
+        ({"user": {1, 2}}, "user must be what JSON can hold, not set"),
+    ],
+)
+def test_what_cannot_be_right_is_one_sentence_and_leaves_no_widget(chat, options, says):
+    with pytest.raises(LLMError, match=says):
+        chat(**options)
+
+
+@pytest.mark.parametrize("name", ["tools", "conversation_history", "came_from", "system"])
+def test_a_parameter_named_like_what_the_widget_hands_over_is_refused_from_the_page_and_changes_nothing(
+    chat, models, name
+):
+    widget = chat(temperature=0.5)
+    assert name in widget.comm.click("set", params={name: []})["error"]
+    assert widget.params == {"temperature": 0.5}
+    assert widget.send("Hello").wait().status == "ok"
+
+
+@pytest.mark.parametrize(
+    ("text", "images", "says"),
+    [
+        (5, (), "A question is text, not int"),
+        (b"x", (), "A question is text, not bytes"),
+        ("x", "picture.png", "images is a list of paths or bytes"),
+        ("x", b"\x89PNG", "images is a list of paths or bytes"),
+        ("x", None, "images is a list of paths or bytes"),
+    ],
+)
+def test_a_question_of_another_kind_is_refused_in_one_sentence(chat, models, text, images, says):
+    widget = chat()
+    with pytest.raises(LLMError, match=says):
+        widget.send(text, images)
+    assert widget.messages == []
+    assert not widget.running
+
+
+def test_a_key_among_the_parameters_is_refused_because_the_page_and_the_notebook_would_show_it(chat, models):
+    key = "sk-test-0123456789abcdef"
+    with pytest.raises(LLMError, match="A key is no parameter of a widget"):
+        chat(api_key=key)
+    widget = chat()
+    answered = widget.comm.click("set", params={"api_key": key})
+    assert "A key is no parameter" in answered["error"]
+    assert key not in str(widget.comm.sent)

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 import re
+import threading
 import time
 
 import pytest
 
 from ipyllm import CompareWidget, LLMError, usage, votes
+from ipyllm.thread import stop_service_thread
+from ipyllm_widgets.live import Part
 from tests.fakes import Script, answer, model_not_found, server_error, stall
 
 HOSTILE = "<img src=x onerror=alert(1)><script>alert(1)</script>"
@@ -68,7 +71,8 @@ def asked(widget, prompt="Which capital?"):
     comparison = widget.ask(prompt)
     comparison.wait()
     eventually(lambda: not widget.running)
-    return comparison
+    with widget.outbox.lock:  # within which it came to rest, and told so
+        return comparison
 
 
 def test_all_are_asked_at_once_and_every_answer_has_its_column(two, widget):
@@ -178,6 +182,46 @@ def test_a_second_vote_takes_the_place_of_the_first(two, widget):
     assert votes()["outcome"].tolist() == ["both_bad"]
 
 
+def test_who_waited_for_the_answers_can_vote_and_ask_again_at_once(two, widget):
+    compare = widget("good", "bad")
+    for mark in "ABAB":
+        compare.ask("Capital?").wait()
+        compare.vote(mark)
+    assert len(votes()) == 4
+    assert len(two.requests) == 8
+
+
+def test_an_answer_that_cannot_be_drawn_ends_and_keeps_no_other_from_its_end(two, widget, monkeypatch):
+    compare = widget("good", "bad")
+    draw = Part.draw
+
+    def fails(part):
+        if "Bern" in "".join(part.source):
+            raise RuntimeError("no pen")
+        return draw(part)
+
+    monkeypatch.setattr(Part, "draw", fails)
+    compare.ask("Capital?").wait()
+    eventually(lambda: not compare.running)
+    compare.vote("B")
+    eventually(lambda: any(m["kind"] == "notice" and "no pen" in m["text"] for m in compare.told))
+
+
+def test_an_interrupt_while_it_is_sent_leaves_a_widget_that_can_ask(two, widget, monkeypatch):
+    compare = widget("good", "bad")
+    with monkeypatch.context() as patch:
+        patch.setattr("ipyllm.comparison.Call.start", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            compare.ask("Capital?")
+    assert not compare.running
+    compare.ask("Capital?").wait()
+    assert compare.vote("tie") == "tie"
+
+
+def interrupted(_call, **_options):
+    raise KeyboardInterrupt
+
+
 def test_each_model_has_parameters_of_its_own(two, widget):
     pair = widget("good", "good", each=[{"temperature": 0}, {"temperature": 1}], max_tokens=50)
     asked(pair)
@@ -191,6 +235,10 @@ def test_each_model_has_parameters_of_its_own(two, widget):
         (["good", "bad"], {"temperature": 9}, "temperature"),
         (["good", "bad"], {"each": [{}]}, "each has parameters for 1 models, but there are 2"),
         (["good", "bad"], {"temprature": 0}, "temperature"),
+        (["good", "bad"], {"name": "x"}, "'name' is set by the widget"),
+        (["good", "bad"], {"each": [5, {}]}, "Parameters have names"),
+        (["good", "bad"], {"each": [{"api_key": "sk-x"}, {}]}, "A key is no parameter of a widget"),
+        (["good", "bad"], {"api_key": "sk-x"}, "A key is no parameter of a widget"),
     ],
 )
 def test_what_cannot_be_right_is_one_sentence(two, models, options, says):
@@ -212,6 +260,10 @@ def test_what_cannot_be_asked_is_said_and_nothing_is_sent(two, widget):
     pair = widget("slow", "good")
     with pytest.raises(LLMError, match="empty"):
         pair.ask("  ")
+    with pytest.raises(LLMError, match="A question is text, not int"):
+        pair.ask(5)
+    with pytest.raises(LLMError, match="list of names"):
+        pair.models = "openai/good"
     with pytest.raises(LLMError, match="Vote when all answers are there"):
         pair.vote("A")
     assert not two.requests
@@ -372,6 +424,25 @@ def test_hostile_names_prompts_and_answers_are_harmless(two, widget):
     assert not re.search(r"<(img|script)", outside)
 
 
+def test_what_came_is_kept_beside_the_widget_before_the_end(two, widget, monkeypatch):
+    kept = []
+    pair = widget("slow", "good")
+    monkeypatch.setattr(pair._session, "_keep", lambda: kept.append(pair._shown()))
+    pair.ask("Which capital?")
+    eventually(lambda: kept)
+    html, text = kept[-1]
+    assert "Which capital?" in html
+    assert "It had not ended when this was kept." in html
+    assert "ipyllm-waiting" not in html.split("</style>")[-1], "nothing spins in a saved notebook"
+    eventually(lambda: "It" in text_of(shown(pair)["A"]) and shown(pair)["B"]["status"] == "ok")
+    html, text = pair._shown()
+    assert "<p>It</p>" in html
+    assert "It is **Bern**." in text
+    pair.stop()
+    eventually(lambda: not pair.running and "cancelled" in kept[-1][0])
+    assert "had not ended" not in kept[-1][0]
+
+
 def test_the_comparison_is_kept_beside_the_widget(two, widget):
     pair = widget("good", "bad")
     assert pair._shown() == ("", "")
@@ -379,3 +450,12 @@ def test_the_comparison_is_kept_beside_the_widget(two, widget):
     html, text = pair._shown()
     assert "<strong>Bern</strong>" in html
     assert "Which capital?" in text
+
+
+def test_closing_a_widget_whose_answers_are_there_starts_no_thread(two, widget):
+    """Widgets are collected when the interpreter ends, where the start of a thread would wait for ever."""
+    pair = widget("good", "bad")
+    asked(pair)
+    stop_service_thread()
+    pair.close()
+    assert "ipyllm-service" not in {thread.name for thread in threading.enumerate()}

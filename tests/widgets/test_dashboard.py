@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 
 from ipyllm import LLMError, OpenAIService, UsageDashboard, usage
+from ipyllm_widgets.dashboard.figures import figures_of
 from ipyllm_widgets.dashboard.filters import Filters
 from ipyllm_widgets.dashboard.page import call_page, parts_of
 from ipyllm_widgets.dashboard.series import over_time, stretch
@@ -168,15 +169,54 @@ def test_what_is_shown_is_exported(fake, service, dashboard, tmp_path):
 def test_it_keeps_up_while_somebody_looks(service, dashboard):
     shown = dashboard(every_s=0.05)
     assert "<b>0</b><span>calls</span>" in shown.tiles
-    shown._heard(shown, {"type": "here"}, [])
+    shown._heard(shown, {"type": "here", "view": "a"}, [])
     service().chat("Hello")
     end = time.monotonic() + 30
     while "<b>1</b><span>calls</span>" not in shown.tiles:
         assert time.monotonic() < end
         time.sleep(0.02)
+    thread = shown._thread
     shown.close()
-    shown._thread.join(30)
-    assert not shown._thread.is_alive()
+    thread.join(30)
+    assert not thread.is_alive()
+
+
+def test_nobody_who_looks_means_no_thread(dashboard):
+    shown = dashboard(every_s=60)
+    for view in "ab":
+        shown._heard(shown, {"type": "here", "view": view}, [])
+    thread = shown._thread
+    shown._heard(shown, {"type": "gone", "view": "a"}, [])
+    thread.join(0.5)
+    assert thread.is_alive(), "the other one still looks"
+    shown._heard(shown, {"type": "gone", "view": "b"}, [])
+    thread.join(30)
+    assert not thread.is_alive()
+    shown._heard(shown, {"type": "here", "view": "c"}, [])
+    assert shown._thread.is_alive()
+
+
+ODD = [None, True, 7, -1.5, "x", "", [], {}, [[]], {"a": 1}, b"x", "\x00", "a=b" * 10**6, object(), float("nan")]
+
+
+def test_messages_that_are_none_change_nothing_and_are_answered_in_a_sentence(service, dashboard):
+    service().chat("Hello")
+    shown = dashboard()
+    before = {name: getattr(shown, name) for name in ("bar", "tiles", "models", "charts", "calls", "filters")}
+    names = ["scope", "since", "status", "self", "every_s", "__class__"]
+    for odd in ODD:
+        for junk in (odd, {"type": odd}, {"type": "call", "call_id": odd}, {"type": "export", "format": odd}):
+            shown._heard(shown, junk, [b"x"])
+        shown._heard(shown, {"type": "here", "view": odd if not isinstance(odd, str) else 3}, [])
+        shown._heard(shown, {"type": "filter", "name": odd, "value": "x"}, [])
+        for name in names:
+            if odd not in (None, "") or name != "status":
+                shown._heard(shown, {"type": "filter", "name": name, "value": odd}, [])
+    said = [content["text"] for content, _ in shown.sent if content["type"] == "said"]
+    assert said
+    assert all(text.endswith((".", "?")) and len(text) < 1500 and "Error" not in text for text in said), said
+    assert {name: getattr(shown, name) for name in before} == before
+    assert shown._thread is None, "nobody said that he is looking"
 
 
 def test_nothing_is_sent_when_nothing_changed(service, dashboard):
@@ -200,7 +240,7 @@ def test_a_ledger_that_cannot_be_read_is_said_in_the_page(dashboard, monkeypatch
 
 def test_an_unknown_cost_is_never_shown_as_nothing():
     frame = usage()
-    assert "cost" in parts_of(frame, Filters()).tiles
+    assert "cost" in parts_of(figures_of(frame, frame), Filters()).tiles
     row = dict.fromkeys(frame.columns) | {
         "call_id": "1",
         "model": "lab/x",
@@ -210,6 +250,6 @@ def test_an_unknown_cost_is_never_shown_as_nothing():
         "usage_source": "server",
     }
     unknown = pd.DataFrame([row])
-    assert "<b>unknown</b><span>cost</span>" in parts_of(unknown, Filters()).tiles
-    assert "not known" in parts_of(unknown, Filters()).charts
+    assert "<b>unknown</b><span>cost</span>" in parts_of(figures_of(unknown, unknown), Filters()).tiles
+    assert "not known" in parts_of(figures_of(unknown, unknown), Filters()).charts
     assert "not stored" in call_page(row)

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, ClassVar, cast
 
+from ipyllm.errors import LLMError
 from ipyllm.history import conversation as conversation_named
 from ipyllm_widgets import modules
 from ipyllm_widgets.base import LiveWidget
 from ipyllm_widgets.export import export
 from ipyllm_widgets.feed import Feed
 from ipyllm_widgets.kept import KeptOutput
+from ipyllm_widgets.offers import listed
 from ipyllm_widgets.outbox import writable
 from ipyllm_widgets.session import ChatSession, Settings
 from ipyllm_widgets.transcript import transcript
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Sequence
 
     from ipyllm.call import Call
     from ipyllm.history import ConversationHistory
@@ -75,9 +78,10 @@ class ChatWidget(LiveWidget):
         tools: Iterable[Any] = (),
         **params: Any,
     ) -> None:
-        self._first = Settings(model, list(models) if models is not None else None, {}, list(tools))
-        if model is None and models:
-            self._first.model = models[0]
+        offers = listed(models) if models is not None else None
+        if callable(tools) or not isinstance(tools, Iterable):
+            raise LLMError("tools is a list of functions, also for one.", category="bad_request")
+        self._first = Settings(model or (offers[0] if offers else None), offers, {}, list(tools))
         self._name = conversation
         self._history = conversation_named(conversation)
         super().__init__()
@@ -112,17 +116,12 @@ class ChatWidget(LiveWidget):
 
     def close(self) -> None:
         """Stop what runs and take the widget away; the conversation stays."""
-        self._session.close()
+        if hasattr(self, "_session"):  # Python closes also what was refused before it had one
+            self._session.close()
         super().close()
 
     def _ipython_display_(self) -> None:
-        from IPython.display import display
-
-        bundle = self._repr_mimebundle_()
-        if bundle is not None:
-            data, metadata = bundle
-            display(data, metadata=metadata, raw=True)  # type: ignore[no-untyped-call]
-        self._transcript.show()
+        self._transcript.show_below(self)
 
     def __repr__(self) -> str:
         return f"ChatWidget(model={self.model!r}, conversation={self._name!r})"
@@ -160,7 +159,7 @@ class ChatWidget(LiveWidget):
 
     @models.setter
     def models(self, names: Sequence[str] | None) -> None:
-        self._session.offer(None if names is None else list(names))
+        self._session.offer(None if names is None else listed(names))
 
     @property
     def system(self) -> str | None:
@@ -177,8 +176,8 @@ class ChatWidget(LiveWidget):
         return dict(self._session.settings.params)
 
     @params.setter
-    def params(self, params: dict[str, Any]) -> None:
-        self._session.set({"params": params})
+    def params(self, params: dict[str, Any] | None) -> None:
+        self._session.set({"params": params if params is not None else {}})
 
     def send(self, text: str, images: Iterable[Any] = ()) -> Call:
         """Ask, and return the call at once; the answer streams into the widget.

@@ -6,11 +6,14 @@ from html import escape
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from ipyllm.errors import LLMError
+from ipyllm.rendering import COLUMNS_STYLE, STYLE, columns_html, columns_text
 from ipyllm_widgets import modules
 from ipyllm_widgets.base import LiveWidget
-from ipyllm_widgets.compare_session import CompareSession, CompareSettings, Seat, ranking_of_votes
+from ipyllm_widgets.compare_session import CompareSession, CompareSettings, Seat
 from ipyllm_widgets.feed import Feed
 from ipyllm_widgets.kept import KeptOutput
+from ipyllm_widgets.offers import listed
+from ipyllm_widgets.ranking import ranking_of_votes
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -66,18 +69,17 @@ class CompareWidget(LiveWidget):
         each: Sequence[Mapping[str, Any]] = (),
         **params: Any,
     ) -> None:
-        if isinstance(models, str):
-            raise LLMError(f"models is a list of names, like [{models!r}, …].", category="bad_request")
-        if each and len(each) != len(models):
+        names = listed(models)
+        own = list(each) or [{}] * len(names)
+        if len(own) != len(names):
             raise LLMError(
-                f"each has parameters for {len(each)} models, but there are {len(models)}.", category="bad_request"
+                f"each has parameters for {len(own)} models, but there are {len(names)}.", category="bad_request"
             )
-        own = list(each) or [{}] * len(models)
         super().__init__()
         try:
             self._session.set(
                 {
-                    "seats": [{"model": name, "params": dict(given)} for name, given in zip(models, own, strict=True)],
+                    "seats": [{"model": name, "params": given} for name, given in zip(names, own, strict=True)],
                     "params": params,
                     "system": system,
                     "blind": blind,
@@ -94,7 +96,7 @@ class CompareWidget(LiveWidget):
             self.outbox,
             CompareSettings([]),
             wake=lambda urgent: self._feed.wake(urgent=urgent),
-            ended=self._kept.update,
+            keep=self._kept.update,
         )
 
     def _draw(self) -> int:
@@ -105,14 +107,13 @@ class CompareWidget(LiveWidget):
 
     def _shown(self) -> tuple[str, str]:
         """Return the last comparison as HTML and as text, for whoever reads the notebook without a kernel."""
-        comparison = self.comparison
-        if comparison is None:
+        columns, prompt = self._session.columns(), self._session.prompt
+        if not columns:
             return "", ""
-        prompt = comparison.arms[0].request.prompt
         title = escape(prompt if len(prompt) <= _TITLE else prompt[: _TITLE - 1] + "…")
-        columns = comparison._repr_html_()
-        html = f'<details class="ipyllm-transcript" open><summary>{title}</summary>{columns}</details>'
-        return html, f"{prompt}\n\n{comparison!r}"
+        html = STYLE + COLUMNS_STYLE + columns_html(columns)
+        html = f'<details class="ipyllm-transcript" open><summary>{title}</summary>{html}</details>'
+        return html, f"{prompt}\n\n{columns_text(columns)}"
 
     def close(self) -> None:
         """Stop what runs and take the widget away."""
@@ -121,13 +122,7 @@ class CompareWidget(LiveWidget):
         super().close()
 
     def _ipython_display_(self) -> None:
-        from IPython.display import display
-
-        bundle = self._repr_mimebundle_()
-        if bundle is not None:
-            data, metadata = bundle
-            display(data, metadata=metadata, raw=True)  # type: ignore[no-untyped-call]
-        self._kept.show()
+        self._kept.show_below(self)
 
     def __repr__(self) -> str:
         return f"CompareWidget(models={self.models!r}, blind={self.blind!r})"
@@ -142,7 +137,7 @@ class CompareWidget(LiveWidget):
     @models.setter
     def models(self, names: Sequence[str]) -> None:
         known = {seat.model: seat for seat in self._session.settings.seats}
-        seats = [known.get(name, Seat(name)) for name in names]
+        seats = [known.get(name, Seat(name)) for name in listed(names)]
         self._session.set({"seats": [{"model": seat.model, "params": seat.params} for seat in seats]})
 
     @property

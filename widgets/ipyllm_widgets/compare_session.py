@@ -2,26 +2,27 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from html import escape
+import threading
+from dataclasses import dataclass, field, replace
+from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 from ipyllm.comparison import Comparison
 from ipyllm.errors import LLMError
 from ipyllm.events import Finished
 from ipyllm.names import create_llm_service
-from ipyllm.params import check_params
+from ipyllm.rendering import reasoning_html, to_html
 from ipyllm.request import Provenance
-from ipyllm.voting import votes
 from ipyllm_widgets.live import LiveAnswer
 from ipyllm_widgets.offers import offered
+from ipyllm_widgets.parameters import checked_params
+from ipyllm_widgets.ranking import ranking_html
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
-
-    import pandas as pd
+    from collections.abc import Callable, Mapping
 
     from ipyllm.events import Event
+    from ipyllm.rendering import Column
     from ipyllm.services.base import BaseLLMService
     from ipyllm_widgets.outbox import Outbox
 
@@ -29,6 +30,8 @@ __all__ = ["CompareSession", "CompareSettings", "Seat"]
 
 _ENVELOPE = 800  # bytes of a message without its deltas
 _FEWEST = 2
+_KEEP_EVERY_S = 10.0  # so much of an answer is lost at most with its kernel
+_DRAWING_S = 30.0  # longest wait for the drawing of answers that are there
 _LONG = 4_000  # characters of a question that is told whole
 _TOLD = 1_200  # characters that are told of a longer one
 
@@ -68,8 +71,9 @@ class CompareSession:
         What to ask with.
     wake : callable
         Has :meth:`draw` called soon; with True, at once.
-    ended : callable
-        Called on the drawing thread when all answers are there, and after a vote.
+    keep : callable
+        Called when what is kept beside the widget should be brought up to date: while answers come, when one has
+        ended, after a vote.
     """
 
     def __init__(
@@ -78,13 +82,13 @@ class CompareSession:
         settings: CompareSettings,
         *,
         wake: Callable[[bool], None],
-        ended: Callable[[], None],
+        keep: Callable[[], None],
     ) -> None:
         self.settings = settings
         self.comparison: Comparison | None = None
         self._outbox = outbox
         self._wake = wake
-        self._ended = ended
+        self._keep = keep
         self._answers: list[LiveAnswer] = []
         self._parts: dict[str, dict[str, Any]] = {}
         self._count = 0
@@ -92,6 +96,9 @@ class CompareSession:
         self._told: dict[str, dict[str, Any]] = {}
         self._told_rest: dict[str, Any] = {}
         self._offers: list[str] = []
+        self._kept_at = 0.0
+        self._at_rest = threading.Event()
+        self._at_rest.set()
 
     # ---- what a person does --------------------------------------------------------------------------
 
@@ -103,6 +110,9 @@ class CompareSession:
         LLMError
             Nothing was sent: answers are still coming, the prompt is empty, or a model cannot be asked.
         """
+        if not isinstance(prompt, str):
+            raise LLMError(f"A question is text, not {type(prompt).__name__}.", category="bad_request")
+        self._settle()
         with self._outbox.lock:
             if self.running:
                 raise LLMError(
@@ -126,8 +136,14 @@ class CompareSession:
                 self._wake(isinstance(event, Finished))
 
             self.comparison, self._answers, self._parts = comparison, answers, {}
+            self._kept_at = 0.0
+            self._at_rest.clear()
             try:
                 comparison.start(emit)
+            except BaseException:  # an interrupt: some were not sent, and would never end
+                self.comparison, self._answers = None, []
+                self._at_rest.set()
+                raise
             finally:
                 self._publish()
             return comparison
@@ -164,6 +180,7 @@ class CompareSession:
         LLMError
             Nothing was asked, something else was asked since, answers are still coming, or there is no such answer.
         """
+        self._settle()
         with self._outbox.lock:
             if question not in {None, self._count}:
                 raise LLMError(
@@ -176,9 +193,9 @@ class CompareSession:
             if outcome == self.comparison.vote_cast:
                 return outcome  # a second click on the same button
             self.comparison.vote(which)
-            self._ranking = _ranking_html()
+            self._ranking = ranking_html()
             self._publish()
-        self._ended()
+        self._keep()
         return outcome
 
     def set(self, changes: Mapping[str, Any]) -> None:
@@ -191,7 +208,7 @@ class CompareSession:
         """
         settings = self.settings
         seats = _seats(changes["seats"]) if "seats" in changes else settings.seats
-        params = check_params(changes["params"], "") if "params" in changes else settings.params
+        params = checked_params(changes["params"]) if "params" in changes else settings.params
         for seat in seats:
             seat.service(params)
         with self._outbox.lock:
@@ -213,6 +230,12 @@ class CompareSession:
         """Whether answers are coming."""
         return any(answer.name not in self._parts for answer in self._answers)
 
+    def _settle(self) -> None:
+        """Have the answers drawn to their end if that has come: who waited for the comparison may go on."""
+        comparison = self.comparison
+        if comparison is not None and comparison.done.is_set():
+            self._at_rest.wait(_DRAWING_S)
+
     def close(self) -> None:
         """Stop what runs."""
         self.stop()
@@ -221,8 +244,8 @@ class CompareSession:
 
     def draw(self) -> int:
         """Send what is new, and return about how many bytes that took."""
-        answers, was_running = self._answers, self.running
-        drawn = [(answer, answer.draw()) for answer in answers if answer.name not in self._parts]
+        answers = self._answers
+        drawn, failure = self._drawn(answers)
         with self._outbox.lock:
             if self._answers is not answers:
                 return 0
@@ -235,11 +258,47 @@ class CompareSession:
                 self._told.get(answer.name, {})["parts"] = self._parts[answer.name]  # it was told in deltas
             if ended:
                 self._publish()
-            over = was_running and not self.running
-        if over:
-            self._ended()
+            if not self.running:
+                self._at_rest.set()
+        if failure is not None:
+            raise failure
+        if ended or (deltas and monotonic() - self._kept_at > _KEEP_EVERY_S):
+            self._kept_at = monotonic()
+            self._keep()
         html = sum(len(delta["tail"][1]) + sum(map(len, delta.get("add", ()))) for delta in deltas)
         return _ENVELOPE + html if deltas or ended else 0
+
+    def _drawn(self, answers: list[LiveAnswer]) -> tuple[list[tuple[LiveAnswer, list[Any]]], Exception | None]:
+        """Draw what has not ended. What cannot be drawn ends all the same, and keeps no other from its end."""
+        drawn: list[tuple[LiveAnswer, list[Any]]] = []
+        failure = None
+        for answer in answers:
+            if answer.name not in self._parts:
+                try:
+                    drawn.append((answer, list(answer.draw())))
+                except Exception as exc:  # noqa: BLE001 - raised when the others are drawn
+                    drawn.append((answer, []))
+                    failure = exc
+        return drawn, failure
+
+    def columns(self) -> list[Column]:
+        """Return the answers as far as they have come, for whoever reads them without a kernel."""
+        with self._outbox.lock:
+            comparison, answers = self.comparison, self._answers
+        if comparison is None:
+            return []
+        return [
+            self._unfinished(column, answer) if column.running else column
+            for column, answer in zip(comparison.columns(), answers, strict=True)
+        ]
+
+    @staticmethod
+    def _unfinished(column: Column, answer: LiveAnswer) -> Column:
+        text = answer.written("text")
+        html = reasoning_html(answer.written("reasoning")) + to_html(text)
+        return replace(
+            column, html=html, text=text, footer="", error="It had not ended when this was kept.", running=False
+        )
 
     # ---- what the browser knows ----------------------------------------------------------------------
 
@@ -318,44 +377,7 @@ class CompareSession:
 
 
 def _seats(given: Any) -> list[Seat]:
-    seats = [Seat(str(item["model"]).strip(), check_params(item.get("params", {}), "")) for item in given]
+    seats = [Seat(str(item["model"]).strip(), checked_params(item.get("params", {}))) for item in given]
     if not all(seat.model for seat in seats):
         raise LLMError("A model to compare has no name: choose one, or take its column away.", category="bad_request")
     return seats
-
-
-def ranking_of_votes() -> pd.DataFrame:
-    """Rank what was voted on in widgets of this kernel (:func:`ipyllm.statistics.ranking`).
-
-    Raises
-    ------
-    LLMError
-        There are no votes yet.
-    """
-    from ipyllm.statistics import ranking
-
-    cast = votes()
-    return ranking(cast[cast["origin"] == "widget"])
-
-
-def _ranking_html() -> str:
-    """Draw the ranking so far; why there is none, where there is none."""
-    try:
-        table = ranking_of_votes()
-    except ImportError as exc:
-        return f"<p>The ranking needs a package that is not installed: {escape(exc.name or str(exc))}.</p>"
-    heads = ("model", "strength", "95 % interval", "votes", "won", "lost", "tied", "all bad")
-    rows = "".join(
-        f"<tr><th scope='row'>{escape(str(row['arm']))}</th>{''.join(f'<td>{cell}</td>' for cell in _ranked(row))}</tr>"
-        for row in table.reset_index().to_dict("records")
-    )
-    head = "".join(f"<th scope='col'>{name}</th>" for name in heads)
-    said: Sequence[str] = (getattr(table, "conclusion", ""), *getattr(table, "notes", ()))
-    below = "".join(f"<p>{escape(sentence)}</p>" for sentence in said if sentence)
-    table_html = f"<table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>"
-    return f"<div role='region' aria-label='Ranking' tabindex='0'>{table_html}</div>{below}"
-
-
-def _ranked(row: Mapping[Any, Any]) -> tuple[str, ...]:
-    counts = tuple(f"{int(row[name]):,}" for name in ("votes", "wins", "losses", "ties", "both_bad"))
-    return (f"{row['strength']:+.2f}", f"{row['low']:+.2f} to {row['high']:+.2f}", *counts)

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from base64 import b64encode
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ipyllm.errors import LLMError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
     from ipyllm.request import Message
 
 __all__ = ["MAX_IMAGE", "MAX_IMAGES", "addresses", "question"]
@@ -36,13 +35,17 @@ def question(text: str, images: Iterable[Any] = ()) -> Message:
     Raises
     ------
     LLMError
-        There is nothing in it; or an image is none, or too large.
+        It is no text, or there is nothing in it; or an image is none, or too large.
 
     Examples
     --------
     >>> question("Hello")
     {'role': 'user', 'content': 'Hello'}
     """
+    if not isinstance(text, str):
+        raise LLMError(f"A question is text, not {type(text).__name__}.", category="bad_request")
+    if isinstance(images, str | bytes | bytearray | memoryview) or not isinstance(images, Iterable):
+        raise LLMError("images is a list of paths or bytes, also for one image.", category="bad_request")
     pictures = [_bytes(image) for image in images]
     if not text.strip() and not pictures:
         raise LLMError("The message is empty: there is nothing to ask.", category="bad_request")

@@ -11,6 +11,8 @@ from ipyllm.rendering import STYLE, plain
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from anywidget import AnyWidget
+
 __all__ = ["KeptOutput"]
 
 
@@ -29,6 +31,21 @@ class KeptOutput:
         self._shown = shown
         self._transient = {"display_id": f"ipyllm-{ULID()}"}
         self._shell: Any = None
+
+    @property
+    def is_shown(self) -> bool:
+        """Whether there is an output to update."""
+        return self._shell is not None
+
+    def show_below(self, widget: AnyWidget) -> None:
+        """Show the widget in the cell that is running, and this below."""
+        from IPython.display import display
+
+        bundle = widget._repr_mimebundle_()
+        if bundle is not None:
+            data, metadata = bundle
+            display(data, metadata=metadata, raw=True)  # type: ignore[no-untyped-call]
+        self.show()
 
     def show(self) -> None:
         """Show it in the cell that is running."""

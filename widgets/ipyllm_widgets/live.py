@@ -194,6 +194,10 @@ class LiveAnswer:
         """Return the parts as sent so far. The outbox's lock is held."""
         return {name: part.as_json() for name, part in self._parts.items() if part.blocks or part.tail}
 
+    def written(self, part: str) -> str:
+        """Return what has been drawn of a part, as the model wrote it."""
+        return "".join(self._parts[part].source)
+
 
 def parts_of(reasoning: str, text: str) -> dict[str, Any]:
     """Return the parts of an answer that is there already, as :meth:`LiveAnswer.as_json` would.

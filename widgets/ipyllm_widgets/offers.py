@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from contextlib import suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ipyllm import embedded, names
 from ipyllm.errors import LLMError
@@ -12,12 +13,37 @@ from ipyllm.settings import get_settings
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["offered"]
+__all__ = ["listed", "offered"]
 
 
 def offered() -> list[str]:
     """Return full names, the default first: pulled models, configured services and endpoints, aliases, routes."""
     return list(dict.fromkeys(_names()))
+
+
+def listed(models: Any) -> list[str]:
+    """Return ``models`` as a list of names; a name alone is not one, though Python would take it apart into letters.
+
+    Raises
+    ------
+    LLMError
+        It is no list of texts.
+
+    Examples
+    --------
+    >>> listed(("openai/gpt-5", "ollama/qwen3"))
+    ['openai/gpt-5', 'ollama/qwen3']
+    """
+    if isinstance(models, Iterable) and not isinstance(models, str | bytes):
+        names = list(models)
+        if all(isinstance(name, str) for name in names):
+            return names
+    raise LLMError(
+        f"models is a list of names, like ['ollama/qwen3', …], not {models!r}."
+        if not isinstance(models, str)
+        else f"models is a list of names, like [{models!r}, …].",
+        category="bad_request",
+    )
 
 
 def _names() -> Iterator[str]:

@@ -15,7 +15,6 @@ from ipyllm.errors import LLMError
 from ipyllm.events import Finished
 from ipyllm.history import Turn
 from ipyllm.names import create_llm_service
-from ipyllm.params import check_params
 from ipyllm.rendering import footer_text
 from ipyllm.request import Provenance, text_of
 from ipyllm.response import ChatResponse
@@ -23,6 +22,7 @@ from ipyllm_widgets.images import MAX_IMAGE, MAX_IMAGES, addresses, question
 from ipyllm_widgets.live import LiveAnswer, parts_of
 from ipyllm_widgets.offers import offered
 from ipyllm_widgets.outbox import writable
+from ipyllm_widgets.parameters import checked_params
 from ipyllm_widgets.totals import Totals
 from ipyllm_widgets.tree import Node, Tree
 
@@ -213,7 +213,7 @@ class ChatSession:
         changes = writable(dict(changes))
         params = changes.get("params")
         if params is not None:
-            params = check_params(params, self.settings.model or "")
+            params = checked_params(params, self.settings.model or "")
         with self._outbox.lock:
             if params is not None:
                 self.settings.params = params
@@ -289,12 +289,13 @@ class ChatSession:
         self._tail = node
         try:
             service = create_llm_service(self.settings.model)
-            before, _ = self.history.preceding(
+            before, left_out = self.history.preceding(
                 [message],
-                service.context_window(),
+                service.context_window,
                 max_tokens=self.settings.params.get("max_tokens"),
                 model=service.full_name,
             )
+            node.note = left_out or ""
             request = service.request(
                 [message],
                 conversation_history=before,
@@ -444,6 +445,7 @@ class ChatSession:
             "branch": list(self._tree.branch(node)),
             "status": "running",
             "footer": "",
+            "note": node.note,
             "error": None,
         }
         if self._live is not None and self._live.name == node.name:

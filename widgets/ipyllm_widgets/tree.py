@@ -36,6 +36,8 @@ class Node:
         How the call ended, if this widget made it.
     asked : str
         Whom this widget asked, in full.
+    note : str
+        What of the conversation the model did not get, because it would not have fitted; empty for nothing.
     parts : dict or None
         The answer as HTML; None where it must be rendered first.
     """
@@ -47,6 +49,7 @@ class Node:
     turn: Turn | None = None
     response: ChatResponse | None = None
     asked: str = ""
+    note: str = ""
     parts: dict[str, Any] | None = None
     children: list[Node] = field(default_factory=list)
     chosen: Node | None = None
@@ -113,7 +116,7 @@ class Tree:
                 self._move(node, at)
             if node.turn is not turn and (node.turn is None or node.turn.messages != turn.messages):
                 if node.turn is not None:  # a cell that was run again
-                    node.question, node.response, node.parts = _question(turn), None, None
+                    node.question, node.response, node.parts, node.note = _question(turn), None, None, ""
                 node.turn = turn
             at.chosen = at = node
             met.add(node.name)

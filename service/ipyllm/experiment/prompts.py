@@ -240,8 +240,11 @@ def _from_file(source: str | Path) -> tuple[list[dict[str, Any]], bool]:
             return _records(pd.read_parquet(path)), False
         lines = path.read_text(encoding="utf-8-sig").splitlines()
         return [_record(json.loads(line), place) for place, line in enumerate(lines) if line.strip()], False
-    except ImportError as exc:
-        raise LLMError(f"To read {path.name}, install ipyllm[tables]: {exc}", category="bad_request") from None
+    except ImportError:  # pandas' own sentence names what it tried, over several lines
+        raise LLMError(
+            f"To read {path.name}, pyarrow is needed, which is not installed: pip install 'ipyllm[tables]'.",
+            category="bad_request",
+        ) from None
     except LLMError:
         raise
     except Exception as exc:  # noqa: BLE001 - readers raise what they like

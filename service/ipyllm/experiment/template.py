@@ -1,4 +1,4 @@
-"""A prompt's text from a row of data: Jinja2, in its sandbox, filled in ahead of the run.
+"""A prompt's text from a row of data, by the sandboxed template environment, filled in ahead of the run.
 
 A cell without a value (NaN, None) is no variable at all, so that ``nan`` never gets into a prompt: the template says
 what to do then (``{{ note | default("none") }}``), or the row is refused.
@@ -6,17 +6,13 @@ what to do then (``{{ note | default("none") }}``), or the row is refused.
 
 from __future__ import annotations
 
-import difflib
-import re
-from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from ipyllm.errors import LLMError
+from ipyllm.sandbox import SandboxedTemplate, UndefinedNameError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
-
-    from jinja2.sandbox import SandboxedEnvironment
 
 __all__ = ["NoValueError", "RowTemplate", "is_missing"]
 
@@ -55,15 +51,8 @@ class RowTemplate:
     """
 
     def __init__(self, text: str, columns: Iterable[str]) -> None:
-        from jinja2.exceptions import TemplateSyntaxError
-
         self._columns = tuple(columns)
-        try:
-            self._template = _environment().from_string(text)
-        except TemplateSyntaxError as exc:
-            raise LLMError(
-                f"The template does not parse, line {exc.lineno}: {exc.message}.", category="bad_request"
-            ) from None
+        self._template = SandboxedTemplate(text)
 
     def fill_in(self, row: Mapping[str, Any]) -> str:
         """Return the text for one row.
@@ -75,30 +64,20 @@ class RowTemplate:
         LLMError
             Whatever else an expression does wrong, in one sentence.
         """
-        from jinja2.exceptions import SecurityError, TemplateError, UndefinedError
-
         known = {name: value for name, value in row.items() if not is_missing(value)}
         try:
             return self._template.render({"row": known, **known})
-        except UndefinedError as exc:
-            found = re.search(r"(?:has no attribute )?'([^']+)'(?: is undefined)?$", str(exc))
-            name = found[1] if found else ""
-            if name in self._columns:
-                raise NoValueError(name) from None
-            raise LLMError(self._unknown(name, str(exc)), category="bad_request") from None
-        except SecurityError as exc:
-            raise LLMError(f"The template may not do that: {exc}", category="bad_request") from None
-        except TemplateError as exc:
-            raise LLMError(f"The template failed: {exc}", category="bad_request") from None
-        except Exception as exc:  # noqa: BLE001 - an expression may call any method of the user's values
-            raise LLMError(f"The template failed: {type(exc).__name__}: {exc}", category="bad_request") from None
+        except UndefinedNameError as exc:
+            of_the_row = exc.kind in {"", "dict"}
+            if of_the_row and exc.name in self._columns:
+                raise NoValueError(exc.name) from None
+            raise LLMError(self._said(exc), category="bad_request") from None
 
-    def _unknown(self, name: str, said: str) -> str:
-        if not name.isidentifier():
-            return f"The template failed: {said}."
-        near = difflib.get_close_matches(name, self._columns, n=1)
-        hint = f"did you mean {near[0]!r}?" if near else f"they have: {', '.join(self._columns)}."
-        return f"The template uses {{{{ {name} }}}}, but the prompts have no column {name!r}; {hint}"
+    def _said(self, exc: UndefinedNameError) -> str:
+        if exc.kind:
+            return exc.sentence("The template", "")
+        hint = f"did you mean {exc.near!r}?" if exc.near is not None else f"they have: {', '.join(self._columns)}."
+        return f"The template uses {{{{ {exc.name} }}}}, but the prompts have no column {exc.name!r}; {hint}"
 
 
 def is_missing(value: object) -> bool:
@@ -114,11 +93,3 @@ def is_missing(value: object) -> bool:
     if isinstance(value, float):  # numpy's float64 is one too
         return value != value  # noqa: PLR0124 - what NaN is known by
     return type(value).__name__ in {"NAType", "NaTType"}
-
-
-@cache
-def _environment() -> SandboxedEnvironment:
-    from jinja2 import StrictUndefined
-    from jinja2.sandbox import SandboxedEnvironment
-
-    return SandboxedEnvironment(undefined=StrictUndefined, keep_trailing_newline=True, autoescape=False)

@@ -105,6 +105,7 @@ class Ledger:
         self._failed_attempt = 0
         self._failing = False
         self._waiting_since: float | None = None  # for its turn, with nothing else wrong
+        self._unread: str | None = None
         self._notices = Notices()
         self._thread: threading.Thread | None = None
         self._stopping = False
@@ -207,6 +208,11 @@ class Ledger:
         """Return what the user should be told about the ledger, once; None when there is nothing."""
         return self._notices.take()
 
+    @property
+    def trouble(self) -> str | None:
+        """That the database could not be read when it was last asked, and why; None if it could."""
+        return self._unread
+
     def read(self, query: Conditions | None = None, *, timeout: float = 2.0) -> Sequence[tuple[Any, ...]]:
         """Return rows, those not yet written included, each in the order of its table's columns.
 
@@ -276,13 +282,17 @@ class Ledger:
         """Return what the database answers, or ``nothing`` and say why."""
         for _ in range(3):
             try:
-                return ask(self._opened_store())
+                answer = ask(self._opened_store())
             except Exception as exc:  # noqa: BLE001 - whatever it is, what is in memory can be shown
                 if self._begun_anew(exc):
                     continue
+                why = f"cannot be read ({_reason(exc)})"
+                self._unread = f"The ledger at {self._where()} {why}"
                 if not self._failing:
-                    self._say(f"cannot be read ({_reason(exc)}): only rows still in memory are shown.")
+                    self._say(f"{why}: only rows still in memory are shown.")
                 break
+            self._unread = None
+            return answer
         return nothing
 
     # What follows runs on the writer thread.

@@ -181,8 +181,13 @@ class BaseLLMService:
         return True
 
     def context_window(self) -> int | None:
-        """Tokens the model can take in, question and answer together; None when unknown."""
-        return None
+        """Tokens the model can take in, question and answer together, by the tables of prices; None when unknown."""
+        base_url = self.base_url().strip().rstrip("/")
+        if self.price_provider is None or not (is_url(base_url) and self.is_priced(Address(base_url, None))):
+            return None
+        from ipyllm.prices import context_window
+
+        return context_window(self.price_provider, self.model)
 
     async def models(self, *, timeout_s: float) -> list[str]:
         """Names of the models that the server has, as it says; on the service thread."""

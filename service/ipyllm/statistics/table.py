@@ -74,7 +74,9 @@ class StatisticsFrame(CallsFrame):
     def _repr_html_(self) -> str | None:
         table = CallsFrame(self.compact())._repr_html_()
         below = "".join(f'<p style="max-width:60em;margin:.4em 0">{line}</p>' for line in self._below(escape))
-        return f'<div class="ipyllm-statistics mathjax_ignore tex2jax_ignore">{table}{below}</div>'
+        # The table scrolls by itself: sentences below it stay where they can be read.
+        scroller = f'<div class="ipyllm-scroller" style="overflow-x:auto">{table}</div>'
+        return f'<div class="ipyllm-statistics mathjax_ignore tex2jax_ignore">{scroller}{below}</div>'
 
     def _below(self, shape: Any) -> list[str]:
         # A frame that pandas made of this one, for its own purposes, has neither.

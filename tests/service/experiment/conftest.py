@@ -2,11 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
-import textwrap
-
 import pytest
 
 from ipyllm import OpenAIService
@@ -36,27 +31,3 @@ def model(server, monkeypatch):
 def asked(server):
     """What the server was asked, warm-ups included: (model, prompt) each."""
     return lambda: [(request.json["model"], request.prompt) for request in server.requests]
-
-
-@pytest.fixture
-def python(tmp_path):
-    """Start a script in a process of its own; those still alive at the end are killed."""
-    started = []
-
-    def start(script, *arguments):
-        path = tmp_path / f"script_{len(started)}.py"
-        path.write_text(textwrap.dedent(script))
-        process = subprocess.Popen(
-            [sys.executable, str(path), *map(str, arguments)],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            env=os.environ | {"PYTHONPATH": ""},
-        )
-        started.append(process)
-        return process
-
-    yield start
-    for process in started:
-        process.kill()
-        process.communicate()

@@ -207,12 +207,14 @@ def test_a_dask_cluster_loses_a_worker_and_no_row(model, server, python, tmp_pat
     distributed = pytest.importorskip("distributed")
     where = tmp_path / "scheduler.json"
     cli = "import sys; from dask.__main__ import main; sys.argv = ['dask', *sys.argv[1:]]; main()"
-    python(cli, "scheduler", "--host", "127.0.0.1", "--port", "0", "--no-dashboard", "--scheduler-file", where)
-    server.wait_for(where.exists, timeout=100)
+    serve = ("scheduler", "--host", "127.0.0.1", "--port", "0", "--no-dashboard", "--scheduler-file", where)
+    python(cli, *serve, warnings="default")
+    # Found before it is written to its end, it names no scheduler.
+    server.wait_for(lambda: where.exists() and where.read_text().rstrip().endswith("}"), timeout=100)
     workers = [
         python(
             cli, "worker", "--scheduler-file", where, "--host", "127.0.0.1", "--nthreads", "1", "--no-nanny",
-            "--no-dashboard", "--name", name, "--local-directory", tmp_path,
+            "--no-dashboard", "--name", name, "--local-directory", tmp_path, warnings="default",
         )
         for name in ("one", "two")
     ]  # fmt: skip

@@ -167,6 +167,43 @@ def test_what_cannot_hold_prompts_is_refused_in_one_sentence(source, said):
     assert said in refusal(source)
 
 
+NO_ARROW = """
+    import sys
+
+    class Hidden:
+        def find_spec(self, name, path=None, target=None):
+            if name.partition(".")[0] in {"pyarrow", "fastparquet"}:
+                raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+
+    sys.meta_path.insert(0, Hidden())
+    from ipyllm import LLMError
+    from ipyllm.experiment.prompts import read_prompts
+
+    try:
+        read_prompts(sys.argv[1])
+    except LLMError as error:
+        print(error.category, error)
+"""
+
+
+def test_parquet_without_pyarrow_is_one_sentence_that_says_what_to_install(tmp_path, python):
+    path = tmp_path / "rows.parquet"
+    pd.DataFrame(ROWS).to_parquet(path)
+    process = python(NO_ARROW, path)
+    out, err = process.communicate(timeout=100)
+    assert (out, err) == (
+        "bad_request To read rows.parquet, pyarrow is needed, which is not installed: pip install 'ipyllm[tables]'.\n",
+        "",
+    )
+
+
+def test_a_broken_parquet_file_is_named_and_nothing_is_to_be_installed(tmp_path):
+    (tmp_path / "rows.parquet").write_text("no parquet")
+    said = refusal(tmp_path / "rows.parquet")
+    assert said.startswith("rows.parquet cannot be read")
+    assert "install" not in said
+
+
 def test_a_broken_file_is_named(tmp_path):
     (tmp_path / "rows.jsonl").write_text("{broken")
     assert refusal(tmp_path / "rows.jsonl").startswith("rows.jsonl cannot be read")

@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import sqlite3
-import subprocess
-import sys
-import textwrap
 from contextlib import closing
 from datetime import UTC, datetime
 from itertools import count
@@ -60,29 +56,6 @@ def sql(path):
             return connection.execute(statement, arguments).fetchall()
 
     return ask
-
-
-@pytest.fixture
-def python():
-    """Start a script in a process of its own; those still alive at the end are killed."""
-    started = []
-
-    def start(script, *arguments, **options):
-        process = subprocess.Popen(
-            [sys.executable, "-W", "error", "-c", textwrap.dedent(script), *map(str, arguments)],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            env=os.environ | {"PYTHONPATH": ""},
-            **options,
-        )
-        started.append(process)
-        return process
-
-    yield start
-    for process in started:
-        process.kill()
-        process.communicate()
 
 
 @pytest.fixture

@@ -16,6 +16,8 @@ import sqlalchemy as sa
 
 from ipyllm.ledger import Ledger, store, writer
 from ipyllm.ledger.backlog import Backlog
+from ipyllm.ledger.query import Query
+from ipyllm.selection import read
 
 
 @pytest.fixture
@@ -248,6 +250,23 @@ def test_a_damaged_ledger_is_moved_aside_by_reading_too(path, call):
         assert "was damaged" in ledger.take_warning()
         ledger.put(call())
         assert ledger.flush()
+
+
+def test_a_ledger_that_cannot_be_read_says_so_for_as_long_as_it_lasts(path, call):
+    path.mkdir(parents=True)  # where a file should be
+    with Ledger(path) as ledger:
+        ledger.put(call(status="ok"))
+        assert len(ledger.read()) == 1, "what is in memory"
+        assert str(path) in ledger.trouble
+        assert "cannot be read" in ledger.trouble
+        told = []
+        frame = read(Query(), ledger, told.append)
+        assert len(frame) == 1
+        assert len(told) == 1, "told, and no warning raised"
+        path.rmdir()
+        ledger.read()
+        assert ledger.trouble is None
+        assert ledger.flush(30)
 
 
 @pytest.mark.parametrize("how", ["file", "folder"])

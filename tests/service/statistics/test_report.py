@@ -79,31 +79,65 @@ def test_it_loads_nothing_and_holds_no_script(written):
     assert "sk-abcdefghijklmnop" not in html
 
 
-@pytest.mark.browser
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_a_browser_runs_nothing_and_asks_for_nothing(written, scheme):
+@pytest.fixture
+def browser():
     from playwright.sync_api import sync_playwright
 
-    _, _, path = written
     chromium = shutil.which("chromium") or shutil.which("chromium-browser")
     assert chromium, "tests of the browser need Debian's chromium"
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox", "--disable-gpu"])
-        page = browser.new_page(color_scheme=scheme)
-        asked = []
-        page.on("request", lambda request: asked.append(request.url[:60]))
-        page.goto(path.as_uri())
-        page.evaluate("document.querySelectorAll('details').forEach(one => one.open = true)")
-        widths = page.evaluate("[...document.images].map(one => one.naturalWidth)")
-        title = page.title()
-        ground = page.evaluate("getComputedStyle(document.body).backgroundColor")
-        overflow = page.evaluate("document.documentElement.scrollWidth - innerWidth")
-        browser.close()
+        opened = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox", "--disable-gpu"])
+        yield opened
+        opened.close()
+
+
+@pytest.mark.browser
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_a_browser_runs_nothing_and_asks_for_nothing(written, scheme, browser):
+    _, _, path = written
+    page = browser.new_page(color_scheme=scheme)
+    asked = []
+    page.on("request", lambda request: asked.append(request.url[:60]))
+    page.goto(path.as_uri())
+    page.evaluate("document.querySelectorAll('details').forEach(one => one.open = true)")
+    widths = page.evaluate("[...document.images].map(one => one.naturalWidth)")
+    title = page.title()
+    ground = page.evaluate("getComputedStyle(document.body).backgroundColor")
+    overflow = page.evaluate("document.documentElement.scrollWidth - innerWidth")
     assert [url for url in asked if not url.startswith(("file:", "data:"))] == []
     assert title == "A <b>title</b>"
     assert widths
     assert all(width > 100 for width in widths)
     assert ground == ("rgb(17, 20, 24)" if scheme == "dark" else "rgb(255, 255, 255)")
+    assert overflow <= 0
+
+
+_OF_TABLES = """
+[...document.querySelectorAll('.ipyllm-statistics')].map(one => ({
+    table: one.querySelector('table').closest('.ipyllm-scroller'),
+    sentences: [...one.querySelectorAll('p')],
+})).map(({table, sentences}) => ({
+    scrolls: table.scrollWidth > table.clientWidth,
+    inside: sentences.filter(p => table.contains(p)).length,
+    sentences: sentences.length,
+    right: Math.max(...sentences.map(p => p.getBoundingClientRect().right)),
+}))
+"""
+
+
+@pytest.mark.browser
+def test_on_a_narrow_page_tables_scroll_and_sentences_stay_where_they_can_be_read(written, tmp_path, browser):
+    _, _, path = written
+    page = browser.new_page(viewport={"width": 420, "height": 900})
+    page.goto(path.as_uri())
+    tables = page.evaluate(_OF_TABLES)
+    overflow = page.evaluate("document.documentElement.scrollWidth - innerWidth")
+    page.screenshot(path=tmp_path / "narrow.png", full_page=True)
+    assert len(tables) == 3
+    assert any(table["scrolls"] for table in tables)
+    assert all(table["sentences"] for table in tables)
+    assert [table["inside"] for table in tables] == [0, 0, 0]
+    assert all(table["right"] <= 420 for table in tables), tables
     assert overflow <= 0
 
 

@@ -8,9 +8,10 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from ipyllm.errors import LLMError
+from ipyllm.selection import kernels, moment, several
 
 if TYPE_CHECKING:
-    import pandas as pd
+    from ipyllm.ledger.query import Query
 
 __all__ = ["SCOPES", "SPANS", "STATUSES", "Filters"]
 
@@ -26,6 +27,8 @@ SPANS = {
 
 SCOPES = {"kernel": "this kernel", "all": "all kernels"}
 STATUSES = ("ok", "error", "truncated", "cancelled", "running", "interrupted")
+_LONGEST = 1_000
+_REPEATED = 100  # characters of what was wrong
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +77,11 @@ did you mean 'hour'?
         if name not in names:
             raise _wrong("The dashboard's filters are", names, name)
         text = "" if value is None else str(value).strip()
+        if len(text) > _LONGEST:
+            raise LLMError(
+                f"The dashboard's {name} has {len(text):,} characters, and {_LONGEST:,} are the most.",
+                category="bad_request",
+            )
         allowed = {"scope": list(SCOPES), "since": list(SPANS), "status": ["", *STATUSES]}.get(name)
         if allowed is not None and text not in allowed:
             raise _wrong(f"The dashboard's {name} is one of", [choice for choice in allowed if choice], text)
@@ -82,21 +90,22 @@ did you mean 'hour'?
         changed: dict[str, Any] = {name: text}
         return replace(self, **changed)
 
-    def read(self) -> pd.DataFrame:
-        """Return the calls that meet them, earliest first."""
-        from ipyllm.frames import usage
+    def query(self) -> Query:
+        """Return the calls that meet them, as a question to the ledger."""
+        from ipyllm.ledger.query import Query
 
         key, _, value = self.tag.partition("=")
-        return usage(
-            "current" if self.scope == "kernel" else None,
-            since=SPANS[self.since],
-            model=self.model or None,
-            status=self.status or None,
-            tags={key.strip(): value.strip()} if self.tag else None,
+        return Query(
+            kernel_ids=kernels("current" if self.scope == "kernel" else None),
+            since=moment("since", SPANS[self.since]),
+            models=several("model", self.model or None),
+            statuses=several("status", self.status or None),
+            tags={key.strip(): value.strip()} if self.tag else {},
         )
 
 
 def _wrong(what: str, allowed: list[str], given: str) -> LLMError:
+    given = given if len(given) <= _REPEATED else f"{given[:_REPEATED]}…"
     near = difflib.get_close_matches(given, allowed, n=1)
     hint = f"; did you mean {near[0]!r}?" if near else "."
     return LLMError(f"{what} {', '.join(allowed)}, not {given!r}{hint}", category="bad_request")

@@ -124,7 +124,7 @@ function render({ model, el }) {
   el.addEventListener("keydown", pressed);
   PARTS.forEach(show);
   say();
-  const here = () => document.visibilityState === "visible" && !commands.gone && model.send({ type: "here" });
+  const here = () => document.visibilityState === "visible" && !commands.gone && model.send({ type: "here", view: commands.view });
   here();
   const timer = setInterval(here, HERE_EVERY_MS);
 
@@ -132,6 +132,11 @@ function render({ model, el }) {
   return () => {
     freeKeys();
     clearInterval(timer);
+    try {
+      model.send({ type: "gone", view: commands.view }); // so that Python need not look for us any more
+    } catch {
+      // Nor need it where the kernel is gone.
+    }
     for (const [event, update] of updates) model.off(event, update);
     model.off("change:problem", problem);
     commands.close();

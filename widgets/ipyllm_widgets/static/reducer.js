@@ -4,7 +4,7 @@
 /**
  * @typedef {{blocks: string[], tail: string}} Part
  * @typedef {{id: string, text: string, chars: number, images: string[], branch: [number, number], status: string,
- *   footer: string, error: string | null, parts: Record<string, Part>}} Turn
+ *   footer: string, note: string, error: string | null, parts: Record<string, Part>}} Turn
  * @typedef {{model: string, models: string[], system: string, params: Record<string, unknown>, conversation: string,
  *   limits: {image: number, images: number}}} Settings
  * @typedef {{seq: number, stale: boolean, order: string[], turns: Map<string, Turn>, running: string | null,
@@ -14,7 +14,7 @@
 /** @type {Part} */
 const NO_PART = { blocks: [], tail: "" };
 
-const NO_TURN = { text: "", chars: 0, images: [], branch: [1, 1], status: "", footer: "", error: null, parts: {} };
+const NO_TURN = { text: "", chars: 0, images: [], branch: [1, 1], status: "", footer: "", note: "", error: null, parts: {} };
 
 /** @type {State} */
 export const EMPTY = {
@@ -79,7 +79,7 @@ function takeUpdate(state, update) {
 
 /** @type {Record<string, (value: any) => boolean>} what the fields are that a view draws; not every widget has all */
 const DRAWN = {
-  id: isText, text: isText, chars: Number.isFinite, status: isText, footer: isText,
+  id: isText, text: isText, chars: Number.isFinite, status: isText, footer: isText, note: isText,
   error: (value) => value === null || isText(value),
   images: (value) => value.every(isText),
   branch: (value) => value.length === 2 && value.every(Number.isInteger),

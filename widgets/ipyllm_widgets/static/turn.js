@@ -41,6 +41,7 @@ export class TurnView {
     /** @type {Record<string, PartView>} */
     this.parts = { reasoning: new PartView(reasoning), tools: new PartView(tools), text: new PartView(text) };
     this.waiting = h("div", { class: "ipyllm-footer ipyllm-waiting", "aria-hidden": "true" });
+    this.note = h("div", { class: "ipyllm-footer ipyllm-note", dir: "auto" });
     this.error = h("div", { class: "ipyllm-error" });
     this.footer = h("span", { class: "ipyllm-footer" });
     this.copyAnswer = button("copy", "Copy answer", () => copyText(text.innerText));
@@ -54,7 +55,7 @@ export class TurnView {
         "div",
         { class: "ipyllm-reply" },
         h("span", { class: "ipyllm-away" }, "Model: "),
-        this.reasoning, tools, text, this.waiting, this.error, this.foot,
+        this.note, this.reasoning, tools, text, this.waiting, this.error, this.foot,
       ),
     );
   }
@@ -82,6 +83,8 @@ export class TurnView {
     this.waiting.hidden = !running;
     this.tick();
     this.foot.hidden = running;
+    this.note.textContent = turn.note;
+    this.note.hidden = !turn.note;
     this.footer.textContent = lost ? `${turn.footer} · the kernel was gone before the end` : turn.footer;
     this.error.hidden = running || !(turn.error || (turn.status === "cancelled" && !text));
     if (!this.error.hidden) this.showError(turn, resting);

@@ -1,0 +1,63 @@
+"""The usage dashboard as a page object: what a person sees and does."""
+
+from __future__ import annotations
+
+SETUP = """\
+import json, pathlib
+from datetime import UTC, datetime, timedelta
+from ipyllm import OpenAIService, UsageDashboard
+from ipyllm.identity import kernel_id
+from ipyllm.ledger import current_ledger
+
+def put(n=1, models=("lab/a",), failing=0, **columns):
+    '''Put calls of this kernel into the ledger, the latest now.'''
+    now = datetime.now(UTC)
+    for at in range(n):
+        row = {
+            "kernel_id": kernel_id(), "model": models[at % len(models)], "service": "lab", "origin": "api",
+            "started_at": now - timedelta(seconds=37 * (n - at)),
+            "ttft_s": 0.2 + at % 5 / 9 + 0.3 * (at % len(models)), "total_s": 2 + at % 3, "e2e_s": 2.0,
+            "output_tps": 40.0 + at % 7 + 9 * (at % len(models)), "input_tokens": 120,
+            "output_tokens": 60 + at % 11 * 9, "reasoning_tokens": 12, "usage_source": "server", "cost_usd": 0.002,
+            "status": "ok", "prompt": f"Question {at}", "response": "It is **bold**.\\n\\n```python\\n" + "x = 1; " * 40
+            + "\\n```", "tags": {"arm": "ab"[at % 2]},
+        }
+        if failing and at % failing == 0:
+            row |= {"status": "error", "error_category": "rate_limit", "error_message": "Too many at once: wait.",
+                    "response": None, "ttft_s": None, "output_tokens": None, "cost_usd": None}
+        current_ledger().put({"call_id": f"{current_ledger()._n_put:026d}"} | row | columns)
+    current_ledger().flush(30)
+"""
+SHOW = "dashboard = UsageDashboard(every_s=0.2)\ndashboard"
+
+
+class Dashboard:
+    """A dashboard in the output of a cell.
+
+    Parameters
+    ----------
+    output : Locator
+        Of the cell that shows it.
+    """
+
+    def __init__(self, output, nth=0):
+        self.root = output.locator(".ipyllm-dashboard").nth(nth)
+        self.root.locator(".ipyllm-tiles .tile").first.wait_for()
+        self.page = output.page
+        self.said = self.root.locator(".ipyllm-said")
+        self.opened = self.root.locator(".ipyllm-opened")
+        self.calls = self.root.locator("[data-call]")
+
+    def filter(self, name):
+        return self.root.locator(f'[data-filter="{name}"]')
+
+    def n_calls(self):
+        return self.root.locator(".tile b").first.inner_text()
+
+    def wait_for_calls(self, n):
+        self.root.locator(".tile", has_text="calls").get_by_text(f"{n:,}", exact=True).wait_for()
+
+    def wait_for(self, script, arg=None, timeout=30_000):
+        """Wait until a function of the dashboard's element is true."""
+        handle = self.root.element_handle()
+        self.page.wait_for_function(f"([root, arg]) => ({script})(root, arg)", arg=[handle, arg], timeout=timeout)

@@ -1,0 +1,386 @@
+"""The dashboard under bad treatment: quick clicks, lost kernels, several views, hostile words; what is kept."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+
+import nbformat
+import pytest
+from nbconvert import HTMLExporter
+
+from tests.browser.axe import needs_axe, violations
+from tests.browser.chat import desk, picture, watched
+from tests.browser.dashboard import SETUP, SHOW, Dashboard
+from tests.browser.lab import needs_chromium
+from tests.fakes import Script
+from tests.service.rendering.payloads import CANARY, PAYLOADS
+
+pytestmark = [pytest.mark.browser, needs_chromium, pytest.mark.timeout(300)]
+
+KERNEL = "window.jupyterapp.shell.currentWidget.sessionContext.session.kernel"
+PID = "import os\nprint('pid', os.getpid())"
+MODELS = [f"lab/model-{letter}" for letter in "abcdefghijkl"]
+
+
+@pytest.fixture(scope="module")
+def lab_and_fake(tmp_path_factory):
+    with desk(tmp_path_factory.mktemp("bad"), width=1200, height=1100) as lab_and_fake:
+        yield lab_and_fake
+
+
+@pytest.fixture
+def fake(lab_and_fake):
+    return lab_and_fake[1]
+
+
+@pytest.fixture
+def lab(lab_and_fake):
+    lab, _ = lab_and_fake
+    with watched(lab):
+        yield lab
+
+
+def made(lab, fill="put(6, ['lab/a', 'lab/b'])", show=SHOW, more=()):
+    """A notebook whose second cell shows a dashboard; its kernel, and so its calls, are its own."""
+    notebook = lab.open([f"{SETUP}\n{fill}", show, *more])
+    notebook.run(0)
+    return notebook, Dashboard(notebook.run(1))
+
+
+def save(lab):
+    lab.page.evaluate("window.jupyterapp.commands.execute('docmanager:save')")
+    lab.page.wait_for_function("() => !window.jupyterapp.shell.currentWidget.context.model.dirty")
+    return lab.root / f"notebook-{lab.opened}.ipynb"
+
+
+def read_again(lab, path):
+    """Open a notebook, whose kernel is another now or none, as somebody does who has got the file."""
+    lab.page.goto(f"{lab.url}/doc/tree/{path.name}?token={lab.token}")
+    lab.page.wait_for_selector(".jp-Notebook .jp-Cell", timeout=60_000)
+
+
+def as_html(lab, fake, path):
+    """The notebook as nbconvert's HTML, in a tab of its own, with the addresses that it asks for."""
+    exporter = HTMLExporter(**dict.fromkeys(("mathjax_url", "require_js_url", "jquery_url", "mermaid_js_url"), ""))
+    html, _ = exporter.from_filename(str(path))
+    fake.serve("/saved.html", Script(body=html.encode(), headers=(("content-type", "text/html; charset=utf-8"),)))
+    tab = lab.context.new_page()
+    tab.goto(f"{fake.url}/saved.html")
+    return tab
+
+
+IS_DRAWN = "images => images.every(image => image.complete && image.naturalWidth > 0)"
+
+
+def test_a_notebook_reopened_without_its_kernel_shows_the_figures(lab, fake):
+    notebook, _ = made(lab, more=["put(1)\ndashboard.close()"])
+    still = notebook.output(1).locator(".ipyllm-still")
+    still.wait_for(state="attached")
+    assert not still.is_visible(), "while the dashboard lives, it says it all"
+    notebook.run(2)
+    still.get_by_text("Usage · this kernel · last day").wait_for()
+    saved = save(lab)
+    lab.page.evaluate("window.jupyterapp.shell.currentWidget.sessionContext.shutdown()")
+    for name, text in (("trusted", ""), ("untrusted", "\n# of somebody else")):
+        copy = nbformat.read(saved, as_version=4)
+        copy.cells[1].source += text
+        nbformat.write(copy, lab.root / f"{name}.ipynb")
+        read_again(lab, lab.root / f"{name}.ipynb")
+        still = lab.page.locator(".ipyllm-still")
+        still.get_by_text("Usage · this kernel · last day").wait_for()
+        assert still.locator("table").first.locator("tbody td").first.inner_text() == "7"
+        charts = still.locator("img[alt*='by model']")
+        assert charts.count() == 4, "no errors, so no chart of them"
+        assert charts.evaluate_all(IS_DRAWN), name
+        picture(lab, f"dashboard-reopened-{name}")
+    before = len(fake.requests)
+    tab = as_html(lab, fake, saved)
+    try:
+        tab.locator(".ipyllm-still").get_by_text("Usage · this kernel").wait_for()
+        assert tab.locator(".ipyllm-still img").evaluate_all(IS_DRAWN)
+        assert [request.path for request in fake.requests[before:]] == ["/saved.html"]
+    finally:
+        tab.close()
+
+
+def test_two_views_with_filters_of_their_own_and_two_views_of_one(lab):
+    notebook, shown = made(
+        lab,
+        more=["other = UsageDashboard(every_s=0.2, model='lab/b')\nother", "dashboard", "put(2, ['lab/b'])"],
+    )
+    other, again = Dashboard(notebook.run(2)), Dashboard(notebook.run(3))
+    assert [view.n_calls() for view in (shown, other, again)] == ["6", "3", "6"]
+    shown.filter("model").select_option("lab/a")
+    again.wait_for_calls(3)
+    assert again.filter("model").input_value() == "lab/a", "one widget, one filter"
+    assert other.filter("model").input_value() == "lab/b"
+    notebook.run(4)
+    other.wait_for_calls(5)
+    assert shown.n_calls() == "3"
+
+
+def test_a_page_reloaded_while_a_call_is_open_shows_the_dashboard_and_opens_it_again(lab):
+    notebook, shown = made(lab)
+    shown.calls.first.click()
+    shown.opened.get_by_text("Question 5").wait_for()
+    save(lab)
+    lab.page.reload()
+    lab.page.wait_for_selector(".jp-Notebook .jp-Cell", timeout=60_000)
+    notebook.wait_idle()
+    shown = Dashboard(notebook.output(1))
+    assert shown.opened.is_hidden()
+    shown.calls.first.click()
+    shown.opened.get_by_text("Question 5").wait_for()
+    shown.filter("model").select_option("lab/a")
+    shown.wait_for_calls(3)
+
+
+@pytest.mark.parametrize("how", ["killed", "restart", "shutdown"])
+def test_when_the_kernel_is_gone_the_figures_stay_and_that_is_said(lab, how):
+    notebook, shown = made(lab, more=[PID])
+    if how == "killed":
+        os.kill(int(notebook.run(2).inner_text().split("pid")[1]), signal.SIGKILL)
+    else:
+        lab.page.evaluate(f"void {KERNEL}.{how}()")
+    shown.said.get_by_text("The kernel is gone: run the cell again.").wait_for(timeout=60_000)
+    assert shown.n_calls() == "6"
+    shown.calls.first.evaluate("button => button.click()")  # JupyterLab's own dialog lies over the page
+    shown.filter("model").select_option("lab/a")
+    shown.said.get_by_text("The kernel is gone").wait_for()
+    assert shown.opened.is_hidden()
+    if how == "restart":
+        notebook.wait_idle()
+        notebook.run(0)
+        shown = Dashboard(notebook.run(1))
+        shown.wait_for_calls(6)
+        assert shown.said.is_hidden()
+
+
+LEFT = """
+import threading, time
+until = time.monotonic() + 30
+while any(t.name == "ipyllm-dashboard" for t in threading.enumerate()) and time.monotonic() < until: time.sleep(0.05)
+print("threads", sum(t.name == "ipyllm-dashboard" for t in threading.enumerate()))
+"""
+COUNT_TIMERS = """() => {
+    window.timers = new Set();
+    const [set, clear] = [window.setInterval, window.clearInterval];
+    window.setInterval = (...given) => { const id = set(...given); timers.add(id); return id; };
+    window.clearInterval = id => { timers.delete(id); clear(id); };
+}"""
+CLEAR = """() => {
+    const cell = window.jupyterapp.shell.currentWidget.content.widgets[1];
+    cell.outputArea.model.clear();
+}"""
+
+
+def test_a_view_that_was_closed_leaves_nothing_running_and_can_be_shown_again(lab):
+    notebook = lab.open([f"{SETUP}\nput(6)", SHOW, LEFT, "dashboard"])
+    notebook.run(0)
+    lab.page.evaluate(COUNT_TIMERS)
+    before = lab.page.evaluate("timers.size")
+    for _ in range(3):
+        shown = Dashboard(notebook.run(1))
+        assert lab.page.evaluate("timers.size") > before
+        lab.page.evaluate(CLEAR)
+        shown.root.wait_for(state="detached")
+    lab.page.wait_for_function("before => timers.size <= before", arg=before)
+    assert "threads 0" in notebook.run(2).inner_text(), "nobody looks, so nobody reads"
+    again = Dashboard(notebook.run(3))
+    notebook.rewrite([f"{SETUP}\nput(6)", SHOW, "put(1)", "dashboard"])
+    again = Dashboard(notebook.run(3))
+    notebook.run(2)
+    again.wait_for_calls(7)
+
+
+def test_a_hundred_quick_clicks_end_where_the_last_one_led(lab):
+    _, shown = made(lab, fill="put(40, ['lab/a', 'lab/b'], failing=4)")
+    shown.root.evaluate("""root => {
+        for (let n = 0; n < 100; n++) {
+            const model = root.querySelector('[data-filter=model]');
+            model.value = ['', 'lab/a', 'lab/b'][n % 3];
+            model.dispatchEvent(new Event('change', {bubbles: true}));
+            root.querySelectorAll('[data-call]')[n % 20].click();
+        }
+        const last = root.querySelector('[data-filter=model]');
+        last.value = 'lab/b';
+        last.dispatchEvent(new Event('change', {bubbles: true}));
+    }""")
+    shown.wait_for_calls(20)
+    shown.wait_for("root => root.querySelector('[data-filter=model]').value === 'lab/b'")
+    shown.opened.get_by_text("Question").first.wait_for()
+    shown.said.wait_for(state="hidden")
+    shown.wait_for_calls(20)
+    shown.filter("status").select_option("error")
+    shown.wait_for_calls(0)
+    shown.filter("model").select_option("")
+    shown.wait_for_calls(10)
+
+
+JUNK = """
+for junk in [None, 7, "x", [], {}, {"type": 7}, {"type": "ack"}, {"type": "ack", "nonce": {}}, {"type": "said"},
+             {"type": "call"}, {"type": "call", "call_id": 7, "html": None}, {"type": "file"}]:
+    dashboard.send(junk)
+"""
+
+
+def test_messages_that_are_none_break_nothing(lab):
+    notebook, shown = made(lab, more=[JUNK])
+    notebook.run(2)
+    shown.calls.first.click()
+    shown.opened.get_by_text("Question 5").wait_for()
+    shown.filter("model").select_option("lab/a")
+    shown.wait_for_calls(3)
+
+
+REMOVED = """
+for name in ("", "-wal", "-shm"):
+    pathlib.Path(os.environ["IPYLLM_LEDGER"] + name).unlink(missing_ok=True)
+put(2)
+"""
+
+
+def test_a_ledger_removed_while_it_is_shown_is_said_and_the_new_one_is_shown(lab):
+    notebook, shown = made(lab, more=["import os" + REMOVED])
+    notebook.run(2)
+    shown.said.get_by_text("removed or replaced while in use").wait_for()
+    shown.calls.first.click()
+    shown.opened.get_by_text("Question 1").wait_for()
+
+
+THEME = "theme => window.jupyterapp.commands.execute('apputils:change-theme', {theme})"
+
+
+@needs_axe
+def test_axe_finds_nothing_wrong_in_any_state_and_theme_and_width(lab):
+    show = SHOW.replace("0.2", "0.2, since='15 minutes'")
+    notebook, shown = made(lab, fill="", show=show, more=["put(60, MODELS, failing=7)".replace("MODELS", str(MODELS))])
+    found = []
+
+    def look(where):
+        found.extend((where, *violation) for violation in violations(lab.page, ".ipyllm-dashboard"))
+        shown.root.scroll_into_view_if_needed()
+        picture(lab, f"dashboard-{where}")
+
+    shown.root.get_by_text("No call meets these filters").wait_for()
+    look("empty")
+    notebook.run(2)
+    shown.filter("since").select_option("day")
+    shown.wait_for_calls(60)
+    size = lab.page.viewport_size
+    try:
+        for theme in ("Light", "Dark"):
+            lab.page.evaluate(THEME, f"JupyterLab {theme}")
+            lab.page.wait_for_function(
+                "dark => (document.body.dataset.jpThemeLight === 'false') === dark", arg=theme == "Dark"
+            )
+            for width in (1200, 560, 420):
+                lab.page.set_viewport_size({"width": width, "height": 1100})
+                look(f"full-{theme}-{width}")
+                shown.calls.nth(1).click()
+                shown.opened.get_by_text("Answer").wait_for()
+                shown.opened.locator("summary").last.click()
+                look(f"call-{theme}-{width}")
+                overflow = shown.root.evaluate("root => root.scrollWidth - root.clientWidth")
+                assert overflow <= 1, f"nothing is cut off at {width}"
+                lab.page.keyboard.press("Escape")
+            tag = shown.filter("tag")
+            tag.fill("arm")
+            tag.press("Enter")
+            shown.said.get_by_text("A tag is written key=value").wait_for()
+            look(f"error-{theme}")
+    finally:
+        lab.page.set_viewport_size(size)
+        lab.page.evaluate(THEME, "JupyterLab Light")
+    assert found == []
+
+
+HOSTILE = """
+evil = json.loads(pathlib.Path("payloads.json").read_text())
+def attack(at):
+    for number, payload in enumerate(evil[at:at + 40]):
+        put(model=payload, service=payload, prompt=payload, response=payload, reasoning=payload, error_message=payload,
+            error_category=payload, finish_reason=payload, status=payload if number % 3 == 0 else "error",
+            conversation=payload, endpoint=payload, response_model=payload, price_source=payload,
+            params={payload: payload}, tags={payload: payload, "batch": at}, cell_id=payload, arm=payload)
+    dashboard.choose(tag=f"batch={at}")
+"""
+OURS = (
+    "DIV FORM SECTION P LABEL SELECT OPTION INPUT SPAN BUTTON B SMALL I TABLE THEAD TBODY TR TH TD H2 H3 H4 FIGURE"
+    " FIGCAPTION DETAILS SUMMARY DL DT DD PRE svg title line text path rect circle polygon"
+)
+OF_ANSWERS = "A CODE EM STRONG UL OL LI HR BR BLOCKQUOTE H1 H5 H6 S DEL IMG"
+LEFT_OF_ATTACKS = """([selector, allowed]) => [...document.querySelectorAll(selector)].flatMap(root =>
+    [root, ...root.querySelectorAll('*')]).flatMap(element => {
+        const bad = [...element.attributes].filter(({name, value}) => name.startsWith('on')
+            || ['srcset', 'srcdoc', 'formaction', 'action', 'data', 'background', 'ping'].includes(name)
+            || (name === 'src' && !value.startsWith('data:image/'))
+            || (name.endsWith('href') && !/^(https?:|mailto:|#)/i.test(value))
+            || (name === 'style' && /url|position|import/i.test(value)));
+        const known = allowed.includes(element.tagName) || element.namespaceURI.endsWith('MathML');
+        return (bad.length || !known) ? [element.outerHTML.slice(0, 300)] : [];
+    })"""
+
+
+def left_of_attacks(page, selector):
+    """What stands there that may not, and whether script ran."""
+    page.evaluate("document.querySelectorAll('details').forEach(details => { details.open = true })")
+    found = page.evaluate(LEFT_OF_ATTACKS, [selector, [*OURS.split(), *OF_ANSWERS.split()]])
+    return sorted(set(found)) + ([] if page.evaluate("window.pwned === undefined") else ["script ran"])
+
+
+def test_hostile_words_run_no_script_and_make_no_request_wherever_they_stand(lab, fake):
+    """As models, services, statuses, errors, prompts, answers, tags, parameters; in rows, filters, charts, one call."""
+    assert len(PAYLOADS) >= 60
+    evil = [payload.replace(CANARY, fake.url) for payload in PAYLOADS.values()]
+    (lab.root / "payloads.json").write_text(json.dumps(evil))
+    show = SHOW.replace("0.2", "0.2, scope='kernel', since='all'")
+    starts = range(0, len(evil), 40)
+    more = [*(f"attack({at})" for at in starts), "dashboard._kept.show()"]
+    notebook, shown = made(lab, fill=HOSTILE, show=show, more=more)
+    before = len(fake.requests)
+    left, opened = [], set()
+    for number, at in enumerate(starts):
+        notebook.run(2 + number)
+        shown.wait_for_calls(len(evil[at : at + 40]))
+        left += left_of_attacks(lab.page, ".ipyllm-dashboard")
+        for call in shown.calls.all():
+            name = call.get_attribute("data-call")
+            call.evaluate("button => button.click()")
+            shown.wait_for("(root, name) => root.querySelector('.ipyllm-opened small')?.textContent === name", name)
+            opened.add(name)
+            left += left_of_attacks(lab.page, ".ipyllm-opened")
+    assert left == []
+    assert len(opened) == len(evil)
+    picture(lab, "dashboard-hostile")
+
+    names = shown.root.locator(".ipyllm-models tbody th").all_inner_texts()
+    assert any("<" in name for name in names), "it stands there, as text"
+    options = shown.filter("model").locator("option").all_inner_texts()
+    assert len(options) > 10
+    shown.filter("model").select_option(index=3)
+    shown.wait_for_calls(1)
+    tag = shown.filter("tag")
+    tag.fill('<img src=x onerror="window.pwned=1">=<script>window.pwned=1</script>')
+    tag.press("Enter")
+    shown.wait_for_calls(0)
+    assert left_of_attacks(lab.page, ".ipyllm-dashboard") == []
+
+    tag.fill("batch=0")
+    tag.press("Enter")
+    shown.filter("model").select_option("")
+    shown.wait_for_calls(40)
+    notebook.run(2 + len(starts)).locator(".ipyllm-still").wait_for(state="attached")
+    assert left_of_attacks(lab.page, ".ipyllm-still") == []
+    saved = save(lab)
+    tab = as_html(lab, fake, saved)
+    try:
+        tab.locator(".ipyllm-still").first.wait_for()
+        assert left_of_attacks(tab, ".ipyllm-still") == []
+    finally:
+        tab.close()
+    lab.page.evaluate("url => fetch(url, {mode: 'no-cors'}).catch(() => null)", f"{fake.url}/control")
+    paths = {request.path for request in fake.requests[before:]}
+    assert paths == {"/saved.html", "/control"}, "what is fetched is seen, and nothing was"

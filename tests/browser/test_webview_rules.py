@@ -1,0 +1,281 @@
+"""The widgets under the rules of VS Code's notebook webview, in its colours, and on a page with no colours at all.
+
+VS Code itself is not run: see :mod:`tests.browser.webview` for what stands for it.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import anywidget
+import comm
+import pytest
+
+from tests.browser.axe import needs_axe, violations
+from tests.browser.chat import SCREENSHOTS, Chat, environment
+from tests.browser.compare import Compare
+from tests.browser.lab import needs_chromium
+from tests.browser.webview import LOOKS, Webview, WebviewComm
+from tests.fakes import answer, drip, server_error
+from tests.service.rendering.payloads import PAYLOADS
+
+pytestmark = [pytest.mark.browser, needs_chromium, pytest.mark.timeout(240)]
+
+ANSWER = """# Slope
+
+The *slope* is `b` in $y = a + bx$, see [a book](https://example.org/book).
+
+```python
+@cache
+def slope(x, y):  # least squares
+    return cov(x, y) / var(x) if x else "none", 0.5
+```
+
+| x | y |
+| - | - |
+| 1 | 2 |
+
+> A line has one.
+"""
+
+
+def by_model(request):
+    """What each model of these tests says."""
+    return {
+        "gpt-5": answer(ANSWER, reasoning="Lines, then."),
+        "endless": drip("word ", every=0.02),
+        "broken": server_error(),
+        "strange": answer("\n\n".join(PAYLOADS.values())),
+    }.get(request.json["model"], answer("It has one."))
+
+
+@pytest.fixture(autouse=True)
+def server(fake, monkeypatch, tmp_path):
+    """The fake server, for widgets of this very process."""
+    fake.on(by_model)
+    for name, value in environment(fake, tmp_path).items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("IPYLLM_MAX_RETRIES", "0")
+    monkeypatch.setattr(comm, "create_comm", WebviewComm)
+    return fake
+
+
+@pytest.fixture
+def webview(request):
+    with Webview(getattr(request, "param", "vscode-dark")) as opened:
+        yield opened
+
+
+@pytest.fixture
+def made(request):
+    """Widgets, closed at the end."""
+    from ipyllm import ChatWidget, CompareWidget, UsageDashboard
+
+    kinds = {"chat": ChatWidget, "compare": CompareWidget, "dashboard": UsageDashboard}
+    widgets = []
+
+    def make(kind, *args, **options):
+        if kind == "chat":
+            options = {"conversation": request.node.name, **options}
+        widgets.append(kinds[kind](*args, **options))
+        return widgets[-1]
+
+    yield make
+    for widget in widgets:
+        if hasattr(widget, "stop"):
+            widget.stop()
+        widget.close()
+
+
+def shown_chat(webview, made):
+    """A chat with everything a chat can show."""
+    output = webview.show(made("chat", model="openai/gpt-5", system="Be short."))
+    chat = Chat(output)
+    ask(webview, chat, "What is a slope?")
+    choose(webview, chat, "openai/broken")
+    chat.type("And now?")
+    webview.until(lambda: chat.turns.last.locator(".ipyllm-error").is_visible())
+    chat.button("Settings").click()
+    return ".ipyllm-chat", chat.root
+
+
+def shown_compare(webview, made):
+    """A comparison after its vote."""
+    compare = Compare(webview.show(made("compare", ["openai/gpt-5", "openai/broken", "openai/other"])))
+    compare.ask("What is a slope?")
+    webview.until(lambda: compare.button("Tie").is_visible())
+    compare.button("A", compare.votes).click()
+    webview.until(lambda: compare.ranking.locator("table").is_visible())
+    return ".ipyllm-compare", compare.root
+
+
+def shown_dashboard(webview, made):
+    """A dashboard with a call opened."""
+    from ipyllm import LLMError, OpenAIService
+
+    for name in ("gpt-5", "gpt-4o-mini"):
+        OpenAIService(name).chat("What is a slope?", tags={"arm": "a"})
+    with pytest.raises(LLMError):
+        OpenAIService("broken").chat("And now?")
+    root = webview.show(made("dashboard", every_s=0.2))
+    webview.until(lambda: root.locator("[data-call]").count() == 3)
+    root.locator("[data-call]").last.click()
+    webview.until(lambda: root.locator(".ipyllm-opened").is_visible())
+    return ".ipyllm-dashboard", root
+
+
+SHOWN = {"chat": shown_chat, "compare": shown_compare, "dashboard": shown_dashboard}
+
+
+def ask(webview, chat, text):
+    count = chat.footers().count()
+    chat.type(text)
+    webview.until(lambda: chat.footers().count() > count)
+
+
+def choose(webview, chat, model):
+    chat.model.fill(model)
+    chat.model.press("Enter")
+    webview.until(lambda: webview.comm.commands("set"))
+
+
+class ForbiddenThings(anywidget.AnyWidget):
+    """Does what our widgets must not, for the test of the tests."""
+
+    _esm = """export default { render({ el }) {
+      el.innerHTML = '<img src="https://example.org/a.png"><b onclick="1">b</b>';
+      try { new Function("return 1")(); } catch {}
+      fetch("https://example.org/").catch(() => {});
+      import("https://example.org/module.js").catch(() => {});
+      confirm("Sure?");
+      setTimeout(() => { throw new Error("late"); });
+    } }"""
+
+
+def test_the_page_notices_what_the_rules_forbid(webview):
+    webview.show(ForbiddenThings())
+    webview.until(lambda: any("late" in complaint for complaint in webview.complaints()))
+    for expected in (
+        "script-src: eval",
+        "script-src-attr: inline",
+        "img-src: https://example.org/a.png",
+        "connect-src: https://example.org/",
+        "script-src-elem: https://example.org/module.js",
+        "Ignored call to 'confirm()'",
+    ):
+        webview.until(lambda expected=expected: any(expected in complaint for complaint in webview.complaints()))
+
+
+@needs_axe
+@pytest.mark.parametrize("webview", LOOKS, indirect=True)
+@pytest.mark.parametrize("kind", SHOWN)
+def test_everything_is_drawn_with_enough_contrast_and_within_the_rules(webview, made, kind):
+    selector, root = SHOWN[kind](webview, made)
+    webview.frame.evaluate("document.activeElement.blur()")
+    SCREENSHOTS.mkdir(parents=True, exist_ok=True)
+    root.screenshot(path=SCREENSHOTS / f"webview-{kind}-{webview.look}.png")
+    assert webview.complaints() == []
+    found = violations(webview.frame, selector)
+    assert found == [], "\n".join(map(str, found))
+
+
+def test_a_chat_sends_stops_and_exports(webview, made):
+    chat = Chat(webview.show(made("chat", model="openai/endless")))
+    chat.type("Go on")
+    webview.until(lambda: "word word" in chat.text())
+    chat.button("Stop the answer").click()
+    webview.until(lambda: chat.footers().count() == 1)
+    choose(webview, chat, "openai/gpt-5")
+    ask(webview, chat, "What is a slope?")
+    chat.button("Answer again", chat.turns.last).click()
+    webview.until(lambda: chat.root.get_by_text("2/2").is_visible())
+    assert webview.comm.commands("send") == [{"text": "Go on"}, {"text": "What is a slope?"}]
+    assert webview.comm.commands("stop") == [{}]
+    assert webview.comm.commands("set") == [{"model": "openai/gpt-5"}]
+    assert len(webview.comm.commands("again")) == 1
+    with webview.page.expect_download() as download:
+        chat.root.get_by_label("Export the chat").select_option("md")
+        webview.until(lambda: webview.comm.commands("export") == [{"format": "md"}] and not open_commands(webview))
+    assert "cov(x, y)" in Path(download.value.path()).read_text()
+    assert webview.complaints() == []
+
+
+def test_links_images_and_copies_in_a_chat_keep_to_the_rules(webview, made):
+    chat = Chat(webview.show(made("chat", model="openai/gpt-5")))
+    attach_picture(chat)
+    ask(webview, chat, "What is this?")
+    assert chat.turns.last.locator(".ipyllm-images img").evaluate("image => image.decode().then(() => image.width)")
+    chat.root.get_by_role("link", name="a book").click()
+    assert webview.links() == ["https://example.org/book"]
+    code = chat.root.locator(".ipyllm-code")
+    code.hover()
+    chat.button("Copy code", code).click()
+    code.get_by_text("Copied").wait_for()
+    pasted = webview.frame.evaluate("navigator.clipboard.readText()")
+    assert pasted.startswith("@cache")
+    assert webview.complaints() == []
+
+
+def test_strange_answers_break_no_rule(webview, made):
+    chat = Chat(webview.show(made("chat", model="openai/strange")))
+    ask(webview, chat, "Show me")
+    assert webview.complaints() == []
+
+
+def test_a_comparison_asks_stops_and_votes(webview, made):
+    compare = Compare(webview.show(made("compare", ["openai/gpt-5", "openai/endless"], blind=True)))
+    compare.ask("What is a slope?")
+    webview.until(lambda: "word word" in " ".join(compare.texts()))
+    compare.button("Stop the answer").click()
+    webview.until(lambda: compare.button("Tie").is_visible())
+    compare.button("Tie").click()
+    webview.until(compare.root.get_by_text("openai/endless").first.is_visible)
+    assert webview.comm.commands("ask") == [{"prompt": "What is a slope?"}]
+    assert len(webview.comm.commands("stop")) == 1
+    assert [vote["which"] for vote in webview.comm.commands("vote")] == ["tie"]
+    assert webview.complaints() == []
+
+
+def test_a_dashboard_filters_opens_and_exports(webview, made):
+    _, root = shown_dashboard(webview, made)
+    root.locator('[data-filter="model"]').select_option("openai/gpt-5")
+    webview.until(lambda: root.locator("[data-call]").count() == 1)
+    with webview.page.expect_download() as download:
+        root.get_by_role("button", name="CSV").click()
+        webview.until(lambda: not open_commands(webview))
+    assert "openai/gpt-5" in Path(download.value.path()).read_text()
+    sent = [content["type"] for content in webview.comm.heard if content.get("type") != "here"]
+    assert sent == ["call", "filter", "export"]
+    assert webview.complaints() == []
+
+
+@pytest.mark.parametrize("kind", ["chat", "compare"])
+def test_the_transcript_that_is_kept_beside_a_widget_hides_while_the_widget_lives(webview, made, kind):
+    webview.show(made(kind, *([["openai/gpt-5", "openai/other"]] if kind == "compare" else [])))
+    webview.frame.evaluate("webview.beside('<details class=\"ipyllm-transcript\" open>What was said</details>')")
+    kept = webview.frame.get_by_text("What was said")
+    kept.wait_for(state="hidden")
+    webview.frame.evaluate("document.querySelector('.cell-output-ipywidget-background').remove()")
+    kept.wait_for(state="visible")
+
+
+def open_commands(webview):
+    """The questions of the page that the kernel has not answered yet, or whose answer the page does not have."""
+    answered = {message.get("nonce") for message in webview.comm.custom}
+    waiting = {content["nonce"] for content in webview.comm.heard if "nonce" in content} - answered
+    return waiting or webview.given < len(webview.comm.sent)
+
+
+def attach_picture(chat):
+    """Paste a picture, as a person does."""
+    chat.box.evaluate(
+        """async (box) => {
+            const canvas = document.createElement('canvas');
+            canvas.width = canvas.height = 8;
+            const blob = await new Promise((done) => canvas.toBlob(done));
+            const data = new DataTransfer();
+            data.items.add(new File([blob], 'dot.png', {type: 'image/png'}));
+            box.dispatchEvent(new ClipboardEvent('paste', {clipboardData: data, bubbles: true, cancelable: true}));
+        }"""
+    )
+    chat.root.locator(".ipyllm-thumbnail img").wait_for()

@@ -1,0 +1,135 @@
+"""docs/magics.md is true: its cells show what it says; its mistakes and its options are the real ones."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from ipyllm_magics import options_table
+from ipyllm_magics.family_options import TABLES
+from ipyllm_magics.magics import _HISTORY, _MODELS
+from tests.fakes import FakeLLM, answer
+from tests.kernels import LiveKernel
+from tests.magics.conftest import environment
+
+PAGE = Path(__file__).parents[2] / "docs" / "magics.md"
+TEXT = PAGE.read_text(encoding="utf-8")
+_FENCE = re.compile(r"^```(\w*)\n(.*?)\n?```$", re.DOTALL | re.MULTILINE)
+_MISTAKE = re.compile(r"^\| `(%.+?)` \| (.+) \|$", re.MULTILINE)
+_ANSI = re.compile(r"\x1b\[[0-9;]*m")
+
+ANSWERS = {
+    "What is a language model?": "A program that continues text.",
+    "Name one thing to look for.": "Names that lie.",
+    "Why?": "Because everybody believes them.",
+    "Two cities, as a JSON list.": '["Bern", "Oslo"]',
+    "Which city is the capital of Switzerland?": '{"name": "Bern", "people": 134591}',
+}
+
+
+def reply(request):
+    last = request.json["messages"][-1]
+    if last["role"] == "tool":
+        return answer(f"It is {last['content']}.")
+    if request.json.get("tools"):
+        return answer("", tool_calls=[("weather", {"city": "Bern"})])
+    if "ZeroDivisionError" in request.prompt:
+        return answer("You divided by the number of people, which is 0.")
+    return answer(ANSWERS[request.prompt])
+
+
+@pytest.fixture(scope="module")
+def kernel(tmp_path_factory):
+    home = tmp_path_factory.mktemp("page")
+    with FakeLLM() as fake:
+        fake.on(reply)
+        settings = environment(fake, home) | {
+            "IPYLLM_MODEL": "openai/gpt-5-mini",
+            "DEEPSEEK_API_KEY": "no-key-needed",
+            "DEEPSEEK_BASE_URL": fake.base_url,
+        }
+        with LiveKernel(**settings) as live:
+            live.fake = fake
+            yield live
+
+
+def steps():
+    """Cells of the page, each with what stands below it; None where nothing does."""
+    found: list[tuple[str, str | None]] = []
+    end = None
+    for fence in _FENCE.finditer(TEXT):
+        language, body = fence.groups()
+        if language == "text":
+            assert end is not None, f"below no cell: {body!r}"
+            assert not TEXT[end : fence.start()].strip(), f"below no cell: {body!r}"
+            found[-1] = found[-1][0], body
+        else:
+            assert language in {"", "python"}, language
+            found.append((body, None))
+        end = fence.end()
+    return found
+
+
+def shown(ran):
+    told = _ANSI.sub("", ran.traceback[-1]) if ran.status == "error" else ran.stdout + ran.text
+    return "\n".join(line.rstrip() for line in told.strip().splitlines())
+
+
+def matches(expected, actual):
+    return re.fullmatch(".*?".join(map(re.escape, expected.split("…"))), actual, re.DOTALL) is not None
+
+
+def test_every_cell_shows_what_stands_below_it(kernel):
+    cells = steps()
+    assert len(cells) > 20
+    wrong = []
+    for cell, expected in cells:
+        ran = kernel.run(cell)
+        actual = shown(ran)
+        if expected is None:
+            ok = (ran.status, actual) == ("ok", "")
+        else:
+            ok = matches(expected, actual) and (ran.status == "ok" or "Error" in expected)
+        if not ok:
+            wrong.append(f"{cell}\n--- is said to show\n{expected}\n--- and shows\n{actual}")
+    assert not wrong, "\n\n=====\n".join(wrong)
+
+
+def test_ten_mistakes_are_what_you_read(kernel):
+    for cell, _ in steps():
+        if cell.startswith(("import", "class", "from", "def weather", "%load_ext")):
+            kernel.run(cell)
+    mistakes = _MISTAKE.findall(TEXT.partition("## Ten mistakes")[2])
+    assert len(mistakes) == 10
+    kernel.fake.clear()
+    for cell, sentence in mistakes:
+        ran = kernel.run(cell)
+        assert (ran.status, shown(ran)) == ("error", sentence), cell
+    assert kernel.fake.requests == []
+
+
+def test_its_tables_of_options_are_those_of_the_code():
+    assert options_table.replaced(TEXT) == TEXT, "run: python -m ipyllm_magics.options_table docs/magics.md"
+
+
+@pytest.mark.parametrize("magic", TABLES)
+def test_every_option_of_every_magic_is_named_in_the_magics_own_table(magic):
+    mark = "<!-- options -->" if magic == "llm" else f"<!-- options of %{'%' * (magic == 'llm_compare')}{magic} -->"
+    assert TEXT.count(mark) == 1
+    own = TEXT.partition(mark)[2].partition("<!-- /options -->")[0]
+    for option in TABLES[magic]:
+        for flag in option.flags:
+            assert f"`{flag}`" in own, (magic, flag)
+
+
+def test_every_magic_and_every_verb_is_explained(kernel):
+    kernel.run("%load_ext ipyllm")
+    ask = "sorted({n for kind in get_ipython().magics_manager.magics.values() for n in kind if n.startswith('llm')})"
+    assert kernel.run(f"print(*{ask})").stdout.split() == sorted(TABLES)
+    prose = TEXT.partition("## All options")[0]
+    for magic in TABLES:
+        assert f"%{magic}" in prose
+    for verb in (*_HISTORY, *_MODELS):
+        assert re.search(rf"`{verb}\b|%llm_(?:history|models) {verb}\b|`%llm_models` lists", prose), verb
