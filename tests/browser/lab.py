@@ -15,6 +15,7 @@ import json
 import os
 import secrets
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -260,6 +261,18 @@ class Notebook:
                 timeout=timeout_ms,
             )
         return self.output(number)
+
+
+KERNEL = "window.jupyterapp.shell.currentWidget.sessionContext.session.kernel"
+PID = "import os\nprint('pid', os.getpid())"
+
+
+def end_of_kernel(notebook, cell, how):
+    """Run ``PID`` in this cell, and return what ends the kernel: "killed", or a word of its own such as "restart"."""
+    if how == "killed":
+        pid = int(notebook.run(cell).inner_text().split("pid")[1])
+        return lambda: os.kill(pid, signal.SIGKILL)
+    return lambda: notebook.page.evaluate(f"void {KERNEL}.{how}()")
 
 
 _drivers = []

@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-import os
-import signal
 import sqlite3
 
 import pytest
 
 from tests import fakes
 from tests.browser.chat import Chat, desk, picture, watched
-from tests.browser.lab import needs_chromium
+from tests.browser.lab import KERNEL, PID, end_of_kernel, needs_chromium
 from tests.browser.test_chat_widget import opened
 from tests.fakes import answer
 
 pytestmark = [pytest.mark.browser, needs_chromium, pytest.mark.timeout(300)]
 
 COUNTED = " ".join(f"w{n}" for n in range(150))
-KERNEL = "window.jupyterapp.shell.currentWidget.sessionContext.session.kernel"
 BUSY = "import time\nfor _ in range(60_000): time.sleep(0.01)"
 GONE = "The kernel is gone: run the cell again."
 
@@ -111,17 +108,10 @@ def test_an_interrupt_of_a_cell_that_waits_for_the_answer_stops_it_and_keeps_wha
     assert "word word" in notebook.run(2).inner_text()
 
 
-def ends_of_a_kernel(lab, notebook, how):
-    if how == "killed":
-        pid = int(notebook.run(1).inner_text().split("pid")[1])
-        return lambda: os.kill(pid, signal.SIGKILL)
-    return lambda: lab.page.evaluate(f"void {KERNEL}.{how}()")
-
-
 @pytest.mark.parametrize("how", ["killed", "restart", "shutdown"])
 def test_when_the_kernel_is_gone_what_came_stays_and_nothing_pretends_to_go_on(lab, fake, how):
-    notebook, chat = opened(lab, "import os\nprint('pid', os.getpid())", anew=True)
-    end = ends_of_a_kernel(lab, notebook, how)
+    notebook, chat = opened(lab, PID, anew=True)
+    end = end_of_kernel(notebook, 1, how)
     fake.default = answer("Before.")
     chat.ask("First")
     fake.default = fakes.drip("word ", every=0.02)
@@ -154,8 +144,8 @@ def test_when_the_kernel_is_gone_what_came_stays_and_nothing_pretends_to_go_on(l
 
 
 def test_a_kernel_killed_before_the_first_word_leaves_no_clock_running(lab, fake):
-    notebook, chat = opened(lab, "import os\nprint('pid', os.getpid())", anew=True)
-    end = ends_of_a_kernel(lab, notebook, "killed")
+    notebook, chat = opened(lab, PID, anew=True)
+    end = end_of_kernel(notebook, 1, "killed")
     fake.default = fakes.stall("never", after=0)
     chat.type("Hello")
     chat.root.get_by_text("waiting").wait_for()

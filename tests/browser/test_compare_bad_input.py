@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import signal
 import sqlite3
 
 import pytest
@@ -12,15 +10,13 @@ from nbconvert import HTMLExporter
 
 from tests.browser.chat import desk, paste, picture, watched
 from tests.browser.compare import QUESTION, Compare, by_model, made
-from tests.browser.lab import needs_chromium
+from tests.browser.lab import KERNEL, PID, end_of_kernel, needs_chromium
 from tests.fakes import Script, answer, model_not_found, status
 from tests.service.rendering.payloads import CANARY, PAYLOADS
 
 pytestmark = [pytest.mark.browser, needs_chromium, pytest.mark.timeout(300)]
 
 COUNTED = " ".join(f"w{n}" for n in range(150))
-KERNEL = "window.jupyterapp.shell.currentWidget.sessionContext.session.kernel"
-PID = "import os\nprint('pid', os.getpid())"
 
 
 @pytest.fixture(scope="module")
@@ -150,18 +146,11 @@ def test_a_view_that_was_closed_and_is_shown_again_has_everything(lab, fake):
     assert again.texts() == ["It is Basel.", COUNTED]
 
 
-def ends_of_a_kernel(lab, notebook, how):
-    if how == "killed":
-        pid = int(notebook.run(2).inner_text().split("pid")[1])
-        return lambda: os.kill(pid, signal.SIGKILL)
-    return lambda: lab.page.evaluate(f"void {KERNEL}.{how}()")
-
-
 @pytest.mark.parametrize("how", ["killed", "restart", "shutdown"])
 def test_when_the_kernel_is_gone_what_came_stays_and_nothing_pretends_to_go_on(lab, fake, how):
     lab.desk = None
     notebook, shown = made(lab, ["openai/bad", "openai/endless"], [PID])
-    end = ends_of_a_kernel(lab, notebook, how)
+    end = end_of_kernel(notebook, 2, how)
     shown.ask()
     shown.columns.nth(0).get_by_text("It is Basel.").wait_for()
     shown.columns.nth(1).get_by_text("word word").wait_for()

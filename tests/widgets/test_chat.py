@@ -81,6 +81,23 @@ def test_stop_in_the_middle_keeps_what_came(chat, models):
     assert "word word" in widget.messages[1]["content"]
 
 
+def test_what_came_is_kept_beside_the_widget_before_the_end(chat, models, monkeypatch):
+    kept = []
+    widget = chat()
+    monkeypatch.setattr(widget._session, "_keep_beside", lambda: kept.append(widget._said()))
+    models.default = fakes.stall("It is **Bern**", after=3)
+    widget.send("Which capital?")
+    models.wait_for(lambda: "Which capital?" in "".join(text for _, text in kept))
+    html, text = widget._said()
+    assert html.count("Which capital?") == 1
+    assert "The answer had not ended when this was kept." in html
+    assert text.startswith("You: Which capital?\n\nModel: It")
+    assert text.endswith("The answer had not ended when this was kept.")
+    widget.stop()
+    models.wait_for(lambda: "had not ended" not in kept[-1][1] and "It" in kept[-1][1])
+    assert kept[-1][0].count("Which capital?") == 1
+
+
 def test_regenerating_branches_and_the_shown_branch_is_the_conversation(chat, models):
     widget = chat()
     for text in ("one", "two"):

@@ -98,18 +98,22 @@ class ChatWidget(LiveWidget):
 
     def _begin(self) -> None:
         self._feed = Feed(self._draw, self._show_failure)
-        self._transcript = KeptOutput(lambda: transcript(self.messages, f"Chat “{self._name}”"))
+        self._transcript = KeptOutput(self._said)
         self._session = ChatSession(
             self._name,
             self._history,
             self.outbox,
             self._first,
             wake=lambda urgent: self._feed.wake(urgent=urgent),
-            ended=self._transcript.update,
+            keep=self._transcript.update,
         )
 
     def _draw(self) -> int:
         return self._session.draw()
+
+    def _said(self) -> tuple[str, str]:
+        """Return what was said so far as HTML and as text, for whoever reads the notebook without a kernel."""
+        return transcript(self.messages, f"Chat “{self._name}”", self._session.unfinished())
 
     def _snapshot(self) -> dict[str, Any]:
         return self._session.snapshot()

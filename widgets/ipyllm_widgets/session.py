@@ -9,6 +9,7 @@ from __future__ import annotations
 import secrets
 import threading
 from dataclasses import dataclass, field
+from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 from ipyllm.errors import LLMError
@@ -39,6 +40,8 @@ __all__ = ["ChatSession", "Settings"]
 
 _LONGEST_SHOWN = 20_000  # characters of a question that are sent to the browser unasked
 _ENVELOPE = 800  # bytes of a message without its deltas
+_KEEP_EVERY_S = 10.0  # so much of an answer is lost at most with its kernel, beside the ledger; in a short chat
+_LONG_CHAT = 20  # turns, all of which are kept again each time
 _DRAWING_S = 30.0  # longest wait for the drawing of an answer that is there
 
 
@@ -69,8 +72,9 @@ class ChatSession:
         What to ask with.
     wake : callable
         Has :meth:`draw` called soon; with True, at once.
-    ended : callable
-        Called on the drawing thread when the chat has changed for good.
+    keep : callable
+        Called on the drawing thread when what is kept beside the widget should be brought up to date: when the chat
+        has changed for good, and now and then while an answer comes.
     """
 
     def __init__(
@@ -81,7 +85,7 @@ class ChatSession:
         settings: Settings,
         *,
         wake: Callable[[bool], None],
-        ended: Callable[[], None],
+        keep: Callable[[], None],
     ) -> None:
         self.name = name
         self.history = history
@@ -89,7 +93,8 @@ class ChatSession:
         self.totals = Totals()
         self._outbox = outbox
         self._wake = wake
-        self._ended = ended
+        self._keep_beside = keep
+        self._kept_at = 0.0
         self._tree = Tree()
         self._prefix = secrets.token_hex(4)  # keys of this widget's turns differ from those of any other
         self._count = 0
@@ -253,6 +258,14 @@ class ChatSession:
         if call is not None and call.done.is_set():
             self._at_rest.wait(_DRAWING_S)
 
+    def unfinished(self) -> list[Message]:
+        """Return the question that is being answered and what has come, for who reads them without a kernel."""
+        with self._outbox.lock:
+            live, node = self._live, self._tail
+            if live is None or node is None or any(turn.key == node.key for turn in self.history.turns):
+                return []
+            return [node.question, {"role": "assistant", "content": live.written("text")}]
+
     def _must_rest(self) -> None:
         if self._live is not None:
             raise LLMError("An answer is still coming: stop it first, or wait for its end.", category="bad_request")
@@ -356,7 +369,10 @@ class ChatSession:
             with self._outbox.lock:
                 self._follow()
                 self._publish()
-            self._ended()
+            self._keep_beside()
+        elif sent and monotonic() - self._kept_at > _KEEP_EVERY_S * (1 + len(self._path) / _LONG_CHAT):
+            self._kept_at = monotonic()
+            self._keep_beside()
         if failed is not None:
             raise failed
         return sent
