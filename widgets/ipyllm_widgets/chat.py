@@ -98,14 +98,14 @@ class ChatWidget(LiveWidget):
 
     def _begin(self) -> None:
         self._feed = Feed(self._draw, self._show_failure)
-        self._transcript = KeptOutput(lambda: transcript(self.messages, f"Chat “{self._name}”"))
+        self._transcript = KeptOutput(lambda: transcript(self._session.said(), f"Chat “{self._name}”"))
         self._session = ChatSession(
             self._name,
             self._history,
             self.outbox,
             self._first,
             wake=lambda urgent: self._feed.wake(urgent=urgent),
-            ended=self._transcript.update,
+            keep=self._transcript.update,
         )
 
     def _draw(self) -> int:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import secrets
 import threading
 from dataclasses import dataclass, field
+from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 from ipyllm.errors import LLMError
@@ -39,6 +40,7 @@ __all__ = ["ChatSession", "Settings"]
 
 _LONGEST_SHOWN = 20_000  # characters of a question that are sent to the browser unasked
 _ENVELOPE = 800  # bytes of a message without its deltas
+_KEEP_EVERY_S = 10.0  # so much of an answer is lost at most with its kernel
 _DRAWING_S = 30.0  # longest wait for the drawing of an answer that is there
 
 
@@ -69,8 +71,9 @@ class ChatSession:
         What to ask with.
     wake : callable
         Has :meth:`draw` called soon; with True, at once.
-    ended : callable
-        Called on the drawing thread when the chat has changed for good.
+    keep : callable
+        Called on the drawing thread when what is kept beside the widget should be brought up to date: when the chat
+        has changed for good, and now and then while an answer comes.
     """
 
     def __init__(
@@ -81,7 +84,7 @@ class ChatSession:
         settings: Settings,
         *,
         wake: Callable[[bool], None],
-        ended: Callable[[], None],
+        keep: Callable[[], None],
     ) -> None:
         self.name = name
         self.history = history
@@ -89,7 +92,8 @@ class ChatSession:
         self.totals = Totals()
         self._outbox = outbox
         self._wake = wake
-        self._ended = ended
+        self._keep_beside = keep
+        self._kept_at = 0.0
         self._tree = Tree()
         self._prefix = secrets.token_hex(4)  # keys of this widget's turns differ from those of any other
         self._count = 0
@@ -236,6 +240,23 @@ class ChatSession:
         with self._outbox.lock:
             return text_of(self._shown(name).question)
 
+    def said(self) -> list[Message]:
+        """Return the conversation as it is kept beside the widget, with a question that has no answer, or none yet."""
+        with self._outbox.lock:
+            turns, tail, live = self.history.turns, self._tail, self._live
+            messages = self.history.to_messages()
+            if tail is None or any(turn.key == tail.key for turn in turns):
+                return messages
+            messages.append(tail.question)
+            if live is not None and live.name == tail.name:
+                text, note = live.written("text"), "The answer had not ended when this was kept."
+            else:
+                failed = tail.response.error_message if tail.response is not None else None
+                text, note = "", failed or "Stopped before anything came."
+            if text:
+                messages.append({"role": "assistant", "content": text})
+            return [*messages, {"role": "note", "content": note}]
+
     @property
     def running(self) -> bool:
         """Whether an answer is coming."""
@@ -305,6 +326,7 @@ class ChatSession:
             )
             node.asked = service.full_name
             self._at_rest.clear()
+            self._kept_at = monotonic()
             self._live = live
             self._call = service.call(request, emit)
         except LLMError as exc:
@@ -354,7 +376,10 @@ class ChatSession:
             with self._outbox.lock:
                 self._follow()
                 self._publish()
-            self._ended()
+            self._keep_beside()
+        elif sent and monotonic() - self._kept_at > _KEEP_EVERY_S:
+            self._kept_at = monotonic()
+            self._keep_beside()
         return sent
 
     def _send(self, live: LiveAnswer, drawn: Sequence[Any]) -> int:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 __all__ = ["message_html", "transcript", "transcript_html"]
 
-_WHO = {"user": "You", "assistant": "Model", "system": "System", "tool": "Tool"}
+_WHO = {"user": "You", "assistant": "Model", "system": "System", "tool": "Tool", "note": "Note"}
 _LONGEST_QUESTION = 20_000  # characters
 _OPEN_UP_TO = 12  # messages; more are folded, so that a notebook stays readable
 

@@ -259,6 +259,7 @@ class CompareView {
     this.commands.close();
     clearInterval(this.clock);
     cancelAnimationFrame(this.frame);
+    this.root.replaceChildren(); // ipywidgets holds on to the element of each closed view as long as the model lives
   }
 }
 
