@@ -56,7 +56,8 @@ def start_busy(notebook, number):
 
 
 def words(chat):
-    return chat.turns.last.locator(".ipyllm-text").inner_text().split()
+    # Not `inner_text`, which is empty where the page has scrolled on and the browser lays nothing out.
+    return chat.turns.last.locator(".ipyllm-text").text_content().split()
 
 
 def rows(lab, conversation):
