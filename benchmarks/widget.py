@@ -6,6 +6,7 @@ as the browser gets them.
 
 from __future__ import annotations
 
+import re
 import tempfile
 import time
 from contextlib import contextmanager
@@ -55,8 +56,11 @@ _WATCH = """chat => {
 }"""
 
 
+_OURS = re.compile(rb'"method": ?"(?:custom|update)"|"msg_type": ?"update_display_data"')
+
+
 class _Frames:
-    """Widget messages as they reach the browser."""
+    """What a widget sends, as it reaches the browser: its messages, its state, and what is kept beside it."""
 
     def __init__(self, page):
         self.sizes: list[int] = []
@@ -64,7 +68,7 @@ class _Frames:
 
     def _take(self, payload):
         data = payload if isinstance(payload, bytes) else payload.encode()
-        if b'"method": "custom"' in data or b'"method":"custom"' in data:
+        if _OURS.search(data):
             self.sizes.append(len(data))
 
 

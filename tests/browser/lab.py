@@ -5,8 +5,8 @@
         notebook.run(0)
         assert "hello" in notebook.output(0).inner_text()
 
-Chromium is Debian's (or ``$CHROMIUM``), driven by Playwright. The page reaches loopback and nothing else:
-what it asks for elsewhere is refused and kept in :attr:`Lab.strangers`.
+Chromium is ``$CHROMIUM``, Debian's or Playwright's own, driven by Playwright. The page reaches loopback and nothing
+else: what it asks for elsewhere is refused and kept in :attr:`Lab.strangers`.
 """
 
 from __future__ import annotations
@@ -30,7 +30,18 @@ import nbformat
 import pytest
 from playwright.sync_api import sync_playwright
 
-CHROMIUM = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
+
+def _chromium():
+    """Where Chromium is: named, Debian's, or the one that Playwright has installed; None for nowhere."""
+    found = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
+    if found:
+        return found
+    with sync_playwright() as playwright:
+        own = playwright.chromium.executable_path
+    return own if Path(own).exists() else None
+
+
+CHROMIUM = _chromium()
 CHROMIUM_ARGS = [
     "--no-sandbox",
     "--disable-gpu",

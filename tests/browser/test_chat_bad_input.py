@@ -9,7 +9,7 @@ import pytest
 from tests import fakes
 from tests.browser.chat import Chat, desk, picture, watched
 from tests.browser.lab import KERNEL, PID, end_of_kernel, needs_chromium
-from tests.browser.test_chat_widget import opened
+from tests.browser.test_chat_widget import PNG, opened
 from tests.fakes import answer
 
 pytestmark = [pytest.mark.browser, needs_chromium, pytest.mark.timeout(300)]
@@ -263,6 +263,26 @@ def test_the_view_that_jupyterlab_makes_of_an_output_shows_the_same_chat_and_out
     assert chat.turns.count() == other.turns.count() == 2
 
 
+def test_an_image_deleted_before_it_is_sent_is_said_and_nothing_that_was_written_is_lost(lab, fake, tmp_path):
+    _, chat = opened(lab)
+    image = tmp_path / "gone.png"
+    image.write_bytes(PNG)
+    chat.root.get_by_label("Image files").set_input_files(image)
+    chat.root.locator(".ipyllm-thumbnail img").wait_for()
+    image.unlink()
+    before = len(fake.requests)
+    chat.box.fill("What is this?")
+    chat.box.press("Enter")
+    chat.notice.get_by_text("An image cannot be read any more").wait_for()
+    assert chat.box.input_value() == "What is this?"
+    assert chat.root.locator(".ipyllm-pending").count() == 0
+    assert len(fake.requests) == before
+    chat.button("Remove gone.png").click()
+    fake.default = answer("Without it.")
+    chat.box.press("Enter")
+    chat.log.get_by_text("Without it.").wait_for()
+
+
 # ---- models that go, magics that change, quick clicks, strange messages ---------------------------
 
 
@@ -321,39 +341,41 @@ def test_what_a_magic_takes_away_is_gone_and_the_answer_that_streams_beside_it_i
     assert words(chat) == COUNTED.split()
 
 
+CLICK_A_HUNDRED_TIMES = """
+async chat => {
+    const done = {send: 0, stop: 0, again: 0};
+    const press = (name, button) => { if (button && !button.disabled) { button.click(); done[name] += 1; } };
+    const box = chat.querySelector('.ipyllm-composer textarea'), go = chat.querySelector('.ipyllm-go');
+    const pause = () => new Promise(then => setTimeout(then, 15));
+    while (Math.min(...Object.values(done)) < 100) {
+        press('again', [...chat.querySelectorAll('[aria-label="Answer again"]')].at(-1));
+        if (go.title === 'Send') {
+            box.value = `question ${done.send}`;
+            box.dispatchEvent(new Event('input'));
+            press('send', go);
+            press('send', go);  // empty by now
+        } else press('stop', go);
+        press('again', [...chat.querySelectorAll('.ipyllm-error button')].at(-1));
+        await pause();
+    }
+    return done;
+}"""
+
+
 def test_a_hundred_quick_clicks_on_send_stop_and_again_leave_a_row_for_each_request_and_a_whole_chat(lab, fake):
     _, chat = opened(lab)
     talk = f"talk-{int(chat.totals.inner_text().split('talk-')[1].split('”')[0])}"
     fake.default = answer("one two three four five", ttft=0.02, gap=0.02)
     before = len(fake.requests)
     chat.ask("First")
-    done = chat.root.evaluate(
-        """async chat => {
-            const done = {send: 0, stop: 0, again: 0};
-            const press = (name, button) => { if (button && !button.disabled) { button.click(); done[name] += 1; } };
-            const box = chat.querySelector('.ipyllm-composer textarea'), go = chat.querySelector('.ipyllm-go');
-            const pause = () => new Promise(then => setTimeout(then, 15));
-            while (Math.min(...Object.values(done)) < 100) {
-                press('again', [...chat.querySelectorAll('[aria-label="Answer again"]')].at(-1));
-                if (go.title === 'Send') {
-                    box.value = `question ${done.send}`;
-                    box.dispatchEvent(new Event('input'));
-                    press('send', go);
-                    press('send', go);  // empty by now
-                } else press('stop', go);
-                press('again', [...chat.querySelectorAll('.ipyllm-error button')].at(-1));
-                await pause();
-            }
-            return done;
-        }"""
-    )
-    assert min(done.values()) >= 100, "each was pressed a hundred times where a person could press it"
-    chat.wait_until_rest()
-    chat.wait_for("chat => !chat.querySelector('.ipyllm-pending')")
-    chat.wait_until_rest()
+    while len(fake.requests) - before <= 20:  # again on a busy machine, where most are stopped before they are sent
+        done = chat.root.evaluate(CLICK_A_HUNDRED_TIMES)
+        assert min(done.values()) >= 100, "each was pressed a hundred times where a person could press it"
+        chat.wait_until_rest()
+        chat.wait_for("chat => !chat.querySelector('.ipyllm-pending')")
+        chat.wait_until_rest()
     asked = len(fake.requests) - before
     statuses = rows(lab, talk)
-    assert asked > 20
     assert len(statuses) >= asked, "a row for each request; who is stopped at once may never be sent"
     assert set(statuses) == {"ok", "cancelled"}
     assert chat.root.locator(".ipyllm-running").count() == 0

@@ -135,12 +135,14 @@ def test_a_view_that_was_closed_and_is_shown_again_has_everything(lab, fake):
     notebook, shown = made(lab, ["openai/bad", "openai/other"], ["widget"])
     shown.ask()
     shown.columns.nth(1).get_by_text("w3").wait_for()
+    element = shown.root.element_handle().evaluate_handle("compare => compare.parentElement")
     lab.page.evaluate("""() => {
         const notebook = window.jupyterapp.shell.currentWidget.content;
         notebook.widgets[0].model.clearExecution();
         notebook.widgets[0].outputArea?.model.clear();
     }""")
     shown.root.wait_for(state="detached")
+    assert element.evaluate("element => element.childElementCount") == 0, "ipywidgets keeps it, but empty"
     again = Compare(notebook.run(2))
     again.columns.nth(1).get_by_text("w149").wait_for()
     assert again.texts() == ["It is Basel.", COUNTED]

@@ -13,6 +13,8 @@ import pytest
 from ipyllm import LLMError, usage
 from ipyllm.history import ConversationHistory, Turn, conversation
 from ipyllm.services.openai import OpenAIService
+from ipyllm_widgets import session
+from ipyllm_widgets.transcript import transcript
 from tests import fakes
 from tests.fakes import answer, status
 
@@ -79,23 +81,6 @@ def test_stop_in_the_middle_keeps_what_came(chat, models):
     shown = widget.comm.wait_until_rest()
     assert shown.turns[0]["status"] == "cancelled"
     assert "word word" in widget.messages[1]["content"]
-
-
-def test_what_came_is_kept_beside_the_widget_before_the_end(chat, models, monkeypatch):
-    kept = []
-    widget = chat()
-    monkeypatch.setattr(widget._session, "_keep_beside", lambda: kept.append(widget._said()))
-    models.default = fakes.stall("It is **Bern**", after=3)
-    widget.send("Which capital?")
-    models.wait_for(lambda: "Which capital?" in "".join(text for _, text in kept))
-    html, text = widget._said()
-    assert html.count("Which capital?") == 1
-    assert "The answer had not ended when this was kept." in html
-    assert text.startswith("You: Which capital?\n\nModel: It")
-    assert text.endswith("The answer had not ended when this was kept.")
-    widget.stop()
-    models.wait_for(lambda: "had not ended" not in kept[-1][1] and "It" in kept[-1][1])
-    assert kept[-1][0].count("Which capital?") == 1
 
 
 def test_regenerating_branches_and_the_shown_branch_is_the_conversation(chat, models):
@@ -733,6 +718,42 @@ def test_what_did_not_fit_the_window_is_said_at_the_turn_and_only_there(chat, mo
     monkeypatch.setattr(OpenAIService, "context_window", lambda _: None)
     widget.comm.click("again", id=turns[-1]["id"])
     assert widget.comm.wait_until_rest().turns[-1]["note"] == ""
+
+
+def test_what_came_is_kept_beside_the_widget_before_the_end(chat, models, monkeypatch):
+    monkeypatch.setattr(session, "_KEEP_EVERY_S", 0.0)
+    widget, kept = chat(), []
+    monkeypatch.setattr(widget._session, "_keep_beside", lambda: kept.append(widget._session.said()))
+    models.default = answer("Before.")
+    widget.send("First").wait()
+    widget.comm.wait_until_rest()
+    models.default = fakes.drip("word ", every=0.02)
+    call = widget.send("Second")
+    widget.comm.wait_for(lambda shown: shown.html().count("word") > 3)
+    assert kept[-1][:2] == widget.messages
+    question, partial, note = kept[-1][2:]
+    assert question["content"] == "Second"
+    assert partial["content"].startswith("word ")
+    assert note == {"role": "note", "content": "The answer had not ended when this was kept."}
+    assert "<b>Note</b>" in transcript(kept[-1], "Chat")[0]
+    widget.stop()
+    with suppress(LLMError):
+        call.wait()
+    widget.comm.wait_until_rest()
+    assert widget._session.said() == widget.messages, "once it has ended, nothing of it is kept twice"
+
+
+def test_a_question_without_an_answer_is_kept_beside_the_widget_with_the_reason(chat, models):
+    widget = chat()
+    models.default = status(401, {"error": {"message": "bad key", "code": "invalid_api_key"}})
+    with pytest.raises(LLMError) as raised:
+        widget.send("Anybody?").wait()
+    widget.comm.wait_until_rest()
+    assert widget._session.said() == [
+        {"role": "user", "content": "Anybody?"},
+        {"role": "note", "content": str(raised.value)},
+    ]
+    assert widget.messages == []
 
 
 # ---- what is handed over from Python ---------------------------------------------------------------

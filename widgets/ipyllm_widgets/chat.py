@@ -98,7 +98,7 @@ class ChatWidget(LiveWidget):
 
     def _begin(self) -> None:
         self._feed = Feed(self._draw, self._show_failure)
-        self._transcript = KeptOutput(self._said)
+        self._transcript = KeptOutput(lambda: transcript(self._session.said(), f"Chat “{self._name}”"))
         self._session = ChatSession(
             self._name,
             self._history,
@@ -110,10 +110,6 @@ class ChatWidget(LiveWidget):
 
     def _draw(self) -> int:
         return self._session.draw()
-
-    def _said(self) -> tuple[str, str]:
-        """Return what was said so far as HTML and as text, for whoever reads the notebook without a kernel."""
-        return transcript(self.messages, f"Chat “{self._name}”", self._session.unfinished())
 
     def _snapshot(self) -> dict[str, Any]:
         return self._session.snapshot()

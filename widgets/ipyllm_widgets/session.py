@@ -241,6 +241,23 @@ class ChatSession:
         with self._outbox.lock:
             return text_of(self._shown(name).question)
 
+    def said(self) -> list[Message]:
+        """Return the conversation as it is kept beside the widget, with a question that has no answer, or none yet."""
+        with self._outbox.lock:
+            turns, tail, live = self.history.turns, self._tail, self._live
+            messages = self.history.to_messages()
+            if tail is None or any(turn.key == tail.key for turn in turns):
+                return messages
+            messages.append(tail.question)
+            if live is not None and live.name == tail.name:
+                text, note = live.written("text"), "The answer had not ended when this was kept."
+            else:
+                failed = tail.response.error_message if tail.response is not None else None
+                text, note = "", failed or "Stopped before anything came."
+            if text:
+                messages.append({"role": "assistant", "content": text})
+            return [*messages, {"role": "note", "content": note}]
+
     @property
     def running(self) -> bool:
         """Whether an answer is coming."""
@@ -257,14 +274,6 @@ class ChatSession:
         call = self._call
         if call is not None and call.done.is_set():
             self._at_rest.wait(_DRAWING_S)
-
-    def unfinished(self) -> list[Message]:
-        """Return the question that is being answered and what has come, for who reads them without a kernel."""
-        with self._outbox.lock:
-            live, node = self._live, self._tail
-            if live is None or node is None or any(turn.key == node.key for turn in self.history.turns):
-                return []
-            return [node.question, {"role": "assistant", "content": live.written("text")}]
 
     def _must_rest(self) -> None:
         if self._live is not None:
@@ -318,6 +327,7 @@ class ChatSession:
             )
             node.asked = service.full_name
             self._at_rest.clear()
+            self._kept_at = 0.0
             self._live = live
             self._call = service.call(request, emit)
         except LLMError as exc:

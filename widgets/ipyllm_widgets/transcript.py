@@ -16,19 +16,18 @@ if TYPE_CHECKING:
 
 __all__ = ["message_html", "transcript", "transcript_html"]
 
-_WHO = {"user": "You", "assistant": "Model", "system": "System", "tool": "Tool"}
+_WHO = {"user": "You", "assistant": "Model", "system": "System", "tool": "Tool", "note": "Note"}
 _LONGEST_QUESTION = 20_000  # characters
-_UNFINISHED = "The answer had not ended when this was kept."
 _OPEN_UP_TO = 12  # messages; more are folded, so that a notebook stays readable
 
 
-def transcript_html(messages: Sequence[Message], title: str, note: str = "") -> str:
+def transcript_html(messages: Sequence[Message], title: str) -> str:
     """Return a conversation as one ``<details>`` of sanitised HTML; a mark that hides its output if it is empty."""
     if not messages:
         return STYLE + '<span class="ipyllm-empty"></span>'
     is_open = " open" if len(messages) <= _OPEN_UP_TO else ""
     count = f"{len(messages)} message{'' if len(messages) == 1 else 's'}"
-    shown = "".join(map(message_html, messages)) + (f"<p><em>{escape(note)}</em></p>" if note else "")
+    shown = "".join(map(message_html, messages))
     return (
         f'{STYLE}<details class="ipyllm-transcript"{is_open}><summary>{escape(title)} · {count}</summary>'
         f"{shown}</details>"
@@ -59,12 +58,7 @@ def _readable(message: Message) -> str:
     return f"{text[:_LONGEST_QUESTION]} … ({len(text):,} characters)"
 
 
-def transcript(messages: Sequence[Message], title: str, unfinished: Sequence[Message] = ()) -> tuple[str, str]:
-    """Return a conversation as HTML and as plain text, for a :class:`~ipyllm_widgets.kept.KeptOutput`.
-
-    ``unfinished`` is the question that is being answered and what has come of its answer.
-    """
-    said = [*messages, *unfinished]
-    text = "\n\n".join(f"{_WHO.get(m['role'], m['role'])}: {_readable(m)}" for m in said)
-    note = _UNFINISHED if unfinished else ""
-    return writable(transcript_html(said, title, note)), writable(f"{text}\n\n{note}".rstrip())
+def transcript(messages: Sequence[Message], title: str) -> tuple[str, str]:
+    """Return a conversation as HTML and as plain text, for a :class:`~ipyllm_widgets.kept.KeptOutput`."""
+    text = "\n\n".join(f"{_WHO.get(m['role'], m['role'])}: {_readable(m)}" for m in messages)
+    return writable(transcript_html(messages, title)), writable(text)

@@ -224,14 +224,24 @@ class ChatView {
     this.empty.remove();
     this.log.append(shown);
     this.toEnd();
-    const buffers = await Promise.all(files.map((file) => file.arrayBuffer()));
-    const error = await this.commands.send("send", { text }, buffers);
+    const error = await this.post(text, files);
     this.pending.delete(shown);
     shown.remove();
     if (error && !this.isShown(error)) {
       this.complain(error);
       this.composer.restore(text, files);
     }
+  }
+
+  /** @param {string} text @param {File[]} files @returns {Promise<string | null>} what was wrong */
+  async post(text, files) {
+    let buffers;
+    try {
+      buffers = await Promise.all(files.map((file) => file.arrayBuffer()));
+    } catch {
+      return "An image cannot be read any more: it was changed, moved or deleted. Remove it, or add it again.";
+    }
+    return this.commands.send("send", { text }, buffers);
   }
 
   editLast() {
