@@ -76,6 +76,7 @@ def test_an_answer_streams_and_is_rendered_stopped_edited_branched_and_deleted(l
     chat.root.get_by_text("waiting").wait_for()
     picture(lab, "chat-waiting")
     chat.turns.last.get_by_text("Fitting a line").wait_for()
+    chat.turns.last.get_by_text("answering").wait_for()
     picture(lab, "chat-streaming")
     assert chat.announced() == "The answer has begun."
     chat.log.get_by_text("tokens/s").wait_for()
@@ -395,6 +396,30 @@ def test_the_log_follows_the_answer_but_yields_to_who_scrolls(lab, fake):
     chat.root.get_by_role("button", name="↓ Newest").click()
     chat.wait_until_rest()
     assert chat.log.evaluate(at_end)
+
+
+def test_the_end_stays_in_sight_when_what_was_drawn_grows_afterwards(lab, fake):
+    add = "def add(a: int, b: int) -> str:\n    'Add.'\n    return 'sum ' * 400\n"
+    name = f"talk-{next(lab.talks)}"
+    lab.desk = None
+    notebook = lab.open(
+        [f"from ipyllm import ChatWidget\n{add}\nchat = ChatWidget(conversation={name!r}, tools=[add])\nchat"]
+    )
+    chat = Chat(notebook.run(0))
+    at_end = (
+        "chat => { const log = chat.querySelector('.ipyllm-log'); return log.scrollHeight > log.clientHeight + 100"
+        " && log.scrollHeight - log.scrollTop - log.clientHeight < 3; }"
+    )
+    fake.default = answer("\n\n".join(f"paragraph {n}" for n in range(60)))
+    chat.ask("Long")
+    chat.wait_for(at_end)
+    fake.reply(answer("", tool_calls=[("add", {"a": 2, "b": 40})]), answer("\n\n".join("abcdefgh" * 3)))
+    chat.ask("With a tool")
+    chat.wait_for(at_end)
+    chat.log.evaluate("log => { log.scrollTop = log.scrollHeight }")
+    chat.turns.last.locator(".ipyllm-tool").evaluate("fold => { fold.open = true }")
+    chat.log.get_by_text("sum sum").wait_for(state="attached")
+    chat.wait_for(at_end)
 
 
 def test_a_hundred_quick_clicks_leave_a_whole_chat(lab, fake):

@@ -350,6 +350,28 @@ def test_who_waited_for_an_answer_can_ask_the_next_at_once(chat, models):
     assert len(widget.messages) == 60
 
 
+def test_an_answer_that_cannot_be_drawn_is_said_and_ends_and_the_next_is_drawn(chat, models, monkeypatch):
+    from ipyllm_widgets.live import LiveAnswer
+
+    draw = LiveAnswer.draw
+
+    def broken(live):
+        draw(live)
+        raise RecursionError("too deep")
+
+    widget = chat()
+    with monkeypatch.context() as patched:
+        patched.setattr(LiveAnswer, "draw", broken)
+        widget.send("Hello").wait()
+        widget.comm.wait_until_rest()
+    notices = [message["text"] for message in widget.comm.custom if message["kind"] == "notice"]
+    assert "ipyllm failed: RecursionError: too deep" in notices
+    models.default = answer("Drawn.")
+    widget.send("And now?").wait()
+    assert "Drawn." in widget.comm.wait_until_rest().html()
+    assert len(widget.messages) == 4, "what came is in the conversation"
+
+
 def test_threads_that_ask_at_once_start_one_answer(chat, models):
     models.default = answer("one two three", ttft=0.3)
     widget = chat()
@@ -514,6 +536,27 @@ def test_tools_run_and_are_shown_with_arguments_and_result(chat, models):
     assert "<pre>42</pre>" in html
     assert "It is 42 &lt;b&gt;." in shown.html()
     assert shown.totals.startswith("1 answer · 20 → ")
+
+
+def test_stopped_while_a_tool_runs_what_was_said_before_is_kept(chat, models):
+    begun, may_end = threading.Event(), threading.Event()
+
+    def look(place: str) -> str:
+        """Look there."""
+        begun.set()
+        may_end.wait(60)
+        return place
+
+    widget = chat(tools=[look])
+    models.reply(answer("Let me look.", tool_calls=[("look", {"place": "here"})]))
+    call = widget.send("Where is it?")
+    assert begun.wait(60)
+    widget.stop()
+    with pytest.raises(LLMError, match="cancelled"):
+        call.wait()
+    may_end.set()
+    assert "Let me look." in widget.comm.wait_until_rest().html()
+    assert texts(widget.messages) == ["Where is it?", "Let me look."]
 
 
 def test_an_attempt_that_is_made_again_after_text_replaces_what_was_shown(chat, models, monkeypatch):

@@ -350,8 +350,10 @@ class ChatSession:
         """Put what came into the conversation, on the service thread: who waits for the call finds it there."""
         if self._live is not live:  # interrupted while it was asked: shown from what is kept
             node.response, node.parts = response, None
-        if self._tree.get(node.name) is node and (response.content or response.status == "ok"):
-            answer = {"role": "assistant", "content": response.content}
+        # Stopped while a tool ran, there is no last step; what was said before the tool was called is what came.
+        text = response.content or "\n\n".join(step.content for step in response.steps if step.content)
+        if self._tree.get(node.name) is node and (text or response.status == "ok"):
+            answer = {"role": "assistant", "content": text}
             self.history.put_turn(Turn((node.question, answer), node.key, response.model, response.status))
 
     # ---- on the drawing thread -------------------------------------------------------------------
@@ -359,18 +361,20 @@ class ChatSession:
     def draw(self) -> int:
         """Send what is new, and return about how many bytes that took."""
         live, sent, over = self._live, 0, False
+        failed: Exception | None = None
         if live is not None:
             drawn: list[Any] = []
             try:
                 drawn = live.draw()
-            finally:  # an answer that cannot be drawn ends all the same
-                with self._outbox.lock:
-                    if self._live is live:
-                        if drawn:
-                            sent = self._send(live, drawn)
-                        if live.response is not None:
-                            self._finish(live, live.response)
-                            over = True
+            except Exception as exc:  # noqa: BLE001 - raised below: an answer that cannot be drawn ends all the same
+                failed = exc
+            with self._outbox.lock:
+                if self._live is live:
+                    if drawn:
+                        sent = self._send(live, drawn)
+                    if live.response is not None:
+                        self._finish(live, live.response)
+                        over = True
         if self._changed.is_set() or over:
             self._changed.clear()
             with self._outbox.lock:
@@ -380,6 +384,8 @@ class ChatSession:
         elif sent and monotonic() - self._kept_at > _KEEP_EVERY_S:
             self._kept_at = monotonic()
             self._keep_beside()
+        if failed is not None:
+            raise failed
         return sent
 
     def _send(self, live: LiveAnswer, drawn: Sequence[Any]) -> int:

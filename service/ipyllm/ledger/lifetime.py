@@ -8,6 +8,7 @@ sides open anew.
 from __future__ import annotations
 
 import atexit
+import importlib
 import logging
 import os
 import sys
@@ -23,6 +24,7 @@ __all__ = ["EXIT_S", "close_at_child_exit", "watch"]
 EXIT_S: Final = 10.0
 """How long the interpreter's exit waits for the rows of a ledger to be written."""
 
+_STORE = "ipyllm.ledger.store"
 _ledgers: weakref.WeakSet[Ledger] = weakref.WeakSet()
 _forking: list[Ledger] = []
 _one_fork = threading.Lock()
@@ -43,6 +45,8 @@ def close_at_child_exit(ledger: Ledger) -> None:
 
 
 def _before_fork() -> None:
+    if _STORE in sys.modules:  # another thread may be importing it just now: a child would have half of it for ever
+        importlib.import_module(_STORE)
     _one_fork.acquire()
     _forking[:] = list(_ledgers)
     for ledger in _forking:

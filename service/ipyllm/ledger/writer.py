@@ -283,8 +283,6 @@ class Ledger:
         for _ in range(3):
             try:
                 answer = ask(self._opened_store())
-                self._unread = None
-                return answer
             except Exception as exc:  # noqa: BLE001 - whatever it is, what is in memory can be shown
                 if self._begun_anew(exc):
                     continue
@@ -293,6 +291,8 @@ class Ledger:
                 if not self._failing:
                     self._say(f"{why}: only rows still in memory are shown.")
                 break
+            self._unread = None
+            return answer
         return nothing
 
     # What follows runs on the writer thread.

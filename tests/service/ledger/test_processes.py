@@ -141,6 +141,38 @@ if __name__ == "__main__":
     assert sql("SELECT count(*), count(DISTINCT kernel_id) FROM calls") == [(3, 3)]
 
 
+def test_a_fork_waits_for_the_import_that_the_writer_is_in_the_middle_of(path, sql, tmp_path):
+    script = tmp_path / "script.py"
+    script.write_text(
+        f"""
+import os, sys, time, warnings
+from ipyllm.ledger import Ledger
+
+warnings.simplefilter("ignore", DeprecationWarning)
+
+
+class Slow:
+    def find_spec(self, name, path=None, target=None):
+        if name == "sqlalchemy":
+            time.sleep(2)
+
+
+sys.meta_path.insert(0, Slow())
+ledger = Ledger({str(path)!r})
+ledger.put({{"call_id": "parent", "status": "ok"}})
+while "ipyllm.ledger.store" not in sys.modules:
+    time.sleep(0.01)
+child = os.fork()
+if child == 0:
+    ledger.put({{"call_id": "child", "status": "ok"}})
+    os._exit(0 if ledger.close(30) else 1)
+assert os.waitpid(child, 0)[1] == 0, "the child's row was not written"
+"""
+    )
+    subprocess.run([sys.executable, script], check=True, timeout=100)
+    assert sql("SELECT count(*) FROM calls") == [(2,)]
+
+
 def test_a_kernel_keeps_its_name_and_a_forked_process_makes_its_own(answer):
     made, child, given, child_of_given = answer(
         """

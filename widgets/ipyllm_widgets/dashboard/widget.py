@@ -39,7 +39,8 @@ __all__ = ["UsageDashboard"]
 _FORGOTTEN_S = 600.0  # a page that was closed without a word; a busy cell may keep its word back for long
 _KEPT_EVERY_S = 30.0  # a notebook is a file: what it keeps is written seldom
 _NEWS_S = 60.0  # that a sentence stays which the ledger says once
-_SHARE = 20  # reading the ledger takes at most one part in so many of the time
+_SHARE = 20  # drawing takes at most one part in so many of a processor
+_REST = 3  # and of the time, which a busy machine stretches, and other processes that read for us
 _logger = logging.getLogger("ipyllm.widgets")
 
 
@@ -266,11 +267,12 @@ class UsageDashboard(anywidget.AnyWidget):
     def _watch(self) -> None:
         """Draw anew, on a thread of our own, so that it goes on while a cell runs; until nobody looks any more."""
         while True:
-            began = time.monotonic()
-            self.refresh()
+            began, worked = time.monotonic(), time.thread_time()
             with self._watching:
                 if self._ended or all(began - at >= _FORGOTTEN_S for at in self._seen_at.values()):
                     self._thread = None
                     return
-            self._changed.wait(max(self.every_s, _SHARE * (time.monotonic() - began)))
+            self.refresh()
+            took, worked = time.monotonic() - began, time.thread_time() - worked
+            self._changed.wait(max(self.every_s, _SHARE * worked, _REST * took))
             self._changed.clear()

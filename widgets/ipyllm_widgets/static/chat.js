@@ -50,6 +50,8 @@ class ChatView {
         this.ask("text", { id });
       },
     };
+    // Turns grow after they are drawn: when they come into sight, when a picture has loaded, when a fold is opened.
+    this.sizes = new ResizeObserver(() => this.stay());
     this.build();
     this.freeKeys = keepKeys(/** @type {HTMLElement} */ (root.firstElementChild));
     this.onMessage = (/** @type {any} */ message) => this.take(message);
@@ -141,6 +143,7 @@ class ChatView {
     const resting = running === null;
     for (const [id, view] of this.views) {
       if (!turns.has(id)) {
+        this.sizes.unobserve(view.element);
         view.element.remove();
         this.views.delete(id);
       }
@@ -150,6 +153,7 @@ class ChatView {
       let view = this.views.get(id);
       if (!view) {
         view = new TurnView(id, this.actions);
+        this.sizes.observe(view.element);
         this.views.set(id, view);
       }
       if (at && view.element === at) at = at.nextElementSibling;
@@ -162,8 +166,13 @@ class ChatView {
     this.settings.update(settings);
     this.composer.setRunning(!resting);
     this.totals.textContent = [`Conversation “${settings.conversation}”`, this.state.totals].filter(Boolean).join(" · ");
-    if (this.follows) this.log.scrollTop = this.log.scrollHeight;
+    this.stay();
     this.newest.hidden = this.follows;
+  }
+
+  /** Keep the end in sight, unless the reader has gone elsewhere. */
+  stay() {
+    if (this.follows) this.log.scrollTop = this.log.scrollHeight;
   }
 
   /** Start and end are said, not every word. @param {string | null} running */
@@ -274,6 +283,7 @@ class ChatView {
     this.model.off("msg:custom", this.onMessage);
     this.commands.close();
     clearInterval(this.clock);
+    this.sizes.disconnect();
     cancelAnimationFrame(this.frame);
     this.root.replaceChildren(); // ipywidgets holds on to the element of each closed view as long as the model lives
   }

@@ -80,7 +80,7 @@ export class TurnView {
     this.element.classList.toggle("ipyllm-running", running);
     const text = turn.parts.text, thoughts = turn.parts.reasoning;
     this.reasoning.hidden = !thoughts;
-    this.waiting.hidden = !running || Boolean(text?.tail || text?.blocks.length);
+    this.waiting.hidden = !running;
     this.tick();
     this.foot.hidden = running;
     this.note.textContent = turn.note;
@@ -97,7 +97,8 @@ export class TurnView {
   tick() {
     if (this.waiting.hidden || !this.turn) return;
     const seconds = Math.floor((performance.now() - this.since) / 1000);
-    const doing = this.turn.parts.reasoning ? "thinking" : "waiting";
+    const { text, reasoning } = this.turn.parts;
+    const doing = text ? "answering" : reasoning ? "thinking" : "waiting";
     this.waiting.textContent = [this.turn.footer, doing, seconds ? `${seconds} s` : ""].filter(Boolean).join(" · ");
   }
 
