@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from ipyllm.errors import Category
     from ipyllm.request import ChatRequest, Message
-    from ipyllm.response import ChatResponse
+    from ipyllm.response import ChatResponse, Status
     from ipyllm.structured import SchemaMode
     from ipyllm.tools import ToolResult, UserSide
 
@@ -133,6 +133,9 @@ class Turn:
                 f"{request.model} took too long: its tools outlasted the {request.timeout.total:g} s of the call."
             )
             raise self._failed(response, sentence, "timeout") from None
+        except asyncio.CancelledError:
+            # What the model said before it called them has come, and was paid for.
+            raise self._failed(response, f"The call to {request.model} was cancelled.", "cancelled") from None
         self.results += results
         self._added += [_asking_for_tools(response), *(result.as_message() for result in results)]
 
@@ -151,7 +154,8 @@ class Turn:
 
     def _failed(self, response: ChatResponse, sentence: str, category: Category = "api_error") -> LLMError:
         partial = self._final(response, None)
-        partial = replace(partial, status="error", error_category=category, error_message=sentence)
+        status: Status = "cancelled" if category == "cancelled" else "error"
+        partial = replace(partial, status=status, error_category=category, error_message=sentence)
         return LLMError(sentence, category=category, model=self._request.model, partial=partial)
 
     def _final(self, response: ChatResponse, parsed: Any) -> ChatResponse:

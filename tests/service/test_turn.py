@@ -201,22 +201,24 @@ def test_a_tool_that_hangs_is_ended_by_the_limit_of_the_call(service, fake):
     assert caught.value.category == "timeout"
 
 
-def test_a_call_can_be_cancelled_while_a_tool_runs(service, fake):
+def test_a_call_can_be_cancelled_while_a_tool_runs_and_what_the_model_said_before_is_its_outcome(service, fake):
     begun, end = threading.Event(), threading.Event()
 
     def slow() -> str:
         """Take long."""
         begun.set()
-        end.wait(10)
+        end.wait(60)
         return "late"
 
-    fake.default = wants(("slow", {}))
+    fake.default = answer("Let me look.", tool_calls=[("slow", {})])
     call = service.call(service.request("Wait.", tools=[slow]))
-    assert begun.wait(5)
+    assert begun.wait(60)
     call.cancel()
-    assert call.done.wait(5)
+    assert call.done.wait(60)
     end.set()
     assert call.error.category == "cancelled"
+    assert (call.response.status, call.response.content) == ("cancelled", "Let me look.")
+    assert call.response.usage.output_tokens
 
 
 def test_tools_and_schema_go_together(service, fake):

@@ -538,6 +538,27 @@ def test_tools_run_and_are_shown_with_arguments_and_result(chat, models):
     assert shown.totals.startswith("1 answer · 20 → ")
 
 
+def test_stopped_while_a_tool_runs_what_was_said_before_is_kept(chat, models):
+    begun, may_end = threading.Event(), threading.Event()
+
+    def look(place: str) -> str:
+        """Look there."""
+        begun.set()
+        may_end.wait(60)
+        return place
+
+    widget = chat(tools=[look])
+    models.reply(answer("Let me look.", tool_calls=[("look", {"place": "here"})]))
+    call = widget.send("Where is it?")
+    assert begun.wait(60)
+    widget.stop()
+    with pytest.raises(LLMError, match="cancelled"):
+        call.wait()
+    may_end.set()
+    assert "Let me look." in widget.comm.wait_until_rest().html()
+    assert texts(widget.messages) == ["Where is it?", "Let me look."]
+
+
 def test_an_attempt_that_is_made_again_after_text_replaces_what_was_shown(chat, models, monkeypatch):
     from ipyllm import OpenAIService
 

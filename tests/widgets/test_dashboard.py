@@ -131,6 +131,12 @@ def test_a_wrong_filter_is_one_sentence_and_changes_nothing(dashboard, name, val
     assert shown.filters == {"scope": "kernel", "since": "day", "model": "", "status": "", "tag": ""}
 
 
+@pytest.mark.parametrize("every_s", ["2", None, 0, -1, float("nan"), float("inf")])
+def test_seconds_that_cannot_be_waited_are_refused_in_one_sentence(every_s):
+    with pytest.raises(LLMError, match="every_s is a number of seconds above 0, not "):
+        UsageDashboard(every_s=every_s)
+
+
 def test_one_call_is_read_whole(fake, service, dashboard):
     fake.default = answer("It is **Bern**.", reasoning="Think.")
     response = service().chat("Capital?")

@@ -351,8 +351,10 @@ class ChatSession:
         """Put what came into the conversation, on the service thread: who waits for the call finds it there."""
         if self._live is not live:  # interrupted while it was asked: shown from what is kept
             node.response, node.parts = response, None
-        if self._tree.get(node.name) is node and (response.content or response.status == "ok"):
-            answer = {"role": "assistant", "content": response.content}
+        # Stopped while a tool ran, there is no last step; what was said before the tool was called is what came.
+        text = response.content or "\n\n".join(step.content for step in response.steps if step.content)
+        if self._tree.get(node.name) is node and (text or response.status == "ok"):
+            answer = {"role": "assistant", "content": text}
             self.history.put_turn(Turn((node.question, answer), node.key, response.model, response.status))
 
     # ---- on the drawing thread -------------------------------------------------------------------

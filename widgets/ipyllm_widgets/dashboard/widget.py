@@ -85,7 +85,7 @@ class UsageDashboard(anywidget.AnyWidget):
         self._kept = KeptOutput(self._still)
         self._taken: tuple[Figures, Filters] | None = None
         self._ended = False
-        if not every_s > 0:
+        if not isinstance(every_s, int | float) or not 0 < every_s <= threading.TIMEOUT_MAX:
             raise LLMError(f"every_s is a number of seconds above 0, not {every_s!r}.", category="bad_request")
         chosen = Filters()
         for name, value in filters.items():
