@@ -8,7 +8,7 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11 python3.14 p
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo lab test lint format bench docs audit clean model
+.PHONY: help setup demo lab test thorough lint format bench docs audit clean model
 
 help: ## show this
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -23,11 +23,15 @@ lab: $(VENV)/.all model ## open the quickstart in JupyterLab
 	@test -f build/01_quickstart.ipynb || cp notebooks/01_quickstart.ipynb build/
 	$(BIN)/jupyter lab build/01_quickstart.ipynb
 
-test: $(VENV)/.all model ## run every test, the notebooks' too
+test: $(VENV)/.all model ## run the tests, the notebooks' too
 	@sh .ci/chromium
 	@sh .ci/frontend
 	@sh .ci/postgresql
-	$(BIN)/python -m pytest -n auto --dist loadfile --nbval-lax
+	$(BIN)/python -m pytest -n auto --dist loadfile --nbval-lax -m "not thorough"
+
+thorough: $(VENV)/.all model ## what `make test` leaves out: more of the browser tests in Notebook 7 and on ipykernel 6
+	@sh .ci/chromium
+	$(BIN)/python -m pytest -n auto --dist loadfile -m thorough
 
 lint: $(VENV)/.all ## ruff, mypy strict, import-linter
 	$(BIN)/ruff format --check .

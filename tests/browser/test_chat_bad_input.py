@@ -108,7 +108,7 @@ def test_an_interrupt_of_a_cell_that_waits_for_the_answer_stops_it_and_keeps_wha
     assert "word word" in notebook.run(2).inner_text()
 
 
-@pytest.mark.parametrize("how", ["killed", "restart", "shutdown"])
+@pytest.mark.parametrize("how", ["killed", pytest.param("restart", marks=pytest.mark.thorough), "shutdown"])
 def test_when_the_kernel_is_gone_what_came_stays_and_nothing_pretends_to_go_on(lab, fake, how):
     notebook, chat = opened(lab, PID, anew=True)
     end = end_of_kernel(notebook, 1, how)

@@ -148,7 +148,7 @@ def test_a_view_that_was_closed_and_is_shown_again_has_everything(lab, fake):
     assert again.texts() == ["It is Basel.", COUNTED]
 
 
-@pytest.mark.parametrize("how", ["killed", "restart", "shutdown"])
+@pytest.mark.parametrize("how", ["killed", pytest.param("restart", marks=pytest.mark.thorough), "shutdown"])
 def test_when_the_kernel_is_gone_what_came_stays_and_nothing_pretends_to_go_on(lab, fake, how):
     lab.desk = None
     notebook, shown = made(lab, ["openai/bad", "openai/endless"], [PID])

@@ -31,7 +31,7 @@ BOXES = """cell => {
 }"""
 
 
-@pytest.fixture(scope="module", params=["light", "dark"])
+@pytest.fixture(scope="module", params=["light", pytest.param("dark", marks=pytest.mark.thorough)])
 def lab_and_fake(request, tmp_path_factory):
     home = tmp_path_factory.mktemp(request.param)
     with FakeLLM() as fake:

@@ -29,7 +29,11 @@ time.sleep(3)
 """
 
 
-@pytest.fixture(scope="module", params=[("light", 1100), ("dark", 560)], ids=["light", "dark"])
+@pytest.fixture(
+    scope="module",
+    params=[("light", 1100), pytest.param(("dark", 560), marks=pytest.mark.thorough)],
+    ids=["light", "dark"],
+)
 def lab_and_fake(request, tmp_path_factory):
     theme, width = request.param
     home = tmp_path_factory.mktemp("dashboard")

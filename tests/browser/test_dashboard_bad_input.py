@@ -137,7 +137,7 @@ def test_a_page_reloaded_while_a_call_is_open_shows_the_dashboard_and_opens_it_a
     shown.wait_for_calls(3)
 
 
-@pytest.mark.parametrize("how", ["killed", "restart", "shutdown"])
+@pytest.mark.parametrize("how", ["killed", pytest.param("restart", marks=pytest.mark.thorough), "shutdown"])
 def test_when_the_kernel_is_gone_the_figures_stay_and_that_is_said(lab, how):
     notebook, shown = made(lab, more=[PID])
     if how == "killed":

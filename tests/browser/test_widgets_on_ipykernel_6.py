@@ -29,10 +29,6 @@ THE_SAME = [
     chats.test_stop_works_before_the_first_token_and_in_the_middle_and_an_error_can_be_tried_again,
     chats.test_settings_reach_the_server_and_mistakes_are_said,
     chats.test_images_come_by_file_paste_and_drop_and_a_large_one_is_refused_in_one_sentence,
-    chats.test_a_reloaded_page_shows_the_chat_again_and_goes_on_with_it,
-    chats.test_two_views_and_two_tabs_show_the_same_chat,
-    chats.test_a_hundred_quick_clicks_leave_a_whole_chat,
-    chats.test_a_killed_and_restarted_kernel_leaves_what_was_said_and_says_that_it_is_gone,
     chats.test_a_notebook_reopened_without_its_kernel_shows_what_was_said,
     chats.test_exports_are_downloaded,
     comparisons.test_answers_stand_side_by_side_and_a_vote_ranks_them,
@@ -40,7 +36,16 @@ THE_SAME = [
     comparisons.test_stop_keeps_what_came,
     comparisons.test_the_saved_notebook_can_be_read,
     dashboards.test_a_dashboard_lives_in_a_cell,  # beside a busy cell too
-    dashboards.test_a_reloaded_page_shows_the_dashboard_again,
+    *(
+        pytest.param(steps, marks=pytest.mark.thorough)
+        for steps in [
+            chats.test_a_reloaded_page_shows_the_chat_again_and_goes_on_with_it,
+            chats.test_two_views_and_two_tabs_show_the_same_chat,
+            chats.test_a_hundred_quick_clicks_leave_a_whole_chat,
+            chats.test_a_killed_and_restarted_kernel_leaves_what_was_said_and_says_that_it_is_gone,
+            dashboards.test_a_reloaded_page_shows_the_dashboard_again,
+        ]
+    ),
 ]
 
 
