@@ -69,7 +69,11 @@ class Turn:
             From any exchange; or when the model does not stop calling tools, or does not answer as the schema asks.
         """
         while True:
-            response = await self._asked()
+            try:
+                response = await self._asked()
+            except LLMError as exc:
+                self._keep_steps(exc)
+                raise
             self.steps.append(response)
             if response.tool_calls and self._request.tools:
                 await self._run_tools(response)
@@ -157,6 +161,16 @@ class Turn:
         status: Status = "cancelled" if category == "cancelled" else "error"
         partial = replace(partial, status=status, error_category=category, error_message=sentence)
         return LLMError(sentence, category=category, model=self._request.model, partial=partial)
+
+    def _keep_steps(self, failure: LLMError) -> None:
+        """Have what earlier exchanges of the turn said in the outcome of one that failed: it has come, and was paid for."""
+        if not self.steps:
+            return
+        if failure.partial is None:  # a route had nobody left to ask
+            failure.partial = self._failed(self.steps[-1], str(failure), failure.category).partial
+        else:
+            self.steps.append(failure.partial)
+            failure.partial = self._final(failure.partial, None)
 
     def _final(self, response: ChatResponse, parsed: Any) -> ChatResponse:
         if len(self.steps) == 1 and parsed is None and not self.results:

@@ -12,7 +12,7 @@ from pydantic import BaseModel
 from ipyllm import DeepSeekService, LLMError, OllamaService, OpenAIService, Timeout, create_llm_service, fallback, split
 from ipyllm.ledger import current_ledger
 from tests import fakes
-from tests.fakes import answer
+from tests.fakes import answer, server_error
 
 
 def rows():
@@ -219,6 +219,30 @@ def test_a_call_can_be_cancelled_while_a_tool_runs_and_what_the_model_said_befor
     assert call.error.category == "cancelled"
     assert (call.response.status, call.response.content) == ("cancelled", "Let me look.")
     assert call.response.usage.output_tokens
+
+
+def test_a_turn_that_fails_in_a_later_exchange_has_what_the_earlier_ones_said_and_cost(service, fake):
+    fake.reply(answer("Let me add.", tool_calls=[("add", {"a": 1, "b": 2})]), server_error())
+    call = service.call(service.request("Compute.", tools=[add]))
+    with pytest.raises(LLMError):
+        call.wait()
+    assert (call.response.status, call.response.error_category) == ("error", call.error.category)
+    assert [step.content for step in call.response.steps] == ["Let me add.", ""]
+    assert [result.output for result in call.response.tool_results] == ["3"]
+    assert call.response.steps[0].usage.output_tokens
+
+
+def test_a_turn_whose_next_exchange_is_refused_before_it_is_sent_keeps_what_came(service, fake, own_settings):
+    prices = '[prices."ollama/m"]\ninput_usd_per_mtok = 0.0\noutput_usd_per_mtok = 1000.0\n'
+    (own_settings / "config.toml").write_text(prices)
+    fake.default = answer("Let me add.", tool_calls=[("add", {"a": 1, "b": 2})])
+    call = service.call(service.request("Compute.", tools=[add], max_tokens=100, max_cost_usd=0.1))
+    with pytest.raises(LLMError, match="nothing was sent"):
+        call.wait()
+    assert len(fake.requests) == 1
+    assert call.response.error_category == "quota"
+    assert [step.content for step in call.response.steps] == ["Let me add.", ""]
+    assert [result.output for result in call.response.tool_results] == ["3"]
 
 
 def test_tools_and_schema_go_together(service, fake):

@@ -167,10 +167,8 @@ class LiveAnswer:
         for call, result in zip(self._calls, response.tool_results, strict=False):
             call["result"] = writable(result.output)
         for name, whole in (("reasoning", writable(response.reasoning)), ("text", writable(response.content))):
-            # What was shown is kept, but for an attempt that was made again. Turns of several steps end in the last;
-            # of one that failed in a later step, that step may have nothing.
-            ended_well = bool(whole) or response.status == "ok"
-            if not response.steps and ended_well and "".join(self._parts[name].source) != whole:
+            # What was shown is kept, but for an attempt that was made again. Turns of several steps end in the last.
+            if not response.steps and "".join(self._parts[name].source) != whole:
                 self._parts[name] = Part()
                 self._parts[name].feed(whole)
                 self._anew.add(name)
