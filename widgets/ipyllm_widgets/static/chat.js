@@ -1,8 +1,7 @@
 // The chat: a log of turns, a composer, settings. Its state is the kernel's; the view only draws it.
 
-import { EMPTY, reduce } from "./reducer.js";
-import { button, h, keepKeys } from "./dom.js";
-import { Commands } from "./commands.js";
+import { h } from "./dom.js";
+import { LiveView, renders } from "./view.js";
 import { TurnView } from "./turn.js";
 import { Composer } from "./composer.js";
 import { SettingsPanel } from "./settings.js";
@@ -10,13 +9,11 @@ import { SettingsPanel } from "./settings.js";
 const FORMATS = { md: "Markdown", html: "Web page", ipynb: "Notebook", json: "JSON" };
 const NEAR_END_PX = 60;
 
-/** One view of a chat; a widget may have several. */
-class ChatView {
+/** One view of a chat. */
+class ChatView extends LiveView {
   /** @param {import("./commands.js").Model} model @param {HTMLElement} root */
   constructor(model, root) {
-    this.model = model;
-    this.root = root;
-    this.state = EMPTY;
+    super(model, root);
     /** @type {Map<string, TurnView>} */
     this.views = new Map();
     /** @type {Set<HTMLElement>} */
@@ -24,11 +21,6 @@ class ChatView {
     /** @type {Map<string, (text: string) => void>} */
     this.wanted = new Map();
     this.follows = true; // whether the log is scrolled along with the answer
-    this.frame = 0;
-    this.asked = false;
-    /** @type {string | null} */
-    this.announced = null;
-    this.commands = new Commands(model, (hint) => this.showHint(hint), (sentence) => this.lose(sentence));
     this.settings = new SettingsPanel(async (changes) => void (await this.ask("set", changes)), (sentence) => this.complain(sentence));
     this.composer = new Composer({
       send: (text, files) => this.send(text, files),
@@ -39,7 +31,7 @@ class ChatView {
     });
     this.actions = {
       again: (/** @type {string} */ id) => this.ask("again", { id }),
-      edit: (/** @type {string} */ id, /** @type {string} */ text) => this.ask("edit", { id, text }),
+      edit: async (/** @type {string} */ id, /** @type {string} */ text) => !(await this.ask("edit", { id, text })),
       select: (/** @type {string} */ id, /** @type {number} */ to) => this.ask("select", { id, to }),
       remove: (/** @type {string} */ id) => {
         this.ask("delete", { id });
@@ -52,13 +44,7 @@ class ChatView {
     };
     // Turns grow after they are drawn: when they come into sight, when a picture has loaded, when a fold is opened.
     this.sizes = new ResizeObserver(() => this.stay());
-    this.build();
-    this.freeKeys = keepKeys(/** @type {HTMLElement} */ (root.firstElementChild));
-    this.onMessage = (/** @type {any} */ message) => this.take(message);
-    model.on("msg:custom", this.onMessage);
-    this.clock = setInterval(() => this.views.get(this.state.running ?? "")?.tick(), 1000);
-    this.take({ kind: "snapshot", state: model.get("snapshot") });
-    this.sayHello();
+    this.open(this.build(), () => this.views.get(this.state.running ?? "")?.tick());
   }
 
   build() {
@@ -68,9 +54,6 @@ class ChatView {
       this.newest.hidden = this.follows;
     });
     this.newest = h("button", { type: "button", class: "ipyllm-newest ipyllm-button", hidden: true, click: () => this.toEnd() }, "↓ Newest");
-    this.status = h("div", { class: "ipyllm-away", role: "status", "aria-live": "polite" });
-    this.notice = h("div", { class: "ipyllm-notice", role: "alert", hidden: true });
-    this.hint = h("div", { class: "ipyllm-hint", role: "status", hidden: true });
     this.empty = h("p", { class: "ipyllm-nothing" }, "Ask something. Enter sends, Shift+Enter begins a new line.");
     this.totals = h("div", { class: "ipyllm-footer ipyllm-totals" });
     const toggle = h("button", { type: "button", class: "ipyllm-button", "aria-expanded": "false", click: () => {
@@ -88,7 +71,7 @@ class ChatView {
       if (clear.textContent !== "Clear") this.ask("clear");
       clear.textContent = clear.textContent === "Clear" ? "Clear all?" : "Clear";
     }, blur: () => (clear.textContent = "Clear") }, "Clear");
-    this.root.replaceChildren(h(
+    return h(
       "section",
       {
         class: "ipyllm-widget ipyllm-chat",
@@ -111,32 +94,17 @@ class ChatView {
       this.hint,
       this.composer.element,
       this.totals,
-    ));
+    );
   }
 
   /** @param {any} message */
-  take(message) {
-    if (message?.kind === "ack") this.commands.answer(message);
-    else if (message?.kind === "notice") this.complain(String(message.text));
-    else if (message?.kind === "text") this.takeText(message);
+  heard(message) {
+    if (message?.kind === "text") this.takeText(message);
     else if (message?.kind === "file") this.takeFile(message);
-    const before = this.state;
-    this.state = reduce(before, message);
-    if (this.state.stale && before !== EMPTY) this.sayHello();
-    if (!this.frame) this.frame = requestAnimationFrame(() => this.draw());
-  }
-
-  /** Ask for a snapshot if there is more than we have seen; once at a time. */
-  async sayHello() {
-    if (this.asked) return;
-    this.asked = true;
-    await this.commands.send("hello", { seq: this.state.stale ? -1 : this.state.seq });
-    this.asked = false;
-    if (this.state.stale) setTimeout(() => this.state.stale && this.sayHello(), 1000);
   }
 
   draw() {
-    this.frame = 0;
+    super.draw();
     const { order, turns, settings } = this.state;
     const gone = this.commands.gone;
     const running = gone ? null : this.state.running;
@@ -162,7 +130,10 @@ class ChatView {
     }
     this.empty.remove();
     if (!order.length && !this.pending.size) this.log.prepend(this.empty);
-    this.announce(running);
+    this.announce(running, "The answer has begun.", (id) => {
+      const turn = turns.get(id);
+      return turn?.error ? `The answer failed: ${turn.error}` : `The answer has ended. ${turn?.footer ?? ""}`;
+    });
     this.settings.update(settings);
     this.composer.setRunning(!resting);
     this.totals.textContent = [`Conversation “${settings.conversation}”`, this.state.totals].filter(Boolean).join(" · ");
@@ -175,37 +146,11 @@ class ChatView {
     if (this.follows) this.log.scrollTop = this.log.scrollHeight;
   }
 
-  /** Start and end are said, not every word. @param {string | null} running */
-  announce(running) {
-    if (this.commands.gone || running === this.announced) return;
-    if (running !== null) this.status.textContent = "The answer has begun.";
-    else if (this.announced) {
-      const turn = this.state.turns.get(this.announced);
-      this.status.textContent = turn?.error ? `The answer failed: ${turn.error}` : `The answer has ended. ${turn?.footer ?? ""}`;
-    }
-    this.announced = running;
-  }
-
-  /** What came stays to be read; nothing pretends to go on. @param {string} sentence */
-  lose(sentence) {
-    this.complain(sentence);
-    this.draw();
-  }
-
   toEnd() {
     this.follows = true;
     this.log.scrollTop = this.log.scrollHeight;
     this.newest.hidden = true;
     this.composer.input.focus();
-  }
-
-  /** @param {string} command @param {Record<string, unknown>} [fields] @returns {Promise<boolean>} whether it was taken */
-  async ask(command, fields) {
-    this.complain("");
-    const error = await this.commands.send(command, fields);
-    if (!error || this.isShown(error)) return true;
-    this.complain(error);
-    return false;
   }
 
   /** @param {string} error whether a turn says it already */
@@ -265,34 +210,10 @@ class ChatView {
     setTimeout(() => URL.revokeObjectURL(address), 10_000);
   }
 
-  /** @param {string} sentence what is wrong, or "" */
-  complain(sentence) {
-    this.notice.hidden = !sentence;
-    this.notice.replaceChildren(...(sentence ? [h("span", { dir: "auto" }, sentence), button("close", "Dismiss", () => this.complain(""))] : []));
-    if (sentence) this.notice.scrollIntoView({ block: "nearest" });
-  }
-
-  /** @param {string} hint */
-  showHint(hint) {
-    this.hint.hidden = !hint;
-    this.hint.textContent = hint;
-  }
-
   close() {
-    this.freeKeys();
-    this.model.off("msg:custom", this.onMessage);
-    this.commands.close();
-    clearInterval(this.clock);
     this.sizes.disconnect();
-    cancelAnimationFrame(this.frame);
-    this.root.replaceChildren(); // ipywidgets holds on to the element of each closed view as long as the model lives
+    super.close();
   }
 }
 
-/** @param {{model: import("./commands.js").Model, el: HTMLElement}} context */
-function render({ model, el }) {
-  const view = new ChatView(model, el);
-  return () => view.close();
-}
-
-export default { render };
+export default { render: renders(ChatView) };

@@ -1,21 +1,17 @@
 // The comparison: who is asked, a composer, true columns, and a vote. Its state is the kernel's; the view only draws it.
 
-import { EMPTY, reduce } from "./reducer.js";
-import { button, h, keepKeys, setHtml } from "./dom.js";
-import { Commands } from "./commands.js";
+import { h, setHtml } from "./dom.js";
+import { LiveView, renders } from "./view.js";
 import { ColumnView } from "./column.js";
 import { Composer } from "./composer.js";
 import { Seats } from "./seats.js";
 import { SettingsPanel } from "./settings.js";
 
-/** One view of a comparison; a widget may have several. */
-class CompareView {
+/** One view of a comparison. */
+class CompareView extends LiveView {
   /** @param {import("./commands.js").Model} model @param {HTMLElement} root */
   constructor(model, root) {
-    this.model = model;
-    this.root = root;
-    /** @type {any} */
-    this.state = EMPTY;
+    super(model, root);
     /** @type {Map<string, ColumnView>} */
     this.views = new Map();
     this.expanded = "";
@@ -24,11 +20,6 @@ class CompareView {
     this.promptKey = "";
     /** @type {((text: string) => void)[]} */
     this.wanted = [];
-    this.frame = 0;
-    this.asked = false;
-    /** @type {string | null | undefined} */
-    this.announced = undefined;
-    this.commands = new Commands(model, (hint) => this.showHint(hint), (sentence) => this.lose(sentence));
     this.seats = new Seats((seats) => this.ask("set", { seats }), (sentence) => this.complain(sentence));
     this.settings = new SettingsPanel(async (changes) => void (await this.ask("set", changes)), (sentence) => this.complain(sentence));
     this.composer = new Composer({
@@ -46,13 +37,7 @@ class CompareView {
         this.draw();
       },
     };
-    this.build();
-    this.freeKeys = keepKeys(/** @type {HTMLElement} */ (root.firstElementChild));
-    this.onMessage = (/** @type {any} */ message) => this.take(message);
-    model.on("msg:custom", this.onMessage);
-    this.clock = setInterval(() => this.views.forEach((view) => view.tick()), 1000);
-    this.take({ kind: "snapshot", state: model.get("snapshot") });
-    this.sayHello();
+    this.open(this.build(), () => this.views.forEach((view) => view.tick()));
   }
 
   build() {
@@ -62,9 +47,6 @@ class CompareView {
       this.prompt.textContent = text;
       this.more.hidden = true;
     }) });
-    this.status = h("div", { class: "ipyllm-away", role: "status", "aria-live": "polite" });
-    this.notice = h("div", { class: "ipyllm-notice", role: "alert", hidden: true });
-    this.hint = h("div", { class: "ipyllm-hint", role: "status", hidden: true });
     this.vote = h("div", { class: "ipyllm-vote", role: "group", "aria-label": "Which answer is better?" });
     this.ranking = h("div", { class: "ipyllm-ranking" });
     this.rankingFold = h("details", { open: true }, h("summary", {}, "Ranking by the votes of this kernel"), this.ranking);
@@ -74,7 +56,7 @@ class CompareView {
       this.settings.element.hidden = !open;
       toggle.setAttribute("aria-expanded", String(open));
     } }, "Settings for all");
-    this.root.replaceChildren(h(
+    return h(
       "section",
       {
         class: "ipyllm-widget ipyllm-compare",
@@ -95,31 +77,16 @@ class CompareView {
       this.vote,
       this.composer.element,
       this.rankingFold,
-    ));
+    );
   }
 
   /** @param {any} message */
-  take(message) {
-    if (message?.kind === "ack") this.commands.answer(message);
-    else if (message?.kind === "notice") this.complain(String(message.text));
-    else if (message?.kind === "text") this.takeText(message);
-    const before = this.state;
-    this.state = reduce(before, message);
-    if (this.state.stale && before !== EMPTY) this.sayHello();
-    if (!this.frame) this.frame = requestAnimationFrame(() => this.draw());
-  }
-
-  /** Ask for a snapshot if there is more than we have seen; once at a time. */
-  async sayHello() {
-    if (this.asked) return;
-    this.asked = true;
-    await this.commands.send("hello", { seq: this.state.stale ? -1 : this.state.seq });
-    this.asked = false;
-    if (this.state.stale) setTimeout(() => this.state.stale && this.sayHello(), 1000);
+  heard(message) {
+    if (message?.kind === "text") this.takeText(message);
   }
 
   draw() {
-    this.frame = 0;
+    super.draw();
     const { order, turns, settings } = this.state;
     const running = this.commands.gone ? null : this.state.running;
     if (!order.includes(this.expanded)) this.expanded = "";
@@ -149,7 +116,7 @@ class CompareView {
       this.votes = this.state.totals;
       setHtml(this.ranking, this.votes);
     }
-    this.announce(running);
+    this.announce(running, "The answers have begun.", () => "All answers are there.");
   }
 
   /** @param {any} settings */
@@ -206,29 +173,6 @@ class CompareView {
     if (had) this.vote.querySelector("[aria-pressed=true]")?.focus();
   }
 
-  /** What came stays to be read; nothing pretends to go on. @param {string} sentence */
-  lose(sentence) {
-    this.complain(sentence);
-    this.draw();
-  }
-
-  /** Start and end are said, not every word. @param {string | null} running */
-  announce(running) {
-    if (this.commands.gone) return;
-    if (running === this.announced) return;
-    if (running !== null) this.status.textContent = "The answers have begun.";
-    else if (this.announced) this.status.textContent = "All answers are there.";
-    this.announced = running;
-  }
-
-  /** @param {string} command @param {Record<string, unknown>} [fields] */
-  async ask(command, fields) {
-    this.complain("");
-    const error = await this.commands.send(command, fields);
-    if (error) this.complain(error);
-    return error;
-  }
-
   /** @param {string} prompt */
   async send(prompt) {
     this.complain("");
@@ -240,33 +184,6 @@ class CompareView {
       this.composer.restore(prompt, []);
     }
   }
-
-  /** @param {string} sentence what is wrong, or "" */
-  complain(sentence) {
-    this.notice.hidden = !sentence;
-    this.notice.replaceChildren(...(sentence ? [h("span", { dir: "auto" }, sentence), button("close", "Dismiss", () => this.complain(""))] : []));
-  }
-
-  /** @param {string} hint */
-  showHint(hint) {
-    this.hint.hidden = !hint;
-    this.hint.textContent = hint;
-  }
-
-  close() {
-    this.freeKeys();
-    this.model.off("msg:custom", this.onMessage);
-    this.commands.close();
-    clearInterval(this.clock);
-    cancelAnimationFrame(this.frame);
-    this.root.replaceChildren(); // ipywidgets holds on to the element of each closed view as long as the model lives
-  }
 }
 
-/** @param {{model: import("./commands.js").Model, el: HTMLElement}} context */
-function render({ model, el }) {
-  const view = new CompareView(model, el);
-  return () => view.close();
-}
-
-export default { render };
+export default { render: renders(CompareView) };
