@@ -163,7 +163,7 @@ class Turn:
         return LLMError(sentence, category=category, model=self._request.model, partial=partial)
 
     def _keep_steps(self, failure: LLMError) -> None:
-        """Have what earlier exchanges of the turn said in the outcome of one that failed: it has come, and was paid for."""
+        """Put what earlier exchanges said into the outcome of a turn that failed: it has come, and was paid for."""
         if not self.steps:
             return
         if failure.partial is None:  # a route had nobody left to ask

@@ -13,7 +13,6 @@ import pytest
 from ipyllm import LLMError, usage
 from ipyllm.history import ConversationHistory, Turn, conversation
 from ipyllm.services.openai import OpenAIService
-from ipyllm_widgets import session
 from ipyllm_widgets.transcript import transcript
 from tests import fakes
 from tests.fakes import answer, status
@@ -742,9 +741,8 @@ def test_what_did_not_fit_the_window_is_said_at_the_turn_and_only_there(chat, mo
 
 
 def test_what_came_is_kept_beside_the_widget_before_the_end(chat, models, monkeypatch):
-    monkeypatch.setattr(session, "_KEEP_EVERY_S", 0.0)
     widget, kept = chat(), []
-    monkeypatch.setattr(widget._session, "_keep_beside", lambda: kept.append(widget._session.said()))
+    monkeypatch.setattr(widget._session, "_keep_beside", lambda _older_than_s: kept.append(widget._session.said()))
     models.default = answer("Before.")
     widget.send("First").wait()
     widget.comm.wait_until_rest()
@@ -762,6 +760,18 @@ def test_what_came_is_kept_beside_the_widget_before_the_end(chat, models, monkey
         call.wait()
     widget.comm.wait_until_rest()
     assert widget._session.said() == widget.messages, "once it has ended, nothing of it is kept twice"
+
+
+def test_a_question_is_kept_beside_the_widget_before_the_first_word(chat, models, monkeypatch):
+    widget, kept = chat(), []
+    monkeypatch.setattr(widget._session, "_keep_beside", lambda _older_than_s: kept.append(widget._session.said()))
+    models.default = fakes.stall("never", after=0)
+    call = widget.send("Anybody?")
+    models.wait_for(lambda: kept)
+    assert [message["role"] for message in kept[0]] == ["user", "note"]
+    widget.stop()
+    with suppress(LLMError):
+        call.wait()
 
 
 def test_a_question_without_an_answer_is_kept_beside_the_widget_with_the_reason(chat, models):

@@ -427,7 +427,7 @@ def test_hostile_names_prompts_and_answers_are_harmless(two, widget):
 def test_what_came_is_kept_beside_the_widget_before_the_end(two, widget, monkeypatch):
     kept = []
     pair = widget("slow", "good")
-    monkeypatch.setattr(pair._session, "_keep", lambda: kept.append(pair._shown()))
+    monkeypatch.setattr(pair._session, "_keep", lambda _older_than_s: kept.append(pair._shown()))
     pair.ask("Which capital?")
     eventually(lambda: kept)
     html, text = kept[-1]

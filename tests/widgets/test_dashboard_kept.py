@@ -124,7 +124,7 @@ def service(fake, monkeypatch):
 def test_an_unchanged_ledger_writes_nothing(kept):
     dashboard, published = kept
     assert len(published) == 1
-    dashboard._written_at -= 1000
+    dashboard._kept._shown_at -= 1000
     for _ in range(3):
         dashboard.refresh()
     dashboard.close()
@@ -136,7 +136,7 @@ def test_a_changed_ledger_writes_once_in_half_a_minute_and_at_once_when_closed(k
     service().chat("Second")
     dashboard.refresh()
     assert len(published) == 1, "not yet"
-    dashboard._written_at -= 31
+    dashboard._kept._shown_at -= 31
     dashboard.refresh()
     dashboard.refresh()
     assert len(published) == 2

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 from dataclasses import dataclass, field, replace
-from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 from ipyllm.comparison import Comparison
@@ -13,10 +12,12 @@ from ipyllm.events import Finished
 from ipyllm.names import create_llm_service
 from ipyllm.rendering import reasoning_html, to_html
 from ipyllm.request import Provenance
+from ipyllm_widgets.kept import WHILE_IT_COMES_S
 from ipyllm_widgets.live import LiveAnswer
 from ipyllm_widgets.offers import offered
 from ipyllm_widgets.parameters import checked_params
 from ipyllm_widgets.ranking import ranking_html
+from ipyllm_widgets.told import Told
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -28,9 +29,7 @@ if TYPE_CHECKING:
 
 __all__ = ["CompareSession", "CompareSettings", "Seat"]
 
-_ENVELOPE = 800  # bytes of a message without its deltas
 _FEWEST = 2
-_KEEP_EVERY_S = 10.0  # so much of an answer is lost at most with its kernel
 _DRAWING_S = 30.0  # longest wait for the drawing of answers that are there
 _LONG = 4_000  # characters of a question that is told whole
 _TOLD = 1_200  # characters that are told of a longer one
@@ -72,8 +71,8 @@ class CompareSession:
     wake : callable
         Has :meth:`draw` called soon; with True, at once.
     keep : callable
-        Called when what is kept beside the widget should be brought up to date: while answers come, when one has
-        ended, after a vote.
+        Called to have what is kept beside the widget brought up to date, if that is older than so many seconds: 0 when
+        an answer has ended and after a vote, some while answers come.
     """
 
     def __init__(
@@ -82,7 +81,7 @@ class CompareSession:
         settings: CompareSettings,
         *,
         wake: Callable[[bool], None],
-        keep: Callable[[], None],
+        keep: Callable[[float], object],
     ) -> None:
         self.settings = settings
         self.comparison: Comparison | None = None
@@ -93,10 +92,8 @@ class CompareSession:
         self._parts: dict[str, dict[str, Any]] = {}
         self._count = 0
         self._ranking = ""
-        self._told: dict[str, dict[str, Any]] = {}
-        self._told_rest: dict[str, Any] = {}
+        self._told = Told(outbox)
         self._offers: list[str] = []
-        self._kept_at = 0.0
         self._at_rest = threading.Event()
         self._at_rest.set()
 
@@ -136,7 +133,6 @@ class CompareSession:
                 self._wake(isinstance(event, Finished))
 
             self.comparison, self._answers, self._parts = comparison, answers, {}
-            self._kept_at = 0.0
             self._at_rest.clear()
             try:
                 comparison.start(emit)
@@ -146,7 +142,8 @@ class CompareSession:
                 raise
             finally:
                 self._publish()
-            return comparison
+        self._keep(0.0)  # a notebook that is saved now has the question
+        return comparison
 
     def stop(self, mark: str | None = None, question: int | None = None) -> None:
         """Stop the answers that are coming, or the one with this mark; what came is kept.
@@ -195,7 +192,7 @@ class CompareSession:
             self.comparison.vote(which)
             self._ranking = ranking_html()
             self._publish()
-        self._keep()
+        self._keep(0.0)
         return outcome
 
     def set(self, changes: Mapping[str, Any]) -> None:
@@ -250,23 +247,20 @@ class CompareSession:
             if self._answers is not answers:
                 return 0
             deltas = [delta for answer, changes in drawn for delta in answer.advance(changes)]
-            if deltas:
-                self._outbox.post("delta", deltas=deltas)
+            sent = self._told.grow(deltas) if deltas else 0
             ended = [answer for answer, _ in drawn if answer.response is not None]
             for answer in ended:
                 self._parts[answer.name] = answer.as_json()
-                self._told.get(answer.name, {})["parts"] = self._parts[answer.name]  # it was told in deltas
+                self._told.has_all(answer.name, self._parts[answer.name])
             if ended:
                 self._publish()
             if not self.running:
                 self._at_rest.set()
         if failure is not None:
             raise failure
-        if ended or (deltas and monotonic() - self._kept_at > _KEEP_EVERY_S):
-            self._kept_at = monotonic()
-            self._keep()
-        html = sum(len(delta["tail"][1]) + sum(map(len, delta.get("add", ()))) for delta in deltas)
-        return _ENVELOPE + html if deltas or ended else 0
+        if ended or sent:
+            self._keep(0.0 if ended else WHILE_IT_COMES_S)
+        return sent
 
     def _drawn(self, answers: list[LiveAnswer]) -> tuple[list[tuple[LiveAnswer, list[Any]]], Exception | None]:
         """Draw what has not ended. What cannot be drawn ends all the same, and keeps no other from its end."""
@@ -306,30 +300,12 @@ class CompareSession:
         """Return everything that is shown, with the number of the last message that is part of it."""
         with self._outbox.lock:
             self._offers = offered()
-            self._told = {column["id"]: column for column in self._columns()}
-            self._told_rest = self._rest()
-            turns = [
-                self._told[answer.name] | {"parts": self._parts.get(answer.name) or answer.as_json()}
-                for answer in self._answers
-            ]
-            return {"seq": self._outbox.seq, "turns": turns, **self._told_rest}
+            coming = {answer.name: answer.as_json() for answer in self._answers if answer.name not in self._parts}
+            return self._told.whole(self._columns(), self._surroundings(), coming)
 
     def _publish(self) -> None:
         """Tell the browser what differs from what it knows."""
-        turns = []
-        told: dict[str, dict[str, Any]] = {}
-        for now in self._columns():
-            known = self._told.get(now["id"], {})
-            news = {name: value for name, value in now.items() if name not in known or known[name] != value}
-            if news:
-                turns.append({"id": now["id"], **news})
-            told[now["id"]] = known | now
-        self._told = told
-        rest = self._rest()
-        changed = {name: value for name, value in rest.items() if self._told_rest.get(name) != value}
-        self._told_rest = rest
-        if turns or changed:
-            self._outbox.post("update", turns=turns, **changed)
+        self._told.change(self._columns(), self._surroundings())
 
     def _columns(self) -> list[dict[str, Any]]:
         comparison = self.comparison
@@ -353,7 +329,7 @@ class CompareSession:
             told["parts"] = self._parts[answer.name]
         return told
 
-    def _rest(self) -> dict[str, Any]:
+    def _surroundings(self) -> dict[str, Any]:
         settings, comparison = self.settings, self.comparison
         running, prompt = self.running, self.prompt
         long = len(prompt) > _LONG

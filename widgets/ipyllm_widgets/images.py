@@ -12,7 +12,7 @@ from ipyllm.errors import LLMError
 if TYPE_CHECKING:
     from ipyllm.request import Message
 
-__all__ = ["MAX_IMAGE", "MAX_IMAGES", "addresses", "question"]
+__all__ = ["MAX_IMAGE", "MAX_IMAGES", "addresses", "question", "with_text"]
 
 MAX_IMAGE = 5_000_000
 """Bytes of one image. Base64 makes them a third more; models scale down what is larger."""
@@ -61,6 +61,17 @@ def question(text: str, images: Iterable[Any] = ()) -> Message:
     parts: list[dict[str, Any]] = [{"type": "text", "text": text}] if text.strip() else []
     parts += [{"type": "image_url", "image_url": {"url": url}} for url in urls]
     return {"role": "user", "content": parts}
+
+
+def with_text(message: Message, text: str) -> Message:
+    """Return the question ``message`` with another text and the same images."""
+    content = message.get("content")
+    if not isinstance(content, list):
+        return question(text)
+    images = [part for part in content if isinstance(part, dict) and part.get("type") != "text"]
+    if not images:
+        return question(text)
+    return {**message, "content": [*([{"type": "text", "text": text}] if text.strip() else []), *images]}
 
 
 def addresses(message: Message) -> list[str]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from time import monotonic
+from typing import TYPE_CHECKING, Any, Final
 
 from ulid import ULID
 
@@ -13,7 +14,10 @@ if TYPE_CHECKING:
 
     from anywidget import AnyWidget
 
-__all__ = ["KeptOutput"]
+__all__ = ["WHILE_IT_COMES_S", "KeptOutput"]
+
+WHILE_IT_COMES_S: Final = 10.0
+"""How often an answer is kept that still comes: so much of it is lost at most with its kernel, beside the ledger."""
 
 
 class KeptOutput:
@@ -31,6 +35,7 @@ class KeptOutput:
         self._shown = shown
         self._transient = {"display_id": f"ipyllm-{ULID()}"}
         self._shell: Any = None
+        self._shown_at = 0.0
 
     @property
     def is_shown(self) -> bool:
@@ -54,13 +59,23 @@ class KeptOutput:
         self._shell = get_ipython()
         self._publish(update=False)
 
-    def update(self) -> None:
-        """Show it as it is now, wherever it was shown."""
+    def update(self, older_than_s: float = 0.0) -> bool:
+        """Show it as it is now, wherever it was shown; not if it was shown within the last ``older_than_s`` seconds.
+
+        Returns
+        -------
+        bool
+            Whether it was.
+        """
+        if self._shell is None or monotonic() - self._shown_at < older_than_s:
+            return False
         self._publish(update=True)
+        return True
 
     def _publish(self, *, update: bool) -> None:
         if self._shell is None:
             return
+        self._shown_at = monotonic()
         html, text = self._shown()
         data = {"text/html": html or STYLE + '<span class="ipyllm-empty"></span>', "text/plain": plain(text)}
         self._shell.display_pub.publish(data, metadata={}, transient=self._transient, update=update)

@@ -9,7 +9,6 @@ from __future__ import annotations
 import secrets
 import threading
 from dataclasses import dataclass, field
-from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 from ipyllm.errors import LLMError
@@ -19,16 +18,18 @@ from ipyllm.names import create_llm_service
 from ipyllm.rendering import footer_text
 from ipyllm.request import Provenance, text_of
 from ipyllm.response import ChatResponse
-from ipyllm_widgets.images import MAX_IMAGE, MAX_IMAGES, addresses, question
+from ipyllm_widgets.images import MAX_IMAGE, MAX_IMAGES, addresses, question, with_text
+from ipyllm_widgets.kept import WHILE_IT_COMES_S
 from ipyllm_widgets.live import LiveAnswer, parts_of
 from ipyllm_widgets.offers import offered
 from ipyllm_widgets.outbox import writable
 from ipyllm_widgets.parameters import checked_params
+from ipyllm_widgets.told import Told
 from ipyllm_widgets.totals import Totals
 from ipyllm_widgets.tree import Node, Tree
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping
 
     from ipyllm.call import Call
     from ipyllm.events import Event
@@ -39,8 +40,6 @@ if TYPE_CHECKING:
 __all__ = ["ChatSession", "Settings"]
 
 _LONGEST_SHOWN = 20_000  # characters of a question that are sent to the browser unasked
-_ENVELOPE = 800  # bytes of a message without its deltas
-_KEEP_EVERY_S = 10.0  # so much of an answer is lost at most with its kernel, beside the ledger; in a short chat
 _LONG_CHAT = 20  # turns, all of which are kept again each time
 _DRAWING_S = 30.0  # longest wait for the drawing of an answer that is there
 
@@ -73,8 +72,8 @@ class ChatSession:
     wake : callable
         Has :meth:`draw` called soon; with True, at once.
     keep : callable
-        Called on the drawing thread when what is kept beside the widget should be brought up to date: when the chat
-        has changed for good, and now and then while an answer comes.
+        Called on the drawing thread to have what is kept beside the widget brought up to date, if that is older than
+        so many seconds: 0 when the chat has changed for good, some while an answer comes.
     """
 
     def __init__(
@@ -85,7 +84,7 @@ class ChatSession:
         settings: Settings,
         *,
         wake: Callable[[bool], None],
-        keep: Callable[[], None],
+        keep: Callable[[float], object],
     ) -> None:
         self.name = name
         self.history = history
@@ -94,7 +93,7 @@ class ChatSession:
         self._outbox = outbox
         self._wake = wake
         self._keep_beside = keep
-        self._kept_at = 0.0
+        self._told = Told(outbox)
         self._tree = Tree()
         self._prefix = secrets.token_hex(4)  # keys of this widget's turns differ from those of any other
         self._count = 0
@@ -102,8 +101,6 @@ class ChatSession:
         self._tail: Node | None = None  # runs, or came to nothing: shown, but not in the history
         self._live: LiveAnswer | None = None
         self._call: Call | None = None
-        self._told: dict[str, dict[str, Any]] = {}
-        self._told_rest: dict[str, Any] = {}
         self._offers: list[str] = []
         self._changed = threading.Event()
         self._at_rest = threading.Event()
@@ -157,7 +154,7 @@ class ChatSession:
             self._must_rest()
             self._follow()
             node = self._shown(name)
-            message = node.question if text is None else _with_text(node.question, writable(text))
+            message = node.question if text is None else with_text(node.question, writable(text))
             before = self._path[: self._path.index(node)]
             if text is None and node.turn is None:
                 self._tree.remove(node)
@@ -327,9 +324,9 @@ class ChatSession:
             )
             node.asked = service.full_name
             self._at_rest.clear()
-            self._kept_at = 0.0
             self._live = live
             self._call = service.call(request, emit)
+            self._on_change()  # a notebook that is saved now has the question
         except LLMError as exc:
             self._offers = offered()  # the model may be one that was there when they were last looked up
             node.response = ChatResponse(
@@ -372,7 +369,7 @@ class ChatSession:
             with self._outbox.lock:
                 if self._live is live:
                     if drawn:
-                        sent = self._send(live, drawn)
+                        sent = self._told.grow(live.advance(drawn))
                     if live.response is not None:
                         self._finish(live, live.response)
                         over = True
@@ -381,19 +378,12 @@ class ChatSession:
             with self._outbox.lock:
                 self._follow()
                 self._publish()
-            self._keep_beside()
-        elif sent and monotonic() - self._kept_at > _KEEP_EVERY_S * (1 + len(self._path) / _LONG_CHAT):
-            self._kept_at = monotonic()
-            self._keep_beside()
+            self._keep_beside(0.0)
+        elif sent:
+            self._keep_beside(WHILE_IT_COMES_S * (1 + len(self._path) / _LONG_CHAT))
         if failed is not None:
             raise failed
         return sent
-
-    def _send(self, live: LiveAnswer, drawn: Sequence[Any]) -> int:
-        deltas = live.advance(list(drawn))
-        self._outbox.post("delta", deltas=deltas)
-        html = sum(len(delta["tail"][1]) + sum(map(len, delta.get("add", ()))) for delta in deltas)
-        return _ENVELOPE + html
 
     def _finish(self, live: LiveAnswer, response: ChatResponse) -> None:
         self._rest()
@@ -402,8 +392,7 @@ class ChatSession:
         if node is not None:
             node.response = response
             node.parts = live.as_json()
-            if node.name in self._told:
-                self._told[node.name]["parts"] = node.parts  # it was told in deltas
+            self._told.has_all(node.name, node.parts)
 
     # ---- what the browser knows ------------------------------------------------------------------
 
@@ -421,30 +410,12 @@ class ChatSession:
         """Return everything that is shown, with the number of the last message that is part of it."""
         with self._outbox.lock:
             self._offers = offered()
-            self._told = {node.name: self._as_json(node) for node in self._path}
-            self._told_rest = self._surroundings()
-            turns = list(self._told.values())
-            if self._live is not None:
-                turns = [
-                    turn | {"parts": self._live.as_json()} if turn["id"] == self._live.name else turn for turn in turns
-                ]
-            return {"seq": self._outbox.seq, "turns": turns, **self._told_rest}
+            live = {} if self._live is None else {self._live.name: self._live.as_json()}
+            return self._told.whole(map(self._as_json, self._path), self._surroundings(), live)
 
     def _publish(self) -> None:
         """Tell the browser what differs from what it knows."""
-        turns = []
-        for node in self._path:
-            known, now = self._told.get(node.name, {}), self._as_json(node)
-            new = {name: value for name, value in now.items() if name not in known or known[name] != value}
-            if new:
-                turns.append({"id": node.name, **new})
-            self._told[node.name] = known | now
-        self._told = {node.name: self._told[node.name] for node in self._path}
-        rest = self._surroundings()
-        news = {name: value for name, value in rest.items() if self._told_rest.get(name) != value}
-        self._told_rest = rest
-        if turns or news:
-            self._outbox.post("update", turns=turns, **news)
+        self._told.change(map(self._as_json, self._path), self._surroundings())
 
     def _surroundings(self) -> dict[str, Any]:
         settings = self.settings
@@ -488,24 +459,6 @@ class ChatSession:
             if response.error_message and response.status != "cancelled":
                 turn["error"] = writable(response.error_message)
         if node.parts is None:
-            node.parts = parts_of("", _answer_text(node))
+            node.parts = parts_of("", node.answer)
         turn["parts"] = node.parts
         return turn
-
-
-def _answer_text(node: Node) -> str:
-    if node.turn is None:
-        return ""
-    answers = (text_of(message) for message in node.turn.messages if message["role"] == "assistant")
-    return "\n\n".join(text for text in answers if text)
-
-
-def _with_text(message: Message, text: str) -> Message:
-    """Return the question with another text and the same images."""
-    content = message.get("content")
-    if not isinstance(content, list):
-        return question(text)
-    images = [part for part in content if isinstance(part, dict) and part.get("type") != "text"]
-    if not images:
-        return question(text)
-    return {**message, "content": [*([{"type": "text", "text": text}] if text.strip() else []), *images]}

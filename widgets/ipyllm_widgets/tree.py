@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 from itertools import count
 from typing import TYPE_CHECKING, Any
 
+from ipyllm.request import text_of
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
@@ -53,6 +55,14 @@ class Node:
     parts: dict[str, Any] | None = None
     children: list[Node] = field(default_factory=list)
     chosen: Node | None = None
+
+    @property
+    def answer(self) -> str:
+        """Text of the answer, as the history keeps it; empty for none."""
+        if self.turn is None:
+            return ""
+        answers = (text_of(message) for message in self.turn.messages if message["role"] == "assistant")
+        return "\n\n".join(text for text in answers if text)
 
     def up(self) -> Iterator[Node]:
         """Iterate from this node to the first question."""

@@ -97,7 +97,6 @@ class UsageDashboard(anywidget.AnyWidget):
         self._read_until: dict[str, float] = {}
         self._taken_at = datetime.now().astimezone()
         self._written: tuple[Figures, Filters] | None = None
-        self._written_at = 0.0
         self._watching = threading.Lock()
         self._seen_at: dict[str, float] = {}
         self._thread: threading.Thread | None = None
@@ -174,7 +173,7 @@ class UsageDashboard(anywidget.AnyWidget):
 
     def _ipython_display_(self) -> None:
         with self._drawing:
-            self._written, self._written_at = self._taken, time.monotonic()
+            self._written = self._taken
             self._kept.show_below(self)
 
     # ---- what the page asks --------------------------------------------------------------------------
@@ -244,10 +243,8 @@ class UsageDashboard(anywidget.AnyWidget):
 
     def _keep(self, *, at_once: bool) -> None:
         """Update what the notebook keeps, if it would say something else; called while ``_drawing`` is held."""
-        since = time.monotonic() - self._written_at
-        if self._kept.is_shown and self._taken != self._written and (at_once or since >= _KEPT_EVERY_S):
-            self._kept.update()
-            self._written, self._written_at = self._taken, time.monotonic()
+        if self._taken != self._written and self._kept.update(0.0 if at_once else _KEPT_EVERY_S):
+            self._written = self._taken
 
     # ---- keeping up ----------------------------------------------------------------------------------
 
