@@ -51,7 +51,7 @@ def test_any_text_arrives_as_it_was_written(fake, prompt):
 
 def test_a_lone_surrogate_is_replaced_for_no_json_can_carry_it(fake):
     OllamaService("m", base_url=fake.base_url).chat("broken \ud800 text")
-    assert fake.requests[-1].json["messages"][-1]["content"] == "broken ? text"
+    assert fake.requests[-1].json["messages"][-1]["content"] == "broken � text"
 
 
 def test_defaults_of_the_service_and_of_the_call_are_merged(fake):

@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import anywidget
 import traitlets
 
+from ipyllm.characters import writable
 from ipyllm.errors import LLMError
 from ipyllm.redact import redact
-from ipyllm_widgets.outbox import Outbox, writable
+from ipyllm_widgets.outbox import Outbox
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, ClassVar, cast
 
+from ipyllm.characters import writable
 from ipyllm.errors import LLMError
 from ipyllm.history import conversation as conversation_named
 from ipyllm_widgets import modules
@@ -13,7 +14,6 @@ from ipyllm_widgets.export import export
 from ipyllm_widgets.feed import Feed
 from ipyllm_widgets.kept import KeptOutput
 from ipyllm_widgets.offers import listed
-from ipyllm_widgets.outbox import writable
 from ipyllm_widgets.session import ChatSession, Settings
 from ipyllm_widgets.transcript import transcript
 

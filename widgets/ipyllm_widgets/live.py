@@ -11,9 +11,9 @@ from html import escape
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any
 
+from ipyllm.characters import writable
 from ipyllm.events import Finished, ReasoningDelta, TextDelta, ToolCallDelta
 from ipyllm.rendering import BlockStream, to_html
-from ipyllm_widgets.outbox import writable
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["Outbox", "writable"]
+__all__ = ["Outbox"]
 
 
 class Outbox:
@@ -48,18 +48,3 @@ class Outbox:
         """Send what changes no state, such as an answer to a question of one view."""
         with self.lock:
             self._send({"kind": kind, **fields})
-
-
-def writable(value: Any) -> Any:
-    r"""Return what JSON can hold without lone surrogates, which a page may send and nobody can write down as UTF-8.
-
-    Examples
-    --------
-    >>> writable({"text": "half a sign: \ud83d", "n": [1]})
-    {'text': 'half a sign: �', 'n': [1]}
-    """
-    if isinstance(value, str):
-        return value if value.isascii() else value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
-    if isinstance(value, dict):
-        return {writable(name): writable(item) for name, item in value.items()}
-    return [writable(item) for item in value] if isinstance(value, list) else value

@@ -11,6 +11,7 @@ import threading
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from ipyllm.characters import writable
 from ipyllm.errors import LLMError
 from ipyllm.events import Finished
 from ipyllm.history import Turn
@@ -22,7 +23,6 @@ from ipyllm_widgets.images import MAX_IMAGE, MAX_IMAGES, addresses, question, wi
 from ipyllm_widgets.kept import WHILE_IT_COMES_S
 from ipyllm_widgets.live import LiveAnswer, parts_of
 from ipyllm_widgets.offers import offered
-from ipyllm_widgets.outbox import writable
 from ipyllm_widgets.parameters import checked_params
 from ipyllm_widgets.told import Told
 from ipyllm_widgets.totals import Totals

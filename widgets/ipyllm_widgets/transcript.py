@@ -5,9 +5,9 @@ from __future__ import annotations
 from html import escape
 from typing import TYPE_CHECKING
 
+from ipyllm.characters import writable
 from ipyllm.rendering import STYLE, to_html
 from ipyllm.request import text_of
-from ipyllm_widgets.outbox import writable
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+from ipyllm.characters import writable
 from ipyllm.ledger.columns import COLUMNS, TEXT
 from ipyllm.redact import redact
 
@@ -59,11 +60,7 @@ def clean(row: Mapping[str, object], *, columns: Mapping[str, Kind] = COLUMNS, s
 
 
 def _text(value: object) -> str:
-    text = value if isinstance(value, str) else str(value)
-    try:
-        text.encode()
-    except UnicodeEncodeError:  # lone surrogates, from a broken tokeniser or a file name, exist in Python only
-        text = text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    text: str = writable(value if isinstance(value, str) else str(value))
     if "\0" in text:
         text = text.replace("\0", "\ufffd")  # PostgreSQL refuses NUL, and SQLite's functions stop at it
     return redact(text)

@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 from ipyllm.call import Call
+from ipyllm.characters import writable
 from ipyllm.checking import dollars, whole
 from ipyllm.errors import LLMError
 from ipyllm.params import check_params
@@ -335,7 +336,7 @@ class BaseLLMService:
             again = self._max_retries if self._max_retries is not None else settings.max_retries
         return ChatRequest(
             model=self.full_name,
-            messages=tuple(_sendable(message) for message in messages),
+            messages=tuple(writable(message) for message in messages),
             params={**self.params, **check_params(params, self.full_name)},
             timeout=allowed,
             max_retries=again,
@@ -410,15 +411,6 @@ def _message(item: Any, model: str) -> Message:
         category="bad_request",
         model=model,
     )
-
-
-def _sendable(message: Message) -> Message:
-    """Replace lone surrogates, which no JSON body can carry, by the replacement character."""
-    content = message.get("content")
-    if isinstance(content, str):
-        clean = content.encode("utf-8", "replace").decode("utf-8")
-        return message if clean == content else {**message, "content": clean}
-    return message
 
 
 def _with_tags(came_from: Provenance, tags: Mapping[str, str] | None) -> Provenance:
