@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import contextmanager
+from inspect import signature
 from itertools import count
 from pathlib import Path
 
@@ -41,6 +42,27 @@ def watched(lab):
     assert lab.errors == [], "no script of the page may fail"
     assert lab.strangers == [], "nothing is fetched from elsewhere"
     assert lab.dialogs == []
+
+
+def walk(steps, **given):
+    """Take the steps of another test, with what it asks for of what is given."""
+    steps(**{name: given[name] for name in signature(steps).parameters})
+
+
+def click_a_hundred_times(root, *others):
+    """Write and send a hundred questions in one go, and click on what else these selectors find each time."""
+    root.evaluate(
+        """(root, others) => {
+            const box = root.querySelector('.ipyllm-composer textarea');
+            for (let n = 0; n < 100; n++) {
+                box.value = `question ${n}`;
+                box.dispatchEvent(new Event('input'));
+                root.querySelector('.ipyllm-go').click();
+                for (const other of others) root.querySelector(other)?.click();
+            }
+        }""",
+        list(others),
+    )
 
 
 def paste(box, text):

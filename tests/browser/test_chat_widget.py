@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests import fakes
-from tests.browser.chat import Chat, desk, paste, picture, watched
+from tests.browser.chat import Chat, click_a_hundred_times, desk, paste, picture, watched
 from tests.browser.lab import needs_chromium
 from tests.fakes import answer, status
 
@@ -426,15 +426,7 @@ def test_a_hundred_quick_clicks_leave_a_whole_chat(lab, fake):
     _, chat = opened(lab)
     fake.default = answer("one two three", ttft=0.05, gap=0.02)
     chat.box.fill("Hello")
-    chat.root.evaluate("""chat => {
-        const box = chat.querySelector('.ipyllm-composer textarea');
-        for (let n = 0; n < 100; n++) {
-            box.value = `question ${n}`;
-            box.dispatchEvent(new Event('input'));
-            chat.querySelector('.ipyllm-go').click();
-            chat.querySelector('[aria-label="Answer again"]')?.click();
-        }
-    }""")
+    click_a_hundred_times(chat.root, '[aria-label="Answer again"]')
     chat.wait_until_rest()
     chat.wait_for("chat => !chat.querySelector('.ipyllm-pending')")
     chat.wait_until_rest()

@@ -8,7 +8,7 @@ import sqlite3
 import pytest
 from nbconvert import HTMLExporter
 
-from tests.browser.chat import desk, paste, picture, watched
+from tests.browser.chat import click_a_hundred_times, desk, paste, picture, watched
 from tests.browser.compare import QUESTION, Compare, by_model, made
 from tests.browser.lab import KERNEL, PID, end_of_kernel, needs_chromium
 from tests.fakes import Script, answer, model_not_found, status
@@ -51,14 +51,7 @@ def votes_kept(lab):
 def test_a_hundred_quick_clicks_on_send_stop_and_vote_leave_a_whole_comparison(lab, fake):
     notebook, shown = made(lab, ["openai/bad", "openai/other"])
     before = len(fake.requests)
-    shown.root.evaluate("""root => {
-        const box = root.querySelector('.ipyllm-composer textarea');
-        for (let n = 0; n < 100; n++) {
-            box.value = `question ${n}`;
-            box.dispatchEvent(new Event('input'));
-            root.querySelector('.ipyllm-go').click();
-        }
-    }""")
+    click_a_hundred_times(shown.root)
     shown.columns.nth(1).get_by_text("w3").wait_for()
     shown.notice.get_by_text("still coming").wait_for()
     assert len(fake.requests) == before + 2, "one question was asked, and only once"

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from inspect import signature
-
 import pytest
 
 from tests.browser import test_chat_widget as chats
 from tests.browser import test_compare_widget as comparisons
 from tests.browser import test_dashboard as dashboards
 from tests.browser.axe import AXE, violations
-from tests.browser.chat import Chat, desk, picture
+from tests.browser.chat import Chat, desk, picture, walk
 from tests.browser.compare import Compare, by_model
 from tests.browser.lab import Notebook7, needs_chromium
 from tests.fakes import answer
@@ -60,25 +58,12 @@ def lab_and_fake(tmp_path_factory):
         yield lab, fake
 
 
-@pytest.fixture
-def fake(lab_and_fake):
-    return lab_and_fake[1]
-
-
-@pytest.fixture
-def lab(lab_and_fake):
-    lab, fake = lab_and_fake
-    fake.default = answer("Hello there.")
-    lab.errors.clear()
-    yield lab
-    assert lab.errors == [], "no script of the page may fail"
-    assert lab.strangers == [], "nothing is fetched from elsewhere"
+fake, lab = chats.fake, chats.lab
 
 
 @pytest.mark.parametrize("steps", THE_SAME, ids=lambda steps: steps.__name__.removeprefix("test_"))
 def test_the_same_in_notebook_7(steps, lab, fake, tmp_path):
-    given = {"lab": lab, "lab_and_fake": lab, "fake": fake, "tmp_path": tmp_path}
-    steps(**{name: given[name] for name in signature(steps).parameters})
+    walk(steps, lab=lab, lab_and_fake=lab, fake=fake, tmp_path=tmp_path)
 
 
 def test_a_cell_streams_and_hostile_answers_do_nothing(lab, fake):

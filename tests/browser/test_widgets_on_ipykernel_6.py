@@ -8,7 +8,6 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from inspect import signature
 from pathlib import Path
 
 import pytest
@@ -16,7 +15,7 @@ import pytest
 from tests.browser import test_chat_widget as chats
 from tests.browser import test_compare_widget as comparisons
 from tests.browser import test_dashboard as dashboards
-from tests.browser.chat import desk, watched
+from tests.browser.chat import desk, walk
 from tests.browser.compare import BUSY, by_model, made
 from tests.browser.lab import needs_chromium
 from tests.fakes import answer
@@ -85,23 +84,12 @@ def lab_and_fake(older, tmp_path_factory):
         yield lab, fake
 
 
-@pytest.fixture
-def fake(lab_and_fake):
-    return lab_and_fake[1]
-
-
-@pytest.fixture
-def lab(lab_and_fake):
-    lab, fake = lab_and_fake
-    fake.default = answer("Hello there.")
-    with watched(lab):
-        yield lab
+fake, lab = chats.fake, chats.lab
 
 
 @pytest.mark.parametrize("steps", THE_SAME, ids=lambda steps: steps.__name__.removeprefix("test_"))
 def test_the_same_on_ipykernel_6(steps, lab, fake, tmp_path):
-    given = {"lab": lab, "lab_and_fake": lab, "fake": fake, "tmp_path": tmp_path}
-    steps(**{name: given[name] for name in signature(steps).parameters})
+    walk(steps, lab=lab, lab_and_fake=lab, fake=fake, tmp_path=tmp_path)
 
 
 def end_of_busy_cell(lab):

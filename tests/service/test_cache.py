@@ -7,8 +7,6 @@ import os
 import sqlite3
 import stat
 import subprocess
-import sys
-import textwrap
 import threading
 import time
 from contextlib import closing
@@ -45,28 +43,6 @@ def path(tmp_path):
 def cache(path):
     with ResponseCache(path) as cache:
         yield cache
-
-
-@pytest.fixture
-def python():
-    """Start a script in a process of its own; those still alive at the end are killed."""
-    started = []
-
-    def start(script, *arguments, **options):
-        process = subprocess.Popen(
-            [sys.executable, "-W", "error", "-c", textwrap.dedent(script), *map(str, arguments)],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            **options,
-        )
-        started.append(process)
-        return process
-
-    yield start
-    for process in started:
-        process.kill()
-        process.communicate()
 
 
 # ---- keys --------------------------------------------------------------------------------------------------
