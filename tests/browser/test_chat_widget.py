@@ -130,7 +130,7 @@ def test_stop_works_before_the_first_token_and_in_the_middle_and_an_error_can_be
     before = len(fake.requests)
     chat.type("Hello")
     fake.wait_for(lambda: len(fake.requests) > before, timeout=30)
-    chat.button("Stop the answer").click()
+    chat.button("Stop the answer").click(delay=300)  # as long as a person presses, while the page changes
     fake.wait_for(lambda: fake.requests[-1].closed_by_client, timeout=30)
     chat.root.get_by_text("Stopped before anything came.").wait_for()
     fake.default = fakes.drip("word ", every=0.02)
@@ -327,7 +327,7 @@ def test_what_a_magic_says_appears_and_a_busy_cell_does_not_stop_the_chat(lab, f
     fake.default = fakes.drip("beside ", every=0.02)
     chat.type("Still there?")
     chat.log.get_by_text("beside beside").wait_for()
-    chat.button("Stop the answer").click()
+    chat.button("Stop the answer").click(delay=300)  # as long as a person presses, while the page changes
     fake.wait_for(lambda: fake.requests[-1].closed_by_client, timeout=30)
     chat.log.get_by_text("cancelled").wait_for()
     prompt = notebook.cell(3).locator(".jp-InputPrompt").first

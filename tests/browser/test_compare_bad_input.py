@@ -176,7 +176,7 @@ def test_when_the_kernel_is_gone_what_came_stays_and_nothing_pretends_to_go_on(l
         shown = Compare(notebook.run(0))
         shown.ask()
         shown.columns.nth(0).get_by_text("It is Basel.").wait_for()
-        shown.button("Stop the answer").click()
+        shown.button("Stop the answer").click(delay=300)
 
 
 def test_an_interrupted_kernel_goes_on_comparing(lab, fake):
@@ -237,7 +237,7 @@ def test_a_wrong_model_is_said_and_stays_to_be_mended(lab, fake):
     shown.columns.nth(2).get_by_text("w3").wait_for()
     asked = {request.json["model"]: request.json.get("temperature") for request in fake.requests[before:]}
     assert asked == {"bad": None, "other": None, "third": 0.25}
-    shown.button("Stop the answer").click()
+    shown.button("Stop the answer").click(delay=300)
     shown.wait_for_vote()
 
 

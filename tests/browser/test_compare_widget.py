@@ -141,7 +141,7 @@ def test_questions_stops_and_votes_work_beside_a_busy_cell(lab):
     notebook.cell(2).get_by_text("[*]:").wait_for()
     shown.ask()
     shown.columns.nth(1).get_by_text("It is").wait_for()
-    shown.button("Stop this answer", shown.columns.nth(1)).click()
+    shown.button("Stop this answer", shown.columns.nth(1)).click(delay=300)
     shown.columns.nth(1).get_by_text("cancelled").wait_for()
     shown.button("B").click()
     shown.columns.nth(1).get_by_text("preferred").wait_for()

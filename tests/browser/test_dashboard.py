@@ -104,9 +104,10 @@ def test_a_reloaded_page_shows_the_dashboard_again(lab_and_fake):
     lab = lab_and_fake
     notebook = lab.open([CALLS, "dashboard = UsageDashboard(every_s=0.2)\ndashboard"])
     notebook.run(0)
-    notebook.run(1).locator(".ipyllm-tiles .tile").first.wait_for()
-    lab.page.keyboard.press("Control+s")
-    lab.page.wait_for_timeout(1000)
+    shown = notebook.run(1)
+    shown.locator(".ipyllm-tiles .tile").first.wait_for()
+    shown.locator('[data-filter="model"]').press("Control+s")  # the one key that is not the widget's own
+    lab.page.wait_for_function("() => !window.jupyterapp.shell.currentWidget.context.model.dirty")
     lab.page.reload()
     lab.page.locator(".ipyllm-tiles .tile").first.wait_for()
     lab.page.get_by_text("6", exact=True).first.wait_for()

@@ -219,6 +219,19 @@ def test_a_hundred_quick_clicks_end_where_the_last_one_led(lab):
     shown.wait_for_calls(10)
 
 
+def test_a_click_counts_however_long_it_takes_and_whatever_comes_meanwhile(lab):
+    busy = "import time\nfor _ in range(200):\n    put(1, ['lab/a'])\n    time.sleep(0.05)"
+    notebook, shown = made(lab, fill="put(6, ['lab/a'])", more=[busy])
+    shown.wait_for_calls(6)
+    notebook.run(2, wait=False)
+    shown.wait_for("root => root.querySelectorAll('[data-call]').length > 8")
+    shown.root.locator("[data-call]").first.click(delay=1500)
+    shown.opened.get_by_text("Question").first.wait_for()
+    before = shown.root.locator("[data-call]").first.get_attribute("data-call")
+    shown.wait_for("(root, before) => root.querySelector('[data-call]').dataset.call !== before", before)
+    notebook.wait_idle()
+
+
 JUNK = """
 for junk in [None, 7, "x", [], {}, {"type": 7}, {"type": "ack"}, {"type": "ack", "nonce": {}}, {"type": "said"},
              {"type": "call"}, {"type": "call", "call_id": 7, "html": None}, {"type": "file"}]:

@@ -50,6 +50,8 @@ export class Composer {
     this.thumbnails = h("div", { class: "ipyllm-images ipyllm-draft" });
     this.attach = button("attach", "Add images", () => this.picker.click(), "ipyllm-icon ipyllm-attach");
     this.go = button("send", "Send", () => (this.running ? actions.stop() : this.submit()), "ipyllm-go");
+    // An answer that grows moves the button away from under the mouse: the click that began on it ends on it.
+    this.go.addEventListener("pointerdown", (/** @type {PointerEvent} */ event) => this.go.setPointerCapture(event.pointerId));
     this.element = h(
       "div",
       { class: "ipyllm-composer" },
@@ -67,9 +69,12 @@ export class Composer {
 
   refresh() {
     const label = this.running ? "Stop the answer" : "Send";
-    this.go.replaceChildren(sign(this.running ? "stop" : "send"));
-    this.go.title = label;
-    this.go.setAttribute("aria-label", label);
+    // Only when it changes: a click on what is replaced while the mouse button is down is none.
+    if (this.go.title !== label) {
+      this.go.replaceChildren(sign(this.running ? "stop" : "send"));
+      this.go.title = label;
+      this.go.setAttribute("aria-label", label);
+    }
     this.go.disabled = !this.running && !this.input.value.trim() && !this.files.length && !this.texts.length;
   }
 

@@ -5,11 +5,11 @@ import { keepKeys, setHtml } from "./dom.js";
 
 const PARTS = ["bar", "tiles", "models", "charts", "calls"];
 const HERE_EVERY_MS = 15_000;
+const HELD_AT_MOST_MS = 2_000;
 
 /** @param {{ model: any, el: HTMLElement }} context */
 function render({ model, el }) {
   el.classList.add("ipyllm-dashboard");
-  el.dataset.lmSuppressShortcuts = "true"; // JupyterLab's own keys are not for what is typed here
   const places = Object.fromEntries(
     PARTS.map((name) => {
       const place = document.createElement(name === "bar" ? "form" : "section");
@@ -38,8 +38,28 @@ function render({ model, el }) {
   };
   el.append(places.bar, said, places.tiles, places.models, places.charts, opened, places.calls);
 
+  // A click on what is replaced while the mouse button is down is none: what is new then waits.
+  let isHeld = false;
+  const late = new Set();
+  let timeout = 0;
+  const hold = () => {
+    isHeld = true;
+    clearTimeout(timeout);
+    timeout = setTimeout(release, HELD_AT_MOST_MS); // over the list of a select no release is told
+  };
+  const release = () => {
+    isHeld = false;
+    setTimeout(() => {
+      for (const name of late) show(name);
+      late.clear();
+    }); // after the click
+  };
+  el.addEventListener("pointerdown", hold);
+  for (const end of ["pointerup", "pointercancel"]) window.addEventListener(end, release);
+
   /** Python escapes or sanitises all that it did not write itself. @param {string} name */
   function show(name) {
+    if (isHeld) return void late.add(name);
     const place = places[name];
     const active = document.activeElement;
     const focused = active instanceof HTMLElement && place.contains(active) ? active : null;
@@ -131,6 +151,7 @@ function render({ model, el }) {
   const freeKeys = keepKeys(el);
   return () => {
     freeKeys();
+    for (const end of ["pointerup", "pointercancel"]) window.removeEventListener(end, release);
     clearInterval(timer);
     try {
       model.send({ type: "gone", view: commands.view }); // so that Python need not look for us any more
