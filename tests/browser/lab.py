@@ -263,15 +263,36 @@ class Notebook:
         cell.locator(".jp-InputArea-editor").click()
         self.page.keyboard.press("Shift+Enter")
         if wait:
-            self.page.wait_for_function(
-                r"""number => {
-                    const cell = document.querySelectorAll('.jp-Notebook .jp-CodeCell')[number];
-                    return /\[\d+\]/.test(cell.querySelector('.jp-InputPrompt').textContent);
-                }""",
-                arg=number,
-                timeout=timeout_ms,
-            )
+            self.wait_for_end(number, timeout_ms)
         return self.output(number)
+
+    def wait_for_end(self, number, timeout_ms=60_000):
+        """Wait until a cell has its number."""
+        self.page.wait_for_function(
+            r"""number => {
+                const cell = document.querySelectorAll('.jp-Notebook .jp-CodeCell')[number];
+                return /\[\d+\]/.test(cell.querySelector('.jp-InputPrompt').textContent);
+            }""",
+            arg=number,
+            timeout=timeout_ms,
+        )
+
+    def start(self, number):
+        """Run a cell that takes long, and wait until it is shown as running."""
+        self.run(number, wait=False)
+        self.cell(number).get_by_text("[*]:").wait_for()
+
+    def is_running(self, number):
+        return self.cell(number).locator(".jp-InputPrompt").first.inner_text() == "[*]:"
+
+    def interrupt(self, number):
+        """Interrupt the kernel, and wait for the end of the cell that it runs.
+
+        Not until the kernel is idle: a subshell that answers a widget says idle too. And what is queued before the
+        end is aborted with the cell.
+        """
+        self.page.evaluate(f"void {KERNEL}.interrupt()")
+        self.wait_for_end(number)
 
 
 KERNEL = "window.jupyterapp.shell.currentWidget.sessionContext.session.kernel"

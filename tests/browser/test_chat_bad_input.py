@@ -43,15 +43,6 @@ def interrupt(lab):
     lab.page.evaluate(f"void {KERNEL}.interrupt()")
 
 
-def is_busy(notebook, number):
-    return notebook.cell(number).locator(".jp-InputPrompt").first.inner_text() == "[*]:"
-
-
-def start_busy(notebook, number):
-    notebook.run(number, wait=False)
-    notebook.cell(number).get_by_text("[*]:").wait_for()
-
-
 def words(chat):
     # Not `inner_text`: a turn out of sight is not laid out (content-visibility), and has none.
     return chat.turns.last.locator(".ipyllm-text").text_content().split()
@@ -86,7 +77,7 @@ def test_an_interrupt_ends_the_cell_it_is_meant_for_and_not_the_answer_beside_it
     notebook, chat = opened(lab, BUSY)
     chat.type("Count")
     chat.log.get_by_text("w3").wait_for()
-    start_busy(notebook, 1)
+    notebook.start(1)
     interrupt(lab)
     notebook.output(1).get_by_text("KeyboardInterrupt").first.wait_for()
     chat.log.get_by_text("w149").wait_for()
@@ -98,7 +89,7 @@ def test_an_interrupt_ends_the_cell_it_is_meant_for_and_not_the_answer_beside_it
 def test_an_interrupt_of_a_cell_that_waits_for_the_answer_stops_it_and_keeps_what_came(lab, fake):
     fake.default = fakes.drip("word ", every=0.02)
     notebook, chat = opened(lab, "chat.send('Go on').wait()", "print(chat.messages)")
-    start_busy(notebook, 1)
+    notebook.start(1)
     chat.log.get_by_text("word word").wait_for()
     interrupt(lab)
     notebook.output(1).get_by_text("KeyboardInterrupt").first.wait_for()

@@ -322,20 +322,17 @@ def what_a_magic_says_appears(lab, fake):
 
 def test_what_a_magic_says_appears_and_a_busy_cell_does_not_stop_the_chat(lab, fake):
     notebook, chat = what_a_magic_says_appears(lab, fake)
-    notebook.run(3, wait=False)
-    notebook.cell(3).get_by_text("[*]:").wait_for()
+    notebook.start(3)
     fake.default = fakes.drip("beside ", every=0.02)
     chat.type("Still there?")
     chat.log.get_by_text("beside beside").wait_for()
     chat.button("Stop the answer").click(delay=300)  # as long as a person presses, while the page changes
     fake.wait_for(lambda: fake.requests[-1].closed_by_client, timeout=30)
     chat.log.get_by_text("cancelled").wait_for()
-    prompt = notebook.cell(3).locator(".jp-InputPrompt").first
-    assert prompt.inner_text() == "[*]:", "all this happened while the cell ran"
+    assert notebook.is_running(3), "all this happened while the cell ran"
     messages = fake.requests[-1].json["messages"]
     assert [message["content"] for message in messages] == ["From a cell", "To the cell.", "Still there?"]
-    lab.page.evaluate("window.jupyterapp.shell.currentWidget.sessionContext.session.kernel.interrupt()")
-    notebook.wait_idle()
+    notebook.interrupt(3)
 
 
 def test_a_reloaded_page_shows_the_chat_again_and_goes_on_with_it(lab, fake):

@@ -92,31 +92,22 @@ def test_the_same_on_ipykernel_6(steps, lab, fake, tmp_path):
     walk(steps, lab=lab, lab_and_fake=lab, fake=fake, tmp_path=tmp_path)
 
 
-def end_of_busy_cell(lab):
-    lab.page.evaluate("window.jupyterapp.shell.currentWidget.sessionContext.session.kernel.interrupt()")
-
-
-def is_busy(notebook, number):
-    return notebook.cell(number).locator(".jp-InputPrompt").first.inner_text() == "[*]:"
-
-
 def test_a_chat_goes_on_beside_a_busy_cell_and_clicks_wait_for_its_end(lab, fake):
     notebook, chat = chats.what_a_magic_says_appears(lab, fake)
     fake.default = answer(" ".join(f"w{n}" for n in range(120)), gap=0.05)
     chat.type("Slowly")
     chat.log.get_by_text("w3").wait_for()
-    notebook.run(3, wait=False)
-    notebook.cell(3).get_by_text("[*]:").wait_for()
+    notebook.start(3)
     chat.log.get_by_text("w119").wait_for()
     chat.wait_until_rest()
-    assert is_busy(notebook, 3)
+    assert notebook.is_running(3)
     before = len(fake.requests)
     fake.default = answer("After the cell.")
     chat.type("And now?")
     chat.hint.get_by_text("Waiting for the running cell").wait_for()
     assert "And now?" in chat.text(), "the question is shown at once"
     assert len(fake.requests) == before
-    end_of_busy_cell(lab)
+    notebook.interrupt(3)
     chat.log.get_by_text("After the cell.").wait_for()
     assert chat.hint.is_hidden()
 
@@ -126,23 +117,21 @@ def test_a_comparison_goes_on_beside_a_busy_cell_and_clicks_wait_for_its_end(lab
     good, slow = shown.columns.nth(0), shown.columns.nth(1)
     shown.ask()
     slow.get_by_text("It is").wait_for()
-    notebook.run(2, wait=False)
-    notebook.cell(2).get_by_text("[*]:").wait_for()
+    notebook.start(2)
     good.get_by_text("tokens/s").wait_for()
     assert "134,591" in good.inner_text()
     shown.button("Stop the answer").click()
     shown.hint.get_by_text("Waiting for the running cell").wait_for()
-    assert is_busy(notebook, 2), "all this happened while the cell ran"
-    end_of_busy_cell(lab)
+    assert notebook.is_running(2), "all this happened while the cell ran"
+    notebook.interrupt(2)
     slow.get_by_text("cancelled").wait_for()
     assert shown.hint.is_hidden()
     assert "It is" in slow.inner_text()
-    notebook.run(2, wait=False)
-    notebook.cell(2).get_by_text("[*]:").wait_for()
+    notebook.start(2)
     shown.button("A").click()
     shown.hint.get_by_text("Waiting for the running cell").wait_for()
     assert good.get_by_text("preferred").count() == 0
-    end_of_busy_cell(lab)
+    notebook.interrupt(2)
     good.get_by_text("preferred").wait_for()
     assert "openai/good" in notebook.run(1).inner_text()
 
@@ -154,11 +143,10 @@ def test_a_dashboard_beside_a_busy_cell_says_that_a_filter_waits(lab, fake):
     shown = notebook.run(1)
     tiles, said = shown.locator(".ipyllm-tiles"), shown.locator(".ipyllm-said")
     tiles.get_by_text("6", exact=True).first.wait_for()
-    notebook.run(2, wait=False)
-    notebook.cell(2).get_by_text("[*]:").wait_for()
+    notebook.start(2)
     shown.locator('[data-filter="model"]').select_option("openai/gpt-5")
     said.get_by_text("Waiting for the running cell").wait_for()
-    assert is_busy(notebook, 2)
-    end_of_busy_cell(lab)
+    assert notebook.is_running(2)
+    notebook.interrupt(2)
     tiles.get_by_text("2", exact=True).first.wait_for()
     said.get_by_text("Waiting").wait_for(state="detached")
