@@ -7,6 +7,7 @@ import signal
 import threading
 from contextlib import suppress
 
+import comm
 import nbformat
 import pytest
 
@@ -796,6 +797,8 @@ def test_a_question_without_an_answer_is_kept_beside_the_widget_with_the_reason(
         ({"models": "openai/a"}, "models is a list of names, like \\['openai/a', …\\]"),
         ({"models": [5]}, "models is a list of names"),
         ({"model": 5}, "named by text like 'openai/gpt-5', not by int"),
+        ({"model": "opnai/x"}, "There is no service 'opnai'"),
+        ({"temprature": 1}, "did you mean 'temperature'"),
         ({"system": 5}, "A system prompt is text, not int"),
         ({"tools": abs}, "tools is a list of functions"),
         ({"tools": 5}, "tools is a list of functions"),
@@ -805,9 +808,12 @@ def test_a_question_without_an_answer_is_kept_beside_the_widget_with_the_reason(
         ({"user": {1, 2}}, "user must be what JSON can hold, not set"),
     ],
 )
-def test_what_cannot_be_right_is_one_sentence_and_leaves_no_widget(chat, options, says):
+def test_what_cannot_be_right_is_one_sentence_and_no_page_is_told_of_a_widget(chat, monkeypatch, options, says):
+    told = []
+    monkeypatch.setattr(comm, "create_comm", lambda **given: told.append(given))
     with pytest.raises(LLMError, match=says):
         chat(**options)
+    assert told == []
 
 
 @pytest.mark.parametrize("name", ["tools", "conversation_history", "came_from", "system"])

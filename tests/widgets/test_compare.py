@@ -7,6 +7,7 @@ import re
 import threading
 import time
 
+import comm
 import pytest
 
 from ipyllm import CompareWidget, LLMError, usage, votes
@@ -241,9 +242,12 @@ def test_each_model_has_parameters_of_its_own(two, widget):
         (["good", "bad"], {"api_key": "sk-x"}, "A key is no parameter of a widget"),
     ],
 )
-def test_what_cannot_be_right_is_one_sentence(two, models, options, says):
+def test_what_cannot_be_right_is_one_sentence_and_no_page_is_told_of_a_widget(two, monkeypatch, models, options, says):
+    told = []
+    monkeypatch.setattr(comm, "create_comm", lambda **given: told.append(given))
     with pytest.raises(LLMError, match=re.escape(says)):
         CompareWidget(models=[f"openai/{model}" for model in models], **options)
+    assert told == []
 
 
 def test_an_unknown_model_is_told_at_once(two):

@@ -8,12 +8,14 @@ from typing import TYPE_CHECKING, Any, ClassVar, cast
 from ipyllm.characters import writable
 from ipyllm.errors import LLMError
 from ipyllm.history import conversation as conversation_named
+from ipyllm.names import create_llm_service
 from ipyllm_widgets import modules
 from ipyllm_widgets.base import LiveWidget
 from ipyllm_widgets.export import export
 from ipyllm_widgets.feed import Feed
 from ipyllm_widgets.kept import KeptOutput
 from ipyllm_widgets.offers import listed
+from ipyllm_widgets.parameters import checked_params
 from ipyllm_widgets.session import ChatSession, Settings
 from ipyllm_widgets.transcript import transcript
 
@@ -81,20 +83,17 @@ class ChatWidget(LiveWidget):
         offers = listed(models) if models is not None else None
         if callable(tools) or not isinstance(tools, Iterable):
             raise LLMError("tools is a list of functions, also for one.", category="bad_request")
-        self._first = Settings(model or (offers[0] if offers else None), offers, {}, list(tools))
+        # All that may be refused comes before the widget: the page would begin to show what is gone already.
+        self._first = Settings(
+            model or (offers[0] if offers else None), offers, checked_params(params, model or ""), list(tools)
+        )
+        if model is not None:
+            create_llm_service(model)
         self._name = conversation
         self._history = conversation_named(conversation)
+        if system is not None:
+            self._history.set_system(writable(system))
         super().__init__()
-        try:
-            changes: dict[str, Any] = {"params": params}
-            if model is not None:
-                changes["model"] = model
-            if system is not None:
-                changes["system"] = system
-            self._session.set(changes)
-        except BaseException:
-            self.close()
-            raise
 
     def _begin(self) -> None:
         self._feed = Feed(self._draw, self._show_failure)

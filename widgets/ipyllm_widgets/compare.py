@@ -75,26 +75,23 @@ class CompareWidget(LiveWidget):
             raise LLMError(
                 f"each has parameters for {len(own)} models, but there are {len(names)}.", category="bad_request"
             )
+        # All that may be refused comes before the widget: the page would begin to show what is gone already.
+        self._first = CompareSettings([]).with_changes(
+            {
+                "seats": [{"model": name, "params": given} for name, given in zip(names, own, strict=True)],
+                "params": params,
+                "system": system,
+                "blind": blind,
+            }
+        )
         super().__init__()
-        try:
-            self._session.set(
-                {
-                    "seats": [{"model": name, "params": given} for name, given in zip(names, own, strict=True)],
-                    "params": params,
-                    "system": system,
-                    "blind": blind,
-                }
-            )
-        except BaseException:
-            self.close()
-            raise
 
     def _begin(self) -> None:
         self._feed = Feed(self._draw, self._show_failure)
         self._kept = KeptOutput(self._shown)
         self._session = CompareSession(
             self.outbox,
-            CompareSettings([]),
+            self._first,
             wake=lambda urgent: self._feed.wake(urgent=urgent),
             keep=self._kept.update,
         )

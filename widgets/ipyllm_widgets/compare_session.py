@@ -47,7 +47,7 @@ class Seat:
         return create_llm_service(self.model, **{**shared, **self.params})
 
 
-@dataclass
+@dataclass(frozen=True)
 class CompareSettings:
     """What the next question is asked with."""
 
@@ -55,6 +55,21 @@ class CompareSettings:
     params: dict[str, Any] = field(default_factory=dict)
     system: str = ""
     blind: bool = False
+
+    def with_changes(self, changes: Mapping[str, Any]) -> CompareSettings:
+        """Return these settings with ``changes``.
+
+        Raises
+        ------
+        LLMError
+            For what cannot be right.
+        """
+        seats = _seats(changes["seats"]) if "seats" in changes else self.seats
+        params = checked_params(changes["params"]) if "params" in changes else self.params
+        for seat in seats:
+            seat.service(params)
+        system, blind = changes.get("system", self.system), changes.get("blind", self.blind)
+        return CompareSettings(seats, dict(params), str(system or ""), bool(blind))
 
 
 class CompareSession:
@@ -203,18 +218,9 @@ class CompareSession:
         LLMError
             For what cannot be right; nothing is changed then.
         """
-        settings = self.settings
-        seats = _seats(changes["seats"]) if "seats" in changes else settings.seats
-        params = checked_params(changes["params"]) if "params" in changes else settings.params
-        for seat in seats:
-            seat.service(params)
+        settings = self.settings.with_changes(changes)
         with self._outbox.lock:
-            self.settings = CompareSettings(
-                seats,
-                dict(params),
-                str(changes.get("system", settings.system) or ""),
-                bool(changes.get("blind", settings.blind)),
-            )
+            self.settings = settings
             self._publish()
 
     @property
