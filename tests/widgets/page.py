@@ -9,6 +9,12 @@ import time
 
 from comm.base_comm import BaseComm
 
+PNG = bytes.fromhex("89504e470d0a1a0a") + b"pixels"
+
+
+def texts(messages):
+    return [message["content"] for message in messages]
+
 
 class PageComm(BaseComm):
     """Records what is sent, as JSON makes it."""
