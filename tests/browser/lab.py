@@ -280,10 +280,14 @@ class Notebook:
     def start(self, number):
         """Run a cell that takes long, and wait until it is shown as running."""
         self.run(number, wait=False)
-        self.cell(number).get_by_text("[*]:").wait_for()
+        self.cell(number).get_by_text(RUNNING).wait_for()
 
-    def is_running(self, number):
-        return self.cell(number).locator(".jp-InputPrompt").first.inner_text() == "[*]:"
+    def prompt(self, number):
+        """What stands beside a cell: ``RUNNING``, its number, or ``"[ ]:"``.
+
+        Also of a cell that was scrolled away, of which Lab has the browser skip the drawing: it has no inner text.
+        """
+        return self.cell(number).locator(".jp-InputPrompt").first.text_content().strip()
 
     def interrupt(self, number):
         """Interrupt the kernel, and wait for the end of the cell that it runs.
@@ -295,6 +299,7 @@ class Notebook:
         self.wait_for_end(number)
 
 
+RUNNING = "[*]:"
 KERNEL = "window.jupyterapp.shell.currentWidget.sessionContext.session.kernel"
 PID = "import os\nprint('pid', os.getpid())"
 

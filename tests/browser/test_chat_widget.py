@@ -10,7 +10,7 @@ import pytest
 
 from tests import fakes
 from tests.browser.chat import Chat, click_a_hundred_times, desk, paste, picture, watched
-from tests.browser.lab import needs_chromium
+from tests.browser.lab import RUNNING, needs_chromium
 from tests.fakes import answer, status
 
 pytestmark = [pytest.mark.browser, needs_chromium, pytest.mark.timeout(300)]
@@ -201,7 +201,7 @@ def test_what_is_typed_in_the_chat_does_not_reach_the_notebook(lab):
             lab.page.keyboard.press(key)
             assert place.evaluate("place => place === document.activeElement"), key
     assert notebook.page.locator(".jp-Notebook .jp-Cell").count() == 2
-    assert notebook.cell(1).locator(".jp-InputPrompt").inner_text().strip() == "[ ]:"
+    assert notebook.prompt(1) == "[ ]:"
     assert lab.dialogs == []
     assert chat.box.input_value().startswith("abddxmy00")
 
@@ -329,7 +329,7 @@ def test_what_a_magic_says_appears_and_a_busy_cell_does_not_stop_the_chat(lab, f
     chat.button("Stop the answer").click(delay=300)  # as long as a person presses, while the page changes
     fake.wait_for(lambda: fake.requests[-1].closed_by_client, timeout=30)
     chat.log.get_by_text("cancelled").wait_for()
-    assert notebook.is_running(3), "all this happened while the cell ran"
+    assert notebook.prompt(3) == RUNNING, "all this happened while the cell ran"
     messages = fake.requests[-1].json["messages"]
     assert [message["content"] for message in messages] == ["From a cell", "To the cell.", "Still there?"]
     notebook.interrupt(3)

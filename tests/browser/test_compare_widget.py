@@ -9,7 +9,7 @@ import pytest
 from tests.browser.axe import needs_axe, violations
 from tests.browser.chat import desk, picture
 from tests.browser.compare import BUSY, by_model, made
-from tests.browser.lab import needs_chromium
+from tests.browser.lab import RUNNING, needs_chromium
 
 pytestmark = [pytest.mark.browser, needs_chromium, pytest.mark.timeout(300)]
 
@@ -144,7 +144,7 @@ def test_questions_stops_and_votes_work_beside_a_busy_cell(lab):
     shown.columns.nth(1).get_by_text("cancelled").wait_for()
     shown.button("B").click()
     shown.columns.nth(1).get_by_text("preferred").wait_for()
-    assert notebook.is_running(2), "all this while the cell ran"
+    assert notebook.prompt(2) == RUNNING, "all this while the cell ran"
     notebook.interrupt(2)
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.browser.lab import Lab, needs_chromium
+from tests.browser.lab import RUNNING, Lab, needs_chromium
 from tests.fakes import FakeLLM, answer
 from tests.service.rendering.payloads import PAYLOADS
 
@@ -62,7 +62,7 @@ def test_a_dashboard_lives_in_a_cell(lab_and_fake):
     # Beside a busy cell it goes on: the call that this cell makes appears while the cell still runs.
     notebook.run(2, wait=False)
     tiles.get_by_text("7", exact=True).first.wait_for()
-    assert "[*]" in notebook.cell(2).locator(".jp-InputPrompt").inner_text()
+    assert notebook.prompt(2) == RUNNING
     notebook.wait_idle()
 
     # Keyboard alone: a filter, a call, and back to where one was.

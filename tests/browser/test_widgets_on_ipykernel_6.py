@@ -17,7 +17,7 @@ from tests.browser import test_compare_widget as comparisons
 from tests.browser import test_dashboard as dashboards
 from tests.browser.chat import desk, walk
 from tests.browser.compare import BUSY, by_model, made
-from tests.browser.lab import needs_chromium
+from tests.browser.lab import RUNNING, needs_chromium
 from tests.fakes import answer
 
 pytestmark = [pytest.mark.browser, needs_chromium, pytest.mark.timeout(300)]
@@ -100,7 +100,7 @@ def test_a_chat_goes_on_beside_a_busy_cell_and_clicks_wait_for_its_end(lab, fake
     notebook.start(3)
     chat.log.get_by_text("w119").wait_for()
     chat.wait_until_rest()
-    assert notebook.is_running(3)
+    assert notebook.prompt(3) == RUNNING
     before = len(fake.requests)
     fake.default = answer("After the cell.")
     chat.type("And now?")
@@ -122,7 +122,7 @@ def test_a_comparison_goes_on_beside_a_busy_cell_and_clicks_wait_for_its_end(lab
     assert "134,591" in good.inner_text()
     shown.button("Stop the answer").click()
     shown.hint.get_by_text("Waiting for the running cell").wait_for()
-    assert notebook.is_running(2), "all this happened while the cell ran"
+    assert notebook.prompt(2) == RUNNING, "all this happened while the cell ran"
     notebook.interrupt(2)
     slow.get_by_text("cancelled").wait_for()
     assert shown.hint.is_hidden()
@@ -146,7 +146,7 @@ def test_a_dashboard_beside_a_busy_cell_says_that_a_filter_waits(lab, fake):
     notebook.start(2)
     shown.locator('[data-filter="model"]').select_option("openai/gpt-5")
     said.get_by_text("Waiting for the running cell").wait_for()
-    assert notebook.is_running(2)
+    assert notebook.prompt(2) == RUNNING
     notebook.interrupt(2)
     tiles.get_by_text("2", exact=True).first.wait_for()
     said.get_by_text("Waiting").wait_for(state="detached")

@@ -53,7 +53,7 @@ def test_the_wheel_shows_widgets_without_node(installed, tmp_path):
     assert found["node"] is None
     assert set(found["texts"]) == {"ChatWidget", "CompareWidget", "UsageDashboard"}
     for esm, css in found["texts"].values():
-        assert "export default { render };" in esm
+        assert "\nexport default { render" in esm
         assert "\nimport " not in esm
         assert "var(--vscode-" in css
 
