@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from ipyllm.rendering.footer import dollars
+
 if TYPE_CHECKING:
     from ipyllm.response import ChatResponse
 
@@ -21,6 +23,8 @@ class Totals:
     >>> usage = Usage(input_tokens=36, output_tokens=120, source="server")
     >>> str(Totals().plus(ChatResponse(usage=usage, cost_usd=0.0)))
     '1 answer · 36 → 120 tokens · free'
+    >>> str(Totals().plus(ChatResponse(usage=usage, cost_usd=0.0000118)))  # not $0.00
+    '1 answer · 36 → 120 tokens · $0.000012'
     """
 
     answers: int = 0
@@ -51,7 +55,7 @@ class Totals:
         if self.input_tokens or self.output_tokens:
             parts.append(f"{about}{self.input_tokens:,} → {self.output_tokens:,} tokens")
         if self.cost_usd:
-            parts.append(f"{about}${self.cost_usd:,.4f}")
+            parts.append(about + dollars(self.cost_usd))
         elif self.unpriced < self.answers:
             parts.append("free")
         if self.unpriced:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from ipyllm.rendering.footer import dollars
+
 if TYPE_CHECKING:
     from ipyllm.experiment.run import Progress
     from ipyllm.tools.wake import Signal
@@ -42,5 +44,5 @@ def watch(done: Signal, progress: Progress, *, name: str, already: int, total: i
 
 
 def _figures(progress: Progress) -> dict[str, Any]:
-    cost = {"cost": f"${progress.cost_usd:.4f}"} if progress.cost_usd else {}
+    cost = {"cost": dollars(progress.cost_usd)} if progress.cost_usd else {}
     return cost | ({"failed": progress.failed} if progress.failed else {})

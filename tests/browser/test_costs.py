@@ -1,0 +1,82 @@
+"""What answers cost, as each widget says it: the sum of what has a price, and how much has none."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from tests.browser.chat import desk, watched
+from tests.browser.compare import made
+from tests.browser.lab import needs_chromium
+from tests.browser.test_chat_widget import opened
+from tests.fakes import answer
+
+pytestmark = [pytest.mark.browser, needs_chromium, pytest.mark.timeout(300)]
+
+PRICES = {"openai/priced": {"input_usd_per_mtok": 2.0, "output_usd_per_mtok": 8.0, "cached_usd_per_mtok": 0.5}}
+USAGE = {
+    "prompt_tokens": 1000,
+    "completion_tokens": 500,
+    "total_tokens": 1500,
+    "prompt_tokens_details": {"cached_tokens": 400},
+}
+COST = "$0.0054"  # 600 × 2 + 400 × 0.5 + 500 × 8 millionths
+
+
+@pytest.fixture(scope="module")
+def desk_with_prices(tmp_path_factory):
+    env = {"IPYLLM_PRICES": json.dumps(PRICES), "IPYLLM_MAX_RETRIES": "0"}
+    with desk(tmp_path_factory.mktemp("costs"), width=1200, env=env) as (lab, fake):
+        fake.default = answer("Three short words.", usage=USAGE)
+        yield lab
+
+
+@pytest.fixture
+def lab(desk_with_prices):
+    with watched(desk_with_prices):
+        yield desk_with_prices
+
+
+def test_a_chat_adds_up_what_has_a_price_and_says_what_has_none(lab):
+    _, chat = opened(lab, arguments="model='openai/priced'")
+    chat.ask("First")
+    assert COST in chat.footers().last.inner_text()
+    assert COST in chat.totals.inner_text()
+    assert "unknown" not in chat.totals.inner_text()
+    chat.ask("Second")
+    assert "$0.011" in chat.totals.inner_text()
+    chat.model.fill("openai/free-of-price")
+    chat.model.press("Tab")
+    chat.ask("Third")
+    assert "$" not in chat.footers().last.inner_text()
+    assert "$0.011" in chat.totals.inner_text(), "what has no price is no zero in disguise"
+    assert "cost of 1 unknown" in chat.totals.inner_text()
+
+
+def test_a_comparison_says_what_each_answer_cost(lab):
+    _, shown = made(lab, ["openai/priced", "openai/free-of-price"])
+    shown.ask()
+    shown.wait_for_vote()
+    assert COST in shown.columns.nth(0).inner_text()
+    assert "$" not in shown.columns.nth(1).inner_text()
+
+
+def test_a_dashboard_says_what_each_model_cost(lab):
+    calls = """
+from ipyllm import OpenAIService, UsageDashboard
+for model in ["priced", "priced", "free-of-price"]:
+    OpenAIService(model).chat("Go", tags={"of": "costs"})
+dashboard = UsageDashboard(tag="of=costs")
+dashboard
+"""
+    lab.desk = None
+    shown = lab.open([calls]).run(0)
+    cost = shown.locator(".ipyllm-tiles").get_by_text("of unknown price").locator("xpath=..")
+    cost.wait_for()
+    assert "$0.011" in cost.inner_text()
+    assert "1 of unknown price" in cost.inner_text()
+    rows = shown.locator(".ipyllm-models tbody tr")
+    by_model = {row.locator("th, td").first.inner_text().strip(): row.inner_text() for row in rows.all()}
+    assert "$0.011" in by_model["openai/priced"]
+    assert "$" not in by_model["openai/free-of-price"]
