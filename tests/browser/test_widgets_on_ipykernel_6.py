@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.browser import test_chat_bad_input, test_compare_bad_input, test_dashboard_bad_input
 from tests.browser import test_chat_widget as chats
 from tests.browser import test_compare_widget as comparisons
 from tests.browser import test_dashboard as dashboards
@@ -45,6 +46,12 @@ THE_SAME = [
             dashboards.test_a_reloaded_page_shows_the_dashboard_again,
         ]
     ),
+]
+BADLY_TREATED = [
+    steps
+    for module in (test_chat_bad_input, test_compare_bad_input, test_dashboard_bad_input)
+    for name, steps in vars(module).items()
+    if name.startswith("test_") and steps.__module__ == module.__name__ and "axe" not in name  # of axe the page is all
 ]
 
 
@@ -90,6 +97,17 @@ fake, lab = chats.fake, chats.lab
 @pytest.mark.parametrize("steps", THE_SAME, ids=lambda steps: steps.__name__.removeprefix("test_"))
 def test_the_same_on_ipykernel_6(steps, lab, fake, tmp_path):
     walk(steps, lab=lab, lab_and_fake=lab, fake=fake, tmp_path=tmp_path)
+
+
+@pytest.mark.thorough
+@pytest.mark.parametrize(
+    "steps", BADLY_TREATED, ids=lambda steps: f"{steps.__module__.rpartition('.')[2]}:{steps.__name__}"
+)
+def test_bad_treatment_on_ipykernel_6(steps, lab, fake, tmp_path):
+    fake.on(lambda request: fake.answers(request) or by_model(request))
+    fake.answers = lambda request: None
+    fake.default = answer(test_chat_bad_input.COUNTED, gap=0.05)
+    walk(steps, lab=lab, lab_and_fake=(lab, fake), fake=fake, tmp_path=tmp_path, how="killed", line="undo 2")
 
 
 def test_a_chat_goes_on_beside_a_busy_cell_and_clicks_wait_for_its_end(lab, fake):
