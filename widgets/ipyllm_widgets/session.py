@@ -1,4 +1,4 @@
-"""A chat without its widget: who asks, what is running, which branch is shown, and what the browser was told of it.
+"""A chat without its widget: what a person does, what is running, and what the browser is told of it.
 
 The conversation is the shared :class:`~ipyllm.history.ConversationHistory`; magics and other widgets see every turn
 as soon as it is kept, and theirs appear here.
@@ -6,7 +6,6 @@ as soon as it is kept, and theirs appear here.
 
 from __future__ import annotations
 
-import secrets
 import threading
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -14,19 +13,18 @@ from typing import TYPE_CHECKING, Any
 from ipyllm.characters import writable
 from ipyllm.errors import LLMError
 from ipyllm.events import Finished
-from ipyllm.history import Turn
 from ipyllm.names import create_llm_service
-from ipyllm.rendering import footer_text
 from ipyllm.request import Provenance, text_of
 from ipyllm.response import ChatResponse
-from ipyllm_widgets.images import MAX_IMAGE, MAX_IMAGES, addresses, question, with_text
+from ipyllm_widgets.branches import Branches
+from ipyllm_widgets.exchange import exchange_of
+from ipyllm_widgets.images import MAX_IMAGE, MAX_IMAGES, question, with_text
 from ipyllm_widgets.kept import WHILE_IT_COMES_S
-from ipyllm_widgets.live import LiveAnswer, parts_of
+from ipyllm_widgets.live import LiveAnswer
 from ipyllm_widgets.offers import offered
 from ipyllm_widgets.parameters import checked_params
 from ipyllm_widgets.told import Told
 from ipyllm_widgets.totals import Totals
-from ipyllm_widgets.tree import Node, Tree
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -36,10 +34,10 @@ if TYPE_CHECKING:
     from ipyllm.history import ConversationHistory
     from ipyllm.request import Message
     from ipyllm_widgets.outbox import Outbox
+    from ipyllm_widgets.tree import Node
 
 __all__ = ["ChatSession", "Settings"]
 
-_LONGEST_SHOWN = 20_000  # characters of a question that are sent to the browser unasked
 _LONG_CHAT = 20  # turns, all of which are kept again each time
 _DRAWING_S = 30.0  # longest wait for the drawing of an answer that is there
 
@@ -94,11 +92,7 @@ class ChatSession:
         self._wake = wake
         self._keep_beside = keep
         self._told = Told(outbox)
-        self._tree = Tree()
-        self._prefix = secrets.token_hex(4)  # keys of this widget's turns differ from those of any other
-        self._count = 0
-        self._path: list[Node] = []
-        self._tail: Node | None = None  # runs, or came to nothing: shown, but not in the history
+        self._branches = Branches(history)
         self._live: LiveAnswer | None = None
         self._call: Call | None = None
         self._offers: list[str] = []
@@ -106,7 +100,7 @@ class ChatSession:
         self._at_rest = threading.Event()
         self._at_rest.set()
         self._stop_observing = history.observe(self._on_change)
-        self._follow()
+        self._branches.follow()
 
     def close(self) -> None:
         """Stop what runs, and follow the conversation no more."""
@@ -131,7 +125,7 @@ class ChatSession:
         self._settle()
         with self._outbox.lock:
             self._must_rest()
-            self._follow()
+            self._branches.follow()
             return self._ask(message)
 
     def stop(self) -> None:
@@ -152,15 +146,10 @@ class ChatSession:
         self._settle()
         with self._outbox.lock:
             self._must_rest()
-            self._follow()
-            node = self._shown(name)
+            self._branches.follow()
+            node = self._branches.shown(name)
             message = node.question if text is None else with_text(node.question, writable(text))
-            before = self._path[: self._path.index(node)]
-            if text is None and node.turn is None:
-                self._tree.remove(node)
-            self._tail = None
-            self.history.replace_turns([n.turn for n in before if n.turn is not None])
-            self._follow()
+            self._branches.go_before(node, instead=text is None)
             return self._ask(message)
 
     def select(self, name: str, to: int) -> None:
@@ -168,39 +157,23 @@ class ChatSession:
         self._settle()
         with self._outbox.lock:
             self._must_rest()
-            node = self._shown(name)
-            assert node.parent is not None
-            beside = node.parent.children
-            if not 1 <= to <= len(beside):
-                raise LLMError(f"There is no branch {to}; there are {len(beside)}.", category="bad_request")
-            path = self._tree.through(beside[to - 1])
-            self._tail = path[-1] if path[-1].turn is None else None
-            self.history.replace_turns([n.turn for n in path if n.turn is not None])
-            self._follow()
+            self._branches.go_to(self._branches.shown(name), to)
             self._publish()
 
     def delete(self, name: str) -> None:
         """Take a question and its answer out; what follows stays."""
         with self._outbox.lock:
-            node = self._shown(name)
+            node = self._branches.shown(name)
             self._abandon(node)
-            left = [n.turn for n in self._path if n is not node and n.turn is not None]
-            self._tree.remove(node)
-            if self._tail is node:
-                self._tail = None
-            self.history.replace_turns(left)
-            self._follow()
+            self._branches.remove(node)
             self._publish()
 
     def clear(self) -> None:
         """Forget the conversation, branches too; the system prompt stays."""
         with self._outbox.lock:
-            if self._tail is not None:
-                self._abandon(self._tail)
-            self._tree.clear()
-            self._tail = None
-            self.history.clear(keep_system=True)
-            self._follow()
+            if self._branches.tail is not None:
+                self._abandon(self._branches.tail)
+            self._branches.clear()
             self._publish()
 
     def set(self, changes: Mapping[str, Any]) -> None:
@@ -236,12 +209,12 @@ class ChatSession:
     def text(self, name: str) -> str:
         """Return a whole question, of which the browser has only the beginning."""
         with self._outbox.lock:
-            return text_of(self._shown(name).question)
+            return text_of(self._branches.shown(name).question)
 
     def said(self) -> list[Message]:
         """Return the conversation as it is kept beside the widget, with a question that has no answer, or none yet."""
         with self._outbox.lock:
-            turns, tail, live = self.history.turns, self._tail, self._live
+            turns, tail, live = self.history.turns, self._branches.tail, self._live
             messages = self.history.to_messages()
             if tail is None or any(turn.key == tail.key for turn in turns):
                 return messages
@@ -264,7 +237,7 @@ class ChatSession:
     def path(self) -> list[Node]:
         """What is shown, the oldest first."""
         with self._outbox.lock:
-            return list(self._path)
+            return list(self._branches.path)
 
     def _settle(self) -> None:
         """Have an answer drawn to its end if that has come: who waited for the call may go on."""
@@ -275,12 +248,6 @@ class ChatSession:
     def _must_rest(self) -> None:
         if self._live is not None:
             raise LLMError("An answer is still coming: stop it first, or wait for its end.", category="bad_request")
-
-    def _shown(self, name: str) -> Node:
-        node = self._tree.get(name)
-        if node is None or node not in self._path:
-            raise LLMError("That message is not there any more.", category="not_found")
-        return node
 
     def _abandon(self, node: Node) -> None:
         if self._live is not None and self._live.name == node.name:
@@ -294,9 +261,7 @@ class ChatSession:
     # ---- asking ----------------------------------------------------------------------------------
 
     def _ask(self, message: Message) -> Call:
-        self._count += 1
-        parent = self._path[-1] if self._path else self._tree.root
-        node = self._tree.add(parent, message, f"{self._prefix}-{self._count}")
+        node = self._branches.append(message)
         live = LiveAnswer(node.name)
 
         def emit(event: Event) -> None:
@@ -305,7 +270,6 @@ class ChatSession:
             live.emit(event)
             self._wake(isinstance(event, Finished))
 
-        self._tail = node
         try:
             service = create_llm_service(self.settings.model)
             before, left_out = self.history.preceding(
@@ -340,7 +304,7 @@ class ChatSession:
             if node.response is not None:
                 self._rest()
                 node.parts = {}
-            self._follow()
+            self._branches.follow()
             self._publish()
         return self._call
 
@@ -350,9 +314,9 @@ class ChatSession:
             node.response, node.parts = response, None
         # Stopped while a tool ran, there is no last step; what was said before the tool was called is what came.
         text = response.content or "\n\n".join(step.content for step in response.steps if step.content)
-        if self._tree.get(node.name) is node and (text or response.status == "ok"):
+        if self._branches.holds(node) and (text or response.status == "ok"):
             answer = {"role": "assistant", "content": text}
-            self.history.put_turn(Turn((node.question, answer), node.key, response.model, response.status))
+            self._branches.keep(node, answer, model=response.model, status=response.status)
 
     # ---- on the drawing thread -------------------------------------------------------------------
 
@@ -376,11 +340,11 @@ class ChatSession:
         if self._changed.is_set() or over:
             self._changed.clear()
             with self._outbox.lock:
-                self._follow()
+                self._branches.follow()
                 self._publish()
             self._keep_beside(0.0)
         elif sent:
-            self._keep_beside(WHILE_IT_COMES_S * (1 + len(self._path) / _LONG_CHAT))
+            self._keep_beside(WHILE_IT_COMES_S * (1 + len(self._branches.path) / _LONG_CHAT))
         if failed is not None:
             raise failed
         return sent
@@ -388,7 +352,7 @@ class ChatSession:
     def _finish(self, live: LiveAnswer, response: ChatResponse) -> None:
         self._rest()
         self.totals = self.totals.plus(response)
-        node = self._tree.get(live.name)
+        node = self._branches.get(live.name)
         if node is not None:
             node.response = response
             node.parts = live.as_json()
@@ -396,32 +360,28 @@ class ChatSession:
 
     # ---- what the browser knows ------------------------------------------------------------------
 
-    def _follow(self) -> None:
-        """Make the path what the conversation holds, and behind it what is not in there."""
-        path = self._tree.follow(self.history.turns)
-        tail = self._tail
-        if tail is not None and tail in path:
-            tail = self._tail = None
-        if tail is not None and self._tree.get(tail.name) is tail:
-            path.append(tail)
-        self._path = path
-
     def snapshot(self) -> dict[str, Any]:
         """Return everything that is shown, with the number of the last message that is part of it."""
         with self._outbox.lock:
             self._offers = offered()
             live = {} if self._live is None else {self._live.name: self._live.as_json()}
-            return self._told.whole(map(self._as_json, self._path), self._surroundings(), live)
+            return self._told.whole(self._exchanges(), self._surroundings(), live)
 
     def _publish(self) -> None:
         """Tell the browser what differs from what it knows."""
-        self._told.change(map(self._as_json, self._path), self._surroundings())
+        self._told.change(self._exchanges(), self._surroundings())
+
+    def _exchanges(self) -> list[dict[str, Any]]:
+        running = self._live.name if self._live is not None else None
+        return [
+            exchange_of(node, self._branches.place(node), running=node.name == running) for node in self._branches.path
+        ]
 
     def _surroundings(self) -> dict[str, Any]:
         settings = self.settings
         models = settings.models if settings.models is not None else self._offers
         return {
-            "order": [node.name for node in self._path],
+            "order": [node.name for node in self._branches.path],
             "running": self._live.name if self._live is not None else None,
             "totals": str(self.totals),
             "settings": {
@@ -433,32 +393,3 @@ class ChatSession:
                 "limits": {"image": MAX_IMAGE, "images": MAX_IMAGES},
             },
         }
-
-    def _as_json(self, node: Node) -> dict[str, Any]:
-        text, response = text_of(node.question), node.response
-        turn: dict[str, Any] = {
-            "id": node.name,
-            "text": writable(text[:_LONGEST_SHOWN]),
-            "chars": len(text),
-            "images": addresses(node.question),
-            "branch": list(self._tree.branch(node)),
-            "status": "running",
-            "footer": "",
-            "note": node.note,
-            "error": None,
-        }
-        if self._live is not None and self._live.name == node.name:
-            turn["footer"] = node.asked
-            return turn
-        if response is None:
-            turn["status"] = node.turn.status if node.turn is not None else "cancelled"
-            turn["footer"] = (node.turn.model or "") if node.turn is not None else ""
-        else:
-            turn["status"] = response.status
-            turn["footer"] = footer_text(response)
-            if response.error_message and response.status != "cancelled":
-                turn["error"] = writable(response.error_message)
-        if node.parts is None:
-            node.parts = parts_of("", node.answer)
-        turn["parts"] = node.parts
-        return turn
