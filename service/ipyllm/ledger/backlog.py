@@ -60,6 +60,11 @@ class Backlog:
         """Number of rows with something to write."""
         return len(self._unwritten)
 
+    @property
+    def running(self) -> bool:
+        """Whether more is expected of any row."""
+        return any(not _finished(row) for row in self._known.values())
+
     def merge(self, row: Row) -> None:
         """Take what ``row`` says over what was known of its call."""
         call_id = row[self._key]

@@ -46,7 +46,7 @@ def set_ledger(ledger: Ledger | None) -> None:
     global _current, _made_from
     with _lock:
         if _current is not None and _made_from is not None:
-            _current.close(timeout=0)
+            _current.leave()
         _current, _made_from = ledger, None
 
 

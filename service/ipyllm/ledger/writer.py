@@ -84,6 +84,7 @@ class Ledger:
         self._target = os.fspath(url_or_path)
         self._store_text = store_text
         self._unknown: set[str] = set()
+        self._left = False
         self._start_over()
         watch(self)
 
@@ -204,6 +205,16 @@ class Ledger:
             self._store.close()
         return written
 
+    def leave(self) -> None:
+        """Have it close itself as soon as no call that writes to it runs any more. Returns at once.
+
+        What is put later is written all the same, and its thread ends again.
+        """
+        self._left = True
+        if self._thread is None and self._store is not None:
+            self._store.close()
+        self._wake.set()
+
     def take_warning(self) -> str | None:
         """Return what the user should be told about the ledger, once; None when there is nothing."""
         return self._notices.take()
@@ -313,9 +324,9 @@ class Ledger:
                 with self._backlog_lock:
                     self._backlogs[CALLS].beat()
             failures = 0 if self._write() else 1 if self._waits_its_turn() else failures + 1
-            if self._stopping:
-                with self._put_lock:
-                    if not self._waits_its_turn() and (failures or not any(self._incoming.values())):
+            if self._stopping or self._left:
+                with self._backlog_lock, self._put_lock:
+                    if self._may_end(failing=failures > 0):
                         break
         if self._store is not None:
             self._store.close()
@@ -325,6 +336,14 @@ class Ledger:
             left = any(self._incoming.values()) and not failures
         if left:  # put while the database was being closed
             self._start_thread()
+
+    def _may_end(self, *, failing: bool) -> bool:
+        """Whether the thread that was told to end, or was left, has no more to do."""
+        if self._waits_its_turn() or (not failing and any(self._incoming.values())):
+            return False
+        if self._stopping:
+            return True
+        return not failing and not any(backlog.waiting or backlog.running for backlog in self._backlogs.values())
 
     def _write(self) -> bool:
         """Try to write all there is. False when the database does not take it."""

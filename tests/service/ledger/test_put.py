@@ -75,12 +75,61 @@ def test_flush_of_nothing_starts_nothing(path):
     assert not path.exists()
 
 
+def writers():
+    """The threads that write ledgers, those of earlier tests too."""
+    return {thread for thread in threading.enumerate() if thread.name == "ipyllm-ledger"}
+
+
+def wait_for_end(threads):
+    for thread in threads:
+        thread.join(10)
+        assert not thread.is_alive()
+
+
 def test_a_closed_ledger_begins_anew_when_something_is_put(ledger, sql, call):
+    before = writers()
     for _ in range(3):
         ledger.put(call())
         assert ledger.close()
     assert sql("SELECT count(*) FROM calls") == [(3,)]
-    assert not [thread for thread in threading.enumerate() if thread.name == "ipyllm-ledger"]
+    assert not writers() - before
+
+
+def test_a_ledger_that_was_left_ends_with_the_last_call_that_writes_to_it(path, sql, call):
+    before = writers()
+    ledger, first, second = Ledger(path), call(), call()
+    ledger.put(first)
+    ledger.put(second)
+    assert ledger.flush(20)
+    ledger.leave()
+    ledger.put({"call_id": first["call_id"], "status": "ok"})
+    assert ledger.flush(20)
+    (thread,) = writers() - before
+    thread.join(0.3)
+    assert thread.is_alive(), "the other call has not ended, and its row needs a heart that beats"
+    ledger.put({"call_id": second["call_id"], "status": "ok"})
+    wait_for_end([thread])
+    assert sql("SELECT status FROM calls") == [("ok",), ("ok",)]
+
+    ledger.put({"call_id": first["call_id"], "output_tokens": 7})  # a late word
+    assert ledger.flush(20)
+    wait_for_end(writers() - before)
+    assert sql("SELECT sum(output_tokens) FROM calls") == [(7,)]
+
+
+def test_a_ledger_that_was_left_keeps_what_it_could_not_write(path, sql, call):
+    before = writers()
+    path.parent.write_text("a file where its folder should be")
+    ledger = Ledger(path)
+    ledger.put(call(status="ok"))
+    assert not ledger.flush(20)
+    ledger.leave()
+    (thread,) = writers() - before
+    thread.join(0.3)
+    assert thread.is_alive()
+    path.parent.unlink()
+    wait_for_end([thread])
+    assert sql("SELECT status FROM calls") == [("ok",)]
 
 
 def test_text_is_not_written_when_the_settings_say_so(path, sql, call):
