@@ -253,6 +253,18 @@ def test_settings_reach_the_server_and_mistakes_are_said(lab, fake):
     assert "temperature" not in fake.requests[-1].json
 
 
+def test_an_answer_stands_the_same_whether_it_came_by_and_by_or_at_once(lab, fake):
+    _, chat = opened(lab)
+    tops = """e => [...e.querySelectorAll('p, pre, table')].map(
+        x => x.getBoundingClientRect().top - e.getBoundingClientRect().top)"""
+    stood = []
+    for gap in (0.05, 0.0):
+        fake.default = answer("One paragraph.\n\n" + ANSWER, gap=gap)
+        stood.append(chat.ask("How?").locator(".ipyllm-text").evaluate(tops))
+    assert stood[0] == pytest.approx(stood[1], abs=1)
+    assert len(stood[0]) == 5
+
+
 def test_images_come_by_file_paste_and_drop_and_a_large_one_is_refused_in_one_sentence(lab, fake, tmp_path):
     _, chat = opened(lab)
     picker = chat.root.get_by_label("Image files")
