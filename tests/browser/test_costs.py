@@ -41,24 +41,24 @@ def lab(desk_with_prices):
 def test_a_chat_adds_up_what_has_a_price_and_says_what_has_none(lab):
     _, chat = opened(lab, arguments="model='openai/priced'")
     chat.ask("First")
-    assert COST in chat.footers().last.inner_text()
-    assert COST in chat.totals.inner_text()
+    chat.footers().last.get_by_text(COST).wait_for()
+    chat.totals.get_by_text(COST).wait_for()
     assert "unknown" not in chat.totals.inner_text()
     chat.ask("Second")
-    assert "$0.011" in chat.totals.inner_text()
+    chat.totals.get_by_text("$0.011").wait_for()
     chat.model.fill("openai/free-of-price")
     chat.model.press("Tab")
     chat.ask("Third")
-    assert "$" not in chat.footers().last.inner_text()
-    assert "$0.011" in chat.totals.inner_text(), "what has no price is no zero in disguise"
-    assert "cost of 1 unknown" in chat.totals.inner_text()
+    chat.totals.get_by_text("$0.011 · cost of 1 unknown").wait_for()
+    assert "$" not in chat.footers().last.inner_text(), "what has no price is no zero in disguise"
 
 
 def test_a_comparison_says_what_each_answer_cost(lab):
     _, shown = made(lab, ["openai/priced", "openai/free-of-price"])
     shown.ask()
     shown.wait_for_vote()
-    assert COST in shown.columns.nth(0).inner_text()
+    shown.columns.nth(0).get_by_text(COST).wait_for()
+    shown.columns.nth(1).get_by_text("500 tokens").wait_for()
     assert "$" not in shown.columns.nth(1).inner_text()
 
 
@@ -72,11 +72,11 @@ dashboard
 """
     lab.desk = None
     shown = lab.open([calls]).run(0)
-    cost = shown.locator(".ipyllm-tiles").get_by_text("of unknown price").locator("xpath=..")
-    cost.wait_for()
-    assert "$0.011" in cost.inner_text()
-    assert "1 of unknown price" in cost.inner_text()
+    # Its parts are drawn one after the other, each when its text has come.
+    cost = shown.locator(".ipyllm-tiles").get_by_text("1 of unknown price").locator("xpath=..")
+    cost.get_by_text("$0.011").wait_for()
     rows = shown.locator(".ipyllm-models tbody tr")
-    by_model = {row.locator("th, td").first.inner_text().strip(): row.inner_text() for row in rows.all()}
-    assert "$0.011" in by_model["openai/priced"]
-    assert "$" not in by_model["openai/free-of-price"]
+    rows.filter(has_text="openai/priced").get_by_text("$0.011").wait_for()
+    unpriced = rows.filter(has_text="openai/free-of-price")
+    unpriced.get_by_text("–", exact=True).last.wait_for()
+    assert "$" not in unpriced.inner_text()
