@@ -47,6 +47,8 @@ def test_stop_before_the_first_token_closes_the_connection_and_can_be_tried_agai
     widget = chat()
     call = widget.send("Hello")
     models.wait_for(lambda: models.requests)
+    asked = widget.comm.shown().turns[0]
+    assert (asked["status"], asked["footer"]) == ("running", "openai/fake-model")
     widget.comm.click("stop")
     models.wait_for(lambda: models.requests[0].closed_by_client)
     with pytest.raises(LLMError):
@@ -93,6 +95,23 @@ def test_regenerating_branches_and_the_shown_branch_is_the_conversation(chat, mo
     assert shown.order == [first, second]
     assert "TWO" in shown.html()
     assert texts(widget.messages) == ["one", "ONE", "two", "TWO"]
+
+
+def test_a_branch_that_came_to_nothing_is_still_there_and_not_in_the_conversation(chat, models):
+    models.default = answer("Bern.")
+    widget = chat()
+    widget.send("Hello").wait()
+    (name,) = widget.comm.wait_until_rest().order
+    models.default = status(401, {"error": {"message": "bad key", "code": "invalid_api_key"}})
+    widget.comm.click("again", id=name)
+    failed = widget.comm.wait_until_rest().order[0]
+    widget.comm.click("select", id=failed, to=1)
+    assert "Bern." in widget.comm.shown().html()
+    widget.comm.click("select", id=name, to=2)
+    shown = widget.comm.shown()
+    assert shown.order == [failed]
+    assert (shown.turns[0]["status"], shown.turns[0]["branch"]) == ("error", [2, 2])
+    assert widget.messages == []
 
 
 def test_editing_a_past_question_branches_and_leads_back_to_what_followed(chat, models):

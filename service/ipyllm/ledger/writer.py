@@ -343,7 +343,7 @@ class Ledger:
             return False
         if self._stopping:
             return True
-        return not failing and not any(backlog.waiting or backlog.running for backlog in self._backlogs.values())
+        return not any(backlog.waiting or backlog.running for backlog in self._backlogs.values())
 
     def _write(self) -> bool:
         """Try to write all there is. False when the database does not take it."""
