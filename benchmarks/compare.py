@@ -20,12 +20,12 @@ import json, time
 from ipyllm import Comparison
 from ipyllm.events import TextDelta
 _start = Comparison.start
-def _tapped(self, emit=None, **options):
+def _tapped(self, on_event=None, **options):
     self.stamps = [[] for _ in self.arms]
     def both(place, event):
         if isinstance(event, TextDelta):
             self.stamps[place].append(event.at_ns)
-        emit(place, event)
+        on_event(place, event)
     return _start(self, both, **options)
 Comparison.start = _tapped
 """

@@ -92,8 +92,8 @@ def read(path):
 _SMALL_WAY = """
 def read(path):
     from ipyllm import usage
-    from ipyllm.ledger import Ledger, bulk
-    bulk.LEAST = 10**9
+    from ipyllm.ledger import Ledger, arrow_read
+    arrow_read.LEAST = 10**9
     return usage(None, text=False, ledger=Ledger(path))
 """
 _READ_SQL = """
@@ -221,10 +221,12 @@ def measure() -> list[Claim]:
             theirs.append(_run(_READ_SQL + _MEASURED, large, rows))
         small = _run(_SMALL_WAY + _MEASURED, large, rows)
         least = folder / "least.sqlite"
-        from ipyllm.ledger import bulk
+        from ipyllm.ledger import arrow_read
 
-        _fill(least, bulk.LEAST)
-        at_least = [min(_run(way + _MEASURED, least, bulk.LEAST)["s"] for _ in range(3)) for way in (_OURS, _SMALL_WAY)]
+        _fill(least, arrow_read.LEAST)
+        at_least = [
+            min(_run(way + _MEASURED, least, arrow_read.LEAST)["s"] for _ in range(3)) for way in (_OURS, _SMALL_WAY)
+        ]
     fastest, peer = min(ours, key=lambda run: run["s"]), min(theirs, key=lambda run: run["s"])
     million = f"{rows:,} rows → DataFrame"
     print(f"CPU: usage() {fastest['cpu']:.1f} s in all its processes, read_sql {peer['cpu']:.1f} s")
@@ -247,7 +249,7 @@ def measure() -> list[Claim]:
             f"{fastest['mb']:,.0f} MB, all processes, against read_sql {peer['mb']:,.0f} MB",
         ),
         Claim(
-            f"ledger: {bulk.LEAST:,} rows, the large way over the small",
+            f"ledger: {arrow_read.LEAST:,} rows, the large way over the small",
             at_least[0] / at_least[1],
             1.0,
             "×",

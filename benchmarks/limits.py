@@ -14,7 +14,7 @@ import aiohttp
 
 from benchmarks.report import Claim, median
 from benchmarks.stage import fake_server
-from ipyllm.limiter import Limiter
+from ipyllm.pipeline.limiter import Limiter
 
 _CALL_S = 0.2
 _BODY = {"model": "fake-model", "messages": [{"role": "user", "content": "Hello"}], "stream": True}

@@ -147,7 +147,7 @@ class _Asker:
 
     def __init__(self, base_url: str, pool: ThreadPoolExecutor) -> None:
         from ipyllm import OpenAIService
-        from ipyllm.timeouts import Timeout
+        from ipyllm.pipeline.timeouts import Timeout
 
         allowed = Timeout(connect=10, first_token=3, stall=1)
         self._service = OpenAIService("m", base_url=base_url, timeout=allowed, max_retries=0)
@@ -236,7 +236,7 @@ _STOPPING = {
 def _stop_all() -> tuple[set[str], int, int]:
     """End what may live between calls; return the threads, files and sockets of this process then."""
     from ipyllm.ledger import current_ledger
-    from ipyllm.thread import stop_service_thread
+    from ipyllm.runtime.service_thread import stop_service_thread
 
     stop_service_thread()
     assert current_ledger().close(30)
@@ -248,7 +248,7 @@ def _stop_all() -> tuple[set[str], int, int]:
 
 def _tasks() -> int:
     """Tasks on the service thread but the one that counts them."""
-    from ipyllm.thread import service_thread
+    from ipyllm.runtime.service_thread import service_thread
 
     async def count() -> int:
         return len(asyncio.all_tasks()) - 1

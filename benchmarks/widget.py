@@ -20,7 +20,7 @@ from tests.browser.lab import CHROMIUM, Lab
 _RUNS = 9
 _MAKE = "from ipyllm import ChatWidget\nchat = ChatWidget(conversation={name!r})\nchat"
 _LONG = (
-    "from ipyllm.history import Turn\n"
+    "from ipyllm.conversations.history import Turn\n"
     "chat.conversation.replace_turns(Turn([{'role': 'user', 'content': f'question {n}'}, "
     "{'role': 'assistant', 'content': f'answer **{n}**'}]) for n in range(250))"
 )

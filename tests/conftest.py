@@ -77,12 +77,12 @@ def own_settings(monkeypatch, tmp_path_factory):
     home = tmp_path_factory.mktemp("ipyllm")
     _isolate(monkeypatch, home)
     monkeypatch.chdir(home)
-    from ipyllm import names
     from ipyllm.ledger import set_ledger
+    from ipyllm.registry import models
 
     yield home
     set_ledger(None)
-    names.use(None)
+    models.set_default_model(None)
 
 
 @pytest.fixture

@@ -13,22 +13,24 @@ __all__ = ["load", "unload"]
 
 def load(shell: InteractiveShell) -> None:
     """Register the magics; nothing heavy is imported before one of them is used."""
-    from ipyllm_magics import completion, place, surroundings, syntax
+    from ipyllm_magics.command_line import completion, syntax
+    from ipyllm_magics.prompt import kernel_context, notebook_context
 
-    place.adopt_kernel_id(shell)
+    kernel_context.adopt_kernel_id(shell)
     syntax.install(shell)
     completion.install(shell)
-    surroundings.watch(shell)
+    notebook_context.watch(shell)
     shell.register_magics(*_groups())
 
 
 def unload(shell: InteractiveShell) -> None:
     """Take the magics away again. Conversations and the ledger stay."""
-    from ipyllm_magics import completion, surroundings, syntax
+    from ipyllm_magics.command_line import completion, syntax
+    from ipyllm_magics.prompt import notebook_context
 
     syntax.uninstall(shell)
     completion.uninstall(shell)
-    surroundings.unwatch(shell)
+    notebook_context.unwatch(shell)
     for group in _groups():
         # By name: after a reload of the module the class is another. `%config` would find the old one first.
         shell.configurables[:] = [one for one in shell.configurables if type(one).__name__ != group.__name__]
@@ -38,8 +40,8 @@ def unload(shell: InteractiveShell) -> None:
 
 
 def _groups() -> tuple[type[Magics], ...]:
-    from ipyllm_magics.compare_magic import CompareMagics
-    from ipyllm_magics.llm import LLMMagics
-    from ipyllm_magics.magics import LLMFamilyMagics
+    from ipyllm_magics.commands.compare import CompareMagics
+    from ipyllm_magics.commands.llm import LLMMagics
+    from ipyllm_magics.commands.magics import LLMFamilyMagics
 
     return LLMMagics, LLMFamilyMagics, CompareMagics

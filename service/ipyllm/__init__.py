@@ -13,17 +13,19 @@ from ipyllm._version import __version__
 
 if TYPE_CHECKING:
     from ipyllm import scorers
-    from ipyllm.comparison import Comparison, compare
+    from ipyllm.comparison.comparison import Comparison, compare
+    from ipyllm.comparison.votes import cast_vote, votes
+    from ipyllm.conversations.history import ConversationHistory, conversation
+    from ipyllm.dataframes.export import export_usage
+    from ipyllm.dataframes.usage import summarise, usage
     from ipyllm.errors import LLMError
     from ipyllm.events import Event, Finished, ReasoningDelta, TextDelta, ToolCallDelta
     from ipyllm.experiment import Experiment
-    from ipyllm.export import export_usage
-    from ipyllm.frames import summarise, usage
-    from ipyllm.history import ConversationHistory, conversation
-    from ipyllm.names import create_llm_service
+    from ipyllm.ledger.retention import prune
+    from ipyllm.pipeline.timeouts import Timeout
+    from ipyllm.registry.models import create_llm_service
     from ipyllm.request import ChatRequest
     from ipyllm.response import ChatResponse, Usage
-    from ipyllm.retention import prune
     from ipyllm.routing import fallback, pool, split
     from ipyllm.services.base import BaseLLMService
     from ipyllm.services.deepseek import DeepSeekService
@@ -31,23 +33,21 @@ if TYPE_CHECKING:
     from ipyllm.services.ollama import OllamaService
     from ipyllm.services.openai import OpenAIService
     from ipyllm.statistics import assert_no_regression
-    from ipyllm.timeouts import Timeout
     from ipyllm.timing import Timing
-    from ipyllm.voting import cast_vote, votes
     from ipyllm_widgets import ChatWidget, CompareWidget, UsageDashboard
 
 _WHERE = {
     "split": "ipyllm.routing",
     "pool": "ipyllm.routing",
     "fallback": "ipyllm.routing",
-    "Timeout": "ipyllm.timeouts",
+    "Timeout": "ipyllm.pipeline.timeouts",
     "BaseLLMService": "ipyllm.services.base",
     "ChatRequest": "ipyllm.request",
     "ChatResponse": "ipyllm.response",
     "CompareWidget": "ipyllm_widgets",
-    "Comparison": "ipyllm.comparison",
+    "Comparison": "ipyllm.comparison.comparison",
     "ChatWidget": "ipyllm_widgets",
-    "ConversationHistory": "ipyllm.history",
+    "ConversationHistory": "ipyllm.conversations.history",
     "DeepSeekService": "ipyllm.services.deepseek",
     "Event": "ipyllm.events",
     "Experiment": "ipyllm.experiment",
@@ -62,16 +62,16 @@ _WHERE = {
     "ToolCallDelta": "ipyllm.events",
     "Usage": "ipyllm.response",
     "UsageDashboard": "ipyllm_widgets",
-    "compare": "ipyllm.comparison",
-    "cast_vote": "ipyllm.voting",
+    "compare": "ipyllm.comparison.comparison",
+    "cast_vote": "ipyllm.comparison.votes",
     "assert_no_regression": "ipyllm.statistics",
-    "conversation": "ipyllm.history",
-    "create_llm_service": "ipyllm.names",
-    "export_usage": "ipyllm.export",
-    "prune": "ipyllm.retention",
-    "summarise": "ipyllm.frames",
-    "usage": "ipyllm.frames",
-    "votes": "ipyllm.voting",
+    "conversation": "ipyllm.conversations.history",
+    "create_llm_service": "ipyllm.registry.models",
+    "export_usage": "ipyllm.dataframes.export",
+    "prune": "ipyllm.ledger.retention",
+    "summarise": "ipyllm.dataframes.usage",
+    "usage": "ipyllm.dataframes.usage",
+    "votes": "ipyllm.comparison.votes",
 }
 
 _MODULES = ("scorers",)

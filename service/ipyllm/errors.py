@@ -1,15 +1,15 @@
 """What can go wrong with a call, as one exception type with a category.
 
 The text of an :class:`LLMError` is a sentence for the person at the notebook: what happened, to which model,
-what to do. It never holds a key: every text passes :func:`ipyllm.redact.redact` on its way in.
+what to do. It never holds a key: every text passes :func:`ipyllm.text.redact.redact` on its way in.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal
 
-from ipyllm.redact import redact
-from ipyllm.rendering.terminal import plain
+from ipyllm.text.redact import redact
+from ipyllm.text.terminal import plain
 
 if TYPE_CHECKING:
     from ipyllm.response import ChatResponse

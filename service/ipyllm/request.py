@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
-from ipyllm.timeouts import Timeout
+from ipyllm.pipeline.timeouts import Timeout
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -76,7 +76,7 @@ class ChatRequest:
         What the answer must fit.
     repairs : int
         How often it is asked again when it does not.
-    came_from : Provenance
+    provenance : Provenance
         For the ledger.
     """
 
@@ -92,7 +92,7 @@ class ChatRequest:
     tool_rounds: int = 8
     schema: Schema | None = None
     repairs: int = 1
-    came_from: Provenance = field(default_factory=Provenance)
+    provenance: Provenance = field(default_factory=Provenance)
 
     @property
     def prompt(self) -> str:

@@ -20,11 +20,11 @@ from platformdirs import user_cache_path, user_config_path, user_data_path
 from pydantic import AliasChoices, BaseModel, ConfigDict, Field, SecretStr, ValidationError, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
-from ipyllm.prices import Price
-from ipyllm.redact import redact, remember_secret
-from ipyllm.routing.settings import RouteSettings
+from ipyllm.routing.named import RouteSettings
+from ipyllm.services.prices import Price
+from ipyllm.text.redact import redact, remember_secret
 
-__all__ = ["DEFAULT_MODEL", "Endpoint", "Settings", "SettingsError", "config_file", "get_settings", "latest_settings"]
+__all__ = ["DEFAULT_MODEL", "Endpoint", "Settings", "SettingsError", "cached_settings", "config_file", "get_settings"]
 
 DEFAULT_MODEL = "local/smollm2-135m"
 
@@ -150,7 +150,7 @@ class Settings(BaseSettings):
         return init_settings, env_settings, dotenv_settings, _ConfigFile(settings_cls)
 
     def secrets(self) -> list[str]:
-        """Return every key these settings hold, for :func:`ipyllm.redact.remember_secret`."""
+        """Return every key these settings hold, for :func:`ipyllm.text.redact.remember_secret`."""
         own = [self.openai_api_key, self.deepseek_api_key]
         keys = [key.get_secret_value() for key in own if key is not None]
         named = [endpoint.key() for endpoint in self.endpoints.values()]
@@ -234,7 +234,7 @@ def _stamp(path: str | Path) -> object:
     return status.st_ino, status.st_mtime_ns, status.st_size
 
 
-def latest_settings() -> Settings:
+def cached_settings() -> Settings:
     """Return the settings as they were a moment ago: for who comes right after one who looked."""
     return get_settings() if _cached is None or monotonic() - _looked_s > _MOMENT_S else _cached[1]
 

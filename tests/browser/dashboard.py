@@ -6,7 +6,7 @@ SETUP = """\
 import json, pathlib
 from datetime import UTC, datetime, timedelta
 from ipyllm import OpenAIService, UsageDashboard
-from ipyllm.identity import kernel_id
+from ipyllm.ledger.ids import kernel_id
 from ipyllm.ledger import current_ledger
 
 def put(n=1, models=("lab/a",), failing=0, **columns):

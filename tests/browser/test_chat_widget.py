@@ -484,7 +484,7 @@ def test_a_notebook_reopened_without_its_kernel_shows_what_was_said(lab, fake):
 def test_500_messages_stay_quick_and_clear_clears(lab, fake):
     _, chat = opened(
         lab,
-        arguments="); from ipyllm.history import Turn\n"
+        arguments="); from ipyllm.conversations.history import Turn\n"
         "chat.conversation.replace_turns(Turn(["
         "{'role': 'user', 'content': f'question {n}'}, {'role': 'assistant', 'content': f'answer **{n}**'}])"
         " for n in range(250)",

@@ -6,9 +6,9 @@ import json
 
 import pytest
 
-from ipyllm_magics import options
-from ipyllm_magics.family_options import COMPARE, COMPARE_WITHOUT
-from ipyllm_magics.options import LLM
+from ipyllm_magics.command_line import options
+from ipyllm_magics.command_line.family_options import COMPARE, COMPARE_WITHOUT
+from ipyllm_magics.command_line.options import LLM
 from tests.fakes import answer, model_not_found
 
 CELL = "%%llm_compare -m openai/a -m openai/b"
@@ -315,7 +315,7 @@ LOCAL = "local/smollm2-135m"
 def long_talk(prepared, kernel_fake):
     """A conversation of twenty turns, too long for the embedded model, whose window is made small."""
     fill = (
-        "from ipyllm.history import conversation\n"
+        "from ipyllm.conversations.history import conversation\n"
         "talk = conversation('long')\ntalk.clear()\n"
         "talk.add_message('system', 'Be brief.')\n"
         "for turn in range(20):\n"

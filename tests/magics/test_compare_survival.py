@@ -88,7 +88,7 @@ def test_a_drawing_that_fails_stops_the_requests_and_keeps_what_came(start, fake
     fake.default = drip("word ", every=0.02)
     kernel = start()
     kernel.run(
-        "import ipyllm_magics.side_by_side as s\n"
+        "import ipyllm_magics.display.side_by_side as s\n"
         "draw, drawn = s.NotebookColumns.draw, []\n"
         "def torn(self):\n"
         "    drawn.append(1)\n"

@@ -7,8 +7,8 @@ import sys
 
 import pytest
 
-from ipyllm_magics.completion import at_cursor
-from ipyllm_magics.options import LLM
+from ipyllm_magics.command_line.completion import at_cursor
+from ipyllm_magics.command_line.options import LLM
 from tests.kernels import LiveKernel
 
 CONFIG = """

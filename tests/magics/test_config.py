@@ -19,7 +19,7 @@ def config(kernel, kernel_fake):
 
     yield set_
     for name in touched:
-        kernel.run(f"from ipyllm_magics.llm import LLMMagics as M\n_m = [c for c in get_ipython().configurables "
+        kernel.run(f"from ipyllm_magics.commands.llm import LLMMagics as M\n_m = [c for c in get_ipython().configurables "
                    f"if type(c) is M][0]\n_m.set_trait({name!r}, M.class_traits()[{name!r}].default())")  # fmt: skip
 
 
@@ -82,7 +82,10 @@ def test_conversation_format_parameters_tags_timeout_and_cache_have_defaults_too
     assert "may answer" in ran.stdout
     assert "may answer" not in kernel.run("%llm --no-cache --dry-run Hello").stdout
     kernel.run("%llm Hello")
-    assert "essay" in kernel.run("from ipyllm.history import conversations\nprint(list(conversations()))").stdout
+    assert (
+        "essay"
+        in kernel.run("from ipyllm.conversations.history import conversations\nprint(list(conversations()))").stdout
+    )
 
 
 @pytest.mark.parametrize(

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from ipyllm_magics import options_table
-from ipyllm_magics.family_options import TABLES
-from ipyllm_magics.magics import _HISTORY, _MODELS
+from ipyllm_magics.command_line import options_table
+from ipyllm_magics.command_line.family_options import TABLES
+from ipyllm_magics.commands.magics import _HISTORY, _MODELS
 from tests.fakes import FakeLLM, answer
 from tests.kernels import LiveKernel
 from tests.magics.conftest import environment
@@ -111,7 +111,9 @@ def test_ten_mistakes_are_what_you_read(kernel):
 
 
 def test_its_tables_of_options_are_those_of_the_code():
-    assert options_table.replaced(TEXT) == TEXT, "run: python -m ipyllm_magics.options_table docs/magics.md"
+    assert options_table.replaced(TEXT) == TEXT, (
+        "run: python -m ipyllm_magics.command_line.options_table docs/magics.md"
+    )
 
 
 @pytest.mark.parametrize("magic", TABLES)

@@ -9,7 +9,7 @@ import nbformat
 import pytest
 
 from ipyllm.rendering.page import sanitize_page
-from ipyllm_magics.forms import FORMS, NotThereError, code_of, for_next_cell, json_of
+from ipyllm_magics.display.output_formats import FORMS, NotThereError, code_of, for_next_cell, json_of
 from tests import fakes
 from tests.fakes import answer
 

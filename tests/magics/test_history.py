@@ -19,7 +19,7 @@ def fake(kernel_fake):
 def talk(kernel, fake, tmp_path):
     """A conversation of two turns and a system message, in a folder of its own."""
     kernel.run(f"%cd -q {tmp_path}")
-    kernel.run("from ipyllm.history import forget_conversation, conversations\n"
+    kernel.run("from ipyllm.conversations.history import forget_conversation, conversations\n"
                "for name in list(conversations()): forget_conversation(name)")  # fmt: skip
     fake.reply(answer("Paris."), answer("Madrid."))
     kernel.run("%%llm -s 'Be \"brief\".'\nCapital of {{ 'France' }}?")

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from ipyllm_magics.errors import MagicError
-from ipyllm_magics.images import MAX_BYTES, image_part
+from ipyllm_magics.prompt.images import MAX_BYTES, image_part
 
 
 def picture(kind="PNG", size=(4, 3)):

@@ -259,7 +259,7 @@ def test_an_interrupt_stops_the_request_and_keeps_what_came(kernel, fake, stage)
 def test_impatient_interrupts_lose_nothing(kernel, fake):
     fake.default = fakes.drip("word ", every=0.02)
     # Half a second for the keeping, so that the second interrupt surely comes while the first is being seen to.
-    slow = "import time\nfrom ipyllm_magics.llm import LLMMagics as M\nsound = M._keep\n"
+    slow = "import time\nfrom ipyllm_magics.commands.llm import LLMMagics as M\nsound = M._keep\n"
     kernel.run(slow + "M._keep = lambda *given: (time.sleep(0.5), sound(*given))")
     try:
         request = kernel.start("%%llm -o stopped\nHello")

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from ipyllm_magics import options, options_table
-from ipyllm_magics.options import LLM
+from ipyllm_magics.command_line import options, options_table
+from ipyllm_magics.command_line.options import LLM
 from tests.fakes import answer
 
 
@@ -41,7 +41,7 @@ def test_every_example_of_the_table_is_understood():
 
 def test_the_readmes_table_is_the_codes():
     page = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
-    assert options_table.replaced(page) == page, "run: python -m ipyllm_magics.options_table README.md"
+    assert options_table.replaced(page) == page, "run: python -m ipyllm_magics.command_line.options_table README.md"
 
 
 def test_a_page_without_marks_is_refused():
@@ -239,7 +239,7 @@ def test_help_by_a_question_mark_is_the_page_of_options(prepared, asking):
 
 
 def test_the_page_fits_a_notebook():
-    from ipyllm_magics.llm import LLMMagics
+    from ipyllm_magics.commands.llm import LLMMagics
 
     assert max(map(len, LLMMagics.llm.__doc__.splitlines())) <= 130
 

@@ -10,7 +10,7 @@ import textwrap
 import pytest
 
 from ipyllm import Experiment, LLMError, OpenAIService
-from ipyllm.sandbox import SandboxedTemplate
+from ipyllm.templates.sandbox import SandboxedTemplate
 
 SECRETS = ("an-own-key", "given-to-us", "sk-service", "never-told")
 HOSTILE = textwrap.dedent("""
@@ -18,7 +18,7 @@ HOSTILE = textwrap.dedent("""
     from types import SimpleNamespace
     from pydantic import SecretStr
     from ipyllm import OpenAIService
-    from ipyllm.redact import remember_secret
+    from ipyllm.text.redact import remember_secret
 
     os.environ["LAB_API_KEY"] = "an-own-key-0123456789"
     os.environ["LAB_LOGIN"] = "never-told-not-named-like-a-key"
@@ -202,8 +202,8 @@ def test_a_template_assigns_nothing_where_its_values_are():
 def test_jinja_is_loaded_when_the_first_template_is_filled_in_and_not_before():
     script = """
         import sys
-        import ipyllm.sandbox, ipyllm.experiment.template, ipyllm_magics.template
-        from ipyllm_magics.template import fill_in
+        import ipyllm.templates.sandbox, ipyllm.experiment.prompt_template, ipyllm_magics.prompt.template
+        from ipyllm_magics.prompt.template import fill_in
         fill_in("no template", {})
         assert "jinja2" not in sys.modules
         fill_in("{{ n }}", {"n": 1})

@@ -64,7 +64,7 @@ def test_a_kernel_killed_while_the_stream_is_silent_keeps_what_came(start, fake,
 def test_calls_before_load_ext_are_this_kernels_too(start):
     kernel = start()
     kernel.run("%unload_ext ipyllm")
-    code = "import ipyllm, ipyllm.identity as i\ni._given = None\nipyllm.create_llm_service().chat('Hello')"
+    code = "import ipyllm, ipyllm.ledger.ids as i\ni._given = None\nipyllm.create_llm_service().chat('Hello')"
     assert kernel.run(code).status == "ok"
     kernel.run("%load_ext ipyllm")
     assert kernel.run("print(len(ipyllm.usage()))").stdout == "1\n"

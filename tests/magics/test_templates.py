@@ -9,9 +9,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from ipyllm.tokens import estimate
-from ipyllm_magics.compact import BUDGET_TOKENS, compact
-from ipyllm_magics.template import fill_in
+from ipyllm.conversations.tokens import estimate
+from ipyllm_magics.prompt.summarize_value import BUDGET_TOKENS, compact
+from ipyllm_magics.prompt.template import fill_in
 
 
 @dataclasses.dataclass

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from hypothesis import strategies as st
 
-from ipyllm.history import ConversationHistory
+from ipyllm.conversations.history import ConversationHistory
 
 
 def talk(history, *pairs):

@@ -9,8 +9,8 @@ import threading
 import pytest
 
 from ipyllm import LLMError
-from ipyllm.budget import Budget, kernel_budget
-from ipyllm.retry import worth_retrying
+from ipyllm.pipeline.budget import Budget, kernel_budget
+from ipyllm.pipeline.retry import worth_retrying
 
 
 def test_a_call_that_could_pass_the_limit_is_refused_before_anything_is_spent():

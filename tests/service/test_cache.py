@@ -14,9 +14,9 @@ from dataclasses import replace
 
 import pytest
 
-from ipyllm.cache import _BUSY_S, ResponseCache, cache_key, current_cache
-from ipyllm.redact import remember_secret
+from ipyllm.pipeline.cache import _BUSY_S, ResponseCache, cache_key, current_cache
 from ipyllm.response import ChatResponse, ToolCall, Usage
+from ipyllm.text.redact import remember_secret
 from ipyllm.timing import Timing
 
 ANSWER = ChatResponse(
@@ -302,8 +302,8 @@ def test_a_cache_that_others_are_writing_is_read_and_not_waited_for(cache, path,
 # ---- many at once ------------------------------------------------------------------------------------------
 
 _MANY = """
-    import sys, ipyllm.cache
-    from ipyllm.cache import ResponseCache
+    import sys, ipyllm.pipeline.cache
+    from ipyllm.pipeline.cache import ResponseCache
     from ipyllm.response import ChatResponse
     print("ready", flush=True)
     sys.stdin.readline()
@@ -353,7 +353,7 @@ def test_a_fork_while_a_thread_writes_leaves_both_sides_a_whole_cache(python, pa
     script = """
         import os, sys, threading, warnings
         warnings.simplefilter("ignore", DeprecationWarning)
-        from ipyllm.cache import ResponseCache
+        from ipyllm.pipeline.cache import ResponseCache
         from ipyllm.response import ChatResponse
         cache, stop = ResponseCache(sys.argv[1]), threading.Event()
         def write():

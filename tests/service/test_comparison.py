@@ -9,7 +9,7 @@ import pytest
 
 from ipyllm import Comparison, LLMError, OpenAIService, compare, usage, votes
 from ipyllm.events import Finished, TextDelta
-from ipyllm.tools.wake import Signal
+from ipyllm.runtime.interruptible import InterruptibleEvent
 from tests.fakes import answer, server_error
 
 KEY = "sk-compare-0123456789abcdef"
@@ -71,7 +71,7 @@ def test_one_failing_arm_does_not_stop_the_others(fake):
 
 def test_cancelling_one_arm_leaves_the_others_alone_and_keeps_its_partial(fake):
     fake.on(lambda request: answer("word " * 50, gap=0.02 if request.json["model"] == "slow" else 0.0))
-    begun = Signal()
+    begun = InterruptibleEvent()
     running = Comparison("Go", models=["openai/slow", "openai/fast"]).start(
         lambda place, event: begun.set() if place == 0 and isinstance(event, TextDelta) else None
     )
@@ -86,13 +86,13 @@ def test_cancelling_one_arm_leaves_the_others_alone_and_keeps_its_partial(fake):
 
 def test_cancelling_all_keeps_what_each_had_on_screen_and_in_the_ledger(fake):
     fake.on(lambda request: answer("word " * 400, gap=0.05))
-    begun = [Signal(), Signal()]
+    begun = [InterruptibleEvent(), InterruptibleEvent()]
 
-    def emit(place, event):
+    def on_event(place, event):
         if isinstance(event, TextDelta):
             begun[place].set()
 
-    running = Comparison("Go", models=["openai/a", "openai/b"]).start(emit)
+    running = Comparison("Go", models=["openai/a", "openai/b"]).start(on_event)
     assert all(signal.wait(30) for signal in begun)
     running.cancel()
     assert running.done.wait(30)
@@ -288,7 +288,7 @@ def test_reasoning_is_folded_into_its_column(fake):
 
 
 def test_an_interrupt_while_the_arms_are_being_sent_stops_those_that_were(fake, monkeypatch):
-    from ipyllm.call import Call
+    from ipyllm.pipeline.call import Call
 
     fake.on(lambda request: answer("Late.", ttft=60))
     start, begun = Call.start, []

@@ -20,7 +20,7 @@ from ipyllm import (
     create_llm_service,
 )
 from ipyllm.ledger import current_ledger
-from ipyllm.thread import service_thread
+from ipyllm.runtime.service_thread import service_thread
 from tests import fakes
 from tests.fakes import answer
 

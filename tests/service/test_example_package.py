@@ -18,7 +18,7 @@ PACKAGE = Path(__file__).with_name("example_package")
 ASK = """
 import json
 from ipyllm import LLMError
-from ipyllm.names import create_llm_service, service_names
+from ipyllm.registry.models import create_llm_service, service_names
 
 service = create_llm_service("echo/lyrebird", max_retries=0)
 told = {"class": type(service).__qualname__, "names": service_names()}

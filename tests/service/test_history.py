@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from ipyllm.conversations.history import ConversationHistory, Turn, conversation, conversations, forget_conversation
+from ipyllm.conversations.tokens import estimate, estimate_messages
 from ipyllm.errors import LLMError
-from ipyllm.history import ConversationHistory, Turn, conversation, conversations, forget_conversation
-from ipyllm.tokens import estimate, estimate_messages
 from tests.service.talks import (
     BROKEN_TEXT,
     SYSTEM,

@@ -14,9 +14,9 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
+from ipyllm.conversations.history import ConversationHistory, Turn
 from ipyllm.errors import LLMError
-from ipyllm.history import ConversationHistory, Turn
-from ipyllm.redact import redact, remember_secret
+from ipyllm.text.redact import redact, remember_secret
 from tests.service.talks import BROKEN_TEXT, PICTURE, SYSTEM, TURN, history_of, talk, tool_round
 
 
@@ -243,7 +243,7 @@ def test_messages_nested_too_deep_are_refused_not_a_stack_overflow(tmp_path, doc
 
 SAVING = """
 import sys
-from ipyllm.history import ConversationHistory
+from ipyllm.conversations.history import ConversationHistory
 history = ConversationHistory()
 for n in range(2000):
     history.add_message("user", f"{n} " + "x" * 500)
@@ -268,7 +268,7 @@ def test_a_process_killed_while_it_saves_leaves_a_whole_file(tmp_path):
 FULL_DISK = """
 import resource, sys
 from ipyllm.errors import LLMError
-from ipyllm.history import ConversationHistory
+from ipyllm.conversations.history import ConversationHistory
 history = ConversationHistory()
 history.add_message("user", "x" * 100_000)
 resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, 10_000))

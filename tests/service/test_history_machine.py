@@ -10,8 +10,8 @@ from hypothesis import assume, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, invariant, rule
 
-from ipyllm.history import ConversationHistory, Turn
-from ipyllm.tokens import estimate_messages
+from ipyllm.conversations.history import ConversationHistory, Turn
+from ipyllm.conversations.tokens import estimate_messages
 from tests.service.talks import (
     ANSWER,
     BROKEN_TEXT,

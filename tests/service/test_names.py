@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from ipyllm import LLMError, create_llm_service, names
+from ipyllm import LLMError, create_llm_service
+from ipyllm.registry import models
 
 
 def write_config(home, text):
@@ -23,7 +24,7 @@ def write_config(home, text):
     ],
 )
 def test_a_name_is_split_into_service_and_model(name, resolved):
-    assert names.resolve(name) == resolved
+    assert models.resolve(name) == resolved
 
 
 def test_aliases_lead_to_models_and_endpoints_are_services(own_settings):
@@ -63,7 +64,7 @@ def test_a_wrong_name_says_what_was_meant(own_settings, name, said):
 
 
 def test_a_default_chosen_in_the_session_is_used():
-    names.use("ollama/llama3.2")
+    models.set_default_model("ollama/llama3.2")
     assert create_llm_service().full_name == "ollama/llama3.2"
     with pytest.raises(LLMError):
-        names.use("olama/llama3.2")
+        models.set_default_model("olama/llama3.2")

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from ipyllm.history import ConversationHistory, Turn
-from ipyllm.tokens import estimate_messages
+from ipyllm.conversations.history import ConversationHistory, Turn
+from ipyllm.conversations.tokens import estimate_messages
 from tests.service.talks import talk
 
 LONG = {"role": "user", "content": "word " * 4_000}

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from ipyllm import LLMError, create_llm_service
-from ipyllm.conversation_export import exported
-from ipyllm.history import ConversationHistory, Turn
-from ipyllm.reach import probe
+from ipyllm.conversations.export import exported
+from ipyllm.conversations.history import ConversationHistory, Turn
+from ipyllm.registry.discovery import probe
 from tests.fakes import FakeLLM
 from tests.fakes.script import status
 

@@ -9,8 +9,8 @@ import threading
 import pytest
 
 from ipyllm import LLMError, OllamaService, OpenAIService
-from ipyllm.redact import redact
-from ipyllm.thread import service_thread
+from ipyllm.runtime.service_thread import service_thread
+from ipyllm.text.redact import redact
 from tests.fakes import answer
 
 
@@ -109,7 +109,7 @@ def test_cost_is_known_for_known_models_only():
     from datetime import UTC, datetime
 
     from ipyllm import Usage
-    from ipyllm.prices import cost_of
+    from ipyllm.services.prices import cost_of
 
     counted = Usage(1_000_000, 0, source="server")
     cost, source = cost_of(counted, provider="openai", model="gpt-4o", at=datetime.now(UTC))
@@ -134,7 +134,7 @@ def test_json_lines_can_be_had_for_the_asking(fake):
     import io
     import json
 
-    from ipyllm.logs import log_to
+    from ipyllm.observability.logs import log_to
 
     stream = io.StringIO()
     handler = log_to(stream)

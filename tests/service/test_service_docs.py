@@ -18,7 +18,7 @@ import pytest
 import ipyllm
 from ipyllm import BaseLLMService, LLMError, OpenAIService, create_llm_service
 from ipyllm.errors import Category
-from ipyllm.retry import worth_retrying
+from ipyllm.pipeline.retry import worth_retrying
 from ipyllm.settings import Settings, get_settings
 from tests.fakes import answer
 

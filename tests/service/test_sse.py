@@ -7,7 +7,7 @@ import json
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ipyllm.sse import ServerSentEvents
+from ipyllm.transport.sse import ServerSentEvents
 
 TEXTS = st.lists(st.text(st.characters(blacklist_categories=["Cs"]), min_size=1), min_size=1, max_size=8)
 

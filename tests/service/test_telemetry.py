@@ -13,10 +13,10 @@ from datetime import UTC, datetime
 
 import pytest
 
-from ipyllm.redact import remember_secret
+from ipyllm.observability.telemetry import Attempt, capture, record
 from ipyllm.request import ChatRequest, Provenance
 from ipyllm.response import ChatResponse, ToolCall, Usage
-from ipyllm.telemetry import Attempt, capture, record
+from ipyllm.text.redact import remember_secret
 from ipyllm.timing import Timing
 
 pytest.importorskip("opentelemetry.sdk")
@@ -43,7 +43,7 @@ REQUEST = ChatRequest(
         "response_format": {"type": "json_schema"},
         "tools": [{"type": "function", "function": {"name": "f", "parameters": {}}}],
     },
-    came_from=Provenance(origin="magic", conversation="default"),
+    provenance=Provenance(origin="magic", conversation="default"),
 )
 RESPONSE = ChatResponse(
     content="Rain.",
@@ -299,7 +299,7 @@ _COST = """
     {before}
     from ipyllm.request import ChatRequest
     from ipyllm.response import ChatResponse
-    from ipyllm.telemetry import capture, record
+    from ipyllm.observability.telemetry import capture, record
     request, response = ChatRequest("openai/m", ()), ChatResponse()
     def both():
         record(request, response, capture(), started_ns=1, ended_ns=2)
@@ -328,7 +328,7 @@ def test_a_provider_named_by_the_environment_is_found():
     script = """
         from ipyllm.request import ChatRequest
         from ipyllm.response import ChatResponse
-        from ipyllm.telemetry import capture, record
+        from ipyllm.observability.telemetry import capture, record
         record(ChatRequest("openai/m", ()), ChatResponse(), capture(), started_ns=1, ended_ns=2)
         from opentelemetry import trace
         print(type(trace.get_tracer_provider()).__module__)

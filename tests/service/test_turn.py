@@ -320,7 +320,7 @@ def test_a_split_keeps_a_conversation_with_its_arm(fake, own_settings):
     (own_settings / "config.toml").write_text(f'[endpoints.a]\nbase_url = "{fake.base_url}"\n')
     ab = split({"a/one": 0.5, "a/two": 0.5}, seed=1)
     for name in ("x", "y", "z", "w", "v"):
-        arms = {ab.chat("Hello", came_from=Provenance(conversation=name)).model for _ in range(3)}
+        arms = {ab.chat("Hello", provenance=Provenance(conversation=name)).model for _ in range(3)}
         assert len(arms) == 1
     assert set(rows().model) == {"a/one", "a/two"}
 

@@ -11,8 +11,8 @@ from dataclasses import replace
 import pytest
 
 from ipyllm import LLMError, OpenAIService
-from ipyllm.thread import service_thread
-from ipyllm.wire import Address, Wire
+from ipyllm.runtime.service_thread import service_thread
+from ipyllm.transport.client import Address, Wire
 from tests import fakes
 from tests.fakes import answer
 

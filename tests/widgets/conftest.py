@@ -20,7 +20,7 @@ def models(fake, monkeypatch):
 @pytest.fixture
 def chat(models, monkeypatch, request):
     """A chat over a conversation of its own; at the end, its page must show what the widget says of itself."""
-    from ipyllm.history import forget_conversation
+    from ipyllm.conversations.history import forget_conversation
     from ipyllm_widgets import ChatWidget
 
     monkeypatch.setattr(comm, "create_comm", PageComm)

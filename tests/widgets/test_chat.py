@@ -9,7 +9,7 @@ import nbformat
 import pytest
 
 from ipyllm import LLMError, usage
-from ipyllm.history import ConversationHistory, Turn, conversation
+from ipyllm.conversations.history import ConversationHistory, Turn, conversation
 from ipyllm.services.openai import OpenAIService
 from tests import fakes
 from tests.fakes import answer, status
@@ -152,7 +152,7 @@ def test_deleting_the_running_answer_stops_it_and_keeps_nothing(chat, models):
 
 def test_an_answer_deleted_while_it_is_drawn_is_not_sent(chat, models, monkeypatch):
     """The drawing thread has rendered without the lock; what it rendered has lost its turn when it comes to send."""
-    from ipyllm_widgets.live import LiveAnswer
+    from ipyllm_widgets.live_answer import LiveAnswer
 
     models.default = fakes.drip("word ", every=0.01)
     widget = chat()

@@ -11,7 +11,7 @@ import comm
 import pytest
 
 from ipyllm import LLMError, usage
-from ipyllm.history import Turn
+from ipyllm.conversations.history import Turn
 from tests import fakes
 from tests.fakes import answer
 from tests.widgets.page import PNG, texts
@@ -72,7 +72,7 @@ def test_an_interrupt_in_the_middle_of_a_click_is_answered_and_leaves_a_chat_tha
 
 
 def test_an_answer_that_cannot_be_drawn_is_said_and_ends_and_the_next_is_drawn(chat, models, monkeypatch):
-    from ipyllm_widgets.live import LiveAnswer
+    from ipyllm_widgets.live_answer import LiveAnswer
 
     draw = LiveAnswer.draw
 
@@ -279,7 +279,7 @@ def test_lone_surrogates_in_a_question_from_python_and_in_an_answer_reach_the_pa
         ({"tools": 5}, "tools is a list of functions"),
         ({"name": ""}, "A conversation has a name, like 'default', not ''"),
         ({"name": None}, "A conversation has a name, like 'default', not None"),
-        ({"came_from": "me"}, "'came_from' is set by the widget"),
+        ({"provenance": "me"}, "'provenance' is set by the widget"),
         ({"user": {1, 2}}, "user must be what JSON can hold, not set"),
     ],
 )
@@ -291,7 +291,7 @@ def test_what_cannot_be_right_is_one_sentence_and_no_page_is_told_of_a_widget(ch
     assert told == []
 
 
-@pytest.mark.parametrize("name", ["tools", "conversation_history", "came_from", "system"])
+@pytest.mark.parametrize("name", ["tools", "conversation_history", "provenance", "system"])
 def test_a_parameter_named_like_what_the_widget_hands_over_is_refused_from_the_page_and_changes_nothing(
     chat, models, name
 ):

@@ -7,7 +7,7 @@ from contextlib import suppress
 import pytest
 
 from ipyllm import LLMError
-from ipyllm_widgets.transcript import transcript
+from ipyllm_widgets.chat.transcript import transcript
 from tests import fakes
 from tests.fakes import answer, status
 

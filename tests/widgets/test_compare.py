@@ -11,8 +11,8 @@ import comm
 import pytest
 
 from ipyllm import CompareWidget, LLMError, usage, votes
-from ipyllm.thread import stop_service_thread
-from ipyllm_widgets.live import Part
+from ipyllm.runtime.service_thread import stop_service_thread
+from ipyllm_widgets.live_answer import Part
 from tests.fakes import Script, answer, model_not_found, server_error, stall
 
 HOSTILE = "<img src=x onerror=alert(1)><script>alert(1)</script>"
@@ -211,7 +211,7 @@ def test_an_answer_that_cannot_be_drawn_ends_and_keeps_no_other_from_its_end(two
 def test_an_interrupt_while_it_is_sent_leaves_a_widget_that_can_ask(two, widget, monkeypatch):
     compare = widget("good", "bad")
     with monkeypatch.context() as patch:
-        patch.setattr("ipyllm.comparison.Call.start", interrupted)
+        patch.setattr("ipyllm.comparison.comparison.Call.start", interrupted)
         with pytest.raises(KeyboardInterrupt):
             compare.ask("Capital?")
     assert not compare.running

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from ipyllm import UsageDashboard
-from ipyllm.identity import kernel_id
 from ipyllm.ledger import current_ledger
+from ipyllm.ledger.ids import kernel_id
 
 LOCK = """
 import sqlite3, sys

@@ -6,12 +6,12 @@ import threading
 import time
 from itertools import pairwise
 
-from ipyllm_widgets import feed
-from ipyllm_widgets.feed import Feed
+from ipyllm_widgets import render_thread
+from ipyllm_widgets.render_thread import Feed
 
 
 def test_news_that_come_as_the_thread_ends_for_idleness_are_drawn_all_the_same(monkeypatch):
-    monkeypatch.setattr(feed, "_IDLE_S", 0.0)
+    monkeypatch.setattr(render_thread, "_IDLE_S", 0.0)
     drawn = threading.Event()
 
     def draw():

@@ -5,8 +5,8 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ipyllm.history import Turn
-from ipyllm_widgets.tree import Tree
+from ipyllm.conversations.history import Turn
+from ipyllm_widgets.chat.tree import Tree
 
 KEYS = st.sampled_from([None, "a", "b", "c", "d"])
 TURNS = st.builds(

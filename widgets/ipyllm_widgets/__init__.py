@@ -6,13 +6,13 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from ipyllm_widgets.chat import ChatWidget
-    from ipyllm_widgets.compare import CompareWidget
+    from ipyllm_widgets.chat.widget import ChatWidget
+    from ipyllm_widgets.compare.widget import CompareWidget
     from ipyllm_widgets.dashboard import UsageDashboard
 
 __all__ = ["ChatWidget", "CompareWidget", "UsageDashboard"]
 
-_HOMES = {"ChatWidget": "chat", "CompareWidget": "compare", "UsageDashboard": "dashboard"}
+_HOMES = {"ChatWidget": "chat.widget", "CompareWidget": "compare.widget", "UsageDashboard": "dashboard"}
 
 
 def __getattr__(name: str) -> Any:

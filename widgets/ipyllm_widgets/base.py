@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import anywidget
 import traitlets
 
-from ipyllm.characters import writable
 from ipyllm.errors import LLMError
-from ipyllm.redact import redact
-from ipyllm_widgets.outbox import Outbox
+from ipyllm.text.redact import redact
+from ipyllm.text.surrogates import replace_surrogates
+from ipyllm_widgets.message_channel import Outbox
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -60,7 +60,7 @@ class LiveWidget(anywidget.AnyWidget):
 
     def _on_command(self, _widget: Any, content: Any, buffers: Sequence[Any]) -> None:
         """Do what the browser asks, and answer: an exception here would show in no cell."""
-        content = writable(content)
+        content = replace_surrogates(content)
         command = content.get("command") if isinstance(content, dict) else None
         nonce = content.get("nonce") if isinstance(content, dict) else None
         error = None

@@ -7,12 +7,12 @@ from collections.abc import Mapping
 from typing import Any
 
 from ipyllm.errors import LLMError
-from ipyllm.params import check_params
+from ipyllm.services.parameters import check_params
 
 __all__ = ["checked_params"]
 
 # What the widget itself hands over beside the parameters; given twice, it would be Python that complains.
-_OWN = frozenset({"name", "system", "tools", "conversation_history", "came_from"})
+_OWN = frozenset({"name", "system", "tools", "conversation_history", "provenance"})
 
 
 def checked_params(params: Any, model: str = "") -> dict[str, Any]:

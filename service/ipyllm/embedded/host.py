@@ -15,7 +15,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from ipyllm.embedded.leash import hold
+from ipyllm.embedded.parent_watch import hold
 
 __all__ = ["serve"]
 

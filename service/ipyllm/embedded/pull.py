@@ -21,11 +21,11 @@ import threading
 import zipfile
 from typing import IO, TYPE_CHECKING
 
-from ipyllm.embedded import leash
+from ipyllm.embedded import parent_watch
 from ipyllm.embedded.catalogue import CatalogueEntry, entry, models_dir
 from ipyllm.embedded.staging import staging_folder
 from ipyllm.errors import LLMError
-from ipyllm.redact import redact
+from ipyllm.text.redact import redact
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -176,7 +176,7 @@ def _spawn(command: list[str], log: IO[bytes], scratch: Path) -> subprocess.Pope
     environment |= dict.fromkeys(("TMPDIR", "TMP", "TEMP"), str(scratch))
     # In a group of its own, so that all of it can be ended; on a leash, so that it ends with us in any case.
     return subprocess.Popen(  # noqa: S603 (no shell, and nothing of it from outside)
-        [sys.executable, "-P", leash.__file__, *command],
+        [sys.executable, "-P", parent_watch.__file__, *command],
         stdin=subprocess.PIPE,
         stdout=log,
         stderr=subprocess.STDOUT,

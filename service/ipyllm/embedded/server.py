@@ -24,7 +24,7 @@ from typing import IO, TYPE_CHECKING, Any
 
 from ipyllm.embedded.catalogue import CATALOGUE
 from ipyllm.errors import LLMError
-from ipyllm.redact import remember_secret
+from ipyllm.text.redact import remember_secret
 
 if TYPE_CHECKING:
     from ipyllm.errors import Category

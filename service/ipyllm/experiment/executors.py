@@ -17,19 +17,19 @@ from typing import TYPE_CHECKING, Any, Final
 from ulid import ULID
 
 from ipyllm.errors import LLMError
-from ipyllm.experiment.far import Chunk, Report, at_home, run_chunk
+from ipyllm.experiment.remote_chunk import Chunk, Report, run_chunk, write_rows
 from ipyllm.experiment.run import Progress
-from ipyllm.identity import kernel_id
-from ipyllm.tools.wake import Signal
+from ipyllm.ledger.ids import kernel_id
+from ipyllm.runtime.interruptible import InterruptibleEvent
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from ipyllm.budget import Reservation
     from ipyllm.experiment.grid import Cell
-    from ipyllm.experiment.run import Terms
+    from ipyllm.experiment.run import RunConfig
+    from ipyllm.pipeline.budget import Reservation
 
-__all__ = ["FarRun"]
+__all__ = ["RemoteRun"]
 
 _MOST_LOSSES: Final = 4
 """How often workers may die before one chunk more comes home."""
@@ -55,7 +55,7 @@ class _Sent:
     held: list[Reservation] = field(default_factory=list)
 
 
-class FarRun:
+class RemoteRun:
     """Calls for some cells, made by an executor. Looks like :class:`~ipyllm.experiment.run.Run` to those who wait.
 
     A thread of its own sends the chunks and takes the reports; the executor's own threads only wake it.
@@ -64,7 +64,7 @@ class FarRun:
     ----------
     cells : sequence of Cell
         In the order they are to be asked.
-    terms : Terms
+    terms : RunConfig
         How; ``concurrency`` is that of each worker.
     executor : Executor or callable
         Who runs the chunks; or what makes one, also in place of one that broke.
@@ -77,13 +77,13 @@ class FarRun:
     def __init__(
         self,
         cells: Sequence[Cell],
-        terms: Terms,
+        terms: RunConfig,
         executor: Executor | Callable[[], Executor],
         *,
         chunk_size: int | None = None,
         times_asked: Mapping[str, int],
     ) -> None:
-        self.done = Signal()
+        self.done = InterruptibleEvent()
         self.progress = Progress(len(cells))
         self._terms = terms
         self._executor, self._make = _taken(executor)
@@ -102,7 +102,7 @@ class FarRun:
         self._stopping = False
         self._thread = threading.Thread(target=self._run, name="ipyllm-experiment", daemon=True)
 
-    def start(self) -> FarRun:
+    def start(self) -> RemoteRun:
         """Begin, and return at once.
 
         Raises
@@ -207,7 +207,7 @@ class FarRun:
     def _keep(self, sent: _Sent, report: Report) -> None:
         progress = self.progress
         self._losses = 0
-        at_home(report.rows, self._terms, self._kernel, self._times_asked)
+        write_rows(report.rows, self._terms, self._kernel, self._times_asked)
         self._release(sent, report.cost_usd)
         progress.cost_usd += report.cost_usd
         for model, error in report.unreachable.items():

@@ -7,19 +7,19 @@ import warnings
 import weakref
 from typing import TYPE_CHECKING, Any
 
-from ipyllm.checking import dollars, whole
 from ipyllm.errors import LLMError
-from ipyllm.experiment.bar import watch
+from ipyllm.experiment.budget import Bounds, Spending, longest_answer
+from ipyllm.experiment.checkpoint import Record
 from ipyllm.experiment.grid import Grid, make_arms
-from ipyllm.experiment.order import ORDERS, ordered
+from ipyllm.experiment.progress_bar import watch
 from ipyllm.experiment.prompts import read_prompts
-from ipyllm.experiment.record import Record
 from ipyllm.experiment.results import Results
-from ipyllm.experiment.run import Progress, Run, Terms
+from ipyllm.experiment.run import Progress, Run, RunConfig
+from ipyllm.experiment.schedule import ORDERS, ordered
 from ipyllm.experiment.scores import Scores
-from ipyllm.experiment.spending import Bounds, Spending, longest_answer
 from ipyllm.ledger import current_ledger
 from ipyllm.settings import get_settings
+from ipyllm.validate import validate_int, validate_usd
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -27,18 +27,18 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
-    from ipyllm.experiment.executors import FarRun
+    from ipyllm.experiment.executors import RemoteRun
     from ipyllm.experiment.grid import Cell
-    from ipyllm.experiment.order import Order
+    from ipyllm.experiment.schedule import Order
+    from ipyllm.pipeline.timeouts import Timeout
     from ipyllm.services.base import BaseLLMService
-    from ipyllm.timeouts import Timeout
 
 __all__ = ["Experiment"]
 
 _GRACE_S = 10.0
 """How long an interrupt waits for the rows of the calls it cancelled."""
 
-_running: weakref.WeakValueDictionary[str, Run | FarRun] = weakref.WeakValueDictionary()
+_running: weakref.WeakValueDictionary[str, Run | RemoteRun] = weakref.WeakValueDictionary()
 _starting = threading.Lock()
 
 
@@ -121,15 +121,15 @@ class Experiment:
             raise LLMError(f"order is 'interleaved' or 'by_model', not {order!r}.", category="bad_request")
         read, self._notes = read_prompts(prompts, template)
         arms = make_arms(models, params, system, timeout=timeout, max_retries=max_retries, cache=bool(cache))
-        self.grid = Grid(arms, read, whole("repeats", repeats, 1))
+        self.grid = Grid(arms, read, validate_int("repeats", repeats, 1))
         self.name = _checked_name(name) if name is not None else self.grid.name
         self.scores = Scores(scorers, self.grid)
-        self.max_cost_usd = dollars(max_cost_usd)
-        self._concurrency = whole("concurrency", concurrency, 1)
-        self._warmup = whole("warmup", warmup, 0)
+        self.max_cost_usd = validate_usd(max_cost_usd)
+        self._concurrency = validate_int("concurrency", concurrency, 1)
+        self._warmup = validate_int("warmup", warmup, 0)
         self._order: Order = order
-        self._seed = whole("seed", seed, None)
-        self._run: Run | FarRun | None = None
+        self._seed = validate_int("seed", seed, None)
+        self._run: Run | RemoteRun | None = None
         self.ledger = current_ledger()
         self._texts: dict[str, str] | None = None if get_settings().store_text else {}
         for note in self._notes:
@@ -166,7 +166,7 @@ class Experiment:
         """
         import pandas as pd
 
-        from ipyllm.tokens import estimate_messages
+        from ipyllm.conversations.tokens import estimate_messages
 
         done, bounds = self.record().done(), Bounds()
         lines = {}
@@ -276,7 +276,7 @@ class Experiment:
 
     def _begin(self, executor: Any, chunk_size: int | None) -> int:
         """Start a run if there is anything to do, and return how many calls are there already."""
-        size = None if chunk_size is None else whole("chunk_size", chunk_size, 1)
+        size = None if chunk_size is None else validate_int("chunk_size", chunk_size, 1)
         with _starting:
             other = _running.get(self.name)
             if other is not None and not other.done.is_set():
@@ -296,15 +296,15 @@ class Experiment:
             spending = Spending(self.max_cost_usd, record.spent_usd)
             cells = ordered(to_do, self._seed, self._order)
             self._check_budget(spending, cells)
-            terms = Terms(
+            terms = RunConfig(
                 self.name, self.grid.signature, self._warmup, self._concurrency, self.ledger, spending, self._texts
             )
             if executor is None:
                 self._run = Run(cells, terms)
             else:
-                from ipyllm.experiment.executors import FarRun
+                from ipyllm.experiment.executors import RemoteRun
 
-                self._run = FarRun(cells, terms, executor, chunk_size=size, times_asked=record.times_asked())
+                self._run = RemoteRun(cells, terms, executor, chunk_size=size, times_asked=record.times_asked())
             _running[self.name] = self._run
             self._run.start()
             return len(done)

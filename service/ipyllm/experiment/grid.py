@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from ipyllm.errors import LLMError
-from ipyllm.names import create_llm_service
+from ipyllm.registry.models import create_llm_service
 from ipyllm.routing.route import Route
 from ipyllm.services.base import BaseLLMService
 from ipyllm.services.local import LocalService

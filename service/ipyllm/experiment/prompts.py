@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ipyllm.errors import LLMError
-from ipyllm.experiment.template import NoValueError, RowTemplate, is_missing
+from ipyllm.experiment.prompt_template import NoValueError, RowTemplate, is_missing
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -213,7 +213,7 @@ def _replay(frame: pd.DataFrame) -> tuple[list[dict[str, Any]], bool]:
 
 
 def _calls_of(ledger: Any) -> pd.DataFrame:
-    from ipyllm.frames import usage
+    from ipyllm.dataframes.usage import usage
 
     return usage(kernel=None, ledger=ledger)
 

@@ -117,8 +117,8 @@ class Results:
         return overview(self.calls, **options)
 
     def report(self, path: str | Path, **options: Any) -> Path:
-        """Write one self-contained HTML file, and return its path. Options are those of :func:`ipyllm.report.write`."""
-        from ipyllm.report import write
+        """Write one self-contained HTML file, and return its path. Options are those of :func:`ipyllm.comparison.report.write`."""
+        from ipyllm.comparison.report import write
 
         votes = self._votes()
         own: dict[str, Any] = {"title": self._experiment.name, "votes": votes if len(votes) else None}
@@ -136,7 +136,7 @@ class Results:
 
     def _votes(self) -> pd.DataFrame:
         """Votes between arms of this experiment, by the arms' labels: a vote knows calls, or the names of models."""
-        from ipyllm.voting import votes
+        from ipyllm.comparison.votes import votes
 
         calls = self.calls
         by_call = dict(zip(calls["call_id"], calls["arm"], strict=True))

@@ -1,6 +1,6 @@
 """One go at the cells that are still to be asked, on the service thread: warm-ups, then all endpoints side by side.
 
-It stands directly on :class:`~ipyllm.call.Call`: prompts are filled in ahead, no event is read and no thread crossed
+It stands directly on :class:`~ipyllm.pipeline.call.Call`: prompts are filled in ahead, no event is read and no thread crossed
 for a call. How many are really out at an endpoint is the limiter's to decide.
 """
 
@@ -12,26 +12,26 @@ from collections import deque
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final
 
-from ipyllm.call import Call
 from ipyllm.errors import LLMError
+from ipyllm.pipeline.call import Call
 from ipyllm.request import Provenance
 from ipyllm.routing.balancing import Pool
 from ipyllm.routing.route import Route
-from ipyllm.thread import service_thread
-from ipyllm.tools.wake import Signal
+from ipyllm.runtime.interruptible import InterruptibleEvent
+from ipyllm.runtime.service_thread import service_thread
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from concurrent.futures import Future
 
-    from ipyllm.exchange import TakesRows
+    from ipyllm.experiment.budget import Spending
     from ipyllm.experiment.grid import Cell
-    from ipyllm.experiment.spending import Spending
+    from ipyllm.pipeline.exchange import RowSink
     from ipyllm.request import ChatRequest
     from ipyllm.response import ChatResponse
     from ipyllm.services.base import BaseLLMService
 
-__all__ = ["CELL_TAG", "GRID_TAG", "Progress", "Run", "Terms", "request_of"]
+__all__ = ["CELL_TAG", "GRID_TAG", "Progress", "Run", "RunConfig", "request_of"]
 
 CELL_TAG: Final = "cell"
 """The tag that holds a cell's identity."""
@@ -70,7 +70,7 @@ class Progress:
 
 
 @dataclass(frozen=True)
-class Terms:
+class RunConfig:
     """What holds for all calls of a run.
 
     Attributes
@@ -81,7 +81,7 @@ class Terms:
         Calls to each model before the others, flagged.
     concurrency : int
         Calls to one endpoint at the same time, at most.
-    ledger : TakesRows
+    ledger : RowSink
         Where the rows go.
     spending : Spending
         The budget.
@@ -93,7 +93,7 @@ class Terms:
     grid: str
     warmups: int
     concurrency: int
-    ledger: TakesRows
+    ledger: RowSink
     spending: Spending
     texts: dict[str, str] | None = None
 
@@ -107,14 +107,14 @@ class Run:
     ----------
     cells : sequence of Cell
         In the order they are to be asked.
-    terms : Terms
+    terms : RunConfig
         How.
     only_warm : bool
         Whether to make the warm-up calls alone.
     """
 
-    def __init__(self, cells: Sequence[Cell], terms: Terms, *, only_warm: bool = False) -> None:
-        self.done = Signal()
+    def __init__(self, cells: Sequence[Cell], terms: RunConfig, *, only_warm: bool = False) -> None:
+        self.done = InterruptibleEvent()
         self.progress = Progress(len(cells))
         self._cells = cells
         self._terms = terms
@@ -236,7 +236,7 @@ class Run:
             progress.failed += error is not None
 
 
-def request_of(cell: Cell, terms: Terms) -> ChatRequest:
+def request_of(cell: Cell, terms: RunConfig) -> ChatRequest:
     """Return what is sent for a cell."""
     arm, prompt = cell.arm, cell.prompt
     asked = arm.request
@@ -245,7 +245,7 @@ def request_of(cell: Cell, terms: Terms) -> ChatRequest:
         messages=cell.messages,
         # What is asked again is to be answered again.
         cache=asked.cache if cell.repeat == 0 and not cell.warmup else False,
-        came_from=Provenance(
+        provenance=Provenance(
             origin="experiment",
             tags={CELL_TAG: cell.key, GRID_TAG: terms.grid},
             experiment=terms.experiment,

@@ -28,9 +28,9 @@ def current_ledger(*, look: bool = True) -> Ledger:
     with _lock:
         if _current is not None and _made_from is None:
             return _current
-        from ipyllm.settings import get_settings, latest_settings
+        from ipyllm.settings import cached_settings, get_settings
 
-        settings = get_settings() if look else latest_settings()
+        settings = get_settings() if look else cached_settings()
         wanted = settings.ledger, settings.store_text
         if _current is None or wanted != _made_from:
             set_ledger(None)

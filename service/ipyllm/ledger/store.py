@@ -19,11 +19,11 @@ import sqlalchemy as sa
 from sqlalchemy import exc as sa_exc
 from sqlalchemy.dialects import postgresql, sqlite
 
-from ipyllm.ledger import bulk
+from ipyllm.ledger import arrow_read
 from ipyllm.ledger.columns import CALLS, TEXT
 from ipyllm.ledger.process import Writer, is_dead, this_process
 from ipyllm.ledger.schema import VERSION, calls, migrate, tables, version_of
-from ipyllm.redact import redact, remember_secret
+from ipyllm.text.redact import redact, remember_secret
 
 if TYPE_CHECKING:
     import threading
@@ -136,41 +136,46 @@ class Store:
                 self._mark_interrupted(connection)
                 return [tuple(row) for row in connection.execute(wanted)]
 
-    def read_large(self, query: Conditions) -> bulk.Chunks | None:
+    def read_large(self, query: Conditions) -> arrow_read.Chunks | None:
         """Return the rows of ``query`` as columns, if there are many and this can be done; else None.
 
         What is raised is as for :meth:`write`.
         """
         path = self._path
-        if path is None or query.beyond_sql or (query.limit or bulk.LEAST) < bulk.LEAST or not bulk.can_read():
+        if (
+            path is None
+            or query.beyond_sql
+            or (query.limit or arrow_read.LEAST) < arrow_read.LEAST
+            or not arrow_read.can_read()
+        ):
             return None
         stored = tables[query.table.name]
         row_number: sa.ColumnElement[int] = sa.literal_column("rowid", sa.Integer)
-        some = sa.select(sa.literal(1)).select_from(stored).where(*query.conditions()).limit(bulk.LEAST)
+        some = sa.select(sa.literal(1)).select_from(stored).where(*query.conditions()).limit(arrow_read.LEAST)
         with self._watched():
             with self._lock:
                 connection = self._opened().connect()
             with connection:
                 last = connection.scalar(sa.select(sa.func.max(row_number)).select_from(stored)) or 0
-                if last < bulk.LEAST:
+                if last < arrow_read.LEAST:
                     return None
                 if (
                     connection.execute(sa.select(sa.func.count()).select_from(some.subquery())).scalar_one()
-                    < bulk.LEAST
+                    < arrow_read.LEAST
                 ):
                     return None
                 self._mark_interrupted(connection)
             if query.limit:
                 wanted = [query.select()]
             else:  # in order, every row would be looked up by an index: twice as slow as they stand in the file
-                half = last // bulk.READERS
-                ends = [part * half for part in range(1, bulk.READERS)]
+                half = last // arrow_read.READERS
+                ends = [part * half for part in range(1, arrow_read.READERS)]
                 everything = query.select().order_by(None)
                 wanted = [
                     everything.where(*([row_number > start] if start else []), *([row_number <= end] if end else []))
                     for start, end in zip([0, *ends], [*ends, 0], strict=True)
                 ]
-            return bulk.read_columns(path, wanted, {name: query.table.columns[name] for name in query.columns})
+            return arrow_read.read_columns(path, wanted, {name: query.table.columns[name] for name in query.columns})
 
     def prune(self, table: Table, before: datetime | None, text_before: datetime | None) -> tuple[int, int]:
         """Delete the rows of ``table`` from ``before``, and the text of those from ``text_before``, but running ones.

@@ -15,19 +15,19 @@ import time
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from ipyllm.ledger.backlog import Backlog
-from ipyllm.ledger.cleaning import clean
 from ipyllm.ledger.columns import CALLS, TABLES
-from ipyllm.ledger.lifetime import close_at_child_exit, watch
-from ipyllm.ledger.notices import Notices
+from ipyllm.ledger.fork_safety import close_at_child_exit, watch
 from ipyllm.ledger.process import HEARTBEAT_S
 from ipyllm.ledger.query import Query, merged
-from ipyllm.redact import redact
+from ipyllm.ledger.sanitize import clean
+from ipyllm.ledger.warnings_queue import Notices
+from ipyllm.text.redact import redact
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from datetime import datetime
 
-    from ipyllm.ledger.bulk import Columns
+    from ipyllm.ledger.arrow_read import Columns
     from ipyllm.ledger.columns import Row, Table
     from ipyllm.ledger.query import Conditions
     from ipyllm.ledger.store import Store
@@ -248,7 +248,7 @@ class Ledger:
         table = self._asked(lambda store: store.read_large(asked), None)
         if table is None:
             return None
-        from ipyllm.ledger.bulk import merged_columns
+        from ipyllm.ledger.arrow_read import merged_columns
 
         return merged_columns(table, in_memory, query)
 

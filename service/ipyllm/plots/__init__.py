@@ -10,8 +10,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from ipyllm.plots.comparison import cost_score, pairs, pareto_front, win_matrix
     from ipyllm.plots.page import overview
+    from ipyllm.plots.scores import cost_score, pairs, pareto_front, win_matrix
     from ipyllm.plots.timing import intervals, latency, throughput
 
 _HOMES = {

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from ipyllm.errors import LLMError
-from ipyllm.rendering.terminal import plain
+from ipyllm.text.terminal import plain
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from ipyllm.rendering.footer import footer_html, footer_text
     from ipyllm.rendering.markdown import to_html
     from ipyllm.rendering.style import CSS, STYLE
-    from ipyllm.rendering.terminal import TerminalFilter, plain
+    from ipyllm.text.terminal import TerminalFilter, plain
 
 __all__ = [
     "COLUMNS_CSS",

@@ -9,7 +9,7 @@ import math
 from html import escape
 from typing import TYPE_CHECKING
 
-from ipyllm.rendering.terminal import plain
+from ipyllm.text.terminal import plain
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -12,11 +12,11 @@ from html import escape
 from time import thread_time
 from typing import TYPE_CHECKING, Any
 
-from ipyllm.characters import writable
 from ipyllm.rendering.highlight import highlight
 from ipyllm.rendering.links import links_rule, within_reason
 from ipyllm.rendering.sanitize import sanitize
 from ipyllm.rendering.tex import add_math
+from ipyllm.text.surrogates import replace_surrogates
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -64,7 +64,7 @@ def to_html(text: str, *, live: bool = False) -> str:
     <div class="ipyllm-answer mathjax_ignore tex2jax_ignore" dir="auto"><p><strong>Hi</strong> &lt;br&gt;</p>
     </div>
     """
-    text = writable(text)  # half a character is no text to the sanitiser
+    text = replace_surrogates(text)  # half a character is no text to the sanitiser
     if len(text) > _MAX_TEXT:
         return _WRAPPER.format(f'<pre dir="auto">{escape(text, quote=False)}</pre>')
     md = parser()

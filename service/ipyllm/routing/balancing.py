@@ -11,20 +11,20 @@ from itertools import count
 from typing import TYPE_CHECKING, Any
 
 from ipyllm.errors import LLMError
-from ipyllm.routing.choice import category_of, text_was_shown
+from ipyllm.pipeline.candidates import category_of, text_was_shown
 from ipyllm.routing.health import Health
 from ipyllm.routing.route import Route, as_service
+from ipyllm.runtime.interruptible import InterruptibleEvent
+from ipyllm.runtime.service_thread import service_thread
 from ipyllm.services.base import BaseLLMService
-from ipyllm.thread import service_thread
-from ipyllm.tools.wake import Signal
-from ipyllm.wire import Address
+from ipyllm.transport.client import Address
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from ipyllm.errors import Category
+    from ipyllm.pipeline.candidates import Candidate
     from ipyllm.request import ChatRequest
-    from ipyllm.routing.choice import Choice
 
 __all__ = ["Endpoint", "Pool", "pool"]
 
@@ -90,7 +90,7 @@ class Pool(Route):
         done = self._leave(endpoint)
         if not done.done() and service_thread().is_current:
             raise RuntimeError("Waiting on the service thread would wait for itself; use `await pool.adrain(…)`.")
-        gone = Signal()
+        gone = InterruptibleEvent()
         done.add_done_callback(lambda _: gone.set())
         gone.wait(timeout)
         done.result(0)
@@ -99,15 +99,15 @@ class Pool(Route):
         """Like :meth:`drain`, for coroutines on any loop."""
         await asyncio.shield(asyncio.wrap_future(self._leave(endpoint)))
 
-    def choices(self, request: ChatRequest, path: tuple[str, ...]) -> Iterator[Choice]:
+    def choices(self, request: ChatRequest, path: tuple[str, ...]) -> Iterator[Candidate]:
         """Yield each endpoint once at most, the least busy first; the last has the retries that are left."""
         tried: list[_Member] = []
         while (member := self._take(tried)) is not None:
             tried.append(member)
             error: BaseException | None = None
             for choice in self._ask(member.service, request, path, member.host):
-                choice.patient = self._nobody_else(tried)
-                again = max(0, choice.request.max_retries - len(tried) + 1) if choice.patient else 0
+                choice.wait_for_slot = self._nobody_else(tried)
+                again = max(0, choice.request.max_retries - len(tried) + 1) if choice.wait_for_slot else 0
                 choice.request = replace(choice.request, max_retries=again)
                 choice.at_end(partial(self._give_back, member))
                 yield choice

@@ -6,8 +6,8 @@ import logging
 from typing import TYPE_CHECKING, Any
 
 from ipyllm.errors import LLMError
-from ipyllm.logs import log
-from ipyllm.routing.choice import category_of, text_was_shown
+from ipyllm.observability.logs import log
+from ipyllm.pipeline.candidates import category_of, text_was_shown
 from ipyllm.routing.health import Health
 from ipyllm.routing.route import Route, as_service
 
@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from ipyllm.errors import Category
+    from ipyllm.pipeline.candidates import Candidate
     from ipyllm.request import ChatRequest
-    from ipyllm.routing.choice import Choice
     from ipyllm.services.base import BaseLLMService
 
 __all__ = ["Fallback", "fallback"]
@@ -52,7 +52,7 @@ class Fallback(Route):
     def _arms(self) -> Iterable[BaseLLMService]:
         return [arm for arm, _ in self._order]
 
-    def choices(self, request: ChatRequest, path: tuple[str, ...]) -> Iterator[Choice]:
+    def choices(self, request: ChatRequest, path: tuple[str, ...]) -> Iterator[Candidate]:
         """Yield the services in their order, those that are out last."""
         for arm, health in sorted(self._order, key=lambda entry: entry[1].is_out):
             health.asked()

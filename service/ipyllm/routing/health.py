@@ -10,7 +10,7 @@ from time import monotonic
 from typing import TYPE_CHECKING
 
 from ipyllm.errors import LLMError
-from ipyllm.routing.choice import category_of
+from ipyllm.pipeline.candidates import category_of
 
 if TYPE_CHECKING:
     from ipyllm.errors import Category

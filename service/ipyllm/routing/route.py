@@ -7,11 +7,11 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from ipyllm.errors import LLMError
-from ipyllm.names import create_llm_service
-from ipyllm.routing.choice import Choice
+from ipyllm.pipeline.candidates import Candidate
+from ipyllm.pipeline.timeouts import Timeout
+from ipyllm.registry.models import create_llm_service
 from ipyllm.services.base import BaseLLMService
 from ipyllm.settings import get_settings
-from ipyllm.timeouts import Timeout
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -83,11 +83,11 @@ class Route(BaseLLMService):
         again._max_retries = self._max_retries if max_retries is None else max_retries  # noqa: SLF001
         return again
 
-    def choose(self, request: ChatRequest) -> Iterator[Choice]:
+    def choose(self, request: ChatRequest) -> Iterator[Candidate]:
         """Yield whom to ask, the next one only if the one before failed in a way that another may not."""
         return self.choices(request, (self.model,))
 
-    def choices(self, request: ChatRequest, path: tuple[str, ...]) -> Iterator[Choice]:
+    def choices(self, request: ChatRequest, path: tuple[str, ...]) -> Iterator[Candidate]:
         """Like :meth:`choose`, for a route within routes: ``path`` has their names, its own last."""
         raise NotImplementedError
 
@@ -99,15 +99,15 @@ class Route(BaseLLMService):
 
     def _ask(
         self, arm: BaseLLMService, request: ChatRequest, path: tuple[str, ...], label: str | None = None
-    ) -> Iterator[Choice]:
+    ) -> Iterator[Candidate]:
         """Yield the choice of ``arm``, or if it is a route, the choices of that."""
         request = self._adapted(arm, request)
         path = (*path, label or arm.full_name)
         if isinstance(arm, Route):
             yield from arm.choices(request, path)
             return
-        tags = {**request.came_from.tags, "route": path[0], "arm": _BETWEEN.join(path[1:])}
-        yield Choice(arm, replace(request, came_from=replace(request.came_from, tags=tags)))
+        tags = {**request.provenance.tags, "route": path[0], "arm": _BETWEEN.join(path[1:])}
+        yield Candidate(arm, replace(request, provenance=replace(request.provenance, tags=tags)))
 
     def _adapted(self, arm: BaseLLMService, request: ChatRequest) -> ChatRequest:
         """Return the request as ``arm`` would have made it.

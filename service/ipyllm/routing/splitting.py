@@ -14,8 +14,8 @@ from ipyllm.routing.route import Route, as_service
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
+    from ipyllm.pipeline.candidates import Candidate
     from ipyllm.request import ChatRequest
-    from ipyllm.routing.choice import Choice
     from ipyllm.services.base import BaseLLMService
 
 __all__ = ["Split", "Sticky", "split"]
@@ -65,7 +65,7 @@ class Split(Route):
     def _labels(self) -> Iterable[str]:
         return [f"{label}: {weight:g}" for label, (_, weight) in self._weighted.items()]
 
-    def choices(self, request: ChatRequest, path: tuple[str, ...]) -> Iterator[Choice]:
+    def choices(self, request: ChatRequest, path: tuple[str, ...]) -> Iterator[Candidate]:
         """Yield the arm that this request falls to, and no other: a comparison must not mix its arms."""
         label = self.arm_of(self._key(request))
         yield from self._ask(self._weighted[label][0], request, path, label)
@@ -86,7 +86,7 @@ class Split(Route):
         return (int.from_bytes(digest, "big") + 0.5) / 2**64
 
     def _key(self, request: ChatRequest) -> str:
-        conversation = request.came_from.conversation
+        conversation = request.provenance.conversation
         if self._sticky == "conversation" and conversation is not None:
             return conversation
         if self._sticky == "call":

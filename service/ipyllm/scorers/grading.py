@@ -6,7 +6,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from ipyllm.errors import LLMError
-from ipyllm.scorers.judging import REASON_CHARS, Bench, check_rubric, material, question_of
+from ipyllm.scorers.judging import REASON_CHARS, JudgeModel, check_rubric, material, question_of
 from ipyllm.scorers.reading import check_column, expected, said, text_of_value
 from ipyllm.scorers.scorer import Score, Scorer
 
@@ -47,7 +47,7 @@ def judge(
         Of the columns: ``score_<name>``, ``score_<name>_reason``, and ``cost_usd_<name>``, which is null where the
         price is unknown.
     cache : bool or None
-        Whether a judgement that was given before is used again (``ipyllm.cache``), so that scoring again is not paid
+        Whether a judgement that was given before is used again (``ipyllm.pipeline.cache``), so that scoring again is not paid
         for again. None as the settings say.
     **options
         As of ``chat``: ``temperature``, ``max_tokens``, ``timeout``, ``repairs``, …
@@ -84,14 +84,20 @@ def judge(
         )
     if reference is not None:
         check_column("judge", reference)
-    bench = Bench.of(model, name, cache, options)
+    bench = JudgeModel.of(model, name, cache, options)
     function = partial(_judge, bench=bench, rubric=check_rubric(rubric), scale=(*scale,), reference=reference)
     # The call has time limits of its own, which know how long it stood in the queue.
     return Scorer(name, function, is_async=True, timeout=None, gives=("reason", "cost_usd"))
 
 
 async def _judge(
-    response: Any, row: Mapping[str, Any], *, bench: Bench, rubric: str, scale: tuple[int, int], reference: str | None
+    response: Any,
+    row: Mapping[str, Any],
+    *,
+    bench: JudgeModel,
+    rubric: str,
+    scale: tuple[int, int],
+    reference: str | None,
 ) -> Score:
     worst, best = scale
     parts = [("Question", question_of(response, row))]

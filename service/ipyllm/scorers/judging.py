@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from ipyllm.response import ChatResponse
     from ipyllm.services.base import BaseLLMService
 
-__all__ = ["Bench", "Part", "material"]
+__all__ = ["JudgeModel", "Part", "material"]
 
 REASON_CHARS = 1000
 """Longest reason a judge may give: a small model that does not find its end must be stopped."""
@@ -34,7 +34,7 @@ Part = tuple[str, str]
 
 
 @dataclass(frozen=True, slots=True)
-class Bench:
+class JudgeModel:
     """The judge's seat: who sits on it, and how it is asked. Made by :meth:`of`.
 
     Attributes
@@ -52,7 +52,7 @@ class Bench:
     options: Mapping[str, Any] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, model: Any, name: str, cache: bool | None, options: Mapping[str, Any]) -> Bench:
+    def of(cls, model: Any, name: str, cache: bool | None, options: Mapping[str, Any]) -> JudgeModel:
         """Make one, and refuse at once what could never be asked.
 
         Raises
@@ -60,10 +60,10 @@ class Bench:
         LLMError
             There is no such model, or an option that a judge sets itself.
         """
-        from ipyllm.names import create_llm_service
+        from ipyllm.registry.models import create_llm_service
         from ipyllm.services.base import BaseLLMService
 
-        own = sorted(set(options) & {"schema", "tools", "came_from", "conversation_history"})
+        own = sorted(set(options) & {"schema", "tools", "provenance", "conversation_history"})
         if own:
             raise _refused(f"A judge sets {' and '.join(own)} itself; leave that out.")
         if not isinstance(model, str | BaseLLMService):
@@ -82,8 +82,8 @@ class Bench:
             No answer that fits came; it knows what was spent nevertheless.
         """
         extra = dict(self.options.get("tags") or {})
-        came_from = Provenance(origin="experiment", tags={"judge": self.name, **tags})
-        options = {**self.options, "tags": extra, "came_from": came_from, "schema": schema}
+        provenance = Provenance(origin="experiment", tags={"judge": self.name, **tags})
+        options = {**self.options, "tags": extra, "provenance": provenance, "schema": schema}
         try:
             response = await self.service.achat(text, **options)
         except LLMError as exc:

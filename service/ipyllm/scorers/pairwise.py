@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from ipyllm.errors import LLMError
 from ipyllm.scorers.answer import Answer, answers
-from ipyllm.scorers.judging import REASON_CHARS, Bench, added, check_rubric, material, with_cost
+from ipyllm.scorers.judging import REASON_CHARS, JudgeModel, added, check_rubric, material, with_cost
 from ipyllm.scorers.reading import check_column, expected, said, text_of_value
 from ipyllm.scorers.scorer import Score, ScoreFailure, Scorer
 from ipyllm.scorers.scoring import CONCURRENCY, Scoring, rows_of
@@ -84,13 +84,13 @@ def pairwise_judge(
     """
     if reference is not None:
         check_column("pairwise_judge", reference)
-    return PairwiseJudge(Bench.of(model, name, cache, options), check_rubric(rubric), reference)
+    return PairwiseJudge(JudgeModel.of(model, name, cache, options), check_rubric(rubric), reference)
 
 
 class PairwiseJudge:
     """A judge between two answers. Made by :func:`pairwise_judge`."""
 
-    def __init__(self, bench: Bench, rubric: str, reference: str | None) -> None:
+    def __init__(self, bench: JudgeModel, rubric: str, reference: str | None) -> None:
         self._bench = bench
         self._rubric = rubric
         self._reference = reference
@@ -192,8 +192,8 @@ class PairwiseJudge:
         import pandas as pd
         from ulid import ULID
 
-        from ipyllm.identity import kernel_id
         from ipyllm.ledger.columns import VOTES
+        from ipyllm.ledger.ids import kernel_id
 
         now, name = datetime.now(UTC), self._bench.name
         told = scored.to_dict("records")

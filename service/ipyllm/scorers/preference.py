@@ -61,7 +61,7 @@ def human(votes: pd.DataFrame | None = None, *, ledger: Ledger | None = None, na
 
 
 def _begin(ledger: Ledger | None) -> partial[float | None]:
-    from ipyllm.voting import votes
+    from ipyllm.comparison.votes import votes
 
     cast = votes(kernel=None, ledger=ledger)
     by_people = (

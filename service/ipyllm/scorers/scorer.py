@@ -17,8 +17,8 @@ from decimal import Decimal
 from typing import Any, Protocol, runtime_checkable
 
 from ipyllm.errors import LLMError
-from ipyllm.redact import redact
-from ipyllm.rendering.terminal import plain
+from ipyllm.text.redact import redact
+from ipyllm.text.terminal import plain
 
 __all__ = ["TIMEOUT_S", "Score", "ScoreFailure", "Scorer", "SupportsScore", "checked", "distinct"]
 

@@ -1,6 +1,6 @@
 """Scorers applied to a table of calls, new or old: nothing is asked again, and no scorer can stop the others.
 
-The user's scorers run on the user's side (:mod:`ipyllm.tools.userside`): coroutines on the user's loop, several at a
+The user's scorers run on the user's side (:mod:`ipyllm.tools.caller_executor`): coroutines on the user's loop, several at a
 time, plain functions one after the other in a thread where they can be given up.
 """
 
@@ -13,11 +13,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from ipyllm.errors import LLMError
+from ipyllm.runtime.service_thread import service_thread
 from ipyllm.scorers.answer import Answer, answers
 from ipyllm.scorers.scorer import Score, ScoreFailure, Scorer, checked, distinct
-from ipyllm.thread import service_thread
-from ipyllm.tools import Overran, Signal, UserSide
-from ipyllm.tools.text import cut, told
+from ipyllm.tools import CallerExecutor, InterruptibleEvent, ToolTimeout
+from ipyllm.tools.result_text import cut, told
 
 if TYPE_CHECKING:
     from concurrent.futures import Future
@@ -148,12 +148,12 @@ class Scoring:
             raise RuntimeError("Scoring from the service thread would wait for itself; use `await scoring.arun()`.")
         self._begin()
         self._run_inline()
-        userside, done = UserSide(waits=True), Signal()
-        future = self._start(userside, done)
+        caller_executor, done = CallerExecutor(waits=True), InterruptibleEvent()
+        future = self._start(caller_executor, done)
         if future is None:
             return
         try:
-            userside.wait(done)
+            caller_executor.wait(done)
         except BaseException:
             future.cancel()
             done.wait(_CANCEL_GRACE_S)
@@ -164,7 +164,7 @@ class Scoring:
         """Like :meth:`run`, for a coroutine: async scorers run on its loop, plain ones in a thread."""
         self._begin()
         self._run_inline()
-        future = self._start(UserSide(waits=False), Signal())
+        future = self._start(CallerExecutor(waits=False), InterruptibleEvent())
         if future is not None:
             await asyncio.wrap_future(future)
 
@@ -222,46 +222,46 @@ class Scoring:
 
     # ---- on the service thread -------------------------------------------------------------------
 
-    def _start(self, userside: UserSide, done: Signal) -> Future[None] | None:
+    def _start(self, caller_executor: CallerExecutor, done: InterruptibleEvent) -> Future[None] | None:
         if all(scorer.inline for scorer in self._scorers) or not self._places:
             return None
-        return service_thread().submit(self._run_posted(userside, done))
+        return service_thread().submit(self._run_posted(caller_executor, done))
 
-    async def _run_posted(self, userside: UserSide, done: Signal) -> None:
+    async def _run_posted(self, caller_executor: CallerExecutor, done: InterruptibleEvent) -> None:
         try:
             async with asyncio.TaskGroup() as group:
                 for scorer in self._scorers:
                     if not scorer.inline:
-                        lane = _Lane(scorer, iter(self._places))
+                        lane = Worker(scorer, iter(self._places))
                         # Plain functions run one after the other anyway: a second in the queue would only miss the
                         # news that the first one hangs.
                         for _ in range(self._concurrency if scorer.is_async else 1):
-                            group.create_task(self._serve(lane, userside))
+                            group.create_task(self._serve(lane, caller_executor))
         finally:
-            userside.close()
+            caller_executor.close()
             done.set()
 
-    async def _serve(self, lane: _Lane, userside: UserSide) -> None:
+    async def _serve(self, lane: Worker, caller_executor: CallerExecutor) -> None:
         for place in lane.places:
             if lane.timeouts >= _GIVE_UP_AFTER:
                 reason = f"Not tried: {lane.scorer.name} had timed out {_GIVE_UP_AFTER} times in a row."
                 self._keep(lane.scorer, place, ScoreFailure(reason))
             else:
-                self._keep(lane.scorer, place, await self._score(lane, place, userside))
+                self._keep(lane.scorer, place, await self._score(lane, place, caller_executor))
 
-    async def _score(self, lane: _Lane, place: int, userside: UserSide) -> Score | ScoreFailure:
+    async def _score(self, lane: Worker, place: int, caller_executor: CallerExecutor) -> Score | ScoreFailure:
         scorer = lane.scorer
         result: Score | ScoreFailure
         try:
             call = functools.partial(scorer.call, *self._arguments(place))
             code = _Code(scorer.name, call, scorer.is_async, scorer.timeout)
-            result = await userside.run(code, {}, then=checked)
-        except Overran as exc:
+            result = await caller_executor.run(code, {}, then=checked)
+        except ToolTimeout as exc:
             lane.timeouts += 1
             return ScoreFailure(f"{exc}.")
         except asyncio.CancelledError:
             task = asyncio.current_task()
-            if userside.is_left or (task is not None and task.cancelling()):
+            if caller_executor.is_left or (task is not None and task.cancelling()):
                 raise
             result = ScoreFailure("It was cancelled.")
         except Exception as exc:  # noqa: BLE001 - whatever it is, it costs this score and no other
@@ -271,7 +271,7 @@ class Scoring:
 
 
 @dataclass(slots=True)
-class _Lane:
+class Worker:
     """What one scorer has still to do. Shared by those who serve it, all on the service thread."""
 
     scorer: Scorer

@@ -5,26 +5,26 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
-from ipyllm.call import Call
-from ipyllm.characters import writable
-from ipyllm.checking import dollars, whole
 from ipyllm.errors import LLMError
-from ipyllm.params import check_params
-from ipyllm.redact import remember_secret
+from ipyllm.pipeline.call import Call
+from ipyllm.pipeline.streams import AsyncEventStream, AsyncTextStream, TextStream
+from ipyllm.pipeline.timeouts import Timeout
 from ipyllm.request import ChatRequest, Message, Provenance
 from ipyllm.response import Usage
+from ipyllm.services.parameters import check_params
 from ipyllm.settings import get_settings
-from ipyllm.streams import AsyncEventStream, AsyncTextStream, TextStream
-from ipyllm.timeouts import Timeout
-from ipyllm.wire import Address, is_url, without_password
+from ipyllm.text.redact import remember_secret
+from ipyllm.text.surrogates import replace_surrogates
+from ipyllm.transport.client import Address, is_url, without_password
+from ipyllm.validate import validate_int, validate_usd
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
     from datetime import datetime
 
     from ipyllm.events import Event
-    from ipyllm.prices import Price
     from ipyllm.response import ChatResponse
+    from ipyllm.services.prices import Price
     from ipyllm.structured import Schema
     from ipyllm.tools import Tool
 
@@ -54,7 +54,7 @@ class BaseLLMService:
         Key; from the settings if not given. No repr, log or row ever shows it.
     timeout : float or Timeout, optional
         Seconds a call may be silent: to connect, until the first token, between tokens; or each limit by itself, and
-        one on the whole call, as a :class:`~ipyllm.timeouts.Timeout`.
+        one on the whole call, as a :class:`~ipyllm.pipeline.timeouts.Timeout`.
     max_retries : int, optional
         Further attempts after the first.
     requests_per_minute, tokens_per_minute : float, optional
@@ -186,19 +186,19 @@ class BaseLLMService:
         base_url = self.base_url().strip().rstrip("/")
         if self.price_provider is None or not (is_url(base_url) and self.is_priced(Address(base_url, None))):
             return None
-        from ipyllm.prices import context_window
+        from ipyllm.services.prices import context_window
 
         return context_window(self.price_provider, self.model)
 
     async def models(self, *, timeout_s: float) -> list[str]:
         """Names of the models that the server has, as it says; on the service thread."""
-        from ipyllm.thread import service_thread
+        from ipyllm.runtime.service_thread import service_thread
 
         return await service_thread().wire.models(self.address(), service=self.name, timeout_s=timeout_s)
 
     def price(self) -> Price | None:
         """Return what the model costs per million tokens, by the settings or the price tables; None when unknown."""
-        from ipyllm.prices import price_in_settings, price_in_tables
+        from ipyllm.services.prices import price_in_settings, price_in_tables
 
         own = price_in_settings(self.full_name)
         if own is not None or self.price_provider is None or not self.is_priced(self.address()):
@@ -246,7 +246,7 @@ class BaseLLMService:
         if self.is_priced(address):
             import asyncio
 
-            from ipyllm import prices
+            from ipyllm.services import prices
 
             await asyncio.to_thread(prices.load)
 
@@ -260,7 +260,7 @@ class BaseLLMService:
         """US dollars and the source of the price; (None, None) when unknown."""
         if not self.is_priced(address) or self.price_provider is None:
             return None, None
-        from ipyllm.prices import cost_of
+        from ipyllm.services.prices import cost_of
 
         return cost_of(usage, provider=self.price_provider, model=response_model or self.model, at=at)
 
@@ -268,7 +268,7 @@ class BaseLLMService:
         self, usage: Usage, response_model: str | None, address: Address, at: datetime
     ) -> tuple[float | None, str | None]:
         """Cost by the user's own prices in the settings, else by :meth:`cost`."""
-        from ipyllm.prices import BY_SETTINGS, price_in_settings
+        from ipyllm.services.prices import BY_SETTINGS, price_in_settings
 
         own = price_in_settings(self.full_name)
         if own is not None:
@@ -280,7 +280,7 @@ class BaseLLMService:
         self, address: Address, input_tokens: int, max_output_tokens: int | None, at: datetime
     ) -> float | None:
         """Upper bound of what a call may cost, for budgets; None when the price is unknown."""
-        from ipyllm.prices import estimate_cost, price_in_settings
+        from ipyllm.services.prices import estimate_cost, price_in_settings
 
         own = price_in_settings(self.full_name)
         if own is not None:
@@ -304,7 +304,7 @@ class BaseLLMService:
         conversation_history: Iterable[Message] | None = None,
         system: str | None = None,
         tags: Mapping[str, str] | None = None,
-        came_from: Provenance | None = None,
+        provenance: Provenance | None = None,
         timeout: float | Timeout | None = None,
         max_retries: int | None = None,
         retry_after_text: bool = False,
@@ -336,26 +336,28 @@ class BaseLLMService:
             again = self._max_retries if self._max_retries is not None else settings.max_retries
         return ChatRequest(
             model=self.full_name,
-            messages=tuple(writable(message) for message in messages),
+            messages=tuple(replace_surrogates(message) for message in messages),
             params={**self.params, **check_params(params, self.full_name)},
             timeout=allowed,
             max_retries=again,
             retry_after_text=bool(retry_after_text),
             cache=self._cache if cache is None else cache,
-            max_cost_usd=dollars(max_cost_usd),
+            max_cost_usd=validate_usd(max_cost_usd),
             tools=_toolbox(tools),
-            tool_rounds=whole("tool_rounds", tool_rounds, 1),
+            tool_rounds=validate_int("tool_rounds", tool_rounds, 1),
             schema=_schema(schema),
-            repairs=whole("repairs", repairs, 0),
-            came_from=_with_tags(came_from or Provenance(), tags),
+            repairs=validate_int("repairs", repairs, 0),
+            provenance=_with_tags(provenance or Provenance(), tags),
         )
 
-    def call(self, request: ChatRequest, emit: Callable[[Event], None] | None = None, *, waits: bool = False) -> Call:
+    def call(
+        self, request: ChatRequest, on_event: Callable[[Event], None] | None = None, *, waits: bool = False
+    ) -> Call:
         """Start a call and return its handle: for renderers, widgets and servers.
 
         ``waits`` says that this thread is about to wait for it, and will run its tools meanwhile.
         """
-        return Call(self, request, emit).start(waits=waits)
+        return Call(self, request, on_event).start(waits=waits)
 
     def chat(self, prompt: str | Iterable[Message], **options: Any) -> ChatResponse:
         """Ask, and wait for the whole answer.
@@ -390,17 +392,17 @@ class BaseLLMService:
     def stream(self, prompt: str | Iterable[Message], **options: Any) -> TextStream:
         """Ask, and iterate over pieces of text as they arrive: ``for text in service.stream(…)``."""
         request = self.request(prompt, **options)
-        return TextStream(lambda emit: self.call(request, emit, waits=True))
+        return TextStream(lambda on_event: self.call(request, on_event, waits=True))
 
     def chat_stream(self, prompt: str | Iterable[Message], **options: Any) -> AsyncTextStream:
         """Ask, and iterate over pieces of text: ``async for text in service.chat_stream(…)``."""
         request = self.request(prompt, **options)
-        return AsyncTextStream(lambda emit: self.call(request, emit))
+        return AsyncTextStream(lambda on_event: self.call(request, on_event))
 
     def events(self, prompt: str | Iterable[Message], **options: Any) -> AsyncEventStream:
         """Ask, and iterate over typed events: ``async for event in service.events(…)``."""
         request = self.request(prompt, **options)
-        return AsyncEventStream(lambda emit: self.call(request, emit))
+        return AsyncEventStream(lambda on_event: self.call(request, on_event))
 
 
 def _message(item: Any, model: str) -> Message:
@@ -413,10 +415,10 @@ def _message(item: Any, model: str) -> Message:
     )
 
 
-def _with_tags(came_from: Provenance, tags: Mapping[str, str] | None) -> Provenance:
+def _with_tags(provenance: Provenance, tags: Mapping[str, str] | None) -> Provenance:
     if not tags:
-        return came_from
-    return replace(came_from, tags={**came_from.tags, **{str(key): str(value) for key, value in tags.items()}})
+        return provenance
+    return replace(provenance, tags={**provenance.tags, **{str(key): str(value) for key, value in tags.items()}})
 
 
 def _retries(value: int | None) -> int | None:

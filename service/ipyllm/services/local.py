@@ -9,15 +9,15 @@ from typing import TYPE_CHECKING
 from ipyllm.errors import LLMError
 from ipyllm.services.base import BaseLLMService
 from ipyllm.settings import get_settings
-from ipyllm.wire import Address
+from ipyllm.transport.client import Address
 
 if TYPE_CHECKING:
     from datetime import datetime
     from typing import Any
 
-    from ipyllm.prices import Price
     from ipyllm.request import ChatRequest
     from ipyllm.response import Usage
+    from ipyllm.services.prices import Price
 
 __all__ = ["LocalService"]
 
@@ -60,7 +60,7 @@ class LocalService(BaseLLMService):
 
     def price(self) -> Price:
         """Nothing."""
-        from ipyllm.prices import Price
+        from ipyllm.services.prices import Price
 
         return Price(0.0, 0.0)
 

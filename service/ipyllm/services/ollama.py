@@ -8,14 +8,14 @@ from urllib.parse import urlsplit
 from ipyllm.errors import LLMError
 from ipyllm.services.base import BaseLLMService
 from ipyllm.settings import get_settings
-from ipyllm.wire import without_password
+from ipyllm.transport.client import without_password
 
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from ipyllm.prices import Price
     from ipyllm.response import Usage
-    from ipyllm.wire import Address
+    from ipyllm.services.prices import Price
+    from ipyllm.transport.client import Address
 
 __all__ = ["OllamaService", "base_url_of_host"]
 
@@ -40,7 +40,7 @@ class OllamaService(BaseLLMService):
 
     def price(self) -> Price | None:
         """Nothing on this machine, unknown elsewhere."""
-        from ipyllm.prices import Price, price_in_settings
+        from ipyllm.services.prices import Price, price_in_settings
 
         own = price_in_settings(self.full_name)
         free = self.address().is_loopback and not self.model.endswith("cloud")

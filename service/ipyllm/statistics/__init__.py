@@ -10,7 +10,6 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from ipyllm.statistics.arms import summarise_arms
     from ipyllm.statistics.bradley_terry import Choice, Strengths, bootstrap_strengths, fit_strengths
     from ipyllm.statistics.differences import (
         Difference,
@@ -25,10 +24,11 @@ if TYPE_CHECKING:
     from ipyllm.statistics.passk import pass_at_k
     from ipyllm.statistics.power import minimum_detectable_difference, n_needed
     from ipyllm.statistics.quantiles import Interval, calls_for_upper_limit, quantile, quantile_interval
+    from ipyllm.statistics.ranking import ranking, win_matrix
     from ipyllm.statistics.regression import NonInferiority, assert_no_regression
     from ipyllm.statistics.significance import holm, mcnemar, rank_biserial, wilcoxon
+    from ipyllm.statistics.summary import summarise_arms
     from ipyllm.statistics.table import StatisticsFrame
-    from ipyllm.statistics.votes import ranking, win_matrix
 
 _HOMES = {
     "Choice": "bradley_terry",

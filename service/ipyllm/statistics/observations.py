@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 import pandas as pd
 
-from ipyllm.counting import counted, number, true
+from ipyllm.dataframes.latency_filter import counted, number, true
 from ipyllm.errors import LLMError
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from ipyllm.errors import LLMError
-from ipyllm.statistics.cautions import cautions, count, listed
+from ipyllm.statistics.caveats import caveats, count, listed
 from ipyllm.statistics.differences import bonett_price, bootstrap_interval, cohens_dz, hodges_lehmann, paired_t
 from ipyllm.statistics.observations import Failures, Metric, Observations, observe
 from ipyllm.statistics.power import minimum_detectable_difference
@@ -151,7 +151,7 @@ def paired(
     table = pd.DataFrame(list(rows.values()), index=index, columns=["baseline", *Comparison.__dataclass_fields__])
     table.insert(list(table.columns).index("p") + 1, "p_holm", holm(table["p"]) if len(table) else [])
     return StatisticsFrame.of(
-        table, _conclusion(wanted, table, reference, level), [*_method(table, level), *cautions(observed)]
+        table, _conclusion(wanted, table, reference, level), [*_method(table, level), *caveats(observed)]
     )
 
 

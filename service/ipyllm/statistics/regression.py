@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 
 from ipyllm.errors import LLMError
-from ipyllm.statistics.cautions import count
+from ipyllm.statistics.caveats import count
 from ipyllm.statistics.differences import hodges_lehmann, paired_t
 from ipyllm.statistics.observations import Metric, Observations, observe
 from ipyllm.statistics.pairs import prompt_means

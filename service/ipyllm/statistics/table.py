@@ -12,8 +12,8 @@ from typing import Any, ClassVar
 
 import pandas as pd
 
-from ipyllm.calls_frame import CallsFrame
-from ipyllm.rendering.terminal import plain
+from ipyllm.dataframes.calls_frame import CallsFrame
+from ipyllm.text.terminal import plain
 
 __all__ = ["StatisticsFrame", "money", "rounded", "share"]
 

@@ -6,7 +6,7 @@ import json
 import re
 from typing import TYPE_CHECKING, Any
 
-from ipyllm.redact import redact
+from ipyllm.text.redact import redact
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

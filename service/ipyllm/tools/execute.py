@@ -13,8 +13,8 @@ from functools import partial
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
-from ipyllm.tools.text import as_text, cut, told
-from ipyllm.tools.userside import Overran
+from ipyllm.tools.caller_executor import ToolTimeout
+from ipyllm.tools.result_text import as_text, cut, told
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
 
     from ipyllm.response import ToolCall
+    from ipyllm.tools.caller_executor import CallerExecutor
     from ipyllm.tools.schema import Tool
-    from ipyllm.tools.userside import UserSide
 
 __all__ = ["OUTPUT_CHARS", "ToolResult", "execute", "execute_all"]
 
@@ -73,7 +73,7 @@ class ToolResult:
 
 
 async def execute_all(
-    calls: Iterable[ToolCall], tools: Mapping[str, Tool], userside: UserSide, *, limit: int = OUTPUT_CHARS
+    calls: Iterable[ToolCall], tools: Mapping[str, Tool], caller_executor: CallerExecutor, *, limit: int = OUTPUT_CHARS
 ) -> tuple[ToolResult, ...]:
     """Run the tool calls of one answer: async functions together, plain ones one after the other.
 
@@ -83,7 +83,7 @@ async def execute_all(
         As the model asked.
     tools : mapping
         By name, as :func:`~ipyllm.tools.toolbox` makes it.
-    userside : UserSide
+    caller_executor : CallerExecutor
         Where the functions run.
     limit : int
         Characters of each result; longer ones are cut, with a note.
@@ -98,7 +98,7 @@ async def execute_all(
     asyncio.CancelledError
         The user interrupted, or is gone.
     """
-    tasks = [asyncio.ensure_future(execute(call, tools, userside, limit=limit)) for call in calls]
+    tasks = [asyncio.ensure_future(execute(call, tools, caller_executor, limit=limit)) for call in calls]
     try:
         return tuple(await asyncio.gather(*tasks))
     finally:
@@ -108,22 +108,24 @@ async def execute_all(
 
 
 async def execute(
-    call: ToolCall, tools: Mapping[str, Tool], userside: UserSide, *, limit: int = OUTPUT_CHARS
+    call: ToolCall, tools: Mapping[str, Tool], caller_executor: CallerExecutor, *, limit: int = OUTPUT_CHARS
 ) -> ToolResult:
     """Run one tool call; like :func:`execute_all`."""
     began = perf_counter()
-    output, error = await _outcome(call, tools, userside, limit)
+    output, error = await _outcome(call, tools, caller_executor, limit)
     return ToolResult(call.id, call.name, call.arguments, output, error, perf_counter() - began)
 
 
-async def _outcome(call: ToolCall, tools: Mapping[str, Tool], userside: UserSide, limit: int) -> tuple[str, str | None]:
+async def _outcome(
+    call: ToolCall, tools: Mapping[str, Tool], caller_executor: CallerExecutor, limit: int
+) -> tuple[str, str | None]:
     try:
         tool = _find(call.name, tools)
         kwargs = _read(tool, call.arguments)
-        return await userside.run(tool, kwargs, then=partial(as_text, limit=limit)), None
+        return await caller_executor.run(tool, kwargs, then=partial(as_text, limit=limit)), None
     except _Misfit as exc:
         error = str(exc)
-    except Overran as exc:
+    except ToolTimeout as exc:
         error = f"TimeoutError: {exc}"  # a word that models know
     except Exception as exc:  # noqa: BLE001 - whatever the user's code raises, the model is told
         error = told(exc)

@@ -96,7 +96,7 @@ class Job:
 
     # ---- from any thread -------------------------------------------------------------------------
 
-    def drop(self) -> None:
+    def cancel(self) -> None:
         """Give it up: whoever waits for it is told that it is cancelled, and so is its coroutine."""
         self._dropped = True
         self._settle(None, asyncio.CancelledError())

@@ -15,7 +15,7 @@ import pytest
 
 from ipyllm.embedded import get, is_running, start, stop_all
 from ipyllm.errors import LLMError
-from ipyllm.redact import redact
+from ipyllm.text.redact import redact
 
 from .conftest import eventually, python
 

@@ -70,7 +70,7 @@ def test_warm_ups_are_paid_from_the_budget(priced, server):
 
 
 def test_the_budget_of_the_whole_process_stops_a_run_too(priced, server, monkeypatch):
-    from ipyllm.budget import kernel_budget
+    from ipyllm.pipeline.budget import kernel_budget
 
     monkeypatch.setenv("IPYLLM_MAX_COST_USD", str(kernel_budget().spent_usd + 0.6))
     with pytest.warns(UserWarning, match="left undone"):

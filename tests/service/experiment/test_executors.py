@@ -11,10 +11,10 @@ from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
 import pytest
 
 from ipyllm import Experiment, LLMError, pool, usage
+from ipyllm.experiment.budget import Spending
 from ipyllm.experiment.executors import _chunk_size
-from ipyllm.experiment.far import Chunk, at_home, run_chunk
-from ipyllm.experiment.run import Terms
-from ipyllm.experiment.spending import Spending
+from ipyllm.experiment.remote_chunk import Chunk, run_chunk, write_rows
+from ipyllm.experiment.run import RunConfig
 from ipyllm.ledger import current_ledger
 from tests.fakes import answer
 
@@ -126,10 +126,10 @@ def test_an_executor_of_which_only_submit_is_known_will_do(model):
 
 def test_a_chunk_that_comes_home_twice_is_written_once(model):
     experiment = Experiment(NUMBERS[:5], models=model(), warmup=0, name="twice")
-    terms = Terms("twice", experiment.grid.signature, 0, 4, current_ledger(), Spending(None))
+    terms = RunConfig("twice", experiment.grid.signature, 0, 4, current_ledger(), Spending(None))
     chunk = Chunk.of(list(experiment.grid.cells.values()), terms)
     for _ in range(2):
-        at_home(run_chunk(chunk).rows, terms, "kernel", {})
+        write_rows(run_chunk(chunk).rows, terms, "kernel", {})
     assert len(usage(kernel=None, experiment="twice")) == 5
 
 
@@ -139,7 +139,7 @@ def test_no_key_travels(model, monkeypatch):
     monkeypatch.setenv("OPENAI_API_KEY", "sk-of-the-environment-123456")
     service = model(api_key="sk-a-key-that-must-stay-home")
     experiment = Experiment(["so"], models=service)
-    terms = Terms("x", "", 0, 4, current_ledger(), Spending(None))
+    terms = RunConfig("x", "", 0, 4, current_ledger(), Spending(None))
     packed = pickle.dumps(Chunk.of(list(experiment.grid.cells.values()), terms))
     assert b"must-stay-home" not in packed
     assert b"sk-of-the-environment" not in packed

@@ -8,8 +8,8 @@ import pytest
 
 from ipyllm import LLMError, OpenAIService
 from ipyllm.experiment.grid import Grid, make_arms
-from ipyllm.experiment.order import ordered
 from ipyllm.experiment.prompts import read_prompts
+from ipyllm.experiment.schedule import ordered
 
 ONE, TWO = "openai/gpt-5-mini", "ollama/llama3.2"
 

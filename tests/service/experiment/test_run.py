@@ -180,7 +180,7 @@ def test_results_can_be_seen_while_they_come(model, server):
 
 
 def _so_first(model):
-    from ipyllm.experiment.order import ordered
+    from ipyllm.experiment.schedule import ordered
 
     cells = list(Experiment(["so", "la"], models=model()).grid.cells.values())
     return next(seed for seed in range(50) if ordered(cells, seed)[0].prompt.text == "so")

@@ -13,7 +13,7 @@ import pandas as pd
 import pytest
 
 from ipyllm import usage
-from ipyllm.ledger import Ledger, bulk
+from ipyllm.ledger import Ledger, arrow_read
 from ipyllm.ledger.store import Store
 
 pytest.importorskip("adbc_driver_sqlite", reason="large reads need ipyllm[tables]")
@@ -24,7 +24,7 @@ _START = datetime(2026, 11, 1, tzinfo=UTC)
 @pytest.fixture
 def large(monkeypatch):
     """Take any read for a large one, and count them."""
-    monkeypatch.setattr(bulk, "LEAST", 1)
+    monkeypatch.setattr(arrow_read, "LEAST", 1)
     read = Store.read_large
     counted = []
 
@@ -77,7 +77,7 @@ def filled(path, call):
 )
 def test_the_large_way_gives_the_same_frame_as_the_small_way(filled, conditions, large, monkeypatch):
     many = usage(None, ledger=filled, **conditions)
-    monkeypatch.setattr(bulk, "LEAST", 1_000_000)
+    monkeypatch.setattr(arrow_read, "LEAST", 1_000_000)
     few = usage(None, ledger=filled, **conditions)
     # Where nothing is found there are not many.
     assert large == [len(many) > 0, False]
@@ -96,7 +96,7 @@ def test_rows_still_in_memory_are_laid_over_the_many(filled, large, sql, monkeyp
         with pytest.warns(UserWarning, match="cannot be written"):
             many = usage(None, ledger=filled)
         some = usage(None, ledger=filled, model="openai/m1", limit=1)
-        monkeypatch.setattr(bulk, "LEAST", 1_000_000)
+        monkeypatch.setattr(arrow_read, "LEAST", 1_000_000)
         few = usage(None, ledger=filled)
         other.execute("ROLLBACK")
     assert large[0]
@@ -138,7 +138,7 @@ def test_a_large_read_takes_no_lock_from_a_transaction_under_way(filled, large):
 
 
 def test_a_large_read_that_fails_goes_the_slow_way_and_says_why(filled, large, caplog, monkeypatch):
-    monkeypatch.setattr(bulk, "_FIRST", bulk._FIRST | {"text": "no_such_column"})
+    monkeypatch.setattr(arrow_read, "_FIRST", arrow_read._FIRST | {"text": "no_such_column"})
     with caplog.at_level(logging.WARNING, "ipyllm.ledger"):
         assert len(usage(None, ledger=filled)) == 60
     assert large == [False]
@@ -148,7 +148,7 @@ def test_a_large_read_that_fails_goes_the_slow_way_and_says_why(filled, large, c
 
 
 def test_a_ledger_that_is_rewritten_between_the_two_halves_is_read_anew(filled, large, caplog, monkeypatch):
-    receive = bulk._receive
+    receive = arrow_read._receive
 
     def rewritten_between(reader, statement):
         if "rowid >" in statement:
@@ -164,7 +164,7 @@ def test_a_ledger_that_is_rewritten_between_the_two_halves_is_read_anew(filled, 
     from concurrent.futures import Future
 
     before = Future()
-    monkeypatch.setattr(bulk, "_receive", rewritten_between)
+    monkeypatch.setattr(arrow_read, "_receive", rewritten_between)
     with caplog.at_level(logging.WARNING, "ipyllm.ledger"):
         assert len(usage(None, ledger=filled)) == 60
     assert "it was rewritten meanwhile" in caplog.records[0].getMessage()
@@ -177,8 +177,8 @@ def test_without_the_extra_large_ledgers_are_read_all_the_same(answer, filled):
             import sys
             sys.modules["pyarrow"] = None
             from ipyllm import usage
-            from ipyllm.ledger import Ledger, bulk
-            bulk.LEAST = 1
+            from ipyllm.ledger import Ledger, arrow_read
+            arrow_read.LEAST = 1
             print(len(usage(None, ledger=Ledger(sys.argv[1]))))
             """,
             filled._target,

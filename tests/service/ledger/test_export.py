@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 from ipyllm import LLMError, cast_vote, export_usage, usage, votes
-from ipyllm.identity import kernel_id
+from ipyllm.ledger.ids import kernel_id
 
 
 @pytest.fixture

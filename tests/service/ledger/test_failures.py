@@ -14,10 +14,10 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
+from ipyllm.dataframes.filters import read
 from ipyllm.ledger import Ledger, store, writer
 from ipyllm.ledger.backlog import Backlog
 from ipyllm.ledger.query import Query
-from ipyllm.selection import read
 
 
 @pytest.fixture

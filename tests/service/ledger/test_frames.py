@@ -8,10 +8,10 @@ from datetime import UTC, datetime, timedelta
 import pandas as pd
 import pytest
 
-from ipyllm.frames import summarise, usage
-from ipyllm.identity import kernel_id
+from ipyllm.dataframes.usage import summarise, usage
 from ipyllm.ledger import Ledger, current_ledger, set_ledger
 from ipyllm.ledger.columns import COLUMNS
+from ipyllm.ledger.ids import kernel_id
 
 
 def test_an_empty_frame_has_the_same_columns_and_dtypes_as_a_full_one(ledger, call):

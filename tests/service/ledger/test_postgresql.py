@@ -13,9 +13,9 @@ import pytest
 import sqlalchemy as sa
 
 from ipyllm import cast_vote, prune, usage, votes
-from ipyllm.identity import kernel_id
 from ipyllm.ledger import Ledger, store, writer
 from ipyllm.ledger.columns import TABLES
+from ipyllm.ledger.ids import kernel_id
 from ipyllm.ledger.schema import MIGRATIONS, VERSION, tables
 
 pytest.importorskip("psycopg", reason="PostgreSQL needs ipyllm[postgres]")

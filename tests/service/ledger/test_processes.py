@@ -80,7 +80,7 @@ def test_after_a_fork_parent_and_child_write_each_its_own(answer, path, sql):
         """
         import os, sys, warnings
         warnings.simplefilter("ignore", DeprecationWarning)  # threads and fork, from Python 3.12 on
-        from ipyllm.identity import kernel_id
+        from ipyllm.ledger.ids import kernel_id
         from ipyllm.ledger import Ledger
         ledger = Ledger(sys.argv[1])
         ledger.put({"call_id": "before", "status": "running", "kernel_id": kernel_id()})
@@ -119,7 +119,7 @@ def test_children_of_multiprocessing_write_before_they_end(path, sql, tmp_path, 
         f"""
 import multiprocessing, sys, warnings
 from ipyllm.ledger import Ledger
-from ipyllm.identity import kernel_id
+from ipyllm.ledger.ids import kernel_id
 
 ledger = Ledger({str(path)!r})
 
@@ -178,7 +178,7 @@ def test_a_kernel_keeps_its_name_and_a_forked_process_makes_its_own(answer):
         """
         import os, sys, warnings
         warnings.simplefilter("ignore", DeprecationWarning)
-        from ipyllm.identity import kernel_id, set_kernel_id
+        from ipyllm.ledger.ids import kernel_id, set_kernel_id
 
         def in_child():
             reading, writing = os.pipe()

@@ -11,7 +11,7 @@ from statistics import median
 import pytest
 
 from ipyllm.ledger import Ledger
-from ipyllm.redact import remember_secret
+from ipyllm.text.redact import remember_secret
 
 
 def test_a_call_is_written_when_it_starts_while_it_runs_and_when_it_ends(ledger, sql, call):

@@ -13,11 +13,11 @@ import pandas as pd
 import pytest
 import sqlalchemy as sa
 
-from ipyllm import record
-from ipyllm.frames import usage
+from ipyllm.dataframes.usage import usage
 from ipyllm.ledger import Ledger, schema
 from ipyllm.ledger.columns import COLUMNS, TABLES, VOTES
 from ipyllm.ledger.schema import VERSION, migrate, tables
+from ipyllm.pipeline import ledger_rows
 from ipyllm.request import ChatRequest, Provenance
 
 
@@ -99,8 +99,8 @@ def test_an_upgrade_that_fails_leaves_the_ledger_as_it_was(of_version_1, call, s
 
 def test_the_columns_of_a_request_become_those_of_its_row():
     asked = Provenance(origin="experiment", experiment="e1", arm="terse", prompt_id="p7", repeat=2, warmup=True)
-    request = ChatRequest("openai/gpt", ({"role": "user", "content": "Hello"},), came_from=asked)
-    row = record.opening("01", request, datetime.now(UTC))
+    request = ChatRequest("openai/gpt", ({"role": "user", "content": "Hello"},), provenance=asked)
+    row = ledger_rows.opening("01", request, datetime.now(UTC))
     for name in ("origin", "experiment", "arm", "prompt_id", "repeat", "warmup"):
         assert row[name] == getattr(asked, name)
     assert row.keys() <= COLUMNS.keys()

@@ -10,9 +10,9 @@ import pandas as pd
 import pytest
 
 from ipyllm import LLMError, cast_vote, votes
-from ipyllm.identity import kernel_id
 from ipyllm.ledger import Ledger
 from ipyllm.ledger.columns import VOTES
+from ipyllm.ledger.ids import kernel_id
 
 _ARMS = {"openai/gpt-5-mini": "01A", "local/smollm2-135m": None}
 

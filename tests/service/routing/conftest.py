@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from ipyllm import LLMError
-from ipyllm.routing.choice import candidates, exhausted
+from ipyllm.pipeline.candidates import candidates, exhausted
 from tests.fakes import FakeLLM, answer
 
 

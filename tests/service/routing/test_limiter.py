@@ -9,8 +9,8 @@ import time
 import pytest
 
 from ipyllm.errors import LLMError
-from ipyllm.limiter import Limiter
-from ipyllm.wire import Address, Wire
+from ipyllm.pipeline.limiter import Limiter
+from ipyllm.transport.client import Address, Wire
 from tests.fakes import answer, rate_limited
 
 BODY = {"model": "m", "messages": [{"role": "user", "content": "Hello"}], "stream": True}
@@ -129,7 +129,7 @@ def test_never_more_than_max_in_flight(fake):
 
 
 def test_a_server_that_grows_is_noticed(fake, monkeypatch):
-    monkeypatch.setattr("ipyllm.limiter._PROBE_S", 0.05)
+    monkeypatch.setattr("ipyllm.pipeline.limiter._PROBE_S", 0.05)
     fake.default = answer(ttft=0.05)
     fake.admit(10)
     limiter = Limiter()

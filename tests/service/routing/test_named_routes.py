@@ -8,7 +8,7 @@ import pytest
 from pydantic import TypeAdapter, ValidationError
 
 from ipyllm import LLMError
-from ipyllm.routing.settings import RouteSettings, named_route
+from ipyllm.routing.named import RouteSettings, named_route
 
 TOML = """
 [fast]

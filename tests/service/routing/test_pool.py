@@ -100,7 +100,7 @@ def test_a_pool_of_one_retries_as_a_service_does(a, ask):
 
 
 def test_a_cancelled_call_gives_its_place_back(a):
-    from ipyllm.routing.choice import candidates
+    from ipyllm.pipeline.candidates import candidates
 
     gpus = pool(a.base_url, model="m")
     (choice,) = candidates(gpus, gpus.request("Hello"))

@@ -9,16 +9,16 @@ from collections import Counter
 import pytest
 
 from ipyllm import LLMError, OpenAIService
+from ipyllm.pipeline.candidates import candidates
 from ipyllm.request import Provenance
 from ipyllm.routing import split
-from ipyllm.routing.choice import candidates
 
 NAMES = [f"conversation {n}" for n in range(4000)]
 
 
 def arm_of(route, prompt="Hello", **options):
     (choice,) = candidates(route, route.request(prompt, **options))
-    return choice.request.came_from.tags["arm"]
+    return choice.request.provenance.tags["arm"]
 
 
 def test_each_arm_gets_its_share_of_conversations():
@@ -33,7 +33,7 @@ def test_a_conversation_stays_with_its_arm_in_another_process_too():
     there = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     route = split(weights, seed=7)
     assert str([route.arm_of(name) for name in names]) == there.strip()
-    asked = [arm_of(route, f"turn {n}", came_from=Provenance(conversation=names[3])) for n in range(10)]
+    asked = [arm_of(route, f"turn {n}", provenance=Provenance(conversation=names[3])) for n in range(10)]
     assert set(asked) == {route.arm_of(names[3])}
 
 
@@ -53,7 +53,7 @@ def test_a_change_of_weights_moves_only_what_it_must():
 
 def test_the_same_question_goes_to_the_same_arm_if_asked_for():
     route = split({"openai/a": 1, "openai/b": 1}, sticky="call")
-    assert len({arm_of(route, "Hello", came_from=Provenance(conversation=str(n))) for n in range(20)}) == 1
+    assert len({arm_of(route, "Hello", provenance=Provenance(conversation=str(n))) for n in range(20)}) == 1
     assert len({arm_of(route, f"question {n}") for n in range(20)}) == 2
 
 

@@ -223,7 +223,7 @@ def test_one_arm_and_one_call_can_be_drawn():
 
 def test_nothing_of_it_is_loaded_before_it_is_used():
     code = (
-        "import sys, ipyllm, ipyllm.statistics, ipyllm.plots, ipyllm.report;"
+        "import sys, ipyllm, ipyllm.statistics, ipyllm.plots, ipyllm.comparison.report;"
         "ipyllm.assert_no_regression if False else None;"
         "print([m for m in ('matplotlib', 'scipy', 'numpy', 'pandas') if m in sys.modules])"
     )

@@ -9,8 +9,8 @@ from html.parser import HTMLParser
 import matplotlib as mpl
 import pytest
 
-from ipyllm import report
 from ipyllm import statistics as st
+from ipyllm.comparison.comparison import report
 from ipyllm.errors import LLMError
 from tests.service.statistics.simulated import calls, votes
 

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from ipyllm import statistics as st
-from ipyllm.frames import summarise
+from ipyllm.dataframes.usage import summarise
 from tests.service.statistics.simulated import calls
 
 ARMS = {"small": (0.4, 0.2), "large": (0.8, 0.6)}

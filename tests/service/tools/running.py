@@ -6,8 +6,8 @@ import asyncio
 import json
 
 from ipyllm.response import ToolCall
-from ipyllm.thread import service_thread
-from ipyllm.tools import Signal, UserSide, execute_all, toolbox
+from ipyllm.runtime.service_thread import service_thread
+from ipyllm.tools import CallerExecutor, InterruptibleEvent, execute_all, toolbox
 
 
 def ask(name, /, **arguments):
@@ -19,24 +19,24 @@ class Running:
     """Tool calls on their way."""
 
     def __init__(self, functions, *calls, waits=True, limit=32_000):
-        self.userside = UserSide(waits=waits)
-        self.done = Signal()
+        self.caller_executor = CallerExecutor(waits=waits)
+        self.done = InterruptibleEvent()
         self.future = service_thread().submit(self._run(toolbox(functions), calls, limit))
 
     async def _run(self, tools, calls, limit):
         try:
-            return await execute_all(calls, tools, self.userside, limit=limit)
+            return await execute_all(calls, tools, self.caller_executor, limit=limit)
         finally:
-            self.userside.close()
+            self.caller_executor.close()
             self.done.set()
 
     def wait(self, timeout=100):
         """Wait as ``chat`` does."""
         try:
-            assert self.userside.wait(self.done, timeout), "hangs"
+            assert self.caller_executor.wait(self.done, timeout), "hangs"
         except KeyboardInterrupt:
             self.future.cancel()
-            assert self.userside.wait(self.done, 60), "the service side hangs"
+            assert self.caller_executor.wait(self.done, 60), "the service side hangs"
             raise
         return self.future.result(30)
 

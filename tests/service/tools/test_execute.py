@@ -16,8 +16,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from ipyllm.redact import remember_secret
 from ipyllm.response import ToolCall
+from ipyllm.text.redact import remember_secret
 from ipyllm.tools import Tool
 from tests.service.tools import kinds
 from tests.service.tools.running import Running, ask, run, run_one

@@ -20,8 +20,8 @@ from pathlib import Path
 import pytest
 
 from ipyllm.response import ToolCall
-from ipyllm.thread import service_thread
-from ipyllm.tools import Signal, Tool, UserSide
+from ipyllm.runtime.service_thread import service_thread
+from ipyllm.tools import CallerExecutor, InterruptibleEvent, Tool
 from tests.service.tools.running import Running, ask, run
 
 _here = contextvars.ContextVar("_here", default="elsewhere")
@@ -392,7 +392,7 @@ def test_an_interrupt_without_the_calls_cancel_tells_the_service_side_all_the_sa
     running = Running([hangs], ask("hangs"), ask("hangs"))
     interrupt_soon()
     with pytest.raises(KeyboardInterrupt):
-        running.userside.wait(running.done)
+        running.caller_executor.wait(running.done)
     assert running.done.wait(30)
     with pytest.raises(CancelledError):
         running.future.result(30)
@@ -426,13 +426,13 @@ def test_interrupts_at_any_moment_leave_nothing_hanging():
             timer = threading.Timer(after, os.kill, (os.getpid(), signal.SIGINT))
             try:
                 timer.start()
-                running.userside.wait(running.done)
+                running.caller_executor.wait(running.done)
                 timer.join()
                 time.sleep(0.1)  # an interrupt within a weak reference's callback is lost, as Python has it
             except KeyboardInterrupt:
                 running.future.cancel()
-            assert running.userside.wait(running.done, 60), "the service side hangs"
-            assert not running.userside._out
+            assert running.caller_executor.wait(running.done, 60), "the service side hangs"
+            assert not running.caller_executor._out
 
         async def nested():
             for n in range(40):
@@ -460,7 +460,7 @@ def test_a_tool_that_wants_to_exit_ends_the_callers_wait_and_not_the_service_thr
     for tool in (leaves, leaves_later):
         running = Running([tool], ask(tool.__name__))
         with pytest.raises(type(exit_)):
-            running.userside.wait(running.done)
+            running.caller_executor.wait(running.done)
         assert running.done.wait(30)
         hidden = in_new_thread(lambda tool=tool: Running([tool], ask(tool.__name__), waits=False))
         with pytest.raises(CancelledError):
@@ -504,7 +504,7 @@ def test_a_cancelled_call_cancels_its_coroutine_and_frees_the_waiter():
     running = Running([sleeps], ask("sleeps"))
     threading.Timer(0.1, running.future.cancel).start()
     began = time.perf_counter()
-    assert running.userside.wait(running.done, 60)
+    assert running.caller_executor.wait(running.done, 60)
     assert ended.wait(30)
     assert time.perf_counter() - began < 60
 
@@ -517,7 +517,7 @@ def test_a_call_cancelled_while_the_caller_does_other_things_closes_its_loop():
         await asyncio.sleep(30)
 
     running = Running([sleeps], ask("sleeps"))
-    assert not running.userside.wait(running.done, 0.1)
+    assert not running.caller_executor.wait(running.done, 0.1)
     [loop] = loops
     running.future.cancel()
     assert running.done.wait(30)
@@ -531,22 +531,22 @@ def test_a_call_cancelled_while_the_caller_does_other_things_closes_its_loop():
 
 
 def test_a_wait_without_jobs_is_like_that_of_an_event():
-    userside, done = UserSide(waits=True), Signal()
+    caller_executor, done = CallerExecutor(waits=True), InterruptibleEvent()
     began = time.perf_counter()
-    assert userside.wait(done, 0.1) is False
+    assert caller_executor.wait(done, 0.1) is False
     assert 0.09 < time.perf_counter() - began < 30
-    assert userside.wait(done, 0) is False
+    assert caller_executor.wait(done, 0) is False
     threading.Timer(0.05, done.set).start()
-    assert userside.wait(done) is True
-    assert userside.wait(done, 0) is True
+    assert caller_executor.wait(done) is True
+    assert caller_executor.wait(done, 0) is True
     assert not done._listeners
 
 
 def test_a_wait_sleeps_and_does_not_poll():
-    userside, done = UserSide(waits=True), Signal()
+    caller_executor, done = CallerExecutor(waits=True), InterruptibleEvent()
     threading.Timer(0.5, done.set).start()
     used = time.thread_time()
-    userside.wait(done)
+    caller_executor.wait(done)
     assert time.thread_time() - used < 0.005
 
 
@@ -559,7 +559,7 @@ def test_waits_in_pieces_run_a_coroutine_through():
         return thread_name()
 
     running = Running([sleeps], ask("sleeps"))
-    while not running.userside.wait(running.done, 0.02):
+    while not running.caller_executor.wait(running.done, 0.02):
         pieces += 1
         time.sleep(0.01)  # drawing
     assert running.future.result(30)[0].output == "MainThread"
@@ -572,7 +572,7 @@ def test_another_thread_may_wait_too_but_does_no_jobs():
         return thread_name()
 
     running = Running([slow], ask("slow"))
-    other = threading.Thread(target=running.userside.wait, args=(running.done,))
+    other = threading.Thread(target=running.caller_executor.wait, args=(running.done,))
     other.start()
     assert running.wait()[0].output == "MainThread"
     other.join(60)

@@ -70,7 +70,7 @@ class Figures:
 
 
 def figures_of(calls: pd.DataFrame, newest: pd.DataFrame) -> Figures:
-    """Return the figures of ``calls``, and the rows of the ``newest``: as :func:`~ipyllm.frames.usage` returns them."""
+    """Return the figures of ``calls``, and the rows of the ``newest``: as :func:`~ipyllm.dataframes.usage.usage` returns them."""
     models = sorted(set(calls["model"].dropna()))
     return Figures(
         n=len(calls),
@@ -99,7 +99,7 @@ def _tiles(calls: pd.DataFrame) -> tuple[Tile, ...]:
 
 
 def _models(calls: pd.DataFrame, models: list[str]) -> tuple[ModelRow, ...]:
-    from ipyllm.frames import summarise
+    from ipyllm.dataframes.usage import summarise
 
     return tuple(
         ModelRow(

@@ -7,8 +7,8 @@ from dataclasses import dataclass, fields, replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
+from ipyllm.dataframes.filters import as_tuple, kernels, parse_time
 from ipyllm.errors import LLMError
-from ipyllm.selection import kernels, moment, several
 
 if TYPE_CHECKING:
     from ipyllm.ledger.query import Query
@@ -97,9 +97,9 @@ did you mean 'hour'?
         key, _, value = self.tag.partition("=")
         return Query(
             kernel_ids=kernels("current" if self.scope == "kernel" else None),
-            since=moment("since", SPANS[self.since]),
-            models=several("model", self.model or None),
-            statuses=several("status", self.status or None),
+            since=parse_time("since", SPANS[self.since]),
+            models=as_tuple("model", self.model or None),
+            statuses=as_tuple("status", self.status or None),
             tags={key.strip(): value.strip()} if self.tag else {},
         )
 

@@ -149,7 +149,7 @@ def call_page(row: Mapping[Any, Any]) -> str:
     Parameters
     ----------
     row : mapping
-        A row of :func:`~ipyllm.frames.usage`, by column.
+        A row of :func:`~ipyllm.dataframes.usage.usage`, by column.
     """
     from ipyllm.rendering import to_html
 

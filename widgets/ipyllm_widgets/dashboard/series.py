@@ -1,6 +1,6 @@
 """From calls to what the dashboard's charts draw: one value for each model and stretch of time.
 
-The rules of what counts are those of :func:`ipyllm.frames.summarise`; nothing is computed a second way here.
+The rules of what counts are those of :func:`ipyllm.dataframes.usage.summarise`; nothing is computed a second way here.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class Series:
         How many stretches there are.
     models : tuple of str
     by_column : dict
-        By column of :func:`~ipyllm.frames.summarise`, then by model: one value for each stretch.
+        By column of :func:`~ipyllm.dataframes.usage.summarise`, then by model: one value for each stretch.
     """
 
     start: datetime
@@ -68,13 +68,13 @@ def over_time(calls: pd.DataFrame, columns: tuple[str, ...]) -> Series | None:
     Parameters
     ----------
     calls : DataFrame
-        As :func:`~ipyllm.frames.usage` returns it.
+        As :func:`~ipyllm.dataframes.usage.usage` returns it.
     columns : tuple of str
-        Columns of :func:`~ipyllm.frames.summarise`.
+        Columns of :func:`~ipyllm.dataframes.usage.summarise`.
     """
     import pandas as pd
 
-    from ipyllm.frames import summarise
+    from ipyllm.dataframes.usage import summarise
 
     calls = calls[calls["started_at"].notna() & calls["model"].notna()]
     if calls.empty:

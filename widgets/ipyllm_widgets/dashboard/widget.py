@@ -14,17 +14,17 @@ from typing import TYPE_CHECKING, Any
 import anywidget
 import traitlets
 
+from ipyllm.dataframes.filters import read
 from ipyllm.errors import LLMError
-from ipyllm.redact import redact
-from ipyllm.selection import read
+from ipyllm.text.redact import redact
 from ipyllm_widgets import modules
 from ipyllm_widgets.base import take_messages_where_they_come
 from ipyllm_widgets.dashboard.figures import figures_of
 from ipyllm_widgets.dashboard.filters import Filters
 from ipyllm_widgets.dashboard.page import Parts, call_page, parts_of
-from ipyllm_widgets.dashboard.reading import Reader
-from ipyllm_widgets.dashboard.still import still_of
-from ipyllm_widgets.kept import KeptOutput
+from ipyllm_widgets.dashboard.reader import Reader
+from ipyllm_widgets.dashboard.static_snapshot import still_of
+from ipyllm_widgets.static_output import KeptOutput
 
 if TYPE_CHECKING:
     import os
@@ -159,7 +159,7 @@ class UsageDashboard(anywidget.AnyWidget):
         LLMError
             The name ends otherwise, or the file cannot be written.
         """
-        from ipyllm.export import export_usage
+        from ipyllm.dataframes.export import export_usage
 
         return export_usage(path, self.frame())
 

@@ -1,0 +1,1 @@
+"""Reads the line of a magic: options, values, completion."""

@@ -1,0 +1,1 @@
+"""The magics themselves: one module for each thing a magic does."""

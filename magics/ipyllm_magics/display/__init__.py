@@ -1,0 +1,1 @@
+"""Shows answers in a cell or a terminal."""

@@ -1,0 +1,1 @@
+"""Builds the request: template, variables, images, conversation."""

@@ -1,0 +1,213 @@
+"""``--image``: a file, an address or a variable, as the part of a message that carries the picture.
+
+A file or variable travels inside the message; the address of a picture is passed on for the server to fetch.
+What a picture is, its first bytes say, not its name.
+"""
+
+from __future__ import annotations
+
+import base64
+import io
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ipyllm.text.terminal import plain
+from ipyllm_magics.command_line.converters import did_you_mean
+from ipyllm_magics.command_line.resolve_names import offers
+from ipyllm_magics.errors import MagicError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+__all__ = ["MAX_BYTES", "SUFFIXES", "image_part", "is_image"]
+
+MAX_BYTES = 20_000_000
+"""What servers take of one picture: 20 MB at OpenAI, most others less."""
+SUFFIXES = (".png", ".jpg", ".jpeg", ".gif", ".webp")
+
+_TYPES = ("PNG", "JPEG", "GIF", "WebP")
+_HEAD = 32
+_OTHERS = {
+    b"BM": "a BMP", b"II*\x00": "a TIFF", b"MM\x00*": "a TIFF", b"%PDF": "a PDF", b"PK\x03\x04": "a ZIP archive",
+    b"<svg": "an SVG", b"<?xml": "XML, perhaps an SVG",
+}  # fmt: skip
+
+
+def image_part(source: str, variables: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the part of a message for one ``--image``.
+
+    Parameters
+    ----------
+    source : str
+        Name of a variable; else an address (``http://…``, ``https://…``, ``data:image/…``); else a path.
+    variables : mapping
+        The user's.
+
+    Raises
+    ------
+    MagicError
+        One sentence: there is no such file or variable, it is no picture, it is too large.
+
+    Examples
+    --------
+    >>> image_part("https://example.com/cat.png", {})
+    {'type': 'image_url', 'image_url': {'url': 'https://example.com/cat.png'}}
+    >>> image_part("plot", {"plot": b"GIF89a"})["image_url"]["url"]
+    'data:image/gif;base64,R0lGODlh'
+    """
+    if source in variables:
+        return _of_value(variables[source], source)
+    return _of_text(source, variables)
+
+
+def is_image(value: Any) -> bool:
+    """Whether a variable could be given to ``--image``; loads nothing to find out."""
+    return (
+        isinstance(value, bytes | bytearray | Path)
+        or hasattr(value, "savefig")
+        or _is_array(value)
+        or callable(getattr(value, "_repr_png_", None))
+        or (isinstance(value, str) and value.lower().endswith(SUFFIXES))
+    ) and not isinstance(value, type)
+
+
+def _of_text(text: str, variables: Mapping[str, Any]) -> dict[str, Any]:
+    lower = text.lower()
+    if lower.startswith("data:"):
+        header, comma, body = text.partition(",")
+        if not (comma and header.lower().startswith("data:image/") and body):
+            raise MagicError(f"--image {text[:40]}…: a data: address of a picture begins with data:image/.")
+        if len(body) > MAX_BYTES * 4 // 3:
+            raise _too_large("The picture in the data: address", len(body) * 3 // 4)
+        return _part(text)
+    if lower.startswith(("http://", "https://")):
+        if not text.partition("//")[2].strip("/"):
+            raise MagicError(f"--image {text!r} is no address of a picture.")
+        return _part(text)
+    return _of_file(text, variables)
+
+
+def _of_file(text: str, variables: Mapping[str, Any]) -> dict[str, Any]:
+    path = Path(text).expanduser()
+    try:
+        if path.is_dir():
+            raise MagicError(f"--image {text!r} is a folder, not a picture.")
+        size = path.stat().st_size
+        if size > MAX_BYTES:
+            raise _too_large(f"The picture {text!r}", size)
+        data = path.read_bytes()
+    except FileNotFoundError:
+        raise MagicError(f"There is no file or variable {text!r} for --image.{_meant(text, path, variables)}") from None
+    except (OSError, ValueError) as exc:
+        reason = getattr(exc, "strerror", None) or str(exc)
+        raise MagicError(f"The picture {text!r} cannot be read: {reason}.") from None
+    return _of_bytes(data, f"The file {text!r}")
+
+
+def _meant(text: str, path: Path, variables: Mapping[str, Any]) -> str:
+    known = offers(variables, is_image)
+    try:
+        with os.scandir(path.parent) as entries:
+            known += [str(path.parent / entry.name) for entry in entries if entry.name.lower().endswith(SUFFIXES)]
+    except OSError:
+        return f" There is no folder {str(path.parent)!r} either." if str(path.parent) != "." else ""
+    return did_you_mean(text, known) or " A path begins at the kernel's folder, which %pwd shows."
+
+
+def _of_value(value: Any, name: str) -> dict[str, Any]:
+    if isinstance(value, str | os.PathLike):
+        return _of_text(os.fspath(value), {})
+    if isinstance(value, bytes | bytearray | memoryview):
+        return _of_bytes(bytes(value), f"The variable {name!r}")
+    figure: Any = value if hasattr(value, "savefig") else getattr(value, "figure", None)
+    if hasattr(figure, "savefig"):
+        drawn = io.BytesIO()
+        figure.savefig(drawn, format="png", bbox_inches="tight")
+        return _of_bytes(drawn.getvalue(), f"The figure {name!r}")
+    if _is_array(value):
+        return _of_bytes(_array_as_png(value, name), f"The array {name!r}")
+    png = getattr(value, "_repr_png_", None)  # PIL's pictures, and whatever else shows itself as one
+    data = png() if callable(png) and not isinstance(value, type) else getattr(value, "data", None)
+    if isinstance(data, tuple):  # with metadata
+        data = data[0]
+    if isinstance(data, str):
+        data = base64.b64decode(data)
+    if isinstance(data, bytes | bytearray):
+        return _of_bytes(bytes(data), f"The variable {name!r}")
+    raise MagicError(
+        f"The variable {name!r} is no picture but of type {type(value).__name__}; --image takes a path, an address, "
+        "bytes, a PIL picture, a matplotlib figure or a numpy array."
+    )
+
+
+def _is_array(value: Any) -> bool:
+    numpy = sys.modules.get("numpy")
+    return numpy is not None and isinstance(value, numpy.ndarray)
+
+
+def _array_as_png(array: Any, name: str) -> bytes:
+    """Draw height × width (grey) or height × width × 3 or 4: whole numbers 0–255, or fractions 0–1."""
+    try:
+        from PIL import Image
+    except ImportError:
+        raise MagicError("To send an array as a picture takes Pillow: pip install pillow.") from None
+    import numpy as np
+
+    if array.ndim not in {2, 3} or (array.ndim == 3 and array.shape[2] not in {3, 4}) or not array.size:  # noqa: PLR2004
+        shape = " × ".join(map(str, array.shape)) or "nothing"
+        raise MagicError(f"The array {name!r} is no picture: it has {shape}, not height × width [× 3 or 4].")
+    if array.dtype.kind == "b":
+        array = array.astype(np.uint8) * 255
+    elif array.dtype.kind == "f":
+        if not (np.isfinite(array).all() and array.min() >= 0 and array.max() <= 1):
+            raise MagicError(f"The array {name!r} is no picture: fractions must lie between 0 and 1.")
+        array = (array * 255).round().astype(np.uint8)
+    elif array.dtype.kind not in "iu" or array.min() < 0 or array.max() > 255:  # noqa: PLR2004
+        raise MagicError(f"The array {name!r} is no picture: its values must be 0 to 255, or fractions 0 to 1.")
+    drawn = io.BytesIO()
+    Image.fromarray(array.astype(np.uint8)).save(drawn, format="PNG")
+    return drawn.getvalue()
+
+
+def _of_bytes(data: bytes, what: str) -> dict[str, Any]:
+    if not data:
+        raise MagicError(f"{what} is empty.")
+    kind = _sniff(data)
+    if kind is None:
+        raise MagicError(f"{what} is no picture: it holds {_looks_like(data)}. Models take {', '.join(_TYPES)}.")
+    if len(data) > MAX_BYTES:
+        raise _too_large(what, len(data))
+    return _part(f"data:image/{kind};base64,{base64.b64encode(data).decode('ascii')}")
+
+
+def _sniff(data: bytes) -> str | None:
+    if data.startswith(b"\x89PNG\r\n\x1a\n"):
+        return "png"
+    if data.startswith(b"\xff\xd8\xff"):
+        return "jpeg"
+    if data.startswith((b"GIF87a", b"GIF89a")):
+        return "gif"
+    return "webp" if data.startswith(b"RIFF") and data[8:12] == b"WEBP" else None
+
+
+def _looks_like(data: bytes) -> str:
+    head = data.lstrip()[:_HEAD]
+    for mark, name in _OTHERS.items():
+        if head.startswith(mark):
+            return name
+    text = data[:_HEAD].decode("utf-8", "ignore")
+    if text and plain(text) == text.replace("\r", "") and b"\x00" not in data[:512]:
+        return f"text ({' '.join(text.split())[:20]!r}…)"
+    return "bytes of no kind that is known here"
+
+
+def _too_large(what: str, size: int) -> MagicError:
+    return MagicError(
+        f"{what} has {size / 1e6:.0f} MB, and at most {MAX_BYTES / 1e6:.0f} MB can be sent: make it smaller."
+    )
+
+
+def _part(url: str) -> dict[str, Any]:
+    return {"type": "image_url", "image_url": {"url": url}}

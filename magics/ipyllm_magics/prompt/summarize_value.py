@@ -1,0 +1,232 @@
+"""What stands in a prompt for a value: a text of a few hundred tokens that says what a reader would look at first.
+
+Strings are inserted whole, and so is whatever is short. A table, an array, a figure or a large object is described:
+its shape, its types, what is missing, and as much of its beginning as the budget allows. A figure is described in
+words, because whether a model takes pictures is not known beforehand; ``--image fig`` sends it as one.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import numbers
+import reprlib
+import sys
+from itertools import islice
+from typing import TYPE_CHECKING, Any
+
+from ipyllm.conversations.tokens import estimate
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+__all__ = ["BUDGET_TOKENS", "compact"]
+
+BUDGET_TOKENS = 1_000
+"""Tokens of one value in a prompt, estimated from above, unless ``LLMMagics.value_tokens`` says another number."""
+
+_HEAD_ROWS = 5
+_CELL_CHARS = 80
+_EDGE_ITEMS = 3
+_FOR_FIELDS = 0.6  # of the budget; the rest is for the first rows
+_MAX_ATTRIBUTES = 20
+_TOKENS_PER_ITEM = 20  # in a list, both ends together, at a guess; what is more is cut
+_CUT = " …"
+
+
+def compact(value: Any, budget: int = BUDGET_TOKENS) -> Any:
+    """Return ``value``, or the text that describes it in at most ``budget`` tokens.
+
+    Examples
+    --------
+    >>> compact("whole " * 2000) == "whole " * 2000, compact(3), compact([1, 2])
+    (True, 3, '[1, 2]')
+    >>> compact(list(range(100_000)), 60)
+    'list of 100,000 items: [0, 1, 2, …, 99997, 99998, 99999]'
+    """
+    if isinstance(value, str | numbers.Number | type(None)):
+        return value
+    described = _of_library(value, budget)
+    if described is not None:
+        return _cut(described, budget)
+    if isinstance(value, dict | list | tuple | set | frozenset) and not _has_fields(value):
+        return _cut(_collection(value, budget), budget)
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        named = {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
+        return _cut(_object(value, named, budget), budget)
+    if _has_no_text(value):
+        return _cut(_object(value, _public(value), budget), budget)
+    return _cut(str(value), budget)
+
+
+def _of_library(value: Any, budget: int) -> str | None:
+    """Describe what pandas, numpy and matplotlib made; a library that is not loaded has made nothing."""
+    pandas, numpy = sys.modules.get("pandas"), sys.modules.get("numpy")
+    if pandas is not None and hasattr(pandas, "DataFrame"):
+        if isinstance(value, pandas.DataFrame):
+            return _frame(value, budget)
+        if isinstance(value, pandas.Series | pandas.Index):
+            return _series(value, budget)
+    if numpy is not None and isinstance(value, getattr(numpy, "ndarray", ())):
+        return _array(value)
+    if type(value).__module__.startswith("matplotlib.") and hasattr(value, "savefig"):
+        return _figure(value)
+    if type(value).__module__.startswith("matplotlib.") and hasattr(value, "get_xlabel"):
+        return "Axes with " + _axes(value)
+    return None
+
+
+# ---- tables and arrays -------------------------------------------------------------------------------
+
+
+def _frame(frame: Any, budget: int) -> str:
+    rows, columns = frame.shape
+    missing = frame.isna().sum()
+    listed = [
+        f"- {_short(name)}: {dtype}" + (f", {int(missing.iloc[place]):,} missing" if missing.iloc[place] else "")
+        for place, (name, dtype) in enumerate(islice(frame.dtypes.items(), 1_000))
+    ]
+    title = f"DataFrame of {rows:,} rows and {columns:,} columns:"
+    fields, shown = _as_many(listed, int(_FOR_FIELDS * budget) - estimate(title))
+    more = [f"- … and {columns - shown:,} more columns"] if shown < columns else []
+    text = "\n".join([title, *fields, *more])
+    for head in range(min(_HEAD_ROWS, rows), 0, -1):
+        csv = _csv(frame.iloc[:head, :shown])
+        which = "First row" if head == 1 else f"First {head} rows"
+        whole = f"{text}\n{which} as CSV:\n{csv}"
+        if estimate(whole) <= budget:
+            return whole
+    return text
+
+
+def _series(series: Any, budget: int) -> str:
+    kind, missing = type(series).__name__, int(series.isna().sum())
+    name = f" {_short(series.name)!r}" if series.name is not None else ""
+    title = f"{kind}{name} of {len(series):,} values, {series.dtype}" + (f", {missing:,} missing" if missing else "")
+    if series.dtype.kind in "iuf" and len(series) > missing:
+        title += f", from {series.min():.6g} to {series.max():.6g}"
+        title += f", mean {series.mean():.6g}" if hasattr(series, "mean") else ""
+    lines = [_short(item) for item in islice(series, 2 * _HEAD_ROWS)]
+    kept, shown = _as_many(lines, budget - estimate(title) - _HEAD_ROWS * 4)
+    which = "values" if shown == len(series) else f"first {shown} values"
+    return f"{title}; {which}: {', '.join(kept)}" if kept else title
+
+
+def _array(array: Any) -> str:
+    import numpy as np
+
+    shape = " × ".join(map(str, array.shape)) or "no dimension"
+    text = f"array of {shape}, {array.dtype}"
+    if array.dtype.kind in "iufb" and array.size:
+        known = array[~np.isnan(array)] if array.dtype.kind == "f" else array
+        if known.size < array.size:
+            text += f", {array.size - known.size:,} missing (nan)"
+        if known.size:
+            text += f", from {known.min():.6g} to {known.max():.6g}, mean {known.mean():.6g}"
+    values = np.array2string(array, threshold=60, edgeitems=_EDGE_ITEMS, precision=5, separator=", ")
+    return f"{text}:\n{values}"
+
+
+def _csv(frame: Any) -> str:
+    shortened = frame.map(lambda value: _short(value) if isinstance(value, str) else value)
+    return str(shortened.to_csv(index=False)).strip()
+
+
+# ---- figures -----------------------------------------------------------------------------------------
+
+
+def _figure(figure: Any) -> str:
+    axes = figure.get_axes()
+    parts = [f"{place}. {_axes(ax)}" for place, ax in enumerate(axes, 1)]
+    title = figure.get_suptitle() if hasattr(figure, "get_suptitle") else ""
+    named = f" {title!r}" if title else ""
+    return f"matplotlib figure{named} with {len(axes)} {'plot' if len(axes) == 1 else 'plots'}:\n" + "\n".join(parts)
+
+
+def _axes(axes: Any) -> str:
+    told = [f"title {axes.get_title()!r}"] if axes.get_title() else []
+    for side in ("x", "y"):
+        low, high = getattr(axes, f"get_{side}lim")()
+        label = getattr(axes, f"get_{side}label")()
+        told.append(f"{side} {label + ' ' if label else ''}from {low:.6g} to {high:.6g}")
+    for kind, drawn in (("line", axes.lines), ("collection", axes.collections), ("patch", axes.patches)):
+        if drawn:
+            told.append(f"{len(drawn)} {kind}{'s' if len(drawn) > 1 and kind != 'patch' else ''}")
+    told += [f"{len(axes.images)} images"] if axes.images else []
+    labels = [str(item.get_label()) for item in axes.lines if not str(item.get_label()).startswith("_")]
+    told += [f"lines {', '.join(map(repr, labels))}"] if labels else []
+    return "; ".join(told)
+
+
+# ---- Python's own ------------------------------------------------------------------------------------
+
+
+def _collection(value: Any, budget: int) -> str:
+    # No str() of something huge: it would take seconds only to be thrown away.
+    if len(value) <= budget:
+        text = str(value)
+        if estimate(text) <= budget:
+            return text
+    kind = type(value).__name__
+    short = reprlib.Repr()
+    short.maxlevel, short.maxstring, short.maxother, short.maxlong = 3, _CELL_CHARS, _CELL_CHARS, _CELL_CHARS
+    short.maxdict = short.maxlist = short.maxtuple = short.maxset = short.maxfrozenset = 2 * _EDGE_ITEMS
+    edge = max(_EDGE_ITEMS, budget // _TOKENS_PER_ITEM)
+    if isinstance(value, list | tuple) and len(value) > 2 * edge:
+        ends = [short.repr(item) for item in (*value[:edge], *value[-edge:])]
+        inside = ", ".join([*ends[:edge], "…", *ends[edge:]])
+        return f"{kind} of {len(value):,} items: " + (f"[{inside}]" if kind == "list" else f"({inside})")
+    short.maxdict = short.maxset = short.maxfrozenset = 2 * edge
+    return f"{kind} of {len(value):,} items: {short.repr(value).replace('...', '…')}"
+
+
+def _object(value: Any, named: Mapping[str, Any], budget: int) -> str:
+    kind = type(value).__name__
+    each = max(10, budget // max(1, len(named)))
+    lines = [f"- {name}: {compact(item, each)}" for name, item in islice(named.items(), _MAX_ATTRIBUTES)]
+    more = [f"- … and {len(named) - _MAX_ATTRIBUTES} more"] if len(named) > _MAX_ATTRIBUTES else []
+    return "\n".join([f"{kind}:" if lines else f"an object of type {kind}", *lines, *more])
+
+
+def _has_no_text(value: Any) -> bool:
+    kind: Any = type(value)
+    return kind.__str__ is object.__str__ and kind.__repr__ is object.__repr__
+
+
+def _public(value: Any) -> dict[str, Any]:
+    """Return what an object without a text of its own holds: methods and hidden names left out."""
+    held = getattr(value, "__dict__", {})
+    return {name: item for name, item in held.items() if not name.startswith("_") and not callable(item)}
+
+
+def _has_fields(value: Any) -> bool:
+    """Whether it is a named tuple, whose own text names its fields."""
+    return isinstance(value, tuple) and hasattr(value, "_fields")
+
+
+# ---- sizes -------------------------------------------------------------------------------------------
+
+
+def _short(value: Any) -> str:
+    text = str(value)
+    return text if len(text) <= _CELL_CHARS else text[: _CELL_CHARS - 1] + "…"
+
+
+def _as_many(lines: list[str], budget: int) -> tuple[list[str], int]:
+    """As many lines as fit, at least one; and how many those are."""
+    tokens = 0
+    for place, line in enumerate(lines):
+        tokens += estimate(line) + 1
+        if tokens > budget and place:
+            return lines[:place], place
+    return lines, len(lines)
+
+
+def _cut(text: str, budget: int) -> str:
+    """Return the beginning of ``text`` that fits, and say that it is one."""
+    if len(text) <= budget or estimate(text) <= budget:
+        return text
+    low, high = budget, min(len(text), 4 * budget)
+    while low < high:
+        middle = (low + high + 1) // 2
+        low, high = (middle, high) if estimate(text[:middle]) <= budget else (low, middle - 1)
+    return f"{text[:low].rstrip()}{_CUT}\n[cut: the first {low:,} of {len(text):,} characters]"

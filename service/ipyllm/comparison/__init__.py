@@ -1,0 +1,1 @@
+"""Compares models on one prompt: arms, votes, report."""

@@ -1,0 +1,263 @@
+"""A comparison as one HTML file: tables, conclusions, pictures and every answer, for people without a notebook.
+
+The file is complete in itself and fetches nothing; answers in it have passed :mod:`ipyllm.rendering`.
+"""
+
+from __future__ import annotations
+
+import base64
+import io
+import platform
+from html import escape
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ipyllm._version import __version__
+from ipyllm.errors import LLMError
+from ipyllm.rendering import STYLE, plain, to_html
+from ipyllm.text.redact import redact
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    import pandas as pd
+    from matplotlib.figure import Figure
+
+    from ipyllm.statistics.observations import Observations
+    from ipyllm.statistics.table import StatisticsFrame
+
+__all__ = ["write"]
+
+_PAGE = """\
+<!DOCTYPE html>
+<html lang="en"><head><meta charset="utf-8">
+<meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'; img-src data:">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>{title}</title>
+{style}
+<style>
+:root{{color-scheme:light dark;--line:#8884;--soft:#8881}}
+body{{font:16px/1.5 system-ui,sans-serif;max-width:75rem;margin:2rem auto;padding:0 1rem;
+background:light-dark(#fff,#111418);color:light-dark(#24292f,#e4e7eb)}}
+h1{{font-size:1.7rem;margin-bottom:.2rem}} h2{{font-size:1.25rem;margin-top:2.5rem}}
+.facts,.method{{opacity:.8;font-size:.9rem}}
+.tabled table{{border-collapse:collapse;font-size:.85rem;border:0;font-variant-numeric:tabular-nums}}
+.tabled :is(th,td){{border:0;border-bottom:1px solid var(--line);padding:.35rem .6rem;
+text-align:right;white-space:nowrap}}
+.tabled th:first-child,.tabled tbody th{{text-align:left;white-space:normal;min-width:9rem}}
+.tabled p{{font-size:1rem}} img{{max-width:100%;height:auto}}
+details{{border-bottom:1px solid var(--line);padding:.4rem 0}} summary{{cursor:pointer;overflow-wrap:anywhere}}
+.answer{{margin:.6rem 0 .6rem 1rem;padding:.5rem .8rem;background:var(--soft);border-radius:.4rem;overflow-x:auto}}
+.answer header{{font-size:.85rem;opacity:.85;margin-bottom:.3rem}} .failed{{color:light-dark(#b3261e,#ff8a80)}}
+pre.prompt{{white-space:pre-wrap;overflow-wrap:anywhere;margin:.5rem 0 .5rem 1rem;font-size:.9rem}}
+</style></head><body>
+<h1>{title}</h1>
+{body}
+</body></html>
+"""
+
+_METHOD = """\
+Every figure is of calls that are no warm-ups. Calls that loaded a model, came from the cache, or were
+measured while our own loop was late by over a tenth of the time to first token are left out of all times.
+Quantiles have exact order-statistic intervals; means have standard errors clustered by prompt and Student's
+interval, or Wilson's for right and wrong. Differences are taken prompt by prompt after averaging repeats:
+McNemar's mid-p test with Bonett and Price's interval for right and wrong asked once, paired t for other
+scores and cost, Wilcoxon's signed ranks with the Hodges–Lehmann interval for times. p_holm is Holm's
+correction over the whole table. Votes: Bradley–Terry with ties after Davidson and a normal prior."""
+
+_SUMMARY_CHARACTERS = 160
+
+
+def write(
+    results: Any,
+    path: str | Path,
+    *,
+    votes: pd.DataFrame | None = None,
+    baseline: str | None = None,
+    title: str = "Comparison of language models",
+    level: float = 0.95,
+    most_prompts: int = 500,
+) -> Path:
+    """Write a report and return its path.
+
+    Parameters
+    ----------
+    results : DataFrame, or anything that has one as ``.calls``
+        As in :func:`ipyllm.statistics.summarise_arms`; with ``prompt`` and ``response`` it shows every answer.
+    path : str or Path
+        Where to; a file there is replaced.
+    votes : DataFrame, optional
+        As in :func:`ipyllm.statistics.ranking`; ``results.votes`` without it, where there is one.
+    baseline : str, optional
+        The arm to compare with; the first without it.
+    title : str
+        Its heading.
+    level : float
+        Confidence of all intervals.
+    most_prompts : int
+        Of how many prompts the answers are shown, in the order in which they were asked; the report says how many more
+        there are.
+
+    Returns
+    -------
+    Path
+
+    Raises
+    ------
+    LLMError
+        ``bad_request``: no calls, no such baseline, or no such folder.
+    """
+    import pandas as pd
+
+    from ipyllm.statistics import paired, ranking, summarise_arms
+    from ipyllm.statistics.observations import observe
+
+    path = Path(path)
+    if not path.parent.is_dir():
+        raise LLMError(f"There is no folder {str(path.parent)!r} to write the report to.", category="bad_request")
+    calls = results if isinstance(results, pd.DataFrame) else getattr(results, "calls", results)
+    if votes is None and not isinstance(results, pd.DataFrame):
+        votes = getattr(results, "votes", None)
+    cast = votes if isinstance(votes, pd.DataFrame) and len(votes) else None
+    observed = observe(calls)
+    sections = [
+        f'<p class="facts">{_facts(observed)}</p>',
+        _table("What each arm did", summarise_arms(calls, level=level)),
+    ]
+    if len(observed.arms) > 1:
+        pairs = paired(calls, baseline, level=level)
+        sections.append(
+            _table(f"Differences from {pairs['baseline'].iloc[0] if len(pairs) else observed.arms[0]}", pairs)
+        )
+    if cast is not None:
+        sections.append(_table("Votes", ranking(cast, level=level)))
+    sections += _pictures(calls, observed, cast)
+    sections += _prompts(calls, observed, most_prompts)
+    sections.append(f"<h2>Method and environment</h2><p class='method'>{escape(_METHOD)}</p>{_environment()}")
+    page = _PAGE.format(title=escape(plain(title)), style=STYLE, body="\n".join(sections))
+    path.write_text(page, encoding="utf-8")
+    return path
+
+
+def _facts(observed: Observations) -> str:
+    from ipyllm.statistics.caveats import count
+
+    frame = observed.frame
+    facts = [
+        count(len(observed.arms), "arm"),
+        count(int(frame["prompt"].nunique()), "prompt"),
+        count(len(frame), "call"),
+    ]
+    if "started_at" in frame.columns and frame["started_at"].notna().any():
+        import pandas as pd
+
+        started = pd.to_datetime(frame["started_at"], utc=True)
+        facts.append(f"{started.min():%Y-%m-%d %H:%M} to {started.max():%Y-%m-%d %H:%M} UTC")
+    return escape(" · ".join(facts))
+
+
+def _table(heading: str, table: StatisticsFrame) -> str:
+    return f'<h2>{escape(plain(heading))}</h2><div class="tabled">{table._repr_html_()}</div>'
+
+
+def _pictures(calls: pd.DataFrame, observed: Observations, votes: pd.DataFrame | None) -> list[str]:
+    from ipyllm.plots.page import overview, worth_drawing
+    from ipyllm.plots.theme import pyplot
+
+    try:
+        pyplot()
+    except LLMError as exc:  # matplotlib is an extra; the tables say the same
+        return [f"<h2>Pictures</h2><p>{escape(str(exc))}</p>"]
+    drawn = []
+    if worth_drawing(observed):
+        drawn.append(
+            _picture(lambda dark: overview(calls, dark=dark), "scores, cost, latency and throughput of each arm")
+        )
+    if votes is not None:
+        from ipyllm.plots import win_matrix
+
+        drawn.append(_picture(lambda dark: win_matrix(votes, dark=dark).figure, "how often each arm was preferred"))
+    return ["<h2>Pictures</h2>", *drawn] if drawn else []
+
+
+def _picture(draw: Callable[[bool], Any], alternative: str) -> str:
+    """Return the picture for light pages, and for dark ones."""
+    dark, light = (_png(draw(ground)) for ground in (True, False))
+    return (
+        f'<p><picture><source media="(prefers-color-scheme: dark)" srcset="{dark}">'
+        f'<img src="{light}" alt="{escape(alternative)}"></picture></p>'
+    )
+
+
+def _png(figure: Figure) -> str:
+    from ipyllm.plots.theme import pyplot
+
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=110)
+    # A figure left open would show itself in the notebook, too.
+    pyplot().close(figure)
+    return f"data:image/png;base64,{base64.b64encode(buffer.getvalue()).decode()}"
+
+
+def _prompts(calls: pd.DataFrame, observed: Observations, most: int) -> list[str]:
+    if "response" not in calls.columns:
+        return ["<h2>Answers</h2><p>The texts of these calls were not kept.</p>"]
+    from ipyllm.dataframes.latency_filter import true
+
+    warm_up = true(calls["warmup"]).to_numpy() if "warmup" in calls.columns else [False] * len(calls)
+    by = "arm" if "arm" in calls.columns else "model"
+    # The rows of `observed.frame`, in their order, with the texts that statistics have no use for.
+    texts = calls[[not warm for warm in warm_up] & calls[by].notna().to_numpy()].reset_index(drop=True)
+    frame = observed.frame
+    rows_of = frame.groupby("prompt", sort=False).indices
+    shown = list(rows_of)[:most]
+    sections = ["<h2>Answers</h2>"]
+    sections += ["".join(_prompt(texts, frame, observed.scores, rows_of[prompt])) for prompt in shown]
+    if len(rows_of) > len(shown):
+        sections.append(f"<p>{len(rows_of) - len(shown):,} more prompts are not shown here.</p>")
+    return sections
+
+
+def _prompt(texts: pd.DataFrame, frame: pd.DataFrame, scores: list[str], rows: Any) -> Iterator[str]:
+    """Return one prompt, folded, with all answers to it."""
+    from ipyllm.statistics.table import rounded
+
+    first = texts.iloc[rows[0]]
+    name = _text(first.get("prompt_id"))
+    prompt = _text(first.get("prompt"))
+    score = scores[0] if scores else None
+    means = {} if score is None else frame.iloc[rows].groupby("arm", observed=True)[score].mean().dropna().to_dict()
+    head = " ".join(prompt.split())
+    if len(head) > _SUMMARY_CHARACTERS:
+        head = head[:_SUMMARY_CHARACTERS] + "…"
+    yield f"<details><summary><b>{escape(name)}</b> {escape(head)}"
+    if score is not None and means:
+        by_arm = ", ".join(f"{arm} {rounded(mean)}" for arm, mean in means.items())
+        yield f"<br><small>{escape(score.removeprefix('score_'))}: {escape(by_arm)}</small>"
+    yield f'</summary><pre class="prompt" dir="auto">{escape(prompt)}</pre>'
+    for row in rows:
+        call, told = texts.iloc[row], frame.iloc[row]
+        facts = [str(told["arm"])]
+        facts += [f"{score.removeprefix('score_')} {rounded(told[score])}" for score in scores]
+        facts += [f"first token {rounded(told['ttft_s'])} s"] if told["ttft_s"] >= 0 else []
+        status = str(told["status"])
+        failed = f' · <span class="failed">{escape(status)} {escape(_text(call.get("error_message")))}</span>'
+        yield f'<div class="answer"><header>{escape(" · ".join(facts))}{failed if status != "ok" else ""}</header>'
+        yield f"{to_html(_text(call['response']))}</div>"
+    yield "</details>"
+
+
+def _text(value: Any) -> str:
+    """Return what a cell holds as text; nothing for null."""
+    import pandas as pd
+
+    return "" if pd.isna(value) else redact(plain(str(value)))
+
+
+def _environment() -> str:
+    packages = ", ".join(f"{name} {version(name)}" for name in ("pandas", "numpy", "scipy"))
+    return (
+        f"<p class='method'>ipyllm {escape(__version__)}, Python {platform.python_version()}, {escape(packages)}, "
+        f"{escape(platform.system())} {escape(platform.machine())}</p>"
+    )

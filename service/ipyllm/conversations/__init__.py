@@ -1,0 +1,1 @@
+"""Conversations: messages, files, trimming to a context window, export."""

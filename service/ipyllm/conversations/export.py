@@ -1,0 +1,137 @@
+"""A conversation as a file to keep or to pass on: Markdown, JSON, or a notebook whose cells ask again.
+
+Keys of providers that occur in the text are masked. What :meth:`ConversationHistory.load` reads is another format,
+which :meth:`ConversationHistory.save` writes.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any, Literal, get_args
+
+from ipyllm.errors import LLMError
+from ipyllm.rendering import STYLE, plain, to_html
+from ipyllm.request import text_of
+from ipyllm.text.redact import redact
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from ipyllm.conversations.history import ConversationHistory, Turn
+    from ipyllm.request import Message
+
+__all__ = ["FORMATS", "Format", "exported"]
+
+Format = Literal["md", "json", "ipynb"]
+FORMATS: tuple[str, ...] = get_args(Format)
+_TITLES = {"user": "You", "assistant": "Model", "system": "System", "developer": "System", "tool": "Tool"}
+
+
+def exported(history: ConversationHistory, form: str, *, title: str = "Conversation") -> str:
+    r"""Return a conversation as the text of a file.
+
+    Parameters
+    ----------
+    history : ConversationHistory
+        Not changed.
+    form : {"md", "json", "ipynb"}
+        Markdown to read; the messages in the OpenAI shape; a notebook with a cell for each question, and the answer
+        it had as its output.
+    title : str
+        Its heading, and the name of the conversation in the notebook's cells.
+
+    Raises
+    ------
+    LLMError
+        There is no such format.
+
+    Examples
+    --------
+    >>> from ipyllm.conversations.history import ConversationHistory
+    >>> history = ConversationHistory.from_messages([{"role": "user", "content": "Hello"}])
+    >>> exported(history, "md", title="demo")
+    '# demo\n\n## You\n\nHello\n'
+    >>> exported(history, "json")
+    '[\n {\n  "role": "user",\n  "content": "Hello"\n }\n]\n'
+    """
+    if form == "md":
+        return redact(_markdown(history, title))
+    if form == "json":
+        return redact(json.dumps(history.to_messages(), ensure_ascii=False, indent=1, default=str) + "\n")
+    if form == "ipynb":
+        return redact(_notebook(history, title))
+    raise LLMError(
+        f"A conversation cannot be exported as {form!r}; there are: {', '.join(FORMATS)}.", category="bad_request"
+    )
+
+
+def _markdown(history: ConversationHistory, title: str) -> str:
+    parts = [f"# {title}"]
+    for message in history.to_messages():
+        parts += [f"## {_TITLES[message['role']]}", *_pictures(message), text_of(message)]
+    return "\n\n".join(filter(None, parts)) + "\n"
+
+
+def _pictures(message: Message) -> Iterator[str]:
+    content = message.get("content")
+    count = sum(part.get("type") == "image_url" for part in content) if isinstance(content, list) else 0
+    if count:
+        yield f"*({count} picture{'' if count == 1 else 's'})*"
+
+
+def _notebook(history: ConversationHistory, title: str) -> str:
+    cells = [_cell("markdown", f"# {title}"), _cell("code", "%load_ext ipyllm")]
+    system = history.system
+    for turn in history.turns:
+        cells.append(_asking(turn, title, system))
+        system = None  # the conversation has it after the first question
+    for number, cell in enumerate(cells):
+        cell["id"] = f"cell-{number}"
+    notebook = {
+        "cells": cells,
+        "metadata": {
+            "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
+            "language_info": {"name": "python"},
+        },
+        "nbformat": 4,
+        "nbformat_minor": 5,
+    }
+    return json.dumps(notebook, ensure_ascii=False, indent=1) + "\n"
+
+
+def _asking(turn: Turn, name: str, system: str | None) -> dict[str, Any]:
+    """Return a cell that asks the question again, with the answer it had."""
+    options = ["--raw", f"-c {_quoted(name)}"]  # what looks like a template in a question was none
+    if turn.model:
+        options.append(f"-m {_quoted(turn.model)}")
+    if system:
+        options.append(f"-s {_quoted(' '.join(system.split()))}")  # the line of a magic has no line ends
+    question = "\n\n".join(text_of(message) for message in turn.messages if message["role"] == "user")
+    cell = _cell("code", f"%%llm {' '.join(options)}\n{question}")
+    cell["outputs"] = list(_outputs(turn))
+    return cell
+
+
+def _quoted(word: str) -> str:
+    r"""Quote a word as the magics read it.
+
+    >>> print(_quoted("local/x"), _quoted('say "yes"'))
+    local/x "say \"yes\""
+    """
+    if word and not any(char.isspace() or char in "\"'\\" for char in word):
+        return word
+    escaped = word.replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{escaped}"'
+
+
+def _outputs(turn: Turn) -> Iterator[dict[str, Any]]:
+    for message in turn.messages:
+        text = text_of(message)
+        if message["role"] == "assistant" and text:
+            data = {"text/html": STYLE + to_html(text), "text/plain": plain(text)}
+            yield {"output_type": "display_data", "data": data, "metadata": {}}
+
+
+def _cell(kind: str, source: str) -> dict[str, Any]:
+    cell: dict[str, Any] = {"cell_type": kind, "metadata": {}, "source": source}
+    return cell | {"execution_count": None, "outputs": []} if kind == "code" else cell

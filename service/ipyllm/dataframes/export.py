@@ -1,0 +1,109 @@
+"""What the ledger says, as a file for other programs: Parquet or CSV."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import IO, TYPE_CHECKING
+
+from ipyllm.atomic_file import atomic_write
+from ipyllm.dataframes.convert import text_dtype
+from ipyllm.errors import LLMError
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Callable, Mapping
+
+    import pandas as pd
+
+__all__ = ["export_usage"]
+
+
+def export_usage(path: str | os.PathLike[str], calls: pd.DataFrame | None = None) -> Path:
+    """Write calls, or votes, to a file of the kind that its name ends in.
+
+    The file appears whole or not at all, takes the place of one that was there, and is its owner's only: it
+    holds prompts and answers.
+
+    Parameters
+    ----------
+    path : str or path
+        Ending in ``.parquet`` (compressed with zstd; needs ``ipyllm[tables]``) or ``.csv`` (UTF-8).
+    calls : DataFrame, optional
+        As :func:`ipyllm.usage` or :func:`ipyllm.votes` returns it, or a part of that. Without it, all calls of
+        this kernel.
+
+    Returns
+    -------
+    Path
+        The file, absolute.
+
+    Raises
+    ------
+    LLMError
+        The name ends otherwise, or the file cannot be written.
+
+    Notes
+    -----
+    Dicts (``params``, ``tags``, ``arms``) become JSON text. A moment in CSV is ISO 8601 with its zone, what is not
+    known an empty field.
+
+    Examples
+    --------
+    >>> import pandas as pd, tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     frame = pd.DataFrame({"model": ["openai/gpt-5-mini"], "tags": [{"arm": "a"}]})
+    ...     print(export_usage(folder + "/calls.csv", frame).read_text())
+    model,tags
+    openai/gpt-5-mini,"{""arm"": ""a""}"
+    <BLANKLINE>
+    """
+    target = Path(path).expanduser().absolute()
+    write = _WRITERS.get(target.suffix.lower())
+    if write is None:
+        raise LLMError(
+            f"{target.name!r} says no kind of file that calls are exported to: let it end in {' or '.join(_WRITERS)}.",
+            category="bad_request",
+        )
+    if calls is None:
+        from ipyllm.dataframes.usage import usage
+
+        calls = usage()
+    try:
+        with atomic_write(target) as file:
+            write(_plain(calls), file)
+    except ImportError:
+        raise LLMError(
+            "Parquet takes pyarrow, which is not installed: pip install 'ipyllm[tables]', or export to .csv.",
+            category="bad_request",
+        ) from None
+    except (OSError, ValueError) as exc:
+        why = getattr(exc, "strerror", None) or exc
+        raise LLMError(f"{target} cannot be written: {why}.", category="bad_request") from None
+    return target
+
+
+def _plain(frame: pd.DataFrame) -> pd.DataFrame:
+    """Return ``frame`` with the dicts in it as JSON text."""
+    import pandas as pd
+
+    plain = pd.DataFrame(frame, copy=False).copy(deep=False)
+    for name in plain.columns[plain.dtypes == "object"]:
+        if plain[name].map(lambda value: isinstance(value, dict | list)).any():
+            plain[name] = plain[name].map(_json, na_action="ignore").astype(text_dtype())
+    return plain
+
+
+def _json(value: object) -> str:
+    return json.dumps(value, ensure_ascii=False, default=str)
+
+
+def _to_parquet(frame: pd.DataFrame, file: IO[bytes]) -> None:
+    frame.to_parquet(file, engine="pyarrow", compression="zstd", index=False)
+
+
+def _to_csv(frame: pd.DataFrame, file: IO[bytes]) -> None:
+    frame.to_csv(file, index=False, encoding="utf-8")
+
+
+_WRITERS: Mapping[str, Callable[[pd.DataFrame, IO[bytes]], None]] = {".parquet": _to_parquet, ".csv": _to_csv}

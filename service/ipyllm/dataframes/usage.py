@@ -1,0 +1,196 @@
+"""The calls of this kernel, or of all, as a pandas DataFrame; and what they come to, by model or else."""
+
+from __future__ import annotations
+
+import difflib
+import json
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, get_args
+
+from ipyllm.dataframes.filters import as_tuple, kernels, parse_time, read
+from ipyllm.dataframes.latency_filter import counted, number
+from ipyllm.ledger.columns import COLUMNS, FINAL
+from ipyllm.ledger.query import Query
+from ipyllm.request import Origin
+
+if TYPE_CHECKING:
+    from datetime import datetime, timedelta
+
+    import pandas as pd
+
+    from ipyllm.ledger import Ledger
+
+__all__ = ["summarise", "usage"]
+
+
+def usage(
+    kernel: str | None = "current",
+    *,
+    since: datetime | timedelta | str | None = None,
+    until: datetime | timedelta | str | None = None,
+    model: str | Sequence[str] | None = None,
+    status: str | Sequence[str] | None = None,
+    origin: str | Sequence[str] | None = None,
+    experiment: str | Sequence[str] | None = None,
+    tags: Mapping[str, object] | None = None,
+    text: bool = True,
+    limit: int | None = None,
+    ledger: Ledger | None = None,
+) -> pd.DataFrame:
+    """Return one row for every call to a model, earliest first.
+
+    Parameters
+    ----------
+    kernel : str or None
+        ``"current"`` for the calls of this kernel, None for those of all kernels, or a kernel's id.
+    since, until : datetime, timedelta or str, optional
+        Calls that started at ``since`` or later, before ``until``: a moment (local time where it has no zone),
+        how long ago, or a moment in ISO format.
+    model, status, origin, experiment : str or sequence of str, optional
+        One of these.
+    tags : mapping, optional
+        Every one of these tags, with this value.
+    text : bool
+        False leaves out the columns ``prompt``, ``response`` and ``reasoning``: most of what a large ledger
+        weighs.
+    limit : int, optional
+        The latest so many of these calls.
+    ledger : Ledger, optional
+        Another ledger than the current one.
+
+    Returns
+    -------
+    DataFrame
+        The columns of DESIGN §4 in their order, also when there are no rows. Seconds and dollars are
+        ``float64``, counts ``Int64``, ``cold``, ``cache_hit`` and ``warmup`` ``boolean``, ``started_at`` in UTC;
+        ``params`` and ``tags`` hold dicts. What is not known is null.
+
+    Raises
+    ------
+    ValueError
+        ``since`` or ``until`` is no moment, there is no such status or origin, or ``limit`` is below 1.
+    """
+    if limit is not None and limit < 1:
+        raise ValueError(f"limit={limit!r} asks for no calls: give 1 or more, or leave it out for all.")
+    query = Query(
+        kernel_ids=kernels(kernel),
+        since=parse_time("since", since),
+        until=parse_time("until", until),
+        models=as_tuple("model", model),
+        statuses=as_tuple("status", status, among={*FINAL, "running"}),
+        origins=as_tuple("origin", origin, among=get_args(Origin)),
+        experiments=as_tuple("experiment", experiment),
+        tags={key: str(value) for key, value in (tags or {}).items()},
+        text=text,
+        limit=limit,
+    )
+    return read(query, ledger)
+
+
+def summarise(frame: pd.DataFrame, by: str | Sequence[str] = "model") -> pd.DataFrame:
+    """Return what the calls of ``frame`` come to, one row per group.
+
+    Parameters
+    ----------
+    frame : DataFrame
+        As :func:`usage` returns it.
+    by : str or sequence of str
+        What to group by: columns, or keys within them: ``"params.temperature"``, ``"tags.arm"``. Calls without
+        that tag are left out; a parameter that was not given is a group of its own.
+
+    Returns
+    -------
+    DataFrame
+        ``n`` calls; ``errors`` (status ``error`` or ``truncated``); ``left_out``, the calls that do not count
+        in the latency statistics: cold, warming up, from our cache, or measured while our own loop was late by over a
+        tenth of the time to first token; ``ttft_p50_s``, ``ttft_p95_s``; ``total_p50_s`` and
+        ``output_tps_p50`` of calls that ended well; ``input_tokens``, ``output_tokens`` as servers count
+        them, and ``estimated``, the calls whose tokens were estimated and are not in these sums;
+        ``cost_usd``, null when no cost is known.
+
+    Raises
+    ------
+    ValueError
+        There is nothing called ``by``; the message says what was probably meant.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> frame = pd.DataFrame({"model": ["a", "a"], "status": ["ok", "error"], "ttft_s": [0.25, None]})
+    >>> summarise(frame)[["n", "errors", "ttft_p50_s"]].to_dict("index")
+    {'a': {'n': 2, 'errors': 1, 'ttft_p50_s': 0.25}}
+    """
+    import pandas as pd
+
+    frame = frame.reindex(columns=[*frame.columns, *(name for name in COLUMNS if name not in frame.columns)])
+    names = as_tuple("by", by)
+    if not names:
+        raise ValueError("Nothing to summarise by: name a column, for example by='model'.")
+    keys = [_key(frame, name) for name in names]
+    # Whoever groups by a tag compares what was tagged; other calls are not an arm of their own.
+    tagged = [key.notna() for name, key in zip(names, keys, strict=True) if name.startswith("tags.")]
+    frame = frame[pd.concat(tagged, axis=1).all(axis=1)] if tagged else frame
+    keys = [key.loc[frame.index] for key in keys]
+
+    counts = counted(frame)
+    well = counts & (frame["status"] == "ok")
+    estimated = frame["usage_source"] == "estimated"
+    table = pd.DataFrame(
+        {
+            "errors": frame["status"].isin(["error", "truncated"]),
+            "left_out": ~counts,
+            "ttft_s": number(frame["ttft_s"]).where(counts),
+            "total_s": number(frame["total_s"]).where(well),
+            "output_tps": number(frame["output_tps"]).where(well & ~estimated),
+            "input_tokens": number(frame["input_tokens"]).where(~estimated),
+            "output_tokens": number(frame["output_tokens"]).where(~estimated),
+            "estimated": estimated,
+            "cost_usd": number(frame["cost_usd"]),
+        },
+        index=frame.index,
+    )
+    groups = table.groupby(keys if len(keys) > 1 else keys[0], dropna=False)
+    return pd.DataFrame(
+        {
+            "n": groups.size(),
+            "errors": groups["errors"].sum(),
+            "left_out": groups["left_out"].sum(),
+            "ttft_p50_s": groups["ttft_s"].quantile(0.5),
+            "ttft_p95_s": groups["ttft_s"].quantile(0.95),
+            "total_p50_s": groups["total_s"].quantile(0.5),
+            "output_tps_p50": groups["output_tps"].quantile(0.5),
+            "input_tokens": groups["input_tokens"].sum(min_count=1).astype("Int64"),
+            "output_tokens": groups["output_tokens"].sum(min_count=1).astype("Int64"),
+            "estimated": groups["estimated"].sum(),
+            "cost_usd": groups["cost_usd"].sum(min_count=1),
+        }
+    )
+
+
+def _key(frame: pd.DataFrame, name: str) -> pd.Series[Any]:
+    """Return the values of a column, or of a key within ``params`` or ``tags``, to group by."""
+    import pandas as pd
+
+    column, _, key = name.partition(".")
+    if name in frame.columns and name not in {"params", "tags"}:
+        return frame[name]
+    within = {
+        f"{outer}.{inner}"
+        for outer in ("params", "tags")
+        for cell in frame[outer]
+        if isinstance(cell, Mapping)
+        for inner in cell
+    }
+    if name in within:
+        values = [_groupable(cell.get(key)) if isinstance(cell, Mapping) else None for cell in frame[column]]
+        return pd.Series(values, index=frame.index, name=name, dtype="object").infer_objects()
+    near = difflib.get_close_matches(name, [*frame.columns, *sorted(within)], n=1)
+    hint = (
+        f" Did you mean {near[0]!r}?" if near else f" For example: {', '.join(['model', 'status', *sorted(within)])}."
+    )
+    raise ValueError(f"These calls have no {name!r} to summarise by.{hint}")
+
+
+def _groupable(value: object) -> object:
+    """Return ``value``, or the text of a list or dict, which pandas cannot group by."""
+    return json.dumps(value, sort_keys=True) if isinstance(value, list | dict) else value

@@ -1,0 +1,215 @@
+"""Many rows at once, as columns: read by ADBC into Arrow, without making a Python object of every value.
+
+ADBC brings an SQLite library of its own, and two of them in one process must never open the same file: when the
+one closes it, POSIX takes away the locks that the other holds, and another kernel writes into the transaction
+under way. So processes of their own read, half of the file each, and send it through pipes (docs/decisions/0006).
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib.util import find_spec
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any
+
+from ipyllm.ledger.query import merged
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    import pyarrow as pa
+    import sqlalchemy as sa
+
+    from ipyllm.ledger.columns import Kind, Row
+    from ipyllm.ledger.query import Conditions
+
+__all__ = ["LEAST", "READERS", "Columns", "can_read", "merged_columns", "read_columns"]
+
+LEAST = 50_000
+"""From so many rows on, the start of processes is the lesser cost (``benchmarks/ledger.py`` measures both ways)."""
+
+READERS = 2
+"""Processes that read at once. With more, we could not take in what they read."""
+
+_FIRST: Mapping[Kind, str] = {"text": "''", "json": "''", "time": "''", "float": "0.0", "int": "0", "bool": "0"}
+"""A value of each kind, as SQL. ADBC takes the type of a column from the first of them, be they null."""
+
+Chunks = dict[str, list["pa.Array"]]
+"""Arrays of stored values, by column."""
+
+
+def can_read() -> bool:
+    """Whether what it takes is installed: the extra ``tables``."""
+    return bool(sys.executable) and all(map(_installed, ("pyarrow", "adbc_driver_sqlite")))
+
+
+def _installed(name: str) -> bool:
+    try:
+        return find_spec(name) is not None
+    except ValueError:  # somebody has put None or the like in its place
+        return False
+
+
+def read_columns(path: Path, wanted: Sequence[sa.Select[Any]], columns: Mapping[str, Kind]) -> Chunks | None:
+    """Return the rows of ``wanted``, as SQLite stores them, in no certain order; None when that fails.
+
+    Parameters
+    ----------
+    path : Path
+        The SQLite file.
+    wanted : sequence of Select
+        Each gives the values of ``columns`` and is read by a process of its own, all at once.
+    columns : mapping
+        Their names and kinds.
+    """
+    from sqlalchemy.dialects import sqlite
+
+    first = ", ".join(f'{_FIRST[kind]} AS "{name}"' for name, kind in columns.items())
+    # VACUUM numbers rows anew, and the version with them: the first row of each part has to say the same.
+    first += ", schema_version AS version FROM pragma_schema_version"
+    statements = []
+    for one in wanted:
+        rows = one.compile(dialect=sqlite.dialect(), compile_kwargs={"literal_binds": True})
+        statements.append(f"SELECT {first} UNION ALL SELECT *, 0 FROM ({rows})")  # noqa: S608 - SQLAlchemy quotes
+    readers = [_start(path) for _ in statements]
+    try:
+        # Here, since it cannot be imported once the interpreter ends, which is when the store may be opened first.
+        from concurrent.futures import ThreadPoolExecutor
+
+        with ThreadPoolExecutor(len(readers)) as pool:
+            parts = list(pool.map(_receive, readers, statements))
+        if len({part.pop("version")[0][0].as_py() for part in parts}) == 1:
+            return {name: [chunk for part in parts for chunk in _without_first(part[name])] for name in columns}
+        why = "it was rewritten meanwhile"
+    except EOFError as exc:
+        why = str(exc)
+    finally:
+        for reader in readers:
+            reader.kill()
+            with reader:  # closes the pipes, and waits
+                pass
+    logging.getLogger("ipyllm.ledger").warning("A large read of %s failed (%s): it goes the slow way.", path, why)
+    return None
+
+
+def _start(path: Path) -> subprocess.Popen[bytes]:
+    return subprocess.Popen(  # noqa: S603 - our own interpreter and script
+        [sys.executable, "-P", str(Path(__file__).with_name("arrow_read_process.py")), path.as_uri()],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env=os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+        start_new_session=True,  # an interrupt is for us; we end it
+    )
+
+
+def _receive(reader: subprocess.Popen[bytes], statement: str) -> Chunks:
+    """Return what ``reader`` reads of ``statement``. EOFError says why it ended early."""
+    import pyarrow as pa
+
+    assert reader.stdin is not None
+    assert reader.stdout is not None
+    assert reader.stderr is not None
+    try:
+        reader.stdin.write(statement.encode())
+        reader.stdin.close()
+        fields = pa.ipc.read_schema(pa.py_buffer(_message(reader.stdout)))
+        chunks: Chunks = {field.name: [] for field in fields}
+        while True:
+            for field in fields:
+                message = _message(reader.stdout)
+                if not message:
+                    return chunks
+                chunks[field.name].append(pa.ipc.read_record_batch(pa.py_buffer(message), pa.schema([field])).column(0))
+    except (EOFError, BrokenPipeError):
+        raise EOFError(reader.stderr.read().decode(errors="replace").strip().rpartition("\n")[2]) from None
+
+
+def _message(pipe: IO[bytes]) -> bytes:
+    """Return the next message; the last one is empty."""
+    head = pipe.read(8)
+    message = pipe.read(int.from_bytes(head, "little"))
+    if len(head) < 8 or len(message) < int.from_bytes(head, "little"):  # noqa: PLR2004
+        raise EOFError
+    return message
+
+
+def _without_first(chunks: list[pa.Array]) -> list[pa.Array]:
+    return [chunks[0][1:], *chunks[1:]]
+
+
+@dataclass(frozen=True, slots=True)
+class Columns:
+    """Rows as columns, each brought into the order of their moments when it is taken, once."""
+
+    chunks: Chunks
+    order: pa.Array | None
+
+    def take(self, name: str) -> pa.Array:
+        """Return one column, earliest row first, and let go of it: a large ledger is not held twice."""
+        import pyarrow as pa
+
+        chunks = self.chunks.pop(name)
+        if pa.types.is_string(chunks[0].type):  # 32-bit offsets hold 2 GiB, which the answers of a ledger may exceed
+            chunks = [chunk.cast(pa.large_string()) for chunk in chunks]
+        column = pa.concat_arrays(chunks)
+        return column if self.order is None else column.take(self.order)
+
+
+def merged_columns(chunks: Chunks, in_memory: Sequence[Row], query: Conditions) -> Columns:
+    """Lay what is known in memory over ``chunks``, as read for ``query``."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    names = query.columns
+    kinds = [query.table.columns[name] for name in names]
+    key, moment = query.table.key, query.table.moment
+    if in_memory:
+        ids = pa.array([row[key] for row in in_memory], pa.string())
+        known = [pc.is_in(chunk, ids) for chunk in chunks[key]]
+        before = []
+        for name, kind in zip(names, kinds, strict=True):
+            parts = list(zip(chunks[name], known, strict=True))
+            before.append([value for chunk, mask in parts for value in _decoded(chunk.filter(mask), kind)])
+            if any(mask.true_count for mask in known):
+                chunks[name] = [chunk.filter(pc.invert(mask)) for chunk, mask in parts]
+        rows = merged(list(zip(*before, strict=True)), in_memory, query.at_most(None))
+        values = zip(*rows, strict=True) if rows else ((),) * len(names)
+        for name, kind, column in zip(names, kinds, values, strict=True):
+            chunks[name].append(pa.array([_encoded(value, kind) for value in column], chunks[name][0].type))
+    # Null moments first, as in every other way to read: null sorts to the end, and no moment is before "".
+    moments = pc.fill_null(pa.chunked_array(chunks[moment]), "")
+    keys = pa.table({"moment": moments, "key": pa.chunked_array(chunks[key])})
+    order = pc.sort_indices(keys, sort_keys=[("moment", "ascending"), ("key", "ascending")])
+    return Columns(chunks, order if query.limit is None else order[max(0, len(order) - query.limit) :])
+
+
+_DECODERS: Mapping[Kind, Callable[[Any], Any]] = {
+    "json": json.loads,
+    "time": lambda text: datetime.fromisoformat(text).replace(tzinfo=UTC),
+    "bool": bool,
+}
+
+
+def _decoded(column: pa.Array, kind: Kind) -> list[Any]:
+    """Return stored values as a row in memory has them."""
+    decode = _DECODERS.get(kind)
+    values: list[Any] = column.to_pylist()
+    return values if decode is None else [None if value is None else decode(value) for value in values]
+
+
+def _encoded(value: Any, kind: Kind) -> Any:
+    """Return a value in memory as it will be stored."""
+    if value is None:
+        return None
+    if kind == "json":
+        return json.dumps(value)
+    if kind == "time":
+        return f"{value:%Y-%m-%d %H:%M:%S.%f}"
+    return int(value) if kind == "bool" else value

@@ -1,0 +1,93 @@
+"""How long the ledger keeps what: old rows deleted, or only what was said in them."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, NamedTuple
+
+from ipyllm.dataframes.filters import parse_time
+from ipyllm.errors import LLMError
+
+if TYPE_CHECKING:
+    from ipyllm.ledger import Ledger
+
+__all__ = ["Pruned", "prune"]
+
+
+class Pruned(NamedTuple):
+    """How many rows are gone, and how many have lost their text only."""
+
+    calls: int
+    votes: int
+    texts: int
+
+
+def prune(
+    older_than: datetime | timedelta | str | None = None,
+    *,
+    keep_text: datetime | timedelta | str | None = None,
+    ledger: Ledger | None = None,
+) -> Pruned:
+    """Delete old calls and votes of all kernels from the ledger, or only the text in them.
+
+    Calls that run are never touched, however long ago they began. What is deleted is overwritten in an SQLite
+    file, which is made smaller when a quarter of it is empty.
+
+    Parameters
+    ----------
+    older_than : datetime, timedelta or str, optional
+        Delete what began before: a moment, or how long ago. Without it, no row is deleted.
+    keep_text : datetime, timedelta or str, optional
+        Take prompt, answer and reasoning out of what began before, and keep the figures. Without it, text stays
+        as long as its row.
+    ledger : Ledger, optional
+        Another ledger than the current one.
+
+    Returns
+    -------
+    Pruned
+        ``calls`` and ``votes`` deleted; ``texts``, the rows that remain without their text.
+
+    Raises
+    ------
+    LLMError
+        What is given is no moment or in the future, or the ledger cannot be written now.
+
+    Examples
+    --------
+    >>> from ipyllm.ledger import Ledger
+    >>> with Ledger("sqlite://") as ledger:
+    ...     for year in (2024, 2025):
+    ...         at = datetime(year, 1, 1, tzinfo=UTC)
+    ...         ledger.put({"call_id": str(year), "started_at": at, "status": "ok", "prompt": "Hello"})
+    ...     prune("2024-07-01", keep_text="2025-07-01", ledger=ledger)
+    Pruned(calls=1, votes=0, texts=1)
+    """
+    before, text_before = _past("older_than", older_than), _past("keep_text", keep_text)
+    if before is None and text_before is None:
+        raise LLMError(
+            "Nothing says what is old: give older_than=timedelta(days=90) to delete rows, keep_text=… to delete text.",
+            category="bad_request",
+        )
+    if ledger is None:
+        from ipyllm.ledger import current_ledger
+
+        ledger = current_ledger()
+    from ipyllm.ledger.columns import CALLS, VOTES
+    from ipyllm.ledger.writer import LedgerUnavailableError
+
+    try:
+        pruned = ledger.prune(before, text_before)
+    except LedgerUnavailableError as exc:
+        raise LLMError(f"{exc} Nothing else is wrong: try again later.", category="unknown_error") from None
+    return Pruned(pruned[CALLS][0], pruned[VOTES][0], pruned[CALLS][1] + pruned[VOTES][1])
+
+
+def _past(name: str, given: datetime | timedelta | str | None) -> datetime | None:
+    try:
+        found = parse_time(name, given)
+    except ValueError as exc:
+        raise LLMError(str(exc), category="bad_request") from None
+    if found is not None and found > datetime.now(UTC):
+        raise LLMError(f"{name}={given!r} lies in the future: give a moment that has passed.", category="bad_request")
+    return found

@@ -1,0 +1,111 @@
+"""From the values a caller puts to values that every database takes: the last gate before the ledger.
+
+Keys are masked, characters that SQLite or PostgreSQL refuse are replaced, and a value of the wrong kind
+becomes null: one odd value must never cost a row, nor the rows that are written together with it.
+"""
+
+from __future__ import annotations
+
+import math
+import operator
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from ipyllm.ledger.columns import COLUMNS, TEXT
+from ipyllm.text.redact import redact
+from ipyllm.text.surrogates import replace_surrogates
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from ipyllm.ledger.columns import Kind, Row
+
+__all__ = ["clean"]
+
+_LARGEST_INT = 2**63 - 1
+_DEEPEST = 20
+
+
+def clean(row: Mapping[str, object], *, columns: Mapping[str, Kind] = COLUMNS, store_text: bool = True) -> Row:
+    """Return the columns of ``row`` as they are stored. Names that are no column are left out.
+
+    Parameters
+    ----------
+    row : mapping
+        Some columns of a call, or of another table.
+    columns : mapping
+        The columns there are.
+    store_text : bool
+        Whether prompt, response and reasoning are kept.
+
+    Examples
+    --------
+    >>> clean({"model": "openai/gpt", "error_message": "bad key sk-abcdefghijkl", "ttft_s": float("nan")})
+    {'model': 'openai/gpt', 'error_message': 'bad key [key hidden]', 'ttft_s': None}
+    >>> clean({"prompt": "Hello", "attempts": 1}, store_text=False)
+    {'attempts': 1}
+    """
+    cleaned: Row = {}
+    for name, value in row.items():
+        kind = columns.get(name)
+        if kind is None or (not store_text and name in TEXT):
+            continue
+        cleaner = _tags if name == "tags" else _CLEANERS[kind]
+        try:
+            cleaned[name] = None if value is None else cleaner(value)
+        except Exception:  # noqa: BLE001 - not of that kind, or a stranger's object that fails in its __str__
+            cleaned[name] = None
+    return cleaned
+
+
+def _text(value: object) -> str:
+    text: str = replace_surrogates(value if isinstance(value, str) else str(value))
+    if "\0" in text:
+        text = text.replace("\0", "\ufffd")  # PostgreSQL refuses NUL, and SQLite's functions stop at it
+    return redact(text)
+
+
+def _float(value: Any) -> float | None:
+    number = float(value)
+    return number if math.isfinite(number) else None
+
+
+def _int(value: Any) -> int | None:
+    number = int(value) if isinstance(value, float) and value.is_integer() else operator.index(value)
+    return number if -_LARGEST_INT <= number <= _LARGEST_INT else None
+
+
+def _time(value: object) -> datetime | None:
+    return value.astimezone(UTC) if isinstance(value, datetime) else None
+
+
+def _tags(value: object) -> dict[str, str] | None:
+    """Tags are text to text, so that one rule finds them in SQL and in memory."""
+    if not isinstance(value, Mapping):
+        return None
+    return {_text(key): _text(tag) for key, tag in value.items()}
+
+
+def _json(value: object, depth: int = 0) -> Any:
+    if value is None or isinstance(value, bool):
+        return value
+    if isinstance(value, str) or depth > _DEEPEST:
+        return _text(value)
+    if isinstance(value, Mapping):
+        return {_text(key): _json(item, depth + 1) for key, item in value.items()}
+    if isinstance(value, list | tuple | set | frozenset):
+        return [_json(item, depth + 1) for item in value]
+    if isinstance(value, int | float):
+        return _float(value) if isinstance(value, float) else _int(value)
+    return _text(value)
+
+
+_CLEANERS: dict[Kind, Callable[[object], Any]] = {
+    "text": _text,
+    "json": _json,
+    "time": _time,
+    "float": _float,
+    "int": _int,
+    "bool": bool,
+}

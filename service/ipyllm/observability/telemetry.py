@@ -1,0 +1,370 @@
+"""What a call was, as OpenTelemetry tells it: one span and a few measurements when the call is over.
+
+Without OpenTelemetry in the process, or without a provider that the user configured, this imports nothing and
+does nothing. Prompts and answers go out only where ``OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT`` asks
+for them. The names are those of the GenAI semantic conventions, which are still in development: they stand in
+two tables, and nowhere else.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import sys
+import time
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import urlsplit
+
+from ipyllm.request import text_of
+from ipyllm.text.redact import redact
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+
+    from opentelemetry.context import Context
+    from opentelemetry.metrics import Histogram, MeterProvider
+    from opentelemetry.trace import Span, Tracer, TracerProvider
+
+    from ipyllm.errors import Category
+    from ipyllm.request import ChatRequest, Message
+    from ipyllm.response import ChatResponse
+
+    Reader = Callable[[ChatRequest, ChatResponse], Any]
+
+__all__ = ["Attempt", "capture", "record"]
+
+_logger = logging.getLogger("ipyllm.telemetry")
+
+_SCOPE: Final = "ipyllm"
+_CONTENT: Final = "OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT"
+_CONTENT_ON_SPANS: Final = {"true", "span_only", "span_and_event"}
+_PROVIDER_VARIABLES: Final = ("OTEL_PYTHON_TRACER_PROVIDER", "OTEL_PYTHON_METER_PROVIDER")
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """One request that was sent.
+
+    Attributes
+    ----------
+    sent_ns, ended_ns : int
+        ``perf_counter_ns`` when it was sent, and when its answer ended or it failed.
+    error_category : Category or None
+        What it failed of.
+    status_code : int or None
+        HTTP status of a refusal.
+    """
+
+    sent_ns: int
+    ended_ns: int
+    error_category: Category | None = None
+    status_code: int | None = None
+
+
+def _param(name: str) -> Reader:
+    return lambda request, _: request.params.get(name)
+
+
+def _counted(name: str) -> Reader:
+    """Tokens as the server counted: an estimate is no count, and a hit in our cache has used none."""
+    return lambda _, response: (
+        getattr(response.usage, name) if response.usage.source == "server" and not response.cache_hit else None
+    )
+
+
+# Low in cardinality: the attributes of measurements too.
+_IDENTITY: Final[Mapping[str, Reader]] = {
+    "gen_ai.operation.name": lambda *_: "chat",
+    "gen_ai.provider.name": lambda request, _: request.model.partition("/")[0],
+    "gen_ai.request.model": lambda request, _: _model(request),
+    "gen_ai.response.model": lambda _, response: response.response_model,
+    "server.address": lambda _, response: _server(response).hostname,
+    "server.port": lambda _, response: _server(response).port,
+    "error.type": lambda _, response: response.error_category,
+}
+
+_ATTRIBUTES: Final[Mapping[str, Reader]] = {
+    **_IDENTITY,
+    "gen_ai.conversation.id": lambda request, _: request.provenance.conversation,
+    "gen_ai.output.type": lambda request, _: _output_type(request),
+    "gen_ai.request.stream": lambda *_: True,
+    "gen_ai.request.temperature": _param("temperature"),
+    "gen_ai.request.top_p": _param("top_p"),
+    "gen_ai.request.top_k": _param("top_k"),
+    "gen_ai.request.max_tokens": lambda request, _: (
+        request.params.get("max_completion_tokens") or request.params.get("max_tokens")
+    ),
+    "gen_ai.request.frequency_penalty": _param("frequency_penalty"),
+    "gen_ai.request.presence_penalty": _param("presence_penalty"),
+    "gen_ai.request.seed": _param("seed"),
+    "gen_ai.request.stop_sequences": lambda request, _: _stop(request),
+    "gen_ai.response.finish_reasons": lambda _, response: response.finish_reason and [response.finish_reason],
+    # From the request to the first chunk that carries a token: a chunk with nothing but a role says nothing.
+    "gen_ai.response.time_to_first_chunk": lambda _, response: response.timing.ttft_s,
+    "gen_ai.usage.input_tokens": _counted("input_tokens"),
+    "gen_ai.usage.output_tokens": _counted("output_tokens"),
+    "gen_ai.usage.cache_read.input_tokens": _counted("cached_tokens"),
+    "gen_ai.usage.reasoning.output_tokens": _counted("reasoning_tokens"),
+    # Our own, for what the conventions have no name: the first finds the call in the ledger.
+    "ipyllm.call_id": lambda _, response: response.call_id or None,
+    "ipyllm.origin": lambda request, _: request.provenance.origin,
+    "ipyllm.cost_usd": lambda _, response: response.cost_usd,
+    "ipyllm.cold": lambda _, response: response.cold or None,
+    "ipyllm.cache_hit": lambda _, response: response.cache_hit or None,
+}
+
+_CONTENT_ATTRIBUTES: Final[Mapping[str, Reader]] = {
+    "gen_ai.input.messages": lambda request, _: _json([_sent(message) for message in request.messages]),
+    "gen_ai.output.messages": lambda _, response: _json([_received(response)]),
+    "gen_ai.tool.definitions": lambda request, _: (
+        _json([_definition(tool) for tool in request.params["tools"]]) if request.params.get("tools") else None
+    ),
+}
+
+_SECONDS: Final = tuple(0.01 * 2**n for n in range(14))
+_TOKENS: Final = tuple(4**n for n in range(14))
+
+
+def capture() -> Context | None:
+    """Return the caller's context, whose span the call's becomes a child of. Call it in the caller's thread.
+
+    Examples
+    --------
+    >>> context = capture()  # None where nobody has configured OpenTelemetry
+    """
+    # Anybody who configured a provider did it by code, which imports it, or by environment.
+    if not (_imported() or any(name in os.environ for name in _PROVIDER_VARIABLES)):
+        return None
+    from opentelemetry import context
+
+    return context.get_current()
+
+
+def record(
+    request: ChatRequest,
+    response: ChatResponse,
+    context: Context | None,
+    *,
+    started_ns: int,
+    ended_ns: int,
+    attempts: Iterable[Attempt] = (),
+) -> None:
+    """Tell of a call that is over, to the providers that are configured. It never raises.
+
+    Parameters
+    ----------
+    request, response : ChatRequest, ChatResponse
+        The whole call.
+    context : Context or None
+        From :func:`capture`.
+    started_ns, ended_ns : int
+        ``perf_counter_ns`` when the call was made, and when it was over.
+    attempts : iterable of Attempt
+        The requests that were sent: events of the span.
+    """
+    if context is None and not _imported():
+        return
+    try:
+        _record(request, response, context, started_ns, ended_ns, attempts)
+    except Exception as exc:  # noqa: BLE001 - whatever a provider does, the call is not to blame
+        _complain(type(exc).__name__, redact(str(exc)))
+
+
+@lru_cache(maxsize=8)
+def _complain(kind: str, why: str) -> None:
+    """Log what went wrong, once."""
+    _logger.warning("A call could not be recorded in OpenTelemetry: %s: %s", kind, why)
+
+
+def _imported() -> bool:
+    return "opentelemetry.trace" in sys.modules or "opentelemetry.metrics" in sys.modules
+
+
+def _record(
+    request: ChatRequest,
+    response: ChatResponse,
+    context: Context | None,
+    started_ns: int,
+    ended_ns: int,
+    attempts: Iterable[Attempt],
+) -> None:
+    tracer, instruments = _providers()
+    if tracer is not None:
+        wall_ns = time.time_ns() - time.perf_counter_ns()  # what makes an instant of ours a date
+        span = _span(tracer, request, response, context, started_ns + wall_ns)
+        for number, attempt in enumerate(attempts, 1):
+            span.add_event("ipyllm.attempt", _about_attempt(number, attempt), attempt.sent_ns + wall_ns)
+        span.end(ended_ns + wall_ns)
+        context = _within(span, context)
+    # What our own cache answered was no operation of a model: it would falsify latencies and double tokens.
+    if instruments is not None and not response.cache_hit:
+        _measure(instruments, request, response, context, (ended_ns - started_ns) / 1e9)
+
+
+def _providers() -> tuple[Tracer | None, _Instruments | None]:
+    from opentelemetry import metrics, trace
+
+    traces, meters = trace.get_tracer_provider(), metrics.get_meter_provider()
+    # Those of the API itself do nothing.
+    return (
+        None if type(traces).__module__.startswith("opentelemetry.trace") else _tracer(traces),
+        None if type(meters).__module__.startswith("opentelemetry.metrics") else _instruments(meters),
+    )
+
+
+@lru_cache(maxsize=4)
+def _tracer(provider: TracerProvider) -> Tracer:
+    from ipyllm._version import __version__
+
+    return provider.get_tracer(_SCOPE, __version__)
+
+
+@dataclass(frozen=True, slots=True)
+class _Instruments:
+    duration: Histogram
+    first_chunk: Histogram
+    tokens: Histogram
+
+
+@lru_cache(maxsize=4)
+def _instruments(provider: MeterProvider) -> _Instruments:
+    from ipyllm._version import __version__
+
+    meter = provider.get_meter(_SCOPE, __version__)
+
+    def histogram(name: str, unit: str, description: str, bounds: Sequence[float]) -> Histogram:
+        return meter.create_histogram(name, unit, description, explicit_bucket_boundaries_advisory=bounds)
+
+    return _Instruments(
+        duration=histogram("gen_ai.client.operation.duration", "s", "GenAI operation duration.", _SECONDS),
+        first_chunk=histogram(
+            "gen_ai.client.operation.time_to_first_chunk", "s", "Time to receive the first chunk.", _SECONDS
+        ),
+        tokens=histogram("gen_ai.client.token.usage", "{token}", "Number of input and output tokens used.", _TOKENS),
+    )
+
+
+def _span(tracer: Tracer, request: ChatRequest, response: ChatResponse, context: Context | None, start_ns: int) -> Span:
+    from opentelemetry.trace import SpanKind, Status, StatusCode
+
+    attributes = _read(_ATTRIBUTES, request, response)
+    name = f"chat {attributes['gen_ai.request.model']}"
+    span = tracer.start_span(name, context, SpanKind.CLIENT, attributes, start_time=start_ns)
+    if os.environ.get(_CONTENT, "").lower() in _CONTENT_ON_SPANS and span.is_recording():
+        span.set_attributes(_read(_CONTENT_ATTRIBUTES, request, response))
+    if response.error_category is not None:
+        span.set_status(Status(StatusCode.ERROR, redact(response.error_message or "")))
+    return span
+
+
+def _within(span: Span, context: Context | None) -> Context:
+    """Put ``span`` into ``context``, so that a measurement can name it as its example."""
+    from opentelemetry.trace import set_span_in_context
+
+    return set_span_in_context(span, context)
+
+
+def _measure(
+    instruments: _Instruments, request: ChatRequest, response: ChatResponse, context: Context | None, duration_s: float
+) -> None:
+    about = _read(_IDENTITY, request, response)
+    instruments.duration.record(duration_s, about, context)
+    about.pop("error.type", None)
+    if response.timing.ttft_s is not None:
+        instruments.first_chunk.record(response.timing.ttft_s, about, context)
+    if response.usage.source == "server":
+        for kind, count in (("input", response.usage.input_tokens), ("output", response.usage.output_tokens)):
+            if count is not None:
+                instruments.tokens.record(count, {**about, "gen_ai.token.type": kind}, context)
+
+
+def _about_attempt(number: int, attempt: Attempt) -> dict[str, Any]:
+    about = {
+        "ipyllm.attempt.number": number,
+        "ipyllm.attempt.duration": (attempt.ended_ns - attempt.sent_ns) / 1e9,
+        "error.type": attempt.error_category,
+        "http.response.status_code": attempt.status_code,
+    }
+    return {name: value for name, value in about.items() if value is not None}
+
+
+def _read(table: Mapping[str, Reader], request: ChatRequest, response: ChatResponse) -> dict[str, Any]:
+    """Read what a table names; what is not known is not told."""
+    values = ((name, reader(request, response)) for name, reader in table.items())
+    return {name: redact(value) if isinstance(value, str) else value for name, value in values if value is not None}
+
+
+def _model(request: ChatRequest) -> str:
+    service, _, model = request.model.partition("/")
+    # A path of this machine is nobody's business.
+    return model.replace("\\", "/").rpartition("/")[2] if service == "local" else model
+
+
+def _server(response: ChatResponse) -> Any:
+    return urlsplit(f"//{response.endpoint}")
+
+
+def _output_type(request: ChatRequest) -> str | None:
+    wanted = request.params.get("response_format")
+    if not isinstance(wanted, dict):
+        return None
+    return "json" if str(wanted.get("type", "")).startswith("json") else "text"
+
+
+def _stop(request: ChatRequest) -> list[str] | None:
+    stop = request.params.get("stop")
+    return [stop] if isinstance(stop, str) else stop
+
+
+# ---- content, in the shapes of gen-ai-input-messages.json and gen-ai-output-messages.json ---------------
+
+
+def _json(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False, default=str)
+
+
+def _sent(message: Message) -> dict[str, Any]:
+    if message.get("role") == "tool":
+        answer = {"type": "tool_call_response", "id": message.get("tool_call_id"), "response": text_of(message)}
+        return {"role": "tool", "parts": [answer]}
+    content = message.get("content")
+    parts = [_part(part) for part in content] if isinstance(content, list) else _text(content)
+    calls = message.get("tool_calls") or ()
+    functions = [(call.get("id"), call.get("function") or {}) for call in calls if isinstance(call, dict)]
+    asked = [_tool_call(id_, called.get("name"), called.get("arguments")) for id_, called in functions]
+    return {"role": message.get("role"), "parts": parts + asked}
+
+
+def _received(response: ChatResponse) -> dict[str, Any]:
+    thought = [{"type": "reasoning", "content": response.reasoning}] if response.reasoning else []
+    asked = [_tool_call(call.id, call.name, call.arguments) for call in response.tool_calls]
+    reason = response.finish_reason or "error"
+    return {"role": "assistant", "parts": thought + _text(response.content) + asked, "finish_reason": reason}
+
+
+def _text(content: object) -> list[dict[str, Any]]:
+    return [{"type": "text", "content": content}] if content else []
+
+
+def _tool_call(id_: str | None, name: str | None, arguments: str | None) -> dict[str, Any]:
+    told: Any = arguments
+    with suppress(TypeError, ValueError):
+        told = json.loads(arguments or "null")
+    return {"type": "tool_call", "id": id_, "name": name, "arguments": told}
+
+
+def _definition(tool: Any) -> dict[str, Any]:
+    function = tool.get("function") if isinstance(tool, dict) else None
+    named = {"name": function.get("name")} if isinstance(function, dict) else {}
+    return {"type": tool.get("type") if isinstance(tool, dict) else str(tool), **named}
+
+
+def _part(part: Any) -> dict[str, Any]:
+    """Tell of text in full and of anything else by its kind: an image in base64 is no attribute of a span."""
+    if isinstance(part, dict) and part.get("type") == "text":
+        return {"type": "text", "content": part.get("text")}
+    return {"type": str(part.get("type")) if isinstance(part, dict) else type(part).__name__}

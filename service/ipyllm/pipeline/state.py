@@ -1,0 +1,139 @@
+"""What is known of an exchange while it runs, and the response that can be made of it at any moment."""
+
+from __future__ import annotations
+
+import logging
+from datetime import UTC, datetime
+from time import perf_counter_ns
+from typing import TYPE_CHECKING
+
+from ipyllm.conversations.tokens import estimate, estimate_messages
+from ipyllm.pipeline.accumulator import Accumulator
+from ipyllm.response import Status, Usage
+from ipyllm.runtime.loop_lag import Watch
+from ipyllm.timing import Timing, output_tokens_per_second, time_per_output_token
+
+if TYPE_CHECKING:
+    from ipyllm.errors import LLMError
+    from ipyllm.observability.telemetry import Attempt
+    from ipyllm.request import ChatRequest
+    from ipyllm.response import ChatResponse
+    from ipyllm.services.base import BaseLLMService
+    from ipyllm.transport.client import Address
+
+__all__ = ["Progress"]
+
+_logger = logging.getLogger("ipyllm.call")
+
+
+class Progress:
+    """One owner, one thread: touched by its exchange, on the service thread."""
+
+    def __init__(self) -> None:
+        self.started_at = datetime.now(UTC)
+        self.opened_ns = perf_counter_ns()
+        self.sent_first_ns: int | None = None
+        self.queued_s = 0.0
+        self.retry_wait_ns = 0
+        self.sent: list[Attempt] = []
+        self.attempts = 0
+        self.cold = False
+        self.address: Address | None = None
+        self.got = Accumulator(sent_ns=self.opened_ns)
+        self.lag = Watch()
+        self.hit: ChatResponse | None = None
+
+    def response(
+        self, service: BaseLLMService, request: ChatRequest, call_id: str, error: LLMError | None
+    ) -> ChatResponse:
+        """Make the response of what has arrived by now."""
+        from ipyllm.response import ChatResponse
+
+        got = self.got
+        usage, cost, source = Usage(), None, None
+        try:
+            usage = self._usage(service, request)
+            if self.address is not None:
+                cost, source = service.priced(usage, got.response_model, self.address, self.started_at)
+        except Exception:  # a service's own reading of what a server sent must not cost the answer
+            _logger.exception("usage or price of a call to %s could not be read", request.model)
+        return ChatResponse(
+            content=got.content,
+            reasoning=got.reasoning,
+            tool_calls=got.tool_calls,
+            status=_status(error),
+            finish_reason=got.finish_reason,
+            model=request.model,
+            response_model=got.response_model,
+            endpoint=self.address.host if self.address is not None else "",
+            usage=usage,
+            timing=self._timing(usage),
+            cost_usd=cost,
+            price_source=source,
+            cold=self.cold,
+            call_id=call_id,
+            started_at=self.started_at,
+            error_category=error.category if error is not None else None,
+            error_message=str(error) if error is not None else None,
+        )
+
+    def from_cache(self, hit: ChatResponse, request: ChatRequest, call_id: str) -> ChatResponse:
+        """Make the response of a call that our own cache answered: no latency, and nothing to pay."""
+        from dataclasses import replace
+
+        return replace(
+            hit,
+            model=request.model,
+            endpoint=self.address.host if self.address is not None else "",
+            timing=Timing(total_s=(perf_counter_ns() - self.opened_ns) / 1e9),
+            cost_usd=0.0,
+            price_source="cache",
+            cold=self.cold,
+            cache_hit=True,
+            call_id=call_id,
+            started_at=self.started_at,
+        )
+
+    def _usage(self, service: BaseLLMService, request: ChatRequest) -> Usage:
+        got = self.got
+        if got.raw_usage is not None:
+            return service.read_usage(got.raw_usage)
+        if not got.anything:
+            return Usage()
+        return Usage(
+            input_tokens=estimate_messages(request.messages),
+            output_tokens=estimate(got.content + got.reasoning),
+            source="estimated",
+        )
+
+    def _timing(self, usage: Usage) -> Timing:
+        got, now = self.got, perf_counter_ns()
+        ttft, e2e = got.seconds(got.first_token_ns), got.seconds(got.last_token_ns)
+        tpot = rate = None
+        if usage.source == "server" and usage.output_tokens is not None and ttft is not None and e2e is not None:
+            tpot = time_per_output_token(ttft, e2e, usage.output_tokens)
+            rate = output_tokens_per_second(ttft, e2e, usage.output_tokens)
+        ready_ns = now if self.sent_first_ns is None else self.sent_first_ns
+        return Timing(
+            ttft_s=ttft,
+            ttfo_s=got.seconds(got.first_text_ns),
+            e2e_s=e2e,
+            stream_end_s=got.seconds(got.end_ns),
+            tpot_s=tpot,
+            output_tps=rate,
+            max_gap_s=got.max_gap_ns / 1e9 if got.n_chunks > 1 else None,
+            n_chunks=got.n_chunks,
+            client_lag_s=self.lag.worst_s,
+            queue_s=(ready_ns - self.opened_ns) / 1e9 + self.queued_s,
+            retry_wait_s=self.retry_wait_ns / 1e9,
+            attempts=self.attempts,
+            total_s=(now - self.opened_ns) / 1e9,
+        )
+
+
+def _status(error: LLMError | None) -> Status:
+    if error is None:
+        return "ok"
+    if error.category == "truncated" or error.category == "cancelled":  # noqa: PLR1714 - narrows the type
+        return error.category
+    return "error"

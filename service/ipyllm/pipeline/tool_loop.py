@@ -1,0 +1,201 @@
+"""One turn of a conversation: ask the model, run the tools it asks for and tell it, ask again for an answer that fits.
+
+Every question to the model is an exchange of its own, with a row of its own. Runs on the service thread; the tools
+run on the user's side.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from ipyllm.errors import LLMError
+from ipyllm.observability.logs import log
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from ipyllm.errors import Category
+    from ipyllm.request import ChatRequest, Message
+    from ipyllm.response import ChatResponse, Status
+    from ipyllm.structured import SchemaMode
+    from ipyllm.tools import CallerExecutor, ToolResult
+
+__all__ = ["ToolLoop"]
+
+_logger = logging.getLogger("ipyllm.call")
+
+
+class ToolLoop:
+    """What has been said in this turn, and what came of it.
+
+    Parameters
+    ----------
+    request : ChatRequest
+        The question, with its ``tools`` and ``schema``.
+    ask : callable
+        Sends a request and returns the answer, or raises.
+    caller_executor : CallerExecutor or None
+        Where tools run; needed where the request has any.
+    deadline : float or None
+        When the whole turn must be over, in the loop's time. Exchanges keep to it by themselves, tools by us.
+    """
+
+    def __init__(
+        self,
+        request: ChatRequest,
+        ask: Callable[[ChatRequest], Awaitable[ChatResponse]],
+        caller_executor: CallerExecutor | None,
+        deadline: float | None = None,
+    ) -> None:
+        self._request = request
+        self._ask = ask
+        self._caller_executor = caller_executor
+        self._deadline = deadline
+        self._added: list[Message] = []
+        self._mode: SchemaMode = "native"
+        self._repairs = request.repairs
+        self.steps: list[ChatResponse] = []
+        self.results: list[ToolResult] = []
+
+    async def run(self) -> ChatResponse:
+        """Return the final answer.
+
+        Raises
+        ------
+        LLMError
+            From any exchange; or when the model does not stop calling tools, or does not answer as the schema asks.
+        """
+        while True:
+            try:
+                response = await self._asked()
+            except LLMError as exc:
+                self._keep_steps(exc)
+                raise
+            self.steps.append(response)
+            if response.tool_calls and self._request.tools:
+                await self._run_tools(response)
+                continue
+            if self._request.schema is None:
+                return self._final(response, None)
+            from ipyllm.structured import SchemaMismatch
+
+            try:
+                return self._final(response, self._request.schema.parse(response.content))
+            except SchemaMismatch as exc:
+                self._repair_or_raise(response, exc)
+
+    async def _asked(self) -> ChatResponse:
+        while True:
+            try:
+                return await self._ask(self._next_request())
+            except LLMError as exc:
+                if self._request.schema is None:
+                    raise
+                from ipyllm.structured import next_mode
+
+                lower = next_mode(self._mode, exc)
+                if lower is None:
+                    raise
+                log(_logger, logging.INFO, "schema refused", model=self._request.model, mode=self._mode, next=lower)
+                self._mode = lower
+
+    def _next_request(self) -> ChatRequest:
+        request, params = self._request, dict(self._request.params)
+        messages = [*request.messages, *self._added]
+        if request.tools:
+            params["tools"] = [tool.as_openai() for tool in request.tools.values()]
+        if request.schema is not None:
+            if self._mode != "prompt":
+                params["response_format"] = request.schema.response_format(native=self._mode == "native")
+            if self._mode != "native":
+                messages = _instructed(messages, request.schema.instructions())
+        left = request.max_cost_usd
+        if left is not None:
+            left = max(0.0, left - sum(step.cost_usd or 0.0 for step in self.steps))
+        return replace(request, messages=tuple(messages), params=params, max_cost_usd=left)
+
+    async def _run_tools(self, response: ChatResponse) -> None:
+        from ipyllm.tools import execute_all
+
+        assert self._caller_executor is not None
+        request = self._request
+        rounds = sum(bool(step.tool_calls) for step in self.steps)
+        if rounds > request.tool_rounds:
+            raise self._failed(
+                response,
+                f"{request.model} called tools {rounds} times over without an answer; allow more with tool_rounds=…, "
+                "or give it fewer tools.",
+            )
+        try:
+            async with asyncio.timeout_at(self._deadline):
+                results = await execute_all(response.tool_calls, request.tools, self._caller_executor)
+        except TimeoutError:
+            sentence = (
+                f"{request.model} took too long: its tools outlasted the {request.timeout.total:g} s of the call."
+            )
+            raise self._failed(response, sentence, "timeout") from None
+        except asyncio.CancelledError:
+            # What the model said before it called them has come, and was paid for.
+            raise self._failed(response, f"The call to {request.model} was cancelled.", "cancelled") from None
+        self.results += results
+        self._added += [_asking_for_tools(response), *(result.as_message() for result in results)]
+
+    def _repair_or_raise(self, response: ChatResponse, mismatch: Any) -> None:
+        request = self._request
+        assert request.schema is not None
+        if response.finish_reason == "length":
+            raise self._failed(
+                response, f"{request.model} was stopped by max_tokens before its JSON was whole; allow more of them."
+            )
+        if self._repairs == 0:
+            raise self._failed(response, f"{request.model} did not answer as the schema asks: {mismatch}")
+        self._repairs -= 1
+        log(_logger, logging.INFO, "answer does not fit its schema, asking again", model=request.model)
+        self._added += request.schema.repair_messages(response.content, mismatch)
+
+    def _failed(self, response: ChatResponse, sentence: str, category: Category = "api_error") -> LLMError:
+        partial = self._final(response, None)
+        status: Status = "cancelled" if category == "cancelled" else "error"
+        partial = replace(partial, status=status, error_category=category, error_message=sentence)
+        return LLMError(sentence, category=category, model=self._request.model, partial=partial)
+
+    def _keep_steps(self, failure: LLMError) -> None:
+        """Put what earlier exchanges said into the outcome of a turn that failed: it has come, and was paid for."""
+        if not self.steps:
+            return
+        if failure.partial is None:  # a route had nobody left to ask
+            failure.partial = self._failed(self.steps[-1], str(failure), failure.category).partial
+        else:
+            self.steps.append(failure.partial)
+            failure.partial = self._final(failure.partial, None)
+
+    def _final(self, response: ChatResponse, parsed: Any) -> ChatResponse:
+        if len(self.steps) == 1 and parsed is None and not self.results:
+            return response
+        return replace(response, parsed=parsed, tool_results=tuple(self.results), steps=tuple(self.steps))
+
+
+def _asking_for_tools(response: ChatResponse) -> Message:
+    """Repeat the model's own message, as the protocol wants it before the results.
+
+    DeepSeek wants its reasoning back, others refuse it: a service drops what it does not take (``body``).
+    """
+    calls = [
+        {"id": call.id, "type": "function", "function": {"name": call.name, "arguments": call.arguments}}
+        for call in response.tool_calls
+    ]
+    message: Message = {"role": "assistant", "content": response.content or None, "tool_calls": calls}
+    if response.reasoning:
+        message["reasoning_content"] = response.reasoning
+    return message
+
+
+def _instructed(messages: list[Message], instructions: str) -> list[Message]:
+    """Put the instructions behind the system message, or in its place."""
+    if messages and messages[0]["role"] in {"system", "developer"}:
+        first = messages[0]
+        return [{**first, "content": f"{first['content']}\n\n{instructions}"}, *messages[1:]]
+    return [{"role": "system", "content": instructions}, *messages]

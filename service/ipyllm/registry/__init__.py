@@ -1,0 +1,1 @@
+"""Finds services by name: models, aliases, endpoints, routes."""

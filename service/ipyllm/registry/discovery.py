@@ -1,0 +1,120 @@
+"""Which services answer, here and now, and which models they have: asked all at once, with a time limit."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from time import perf_counter
+from typing import TYPE_CHECKING
+
+from ipyllm.errors import LLMError
+from ipyllm.registry.models import create_llm_service
+from ipyllm.runtime.interruptible import InterruptibleEvent
+from ipyllm.runtime.service_thread import service_thread
+from ipyllm.settings import get_settings
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from ipyllm.services.base import BaseLLMService
+
+__all__ = ["Reached", "probe"]
+
+_GRACE_S = 5.0  # beyond the limit, before a probe that does not come back is given up
+
+
+@dataclass(frozen=True, slots=True)
+class Reached:
+    """What became of asking one service for its models.
+
+    Attributes
+    ----------
+    name : str
+        The service or endpoint.
+    service : BaseLLMService or None
+        None when it cannot even be made.
+    models : tuple of str
+        What it has, as it says.
+    error : LLMError or None
+        Why it was not reached.
+    elapsed_s : float
+        Until the answer, seconds.
+    """
+
+    name: str
+    service: BaseLLMService | None
+    models: tuple[str, ...] = ()
+    error: LLMError | None = None
+    elapsed_s: float = 0.0
+
+
+def probe(names: Sequence[str], *, timeout_s: float = 3.0) -> list[Reached]:
+    """Ask services for their models (``GET /models``), all at once.
+
+    Parameters
+    ----------
+    names : sequence of str
+        Services and endpoints, as in the first part of a model's name.
+    timeout_s : float
+        Seconds that each may take.
+
+    Returns
+    -------
+    list of Reached
+        In the order of ``names``; a service that fails is an entry with an ``error``, never an exception.
+
+    Raises
+    ------
+    KeyboardInterrupt
+        When the user interrupts; nothing is left open.
+    """
+    made = [_made(name) for name in names]
+    thread = service_thread()
+    if thread.is_current:
+        raise RuntimeError("A probe from the service thread would wait for itself.")
+    done = InterruptibleEvent()
+    future = thread.submit(_all([one for one in made if one.service is not None], timeout_s))
+    future.add_done_callback(lambda _: done.set())
+    try:
+        done.wait(timeout_s + _GRACE_S)
+        found = {one.name: one for one in future.result(0)} if done.is_set() else {}
+    finally:
+        future.cancel()
+    late = LLMError(f"No answer within {timeout_s:g} s.", category="timeout")
+    return [
+        one if one.service is None else found.get(one.name, Reached(one.name, one.service, error=late)) for one in made
+    ]
+
+
+def _made(name: str) -> Reached:
+    endpoint = get_settings().endpoints.get(name)
+    try:
+        # An endpoint has no model of its own unless the settings name one; the list does not depend on it.
+        service = create_llm_service(f"{name}/{endpoint.model or 'model'}" if endpoint is not None else name)
+        service.check()
+    except LLMError as exc:
+        if name != "local":  # of which one model that is missing says nothing about the others
+            return Reached(name, None, error=exc)
+        service = create_llm_service(name)
+    return Reached(name, service)
+
+
+async def _all(made: Sequence[Reached], timeout_s: float) -> list[Reached]:
+    return list(await asyncio.gather(*(_one(entry, timeout_s) for entry in made)))
+
+
+async def _one(entry: Reached, timeout_s: float) -> Reached:
+    assert entry.service is not None
+    if entry.name != "local":  # the client's import, 400 ms and once, is not the server's time
+        await service_thread().wire.connect(entry.service.address())
+    begun = perf_counter()
+    try:
+        models = await asyncio.wait_for(entry.service.models(timeout_s=timeout_s), timeout_s)
+    except TimeoutError:
+        error = LLMError(
+            f"{entry.service.title} did not answer within {timeout_s:g} s.", category="timeout", model=entry.name
+        )
+        return Reached(entry.name, entry.service, error=error, elapsed_s=perf_counter() - begun)
+    except LLMError as exc:
+        return Reached(entry.name, entry.service, error=exc, elapsed_s=perf_counter() - begun)
+    return Reached(entry.name, entry.service, tuple(models), elapsed_s=perf_counter() - begun)

@@ -1,0 +1,162 @@
+"""Model names: ``service/model``, aliases, endpoints; a wrong one says what exists and what was probably meant."""
+
+from __future__ import annotations
+
+import difflib
+from functools import cache
+from importlib.metadata import entry_points
+from typing import TYPE_CHECKING, Any
+
+from ipyllm.errors import LLMError
+from ipyllm.settings import get_settings
+
+if TYPE_CHECKING:
+    from ipyllm.services.base import BaseLLMService
+
+__all__ = ["create_llm_service", "default_model", "resolve", "service_names", "set_default_model"]
+
+_BUILT_IN = {
+    "openai": "ipyllm.services.openai:OpenAIService",
+    "deepseek": "ipyllm.services.deepseek:DeepSeekService",
+    "ollama": "ipyllm.services.ollama:OllamaService",
+    "local": "ipyllm.services.local:LocalService",
+}
+
+
+_default_model: str | None = None
+
+
+def set_default_model(name: str | None) -> None:
+    """Make ``name`` the default model of this process; None returns to the settings' own."""
+    global _default_model
+    if name is not None:
+        resolve(name)
+    _default_model = name
+
+
+def default_model() -> str | None:
+    """Return what :func:`set_default_model` chose; None where the settings' own model is the default."""
+    return _default_model
+
+
+@cache
+def _registered() -> dict[str, Any]:
+    """Services of other packages, by the entry-point group ``ipyllm.services``."""
+    return {point.name: point for point in entry_points(group="ipyllm.services") if point.name not in _BUILT_IN}
+
+
+def service_names() -> list[str]:
+    """Names of all services: built in, of other packages, and the settings' endpoints."""
+    settings = get_settings()
+    return sorted({*_BUILT_IN, *_registered(), *settings.endpoints, *settings.routes})
+
+
+def service_class(name: str) -> type[BaseLLMService]:
+    """Class of a service that is not an endpoint of the settings."""
+    if name in _BUILT_IN:
+        from importlib import import_module
+
+        module, _, attribute = _BUILT_IN[name].partition(":")
+        loaded: type[BaseLLMService] = getattr(import_module(module), attribute)
+        return loaded
+    point: type[BaseLLMService] = _registered()[name].load()
+    return point
+
+
+def resolve(name: str | None = None) -> tuple[str, str | None]:
+    """Split a name into (service, model), aliases resolved; the model is None for "the service's own default".
+
+    Raises
+    ------
+    LLMError
+        ``not_found``: what exists, and what was probably meant.
+
+    Examples
+    --------
+    >>> resolve("ollama/llama3.2:1b")
+    ('ollama', 'llama3.2:1b')
+    >>> resolve("olama/llama3.2")
+    Traceback (most recent call last):
+        ...
+    ipyllm.errors.LLMError: There is no service 'olama'; did you mean 'ollama/llama3.2'?
+    """
+    if name is not None and not isinstance(name, str):
+        raise LLMError(
+            f"A model is named by text like 'openai/gpt-5', not by {type(name).__name__}.", category="bad_request"
+        )
+    settings = get_settings()
+    wanted = (name if name is not None else _default_model or settings.model).strip()
+    seen = [wanted]
+    while wanted in settings.aliases:
+        wanted = settings.aliases[wanted].strip()
+        if wanted in seen:
+            raise LLMError(f"The aliases go in a circle: {' → '.join([*seen, wanted])}.", category="not_found")
+        seen.append(wanted)
+    if not wanted:
+        raise LLMError("The model's name is empty; write service/model.", category="not_found")
+    if wanted in settings.routes:
+        return wanted, None
+    if wanted.endswith(".gguf") and not wanted.startswith("local/"):
+        return "local", wanted
+    service, slash, model = wanted.partition("/")
+    if service in service_names() and service not in settings.routes and (model or not slash):
+        return service, model or None
+    raise LLMError(_not_found(wanted), category="not_found", model=wanted)
+
+
+def _not_found(wanted: str) -> str:
+    services, aliases = service_names(), sorted(get_settings().aliases)
+    service, slash, model = wanted.partition("/")
+    if not slash:
+        offers = {known: f"{name}/{known}" for name in _BUILT_IN for known in service_class(name).known_models}
+        offers |= {name: name for name in [*aliases, *services]}
+        near = difflib.get_close_matches(wanted, offers, n=1)
+        hint = (
+            f"did you mean {offers[near[0]]!r}?"
+            if near
+            else f"write service/model, with a service of: {_list(services)}."
+        )
+        return f"There is no model or alias {wanted!r}; {hint}"
+    if service in services:
+        return f"{wanted!r} names a service but no model; write {service}/<model>."
+    near = difflib.get_close_matches(service, services, n=1)
+    hint = f"did you mean {near[0] + '/' + model!r}?" if near else f"there are: {_list(services)}."
+    return f"There is no service {service!r}; {hint}"
+
+
+def _list(names: list[str]) -> str:
+    return ", ".join(names)
+
+
+def create_llm_service(name: str | None = None, **options: Any) -> BaseLLMService:
+    """Make the service for a model name.
+
+    Parameters
+    ----------
+    name : str, optional
+        ``service/model``, an alias, or the name of a service for its default model. Without one, the settings' model.
+    **options
+        ``base_url``, ``api_key``, ``timeout``, ``max_retries`` and default parameters.
+
+    Raises
+    ------
+    LLMError
+        ``not_found``: what exists, and what was probably meant.
+
+    Examples
+    --------
+    >>> create_llm_service("ollama/llama3.2", temperature=0)
+    OllamaService(model='llama3.2')
+    """
+    service, model = resolve(name)
+    settings = get_settings()
+    if service in settings.routes:
+        from ipyllm.routing.named import named_route
+
+        route = named_route(service, settings.routes, made_from=(settings.endpoints, settings.aliases))
+        return route.with_defaults(**options) if options else route
+    if service in settings.endpoints:
+        from ipyllm.services.endpoint import EndpointService
+
+        return EndpointService(service, model, **options)
+    return service_class(service)(model, **options)

@@ -1,0 +1,175 @@
+"""The service thread: one daemon thread per process that owns one asyncio loop and all that lives on it.
+
+Connections stay warm between cells, a chat goes on while a cell trains a model, timestamps do not wait for
+drawing, and an interrupt is raised in a plain wait and becomes a clean cancel (DESIGN §2). A child process
+after fork starts a thread of its own; at exit what is in flight is cancelled and written down.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import atexit
+import contextlib
+import functools
+import os
+import threading
+from concurrent.futures import Future
+from typing import TYPE_CHECKING, Any, TypeVar
+
+# The ledger's module registers its own end at exit when imported. `atexit` runs in reverse order, so importing it
+# before we register ours lets calls that are cancelled at exit still write their rows.
+import ipyllm.ledger  # noqa: F401
+from ipyllm.runtime.loop_lag import LagMonitor
+from ipyllm.transport.client import Wire
+
+if TYPE_CHECKING:
+    from collections.abc import Coroutine
+
+    from ipyllm.pipeline.limiter import Limiter
+    from ipyllm.services.base import Limits
+    from ipyllm.transport.client import Address
+
+__all__ = ["ServiceThread", "service_thread"]
+
+T = TypeVar("T")
+_EXIT_S = 5.0
+
+
+class ServiceThread:
+    """The loop, and what belongs to it: the wire, the limiters and the lag monitor."""
+
+    def __init__(self) -> None:
+        self.loop = asyncio.new_event_loop()
+        self.wire = Wire()
+        self.lag = LagMonitor()
+        self._submitting = threading.Lock()
+        self._submitted: list[tuple[Coroutine[Any, Any, Any], Future[Any]]] = []
+        self._called = False  # the loop has been called, and has not come yet
+        self._limiters: dict[tuple[Address, Limits], Limiter] = {}
+        self._thread = threading.Thread(target=self._run, name="ipyllm-service", daemon=True)
+        self._thread.start()
+
+    def _run(self) -> None:
+        from ipyllm.settings import trust_on_this_thread
+
+        trust_on_this_thread()
+        asyncio.set_event_loop(self.loop)
+        self.loop.run_forever()
+
+    @property
+    def alive(self) -> bool:
+        """Whether calls can be submitted."""
+        return self._thread.is_alive() and not self.loop.is_closed()
+
+    @property
+    def is_current(self) -> bool:
+        """Whether the caller is on the service thread itself, where waiting would be a deadlock."""
+        return threading.current_thread() is self._thread
+
+    def limiter(self, address: Address, limits: Limits) -> Limiter:
+        """Return the limiter of an address; on this thread only."""
+        limiter = self._limiters.get((address, limits))
+        if limiter is None:
+            from ipyllm.pipeline.limiter import Limiter
+
+            limiter = self._limiters[address, limits] = Limiter(*limits)
+        return limiter
+
+    def submit(self, coroutine: Coroutine[Any, Any, T]) -> Future[T]:
+        """Start a coroutine on the loop, from any thread; to cancel the future is to cancel the coroutine.
+
+        As `asyncio.run_coroutine_threadsafe`, but many at once wake the loop once: each wake is a system call and a
+        fight for the interpreter's lock.
+        """
+        future: Future[T] = Future()
+        with self._submitting:
+            self._submitted.append((coroutine, future))
+            if not self._called:
+                try:
+                    self.loop.call_soon_threadsafe(self._start_submitted)
+                except RuntimeError:  # the loop is closed
+                    self._submitted.pop()
+                    coroutine.close()
+                    raise
+                self._called = True
+        return future
+
+    def _start_submitted(self) -> None:
+        with self._submitting:
+            submitted, self._submitted = self._submitted, []
+            self._called = False
+        for coroutine, future in submitted:
+            task = self.loop.create_task(coroutine)
+            task.add_done_callback(functools.partial(_pass_on, future))
+            future.add_done_callback(functools.partial(self._cancel, task))
+
+    def _cancel(self, task: asyncio.Task[Any], future: Future[Any]) -> None:
+        if future.cancelled() and not task.done():
+            with contextlib.suppress(RuntimeError):  # the loop is closed, and the task has ended with it
+                self.loop.call_soon_threadsafe(task.cancel)
+
+    def stop(self) -> None:
+        """Cancel what is in flight, let it write its row, close the connections, end the thread."""
+        if not self.alive or self.is_current:
+            return
+        with contextlib.suppress(TimeoutError):
+            self.submit(self._drain()).result(_EXIT_S)
+        self.loop.call_soon_threadsafe(self.loop.stop)
+        self._thread.join(_EXIT_S)
+        if not self._thread.is_alive():
+            self.loop.close()
+
+    async def _drain(self) -> None:
+        mine = asyncio.current_task()
+        tasks = [task for task in asyncio.all_tasks() if task is not mine]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await self.wire.aclose()
+        await self.loop.shutdown_asyncgens()
+        await self.loop.shutdown_default_executor()
+
+
+def _pass_on(future: Future[Any], task: asyncio.Task[Any]) -> None:
+    if task.cancelled():
+        future.cancel()
+    if not future.set_running_or_notify_cancel():  # whoever waited does so no longer
+        return
+    if (exc := task.exception()) is not None:
+        future.set_exception(exc)
+    else:
+        future.set_result(task.result())
+
+
+_lock = threading.Lock()
+_current: ServiceThread | None = None
+
+
+def service_thread() -> ServiceThread:
+    """Return this process's service thread, started on first use."""
+    global _current
+    with _lock:
+        if _current is None or not _current.alive:
+            _current = ServiceThread()
+        return _current
+
+
+def stop_service_thread() -> None:
+    """Stop the thread; the next call starts a new one."""
+    global _current
+    with _lock:
+        running, _current = _current, None
+    if running is not None:
+        running.stop()
+
+
+def _forget_after_fork() -> None:
+    # The thread did not survive the fork, and the sockets are the parent's: leave them be, start anew.
+    global _current, _lock
+    _lock = threading.Lock()
+    _current = None
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget_after_fork)
+atexit.register(stop_service_thread)

@@ -1,0 +1,200 @@
+"""What to beware of in a comparison: the sentences below a table that keep its reader from concluding too much.
+
+Imports pandas: load it late.
+"""
+
+from __future__ import annotations
+
+from itertools import combinations
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ipyllm.dataframes.latency_filter import LARGEST_LAG
+from ipyllm.statistics.table import rounded
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from ipyllm.statistics.observations import Observations
+
+__all__ = ["FEW_PROMPTS", "caveats", "count", "listed"]
+
+FEW_PROMPTS = 20
+"""Below so many prompts the usual intervals are rough, whatever is measured."""
+
+_MOST_NAMED = 4
+
+
+def caveats(observed: Observations) -> list[str]:
+    """Return what a reader should know before believing any table of these calls, most important first."""
+    return [
+        *_different_prompts(observed),
+        *_reversals(observed),
+        *_failures(observed),
+        *_unscored(observed),
+        *_few(observed),
+        *_left_out(observed),
+        *_unfinished(observed),
+    ]
+
+
+def listed(names: Sequence[str]) -> str:
+    """Return names as they stand in a sentence, the first few of many.
+
+    Examples
+    --------
+    >>> listed(["a"]), listed(["a", "b", "c"]), listed(list("abcdefg"))
+    ('a', 'a, b and c', 'a, b, c, d and 3 more')
+    """
+    if len(names) > _MOST_NAMED + 1:
+        return f"{', '.join(names[:_MOST_NAMED])} and {len(names) - _MOST_NAMED} more"
+    return " and ".join([", ".join(names[:-1]), names[-1]]) if len(names) > 1 else names[0]
+
+
+def _different_prompts(observed: Observations) -> list[str]:
+    asked = observed.asked
+    have = (asked > 0).sum(axis=1)
+    total = asked.shape[1]
+    if len(observed.arms) > 1 and (have < total).any():
+        lacking = [f"{arm} ({n} of {total})" for arm, n in zip(observed.arms, have, strict=True) if n < total]
+        shared = int((asked > 0).all(axis=0).sum())
+        sentence = (
+            f"Not all arms got the same prompts: {listed(lacking)}. Arms on different prompts are not comparable as "
+            f"they stand in the summary; {count(shared, 'prompt')} went to all, and paired() compares each two arms "
+            "only on what both got."
+        )
+        return [sentence]
+    if (asked.max(axis=0) != asked.min(axis=0)).any():
+        sentence = (
+            "Some prompts were asked more often of one arm than of another, which weighs them differently in the "
+            "summary; paired() weighs every prompt once."
+        )
+        return [sentence]
+    return []
+
+
+def _reversals(observed: Observations) -> list[str]:
+    """Find Simpson's paradox: an arm ahead on all its calls and behind on the prompts that both answered."""
+    found = []
+    for score in observed.scores:
+        by_prompt, _ = observed.by_prompt(observed.frame[score].to_numpy())
+        if np.isnan(by_prompt).any():
+            overall = observed.frame.groupby("arm", observed=False)[score].mean().to_numpy()
+            found += [
+                sentence
+                for first, second in combinations(range(len(observed.arms)), 2)
+                if (sentence := _reversal(score, observed.arms, overall, by_prompt, first, second))
+            ]
+    return found
+
+
+def _reversal(score: str, arms: list[str], overall: np.ndarray, by_prompt: np.ndarray, first: int, second: int) -> str:
+    both = ~np.isnan(by_prompt[[first, second]]).any(axis=0)
+    if not both.any():
+        return ""
+    common = {i: by_prompt[i, both].mean() for i in (first, second)}
+    if (overall[first] - overall[second]) * (common[first] - common[second]) >= 0:
+        return ""
+    ahead, behind = (first, second) if overall[first] > overall[second] else (second, first)
+    return (
+        f"On {score.removeprefix('score_')}, {arms[ahead]} is ahead of {arms[behind]} over all calls "
+        f"({rounded(overall[ahead])} against {rounded(overall[behind])}) but behind on the "
+        f"{count(int(both.sum()), 'prompt')} that both answered ({rounded(common[ahead])} against "
+        f"{rounded(common[behind])}): the prompts differ, not only the arms."
+    )
+
+
+def _failures(observed: Observations) -> list[str]:
+    rates = observed.failed.groupby(observed.frame["arm"], observed=False).mean()
+    if not (rates > 0).any():
+        return []
+    failing = [f"{arm} {rate:.0%}" for arm, rate in rates.items() if rate > 0]
+    said = f"Calls failed ({listed(failing)}), hardly at random: what is left may be the easier part."
+    found = []
+    for score in observed.scores:
+        values = observed.frame[score]
+        arms = [arm for arm in observed.arms if rates[arm] > 0]
+        lowered = []
+        for arm in arms:
+            of_arm = values[observed.frame["arm"] == arm]
+            lost = (observed.failed & values.isna())[of_arm.index]
+            if lost.any() and of_arm.notna().any():
+                lowered.append(f"{arm} {rounded(of_arm[~lost].mean())} → {rounded(of_arm.mask(lost, 0.0).mean())}")
+        if lowered:
+            found.append(f"If failed calls scored 0, {score.removeprefix('score_')} would fall: {listed(lowered)}.")
+    return [" ".join([said, *found])]
+
+
+def _unscored(observed: Observations) -> list[str]:
+    found = []
+    answered = (observed.frame["status"] == "ok").to_numpy()
+    for score in observed.scores:
+        label = score.removeprefix("score_")
+        missing = observed.frame[score].isna().to_numpy() & answered
+        if missing.any():
+            found.append(
+                f"{count(int(missing.sum()), 'answer')} of {int(answered.sum())} "
+                f"{'has' if missing.sum() == 1 else 'have'} no {label} and {'is' if missing.sum() == 1 else 'are'} "
+                "left out of it."
+            )
+    return found
+
+
+def _few(observed: Observations) -> list[str]:
+    prompts = int((observed.asked > 0).sum(axis=1).min())
+    found = []
+    if prompts < FEW_PROMPTS:
+        found.append(
+            f"Only {count(prompts, 'prompt')}{' in the smallest arm' if len(observed.arms) > 1 else ''}: intervals "
+            f"are rough below {FEW_PROMPTS}, and the prompts themselves are a small sample of what you will ask."
+        )
+    if observed.asked.max() == 1:
+        found.append(
+            "Every prompt was asked once: how much an arm's own answers vary from one time to the next cannot be told "
+            "from how much prompts vary."
+        )
+    return found
+
+
+def _left_out(observed: Observations) -> list[str]:
+    out = ~observed.timed
+    if not out.any():
+        return []
+    frame = observed.frame
+    late = out & ~frame["cold"] & ~frame["cache_hit"]
+    reasons = [
+        f"{int(mask.sum())} {what}"
+        for mask, what in (
+            (frame["cold"], "loaded the model first"),
+            (frame["cache_hit"] & ~frame["cold"], "came from the cache"),
+            (late, f"were measured while our own loop was late by over {LARGEST_LAG:.0%} of the time to first token"),
+        )
+        if mask.any()
+    ]
+    sentence = (
+        f"{int(out.sum())} of {count(len(frame), 'call')} {'is' if out.sum() == 1 else 'are'} left out of all times: "
+        f"{', '.join(reasons)}."
+    )
+    shares = out.groupby(frame["arm"], observed=False).mean()
+    emptied = [str(arm) for arm, part in shares.items() if part == 1]
+    return [f"{sentence} Nothing is left of {listed(emptied)}." if emptied else sentence]
+
+
+def _unfinished(observed: Observations) -> list[str]:
+    several = int(observed.unfinished.sum())
+    if not several:
+        return []
+    has, was = ("has", "was") if several == 1 else ("have", "were")
+    return [f"{count(several, 'call')} {has} not ended, or {was} cancelled: neither right nor wrong."]
+
+
+def count(n: int, what: str) -> str:
+    """Return a number of things.
+
+    Examples
+    --------
+    >>> count(1, "call"), count(2000, "call")
+    ('1 call', '2,000 calls')
+    """
+    return f"{n:,} {what}" if n == 1 else f"{n:,} {what}s"

@@ -1,0 +1,255 @@
+"""``ranking()`` and ``win_matrix()``: what votes say of the arms they were cast between.
+
+Imports pandas: load it late.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from itertools import permutations
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+
+from ipyllm.errors import LLMError
+from ipyllm.statistics.bradley_terry import PRIOR_SD, Choice, bootstrap_strengths, fit_strengths
+from ipyllm.statistics.caveats import count, listed
+from ipyllm.statistics.observations import nearest
+from ipyllm.statistics.quantiles import check_share
+from ipyllm.statistics.table import StatisticsFrame
+
+__all__ = ["ranking", "win_matrix"]
+
+_ELO = 400 / math.log(10)
+_FEW_VOTES = 30
+_EQUAL = 1e-6  # log-odds: the optimiser's rounding, not a difference
+_NO_WINNER = ("tie", "both_bad")
+
+
+def ranking(
+    votes: Any,
+    *,
+    level: float = 0.95,
+    interval: Literal["hessian", "bootstrap"] = "hessian",
+    prior_sd: float = PRIOR_SD,
+    seed: int = 0,
+) -> StatisticsFrame:
+    """Return the arms by strength, strongest first.
+
+    Parameters
+    ----------
+    votes : DataFrame, or anything that has one as ``.votes``
+        One row per vote: ``arms``, a dict of label to call id (or the labels); ``outcome``, the label of the
+        chosen arm, ``"tie"`` or ``"both_bad"``; ``prompt``, where it is known.
+    level : float
+        Confidence of the intervals.
+    interval : {"hessian", "bootstrap"}
+        From the curvature of the posterior, or by drawing prompts with replacement and fitting anew. The
+        bootstrap allows for several votes on one prompt resembling one another, but it cannot see how uncertain
+        an arm is that won, or lost, every vote.
+    prior_sd : float
+        Standard deviation of the prior on strengths, in log-odds. It keeps an arm without a win finite.
+    seed : int
+        Of the bootstrap.
+
+    Returns
+    -------
+    StatisticsFrame
+        Index ``arm``. ``strength`` in log-odds around a mean of 0, with ``low`` and ``high``; ``elo``, the same with
+        400 points for odds of 10 : 1 around 1000; ``votes``, ``wins``, ``losses``, ``ties`` and ``both_bad``; and
+        ``p_best``, the chance that it is the strongest.
+
+    Notes
+    -----
+    Bradley & Terry (1952) with ties after Davidson (1970) and a normal prior, see
+    :func:`~ipyllm.statistics.fit_strengths`. ``both_bad`` is a tie as far as strength goes: it says how good both are,
+    not which one is better.
+
+    Raises
+    ------
+    LLMError
+        ``bad_request``: no votes, or an outcome that did not stand for choice.
+
+    Examples
+    --------
+    >>> votes = pd.DataFrame({"arms": [{"a": "1", "b": "2"}] * 4, "outcome": ["a", "a", "tie", "b"]})
+    >>> table = ranking(votes)
+    >>> list(table.index), table.loc["a", ["wins", "losses", "ties"]].to_list()
+    (['a', 'b'], [2, 1, 1])
+    """
+    check_share(level, "level")
+    if not (prior_sd > 0 and math.isfinite(prior_sd)):
+        raise ValueError(f"prior_sd is a number above 0, not {prior_sd!r}.")
+    cast = _cast(votes)
+    labels = list(dict.fromkeys(arm for arms, _, _ in cast for arm in arms))
+    number = {label: i for i, label in enumerate(labels)}
+    choices = [
+        Choice(tuple(number[arm] for arm in arms), None if outcome in _NO_WINNER else number[outcome])
+        for arms, outcome, _ in cast
+    ]
+    fitted = fit_strengths(choices, len(labels), prior_sd=prior_sd)
+    rng = np.random.default_rng(seed)
+    if interval == "bootstrap":
+        prompts = [i if prompt is None else prompt for i, (_, _, prompt) in enumerate(cast)]
+        samples = bootstrap_strengths(choices, len(labels), prompts, prior_sd=prior_sd, seed=seed)
+        low, high = np.quantile(samples, [(1 - level) / 2, (1 + level) / 2], axis=0)
+    elif interval == "hessian":
+        from scipy.special import ndtri
+
+        half = float(ndtri((1 + level) / 2)) * np.sqrt(np.diag(fitted.covariance))
+        low, high = fitted.strengths - half, fitted.strengths + half
+        samples = rng.multivariate_normal(fitted.strengths, fitted.covariance, size=4000, method="eigh")
+    else:
+        raise ValueError(f"There is no interval called {interval!r}: choose 'hessian' or 'bootstrap'.")
+    tallies = _tallies(cast, labels)
+    table = pd.DataFrame(
+        {
+            "strength": fitted.strengths,
+            "low": low,
+            "high": high,
+            "elo": 1000 + _ELO * fitted.strengths,
+            **{name: [tally[name] for tally in tallies] for name in ("votes", "wins", "losses", "ties", "both_bad")},
+            "p_best": np.bincount(samples.argmax(axis=1), minlength=len(labels)) / len(samples),
+        },
+        index=pd.Index(labels, name="arm"),
+    ).sort_values("strength", ascending=False, kind="stable")
+    return StatisticsFrame.of(table, _conclusion(table, samples, number, level), _notes(cast, table))
+
+
+def win_matrix(votes: Any) -> pd.DataFrame:
+    """Return how often the arm of the row was preferred to that of the column; a tie is half a win for each.
+
+    Parameters
+    ----------
+    votes : DataFrame, or anything that has one as ``.votes``
+        As in :func:`ranking`.
+
+    Returns
+    -------
+    DataFrame
+        Arms × arms, the most often preferred first. ``table + table.T`` is how many votes there were between two.
+
+    Examples
+    --------
+    >>> votes = pd.DataFrame({"arms": [{"a": "1", "b": "2"}] * 3, "outcome": ["a", "a", "tie"]})
+    >>> win_matrix(votes).to_dict("index")
+    {'a': {'a': 0.0, 'b': 2.5}, 'b': {'a': 0.5, 'b': 0.0}}
+    """
+    cast = _cast(votes)
+    labels = list(dict.fromkeys(arm for arms, _, _ in cast for arm in arms))
+    number = {label: i for i, label in enumerate(labels)}
+    wins = np.zeros((len(labels), len(labels)))
+    for arms, outcome, _ in cast:
+        for first, second in permutations(arms, 2):
+            if outcome in _NO_WINNER or outcome == first:
+                wins[number[first], number[second]] += 0.5 if outcome in _NO_WINNER else 1
+    met = (wins + wins.T).sum(axis=1)
+    order = np.argsort(-wins.sum(axis=1) / met, kind="stable")
+    ordered = [labels[i] for i in order]
+    return pd.DataFrame(wins[np.ix_(order, order)], index=ordered, columns=ordered)
+
+
+def _cast(votes: Any) -> list[tuple[list[str], str, object]]:
+    """Return arms, outcome and prompt of every vote."""
+    if not isinstance(votes, pd.DataFrame):
+        votes = getattr(votes, "votes", votes)
+    if not isinstance(votes, pd.DataFrame):
+        raise LLMError(
+            f"A ranking is drawn from a DataFrame of votes, not from {type(votes).__name__}.", category="bad_request"
+        )
+    if votes.empty:
+        raise LLMError("There are no votes yet, so there is nothing to rank.", category="bad_request")
+    for column in ("arms", "outcome"):
+        if column not in votes.columns:
+            raise LLMError(
+                f"These votes have no column {column}{nearest(column, list(votes.columns))}", category="bad_request"
+            )
+    prompts = votes["prompt"] if "prompt" in votes.columns else pd.Series(None, index=votes.index, dtype=object)
+    cast = []
+    for given, outcome, prompt in zip(votes["arms"], votes["outcome"], prompts, strict=True):
+        arms = list(dict.fromkeys(str(arm) for arm in given)) if isinstance(given, Mapping | list | tuple) else []
+        if len(arms) < 2:  # noqa: PLR2004
+            raise LLMError(f"A vote is cast between two arms or more, not {given!r}.", category="bad_request")
+        if str(outcome) not in {*arms, *_NO_WINNER}:
+            raise LLMError(
+                f"A vote for {outcome!r} does not count{nearest(str(outcome), [*arms, *_NO_WINNER])}",
+                category="bad_request",
+            )
+        cast.append((arms, str(outcome), None if pd.isna(prompt) else prompt))
+    return cast
+
+
+def _tallies(cast: list[tuple[list[str], str, object]], labels: list[str]) -> list[dict[str, int]]:
+    tallies = {label: dict.fromkeys(("votes", "wins", "losses", "ties", "both_bad"), 0) for label in labels}
+    for arms, outcome, _ in cast:
+        for arm in arms:
+            tallies[arm]["votes"] += 1
+            if outcome in _NO_WINNER:
+                tallies[arm]["ties" if outcome == "tie" else "both_bad"] += 1
+            else:
+                tallies[arm]["wins" if arm == outcome else "losses"] += 1
+    return list(tallies.values())
+
+
+def _conclusion(table: pd.DataFrame, samples: np.ndarray, number: dict[str, int], level: float) -> str:
+    if not table["wins"].any():
+        return f"No vote of {int(table['votes'].max())} preferred one arm to another: they cannot be ranked."
+    arms = [str(arm) for arm in table.index]
+    best = arms[0]
+    equal = [str(arm) for arm in table.index[table["strength"] > table["strength"].iloc[0] - _EQUAL]]
+    if len(equal) > 1:
+        return f"These votes find {listed(equal)} equally strong."
+    ahead = {arm: float((samples[:, number[best]] > samples[:, number[arm]]).mean()) for arm in arms[1:]}
+    # Two-sided at `level`: the best one was not chosen before the votes were cast.
+    sure = (1 + level) / 2
+    close = [arm for arm, p in ahead.items() if p < sure]
+    if not close:
+        others = arms[1] if len(arms) == 2 else "every other arm"  # noqa: PLR2004
+        return f"{best} is preferred to {others}: the chance that it is stronger is {_chance(min(ahead.values()))}."
+    return (
+        f"{best} is ahead, but these votes do not tell it from {listed(close)}: the chance that it is stronger is "
+        f"{', '.join(f'{_chance(ahead[arm])} against {arm}' for arm in close[:3])}."
+    )
+
+
+def _chance(p: float) -> str:
+    return "over 99.9 %" if p > 0.999 else f"{100 * p:.0f} %" if p < 0.99 else f"{100 * p:.1f} %"  # noqa: PLR2004
+
+
+def _notes(cast: list[tuple[list[str], str, object]], table: pd.DataFrame) -> list[str]:
+    notes = []
+    fewest = int(table["votes"].min())
+    if fewest < _FEW_VOTES:
+        arms = [str(arm) for arm in table.index[table["votes"] == fewest]]
+        notes.append(f"Few votes: {listed(arms)} stood for choice {count(fewest, 'time')}.")
+    shut_out = [str(arm) for arm in table.index[(table["wins"] == 0) | (table["losses"] == 0)]]
+    if shut_out and table["wins"].any():
+        notes.append(f"{listed(shut_out)} won or lost every decided vote: how far away it stands comes from the prior.")
+    bad = sum(outcome == "both_bad" for _, outcome, _ in cast)
+    if bad:
+        notes.append(f"{bad} of {count(len(cast), 'vote')} found all bad: being ahead is not being good.")
+    if len(_islands(cast)) > 1:
+        notes.append(
+            "Some arms never met, not even by way of others: their order comes from the prior alone "
+            f"({'; '.join(listed(island) for island in _islands(cast))})."
+        )
+    prompts = [prompt for _, _, prompt in cast if prompt is not None]
+    if prompts and len(set(map(str, prompts))) < len(prompts):
+        different = count(len(set(map(str, prompts))), "prompt")
+        notes.append(
+            f"{len(prompts)} votes on {different}: votes on one prompt resemble one another, so see also "
+            "interval='bootstrap'."
+        )
+    return notes
+
+
+def _islands(cast: list[tuple[list[str], str, object]]) -> list[list[str]]:
+    """Return the groups of arms that votes connect."""
+    islands: list[set[str]] = []
+    for arms, _, _ in cast:
+        touching = [island for island in islands if island & set(arms)]
+        islands = [island for island in islands if not island & set(arms)]
+        islands.append(set(arms).union(*touching))
+    return [sorted(island) for island in islands]

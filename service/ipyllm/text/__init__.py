@@ -1,0 +1,1 @@
+"""Text for people: formats, suggestions, surrogates, terminal control sequences, hidden keys."""

@@ -1,0 +1,1 @@
+"""One HTTP request: the only package that uses the openai client."""

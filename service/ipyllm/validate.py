@@ -1,0 +1,45 @@
+"""Checks of what users pass that more than one door needs: each says in one sentence what is wrong."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ipyllm.errors import LLMError
+
+__all__ = ["validate_int", "validate_usd"]
+
+
+def validate_int(name: str, value: Any, least: int | None = None) -> int:
+    """Return ``value`` if it is a whole number, ``least`` or more.
+
+    Raises
+    ------
+    LLMError
+        ``bad_request``.
+
+    Examples
+    --------
+    >>> validate_int("repeats", 0, 1)
+    Traceback (most recent call last):
+        ...
+    ipyllm.errors.LLMError: repeats must be a whole number, 1 or more, not 0.
+    """
+    if isinstance(value, bool) or not isinstance(value, int) or (least is not None and value < least):
+        bound = "" if least is None else f", {least} or more"
+        raise LLMError(f"{name} must be a whole number{bound}, not {value!r}.", category="bad_request")
+    return value
+
+
+def validate_usd(value: Any) -> float | None:
+    """Return ``value`` if it can be a ``max_cost_usd``: None, or 0 and more.
+
+    Raises
+    ------
+    LLMError
+        ``bad_request``.
+    """
+    if value is not None and (isinstance(value, bool) or not isinstance(value, int | float) or not value >= 0):
+        raise LLMError(
+            f"max_cost_usd must be a number of US dollars, 0 or more, not {value!r}.", category="bad_request"
+        )
+    return value

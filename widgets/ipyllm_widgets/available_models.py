@@ -1,0 +1,70 @@
+"""Models that can be chosen here and now, without asking any server."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+
+from ipyllm import embedded
+from ipyllm.errors import LLMError
+from ipyllm.registry import models
+from ipyllm.settings import get_settings
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+__all__ = ["listed", "offered"]
+
+
+def offered() -> list[str]:
+    """Return full names, the default first: pulled models, configured services and endpoints, aliases, routes."""
+    return list(dict.fromkeys(_names()))
+
+
+def listed(models: Any) -> list[str]:
+    """Return ``models`` as a list of names; a name alone is not one, though Python would take it apart into letters.
+
+    Raises
+    ------
+    LLMError
+        It is no list of texts.
+
+    Examples
+    --------
+    >>> listed(("openai/gpt-5", "ollama/qwen3"))
+    ['openai/gpt-5', 'ollama/qwen3']
+    """
+    if isinstance(models, Iterable) and not isinstance(models, str | bytes):
+        names = list(models)
+        if all(isinstance(name, str) for name in names):
+            return names
+    raise LLMError(
+        f"models is a list of names, like ['ollama/qwen3', …], not {models!r}."
+        if not isinstance(models, str)
+        else f"models is a list of names, like [{models!r}, …].",
+        category="bad_request",
+    )
+
+
+def _names() -> Iterator[str]:
+    settings = get_settings()
+    with suppress(LLMError):  # if the default does not exist, the first call will say so
+        yield models.create_llm_service().full_name
+    yield from sorted({*settings.aliases, *settings.routes})
+    yield from (f"local/{name}" for name in embedded.catalogue_names() if embedded.find(name) is not None)
+    for service in models.service_names():
+        if service in settings.endpoints:
+            if model := settings.endpoints[service].model:
+                yield f"{service}/{model}"
+        elif service not in settings.routes and service != "local":
+            yield from _of_service(service)
+
+
+def _of_service(name: str) -> Iterator[str]:
+    try:
+        service = models.create_llm_service(name)
+        service.address()
+    except LLMError:
+        return  # no key: it could not be used
+    yield from (f"{name}/{model}" for model in service.known_models)
