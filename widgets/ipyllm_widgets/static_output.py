@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from ulid import ULID
 
-from ipyllm.rendering import STYLE, plain
+from ipyllm.rendering import STYLE
+from ipyllm.text.terminal import plain
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from ulid import ULID
 
-from ipyllm.rendering import plain
+from ipyllm.text.terminal import plain
 
 if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell

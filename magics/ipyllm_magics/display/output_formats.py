@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from html import escape
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from ipyllm.rendering import plain
+from ipyllm.text.terminal import plain
 
 if TYPE_CHECKING:
     from collections.abc import Callable

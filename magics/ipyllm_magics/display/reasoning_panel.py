@@ -5,7 +5,8 @@ from __future__ import annotations
 from html import escape
 from typing import TYPE_CHECKING
 
-from ipyllm.rendering import plain, to_html
+from ipyllm.rendering import to_html
+from ipyllm.text.terminal import plain
 
 if TYPE_CHECKING:
     from ipyllm.response import ChatResponse

@@ -5,7 +5,8 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING
 
-from ipyllm.rendering import TerminalFilter, footer_text
+from ipyllm.rendering import footer_text
+from ipyllm.text.terminal import TerminalFilter
 from ipyllm_magics.display.output_formats import NotThereError
 
 if TYPE_CHECKING:

@@ -10,8 +10,8 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from ipyllm.conversations.tokens import estimate, estimate_messages
-from ipyllm.rendering import plain
 from ipyllm.text.redact import redact
+from ipyllm.text.terminal import plain
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING, Any
 
 from ipyllm._version import __version__
 from ipyllm.errors import LLMError
-from ipyllm.rendering import STYLE, plain, to_html
+from ipyllm.rendering import STYLE, to_html
 from ipyllm.text.redact import redact
+from ipyllm.text.terminal import plain
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -10,9 +10,10 @@ import json
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from ipyllm.errors import LLMError
-from ipyllm.rendering import STYLE, plain, to_html
+from ipyllm.rendering import STYLE, to_html
 from ipyllm.request import text_of
 from ipyllm.text.redact import redact
+from ipyllm.text.terminal import plain
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

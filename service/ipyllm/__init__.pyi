@@ -1,0 +1,67 @@
+from . import scorers
+from ._version import __version__
+from .comparison.comparison import Comparison, compare
+from .comparison.votes import cast_vote, votes
+from .conversations.history import ConversationHistory, conversation
+from .dataframes.export import export_usage
+from .dataframes.usage import summarise, usage
+from .errors import LLMError
+from .events import Event, Finished, ReasoningDelta, TextDelta, ToolCallDelta
+from .experiment import Experiment
+from .extension import load_ipython_extension, unload_ipython_extension
+from .ledger.retention import prune
+from .pipeline.timeouts import Timeout
+from .registry.models import create_llm_service
+from .request import ChatRequest
+from .response import ChatResponse, Usage
+from .routing import fallback, pool, split
+from .services.base import BaseLLMService
+from .services.deepseek import DeepSeekService
+from .services.local import LocalService
+from .services.ollama import OllamaService
+from .services.openai import OpenAIService
+from .statistics import assert_no_regression
+from .timing import Timing
+from .widget_classes import ChatWidget, CompareWidget, UsageDashboard
+
+__all__ = [
+    "BaseLLMService",
+    "ChatRequest",
+    "ChatResponse",
+    "ChatWidget",
+    "CompareWidget",
+    "Comparison",
+    "ConversationHistory",
+    "DeepSeekService",
+    "Event",
+    "Experiment",
+    "Finished",
+    "LLMError",
+    "LocalService",
+    "OllamaService",
+    "OpenAIService",
+    "ReasoningDelta",
+    "TextDelta",
+    "Timeout",
+    "Timing",
+    "ToolCallDelta",
+    "Usage",
+    "UsageDashboard",
+    "__version__",
+    "assert_no_regression",
+    "cast_vote",
+    "compare",
+    "conversation",
+    "create_llm_service",
+    "export_usage",
+    "fallback",
+    "load_ipython_extension",
+    "pool",
+    "prune",
+    "scorers",
+    "split",
+    "summarise",
+    "unload_ipython_extension",
+    "usage",
+    "votes",
+]

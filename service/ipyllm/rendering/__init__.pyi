@@ -1,0 +1,20 @@
+from .blocks import BlockStream
+from .columns import COLUMNS_CSS, COLUMNS_STYLE, Column, columns_html, columns_text, reasoning_html
+from .footer import footer_html, footer_text
+from .markdown import to_html
+from .style import CSS, STYLE
+
+__all__ = [
+    "COLUMNS_CSS",
+    "COLUMNS_STYLE",
+    "CSS",
+    "STYLE",
+    "BlockStream",
+    "Column",
+    "columns_html",
+    "columns_text",
+    "footer_html",
+    "footer_text",
+    "reasoning_html",
+    "to_html",
+]

@@ -1,0 +1,46 @@
+from .bradley_terry import Choice, Strengths, bootstrap_strengths, fit_strengths
+from .differences import Difference, bonett_price, bootstrap_interval, cohens_dz, hodges_lehmann, paired_t
+from .means import Mean, clustered_mean, wilson
+from .pairs import paired
+from .passk import pass_at_k
+from .power import minimum_detectable_difference, n_needed
+from .quantiles import Interval, calls_for_upper_limit, quantile, quantile_interval
+from .ranking import ranking, win_matrix
+from .regression import NonInferiority, assert_no_regression
+from .significance import holm, mcnemar, rank_biserial, wilcoxon
+from .summary import summarise_arms
+from .table import StatisticsFrame
+
+__all__ = [
+    "Choice",
+    "Difference",
+    "Interval",
+    "Mean",
+    "NonInferiority",
+    "StatisticsFrame",
+    "Strengths",
+    "assert_no_regression",
+    "bonett_price",
+    "bootstrap_interval",
+    "bootstrap_strengths",
+    "calls_for_upper_limit",
+    "clustered_mean",
+    "cohens_dz",
+    "fit_strengths",
+    "hodges_lehmann",
+    "holm",
+    "mcnemar",
+    "minimum_detectable_difference",
+    "n_needed",
+    "paired",
+    "paired_t",
+    "pass_at_k",
+    "quantile",
+    "quantile_interval",
+    "rank_biserial",
+    "ranking",
+    "summarise_arms",
+    "wilcoxon",
+    "wilson",
+    "win_matrix",
+]
