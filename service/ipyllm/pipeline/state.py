@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from ipyllm.request import ChatRequest
     from ipyllm.response import ChatResponse
     from ipyllm.services.base import BaseLLMService
-    from ipyllm.transport.client import Address
+    from ipyllm.transport.address import Address
 
 __all__ = ["Progress"]
 

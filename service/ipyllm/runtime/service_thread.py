@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from ipyllm.pipeline.limiter import Limiter
     from ipyllm.services.base import Limits
-    from ipyllm.transport.client import Address
+    from ipyllm.transport.address import Address
 
 __all__ = ["ServiceThread", "service_thread"]
 

@@ -10,7 +10,7 @@ from ipyllm.settings import get_settings
 
 if TYPE_CHECKING:
     from ipyllm.request import Message
-    from ipyllm.transport.client import Address
+    from ipyllm.transport.address import Address
 
 __all__ = ["DeepSeekService"]
 

@@ -11,7 +11,7 @@ from ipyllm.settings import get_settings
 
 if TYPE_CHECKING:
     from ipyllm.request import ChatRequest
-    from ipyllm.transport.client import Address
+    from ipyllm.transport.address import Address
 
 __all__ = ["OpenAIService"]
 
