@@ -1,7 +1,7 @@
-"""From the chunks of one attempt to events, and at the end to a response. The only owner of what has arrived.
+"""Accumulates the chunks of one attempt, and converts each to events.
 
-It believes nothing about a chunk: ``choices`` or ``delta`` may be missing or None, the last chunk may have no
-choices, usage may never come (FACTS §1).
+Servers differ: ``choices`` or ``delta`` may be missing or None, the last chunk may have no choices, and usage may be
+missing.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ __all__ = ["Accumulator"]
 
 
 class Accumulator:
-    """What has arrived of one answer.
+    """The text, tool calls, usage and arrival times of one response so far.
 
     Examples
     --------
@@ -60,7 +60,7 @@ class Accumulator:
         self._tools: dict[int, dict[str, str]] = {}
 
     def feed(self, chunk: dict[str, Any], at_ns: int) -> list[Event]:
-        """Take in one chunk that arrived at ``at_ns`` and return the events in it."""
+        """Add one chunk that arrived at ``at_ns`` and return its events."""
         if self.response_model is None and isinstance(chunk.get("model"), str):
             self.response_model = chunk["model"]
         usage = chunk.get("usage")
@@ -73,13 +73,13 @@ class Accumulator:
         reason = choice.get("finish_reason")
         if isinstance(reason, str):
             self.finish_reason = reason
-        # A server that ignores `stream` sends one whole `message` instead of a `delta`.
+        # A server that ignores `stream` sends one `message` instead of `delta`s.
         delta = choice.get("delta") or choice.get("message")
         if not isinstance(delta, dict):
             return []
         events = list(self._events(delta, at_ns))
         if events:
-            self._mark(at_ns)
+            self._record_arrival(at_ns)
         return events
 
     def _events(self, delta: dict[str, Any], at_ns: int) -> Iterator[Event]:
@@ -100,9 +100,8 @@ class Accumulator:
                     yield self._tool(call, position, at_ns)
 
     def _tool(self, call: dict[str, Any], position: int, at_ns: int) -> ToolCallDelta:
-        given = call.get("index")
-        index = given if isinstance(given, int) else position
-        function = call.get("function")
+        index, function = call.get("index"), call.get("function")
+        index = index if isinstance(index, int) else position
         function = function if isinstance(function, dict) else {}
         known = self._tools.setdefault(index, {"id": "", "name": "", "arguments": ""})
         id_, name, arguments = call.get("id"), function.get("name"), function.get("arguments")
@@ -112,7 +111,7 @@ class Accumulator:
         known["arguments"] += piece
         return ToolCallDelta(index, id_, name, piece, at_ns)
 
-    def _mark(self, at_ns: int) -> None:
+    def _record_arrival(self, at_ns: int) -> None:
         self.n_chunks += 1
         if self.first_token_ns is None:
             self.first_token_ns = at_ns
@@ -136,15 +135,15 @@ class Accumulator:
         return tuple(ToolCall(**call) for _, call in sorted(self._tools.items()))
 
     @property
-    def anything(self) -> bool:
-        """Whether any token arrived."""
+    def has_tokens(self) -> bool:
+        """Whether any token has arrived."""
         return self.first_token_ns is not None
 
     def seconds(self, instant_ns: int | None) -> float | None:
-        """Seconds from sending the request to ``instant_ns``."""
+        """Return the seconds from sending the request to ``instant_ns``."""
         return None if instant_ns is None else (instant_ns - self.sent_ns) / 1e9
 
     @property
     def last_token_ns(self) -> int | None:
-        """Arrival of the last token chunk."""
+        """Arrival time of the last token chunk."""
         return self._last_ns

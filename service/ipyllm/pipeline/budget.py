@@ -1,17 +1,17 @@
-"""A limit on what calls may cost, kept before the money is spent: reserve, call, settle.
+"""Limits the cost of calls before money is spent: reserve, call, settle.
 
-A call reserves what it may cost at most and settles for what it did cost. As the reservations of all calls in
-flight count, concurrent calls cannot overspend together.
+A call reserves its highest possible cost and settles for its actual one. The reservations of all calls in flight count,
+so that concurrent calls cannot exceed the limit together.
 """
 
 from __future__ import annotations
 
-import math
 import os
 import threading
 from typing import TYPE_CHECKING, Self
 
 from ipyllm.errors import LLMError
+from ipyllm.text.format import money
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -19,18 +19,18 @@ if TYPE_CHECKING:
 __all__ = ["Budget", "Reservation", "kernel_budget"]
 
 _ROUNDING = 1e-9
-"""A limit may be passed by this part of itself: ten times $0.10 are not quite $1 in binary."""
+"""Relative tolerance of a limit: ten times $0.10 are not exactly $1 in binary."""
 
 
 class Budget:
-    """So much may be spent, by calls from any thread.
+    """A limit on the cost of calls, from any thread.
 
     Parameters
     ----------
     limit_usd : float or None
-        US dollars; None counts what is spent and refuses nothing.
+        US dollars; None counts the cost and refuses nothing.
     allow_unknown_price : bool
-        Whether calls are made whose price is unknown. They are not counted.
+        Whether to allow calls whose price is unknown. They are not counted.
 
     Examples
     --------
@@ -43,7 +43,7 @@ class Budget:
     Traceback (most recent call last):
         ...
     ipyllm.errors.LLMError: A call to openai/gpt-5 may cost up to $0.50, but of max_cost_usd=$0.10 only $0.09 is left \
-($0.01 spent); nothing was sent. Raise max_cost_usd, or make the call smaller, with max_tokens=… for one.
+($0.01 spent); nothing was sent. Raise max_cost_usd, or make the call smaller, for example with max_tokens=….
     """
 
     def __init__(self, limit_usd: float | None, *, allow_unknown_price: bool = False) -> None:
@@ -58,38 +58,38 @@ class Budget:
 
     @property
     def spent_usd(self) -> float:
-        """What the calls that are over did cost."""
+        """Cost of the calls that have ended, in US dollars."""
         return self._spent
 
     @property
     def reserved_usd(self) -> float:
-        """What the calls in flight may cost."""
+        """Highest possible cost of the calls in flight, in US dollars."""
         return self._reserved
 
     def reserve(self, estimate_usd: float | None, *, model: str = "") -> Reservation:
-        """Set aside what a call may cost, before it is sent.
+        """Reserve the highest possible cost of a call, before it is sent.
 
         Parameters
         ----------
         estimate_usd : float or None
             An upper bound, see :func:`ipyllm.services.prices.estimate_cost`; None when the price is unknown.
         model : str
-            Full name, for the sentence.
+            Full name, for the message.
 
         Raises
         ------
         LLMError
-            ``quota``, when the limit could be passed, or the price is unknown. Of the categories this is the one
-            that says "no credit for this", and like the provider's own it is never retried; ``status_code`` is
-            None, because no server said it.
+            ``quota``, when the limit could be exceeded, or the price is unknown. Like the provider's own, it is never
+            retried; ``status_code`` is None, because it does not come from a server.
         """
-        which = f" to {model}" if model else ""
+        target = f" to {model}" if model else ""
         if estimate_usd is None:
             if self.limit_usd is not None and not self.allow_unknown_price:
+                limit = f"max_cost_usd={money(self.limit_usd)}"
                 raise LLMError(
-                    f"What a call{which} costs is unknown, so max_cost_usd={_dollars(self.limit_usd)} cannot be kept; "
-                    "nothing was sent. Limit the answer with max_tokens=…, set the model's price in the settings, or "
-                    "allow it with allow_unknown_price.",
+                    f"The cost of a call{target} is unknown, so {limit} cannot be enforced; nothing was sent. "
+                    "Limit the response with max_tokens=…, set the model's price in the settings, or allow it with "
+                    "allow_unknown_price.",
                     category="quota",
                     model=model,
                 )
@@ -98,19 +98,21 @@ class Budget:
             if self.limit_usd is not None:
                 left = self.limit_usd - self._spent - self._reserved
                 if estimate_usd > left + self.limit_usd * _ROUNDING:
-                    raise LLMError(self._refusal(estimate_usd, left, which), category="quota", model=model)
+                    raise LLMError(self._refusal(estimate_usd, left, target), category="quota", model=model)
             self._reserved += estimate_usd
         return Reservation(self, estimate_usd)
 
-    def _refusal(self, estimate: float, left: float, which: str) -> str:
+    def _refusal(self, estimate: float, left: float, target: str) -> str:
         assert self.limit_usd is not None
-        limit = _dollars(self.limit_usd)
-        gone = [f"{_dollars(self._spent)} spent"] if self._spent else []
-        gone += [f"{_dollars(self._reserved)} held by calls in flight"] if self._reserved else []
-        rest = f"of max_cost_usd={limit} only {_dollars(max(left, 0.0))} is left ({', '.join(gone)})"
+        limit = money(self.limit_usd)
+        used = [f"{money(self._spent)} spent"] if self._spent else []
+        used += [f"{money(self._reserved)} reserved by calls in flight"] if self._reserved else []
+        reason = f"max_cost_usd is {limit}"
+        if used:
+            reason = f"of max_cost_usd={limit} only {money(max(left, 0.0))} is left ({', '.join(used)})"
         return (
-            f"A call{which} may cost up to {_dollars(estimate)}, but {rest if gone else f'max_cost_usd is {limit}'}; "
-            "nothing was sent. Raise max_cost_usd, or make the call smaller, with max_tokens=… for one."
+            f"A call{target} may cost up to {money(estimate)}, but {reason}; nothing was sent. "
+            "Raise max_cost_usd, or make the call smaller, for example with max_tokens=…."
         )
 
     def _settle(self, reservation: Reservation, actual: float | None) -> None:
@@ -121,20 +123,20 @@ class Budget:
                 self._spent += held if actual is None else actual
 
     def _forget_calls_in_flight(self) -> None:
-        """In a forked child: the calls in flight are the parent's, and so may be whoever holds the lock."""
+        """Reset in a forked child: the calls in flight, and a thread that holds the lock, are the parent's."""
         self._lock = threading.Lock()
         self._reserved = 0.0
 
 
 class Reservation:
-    """What one call may cost, set aside until it is settled; as a context manager it is settled in any case.
+    """The reserved cost of one call, until it is settled; as a context manager it is always settled.
 
     Parameters
     ----------
     budget : Budget
-        Where it is set aside.
+        Where it is reserved.
     estimate_usd : float or None
-        How much.
+        US dollars.
     """
 
     def __init__(self, budget: Budget, estimate_usd: float | None) -> None:
@@ -150,37 +152,24 @@ class Reservation:
         self.settle(None)
 
     def settle(self, actual_usd: float | None) -> None:
-        """Replace the estimate by what the call did cost; a second time does nothing.
+        """Replace the estimate by the actual cost; later calls do nothing.
 
         Parameters
         ----------
         actual_usd : float or None
-            None when it is unknown, as for a call cancelled in mid-answer: the whole estimate counts as spent. 0
-            when nothing was sent, or the server refused.
+            None when it is unknown, as for a call cancelled during the response: the estimate counts as spent. 0 when
+            nothing was sent, or the server refused.
         """
         self._budget._settle(self, actual_usd)  # noqa: SLF001 - one idea in two classes
-
-
-def _dollars(amount: float) -> str:
-    """Write ``amount`` in cents, or with two digits where it is less.
-
-    Examples
-    --------
-    >>> _dollars(2), _dollars(0.04), _dollars(0.0125), _dollars(0.000021)
-    ('$2.00', '$0.04', '$0.013', '$0.000021')
-    """
-    decimals = 2 if amount <= 0 else max(2, 1 - math.floor(math.log10(amount)))
-    cents, more = f"{amount:.{decimals}f}"[: 2 - decimals or None], f"{amount:.{decimals}f}"[2 - decimals or None :]
-    return f"${cents}{more.rstrip('0') if decimals > 2 else ''}"  # noqa: PLR2004
 
 
 _kernel = Budget(None)
 
 
 def kernel_budget() -> Budget:
-    """Return the budget of this process, with the limit that the settings have now.
+    """Return the budget of this process, with the present limit of the settings.
 
-    It counts from the process's first call, so that a limit set later knows what was spent before.
+    It counts from the first call of the process, so that a limit set later includes earlier calls.
 
     Examples
     --------

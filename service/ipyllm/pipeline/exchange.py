@@ -297,7 +297,7 @@ class Exchange:
                         for event in got.feed(chunk, at_ns):
                             on_event(event)
             got.end_ns = perf_counter_ns()
-            if not got.anything and got.finish_reason is None:
+            if not got.has_tokens and got.finish_reason is None:
                 error = LLMError(
                     f"{request.model} answered without an answer: neither text nor a reason why not; "
                     "check that the address is that of a model server.",
@@ -326,7 +326,7 @@ class Exchange:
             )
         )
         if error is not None:
-            if got.anything:  # text was shown: this error is final, and carries the text
+            if got.has_tokens:  # text was shown: this error is final, and carries the text
                 error.partial = progress.response(self.service, request, self.call_id, error)
             raise error
 

@@ -98,7 +98,7 @@ class Progress:
         got = self.got
         if got.raw_usage is not None:
             return service.read_usage(got.raw_usage)
-        if not got.anything:
+        if not got.has_tokens:
             return Usage()
         return Usage(
             input_tokens=estimate_messages(request.messages),

@@ -1,4 +1,4 @@
-"""How late our own event loop ran: the part of a measured latency that may be ours and not the server's."""
+"""Measures how late our own event loop runs: that part of a latency may not be the server's."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ if TYPE_CHECKING:
 
 __all__ = ["LagMonitor", "Watch"]
 
-_TICK_S = 0.005  # what falls between two beats is not seen: so much less than the 10 ms that would spoil a figure
+_TICK_S = 0.005  # lag between two ticks is not seen: well below the 10 ms that make a latency unreliable
 
 
 class Watch:
-    """The worst lag, in seconds, while this watch was kept: ``with monitor.watch() as watch: …``."""
+    """The worst lag, in seconds, within a block: ``with monitor.watch() as watch: …``."""
 
     __slots__ = ("_monitor", "worst_s")
 
@@ -34,32 +34,32 @@ class Watch:
 
 
 class LagMonitor:
-    """A heartbeat on the running loop, beating only while somebody watches."""
+    """A timer on the running loop that measures its lag while a :class:`Watch` is open."""
 
     def __init__(self) -> None:
         self._watches: set[Watch] = set()
         self._timer: asyncio.TimerHandle | None = None
 
     def watch(self) -> Watch:
-        """Watch the loop during a call."""
+        """Create a watch for one call."""
         return Watch(self)
 
     def begin(self, watch: Watch) -> None:
-        """Tell ``watch`` of every lag from now on."""
+        """Start updating ``watch``."""
         self._watches.add(watch)
         if self._timer is None:
             self._schedule()
 
     def end(self, watch: Watch) -> None:
-        """Tell it no more."""
+        """Stop updating ``watch``."""
         self._watches.discard(watch)
 
     def _schedule(self) -> None:
         loop = asyncio.get_running_loop()
-        self._timer = loop.call_later(_TICK_S, self._beat, perf_counter() + _TICK_S)
+        self._timer = loop.call_later(_TICK_S, self._tick, perf_counter() + _TICK_S)
 
-    def _beat(self, due: float) -> None:
-        # The loop's clock and perf_counter may differ by a tick's rounding; that is never negative lag.
+    def _tick(self, due: float) -> None:
+        # The loop's clock and perf_counter may differ by their rounding, which is not negative lag.
         late = max(0.0, perf_counter() - due)
         for watch in self._watches:
             watch.worst_s = max(watch.worst_s, late)

@@ -17,7 +17,7 @@ from ipyllm.runtime.service_thread import service_thread
 from ipyllm.scorers.answer import Answer, answers
 from ipyllm.scorers.scorer import Score, ScoreFailure, Scorer, checked, distinct
 from ipyllm.tools import CallerExecutor, InterruptibleEvent, ToolTimeout
-from ipyllm.tools.result_text import cut, told
+from ipyllm.tools.result_text import describe_error, truncate
 
 if TYPE_CHECKING:
     from concurrent.futures import Future
@@ -261,7 +261,7 @@ class Scoring:
             return ScoreFailure(f"{exc}.")
         except asyncio.CancelledError:
             task = asyncio.current_task()
-            if caller_executor.is_left or (task is not None and task.cancelling()):
+            if caller_executor.is_abandoned or (task is not None and task.cancelling()):
                 raise
             result = ScoreFailure("It was cancelled.")
         except Exception as exc:  # noqa: BLE001 - whatever it is, it costs this score and no other
@@ -326,7 +326,7 @@ def _failure(exc: Exception) -> ScoreFailure:
     """Say what went wrong in a scorer: its own words, or the exception's."""
     if isinstance(exc, ScoreFailure):
         return exc
-    return ScoreFailure(cut(" ".join(told(exc).split()), _MAX_ERROR))
+    return ScoreFailure(truncate(" ".join(describe_error(exc).split()), _MAX_ERROR))
 
 
 def _nothing() -> None:
