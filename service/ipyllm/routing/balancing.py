@@ -109,7 +109,7 @@ class Pool(Route):
                 choice.wait_for_slot = self._nobody_else(tried)
                 again = max(0, choice.request.max_retries - len(tried) + 1) if choice.wait_for_slot else 0
                 choice.request = replace(choice.request, max_retries=again)
-                choice.at_end(partial(self._give_back, member))
+                choice.on_end(partial(self._give_back, member))
                 yield choice
                 error = choice.error
             if error is None or not _is_for_the_next(error):

@@ -58,7 +58,7 @@ class Fallback(Route):
             health.asked()
             error: BaseException | None = None
             for choice in self._ask(arm, request, path):
-                choice.at_end(health.learn)
+                choice.on_end(health.learn)
                 yield choice
                 error = choice.error
             if error is not None and not _is_for_the_next(error):
