@@ -17,7 +17,7 @@ from ipyllm.text.format import shorten
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from ipyllm.errors import Category
+    from ipyllm.response import Category
 
 __all__ = ["Fault", "classify", "retry_after_s", "server_error"]
 
