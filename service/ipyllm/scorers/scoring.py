@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from ipyllm.errors import LLMError
-from ipyllm.runtime.interruptible import InterruptibleEvent
+from ipyllm.runtime.interruptible import CANCEL_GRACE_S, InterruptibleEvent
 from ipyllm.runtime.service_thread import service_thread
 from ipyllm.scorers.answer import Answer, answers
 from ipyllm.scorers.scorer import Score, ScoreFailure, Scorer, checked, distinct
@@ -33,7 +33,6 @@ CONCURRENCY = 16
 _GIVE_UP_AFTER = 3
 """Time-outs in a row after which a scorer is not tried again: each may leave a thread behind."""
 
-_CANCEL_GRACE_S = 5.0
 _MAX_ERROR = 500
 _NEEDED = ("status", "response")
 _NOT_STORED = "The text of this answer was not stored (IPYLLM_STORE_TEXT=0)."
@@ -157,7 +156,7 @@ class Scoring:
             caller_executor.wait(done)
         except BaseException:
             future.cancel()
-            done.wait(_CANCEL_GRACE_S)
+            done.wait(CANCEL_GRACE_S)
             raise
         future.result()
 
