@@ -6,6 +6,7 @@ missing.
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from ipyllm.events import Event, ReasoningDelta, TextDelta, ToolCallDelta
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 __all__ = ["Accumulator"]
 
 
+@dataclass(slots=True, eq=False)
 class Accumulator:
     """The text, tool calls, usage and arrival times of one response so far.
 
@@ -28,36 +30,19 @@ class Accumulator:
     (['Hi'], 'Hi')
     """
 
-    __slots__ = (
-        "_last_ns",
-        "_reasoning",
-        "_text",
-        "_tools",
-        "end_ns",
-        "finish_reason",
-        "first_text_ns",
-        "first_token_ns",
-        "max_gap_ns",
-        "n_chunks",
-        "raw_usage",
-        "response_model",
-        "sent_ns",
-    )
-
-    def __init__(self, sent_ns: int) -> None:
-        self.sent_ns = sent_ns
-        self.first_token_ns: int | None = None
-        self.first_text_ns: int | None = None
-        self._last_ns: int | None = None
-        self.end_ns: int | None = None
-        self.max_gap_ns = 0
-        self.n_chunks = 0
-        self.finish_reason: str | None = None
-        self.raw_usage: dict[str, Any] | None = None
-        self.response_model: str | None = None
-        self._text: list[str] = []
-        self._reasoning: list[str] = []
-        self._tools: dict[int, dict[str, str]] = {}
+    sent_ns: int
+    first_token_ns: int | None = None
+    first_text_ns: int | None = None
+    last_token_ns: int | None = None
+    end_ns: int | None = None
+    max_gap_ns: int = 0
+    n_chunks: int = 0
+    finish_reason: str | None = None
+    raw_usage: dict[str, Any] | None = None
+    response_model: str | None = None
+    _text: list[str] = field(default_factory=list)
+    _reasoning: list[str] = field(default_factory=list)
+    _tools: dict[int, dict[str, str]] = field(default_factory=dict)
 
     def feed(self, chunk: dict[str, Any], at_ns: int) -> list[Event]:
         """Add one chunk that arrived at ``at_ns`` and return its events."""
@@ -115,9 +100,9 @@ class Accumulator:
         self.n_chunks += 1
         if self.first_token_ns is None:
             self.first_token_ns = at_ns
-        elif self._last_ns is not None and at_ns - self._last_ns > self.max_gap_ns:
-            self.max_gap_ns = at_ns - self._last_ns
-        self._last_ns = at_ns
+        elif self.last_token_ns is not None and at_ns - self.last_token_ns > self.max_gap_ns:
+            self.max_gap_ns = at_ns - self.last_token_ns
+        self.last_token_ns = at_ns
 
     @property
     def content(self) -> str:
@@ -142,8 +127,3 @@ class Accumulator:
     def seconds(self, instant_ns: int | None) -> float | None:
         """Return the seconds from sending the request to ``instant_ns``."""
         return None if instant_ns is None else (instant_ns - self.sent_ns) / 1e9
-
-    @property
-    def last_token_ns(self) -> int | None:
-        """Arrival time of the last token chunk."""
-        return self._last_ns

@@ -8,13 +8,10 @@ from __future__ import annotations
 
 import os
 import threading
-from typing import TYPE_CHECKING, Self
+from typing import Self
 
 from ipyllm.errors import LLMError
 from ipyllm.text.format import money
-
-if TYPE_CHECKING:
-    from types import TracebackType
 
 __all__ = ["Budget", "Reservation", "kernel_budget"]
 
@@ -31,6 +28,11 @@ class Budget:
         US dollars; None counts the cost and refuses nothing.
     allow_unknown_price : bool
         Whether to allow calls whose price is unknown. They are not counted.
+
+    Attributes
+    ----------
+    spent_usd, reserved_usd : float
+        Cost of the calls that have ended, and highest possible cost of those in flight, in US dollars.
 
     Examples
     --------
@@ -49,22 +51,12 @@ class Budget:
     def __init__(self, limit_usd: float | None, *, allow_unknown_price: bool = False) -> None:
         self.limit_usd = limit_usd
         self.allow_unknown_price = allow_unknown_price
+        self.spent_usd = 0.0
+        self.reserved_usd = 0.0
         self._lock = threading.Lock()
-        self._spent = 0.0
-        self._reserved = 0.0
 
     def __repr__(self) -> str:
         return f"Budget(limit_usd={self.limit_usd!r}, spent_usd={self.spent_usd!r})"
-
-    @property
-    def spent_usd(self) -> float:
-        """Cost of the calls that have ended, in US dollars."""
-        return self._spent
-
-    @property
-    def reserved_usd(self) -> float:
-        """Highest possible cost of the calls in flight, in US dollars."""
-        return self._reserved
 
     def reserve(self, estimate_usd: float | None, *, model: str = "") -> Reservation:
         """Reserve the highest possible cost of a call, before it is sent.
@@ -96,17 +88,17 @@ class Budget:
             return Reservation(self, None)
         with self._lock:
             if self.limit_usd is not None:
-                left = self.limit_usd - self._spent - self._reserved
+                left = self.limit_usd - self.spent_usd - self.reserved_usd
                 if estimate_usd > left + self.limit_usd * _ROUNDING:
                     raise LLMError(self._refusal(estimate_usd, left, target), category="quota", model=model)
-            self._reserved += estimate_usd
+            self.reserved_usd += estimate_usd
         return Reservation(self, estimate_usd)
 
     def _refusal(self, estimate: float, left: float, target: str) -> str:
         assert self.limit_usd is not None
         limit = money(self.limit_usd)
-        used = [f"{money(self._spent)} spent"] if self._spent else []
-        used += [f"{money(self._reserved)} reserved by calls in flight"] if self._reserved else []
+        used = [f"{money(self.spent_usd)} spent"] if self.spent_usd else []
+        used += [f"{money(self.reserved_usd)} reserved by calls in flight"] if self.reserved_usd else []
         reason = f"max_cost_usd is {limit}"
         if used:
             reason = f"of max_cost_usd={limit} only {money(max(left, 0.0))} is left ({', '.join(used)})"
@@ -119,25 +111,17 @@ class Budget:
         with self._lock:
             held, reservation.held_usd = reservation.held_usd, None
             if held is not None:
-                self._reserved = max(0.0, self._reserved - held)
-                self._spent += held if actual is None else actual
+                self.reserved_usd = max(0.0, self.reserved_usd - held)
+                self.spent_usd += held if actual is None else actual
 
     def _forget_calls_in_flight(self) -> None:
         """Reset in a forked child: the calls in flight, and a thread that holds the lock, are the parent's."""
         self._lock = threading.Lock()
-        self._reserved = 0.0
+        self.reserved_usd = 0.0
 
 
 class Reservation:
-    """The reserved cost of one call, until it is settled; as a context manager it is always settled.
-
-    Parameters
-    ----------
-    budget : Budget
-        Where it is reserved.
-    estimate_usd : float or None
-        US dollars.
-    """
+    """The reserved cost of one call, until it is settled; as a context manager it is always settled."""
 
     def __init__(self, budget: Budget, estimate_usd: float | None) -> None:
         self._budget = budget
@@ -146,9 +130,7 @@ class Reservation:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *exc_info: object) -> None:
         self.settle(None)
 
     def settle(self, actual_usd: float | None) -> None:

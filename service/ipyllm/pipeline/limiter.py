@@ -61,12 +61,8 @@ class Limiter:
         tokens_per_minute: float | None = None,
         max_in_flight: int | None = None,
     ) -> None:
-        given = {
-            "requests_per_minute": requests_per_minute,
-            "tokens_per_minute": tokens_per_minute,
-            "max_in_flight": max_in_flight,
-        }
-        for name, value in given.items():
+        names = ("requests_per_minute", "tokens_per_minute", "max_in_flight")
+        for name, value in zip(names, (requests_per_minute, tokens_per_minute, max_in_flight), strict=True):
             if value is not None and not value > 0:
                 raise LLMError(f"{name} must be a number above 0, not {value!r}.", category="bad_request")
         self._window = _Window(max_in_flight)
@@ -108,13 +104,7 @@ class Limiter:
         return self._tokens is not None
 
     def slot(self, estimated_tokens: int = 0) -> Slot:
-        """Create the slot of one call, which is entered for each attempt.
-
-        Parameters
-        ----------
-        estimated_tokens : int
-            Counted against ``tokens_per_minute``.
-        """
+        """Create the slot of one call, which is entered for each attempt."""
         return Slot(self, estimated_tokens, next(self._order))
 
     # ---- for Slot ------------------------------------------------------------------------------------
@@ -266,16 +256,9 @@ class Slot:
     def rejected(self, retry_after: float | None = None) -> bool:
         """Report that the server rejected the request: "too many requests", not "no quota".
 
-        Parameters
-        ----------
-        retry_after : float, optional
-            Seconds it asked to wait; nothing is sent to this address before.
-
-        Returns
-        -------
-        bool
-            Whether the server was serving other requests of ours. Then it only allows fewer at once: send the call
-            again, and do not count that as a retry. If not, the attempt has failed.
+        Nothing is sent to this address for ``retry_after`` seconds. Return whether the server was serving other
+        requests of ours. Then it only allows fewer at once: send the call again, and do not count that as a retry. If
+        not, the attempt has failed.
         """
         return self._limiter.rejected(self, retry_after)
 

@@ -71,16 +71,8 @@ def attempts(
 ) -> AsyncRetrying:
     """Return tenacity's loop over the attempts of one call: ``Retry-After``, or exponential backoff with full jitter.
 
-    Parameters
-    ----------
-    max_retries : int
-        Attempts after the first.
-    sleep : callable
-        Awaited with the seconds to wait, which the caller records as ``retry_wait_s``.
-    remaining_s : callable
-        Seconds until the call must end; a wait beyond it is not begun.
-    after_text : bool
-        Whether to retry even when text was shown.
+    ``sleep`` is awaited with the seconds to wait, which the caller records as ``retry_wait_s``. A wait beyond
+    ``remaining_s()``, the time until the call must end, is not begun.
     """
     from tenacity import AsyncRetrying, retry_if_exception
 

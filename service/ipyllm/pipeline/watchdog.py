@@ -1,7 +1,6 @@
-"""The watchdog: ends an attempt whose server falls silent.
+"""Ends an attempt when the server falls silent.
 
-The HTTP client's own read timeout is no help: it counts any byte, so that a server which sends comments, or a
-chunk now and then, is never too slow.
+The HTTP client's read timeout does not: any byte resets it, also a comment or a chunk without content.
 """
 
 from __future__ import annotations

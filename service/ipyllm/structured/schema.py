@@ -115,11 +115,7 @@ Pydantic model, a dataclass, a TypedDict, a type such as list[str], or a JSON sc
     def response_format(self, native: bool = True) -> dict[str, Any]:
         """Return the parameter ``response_format`` of a request.
 
-        Parameters
-        ----------
-        native : bool
-            True has the server enforce the schema; False only that the answer is JSON, which
-            :meth:`instructions` must ask for.
+        With ``native`` the server enforces the schema; else only JSON, which :meth:`instructions` must ask for.
 
         Examples
         --------
@@ -152,17 +148,9 @@ not repeat it:
         )
 
     def parse(self, text: str) -> Any:
-        """Parse an answer.
+        """Return the value in an answer: an instance of the type, or for a JSON schema plain JSON.
 
-        Parameters
-        ----------
-        text : str
-            As the model wrote it. Code fences and text around the JSON are ignored.
-
-        Returns
-        -------
-        object
-            An instance of the type, or for a JSON schema the plain value.
+        Code fences and text around the JSON are ignored.
 
         Raises
         ------

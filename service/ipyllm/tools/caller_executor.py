@@ -107,19 +107,9 @@ class CallerExecutor:
     # ---- in the caller's thread ------------------------------------------------------------------
 
     def wait(self, done: InterruptibleEvent, timeout: float | None = None) -> bool:
-        """Wait for an event, and run jobs meanwhile. In any other thread than the caller's, only wait.
+        """Wait for an event, and run jobs meanwhile; return whether it is set.
 
-        Parameters
-        ----------
-        done : InterruptibleEvent
-            The event.
-        timeout : float, optional
-            Seconds; a job that has begun is not interrupted.
-
-        Returns
-        -------
-        bool
-            Whether ``done`` is set.
+        A job that has begun may outlast ``timeout``, in seconds. In any other thread than the caller's, only wait.
 
         Raises
         ------
@@ -223,14 +213,8 @@ class CallerExecutor:
     async def run(self, tool: UserCode, kwargs: Mapping[str, Any], *, then: Callable[[Any], T]) -> T:
         """Call a tool's function in the caller's thread, on its loop, or in a worker thread.
 
-        Parameters
-        ----------
-        tool : UserCode
-            What to call; its ``timeout`` counts from when it starts.
-        kwargs : mapping
-            The arguments.
-        then : callable
-            Converts the result, in the same thread: the result may be bound to it.
+        Its ``timeout`` counts from when it starts. ``then`` converts the result in the same thread, to which it may be
+        bound.
 
         Raises
         ------

@@ -39,21 +39,8 @@ async def execute_all(
 ) -> tuple[ToolResult, ...]:
     """Run the tool calls of one response: async functions concurrently, plain ones one after the other.
 
-    Parameters
-    ----------
-    calls : iterable of ToolCall
-        As the model asked.
-    tools : mapping
-        By name, as returned by :func:`~ipyllm.tools.toolbox`.
-    caller_executor : CallerExecutor
-        Runs the functions.
-    limit : int
-        Characters of each result; longer ones are truncated, with a note.
-
-    Returns
-    -------
-    tuple of ToolResult
-        In the order of the calls.
+    ``tools`` are those of :func:`~ipyllm.tools.toolbox`. Results are in the order of the calls; each is truncated to
+    ``limit`` characters, with a note.
 
     Raises
     ------

@@ -20,11 +20,7 @@ class Job:
 
     Stages: created on the service thread → begun (:meth:`run`, or :meth:`start` for a coroutine) → completed:
     ``outcome`` is done, on the service thread. :meth:`cancel` completes it at any time, and cancels its coroutine.
-
-    Parameters
-    ----------
-    work : callable
-        A plain function for :meth:`run`, an async one for :meth:`start`.
+    ``work`` is a plain function for :meth:`run`, an async one for :meth:`start`.
     """
 
     def __init__(self, work: Callable[[], Any]) -> None:

@@ -19,12 +19,7 @@ _MARGIN = 500  # characters beyond the limit, so that a key across it is still r
 def as_text(value: Any, limit: int) -> str:
     """Return ``value`` as text of at most ``limit`` characters, with a note if it was truncated.
 
-    Parameters
-    ----------
-    value : object
-        What a tool returned. Any object is accepted.
-    limit : int
-        Characters.
+    Any object is accepted.
 
     Examples
     --------

@@ -15,6 +15,7 @@ import json
 from collections.abc import Callable
 from contextlib import contextmanager
 from contextvars import ContextVar
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import aiohttp
@@ -71,14 +72,15 @@ class RequestCaptured(Exception):  # noqa: N818 - not an error: it carries the r
 class FallbackToClient(Exception):  # noqa: N818 - not an error either
     """Carries what is not a plain stream, for the client to read with ``intercept_next_request(exc.responder)``."""
 
-    def __init__(self, responder: Responder | None) -> None:
+    def __init__(self, responder: Responder | None, response: aiohttp.ClientResponse | None = None) -> None:
         super().__init__("The client has to read this response.")
         self.responder = responder
+        self._response = response
 
     def abandon(self) -> None:
         """Close the connection of a response that the client did not read to its end."""
-        if isinstance(self.responder, _Received):
-            self.responder.close()
+        if self._response is not None:
+            self._response.close()
 
 
 class _Interception:
@@ -198,8 +200,8 @@ class PreparedClient:
                 self.usable = False
                 response.close()
                 raise FallbackToClient(None)
-            raise FallbackToClient(_Received(response))
-        raise FallbackToClient(_Failed(failed))
+            raise FallbackToClient(partial(_respond, response), response)
+        raise FallbackToClient(partial(_fail, failed))
 
     async def _post(self, content: bytes, limits: aiohttp.ClientTimeout) -> aiohttp.ClientResponse:
         """Post it; again on a new connection if the server was just closing the idle one that was used."""
@@ -239,36 +241,22 @@ async def _note_reuse(_session: aiohttp.ClientSession, context: SimpleNamespace,
     context.trace_request_ctx.append(True)
 
 
-class _Received:
-    """Responds with a response that has been received."""
-
-    def __init__(self, response: aiohttp.ClientResponse) -> None:
-        self._response = response
-
-    def close(self) -> None:
-        self._response.close()
-
-    def __call__(self, request: httpx2.Request) -> httpx2.Response:
-        response = self._response
-        reason = {"reason_phrase": response.reason.encode()} if response.reason else {}
-        return httpx2.Response(
-            response.status,
-            headers=response.raw_headers,
-            stream=_Body(response),
-            request=request,
-            extensions={"http_version": b"HTTP/1.1", **reason},
-        )
+def _respond(response: aiohttp.ClientResponse, request: httpx2.Request) -> httpx2.Response:
+    """Pass a response that has been received to the client."""
+    reason = {"reason_phrase": response.reason.encode()} if response.reason else {}
+    return httpx2.Response(
+        response.status,
+        headers=response.raw_headers,
+        stream=_Body(response),
+        request=request,
+        extensions={"http_version": b"HTTP/1.1", **reason},
+    )
 
 
-class _Failed:
-    """Responds with the failure of a connection."""
-
-    def __init__(self, failed: Exception) -> None:
-        self._failed = failed
-
-    def __call__(self, request: httpx2.Request) -> httpx2.Response:
-        error = httpx2.ConnectTimeout if isinstance(self._failed, TimeoutError) else httpx2.ConnectError
-        raise error(str(self._failed), request=request) from self._failed
+def _fail(failure: Exception, request: httpx2.Request) -> httpx2.Response:
+    """Pass the failure of a connection to the client."""
+    error = httpx2.ConnectTimeout if isinstance(failure, TimeoutError) else httpx2.ConnectError
+    raise error(str(failure), request=request) from failure
 
 
 class _Body(httpx2.AsyncByteStream):
