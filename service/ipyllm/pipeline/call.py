@@ -29,8 +29,8 @@ if TYPE_CHECKING:
 
     from ipyllm.events import Event
     from ipyllm.pipeline.exchange import RowSink
+    from ipyllm.provider import Provider
     from ipyllm.request import ChatRequest
-    from ipyllm.services.base import BaseLLMService
     from ipyllm.tools import CallerExecutor
 
 __all__ = ["Call"]
@@ -47,7 +47,7 @@ class Call:
 
     Parameters
     ----------
-    service : BaseLLMService
+    service : Provider
         Which server, and its quirks.
     request : ChatRequest
         What to ask.
@@ -59,7 +59,7 @@ class Call:
 
     def __init__(
         self,
-        service: BaseLLMService,
+        service: Provider,
         request: ChatRequest,
         on_event: Callable[[Event], None] | None = None,
         ledger: RowSink | None = None,

@@ -24,9 +24,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from typing import Self
 
-    from ipyllm.errors import Category
+    from ipyllm.provider import Provider
     from ipyllm.request import ChatRequest
-    from ipyllm.services.base import BaseLLMService
+    from ipyllm.response import Category
 
 __all__ = ["Candidate", "Router", "candidates", "category_of", "exhausted", "text_was_shown"]
 
@@ -36,7 +36,7 @@ class Candidate:
 
     Attributes
     ----------
-    service : BaseLLMService
+    service : Provider
         Never a route itself.
     request : ChatRequest
         With that service's model and defaults, and the tags ``route`` and ``arm``.
@@ -47,7 +47,7 @@ class Candidate:
         How it failed; None before the end, and when it went well.
     """
 
-    def __init__(self, service: BaseLLMService, request: ChatRequest) -> None:
+    def __init__(self, service: Provider, request: ChatRequest) -> None:
         self.service = service
         self.request = request
         self.wait_for_slot = True
@@ -77,7 +77,7 @@ class Router(Protocol):
         ...
 
 
-def candidates(service: BaseLLMService, request: ChatRequest) -> Iterator[Candidate]:
+def candidates(service: Provider, request: ChatRequest) -> Iterator[Candidate]:
     """Whom to ask: what a route chooses, or the service itself."""
     choose = getattr(service, "choose", None)  # what `isinstance(service, Router)` asks, at a tenth of its cost
     if choose is not None:

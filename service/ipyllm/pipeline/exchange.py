@@ -24,9 +24,10 @@ from ipyllm.pipeline import ledger_rows
 from ipyllm.pipeline.accumulator import Accumulator
 from ipyllm.pipeline.budget import Budget, kernel_budget
 from ipyllm.pipeline.cache import cache_key, current_cache
+from ipyllm.pipeline.limiter_registry import limiter_for
 from ipyllm.pipeline.retry import attempts, worth_retrying
 from ipyllm.pipeline.state import Progress
-from ipyllm.pipeline.timeouts import Watchdog
+from ipyllm.pipeline.watchdog import Watchdog
 from ipyllm.runtime.service_thread import service_thread
 
 if TYPE_CHECKING:
@@ -38,9 +39,9 @@ if TYPE_CHECKING:
     from ipyllm.pipeline.budget import Reservation
     from ipyllm.pipeline.cache import ResponseCache
     from ipyllm.pipeline.limiter import Slot
+    from ipyllm.provider import Provider
     from ipyllm.request import ChatRequest
     from ipyllm.response import ChatResponse
-    from ipyllm.services.base import BaseLLMService
 
 __all__ = ["Exchange", "RowSink"]
 
@@ -84,7 +85,7 @@ class Exchange:
 
     Parameters
     ----------
-    service : BaseLLMService
+    service : Provider
         Which server, and its quirks; never a route.
     request : ChatRequest
         What to ask.
@@ -102,7 +103,7 @@ class Exchange:
 
     def __init__(
         self,
-        service: BaseLLMService,
+        service: Provider,
         request: ChatRequest,
         on_event: Callable[[Event], None],
         ledger: RowSink,
@@ -255,7 +256,7 @@ class Exchange:
     async def _attempt_in_turn(self, progress: Progress) -> None:
         """Send when the address's limiter lets us; what it refused only because of our own crowd is sent again."""
         assert progress.address is not None
-        limiter = service_thread().limiter(progress.address, self.service.limits)
+        limiter = limiter_for(progress.address, self.service.limits)
         slot = limiter.slot(estimate_messages(self.request.messages) if limiter.counts_tokens else 0)
         until = asyncio.get_running_loop().time() + min(_REJECTED_FOR_S, self._remaining_s())
         while True:

@@ -16,9 +16,9 @@ from ipyllm.timing import Timing, output_tokens_per_second, time_per_output_toke
 if TYPE_CHECKING:
     from ipyllm.errors import LLMError
     from ipyllm.observability.telemetry import Attempt
+    from ipyllm.provider import Provider
     from ipyllm.request import ChatRequest
     from ipyllm.response import ChatResponse
-    from ipyllm.services.base import BaseLLMService
     from ipyllm.transport.client import Address
 
 __all__ = ["Progress"]
@@ -43,9 +43,7 @@ class Progress:
         self.lag = Watch()
         self.hit: ChatResponse | None = None
 
-    def response(
-        self, service: BaseLLMService, request: ChatRequest, call_id: str, error: LLMError | None
-    ) -> ChatResponse:
+    def response(self, service: Provider, request: ChatRequest, call_id: str, error: LLMError | None) -> ChatResponse:
         """Make the response of what has arrived by now."""
         from ipyllm.response import ChatResponse
 
@@ -94,7 +92,7 @@ class Progress:
             started_at=self.started_at,
         )
 
-    def _usage(self, service: BaseLLMService, request: ChatRequest) -> Usage:
+    def _usage(self, service: Provider, request: ChatRequest) -> Usage:
         got = self.got
         if got.raw_usage is not None:
             return service.read_usage(got.raw_usage)

@@ -17,11 +17,11 @@ from ipyllm.observability.logs import log
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from ipyllm.errors import Category
-    from ipyllm.request import ChatRequest, Message
-    from ipyllm.response import ChatResponse, Status
+    from ipyllm.messages import Message
+    from ipyllm.request import ChatRequest
+    from ipyllm.response import Category, ChatResponse, Status, ToolResult
     from ipyllm.structured import SchemaMode
-    from ipyllm.tools import CallerExecutor, ToolResult
+    from ipyllm.tools import CallerExecutor
 
 __all__ = ["ToolLoop"]
 
@@ -103,7 +103,7 @@ class ToolLoop:
                 self._mode = lower
 
     def _next_request(self) -> ChatRequest:
-        request, params = self._request, dict(self._request.params)
+        request, params = self._request, dict[str, Any]()
         messages = [*request.messages, *self._added]
         if request.tools:
             params["tools"] = [tool.as_openai() for tool in request.tools.values()]
@@ -115,7 +115,7 @@ class ToolLoop:
         left = request.max_cost_usd
         if left is not None:
             left = max(0.0, left - sum(step.cost_usd or 0.0 for step in self.steps))
-        return replace(request, messages=tuple(messages), params=params, max_cost_usd=left)
+        return replace(request.with_params(**params), messages=tuple(messages), max_cost_usd=left)
 
     async def _run_tools(self, response: ChatResponse) -> None:
         from ipyllm.tools import execute_all

@@ -9,7 +9,7 @@ from ipyllm.services.base import BaseLLMService
 from ipyllm.settings import get_settings
 
 if TYPE_CHECKING:
-    from ipyllm.request import Message
+    from ipyllm.messages import Message
     from ipyllm.transport.client import Address
 
 __all__ = ["DeepSeekService"]

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from ipyllm.request import ChatRequest
     from ipyllm.response import Usage
-    from ipyllm.services.prices import Price
+    from ipyllm.settings_models import Price
 
 __all__ = ["LocalService"]
 
@@ -60,7 +60,7 @@ class LocalService(BaseLLMService):
 
     def price(self) -> Price:
         """Nothing."""
-        from ipyllm.services.prices import Price
+        from ipyllm.settings_models import Price
 
         return Price(0.0, 0.0)
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from ipyllm.response import Usage
-    from ipyllm.services.prices import Price
+    from ipyllm.settings_models import Price
     from ipyllm.transport.client import Address
 
 __all__ = ["OllamaService", "base_url_of_host"]
@@ -40,7 +40,8 @@ class OllamaService(BaseLLMService):
 
     def price(self) -> Price | None:
         """Nothing on this machine, unknown elsewhere."""
-        from ipyllm.services.prices import Price, price_in_settings
+        from ipyllm.services.prices import price_in_settings
+        from ipyllm.settings_models import Price
 
         own = price_in_settings(self.full_name)
         free = self.address().is_loopback and not self.model.endswith("cloud")

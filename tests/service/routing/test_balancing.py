@@ -9,8 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from ipyllm import LLMError, OpenAIService
-from ipyllm.routing import pool
+from ipyllm import LLMError, OpenAIService, pool
 from tests.fakes import FakeLLM, answer, rate_limited, refuse, reset, server_error
 
 
