@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import replace
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, ClassVar
+from urllib.parse import urlsplit
 
 from ipyllm.errors import LLMError
 from ipyllm.provider import Limits
@@ -39,38 +42,42 @@ class ChatCompletionsProvider:
     api_key : str, optional
         Key; from the settings if not given. No repr, log or row ever shows it.
     timeout : float or Timeout, optional
-        Seconds a call may be silent: to connect, until the first token, between tokens; or each limit by itself, and
-        one on the whole call, as a :class:`~ipyllm.timeout.Timeout`.
+        Seconds that each stage may take: connecting, the first token, the gap between tokens. A
+        :class:`~ipyllm.timeout.Timeout` sets each by itself, and a limit on the whole call.
     max_retries : int, optional
         Further attempts after the first.
     requests_per_minute, tokens_per_minute : float, optional
-        Never send more to this address.
+        Limits on what is sent to this address.
     max_in_flight : int, optional
-        Never have more requests out at this address. Without it the limit is learnt from what the server refuses.
+        Most requests at this address at the same time. Without it the limit is learnt from the server's refusals.
     cache : bool, optional
-        Whether our own cache may answer; as the settings say if not given.
+        Whether the response cache may answer; the settings decide if not given.
     **params
         Defaults for every call: ``temperature``, ``max_tokens``, ``seed``, …
 
     Raises
     ------
     LLMError
-        For a parameter that cannot be right, with one sentence that says why.
+        For an invalid option, with one sentence that says why.
     """
 
     name: ClassVar[str]
     """First part of a full model name."""
     title: ClassVar[str]
-    """As a sentence calls it."""
+    """Name in sentences."""
     at_once: ClassVar[int | None] = None
-    """How many calls it can answer side by side, where that is known; more would only wait inside it."""
+    """Calls that the server can answer at the same time, if known."""
     default_model: ClassVar[str]
+    url: ClassVar[str | None] = None
+    """The provider's own address, used when neither the call nor the settings give one."""
+    domain: ClassVar[str | None] = None
+    """The provider's own domain: keys are required, and the price tables hold, only there."""
     key_variable: ClassVar[str | None] = None
-    """Environment variable of the key, where a key is needed."""
+    """Environment variable of the key, if a key is needed."""
     price_provider: ClassVar[str | None] = None
     """Provider id in the price tables."""
     known_models: ClassVar[tuple[str, ...]] = ()
-    """Some names, for "did you mean" and completion."""
+    """Some model names, for "did you mean" and completion."""
 
     def __init__(
         self,
@@ -97,7 +104,7 @@ class ChatCompletionsProvider:
         return f"{type(self).__name__}(model={self.model!r})"
 
     def __getstate__(self) -> dict[str, Any]:
-        """Pickle without the key: who unpickles it, on another machine for one, has its own in the settings."""
+        """Pickle without the key: another machine has its own in its settings."""
         return self.__dict__ | {"_api_key": None}
 
     @property
@@ -147,25 +154,30 @@ class ChatCompletionsProvider:
         )
 
     def _model_name(self, model: str) -> str:
-        """Strip our own prefix: ``OpenAIService("openai/gpt-5-mini")`` means what it says."""
-        own = getattr(self, "name", "") + "/"
-        return model.removeprefix(own)
+        """Remove the service's own prefix, as in ``OpenAIService("openai/gpt-5-mini")``."""
+        return model.removeprefix(getattr(self, "name", "") + "/")
 
     def base_url(self) -> str:
-        """Return the address in force: given, or from the settings, or the provider's own."""
-        raise NotImplementedError
+        """Return the address in use: the one given, else the settings', else the provider's own."""
+        url = self._base_url or getattr(get_settings(), f"{self.name}_base_url", None) or self.url
+        if url is None:
+            raise NotImplementedError(f"{type(self).__name__} defines neither url nor base_url().")
+        return url
 
     def api_key(self) -> str | None:
-        """Return the key in force, or None."""
-        return self._api_key
+        """Return the key in use: the one given, else the settings'; or None."""
+        if self._api_key:
+            return self._api_key
+        key = getattr(get_settings(), f"{self.name}_api_key", None)
+        return key.get_secret_value() if key is not None else None
 
     def address(self) -> Address:
-        """Where to send a call.
+        """Return the address and key for a call.
 
         Raises
         ------
         LLMError
-            When a key is needed and there is none, or the address is no address.
+            When a required key is missing, or the address is not a URL.
         """
         base_url, key = self.base_url().strip().rstrip("/"), (self.api_key() or "").strip()
         if not is_url(base_url):
@@ -177,7 +189,7 @@ class ChatCompletionsProvider:
             )
         if not (key.isascii() and key.isprintable()):
             raise LLMError(
-                f"The key of {self.title} has characters that no key has; copy it again, without quotes and line ends.",
+                f"The key of {self.title} contains invalid characters. Copy it again, without quotes and line ends.",
                 category="authentication",
                 model=self.full_name,
             )
@@ -190,21 +202,21 @@ class ChatCompletionsProvider:
         return Address(base_url, key or None)
 
     def check(self) -> None:
-        """See whether a call can be sent at all, without sending anything.
+        """Check that a call can be sent, without sending anything.
 
         Raises
         ------
         LLMError
-            What every call would fail with: no key, no address, no such embedded model.
+            The error of every call: no key, no address, no such embedded model.
         """
         self.address()
 
-    def needs_key(self, base_url: str) -> bool:  # noqa: ARG002 (a service may depend on it)
-        """Whether a call without a key is bound to fail."""
-        return True
+    def needs_key(self, base_url: str) -> bool:
+        """Return whether the server at this address refuses calls without a key."""
+        return self.domain is None or self._is_own(base_url)
 
     def context_window(self) -> int | None:
-        """Tokens the model can take in, question and answer together, by the tables of prices; None when unknown."""
+        """Return the context window in tokens, by the price tables; None when unknown."""
         base_url = self.base_url().strip().rstrip("/")
         if self.price_provider is None or not (is_url(base_url) and self.is_priced(Address(base_url, None))):
             return None
@@ -213,13 +225,13 @@ class ChatCompletionsProvider:
         return context_window(self.price_provider, self.model)
 
     async def models(self, *, timeout_s: float) -> list[str]:
-        """Names of the models that the server has, as it says; on the service thread."""
+        """Return the names of the models that the server lists. Runs on the service thread."""
         from ipyllm.runtime.service_thread import service_thread
 
         return await service_thread().wire.models(self.address(), service=self.name, timeout_s=timeout_s)
 
     def price(self) -> Price | None:
-        """Return what the model costs per million tokens, by the settings or the price tables; None when unknown."""
+        """Return the price per million tokens, by the settings or the price tables; None when unknown."""
         from ipyllm.services.prices import price_in_settings, price_in_tables
 
         own = price_in_settings(self.full_name)
@@ -228,11 +240,11 @@ class ChatCompletionsProvider:
         return price_in_tables(self.price_provider, self.model)
 
     async def prepare(self) -> tuple[Address, bool]:
-        """Make ready and return the address, and whether a model had to be loaded for it (``cold``)."""
+        """Return the address, and whether a model had to be loaded first (``cold``)."""
         return self.address(), False
 
     def body(self, request: ChatRequest) -> dict[str, Any]:
-        """Return the JSON body of a request. Quirks of a server go here."""
+        """Return the JSON body of a request. A server's quirks go here."""
         params = dict(request.params)
         extra = params.pop("extra_body", None) or {}
         return {
@@ -245,41 +257,38 @@ class ChatCompletionsProvider:
         }
 
     def message(self, message: Message) -> Message:
-        """Return a message as this server takes it: most refuse a model's reasoning in it."""
+        """Return a message as this server accepts it. Most refuse the model's reasoning in it."""
         return {name: value for name, value in message.items() if name != "reasoning_content"}
 
     def read_usage(self, raw: Mapping[str, Any]) -> Usage:
         """Read the server's token counts, in OpenAI's shape or DeepSeek's."""
-        details_in, details_out = (
-            _mapping(raw, "prompt_tokens_details"),
-            _mapping(raw, "completion_tokens_details"),
-        )
-        cached = _count(details_in, "cached_tokens")
+        details = _mapping(raw, "completion_tokens_details")
+        cached = _count(_mapping(raw, "prompt_tokens_details"), "cached_tokens")
         return Usage(
             input_tokens=_count(raw, "prompt_tokens"),
             output_tokens=_count(raw, "completion_tokens"),
             cached_tokens=cached if cached is not None else _count(raw, "prompt_cache_hit_tokens"),
-            reasoning_tokens=_count(details_out, "reasoning_tokens"),
+            reasoning_tokens=_count(details, "reasoning_tokens"),
             source="server",
         )
 
     async def load_prices(self, address: Address) -> None:
-        """Load what :meth:`cost` needs, before any clock runs."""
+        """Import the price tables before the clock starts."""
         if self.is_priced(address):
-            import asyncio
-
             from ipyllm.services import prices
 
             await asyncio.to_thread(prices.load)
 
     def is_priced(self, address: Address) -> bool:
-        """Whether the price tables speak of what is served at ``address``."""
-        return self.price_provider is not None and not address.is_loopback
+        """Return whether the price tables hold for this address."""
+        if self.price_provider is None:
+            return False
+        return not address.is_loopback if self.domain is None else self._is_own(address.base_url)
 
     def cost(
         self, usage: Usage, response_model: str | None, address: Address, at: datetime
     ) -> tuple[float | None, str | None]:
-        """US dollars and the source of the price; (None, None) when unknown."""
+        """Return the cost in US dollars and the source of the price; (None, None) when unknown."""
         if not self.is_priced(address) or self.price_provider is None:
             return None, None
         from ipyllm.services.prices import cost_of
@@ -289,7 +298,7 @@ class ChatCompletionsProvider:
     def priced(
         self, usage: Usage, response_model: str | None, address: Address, at: datetime
     ) -> tuple[float | None, str | None]:
-        """Cost by the user's own prices in the settings, else by :meth:`cost`."""
+        """Return the cost by the prices in the settings, else by :meth:`cost`."""
         from ipyllm.services.prices import BY_SETTINGS, price_in_settings
 
         own = price_in_settings(self.full_name)
@@ -301,7 +310,7 @@ class ChatCompletionsProvider:
     def estimate_cost(
         self, address: Address, input_tokens: int, max_output_tokens: int | None, at: datetime
     ) -> float | None:
-        """Upper bound of what a call may cost, for budgets; None when the price is unknown."""
+        """Return the most a call may cost, in US dollars; None when unknown."""
         from ipyllm.services.prices import estimate_cost, price_in_settings
 
         own = price_in_settings(self.full_name)
@@ -314,8 +323,17 @@ class ChatCompletionsProvider:
         return estimate_cost(self.price_provider, self.model, input_tokens, max_output_tokens, at=at)
 
     def cache_scope(self, address: Address) -> str:
-        """Whose answers these are, for the key of our own cache."""
+        """Return what identifies the server in the key of the response cache."""
         return address.base_url
+
+    def _is_own(self, base_url: str) -> bool:
+        return self.domain is not None and _is_in_domain(base_url, self.domain)
+
+
+@lru_cache(maxsize=256)
+def _is_in_domain(base_url: str, domain: str) -> bool:
+    host = urlsplit(base_url).hostname or ""
+    return host == domain or host.endswith(f".{domain}")
 
 
 def _mapping(raw: Mapping[str, Any], key: str) -> Mapping[str, Any]:
