@@ -84,6 +84,8 @@ class CallerExecutor:
     before_tool : callable or None
         Called in the waiting thread before it runs a plain function, to show the text so far: the function may take
         long.
+    is_abandoned : bool
+        Whether the caller was interrupted, so that no more jobs are run.
     """
 
     def __init__(self, *, waits: bool) -> None:
@@ -101,7 +103,7 @@ class CallerExecutor:
         self._one_at_a_time = asyncio.Lock()  # for plain functions, wherever they run
         self._lock = threading.Lock()  # guards what follows
         self._in_wait = False
-        self._abandoned = False
+        self.is_abandoned = False
         self._closed = False
 
     # ---- in the caller's thread ------------------------------------------------------------------
@@ -150,13 +152,8 @@ class CallerExecutor:
         return True
 
     @property
-    def is_abandoned(self) -> bool:
-        """Whether the caller was interrupted, so that no more jobs are run."""
-        return self._abandoned
-
-    @property
     def _is_over(self) -> bool:
-        return self._abandoned or self._closed
+        return self.is_abandoned or self._closed
 
     def _sleep(self, seconds: float | None) -> None:
         """Sleep until :meth:`_wake` is called; while coroutines are on the loop, run it instead."""
@@ -190,7 +187,7 @@ class CallerExecutor:
     def _abandon(self) -> None:
         """Cancel all jobs and let them end: a coroutine run by nest-asyncio would go on after an interrupt."""
         with self._lock:
-            self._abandoned = True
+            self.is_abandoned = True
         self._queue.clear()
         for job in tuple(self._pending):
             job.cancel()
@@ -228,10 +225,10 @@ class CallerExecutor:
         if tool.is_async:
             return await self._await(partial(tool.function, **kwargs), then, tool)
         async with self._one_at_a_time:
-            job = Job(lambda: _finished(tool.function(**kwargs), then))
+            job = Job(lambda: _convert(tool.function(**kwargs), then))
             result = await self._outcome(job, self._enqueue if tool.timeout is None else self._post_to_worker, tool)
-        if isinstance(result, _Unfinished):  # a plain function that returned a coroutine: a lambda, a decorator
-            return await self._await(lambda: result.awaitable, then, tool)
+        if inspect.isawaitable(result):  # a plain function that returned a coroutine: a lambda, a decorator
+            return await self._await(lambda: result, then, tool)
         converted: T = result
         return converted
 
@@ -246,7 +243,7 @@ class CallerExecutor:
         """Post a job and wait for its outcome."""
         loop = asyncio.get_running_loop()
         with self._lock:
-            if self._abandoned:
+            if self.is_abandoned:
                 raise asyncio.CancelledError(_CALLER_GONE)
             self._pending.add(job)
         try:
@@ -324,15 +321,8 @@ class CallerExecutor:
         return loop
 
 
-class _Unfinished:
-    """The awaitable that a plain function returned."""
-
-    def __init__(self, awaitable: Awaitable[Any]) -> None:
-        self.awaitable = awaitable
-
-
-def _finished(value: Any, then: Callable[[Any], T]) -> T | _Unfinished:
-    return _Unfinished(value) if inspect.isawaitable(value) else then(value)
+def _convert(value: Any, then: Callable[[Any], T]) -> T | Awaitable[Any]:
+    return value if inspect.isawaitable(value) else then(value)
 
 
 def _running_loop() -> asyncio.AbstractEventLoop | None:

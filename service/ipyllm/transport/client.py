@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     import httpx2
     from openai import AsyncOpenAI, AsyncStream
 
+    from ipyllm.response import Category
     from ipyllm.transport.address import Address
     from ipyllm.transport.fast_path import FallbackToClient, PreparedClient, Responder
 
@@ -238,29 +239,28 @@ def _from_client(exc: Exception, address: Address, model: str, connect_s: float 
     """Map an exception of the ``openai`` client."""
     import openai
 
+    category: Category = "connection"
     match exc:
         case openai.APIStatusError():
             fault = server_error(exc.body or exc.response.text, exc.status_code, exc.response.headers)
             return classify(fault, model=model)
         # The aiohttp transport reports refused and dropped connections as timeouts; the cause tells them apart.
         case openai.APITimeoutError() if isinstance(_root_cause(exc), (TimeoutError, asyncio.CancelledError)):
-            return LLMError(
+            category = "timeout"
+            sentence = (
                 f"{model} could not be reached at {address.host} within {connect_s:g} s; check that the server runs, "
-                "or allow longer with timeout=….",
-                category="timeout",
-                model=model,
+                "or allow longer with timeout=…."
             )
         case openai.APIConnectionError():
             cause = _root_cause(exc)
             detail = (cause.strerror if isinstance(cause, OSError) else None) or str(cause) or type(cause).__name__
             reason = f" ({detail})" if cause is not exc else ""
-            return LLMError(
+            sentence = (
                 f"{model} cannot be reached at {address.host}{reason}; check that the server runs "
-                "and the address is right.",
-                category="connection",
-                model=model,
+                "and the address is right."
             )
         case openai.APIError():
             return classify(Fault(None, exc.code, str(exc.message)), model=model)
         case _:
-            return LLMError(f"{model}: {exc}", category="unknown_error", model=model)
+            category, sentence = "unknown_error", f"{model}: {exc}"
+    return LLMError(sentence, category=category, model=model)
