@@ -227,7 +227,7 @@ class Slot:
         self._admitted = False
         self.tokens = tokens
         self.order = order
-        self.sent: _Sent | None = None
+        self.sent: _SendState | None = None
         self.waited_s = 0.0
 
     async def __aenter__(self) -> Self:
@@ -263,7 +263,7 @@ class Slot:
         return self._limiter.rejected(self, retry_after)
 
 
-class _Sent(NamedTuple):
+class _SendState(NamedTuple):
     """State of the window when a request was sent."""
 
     number: int
@@ -290,12 +290,12 @@ class _Window:
         self._every_s = _PROBE_S
         self._probe_at = 0.0
 
-    def send(self) -> _Sent:
+    def send(self) -> _SendState:
         self._sent += 1
         self.in_flight += 1
-        return _Sent(self._sent, self.in_flight, self.rejections)
+        return _SendState(self._sent, self.in_flight, self.rejections)
 
-    def admitted(self, sent: _Sent) -> None:
+    def admitted(self, sent: _SendState) -> None:
         if sent.number > self._since:
             self._to_prove -= 1
             self._before = None
@@ -316,7 +316,7 @@ class _Window:
             self._probe_at = now + self._every_s
         self._set(int(min(limit, self._most)))
 
-    def rejected(self, sent: _Sent, now: float, retry_after: float) -> bool:
+    def rejected(self, sent: _SendState, now: float, retry_after: float) -> bool:
         """Lower the limit; return whether any request was evidently admitted. The caller updates ``in_flight``."""
         self.rejections += 1
         if self._before is None:

@@ -278,7 +278,7 @@ def _json_schema(arguments: type[BaseModel]) -> dict[str, Any]:
 def _plain_schemas() -> type[GenerateJsonSchema]:
     from pydantic.json_schema import GenerateJsonSchema
 
-    class Plain(GenerateJsonSchema):
+    class _ToolSchemas(GenerateJsonSchema):
         """Omits titles, which cost tokens and repeat the names, and ignores defaults that are not JSON."""
 
         ignored_warning_kinds = {"skipped-choice", "non-serializable-default"}  # noqa: RUF012 - pydantic's own
@@ -286,7 +286,7 @@ def _plain_schemas() -> type[GenerateJsonSchema]:
         def field_title_should_be_set(self, schema: Any) -> bool:  # noqa: ARG002 - pydantic's signature
             return False
 
-    return Plain
+    return _ToolSchemas
 
 
 def _unusable(tool_name: str, why: str) -> LLMError:

@@ -83,26 +83,18 @@ class FallbackToClient(Exception):  # noqa: N818 - not an error either
             self._response.close()
 
 
-class _Interception:
-    """Holds the responder for the client's next request, once."""
-
-    __slots__ = ("responder",)
-
-    def __init__(self, responder: Responder) -> None:
-        self.responder: Responder | None = responder
-
-
-_interception: ContextVar[_Interception | None] = ContextVar("ipyllm_interception", default=None)
+_responders: ContextVar[list[Responder] | None] = ContextVar("ipyllm_responders", default=None)
+"""Holds the responder for the client's next request, until it is used."""
 
 
 @contextmanager
 def intercept_next_request(responder: Responder) -> Iterator[None]:
     """Have ``responder`` answer the client's next request within the block; nothing is sent."""
-    token = _interception.set(_Interception(responder))
+    token = _responders.set([responder])
     try:
         yield
     finally:
-        _interception.reset(token)
+        _responders.reset(token)
 
 
 def intercepting(client_class: type[httpx2.AsyncClient]) -> type[httpx2.AsyncClient]:
@@ -111,12 +103,11 @@ def intercepting(client_class: type[httpx2.AsyncClient]) -> type[httpx2.AsyncCli
 
     class Intercepting(base):  # type: ignore[misc]
         async def send(self, request: httpx2.Request, **options: Any) -> httpx2.Response:
-            interception = _interception.get()
-            if interception is None or interception.responder is None:
-                sent: httpx2.Response = await super().send(request, **options)
-                return sent
-            responder, interception.responder = interception.responder, None
-            return responder(request)
+            responders = _responders.get()
+            if responders:
+                return responders.pop()(request)
+            response: httpx2.Response = await super().send(request, **options)
+            return response
 
     return Intercepting
 
