@@ -18,6 +18,7 @@ from ipyllm.runtime.service_thread import service_thread
 from ipyllm.scorers.answer import Answer, answers
 from ipyllm.scorers.scorer import Score, ScoreFailure, Scorer, checked, distinct
 from ipyllm.tools import CallerExecutor, ToolTimeout
+from ipyllm.tools.caller_executor import UserCode
 from ipyllm.tools.result_text import describe_error, truncate
 
 if TYPE_CHECKING:
@@ -254,8 +255,8 @@ class Scoring:
         result: Score | ScoreFailure
         try:
             call = functools.partial(scorer.call, *self._arguments(place))
-            code = _Code(scorer.name, call, scorer.is_async, scorer.timeout)
-            result = await caller_executor.run(code, {}, then=checked)
+            code = UserCode(scorer.name, call, scorer.is_async, scorer.timeout)
+            result = await caller_executor.run(code, then=checked)
         except ToolTimeout as exc:
             lane.timeouts += 1
             return ScoreFailure(f"{exc}.")
@@ -277,16 +278,6 @@ class Worker:
     scorer: Scorer
     places: Iterator[int]
     timeouts: int = 0  # in a row
-
-
-@dataclass(frozen=True, slots=True)
-class _Code:
-    """A call of a scorer, as the user's side runs it."""
-
-    name: str
-    function: Callable[..., Any]
-    is_async: bool
-    timeout: float | None
 
 
 def rows_of(

@@ -136,7 +136,7 @@ class _Walk:
 
     def _target(self, pointer: Any) -> Any:
         """Return the target of a reference, past references to references."""
-        for _ in range(len(self._uses) + 1):  # a longer chain is a circle
+        for _ in range(len(self._uses) + 1):  # a longer chain is a cycle
             target = self._at(pointer)
             if not (isinstance(target, dict) and target.keys() == {"$ref"}):
                 return target
@@ -168,7 +168,7 @@ class _Walk:
 
     def resolve(self, node: Any) -> dict[str, Any]:
         """Replace a reference by its target: where schemas are merged, and at the top."""
-        for _ in range(len(self._uses) + 1):  # a longer chain is a circle
+        for _ in range(len(self._uses) + 1):  # a longer chain is a cycle
             if not isinstance(node, dict) or "$ref" not in node:
                 return node if isinstance(node, dict) else {}
             target = self._target(node["$ref"])
@@ -180,25 +180,25 @@ class _Walk:
 
     def _conjunction(self, node: dict[str, Any]) -> dict[str, Any]:
         """Merge ``allOf``: servers use only one of several."""
-        rest = {key: value for key, value in node.items() if key != "allOf"}
+        others = {key: value for key, value in node.items() if key != "allOf"}
         parts = node["allOf"]
-        if len(parts) == 1 and isinstance(parts[0], dict) and rest.keys() <= _IGNORED | _ANNOTATIONS:
-            return {**parts[0], **rest}
-        return functools.reduce(_merged, [self.resolve(part) for part in [rest, *parts]])
+        if len(parts) == 1 and isinstance(parts[0], dict) and others.keys() <= _IGNORED | _ANNOTATIONS:
+            return {**parts[0], **others}
+        return functools.reduce(_merged, [self.resolve(part) for part in [others, *parts]])
 
     def _choice(self, node: dict[str, Any], key: str) -> dict[str, Any]:
         """Return an ``anyOf``, also for ``oneOf``; keywords beside it go into each branch, or they would be ignored."""
-        rest = {k: value for k, value in node.items() if k != key and k not in _IGNORED | _ANNOTATIONS}
+        others = {k: value for k, value in node.items() if k != key and k not in _IGNORED | _ANNOTATIONS}
         branches = [branch for branch in node[key] if branch is not False]
-        if rest:
-            branches = [_merged(rest, self.resolve(branch)) for branch in branches]
+        if others:
+            branches = [_merged(others, self.resolve(branch)) for branch in branches]
         return {"anyOf": [self.visit(branch) for branch in branches] or [self._anything()], **_description(node)}
 
     def _kinds(self, node: dict[str, Any], kinds: list[str]) -> dict[str, Any]:
         """Return a choice of types: a list of names if there are no other keywords, else one schema each."""
-        rest = {key: value for key, value in node.items() if key not in _ANNOTATIONS | {"type"}}
-        if not rest.keys() <= _IGNORED or {"object", "array"} & set(kinds):
-            return {"anyOf": [self.visit({**rest, "type": kind}) for kind in kinds], **_description(node)}
+        others = {key: value for key, value in node.items() if key not in _ANNOTATIONS | {"type"}}
+        if not others.keys() <= _IGNORED or {"object", "array"} & set(kinds):
+            return {"anyOf": [self.visit({**others, "type": kind}) for kind in kinds], **_description(node)}
         return {"type": kinds, **_description(node)}
 
     # ---- schemas of one type ---------------------------------------------------------------------

@@ -25,14 +25,14 @@ from contextlib import suppress
 from functools import partial
 from queue import Empty, SimpleQueue
 from time import monotonic
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from ipyllm.errors import LLMError
 from ipyllm.runtime.interruptible import interruptible_timeout
 from ipyllm.tools.job import CLEANUP_S, Job, close_loop
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Mapping
+    from collections.abc import Awaitable, Callable
 
     from ipyllm.runtime.interruptible import InterruptibleEvent
 
@@ -43,24 +43,13 @@ _CHECK_CALLER_EVERY_S = 1.0  # only while a job is pending
 _CALLER_GONE = "The thread or loop that was to run the tool has ended."
 
 
-class UserCode(Protocol):
-    """A function of the user; :class:`~ipyllm.tools.Tool` is one."""
+class UserCode(NamedTuple):
+    """A function of the user, its name for messages, and its longest run time in seconds."""
 
-    @property
-    def name(self) -> str:
-        """Name for messages."""
-
-    @property
-    def function(self) -> Callable[..., Any]:
-        """The callable, called with keywords."""
-
-    @property
-    def is_async(self) -> bool:
-        """Whether it returns a coroutine."""
-
-    @property
-    def timeout(self) -> float | None:
-        """Longest run time, in seconds."""
+    name: str
+    function: Callable[[], Any]
+    is_async: bool
+    timeout: float | None
 
 
 class ToolTimeout(TimeoutError):  # noqa: N818 - raised by us, unlike a TimeoutError of the user's code
@@ -207,8 +196,8 @@ class CallerExecutor:
 
     # ---- on the service thread -------------------------------------------------------------------
 
-    async def run(self, tool: UserCode, kwargs: Mapping[str, Any], *, then: Callable[[Any], T]) -> T:
-        """Call a tool's function in the caller's thread, on its loop, or in a worker thread.
+    async def run(self, code: UserCode, *, then: Callable[[Any], T]) -> T:
+        """Call a function in the caller's thread, on its loop, or in a worker thread.
 
         Its ``timeout`` counts from when it starts. ``then`` converts the result in the same thread, to which it may be
         bound.
@@ -218,28 +207,28 @@ class CallerExecutor:
         Exception
             Raised by the function.
         ToolTimeout
-            It exceeded the tool's timeout. A coroutine is cancelled; a plain function runs on, unobserved.
+            It exceeded its timeout. A coroutine is cancelled; a plain function runs on, unobserved.
         asyncio.CancelledError
             The user interrupted, or the thread or loop that was to run it has ended.
         """
-        if tool.is_async:
-            return await self._await(partial(tool.function, **kwargs), then, tool)
+        if code.is_async:
+            return await self._await(code.function, then, code)
         async with self._one_at_a_time:
-            job = Job(lambda: _convert(tool.function(**kwargs), then))
-            result = await self._outcome(job, self._enqueue if tool.timeout is None else self._post_to_worker, tool)
+            job = Job(lambda: _convert(code.function(), then))
+            result = await self._outcome(job, self._enqueue if code.timeout is None else self._post_to_worker, code)
         if inspect.isawaitable(result):  # a plain function that returned a coroutine: a lambda, a decorator
-            return await self._await(lambda: result, then, tool)
+            return await self._await(lambda: result, then, code)
         converted: T = result
         return converted
 
-    async def _await(self, function: Callable[[], Awaitable[Any]], then: Callable[[Any], T], tool: UserCode) -> T:
+    async def _await(self, function: Callable[[], Awaitable[Any]], then: Callable[[Any], T], code: UserCode) -> T:
         async def work() -> T:
             return then(await function())
 
-        result: T = await self._outcome(Job(work), self._post_to_loop, tool)
+        result: T = await self._outcome(Job(work), self._post_to_loop, code)
         return result
 
-    async def _outcome(self, job: Job, post: Callable[[Job], None], tool: UserCode) -> Any:
+    async def _outcome(self, job: Job, post: Callable[[Job], None], code: UserCode) -> Any:
         """Post a job and wait for its outcome."""
         loop = asyncio.get_running_loop()
         with self._lock:
@@ -248,8 +237,7 @@ class CallerExecutor:
             self._pending.add(job)
         try:
             async with asyncio.timeout(None) as limit:
-                if tool.timeout is not None:
-                    allowed_s = tool.timeout
+                if (allowed_s := code.timeout) is not None:
                     job.on_begin(lambda: limit.reschedule(loop.time() + allowed_s))
                 post(job)
                 while not job.outcome.done():
@@ -257,7 +245,7 @@ class CallerExecutor:
                     if not job.outcome.done() and self._is_caller_gone(job):
                         raise asyncio.CancelledError(_CALLER_GONE)
         except TimeoutError:
-            raise ToolTimeout(f"{tool.name} took longer than {tool.timeout:g} s") from None
+            raise ToolTimeout(f"{code.name} took longer than {code.timeout:g} s") from None
         finally:
             self._pending.discard(job)
             if not job.outcome.done():

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from ipyllm.response import ToolResult
 from ipyllm.text.format import json_path, shorten
 from ipyllm.text.suggest import closest
-from ipyllm.tools.caller_executor import ToolTimeout
+from ipyllm.tools.caller_executor import ToolTimeout, UserCode
 from ipyllm.tools.result_text import as_text, describe_error, truncate
 
 if TYPE_CHECKING:
@@ -64,8 +64,9 @@ async def execute(
     error: str | None = None
     try:
         tool = _find(call.name, tools)
-        kwargs = _parse(tool, call.arguments)
-        output = await caller_executor.run(tool, kwargs, then=partial(as_text, limit=limit))
+        function = partial(tool.function, **_parse(tool, call.arguments))
+        code = UserCode(tool.name, function, tool.is_async, tool.timeout)
+        output = await caller_executor.run(code, then=partial(as_text, limit=limit))
     except _InvalidCall as exc:
         error = str(exc)
     except ToolTimeout as exc:

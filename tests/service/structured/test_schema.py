@@ -175,7 +175,7 @@ def test_objects_said_in_parts_are_merged():
     assert schema["properties"]["b"] == {"type": "integer", "minimum": 1}
 
 
-CIRCLE = {"a": {"$ref": "#/$defs/b"}, "b": {"$ref": "#/$defs/c"}, "c": {"$ref": "#/$defs/b"}}
+CYCLE = {"a": {"$ref": "#/$defs/b"}, "b": {"$ref": "#/$defs/c"}, "c": {"$ref": "#/$defs/b"}}
 
 
 class Broken(BaseModel):
@@ -202,7 +202,7 @@ class Broken(BaseModel):
         (within({"a": {"$ref": "#/type"}}), "does not point to a schema"),
         ({"$ref": "#"}, "leads back to itself"),
         (within({"a": {"$ref": "#/properties/a"}}), "leads back to itself"),
-        (within({"a": {"$ref": "#/$defs/a"}}, **{"$defs": CIRCLE}), "leads back to itself"),
+        (within({"a": {"$ref": "#/$defs/a"}}, **{"$defs": CYCLE}), "leads back to itself"),
         ({"$ref": "#/$defs/a", "$defs": {"a": {"$ref": "#/$defs/a", "title": "A"}}}, "leads back to itself"),
         (within({"a": {"allOf": [{"$ref": "#"}, {"type": "object"}]}}), "its references never end"),
     ],
