@@ -190,7 +190,7 @@ class Limiter:
         return now + wait_s if wait_s else 0.0
 
     def _dispatch(self) -> None:
-        """Admit the calls that are ready, and set a timer for the next one."""
+        """Let the calls that are ready send, and set a timer for the next one."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
