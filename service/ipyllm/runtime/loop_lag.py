@@ -3,56 +3,44 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import contextmanager
+from dataclasses import dataclass
 from time import perf_counter
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from typing import Self
+    from collections.abc import Iterator
 
 __all__ = ["LagMonitor", "Watch"]
 
 _TICK_S = 0.005  # lag between two ticks is not seen: well below the 10 ms that make a latency unreliable
 
 
+@dataclass(slots=True, eq=False)
 class Watch:
-    """The worst lag, in seconds, within a block: ``with monitor.watch() as watch: …``."""
+    """The worst lag during a call, in seconds."""
 
-    __slots__ = ("_monitor", "worst_s")
-
-    def __init__(self, monitor: LagMonitor | None = None) -> None:
-        self._monitor = monitor
-        self.worst_s = 0.0
-
-    def __enter__(self) -> Self:
-        if self._monitor is not None:
-            self._monitor.begin(self)
-        return self
-
-    def __exit__(self, *exc_info: object) -> None:
-        if self._monitor is not None:
-            self._monitor.end(self)
+    worst_s: float = 0.0
 
 
 class LagMonitor:
-    """A timer on the running loop that measures its lag while a :class:`Watch` is open."""
+    """A timer on the running loop that measures its lag while there is a :class:`Watch`."""
 
     def __init__(self) -> None:
         self._watches: set[Watch] = set()
         self._timer: asyncio.TimerHandle | None = None
 
-    def watch(self) -> Watch:
-        """Create a watch for one call."""
-        return Watch(self)
-
-    def begin(self, watch: Watch) -> None:
-        """Start updating ``watch``."""
+    @contextmanager
+    def watch(self) -> Iterator[Watch]:
+        """Measure the lag within a block: ``with monitor.watch() as watch: …``."""
+        watch = Watch()
         self._watches.add(watch)
         if self._timer is None:
             self._schedule()
-
-    def end(self, watch: Watch) -> None:
-        """Stop updating ``watch``."""
-        self._watches.discard(watch)
+        try:
+            yield watch
+        finally:
+            self._watches.discard(watch)
 
     def _schedule(self) -> None:
         loop = asyncio.get_running_loop()
