@@ -24,6 +24,7 @@ from typing import IO, TYPE_CHECKING, Any
 
 from ipyllm.embedded.catalogue import CATALOGUE
 from ipyllm.errors import LLMError
+from ipyllm.fork_safety import in_forked_child, leave_to_parent
 from ipyllm.text.redact import remember_secret
 
 if TYPE_CHECKING:
@@ -284,7 +285,6 @@ class _Registry:
 
 
 _registry = _Registry()
-_inherited: list[_Registry] = []
 
 
 def get(path: Path | str, *, n_ctx: int = 8192, n_parallel: int = 4, threads: int | None = None) -> EmbeddedServer:
@@ -318,11 +318,12 @@ def stop_all() -> None:
         server.stop()
 
 
-def _after_fork_in_child() -> None:
+@in_forked_child
+def _forget_servers() -> None:
     """Forget the parent's servers without ending them: a lock may be held for ever, and their end is the parent's."""
     global _registry
     inherited, _registry = _registry, _Registry()
-    _inherited.append(inherited)  # kept: collecting them would touch processes that are not ours
+    leave_to_parent(inherited)
     for server in inherited.servers.values():
         process = server._process  # noqa: SLF001
         process.returncode = 0  # not our child to wait for; subprocess would warn of it
@@ -331,5 +332,3 @@ def _after_fork_in_child() -> None:
 
 
 atexit.register(stop_all)
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork_in_child)

@@ -7,13 +7,14 @@ a folder of a live pull is never touched, one of a dead pull is removed by the n
 from __future__ import annotations
 
 import contextlib
-import os
+import re
 import shutil
-import socket
 import tempfile
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from ipyllm.process_identity import ProcessIdentity, is_dead, this_process
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -29,8 +30,8 @@ def staging_folder(models: Path) -> Iterator[Path]:
     """Make a folder inside ``models`` that is gone at the end, and remove those that dead pulls have left."""
     models.mkdir(parents=True, exist_ok=True)
     _remove_stale(models)
-    pid = os.getpid()
-    prefix = f"{_PREFIX}@{_host()}@{pid}@{_started(pid) or 0:.2f}@"
+    owner = this_process()
+    prefix = f"{_PREFIX}@{_in_file_name(owner.host)}@{owner.pid}@{owner.start:.2f}@"
     folder = Path(tempfile.mkdtemp(prefix=prefix, dir=models))
     try:
         yield folder
@@ -46,26 +47,14 @@ def _remove_stale(models: Path) -> None:
 
 def _may_be_alive(folder: Path) -> bool:
     try:
-        _, host, pid, started, _ = folder.name.split("@")
-        if host == _host():
-            start = _started(int(pid))
-            return start is not None and abs(start - float(started)) < 1  # or the number was given anew
-        # A home folder on the network: another machine's processes cannot be seen from here.
-        return time.time() - folder.stat().st_mtime < _FOREIGN_MAX_AGE_S
+        _, host, pid, start, _ = folder.name.split("@")
+        here = this_process().host
+        # A home folder may be on the network: another machine's processes cannot be looked up.
+        owner = ProcessIdentity(here if host == _in_file_name(here) else host, int(pid), float(start))
+        return not is_dead(owner, time.time() - folder.stat().st_mtime, _FOREIGN_MAX_AGE_S)
     except (ValueError, OSError):
         return False
 
 
-def _started(pid: int) -> float | None:
-    import psutil
-
-    try:
-        return psutil.Process(pid).create_time()
-    except psutil.NoSuchProcess:
-        return None
-    except psutil.Error:
-        return 0.0
-
-
-def _host() -> str:
-    return socket.gethostname().replace("@", "_").replace("/", "_") or "localhost"
+def _in_file_name(host: str) -> str:
+    return re.sub(r"[^\w.-]", "_", host)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import os
 import threading
 
+from ipyllm.fork_safety import in_forked_child
 from ipyllm.ledger.writer import Ledger
 
 __all__ = ["current_ledger", "set_ledger"]
@@ -50,10 +50,7 @@ def set_ledger(ledger: Ledger | None) -> None:
         _current, _made_from = ledger, None
 
 
-def _after_fork() -> None:
+@in_forked_child
+def _renew_lock() -> None:
     global _lock
     _lock = threading.RLock()  # another thread may have held it at that moment
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork)

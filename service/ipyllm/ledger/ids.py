@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import random
 import threading
 import time
+
+from ipyllm.fork_safety import in_forked_child
 
 __all__ = ["kernel_id", "kernel_ids", "new_id", "set_kernel_id"]
 
@@ -64,12 +65,9 @@ def set_kernel_id(kernel: str) -> None:
         _given = kernel
 
 
-def _after_fork() -> None:
+@in_forked_child
+def _become_another_process() -> None:
     global _lock, _made
     _lock = threading.RLock()  # another thread may have held it at that moment
     _made = None
     _random.seed()  # or the child would name its calls like its parent's
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork)

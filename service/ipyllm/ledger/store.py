@@ -6,11 +6,8 @@ imports SQLAlchemy, so only the writer thread and the first read do.
 
 from __future__ import annotations
 
-import os
-import random
-import sqlite3
-import time
-from contextlib import contextmanager, nullcontext, suppress
+import math
+from contextlib import contextmanager, nullcontext
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -19,31 +16,35 @@ import sqlalchemy as sa
 from sqlalchemy import exc as sa_exc
 from sqlalchemy.dialects import postgresql, sqlite
 
+from ipyllm.fork_safety import leave_to_parent
 from ipyllm.ledger import arrow_read
 from ipyllm.ledger.columns import CALLS, TEXT
-from ipyllm.ledger.process import Writer, is_dead, this_process
 from ipyllm.ledger.schema import VERSION, calls, migrate, tables, version_of
+from ipyllm.ledger.sqlite_file import SQLiteFile, is_damaged, retry_while_busy
+from ipyllm.process_identity import ProcessIdentity, is_dead, this_process
 from ipyllm.text.redact import redact, remember_secret
 
 if TYPE_CHECKING:
+    import sqlite3
     import threading
     from collections.abc import Iterable, Iterator, Sequence
 
     from ipyllm.ledger.columns import Row, Table
     from ipyllm.ledger.query import Conditions
 
-__all__ = ["LedgerDamagedError", "LedgerReplacedError", "Store", "is_busy", "reason"]
+__all__ = ["LedgerDamagedError", "LedgerReplacedError", "Store", "reason"]
 
 _BUSY_S = 5.0
 """How long a transaction waits for another process to finish its own."""
+
+SILENCE_S = 600.0
+"""Seconds without a sign of life after which a process on another host counts as dead."""
 
 _PRUNED_AT_ONCE = 2000
 """Rows deleted in one transaction: other kernels wait for no more than these."""
 
 _EMPTY = 0.25
 """Part of the file that may be empty before it is written anew."""
-
-_inherited: list[sa.Engine | None] = []
 
 
 class LedgerReplacedError(Exception):
@@ -83,17 +84,16 @@ class Store:
             self._url = self._url.set(drivername="postgresql+psycopg")
         remember_secret(str(self._url.password) if self._url.password else None)
         self._backend: Final = self._url.get_backend_name()
-        self._path: Path | None = None
+        self._file: SQLiteFile | None = None
         self._in_memory: Final = self._backend == "sqlite" and self._url.database in {None, "", ":memory:"}
         if self._backend == "sqlite" and not self._in_memory:
-            self._path = Path(self._url.database or "").expanduser().absolute()
-            self._url = self._url.set(database=str(self._path))
+            self._file = SQLiteFile(Path(self._url.database or "").expanduser().absolute())
+            self._url = self._url.set(database=str(self._file.path))
         self._engine: sa.Engine | None = None
-        self._inode: tuple[int, int] | None = None
         self._upserts: dict[tuple[Table, tuple[str, ...]], sa.Insert] = {}
 
     def __str__(self) -> str:
-        return str(self._path or self._url.render_as_string(hide_password=True))
+        return self._url.render_as_string(hide_password=True) if self._file is None else str(self._file.path)
 
     def write(self, rows: Sequence[Row], table: Table = CALLS) -> list[tuple[Row, str]]:
         """Insert ``rows`` into ``table``, or update those columns of the ones that are there, in one transaction.
@@ -141,9 +141,8 @@ class Store:
 
         What is raised is as for :meth:`write`.
         """
-        path = self._path
         if (
-            path is None
+            self._file is None
             or query.beyond_sql
             or (query.limit or arrow_read.LEAST) < arrow_read.LEAST
             or not arrow_read.can_read()
@@ -175,7 +174,8 @@ class Store:
                     everything.where(*([row_number > start] if start else []), *([row_number <= end] if end else []))
                     for start, end in zip([0, *ends], [*ends, 0], strict=True)
                 ]
-            return arrow_read.read_columns(path, wanted, {name: query.table.columns[name] for name in query.columns})
+            columns = {name: query.table.columns[name] for name in query.columns}
+            return arrow_read.read_columns(self._file.path, wanted, columns)
 
     def prune(self, table: Table, before: datetime | None, text_before: datetime | None) -> tuple[int, int]:
         """Delete the rows of ``table`` from ``before``, and the text of those from ``text_before``, but running ones.
@@ -246,7 +246,7 @@ class Store:
 
     def forget(self) -> None:
         """In a forked child: leave the parent's connections alone, never to be closed from here."""
-        _inherited.append(self._engine)
+        leave_to_parent(self._engine)
         self._engine = None
 
     def rest(self) -> None:
@@ -260,41 +260,30 @@ class Store:
 
     def _opened(self) -> sa.Engine:
         """Return the engine of a ledger that exists, is of our version, and was searched for dead writers."""
-        if self._engine is not None:
-            return self._engine
-        give_up = time.monotonic() + _BUSY_S
-        while True:
-            engine = self._new_engine()
-            try:
-                self._set_up(engine)
-            except sa_exc.OperationalError as exc:
-                engine.dispose()
-                # Several processes that set WAL on a new file at once get "locked" whatever the busy timeout.
-                if not is_busy(exc) or time.monotonic() > give_up:
-                    raise
-                time.sleep(random.uniform(0.005, 0.05))  # noqa: S311
-            except BaseException:
-                engine.dispose()
-                raise
-            else:
-                self._engine = engine
-                return engine
+        if self._engine is None:
+            self._engine = retry_while_busy(self._open, for_s=_BUSY_S, pause_s=(0.005, 0.05))
+        return self._engine
+
+    def _open(self) -> sa.Engine:
+        engine = self._new_engine()
+        try:
+            self._set_up(engine)
+        except BaseException:
+            engine.dispose()
+            raise
+        return engine
 
     def _new_engine(self) -> sa.Engine:
         if self._backend == "postgresql":
             return sa.create_engine(self._url, pool_pre_ping=True, connect_args={"connect_timeout": int(_BUSY_S)})
         if self._backend != "sqlite":
             raise sa_exc.ArgumentError(f"a ledger is kept in SQLite or PostgreSQL, not in {self._backend}")
-        if self._path is not None:
-            self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            with suppress(FileExistsError):
-                # Only when it is new: closing a second descriptor of it would drop SQLite's locks.
-                os.close(os.open(self._path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
+        if self._file is not None:
+            self._file.prepare()
         pool: dict[str, Any] = {"poolclass": sa.StaticPool} if self._in_memory else {}
         arguments = {"timeout": _BUSY_S, "check_same_thread": False}
         engine = sa.create_engine(self._url, connect_args=arguments, **pool)
         sa.event.listen(engine, "connect", _tune)
-        self._inode = self._inode_now()
         return engine
 
     def _set_up(self, engine: sa.Engine) -> None:
@@ -318,21 +307,14 @@ class Store:
     def _begin(self, connection: sa.Connection) -> None:
         if self._backend != "sqlite":
             return
-        # SQLite's own way to wait sleeps ever longer, and is passed over by processes that come later: of eight that
-        # wrote without a pause, some did not get their turn within five seconds.
-        give_up = time.monotonic() + _BUSY_S
+        # SQLite's own wait sleeps ever longer, and is overtaken by processes that come later: of eight that wrote
+        # without a pause, some did not get their turn within five seconds.
         connection.exec_driver_sql("PRAGMA busy_timeout=0")
         try:
-            while True:
-                try:
-                    # A transaction that reads first and writes later cannot wait for its turn: it fails at once.
-                    connection.exec_driver_sql("BEGIN IMMEDIATE")
-                except sa_exc.OperationalError as exc:
-                    if not is_busy(exc) or time.monotonic() > give_up:
-                        raise
-                    time.sleep(random.uniform(0.001, 0.01))  # noqa: S311
-                else:
-                    return
+            # A transaction that reads first and writes later cannot wait for its turn: it fails at once.
+            retry_while_busy(
+                lambda: connection.exec_driver_sql("BEGIN IMMEDIATE"), for_s=_BUSY_S, pause_s=(0.001, 0.01)
+            )
         finally:
             connection.exec_driver_sql(f"PRAGMA busy_timeout={int(_BUSY_S * 1000)}")
 
@@ -346,12 +328,15 @@ class Store:
         ).all()
         connection.rollback()
         now = datetime.now(UTC)
-        last_sign = {Writer(*writer): updated_at for _, updated_at, *writer in sorted(running, key=_last_sign)}
-        dead = {writer for writer, updated_at in last_sign.items() if is_dead(writer, updated_at, now)}
+        last_sign: dict[ProcessIdentity, float] = {}
+        for _, updated_at, *writer in running:
+            silent_s = (now - updated_at).total_seconds() if updated_at else math.inf  # null: not written by us
+            last_sign[ProcessIdentity(*writer)] = min(silent_s, last_sign.get(ProcessIdentity(*writer), math.inf))
+        dead = {writer for writer, silent_s in last_sign.items() if is_dead(writer, silent_s, SILENCE_S)}
         interrupted = [
             {"dead_call": call_id, "last_sign": updated_at}
             for call_id, updated_at, *writer in running
-            if Writer(*writer) in dead
+            if ProcessIdentity(*writer) in dead
         ]
         if not interrupted:
             return
@@ -387,40 +372,16 @@ class Store:
             if self._replaced():
                 self.close()
                 raise LedgerReplacedError from exc
-            if _damaged(exc) and self._path is not None:
-                why = reason(exc)
-                raise LedgerDamagedError(why, self._move_aside(self._path)) from exc
+            if is_damaged(exc) and self._file is not None:
+                self.close()
+                raise LedgerDamagedError(reason(exc), self._file.move_aside()) from exc
             raise
         if self._replaced():  # SQLite goes on writing into a file that was deleted, and calls it success
             self.close()
             raise LedgerReplacedError
 
     def _replaced(self) -> bool:
-        return self._path is not None and self._engine is not None and self._inode_now() != self._inode
-
-    def _inode_now(self) -> tuple[int, int] | None:
-        if self._path is None:
-            return None
-        try:
-            status = self._path.stat()
-        except OSError:
-            return None
-        return status.st_dev, status.st_ino
-
-    def _move_aside(self, path: Path) -> Path:
-        self.close()
-        aside = path.with_name(f"{path.name}.corrupt-{datetime.now(UTC):%Y%m%dT%H%M%S%f}")
-        if self._inode_now() == self._inode:  # else another kernel was first, and this is its new ledger
-            path.rename(aside)
-            for suffix in ("-wal", "-shm"):
-                log = path.with_name(path.name + suffix)
-                if log.exists():
-                    log.rename(aside.with_name(aside.name + suffix))
-        return aside
-
-
-def _last_sign(row: Sequence[Any]) -> datetime:
-    return row[1] or datetime.min.replace(tzinfo=UTC)  # null where another program wrote the row
+        return self._file is not None and self._engine is not None and self._file.is_replaced
 
 
 def _tune(connection: sqlite3.Connection, _record: object) -> None:
@@ -433,17 +394,6 @@ def _about_a_row(exc: BaseException) -> bool:
     if isinstance(exc, sa_exc.DBAPIError):
         return isinstance(exc, sa_exc.DataError | sa_exc.IntegrityError)
     return True  # a value could not even be handed over
-
-
-def is_busy(exc: BaseException) -> bool:
-    """Whether another program was writing, and nothing else is wrong."""
-    code = getattr(getattr(exc, "orig", None), "sqlite_errorcode", 0) & 0xFF
-    return code in {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}
-
-
-def _damaged(exc: sa_exc.DatabaseError) -> bool:
-    code = getattr(exc.orig, "sqlite_errorcode", 0) & 0xFF
-    return code in {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
 
 
 def _by_columns(rows: Iterable[Row], table: Table) -> dict[tuple[str, ...], list[Row]]:

@@ -7,6 +7,7 @@ caller.
 
 from __future__ import annotations
 
+import importlib
 import logging
 import os
 import sys
@@ -14,10 +15,9 @@ import threading
 import time
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
+from ipyllm.fork_safety import close_at_child_exit, register
 from ipyllm.ledger.backlog import Backlog
 from ipyllm.ledger.columns import CALLS, TABLES
-from ipyllm.ledger.fork_safety import close_at_child_exit, watch
-from ipyllm.ledger.process import HEARTBEAT_S
 from ipyllm.ledger.query import Query, merged
 from ipyllm.ledger.sanitize import clean
 from ipyllm.ledger.warnings_queue import Notices
@@ -33,6 +33,11 @@ if TYPE_CHECKING:
     from ipyllm.ledger.store import Store
 
 __all__ = ["Ledger", "LedgerUnavailableError"]
+
+HEARTBEAT_S = 60.0
+"""A live process touches the rows of its running calls this often, however long the server is silent."""
+
+_STORE = "ipyllm.ledger.store"
 
 _GATHER_S = 0.02
 """Rows that come within this time are written in one transaction."""
@@ -86,7 +91,7 @@ class Ledger:
         self._unknown: set[str] = set()
         self._left = False
         self._start_over()
-        watch(self)
+        register(self)
 
     def _start_over(self) -> None:
         """Hold nothing, be in no thread's hands: as new, or just forked."""
@@ -374,9 +379,7 @@ class Ledger:
 
     def _still_patient(self, exc: Exception) -> bool:
         """Whether ``exc`` only says that others are writing, and they have not been for long."""
-        if "sqlalchemy" not in sys.modules:
-            return False  # not even imported: the database has said nothing
-        from ipyllm.ledger.store import is_busy
+        from ipyllm.ledger.sqlite_file import is_busy
 
         if not is_busy(exc):
             self._waiting_since = None
@@ -476,10 +479,12 @@ class Ledger:
             return str(self._store)
         return self._target.partition("://")[0] if "://" in self._target else self._target
 
-    # What follows is called by `lifetime`, around a fork.
+    # What follows is called by `fork_safety`.
 
     def before_fork(self) -> None:
-        """Bring everything in order and hold it so; leave no file open."""
+        """Close the file and hold all locks."""
+        if _STORE in sys.modules:  # a thread may be importing it: the child would have half a module for ever
+            importlib.import_module(_STORE)
         self._forking = self._store_lock.acquire(timeout=_FORK_S)
         if self._forking and self._store is not None:
             self._store.rest()

@@ -7,11 +7,11 @@ flight count, concurrent calls cannot overspend together.
 from __future__ import annotations
 
 import math
-import os
 import threading
 from typing import TYPE_CHECKING, Self
 
 from ipyllm.errors import LLMError
+from ipyllm.fork_safety import in_forked_child
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -195,9 +195,6 @@ def kernel_budget() -> Budget:
     return _kernel
 
 
+@in_forked_child
 def _after_fork() -> None:
     _kernel._forget_calls_in_flight()  # noqa: SLF001 - one idea in two places
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork)

@@ -9,18 +9,16 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-import os
-import random
 import sqlite3
 import threading
 import time
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Self
 
-from ipyllm.ledger.fork_safety import watch
+from ipyllm.fork_safety import in_forked_child, leave_to_parent, register
+from ipyllm.ledger.sqlite_file import SQLiteFile, is_busy, is_damaged, retry_while_busy
 from ipyllm.observability.logs import log
 from ipyllm.response import ChatResponse, ToolCall, Usage
 from ipyllm.text.redact import redact
@@ -62,8 +60,6 @@ _LARGEST_PART: Final = 10
 
 _MANY_USES: Final = 500
 """So many uses are noted in memory before they are written down."""
-
-_inherited: list[sqlite3.Connection | None] = []
 
 
 class _UnusableError(Exception):
@@ -148,17 +144,17 @@ class ResponseCache:
 
     def __init__(self, path: str | Path, ttl_s: float | None = None, *, max_bytes: int = 500_000_000) -> None:
         self.path: Final = Path(path).expanduser().absolute()
+        self._file = SQLiteFile(self.path)
         self.ttl_s = ttl_s
         self.max_bytes = max_bytes
         self._lock = threading.RLock()
         self._connection: sqlite3.Connection | None = None
-        self._inode: tuple[int, int] | None = None
         self._used: dict[str, float] = {}
         self._hits = self._misses = 0
         self._broken_until = 0.0
         self._complained = False
         self._held = False
-        watch(self)  # type: ignore[arg-type]  # a ledger to `lifetime` is what has the four methods at the end
+        register(self)
 
     def __repr__(self) -> str:
         return f"ResponseCache({str(self.path)!r})"
@@ -246,7 +242,7 @@ class ResponseCache:
         except _RestingError:
             pass
         except (sqlite3.Error, OSError, _UnusableError) as exc:
-            if _code(exc) in {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED} and self._connection is not None:
+            if is_busy(exc) and self._connection is not None:
                 return  # others are writing: that is no fault
             self._broken_until = time.monotonic() + _BROKEN_S
             if not self._complained:
@@ -264,63 +260,36 @@ class ResponseCache:
         """Lend the connection to a file that is there and ours; a damaged one is moved aside."""
         if time.monotonic() < self._broken_until:
             raise _RestingError
-        if self._connection is not None and self._inode != self._inode_now():
+        if self._connection is not None and self._file.is_replaced:
             self._disconnect()  # SQLite goes on with a file that was deleted, and calls it success
         try:
             if self._connection is None:
-                self._connection = self._connect()
+                self._connection = retry_while_busy(self._connect, for_s=_OPEN_S, pause_s=(0.005, 0.05))
             yield self._connection
         except BaseException as exc:
             if self._connection is not None and self._connection.in_transaction:
                 with suppress(sqlite3.Error):
                     self._connection.execute("ROLLBACK")
-            if _code(exc) in {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}:
-                self._move_aside()
+            if is_damaged(exc):
+                self._disconnect()
+                with suppress(OSError):
+                    self._file.move_aside()
             raise
 
     def _connect(self) -> sqlite3.Connection:
-        self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        with suppress(FileExistsError):
-            # Only when it is new: closing a second descriptor of it would drop SQLite's locks.
-            os.close(os.open(self.path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
-        give_up = time.monotonic() + _OPEN_S
-        while True:
-            self._inode = self._inode_now()
-            connection = sqlite3.connect(self.path, timeout=_BUSY_S, isolation_level=None, check_same_thread=False)
-            try:
-                _set_up(connection)
-            except sqlite3.OperationalError as exc:
-                connection.close()
-                # Several processes that set WAL on a new file at once get "locked" whatever the busy timeout.
-                if _code(exc) not in {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED} or time.monotonic() > give_up:
-                    raise
-                time.sleep(random.uniform(0.005, 0.05))  # noqa: S311
-            except BaseException:
-                connection.close()
-                raise
-            else:
-                return connection
+        self._file.prepare()
+        connection = sqlite3.connect(self.path, timeout=_BUSY_S, isolation_level=None, check_same_thread=False)
+        try:
+            _set_up(connection)
+        except BaseException:
+            connection.close()
+            raise
+        return connection
 
     def _disconnect(self) -> None:
         connection, self._connection = self._connection, None
         if connection is not None:
             connection.close()
-
-    def _inode_now(self) -> tuple[int, int] | None:
-        try:
-            status = self.path.stat()
-        except OSError:
-            return None
-        return status.st_dev, status.st_ino
-
-    def _move_aside(self) -> None:
-        self._disconnect()
-        aside = self.path.with_name(f"{self.path.name}.corrupt-{datetime.now(UTC):%Y%m%dT%H%M%S%f}")
-        if self._inode_now() != self._inode:
-            return  # another kernel was first, and this is its new file
-        for suffix in ("", "-wal", "-shm"):
-            with suppress(OSError):
-                self.path.with_name(self.path.name + suffix).rename(aside.with_name(aside.name + suffix))
 
     def _note_uses(self, connection: sqlite3.Connection) -> None:
         connection.execute("BEGIN IMMEDIATE")
@@ -342,7 +311,7 @@ class ResponseCache:
         while _used_bytes(connection) > self.max_bytes and connection.execute(oldest, (tenth,)).rowcount:
             pass
 
-    # ---- what `lifetime` calls: at exit, and around a fork, through which SQLite must not be carried ---
+    # ---- called by `fork_safety` at exit and around a fork ---------------------------------------------
 
     def close(self, timeout: float = 5.0) -> bool:
         """Write down what was used, and close the file. A later ``get`` or ``put`` opens it again."""
@@ -371,15 +340,11 @@ class ResponseCache:
 
     def after_fork_in_child(self) -> None:
         """Begin as new; a connection that was open still is the parent's, never to be closed from here."""
-        _inherited.append(self._connection)
+        leave_to_parent(self._connection)
         self._connection = None
         self._lock = threading.RLock()
         self._held = False
         self._used = {}
-
-
-def _code(exc: BaseException) -> int:
-    return getattr(exc, "sqlite_errorcode", 0) & 0xFF
 
 
 def _set_up(connection: sqlite3.Connection) -> None:
@@ -468,15 +433,12 @@ def current_cache(asked: bool | None = None) -> ResponseCache | None:
     with _current_lock:
         if _current is None or (_current.path, _current.ttl_s) != (path, settings.cache_ttl):
             if _current is not None:
-                _current.close(timeout=0)  # who still holds it opens it again, and `lifetime` closes it at exit
+                _current.close(timeout=0)  # who still holds it opens it again, and `fork_safety` closes it at exit
             _current = ResponseCache(path, settings.cache_ttl)
         return _current
 
 
-def _after_fork() -> None:
+@in_forked_child
+def _renew_lock() -> None:
     global _current_lock
     _current_lock = threading.Lock()  # another thread may have held it at that moment
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork)

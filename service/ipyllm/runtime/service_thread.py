@@ -11,14 +11,13 @@ import asyncio
 import atexit
 import contextlib
 import functools
-import os
 import threading
 from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any, TypeVar
 
-# The ledger's module registers its own end at exit when imported. `atexit` runs in reverse order, so importing it
-# before we register ours lets calls that are cancelled at exit still write their rows.
-import ipyllm.ledger  # noqa: F401
+# Importing this registers the closing of ledgers at exit. `atexit` runs in reverse order, so calls that our own
+# callback cancels still write their rows.
+from ipyllm.fork_safety import in_forked_child
 from ipyllm.runtime.loop_lag import LagMonitor
 from ipyllm.transport.client import Wire
 
@@ -163,6 +162,7 @@ def stop_service_thread() -> None:
         running.stop()
 
 
+@in_forked_child
 def _forget_after_fork() -> None:
     # The thread did not survive the fork, and the sockets are the parent's: leave them be, start anew.
     global _current, _lock
@@ -170,6 +170,4 @@ def _forget_after_fork() -> None:
     _current = None
 
 
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_forget_after_fork)
 atexit.register(stop_service_thread)
