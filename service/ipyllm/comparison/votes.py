@@ -141,9 +141,10 @@ def votes(
     Raises
     ------
     ValueError
-        ``since`` or ``until`` is no moment.
+        ``since`` or ``until`` is not a date.
     """
-    from ipyllm.dataframes.filters import as_tuple, kernels, parse_time, read
+    from ipyllm.dataframes.filters import as_tuple, kernels, read
+    from ipyllm.text.times import parse_time
     from ipyllm.ledger.query import VoteQuery
 
     query = VoteQuery(

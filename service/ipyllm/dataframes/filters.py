@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import difflib
 import warnings
-from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 from ipyllm.dataframes.convert import frame_of, frame_of_columns
+from ipyllm.text.suggest import suggest
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Sequence
@@ -17,7 +16,7 @@ if TYPE_CHECKING:
     from ipyllm.ledger import Ledger
     from ipyllm.ledger.query import Conditions
 
-__all__ = ["as_tuple", "kernels", "parse_time", "read"]
+__all__ = ["as_tuple", "kernels", "read"]
 
 
 def kernels(kernel: str | None) -> tuple[str, ...] | None:
@@ -33,33 +32,6 @@ def kernels(kernel: str | None) -> tuple[str, ...] | None:
 
         return kernel_ids()
     return None if kernel is None else (kernel,)
-
-
-def parse_time(name: str, given: datetime | timedelta | str | None) -> datetime | None:
-    """Return the moment ``given`` for the parameter ``name``, in UTC.
-
-    Raises
-    ------
-    ValueError
-        It is no moment.
-
-    Examples
-    --------
-    >>> parse_time("since", "2026-11-23T14:30+01:00")
-    datetime.datetime(2026, 11, 23, 13, 30, tzinfo=datetime.timezone.utc)
-    """
-    if given is None:
-        return None
-    if isinstance(given, timedelta):
-        return datetime.now(UTC) - given
-    try:
-        found = datetime.fromisoformat(given) if isinstance(given, str) else given
-        return found.astimezone(UTC)
-    except (ValueError, OverflowError, AttributeError):
-        raise ValueError(
-            f"{name}={given!r} is no moment: write it as 2026-11-23 or 2026-11-23T14:30, "
-            "or give a datetime or a timedelta."
-        ) from None
 
 
 def as_tuple(name: str, given: str | Sequence[str] | None, among: Collection[str] = ()) -> tuple[str, ...]:
@@ -84,9 +56,7 @@ def as_tuple(name: str, given: str | Sequence[str] | None, among: Collection[str
     found = (given,) if isinstance(given, str) else tuple(given)
     for one in found:
         if among and one not in among:
-            near = difflib.get_close_matches(str(one), among, n=1)
-            hint = f"Did you mean {near[0]!r}?" if near else f"There are: {', '.join(sorted(among))}."
-            raise ValueError(f"There is no {name} {one!r}. {hint}")
+            raise ValueError(f"There is no {name} {one!r}. {suggest(one, among)}")
     return found
 
 

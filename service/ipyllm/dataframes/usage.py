@@ -7,11 +7,12 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, get_args
 
-from ipyllm.dataframes.filters import as_tuple, kernels, parse_time, read
+from ipyllm.dataframes.filters import as_tuple, kernels, read
 from ipyllm.dataframes.latency_filter import counted, number
 from ipyllm.ledger.columns import COLUMNS, FINAL
 from ipyllm.ledger.query import Query
 from ipyllm.request import Origin
+from ipyllm.text.times import parse_time
 
 if TYPE_CHECKING:
     from datetime import datetime, timedelta
@@ -68,7 +69,7 @@ def usage(
     Raises
     ------
     ValueError
-        ``since`` or ``until`` is no moment, there is no such status or origin, or ``limit`` is below 1.
+        ``since`` or ``until`` is not a date, there is no such status or origin, or ``limit`` is below 1.
     """
     if limit is not None and limit < 1:
         raise ValueError(f"limit={limit!r} asks for no calls: give 1 or more, or leave it out for all.")

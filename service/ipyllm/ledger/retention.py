@@ -5,8 +5,8 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, NamedTuple
 
-from ipyllm.dataframes.filters import parse_time
 from ipyllm.errors import LLMError
+from ipyllm.text.times import parse_time
 
 if TYPE_CHECKING:
     from ipyllm.ledger import Ledger

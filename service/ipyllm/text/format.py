@@ -120,7 +120,7 @@ def shorten(text: str, limit: int) -> str:
 
     Examples
     --------
-    >>> shorten("one  two\\nthree", 9)
+    >>> shorten("one  two\nthree", 9)
     'one two …'
     """
     folded = " ".join(text.split())

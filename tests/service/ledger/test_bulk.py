@@ -62,6 +62,23 @@ def filled(path, call):
 
 
 @pytest.mark.parametrize(
+    ("least", "conditions", "arrow"),
+    [
+        (60, {}, True),
+        (61, {}, False),
+        (60, {"limit": 60}, True),
+        (60, {"limit": 59}, False),
+        (15, {"model": "openai/m1"}, True),
+        (16, {"model": "openai/m1"}, False),
+    ],
+)
+def test_a_read_is_large_from_exactly_the_least_number_of_rows_on(filled, large, monkeypatch, least, conditions, arrow):
+    monkeypatch.setattr(arrow_read, "LEAST", least)
+    usage(None, ledger=filled, **conditions)
+    assert large == [arrow]
+
+
+@pytest.mark.parametrize(
     "conditions",
     [
         {},

@@ -76,9 +76,9 @@ def test_pruning_a_ledger_that_another_program_locks_says_so_and_deletes_nothing
     ("given", "sentence"),
     [
         ({}, "Nothing says what is old"),
-        ({"older_than": "long ago"}, "older_than='long ago' is no moment"),
+        ({"older_than": "long ago"}, "older_than='long ago' is not a date"),
         ({"keep_text": timedelta(days=-1)}, "lies in the future"),
-        ({"older_than": 90}, "older_than=90 is no moment"),
+        ({"older_than": 90}, "older_than=90 is not a date"),
     ],
 )
 def test_what_says_no_age_is_refused_in_one_sentence(ledger, call, given, sentence):

@@ -7,7 +7,8 @@ from dataclasses import dataclass, fields, replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-from ipyllm.dataframes.filters import as_tuple, kernels, parse_time
+from ipyllm.dataframes.filters import as_tuple, kernels
+from ipyllm.text.times import parse_time
 from ipyllm.errors import LLMError
 
 if TYPE_CHECKING:
