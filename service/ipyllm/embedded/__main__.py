@@ -1,4 +1,4 @@
-"""``python -m ipyllm.embedded pull smollm2-135m``: embedded models from the command line, for ``make setup``."""
+"""Command line for embedded models: ``python -m ipyllm.embedded pull smollm2-135m``."""
 
 from __future__ import annotations
 

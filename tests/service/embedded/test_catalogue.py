@@ -24,7 +24,9 @@ def test_models_lie_where_the_settings_say(models):
 
 def test_a_model_that_is_not_pulled_says_how_to_pull_it(models):
     assert find("smollm2-135m") is None
-    assert "`%llm_models pull smollm2-135m` or `make setup` (93 MB, once)" in refused("smollm2-135m")
+    assert "`%llm_models pull smollm2-135m` or `python -m ipyllm.embedded pull smollm2-135m` (93 MB, once)" in refused(
+        "smollm2-135m"
+    )
 
 
 def test_a_half_written_model_is_not_found(models):
