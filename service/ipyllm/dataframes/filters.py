@@ -1,11 +1,11 @@
-"""What users write to choose rows of the ledger: a kernel, a moment, one or several names. And how they are read."""
+"""Filters as users write them, and the reading of filtered rows as a DataFrame."""
 
 from __future__ import annotations
 
 import warnings
 from typing import TYPE_CHECKING
 
-from ipyllm.dataframes.convert import frame_of, frame_of_columns
+from ipyllm.dataframes.convert import arrow_to_frame, rows_to_frame
 from ipyllm.text.suggest import suggest
 
 if TYPE_CHECKING:
@@ -16,15 +16,15 @@ if TYPE_CHECKING:
     from ipyllm.ledger import Ledger
     from ipyllm.ledger.query import Conditions
 
-__all__ = ["as_tuple", "kernels", "read"]
+__all__ = ["as_tuple", "kernel_filter", "read_frame"]
 
 
-def kernels(kernel: str | None) -> tuple[str, ...] | None:
-    """Return the ids of ``kernel``: this one's for ``"current"``, None for all.
+def kernel_filter(kernel: str | None) -> tuple[str, ...] | None:
+    """Return the kernel ids that ``kernel`` stands for: this kernel's for ``"current"``, None for all.
 
     Examples
     --------
-    >>> kernels(None) is None, kernels("a")
+    >>> kernel_filter(None) is None, kernel_filter("a")
     (True, ('a',))
     """
     if kernel == "current":
@@ -35,12 +35,21 @@ def kernels(kernel: str | None) -> tuple[str, ...] | None:
 
 
 def as_tuple(name: str, given: str | Sequence[str] | None, among: Collection[str] = ()) -> tuple[str, ...]:
-    """Return one name or several, given for the parameter ``name``, as a tuple.
+    """Return one or several names as a tuple.
+
+    Parameters
+    ----------
+    name : str
+        The parameter that they were passed for, named in the error.
+    given : str, sequence of str or None
+        The names.
+    among : collection of str
+        Accepted names; empty for any.
 
     Raises
     ------
     ValueError
-        One of them is not ``among`` those that exist.
+        A name is not ``among`` the accepted ones.
 
     Examples
     --------
@@ -60,10 +69,19 @@ def as_tuple(name: str, given: str | Sequence[str] | None, among: Collection[str
     return found
 
 
-def read(query: Conditions, ledger: Ledger | None, tell: Callable[[str], object] | None = None) -> pd.DataFrame:
-    """Return the rows of ``query`` in ``ledger`` (None: the current one), and say once if it is not well.
+def read_frame(
+    query: Conditions, ledger: Ledger | None, on_warning: Callable[[str], object] | None = None
+) -> pd.DataFrame:
+    """Return the rows of ``query``, and pass on the ledger's warnings.
 
-    It is said to ``tell``, or as a warning.
+    Parameters
+    ----------
+    query : Conditions
+        Which rows.
+    ledger : Ledger or None
+        None for the current one.
+    on_warning : callable, optional
+        Receives the warnings; by default they are issued as Python warnings.
     """
     if ledger is None:
         from ipyllm.ledger import current_ledger
@@ -71,10 +89,10 @@ def read(query: Conditions, ledger: Ledger | None, tell: Callable[[str], object]
         ledger = current_ledger()
     columns = {name: query.table.columns[name] for name in query.columns}
     many = ledger.read_large(query)
-    frame = frame_of(ledger.read(query), columns) if many is None else frame_of_columns(many, columns)
+    frame = rows_to_frame(ledger.read(query), columns) if many is None else arrow_to_frame(many, columns)
     warning = ledger.take_warning()
-    if warning and tell is not None:
-        tell(warning)
+    if warning and on_warning is not None:
+        on_warning(warning)
     elif warning:
         warnings.warn(warning, stacklevel=3)
     return frame

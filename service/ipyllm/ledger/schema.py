@@ -1,7 +1,7 @@
-"""The tables and their versions: what the database looks like, and how it came to.
+"""SQL tables of the ledger, and the migrations that create and upgrade them.
 
-A ledger is built by running every migration it has not seen, a new one from the first on. Migrations are
-never edited: a change is a new one at the end. ``test_schema.py`` holds the table against what they build.
+Opening a ledger runs every migration that it has not seen. Migrations are never edited: each change is a new one at
+the end. ``test_schema.py`` compares the tables with what the migrations build.
 """
 
 from __future__ import annotations
@@ -20,17 +20,17 @@ __all__ = ["MIGRATIONS", "VERSION", "LedgerTooNewError", "calls", "migrate", "ta
 
 
 class LedgerTooNewError(Exception):
-    """The ledger was written by a later ipyllm, whose columns this one could damage."""
+    """The ledger was written by a newer ipyllm, whose columns this one could damage."""
 
     def __init__(self, version: int) -> None:
         super().__init__(
-            f"it was written by a newer ipyllm, as version {version} where this one knows {VERSION}: "
-            "install a newer one here too, or set IPYLLM_LEDGER to another file"
+            f"a newer ipyllm wrote it, in version {version} where this one knows {VERSION}: "
+            "upgrade ipyllm, or set IPYLLM_LEDGER to another file"
         )
 
 
 class _UTC(sa.types.TypeDecorator[datetime]):
-    """A moment, always aware and in UTC; SQLite keeps it as text that sorts by time."""
+    """Time with a zone, always UTC; SQLite stores it as text that sorts by time."""
 
     impl = sa.DateTime(timezone=True)
     cache_ok = True
@@ -112,18 +112,18 @@ _V3 = (
 )
 
 MIGRATIONS: Final[tuple[tuple[str, ...], ...]] = (_V1, _V2, _V3)
-"""Statements that lead from version n to n + 1, by n. Append only."""
+"""Statements that upgrade version n to n + 1, by n. Append only."""
 
 VERSION: Final = len(MIGRATIONS)
 
 
 def version_of(connection: sa.Connection) -> int:
-    """Version of the ledger behind ``connection``; 0 where there is none yet.
+    """Return the version of the ledger at ``connection``; 0 for an empty database.
 
     Raises
     ------
     LedgerTooNewError
-        This ipyllm does not know that version.
+        A newer ipyllm wrote it.
     """
     if not sa.inspect(connection).has_table(_version.name):
         return 0
@@ -134,7 +134,7 @@ def version_of(connection: sa.Connection) -> int:
 
 
 def migrate(connection: sa.Connection) -> None:
-    """Bring the ledger to :data:`VERSION`, inside the transaction that ``connection`` has begun.
+    """Upgrade the ledger to :data:`VERSION`, inside the transaction that ``connection`` has begun.
 
     Examples
     --------
@@ -145,7 +145,7 @@ def migrate(connection: sa.Connection) -> None:
     True
     >>> engine.dispose()
     """
-    if connection.dialect.name == "postgresql":  # two kernels may meet here; SQLite has locked the file already
+    if connection.dialect.name == "postgresql":  # two kernels may upgrade at once; SQLite has already locked the file
         connection.execute(sa.select(sa.func.pg_advisory_xact_lock(0x1971_11E4)))
     version = version_of(connection)
     if version == VERSION:

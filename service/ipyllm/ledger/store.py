@@ -1,7 +1,7 @@
-"""The database behind a ledger: opened when first needed, written and read in whole transactions.
+"""Database of a ledger: opened when first needed, written and read in whole transactions.
 
-Nothing here waits for a queue or keeps a row; what fails is raised to the writer, which does. Importing this
-imports SQLAlchemy, so only the writer thread and the first read do.
+It keeps no rows and retries nothing but short locks; it raises errors to the writer, which does. Importing this imports
+SQLAlchemy, so only the writer thread and the first read do.
 """
 
 from __future__ import annotations
@@ -32,35 +32,35 @@ if TYPE_CHECKING:
     from ipyllm.ledger.columns import Row, Table
     from ipyllm.ledger.query import Conditions
 
-__all__ = ["LedgerDamagedError", "LedgerReplacedError", "Store", "reason"]
+__all__ = ["LedgerDamagedError", "LedgerReplacedError", "Store", "error_text"]
 
 _BUSY_S = 5.0
-"""How long a transaction waits for another process to finish its own."""
+"""Seconds that a transaction waits for another process to finish its own."""
 
 SILENCE_S = 600.0
 """Seconds without a sign of life after which a process on another host counts as dead."""
 
-_PRUNED_AT_ONCE = 2000
-"""Rows deleted in one transaction: other kernels wait for no more than these."""
+_PRUNE_BATCH = 2000
+"""Rows deleted in one transaction, which other kernels wait for."""
 
-_EMPTY = 0.25
-"""Part of the file that may be empty before it is written anew."""
+_EMPTY_SHARE = 0.25
+"""Share of the file that may be empty before it is rewritten."""
 
 
 class LedgerReplacedError(Exception):
-    """The file that was open is no longer the one at its path: what was written is in nobody's reach."""
+    """The open file is no longer the one at its path: what was written is lost."""
 
 
 class LedgerDamagedError(Exception):
-    """The file was no database any more, and has been moved aside."""
+    """The file was not a database any more, and has been moved aside."""
 
     def __init__(self, why: str, moved_to: Path) -> None:
         super().__init__(why)
         self.moved_to = moved_to
 
 
-def reason(exc: BaseException) -> str:
-    """Return what went wrong in the database's own words, without the rows it went wrong with."""
+def error_text(exc: BaseException) -> str:
+    """Return the database's message, without SQL and values, keys masked."""
     original = getattr(exc, "orig", None) or exc
     text = original.strerror if isinstance(original, OSError) and original.strerror else str(original)
     return redact((text or type(original).__name__).strip().partition("\n")[0])
@@ -74,7 +74,7 @@ class Store:
     target : str
         Path or URL.
     lock : RLock
-        Held while connections are opened, closed or written through; rows are fetched without it.
+        Held while connections are opened, closed or written to; rows are fetched without it.
     """
 
     def __init__(self, target: str, lock: threading.RLock) -> None:
@@ -96,79 +96,75 @@ class Store:
         return self._url.render_as_string(hide_password=True) if self._file is None else str(self._file.path)
 
     def write(self, rows: Sequence[Row], table: Table = CALLS) -> list[tuple[Row, str]]:
-        """Insert ``rows`` into ``table``, or update those columns of the ones that are there, in one transaction.
+        """Insert ``rows`` into ``table``, or update these columns of existing rows, in one transaction.
 
         Returns
         -------
-        list of (row, reason)
-            Rows that the database refuses for what they hold. All others are safe when this returns.
+        list of (row, error_text)
+            Rows whose values the database refuses. All others are stored when this returns.
 
         Raises
         ------
         LedgerReplacedError, LedgerDamagedError
-            Everything is to be written again, into a new ledger.
+            Everything must be written again, to a new database.
         sqlalchemy.exc.SQLAlchemyError, OSError, LedgerTooNewError
             The database cannot be written now.
         """
-        with self._lock, self._watched():
+        with self._lock, self._checking_file():
             engine = self._opened()
             try:
                 self._write_all(engine, rows, table)
             except (sa_exc.StatementError, OverflowError) as exc:
-                if not _about_a_row(exc):
+                if not _concerns_a_row(exc):
                     raise
                 if len(rows) == 1:
-                    return [(rows[0], reason(exc))]
+                    return [(rows[0], error_text(exc))]
                 return [refused for row in rows for refused in self.write([row], table)]
         return []
 
     def read(self, query: Conditions) -> list[tuple[Any, ...]]:
-        """Return the rows of ``query`` in the order of its table's columns, earliest first.
+        """Return the rows of ``query``, values in the order of its columns, oldest row first.
 
-        Calls whose process died are marked so before. What is raised is as for :meth:`write`.
+        Calls whose process died are marked ``interrupted`` first. Raises as :meth:`write` does.
         """
         wanted = query.select()
-        with self._watched():
+        with self._checking_file():
             with self._lock:
                 connection = self._opened().connect()
-            # A ledger in memory is one connection, which two threads cannot use at once.
+            # A ledger in memory has one connection, which two threads cannot use at once.
             with self._lock if self._in_memory else nullcontext(), connection:
                 self._mark_interrupted(connection)
                 return [tuple(row) for row in connection.execute(wanted)]
 
     def read_large(self, query: Conditions) -> arrow_read.Chunks | None:
-        """Return the rows of ``query`` as columns, if there are many and this can be done; else None.
+        """Return the rows of ``query`` as Arrow columns; None where there are too few, or this cannot be done.
 
-        What is raised is as for :meth:`write`.
+        Raises as :meth:`write` does.
         """
         if (
             self._file is None
-            or query.beyond_sql
-            or (query.limit or arrow_read.LEAST) < arrow_read.LEAST
-            or not arrow_read.can_read()
+            or query.needs_python
+            or (query.limit or arrow_read.MIN_ROWS) < arrow_read.MIN_ROWS
+            or not arrow_read.is_available()
         ):
             return None
         stored = tables[query.table.name]
         row_number: sa.ColumnElement[int] = sa.literal_column("rowid", sa.Integer)
-        some = sa.select(sa.literal(1)).select_from(stored).where(*query.conditions()).limit(arrow_read.LEAST)
-        with self._watched():
+        some = sa.select(sa.literal(1)).select_from(stored).where(*query.conditions()).limit(arrow_read.MIN_ROWS)
+        with self._checking_file():
             with self._lock:
                 connection = self._opened().connect()
             with connection:
                 last = connection.scalar(sa.select(sa.func.max(row_number)).select_from(stored)) or 0
-                if last < arrow_read.LEAST:
-                    return None
-                if (
-                    connection.execute(sa.select(sa.func.count()).select_from(some.subquery())).scalar_one()
-                    < arrow_read.LEAST
-                ):
+                counted = sa.select(sa.func.count()).select_from(some.subquery())
+                if last < arrow_read.MIN_ROWS or connection.execute(counted).scalar_one() < arrow_read.MIN_ROWS:
                     return None
                 self._mark_interrupted(connection)
             if query.limit:
                 wanted = [query.select()]
-            else:  # in order, every row would be looked up by an index: twice as slow as they stand in the file
-                half = last // arrow_read.READERS
-                ends = [part * half for part in range(1, arrow_read.READERS)]
+            else:  # unsorted: sorted reads look up every row by an index and take twice as long
+                half = last // arrow_read.N_READERS
+                ends = [part * half for part in range(1, arrow_read.N_READERS)]
                 everything = query.select().order_by(None)
                 wanted = [
                     everything.where(*([row_number > start] if start else []), *([row_number <= end] if end else []))
@@ -178,57 +174,59 @@ class Store:
             return arrow_read.read_columns(self._file.path, wanted, columns)
 
     def prune(self, table: Table, before: datetime | None, text_before: datetime | None) -> tuple[int, int]:
-        """Delete the rows of ``table`` from ``before``, and the text of those from ``text_before``, but running ones.
+        """Delete rows of ``table`` that began before ``before``, and the text of those before ``text_before``.
+
+        Running calls are left alone.
 
         Returns
         -------
         (int, int)
-            How many rows were deleted, and of how many the text.
+            Number of deleted rows, and of rows whose text was deleted.
 
         Raises
         ------
         LedgerReplacedError, LedgerDamagedError, sqlalchemy.exc.SQLAlchemyError, OSError, LedgerTooNewError
-            As for :meth:`write`. What was deleted by then stays so.
+            As for :meth:`write`. What was deleted until then stays deleted.
         """
         stored = tables[table.name]
-        key, moment = stored.c[table.key], stored.c[table.moment]
+        key, began = stored.c[table.key], stored.c[table.time]
         ended = [stored.c.status.is_distinct_from("running")] if table is CALLS else []
         texts = [stored.c[name] for name in TEXT if name in stored.c]
 
         def some(until: datetime, *conditions: sa.ColumnElement[bool]) -> sa.ColumnElement[bool]:
-            return key.in_(sa.select(key).where(moment < until, *ended, *conditions).limit(_PRUNED_AT_ONCE))
+            return key.in_(sa.select(key).where(began < until, *ended, *conditions).limit(_PRUNE_BATCH))
 
         rows = emptied = 0
         if before is not None:
-            rows = self._repeated(sa.delete(stored).where(some(before)))
+            rows = self._execute_in_batches(sa.delete(stored).where(some(before)))
         if text_before is not None:
-            said = sa.or_(*(text.is_not(None) for text in texts))
-            nothing = {text.name: None for text in texts}
-            emptied = self._repeated(sa.update(stored).where(some(text_before, said)).values(nothing))
+            has_text = sa.or_(*(text.is_not(None) for text in texts))
+            no_text = {text.name: None for text in texts}
+            emptied = self._execute_in_batches(sa.update(stored).where(some(text_before, has_text)).values(no_text))
         return rows, emptied
 
     def compact(self) -> None:
-        """After pruning: leave nothing of it in the log, and make the file smaller where a good part is empty.
+        """Empty the write-ahead log after pruning, and shrink the file where a good part is empty.
 
         Raises
         ------
         sqlalchemy.exc.OperationalError
-            Not now: another kernel is writing, or the disk has no room for the smaller copy.
+            Another kernel is writing, or the disk has no space for the smaller copy.
         """
         if self._backend != "sqlite" or self._in_memory:
-            return  # PostgreSQL sees to that by itself
-        with self._lock, self._watched(), self._opened().connect() as connection:
+            return  # PostgreSQL does that itself
+        with self._lock, self._checking_file(), self._opened().connect() as connection:
             pages = connection.exec_driver_sql("PRAGMA page_count").scalar_one()
-            if connection.exec_driver_sql("PRAGMA freelist_count").scalar_one() > pages * _EMPTY:
+            if connection.exec_driver_sql("PRAGMA freelist_count").scalar_one() > pages * _EMPTY_SHARE:
                 connection.exec_driver_sql("VACUUM")
             connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
 
-    def _repeated(self, statement: sa.Delete | sa.Update) -> int:
-        """Run ``statement``, a transaction each time, until it finds no row, and return how many it found."""
+    def _execute_in_batches(self, statement: sa.Delete | sa.Update) -> int:
+        """Run ``statement``, each time in its own transaction, until it finds no row; return the number of rows."""
         total = 0
         while True:
-            with self._lock, self._watched(), self._opened().connect() as connection:
-                if self._backend == "sqlite":  # what is deleted is to be gone from the file, not only from its index
+            with self._lock, self._checking_file(), self._opened().connect() as connection:
+                if self._backend == "sqlite":  # overwrite deleted data, instead of only unlinking it
                     connection.exec_driver_sql("PRAGMA secure_delete=ON")
                 self._begin(connection)
                 found = connection.execute(statement).rowcount
@@ -238,28 +236,24 @@ class Store:
             total += found
 
     def close(self) -> None:
-        """Close every connection. The next write or read opens new ones."""
+        """Close all connections. The next write or read opens new ones."""
         with self._lock:
             if self._engine is not None:
                 self._engine.dispose()
                 self._engine = None
 
-    def forget(self) -> None:
-        """In a forked child: leave the parent's connections alone, never to be closed from here."""
+    def abandon(self) -> None:
+        """In a forked child: leave the parent's connections alone."""
         leave_to_parent(self._engine)
         self._engine = None
 
-    def rest(self) -> None:
-        """Before a fork: leave no SQLite connection open.
-
-        SQLite keeps its locks in a table of the process. A child that inherits it believes that it holds
-        the parent's locks, and writes into a log which the parent may delete.
-        """
+    def close_before_fork(self) -> None:
+        """Close SQLite connections before a fork, for the reason in :mod:`ipyllm.fork_safety`."""
         if self._backend == "sqlite" and not self._in_memory:
             self.close()
 
     def _opened(self) -> sa.Engine:
-        """Return the engine of a ledger that exists, is of our version, and was searched for dead writers."""
+        """Return the engine of a ledger that exists, has our version, and was searched for dead processes."""
         if self._engine is None:
             self._engine = retry_while_busy(self._open, for_s=_BUSY_S, pause_s=(0.005, 0.05))
         return self._engine
@@ -277,18 +271,18 @@ class Store:
         if self._backend == "postgresql":
             return sa.create_engine(self._url, pool_pre_ping=True, connect_args={"connect_timeout": int(_BUSY_S)})
         if self._backend != "sqlite":
-            raise sa_exc.ArgumentError(f"a ledger is kept in SQLite or PostgreSQL, not in {self._backend}")
+            raise sa_exc.ArgumentError(f"a ledger must be SQLite or PostgreSQL, not {self._backend}")
         if self._file is not None:
             self._file.prepare()
         pool: dict[str, Any] = {"poolclass": sa.StaticPool} if self._in_memory else {}
         arguments = {"timeout": _BUSY_S, "check_same_thread": False}
         engine = sa.create_engine(self._url, connect_args=arguments, **pool)
-        sa.event.listen(engine, "connect", _tune)
+        sa.event.listen(engine, "connect", _configure)
         return engine
 
     def _set_up(self, engine: sa.Engine) -> None:
         with engine.connect() as connection:
-            version = version_of(connection)  # first: a newer ledger is not touched at all
+            version = version_of(connection)  # first: a newer ledger must stay unchanged
             if self._backend == "sqlite":
                 connection.exec_driver_sql("PRAGMA journal_mode=WAL")
             if version < VERSION:
@@ -319,7 +313,7 @@ class Store:
             connection.exec_driver_sql(f"PRAGMA busy_timeout={int(_BUSY_S * 1000)}")
 
     def _mark_interrupted(self, connection: sa.Connection) -> None:
-        """Mark running rows of dead processes, where the ledger can be written: reading goes on where not."""
+        """Mark running rows of dead processes ``interrupted``. A ledger that cannot be written is read as it is."""
         column = calls.c
         running = connection.execute(
             sa.select(
@@ -356,16 +350,16 @@ class Store:
             stored = tables[table.name]
             new = postgresql.insert(stored) if self._backend == "postgresql" else sqlite.insert(stored)
             changed = {name: new.excluded[name] for name in names if name != table.key}
-            # Only a call has one writer. Of two votes the later counts, in whatever order they are written.
-            later = None if table is CALLS else new.excluded[table.moment] >= stored.c[table.moment]
+            # A call has one writer. Of two votes the later one counts, whichever is written first.
+            later = None if table is CALLS else new.excluded[table.time] >= stored.c[table.time]
             self._upserts[table, names] = new.on_conflict_do_update(
                 index_elements=[table.key], set_=changed, where=later
             )
         return self._upserts[table, names]
 
     @contextmanager
-    def _watched(self) -> Iterator[None]:
-        """Tell a ledger that was taken away or damaged from one that cannot be used now."""
+    def _checking_file(self) -> Iterator[None]:
+        """Raise that the file was replaced or damaged, as opposed to not usable now."""
         try:
             yield
         except sa_exc.DatabaseError as exc:
@@ -374,9 +368,9 @@ class Store:
                 raise LedgerReplacedError from exc
             if is_damaged(exc) and self._file is not None:
                 self.close()
-                raise LedgerDamagedError(reason(exc), self._file.move_aside()) from exc
+                raise LedgerDamagedError(error_text(exc), self._file.move_aside()) from exc
             raise
-        if self._replaced():  # SQLite goes on writing into a file that was deleted, and calls it success
+        if self._replaced():  # SQLite writes into a deleted file without an error
             self.close()
             raise LedgerReplacedError
 
@@ -384,20 +378,20 @@ class Store:
         return self._file is not None and self._engine is not None and self._file.is_replaced
 
 
-def _tune(connection: sqlite3.Connection, _record: object) -> None:
+def _configure(connection: sqlite3.Connection, _record: object) -> None:
     connection.isolation_level = None  # type: ignore[assignment,unused-ignore]
     connection.execute("PRAGMA synchronous=NORMAL").close()
 
 
-def _about_a_row(exc: BaseException) -> bool:
-    """Whether the database refuses what a row holds, rather than any row."""
+def _concerns_a_row(exc: BaseException) -> bool:
+    """Return whether the database refuses the values of a row, rather than every row."""
     if isinstance(exc, sa_exc.DBAPIError):
         return isinstance(exc, sa_exc.DataError | sa_exc.IntegrityError)
-    return True  # a value could not even be handed over
+    return True  # a value that the driver could not bind
 
 
 def _by_columns(rows: Iterable[Row], table: Table) -> dict[tuple[str, ...], list[Row]]:
-    """Return ``rows``, calls signed by this process, in groups that one statement can write."""
+    """Return ``rows`` grouped by their columns, so that one statement writes a group; calls name this process."""
     signature: Row = {}
     if table is CALLS:
         writer = this_process()

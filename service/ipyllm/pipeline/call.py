@@ -71,7 +71,7 @@ class Call:
         self.error: LLMError | None = None
         self._on_event = on_event or _ignore
         # Making the request has looked which ledger the settings name.
-        self._ledger = ledger if ledger is not None else current_ledger(look=False)
+        self._ledger = ledger if ledger is not None else current_ledger(reload_settings=False)
         self._task: asyncio.Task[None] | None = None
         self._future: Future[None] | None = None
         self._context: Context | None = None

@@ -187,7 +187,7 @@ def test_a_wrong_name_to_summarise_by_says_what_was_probably_meant():
         summarise(frame, "modle")
     with pytest.raises(ValueError, match=r"Did you mean 'params.temperature'\?"):
         summarise(frame, "params.temprature")
-    with pytest.raises(ValueError, match="Nothing to summarise by"):
+    with pytest.raises(ValueError, match="needs a column to group by"):
         summarise(frame, [])
 
 
