@@ -260,8 +260,4 @@ def _shorten(line: str, limit: int = 240) -> str:
 
 
 def _failure(model: CatalogueEntry, what: str, category: Category) -> LLMError:
-    return LLMError(
-        f"The model {model.name!r} {what}",
-        category=category,
-        model=f"local/{model.name}",
-    )
+    return LLMError(f"The model {model.name!r} {what}", category=category, model=f"local/{model.name}")

@@ -334,10 +334,7 @@ class Store:
         ]
         if not interrupted:
             return
-        same_row = (
-            column.call_id == sa.bindparam("dead_call"),
-            column.updated_at == sa.bindparam("last_sign"),
-        )
+        same_row = (column.call_id == sa.bindparam("dead_call"), column.updated_at == sa.bindparam("last_sign"))
         try:
             self._begin(connection)
             connection.execute(calls.update().where(*same_row).values(status="interrupted"), interrupted)

@@ -56,11 +56,7 @@ def _cleaner() -> nh3.Cleaner:
     return nh3.Cleaner(
         tags=_TAGS,
         clean_content_tags={"script", "iframe", "object", "template", "noscript"},
-        attributes={
-            "*": _ATTRIBUTES,
-            "a": {"href"},
-            "img": {"src", "alt"},
-        },
+        attributes={"*": _ATTRIBUTES, "a": {"href"}, "img": {"src", "alt"}},
         set_tag_attribute_values={"a": {"rel": "noopener noreferrer nofollow", "target": "_blank"}},
         url_schemes={"http", "https", "mailto", "data"},
         url_relative="deny",

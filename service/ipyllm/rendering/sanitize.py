@@ -61,11 +61,7 @@ def _cleaner() -> nh3.Cleaner:
             "ol": {"start"},
             **{tag: set(MATHML_ATTRIBUTES) for tag in MATHML_TAGS},
         },
-        tag_attribute_values={
-            "a": {"target": {"_blank"}},
-            "td": {"style": _ALIGNMENTS},
-            "th": {"style": _ALIGNMENTS},
-        },
+        tag_attribute_values={"a": {"target": {"_blank"}}, "td": {"style": _ALIGNMENTS}, "th": {"style": _ALIGNMENTS}},
         # One each: several are written in random order, and the same answer should give the same HTML.
         set_tag_attribute_values={"a": {"rel": "noopener noreferrer nofollow"}, "pre": {"dir": "ltr"}},
         allowed_classes={"span": set(CLASSES) | {"ipyllm-math"}},

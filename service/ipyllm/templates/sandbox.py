@@ -105,12 +105,7 @@ class SandboxedTemplate:
     """
 
     def __init__(
-        self,
-        text: str,
-        *,
-        whose: str = "The template",
-        present: Callable[[Any], Any] | None = None,
-        instead: str = "",
+        self, text: str, *, whose: str = "The template", present: Callable[[Any], Any] | None = None, instead: str = ""
     ) -> None:
         from jinja2.exceptions import TemplateSyntaxError
 
