@@ -1,7 +1,7 @@
-"""Folders for unfinished downloads: on the models' own file system, and cleared away when their owner is dead.
+"""Folders for unfinished downloads, on the file system of the models, removed when their process has died.
 
-The folder's name tells its owner (host, process, the process's start), so that there is no lock to go stale:
-a folder of a live pull is never touched, one of a dead pull is removed by the next.
+The folder's name identifies the process, so no lock can become stale: the folder of a live pull is never touched, and
+that of a dead one is removed by the next pull.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _FOREIGN_MAX_AGE_S = 24 * 3600.0
 
 @contextlib.contextmanager
 def staging_folder(models: Path) -> Iterator[Path]:
-    """Make a folder inside ``models`` that is gone at the end, and remove those that dead pulls have left."""
+    """Create a temporary folder in ``models``, after removing those of dead pulls."""
     models.mkdir(parents=True, exist_ok=True)
     _remove_stale(models)
     owner = this_process()

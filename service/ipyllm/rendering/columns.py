@@ -1,6 +1,6 @@
-"""Answers side by side: columns where there is room, one below the other where the window is narrow. No script.
+"""Answers side by side: in columns, or below each other in a narrow window. No script.
 
-A front end that strips styles (GitHub) shows the columns one below the other, each under its heading.
+A front end that strips styles (GitHub) shows the columns below each other, each with its heading.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ background:color-mix(in srgb,var(--vscode-errorForeground,var(--jp-error-color1,
 """
 
 COLUMNS_STYLE = f"<style>\n{COLUMNS_CSS}</style>"
-"""To stand once before the columns, beside :data:`ipyllm.rendering.style.STYLE`."""
+"""Style element to include once before columns, with :data:`ipyllm.rendering.style.STYLE`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,21 +46,21 @@ class Column:
     Attributes
     ----------
     mark : str
-        What it is called in a vote: ``A``.
+        Name in a vote: ``A``.
     label : str
-        Whose answer it is; empty while that is not to be known.
+        Name of the arm; empty while it is hidden.
     html : str
         The answer, sanitised by :func:`~ipyllm.rendering.markdown.to_html`.
     text : str
-        The same as it was written.
+        The answer as markdown.
     footer : str
-        The line below it.
+        Line below the answer.
     error : str
-        Why there is no answer, or not a whole one.
+        Reason for a missing or incomplete answer.
     preferred : bool
-        Whether a person chose it.
+        Whether a person voted for it.
     running : bool
-        Whether more is to come.
+        Whether the answer is still growing.
     """
 
     mark: str
@@ -74,7 +74,7 @@ class Column:
 
 
 def reasoning_html(text: str) -> str:
-    """Return a model's reasoning, folded; nothing where there is none.
+    """Return a model's reasoning as a folded panel; an empty string for no reasoning.
 
     Examples
     --------
@@ -90,7 +90,7 @@ def reasoning_html(text: str) -> str:
 
 
 def columns_html(columns: Iterable[Column], note: str = "") -> str:
-    """Return the columns as HTML, with ``note`` below them all.
+    """Return the columns as HTML, with ``note`` below them.
 
     Examples
     --------
@@ -117,7 +117,7 @@ def _column_html(column: Column) -> str:
 
 
 def columns_text(columns: Iterable[Column], note: str = "") -> str:
-    """Return the columns as plain text, one below the other.
+    """Return the columns as plain text, below each other.
 
     Examples
     --------

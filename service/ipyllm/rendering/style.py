@@ -1,4 +1,4 @@
-"""How an answer looks: one small style sheet, in the colours of the theme around it.
+"""Style sheet of answers, in the colours of the notebook's theme.
 
 Every colour of text is VS Code's, then JupyterLab's (Notebook 7 and nbconvert's HTML have the same variables), then
 one for light and one for dark pages. VS Code's come first because its notebooks load the style sheet of ipywidgets, in

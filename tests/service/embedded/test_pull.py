@@ -213,7 +213,7 @@ def test_a_full_disk_is_told_before_the_download(index, monkeypatch, models):
 
 
 def test_an_unknown_model_says_what_was_meant(models):
-    with pytest.raises(LLMError, match="did you mean 'smollm2-135m'"):
+    with pytest.raises(LLMError, match="Did you mean 'smollm2-135m'"):
         pull("smollm-135m")
 
 
