@@ -108,7 +108,7 @@ def test_a_path_that_cannot_be_used_is_said_in_a_sentence(tmp_path, monkeypatch)
             ConversationHistory().save(path)
     with pytest.raises(LLMError, match="cannot be written: no such file"):
         ConversationHistory().save("no-such-folder/chat.json")
-    with pytest.raises(LLMError, match="cannot be written: it is no file"):
+    with pytest.raises(LLMError, match="cannot be written: it is not a file"):
         ConversationHistory().save(os.devnull)
     assert [entry.name for entry in tmp_path.iterdir()] == ["loop"]
 

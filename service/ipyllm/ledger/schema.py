@@ -7,6 +7,7 @@ the end. ``test_schema.py`` compares the tables with what the migrations build.
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import sqlalchemy as sa
@@ -67,52 +68,14 @@ calls: Final = tables["calls"]
 
 _version = sa.Table("ledger_version", _metadata, sa.Column("version", sa.Integer, nullable=False))
 
-# Types that mean the same to SQLite and PostgreSQL.
-_V1 = (
-    """
-    CREATE TABLE calls (
-        call_id TEXT NOT NULL PRIMARY KEY, started_at TIMESTAMP WITH TIME ZONE,
-        kernel_id TEXT, cell_id TEXT, conversation TEXT, origin TEXT,
-        service TEXT, model TEXT, response_model TEXT, endpoint TEXT, params JSON, tags JSON,
-        status TEXT, finish_reason TEXT, error_category TEXT, error_message TEXT,
-        queue_s DOUBLE PRECISION, ttft_s DOUBLE PRECISION, ttfo_s DOUBLE PRECISION, e2e_s DOUBLE PRECISION,
-        stream_end_s DOUBLE PRECISION, tpot_s DOUBLE PRECISION, output_tps DOUBLE PRECISION,
-        max_gap_s DOUBLE PRECISION, n_chunks BIGINT, client_lag_s DOUBLE PRECISION,
-        attempts BIGINT, retry_wait_s DOUBLE PRECISION, total_s DOUBLE PRECISION,
-        cold BOOLEAN, cache_hit BOOLEAN,
-        input_tokens BIGINT, cached_tokens BIGINT, output_tokens BIGINT, reasoning_tokens BIGINT,
-        usage_source TEXT,
-        cost_usd DOUBLE PRECISION, price_source TEXT,
-        prompt TEXT, response TEXT, reasoning TEXT,
-        writer_host TEXT, writer_pid BIGINT, writer_start DOUBLE PRECISION,
-        updated_at TIMESTAMP WITH TIME ZONE
-    )
-    """,
-    "CREATE INDEX calls_kernel ON calls (kernel_id, started_at)",
-    "CREATE INDEX calls_started ON calls (started_at)",
-    "CREATE INDEX calls_running ON calls (writer_host) WHERE status = 'running'",
-)
 
-_V2 = (
-    """
-    CREATE TABLE votes (
-        comparison TEXT NOT NULL PRIMARY KEY, vote_id TEXT, cast_at TIMESTAMP WITH TIME ZONE,
-        kernel_id TEXT, origin TEXT, prompt TEXT, arms JSON, outcome TEXT, blind BOOLEAN, tags JSON
-    )
-    """,
-    "CREATE INDEX votes_kernel ON votes (kernel_id, cast_at)",
-)
-_V3 = (
-    "ALTER TABLE calls ADD COLUMN experiment TEXT",
-    "ALTER TABLE calls ADD COLUMN arm TEXT",
-    "ALTER TABLE calls ADD COLUMN prompt_id TEXT",
-    "ALTER TABLE calls ADD COLUMN repeat BIGINT",
-    "ALTER TABLE calls ADD COLUMN warmup BOOLEAN",
-    "CREATE INDEX calls_experiment ON calls (experiment, started_at) WHERE experiment IS NOT NULL",
-)
+def _statements(version: int) -> tuple[str, ...]:
+    script = Path(__file__).with_name("migrations") / f"{version}.sql"
+    return tuple(filter(str.strip, script.read_text(encoding="utf-8").split(";")))
 
-MIGRATIONS: Final[tuple[tuple[str, ...], ...]] = (_V1, _V2, _V3)
-"""Statements that upgrade version n to n + 1, by n. Append only."""
+
+MIGRATIONS: Final = tuple(map(_statements, (1, 2, 3)))
+"""Statements that upgrade version n to n + 1, by n, with types that SQLite and PostgreSQL share. Append only."""
 
 VERSION: Final = len(MIGRATIONS)
 

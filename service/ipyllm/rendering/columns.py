@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from html import escape
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ipyllm.text.terminal import plain
@@ -16,24 +17,7 @@ if TYPE_CHECKING:
 
 __all__ = ["COLUMNS_CSS", "COLUMNS_STYLE", "Column", "columns_html", "columns_text", "reasoning_html"]
 
-COLUMNS_CSS = """\
-.ipyllm-columns{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(100%,17rem),1fr));gap:.8rem;
-align-items:start;margin:.2em 0}
-.ipyllm-column{min-width:0;box-sizing:border-box;padding:.5em .8em .6em;
-border:1px solid var(--vscode-widget-border,var(--jp-border-color2,#8884));border-radius:5px}
-.ipyllm-column-head{font-weight:600;font-size:.95em;overflow-wrap:anywhere;padding-bottom:.35em;margin-bottom:.5em;
-border-bottom:1px solid var(--vscode-widget-border,var(--jp-border-color2,#8884))}
-.ipyllm-column-head b{display:inline-block;min-width:1.4em;margin-inline-end:.5em;border-radius:3px;text-align:center;
-color:var(--vscode-button-foreground,var(--jp-ui-inverse-font-color1,#fff));
-background:var(--vscode-button-background,var(--jp-brand-color1,#1976d2))}
-.ipyllm-column .ipyllm-footer{overflow-wrap:anywhere;font-variant-numeric:tabular-nums}
-.ipyllm-column-error{margin:.3em 0;padding:.4em .7em;overflow-wrap:anywhere;font-size:.92em;
-border-inline-start:3px solid var(--vscode-errorForeground,var(--jp-error-color1,#c33));
-background:color-mix(in srgb,var(--vscode-errorForeground,var(--jp-error-color1,#c33)) 9%,transparent)}
-.ipyllm-column-empty{color:var(--vscode-descriptionForeground,var(--jp-content-font-color2,light-dark(#666,#aaa)));font-style:italic}
-.ipyllm-column:has(.ipyllm-preferred){border-color:var(--vscode-charts-green,var(--jp-success-color1,#393))}
-.ipyllm-preferred{color:var(--vscode-charts-green,var(--jp-success-color1,light-dark(#272,#81c995)));margin-inline-start:.5em;font-weight:400}
-"""
+COLUMNS_CSS = Path(__file__).with_name("columns.css").read_text(encoding="utf-8")
 
 COLUMNS_STYLE = f"<style>\n{COLUMNS_CSS}</style>"
 """Style element to include once before columns, with :data:`ipyllm.rendering.style.STYLE`."""

@@ -37,7 +37,7 @@ def test_a_half_written_model_is_not_found(models):
 
 def test_a_mistyped_name_says_what_was_meant(models):
     assert refused("smolm2-135m") == "There is no embedded model 'smolm2-135m'. Did you mean 'smollm2-135m'?"
-    assert "there is: smollm2-135m" in refused("gpt-5")
+    assert "Choose one of: smollm2-135m" in refused("gpt-5")
     assert find("gpt-5") is None
 
 
