@@ -28,7 +28,7 @@ from ipyllm.fork_safety import in_forked_child, leave_to_parent
 from ipyllm.text.redact import remember_secret
 
 if TYPE_CHECKING:
-    from ipyllm.errors import Category
+    from ipyllm.response import Category
 
 __all__ = ["EmbeddedServer", "get", "is_running", "start", "stop_all"]
 
