@@ -161,9 +161,9 @@ class ConversationHistory:
         >>> history
         ConversationHistory(1 message)
         """
-        kept = [replace(turn) for turn in turns]
+        copies = [replace(turn) for turn in turns]
         with self._lock:
-            self._turns = kept
+            self._turns = copies
         self._notify()
 
     def set_system(self, text: str | None) -> None:

@@ -73,8 +73,9 @@ def newest_messages(conversation: Transcript, max_tokens: int | None) -> list[Me
     """Return the system message and the newest turns that fit the limits, possibly none."""
     system = _leading(conversation)
     limits = [limit for limit in (max_tokens, conversation.max_tokens) if limit is not None]
-    room = min(limits) - estimate_messages(system) if limits else None
-    return _copies(system, conversation.turns[_first_that_fits(conversation.turns, room, conversation.max_messages) :])
+    space = min(limits) - estimate_messages(system) if limits else None
+    first = _first_that_fits(conversation.turns, space, conversation.max_messages)
+    return _copies(system, conversation.turns[first:])
 
 
 def fit(
@@ -92,31 +93,31 @@ def fit(
     elif isinstance(question, str):
         question = [{"role": "user", "content": question}]
 
-    room = None if max_tokens is None else max_tokens - reserve
-    own = conversation.max_tokens is not None and (room is None or conversation.max_tokens < room)
+    space = None if max_tokens is None else max_tokens - reserve
+    own = conversation.max_tokens is not None and (space is None or conversation.max_tokens < space)
     if own:
-        room = conversation.max_tokens
+        space = conversation.max_tokens
     system = _leading(conversation)
     needed = estimate_messages(system) + estimate_messages(question or ())
-    whole, rounds = estimate_messages(last), 0
-    if room is not None:
-        last, rounds = _without_oldest_rounds(last, room - needed)
-    kept = estimate_messages(last)
-    needed += kept
-    if room is not None and needed > room:
-        raise _too_long(needed, room, own=own, model=model)
+    tokens_before, rounds = estimate_messages(last), 0
+    if space is not None:
+        last, rounds = _without_oldest_rounds(last, space - needed)
+    last_tokens = estimate_messages(last)
+    needed += last_tokens
+    if space is not None and needed > space:
+        raise _too_long(needed, space, own=own, model=model)
 
     if rounds:  # older turns might still fit, but would stand before a gap
         first = len(older)
     else:
         places = None if conversation.max_messages is None else conversation.max_messages - len(last)
-        first = _first_that_fits(older, None if room is None else room - needed, places)
+        first = _first_that_fits(older, None if space is None else space - needed, places)
     return Fitted(
         messages=(*_copies(system, older[first:]), *map(json_copy, last)),
         tokens=needed + _tokens(older[first:]),
         dropped_turns=first,
         dropped_rounds=rounds,
-        dropped_tokens=whole - kept + _tokens(older[:first]),
+        dropped_tokens=tokens_before - last_tokens + _tokens(older[:first]),
     )
 
 
@@ -128,25 +129,25 @@ def without_turns(conversation: Transcript) -> Fitted:
     )
 
 
-def _first_that_fits(turns: Sequence[Turn], room: int | None, places: int | None) -> int:
-    """Return the index of the oldest turn that, with all later ones, fits ``room`` tokens and ``places`` messages."""
+def _first_that_fits(turns: Sequence[Turn], space: int | None, places: int | None) -> int:
+    """Return the index of the oldest turn that, with all later ones, fits ``space`` tokens and ``places`` messages."""
     tokens = messages = 0
     for place in range(len(turns) - 1, -1, -1):
-        if room is not None:
+        if space is not None:
             tokens += estimate_messages(turns[place].messages)
         messages += len(turns[place].messages)
-        if (room is not None and tokens > room) or (places is not None and messages > places):
+        if (space is not None and tokens > space) or (places is not None and messages > places):
             return place + 1
     return 0
 
 
-def _without_oldest_rounds(messages: list[Message], room: int) -> tuple[list[Message], int]:
+def _without_oldest_rounds(messages: list[Message], space: int) -> tuple[list[Message], int]:
     """Return the messages without as many of the oldest rounds as necessary, never the last, and their number.
 
     A round is an answer with the tool results that follow it.
     """
     starts = [place for place, message in enumerate(messages) if message["role"] == "assistant"]
-    excess, dropped = estimate_messages(messages) - room, 0
+    excess, dropped = estimate_messages(messages) - space, 0
     while excess > 0 and dropped < len(starts) - 1:
         excess -= estimate_messages(messages[starts[dropped] : starts[dropped + 1]])
         dropped += 1
@@ -155,11 +156,11 @@ def _without_oldest_rounds(messages: list[Message], room: int) -> tuple[list[Mes
     return messages, dropped
 
 
-def _too_long(needed: int, room: int, *, own: bool, model: str) -> LLMError:
+def _too_long(needed: int, space: int, *, own: bool, model: str) -> LLMError:
     where = "the conversation's max_tokens" if own else f"the window of {model or 'the model'} beside its answer"
     return LLMError(
         f"The question and the system message may take {needed:,} tokens, but {where} has room for "
-        f"{max(room, 0):,}: shorten the question, or {'raise that limit' if own else 'use a model with a larger one'}.",
+        f"{max(space, 0):,}: shorten the question, or {'raise that limit' if own else 'use a model with a larger one'}.",
         category="context_length",
         model=model,
     )

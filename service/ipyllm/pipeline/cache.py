@@ -383,7 +383,7 @@ def _used_bytes(connection: sqlite3.Connection) -> int:
 
 
 def _to_json(response: ChatResponse) -> str:
-    kept = {
+    stored = {
         "content": response.content,
         "reasoning": response.reasoning,
         "tool_calls": [asdict(call) for call in response.tool_calls],
@@ -391,16 +391,16 @@ def _to_json(response: ChatResponse) -> str:
         "response_model": response.response_model,
         "usage": asdict(response.usage),
     }
-    return json.dumps(kept, separators=(",", ":"))  # in ASCII: lone surrogates have no other form
+    return json.dumps(stored, separators=(",", ":"))  # in ASCII: lone surrogates have no other form
 
 
 def _from_json(answer: str) -> ChatResponse | None:
     try:
-        kept = json.loads(answer)
-        tool_calls = tuple(ToolCall(**call) for call in kept.pop("tool_calls"))
-        usage = Usage(**kept.pop("usage"))
+        stored = json.loads(answer)
+        tool_calls = tuple(ToolCall(**call) for call in stored.pop("tool_calls"))
+        usage = Usage(**stored.pop("usage"))
         return ChatResponse(
-            **kept, tool_calls=tool_calls, usage=usage, cache_hit=True, cost_usd=0.0, price_source="cache"
+            **stored, tool_calls=tool_calls, usage=usage, cache_hit=True, cost_usd=0.0, price_source="cache"
         )
     except (ValueError, TypeError, KeyError):
         return None  # an unknown format, which the next response replaces
