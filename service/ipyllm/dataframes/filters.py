@@ -35,21 +35,12 @@ def kernel_filter(kernel: str | None) -> tuple[str, ...] | None:
 
 
 def as_tuple(name: str, given: str | Sequence[str] | None, among: Collection[str] = ()) -> tuple[str, ...]:
-    """Return one or several names as a tuple.
-
-    Parameters
-    ----------
-    name : str
-        The parameter that they were passed for, named in the error.
-    given : str, sequence of str or None
-        The names.
-    among : collection of str
-        Accepted names; empty for any.
+    """Return one or several names, passed for the parameter ``name``, as a tuple.
 
     Raises
     ------
     ValueError
-        A name is not ``among`` the accepted ones.
+        A name is not ``among`` the accepted ones, if there are any.
 
     Examples
     --------
@@ -72,16 +63,9 @@ def as_tuple(name: str, given: str | Sequence[str] | None, among: Collection[str
 def read_frame(
     query: Conditions, ledger: Ledger | None, on_warning: Callable[[str], object] | None = None
 ) -> pd.DataFrame:
-    """Return the rows of ``query``, and pass on the ledger's warnings.
+    """Return the rows of ``query`` in ``ledger``, None for the current one.
 
-    Parameters
-    ----------
-    query : Conditions
-        Which rows.
-    ledger : Ledger or None
-        None for the current one.
-    on_warning : callable, optional
-        Receives the warnings; by default they are issued as Python warnings.
+    The ledger's warnings go to ``on_warning``; without it they are issued as Python warnings.
     """
     if ledger is None:
         from ipyllm.ledger import current_ledger

@@ -16,17 +16,13 @@ LARGEST_LAG = 0.1
 def counted(frame: pd.DataFrame) -> pd.Series[bool]:
     """Return for each call whether its latencies are those of the model.
 
+    False for a call that loaded a model, was a warm-up, came from our cache, or was measured while our own event loop
+    was late by more than a tenth of the time to first token. Null values exclude nothing.
+
     Parameters
     ----------
     frame : DataFrame
-        With ``cold``, ``cache_hit``, ``client_lag_s`` and ``ttft_s``, and optionally ``warmup``. Null values exclude
-        nothing.
-
-    Returns
-    -------
-    Series of bool
-        False for a call that loaded a model, was a warm-up, came from our cache, or was measured while our own event
-        loop was late by more than a tenth of the time to first token.
+        With ``cold``, ``cache_hit``, ``client_lag_s`` and ``ttft_s``, and optionally ``warmup``.
 
     Examples
     --------

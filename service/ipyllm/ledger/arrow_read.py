@@ -57,16 +57,9 @@ def _installed(name: str) -> bool:
 
 
 def read_columns(path: Path, wanted: Sequence[sa.Select[Any]], columns: Mapping[str, Kind]) -> Chunks | None:
-    """Return the rows of ``wanted``, as SQLite stores them, in no particular order; None when that fails.
+    """Return the rows of the statements ``wanted``, unsorted and as SQLite stores them; None when that fails.
 
-    Parameters
-    ----------
-    path : Path
-        The SQLite file.
-    wanted : sequence of Select
-        Statements that return ``columns``, each read by a separate process at the same time.
-    columns : mapping
-        Names and kinds.
+    Each statement returns ``columns``, given as names and kinds. Separate processes execute them at the same time.
     """
     from sqlalchemy.dialects import sqlite
 

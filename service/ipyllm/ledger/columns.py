@@ -90,20 +90,10 @@ FINAL: Final = frozenset({"ok", "truncated", "cancelled", "error", "interrupted"
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Table:
-    """One table.
+    """One table: its name in SQL, the noun for a row in messages, and its columns.
 
-    Attributes
-    ----------
-    name : str
-        As in SQL.
-    row_name : str
-        Noun for one row, in messages.
-    key : str
-        Column that identifies a row.
-    time : str
-        Column with the time at which a row began.
-    columns, private : mapping
-        Kinds of the columns that users see, and of the others.
+    ``key`` is the column that identifies a row, ``time`` the one with the time at which it began; users do not see
+    ``private`` columns.
     """
 
     name: str

@@ -22,16 +22,8 @@ __all__ = ["Conditions", "Query", "VoteQuery", "merge"]
 class Conditions:
     """Conditions that a row must all meet. Those that are not set are met by every row.
 
-    Attributes
-    ----------
-    kernel_ids : tuple of str or None
-        Kernels that the row comes from.
-    since, until : datetime or None
-        With a time zone; it began at ``since`` or later, before ``until``.
-    text : bool
-        Whether to include the columns of text.
-    limit : int or None
-        Only this number of the newest rows.
+    ``since`` and ``until`` have a time zone; a row began at ``since`` or later, before ``until``. ``text`` includes the
+    columns of text, and ``limit`` returns only this number of the newest rows.
     """
 
     table: ClassVar[Table]

@@ -8,19 +8,24 @@ from __future__ import annotations
 
 import os
 import random
-import sqlite3
 import time
 from contextlib import suppress
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, TypeVar
 
+from ipyllm.text.redact import redact
+
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-__all__ = ["SQLiteFile", "is_busy", "is_damaged", "retry_while_busy"]
+__all__ = ["SQLiteFile", "error_text", "is_busy", "is_damaged", "retry_while_busy"]
 
 _T = TypeVar("_T")
+
+# Primary result codes, written out because importing sqlite3 would slow down `%load_ext`.
+_BUSY = {5, 6}  # SQLITE_BUSY, SQLITE_LOCKED
+_DAMAGED = {11, 26}  # SQLITE_CORRUPT, SQLITE_NOTADB
 
 
 class SQLiteFile:
@@ -98,28 +103,29 @@ def _code(exc: BaseException) -> int:
     return getattr(getattr(exc, "orig", None) or exc, "sqlite_errorcode", 0) & 0xFF
 
 
+def error_text(exc: BaseException) -> str:
+    """Return the database's message, without SQL and values, keys masked."""
+    original = getattr(exc, "orig", None) or exc
+    text = original.strerror if isinstance(original, OSError) and original.strerror else str(original)
+    return redact((text or type(original).__name__).strip().partition("\n")[0])
+
+
 def is_busy(exc: BaseException) -> bool:
     """Return whether ``exc`` only says that another connection is writing."""
-    return _code(exc) in {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}
+    return _code(exc) in _BUSY
 
 
 def is_damaged(exc: BaseException) -> bool:
     """Return whether ``exc`` says that the file is not a database any more."""
-    return _code(exc) in {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
+    return _code(exc) in _DAMAGED
 
 
 def retry_while_busy(action: Callable[[], _T], *, for_s: float, pause_s: tuple[float, float]) -> _T:
-    """Return the result of ``action``, called again while others write.
+    """Return the result of ``action``, called again for ``for_s`` seconds while others write.
 
-    Several processes that set WAL mode on a new file at once get "locked" at once, whatever the busy timeout. And
-    SQLite's own wait sleeps ever longer, so that processes which come later overtake it.
-
-    Parameters
-    ----------
-    for_s : float
-        Seconds after which the error is raised.
-    pause_s : (float, float)
-        Shortest and longest pause between calls, in seconds.
+    Pauses between calls are random, between the two of ``pause_s`` (seconds). Several processes that set WAL mode on a
+    new file at once get "locked" whatever the busy timeout; and SQLite's own wait sleeps ever longer, so that processes
+    which come later overtake it.
     """
     give_up = time.monotonic() + for_s
     while True:

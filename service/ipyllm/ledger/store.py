@@ -20,9 +20,9 @@ from ipyllm.fork_safety import leave_to_parent
 from ipyllm.ledger import arrow_read
 from ipyllm.ledger.columns import CALLS, TEXT
 from ipyllm.ledger.schema import VERSION, calls, migrate, tables, version_of
-from ipyllm.ledger.sqlite_file import SQLiteFile, is_damaged, retry_while_busy
+from ipyllm.ledger.sqlite_file import SQLiteFile, error_text, is_damaged, retry_while_busy
 from ipyllm.process_identity import ProcessIdentity, is_dead, this_process
-from ipyllm.text.redact import redact, remember_secret
+from ipyllm.text.redact import remember_secret
 
 if TYPE_CHECKING:
     import sqlite3
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from ipyllm.ledger.columns import Row, Table
     from ipyllm.ledger.query import Conditions
 
-__all__ = ["LedgerDamagedError", "LedgerReplacedError", "Store", "error_text"]
+__all__ = ["LedgerDamagedError", "LedgerReplacedError", "Store"]
 
 _BUSY_S = 5.0
 """Seconds that a transaction waits for another process to finish its own."""
@@ -57,13 +57,6 @@ class LedgerDamagedError(Exception):
     def __init__(self, why: str, moved_to: Path) -> None:
         super().__init__(why)
         self.moved_to = moved_to
-
-
-def error_text(exc: BaseException) -> str:
-    """Return the database's message, without SQL and values, keys masked."""
-    original = getattr(exc, "orig", None) or exc
-    text = original.strerror if isinstance(original, OSError) and original.strerror else str(original)
-    return redact((text or type(original).__name__).strip().partition("\n")[0])
 
 
 class Store:
@@ -96,12 +89,9 @@ class Store:
         return self._url.render_as_string(hide_password=True) if self._file is None else str(self._file.path)
 
     def write(self, rows: Sequence[Row], table: Table = CALLS) -> list[tuple[Row, str]]:
-        """Insert ``rows`` into ``table``, or update these columns of existing rows, in one transaction.
+        """Insert ``rows``, or update these columns of existing rows, in one transaction.
 
-        Returns
-        -------
-        list of (row, error_text)
-            Rows whose values the database refuses. All others are stored when this returns.
+        Returns the rows whose values the database refuses, each with the reason; all others are stored.
 
         Raises
         ------
@@ -174,19 +164,10 @@ class Store:
             return arrow_read.read_columns(self._file.path, wanted, columns)
 
     def prune(self, table: Table, before: datetime | None, text_before: datetime | None) -> tuple[int, int]:
-        """Delete rows of ``table`` that began before ``before``, and the text of those before ``text_before``.
+        """Delete rows that began before ``before``, and text of those before ``text_before``, but not running calls.
 
-        Running calls are left alone.
-
-        Returns
-        -------
-        (int, int)
-            Number of deleted rows, and of rows whose text was deleted.
-
-        Raises
-        ------
-        LedgerReplacedError, LedgerDamagedError, sqlalchemy.exc.SQLAlchemyError, OSError, LedgerTooNewError
-            As for :meth:`write`. What was deleted until then stays deleted.
+        Returns the number of deleted rows, and of rows whose text was deleted. Raises as :meth:`write` does; what was
+        deleted until then stays deleted.
         """
         stored = tables[table.name]
         key, began = stored.c[table.key], stored.c[table.time]
@@ -208,10 +189,7 @@ class Store:
     def compact(self) -> None:
         """Empty the write-ahead log after pruning, and shrink the file where a good part is empty.
 
-        Raises
-        ------
-        sqlalchemy.exc.OperationalError
-            Another kernel is writing, or the disk has no space for the smaller copy.
+        Raises ``OperationalError`` while another kernel is writing, or if the disk has no space for the smaller copy.
         """
         if self._backend != "sqlite" or self._in_memory:
             return  # PostgreSQL does that itself

@@ -19,8 +19,8 @@ from ipyllm.ledger.backlog import Backlog
 from ipyllm.ledger.columns import CALLS, TABLES
 from ipyllm.ledger.query import Query, merge
 from ipyllm.ledger.sanitize import sanitize
+from ipyllm.ledger.sqlite_file import error_text, is_busy
 from ipyllm.ledger.warnings_queue import WarningsQueue
-from ipyllm.text.redact import redact
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -153,17 +153,9 @@ class Ledger:
             self._start_thread()
 
     def flush(self, timeout: float = 5.0) -> bool:
-        """Wait until all rows put so far are written.
+        """Wait until all rows put so far are written, ``timeout`` seconds at most, and return whether they are.
 
-        Parameters
-        ----------
-        timeout : float
-            Longest wait in seconds.
-
-        Returns
-        -------
-        bool
-            False when time ran out, or the ledger cannot be written.
+        Returns False at once when the ledger cannot be written.
         """
         with self._put_lock:
             wanted = self._n_put
@@ -181,17 +173,9 @@ class Ledger:
             return self._n_written >= wanted
 
     def close(self, timeout: float = 5.0) -> bool:
-        """Write all rows, stop the thread and close the database. A later ``put`` opens it again.
+        """Write all rows, stop the thread and close the database; return whether that was done in ``timeout`` seconds.
 
-        Parameters
-        ----------
-        timeout : float
-            Longest wait in seconds; after it, the thread continues in the background.
-
-        Returns
-        -------
-        bool
-            Whether everything was written and closed in that time.
+        After a timeout the thread continues in the background. A later ``put`` opens the ledger again.
         """
         deadline = time.monotonic() + timeout
         written = self.flush(timeout)
@@ -228,14 +212,9 @@ class Ledger:
         return self._read_error
 
     def read(self, query: Conditions | None = None, *, timeout: float = 2.0) -> Sequence[tuple[Any, ...]]:
-        """Return rows, unwritten ones included, with values in the order of the table's columns.
+        """Return the rows of ``query`` (default: all calls), with unwritten ones, values in the order of columns.
 
-        Parameters
-        ----------
-        query : Conditions or None
-            Filter; None for all calls.
-        timeout : float
-            Longest wait for the writer, in seconds.
+        Waits ``timeout`` seconds at most for the writer.
         """
         query = query or Query()
         in_memory, asked = self._in_memory(query, timeout)
@@ -255,14 +234,9 @@ class Ledger:
         return merge_columns(table, in_memory, query)
 
     def prune(self, before: datetime | None, text_before: datetime | None) -> dict[Table, tuple[int, int]]:
-        """Delete rows that began before ``before``, and the text of those that began before ``text_before``.
+        """Delete rows that began before ``before``, and text of those before ``text_before``, but not running calls.
 
-        Running calls are left alone.
-
-        Returns
-        -------
-        dict
-            Number of deleted rows, and of rows whose text was deleted, by table.
+        Returns the number of deleted rows, and of rows whose text was deleted, by table.
 
         Raises
         ------
@@ -276,12 +250,12 @@ class Ledger:
         except Exception as exc:
             self._starts_over_after(exc)
             raise LedgerUnavailableError(
-                f"The ledger at {self._location()} cannot be pruned ({_error_text(exc)})."
+                f"The ledger at {self._location()} cannot be pruned ({error_text(exc)})."
             ) from exc
         try:
             store.compact()
         except Exception as exc:  # noqa: BLE001 - the rows are gone; the file can be shrunk later
-            _log.info("The ledger at %s was not compacted (%s).", self._location(), _error_text(exc))
+            _log.info("The ledger at %s was not compacted (%s).", self._location(), error_text(exc))
         return pruned
 
     def _in_memory(self, query: Conditions, timeout: float) -> tuple[Sequence[Row], Conditions]:
@@ -301,7 +275,7 @@ class Ledger:
             except Exception as exc:  # noqa: BLE001 - rows in memory can be shown in any case
                 if self._starts_over_after(exc):
                     continue
-                why = f"cannot be read ({_error_text(exc)})"
+                why = f"cannot be read ({error_text(exc)})"
                 self._read_error = f"The ledger at {self._location()} {why}"
                 if not self._failing:
                     self._warn(f"{why}: only rows still in memory are shown.")
@@ -362,7 +336,7 @@ class Ledger:
             except Exception as exc:  # noqa: BLE001 - the rows are kept and the thread goes on
                 if not self._failing and not self._is_locked_shortly(exc):
                     self._warn(
-                        f"cannot be written ({_error_text(exc)}): rows of this kernel are kept in memory "
+                        f"cannot be written ({error_text(exc)}): rows of this kernel are kept in memory "
                         "and written when it can be."
                     )
                     self._failing = True
@@ -378,8 +352,6 @@ class Ledger:
 
     def _is_locked_shortly(self, exc: Exception) -> bool:
         """Return whether ``exc`` only says that others are writing, and they have not been for long."""
-        from ipyllm.ledger.sqlite_file import is_busy
-
         if not is_busy(exc):
             self._locked_since = None
             return False
@@ -505,11 +477,3 @@ class Ledger:
         if self._store is not None:
             self._store.abandon()
         self._reset()
-
-
-def _error_text(exc: Exception) -> str:
-    if "sqlalchemy" not in sys.modules:
-        return redact(str(exc))  # not an error of the database
-    from ipyllm.ledger.store import error_text
-
-    return error_text(exc)

@@ -46,16 +46,9 @@ _PROVIDER_VARIABLES: Final = ("OTEL_PYTHON_TRACER_PROVIDER", "OTEL_PYTHON_METER_
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """One HTTP request of a call.
+    """One HTTP request of a call: ``perf_counter_ns`` when it was sent, and when its response ended or it failed.
 
-    Attributes
-    ----------
-    sent_ns, ended_ns : int
-        ``perf_counter_ns`` when it was sent, and when its response ended or it failed.
-    error_category : Category or None
-        Category of its error.
-    status_code : int or None
-        HTTP status of a refusal.
+    A failed one has its error's category, and the HTTP status if the server refused it.
     """
 
     sent_ns: int

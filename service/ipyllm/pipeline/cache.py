@@ -101,17 +101,7 @@ def cache_key(scope: str, body: Mapping[str, Any]) -> str:
 
 @dataclass(frozen=True, slots=True)
 class CacheStats:
-    """Statistics of a cache.
-
-    Attributes
-    ----------
-    entries : int
-        Responses in the file.
-    size_bytes, max_bytes : int
-        Their size and its limit.
-    hits, misses : int
-        Lookups of this process.
-    """
+    """Responses in the file, their size and its limit, and the lookups of this process."""
 
     entries: int
     size_bytes: int
@@ -411,17 +401,9 @@ _current: ResponseCache | None = None
 
 
 def current_cache(asked: bool | None = None) -> ResponseCache | None:
-    """Return the cache that the settings name, for a call.
+    """Return the cache that the settings name; None for a call that does not use it.
 
-    Parameters
-    ----------
-    asked : bool, optional
-        Whether the call asks for the cache. Default: as set in the settings.
-
-    Returns
-    -------
-    ResponseCache or None
-        None when the call does not use a cache.
+    ``asked`` says whether the call wants the cache; by default, the settings decide.
     """
     global _current
     from ipyllm.settings import get_settings

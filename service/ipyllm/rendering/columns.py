@@ -29,22 +29,14 @@ class Column:
 
     Attributes
     ----------
-    mark : str
-        Name in a vote: ``A``.
-    label : str
-        Name of the arm; empty while it is hidden.
-    html : str
-        The answer, sanitised by :func:`~ipyllm.rendering.markdown.to_html`.
-    text : str
-        The answer as markdown.
-    footer : str
-        Line below the answer.
-    error : str
-        Reason for a missing or incomplete answer.
-    preferred : bool
-        Whether a person voted for it.
-    running : bool
-        Whether the answer is still growing.
+    mark, label : str
+        Name in a vote (``A``), and name of the arm; the label is empty while it is hidden.
+    html, text : str
+        The answer, sanitised by :func:`~ipyllm.rendering.markdown.to_html`, and as markdown.
+    footer, error : str
+        Line below the answer, and the reason for a missing or incomplete answer.
+    preferred, running : bool
+        Whether a person voted for it, and whether it is still growing.
     """
 
     mark: str
