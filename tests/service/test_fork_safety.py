@@ -54,7 +54,7 @@ def test_owners_come_before_callbacks_and_a_broken_callback_stops_no_other(pytho
     in_child = ["False child", "False first callback", "False second callback"]
     assert [line for line in lines if line.startswith("True")] == [*in_parent * 2, "True close"]
     assert [line for line in lines if line.startswith("False")] == in_child * 2
-    assert err.count("one of them is broken") == 2
+    assert err.count("RuntimeError: one of them is broken") == 2
 
 
 def test_an_owner_that_nobody_holds_is_left_alone(python):
