@@ -1,6 +1,6 @@
 """Thousands of calls, made in every way, to a server that fails in every way: is anything lost, wrong or left over?
 
-``tests/service/test_soak.py`` runs a few hundred of them.
+``tests/service/pipeline/test_soak.py`` runs a few hundred of them.
 """
 
 from __future__ import annotations
