@@ -10,7 +10,7 @@ import re
 from typing import TYPE_CHECKING, cast
 from urllib.parse import urlsplit
 
-from ipyllm.rendering.sanitize import is_raster_image
+from ipyllm.rendering.sanitize_answer import is_raster_image
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

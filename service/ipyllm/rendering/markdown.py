@@ -1,8 +1,8 @@
 r"""Converts markdown as models write it to HTML that is safe in a notebook.
 
 Two independent protections: the parser does not accept raw HTML, and its output passes
-:mod:`ipyllm.rendering.sanitize`. A third protects from the page: the wrapper's classes prevent MathJax of JupyterLab
-and nbconvert from typesetting TeX (``\href{javascript:…}``, ``\style``) in the answer.
+:mod:`ipyllm.rendering.sanitize_answer`. A third protects from the page: the wrapper's classes prevent MathJax of
+JupyterLab and nbconvert from typesetting TeX (``\href{javascript:…}``, ``\style``) in the answer.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from ipyllm.rendering.highlight import highlight
 from ipyllm.rendering.links import bounded_rule, links_rule
-from ipyllm.rendering.sanitize import sanitize
+from ipyllm.rendering.sanitize_answer import sanitize
 from ipyllm.rendering.tex import add_math
 from ipyllm.text.surrogates import replace_surrogates
 

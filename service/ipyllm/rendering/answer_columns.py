@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 __all__ = ["COLUMNS_CSS", "COLUMNS_STYLE", "Column", "columns_html", "columns_text", "reasoning_html"]
 
-COLUMNS_CSS = Path(__file__).with_name("columns.css").read_text(encoding="utf-8")
+COLUMNS_CSS = Path(__file__).with_name("answer_columns.css").read_text(encoding="utf-8")
 
 COLUMNS_STYLE = f"<style>\n{COLUMNS_CSS}</style>"
 """Style element to include once before columns, with :data:`ipyllm.rendering.style.STYLE`."""

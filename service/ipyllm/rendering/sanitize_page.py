@@ -10,7 +10,7 @@ import re
 from functools import cache
 from typing import TYPE_CHECKING
 
-from ipyllm.rendering.sanitize import is_raster_image
+from ipyllm.rendering.sanitize_answer import is_raster_image
 
 if TYPE_CHECKING:
     import nh3
