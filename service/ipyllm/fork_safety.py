@@ -115,7 +115,7 @@ def _at_exit() -> None:
 
 
 atexit.register(_at_exit)
-# `logging`, imported above, has registered its hooks already. Hooks before a fork run in reverse order, so a thread that
-# logs while it holds one of our locks can finish before logging's own locks are taken.
+# `logging`, imported above, has already registered its hooks. Hooks before a fork run in reverse order, so a thread
+# that logs while it holds one of our locks can finish before logging's own locks are taken.
 if hasattr(os, "register_at_fork"):  # not on Windows
     os.register_at_fork(before=_before_fork, after_in_parent=_after_fork_in_parent, after_in_child=_after_fork_in_child)

@@ -284,7 +284,7 @@ class Ledger:
             return answer
         return nothing
 
-    # What follows runs on the writer thread.
+    # ---- on the writer thread ----------------------------------------------------------------------
 
     def _run(self) -> None:
         failures = 0
@@ -406,7 +406,7 @@ class Ledger:
                 )
         return n_put
 
-    # What follows runs on either side.
+    # ---- on any thread ------------------------------------------------------------------------------
 
     def _start_thread(self) -> None:
         with self._put_lock:
@@ -452,7 +452,7 @@ class Ledger:
             return str(self._store)
         return self._target.partition("://")[0] if "://" in self._target else self._target
 
-    # What follows is called by `fork_safety`.
+    # ---- called by `fork_safety` --------------------------------------------------------------------
 
     def before_fork(self) -> None:
         """Close the file and hold all locks."""

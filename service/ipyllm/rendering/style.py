@@ -13,9 +13,12 @@ from pathlib import Path
 __all__ = ["CSS", "STYLE"]
 
 CSS = Path(__file__).with_name("answer.css").read_text(encoding="utf-8")
-"""Rules are nested in the answer's class, so that ``.k`` or ``td`` elsewhere stays as it is; the class is doubled
-to weigh as much as JupyterLab's rules for outputs. A little of the text's colour is mixed into those of VS Code that
-are too near to its own ground for code."""
+"""Style sheet of answers, footers and reasoning.
+
+Rules are nested in the answer's class, so that they do not change ``.k`` or ``td`` elsewhere; the class is doubled to
+have the weight of JupyterLab's rules for outputs. VS Code's colours that contrast too little with its code background
+are mixed with some of the text's colour.
+"""
 
 STYLE = f"<style>\n{CSS}</style>"
-"""The style sheet as an element, to stand once before the answers of an output."""
+"""Style element to include once before the answers of an output."""

@@ -32,7 +32,7 @@ _UNMASKED = "get_secret_value"  # what pydantic's SecretStr calls its way out
 _SECRET_NAME = re.compile(r"KEY|TOKEN|SECRET|PASSW|CREDENTIAL", re.IGNORECASE)
 _SHORTEST_SECRET = 8
 _DEEPEST, _MOST_ITEMS = 3, 1_000  # of a collection, where the environment is looked for
-_MAY_NOT = "may not do that:"
+_FORBIDDEN = "may not do that:"
 _ENVIRONMENT_IS_PRIVATE = "the environment holds keys; assign what you need to a variable."
 _UNDEFINED_NAME = re.compile(r"'(\w+)' is undefined")
 _UNDEFINED_PART = re.compile(r"""'?([\w.]+)(?: object)?'? has no (?:attribute|element) ["']?(.+?)["']?$""")
@@ -57,8 +57,8 @@ class UndefinedNameError(Exception):
         self.kind = kind
         self.near = near
 
-    def sentence(self, whose: str, instead: str) -> str:
-        """Return the sentence of the error: what is missing, and what was probably meant or else ``instead``.
+    def sentence(self, subject: str, advice: str) -> str:
+        """Return the sentence of the error: what is missing, and what was probably meant or else ``advice``.
 
         Examples
         --------
@@ -69,8 +69,8 @@ class UndefinedNameError(Exception):
         """
         meant = f"did you mean {self.near!r}?" if self.near is not None else ""
         if not self.kind:
-            return f"{whose} uses {{{{ {self.name} }}}}, which is not defined; {meant or instead}"
-        what = f"{whose} uses {self.name!r} of a {self.kind}, which has nothing of that name"
+            return f"{subject} uses {{{{ {self.name} }}}}, which is not defined; {meant or advice}"
+        what = f"{subject} uses {self.name!r} of a {self.kind}, which has nothing of that name"
         return f"{what}; {meant}" if meant else f"{what}."
 
 
@@ -81,11 +81,11 @@ class SandboxedTemplate:
     ----------
     text : str
         The template.
-    whose : str
+    subject : str
         Subject of error sentences.
-    present : callable, optional
+    to_text : callable, optional
         Converts a value to the text that is inserted; by default ``str``.
-    instead : str
+    advice : str
         Advice for a template that does not parse, besides correcting it.
 
     Raises
@@ -104,17 +104,17 @@ class SandboxedTemplate:
     """
 
     def __init__(
-        self, text: str, *, whose: str = "The template", present: Callable[[Any], Any] | None = None, instead: str = ""
+        self, text: str, *, subject: str = "The template", to_text: Callable[[Any], Any] | None = None, advice: str = ""
     ) -> None:
         from jinja2.exceptions import TemplateSyntaxError
 
-        self._whose = whose
-        self._writers_own = _key_in(text) is not None  # the author may write a key into the template
+        self._subject = subject
+        self._author_wrote_key = _key_in(text) is not None  # the author may write a key into the template
         try:
-            self._template = _environment(present).from_string(text)
+            self._template = _environment(to_text).from_string(text)
         except TemplateSyntaxError as exc:
-            sentence = f"{whose} does not parse, line {exc.lineno}: {(exc.message or '').rstrip('.')}"
-            raise self._error(f"{sentence}; {instead}." if instead else f"{sentence}.") from None
+            sentence = f"{subject} does not parse, line {exc.lineno}: {(exc.message or '').rstrip('.')}"
+            raise self._error(f"{sentence}; {advice}." if advice else f"{sentence}.") from None
 
     def render(self, values: Mapping[str, Any]) -> str:
         """Return the text with ``values`` filled in.
@@ -131,18 +131,18 @@ class SandboxedTemplate:
         try:
             filled = self._template.render(self._reachable(values))
         except SecurityError as exc:
-            raise self._error(f"{self._whose} {_MAY_NOT} {exc}") from None
+            raise self._error(f"{self._subject} {_FORBIDDEN} {exc}") from None
         except UndefinedError as exc:
-            raise _undefined(str(exc), values) or self._error(f"{self._whose} failed: {exc}.") from None
+            raise _undefined(str(exc), values) or self._error(f"{self._subject} failed: {exc}.") from None
         except TemplateError as exc:
-            raise self._error(f"{self._whose} failed: {exc}") from None
+            raise self._error(f"{self._subject} failed: {exc}") from None
         except LLMError:
             raise
         except Exception as exc:  # noqa: BLE001 - an expression runs the user's own code
-            raise self._error(f"{self._whose} failed: {type(exc).__name__}: {exc}") from None
-        key = None if self._writers_own else _key_in(filled)
+            raise self._error(f"{self._subject} failed: {type(exc).__name__}: {exc}") from None
+        key = None if self._author_wrote_key else _key_in(filled)
         if key is not None:
-            raise self._error(f"{self._whose} {_MAY_NOT} a value that it inserts holds {key}.")
+            raise self._error(f"{self._subject} {_FORBIDDEN} a value that it inserts holds {key}.")
         return filled
 
     def _reachable(self, values: Mapping[str, Any]) -> dict[str, Any]:
@@ -157,7 +157,7 @@ class SandboxedTemplate:
         return LLMError(sentence, category="bad_request")
 
 
-def _environment(present: Callable[[Any], Any] | None) -> SandboxedEnvironment:
+def _environment(to_text: Callable[[Any], Any] | None) -> SandboxedEnvironment:
     from jinja2 import StrictUndefined, Undefined
     from jinja2.exceptions import SecurityError
 
@@ -166,7 +166,7 @@ def _environment(present: Callable[[Any], Any] | None) -> SandboxedEnvironment:
             return value
         if _holds_environment(value):
             raise SecurityError(_ENVIRONMENT_IS_PRIVATE)
-        return value if present is None else present(value)
+        return value if to_text is None else to_text(value)
 
     made = _sandbox()(
         undefined=StrictUndefined,
