@@ -165,7 +165,7 @@ def test_ipython_minus_c_compares_and_leaves_nothing_running(environment):
     )
     done = run([sys.executable, "-m", "IPython", "--no-banner", "-c", code], environment)
     assert done.returncode == 0, done.stderr
-    assert "── A · openai/a ──\nI am a.\n" in done.stdout
+    assert "── A · a ──\nI am a.\n" in done.stdout
     assert "── B · openai/b ──\nI am b.\n" in done.stdout
     assert "['ok', 'ok']" in done.stdout
     assert "<div" not in done.stdout
@@ -175,7 +175,7 @@ def test_plain_python_compares_in_one_line(environment):
     code = "from ipyllm import compare\nprint(compare('Who?', models=['openai/a', 'openai/b']))"
     done = run([sys.executable, "-W", "error", "-c", code], environment)
     assert done.returncode == 0, done.stderr
-    assert done.stdout.startswith("── A · openai/a ──\nI am a.\n")
+    assert done.stdout.startswith("── A · a ──\nI am a.\n")
     assert done.stderr == ""
 
 

@@ -14,7 +14,9 @@ from ipyllm.comparison.arms import Arm, make_arms
 from ipyllm.comparison.votes import UNDECIDED, cast_vote
 from ipyllm.errors import LLMError
 from ipyllm.pipeline.call import Call
+from ipyllm.registry.models import create_llm_service
 from ipyllm.runtime.interruptible import InterruptibleEvent
+from ipyllm.services.base import BaseLLMService
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -26,7 +28,6 @@ if TYPE_CHECKING:
     from ipyllm.rendering import Column
     from ipyllm.request import Message, Provenance
     from ipyllm.response import ChatResponse
-    from ipyllm.services.base import BaseLLMService
 
 __all__ = ["Arm", "Comparison", "compare"]
 
@@ -77,7 +78,7 @@ class Comparison:
     --------
     >>> comparison = Comparison("Hello", models=["ollama/llama3.2"], params=[{"temperature": 0}, {"temperature": 1}])
     >>> [(arm.mark, arm.label) for arm in comparison.arms]
-    [('A', 'ollama/llama3.2 · temperature=0'), ('B', 'ollama/llama3.2 · temperature=1')]
+    [('A', 'llama3.2 · temperature=0'), ('B', 'llama3.2 · temperature=1')]
     >>> Comparison("Hello", models=["ollama/llama3.2"])
     Traceback (most recent call last):
         ...
@@ -102,14 +103,24 @@ class Comparison:
         self.id = str(ULID())
         self.blind = bool(blind)
         self.vote_cast: str | None = None
-        common = {
-            "system": system,
-            "conversation_history": list(conversation_history or ()),
-            "tags": {**(tags or {}), "comparison": self.id},
-            "provenance": provenance,
+        self.arms = make_arms(
+            models if isinstance(models, str | BaseLLMService) else list(models) or create_llm_service(),
+            params or None,
+            prompt=prompt,
+            shuffle=SystemRandom() if self.blind else None,
+            system=system,
+            conversation_history=list(conversation_history or ()),
+            tags={**(tags or {}), "comparison": self.id},
+            provenance=provenance,
             **options,
-        }
-        self.arms = make_arms(prompt, models, params, common, shuffled=SystemRandom() if self.blind else None)
+        )
+        for arm in self.arms:
+            arm.service.check()
+        if len(self.arms) == 1:
+            raise LLMError(
+                f"There is nothing to compare {self.arms[0].model} with: name a second model or parameter set.",
+                category="bad_request",
+            )
         self.done = InterruptibleEvent()
         self._calls: list[Call] = []
         self._left = len(self.arms)
@@ -341,8 +352,8 @@ class Comparison:
             raise LLMError("Vote when all answers are there: some are still coming.", category="bad_request")
         first = self.arms[0].request
         cast_vote(
-            {arm.label: row or None for arm, row in zip(self.arms, self._call_ids(), strict=True)},
-            outcome,
+            {arm.full_label: call_id for arm, call_id in zip(self.arms, self._call_ids(), strict=True)},
+            next((arm.full_label for arm in self.arms if arm.label == outcome), outcome),
             prompt=first.prompt,
             blind=self.names_hidden if blind is None else blind,
             origin=first.provenance.origin,
@@ -353,7 +364,7 @@ class Comparison:
         return outcome
 
     def _call_ids(self) -> list[str | None]:
-        return [response.call_id if response is not None else None for response in self.responses]
+        return [response.call_id or None if response is not None else None for response in self.responses]
 
     def outcome(self, which: str) -> str:
         """Return what a vote for ``which`` would be kept as: a label, ``"tie"`` or ``"both_bad"``.
@@ -367,7 +378,7 @@ class Comparison:
         if wanted in UNDECIDED:
             return wanted
         for arm in self.arms:
-            if wanted.upper() == arm.mark or (wanted == arm.label and not self.names_hidden):
+            if wanted.upper() == arm.mark or (wanted in {arm.label, arm.full_label} and not self.names_hidden):
                 return arm.label
         known = [arm.mark if self.names_hidden else f"{arm.mark} ({arm.label})" for arm in self.arms]
         raise LLMError(

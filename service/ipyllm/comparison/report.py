@@ -163,7 +163,7 @@ def _table(heading: str, table: StatisticsFrame) -> str:
 
 
 def _pictures(calls: pd.DataFrame, observed: Observations, votes: pd.DataFrame | None) -> list[str]:
-    from ipyllm.plots.page import overview, worth_drawing
+    from ipyllm.plots.overview_page import overview, worth_drawing
     from ipyllm.plots.theme import pyplot
 
     try:

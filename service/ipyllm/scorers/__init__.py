@@ -4,13 +4,13 @@ What a scorer is stands in :mod:`~ipyllm.scorers.scorer`, how a table of calls i
 :mod:`~ipyllm.scorers.scoring`.
 """
 
-from ipyllm.scorers.answer import Answer
 from ipyllm.scorers.grading import judge
 from ipyllm.scorers.json_checks import json_schema, json_valid
 from ipyllm.scorers.matching import contains, exact, regex, similarity
 from ipyllm.scorers.numeric import numeric
 from ipyllm.scorers.pairwise import PairwiseJudge, pairwise_judge
 from ipyllm.scorers.preference import human
+from ipyllm.scorers.scored_answer import Answer
 from ipyllm.scorers.scorer import Score, ScoreFailure, Scorer, SupportsScore
 from ipyllm.scorers.scoring import Scoring, apply
 

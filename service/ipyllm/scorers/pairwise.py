@@ -9,9 +9,9 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Literal
 
 from ipyllm.errors import LLMError
-from ipyllm.scorers.answer import Answer, answers
 from ipyllm.scorers.judging import REASON_CHARS, JudgeModel, added, check_rubric, material, with_cost
 from ipyllm.scorers.reading import check_column, expected, said, text_of_value
+from ipyllm.scorers.scored_answer import Answer, answers
 from ipyllm.scorers.scorer import Score, ScoreFailure, Scorer
 from ipyllm.scorers.scoring import CONCURRENCY, Scoring, rows_of
 

@@ -14,7 +14,7 @@ from ipyllm import plots
 from ipyllm import statistics as st
 from ipyllm.errors import LLMError
 from ipyllm.plots.theme import labels, looks, themed
-from ipyllm.plots.timing import _rate
+from ipyllm.plots.timing_plots import _rate
 from tests.service.statistics.simulated import calls, votes
 
 ARMS = {"local/smollm2-135m": (0.45, 0.1), "openai/gpt-5-mini · temperature=0": (0.8, 0.6)}

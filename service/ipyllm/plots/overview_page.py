@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from ipyllm.plots.scores import cost_score, pairs
+from ipyllm.plots.score_plots import cost_score, pairs
 from ipyllm.plots.theme import legend_below, looks, pyplot, themed
-from ipyllm.plots.timing import intervals, latency, throughput
+from ipyllm.plots.timing_plots import intervals, latency, throughput
 from ipyllm.statistics.observations import Observations, observe
 
 if TYPE_CHECKING:
