@@ -14,7 +14,7 @@ from ipyllm.text.terminal import plain
 if TYPE_CHECKING:
     from ipyllm.response import ChatResponse
 
-__all__ = ["Category", "LLMError"]
+__all__ = ["Category", "LLMError", "bad_request"]
 
 Category = Literal[
     "rate_limit",
@@ -91,3 +91,8 @@ def _rebuild(message: str, state: dict[str, object]) -> LLMError:
     error = LLMError(message, category="unknown_error")
     error.__dict__.update(state)
     return error
+
+
+def bad_request(message: str) -> LLMError:
+    """Return the error for an invalid argument: one sentence that says what is wrong and what to do."""
+    return LLMError(message, category="bad_request")

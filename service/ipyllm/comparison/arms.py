@@ -10,7 +10,7 @@ from itertools import count, product
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from ipyllm.errors import LLMError
+from ipyllm.errors import bad_request
 from ipyllm.registry.models import create_llm_service
 from ipyllm.routing.route import Route
 from ipyllm.services.base import BaseLLMService
@@ -138,10 +138,9 @@ def make_arms(
         key = canonical_json([arm.identity(), _plain(others)])
         if key in seen:
             advice = "use repeats=… to ask the same thing several times" if prompt is None else "let a parameter differ"
-            raise LLMError(
+            raise bad_request(
                 f"Two arms are the same: {arm.model} with {dict(arm.params) or 'no parameters'}; "
-                f"name each model once, or {advice}.",
-                category="bad_request",
+                f"name each model once, or {advice}."
             )
         seen.add(key)
         made.append(arm)
@@ -155,10 +154,7 @@ def make_arms(
 def _models(models: Any) -> list[Any]:
     given = [models] if isinstance(models, str | BaseLLMService) else models
     if not isinstance(given, Iterable) or not (given := list(given)):
-        raise LLMError(
-            "There is no model to ask: models is a list of names such as 'ollama/llama3.2', or services.",
-            category="bad_request",
-        )
+        raise bad_request("There is no model to ask: models is a list of names such as 'ollama/llama3.2', or services.")
     return given
 
 
@@ -166,10 +162,7 @@ def _service(model: Any) -> BaseLLMService:
     if isinstance(model, BaseLLMService):
         return model
     if not isinstance(model, str):
-        raise LLMError(
-            f"A model is a name like 'openai/gpt-5-mini' or a service, not {type(model).__name__}.",
-            category="bad_request",
-        )
+        raise bad_request(f"A model is a name like 'openai/gpt-5-mini' or a service, not {type(model).__name__}.")
     return create_llm_service(model)
 
 
@@ -194,7 +187,7 @@ def _labelled(given: Any, what: str, kind: type) -> list[tuple[Any, str]]:
         items = []
     if not items or not all(value is None or isinstance(value, kind) for value, _ in items):
         wanted = "a dict of parameters, or a list of them" if kind is Mapping else "a text, or a list of them"
-        raise LLMError(f"{what} must be {wanted}, not {str(given)[:80]!r}.", category="bad_request")
+        raise bad_request(f"{what} must be {wanted}, not {str(given)[:80]!r}.")
     return items if len(items) > 1 or isinstance(given, Mapping) else [(items[0][0], "")]
 
 

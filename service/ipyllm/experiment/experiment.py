@@ -8,7 +8,7 @@ import weakref
 from typing import TYPE_CHECKING, Any
 
 from ipyllm.comparison.arms import make_arms
-from ipyllm.errors import LLMError
+from ipyllm.errors import LLMError, bad_request
 from ipyllm.experiment.checkpoint import Checkpoint
 from ipyllm.experiment.grid import Grid
 from ipyllm.experiment.progress_bar import watch
@@ -119,7 +119,7 @@ class Experiment:
         cache: bool = False,
     ) -> None:
         if order not in ORDERS:
-            raise LLMError(f"order is 'interleaved' or 'by_model', not {order!r}.", category="bad_request")
+            raise bad_request(f"order is 'interleaved' or 'by_model', not {order!r}.")
         read, notes = read_prompts(prompts, template)
         arms = make_arms(models, params, system, timeout=timeout, max_retries=max_retries, cache=bool(cache))
         self.grid = Grid(arms, read, validate_int("repeats", repeats, 1))
@@ -275,9 +275,8 @@ class Experiment:
         with _starting:
             other = _running.get(self.name)
             if other is not None and not other.done.is_set():
-                raise LLMError(
-                    f"{self.name!r} is running already: .results() returns its results so far, .cancel() stops it.",
-                    category="bad_request",
+                raise bad_request(
+                    f"{self.name!r} is running already: .results() returns its results so far, .cancel() stops it."
                 )
             checkpoint = self._checkpoint()
             if changes := checkpoint.changes():
@@ -326,5 +325,5 @@ class Experiment:
 
 def _checked_name(name: Any) -> str:
     if not isinstance(name, str) or not name.strip() or not name.isprintable():
-        raise LLMError(f"name must be a line of text, not {name!r}.", category="bad_request")
+        raise bad_request(f"name must be a line of text, not {name!r}.")
     return name

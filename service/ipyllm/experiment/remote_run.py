@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from ulid import ULID
 
-from ipyllm.errors import LLMError
+from ipyllm.errors import LLMError, bad_request
 from ipyllm.experiment.remote_chunk import Chunk, ChunkReport, run_chunk, write_rows
 from ipyllm.experiment.run import RunProgress
 from ipyllm.ledger.ids import kernel_id
@@ -298,10 +298,7 @@ def _executor_and_factory(
         assert not callable(executor) or isinstance(executor, Executor)
         return executor, _pool_factory(executor)
     if not callable(executor):
-        raise LLMError(
-            f"executor is a concurrent.futures.Executor, or a function that makes one, not {executor!r}.",
-            category="bad_request",
-        )
+        raise bad_request(f"executor is a concurrent.futures.Executor, or a function that makes one, not {executor!r}.")
     made = executor()
     return made, executor
 
@@ -337,8 +334,7 @@ def _check_picklable(chunks: Sequence[SentChunk]) -> None:
         try:
             pickle.dumps(given)
         except Exception as exc:  # noqa: BLE001 - whatever an object of the user's raises
-            raise LLMError(
+            raise bad_request(
                 f"{given[0]!r} cannot be sent to another process ({exc}); give the model as a name, with its endpoint "
-                "or route in the settings.",
-                category="bad_request",
+                "or route in the settings."
             ) from None

@@ -1,7 +1,6 @@
-"""Scorers: from an answer, and the row it was asked about, to a number. ``from ipyllm import scorers``.
+"""Scorers: functions from an answer and its row of data to a number. ``from ipyllm import scorers``.
 
-What a scorer is stands in :mod:`~ipyllm.scorers.scorer`, how a table of calls is scored in
-:mod:`~ipyllm.scorers.scoring`.
+:mod:`~ipyllm.scorers.scorer` defines a scorer, :mod:`~ipyllm.scorers.scoring` applies scorers to a table of calls.
 """
 
 from ipyllm.scorers.grading import judge

@@ -14,8 +14,8 @@ UNKNOWN = "–"
 
 
 def _is_unknown(value: float | None) -> bool:
-    # Also pandas' NA and NaT, whose comparison with themselves is not plainly true.
-    return value is None or (value == value) is not True  # noqa: PLR0124
+    # Of pandas' NA, no comparison has a truth.
+    return value is None or type(value).__name__ == "NAType" or bool(value != value)  # noqa: PLR0124
 
 
 def money(usd: float | None) -> str:
@@ -103,14 +103,18 @@ def count(n: int, singular: str, plural: str | None = None) -> str:
     return f"{n:,} {singular if n == 1 else plural or singular + 's'}"
 
 
-def join_names(names: Sequence[str], *, conjunction: str = "and") -> str:
-    """Join names as a sentence does.
+def join_names(names: Sequence[str], *, conjunction: str = "and", limit: int | None = None) -> str:
+    """Join names as a sentence does, with only the first ``limit`` of more than ``limit + 1``.
 
     Examples
     --------
     >>> join_names(["a"]), join_names(["a", "b", "c"]), join_names(["a", "b"], conjunction="or")
     ('a', 'a, b and c', 'a or b')
+    >>> join_names(list("abcdefg"), limit=4)
+    'a, b, c, d and 3 more'
     """
+    if limit is not None and len(names) > limit + 1:
+        names = [*names[:limit], f"{len(names) - limit} more"]
     *others, last = names or ("",)
     return f"{', '.join(others)} {conjunction} {last}" if others else last
 
@@ -120,7 +124,7 @@ def shorten(text: str, limit: int) -> str:
 
     Examples
     --------
-    >>> shorten("one  two\\nthree", 9)
+    >>> shorten("one  two\nthree", 9)
     'one two …'
     """
     folded = " ".join(text.split())

@@ -315,8 +315,8 @@ def test_a_dry_run_sends_nothing_and_knows_tokens_and_cost(model, server):
         ({"max_cost_usd": -1}, "max_cost_usd must be"),
         ({"order": "random"}, "order is 'interleaved' or 'by_model'"),
         ({"name": ""}, "name must be a line of text"),
-        ({"scorers": ["label"]}, "'label' is no scorer"),
-        ({"scorers": "label"}, "scorers is a list"),
+        ({"scorers": ["label"]}, "'label' is not a scorer"),
+        ({"scorers": "label"}, "scorers must be a list"),
     ],
 )
 def test_options_that_cannot_be_are_refused_in_one_sentence(model, options, said):
