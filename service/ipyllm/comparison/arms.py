@@ -30,33 +30,15 @@ _SEPARATOR = " · "
 
 @dataclass(frozen=True, slots=True)
 class Arm:
-    """One thing that is compared: a model with parameters and a system prompt.
+    """One thing that is compared: a model with parameters and a system prompt."""
 
-    Attributes
-    ----------
-    label : str
-        Short, readable, unique among the arms.
-    mark : str
-        ``A``, ``B``, …: names the arm while its label is hidden.
-    model : str
-        Full name, ``service/model``.
-    service : BaseLLMService
-        The model.
-    given : str or BaseLLMService
-        The model as the user gave it: what is sent to another process.
-    request : ChatRequest
-        What all its calls share.
-    host : str or None
-        The server, where the user gave the address of one: two servers are two arms.
-    """
-
-    label: str
-    mark: str
-    model: str
+    label: str  # short, readable, unique among the arms
+    mark: str  # A, B, …: names the arm while its label is hidden
+    model: str  # full name, service/model
     service: BaseLLMService
-    given: str | BaseLLMService
-    request: ChatRequest
-    host: str | None = None
+    given: str | BaseLLMService  # the model as the user gave it: what is sent to another process
+    request: ChatRequest  # what all its calls share
+    host: str | None = None  # the server, where the user gave the address of one: two servers are two arms
 
     @property
     def full_label(self) -> str:

@@ -31,16 +31,7 @@ _MAX_NAMES = 5
 class Checkpoint:
     """The rows of one experiment, as the ledger has them now.
 
-    Parameters
-    ----------
-    name : str
-        The experiment.
-    grid : Grid
-        Its current trials; rows of other trials belong to an earlier grid.
-    ledger : Ledger
-        The ledger to read.
-    texts : mapping, optional
-        Answers by call, where the ledger does not store them.
+    Rows of other trials than the grid's belong to an earlier grid; ``texts`` has answers that are not in the ledger.
     """
 
     def __init__(self, name: str, grid: Grid, ledger: Ledger, texts: Mapping[str, str] | None = None) -> None:

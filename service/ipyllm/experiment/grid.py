@@ -38,17 +38,7 @@ class Trial:
 
 
 class Grid:
-    """All trials of an experiment: arms × prompts × repeats.
-
-    Parameters
-    ----------
-    arms : sequence of Arm
-        See :func:`~ipyllm.comparison.arms.make_arms`.
-    prompts : sequence of Prompt
-        See :func:`~ipyllm.experiment.prompts.read_prompts`.
-    repeats : int
-        How often each prompt is put to each arm.
-    """
+    """All trials of an experiment: arms × prompts × repeats."""
 
     def __init__(self, arms: Sequence[Arm], prompts: Sequence[Prompt], repeats: int) -> None:
         self.arms = tuple(arms)

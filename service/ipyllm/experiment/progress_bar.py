@@ -16,19 +16,7 @@ _EVERY_S = 0.2
 
 
 def watch(done: InterruptibleEvent, progress: RunProgress, *, name: str, already: int, total: int, show: bool) -> None:
-    """Wait until ``done`` is set, and show the progress.
-
-    Parameters
-    ----------
-    done, progress
-        Of the run.
-    name : str
-        Of the experiment.
-    already, total : int
-        Calls that were done before; and all of them.
-    show : bool
-        Whether to show a bar.
-    """
+    """Wait until ``done`` is set, with a progress bar if ``show``; ``already`` of ``total`` calls were done before."""
     if not show:
         done.wait()
         return

@@ -26,27 +26,13 @@ _LEDGERS = {".sqlite", ".sqlite3", ".db"}
 
 @dataclass(frozen=True, slots=True)
 class Prompt:
-    """One prompt.
+    """One prompt."""
 
-    Attributes
-    ----------
-    prompt_id : str
-        The input's own ``prompt_id``, else a hash of the text: the same in every run and any order.
-    text : str
-        The text that is sent.
-    row : int
-        Row in the input, from 0.
-    data : mapping
-        The input's columns, for scorers.
-    nth : int
-        0, or 1, 2, … for rows with the same text but other data, which are separate prompts.
-    """
-
-    prompt_id: str
+    prompt_id: str  # the input's own, else a hash of the text
     text: str
-    row: int
-    data: Mapping[str, Any]
-    nth: int = 0
+    row: int  # in the input, from 0
+    data: Mapping[str, Any]  # the input's columns, for scorers
+    nth: int = 0  # counts rows with the same text but other data, which are separate prompts
 
 
 def read_prompts(source: Any, template: str | None = None) -> tuple[list[Prompt], list[str]]:

@@ -33,29 +33,15 @@ _GRACE_S = 5.0
 
 @dataclass(frozen=True)
 class Chunk:
-    """Trials that can be pickled.
-
-    Attributes
-    ----------
-    experiment, grid, concurrency
-        As of :class:`~ipyllm.experiment.run.RunConfig`.
-    warmups : int
-        If not 0, the chunk is the warm-up itself: each trial is repeated so often, and flagged.
-    arms : tuple
-        Label, model as the user gave it, and the request that its calls share.
-    trials : tuple
-        Key, index of the arm, prompt's id and text, repeat.
-    sending : str
-        Different for each submission: Dask takes equal tasks for one, and keeps the result of the first.
-    """
+    """Trials that can be pickled."""
 
     experiment: str
     grid: str
     concurrency: int
-    warmups: int
-    arms: tuple[tuple[str, str | BaseLLMService, ChatRequest], ...]
-    trials: tuple[tuple[str, int, str, str, int], ...]
-    sending: str = ""
+    warmups: int  # if not 0, each trial is a warm-up and repeated so often
+    arms: tuple[tuple[str, str | BaseLLMService, ChatRequest], ...]  # label, model as given, shared request
+    trials: tuple[tuple[str, int, str, str, int], ...]  # key, index of the arm, prompt's id and text, repeat
+    sending: str = ""  # different for each submission: Dask takes equal tasks for one and keeps the first result
 
     @classmethod
     def of(cls, trials: list[Trial], config: RunConfig, *, warmups: int = 0) -> Chunk:
@@ -94,23 +80,13 @@ class Chunk:
 
 @dataclass(frozen=True)
 class ChunkReport:
-    """The result of a chunk.
+    """The result of a chunk."""
 
-    Attributes
-    ----------
-    rows : list of dict
-        Ledger rows, one per exchange.
-    asked, failed, cost_usd
-        As of :class:`~ipyllm.experiment.run.RunProgress`.
-    unreachable : dict
-        Models that were given up, with the reason.
-    """
-
-    rows: list[dict[str, Any]]
+    rows: list[dict[str, Any]]  # of the ledger, one per exchange
     asked: int
     failed: int
     cost_usd: float
-    unreachable: dict[str, LLMError] = field(default_factory=dict)
+    unreachable: dict[str, LLMError] = field(default_factory=dict)  # models that were given up, with the reason
 
 
 class RowCollector:

@@ -61,10 +61,8 @@ class RemoteRun:
 
     Parameters
     ----------
-    trials : sequence of Trial
-        In the order of their calls.
-    config : RunConfig
-        Settings of all calls; ``concurrency`` is that of each worker.
+    trials, config
+        As for :class:`~ipyllm.experiment.run.Run`; ``concurrency`` is that of each worker.
     executor : Executor or callable
         Runs the chunks; or a function that makes one, called again when it breaks.
     chunk_size : int, optional

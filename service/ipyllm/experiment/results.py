@@ -25,22 +25,9 @@ _MAX_CATEGORIES = 3
 
 
 class Results:
-    """Experiment results, re-read from the ledger on each access: those of this run and of earlier ones.
+    """Experiment results of this run and of earlier ones, re-read from the ledger on each access.
 
-    Parameters
-    ----------
-    name : str
-        The experiment's name in the ledger.
-    grid : Grid
-        Its trials.
-    ledger : Ledger
-        Where its calls are stored.
-    scores : Scores
-        Scores the answers.
-    texts : mapping, optional
-        Answers by call, where the ledger does not store them.
-    current_run : callable
-        Returns the run of this kernel, if there is one.
+    Made by :meth:`Experiment.results`; ``texts`` has answers that the ledger does not store.
     """
 
     def __init__(

@@ -47,70 +47,33 @@ _logger = logging.getLogger("ipyllm.experiment")
 
 @dataclass(slots=True)
 class RunProgress:
-    """Progress of a run. Written by one thread, read by any.
+    """Progress of a run. Written by one thread, read by any."""
 
-    Attributes
-    ----------
-    to_do, asked, failed : int
-        Calls to make; calls that ended; calls that ended in an error. Warm-ups do not count.
-    cost_usd : float
-        Cost of its calls, warm-ups included; unknown prices are not.
-    stopped : str or None
-        Why it ended early, in one sentence.
-    unreachable : dict
-        Models that were given up, with the reason.
-    """
-
-    to_do: int
-    asked: int = 0
-    failed: int = 0
-    cost_usd: float = 0.0
-    stopped: str | None = None
-    unreachable: dict[str, LLMError] = field(default_factory=dict)
+    to_do: int  # calls to make; warm-ups do not count
+    asked: int = 0  # of them ended
+    failed: int = 0  # of them ended in an error
+    cost_usd: float = 0.0  # warm-ups included, unknown prices not
+    stopped: str | None = None  # why it ended early, in one sentence
+    unreachable: dict[str, LLMError] = field(default_factory=dict)  # models that were given up, with the reason
 
 
 @dataclass(frozen=True)
 class RunConfig:
-    """Settings shared by all calls of a run.
+    """Settings shared by all calls of a run."""
 
-    Attributes
-    ----------
-    experiment, grid : str
-        Name and grid signature, for the rows.
-    warmups : int
-        Calls to each model before the others, flagged.
-    concurrency : int
-        Most calls to one endpoint at the same time.
-    ledger : RowSink
-        Takes the rows.
-    spending : SpendingLimit
-        The budget.
-    texts : dict or None
-        Takes the answers by call, where the ledger does not store them.
-    """
-
-    experiment: str
-    grid: str
-    warmups: int
-    concurrency: int
+    experiment: str  # its name
+    grid: str  # its grid's signature
+    warmups: int  # calls to each model before the others, flagged
+    concurrency: int  # most calls to one endpoint at the same time
     ledger: RowSink
     spending: SpendingLimit
-    texts: dict[str, str] | None = None
+    texts: dict[str, str] | None = None  # takes the answers by call, where the ledger does not store them
 
 
 class Run:
-    """Runs trials in this process.
+    """Runs trials in this process, in their order, or only their warm-ups.
 
     Stages: made → :meth:`start` → :attr:`done` is set, whatever happened.
-
-    Parameters
-    ----------
-    trials : sequence of Trial
-        In the order of their calls.
-    config : RunConfig
-        Settings of all calls.
-    only_warm : bool
-        Whether to make the warm-up calls alone.
     """
 
     def __init__(self, trials: Sequence[Trial], config: RunConfig, *, only_warm: bool = False) -> None:

@@ -23,15 +23,7 @@ _ALWAYS_SHOWN = 2  # of a scorer's columns: its score and its error
 
 
 class Scores:
-    """Scores by call.
-
-    Parameters
-    ----------
-    scorers : iterable
-        As :mod:`ipyllm.scorers` takes them.
-    grid : Grid
-        Has the rows that scorers are given.
-    """
+    """Scores of the answers, by call; the grid has the rows that scorers get."""
 
     def __init__(self, scorers: Iterable[Any], grid: Grid) -> None:
         self._data = {prompt.prompt_id: prompt.data for prompt in grid.prompts}

@@ -51,15 +51,7 @@ def longest_answer(arm: Arm) -> int | None:
 
 
 class SpendingLimit:
-    """The budget of one experiment, with the cost of its earlier runs.
-
-    Parameters
-    ----------
-    limit_usd : float or None
-        US dollars; None refuses nothing.
-    spent_usd : float
-        Spent by earlier runs.
-    """
+    """The budget of one experiment in US dollars, with the cost of its earlier runs; None refuses nothing."""
 
     def __init__(self, limit_usd: float | None, spent_usd: float = 0.0) -> None:
         from ipyllm.pipeline.budget import kernel_budget

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from ipyllm.errors import LLMError, bad_request
 from ipyllm.request import Provenance
-from ipyllm.scorers.reading import expected, text_of_value
+from ipyllm.scorers.reading import check_column, expected, text_of_value
 from ipyllm.scorers.scorer import ScoreFailure
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from ipyllm.response import ChatResponse
     from ipyllm.services.base import BaseLLMService
 
-__all__ = ["JudgeModel", "PromptPart", "delimit", "prompt_of", "right_answer"]
+__all__ = ["JudgeModel", "PromptPart", "delimit", "prompt_of", "total_cost"]
 
 REASON_CHARS = 1000
 """Maximum length of a judge's reason; small models may not end by themselves."""
@@ -33,30 +33,22 @@ PromptPart = tuple[str, str]
 
 @dataclass(frozen=True, slots=True)
 class JudgeModel:
-    """A model that judges, with the options of its calls. Made by :meth:`of`.
-
-    Attributes
-    ----------
-    service : BaseLLMService
-        The model that judges.
-    name : str
-        Name of the scorer, for the tags of its calls.
-    options : mapping
-        For ``service.achat``.
-    """
+    """A model that judges, with the options of its calls. Made by :meth:`of`."""
 
     service: BaseLLMService
-    name: str
-    options: Mapping[str, Any] = field(default_factory=dict)
+    name: str  # of the scorer, for the tags of its calls
+    rubric: str
+    reference: str | None  # column with the right answer
+    options: Mapping[str, Any] = field(default_factory=dict)  # for service.achat
 
     @classmethod
-    def of(cls, model: Any, name: str, cache: bool | None, options: Mapping[str, Any]) -> JudgeModel:
-        """Make a judge, and check its options at once.
+    def of(cls, model: Any, name: str, rubric: Any, reference: str | None, **options: Any) -> JudgeModel:
+        """Make a judge, and check all arguments at once.
 
         Raises
         ------
         LLMError
-            There is no such model, or an option is one that a judge sets itself.
+            There is no such model, no rubric, or an option is one that a judge sets itself.
         """
         from ipyllm.registry.models import create_llm_service
         from ipyllm.services.base import BaseLLMService
@@ -67,9 +59,19 @@ class JudgeModel:
         if not isinstance(model, str | BaseLLMService):
             raise bad_request(f"The judge is a model such as 'openai/gpt-5-mini', or a service, not {model!r}.")
         service = create_llm_service(model) if isinstance(model, str) else model
-        options = {"system": _SYSTEM, "cache": cache, **options}
+        if not isinstance(rubric, str) or not rubric.strip():
+            raise bad_request(f"rubric must describe a good answer in words, not {rubric!r}.")
+        if reference is not None:
+            check_column("judge", reference)
+        options = {"system": _SYSTEM, **options}
         service.request("Are these options sound?", **options)
-        return cls(service, name, options)
+        return cls(service, name, rubric.strip(), reference, options)
+
+    def right_answer(self, row: Mapping[str, Any]) -> list[PromptPart]:
+        """Return the right answer as a part of the prompt, if there is a column with it."""
+        if self.reference is None:
+            return []
+        return [("Right answer", " / ".join(text_of_value(value) for value in expected(row, self.reference)))]
 
     async def ask(self, text: str, schema: Any, judge_of: str, experiment: str | None) -> tuple[Any, float | None]:
         """Return the judge's answer, parsed by the schema, and its cost.
@@ -115,35 +117,9 @@ def prompt_of(response: Any, row: Mapping[str, Any]) -> str:
     return str(getattr(response, "prompt", "") or row.get("prompt") or "")
 
 
-def right_answer(row: Mapping[str, Any], column: str | None) -> list[PromptPart]:
-    """Return the right answer as a part of the judge's prompt, if there is a column with it."""
-    if column is None:
-        return []
-    return [("Right answer", " / ".join(text_of_value(value) for value in expected(row, column)))]
-
-
 def total_cost(*costs: float | None) -> float | None:
     """Return the sum of costs, None if one is unknown."""
     return None if any(cost is None for cost in costs) else sum(cost for cost in costs if cost is not None)
-
-
-def check_rubric(rubric: Any) -> str:
-    """Return the rubric if it is a text.
-
-    Raises
-    ------
-    LLMError
-        ``bad_request``.
-    """
-    if not isinstance(rubric, str) or not rubric.strip():
-        raise bad_request(f"rubric must describe a good answer in words, not {rubric!r}.")
-    return rubric.strip()
-
-
-def with_cost(failure: ScoreFailure, spent: float | None) -> ScoreFailure:
-    """Return the failure with earlier costs added to its own."""
-    failure.cost_usd = total_cost(failure.cost_usd, spent)
-    return failure
 
 
 def _cost(response: ChatResponse) -> float | None:

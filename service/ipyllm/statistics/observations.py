@@ -33,29 +33,13 @@ _NUMBERS = ("ttft_s", "total_s", "output_tps", "input_tokens", "output_tokens", 
 
 @dataclass(frozen=True)
 class Metric:
-    """A quantity that is compared.
+    """A quantity that is compared."""
 
-    Attributes
-    ----------
-    name : str
-        The column.
-    label : str
-        Its name in a sentence or on an axis.
-    plural : str
-        Its values, in a sentence.
-    unit : str
-        As it follows a number: ``" s"``, ``""``.
-    kind : str
-        Decides which calls count, and the test.
-    higher_is_better : bool
-        Whether a higher value is better.
-    """
-
-    name: str
-    label: str
-    plural: str
-    unit: str
-    kind: Kind
+    name: str  # the column
+    label: str  # in a sentence or on an axis
+    plural: str  # its values, in a sentence
+    unit: str  # as it follows a number: " s", ""
+    kind: Kind  # decides which calls count, and the test
     higher_is_better: bool
 
 
@@ -74,22 +58,13 @@ METRICS = {
 
 @dataclass(frozen=True)
 class Observations:
-    """The cleaned calls of a comparison.
+    """The cleaned calls of a comparison."""
 
-    Attributes
-    ----------
-    frame : DataFrame
-        One row per call without the warm-ups: ``arm``, a category; ``prompt``, an integer from 0; ``prompt_id``; and
-        columns of the ledger, numbers as floats.
-    arms : list of str
-        In the order in which they first appear.
-    scores : list of str
-        The columns ``score_…`` that hold numbers.
-    """
-
-    frame: pd.DataFrame
-    arms: list[str]
-    scores: list[str]
+    frame: (
+        pd.DataFrame
+    )  # one row per call without warm-ups: `arm`, `prompt` (from 0), `prompt_id`, ledger columns, scores
+    arms: list[str]  # in order of appearance
+    scores: list[str]  # the columns `score_…` with numbers
 
     @cached_property
     def timed(self) -> pd.Series[bool]:

@@ -32,37 +32,19 @@ _MAX_SENTENCES = 12
 
 @dataclass(frozen=True)
 class PairedDifference:
-    """The difference between two arms on one metric, prompt by prompt.
+    """The difference between two arms on one metric, prompt by prompt."""
 
-    Attributes
-    ----------
-    n_pairs : int
-        Prompts with values of both arms.
-    value, baseline_value : float
-        Means over these prompts; medians of times and speeds.
-    difference, low, high : float
-        Arm minus baseline, with the limits of the interval.
-    p : float
-        Probability of so large a difference if there is none.
-    test : str
-        ``"McNemar"``, ``"t"`` or ``"Wilcoxon"``.
-    effect_size : float
-        Of the kind ``effect``: ``"risk difference"``, ``"d_z"`` or ``"rank-biserial"``.
-    detectable : float
-        Smallest true mean difference that so many prompts detect with a power of 0.8.
-    """
-
-    n_pairs: int
-    value: float
+    n_pairs: int  # prompts with values of both arms
+    value: float  # mean over these prompts; median of times and speeds
     baseline_value: float
-    difference: float
+    difference: float  # arm minus baseline
     low: float
     high: float
-    p: float
-    test: str
+    p: float  # probability of so large a difference if there is none
+    test: str  # McNemar, t or Wilcoxon
     effect_size: float
-    effect: str
-    detectable: float
+    effect: str  # of effect_size: risk difference, d_z or rank-biserial
+    detectable: float  # smallest true mean difference that so many prompts detect with a power of 0.8
 
 
 def paired(
@@ -155,18 +137,10 @@ def paired(
 
 @dataclass(frozen=True)
 class PromptMeans:
-    """Means of one metric by arm and prompt.
+    """Means of one metric by arm and prompt."""
 
-    Attributes
-    ----------
-    table : DataFrame
-        Arms × prompts.
-    single : bool
-        No arm was asked a prompt more than once.
-    """
-
-    table: pd.DataFrame
-    single: bool
+    table: pd.DataFrame  # arms × prompts
+    single: bool  # no arm was asked a prompt more than once
 
 
 def prompt_means(observed: Observations, metric: Metric, failures: Failures = "omit") -> PromptMeans:
