@@ -20,7 +20,8 @@ from ipyllm.text.format import shorten
 if TYPE_CHECKING:
     from random import Random
 
-    from ipyllm.request import ChatRequest, Message
+    from ipyllm.messages import Message
+    from ipyllm.request import ChatRequest
 
 __all__ = ["Arm", "canonical_json", "make_arms"]
 

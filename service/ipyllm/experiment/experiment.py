@@ -31,8 +31,8 @@ if TYPE_CHECKING:
     from ipyllm.experiment.grid import Trial
     from ipyllm.experiment.remote_run import RemoteRun
     from ipyllm.experiment.schedule import Order
-    from ipyllm.pipeline.timeouts import Timeout
     from ipyllm.services.base import BaseLLMService
+    from ipyllm.timeout import Timeout
 
 __all__ = ["Experiment"]
 

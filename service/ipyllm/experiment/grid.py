@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from ipyllm.comparison.arms import Arm
     from ipyllm.experiment.prompts import Prompt
-    from ipyllm.request import Message
+    from ipyllm.messages import Message
 
 __all__ = ["Grid", "Trial"]
 

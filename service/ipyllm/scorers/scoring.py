@@ -13,10 +13,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from ipyllm.errors import bad_request
+from ipyllm.runtime.interruptible import InterruptibleEvent
 from ipyllm.runtime.service_thread import service_thread
 from ipyllm.scorers.scored_answer import Answer, answers
 from ipyllm.scorers.scorer import Score, ScoreFailure, Scorer, checked, distinct
-from ipyllm.tools import CallerExecutor, InterruptibleEvent, ToolTimeout
+from ipyllm.tools import CallerExecutor, ToolTimeout
 from ipyllm.tools.result_text import cut, told
 from ipyllm.validate import validate_int
 
