@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 __all__ = ["Experiment"]
 
 _GRACE_S = 10.0
-"""How long an interrupt waits for the rows of cancelled calls."""
+"""Time that an interrupt waits for the rows of cancelled calls."""
 
 _running: weakref.WeakValueDictionary[str, Run | RemoteRun] = weakref.WeakValueDictionary()
 _starting = threading.Lock()

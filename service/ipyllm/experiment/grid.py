@@ -33,7 +33,7 @@ class Trial:
 
     @property
     def messages(self) -> tuple[Message, ...]:
-        """What is sent."""
+        """The messages that are sent."""
         return (*self.arm.request.messages, {"role": "user", "content": self.prompt.text})
 
 

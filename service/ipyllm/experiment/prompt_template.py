@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 from ipyllm.errors import bad_request
 from ipyllm.templates.sandbox import SandboxedTemplate, UndefinedNameError
+from ipyllm.text.format import is_missing
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-__all__ = ["NoValueError", "RowTemplate", "is_missing"]
+__all__ = ["NoValueError", "RowTemplate"]
 
 
 class NoValueError(Exception):
@@ -26,7 +27,7 @@ class NoValueError(Exception):
 
 
 class RowTemplate:
-    """A template over the columns of a row; ``row["a column"]`` is for names that are no identifiers.
+    """A template over the columns of a row; ``row["a column"]`` is for other names than identifiers.
 
     Parameters
     ----------
@@ -77,18 +78,3 @@ class RowTemplate:
             return exc.sentence("The template", "")
         hint = f"did you mean {exc.near!r}?" if exc.near is not None else f"they have: {', '.join(self._columns)}."
         return f"The template uses {{{{ {exc.name} }}}}, but the prompts have no column {exc.name!r}; {hint}"
-
-
-def is_missing(value: object) -> bool:
-    """Return whether a value is missing: None, NaN, or pandas' NA and NaT.
-
-    Examples
-    --------
-    >>> is_missing(float("nan")), is_missing(None), is_missing(""), is_missing(0)
-    (True, True, False, False)
-    """
-    if value is None:
-        return True
-    if isinstance(value, float):  # numpy's float64 is one too
-        return value != value  # noqa: PLR0124 - true for NaN only
-    return type(value).__name__ in {"NAType", "NaTType"}

@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ipyllm.errors import LLMError, bad_request
-from ipyllm.experiment.prompt_template import NoValueError, RowTemplate, is_missing
+from ipyllm.experiment.prompt_template import NoValueError, RowTemplate
+from ipyllm.text.format import is_missing
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -151,7 +151,7 @@ class RemoteRun:
                     self._submit_all(queue)
         except Exception as exc:
             self.progress.stopped = f"It failed with {type(exc).__name__}: {exc}."
-            _logger.exception("an experiment failed in our own code")
+            _logger.exception("an experiment failed: a bug in ipyllm")
         finally:
             if self._owns_executor:
                 self._executor.shutdown(wait=False, cancel_futures=True)

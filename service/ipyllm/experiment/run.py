@@ -113,7 +113,7 @@ class Run:
             self._stopping = True
             self.progress.stopped = f"It failed with {type(exc).__name__}: {exc}."
             if isinstance(exc, Exception):
-                _logger.exception("an experiment failed in our own code")
+                _logger.exception("an experiment failed: a bug in ipyllm")
             raise
         finally:
             self.done.set()
@@ -186,7 +186,7 @@ class Run:
             if self._config.texts is not None:
                 self._config.texts[response.call_id] = response.content
         elif error.category == "quota" and error.status_code is None:
-            self._stop(str(error), now=False)  # our own budget of the whole process
+            self._stop(str(error), now=False)  # the budget of the process
             return
         elif _root(error).category in _MODEL_ERRORS or (trial.warmup and _root(error).category == "connection"):
             progress.unreachable.setdefault(model, error)

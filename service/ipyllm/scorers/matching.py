@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 __all__ = ["Method", "contains", "exact", "regex", "similarity"]
 
 Method = Literal["levenshtein", "jaro_winkler", "token_sort", "token_set"]
-"""How :func:`similarity` compares."""
+"""Methods of :func:`similarity`."""
 
 _MATCHING_S = 1.0
 

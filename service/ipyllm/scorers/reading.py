@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import math
 import unicodedata
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 from ipyllm.errors import bad_request
 from ipyllm.scorers.scorer import ScoreFailure
+from ipyllm.text.format import is_missing
 
 __all__ = ["check_column", "expected", "response_text", "text_of_value"]
 
@@ -41,7 +41,7 @@ def expected(row: Mapping[str, Any], column: str) -> list[Any]:
     if callable(tolist):
         value = tolist()
     is_list = isinstance(value, Iterable) and not isinstance(value, str | bytes | Mapping)
-    values = [item for item in (value if is_list else [value]) if not _is_null(item)]
+    values = [item for item in (value if is_list else [value]) if not is_missing(item)]
     if not values:
         raise ScoreFailure(f"The row has no value in its column {column!r}.")
     return values
@@ -73,9 +73,3 @@ def check_column(scorer: str, column: Any) -> str:
             f"{scorer} needs the column with the right answer, such as scorers.{scorer}('label'), not {column!r}."
         )
     return column
-
-
-def _is_null(value: Any) -> bool:
-    if value is None or type(value).__name__ in {"NAType", "NaTType"}:
-        return True
-    return isinstance(value, float) and math.isnan(value)

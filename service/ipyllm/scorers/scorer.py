@@ -10,7 +10,6 @@ import functools
 import inspect
 import math
 import numbers
-import sys
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from decimal import Decimal
@@ -241,7 +240,7 @@ def checked(value: Any) -> Score:
 
 
 def _number(value: Any) -> float | None:
-    if value is None or _is_missing(value):
+    if value is None or type(value).__name__ == "NAType":
         return None
     # numpy scalars, and arrays and tensors of one element.
     item = getattr(value, "item", None)
@@ -256,11 +255,6 @@ def _number(value: Any) -> float | None:
     if not math.isfinite(number):
         raise ScoreFailure(f"It returned {_shown(value)}; return a finite number, or None if it does not apply.")
     return number
-
-
-def _is_missing(value: Any) -> bool:
-    pandas = sys.modules.get("pandas")
-    return pandas is not None and value is pandas.NA
 
 
 def _name_of(function: Any) -> str:

@@ -3,19 +3,28 @@
 from __future__ import annotations
 
 import math
+from numbers import Real
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-__all__ = ["UNKNOWN", "compact_count", "count", "join_names", "money", "number", "seconds", "shorten"]
+__all__ = ["UNKNOWN", "compact_count", "count", "is_missing", "join_names", "money", "number", "seconds", "shorten"]
 
 UNKNOWN = "–"
 
 
-def _is_unknown(value: float | None) -> bool:
-    # Of pandas' NA, no comparison has a truth.
-    return value is None or type(value).__name__ == "NAType" or bool(value != value)  # noqa: PLR0124
+def is_missing(value: object) -> bool:
+    """Return whether a value is missing: None, NaN, or pandas' NA and NaT.
+
+    Examples
+    --------
+    >>> is_missing(float("nan")), is_missing(None), is_missing(""), is_missing(0)
+    (True, True, False, False)
+    """
+    if value is None or type(value).__name__ in {"NAType", "NaTType"}:
+        return True
+    return isinstance(value, Real) and bool(value != value)  # noqa: PLR0124 - true for NaN only
 
 
 def money(usd: float | None) -> str:
@@ -26,7 +35,7 @@ def money(usd: float | None) -> str:
     >>> [money(usd) for usd in (None, 0, 0.0000023, 0.000118, 0.0123, 0.5, 12.345, 1234.5, -0.02)]
     ['–', '$0', '$0.0000023', '$0.00012', '$0.012', '$0.50', '$12.35', '$1,234.50', '-$0.02']
     """
-    if usd is None or _is_unknown(usd):
+    if usd is None or is_missing(usd):
         return UNKNOWN
     if usd == 0:
         return "$0"
@@ -49,7 +58,7 @@ def seconds(duration_s: float | None) -> str:
     >>> [seconds(s) for s in (None, 0.0001, 0.004, 0.08, 1.213, 59.94, 61, 3605)]
     ['–', '<0.001 s', '0.004 s', '0.08 s', '1.21 s', '59.9 s', '1 min 01 s', '60 min 05 s']
     """
-    if duration_s is None or _is_unknown(duration_s):
+    if duration_s is None or is_missing(duration_s):
         return UNKNOWN
     if duration_s < 0.0005:  # noqa: PLR2004
         return "<0.001 s"
@@ -67,7 +76,7 @@ def number(value: float | None) -> str:
     >>> [number(value) for value in (0.123456, 0.5, 1234567.0, 0.0, -0.00012345, float("nan"), float("-inf"))]
     ['0.123', '0.5', '1,234,567', '0', '-0.000123', '–', '-∞']
     """
-    if value is None or _is_unknown(value):
+    if value is None or is_missing(value):
         return UNKNOWN
     if value == 0 or math.isinf(value):
         return "0" if value == 0 else "∞" if value > 0 else "-∞"
@@ -84,7 +93,7 @@ def compact_count(value: float | None) -> str:
     >>> [compact_count(value) for value in (None, 0, 4321, 43210, 4321000)]
     ['–', '0', '4,321', '43.2k', '4.32M']
     """
-    if value is None or _is_unknown(value):
+    if value is None or is_missing(value):
         return UNKNOWN
     for least, divisor, unit in ((1e6, 1e6, "M"), (1e4, 1e3, "k")):
         if value >= least:

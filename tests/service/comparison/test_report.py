@@ -158,7 +158,7 @@ def test_many_prompts_are_cut_and_it_says_how_many(tmp_path):
 def test_calls_without_texts_and_one_arm_alone_still_make_a_report(tmp_path):
     given = calls({"only": (0.5, 0.2)}, prompts=3).drop(columns=["response", "prompt"])
     html = report.write(given, tmp_path / "r.html").read_text(encoding="utf-8")
-    assert "The texts of these calls were not kept." in html
+    assert "The texts of these calls were not stored." in html
     assert "There is one arm, only" in html
     assert "Differences from" not in html
 
