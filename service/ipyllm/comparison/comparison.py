@@ -347,7 +347,7 @@ class Comparison:
             raise bad_request("Vote when all answers are there: some are still to come.")
         first = self.arms[0].request
         cast_vote(
-            {arm.full_label: call_id for arm, call_id in zip(self.arms, self._call_ids(), strict=True)},
+            {arm.full_label: (r and r.call_id) or None for arm, r in zip(self.arms, self.responses, strict=True)},
             next((arm.full_label for arm in self.arms if arm.label == outcome), outcome),
             prompt=first.prompt,
             blind=self.names_hidden if blind is None else blind,
@@ -357,9 +357,6 @@ class Comparison:
         )
         self.vote_cast = outcome
         return outcome
-
-    def _call_ids(self) -> list[str | None]:
-        return [response.call_id or None if response is not None else None for response in self.responses]
 
     def outcome(self, which: str) -> str:
         """Return the outcome of a vote for ``which``: a label, ``"tie"`` or ``"both_bad"``.

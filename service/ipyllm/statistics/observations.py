@@ -15,6 +15,8 @@ import pandas as pd
 
 from ipyllm.dataframes.latency_filter import counted, number, true
 from ipyllm.errors import bad_request
+from ipyllm.text.format import money
+from ipyllm.text.format import number as format_number
 from ipyllm.text.suggest import suggest
 
 if TYPE_CHECKING:
@@ -41,6 +43,10 @@ class Metric:
     unit: str  # as it follows a number: " s", ""
     kind: Kind  # decides which calls count, and the test
     higher_is_better: bool
+
+    def format(self, value: float) -> str:
+        """Format a value with its unit."""
+        return money(value) if self.kind == "money" else f"{format_number(value)}{self.unit}"
 
 
 METRICS = {

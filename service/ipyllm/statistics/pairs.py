@@ -19,8 +19,8 @@ from ipyllm.statistics.observations import Failures, Metric, Observations, obser
 from ipyllm.statistics.power import minimum_detectable_difference
 from ipyllm.statistics.quantiles import check_share
 from ipyllm.statistics.significance import holm, mcnemar, rank_biserial
-from ipyllm.statistics.table import StatisticsFrame, format_p
-from ipyllm.text.format import count, money, number
+from ipyllm.statistics.table import StatisticsFrame, format_interval, format_p
+from ipyllm.text.format import count
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -221,7 +221,7 @@ def _found(metric: Metric, arm: Any, row: pd.Series[Any], baseline: str) -> str:
     word = "higher" if higher else "lower"
     good = "better" if higher == metric.higher_is_better else "worse"
     return (
-        f"On {metric.label}, {arm} is {good} than {baseline}: {word} by {_amount(metric, abs(row['difference']))}"
+        f"On {metric.label}, {arm} is {good} than {baseline}: {word} by {metric.format(abs(row['difference']))}"
         f"{_interval(metric, row, flip=not higher)} over {count(int(row['n_pairs']), 'prompt')} "
         f"(p = {format_p(row['p_holm'])} after correction)".replace("= <", "< ")
         + "."
@@ -238,13 +238,11 @@ def _not_found(metric: Metric, rows: pd.DataFrame, baseline: str) -> list[str]:
             continue
         sentence = f"On {metric.label}, {arm} and {baseline} do not differ significantly"
         if pd.notna(row["low"]) and pd.notna(row["high"]):
-            sentence += (
-                f": the difference lies between {_amount(metric, row['low'])} and {_amount(metric, row['high'])}"
-            )
+            sentence += f": the difference lies between {metric.format(row['low'])} and {metric.format(row['high'])}"
         if pd.notna(row["detectable"]):
             sentence += (
                 f"; {count(int(row['n_pairs']), 'prompt')} would probably have shown a difference of "
-                f"{_amount(metric, row['detectable'])} or more"
+                f"{metric.format(row['detectable'])} or more"
             )
         else:
             sentence += f" on {count(int(row['n_pairs']), 'prompt')}"
@@ -287,13 +285,6 @@ def _summary(metric: Metric, rows: pd.DataFrame, found: pd.Series[bool], baselin
     return f"On {metric.label}, {'; '.join(parts)}." if parts else ""
 
 
-def _amount(metric: Metric, value: float) -> str:
-    return money(value) if metric.kind == "money" else f"{number(value)}{metric.unit}"
-
-
 def _interval(metric: Metric, row: pd.Series[Any], *, flip: bool) -> str:
     low, high = (-row["high"], -row["low"]) if flip else (row["low"], row["high"])
-    if pd.isna(low) and pd.isna(high):
-        return ""
-    texts = ["…" if pd.isna(limit) else _amount(metric, limit) for limit in (low, high)]
-    return f" [{texts[0]}, {texts[1]}]"
+    return format_interval(low, high, metric.format)

@@ -18,7 +18,7 @@ from ipyllm.statistics.differences import hodges_lehmann, paired_t
 from ipyllm.statistics.observations import Metric, Observations, observe
 from ipyllm.statistics.pairs import prompt_means
 from ipyllm.statistics.power import n_needed
-from ipyllm.text.format import count, money, number
+from ipyllm.text.format import count
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -287,5 +287,4 @@ class _RegressionSentences:
         return f", where {self._amount(self.margin)} is accepted"
 
     def _amount(self, value: float) -> str:
-        value = abs(value) if value == 0 else value
-        return money(value) if self.metric.kind == "money" else f"{number(value)}{self.metric.unit}"
+        return self.metric.format(abs(value) if value == 0 else value)

@@ -6,8 +6,9 @@ Imports pandas: load it late.
 from __future__ import annotations
 
 import textwrap
+from functools import partial
 from html import escape
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import pandas as pd
 
@@ -15,7 +16,10 @@ from ipyllm.dataframes.calls_frame import CallsFrame
 from ipyllm.text.format import UNKNOWN, money, number
 from ipyllm.text.terminal import plain
 
-__all__ = ["StatisticsFrame", "format_p"]
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+__all__ = ["StatisticsFrame", "format_interval", "format_p"]
 
 
 class StatisticsFrame(CallsFrame):
@@ -55,12 +59,13 @@ class StatisticsFrame(CallsFrame):
             if column.endswith(("_low", "_high")) or (column in {"low", "high"} and "low" in self.columns):
                 continue
             low, high = ("low", "high") if column in {"difference", "strength"} else (f"{column}_low", f"{column}_high")
-            with_interval = low in self.columns
-            shown[column] = [
-                _cell(column, self[column].iloc[row])
-                + (_limits(column, self[low].iloc[row], self[high].iloc[row]) if with_interval else "")
-                for row in range(len(self))
-            ]
+            form = partial(_cell, column)
+            shown[column] = [form(value) for value in self[column]]
+            if low in self.columns:
+                limits = zip(self[low], self[high], strict=True)
+                shown[column] = [
+                    text + format_interval(*pair, form) for text, pair in zip(shown[column], limits, strict=True)
+                ]
         return pd.DataFrame(shown, index=self.index)
 
     def __repr__(self) -> str:
@@ -106,9 +111,10 @@ def _cell(column: str, value: Any) -> str:
     return f"{value:,}" if isinstance(value, int) else number(float(value))
 
 
-def _limits(column: str, low: Any, high: Any) -> str:
+def format_interval(low: Any, high: Any, form: Callable[[float], str]) -> str:
+    """Return the limits in brackets, after a space; nothing for two missing limits."""
     if pd.isna(low) and pd.isna(high):
         return ""
     # Too few calls for a limit: it is open, not unknown.
-    texts = ["…" if pd.isna(limit) else _cell(column, float(limit)) for limit in (low, high)]
+    texts = ["…" if pd.isna(limit) else form(float(limit)) for limit in (low, high)]
     return f" [{texts[0]}, {texts[1]}]"
