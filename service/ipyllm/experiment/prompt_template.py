@@ -29,18 +29,6 @@ class NoValueError(Exception):
 class RowTemplate:
     """A template over the columns of a row; ``row["a column"]`` is for other names than identifiers.
 
-    Parameters
-    ----------
-    text : str
-        The template.
-    columns : iterable of str
-        The columns of the rows.
-
-    Raises
-    ------
-    LLMError
-        ``bad_request``: the template does not parse, or names a column that no row has.
-
     Examples
     --------
     >>> RowTemplate("Classify: {{ text }}", ["text", "label"]).fill_in({"text": "So so.", "label": "neutral"})
@@ -56,15 +44,7 @@ class RowTemplate:
         self._template = SandboxedTemplate(text)
 
     def fill_in(self, row: Mapping[str, Any]) -> str:
-        """Return the text for one row.
-
-        Raises
-        ------
-        NoValueError
-            A column it uses has no value in this row.
-        LLMError
-            Any other error of an expression, in one sentence.
-        """
+        """Return the text for a row; raise ``NoValueError`` for a missing value, ``bad_request`` for other errors."""
         known = {name: value for name, value in row.items() if not is_missing(value)}
         try:
             return self._template.render({"row": known, **known})

@@ -100,13 +100,7 @@ class RemoteRun:
         self._thread = threading.Thread(target=self._run, name="ipyllm-experiment", daemon=True)
 
     def start(self) -> RemoteRun:
-        """Begin and return at once.
-
-        Raises
-        ------
-        LLMError
-            ``bad_request``: a service cannot be pickled.
-        """
+        """Begin and return at once; raise ``bad_request`` if a service cannot be pickled."""
         _check_picklable([*self._warming, *self._waiting])
         self._thread.start()
         return self

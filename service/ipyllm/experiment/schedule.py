@@ -21,10 +21,6 @@ def schedule_trials(trials: Iterable[Trial], seed: int, order: Order = "interlea
 
     Parameters
     ----------
-    trials : iterable of Trial
-        The pending trials.
-    seed : int
-        Of the random order.
     order : {"interleaved", "by_model"}
         ``"interleaved"``: one round per repeat, with its prompts in random order and the arms of each prompt next to
         one another, again in random order: a randomised complete block design. A run that is stopped has asked all

@@ -42,13 +42,7 @@ class Scores:
             self._scorers = distinct(given)
 
     def added_to(self, calls: pd.DataFrame, ledger: Ledger) -> pd.DataFrame:
-        """Return ``calls`` with their scores; those without one are scored first.
-
-        Raises
-        ------
-        KeyboardInterrupt
-            When the user interrupts. Scores given by then are kept.
-        """
+        """Return ``calls`` with their scores. Those without one are scored first; an interrupt keeps scores so far."""
         if not self._scorers:
             return calls
         self._read_stored(calls)

@@ -68,13 +68,7 @@ class SpendingLimit:
         return self.budget.limit_usd is not None
 
     def reserve_now(self, arm: Arm, messages: tuple[Message, ...]) -> Reservation:
-        """Reserve the highest possible cost of a call.
-
-        Raises
-        ------
-        LLMError
-            ``quota``: the limit could be passed, or the price is unknown.
-        """
+        """Reserve the highest cost of a call; raise ``quota`` if it could exceed the limit or has no known price."""
         reservation = self.budget.reserve(self.bounds.of(arm, messages), model=arm.model)
         self._reserved += 1
         return reservation

@@ -43,13 +43,7 @@ class JudgeModel:
 
     @classmethod
     def of(cls, model: Any, name: str, rubric: Any, reference: str | None, **options: Any) -> JudgeModel:
-        """Make a judge, and check all arguments at once.
-
-        Raises
-        ------
-        LLMError
-            There is no such model, no rubric, or an option is one that a judge sets itself.
-        """
+        """Make a judge; raise ``bad_request`` or ``not_found`` for an invalid model, rubric or option."""
         from ipyllm.registry.models import create_llm_service
         from ipyllm.services.base import BaseLLMService
 
@@ -74,13 +68,7 @@ class JudgeModel:
         return [("Right answer", " / ".join(text_of_value(value) for value in expected(row, self.reference)))]
 
     async def ask(self, text: str, schema: Any, judge_of: str, experiment: str | None) -> tuple[Any, float | None]:
-        """Return the judge's answer, parsed by the schema, and its cost.
-
-        Raises
-        ------
-        ScoreFailure
-            The judge gave no valid answer; the exception has the cost.
-        """
+        """Return the judge's answer, parsed by the schema, and its cost, which a failure has too."""
         tags = {"judge": self.name, "judge_of": judge_of} | ({"judge_for": experiment} if experiment else {})
         provenance = Provenance(origin="experiment", tags=tags)
         options = {**self.options, "provenance": provenance, "schema": schema}

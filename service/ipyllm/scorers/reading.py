@@ -26,13 +26,7 @@ def response_text(response: Any) -> str:
 
 
 def expected(row: Mapping[str, Any], column: str) -> list[Any]:
-    """Return the right answers in a column of the row: one, or each of a list.
-
-    Raises
-    ------
-    ScoreFailure
-        There is no such column, or it is empty.
-    """
+    """Return the right answers in a column of the row, one or each of a list; fail without any."""
     if column not in row:
         has = ", ".join(map(repr, row)) if row else "no columns"
         raise ScoreFailure(f"The row has no column {column!r}; it has {has}.")
@@ -61,13 +55,7 @@ def text_of_value(value: Any) -> str:
 
 
 def check_column(scorer: str, column: Any) -> str:
-    """Return ``column`` if it is a valid column name.
-
-    Raises
-    ------
-    LLMError
-        ``bad_request``.
-    """
+    """Return ``column`` if it is a valid column name, else raise ``bad_request``."""
     if not isinstance(column, str) or not column:
         raise bad_request(
             f"{scorer} needs the column with the right answer, such as scorers.{scorer}('label'), not {column!r}."

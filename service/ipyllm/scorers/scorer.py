@@ -298,13 +298,7 @@ def _shown(value: Any) -> str:
 
 
 def distinct(scorers: Iterable[Any]) -> tuple[Scorer, ...]:
-    """Return them all as :class:`Scorer`, and refuse two that would write into the same column.
-
-    Raises
-    ------
-    LLMError
-        ``bad_request``.
-    """
+    """Return all as :class:`Scorer`; raise ``bad_request`` if two would write to the same column."""
     if isinstance(scorers, str | Mapping) or not isinstance(scorers, Iterable):
         raise bad_request(f"scorers must be a list, like [scorers.exact('label'), my_function], not {_shown(scorers)}.")
     made = tuple(Scorer.of(scorer) for scorer in scorers)

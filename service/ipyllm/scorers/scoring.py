@@ -289,13 +289,7 @@ class _ScorerCall:
 def rows_of(
     calls: pd.DataFrame, rows: pd.DataFrame | Sequence[Mapping[str, Any]] | None, on: str
 ) -> Sequence[Mapping[str, Any]]:
-    """Return the row of each call: see :func:`apply`.
-
-    Raises
-    ------
-    LLMError
-        ``bad_request``: the tables do not match.
-    """
+    """Return the row of each call, as :func:`apply` describes; raise ``bad_request`` if the tables do not match."""
     import pandas as pd
 
     if rows is None:

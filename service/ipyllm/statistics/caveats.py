@@ -14,7 +14,7 @@ from ipyllm.dataframes.latency_filter import LARGEST_LAG
 from ipyllm.text.format import count, join_names, number
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from ipyllm.statistics.observations import Observations
 
@@ -28,15 +28,8 @@ _MAX_NAMES = 4
 
 def caveats(observed: Observations) -> list[str]:
     """Return the caveats of these calls, most important first."""
-    return [
-        *_different_prompts(observed),
-        *_reversals(observed),
-        *_failures(observed),
-        *_unscored(observed),
-        *_few(observed),
-        *_left_out(observed),
-        *_unfinished(observed),
-    ]
+    checks = (_different_prompts, _reversals, _failures, _unscored, _few, _left_out, _unfinished)
+    return [sentence for check in checks for sentence in check(observed)]
 
 
 def listed(names: Sequence[str]) -> str:
@@ -44,41 +37,33 @@ def listed(names: Sequence[str]) -> str:
     return join_names(names, limit=_MAX_NAMES)
 
 
-def _different_prompts(observed: Observations) -> list[str]:
+def _different_prompts(observed: Observations) -> Iterator[str]:
     asked = observed.asked
     have = (asked > 0).sum(axis=1)
     total = asked.shape[1]
     if len(observed.arms) > 1 and (have < total).any():
         lacking = [f"{arm} ({n} of {total})" for arm, n in zip(observed.arms, have, strict=True) if n < total]
         shared = int((asked > 0).all(axis=0).sum())
-        sentence = (
-            f"Not all arms got the same prompts: {listed(lacking)}. The summary does not compare arms on different "
-            f"prompts; {count(shared, 'prompt')} went to all, and paired() compares each two arms only on the prompts "
-            "that both got."
+        yield (
+            f"Not all arms got the same prompts: {listed(lacking)}. So their rows of the summary are not comparable; "
+            f"{count(shared, 'prompt')} went to all, and paired() compares two arms only on the prompts that both got."
         )
-        return [sentence]
-    if (asked.max(axis=0) != asked.min(axis=0)).any():
-        sentence = (
+    elif (asked.max(axis=0) != asked.min(axis=0)).any():
+        yield (
             "Some prompts were sent more often to one arm than to another, so the summary weights them differently; "
             "paired() gives every prompt the same weight."
         )
-        return [sentence]
-    return []
 
 
-def _reversals(observed: Observations) -> list[str]:
+def _reversals(observed: Observations) -> Iterator[str]:
     """Report Simpson's paradox: an arm is ahead over all calls but behind on the prompts that both answered."""
-    found = []
     for score in observed.scores:
         by_prompt, _ = observed.by_prompt(observed.frame[score].to_numpy())
         if np.isnan(by_prompt).any():
             overall = observed.frame.groupby("arm", observed=False)[score].mean().to_numpy()
-            found += [
-                sentence
-                for first, second in combinations(range(len(observed.arms)), 2)
-                if (sentence := _reversal(score, observed.arms, overall, by_prompt, first, second))
-            ]
-    return found
+            for first, second in combinations(range(len(observed.arms)), 2):
+                if sentence := _reversal(score, observed.arms, overall, by_prompt, first, second):
+                    yield sentence
 
 
 def _reversal(score: str, arms: list[str], overall: np.ndarray, by_prompt: np.ndarray, first: int, second: int) -> str:
@@ -97,61 +82,52 @@ def _reversal(score: str, arms: list[str], overall: np.ndarray, by_prompt: np.nd
     )
 
 
-def _failures(observed: Observations) -> list[str]:
+def _failures(observed: Observations) -> Iterator[str]:
     rates = observed.failed.groupby(observed.frame["arm"], observed=False).mean()
     if not (rates > 0).any():
-        return []
+        return
     failing = [f"{arm} {rate:.0%}" for arm, rate in rates.items() if rate > 0]
     sentence = f"Calls failed ({listed(failing)}), hardly at random: the others may be the easier ones."
-    found = []
     for score in observed.scores:
         values = observed.frame[score]
-        arms = [arm for arm in observed.arms if rates[arm] > 0]
         lowered = []
-        for arm in arms:
+        for arm in (arm for arm in observed.arms if rates[arm] > 0):
             of_arm = values[observed.frame["arm"] == arm]
             lost = (observed.failed & values.isna())[of_arm.index]
             if lost.any() and of_arm.notna().any():
                 lowered.append(f"{arm} {number(of_arm[~lost].mean())} → {number(of_arm.mask(lost, 0.0).mean())}")
         if lowered:
-            found.append(f"If failed calls scored 0, {score.removeprefix('score_')} would fall: {listed(lowered)}.")
-    return [" ".join([sentence, *found])]
+            sentence += f" If failed calls scored 0, {score.removeprefix('score_')} would fall: {listed(lowered)}."
+    yield sentence
 
 
-def _unscored(observed: Observations) -> list[str]:
-    found = []
+def _unscored(observed: Observations) -> Iterator[str]:
     answered = (observed.frame["status"] == "ok").to_numpy()
     for score in observed.scores:
-        label = score.removeprefix("score_")
-        missing = observed.frame[score].isna().to_numpy() & answered
-        if missing.any():
-            found.append(
-                f"{count(int(missing.sum()), 'answer')} of {int(answered.sum())} "
-                f"{'has' if missing.sum() == 1 else 'have'} no {label} and {'is' if missing.sum() == 1 else 'are'} "
-                "left out of it."
-            )
-    return found
+        missing = int((observed.frame[score].isna().to_numpy() & answered).sum())
+        if missing:
+            has, are = ("has", "is") if missing == 1 else ("have", "are")
+            label = score.removeprefix("score_")
+            yield f"{count(missing, 'answer')} of {answered.sum()} {has} no {label} and {are} left out of it."
 
 
-def _few(observed: Observations) -> list[str]:
+def _few(observed: Observations) -> Iterator[str]:
     prompts = int((observed.asked > 0).sum(axis=1).min())
-    found = []
     if prompts < FEW_PROMPTS:
-        found.append(
+        yield (
             f"Only {count(prompts, 'prompt')}{' in the smallest arm' if len(observed.arms) > 1 else ''}: intervals "
             f"are rough below {FEW_PROMPTS}, and so few prompts are a small sample of what you will ask."
         )
     if observed.asked.max() == 1:
-        found.append(
+        yield (
             "Every prompt was asked once: the variation between repeats cannot be separated from that between prompts."
         )
-    return found
 
 
-def _left_out(observed: Observations) -> list[str]:
+def _left_out(observed: Observations) -> Iterator[str]:
     out = ~observed.timed
     if not out.any():
-        return []
+        return
     frame = observed.frame
     late = out & ~frame["cold"] & ~frame["cache_hit"]
     reasons = [
@@ -169,12 +145,11 @@ def _left_out(observed: Observations) -> list[str]:
     )
     shares = out.groupby(frame["arm"], observed=False).mean()
     emptied = [str(arm) for arm, part in shares.items() if part == 1]
-    return [f"{sentence} {listed(emptied)} has no times left." if emptied else sentence]
+    yield f"{sentence} No times are left of {listed(emptied)}." if emptied else sentence
 
 
-def _unfinished(observed: Observations) -> list[str]:
+def _unfinished(observed: Observations) -> Iterator[str]:
     n = int(observed.unfinished.sum())
-    if not n:
-        return []
-    has, was = ("has", "was") if n == 1 else ("have", "were")
-    return [f"{count(n, 'call')} {has} not ended, or {was} cancelled: neither right nor wrong."]
+    if n:
+        has, was = ("has", "was") if n == 1 else ("have", "were")
+        yield f"{count(n, 'call')} {has} not ended, or {was} cancelled: neither right nor wrong."

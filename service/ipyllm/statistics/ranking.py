@@ -6,7 +6,7 @@ Imports pandas: load it late.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from itertools import permutations
 from typing import Any, Literal
 
@@ -116,7 +116,7 @@ def ranking(
         },
         index=pd.Index(labels, name="arm"),
     ).sort_values("strength", ascending=False, kind="stable")
-    return StatisticsFrame.of(table, _conclusion(table, samples, number, level), _notes(cast, table))
+    return StatisticsFrame.of(table, _conclusion(table, samples, number, level), list(_notes(cast, table)))
 
 
 def win_matrix(votes: Any) -> pd.DataFrame:
@@ -212,30 +212,28 @@ def _chance(p: float) -> str:
     return "over 99.9 %" if p > 0.999 else f"{100 * p:.0f} %" if p < 0.99 else f"{100 * p:.1f} %"  # noqa: PLR2004
 
 
-def _notes(cast: list[tuple[list[str], str, object]], table: pd.DataFrame) -> list[str]:
-    notes = []
+def _notes(cast: list[tuple[list[str], str, object]], table: pd.DataFrame) -> Iterator[str]:
     fewest = int(table["votes"].min())
     if fewest < _FEW_VOTES:
         arms = [str(arm) for arm in table.index[table["votes"] == fewest]]
-        notes.append(f"Few votes: only {count(fewest, 'vote')} on {listed(arms)}.")
+        yield f"Few votes: only {count(fewest, 'vote')} on {listed(arms)}."
     shut_out = [str(arm) for arm in table.index[(table["wins"] == 0) | (table["losses"] == 0)]]
     if shut_out and table["wins"].any():
-        notes.append(f"{listed(shut_out)} won or lost every decided vote: its exact strength comes from the prior.")
+        yield f"{listed(shut_out)} won or lost every decided vote: its exact strength comes from the prior."
     bad = sum(outcome == "both_bad" for _, outcome, _ in cast)
     if bad:
-        notes.append(f"{bad} of {count(len(cast), 'vote')} found all answers bad: the best arm may not be good.")
-    if len(_connected_groups(cast)) > 1:
-        notes.append(
+        yield f"{bad} of {count(len(cast), 'vote')} found all answers bad: the best arm may not be good."
+    if len(groups := _connected_groups(cast)) > 1:
+        yield (
             "Some arms were never compared, not even through others: their order comes from the prior alone "
-            f"({'; '.join(listed(group) for group in _connected_groups(cast))})."
+            f"({'; '.join(listed(group) for group in groups)})."
         )
     prompts = [prompt for _, _, prompt in cast if prompt is not None]
     if prompts and len(set(map(str, prompts))) < len(prompts):
         different = count(len(set(map(str, prompts))), "prompt")
-        notes.append(
+        yield (
             f"{len(prompts)} votes on {different}: votes on one prompt are alike, so check interval='bootstrap' too."
         )
-    return notes
 
 
 def _connected_groups(cast: list[tuple[list[str], str, object]]) -> list[list[str]]:

@@ -6,7 +6,7 @@ from collections import Counter
 
 import pytest
 
-from ipyllm import LLMError, OpenAIService
+from ipyllm import Comparison, LLMError, OpenAIService
 from ipyllm.comparison.arms import make_arms
 from ipyllm.experiment.grid import Grid
 from ipyllm.experiment.prompts import read_prompts
@@ -104,3 +104,16 @@ def test_by_model_one_model_comes_after_the_other():
     asked = schedule_trials(grid(repeats=2).trials.values(), 0, "by_model")
     models = [trial.arm.model for trial in asked]
     assert models in ([ONE] * 20 + [TWO] * 20, [TWO] * 20 + [ONE] * 20)
+
+
+def test_compare_labels_its_arms_like_an_experiment_and_a_vote_has_the_full_name():
+    models, params = ["openai/m", "ollama/n"], [{"temperature": 0}, {"temperature": 1}]
+    compared = Comparison("Go", models=["local/smollm2-135m", "ollama/n"], params=params)
+    assert [arm.label for arm in compared.arms] == labels(["local/smollm2-135m", "ollama/n"], params=params)
+    first = make_arms(models, params)[0]
+    assert (first.label, first.full_label) == ("m · temperature=0", "openai/m · temperature=0")
+
+
+def test_services_of_one_name_are_told_apart_by_their_own_parameters():
+    both = [OpenAIService("m", temperature=temperature) for temperature in (0, 1)]
+    assert labels(both) == ["m · temperature=0", "m · temperature=1"]

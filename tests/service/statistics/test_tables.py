@@ -243,3 +243,12 @@ def test_many_arms_are_told_of_in_one_sentence_per_metric():
         "are not significantly different from arm0" in table.conclusion
         or "is not significantly different from arm0" in table.conclusion
     )
+
+
+def test_an_arm_whose_times_are_all_unreliable_is_named(two):
+    spoilt = two.assign(cold=two["arm"] == "large")
+    metrics = ["exact", "ttft_s"]
+    conclusion = st.paired(spoilt, "small", metrics=metrics).conclusion
+    assert "First-token times cannot be compared between large and small: all of large's were unreliable." in conclusion
+    conclusion = st.paired(spoilt, "large", metrics=metrics).conclusion
+    assert "First-token times cannot be compared: all of large's were unreliable." in conclusion
