@@ -20,7 +20,6 @@ from ipyllm.experiment.spending_limit import SpendingLimit
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from ipyllm.comparison.arms import Arm
     from ipyllm.errors import LLMError
     from ipyllm.experiment.grid import Trial
     from ipyllm.request import ChatRequest
@@ -46,17 +45,16 @@ class Chunk:
     @classmethod
     def of(cls, trials: list[Trial], config: RunConfig, *, warmups: int = 0) -> Chunk:
         """Pack trials."""
-        arms: dict[str, tuple[int, Arm]] = {}
-        for trial in trials:
-            arms.setdefault(trial.arm.label, (len(arms), trial.arm))
+        arms = {trial.arm.label: trial.arm for trial in trials}
+        index = {label: place for place, label in enumerate(arms)}
         return cls(
             config.experiment,
             config.grid,
             config.concurrency,
             warmups,
-            tuple((arm.label, arm.given, arm.request) for _, arm in arms.values()),
+            tuple((arm.label, arm.given, arm.request) for arm in arms.values()),
             tuple(
-                (trial.key, arms[trial.arm.label][0], trial.prompt.prompt_id, trial.prompt.text, trial.repeat)
+                (trial.key, index[trial.arm.label], trial.prompt.prompt_id, trial.prompt.text, trial.repeat)
                 for trial in trials
             ),
         )

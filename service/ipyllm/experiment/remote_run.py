@@ -66,7 +66,7 @@ class RemoteRun:
     executor : Executor or callable
         Runs the chunks; or a function that makes one, called again when it breaks.
     chunk_size : int, optional
-        Cells in a chunk.
+        Trials in a chunk.
     earlier_rows : mapping
         Number of rows that each trial has already.
     """

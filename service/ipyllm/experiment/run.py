@@ -50,8 +50,8 @@ class RunProgress:
     """Progress of a run. Written by one thread, read by any."""
 
     to_do: int  # calls to make; warm-ups do not count
-    asked: int = 0  # of them ended
-    failed: int = 0  # of them ended in an error
+    asked: int = 0  # calls that ended
+    failed: int = 0  # calls that ended in an error
     cost_usd: float = 0.0  # warm-ups included, unknown prices not
     stopped: str | None = None  # why it ended early, in one sentence
     unreachable: dict[str, LLMError] = field(default_factory=dict)  # models that were given up, with the reason
