@@ -6,32 +6,15 @@ what to do. It never holds a key: every text passes :func:`ipyllm.text.redact.re
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from ipyllm.text.redact import redact
 from ipyllm.text.terminal import plain
 
 if TYPE_CHECKING:
-    from ipyllm.response import ChatResponse
+    from ipyllm.response import Category, ChatResponse
 
-__all__ = ["Category", "LLMError"]
-
-Category = Literal[
-    "rate_limit",
-    "quota",
-    "authentication",
-    "bad_request",
-    "not_found",
-    "context_length",
-    "content_filter",
-    "api_error",
-    "connection",
-    "timeout",
-    "truncated",
-    "cancelled",
-    "max_retries_exceeded",
-    "unknown_error",
-]
+__all__ = ["LLMError"]
 
 
 class LLMError(Exception):

@@ -1,29 +1,29 @@
-"""A question on its way to a model: immutable, so that whoever holds it (cache, retry, ledger) sees the same."""
+"""The request that a call sends: immutable, so that cache, retries and ledger all see the same."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal
 
-from ipyllm.pipeline.timeouts import Timeout
+from ipyllm.messages import text_of
+from ipyllm.timeout import Timeout
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from typing import Self
 
+    from ipyllm.messages import Message
     from ipyllm.structured import Schema
     from ipyllm.tools import Tool
 
-__all__ = ["ChatRequest", "Message", "Origin", "Provenance"]
-
-Message = dict[str, Any]
-"""A message in the OpenAI shape: ``{"role": "user", "content": "…"}``."""
+__all__ = ["CallOptions", "ChatRequest", "Origin", "Provenance"]
 
 Origin = Literal["api", "magic", "widget", "experiment", "server"]
 
 
 @dataclass(frozen=True, slots=True)
 class Provenance:
-    """Where a call came from: the columns of the ledger that say who asked.
+    """Who made a call and why: written to the ledger's columns of the same names.
 
     Attributes
     ----------
@@ -44,6 +44,35 @@ class Provenance:
     prompt_id: str | None = None
     repeat: int | None = None
     warmup: bool | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class CallOptions:
+    """Options that can be set at several levels. None, or a missing parameter, means "not set at this level".
+
+    The levels are, highest first: the call, the defaults of a route (the outermost first), the defaults of the
+    service, the settings.
+
+    Examples
+    --------
+    >>> call, service = CallOptions({"temperature": 0}), CallOptions({"temperature": 1, "seed": 7}, max_retries=0)
+    >>> call.over(service)
+    CallOptions(params={'temperature': 0, 'seed': 7}, timeout=None, max_retries=0, cache=None)
+    """
+
+    params: Mapping[str, Any] = field(default_factory=dict)
+    timeout: Timeout | None = None
+    max_retries: int | None = None
+    cache: bool | None = None
+
+    def over(self, lower: CallOptions) -> CallOptions:
+        """Return these options, with what they leave open taken from ``lower``."""
+        return CallOptions(
+            {**lower.params, **self.params},
+            lower.timeout if self.timeout is None else self.timeout,
+            lower.max_retries if self.max_retries is None else self.max_retries,
+            lower.cache if self.cache is None else self.cache,
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +107,9 @@ class ChatRequest:
         How often it is asked again when it does not.
     provenance : Provenance
         For the ledger.
+    given : CallOptions
+        The options that were set above the level of a service: by the call, then by routes on the way. ``params``,
+        ``timeout``, ``max_retries`` and ``cache`` are resolved from these, the service and the settings.
     """
 
     model: str
@@ -93,6 +125,12 @@ class ChatRequest:
     schema: Schema | None = None
     repairs: int = 1
     provenance: Provenance = field(default_factory=Provenance)
+    given: CallOptions = field(default_factory=CallOptions)
+
+    def with_params(self, **params: Any) -> Self:
+        """Return this request with further parameters, as if the call had given them."""
+        given = replace(self.given, params={**self.given.params, **params})
+        return replace(self, params={**self.params, **params}, given=given)
 
     @property
     def prompt(self) -> str:
@@ -101,19 +139,3 @@ class ChatRequest:
             if message.get("role") == "user":
                 return text_of(message)
         return ""
-
-
-def text_of(message: Message) -> str:
-    """Text of a message whose content is a string, a list of parts, or nothing.
-
-    Examples
-    --------
-    >>> text_of({"role": "user", "content": [{"type": "text", "text": "What is this?"}, {"type": "image_url"}]})
-    'What is this?'
-    """
-    content = message.get("content")
-    if isinstance(content, str):
-        return content
-    if isinstance(content, list):
-        return "\n".join(part["text"] for part in content if isinstance(part, dict) and "text" in part)
-    return ""

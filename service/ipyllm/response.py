@@ -11,10 +11,26 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from datetime import datetime
 
-    from ipyllm.errors import Category
-    from ipyllm.tools import ToolResult
 
-__all__ = ["ChatResponse", "Status", "ToolCall", "Usage"]
+__all__ = ["Category", "ChatResponse", "Status", "ToolCall", "ToolResult", "Usage"]
+
+Category = Literal[
+    "rate_limit",
+    "quota",
+    "authentication",
+    "bad_request",
+    "not_found",
+    "context_length",
+    "content_filter",
+    "api_error",
+    "connection",
+    "timeout",
+    "truncated",
+    "cancelled",
+    "max_retries_exceeded",
+    "unknown_error",
+]
+"""Kinds of failure of a call."""
 
 Status = Literal["ok", "truncated", "cancelled", "error", "running", "interrupted"]
 
@@ -33,6 +49,16 @@ class Usage:
     reasoning_tokens: int | None = None
     source: Literal["server", "estimated"] | None = None
 
+    @property
+    def is_consistent(self) -> bool:
+        """Whether the server counted, and its counts add up. No price is right for other counts."""
+        if self.source != "server" or self.input_tokens is None or self.output_tokens is None:
+            return False
+        return (
+            0 <= (self.cached_tokens or 0) <= self.input_tokens
+            and 0 <= (self.reasoning_tokens or 0) <= self.output_tokens
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class ToolCall:
@@ -41,6 +67,44 @@ class ToolCall:
     id: str
     name: str
     arguments: str
+
+
+@dataclass(frozen=True, slots=True)
+class ToolResult:
+    """The result of one tool call.
+
+    Attributes
+    ----------
+    call_id : str
+        As the model numbered it.
+    name : str
+        Of the tool, as the model wrote it.
+    arguments : str
+        JSON text, as the model wrote it.
+    output : str
+        What the model is told: the result, or the error.
+    error : str or None
+        ``ErrorType: message``, or what was wrong with the arguments.
+    seconds : float
+        From being asked for to having its text, waiting for its turn included.
+    """
+
+    call_id: str
+    name: str
+    arguments: str
+    output: str
+    error: str | None
+    seconds: float
+
+    def as_message(self) -> dict[str, Any]:
+        """Return the message that tells the model.
+
+        Examples
+        --------
+        >>> ToolResult("call_1", "add", '{"a": 1, "b": 2}', "3", None, 0.001).as_message()
+        {'role': 'tool', 'tool_call_id': 'call_1', 'content': '3'}
+        """
+        return {"role": "tool", "tool_call_id": self.call_id, "content": self.output}
 
 
 @dataclass(frozen=True, slots=True)

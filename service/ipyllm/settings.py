@@ -5,67 +5,30 @@ They are read again when one of these changes, so that ``os.environ["OPENAI_API_
 
 from __future__ import annotations
 
-import difflib
 import os
 import threading
 import tomllib
 from functools import cache
 from pathlib import Path
 from time import monotonic
-from typing import Annotated, Any, Self
+from typing import Annotated, Any
 
 import pydantic_settings
-from dotenv import dotenv_values
 from platformdirs import user_cache_path, user_config_path, user_data_path
-from pydantic import AliasChoices, BaseModel, ConfigDict, Field, SecretStr, ValidationError, model_validator
+from pydantic import AliasChoices, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
-from ipyllm.routing.named import RouteSettings
-from ipyllm.services.prices import Price
+from ipyllm.settings_models import EndpointSettings, Price, RouteSettings
 from ipyllm.text.redact import redact, remember_secret
+from ipyllm.text.suggest import suggest
 
-__all__ = ["DEFAULT_MODEL", "Endpoint", "Settings", "SettingsError", "cached_settings", "config_file", "get_settings"]
+__all__ = ["DEFAULT_MODEL", "Settings", "SettingsError", "cached_settings", "config_file", "get_settings"]
 
 DEFAULT_MODEL = "local/smollm2-135m"
 
 
 class SettingsError(ValueError):
     """A setting that cannot be used: one sentence that names it."""
-
-
-class Endpoint(BaseModel):
-    """An OpenAI-compatible server under a name of the user's: ``[endpoints.lab]`` in ``config.toml``."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    base_url: str
-    api_key: SecretStr | None = None
-    api_key_env: str | None = None
-    model: str | None = None
-    input_usd_per_mtok: Annotated[float, Field(ge=0)] | None = None
-    output_usd_per_mtok: Annotated[float, Field(ge=0)] | None = None
-    cached_usd_per_mtok: Annotated[float, Field(ge=0)] | None = None
-
-    @model_validator(mode="after")
-    def _whole_price(self) -> Self:
-        if (self.input_usd_per_mtok is None) != (self.output_usd_per_mtok is None):
-            raise ValueError("a price needs both input_usd_per_mtok and output_usd_per_mtok")
-        return self
-
-    @property
-    def price(self) -> Price | None:
-        """What its models cost, where that is set."""
-        if self.input_usd_per_mtok is None or self.output_usd_per_mtok is None:
-            return None
-        return Price(self.input_usd_per_mtok, self.output_usd_per_mtok, self.cached_usd_per_mtok)
-
-    def key(self) -> str | None:
-        """Return the key itself, from ``api_key`` or from the variable that ``api_key_env`` names."""
-        if self.api_key is not None:
-            return self.api_key.get_secret_value()
-        if not self.api_key_env:
-            return None
-        return os.environ.get(self.api_key_env) or dotenv_values(".env", encoding="utf-8").get(self.api_key_env)
 
 
 def _tool_variable(name: str) -> Any:
@@ -128,7 +91,7 @@ class Settings(BaseSettings):
     allow_unknown_price: bool = False
     prices: dict[str, Price] = Field(default_factory=dict)
     aliases: dict[str, str] = Field(default_factory=dict)
-    endpoints: dict[str, Endpoint] = Field(default_factory=dict)
+    endpoints: dict[str, EndpointSettings] = Field(default_factory=dict)
     routes: dict[str, RouteSettings] = Field(default_factory=dict)
 
     openai_api_key: SecretStr | None = _tool_variable("OPENAI_API_KEY")
@@ -175,9 +138,7 @@ class _ConfigFile(PydanticBaseSettingsSource):
         known = sorted(self.settings_cls.model_fields)
         for name in values:
             if name not in known:
-                near = difflib.get_close_matches(name, known, n=1)
-                hint = f" Did you mean {near[0]!r}?" if near else f" Known: {', '.join(known)}."
-                raise SettingsError(f"{path} sets {name!r}, which is not a setting.{hint}")
+                raise SettingsError(f"{path} sets {name!r}, which is not a setting. {suggest(name, known)}")
         return values
 
 

@@ -153,7 +153,9 @@ def create_llm_service(name: str | None = None, **options: Any) -> BaseLLMServic
     if service in settings.routes:
         from ipyllm.routing.named import named_route
 
-        route = named_route(service, settings.routes, made_from=(settings.endpoints, settings.aliases))
+        route = named_route(
+            service, settings.routes, create_llm_service, made_from=(settings.endpoints, settings.aliases)
+        )
         return route.with_defaults(**options) if options else route
     if service in settings.endpoints:
         from ipyllm.services.endpoint import EndpointService

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from ipyllm.errors import LLMError
 from ipyllm.pipeline.candidates import category_of, text_was_shown
 from ipyllm.routing.health import Health
-from ipyllm.routing.route import Route, as_service
+from ipyllm.routing.route import Route
 from ipyllm.runtime.interruptible import InterruptibleEvent
 from ipyllm.runtime.service_thread import service_thread
 from ipyllm.services.base import BaseLLMService
@@ -22,11 +22,11 @@ from ipyllm.transport.client import Address
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from ipyllm.errors import Category
     from ipyllm.pipeline.candidates import Candidate
     from ipyllm.request import ChatRequest
+    from ipyllm.response import Category
 
-__all__ = ["Endpoint", "Pool", "pool"]
+__all__ = ["Pool", "PoolEndpoint"]
 
 _MAY_GO_BETTER_NEXT_DOOR: frozenset[Category] = frozenset(
     {"connection", "timeout", "api_error", "truncated", "rate_limit"}
@@ -34,7 +34,7 @@ _MAY_GO_BETTER_NEXT_DOOR: frozenset[Category] = frozenset(
 
 
 @dataclass(frozen=True, slots=True)
-class Endpoint:
+class PoolEndpoint:
     """An endpoint of a pool, as it stands: ``out_for_s`` is above 0 while it is left out for its failures."""
 
     url: str
@@ -44,7 +44,7 @@ class Endpoint:
 
 
 class Pool(Route):
-    """Endpoints of one model, see :func:`pool`. Grows and shrinks from any thread."""
+    """Endpoints of one model, see :func:`ipyllm.pool`. Grows and shrinks from any thread."""
 
     def __init__(
         self,
@@ -64,11 +64,11 @@ class Pool(Route):
             self.add(endpoint)
 
     @property
-    def endpoints(self) -> tuple[Endpoint, ...]:
+    def endpoints(self) -> tuple[PoolEndpoint, ...]:
         """Its endpoints as they stand, those that are being drained last."""
         with self._lock:
             return tuple(
-                Endpoint(url, member.in_flight, member.health.out_for_s, group is self._leaving)
+                PoolEndpoint(url, member.in_flight, member.health.out_for_s, group is self._leaving)
                 for group in (self._members, self._leaving)
                 for url, member in group.items()
             )
@@ -109,7 +109,7 @@ class Pool(Route):
                 choice.wait_for_slot = self._nobody_else(tried)
                 again = max(0, choice.request.max_retries - len(tried) + 1) if choice.wait_for_slot else 0
                 choice.request = replace(choice.request, max_retries=again)
-                choice.at_end(partial(self._give_back, member))
+                choice.on_end(partial(self._give_back, member))
                 yield choice
                 error = choice.error
             if error is None or not _is_for_the_next(error):
@@ -134,7 +134,7 @@ class Pool(Route):
             service: BaseLLMService = _Server(self.model, self._serves, endpoint, self._api_key)
             service.address()  # whether it is a URL is better said now than at the first call
             return service
-        service = as_service(endpoint)
+        service = self._as_service(endpoint)
         try:
             service.base_url()
         except NotImplementedError:
@@ -220,42 +220,3 @@ def _url(service: BaseLLMService) -> str:
 
 def _is_for_the_next(error: BaseException) -> bool:
     return isinstance(error, LLMError) and category_of(error) in _MAY_GO_BETTER_NEXT_DOOR and not text_was_shown(error)
-
-
-def pool(
-    *endpoints: str | BaseLLMService,
-    model: str | None = None,
-    api_key: str | None = None,
-    name: str = "pool",
-    **options: Any,
-) -> Pool:
-    """Serve one model from several endpoints: each call goes to the least busy of those that are well.
-
-    An endpoint that failed three times in a row (no connection, no answer in time, HTTP 5xx) is left out for a second,
-    then two, four, up to a minute; after each the next call tries it, alone. One that names a time with "too many
-    requests" is left out until then. A call that fails there before any text came goes to another endpoint at once; its
-    ``max_retries`` begin when there is no other left.
-
-    Parameters
-    ----------
-    *endpoints : str or BaseLLMService
-        Addresses up to and with ``/v1``, names like ``"lab/llama"``, or services. More with ``add``, fewer with
-        ``drain`` and ``adrain``, at any time.
-    model : str, optional
-        What the addresses serve.
-    api_key : str, optional
-        Key for the addresses; a provider's key from the settings is never sent there.
-    name : str
-        What to call it: the ``service`` of its rows, and their tag ``route``. The tag ``arm`` has the host.
-    **options
-        ``timeout``, ``max_retries`` and parameters for every call.
-
-    Examples
-    --------
-    >>> gpus = pool("http://h1:8000/v1", model="llama-3.1-8b", name="gpus")
-    >>> gpus.add("http://h2:8000/v1")
-    >>> gpus.drain("http://h1:8000/v1")
-    >>> [endpoint.url for endpoint in gpus.endpoints]
-    ['http://h2:8000/v1']
-    """
-    return Pool(*endpoints, model=model, api_key=api_key, name=name, **options)

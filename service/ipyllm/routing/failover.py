@@ -9,17 +9,17 @@ from ipyllm.errors import LLMError
 from ipyllm.observability.logs import log
 from ipyllm.pipeline.candidates import category_of, text_was_shown
 from ipyllm.routing.health import Health
-from ipyllm.routing.route import Route, as_service
+from ipyllm.routing.route import Route
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from ipyllm.errors import Category
     from ipyllm.pipeline.candidates import Candidate
     from ipyllm.request import ChatRequest
+    from ipyllm.response import Category
     from ipyllm.services.base import BaseLLMService
 
-__all__ = ["Fallback", "fallback"]
+__all__ = ["Fallback"]
 
 _logger = logging.getLogger("ipyllm.routing")
 
@@ -41,13 +41,13 @@ _MAY_GO_BETTER_ELSEWHERE: frozenset[Category] = frozenset(
 
 
 class Fallback(Route):
-    """Services in the order of preference, see :func:`fallback`."""
+    """Services in the order of preference, see :func:`ipyllm.fallback`."""
 
     def __init__(self, *arms: str | BaseLLMService, name: str = "fallback", **options: Any) -> None:
         super().__init__(name, **options)
         if not arms:
             raise LLMError("A fallback needs services to choose from.", category="bad_request", model=name)
-        self._order = [(as_service(arm), Health()) for arm in arms]
+        self._order = [(self._as_service(arm), Health()) for arm in arms]
 
     def _arms(self) -> Iterable[BaseLLMService]:
         return [arm for arm, _ in self._order]
@@ -58,7 +58,7 @@ class Fallback(Route):
             health.asked()
             error: BaseException | None = None
             for choice in self._ask(arm, request, path):
-                choice.at_end(health.learn)
+                choice.on_end(health.learn)
                 yield choice
                 error = choice.error
             if error is not None and not _is_for_the_next(error):
@@ -76,29 +76,3 @@ class Fallback(Route):
 
 def _is_for_the_next(error: BaseException) -> bool:
     return isinstance(error, LLMError) and category_of(error) in _MAY_GO_BETTER_ELSEWHERE and not text_was_shown(error)
-
-
-def fallback(*arms: str | BaseLLMService, name: str = "fallback", **options: Any) -> Fallback:
-    """Ask the first service; when it fails in a way that the next may not, ask that.
-
-    A service that cannot be reached, is too slow, fails, is out of calls or credit, refuses the key, lacks the model or
-    has too small a context window is followed by the next; a request that is wrong in itself, or that a content filter
-    refused, is not sent on. Nor is anything once text of an answer was shown. Each service makes its own retries first:
-    give those before the last ``max_retries=0`` to have the next one asked at once. One that failed three times in a
-    row is asked last for a second, then two, four, up to a minute; one that is out of calls, for as long as it says.
-
-    Parameters
-    ----------
-    *arms : str or BaseLLMService
-        Names like ``"openai/gpt-5-mini"``, services, or routes.
-    name : str
-        What to call it, in the tag ``route`` of its rows too.
-    **options
-        ``timeout``, ``max_retries`` and parameters for all of them.
-
-    Examples
-    --------
-    >>> fallback("openai/gpt-5-mini", "deepseek/deepseek-chat")
-    fallback(openai/gpt-5-mini, deepseek/deepseek-chat)
-    """
-    return Fallback(*arms, name=name, **options)

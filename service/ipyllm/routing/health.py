@@ -13,7 +13,7 @@ from ipyllm.errors import LLMError
 from ipyllm.pipeline.candidates import category_of
 
 if TYPE_CHECKING:
-    from ipyllm.errors import Category
+    from ipyllm.response import Category
 
 __all__ = ["Health"]
 

@@ -1,8 +1,8 @@
-"""The service thread: one daemon thread per process that owns one asyncio loop and all that lives on it.
+"""The service thread: one daemon thread per process that owns an asyncio loop and the HTTP clients.
 
 Connections stay warm between cells, a chat goes on while a cell trains a model, timestamps do not wait for
-drawing, and an interrupt is raised in a plain wait and becomes a clean cancel (DESIGN §2). A child process
-after fork starts a thread of its own; at exit what is in flight is cancelled and written down.
+drawing, and an interrupt is raised in a plain wait and becomes a clean cancel. A child process starts its own
+thread after a fork; at exit the calls in flight are cancelled and their rows are written.
 """
 
 from __future__ import annotations
@@ -25,9 +25,6 @@ from ipyllm.transport.client import Wire
 if TYPE_CHECKING:
     from collections.abc import Coroutine
 
-    from ipyllm.pipeline.limiter import Limiter
-    from ipyllm.services.base import Limits
-    from ipyllm.transport.client import Address
 
 __all__ = ["ServiceThread", "service_thread"]
 
@@ -36,7 +33,7 @@ _EXIT_S = 5.0
 
 
 class ServiceThread:
-    """The loop, and what belongs to it: the wire, the limiters and the lag monitor."""
+    """The loop, and what belongs to it: the HTTP client and the lag monitor."""
 
     def __init__(self) -> None:
         self.loop = asyncio.new_event_loop()
@@ -45,7 +42,6 @@ class ServiceThread:
         self._submitting = threading.Lock()
         self._submitted: list[tuple[Coroutine[Any, Any, Any], Future[Any]]] = []
         self._called = False  # the loop has been called, and has not come yet
-        self._limiters: dict[tuple[Address, Limits], Limiter] = {}
         self._thread = threading.Thread(target=self._run, name="ipyllm-service", daemon=True)
         self._thread.start()
 
@@ -65,15 +61,6 @@ class ServiceThread:
     def is_current(self) -> bool:
         """Whether the caller is on the service thread itself, where waiting would be a deadlock."""
         return threading.current_thread() is self._thread
-
-    def limiter(self, address: Address, limits: Limits) -> Limiter:
-        """Return the limiter of an address; on this thread only."""
-        limiter = self._limiters.get((address, limits))
-        if limiter is None:
-            from ipyllm.pipeline.limiter import Limiter
-
-            limiter = self._limiters[address, limits] = Limiter(*limits)
-        return limiter
 
     def submit(self, coroutine: Coroutine[Any, Any, T]) -> Future[T]:
         """Start a coroutine on the loop, from any thread; to cancel the future is to cancel the coroutine.

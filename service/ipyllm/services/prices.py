@@ -5,10 +5,10 @@ A price of the user's own, from the settings, comes first; else the offline tabl
 
 from __future__ import annotations
 
-import math
-from dataclasses import dataclass, fields
 from functools import cache
-from typing import TYPE_CHECKING, ClassVar, Final
+from typing import TYPE_CHECKING, Final
+
+from ipyllm.settings_models import Price
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 
 __all__ = [
     "BY_SETTINGS",
-    "Price",
     "context_window",
     "cost_of",
     "estimate_cost",
@@ -34,56 +33,6 @@ BY_SETTINGS: Final = "settings"
 
 _MTOK: Final = 1_000_000
 _SHORT_QUESTION: Final = 1_000  # tokens
-
-
-@dataclass(frozen=True, slots=True)
-class Price:
-    """A price the user set, in US dollars per million tokens.
-
-    Parameters
-    ----------
-    input_usd_per_mtok, output_usd_per_mtok : float
-        For the question, and for the answer with its reasoning.
-    cached_usd_per_mtok : float or None
-        For input that the server had in its cache; None where it costs as much as other input.
-
-    Examples
-    --------
-    >>> from ipyllm.response import Usage
-    >>> Price(2.0, 8.0).cost(Usage(1_000, 500, source="server"))
-    0.006
-    """
-
-    input_usd_per_mtok: float
-    output_usd_per_mtok: float
-    cached_usd_per_mtok: float | None = None
-
-    # The settings are read into it: a misspelt name there is an error, because silence would hide it.
-    __pydantic_config__: ClassVar = {"extra": "forbid"}
-
-    def __post_init__(self) -> None:
-        for name in (field.name for field in fields(self)):
-            value = getattr(self, name)
-            if value is not None and not (math.isfinite(value) and value >= 0):
-                raise ValueError(f"{name} must be dollars per million tokens, 0 or more, not {value!r}")
-
-    def cost(self, usage: Usage) -> float | None:
-        """Cost of ``usage``; None where the server did not count, or its counts do not add up."""
-        if not _adds_up(usage) or usage.input_tokens is None or usage.output_tokens is None:
-            return None
-        cached = usage.cached_tokens or 0
-        for_cached = self.input_usd_per_mtok if self.cached_usd_per_mtok is None else self.cached_usd_per_mtok
-        micro_usd = (
-            (usage.input_tokens - cached) * self.input_usd_per_mtok
-            + cached * for_cached
-            + usage.output_tokens * self.output_usd_per_mtok
-        )
-        return micro_usd / _MTOK
-
-    def estimate(self, input_tokens: int, max_output_tokens: int) -> float:
-        """Return what a call costs at most: nothing cached, the answer as long as allowed."""
-        dearest = max(self.input_usd_per_mtok, self.cached_usd_per_mtok or 0.0)
-        return (input_tokens * dearest + max_output_tokens * self.output_usd_per_mtok) / _MTOK
 
 
 def price_in_settings(model: str) -> Price | None:
@@ -170,7 +119,7 @@ def cost_of(
     >>> cost_of(Usage(10, 10, source="server"), provider="openai", model="no-such-model", at=datetime.now(UTC))
     (None, None)
     """
-    if not _adds_up(usage):
+    if not usage.is_consistent:
         return None, None
     counts = {
         "input_tokens": usage.input_tokens,
@@ -264,13 +213,3 @@ def _calculate(
     # Models sold by the hour or the image are in the tables too; what they charge for tokens is unknown, not 0.
     known = priced.model_price.input_mtok is not None and priced.model_price.output_mtok is not None
     return priced if known else None
-
-
-def _adds_up(usage: Usage) -> bool:
-    """Whether the server counted, cached as part of input and reasoning as part of output; else no price is right."""
-    if usage.source != "server" or usage.input_tokens is None or usage.output_tokens is None:
-        return False
-    return (
-        0 <= (usage.cached_tokens or 0) <= usage.input_tokens
-        and 0 <= (usage.reasoning_tokens or 0) <= usage.output_tokens
-    )

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 from ipyllm.errors import LLMError
 from ipyllm.events import Finished
+from ipyllm.messages import text_of
 from ipyllm.registry.models import create_llm_service
-from ipyllm.request import Provenance, text_of
+from ipyllm.request import Provenance
 from ipyllm.response import ChatResponse
 from ipyllm.text.surrogates import replace_surrogates
 from ipyllm_widgets.available_models import offered
@@ -31,8 +32,8 @@ if TYPE_CHECKING:
 
     from ipyllm.conversations.history import ConversationHistory
     from ipyllm.events import Event
+    from ipyllm.messages import Message
     from ipyllm.pipeline.call import Call
-    from ipyllm.request import Message
     from ipyllm_widgets.chat.tree import Node
     from ipyllm_widgets.message_channel import Outbox
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from ipyllm.errors import LLMError
 
 if TYPE_CHECKING:
-    from ipyllm.request import Message
+    from ipyllm.messages import Message
 
 __all__ = ["MAX_IMAGE", "MAX_IMAGES", "addresses", "question", "with_text"]
 

@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from ipyllm.conversations.history import ConversationHistory
+    from ipyllm.messages import Message
     from ipyllm.pipeline.call import Call
-    from ipyllm.request import Message
     from ipyllm_widgets.chat.export import Format
 
 __all__ = ["ChatWidget"]
