@@ -137,3 +137,28 @@ def exists(dotted):
             found = getattr(found, name)
         return True
     return False
+
+
+def test_architecture_draws_the_layers_of_the_contract():
+    text = (ROOT / "ARCHITECTURE.md").read_text(encoding="utf-8")
+    drawing = text.partition("\n## Layers\n")[2].split("```\n")[1]
+    drawn = [re.split(r"\s{2,}", line)[0] for line in drawing.splitlines()]
+    (contract,) = (each for each in PYPROJECT["tool"]["importlinter"]["contracts"] if each["type"] == "layers")
+    assert drawn == contract["layers"]
+
+
+def test_every_module_that_architecture_names_exists():
+    text = (ROOT / "ARCHITECTURE.md").read_text(encoding="utf-8")
+    packages = [ROOT / "service" / "ipyllm", ROOT / "magics" / "ipyllm_magics", ROOT / "widgets" / "ipyllm_widgets"]
+    folders = [ROOT, *(package.parent for package in packages), *packages]
+    named = set(re.findall(r"(?<![\w./-])[a-z_]+/(?:[a-z_0-9]+[./]?)*(?=[` )])", text))
+    assert len(named) > 40
+    missing = {
+        name
+        for name in named
+        if not any((folder / name).exists() or (folder / f"{name}.py").exists() for folder in folders)
+    }
+    assert missing == set()
+    for package, modules in re.findall(r"^\| `(\w+)/` \| (.+) \|$", text, re.MULTILINE):
+        present = {path.stem for path in (packages[0] / package).iterdir()}
+        assert set(re.findall(r"`(\w+)`", modules)) <= present, package
