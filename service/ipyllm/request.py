@@ -28,11 +28,11 @@ class Provenance:
     Attributes
     ----------
     experiment, arm, prompt_id : str or None
-        The experiment that the call is part of, what is compared in it, and which of its prompts was asked.
+        The experiment, its arm, and its prompt.
     repeat : int or None
-        How often this arm was asked this prompt before.
+        Number of the repetition, from 0.
     warmup : bool or None
-        Whether the call only warms up a model: left out of statistics.
+        Whether the call only warms up a model; such calls are left out of statistics.
     """
 
     origin: Origin = "api"
@@ -84,29 +84,29 @@ class ChatRequest:
     model : str
         Full name, ``service/model``.
     messages : tuple of Message
-        The whole conversation as the model will see it, the new question last.
+        The conversation as the model sees it, the new prompt last.
     params : mapping
-        What shapes the answer, by its name in the chat-completions protocol: ``temperature``, ``max_tokens``, …
+        Parameters of the model, named as in the chat-completions protocol: ``temperature``, ``max_tokens``, …
     timeout : Timeout
-        How long it may take.
+        Time limits.
     max_retries : int
         Further attempts after the first.
     retry_after_text : bool
-        Whether to try again even when text was shown, which then appears twice.
+        Whether to retry even after text was shown, which then appears twice.
     cache : bool or None
-        Whether our own cache may answer; None as the settings say.
+        Whether the response cache may answer; None: the settings decide.
     max_cost_usd : float or None
-        Refuse before sending if it may cost more, all exchanges of the turn together.
+        Refuse before sending if all exchanges of the turn together may cost more.
     tools : mapping
         Functions the model may call, by name.
     tool_rounds : int
-        How often it may ask for tools before it must answer.
+        How many rounds of tool calls are allowed.
     schema : Schema or None
-        What the answer must fit.
+        Schema that the answer must fit.
     repairs : int
-        How often it is asked again when it does not.
+        How often to ask again when the answer does not fit.
     provenance : Provenance
-        For the ledger.
+        Who made the call, for the ledger.
     given : CallOptions
         The options that were set above the level of a service: by the call, then by routes on the way. ``params``,
         ``timeout``, ``max_retries`` and ``cache`` are resolved from these, the service and the settings.
@@ -134,7 +134,7 @@ class ChatRequest:
 
     @property
     def prompt(self) -> str:
-        """Text of the last user message: what the ledger stores as the prompt."""
+        """Text of the last user message, stored as the prompt in the ledger."""
         for message in reversed(self.messages):
             if message.get("role") == "user":
                 return text_of(message)

@@ -1,4 +1,4 @@
-"""The outcome of a call: text, usage, timing, cost and status. Immutable, and the same for every caller."""
+"""The response of a call: text, usage, timing, cost and status. Immutable."""
 
 from __future__ import annotations
 
@@ -37,10 +37,10 @@ Status = Literal["ok", "truncated", "cancelled", "error", "running", "interrupte
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """Tokens of one call. ``cached`` is part of ``input``; ``reasoning`` is part of ``output``.
+    """Tokens of one call. Cached tokens are part of the input, reasoning tokens of the output.
 
-    ``source`` says whether the server counted (``"server"``) or we estimated (``"estimated"``); an estimate
-    is never shown as a count.
+    ``source`` is ``"server"`` for the server's counts and ``"estimated"`` for our estimate, which is never shown as a
+    count.
     """
 
     input_tokens: int | None = None
@@ -76,17 +76,17 @@ class ToolResult:
     Attributes
     ----------
     call_id : str
-        As the model numbered it.
+        Identifier of the tool call, as the model wrote it.
     name : str
-        Of the tool, as the model wrote it.
+        Name of the tool, as the model wrote it.
     arguments : str
         JSON text, as the model wrote it.
     output : str
-        What the model is told: the result, or the error.
+        Text sent to the model: the result, or the error.
     error : str or None
-        ``ErrorType: message``, or what was wrong with the arguments.
+        ``ErrorType: message``, or the problem with the arguments.
     seconds : float
-        From being asked for to having its text, waiting for its turn included.
+        Duration, waiting for its turn included.
     """
 
     call_id: str
@@ -97,7 +97,7 @@ class ToolResult:
     seconds: float
 
     def as_message(self) -> dict[str, Any]:
-        """Return the message that tells the model.
+        """Return the message with this result for the model.
 
         Examples
         --------
@@ -109,11 +109,11 @@ class ToolResult:
 
 @dataclass(frozen=True, slots=True)
 class ChatResponse:
-    """What a call to a model ended in.
+    """The response of a call to a model.
 
-    Attributes can be read as keys too: ``response["content"]`` is ``response.content``. ``parsed`` is the value that
-    the ``schema`` asked for, ``tool_results`` what the tools said, and ``steps`` every exchange of a turn that took
-    several; ``usage``, ``timing`` and ``cost_usd`` are those of the last.
+    Attributes can be read as keys too: ``response["content"]`` is ``response.content``. ``parsed`` is the value for the
+    ``schema``, ``tool_results`` are the results of tools, ``steps`` all exchanges of a turn that took several;
+    ``usage``, ``timing`` and ``cost_usd`` are those of the last.
 
     Examples
     --------

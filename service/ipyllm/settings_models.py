@@ -18,14 +18,14 @@ __all__ = ["EndpointSettings", "Price", "RouteSettings"]
 
 @dataclass(frozen=True, slots=True)
 class Price:
-    """A price the user set, in US dollars per million tokens.
+    """A price in US dollars per million tokens.
 
     Parameters
     ----------
     input_usd_per_mtok, output_usd_per_mtok : float
-        For the question, and for the answer with its reasoning.
+        For the input, and for the output with its reasoning.
     cached_usd_per_mtok : float or None
-        For input that the server had in its cache; None where it costs as much as other input.
+        For cached input; None if it costs the same as other input.
 
     Examples
     --------
@@ -38,7 +38,7 @@ class Price:
     output_usd_per_mtok: float
     cached_usd_per_mtok: float | None = None
 
-    # The settings are read into it: a misspelt name there is an error, because silence would hide it.
+    # Read from the settings: a misspelt name must be an error.
     __pydantic_config__: ClassVar = {"extra": "forbid"}
 
     def __post_init__(self) -> None:
@@ -48,7 +48,7 @@ class Price:
                 raise ValueError(f"{name} must be dollars per million tokens, 0 or more, not {value!r}")
 
     def cost(self, usage: Usage) -> float | None:
-        """Cost of ``usage``; None where the server did not count, or its counts do not add up."""
+        """Return the cost of ``usage``; None if the server's counts are missing or inconsistent."""
         if not usage.is_consistent or usage.input_tokens is None or usage.output_tokens is None:
             return None
         cached = usage.cached_tokens or 0
@@ -61,7 +61,7 @@ class Price:
         return micro_usd / 1_000_000
 
     def estimate(self, input_tokens: int, max_output_tokens: int) -> float:
-        """Return what a call costs at most: nothing cached, the answer as long as allowed."""
+        """Return the most a call may cost: nothing cached, the longest answer."""
         dearest = max(self.input_usd_per_mtok, self.cached_usd_per_mtok or 0.0)
         return (input_tokens * dearest + max_output_tokens * self.output_usd_per_mtok) / 1_000_000
 
@@ -129,7 +129,7 @@ class RouteSettings(BaseModel):
     api_key_env: str | None = None
 
     @model_validator(mode="after")
-    def _is_one_thing(self) -> Self:
+    def _is_consistent(self) -> Self:
         given = [kind for kind in ("fallback", "split", "pool") if getattr(self, kind) is not None]
         if len(given) != 1:
             raise ValueError("a route has one of fallback, split and pool")

@@ -1,6 +1,6 @@
 """A call in flight: start, wait, cancel, outcome.
 
-The work is done on the service thread, in one or several :class:`~ipyllm.pipeline.exchange.Exchange`. Every call ends in
+The service thread does the work, in one :class:`~ipyllm.pipeline.exchange.Exchange` or several. Every call ends in
 exactly one :class:`~ipyllm.events.Finished` event.
 """
 

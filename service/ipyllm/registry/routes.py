@@ -18,20 +18,20 @@ __all__ = ["fallback", "pool", "split"]
 
 
 def fallback(*arms: str | BaseLLMService, name: str = "fallback", **options: Any) -> Fallback:
-    """Ask the first service; when it fails in a way that the next may not, ask that.
+    """Ask services in order until one answers.
 
-    A service that cannot be reached, is too slow, fails, is out of calls or credit, refuses the key, lacks the model or
-    has too small a context window is followed by the next; a request that is wrong in itself, or that a content filter
-    refused, is not sent on. Nor is anything once text of an answer was shown. Each service makes its own retries first:
-    give those before the last ``max_retries=0`` to have the next one asked at once. One that failed three times in a
-    row is asked last for a second, then two, four, up to a minute; one that is out of calls, for as long as it says.
+    The next service is asked when one cannot be reached, is too slow, fails, has no calls or credit left, refuses the
+    key, lacks the model or has too small a context window. An invalid request, or one that a content filter refused, is
+    not sent on; nor is any request once text was shown. Each service makes its own retries first: give all but the last
+    ``max_retries=0`` to ask the next one at once. A service that failed three times in a row is asked last for a
+    second, then two, four, up to a minute; one that is rate limited, for as long as it says.
 
     Parameters
     ----------
     *arms : str or BaseLLMService
         Names like ``"openai/gpt-5-mini"``, services, or routes.
     name : str
-        What to call it, in the tag ``route`` of its rows too.
+        Name of the route, also in the tag ``route`` of its rows.
     **options
         ``timeout``, ``max_retries`` and parameters for all of them.
 
@@ -50,24 +50,23 @@ def pool(
     name: str = "pool",
     **options: Any,
 ) -> Pool:
-    """Serve one model from several endpoints: each call goes to the least busy of those that are well.
+    """Serve one model from several endpoints: each call goes to the least busy healthy endpoint.
 
-    An endpoint that failed three times in a row (no connection, no answer in time, HTTP 5xx) is left out for a second,
-    then two, four, up to a minute; after each the next call tries it, alone. One that names a time with "too many
-    requests" is left out until then. A call that fails there before any text came goes to another endpoint at once; its
-    ``max_retries`` begin when there is no other left.
+    An endpoint that failed three times in a row (no connection, time-out, HTTP 5xx) is left out for a second, then two,
+    four, up to a minute; after each pause a single call tries it. A ``Retry-After`` leaves it out until then. A call
+    that fails before any text came goes to another endpoint at once; its ``max_retries`` count when no other is left.
 
     Parameters
     ----------
     *endpoints : str or BaseLLMService
-        Addresses up to and with ``/v1``, names like ``"lab/llama"``, or services. More with ``add``, fewer with
-        ``drain`` and ``adrain``, at any time.
+        Addresses up to and with ``/v1``, names like ``"lab/llama"``, or services. Change them at any time with ``add``,
+        ``drain`` and ``adrain``.
     model : str, optional
-        What the addresses serve.
+        The model that the addresses serve.
     api_key : str, optional
-        Key for the addresses; a provider's key from the settings is never sent there.
+        Key for the addresses. A provider's key from the settings is never sent there.
     name : str
-        What to call it: the ``service`` of its rows, and their tag ``route``. The tag ``arm`` has the host.
+        Name of the pool: the ``service`` of its rows and their tag ``route``. The tag ``arm`` holds the host.
     **options
         ``timeout``, ``max_retries`` and parameters for every call.
 
@@ -90,20 +89,19 @@ def split(
     name: str = "split",
     **options: Any,
 ) -> Split:
-    """Send each service its share of the calls, to compare them in real use.
+    """Send each service a share of the calls, to compare services in real use.
 
     Parameters
     ----------
     weights : mapping of str or BaseLLMService to float
-        The shares; they need not add up to 1.
+        The shares; any positive numbers.
     seed : int, optional
-        Another seed is another assignment. With ``sticky=None`` and no seed, the draw is different each time.
+        Seed of the assignment. With ``sticky=None`` and no seed, the assignment differs each time.
     sticky : {"conversation", "call", None}
-        ``"conversation"``: a conversation stays with its arm, after a restart too; calls that belong to none are
-        drawn. ``"call"``: the same question with the same parameters always goes to the same arm. None: every call
-        is drawn.
+        ``"conversation"``: a conversation keeps its arm, also after a restart; other calls are assigned at random.
+        ``"call"``: the same prompt with the same parameters always gets the same arm. None: every call at random.
     name : str
-        What to call it, in the tag ``route`` of its rows too; the tag ``arm`` has the arm.
+        Name of the route, also in the tag ``route`` of its rows; the tag ``arm`` holds the arm.
     **options
         ``timeout``, ``max_retries`` and parameters for all of them.
 

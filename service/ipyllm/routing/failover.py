@@ -1,4 +1,4 @@
-"""``fallback``: the next service when one fails in a way that it may not."""
+"""Fallbacks: the next service is asked when one fails with an error that the next may not have."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ __all__ = ["Fallback"]
 
 _logger = logging.getLogger("ipyllm.routing")
 
-# What another provider may not have. Not here: a request that is wrong in itself, a content filter (to carry on
-# elsewhere what one provider refuses is for a person to decide), what the user cancelled, and faults of our own.
-_MAY_GO_BETTER_ELSEWHERE: frozenset[Category] = frozenset(
+# Errors that another provider may not have. Not: an invalid request, a content filter (whether to ask another provider
+# what one refuses is a person's decision), a cancellation, and bugs of ours.
+_ANOTHER_MAY_SUCCEED: frozenset[Category] = frozenset(
     {
         "connection",
         "timeout",
@@ -41,7 +41,7 @@ _MAY_GO_BETTER_ELSEWHERE: frozenset[Category] = frozenset(
 
 
 class Fallback(Route):
-    """Services in the order of preference, see :func:`ipyllm.fallback`."""
+    """Services in order of preference, see :func:`ipyllm.fallback`."""
 
     def __init__(self, *arms: str | BaseLLMService, name: str = "fallback", **options: Any) -> None:
         super().__init__(name, **options)
@@ -53,15 +53,15 @@ class Fallback(Route):
         return [arm for arm, _ in self._order]
 
     def choices(self, request: ChatRequest, path: tuple[str, ...]) -> Iterator[Candidate]:
-        """Yield the services in their order, those that are out last."""
+        """Yield the services in order, unhealthy ones last."""
         for arm, health in sorted(self._order, key=lambda entry: entry[1].is_out):
-            health.asked()
+            health.call_started()
             error: BaseException | None = None
-            for choice in self._ask(arm, request, path):
-                choice.on_end(health.learn)
-                yield choice
-                error = choice.error
-            if error is not None and not _is_for_the_next(error):
+            for candidate in self._ask(arm, request, path):
+                candidate.on_end(health.call_ended)
+                yield candidate
+                error = candidate.error
+            if error is not None and not _is_worth_another_service(error):
                 return
             if isinstance(error, LLMError):
                 log(
@@ -74,5 +74,5 @@ class Fallback(Route):
                 )
 
 
-def _is_for_the_next(error: BaseException) -> bool:
-    return isinstance(error, LLMError) and category_of(error) in _MAY_GO_BETTER_ELSEWHERE and not text_was_shown(error)
+def _is_worth_another_service(error: BaseException) -> bool:
+    return isinstance(error, LLMError) and category_of(error) in _ANOTHER_MAY_SUCCEED and not text_was_shown(error)

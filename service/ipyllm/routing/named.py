@@ -1,4 +1,4 @@
-"""Makes the routes that the settings name."""
+"""Creates the routes that the settings name."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def named_route(name: str, routes: Mapping[str, RouteSettings], resolver: Resolv
     Raises
     ------
     LLMError
-        ``not_found`` for routes that go in a circle, and for an arm that does not exist.
+        ``not_found`` for routes that contain one another, and for an arm that does not exist.
     """
     with _lock:
         settings = routes[name]
@@ -49,7 +49,7 @@ def named_route(name: str, routes: Mapping[str, RouteSettings], resolver: Resolv
         if known is not None and known[0] == described:
             return known[1]
         if name in _making:
-            raise LLMError(f"The routes go in a circle: {' → '.join([*_making, name])}.", category="not_found")
+            raise LLMError(f"Routes contain one another: {' → '.join([*_making, name])}.", category="not_found")
         _making.append(name)
         try:
             route = _make(name, settings, resolver)

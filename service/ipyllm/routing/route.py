@@ -27,7 +27,7 @@ _BETWEEN = " → "  # in the tag ``arm`` of a call that went through a route wit
 
 
 class Route(BaseLLMService):
-    """A service that chooses among others for each call.
+    """A service that chooses another service for each call.
 
     The row of a call names the service that was asked; its tags ``route`` and ``arm`` say how it was chosen. An option
     of the call comes before a default of the route, which comes before a default of the service.
@@ -54,15 +54,15 @@ class Route(BaseLLMService):
 
     @property
     def full_name(self) -> str:
-        """The route's name alone, as the settings have it."""
+        """Name of the route, as in the settings."""
         return self.model
 
     def base_url(self) -> str:
-        """Not known before an arm is chosen."""
-        raise NotImplementedError(f"{self.model!r} is a route: the address is that of the service it chooses.")
+        """Raise: the address is known once an arm is chosen."""
+        raise NotImplementedError(f"{self.model!r} is a route: it has no address of its own.")
 
     def check(self) -> None:
-        """See whether one of its arms can be asked; which one, is decided at each call."""
+        """Check that at least one arm can be asked."""
         errors: list[LLMError] = []
         for arm in self._arms():
             try:
@@ -75,7 +75,7 @@ class Route(BaseLLMService):
             raise errors[0]
 
     def context_window(self) -> int | None:
-        """Return the smallest of its arms', so that a history fits whichever is chosen; None if none is known."""
+        """Return the smallest window of its arms, so that a conversation fits every arm; None if none is known."""
         return min((window for arm in self._arms() if (window := arm.context_window()) is not None), default=None)
 
     def with_defaults(
@@ -92,11 +92,11 @@ class Route(BaseLLMService):
         return other
 
     def choose(self, request: ChatRequest) -> Iterator[Candidate]:
-        """Yield whom to ask, the next one only if the one before failed in a way that another may not."""
+        """Yield candidates; the next one is asked for only after an error that another service may not have."""
         return self.choices(request, (self.model,))
 
     def choices(self, request: ChatRequest, path: tuple[str, ...]) -> Iterator[Candidate]:
-        """Like :meth:`choose`, for a route within routes: ``path`` has their names, its own last."""
+        """Yield candidates, for a route within routes: ``path`` holds their names, this one's last."""
         raise NotImplementedError
 
     def _arms(self) -> Iterable[BaseLLMService]:
@@ -108,7 +108,7 @@ class Route(BaseLLMService):
     def _ask(
         self, arm: BaseLLMService, request: ChatRequest, path: tuple[str, ...], label: str | None = None
     ) -> Iterator[Candidate]:
-        """Yield the choice of ``arm``, or if it is a route, the choices of that."""
+        """Yield the candidate for ``arm``, or the candidates of an arm that is a route."""
         request = replace(request, given=request.given.over(self.defaults))
         path = (*path, label or arm.full_name)
         if isinstance(arm, Route):

@@ -1,4 +1,4 @@
-"""``split``: a share of the calls to each of several services, to compare them in real use (A/B)."""
+"""Splits: each service gets a share of the calls, to compare services in real use (A/B test)."""
 
 from __future__ import annotations
 
@@ -66,15 +66,15 @@ class Split(Route):
         return [f"{label}: {weight:g}" for label, (_, weight) in self._weighted.items()]
 
     def choices(self, request: ChatRequest, path: tuple[str, ...]) -> Iterator[Candidate]:
-        """Yield the arm that this request falls to, and no other: a comparison must not mix its arms."""
+        """Yield the arm of this request and no other: a comparison must not mix its arms."""
         label = self.arm_of(self._key(request))
         yield from self._ask(self._weighted[label][0], request, path, label)
 
     def arm_of(self, key: str) -> str:
-        """Return the arm that ``key`` falls to, a conversation's name for one.
+        """Return the arm of ``key`` (for example a conversation's name).
 
-        Weighted rendezvous hashing: it depends on nothing but the key, the seed and the arms, so it survives restarts;
-        and a change of weights moves only as many keys as it must.
+        Weighted rendezvous hashing: the arm depends only on the key, the seed and the arms. It survives restarts, and
+        a change of weights moves as few keys as possible.
         """
         return max(
             (label for label, (_, weight) in self._weighted.items() if weight > 0),

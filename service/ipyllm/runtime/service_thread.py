@@ -16,8 +16,8 @@ import threading
 from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any, TypeVar
 
-# The ledger's module registers its own end at exit when imported. `atexit` runs in reverse order, so importing it
-# before we register ours lets calls that are cancelled at exit still write their rows.
+# The ledger registers its exit handler when imported. `atexit` runs handlers in reverse order: importing the ledger
+# first lets calls that are cancelled at exit still write their rows.
 import ipyllm.ledger  # noqa: F401
 from ipyllm.runtime.loop_lag import LagMonitor
 from ipyllm.transport.client import Wire
@@ -41,14 +41,14 @@ class ServiceThread:
         self.lag = LagMonitor()
         self._submitting = threading.Lock()
         self._submitted: list[tuple[Coroutine[Any, Any, Any], Future[Any]]] = []
-        self._called = False  # the loop has been called, and has not come yet
+        self._woken = False  # the loop was woken and has not run yet
         self._thread = threading.Thread(target=self._run, name="ipyllm-service", daemon=True)
         self._thread.start()
 
     def _run(self) -> None:
-        from ipyllm.settings import trust_on_this_thread
+        from ipyllm.settings import use_cached_settings_on_this_thread
 
-        trust_on_this_thread()
+        use_cached_settings_on_this_thread()
         asyncio.set_event_loop(self.loop)
         self.loop.run_forever()
 
@@ -59,44 +59,44 @@ class ServiceThread:
 
     @property
     def is_current(self) -> bool:
-        """Whether the caller is on the service thread itself, where waiting would be a deadlock."""
+        """Whether the caller runs on the service thread, where waiting would deadlock."""
         return threading.current_thread() is self._thread
 
     def submit(self, coroutine: Coroutine[Any, Any, T]) -> Future[T]:
-        """Start a coroutine on the loop, from any thread; to cancel the future is to cancel the coroutine.
+        """Start a coroutine on the loop, from any thread. Cancelling the future cancels the coroutine.
 
-        As `asyncio.run_coroutine_threadsafe`, but many at once wake the loop once: each wake is a system call and a
-        fight for the interpreter's lock.
+        Like `asyncio.run_coroutine_threadsafe`, but many submissions wake the loop once: each wake costs a system call
+        and a switch of the interpreter's lock.
         """
         future: Future[T] = Future()
         with self._submitting:
             self._submitted.append((coroutine, future))
-            if not self._called:
+            if not self._woken:
                 try:
                     self.loop.call_soon_threadsafe(self._start_submitted)
                 except RuntimeError:  # the loop is closed
                     self._submitted.pop()
                     coroutine.close()
                     raise
-                self._called = True
+                self._woken = True
         return future
 
     def _start_submitted(self) -> None:
         with self._submitting:
             submitted, self._submitted = self._submitted, []
-            self._called = False
+            self._woken = False
         for coroutine, future in submitted:
             task = self.loop.create_task(coroutine)
-            task.add_done_callback(functools.partial(_pass_on, future))
+            task.add_done_callback(functools.partial(_copy_outcome, future))
             future.add_done_callback(functools.partial(self._cancel, task))
 
     def _cancel(self, task: asyncio.Task[Any], future: Future[Any]) -> None:
         if future.cancelled() and not task.done():
-            with contextlib.suppress(RuntimeError):  # the loop is closed, and the task has ended with it
+            with contextlib.suppress(RuntimeError):  # the loop is closed, so the task has ended
                 self.loop.call_soon_threadsafe(task.cancel)
 
     def stop(self) -> None:
-        """Cancel what is in flight, let it write its row, close the connections, end the thread."""
+        """Cancel the calls in flight, let them write their rows, close the connections, end the thread."""
         if not self.alive or self.is_current:
             return
         with contextlib.suppress(TimeoutError):
@@ -117,10 +117,10 @@ class ServiceThread:
         await self.loop.shutdown_default_executor()
 
 
-def _pass_on(future: Future[Any], task: asyncio.Task[Any]) -> None:
+def _copy_outcome(future: Future[Any], task: asyncio.Task[Any]) -> None:
     if task.cancelled():
         future.cancel()
-    if not future.set_running_or_notify_cancel():  # whoever waited does so no longer
+    if not future.set_running_or_notify_cancel():  # nobody waits any more
         return
     if (exc := task.exception()) is not None:
         future.set_exception(exc)
@@ -151,7 +151,7 @@ def stop_service_thread() -> None:
 
 
 def _forget_after_fork() -> None:
-    # The thread did not survive the fork, and the sockets are the parent's: leave them be, start anew.
+    # The thread does not exist in the child, and the sockets belong to the parent.
     global _current, _lock
     _lock = threading.Lock()
     _current = None

@@ -80,7 +80,7 @@ def test_when_all_fail_the_error_names_them_all(a, b, ask):
 
 
 def test_a_first_that_keeps_failing_is_left_out_and_tried_again(a, b, ask, monkeypatch):
-    monkeypatch.setattr("ipyllm.routing.health._FIRST_S", 0.3)
+    monkeypatch.setattr("ipyllm.routing.health._FIRST_PAUSE_S", 0.3)
     route = fallback(*arms(a, b))
     a.default = fakes.server_error()
     for _ in range(5):
