@@ -1,6 +1,6 @@
 """Soak test: thousands of calls through every API to a server with every fault; counts losses, errors and leaks.
 
-``tests/service/test_soak.py`` runs a few hundred of them.
+``tests/service/pipeline/test_soak.py`` runs a few hundred of them.
 """
 
 from __future__ import annotations

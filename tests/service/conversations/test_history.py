@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from ipyllm.conversations.history import ConversationHistory, Turn, conversation, conversations, forget_conversation
 from ipyllm.conversations.tokens import estimate, estimate_messages
 from ipyllm.errors import LLMError
-from tests.service.talks import (
+from tests.service.conversations.talks import (
     BROKEN_TEXT,
     SYSTEM,
     TURN,
@@ -21,7 +21,7 @@ from tests.service.talks import (
     talk,
     tool_round,
 )
-from tests.service.test_history_file import valid
+from tests.service.conversations.test_history_file import valid
 
 TEXT = st.text(max_size=60)
 

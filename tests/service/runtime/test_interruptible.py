@@ -31,7 +31,7 @@ def server():
 def kernel(server, tmp_path_factory):
     home = tmp_path_factory.mktemp("kernel")
     environment = {
-        "PYTHONPATH": str(Path(__file__).parents[2]),
+        "PYTHONPATH": str(Path(__file__).parents[3]),
         "IPYTHONDIR": str(home),
         "IPYLLM_LEDGER": str(home / "ledger.sqlite"),
         "IPYLLM_CACHE_PATH": str(home / "answers.sqlite"),

@@ -12,7 +12,7 @@ from hypothesis.stateful import Bundle, RuleBasedStateMachine, invariant, rule
 
 from ipyllm.conversations.history import ConversationHistory, Turn
 from ipyllm.conversations.tokens import estimate_messages
-from tests.service.talks import (
+from tests.service.conversations.talks import (
     ANSWER,
     BROKEN_TEXT,
     QUESTION,
@@ -23,7 +23,7 @@ from tests.service.talks import (
     history_of,
     tool_round,
 )
-from tests.service.test_history_file import holds_no_key
+from tests.service.conversations.test_history_file import holds_no_key
 
 
 class Conversations(RuleBasedStateMachine):

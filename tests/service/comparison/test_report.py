@@ -10,7 +10,7 @@ import matplotlib as mpl
 import pytest
 
 from ipyllm import statistics as st
-from ipyllm.comparison.comparison import report
+from ipyllm.comparison import report
 from ipyllm.errors import LLMError
 from tests.service.statistics.simulated import calls, votes
 

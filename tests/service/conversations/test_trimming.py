@@ -6,7 +6,7 @@ import pytest
 
 from ipyllm.conversations.history import ConversationHistory, Turn
 from ipyllm.conversations.tokens import estimate_messages
-from tests.service.talks import talk
+from tests.service.conversations.talks import talk
 
 LONG = {"role": "user", "content": "word " * 4_000}
 NEW = {"role": "system", "content": "Be kind."}

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from ipyllm.conversations.history import ConversationHistory, Turn
 from ipyllm.errors import LLMError
 from ipyllm.text.redact import redact, remember_secret
-from tests.service.talks import BROKEN_TEXT, PICTURE, SYSTEM, TURN, history_of, talk, tool_round
+from tests.service.conversations.talks import BROKEN_TEXT, PICTURE, SYSTEM, TURN, history_of, talk, tool_round
 
 
 def holds_no_key(history):
