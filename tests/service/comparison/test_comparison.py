@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import signal
+import sys
 import threading
 
 import pytest
@@ -287,22 +289,26 @@ def test_reasoning_is_folded_into_its_column(fake):
     assert "&lt;i&gt;make" in shown
 
 
-def test_an_interrupt_while_the_arms_are_being_sent_stops_those_that_were(fake, monkeypatch):
+def test_an_interrupt_while_the_arms_are_being_sent_stops_those_that_were(fake):
     from ipyllm.pipeline.call import Call
 
     fake.on(lambda request: answer("Late.", ttft=60))
-    start, begun = Call.start, []
+    begun = []
 
-    def interrupted(self, **options):
-        if begun:
-            raise KeyboardInterrupt
-        begun.append(self)
-        return start(self, **options)
+    def interrupt_the_second(frame, event, _argument):
+        if event == "call" and frame.f_code is Call.start.__code__:
+            begun.append(frame)
+            if len(begun) == 2:
+                signal.raise_signal(signal.SIGINT)
 
-    monkeypatch.setattr(Call, "start", interrupted)
     running = Comparison("Go", models=["openai/a", "openai/b", "openai/c"])
-    with pytest.raises(KeyboardInterrupt):
-        running.start()
+    sys.setprofile(interrupt_the_second)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            running.start()
+    finally:
+        sys.setprofile(None)
+    assert len(begun) == 2
     assert running.done.wait(30)
     assert running.responses[0].status == "cancelled"
     assert "It was stopped before it was sent." in repr(running)
