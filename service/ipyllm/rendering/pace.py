@@ -6,6 +6,8 @@ and a long one rarely, whatever the model's speed: 10 kB over 10 s send less tha
 
 from __future__ import annotations
 
+from ipyllm.token_bucket import TokenBucket
+
 __all__ = ["Pace"]
 
 _LONGEST_S = 2.0
@@ -34,18 +36,13 @@ class Pace:
     def __init__(
         self, now: float, *, bytes_per_s: float = 15_000.0, burst: float = 6_000.0, shortest_s: float = 0.08
     ) -> None:
-        self._bytes_per_s = bytes_per_s
-        self._burst = burst
+        self._bucket = TokenBucket(bytes_per_s, burst, now)
         self._shortest_s = shortest_s
-        self._budget = burst
-        self._at = now
 
     def spend(self, size: int, now: float) -> None:
         """Count ``size`` bytes as sent."""
-        self._budget = min(self._burst, self._budget + (now - self._at) * self._bytes_per_s) - size
-        self._at = now
+        self._bucket.take(size, now)
 
     def pause(self, now: float) -> float:
-        """Return the seconds to wait before the next draw."""
-        missing = -(self._budget + (now - self._at) * self._bytes_per_s)
-        return min(_LONGEST_S, max(self._shortest_s, missing / self._bytes_per_s))
+        """Return the seconds to wait before the next drawing."""
+        return min(_LONGEST_S, max(self._shortest_s, self._bucket.wait_s(0, now)))
