@@ -274,7 +274,7 @@ def test_lone_surrogates_in_a_question_from_python_and_in_an_answer_reach_the_pa
         ({"model": 5}, "A model's name is a string like 'openai/gpt-5', not int"),
         ({"model": "opnai/x"}, "There is no service 'opnai'"),
         ({"temprature": 1}, "did you mean 'temperature'"),
-        ({"system": 5}, "A system prompt is text, not int"),
+        ({"system": 5}, "A system prompt must be text, not int"),
         ({"tools": abs}, "tools is a list of functions"),
         ({"tools": 5}, "tools is a list of functions"),
         ({"name": ""}, "The name of a conversation must be text, such as 'default', not ''"),
