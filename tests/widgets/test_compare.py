@@ -351,7 +351,9 @@ def test_the_same_vote_again_is_the_vote_there_is(two, widget):
     told = len(pair.told)
     assert {pair.vote("A") for _ in range(100)} == {put}
     assert len(pair.told) == told
-    assert votes()[["outcome", "blind"]].to_numpy().tolist() == [[f"openai/{put}", True]], "blind, as when it was first cast"
+    assert votes()[["outcome", "blind"]].to_numpy().tolist() == [[f"openai/{put}", True]], (
+        "blind, as when it was first cast"
+    )
 
 
 def test_a_vote_or_stop_that_comes_after_the_next_question_is_not_about_it(two, widget):

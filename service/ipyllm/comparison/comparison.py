@@ -15,7 +15,7 @@ from ipyllm.comparison.votes import UNDECIDED, cast_vote
 from ipyllm.errors import LLMError, bad_request
 from ipyllm.pipeline.call import Call
 from ipyllm.registry.models import create_llm_service
-from ipyllm.runtime.interruptible import InterruptibleEvent
+from ipyllm.runtime.interruptible import CANCEL_GRACE_S, InterruptibleEvent
 from ipyllm.services.base import BaseLLMService
 
 if TYPE_CHECKING:
@@ -33,7 +33,6 @@ if TYPE_CHECKING:
 __all__ = ["Arm", "Comparison", "compare"]
 
 
-_CANCEL_GRACE_S = 5.0
 _TOOL_SLICE_S = 0.05  # how long the waiting thread runs the tools of one arm before those of the next
 
 
@@ -213,7 +212,7 @@ class Comparison:
             self.wait_for(self.done)
         except BaseException:
             self.cancel()
-            self.done.wait(_CANCEL_GRACE_S)
+            self.done.wait(CANCEL_GRACE_S)
             raise
         return self
 

@@ -16,6 +16,7 @@ from ulid import ULID
 
 from ipyllm.experiment.run import TRIAL_TAG, Run, RunConfig
 from ipyllm.experiment.spending_limit import SpendingLimit
+from ipyllm.runtime.interruptible import CANCEL_GRACE_S
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -26,8 +27,6 @@ if TYPE_CHECKING:
     from ipyllm.services.base import BaseLLMService
 
 __all__ = ["Chunk", "ChunkReport", "run_chunk", "trial_name", "write_rows"]
-
-_GRACE_S = 5.0
 
 
 @dataclass(frozen=True)
@@ -111,7 +110,7 @@ def run_chunk(chunk: Chunk) -> ChunkReport:
         run.done.wait()
     except KeyboardInterrupt:  # a terminal sends it to every process of its group
         run.cancel()
-        run.done.wait(_GRACE_S)
+        run.done.wait(CANCEL_GRACE_S)
     progress = run.progress
     worker = f"{socket.gethostname()}:{os.getpid()}"
     rows = [{**row, "tags": {**row["tags"], "worker": worker}} for row in collector.rows()]

@@ -13,12 +13,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from ipyllm.errors import bad_request
-from ipyllm.runtime.interruptible import InterruptibleEvent
+from ipyllm.runtime.interruptible import CANCEL_GRACE_S, InterruptibleEvent
 from ipyllm.runtime.service_thread import service_thread
 from ipyllm.scorers.scored_answer import Answer, answers
 from ipyllm.scorers.scorer import Score, ScoreFailure, Scorer, checked, distinct
 from ipyllm.tools import CallerExecutor, ToolTimeout
-from ipyllm.tools.result_text import cut, told
+from ipyllm.tools.caller_executor import UserCode
+from ipyllm.tools.result_text import describe_error, truncate
 from ipyllm.validate import validate_int
 
 if TYPE_CHECKING:
@@ -34,7 +35,6 @@ CONCURRENCY = 16
 _MAX_TIMEOUTS = 3
 """Time-outs in a row after which a scorer is skipped, since each may leave a thread behind."""
 
-_CANCEL_GRACE_S = 5.0
 _MAX_ERROR_CHARS = 500
 _NOT_STORED = "The text of this answer was not stored (IPYLLM_STORE_TEXT=0)."
 
@@ -154,7 +154,7 @@ class Scoring:
             caller_executor.wait(done)
         except BaseException:
             future.cancel()
-            done.wait(_CANCEL_GRACE_S)
+            done.wait(CANCEL_GRACE_S)
             raise
         future.result()
 
@@ -251,14 +251,14 @@ class Scoring:
         result: Score | ScoreFailure
         try:
             call = functools.partial(scorer.call, *self._arguments(place))
-            code = _ScorerCall(scorer.name, call, scorer.is_async, scorer.timeout)
-            result = await caller_executor.run(code, {}, then=checked)
+            code = UserCode(scorer.name, call, scorer.is_async, scorer.timeout)
+            result = await caller_executor.run(code, then=checked)
         except ToolTimeout as exc:
             worker.timeouts += 1
             return ScoreFailure(f"{exc}.")
         except asyncio.CancelledError:
             task = asyncio.current_task()
-            if caller_executor.is_left or (task is not None and task.cancelling()):
+            if caller_executor.is_abandoned or (task is not None and task.cancelling()):
                 raise
             result = ScoreFailure("It was cancelled.")
         except Exception as exc:  # noqa: BLE001 - any error of a scorer is that score's error
@@ -274,16 +274,6 @@ class Worker:
     scorer: Scorer
     places: Iterator[int]
     timeouts: int = 0  # in a row
-
-
-@dataclass(frozen=True, slots=True)
-class _ScorerCall:
-    """A call of a scorer, for the caller's executor."""
-
-    name: str
-    function: Callable[..., Any]
-    is_async: bool
-    timeout: float | None
 
 
 def rows_of(
@@ -317,4 +307,4 @@ def _failure(exc: Exception) -> ScoreFailure:
     """Return an exception of a scorer as its failure."""
     if isinstance(exc, ScoreFailure):
         return exc
-    return ScoreFailure(cut(" ".join(told(exc).split()), _MAX_ERROR_CHARS))
+    return ScoreFailure(truncate(" ".join(describe_error(exc).split()), _MAX_ERROR_CHARS))

@@ -289,10 +289,11 @@ def test_reasoning_is_folded_into_its_column(fake):
 
 
 def test_an_interrupt_while_the_arms_are_being_sent_stops_those_that_were(fake):
+
     fake.on(lambda request: answer("Late.", ttft=60))
     begun = []
 
-    def interrupt_the_second(frame, event, _):
+    def interrupt_the_second(frame, event, _argument):
         if event == "call" and frame.f_code is Call.start.__code__:
             begun.append(frame)
             if len(begun) == 2:
@@ -305,6 +306,7 @@ def test_an_interrupt_while_the_arms_are_being_sent_stops_those_that_were(fake):
             running.start()
     finally:
         sys.setprofile(None)
+    assert len(begun) == 2
     assert running.done.wait(30)
     assert running.responses[0].status == "cancelled"
     assert "It was stopped before it was sent." in repr(running)
