@@ -93,7 +93,7 @@ _ROW_BY_ROW = """
 def read(path):
     from ipyllm import usage
     from ipyllm.ledger import Ledger, arrow_read
-    arrow_read.LEAST = 10**9
+    arrow_read.MIN_ROWS = 10**9
     return usage(None, text=False, ledger=Ledger(path))
 """
 _READ_SQL = """
@@ -225,9 +225,9 @@ def measure() -> list[Claim]:
         least = folder / "least.sqlite"
         from ipyllm.ledger import arrow_read
 
-        _fill(least, arrow_read.LEAST)
+        _fill(least, arrow_read.MIN_ROWS)
         at_least = [
-            min(_run(reader + _MEASURED, least, arrow_read.LEAST)["s"] for _ in range(3))
+            min(_run(reader + _MEASURED, least, arrow_read.MIN_ROWS)["s"] for _ in range(3))
             for reader in (_OURS, _ROW_BY_ROW)
         ]
     fastest, peer = min(ours, key=lambda run: run["s"]), min(theirs, key=lambda run: run["s"])
@@ -252,7 +252,7 @@ def measure() -> list[Claim]:
             f"{fastest['mb']:,.0f} MB, all processes, against read_sql {peer['mb']:,.0f} MB",
         ),
         Claim(
-            f"ledger: {arrow_read.LEAST:,} rows, through Arrow over row by row",
+            f"ledger: {arrow_read.MIN_ROWS:,} rows, through Arrow over row by row",
             at_least[0] / at_least[1],
             1.0,
             "×",

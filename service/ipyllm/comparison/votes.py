@@ -141,18 +141,19 @@ def votes(
     Raises
     ------
     ValueError
-        ``since`` or ``until`` is no moment.
+        ``since`` or ``until`` is not a date.
     """
-    from ipyllm.dataframes.filters import as_tuple, kernels, parse_time, read
+    from ipyllm.dataframes.filters import as_tuple, kernel_filter, read_frame
     from ipyllm.ledger.query import VoteQuery
+    from ipyllm.text.times import parse_time
 
     query = VoteQuery(
-        kernel_ids=kernels(kernel),
+        kernel_ids=kernel_filter(kernel),
         since=parse_time("since", since),
         until=parse_time("until", until),
         comparisons=as_tuple("comparison", comparison),
     )
-    return read(query, ledger)
+    return read_frame(query, ledger)
 
 
 def _check_arms(arms: object, outcome: object) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from ipyllm.rendering.footer import dollars
+from ipyllm.text.format import money
 
 if TYPE_CHECKING:
     from ipyllm.experiment.run import Progress
@@ -44,5 +44,5 @@ def watch(done: InterruptibleEvent, progress: Progress, *, name: str, already: i
 
 
 def _figures(progress: Progress) -> dict[str, Any]:
-    cost = {"cost": dollars(progress.cost_usd)} if progress.cost_usd else {}
+    cost = {"cost": money(progress.cost_usd)} if progress.cost_usd else {}
     return cost | ({"failed": progress.failed} if progress.failed else {})

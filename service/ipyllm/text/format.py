@@ -6,9 +6,9 @@ import math
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
-__all__ = ["UNKNOWN", "compact_count", "count", "join_names", "money", "number", "seconds", "shorten"]
+__all__ = ["UNKNOWN", "compact_count", "count", "join_names", "json_path", "money", "number", "seconds", "shorten"]
 
 UNKNOWN = "–"
 
@@ -115,12 +115,23 @@ def join_names(names: Sequence[str], *, conjunction: str = "and") -> str:
     return f"{', '.join(others)} {conjunction} {last}" if others else last
 
 
+def json_path(path: Iterable[str | int]) -> str:
+    """Format the path to a value in JSON.
+
+    Examples
+    --------
+    >>> json_path(["people", 0, "age"])
+    'people[0].age'
+    """
+    return "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in path).removeprefix(".")
+
+
 def shorten(text: str, limit: int) -> str:
     r"""Cut ``text`` to at most ``limit`` characters, the last an ellipsis, with white space folded.
 
     Examples
     --------
-    >>> shorten("one  two\\nthree", 9)
+    >>> shorten("one  two\nthree", 9)
     'one two …'
     """
     folded = " ".join(text.split())
