@@ -153,8 +153,8 @@ def dry_run(compare, kernel):
     assert sent == []
     for part in (
         "Nothing was sent. This would be, to 2 arms:",
-        "A · openai/gpt-5-mini\n  to      openai/gpt-5-mini at 127.0.0.1",
-        "B · openai/gpt-4o\n  to      openai/gpt-4o at 127.0.0.1",
+        "A · gpt-5-mini\n  to      openai/gpt-5-mini at 127.0.0.1",
+        "B · gpt-4o\n  to      openai/gpt-4o at 127.0.0.1",
         "temperature 0.0, max_tokens 50",
         "add(a, b)",
         "case=a",
