@@ -115,13 +115,13 @@ def join_names(names: Sequence[str], *, conjunction: str = "and") -> str:
     return f"{', '.join(others)} {conjunction} {last}" if others else last
 
 
-def shorten(text: str, limit: int) -> str:
-    r"""Cut ``text`` to at most ``limit`` characters, the last an ellipsis, with white space folded.
+def shorten(text: str, limit: int, *, fold: bool = True) -> str:
+    r"""Cut ``text`` to at most ``limit`` characters, the last an ellipsis, by default with white space folded.
 
     Examples
     --------
-    >>> shorten("one  two\\nthree", 9)
+    >>> shorten("one  two\nthree", 9)
     'one two …'
     """
-    folded = " ".join(text.split())
+    folded = " ".join(text.split()) if fold else text
     return folded if len(folded) <= limit else folded[: limit - 1] + "…"
