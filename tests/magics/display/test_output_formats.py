@@ -9,7 +9,13 @@ import nbformat
 import pytest
 
 from ipyllm.rendering.page import sanitize_page
-from ipyllm_magics.display.output_formats import FORMS, NotThereError, code_of, for_next_cell, json_of
+from ipyllm_magics.display.output_formats import (
+    OUTPUT_FORMATS,
+    NotFoundInAnswerError,
+    extract_code,
+    extract_json,
+    next_cell_source,
+)
 from tests import fakes
 from tests.fakes import answer
 
@@ -33,22 +39,22 @@ CODE = "First this:\n```python\nx = 1\n```\nthen that:\n```py\nprint(x)\n```\nan
     ],
 )
 def test_code_is_taken_out_of_an_answer(text, code, cell):
-    assert code_of(text).source == code
-    assert for_next_cell(code_of(text)) == cell
+    assert extract_code(text).source == code
+    assert next_cell_source(extract_code(text)) == cell
 
 
 @pytest.mark.parametrize("text", ["Sorry.", "Yes", "", "42", "I cannot do that, Dave.", "```python\n\n```"])
 def test_words_are_no_code(text):
-    with pytest.raises(NotThereError, match="holds no code"):
-        code_of(text)
+    with pytest.raises(NotFoundInAnswerError, match="holds no code"):
+        extract_code(text)
 
 
 def test_json_is_taken_out_past_chatter():
-    assert json_of('Here:\n```json\n{"a": [1]}\n```\nDone.') == {"a": [1]}
-    with pytest.raises(NotThereError, match="holds no JSON"):
-        json_of("Nothing here.")
-    with pytest.raises(NotThereError, match="breaks off"):
-        json_of('{"a": [1, ')
+    assert extract_json('Here:\n```json\n{"a": [1]}\n```\nDone.') == {"a": [1]}
+    with pytest.raises(NotFoundInAnswerError, match="holds no JSON"):
+        extract_json("Nothing here.")
+    with pytest.raises(NotFoundInAnswerError, match="breaks off"):
+        extract_json('{"a": [1, ')
 
 
 ACTS = [
@@ -91,7 +97,7 @@ def test_a_page_keeps_its_looks():
 
 
 def test_the_frame_around_a_page_runs_no_script_and_fetches_nothing():
-    html, text = FORMS["html"].whole('```html\n<p onclick="x()">"Hi" & bye</p>\n```')
+    html, text = OUTPUT_FORMATS["html"].extract('```html\n<p onclick="x()">"Hi" & bye</p>\n```')
     frame = re.search(r"<iframe [^>]*>", html)[0]
     assert 'sandbox="allow-popups"' in frame
     assert "default-src 'none'" in html.replace("&#x27;", "'")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.fakes import answer
-from tests.magics import test_llm_ipykernel6
+from tests.magics.commands import test_llm_ipykernel6
 
 pytestmark = pytest.mark.timeout(400)  # the first one builds an environment
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.kernels import LiveKernel
-from tests.magics import test_llm
+from tests.magics.commands import test_llm
 from tests.magics.conftest import environment
 from tests.magics.older_kernel import NAME, CannotBuildError, older_kernel
 

@@ -7,8 +7,8 @@ import sys
 
 import pytest
 
-from ipyllm_magics.command_line.completion import at_cursor
 from ipyllm_magics.command_line.options import LLM
+from ipyllm_magics.completion.matcher import word_at_cursor
 from tests.kernels import LiveKernel
 
 CONFIG = """
@@ -127,10 +127,10 @@ def test_tab_goes_away_with_the_extension(kernel):
 
 
 def test_what_is_typed_is_told_from_what_stands_before():
-    assert at_cursor("--model=ope", LLM).partial == "ope"
-    assert at_cursor("", LLM) == (None, "")
-    assert at_cursor("'quoted prompt", LLM) is None
-    assert at_cursor("-- -t", LLM) is None
+    assert word_at_cursor("--model=ope", LLM).partial == "ope"
+    assert word_at_cursor("", LLM) == (None, "")
+    assert word_at_cursor("'quoted prompt", LLM) is None
+    assert word_at_cursor("-- -t", LLM) is None
 
 
 def test_tab_imports_nothing_heavy(tmp_path):
