@@ -43,7 +43,7 @@ def unload(shell: InteractiveShell) -> None:
 
 def _magics_classes() -> tuple[type[Magics], ...]:
     from ipyllm_magics.commands.compare import CompareMagics
+    from ipyllm_magics.commands.family import LLMFamilyMagics
     from ipyllm_magics.commands.llm import LLMMagics
-    from ipyllm_magics.commands.magics import LLMFamilyMagics
 
     return LLMMagics, LLMFamilyMagics, CompareMagics

@@ -1,4 +1,4 @@
-"""docs/magics.md is true: its cells show what it says; its mistakes and its options are the real ones."""
+"""docs/magics.md is correct: the outputs of its cells, its error messages and its options are the real ones."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 
 from docs import option_tables
 from ipyllm_magics.command_line.options import TABLES
-from ipyllm_magics.commands.magics import HISTORY_VERBS, MODELS_VERBS
+from ipyllm_magics.commands.family import HISTORY_VERBS, MODELS_VERBS
 from tests.fakes import FakeLLM, answer
 from tests.kernels import LiveKernel
 from tests.magics.conftest import environment
@@ -56,7 +56,7 @@ def kernel(tmp_path_factory):
 
 
 def steps():
-    """Cells of the page, each with what stands below it; None where nothing does."""
+    """Cells of the page, each with the output below it, or None."""
     found: list[tuple[str, str | None]] = []
     end = None
     for fence in _FENCE.finditer(TEXT):

@@ -1,4 +1,4 @@
-"""Every option of ``%%llm`` does something: to the request, to what is shown, or to what is kept."""
+"""Every option of ``%%llm`` changes the request, the output or the stored values."""
 
 from __future__ import annotations
 

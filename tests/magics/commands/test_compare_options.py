@@ -1,4 +1,4 @@
-"""Every option of ``%%llm_compare`` does what it does for ``%%llm``, to all arms; what it has not, it says why."""
+"""Options of ``%%llm_compare`` work as those of ``%%llm``, for all arms; a missing one is refused with the reason."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``%%llm_compare``, ``%llm_history`` and the rest of the family once more, on a kernel of ipykernel 6."""
+"""``%%llm_compare``, ``%llm_history`` and the rest of the family on a kernel of ipykernel 6."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``%llm_history`` in a real kernel: what is shown, taken back, copied, kept, passed on; and what a re-run leaves."""
+"""``%llm_history`` in a real kernel: show, undo, fork, save, load, export; and the note after a re-run."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""An interrupt at every stage of a call: it stops, what had come is kept and shown, and the connection is closed."""
+"""An interrupt at every stage of a call stops it, stores and shows what had arrived, and closes the connection."""
 
 from __future__ import annotations
 

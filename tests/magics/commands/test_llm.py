@@ -1,4 +1,4 @@
-"""``%%llm`` in a real kernel: what a person sees, what is kept, and how it stops."""
+"""``%%llm`` in a real kernel: outputs, stored values, interrupts."""
 
 from __future__ import annotations
 

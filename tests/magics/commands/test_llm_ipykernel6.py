@@ -1,4 +1,4 @@
-"""The core tests of ``%%llm`` once more, on a kernel of ipykernel 6, which many installations still have."""
+"""The core tests of ``%%llm`` on a kernel of ipykernel 6, which is still common."""
 
 from __future__ import annotations
 

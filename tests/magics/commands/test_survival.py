@@ -14,7 +14,7 @@ from tests.kernels import LiveKernel
 
 @pytest.fixture
 def start(fake, own_settings):
-    """Start kernels that share the fake server and, unless told otherwise, one ledger."""
+    """Start kernels that share the fake server and, by default, one ledger."""
     kernels = []
 
     def begin(ledger=own_settings / "shared.sqlite", *, extension=True):

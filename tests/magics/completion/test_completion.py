@@ -1,4 +1,4 @@
-"""Tab on the line of a magic, asked as a front end asks: by ``complete_request`` to a real kernel."""
+"""Tab completion on the line of a magic, by ``complete_request`` to a real kernel."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def kernel(tmp_path_factory):
 
 
 def complete(kernel, code):
-    """Texts of the whole line after each completion is taken, by completion."""
+    """Return the line after each completion, by completion."""
     reply = kernel.client.complete(code, len(code), reply=True, timeout=60)["content"]
     assert reply["status"] == "ok"
     return {code[: reply["cursor_start"]] + match + code[reply["cursor_end"] :] for match in reply["matches"]}

@@ -1,4 +1,4 @@
-"""``-f``, reasoning and tool calls: what a cell shows, what is kept, and what is left of it when it is saved."""
+"""``-f``, reasoning and tool calls: the outputs of a cell, the variables, and the saved notebook."""
 
 from __future__ import annotations
 
@@ -284,7 +284,7 @@ def test_as_plain_text_a_saved_answer_reads_as_it_was_written(saved):
 
 
 def test_where_styles_and_frames_are_stripped_the_answer_is_still_there(saved):
-    """As on GitHub, which keeps tables and code of an output's HTML and takes away styles, classes and frames."""
+    """Sanitise HTML as GitHub does, which removes styles, classes and frames, but not tables and code."""
     import nh3
 
     def stripped(cell):

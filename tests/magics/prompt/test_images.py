@@ -88,7 +88,7 @@ def test_what_a_notebook_displayed_can_be_sent_again():
 MISTAKES = {
     "text called .png": (b"city,cups\nOslo,310\n", "is not an image: it holds text ('city,cups Oslo,310'…)"),
     "empty": (b"", "is empty."),
-    "bmp": (picture("BMP"), "is not an image: it holds a BMP. Models take PNG, JPEG, GIF, WebP."),
+    "bmp": (picture("BMP"), "is not an image: it holds a BMP. Models accept PNG, JPEG, GIF, WebP."),
     "svg": (b"<svg xmlns='x'></svg>", "it holds an SVG"),
     "pdf": (b"%PDF-1.7\n", "it holds a PDF"),
     "noise": (bytes(range(256)), "it holds bytes of an unknown type"),

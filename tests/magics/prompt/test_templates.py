@@ -1,4 +1,4 @@
-"""Prompts as templates: what stands for a value, and what a notebook's template may name besides its variables."""
+"""Prompts as templates: summaries of values, and the names that a template can use besides the variables."""
 
 from __future__ import annotations
 
