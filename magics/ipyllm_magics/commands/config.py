@@ -20,7 +20,7 @@ from ipyllm.registry import models
 from ipyllm.settings import Settings, SettingsError, config_file, get_settings
 from ipyllm.text.redact import redact
 from ipyllm.text.suggest import suggest
-from ipyllm.transport.client import without_password
+from ipyllm.transport.address import without_password
 from ipyllm_magics.errors import MagicError
 
 if TYPE_CHECKING:

@@ -77,7 +77,7 @@ def extract_code(answer: str) -> Code:
     Raises
     ------
     NotFoundInAnswerError
-        The answer holds no code.
+        The answer contains no code.
 
     Examples
     --------
@@ -96,7 +96,7 @@ def extract_code(answer: str) -> Code:
     if not fences:
         if _is_python(answer):
             return Code(plain(answer.strip()), "python")
-        raise NotFoundInAnswerError("The answer holds no code")
+        raise NotFoundInAnswerError("The answer contains no code")
     is_python = any(language in _PYTHON for language, _ in fences)
     wanted = _PYTHON if is_python else {fences[0][0]}
     pieces = [source for language, source in fences if language in wanted]
@@ -121,7 +121,7 @@ def extract_json(answer: str) -> Any:
     Raises
     ------
     NotFoundInAnswerError
-        The answer holds no JSON.
+        The answer contains no JSON.
 
     Examples
     --------
@@ -217,7 +217,7 @@ def _page_source(answer: str) -> str:
     ]
     source = plain(max(fences, key=len, default=answer).strip())
     if "<" not in source:
-        raise NotFoundInAnswerError("The answer holds no HTML")
+        raise NotFoundInAnswerError("The answer contains no HTML")
     return source
 
 

@@ -14,7 +14,7 @@ from ipyllm.comparison.arms import Arm, make_arms
 from ipyllm.comparison.votes import UNDECIDED, cast_vote
 from ipyllm.errors import LLMError
 from ipyllm.pipeline.call import Call
-from ipyllm.runtime.interruptible import InterruptibleEvent
+from ipyllm.runtime.interruptible import CANCEL_GRACE_S, InterruptibleEvent
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -32,7 +32,6 @@ if TYPE_CHECKING:
 __all__ = ["Arm", "Comparison", "compare"]
 
 
-_CANCEL_GRACE_S = 5.0
 _TOOL_TURN_S = 0.05  # how long one arm's tools may keep the waiting thread to themselves
 
 
@@ -204,7 +203,7 @@ class Comparison:
             self.wait_for(self.done)
         except BaseException:
             self.cancel()
-            self.done.wait(_CANCEL_GRACE_S)
+            self.done.wait(CANCEL_GRACE_S)
             raise
         return self
 

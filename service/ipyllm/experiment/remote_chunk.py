@@ -16,6 +16,7 @@ from ulid import ULID
 
 from ipyllm.experiment.budget import Spending
 from ipyllm.experiment.run import CELL_TAG, Run, RunConfig
+from ipyllm.runtime.interruptible import CANCEL_GRACE_S
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -26,8 +27,6 @@ if TYPE_CHECKING:
     from ipyllm.services.base import BaseLLMService
 
 __all__ = ["Chunk", "Report", "cell_name", "run_chunk", "write_rows"]
-
-_GRACE_S = 5.0
 
 
 @dataclass(frozen=True)
@@ -135,7 +134,7 @@ def run_chunk(chunk: Chunk) -> Report:
         run.done.wait()
     except KeyboardInterrupt:  # a terminal sends it to every process of its group
         run.cancel()
-        run.done.wait(_GRACE_S)
+        run.done.wait(CANCEL_GRACE_S)
     progress = run.progress
     worker = f"{socket.gethostname()}:{os.getpid()}"
     rows = [{**row, "tags": {**row["tags"], "worker": worker}} for row in basket.rows()]

@@ -13,12 +13,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from ipyllm.errors import LLMError
-from ipyllm.runtime.interruptible import InterruptibleEvent
+from ipyllm.runtime.interruptible import CANCEL_GRACE_S, InterruptibleEvent
 from ipyllm.runtime.service_thread import service_thread
 from ipyllm.scorers.answer import Answer, answers
 from ipyllm.scorers.scorer import Score, ScoreFailure, Scorer, checked, distinct
 from ipyllm.tools import CallerExecutor, ToolTimeout
-from ipyllm.tools.result_text import cut, told
+from ipyllm.tools.caller_executor import UserCode
+from ipyllm.tools.result_text import describe_error, truncate
 
 if TYPE_CHECKING:
     from concurrent.futures import Future
@@ -33,7 +34,6 @@ CONCURRENCY = 16
 _GIVE_UP_AFTER = 3
 """Time-outs in a row after which a scorer is not tried again: each may leave a thread behind."""
 
-_CANCEL_GRACE_S = 5.0
 _MAX_ERROR = 500
 _NEEDED = ("status", "response")
 _NOT_STORED = "The text of this answer was not stored (IPYLLM_STORE_TEXT=0)."
@@ -157,7 +157,7 @@ class Scoring:
             caller_executor.wait(done)
         except BaseException:
             future.cancel()
-            done.wait(_CANCEL_GRACE_S)
+            done.wait(CANCEL_GRACE_S)
             raise
         future.result()
 
@@ -255,14 +255,14 @@ class Scoring:
         result: Score | ScoreFailure
         try:
             call = functools.partial(scorer.call, *self._arguments(place))
-            code = _Code(scorer.name, call, scorer.is_async, scorer.timeout)
-            result = await caller_executor.run(code, {}, then=checked)
+            code = UserCode(scorer.name, call, scorer.is_async, scorer.timeout)
+            result = await caller_executor.run(code, then=checked)
         except ToolTimeout as exc:
             lane.timeouts += 1
             return ScoreFailure(f"{exc}.")
         except asyncio.CancelledError:
             task = asyncio.current_task()
-            if caller_executor.is_left or (task is not None and task.cancelling()):
+            if caller_executor.is_abandoned or (task is not None and task.cancelling()):
                 raise
             result = ScoreFailure("It was cancelled.")
         except Exception as exc:  # noqa: BLE001 - whatever it is, it costs this score and no other
@@ -278,16 +278,6 @@ class Worker:
     scorer: Scorer
     places: Iterator[int]
     timeouts: int = 0  # in a row
-
-
-@dataclass(frozen=True, slots=True)
-class _Code:
-    """A call of a scorer, as the user's side runs it."""
-
-    name: str
-    function: Callable[..., Any]
-    is_async: bool
-    timeout: float | None
 
 
 def rows_of(
@@ -327,7 +317,7 @@ def _failure(exc: Exception) -> ScoreFailure:
     """Say what went wrong in a scorer: its own words, or the exception's."""
     if isinstance(exc, ScoreFailure):
         return exc
-    return ScoreFailure(cut(" ".join(told(exc).split()), _MAX_ERROR))
+    return ScoreFailure(truncate(" ".join(describe_error(exc).split()), _MAX_ERROR))
 
 
 def _nothing() -> None:

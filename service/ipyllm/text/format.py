@@ -6,9 +6,9 @@ import math
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
-__all__ = ["UNKNOWN", "compact_count", "count", "join_names", "money", "number", "seconds", "shorten"]
+__all__ = ["UNKNOWN", "compact_count", "count", "join_names", "json_path", "money", "number", "seconds", "shorten"]
 
 UNKNOWN = "–"
 
@@ -113,6 +113,17 @@ def join_names(names: Sequence[str], *, conjunction: str = "and") -> str:
     """
     *others, last = names or ("",)
     return f"{', '.join(others)} {conjunction} {last}" if others else last
+
+
+def json_path(path: Iterable[str | int]) -> str:
+    """Format the path to a value in JSON.
+
+    Examples
+    --------
+    >>> json_path(["people", 0, "age"])
+    'people[0].age'
+    """
+    return "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in path).removeprefix(".")
 
 
 def shorten(text: str, limit: int, *, fold: bool = True) -> str:

@@ -227,14 +227,14 @@ def test_an_answer_that_does_not_fit_says_so_in_its_column_and_is_shown(compare,
     kernel_fake.on(lambda request: answer("No idea." if request.json["model"] == "b" else '{"a": 1}'))
     ran, _ = compare("-f json -o outcome")
     assert ran.status == "ok"
-    assert "No idea.\nThe answer holds no JSON" in ran.text
+    assert "No idea.\nThe answer contains no JSON" in ran.text
     assert said(prepared, "list(outcome.parsed)") == "[{'a': 1}, None]"
 
 
 def test_when_no_answer_fits_the_cell_fails_so_that_run_all_stops(compare):
     ran, _ = compare("-f json", reply="No idea.")
     assert ran.status == "error"
-    assert ran.error.startswith("No answer fits -f json. A: The answer holds no JSON")
+    assert ran.error.startswith("No answer fits -f json. A: The answer contains no JSON")
     assert ran.error.endswith("all answers are in _llm_compare.")
     assert ran.traceback[0].startswith("no json: ")
 
@@ -242,7 +242,7 @@ def test_when_no_answer_fits_the_cell_fails_so_that_run_all_stops(compare):
 def test_when_one_arm_fails_and_no_other_fits_both_are_told(compare, kernel_fake):
     kernel_fake.on(lambda request: model_not_found() if request.json["model"] == "b" else answer("No idea."))
     ran, _ = compare("-f json")
-    assert ran.error.startswith("No answer fits -f json. A: The answer holds no JSON")
+    assert ran.error.startswith("No answer fits -f json. A: The answer contains no JSON")
     assert "; B: it failed; all answers are" in ran.error
 
 

@@ -45,15 +45,15 @@ def test_code_is_taken_out_of_an_answer(text, code, cell):
 
 @pytest.mark.parametrize("text", ["Sorry.", "Yes", "", "42", "I cannot do that, Dave.", "```python\n\n```"])
 def test_words_are_no_code(text):
-    with pytest.raises(NotFoundInAnswerError, match="holds no code"):
+    with pytest.raises(NotFoundInAnswerError, match="contains no code"):
         extract_code(text)
 
 
 def test_json_is_taken_out_past_chatter():
     assert extract_json('Here:\n```json\n{"a": [1]}\n```\nDone.') == {"a": [1]}
-    with pytest.raises(NotFoundInAnswerError, match="holds no JSON"):
+    with pytest.raises(NotFoundInAnswerError, match="contains no JSON"):
         extract_json("Nothing here.")
-    with pytest.raises(NotFoundInAnswerError, match="breaks off"):
+    with pytest.raises(NotFoundInAnswerError, match="ends before"):
         extract_json('{"a": [1, ')
 
 
@@ -136,7 +136,7 @@ def test_code_is_shown_alone_and_put_into_the_next_cell(kernel, kernel_fake):
 def test_an_answer_without_code_is_shown_kept_and_said(kernel, kernel_fake):
     kernel_fake.default = answer("I cannot do that.")
     ran = kernel.run("%%llm -f code -o kept\nHow?")
-    assert ran.traceback == ["no code: The answer holds no code; the answer is in _llm."]
+    assert ran.traceback == ["no code: The answer contains no code; the answer is in _llm."]
     assert "I cannot do that." in ran.text
     assert kernel.run("print(kept.content)").stdout == "I cannot do that.\n"
 
@@ -154,7 +154,7 @@ def test_an_answer_that_is_no_json_is_shown_kept_and_said(kernel, kernel_fake):
     kernel_fake.default = answer("None of it.")
     ran = kernel.run("%%llm -f json -o data\nGive.")
     assert ran.status == "error"
-    assert ran.traceback[0].startswith("no json: The answer holds no JSON")
+    assert ran.traceback[0].startswith("no json: The answer contains no JSON")
     assert "None of it." in ran.text
     assert kernel.run("print(data.parsed, data.content)").stdout == "None None of it.\n"
 

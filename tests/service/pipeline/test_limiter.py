@@ -10,7 +10,8 @@ import pytest
 
 from ipyllm.errors import LLMError
 from ipyllm.pipeline.limiter import Limiter
-from ipyllm.transport.client import Address, Wire
+from ipyllm.transport.address import Address
+from ipyllm.transport.client import Wire
 from tests.fakes import answer, rate_limited
 
 BODY = {"model": "m", "messages": [{"role": "user", "content": "Hello"}], "stream": True}

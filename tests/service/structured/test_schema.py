@@ -175,6 +175,9 @@ def test_objects_said_in_parts_are_merged():
     assert schema["properties"]["b"] == {"type": "integer", "minimum": 1}
 
 
+CYCLE = {"a": {"$ref": "#/$defs/b"}, "b": {"$ref": "#/$defs/c"}, "c": {"$ref": "#/$defs/b"}}
+
+
 class Broken(BaseModel):
     call: Callable[[int], int]
 
@@ -188,17 +191,19 @@ class Broken(BaseModel):
         (print, "print cannot be used"),
         (City(name="Bern"), "give a Pydantic model"),
         (Broken, "Broken cannot be used as a schema (Cannot generate a JsonSchema"),
-        ({}, "it says nothing about the answer"),
-        ({"name": "string"}, "it says nothing about the answer"),
+        ({}, "it does not constrain the answer"),
+        ({"name": "string"}, "it does not constrain the answer"),
         ({"type": "strng"}, "at type: 'strng'"),
         ({"type": "string", "pattern": "("}, "at pattern"),
         ({"type": "object", "default": object()}, "it is not JSON"),
-        (within({"a": {"$ref": "https://example.org/a.json"}}), "leads out of it"),
-        ({"type": "object", "not": {"$ref": "https://example.org/a.json"}}, "leads out of it"),
-        (within({"a": {"$ref": "#/$defs/missing"}}), "'#/$defs/missing' leads nowhere"),
-        (within({"a": {"$ref": "#/type"}}), "does not lead to a schema"),
-        ({"$ref": "#"}, "leads to nothing but itself"),
-        (within({"a": {"$ref": "#/properties/a"}}), "leads to nothing but itself"),
+        (within({"a": {"$ref": "https://example.org/a.json"}}), "points outside the schema"),
+        ({"type": "object", "not": {"$ref": "https://example.org/a.json"}}, "points outside the schema"),
+        (within({"a": {"$ref": "#/$defs/missing"}}), "'#/$defs/missing' has no target"),
+        (within({"a": {"$ref": "#/type"}}), "does not point to a schema"),
+        ({"$ref": "#"}, "leads back to itself"),
+        (within({"a": {"$ref": "#/properties/a"}}), "leads back to itself"),
+        (within({"a": {"$ref": "#/$defs/a"}}, **{"$defs": CYCLE}), "leads back to itself"),
+        ({"$ref": "#/$defs/a", "$defs": {"a": {"$ref": "#/$defs/a", "title": "A"}}}, "leads back to itself"),
         (within({"a": {"allOf": [{"$ref": "#"}, {"type": "object"}]}}), "its references never end"),
     ],
 )

@@ -433,7 +433,7 @@ def test_interrupts_at_any_moment_leave_nothing_hanging():
             except KeyboardInterrupt:
                 running.future.cancel()
             assert running.caller_executor.wait(running.done, 60), "the service side hangs"
-            assert not running.caller_executor._out
+            assert not running.caller_executor._pending
 
         async def nested():
             for n in range(40):

@@ -12,7 +12,8 @@ import pytest
 
 from ipyllm import LLMError, OpenAIService
 from ipyllm.runtime.service_thread import service_thread
-from ipyllm.transport.client import Address, Wire
+from ipyllm.transport.address import Address
+from ipyllm.transport.client import Wire
 from tests import fakes
 from tests.fakes import answer
 
@@ -160,7 +161,7 @@ def test_a_body_that_is_no_json_is_refused_by_the_client_and_nothing_is_sent(fak
 def test_many_first_calls_make_one_client_and_one_that_is_cancelled_spoils_it_for_none(fake):
     async def run():
         wire, address = Wire(), Address(fake.base_url)
-        calls = [asyncio.ensure_future(wire.way(address)) for _ in range(20)]
+        calls = [asyncio.ensure_future(wire.connection(address)) for _ in range(20)]
         await asyncio.sleep(0)
         calls[0].cancel()
         ways = await asyncio.gather(*calls[1:])

@@ -22,7 +22,7 @@ def test_events_do_not_depend_on_where_the_bytes_are_cut(texts, newline, cuts):
         events += sse.feed(wire[place : place + size])
         place, turn = place + size, turn + 1
     assert [payload for _, payload in events] == payloads
-    assert (sse.close(), sse.rest()) == ([], b"")
+    assert (sse.close(), sse.unfinished_line()) == ([], b"")
 
 
 def test_an_event_without_its_closing_blank_line_is_delivered_at_the_end():
@@ -35,7 +35,7 @@ def test_half_a_line_is_never_delivered():
     sse = ServerSentEvents()
     assert sse.feed(b'data: {"a":1}\n\ndata: {"b"') == [(b"", b'{"a":1}')]
     assert sse.close() == []
-    assert sse.rest() == b'data: {"b"'
+    assert sse.unfinished_line() == b'data: {"b"'
 
 
 def test_a_ten_megabyte_line_is_parsed_without_searching_it_again_for_every_packet():
