@@ -125,14 +125,14 @@ def load(name: str, path: str, *, replace: bool) -> str:
 
 def export(name: str, path: str, *, replace: bool) -> str:
     """Write the conversation as a document."""
-    from ipyllm.conversations.export import FORMATS, exported
+    from ipyllm.conversations.export import FORMATS, export_conversation
 
     suffix = Path(path).suffix.removeprefix(".").lower()
     if suffix not in FORMATS:
         endings = ", ".join("." + known for known in FORMATS)
         hint = suggest(suffix, FORMATS, otherwise="")
         raise MagicError(f"%llm_history export writes files that end in {endings}, not {path!r}. {hint}")
-    text = exported(existing_conversation(name), suffix, title=name)
+    text = export_conversation(existing_conversation(name), suffix, title=name)
     target = _target(path, replace=replace)
     try:
         target.write_text(text, encoding="utf-8", errors="replace")

@@ -6,11 +6,11 @@ so that concurrent calls cannot exceed the limit together.
 
 from __future__ import annotations
 
-import os
 import threading
 from typing import Self
 
 from ipyllm.errors import LLMError
+from ipyllm.fork_safety import in_forked_child
 from ipyllm.text.format import money
 
 __all__ = ["Budget", "Reservation", "kernel_budget"]
@@ -166,9 +166,6 @@ def kernel_budget() -> Budget:
     return _kernel
 
 
+@in_forked_child
 def _after_fork() -> None:
     _kernel._forget_calls_in_flight()  # noqa: SLF001 - one idea in two places
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork)

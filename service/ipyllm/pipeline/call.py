@@ -67,7 +67,7 @@ class Call:
         self.error: LLMError | None = None
         self._on_event = on_event or _ignore
         # The request has just read the settings.
-        self._ledger = ledger if ledger is not None else current_ledger(look=False)
+        self._ledger = ledger if ledger is not None else current_ledger(reload_settings=False)
         self._task: asyncio.Task[None] | None = None
         self._future: Future[None] | None = None
         self._context: Context | None = None

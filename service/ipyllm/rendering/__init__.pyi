@@ -1,5 +1,5 @@
+from .answer_columns import COLUMNS_CSS, COLUMNS_STYLE, Column, columns_html, columns_text, reasoning_html
 from .blocks import BlockStream
-from .columns import COLUMNS_CSS, COLUMNS_STYLE, Column, columns_html, columns_text, reasoning_html
 from .footer import footer_html, footer_text
 from .growing_answer import GrowingAnswer, GrowingCall, GrowingText
 from .markdown import to_html

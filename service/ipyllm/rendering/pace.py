@@ -1,7 +1,7 @@
-"""Limits how often a growing answer is drawn: a token bucket over the bytes that go to the browser.
+"""Limits how often a growing answer is drawn, by a token bucket over the bytes sent to the browser.
 
-Redrawing sends the live tail again each time. Bounding bytes, not frames, keeps a short tail lively (12 a second)
-and a long one cheap, whatever the model's speed: 10 kB over 10 s stay below 20 times their own size.
+Each redraw sends the live tail again. A limit of bytes instead of frames redraws a short tail often (12 times a second)
+and a long one rarely, whatever the model's speed: 10 kB over 10 s send less than 20 times their size.
 """
 
 from __future__ import annotations
@@ -14,16 +14,16 @@ _LONGEST_S = 2.0
 
 
 class Pace:
-    """A budget that refills with time; all instants are seconds of one monotonic clock.
+    """Budget of bytes that refills with time. All times are seconds of one monotonic clock.
 
     Parameters
     ----------
     now : float
-        The present instant.
+        Current time.
     bytes_per_s, burst : float
-        What flows into the budget, and what it holds at most. The defaults are a cell's.
+        Rate at which the budget refills, and its maximum. The defaults are those of a cell.
     shortest_s : float
-        Pause after any drawing, however small.
+        Shortest pause between draws.
 
     Examples
     --------

@@ -152,8 +152,8 @@ def dry_run(compare, kernel):
     assert sent == []
     for part in (
         "Nothing was sent. The requests to 2 arms would be:",
-        "A · openai/gpt-5-mini\n  to      openai/gpt-5-mini at 127.0.0.1",
-        "B · openai/gpt-4o\n  to      openai/gpt-4o at 127.0.0.1",
+        "A · gpt-5-mini\n  to      openai/gpt-5-mini at 127.0.0.1",
+        "B · gpt-4o\n  to      openai/gpt-4o at 127.0.0.1",
         "temperature 0.0, max_tokens 50",
         "add(a, b)",
         "case=a",
@@ -338,7 +338,7 @@ def test_all_arms_go_on_from_what_fits_the_smallest_window_and_it_is_said(compar
     assert contents[-2:] == ["Answer 19. w", "Hello"]
     assert contents[1].startswith("Question"), "whole turns are left out"
     assert 6 < len(contents) < 40
-    assert ran.stderr.startswith("Left out to fit: the oldest ")
+    assert ran.stderr.startswith("The oldest ")
 
 
 def test_nothing_is_left_out_where_no_window_is_too_small(compare, long_talk):
@@ -364,7 +364,7 @@ def test_a_dry_run_says_what_would_be_left_out_and_what_all_would_cost(compare, 
     prepared.run(f"os.environ['IPYLLM_PRICES'] = {price!r}")
     ran, sent = compare("-c long --dry-run --max-tokens 100", models=f"-m openai/gpt-4o -m {LOCAL} -m openai/own")
     assert sent == []
-    assert "Left out to fit: the oldest " in ran.stdout
+    assert "The oldest " in ran.stdout
     assert ran.stderr == ""
     assert "not added to the conversation 'long'" in ran.stdout
     a, b, c = (block for block in ran.stdout.split("\n\n") if block.startswith(("A · ", "B · ", "C · ")))

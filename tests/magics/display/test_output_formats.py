@@ -8,7 +8,7 @@ import re
 import nbformat
 import pytest
 
-from ipyllm.rendering.page import sanitize_page
+from ipyllm.rendering.sanitize_page import sanitize_page
 from ipyllm_magics.display.output_formats import (
     OUTPUT_FORMATS,
     NotFoundInAnswerError,

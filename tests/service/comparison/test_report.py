@@ -158,7 +158,7 @@ def test_many_prompts_are_cut_and_it_says_how_many(tmp_path):
 def test_calls_without_texts_and_one_arm_alone_still_make_a_report(tmp_path):
     given = calls({"only": (0.5, 0.2)}, prompts=3).drop(columns=["response", "prompt"])
     html = report.write(given, tmp_path / "r.html").read_text(encoding="utf-8")
-    assert "The texts of these calls were not kept." in html
+    assert "The texts of these calls were not stored." in html
     assert "There is one arm, only" in html
     assert "Differences from" not in html
 
@@ -176,10 +176,10 @@ def test_warm_ups_do_not_shift_answers_to_other_prompts(tmp_path):
 
 def test_a_folder_that_is_not_there_and_no_calls_are_said_so(tmp_path):
     given = calls(ARMS, prompts=2)
-    with pytest.raises(LLMError, match="There is no folder"):
+    with pytest.raises(LLMError, match=r"The folder .* does not exist"):
         report.write(given, tmp_path / "no" / "r.html")
     with pytest.raises(LLMError, match="There are no calls"):
         report.write(given.iloc[:0], tmp_path / "r.html")
-    with pytest.raises(LLMError, match="did you mean 'large'"):
+    with pytest.raises(LLMError, match="Did you mean 'large'"):
         report.write(given, tmp_path / "r.html", baseline="lagre")
     assert not (tmp_path / "r.html").exists()

@@ -268,7 +268,7 @@ def test_a_question_that_cannot_fit_says_what_to_do():
     assert caught.value.model == "local/smollm2-135m"
     assert str(caught.value) == (
         "The question and the system message may take 6,671 tokens, but the window of local/smollm2-135m beside its "
-        "answer has room for 6,144: shorten the question, or ask a model with a larger one."
+        "answer has room for 6,144: shorten the question, or use a model with a larger one."
     )
     history.max_tokens = 100
     with pytest.raises(
@@ -297,8 +297,8 @@ def test_a_turn_of_many_tool_rounds_loses_its_first_rounds_whole():
     assert [m["tool_call_id"] for m in fitted.messages if m["role"] == "tool"] == ["call-7", "call-8", "call-9"]
     assert (fitted.dropped_turns, fitted.dropped_rounds) == (1, 7)
     assert fitted.note == (
-        "Left out to fit: the oldest turn and the first 7 rounds of tool calls of the last turn "
-        f"(up to {fitted.dropped_tokens:,} tokens)."
+        "The oldest turn and the first 7 rounds of tool calls of the last turn "
+        f"(up to {fitted.dropped_tokens:,} tokens) were left out to fit the context window."
     )
     assert len(history) == 23, "the history itself keeps everything"
     with pytest.raises(LLMError, match="may take"):
@@ -350,7 +350,7 @@ def test_a_named_fork_is_the_conversation_of_that_name():
     assert fork.max_messages == 4
     fork.add_message("user", "only here")
     assert len(history) == 2
-    with pytest.raises(LLMError, match="'tests-fork' already"):
+    with pytest.raises(LLMError, match="'tests-fork' exists already"):
         history.fork("tests-fork")
     assert len(fork) == 3
     assert history.fork("tests-fork-new") is conversation("tests-fork-new")

@@ -108,7 +108,7 @@ def test_a_path_that_cannot_be_used_is_said_in_a_sentence(tmp_path, monkeypatch)
             ConversationHistory().save(path)
     with pytest.raises(LLMError, match="cannot be written: no such file"):
         ConversationHistory().save("no-such-folder/chat.json")
-    with pytest.raises(LLMError, match="cannot be written: it is no file"):
+    with pytest.raises(LLMError, match="cannot be written: it is not a file"):
         ConversationHistory().save(os.devnull)
     assert [entry.name for entry in tmp_path.iterdir()] == ["loop"]
 
@@ -138,17 +138,17 @@ def test_the_format_is_fixed(document):
 @pytest.mark.parametrize(
     ("change", "match"),
     [
-        ({"version": 2}, "was saved by a newer ipyllm: upgrade"),
-        ({"version": 10**4000}, "was saved by a newer ipyllm: upgrade"),
-        ({"version": True}, "is damaged: it says no format version"),
-        ({"version": 0}, "is damaged: it says no format version"),
-        ({"format": "nbformat"}, "is no conversation that ipyllm has saved"),
+        ({"version": 2}, "was saved by a newer ipyllm. Upgrade"),
+        ({"version": 10**4000}, "was saved by a newer ipyllm. Upgrade"),
+        ({"version": True}, "is damaged: it has no format version"),
+        ({"version": 0}, "is damaged: it has no format version"),
+        ({"format": "nbformat"}, "is not a conversation saved by ipyllm"),
         ({"turns": None}, "is damaged: it has no list of turns"),
         ({"turns": [{"key": 5, "model": None, "status": "ok", "messages": []}]}, "key, model or status"),
         ({"turns": [{"key": "a", "model": None, "status": "ok", "messages": []}] * 2}, "have the same key"),
         ({"turns": [{"status": "ok", "messages": [{"role": "robot\n" * 99}]}]}, "There is no role"),
         ({"system": {"role": "user", "content": "x"}}, "system message has another role"),
-        ({"max_tokens": "many"}, "max_tokens is no whole number"),
+        ({"max_tokens": "many"}, "max_tokens is not a whole number"),
     ],
 )
 def test_a_file_that_is_not_ours_or_damaged_says_so(tmp_path, document, change, match):
@@ -163,7 +163,7 @@ def loads_or_refuses(path, data):
     try:
         history = ConversationHistory.load(path)
     except LLMError:
-        refused(path, "is no conversation that ipyllm has saved|is damaged|was saved by a newer")
+        refused(path, "is not a conversation saved by ipyllm|is damaged|was saved by a newer")
         return
     history.get_messages()
     history.to_dataframe()
@@ -176,7 +176,7 @@ def loads_or_refuses(path, data):
 def test_arbitrary_bytes_are_refused(tmp_path_factory, data):
     path = tmp_path_factory.getbasetemp() / "fuzz.json"
     path.write_bytes(data)
-    refused(path, "is no conversation that ipyllm has saved")
+    refused(path, "is not a conversation saved by ipyllm")
 
 
 JSON = st.recursive(
@@ -231,7 +231,7 @@ def test_a_saved_file_cut_or_with_a_wrong_byte_loads_or_is_refused(tmp_path_fact
 )
 def test_hostile_files_are_refused(tmp_path, data):
     (tmp_path / "chat.json").write_bytes(data)
-    refused(tmp_path / "chat.json", "is no conversation|is damaged")
+    refused(tmp_path / "chat.json", "is not a conversation|is damaged")
 
 
 def test_messages_nested_too_deep_are_refused_not_a_stack_overflow(tmp_path, document):

@@ -28,7 +28,7 @@ def test_a_question_that_fills_the_window_follows_the_system_message_alone_and_i
     messages, note = talked.preceding([LONG], 2_000, model="local/small")
     assert contents(messages) == ["Be brief. " * 20]
     tokens = sum(estimate_messages([message]) for message in talked.get_messages()[1:])
-    assert note == f"Left out to fit: the oldest 3 turns (up to {tokens:,} tokens)."
+    assert note == f"The oldest 3 turns (up to {tokens:,} tokens) were left out to fit the context window."
     assert len(talked.get_messages()) == 7, "the conversation itself keeps them"
 
 
@@ -36,7 +36,7 @@ def test_a_question_that_fills_the_window_with_a_new_system_message_follows_noth
     messages, note = talked.preceding([NEW, LONG], 2_000, model="local/small")
     assert messages == [], "the new system message takes the place of the old one"
     assert note is not None
-    assert note.startswith("Left out to fit: the oldest 3 turns")
+    assert note.startswith("The oldest 3 turns")
 
 
 def test_a_question_that_fills_the_window_of_an_empty_conversation_leaves_nothing_out():
@@ -78,4 +78,4 @@ def test_only_what_stands_before_a_turn_is_left_out_for_a_long_question_in_its_p
     talked.put_turn(Turn(({"role": "user", "content": "four"}, {"role": "assistant", "content": "FOUR"}), "cell"))
     _, note = talked.preceding([NEW, LONG], 2_000, before="cell")
     assert note is not None
-    assert "the oldest 3 turns" in note
+    assert "oldest 3 turns" in note

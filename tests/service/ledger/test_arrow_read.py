@@ -24,7 +24,7 @@ _START = datetime(2026, 11, 1, tzinfo=UTC)
 @pytest.fixture
 def large(monkeypatch):
     """Take any read for a large one, and count them."""
-    monkeypatch.setattr(arrow_read, "LEAST", 1)
+    monkeypatch.setattr(arrow_read, "MIN_ROWS", 1)
     read = Store.read_large
     counted = []
 
@@ -62,6 +62,23 @@ def filled(path, call):
 
 
 @pytest.mark.parametrize(
+    ("least", "conditions", "arrow"),
+    [
+        (60, {}, True),
+        (61, {}, False),
+        (60, {"limit": 60}, True),
+        (60, {"limit": 59}, False),
+        (15, {"model": "openai/m1"}, True),
+        (16, {"model": "openai/m1"}, False),
+    ],
+)
+def test_a_read_is_large_from_exactly_the_least_number_of_rows_on(filled, large, monkeypatch, least, conditions, arrow):
+    monkeypatch.setattr(arrow_read, "MIN_ROWS", least)
+    usage(None, ledger=filled, **conditions)
+    assert large == [arrow]
+
+
+@pytest.mark.parametrize(
     "conditions",
     [
         {},
@@ -77,7 +94,7 @@ def filled(path, call):
 )
 def test_the_large_way_gives_the_same_frame_as_the_small_way(filled, conditions, large, monkeypatch):
     many = usage(None, ledger=filled, **conditions)
-    monkeypatch.setattr(arrow_read, "LEAST", 1_000_000)
+    monkeypatch.setattr(arrow_read, "MIN_ROWS", 1_000_000)
     few = usage(None, ledger=filled, **conditions)
     # Where nothing is found there are not many.
     assert large == [len(many) > 0, False]
@@ -88,7 +105,7 @@ def test_the_large_way_gives_the_same_frame_as_the_small_way(filled, conditions,
 def test_rows_still_in_memory_are_laid_over_the_many(filled, large, sql, monkeypatch):
     with closing(sqlite3.connect(filled._target, isolation_level=None)) as other:
         monkeypatch.setattr("ipyllm.ledger.store._BUSY_S", 0.1)
-        monkeypatch.setattr("ipyllm.ledger.writer._PATIENCE_S", 0.0)
+        monkeypatch.setattr("ipyllm.ledger.writer._LOCKED_TOO_LONG_S", 0.0)
         filled._store.close()
         other.execute("BEGIN IMMEDIATE")
         filled.put({"call_id": "010", "status": "cancelled", "cost_usd": 0.5, "tags": {"new": "x"}, "warmup": True})
@@ -96,7 +113,7 @@ def test_rows_still_in_memory_are_laid_over_the_many(filled, large, sql, monkeyp
         with pytest.warns(UserWarning, match="cannot be written"):
             many = usage(None, ledger=filled)
         some = usage(None, ledger=filled, model="openai/m1", limit=1)
-        monkeypatch.setattr(arrow_read, "LEAST", 1_000_000)
+        monkeypatch.setattr(arrow_read, "MIN_ROWS", 1_000_000)
         few = usage(None, ledger=filled)
         other.execute("ROLLBACK")
     assert large[0]
@@ -144,7 +161,7 @@ def test_a_large_read_that_fails_goes_the_slow_way_and_says_why(filled, large, c
     assert large == [False]
     (record,) = caplog.records
     assert "no such column: no_such_column" in record.getMessage()
-    assert "it goes the slow way" in record.getMessage()
+    assert "reading row by row instead" in record.getMessage()
 
 
 def test_a_ledger_that_is_rewritten_between_the_two_halves_is_read_anew(filled, large, caplog, monkeypatch):
@@ -167,7 +184,7 @@ def test_a_ledger_that_is_rewritten_between_the_two_halves_is_read_anew(filled, 
     monkeypatch.setattr(arrow_read, "_receive", rewritten_between)
     with caplog.at_level(logging.WARNING, "ipyllm.ledger"):
         assert len(usage(None, ledger=filled)) == 60
-    assert "it was rewritten meanwhile" in caplog.records[0].getMessage()
+    assert "it was rewritten in the meantime" in caplog.records[0].getMessage()
 
 
 def test_without_the_extra_large_ledgers_are_read_all_the_same(answer, filled):
@@ -178,7 +195,7 @@ def test_without_the_extra_large_ledgers_are_read_all_the_same(answer, filled):
             sys.modules["pyarrow"] = None
             from ipyllm import usage
             from ipyllm.ledger import Ledger, arrow_read
-            arrow_read.LEAST = 1
+            arrow_read.MIN_ROWS = 1
             print(len(usage(None, ledger=Ledger(sys.argv[1]))))
             """,
             filled._target,

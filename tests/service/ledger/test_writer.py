@@ -101,7 +101,7 @@ def test_a_ledger_that_was_left_ends_with_the_last_call_that_writes_to_it(path, 
     ledger.put(first)
     ledger.put(second)
     assert ledger.flush(20)
-    ledger.leave()
+    ledger.close_when_idle()
     ledger.put({"call_id": first["call_id"], "status": "ok"})
     assert ledger.flush(20)
     (thread,) = writers() - before
@@ -123,7 +123,7 @@ def test_a_ledger_that_was_left_keeps_what_it_could_not_write(path, sql, call):
     ledger = Ledger(path)
     ledger.put(call(status="ok"))
     assert not ledger.flush(20)
-    ledger.leave()
+    ledger.close_when_idle()
     (thread,) = writers() - before
     thread.join(0.3)
     assert thread.is_alive()
@@ -211,7 +211,7 @@ def test_a_column_that_does_not_exist_is_logged_once_and_costs_nothing(ledger, s
         ledger.put({"status": "ok"})
     assert [record.getMessage() for record in caplog.records] == [
         "The ledger has no column ttft.",
-        "A row without call_id cannot be kept: status.",
+        "A row without call_id cannot be stored: status.",
     ]
     assert sql("SELECT count(*) FROM calls") == [(2,)]
 

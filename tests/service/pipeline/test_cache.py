@@ -200,7 +200,7 @@ def test_a_damaged_file_is_moved_aside_and_a_new_one_begun(path, damage, caplog)
     path.write_text(damage)
     with ResponseCache(path) as cache:
         assert cache.get("k") is None
-        cache._broken_until = 0
+        cache._unusable_until = 0
         cache.put("k", ANSWER)
         assert cache.get("k") is not None
     aside = list(path.parent.glob("*.corrupt-*"))
@@ -217,9 +217,9 @@ def test_damage_under_way_is_a_miss(path):
         data[4096 : len(data) // 2] = os.urandom(len(data) // 2 - 4096)
         path.write_bytes(data)
         assert [cache.get(str(number)) for number in range(50)].count(None) > 0
-        cache._broken_until = 0
+        cache._unusable_until = 0
         cache.put("new", ANSWER)
-        cache._broken_until = 0
+        cache._unusable_until = 0
         assert cache.get("new") is not None
     assert list(path.parent.glob("*.corrupt-*"))
 

@@ -14,7 +14,7 @@ from ipyllm import plots
 from ipyllm import statistics as st
 from ipyllm.errors import LLMError
 from ipyllm.plots.theme import labels, looks, themed
-from ipyllm.plots.timing import _rate
+from ipyllm.plots.timing_plots import _rate
 from tests.service.statistics.simulated import calls, votes
 
 ARMS = {"local/smollm2-135m": (0.45, 0.1), "openai/gpt-5-mini · temperature=0": (0.8, 0.6)}
@@ -205,9 +205,9 @@ def test_what_is_not_there_is_not_drawn(two):
     assert len(plots.overview(bare).axes) == 2
     for draw, match in [
         (lambda: plots.throughput(bare), "no column started_at"),
-        (lambda: plots.cost_score(bare), "no score to draw against their cost"),
+        (lambda: plots.cost_score(bare), "have no scores, so there is nothing to draw against cost"),
         (lambda: plots.cost_score(two.assign(cost_usd=None)), "No arm has both a known cost and a score"),
-        (lambda: plots.latency(two.assign(cold=True)), "No call of these counts for time to first token"),
+        (lambda: plots.latency(two.assign(cold=True)), "None of these calls has a valid time to first token"),
         (lambda: plots.latency(two, "tffb_s"), "There is no metric 'tffb_s'"),
         (lambda: plots.pairs(two[two["arm"] == "local/smollm2-135m"]), "There is only one arm"),
         (lambda: plots.pairs(two, "gpt"), "There is no arm 'gpt'"),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from ipyllm import LLMError, create_llm_service
-from ipyllm.conversations.export import exported
+from ipyllm.conversations.export import export_conversation
 from ipyllm.conversations.history import ConversationHistory, Turn
 from ipyllm.registry.discovery import probe
 from tests.fakes import FakeLLM
@@ -94,6 +94,6 @@ def test_an_export_names_pictures_and_refuses_an_unknown_format():
     question = {"role": "user", "content": [{"type": "text", "text": "What is it?"}, picture]}
     history = ConversationHistory()
     history.put_turn(Turn((question, {"role": "assistant", "content": "A dot."})))
-    assert "*(1 picture)*\n\nWhat is it?" in exported(history, "md")
-    with pytest.raises(LLMError, match="cannot be exported as 'pdf'; there are: md, json, ipynb"):
-        exported(history, "pdf")
+    assert "*(1 picture)*\n\nWhat is it?" in export_conversation(history, "md")
+    with pytest.raises(LLMError, match=r"cannot be exported as 'pdf'\. Choose one of: ipynb, json, md"):
+        export_conversation(history, "pdf")

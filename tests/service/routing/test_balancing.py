@@ -157,7 +157,7 @@ def test_a_drain_that_takes_too_long_says_so_and_goes_on(a, ask):
         a.wait_for(lambda: a.in_flight)
         with pytest.raises(TimeoutError):
             gpus.drain(a.base_url, timeout=0.05)
-        with pytest.raises(LLMError, match="No service of .* is left"):
+        with pytest.raises(LLMError, match=r"No service of .* is left"):
             ask(gpus)
         assert running.result().content == "from a"
     assert gpus.endpoints == ()

@@ -162,11 +162,11 @@ def test_a_judge_sees_the_prompt_of_a_live_answer_from_its_row(fake):
     [
         ("opnai/gpt-5", {}, "opnai"),
         (5, {}, "The judge is a model such as 'openai/gpt-5-mini', or a service, not 5"),
-        ("local/smollm2-135m", {"rubric": " "}, "The rubric says in words"),
-        ("local/smollm2-135m", {"scale": (5, 1)}, r"A scale is two whole numbers, worst and best"),
-        ("local/smollm2-135m", {"scale": (0.5, 1)}, "A scale is"),
-        ("local/smollm2-135m", {"scale": 5}, "A scale is"),
-        ("local/smollm2-135m", {"reference": 5}, "judge wants the name of the column"),
+        ("local/smollm2-135m", {"rubric": " "}, "rubric must describe a good answer in words"),
+        ("local/smollm2-135m", {"scale": (5, 1)}, r"scale must be two whole numbers, worst and best"),
+        ("local/smollm2-135m", {"scale": (0.5, 1)}, "scale must be"),
+        ("local/smollm2-135m", {"scale": 5}, "scale must be"),
+        ("local/smollm2-135m", {"reference": 5}, "judge needs the column"),
         ("local/smollm2-135m", {"schema": int}, "A judge sets schema itself"),
         ("local/smollm2-135m", {"temperatur": 0}, "temperatur"),
         ("local/smollm2-135m", {"timeout": -1}, "timeout"),
@@ -294,12 +294,12 @@ def test_pairs_that_cannot_be_judged_are_left_out_with_a_warning(fake):
 @pytest.mark.parametrize(
     ("table", "arms", "sentence"),
     [
-        (calls("Bern", arm="a"), None, "takes two arms or more, and this is 1; there are 'a'"),
-        (calls("Bern", "Basel", arm=["a", "b"]), ["a", "c"], "there is no arm 'c'; there are 'a', 'b'"),
+        (calls("Bern", arm="a"), None, "needs two arms or more, and this is 1; the arms are 'a'"),
+        (calls("Bern", "Basel", arm=["a", "b"]), ["a", "c"], "there is no arm 'c'; the arms are 'a', 'b'"),
         (
             calls("Bern", "Basel", arm=["a", "b"]).drop(columns="prompt_id"),
             None,
-            "no column 'prompt_id'|lacks prompt_id",
+            "no column 'prompt_id'|no column prompt_id",
         ),
         (calls("Bern", "Basel", arm=["a", "b"]).assign(prompt_id=[0, 1]), None, "nothing to compare"),
     ],
@@ -341,7 +341,7 @@ def test_votes_are_read_when_the_scoring_begins():
 def test_votes_can_be_given_and_must_be_votes():
     given = pd.DataFrame({"arms": [{"a": "call0", "b": "call1"}], "outcome": ["b"]})
     assert apply([scorers.human(given)], calls("w", "x"))["score_human"].tolist() == [0, 1]
-    with pytest.raises(LLMError, match="These are no votes: they lack arms and outcome"):
+    with pytest.raises(LLMError, match="votes has no column arms and outcome"):
         scorers.human(pd.DataFrame({"vote": [1]}))
 
 

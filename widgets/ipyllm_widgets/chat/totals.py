@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from ipyllm.rendering.footer import dollars
+from ipyllm.text.format import money
 
 if TYPE_CHECKING:
     from ipyllm.response import ChatResponse
@@ -55,7 +55,7 @@ class Totals:
         if self.input_tokens or self.output_tokens:
             parts.append(f"{about}{self.input_tokens:,} → {self.output_tokens:,} tokens")
         if self.cost_usd:
-            parts.append(about + dollars(self.cost_usd))
+            parts.append(about + money(self.cost_usd))
         elif self.unpriced < self.answers:
             parts.append("free")
         if self.unpriced:

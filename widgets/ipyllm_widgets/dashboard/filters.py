@@ -7,8 +7,9 @@ from dataclasses import dataclass, fields, replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-from ipyllm.dataframes.filters import as_tuple, kernels, parse_time
+from ipyllm.dataframes.filters import as_tuple, kernel_filter
 from ipyllm.errors import LLMError
+from ipyllm.text.times import parse_time
 
 if TYPE_CHECKING:
     from ipyllm.ledger.query import Query
@@ -96,7 +97,7 @@ did you mean 'hour'?
 
         key, _, value = self.tag.partition("=")
         return Query(
-            kernel_ids=kernels("current" if self.scope == "kernel" else None),
+            kernel_ids=kernel_filter("current" if self.scope == "kernel" else None),
             since=parse_time("since", SPANS[self.since]),
             models=as_tuple("model", self.model or None),
             statuses=as_tuple("status", self.status or None),

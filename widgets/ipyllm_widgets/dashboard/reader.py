@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-from ipyllm.dataframes.filters import read
+from ipyllm.dataframes.filters import read_frame
 from ipyllm.ledger import current_ledger
 from ipyllm.ledger.query import Query
 from ipyllm_widgets.dashboard.values import is_known
@@ -58,9 +58,9 @@ class Reader:
         """Return the calls that meet ``filters``, earliest first."""
         query = filters.query()
         calls = self._read(replace(query, text=False))
-        trouble = current_ledger().trouble
-        newest = self._read(query.at_most(_NEWEST))
-        trouble = trouble or current_ledger().trouble
+        trouble = current_ledger().read_error
+        newest = self._read(query.with_limit(_NEWEST))
+        trouble = trouble or current_ledger().read_error
         if trouble:  # which lasts, and is shown for as long; no need to tell it once more
             self.told = [sentence for sentence in self.told if not sentence.startswith(trouble)]
         for call_id, moment in zip(newest["call_id"], newest["started_at"], strict=True):
@@ -90,4 +90,4 @@ class Reader:
         return sorted(set(calls["model"].dropna()))
 
     def _read(self, query: Query) -> pd.DataFrame:
-        return read(query, None, self.told.append)
+        return read_frame(query, None, self.told.append)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ipyllm.rendering.footer import dollars, seconds
+from ipyllm.text.format import money, seconds
 
 __all__ = ["UNKNOWN", "count", "duration", "is_known", "is_text", "plain_number", "price"]
 
@@ -59,4 +59,4 @@ def price(value: Any) -> str:
     """
     if not is_known(value):
         return UNKNOWN
-    return dollars(value) if value else "$0"
+    return money(value) if value else "$0"

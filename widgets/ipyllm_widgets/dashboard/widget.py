@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import anywidget
 import traitlets
 
-from ipyllm.dataframes.filters import read
+from ipyllm.dataframes.filters import read_frame
 from ipyllm.errors import LLMError
 from ipyllm.text.redact import redact
 from ipyllm_widgets import modules
@@ -138,7 +138,7 @@ class UsageDashboard(anywidget.AnyWidget):
 
     def frame(self) -> pd.DataFrame:
         """Return the calls that are shown, one a row."""
-        return read(self._chosen.query(), None)
+        return read_frame(self._chosen.query(), None)
 
     def choose(self, /, **filters: str) -> None:
         """Change filters, as a click in the bar does.

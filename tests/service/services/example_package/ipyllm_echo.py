@@ -1,4 +1,4 @@
-"""Echo: a model server of ours, as a service of ipyllm. Installed, its models are ``echo/<model>``."""
+"""Echo: a model server, as a service of ipyllm. Once installed, its models are ``echo/<model>``."""
 
 import os
 from typing import Any
@@ -22,6 +22,6 @@ class EchoService(BaseLLMService):
 
     def body(self, request: ChatRequest) -> dict[str, Any]:
         body = super().body(request)
-        if "max_tokens" in body:  # Echo has a name of its own for it
+        if "max_tokens" in body:  # Echo calls it max_words
             body["max_words"] = body.pop("max_tokens")
         return body

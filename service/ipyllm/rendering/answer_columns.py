@@ -1,12 +1,13 @@
-"""Answers side by side: columns where there is room, one below the other where the window is narrow. No script.
+"""Answers side by side: in columns, or below each other in a narrow window. No script.
 
-A front end that strips styles (GitHub) shows the columns one below the other, each under its heading.
+A front end that strips styles (GitHub) shows the columns below each other, each with its heading.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from html import escape
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ipyllm.text.terminal import plain
@@ -16,27 +17,10 @@ if TYPE_CHECKING:
 
 __all__ = ["COLUMNS_CSS", "COLUMNS_STYLE", "Column", "columns_html", "columns_text", "reasoning_html"]
 
-COLUMNS_CSS = """\
-.ipyllm-columns{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(100%,17rem),1fr));gap:.8rem;
-align-items:start;margin:.2em 0}
-.ipyllm-column{min-width:0;box-sizing:border-box;padding:.5em .8em .6em;
-border:1px solid var(--vscode-widget-border,var(--jp-border-color2,#8884));border-radius:5px}
-.ipyllm-column-head{font-weight:600;font-size:.95em;overflow-wrap:anywhere;padding-bottom:.35em;margin-bottom:.5em;
-border-bottom:1px solid var(--vscode-widget-border,var(--jp-border-color2,#8884))}
-.ipyllm-column-head b{display:inline-block;min-width:1.4em;margin-inline-end:.5em;border-radius:3px;text-align:center;
-color:var(--vscode-button-foreground,var(--jp-ui-inverse-font-color1,#fff));
-background:var(--vscode-button-background,var(--jp-brand-color1,#1976d2))}
-.ipyllm-column .ipyllm-footer{overflow-wrap:anywhere;font-variant-numeric:tabular-nums}
-.ipyllm-column-error{margin:.3em 0;padding:.4em .7em;overflow-wrap:anywhere;font-size:.92em;
-border-inline-start:3px solid var(--vscode-errorForeground,var(--jp-error-color1,#c33));
-background:color-mix(in srgb,var(--vscode-errorForeground,var(--jp-error-color1,#c33)) 9%,transparent)}
-.ipyllm-column-empty{color:var(--vscode-descriptionForeground,var(--jp-content-font-color2,light-dark(#666,#aaa)));font-style:italic}
-.ipyllm-column:has(.ipyllm-preferred){border-color:var(--vscode-charts-green,var(--jp-success-color1,#393))}
-.ipyllm-preferred{color:var(--vscode-charts-green,var(--jp-success-color1,light-dark(#272,#81c995)));margin-inline-start:.5em;font-weight:400}
-"""
+COLUMNS_CSS = Path(__file__).with_name("answer_columns.css").read_text(encoding="utf-8")
 
 COLUMNS_STYLE = f"<style>\n{COLUMNS_CSS}</style>"
-"""To stand once before the columns, beside :data:`ipyllm.rendering.style.STYLE`."""
+"""Style element to include once before columns, with :data:`ipyllm.rendering.style.STYLE`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,22 +29,14 @@ class Column:
 
     Attributes
     ----------
-    mark : str
-        What it is called in a vote: ``A``.
-    label : str
-        Whose answer it is; empty while that is not to be known.
-    html : str
-        The answer, sanitised by :func:`~ipyllm.rendering.markdown.to_html`.
-    text : str
-        The same as it was written.
-    footer : str
-        The line below it.
-    error : str
-        Why there is no answer, or not a whole one.
-    preferred : bool
-        Whether a person chose it.
-    running : bool
-        Whether more is to come.
+    mark, label : str
+        Name in a vote (``A``), and name of the arm; the label is empty while it is hidden.
+    html, text : str
+        The answer, sanitised by :func:`~ipyllm.rendering.markdown.to_html`, and as markdown.
+    footer, error : str
+        Line below the answer, and the reason for a missing or incomplete answer.
+    preferred, running : bool
+        Whether a person voted for it, and whether it is still growing.
     """
 
     mark: str
@@ -74,7 +50,7 @@ class Column:
 
 
 def reasoning_html(text: str) -> str:
-    """Return a model's reasoning, folded; nothing where there is none.
+    """Return a model's reasoning as a folded panel; an empty string for no reasoning.
 
     Examples
     --------
@@ -90,7 +66,7 @@ def reasoning_html(text: str) -> str:
 
 
 def columns_html(columns: Iterable[Column], note: str = "") -> str:
-    """Return the columns as HTML, with ``note`` below them all.
+    """Return the columns as HTML, with ``note`` below them.
 
     Examples
     --------
@@ -117,7 +93,7 @@ def _column_html(column: Column) -> str:
 
 
 def columns_text(columns: Iterable[Column], note: str = "") -> str:
-    """Return the columns as plain text, one below the other.
+    """Return the columns as plain text, below each other.
 
     Examples
     --------

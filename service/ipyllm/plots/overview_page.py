@@ -1,4 +1,4 @@
-"""``overview()``: what there is to see of an experiment, on one page.
+"""``overview()``: all plots of an experiment on one page.
 
 Imports matplotlib: load it late.
 """
@@ -7,9 +7,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from ipyllm.plots.scores import cost_score, pairs
+import numpy as np
+
+from ipyllm.plots.score_plots import cost_score, pairs
 from ipyllm.plots.theme import legend_below, looks, pyplot, themed
-from ipyllm.plots.timing import intervals, latency, throughput
+from ipyllm.plots.timing_plots import intervals, latency, throughput
 from ipyllm.statistics.observations import Observations, observe
 
 if TYPE_CHECKING:
@@ -24,18 +26,7 @@ _WIDTH = 13.0
 
 
 def worth_drawing(observed: Observations) -> dict[str, Callable[..., Axes]]:
-    """Return the pictures for which these calls have what they need, by name.
-
-    Parameters
-    ----------
-    observed : Observations
-        Of the calls.
-
-    Returns
-    -------
-    dict
-        Functions of the calls, with ``ax`` and ``dark``.
-    """
+    """Return the plots for which these calls have data: functions of the calls, with ``ax`` and ``dark``."""
     known = {metric.name for metric in observed.metrics()}
     found: dict[str, Callable[..., Axes]] = {}
     if observed.scores and observed.scores[0] in known:
@@ -65,14 +56,14 @@ def worth_drawing(observed: Observations) -> dict[str, Callable[..., Axes]]:
 
 
 def overview(calls: Any, *, dark: bool | None = None) -> Figure:
-    """Draw everything that these calls have to show, with one legend.
+    """Draw all plots for which these calls have data, with one legend.
+
+    For ``calls`` and ``dark`` see :mod:`ipyllm.plots`.
 
     Parameters
     ----------
     calls : DataFrame, or anything that has one as ``.calls``
         As in :func:`ipyllm.statistics.summarise_arms`. A picture that needs what is not known is left out.
-    dark : bool, optional
-        On dark or light ground; as matplotlib is set without it.
 
     Returns
     -------
@@ -83,15 +74,13 @@ def overview(calls: Any, *, dark: bool | None = None) -> Figure:
     LLMError
         ``bad_request``: nothing of these calls can be drawn.
     """
-    from ipyllm.errors import LLMError
+    from ipyllm.errors import bad_request
 
     observed = observe(calls)
     calls = getattr(calls, "calls", calls)
     pictures = worth_drawing(observed)
     if not pictures:
-        raise LLMError(
-            "Nothing is known of these calls that could be drawn: neither times nor scores.", category="bad_request"
-        )
+        raise bad_request("These calls have neither times nor scores, so there is nothing to draw.")
     columns = min(2, len(pictures))
     lines = -(-len(pictures) // columns)
     with themed(dark):
@@ -107,8 +96,8 @@ def overview(calls: Any, *, dark: bool | None = None) -> Figure:
             draw(calls, ax=figure.add_subplot(lines, columns, i + 1), dark=dark)
         look = looks(observed.arms)
         handles = [
-            Line2D([], [], color=look[arm].colour, linestyle=look[arm].line, marker=look[arm].marker, markersize=7)
-            for arm in observed.arms
+            Line2D([], [], color=each.colour, linestyle=each.line, marker=each.marker, markersize=7)
+            for each in look.values()
         ]
         legend_below(figure.axes[0], handles, observed.arms)
     return figure
@@ -116,4 +105,4 @@ def overview(calls: Any, *, dark: bool | None = None) -> Figure:
 
 def _shared(observed: Observations) -> bool:
     means, _ = observed.by_prompt(observed.frame[observed.scores[0]].to_numpy())
-    return bool((~(means != means)).all(axis=0).any())  # noqa: PLR0124 - NaN is what differs from itself
+    return bool(np.isfinite(means).all(axis=0).any())

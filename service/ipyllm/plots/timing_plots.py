@@ -1,4 +1,4 @@
-"""How long calls take: the whole distribution per arm, quantiles with intervals, and throughput over time.
+"""Plots of times: distributions by arm, values with intervals, and throughput over time.
 
 Imports matplotlib: load it late.
 """
@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ipyllm.errors import LLMError
-from ipyllm.plots.theme import axes_for, ink, labels, legend_below, looks, themed
+from ipyllm.errors import bad_request
+from ipyllm.plots.theme import axes_for, draw_point, ink, label_arms, legend_below, looks, percent_axis, themed
 from ipyllm.statistics.means import clustered_mean
 from ipyllm.statistics.observations import Metric, Observations, observe
 from ipyllm.statistics.quantiles import quantile, quantile_interval
@@ -26,22 +26,14 @@ _BINS = 50
 
 
 def latency(calls: Any, metric: str = "ttft_s", *, ax: Axes | None = None, dark: bool | None = None) -> Axes:
-    """Draw which share of the calls had come by when, one line per arm.
+    """Draw the cumulative distribution of a time, one line per arm.
+
+    For ``calls``, ``ax`` and ``dark`` see :mod:`ipyllm.plots`.
 
     Parameters
     ----------
-    calls : DataFrame, or anything that has one as ``.calls``
-        As in :func:`ipyllm.statistics.summarise_arms`; calls that do not count for times are left out.
     metric : str
         ``"ttft_s"`` or ``"total_s"``.
-    ax : Axes, optional
-        Where to draw; a new figure with a legend without it.
-    dark : bool, optional
-        On dark or light ground; as matplotlib is set without it.
-
-    Returns
-    -------
-    Axes
 
     Raises
     ------
@@ -70,7 +62,7 @@ def latency(calls: Any, metric: str = "ttft_s", *, ax: Axes | None = None, dark:
         _scale(axes, np.concatenate(list(samples.values())))
         axes.set(xlabel=f"{measure.label} ({measure.unit.strip()})", ylim=(0, 1.01))
         axes.set_ylabel("share of calls")
-        axes.yaxis.set_major_formatter(_percent())
+        percent_axis(axes.yaxis)
         axes.set_yticks([0, 0.25, 0.5, 0.75, 0.95])
         if ax is None:
             legend_below(axes, axes.get_lines()[2:], list(samples))
@@ -82,23 +74,13 @@ def intervals(
 ) -> Axes:
     """Draw each arm's value with its interval.
 
+    For ``calls``, ``level``, ``ax`` and ``dark`` see :mod:`ipyllm.plots`.
+
     Parameters
     ----------
-    calls : DataFrame, or anything that has one as ``.calls``
-        As in :func:`ipyllm.statistics.summarise_arms`.
     metric : str
         A time or ``"output_tps"``: the median (filled) and, for times, the 95th percentile (hollow); a score, cost or
-        ``"errors"``: the mean. A limit that so few calls cannot give ends in an arrow.
-    level : float
-        Confidence of the intervals.
-    ax : Axes, optional
-        Where to draw.
-    dark : bool, optional
-        On dark or light ground; as matplotlib is set without it.
-
-    Returns
-    -------
-    Axes
+        ``"errors"``: the mean. A limit for which there are too few calls ends in an arrow.
     """
     observed = observe(calls)
     measure = observed.metric(metric)
@@ -116,54 +98,40 @@ def intervals(
                 measure, values[mine], observed.frame["prompt"].to_numpy()[mine], level
             ):
                 _whisker(axes, row + shift, (value, low, high), float(samples[arm].max()), look[arm].colour)
-                axes.plot(
-                    value,
-                    row + shift,
-                    look[arm].marker,
-                    color=look[arm].colour,
-                    markerfacecolor=axes.get_facecolor() if hollow else look[arm].colour,
-                    markersize=7,
-                )
-        axes.set_yticks(range(len(observed.arms)), list(labels(observed.arms).values()), fontsize="small")
+                draw_point(axes, value, row + shift, look[arm], filled=not hollow)
+        label_arms(axes, observed.arms)
         axes.set_ylim(len(observed.arms) - 0.5, -0.5)
         axes.grid(axis="x", alpha=0.25)
-        axes.tick_params(axis="y", length=0)
-        axes.set_xlabel(_what(measure))
+        axes.set_xlabel(_axis_label(measure))
         if measure.kind in {"time", "money"}:
             axes.set_xlim(left=0)
         if measure.kind == "errors" or set(np.unique(values[~np.isnan(values)])) <= {0.0, 1.0}:
-            axes.xaxis.set_major_formatter(_percent())
+            percent_axis(axes.xaxis)
     return axes
 
 
 def throughput(calls: Any, *, ax: Axes | None = None, dark: bool | None = None) -> Axes:
-    """Draw how many output tokens came per second, over the time of the run, the arms one upon the other.
+    """Draw the output tokens per second over the time of the run, as a stacked plot of the arms.
+
+    For ``ax`` and ``dark`` see :mod:`ipyllm.plots`.
 
     Parameters
     ----------
     calls : DataFrame, or anything that has one as ``.calls``
         With ``started_at``, ``total_s`` and ``output_tokens``. The tokens of a call are spread evenly from its first
         token to its end. Failed calls are crosses at the bottom.
-    ax : Axes, optional
-        Where to draw.
-    dark : bool, optional
-        On dark or light ground; as matplotlib is set without it.
-
-    Returns
-    -------
-    Axes
 
     Raises
     ------
     LLMError
-        ``bad_request``: it is not known when the calls started.
+        ``bad_request``: the start of the calls is unknown.
     """
     import pandas as pd
 
     observed = observe(calls)
     frame = observed.frame
     if "started_at" not in frame.columns or frame["started_at"].isna().all():
-        raise LLMError("When these calls started is not known: they have no column started_at.", category="bad_request")
+        raise bad_request("These calls have no column started_at, so their throughput over time is unknown.")
     started = pd.to_datetime(frame["started_at"], utc=True)
     start = (started - started.min()).dt.total_seconds().to_numpy()
     first = start + np.nan_to_num(frame["ttft_s"].to_numpy())
@@ -171,7 +139,7 @@ def throughput(calls: Any, *, ax: Axes | None = None, dark: bool | None = None) 
     tokens = frame["output_tokens"].to_numpy()
     moves = ~np.isnan(last) & ~np.isnan(tokens) & ~frame["cache_hit"].to_numpy()
     if not moves.any():
-        raise LLMError("No call of these has both an end and a number of output tokens.", category="bad_request")
+        raise bad_request("None of these calls has both an end and a number of output tokens.")
     edges = np.linspace(0, max(float(last[moves].max()), 1e-3), _BINS + 1)
     with themed(dark):
         axes = axes_for(ax, size=(7, 4))
@@ -181,7 +149,7 @@ def throughput(calls: Any, *, ax: Axes | None = None, dark: bool | None = None) 
             _rate(edges, first[mine], last[mine], tokens[mine])
             for mine in (moves & (arms == arm) for arm in observed.arms)
         ]
-        # One upon the other: the outline is what all arms delivered together.
+        # Stacked: the outline is the sum of all arms.
         handles: list[Any] = axes.stackplot(
             edges,
             np.column_stack([np.array(rates)[:, :1], rates]),
@@ -216,16 +184,14 @@ def _samples(observed: Observations, measure: Metric) -> dict[str, np.ndarray]:
     samples = {arm: values[(arms == arm) & ~np.isnan(values)] for arm in observed.arms}
     samples = {arm: sample for arm, sample in samples.items() if sample.size}
     if not samples:
-        raise LLMError(
-            f"No call of these counts for {measure.label}, so there is nothing to draw.", category="bad_request"
-        )
+        raise bad_request(f"None of these calls has a valid {measure.label}, so there is nothing to draw.")
     return samples
 
 
 def _points(
     measure: Metric, values: np.ndarray, prompts: np.ndarray, level: float
 ) -> list[tuple[float, bool, tuple[float, float, float]]]:
-    """Return shift from the row, whether it is hollow, and value with limits."""
+    """Return the points of a row: shift, whether hollow, and value with limits."""
     if measure.kind not in {"time", "speed"}:
         mean = clustered_mean(values, prompts, level=level)
         return [(0.0, False, (mean.value, mean.low, mean.high))]
@@ -249,7 +215,7 @@ def _whisker(axes: Axes, y: float, point: tuple[float, float, float], most: floa
 
 
 def _scale(axes: Axes, values: np.ndarray) -> None:
-    """Use a logarithmic axis where the slowest are far away."""
+    """Use a logarithmic axis where the slowest calls are far off."""
     from matplotlib.ticker import LogLocator, NullFormatter
 
     positive = values[values > 0]
@@ -263,15 +229,9 @@ def _scale(axes: Axes, values: np.ndarray) -> None:
     axes.grid(axis="x", alpha=0.25)
 
 
-def _what(measure: Metric) -> str:
+def _axis_label(measure: Metric) -> str:
     unit = f" ({measure.unit.strip()})" if measure.kind == "time" else " (USD)" if measure.kind == "money" else ""
     return {
         "time": f"{measure.label}{unit}: median, and hollow 95th percentile",
         "speed": f"{measure.label}: median",
     }.get(measure.kind, f"{measure.label}{unit}: mean".replace("$", r"\$"))
-
-
-def _percent() -> Any:
-    from matplotlib.ticker import PercentFormatter
-
-    return PercentFormatter(1, decimals=0)

@@ -22,22 +22,22 @@ def experiment(service, **options):
 
 
 def test_a_run_stops_before_its_budget_is_passed_and_says_what_is_left(priced, server):
-    with pytest.warns(UserWarning, match="15 are left undone: A call to openai/a may cost up to"):
+    with pytest.warns(UserWarning, match="15 were not made: A call to openai/a may cost up to"):
         results = experiment(priced, max_cost_usd=0.6, concurrency=8).run(progress=False)
     assert len(server.requests) == 5
     assert results.calls["cost_usd"].sum() == pytest.approx(0.5)
-    assert results.state.startswith("5 of 20 calls have an answer. 15 are left undone: ")
+    assert results.state.startswith("5 of 20 calls have an answer. 15 were not made: ")
 
 
 def test_calls_in_flight_cannot_overspend_together(priced, server):
     server.on(lambda _: answer("x", ttft=0.05))
-    with pytest.warns(UserWarning, match="left undone"):
+    with pytest.warns(UserWarning, match="were not made"):
         experiment(priced, max_cost_usd=0.6, concurrency=20).run(progress=False)
     assert server.max_in_flight == 3
 
 
 def test_earlier_runs_count_and_a_raised_budget_goes_on(priced, server):
-    with pytest.warns(UserWarning, match="left undone"):
+    with pytest.warns(UserWarning, match="were not made"):
         experiment(priced, max_cost_usd=0.6).run(progress=False)
     with pytest.raises(LLMError, match=r"\$0.50 spent"):
         experiment(priced, max_cost_usd=0.6).run(progress=False)
@@ -63,7 +63,7 @@ def test_a_price_that_is_unknown_is_said_before_anything_is_sent(model, server):
 
 
 def test_warm_ups_are_paid_from_the_budget(priced, server):
-    with pytest.warns(UserWarning, match="left undone"):
+    with pytest.warns(UserWarning, match="were not made"):
         results = experiment(priced, max_cost_usd=0.6, warmup=2).run(progress=False)
     assert len(server.requests) == 5
     assert results.calls["warmup"].sum() == 2
@@ -73,7 +73,7 @@ def test_the_budget_of_the_whole_process_stops_a_run_too(priced, server, monkeyp
     from ipyllm.pipeline.budget import kernel_budget
 
     monkeypatch.setenv("IPYLLM_MAX_COST_USD", str(kernel_budget().spent_usd + 0.6))
-    with pytest.warns(UserWarning, match="left undone"):
+    with pytest.warns(UserWarning, match="were not made"):
         results = experiment(priced, concurrency=1).run(progress=False)
     assert len(server.requests) == 5
     assert (results.calls["status"] == "ok").sum() == 5

@@ -1,4 +1,4 @@
-"""How well arms do: against their cost, prompt by prompt, and in votes.
+"""Plots of scores: against cost, prompt by prompt, and votes.
 
 Imports matplotlib: load it late.
 """
@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ipyllm.errors import LLMError
-from ipyllm.plots.theme import axes_for, ink, labels, legend_below, looks, themed
+from ipyllm.errors import bad_request
+from ipyllm.plots.theme import axes_for, draw_point, ink, label_arms, labels, legend_below, looks, themed
 from ipyllm.statistics.observations import observe
 from ipyllm.statistics.pairs import compare_pairs, prompt_means
 from ipyllm.statistics.ranking import win_matrix as win_table
 from ipyllm.statistics.summary import summarise_arms
-from ipyllm.statistics.table import money, rounded
+from ipyllm.text.format import money, number
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -30,7 +30,7 @@ _SMALL_MATRIX = 7
 
 
 def pareto_front(costs: Sequence[float], scores: Sequence[float]) -> list[int]:
-    """Return which of the arms no other one beats on both cost and score, cheapest first.
+    """Return the indices of the arms that no other beats on both cost and score, cheapest first.
 
     Examples
     --------
@@ -48,24 +48,14 @@ def pareto_front(costs: Sequence[float], scores: Sequence[float]) -> list[int]:
 def cost_score(
     calls: Any, score: str | None = None, *, level: float = 0.95, ax: Axes | None = None, dark: bool | None = None
 ) -> Axes:
-    """Draw each arm's mean score against what a call costs, with the front of those that no other one beats on both.
+    """Draw each arm's mean score against its cost per call, with the Pareto front.
+
+    For ``calls``, ``level``, ``ax`` and ``dark`` see :mod:`ipyllm.plots`.
 
     Parameters
     ----------
-    calls : DataFrame, or anything that has one as ``.calls``
-        As in :func:`ipyllm.statistics.summarise_arms`.
     score : str, optional
-        Which score; the first without it.
-    level : float
-        Confidence of the score's interval.
-    ax : Axes, optional
-        Where to draw.
-    dark : bool, optional
-        On dark or light ground; as matplotlib is set without it.
-
-    Returns
-    -------
-    Axes
+        The score; by default the first.
 
     Raises
     ------
@@ -75,12 +65,12 @@ def cost_score(
     observed = observe(calls)
     name = observed.metric(score).name if score is not None else next(iter(observed.scores), None)
     if name is None:
-        raise LLMError("These calls have no score to draw against their cost.", category="bad_request")
+        raise bad_request("These calls have no scores, so there is nothing to draw against cost.")
     table = summarise_arms(calls, level=level)
     rows = {str(arm): row for arm, row in table.iterrows()}
     known = [arm for arm, row in rows.items() if not (np.isnan(row["cost_per_call_usd"]) or np.isnan(row[name]))]
     if not known:
-        raise LLMError("No arm has both a known cost and a score.", category="bad_request")
+        raise bad_request("No arm has both a known cost and a score.")
     costs = [float(rows[arm]["cost_per_call_usd"]) for arm in known]
     scores = [float(rows[arm][name]) for arm in known]
     front = pareto_front(costs, scores)
@@ -94,16 +84,7 @@ def cost_score(
             low, high = float(rows[arm][f"{name}_low"]), float(rows[arm][f"{name}_high"])
             if not math.isnan(low):
                 axes.plot([costs[i]] * 2, [low, high], color=look[arm].colour, linewidth=1.6, alpha=0.8)
-            handles += axes.plot(
-                costs[i],
-                scores[i],
-                look[arm].marker,
-                color=look[arm].colour,
-                markerfacecolor=look[arm].colour if i in front else axes.get_facecolor(),
-                markersize=9,
-                markeredgewidth=1.6,
-                zorder=3,
-            )
+            handles += draw_point(axes, costs[i], scores[i], look[arm], filled=i in front, size=9)
         if min(costs) > 0 and max(costs) / min(costs) > _WIDE_RANGE:
             axes.set_xscale("log")
         else:
@@ -116,13 +97,8 @@ def cost_score(
         axes.set_ylabel(f"{name.removeprefix('score_')}: mean".replace("$", r"\$"))
         without = len(observed.arms) - len(known)
         if without:
-            axes.annotate(
-                f"{without} without a known cost or score",
-                (0.01, 0.01),
-                xycoords="axes fraction",
-                fontsize="small",
-                alpha=0.7,
-            )
+            note = f"{without} without a known cost or score"
+            axes.annotate(note, (0.01, 0.01), xycoords="axes fraction", fontsize="small", alpha=0.7)
         if ax is None:
             legend_below(axes, handles, known)
     return axes
@@ -138,26 +114,16 @@ def pairs(
     ax: Axes | None = None,
     dark: bool | None = None,
 ) -> Axes:
-    """Draw the difference between two arms on every prompt, sorted, with their mean and its interval.
+    """Draw the sorted differences between two arms on all prompts, with their mean and its interval.
+
+    For ``calls``, ``level``, ``ax`` and ``dark`` see :mod:`ipyllm.plots`.
 
     Parameters
     ----------
-    calls : DataFrame, or anything that has one as ``.calls``
-        As in :func:`ipyllm.statistics.paired`.
     arm, baseline : str, optional
-        Which arms; the second and the first that appear without them.
+        The arms; by default the second and the first.
     metric : str, optional
-        Which metric; the first score without it, or the time to first token.
-    level : float
-        Confidence of the interval.
-    ax : Axes, optional
-        Where to draw.
-    dark : bool, optional
-        On dark or light ground; as matplotlib is set without it.
-
-    Returns
-    -------
-    Axes
+        The metric; by default the first score, or the time to first token.
 
     Raises
     ------
@@ -166,18 +132,14 @@ def pairs(
     """
     observed = observe(calls)
     if len(observed.arms) == 1:
-        raise LLMError(
-            f"There is only one arm, {observed.arms[0]!r}, so there are no pairs to draw.", category="bad_request"
-        )
+        raise bad_request(f"There is only one arm, {observed.arms[0]!r}, so there are no pairs to draw.")
     below = observed.arms[0] if baseline is None else observed.arm(baseline)
     above = next(other for other in observed.arms if other != below) if arm is None else observed.arm(arm)
     measure = observed.metric(metric or next(iter(observed.scores), "ttft_s"))
     means = prompt_means(observed, measure)
     found = compare_pairs(means, measure, above, below, level=level)
     if not found.n_pairs:
-        raise LLMError(
-            f"{above} and {below} share no prompt of which both have {measure.label}.", category="bad_request"
-        )
+        raise bad_request(f"{above} and {below} share no prompt with {measure.plural}.")
     both = means.table.loc[[above, below]].dropna(axis=1).to_numpy()
     d = np.sort(both[0] - both[1])
     better = d * (1 if measure.higher_is_better else -1)
@@ -194,7 +156,7 @@ def pairs(
             axes.axhspan(found.low, found.high, color=ink(), alpha=0.12, linewidth=0)
         axes.set_title(
             f"better on {int((better > 0).sum())}, worse on {int((better < 0).sum())}, the same on "
-            f"{int((better == 0).sum())} of {d.size} prompts; in all {rounded(found.difference)}{measure.unit}",
+            f"{int((better == 0).sum())} of {d.size} prompts; in all {number(found.difference)}{measure.unit}",
             fontsize="medium",
         )
         names = labels(observed.arms)
@@ -208,20 +170,14 @@ def pairs(
 
 
 def win_matrix(votes: Any, *, ax: Axes | None = None, dark: bool | None = None) -> Axes:
-    """Draw how often the arm of the row was preferred to that of the column, of the votes between the two.
+    """Draw the share of votes for the arm of the row against that of the column.
+
+    For ``ax`` and ``dark`` see :mod:`ipyllm.plots`.
 
     Parameters
     ----------
     votes : DataFrame, or anything that has one as ``.votes``
         As in :func:`ipyllm.statistics.ranking`. A tie is half a win for each.
-    ax : Axes, optional
-        Where to draw.
-    dark : bool, optional
-        On dark or light ground; as matplotlib is set without it.
-
-    Returns
-    -------
-    Axes
     """
     table = win_table(votes)
     wins = table.to_numpy()
@@ -232,9 +188,8 @@ def win_matrix(votes: Any, *, ax: Axes | None = None, dark: bool | None = None) 
         axes = axes_for(ax, size=(3.6 + 0.62 * n, 2.6 + 0.5 * n))
         from matplotlib.colors import LinearSegmentedColormap
 
-        # From vermillion by way of the ground to blue: who wins can be told in every kind of colour vision.
-        ground = axes.get_facecolor()
-        colours = LinearSegmentedColormap.from_list("wins", ["#D55E00", ground, "#0072B2"])
+        # Vermillion and blue are distinct in every kind of colour vision.
+        colours = LinearSegmentedColormap.from_list("wins", ["#D55E00", axes.get_facecolor(), "#0072B2"])
         axes.imshow(shares, cmap=colours, vmin=0, vmax=1, aspect="auto")
         for i in range(n):
             for j in range(n):
@@ -246,10 +201,9 @@ def win_matrix(votes: Any, *, ax: Axes | None = None, dark: bool | None = None) 
                     axes.text(
                         j, i, text, ha="center", va="center", fontsize="small", color="#ffffff" if strong else ink()
                     )
-        names = list(labels([str(arm) for arm in table.index]).values())
-        axes.set_yticks(range(n), names, fontsize="small")
-        axes.set_xticks(range(n), names, fontsize="small", rotation=45, ha="right", rotation_mode="anchor")
-        axes.tick_params(length=0)
+        arms = [str(arm) for arm in table.index]
+        label_arms(axes, arms)
+        label_arms(axes, arms, "x", rotation=45, ha="right", rotation_mode="anchor")
         axes.spines[:].set_visible(False)
         axes.set_title(f"row preferred to column,\n% of {met.sum() / 2:,.0f} votes", fontsize="medium")
     return axes

@@ -11,10 +11,10 @@ from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
 import pytest
 
 from ipyllm import Experiment, LLMError, pool, usage
-from ipyllm.experiment.budget import Spending
-from ipyllm.experiment.executors import _chunk_size
 from ipyllm.experiment.remote_chunk import Chunk, run_chunk, write_rows
+from ipyllm.experiment.remote_run import _chunk_size
 from ipyllm.experiment.run import RunConfig
+from ipyllm.experiment.spending_limit import SpendingLimit
 from ipyllm.ledger import current_ledger
 from tests.fakes import answer
 
@@ -36,11 +36,11 @@ def two_processes():
 
 
 def all_there_once(experiment, n):
-    """Every cell answered in exactly one row of the ledger, and that by other processes."""
+    """Every trial answered in exactly one row of the ledger, and that by other processes."""
     rows = usage(kernel=None, experiment=experiment.name)
     measured = rows[~rows["warmup"].astype(bool)]
     assert len(measured) == n
-    assert Counter(tags["cell"] for tags in measured["tags"]) == dict.fromkeys(experiment.grid.cells, 1)
+    assert Counter(tags["cell"] for tags in measured["tags"]) == dict.fromkeys(experiment.grid.trials, 1)
     assert (measured["status"] == "ok").all()
     assert len({tags["worker"] for tags in measured["tags"]} - {str(os.getpid())}) >= 1
     assert set(usage()["call_id"]) == set(rows["call_id"])
@@ -98,7 +98,7 @@ def test_an_interrupt_takes_back_what_no_worker_has_begun(model, server, two_pro
     rows = usage(kernel=None, experiment=experiment.name)
     assert 0 < len(rows) == len(server.requests) < 60
     assert results.undone == 60 - len(rows)
-    assert "left undone: It was interrupted" in results.state
+    assert "were not made: It was interrupted" in results.state
     again = experiment.run(two_processes(), progress=False)
     assert again.state == "60 of 60 calls have an answer."
     assert len(server.requests) == 60
@@ -126,10 +126,10 @@ def test_an_executor_of_which_only_submit_is_known_will_do(model):
 
 def test_a_chunk_that_comes_home_twice_is_written_once(model):
     experiment = Experiment(NUMBERS[:5], models=model(), warmup=0, name="twice")
-    terms = RunConfig("twice", experiment.grid.signature, 0, 4, current_ledger(), Spending(None))
-    chunk = Chunk.of(list(experiment.grid.cells.values()), terms)
+    config = RunConfig("twice", experiment.grid.signature, 0, 4, current_ledger(), SpendingLimit(None))
+    chunk = Chunk.of(list(experiment.grid.trials.values()), config)
     for _ in range(2):
-        write_rows(run_chunk(chunk).rows, terms, "kernel", {})
+        write_rows(run_chunk(chunk).rows, config, "kernel", {})
     assert len(usage(kernel=None, experiment="twice")) == 5
 
 
@@ -139,8 +139,8 @@ def test_no_key_travels(model, monkeypatch):
     monkeypatch.setenv("OPENAI_API_KEY", "sk-of-the-environment-123456")
     service = model(api_key="sk-a-key-that-must-stay-home")
     experiment = Experiment(["so"], models=service)
-    terms = RunConfig("x", "", 0, 4, current_ledger(), Spending(None))
-    packed = pickle.dumps(Chunk.of(list(experiment.grid.cells.values()), terms))
+    config = RunConfig("x", "", 0, 4, current_ledger(), SpendingLimit(None))
+    packed = pickle.dumps(Chunk.of(list(experiment.grid.trials.values()), config))
     assert b"must-stay-home" not in packed
     assert b"sk-of-the-environment" not in packed
 
@@ -187,18 +187,20 @@ def test_the_budget_holds_for_workers_too(own_settings, model, server, two_proce
         '[prices."openai/a"]\ninput_usd_per_mtok = 0\noutput_usd_per_mtok = 100000\n'
     )
     experiment = Experiment(NUMBERS[:20], models=model("a", max_tokens=2), warmup=0, max_cost_usd=0.65, name="x")
-    with pytest.warns(UserWarning, match="left undone: A call to openai/a may cost up to"):
+    with pytest.warns(UserWarning, match="were not made: A call to openai/a may cost up to"):
         results = experiment.run(two_processes(), progress=False, chunk_size=2)
     assert results.calls["cost_usd"].sum() <= 0.65
     assert 3 <= len(server.requests) <= 6
 
 
-@pytest.mark.parametrize(("cells", "workers", "concurrency"), [(1, 4, 32), (40, 2, 32), (5000, 4, 32), (10**6, 100, 8)])
-def test_chunks_keep_all_workers_busy_and_cost_little_when_lost(cells, workers, concurrency):
-    size = _chunk_size(cells, workers, concurrency)
+@pytest.mark.parametrize(
+    ("trials", "workers", "concurrency"), [(1, 4, 32), (40, 2, 32), (5000, 4, 32), (10**6, 100, 8)]
+)
+def test_chunks_keep_all_workers_busy_and_cost_little_when_lost(trials, workers, concurrency):
+    size = _chunk_size(trials, workers, concurrency)
     assert 1 <= size <= max(concurrency * 8, 1)
-    assert size >= min(concurrency, -(-cells // workers))
-    assert cells / size >= min(cells, workers) * 0.99
+    assert size >= min(concurrency, -(-trials // workers))
+    assert trials / size >= min(trials, workers) * 0.99
 
 
 @pytest.mark.timeout(300)

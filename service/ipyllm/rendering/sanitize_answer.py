@@ -1,6 +1,6 @@
-"""The allow list: which tags, attributes, classes and addresses the HTML of an answer may hold.
+"""Sanitiser for the HTML of an answer: a list of allowed tags, attributes, classes and addresses.
 
-The last step before HTML leaves :mod:`ipyllm.rendering`. It does not trust the parser before it.
+The last step before HTML leaves :mod:`ipyllm.rendering`. It does not trust the parser.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _RASTER = re.compile(r"data:image/(?:png|jpeg|gif|webp);base64,[A-Za-z0-9+/]+={0
 
 
 def sanitize(html: str) -> str:
-    """Return ``html`` with everything taken out that is not on the allow list.
+    """Return ``html`` without anything that is not allowed.
 
     Examples
     --------
@@ -39,7 +39,7 @@ def sanitize(html: str) -> str:
 
 
 def is_raster_image(address: str) -> bool:
-    """Tell a picture that carries its own pixels and can neither fetch nor script, as an SVG could.
+    """Return whether ``address`` is a data: URL of pixels, which can neither fetch nor run scripts as an SVG could.
 
     Examples
     --------
@@ -61,15 +61,11 @@ def _cleaner() -> nh3.Cleaner:
             "ol": {"start"},
             **{tag: set(MATHML_ATTRIBUTES) for tag in MATHML_TAGS},
         },
-        tag_attribute_values={
-            "a": {"target": {"_blank"}},
-            "td": {"style": _ALIGNMENTS},
-            "th": {"style": _ALIGNMENTS},
-        },
-        # One each: several are written in random order, and the same answer should give the same HTML.
+        tag_attribute_values={"a": {"target": {"_blank"}}, "td": {"style": _ALIGNMENTS}, "th": {"style": _ALIGNMENTS}},
+        # One attribute per tag: nh3 writes several in random order, and equal answers must give equal HTML.
         set_tag_attribute_values={"a": {"rel": "noopener noreferrer nofollow"}, "pre": {"dir": "ltr"}},
         allowed_classes={"span": set(CLASSES) | {"ipyllm-math"}},
-        # `data` passes here for pictures; the filter below keeps it from links.
+        # `data` is for images; the filter below removes it from links.
         url_schemes={"http", "https", "mailto", "data"},
         url_relative="deny",
         attribute_filter=_filter,

@@ -1,6 +1,6 @@
-"""An answer as scorers see it: a ChatResponse read back from its row, with what was asked.
+"""The answer that a scorer gets: a ChatResponse read from its row of the ledger, with its prompt.
 
-The same whether the call ended a moment ago or a year: so scores can be given again without calling again.
+Old and new calls give the same answers, so they can be scored again without calling a model.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ __all__ = ["Answer", "answers"]
 
 @dataclass(frozen=True, slots=True)
 class Answer(ChatResponse):
-    """A :class:`~ipyllm.response.ChatResponse` that knows its question.
+    """A :class:`~ipyllm.response.ChatResponse` with its prompt.
 
     Attributes
     ----------
     prompt : str
-        What the model was asked: the last user message, as it was sent.
+        The last user message, as it was sent.
     params, tags : mapping
-        What it was asked with.
+        Parameters and tags of the call.
     experiment, arm, prompt_id : str or None
         Its place in an experiment.
 
@@ -48,7 +48,7 @@ class Answer(ChatResponse):
 
     @classmethod
     def of(cls, call: Mapping[str, Any]) -> Answer:
-        """Make one from a row of the ledger; what is missing or null is left at its default."""
+        """Make an answer from a row of the ledger; missing and null values get their defaults."""
         known = {name: value for name, value in call.items() if value is not None}
         usage = {name: known[name] for name in _USAGE if name in known}
         return cls(
@@ -72,6 +72,6 @@ def answers(calls: pd.DataFrame) -> list[Answer]:
     """Return the answers in a table of calls, in its order."""
     wanted = {"response", "usage_source", *_USAGE, *_TIMING, *_PLAIN}
     columns = [name for name in calls.columns if name in wanted]
-    # Python's own values, and None for every kind of null.
+    # Python values, and None for every kind of null.
     values = [calls[name].astype("object").where(calls[name].notna(), None).tolist() for name in columns]
     return [Answer.of(dict(zip(columns, row, strict=True))) for row in zip(*values, strict=True)] if values else []

@@ -1,7 +1,7 @@
-"""A page of HTML that a model wrote, for a frame that runs no scripts: what could fetch, submit or script is taken out.
+"""Sanitiser for a whole HTML page that a model wrote: removes what could fetch, submit or run scripts.
 
-The frame around it (no scripts, a policy that fetches nothing) is the second net. This is the first: what browsers do
-before any policy speaks, such as ``<link rel="preconnect">``, is gone before it gets there.
+The frame around it (no scripts, a policy that forbids fetching) is the second protection. This one also removes what
+browsers do before they apply a policy, such as ``<link rel="preconnect">``.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import re
 from functools import cache
 from typing import TYPE_CHECKING
 
-from ipyllm.rendering.sanitize import is_raster_image
+from ipyllm.rendering.sanitize_answer import is_raster_image
 
 if TYPE_CHECKING:
     import nh3
@@ -39,7 +39,7 @@ _FETCHES = re.compile(
 
 
 def sanitize_page(html: str) -> str:
-    """Return ``html`` with layout, styles and drawings, and without anything that acts.
+    """Return ``html`` with layout, styles and drawings only.
 
     Examples
     --------
@@ -56,11 +56,7 @@ def _cleaner() -> nh3.Cleaner:
     return nh3.Cleaner(
         tags=_TAGS,
         clean_content_tags={"script", "iframe", "object", "template", "noscript"},
-        attributes={
-            "*": _ATTRIBUTES,
-            "a": {"href"},
-            "img": {"src", "alt"},
-        },
+        attributes={"*": _ATTRIBUTES, "a": {"href"}, "img": {"src", "alt"}},
         set_tag_attribute_values={"a": {"rel": "noopener noreferrer nofollow", "target": "_blank"}},
         url_schemes={"http", "https", "mailto", "data"},
         url_relative="deny",

@@ -1,4 +1,4 @@
-"""The stage of a benchmark: a fake model server in a process of its own, and a real kernel."""
+"""What benchmarks run against: a fake model server in a separate process, and a real kernel."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ def fake_server(*options: str):
 
 
 def requests_of(base_url: str) -> list[dict]:
-    """What the server recorded."""
+    """Return the requests that the server recorded."""
     with urllib.request.urlopen(base_url.removesuffix("/v1") + "/_fake/requests") as answer:
         return json.load(answer)
 
 
 @contextmanager
 def kernel(base_url: str):
-    """Start a kernel with the extension loaded, whose default model is the fake server's."""
+    """Start a kernel with the extension loaded and the fake server as the default model."""
     with tempfile.TemporaryDirectory() as home:
         environment = {
             "IPYLLM_MODEL": "openai/fake-model",
