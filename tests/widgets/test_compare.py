@@ -11,8 +11,8 @@ import comm
 import pytest
 
 from ipyllm import CompareWidget, LLMError, usage, votes
+from ipyllm.rendering.growing_answer import GrowingText
 from ipyllm.runtime.service_thread import stop_service_thread
-from ipyllm_widgets.live_answer import Part
 from tests.fakes import Script, answer, model_not_found, server_error, stall
 
 HOSTILE = "<img src=x onerror=alert(1)><script>alert(1)</script>"
@@ -194,14 +194,14 @@ def test_who_waited_for_the_answers_can_vote_and_ask_again_at_once(two, widget):
 
 def test_an_answer_that_cannot_be_drawn_ends_and_keeps_no_other_from_its_end(two, widget, monkeypatch):
     compare = widget("good", "bad")
-    draw = Part.draw
+    update = GrowingText.update
 
-    def fails(part):
-        if "Bern" in "".join(part.source):
+    def fails(text):
+        if "Bern" in text.source:
             raise RuntimeError("no pen")
-        return draw(part)
+        return update(text)
 
-    monkeypatch.setattr(Part, "draw", fails)
+    monkeypatch.setattr(GrowingText, "update", fails)
     compare.ask("Capital?").wait()
     eventually(lambda: not compare.running)
     compare.vote("B")
