@@ -140,7 +140,7 @@ class Lab:
             "IPYTHONDIR": "ipython",
         }
         env = os.environ | {name: str(home / folder) for name, folder in folders.items()} | self.env
-        server = subprocess.Popen(command, env=env, stdout=log, stderr=log, start_new_session=True)
+        server = subprocess.Popen(command, env=env, stdout=log, stderr=log, start_new_controller=True)
         stack.callback(self._stop_server, server)
         deadline = time.monotonic() + 60
         while not self._answers("/api/status"):

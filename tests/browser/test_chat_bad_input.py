@@ -386,19 +386,19 @@ for junk in [7, 'x', [], {}, {'kind': 'delta'}, {'kind': 'delta', 'seq': 10**6, 
              {'kind': 'update', 'seq': 'x'}, {'kind': 'snapshot'}, {'kind': 'snapshot', 'state': {'seq': 10**9}},
              {'kind': 'ack'}, {'kind': 'ack', 'nonce': 7, 'error': {}}, {'kind': 'unknown', 'seq': -1}]:
     anywidget.AnyWidget.send(chat, junk)
-    chat.outbox.post('delta', deltas=[{'id': 'none', 'part': 'text', 'tail': [9, '', 9]}])
-    chat.outbox.post('update', turns=7, settings='x', order=[1])
+    chat.channel.send_change('delta', deltas=[{'id': 'none', 'part': 'text', 'tail': [9, '', 9]}])
+    chat.channel.send_change('update', turns=7, settings='x', order=[1])
 """
 TURNS = """
-name = chat._session.path[0].name
+name = chat._controller.path[0].name
 for fields in [{'branch': 7}, {'branch': []}, {'images': 'x'}, {'images': [7]}, {'text': None}, {'chars': 'x'},
                {'footer': {}}, {'error': 7}, {'error': {}}, {'parts': None}, {'parts': {'text': 7}}, {'status': 7}]:
-    chat.outbox.post('update', turns=[{'id': name, **fields}])
-    chat.outbox.post('update', turns=[{'id': 'new', 'footer': '', **fields}], order=['new'])
+    chat.channel.send_change('update', turns=[{'id': name, **fields}])
+    chat.channel.send_change('update', turns=[{'id': 'new', 'footer': '', **fields}], order=['new'])
 for rest in [{'running': 7}, {'running': {}}, {'totals': 7}, {'settings': []}, {'settings': {}},
              {'settings': {'models': 7}}, {'settings': {'params': None}},
              {'settings': {'limits': None}}, {'order': 'none'}, {'order': {}}]:
-    chat.outbox.post('update', **rest)
+    chat.channel.send_change('update', **rest)
 """
 
 

@@ -264,10 +264,10 @@ def test_two_megabytes_can_be_pasted_and_compared(lab, fake):
 
 UNSEEN = """
 import time
-told, widget.outbox._send = widget.outbox._send, lambda message: None
+told, widget.channel._send = widget.channel._send, lambda message, buffers: None
 widget.ask('Another').wait()
 while widget.running: time.sleep(0.05)
-widget.outbox._send = told
+widget.channel._send = told
 """
 
 
@@ -294,8 +294,8 @@ for junk in [None, 7, 'x', [], {}, {'kind': 'delta'}, {'kind': 'delta', 'seq': 1
              {'kind': 'update', 'seq': 'x'}, {'kind': 'snapshot'}, {'kind': 'snapshot', 'state': {'seq': 10**9}},
              {'kind': 'ack'}, {'kind': 'ack', 'nonce': 7, 'error': {}}, {'kind': 'unknown', 'seq': -1}]:
     anywidget.AnyWidget.send(widget, junk)
-    widget.outbox.post('delta', deltas=[{'id': 'none', 'part': 'text', 'tail': [9, '', 9]}])
-    widget.outbox.post('update', turns=7, settings='x', order=[1])
+    widget.channel.send_change('delta', deltas=[{'id': 'none', 'part': 'text', 'tail': [9, '', 9]}])
+    widget.channel.send_change('update', turns=7, settings='x', order=[1])
 """
 
 

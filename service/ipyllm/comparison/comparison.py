@@ -244,8 +244,8 @@ class Comparison:
         """Return the arms as the renderer draws them."""
         return [self.column(place) for place in range(len(self.arms))]
 
-    def column(self, place: int) -> Column:
-        """Return one arm as the renderer draws it."""
+    def column(self, place: int, *, render: bool = True) -> Column:
+        """Return one arm as the renderer draws it; without HTML if ``render`` is False."""
         from ipyllm.rendering import Column, footer_text, reasoning_html, to_html
 
         arm, response = self.arms[place], self.responses[place]
@@ -258,7 +258,7 @@ class Comparison:
         return Column(
             arm.mark,
             label,
-            reasoning_html(response.reasoning) + to_html(response.content),
+            reasoning_html(response.reasoning) + to_html(response.content) if render else "",
             response.content,
             # Which model it was stands in the heading, or is not to be known yet; what it cost would tell.
             footer_text(_without_names(response, blind=self.names_hidden)),
