@@ -62,6 +62,7 @@ def by_model(request):
 
 
 def comparison(widget, fake):
+    fake.default = answer("Something else.")
     fake.on(by_model)
     widget.comm.click("ask", prompt="Show me")
     widget.comm.wait_for(lambda shown: "word word" in shown.html() and shown.turns[0]["status"] == "ok")
