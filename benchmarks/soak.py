@@ -147,7 +147,7 @@ class _Asker:
 
     def __init__(self, base_url: str, pool: ThreadPoolExecutor) -> None:
         from ipyllm import OpenAIService
-        from ipyllm.pipeline.timeouts import Timeout
+        from ipyllm.timeout import Timeout
 
         allowed = Timeout(connect=10, first_token=3, stall=1)
         self._service = OpenAIService("m", base_url=base_url, timeout=allowed, max_retries=0)

@@ -10,17 +10,17 @@ from .events import Event, Finished, ReasoningDelta, TextDelta, ToolCallDelta
 from .experiment import Experiment
 from .extension import load_ipython_extension, unload_ipython_extension
 from .ledger.retention import prune
-from .pipeline.timeouts import Timeout
 from .registry.models import create_llm_service
+from .registry.routes import fallback, pool, split
 from .request import ChatRequest
 from .response import ChatResponse, Usage
-from .routing import fallback, pool, split
 from .services.base import BaseLLMService
 from .services.deepseek import DeepSeekService
 from .services.local import LocalService
 from .services.ollama import OllamaService
 from .services.openai import OpenAIService
 from .statistics import assert_no_regression
+from .timeout import Timeout
 from .timing import Timing
 from .widget_classes import ChatWidget, CompareWidget, UsageDashboard
 

@@ -1,58 +1,41 @@
-"""What can go wrong with a call, as one exception type with a category.
+"""The error of a call: one exception type with a category.
 
 The text of an :class:`LLMError` is a sentence for the person at the notebook: what happened, to which model,
-what to do. It never holds a key: every text passes :func:`ipyllm.text.redact.redact` on its way in.
+what to do. It never contains a key: every text passes :func:`ipyllm.text.redact.redact`.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from ipyllm.text.redact import redact
 from ipyllm.text.terminal import plain
 
 if TYPE_CHECKING:
-    from ipyllm.response import ChatResponse
+    from ipyllm.response import Category, ChatResponse
 
-__all__ = ["Category", "LLMError"]
-
-Category = Literal[
-    "rate_limit",
-    "quota",
-    "authentication",
-    "bad_request",
-    "not_found",
-    "context_length",
-    "content_filter",
-    "api_error",
-    "connection",
-    "timeout",
-    "truncated",
-    "cancelled",
-    "max_retries_exceeded",
-    "unknown_error",
-]
+__all__ = ["LLMError"]
 
 
 class LLMError(Exception):
-    """A call to a model that did not end in an answer.
+    """A call to a model that failed.
 
     Parameters
     ----------
     message : str
         One sentence: what happened and what to do.
     category : Category
-        Which of the known kinds of failure it is.
+        Kind of failure.
     model : str
-        Full name of the model, ``service/model``; empty when the failure came before one was chosen.
+        Full name of the model, ``service/model``; empty if none was chosen yet.
     status_code : int or None
-        HTTP status, where there was one.
+        HTTP status, if any.
     attempts : int
-        How many requests were sent.
+        Requests sent.
     retry_after : float or None
-        Seconds the server asked to wait.
+        Seconds that the server asked to wait.
     partial : ChatResponse or None
-        What had arrived by then.
+        The response so far.
 
     Examples
     --------
@@ -73,7 +56,7 @@ class LLMError(Exception):
         retry_after: float | None = None,
         partial: ChatResponse | None = None,
     ) -> None:
-        # What a server says may hold a terminal's control sequences, and a key right behind one.
+        # A server's text may contain control sequences for a terminal, and a key right behind one.
         super().__init__(redact(plain(message)))
         self.category: Category = category
         self.model = model

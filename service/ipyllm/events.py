@@ -1,4 +1,4 @@
-"""What a stream is made of. Every consumer (renderer, widget, server, experiment) sees these and nothing else."""
+"""Events of a stream. Every consumer (renderer, widget, server, experiment) receives these and nothing else."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class TextDelta:
 
 @dataclass(frozen=True, slots=True)
 class ReasoningDelta:
-    """A piece of the model's reasoning, from servers that show it."""
+    """A piece of the model's reasoning, from servers that send it."""
 
     text: str
     at_ns: int
@@ -40,7 +40,7 @@ class ToolCallDelta:
 
 @dataclass(frozen=True, slots=True)
 class Finished:
-    """The last event of every stream, whatever its end: the whole response, status included."""
+    """The last event of every stream: the complete response, status included."""
 
     response: ChatResponse
 

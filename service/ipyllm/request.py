@@ -1,38 +1,38 @@
-"""A question on its way to a model: immutable, so that whoever holds it (cache, retry, ledger) sees the same."""
+"""The request that a call sends: immutable, so that cache, retries and ledger all see the same."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal
 
-from ipyllm.pipeline.timeouts import Timeout
+from ipyllm.messages import text_of
+from ipyllm.timeout import Timeout
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from typing import Self
 
+    from ipyllm.messages import Message
     from ipyllm.structured import Schema
     from ipyllm.tools import Tool
 
-__all__ = ["ChatRequest", "Message", "Origin", "Provenance"]
-
-Message = dict[str, Any]
-"""A message in the OpenAI shape: ``{"role": "user", "content": "…"}``."""
+__all__ = ["CallOptions", "ChatRequest", "Origin", "Provenance"]
 
 Origin = Literal["api", "magic", "widget", "experiment", "server"]
 
 
 @dataclass(frozen=True, slots=True)
 class Provenance:
-    """Where a call came from: the columns of the ledger that say who asked.
+    """Who made a call and why: written to the ledger's columns of the same names.
 
     Attributes
     ----------
     experiment, arm, prompt_id : str or None
-        The experiment that the call is part of, what is compared in it, and which of its prompts was asked.
+        The experiment, its arm, and its prompt.
     repeat : int or None
-        How often this arm was asked this prompt before.
+        Number of the repetition, from 0.
     warmup : bool or None
-        Whether the call only warms up a model: left out of statistics.
+        Whether the call only warms up a model; such calls are left out of statistics.
     """
 
     origin: Origin = "api"
@@ -47,6 +47,35 @@ class Provenance:
 
 
 @dataclass(frozen=True, slots=True)
+class CallOptions:
+    """Options that can be set at several levels. None, or a missing parameter, means "not set at this level".
+
+    The levels are, highest first: the call, the defaults of a route (the outermost first), the defaults of the
+    service, the settings.
+
+    Examples
+    --------
+    >>> call, service = CallOptions({"temperature": 0}), CallOptions({"temperature": 1, "seed": 7}, max_retries=0)
+    >>> call.over(service)
+    CallOptions(params={'temperature': 0, 'seed': 7}, timeout=None, max_retries=0, cache=None)
+    """
+
+    params: Mapping[str, Any] = field(default_factory=dict)
+    timeout: Timeout | None = None
+    max_retries: int | None = None
+    cache: bool | None = None
+
+    def over(self, lower: CallOptions) -> CallOptions:
+        """Return these options, with what they leave open taken from ``lower``."""
+        return CallOptions(
+            {**lower.params, **self.params},
+            lower.timeout if self.timeout is None else self.timeout,
+            lower.max_retries if self.max_retries is None else self.max_retries,
+            lower.cache if self.cache is None else self.cache,
+        )
+
+
+@dataclass(frozen=True, slots=True)
 class ChatRequest:
     """One call, completely described.
 
@@ -55,29 +84,32 @@ class ChatRequest:
     model : str
         Full name, ``service/model``.
     messages : tuple of Message
-        The whole conversation as the model will see it, the new question last.
+        The conversation as the model sees it, the new prompt last.
     params : mapping
-        What shapes the answer, by its name in the chat-completions protocol: ``temperature``, ``max_tokens``, …
+        Parameters of the model, named as in the chat-completions protocol: ``temperature``, ``max_tokens``, …
     timeout : Timeout
-        How long it may take.
+        Time limits.
     max_retries : int
         Further attempts after the first.
     retry_after_text : bool
-        Whether to try again even when text was shown, which then appears twice.
+        Whether to retry even after text was shown, which then appears twice.
     cache : bool or None
-        Whether our own cache may answer; None as the settings say.
+        Whether the response cache may answer; None: the settings decide.
     max_cost_usd : float or None
-        Refuse before sending if it may cost more, all exchanges of the turn together.
+        Refuse before sending if all exchanges of the turn together may cost more.
     tools : mapping
         Functions the model may call, by name.
     tool_rounds : int
-        How often it may ask for tools before it must answer.
+        How many rounds of tool calls are allowed.
     schema : Schema or None
-        What the answer must fit.
+        Schema that the answer must fit.
     repairs : int
-        How often it is asked again when it does not.
+        How often to ask again when the answer does not fit.
     provenance : Provenance
-        For the ledger.
+        Who made the call, for the ledger.
+    given : CallOptions
+        The options that were set above the level of a service: by the call, then by routes on the way. ``params``,
+        ``timeout``, ``max_retries`` and ``cache`` are resolved from these, the service and the settings.
     """
 
     model: str
@@ -93,27 +125,17 @@ class ChatRequest:
     schema: Schema | None = None
     repairs: int = 1
     provenance: Provenance = field(default_factory=Provenance)
+    given: CallOptions = field(default_factory=CallOptions)
+
+    def with_params(self, **params: Any) -> Self:
+        """Return this request with further parameters, as if the call had given them."""
+        given = replace(self.given, params={**self.given.params, **params})
+        return replace(self, params={**self.params, **params}, given=given)
 
     @property
     def prompt(self) -> str:
-        """Text of the last user message: what the ledger stores as the prompt."""
+        """Text of the last user message, stored as the prompt in the ledger."""
         for message in reversed(self.messages):
             if message.get("role") == "user":
                 return text_of(message)
         return ""
-
-
-def text_of(message: Message) -> str:
-    """Text of a message whose content is a string, a list of parts, or nothing.
-
-    Examples
-    --------
-    >>> text_of({"role": "user", "content": [{"type": "text", "text": "What is this?"}, {"type": "image_url"}]})
-    'What is this?'
-    """
-    content = message.get("content")
-    if isinstance(content, str):
-        return content
-    if isinstance(content, list):
-        return "\n".join(part["text"] for part in content if isinstance(part, dict) and "text" in part)
-    return ""

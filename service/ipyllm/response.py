@@ -1,4 +1,4 @@
-"""The outcome of a call: text, usage, timing, cost and status. Immutable, and the same for every caller."""
+"""The response of a call: text, usage, timing, cost and status. Immutable."""
 
 from __future__ import annotations
 
@@ -11,20 +11,36 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from datetime import datetime
 
-    from ipyllm.errors import Category
-    from ipyllm.tools import ToolResult
 
-__all__ = ["ChatResponse", "Status", "ToolCall", "Usage"]
+__all__ = ["Category", "ChatResponse", "Status", "ToolCall", "ToolResult", "Usage"]
+
+Category = Literal[
+    "rate_limit",
+    "quota",
+    "authentication",
+    "bad_request",
+    "not_found",
+    "context_length",
+    "content_filter",
+    "api_error",
+    "connection",
+    "timeout",
+    "truncated",
+    "cancelled",
+    "max_retries_exceeded",
+    "unknown_error",
+]
+"""Kinds of failure of a call."""
 
 Status = Literal["ok", "truncated", "cancelled", "error", "running", "interrupted"]
 
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """Tokens of one call. ``cached`` is part of ``input``; ``reasoning`` is part of ``output``.
+    """Tokens of one call. Cached tokens are part of the input, reasoning tokens of the output.
 
-    ``source`` says whether the server counted (``"server"``) or we estimated (``"estimated"``); an estimate
-    is never shown as a count.
+    ``source`` is ``"server"`` for the server's counts and ``"estimated"`` for our estimate, which is never shown as a
+    count.
     """
 
     input_tokens: int | None = None
@@ -32,6 +48,16 @@ class Usage:
     cached_tokens: int | None = None
     reasoning_tokens: int | None = None
     source: Literal["server", "estimated"] | None = None
+
+    @property
+    def is_consistent(self) -> bool:
+        """Whether the server counted, and its counts add up. No price is right for other counts."""
+        if self.source != "server" or self.input_tokens is None or self.output_tokens is None:
+            return False
+        return (
+            0 <= (self.cached_tokens or 0) <= self.input_tokens
+            and 0 <= (self.reasoning_tokens or 0) <= self.output_tokens
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,12 +70,50 @@ class ToolCall:
 
 
 @dataclass(frozen=True, slots=True)
-class ChatResponse:
-    """What a call to a model ended in.
+class ToolResult:
+    """The result of one tool call.
 
-    Attributes can be read as keys too: ``response["content"]`` is ``response.content``. ``parsed`` is the value that
-    the ``schema`` asked for, ``tool_results`` what the tools said, and ``steps`` every exchange of a turn that took
-    several; ``usage``, ``timing`` and ``cost_usd`` are those of the last.
+    Attributes
+    ----------
+    call_id : str
+        Identifier of the tool call, as the model wrote it.
+    name : str
+        Name of the tool, as the model wrote it.
+    arguments : str
+        JSON text, as the model wrote it.
+    output : str
+        Text sent to the model: the result, or the error.
+    error : str or None
+        ``ErrorType: message``, or the problem with the arguments.
+    seconds : float
+        Duration, waiting for its turn included.
+    """
+
+    call_id: str
+    name: str
+    arguments: str
+    output: str
+    error: str | None
+    seconds: float
+
+    def as_message(self) -> dict[str, Any]:
+        """Return the message with this result for the model.
+
+        Examples
+        --------
+        >>> ToolResult("call_1", "add", '{"a": 1, "b": 2}', "3", None, 0.001).as_message()
+        {'role': 'tool', 'tool_call_id': 'call_1', 'content': '3'}
+        """
+        return {"role": "tool", "tool_call_id": self.call_id, "content": self.output}
+
+
+@dataclass(frozen=True, slots=True)
+class ChatResponse:
+    """The response of a call to a model.
+
+    Attributes can be read as keys too: ``response["content"]`` is ``response.content``. ``parsed`` is the value for the
+    ``schema``, ``tool_results`` are the results of tools, ``steps`` all exchanges of a turn that took several;
+    ``usage``, ``timing`` and ``cost_usd`` are those of the last.
 
     Examples
     --------

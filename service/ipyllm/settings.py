@@ -1,95 +1,58 @@
-"""Settings, from the environment, then ``.env``, then the user's ``config.toml``, then defaults (DESIGN §3).
+"""Settings: from the environment, then ``.env``, then the user's ``config.toml``, then defaults.
 
-They are read again when one of these changes, so that ``os.environ["OPENAI_API_KEY"] = …`` in a cell counts.
+They are read again when one of these changes, so that ``os.environ["OPENAI_API_KEY"] = …`` in a cell takes effect.
 """
 
 from __future__ import annotations
 
-import difflib
 import os
 import threading
 import tomllib
 from functools import cache
 from pathlib import Path
 from time import monotonic
-from typing import Annotated, Any, Self
+from typing import Annotated, Any
 
 import pydantic_settings
-from dotenv import dotenv_values
 from platformdirs import user_cache_path, user_config_path, user_data_path
-from pydantic import AliasChoices, BaseModel, ConfigDict, Field, SecretStr, ValidationError, model_validator
+from pydantic import AliasChoices, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
-from ipyllm.routing.named import RouteSettings
-from ipyllm.services.prices import Price
+from ipyllm.settings_models import EndpointSettings, Price, RouteSettings
 from ipyllm.text.redact import redact, remember_secret
+from ipyllm.text.suggest import suggest
 
-__all__ = ["DEFAULT_MODEL", "Endpoint", "Settings", "SettingsError", "cached_settings", "config_file", "get_settings"]
+__all__ = ["DEFAULT_MODEL", "Settings", "SettingsError", "cached_settings", "config_file", "get_settings"]
 
 DEFAULT_MODEL = "local/smollm2-135m"
 
 
 class SettingsError(ValueError):
-    """A setting that cannot be used: one sentence that names it."""
-
-
-class Endpoint(BaseModel):
-    """An OpenAI-compatible server under a name of the user's: ``[endpoints.lab]`` in ``config.toml``."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    base_url: str
-    api_key: SecretStr | None = None
-    api_key_env: str | None = None
-    model: str | None = None
-    input_usd_per_mtok: Annotated[float, Field(ge=0)] | None = None
-    output_usd_per_mtok: Annotated[float, Field(ge=0)] | None = None
-    cached_usd_per_mtok: Annotated[float, Field(ge=0)] | None = None
-
-    @model_validator(mode="after")
-    def _whole_price(self) -> Self:
-        if (self.input_usd_per_mtok is None) != (self.output_usd_per_mtok is None):
-            raise ValueError("a price needs both input_usd_per_mtok and output_usd_per_mtok")
-        return self
-
-    @property
-    def price(self) -> Price | None:
-        """What its models cost, where that is set."""
-        if self.input_usd_per_mtok is None or self.output_usd_per_mtok is None:
-            return None
-        return Price(self.input_usd_per_mtok, self.output_usd_per_mtok, self.cached_usd_per_mtok)
-
-    def key(self) -> str | None:
-        """Return the key itself, from ``api_key`` or from the variable that ``api_key_env`` names."""
-        if self.api_key is not None:
-            return self.api_key.get_secret_value()
-        if not self.api_key_env:
-            return None
-        return os.environ.get(self.api_key_env) or dotenv_values(".env", encoding="utf-8").get(self.api_key_env)
+    """An invalid setting: one sentence that names it."""
 
 
 def _tool_variable(name: str) -> Any:
-    """Declare a field that is read from the variable which the provider's own tools read."""
+    """Return a field that is read from the variable of the provider's own tools."""
     return Field(default=None, validation_alias=AliasChoices(name, name.lower()))
 
 
 class Settings(BaseSettings):
-    """All settings. Each can be given as ``IPYLLM_<NAME>``, those of the providers under their own names.
+    """All settings, each given as ``IPYLLM_<NAME>``; those of the providers under their own names.
 
     Attributes
     ----------
     model : str
         The default model, ``service/model`` or an alias.
     timeout : float
-        Seconds a call may be silent: to connect, until the first chunk, between chunks.
+        Seconds that connecting, the first token and each gap between tokens may take.
     max_retries : int
         Further attempts after the first.
     ledger : str
         Path of the SQLite file, or any SQLAlchemy URL.
     store_text : bool
-        Whether prompts and answers are written to the ledger.
+        Whether the ledger stores prompts and answers.
     models_dir : Path
-        Where pulled models are kept.
+        Folder of the pulled models.
     local_ctx : int
         Context window of embedded models, in tokens, shared by the calls in flight.
     aliases : dict
@@ -99,11 +62,11 @@ class Settings(BaseSettings):
     routes : dict
         Fallback chains, A/B splits and pools by name.
     cache, cache_ttl, cache_path
-        Whether our own cache may answer, for how many seconds an answer is good, and where it is kept.
+        Whether the response cache may answer, for how many seconds, and its file.
     max_cost_usd, allow_unknown_price
-        What this process may spend, and whether calls are made whose price is unknown.
+        Most that this process may spend, and whether calls of unknown price are allowed.
     prices : dict
-        The user's own prices, by full model name.
+        Prices by full model name.
     """
 
     model_config = SettingsConfigDict(
@@ -128,7 +91,7 @@ class Settings(BaseSettings):
     allow_unknown_price: bool = False
     prices: dict[str, Price] = Field(default_factory=dict)
     aliases: dict[str, str] = Field(default_factory=dict)
-    endpoints: dict[str, Endpoint] = Field(default_factory=dict)
+    endpoints: dict[str, EndpointSettings] = Field(default_factory=dict)
     routes: dict[str, RouteSettings] = Field(default_factory=dict)
 
     openai_api_key: SecretStr | None = _tool_variable("OPENAI_API_KEY")
@@ -146,7 +109,7 @@ class Settings(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,
         file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003 (Docker secrets are not read)
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Put the user's ``config.toml`` behind the environment and ``.env``."""
+        """Return the sources in order: environment, ``.env``, ``config.toml``."""
         return init_settings, env_settings, dotenv_settings, _ConfigFile(settings_cls)
 
     def secrets(self) -> list[str]:
@@ -159,7 +122,7 @@ class Settings(BaseSettings):
 
 
 class _ConfigFile(PydanticBaseSettingsSource):
-    """The user's ``config.toml``; an unknown name in it is an error, because silence would hide a typo."""
+    """The user's ``config.toml``. An unknown name is an error, because silence would hide a typo."""
 
     def get_field_value(self, field: Any, field_name: str) -> tuple[Any, str, bool]:  # noqa: ARG002
         return None, field_name, False  # pragma: no cover - the whole file is read in __call__
@@ -175,14 +138,12 @@ class _ConfigFile(PydanticBaseSettingsSource):
         known = sorted(self.settings_cls.model_fields)
         for name in values:
             if name not in known:
-                near = difflib.get_close_matches(name, known, n=1)
-                hint = f" Did you mean {near[0]!r}?" if near else f" Known: {', '.join(known)}."
-                raise SettingsError(f"{path} sets {name!r}, which is not a setting.{hint}")
+                raise SettingsError(f"{path} sets {name!r}, which is not a setting. {suggest(name, known)}")
         return values
 
 
 def config_file() -> Path:
-    """Path of the user's ``config.toml`` (``IPYLLM_CONFIG`` names another)."""
+    """Return the path of the user's ``config.toml`` (or of the file that ``IPYLLM_CONFIG`` names)."""
     named = os.environ.get("IPYLLM_CONFIG")
     return Path(named).expanduser() if named else _usual_config_file()
 
@@ -199,29 +160,29 @@ _PROVIDER_VARIABLES = (
     "DEEPSEEK_BASE_URL",
     "OLLAMA_HOST",
 )
-_HARMLESS = ("timeout", "max_retries", "store_text", "local_ctx", "cache", "cache_ttl", "max_cost_usd")
+_NEVER_SECRET = ("timeout", "max_retries", "store_text", "local_ctx", "cache", "cache_ttl", "max_cost_usd")
 _lock = threading.Lock()
 _cached: tuple[object, Settings] | None = None
-_looked_s = 0.0  # when it was last found to be as they are
-_MOMENT_S = 0.05
+_checked_s = 0.0  # when the cached settings were last found up to date
+_CACHED_FOR_S = 0.05
 
 
 _variables: frozenset[str] = frozenset()
-_here = threading.local()
+_thread = threading.local()
 
 
-def trust_on_this_thread() -> None:
-    """Have this thread take the settings as the user's threads last saw them, instead of looking again each time."""
-    _here.trusts = True
+def use_cached_settings_on_this_thread() -> None:
+    """Let this thread use the settings as the user's threads last read them, without checking for changes."""
+    _thread.uses_cached_settings = True
 
 
 def _fingerprint() -> object:
-    """Return what the settings depend on, cheaply: every call to a model looks at it."""
+    """Return everything the settings depend on. Every call compares it, so it must be cheap."""
     global _variables
     if not _variables:
         own = [f"IPYLLM_{name.upper()}" for name in Settings.model_fields]
         _variables = frozenset(("IPYLLM_CONFIG", *own, *_PROVIDER_VARIABLES))
-    # Most are not set, and to ask for such a one costs an exception each: four times what it costs to go through all.
+    # A look-up of an unset variable raises inside `os.environ`; intersecting first is four times as fast.
     given = {name: os.environ.get(name) for name in _variables.intersection(os.environ)}
     return given, _stamp(".env"), _stamp(config_file())
 
@@ -235,12 +196,12 @@ def _stamp(path: str | Path) -> object:
 
 
 def cached_settings() -> Settings:
-    """Return the settings as they were a moment ago: for who comes right after one who looked."""
-    return get_settings() if _cached is None or monotonic() - _looked_s > _MOMENT_S else _cached[1]
+    """Return the settings read at most 50 ms ago, without checking for changes."""
+    return get_settings() if _cached is None or monotonic() - _checked_s > _CACHED_FOR_S else _cached[1]
 
 
 def get_settings() -> Settings:
-    """Return the settings as they are now.
+    """Return the current settings.
 
     Raises
     ------
@@ -252,11 +213,11 @@ def get_settings() -> Settings:
     >>> get_settings().timeout > 0
     True
     """
-    global _cached, _looked_s
-    if _cached is not None and getattr(_here, "trusts", False):
+    global _cached, _checked_s
+    if _cached is not None and getattr(_thread, "uses_cached_settings", False):
         return _cached[1]
     with _lock:
-        _looked_s = monotonic()
+        _checked_s = monotonic()
         fingerprint = _fingerprint()
         if _cached is not None and _cached[0] == fingerprint:
             return _cached[1]
@@ -265,12 +226,13 @@ def get_settings() -> Settings:
         except ValidationError as exc:
             first = exc.errors()[0]
             where = ".".join(map(str, first["loc"])) or "settings"
-            # A value is shown only where it cannot be, or hold, a key.
-            given = f" {first.get('input')!r}" if where.lower().removeprefix("ipyllm_") in _HARMLESS else " what it is"
-            message = f"The setting {where} cannot be{given}: {first['msg'].lower()}."
+            # A value is shown only if it cannot contain a key.
+            harmless = where.lower().removeprefix("ipyllm_") in _NEVER_SECRET
+            given = f" {first.get('input')!r}" if harmless else ""
+            message = f"Invalid value{given} for the setting {where}: {first['msg'].lower()}."
             raise SettingsError(redact(message)) from None
         except pydantic_settings.SettingsError as exc:  # an environment variable that should be JSON and is not
-            raise SettingsError(redact(f"The settings cannot be read: {exc}; such a variable holds JSON.")) from None
+            raise SettingsError(redact(f"The settings cannot be read: {exc}. The value must be JSON.")) from None
         for secret in settings.secrets():
             remember_secret(secret)
         _cached = fingerprint, settings

@@ -1,7 +1,7 @@
-"""The clock of one call and the definitions of its figures (DESIGN §4).
+"""Latency figures of one call and their definitions.
 
-All instants are ``time.perf_counter_ns`` on the service thread. The latency figures belong to the last
-attempt; waiting for our own queue and between attempts has columns of its own.
+All instants are ``time.perf_counter_ns`` on the service thread. The latency figures are those of the last attempt;
+waiting in our own queue and between attempts has its own columns. ``docs/ledger.md`` lists all of them.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ __all__ = ["Timing", "output_tokens_per_second", "time_per_output_token"]
 
 @dataclass(frozen=True, slots=True)
 class Timing:
-    """Latency of one call, in seconds. ``None`` where the moment never came.
+    """Latency of one call, in seconds; None for an event that did not happen.
 
     Attributes
     ----------
@@ -34,7 +34,7 @@ class Timing:
     n_chunks : int
         Token chunks received.
     client_lag_s : float
-        The worst delay of our own event loop during the call: what the figures may be wrong by.
+        Longest delay of our own event loop during the call: the possible error of the figures.
     queue_s : float
         Waiting for our own concurrency or rate limit, or for the embedded model to load.
     retry_wait_s : float
@@ -42,7 +42,7 @@ class Timing:
     attempts : int
         Requests sent.
     total_s : float
-        As the user waited: queue and retries included.
+        Total as the user waited, queue and retries included.
     """
 
     ttft_s: float | None = None
@@ -61,7 +61,7 @@ class Timing:
 
 
 def time_per_output_token(first_token_s: float, end_s: float, output_tokens: int) -> float | None:
-    """Mean time between output tokens, in seconds.
+    """Return the mean time between output tokens, in seconds.
 
     Parameters
     ----------
@@ -92,12 +92,12 @@ def time_per_output_token(first_token_s: float, end_s: float, output_tokens: int
 
 
 def output_tokens_per_second(first_token_s: float, end_s: float, output_tokens: int) -> float | None:
-    """Output tokens per second of generation: ``n / (E2E - TTFT)``.
+    """Return the output tokens per second of generation: ``n / (E2E - TTFT)``.
 
     Returns
     -------
     float or None
-        None where all tokens came at one instant (a single chunk), where no rate exists.
+        None if all tokens came in a single chunk.
 
     Examples
     --------

@@ -358,7 +358,11 @@ def test_hostile_words_run_no_script_and_make_no_request_wherever_they_stand(lab
     batches = range(0, len(evil), 10)
     lab.desk = None
     steps = [f"attack(evil[{at}:{at + 10}] + ['plain'])" for at in batches]
-    notebook, shown = made(lab, ["openai/bad", "openai/other"], [HOSTILE, *steps, "widget._kept.show()"])
+    notebook, shown = made(
+        lab,
+        ["openai/bad", "openai/other"],
+        [HOSTILE, *steps, "from IPython.display import HTML\nHTML(widget._controller.static_content()[0])"],
+    )
     before = len(fake.requests)
     notebook.run(2)
     left = []

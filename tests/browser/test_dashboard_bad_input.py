@@ -351,7 +351,10 @@ def test_hostile_words_run_no_script_and_make_no_request_wherever_they_stand(lab
     (lab.root / "payloads.json").write_text(json.dumps(evil))
     show = SHOW.replace("0.2", "0.2, scope='kernel', since='all'")
     starts = range(0, len(evil), 40)
-    more = [*(f"attack({at})" for at in starts), "dashboard._kept.show()"]
+    more = [
+        *(f"attack({at})" for at in starts),
+        "from IPython.display import HTML\nHTML(dashboard._static_content()[0])",
+    ]
     notebook, shown = made(lab, fill=HOSTILE, show=show, more=more)
     before = len(fake.requests)
     left, opened = [], set()

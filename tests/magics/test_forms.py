@@ -169,7 +169,7 @@ def test_an_answer_that_fits_no_schema_is_one_sentence_and_is_kept(kernel, kerne
     ran = kernel.run("%%llm --schema City -o town\nGive.")
     assert ran.status == "error"
     assert len(ran.traceback) == 1
-    assert "did not answer as the schema asks" in ran.traceback[0]
+    assert "does not fit the schema" in ran.traceback[0]
     assert kernel.run("print(town.status, town.content)").stdout == 'error {"nam": "Bern"}\n'
 
 

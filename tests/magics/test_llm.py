@@ -172,7 +172,7 @@ MISTAKES = {
     "%llm_models use local/nothing": "not found",
     "%%llm --no-history --new\nHi": "usage: %%llm: --no-history and --new contradict each other",
     "%%llm -s ''\nHi": "usage: %%llm: -s needs the text of a system message",
-    "%env OLLAMA_HOST=box:abc\n%llm -m ollama/x Hi": "bad request: OLLAMA_HOST has a port that is no number",
+    "%env OLLAMA_HOST=box:abc\n%llm -m ollama/x Hi": "bad request: The port in OLLAMA_HOST is not a number",
     "%env IPYLLM_ALIASES=notjson\n%llm Hi": "settings: The settings cannot be read",
 }
 

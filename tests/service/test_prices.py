@@ -9,8 +9,9 @@ import pytest
 from ipyllm import OpenAIService
 from ipyllm.response import Usage
 from ipyllm.services.deepseek import DeepSeekService
-from ipyllm.services.prices import BY_SETTINGS, Price, context_window, cost_of, estimate_cost, price_in_settings
+from ipyllm.services.prices import BY_SETTINGS, context_window, cost_of, estimate_cost, price_in_settings
 from ipyllm.settings import SettingsError, get_settings
+from ipyllm.settings_models import Price
 
 AT = datetime(2026, 11, 2, 12, 0, tzinfo=UTC)
 

@@ -17,8 +17,8 @@ import pytest
 
 import ipyllm
 from ipyllm import BaseLLMService, LLMError, OpenAIService, create_llm_service
-from ipyllm.errors import Category
 from ipyllm.pipeline.retry import worth_retrying
+from ipyllm.response import Category
 from ipyllm.settings import Settings, get_settings
 from tests.fakes import answer
 

@@ -51,7 +51,7 @@ def test_a_wrong_setting_is_named(own_settings, text, said):
 
 def test_a_wrong_environment_variable_is_named(monkeypatch):
     monkeypatch.setenv("IPYLLM_TIMEOUT", "soon")
-    with pytest.raises(SettingsError, match="timeout cannot be 'soon'"):
+    with pytest.raises(SettingsError, match="Invalid value 'soon' for the setting timeout"):
         get_settings()
 
 

@@ -7,7 +7,7 @@ import time
 import pytest
 
 from ipyllm import LLMError, OllamaService
-from ipyllm.pipeline.timeouts import Timeout
+from ipyllm.timeout import Timeout
 from tests import fakes
 from tests.fakes import answer
 

@@ -58,7 +58,7 @@ def test_an_answer_that_does_not_fit_is_asked_for_again_and_both_are_rows(servic
 
 def test_repairs_are_bounded_and_the_invalid_text_is_kept(service, fake):
     fake.default = answer("no JSON at all")
-    with pytest.raises(LLMError, match="did not answer as the schema asks") as caught:
+    with pytest.raises(LLMError, match="does not fit the schema") as caught:
         service.chat("Name a city.", schema=City, repairs=2)
     assert len(fake.requests) == 3
     assert caught.value.partial.content == "no JSON at all"
@@ -196,7 +196,7 @@ def test_a_tool_that_hangs_is_ended_by_the_limit_of_the_call(service, fake):
         return "late"
 
     fake.default = wants(("hang", {}))
-    with pytest.raises(LLMError, match="its tools outlasted") as caught:
+    with pytest.raises(LLMError, match="ran past the call") as caught:
         service.chat("Hang.", tools=[hang], timeout=Timeout(total=0.5))
     assert caught.value.category == "timeout"
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from ipyllm import Comparison
     from ipyllm.conversations.history import ConversationHistory
     from ipyllm.events import Event
-    from ipyllm.request import Message
+    from ipyllm.messages import Message
     from ipyllm.response import ChatResponse
     from ipyllm_magics.command_line.options import Parsed
     from ipyllm_magics.display.output_formats import Form

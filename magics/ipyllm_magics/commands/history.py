@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ipyllm.conversations.history import ConversationHistory, conversation, conversations
-from ipyllm.request import text_of
+from ipyllm.messages import text_of
 from ipyllm.text.terminal import plain
 from ipyllm_magics.command_line.converters import did_you_mean
 from ipyllm_magics.errors import MagicError

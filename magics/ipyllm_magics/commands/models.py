@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
-    from ipyllm.registry.discovery import Reached
+    from ipyllm.registry.discovery import ProbeResult
     from ipyllm.services.base import BaseLLMService
 
 __all__ = ["pull", "table", "use"]
@@ -53,7 +53,7 @@ def table(*, timeout_s: float, everything: bool) -> pd.DataFrame:
     return frame
 
 
-def _rows(reached: Iterable[Reached], *, everything: bool) -> Iterator[dict[str, Any]]:
+def _rows(reached: Iterable[ProbeResult], *, everything: bool) -> Iterator[dict[str, Any]]:
     default = _default()
     yield from _embedded(default)
     settings = get_settings()
@@ -92,7 +92,7 @@ def _embedded(default: str) -> Iterator[dict[str, Any]]:
         yield {"model": f"{default} (default)", "state": "file", **_figures(service), "note": note}
 
 
-def _served(one: Reached, default: str, *, everything: bool) -> Iterator[dict[str, Any]]:
+def _served(one: ProbeResult, default: str, *, everything: bool) -> Iterator[dict[str, Any]]:
     """Rows of a service that answered: the default and what it is known for first, then as many as there is room."""
     assert one.service is not None
     where = f"at {one.service.address().host}, answered in {one.elapsed_s:.2f} s"

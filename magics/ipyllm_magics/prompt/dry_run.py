@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from ipyllm import Comparison
-    from ipyllm.request import ChatRequest, Message
+    from ipyllm.messages import Message
+    from ipyllm.request import ChatRequest
     from ipyllm.services.base import BaseLLMService
     from ipyllm_magics.prompt.request_builder import Question
 

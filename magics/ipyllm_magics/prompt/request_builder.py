@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from ipyllm.conversations.history import ConversationHistory
-    from ipyllm.request import ChatRequest, Message, Provenance
+    from ipyllm.messages import Message
+    from ipyllm.request import ChatRequest, Provenance
     from ipyllm.services.base import BaseLLMService
     from ipyllm_magics.command_line.options import Parsed
 

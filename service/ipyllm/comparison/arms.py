@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from random import Random
 
-    from ipyllm.request import ChatRequest, Message
+    from ipyllm.messages import Message
+    from ipyllm.request import ChatRequest
 
 __all__ = ["Arm", "make_arms"]
 

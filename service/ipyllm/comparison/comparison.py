@@ -23,8 +23,9 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from ipyllm.events import Event
+    from ipyllm.messages import Message
     from ipyllm.rendering import Column
-    from ipyllm.request import Message, Provenance
+    from ipyllm.request import Provenance
     from ipyllm.response import ChatResponse
     from ipyllm.services.base import BaseLLMService
 

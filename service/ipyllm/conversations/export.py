@@ -10,8 +10,8 @@ import json
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from ipyllm.errors import LLMError
+from ipyllm.messages import text_of
 from ipyllm.rendering import STYLE, to_html
-from ipyllm.request import text_of
 from ipyllm.text.redact import redact
 from ipyllm.text.terminal import plain
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from ipyllm.conversations.history import ConversationHistory, Turn
-    from ipyllm.request import Message
+    from ipyllm.messages import Message
 
 __all__ = ["FORMATS", "Format", "exported"]
 

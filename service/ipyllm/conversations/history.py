@@ -11,7 +11,7 @@ from ipyllm.conversations.tokens import estimate_messages
 from ipyllm.conversations.transcript import SYSTEM_ROLES, Transcript, Turn, checked
 from ipyllm.conversations.trimming import Fitted
 from ipyllm.errors import LLMError
-from ipyllm.request import text_of
+from ipyllm.messages import text_of
 
 if TYPE_CHECKING:
     import os
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
-    from ipyllm.request import Message
+    from ipyllm.messages import Message
 
 __all__ = ["ConversationHistory", "Fitted", "Turn", "conversation", "conversations", "forget_conversation"]
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from ipyllm.request import Message
+    from ipyllm.messages import Message
 
 __all__ = ["estimate", "estimate_messages"]
 

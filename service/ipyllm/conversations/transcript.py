@@ -20,7 +20,7 @@ from ipyllm.text.redact import redact
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from ipyllm.request import Message
+    from ipyllm.messages import Message
 
 __all__ = ["SYSTEM_ROLES", "Transcript", "Turn", "checked", "dumps", "plain", "read", "write"]
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from ipyllm.conversations.transcript import Transcript, Turn
-    from ipyllm.request import Message
+    from ipyllm.messages import Message
 
 __all__ = ["Fitted", "fit", "newest", "no_turn"]
 

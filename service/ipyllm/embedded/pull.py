@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from ipyllm.errors import Category
+    from ipyllm.response import Category
 
     Progress = Callable[[int, int], object]
 

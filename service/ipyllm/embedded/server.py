@@ -27,7 +27,7 @@ from ipyllm.errors import LLMError
 from ipyllm.text.redact import remember_secret
 
 if TYPE_CHECKING:
-    from ipyllm.errors import Category
+    from ipyllm.response import Category
 
 __all__ = ["EmbeddedServer", "get", "is_running", "start", "stop_all"]
 

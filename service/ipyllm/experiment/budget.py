@@ -14,8 +14,8 @@ from ipyllm.services.local import LocalService
 
 if TYPE_CHECKING:
     from ipyllm.experiment.grid import Arm
+    from ipyllm.messages import Message
     from ipyllm.pipeline.budget import Reservation
-    from ipyllm.request import Message
     from ipyllm.services.base import BaseLLMService
 
 __all__ = ["Bounds", "Spending"]

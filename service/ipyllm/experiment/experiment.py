@@ -30,8 +30,8 @@ if TYPE_CHECKING:
     from ipyllm.experiment.executors import RemoteRun
     from ipyllm.experiment.grid import Cell
     from ipyllm.experiment.schedule import Order
-    from ipyllm.pipeline.timeouts import Timeout
     from ipyllm.services.base import BaseLLMService
+    from ipyllm.timeout import Timeout
 
 __all__ = ["Experiment"]
 

@@ -24,7 +24,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from ipyllm.experiment.prompts import Prompt
-    from ipyllm.request import ChatRequest, Message
+    from ipyllm.messages import Message
+    from ipyllm.request import ChatRequest
 
 __all__ = ["Arm", "Cell", "Grid", "make_arms"]
 

@@ -19,7 +19,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
 
-from ipyllm.request import text_of
+from ipyllm.messages import text_of
 from ipyllm.text.redact import redact
 
 if TYPE_CHECKING:
@@ -29,9 +29,9 @@ if TYPE_CHECKING:
     from opentelemetry.metrics import Histogram, MeterProvider
     from opentelemetry.trace import Span, Tracer, TracerProvider
 
-    from ipyllm.errors import Category
-    from ipyllm.request import ChatRequest, Message
-    from ipyllm.response import ChatResponse
+    from ipyllm.messages import Message
+    from ipyllm.request import ChatRequest
+    from ipyllm.response import Category, ChatResponse
 
     Reader = Callable[[ChatRequest, ChatResponse], Any]
 

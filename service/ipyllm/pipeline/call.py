@@ -1,13 +1,12 @@
-"""A call in flight, as the thread that made it sees it: start, wait, cancel, outcome.
+"""A call in flight: start, wait, cancel, outcome.
 
-The work is done on the service thread, by one :class:`~ipyllm.pipeline.exchange.Exchange` with the server. Whatever
-happens, a call ends in exactly one :class:`~ipyllm.events.Finished` event.
+The service thread does the work, in one :class:`~ipyllm.pipeline.exchange.Exchange` or several. Every call ends in
+exactly one :class:`~ipyllm.events.Finished` event.
 """
 
 from __future__ import annotations
 
 import asyncio
-import logging
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
@@ -16,7 +15,7 @@ from ipyllm.events import Finished
 from ipyllm.ledger import current_ledger
 from ipyllm.observability import telemetry
 from ipyllm.pipeline.candidates import candidates, exhausted
-from ipyllm.pipeline.exchange import Exchange
+from ipyllm.pipeline.exchange import Exchange, as_llm_error
 from ipyllm.response import ChatResponse
 from ipyllm.runtime.interruptible import InterruptibleEvent
 from ipyllm.runtime.service_thread import service_thread
@@ -29,37 +28,36 @@ if TYPE_CHECKING:
 
     from ipyllm.events import Event
     from ipyllm.pipeline.exchange import RowSink
+    from ipyllm.provider import Provider
     from ipyllm.request import ChatRequest
-    from ipyllm.services.base import BaseLLMService
     from ipyllm.tools import CallerExecutor
 
 __all__ = ["Call"]
 
-_logger = logging.getLogger("ipyllm.call")
 _CANCEL_GRACE_S = 5.0
 
 
 class Call:
-    """One call in flight, as any thread sees it.
+    """One call in flight; usable from any thread.
 
-    Stages: made → started (:meth:`start`) → streaming (``on_event`` is called, on the service thread) →
-    done (``done`` is set, ``response`` is there, and ``error`` if it did not end well).
+    Stages: created → started (:meth:`start`) → streaming (``on_event`` is called on the service thread) →
+    done (``done`` is set, with ``response``, and ``error`` if the call failed).
 
     Parameters
     ----------
-    service : BaseLLMService
-        Which server, and its quirks.
+    service : Provider
+        The server and its quirks, or a route.
     request : ChatRequest
-        What to ask.
+        The request.
     on_event : callable, optional
-        Takes each event as it arrives, on the service thread: it must return in microseconds.
+        Takes each event as it arrives, on the service thread; it must return in microseconds.
     ledger : RowSink, optional
-        Where its rows go, if not to the ledger of this process.
+        Takes the rows; the ledger of this process by default.
     """
 
     def __init__(
         self,
-        service: BaseLLMService,
+        service: Provider,
         request: ChatRequest,
         on_event: Callable[[Event], None] | None = None,
         ledger: RowSink | None = None,
@@ -70,7 +68,7 @@ class Call:
         self.response: ChatResponse | None = None
         self.error: LLMError | None = None
         self._on_event = on_event or _ignore
-        # Making the request has looked which ledger the settings name.
+        # The request has just read the settings.
         self._ledger = ledger if ledger is not None else current_ledger(look=False)
         self._task: asyncio.Task[None] | None = None
         self._future: Future[None] | None = None
@@ -82,7 +80,7 @@ class Call:
     # ---- from any thread -------------------------------------------------------------------------
 
     def start(self, *, waits: bool = False) -> Call:
-        """Send it on its way; ``waits`` says that this thread is about to :meth:`wait`."""
+        """Start the call; ``waits`` says that this thread is about to :meth:`wait`, and so can run its tools."""
         thread = service_thread()
         if thread.is_current:
             raise RuntimeError("A blocking call from the service thread would wait for itself; use `await achat`.")
@@ -95,9 +93,9 @@ class Call:
         return self
 
     def cancel(self) -> None:
-        """Stop it: the connection is closed, what has arrived is kept, the row says ``cancelled``."""
+        """Cancel the call: the connection is closed, the text so far is kept, the row says ``cancelled``."""
         if self.done.is_set():
-            return  # and no thread is started for that, which at exit would never begin
+            return  # without starting a service thread, which is impossible at exit
         thread = service_thread()
         with suppress(RuntimeError):  # the loop may be closed already, at exit
             thread.loop.call_soon_threadsafe(self._cancel)
@@ -108,12 +106,12 @@ class Call:
             self._task.cancel()
 
     def wait(self) -> ChatResponse:
-        """Wait for the end and return the response.
+        """Wait until the call has ended and return the response.
 
         Raises
         ------
         LLMError
-            When the call did not end well.
+            When the call failed.
         KeyboardInterrupt
             When the user interrupts; the call is cancelled first.
         """
@@ -128,12 +126,12 @@ class Call:
             raise
         return self.outcome()
 
-    def wait_for(self, signal: InterruptibleEvent, timeout: float | None = None) -> bool:
-        """Wait for ``signal`` in the thread that made the call, and run its tools meanwhile."""
-        return signal.wait(timeout) if self._caller_executor is None else self._caller_executor.wait(signal, timeout)
+    def wait_for(self, event: InterruptibleEvent, timeout: float | None = None) -> bool:
+        """Wait for an event in the thread that made the call, and run the call's tools meanwhile."""
+        return event.wait(timeout) if self._caller_executor is None else self._caller_executor.wait(event, timeout)
 
     def before_tools(self, show: Callable[[], None]) -> None:
-        """Have ``show`` called in the thread that waits, before a tool takes its time there."""
+        """Call ``show`` in the waiting thread before each tool runs there."""
         if self._caller_executor is not None:
             self._caller_executor.before_tool = show
 
@@ -148,7 +146,7 @@ class Call:
         return self.outcome()
 
     def outcome(self) -> ChatResponse:
-        """Return the response of a call that is done, or raise its error."""
+        """Return the response of a finished call, or raise its error."""
         if self.error is not None:
             raise self.error
         assert self.response is not None
@@ -157,10 +155,9 @@ class Call:
     # ---- on the service thread -------------------------------------------------------------------
 
     async def run_here(self) -> ChatResponse:
-        """Make the call in the running task, for those who are on the service thread already and read no events.
+        """Make the call in the running task of the service thread, and return the response whatever its status.
 
-        Whatever its end, also when the task is cancelled, it is the status of what is returned, and nothing is raised.
-        Tools have no side of the user's to run on: a request that has any goes by :meth:`start`.
+        Nothing is raised, not even when the task is cancelled. Tools cannot run here: use :meth:`start` for them.
         """
         await self._run()
         assert self.response is not None
@@ -169,7 +166,7 @@ class Call:
     async def _run(self) -> None:
         self._task = asyncio.current_task()
         if self._cancelled and self._task is not None:
-            self._task.cancel()  # cancelled before it began: the first await below ends it
+            self._task.cancel()  # cancelled before it started: the first await below raises
         total = self.request.timeout.total
         self._deadline = None if total is None else asyncio.get_running_loop().time() + total
         try:
@@ -179,8 +176,8 @@ class Call:
                 self.response = await ToolLoop(self.request, self._ask, self._caller_executor, self._deadline).run()
             else:
                 self.response = await self._ask(self.request)
-        except (asyncio.CancelledError, Exception) as exc:  # noqa: BLE001 - who waits must be told, whatever it is
-            self.error = self._as_error(exc)
+        except (asyncio.CancelledError, Exception) as exc:  # noqa: BLE001 - the waiting thread must learn of every error
+            self.error = as_llm_error(exc, self.request.model)
             self.response = self.error.partial or ChatResponse(
                 status="cancelled" if self.error.category == "cancelled" else "error",
                 model=self.request.model,
@@ -196,30 +193,21 @@ class Call:
             finally:
                 self.done.set()
 
-    def _as_error(self, exc: BaseException) -> LLMError:
-        if isinstance(exc, LLMError):
-            return exc
-        model = self.request.model
-        if isinstance(exc, asyncio.CancelledError):
-            return LLMError(f"The call to {model} was cancelled.", category="cancelled", model=model)
-        _logger.error("a call to %s failed in our own code", model, exc_info=exc)
-        return LLMError(f"{model}: {type(exc).__name__}: {exc}", category="unknown_error", model=model)
-
     async def _ask(self, request: ChatRequest) -> ChatResponse:
-        """Ask the service, or whom a route chooses, one after the other."""
+        """Ask the service, or the candidates of a route one after the other."""
         errors: list[LLMError] = []
-        for choice in candidates(self.service, request):
+        for candidate in candidates(self.service, request):
             exchange = Exchange(
-                choice.service,
-                choice.request,
+                candidate.service,
+                candidate.request,
                 self._on_event,
                 self._ledger,
                 self._deadline,
                 self._context,
-                wait_for_slot=choice.wait_for_slot,
+                wait_for_slot=candidate.wait_for_slot,
             )
             try:
-                with choice:
+                with candidate:
                     return await exchange.run()
             except LLMError as exc:
                 errors.append(exc)
@@ -227,4 +215,4 @@ class Call:
 
 
 def _ignore(_event: Event) -> None:
-    """Take no notice: the default consumer."""
+    """Ignore an event: the default consumer."""

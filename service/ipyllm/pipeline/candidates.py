@@ -1,17 +1,17 @@
-"""The protocol between a call and the service it was made on, which may be a route: who to ask, and how it went.
+"""Candidates for a call: the protocol between a call and a route.
 
-The call asks for candidates one by one, each only after the one before has failed::
+A call asks for candidates one by one, each only after the one before has failed::
 
     errors = []
-    for choice in candidates(service, request):
+    for candidate in candidates(service, request):
         try:
-            with choice:
-                return await Exchange(choice.service, choice.request, wait_for_slot=choice.wait_for_slot, …).run()
+            with candidate:
+                return await Exchange(candidate.service, candidate.request, …).run()
         except LLMError as error:
             errors.append(error)
     raise exhausted(errors, request.model)
 
-All of this happens on the service thread, and nothing of it waits.
+This runs on the service thread and never waits.
 """
 
 from __future__ import annotations
@@ -24,38 +24,38 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from typing import Self
 
-    from ipyllm.errors import Category
+    from ipyllm.provider import Provider
     from ipyllm.request import ChatRequest
-    from ipyllm.services.base import BaseLLMService
+    from ipyllm.response import Category
 
 __all__ = ["Candidate", "Router", "candidates", "category_of", "exhausted", "text_was_shown"]
 
 
 class Candidate:
-    """A service to ask, and what to ask it. Ask inside ``with choice:``, which tells the route how it went.
+    """A service to ask, with the request to send. Leaving ``with candidate:`` reports the outcome to the route.
 
     Attributes
     ----------
-    service : BaseLLMService
-        Never a route itself.
+    service : Provider
+        Never a route.
     request : ChatRequest
         With that service's model and defaults, and the tags ``route`` and ``arm``.
     wait_for_slot : bool
-        Whether a call that is refused with "too many requests" should wait there for its turn. If not, that is an error
-        like any other, because somebody else can be asked at once.
+        Whether a call that is refused with "too many requests" waits for its turn. If False, the refusal is an error,
+        so that another service can be asked at once.
     error : BaseException or None
-        How it failed; None before the end, and when it went well.
+        The error, once the block was left; None for success.
     """
 
-    def __init__(self, service: BaseLLMService, request: ChatRequest) -> None:
+    def __init__(self, service: Provider, request: ChatRequest) -> None:
         self.service = service
         self.request = request
         self.wait_for_slot = True
         self.error: BaseException | None = None
         self._listeners: list[Callable[[BaseException | None], None]] = []
 
-    def at_end(self, listener: Callable[[BaseException | None], None]) -> None:
-        """Have ``listener`` told the error, or None, when the block is left: once, whatever happens."""
+    def on_end(self, listener: Callable[[BaseException | None], None]) -> None:
+        """Call ``listener`` once with the error, or None, when the block is left."""
         self._listeners.append(listener)
 
     def __enter__(self) -> Self:
@@ -70,16 +70,16 @@ class Candidate:
 
 @runtime_checkable
 class Router(Protocol):
-    """What makes a service a route."""
+    """A service that chooses among others for each call."""
 
     def choose(self, request: ChatRequest) -> Iterator[Candidate]:
-        """Yield whom to ask, the next one only if the one before failed in a way that another may not."""
+        """Yield candidates; ask for the next only after an error that another service may not have."""
         ...
 
 
-def candidates(service: BaseLLMService, request: ChatRequest) -> Iterator[Candidate]:
-    """Whom to ask: what a route chooses, or the service itself."""
-    choose = getattr(service, "choose", None)  # what `isinstance(service, Router)` asks, at a tenth of its cost
+def candidates(service: Provider, request: ChatRequest) -> Iterator[Candidate]:
+    """Return the candidates of a route, or the service itself."""
+    choose = getattr(service, "choose", None)  # as `isinstance(service, Router)`, at a tenth of its cost
     if choose is not None:
         chosen: Iterator[Candidate] = choose(request)
         return chosen
@@ -87,23 +87,23 @@ def candidates(service: BaseLLMService, request: ChatRequest) -> Iterator[Candid
 
 
 def exhausted(errors: list[LLMError], route: str) -> LLMError:
-    """Make the error of a call that no candidate answered: the last one's, with what the others had.
+    """Return the error of a call that every candidate failed: the last error, with the others' categories.
 
     Examples
     --------
     >>> broke = LLMError("openai/a has no credit.", category="quota", model="openai/a")
     >>> slow = LLMError("deepseek/b took too long.", category="timeout", model="deepseek/b")
     >>> print(exhausted([broke, slow], "fast"))
-    deepseek/b took too long. (Nor did others of 'fast' answer: openai/a, quota.)
+    deepseek/b took too long. (The other services of 'fast' failed too: openai/a, quota.)
     """
     if not errors:
-        return LLMError(f"{route!r} has nobody left to ask; add an endpoint to it.", category="connection", model=route)
+        return LLMError(f"No service of {route!r} is left to ask. Add one.", category="connection", model=route)
     *others, last = errors
     if not others:
         return last
-    told = ", ".join(f"{error.model}, {error.category}" for error in others)
+    failures = ", ".join(f"{error.model}, {error.category}" for error in others)
     error = LLMError(
-        f"{last} (Nor did others of {route!r} answer: {told}.)",
+        f"{last} (The other services of {route!r} failed too: {failures}.)",
         category=last.category,
         model=last.model,
         status_code=last.status_code,
@@ -116,7 +116,7 @@ def exhausted(errors: list[LLMError], route: str) -> LLMError:
 
 
 def category_of(error: LLMError) -> Category:
-    """Category of what went wrong, where the error itself only says that we gave up."""
+    """Return the category of an error, or of its cause when it only says that the retries are used up."""
     cause = error.__cause__
     if error.category == "max_retries_exceeded" and isinstance(cause, LLMError):
         return cause.category
@@ -124,8 +124,8 @@ def category_of(error: LLMError) -> Category:
 
 
 def text_was_shown(error: LLMError) -> bool:
-    """Whether the user has seen something of this answer, so that another's must not follow it."""
-    got = error.partial
-    if got is not None and (got.content or got.reasoning or got.tool_calls):
+    """Return whether the user has seen part of this answer, so that no other answer may follow it."""
+    partial = error.partial
+    if partial is not None and (partial.content or partial.reasoning or partial.tool_calls):
         return True
     return isinstance(error.__cause__, LLMError) and text_was_shown(error.__cause__)

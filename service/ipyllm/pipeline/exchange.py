@@ -1,7 +1,7 @@
-"""One exchange with a server: one request, sent as often as needed, one answer, one ledger row.
+"""One exchange with a service: one request, its attempts, one response, one ledger row.
 
-Runs on the service thread: make ready → own cache → budget → attempts (limiter, retries, time limits) → row.
-Whatever happens, it ends in exactly one finished row.
+Runs on the service thread: prepare → cache → budget → attempts (limiter, retries, time limits) → row.
+Every end, cancellation and our own bugs included, writes exactly one finished row.
 """
 
 from __future__ import annotations
@@ -24,9 +24,10 @@ from ipyllm.pipeline import ledger_rows
 from ipyllm.pipeline.accumulator import Accumulator
 from ipyllm.pipeline.budget import Budget, kernel_budget
 from ipyllm.pipeline.cache import cache_key, current_cache
+from ipyllm.pipeline.limiter_registry import limiter_for
 from ipyllm.pipeline.retry import attempts, worth_retrying
-from ipyllm.pipeline.state import Progress
-from ipyllm.pipeline.timeouts import Watchdog
+from ipyllm.pipeline.state import ExchangeState
+from ipyllm.pipeline.watchdog import Watchdog
 from ipyllm.runtime.service_thread import service_thread
 
 if TYPE_CHECKING:
@@ -38,26 +39,26 @@ if TYPE_CHECKING:
     from ipyllm.pipeline.budget import Reservation
     from ipyllm.pipeline.cache import ResponseCache
     from ipyllm.pipeline.limiter import Slot
+    from ipyllm.provider import Provider
     from ipyllm.request import ChatRequest
     from ipyllm.response import ChatResponse
-    from ipyllm.services.base import BaseLLMService
 
-__all__ = ["Exchange", "RowSink"]
+__all__ = ["Exchange", "RowSink", "as_llm_error"]
 
 _logger = logging.getLogger("ipyllm.call")
 _SAVE_EVERY_S = 1.0
-_REJECTED_FOR_S = 120.0  # without a limit on the whole call, so long it is sent again when the server is busy with us
+_RESEND_FOR_S = 120.0  # how long a request is sent again that a server refuses because of our own other calls
 
 
 class RowSink(Protocol):
-    """Where rows go: the ledger, or whatever brings them there from another machine."""
+    """Takes ledger rows: the ledger, or the collector of a remote worker."""
 
     def put(self, row: Mapping[str, Any], /) -> None:
-        """Take a row, or more columns of one, at once."""
+        """Take a row, or further columns of one, without waiting."""
 
 
 class PeriodicSave:
-    """Saves what has arrived by the clock, not by chunk: a killed kernel loses at most a second of it."""
+    """Saves the text so far every second, so that a killed kernel loses at most that much."""
 
     __slots__ = ("_got", "_save", "_saved", "_timer")
 
@@ -67,16 +68,16 @@ class PeriodicSave:
         self._saved = 0
 
     def __enter__(self) -> None:
-        self._timer = asyncio.get_running_loop().call_later(_SAVE_EVERY_S, self._look)
+        self._timer = asyncio.get_running_loop().call_later(_SAVE_EVERY_S, self._tick)
 
     def __exit__(self, *exc_info: object) -> None:
         self._timer.cancel()
 
-    def _look(self) -> None:
+    def _tick(self) -> None:
         if self._got.n_chunks != self._saved:
             self._saved = self._got.n_chunks
             self._save(self._got)
-        self._timer = asyncio.get_running_loop().call_later(_SAVE_EVERY_S, self._look)
+        self._timer = asyncio.get_running_loop().call_later(_SAVE_EVERY_S, self._tick)
 
 
 class Exchange:
@@ -84,25 +85,25 @@ class Exchange:
 
     Parameters
     ----------
-    service : BaseLLMService
-        Which server, and its quirks; never a route.
+    service : Provider
+        The server and its quirks; never a route.
     request : ChatRequest
-        What to ask.
+        The request, with all options resolved.
     on_event : callable
-        Takes each event as it arrives: it must return in microseconds.
+        Takes each event as it arrives, on the service thread; it must return in microseconds.
     ledger : RowSink
-        Where the row goes.
+        Takes the row.
     deadline : float or None
-        When the whole call must be over, in the loop's time.
+        When the whole call must have ended, in the loop's time.
     context : Context or None
         The caller's OpenTelemetry context.
     wait_for_slot : bool
-        Whether to wait for our turn at a server that is busy with our own calls.
+        Whether to wait for a turn at a server that is busy with our other calls.
     """
 
     def __init__(
         self,
-        service: BaseLLMService,
+        service: Provider,
         request: ChatRequest,
         on_event: Callable[[Event], None],
         ledger: RowSink,
@@ -124,95 +125,94 @@ class Exchange:
         self._reservations: list[Reservation] = []
 
     async def run(self) -> ChatResponse:
-        """Send it and return the whole answer.
+        """Send the request and return the complete response.
 
         Raises
         ------
         LLMError
-            However else it ended, cancellation included; ``partial`` is what had arrived, and what the row says.
+            For every other end, cancellation included; ``partial`` is what had arrived, as in the row.
         """
-        progress, error = Progress(), None
+        state, error = ExchangeState(), None
         try:
-            self._ledger.put(ledger_rows.opening(self.call_id, self.request, progress.started_at))
+            self._ledger.put(ledger_rows.opening(self.call_id, self.request, state.started_at))
             try:
                 async with asyncio.timeout_at(self._deadline):
-                    await self._through(progress)
+                    await self._run(state)
             except TimeoutError:
-                raise self._too_slow(f"the whole call took more than {self.request.timeout.total:g} s") from None
+                raise self._timeout(f"the whole call took more than {self.request.timeout.total:g} s") from None
         except (asyncio.CancelledError, Exception) as exc:  # noqa: BLE001 - whatever it is, the row must be finished
-            error = self._as_error(exc)
-        response = self._finish(progress, error)
+            error = as_llm_error(exc, self.request.model)
+        response = self._finish(state, error)
         if error is not None:
             raise error
-        await self._remember(response)
+        await self._store_in_cache(response)
         return response
 
-    async def _through(self, progress: Progress) -> None:
-        service = self.service
-        progress.address, progress.cold = await service.prepare()
-        if await self._answered_by_cache(progress):
+    async def _run(self, state: ExchangeState) -> None:
+        state.address, state.cold = await self.service.prepare()
+        if await self._answered_by_cache(state):
             return
-        await service_thread().wire.connect(progress.address)
-        await service.load_prices(progress.address)
-        self._reserve(progress)
-        progress.sent_first_ns = perf_counter_ns()
-        await self._attempts(progress)
+        await service_thread().wire.connect(state.address)
+        await self.service.load_prices(state.address)
+        self._reserve(state)
+        state.ready_ns = perf_counter_ns()
+        await self._attempts(state)
 
-    # ---- our own cache -------------------------------------------------------------------------------
+    # ---- cache -----------------------------------------------------------------------------------------
 
-    async def _answered_by_cache(self, progress: Progress) -> bool:
+    async def _answered_by_cache(self, state: ExchangeState) -> bool:
         self._cache = current_cache(self.request.cache)
-        if self._cache is None or progress.address is None:
+        if self._cache is None or state.address is None:
             return False
-        cache, scope, body = self._cache, self.service.cache_scope(progress.address), self.service.body(self.request)
+        cache, scope, body = self._cache, self.service.cache_scope(state.address), self.service.body(self.request)
 
         def look_up() -> tuple[str, ChatResponse | None]:
             key = cache_key(scope, body)
             return key, cache.get(key)
 
-        self._cache_key, progress.hit = await asyncio.to_thread(look_up)
-        if progress.hit is None:
+        self._cache_key, state.hit = await asyncio.to_thread(look_up)
+        if state.hit is None:
             return False
         now = perf_counter_ns()
-        if progress.hit.reasoning:
-            self._on_event(ReasoningDelta(progress.hit.reasoning, now))
-        if progress.hit.content:
-            self._on_event(TextDelta(progress.hit.content, now))
+        if state.hit.reasoning:
+            self._on_event(ReasoningDelta(state.hit.reasoning, now))
+        if state.hit.content:
+            self._on_event(TextDelta(state.hit.content, now))
         return True
 
-    async def _remember(self, response: ChatResponse) -> None:
+    async def _store_in_cache(self, response: ChatResponse) -> None:
         if self._cache is not None and not response.cache_hit:
-            with suppress(RuntimeError):  # at the interpreter's exit there are no threads to be had
+            with suppress(RuntimeError):  # no thread can be started while the interpreter exits
                 await asyncio.to_thread(self._cache.put, self._cache_key, response)
 
-    # ---- budgets -------------------------------------------------------------------------------------
+    # ---- budgets ---------------------------------------------------------------------------------------
 
-    def _reserve(self, progress: Progress) -> None:
-        """Refuse before anything is spent, if it might be too much."""
+    def _reserve(self, state: ExchangeState) -> None:
+        """Reserve the most this call may cost, or refuse it before sending."""
         request = self.request
         budgets = [kernel_budget()]
         if request.max_cost_usd is not None:
             budgets.append(Budget(request.max_cost_usd, allow_unknown_price=budgets[0].allow_unknown_price))
         bound = None
-        if any(budget.limit_usd is not None for budget in budgets) and progress.address is not None:
+        if any(budget.limit_usd is not None for budget in budgets) and state.address is not None:
             longest = request.params.get("max_tokens") or request.params.get("max_completion_tokens")
             tokens = estimate_messages(request.messages)
-            bound = self.service.estimate_cost(progress.address, tokens, longest, progress.started_at)
+            bound = self.service.estimate_cost(state.address, tokens, longest, state.started_at)
         for budget in budgets:
             self._reservations.append(budget.reserve(bound, model=request.model))
 
-    def _settle(self, progress: Progress, response: ChatResponse, error: LLMError | None) -> None:
-        refused = progress.attempts == 0 or (error is not None and error.status_code is not None)
+    def _settle(self, state: ExchangeState, response: ChatResponse, error: LLMError | None) -> None:
+        refused = state.attempts == 0 or (error is not None and error.status_code is not None)
         for reservation in self._reservations:
             reservation.settle(0.0 if response.cost_usd is None and refused else response.cost_usd)
 
-    # ---- attempts ------------------------------------------------------------------------------------
+    # ---- attempts --------------------------------------------------------------------------------------
 
     def _remaining_s(self) -> float:
         return math.inf if self._deadline is None else self._deadline - asyncio.get_running_loop().time()
 
-    async def _attempts(self, progress: Progress) -> None:
-        request = self.request
+    async def _attempts(self, state: ExchangeState) -> None:
+        request, after_text = self.request, self.request.retry_after_text
 
         async def wait(seconds: float) -> None:
             log(_logger, logging.WARNING, "attempt failed, waiting", model=request.model, wait_s=round(seconds, 3))
@@ -220,104 +220,88 @@ class Exchange:
             try:
                 await asyncio.sleep(seconds)
             finally:
-                progress.retry_wait_ns += perf_counter_ns() - before
+                state.retry_wait_ns += perf_counter_ns() - before
 
         try:
-            return await self._attempt_in_turn(progress)
+            return await self._limited_attempt(state)
         except LLMError as exc:
-            failed = exc  # nearly every first attempt succeeds, and tenacity's preparations cost 0.1 ms
+            first_error = exc  # nearly every first attempt succeeds, and setting up tenacity costs 0.1 ms
         tries = 0
         try:
             async for attempt in attempts(
-                request.max_retries, wait, remaining_s=self._remaining_s, after_text=request.retry_after_text
+                request.max_retries, wait, remaining_s=self._remaining_s, after_text=after_text
             ):
                 with attempt:
                     tries += 1
                     if tries == 1:
-                        raise failed
-                    await self._attempt_in_turn(progress)
+                        raise first_error
+                    await self._limited_attempt(state)
         except LLMError as exc:
-            if (
-                tries > 1
-                and tries == request.max_retries + 1
-                and worth_retrying(exc, after_text=request.retry_after_text)
-            ):
+            if 1 < tries == request.max_retries + 1 and worth_retrying(exc, after_text=after_text):
                 raise LLMError(
-                    f"Gave up after {progress.attempts} attempts: {exc}",
+                    f"Gave up after {state.attempts} attempts: {exc}",
                     category="max_retries_exceeded",
                     model=request.model,
                     status_code=exc.status_code,
-                    attempts=progress.attempts,
+                    attempts=state.attempts,
                     retry_after=exc.retry_after,
                 ) from exc
             raise
 
-    async def _attempt_in_turn(self, progress: Progress) -> None:
-        """Send when the address's limiter lets us; what it refused only because of our own crowd is sent again."""
-        assert progress.address is not None
-        limiter = service_thread().limiter(progress.address, self.service.limits)
+    async def _limited_attempt(self, state: ExchangeState) -> None:
+        """Send when the limiter allows it. What the server refuses because of our other calls is sent again."""
+        assert state.address is not None
+        limiter = limiter_for(state.address, self.service.limits)
         slot = limiter.slot(estimate_messages(self.request.messages) if limiter.counts_tokens else 0)
-        until = asyncio.get_running_loop().time() + min(_REJECTED_FOR_S, self._remaining_s())
+        until = asyncio.get_running_loop().time() + min(_RESEND_FOR_S, self._remaining_s())
         while True:
             waited_s = slot.waited_s
             try:
                 async with slot:
-                    progress.queued_s += slot.waited_s - waited_s
+                    state.queued_s += slot.waited_s - waited_s
                     try:
-                        await self._attempt(progress, slot)
+                        await self._attempt(state, slot)
                     except LLMError as exc:
-                        for_others = exc.category == "rate_limit" and slot.rejected(exc.retry_after)
-                        again = for_others and self._wait_for_slot and worth_retrying(exc)
-                        if not again or asyncio.get_running_loop().time() > until:
+                        ours = exc.category == "rate_limit" and slot.rejected(exc.retry_after)
+                        send_again = ours and self._wait_for_slot and worth_retrying(exc)
+                        if not send_again or asyncio.get_running_loop().time() > until:
                             raise
                         continue
-                    used = (progress.got.raw_usage or {}).get("total_tokens")
+                    used = (state.got.raw_usage or {}).get("total_tokens")
                     slot.succeeded(used if isinstance(used, int) else None)
                     return
             except asyncio.CancelledError:
-                if progress.attempts == 0:
-                    progress.queued_s = slot.waited_s
+                if state.attempts == 0:
+                    state.queued_s = slot.waited_s
                 raise
 
-    async def _attempt(self, progress: Progress, slot: Slot) -> None:
+    async def _attempt(self, state: ExchangeState, slot: Slot) -> None:
         request, on_event = self.request, self._on_event
-        assert progress.address is not None
-        progress.attempts += 1
+        assert state.address is not None
+        state.attempts += 1
         body = self.service.body(request)
-        wire = service_thread().wire
-        got = progress.got = Accumulator(sent_ns=perf_counter_ns())
-        stream = wire.stream(progress.address, body, model=request.model, connect_s=request.timeout.connect)
+        thread = service_thread()
+        got = state.got = Accumulator(sent_ns=perf_counter_ns())
+        stream = thread.wire.stream(state.address, body, model=request.model, connect_s=request.timeout.connect)
         watchdog = Watchdog(got, request.timeout)
         error: LLMError | None = None
         try:
-            with service_thread().lag.watch() as progress.lag, PeriodicSave(self._save, got):
+            with thread.lag.watch() as state.lag, PeriodicSave(self._save, got):
                 async with watchdog, stream as chunks:
                     slot.admitted()
                     async for chunk, at_ns in chunks:
                         for event in got.feed(chunk, at_ns):
                             on_event(event)
             got.end_ns = perf_counter_ns()
-            if not got.anything and got.finish_reason is None:
-                error = LLMError(
-                    f"{request.model} answered without an answer: neither text nor a reason why not; "
-                    "check that the address is that of a model server.",
-                    category="api_error",
-                    model=request.model,
-                )
-            if got.finish_reason == "content_filter":
-                error = LLMError(
-                    f"{request.model} stopped: its content filter stepped in; rephrase the prompt.",
-                    category="content_filter",
-                    model=request.model,
-                )
+            error = self._error_of_finished(got)
         except TimeoutError:
             if watchdog.silence is None:
                 raise
-            came = "no further token" if watchdog.begun else "no first token"
-            error = self._too_slow(f"{came} came for {watchdog.silence:g} s")
+            missing = "no further token" if watchdog.begun else "no first token"
+            error = self._timeout(f"{missing} came for {watchdog.silence:g} s")
         except LLMError as exc:
             error = exc
-        progress.sent.append(
+        state.sent.append(
             telemetry.Attempt(
                 got.sent_ns,
                 perf_counter_ns(),
@@ -327,42 +311,45 @@ class Exchange:
         )
         if error is not None:
             if got.anything:  # text was shown: this error is final, and carries the text
-                error.partial = progress.response(self.service, request, self.call_id, error)
+                error.partial = state.response(self.service, request, self.call_id, error)
             raise error
+
+    def _error_of_finished(self, got: Accumulator) -> LLMError | None:
+        """Return the error of a stream that ended properly, but not with an answer."""
+        model = self.request.model
+        if not got.anything and got.finish_reason is None:
+            return LLMError(
+                f"{model} returned an empty response. Check that the address is that of a model server.",
+                category="api_error",
+                model=model,
+            )
+        if got.finish_reason == "content_filter":
+            return LLMError(
+                f"The content filter of {model} stopped the answer. Rephrase the prompt.",
+                category="content_filter",
+                model=model,
+            )
+        return None
 
     def _save(self, got: Accumulator) -> None:
         self._ledger.put(ledger_rows.partial(self.call_id, got))
 
-    # ---- the end -------------------------------------------------------------------------------------
+    # ---- end -------------------------------------------------------------------------------------------
 
-    def _too_slow(self, what: str) -> LLMError:
+    def _timeout(self, reason: str) -> LLMError:
         model = self.request.model
-        return LLMError(
-            f"{model} took too long: {what}; try again, or allow it longer with timeout=….",
-            category="timeout",
-            model=model,
-        )
+        sentence = f"{model} took too long: {reason}; try again, or allow it longer with timeout=…."
+        return LLMError(sentence, category="timeout", model=model)
 
-    def _as_error(self, exc: BaseException) -> LLMError:
-        model = self.request.model
-        if isinstance(exc, LLMError):
-            return exc
-        # While the interpreter exits nothing can be begun any more, no thread and no import: that is no fault.
-        if isinstance(exc, asyncio.CancelledError) or not threading.main_thread().is_alive():
-            return LLMError(f"The call to {model} was cancelled.", category="cancelled", model=model)
-        _logger.error("a call to %s failed in our own code", model, exc_info=exc)
-        # Not chained: what a library raised may carry the request, and with it the key. The log has the traceback.
-        return LLMError(f"{model}: {type(exc).__name__}: {exc}", category="unknown_error", model=model)
-
-    def _finish(self, progress: Progress, error: LLMError | None) -> ChatResponse:
-        if progress.hit is not None and error is None:
-            response = progress.from_cache(progress.hit, self.request, self.call_id)
+    def _finish(self, state: ExchangeState, error: LLMError | None) -> ChatResponse:
+        if state.hit is not None and error is None:
+            response = state.from_cache(state.hit, self.request, self.call_id)
         else:
-            response = progress.response(self.service, self.request, self.call_id, error)
+            response = state.response(self.service, self.request, self.call_id, error)
         if error is not None:
-            error.attempts = progress.attempts
+            error.attempts = state.attempts
             error.partial = response
-        self._settle(progress, response, error)
+        self._settle(state, response, error)
         self._ledger.put(ledger_rows.closing(self.call_id, response))
         log(
             _logger,
@@ -377,13 +364,24 @@ class Exchange:
             output_tokens=response.usage.output_tokens,
             attempts=response.timing.attempts,
         )
-        ended_ns = perf_counter_ns()
         telemetry.record(
             self.request,
             response,
             self._context,
-            started_ns=progress.opened_ns,
-            ended_ns=ended_ns,
-            attempts=progress.sent,
+            started_ns=state.opened_ns,
+            ended_ns=perf_counter_ns(),
+            attempts=state.sent,
         )
         return response
+
+
+def as_llm_error(exc: BaseException, model: str) -> LLMError:
+    """Return ``exc`` as the error of a call: as it is, as a cancellation, or as a bug of ours (which is logged)."""
+    if isinstance(exc, LLMError):
+        return exc
+    # While the interpreter exits, no thread can be started and nothing imported: not a bug.
+    if isinstance(exc, asyncio.CancelledError) or not threading.main_thread().is_alive():
+        return LLMError(f"The call to {model} was cancelled.", category="cancelled", model=model)
+    _logger.error("a call to %s failed in our own code", model, exc_info=exc)
+    # Not chained: a library's exception may carry the request, and with it the key. The log has the traceback.
+    return LLMError(f"{model}: {type(exc).__name__}: {exc}", category="unknown_error", model=model)

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from tenacity import AsyncRetrying, RetryCallState
 
-    from ipyllm.errors import Category
+    from ipyllm.response import Category
 
 __all__ = ["attempts", "worth_retrying"]
 

@@ -1,38 +1,39 @@
-"""What is known of an exchange while it runs, and the response that can be made of it at any moment."""
+"""State of a running exchange, and the response made from it at any time."""
 
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 from datetime import UTC, datetime
 from time import perf_counter_ns
 from typing import TYPE_CHECKING
 
 from ipyllm.conversations.tokens import estimate, estimate_messages
 from ipyllm.pipeline.accumulator import Accumulator
-from ipyllm.response import Status, Usage
+from ipyllm.response import ChatResponse, Usage
 from ipyllm.runtime.loop_lag import Watch
 from ipyllm.timing import Timing, output_tokens_per_second, time_per_output_token
 
 if TYPE_CHECKING:
     from ipyllm.errors import LLMError
     from ipyllm.observability.telemetry import Attempt
+    from ipyllm.provider import Provider
     from ipyllm.request import ChatRequest
-    from ipyllm.response import ChatResponse
-    from ipyllm.services.base import BaseLLMService
+    from ipyllm.response import Status
     from ipyllm.transport.client import Address
 
-__all__ = ["Progress"]
+__all__ = ["ExchangeState"]
 
 _logger = logging.getLogger("ipyllm.call")
 
 
-class Progress:
-    """One owner, one thread: touched by its exchange, on the service thread."""
+class ExchangeState:
+    """State of one exchange. Only the exchange changes it, on the service thread."""
 
     def __init__(self) -> None:
         self.started_at = datetime.now(UTC)
         self.opened_ns = perf_counter_ns()
-        self.sent_first_ns: int | None = None
+        self.ready_ns: int | None = None
         self.queued_s = 0.0
         self.retry_wait_ns = 0
         self.sent: list[Attempt] = []
@@ -43,19 +44,15 @@ class Progress:
         self.lag = Watch()
         self.hit: ChatResponse | None = None
 
-    def response(
-        self, service: BaseLLMService, request: ChatRequest, call_id: str, error: LLMError | None
-    ) -> ChatResponse:
-        """Make the response of what has arrived by now."""
-        from ipyllm.response import ChatResponse
-
+    def response(self, service: Provider, request: ChatRequest, call_id: str, error: LLMError | None) -> ChatResponse:
+        """Return the response as it is now."""
         got = self.got
         usage, cost, source = Usage(), None, None
         try:
             usage = self._usage(service, request)
             if self.address is not None:
                 cost, source = service.priced(usage, got.response_model, self.address, self.started_at)
-        except Exception:  # a service's own reading of what a server sent must not cost the answer
+        except Exception:  # an error in a service's reading of the usage must not lose the answer
             _logger.exception("usage or price of a call to %s could not be read", request.model)
         return ChatResponse(
             content=got.content,
@@ -78,9 +75,7 @@ class Progress:
         )
 
     def from_cache(self, hit: ChatResponse, request: ChatRequest, call_id: str) -> ChatResponse:
-        """Make the response of a call that our own cache answered: no latency, and nothing to pay."""
-        from dataclasses import replace
-
+        """Return the response of a call answered by the cache: no latency, no cost."""
         return replace(
             hit,
             model=request.model,
@@ -94,7 +89,7 @@ class Progress:
             started_at=self.started_at,
         )
 
-    def _usage(self, service: BaseLLMService, request: ChatRequest) -> Usage:
+    def _usage(self, service: Provider, request: ChatRequest) -> Usage:
         got = self.got
         if got.raw_usage is not None:
             return service.read_usage(got.raw_usage)
@@ -113,7 +108,7 @@ class Progress:
         if usage.source == "server" and usage.output_tokens is not None and ttft is not None and e2e is not None:
             tpot = time_per_output_token(ttft, e2e, usage.output_tokens)
             rate = output_tokens_per_second(ttft, e2e, usage.output_tokens)
-        ready_ns = now if self.sent_first_ns is None else self.sent_first_ns
+        ready_ns = now if self.ready_ns is None else self.ready_ns
         return Timing(
             ttft_s=ttft,
             ttfo_s=got.seconds(got.first_text_ns),

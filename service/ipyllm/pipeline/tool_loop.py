@@ -1,7 +1,6 @@
-"""One turn of a conversation: ask the model, run the tools it asks for and tell it, ask again for an answer that fits.
+"""The tool loop: ask the model, run the tools it calls, send their results, until an answer fits the schema.
 
-Every question to the model is an exchange of its own, with a row of its own. Runs on the service thread; the tools
-run on the user's side.
+Each request is an exchange with its own ledger row. The loop runs on the service thread, the tools on the caller's.
 """
 
 from __future__ import annotations
@@ -17,11 +16,11 @@ from ipyllm.observability.logs import log
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from ipyllm.errors import Category
-    from ipyllm.request import ChatRequest, Message
-    from ipyllm.response import ChatResponse, Status
+    from ipyllm.messages import Message
+    from ipyllm.request import ChatRequest
+    from ipyllm.response import Category, ChatResponse, Status, ToolResult
     from ipyllm.structured import SchemaMode
-    from ipyllm.tools import CallerExecutor, ToolResult
+    from ipyllm.tools import CallerExecutor
 
 __all__ = ["ToolLoop"]
 
@@ -29,18 +28,18 @@ _logger = logging.getLogger("ipyllm.call")
 
 
 class ToolLoop:
-    """What has been said in this turn, and what came of it.
+    """The exchanges and tool results of one turn.
 
     Parameters
     ----------
     request : ChatRequest
-        The question, with its ``tools`` and ``schema``.
+        The request, with its ``tools`` and ``schema``.
     ask : callable
-        Sends a request and returns the answer, or raises.
+        Sends a request and returns the response, or raises.
     caller_executor : CallerExecutor or None
-        Where tools run; needed where the request has any.
+        Runs the tools; required if the request has tools.
     deadline : float or None
-        When the whole turn must be over, in the loop's time. Exchanges keep to it by themselves, tools by us.
+        When the whole turn must have ended, in the loop's time. Exchanges enforce it themselves; this class, for tools.
     """
 
     def __init__(
@@ -66,13 +65,13 @@ class ToolLoop:
         Raises
         ------
         LLMError
-            From any exchange; or when the model does not stop calling tools, or does not answer as the schema asks.
+            From any exchange; or when the model keeps calling tools, or its answer never fits the schema.
         """
         while True:
             try:
-                response = await self._asked()
+                response = await self._ask_in_supported_mode()
             except LLMError as exc:
-                self._keep_steps(exc)
+                self._keep_earlier_steps(exc)
                 raise
             self.steps.append(response)
             if response.tool_calls and self._request.tools:
@@ -87,7 +86,7 @@ class ToolLoop:
             except SchemaMismatch as exc:
                 self._repair_or_raise(response, exc)
 
-    async def _asked(self) -> ChatResponse:
+    async def _ask_in_supported_mode(self) -> ChatResponse:
         while True:
             try:
                 return await self._ask(self._next_request())
@@ -103,7 +102,7 @@ class ToolLoop:
                 self._mode = lower
 
     def _next_request(self) -> ChatRequest:
-        request, params = self._request, dict(self._request.params)
+        request, params = self._request, dict[str, Any]()
         messages = [*request.messages, *self._added]
         if request.tools:
             params["tools"] = [tool.as_openai() for tool in request.tools.values()]
@@ -111,11 +110,11 @@ class ToolLoop:
             if self._mode != "prompt":
                 params["response_format"] = request.schema.response_format(native=self._mode == "native")
             if self._mode != "native":
-                messages = _instructed(messages, request.schema.instructions())
+                messages = _with_instructions(messages, request.schema.instructions())
         left = request.max_cost_usd
         if left is not None:
             left = max(0.0, left - sum(step.cost_usd or 0.0 for step in self.steps))
-        return replace(request, messages=tuple(messages), params=params, max_cost_usd=left)
+        return replace(request.with_params(**params), messages=tuple(messages), max_cost_usd=left)
 
     async def _run_tools(self, response: ChatResponse) -> None:
         from ipyllm.tools import execute_all
@@ -126,32 +125,32 @@ class ToolLoop:
         if rounds > request.tool_rounds:
             raise self._failed(
                 response,
-                f"{request.model} called tools {rounds} times over without an answer; allow more with tool_rounds=…, "
-                "or give it fewer tools.",
+                f"{request.model} called tools in {rounds} rounds without answering. Allow more with tool_rounds=…, or "
+                "give it fewer tools.",
             )
         try:
             async with asyncio.timeout_at(self._deadline):
                 results = await execute_all(response.tool_calls, request.tools, self._caller_executor)
         except TimeoutError:
             sentence = (
-                f"{request.model} took too long: its tools outlasted the {request.timeout.total:g} s of the call."
+                f"{request.model} took too long: its tools ran past the call's limit of {request.timeout.total:g} s."
             )
             raise self._failed(response, sentence, "timeout") from None
         except asyncio.CancelledError:
-            # What the model said before it called them has come, and was paid for.
+            # The text before the tool calls has arrived, and was paid for.
             raise self._failed(response, f"The call to {request.model} was cancelled.", "cancelled") from None
         self.results += results
-        self._added += [_asking_for_tools(response), *(result.as_message() for result in results)]
+        self._added += [_tool_call_message(response), *(result.as_message() for result in results)]
 
     def _repair_or_raise(self, response: ChatResponse, mismatch: Any) -> None:
         request = self._request
         assert request.schema is not None
         if response.finish_reason == "length":
             raise self._failed(
-                response, f"{request.model} was stopped by max_tokens before its JSON was whole; allow more of them."
+                response, f"{request.model} reached max_tokens before its JSON was complete. Allow more tokens."
             )
         if self._repairs == 0:
-            raise self._failed(response, f"{request.model} did not answer as the schema asks: {mismatch}")
+            raise self._failed(response, f"The answer of {request.model} does not fit the schema: {mismatch}")
         self._repairs -= 1
         log(_logger, logging.INFO, "answer does not fit its schema, asking again", model=request.model)
         self._added += request.schema.repair_messages(response.content, mismatch)
@@ -162,11 +161,11 @@ class ToolLoop:
         partial = replace(partial, status=status, error_category=category, error_message=sentence)
         return LLMError(sentence, category=category, model=self._request.model, partial=partial)
 
-    def _keep_steps(self, failure: LLMError) -> None:
-        """Put what earlier exchanges said into the outcome of a turn that failed: it has come, and was paid for."""
+    def _keep_earlier_steps(self, failure: LLMError) -> None:
+        """Keep the responses of earlier exchanges in the outcome of a failed turn: they were received, and paid for."""
         if not self.steps:
             return
-        if failure.partial is None:  # a route had nobody left to ask
+        if failure.partial is None:  # a route had no candidate left
             failure.partial = self._failed(self.steps[-1], str(failure), failure.category).partial
         else:
             self.steps.append(failure.partial)
@@ -178,10 +177,10 @@ class ToolLoop:
         return replace(response, parsed=parsed, tool_results=tuple(self.results), steps=tuple(self.steps))
 
 
-def _asking_for_tools(response: ChatResponse) -> Message:
-    """Repeat the model's own message, as the protocol wants it before the results.
+def _tool_call_message(response: ChatResponse) -> Message:
+    """Return the model's own message, which the protocol requires before the results.
 
-    DeepSeek wants its reasoning back, others refuse it: a service drops what it does not take (``body``).
+    DeepSeek requires its reasoning, others refuse it: the service drops what its server refuses (``body``).
     """
     calls = [
         {"id": call.id, "type": "function", "function": {"name": call.name, "arguments": call.arguments}}
@@ -193,8 +192,8 @@ def _asking_for_tools(response: ChatResponse) -> Message:
     return message
 
 
-def _instructed(messages: list[Message], instructions: str) -> list[Message]:
-    """Put the instructions behind the system message, or in its place."""
+def _with_instructions(messages: list[Message], instructions: str) -> list[Message]:
+    """Append the instructions to the system message, or make them the system message."""
     if messages and messages[0]["role"] in {"system", "developer"}:
         first = messages[0]
         return [{**first, "content": f"{first['content']}\n\n{instructions}"}, *messages[1:]]

@@ -1,4 +1,4 @@
-"""Which services answer, here and now, and which models they have: asked all at once, with a time limit."""
+"""Asks several services at the same time which models they have."""
 
 from __future__ import annotations
 
@@ -18,27 +18,27 @@ if TYPE_CHECKING:
 
     from ipyllm.services.base import BaseLLMService
 
-__all__ = ["Reached", "probe"]
+__all__ = ["ProbeResult", "probe"]
 
-_GRACE_S = 5.0  # beyond the limit, before a probe that does not come back is given up
+_GRACE_S = 5.0  # beyond the limit, before a probe is given up
 
 
 @dataclass(frozen=True, slots=True)
-class Reached:
-    """What became of asking one service for its models.
+class ProbeResult:
+    """Result of asking one service for its models.
 
     Attributes
     ----------
     name : str
         The service or endpoint.
     service : BaseLLMService or None
-        None when it cannot even be made.
+        None when it cannot be created.
     models : tuple of str
-        What it has, as it says.
+        The models that the server lists.
     error : LLMError or None
-        Why it was not reached.
+        The error, if it was not reached.
     elapsed_s : float
-        Until the answer, seconds.
+        Seconds until the answer.
     """
 
     name: str
@@ -48,7 +48,7 @@ class Reached:
     elapsed_s: float = 0.0
 
 
-def probe(names: Sequence[str], *, timeout_s: float = 3.0) -> list[Reached]:
+def probe(names: Sequence[str], *, timeout_s: float = 3.0) -> list[ProbeResult]:
     """Ask services for their models (``GET /models``), all at once.
 
     Parameters
@@ -60,7 +60,7 @@ def probe(names: Sequence[str], *, timeout_s: float = 3.0) -> list[Reached]:
 
     Returns
     -------
-    list of Reached
+    list of ProbeResult
         In the order of ``names``; a service that fails is an entry with an ``error``, never an exception.
 
     Raises
@@ -68,12 +68,12 @@ def probe(names: Sequence[str], *, timeout_s: float = 3.0) -> list[Reached]:
     KeyboardInterrupt
         When the user interrupts; nothing is left open.
     """
-    made = [_made(name) for name in names]
+    targets = [_probe_target(name) for name in names]
     thread = service_thread()
     if thread.is_current:
-        raise RuntimeError("A probe from the service thread would wait for itself.")
+        raise RuntimeError("probe() would block the service thread.")
     done = InterruptibleEvent()
-    future = thread.submit(_all([one for one in made if one.service is not None], timeout_s))
+    future = thread.submit(_all([one for one in targets if one.service is not None], timeout_s))
     future.add_done_callback(lambda _: done.set())
     try:
         done.wait(timeout_s + _GRACE_S)
@@ -82,28 +82,29 @@ def probe(names: Sequence[str], *, timeout_s: float = 3.0) -> list[Reached]:
         future.cancel()
     late = LLMError(f"No answer within {timeout_s:g} s.", category="timeout")
     return [
-        one if one.service is None else found.get(one.name, Reached(one.name, one.service, error=late)) for one in made
+        one if one.service is None else found.get(one.name, ProbeResult(one.name, one.service, error=late))
+        for one in targets
     ]
 
 
-def _made(name: str) -> Reached:
+def _probe_target(name: str) -> ProbeResult:
     endpoint = get_settings().endpoints.get(name)
     try:
-        # An endpoint has no model of its own unless the settings name one; the list does not depend on it.
+        # The list of models does not depend on the model named here.
         service = create_llm_service(f"{name}/{endpoint.model or 'model'}" if endpoint is not None else name)
         service.check()
     except LLMError as exc:
-        if name != "local":  # of which one model that is missing says nothing about the others
-            return Reached(name, None, error=exc)
+        if name != "local":  # a missing embedded model says nothing about the others
+            return ProbeResult(name, None, error=exc)
         service = create_llm_service(name)
-    return Reached(name, service)
+    return ProbeResult(name, service)
 
 
-async def _all(made: Sequence[Reached], timeout_s: float) -> list[Reached]:
+async def _all(made: Sequence[ProbeResult], timeout_s: float) -> list[ProbeResult]:
     return list(await asyncio.gather(*(_one(entry, timeout_s) for entry in made)))
 
 
-async def _one(entry: Reached, timeout_s: float) -> Reached:
+async def _one(entry: ProbeResult, timeout_s: float) -> ProbeResult:
     assert entry.service is not None
     if entry.name != "local":  # the client's import, 400 ms and once, is not the server's time
         await service_thread().wire.connect(entry.service.address())
@@ -114,7 +115,7 @@ async def _one(entry: Reached, timeout_s: float) -> Reached:
         error = LLMError(
             f"{entry.service.title} did not answer within {timeout_s:g} s.", category="timeout", model=entry.name
         )
-        return Reached(entry.name, entry.service, error=error, elapsed_s=perf_counter() - begun)
+        return ProbeResult(entry.name, entry.service, error=error, elapsed_s=perf_counter() - begun)
     except LLMError as exc:
-        return Reached(entry.name, entry.service, error=exc, elapsed_s=perf_counter() - begun)
-    return Reached(entry.name, entry.service, tuple(models), elapsed_s=perf_counter() - begun)
+        return ProbeResult(entry.name, entry.service, error=exc, elapsed_s=perf_counter() - begun)
+    return ProbeResult(entry.name, entry.service, tuple(models), elapsed_s=perf_counter() - begun)

@@ -1,14 +1,14 @@
-"""Model names: ``service/model``, aliases, endpoints; a wrong one says what exists and what was probably meant."""
+"""Model names: resolves ``service/model``, aliases and endpoints, and creates the service."""
 
 from __future__ import annotations
 
-import difflib
 from functools import cache
 from importlib.metadata import entry_points
 from typing import TYPE_CHECKING, Any
 
 from ipyllm.errors import LLMError
 from ipyllm.settings import get_settings
+from ipyllm.text.suggest import closest
 
 if TYPE_CHECKING:
     from ipyllm.services.base import BaseLLMService
@@ -27,7 +27,7 @@ _default_model: str | None = None
 
 
 def set_default_model(name: str | None) -> None:
-    """Make ``name`` the default model of this process; None returns to the settings' own."""
+    """Set the default model of this process; None returns to that of the settings."""
     global _default_model
     if name is not None:
         resolve(name)
@@ -35,24 +35,24 @@ def set_default_model(name: str | None) -> None:
 
 
 def default_model() -> str | None:
-    """Return what :func:`set_default_model` chose; None where the settings' own model is the default."""
+    """Return the model set by :func:`set_default_model`, or None for that of the settings."""
     return _default_model
 
 
 @cache
 def _registered() -> dict[str, Any]:
-    """Services of other packages, by the entry-point group ``ipyllm.services``."""
+    """Services of other packages: the entry points of the group ``ipyllm.services``."""
     return {point.name: point for point in entry_points(group="ipyllm.services") if point.name not in _BUILT_IN}
 
 
 def service_names() -> list[str]:
-    """Names of all services: built in, of other packages, and the settings' endpoints."""
+    """Return the names of all services: built in, of other packages, endpoints and routes of the settings."""
     settings = get_settings()
     return sorted({*_BUILT_IN, *_registered(), *settings.endpoints, *settings.routes})
 
 
 def service_class(name: str) -> type[BaseLLMService]:
-    """Class of a service that is not an endpoint of the settings."""
+    """Return the class of a service that is built in or of another package."""
     if name in _BUILT_IN:
         from importlib import import_module
 
@@ -64,12 +64,12 @@ def service_class(name: str) -> type[BaseLLMService]:
 
 
 def resolve(name: str | None = None) -> tuple[str, str | None]:
-    """Split a name into (service, model), aliases resolved; the model is None for "the service's own default".
+    """Split a name into (service, model) with aliases resolved; the model is None for the service's default.
 
     Raises
     ------
     LLMError
-        ``not_found``: what exists, and what was probably meant.
+        ``not_found``, with what exists and what was probably meant.
 
     Examples
     --------
@@ -82,7 +82,7 @@ def resolve(name: str | None = None) -> tuple[str, str | None]:
     """
     if name is not None and not isinstance(name, str):
         raise LLMError(
-            f"A model is named by text like 'openai/gpt-5', not by {type(name).__name__}.", category="bad_request"
+            f"A model's name is a string like 'openai/gpt-5', not {type(name).__name__}.", category="bad_request"
         )
     settings = get_settings()
     wanted = (name if name is not None else _default_model or settings.model).strip()
@@ -90,10 +90,10 @@ def resolve(name: str | None = None) -> tuple[str, str | None]:
     while wanted in settings.aliases:
         wanted = settings.aliases[wanted].strip()
         if wanted in seen:
-            raise LLMError(f"The aliases go in a circle: {' → '.join([*seen, wanted])}.", category="not_found")
+            raise LLMError(f"Aliases refer to one another: {' → '.join([*seen, wanted])}.", category="not_found")
         seen.append(wanted)
     if not wanted:
-        raise LLMError("The model's name is empty; write service/model.", category="not_found")
+        raise LLMError("The model name is empty. Write service/model.", category="not_found")
     if wanted in settings.routes:
         return wanted, None
     if wanted.endswith(".gguf") and not wanted.startswith("local/"):
@@ -108,28 +108,24 @@ def _not_found(wanted: str) -> str:
     services, aliases = service_names(), sorted(get_settings().aliases)
     service, slash, model = wanted.partition("/")
     if not slash:
-        offers = {known: f"{name}/{known}" for name in _BUILT_IN for known in service_class(name).known_models}
-        offers |= {name: name for name in [*aliases, *services]}
-        near = difflib.get_close_matches(wanted, offers, n=1)
+        full_names = {known: f"{name}/{known}" for name in _BUILT_IN for known in service_class(name).known_models}
+        full_names |= {name: name for name in [*aliases, *services]}
+        near = closest(wanted, full_names)
         hint = (
-            f"did you mean {offers[near[0]]!r}?"
-            if near
-            else f"write service/model, with a service of: {_list(services)}."
+            f"did you mean {full_names[near]!r}?"
+            if near is not None
+            else f"write service/model, with a service of: {', '.join(services)}."
         )
         return f"There is no model or alias {wanted!r}; {hint}"
     if service in services:
         return f"{wanted!r} names a service but no model; write {service}/<model>."
-    near = difflib.get_close_matches(service, services, n=1)
-    hint = f"did you mean {near[0] + '/' + model!r}?" if near else f"there are: {_list(services)}."
+    near = closest(service, services)
+    hint = f"did you mean {f'{near}/{model}'!r}?" if near is not None else f"there are: {', '.join(services)}."
     return f"There is no service {service!r}; {hint}"
 
 
-def _list(names: list[str]) -> str:
-    return ", ".join(names)
-
-
 def create_llm_service(name: str | None = None, **options: Any) -> BaseLLMService:
-    """Make the service for a model name.
+    """Create the service for a model name.
 
     Parameters
     ----------
@@ -141,7 +137,7 @@ def create_llm_service(name: str | None = None, **options: Any) -> BaseLLMServic
     Raises
     ------
     LLMError
-        ``not_found``: what exists, and what was probably meant.
+        ``not_found``, with what exists and what was probably meant.
 
     Examples
     --------
@@ -153,7 +149,9 @@ def create_llm_service(name: str | None = None, **options: Any) -> BaseLLMServic
     if service in settings.routes:
         from ipyllm.routing.named import named_route
 
-        route = named_route(service, settings.routes, made_from=(settings.endpoints, settings.aliases))
+        route = named_route(
+            service, settings.routes, create_llm_service, made_from=(settings.endpoints, settings.aliases)
+        )
         return route.with_defaults(**options) if options else route
     if service in settings.endpoints:
         from ipyllm.services.endpoint import EndpointService

@@ -1,4 +1,4 @@
-"""``pool``: several endpoints for one model; each call goes to the least busy of those that are well."""
+"""Pools: several endpoints for one model. Each call goes to the least busy healthy endpoint."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from ipyllm.errors import LLMError
 from ipyllm.pipeline.candidates import category_of, text_was_shown
 from ipyllm.routing.health import Health
-from ipyllm.routing.route import Route, as_service
+from ipyllm.routing.route import Route
 from ipyllm.runtime.interruptible import InterruptibleEvent
 from ipyllm.runtime.service_thread import service_thread
 from ipyllm.services.base import BaseLLMService
@@ -22,20 +22,18 @@ from ipyllm.transport.client import Address
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from ipyllm.errors import Category
     from ipyllm.pipeline.candidates import Candidate
     from ipyllm.request import ChatRequest
+    from ipyllm.response import Category
 
-__all__ = ["Endpoint", "Pool", "pool"]
+__all__ = ["Pool", "PoolEndpoint"]
 
-_MAY_GO_BETTER_NEXT_DOOR: frozenset[Category] = frozenset(
-    {"connection", "timeout", "api_error", "truncated", "rate_limit"}
-)
+_ANOTHER_MAY_SUCCEED: frozenset[Category] = frozenset({"connection", "timeout", "api_error", "truncated", "rate_limit"})
 
 
 @dataclass(frozen=True, slots=True)
-class Endpoint:
-    """An endpoint of a pool, as it stands: ``out_for_s`` is above 0 while it is left out for its failures."""
+class PoolEndpoint:
+    """Current state of an endpoint of a pool. ``out_for_s`` is above 0 while its failures keep it out."""
 
     url: str
     in_flight: int
@@ -44,7 +42,7 @@ class Endpoint:
 
 
 class Pool(Route):
-    """Endpoints of one model, see :func:`pool`. Grows and shrinks from any thread."""
+    """Endpoints of one model, see :func:`ipyllm.pool`. Endpoints can be added and drained from any thread."""
 
     def __init__(
         self,
@@ -64,35 +62,35 @@ class Pool(Route):
             self.add(endpoint)
 
     @property
-    def endpoints(self) -> tuple[Endpoint, ...]:
-        """Its endpoints as they stand, those that are being drained last."""
+    def endpoints(self) -> tuple[PoolEndpoint, ...]:
+        """Current state of the endpoints, those being drained last."""
         with self._lock:
             return tuple(
-                Endpoint(url, member.in_flight, member.health.out_for_s, group is self._leaving)
+                PoolEndpoint(url, member.in_flight, member.health.out_for_s, group is self._leaving)
                 for group in (self._members, self._leaving)
                 for url, member in group.items()
             )
 
     def add(self, endpoint: str | BaseLLMService) -> None:
-        """Take an endpoint in: an address up to and with ``/v1``, a name like ``lab/llama``, or a service."""
+        """Add an endpoint: an address up to and with ``/v1``, a name like ``lab/llama``, or a service."""
         service = self._service(endpoint)
         with self._lock:
             self._members.setdefault(_url(service), _Member(service))
 
     def drain(self, endpoint: str | BaseLLMService, timeout: float | None = None) -> None:
-        """Send an endpoint no more calls, and return when those it has are done.
+        """Send no more calls to an endpoint, and return when its calls in flight have ended.
 
         Raises
         ------
         TimeoutError
-            When they are not done in ``timeout`` seconds; it gets no new ones all the same.
+            When they have not ended within ``timeout`` seconds. The endpoint gets no new calls in any case.
         """
         done = self._leave(endpoint)
         if not done.done() and service_thread().is_current:
-            raise RuntimeError("Waiting on the service thread would wait for itself; use `await pool.adrain(…)`.")
-        gone = InterruptibleEvent()
-        done.add_done_callback(lambda _: gone.set())
-        gone.wait(timeout)
+            raise RuntimeError("drain() would block the service thread; use `await pool.adrain(…)`.")
+        ended = InterruptibleEvent()
+        done.add_done_callback(lambda _: ended.set())
+        ended.wait(timeout)
         done.result(0)
 
     async def adrain(self, endpoint: str | BaseLLMService) -> None:
@@ -100,19 +98,19 @@ class Pool(Route):
         await asyncio.shield(asyncio.wrap_future(self._leave(endpoint)))
 
     def choices(self, request: ChatRequest, path: tuple[str, ...]) -> Iterator[Candidate]:
-        """Yield each endpoint once at most, the least busy first; the last has the retries that are left."""
+        """Yield each endpoint at most once, the least busy first; the last one gets the remaining retries."""
         tried: list[_Member] = []
         while (member := self._take(tried)) is not None:
             tried.append(member)
             error: BaseException | None = None
-            for choice in self._ask(member.service, request, path, member.host):
-                choice.wait_for_slot = self._nobody_else(tried)
-                again = max(0, choice.request.max_retries - len(tried) + 1) if choice.wait_for_slot else 0
-                choice.request = replace(choice.request, max_retries=again)
-                choice.at_end(partial(self._give_back, member))
-                yield choice
-                error = choice.error
-            if error is None or not _is_for_the_next(error):
+            for candidate in self._ask(member.service, request, path, member.host):
+                candidate.wait_for_slot = self._is_last_candidate(tried)
+                retries = max(0, candidate.request.max_retries - len(tried) + 1) if candidate.wait_for_slot else 0
+                candidate.request = replace(candidate.request, max_retries=retries)
+                candidate.on_end(partial(self._call_ended, member))
+                yield candidate
+                error = candidate.error
+            if error is None or not _is_worth_another_endpoint(error):
                 return
 
     def _arms(self) -> Iterable[BaseLLMService]:
@@ -132,9 +130,9 @@ class Pool(Route):
                     model=self.model,
                 )
             service: BaseLLMService = _Server(self.model, self._serves, endpoint, self._api_key)
-            service.address()  # whether it is a URL is better said now than at the first call
+            service.address()  # refuse a wrong URL now, not at the first call
             return service
-        service = as_service(endpoint)
+        service = self._as_service(endpoint)
         try:
             service.base_url()
         except NotImplementedError:
@@ -146,29 +144,29 @@ class Pool(Route):
         return service
 
     def _take(self, tried: list[_Member]) -> _Member | None:
-        """Choose and count in one step, so that a drain cannot slip in between."""
+        """Choose an endpoint and count the call in one step, so that no drain can come between."""
         with self._lock:
-            left = [member for member in self._members.values() if member not in tried]
-            well = [member for member in left if not member.health.is_out]
-            if well:
-                chosen = min(well, key=lambda member: (member.in_flight, member.turn))
-            elif left and not tried:  # all are out: the one whose time is nearest is better than nobody
-                chosen = min(left, key=lambda member: member.health.out_for_s)
+            untried = [member for member in self._members.values() if member not in tried]
+            healthy = [member for member in untried if not member.health.is_out]
+            if healthy:
+                chosen = min(healthy, key=lambda member: (member.in_flight, member.turn))
+            elif untried and not tried:  # all are out: take the one that is back soonest
+                chosen = min(untried, key=lambda member: member.health.out_for_s)
             else:
                 return None
             chosen.in_flight += 1
             chosen.turn = next(self._turns)
-            chosen.health.asked()
+            chosen.health.call_started()
             return chosen
 
-    def _nobody_else(self, tried: list[_Member]) -> bool:
+    def _is_last_candidate(self, tried: list[_Member]) -> bool:
         with self._lock:
             return all(member in tried or member.health.is_out for member in self._members.values())
 
-    def _give_back(self, member: _Member, error: BaseException | None) -> None:
+    def _call_ended(self, member: _Member, error: BaseException | None) -> None:
         with self._lock:
             member.in_flight -= 1
-            member.health.learn(error)
+            member.health.call_ended(error)
             if not member.in_flight and self._leaving.get(member.url) is member:
                 del self._leaving[member.url]
                 member.idle.set_result(None)
@@ -190,7 +188,7 @@ class Pool(Route):
 
 
 class _Member:
-    """An endpoint of a pool; the pool's lock is held by whoever touches it."""
+    """An endpoint of a pool. Hold the pool's lock to use it."""
 
     def __init__(self, service: BaseLLMService) -> None:
         self.service = service
@@ -199,63 +197,27 @@ class _Member:
         self.health = Health()
         self.in_flight = 0
         self.turn = 0
-        self.idle: Future[None] = Future()  # done when it has left and its last call is over
+        self.idle: Future[None] = Future()  # done when it was removed and its last call has ended
 
 
 class _Server(BaseLLMService):
-    """A server of one's own. Its models go by the pool's name; it gets the pool's key, never a provider's."""
+    """A server of a pool, under the pool's name. It gets the pool's key, never a provider's."""
 
     def __init__(self, name: str, model: str, url: str, api_key: str | None) -> None:
-        self.name = name  # type: ignore[misc]  # the name is the user's, one per instance
+        self.name = name  # type: ignore[misc]  # one name per instance
         self.title = f"The pool {name!r}"  # type: ignore[misc]
         super().__init__(model, base_url=url, api_key=api_key)
 
     def base_url(self) -> str:
         return self._base_url or ""
 
+    def api_key(self) -> str | None:
+        return self._api_key
+
 
 def _url(service: BaseLLMService) -> str:
     return service.base_url().rstrip("/")
 
 
-def _is_for_the_next(error: BaseException) -> bool:
-    return isinstance(error, LLMError) and category_of(error) in _MAY_GO_BETTER_NEXT_DOOR and not text_was_shown(error)
-
-
-def pool(
-    *endpoints: str | BaseLLMService,
-    model: str | None = None,
-    api_key: str | None = None,
-    name: str = "pool",
-    **options: Any,
-) -> Pool:
-    """Serve one model from several endpoints: each call goes to the least busy of those that are well.
-
-    An endpoint that failed three times in a row (no connection, no answer in time, HTTP 5xx) is left out for a second,
-    then two, four, up to a minute; after each the next call tries it, alone. One that names a time with "too many
-    requests" is left out until then. A call that fails there before any text came goes to another endpoint at once; its
-    ``max_retries`` begin when there is no other left.
-
-    Parameters
-    ----------
-    *endpoints : str or BaseLLMService
-        Addresses up to and with ``/v1``, names like ``"lab/llama"``, or services. More with ``add``, fewer with
-        ``drain`` and ``adrain``, at any time.
-    model : str, optional
-        What the addresses serve.
-    api_key : str, optional
-        Key for the addresses; a provider's key from the settings is never sent there.
-    name : str
-        What to call it: the ``service`` of its rows, and their tag ``route``. The tag ``arm`` has the host.
-    **options
-        ``timeout``, ``max_retries`` and parameters for every call.
-
-    Examples
-    --------
-    >>> gpus = pool("http://h1:8000/v1", model="llama-3.1-8b", name="gpus")
-    >>> gpus.add("http://h2:8000/v1")
-    >>> gpus.drain("http://h1:8000/v1")
-    >>> [endpoint.url for endpoint in gpus.endpoints]
-    ['http://h2:8000/v1']
-    """
-    return Pool(*endpoints, model=model, api_key=api_key, name=name, **options)
+def _is_worth_another_endpoint(error: BaseException) -> bool:
+    return isinstance(error, LLMError) and category_of(error) in _ANOTHER_MAY_SUCCEED and not text_was_shown(error)

@@ -1,4 +1,4 @@
-"""``fallback``: the next service when one fails in a way that it may not."""
+"""Fallbacks: the next service is asked when one fails with an error that the next may not have."""
 
 from __future__ import annotations
 
@@ -9,23 +9,23 @@ from ipyllm.errors import LLMError
 from ipyllm.observability.logs import log
 from ipyllm.pipeline.candidates import category_of, text_was_shown
 from ipyllm.routing.health import Health
-from ipyllm.routing.route import Route, as_service
+from ipyllm.routing.route import Route
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from ipyllm.errors import Category
     from ipyllm.pipeline.candidates import Candidate
     from ipyllm.request import ChatRequest
+    from ipyllm.response import Category
     from ipyllm.services.base import BaseLLMService
 
-__all__ = ["Fallback", "fallback"]
+__all__ = ["Fallback"]
 
 _logger = logging.getLogger("ipyllm.routing")
 
-# What another provider may not have. Not here: a request that is wrong in itself, a content filter (to carry on
-# elsewhere what one provider refuses is for a person to decide), what the user cancelled, and faults of our own.
-_MAY_GO_BETTER_ELSEWHERE: frozenset[Category] = frozenset(
+# Errors that another provider may not have. Not: an invalid request, a content filter (whether to ask another provider
+# what one refuses is a person's decision), a cancellation, and bugs of ours.
+_ANOTHER_MAY_SUCCEED: frozenset[Category] = frozenset(
     {
         "connection",
         "timeout",
@@ -41,27 +41,27 @@ _MAY_GO_BETTER_ELSEWHERE: frozenset[Category] = frozenset(
 
 
 class Fallback(Route):
-    """Services in the order of preference, see :func:`fallback`."""
+    """Services in order of preference, see :func:`ipyllm.fallback`."""
 
     def __init__(self, *arms: str | BaseLLMService, name: str = "fallback", **options: Any) -> None:
         super().__init__(name, **options)
         if not arms:
             raise LLMError("A fallback needs services to choose from.", category="bad_request", model=name)
-        self._order = [(as_service(arm), Health()) for arm in arms]
+        self._order = [(self._as_service(arm), Health()) for arm in arms]
 
     def _arms(self) -> Iterable[BaseLLMService]:
         return [arm for arm, _ in self._order]
 
     def choices(self, request: ChatRequest, path: tuple[str, ...]) -> Iterator[Candidate]:
-        """Yield the services in their order, those that are out last."""
+        """Yield the services in order, unhealthy ones last."""
         for arm, health in sorted(self._order, key=lambda entry: entry[1].is_out):
-            health.asked()
+            health.call_started()
             error: BaseException | None = None
-            for choice in self._ask(arm, request, path):
-                choice.at_end(health.learn)
-                yield choice
-                error = choice.error
-            if error is not None and not _is_for_the_next(error):
+            for candidate in self._ask(arm, request, path):
+                candidate.on_end(health.call_ended)
+                yield candidate
+                error = candidate.error
+            if error is not None and not _is_worth_another_service(error):
                 return
             if isinstance(error, LLMError):
                 log(
@@ -74,31 +74,5 @@ class Fallback(Route):
                 )
 
 
-def _is_for_the_next(error: BaseException) -> bool:
-    return isinstance(error, LLMError) and category_of(error) in _MAY_GO_BETTER_ELSEWHERE and not text_was_shown(error)
-
-
-def fallback(*arms: str | BaseLLMService, name: str = "fallback", **options: Any) -> Fallback:
-    """Ask the first service; when it fails in a way that the next may not, ask that.
-
-    A service that cannot be reached, is too slow, fails, is out of calls or credit, refuses the key, lacks the model or
-    has too small a context window is followed by the next; a request that is wrong in itself, or that a content filter
-    refused, is not sent on. Nor is anything once text of an answer was shown. Each service makes its own retries first:
-    give those before the last ``max_retries=0`` to have the next one asked at once. One that failed three times in a
-    row is asked last for a second, then two, four, up to a minute; one that is out of calls, for as long as it says.
-
-    Parameters
-    ----------
-    *arms : str or BaseLLMService
-        Names like ``"openai/gpt-5-mini"``, services, or routes.
-    name : str
-        What to call it, in the tag ``route`` of its rows too.
-    **options
-        ``timeout``, ``max_retries`` and parameters for all of them.
-
-    Examples
-    --------
-    >>> fallback("openai/gpt-5-mini", "deepseek/deepseek-chat")
-    fallback(openai/gpt-5-mini, deepseek/deepseek-chat)
-    """
-    return Fallback(*arms, name=name, **options)
+def _is_worth_another_service(error: BaseException) -> bool:
+    return isinstance(error, LLMError) and category_of(error) in _ANOTHER_MAY_SUCCEED and not text_was_shown(error)

@@ -1,7 +1,7 @@
-"""Whether a service is worth asking now, where there are others.
+"""Health of a service of a route: a circuit breaker.
 
-It is out after three failures in a row, for longer each time, and is then tried by one call; or for as long as it asked
-to be left alone.
+After three failures in a row the service is out, each time for longer, and is then tried by a single call. A
+``Retry-After`` keeps it out for as long as it says.
 """
 
 from __future__ import annotations
@@ -13,62 +13,62 @@ from ipyllm.errors import LLMError
 from ipyllm.pipeline.candidates import category_of
 
 if TYPE_CHECKING:
-    from ipyllm.errors import Category
+    from ipyllm.response import Category
 
 __all__ = ["Health"]
 
-_ENOUGH = 3
-_FIRST_S = 1.0
-_LONGEST_S = 60.0
-_UNWELL: frozenset[Category] = frozenset({"connection", "timeout", "api_error"})
+_FAILURES_TO_OPEN = 3
+_FIRST_PAUSE_S = 1.0
+_LONGEST_PAUSE_S = 60.0
+_FAILURE: frozenset[Category] = frozenset({"connection", "timeout", "api_error"})
 _SERVER_ERROR = 500
 
 
 class Health:
-    """What recent calls tell of a service. Only its owner touches it.
+    """Health of one service, judged by its recent calls. Only its owner uses it.
 
     Examples
     --------
     >>> health = Health()
     >>> for _ in range(3):
-    ...     health.learn(LLMError("Nobody there.", category="connection"))
+    ...     health.call_ended(LLMError("Nobody there.", category="connection"))
     >>> health.is_out
     True
     """
 
     def __init__(self) -> None:
         self._failures = 0
-        self._times_out = 0
+        self._pauses = 0
         self._out_until = 0.0
-        self._tried = False
+        self._on_trial = False
 
     @property
     def is_out(self) -> bool:
-        """Whether it should not be asked now."""
-        return monotonic() < self._out_until or (self._tried and self._failures >= _ENOUGH)
+        """Whether the service should not be asked now."""
+        return monotonic() < self._out_until or (self._on_trial and self._failures >= _FAILURES_TO_OPEN)
 
     @property
     def out_for_s(self) -> float:
-        """Seconds until it is tried again; 0 when it is in, or that time has come."""
+        """Seconds until it is tried again; 0 when it can be asked."""
         return max(0.0, self._out_until - monotonic())
 
-    def asked(self) -> None:
-        """Learn that a call is on its way to it."""
-        self._tried = self._failures >= _ENOUGH
+    def call_started(self) -> None:
+        """Note that a call is sent to the service."""
+        self._on_trial = self._failures >= _FAILURES_TO_OPEN
 
-    def learn(self, error: BaseException | None) -> None:
-        """Learn how a call ended. One that was cancelled says nothing; one that was refused, that the server is up."""
-        self._tried = False
+    def call_ended(self, error: BaseException | None) -> None:
+        """Note the outcome of a call. A cancelled call says nothing; a refused one shows that the server is up."""
+        self._on_trial = False
         if error is not None and not isinstance(error, LLMError):
             return
         now = monotonic()
         if error is None or (error.status_code is not None and error.status_code < _SERVER_ERROR):
-            self._failures = self._times_out = 0
+            self._failures = self._pauses = 0
             if error is not None and category_of(error) == "rate_limit" and error.retry_after is not None:
                 self._out_until = max(self._out_until, now + error.retry_after)
-        elif category_of(error) in _UNWELL:
+        elif category_of(error) in _FAILURE:
             self._failures += 1
-            # Calls that were under way when it went out fail too; they do not make it worse.
-            if self._failures >= _ENOUGH and now >= self._out_until:
-                self._out_until = now + min(_FIRST_S * 2**self._times_out, _LONGEST_S)
-                self._times_out += 1
+            # Calls in flight when it went out fail too, and do not lengthen the pause.
+            if self._failures >= _FAILURES_TO_OPEN and now >= self._out_until:
+                self._out_until = now + min(_FIRST_PAUSE_S * 2**self._pauses, _LONGEST_PAUSE_S)
+                self._pauses += 1

@@ -1,4 +1,4 @@
-"""``split``: a share of the calls to each of several services, to compare them in real use (A/B)."""
+"""Splits: each service gets a share of the calls, to compare services in real use (A/B test)."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from hashlib import blake2b
 from typing import TYPE_CHECKING, Any, Literal
 
 from ipyllm.errors import LLMError
-from ipyllm.routing.route import Route, as_service
+from ipyllm.routing.route import Route
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -18,13 +18,13 @@ if TYPE_CHECKING:
     from ipyllm.request import ChatRequest
     from ipyllm.services.base import BaseLLMService
 
-__all__ = ["Split", "Sticky", "split"]
+__all__ = ["Split", "Sticky"]
 
 Sticky = Literal["conversation", "call"] | None
 
 
 class Split(Route):
-    """Weighted services, see :func:`split`."""
+    """Weighted services, see :func:`ipyllm.split`."""
 
     def __init__(
         self,
@@ -50,7 +50,7 @@ class Split(Route):
             )
         self._weighted: dict[str, tuple[BaseLLMService, float]] = {}
         for arm, weight in weights.items():
-            service = as_service(arm)
+            service = self._as_service(arm)
             # The same model twice, with other parameters: "openai/gpt-5-mini" and "openai/gpt-5-mini #2".
             same = sum(known.full_name == service.full_name for known, _ in self._weighted.values())
             label = f"{service.full_name} #{same + 1}" if same else service.full_name
@@ -66,15 +66,15 @@ class Split(Route):
         return [f"{label}: {weight:g}" for label, (_, weight) in self._weighted.items()]
 
     def choices(self, request: ChatRequest, path: tuple[str, ...]) -> Iterator[Candidate]:
-        """Yield the arm that this request falls to, and no other: a comparison must not mix its arms."""
+        """Yield the arm of this request and no other: a comparison must not mix its arms."""
         label = self.arm_of(self._key(request))
         yield from self._ask(self._weighted[label][0], request, path, label)
 
     def arm_of(self, key: str) -> str:
-        """Return the arm that ``key`` falls to, a conversation's name for one.
+        """Return the arm of ``key`` (for example a conversation's name).
 
-        Weighted rendezvous hashing: it depends on nothing but the key, the seed and the arms, so it survives restarts;
-        and a change of weights moves only as many keys as it must.
+        Weighted rendezvous hashing: the arm depends only on the key, the seed and the arms. It survives restarts, and
+        a change of weights moves as few keys as possible.
         """
         return max(
             (label for label, (_, weight) in self._weighted.items() if weight > 0),
@@ -92,37 +92,3 @@ class Split(Route):
         if self._sticky == "call":
             return json.dumps([request.messages, dict(request.params)], sort_keys=True, default=str)
         return str(self._random.random())
-
-
-def split(
-    weights: Mapping[str, float] | Mapping[BaseLLMService, float] | Mapping[str | BaseLLMService, float],
-    *,
-    seed: int | None = None,
-    sticky: Sticky = "conversation",
-    name: str = "split",
-    **options: Any,
-) -> Split:
-    """Send each service its share of the calls, to compare them in real use.
-
-    Parameters
-    ----------
-    weights : mapping of str or BaseLLMService to float
-        The shares; they need not add up to 1.
-    seed : int, optional
-        Another seed is another assignment. With ``sticky=None`` and no seed, the draw is different each time.
-    sticky : {"conversation", "call", None}
-        ``"conversation"``: a conversation stays with its arm, after a restart too; calls that belong to none are
-        drawn. ``"call"``: the same question with the same parameters always goes to the same arm. None: every call
-        is drawn.
-    name : str
-        What to call it, in the tag ``route`` of its rows too; the tag ``arm`` has the arm.
-    **options
-        ``timeout``, ``max_retries`` and parameters for all of them.
-
-    Examples
-    --------
-    >>> ab = split({"openai/gpt-5-mini": 0.9, "deepseek/deepseek-chat": 0.1}, seed=7)
-    >>> ab.arm_of("my conversation") == ab.arm_of("my conversation")
-    True
-    """
-    return Split(weights, seed=seed, sticky=sticky, name=name, **options)

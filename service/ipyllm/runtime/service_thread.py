@@ -1,8 +1,8 @@
-"""The service thread: one daemon thread per process that owns one asyncio loop and all that lives on it.
+"""The service thread: one daemon thread per process that owns an asyncio loop and the HTTP clients.
 
 Connections stay warm between cells, a chat goes on while a cell trains a model, timestamps do not wait for
-drawing, and an interrupt is raised in a plain wait and becomes a clean cancel (DESIGN §2). A child process
-after fork starts a thread of its own; at exit what is in flight is cancelled and written down.
+drawing, and an interrupt is raised in a plain wait and becomes a clean cancel. A child process starts its own
+thread after a fork; at exit the calls in flight are cancelled and their rows are written.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ import threading
 from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any, TypeVar
 
-# The ledger's module registers its own end at exit when imported. `atexit` runs in reverse order, so importing it
-# before we register ours lets calls that are cancelled at exit still write their rows.
+# The ledger registers its exit handler when imported. `atexit` runs handlers in reverse order: importing the ledger
+# first lets calls that are cancelled at exit still write their rows.
 import ipyllm.ledger  # noqa: F401
 from ipyllm.runtime.loop_lag import LagMonitor
 from ipyllm.transport.client import Wire
@@ -25,9 +25,6 @@ from ipyllm.transport.client import Wire
 if TYPE_CHECKING:
     from collections.abc import Coroutine
 
-    from ipyllm.pipeline.limiter import Limiter
-    from ipyllm.services.base import Limits
-    from ipyllm.transport.client import Address
 
 __all__ = ["ServiceThread", "service_thread"]
 
@@ -36,7 +33,7 @@ _EXIT_S = 5.0
 
 
 class ServiceThread:
-    """The loop, and what belongs to it: the wire, the limiters and the lag monitor."""
+    """The loop, and what belongs to it: the HTTP client and the lag monitor."""
 
     def __init__(self) -> None:
         self.loop = asyncio.new_event_loop()
@@ -44,15 +41,14 @@ class ServiceThread:
         self.lag = LagMonitor()
         self._submitting = threading.Lock()
         self._submitted: list[tuple[Coroutine[Any, Any, Any], Future[Any]]] = []
-        self._called = False  # the loop has been called, and has not come yet
-        self._limiters: dict[tuple[Address, Limits], Limiter] = {}
+        self._woken = False  # the loop was woken and has not run yet
         self._thread = threading.Thread(target=self._run, name="ipyllm-service", daemon=True)
         self._thread.start()
 
     def _run(self) -> None:
-        from ipyllm.settings import trust_on_this_thread
+        from ipyllm.settings import use_cached_settings_on_this_thread
 
-        trust_on_this_thread()
+        use_cached_settings_on_this_thread()
         asyncio.set_event_loop(self.loop)
         self.loop.run_forever()
 
@@ -63,53 +59,44 @@ class ServiceThread:
 
     @property
     def is_current(self) -> bool:
-        """Whether the caller is on the service thread itself, where waiting would be a deadlock."""
+        """Whether the caller runs on the service thread, where waiting would deadlock."""
         return threading.current_thread() is self._thread
 
-    def limiter(self, address: Address, limits: Limits) -> Limiter:
-        """Return the limiter of an address; on this thread only."""
-        limiter = self._limiters.get((address, limits))
-        if limiter is None:
-            from ipyllm.pipeline.limiter import Limiter
-
-            limiter = self._limiters[address, limits] = Limiter(*limits)
-        return limiter
-
     def submit(self, coroutine: Coroutine[Any, Any, T]) -> Future[T]:
-        """Start a coroutine on the loop, from any thread; to cancel the future is to cancel the coroutine.
+        """Start a coroutine on the loop, from any thread. Cancelling the future cancels the coroutine.
 
-        As `asyncio.run_coroutine_threadsafe`, but many at once wake the loop once: each wake is a system call and a
-        fight for the interpreter's lock.
+        Like `asyncio.run_coroutine_threadsafe`, but many submissions wake the loop once: each wake costs a system call
+        and a switch of the interpreter's lock.
         """
         future: Future[T] = Future()
         with self._submitting:
             self._submitted.append((coroutine, future))
-            if not self._called:
+            if not self._woken:
                 try:
                     self.loop.call_soon_threadsafe(self._start_submitted)
                 except RuntimeError:  # the loop is closed
                     self._submitted.pop()
                     coroutine.close()
                     raise
-                self._called = True
+                self._woken = True
         return future
 
     def _start_submitted(self) -> None:
         with self._submitting:
             submitted, self._submitted = self._submitted, []
-            self._called = False
+            self._woken = False
         for coroutine, future in submitted:
             task = self.loop.create_task(coroutine)
-            task.add_done_callback(functools.partial(_pass_on, future))
+            task.add_done_callback(functools.partial(_copy_outcome, future))
             future.add_done_callback(functools.partial(self._cancel, task))
 
     def _cancel(self, task: asyncio.Task[Any], future: Future[Any]) -> None:
         if future.cancelled() and not task.done():
-            with contextlib.suppress(RuntimeError):  # the loop is closed, and the task has ended with it
+            with contextlib.suppress(RuntimeError):  # the loop is closed, so the task has ended
                 self.loop.call_soon_threadsafe(task.cancel)
 
     def stop(self) -> None:
-        """Cancel what is in flight, let it write its row, close the connections, end the thread."""
+        """Cancel the calls in flight, let them write their rows, close the connections, end the thread."""
         if not self.alive or self.is_current:
             return
         with contextlib.suppress(TimeoutError):
@@ -130,10 +117,10 @@ class ServiceThread:
         await self.loop.shutdown_default_executor()
 
 
-def _pass_on(future: Future[Any], task: asyncio.Task[Any]) -> None:
+def _copy_outcome(future: Future[Any], task: asyncio.Task[Any]) -> None:
     if task.cancelled():
         future.cancel()
-    if not future.set_running_or_notify_cancel():  # whoever waited does so no longer
+    if not future.set_running_or_notify_cancel():  # nobody waits any more
         return
     if (exc := task.exception()) is not None:
         future.set_exception(exc)
@@ -164,7 +151,7 @@ def stop_service_thread() -> None:
 
 
 def _forget_after_fork() -> None:
-    # The thread did not survive the fork, and the sockets are the parent's: leave them be, start anew.
+    # The thread does not exist in the child, and the sockets belong to the parent.
     global _current, _lock
     _lock = threading.Lock()
     _current = None

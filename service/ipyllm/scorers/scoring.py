@@ -13,10 +13,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from ipyllm.errors import LLMError
+from ipyllm.runtime.interruptible import InterruptibleEvent
 from ipyllm.runtime.service_thread import service_thread
 from ipyllm.scorers.answer import Answer, answers
 from ipyllm.scorers.scorer import Score, ScoreFailure, Scorer, checked, distinct
-from ipyllm.tools import CallerExecutor, InterruptibleEvent, ToolTimeout
+from ipyllm.tools import CallerExecutor, ToolTimeout
 from ipyllm.tools.result_text import cut, told
 
 if TYPE_CHECKING:

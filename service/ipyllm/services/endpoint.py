@@ -1,4 +1,4 @@
-"""Any OpenAI-compatible server that the settings name: ``[endpoints.lab]`` is ``lab/<model>``."""
+"""OpenAI-compatible servers named in the settings: ``[endpoints.lab]`` serves ``lab/<model>``."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ __all__ = ["EndpointService"]
 
 
 class EndpointService(BaseLLMService):
-    """A server under a name of the user's.
+    """A server named in the settings.
 
     Parameters
     ----------
     endpoint : str
-        Its name in the settings.
+        Name in the settings.
     model : str, optional
         The model; the endpoint's own default if not given.
     **options
@@ -26,7 +26,7 @@ class EndpointService(BaseLLMService):
 
     def __init__(self, endpoint: str, model: str | None = None, **options: Any) -> None:
         settings = get_settings().endpoints[endpoint]
-        self.name = endpoint  # type: ignore[misc]  # here the name is the user's, one per instance
+        self.name = endpoint  # type: ignore[misc]  # one name per instance
         self.title = f"The endpoint {endpoint!r}"  # type: ignore[misc]
         self._settings = settings
         chosen = model or settings.model
@@ -42,7 +42,7 @@ class EndpointService(BaseLLMService):
         return self._base_url or self._settings.base_url
 
     @property
-    def key_variable(self) -> str | None:  # type: ignore[override]  # here the variable is the user's
+    def key_variable(self) -> str | None:  # type: ignore[override]  # one variable per instance
         """The variable that the settings name."""
         return self._settings.api_key_env
 

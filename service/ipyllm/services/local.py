@@ -1,4 +1,4 @@
-"""The embedded model: llama.cpp in a child of this process, loaded on first use. No key, no account, no price."""
+"""The embedded model: llama.cpp in a child process, loaded on first use. No key, no account, no cost."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from ipyllm.request import ChatRequest
     from ipyllm.response import Usage
-    from ipyllm.services.prices import Price
+    from ipyllm.settings_models import Price
 
 __all__ = ["LocalService"]
 
@@ -43,29 +43,29 @@ class LocalService(BaseLLMService):
     at_once = 4  # the slots of llama.cpp's server
 
     def base_url(self) -> str:
-        """Not known before the model is loaded, see :meth:`prepare`."""
-        raise NotImplementedError("The embedded server has an address once it runs.")
+        """Raise: the address is known once the model is loaded, see :meth:`prepare`."""
+        raise NotImplementedError("The embedded server has an address only while it runs.")
 
     def check(self) -> None:
-        """See whether the model is there."""
+        """Check that the model has been pulled."""
         from ipyllm import embedded
 
         embedded.resolve(self.model)
 
-    async def models(self, *, timeout_s: float) -> list[str]:  # noqa: ARG002 - nobody has to be waited for
-        """Names of the models that were pulled."""
+    async def models(self, *, timeout_s: float) -> list[str]:  # noqa: ARG002 - a local look-up
+        """Return the names of the pulled models."""
         from ipyllm import embedded
 
         return [name for name in embedded.catalogue_names() if embedded.find(name) is not None]
 
     def price(self) -> Price:
-        """Nothing."""
-        from ipyllm.services.prices import Price
+        """Return 0."""
+        from ipyllm.settings_models import Price
 
         return Price(0.0, 0.0)
 
     def context_window(self) -> int:
-        """Return the loaded model's window; before it is loaded, what the settings will give it."""
+        """Return the loaded model's window; before it is loaded, that of the settings."""
         from ipyllm import embedded
 
         with suppress(LLMError):  # not pulled, or no such file: the call itself will say so
@@ -75,7 +75,7 @@ class LocalService(BaseLLMService):
         return get_settings().local_ctx
 
     async def prepare(self) -> tuple[Address, bool]:
-        """Load the model if it is not; the loading runs in a thread, beside the loop."""
+        """Load the model if necessary, in a thread beside the event loop."""
         from ipyllm import embedded
 
         path = embedded.resolve(self.model)
@@ -84,13 +84,13 @@ class LocalService(BaseLLMService):
         return Address(server.base_url, server.api_key), cold
 
     def body(self, request: ChatRequest) -> dict[str, Any]:
-        """Send the model's short name: a path of this machine is nobody's business."""
+        """Send the model's short name, not its path."""
         body = super().body(request)
         body["model"] = self.model.replace("\\", "/").rpartition("/")[2]
         return body
 
-    def cache_scope(self, address: Address) -> str:  # noqa: ARG002 - the port is another in each process
-        """Name the file, which is what answers."""
+    def cache_scope(self, address: Address) -> str:  # noqa: ARG002 - see below
+        """Return the path of the model file: the port differs in each process."""
         from ipyllm import embedded
 
         return f"local:{embedded.resolve(self.model)}"
@@ -102,5 +102,5 @@ class LocalService(BaseLLMService):
         address: Address,  # noqa: ARG002
         at: datetime,  # noqa: ARG002
     ) -> tuple[float | None, str | None]:
-        """Nothing, once it has run."""
+        """Return 0, once the server has counted."""
         return (0.0, "local") if usage.source is not None else (None, None)

@@ -1,4 +1,4 @@
-"""Ollama: models on this machine or one of yours, through its OpenAI-compatible door."""
+"""Ollama: models on this machine or one of yours, through its OpenAI-compatible API."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from ipyllm.response import Usage
-    from ipyllm.services.prices import Price
+    from ipyllm.settings_models import Price
     from ipyllm.transport.client import Address
 
 __all__ = ["OllamaService", "base_url_of_host"]
@@ -35,12 +35,13 @@ class OllamaService(BaseLLMService):
     known_models = ("llama3.2", "llama3.2:1b", "qwen3", "gemma3", "mistral", "phi4", "deepseek-r1", "gpt-oss")
 
     def base_url(self) -> str:
-        """Given, or ``OLLAMA_HOST``, or port 11434 of this machine."""
+        """Return the address given, else that of ``OLLAMA_HOST``, else port 11434 of this machine."""
         return self._base_url or base_url_of_host(get_settings().ollama_host or "")
 
     def price(self) -> Price | None:
-        """Nothing on this machine, unknown elsewhere."""
-        from ipyllm.services.prices import Price, price_in_settings
+        """Return 0 for this machine, None elsewhere."""
+        from ipyllm.services.prices import price_in_settings
+        from ipyllm.settings_models import Price
 
         own = price_in_settings(self.full_name)
         free = self.address().is_loopback and not self.model.endswith("cloud")
@@ -53,14 +54,14 @@ class OllamaService(BaseLLMService):
         address: Address,
         at: datetime,  # noqa: ARG002
     ) -> tuple[float | None, str | None]:
-        """Nothing on this machine, unknown elsewhere; models that Ollama runs in its cloud are billed."""
+        """Return 0 on this machine; elsewhere, and for models in Ollama's cloud, the cost is unknown."""
         if usage.source is not None and address.is_loopback and not self.model.endswith("cloud"):
             return 0.0, "local"
         return None, None
 
 
 def base_url_of_host(host: str) -> str:
-    """Turn ``OLLAMA_HOST`` into a base URL.
+    """Return the base URL for a value of ``OLLAMA_HOST``.
 
     Examples
     --------
@@ -76,11 +77,11 @@ def base_url_of_host(host: str) -> str:
         port = parts.port
     except ValueError:
         raise LLMError(
-            f"OLLAMA_HOST has a port that is no number: {without_password(given)!r}; it looks like 127.0.0.1:11434.",
+            f"The port in OLLAMA_HOST is not a number: {without_password(given)!r}. Write it like 127.0.0.1:11434.",
             category="bad_request",
         ) from None
     name = parts.hostname or "127.0.0.1"
-    if name in {"0.0.0.0", "::"}:  # noqa: S104 - an address to listen on is none to connect to
+    if name in {"0.0.0.0", "::"}:  # noqa: S104 - an address to listen on, not to connect to
         name = "127.0.0.1"
     port = port or ({"http": 80, "https": 443}.get(parts.scheme, 11434) if has_scheme else 11434)
     shown = f"[{name}]" if ":" in name else name

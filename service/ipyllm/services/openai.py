@@ -1,21 +1,15 @@
-"""OpenAI, and through ``base_url`` anything that speaks its protocol."""
+"""OpenAI, and through ``base_url`` any server with its protocol."""
 
 from __future__ import annotations
 
-from functools import lru_cache
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
 
 from ipyllm.services.base import BaseLLMService
-from ipyllm.settings import get_settings
 
 if TYPE_CHECKING:
     from ipyllm.request import ChatRequest
-    from ipyllm.transport.client import Address
 
 __all__ = ["OpenAIService"]
-
-_OWN = "https://api.openai.com/v1"
 
 
 class OpenAIService(BaseLLMService):
@@ -30,6 +24,8 @@ class OpenAIService(BaseLLMService):
     name = "openai"
     title = "OpenAI"
     default_model = "gpt-5-mini"
+    url = "https://api.openai.com/v1"
+    domain = "api.openai.com"
     key_variable = "OPENAI_API_KEY"
     price_provider = "openai"
     known_models = (
@@ -43,34 +39,9 @@ class OpenAIService(BaseLLMService):
         "o4-mini",
     )
 
-    def base_url(self) -> str:
-        """Given, or ``OPENAI_BASE_URL``, or OpenAI's own."""
-        return self._base_url or get_settings().openai_base_url or _OWN
-
-    def api_key(self) -> str | None:
-        """Given, or ``OPENAI_API_KEY``."""
-        if self._api_key:
-            return self._api_key
-        key = get_settings().openai_api_key
-        return key.get_secret_value() if key is not None else None
-
-    def needs_key(self, base_url: str) -> bool:
-        """OpenAI does; a server of one's own may not."""
-        return _is_openai(base_url)
-
-    def is_priced(self, address: Address) -> bool:
-        """OpenAI's prices hold at OpenAI only."""
-        return _is_openai(address.base_url)
-
     def body(self, request: ChatRequest) -> dict[str, Any]:
-        """Use OpenAI's newer name for ``max_tokens``, which its reasoning models insist on."""
+        """Use OpenAI's newer name of ``max_tokens``, which its reasoning models require."""
         body = super().body(request)
-        if _is_openai(self.base_url()) and "max_tokens" in body:
+        if self._is_own(self.base_url()) and "max_tokens" in body:
             body["max_completion_tokens"] = body.pop("max_tokens")
         return body
-
-
-@lru_cache(maxsize=256)
-def _is_openai(base_url: str) -> bool:
-    host = urlsplit(base_url).hostname or ""
-    return host == "api.openai.com" or host.endswith(".api.openai.com")

@@ -1,15 +1,15 @@
-"""Parameters that shape an answer: their names in the chat-completions protocol, their types and ranges.
+"""Parameters of the chat-completions protocol: names, types and ranges.
 
-A name that is nearly a known one is a typo and is refused; any other unknown name is passed on as it is,
-because servers have parameters of their own.
+A name close to a known one is refused as a typo. Any other unknown name is sent as it is, because servers have
+parameters of their own.
 """
 
 from __future__ import annotations
 
-import difflib
 from typing import TYPE_CHECKING, Any
 
 from ipyllm.errors import LLMError
+from ipyllm.text.suggest import closest
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -34,7 +34,7 @@ _RESERVED = ("model", "messages", "stream", "stream_options")
 
 
 def check_params(params: Mapping[str, Any], model: str) -> dict[str, Any]:
-    """Return ``params`` without the Nones, checked.
+    """Check ``params`` and return them without those that are None.
 
     Raises
     ------
@@ -62,8 +62,8 @@ def _problem(name: str, value: Any) -> str | None:
     if name in _RESERVED:
         return f"{name!r} is set by ipyllm and cannot be given as a parameter."
     if name not in KNOWN:
-        near = difflib.get_close_matches(name, KNOWN, n=1, cutoff=0.8)
-        return f"There is no parameter {name!r}; did you mean {near[0]!r}?" if near else None
+        near = closest(name, KNOWN, cutoff=0.8)
+        return f"There is no parameter {name!r}; did you mean {near!r}?" if near is not None else None
     if name in _NUMBERS:
         kind, low, high = _NUMBERS[name]
         wanted = "a whole number" if kind is int else "a number"

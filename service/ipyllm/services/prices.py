@@ -1,14 +1,14 @@
-"""What a call cost or may cost, in US dollars. Unknown is None, never 0.
+"""Cost of a call in US dollars, exact or at most. Unknown is None, never 0.
 
-A price of the user's own, from the settings, comes first; else the offline tables of ``genai-prices`` speak.
+Prices in the settings come first, then the offline tables of ``genai-prices``.
 """
 
 from __future__ import annotations
 
-import math
-from dataclasses import dataclass, fields
 from functools import cache
-from typing import TYPE_CHECKING, ClassVar, Final
+from typing import TYPE_CHECKING, Final
+
+from ipyllm.settings_models import Price
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 
 __all__ = [
     "BY_SETTINGS",
-    "Price",
     "context_window",
     "cost_of",
     "estimate_cost",
@@ -30,64 +29,14 @@ __all__ = [
 ]
 
 BY_SETTINGS: Final = "settings"
-"""The ``price_source`` of a cost at the user's own price."""
+"""The ``price_source`` of a cost by the settings."""
 
 _MTOK: Final = 1_000_000
-_SHORT_QUESTION: Final = 1_000  # tokens
-
-
-@dataclass(frozen=True, slots=True)
-class Price:
-    """A price the user set, in US dollars per million tokens.
-
-    Parameters
-    ----------
-    input_usd_per_mtok, output_usd_per_mtok : float
-        For the question, and for the answer with its reasoning.
-    cached_usd_per_mtok : float or None
-        For input that the server had in its cache; None where it costs as much as other input.
-
-    Examples
-    --------
-    >>> from ipyllm.response import Usage
-    >>> Price(2.0, 8.0).cost(Usage(1_000, 500, source="server"))
-    0.006
-    """
-
-    input_usd_per_mtok: float
-    output_usd_per_mtok: float
-    cached_usd_per_mtok: float | None = None
-
-    # The settings are read into it: a misspelt name there is an error, because silence would hide it.
-    __pydantic_config__: ClassVar = {"extra": "forbid"}
-
-    def __post_init__(self) -> None:
-        for name in (field.name for field in fields(self)):
-            value = getattr(self, name)
-            if value is not None and not (math.isfinite(value) and value >= 0):
-                raise ValueError(f"{name} must be dollars per million tokens, 0 or more, not {value!r}")
-
-    def cost(self, usage: Usage) -> float | None:
-        """Cost of ``usage``; None where the server did not count, or its counts do not add up."""
-        if not _adds_up(usage) or usage.input_tokens is None or usage.output_tokens is None:
-            return None
-        cached = usage.cached_tokens or 0
-        for_cached = self.input_usd_per_mtok if self.cached_usd_per_mtok is None else self.cached_usd_per_mtok
-        micro_usd = (
-            (usage.input_tokens - cached) * self.input_usd_per_mtok
-            + cached * for_cached
-            + usage.output_tokens * self.output_usd_per_mtok
-        )
-        return micro_usd / _MTOK
-
-    def estimate(self, input_tokens: int, max_output_tokens: int) -> float:
-        """Return what a call costs at most: nothing cached, the answer as long as allowed."""
-        dearest = max(self.input_usd_per_mtok, self.cached_usd_per_mtok or 0.0)
-        return (input_tokens * dearest + max_output_tokens * self.output_usd_per_mtok) / _MTOK
+_SHORT_PROMPT: Final = 1_000  # tokens
 
 
 def price_in_settings(model: str) -> Price | None:
-    """Price the user set for ``model``, a full name; of the model itself, or of the endpoint that serves it.
+    """Return the price that the settings give for a full model name, or for its endpoint.
 
     Examples
     --------
@@ -104,9 +53,9 @@ def price_in_settings(model: str) -> Price | None:
 
 
 def price_in_tables(provider: str, model: str) -> Price | None:
-    """Return the price of ``model`` by the offline tables; None where they do not know it.
+    """Return the price of ``model`` by the offline tables; None if they do not know it.
 
-    Where a price rises with the length of a question, it is that of a short one.
+    Where a price depends on the length of the prompt, it is that of a short one.
 
     Examples
     --------
@@ -117,15 +66,15 @@ def price_in_tables(provider: str, model: str) -> Price | None:
     """
     found = []
     for kind in ("input_tokens", "output_tokens"):
-        priced = _calculate({kind: _SHORT_QUESTION}, provider, model, None, None)
+        priced = _calculate({kind: _SHORT_PROMPT}, provider, model, None, None)
         if priced is None:
             return None
-        found.append(round(float(priced.total_price) * _MTOK / _SHORT_QUESTION, 6))
+        found.append(round(float(priced.total_price) * _MTOK / _SHORT_PROMPT, 6))
     return Price(*found)
 
 
 def load() -> None:
-    """Import the price tables (150 ms, once), so that no call in flight is timed across it."""
+    """Import the price tables (150 ms, once) before a call is timed."""
     import genai_prices  # noqa: F401
 
 
@@ -133,7 +82,7 @@ def load() -> None:
 def _source() -> str:
     from importlib.metadata import version
 
-    # The package carries no snapshot date: its version is the source of a price.
+    # The package has no snapshot date; its version identifies the prices.
     return f"genai-prices {version('genai-prices')}"
 
 
@@ -146,22 +95,22 @@ def cost_of(
     service_tier: str | None = None,
     cache_write_tokens: int | None = None,
 ) -> tuple[float | None, str | None]:
-    """Cost by the tables, and the source of the price.
+    """Return the cost by the tables, and the source of the price.
 
     Parameters
     ----------
     usage : Usage
-        As the server counted; an estimate has no price.
+        The server's counts; an estimate has no price.
     provider : str
         Provider id of ``genai-prices``, such as ``"openai"``.
     model : str
         The model that answered.
     at : datetime
-        When the request was sent: prices change, and some providers have peak hours.
+        When the request was sent: prices change, some with the time of day.
     service_tier : str, optional
-        The tier that served it, as the response says (``"flex"``, ``"priority"``); the standard one if not given.
+        Service tier, as in the response (``"flex"``, ``"priority"``); the standard tier if not given.
     cache_write_tokens : int, optional
-        Part of the input that the server wrote to its cache, where it charges for that.
+        Input that the server wrote to its cache, if it charges for that.
 
     Examples
     --------
@@ -170,7 +119,7 @@ def cost_of(
     >>> cost_of(Usage(10, 10, source="server"), provider="openai", model="no-such-model", at=datetime.now(UTC))
     (None, None)
     """
-    if not _adds_up(usage):
+    if not usage.is_consistent:
         return None, None
     counts = {
         "input_tokens": usage.input_tokens,
@@ -192,25 +141,25 @@ def estimate_cost(
     at: datetime | None = None,
     service_tier: str | None = None,
 ) -> float | None:
-    """Return what a call costs at most.
+    """Return the most a call may cost.
 
     Parameters
     ----------
     provider, model : str
-        As in the tables.
+        Names as in the tables.
     input_tokens : int
-        Estimated from above.
+        Upper bound of the input.
     max_output_tokens : int or None
-        Longest answer allowed; None where nothing but the model's context window limits it.
+        Longest answer allowed; None: limited by the context window only.
     at : datetime, optional
-        When it is sent, now if not given: for peak hours.
+        When the request is sent; now if not given.
     service_tier : str, optional
-        The tier that is asked for.
+        Service tier.
 
     Returns
     -------
     float or None
-        None where the tables do not know the model, or nothing limits the answer.
+        None if the tables do not know the model, or nothing limits the answer.
 
     Examples
     --------
@@ -223,7 +172,7 @@ def estimate_cost(
             return None
         max_output_tokens = max(0, window - input_tokens)
     counts = {"input_tokens": input_tokens, "output_tokens": max_output_tokens}
-    # Some providers charge more for input that they write to their cache than for any other.
+    # Some providers charge extra for input that they write to their cache.
     shapes = [counts, *({**counts, kind: input_tokens} for kind in ("cache_write_tokens", "cache_read_tokens"))]
     found = [_calculate(shape, provider, model, at, service_tier) for shape in shapes]
     costs = [float(priced.total_price) for priced in found if priced is not None]
@@ -231,7 +180,7 @@ def estimate_cost(
 
 
 def context_window(provider: str, model: str) -> int | None:
-    """Tokens that ``model`` can take in; None where the tables do not say.
+    """Return the context window of ``model`` in tokens; None if unknown.
 
     Examples
     --------
@@ -259,18 +208,8 @@ def _calculate(
             genai_request_timestamp=at,
             price_context={"service_tier": service_tier} if service_tier else None,
         )
-    except (LookupError, ValueError):  # not in the tables; counts that cannot be
+    except (LookupError, ValueError):  # not in the tables; impossible counts
         return None
-    # Models sold by the hour or the image are in the tables too; what they charge for tokens is unknown, not 0.
+    # Some models in the tables are sold by the hour or the image: their price per token is unknown, not 0.
     known = priced.model_price.input_mtok is not None and priced.model_price.output_mtok is not None
     return priced if known else None
-
-
-def _adds_up(usage: Usage) -> bool:
-    """Whether the server counted, cached as part of input and reasoning as part of output; else no price is right."""
-    if usage.source != "server" or usage.input_tokens is None or usage.output_tokens is None:
-        return False
-    return (
-        0 <= (usage.cached_tokens or 0) <= usage.input_tokens
-        and 0 <= (usage.reasoning_tokens or 0) <= usage.output_tokens
-    )

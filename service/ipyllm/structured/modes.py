@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
-    from ipyllm.errors import Category, LLMError
+    from ipyllm.errors import LLMError
+    from ipyllm.response import Category
 
 __all__ = ["SchemaMode", "next_mode"]
 

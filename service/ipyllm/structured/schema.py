@@ -15,7 +15,7 @@ from ipyllm.structured.sources import from_dict, from_type
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from ipyllm.request import Message
+    from ipyllm.messages import Message
 
 __all__ = ["Schema"]
 

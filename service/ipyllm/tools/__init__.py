@@ -5,9 +5,8 @@ model asks for, and :mod:`~ipyllm.tools.caller_executor` is where the user's cod
 on the service thread.
 """
 
-from ipyllm.runtime.interruptible import InterruptibleEvent
 from ipyllm.tools.caller_executor import CallerExecutor, ToolTimeout
-from ipyllm.tools.execute import ToolResult, execute_all
+from ipyllm.tools.execute import execute_all
 from ipyllm.tools.schema import Tool, toolbox
 
-__all__ = ["CallerExecutor", "InterruptibleEvent", "Tool", "ToolResult", "ToolTimeout", "execute_all", "toolbox"]
+__all__ = ["CallerExecutor", "Tool", "ToolTimeout", "execute_all", "toolbox"]

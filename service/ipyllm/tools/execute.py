@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import asyncio
 import difflib
-from dataclasses import dataclass
 from functools import partial
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
+from ipyllm.response import ToolResult
 from ipyllm.tools.caller_executor import ToolTimeout
 from ipyllm.tools.result_text import as_text, cut, told
 
@@ -26,50 +26,12 @@ if TYPE_CHECKING:
     from ipyllm.tools.caller_executor import CallerExecutor
     from ipyllm.tools.schema import Tool
 
-__all__ = ["OUTPUT_CHARS", "ToolResult", "execute", "execute_all"]
+__all__ = ["OUTPUT_CHARS", "execute", "execute_all"]
 
 OUTPUT_CHARS = 32_000
 """Characters of a result that a model is shown: some 8,000 tokens."""
 _ERROR_CHARS = 2_000
 _MAX_PROBLEMS = 5
-
-
-@dataclass(frozen=True, slots=True)
-class ToolResult:
-    """What a tool call ended in.
-
-    Attributes
-    ----------
-    call_id : str
-        As the model numbered it.
-    name : str
-        Of the tool, as the model wrote it.
-    arguments : str
-        JSON text, as the model wrote it.
-    output : str
-        What the model is told: the result, or the error.
-    error : str or None
-        ``ErrorType: message``, or what was wrong with the arguments.
-    seconds : float
-        From being asked for to having its text, waiting for its turn included.
-    """
-
-    call_id: str
-    name: str
-    arguments: str
-    output: str
-    error: str | None
-    seconds: float
-
-    def as_message(self) -> dict[str, Any]:
-        """Return the message that tells the model.
-
-        Examples
-        --------
-        >>> ToolResult("call_1", "add", '{"a": 1, "b": 2}', "3", None, 0.001).as_message()
-        {'role': 'tool', 'tool_call_id': 'call_1', 'content': '3'}
-        """
-        return {"role": "tool", "tool_call_id": self.call_id, "content": self.output}
 
 
 async def execute_all(

@@ -16,7 +16,7 @@ from ipyllm.errors import LLMError
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from ipyllm.errors import Category
+    from ipyllm.response import Category
 
 __all__ = ["Fault", "classify", "retry_after_s", "server_error"]
 

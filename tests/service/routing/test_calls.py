@@ -7,8 +7,7 @@ import threading
 
 import pytest
 
-from ipyllm import Finished, LLMError, OpenAIService, TextDelta
-from ipyllm.routing import fallback, pool, split
+from ipyllm import Finished, LLMError, OpenAIService, TextDelta, fallback, pool, split
 from tests import fakes
 
 

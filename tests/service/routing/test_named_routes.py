@@ -7,8 +7,9 @@ import tomllib
 import pytest
 from pydantic import TypeAdapter, ValidationError
 
-from ipyllm import LLMError
-from ipyllm.routing.named import RouteSettings, named_route
+from ipyllm import LLMError, create_llm_service
+from ipyllm.routing.named import named_route
+from ipyllm.settings_models import RouteSettings
 
 TOML = """
 [fast]
@@ -28,22 +29,26 @@ def routes(text=TOML):
     return TypeAdapter(dict[str, RouteSettings]).validate_python(tomllib.loads(text))
 
 
+def made(name, described=None):
+    return named_route(name, described or routes(), create_llm_service)
+
+
 def test_each_kind_is_made_as_described(monkeypatch):
     monkeypatch.setenv("LAB_KEY", "the-labs-own")
-    assert repr(named_route("fast", routes())) == "fast(openai/gpt-5-mini, deepseek/deepseek-chat)"
-    assert repr(named_route("ab", routes())) == "ab(openai/gpt-5-mini: 0.9, deepseek/deepseek-chat: 0.1)"
-    gpus = named_route("gpus", routes())
+    assert repr(made("fast")) == "fast(openai/gpt-5-mini, deepseek/deepseek-chat)"
+    assert repr(made("ab")) == "ab(openai/gpt-5-mini: 0.9, deepseek/deepseek-chat: 0.1)"
+    gpus = made("gpus")
     assert gpus.full_name == "gpus"
     assert [arm.full_name for arm in gpus._arms()] == ["gpus/llama"] * 2
     assert [arm.address().api_key for arm in gpus._arms()] == ["the-labs-own"] * 2
 
 
 def test_a_route_is_the_same_until_its_settings_change():
-    gpus = named_route("gpus", routes())
+    gpus = made("gpus")
     gpus.add("http://h3:8000/v1")
-    assert named_route("gpus", routes()) is gpus
+    assert made("gpus") is gpus
     assert len(gpus.with_defaults(temperature=0).endpoints) == 3, "what is shared is not copied"
-    changed = named_route("gpus", routes(TOML.replace("h2", "h4")))
+    changed = made("gpus", routes(TOML.replace("h2", "h4")))
     assert [endpoint.url for endpoint in changed.endpoints] == ["http://h1:8000/v1", "http://h4:8000/v1"]
 
 
@@ -61,13 +66,19 @@ def test_what_does_not_belong_together_is_refused(text, told):
         routes(text)
 
 
-def test_a_circle_is_refused(monkeypatch):
+def test_a_circle_is_refused():
     described = routes('[x]\nfallback = ["y"]\n[y]\nfallback = ["x"]')
 
-    def create(name):
-        return named_route(name, described)
+    def resolver(name):
+        return named_route(name, described, resolver)
 
-    # Names of routes are looked up by `create_llm_service`, which knows the settings' own only.
-    monkeypatch.setattr("ipyllm.routing.route.create_llm_service", create)
     with pytest.raises(LLMError, match="x → y → x"):
-        named_route("x", described)
+        resolver("x")
+
+
+def test_the_settings_own_routes_may_not_go_in_a_circle(own_settings, monkeypatch):
+    config = own_settings / "config.toml"
+    config.write_text('[routes.x]\nfallback = ["y"]\n[routes.y]\nfallback = ["x"]\n')
+    monkeypatch.setenv("IPYLLM_CONFIG", str(config))
+    with pytest.raises(LLMError, match="x → y → x"):
+        create_llm_service("x")

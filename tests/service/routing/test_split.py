@@ -8,10 +8,9 @@ from collections import Counter
 
 import pytest
 
-from ipyllm import LLMError, OpenAIService
+from ipyllm import LLMError, OpenAIService, split
 from ipyllm.pipeline.candidates import candidates
 from ipyllm.request import Provenance
-from ipyllm.routing import split
 
 NAMES = [f"conversation {n}" for n in range(4000)]
 
@@ -29,7 +28,7 @@ def test_each_arm_gets_its_share_of_conversations():
 
 def test_a_conversation_stays_with_its_arm_in_another_process_too():
     weights, names = {"openai/a": 0.5, "deepseek/b": 0.5}, NAMES[:50]
-    code = f"from ipyllm.routing import split\nprint([split({weights}, seed=7).arm_of(n) for n in {names}])"
+    code = f"from ipyllm import split\nprint([split({weights}, seed=7).arm_of(n) for n in {names}])"
     there = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     route = split(weights, seed=7)
     assert str([route.arm_of(name) for name in names]) == there.strip()

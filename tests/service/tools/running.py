@@ -6,8 +6,9 @@ import asyncio
 import json
 
 from ipyllm.response import ToolCall
+from ipyllm.runtime.interruptible import InterruptibleEvent
 from ipyllm.runtime.service_thread import service_thread
-from ipyllm.tools import CallerExecutor, InterruptibleEvent, execute_all, toolbox
+from ipyllm.tools import CallerExecutor, execute_all, toolbox
 
 
 def ask(name, /, **arguments):

@@ -20,8 +20,9 @@ from pathlib import Path
 import pytest
 
 from ipyllm.response import ToolCall
+from ipyllm.runtime.interruptible import InterruptibleEvent
 from ipyllm.runtime.service_thread import service_thread
-from ipyllm.tools import CallerExecutor, InterruptibleEvent, Tool
+from ipyllm.tools import CallerExecutor, Tool
 from tests.service.tools.running import Running, ask, run
 
 _here = contextvars.ContextVar("_here", default="elsewhere")

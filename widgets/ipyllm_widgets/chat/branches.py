@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from ipyllm.conversations.history import ConversationHistory
-    from ipyllm.request import Message
+    from ipyllm.messages import Message
 
 __all__ = ["Branches"]
 

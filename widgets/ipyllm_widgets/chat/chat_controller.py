@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 from ipyllm.errors import LLMError
 from ipyllm.events import Finished
+from ipyllm.messages import text_of
 from ipyllm.registry.models import create_llm_service
-from ipyllm.request import Provenance, text_of
+from ipyllm.request import Provenance
 from ipyllm.response import ChatResponse
 from ipyllm.text.surrogates import replace_surrogates
 from ipyllm_widgets.available_models import available_models
@@ -30,8 +31,8 @@ if TYPE_CHECKING:
 
     from ipyllm.conversations.history import ConversationHistory
     from ipyllm.events import Event
+    from ipyllm.messages import Message
     from ipyllm.pipeline.call import Call
-    from ipyllm.request import Message
     from ipyllm_widgets.chat.turn_tree import TurnNode
     from ipyllm_widgets.message_channel import MessageChannel
 

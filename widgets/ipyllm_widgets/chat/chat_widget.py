@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from ipyllm.conversations.history import ConversationHistory
+    from ipyllm.messages import Message
     from ipyllm.pipeline.call import Call
-    from ipyllm.request import Message
     from ipyllm_widgets.chat.chat_export import ExportFormat
 
 __all__ = ["ChatWidget"]

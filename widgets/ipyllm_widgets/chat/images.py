@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from ipyllm.errors import LLMError
 
 if TYPE_CHECKING:
-    from ipyllm.request import Message
+    from ipyllm.messages import Message
 
 __all__ = ["MAX_IMAGE_BYTES", "MAX_MESSAGE_IMAGE_BYTES", "image_urls", "replace_text", "user_message"]
 

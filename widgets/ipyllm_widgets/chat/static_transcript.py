@@ -5,15 +5,15 @@ from __future__ import annotations
 from html import escape
 from typing import TYPE_CHECKING
 
+from ipyllm.messages import text_of
 from ipyllm.rendering import STYLE, to_html
-from ipyllm.request import text_of
 from ipyllm.text.format import count
 from ipyllm.text.surrogates import replace_surrogates
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from ipyllm.request import Message
+    from ipyllm.messages import Message
 
 __all__ = ["message_html", "transcript", "transcript_html"]
 

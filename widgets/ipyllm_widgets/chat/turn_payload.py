@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from ipyllm.messages import text_of
 from ipyllm.rendering import footer_text
-from ipyllm.request import text_of
 from ipyllm.text.surrogates import replace_surrogates
 from ipyllm_widgets.chat.images import image_urls
 from ipyllm_widgets.live_answer import parts_of

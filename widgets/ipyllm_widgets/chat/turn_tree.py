@@ -10,13 +10,13 @@ from dataclasses import dataclass, field
 from itertools import count
 from typing import TYPE_CHECKING, Any
 
-from ipyllm.request import text_of
+from ipyllm.messages import text_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from ipyllm.conversations.history import Turn
-    from ipyllm.request import Message
+    from ipyllm.messages import Message
     from ipyllm.response import ChatResponse
 
 __all__ = ["TurnNode", "TurnTree"]

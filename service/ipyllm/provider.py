@@ -1,0 +1,61 @@
+"""The protocol between the pipeline and a service: what a call needs to know of the server it goes to."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from datetime import datetime
+
+    from ipyllm.request import ChatRequest
+    from ipyllm.response import Usage
+    from ipyllm.transport.client import Address
+
+__all__ = ["Limits", "Provider"]
+
+
+class Limits(NamedTuple):
+    """Limits that the user sets for one address. None: only what the server's refusals teach."""
+
+    requests_per_minute: float | None = None
+    tokens_per_minute: float | None = None
+    max_in_flight: int | None = None
+
+
+class Provider(Protocol):
+    """An endpoint with its quirks and prices, as the pipeline sees it. Services implement it."""
+
+    limits: Limits
+
+    @property
+    def full_name(self) -> str:
+        """Name of the model as users write it, ``service/model``."""
+
+    def resolve(self, request: ChatRequest) -> ChatRequest:
+        """Return the request with every option resolved for this service."""
+
+    async def prepare(self) -> tuple[Address, bool]:
+        """Return the address, and whether a model had to be loaded first (``cold``)."""
+
+    def body(self, request: ChatRequest) -> dict[str, Any]:
+        """Return the JSON body of a request."""
+
+    def cache_scope(self, address: Address) -> str:
+        """Return what identifies the server in the key of the response cache."""
+
+    def read_usage(self, raw: Mapping[str, Any]) -> Usage:
+        """Read the server's token counts."""
+
+    async def load_prices(self, address: Address) -> None:
+        """Import the price tables before the clock starts."""
+
+    def priced(
+        self, usage: Usage, response_model: str | None, address: Address, at: datetime
+    ) -> tuple[float | None, str | None]:
+        """Return the cost in US dollars and the source of the price; (None, None) when unknown."""
+
+    def estimate_cost(
+        self, address: Address, input_tokens: int, max_output_tokens: int | None, at: datetime
+    ) -> float | None:
+        """Return the most a call may cost, in US dollars; None when unknown."""

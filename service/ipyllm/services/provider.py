@@ -1,0 +1,346 @@
+"""A server with its quirks and prices: the part of a service that the pipeline uses."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, ClassVar
+from urllib.parse import urlsplit
+
+from ipyllm.errors import LLMError
+from ipyllm.provider import Limits
+from ipyllm.request import CallOptions
+from ipyllm.response import Usage
+from ipyllm.services.parameters import check_params
+from ipyllm.settings import get_settings
+from ipyllm.text.redact import remember_secret
+from ipyllm.timeout import Timeout
+from ipyllm.transport.client import Address, is_url, without_password
+from ipyllm.validate import validate_int
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from datetime import datetime
+
+    from ipyllm.messages import Message
+    from ipyllm.request import ChatRequest
+    from ipyllm.settings_models import Price
+
+__all__ = ["ChatCompletionsProvider"]
+
+
+class ChatCompletionsProvider:
+    """A server that speaks the chat-completions protocol.
+
+    Parameters
+    ----------
+    model : str, optional
+        The model's name at this service; ``default_model`` if not given.
+    base_url : str, optional
+        Address up to and with ``/v1``.
+    api_key : str, optional
+        Key; from the settings if not given. No repr, log or row ever shows it.
+    timeout : float or Timeout, optional
+        Seconds that each stage may take: connecting, the first token, the gap between tokens. A
+        :class:`~ipyllm.timeout.Timeout` sets each by itself, and a limit on the whole call.
+    max_retries : int, optional
+        Further attempts after the first.
+    requests_per_minute, tokens_per_minute : float, optional
+        Limits on what is sent to this address.
+    max_in_flight : int, optional
+        Most requests at this address at the same time. Without it the limit is learnt from the server's refusals.
+    cache : bool, optional
+        Whether the response cache may answer; the settings decide if not given.
+    **params
+        Defaults for every call: ``temperature``, ``max_tokens``, ``seed``, …
+
+    Raises
+    ------
+    LLMError
+        For an invalid option, with one sentence that says why.
+    """
+
+    name: ClassVar[str]
+    """First part of a full model name."""
+    title: ClassVar[str]
+    """Name in sentences."""
+    at_once: ClassVar[int | None] = None
+    """Calls that the server can answer at the same time, if known."""
+    default_model: ClassVar[str]
+    url: ClassVar[str | None] = None
+    """The provider's own address, used when neither the call nor the settings give one."""
+    domain: ClassVar[str | None] = None
+    """The provider's own domain: keys are required, and the price tables hold, only there."""
+    key_variable: ClassVar[str | None] = None
+    """Environment variable of the key, if a key is needed."""
+    price_provider: ClassVar[str | None] = None
+    """Provider id in the price tables."""
+    known_models: ClassVar[tuple[str, ...]] = ()
+    """Some model names, for "did you mean" and completion."""
+
+    def __init__(
+        self,
+        model: str | None = None,
+        *,
+        base_url: str | None = None,
+        api_key: str | None = None,
+        timeout: float | Timeout | None = None,
+        max_retries: int | None = None,
+        requests_per_minute: float | None = None,
+        tokens_per_minute: float | None = None,
+        max_in_flight: int | None = None,
+        cache: bool | None = None,
+        **params: Any,
+    ) -> None:
+        self.model = self._model_name(model or self.default_model)
+        self._base_url = base_url
+        self._api_key = api_key
+        remember_secret(api_key)
+        self.limits = Limits(requests_per_minute, tokens_per_minute, max_in_flight)
+        self.defaults = self.options(params, timeout, max_retries, cache)
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}(model={self.model!r})"
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Pickle without the key: another machine has its own in its settings."""
+        return self.__dict__ | {"_api_key": None}
+
+    @property
+    def full_name(self) -> str:
+        """Name of the model as users write it, ``service/model``."""
+        return f"{self.name}/{self.model}"
+
+    @property
+    def params(self) -> Mapping[str, Any]:
+        """Default parameters of every call."""
+        return self.defaults.params
+
+    # ---- options -----------------------------------------------------------------------------------
+
+    def options(
+        self,
+        params: Mapping[str, Any],
+        timeout: float | Timeout | None = None,
+        max_retries: int | None = None,
+        cache: bool | None = None,
+    ) -> CallOptions:
+        """Check options and return them.
+
+        Raises
+        ------
+        LLMError
+            ``bad_request``, with one sentence that names the option.
+        """
+        return CallOptions(
+            check_params(params, self.full_name),
+            None if timeout is None else Timeout.of(timeout),
+            None if max_retries is None else validate_int("max_retries", max_retries, 0),
+            cache,
+        )
+
+    def resolve(self, request: ChatRequest) -> ChatRequest:
+        """Return the request with every option resolved: what was given, else this service's, else the settings'."""
+        settings = get_settings()
+        options = request.given.over(self.defaults)
+        return replace(
+            request,
+            model=self.full_name,
+            params=options.params,
+            timeout=options.timeout or Timeout.of(settings.timeout),
+            max_retries=settings.max_retries if options.max_retries is None else options.max_retries,
+            cache=options.cache,
+        )
+
+    def _model_name(self, model: str) -> str:
+        """Remove the service's own prefix, as in ``OpenAIService("openai/gpt-5-mini")``."""
+        return model.removeprefix(getattr(self, "name", "") + "/")
+
+    def base_url(self) -> str:
+        """Return the address in use: the one given, else the settings', else the provider's own."""
+        url = self._base_url or getattr(get_settings(), f"{self.name}_base_url", None) or self.url
+        if url is None:
+            raise NotImplementedError(f"{type(self).__name__} defines neither url nor base_url().")
+        return url
+
+    def api_key(self) -> str | None:
+        """Return the key in use: the one given, else the settings'; or None."""
+        if self._api_key:
+            return self._api_key
+        key = getattr(get_settings(), f"{self.name}_api_key", None)
+        return key.get_secret_value() if key is not None else None
+
+    def address(self) -> Address:
+        """Return the address and key for a call.
+
+        Raises
+        ------
+        LLMError
+            When a required key is missing, or the address is not a URL.
+        """
+        base_url, key = self.base_url().strip().rstrip("/"), (self.api_key() or "").strip()
+        if not is_url(base_url):
+            raise LLMError(
+                f"The address of {self.title} is not a URL: {without_password(base_url)!r}; "
+                "it should look like http://host:8000/v1.",
+                category="bad_request",
+                model=self.full_name,
+            )
+        if not (key.isascii() and key.isprintable()):
+            raise LLMError(
+                f"The key of {self.title} contains invalid characters. Copy it again, without quotes and line ends.",
+                category="authentication",
+                model=self.full_name,
+            )
+        if not key and self.key_variable and self.needs_key(base_url):
+            raise LLMError(
+                f"{self.title} needs a key: set {self.key_variable} in the environment or in .env, or pass api_key=….",
+                category="authentication",
+                model=self.full_name,
+            )
+        return Address(base_url, key or None)
+
+    def check(self) -> None:
+        """Check that a call can be sent, without sending anything.
+
+        Raises
+        ------
+        LLMError
+            The error of every call: no key, no address, no such embedded model.
+        """
+        self.address()
+
+    def needs_key(self, base_url: str) -> bool:
+        """Return whether the server at this address refuses calls without a key."""
+        return self.domain is None or self._is_own(base_url)
+
+    def context_window(self) -> int | None:
+        """Return the context window in tokens, by the price tables; None when unknown."""
+        base_url = self.base_url().strip().rstrip("/")
+        if self.price_provider is None or not (is_url(base_url) and self.is_priced(Address(base_url, None))):
+            return None
+        from ipyllm.services.prices import context_window
+
+        return context_window(self.price_provider, self.model)
+
+    async def models(self, *, timeout_s: float) -> list[str]:
+        """Return the names of the models that the server lists. Runs on the service thread."""
+        from ipyllm.runtime.service_thread import service_thread
+
+        return await service_thread().wire.models(self.address(), service=self.name, timeout_s=timeout_s)
+
+    def price(self) -> Price | None:
+        """Return the price per million tokens, by the settings or the price tables; None when unknown."""
+        from ipyllm.services.prices import price_in_settings, price_in_tables
+
+        own = price_in_settings(self.full_name)
+        if own is not None or self.price_provider is None or not self.is_priced(self.address()):
+            return own
+        return price_in_tables(self.price_provider, self.model)
+
+    async def prepare(self) -> tuple[Address, bool]:
+        """Return the address, and whether a model had to be loaded first (``cold``)."""
+        return self.address(), False
+
+    def body(self, request: ChatRequest) -> dict[str, Any]:
+        """Return the JSON body of a request. A server's quirks go here."""
+        params = dict(request.params)
+        extra = params.pop("extra_body", None) or {}
+        return {
+            "model": self.model,
+            "messages": [self.message(message) for message in request.messages],
+            "stream": True,
+            "stream_options": {"include_usage": True},
+            **params,
+            **extra,
+        }
+
+    def message(self, message: Message) -> Message:
+        """Return a message as this server accepts it. Most refuse the model's reasoning in it."""
+        return {name: value for name, value in message.items() if name != "reasoning_content"}
+
+    def read_usage(self, raw: Mapping[str, Any]) -> Usage:
+        """Read the server's token counts, in OpenAI's shape or DeepSeek's."""
+        details = _mapping(raw, "completion_tokens_details")
+        cached = _count(_mapping(raw, "prompt_tokens_details"), "cached_tokens")
+        return Usage(
+            input_tokens=_count(raw, "prompt_tokens"),
+            output_tokens=_count(raw, "completion_tokens"),
+            cached_tokens=cached if cached is not None else _count(raw, "prompt_cache_hit_tokens"),
+            reasoning_tokens=_count(details, "reasoning_tokens"),
+            source="server",
+        )
+
+    async def load_prices(self, address: Address) -> None:
+        """Import the price tables before the clock starts."""
+        if self.is_priced(address):
+            from ipyllm.services import prices
+
+            await asyncio.to_thread(prices.load)
+
+    def is_priced(self, address: Address) -> bool:
+        """Return whether the price tables hold for this address."""
+        if self.price_provider is None:
+            return False
+        return not address.is_loopback if self.domain is None else self._is_own(address.base_url)
+
+    def cost(
+        self, usage: Usage, response_model: str | None, address: Address, at: datetime
+    ) -> tuple[float | None, str | None]:
+        """Return the cost in US dollars and the source of the price; (None, None) when unknown."""
+        if not self.is_priced(address) or self.price_provider is None:
+            return None, None
+        from ipyllm.services.prices import cost_of
+
+        return cost_of(usage, provider=self.price_provider, model=response_model or self.model, at=at)
+
+    def priced(
+        self, usage: Usage, response_model: str | None, address: Address, at: datetime
+    ) -> tuple[float | None, str | None]:
+        """Return the cost by the prices in the settings, else by :meth:`cost`."""
+        from ipyllm.services.prices import BY_SETTINGS, price_in_settings
+
+        own = price_in_settings(self.full_name)
+        if own is not None:
+            cost = own.cost(usage)
+            return cost, BY_SETTINGS if cost is not None else None
+        return self.cost(usage, response_model, address, at)
+
+    def estimate_cost(
+        self, address: Address, input_tokens: int, max_output_tokens: int | None, at: datetime
+    ) -> float | None:
+        """Return the most a call may cost, in US dollars; None when unknown."""
+        from ipyllm.services.prices import estimate_cost, price_in_settings
+
+        own = price_in_settings(self.full_name)
+        if own is not None:
+            longest = max_output_tokens or self.context_window()
+            return None if longest is None else own.estimate(input_tokens, longest)
+        free, _ = self.cost(Usage(0, 0, source="server"), None, address, at)
+        if not self.is_priced(address) or self.price_provider is None:
+            return free
+        return estimate_cost(self.price_provider, self.model, input_tokens, max_output_tokens, at=at)
+
+    def cache_scope(self, address: Address) -> str:
+        """Return what identifies the server in the key of the response cache."""
+        return address.base_url
+
+    def _is_own(self, base_url: str) -> bool:
+        return self.domain is not None and _is_in_domain(base_url, self.domain)
+
+
+@lru_cache(maxsize=256)
+def _is_in_domain(base_url: str, domain: str) -> bool:
+    host = urlsplit(base_url).hostname or ""
+    return host == domain or host.endswith(f".{domain}")
+
+
+def _mapping(raw: Mapping[str, Any], key: str) -> Mapping[str, Any]:
+    value = raw.get(key)
+    return value if isinstance(value, dict) else {}
+
+
+def _count(raw: Mapping[str, Any], key: str) -> int | None:
+    value = raw.get(key)
+    return value if isinstance(value, int) and not isinstance(value, bool) else None

@@ -1,0 +1,151 @@
+"""Parts of the settings: an endpoint, a route, a price, as ``config.toml`` describes them."""
+
+from __future__ import annotations
+
+import math
+import os
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, Self
+
+from dotenv import dotenv_values
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
+
+if TYPE_CHECKING:
+    from ipyllm.response import Usage
+
+__all__ = ["EndpointSettings", "Price", "RouteSettings"]
+
+
+@dataclass(frozen=True, slots=True)
+class Price:
+    """A price in US dollars per million tokens.
+
+    Parameters
+    ----------
+    input_usd_per_mtok, output_usd_per_mtok : float
+        For the input, and for the output with its reasoning.
+    cached_usd_per_mtok : float or None
+        For cached input; None if it costs the same as other input.
+
+    Examples
+    --------
+    >>> from ipyllm.response import Usage
+    >>> Price(2.0, 8.0).cost(Usage(1_000, 500, source="server"))
+    0.006
+    """
+
+    input_usd_per_mtok: float
+    output_usd_per_mtok: float
+    cached_usd_per_mtok: float | None = None
+
+    # Read from the settings: a misspelt name must be an error.
+    __pydantic_config__: ClassVar = {"extra": "forbid"}
+
+    def __post_init__(self) -> None:
+        for name in (field.name for field in fields(self)):
+            value = getattr(self, name)
+            if value is not None and not (math.isfinite(value) and value >= 0):
+                raise ValueError(f"{name} must be dollars per million tokens, 0 or more, not {value!r}")
+
+    def cost(self, usage: Usage) -> float | None:
+        """Return the cost of ``usage``; None if the server's counts are missing or inconsistent."""
+        if not usage.is_consistent or usage.input_tokens is None or usage.output_tokens is None:
+            return None
+        cached = usage.cached_tokens or 0
+        for_cached = self.input_usd_per_mtok if self.cached_usd_per_mtok is None else self.cached_usd_per_mtok
+        micro_usd = (
+            (usage.input_tokens - cached) * self.input_usd_per_mtok
+            + cached * for_cached
+            + usage.output_tokens * self.output_usd_per_mtok
+        )
+        return micro_usd / 1_000_000
+
+    def estimate(self, input_tokens: int, max_output_tokens: int) -> float:
+        """Return the most a call may cost: nothing cached, the longest answer."""
+        dearest = max(self.input_usd_per_mtok, self.cached_usd_per_mtok or 0.0)
+        return (input_tokens * dearest + max_output_tokens * self.output_usd_per_mtok) / 1_000_000
+
+
+class EndpointSettings(BaseModel):
+    """A named OpenAI-compatible server: ``[endpoints.lab]`` in ``config.toml``."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    base_url: str
+    api_key: SecretStr | None = None
+    api_key_env: str | None = None
+    model: str | None = None
+    input_usd_per_mtok: Annotated[float, Field(ge=0)] | None = None
+    output_usd_per_mtok: Annotated[float, Field(ge=0)] | None = None
+    cached_usd_per_mtok: Annotated[float, Field(ge=0)] | None = None
+
+    @model_validator(mode="after")
+    def _price_is_complete(self) -> Self:
+        if (self.input_usd_per_mtok is None) != (self.output_usd_per_mtok is None):
+            raise ValueError("a price needs both input_usd_per_mtok and output_usd_per_mtok")
+        return self
+
+    @property
+    def price(self) -> Price | None:
+        """The price of its models, if set."""
+        if self.input_usd_per_mtok is None or self.output_usd_per_mtok is None:
+            return None
+        return Price(self.input_usd_per_mtok, self.output_usd_per_mtok, self.cached_usd_per_mtok)
+
+    def key(self) -> str | None:
+        """Return the key, from ``api_key`` or the variable that ``api_key_env`` names."""
+        return _key(self.api_key, self.api_key_env)
+
+
+class RouteSettings(BaseModel):
+    """A named route: one of ``fallback``, ``split`` and ``pool``, with its options.
+
+    .. code-block:: toml
+
+        [routes.fast]
+        fallback = ["openai/gpt-5-mini", "deepseek/deepseek-chat"]
+
+        [routes.ab]
+        split = { "openai/gpt-5-mini" = 0.9, "deepseek/deepseek-chat" = 0.1 }
+        seed = 7
+
+        [routes.gpus]
+        pool = ["http://h1:8000/v1", "http://h2:8000/v1"]
+        model = "llama-3.1-8b"
+        api_key_env = "LAB_KEY"
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    fallback: tuple[str, ...] | None = None
+    split: dict[str, float] | None = None
+    pool: tuple[str, ...] | None = None
+
+    seed: int | None = None
+    sticky: Literal["conversation", "call", "none"] = "conversation"
+
+    model: str | None = None
+    api_key: SecretStr | None = None
+    api_key_env: str | None = None
+
+    @model_validator(mode="after")
+    def _is_consistent(self) -> Self:
+        given = [kind for kind in ("fallback", "split", "pool") if getattr(self, kind) is not None]
+        if len(given) != 1:
+            raise ValueError("a route has one of fallback, split and pool")
+        belongs = {"split": {"seed", "sticky"}, "pool": {"model", "api_key", "api_key_env"}}.get(given[0], set())
+        for name in sorted(self.model_fields_set - belongs - {given[0]}):
+            raise ValueError(f"{name} does not belong to a {given[0]}")
+        return self
+
+    def key(self) -> str | None:
+        """Return the key of a pool, from ``api_key`` or the variable that ``api_key_env`` names."""
+        return _key(self.api_key, self.api_key_env)
+
+
+def _key(key: SecretStr | None, variable: str | None) -> str | None:
+    if key is not None:
+        return key.get_secret_value()
+    if not variable:
+        return None
+    return os.environ.get(variable) or dotenv_values(".env", encoding="utf-8").get(variable)

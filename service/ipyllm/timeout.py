@@ -1,0 +1,56 @@
+"""Time limits of a call."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from ipyllm.errors import LLMError
+
+__all__ = ["Timeout"]
+
+
+@dataclass(frozen=True, slots=True)
+class Timeout:
+    """Limits of a call, in seconds; None is no limit.
+
+    Attributes
+    ----------
+    connect : float or None
+        To reach the server.
+    first_token : float or None
+        From the request to the first chunk with content, reasoning or a tool call.
+    stall : float or None
+        Between two such chunks.
+    total : float or None
+        For the whole call: queue, every attempt and every wait between them, tools and repairs.
+
+    Examples
+    --------
+    >>> Timeout.of(5)
+    Timeout(connect=5, first_token=5, stall=5, total=None)
+    """
+
+    connect: float | None = 60.0
+    first_token: float | None = 60.0
+    stall: float | None = 60.0
+    total: float | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("connect", "first_token", "stall", "total"):
+            value = getattr(self, name)
+            if value is not None and (isinstance(value, bool) or not isinstance(value, int | float) or not value > 0):
+                raise LLMError(
+                    f"The timeout {name} must be a number of seconds above 0, not {value!r}.", category="bad_request"
+                )
+
+    @classmethod
+    def of(cls, given: Any) -> Timeout:
+        """Take a Timeout, or a number: the longest silence at any stage."""
+        if isinstance(given, Timeout):
+            return given
+        if isinstance(given, bool) or not isinstance(given, int | float) or not given > 0:
+            raise LLMError(
+                f"timeout must be a number of seconds above 0, or a Timeout, not {given!r}.", category="bad_request"
+            )
+        return cls(connect=given, first_token=given, stall=given)
