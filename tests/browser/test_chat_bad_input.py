@@ -114,7 +114,7 @@ def test_when_the_kernel_is_gone_what_came_stays_and_nothing_pretends_to_go_on(l
     assert "Before." in chat.text()
     assert "word word" in chat.text()
     # Who is shut down in peace has time to say goodbye.
-    chat.turns.last.get_by_text("cancelled" if how == "shutdown" else "the kernel was gone before the end").wait_for()
+    chat.turns.last.get_by_text("cancelled" if how == "shutdown" else "the kernel stopped before the end").wait_for()
     assert chat.root.locator(".ipyllm-waiting:visible").count() == 0, "nothing spins"
     assert chat.root.locator(".ipyllm-running").count() == 0
     chat.wait_until_rest()
@@ -142,7 +142,7 @@ def test_a_kernel_killed_before_the_first_word_leaves_no_clock_running(lab, fake
     chat.root.get_by_text("waiting").wait_for()
     end()
     chat.notice.get_by_text(GONE).wait_for(timeout=60_000)
-    chat.turns.last.get_by_text("the kernel was gone before the end").wait_for()
+    chat.turns.last.get_by_text("the kernel stopped before the end").wait_for()
     assert chat.root.locator(".ipyllm-waiting:visible").count() == 0
     chat.wait_until_rest()
 
@@ -371,7 +371,7 @@ def test_a_hundred_quick_clicks_on_send_stop_and_again_leave_a_row_for_each_requ
     assert set(statuses) == {"ok", "cancelled"}
     assert chat.root.locator(".ipyllm-running").count() == 0
     for turn in chat.turns.all():
-        assert turn.locator(".ipyllm-text").inner_text() or turn.get_by_text("Stopped before anything came.").count()
+        assert turn.locator(".ipyllm-text").inner_text() or turn.get_by_text("Stopped before the first word.").count()
     chat.box.fill("")
     fake.default = answer("Whole again.")
     chat.ask("After all that")

@@ -14,7 +14,7 @@ import pytest
 from tests.browser.axe import needs_axe, violations
 from tests.browser.chat import SCREENSHOTS, Chat, environment
 from tests.browser.compare import Compare
-from tests.browser.lab import needs_chromium
+from tests.browser.lab import chromium, needs_chromium
 from tests.browser.webview import LOOKS, Webview, WebviewComm
 from tests.fakes import answer, drip, server_error
 from tests.service.rendering.payloads import PAYLOADS
@@ -60,9 +60,16 @@ def server(fake, monkeypatch, tmp_path):
     return fake
 
 
+@pytest.fixture(scope="module")
+def browser():
+    with chromium() as opened:
+        yield opened
+
+
 @pytest.fixture
-def webview(request):
-    with Webview(getattr(request, "param", "vscode-dark")) as opened:
+def webview(request, browser):
+    """A page with nothing of any other test's: each has a context of its own in the one browser."""
+    with Webview(getattr(request, "param", "vscode-dark"), browser) as opened:
         yield opened
 
 
