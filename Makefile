@@ -5,10 +5,16 @@ BIN := $(VENV)/bin
 # The first Python that is new enough; `make PYTHON=…` names another.
 PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11 python3.14 python; do \
 	$$p -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { echo $$p; break; }; done)
+# A file's tests share kernels, servers and pages; tests/conftest.py puts the slowest files first.
+WORKERS ?= auto
+XDIST := -n $(WORKERS) --dist loadfile --no-loadscope-reorder
+PYTEST := $(BIN)/python -m pytest $(XDIST)
+# What `make coverage` runs.
+TESTS ?= tests service magics widgets docs
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo lab test thorough lint format bench docs audit clean model
+.PHONY: help setup demo lab test thorough coverage lint format bench docs audit clean model
 
 help: ## show this
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -27,11 +33,21 @@ test: $(VENV)/.all model ## run the tests, the notebooks' too
 	@sh .ci/chromium
 	@sh .ci/frontend
 	@sh .ci/postgresql
-	$(BIN)/python -m pytest -n auto --dist loadfile --nbval-lax -m "not thorough"
+	$(PYTEST) --nbval-lax -m "not thorough"
 
 thorough: $(VENV)/.all model ## what `make test` leaves out: more of the browser tests in Notebook 7 and on ipykernel 6
 	@sh .ci/chromium
-	$(BIN)/python -m pytest -n auto --dist loadfile -m thorough
+	$(PYTEST) -m thorough
+
+coverage: $(VENV)/.all model ## branch coverage of each package by all tests but the browser's; TESTS=tests/service for some
+	@sh .ci/postgresql
+	@rm -rf build/coverage && mkdir -p build/coverage
+	-$(BIN)/python -m coverage run -m pytest $(XDIST) -m "not thorough and not browser" $(TESTS)
+	@$(BIN)/python -m coverage combine --quiet
+	@$(BIN)/python -m coverage html --quiet --directory build/coverage/html
+	@$(BIN)/python -m coverage json --quiet -o build/coverage/report.json
+	@$(BIN)/python .ci/coverage_table.py build/coverage/report.json
+	@echo "Line by line: build/coverage/html/index.html"
 
 lint: $(VENV)/.all ## ruff, mypy strict, import-linter
 	$(BIN)/ruff format --check .

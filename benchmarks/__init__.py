@@ -1,1 +1,1 @@
-"""The speed claims, each measured beside its rival in one run. `make bench` prints them; ratios are what counts."""
+"""Benchmarks of the speed claims, side by side with alternatives in one run; `make bench` prints them as ratios."""

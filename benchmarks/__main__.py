@@ -1,4 +1,4 @@
-"""Measure everything: ``python -m benchmarks [--strict] [name …]``."""
+"""Runs the benchmarks: ``python -m benchmarks [--strict] [name …]``."""
 
 from __future__ import annotations
 

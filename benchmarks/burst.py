@@ -1,11 +1,11 @@
-"""2000 chunks as fast as they come, through ``%%llm`` and through a bare ``openai`` loop, in one kernel, turn about."""
+"""A burst of 2000 chunks, through ``%%llm`` and through a bare ``openai`` loop, alternating in one kernel."""
 
 from __future__ import annotations
 
 import time
 
+from benchmarks.fixtures import fake_server, kernel
 from benchmarks.report import Claim, median
-from benchmarks.stage import fake_server, kernel
 
 _RUNS = 15
 _BARE = """

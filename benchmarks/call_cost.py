@@ -1,4 +1,4 @@
-"""What the whole service costs: CPU for each chunk of a stream, and the time a single call takes over bare HTTP."""
+"""The overhead of the service layer: CPU per chunk of a stream, and time per call above bare HTTP."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _TURNS = 300
 
 
 def _per_chunk(client: str, base_url: str) -> float:
-    """Microseconds of CPU, all threads together."""
+    """Return microseconds of CPU per chunk, over all threads."""
     made = run(client, base_url, calls=10, at_once=1)
     assert made.chunks == 10 * _CHUNKS, made
     return made.cpu_s / made.chunks * 1e6
@@ -36,7 +36,7 @@ def _bare_http(base_url: str):
 
 
 def _alone(base_url: str) -> dict:
-    """Ask in turn with ``chat()`` and with ``http.client``; milliseconds of the median call of each."""
+    """Call ``chat()`` and ``http.client`` alternately; return the median milliseconds of each."""
     from ipyllm import OpenAIService
 
     service = OpenAIService("fake-model", base_url=base_url, api_key="sk-benchmark-0123456789")

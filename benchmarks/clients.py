@@ -1,7 +1,7 @@
-"""Many calls through one client, in a process of its own: ours, ``AsyncOpenAI``, or bare aiohttp with a lean parser.
+"""Many calls through one client in a separate process: ipyllm, ``AsyncOpenAI``, or bare aiohttp with a minimal parser.
 
-A fresh process for each, so that none pays for another's imports, threads or memory; the server and the client each
-on a core of their own, where there are two.
+Each client has a fresh process, so none pays for the imports, threads or memory of another. Where there are two cores,
+server and client run on different ones.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from benchmarks.stage import fake_server
+from benchmarks.fixtures import fake_server
 
 __all__ = ["Calls", "Row", "run", "run_module", "server_apart"]
 
@@ -37,7 +37,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Calls:
-    """What came of them."""
+    """The results of many calls."""
 
     seconds: float
     cpu_s: float
@@ -55,7 +55,7 @@ def _cores() -> list[int]:
 
 @contextmanager
 def server_apart(*options: str):
-    """Run the fake on the first core, away from the client, and yield its base URL."""
+    """Run the fake server on the first core, apart from the client, and yield its base URL."""
     with ExitStack() as stack:
         cores = _cores()
         if len(cores) > 1:
@@ -69,7 +69,7 @@ def server_apart(*options: str):
 
 
 def run_module(module: str, *arguments: object) -> dict:
-    """Run ``python -m module`` with a ledger of its own, on the last core, and read the JSON it prints."""
+    """Run ``python -m module`` on the last core with a separate ledger, and return the JSON it prints."""
     cores = _cores()
     with tempfile.TemporaryDirectory() as home:
         settings = {"IPYLLM_LEDGER": f"{home}/ledger.sqlite", "IPYLLM_CONFIG": f"{home}/config.toml"}
@@ -92,17 +92,17 @@ def run_module(module: str, *arguments: object) -> dict:
 
 
 def run(client: str, base_url: str, *, calls: int, at_once: int, ramp_s: float = 0.0) -> Calls:
-    """Make ``calls`` calls, ``at_once`` in flight, after one that warms up.
+    """Make ``calls`` calls, ``at_once`` in flight, after one warm-up call.
 
-    With ``ramp_s`` the first of them begin evenly over that time. Without it they all begin at once, and as the fake's
-    answers are all equally long, all others go on in step.
+    With ``ramp_s`` the first calls start evenly spread over that time. Without it they start together and, because all
+    answers of the fake server take equally long, stay synchronised.
     """
     made = run_module("benchmarks.clients", client, base_url, calls, at_once, ramp_s)
     return Calls(**made | {"rows": [Row(*row) for row in made["rows"]]})
 
 
 class _Ours:
-    """``service.events()``, read on the caller's own loop, with the ledger on."""
+    """``service.events()``, read on the caller's event loop, with the ledger on."""
 
     def __init__(self, base_url: str) -> None:
         from ipyllm import OpenAIService
@@ -123,7 +123,7 @@ class _Ours:
 
 
 class _OpenAI:
-    """The official client over the faster of its transports: typed chunks, its own retries."""
+    """The official client on its faster transport, with typed chunks and its own retries."""
 
     def __init__(self, base_url: str) -> None:
         import openai
@@ -151,7 +151,7 @@ class _OpenAI:
 
 
 class _Bare:
-    """aiohttp, lines and JSON: the floor. It knows no retries."""
+    """aiohttp, lines and JSON, without retries: the lower bound."""
 
     def __init__(self, base_url: str) -> None:
         import aiohttp

@@ -1,20 +1,20 @@
-"""``%%llm_compare`` with 8 models at 100 chunks a second each: updates, CPU, and whether the timestamps are true.
+"""``%%llm_compare`` with 8 models at 100 chunks a second each: updates, CPU, and the accuracy of the timestamps.
 
-The truth is the server's own record, on the same clock: each chunk's stamp against the moment it was written.
+Each chunk's timestamp is compared with the time at which the server wrote it, on the same clock.
 """
 
 from __future__ import annotations
 
 import json
 
+from benchmarks.fixtures import fake_server, kernel, requests_of
 from benchmarks.report import Claim, median
-from benchmarks.stage import fake_server, kernel, requests_of
 
 _ARMS = 8
 _SECONDS = 10
 _RUNS = 3
 _OPTIONS = ("--markdown", "6000", "--chunks", str(100 * _SECONDS), "--gap", "0.01")
-# Keeps the stamp that each chunk was given on the service thread, where the renderer takes the chunk in.
+# Records the timestamp that the service thread gave to each chunk, when the renderer receives the chunk.
 _TAP = """
 import json, time
 from ipyllm import Comparison
@@ -33,7 +33,7 @@ _CLOCKS = "print(time.process_time(), time.perf_counter())"
 
 
 def _run(live, base_url: str, asked: str, options: str = "") -> tuple[float, int, float, list[float]]:
-    """Return CPU as a part of one core, updates in the busiest second, megabytes sent, and stamps' delays in ms."""
+    """Return CPU as a share of one core, updates in the busiest second, MB sent, and delays of timestamps in ms."""
     arms = " ".join(f"-m openai/m{place}" for place in range(_ARMS))
     before = [float(word) for word in live.run(_CLOCKS).stdout.split()]
     ran = live.run(f"%%llm_compare {arms} {options}\n{asked}", timeout=120)
@@ -66,7 +66,7 @@ def measure() -> list[Claim]:
     delays = [run[3] for run in runs]
     count = len(delays[0])
     typical, p99 = (median(ms[int(part * count)] for ms in delays) for part in (0.5, 0.99))
-    control = median(ms[int(0.99 * count)] for ms in undrawn)  # what the machine does to it without our drawing
+    control = median(ms[int(0.99 * count)] for ms in undrawn)  # the same without drawing
     late = median(sum(one > 5 for one in ms) / count for ms in delays)
     worst = median(ms[-1] for ms in delays)
     against = (

@@ -1,4 +1,4 @@
-"""The embedded model through ipyllm, against xllamacpp called directly: the same prompt, turn about, one at a time."""
+"""The embedded model through ipyllm and through xllamacpp directly: the same prompt, alternating, one at a time."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""A whole experiment against a bare loop: 5,000 calls of 200 ms, 200 in flight, from the prompts to the scored results.
+"""A complete experiment and a bare loop: 5,000 calls of 200 ms, 200 in flight, from the prompts to the scored results.
 
-Both clients in a process of their own, on a core of their own, against the same kind of server; the bare loop is
-aiohttp with lines and JSON and nothing else: no retries, no limiter, no ledger, no resumption.
+Each client has its own process and core, and the same kind of server. The bare loop uses aiohttp, lines and JSON,
+without retries, limiter, ledger or resumption.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""Many calls at once through the whole service: is their time to first token true, and how fast are they done.
+"""Many concurrent calls through the service layer: the accuracy of their time to first token, and their throughput.
 
-The truth is the server's own record: from a request's arrival to the write of its first token.
+The true time is the server's: from the arrival of a request to the write of its first token.
 """
 
 from __future__ import annotations
@@ -8,22 +8,22 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from benchmarks.clients import Calls, run, server_apart
+from benchmarks.fixtures import requests_of
 from benchmarks.report import Claim, median
-from benchmarks.stage import requests_of
 
 _RUNS = 3
 _PEERS = ("AsyncOpenAI", "bare aiohttp")
 _STREAMS = ("--length", "160", "--chunks", "32", "--ttft", "0.05", "--gap", "0.01")
-_STREAM_S = 0.4  # the first calls begin spread over so long, as long as one takes
+_STREAM_S = 0.4  # the first calls start spread over the duration of one call
 _OFF_S = 0.010
-_MARKED = 0.1  # of its TTFT: a row whose client_lag_s is above is left out of latency statistics
+_MARKED = 0.1  # latency statistics leave out rows whose client_lag_s exceeds this share of their TTFT
 
 
 @dataclass(frozen=True)
 class _Figures:
     median_ms: float
     p95_ms: float
-    unmarked: int  # rows that are wrong and do not say so
+    unmarked: int  # wrong rows that latency statistics would include
 
 
 def _streams(client: str, at_once: int) -> _Figures:
@@ -40,7 +40,7 @@ def _streams(client: str, at_once: int) -> _Figures:
     return _Figures(median(ttft_ms), ttft_ms[int(len(ttft_ms) * 0.95)], len(unmarked))
 
 
-def _truth(at_once: int) -> tuple[list[_Figures], str]:
+def _ttft_figures(at_once: int) -> tuple[list[_Figures], str]:
     runs = [_streams("ipyllm", at_once) for _ in range(_RUNS)]
     peers = {peer: _streams(peer, at_once) for peer in _PEERS}
     return runs, ", ".join(
@@ -48,28 +48,28 @@ def _truth(at_once: int) -> tuple[list[_Figures], str]:
     )
 
 
-def _done(client: str) -> Calls:
+def _throughput(client: str) -> Calls:
     with server_apart("--ttft", "0.2") as base_url:
         return run(client, base_url, calls=2000, at_once=500)
 
 
-def _crowd(client: str) -> tuple[Calls, int]:
-    """Try 200 at once where 50 are admitted; return also how many were refused."""
+def _overload(client: str) -> tuple[Calls, int]:
+    """Try 200 calls at once where the server admits 50; return the calls and the number of refusals."""
     with server_apart("--ttft", "0.2", "--admit", "50") as base_url:
         made = run(client, base_url, calls=1000, at_once=200)
         return made, sum(request["status"] == 429 for request in requests_of(base_url))
 
 
 def measure() -> list[Claim]:
-    hundred, against_100 = _truth(100)
-    five_hundred, against_500 = _truth(500)
-    ours = [_done("ipyllm") for _ in range(_RUNS)]
-    peers = {peer: _done(peer) for peer in _PEERS}
+    hundred, against_100 = _ttft_figures(100)
+    five_hundred, against_500 = _ttft_figures(500)
+    ours = [_throughput("ipyllm") for _ in range(_RUNS)]
+    peers = {peer: _throughput(peer) for peer in _PEERS}
     against = ", ".join(f"{name} {made.seconds:.1f} s" for name, made in peers.items())
     against += f"; CPU {median(made.cpu_s for made in ours):.1f} s against {peers['bare aiohttp'].cpu_s:.1f} s bare"
-    crowds = [_crowd("ipyllm") for _ in range(_RUNS)]
-    peer, refused = _crowd("AsyncOpenAI")
-    against_crowd = f"AsyncOpenAI {peer.seconds:.1f} s, {peer.lost} lost, {refused} refused"
+    overloads = [_overload("ipyllm") for _ in range(_RUNS)]
+    peer, refused = _overload("AsyncOpenAI")
+    against_overload = f"AsyncOpenAI {peer.seconds:.1f} s, {peer.lost} lost, {refused} refused"
     return [
         Claim("TTFT of 50 ms as reported, 100 in flight", median(f.median_ms for f in hundred), 55, "ms", against_100),
         Claim("… p95", median(f.p95_ms for f in hundred), 70, "ms"),
@@ -79,11 +79,11 @@ def measure() -> list[Claim]:
         Claim("… lost", max(made.lost for made in ours), 0, "calls"),
         Claim(
             "1000 calls of 200 ms, 200 tried, 50 admitted",
-            median(m.seconds for m, _ in crowds),
+            median(m.seconds for m, _ in overloads),
             8.0,
             "s",
-            against_crowd,
+            against_overload,
         ),
-        Claim("… refused (HTTP 429)", median(refusals for _, refusals in crowds), 150, "calls"),
-        Claim("… lost", max(m.lost for m, _ in crowds), 0, "calls"),
+        Claim("… refused (HTTP 429)", median(refusals for _, refusals in overloads), 150, "calls"),
+        Claim("… lost", max(m.lost for m, _ in overloads), 0, "calls"),
     ]

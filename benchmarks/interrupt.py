@@ -1,11 +1,11 @@
-"""From the interrupt of a streaming cell to an idle kernel, and to a closed connection."""
+"""The time from interrupting a streaming cell to an idle kernel, and to a closed connection."""
 
 from __future__ import annotations
 
 import time
 
+from benchmarks.fixtures import fake_server, kernel, requests_of
 from benchmarks.report import Claim, median
-from benchmarks.stage import fake_server, kernel, requests_of
 
 _RUNS = 11
 

@@ -1,6 +1,6 @@
-"""The ledger at scale: what a call waits for its row, a million rows as a DataFrame, eight processes at once.
+"""The ledger at scale: time a call waits for its row, a million rows as a DataFrame, eight processes writing at once.
 
-``read_sql`` is given the plain columns of the same file; ours parses times and dicts and types what may be null too.
+``read_sql`` reads the plain columns of the same file; ``usage()`` also parses times and dicts, and sets dtypes.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ for number in range(int(sys.argv[3])):
 written = ledger.close(300)
 print(json.dumps([written, ledger.take_warning()]))
 """
-# The peak of the memory of a process and of those it starts, added up every few milliseconds.
+# The peak memory of a process and its children, sampled every few milliseconds.
 _MEASURED = """
 import json, os, sys, threading, time
 import pandas, psutil
@@ -89,11 +89,11 @@ def read(path):
     from ipyllm.ledger import Ledger
     return usage(None, text=False, ledger=Ledger(path))
 """
-_SMALL_WAY = """
+_ROW_BY_ROW = """
 def read(path):
     from ipyllm import usage
     from ipyllm.ledger import Ledger, arrow_read
-    arrow_read.LEAST = 10**9
+    arrow_read.MIN_ROWS = 10**9
     return usage(None, text=False, ledger=Ledger(path))
 """
 _READ_SQL = """
@@ -116,7 +116,7 @@ def _run(code: str, *arguments: object) -> object:
 
 
 def _fill(path: Path, rows: int) -> None:
-    """Lay ``rows`` calls of eight kernels into a new ledger, in the order in which they ended, as it comes to be."""
+    """Write ``rows`` calls of eight kernels into a new ledger, in the order in which they ended, as in real use."""
     from ipyllm.ledger import Ledger
     from ipyllm.ledger.columns import CALLS
 
@@ -132,7 +132,7 @@ def _fill(path: Path, rows: int) -> None:
         ttft, total = chance.uniform(0.05, 2), chance.uniform(2, 9)
         known = {
             "call_id": f"01KAV{number:021}",
-            # Calls that ran at the same time end in another order than they began.
+            # Concurrent calls end in another order than they start.
             "started_at": f"{start + timedelta(seconds=number - total):%Y-%m-%d %H:%M:%S.%f}",
             "kernel_id": f"kernel-{number % 8}",
             "origin": "experiment",
@@ -188,7 +188,7 @@ def _fill(path: Path, rows: int) -> None:
 
 
 def _eight_processes(path: Path) -> tuple[int, int, float]:
-    """Return how many rows are missing, how many processes met a lock, and the seconds it took."""
+    """Return the number of missing rows, of processes that met a lock, and the seconds taken."""
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
     processes = [
         subprocess.Popen([sys.executable, "-c", _MANY, str(path), str(number), str(_EACH)], **pipes)
@@ -200,11 +200,13 @@ def _eight_processes(path: Path) -> tuple[int, int, float]:
     for process in processes:
         process.stdin.write("go\n")
         process.stdin.flush()
-    said = [json.loads(process.communicate()[0].strip().splitlines()[-1]) for process in processes]
+    reports = [json.loads(process.communicate()[0].strip().splitlines()[-1]) for process in processes]
     took = time.perf_counter() - start
     with closing(sqlite3.connect(path)) as connection:
-        (whole,) = connection.execute("SELECT count(*) FROM calls WHERE status = 'ok' AND response = 'Hi'").fetchone()
-    return _PROCESSES * _EACH - whole, sum(not written or warning is not None for written, warning in said), took
+        (complete,) = connection.execute(
+            "SELECT count(*) FROM calls WHERE status = 'ok' AND response = 'Hi'"
+        ).fetchone()
+    return _PROCESSES * _EACH - complete, sum(not written or warning is not None for written, warning in reports), took
 
 
 def measure() -> list[Claim]:
@@ -216,22 +218,23 @@ def measure() -> list[Claim]:
         large = folder / "large.sqlite"
         _fill(large, rows)
         ours, theirs = [], []
-        for _ in range(2):  # turn about; of two, the one that was disturbed less
+        for _ in range(2):  # alternating; the faster of two, which was disturbed less
             ours.append(_run(_OURS + _MEASURED, large, rows))
             theirs.append(_run(_READ_SQL + _MEASURED, large, rows))
-        small = _run(_SMALL_WAY + _MEASURED, large, rows)
+        small = _run(_ROW_BY_ROW + _MEASURED, large, rows)
         least = folder / "least.sqlite"
         from ipyllm.ledger import arrow_read
 
-        _fill(least, arrow_read.LEAST)
+        _fill(least, arrow_read.MIN_ROWS)
         at_least = [
-            min(_run(way + _MEASURED, least, arrow_read.LEAST)["s"] for _ in range(3)) for way in (_OURS, _SMALL_WAY)
+            min(_run(reader + _MEASURED, least, arrow_read.MIN_ROWS)["s"] for _ in range(3))
+            for reader in (_OURS, _ROW_BY_ROW)
         ]
     fastest, peer = min(ours, key=lambda run: run["s"]), min(theirs, key=lambda run: run["s"])
     million = f"{rows:,} rows → DataFrame"
     print(f"CPU: usage() {fastest['cpu']:.1f} s in all its processes, read_sql {peer['cpu']:.1f} s")
     return [
-        Claim("ledger: what a call waits for its row", put * 1e6, 50, "µs", "two puts, median of 3,000 calls"),
+        Claim("ledger: time a call waits for its row", put * 1e6, 50, "µs", "two puts, median of 3,000 calls"),
         Claim(f"ledger: {_PROCESSES} × {_EACH:,} rows at once, lost", lost, 0, "rows", f"written in {took:.1f} s"),
         Claim(f"ledger: {_PROCESSES} × {_EACH:,} rows at once, locked out", locked, 0, "processes"),
         Claim(
@@ -249,10 +252,10 @@ def measure() -> list[Claim]:
             f"{fastest['mb']:,.0f} MB, all processes, against read_sql {peer['mb']:,.0f} MB",
         ),
         Claim(
-            f"ledger: {arrow_read.LEAST:,} rows, the large way over the small",
+            f"ledger: {arrow_read.MIN_ROWS:,} rows, through Arrow over row by row",
             at_least[0] / at_least[1],
             1.0,
             "×",
-            f"{at_least[0]:.2f} s against {at_least[1]:.2f} s: where the one takes over from the other",
+            f"{at_least[0]:.2f} s against {at_least[1]:.2f} s: from this size on, Arrow is used",
         ),
     ]

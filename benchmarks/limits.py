@@ -1,7 +1,6 @@
-"""Many calls at once through one limiter: to a server without a limit, to one that admits 50, and one call alone.
+"""Many concurrent calls through one limiter: to a server without a limit, to one that admits 50, and a single call.
 
-The client is bare aiohttp: 2000 calls cost the ``openai`` client 2 s of one core by themselves, which would hide the
-rest.
+The client is bare aiohttp: with the ``openai`` client, 2000 calls cost 2 s of one core, which would hide the rest.
 """
 
 from __future__ import annotations
@@ -12,8 +11,8 @@ from dataclasses import dataclass
 
 import aiohttp
 
+from benchmarks.fixtures import fake_server
 from benchmarks.report import Claim, median
-from benchmarks.stage import fake_server
 from ipyllm.pipeline.limiter import Limiter
 
 _CALL_S = 0.2
@@ -56,7 +55,7 @@ async def _ask_all(base_url: str, calls: int, tried: int) -> _Outcome:
 
 
 async def _alone(turns: int = 2000) -> float:
-    """Microseconds that a call pays for its slot when nobody else is there."""
+    """Return the microseconds that a slot costs without contention."""
     limiter, times = Limiter(requests_per_minute=1e9, tokens_per_minute=1e12), []
     for _ in range(turns):
         start = time.perf_counter_ns()
@@ -79,5 +78,5 @@ def measure() -> list[Claim]:
         Claim("1000 calls of 200 ms, 200 tried, 50 admitted", tight.seconds, 8.0, "s", "ideal 4 s; inspect_ai 13 s"),
         Claim("… refused (HTTP 429)", tight.limiter.rejections, 150, "calls", "inspect_ai 96"),
         Claim("… lost", tight.lost, 0, "calls", "openai 104, litellm 96, threads 152"),
-        Claim("a call alone pays for its slot", asyncio.run(_alone()), 10, "µs"),
+        Claim("a slot without contention", asyncio.run(_alone()), 10, "µs"),
     ]

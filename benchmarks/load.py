@@ -1,4 +1,4 @@
-"""``%load_ext ipyllm`` above bare IPython: time and memory, each in a fresh process, turn about."""
+"""Time and memory of ``%load_ext ipyllm`` above bare IPython, alternating in fresh processes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One claim with what was measured, and the table of them all."""
+"""A claim with its measurement, and the table of all claims."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ __all__ = ["Claim", "median", "show"]
 
 @dataclass(frozen=True)
 class Claim:
-    """A figure, the bound it must keep, and what it was measured against."""
+    """A measured figure, its bound, and the figures of the alternatives."""
 
     what: str
     measured: float
@@ -28,7 +28,7 @@ class Claim:
 
 
 def show(claims: list[Claim]) -> bool:
-    """Print the table, keep it in build/bench.json, return whether every bound was kept."""
+    """Print the table, save it as build/bench.json, and return whether every bound was met."""
     width = max(len(claim.what) for claim in claims)
     for claim in claims:
         sign = "≥" if claim.at_least else "≤"

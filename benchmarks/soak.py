@@ -1,6 +1,6 @@
-"""Thousands of calls, made in every way, to a server that fails in every way: is anything lost, wrong or left over?
+"""Soak test: thousands of calls through every API to a server with every fault; counts losses, errors and leaks.
 
-``tests/service/test_soak.py`` runs a few hundred of them.
+``tests/service/pipeline/test_soak.py`` runs a few hundred of them.
 """
 
 from __future__ import annotations
@@ -29,13 +29,13 @@ if TYPE_CHECKING:
     from ipyllm import OpenAIService
     from tests.fakes import Request, Script
 
-__all__ = ["Found", "soak"]
+__all__ = ["SoakResult", "soak"]
 
 _AT_ONCE = 100
 _ROUNDS = 4
 _TEXT = "one two three four five"
 
-# What the server does, and the status and category that must come of it. 5 % of the calls each, the rest honest.
+# Faults of the server, with the expected status and category. 5 % of the calls each; the others get a correct answer.
 _FAULTS: dict[str, tuple[Script, tuple[str, str | None]]] = {
     "cut off": (fakes.truncated(_TEXT), ("truncated", "truncated")),
     "half a line": (fakes.half_line(_TEXT), ("truncated", "truncated")),
@@ -55,7 +55,7 @@ _FAULTS: dict[str, tuple[Script, tuple[str, str | None]]] = {
     "busy once": (fakes.rate_limited(0.01), ("ok", None)),
 }
 _SHARE = 0.05
-_HONEST: dict[str, Script] = {
+_CORRECT: dict[str, Script] = {
     "plain": answer(_TEXT),
     "slow": answer(_TEXT, ttft=0.05, gap=0.02),
     "long": answer("word " * 2000, chunks=500),
@@ -71,11 +71,11 @@ _ENDLESS = fakes.drip("word ", every=0.02)
 
 @dataclass(frozen=True)
 class _Plan:
-    """One call: what to make the server do, how to ask, what must stand in its row."""
+    """One call: the behaviour of the server, the method of asking, and the expected row."""
 
     number: int
     kind: str
-    way: str
+    method: str
     expected: tuple[str, str | None]
 
     @property
@@ -84,8 +84,8 @@ class _Plan:
 
 
 @dataclass
-class Found:
-    """What came of a soak. Everything but the figures should be empty, or equal to ``calls``."""
+class SoakResult:
+    """Result of a soak test. Lists must be empty, counts 0, and ``rows`` equal to ``calls``."""
 
     calls: int = 0
     rows: int = 0
@@ -101,12 +101,12 @@ class Found:
 
     @property
     def growth_mb(self) -> float:
-        """From the middle to the end."""
+        """Growth of memory in the second half."""
         return self.rss_mb[-1] - self.rss_mb[len(self.rss_mb) // 2 - 1]
 
     @property
     def objects_growth(self) -> int:
-        """The same in objects that the garbage collector knows."""
+        """Growth in objects of the garbage collector in the second half."""
         return self.objects[-1] - self.objects[len(self.objects) // 2 - 1]
 
 
@@ -114,7 +114,7 @@ def _plans(calls: int, seed: int) -> list[_Plan]:
     chance = random.Random(seed)
     each = round(calls * _SHARE)
     kinds = [kind for kind in _FAULTS for _ in range(each)]
-    kinds += [chance.choice([*_HONEST, "endless"]) for _ in range(calls - len(kinds))]
+    kinds += [chance.choice([*_CORRECT, "endless"]) for _ in range(calls - len(kinds))]
     chance.shuffle(kinds)
     return [_plan(number, kind, chance) for number, kind in enumerate(kinds)]
 
@@ -131,19 +131,19 @@ def _decide(seen: Counter[str]):
         kind = request.prompt.partition("/")[0]
         seen[request.prompt] += 1
         if kind == "busy once" and seen[request.prompt] > 1:
-            return _HONEST["plain"]
+            return _CORRECT["plain"]
         if kind == "endless":
             return _ENDLESS
-        return _FAULTS[kind][0] if kind in _FAULTS else _HONEST[kind]
+        return _FAULTS[kind][0] if kind in _FAULTS else _CORRECT[kind]
 
     return decide
 
 
-# ---- every way to ask --------------------------------------------------------------------------------
+# ---- methods of asking --------------------------------------------------------------------------------
 
 
 class _Asker:
-    """Asks in one of the ways users have; blocking ones in threads of its own."""
+    """Makes calls through each public method; blocking ones run in threads."""
 
     def __init__(self, base_url: str, pool: ThreadPoolExecutor) -> None:
         from ipyllm import OpenAIService
@@ -151,20 +151,20 @@ class _Asker:
 
         allowed = Timeout(connect=10, first_token=3, stall=1)
         self._service = OpenAIService("m", base_url=base_url, timeout=allowed, max_retries=0)
-        # Their own limits make a limiter of their own: what it learns from refusals would slow all others.
-        self._patient = OpenAIService("m", base_url=base_url, timeout=allowed, max_retries=1, max_in_flight=_AT_ONCE)
+        # Different limits give a separate limiter; otherwise its lessons from refusals would slow all other calls.
+        self._retrying = OpenAIService("m", base_url=base_url, timeout=allowed, max_retries=1, max_in_flight=_AT_ONCE)
         self._pool = pool
 
     def warm_up(self) -> None:
         self._service.chat("plain/warm up")
-        list(self._pool.map(time.sleep, [0.01] * _AT_ONCE))  # every thread of the pool is there
+        list(self._pool.map(time.sleep, [0.01] * _AT_ONCE))  # starts every thread of the pool
 
     async def ask(self, plan: _Plan) -> None:
         from ipyllm import LLMError
 
-        service = self._patient if plan.kind == "busy once" else self._service
+        service = self._retrying if plan.kind == "busy once" else self._service
         with contextlib.suppress(LLMError):
-            await (_ASKING | _STOPPING)[plan.way](self, service, plan.prompt, tags={"n": str(plan.number)})
+            await (_ASKING | _STOPPING)[plan.method](self, service, plan.prompt, tags={"n": str(plan.number)})
 
     async def in_thread(self, function) -> None:
         await asyncio.get_running_loop().run_in_executor(self._pool, function)
@@ -230,11 +230,11 @@ _STOPPING = {
 }
 
 
-# ---- what is left ------------------------------------------------------------------------------------
+# ---- leaks ------------------------------------------------------------------------------------
 
 
 def _stop_all() -> tuple[set[str], int, int]:
-    """End what may live between calls; return the threads, files and sockets of this process then."""
+    """Stop everything that lives between calls; return the remaining threads, files and sockets of this process."""
     from ipyllm.ledger import current_ledger
     from ipyllm.runtime.service_thread import stop_service_thread
 
@@ -242,12 +242,12 @@ def _stop_all() -> tuple[set[str], int, int]:
     assert current_ledger().close(30)
     gc.collect()
     process = psutil.Process()
-    time.sleep(0.1)  # the fake sees that we left
+    time.sleep(0.1)  # until the fake server has seen the connections close
     return {thread.name for thread in threading.enumerate()}, process.num_fds(), len(process.net_connections())
 
 
 def _tasks() -> int:
-    """Tasks on the service thread but the one that counts them."""
+    """Return the number of tasks on the service thread, without the one that counts."""
     from ipyllm.runtime.service_thread import service_thread
 
     async def count() -> int:
@@ -257,21 +257,21 @@ def _tasks() -> int:
 
 
 def _settle(fake: FakeLLM) -> None:
-    """Wait until the calls that were left alone have come to their ends."""
+    """Wait until abandoned calls have ended."""
     from ipyllm.ledger import current_ledger
 
-    with contextlib.suppress(TimeoutError):  # what is then still open is what we look for
+    with contextlib.suppress(TimeoutError):  # the result reports what is still open then
         fake.wait_for(lambda: not _tasks() and not fake.in_flight, timeout=10)
     assert current_ledger().flush(30)
     fake.clear()
     gc.collect()
 
 
-def soak(calls: int, *, seed: int = 0) -> Found:
-    """Make ``calls`` calls in rounds, a hundred in flight, and look at what they left."""
+def soak(calls: int, *, seed: int = 0) -> SoakResult:
+    """Make ``calls`` calls in rounds, a hundred in flight, and report what is wrong or left over."""
     from ipyllm import usage
 
-    found = Found(calls=calls)
+    found = SoakResult(calls=calls)
     plans = _plans(calls, seed)
     with FakeLLM() as fake, ThreadPoolExecutor(_AT_ONCE // 4) as pool:
         seen: Counter[str] = Counter()
@@ -313,20 +313,20 @@ def _wrong(plans: list[_Plan], rows) -> list[str]:
         for tags, ended, category in zip(rows.tags, rows.status, rows.error_category, strict=True)
     }
     return [
-        f"{plan.kind}, {plan.way}: {status.get(plan.number)} and not {plan.expected}"
+        f"{plan.kind}, {plan.method}: {status.get(plan.number)} and not {plan.expected}"
         for plan in plans
         if status.get(plan.number) != plan.expected
     ]
 
 
 def measure() -> list[Claim]:
-    found = Found(**run_module("benchmarks.soak", 10_000))
+    found = SoakResult(**run_module("benchmarks.soak", 10_000))
     left = found.tasks_left + found.requests_open + len(found.threads_left) + found.files_left + found.sockets_left
     what = f"10,000 mixed calls, 80 % of them faulty, {_AT_ONCE} in flight"
-    told = "; ".join(f"{times}× {wrong}" for wrong, times in Counter(found.wrong).most_common(5))
+    commonest = "; ".join(f"{times}× {wrong}" for wrong, times in Counter(found.wrong).most_common(5))
     return [
         Claim(f"{what}: rows missing or too many", abs(found.rows - found.calls), 0, "rows", f"{found.seconds:.0f} s"),
-        Claim("… with another end than expected", len(found.wrong), 0, "rows", told),
+        Claim("… with an unexpected status", len(found.wrong), 0, "rows", commonest),
         Claim("… threads, tasks, files, sockets left", left, 0, ""),
         Claim("… memory grown in the second half", found.growth_mb, 10, "MB", f"{found.objects_growth} objects"),
     ]

@@ -1,4 +1,4 @@
-"""``summarise_arms`` over a million calls: what a researcher waits for ``results.summary()``."""
+"""The time that ``results.summary()`` takes for a million calls."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""The chat widget in Chromium, in JupyterLab on a real kernel: bytes, delays, and what 500 messages cost.
+"""The chat widget in JupyterLab, in Chromium with a real kernel: bytes, delays, and the cost of 500 messages.
 
-The clock is the page's: marks are taken in the page when a frame with the text was painted, and in the socket's frames
-as the browser gets them.
+Times are taken in the page when a frame with the text was painted, and bytes from the socket frames that the browser
+receives.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ import time
 from contextlib import contextmanager
 from pathlib import Path
 
+from benchmarks.fixtures import fake_server, requests_of
 from benchmarks.report import Claim, median
-from benchmarks.stage import fake_server, requests_of
 from tests.browser.chat import Chat
 from tests.browser.lab import CHROMIUM, Lab
 
@@ -25,7 +25,7 @@ _LONG = (
     "{'role': 'assistant', 'content': f'answer **{n}**'}]) for n in range(250))"
 )
 _BUSY = "import time\nfor _ in range(60_000): time.sleep(0.01)"
-# From the key to the end of the frame in which the question stands: a message posted in it comes after its painting.
+# From key press to the end of the frame that shows the question; a message posted in a frame arrives after the paint
 _KEY_TO_PAINT = """chat => new Promise(done => {
     const box = chat.querySelector('.ipyllm-composer textarea'), log = chat.querySelector('.ipyllm-log');
     box.value = 'How long?';
@@ -39,7 +39,7 @@ _KEY_TO_PAINT = """chat => new Promise(done => {
     }).observe(log, {childList: true});
     box.dispatchEvent(new KeyboardEvent('keydown', {key: 'Enter', bubbles: true, cancelable: true}));
 })"""
-# Each word of the answer has a number: when was which painted, by the wall clock that the kernel has too.
+# Each word of the answer has a number; records when each was painted, by the wall clock, which the kernel shares.
 _WATCH = """chat => {
     window.painted = [];
     let seen = -1;
@@ -60,7 +60,7 @@ _OURS = re.compile(rb'"method": ?"(?:custom|update)"|"msg_type": ?"update_displa
 
 
 class _Frames:
-    """What a widget sends, as it reaches the browser: its messages, its state, and what is kept beside it."""
+    """Sizes of what a widget sends to the browser: messages, state and the static output beside it."""
 
     def __init__(self, page):
         self.sizes: list[int] = []
@@ -87,14 +87,14 @@ def _lab(base_url):
 
 
 def _words(count: int, size: int) -> str:
-    """So many numbered words in paragraphs, ``size`` characters in all."""
+    """Return ``count`` numbered words in paragraphs, ``size`` characters in total."""
     words = [f"w{n}" for n in range(count)]
     filler = max(0, size - sum(len(word) + 1 for word in words)) // count
     return "".join(f"{word} {'x' * filler}" + ("\n\n" if n % 40 == 39 else " ") for n, word in enumerate(words))
 
 
 def _streamed(folder: Path) -> tuple[int, float, bool, float]:
-    """10 kB at 200 chunks a second for 10 s: bytes, messages a second, all there, delay from chunk to paint in ms."""
+    """Stream 10 kB over 10 s; return bytes, messages per second, completeness, and ms from chunk to paint."""
     text = _words(2000, 10_000)
     (folder / "answer.md").write_text(text)
     with (
@@ -112,15 +112,15 @@ def _streamed(folder: Path) -> tuple[int, float, bool, float]:
         seconds = time.monotonic() - began
         painted = lab.page.evaluate("window.enough = true, window.painted")
         shown = chat.turns.last.locator(".ipyllm-text").inner_text().split()
-        whole = [word for word in shown if word.startswith("w")] == [f"w{n}" for n in range(2000)]
+        complete = [word for word in shown if word.startswith("w")] == [f"w{n}" for n in range(2000)]
         sent_ns = requests_of(url)[-1]["sent_ns"]
     chunk_of = _chunk_of_word(text, 2000)
     delays = [at_ms - (sent_ns[chunk_of[word]] + offset_ns) / 1e6 for word, at_ms in painted if word in chunk_of]
-    return sum(frames.sizes), len(frames.sizes) / seconds, whole, median(delays)
+    return sum(frames.sizes), len(frames.sizes) / seconds, complete, median(delays)
 
 
 def _chunk_of_word(text: str, chunks: int) -> dict[int, int]:
-    """In which chunk the last character of each word is."""
+    """Return the chunk that has the last character of each word."""
     found, at = {}, 0
     for word in text.split():
         at = text.index(word, at) + len(word)
@@ -140,7 +140,7 @@ def _burst(folder: Path) -> bool:
 
 
 def _clicks() -> tuple[list[float], list[float], list[float]]:
-    """Milliseconds: key to painted among 500 messages; stop to closed with an idle kernel, and with a busy cell."""
+    """Return ms from key to paint with 500 messages, and from stop to closed connection, idle and busy."""
     with fake_server("--text", "word " * 4000, "--chunks", "4000", "--gap", "0.02") as url, _lab(url) as lab:
         notebook = lab.open([_MAKE.format(name="clicks"), _LONG, _BUSY])
         chat = Chat(notebook.run(0))
@@ -172,14 +172,14 @@ def measure() -> list[Claim]:
     from ipyllm_widgets import ChatWidget
 
     with tempfile.TemporaryDirectory() as folder:
-        size, rate, whole, delay = _streamed(Path(folder))
+        size, rate, complete, delay = _streamed(Path(folder))
         burst = _burst(Path(folder))
     keys, idle, busy = _clicks()
     module = len((str(ChatWidget._esm) + str(ChatWidget._css)).encode())
     return [
         Claim("10 kB answer over 10 s into the chat", size / 1e3, 300, "kB", "peers 1,100 to 11,000 kB"),
         Claim("… messages a second", rate, 20, "per s"),
-        Claim("… all text present and in order", float(whole), 1, "", at_least=True),
+        Claim("… all text present and in order", float(complete), 1, "", at_least=True),
         Claim("chunk sent by the server → painted, median", delay, 80, "ms"),
         Claim("key → painted, 500 messages shown", median(keys), 50, "ms", "300 ms a message in one peer"),
         Claim("stop → connection closed, idle kernel", median(idle), 100, "ms", "peers 4 s, or never"),

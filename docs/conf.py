@@ -1,4 +1,4 @@
-"""How Sphinx builds these pages: MyST markdown, numpy docstrings, no network."""
+"""Configuration of Sphinx: MyST markdown, numpy docstrings, no network."""
 
 from __future__ import annotations
 

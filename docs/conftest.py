@@ -1,4 +1,4 @@
-"""What the examples in these pages run against: a model server on loopback, and the page's own ``config.toml``.
+"""Fixture of the examples in these pages: a model server on loopback, and the ``config.toml`` of the page.
 
 The examples are doctests: ``pytest docs --doctest-glob="*.md"``.
 """
@@ -49,17 +49,17 @@ _REVIEWS = {"A joy": "positive", "Two hours": "negative", "It has": "positive"}
 
 
 def _judged(request: Request) -> Script | None:
-    """Tell a good review from a bad one; the smaller model misses what is between the lines."""
+    """Classify a review; the smaller model does not understand the third one."""
     review = request.prompt.removeprefix("Positive or negative? ")
     verdict = next((verdict for begin, verdict in _REVIEWS.items() if review.startswith(begin)), None)
     if verdict is None:
         return None
-    between_the_lines = review.startswith("It has") and request.json["model"] == "gpt-5-mini"
-    return answer("Negative" if between_the_lines else verdict.capitalize())
+    misunderstood = review.startswith("It has") and request.json["model"] == "gpt-5-mini"
+    return answer("Negative" if misunderstood else verdict.capitalize())
 
 
 def _verdict(request: Request) -> Script | None:
-    """Judge as a model that knows one capital; None for what asks for no verdict."""
+    """Judge as a model that knows one capital; None if the prompt does not ask for a verdict."""
     if request.prompt.startswith("Grade an answer"):
         grade = 5 if "Bern" in request.prompt.split("Answer to grade")[1] else 1
         return answer(f'{{"reason": "It is Bern.", "grade": {grade}}}')
@@ -70,7 +70,7 @@ def _verdict(request: Request) -> Script | None:
 
 
 def _decide(request: Request) -> Script | None:
-    """Answer as the page shows it. The model ``gpt-5`` is down; a busy server is so once."""
+    """Answer as the page shows. The model ``gpt-5`` fails; the busy server is busy once."""
     last = request.json["messages"][-1]
     if request.json["model"] == "gpt-5":
         return server_error()
@@ -83,11 +83,11 @@ def _decide(request: Request) -> Script | None:
 
 @pytest.fixture(autouse=True)
 def page(own_settings: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> Iterator[None]:
-    """Set the stage for one page, and clear it: server, addresses, keys, ``config.toml``, logs, tracing."""
+    """Set up and reset what a page needs: server, addresses, keys, ``config.toml``, logs, tracing."""
     from opentelemetry import trace
     from opentelemetry.util._once import Once
 
-    # The API lets a provider be set once; the page sets one, and other tests are to find none.
+    # The API lets a provider be set only once; the page sets one, and other tests must not find it.
     monkeypatch.setattr(trace, "_TRACER_PROVIDER", None)
     monkeypatch.setattr(trace, "_TRACER_PROVIDER_SET_ONCE", Once())
     config = _CONFIG.search(Path(request.node.path).read_text(encoding="utf-8"))
@@ -95,12 +95,12 @@ def page(own_settings: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.Fi
         (own_settings / "config.toml").write_text(config[1], encoding="utf-8")
     logger = logging.getLogger("ipyllm")
     handlers, level = list(logger.handlers), logger.level
-    # The examples set variables by themselves, as a cell does: all are put back.
+    # The examples set environment variables, as a cell does; all are restored.
     with FakeLLM() as server, patch.dict(os.environ):
         for name in ("OPENAI", "DEEPSEEK"):
             os.environ[f"{name}_BASE_URL"] = server.base_url
             os.environ[f"{name}_API_KEY"] = "no-key-needed"
-        server.reply(rate_limited(0.01))  # _decide has no word on "Are you busy?": the queue answers, then the default
+        server.reply(rate_limited(0.01))  # "Are you busy?" is not in _decide: the queue answers first, then the default
         server.default = answer("Not any more.")
         server.on(_decide)
         yield

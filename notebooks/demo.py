@@ -1,6 +1,6 @@
-"""Run the quickstart on the embedded model, say what it does meanwhile, and show the comparison it ends in.
+"""Runs the quickstart on the embedded model, prints its progress and the comparison at its end.
 
-``make demo`` calls this. The executed notebook and an HTML page are left in ``build/``.
+``make demo`` calls this. It writes the executed notebook and an HTML page to ``build/``.
 """
 
 from __future__ import annotations
@@ -15,18 +15,20 @@ from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError
 from nbconvert import HTMLExporter
 
+from ipyllm.text.format import shorten
+
 HERE = Path(__file__).resolve().parent
 BUILD = HERE.parent / "build"
 
 
 def first_line(source: str) -> str:
-    """Return what a progress line shows of a cell."""
+    """Return the first line of a cell, shortened for a progress line."""
     line = next((line for line in source.splitlines() if line.strip()), "")
-    return line if len(line) <= 72 else line[:71] + "…"
+    return shorten(line, 72)
 
 
-class TalkingClient(NotebookClient):
-    """Executes a notebook, and says which cell it is at and how long that took."""
+class ProgressClient(NotebookClient):
+    """Executes a notebook and prints each cell with its duration."""
 
     async def async_execute_cell(self, cell, cell_index, *args, **kwargs):
         """Execute one cell."""
@@ -43,7 +45,7 @@ class TalkingClient(NotebookClient):
 
 
 def shown_text(notebook: nbformat.NotebookNode, tag: str) -> str:
-    """Plain text of the cell with that tag."""
+    """Return the plain-text output of the cell with this tag."""
     for cell in notebook.cells:
         if tag in cell.metadata.get("tags", []):
             return "\n".join(out["data"]["text/plain"] for out in cell.outputs if "text/plain" in out.get("data", {}))
@@ -51,12 +53,12 @@ def shown_text(notebook: nbformat.NotebookNode, tag: str) -> str:
 
 
 def main() -> int:
-    """Execute, print, export; return the exit code."""
+    """Execute the notebook, print the comparison, export a page; return the exit code."""
     BUILD.mkdir(exist_ok=True)
     notebook = nbformat.read(HERE / "01_quickstart.ipynb", as_version=4)
     print(f"Executing notebooks/01_quickstart.ipynb on the embedded model, Python {sys.version.split()[0]}:")
-    client = TalkingClient(notebook, timeout=300, resources={"metadata": {"path": str(BUILD)}})
-    # ipykernel warns that its sockets are not encrypted; they are on this machine, and last a minute.
+    client = ProgressClient(notebook, timeout=300, resources={"metadata": {"path": str(BUILD)}})
+    # ipykernel warns that its sockets are not encrypted; they are local and short-lived.
     client.extra_arguments = ["--IPKernelApp.log_level=ERROR"]
     failed = None
     try:
@@ -71,7 +73,7 @@ def main() -> int:
     if failed is not None:
         print(f"\nA cell failed: {failed.ename}: {failed.evalue}\nSee build/01_quickstart.ipynb.")
         return 1
-    print(f"\nThe comparison, two system prompts times two temperatures:\n\n{shown_text(notebook, 'comparison')}\n")
+    print(f"\nThe comparison: two system prompts, two temperatures each:\n\n{shown_text(notebook, 'comparison')}\n")
     print(
         "Executed notebook: build/01_quickstart.ipynb   Page: build/01_quickstart.html   `make lab` opens JupyterLab."
     )

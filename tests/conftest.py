@@ -23,10 +23,43 @@ _PROVIDER_VARIABLES = (
 hypothesis.settings.register_profile("unhurried", deadline=None)  # a busy machine is no fault of what is tested
 hypothesis.settings.load_profile("unhurried")
 
+# One worker runs on each core: more threads of llama.cpp only wait for one another, at three times the processor time.
+if "PYTEST_XDIST_WORKER" in os.environ:
+    os.environ.setdefault("OMP_THREAD_LIMIT", "1")
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
 # A shell starts what it runs in the background deaf to interrupts, and every child inherits that: `make test &` would
 # fail in each test that interrupts something.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+# Files that take longest, in that order, before all others: a long one that began last would be waited for alone.
+_SLOWEST = (
+    "tests/browser/",
+    "tests/service/structured/test_native.py",
+    "notebooks/",
+    "tests/service/embedded/",
+    "tests/service/services/test_contract.py",
+    "tests/magics/test_family.py",
+    "tests/service/plots/",
+    "tests/service/ledger/test_arrow_read.py",
+    "tests/service/experiment/",
+    "tests/service/scorers/",
+    "tests/service/tools/",
+    "tests/service/pipeline/",
+    "tests/widgets/",
+    "tests/magics/",
+)
+
+
+def pytest_collection_modifyitems(items):
+    """Let the slowest files begin first; the order within a file stays."""
+
+    def place(item):
+        return next((n for n, start in enumerate(_SLOWEST) if item.nodeid.startswith(start)), len(_SLOWEST))
+
+    items.sort(key=place)
 
 
 @pytest.fixture(autouse=True, scope="session")

@@ -144,8 +144,8 @@ class LiveKernel:
 
     def close(self) -> None:
         self.client.stop_channels()
-        if self._manager.is_alive():
-            self._manager.shutdown_kernel(now=True)
+        if self._manager.is_alive():  # at once, unless coverage.py has something to write in it
+            self._manager.shutdown_kernel(now="COVERAGE_PROCESS_CONFIG" not in os.environ)
         self._manager.cleanup_resources()
         self._manager.context.destroy(linger=0)
         self._folder.cleanup()

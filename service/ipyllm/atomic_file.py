@@ -1,4 +1,4 @@
-"""Files that are written in one step: whole under their name, or not at all; for their owner only."""
+"""Atomic writing of files that only their owner may read."""
 
 from __future__ import annotations
 
@@ -16,25 +16,25 @@ __all__ = ["atomic_write"]
 
 @contextmanager
 def atomic_write(target: Path) -> Iterator[IO[bytes]]:
-    """Give a file to write into, which takes the place of ``target`` when the block ends well.
+    """Open a temporary file that replaces ``target`` when the block ends without an exception.
 
     Raises
     ------
     OSError
-        It cannot be written. What was there is untouched.
+        The file cannot be written. ``target`` is unchanged.
     ValueError
-        ``target`` is there and no file.
+        ``target`` exists and is not a file.
 
     Examples
     --------
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     with atomic_write(Path(folder) / "note.txt") as file:
-    ...         _ = file.write(b"whole")
+    ...         _ = file.write(b"complete")
     ...     (Path(folder) / "note.txt").read_text()
-    'whole'
+    'complete'
     """
     if target.exists() and not target.is_file():
-        raise ValueError("it is no file")  # a folder, or a device, which a rename would destroy
+        raise ValueError("it is not a file")  # a folder, or a device, which a rename would destroy
     handle, name = tempfile.mkstemp(prefix=".ipyllm-", dir=target.parent)  # mode 0600
     temporary = Path(name)
     try:

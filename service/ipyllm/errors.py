@@ -14,7 +14,7 @@ from ipyllm.text.terminal import plain
 if TYPE_CHECKING:
     from ipyllm.response import Category, ChatResponse
 
-__all__ = ["LLMError"]
+__all__ = ["LLMError", "bad_request"]
 
 
 class LLMError(Exception):
@@ -74,3 +74,8 @@ def _rebuild(message: str, state: dict[str, object]) -> LLMError:
     error = LLMError(message, category="unknown_error")
     error.__dict__.update(state)
     return error
+
+
+def bad_request(message: str) -> LLMError:
+    """Return the error for an invalid argument: one sentence that says what is wrong and what to do."""
+    return LLMError(message, category="bad_request")

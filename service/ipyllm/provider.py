@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
     from ipyllm.request import ChatRequest
     from ipyllm.response import Usage
-    from ipyllm.transport.client import Address
+    from ipyllm.transport.address import Address
 
 __all__ = ["Limits", "Provider"]
 

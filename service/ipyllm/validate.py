@@ -1,4 +1,4 @@
-"""Checks of what users pass that more than one door needs: each says in one sentence what is wrong."""
+"""Checks of values that users pass, shared by several functions."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def validate_int(name: str, value: Any, least: int | None = None) -> int:
 
 
 def validate_usd(value: Any) -> float | None:
-    """Return ``value`` if it can be a ``max_cost_usd``: None, or 0 and more.
+    """Return ``value`` if it is a valid ``max_cost_usd``: None, or 0 or more.
 
     Raises
     ------

@@ -236,7 +236,7 @@ def test_a_comparison_asks_stops_and_votes(webview, made):
     compare.button("Stop the answer").click()
     webview.until(lambda: compare.button("Tie").is_visible())
     compare.button("Tie").click()
-    webview.until(compare.root.get_by_text("openai/endless").first.is_visible)
+    webview.until(compare.root.get_by_text("endless", exact=True).first.is_visible)
     assert webview.comm.commands("ask") == [{"prompt": "What is a slope?"}]
     assert len(webview.comm.commands("stop")) == 1
     assert [vote["which"] for vote in webview.comm.commands("vote")] == ["tie"]

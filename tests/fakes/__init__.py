@@ -1,4 +1,4 @@
-"""A scriptable LLM server on loopback, honest or not. See README.md beside this file.
+"""A scriptable LLM server on loopback. See README.md beside this file.
 
 >>> with FakeLLM() as fake:
 ...     fake.reply(answer("Hello", ttft=0.05), truncated("one two three", after=1), rate_limited(2))

@@ -1,7 +1,7 @@
-"""Run the fake in a process of its own, so that a benchmark does not share its interpreter lock.
+"""Runs the fake in a process of its own, so that a benchmark does not share its interpreter lock.
 
-Prints one line of JSON with `base_url` and `pid`, and stops on SIGTERM, SIGINT, or when its parent is gone.
-`GET /_fake/requests` returns the records (the clock is the machine's), `DELETE` forgets them.
+Prints one line of JSON with `base_url` and `pid`, and stops on SIGTERM, SIGINT, or when its parent ends.
+`GET /_fake/requests` returns the records (all processes share their clock), `DELETE` deletes them.
 """
 
 from __future__ import annotations
@@ -42,9 +42,9 @@ def main() -> None:
     parser.add_argument("--ttft", type=float, default=0.0, help="seconds to the first token chunk")
     parser.add_argument("--gap", type=float, default=0.0, help="seconds between token chunks")
     parser.add_argument("--chunks", type=int, help="number of token chunks (default: one per word)")
-    parser.add_argument("--admit", type=int, help="answer 429 above that many in flight")
-    parser.add_argument("--api-key", help="answer 401 to any other")
-    parser.add_argument("--model", action="append", dest="models", help="answer 404 to others (repeatable)")
+    parser.add_argument("--admit", type=int, help="reply 429 above that many in flight")
+    parser.add_argument("--api-key", help="reply 401 to any other")
+    parser.add_argument("--model", action="append", dest="models", help="reply 404 to others (repeatable)")
     parser.add_argument("--no-coalesce", action="store_true", help="a write per chunk, even with --gap 0")
     text = parser.add_mutually_exclusive_group()
     text.add_argument("--text", default="Hello from the fake.")
@@ -53,19 +53,19 @@ def main() -> None:
     text.add_argument("--file", type=Path, help="the text of this file")
     options = parser.parse_args()
 
-    said = options.text
+    content = options.text
     if options.file:
-        said = options.file.read_text(encoding="utf-8")
+        content = options.file.read_text(encoding="utf-8")
     elif size := options.length or options.markdown:
         unit = _SAMPLE if options.markdown else "word "
-        said = (unit * (size // len(unit) + 1))[:size]
+        content = (unit * (size // len(unit) + 1))[:size]
 
     stop, parent = threading.Event(), os.getppid()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
     with FakeLLM(port=options.port, api_key=options.api_key, models=options.models) as fake:
         fake.default = answer(
-            said,
+            content,
             chunks=options.chunks,
             ttft=options.ttft,
             gap=options.gap,

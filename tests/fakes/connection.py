@@ -1,6 +1,6 @@
-"""One connection to the fake: HTTP/1.1 by hand, a reply written by the clock, a record of what happened when.
+"""One connection to the fake: parses HTTP/1.1, writes the reply on schedule, records what happened when.
 
-No web framework, for it would not let us break our own connections.
+Without a web framework, which would not allow breaking connections.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ __all__ = ["Connection", "Request"]
 
 @dataclass
 class Request:
-    """What a client asked, and what became of it.
+    """A client's request, and how it ended.
 
-    Times are `perf_counter_ns`: on Linux one clock for all processes.
+    Times are `perf_counter_ns`: on Linux all processes share this clock.
     """
 
     method: str
@@ -36,10 +36,10 @@ class Request:
     arrived_ns: int
     query: str = ""
     admitted: bool = False  # it counts as in flight; False for a 429 by `admit` and for what is not a chat
-    status: int | None = None  # None: never answered
+    status: int | None = None  # None: no reply was sent
     sent_ns: list[int] = field(default_factory=list)  # of each token chunk (or body), just before its write
-    finished_ns: int | None = None  # when all that was scripted had been done
-    closed_by_client: bool = False  # the client left before that
+    finished_ns: int | None = None  # when the script ended
+    closed_by_client: bool = False  # the client disconnected before that
     closed_at_ns: int | None = None  # when the connection closed, whoever closed it
 
     @property
@@ -50,18 +50,18 @@ class Request:
 
 
 class Connection(asyncio.Protocol):
-    """Reads a request, plays its reply by the clock, reads the next.
+    """Reads a request, sends its reply on schedule, reads the next.
 
     Parameters
     ----------
     plan : callable
-        Decides about a request that has just arrived.
+        Chooses the reply to a request.
     left : callable
-        Told when a request is over, one way or the other.
+        Called when a request has ended, however it ended.
     open_connections : set
-        Where this connection stands while it is open.
+        Contains this connection while it is open.
 
-    asyncio sets TCP_NODELAY on its sockets, so a write leaves as it is made.
+    asyncio sets TCP_NODELAY on its sockets, so that each write is sent at once.
     """
 
     def __init__(
@@ -93,7 +93,7 @@ class Connection(asyncio.Protocol):
         self._open.discard(self)
 
     def drop(self) -> None:
-        """Close because the server stops; not the client's doing."""
+        """Close because the server stops, without recording that the client disconnected."""
         self._leave()
         self._transport.abort()
 
@@ -103,7 +103,7 @@ class Connection(asyncio.Protocol):
             self._transport.close()
 
     def _read(self) -> None:
-        """Take one request from the buffer, if it is all there, and begin to answer it."""
+        """Take one request from the buffer, if it is complete, and begin its reply."""
         head, separator, rest = self._buffer.partition(b"\r\n\r\n")
         if not separator:
             return
@@ -140,7 +140,7 @@ class Connection(asyncio.Protocol):
         return [Write(first, line + b"\r\n"), Write(rest, headers)]
 
     def _play(self) -> None:
-        """Write what is due and sleep until the absolute time of the next write: lateness does not add up."""
+        """Write what is due and sleep until the absolute time of the next write, so that delays do not add up."""
         if (request := self._request) is None:
             return
         while self._next < len(self._writes):
@@ -184,7 +184,7 @@ class Connection(asyncio.Protocol):
             self._leave()
 
     def _leave(self) -> None:
-        """The request is over, one way or the other."""
+        """End the request."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None

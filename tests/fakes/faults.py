@@ -1,6 +1,6 @@
-"""Answers that go wrong on the wire: the stream breaks, stalls, lies or is oddly written.
+"""Replies that fail or are unusual: the stream breaks, stalls, contains errors, or is formatted unusually.
 
-Each fault takes a text or a `Script`, so that they combine: `stall(pings(answer("…", ttft=0.1)), after=2)`.
+Each fault takes a text or a `Script`, so that faults combine: `stall(pings(answer("…", ttft=0.1)), after=2)`.
 """
 
 from __future__ import annotations
@@ -48,8 +48,8 @@ Odd = Literal["choices missing", "choices null", "choices empty", "delta missing
 def truncated(reply: str | Script = _TEXT, after: int = 2, *, framing: Literal["close", "chunked"] = "close") -> Script:
     """FIN after `after` token chunks: no finish_reason, no [DONE].
 
-    With framing "close" the end of the connection is the end of the body, so HTTP itself sees nothing wrong;
-    with "chunked" the last HTTP chunk is missing and clients raise a protocol error.
+    With framing "close" the end of the connection is the end of the body, which is valid HTTP; with "chunked" the
+    last HTTP chunk is missing, and clients raise a protocol error.
     """
     return _stopped(reply, after, ending="fin", framing=framing)
 
@@ -65,19 +65,19 @@ def reset(reply: str | Script = _TEXT, after: int = 2) -> Script:
 
 
 def stall(reply: str | Script = _TEXT, after: int = 2) -> Script:
-    """Send `after` token chunks, then nothing until the client leaves."""
+    """Send `after` token chunks, then nothing until the client disconnects."""
     return _stopped(reply, after, ending="hang")
 
 
 def drip(text: str = ".", every: float = 0.1, *, ttft: float = 0.0) -> Script:
-    """One chunk every `every` seconds, for ever."""
+    """Send one chunk every `every` seconds, without end."""
     if every <= 0:
-        raise ValueError("A drip needs a pause between its drops.")
+        raise ValueError("every must be above 0.")
     return _stopped(answer(text, chunks=[text], ttft=ttft, gap=every), 1, ending="drip", streams=True)
 
 
 def never_answers() -> Script:
-    """Take the request and say nothing, until the client leaves."""
+    """Accept the request and send nothing until the client disconnects."""
     return Script(silent=True, ending="hang")
 
 
@@ -95,7 +95,7 @@ def slow_headers(reply: str | Script = _TEXT, seconds: float = 0.2) -> Script:
 
 
 def malformed(reply: str | Script = _TEXT, after: int = 1) -> Script:
-    """Cut the JSON of one chunk (or of the body) short; the stream goes on behind it."""
+    """Cut the JSON of one chunk (or of the body) short; the stream continues after it."""
 
     def edit(events: list[Event]) -> Iterator[Event]:
         for event, tokens in _counted(events):
@@ -128,14 +128,14 @@ def error_event(
     code: int | str = "server_error",
     message: str = "The server had an error",
 ) -> Script:
-    """`event: error` with flat JSON, then the end: the form that clients take for a chunk."""
+    """`event: error` with flat JSON, then the end: clients may take it for a chunk."""
     return _breaks_with(reply, after, {"code": code, "message": message}, event="error")
 
 
 def odd_chunks(reply: str | Script = _TEXT, how: Odd = "choices missing") -> Script:
     """Put an odd chunk before every token; with the "delta" forms, the finish chunk is odd as well.
 
-    The answer itself stays complete: who ignores the oddities reads all of it.
+    The answer stays complete: a client that ignores the odd chunks reads all of it.
     """
     what, state = how.split()
 
@@ -161,11 +161,11 @@ def ignores_stream(reply: str | Script = _TEXT) -> Script:
     return replace(as_script(reply), streams=False)
 
 
-# The writing
+# The format
 
 
 def split_utf8(reply: str | Script = _MULTIBYTE) -> Script:
-    """End a TCP write (and HTTP chunk) inside a character, in every event that has one of several bytes."""
+    """End a TCP write (and HTTP chunk) inside a character, in every event with a multi-byte character."""
     return replace(as_script(reply), split_utf8=True)
 
 
@@ -175,12 +175,12 @@ def crlf(reply: str | Script = _TEXT, newline: Literal["\r\n", "\r"] = "\r\n") -
 
 
 def tight(reply: str | Script = _TEXT) -> Script:
-    """Write `data:{…}` without the space that most servers put."""
+    """Write `data:{…}` without the space that most servers send."""
     return replace(as_script(reply), prefix="data:")
 
 
 def pings(reply: str | Script = _TEXT, comment: str = ": ping", every: float | None = None) -> Script:
-    """Put an SSE comment before every event; with `every`, also at that pace until the first token."""
+    """Put an SSE comment before every event; with `every`, also every so many seconds until the first token."""
     script = as_script(reply)
 
     def edit(events: list[Event]) -> Iterator[Event]:
@@ -202,12 +202,12 @@ def one_segment(reply: str | Script = _TEXT) -> Script:
 
 
 def huge(characters: int = 1_000_000, **options: Any) -> Script:
-    """One chunk of that many characters."""
+    """Send one chunk of that many characters."""
     return answer(("0123456789" * (characters // 10 + 1))[:characters], chunks=1, **options)
 
 
 def gzipped(reply: str | Script = _TEXT) -> Script:
-    """Compress the reply, flushed at every event, whether the client said it can read that or not."""
+    """Compress the reply, flushed at every event, whether or not the client accepts that."""
     return replace(as_script(reply), gzip=True)
 
 
@@ -238,7 +238,7 @@ def _breaks_with(reply: str | Script, after: int, payload: dict[str, Any], event
 
 
 def _counted(events: list[Event]) -> Iterator[tuple[Event, int]]:
-    """Each event with the number of token chunks before it."""
+    """Yield each event with the number of token chunks before it."""
     tokens = 0
     for event in events:
         yield event, tokens

@@ -1,7 +1,7 @@
-"""Replies that say no in HTTP, worded as the providers word them, and the pages that proxies put in between.
+"""HTTP error replies in the words of the providers, and the pages of proxies.
 
 The fields follow the error guides of OpenAI, Azure OpenAI and DeepSeek; some messages are
-shortened, and the code of `unavailable` is our own: test by status and code, not by the words.
+shortened, and the code of `unavailable` is invented: test the status and the code, not the words.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ def rate_limited(retry_after: float | timedelta | None = None) -> Script:
 
 
 def insufficient_quota() -> Script:
-    """429 that no waiting mends: look at the code."""
+    """429 that must not be retried: only the code tells."""
     message = "You exceeded your current quota, please check your plan and billing details."
     return error(429, message, kind="insufficient_quota", code="insufficient_quota")
 
@@ -97,7 +97,7 @@ def bad_json() -> Script:
 
 
 def unauthorized(key: str | None = "sk-wrong-key-0000") -> Script:
-    """401 as OpenAI words it: half of the key comes back, so an error message is no place to trust."""
+    """401 as OpenAI words it: the message repeats half of the key, so it must be redacted."""
     if not key:
         return error(401, "You didn't provide an API key. You need to provide it in an Authorization header.")
     shown = key[:8] + "*" * max(len(key) - 12, 4) + key[-4:]
@@ -133,12 +133,12 @@ def unavailable(headers: Headers = ()) -> Script:
 
 
 def html(code: int = 200, title: str | None = None) -> Script:
-    """Build a page where JSON was expected: a proxy's 502, or a login page with status 200."""
+    """Build a web page instead of JSON: a proxy's 502, or a login page with status 200."""
     title = title or ("Sign in to continue" if code == 200 else f"{code} Bad Gateway")
     page = f"<html>\r\n<head><title>{title}</title></head>\r\n<body><h1>{title}</h1></body>\r\n</html>\r\n"
     return status(code, page, {"content-type": "text/html; charset=utf-8"})
 
 
 def redirect(to: str, code: int = 307) -> Script:
-    """Send the client elsewhere."""
+    """Redirect the client."""
     return status(code, b"", {"location": to})

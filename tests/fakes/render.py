@@ -1,7 +1,6 @@
-"""Turn a `Script` into the bytes of its reply and the times at which they go out.
+"""Renders a `Script` to the bytes of its reply and the times to send them.
 
-Done once for each script and kind of request: the server has only to write, so its own cost does not show in
-what a benchmark measures.
+Done once for each script and kind of request: the server only writes, so that its cost does not affect benchmarks.
 """
 
 from __future__ import annotations
@@ -19,8 +18,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Ask", "Plan", "Write", "render"]
 
-_SPLIT_PAUSE_S = 0.005  # long enough that two writes are two reads on the other side
-_RESET_PAUSE_S = 0.02  # an RST throws away what the client has not yet received
+_SPLIT_PAUSE_S = 0.005  # long enough that two writes arrive as two reads
+_RESET_PAUSE_S = 0.02  # an RST discards what the client has not received yet
 
 
 class Ask(NamedTuple):
@@ -37,14 +36,14 @@ class Write(NamedTuple):
     at: float  # seconds after the request was read
     data: bytes
     tokens: int = 0  # how many token chunks it carries
-    pause: float = 0.0  # at least so long after the write before
+    pause: float = 0.0  # at least this many seconds after the previous write
 
 
 class Plan(NamedTuple):
     """A rendered script."""
 
-    head: bytes  # without the empty line; empty when the server never says a word
-    head_at: tuple[float, float]  # when the status line goes, when the rest of the head
+    head: bytes  # without the empty line; empty when the server sends nothing
+    head_at: tuple[float, float]  # times of the status line and of the other headers
     writes: tuple[Write, ...]
     ending: Ending
     drip_s: float
@@ -52,7 +51,7 @@ class Plan(NamedTuple):
 
 @lru_cache(maxsize=64)
 def render(script: Script, ask: Ask) -> Plan:
-    """Turn a script into the bytes and times of its reply to one kind of request."""
+    """Render the reply to one kind of request."""
     last = script.ttft + max(len(script.deltas) - 1, 0) * script.gap
     streams = script.body is None and (ask.stream if script.streams is None else script.streams)
     if script.body is not None:
@@ -126,7 +125,7 @@ def _encode(script: Script, event: Event) -> bytes:
 
 
 def _plain(script: Script, encoded: list[tuple[Event, bytes]]) -> tuple[list[Write], dict[str, str]]:
-    """One body with its length; a reply that breaks off still announces all of it."""
+    """Return one body with its length; an interrupted reply still announces the full length."""
     [(event, data)] = encoded
     data = gzip.compress(data, mtime=0) if script.gzip else data
     kind = {"content-type": "application/json"} if script.body is None else {}
@@ -138,7 +137,7 @@ def _streamed(script: Script, encoded: list[tuple[Event, bytes]]) -> tuple[list[
     zipper = zlib.compressobj(wbits=31) if script.gzip else None
     chunked = script.framing == "chunked"
     writes: list[Write] = []
-    for event, data in _kept(script, encoded):
+    for event, data in _until_stop(script, encoded):
         for part, pause in _halves(data) if script.split_utf8 else ((data, 0.0),):
             packed = zipper.compress(part) + zipper.flush(zlib.Z_SYNC_FLUSH) if zipper else part
             framed = b"%x\r\n%b\r\n" % (len(packed), packed) if chunked else packed
@@ -157,8 +156,8 @@ def _streamed(script: Script, encoded: list[tuple[Event, bytes]]) -> tuple[list[
     }
 
 
-def _kept(script: Script, encoded: list[tuple[Event, bytes]]) -> Iterator[tuple[Event, bytes]]:
-    """Yield what is sent before the reply breaks off."""
+def _until_stop(script: Script, encoded: list[tuple[Event, bytes]]) -> Iterator[tuple[Event, bytes]]:
+    """Yield the events before the reply is interrupted."""
     tokens = 0
     for event, data in encoded:
         if script.stop_after is not None and stops(event, tokens, script.stop_after):
@@ -170,7 +169,7 @@ def _kept(script: Script, encoded: list[tuple[Event, bytes]]) -> Iterator[tuple[
 
 
 def _halves(data: bytes) -> Iterator[tuple[bytes, float]]:
-    """Cut behind the first byte of the first character that has several."""
+    """Cut after the first byte of the first multi-byte character."""
     at = next((i + 1 for i, byte in enumerate(data) if byte >= 0x80), len(data))
     yield data[:at], 0.0
     if at < len(data):

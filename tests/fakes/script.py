@@ -1,6 +1,6 @@
-"""How to describe a reply: a `Script` says what the server sends, when, and how it ends.
+"""Describes replies: a `Script` defines what the server sends, when, and how it ends.
 
-`answer`, `deepseek` and `status` build honest replies; `faults` and `refusals` build the others.
+`answer`, `deepseek` and `status` build correct replies; `faults` and `refusals` build the others.
 """
 
 from __future__ import annotations
@@ -20,25 +20,25 @@ _ARGUMENT_CHUNK = 12  # characters of a tool call's arguments in one chunk
 
 
 class Event(NamedTuple):
-    """One event of a stream, or the one body of a plain reply, before it is bytes."""
+    """One event of a stream, or the one body of a plain reply, before it is encoded."""
 
     at: float  # seconds after the request was read
     kind: Literal["role", "token", "finish", "usage", "done", "noise", "body"]
-    payload: dict[str, Any] | str | bytes  # dict: JSON; str: lines of SSE as they stand; bytes: a body
+    payload: dict[str, Any] | str | bytes  # dict: JSON; str: raw lines of SSE; bytes: a body
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Script:
-    """A reply. Build it with `answer`, `status` and their kin, vary it with `dataclasses.replace`.
+    """A reply. Create it with `answer`, `status` or a fault, vary it with `dataclasses.replace`.
 
-    Times are in seconds. `edits` change the list of events before it becomes bytes; `stop_after` breaks the
-    reply off after that many token chunks (a JSON body: in its middle), `half` adds half of the next event.
+    Times are in seconds. `edits` change the list of events before it is encoded; `stop_after` interrupts the
+    reply after that many token chunks (a JSON body: in its middle), `half` adds half of the next event.
     """
 
     status: int = 200
     headers: tuple[tuple[str, str], ...] = ()
-    body: bytes | None = None  # sent as it stands, in place of a completion
-    # what is said
+    body: bytes | None = None  # sent unchanged, instead of a completion
+    # content
     deltas: tuple[dict[str, Any], ...] = ()
     message: dict[str, Any] = field(default_factory=dict)
     finish_reason: str | None = "stop"
@@ -49,19 +49,19 @@ class Script:
     done: bool = True
     model: str | None = None  # None: the model that was asked for
     streams: bool | None = None  # None: as asked
-    # when
+    # times
     ttft: float = 0.0
     gap: float = 0.0
     tail: float = 0.0
     head_s: float = 0.0
-    # how it looks on the wire
+    # format
     framing: Literal["chunked", "close"] = "chunked"
     newline: str = "\n"
     prefix: str = "data: "
     coalesce: bool = True
     split_utf8: bool = False
     gzip: bool = False
-    # how it goes wrong
+    # faults
     silent: bool = False
     edits: tuple[Callable[[list[Event]], Iterable[Event]], ...] = ()
     stop_after: int | None = None
@@ -95,7 +95,7 @@ def answer(
     coalesce: bool = True,
     headers: Headers = (),
 ) -> Script:
-    """Build an honest answer: streamed if the request asks for it, else one JSON completion.
+    """Build a correct answer: streamed if the request asks for it, else one JSON completion.
 
     Parameters
     ----------
@@ -174,7 +174,7 @@ def deepseek(text: str = "Hello from DeepSeek.", *, hit: int = 6, miss: int = 4,
 
 
 def status(code: int, body: Any = b"", headers: Headers = (), *, delay: float = 0.0) -> Script:
-    """Build a reply of one body: bytes and str as they stand, anything else as JSON."""
+    """Build a reply of one body: bytes and str unchanged, anything else as JSON."""
     pairs = _pairs(headers)
     if not isinstance(body, bytes | str):
         body = compact_json(body)
@@ -183,7 +183,7 @@ def status(code: int, body: Any = b"", headers: Headers = (), *, delay: float = 
 
 
 def as_script(reply: str | Script) -> Script:
-    """Let every fault take a plain text where it takes a script."""
+    """Convert a plain text to a script."""
     return answer(reply) if isinstance(reply, str) else reply
 
 
@@ -213,7 +213,7 @@ def _tool_call(index: int, name: str, arguments: Mapping[str, Any] | str) -> dic
 
 
 def _tool_deltas(index: int, call: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    """As OpenAI streams a call: name and id first, then the arguments in pieces."""
+    """Yield a tool call as OpenAI streams it: name and id first, then the arguments in pieces."""
     function = call["function"]
     yield {"tool_calls": [{"index": index} | call | {"function": {"name": function["name"], "arguments": ""}}]}
     for start in range(0, len(function["arguments"]), _ARGUMENT_CHUNK):

@@ -1,6 +1,6 @@
-"""An OpenAI-protocol server on loopback, in a thread and event loop of its own, that does as it is scripted.
+"""A scripted OpenAI-protocol server on loopback, in a thread and event loop of its own.
 
-`FakeLLM` decides which `Script` answers a request; `connection.Connection` plays it.
+`FakeLLM` chooses the `Script` for a request; `connection.Connection` sends it.
 """
 
 from __future__ import annotations
@@ -30,16 +30,16 @@ _RECORDS = "/_fake/requests"
 
 
 class FakeLLM:
-    """A scriptable LLM server. A context manager; `start` and `close` do the same by hand.
+    """A scriptable LLM server. Use it as a context manager, or call `start` and `close`.
 
     Parameters
     ----------
     api_key : str, optional
-        Answer 401 to any other. None: every key will do, and none.
+        Any other gets 401. None: no key is required, and any is accepted.
     models : sequence of str, optional
-        The models it has; 404 for others. None: any name will do, and `fake-model` is listed.
+        The models it has; others get 404. None: any name is accepted, and `fake-model` is listed.
     host, port
-        Where to listen; port 0 takes a free one.
+        Where to listen; port 0 chooses a free one.
 
     Examples
     --------
@@ -72,14 +72,14 @@ class FakeLLM:
         self._connections: set[Connection] = set()
         self._thread: threading.Thread | None = None
 
-    # what it answers
+    # replies
 
     def reply(self, *scripts: Script) -> None:
-        """Queue replies for the next chat requests, first in, first out."""
+        """Queue replies for the next chat requests."""
         self._queue.extend(scripts)
 
     def on(self, decide: Callable[[Request], Script | None]) -> Callable[[Request], Script | None]:
-        """Ask `decide` for each chat request; None falls back to the queue. A decorator too.
+        """Call `decide` for each chat request; None falls back to the queue. Also usable as a decorator.
 
         It runs on the server's thread. If it raises, the client gets a 500, and leaving the `with` block
         raises the error.
@@ -93,7 +93,7 @@ class FakeLLM:
         return len(self._connections)
 
     def hang_up(self) -> None:
-        """Close the connections that wait for a request, as servers do with idle ones."""
+        """Close the idle connections, as servers do."""
         closed: Future[None] = Future()
 
         def close() -> None:
@@ -105,14 +105,14 @@ class FakeLLM:
         closed.result()
 
     def serve(self, path: str, script: Script) -> None:
-        """Answer every request for another path (`/api/pull`, `/v1/models`) with this script."""
+        """Reply to every request for another path (`/api/pull`, `/v1/models`) with this script."""
         self._pages[path] = script
 
     def admit(self, n: int | None, rejection: Script | None = None) -> None:
-        """Answer 429 (or `rejection`) to chat requests above `n` in flight; None admits all."""
+        """Reply 429 (or `rejection`) to chat requests above `n` in flight; None admits all."""
         self._limit, self._rejection = n, rejection or rate_limited()
 
-    # what happened
+    # observations
 
     def wait_for(self, predicate: Callable[[], Any], timeout: float = 5.0) -> Any:
         """Block until `predicate()` is true and return its value. In a coroutine, use `asyncio.to_thread`."""
@@ -132,11 +132,11 @@ class FakeLLM:
         self._queue.clear()
         self.max_in_flight = self.in_flight
 
-    # life
+    # life cycle
 
     @property
     def url(self) -> str:
-        """The root, as Ollama's clients want it."""
+        """The root URL, for Ollama's clients."""
         return "http://{}:{}".format(*self._address)
 
     @property
@@ -145,7 +145,7 @@ class FakeLLM:
         return f"{self.url}/v1"
 
     def start(self) -> Self:
-        """Listen, and return when clients may connect."""
+        """Listen; return when clients can connect."""
         if self._thread is None:
             started: Future[int] = Future()
             self._thread = threading.Thread(target=self._run, args=(started,), name="fake-llm", daemon=True)
@@ -154,7 +154,7 @@ class FakeLLM:
         return self
 
     def close(self) -> None:
-        """Drop all connections and stop; nothing is left over."""
+        """Drop all connections and stop."""
         if self._thread is not None:
             if self._thread.is_alive():
                 self._loop.call_soon_threadsafe(self._stop.set)
@@ -187,7 +187,7 @@ class FakeLLM:
         )
         started.set_result(server.sockets[0].getsockname()[1])
         await self._stop.wait()
-        # asyncio loses a socket whose accept is under way when its server closes: let those tasks end first.
+        # asyncio loses a socket that is being accepted while its server closes: let those tasks end first.
         while len(asyncio.all_tasks()) > 1:
             await asyncio.sleep(0)
         server.close()
@@ -240,14 +240,14 @@ class FakeLLM:
         self.in_flight -= request.admitted
 
     def _records(self, request: Request) -> Script:
-        """Let another process read (GET) or forget (DELETE) the records."""
+        """Let another process read (GET) or delete (DELETE) the records."""
         if request.method == "DELETE":
             self.clear()
         return status(200, [asdict(r) | {"raw": None} for r in self.requests])
 
 
 def _page(request: Request, models: Sequence[str]) -> Script:
-    """Answer what is not a chat: OpenAI's and Ollama's lists of models, and 404."""
+    """Reply to other requests: OpenAI's and Ollama's lists of models, and 404."""
     if request.path == "/v1/models":
         listed = [{"id": m, "object": "model", "created": 1_790_000_000, "owned_by": "fake"} for m in models]
         return status(200, {"object": "list", "data": listed})

@@ -36,7 +36,7 @@ def test_answers_stand_in_columns_that_need_no_script_and_in_text_below_each_oth
     assert "<strong>b</strong>" in ran.html
     assert "grid-template-columns:repeat(auto-fit" in ran.html
     assert "<script" not in ran.html
-    assert ran.text.index("── A · openai/a ──") < ran.text.index("I am **a**.") < ran.text.index("── B · openai/b ──")
+    assert ran.text.index("── A · a ──") < ran.text.index("I am **a**.") < ran.text.index("── B · b ──")
     assert ran.text.count("10 → ") == 2
     assert "%llm_vote" in ran.text
 
@@ -44,7 +44,7 @@ def test_answers_stand_in_columns_that_need_no_script_and_in_text_below_each_oth
 def test_the_outcome_is_a_table_a_variable_and_in_the_ledger(kernel, fake):
     assert kernel.run("%%llm_compare -m openai/a -m openai/b -o df --tag case=1\nWho?", cell_id="c7").status == "ok"
     assert [(row["arm"], row["label"], row["status"], row["response"]) for row in rows(kernel)] == [
-        ("A", "openai/a", "ok", "I am **a**."), ("B", "openai/b", "ok", "I am **b**."),
+        ("A", "a", "ok", "I am **a**."), ("B", "b", "ok", "I am **b**."),
     ]  # fmt: skip
     ask = (
         "import ipyllm\n"
@@ -190,7 +190,7 @@ def test_a_vote_lands_in_the_ledger_and_shows_in_the_column(kernel, fake):
     compared = kernel.run("%%llm_compare -m openai/a -m openai/b\nWho?")
     display_id = displays(compared)[-1]["content"]["transient"]["display_id"]
     voted = kernel.run("%llm_vote B")
-    assert voted.stdout == "Kept: B is better, which is openai/b.\n"
+    assert voted.stdout == "Kept: B is better, which is b.\n"
     [update] = displays(voted)
     assert update["content"]["transient"]["display_id"] == display_id
     assert "✓ preferred" in update["content"]["data"]["text/html"]
@@ -208,8 +208,8 @@ def test_a_blind_comparison_hides_names_until_the_vote(kernel, fake):
     assert "alpha" not in sent
     assert "beta" not in sent
     voted = kernel.run("%llm_vote A")
-    assert re.search(r"which is openai/(alpha|beta)\. It was: A = openai/\w+, B = openai/\w+\.", voted.stdout)
-    assert "openai/alpha" in displays(voted)[-1]["content"]["data"]["text/html"]
+    assert re.search(r"which is (alpha|beta)\. It was: A = (alpha|beta), B = (alpha|beta)\.", voted.stdout)
+    assert "alpha" in displays(voted)[-1]["content"]["data"]["text/html"]
     assert kernel.run("import ipyllm\nprint(*ipyllm.votes(comparison=_llm_compare.id).blind)").stdout == "True\n"
 
 
@@ -218,7 +218,7 @@ def test_a_blind_comparison_hides_names_until_the_vote(kernel, fake):
     [
         ("%%llm_compare -m openai/a\nx", "There is nothing to compare openai/a with: name a second model"),
         ("%%llm_compare\nx", "There is nothing to compare openai/fake-model with"),
-        ("%%llm_compare -m openai/a -m openai/a\nx", "openai/a is in the comparison twice"),
+        ("%%llm_compare -m openai/a -m openai/a\nx", "Two arms are the same: openai/a with no parameters"),
         ("%%llm_compare -m openai/a -m olama/b\nx", "There is no service 'olama'; did you mean 'ollama/b'?"),
         ("%%llm_compare -m openai/a -m openai/b", "The prompt is empty: write it under the %%llm_compare line."),
         ("%%llm_compare -m openai/a -m openai/b\n\n", "The prompt is empty"),
@@ -253,7 +253,7 @@ def test_a_vote_without_a_comparison_or_for_nobody_is_one_sentence(kernel, fake)
     assert kernel.run("%llm_vote A").error == "There is no comparison to vote on yet: run %%llm_compare first."
     kernel.run("%%llm_compare -m openai/a -m openai/b\nWho?")
     assert kernel.run("%llm_vote").error == "%llm_vote needs one of: A, B, tie, both_bad."
-    assert kernel.run("%llm_vote C").error.startswith("There is no arm 'C' to vote for; there are: A (openai/a)")
+    assert kernel.run("%llm_vote C").error.startswith("There is no arm 'C' to vote for; there are: A (a)")
 
 
 def test_its_options_and_models_complete(kernel, fake):

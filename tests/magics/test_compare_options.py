@@ -153,8 +153,8 @@ def dry_run(compare, kernel):
     assert sent == []
     for part in (
         "Nothing was sent. This would be, to 2 arms:",
-        "A · openai/gpt-5-mini\n  to      openai/gpt-5-mini at 127.0.0.1",
-        "B · openai/gpt-4o\n  to      openai/gpt-4o at 127.0.0.1",
+        "A · gpt-5-mini\n  to      openai/gpt-5-mini at 127.0.0.1",
+        "B · gpt-4o\n  to      openai/gpt-4o at 127.0.0.1",
         "temperature 0.0, max_tokens 50",
         "add(a, b)",
         "case=a",
@@ -228,14 +228,14 @@ def test_an_answer_that_does_not_fit_says_so_in_its_column_and_is_shown(compare,
     kernel_fake.on(lambda request: answer("No idea." if request.json["model"] == "b" else '{"a": 1}'))
     ran, _ = compare("-f json -o outcome")
     assert ran.status == "ok"
-    assert "No idea.\nThe answer holds no JSON" in ran.text
+    assert "No idea.\nThe answer contains no JSON" in ran.text
     assert said(prepared, "list(outcome.parsed)") == "[{'a': 1}, None]"
 
 
 def test_when_no_answer_fits_the_cell_fails_so_that_run_all_stops(compare):
     ran, _ = compare("-f json", reply="No idea.")
     assert ran.status == "error"
-    assert ran.error.startswith("No answer fits -f json. A: The answer holds no JSON")
+    assert ran.error.startswith("No answer fits -f json. A: The answer contains no JSON")
     assert ran.error.endswith("all are in _llm_compare.")
     assert ran.traceback[0].startswith("no json: ")
 
@@ -243,7 +243,7 @@ def test_when_no_answer_fits_the_cell_fails_so_that_run_all_stops(compare):
 def test_when_one_arm_fails_and_no_other_fits_both_are_told(compare, kernel_fake):
     kernel_fake.on(lambda request: model_not_found() if request.json["model"] == "b" else answer("No idea."))
     ran, _ = compare("-f json")
-    assert ran.error.startswith("No answer fits -f json. A: The answer holds no JSON")
+    assert ran.error.startswith("No answer fits -f json. A: The answer contains no JSON")
     assert "; B: it failed; all are" in ran.error
 
 
@@ -339,7 +339,7 @@ def test_all_arms_go_on_from_what_fits_the_smallest_window_and_it_is_said(compar
     assert contents[-2:] == ["Answer 19. w", "Hello"]
     assert contents[1].startswith("Question"), "whole turns are left out"
     assert 6 < len(contents) < 40
-    assert ran.stderr.startswith("Left out to fit: the oldest ")
+    assert ran.stderr.startswith("The oldest ")
 
 
 def test_nothing_is_left_out_where_no_window_is_too_small(compare, long_talk):
@@ -365,7 +365,7 @@ def test_a_dry_run_says_what_would_be_left_out_and_what_all_would_cost(compare, 
     prepared.run(f"os.environ['IPYLLM_PRICES'] = {price!r}")
     ran, sent = compare("-c long --dry-run --max-tokens 100", models=f"-m openai/gpt-4o -m {LOCAL} -m openai/own")
     assert sent == []
-    assert "Left out to fit: the oldest " in ran.stdout
+    assert "The oldest " in ran.stdout
     assert ran.stderr == ""
     assert "not added to the conversation 'long'" in ran.stdout
     a, b, c = (block for block in ran.stdout.split("\n\n") if block.startswith(("A · ", "B · ", "C · ")))

@@ -85,7 +85,7 @@ def test_a_notebooks_calls_are_found_again_when_its_kernel_is_another(fake, own_
     [
         ("--all --notebook", "--all and --notebook contradict each other"),
         ("--by model --full", "--full would have no effect"),
-        ("--since yesterdy", "since='yesterdy' is no moment"),
+        ("--since yesterdy", "since='yesterdy' is not a date. Use 2026-11-23"),
         ("--status eror", "There is no status 'eror'. Did you mean 'error'?"),
         ("--tag x", "--tag needs KEY=VALUE"),
         ("--csv /no/such/folder/x.csv", "cannot be written"),

@@ -16,7 +16,7 @@ def test_models_stand_side_by_side_and_one_is_voted_for(kernel, kernel_fake):
     kernel_fake.default = answer("It is **Bern**.")
     ran = kernel.run("%%llm_compare -m openai/one -m openai/two -o table\nWhich capital?")
     assert ran.status == "ok"
-    assert kernel.run("print(list(table.label), set(table.status))").stdout == "['openai/one', 'openai/two'] {'ok'}\n"
+    assert kernel.run("print(list(table.label), set(table.status))").stdout == "['one', 'two'] {'ok'}\n"
     assert kernel.run("%llm_vote A").status == "ok"
     assert kernel.run("from ipyllm import votes\nprint(list(votes().outcome))").stdout == "['openai/one']\n"
 

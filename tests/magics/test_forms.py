@@ -8,7 +8,7 @@ import re
 import nbformat
 import pytest
 
-from ipyllm.rendering.page import sanitize_page
+from ipyllm.rendering.sanitize_page import sanitize_page
 from ipyllm_magics.display.output_formats import FORMS, NotThereError, code_of, for_next_cell, json_of
 from tests import fakes
 from tests.fakes import answer
@@ -45,9 +45,9 @@ def test_words_are_no_code(text):
 
 def test_json_is_taken_out_past_chatter():
     assert json_of('Here:\n```json\n{"a": [1]}\n```\nDone.') == {"a": [1]}
-    with pytest.raises(NotThereError, match="holds no JSON"):
+    with pytest.raises(NotThereError, match="contains no JSON"):
         json_of("Nothing here.")
-    with pytest.raises(NotThereError, match="breaks off"):
+    with pytest.raises(NotThereError, match="ends before"):
         json_of('{"a": [1, ')
 
 
@@ -148,7 +148,7 @@ def test_an_answer_that_is_no_json_is_shown_kept_and_said(kernel, kernel_fake):
     kernel_fake.default = answer("None of it.")
     ran = kernel.run("%%llm -f json -o data\nGive.")
     assert ran.status == "error"
-    assert ran.traceback[0].startswith("no json: The answer holds no JSON")
+    assert ran.traceback[0].startswith("no json: The answer contains no JSON")
     assert "None of it." in ran.text
     assert kernel.run("print(data.parsed, data.content)").stdout == "None None of it.\n"
 

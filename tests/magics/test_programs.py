@@ -97,7 +97,7 @@ def test_magics_and_comparisons_run_in_threads(kernel, kernel_is_at):
 def test_a_comparison_shows_itself_where_it_is_the_cells_value(kernel, kernel_is_at):
     ran = kernel.run("import ipyllm\nipyllm.compare('Who?', models=['openai/a', 'openai/b'])")
     assert ran.html.count('<div class="ipyllm-column">') == 2
-    assert "── B · openai/b ──" in ran.text
+    assert "── B · b ──" in ran.text
 
 
 # ---- notebooks run without a person ------------------------------------------------------------------
@@ -165,8 +165,8 @@ def test_ipython_minus_c_compares_and_leaves_nothing_running(environment):
     )
     done = run([sys.executable, "-m", "IPython", "--no-banner", "-c", code], environment)
     assert done.returncode == 0, done.stderr
-    assert "── A · openai/a ──\nI am a.\n" in done.stdout
-    assert "── B · openai/b ──\nI am b.\n" in done.stdout
+    assert "── A · a ──\nI am a.\n" in done.stdout
+    assert "── B · b ──\nI am b.\n" in done.stdout
     assert "['ok', 'ok']" in done.stdout
     assert "<div" not in done.stdout
 
@@ -175,7 +175,7 @@ def test_plain_python_compares_in_one_line(environment):
     code = "from ipyllm import compare\nprint(compare('Who?', models=['openai/a', 'openai/b']))"
     done = run([sys.executable, "-W", "error", "-c", code], environment)
     assert done.returncode == 0, done.stderr
-    assert done.stdout.startswith("── A · openai/a ──\nI am a.\n")
+    assert done.stdout.startswith("── A · a ──\nI am a.\n")
     assert done.stderr == ""
 
 
@@ -209,8 +209,8 @@ def test_in_a_terminal_each_answer_is_a_block_and_ctrl_c_keeps_all(environment, 
         child.sendline("%load_ext ipyllm")
         child.expect(r"In \[2\]: ")
         child.sendline("get_ipython().run_cell_magic('llm_compare', '-m openai/a -m openai/b', 'Who?')")
-        child.expect(r"── [AB] · openai/[ab] ──")
-        child.expect(r"── [AB] · openai/[ab] ──")
+        child.expect(r"── [AB] · [ab] ──")
+        child.expect(r"── [AB] · [ab] ──")
         child.expect("Which is better")
         child.expect(r"In \[3\]: ")
         fake.clear()

@@ -117,8 +117,8 @@ def test_a_comparison_is_written_in_the_form_that_is_asked_for(terminal, fake):
     terminal.sendline(cell)
     terminal.expect(r"In \[3\]: ")
     shown = terminal.before.replace("\r\n", "\n")
-    assert '── A · openai/a ──\n{\n  "city": "Bern"\n}\n' in shown
-    assert "── B · openai/b ──\nNo idea.\nThe answer holds no JSON" in shown
+    assert '── A · a ──\n{\n  "city": "Bern"\n}\n' in shown
+    assert "── B · b ──\nNo idea.\nThe answer contains no JSON" in shown
     assert "Here:" not in shown
 
 

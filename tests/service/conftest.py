@@ -1,13 +1,21 @@
-"""Other processes, for tests of what is shared with them or survives them."""
+"""A real ledger in a real file, rows to put into it, and other processes to share it with."""
 
 from __future__ import annotations
 
 import os
+import sqlite3
 import subprocess
 import sys
 import textwrap
+from contextlib import closing
+from datetime import UTC, datetime
+from itertools import count
 
 import pytest
+
+from ipyllm.ledger import Ledger
+
+_numbers = count(1)
 
 
 @pytest.fixture
@@ -38,3 +46,60 @@ def python(tmp_path_factory):
     for process in started:
         process.kill()
         process.communicate()
+
+
+@pytest.fixture
+def path(tmp_path):
+    return tmp_path / "data" / "ledger.sqlite"
+
+
+@pytest.fixture
+def ledger(path):
+    with Ledger(path) as ledger:
+        yield ledger
+
+
+@pytest.fixture
+def call():
+    """Make a row as the pipeline puts it when a call begins; the keywords say what is different."""
+
+    def make(**columns):
+        row = {
+            "call_id": f"{next(_numbers):026}",
+            "started_at": datetime.now(UTC),
+            "kernel_id": "kernel-a",
+            "origin": "api",
+            "service": "openai",
+            "model": "openai/gpt",
+            "params": {"temperature": 0},
+            "tags": {"arm": "a"},
+            "status": "running",
+            "prompt": "What is a ledger?",
+        }
+        return row | columns
+
+    return make
+
+
+@pytest.fixture
+def sql(path):
+    """Ask the file itself, as any other program would."""
+
+    def ask(statement, *arguments):
+        with closing(sqlite3.connect(path, timeout=5)) as connection, connection:
+            return connection.execute(statement, arguments).fetchall()
+
+    return ask
+
+
+@pytest.fixture
+def answer(python):
+    """Run a script to its end and return what it printed."""
+
+    def run(script, *arguments, **options):
+        process = python(script, *arguments, **options)
+        out, err = process.communicate(timeout=60)
+        assert process.returncode == 0, err
+        return out.strip()
+
+    return run

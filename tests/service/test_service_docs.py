@@ -116,7 +116,7 @@ def test_the_config_file_is_one(own_settings, monkeypatch):
 
 
 def test_the_example_on_the_page_is_the_package_that_is_tested():
-    package = ROOT / "tests" / "service" / "example_package"
+    package = ROOT / "tests" / "service" / "services" / "example_package"
     assert f"```python\n{(package / 'ipyllm_echo.py').read_text()}```" in PAGE
     entry = re.search(r'```toml\n(\[project\.entry-points\."ipyllm\.services"\]\n.*?)```', PAGE, re.DOTALL)[1]
     assert entry in (package / "pyproject.toml").read_text()

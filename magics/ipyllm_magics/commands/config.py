@@ -19,7 +19,7 @@ from pydantic import BaseModel, SecretStr
 from ipyllm.registry import models
 from ipyllm.settings import Settings, SettingsError, config_file, get_settings
 from ipyllm.text.redact import redact
-from ipyllm.transport.client import without_password
+from ipyllm.transport.address import without_password
 from ipyllm_magics.command_line.converters import did_you_mean
 from ipyllm_magics.errors import MagicError
 

@@ -131,7 +131,7 @@ def load(name: str, path: str, *, replace: bool) -> str:
 
 def export(name: str, path: str, *, replace: bool) -> str:
     """Write the conversation for others to read."""
-    from ipyllm.conversations.export import FORMATS, exported
+    from ipyllm.conversations.export import FORMATS, export_conversation
 
     form = Path(path).suffix.removeprefix(".").lower()
     if form not in FORMATS:
@@ -140,7 +140,7 @@ def export(name: str, path: str, *, replace: bool) -> str:
             f"%llm_history export goes by the file's ending, and {path!r} ends in none of "
             f"{', '.join('.' + one for one in FORMATS)}.{near}"
         )
-    text = exported(existing(name), form, title=name)
+    text = export_conversation(existing(name), form, title=name)
     target = _target(path, replace=replace)
     try:
         target.write_text(text, encoding="utf-8", errors="replace")

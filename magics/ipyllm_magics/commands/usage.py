@@ -102,7 +102,7 @@ def total(frame: pd.DataFrame) -> str:
     ...     "cost_usd": [0.01, None], "usage_source": ["server", None]}))
     '2 calls · 1 failed · 10 → 5 tokens · $0.010 (1 of unknown cost)'
     """
-    from ipyllm.rendering.footer import dollars
+    from ipyllm.text.format import money
 
     count = len(frame)
     if not count:
@@ -120,7 +120,7 @@ def total(frame: pd.DataFrame) -> str:
     if unknown == count:
         parts.append("cost unknown")
     else:
-        told = dollars(cost) if cost else "free"
+        told = money(cost) if cost else "free"
         parts.append(told + (f" ({unknown} of unknown cost)" if unknown else ""))
     return " · ".join(parts)
 

@@ -180,7 +180,7 @@ def _json(answer: str) -> Whole:
 
 def _html(answer: str) -> Whole:
     """Box the page in: sanitised, in a frame without scripts, whose policy lets it fetch nothing."""
-    from ipyllm.rendering.page import sanitize_page
+    from ipyllm.rendering.sanitize_page import sanitize_page
 
     source = _page_source(answer)
     framed = escape(_FRAME + sanitize_page(source))

@@ -65,7 +65,7 @@ def fill_in(
         names.pop(name, None)
     present = partial(compact, budget=budget)
     try:
-        return SandboxedTemplate(prompt, whose="The prompt's template", present=present, instead=_RAW).render(names)
+        return SandboxedTemplate(prompt, subject="The prompt's template", to_text=present, advice=_RAW).render(names)
     except UndefinedNameError as exc:
         raise MagicError(exc.sentence("The prompt", f"define it in a cell above, or {_RAW}.")) from None
     except LLMError as exc:

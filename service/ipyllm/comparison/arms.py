@@ -1,156 +1,236 @@
-"""What is compared: the arms of a comparison, made and checked before anything is sent."""
+"""Makes the arms of a comparison or an experiment, with their labels, and checks them before anything is sent."""
 
 from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Mapping
-from dataclasses import dataclass
-from itertools import product
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import count, product
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
-from ipyllm.errors import LLMError
+from ipyllm.errors import bad_request
 from ipyllm.registry.models import create_llm_service
+from ipyllm.routing.route import Route
 from ipyllm.services.base import BaseLLMService
+from ipyllm.services.local import LocalService
+from ipyllm.text.format import shorten
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
     from random import Random
 
     from ipyllm.messages import Message
     from ipyllm.request import ChatRequest
 
-__all__ = ["Arm", "make_arms"]
+__all__ = ["Arm", "canonical_json", "make_arms"]
 
-_LONGEST_VALUE = 24  # characters of a parameter's value in a label
+_MAX_VALUE_CHARS = 24
+_SEPARATOR = " · "
 
 
 @dataclass(frozen=True, slots=True)
 class Arm:
-    """What is compared: ``label`` for people, ``mark`` (``A``, ``B``, …) for votes, and the call it stands for."""
+    """One thing that is compared: a model with parameters and a system prompt."""
 
-    label: str
-    mark: str
+    label: str  # short, readable, unique among the arms
+    mark: str  # A, B, …: names the arm while its label is hidden
+    model: str  # full name, service/model
     service: BaseLLMService
-    request: ChatRequest
+    given: str | BaseLLMService  # the model as the user gave it: what is sent to another process
+    request: ChatRequest  # what all its calls share
+    host: str | None = None  # the server, where the user gave the address of one: two servers are two arms
+
+    @property
+    def full_label(self) -> str:
+        """The label with the model's full name, whatever the other models are. Votes are stored under it."""
+        if self.label.startswith(self.model):
+            return self.label
+        return self.model + self.label.removeprefix(_without_service(self.model))
+
+    @property
+    def system(self) -> str | None:
+        """Its system prompt."""
+        first = self.request.messages[0] if self.request.messages else {}
+        return first["content"] if first.get("role") == "system" else None
+
+    @property
+    def params(self) -> Mapping[str, Any]:
+        """Its parameters, the service's own defaults included."""
+        return self.request.params
+
+    def identity(self) -> list[Any]:
+        """Return what distinguishes the arm from every other."""
+        return [self.model, self.host, _plain(self.params), self.system]
 
 
 def make_arms(
-    prompt: str | Iterable[Message],
-    models: Sequence[str | BaseLLMService],
-    params: Sequence[Mapping[str, Any]],
-    common: Mapping[str, Any],
+    models: Any,
+    params: Any = None,
+    system: Any = None,
     *,
-    shuffled: Random | None = None,
+    prompt: str | Iterable[Message] | None = None,
+    shuffle: Random | None = None,
+    **options: Any,
 ) -> tuple[Arm, ...]:
-    """Make an arm of every model with every parameter set.
+    """Make an arm of every model with every parameter set and every system prompt.
 
     Parameters
     ----------
-    prompt, models, params
-        As for :class:`~ipyllm.comparison.comparison.Comparison`.
-    common : mapping
-        Arguments of ``service.request`` that all arms share; a set's own come before them.
-    shuffled : Random, optional
+    models : str, BaseLLMService, or list of these
+        The models.
+    params : mapping, list of mappings, or mapping of names to mappings, optional
+        Parameter sets, of what ``service.chat`` takes; names become part of the arms' labels.
+    system : str or None, list of these, or mapping of names to these, optional
+        System prompts.
+    prompt : str or iterable of Message, optional
+        The question, where it is the same for all calls.
+    shuffle : Random, optional
         Puts the arms in a random order.
+    **options
+        For every call, as in :meth:`BaseLLMService.chat`; a parameter set comes before them.
 
     Raises
     ------
     LLMError
-        A model or parameter that cannot be right, fewer than two arms, the same arm twice.
+        An invalid model, parameter or system prompt, or two arms that are the same.
+
+    Examples
+    --------
+    >>> models = ["openai/gpt-5-mini", "ollama/llama3.2"]
+    >>> [arm.label for arm in make_arms(models, params=[{"temperature": 0}, {"temperature": 1}])]
+    ['gpt-5-mini · temperature=0', 'gpt-5-mini · temperature=1', 'llama3.2 · temperature=0', 'llama3.2 · temperature=1']
     """
-    asked = prompt if isinstance(prompt, str) else list(prompt)
-    pairs = [(_service(model), dict(given)) for model, given in product(_models(models), _sets(params))]
-    _check(pairs)
-    made: list[tuple[str, BaseLLMService, ChatRequest]] = []
-    for (service, given), label in zip(pairs, _labels(pairs), strict=True):
-        service.check()
-        made.append((label, service, service.request(asked, **{**common, **given})))
-    if shuffled is not None:
-        shuffled.shuffle(made)
-    return tuple(Arm(label, _mark(place), service, request) for place, (label, service, request) in enumerate(made))
+    given = _models(models)
+    services = [_service(model) for model in given]
+    question = "?" if prompt is None else prompt if isinstance(prompt, str) else list(prompt)
+    made: list[Arm] = []
+    seen: set[str] = set()
+    for (model, service, name), (chosen, set_label), (text, system_label) in product(
+        zip(given, services, _model_labels(services), strict=True),
+        _labelled(params, "params", Mapping),
+        _labelled(system, "system", str),
+    ):
+        request = service.request(question, **{"system": text, **options, **(chosen or {})})
+        if prompt is None:
+            request = replace(request, messages=request.messages[:-1])
+        label = _SEPARATOR.join(part for part in (name, set_label, system_label) if part)
+        arm = Arm(label, "", service.full_name, service, model, request, _host(service))
+        # An experiment recognizes its calls by the identity alone.
+        others = {} if prompt is None else {n: v for n, v in (chosen or {}).items() if n not in arm.params}
+        key = canonical_json([arm.identity(), _plain(others)])
+        if key in seen:
+            advice = "use repeats=… to ask the same thing several times" if prompt is None else "let a parameter differ"
+            raise bad_request(
+                f"Two arms are the same: {arm.model} with {dict(arm.params) or 'no parameters'}; "
+                f"name each model once, or {advice}."
+            )
+        seen.add(key)
+        made.append(arm)
+    labels = _unique([arm.label for arm in made])
+    made = [replace(arm, label=label) for arm, label in zip(made, labels, strict=True)]
+    if shuffle is not None:
+        shuffle.shuffle(made)
+    return tuple(replace(arm, mark=_mark(place)) for place, arm in enumerate(made))
 
 
-def _models(models: Sequence[str | BaseLLMService]) -> list[str | BaseLLMService | None]:
-    if isinstance(models, str | BaseLLMService):
-        return [models]
-    return list(models) or [None]
+def _models(models: Any) -> list[Any]:
+    given = [models] if isinstance(models, str | BaseLLMService) else models
+    if not isinstance(given, Iterable) or not (given := list(given)):
+        raise bad_request("There is no model to ask: models is a list of names such as 'ollama/llama3.2', or services.")
+    return given
 
 
-def _service(model: str | BaseLLMService | None) -> BaseLLMService:
-    if model is None or isinstance(model, str):
-        return create_llm_service(model)
+def _service(model: Any) -> BaseLLMService:
     if isinstance(model, BaseLLMService):
         return model
-    raise LLMError(
-        f"Models to compare are names like 'openai/gpt-5-mini' or services, not {model!r}.", category="bad_request"
-    )
+    if not isinstance(model, str):
+        raise bad_request(f"A model is a name like 'openai/gpt-5-mini' or a service, not {type(model).__name__}.")
+    return create_llm_service(model)
 
 
-def _sets(params: Sequence[Mapping[str, Any]]) -> Sequence[Mapping[str, Any]]:
-    given: list[Any] = [params] if isinstance(params, Mapping) else list(params)
-    for one in given:
-        if not isinstance(one, Mapping):
-            raise LLMError(
-                f'A parameter set looks like {{"temperature": 0}}, not like {one!r}.', category="bad_request"
-            )
-    return given or [{}]
+def _host(service: BaseLLMService) -> str | None:
+    """Return the server's address where the user gave one with the service."""
+    if isinstance(service, Route | LocalService) or service._base_url is None:  # noqa: SLF001 - a service's own state
+        return None
+    return urlsplit(service.base_url()).netloc.rpartition("@")[2]
 
 
-def _check(pairs: Sequence[tuple[BaseLLMService, Mapping[str, Any]]]) -> None:
-    if len(pairs) == 1:
-        raise LLMError(
-            f"There is nothing to compare {pairs[0][0].full_name} with: name a second model or parameter set.",
-            category="bad_request",
-        )
-    seen: list[tuple[object, ...]] = []
-    for service, given in pairs:
-        # One service object given twice, or two that would ask the same server the same.
-        same = (type(service), service.full_name, service.params, service._base_url, given)  # noqa: SLF001
-        if same in seen:
-            which = _described(given)
-            raise LLMError(
-                f"{service.full_name}{f' with {which}' if which else ''} is in the comparison twice; "
-                "name each once, or let a parameter differ.",
-                category="bad_request",
-            )
-        seen.append(same)
+def _labelled(given: Any, what: str, kind: type) -> list[tuple[Any, str]]:
+    """Return each of ``given`` with its part of the label, which is empty for the only one."""
+    if given is None or isinstance(given, kind):
+        named = isinstance(given, Mapping) and bool(given) and all(isinstance(v, Mapping) for v in given.values())
+        if not named:
+            return [(given, "")]
+    if isinstance(given, Mapping):
+        items = [(value, str(name)) for name, value in given.items()]
+    elif isinstance(given, Sequence) and not isinstance(given, str):
+        items = list(zip(given, _labels_of(given, what), strict=True))
+    else:
+        items = []
+    if not items or not all(value is None or isinstance(value, kind) for value, _ in items):
+        wanted = "a dict of parameters, or a list of them" if kind is Mapping else "a text, or a list of them"
+        raise bad_request(f"{what} must be {wanted}, not {str(given)[:80]!r}.")
+    return items if len(items) > 1 or isinstance(given, Mapping) else [(items[0][0], "")]
 
 
-def _labels(pairs: Sequence[tuple[BaseLLMService, Mapping[str, Any]]]) -> list[str]:
-    """Name each arm by its model, and by what it has that others have not."""
-    sets = [given for _, given in pairs]
-    varied = [name for name in dict.fromkeys(name for given in sets for name in given) if not _constant(name, sets)]
-    labels = []
-    for service, given in pairs:
-        what = _described({name: given[name] for name in varied if name in given})
-        labels.append(" · ".join([service.full_name, *([what] if what else ["defaults"] if varied else [])]))
-    if len(set(labels)) < len(labels):  # two services of one name: their own parameters or addresses differ
-        own = [_described(service.params) or _where(service) for service, _ in pairs]
-        labels = [f"{label} · {extra}" if extra else label for label, extra in zip(labels, own, strict=True)]
-    again = Counter(labels)
-    return [f"{label} · {place + 1}" if again[label] > 1 else label for place, label in enumerate(labels)]
+def _labels_of(given: Sequence[Any], what: str) -> list[str]:
+    if what == "system":
+        numbers = count(1)
+        return ["no system" if value is None else f"system {next(numbers)}" for value in given]
+    sets = [dict(value) if isinstance(value, Mapping) else {} for value in given]
+    names = list(dict.fromkeys(name for one in sets for name in one))
+    differing = [name for name in names if len({canonical_json(_plain(one.get(name))) for one in sets}) > 1]
+    return [", ".join(f"{name}={_short(one[name])}" for name in differing if name in one) or "default" for one in sets]
 
 
-def _constant(name: str, sets: Sequence[Mapping[str, Any]]) -> bool:
-    return all(name in given and given[name] == sets[0].get(name) for given in sets)
+def _model_labels(services: Sequence[BaseLLMService]) -> list[str]:
+    """Return the models' names, with as much of service, host and own parameters as distinguishes them."""
+    full = [service.full_name for service in services]
+    short = [_without_service(name) for name in full]
+    labels = short if len(set(short)) == len(set(full)) else full
+    if len(set(full)) < len(full):
+        repeated = {name for name, n in Counter(full).items() if n > 1}
+        hosts = [_host(service) if service.full_name in repeated else None for service in services]
+        labels = [f"{label} @ {host}" if host else label for label, host in zip(labels, hosts, strict=True)]
+        own = _labels_of([service.params for service in services], "params")
+        again = Counter(labels)
+        labels = [
+            f"{label}{_SEPARATOR}{params}" if again[label] > 1 else label
+            for label, params in zip(labels, own, strict=True)
+        ]
+    return labels
 
 
-def _described(given: Mapping[str, Any]) -> str:
-    return ", ".join(f"{name}={_short(value)}" for name, value in given.items())
+def _without_service(name: str) -> str:
+    return name.partition("/")[2] or name
+
+
+def _unique(labels: Sequence[str]) -> list[str]:
+    seen: Counter[str] = Counter()
+    found = []
+    for label in labels:
+        seen[label] += 1
+        found.append(label if seen[label] == 1 else f"{label} #{seen[label]}")
+    return found
 
 
 def _short(value: Any) -> str:
-    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
-    text = " ".join(text.split())
-    return text if len(text) <= _LONGEST_VALUE else text[: _LONGEST_VALUE - 1] + "…"
+    return shorten(value if isinstance(value, str) else canonical_json(_plain(value)), _MAX_VALUE_CHARS)
 
 
-def _where(service: BaseLLMService) -> str:
-    try:
-        return f"at {service.address().host}"
-    except (LLMError, NotImplementedError):
-        return ""
+def _plain(value: Any) -> Any:
+    """Return a parameter as JSON has it."""
+    if isinstance(value, Mapping):
+        return {str(name): _plain(item) for name, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    return value if value is None or isinstance(value, str | int | float | bool) else str(value)
+
+
+def canonical_json(value: Any) -> str:
+    """Return JSON that is the same for equal values."""
+    return json.dumps(value, sort_keys=True, ensure_ascii=False)
 
 
 def _mark(place: int) -> str:

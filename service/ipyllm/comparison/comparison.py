@@ -1,7 +1,7 @@
-"""One prompt to several arms at once: models, and parameter sets, side by side through the ordinary service layer.
+"""Sends one prompt to several arms at once: models and parameter sets.
 
-An arm is a model with a set of parameters. All start together, each is a call of its own with its own clock, row and
-end; one that fails does not stop the others. What people made of the answers is kept by :meth:`Comparison.vote`.
+Each arm is a separate call with its own timing and ledger row; one that fails does not stop the others.
+:meth:`Comparison.vote` stores which answer was preferred.
 """
 
 from __future__ import annotations
@@ -12,9 +12,11 @@ from typing import TYPE_CHECKING, Any
 
 from ipyllm.comparison.arms import Arm, make_arms
 from ipyllm.comparison.votes import UNDECIDED, cast_vote
-from ipyllm.errors import LLMError
+from ipyllm.errors import LLMError, bad_request
 from ipyllm.pipeline.call import Call
-from ipyllm.runtime.interruptible import InterruptibleEvent
+from ipyllm.registry.models import create_llm_service
+from ipyllm.runtime.interruptible import CANCEL_GRACE_S, InterruptibleEvent
+from ipyllm.services.base import BaseLLMService
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -27,58 +29,56 @@ if TYPE_CHECKING:
     from ipyllm.rendering import Column
     from ipyllm.request import Provenance
     from ipyllm.response import ChatResponse
-    from ipyllm.services.base import BaseLLMService
 
 __all__ = ["Arm", "Comparison", "compare"]
 
 
-_CANCEL_GRACE_S = 5.0
-_TOOL_TURN_S = 0.05  # how long one arm's tools may keep the waiting thread to themselves
+_TOOL_SLICE_S = 0.05  # how long the waiting thread runs the tools of one arm before those of the next
 
 
 class Comparison:
-    """One prompt to several arms.
+    """One prompt sent to several arms.
 
-    Stages: made (everything was checked, nothing sent) → :meth:`start` → arms stream and end, each by itself →
-    ``done`` is set when the last has ended.
+    Stages: made (checked, nothing sent) → :meth:`start` → arms stream and end independently → ``done`` is set when the
+    last has ended.
 
     Parameters
     ----------
     prompt : str or iterable of Message
-        The question, the same for all.
+        The prompt of all arms.
     models : sequence of str or BaseLLMService
-        Names, aliases or services; without any, the default model.
+        Names, aliases or services; by default the default model.
     params : sequence of mapping, optional
-        Sets of parameters; every model is asked with every set. Besides the model's parameters a set may have what
-        ``service.chat`` takes: ``{"system": "Be brief."}``.
+        Parameter sets; every model gets every set. A set may have any argument of ``service.chat``, such as
+        ``{"system": "Be brief."}``.
     system, conversation_history, tags, provenance
-        As for ``service.chat``, the same for all arms.
+        As for ``service.chat``, for all arms.
     blind : bool
-        Shuffle the arms, and show no names before a vote was cast.
+        Shuffle the arms and hide their labels until the vote.
     **options
-        What else ``service.chat`` takes, for all arms: ``temperature``, ``max_tokens``, ``timeout``, ``schema``, …
+        Further arguments of ``service.chat``, for all arms: ``temperature``, ``max_tokens``, ``schema``, …
 
     Attributes
     ----------
     id : str
-        A ULID: the tag ``comparison`` of the calls, and the name votes are kept under.
+        A ULID: the tag ``comparison`` of the calls, and the name of the vote.
     arms : tuple of Arm
     done : InterruptibleEvent
         Set when all arms have ended.
     vote_cast : str or None
-        The label that was preferred last, or ``tie`` or ``both_bad``.
+        The label preferred in the latest vote, or ``tie`` or ``both_bad``.
 
     Raises
     ------
     LLMError
-        Before anything is sent: a model that does not exist or has no key, a parameter that cannot be right, fewer
-        than two arms, the same arm twice.
+        Before anything is sent: an unknown model, a missing key, an invalid parameter, fewer than two arms, or the
+        same arm twice.
 
     Examples
     --------
     >>> comparison = Comparison("Hello", models=["ollama/llama3.2"], params=[{"temperature": 0}, {"temperature": 1}])
     >>> [(arm.mark, arm.label) for arm in comparison.arms]
-    [('A', 'ollama/llama3.2 · temperature=0'), ('B', 'ollama/llama3.2 · temperature=1')]
+    [('A', 'llama3.2 · temperature=0'), ('B', 'llama3.2 · temperature=1')]
     >>> Comparison("Hello", models=["ollama/llama3.2"])
     Traceback (most recent call last):
         ...
@@ -103,14 +103,23 @@ class Comparison:
         self.id = str(ULID())
         self.blind = bool(blind)
         self.vote_cast: str | None = None
-        common = {
-            "system": system,
-            "conversation_history": list(conversation_history or ()),
-            "tags": {**(tags or {}), "comparison": self.id},
-            "provenance": provenance,
+        self.arms = make_arms(
+            models if isinstance(models, str | BaseLLMService) else list(models) or create_llm_service(),
+            params or None,
+            prompt=prompt,
+            shuffle=SystemRandom() if self.blind else None,
+            system=system,
+            conversation_history=list(conversation_history or ()),
+            tags={**(tags or {}), "comparison": self.id},
+            provenance=provenance,
             **options,
-        }
-        self.arms = make_arms(prompt, models, params, common, shuffled=SystemRandom() if self.blind else None)
+        )
+        for arm in self.arms:
+            arm.service.check()
+        if len(self.arms) == 1:
+            raise bad_request(
+                f"There is nothing to compare {self.arms[0].model} with: name a second model or parameter set."
+            )
         self.done = InterruptibleEvent()
         self._calls: list[Call] = []
         self._left = len(self.arms)
@@ -125,58 +134,58 @@ class Comparison:
 
         return STYLE + COLUMNS_STYLE + columns_html(self.columns())
 
-    # ---- asking ----------------------------------------------------------------------------------
+    # ---- calls -----------------------------------------------------------------------------------
 
     def start(self, on_event: Callable[[int, Event], None] | None = None, *, waits: bool = False) -> Self:
-        """Send all at once.
+        """Send all calls at once.
 
         Parameters
         ----------
         on_event : callable, optional
-            Takes each event with its arm's index, on the service thread: it must return in microseconds.
+            Gets each event with its arm's index, on the service thread: it must return in microseconds.
         waits : bool
-            Whether this thread is about to :meth:`wait` or :meth:`rest`, and will run the arms' tools meanwhile.
+            Whether this thread will :meth:`wait` or :meth:`wait_for`, and run the arms' tools meanwhile.
         """
         if self._calls:
-            raise RuntimeError("This comparison was started already: make another one.")
+            raise RuntimeError("This comparison was started already: make a new one.")
         calls = [
             Call(arm.service, arm.request, None if on_event is None else partial(on_event, place))
             for place, arm in enumerate(self.arms)
         ]
         for call in calls:
-            call.done.listen(self._one_less)
+            call.done.listen(self._on_call_ended)
         self._calls = calls
-        begun = 0
+        started = 0
         try:
             for call in calls:
                 call.start(waits=waits)
-                begun += 1
+                started += 1
         except BaseException:
-            for call in calls[: begun + 1]:  # the one that was interrupted may have been sent, or not
+            for call in calls[: started + 1]:  # the interrupted one may have been sent
                 call.cancel()
-            self._left -= len(calls) - begun
+            self._left -= len(calls) - started
             if self._left <= 0:
                 self.done.set()
             raise
         return self
 
-    def _one_less(self) -> None:
-        # All calls end on the service thread, one after the other.
+    def _on_call_ended(self) -> None:
+        # Runs on the service thread, so no lock is needed.
         self._left -= 1
         if self._left <= 0:
             self.done.set()
 
     def cancel(self) -> None:
-        """Stop all arms; what has arrived is kept."""
+        """Cancel all arms; partial answers are kept."""
         for call in self._calls:
             call.cancel()
 
     def cancel_arm(self, place: int) -> None:
-        """Stop the arm at this place; the others go on."""
+        """Cancel the arm at this index; the others continue."""
         self._started()[place].cancel()
 
     def wait_for(self, signal: InterruptibleEvent, timeout: float | None = None) -> bool:
-        """Wait for ``signal`` in the thread that started the arms, and run their tools meanwhile."""
+        """Wait for ``signal`` in the thread that started the arms, running their tools meanwhile."""
         with_tools = [call for call in self._calls if call.request.tools and not call.done.is_set()]
         if not with_tools:
             return signal.wait(timeout)
@@ -185,31 +194,30 @@ class Comparison:
         until = None if timeout is None else monotonic() + timeout
         while not signal.is_set() and (until is None or monotonic() < until):
             for call in with_tools:
-                if call.wait_for(
-                    signal, _TOOL_TURN_S if until is None else min(_TOOL_TURN_S, max(0, until - monotonic()))
-                ):
+                left = _TOOL_SLICE_S if until is None else max(0, until - monotonic())
+                if call.wait_for(signal, min(_TOOL_SLICE_S, left)):
                     break
         return signal.is_set()
 
     def wait(self) -> Self:
-        """Wait for the end of all arms, however they end, and return the comparison.
+        """Wait until all arms have ended, and return the comparison.
 
         Raises
         ------
         KeyboardInterrupt
-            When the user interrupts; all arms are cancelled first, and what they had is kept.
+            When the user interrupts; all arms are cancelled first, and partial answers are kept.
         """
         self._started()
         try:
             self.wait_for(self.done)
         except BaseException:
             self.cancel()
-            self.done.wait(_CANCEL_GRACE_S)
+            self.done.wait(CANCEL_GRACE_S)
             raise
         return self
 
     async def wait_async(self) -> Self:
-        """Like :meth:`wait`, for a coroutine on any loop."""
+        """Like :meth:`wait`, for coroutines on any event loop."""
         import asyncio
 
         results = await asyncio.gather(*(call.wait_async() for call in self._started()), return_exceptions=True)
@@ -224,29 +232,29 @@ class Comparison:
             raise RuntimeError("This comparison was not started yet: call start() first.")
         return self._calls
 
-    # ---- what came of it -------------------------------------------------------------------------
+    # ---- results ---------------------------------------------------------------------------------
 
     @property
     def responses(self) -> list[ChatResponse | None]:
-        """Responses in the order of the arms; None for one that has not ended."""
+        """Responses in the order of the arms; None for arms that have not ended."""
         return [call.response for call in self._calls] or [None] * len(self.arms)
 
     @property
     def errors(self) -> list[LLMError | None]:
-        """Why arms did not end well, in the order of the arms; None for those that did, or have not ended."""
+        """Errors in the order of the arms; None for arms that succeeded or have not ended."""
         return [call.error for call in self._calls] or [None] * len(self.arms)
 
     @property
     def names_hidden(self) -> bool:
-        """Whether the arms are still to be told apart by their marks alone."""
+        """Whether labels are hidden: the comparison is blind, without a vote."""
         return self.blind and self.vote_cast is None
 
     def columns(self) -> list[Column]:
-        """Return the arms as the renderer draws them."""
+        """Return the arms for the renderer."""
         return [self.column(place) for place in range(len(self.arms))]
 
     def column(self, place: int, *, render: bool = True) -> Column:
-        """Return one arm as the renderer draws it; without HTML if ``render`` is False."""
+        """Return one arm for the renderer; without HTML if ``render`` is False."""
         from ipyllm.rendering import Column, footer_text, reasoning_html, to_html
 
         arm, response = self.arms[place], self.responses[place]
@@ -261,7 +269,7 @@ class Comparison:
             label,
             reasoning_html(response.reasoning) + to_html(response.content) if render else "",
             response.content,
-            # Which model it was stands in the heading, or is not to be known yet; what it cost would tell.
+            # The heading has the model's name, or it is hidden; the cost would reveal it.
             footer_text(_without_names(response, blind=self.names_hidden)),
             error if not self.names_hidden else error and f"This arm failed: {response.error_category}.",
             preferred=self.vote_cast == arm.label,
@@ -275,20 +283,16 @@ class Comparison:
         DataFrame
             ``arm`` (its mark), ``label``, ``model``, ``params``, ``status`` (``running`` before its end), ``response``
             (the text), ``ttft_s``, ``total_s``, ``input_tokens``, ``output_tokens``, ``output_tps``, ``cost_usd``,
-            ``usage_source``, ``error_category``, ``error_message``, ``preferred`` and ``call_id``, as the ledger has
-            them (DESIGN §4).
+            ``usage_source``, ``error_category``, ``error_message``, ``preferred`` and ``call_id``, as in ``usage()``.
         """
         import pandas as pd
 
         from ipyllm.dataframes.calls_frame import CallsFrame
 
-        frame = CallsFrame([self._row(place) for place in range(len(self.arms))])
-        counts = ["input_tokens", "output_tokens"]
-        figures = ["ttft_s", "total_s", "output_tps", "cost_usd"]
-        frame[counts] = frame[counts].astype("Int64")
-        frame[figures] = frame[figures].astype("float64")
-        assert isinstance(frame, pd.DataFrame)
-        return frame
+        rows = pd.DataFrame([self._row(place) for place in range(len(self.arms))])
+        counts = dict.fromkeys(("input_tokens", "output_tokens"), "Int64")
+        floats = dict.fromkeys(("ttft_s", "total_s", "output_tps", "cost_usd"), "float64")
+        return CallsFrame(rows.astype({**counts, **floats}))
 
     def _row(self, place: int) -> dict[str, Any]:
         from ipyllm.response import ChatResponse
@@ -316,34 +320,34 @@ class Comparison:
         }
 
     def vote(self, which: str, *, blind: bool | None = None, tags: Mapping[str, object] | None = None) -> str:
-        """Keep which answer is better, in the ledger. A later vote takes the place of the one before.
+        """Store which answer is better in the ledger. A later vote replaces an earlier one.
 
         Parameters
         ----------
         which : str
             A mark (``"A"``), a label, or ``"tie"`` or ``"both_bad"``.
         blind : bool, optional
-            Whether the names were hidden from whoever decided; by default as this comparison was shown.
+            Whether labels were hidden from the voter; by default whether they are hidden here.
         tags : mapping, optional
-            To find the vote by.
+            Tags for filtering.
 
         Returns
         -------
         str
-            The label that was preferred, or ``"tie"`` or ``"both_bad"``.
+            The preferred label, or ``"tie"`` or ``"both_bad"``.
 
         Raises
         ------
         LLMError
-            There is no such arm, or the answers are not there yet.
+            There is no such arm, or an arm has not ended.
         """
         outcome = self.outcome(which)
         if not self.done.is_set():
-            raise LLMError("Vote when all answers are there: some are still coming.", category="bad_request")
+            raise bad_request("Vote when all answers are there: some are still to come.")
         first = self.arms[0].request
         cast_vote(
-            {arm.label: row or None for arm, row in zip(self.arms, self._call_ids(), strict=True)},
-            outcome,
+            {arm.full_label: (r and r.call_id) or None for arm, r in zip(self.arms, self.responses, strict=True)},
+            next((arm.full_label for arm in self.arms if arm.label == outcome), outcome),
             prompt=first.prompt,
             blind=self.names_hidden if blind is None else blind,
             origin=first.provenance.origin,
@@ -353,11 +357,8 @@ class Comparison:
         self.vote_cast = outcome
         return outcome
 
-    def _call_ids(self) -> list[str | None]:
-        return [response.call_id if response is not None else None for response in self.responses]
-
     def outcome(self, which: str) -> str:
-        """Return what a vote for ``which`` would be kept as: a label, ``"tie"`` or ``"both_bad"``.
+        """Return the outcome of a vote for ``which``: a label, ``"tie"`` or ``"both_bad"``.
 
         Raises
         ------
@@ -368,13 +369,10 @@ class Comparison:
         if wanted in UNDECIDED:
             return wanted
         for arm in self.arms:
-            if wanted.upper() == arm.mark or (wanted == arm.label and not self.names_hidden):
+            if wanted.upper() == arm.mark or (wanted in {arm.label, arm.full_label} and not self.names_hidden):
                 return arm.label
         known = [arm.mark if self.names_hidden else f"{arm.mark} ({arm.label})" for arm in self.arms]
-        raise LLMError(
-            f"There is no arm {which!r} to vote for; there are: {', '.join([*known, *UNDECIDED])}.",
-            category="bad_request",
-        )
+        raise bad_request(f"There is no arm {which!r} to vote for; there are: {', '.join([*known, *UNDECIDED])}.")
 
 
 def compare(
@@ -383,7 +381,7 @@ def compare(
     params: Sequence[Mapping[str, Any]] = (),
     **options: Any,
 ) -> Comparison:
-    """Ask several models, or one with several sets of parameters, at once, and wait for all answers.
+    """Send one prompt to several models or parameter sets at once, and wait for all answers.
 
     Parameters
     ----------
@@ -393,13 +391,13 @@ def compare(
     Returns
     -------
     Comparison
-        Shows itself in columns; ``.responses``, ``.to_dataframe()``, ``.vote("A")``. An arm that failed says so in
-        its response's ``status``; the others have their answers.
+        Displayed in columns; has ``.responses``, ``.to_dataframe()`` and ``.vote("A")``. A failed arm has a response
+        with the ``status`` ``error``.
 
     Raises
     ------
     LLMError
-        Before anything is sent, when something about the arms cannot be right.
+        Before anything is sent, for invalid arms.
     """
     return Comparison(prompt, models, params, **options).start(waits=True).wait()
 

@@ -1,6 +1,6 @@
-"""A comparison as one HTML file: tables, conclusions, pictures and every answer, for people without a notebook.
+"""Writes a comparison as one HTML file: tables, conclusions, plots and all answers.
 
-The file is complete in itself and fetches nothing; answers in it have passed :mod:`ipyllm.rendering`.
+The file is self-contained; its answers are sanitised by :mod:`ipyllm.rendering`.
 """
 
 from __future__ import annotations
@@ -14,8 +14,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ipyllm._version import __version__
-from ipyllm.errors import LLMError
+from ipyllm.errors import LLMError, bad_request
 from ipyllm.rendering import STYLE, to_html
+from ipyllm.text.format import count, number, shorten
 from ipyllm.text.redact import redact
 from ipyllm.text.terminal import plain
 
@@ -59,8 +60,8 @@ pre.prompt{{white-space:pre-wrap;overflow-wrap:anywhere;margin:.5rem 0 .5rem 1re
 """
 
 _METHOD = """\
-Every figure is of calls that are no warm-ups. Calls that loaded a model, came from the cache, or were
-measured while our own loop was late by over a tenth of the time to first token are left out of all times.
+Warm-up calls are not counted. Calls that loaded a model, came from the cache, or were measured while the
+process was late by over a tenth of the time to first token are left out of all times.
 Quantiles have exact order-statistic intervals; means have standard errors clustered by prompt and Student's
 interval, or Wilson's for right and wrong. Differences are taken prompt by prompt after averaging repeats:
 McNemar's mid-p test with Bonett and Price's interval for right and wrong asked once, paired t for other
@@ -85,20 +86,19 @@ def write(
     Parameters
     ----------
     results : DataFrame, or anything that has one as ``.calls``
-        As in :func:`ipyllm.statistics.summarise_arms`; with ``prompt`` and ``response`` it shows every answer.
+        As in :func:`ipyllm.statistics.summarise_arms`; with ``prompt`` and ``response``, answers are shown.
     path : str or Path
-        Where to; a file there is replaced.
+        The file to write or replace.
     votes : DataFrame, optional
-        As in :func:`ipyllm.statistics.ranking`; ``results.votes`` without it, where there is one.
+        As in :func:`ipyllm.statistics.ranking`; by default ``results.votes``, if there is one.
     baseline : str, optional
-        The arm to compare with; the first without it.
+        The arm to compare with; by default the first.
     title : str
-        Its heading.
+        Heading of the report.
     level : float
         Confidence of all intervals.
     most_prompts : int
-        Of how many prompts the answers are shown, in the order in which they were asked; the report says how many more
-        there are.
+        Maximum number of prompts with answers in the report, in the order of the calls.
 
     Returns
     -------
@@ -116,7 +116,7 @@ def write(
 
     path = Path(path)
     if not path.parent.is_dir():
-        raise LLMError(f"There is no folder {str(path.parent)!r} to write the report to.", category="bad_request")
+        raise bad_request(f"The folder {str(path.parent)!r} of the report does not exist.")
     calls = results if isinstance(results, pd.DataFrame) else getattr(results, "calls", results)
     if votes is None and not isinstance(results, pd.DataFrame):
         votes = getattr(results, "votes", None)
@@ -124,7 +124,7 @@ def write(
     observed = observe(calls)
     sections = [
         f'<p class="facts">{_facts(observed)}</p>',
-        _table("What each arm did", summarise_arms(calls, level=level)),
+        _table("Summary by arm", summarise_arms(calls, level=level)),
     ]
     if len(observed.arms) > 1:
         pairs = paired(calls, baseline, level=level)
@@ -133,7 +133,7 @@ def write(
         )
     if cast is not None:
         sections.append(_table("Votes", ranking(cast, level=level)))
-    sections += _pictures(calls, observed, cast)
+    sections += _plots(calls, observed, cast)
     sections += _prompts(calls, observed, most_prompts)
     sections.append(f"<h2>Method and environment</h2><p class='method'>{escape(_METHOD)}</p>{_environment()}")
     page = _PAGE.format(title=escape(plain(title)), style=STYLE, body="\n".join(sections))
@@ -142,8 +142,6 @@ def write(
 
 
 def _facts(observed: Observations) -> str:
-    from ipyllm.statistics.caveats import count
-
     frame = observed.frame
     facts = [
         count(len(observed.arms), "arm"),
@@ -162,29 +160,27 @@ def _table(heading: str, table: StatisticsFrame) -> str:
     return f'<h2>{escape(plain(heading))}</h2><div class="tabled">{table._repr_html_()}</div>'
 
 
-def _pictures(calls: pd.DataFrame, observed: Observations, votes: pd.DataFrame | None) -> list[str]:
-    from ipyllm.plots.page import overview, worth_drawing
+def _plots(calls: pd.DataFrame, observed: Observations, votes: pd.DataFrame | None) -> list[str]:
+    from ipyllm.plots.overview_page import overview, worth_drawing
     from ipyllm.plots.theme import pyplot
 
     try:
         pyplot()
-    except LLMError as exc:  # matplotlib is an extra; the tables say the same
-        return [f"<h2>Pictures</h2><p>{escape(str(exc))}</p>"]
+    except LLMError as exc:  # matplotlib is an extra; the tables have the same results
+        return [f"<h2>Plots</h2><p>{escape(str(exc))}</p>"]
     drawn = []
     if worth_drawing(observed):
-        drawn.append(
-            _picture(lambda dark: overview(calls, dark=dark), "scores, cost, latency and throughput of each arm")
-        )
+        drawn.append(_plot(lambda dark: overview(calls, dark=dark), "scores, cost, latency and throughput of each arm"))
     if votes is not None:
         from ipyllm.plots import win_matrix
 
-        drawn.append(_picture(lambda dark: win_matrix(votes, dark=dark).figure, "how often each arm was preferred"))
-    return ["<h2>Pictures</h2>", *drawn] if drawn else []
+        drawn.append(_plot(lambda dark: win_matrix(votes, dark=dark).figure, "how often each arm was preferred"))
+    return ["<h2>Plots</h2>", *drawn] if drawn else []
 
 
-def _picture(draw: Callable[[bool], Any], alternative: str) -> str:
-    """Return the picture for light pages, and for dark ones."""
-    dark, light = (_png(draw(ground)) for ground in (True, False))
+def _plot(draw: Callable[[bool], Any], alternative: str) -> str:
+    """Return a plot for light and dark pages."""
+    dark, light = (_png(draw(is_dark)) for is_dark in (True, False))
     return (
         f'<p><picture><source media="(prefers-color-scheme: dark)" srcset="{dark}">'
         f'<img src="{light}" alt="{escape(alternative)}"></picture></p>'
@@ -196,19 +192,19 @@ def _png(figure: Figure) -> str:
 
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=110)
-    # A figure left open would show itself in the notebook, too.
+    # An open figure would also be shown in the notebook.
     pyplot().close(figure)
     return f"data:image/png;base64,{base64.b64encode(buffer.getvalue()).decode()}"
 
 
 def _prompts(calls: pd.DataFrame, observed: Observations, most: int) -> list[str]:
     if "response" not in calls.columns:
-        return ["<h2>Answers</h2><p>The texts of these calls were not kept.</p>"]
+        return ["<h2>Answers</h2><p>The texts of these calls were not stored.</p>"]
     from ipyllm.dataframes.latency_filter import true
 
     warm_up = true(calls["warmup"]).to_numpy() if "warmup" in calls.columns else [False] * len(calls)
     by = "arm" if "arm" in calls.columns else "model"
-    # The rows of `observed.frame`, in their order, with the texts that statistics have no use for.
+    # The rows of `observed.frame`, in the same order, with the texts.
     texts = calls[[not warm for warm in warm_up] & calls[by].notna().to_numpy()].reset_index(drop=True)
     frame = observed.frame
     rows_of = frame.groupby("prompt", sort=False).indices
@@ -221,28 +217,23 @@ def _prompts(calls: pd.DataFrame, observed: Observations, most: int) -> list[str
 
 
 def _prompt(texts: pd.DataFrame, frame: pd.DataFrame, scores: list[str], rows: Any) -> Iterator[str]:
-    """Return one prompt, folded, with all answers to it."""
-    from ipyllm.statistics.table import rounded
-
+    """Return one prompt, folded, with all its answers."""
     first = texts.iloc[rows[0]]
     name = _text(first.get("prompt_id"))
     prompt = _text(first.get("prompt"))
     score = scores[0] if scores else None
     means = {} if score is None else frame.iloc[rows].groupby("arm", observed=True)[score].mean().dropna().to_dict()
-    head = " ".join(prompt.split())
-    if len(head) > _SUMMARY_CHARACTERS:
-        head = head[:_SUMMARY_CHARACTERS] + "…"
-    yield f"<details><summary><b>{escape(name)}</b> {escape(head)}"
+    yield f"<details><summary><b>{escape(name)}</b> {escape(shorten(prompt, _SUMMARY_CHARACTERS))}"
     if score is not None and means:
-        by_arm = ", ".join(f"{arm} {rounded(mean)}" for arm, mean in means.items())
+        by_arm = ", ".join(f"{arm} {number(mean)}" for arm, mean in means.items())
         yield f"<br><small>{escape(score.removeprefix('score_'))}: {escape(by_arm)}</small>"
     yield f'</summary><pre class="prompt" dir="auto">{escape(prompt)}</pre>'
     for row in rows:
-        call, told = texts.iloc[row], frame.iloc[row]
-        facts = [str(told["arm"])]
-        facts += [f"{score.removeprefix('score_')} {rounded(told[score])}" for score in scores]
-        facts += [f"first token {rounded(told['ttft_s'])} s"] if told["ttft_s"] >= 0 else []
-        status = str(told["status"])
+        call, measured = texts.iloc[row], frame.iloc[row]
+        facts = [str(measured["arm"])]
+        facts += [f"{score.removeprefix('score_')} {number(measured[score])}" for score in scores]
+        facts += [f"first token {number(measured['ttft_s'])} s"] if measured["ttft_s"] >= 0 else []
+        status = str(measured["status"])
         failed = f' · <span class="failed">{escape(status)} {escape(_text(call.get("error_message")))}</span>'
         yield f'<div class="answer"><header>{escape(" · ".join(facts))}{failed if status != "ok" else ""}</header>'
         yield f"{to_html(_text(call['response']))}</div>"
@@ -250,7 +241,7 @@ def _prompt(texts: pd.DataFrame, frame: pd.DataFrame, scores: list[str], rows: A
 
 
 def _text(value: Any) -> str:
-    """Return what a cell holds as text; nothing for null."""
+    """Return a value as text, empty for null."""
     import pandas as pd
 
     return "" if pd.isna(value) else redact(plain(str(value)))

@@ -1,14 +1,14 @@
-"""What people preferred: one vote for each comparison, kept in the ledger beside the calls that were compared."""
+"""People's votes on comparisons, stored in the ledger beside the calls."""
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Final, get_args
 
-from ipyllm.errors import LLMError
+from ipyllm.errors import bad_request
 from ipyllm.request import Origin
+from ipyllm.text.suggest import suggest
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 __all__ = ["UNDECIDED", "cast_vote", "votes"]
 
 UNDECIDED: Final = ("tie", "both_bad")
-"""Outcomes that prefer none."""
+"""Outcomes without a preferred arm."""
 
 
 def cast_vote(
@@ -34,31 +34,30 @@ def cast_vote(
     tags: Mapping[str, object] | None = None,
     ledger: Ledger | None = None,
 ) -> str:
-    """Keep a person's judgement of answers that were shown side by side.
+    """Store a person's vote on answers that were shown side by side.
 
-    Returns at once, as a call does: the row is written by the ledger's thread, and waits in memory while the
-    ledger cannot be written.
+    Returns at once: the ledger's thread writes the row, as soon as the ledger can be written.
 
     Parameters
     ----------
     arms : mapping
-        What was compared, two or more: label, usually the model's full name, to the id of the call that
-        gave the answer, or None where it is in no ledger.
+        Two arms or more: label, usually the model's full name, to the id of the call, or None where it is in no
+        ledger.
     outcome : str
-        The label that was preferred, or ``"tie"``, or ``"both_bad"``.
+        The preferred label, or ``"tie"``, or ``"both_bad"``.
     prompt : str
-        What was asked.
+        The prompt of the calls.
     blind : bool
-        Whether the labels were hidden while the person decided.
+        Whether the labels were hidden until the vote.
     origin : str
         Where the vote was cast, as for a call.
     comparison : str, optional
-        Name of what was judged: a later vote of the same name takes the place of the one before, from
-        whatever kernel. Without it, this vote is a comparison of its own, of the name that is returned.
+        Name of the comparison: a later vote of the same name, from any kernel, replaces this one. By default the
+        vote's id.
     tags : mapping, optional
-        To find it by.
+        Tags for filtering.
     ledger : Ledger, optional
-        Another ledger than the current one.
+        By default the current one.
 
     Returns
     -------
@@ -68,7 +67,7 @@ def cast_vote(
     Raises
     ------
     LLMError
-        Of category ``bad_request``: fewer than two arms, an outcome that is none of them, or what else is no vote.
+        ``bad_request``: fewer than two arms, an outcome that is none of them, or another invalid argument.
 
     Examples
     --------
@@ -82,7 +81,7 @@ def cast_vote(
     [['c1', 'tie']]
     """
     _check_arms(arms, outcome)
-    _check_rest(prompt, blind, origin, comparison, tags)
+    _check_details(prompt, blind, origin, comparison, tags)
     if ledger is None:
         from ipyllm.ledger import current_ledger
 
@@ -119,18 +118,18 @@ def votes(
     comparison: str | Sequence[str] | None = None,
     ledger: Ledger | None = None,
 ) -> pd.DataFrame:
-    """Return one row for every comparison that was voted on, earliest vote first.
+    """Return one row for every comparison with a vote, earliest vote first.
 
     Parameters
     ----------
     kernel : str or None
-        ``"current"`` for the votes cast in this kernel, None for those of all kernels, or a kernel's id.
+        ``"current"`` for this kernel, None for all kernels, or a kernel's id.
     since, until : datetime, timedelta or str, optional
         Cast at ``since`` or later, before ``until``; as for :func:`ipyllm.usage`.
     comparison : str or sequence of str, optional
-        About one of these.
+        Names of comparisons.
     ledger : Ledger, optional
-        Another ledger than the current one.
+        By default the current one.
 
     Returns
     -------
@@ -141,51 +140,44 @@ def votes(
     Raises
     ------
     ValueError
-        ``since`` or ``until`` is no moment.
+        ``since`` or ``until`` is not a date.
     """
-    from ipyllm.dataframes.filters import as_tuple, kernels, parse_time, read
+    from ipyllm.dataframes.filters import as_tuple, kernel_filter, read_frame
     from ipyllm.ledger.query import VoteQuery
+    from ipyllm.text.times import parse_time
 
     query = VoteQuery(
-        kernel_ids=kernels(kernel),
+        kernel_ids=kernel_filter(kernel),
         since=parse_time("since", since),
         until=parse_time("until", until),
         comparisons=as_tuple("comparison", comparison),
     )
-    return read(query, ledger)
+    return read_frame(query, ledger)
 
 
 def _check_arms(arms: object, outcome: object) -> None:
-    """Raise what is wrong with what was compared, or with what came of it."""
     if not isinstance(arms, Mapping):
-        raise _bad(f"The arms of a vote are a dict of label to call id, not {arms!r}.")
+        raise bad_request(f"arms must be a dict of label to call id, not {arms!r}.")
     for label, call_id in arms.items():
         if not isinstance(label, str) or not label or label in UNDECIDED:
-            raise _bad(f"{label!r} cannot be the label of an arm: give the model's full name, for example.")
+            raise bad_request(f"{label!r} cannot be the label of an arm: use the model's full name, for example.")
         if call_id is not None and not isinstance(call_id, str):
-            raise _bad(f"The arm {label!r} names its call by {call_id!r}: give the call's id, a str, or None.")
+            raise bad_request(f"The call id of the arm {label!r} must be a str or None, not {call_id!r}.")
     if len(arms) < 2:  # noqa: PLR2004
-        raise _bad(f"A vote compares two arms or more, and this one has {len(arms)}: {list(arms)}.")
+        raise bad_request(f"A vote compares two arms or more, but this one has {len(arms)}: {list(arms)}.")
     outcomes = [*arms, *UNDECIDED]
     if outcome not in outcomes:
-        near = difflib.get_close_matches(str(outcome), outcomes, n=1)
-        hint = f"Did you mean {near[0]!r}?" if near else f"It is one of: {', '.join(outcomes)}."
-        raise _bad(f"The outcome {outcome!r} is none of the arms that were compared. {hint}")
+        raise bad_request(f"The outcome {outcome!r} is not one of the arms. {suggest(outcome, outcomes)}")
 
 
-def _check_rest(prompt: object, blind: object, origin: object, comparison: object, tags: object) -> None:
-    """Raise what is wrong with what else is said of a vote."""
+def _check_details(prompt: object, blind: object, origin: object, comparison: object, tags: object) -> None:
     if not isinstance(prompt, str):
-        raise _bad(f"The prompt of a vote is the text that was asked, not {prompt!r}.")
+        raise bad_request(f"prompt must be a text, not {prompt!r}.")
     if not isinstance(blind, bool):
-        raise _bad(f"blind={blind!r} is neither True nor False.")
+        raise bad_request(f"blind must be True or False, not {blind!r}.")
     if origin not in get_args(Origin):
-        raise _bad(f"A vote cannot come from {origin!r}: its origin is one of {', '.join(get_args(Origin))}.")
+        raise bad_request(f"There is no origin {origin!r}. {suggest(origin, get_args(Origin))}")
     if comparison is not None and (not isinstance(comparison, str) or not comparison):
-        raise _bad(f"A comparison is known by a name, a str that is not empty; {comparison!r} is none.")
+        raise bad_request(f"comparison must be a name, not {comparison!r}.")
     if tags is not None and not isinstance(tags, Mapping):
-        raise _bad(f"The tags of a vote are a dict, not {tags!r}.")
-
-
-def _bad(sentence: str) -> LLMError:
-    return LLMError(sentence, category="bad_request")
+        raise bad_request(f"tags must be a dict, not {tags!r}.")

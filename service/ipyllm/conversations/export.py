@@ -1,7 +1,6 @@
-"""A conversation as a file to keep or to pass on: Markdown, JSON, or a notebook whose cells ask again.
+"""Export of a conversation as Markdown, JSON, or a notebook whose cells ask the questions again.
 
-Keys of providers that occur in the text are masked. What :meth:`ConversationHistory.load` reads is another format,
-which :meth:`ConversationHistory.save` writes.
+Provider keys in the text are masked. :meth:`ConversationHistory.save` and ``load`` use another format.
 """
 
 from __future__ import annotations
@@ -12,7 +11,9 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 from ipyllm.errors import LLMError
 from ipyllm.messages import text_of
 from ipyllm.rendering import STYLE, to_html
+from ipyllm.text.format import count
 from ipyllm.text.redact import redact
+from ipyllm.text.suggest import suggest
 from ipyllm.text.terminal import plain
 
 if TYPE_CHECKING:
@@ -21,14 +22,14 @@ if TYPE_CHECKING:
     from ipyllm.conversations.history import ConversationHistory, Turn
     from ipyllm.messages import Message
 
-__all__ = ["FORMATS", "Format", "exported"]
+__all__ = ["FORMATS", "Format", "export_conversation"]
 
 Format = Literal["md", "json", "ipynb"]
 FORMATS: tuple[str, ...] = get_args(Format)
 _TITLES = {"user": "You", "assistant": "Model", "system": "System", "developer": "System", "tool": "Tool"}
 
 
-def exported(history: ConversationHistory, form: str, *, title: str = "Conversation") -> str:
+def export_conversation(history: ConversationHistory, form: str, *, title: str = "Conversation") -> str:
     r"""Return a conversation as the text of a file.
 
     Parameters
@@ -36,23 +37,23 @@ def exported(history: ConversationHistory, form: str, *, title: str = "Conversat
     history : ConversationHistory
         Not changed.
     form : {"md", "json", "ipynb"}
-        Markdown to read; the messages in the OpenAI shape; a notebook with a cell for each question, and the answer
-        it had as its output.
+        Markdown to read; messages in the OpenAI format; a notebook with a cell for each question and the answer as
+        its output.
     title : str
-        Its heading, and the name of the conversation in the notebook's cells.
+        Heading, and name of the conversation in the notebook's cells.
 
     Raises
     ------
     LLMError
-        There is no such format.
+        The format is another one.
 
     Examples
     --------
     >>> from ipyllm.conversations.history import ConversationHistory
     >>> history = ConversationHistory.from_messages([{"role": "user", "content": "Hello"}])
-    >>> exported(history, "md", title="demo")
+    >>> export_conversation(history, "md", title="demo")
     '# demo\n\n## You\n\nHello\n'
-    >>> exported(history, "json")
+    >>> export_conversation(history, "json")
     '[\n {\n  "role": "user",\n  "content": "Hello"\n }\n]\n'
     """
     if form == "md":
@@ -61,9 +62,7 @@ def exported(history: ConversationHistory, form: str, *, title: str = "Conversat
         return redact(json.dumps(history.to_messages(), ensure_ascii=False, indent=1, default=str) + "\n")
     if form == "ipynb":
         return redact(_notebook(history, title))
-    raise LLMError(
-        f"A conversation cannot be exported as {form!r}; there are: {', '.join(FORMATS)}.", category="bad_request"
-    )
+    raise LLMError(f"A conversation cannot be exported as {form!r}. {suggest(form, FORMATS)}", category="bad_request")
 
 
 def _markdown(history: ConversationHistory, title: str) -> str:
@@ -75,17 +74,17 @@ def _markdown(history: ConversationHistory, title: str) -> str:
 
 def _pictures(message: Message) -> Iterator[str]:
     content = message.get("content")
-    count = sum(part.get("type") == "image_url" for part in content) if isinstance(content, list) else 0
-    if count:
-        yield f"*({count} picture{'' if count == 1 else 's'})*"
+    pictures = sum(part.get("type") == "image_url" for part in content) if isinstance(content, list) else 0
+    if pictures:
+        yield f"*({count(pictures, 'picture')})*"
 
 
 def _notebook(history: ConversationHistory, title: str) -> str:
     cells = [_cell("markdown", f"# {title}"), _cell("code", "%load_ext ipyllm")]
     system = history.system
     for turn in history.turns:
-        cells.append(_asking(turn, title, system))
-        system = None  # the conversation has it after the first question
+        cells.append(_question_cell(turn, title, system))
+        system = None  # the first cell has set it
     for number, cell in enumerate(cells):
         cell["id"] = f"cell-{number}"
     notebook = {
@@ -100,13 +99,13 @@ def _notebook(history: ConversationHistory, title: str) -> str:
     return json.dumps(notebook, ensure_ascii=False, indent=1) + "\n"
 
 
-def _asking(turn: Turn, name: str, system: str | None) -> dict[str, Any]:
-    """Return a cell that asks the question again, with the answer it had."""
-    options = ["--raw", f"-c {_quoted(name)}"]  # what looks like a template in a question was none
+def _question_cell(turn: Turn, name: str, system: str | None) -> dict[str, Any]:
+    """Return a cell that asks the question again, with its answer as output."""
+    options = ["--raw", f"-c {_quoted(name)}"]  # braces in a question are not a template
     if turn.model:
         options.append(f"-m {_quoted(turn.model)}")
     if system:
-        options.append(f"-s {_quoted(' '.join(system.split()))}")  # the line of a magic has no line ends
+        options.append(f"-s {_quoted(' '.join(system.split()))}")  # a magic's options stand on one line
     question = "\n\n".join(text_of(message) for message in turn.messages if message["role"] == "user")
     cell = _cell("code", f"%%llm {' '.join(options)}\n{question}")
     cell["outputs"] = list(_outputs(turn))
@@ -114,7 +113,7 @@ def _asking(turn: Turn, name: str, system: str | None) -> dict[str, Any]:
 
 
 def _quoted(word: str) -> str:
-    r"""Quote a word as the magics read it.
+    r"""Quote a word for the line of a magic.
 
     >>> print(_quoted("local/x"), _quoted('say "yes"'))
     local/x "say \"yes\""

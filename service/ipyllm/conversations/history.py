@@ -1,4 +1,4 @@
-"""A conversation: turns in order, trimmed by whole turns to a limit, without losing the system message."""
+"""Conversations: turns in order, with a system message, shared by name within the process."""
 
 from __future__ import annotations
 
@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 from ipyllm.conversations import transcript, trimming
 from ipyllm.conversations.tokens import estimate_messages
-from ipyllm.conversations.transcript import SYSTEM_ROLES, Transcript, Turn, checked
+from ipyllm.conversations.transcript import SYSTEM_ROLES, Transcript, Turn, validated
 from ipyllm.conversations.trimming import Fitted
 from ipyllm.errors import LLMError
 from ipyllm.messages import text_of
+from ipyllm.text.format import count
 
 if TYPE_CHECKING:
     import os
@@ -32,9 +33,9 @@ class ConversationHistory:
     Parameters
     ----------
     max_messages : int, optional
-        Keep at most so many messages, the system message not counted.
+        Most messages that :meth:`get_messages` returns, without the system message.
     max_tokens : int, optional
-        Keep at most so many tokens, estimated from above, the system message counted.
+        Most tokens of them (upper estimate), with the system message.
 
     Examples
     --------
@@ -51,7 +52,7 @@ class ConversationHistory:
         self.max_messages = max_messages
         self.max_tokens = max_tokens
         self._system: Message | None = None
-        self._turns: list[Turn] = []  # never handed out: turns are copied on their way in and out
+        self._turns: list[Turn] = []  # turns are copied when they come in and go out
         self._lock = threading.RLock()
         self._observers: tuple[Callable[[], None], ...] = ()
 
@@ -59,7 +60,7 @@ class ConversationHistory:
     def from_messages(
         cls, messages: Iterable[Message], *, max_messages: int | None = None, max_tokens: int | None = None
     ) -> ConversationHistory:
-        """Make a conversation of a list in the OpenAI shape.
+        """Make a conversation from messages in the OpenAI format.
 
         Examples
         --------
@@ -77,10 +78,10 @@ class ConversationHistory:
         Raises
         ------
         LLMError
-            There is no such file, ipyllm has not written it, it is damaged, or a newer ipyllm wrote it.
+            The file is missing, damaged, of another program, or of a newer ipyllm.
         """
         history = cls()
-        history._take(transcript.read(path))
+        history._replace_contents(transcript.read(path))
         return history
 
     def __len__(self) -> int:
@@ -88,40 +89,39 @@ class ConversationHistory:
             return sum(len(turn.messages) for turn in self._turns) + (self._system is not None)
 
     def __repr__(self) -> str:
-        count = len(self)
-        return f"ConversationHistory({count} message{'' if count == 1 else 's'})"
+        return f"ConversationHistory({count(len(self), 'message')})"
 
-    # ---- what changes it -------------------------------------------------------------------------
+    # ---- changes ---------------------------------------------------------------------------------
 
     def add_message(self, role: str, content: str | list[dict[str, Any]] | None, **extra: Any) -> None:
-        """Add a message at the end; a ``system`` (or ``developer``) message replaces the one before.
+        """Append a message; a ``system`` (or ``developer``) message replaces the previous one.
 
-        A question opens a turn. The result of a tool joins the turn whose call it answers, also when another
-        question was asked meanwhile: models refuse a call without its result.
+        A user message starts a turn. A tool result joins the turn of its tool call, also when another question
+        followed: models refuse a call without its result.
 
         Raises
         ------
         ValueError
-            For a role that does not exist, or content that no message can have.
+            The role does not exist, or the content is not valid.
         """
-        message = checked({"role": role, "content": content, **extra})
+        message = validated({"role": role, "content": content, **extra})
         with self._lock:
             self._add(message)
-        self._tell()
+        self._notify()
 
     def extend(self, messages: Iterable[Message]) -> None:
-        """Add messages in the OpenAI shape: all, or none when one of them is wrong.
+        """Append messages in the OpenAI format: all, or none when one is not valid.
 
         Raises
         ------
         ValueError
             As :meth:`add_message`.
         """
-        right = [checked(message) for message in messages]
+        valid = [validated(message) for message in messages]
         with self._lock:
-            for message in right:
+            for message in valid:
                 self._add(message)
-        self._tell()
+        self._notify()
 
     def _add(self, message: Message) -> None:
         role, turns = message["role"], self._turns
@@ -130,29 +130,29 @@ class ConversationHistory:
         elif role == "user" or not turns:
             turns.append(Turn([message]))
         else:
-            place = self._asking(message.get("tool_call_id")) if role == "tool" else -1
-            turns[place] = turns[place].longer_by(message)
+            index = self._index_of_call(message.get("tool_call_id")) if role == "tool" else -1
+            turns[index] = turns[index].with_message(message)
 
-    def _asking(self, tool_call_id: Any) -> int:
-        # From the end: some servers use the same ids again in each answer.
-        for place in range(len(self._turns) - 1, -1, -1):
-            if self._turns[place].calls(tool_call_id):
-                return place
+    def _index_of_call(self, tool_call_id: Any) -> int:
+        # From the end: some servers repeat ids in each answer.
+        for index in range(len(self._turns) - 1, -1, -1):
+            if self._turns[index].calls(tool_call_id):
+                return index
         return -1
 
     def put_turn(self, turn: Turn) -> None:
-        """Add a turn, or put it in the place of the one with the same key."""
+        """Append a turn, or replace the one with the same key."""
         turn = replace(turn)
         with self._lock:
-            place = self._place(turn.key)
-            if place is None:
+            index = self._index_of(turn.key)
+            if index is None:
                 self._turns.append(turn)
             else:
-                self._turns[place] = turn
-        self._tell()
+                self._turns[index] = turn
+        self._notify()
 
     def replace_turns(self, turns: Iterable[Turn]) -> None:
-        """Hold these turns, in this order, and none of before; the system message stays.
+        """Replace all turns; the system message stays.
 
         Examples
         --------
@@ -161,76 +161,76 @@ class ConversationHistory:
         >>> history
         ConversationHistory(1 message)
         """
-        kept = [replace(turn) for turn in turns]
+        copies = [replace(turn) for turn in turns]
         with self._lock:
-            self._turns = kept
-        self._tell()
+            self._turns = copies
+        self._notify()
 
     def set_system(self, text: str | None) -> None:
-        """Put ``text`` in the place of the system message; None or an empty text takes it away."""
+        """Set the system message; None or an empty text removes it."""
         if text is not None and not isinstance(text, str):
-            raise LLMError(f"A system prompt is text, not {type(text).__name__}.", category="bad_request")
-        message = checked({"role": "system", "content": text}) if text and text.strip() else None
+            raise LLMError(f"A system prompt must be text, not {type(text).__name__}.", category="bad_request")
+        message = validated({"role": "system", "content": text}) if text and text.strip() else None
         with self._lock:
             self._system = message
-        self._tell()
+        self._notify()
 
     def undo(self, n: int = 1) -> tuple[Turn, ...]:
-        """Take the last ``n`` turns away, or as many as there are, and return them, oldest first.
+        """Remove and return the last ``n`` turns, or as many as there are, oldest first.
 
-        The system message stays. ``put_turn`` brings a turn back.
+        The system message stays. ``put_turn`` adds a turn again.
 
         Raises
         ------
         ValueError
-            For a negative number.
+            ``n`` is negative.
         """
         if n < 0:
-            raise ValueError(f"undo takes back a number of turns, not {n}.")
+            raise ValueError(f"undo needs a number of turns, 0 or more, not {n}.")
         with self._lock:
             first = max(0, len(self._turns) - n)
             gone = self._turns[first:]
             del self._turns[first:]
-        self._tell()
+        self._notify()
         return tuple(map(replace, gone))
 
     def clear(self, *, keep_system: bool = False) -> None:
-        """Forget the turns, and the system message unless it is to be kept."""
+        """Remove the turns, and the system message unless ``keep_system``."""
         with self._lock:
             self._turns.clear()
             if not keep_system:
                 self._system = None
-        self._tell()
+        self._notify()
 
     def restore(self, other: ConversationHistory) -> None:
-        """Hold what ``other`` holds, its limits too, and nothing of before; whoever shows this one sees that.
+        """Replace the contents and limits by those of ``other``, and notify observers.
 
         Examples
         --------
         >>> saved = ConversationHistory.from_messages([{"role": "user", "content": "Hello"}])
         >>> conversation("demo").restore(saved)
         """
-        self._take(other._now())
+        self._replace_contents(other._snapshot())
 
-    def _take(self, then: Transcript) -> None:
+    def _replace_contents(self, then: Transcript) -> None:
         with self._lock:
             self._system, self._turns = then.system, list(then.turns)
             self.max_messages, self.max_tokens = then.max_messages, then.max_tokens
-        self._tell()
+        self._notify()
 
-    def _take_if_empty(self, then: Transcript) -> bool:
+    def _fill_if_empty(self, then: Transcript) -> bool:
         with self._lock:
             empty = not len(self)
             if empty:
-                self._take(then)
+                self._replace_contents(then)
         return empty
 
-    # ---- who is told -----------------------------------------------------------------------------
+    # ---- observers -------------------------------------------------------------------------------
 
     def observe(self, callback: Callable[[], None]) -> Callable[[], None]:
-        """Have ``callback`` called after each change, in the thread that made it; return what ends that.
+        """Call ``callback`` after each change, in the thread that made it; return a function that stops this.
 
-        It must return in microseconds and raise nothing: it stands in the way of whoever changed the conversation.
+        It must return in microseconds and not raise, because the thread that changed the conversation waits for it.
 
         Examples
         --------
@@ -252,21 +252,21 @@ class ConversationHistory:
 
         return stop
 
-    def _tell(self) -> None:
+    def _notify(self) -> None:
         for callback in self._observers:
             callback()
 
-    # ---- what reads it ---------------------------------------------------------------------------
+    # ---- reading ---------------------------------------------------------------------------------
 
-    def _now(self) -> Transcript:
+    def _snapshot(self) -> Transcript:
         with self._lock:
             return Transcript(self._system, tuple(self._turns), self.max_messages, self.max_tokens)
 
-    def _place(self, key: str | None) -> int | None:
+    def _index_of(self, key: str | None) -> int | None:
         if key is not None:
-            for place, turn in enumerate(self._turns):
+            for index, turn in enumerate(self._turns):
                 if turn.key == key:
-                    return place
+                    return index
         return None
 
     @property
@@ -278,25 +278,25 @@ class ConversationHistory:
     @property
     def turns(self) -> tuple[Turn, ...]:
         """Copies of the turns, oldest first."""
-        return tuple(map(replace, self._now().turns))
+        return tuple(map(replace, self._snapshot().turns))
 
     def to_messages(self) -> list[Message]:
-        """Return all messages in the OpenAI shape, whatever the limits."""
-        return trimming.newest(replace(self._now(), max_messages=None, max_tokens=None), None)
+        """Return all messages in the OpenAI format, without regard to the limits."""
+        return trimming.newest_messages(replace(self._snapshot(), max_messages=None, max_tokens=None), None)
 
     def get_messages(self, *, before: str | None = None, max_tokens: int | None = None) -> list[Message]:
-        """Messages as the model should see them: the system message, then the newest turns that fit the limits.
+        """Return the messages to send: the system message, then the newest turns that fit the limits.
 
-        It never fails: when not even the newest turn fits, only the system message is left. :meth:`fit` says so.
+        When not even the newest turn fits, only the system message is returned; :meth:`fit` raises instead.
 
         Parameters
         ----------
         before : str, optional
-            Only what precedes the turn with this key: what that turn's question was asked with.
+            Only turns before the one with this key.
         max_tokens : int, optional
-            A limit for this time, beside the history's own.
+            Limit in addition to the conversation's own.
         """
-        return trimming.newest(self._before(before), max_tokens)
+        return trimming.newest_messages(self._snapshot_before(before), max_tokens)
 
     def fit(
         self,
@@ -307,31 +307,30 @@ class ConversationHistory:
         question: str | Sequence[Message] | None = None,
         model: str = "",
     ) -> Fitted:
-        """Return what fits a model's window, and say what was left out.
+        """Return the messages that fit a model's context window, and what was left out.
 
-        The system message and the question always stay; the oldest turns go first, and always whole. If the
-        newest turn alone is too long, which many rounds of tool calls make it, its oldest rounds go, each call
-        with its results; its question and its newest round stay.
+        The system message and the question always stay; the oldest turns are left out first, as a whole. If the newest
+        turn alone is too long, because of many rounds of tool calls, its oldest rounds are left out, calls together
+        with their results; its question and its newest round stay.
 
         Parameters
         ----------
         max_tokens : int or None
-            The model's window, as ``service.context_window()`` says; None when that is unknown.
+            The context window, as of ``service.context_window()``; None when it is unknown.
         reserve : int
-            Tokens of it to keep for the answer.
+            Tokens of it to reserve for the answer.
         before : str, optional
-            Only what precedes the turn with this key.
+            Only turns before the one with this key.
         question : str or sequence of Message, optional
-            What is about to be asked after these messages. It is counted, not returned. Without it the newest
-            turn of the conversation is the question.
+            The next question. It is counted, not returned. Default: the newest turn.
         model : str
             Full name of the model, for the error.
 
         Raises
         ------
         LLMError
-            Category ``context_length``: the question does not fit even alone. As counts are estimated from above,
-            one that comes close to the window may be refused although the model would have taken it.
+            ``context_length``: the question alone does not fit. Counts are upper estimates, so a question close to the
+            limit may be refused although the model would accept it.
 
         Examples
         --------
@@ -343,7 +342,7 @@ class ConversationHistory:
         >>> [message["content"] for message in fitted.messages], fitted.dropped_turns
         (['two', 'TWO'], 1)
         """
-        return trimming.fit(self._before(before), max_tokens, reserve=reserve, question=question, model=model)
+        return trimming.fit(self._snapshot_before(before), max_tokens, reserve=reserve, question=question, model=model)
 
     def preceding(
         self,
@@ -354,25 +353,29 @@ class ConversationHistory:
         max_tokens: Any = None,
         model: str = "",
     ) -> tuple[list[Message], str | None]:
-        """Return what a question follows, as much as fits the model's window, and what to say of the rest.
+        """Return the messages to send before a question, and a note about those left out.
 
-        Unlike :meth:`fit` it never fails: our estimates lie above the truth, so whether a long question fits by
-        itself is the server's to say. It is then asked behind the system message alone. A system message in the
-        question takes the place of the conversation's own, which is then neither counted nor returned.
+        Unlike :meth:`fit`, it does not raise: a question that seems too long is sent after the system message alone,
+        and the server decides, because our counts are upper estimates. A system message in the question replaces the
+        conversation's own.
 
         Parameters
         ----------
         question : sequence of Message
-            What is about to be asked, with a system message that is new, if any. It is counted, not returned.
+            The next question, with a new system message if any. It is counted, not returned.
         window : int or callable or None
-            The model's, as ``service.context_window()`` says; None when that is unknown. A function that says it is
-            asked only if something may have to be left out: the tables take a moment to load.
+            The context window, as of ``service.context_window()``; None when it is unknown. A function is called only
+            if something may have to be left out, because loading the model tables takes time.
         before : str, optional
-            Only what precedes the turn with this key.
+            Only turns before the one with this key.
         max_tokens : optional
-            Longest answer; where it is no number of tokens, a part of the window is kept for the answer.
+            Longest answer in tokens. If it is not a number, a part of the window is reserved for the answer.
         model : str
             Full name of the model.
+
+        Returns
+        -------
+        (list of Message, str or None)
 
         Examples
         --------
@@ -382,45 +385,45 @@ class ConversationHistory:
         ...     history.add_message("assistant", text.upper())
         >>> messages, note = history.preceding([{"role": "user", "content": "three"}], 24, max_tokens=4)
         >>> [message["content"] for message in messages], note
-        (['two', 'TWO'], 'Left out to fit: the oldest turn (up to 10 tokens).')
+        (['two', 'TWO'], 'The oldest turn (up to 10 tokens) was left out to fit the context window.')
         """
-        now = self._before(before)
+        now = self._snapshot_before(before)
         if any(message["role"] == "system" for message in question):
             now = replace(now, system=None)
         if callable(window):
             window = window() if now.turns else None
         if window is None:
-            return trimming.newest(now, None), None
+            return trimming.newest_messages(now, None), None
         reserve = max_tokens if isinstance(max_tokens, int) else min(_RESERVE, window // 2)
         try:
             fitted = trimming.fit(now, window, reserve=reserve, question=question, model=model)
         except LLMError:
-            fitted = trimming.no_turn(now)
+            fitted = trimming.without_turns(now)
         return list(fitted.messages), fitted.note
 
-    def _before(self, key: str | None) -> Transcript:
+    def _snapshot_before(self, key: str | None) -> Transcript:
         with self._lock:
-            now, place = self._now(), self._place(key)
-        return now if place is None else replace(now, turns=now.turns[:place])
+            now, index = self._snapshot(), self._index_of(key)
+        return now if index is None else replace(now, turns=now.turns[:index])
 
     def to_dataframe(self) -> pd.DataFrame:
-        """Return one row for every message.
+        """Return one row for each message.
 
         Returns
         -------
         DataFrame
             ``turn`` (from 0, null for the system message), ``role``, ``content`` (the text), ``model`` and
-            ``status`` of the turn, ``estimated_tokens`` (from above, images and tool calls included).
+            ``status`` of the turn, ``estimated_tokens`` (upper estimate, images and tool calls included).
         """
         import pandas as pd
 
-        now = self._now()
+        now = self._snapshot()
         rows: list[tuple[int | None, Message, str | None, str | None]] = []
         if now.system is not None:
             rows.append((None, now.system, None, None))
         for n, turn in enumerate(now.turns):
             rows += [(n, message, turn.model, turn.status) for message in turn.messages]
-        # Texts are objects: pandas' own cannot hold the half characters that a cut stream may leave.
+        # dtype object: pandas' string type cannot hold lone surrogates, which a stream that broke off may leave.
         columns: dict[str, tuple[list[Any], str]] = {
             "turn": ([n for n, _, _, _ in rows], "Int64"),
             "role": ([message["role"] for _, message, _, _ in rows], "object"),
@@ -431,20 +434,20 @@ class ConversationHistory:
         }
         return pd.DataFrame({name: pd.Series(values, dtype=dtype) for name, (values, dtype) in columns.items()})
 
-    # ---- copies of it ----------------------------------------------------------------------------
+    # ---- copies and files ------------------------------------------------------------------------
 
     def fork(self, name: str | None = None) -> ConversationHistory:
-        """Return an independent copy, which from now on goes its own way.
+        """Return an independent copy.
 
         Parameters
         ----------
         name : str, optional
-            Make it the conversation of this name, which magics and widgets then share.
+            Name of the copy, by which magics and widgets share it.
 
         Raises
         ------
         LLMError
-            There is a conversation of this name already, and it is not empty.
+            A conversation of this name exists and is not empty.
         """
         copy = ConversationHistory()
         copy.restore(self)
@@ -452,10 +455,10 @@ class ConversationHistory:
             return copy
         with _lock:
             named: ConversationHistory = _conversations.setdefault(name, copy)
-            # An empty one is filled, not replaced: a widget may show it.
-            if named is not copy and not named._take_if_empty(copy._now()):
+            # An empty one is filled, not replaced, because a widget may show it.
+            if named is not copy and not named._fill_if_empty(copy._snapshot()):
                 raise LLMError(
-                    f"There is a conversation {name!r} already: clear it first, or fork to another name.",
+                    f"A conversation {name!r} exists already. Clear it first, or choose another name.",
                     category="bad_request",
                 )
         return named
@@ -463,18 +466,18 @@ class ConversationHistory:
     def save(self, path: str | os.PathLike[str]) -> None:
         """Save as JSON, in one step and readable by its owner only; :meth:`load` reads it.
 
-        Keys of providers that occur in the text are masked in the file.
+        Provider keys in the text are masked in the file.
 
         Raises
         ------
         LLMError
-            The file cannot be written; one that was there is untouched.
+            The file cannot be written. An existing one is unchanged.
         """
-        transcript.write(self._now(), path)
+        transcript.write(self._snapshot(), path)
 
     def to_json(self) -> str:
         """Return what :meth:`save` writes."""
-        return transcript.dumps(self._now())
+        return transcript.dumps(self._snapshot())
 
 
 # ---- conversations by name -----------------------------------------------------------------------
@@ -484,12 +487,12 @@ _lock = threading.Lock()
 
 
 def conversation(name: str = "default") -> ConversationHistory:
-    """Conversation of this name in this process: magics and widgets share them.
+    """Return the conversation of this name, which magics and widgets of this process share.
 
     Raises
     ------
     LLMError
-        The name is empty or no text.
+        The name is empty or not text.
 
     Examples
     --------
@@ -497,13 +500,15 @@ def conversation(name: str = "default") -> ConversationHistory:
     True
     """
     if not isinstance(name, str) or not name.strip():
-        raise LLMError(f"A conversation has a name, like 'default', not {name!r}.", category="bad_request")
+        raise LLMError(
+            f"The name of a conversation must be text, such as 'default', not {name!r}.", category="bad_request"
+        )
     with _lock:
         return _conversations.setdefault(name, ConversationHistory())
 
 
 def conversations() -> dict[str, ConversationHistory]:
-    """All conversations of this process, by name."""
+    """Return all conversations of this process by name."""
     with _lock:
         return dict(_conversations)
 

@@ -1,4 +1,4 @@
-"""Offline estimates of token counts, for trimming and for servers that do not count. Never shown as a count."""
+"""Offline estimates of token counts, for trimming and for servers that do not count. Never shown as counts."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 __all__ = ["estimate", "estimate_messages"]
 
-_BYTES_PER_TOKEN = 3  # an upper bound on every sample measured; 4 undercounts JSON (FACTS §3)
+_BYTES_PER_TOKEN = 3  # an upper bound on every measured sample of prose, code and JSON; 4 undercounts JSON
 _SINGLES = str.maketrans("", "", string.digits + string.punctuation)
 _PER_MESSAGE = 4  # role and separators, as chat templates add them
 # OpenAI cuts an image into at most 1,536 patches and counts up to 2.46 tokens for each (gpt-4.1-nano): 3,779. Its
@@ -23,7 +23,7 @@ _IMAGES = {"image_url", "input_image", "image"}
 
 
 def estimate(text: str) -> int:
-    """Estimate the tokens of ``text`` from above: digits and punctuation one each, of the rest UTF-8 bytes / 3.
+    """Return an upper estimate of the tokens of ``text``: one per digit or punctuation mark, else UTF-8 bytes / 3.
 
     Small models' tokenizers split numbers into digits: a table of numbers has nearly as many tokens as characters.
 
@@ -37,10 +37,10 @@ def estimate(text: str) -> int:
 
 
 def estimate_messages(messages: Iterable[Message]) -> int:
-    """Estimate the tokens of a conversation from above.
+    """Return an upper estimate of the tokens of a conversation.
 
-    Text counts by :func:`estimate`, an image as 4,096 whatever its size, and everything else that a message
-    carries (tool calls, the id a result answers, audio) by its JSON. A message costs the same in any company.
+    Text counts by :func:`estimate`, an image as 4,096 whatever its size, and all else in a message (tool calls, ids,
+    audio) by its JSON. Estimates of messages add up.
 
     Examples
     --------

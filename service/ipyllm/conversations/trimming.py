@@ -1,6 +1,6 @@
-"""Which part of a conversation fits a model's window: whole turns, the newest first. Pure.
+"""Trimming of a conversation to a model's context window, by whole turns, newest first. Pure functions.
 
-A tool call and its result stand in one turn, so neither is ever left without the other.
+A tool call and its result are in one turn, so neither is ever left without the other.
 """
 
 from __future__ import annotations
@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ipyllm.conversations.tokens import estimate_messages
-from ipyllm.conversations.transcript import plain
+from ipyllm.conversations.transcript import json_copy
 from ipyllm.errors import LLMError
+from ipyllm.text.format import count
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -18,25 +19,25 @@ if TYPE_CHECKING:
     from ipyllm.conversations.transcript import Transcript, Turn
     from ipyllm.messages import Message
 
-__all__ = ["Fitted", "fit", "newest", "no_turn"]
+__all__ = ["Fitted", "fit", "newest_messages", "without_turns"]
 
 
 @dataclass(frozen=True, slots=True)
 class Fitted:
-    """The part of a conversation that fits a limit, and what was left out for it.
+    """Part of a conversation that fits a limit, and what was left out.
 
     Attributes
     ----------
     messages : tuple of Message
         The system message, then whole turns, oldest first.
     tokens : int
-        Estimate, from above, of these messages and of the question they were fitted for.
+        Upper estimate for these messages and the question that follows.
     dropped_turns : int
-        How many of the oldest turns were left out.
+        Number of the oldest turns that were left out.
     dropped_rounds : int
-        How many rounds of tool calls were left out of the newest turn, because it alone was too long.
+        Number of rounds of tool calls that were left out of the newest turn, because it alone was too long.
     dropped_tokens : int
-        Estimate, from above, of all that was left out.
+        Upper estimate for everything that was left out.
     """
 
     messages: tuple[Message, ...]
@@ -47,99 +48,106 @@ class Fitted:
 
     @property
     def note(self) -> str | None:
-        """One sentence on what was left out, for the person at the notebook; None when nothing was.
+        """Sentence for the user about what was left out; None when nothing was.
 
         Examples
         --------
         >>> Fitted((), 0, dropped_turns=3, dropped_tokens=1200).note
-        'Left out to fit: the oldest 3 turns (up to 1,200 tokens).'
+        'The oldest 3 turns (up to 1,200 tokens) were left out to fit the context window.'
         """
         parts = []
         if self.dropped_turns:
-            parts.append(f"the oldest {_several(self.dropped_turns, 'turn')}")
+            parts.append(f"oldest {_counted(self.dropped_turns, 'turn')}")
         if self.dropped_rounds:
-            parts.append(f"the first {_several(self.dropped_rounds, 'round')} of tool calls of the last turn")
+            parts.append(f"first {_counted(self.dropped_rounds, 'round')} of tool calls of the last turn")
         if not parts:
             return None
-        return f"Left out to fit: {' and '.join(parts)} (up to {self.dropped_tokens:,} tokens)."
+        were = "was" if self.dropped_turns + self.dropped_rounds == 1 else "were"
+        return (
+            f"The {' and the '.join(parts)} (up to {self.dropped_tokens:,} tokens) {were} left out "
+            "to fit the context window."
+        )
 
 
-def newest(now: Transcript, max_tokens: int | None) -> list[Message]:
-    """Return the system message and the newest turns within the limits, as few as none."""
-    system = _leading(now)
-    limits = [limit for limit in (max_tokens, now.max_tokens) if limit is not None]
-    room = min(limits) - estimate_messages(system) if limits else None
-    return _copies(system, now.turns[_first_kept(now.turns, room, now.max_messages) :])
+def newest_messages(conversation: Transcript, max_tokens: int | None) -> list[Message]:
+    """Return the system message and the newest turns that fit the limits, possibly none."""
+    system = _leading(conversation)
+    limits = [limit for limit in (max_tokens, conversation.max_tokens) if limit is not None]
+    space = min(limits) - estimate_messages(system) if limits else None
+    first = _first_that_fits(conversation.turns, space, conversation.max_messages)
+    return _copies(system, conversation.turns[first:])
 
 
 def fit(
-    now: Transcript,
+    conversation: Transcript,
     max_tokens: int | None,
     *,
     reserve: int = 0,
     question: str | Sequence[Message] | None = None,
     model: str = "",
 ) -> Fitted:
-    """Return what fits; see :meth:`ipyllm.conversations.history.ConversationHistory.fit`."""
-    older, last = now.turns, []
+    """Implement :meth:`ipyllm.conversations.history.ConversationHistory.fit`."""
+    older, last = conversation.turns, []
     if question is None and older:
         older, last = older[:-1], list(older[-1].messages)
     elif isinstance(question, str):
         question = [{"role": "user", "content": question}]
 
-    room = None if max_tokens is None else max_tokens - reserve
-    own = now.max_tokens is not None and (room is None or now.max_tokens < room)
+    space = None if max_tokens is None else max_tokens - reserve
+    own = conversation.max_tokens is not None and (space is None or conversation.max_tokens < space)
     if own:
-        room = now.max_tokens
-    system = _leading(now)
+        space = conversation.max_tokens
+    system = _leading(conversation)
     needed = estimate_messages(system) + estimate_messages(question or ())
-    whole, rounds = estimate_messages(last), 0
-    if room is not None:
-        last, rounds = _without_oldest_rounds(last, room - needed)
-    kept = estimate_messages(last)
-    needed += kept
-    if room is not None and needed > room:
-        raise _too_long(needed, room, own=own, model=model)
+    tokens_before, rounds = estimate_messages(last), 0
+    if space is not None:
+        last, rounds = _without_oldest_rounds(last, space - needed)
+    last_tokens = estimate_messages(last)
+    needed += last_tokens
+    if space is not None and needed > space:
+        raise _too_long(needed, space, own=own, model=model)
 
-    if rounds:  # older turns might still fit into what is left, but would stand before a gap
+    if rounds:  # older turns might still fit, but would stand before a gap
         first = len(older)
     else:
-        count = None if now.max_messages is None else now.max_messages - len(last)
-        first = _first_kept(older, None if room is None else room - needed, count)
+        places = None if conversation.max_messages is None else conversation.max_messages - len(last)
+        first = _first_that_fits(older, None if space is None else space - needed, places)
     return Fitted(
-        messages=(*_copies(system, older[first:]), *map(plain, last)),
+        messages=(*_copies(system, older[first:]), *map(json_copy, last)),
         tokens=needed + _tokens(older[first:]),
         dropped_turns=first,
         dropped_rounds=rounds,
-        dropped_tokens=whole - kept + _tokens(older[:first]),
+        dropped_tokens=tokens_before - last_tokens + _tokens(older[:first]),
     )
 
 
-def no_turn(now: Transcript) -> Fitted:
-    """Return the system message alone, and what was left out for a question that fills the window by itself."""
-    messages = tuple(_copies(_leading(now), ()))
-    return Fitted(messages, estimate_messages(messages), len(now.turns), dropped_tokens=_tokens(now.turns))
+def without_turns(conversation: Transcript) -> Fitted:
+    """Return the system message without any turn, for a question that fills the window by itself."""
+    messages = tuple(_copies(_leading(conversation), ()))
+    return Fitted(
+        messages, estimate_messages(messages), len(conversation.turns), dropped_tokens=_tokens(conversation.turns)
+    )
 
 
-def _first_kept(turns: Sequence[Turn], room: int | None, count: int | None) -> int:
-    """Index of the oldest turn that fits ``room`` tokens and ``count`` messages with all that follow it."""
+def _first_that_fits(turns: Sequence[Turn], space: int | None, places: int | None) -> int:
+    """Return the index of the oldest turn that, with all later ones, fits ``space`` tokens and ``places`` messages."""
     tokens = messages = 0
     for place in range(len(turns) - 1, -1, -1):
-        if room is not None:
+        if space is not None:
             tokens += estimate_messages(turns[place].messages)
         messages += len(turns[place].messages)
-        if (room is not None and tokens > room) or (count is not None and messages > count):
+        if (space is not None and tokens > space) or (places is not None and messages > places):
             return place + 1
     return 0
 
 
-def _without_oldest_rounds(messages: list[Message], room: int) -> tuple[list[Message], int]:
-    """Leave out as many of the oldest rounds as it takes, never the last; and say how many those are.
+def _without_oldest_rounds(messages: list[Message], space: int) -> tuple[list[Message], int]:
+    """Return the messages without as many of the oldest rounds as necessary, never the last, and their number.
 
     A round is an answer with the tool results that follow it.
     """
     starts = [place for place, message in enumerate(messages) if message["role"] == "assistant"]
-    excess, dropped = estimate_messages(messages) - room, 0
+    excess, dropped = estimate_messages(messages) - space, 0
     while excess > 0 and dropped < len(starts) - 1:
         excess -= estimate_messages(messages[starts[dropped] : starts[dropped + 1]])
         dropped += 1
@@ -148,27 +156,27 @@ def _without_oldest_rounds(messages: list[Message], room: int) -> tuple[list[Mes
     return messages, dropped
 
 
-def _too_long(needed: int, room: int, *, own: bool, model: str) -> LLMError:
+def _too_long(needed: int, space: int, *, own: bool, model: str) -> LLMError:
     where = "the conversation's max_tokens" if own else f"the window of {model or 'the model'} beside its answer"
     return LLMError(
-        f"The question and the system message may take {needed:,} tokens, but {where} has room for "
-        f"{max(room, 0):,}: shorten the question, or {'raise that limit' if own else 'ask a model with a larger one'}.",
+        f"The question and the system message may take {needed:,} tokens, but {where} has room for {max(space, 0):,}: "
+        f"shorten the question, or {'raise that limit' if own else 'use a model with a larger one'}.",
         category="context_length",
         model=model,
     )
 
 
-def _leading(now: Transcript) -> list[Message]:
-    return [now.system] if now.system is not None else []
+def _leading(conversation: Transcript) -> list[Message]:
+    return [conversation.system] if conversation.system is not None else []
 
 
 def _copies(system: Sequence[Message], turns: Sequence[Turn]) -> list[Message]:
-    return [plain(message) for messages in (system, *(turn.messages for turn in turns)) for message in messages]
+    return [json_copy(message) for messages in (system, *(turn.messages for turn in turns)) for message in messages]
 
 
 def _tokens(turns: Sequence[Turn]) -> int:
     return sum(estimate_messages(turn.messages) for turn in turns)
 
 
-def _several(n: int, what: str) -> str:
-    return what if n == 1 else f"{n} {what}s"
+def _counted(n: int, noun: str) -> str:
+    return noun if n == 1 else count(n, noun)

@@ -1,4 +1,4 @@
-"""The DataFrame that ``usage()`` returns: pandas' own, shown with care, because it holds what strangers wrote.
+"""The DataFrame that ``usage()`` returns: pandas' own, displayed safely because it holds untrusted text.
 
 Imports pandas: load it late.
 """
@@ -15,9 +15,9 @@ __all__ = ["CallsFrame"]
 
 
 class CallsFrame(pd.DataFrame):
-    """Rows of the ledger. What is derived from it (selections, sums) is of its kind too.
+    """Rows of the ledger; frames derived from it (selections, sums) have the same class.
 
-    A model's answer in a cell must not be typeset as mathematics by the page, nor obeyed by a terminal.
+    The page must not typeset a model's answer as mathematics, and a terminal must not obey its control sequences.
     """
 
     @property

@@ -1,4 +1,4 @@
-"""From rows of the ledger, or from columns of it, to DataFrames: the same dtypes, however many rows there are."""
+"""Conversion of rows or Arrow columns of the ledger to DataFrames, with the same dtypes for both."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ if TYPE_CHECKING:
     import pandas as pd
     import pyarrow as pa
 
-    from ipyllm.ledger.arrow_read import Columns
+    from ipyllm.ledger.arrow_read import ArrowColumns
     from ipyllm.ledger.columns import Kind
 
-__all__ = ["frame_of", "frame_of_columns", "text_dtype"]
+__all__ = ["arrow_to_frame", "rows_to_frame", "text_dtype"]
 
 
-def frame_of(rows: Sequence[tuple[Any, ...]], columns: Mapping[str, Kind]) -> pd.DataFrame:
-    """Return ``rows``, whose values stand in the order of ``columns``, as a DataFrame.
+def rows_to_frame(rows: Sequence[tuple[Any, ...]], columns: Mapping[str, Kind]) -> pd.DataFrame:
+    """Return ``rows``, with values in the order of ``columns``, as a DataFrame.
 
     Examples
     --------
-    >>> frame_of([("a", 1), ("b", None)], {"model": "text", "n_chunks": "int"}).dtypes.to_dict()["n_chunks"]
+    >>> rows_to_frame([("a", 1), ("b", None)], {"model": "text", "n_chunks": "int"}).dtypes.to_dict()["n_chunks"]
     Int64Dtype()
     """
     import pandas as pd
@@ -41,16 +41,16 @@ def frame_of(rows: Sequence[tuple[Any, ...]], columns: Mapping[str, Kind]) -> pd
     return CallsFrame(series)
 
 
-def frame_of_columns(stored: Columns, columns: Mapping[str, Kind]) -> pd.DataFrame:
-    """Return the values of ``stored``, as SQLite keeps them, as the DataFrame that :func:`frame_of` makes of rows.
+def arrow_to_frame(stored: ArrowColumns, columns: Mapping[str, Kind]) -> pd.DataFrame:
+    """Return a large read as the DataFrame that :func:`rows_to_frame` makes of the same rows.
 
     Examples
     --------
     >>> import pytest
     >>> pa = pytest.importorskip("pyarrow")
-    >>> from ipyllm.ledger.arrow_read import Columns
-    >>> stored = Columns({"tags": [pa.array(['{"arm": "a"}'])]}, order=None)
-    >>> frame_of_columns(stored, {"tags": "json"})["tags"][0]
+    >>> from ipyllm.ledger.arrow_read import ArrowColumns
+    >>> stored = ArrowColumns({"tags": [pa.array(['{"arm": "a"}'])]}, order=None)
+    >>> arrow_to_frame(stored, {"tags": "json"})["tags"][0]
     {'arm': 'a'}
     """
     from ipyllm.dataframes.calls_frame import CallsFrame
@@ -74,26 +74,22 @@ def _series(column: pa.Array, kind: Kind) -> pd.Series[Any]:
 
 
 def _parsed(column: pa.Array) -> Any:
-    """Return a dict of its own for each row. Most rows say what few do, and that is parsed once."""
+    """Return parsed JSON, a separate dict for each row. Each distinct text is parsed once where that suffices."""
     import numpy as np
 
     coded = column.dictionary_encode()
     texts = coded.dictionary.to_pylist()
     values = [json.loads(text) for text in texts]
-    # By code; the last one, -1, is that of null.
+    # Constructors by code; the last one, -1, is for null.
     make = [
         *(
             value.copy if _is_flat(value) else partial(json.loads, text)
             for value, text in zip(values, texts, strict=True)
         ),
-        _null,
+        lambda: None,
     ]
     codes = coded.indices.fill_null(-1).to_pylist()
     return np.fromiter((make[code]() for code in codes), dtype=object, count=len(codes))
-
-
-def _null() -> None:
-    return None
 
 
 def _is_flat(value: object) -> bool:
@@ -101,8 +97,8 @@ def _is_flat(value: object) -> bool:
 
 
 def text_dtype() -> Any:
-    """Return the dtype of columns of text."""
+    """Return the dtype of text columns."""
     import pandas as pd
 
-    # Before pandas 3 text without nulls and text with nulls were both objects.
+    # Before pandas 3, text columns are objects.
     return "str" if int(pd.__version__.partition(".")[0]) > 2 else "object"  # noqa: PLR2004

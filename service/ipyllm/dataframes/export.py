@@ -1,4 +1,4 @@
-"""What the ledger says, as a file for other programs: Parquet or CSV."""
+"""Export of calls or votes to Parquet or CSV."""
 
 from __future__ import annotations
 
@@ -20,33 +20,33 @@ __all__ = ["export_usage"]
 
 
 def export_usage(path: str | os.PathLike[str], calls: pd.DataFrame | None = None) -> Path:
-    """Write calls, or votes, to a file of the kind that its name ends in.
+    """Write calls or votes to a file, in the format of its extension.
 
-    The file appears whole or not at all, takes the place of one that was there, and is its owner's only: it
-    holds prompts and answers.
+    The file is written in one step, replaces an existing one, and only its owner may read it: it holds prompts and
+    answers.
 
     Parameters
     ----------
     path : str or path
         Ending in ``.parquet`` (compressed with zstd; needs ``ipyllm[tables]``) or ``.csv`` (UTF-8).
     calls : DataFrame, optional
-        As :func:`ipyllm.usage` or :func:`ipyllm.votes` returns it, or a part of that. Without it, all calls of
-        this kernel.
+        As :func:`ipyllm.usage` or :func:`ipyllm.votes` returns it, or a part of it. Default: all calls of this
+        kernel.
 
     Returns
     -------
     Path
-        The file, absolute.
+        Absolute path of the file.
 
     Raises
     ------
     LLMError
-        The name ends otherwise, or the file cannot be written.
+        The extension is another one, or the file cannot be written.
 
     Notes
     -----
-    Dicts (``params``, ``tags``, ``arms``) become JSON text. A moment in CSV is ISO 8601 with its zone, what is not
-    known an empty field.
+    Dicts (``params``, ``tags``, ``arms``) become JSON text. In CSV, a time is ISO 8601 with its zone, and an unknown
+    value an empty field.
 
     Examples
     --------
@@ -62,7 +62,7 @@ def export_usage(path: str | os.PathLike[str], calls: pd.DataFrame | None = None
     write = _WRITERS.get(target.suffix.lower())
     if write is None:
         raise LLMError(
-            f"{target.name!r} says no kind of file that calls are exported to: let it end in {' or '.join(_WRITERS)}.",
+            f"{target.name!r} has no extension that calls can be exported to. Use {' or '.join(_WRITERS)}.",
             category="bad_request",
         )
     if calls is None:
@@ -74,7 +74,7 @@ def export_usage(path: str | os.PathLike[str], calls: pd.DataFrame | None = None
             write(_plain(calls), file)
     except ImportError:
         raise LLMError(
-            "Parquet takes pyarrow, which is not installed: pip install 'ipyllm[tables]', or export to .csv.",
+            "Parquet needs pyarrow, which is not installed: pip install 'ipyllm[tables]', or export to .csv.",
             category="bad_request",
         ) from None
     except (OSError, ValueError) as exc:
@@ -84,7 +84,7 @@ def export_usage(path: str | os.PathLike[str], calls: pd.DataFrame | None = None
 
 
 def _plain(frame: pd.DataFrame) -> pd.DataFrame:
-    """Return ``frame`` with the dicts in it as JSON text."""
+    """Return ``frame`` with its dicts as JSON text."""
     import pandas as pd
 
     plain = pd.DataFrame(frame, copy=False).copy(deep=False)

@@ -1,13 +1,12 @@
-"""What users write to choose rows of the ledger: a kernel, a moment, one or several names. And how they are read."""
+"""Filters as users write them, and the reading of filtered rows as a DataFrame."""
 
 from __future__ import annotations
 
-import difflib
 import warnings
-from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
-from ipyllm.dataframes.convert import frame_of, frame_of_columns
+from ipyllm.dataframes.convert import arrow_to_frame, rows_to_frame
+from ipyllm.text.suggest import suggest
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Sequence
@@ -17,15 +16,15 @@ if TYPE_CHECKING:
     from ipyllm.ledger import Ledger
     from ipyllm.ledger.query import Conditions
 
-__all__ = ["as_tuple", "kernels", "parse_time", "read"]
+__all__ = ["as_tuple", "kernel_filter", "read_frame"]
 
 
-def kernels(kernel: str | None) -> tuple[str, ...] | None:
-    """Return the ids of ``kernel``: this one's for ``"current"``, None for all.
+def kernel_filter(kernel: str | None) -> tuple[str, ...] | None:
+    """Return the kernel ids that ``kernel`` stands for: this kernel's for ``"current"``, None for all.
 
     Examples
     --------
-    >>> kernels(None) is None, kernels("a")
+    >>> kernel_filter(None) is None, kernel_filter("a")
     (True, ('a',))
     """
     if kernel == "current":
@@ -35,40 +34,13 @@ def kernels(kernel: str | None) -> tuple[str, ...] | None:
     return None if kernel is None else (kernel,)
 
 
-def parse_time(name: str, given: datetime | timedelta | str | None) -> datetime | None:
-    """Return the moment ``given`` for the parameter ``name``, in UTC.
-
-    Raises
-    ------
-    ValueError
-        It is no moment.
-
-    Examples
-    --------
-    >>> parse_time("since", "2026-11-23T14:30+01:00")
-    datetime.datetime(2026, 11, 23, 13, 30, tzinfo=datetime.timezone.utc)
-    """
-    if given is None:
-        return None
-    if isinstance(given, timedelta):
-        return datetime.now(UTC) - given
-    try:
-        found = datetime.fromisoformat(given) if isinstance(given, str) else given
-        return found.astimezone(UTC)
-    except (ValueError, OverflowError, AttributeError):
-        raise ValueError(
-            f"{name}={given!r} is no moment: write it as 2026-11-23 or 2026-11-23T14:30, "
-            "or give a datetime or a timedelta."
-        ) from None
-
-
 def as_tuple(name: str, given: str | Sequence[str] | None, among: Collection[str] = ()) -> tuple[str, ...]:
-    """Return one name or several, given for the parameter ``name``, as a tuple.
+    """Return one or several names, passed for the parameter ``name``, as a tuple.
 
     Raises
     ------
     ValueError
-        One of them is not ``among`` those that exist.
+        A name is not ``among`` the accepted ones, if there are any.
 
     Examples
     --------
@@ -84,16 +56,16 @@ def as_tuple(name: str, given: str | Sequence[str] | None, among: Collection[str
     found = (given,) if isinstance(given, str) else tuple(given)
     for one in found:
         if among and one not in among:
-            near = difflib.get_close_matches(str(one), among, n=1)
-            hint = f"Did you mean {near[0]!r}?" if near else f"There are: {', '.join(sorted(among))}."
-            raise ValueError(f"There is no {name} {one!r}. {hint}")
+            raise ValueError(f"There is no {name} {one!r}. {suggest(one, among)}")
     return found
 
 
-def read(query: Conditions, ledger: Ledger | None, tell: Callable[[str], object] | None = None) -> pd.DataFrame:
-    """Return the rows of ``query`` in ``ledger`` (None: the current one), and say once if it is not well.
+def read_frame(
+    query: Conditions, ledger: Ledger | None, on_warning: Callable[[str], object] | None = None
+) -> pd.DataFrame:
+    """Return the rows of ``query`` in ``ledger``, None for the current one.
 
-    It is said to ``tell``, or as a warning.
+    The ledger's warnings go to ``on_warning``; without it they are issued as Python warnings.
     """
     if ledger is None:
         from ipyllm.ledger import current_ledger
@@ -101,10 +73,10 @@ def read(query: Conditions, ledger: Ledger | None, tell: Callable[[str], object]
         ledger = current_ledger()
     columns = {name: query.table.columns[name] for name in query.columns}
     many = ledger.read_large(query)
-    frame = frame_of(ledger.read(query), columns) if many is None else frame_of_columns(many, columns)
+    frame = rows_to_frame(ledger.read(query), columns) if many is None else arrow_to_frame(many, columns)
     warning = ledger.take_warning()
-    if warning and tell is not None:
-        tell(warning)
+    if warning and on_warning is not None:
+        on_warning(warning)
     elif warning:
         warnings.warn(warning, stacklevel=3)
     return frame

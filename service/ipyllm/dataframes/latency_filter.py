@@ -1,4 +1,4 @@
-"""Which calls count in a latency statistic: the one rule behind ``summarise()``, the statistics and the plots."""
+"""Rule for the calls that count in latency statistics, used by ``summarise()``, the statistics and the plots."""
 
 from __future__ import annotations
 
@@ -10,23 +10,19 @@ if TYPE_CHECKING:
 __all__ = ["LARGEST_LAG", "counted", "number", "true"]
 
 LARGEST_LAG = 0.1
-"""A time to first token is not to be trusted when our own loop was late by more than this part of it."""
+"""Largest delay of our own event loop that a time to first token may have, as a part of it."""
 
 
 def counted(frame: pd.DataFrame) -> pd.Series[bool]:
-    """Tell for each call whether its times say something about the model.
+    """Return for each call whether its latencies are those of the model.
+
+    False for a call that loaded a model, was a warm-up, came from our cache, or was measured while our own event loop
+    was late by more than a tenth of the time to first token. Null values exclude nothing.
 
     Parameters
     ----------
     frame : DataFrame
-        With ``cold``, ``cache_hit``, ``client_lag_s`` and ``ttft_s``, and ``warmup`` where there is one. What is null
-        is taken for harmless.
-
-    Returns
-    -------
-    Series of bool
-        False for a call that loaded a model, only warmed one up, came from our cache, or was measured while our own
-        loop was late by over a tenth of the time to first token.
+        With ``cold``, ``cache_hit``, ``client_lag_s`` and ``ttft_s``, and optionally ``warmup``.
 
     Examples
     --------
@@ -48,5 +44,5 @@ def number(column: pd.Series[Any]) -> pd.Series[float]:
 
 
 def true(column: pd.Series[Any]) -> pd.Series[bool]:
-    """Return where ``column`` is True; null is not."""
+    """Return where ``column`` is True; null counts as False."""
     return column.astype("boolean").fillna(value=False).astype(bool)

@@ -1,17 +1,18 @@
-"""The calls of this kernel, or of all, as a pandas DataFrame; and what they come to, by model or else."""
+"""Calls as a pandas DataFrame, and their summary by model, tag or any column."""
 
 from __future__ import annotations
 
-import difflib
 import json
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, get_args
 
-from ipyllm.dataframes.filters import as_tuple, kernels, parse_time, read
+from ipyllm.dataframes.filters import as_tuple, kernel_filter, read_frame
 from ipyllm.dataframes.latency_filter import counted, number
 from ipyllm.ledger.columns import COLUMNS, FINAL
 from ipyllm.ledger.query import Query
 from ipyllm.request import Origin
+from ipyllm.text.suggest import suggest
+from ipyllm.text.times import parse_time
 
 if TYPE_CHECKING:
     from datetime import datetime, timedelta
@@ -37,43 +38,42 @@ def usage(
     limit: int | None = None,
     ledger: Ledger | None = None,
 ) -> pd.DataFrame:
-    """Return one row for every call to a model, earliest first.
+    """Return one row for each exchange with a model, oldest first.
 
     Parameters
     ----------
     kernel : str or None
         ``"current"`` for the calls of this kernel, None for those of all kernels, or a kernel's id.
     since, until : datetime, timedelta or str, optional
-        Calls that started at ``since`` or later, before ``until``: a moment (local time where it has no zone),
-        how long ago, or a moment in ISO format.
+        Calls that started at ``since`` or later, before ``until``: a date (local time where it has no zone), also as
+        ISO text, or how long ago: a timedelta, or ``"2h"``, ``"30m"``, ``"7d"``.
     model, status, origin, experiment : str or sequence of str, optional
         One of these.
     tags : mapping, optional
-        Every one of these tags, with this value.
+        All of these tags, with these values.
     text : bool
-        False leaves out the columns ``prompt``, ``response`` and ``reasoning``: most of what a large ledger
-        weighs.
+        False leaves out the columns ``prompt``, ``response`` and ``reasoning``, most of the data in a large ledger.
     limit : int, optional
-        The latest so many of these calls.
+        Only this number of the newest calls.
     ledger : Ledger, optional
         Another ledger than the current one.
 
     Returns
     -------
     DataFrame
-        The columns of DESIGN §4 in their order, also when there are no rows. Seconds and dollars are
-        ``float64``, counts ``Int64``, ``cold``, ``cache_hit`` and ``warmup`` ``boolean``, ``started_at`` in UTC;
-        ``params`` and ``tags`` hold dicts. What is not known is null.
+        The columns of ``docs/ledger.md``, also when there are no rows. Seconds and dollars are ``float64``, counts
+        ``Int64``, ``cold``, ``cache_hit`` and ``warmup`` ``boolean``, ``started_at`` in UTC; ``params`` and ``tags``
+        hold dicts. Unknown values are null.
 
     Raises
     ------
     ValueError
-        ``since`` or ``until`` is no moment, there is no such status or origin, or ``limit`` is below 1.
+        ``since`` or ``until`` is not a date, there is no such status or origin, or ``limit`` is below 1.
     """
     if limit is not None and limit < 1:
-        raise ValueError(f"limit={limit!r} asks for no calls: give 1 or more, or leave it out for all.")
+        raise ValueError(f"limit={limit!r} must be 1 or more. Leave it out for all calls.")
     query = Query(
-        kernel_ids=kernels(kernel),
+        kernel_ids=kernel_filter(kernel),
         since=parse_time("since", since),
         until=parse_time("until", until),
         models=as_tuple("model", model),
@@ -84,34 +84,33 @@ def usage(
         text=text,
         limit=limit,
     )
-    return read(query, ledger)
+    return read_frame(query, ledger)
 
 
 def summarise(frame: pd.DataFrame, by: str | Sequence[str] = "model") -> pd.DataFrame:
-    """Return what the calls of ``frame`` come to, one row per group.
+    """Summarise the calls of ``frame``, one row per group.
 
     Parameters
     ----------
     frame : DataFrame
         As :func:`usage` returns it.
     by : str or sequence of str
-        What to group by: columns, or keys within them: ``"params.temperature"``, ``"tags.arm"``. Calls without
-        that tag are left out; a parameter that was not given is a group of its own.
+        Columns to group by, or keys within them: ``"params.temperature"``, ``"tags.arm"``. Calls without the tag are
+        left out; calls without the parameter are a group.
 
     Returns
     -------
     DataFrame
-        ``n`` calls; ``errors`` (status ``error`` or ``truncated``); ``left_out``, the calls that do not count
-        in the latency statistics: cold, warming up, from our cache, or measured while our own loop was late by over a
-        tenth of the time to first token; ``ttft_p50_s``, ``ttft_p95_s``; ``total_p50_s`` and
-        ``output_tps_p50`` of calls that ended well; ``input_tokens``, ``output_tokens`` as servers count
-        them, and ``estimated``, the calls whose tokens were estimated and are not in these sums;
+        ``n`` calls; ``errors`` (status ``error`` or ``truncated``); ``left_out``, the calls that
+        :func:`~ipyllm.dataframes.latency_filter.counted` leaves out of latencies; ``ttft_p50_s``, ``ttft_p95_s``;
+        ``total_p50_s`` and ``output_tps_p50`` of calls with status ``ok``; ``input_tokens``, ``output_tokens`` as
+        servers count them, and ``estimated``, the calls whose tokens were estimated and are not in these sums;
         ``cost_usd``, null when no cost is known.
 
     Raises
     ------
     ValueError
-        There is nothing called ``by``; the message says what was probably meant.
+        There is no column or key ``by``; the message says what was probably meant.
 
     Examples
     --------
@@ -125,9 +124,9 @@ def summarise(frame: pd.DataFrame, by: str | Sequence[str] = "model") -> pd.Data
     frame = frame.reindex(columns=[*frame.columns, *(name for name in COLUMNS if name not in frame.columns)])
     names = as_tuple("by", by)
     if not names:
-        raise ValueError("Nothing to summarise by: name a column, for example by='model'.")
+        raise ValueError("summarise() needs a column to group by, for example by='model'.")
     keys = [_key(frame, name) for name in names]
-    # Whoever groups by a tag compares what was tagged; other calls are not an arm of their own.
+    # A tag marks the calls to compare; those without it are not a group.
     tagged = [key.notna() for name, key in zip(names, keys, strict=True) if name.startswith("tags.")]
     frame = frame[pd.concat(tagged, axis=1).all(axis=1)] if tagged else frame
     keys = [key.loc[frame.index] for key in keys]
@@ -168,7 +167,7 @@ def summarise(frame: pd.DataFrame, by: str | Sequence[str] = "model") -> pd.Data
 
 
 def _key(frame: pd.DataFrame, name: str) -> pd.Series[Any]:
-    """Return the values of a column, or of a key within ``params`` or ``tags``, to group by."""
+    """Return the values to group by: a column, or a key within ``params`` or ``tags``."""
     import pandas as pd
 
     column, _, key = name.partition(".")
@@ -184,11 +183,9 @@ def _key(frame: pd.DataFrame, name: str) -> pd.Series[Any]:
     if name in within:
         values = [_groupable(cell.get(key)) if isinstance(cell, Mapping) else None for cell in frame[column]]
         return pd.Series(values, index=frame.index, name=name, dtype="object").infer_objects()
-    near = difflib.get_close_matches(name, [*frame.columns, *sorted(within)], n=1)
-    hint = (
-        f" Did you mean {near[0]!r}?" if near else f" For example: {', '.join(['model', 'status', *sorted(within)])}."
-    )
-    raise ValueError(f"These calls have no {name!r} to summarise by.{hint}")
+    examples = f"For example: {', '.join(['model', 'status', *sorted(within)])}."
+    hint = suggest(name, [*frame.columns, *sorted(within)], otherwise=examples)
+    raise ValueError(f"These calls have no {name!r} to group by. {hint}")
 
 
 def _groupable(value: object) -> object:

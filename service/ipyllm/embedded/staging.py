@@ -1,19 +1,20 @@
-"""Folders for unfinished downloads: on the models' own file system, and cleared away when their owner is dead.
+"""Folders for unfinished downloads, on the file system of the models, removed when their process has died.
 
-The folder's name tells its owner (host, process, the process's start), so that there is no lock to go stale:
-a folder of a live pull is never touched, one of a dead pull is removed by the next.
+The folder's name identifies the process, so no lock can become stale: the folder of a live pull is never touched, and
+that of a dead one is removed by the next pull.
 """
 
 from __future__ import annotations
 
 import contextlib
-import os
+import re
 import shutil
-import socket
 import tempfile
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from ipyllm.process_identity import ProcessIdentity, is_dead, this_process
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -26,11 +27,11 @@ _FOREIGN_MAX_AGE_S = 24 * 3600.0
 
 @contextlib.contextmanager
 def staging_folder(models: Path) -> Iterator[Path]:
-    """Make a folder inside ``models`` that is gone at the end, and remove those that dead pulls have left."""
+    """Create a temporary folder in ``models``, after removing those of dead pulls."""
     models.mkdir(parents=True, exist_ok=True)
     _remove_stale(models)
-    pid = os.getpid()
-    prefix = f"{_PREFIX}@{_host()}@{pid}@{_started(pid) or 0:.2f}@"
+    owner = this_process()
+    prefix = f"{_PREFIX}@{_in_file_name(owner.host)}@{owner.pid}@{owner.start:.2f}@"
     folder = Path(tempfile.mkdtemp(prefix=prefix, dir=models))
     try:
         yield folder
@@ -46,26 +47,14 @@ def _remove_stale(models: Path) -> None:
 
 def _may_be_alive(folder: Path) -> bool:
     try:
-        _, host, pid, started, _ = folder.name.split("@")
-        if host == _host():
-            start = _started(int(pid))
-            return start is not None and abs(start - float(started)) < 1  # or the number was given anew
-        # A home folder on the network: another machine's processes cannot be seen from here.
-        return time.time() - folder.stat().st_mtime < _FOREIGN_MAX_AGE_S
+        _, host, pid, start, _ = folder.name.split("@")
+        here = this_process().host
+        # A home folder may be on the network: another machine's processes cannot be looked up.
+        owner = ProcessIdentity(here if host == _in_file_name(here) else host, int(pid), float(start))
+        return not is_dead(owner, time.time() - folder.stat().st_mtime, _FOREIGN_MAX_AGE_S)
     except (ValueError, OSError):
         return False
 
 
-def _started(pid: int) -> float | None:
-    import psutil
-
-    try:
-        return psutil.Process(pid).create_time()
-    except psutil.NoSuchProcess:
-        return None
-    except psutil.Error:
-        return 0.0
-
-
-def _host() -> str:
-    return socket.gethostname().replace("@", "_").replace("/", "_") or "localhost"
+def _in_file_name(host: str) -> str:
+    return re.sub(r"[^\w.-]", "_", host)

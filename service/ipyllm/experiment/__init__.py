@@ -1,4 +1,4 @@
-"""Experiments: the same questions to several models, in random order, with what it cost and how sure we are."""
+"""Experiments: the same prompts to several models in random order, with scores, times and costs."""
 
 from __future__ import annotations
 

@@ -1,45 +1,37 @@
-"""What the ledger has of an experiment: the record of truth, by which a run goes on where another one stopped."""
+"""Reads the state of an experiment from the ledger: which trials are done, and what they cost."""
 
 from __future__ import annotations
 
 from collections import Counter
 from typing import TYPE_CHECKING, Any, Final
 
-from ipyllm.experiment.run import CELL_TAG, GRID_TAG
+from ipyllm.experiment.run import GRID_TAG, TRIAL_TAG
+from ipyllm.text.format import count
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     import pandas as pd
 
-    from ipyllm.experiment.grid import Cell, Grid
+    from ipyllm.experiment.grid import Grid
     from ipyllm.ledger import Ledger
 
-__all__ = ["Record"]
+__all__ = ["Checkpoint"]
 
-_SETTLED_ERRORS: Final = ("bad_request", "content_filter", "context_length")
-"""What the same model would say again to the same question: asking again is paying again."""
+_FINAL_ERRORS: Final = ("bad_request", "content_filter", "context_length")
+"""Errors that the same model would return again for the same prompt."""
 
 _FIRST: Final = (
     "experiment", "arm", "model", "params", "system", "prompt_id", "repeat", "row", "prompt", "response", "status",
     "error_category", "error_message", "finish_reason",
 )  # fmt: skip
-_MOST_NAMED = 5
+_MAX_NAMES = 5
 
 
-class Record:
-    """The rows of one experiment, as the ledger has them at this moment.
+class Checkpoint:
+    """The rows of one experiment, as the ledger has them now.
 
-    Parameters
-    ----------
-    name : str
-        The experiment.
-    grid : Grid
-        Its cells as they are now; rows of other cells are another grid's.
-    ledger : Ledger
-        Where to look.
-    texts : mapping, optional
-        Answers by call that the ledger was not to keep.
+    Rows of other trials than the grid's belong to an earlier grid; ``texts`` has answers that are not in the ledger.
     """
 
     def __init__(self, name: str, grid: Grid, ledger: Ledger, texts: Mapping[str, str] | None = None) -> None:
@@ -51,109 +43,98 @@ class Record:
         rows = usage(kernel=None, experiment=name, ledger=ledger)
         tags = [each if isinstance(each, dict) else {} for each in rows["tags"]]
         self.rows: pd.DataFrame = rows.assign(
-            cell=_objects(each.get(CELL_TAG) for each in tags), grid=_objects(each.get(GRID_TAG) for each in tags)
+            trial=_objects(each.get(TRIAL_TAG) for each in tags), grid=_objects(each.get(GRID_TAG) for each in tags)
         )
         self._warm = self.rows["warmup"].fillna(value=False).astype(bool)
-        self._ours = self.rows["cell"].isin(grid.cells.keys())
+        self._ours = self.rows["trial"].isin(grid.trials.keys())
 
     @property
     def spent_usd(self) -> float:
-        """What all its calls have cost so far, as far as that is known."""
+        """Cost of all its calls so far; unknown prices are not included."""
         return float(self.rows["cost_usd"].sum())
 
     def done(self) -> set[str]:
-        """Return the cells that have been answered, or refused for good."""
+        """Return the keys of the trials that were answered, or failed with a final error."""
         status, category = self.rows["status"], self.rows["error_category"]
-        final = (status == "ok") | ((status == "error") & category.isin(_SETTLED_ERRORS))
-        return set(self.rows.loc[final & ~self._warm & self._ours, "cell"])
+        final = (status == "ok") | ((status == "error") & category.isin(_FINAL_ERRORS))
+        return set(self.rows.loc[final & ~self._warm & self._ours, "trial"])
 
     def running(self) -> set[str]:
-        """Return the cells that are being asked right now."""
-        return set(self.rows.loc[(self.rows["status"] == "running") & ~self._warm & self._ours, "cell"])
+        """Return the keys of the trials whose calls are running."""
+        return set(self.rows.loc[(self.rows["status"] == "running") & ~self._warm & self._ours, "trial"])
 
-    def times_asked(self) -> Counter[str]:
-        """Return how many rows each cell has, by :func:`~ipyllm.experiment.remote_chunk.cell_name`."""
-        from ipyllm.experiment.remote_chunk import cell_name
+    def rows_per_trial(self) -> Counter[str]:
+        """Return the number of rows of each trial, by :func:`~ipyllm.experiment.remote_chunk.trial_name`."""
+        from ipyllm.experiment.remote_chunk import trial_name
 
-        return Counter(cell_name(key, warmup=warm) for key, warm in zip(self.rows["cell"], self._warm, strict=True))
+        return Counter(trial_name(key, warmup=warm) for key, warm in zip(self.rows["trial"], self._warm, strict=True))
 
     def calls(self) -> pd.DataFrame:
-        """Return one row for each cell that was asked, its answer or else its latest failure; and the warm-ups."""
+        """Return one row for each trial, its answer or else its latest failure; and the warm-ups."""
         rows = self.rows[self._ours]
         warm = self._warm[self._ours]
         best = (
             rows[~warm]
             .assign(_answered=rows["status"] == "ok")
             .sort_values(["_answered", "started_at"], kind="stable")
-            .drop_duplicates("cell", keep="last")
+            .drop_duplicates("trial", keep="last")
             .index
         )
         rows = rows.loc[rows.index.isin(best) | warm]
-        cells: list[Cell] = [self._grid.cells[key] for key in rows["cell"]]
+        trials = [self._grid.trials[key] for key in rows["trial"]]
         rows = rows.assign(
-            arm=[cell.arm.label for cell in cells],
-            model=[cell.arm.model for cell in cells],
-            system=_objects(cell.arm.system for cell in cells),
-            prompt_id=[cell.prompt.prompt_id for cell in cells],
-            repeat=[cell.repeat for cell in cells],
-            row=[cell.prompt.row for cell in cells],
-            prompt=[cell.prompt.text for cell in cells],
+            arm=[trial.arm.label for trial in trials],
+            model=[trial.arm.model for trial in trials],
+            system=_objects(trial.arm.system for trial in trials),
+            prompt_id=[trial.prompt.prompt_id for trial in trials],
+            repeat=[trial.repeat for trial in trials],
+            row=[trial.prompt.row for trial in trials],
+            prompt=[trial.prompt.text for trial in trials],
             warmup=self._warm[rows.index],
         )
         if self._texts:
             rows["response"] = rows["response"].fillna(rows["call_id"].map(self._texts))
-        rest = [name for name in rows.columns if name not in {*_FIRST, "cell", "grid"}]
+        rest = [name for name in rows.columns if name not in {*_FIRST, "trial", "grid"}]
         return rows[[*_FIRST, *rest]].reset_index(drop=True)
 
     def changes(self) -> str | None:
-        """Return how the grid differs from that of the rows that are there, in words; None where it does not."""
-        asked = self.rows[~self._warm & self.rows["cell"].notna()]
-        if asked.empty:
+        """Describe how the grid differs from that of the stored rows; None where it does not."""
+        asked = self.rows[~self._warm & self.rows["trial"].notna()]
+        if asked.empty or asked["grid"].iloc[-1] == self._grid.signature:
             return None
-        before = asked["grid"].iloc[-1]
-        if before == self._grid.signature:
-            return None
-        shape = str(before).rpartition(",")[0]
-        said = [f"The grid of {self._name!r} has changed: it was {shape}, now it is {self._grid.shape}."]
+        before = str(asked["grid"].iloc[-1]).rpartition(",")[0]
+        sentences = [f"The grid of {self._name!r} has changed: it was {before}, now it is {self._grid.shape}."]
         labels = {arm.label for arm in self._grid.arms}
-        ids = {prompt.prompt_id for prompt in self._grid.prompts}
         if new := [arm.label for arm in self._grid.arms if arm.label not in set(asked["arm"])]:
-            said.append(f"New: {_named('arm', new)}.")
-        gone = asked[~asked["cell"].isin(self._grid.cells.keys())]
+            sentences.append(f"New: {_named('arm', new)}.")
+        gone = asked[~asked["trial"].isin(self._grid.trials.keys())]
         if not gone.empty:
-            of_arms, of_prompts = ~gone["arm"].isin(labels), ~gone["prompt_id"].isin(ids)
+            of_arms = ~gone["arm"].isin(labels)
+            of_prompts = ~gone["prompt_id"].isin({prompt.prompt_id for prompt in self._grid.prompts})
             fewer = gone["repeat"].astype("Int64") >= self._grid.repeats
             otherwise = gone[~of_arms & ~of_prompts & ~fewer]
             what = [_named("arm", sorted(set(gone.loc[of_arms, "arm"])))] if of_arms.any() else []
             if of_prompts.any():
-                what.append(_count(gone.loc[of_prompts, "prompt_id"].nunique(), "prompt"))
+                what.append(count(gone.loc[of_prompts, "prompt_id"].nunique(), "prompt"))
             if fewer.any():
                 what.append(f"repeats from {self._grid.repeats + 1} on")
             if not otherwise.empty:
                 changed = _named("arm", sorted(set(otherwise["arm"])))
-                what.append(f"what {changed} asked with other parameters, system prompt or text")
-            said.append(
-                f"No longer in it, and left out of the results: {', '.join(what)} ({_count(len(gone), 'call')})."
+                what.append(f"calls of {changed} with other parameters, system prompt or text")
+            sentences.append(
+                f"No longer in it, and left out of the results: {', '.join(what)} ({count(len(gone), 'call')})."
             )
-        done = len(self.done())
-        said.append(f"{done} of {len(self._grid)} calls are there already.")
-        return " ".join(said)
+        sentences.append(f"{len(self.done())} of {len(self._grid)} calls are done already.")
+        return " ".join(sentences)
 
 
 def _objects(values: Iterable[Any]) -> Any:
-    import numpy as np
+    import pandas as pd
 
-    found = list(values)
-    array = np.empty(len(found), dtype=object)
-    array[:] = found
-    return array
+    return pd.Series(list(values), dtype=object).to_numpy()
 
 
 def _named(what: str, names: list[str]) -> str:
-    shown = ", ".join(repr(name) for name in names[:_MOST_NAMED])
-    more = f" and {len(names) - _MOST_NAMED} more" if len(names) > _MOST_NAMED else ""
+    shown = ", ".join(repr(name) for name in names[:_MAX_NAMES])
+    more = f" and {len(names) - _MAX_NAMES} more" if len(names) > _MAX_NAMES else ""
     return f"{what}{'s' if len(names) > 1 else ''} {shown}{more}"
-
-
-def _count(n: Any, what: str) -> str:
-    return f"{n} {what}{'s' if n != 1 else ''}"

@@ -1,4 +1,4 @@
-"""``Experiment``: what a researcher writes down, and how it is set going: dry, waiting, in the background, far away."""
+"""The public class ``Experiment``: plans, runs and resumes calls of many prompts to many arms."""
 
 from __future__ import annotations
 
@@ -7,16 +7,17 @@ import warnings
 import weakref
 from typing import TYPE_CHECKING, Any
 
-from ipyllm.errors import LLMError
-from ipyllm.experiment.budget import Bounds, Spending, longest_answer
-from ipyllm.experiment.checkpoint import Record
-from ipyllm.experiment.grid import Grid, make_arms
+from ipyllm.comparison.arms import make_arms
+from ipyllm.errors import LLMError, bad_request
+from ipyllm.experiment.checkpoint import Checkpoint
+from ipyllm.experiment.grid import Grid
 from ipyllm.experiment.progress_bar import watch
 from ipyllm.experiment.prompts import read_prompts
 from ipyllm.experiment.results import Results
-from ipyllm.experiment.run import Progress, Run, RunConfig
-from ipyllm.experiment.schedule import ORDERS, ordered
+from ipyllm.experiment.run import Run, RunConfig, RunProgress
+from ipyllm.experiment.schedule import ORDERS, schedule_trials
 from ipyllm.experiment.scores import Scores
+from ipyllm.experiment.spending_limit import CostBounds, SpendingLimit, longest_answer
 from ipyllm.ledger import current_ledger
 from ipyllm.settings import get_settings
 from ipyllm.validate import validate_int, validate_usd
@@ -27,8 +28,8 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
-    from ipyllm.experiment.executors import RemoteRun
-    from ipyllm.experiment.grid import Cell
+    from ipyllm.experiment.grid import Trial
+    from ipyllm.experiment.remote_run import RemoteRun
     from ipyllm.experiment.schedule import Order
     from ipyllm.services.base import BaseLLMService
     from ipyllm.timeout import Timeout
@@ -36,27 +37,27 @@ if TYPE_CHECKING:
 __all__ = ["Experiment"]
 
 _GRACE_S = 10.0
-"""How long an interrupt waits for the rows of the calls it cancelled."""
+"""Time that an interrupt waits for the rows of cancelled calls."""
 
 _running: weakref.WeakValueDictionary[str, Run | RemoteRun] = weakref.WeakValueDictionary()
 _starting = threading.Lock()
 
 
 class Experiment:
-    """The same questions to several models, in random order, with what it cost and how sure we are.
+    """Puts the same prompts to several models in random order, and measures quality, time and cost.
 
-    The ledger is its memory. A run that was interrupted, or whose kernel was killed, goes on where it stopped when it
-    is run again: what was answered is not paid for twice.
+    The ledger is its memory. A run that was interrupted, or whose kernel was killed, continues where it stopped when
+    it is run again: no answer is paid for twice.
 
     Parameters
     ----------
     prompts : DataFrame, list of str or dict, path, or Ledger
-        The questions: a table, a list, a ``.csv``, ``.jsonl`` or ``.parquet`` file; or calls made before, to replay
-        them (``usage()``, a ledger or its ``.sqlite`` file).
+        The prompts: a table, a list, a ``.csv``, ``.jsonl`` or ``.parquet`` file; or earlier calls to repeat
+        (``usage()``, a ledger or its ``.sqlite`` file).
     template : str, optional
         Jinja2 over the columns, ``"Classify: {{ text }}"``. Without one the column ``prompt`` is the text.
     models : str, BaseLLMService, or list of these
-        Whom to ask.
+        The models.
     params : mapping, list of mappings, or mapping of names to mappings, optional
         Parameter sets.
     system : str or None, list of these, or mapping of names to these, optional
@@ -64,25 +65,25 @@ class Experiment:
     repeats : int
         How often each prompt is put to each arm. Repeats are never answered from a cache.
     scorers : sequence
-        What :mod:`ipyllm.scorers` takes. Applied beside the calls, never in their way.
+        What :meth:`ipyllm.scorers.Scorer.of` takes.
     max_cost_usd : float, optional
-        What all its runs may cost together. The most that a call can cost is set aside before it is sent.
+        Limit for all its runs together. The highest possible cost of a call is reserved before it is sent.
     concurrency : int
-        Calls to one endpoint at the same time, at most; how many really are is learnt from what the endpoint admits.
+        Most calls to one endpoint at the same time; fewer where the endpoint answers 429.
     seed : int
-        Of the lot that decides the order.
+        Of the random order.
     order : {"interleaved", "by_model"}
-        Arms by turns, or one model after the other, for a server that holds one at a time.
+        All arms of a prompt together, or one model after the other, for a server that holds one at a time.
     name : str, optional
-        Under which its calls stand in the ledger. Without one a hash of arms and prompts, so that the same experiment
-        goes on; name it otherwise to ask everything anew.
+        Its name in the ledger. By default a hash of arms and prompts, so that the same experiment continues; give
+        another name to repeat all calls.
     warmup : int
-        Calls to each model before the others, flagged and left out of statistics. A model that cannot be reached is
-        given up here.
+        Calls to each model before the others, flagged and left out of statistics. A model that cannot be reached then
+        is given up.
     timeout, max_retries
         As for every service.
     cache : bool
-        Whether our own cache may answer the first of the repeats.
+        Whether ipyllm's cache may answer the first of the repeats.
 
     Raises
     ------
@@ -118,12 +119,12 @@ class Experiment:
         cache: bool = False,
     ) -> None:
         if order not in ORDERS:
-            raise LLMError(f"order is 'interleaved' or 'by_model', not {order!r}.", category="bad_request")
-        read, self._notes = read_prompts(prompts, template)
+            raise bad_request(f"order is 'interleaved' or 'by_model', not {order!r}.")
+        read, notes = read_prompts(prompts, template)
         arms = make_arms(models, params, system, timeout=timeout, max_retries=max_retries, cache=bool(cache))
         self.grid = Grid(arms, read, validate_int("repeats", repeats, 1))
         self.name = _checked_name(name) if name is not None else self.grid.name
-        self.scores = Scores(scorers, self.grid)
+        self._scores = Scores(scorers, self.grid)
         self.max_cost_usd = validate_usd(max_cost_usd)
         self._concurrency = validate_int("concurrency", concurrency, 1)
         self._warmup = validate_int("warmup", warmup, 0)
@@ -132,62 +133,59 @@ class Experiment:
         self._run: Run | RemoteRun | None = None
         self.ledger = current_ledger()
         self._texts: dict[str, str] | None = None if get_settings().store_text else {}
-        for note in self._notes:
+        for note in notes:
             warnings.warn(note, stacklevel=2)
 
     def __repr__(self) -> str:
         return f"Experiment({self.name!r}: {self.grid.shape} = {len(self.grid)} calls)"
 
     @property
-    def progress(self) -> Progress | None:
-        """How far its run has come; None before the first in this kernel."""
+    def progress(self) -> RunProgress | None:
+        """Progress of the latest run in this kernel, if there was one."""
         return self._run.progress if self._run is not None else None
 
     @property
     def is_running(self) -> bool:
-        """Whether calls are being made."""
+        """Whether it is making calls."""
         return self._run is not None and not self._run.done.is_set()
 
-    def record(self) -> Record:
-        """Return what the ledger has of it now."""
-        return Record(self.name, self.grid, self.ledger, self._texts)
+    def _checkpoint(self) -> Checkpoint:
+        return Checkpoint(self.name, self.grid, self.ledger, self._texts)
 
     # ---- before -----------------------------------------------------------------------------------
 
     def dry_run(self) -> pd.DataFrame:
-        """Return what a run would send and could cost, by arm; nothing is sent.
+        """Return the calls that a run would make and their highest cost, by arm; nothing is sent.
 
         Returns
         -------
         DataFrame
-            Index ``arm``, the last row ``total``. ``calls``; ``done``, of them there already; ``to_do``; and for these
-            ``input_tokens``, estimated from above, ``max_output_tokens``, null where nothing limits the answers, and
-            ``max_cost_usd``, the most they can cost, null where the price is unknown. Warm-ups come on top.
+            Index ``arm``, the last row ``total``. ``calls``; ``done``, of them answered already; ``to_do``; and for
+            these ``input_tokens``, estimated from above, ``max_output_tokens``, null where nothing limits the answers,
+            and ``max_cost_usd``, their highest cost, null where the price is unknown. Warm-ups are not included.
         """
         import pandas as pd
 
         from ipyllm.conversations.tokens import estimate_messages
 
-        done, bounds = self.record().done(), Bounds()
-        lines = {}
+        done, bounds = self._checkpoint().done(), CostBounds()
+        rows = {}
         for arm in self.grid.arms:
-            cells = [cell for cell in self.grid.cells.values() if cell.arm is arm]
-            to_do = [cell.messages for cell in cells if cell.key not in done]
+            trials = [trial for trial in self.grid.trials.values() if trial.arm is arm]
+            to_do = [trial.messages for trial in trials if trial.key not in done]
             costs = [bounds.of(arm, messages) for messages in to_do]
             longest = longest_answer(arm)
-            lines[arm.label] = {
+            rows[arm.label] = {
                 "model": arm.model,
-                "calls": len(cells),
-                "done": len(cells) - len(to_do),
+                "calls": len(trials),
+                "done": len(trials) - len(to_do),
                 "to_do": len(to_do),
                 "input_tokens": sum(map(estimate_messages, to_do)),
                 "max_output_tokens": None if longest is None else longest * len(to_do),
                 "max_cost_usd": None if None in costs else sum(cost for cost in costs if cost is not None),
             }
-        frame = pd.DataFrame.from_dict(lines, orient="index")
-        frame.index.name = "arm"
-        frame["max_output_tokens"] = frame["max_output_tokens"].astype("Int64")
-        frame["max_cost_usd"] = frame["max_cost_usd"].astype("float64")
+        frame = pd.DataFrame.from_dict(rows, orient="index").rename_axis("arm")
+        frame = frame.astype({"max_output_tokens": "Int64", "max_cost_usd": "float64"})
         total: dict[str, Any] = {name: frame[name].sum(skipna=False) for name in frame.columns if name != "model"}
         frame.loc["total"] = {"model": "", **total}
         return frame.astype({"calls": "int64", "done": "int64", "to_do": "int64", "input_tokens": "int64"})
@@ -201,17 +199,17 @@ class Experiment:
         progress: bool = True,
         chunk_size: int | None = None,
     ) -> Results:
-        """Ask whatever has not been answered yet, and wait for it.
+        """Make all calls that have no answer yet, and wait for them.
 
         Parameters
         ----------
         executor : Executor or callable, optional
-            Where calls are made instead of here: any :class:`concurrent.futures.Executor`, such as a
+            Makes the calls in other processes: any :class:`concurrent.futures.Executor`, such as a
             ``ProcessPoolExecutor`` or Dask's ``client.get_executor()``; or a function that makes one.
         progress : bool
-            Whether to show a bar.
+            Whether to show a progress bar.
         chunk_size : int, optional
-            Calls that a worker is given at a time: what is made again when it dies.
+            Calls that a worker gets at a time, and that are repeated when it dies.
 
         Returns
         -------
@@ -220,14 +218,14 @@ class Experiment:
         Raises
         ------
         LLMError
-            Before anything was paid: no model can be reached, or the budget does not allow a single call.
+            Before anything was paid: no model can be reached, or the budget allows no call at all.
         KeyboardInterrupt
-            When the user interrupts. What was answered by then is in :meth:`results`; :meth:`run` goes on from there.
+            When the user interrupts. Answers that arrived are in :meth:`results`; :meth:`run` continues from there.
         """
         already = self._begin(executor, chunk_size)
         run = self._run
         if run is None:
-            return self._looked_at()
+            return self._scored_results()
         try:
             watch(
                 run.done,
@@ -241,94 +239,91 @@ class Experiment:
             run.cancel()
             run.done.wait(_GRACE_S)
             raise KeyboardInterrupt(self.results().state) from None
-        self._complain(run.progress)
-        return self._looked_at()
+        self._report_problems(run.progress)
+        return self._scored_results()
 
     def start(
         self, executor: Executor | Callable[[], Executor] | None = None, *, chunk_size: int | None = None
     ) -> Results:
-        """Like :meth:`run`, but return at once: the results grow while you look at them."""
+        """Like :meth:`run`, but return at once: the results grow in the background."""
         self._begin(executor, chunk_size)
         return self.results()
 
     def cancel(self) -> None:
-        """Stop a run: calls in flight are cancelled, what was answered is kept."""
+        """Cancel the calls in flight; answers that arrived are kept."""
         if self._run is not None:
             self._run.cancel()
 
     def wait(self, timeout: float | None = None) -> bool:
-        """Wait until a run that was started is over; return whether it is."""
+        """Wait until the run ends; return whether it has ended."""
         return self._run is None or self._run.done.wait(timeout)
 
     def results(self) -> Results:
-        """Return what there is by now, also while it runs, also of runs in other kernels."""
-        return Results(self)
+        """Return the results so far, also while it runs, and of runs in other kernels."""
+        return Results(
+            self.name, self.grid, self.ledger, self._scores, texts=self._texts, current_run=lambda: self._run
+        )
 
-    def rescore(self, scorers: Iterable[Any]) -> None:
-        """Use these scorers from now on, and forget all scores."""
-        self.scores = Scores(scorers, self.grid, recalls=False)
-
-    def _looked_at(self) -> Results:
-        """Return the results, scored."""
+    def _scored_results(self) -> Results:
         results = self.results()
-        results.calls  # noqa: B018 - scores what is new, in this thread, where the user's code belongs
+        results.calls  # noqa: B018 - runs the user's scorers in the user's thread
         return results
 
     def _begin(self, executor: Any, chunk_size: int | None) -> int:
-        """Start a run if there is anything to do, and return how many calls are there already."""
+        """Start a run if there is anything to do, and return the number of trials that are done."""
         size = None if chunk_size is None else validate_int("chunk_size", chunk_size, 1)
         with _starting:
             other = _running.get(self.name)
             if other is not None and not other.done.is_set():
-                raise LLMError(
-                    f"{self.name!r} is running already: .results() shows what there is, .cancel() stops it.",
-                    category="bad_request",
+                raise bad_request(
+                    f"{self.name!r} is running already: .results() returns its results so far, .cancel() stops it."
                 )
-            record = self.record()
-            changes = record.changes()
-            if changes:
+            checkpoint = self._checkpoint()
+            if changes := checkpoint.changes():
                 warnings.warn(changes, stacklevel=4)
-            done, elsewhere = record.done(), record.running()
-            to_do = [cell for key, cell in self.grid.cells.items() if key not in done and key not in elsewhere]
+            done, elsewhere = checkpoint.done(), checkpoint.running()
+            to_do = [trial for key, trial in self.grid.trials.items() if key not in done and key not in elsewhere]
             self._run = None
             if not to_do:
                 return len(done)
-            spending = Spending(self.max_cost_usd, record.spent_usd)
-            cells = ordered(to_do, self._seed, self._order)
-            self._check_budget(spending, cells)
-            terms = RunConfig(
+            spending = SpendingLimit(self.max_cost_usd, checkpoint.spent_usd)
+            trials = schedule_trials(to_do, self._seed, self._order)
+            self._check_budget(spending, trials)
+            config = RunConfig(
                 self.name, self.grid.signature, self._warmup, self._concurrency, self.ledger, spending, self._texts
             )
             if executor is None:
-                self._run = Run(cells, terms)
+                self._run = Run(trials, config)
             else:
-                from ipyllm.experiment.executors import RemoteRun
+                from ipyllm.experiment.remote_run import RemoteRun
 
-                self._run = RemoteRun(cells, terms, executor, chunk_size=size, times_asked=record.times_asked())
+                self._run = RemoteRun(
+                    trials, config, executor, chunk_size=size, earlier_rows=checkpoint.rows_per_trial()
+                )
             _running[self.name] = self._run
             self._run.start()
             return len(done)
 
-    def _check_budget(self, spending: Spending, cells: list[Cell]) -> None:
-        """Say before anything is sent that not one call can be paid, or that a price is unknown."""
+    def _check_budget(self, spending: SpendingLimit, trials: list[Trial]) -> None:
+        """Raise before anything is sent if the budget allows no call of an arm, or its price is unknown."""
         if spending.limited:
-            for cell in {cell.arm.label: cell for cell in cells}.values():
-                spending.settle(spending.reserve_now(cell.arm, cell.messages), 0.0)
+            for trial in {trial.arm.label: trial for trial in trials}.values():
+                spending.settle(spending.reserve_now(trial.arm, trial.messages), 0.0)
 
-    def _complain(self, progress: Progress) -> None:
+    def _report_problems(self, progress: RunProgress) -> None:
         if progress.unreachable and not progress.asked:
-            told = "; ".join(str(error).rstrip(".") for error in progress.unreachable.values())
+            reasons = "; ".join(str(error).rstrip(".") for error in progress.unreachable.values())
             first = next(iter(progress.unreachable.values()))
             raise LLMError(
-                f"No model could be asked: {told}.", category=first.category, status_code=first.status_code
+                f"No model could be reached: {reasons}.", category=first.category, status_code=first.status_code
             ) from None
         for model, error in progress.unreachable.items():
-            warnings.warn(f"{model} was given up, and its other calls are left undone: {error}", stacklevel=3)
+            warnings.warn(f"{model} was given up; its other calls were not made: {error}", stacklevel=3)
         if progress.stopped is not None:
             warnings.warn(self.results().state, stacklevel=3)
 
 
 def _checked_name(name: Any) -> str:
     if not isinstance(name, str) or not name.strip() or not name.isprintable():
-        raise LLMError(f"The name of an experiment is a line of text, not {name!r}.", category="bad_request")
+        raise bad_request(f"name must be a line of text, not {name!r}.")
     return name

@@ -1,13 +1,13 @@
-"""The progress bar of a run: calls, errors and cost so far, in notebook or terminal, drawn in the waiting thread."""
+"""The progress bar of a run: calls, errors and cost so far, drawn by the waiting thread."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from ipyllm.rendering.footer import dollars
+from ipyllm.text.format import money
 
 if TYPE_CHECKING:
-    from ipyllm.experiment.run import Progress
+    from ipyllm.experiment.run import RunProgress
     from ipyllm.runtime.interruptible import InterruptibleEvent
 
 __all__ = ["watch"]
@@ -15,20 +15,8 @@ __all__ = ["watch"]
 _EVERY_S = 0.2
 
 
-def watch(done: InterruptibleEvent, progress: Progress, *, name: str, already: int, total: int, show: bool) -> None:
-    """Wait until ``done`` is set, and show how far it has come.
-
-    Parameters
-    ----------
-    done, progress
-        Of the run.
-    name : str
-        Of the experiment.
-    already, total : int
-        Calls that were there before; and all of them.
-    show : bool
-        Whether there is a bar at all.
-    """
+def watch(done: InterruptibleEvent, progress: RunProgress, *, name: str, already: int, total: int, show: bool) -> None:
+    """Wait until ``done`` is set, with a progress bar if ``show``; ``already`` of ``total`` calls were done before."""
     if not show:
         done.wait()
         return
@@ -43,6 +31,6 @@ def watch(done: InterruptibleEvent, progress: Progress, *, name: str, already: i
         bar.refresh()
 
 
-def _figures(progress: Progress) -> dict[str, Any]:
-    cost = {"cost": dollars(progress.cost_usd)} if progress.cost_usd else {}
+def _figures(progress: RunProgress) -> dict[str, Any]:
+    cost = {"cost": money(progress.cost_usd)} if progress.cost_usd else {}
     return cost | ({"failed": progress.failed} if progress.failed else {})

@@ -1,24 +1,25 @@
-"""A prompt's text from a row of data, by the sandboxed template environment, filled in ahead of the run.
+"""Fills in the prompt template with the values of a row, before the run.
 
-A cell without a value (NaN, None) is no variable at all, so that ``nan`` never gets into a prompt: the template says
-what to do then (``{{ note | default("none") }}``), or the row is refused.
+A missing value (NaN, None) is an undefined variable, so that ``nan`` never gets into a prompt: the template has a
+default (``{{ note | default("none") }}``), or the row is refused.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from ipyllm.errors import LLMError
+from ipyllm.errors import bad_request
 from ipyllm.templates.sandbox import SandboxedTemplate, UndefinedNameError
+from ipyllm.text.format import is_missing
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-__all__ = ["NoValueError", "RowTemplate", "is_missing"]
+__all__ = ["NoValueError", "RowTemplate"]
 
 
 class NoValueError(Exception):
-    """The row has no value in a column that the template uses."""
+    """A row has no value in a column that the template uses."""
 
     def __init__(self, column: str) -> None:
         super().__init__(column)
@@ -26,19 +27,7 @@ class NoValueError(Exception):
 
 
 class RowTemplate:
-    """A template over the columns of a row; ``row["a column"]`` reaches those whose name is no identifier.
-
-    Parameters
-    ----------
-    text : str
-        The template.
-    columns : iterable of str
-        What rows have.
-
-    Raises
-    ------
-    LLMError
-        ``bad_request``: the template does not parse, or names a column that no row has.
+    """A template over the columns of a row; ``row["a column"]`` is for other names than identifiers.
 
     Examples
     --------
@@ -55,41 +44,17 @@ class RowTemplate:
         self._template = SandboxedTemplate(text)
 
     def fill_in(self, row: Mapping[str, Any]) -> str:
-        """Return the text for one row.
-
-        Raises
-        ------
-        NoValueError
-            A column it uses has no value in this row.
-        LLMError
-            Whatever else an expression does wrong, in one sentence.
-        """
+        """Return the text for a row; raise ``NoValueError`` for a missing value, ``bad_request`` for other errors."""
         known = {name: value for name, value in row.items() if not is_missing(value)}
         try:
             return self._template.render({"row": known, **known})
         except UndefinedNameError as exc:
-            of_the_row = exc.kind in {"", "dict"}
-            if of_the_row and exc.name in self._columns:
+            if exc.kind in {"", "dict"} and exc.name in self._columns:
                 raise NoValueError(exc.name) from None
-            raise LLMError(self._said(exc), category="bad_request") from None
+            raise bad_request(self._sentence(exc)) from None
 
-    def _said(self, exc: UndefinedNameError) -> str:
+    def _sentence(self, exc: UndefinedNameError) -> str:
         if exc.kind:
             return exc.sentence("The template", "")
         hint = f"did you mean {exc.near!r}?" if exc.near is not None else f"they have: {', '.join(self._columns)}."
         return f"The template uses {{{{ {exc.name} }}}}, but the prompts have no column {exc.name!r}; {hint}"
-
-
-def is_missing(value: object) -> bool:
-    """Whether a cell is empty: None, NaN, or pandas' NA and NaT.
-
-    Examples
-    --------
-    >>> is_missing(float("nan")), is_missing(None), is_missing(""), is_missing(0)
-    (True, True, False, False)
-    """
-    if value is None:
-        return True
-    if isinstance(value, float):  # numpy's float64 is one too
-        return value != value  # noqa: PLR0124 - what NaN is known by
-    return type(value).__name__ in {"NAType", "NaTType"}

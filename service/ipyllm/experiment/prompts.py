@@ -1,4 +1,4 @@
-"""The questions of an experiment, from whatever holds them: a DataFrame, a list, a file, or calls made before."""
+"""Reads the prompts of an experiment from a DataFrame, a list, a file, or earlier calls."""
 
 from __future__ import annotations
 
@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ipyllm.errors import LLMError
-from ipyllm.experiment.prompt_template import NoValueError, RowTemplate, is_missing
+from ipyllm.errors import LLMError, bad_request
+from ipyllm.experiment.prompt_template import NoValueError, RowTemplate
+from ipyllm.text.format import is_missing
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -26,43 +27,29 @@ _LEDGERS = {".sqlite", ".sqlite3", ".db"}
 
 @dataclass(frozen=True, slots=True)
 class Prompt:
-    """One question.
+    """One prompt."""
 
-    Attributes
-    ----------
-    prompt_id : str
-        The input's own ``prompt_id``, else a hash of the text: the same in every run, whatever the order.
-    text : str
-        As it is sent.
-    row : int
-        Its place in the input, from 0.
-    data : mapping
-        The input's columns, for scorers.
-    nth : int
-        0, but for rows with the same text and other data, which are questions of their own.
-    """
-
-    prompt_id: str
+    prompt_id: str  # the input's own, else a hash of the text
     text: str
-    row: int
-    data: Mapping[str, Any]
-    nth: int = 0
+    row: int  # in the input, from 0
+    data: Mapping[str, Any]  # the input's columns, for scorers
+    nth: int = 0  # counts rows with the same text but other data, which are separate prompts
 
 
 def read_prompts(source: Any, template: str | None = None) -> tuple[list[Prompt], list[str]]:
-    """Return the prompts of ``source``, and what the user should be told about them.
+    """Return the prompts of ``source``, and notes for the user.
 
     Parameters
     ----------
     source : DataFrame, list of str or dict, path, or Ledger
-        A path ends in ``.csv``, ``.jsonl``, ``.parquet`` or, for the ledger of calls made before, ``.sqlite``.
+        A path ends in ``.csv``, ``.jsonl``, ``.parquet`` or, for a ledger with earlier calls, ``.sqlite``.
     template : str, optional
         A Jinja2 template over the columns. Without one the column ``prompt`` is the text, or the only column.
 
     Raises
     ------
     LLMError
-        ``bad_request``, one sentence: nothing there, a row without text, a column that is missing.
+        ``bad_request``: no prompts, a row without text, or a missing column.
 
     Examples
     --------
@@ -72,27 +59,24 @@ def read_prompts(source: Any, template: str | None = None) -> tuple[list[Prompt]
     """
     rows, replayed = _rows(source)
     if not rows:
-        raise LLMError(
-            "There are no prompts: the list, table or file is empty; give it one row at least.", category="bad_request"
-        )
+        raise bad_request("There are no prompts: the list, table or file is empty. It needs at least one row.")
     columns = tuple(dict.fromkeys(name for row in rows for name in row))
     texts = _texts(rows, columns, template)
     prompts: list[Prompt] = []
-    kept: dict[str, list[Mapping[str, Any]]] = {}
+    rows_by_text: dict[str, list[Mapping[str, Any]]] = {}
     ids: dict[str, str] = {}
     left_out = 0
     for place, (row, text) in enumerate(zip(rows, texts, strict=True)):
-        same = kept.setdefault(text, [])
-        # Calls that are replayed differ in their figures; what was asked is the same.
+        same = rows_by_text.setdefault(text, [])
+        # Replayed calls of one prompt differ in their results only.
         if same and (replayed or any(_equal(row, other) for other in same)):
             left_out += 1
             continue
         prompt_id = _prompt_id(row, text, len(same))
         if ids.setdefault(prompt_id, text) != text:
-            raise LLMError(
-                f"The prompt_id {prompt_id!r} stands for two different prompts (the second is row {place}); "
-                "make the ids unique, or leave the column out.",
-                category="bad_request",
+            raise bad_request(
+                f"The prompt_id {prompt_id!r} belongs to two different prompts (the second is row {place}); "
+                "make the ids unique, or remove the column."
             )
         prompts.append(Prompt(prompt_id, text, place, row, len(same)))
         same.append(row)
@@ -114,12 +98,12 @@ def _prompt_id(row: Mapping[str, Any], text: str, nth: int) -> str:
 
 
 def _equal(row: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
-    # By their text: cells may be arrays, which have no truth, and NaN is to equal NaN.
+    # By their repr: values may be arrays, which have no truth, and NaN must equal NaN.
     return row.keys() == other.keys() and all(repr(row[name]) == repr(other[name]) for name in row)
 
 
 def _texts(rows: Sequence[Mapping[str, Any]], columns: tuple[str, ...], template: str | None) -> list[str]:
-    """Return what each row asks."""
+    """Return the text of each row."""
     fill_in: Callable[[Mapping[str, Any]], str]
     if template is None:
         column = _text_column(columns)
@@ -134,22 +118,18 @@ def _texts(rows: Sequence[Mapping[str, Any]], columns: tuple[str, ...], template
     without: list[tuple[int, str]] = []
     for place, row in enumerate(rows):
         try:
-            texts.append(fill_in(row).encode("utf-8", "replace").decode())  # no JSON body carries lone surrogates
+            texts.append(fill_in(row).encode("utf-8", "replace").decode())  # JSON bodies cannot have lone surrogates
         except NoValueError as exc:
             without.append((place, exc.column))
     if without:
         place, column = without[0]
-        raise LLMError(
+        raise bad_request(
             f"{len(without)} of the {len(rows)} prompts have no value in {column!r} (first: row {place}); "
-            f"fill it, or drop such rows, for a DataFrame with df.dropna(subset=[{column!r}]).",
-            category="bad_request",
+            f"fill it, or drop such rows, for a DataFrame with df.dropna(subset=[{column!r}])."
         )
     empty = [place for place, text in enumerate(texts) if not text.strip()]
     if empty:
-        raise LLMError(
-            f"{len(empty)} of the {len(rows)} prompts are empty (first: row {empty[0]}); there is nothing to ask.",
-            category="bad_request",
-        )
+        raise bad_request(f"{len(empty)} of the {len(rows)} prompts are empty (first: row {empty[0]}).")
     return texts
 
 
@@ -159,29 +139,27 @@ def _text_column(columns: tuple[str, ...]) -> str:
         return "prompt"
     if len(data) == 1:
         return data[0]
-    raise LLMError(
+    raise bad_request(
         f"Which column is the prompt? There are: {', '.join(columns)}. "
-        f"Name one 'prompt', or give a template, such as template=\"{{{{ {data[0] if data else 'text'} }}}}\".",
-        category="bad_request",
+        f"Name one 'prompt', or give a template, such as template=\"{{{{ {data[0] if data else 'text'} }}}}\"."
     )
 
 
 def _rows(source: Any) -> tuple[list[dict[str, Any]], bool]:
-    """Return the rows, and whether they are calls that were made before."""
+    """Return the rows, and whether they are earlier calls."""
     from ipyllm.ledger import Ledger
 
     if isinstance(source, Ledger):
         return _replay(_calls_of(source))
     if isinstance(source, str | Path):
         return _from_file(source)
-    pandas = sys.modules.get("pandas")  # whoever has a frame has imported it
+    pandas = sys.modules.get("pandas")  # a DataFrame exists only if pandas was imported
     if pandas is not None and isinstance(source, pandas.DataFrame | pandas.Series):
         frame = source.to_frame("prompt") if isinstance(source, pandas.Series) else source
         return _replay(frame) if {"call_id", "prompt", "status"} <= set(frame.columns) else (_records(frame), False)
     if isinstance(source, Mapping) or not isinstance(source, Iterable):
-        raise LLMError(
-            f"Prompts are a DataFrame, a list of texts or dicts, or a path, not {type(source).__name__}.",
-            category="bad_request",
+        raise bad_request(
+            f"prompts must be a DataFrame, a list of texts or dicts, or a path, not {type(source).__name__}."
         )
     return [_record(item, place) for place, item in enumerate(source)], False
 
@@ -191,10 +169,7 @@ def _record(item: Any, place: int) -> dict[str, Any]:
         return {str(name): value for name, value in item.items()}
     if isinstance(item, str) or is_missing(item):
         return {"prompt": item}
-    raise LLMError(
-        f"Prompts are texts or dicts, but row {place} is {type(item).__name__}: {str(item)[:60]!r}.",
-        category="bad_request",
-    )
+    raise bad_request(f"Prompts must be texts or dicts, but row {place} is {type(item).__name__}: {str(item)[:60]!r}.")
 
 
 def _records(frame: pd.DataFrame) -> list[dict[str, Any]]:
@@ -203,12 +178,10 @@ def _records(frame: pd.DataFrame) -> list[dict[str, Any]]:
 
 
 def _replay(frame: pd.DataFrame) -> tuple[list[dict[str, Any]], bool]:
-    """Return what was asked in earlier calls: the last user message of each, which is all the ledger keeps."""
+    """Return the prompts of earlier calls: the last user message of each, since the ledger stores no other."""
     asked = frame[frame["prompt"].notna() & (frame["prompt"].astype("str").str.strip() != "")]
     if len(frame) and not len(asked):
-        raise LLMError(
-            "These calls cannot be replayed: the ledger kept no prompts (IPYLLM_STORE_TEXT=0).", category="bad_request"
-        )
+        raise bad_request("These calls cannot be repeated: the ledger has no prompts (IPYLLM_STORE_TEXT=0).")
     return _records(asked), True
 
 
@@ -222,10 +195,10 @@ def _from_file(source: str | Path) -> tuple[list[dict[str, Any]], bool]:
     path = Path(source).expanduser()
     kind = path.suffix.lower()
     if kind not in {".csv", ".jsonl", ".ndjson", ".parquet", *_LEDGERS}:
-        what = f"{str(source)[:60]!r} is no file of prompts (.csv, .jsonl, .parquet, .sqlite)"
-        raise LLMError(f"{what}; write one prompt as a list: prompts=[…].", category="bad_request")
+        what = f"{str(source)[:60]!r} is not a file of prompts (.csv, .jsonl, .parquet, .sqlite)"
+        raise bad_request(f"{what}; write one prompt as a list: prompts=[…].")
     if not path.is_file():
-        raise LLMError(f"There is no file {str(source)!r} to read prompts from.", category="bad_request")
+        raise bad_request(f"The file of prompts {str(source)!r} does not exist.")
     if kind in _LEDGERS:
         from ipyllm.ledger import Ledger
 
@@ -240,15 +213,12 @@ def _from_file(source: str | Path) -> tuple[list[dict[str, Any]], bool]:
             return _records(pd.read_parquet(path)), False
         lines = path.read_text(encoding="utf-8-sig").splitlines()
         return [_record(json.loads(line), place) for place, line in enumerate(lines) if line.strip()], False
-    except ImportError:  # pandas' own sentence names what it tried, over several lines
-        raise LLMError(
-            f"To read {path.name}, pyarrow is needed, which is not installed: pip install 'ipyllm[tables]'.",
-            category="bad_request",
-        ) from None
+    except ImportError:  # pandas' own message has several lines
+        raise bad_request(f"To read {path.name}, install pyarrow: pip install 'ipyllm[tables]'.") from None
     except LLMError:
         raise
-    except Exception as exc:  # noqa: BLE001 - readers raise what they like
-        raise LLMError(f"{path.name} cannot be read: {exc}", category="bad_request") from None
+    except Exception as exc:  # noqa: BLE001 - readers raise errors of any type
+        raise bad_request(f"{path.name} cannot be read: {exc}") from None
 
 
 def _read_csv(path: Path) -> pd.DataFrame:

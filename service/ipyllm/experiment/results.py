@@ -1,37 +1,54 @@
-"""What came of an experiment: its calls, and what statistics, plots and reports make of them; always as of now."""
+"""Experiment results, re-read from the ledger on each access."""
 
 from __future__ import annotations
 
 from html import escape
 from typing import TYPE_CHECKING, Any
 
+from ipyllm.experiment.checkpoint import Checkpoint
+
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable, Mapping
     from pathlib import Path
 
     import pandas as pd
 
-    from ipyllm.experiment.experiment import Experiment
+    from ipyllm.experiment.grid import Grid
+    from ipyllm.experiment.remote_run import RemoteRun
+    from ipyllm.experiment.run import Run
+    from ipyllm.experiment.scores import Scores
+    from ipyllm.ledger import Ledger
 
 __all__ = ["Results"]
 
-_MOST_NAMED = 3
+_MAX_CATEGORIES = 3
 
 
 class Results:
-    """The results of an experiment: those in the ledger now, of this run and of earlier ones.
+    """Experiment results of this run and of earlier ones, re-read from the ledger on each access.
 
-    Parameters
-    ----------
-    experiment : Experiment
-        Whose.
+    Made by :meth:`Experiment.results`; ``texts`` has answers that the ledger does not store.
     """
 
-    def __init__(self, experiment: Experiment) -> None:
-        self._experiment = experiment
+    def __init__(
+        self,
+        name: str,
+        grid: Grid,
+        ledger: Ledger,
+        scores: Scores,
+        *,
+        texts: Mapping[str, str] | None,
+        current_run: Callable[[], Run | RemoteRun | None],
+    ) -> None:
+        self._name = name
+        self._grid = grid
+        self._ledger = ledger
+        self._scores = scores
+        self._texts = texts
+        self._current_run = current_run
 
     def __repr__(self) -> str:
-        return f"Results of {self._experiment.name!r}: {self.state}"
+        return f"Results of {self._name!r}: {self.state}"
 
     def __len__(self) -> int:
         return len(self._calls())
@@ -42,46 +59,47 @@ class Results:
 
         ``experiment``, ``arm``, ``model``, ``params``, ``system``, ``prompt_id``, ``repeat``, ``row`` (place in the
         input), ``prompt``, ``response``, ``status``, then the columns of ``usage()``, and for each scorer
-        ``score_<name>`` and ``score_<name>_error``. What has no score yet is scored now, in this thread.
+        ``score_<name>`` and ``score_<name>_error``. Calls without a score are scored now, in this thread.
         """
-        return self._experiment.scores.added_to(self._calls(), self._experiment.ledger)
+        return self._scores.added_to(self._calls(), self._ledger)
 
     @property
     def undone(self) -> int:
-        """How many calls of the grid have neither an answer nor a final refusal."""
-        return len(self._experiment.grid) - len(self._experiment.record().done())
+        """Number of trials that have neither an answer nor a final refusal."""
+        return len(self._grid) - len(self._checkpoint().done())
 
     @property
     def state(self) -> str:
-        """How far it has come, and what went wrong, in plain words."""
+        """Progress of the experiment and its errors, in plain words."""
         calls = self._calls()
         calls = calls[~calls["warmup"]]
-        total = len(self._experiment.grid)
+        total = len(self._grid)
         failed = calls[calls["status"].isin(["error", "truncated"])]
         answered = int((calls["status"] == "ok").sum())
         if len(failed) and len(failed) == total:
-            said = [f"All {total} calls failed ({_kinds(failed)}): {failed['error_message'].iloc[0]}"]
+            sentences = [f"All {total} calls failed ({_categories(failed)}): {failed['error_message'].iloc[0]}"]
         else:
-            said = [f"{answered} of {total} calls have an answer."]
+            sentences = [f"{answered} of {total} calls have an answer."]
             if len(failed):
-                said.append(f"{len(failed)} failed ({_kinds(failed)}).")
+                sentences.append(f"{len(failed)} failed ({_categories(failed)}).")
         left = total - answered - len(failed)
-        if self._experiment.is_running:
-            said.append(f"{left} are to come: it is running.")
+        run = self._current_run()
+        if run is not None and not run.done.is_set():
+            sentences.append(f"It is running; {left} are still to come.")
         elif left:
-            stopped = self._experiment.progress.stopped if self._experiment.progress is not None else None
-            said.append(f"{left} are left undone{f': {stopped}' if stopped else '.'} run() goes on from there.")
-        return " ".join(said)
+            reason = f": {run.progress.stopped}" if run is not None and run.progress.stopped else "."
+            sentences.append(f"{left} were not made{reason} Call run() again to continue.")
+        return " ".join(sentences)
 
     def rescore(self, scorers: Iterable[Any]) -> Results:
-        """Score all answers anew, with these scorers in place of those before. No model is asked again.
+        """Score all answers again, with these scorers instead of those before. No answer is requested again.
 
-        A scorer that asks a model itself does so, and what it paid for before is not used.
+        A scorer that asks a model does so again, also where an earlier score was paid for.
         """
-        self._experiment.rescore(scorers)
+        self._scores.reset(scorers)
         return self
 
-    # ---- what others make of it -------------------------------------------------------------------
+    # ---- statistics, plots, reports ----------------------------------------------------------------
 
     def summary(self, **options: Any) -> pd.DataFrame:
         """Return a row per arm: calls, errors, times, tokens per second, cost and scores, with their intervals.
@@ -93,7 +111,7 @@ class Results:
         return summarise_arms(self.calls, **options)
 
     def paired(self, baseline: str | None = None, **options: Any) -> pd.DataFrame:
-        """Return how each arm differs from ``baseline`` on the same prompts, and how sure that is.
+        """Return each arm's difference from ``baseline`` on the same prompts, with intervals and p-values.
 
         Options are those of :func:`ipyllm.statistics.paired`.
         """
@@ -102,7 +120,7 @@ class Results:
         return paired(self.calls, baseline=baseline, **options)
 
     def ranking(self, votes: Any = None, **options: Any) -> pd.DataFrame:
-        """Return the arms by strength, from votes: those given, or those in the ledger on this experiment's prompts.
+        """Return the arms by strength, from ``votes`` or those in the ledger on this experiment's prompts.
 
         Options are those of :func:`ipyllm.statistics.ranking`.
         """
@@ -117,47 +135,51 @@ class Results:
         return overview(self.calls, **options)
 
     def report(self, path: str | Path, **options: Any) -> Path:
-        """Write one self-contained HTML file, and return its path. Options are those of :func:`ipyllm.comparison.report.write`."""
+        """Write one self-contained HTML file and return its path.
+
+        Options are those of :func:`ipyllm.comparison.report.write`.
+        """
         from ipyllm.comparison.report import write
 
         votes = self._votes()
-        own: dict[str, Any] = {"title": self._experiment.name, "votes": votes if len(votes) else None}
+        own: dict[str, Any] = {"title": self._name, "votes": votes if len(votes) else None}
         return write(self, path, **own | options)
 
     def _repr_html_(self) -> str:
-        head = f"<p><strong>{escape(self._experiment.name)}</strong>: {escape(self.state)}</p>"
+        head = f"<p><strong>{escape(self._name)}</strong>: {escape(self.state)}</p>"
         calls = self._calls()
         if not (calls["status"] == "ok").any():
             return head
         return f"{head}{self.summary()._repr_html_()}"  # type: ignore[operator]
 
+    def _checkpoint(self) -> Checkpoint:
+        return Checkpoint(self._name, self._grid, self._ledger, self._texts)
+
     def _calls(self) -> pd.DataFrame:
-        return self._experiment.record().calls()
+        return self._checkpoint().calls()
 
     def _votes(self) -> pd.DataFrame:
-        """Votes between arms of this experiment, by the arms' labels: a vote knows calls, or the names of models."""
+        """Return the votes between arms of this experiment, under the arms' labels."""
         from ipyllm.comparison.votes import votes
 
-        calls = self.calls
+        calls = self._calls()
         by_call = dict(zip(calls["call_id"], calls["arm"], strict=True))
-        arms = set(calls["arm"])
+        # A vote without calls names an arm by its label, or by its model where the model has a single arm.
         models = calls.groupby("model")["arm"].agg(["nunique", "first"])
-        by_model = models.loc[models["nunique"] == 1, "first"].to_dict()
-        found = votes(kernel=None, ledger=self._experiment.ledger)
-        asked = {prompt.text for prompt in self._experiment.grid.prompts}
+        by_name = models.loc[models["nunique"] == 1, "first"].to_dict()
+        by_name |= {name: arm.label for arm in self._grid.arms for name in (arm.full_label, arm.label)}
+        found = votes(kernel=None, ledger=self._ledger)
+        asked = {prompt.text for prompt in self._grid.prompts}
         rows = []
         for vote in found[found["prompt"].isin(asked)].to_dict("records"):
-            ours = {
-                label: by_call.get(call_id) or (label if label in arms else by_model.get(label))
-                for label, call_id in vote["arms"].items()
-            }
+            ours = {label: by_call.get(call_id) or by_name.get(label) for label, call_id in vote["arms"].items()}
             if None not in ours.values() and len(set(ours.values())) == len(ours):
                 renamed = {ours[label]: call_id for label, call_id in vote["arms"].items()}
                 rows.append({**vote, "arms": renamed, "outcome": ours.get(vote["outcome"], vote["outcome"])})
         return found.iloc[:0] if not rows else type(found)(rows, columns=found.columns)
 
 
-def _kinds(failed: pd.DataFrame) -> str:
+def _categories(failed: pd.DataFrame) -> str:
     counts = failed["error_category"].fillna("unknown").value_counts()
-    shown = [f"{category} {n}" for category, n in counts.head(_MOST_NAMED).items()]
-    return ", ".join([*shown, "…"] if len(counts) > _MOST_NAMED else shown)
+    shown = [f"{category} {n}" for category, n in counts.head(_MAX_CATEGORIES).items()]
+    return ", ".join([*shown, "…"] if len(counts) > _MAX_CATEGORIES else shown)

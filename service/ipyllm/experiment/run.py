@@ -1,7 +1,7 @@
-"""One go at the cells that are still to be asked, on the service thread: warm-ups, then all endpoints side by side.
+"""Runs the pending trials on the service thread: warm-ups first, then all endpoints in parallel.
 
-It stands directly on :class:`~ipyllm.pipeline.call.Call`: prompts are filled in ahead, no event is read and no thread crossed
-for a call. How many are really out at an endpoint is the limiter's to decide.
+It uses :class:`~ipyllm.pipeline.call.Call` directly, without events or a change of thread for each call. The limiter
+decides how many calls are in flight at an endpoint.
 """
 
 from __future__ import annotations
@@ -24,100 +24,63 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from concurrent.futures import Future
 
-    from ipyllm.experiment.budget import Spending
-    from ipyllm.experiment.grid import Cell
+    from ipyllm.experiment.grid import Trial
+    from ipyllm.experiment.spending_limit import SpendingLimit
     from ipyllm.pipeline.exchange import RowSink
     from ipyllm.request import ChatRequest
     from ipyllm.response import ChatResponse
     from ipyllm.services.base import BaseLLMService
 
-__all__ = ["CELL_TAG", "GRID_TAG", "Progress", "Run", "RunConfig", "request_of"]
+__all__ = ["GRID_TAG", "TRIAL_TAG", "Run", "RunConfig", "RunProgress", "request_of"]
 
-CELL_TAG: Final = "cell"
-"""The tag that holds a cell's identity."""
+TRIAL_TAG: Final = "cell"
+"""The tag that holds a trial's key."""
 
 GRID_TAG: Final = "grid"
-"""The tag that holds what the whole grid was like."""
+"""The tag that holds the grid's signature."""
 
-_HOPELESS: Final = frozenset({"authentication", "not_found", "quota"})
-"""What every other call to the same model would be told too."""
+_MODEL_ERRORS: Final = frozenset({"authentication", "not_found", "quota"})
+"""Errors that every other call to the same model would return too."""
 
 _logger = logging.getLogger("ipyllm.experiment")
 
 
 @dataclass(slots=True)
-class Progress:
-    """How far a run has come. Written on one thread, read on any.
+class RunProgress:
+    """Progress of a run. Written by one thread, read by any."""
 
-    Attributes
-    ----------
-    to_do, asked, failed : int
-        Calls that were to be made; that are over; that ended in an error. Warm-ups do not count.
-    cost_usd : float
-        What its calls did cost, warm-ups included; unknown prices are not in it.
-    stopped : str or None
-        Why it ended before its end, in one sentence.
-    unreachable : dict
-        Models that were given up, and why.
-    """
-
-    to_do: int
-    asked: int = 0
-    failed: int = 0
-    cost_usd: float = 0.0
-    stopped: str | None = None
-    unreachable: dict[str, LLMError] = field(default_factory=dict)
+    to_do: int  # calls to make; warm-ups do not count
+    asked: int = 0  # calls that ended
+    failed: int = 0  # calls that ended in an error
+    cost_usd: float = 0.0  # warm-ups included, unknown prices not
+    stopped: str | None = None  # why it ended early, in one sentence
+    unreachable: dict[str, LLMError] = field(default_factory=dict)  # models that were given up, with the reason
 
 
 @dataclass(frozen=True)
 class RunConfig:
-    """What holds for all calls of a run.
+    """Settings shared by all calls of a run."""
 
-    Attributes
-    ----------
-    experiment, grid : str
-        Its name and its grid's signature, for the rows.
-    warmups : int
-        Calls to each model before the others, flagged.
-    concurrency : int
-        Calls to one endpoint at the same time, at most.
-    ledger : RowSink
-        Where the rows go.
-    spending : Spending
-        The budget.
-    texts : dict or None
-        Takes the answers' texts by call, where the ledger keeps none.
-    """
-
-    experiment: str
-    grid: str
-    warmups: int
-    concurrency: int
+    experiment: str  # its name
+    grid: str  # its grid's signature
+    warmups: int  # calls to each model before the others, flagged
+    concurrency: int  # most calls to one endpoint at the same time
     ledger: RowSink
-    spending: Spending
-    texts: dict[str, str] | None = None
+    spending: SpendingLimit
+    texts: dict[str, str] | None = None  # takes the answers by call, where the ledger does not store them
 
 
 class Run:
-    """Calls for some cells.
+    """Runs trials in this process, in their order, or only their warm-ups.
 
     Stages: made → :meth:`start` → :attr:`done` is set, whatever happened.
-
-    Parameters
-    ----------
-    cells : sequence of Cell
-        In the order they are to be asked.
-    terms : RunConfig
-        How.
-    only_warm : bool
-        Whether to make the warm-up calls alone.
     """
 
-    def __init__(self, cells: Sequence[Cell], terms: RunConfig, *, only_warm: bool = False) -> None:
+    def __init__(self, trials: Sequence[Trial], config: RunConfig, *, only_warm: bool = False) -> None:
         self.done = InterruptibleEvent()
-        self.progress = Progress(len(cells))
-        self._cells = cells
-        self._terms = terms
+        self.progress = RunProgress(len(trials))
+        self._trials = trials
+        self._config = config
         self._only_warm = only_warm
         self._stopping = False
         self._refused: dict[str, int] = {}
@@ -125,12 +88,12 @@ class Run:
         self._future: Future[None] | None = None
 
     def start(self) -> Run:
-        """Begin, and return at once."""
+        """Begin and return at once."""
         self._future = service_thread().submit(self._run())
         return self
 
     def cancel(self) -> None:
-        """Stop: calls in flight are cancelled, and their rows say so."""
+        """Cancel all calls in flight; their rows have the status ``cancelled``."""
         service_thread().loop.call_soon_threadsafe(self._stop, "It was interrupted.")
 
     # ---- on the service thread -------------------------------------------------------------------
@@ -145,35 +108,35 @@ class Run:
 
     async def _run(self) -> None:
         try:
-            await asyncio.gather(*(self._serve(service, cells) for service, cells in _by_endpoint(self._cells)))
+            await asyncio.gather(*(self._serve(service, trials) for service, trials in _by_endpoint(self._trials)))
         except BaseException as exc:
             self._stopping = True
-            self.progress.stopped = f"It broke off: {type(exc).__name__}: {exc}."
+            self.progress.stopped = f"It failed with {type(exc).__name__}: {exc}."
             if isinstance(exc, Exception):
-                _logger.exception("an experiment failed in our own code")
+                _logger.exception("an experiment failed: a bug in ipyllm")
             raise
         finally:
             self.done.set()
 
-    async def _serve(self, service: BaseLLMService, cells: deque[Cell]) -> None:
-        """Ask all cells of one endpoint."""
-        at_once = min(self._terms.concurrency, service.at_once or self._terms.concurrency)
+    async def _serve(self, service: BaseLLMService, trials: deque[Trial]) -> None:
+        """Run all trials of one endpoint."""
+        at_once = min(self._config.concurrency, service.at_once or self._config.concurrency)
         if isinstance(service, Pool):
             at_once *= _width(service)
-        first: dict[str, Cell] = {}
-        for cell in cells:
-            first.setdefault(cell.arm.model, cell)
-        if self._terms.warmups:
+        first: dict[str, Trial] = {}
+        for trial in trials:
+            first.setdefault(trial.arm.model, trial)
+        if self._config.warmups:
             # One model after the other: a server may hold one at a time.
-            for cell in first.values():
-                await self._in_tasks(
-                    [replace(cell, warmup=True)] * (self._terms.warmups * _width(cell.arm.service)), at_once
+            for trial in first.values():
+                await self._run_in_tasks(
+                    [replace(trial, warmup=True)] * (self._config.warmups * _width(trial.arm.service)), at_once
                 )
         if not self._only_warm:
-            await self._in_tasks(cells, at_once)
+            await self._run_in_tasks(trials, at_once)
 
-    async def _in_tasks(self, cells: Iterable[Cell], at_once: int) -> None:
-        queue = cells if isinstance(cells, deque) else deque(cells)
+    async def _run_in_tasks(self, trials: Iterable[Trial], at_once: int) -> None:
+        queue = trials if isinstance(trials, deque) else deque(trials)
         if self._stopping:
             return
         tasks = [asyncio.create_task(self._work(queue)) for _ in range(min(at_once, len(queue)))]
@@ -186,14 +149,14 @@ class Run:
             if isinstance(outcome, Exception):
                 raise outcome
 
-    async def _work(self, queue: deque[Cell]) -> None:
-        progress, spending = self.progress, self._terms.spending
+    async def _work(self, queue: deque[Trial]) -> None:
+        progress, spending = self.progress, self._config.spending
         while queue and not self._stopping:
-            cell = queue.popleft()
-            arm = cell.arm
+            trial = queue.popleft()
+            arm = trial.arm
             if arm.model in progress.unreachable:
                 continue
-            request = request_of(cell, self._terms)
+            request = request_of(trial, self._config)
             reservation = None
             if spending.limited:
                 try:
@@ -201,88 +164,88 @@ class Run:
                 except LLMError as exc:
                     self._stop(str(exc), now=False)
                     return
-                if self._has_stopped():  # while it waited for its turn to spend
+                if self._has_stopped():  # while it waited for the reservation
                     spending.settle(reservation, 0.0)
                     return
-            call = Call(arm.service, request, ledger=self._terms.ledger)
+            call = Call(arm.service, request, ledger=self._config.ledger)
             response = await call.run_here()
             cost = response.cost_usd
             if reservation is not None:
                 nothing_sent = cost is None and not response.content and response.status != "cancelled"
                 spending.settle(reservation, 0.0 if nothing_sent else cost)
-            self._note(cell, response, call.error)
+            self._note(trial, response, call.error)
 
     def _has_stopped(self) -> bool:
         return self._stopping
 
-    def _note(self, cell: Cell, response: ChatResponse, error: LLMError | None) -> None:
-        progress, model = self.progress, cell.arm.model
+    def _note(self, trial: Trial, response: ChatResponse, error: LLMError | None) -> None:
+        progress, model = self.progress, trial.arm.model
         progress.cost_usd += response.cost_usd or 0.0
         if error is None:
             self._refused[model] = 0
-            if self._terms.texts is not None:
-                self._terms.texts[response.call_id] = response.content
+            if self._config.texts is not None:
+                self._config.texts[response.call_id] = response.content
         elif error.category == "quota" and error.status_code is None:
-            self._stop(str(error), now=False)  # our own budget of the whole process
+            self._stop(str(error), now=False)  # the budget of the process
             return
-        elif _root(error).category in _HOPELESS or (cell.warmup and _root(error).category == "connection"):
+        elif _root(error).category in _MODEL_ERRORS or (trial.warmup and _root(error).category == "connection"):
             progress.unreachable.setdefault(model, error)
         elif _root(error).category == "connection":
             self._refused[model] = self._refused.get(model, 0) + 1
-            if self._refused[model] > 2 * self._terms.concurrency:
+            if self._refused[model] > 2 * self._config.concurrency:
                 progress.unreachable.setdefault(model, error)
-        if not cell.warmup and response.status != "cancelled":
+        if not trial.warmup and response.status != "cancelled":
             progress.asked += 1
             progress.failed += error is not None
 
 
-def request_of(cell: Cell, terms: RunConfig) -> ChatRequest:
-    """Return what is sent for a cell."""
-    arm, prompt = cell.arm, cell.prompt
+def request_of(trial: Trial, config: RunConfig) -> ChatRequest:
+    """Return the request of a trial."""
+    arm, prompt = trial.arm, trial.prompt
     asked = arm.request
     return replace(
         asked,
-        messages=cell.messages,
-        # What is asked again is to be answered again.
-        cache=asked.cache if cell.repeat == 0 and not cell.warmup else False,
+        messages=trial.messages,
+        # A repeat needs an answer of its own.
+        cache=asked.cache if trial.repeat == 0 and not trial.warmup else False,
         provenance=Provenance(
             origin="experiment",
-            tags={CELL_TAG: cell.key, GRID_TAG: terms.grid},
-            experiment=terms.experiment,
+            tags={TRIAL_TAG: trial.key, GRID_TAG: config.grid},
+            experiment=config.experiment,
             arm=arm.label,
             prompt_id=prompt.prompt_id,
-            repeat=cell.repeat,
-            warmup=cell.warmup,
+            repeat=trial.repeat,
+            warmup=trial.warmup,
         ),
     )
 
 
-def _by_endpoint(cells: Sequence[Cell]) -> list[tuple[BaseLLMService, deque[Cell]]]:
-    found: dict[Any, tuple[BaseLLMService, deque[Cell]]] = {}
+def _by_endpoint(trials: Sequence[Trial]) -> list[tuple[BaseLLMService, deque[Trial]]]:
+    found: dict[Any, tuple[BaseLLMService, deque[Trial]]] = {}
     keys: dict[int, Any] = {}
-    for cell in cells:
-        service = cell.arm.service
+    for trial in trials:
+        service = trial.arm.service
         key = keys.get(id(service))
         if key is None:
             key = keys[id(service)] = _endpoint(service)
-        found.setdefault(key, (service, deque()))[1].append(cell)
+        found.setdefault(key, (service, deque()))[1].append(trial)
     return list(found.values())
 
 
 def _endpoint(service: BaseLLMService) -> Any:
-    """Return what is the same for services that share a server, and a limiter."""
+    """Return a key that is the same for services that share a server and a limiter."""
     try:
         return service.address(), service.limits
-    except (LLMError, NotImplementedError):  # no key, for one: the call itself will say so
+    except (LLMError, NotImplementedError):  # a missing key, for example: the call itself reports it
         return service.full_name
 
 
 def _width(service: BaseLLMService) -> int:
-    """Return how many servers one name stands for, each to be warmed up."""
+    """Return the number of servers behind a service, each to be warmed up."""
     return max(1, len(list(service._arms()))) if isinstance(service, Route) else 1  # noqa: SLF001 - a route is ours
 
 
 def _root(error: LLMError) -> LLMError:
-    """Return what went wrong, where the error only says that we gave up."""
+    """Return the cause of ``max_retries_exceeded``, else the error itself."""
     cause = error.__cause__
     return cause if error.category == "max_retries_exceeded" and isinstance(cause, LLMError) else error

@@ -1,7 +1,7 @@
-"""The scores of an experiment's answers: given once for each answer, kept by call, and given anew on request.
+"""Scores the answers of an experiment, once for each call.
 
-A score that cost something (a model was the judge) is written into the call's tags, so that it is not paid for again
-when another kernel looks at the same experiment.
+A score that cost something (a model was the judge) is stored in the call's tags, so that another kernel that opens the
+same experiment does not pay for it again.
 """
 
 from __future__ import annotations
@@ -19,25 +19,20 @@ if TYPE_CHECKING:
 
 __all__ = ["Scores"]
 
-_ALWAYS = 2  # of a scorer's columns: its score, and why there is none
+_ALWAYS_SHOWN = 2  # of a scorer's columns: its score and its error
 
 
 class Scores:
-    """Scores by call.
+    """Scores of the answers, by call; the grid has the rows that scorers get."""
 
-    Parameters
-    ----------
-    scorers : iterable
-        As :mod:`ipyllm.scorers` takes them.
-    grid : Grid
-        Has the rows that scorers are given.
-    recalls : bool
-        Whether scores count that another kernel paid for.
-    """
-
-    def __init__(self, scorers: Iterable[Any], grid: Grid, *, recalls: bool = True) -> None:
-        self._recalls = recalls
+    def __init__(self, scorers: Iterable[Any], grid: Grid) -> None:
         self._data = {prompt.prompt_id: prompt.data for prompt in grid.prompts}
+        self.reset(scorers)
+        self._reads_stored = True
+
+    def reset(self, scorers: Iterable[Any]) -> None:
+        """Use these scorers from now on, and forget all scores, stored ones included."""
+        self._reads_stored = False
         self._scorers: tuple[Any, ...] = ()
         self._known: dict[str, dict[str, dict[str, Any]]] = {}  # by call, then by scorer: its columns
         given = list(scorers) if not isinstance(scorers, str) else scorers
@@ -47,16 +42,10 @@ class Scores:
             self._scorers = distinct(given)
 
     def added_to(self, calls: pd.DataFrame, ledger: Ledger) -> pd.DataFrame:
-        """Return ``calls`` with their scores; those that have none yet are scored first.
-
-        Raises
-        ------
-        KeyboardInterrupt
-            When the user interrupts; what was scored by then is kept.
-        """
+        """Return ``calls`` with their scores. Those without one are scored first; an interrupt keeps scores so far."""
         if not self._scorers:
             return calls
-        self._recall(calls)
+        self._read_stored(calls)
         answered = calls[(calls["status"] == "ok") & ~calls["warmup"]]
         lacking: dict[tuple[str, ...], list[int]] = {}
         for place, call_id in enumerate(answered["call_id"]):
@@ -77,22 +66,22 @@ class Scores:
             for prompt_id, prompt in zip(calls["prompt_id"], calls["prompt"], strict=True)
         ]
         scoring = Scoring(scorers, calls, rows)
-        whole = False
+        complete = False
         try:
             scoring.run()
-            whole = True
+            complete = True
         finally:
             scored = scoring.frame()
             for scorer in scorers:
                 columns = [name for name in scorer.columns if name in scored.columns]
                 values = [scored[name].astype("object").where(scored[name].notna(), None).tolist() for name in columns]
                 for call_id, *found in zip(scored["call_id"], *values, strict=True):
-                    # After an interrupt, a score that is not there may be one that was not given yet.
-                    if whole or any(value is not None for value in found):
+                    # After an interrupt, a missing score may only be pending.
+                    if complete or any(value is not None for value in found):
                         self._known.setdefault(call_id, {})[scorer.name] = dict(zip(columns, found, strict=True))
-            self._remember(scored, scorers, ledger)
+            self._store(scored, scorers, ledger)
 
-    def _remember(self, calls: pd.DataFrame, scorers: list[Any], ledger: Ledger) -> None:
+    def _store(self, calls: pd.DataFrame, scorers: list[Any], ledger: Ledger) -> None:
         for call_id, tags in zip(calls["call_id"], calls["tags"], strict=True):
             known = self._known.get(call_id, {})
             paid = {
@@ -103,9 +92,9 @@ class Scores:
             if paid:
                 ledger.put({"call_id": call_id, "tags": {**(tags or {}), **paid}})
 
-    def _recall(self, calls: pd.DataFrame) -> None:
-        """Take over what was paid for in another kernel."""
-        if not self._recalls:
+    def _read_stored(self, calls: pd.DataFrame) -> None:
+        """Use the scores that another kernel paid for."""
+        if not self._reads_stored:
             return
         for call_id, tags in zip(calls["call_id"], calls["tags"], strict=True):
             for scorer in self._scorers:
@@ -114,13 +103,13 @@ class Scores:
                     self._known.setdefault(call_id, {}).setdefault(scorer.name, json.loads(stored))
 
     def _columns(self) -> dict[str, tuple[str, str]]:
-        """Return the columns to show, each with the scorer it belongs to: scores and errors always, others if given."""
+        """Return the scorer and column of each column to show: scores and errors always, others if given."""
         given = {name for found in self._known.values() for columns in found.values() for name in columns}
         return {
             name: (scorer.name, name)
             for scorer in self._scorers
             for place, name in enumerate(scorer.columns)
-            if place < _ALWAYS or name in given
+            if place < _ALWAYS_SHOWN or name in given
         }
 
     def _column(self, scorer: str, name: str, calls: pd.DataFrame) -> pd.Series[Any]:

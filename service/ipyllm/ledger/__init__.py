@@ -1,6 +1,6 @@
-"""The ledger: one row for every call to a model, kept where all kernels can read it (DESIGN §4).
+"""The ledger: a table with one row for each exchange with a model, shared by all kernels.
 
-Importing this costs nothing; SQLAlchemy is imported by the writer thread when the first row is put.
+``docs/ledger.md`` explains the columns. Importing this is cheap: the writer imports SQLAlchemy with the first row.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""Many rows at once, as columns: read by ADBC into Arrow, without making a Python object of every value.
+"""Large reads of an SQLite ledger into Arrow columns, without a Python object for every value.
 
-ADBC brings an SQLite library of its own, and two of them in one process must never open the same file: when the
-one closes it, POSIX takes away the locks that the other holds, and another kernel writes into the transaction
-under way. So processes of their own read, half of the file each, and send it through pipes (docs/decisions/0006).
+ADBC brings its own SQLite library, and two of them in one process must never open the same file: when one closes it,
+POSIX releases the locks that the other holds, and another kernel writes into the running transaction. So separate
+processes read, half of the file each, and send it through pipes (docs/decisions/0006).
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
-from ipyllm.ledger.query import merged
+from ipyllm.ledger.query import merge
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -29,49 +29,42 @@ if TYPE_CHECKING:
     from ipyllm.ledger.columns import Kind, Row
     from ipyllm.ledger.query import Conditions
 
-__all__ = ["LEAST", "READERS", "Columns", "can_read", "merged_columns", "read_columns"]
+__all__ = ["MIN_ROWS", "N_READERS", "ArrowColumns", "is_available", "merge_columns", "read_columns"]
 
-LEAST = 50_000
-"""From so many rows on, the start of processes is the lesser cost (``benchmarks/ledger.py`` measures both ways)."""
+MIN_ROWS = 50_000
+"""Rows from which on this is faster, process start included (``benchmarks/ledger.py`` measures both ways)."""
 
-READERS = 2
-"""Processes that read at once. With more, we could not take in what they read."""
+N_READERS = 2
+"""Processes that read at once. With more, this process could not keep up with receiving."""
 
 _FIRST: Mapping[Kind, str] = {"text": "''", "json": "''", "time": "''", "float": "0.0", "int": "0", "bool": "0"}
-"""A value of each kind, as SQL. ADBC takes the type of a column from the first of them, be they null."""
+"""A value of each kind, as SQL. ADBC infers a column's type from its first value, which must not be null."""
 
 Chunks = dict[str, list["pa.Array"]]
 """Arrays of stored values, by column."""
 
 
-def can_read() -> bool:
-    """Whether what it takes is installed: the extra ``tables``."""
+def is_available() -> bool:
+    """Return whether the extra ``tables`` is installed."""
     return bool(sys.executable) and all(map(_installed, ("pyarrow", "adbc_driver_sqlite")))
 
 
 def _installed(name: str) -> bool:
     try:
         return find_spec(name) is not None
-    except ValueError:  # somebody has put None or the like in its place
+    except ValueError:  # None in `sys.modules`
         return False
 
 
 def read_columns(path: Path, wanted: Sequence[sa.Select[Any]], columns: Mapping[str, Kind]) -> Chunks | None:
-    """Return the rows of ``wanted``, as SQLite stores them, in no certain order; None when that fails.
+    """Return the rows of the statements ``wanted``, unsorted and as SQLite stores them; None when that fails.
 
-    Parameters
-    ----------
-    path : Path
-        The SQLite file.
-    wanted : sequence of Select
-        Each gives the values of ``columns`` and is read by a process of its own, all at once.
-    columns : mapping
-        Their names and kinds.
+    Each statement returns ``columns``, given as names and kinds. Separate processes execute them at the same time.
     """
     from sqlalchemy.dialects import sqlite
 
     first = ", ".join(f'{_FIRST[kind]} AS "{name}"' for name, kind in columns.items())
-    # VACUUM numbers rows anew, and the version with them: the first row of each part has to say the same.
+    # VACUUM renumbers rows, and changes the schema version: all parts must report the same one.
     first += ", schema_version AS version FROM pragma_schema_version"
     statements = []
     for one in wanted:
@@ -79,14 +72,14 @@ def read_columns(path: Path, wanted: Sequence[sa.Select[Any]], columns: Mapping[
         statements.append(f"SELECT {first} UNION ALL SELECT *, 0 FROM ({rows})")  # noqa: S608 - SQLAlchemy quotes
     readers = [_start(path) for _ in statements]
     try:
-        # Here, since it cannot be imported once the interpreter ends, which is when the store may be opened first.
+        # Imported here because the store may be opened first at interpreter exit, when this import is impossible.
         from concurrent.futures import ThreadPoolExecutor
 
         with ThreadPoolExecutor(len(readers)) as pool:
             parts = list(pool.map(_receive, readers, statements))
         if len({part.pop("version")[0][0].as_py() for part in parts}) == 1:
             return {name: [chunk for part in parts for chunk in _without_first(part[name])] for name in columns}
-        why = "it was rewritten meanwhile"
+        why = "it was rewritten in the meantime"
     except EOFError as exc:
         why = str(exc)
     finally:
@@ -94,7 +87,7 @@ def read_columns(path: Path, wanted: Sequence[sa.Select[Any]], columns: Mapping[
             reader.kill()
             with reader:  # closes the pipes, and waits
                 pass
-    logging.getLogger("ipyllm.ledger").warning("A large read of %s failed (%s): it goes the slow way.", path, why)
+    logging.getLogger("ipyllm.ledger").warning("A large read of %s failed (%s); reading row by row instead.", path, why)
     return None
 
 
@@ -105,12 +98,12 @@ def _start(path: Path) -> subprocess.Popen[bytes]:
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         env=os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
-        start_new_session=True,  # an interrupt is for us; we end it
+        start_new_session=True,  # no interrupt from the terminal; we kill it
     )
 
 
 def _receive(reader: subprocess.Popen[bytes], statement: str) -> Chunks:
-    """Return what ``reader`` reads of ``statement``. EOFError says why it ended early."""
+    """Return the result of ``statement`` from ``reader``. EOFError says why it ended early."""
     import pyarrow as pa
 
     assert reader.stdin is not None
@@ -132,7 +125,7 @@ def _receive(reader: subprocess.Popen[bytes], statement: str) -> Chunks:
 
 
 def _message(pipe: IO[bytes]) -> bytes:
-    """Return the next message; the last one is empty."""
+    """Return the next message. The last one is empty."""
     head = pipe.read(8)
     message = pipe.read(int.from_bytes(head, "little"))
     if len(head) < 8 or len(message) < int.from_bytes(head, "little"):  # noqa: PLR2004
@@ -145,31 +138,31 @@ def _without_first(chunks: list[pa.Array]) -> list[pa.Array]:
 
 
 @dataclass(frozen=True, slots=True)
-class Columns:
-    """Rows as columns, each brought into the order of their moments when it is taken, once."""
+class ArrowColumns:
+    """Result of a large read. Each column is sorted by time when it is taken, once."""
 
     chunks: Chunks
     order: pa.Array | None
 
     def take(self, name: str) -> pa.Array:
-        """Return one column, earliest row first, and let go of it: a large ledger is not held twice."""
+        """Remove and return one column, oldest row first, so that a large ledger is not held twice."""
         import pyarrow as pa
 
         chunks = self.chunks.pop(name)
-        if pa.types.is_string(chunks[0].type):  # 32-bit offsets hold 2 GiB, which the answers of a ledger may exceed
+        if pa.types.is_string(chunks[0].type):  # 32-bit offsets reach 2 GiB, which text may exceed
             chunks = [chunk.cast(pa.large_string()) for chunk in chunks]
         column = pa.concat_arrays(chunks)
         return column if self.order is None else column.take(self.order)
 
 
-def merged_columns(chunks: Chunks, in_memory: Sequence[Row], query: Conditions) -> Columns:
-    """Lay what is known in memory over ``chunks``, as read for ``query``."""
+def merge_columns(chunks: Chunks, in_memory: Sequence[Row], query: Conditions) -> ArrowColumns:
+    """Return ``chunks``, the result for ``query``, updated by the rows ``in_memory``."""
     import pyarrow as pa
     import pyarrow.compute as pc
 
     names = query.columns
     kinds = [query.table.columns[name] for name in names]
-    key, moment = query.table.key, query.table.moment
+    key, time = query.table.key, query.table.time
     if in_memory:
         ids = pa.array([row[key] for row in in_memory], pa.string())
         known = [pc.is_in(chunk, ids) for chunk in chunks[key]]
@@ -179,15 +172,15 @@ def merged_columns(chunks: Chunks, in_memory: Sequence[Row], query: Conditions) 
             before.append([value for chunk, mask in parts for value in _decoded(chunk.filter(mask), kind)])
             if any(mask.true_count for mask in known):
                 chunks[name] = [chunk.filter(pc.invert(mask)) for chunk, mask in parts]
-        rows = merged(list(zip(*before, strict=True)), in_memory, query.at_most(None))
+        rows = merge(list(zip(*before, strict=True)), in_memory, query.with_limit(None))
         values = zip(*rows, strict=True) if rows else ((),) * len(names)
         for name, kind, column in zip(names, kinds, values, strict=True):
             chunks[name].append(pa.array([_encoded(value, kind) for value in column], chunks[name][0].type))
-    # Null moments first, as in every other way to read: null sorts to the end, and no moment is before "".
-    moments = pc.fill_null(pa.chunked_array(chunks[moment]), "")
-    keys = pa.table({"moment": moments, "key": pa.chunked_array(chunks[key])})
-    order = pc.sort_indices(keys, sort_keys=[("moment", "ascending"), ("key", "ascending")])
-    return Columns(chunks, order if query.limit is None else order[max(0, len(order) - query.limit) :])
+    # Null times first, as in row-by-row reads: Arrow sorts null last, and no time sorts before "".
+    times = pc.fill_null(pa.chunked_array(chunks[time]), "")
+    keys = pa.table({"time": times, "key": pa.chunked_array(chunks[key])})
+    order = pc.sort_indices(keys, sort_keys=[("time", "ascending"), ("key", "ascending")])
+    return ArrowColumns(chunks, order if query.limit is None else order[max(0, len(order) - query.limit) :])
 
 
 _DECODERS: Mapping[Kind, Callable[[Any], Any]] = {
@@ -198,14 +191,14 @@ _DECODERS: Mapping[Kind, Callable[[Any], Any]] = {
 
 
 def _decoded(column: pa.Array, kind: Kind) -> list[Any]:
-    """Return stored values as a row in memory has them."""
+    """Return stored values as rows in memory hold them."""
     decode = _DECODERS.get(kind)
     values: list[Any] = column.to_pylist()
     return values if decode is None else [None if value is None else decode(value) for value in values]
 
 
 def _encoded(value: Any, kind: Kind) -> Any:
-    """Return a value in memory as it will be stored."""
+    """Return a value of a row in memory as it is stored."""
     if value is None:
         return None
     if kind == "json":

@@ -1,8 +1,8 @@
-"""Read one statement's rows from an SQLite file by ADBC, and write them to stdout, column by column, as Arrow.
+"""Script that reads one statement's rows from an SQLite file with ADBC and writes them to stdout as Arrow columns.
 
-A script, run by :mod:`ipyllm.ledger.arrow_read` in a process of its own, which has the reason. Takes the file's URI
-as its argument and the statement from stdin; knows nothing of ipyllm. Each message has its length before it:
-the schema, then every column of every batch, so that whoever reads can let go of a column by itself.
+:mod:`ipyllm.ledger.arrow_read` runs it in a separate process and explains why. It takes the file's URI as argument
+and the statement from stdin, and imports nothing of ipyllm. Each message follows its length: the schema, then every
+column of every batch, so that the receiver can free columns one by one.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _BATCH_ROWS = 65_536
 
 
 def main() -> None:
-    """Do what the module says."""
+    """Run the script."""
     from adbc_driver_sqlite import dbapi
 
     out = sys.stdout.buffer
@@ -44,5 +44,5 @@ def main() -> None:
 if __name__ == "__main__":
     try:
         main()
-    except Exception as exc:  # noqa: BLE001 - whatever it is, whoever started this goes another way
+    except Exception as exc:  # noqa: BLE001 - the caller falls back to another way of reading
         sys.exit(str(exc).partition("\n")[0])

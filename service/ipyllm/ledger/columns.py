@@ -1,6 +1,6 @@
-"""The tables of the ledger and their columns, in the order users see them, and the kind of value each one holds.
+"""Tables of the ledger: their columns, in the order users see them, and the kind of each value.
 
-The only place that names them all: the tables, the cleaning of values and the dtypes follow from it.
+The SQL tables, the conversion of values and the dtypes are derived from these. ``docs/ledger.md`` explains the columns.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 __all__ = ["CALLS", "COLUMNS", "FINAL", "PRIVATE", "TABLES", "TEXT", "VOTES", "Kind", "Row", "Table"]
 
 Row = dict[str, Any]
-"""What is known of a call, or of a vote: some of its columns, by name."""
+"""Some columns of a call or a vote, by name."""
 
 Kind = Literal["text", "json", "time", "float", "int", "bool"]
 
@@ -32,7 +32,7 @@ COLUMNS: Final[dict[str, Kind]] = {
     "endpoint": "text",
     "params": "json",
     "tags": "json",
-    # its place in an experiment
+    # place in an experiment
     "experiment": "text",
     "arm": "text",
     "prompt_id": "text",
@@ -79,23 +79,27 @@ PRIVATE: Final[dict[str, Kind]] = {
     "writer_start": "float",
     "updated_at": "time",
 }
-"""Who writes the row and when it last did, to tell a call that runs from one whose process died."""
+"""Process that writes the row and time of its last write: tells a running call from one whose process died."""
 
 TEXT: Final = ("prompt", "response", "reasoning")
-"""What was said: not stored with ``IPYLLM_STORE_TEXT=0``, and the first to go when memory runs short."""
+"""Not stored with ``IPYLLM_STORE_TEXT=0``, and dropped first when memory runs short."""
 
 FINAL: Final = frozenset({"ok", "truncated", "cancelled", "error", "interrupted"})
-"""Statuses after which nothing more is expected."""
+"""Statuses of calls that have ended."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Table:
-    """One table: what its rows are, by what they are told apart, and when each began."""
+    """One table: its name in SQL, the noun for a row in messages, and its columns.
+
+    ``key`` is the column that identifies a row, ``time`` the one with the time at which it began; users do not see
+    ``private`` columns.
+    """
 
     name: str
-    row: str
+    row_name: str
     key: str
-    moment: str
+    time: str
     columns: Mapping[str, Kind]
     private: Mapping[str, Kind]
 
@@ -121,6 +125,6 @@ VOTES: Final = Table(
     },
     {},
 )
-"""What people preferred. One row for each comparison: whoever votes again has thought better of it."""
+"""People's preferences. One row for each comparison: a later vote replaces the earlier one."""
 
 TABLES: Final = (CALLS, VOTES)

@@ -1,10 +1,10 @@
-"""The ledger of this process, as the settings have it."""
+"""The ledger that calls of this process are written to."""
 
 from __future__ import annotations
 
-import os
 import threading
 
+from ipyllm.fork_safety import in_forked_child
 from ipyllm.ledger.writer import Ledger
 
 __all__ = ["current_ledger", "set_ledger"]
@@ -14,15 +14,15 @@ _current: Ledger | None = None
 _made_from: tuple[str, bool] | None = None
 
 
-def current_ledger(*, look: bool = True) -> Ledger:
-    """Return the ledger that calls are written to: the one that was set, else the one the settings name.
+def current_ledger(*, reload_settings: bool = True) -> Ledger:
+    """Return the ledger that calls are written to: the one that was set, else the one that the settings name.
 
-    When the settings come to name another, that one is opened, and the one before finishes in its own time.
+    When the settings change, the new ledger is opened, and the old one closes when its calls have ended.
 
     Parameters
     ----------
-    look : bool
-        Whether to look at the settings anew; not for who comes right after one who did.
+    reload_settings : bool
+        Whether to read the settings again; False right after another read of them.
     """
     global _current, _made_from
     with _lock:
@@ -30,7 +30,7 @@ def current_ledger(*, look: bool = True) -> Ledger:
             return _current
         from ipyllm.settings import cached_settings, get_settings
 
-        settings = get_settings() if look else cached_settings()
+        settings = get_settings() if reload_settings else cached_settings()
         wanted = settings.ledger, settings.store_text
         if _current is None or wanted != _made_from:
             set_ledger(None)
@@ -41,19 +41,16 @@ def current_ledger(*, look: bool = True) -> Ledger:
 def set_ledger(ledger: Ledger | None) -> None:
     """Write calls to ``ledger`` from now on, or with None to the one that the settings name.
 
-    A ledger that was set is its owner's to close.
+    Whoever set a ledger closes it.
     """
     global _current, _made_from
     with _lock:
         if _current is not None and _made_from is not None:
-            _current.leave()
+            _current.close_when_idle()
         _current, _made_from = ledger, None
 
 
-def _after_fork() -> None:
+@in_forked_child
+def _renew_lock() -> None:
     global _lock
-    _lock = threading.RLock()  # another thread may have held it at that moment
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork)
+    _lock = threading.RLock()  # another thread may have held it

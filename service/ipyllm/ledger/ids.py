@@ -1,25 +1,26 @@
-"""Which kernel this is, and the names of its calls: under these they stand in the ledger."""
+"""Ids of this kernel and of its calls."""
 
 from __future__ import annotations
 
-import os
 import random
 import threading
 import time
+
+from ipyllm.fork_safety import in_forked_child
 
 __all__ = ["kernel_id", "kernel_ids", "new_id", "set_kernel_id"]
 
 _lock = threading.RLock()
 _given: str | None = None
 _made: str | None = None
-# Ours alone, so that a user's `random.seed` does not give two kernels the same ids. To ask the system for randomness at
-# each call would give the interpreter's lock away in the middle of a burst.
+# Separate from the user's, whose `random.seed` could give two kernels the same ids. Not `os.urandom`: it releases the
+# GIL at each call, in the middle of a burst.
 _random = random.Random()  # noqa: S311 - an id, no secret
 _last = 0
 
 
 def new_id() -> str:
-    """Return a new ULID, later in order than all others of this process.
+    """Return a new ULID, which sorts after all others of this process.
 
     Examples
     --------
@@ -36,7 +37,7 @@ def new_id() -> str:
 
 
 def kernel_id() -> str:
-    """Return the id of this kernel: the one that was set, else a ULID made once in each process.
+    """Return the id of this kernel: the one that was set, else a ULID made once per process.
 
     Examples
     --------
@@ -53,23 +54,20 @@ def kernel_id() -> str:
 
 
 def kernel_ids() -> tuple[str, ...]:
-    """Return every id this process's calls stand under: a call before ``%load_ext`` has the one made here."""
+    """Return every id that calls of this process have: those made before ``%load_ext`` have the generated one."""
     return tuple(dict.fromkeys((kernel_id(), *([_made] if _made is not None else []))))
 
 
 def set_kernel_id(kernel: str) -> None:
-    """Call this kernel ``kernel`` from now on, in processes forked from it too: their calls are its calls."""
+    """Set the id of this kernel, also for processes forked from it: their calls count as its own."""
     global _given
     with _lock:
         _given = kernel
 
 
-def _after_fork() -> None:
+@in_forked_child
+def _become_another_process() -> None:
     global _lock, _made
-    _lock = threading.RLock()  # another thread may have held it at that moment
+    _lock = threading.RLock()  # another thread may have held it
     _made = None
-    _random.seed()  # or the child would name its calls like its parent's
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork)
+    _random.seed()  # or the child would repeat the ids of its parent

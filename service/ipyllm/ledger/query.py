@@ -1,4 +1,4 @@
-"""Which rows are wanted: asked of the database in SQL, and of rows still in memory by the same rules."""
+"""Filters for rows of the ledger, applied in SQL to the database and in Python to rows still in memory."""
 
 from __future__ import annotations
 
@@ -15,28 +15,20 @@ if TYPE_CHECKING:
 
     from ipyllm.ledger.columns import Row, Table
 
-__all__ = ["Conditions", "Query", "VoteQuery", "merged"]
+__all__ = ["Conditions", "Query", "VoteQuery", "merge"]
 
 
 @dataclass(frozen=True, slots=True)
 class Conditions:
-    """Conditions that a row must meet, all of them. Those left alone are met by every row.
+    """Conditions that a row must all meet. Those that are not set are met by every row.
 
-    Attributes
-    ----------
-    kernel_ids : tuple of str or None
-        The kernels that the row comes from.
-    since, until : datetime or None
-        Aware; it began at ``since`` or later, before ``until``.
-    text : bool
-        Whether what was said is wanted too.
-    limit : int or None
-        The latest so many of them.
+    ``since`` and ``until`` have a time zone; a row began at ``since`` or later, before ``until``. ``text`` includes the
+    columns of text, and ``limit`` returns only this number of the newest rows.
     """
 
     table: ClassVar[Table]
     _one_of: ClassVar[Mapping[str, str]] = {}
-    """Attributes that hold what a column may be, by that column."""
+    """Attribute that holds the accepted values of a column, by column."""
 
     kernel_ids: tuple[str, ...] | None = None
     since: datetime | None = None
@@ -46,20 +38,20 @@ class Conditions:
 
     @property
     def columns(self) -> tuple[str, ...]:
-        """Names of the columns that are wanted, in their order."""
+        """Names of the columns to return, in their order."""
         return tuple(name for name in self.table.columns if self.text or name not in TEXT)
 
     @property
-    def beyond_sql(self) -> bool:
-        """Whether the database is asked for more than these."""
+    def needs_python(self) -> bool:
+        """Whether SQL cannot apply all conditions, so that rows are filtered again in Python."""
         return False
 
-    def at_most(self, limit: int | None) -> Self:
+    def with_limit(self, limit: int | None) -> Self:
         """Return the same conditions with another limit."""
         return replace(self, limit=limit)
 
     def conditions(self) -> list[sa.ColumnElement[bool]]:
-        """Return the conditions for a ``WHERE``."""
+        """Return the conditions of the ``WHERE`` clause."""
         from ipyllm.ledger.schema import tables
 
         column = tables[self.table.name].c
@@ -67,9 +59,9 @@ class Conditions:
         if self.kernel_ids is not None:
             found.append(column.kernel_id.in_(self.kernel_ids))
         if self.since is not None:
-            found.append(column[self.table.moment] >= self.since)
+            found.append(column[self.table.time] >= self.since)
         if self.until is not None:
-            found.append(column[self.table.moment] < self.until)
+            found.append(column[self.table.time] < self.until)
         for name, attribute in self._one_of.items():
             wanted = getattr(self, attribute)
             if wanted:
@@ -77,25 +69,25 @@ class Conditions:
         return found
 
     def select(self) -> sa.Select[Any]:
-        """Return the statement for these rows, earliest first; with a limit, latest first."""
+        """Return the statement for these rows, oldest first; with a limit, newest first."""
         import sqlalchemy as sa
 
         from ipyllm.ledger.schema import tables
 
         column = tables[self.table.name].c
         wanted = sa.select(*(column[name] for name in self.columns)).where(*self.conditions())
-        moment, key = column[self.table.moment], column[self.table.key]
-        if self.limit is None or self.beyond_sql:
-            return wanted.order_by(moment.asc().nulls_first(), key)
-        return wanted.order_by(moment.desc().nulls_last(), key.desc()).limit(self.limit)
+        began, key = column[self.table.time], column[self.table.key]
+        if self.limit is None or self.needs_python:
+            return wanted.order_by(began.asc().nulls_first(), key)
+        return wanted.order_by(began.desc().nulls_last(), key.desc()).limit(self.limit)
 
     def matches(self, row: Mapping[str, Any]) -> bool:
-        """Whether ``row``, by column, meets the conditions."""
-        moment = row.get(self.table.moment)
+        """Return whether ``row`` meets the conditions."""
+        began = row.get(self.table.time)
         return (
             (self.kernel_ids is None or row.get("kernel_id") in self.kernel_ids)
-            and (self.since is None or (moment is not None and moment >= self.since))
-            and (self.until is None or (moment is not None and moment < self.until))
+            and (self.since is None or (began is not None and began >= self.since))
+            and (self.until is None or (began is not None and began < self.until))
             and all(
                 not getattr(self, attribute) or row.get(name) in getattr(self, attribute)
                 for name, attribute in self._one_of.items()
@@ -105,14 +97,14 @@ class Conditions:
 
 @dataclass(frozen=True, slots=True)
 class Query(Conditions):
-    """Which calls are wanted.
+    """Filter for calls.
 
     Attributes
     ----------
     models, statuses, origins, experiments : tuple of str
         One of these; empty for any.
     tags : mapping
-        Every one of these tags, with this value.
+        All of these tags, with these values.
 
     Examples
     --------
@@ -135,31 +127,31 @@ class Query(Conditions):
     tags: Mapping[str, str] = field(default_factory=dict)
 
     @property
-    def beyond_sql(self) -> bool:
-        """Whether the database is asked for more than these: a quote would end SQLite's path to a tag."""
+    def needs_python(self) -> bool:
+        """Whether a tag's name holds a quote, which would end SQLite's path to it."""
         return any('"' in key for key in self.tags)
 
     def conditions(self) -> list[sa.ColumnElement[bool]]:
-        """Return the conditions for a ``WHERE``."""
+        """Return the conditions of the ``WHERE`` clause."""
         from ipyllm.ledger.schema import calls
 
         by_tag = [calls.c.tags[key].as_string() == value for key, value in self.tags.items() if '"' not in key]
         return [*Conditions.conditions(self), *by_tag]
 
     def matches(self, row: Mapping[str, Any]) -> bool:
-        """Whether ``row``, by column, meets the conditions."""
+        """Return whether ``row`` meets the conditions."""
         tags = row.get("tags") or {}
         return Conditions.matches(self, row) and all(tags.get(key) == value for key, value in self.tags.items())
 
 
 @dataclass(frozen=True, slots=True)
 class VoteQuery(Conditions):
-    """Which votes are wanted.
+    """Filter for votes.
 
     Attributes
     ----------
     comparisons : tuple of str
-        About one of these; empty for any.
+        One of these; empty for any.
     """
 
     table: ClassVar[Table] = VOTES
@@ -168,19 +160,19 @@ class VoteQuery(Conditions):
     comparisons: tuple[str, ...] = ()
 
 
-def merged(stored: Sequence[tuple[Any, ...]], in_memory: Sequence[Row], query: Conditions) -> Sequence[tuple[Any, ...]]:
-    """Lay what is known in memory over the rows that the database gave for ``query``; earliest first."""
+def merge(stored: Sequence[tuple[Any, ...]], in_memory: Sequence[Row], query: Conditions) -> Sequence[tuple[Any, ...]]:
+    """Return ``stored``, the database's rows for ``query``, updated by those ``in_memory``; oldest first."""
     names = query.columns
-    if query.beyond_sql:
+    if query.needs_python:
         stored = [row for row in stored if query.matches(dict(zip(names, row, strict=True)))]
     elif not in_memory:
         return stored if query.limit is None else stored[::-1]
-    key, moment = names.index(query.table.key), names.index(query.table.moment)
+    key, began = names.index(query.table.key), names.index(query.table.time)
     rows = {row[key]: row for row in stored}
     for known in in_memory:
         before = rows.pop(known[query.table.key], ())
         row = dict.fromkeys(names) | dict(zip(names, before, strict=False)) | known
         if query.matches(row):
             rows[row[query.table.key]] = tuple(row[name] for name in names)
-    found = sorted(rows.values(), key=lambda row: (row[moment] is not None, row[moment], row[key]))
+    found = sorted(rows.values(), key=lambda row: (row[began] is not None, row[began], row[key]))
     return found if query.limit is None else found[max(0, len(found) - query.limit) :]

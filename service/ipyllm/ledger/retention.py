@@ -1,12 +1,12 @@
-"""How long the ledger keeps what: old rows deleted, or only what was said in them."""
+"""Deletion of old rows of the ledger, or of their text only."""
 
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, NamedTuple
 
-from ipyllm.dataframes.filters import parse_time
 from ipyllm.errors import LLMError
+from ipyllm.text.times import parse_time
 
 if TYPE_CHECKING:
     from ipyllm.ledger import Ledger
@@ -15,7 +15,7 @@ __all__ = ["Pruned", "prune"]
 
 
 class Pruned(NamedTuple):
-    """How many rows are gone, and how many have lost their text only."""
+    """Numbers of deleted calls and votes, and of rows that lost only their text."""
 
     calls: int
     votes: int
@@ -30,18 +30,19 @@ def prune(
 ) -> Pruned:
     """Delete old calls and votes of all kernels from the ledger, or only the text in them.
 
-    Calls that run are never touched, however long ago they began. What is deleted is overwritten in an SQLite
-    file, which is made smaller when a quarter of it is empty.
+    Running calls are never touched, however old they are. Deleted data is overwritten in an SQLite file, which is
+    rewritten when a quarter of it is empty.
 
     Parameters
     ----------
     older_than : datetime, timedelta or str, optional
-        Delete what began before: a moment, or how long ago. Without it, no row is deleted.
+        Delete rows that started before this: a date, or how long ago, such as ``"90d"``. Without it, no row is
+        deleted.
     keep_text : datetime, timedelta or str, optional
-        Take prompt, answer and reasoning out of what began before, and keep the figures. Without it, text stays
-        as long as its row.
+        Delete prompt, answer and reasoning of rows that started before this, and keep the figures. Without it, text
+        stays as long as its row.
     ledger : Ledger, optional
-        Another ledger than the current one.
+        Default: the current one.
 
     Returns
     -------
@@ -51,7 +52,8 @@ def prune(
     Raises
     ------
     LLMError
-        What is given is no moment or in the future, or the ledger cannot be written now.
+        ``bad_request``: neither parameter is given, or one is not a date or lies in the future. ``unknown_error``: the
+        ledger cannot be written now.
 
     Examples
     --------
@@ -66,7 +68,7 @@ def prune(
     before, text_before = _past("older_than", older_than), _past("keep_text", keep_text)
     if before is None and text_before is None:
         raise LLMError(
-            "Nothing says what is old: give older_than=timedelta(days=90) to delete rows, keep_text=… to delete text.",
+            "prune() needs an age: older_than='90d' deletes rows, keep_text='90d' deletes only their text.",
             category="bad_request",
         )
     if ledger is None:
@@ -79,7 +81,7 @@ def prune(
     try:
         pruned = ledger.prune(before, text_before)
     except LedgerUnavailableError as exc:
-        raise LLMError(f"{exc} Nothing else is wrong: try again later.", category="unknown_error") from None
+        raise LLMError(f"{exc} Try again later.", category="unknown_error") from None
     return Pruned(pruned[CALLS][0], pruned[VOTES][0], pruned[CALLS][1] + pruned[VOTES][1])
 
 
@@ -89,5 +91,8 @@ def _past(name: str, given: datetime | timedelta | str | None) -> datetime | Non
     except ValueError as exc:
         raise LLMError(str(exc), category="bad_request") from None
     if found is not None and found > datetime.now(UTC):
-        raise LLMError(f"{name}={given!r} lies in the future: give a moment that has passed.", category="bad_request")
+        raise LLMError(
+            f"{name}={given!r} is in the future. Use a date in the past, or a duration such as 90d.",
+            category="bad_request",
+        )
     return found

@@ -1,7 +1,7 @@
-"""From the values a caller puts to values that every database takes: the last gate before the ledger.
+"""Converts the values of a row to values that every database accepts.
 
-Keys are masked, characters that SQLite or PostgreSQL refuse are replaced, and a value of the wrong kind
-becomes null: one odd value must never cost a row, nor the rows that are written together with it.
+Keys are masked, characters that SQLite or PostgreSQL refuse are replaced, and a value of the wrong kind becomes null:
+one bad value must never cost its row, nor the rows that are written with it.
 """
 
 from __future__ import annotations
@@ -21,42 +21,42 @@ if TYPE_CHECKING:
 
     from ipyllm.ledger.columns import Kind, Row
 
-__all__ = ["clean"]
+__all__ = ["sanitize"]
 
 _LARGEST_INT = 2**63 - 1
 _DEEPEST = 20
 
 
-def clean(row: Mapping[str, object], *, columns: Mapping[str, Kind] = COLUMNS, store_text: bool = True) -> Row:
-    """Return the columns of ``row`` as they are stored. Names that are no column are left out.
+def sanitize(row: Mapping[str, object], *, columns: Mapping[str, Kind] = COLUMNS, store_text: bool = True) -> Row:
+    """Return the columns of ``row`` as they are stored, without names that are not columns.
 
     Parameters
     ----------
     row : mapping
         Some columns of a call, or of another table.
     columns : mapping
-        The columns there are.
+        Names and kinds of the table's columns.
     store_text : bool
-        Whether prompt, response and reasoning are kept.
+        Whether to include prompt, response and reasoning.
 
     Examples
     --------
-    >>> clean({"model": "openai/gpt", "error_message": "bad key sk-abcdefghijkl", "ttft_s": float("nan")})
+    >>> sanitize({"model": "openai/gpt", "error_message": "bad key sk-abcdefghijkl", "ttft_s": float("nan")})
     {'model': 'openai/gpt', 'error_message': 'bad key [key hidden]', 'ttft_s': None}
-    >>> clean({"prompt": "Hello", "attempts": 1}, store_text=False)
+    >>> sanitize({"prompt": "Hello", "attempts": 1}, store_text=False)
     {'attempts': 1}
     """
-    cleaned: Row = {}
+    stored: Row = {}
     for name, value in row.items():
         kind = columns.get(name)
         if kind is None or (not store_text and name in TEXT):
             continue
-        cleaner = _tags if name == "tags" else _CLEANERS[kind]
+        convert = _tags if name == "tags" else _CONVERTERS[kind]
         try:
-            cleaned[name] = None if value is None else cleaner(value)
-        except Exception:  # noqa: BLE001 - not of that kind, or a stranger's object that fails in its __str__
-            cleaned[name] = None
-    return cleaned
+            stored[name] = None if value is None else convert(value)
+        except Exception:  # noqa: BLE001 - not of that kind, or an object that fails in its __str__
+            stored[name] = None
+    return stored
 
 
 def _text(value: object) -> str:
@@ -81,7 +81,7 @@ def _time(value: object) -> datetime | None:
 
 
 def _tags(value: object) -> dict[str, str] | None:
-    """Tags are text to text, so that one rule finds them in SQL and in memory."""
+    """Return tags as text to text, so that one rule finds them in SQL and in memory."""
     if not isinstance(value, Mapping):
         return None
     return {_text(key): _text(tag) for key, tag in value.items()}
@@ -101,7 +101,7 @@ def _json(value: object, depth: int = 0) -> Any:
     return _text(value)
 
 
-_CLEANERS: dict[Kind, Callable[[object], Any]] = {
+_CONVERTERS: dict[Kind, Callable[[object], Any]] = {
     "text": _text,
     "json": _json,
     "time": _time,

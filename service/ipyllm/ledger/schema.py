@@ -1,12 +1,13 @@
-"""The tables and their versions: what the database looks like, and how it came to.
+"""SQL tables of the ledger, and the migrations that create and upgrade them.
 
-A ledger is built by running every migration it has not seen, a new one from the first on. Migrations are
-never edited: a change is a new one at the end. ``test_schema.py`` holds the table against what they build.
+Opening a ledger runs every migration that it has not seen. Migrations are never edited: each change is a new one at
+the end. ``test_schema.py`` compares the tables with what the migrations build.
 """
 
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import sqlalchemy as sa
@@ -20,17 +21,17 @@ __all__ = ["MIGRATIONS", "VERSION", "LedgerTooNewError", "calls", "migrate", "ta
 
 
 class LedgerTooNewError(Exception):
-    """The ledger was written by a later ipyllm, whose columns this one could damage."""
+    """The ledger was written by a newer ipyllm, whose columns this one could damage."""
 
     def __init__(self, version: int) -> None:
         super().__init__(
-            f"it was written by a newer ipyllm, as version {version} where this one knows {VERSION}: "
-            "install a newer one here too, or set IPYLLM_LEDGER to another file"
+            f"a newer ipyllm wrote it, in version {version} where this one knows {VERSION}: "
+            "upgrade ipyllm, or set IPYLLM_LEDGER to another file"
         )
 
 
 class _UTC(sa.types.TypeDecorator[datetime]):
-    """A moment, always aware and in UTC; SQLite keeps it as text that sorts by time."""
+    """Time with a zone, always UTC; SQLite stores it as text that sorts by time."""
 
     impl = sa.DateTime(timezone=True)
     cache_ok = True
@@ -67,63 +68,25 @@ calls: Final = tables["calls"]
 
 _version = sa.Table("ledger_version", _metadata, sa.Column("version", sa.Integer, nullable=False))
 
-# Types that mean the same to SQLite and PostgreSQL.
-_V1 = (
-    """
-    CREATE TABLE calls (
-        call_id TEXT NOT NULL PRIMARY KEY, started_at TIMESTAMP WITH TIME ZONE,
-        kernel_id TEXT, cell_id TEXT, conversation TEXT, origin TEXT,
-        service TEXT, model TEXT, response_model TEXT, endpoint TEXT, params JSON, tags JSON,
-        status TEXT, finish_reason TEXT, error_category TEXT, error_message TEXT,
-        queue_s DOUBLE PRECISION, ttft_s DOUBLE PRECISION, ttfo_s DOUBLE PRECISION, e2e_s DOUBLE PRECISION,
-        stream_end_s DOUBLE PRECISION, tpot_s DOUBLE PRECISION, output_tps DOUBLE PRECISION,
-        max_gap_s DOUBLE PRECISION, n_chunks BIGINT, client_lag_s DOUBLE PRECISION,
-        attempts BIGINT, retry_wait_s DOUBLE PRECISION, total_s DOUBLE PRECISION,
-        cold BOOLEAN, cache_hit BOOLEAN,
-        input_tokens BIGINT, cached_tokens BIGINT, output_tokens BIGINT, reasoning_tokens BIGINT,
-        usage_source TEXT,
-        cost_usd DOUBLE PRECISION, price_source TEXT,
-        prompt TEXT, response TEXT, reasoning TEXT,
-        writer_host TEXT, writer_pid BIGINT, writer_start DOUBLE PRECISION,
-        updated_at TIMESTAMP WITH TIME ZONE
-    )
-    """,
-    "CREATE INDEX calls_kernel ON calls (kernel_id, started_at)",
-    "CREATE INDEX calls_started ON calls (started_at)",
-    "CREATE INDEX calls_running ON calls (writer_host) WHERE status = 'running'",
-)
 
-_V2 = (
-    """
-    CREATE TABLE votes (
-        comparison TEXT NOT NULL PRIMARY KEY, vote_id TEXT, cast_at TIMESTAMP WITH TIME ZONE,
-        kernel_id TEXT, origin TEXT, prompt TEXT, arms JSON, outcome TEXT, blind BOOLEAN, tags JSON
-    )
-    """,
-    "CREATE INDEX votes_kernel ON votes (kernel_id, cast_at)",
-)
-_V3 = (
-    "ALTER TABLE calls ADD COLUMN experiment TEXT",
-    "ALTER TABLE calls ADD COLUMN arm TEXT",
-    "ALTER TABLE calls ADD COLUMN prompt_id TEXT",
-    "ALTER TABLE calls ADD COLUMN repeat BIGINT",
-    "ALTER TABLE calls ADD COLUMN warmup BOOLEAN",
-    "CREATE INDEX calls_experiment ON calls (experiment, started_at) WHERE experiment IS NOT NULL",
-)
+def _statements(version: int) -> tuple[str, ...]:
+    script = Path(__file__).with_name("migrations") / f"{version}.sql"
+    return tuple(filter(str.strip, script.read_text(encoding="utf-8").split(";")))
 
-MIGRATIONS: Final[tuple[tuple[str, ...], ...]] = (_V1, _V2, _V3)
-"""Statements that lead from version n to n + 1, by n. Append only."""
+
+MIGRATIONS: Final = tuple(map(_statements, (1, 2, 3)))
+"""Statements that upgrade version n to n + 1, by n, with types that SQLite and PostgreSQL share. Append only."""
 
 VERSION: Final = len(MIGRATIONS)
 
 
 def version_of(connection: sa.Connection) -> int:
-    """Version of the ledger behind ``connection``; 0 where there is none yet.
+    """Return the version of the ledger at ``connection``; 0 for an empty database.
 
     Raises
     ------
     LedgerTooNewError
-        This ipyllm does not know that version.
+        A newer ipyllm wrote it.
     """
     if not sa.inspect(connection).has_table(_version.name):
         return 0
@@ -134,7 +97,7 @@ def version_of(connection: sa.Connection) -> int:
 
 
 def migrate(connection: sa.Connection) -> None:
-    """Bring the ledger to :data:`VERSION`, inside the transaction that ``connection`` has begun.
+    """Upgrade the ledger to :data:`VERSION`, inside the transaction that ``connection`` has begun.
 
     Examples
     --------
@@ -145,7 +108,7 @@ def migrate(connection: sa.Connection) -> None:
     True
     >>> engine.dispose()
     """
-    if connection.dialect.name == "postgresql":  # two kernels may meet here; SQLite has locked the file already
+    if connection.dialect.name == "postgresql":  # two kernels may upgrade at once; SQLite has already locked the file
         connection.execute(sa.select(sa.func.pg_advisory_xact_lock(0x1971_11E4)))
     version = version_of(connection)
     if version == VERSION:

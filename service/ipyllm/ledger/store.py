@@ -1,16 +1,13 @@
-"""The database behind a ledger: opened when first needed, written and read in whole transactions.
+"""Database of a ledger: opened when first needed, written and read in whole transactions.
 
-Nothing here waits for a queue or keeps a row; what fails is raised to the writer, which does. Importing this
-imports SQLAlchemy, so only the writer thread and the first read do.
+It keeps no rows and retries nothing but short locks; it raises errors to the writer, which does. Importing this imports
+SQLAlchemy, so only the writer thread and the first read do.
 """
 
 from __future__ import annotations
 
-import os
-import random
-import sqlite3
-import time
-from contextlib import contextmanager, nullcontext, suppress
+import math
+from contextlib import contextmanager, nullcontext
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -19,50 +16,47 @@ import sqlalchemy as sa
 from sqlalchemy import exc as sa_exc
 from sqlalchemy.dialects import postgresql, sqlite
 
+from ipyllm.fork_safety import leave_to_parent
 from ipyllm.ledger import arrow_read
 from ipyllm.ledger.columns import CALLS, TEXT
-from ipyllm.ledger.process import Writer, is_dead, this_process
 from ipyllm.ledger.schema import VERSION, calls, migrate, tables, version_of
-from ipyllm.text.redact import redact, remember_secret
+from ipyllm.ledger.sqlite_file import SQLiteFile, error_text, is_damaged, retry_while_busy
+from ipyllm.process_identity import ProcessIdentity, is_dead, this_process
+from ipyllm.text.redact import remember_secret
 
 if TYPE_CHECKING:
+    import sqlite3
     import threading
     from collections.abc import Iterable, Iterator, Sequence
 
     from ipyllm.ledger.columns import Row, Table
     from ipyllm.ledger.query import Conditions
 
-__all__ = ["LedgerDamagedError", "LedgerReplacedError", "Store", "is_busy", "reason"]
+__all__ = ["LedgerDamagedError", "LedgerReplacedError", "Store"]
 
 _BUSY_S = 5.0
-"""How long a transaction waits for another process to finish its own."""
+"""Seconds that a transaction waits for another process to finish its own."""
 
-_PRUNED_AT_ONCE = 2000
-"""Rows deleted in one transaction: other kernels wait for no more than these."""
+SILENCE_S = 600.0
+"""Seconds without a sign of life after which a process on another host counts as dead."""
 
-_EMPTY = 0.25
-"""Part of the file that may be empty before it is written anew."""
+_PRUNE_BATCH = 2000
+"""Rows deleted in one transaction, which other kernels wait for."""
 
-_inherited: list[sa.Engine | None] = []
+_EMPTY_SHARE = 0.25
+"""Share of the file that may be empty before it is rewritten."""
 
 
 class LedgerReplacedError(Exception):
-    """The file that was open is no longer the one at its path: what was written is in nobody's reach."""
+    """The open file is no longer the one at its path: what was written is lost."""
 
 
 class LedgerDamagedError(Exception):
-    """The file was no database any more, and has been moved aside."""
+    """The file was not a database any more, and has been moved aside."""
 
     def __init__(self, why: str, moved_to: Path) -> None:
         super().__init__(why)
         self.moved_to = moved_to
-
-
-def reason(exc: BaseException) -> str:
-    """Return what went wrong in the database's own words, without the rows it went wrong with."""
-    original = getattr(exc, "orig", None) or exc
-    text = original.strerror if isinstance(original, OSError) and original.strerror else str(original)
-    return redact((text or type(original).__name__).strip().partition("\n")[0])
 
 
 class Store:
@@ -73,7 +67,7 @@ class Store:
     target : str
         Path or URL.
     lock : RLock
-        Held while connections are opened, closed or written through; rows are fetched without it.
+        Held while connections are opened, closed or written to; rows are fetched without it.
     """
 
     def __init__(self, target: str, lock: threading.RLock) -> None:
@@ -83,152 +77,134 @@ class Store:
             self._url = self._url.set(drivername="postgresql+psycopg")
         remember_secret(str(self._url.password) if self._url.password else None)
         self._backend: Final = self._url.get_backend_name()
-        self._path: Path | None = None
+        self._file: SQLiteFile | None = None
         self._in_memory: Final = self._backend == "sqlite" and self._url.database in {None, "", ":memory:"}
         if self._backend == "sqlite" and not self._in_memory:
-            self._path = Path(self._url.database or "").expanduser().absolute()
-            self._url = self._url.set(database=str(self._path))
+            self._file = SQLiteFile(Path(self._url.database or "").expanduser().absolute())
+            self._url = self._url.set(database=str(self._file.path))
         self._engine: sa.Engine | None = None
-        self._inode: tuple[int, int] | None = None
         self._upserts: dict[tuple[Table, tuple[str, ...]], sa.Insert] = {}
 
     def __str__(self) -> str:
-        return str(self._path or self._url.render_as_string(hide_password=True))
+        return self._url.render_as_string(hide_password=True) if self._file is None else str(self._file.path)
 
     def write(self, rows: Sequence[Row], table: Table = CALLS) -> list[tuple[Row, str]]:
-        """Insert ``rows`` into ``table``, or update those columns of the ones that are there, in one transaction.
+        """Insert ``rows``, or update these columns of existing rows, in one transaction.
 
-        Returns
-        -------
-        list of (row, reason)
-            Rows that the database refuses for what they hold. All others are safe when this returns.
+        Returns the rows whose values the database refuses, each with the reason; all others are stored.
 
         Raises
         ------
         LedgerReplacedError, LedgerDamagedError
-            Everything is to be written again, into a new ledger.
+            Everything must be written again, to a new database.
         sqlalchemy.exc.SQLAlchemyError, OSError, LedgerTooNewError
             The database cannot be written now.
         """
-        with self._lock, self._watched():
+        with self._lock, self._checking_file():
             engine = self._opened()
             try:
                 self._write_all(engine, rows, table)
             except (sa_exc.StatementError, OverflowError) as exc:
-                if not _about_a_row(exc):
+                if not _concerns_a_row(exc):
                     raise
                 if len(rows) == 1:
-                    return [(rows[0], reason(exc))]
+                    return [(rows[0], error_text(exc))]
                 return [refused for row in rows for refused in self.write([row], table)]
         return []
 
     def read(self, query: Conditions) -> list[tuple[Any, ...]]:
-        """Return the rows of ``query`` in the order of its table's columns, earliest first.
+        """Return the rows of ``query``, values in the order of its columns, oldest row first.
 
-        Calls whose process died are marked so before. What is raised is as for :meth:`write`.
+        Calls whose process died are marked ``interrupted`` first. Raises as :meth:`write` does.
         """
         wanted = query.select()
-        with self._watched():
+        with self._checking_file():
             with self._lock:
                 connection = self._opened().connect()
-            # A ledger in memory is one connection, which two threads cannot use at once.
+            # A ledger in memory has one connection, which two threads cannot use at once.
             with self._lock if self._in_memory else nullcontext(), connection:
                 self._mark_interrupted(connection)
                 return [tuple(row) for row in connection.execute(wanted)]
 
     def read_large(self, query: Conditions) -> arrow_read.Chunks | None:
-        """Return the rows of ``query`` as columns, if there are many and this can be done; else None.
+        """Return the rows of ``query`` as Arrow columns; None where there are too few, or this cannot be done.
 
-        What is raised is as for :meth:`write`.
+        Raises as :meth:`write` does.
         """
-        path = self._path
         if (
-            path is None
-            or query.beyond_sql
-            or (query.limit or arrow_read.LEAST) < arrow_read.LEAST
-            or not arrow_read.can_read()
+            self._file is None
+            or query.needs_python
+            or (query.limit or arrow_read.MIN_ROWS) < arrow_read.MIN_ROWS
+            or not arrow_read.is_available()
         ):
             return None
         stored = tables[query.table.name]
         row_number: sa.ColumnElement[int] = sa.literal_column("rowid", sa.Integer)
-        some = sa.select(sa.literal(1)).select_from(stored).where(*query.conditions()).limit(arrow_read.LEAST)
-        with self._watched():
+        some = sa.select(sa.literal(1)).select_from(stored).where(*query.conditions()).limit(arrow_read.MIN_ROWS)
+        with self._checking_file():
             with self._lock:
                 connection = self._opened().connect()
             with connection:
                 last = connection.scalar(sa.select(sa.func.max(row_number)).select_from(stored)) or 0
-                if last < arrow_read.LEAST:
-                    return None
-                if (
-                    connection.execute(sa.select(sa.func.count()).select_from(some.subquery())).scalar_one()
-                    < arrow_read.LEAST
-                ):
+                counted = sa.select(sa.func.count()).select_from(some.subquery())
+                if last < arrow_read.MIN_ROWS or connection.execute(counted).scalar_one() < arrow_read.MIN_ROWS:
                     return None
                 self._mark_interrupted(connection)
             if query.limit:
                 wanted = [query.select()]
-            else:  # in order, every row would be looked up by an index: twice as slow as they stand in the file
-                half = last // arrow_read.READERS
-                ends = [part * half for part in range(1, arrow_read.READERS)]
+            else:  # unsorted: sorted reads look up every row by an index and take twice as long
+                half = last // arrow_read.N_READERS
+                ends = [part * half for part in range(1, arrow_read.N_READERS)]
                 everything = query.select().order_by(None)
                 wanted = [
                     everything.where(*([row_number > start] if start else []), *([row_number <= end] if end else []))
                     for start, end in zip([0, *ends], [*ends, 0], strict=True)
                 ]
-            return arrow_read.read_columns(path, wanted, {name: query.table.columns[name] for name in query.columns})
+            columns = {name: query.table.columns[name] for name in query.columns}
+            return arrow_read.read_columns(self._file.path, wanted, columns)
 
     def prune(self, table: Table, before: datetime | None, text_before: datetime | None) -> tuple[int, int]:
-        """Delete the rows of ``table`` from ``before``, and the text of those from ``text_before``, but running ones.
+        """Delete rows that began before ``before``, and text of those before ``text_before``, but not running calls.
 
-        Returns
-        -------
-        (int, int)
-            How many rows were deleted, and of how many the text.
-
-        Raises
-        ------
-        LedgerReplacedError, LedgerDamagedError, sqlalchemy.exc.SQLAlchemyError, OSError, LedgerTooNewError
-            As for :meth:`write`. What was deleted by then stays so.
+        Returns the number of deleted rows, and of rows whose text was deleted. Raises as :meth:`write` does; what was
+        deleted until then stays deleted.
         """
         stored = tables[table.name]
-        key, moment = stored.c[table.key], stored.c[table.moment]
+        key, began = stored.c[table.key], stored.c[table.time]
         ended = [stored.c.status.is_distinct_from("running")] if table is CALLS else []
         texts = [stored.c[name] for name in TEXT if name in stored.c]
 
         def some(until: datetime, *conditions: sa.ColumnElement[bool]) -> sa.ColumnElement[bool]:
-            return key.in_(sa.select(key).where(moment < until, *ended, *conditions).limit(_PRUNED_AT_ONCE))
+            return key.in_(sa.select(key).where(began < until, *ended, *conditions).limit(_PRUNE_BATCH))
 
         rows = emptied = 0
         if before is not None:
-            rows = self._repeated(sa.delete(stored).where(some(before)))
+            rows = self._execute_in_batches(sa.delete(stored).where(some(before)))
         if text_before is not None:
-            said = sa.or_(*(text.is_not(None) for text in texts))
-            nothing = {text.name: None for text in texts}
-            emptied = self._repeated(sa.update(stored).where(some(text_before, said)).values(nothing))
+            has_text = sa.or_(*(text.is_not(None) for text in texts))
+            no_text = {text.name: None for text in texts}
+            emptied = self._execute_in_batches(sa.update(stored).where(some(text_before, has_text)).values(no_text))
         return rows, emptied
 
     def compact(self) -> None:
-        """After pruning: leave nothing of it in the log, and make the file smaller where a good part is empty.
+        """Empty the write-ahead log after pruning, and shrink the file where a good part is empty.
 
-        Raises
-        ------
-        sqlalchemy.exc.OperationalError
-            Not now: another kernel is writing, or the disk has no room for the smaller copy.
+        Raises ``OperationalError`` while another kernel is writing, or if the disk has no space for the smaller copy.
         """
         if self._backend != "sqlite" or self._in_memory:
-            return  # PostgreSQL sees to that by itself
-        with self._lock, self._watched(), self._opened().connect() as connection:
+            return  # PostgreSQL does that itself
+        with self._lock, self._checking_file(), self._opened().connect() as connection:
             pages = connection.exec_driver_sql("PRAGMA page_count").scalar_one()
-            if connection.exec_driver_sql("PRAGMA freelist_count").scalar_one() > pages * _EMPTY:
+            if connection.exec_driver_sql("PRAGMA freelist_count").scalar_one() > pages * _EMPTY_SHARE:
                 connection.exec_driver_sql("VACUUM")
             connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
 
-    def _repeated(self, statement: sa.Delete | sa.Update) -> int:
-        """Run ``statement``, a transaction each time, until it finds no row, and return how many it found."""
+    def _execute_in_batches(self, statement: sa.Delete | sa.Update) -> int:
+        """Run ``statement``, each time in its own transaction, until it finds no row; return the number of rows."""
         total = 0
         while True:
-            with self._lock, self._watched(), self._opened().connect() as connection:
-                if self._backend == "sqlite":  # what is deleted is to be gone from the file, not only from its index
+            with self._lock, self._checking_file(), self._opened().connect() as connection:
+                if self._backend == "sqlite":  # overwrite deleted data, instead of only unlinking it
                     connection.exec_driver_sql("PRAGMA secure_delete=ON")
                 self._begin(connection)
                 found = connection.execute(statement).rowcount
@@ -238,68 +214,53 @@ class Store:
             total += found
 
     def close(self) -> None:
-        """Close every connection. The next write or read opens new ones."""
+        """Close all connections. The next write or read opens new ones."""
         with self._lock:
             if self._engine is not None:
                 self._engine.dispose()
                 self._engine = None
 
-    def forget(self) -> None:
-        """In a forked child: leave the parent's connections alone, never to be closed from here."""
-        _inherited.append(self._engine)
+    def abandon(self) -> None:
+        """In a forked child: leave the parent's connections alone."""
+        leave_to_parent(self._engine)
         self._engine = None
 
-    def rest(self) -> None:
-        """Before a fork: leave no SQLite connection open.
-
-        SQLite keeps its locks in a table of the process. A child that inherits it believes that it holds
-        the parent's locks, and writes into a log which the parent may delete.
-        """
+    def close_before_fork(self) -> None:
+        """Close SQLite connections before a fork, for the reason in :mod:`ipyllm.fork_safety`."""
         if self._backend == "sqlite" and not self._in_memory:
             self.close()
 
     def _opened(self) -> sa.Engine:
-        """Return the engine of a ledger that exists, is of our version, and was searched for dead writers."""
-        if self._engine is not None:
-            return self._engine
-        give_up = time.monotonic() + _BUSY_S
-        while True:
-            engine = self._new_engine()
-            try:
-                self._set_up(engine)
-            except sa_exc.OperationalError as exc:
-                engine.dispose()
-                # Several processes that set WAL on a new file at once get "locked" whatever the busy timeout.
-                if not is_busy(exc) or time.monotonic() > give_up:
-                    raise
-                time.sleep(random.uniform(0.005, 0.05))  # noqa: S311
-            except BaseException:
-                engine.dispose()
-                raise
-            else:
-                self._engine = engine
-                return engine
+        """Return the engine of a ledger that exists, has our version, and was searched for dead processes."""
+        if self._engine is None:
+            self._engine = retry_while_busy(self._open, for_s=_BUSY_S, pause_s=(0.005, 0.05))
+        return self._engine
+
+    def _open(self) -> sa.Engine:
+        engine = self._new_engine()
+        try:
+            self._set_up(engine)
+        except BaseException:
+            engine.dispose()
+            raise
+        return engine
 
     def _new_engine(self) -> sa.Engine:
         if self._backend == "postgresql":
             return sa.create_engine(self._url, pool_pre_ping=True, connect_args={"connect_timeout": int(_BUSY_S)})
         if self._backend != "sqlite":
-            raise sa_exc.ArgumentError(f"a ledger is kept in SQLite or PostgreSQL, not in {self._backend}")
-        if self._path is not None:
-            self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            with suppress(FileExistsError):
-                # Only when it is new: closing a second descriptor of it would drop SQLite's locks.
-                os.close(os.open(self._path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
+            raise sa_exc.ArgumentError(f"a ledger must be SQLite or PostgreSQL, not {self._backend}")
+        if self._file is not None:
+            self._file.prepare()
         pool: dict[str, Any] = {"poolclass": sa.StaticPool} if self._in_memory else {}
         arguments = {"timeout": _BUSY_S, "check_same_thread": False}
         engine = sa.create_engine(self._url, connect_args=arguments, **pool)
-        sa.event.listen(engine, "connect", _tune)
-        self._inode = self._inode_now()
+        sa.event.listen(engine, "connect", _configure)
         return engine
 
     def _set_up(self, engine: sa.Engine) -> None:
         with engine.connect() as connection:
-            version = version_of(connection)  # first: a newer ledger is not touched at all
+            version = version_of(connection)  # first: a newer ledger must stay unchanged
             if self._backend == "sqlite":
                 connection.exec_driver_sql("PRAGMA journal_mode=WAL")
             if version < VERSION:
@@ -318,26 +279,19 @@ class Store:
     def _begin(self, connection: sa.Connection) -> None:
         if self._backend != "sqlite":
             return
-        # SQLite's own way to wait sleeps ever longer, and is passed over by processes that come later: of eight that
-        # wrote without a pause, some did not get their turn within five seconds.
-        give_up = time.monotonic() + _BUSY_S
+        # SQLite's own wait sleeps ever longer, and is overtaken by processes that come later: of eight that wrote
+        # without a pause, some did not get their turn within five seconds.
         connection.exec_driver_sql("PRAGMA busy_timeout=0")
         try:
-            while True:
-                try:
-                    # A transaction that reads first and writes later cannot wait for its turn: it fails at once.
-                    connection.exec_driver_sql("BEGIN IMMEDIATE")
-                except sa_exc.OperationalError as exc:
-                    if not is_busy(exc) or time.monotonic() > give_up:
-                        raise
-                    time.sleep(random.uniform(0.001, 0.01))  # noqa: S311
-                else:
-                    return
+            # A transaction that reads first and writes later cannot wait for its turn: it fails at once.
+            retry_while_busy(
+                lambda: connection.exec_driver_sql("BEGIN IMMEDIATE"), for_s=_BUSY_S, pause_s=(0.001, 0.01)
+            )
         finally:
             connection.exec_driver_sql(f"PRAGMA busy_timeout={int(_BUSY_S * 1000)}")
 
     def _mark_interrupted(self, connection: sa.Connection) -> None:
-        """Mark running rows of dead processes, where the ledger can be written: reading goes on where not."""
+        """Mark running rows of dead processes ``interrupted``. A ledger that cannot be written is read as it is."""
         column = calls.c
         running = connection.execute(
             sa.select(
@@ -346,19 +300,19 @@ class Store:
         ).all()
         connection.rollback()
         now = datetime.now(UTC)
-        last_sign = {Writer(*writer): updated_at for _, updated_at, *writer in sorted(running, key=_last_sign)}
-        dead = {writer for writer, updated_at in last_sign.items() if is_dead(writer, updated_at, now)}
+        last_sign: dict[ProcessIdentity, float] = {}
+        for _, updated_at, *writer in running:
+            silent_s = (now - updated_at).total_seconds() if updated_at else math.inf  # null: not written by us
+            last_sign[ProcessIdentity(*writer)] = min(silent_s, last_sign.get(ProcessIdentity(*writer), math.inf))
+        dead = {writer for writer, silent_s in last_sign.items() if is_dead(writer, silent_s, SILENCE_S)}
         interrupted = [
             {"dead_call": call_id, "last_sign": updated_at}
             for call_id, updated_at, *writer in running
-            if Writer(*writer) in dead
+            if ProcessIdentity(*writer) in dead
         ]
         if not interrupted:
             return
-        same_row = (
-            column.call_id == sa.bindparam("dead_call"),
-            column.updated_at == sa.bindparam("last_sign"),
-        )
+        same_row = (column.call_id == sa.bindparam("dead_call"), column.updated_at == sa.bindparam("last_sign"))
         try:
             self._begin(connection)
             connection.execute(calls.update().where(*same_row).values(status="interrupted"), interrupted)
@@ -371,83 +325,48 @@ class Store:
             stored = tables[table.name]
             new = postgresql.insert(stored) if self._backend == "postgresql" else sqlite.insert(stored)
             changed = {name: new.excluded[name] for name in names if name != table.key}
-            # Only a call has one writer. Of two votes the later counts, in whatever order they are written.
-            later = None if table is CALLS else new.excluded[table.moment] >= stored.c[table.moment]
+            # A call has one writer. Of two votes the later one counts, whichever is written first.
+            later = None if table is CALLS else new.excluded[table.time] >= stored.c[table.time]
             self._upserts[table, names] = new.on_conflict_do_update(
                 index_elements=[table.key], set_=changed, where=later
             )
         return self._upserts[table, names]
 
     @contextmanager
-    def _watched(self) -> Iterator[None]:
-        """Tell a ledger that was taken away or damaged from one that cannot be used now."""
+    def _checking_file(self) -> Iterator[None]:
+        """Raise that the file was replaced or damaged, as opposed to not usable now."""
         try:
             yield
         except sa_exc.DatabaseError as exc:
             if self._replaced():
                 self.close()
                 raise LedgerReplacedError from exc
-            if _damaged(exc) and self._path is not None:
-                why = reason(exc)
-                raise LedgerDamagedError(why, self._move_aside(self._path)) from exc
+            if is_damaged(exc) and self._file is not None:
+                self.close()
+                raise LedgerDamagedError(error_text(exc), self._file.move_aside()) from exc
             raise
-        if self._replaced():  # SQLite goes on writing into a file that was deleted, and calls it success
+        if self._replaced():  # SQLite writes into a deleted file without an error
             self.close()
             raise LedgerReplacedError
 
     def _replaced(self) -> bool:
-        return self._path is not None and self._engine is not None and self._inode_now() != self._inode
-
-    def _inode_now(self) -> tuple[int, int] | None:
-        if self._path is None:
-            return None
-        try:
-            status = self._path.stat()
-        except OSError:
-            return None
-        return status.st_dev, status.st_ino
-
-    def _move_aside(self, path: Path) -> Path:
-        self.close()
-        aside = path.with_name(f"{path.name}.corrupt-{datetime.now(UTC):%Y%m%dT%H%M%S%f}")
-        if self._inode_now() == self._inode:  # else another kernel was first, and this is its new ledger
-            path.rename(aside)
-            for suffix in ("-wal", "-shm"):
-                log = path.with_name(path.name + suffix)
-                if log.exists():
-                    log.rename(aside.with_name(aside.name + suffix))
-        return aside
+        return self._file is not None and self._engine is not None and self._file.is_replaced
 
 
-def _last_sign(row: Sequence[Any]) -> datetime:
-    return row[1] or datetime.min.replace(tzinfo=UTC)  # null where another program wrote the row
-
-
-def _tune(connection: sqlite3.Connection, _record: object) -> None:
+def _configure(connection: sqlite3.Connection, _record: object) -> None:
     connection.isolation_level = None  # type: ignore[assignment,unused-ignore]
     connection.execute("PRAGMA synchronous=NORMAL").close()
 
 
-def _about_a_row(exc: BaseException) -> bool:
-    """Whether the database refuses what a row holds, rather than any row."""
+def _concerns_a_row(exc: BaseException) -> bool:
+    """Return whether the database refuses the values of a row, rather than every row."""
     if isinstance(exc, sa_exc.DBAPIError):
         return isinstance(exc, sa_exc.DataError | sa_exc.IntegrityError)
-    return True  # a value could not even be handed over
-
-
-def is_busy(exc: BaseException) -> bool:
-    """Whether another program was writing, and nothing else is wrong."""
-    code = getattr(getattr(exc, "orig", None), "sqlite_errorcode", 0) & 0xFF
-    return code in {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}
-
-
-def _damaged(exc: sa_exc.DatabaseError) -> bool:
-    code = getattr(exc.orig, "sqlite_errorcode", 0) & 0xFF
-    return code in {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
+    return True  # a value that the driver could not bind
 
 
 def _by_columns(rows: Iterable[Row], table: Table) -> dict[tuple[str, ...], list[Row]]:
-    """Return ``rows``, calls signed by this process, in groups that one statement can write."""
+    """Return ``rows`` grouped by their columns, so that one statement writes a group; calls name this process."""
     signature: Row = {}
     if table is CALLS:
         writer = this_process()

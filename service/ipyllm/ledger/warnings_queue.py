@@ -1,43 +1,43 @@
-"""What the user should be told about the ledger: each sentence once, to who asks first, and to the log."""
+"""Warnings about the ledger that wait to be shown to the user."""
 
 from __future__ import annotations
 
 import logging
 import threading
 
-__all__ = ["Notices"]
+__all__ = ["WarningsQueue"]
 
 
-class Notices:
-    """Sentences that wait to be shown.
+class WarningsQueue:
+    """Sentences, each shown once to whoever asks first, and logged.
 
     Examples
     --------
-    >>> notices = Notices()
-    >>> notices.say("The disk is full.")
-    >>> notices.say("The disk is full.")
-    >>> notices.take()
+    >>> warnings = WarningsQueue()
+    >>> warnings.add("The disk is full.")
+    >>> warnings.add("The disk is full.")
+    >>> warnings.take()
     'The disk is full.'
-    >>> notices.take() is None
+    >>> warnings.take() is None
     True
     """
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._said: set[str] = set()
+        self._known: set[str] = set()
         self._waiting: list[str] = []
 
-    def say(self, sentence: str) -> None:
-        """Have ``sentence`` shown, unless it was before."""
+    def add(self, sentence: str) -> None:
+        """Log ``sentence`` and queue it, unless it was added before."""
         with self._lock:
-            if sentence in self._said:
+            if sentence in self._known:
                 return
-            self._said.add(sentence)
+            self._known.add(sentence)
             self._waiting.append(sentence)
         logging.getLogger("ipyllm.ledger").warning("%s", sentence)
 
     def take(self) -> str | None:
-        """Return what was not yet shown; None when there is nothing."""
+        """Return the waiting sentences and empty the queue; None when there are none."""
         with self._lock:
             waiting, self._waiting = self._waiting, []
         return " ".join(waiting) or None

@@ -1,7 +1,7 @@
-"""Structured logs: each record is a short sentence plus fields, under ``ipyllm.*``, for any handler to format.
+"""Structured logs under ``ipyllm.*``: each record is a short sentence with fields, for any handler to format.
 
-No handler is forced on anybody; :func:`log_to` sets one up for those who want JSON lines. Content of prompts
-and answers is never logged, and every text passes the redaction.
+No handler is installed by default; :func:`log_to` adds one that writes JSON lines. Prompts and answers are never
+logged, and keys are masked in every text.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _root.addHandler(logging.NullHandler())
 
 
 def log(logger: logging.Logger, level: int, event: str, **fields: Any) -> None:
-    """Emit ``event`` with ``fields``, which handlers find as ``record.ipyllm``.
+    """Log ``event`` with ``fields``, which handlers find as ``record.ipyllm``.
 
     Examples
     --------
@@ -29,12 +29,12 @@ def log(logger: logging.Logger, level: int, event: str, **fields: Any) -> None:
     if not logger.isEnabledFor(level):
         return
     clean = {name: redact(value) if isinstance(value, str) else value for name, value in fields.items()}
-    told = " ".join(f"{name}={value}" for name, value in clean.items() if value is not None)
-    logger.log(level, "%s", f"{redact(event)} {told}".rstrip(), extra={"event": event, "ipyllm": clean}, stacklevel=2)
+    text = " ".join(f"{name}={value}" for name, value in clean.items() if value is not None)
+    logger.log(level, "%s", f"{redact(event)} {text}".rstrip(), extra={"event": event, "ipyllm": clean}, stacklevel=2)
 
 
 class JSONFormatter(logging.Formatter):
-    """One JSON object a line: ``ts``, ``level``, ``logger``, ``event`` and the record's own fields."""
+    """Formats a record as one line of JSON: ``ts``, ``level``, ``logger``, ``event`` and the record's fields."""
 
     def format(self, record: logging.LogRecord) -> str:
         """Return the record as JSON."""
@@ -51,7 +51,7 @@ class JSONFormatter(logging.Formatter):
 
 
 def log_to(stream: IO[str], level: int = logging.INFO) -> logging.Handler:
-    """Write ipyllm's log as JSON lines to ``stream``; returns the handler, for ``removeHandler``."""
+    """Write ipyllm's log as JSON lines to ``stream``; return the handler, for ``removeHandler``."""
     handler = logging.StreamHandler(stream)
     handler.setFormatter(JSONFormatter())
     _root.addHandler(handler)

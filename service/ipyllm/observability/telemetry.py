@@ -1,9 +1,8 @@
-"""What a call was, as OpenTelemetry tells it: one span and a few measurements when the call is over.
+"""OpenTelemetry for calls: one span and a few measurements when a call has ended.
 
-Without OpenTelemetry in the process, or without a provider that the user configured, this imports nothing and
-does nothing. Prompts and answers go out only where ``OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT`` asks
-for them. The names are those of the GenAI semantic conventions, which are still in development: they stand in
-two tables, and nowhere else.
+Without OpenTelemetry in the process, or without a provider that the user configured, this imports and does nothing.
+Prompts and answers are exported only if ``OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT`` says so. Names are those
+of the GenAI semantic conventions, which are still in development; they occur only in the tables of this module.
 """
 
 from __future__ import annotations
@@ -47,16 +46,9 @@ _PROVIDER_VARIABLES: Final = ("OTEL_PYTHON_TRACER_PROVIDER", "OTEL_PYTHON_METER_
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """One request that was sent.
+    """One HTTP request of a call: ``perf_counter_ns`` when it was sent, and when its response ended or it failed.
 
-    Attributes
-    ----------
-    sent_ns, ended_ns : int
-        ``perf_counter_ns`` when it was sent, and when its answer ended or it failed.
-    error_category : Category or None
-        What it failed of.
-    status_code : int or None
-        HTTP status of a refusal.
+    A failed one has its error's category, and the HTTP status if the server refused it.
     """
 
     sent_ns: int
@@ -70,13 +62,13 @@ def _param(name: str) -> Reader:
 
 
 def _counted(name: str) -> Reader:
-    """Tokens as the server counted: an estimate is no count, and a hit in our cache has used none."""
+    """Return a reader of tokens as the server counted; None for an estimate, or a hit in our cache."""
     return lambda _, response: (
         getattr(response.usage, name) if response.usage.source == "server" and not response.cache_hit else None
     )
 
 
-# Low in cardinality: the attributes of measurements too.
+# Low in cardinality, so that measurements have these attributes too.
 _IDENTITY: Final[Mapping[str, Reader]] = {
     "gen_ai.operation.name": lambda *_: "chat",
     "gen_ai.provider.name": lambda request, _: request.model.partition("/")[0],
@@ -103,13 +95,13 @@ _ATTRIBUTES: Final[Mapping[str, Reader]] = {
     "gen_ai.request.seed": _param("seed"),
     "gen_ai.request.stop_sequences": lambda request, _: _stop(request),
     "gen_ai.response.finish_reasons": lambda _, response: response.finish_reason and [response.finish_reason],
-    # From the request to the first chunk that carries a token: a chunk with nothing but a role says nothing.
+    # Until the first chunk with a token: one with a role only does not count.
     "gen_ai.response.time_to_first_chunk": lambda _, response: response.timing.ttft_s,
     "gen_ai.usage.input_tokens": _counted("input_tokens"),
     "gen_ai.usage.output_tokens": _counted("output_tokens"),
     "gen_ai.usage.cache_read.input_tokens": _counted("cached_tokens"),
     "gen_ai.usage.reasoning.output_tokens": _counted("reasoning_tokens"),
-    # Our own, for what the conventions have no name: the first finds the call in the ledger.
+    # Ours, where the conventions have no name; the first is the key in the ledger.
     "ipyllm.call_id": lambda _, response: response.call_id or None,
     "ipyllm.origin": lambda request, _: request.provenance.origin,
     "ipyllm.cost_usd": lambda _, response: response.cost_usd,
@@ -130,13 +122,13 @@ _TOKENS: Final = tuple(4**n for n in range(14))
 
 
 def capture() -> Context | None:
-    """Return the caller's context, whose span the call's becomes a child of. Call it in the caller's thread.
+    """Return the caller's context, for the parent of the call's span. Call it in the caller's thread.
 
     Examples
     --------
-    >>> context = capture()  # None where nobody has configured OpenTelemetry
+    >>> context = capture()  # None where OpenTelemetry is not configured
     """
-    # Anybody who configured a provider did it by code, which imports it, or by environment.
+    # A provider is configured by code, which imports it, or by the environment.
     if not (_imported() or any(name in os.environ for name in _PROVIDER_VARIABLES)):
         return None
     from opentelemetry import context
@@ -153,30 +145,30 @@ def record(
     ended_ns: int,
     attempts: Iterable[Attempt] = (),
 ) -> None:
-    """Tell of a call that is over, to the providers that are configured. It never raises.
+    """Report a finished call to the configured providers. Never raises.
 
     Parameters
     ----------
     request, response : ChatRequest, ChatResponse
-        The whole call.
+        The call.
     context : Context or None
         From :func:`capture`.
     started_ns, ended_ns : int
-        ``perf_counter_ns`` when the call was made, and when it was over.
+        ``perf_counter_ns`` when the call was made, and when it ended.
     attempts : iterable of Attempt
-        The requests that were sent: events of the span.
+        Its HTTP requests, which become events of the span.
     """
     if context is None and not _imported():
         return
     try:
         _record(request, response, context, started_ns, ended_ns, attempts)
-    except Exception as exc:  # noqa: BLE001 - whatever a provider does, the call is not to blame
+    except Exception as exc:  # noqa: BLE001 - an error of a provider must not fail the call
         _complain(type(exc).__name__, redact(str(exc)))
 
 
 @lru_cache(maxsize=8)
 def _complain(kind: str, why: str) -> None:
-    """Log what went wrong, once."""
+    """Log an error once."""
     _logger.warning("A call could not be recorded in OpenTelemetry: %s: %s", kind, why)
 
 
@@ -194,13 +186,13 @@ def _record(
 ) -> None:
     tracer, instruments = _providers()
     if tracer is not None:
-        wall_ns = time.time_ns() - time.perf_counter_ns()  # what makes an instant of ours a date
+        wall_ns = time.time_ns() - time.perf_counter_ns()  # offset from perf_counter to Unix time
         span = _span(tracer, request, response, context, started_ns + wall_ns)
         for number, attempt in enumerate(attempts, 1):
             span.add_event("ipyllm.attempt", _about_attempt(number, attempt), attempt.sent_ns + wall_ns)
         span.end(ended_ns + wall_ns)
         context = _within(span, context)
-    # What our own cache answered was no operation of a model: it would falsify latencies and double tokens.
+    # A hit in our cache is not an operation of a model: it would distort latencies and count tokens twice.
     if instruments is not None and not response.cache_hit:
         _measure(instruments, request, response, context, (ended_ns - started_ns) / 1e9)
 
@@ -209,7 +201,7 @@ def _providers() -> tuple[Tracer | None, _Instruments | None]:
     from opentelemetry import metrics, trace
 
     traces, meters = trace.get_tracer_provider(), metrics.get_meter_provider()
-    # Those of the API itself do nothing.
+    # The providers of the API package itself do nothing.
     return (
         None if type(traces).__module__.startswith("opentelemetry.trace") else _tracer(traces),
         None if type(meters).__module__.startswith("opentelemetry.metrics") else _instruments(meters),
@@ -262,7 +254,7 @@ def _span(tracer: Tracer, request: ChatRequest, response: ChatResponse, context:
 
 
 def _within(span: Span, context: Context | None) -> Context:
-    """Put ``span`` into ``context``, so that a measurement can name it as its example."""
+    """Put ``span`` into ``context``, so that measurements can refer to it as an exemplar."""
     from opentelemetry.trace import set_span_in_context
 
     return set_span_in_context(span, context)
@@ -293,14 +285,14 @@ def _about_attempt(number: int, attempt: Attempt) -> dict[str, Any]:
 
 
 def _read(table: Mapping[str, Reader], request: ChatRequest, response: ChatResponse) -> dict[str, Any]:
-    """Read what a table names; what is not known is not told."""
+    """Return the attributes of a table, without unknown values."""
     values = ((name, reader(request, response)) for name, reader in table.items())
     return {name: redact(value) if isinstance(value, str) else value for name, value in values if value is not None}
 
 
 def _model(request: ChatRequest) -> str:
     service, _, model = request.model.partition("/")
-    # A path of this machine is nobody's business.
+    # A local path is private.
     return model.replace("\\", "/").rpartition("/")[2] if service == "local" else model
 
 
@@ -351,10 +343,10 @@ def _text(content: object) -> list[dict[str, Any]]:
 
 
 def _tool_call(id_: str | None, name: str | None, arguments: str | None) -> dict[str, Any]:
-    told: Any = arguments
+    parsed: Any = arguments
     with suppress(TypeError, ValueError):
-        told = json.loads(arguments or "null")
-    return {"type": "tool_call", "id": id_, "name": name, "arguments": told}
+        parsed = json.loads(arguments or "null")
+    return {"type": "tool_call", "id": id_, "name": name, "arguments": parsed}
 
 
 def _definition(tool: Any) -> dict[str, Any]:
@@ -364,7 +356,7 @@ def _definition(tool: Any) -> dict[str, Any]:
 
 
 def _part(part: Any) -> dict[str, Any]:
-    """Tell of text in full and of anything else by its kind: an image in base64 is no attribute of a span."""
+    """Return a text part in full, and any other part by its type only, because base64 images are too large."""
     if isinstance(part, dict) and part.get("type") == "text":
         return {"type": "text", "content": part.get("text")}
     return {"type": str(part.get("type")) if isinstance(part, dict) else type(part).__name__}

@@ -1,11 +1,12 @@
-"""From the chunks of one attempt to events, and at the end to a response. The only owner of what has arrived.
+"""Accumulates the chunks of one attempt, and converts each to events.
 
-It believes nothing about a chunk: ``choices`` or ``delta`` may be missing or None, the last chunk may have no
-choices, usage may never come (FACTS §1).
+Servers differ: ``choices`` or ``delta`` may be missing or None, the last chunk may have no choices, and usage may be
+missing.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from ipyllm.events import Event, ReasoningDelta, TextDelta, ToolCallDelta
@@ -17,8 +18,9 @@ if TYPE_CHECKING:
 __all__ = ["Accumulator"]
 
 
+@dataclass(slots=True, eq=False)
 class Accumulator:
-    """What has arrived of one answer.
+    """The text, tool calls, usage and arrival times of one response so far.
 
     Examples
     --------
@@ -28,39 +30,22 @@ class Accumulator:
     (['Hi'], 'Hi')
     """
 
-    __slots__ = (
-        "_last_ns",
-        "_reasoning",
-        "_text",
-        "_tools",
-        "end_ns",
-        "finish_reason",
-        "first_text_ns",
-        "first_token_ns",
-        "max_gap_ns",
-        "n_chunks",
-        "raw_usage",
-        "response_model",
-        "sent_ns",
-    )
-
-    def __init__(self, sent_ns: int) -> None:
-        self.sent_ns = sent_ns
-        self.first_token_ns: int | None = None
-        self.first_text_ns: int | None = None
-        self._last_ns: int | None = None
-        self.end_ns: int | None = None
-        self.max_gap_ns = 0
-        self.n_chunks = 0
-        self.finish_reason: str | None = None
-        self.raw_usage: dict[str, Any] | None = None
-        self.response_model: str | None = None
-        self._text: list[str] = []
-        self._reasoning: list[str] = []
-        self._tools: dict[int, dict[str, str]] = {}
+    sent_ns: int
+    first_token_ns: int | None = None
+    first_text_ns: int | None = None
+    last_token_ns: int | None = None
+    end_ns: int | None = None
+    max_gap_ns: int = 0
+    n_chunks: int = 0
+    finish_reason: str | None = None
+    raw_usage: dict[str, Any] | None = None
+    response_model: str | None = None
+    _text: list[str] = field(default_factory=list)
+    _reasoning: list[str] = field(default_factory=list)
+    _tools: dict[int, dict[str, str]] = field(default_factory=dict)
 
     def feed(self, chunk: dict[str, Any], at_ns: int) -> list[Event]:
-        """Take in one chunk that arrived at ``at_ns`` and return the events in it."""
+        """Add one chunk that arrived at ``at_ns`` and return its events."""
         if self.response_model is None and isinstance(chunk.get("model"), str):
             self.response_model = chunk["model"]
         usage = chunk.get("usage")
@@ -73,13 +58,13 @@ class Accumulator:
         reason = choice.get("finish_reason")
         if isinstance(reason, str):
             self.finish_reason = reason
-        # A server that ignores `stream` sends one whole `message` instead of a `delta`.
+        # A server that ignores `stream` sends one `message` instead of `delta`s.
         delta = choice.get("delta") or choice.get("message")
         if not isinstance(delta, dict):
             return []
         events = list(self._events(delta, at_ns))
         if events:
-            self._mark(at_ns)
+            self._record_arrival(at_ns)
         return events
 
     def _events(self, delta: dict[str, Any], at_ns: int) -> Iterator[Event]:
@@ -100,9 +85,8 @@ class Accumulator:
                     yield self._tool(call, position, at_ns)
 
     def _tool(self, call: dict[str, Any], position: int, at_ns: int) -> ToolCallDelta:
-        given = call.get("index")
-        index = given if isinstance(given, int) else position
-        function = call.get("function")
+        index, function = call.get("index"), call.get("function")
+        index = index if isinstance(index, int) else position
         function = function if isinstance(function, dict) else {}
         known = self._tools.setdefault(index, {"id": "", "name": "", "arguments": ""})
         id_, name, arguments = call.get("id"), function.get("name"), function.get("arguments")
@@ -112,13 +96,13 @@ class Accumulator:
         known["arguments"] += piece
         return ToolCallDelta(index, id_, name, piece, at_ns)
 
-    def _mark(self, at_ns: int) -> None:
+    def _record_arrival(self, at_ns: int) -> None:
         self.n_chunks += 1
         if self.first_token_ns is None:
             self.first_token_ns = at_ns
-        elif self._last_ns is not None and at_ns - self._last_ns > self.max_gap_ns:
-            self.max_gap_ns = at_ns - self._last_ns
-        self._last_ns = at_ns
+        elif self.last_token_ns is not None and at_ns - self.last_token_ns > self.max_gap_ns:
+            self.max_gap_ns = at_ns - self.last_token_ns
+        self.last_token_ns = at_ns
 
     @property
     def content(self) -> str:
@@ -136,15 +120,10 @@ class Accumulator:
         return tuple(ToolCall(**call) for _, call in sorted(self._tools.items()))
 
     @property
-    def anything(self) -> bool:
-        """Whether any token arrived."""
+    def has_tokens(self) -> bool:
+        """Whether any token has arrived."""
         return self.first_token_ns is not None
 
     def seconds(self, instant_ns: int | None) -> float | None:
-        """Seconds from sending the request to ``instant_ns``."""
+        """Return the seconds from sending the request to ``instant_ns``."""
         return None if instant_ns is None else (instant_ns - self.sent_ns) / 1e9
-
-    @property
-    def last_token_ns(self) -> int | None:
-        """Arrival of the last token chunk."""
-        return self._last_ns

@@ -1,7 +1,7 @@
-"""Answers kept on disk, so that the same question is not paid for twice. Shared by all kernels.
+"""Cache of responses on disk, shared by all kernels, so that the same question is not paid for twice.
 
-It stands between a request and its first attempt. A broken cache is a miss, never an error. Everything here
-reads or writes a file: call it in a thread, not on the service loop.
+It is asked before the first attempt of an exchange. A broken cache is a miss, never an error. All functions read or
+write a file: call them in a thread, not on the service loop.
 """
 
 from __future__ import annotations
@@ -9,18 +9,16 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-import os
-import random
 import sqlite3
 import threading
 import time
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Self
 
-from ipyllm.ledger.fork_safety import watch
+from ipyllm.fork_safety import in_forked_child, leave_to_parent, register
+from ipyllm.ledger.sqlite_file import SQLiteFile, is_busy, is_damaged, retry_while_busy
 from ipyllm.observability.logs import log
 from ipyllm.response import ChatResponse, ToolCall, Usage
 from ipyllm.text.redact import redact
@@ -32,8 +30,8 @@ __all__ = ["CacheStats", "ResponseCache", "cache_key", "current_cache"]
 
 _logger = logging.getLogger("ipyllm.cache")
 
-_NOT_THE_ANSWER: Final = {"stream", "stream_options"}
-"""Parts of a body that say how an answer travels, not what it is."""
+_NOT_IN_KEY: Final = {"stream", "stream_options"}
+"""Parts of a body that affect how a response is sent, not what it says."""
 
 _APPLICATION_ID: Final = 0x6C6C6D63
 _VERSION: Final = 1
@@ -49,40 +47,38 @@ _SCHEMA: Final = (
 )
 
 _BUSY_S: Final = 0.5
-"""How long to wait for another process: a call waits with us, and an answer that is not kept is no loss."""
+"""Seconds to wait for another process: a call waits meanwhile, and a response that is not cached is no loss."""
 
 _OPEN_S: Final = 2.0
-"""How long several processes may take to begin a new file."""
+"""Seconds that several processes may take to create a file."""
 
-_BROKEN_S: Final = 30.0
-"""A cache that failed is left alone for so long, and every question is a miss."""
+_UNUSABLE_S: Final = 30.0
+"""Seconds that a cache is not used after an error; every question is then a miss."""
 
-_LARGEST_PART: Final = 10
-"""An answer that would take more than this part of the cache is not kept."""
+_MAX_SHARE: Final = 10
+"""A response larger than the cache divided by this is not cached."""
 
-_MANY_USES: Final = 500
-"""So many uses are noted in memory before they are written down."""
-
-_inherited: list[sqlite3.Connection | None] = []
+_USES_AT_ONCE: Final = 500
+"""Uses that are collected in memory before they are written."""
 
 
 class _UnusableError(Exception):
-    """The file is a database, but not one of ours."""
+    """The file is a database, but not a cache that this version can use."""
 
 
-class _RestingError(Exception):
-    """The cache failed a moment ago."""
+class _RecentlyFailedError(Exception):
+    """The cache failed recently."""
 
 
 def cache_key(scope: str, body: Mapping[str, Any]) -> str:
-    """Name of the answer to ``body``: SHA-256 over everything that shapes it.
+    """Return the key of the response to ``body``: SHA-256 of everything that affects the response.
 
     Parameters
     ----------
     scope : str
-        Who answers: the base URL of the server; for a model in this process something that outlives its port.
+        Base URL of the server; for an embedded model, something that does not change with its port.
     body : mapping
-        The JSON body as it is sent. It holds no key.
+        The JSON body as it is sent, without an API key.
 
     Examples
     --------
@@ -93,29 +89,19 @@ def cache_key(scope: str, body: Mapping[str, Any]) -> str:
     False
     """
     shaping = {
-        # A slider says 0.0 where a person writes 0.
+        # A slider sends 0.0 where a person writes 0.
         name: int(value) if isinstance(value, float) and value.is_integer() else value
         for name, value in body.items()
-        if name not in _NOT_THE_ANSWER
+        if name not in _NOT_IN_KEY
     }
-    # What is no JSON will be refused by the wire, with a better sentence than ours.
+    # What JSON cannot hold is refused when it is sent, with a better message.
     canonical = json.dumps([scope.rstrip("/"), shaping], sort_keys=True, separators=(",", ":"), default=repr)
     return hashlib.sha256(canonical.encode("ascii")).hexdigest()
 
 
 @dataclass(frozen=True, slots=True)
 class CacheStats:
-    """What a cache holds, and what it did for this process.
-
-    Attributes
-    ----------
-    entries : int
-        Answers in the file.
-    size_bytes, max_bytes : int
-        What they take up there, and what they may.
-    hits, misses : int
-        Questions of this process.
-    """
+    """Responses in the file, their size and its limit, and the lookups of this process."""
 
     entries: int
     size_bytes: int
@@ -125,16 +111,16 @@ class CacheStats:
 
 
 class ResponseCache:
-    """Answers by :func:`cache_key`, in an SQLite file.
+    """Responses by :func:`cache_key`, in an SQLite file.
 
     Parameters
     ----------
     path : str or Path
-        The file; made with its folder, for this user alone, when it is not there.
+        The file, created with its folder, readable by this user only.
     ttl_s : float, optional
-        Seconds after which an answer is asked for again; never if not given.
+        Seconds after which a response expires. Default: never.
     max_bytes : int
-        What the answers may take up. Beyond it, those that were not used for longest go first.
+        Limit for the size of the responses. The least recently used are deleted first.
 
     Examples
     --------
@@ -148,17 +134,17 @@ class ResponseCache:
 
     def __init__(self, path: str | Path, ttl_s: float | None = None, *, max_bytes: int = 500_000_000) -> None:
         self.path: Final = Path(path).expanduser().absolute()
+        self._file = SQLiteFile(self.path)
         self.ttl_s = ttl_s
         self.max_bytes = max_bytes
         self._lock = threading.RLock()
         self._connection: sqlite3.Connection | None = None
-        self._inode: tuple[int, int] | None = None
         self._used: dict[str, float] = {}
         self._hits = self._misses = 0
-        self._broken_until = 0.0
-        self._complained = False
-        self._held = False
-        watch(self)  # type: ignore[arg-type]  # a ledger to `lifetime` is what has the four methods at the end
+        self._unusable_until = 0.0
+        self._warned = False
+        self._locked_for_fork = False
+        register(self)
 
     def __repr__(self) -> str:
         return f"ResponseCache({str(self.path)!r})"
@@ -170,9 +156,9 @@ class ResponseCache:
         self.close()
 
     def get(self, key: str) -> ChatResponse | None:
-        """Return the answer kept under ``key``, marked as a hit and without latency; None when there is none.
+        """Return the response cached under ``key``, marked as a hit and without latency; None when there is none.
 
-        What belongs to the call (``call_id``, ``model``, ``started_at``, …) is the caller's to fill in.
+        The caller sets what belongs to the call (``call_id``, ``model``, ``started_at``, …).
         """
         found: ChatResponse | None = None
         with self._lock, self._never_raising(), self._opened() as connection:
@@ -181,8 +167,8 @@ class ResponseCache:
             if row is not None and (self.ttl_s is None or now - row[1] <= self.ttl_s):
                 found = _from_json(row[0])
                 self._used[key] = now
-                if len(self._used) >= _MANY_USES:
-                    self._note_uses(connection)
+                if len(self._used) >= _USES_AT_ONCE:
+                    self._flush_uses(connection)
         if found is None:
             self._misses += 1
         else:
@@ -190,16 +176,16 @@ class ResponseCache:
         return found
 
     def put(self, key: str, response: ChatResponse) -> None:
-        """Keep ``response`` under ``key``, if it is a whole answer.
+        """Cache ``response`` under ``key``, if it is complete.
 
-        One that holds what looks like a key is not kept: a file is no place for it, and masked it would be
-        another answer.
+        A response that contains what looks like an API key is not cached: it must not be on disk, and masked it would
+        be another response.
         """
-        whole = response.status == "ok" and bool(response.content or response.tool_calls)
-        if not whole or response.cache_hit:
+        complete = response.status == "ok" and bool(response.content or response.tool_calls)
+        if not complete or response.cache_hit:
             return
         answer = _to_json(response)
-        if len(answer) * _LARGEST_PART > self.max_bytes or redact(answer) != answer:
+        if len(answer) * _MAX_SHARE > self.max_bytes or redact(answer) != answer:
             return
         with self._lock, self._never_raising(), self._opened() as connection:
             now = time.time()
@@ -210,15 +196,15 @@ class ResponseCache:
             connection.execute("COMMIT")
 
     def clear(self) -> None:
-        """Forget all answers, and leave none of their text in the file.
+        """Delete all responses, and overwrite their text in the file.
 
         Raises
         ------
         OSError
-            One sentence, when they are still there.
+            They could not be deleted.
         """
         with self._lock:
-            self._broken_until = 0.0
+            self._unusable_until = 0.0
             try:
                 with self._opened() as connection:
                     connection.execute("DELETE FROM answers")
@@ -229,7 +215,7 @@ class ResponseCache:
                 raise OSError(f"The cache {self.path} could not be cleared: {redact(str(exc))}.") from None
 
     def stats(self) -> CacheStats:
-        """Return what there is; a cache that cannot be read has nothing."""
+        """Return the statistics; those of a cache that cannot be read are zero."""
         entries = size = 0
         with self._lock, self._never_raising(), self._opened() as connection:
             entries = connection.execute("SELECT count(*) FROM answers").fetchone()[0]
@@ -240,89 +226,62 @@ class ResponseCache:
 
     @contextmanager
     def _never_raising(self) -> Iterator[None]:
-        """Turn whatever fails into a miss, told once, and leave a broken cache alone for a while."""
+        """Turn errors into misses, log the first, and do not use a broken cache for some time."""
         try:
             yield
-        except _RestingError:
+        except _RecentlyFailedError:
             pass
         except (sqlite3.Error, OSError, _UnusableError) as exc:
-            if _code(exc) in {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED} and self._connection is not None:
-                return  # others are writing: that is no fault
-            self._broken_until = time.monotonic() + _BROKEN_S
-            if not self._complained:
-                self._complained = True
+            if is_busy(exc) and self._connection is not None:
+                return  # others are writing, which is not an error
+            self._unusable_until = time.monotonic() + _UNUSABLE_S
+            if not self._warned:
+                self._warned = True
                 log(
                     _logger,
                     logging.WARNING,
-                    "the cache cannot be used, and calls go on without it",
+                    "the cache cannot be used; calls continue without it",
                     path=str(self.path),
                     why=str(exc) or type(exc).__name__,
                 )
 
     @contextmanager
     def _opened(self) -> Iterator[sqlite3.Connection]:
-        """Lend the connection to a file that is there and ours; a damaged one is moved aside."""
-        if time.monotonic() < self._broken_until:
-            raise _RestingError
-        if self._connection is not None and self._inode != self._inode_now():
-            self._disconnect()  # SQLite goes on with a file that was deleted, and calls it success
+        """Give the connection, opened if necessary; a damaged file is moved aside."""
+        if time.monotonic() < self._unusable_until:
+            raise _RecentlyFailedError
+        if self._connection is not None and self._file.is_replaced:
+            self._disconnect()  # SQLite writes into a deleted file without an error
         try:
             if self._connection is None:
-                self._connection = self._connect()
+                self._connection = retry_while_busy(self._connect, for_s=_OPEN_S, pause_s=(0.005, 0.05))
             yield self._connection
         except BaseException as exc:
             if self._connection is not None and self._connection.in_transaction:
                 with suppress(sqlite3.Error):
                     self._connection.execute("ROLLBACK")
-            if _code(exc) in {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}:
-                self._move_aside()
+            if is_damaged(exc):
+                self._disconnect()
+                with suppress(OSError):
+                    self._file.move_aside()
             raise
 
     def _connect(self) -> sqlite3.Connection:
-        self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        with suppress(FileExistsError):
-            # Only when it is new: closing a second descriptor of it would drop SQLite's locks.
-            os.close(os.open(self.path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
-        give_up = time.monotonic() + _OPEN_S
-        while True:
-            self._inode = self._inode_now()
-            connection = sqlite3.connect(self.path, timeout=_BUSY_S, isolation_level=None, check_same_thread=False)
-            try:
-                _set_up(connection)
-            except sqlite3.OperationalError as exc:
-                connection.close()
-                # Several processes that set WAL on a new file at once get "locked" whatever the busy timeout.
-                if _code(exc) not in {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED} or time.monotonic() > give_up:
-                    raise
-                time.sleep(random.uniform(0.005, 0.05))  # noqa: S311
-            except BaseException:
-                connection.close()
-                raise
-            else:
-                return connection
+        self._file.prepare()
+        connection = sqlite3.connect(self.path, timeout=_BUSY_S, isolation_level=None, check_same_thread=False)
+        try:
+            _set_up(connection)
+        except BaseException:
+            connection.close()
+            raise
+        return connection
 
     def _disconnect(self) -> None:
         connection, self._connection = self._connection, None
         if connection is not None:
             connection.close()
 
-    def _inode_now(self) -> tuple[int, int] | None:
-        try:
-            status = self.path.stat()
-        except OSError:
-            return None
-        return status.st_dev, status.st_ino
-
-    def _move_aside(self) -> None:
-        self._disconnect()
-        aside = self.path.with_name(f"{self.path.name}.corrupt-{datetime.now(UTC):%Y%m%dT%H%M%S%f}")
-        if self._inode_now() != self._inode:
-            return  # another kernel was first, and this is its new file
-        for suffix in ("", "-wal", "-shm"):
-            with suppress(OSError):
-                self.path.with_name(self.path.name + suffix).rename(aside.with_name(aside.name + suffix))
-
-    def _note_uses(self, connection: sqlite3.Connection) -> None:
+    def _flush_uses(self, connection: sqlite3.Connection) -> None:
         connection.execute("BEGIN IMMEDIATE")
         self._write_uses(connection)
         connection.execute("COMMIT")
@@ -334,7 +293,7 @@ class ResponseCache:
         )
 
     def _evict(self, connection: sqlite3.Connection) -> None:
-        """Make room, a tenth of the answers at a time, so that a full cache does not evict at every answer."""
+        """Delete responses, a tenth of them at a time, so that a full cache does not do so at every write."""
         oldest = "DELETE FROM answers WHERE key IN (SELECT key FROM answers ORDER BY used_at LIMIT ?)"
         if _used_bytes(connection) <= self.max_bytes:
             return
@@ -342,48 +301,44 @@ class ResponseCache:
         while _used_bytes(connection) > self.max_bytes and connection.execute(oldest, (tenth,)).rowcount:
             pass
 
-    # ---- what `lifetime` calls: at exit, and around a fork, through which SQLite must not be carried ---
+    # ---- called by `fork_safety` at exit and around a fork ---------------------------------------------
 
     def close(self, timeout: float = 5.0) -> bool:
-        """Write down what was used, and close the file. A later ``get`` or ``put`` opens it again."""
+        """Write pending uses and close the file. A later ``get`` or ``put`` opens it again."""
         if not self._lock.acquire(timeout=timeout):
             return False
         try:
             if self._connection is not None and self._used:
                 with self._never_raising(), self._opened() as connection:
-                    self._note_uses(connection)
+                    self._flush_uses(connection)
             self._disconnect()
         finally:
             self._lock.release()
         return True
 
     def before_fork(self) -> None:
-        """Leave no file open, and hold it so."""
-        self._held = self._lock.acquire(timeout=_OPEN_S)
-        if self._held:
+        """Close the file and hold the lock."""
+        self._locked_for_fork = self._lock.acquire(timeout=_OPEN_S)
+        if self._locked_for_fork:
             self._disconnect()
 
     def after_fork_in_parent(self) -> None:
-        """Go on."""
-        if self._held:
-            self._held = False
+        """Release the lock."""
+        if self._locked_for_fork:
+            self._locked_for_fork = False
             self._lock.release()
 
     def after_fork_in_child(self) -> None:
-        """Begin as new; a connection that was open still is the parent's, never to be closed from here."""
-        _inherited.append(self._connection)
+        """Start empty, and leave an open connection to the parent."""
+        leave_to_parent(self._connection)
         self._connection = None
         self._lock = threading.RLock()
-        self._held = False
+        self._locked_for_fork = False
         self._used = {}
 
 
-def _code(exc: BaseException) -> int:
-    return getattr(exc, "sqlite_errorcode", 0) & 0xFF
-
-
 def _set_up(connection: sqlite3.Connection) -> None:
-    """Make a new file ours, and refuse one that is not."""
+    """Create the tables in a new file, and refuse a file of another program."""
     connection.execute("PRAGMA synchronous=NORMAL")
     if _version_of(connection) == _VERSION:
         return
@@ -402,14 +357,14 @@ def _version_of(connection: sqlite3.Connection) -> int:
         "FROM pragma_application_id, pragma_user_version"
     ).fetchone()
     if application != _APPLICATION_ID and tables:
-        raise _UnusableError("it is a database of another program: set IPYLLM_CACHE_PATH to another file")
+        raise _UnusableError("it is a database of another program. Set IPYLLM_CACHE_PATH to another file")
     if version > _VERSION:
-        raise _UnusableError("it was written by a newer ipyllm: set IPYLLM_CACHE_PATH to another file")
+        raise _UnusableError("a newer ipyllm wrote it. Upgrade ipyllm, or set IPYLLM_CACHE_PATH to another file")
     return int(version)
 
 
 def _used_bytes(connection: sqlite3.Connection) -> int:
-    """Bytes in use: SQLite fills the pages that were freed before the file grows."""
+    """Return the bytes in use; SQLite fills freed pages before the file grows."""
     found = connection.execute(
         "SELECT (page_count - freelist_count) * page_size "
         "FROM pragma_page_count, pragma_freelist_count, pragma_page_size"
@@ -418,7 +373,7 @@ def _used_bytes(connection: sqlite3.Connection) -> int:
 
 
 def _to_json(response: ChatResponse) -> str:
-    kept = {
+    stored = {
         "content": response.content,
         "reasoning": response.reasoning,
         "tool_calls": [asdict(call) for call in response.tool_calls],
@@ -426,19 +381,19 @@ def _to_json(response: ChatResponse) -> str:
         "response_model": response.response_model,
         "usage": asdict(response.usage),
     }
-    return json.dumps(kept, separators=(",", ":"))  # in ASCII: lone surrogates have no other form
+    return json.dumps(stored, separators=(",", ":"))  # in ASCII: lone surrogates have no other form
 
 
 def _from_json(answer: str) -> ChatResponse | None:
     try:
-        kept = json.loads(answer)
-        tool_calls = tuple(ToolCall(**call) for call in kept.pop("tool_calls"))
-        usage = Usage(**kept.pop("usage"))
+        stored = json.loads(answer)
+        tool_calls = tuple(ToolCall(**call) for call in stored.pop("tool_calls"))
+        usage = Usage(**stored.pop("usage"))
         return ChatResponse(
-            **kept, tool_calls=tool_calls, usage=usage, cache_hit=True, cost_usd=0.0, price_source="cache"
+            **stored, tool_calls=tool_calls, usage=usage, cache_hit=True, cost_usd=0.0, price_source="cache"
         )
     except (ValueError, TypeError, KeyError):
-        return None  # not as we write it: the next answer takes its place
+        return None  # an unknown format, which the next response replaces
 
 
 _current_lock = threading.Lock()
@@ -446,17 +401,9 @@ _current: ResponseCache | None = None
 
 
 def current_cache(asked: bool | None = None) -> ResponseCache | None:
-    """Return the cache that a call is to use, the one that the settings name.
+    """Return the cache that the settings name; None for a call that does not use it.
 
-    Parameters
-    ----------
-    asked : bool, optional
-        What the call says; as the settings have it if it says nothing.
-
-    Returns
-    -------
-    ResponseCache or None
-        None when the call is to go without.
+    ``asked`` says whether the call wants the cache; by default, the settings decide.
     """
     global _current
     from ipyllm.settings import get_settings
@@ -468,15 +415,12 @@ def current_cache(asked: bool | None = None) -> ResponseCache | None:
     with _current_lock:
         if _current is None or (_current.path, _current.ttl_s) != (path, settings.cache_ttl):
             if _current is not None:
-                _current.close(timeout=0)  # who still holds it opens it again, and `lifetime` closes it at exit
+                _current.close(timeout=0)  # a call that still uses it opens it again; `fork_safety` closes it at exit
             _current = ResponseCache(path, settings.cache_ttl)
         return _current
 
 
-def _after_fork() -> None:
+@in_forked_child
+def _renew_lock() -> None:
     global _current_lock
-    _current_lock = threading.Lock()  # another thread may have held it at that moment
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork)
+    _current_lock = threading.Lock()  # another thread may have held it

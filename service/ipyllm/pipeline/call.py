@@ -17,7 +17,7 @@ from ipyllm.observability import telemetry
 from ipyllm.pipeline.candidates import candidates, exhausted
 from ipyllm.pipeline.exchange import Exchange, as_llm_error
 from ipyllm.response import ChatResponse
-from ipyllm.runtime.interruptible import InterruptibleEvent
+from ipyllm.runtime.interruptible import CANCEL_GRACE_S, InterruptibleEvent
 from ipyllm.runtime.service_thread import service_thread
 
 if TYPE_CHECKING:
@@ -33,8 +33,6 @@ if TYPE_CHECKING:
     from ipyllm.tools import CallerExecutor
 
 __all__ = ["Call"]
-
-_CANCEL_GRACE_S = 5.0
 
 
 class Call:
@@ -69,7 +67,7 @@ class Call:
         self.error: LLMError | None = None
         self._on_event = on_event or _ignore
         # The request has just read the settings.
-        self._ledger = ledger if ledger is not None else current_ledger(look=False)
+        self._ledger = ledger if ledger is not None else current_ledger(reload_settings=False)
         self._task: asyncio.Task[None] | None = None
         self._future: Future[None] | None = None
         self._context: Context | None = None
@@ -122,7 +120,7 @@ class Call:
                 self._caller_executor.wait(self.done)
         except BaseException:
             self.cancel()
-            self.done.wait(_CANCEL_GRACE_S)
+            self.done.wait(CANCEL_GRACE_S)
             raise
         return self.outcome()
 

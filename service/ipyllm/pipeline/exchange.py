@@ -310,14 +310,14 @@ class Exchange:
             )
         )
         if error is not None:
-            if got.anything:  # text was shown: this error is final, and carries the text
+            if got.has_tokens:  # text was shown: this error is final, and carries the text
                 error.partial = state.response(self.service, request, self.call_id, error)
             raise error
 
     def _error_of_finished(self, got: Accumulator) -> LLMError | None:
         """Return the error of a stream that ended properly, but not with an answer."""
         model = self.request.model
-        if not got.anything and got.finish_reason is None:
+        if not got.has_tokens and got.finish_reason is None:
             return LLMError(
                 f"{model} returned an empty response. Check that the address is that of a model server.",
                 category="api_error",

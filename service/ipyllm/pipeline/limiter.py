@@ -1,8 +1,8 @@
-"""How many calls go to one address at once, and how fast: learnt from what the server admits, and from what it refuses.
+"""Limits the concurrent calls to one address, and their rate; learns the limit from admissions and rejections.
 
-One :class:`Limiter` per address, on the service thread's loop; an attempt stands inside a :class:`Slot` while its
-request is out. The rules are those of TCP's congestion control: begin with many, double while all are admitted,
-fall back to what the server evidently took when it refuses, then ask for more only rarely.
+One :class:`Limiter` per address, on the service thread's loop; an attempt holds its :class:`Slot` while its request is
+in flight. The rules are those of TCP's congestion control: start with many, double while all are admitted, fall back
+to what the server evidently admitted when it rejects, then probe for more at growing intervals.
 """
 
 from __future__ import annotations
@@ -15,6 +15,8 @@ from time import monotonic
 from typing import TYPE_CHECKING, NamedTuple
 
 from ipyllm.errors import LLMError
+from ipyllm.pipeline.retry import LONGEST_RETRY_AFTER_S
+from ipyllm.token_bucket import TokenBucket
 
 if TYPE_CHECKING:
     from typing import Self
@@ -22,26 +24,25 @@ if TYPE_CHECKING:
 __all__ = ["Limiter", "Slot"]
 
 _FIRST_LIMIT = 100
-_PROBE_S = 1.0  # between two attempts to go beyond what the server took; doubled with each that fails
+_PROBE_S = 1.0  # between two probes for a higher limit; doubled with each that fails
 _LONGEST_PROBE_S = 60.0
-_PROBES_PER_PAUSE = 16  # a probe that costs a pause of 1 s is made every 16 s at most
-_FIRST_PAUSE_S = 0.25  # when nothing at all is admitted and the server names no time
+_PROBES_PER_PAUSE = 16  # a probe that causes a pause of 1 s is made every 16 s at most
+_FIRST_PAUSE_S = 0.25  # when no request is admitted and the server sends no Retry-After
 _LONGEST_PAUSE_S = 8.0
-_LONGEST_RETRY_AFTER_S = 120.0  # beyond it nobody is kept waiting: each call is told by the server itself
-_BURST_S = 6.0  # what may be sent at once after a rest: so many seconds' worth of a per-minute limit
+_BURST_S = 6.0  # after idle time, this many seconds' worth of a per-minute limit may be sent at once
 
 
 class Limiter:
-    """Lets calls to one address through, in their order.
+    """Limits the calls to one address, in their order.
 
     Parameters
     ----------
     requests_per_minute : float, optional
-        Never send more, but for a tenth of it at once after a rest.
+        At most this many, plus a burst of a tenth of it after idle time.
     tokens_per_minute : float, optional
-        The same for tokens, estimated when a call is sent and put right when it has succeeded.
+        The same for tokens, estimated when a call is sent and corrected when it has succeeded.
     max_in_flight : int, optional
-        Never have more requests out.
+        At most this many concurrent requests.
 
     Examples
     --------
@@ -60,19 +61,15 @@ class Limiter:
         tokens_per_minute: float | None = None,
         max_in_flight: int | None = None,
     ) -> None:
-        given = {
-            "requests_per_minute": requests_per_minute,
-            "tokens_per_minute": tokens_per_minute,
-            "max_in_flight": max_in_flight,
-        }
-        for name, value in given.items():
+        names = ("requests_per_minute", "tokens_per_minute", "max_in_flight")
+        for name, value in zip(names, (requests_per_minute, tokens_per_minute, max_in_flight), strict=True):
             if value is not None and not value > 0:
                 raise LLMError(f"{name} must be a number above 0, not {value!r}.", category="bad_request")
         self._window = _Window(max_in_flight)
-        self._requests = _Bucket(requests_per_minute) if requests_per_minute else None
-        self._tokens = _Bucket(tokens_per_minute) if tokens_per_minute else None
+        self._requests = _bucket(requests_per_minute) if requests_per_minute else None
+        self._tokens = _bucket(tokens_per_minute) if tokens_per_minute else None
         self._order = count()
-        self._queue: list[tuple[int, asyncio.Future[None], Slot]] = []  # a heap; the first in order goes first
+        self._queue: list[tuple[int, asyncio.Future[None], Slot]] = []  # a heap, by order
         self._waiting = 0
         self._paused_until = 0.0
         self._pause_s = 0.0
@@ -83,93 +80,87 @@ class Limiter:
 
     @property
     def limit(self) -> int:
-        """How many requests may be out at once, as things stand."""
+        """How many requests may be in flight now."""
         return self._window.limit
 
     @property
     def in_flight(self) -> int:
-        """How many requests are out."""
+        """How many requests are in flight."""
         return self._window.in_flight
 
     @property
     def waiting(self) -> int:
-        """How many calls wait for their turn."""
+        """How many calls wait for a slot."""
         return self._waiting
 
     @property
     def rejections(self) -> int:
-        """How often the server has said "too many requests"."""
+        """How often the server has returned "too many requests"."""
         return self._window.rejections
 
     @property
     def counts_tokens(self) -> bool:
-        """Whether the tokens of a call matter here."""
+        """Whether a token limit is set."""
         return self._tokens is not None
 
     def slot(self, estimated_tokens: int = 0) -> Slot:
-        """Make the slot of one call: entered once for each time its request is sent.
-
-        Parameters
-        ----------
-        estimated_tokens : int
-            What the call will count against ``tokens_per_minute``.
-        """
+        """Create the slot of one call, which is entered for each attempt."""
         return Slot(self, estimated_tokens, next(self._order))
 
     # ---- for Slot ------------------------------------------------------------------------------------
 
     async def enter(self, slot: Slot) -> None:
-        """Wait for the turn of ``slot``, and take it."""
-        if not self._waiting and self._may_go_at(slot) == 0.0:
+        """Wait until ``slot`` may send its request."""
+        if not self._waiting and self._ready_at(slot) == 0.0:
             self._send(slot)
             return
         since = monotonic()
-        turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        heappush(self._queue, (slot.order, turn, slot))
+        ready: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        heappush(self._queue, (slot.order, ready, slot))
         self._waiting += 1
-        self._let_through()
+        self._dispatch()
         try:
-            await turn
+            await ready
         except asyncio.CancelledError:
-            if turn.cancelled():
+            if ready.cancelled():
                 self._waiting -= 1
-                self._let_through()
+                self._dispatch()
             else:
-                self.leave(slot)  # its turn had come in the same instant
+                self.leave(slot)  # it became ready at the same instant
             raise
         finally:
             slot.waited_s += monotonic() - since
 
     def admitted(self, slot: Slot) -> None:
-        """Learn that the server took a request on."""
+        """Record that the server admitted a request."""
         assert slot.sent is not None
         self._window.admitted(slot.sent)
-        self._let_through()
+        self._dispatch()
 
     def leave(self, slot: Slot) -> None:
-        """Learn that a request is over."""
+        """Record that a request has ended."""
         slot.sent = None
         self._window.in_flight -= 1
-        self._let_through()
+        self._dispatch()
 
     def succeeded(self, more_tokens: int) -> None:
-        """Learn that a call came to its end, and cost so many tokens more than estimated."""
+        """Record a success, and how many tokens more than estimated it used."""
         self._pause_s = 0.0
         if self._tokens is not None:
-            self._tokens.take(more_tokens)
+            self._tokens.take(more_tokens, monotonic())
 
     def rejected(self, slot: Slot, retry_after: float | None) -> bool:
-        """Learn that a request was refused; return whether others of ours were served meanwhile."""
+        """Record a rejection; return whether the server was serving other requests of ours."""
         assert slot.sent is not None
         now = monotonic()
-        asked = retry_after if retry_after is not None and retry_after <= _LONGEST_RETRY_AFTER_S else None
+        asked = retry_after if retry_after is not None and retry_after <= LONGEST_RETRY_AFTER_S else None
         serves_others = self._window.rejected(slot.sent, now, asked or 0.0)
         if asked is None and not serves_others:
             asked = self._pause_s = min(max(2 * self._pause_s, _FIRST_PAUSE_S), _LONGEST_PAUSE_S)
         if asked is not None:
             self._paused_until = max(self._paused_until, now + asked)
         if self._tokens is not None:
-            self._tokens.take(-slot.tokens)
+            self._tokens.take(-slot.tokens, now)
         self.leave(slot)
         return serves_others
 
@@ -177,13 +168,13 @@ class Limiter:
 
     def _send(self, slot: Slot) -> None:
         if self._requests is not None:
-            self._requests.take(1)
+            self._requests.take(1, monotonic())
         if self._tokens is not None:
-            self._tokens.take(slot.tokens)
+            self._tokens.take(slot.tokens, monotonic())
         slot.sent = self._window.send()
 
-    def _may_go_at(self, slot: Slot) -> float:
-        """When ``slot`` may go: 0 for now, infinity when that depends on others."""
+    def _ready_at(self, slot: Slot) -> float:
+        """Return when ``slot`` may send: 0 for now, infinity when that depends on other requests."""
         now = monotonic()
         if now < self._paused_until:
             return self._paused_until
@@ -193,54 +184,54 @@ class Limiter:
             if grows_at > now:
                 return grows_at
             window.grow(now)
-        wait_s = self._requests.wait_s(now, 1) if self._requests is not None else 0.0
+        wait_s = self._requests.wait_s(1, now) if self._requests is not None else 0.0
         if self._tokens is not None:
-            wait_s = max(wait_s, self._tokens.wait_s(now, slot.tokens))
+            wait_s = max(wait_s, self._tokens.wait_s(slot.tokens, now))
         return now + wait_s if wait_s else 0.0
 
-    def _let_through(self) -> None:
-        """Let go whoever may go, and wake up when the next one may."""
+    def _dispatch(self) -> None:
+        """Let the calls that are ready send, and set a timer for the next one."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
         while self._queue:
-            _, turn, slot = self._queue[0]
-            if not turn.done():  # else it was cancelled
-                at = self._may_go_at(slot)
+            _, ready, slot = self._queue[0]
+            if not ready.done():  # else it was cancelled
+                at = self._ready_at(slot)
                 if at:
                     if at < math.inf:
-                        self._timer = asyncio.get_running_loop().call_at(at, self._let_through)
+                        self._timer = asyncio.get_running_loop().call_at(at, self._dispatch)
                     return
                 self._waiting -= 1
                 self._send(slot)
-                turn.set_result(None)
+                ready.set_result(None)
             heappop(self._queue)
 
 
 class Slot:
-    """The right of one call to have a request out: ``async with slot: …``.
+    """Permission of one call to have a request in flight: ``async with slot: …``.
 
-    Inside, say what the server did: :meth:`admitted`, then :meth:`succeeded`, or :meth:`rejected`; nothing for any
-    other failure. A call that was rejected enters the same slot again, and stands before all that came after it.
+    Within the block, report what the server did: :meth:`admitted`, then :meth:`succeeded`; or :meth:`rejected`; nothing
+    for any other failure. A rejected call enters the same slot again, before all calls that came after it.
 
     Attributes
     ----------
     waited_s : float
-        How long it has waited for its turn, all entries together: the row's ``queue_s``.
+        Seconds waited over all entries: the row's ``queue_s``.
     """
 
-    __slots__ = ("_limiter", "_told", "order", "sent", "tokens", "waited_s")
+    __slots__ = ("_admitted", "_limiter", "order", "sent", "tokens", "waited_s")
 
     def __init__(self, limiter: Limiter, tokens: int, order: int) -> None:
         self._limiter = limiter
-        self._told = False
+        self._admitted = False
         self.tokens = tokens
         self.order = order
-        self.sent: _Sent | None = None
+        self.sent: _SendState | None = None
         self.waited_s = 0.0
 
     async def __aenter__(self) -> Self:
-        self._told = False
+        self._admitted = False
         await self._limiter.enter(self)
         return self
 
@@ -249,38 +240,31 @@ class Slot:
             self._limiter.leave(self)
 
     def admitted(self) -> None:
-        """Tell that the server took the request on (its status was 200), long before the answer ends.
+        """Report that the server admitted the request (status 200), long before the response ends.
 
-        With it the limiter grows per time to the first byte; without it, per whole call.
+        So the limit grows with each time to first byte; otherwise with each call.
         """
-        if not self._told:
-            self._told = True
+        if not self._admitted:
+            self._admitted = True
             self._limiter.admitted(self)
 
     def succeeded(self, tokens: int | None = None) -> None:
-        """Tell that the answer is whole, and what it cost in tokens, where the server counted."""
+        """Report that the response is complete, and its tokens if the server counted them."""
         self.admitted()
         self._limiter.succeeded(0 if tokens is None else tokens - self.tokens)
 
     def rejected(self, retry_after: float | None = None) -> bool:
-        """Tell that the server refused with "too many requests" (not for want of quota).
+        """Report that the server rejected the request: "too many requests", not "no quota".
 
-        Parameters
-        ----------
-        retry_after : float, optional
-            Seconds it asked to wait: nothing is sent to this address before.
-
-        Returns
-        -------
-        bool
-            Whether the server was serving others of ours. Then it only wants fewer at a time: send the call again,
-            and do not count that as a retry. If not, it is a failed attempt like any other.
+        Nothing is sent to this address for ``retry_after`` seconds. Return whether the server was serving other
+        requests of ours. Then it only allows fewer at once: send the call again, and do not count that as a retry. If
+        not, the attempt has failed.
         """
         return self._limiter.rejected(self, retry_after)
 
 
-class _Sent(NamedTuple):
-    """How things stood when a request was sent."""
+class _SendState(NamedTuple):
+    """State of the window when a request was sent."""
 
     number: int
     in_flight: int  # itself included
@@ -288,7 +272,7 @@ class _Sent(NamedTuple):
 
 
 class _Window:
-    """How many may be out at once. Pure: it is told what happens, and the time."""
+    """The number of requests that may be in flight. Pure: events and times are passed in."""
 
     def __init__(self, most: int | None) -> None:
         self.limit = _FIRST_LIMIT if most is None else min(most, _FIRST_LIMIT)
@@ -296,28 +280,28 @@ class _Window:
         self.rejections = 0
         self._most = math.inf if most is None else most
         self._sent = 0
-        # Growth has to be proven before there is more: so many of the requests sent since must be admitted.
+        # Before the limit grows again, this many of the requests sent since must be admitted.
         self._since = 0
         self._to_prove = self.limit
-        # What the server evidently takes; infinite before it has first refused.
+        # What the server evidently admits; infinite before the first rejection.
         self._known: float = math.inf
-        self._before: int | None = None  # the limit before it began to refuse; None while it does not
+        self._before: int | None = None  # the limit before the present rejections; None without any
         self._step = 1
         self._every_s = _PROBE_S
         self._probe_at = 0.0
 
-    def send(self) -> _Sent:
+    def send(self) -> _SendState:
         self._sent += 1
         self.in_flight += 1
-        return _Sent(self._sent, self.in_flight, self.rejections)
+        return _SendState(self._sent, self.in_flight, self.rejections)
 
-    def admitted(self, sent: _Sent) -> None:
+    def admitted(self, sent: _SendState) -> None:
         if sent.number > self._since:
             self._to_prove -= 1
             self._before = None
 
     def grows_at(self) -> float:
-        """When more may be tried: in the past for now, infinity when that has to be proven first."""
+        """Return when the limit may grow: a past time for now, infinity while admissions are missing."""
         if self._to_prove > 0 or self.limit >= self._most:
             return math.inf
         return self._probe_at if self.limit >= self._known else 0.0
@@ -332,17 +316,17 @@ class _Window:
             self._probe_at = now + self._every_s
         self._set(int(min(limit, self._most)))
 
-    def rejected(self, sent: _Sent, now: float, retry_after: float) -> bool:
-        """Fall back; return whether anything was evidently admitted. The caller takes it out of flight."""
+    def rejected(self, sent: _SendState, now: float, retry_after: float) -> bool:
+        """Lower the limit; return whether any request was evidently admitted. The caller updates ``in_flight``."""
         self.rejections += 1
         if self._before is None:
             self._before = self.limit
             if self._known < math.inf:
                 self._every_s *= 2
-        # What is in flight now, or was when this one was sent, less those refused since: an answer that ends before
-        # a refusal arrives must not make the server look smaller than it is.
+        # In flight now, or when this one was sent, less those rejected since: a response that ends before a rejection
+        # arrives must not count against the server.
         evident = max(self.in_flight - 1, sent.in_flight - (self.rejections - sent.rejections))
-        # Nothing at all admitted is no matter of how many at once: when the pause is over, double from one again.
+        # Nothing was admitted, so the number does not matter: after the pause, double from one again.
         self._known = min(self.limit, evident) if evident else max(1, self._before // 2)
         self._set(max(1, min(self.limit, evident)))
         self._step = 1
@@ -356,21 +340,6 @@ class _Window:
         self.limit = limit
 
 
-class _Bucket:
-    """A token bucket that refills smoothly. It may be overdrawn: a call larger than the bucket goes when it is full."""
-
-    def __init__(self, per_minute: float) -> None:
-        self._rate = per_minute / 60
-        self._capacity = max(1.0, self._rate * _BURST_S)
-        self._level = self._capacity
-        self._at = monotonic()
-
-    def wait_s(self, now: float, cost: float) -> float:
-        """Seconds until ``cost`` may be taken; 0 for now."""
-        self._level = min(self._capacity, self._level + (now - self._at) * self._rate)
-        self._at = now
-        lacking = min(cost, self._capacity) - self._level
-        return lacking / self._rate if lacking > 1e-6 else 0.0  # noqa: PLR2004 - rounding, not a limit
-
-    def take(self, cost: float) -> None:
-        self._level -= cost
+def _bucket(per_minute: float) -> TokenBucket:
+    per_s = per_minute / 60
+    return TokenBucket(per_s, max(1.0, per_s * _BURST_S), monotonic())

@@ -10,7 +10,7 @@ from ipyllm.pipeline.limiter import Limiter
 
 if TYPE_CHECKING:
     from ipyllm.provider import Limits
-    from ipyllm.transport.client import Address
+    from ipyllm.transport.address import Address
 
 __all__ = ["limiter_for"]
 

@@ -1,4 +1,4 @@
-"""When a failed attempt is worth another, and how long to wait before it. The loop itself is tenacity's."""
+"""Decides whether a failed attempt is retried, and how long to wait before. The loop is tenacity's."""
 
 from __future__ import annotations
 
@@ -15,20 +15,22 @@ if TYPE_CHECKING:
 
     from ipyllm.response import Category
 
-__all__ = ["attempts", "worth_retrying"]
+__all__ = ["LONGEST_RETRY_AFTER_S", "attempts", "worth_retrying"]
+
+LONGEST_RETRY_AFTER_S = 120.0
+"""Longest ``Retry-After`` that is waited for, in seconds; beyond it, the call fails with the server's message."""
 
 _TRANSIENT: frozenset[Category] = frozenset({"rate_limit", "api_error", "connection", "timeout"})
 _FIRST_WAIT_S = 0.5
 _LONGEST_WAIT_S = 8.0
-_LONGEST_RETRY_AFTER_S = 120.0  # beyond it the person is better told than kept waiting
 _SERVER_ERROR = 500
 
 
 def worth_retrying(error: BaseException, *, after_text: bool = False) -> bool:
     """Whether the same request may succeed if sent again.
 
-    Not once text was shown (it would appear twice), unless ``after_text`` asks for it; and never for what cannot
-    succeed: a wrong key, no quota, a request the server does not understand, or a wait longer than two minutes.
+    Not once text was shown (it would appear twice), unless ``after_text`` allows it; and never for what cannot
+    succeed: a wrong key, no quota, a request that the server does not understand, or a wait of over two minutes.
 
     Examples
     --------
@@ -39,14 +41,14 @@ def worth_retrying(error: BaseException, *, after_text: bool = False) -> bool:
     """
     if not isinstance(error, LLMError):
         return False
-    # A stream that broke off is transient too, but always comes after text.
+    # A truncated stream is transient too, but always comes after text.
     if error.category not in _TRANSIENT and not (after_text and error.category == "truncated"):
         return False
     if error.partial is not None and not after_text:
         return False
-    if error.retry_after is not None and error.retry_after > _LONGEST_RETRY_AFTER_S:
+    if error.retry_after is not None and error.retry_after > LONGEST_RETRY_AFTER_S:
         return False
-    # A 4xx that is none of the known kinds will be refused again.
+    # Any other 4xx will be refused again.
     return error.category != "api_error" or error.status_code is None or error.status_code >= _SERVER_ERROR
 
 
@@ -67,18 +69,10 @@ def attempts(
     remaining_s: Callable[[], float] = lambda: math.inf,
     after_text: bool = False,
 ) -> AsyncRetrying:
-    """Make the attempts of one call: exponential backoff with full jitter, or what ``Retry-After`` says.
+    """Return tenacity's loop over the attempts of one call: ``Retry-After``, or exponential backoff with full jitter.
 
-    Parameters
-    ----------
-    max_retries : int
-        Attempts after the first.
-    sleep : callable
-        Awaited with the seconds to wait; the caller counts them as ``retry_wait_s``.
-    remaining_s : callable
-        Seconds until the whole call must be over: a wait that would outlast it is not begun.
-    after_text : bool
-        Whether to try again even when text was shown.
+    ``sleep`` is awaited with the seconds to wait, which the caller records as ``retry_wait_s``. A wait beyond
+    ``remaining_s()``, the time until the call must end, is not begun.
     """
     from tenacity import AsyncRetrying, retry_if_exception
 

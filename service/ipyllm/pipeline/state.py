@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from ipyllm.provider import Provider
     from ipyllm.request import ChatRequest
     from ipyllm.response import Status
-    from ipyllm.transport.client import Address
+    from ipyllm.transport.address import Address
 
 __all__ = ["ExchangeState"]
 
@@ -93,7 +93,7 @@ class ExchangeState:
         got = self.got
         if got.raw_usage is not None:
             return service.read_usage(got.raw_usage)
-        if not got.anything:
+        if not got.has_tokens:
             return Usage()
         return Usage(
             input_tokens=estimate_messages(request.messages),

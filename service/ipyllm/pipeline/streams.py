@@ -1,7 +1,7 @@
-"""How a caller reads a stream: from plain code, from a coroutine, as text or as typed events.
+"""Streams for callers: from plain code or a coroutine, as text or as typed events.
 
-Nothing is sent before the first item is asked for; leaving the loop early (``break``, an exception) cancels
-the call and closes its connection.
+Nothing is sent before the first item is requested. Leaving the loop early (``break``, an exception) cancels the call
+and closes its connection.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING
 
 from ipyllm.events import Finished, TextDelta
-from ipyllm.runtime.interruptible import InterruptibleEvent
-from ipyllm.runtime.wakeups import ring
+from ipyllm.runtime.interruptible import CANCEL_GRACE_S, InterruptibleEvent
+from ipyllm.runtime.wakeups import wake_soon
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator
@@ -30,19 +30,11 @@ if TYPE_CHECKING:
 __all__ = ["AsyncEventStream", "AsyncTextStream", "TextStream"]
 
 
-class TextStream:
-    """Pieces of text, for a plain ``for`` loop; ``response`` is there when it has ended.
-
-    Raises
-    ------
-    LLMError
-        From the loop, after the text that came before the failure.
-    """
+class _Stream:
+    """A call that begins with the first item, and is cancelled when its reader is collected."""
 
     def __init__(self, begin: Begin) -> None:
         self._begin = begin
-        self._queue: SimpleQueue[Event] = SimpleQueue()
-        self._arrived = InterruptibleEvent()
         self._call: Call | None = None
 
     @property
@@ -50,8 +42,37 @@ class TextStream:
         """The response; None before the end."""
         return self._call.response if self._call is not None else None
 
+    def outcome(self) -> ChatResponse:
+        """Return the response after the end, or raise the call's error."""
+        assert self._call is not None
+        return self._call.outcome()
+
+    def close(self) -> None:
+        """Cancel the call, if it is still running."""
+        if self._call is not None and not self._call.done.is_set():
+            self._call.cancel()
+
+    def __del__(self) -> None:
+        with suppress(Exception):  # at interpreter exit the modules this needs may be gone
+            self.close()
+
+
+class TextStream(_Stream):
+    """Pieces of text, for a plain ``for`` loop; ``response`` is set at the end.
+
+    Raises
+    ------
+    LLMError
+        From the loop, after the text that arrived before the failure.
+    """
+
+    def __init__(self, begin: Begin) -> None:
+        super().__init__(begin)
+        self._queue: SimpleQueue[Event] = SimpleQueue()
+        self._arrived = InterruptibleEvent()
+
     def __iter__(self) -> Iterator[str]:
-        # A generator: when the loop is left early it is closed at once, also if the stream has a name.
+        # A generator: when the loop is left early it is closed at once, even if a variable holds the stream.
         try:
             while (text := next(self, None)) is not None:
                 yield text
@@ -60,7 +81,7 @@ class TextStream:
 
     def __next__(self) -> str:
         if self._call is None:
-            self._call = self._begin(_into(self._queue, self._arrived))
+            self._call = self._begin(_enqueue_into(self._queue, self._arrived))
         elif self._call.done.is_set() and self._queue.empty():
             raise StopIteration
         try:
@@ -70,11 +91,11 @@ class TextStream:
                     return event.text
                 if isinstance(event, Finished):
                     self._call.wait_for(self._call.done)
-                    self._call.outcome()
+                    self.outcome()
                     raise StopIteration
         except KeyboardInterrupt:
             self._call.cancel()
-            self._call.done.wait(5)
+            self._call.done.wait(CANCEL_GRACE_S)
             raise
 
     def _get(self, call: Call) -> Event:
@@ -85,24 +106,15 @@ class TextStream:
                 call.wait_for(self._arrived)
                 self._arrived.clear()
 
-    def close(self) -> None:
-        """Stop the call, if it still runs."""
-        if self._call is not None and not self._call.done.is_set():
-            self._call.cancel()
-
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *exc_info: object) -> None:
         self.close()
 
-    def __del__(self) -> None:
-        with suppress(Exception):  # at interpreter exit the modules this needs may be gone
-            self.close()
 
-
-def _into(queue: SimpleQueue[Event], arrived: InterruptibleEvent) -> Callable[[Event], None]:
-    """Return an ``on_event`` that does not hold the stream, so that one nobody holds is collected."""
+def _enqueue_into(queue: SimpleQueue[Event], arrived: InterruptibleEvent) -> Callable[[Event], None]:
+    """Return an ``on_event`` that holds no reference to the stream, so that the stream can be collected."""
 
     def on_event(event: Event) -> None:
         queue.put(event)
@@ -112,10 +124,9 @@ def _into(queue: SimpleQueue[Event], arrived: InterruptibleEvent) -> Callable[[E
 
 
 class _Channel:
-    """Carries events from the service thread to a reader on another loop, which is woken only when it waits.
+    """Passes events from the service thread to a reader on another loop, which is woken only when it waits.
 
-    The call holds the channel and not the reader, so that a reader nobody holds any more is collected, and
-    its call cancelled.
+    The call refers to the channel, not to the reader: a reader without references is collected, and cancels its call.
     """
 
     def __init__(self) -> None:
@@ -124,12 +135,12 @@ class _Channel:
         self._waiter: tuple[asyncio.AbstractEventLoop, asyncio.Future[None]] | None = None
 
     def put(self, event: Event) -> None:
-        """Take an event, on the service thread."""
+        """Add an event, on the service thread."""
         with self._lock:
             self._buffer.append(event)
             waiter, self._waiter = self._waiter, None
         if waiter is not None:
-            ring(*waiter)
+            wake_soon(*waiter)
 
     async def get(self) -> Event:
         """Wait for the next event, on the reader's loop."""
@@ -143,32 +154,21 @@ class _Channel:
             await future
 
 
-class AsyncEventStream:
-    """Typed events, for ``async for`` on the user's loop; the last one is :class:`~ipyllm.events.Finished`.
-
-    A failure is no exception here but the status of the last event's response.
-    """
-
+class _AsyncStream(_Stream):
     def __init__(self, begin: Begin) -> None:
-        self._begin = begin
-        self._call: Call | None = None
+        super().__init__(begin)
         self._channel = _Channel()
         self._ended = False
 
-    @property
-    def response(self) -> ChatResponse | None:
-        """The response; None before the end."""
-        return self._call.response if self._call is not None else None
-
-    async def __aiter__(self) -> AsyncIterator[Event]:
-        # A generator: when the loop is left early it is closed at once, also if the stream has a name.
+    async def _events(self) -> AsyncIterator[Event]:
+        # A generator: when the loop is left early it is closed at once, even if a variable holds the stream.
         try:
             while not self._ended:
-                yield await self.__anext__()
+                yield await self._next_event()
         finally:
             self.close()
 
-    async def __anext__(self) -> Event:
+    async def _next_event(self) -> Event:
         if self._ended:
             raise StopAsyncIteration
         if self._call is None:
@@ -181,13 +181,8 @@ class AsyncEventStream:
         self._ended = isinstance(event, Finished)
         return event
 
-    def close(self) -> None:
-        """Stop the call, if it still runs."""
-        if self._call is not None and not self._call.done.is_set():
-            self._call.cancel()
-
     async def aclose(self) -> None:
-        """Stop the call, if it still runs."""
+        """Cancel the call, if it is still running."""
         self.close()
 
     async def __aenter__(self) -> Self:
@@ -196,46 +191,32 @@ class AsyncEventStream:
     async def __aexit__(self, *exc_info: object) -> None:
         self.close()
 
-    def __del__(self) -> None:
-        with suppress(Exception):  # at interpreter exit the modules this needs may be gone
-            self.close()
 
-    def outcome(self) -> ChatResponse:
-        """Return the response after the end, or raise the call's error."""
-        assert self._call is not None
-        return self._call.outcome()
+class AsyncEventStream(_AsyncStream):
+    """Typed events, for ``async for`` on the user's loop; the last one is :class:`~ipyllm.events.Finished`.
+
+    A failure raises nothing: it is the status of the last event's response.
+    """
+
+    def __aiter__(self) -> AsyncIterator[Event]:
+        return self._events()
+
+    async def __anext__(self) -> Event:
+        return await self._next_event()
 
 
-class AsyncTextStream:
-    """Pieces of text, for ``async for``; ``response`` is there when it has ended.
+class AsyncTextStream(_AsyncStream):
+    """Pieces of text, for ``async for``; ``response`` is set at the end.
 
     Raises
     ------
     LLMError
-        From the loop, after the text that came before the failure.
+        From the loop, after the text that arrived before the failure.
     """
 
-    def __init__(self, begin: Begin) -> None:
-        self._events = AsyncEventStream(begin)
-
-    @property
-    def response(self) -> ChatResponse | None:
-        """The response; None before the end."""
-        return self._events.response
-
     async def __aiter__(self) -> AsyncIterator[str]:
-        async for event in self._events:
+        async for event in self._events():
             if isinstance(event, TextDelta):
                 yield event.text
             if isinstance(event, Finished):
-                self._events.outcome()
-
-    async def aclose(self) -> None:
-        """Stop the call, if it still runs."""
-        self._events.close()
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(self, *exc_info: object) -> None:
-        self._events.close()
+                self.outcome()

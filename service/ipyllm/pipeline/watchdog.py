@@ -1,7 +1,6 @@
-"""The watchdog: ends an attempt whose server falls silent.
+"""Ends an attempt when the server falls silent.
 
-The HTTP client's own read timeout is no help: it counts any byte, so that a server which sends comments, or a
-chunk now and then, is never too slow.
+The HTTP client's read timeout does not: any byte resets it, also a comment or a chunk without content.
 """
 
 from __future__ import annotations
@@ -22,19 +21,19 @@ __all__ = ["Watchdog"]
 
 
 class Watchdog:
-    """Ends a block when an answer falls silent. Costs nothing per chunk: it looks at the accumulator when it wakes.
+    """Ends a block when a response falls silent. No cost per chunk: a timer checks the accumulator.
 
     Parameters
     ----------
     got : Accumulator
-        What has arrived, and when.
+        Records arrival times.
     limits : Timeout
-        Of which ``first_token`` and ``stall`` are held.
+        ``first_token`` and ``stall`` are enforced.
 
     Raises
     ------
     TimeoutError
-        From the block; ``silence`` says how long the limit was, ``begun`` whether anything had come.
+        From the block; ``silence`` is the limit that was exceeded, ``begun`` whether any token had arrived.
     """
 
     def __init__(self, got: Accumulator, limits: Timeout) -> None:
@@ -46,12 +45,12 @@ class Watchdog:
 
     @property
     def begun(self) -> bool:
-        """Whether the first token had come."""
-        return self._got.anything
+        """Whether the first token has arrived."""
+        return self._got.has_tokens
 
     async def __aenter__(self) -> Self:
         await self._scope.__aenter__()
-        self._look()
+        self._check()
         return self
 
     async def __aexit__(
@@ -61,7 +60,7 @@ class Watchdog:
             self._timer.cancel()
         await self._scope.__aexit__(kind, exc, trace)
 
-    def _look(self) -> None:
+    def _check(self) -> None:
         loop = asyncio.get_running_loop()
         limit = self._limits.stall if self.begun else self._limits.first_token
         since = self._got.last_token_ns or self._got.sent_ns
@@ -70,8 +69,8 @@ class Watchdog:
             self.silence = limit
             self._scope.reschedule(loop.time())
             return
-        # Before the first token, wake soon enough to hold the limit that begins with it.
+        # Before the first token, check early enough for the limit that begins with it.
         if not self.begun and self._limits.stall is not None:
             remaining = min(remaining, self._limits.stall)
         if remaining < math.inf:
-            self._timer = loop.call_later(remaining, self._look)
+            self._timer = loop.call_later(remaining, self._check)

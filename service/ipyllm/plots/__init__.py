@@ -1,7 +1,17 @@
-"""Pictures of a comparison, by matplotlib (extra ``plots``), each returning its Axes.
+"""Plots of a comparison, by matplotlib (extra ``plots``).
 
-Every arm keeps its colour, marker and line in all of them. They follow matplotlib's settings, or ``dark=True`` and
-``dark=False``. matplotlib loads on first use.
+Every function returns its Axes (:func:`overview` its Figure), and takes these parameters beside its own:
+
+calls : DataFrame, or anything that has one as ``.calls``
+    As in :func:`ipyllm.statistics.summarise_arms`. Calls whose times do not count are left out of times.
+level : float
+    Confidence of the intervals.
+ax : Axes, optional
+    Where to draw; by default in a new figure with a legend.
+dark : bool, optional
+    Dark or light background; by default as matplotlib is set.
+
+An arm has the same colour, marker and line in all plots. matplotlib loads on first use.
 """
 
 import lazy_loader

@@ -1,4 +1,4 @@
-"""How every picture looks: colours that all can tell apart, on light and dark ground, and names that fit.
+"""The look of all plots: colours for every kind of colour vision, on light and dark backgrounds, and labels that fit.
 
 Imports matplotlib: load it late, by way of :func:`pyplot`.
 """
@@ -9,17 +9,30 @@ import math
 import textwrap
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
-from ipyllm.errors import LLMError
+from ipyllm.errors import bad_request
 from ipyllm.text.terminal import plain
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from matplotlib.axes import Axes
+    from matplotlib.lines import Line2D
 
-__all__ = ["Look", "axes_for", "ink", "labels", "legend_below", "looks", "pyplot", "themed"]
+__all__ = [
+    "Look",
+    "axes_for",
+    "draw_point",
+    "ink",
+    "label_arms",
+    "labels",
+    "legend_below",
+    "looks",
+    "percent_axis",
+    "pyplot",
+    "themed",
+]
 
 # Okabe & Ito (2008), "Color universal design". On dark ground the light ones come first; black is the ink's part.
 _LIGHT_GROUND = ("#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9")
@@ -34,12 +47,12 @@ _BETWEEN = " · "
 _LINE_CHARACTERS = 30
 _LINES_OF_A_NAME = 3
 _CHARACTER, _LINE = 0.078, 0.15
-"""Inches that a small character is wide and a small line high, about."""
+"""Approximate width of a small character and height of a small line, in inches."""
 
 
 @dataclass(frozen=True)
 class Look:
-    """How one arm is drawn everywhere: in colour, marker, line and hatching, so that none alone has to be seen."""
+    """Colour, marker, line and hatching of an arm; each distinguishes it without the others."""
 
     colour: str
     marker: str
@@ -48,17 +61,17 @@ class Look:
 
 
 def pyplot() -> Any:
-    """Return ``matplotlib.pyplot``, or say how to install it."""
+    """Return ``matplotlib.pyplot``, or raise an error that says how to install it."""
     try:
         import matplotlib.pyplot as plt
     except ImportError as exc:
-        raise LLMError("Pictures need matplotlib: pip install 'ipyllm[plots]'.", category="bad_request") from exc
+        raise bad_request("Plots need matplotlib: pip install 'ipyllm[plots]'.") from exc
     return plt
 
 
 @contextmanager
 def themed(dark: bool | None) -> Iterator[None]:
-    """Draw on dark or light ground; None follows matplotlib's own settings (``plt.style.use("dark_background")``)."""
+    """Draw on a dark or light background; None follows matplotlib's settings (``plt.style.use("dark_background")``)."""
     plt = pyplot()
     settings: dict[str, Any] = {"axes.spines.top": False, "axes.spines.right": False, "axes.axisbelow": True}
     if dark is not None:
@@ -75,13 +88,13 @@ def themed(dark: bool | None) -> Iterator[None]:
         }
     with plt.rc_context(settings):
         yield
-        # A notebook's backend loads with the first figure and makes pyplot interactive: that is to outlive the theme.
+        # A notebook's backend loads with the first figure and makes pyplot interactive, which must survive the theme.
         interactive = plt.isinteractive()
     plt.interactive(interactive)
 
 
 def looks(arms: Sequence[str]) -> dict[str, Look]:
-    """Return how each arm is drawn, to be called inside :func:`themed`."""
+    """Return the look of each arm. Call it inside :func:`themed`."""
     colours = (*(_DARK_GROUND if _on_dark() else _LIGHT_GROUND), ink())
     return {
         arm: Look(
@@ -100,7 +113,7 @@ def ink() -> str:
 
 
 def labels(arms: Sequence[str]) -> dict[str, str]:
-    r"""Return the names of arms as they stand in a picture: what all share left out, in lines, never TeX, each its own.
+    r"""Return unique short labels of arms: without their common parts, in lines, without TeX.
 
     Examples
     --------
@@ -116,17 +129,17 @@ def labels(arms: Sequence[str]) -> dict[str, str]:
     for number, (arm, of_arm) in enumerate(parts.items(), 1):
         own = [part for part in of_arm if part not in shared] or of_arm
         text = _lines(own)
-        if text in shown.values():  # what tells it from another did not fit
+        if text in shown.values():  # the distinguishing part was cut
             text = f"{number}: {text}"
         shown[arm] = text
     return shown
 
 
 def _lines(parts: list[str]) -> str:
-    """Return the parts of a name in few and short lines."""
+    """Return the parts of a label in a few short lines."""
     lines = textwrap.wrap(_BETWEEN.join(parts), _LINE_CHARACTERS)
     if len(lines) > _LINES_OF_A_NAME:
-        # The beginning tells the model, the end what distinguishes the arm.
+        # The model is at the beginning, the distinguishing part at the end.
         lines = [lines[0], "…", lines[-1]]
     return "\n".join(lines).replace("$", r"\$")
 
@@ -141,7 +154,7 @@ def axes_for(ax: Axes | None, *, size: tuple[float, float]) -> Axes:
 
 
 def legend_below(axes: Axes, handles: Sequence[Any], names: Sequence[str]) -> None:
-    """Put the names of the arms below everything, in as many columns as fit, and make the figure taller by them."""
+    """Add a legend below the plots, in as many columns as fit, and make the figure taller by its height."""
     figure: Any = axes.figure
     texts = list(labels(names).values())
     longest = max((len(line) for text in texts for line in text.split("\n")), default=1)
@@ -161,10 +174,32 @@ def legend_below(axes: Axes, handles: Sequence[Any], names: Sequence[str]) -> No
     )
 
 
+def label_arms(axes: Axes, arms: Sequence[str], axis: Literal["x", "y"] = "y", **style: Any) -> None:
+    """Label the ticks 0, 1, … of an axis with the names of the arms."""
+    set_ticks = axes.set_yticks if axis == "y" else axes.set_xticks
+    set_ticks(range(len(arms)), list(labels(arms).values()), fontsize="small", **style)
+    axes.tick_params(axis=axis, length=0)
+
+
+def draw_point(axes: Axes, x: float, y: float, look: Look, *, filled: bool = True, size: float = 7) -> list[Line2D]:
+    """Draw an arm's marker, filled or hollow."""
+    face = look.colour if filled else axes.get_facecolor()
+    return axes.plot(
+        x, y, look.marker, color=look.colour, markerfacecolor=face, markersize=size, markeredgewidth=1.6, zorder=3
+    )
+
+
+def percent_axis(axis: Any) -> None:
+    """Format the ticks of an axis as percentages."""
+    from matplotlib.ticker import PercentFormatter
+
+    axis.set_major_formatter(PercentFormatter(1, decimals=0))
+
+
 def _on_dark() -> bool:
     from matplotlib.colors import to_rgba
 
     red, green, blue, alpha = to_rgba(pyplot().rcParams["axes.facecolor"])
-    if alpha == 0:  # a transparent picture is seen on whatever its text was made for
+    if alpha == 0:  # a transparent plot has the background that suits its text
         red, green, blue = (1 - part for part in to_rgba(ink())[:3])
     return 0.299 * red + 0.587 * green + 0.114 * blue < 0.5  # noqa: PLR2004

@@ -1,7 +1,7 @@
-"""From a model's answer, which is untrusted, to what a notebook, widget, export or terminal may show.
+"""Rendering of a model's answer, which is untrusted, for notebooks, widgets, exports and terminals.
 
-Everything a front end draws of an answer passes here. The names below load on first use, because the parser,
-the highlighter and the sanitiser behind them take a tenth of a second to import.
+Front ends draw answers only through this package. Its names load on first use, because the parser, the highlighter and
+the sanitiser take a tenth of a second to import.
 """
 
 import lazy_loader

@@ -1,5 +1,5 @@
+from .answer_columns import COLUMNS_CSS, COLUMNS_STYLE, Column, columns_html, columns_text, reasoning_html
 from .blocks import BlockStream
-from .columns import COLUMNS_CSS, COLUMNS_STYLE, Column, columns_html, columns_text, reasoning_html
 from .footer import footer_html, footer_text
 from .markdown import to_html
 from .style import CSS, STYLE

@@ -1,7 +1,7 @@
-"""A growing answer, cut between its top-level blocks: what is finished is drawn once, only the tail again.
+"""Splits a growing answer at its top-level blocks, so that finished blocks are rendered once and only the tail again.
 
-Rendering the whole text at every draw is quadratic (16 s for 40,000 characters in ticks of 50); freezing what
-is finished makes it 0.3 s. Parsing is left to whoever draws: pieces that arrive between draws cost nothing.
+Rendering the whole text at every draw is quadratic (16 s for 40,000 characters in ticks of 50); with finished blocks
+frozen it takes 0.3 s. Parsing happens when drawing: pieces that arrive between draws cost nothing.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ _MATH_OPENINGS = ("$$", r"\[")
 
 
 class BlockStream:
-    r"""Splits markdown that streams in into finished blocks and one live tail.
+    r"""Splits streamed markdown into finished blocks and one live tail.
 
-    Finished blocks and the tail, put together, are what was fed, to the character. A finished block never
-    changes, and the blocks rendered apart give the HTML of the whole, except that a reference link
-    (``[text][name]``) finds its definition only within its own block.
+    Joined, finished blocks and tail equal the fed text. A finished block never changes, and the blocks rendered
+    separately give the HTML of the whole, except that a reference link (``[text][name]``) finds its definition only
+    within its own block.
 
     Examples
     --------
@@ -44,8 +44,8 @@ class BlockStream:
     def __init__(self) -> None:
         self._pieces: list[str] = []  # not yet joined to the tail
         self._tail = ""
-        self._seen = 0  # how much of the tail, in whole lines, was looked at
-        self._telling: re.Pattern[str] | None = None  # lines that may end the block that the tail ends in
+        self._seen = 0  # length of the part of the tail, in complete lines, that was parsed
+        self._block_end: re.Pattern[str] | None = None  # lines that may end the block that the tail ends in
         self._last: list[str] = []
 
     def feed(self, text: str) -> None:
@@ -54,14 +54,14 @@ class BlockStream:
 
     @property
     def live(self) -> str:
-        """What may still change. Ask for the finished blocks first."""
+        """Text that may still change. Take the finished blocks first."""
         if self._pieces:
             self._tail += "".join(self._pieces)
             self._pieces.clear()
         return self._tail
 
     def take_finished(self) -> list[str]:
-        """Return the source of what was finished since last asked; neighbouring blocks come as one."""
+        """Return the source of blocks finished since the last call; neighbouring blocks are joined."""
         finished, self._last = self._last, []
         if cut := self._cut():
             finished.append(self._tail[:cut])
@@ -70,27 +70,26 @@ class BlockStream:
         return finished
 
     def finish(self) -> None:
-        """End of the text: the tail is finished too."""
+        """End the text, which finishes the tail."""
         if self.live:
             self._last.append(self._tail)
-        self._tail, self._seen, self._telling = "", 0, None
+        self._tail, self._seen, self._block_end = "", 0, None
 
     def _cut(self) -> int:
-        """Where the last top-level block of the tail begins, or 0.
+        """Return where the last top-level block of the tail begins, or 0.
 
-        The line that is still growing may turn into anything and is not looked at. Every block but the last
-        was closed by a whole line, for good.
+        The last, incomplete line is not parsed. A complete line has closed every block but the last.
         """
         tail = self.live
         end = tail.rfind("\n") + 1
         if end <= self._seen:
             return 0
         news, self._seen = tail[self._seen : end], end
-        if self._telling and not self._telling.search(_LINE_END.sub("\n", news)[:-1]):
+        if self._block_end and not self._block_end.search(_LINE_END.sub("\n", news)[:-1]):
             return 0
         source = _LINE_END.sub("\n", tail[:end])
         blocks = _top_level_blocks(source)
-        self._telling = _telling_lines(blocks[-1], source) if blocks else None
+        self._block_end = _ending_lines(blocks[-1], source) if blocks else None
         lines = source.split("\n")
         for block in reversed(blocks[1:]):
             assert block.map is not None
@@ -108,10 +107,10 @@ def _top_level_blocks(source: str) -> list[Token]:
     return [token for token in tokens if token.level == 0 and token.nesting >= 0]
 
 
-def _telling_lines(last: Token, source: str) -> re.Pattern[str] | None:
-    """Return what to look for in new lines before parsing the tail again; None to parse in any case.
+def _ending_lines(last: Token, source: str) -> re.Pattern[str] | None:
+    """Return a pattern of lines that may end the last block; None to parse the tail in any case.
 
-    It keeps one block of 40,000 characters cheap. To overlook an end would only delay the cut.
+    It keeps one block of 40,000 characters cheap. Missing an end only delays the cut.
     """
     marker = re.escape(last.markup)
     if last.type == "fence":
@@ -130,9 +129,9 @@ def _telling_lines(last: Token, source: str) -> re.Pattern[str] | None:
 
 
 def _is_final(finished: list[str]) -> bool:
-    r"""Tell whether no later line can join the blocks that these lines hold.
+    r"""Return whether no later line can join the blocks of these lines.
 
-    ``$$`` or ``\[`` in a paragraph becomes a formula when its end arrives, and takes in what looked like
-    other blocks until then. A blank line rules that out.
+    ``$$`` or ``\[`` in a paragraph becomes a formula when its end arrives, and then includes what were other blocks
+    until then. A blank line prevents that.
     """
     return not finished[-1].strip(" \t") or not any(mark in line for line in finished for mark in _MATH_OPENINGS)

@@ -1,14 +1,14 @@
-"""The line under an answer: which model, how fast, how many tokens, what it cost, and what to be wary of.
+"""The line under an answer: model, times, tokens, cost, and reasons for caution.
 
-What is not known is left out, never shown as 0, and an estimate is marked.
+Unknown values are left out, never shown as 0, and estimates are marked with ≈.
 """
 
 from __future__ import annotations
 
-import math
 from html import escape
 from typing import TYPE_CHECKING
 
+from ipyllm.text.format import money, seconds
 from ipyllm.text.terminal import plain
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from ipyllm.response import ChatResponse, Usage
     from ipyllm.timing import Timing
 
-__all__ = ["dollars", "footer_html", "footer_text", "seconds"]
+__all__ = ["footer_html", "footer_text"]
 
 _STATUS = {
     "cancelled": "cancelled",
@@ -27,7 +27,7 @@ _STATUS = {
     "interrupted": "interrupted: its process ended",
 }
 _STOPPED = {"length": "stopped at max_tokens", "content_filter": "stopped by the content filter"}
-_NOTABLE_LAG = 0.1  # of the time to first token, as in the latency statistics (DESIGN §4)
+_NOTABLE_LAG = 0.1  # of the time to first token, as in `dataframes.latency_filter`
 
 
 def footer_text(response: ChatResponse) -> str:
@@ -79,7 +79,7 @@ def _parts(response: ChatResponse) -> Iterator[str]:
     if rate := response.timing.output_tps:
         yield f"{about}{rate:.{0 if rate >= 10 else 1}f} tokens/s"  # noqa: PLR2004
     if response.cost_usd is not None:
-        yield about + dollars(response.cost_usd) if response.cost_usd else "free"
+        yield about + money(response.cost_usd) if response.cost_usd else "free"
 
 
 def _times(timing: Timing, *, cold: bool) -> Iterator[str]:
@@ -101,26 +101,3 @@ def _tokens(usage: Usage) -> str:
     if usage.output_tokens is not None:
         return f"{usage.output_tokens:,} tokens out"
     return f"{usage.input_tokens:,} tokens in" if usage.input_tokens is not None else ""
-
-
-def seconds(value: float) -> str:
-    """Write a duration to the digits that matter to a reader.
-
-    >>> [seconds(s) for s in (0.0001, 0.004, 0.08, 1.213, 59.94, 61, 3605)]
-    ['<0.001 s', '0.004 s', '0.08 s', '1.21 s', '59.9 s', '1 min 01 s', '60 min 05 s']
-    """
-    if value < 0.0005:  # noqa: PLR2004
-        return "<0.001 s"
-    if value >= 59.95:  # noqa: PLR2004
-        return "{:.0f} min {:02.0f} s".format(*divmod(round(value), 60))
-    decimals = 3 if value < 0.00995 else 2 if value < 9.995 else 1  # noqa: PLR2004
-    return f"{value:.{decimals}f} s"
-
-
-def dollars(cost: float) -> str:
-    """Write a price with two digits that say something.
-
-    >>> [dollars(cost) for cost in (0.000118, 0.0123, 0.5, 12.345)]
-    ['$0.00012', '$0.012', '$0.50', '$12.35']
-    """
-    return f"${cost:,.{max(2, 1 - math.floor(math.log10(cost)))}f}"

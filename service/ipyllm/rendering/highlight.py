@@ -1,8 +1,8 @@
-"""Code in an answer, coloured by a dozen CSS classes.
+"""Syntax highlighting of code in an answer, with a dozen CSS classes.
 
-Pygments reads the code; the HTML is ours, because its own formatter writes four times the classes a notebook
-theme has colours for. Only languages on the list are read: the model chooses the name, and a lexer is a
-program of regular expressions that runs on what the model wrote.
+Pygments tokenizes the code; we write the HTML, because its formatter uses four times as many classes as a notebook
+theme has colours. Only listed languages are tokenized: the model chooses the name, and a lexer runs its regular
+expressions on untrusted text.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ _CLASS_OF = {
     "Operator.Word": "k",
 }
 CLASSES = frozenset(_CLASS_OF.values())
-"""Every class :func:`highlight` can write; :mod:`ipyllm.rendering.style` gives each a colour of the theme."""
+"""All classes that :func:`highlight` writes; :mod:`ipyllm.rendering.style` gives each a colour of the theme."""
 
 _LANGUAGES = frozenset(
     "bash bat bibtex c c# c++ clojure cmake console cpp csharp css cuda cypher dart diff docker "  # noqa: SIM905
@@ -55,7 +55,7 @@ _LANGUAGES = frozenset(
     "ts tsx typescript vb.net verilog vhdl vim xml yaml yml zig zsh".split()
 )
 _SAME = {"jsonl": "json", "md": "markdown", "shell": "bash", "svg": "xml"}
-# Several lexers take quadratic or cubic time on long lines or many empty ones: seconds for 3,000 characters.
+# Some lexers take quadratic or cubic time on long lines or many empty ones: seconds for 3,000 characters.
 _MAX_CODE = 40_000
 _HARD_TO_READ = re.compile(r"[^\n]{500}|(?:\n[ \t]*){7}")
 _MAX_SECONDS = 0.25
@@ -63,14 +63,14 @@ _FIRST_WORD = re.compile(r"[{.\s]*([\w+#.-]+)")
 
 
 def highlight(code: str, info: str) -> str:
-    r"""Return ``code`` as escaped HTML with coloured spans, or without when the language is not known.
+    r"""Return ``code`` as escaped HTML, with coloured spans where the language is known.
 
     Parameters
     ----------
     code : str
-        What stands in the fence.
+        Content of the fence.
     info : str
-        What stands behind the fence's opening: ``python``, ``{.python}``, ``python title="a.py"``.
+        Info string of the fence: ``python``, ``{.python}``, ``python title="a.py"``.
 
     Examples
     --------
@@ -86,7 +86,7 @@ def highlight(code: str, info: str) -> str:
     return _highlight(code, language)
 
 
-@lru_cache(maxsize=64)  # a fence in the live tail of a stream is drawn many times
+@lru_cache(maxsize=64)  # a fence in the live tail of a stream is rendered many times
 def _highlight(code: str, language: str) -> str:
     lexer = _lexer(language)
     if lexer is None:
@@ -102,9 +102,9 @@ def _highlight(code: str, language: str) -> str:
 
 
 def _tokens(lexer: Lexer, code: str) -> list[tuple[str, str]]:
-    """Return pieces of code with their classes. They may be fewer than the code, or not quite the code.
+    """Return pieces of code with their classes. They may be incomplete or differ from the code.
 
-    A few lexers tidy up line ends, one raises its own exceptions, and time is limited.
+    Some lexers change line ends, one raises its own exceptions, and time is limited.
     """
     tokens = []
     end = thread_time() + _MAX_SECONDS
@@ -113,7 +113,7 @@ def _tokens(lexer: Lexer, code: str) -> list[tuple[str, str]]:
             tokens.append((_class_of(kind), text))
             if thread_time() > end:
                 break
-    except Exception:  # noqa: BLE001 - other people's parsers on a stranger's text; it is shown uncoloured
+    except Exception:  # noqa: BLE001 - a lexer failed on untrusted text, which is shown without colours
         return []
     return tokens
 
@@ -131,7 +131,7 @@ def _lexer(language: str) -> Lexer | None:
 
 @cache
 def _class_of(kind: _TokenType) -> str:
-    """Class of a kind of token, or of the nearest kind above it that has one."""
+    """Return the class of a token type, or of its nearest parent that has one."""
     path = str(kind).removeprefix("Token.")
     while path:
         if path in _CLASS_OF:

@@ -1,7 +1,7 @@
-"""Addresses in an answer: bare ones become links, and images become links too, so that nothing is fetched.
+"""Links in an answer: bare addresses become links, and so do remote images, so that nothing is fetched.
 
-An image from elsewhere would tell its host that, when and where the answer was read, and a prompt injection
-can put what the model knows into its address. Both rules work on the parser's tokens.
+Fetching an image would tell its host when and where the answer was read, and a prompt injection can put secrets into
+its address. Both rules work on the parser's tokens.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import re
 from typing import TYPE_CHECKING, cast
 from urllib.parse import urlsplit
 
-from ipyllm.rendering.sanitize import is_raster_image
+from ipyllm.rendering.sanitize_answer import is_raster_image
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -21,27 +21,27 @@ if TYPE_CHECKING:
     from markdown_it.rules_inline import StateInline
     from markdown_it.token import Token
 
-__all__ = ["links_rule", "within_reason"]
+__all__ = ["bounded_rule", "links_rule"]
 
 _BARE = re.compile(r"(?<![\w/])https?://[^\s<>\"'`|\\^{}\x00-\x1f\x7f]{1,2000}", re.IGNORECASE)
 _TRAILING = ".,;:!?*_~…"
 _BRACKETS = {")": "(", "]": "["}
-# Marks that reorder what follows them on the line could disguise the host shown after an image's text.
+# Marks that reorder the text after them could disguise the host shown after an image's text.
 _BIDI = dict.fromkeys([*range(0x202A, 0x202F), *range(0x2066, 0x206A), 0x200E, 0x200F, 0x061C])
-# Characters looked at in vain, per text: each unclosed bracket is searched for to the paragraph's end.
+# Characters searched in vain, per text: each unclosed bracket is searched for to the end of its paragraph.
 _BRACKET_WORK = 5_000_000
 
 
 def links_rule(state: StateCore) -> None:
-    """Core rule: rewrite the inline tokens of the whole text."""
+    """Rewrite the inline tokens of the text; a core rule of markdown-it."""
     for token in state.tokens:
         children = token.children
         if children and any(child.type == "image" or "://" in child.content for child in children):
             token.children = list(_rewrite(children, state.md))
 
 
-def within_reason(name: str) -> Callable[[StateInline, bool], bool]:
-    """Return markdown-it's rule ``link`` or ``image``, made to give up on thousands of open brackets.
+def bounded_rule(name: str) -> Callable[[StateInline, bool], bool]:
+    """Return markdown-it's rule ``link`` or ``image``, which gives up on thousands of open brackets.
 
     The rule looks for the closing bracket of each opening one, which is quadratic where none closes.
     """
@@ -85,7 +85,7 @@ def _image(token: Token, md: MarkdownIt, *, inside_link: bool) -> Iterator[Token
     alt = renderer.renderInlineAsText(token.children or [], md.options, {}).translate(_BIDI)
     host = _host(source)
     label = " ".join(part for part in ("🖼", alt, f"({host})" if host else "") if part)
-    if host and not inside_link:  # a link within a link is no HTML; a badge keeps the outer one
+    if host and not inside_link:  # HTML has no nested links; a badge keeps the outer one
         yield from _link(source, label)
     else:
         yield _text(label)
@@ -107,7 +107,7 @@ def _linkify(text: str, md: MarkdownIt) -> Iterator[Token]:
 
 
 def _without_punctuation(address: str) -> str:
-    """Cut what belongs to the sentence around an address.
+    """Return an address without the punctuation of the sentence around it.
 
     >>> _without_punctuation("https://en.wikipedia.org/wiki/Lisp_(language)).")
     'https://en.wikipedia.org/wiki/Lisp_(language)'
@@ -122,7 +122,7 @@ def _without_punctuation(address: str) -> str:
 
 
 def _host(address: str) -> str:
-    """Host of a web address, or nothing: what the reader is about to visit, whatever the text says.
+    """Return the host of a web address, or an empty string.
 
     >>> _host("https://bank.example@evil.example/login"), _host("/relative"), _host("https://[")
     ('evil.example', '', '')

@@ -1,8 +1,8 @@
-r"""Markdown as models write it, to HTML that is safe to put into a notebook.
+r"""Converts markdown as models write it to HTML that is safe in a notebook.
 
-Two nets, either of which should hold alone: the parser knows no raw HTML, and whatever it produced passes
-:mod:`ipyllm.rendering.sanitize`. A third holds off the page itself: the wrapper's classes keep JupyterLab's
-and nbconvert's MathJax from typesetting TeX (``\href{javascript:…}``, ``\style``) in the answer.
+Two independent protections: the parser does not accept raw HTML, and its output passes
+:mod:`ipyllm.rendering.sanitize_answer`. A third protects from the page: the wrapper's classes prevent MathJax of
+JupyterLab and nbconvert from typesetting TeX (``\href{javascript:…}``, ``\style``) in the answer.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from time import thread_time
 from typing import TYPE_CHECKING, Any
 
 from ipyllm.rendering.highlight import highlight
-from ipyllm.rendering.links import links_rule, within_reason
-from ipyllm.rendering.sanitize import sanitize
+from ipyllm.rendering.links import bounded_rule, links_rule
+from ipyllm.rendering.sanitize_answer import sanitize
 from ipyllm.rendering.tex import add_math
 from ipyllm.text.surrogates import replace_surrogates
 
@@ -30,8 +30,8 @@ __all__ = ["parser", "to_html"]
 
 _WRAPPER = '<div class="ipyllm-answer mathjax_ignore tex2jax_ignore" dir="auto">{}</div>'
 
-# Sizes above which text is shown as it is. An answer of 32k tokens is about 130,000 characters; what lies
-# above these is no prose, and some inline rules cost more than linear time.
+# Sizes above which text is shown as it is. An answer of 32k tokens has about 130,000 characters; longer text is not
+# prose, and some inline rules take more than linear time.
 _MAX_TEXT = 400_000
 _MAX_PARAGRAPH = 60_000
 _MAX_LIVE_CODE = 4_000
@@ -47,11 +47,10 @@ def to_html(text: str, *, live: bool = False) -> str:
     Parameters
     ----------
     text : str
-        Markdown. Nothing about it is trusted. Its blocks may be rendered apart, see
-        :class:`ipyllm.rendering.blocks.BlockStream`.
+        Untrusted markdown. Its blocks may be rendered separately, see :class:`ipyllm.rendering.blocks.BlockStream`.
     live : bool
-        The text is still growing: a long fence at its end is not highlighted, because that would be done
-        again at every draw.
+        Whether the text is still growing: a long fence at its end is then not highlighted, because that would be
+        repeated at every draw.
 
     Returns
     -------
@@ -64,7 +63,7 @@ def to_html(text: str, *, live: bool = False) -> str:
     <div class="ipyllm-answer mathjax_ignore tex2jax_ignore" dir="auto"><p><strong>Hi</strong> &lt;br&gt;</p>
     </div>
     """
-    text = replace_surrogates(text)  # half a character is no text to the sanitiser
+    text = replace_surrogates(text)  # the sanitiser refuses lone surrogates
     if len(text) > _MAX_TEXT:
         return _WRAPPER.format(f'<pre dir="auto">{escape(text, quote=False)}</pre>')
     md = parser()
@@ -77,14 +76,14 @@ def to_html(text: str, *, live: bool = False) -> str:
 
 @cache
 def parser() -> MarkdownIt:
-    """Return the one parser: CommonMark, tables, strikethrough and math. It keeps nothing between texts."""
+    """Return the parser: CommonMark, tables, strikethrough and math. It has no state between texts."""
     from markdown_it import MarkdownIt
 
-    # The depth bounds Python's recursion; CommonMark's own preset of 20 would drop deep lists.
+    # The depth limits Python's recursion; the CommonMark preset of 20 would drop deep lists.
     md = MarkdownIt("commonmark", {"html": False, "maxNesting": 100}).enable(["table", "strikethrough"])
     add_math(md)
     for name in ("link", "image"):
-        md.inline.ruler.at(name, within_reason(name))
+        md.inline.ruler.at(name, bounded_rule(name))
     md.core.ruler.at("inline", _inline_rule)
     md.core.ruler.push("links", links_rule)
     md.add_render_rule("fence", _render_fence)
@@ -93,7 +92,7 @@ def parser() -> MarkdownIt:
 
 
 def _inline_rule(state: StateCore) -> None:
-    """Parse paragraphs, except those no person or model would write."""
+    """Parse paragraphs, except absurdly long ones."""
     from markdown_it.token import Token
 
     for token in state.tokens:
@@ -124,7 +123,7 @@ def _render_link(self: Any, tokens: Sequence[Token], idx: int, options: OptionsD
 
 
 def _fence_at_the_end(tokens: list[Token]) -> Token | None:
-    """Return the fence that ends the text, be it in a list or a quote."""
+    """Return the fence that ends the text, also within a list or a quote."""
     for token in reversed(tokens):
         if token.type == "fence":
             return token

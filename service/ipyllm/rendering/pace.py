@@ -1,10 +1,12 @@
-"""How often a growing answer may be drawn: a token bucket over the bytes that go to the browser.
+"""Limits how often a growing answer is drawn, by a token bucket over the bytes sent to the browser.
 
-Redrawing sends the live tail again each time. Bounding bytes, not frames, keeps a short tail lively (12 a second)
-and a long one cheap, whatever the model's speed: 10 kB over 10 s stay below 20 times their own size.
+Each redraw sends the live tail again. A limit of bytes instead of frames redraws a short tail often (12 times a second)
+and a long one rarely, whatever the model's speed: 10 kB over 10 s send less than 20 times their size.
 """
 
 from __future__ import annotations
+
+from ipyllm.token_bucket import TokenBucket
 
 __all__ = ["Pace"]
 
@@ -12,16 +14,16 @@ _LONGEST_S = 2.0
 
 
 class Pace:
-    """A budget that refills with time; all instants are seconds of one monotonic clock.
+    """Budget of bytes that refills with time. All times are seconds of one monotonic clock.
 
     Parameters
     ----------
     now : float
-        The present instant.
+        Current time.
     bytes_per_s, burst : float
-        What flows into the budget, and what it holds at most. The defaults are a cell's.
+        Rate at which the budget refills, and its maximum. The defaults are those of a cell.
     shortest_s : float
-        Pause after any drawing, however small.
+        Shortest pause between draws.
 
     Examples
     --------
@@ -34,18 +36,13 @@ class Pace:
     def __init__(
         self, now: float, *, bytes_per_s: float = 15_000.0, burst: float = 6_000.0, shortest_s: float = 0.08
     ) -> None:
-        self._bytes_per_s = bytes_per_s
-        self._burst = burst
+        self._bucket = TokenBucket(bytes_per_s, burst, now)
         self._shortest_s = shortest_s
-        self._budget = burst
-        self._at = now
 
     def spend(self, size: int, now: float) -> None:
         """Count ``size`` bytes as sent."""
-        self._budget = min(self._burst, self._budget + (now - self._at) * self._bytes_per_s) - size
-        self._at = now
+        self._bucket.take(size, now)
 
     def pause(self, now: float) -> float:
-        """Seconds to wait before the next drawing."""
-        missing = -(self._budget + (now - self._at) * self._bytes_per_s)
-        return min(_LONGEST_S, max(self._shortest_s, missing / self._bytes_per_s))
+        """Return the seconds to wait before the next drawing."""
+        return min(_LONGEST_S, max(self._shortest_s, self._bucket.wait_s(0, now)))

@@ -1,7 +1,7 @@
-r"""Math in an answer: found between ``$…$``, ``$$…$$``, ``\(…\)`` and ``\[…\]``, converted to MathML.
+r"""Converts math in an answer, ``$…$``, ``$$…$$``, ``\(…\)`` and ``\[…\]``, to MathML.
 
-MathML needs no script in the page, which the sanitised HTML could not bring along, and works in exports.
-What cannot be converted is shown as its TeX source. ``$5 and $10`` stays money.
+MathML needs no script, which sanitised HTML cannot contain, and works in exports. A formula that cannot be converted is
+shown as TeX source. ``$5 and $10`` stays text.
 """
 
 from __future__ import annotations

@@ -17,7 +17,7 @@ from ipyllm.routing.route import Route
 from ipyllm.runtime.interruptible import InterruptibleEvent
 from ipyllm.runtime.service_thread import service_thread
 from ipyllm.services.base import BaseLLMService
-from ipyllm.transport.client import Address
+from ipyllm.transport.address import Address
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

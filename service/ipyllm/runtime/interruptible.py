@@ -1,8 +1,8 @@
-"""The event that ends a wait, and wakes those who wait for something else besides; and how long a wait may sleep.
+"""Waits that Ctrl-C can interrupt, and an event that calls listeners.
 
-An interrupt is a note that the main thread finds when it next runs Python code. If it is written just before that
-thread goes to sleep in the kernel, or by another thread, nothing wakes it: the note lies there until the answer is
-complete, and whoever pressed "stop" sees nothing happen. So the main thread never sleeps for long.
+Python raises an interrupt when the main thread next runs Python code. If the signal arrives just before that thread
+blocks, or in another thread, nothing wakes it: the interrupt is pending until the call ends. So the main thread never
+blocks for long.
 """
 
 from __future__ import annotations
@@ -15,29 +15,31 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["InterruptibleEvent", "sleep_slice"]
+__all__ = ["CANCEL_GRACE_S", "InterruptibleEvent", "interruptible_timeout"]
 
-_LONGEST_NAP_S = 0.2  # the longest an interrupt can lie there; five wakes a second cost nothing that can be measured
+CANCEL_GRACE_S = 5.0
+"""Seconds that a cancelled call has to end and write its row, before the interrupt is raised."""
+
+_LONGEST_BLOCK_S = 0.2  # five wakes a second cost nothing measurable
 
 
-def sleep_slice(seconds: float | None) -> float | None:
-    """Return how long the caller may sleep at once, of the seconds it wants to: in the main thread never for long.
+def interruptible_timeout(seconds: float | None) -> float | None:
+    """Return how long the caller may block at once, out of ``seconds``: at most 0.2 s in the main thread.
 
     Examples
     --------
-    >>> sleep_slice(None), sleep_slice(60.0), sleep_slice(0.01)
+    >>> interruptible_timeout(None), interruptible_timeout(60.0), interruptible_timeout(0.01)
     (0.2, 0.2, 0.01)
     """
-    if threading.current_thread() is not threading.main_thread():  # no other is ever interrupted
+    if threading.current_thread() is not threading.main_thread():  # only the main thread is interrupted
         return seconds
-    return _LONGEST_NAP_S if seconds is None else min(seconds, _LONGEST_NAP_S)
+    return _LONGEST_BLOCK_S if seconds is None else min(seconds, _LONGEST_BLOCK_S)
 
 
 class InterruptibleEvent(threading.Event):
-    """A :class:`threading.Event` that calls its listeners when it is set, and whose wait hears every interrupt.
+    """A :class:`threading.Event` whose ``wait`` can be interrupted, and which calls listeners when it is set.
 
-    One thread cannot sleep on an event and on a queue of jobs at once: so it sleeps on the queue, and the event
-    knocks there.
+    A thread cannot wait for an event and a queue at once: it waits for the queue, and a listener wakes it there.
 
     Examples
     --------
@@ -52,7 +54,7 @@ class InterruptibleEvent(threading.Event):
         self._listeners: list[Callable[[], None]] = []
 
     def wait(self, timeout: float | None = None) -> bool:
-        """Wait until it is set, ``timeout`` seconds at most; return whether it is.
+        """Wait until it is set, at most ``timeout`` seconds; return whether it is.
 
         Examples
         --------
@@ -61,7 +63,7 @@ class InterruptibleEvent(threading.Event):
         """
         until = None if timeout is None else monotonic() + timeout
         left = timeout
-        while not super().wait(sleep_slice(left)):
+        while not super().wait(interruptible_timeout(left)):
             left = None if until is None else until - monotonic()
             if left is not None and left <= 0:
                 return False
@@ -74,10 +76,10 @@ class InterruptibleEvent(threading.Event):
             listener()
 
     def listen(self, listener: Callable[[], None]) -> None:
-        """Have ``listener`` called from now on; look at :meth:`is_set` after this, not before."""
+        """Add a listener; check :meth:`is_set` afterwards, not before."""
         self._listeners.append(listener)
 
     def unlisten(self, listener: Callable[[], None]) -> None:
-        """Take a listener away again."""
+        """Remove a listener."""
         with suppress(ValueError):
             self._listeners.remove(listener)

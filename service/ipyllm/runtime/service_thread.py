@@ -11,14 +11,13 @@ import asyncio
 import atexit
 import contextlib
 import functools
-import os
 import threading
 from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any, TypeVar
 
-# The ledger registers its exit handler when imported. `atexit` runs handlers in reverse order: importing the ledger
-# first lets calls that are cancelled at exit still write their rows.
-import ipyllm.ledger  # noqa: F401
+# Importing this registers the exit handler of ledgers. `atexit` runs handlers in reverse order, so calls that are
+# cancelled at exit still write their rows.
+from ipyllm.fork_safety import in_forked_child
 from ipyllm.runtime.loop_lag import LagMonitor
 from ipyllm.transport.client import Wire
 
@@ -150,6 +149,7 @@ def stop_service_thread() -> None:
         running.stop()
 
 
+@in_forked_child
 def _forget_after_fork() -> None:
     # The thread does not exist in the child, and the sockets belong to the parent.
     global _current, _lock
@@ -157,6 +157,4 @@ def _forget_after_fork() -> None:
     _current = None
 
 
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_forget_after_fork)
 atexit.register(stop_service_thread)

@@ -1,7 +1,7 @@
-"""Wakes readers on other loops: all that have become ready in one turn of our own loop, at once.
+"""Wakes readers on other event loops, once per loop for all that became ready in one iteration of ours.
 
-To wake another thread's loop is a system call and a fight for the interpreter's lock. At 500 streams in flight one turn
-of our loop has news for dozens of readers, and they are all told by one wake.
+To wake another thread's loop is a system call and a contention for the interpreter's lock. At 500 concurrent streams
+one iteration has events for dozens of readers, and one wakeup serves them all.
 """
 
 from __future__ import annotations
@@ -10,30 +10,30 @@ import asyncio
 import threading
 from contextlib import suppress
 
-__all__ = ["ring"]
+__all__ = ["wake_soon"]
 
-_Waiting = dict[asyncio.AbstractEventLoop, list["asyncio.Future[None]"]]
-_here = threading.local()
-
-
-def ring(loop: asyncio.AbstractEventLoop, waiter: asyncio.Future[None]) -> None:
-    """Have ``waiter``, a future of ``loop``, set when this turn of the running loop is over."""
-    waiting: _Waiting | None = getattr(_here, "waiting", None)
-    if waiting is None:
-        waiting = _here.waiting = {}
-        asyncio.get_running_loop().call_soon(_tell)
-    waiting.setdefault(loop, []).append(waiter)
+_Waiters = dict[asyncio.AbstractEventLoop, list["asyncio.Future[None]"]]
+_local = threading.local()
 
 
-def _tell() -> None:
-    waiting: _Waiting = _here.waiting
-    _here.waiting = None
-    for loop, waiters in waiting.items():
+def wake_soon(loop: asyncio.AbstractEventLoop, waiter: asyncio.Future[None]) -> None:
+    """Complete ``waiter``, a future of ``loop``, after this iteration of the running loop."""
+    waiters: _Waiters | None = getattr(_local, "waiters", None)
+    if waiters is None:
+        waiters = _local.waiters = {}
+        asyncio.get_running_loop().call_soon(_wake_all)
+    waiters.setdefault(loop, []).append(waiter)
+
+
+def _wake_all() -> None:
+    waiters: _Waiters = _local.waiters
+    _local.waiters = None
+    for loop, futures in waiters.items():
         with suppress(RuntimeError):  # that loop was closed; a reader's call is cancelled with the reader
-            loop.call_soon_threadsafe(_wake, waiters)
+            loop.call_soon_threadsafe(_complete, futures)
 
 
-def _wake(waiters: list[asyncio.Future[None]]) -> None:
-    for waiter in waiters:
-        if not waiter.done():
-            waiter.set_result(None)
+def _complete(futures: list[asyncio.Future[None]]) -> None:
+    for future in futures:
+        if not future.done():
+            future.set_result(None)

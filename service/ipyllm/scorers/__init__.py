@@ -1,16 +1,15 @@
-"""Scorers: from an answer, and the row it was asked about, to a number. ``from ipyllm import scorers``.
+"""Scorers: functions from an answer and its row of data to a number. ``from ipyllm import scorers``.
 
-What a scorer is stands in :mod:`~ipyllm.scorers.scorer`, how a table of calls is scored in
-:mod:`~ipyllm.scorers.scoring`.
+:mod:`~ipyllm.scorers.scorer` defines a scorer, :mod:`~ipyllm.scorers.scoring` applies scorers to a table of calls.
 """
 
-from ipyllm.scorers.answer import Answer
 from ipyllm.scorers.grading import judge
 from ipyllm.scorers.json_checks import json_schema, json_valid
 from ipyllm.scorers.matching import contains, exact, regex, similarity
 from ipyllm.scorers.numeric import numeric
 from ipyllm.scorers.pairwise import PairwiseJudge, pairwise_judge
 from ipyllm.scorers.preference import human
+from ipyllm.scorers.scored_answer import Answer
 from ipyllm.scorers.scorer import Score, ScoreFailure, Scorer, SupportsScore
 from ipyllm.scorers.scoring import Scoring, apply
 

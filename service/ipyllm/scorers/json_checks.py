@@ -1,4 +1,4 @@
-"""Scorers of an answer's form: whether it is JSON, and whether it fits a schema."""
+"""Scorers that check whether an answer is JSON and matches a schema."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ __all__ = ["json_schema", "json_valid"]
 
 
 def json_valid(*, strict: bool = False, name: str = "json_valid") -> Scorer:
-    """Whether the answer is JSON; what is wrong with it stands in ``score_<name>_reason``.
+    """Score whether the answer is JSON; ``score_<name>_reason`` has the problem.
 
     Parameters
     ----------
     strict : bool
-        The whole text must be JSON (RFC 8259). Otherwise it is read as structured output is, past code fences and
-        chatter.
+        The complete text must be JSON (RFC 8259). Otherwise code fences and text around it are ignored, as for
+        structured output.
     name : str
-        Of the column of scores.
+        Name of the scorer.
 
     Examples
     --------
@@ -54,19 +54,19 @@ def _refuse(constant: str) -> None:
 
 
 def json_schema(schema: Any, *, name: str = "json_schema") -> Scorer:
-    """Whether the answer is JSON that fits a schema; what is wrong with it stands in ``score_<name>_reason``.
+    """Score whether the answer is JSON that matches a schema; ``score_<name>_reason`` has the problem.
 
     Parameters
     ----------
     schema : type or dict
-        What ``chat(schema=…)`` takes: a Pydantic model, a dataclass, a TypedDict, another type, or a JSON schema.
+        As for ``chat(schema=…)``: a Pydantic model, a dataclass, a TypedDict, another type, or a JSON schema.
     name : str
-        Of the column of scores.
+        Name of the scorer.
 
     Raises
     ------
     LLMError
-        ``bad_request``: it cannot be used as a schema.
+        ``bad_request``: an invalid schema.
 
     Examples
     --------
@@ -82,7 +82,7 @@ def json_schema(schema: Any, *, name: str = "json_schema") -> Scorer:
         name,
         partial(_json_schema, schema=made),
         takes_row=False,
-        # A type may bring validators of the user's own, which may hang.
+        # A type may have validators of the user, which may hang.
         inline=isinstance(schema, dict),
         timeout=TIMEOUT_S,
         gives=("reason",),

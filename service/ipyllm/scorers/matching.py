@@ -1,13 +1,14 @@
-"""Scorers that compare text with text: equal, contained, matched by a pattern, or alike."""
+"""Scorers that compare text: equal, contained, matched by a pattern, or similar."""
 
 from __future__ import annotations
 
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
-from ipyllm.errors import LLMError
-from ipyllm.scorers.reading import check_column, expected, said, text_of_value
+from ipyllm.errors import bad_request
+from ipyllm.scorers.reading import check_column, expected, response_text, text_of_value
 from ipyllm.scorers.scorer import ScoreFailure, Scorer
+from ipyllm.text.suggest import suggest
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -15,24 +16,24 @@ if TYPE_CHECKING:
 __all__ = ["Method", "contains", "exact", "regex", "similarity"]
 
 Method = Literal["levenshtein", "jaro_winkler", "token_sort", "token_set"]
-"""How :func:`similarity` compares."""
+"""Methods of :func:`similarity`."""
 
 _MATCHING_S = 1.0
 
 
 def exact(column: str, *, ignore_case: bool = False, strip: bool | str = True, name: str = "exact") -> Scorer:
-    r"""Whether the answer is the right one, and nothing more.
+    r"""Score whether the answer equals the right one.
 
     Parameters
     ----------
     column : str
-        Holds the right answer; where it holds a list, each of them is right.
+        Column with the right answer, or a list of right answers.
     ignore_case : bool
-        Take ``Bern`` for ``BERN``.
+        Treat ``Bern`` and ``BERN`` as equal.
     strip : bool or str
-        Leave out white space around both. A string names further characters to leave out: ``strip=".!*"``.
+        Remove white space around both; a string names further characters to remove: ``strip=".!*"``.
     name : str
-        Of the column of scores: ``score_<name>``.
+        Name of the scorer: scores are in the column ``score_<name>``.
 
     Examples
     --------
@@ -43,7 +44,7 @@ def exact(column: str, *, ignore_case: bool = False, strip: bool | str = True, n
     """
     check_column("exact", column)
     if not isinstance(strip, bool | str):
-        raise LLMError(f"strip is True, False or the characters to leave out, not {strip!r}.", category="bad_request")
+        raise bad_request(f"strip must be True, False or the characters to remove, not {strip!r}.")
     return Scorer(name, partial(_exact, column=column, ignore_case=ignore_case, strip=strip), inline=True)
 
 
@@ -56,33 +57,29 @@ def _exact(response: Any, row: Mapping[str, Any], *, column: str, ignore_case: b
         return text.casefold() if ignore_case else text
 
     right = {form(text_of_value(value)) for value in expected(row, column)}
-    return form(said(response)) in right
+    return form(response_text(response)) in right
 
 
 def _stripped(text: str, characters: str) -> str:
     before = None
-    while before != text:  # white space and the characters may stand in any order
+    while before != text:  # white space and the characters may alternate
         before, text = text, text.strip().strip(characters)
     return text
 
 
 def contains(column: str, *, ignore_case: bool = False, words: bool = False, name: str = "contains") -> Scorer:
-    """Whether the right answer stands anywhere in the answer.
+    """Score whether the answer contains the right one.
 
     Parameters
     ----------
-    column : str
-        Holds the right answer; where it holds a list, one of them is enough.
-    ignore_case : bool
-        Take ``Bern`` for ``BERN``.
+    column, ignore_case, name
+        As in :func:`exact`.
     words : bool
-        Only as whole words: ``art`` is not in ``Earth``.
-    name : str
-        Of the column of scores.
+        Match complete words only: ``art`` is not in ``Earth``.
 
     Notes
     -----
-    Generous: "it is not positive" contains "positive", and so does an answer that lists every label.
+    This is generous: "it is not positive" contains "positive", and so does an answer that lists every label.
 
     Examples
     --------
@@ -101,7 +98,7 @@ def _contains(response: Any, row: Mapping[str, Any], *, column: str, ignore_case
     def form(text: str) -> str:
         return text.casefold() if ignore_case else text
 
-    text = form(said(response))
+    text = form(response_text(response))
     sought = [form(text_of_value(value)).strip() for value in expected(row, column)]
     if "" in sought:
         raise ScoreFailure(f"The row has an empty text in its column {column!r}, which every answer contains.")
@@ -126,29 +123,27 @@ def _is_word(character: str) -> bool:
 def regex(
     pattern: str | None = None, *, column: str | None = None, ignore_case: bool = False, name: str = "regex"
 ) -> Scorer:
-    r"""Whether a pattern matches anywhere in the answer.
+    r"""Score whether a pattern matches anywhere in the answer.
 
     Parameters
     ----------
     pattern : str, optional
-        A regular expression, the same for every row: what ``re`` knows, and what the library ``regex`` adds. ``^``
-        and ``$`` match at line ends only with ``(?m)``.
+        A regular expression of ``re`` or the library ``regex``, the same for every row. ``^`` and ``$`` match at line
+        ends only with ``(?m)``.
     column : str, optional
-        Or the column that holds each row's own; where it holds a list, one of them is enough.
-    ignore_case : bool
-        Take ``Bern`` for ``BERN``.
-    name : str
-        Of the column of scores.
+        Instead, the column with each row's pattern, or a list of which one must match.
+    ignore_case, name
+        As in :func:`exact`.
 
     Raises
     ------
     LLMError
-        ``bad_request``: it is no regular expression, or not exactly one of ``pattern`` and ``column`` is given.
+        ``bad_request``: an invalid regular expression, or not exactly one of ``pattern`` and ``column``.
 
     Notes
     -----
-    A pattern such as ``(a+)+$`` takes exponential time on some answers. Matching is given up after a second, and the
-    score says so; Python's own ``re`` would hold the whole process.
+    A pattern such as ``(a+)+$`` takes exponential time on some answers. Matching stops after a second, and the
+    score's error says so; Python's own ``re`` would block the process.
 
     Examples
     --------
@@ -157,14 +152,13 @@ def regex(
     True
     """
     if (pattern is None) == (column is None):
-        raise LLMError(
-            "regex wants a pattern, scorers.regex(r'…'), or the column that holds one, scorers.regex(column='…').",
-            category="bad_request",
+        raise bad_request(
+            "regex needs either a pattern, scorers.regex(r'…'), or the column with patterns, scorers.regex(column='…')."
         )
     if pattern is not None:
         problem = _compile_problem(pattern)
         if problem:
-            raise LLMError(f"{pattern!r} is no regular expression: {problem}.", category="bad_request")
+            raise bad_request(f"{pattern!r} is not a regular expression: {problem}.")
     else:
         check_column("regex", column)
     return Scorer(name, partial(_regex, pattern=pattern, column=column, ignore_case=ignore_case), inline=True)
@@ -186,14 +180,14 @@ def _regex(
     import regex as engine
 
     patterns = [pattern] if pattern is not None else expected(row, column or "")
-    text = said(response)
+    text = response_text(response)
     for each in patterns:
         try:
             found = engine.search(each, text, flags=engine.IGNORECASE if ignore_case else 0, timeout=_MATCHING_S)
         except TimeoutError:
             raise ScoreFailure(f"The pattern {each!r} took longer than {_MATCHING_S:g} s on this answer.") from None
         except (engine.error, TypeError) as exc:
-            raise ScoreFailure(f"{each!r} is no regular expression: {exc}.") from None
+            raise ScoreFailure(f"{each!r} is not a regular expression: {exc}.") from None
         if found is not None:
             return True
     return False
@@ -202,25 +196,20 @@ def _regex(
 def similarity(
     column: str, method: Method = "levenshtein", *, ignore_case: bool = False, name: str = "similarity"
 ) -> Scorer:
-    """How much the answer's text is like the right one's, from 0 to 1.
+    """Score the similarity of the answer to the right one, from 0 to 1; of a list, the most similar counts.
 
     Parameters
     ----------
-    column : str
-        Holds the right answer; where it holds a list, the most similar counts.
+    column, ignore_case, name
+        As in :func:`exact`.
     method : str
         ``"levenshtein"``: 1 − edits / length of the longer; ``"jaro_winkler"``: for names and short strings;
-        ``"token_sort"``: the words in any order; ``"token_set"``: the same, and what only one of them says more does
-        not count.
-    ignore_case : bool
-        Take ``Bern`` for ``BERN``.
-    name : str
-        Of the column of scores.
+        ``"token_sort"``: the words in any order; ``"token_set"``: the same, and extra words of one text do not count.
 
     Notes
     -----
-    It compares letters, not meanings: "It is safe" is like "It is not safe". Measures of this kind agree poorly with
-    human judgement of free text (Liu et al. 2016, arXiv:1603.08023). Use it where wording is the point.
+    It compares letters, not meanings: "It is safe" is similar to "It is not safe". Such measures agree poorly with
+    human judgement of free text (Liu et al. 2016, arXiv:1603.08023). Use it where the wording matters.
 
     Examples
     --------
@@ -232,10 +221,7 @@ def similarity(
     """
     check_column("similarity", column)
     if method not in get_args(Method):
-        raise LLMError(
-            f"There is no method {method!r} of similarity; there are {', '.join(get_args(Method))}.",
-            category="bad_request",
-        )
+        raise bad_request(f"There is no method {method!r} of similarity. {suggest(method, get_args(Method))}")
     return Scorer(name, partial(_similarity, column=column, method=method, ignore_case=ignore_case), inline=True)
 
 
@@ -246,7 +232,7 @@ def _similarity(response: Any, row: Mapping[str, Any], *, column: str, method: M
     def form(text: str) -> str:
         return text.strip().casefold() if ignore_case else text.strip()
 
-    def alike(one: str, other: str) -> float:
+    def ratio(one: str, other: str) -> float:
         match method:
             case "levenshtein":
                 return Levenshtein.normalized_similarity(one, other)
@@ -257,5 +243,5 @@ def _similarity(response: Any, row: Mapping[str, Any], *, column: str, method: M
             case "token_set":
                 return fuzz.token_set_ratio(one, other) / 100
 
-    text = form(said(response))
-    return max(alike(text, form(text_of_value(value))) for value in expected(row, column))
+    text = form(response_text(response))
+    return max(ratio(text, form(text_of_value(value))) for value in expected(row, column))

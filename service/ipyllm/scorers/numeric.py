@@ -1,4 +1,4 @@
-"""The scorer that compares numbers: the last one in the answer with the right one, within a tolerance."""
+"""The scorer that compares the last number of an answer with the right one, within a tolerance."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from decimal import Decimal
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
-from ipyllm.errors import LLMError
-from ipyllm.scorers.reading import check_column, expected, said
+from ipyllm.errors import bad_request
+from ipyllm.scorers.reading import check_column, expected, response_text
 from ipyllm.scorers.scorer import ScoreFailure, Scorer
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ _PATTERNS = {decimal: _pattern(decimal) for decimal in (".", ",")}
 
 
 def last_number(text: str, decimal: Decimals = ".") -> _Number | None:
-    """Return the last number in a text, and whether a percent sign follows it; None if there is none.
+    """Return the last number in a text, and whether a percent sign follows; None without a number.
 
     Examples
     --------
@@ -55,7 +55,7 @@ def last_number(text: str, decimal: Decimals = ".") -> _Number | None:
     (_Number(value=6.02e+23, percent=False), _Number(value=12.0, percent=True), None)
     """
     last = None
-    for last in _PATTERNS[decimal].finditer(text):  # noqa: B007 - the last one is what is wanted
+    for last in _PATTERNS[decimal].finditer(text):  # noqa: B007 - only the last one is needed
         pass
     if last is None:
         return None
@@ -68,27 +68,26 @@ def last_number(text: str, decimal: Decimals = ".") -> _Number | None:
 def numeric(
     column: str, *, rel_tol: float = 1e-6, abs_tol: float = 0.0, decimal: Decimals = ".", name: str = "numeric"
 ) -> Scorer:
-    """Whether the last number in the answer is the right one.
+    """Score whether the last number in the answer is the right one.
 
     Parameters
     ----------
     column : str
-        Holds the right number, or text that ends in it; where it holds a list, each of them is right.
+        Column with the right number, text that ends in it, or a list of right numbers.
     rel_tol, abs_tol : float
-        As of :func:`math.isclose`: right if ``|a − b| ≤ max(rel_tol · max(|a|, |b|), abs_tol)``. For an answer to two
-        decimals say ``abs_tol=0.005``.
+        As of :func:`math.isclose`: right if ``|a − b| ≤ max(rel_tol · max(|a|, |b|), abs_tol)``. For two decimals use
+        ``abs_tol=0.005``.
     decimal : str
-        The decimal mark in answers and text: with ``"."`` commas separate thousands (``1,234.5``), with ``","`` it is
-        the other way round.
+        Decimal mark in answers and text: with ``"."`` commas separate thousands (``1,234.5``), with ``","`` points do.
     name : str
-        Of the column of scores.
+        Name of the scorer.
 
     Notes
     -----
-    The last number, because models reason first and answer last; so "42, which is more than 40" reads as 40. Read are
-    signs, thousands (also ``1_000``, ``1'000``), ``1.5e3`` and ``1.5 × 10^3``, currency signs. A percentage is right
-    both as the number before the sign and as the fraction: "12 %" is 12 and 0.12, because tables have it either way.
-    Not read are fractions (``1/2`` ends in 2) and words ("twelve"). An answer without a number is wrong.
+    Models reason first and answer last, so the last number counts: "42, which is more than 40" is read as 40. Signs,
+    thousands (also ``1_000``, ``1'000``), ``1.5e3``, ``1.5 × 10^3`` and currency signs are understood. A percentage
+    counts both as number and as fraction: "12 %" is 12 and 0.12, because tables have either. Fractions (``1/2`` ends
+    in 2) and words ("twelve") are not understood. An answer without a number is wrong.
 
     Examples
     --------
@@ -101,9 +100,9 @@ def numeric(
     check_column("numeric", column)
     for label, value in (("rel_tol", rel_tol), ("abs_tol", abs_tol)):
         if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < math.inf:
-            raise LLMError(f"{label} must be a number, 0 or more, not {value!r}.", category="bad_request")
+            raise bad_request(f"{label} must be a number, 0 or more, not {value!r}.")
     if decimal not in _PATTERNS:
-        raise LLMError(f"decimal is '.' or ',', not {decimal!r}.", category="bad_request")
+        raise bad_request(f"decimal must be '.' or ',', not {decimal!r}.")
     function = partial(_numeric, column=column, rel_tol=rel_tol, abs_tol=abs_tol, decimal=decimal)
     return Scorer(name, function, inline=True)
 
@@ -112,7 +111,7 @@ def _numeric(
     response: Any, row: Mapping[str, Any], *, column: str, rel_tol: float, abs_tol: float, decimal: Decimals
 ) -> bool:
     right = [_right(value, column, decimal) for value in expected(row, column)]
-    given = last_number(said(response), decimal)
+    given = last_number(response_text(response), decimal)
     if given is None:
         return False
     return any(
@@ -135,5 +134,5 @@ def _right(value: Any, column: str, decimal: Decimals) -> _Number:
     else:
         number = last_number(str(value), decimal)
     if number is None or not math.isfinite(number.value):
-        raise ScoreFailure(f"The row has no number in its column {column!r}, but {str(value)[:40]!r}.")
+        raise ScoreFailure(f"The row has {str(value)[:40]!r} in its column {column!r}, which is not a number.")
     return number

@@ -1,11 +1,11 @@
-"""The scorer that reads what people preferred: their votes on comparisons, as a score of each answer."""
+"""The scorer that uses people's votes on comparisons."""
 
 from __future__ import annotations
 
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from ipyllm.errors import LLMError
+from ipyllm.errors import bad_request
 from ipyllm.scorers.scorer import Scorer
 
 if TYPE_CHECKING:
@@ -21,22 +21,22 @@ _WORTH = {"tie": 0.5, "both_bad": 0.0}
 
 
 def human(votes: pd.DataFrame | None = None, *, ledger: Ledger | None = None, name: str = "human") -> Scorer:
-    """How often people preferred an answer to those it was compared with: 1 always, 0 never; a tie is one half.
+    """Score how often people preferred an answer to others: 1 always, 0 never; a tie is one half.
 
     Parameters
     ----------
     votes : DataFrame, optional
-        As :func:`ipyllm.votes` returns it. Without it, all votes in the ledger that people cast, of every kernel, as
-        they are when the scoring begins.
+        As returned by :func:`ipyllm.votes`. By default all votes of people in the ledger, of every kernel, at the
+        time of scoring.
     ledger : Ledger, optional
         Another ledger than the current one.
     name : str
-        Of the column of scores.
+        Name of the scorer.
 
     Notes
     -----
-    An answer is known by its ``call_id``; one that nobody voted on has no score. "Both bad" is 0 for each. This is a
-    share of votes, and depends on whom an answer met: to compare arms that did not all meet as often, use
+    Answers are identified by ``call_id``; one without votes has no score. "Both bad" is 0 for each. This share of
+    votes depends on which answers were compared: to compare arms that met with different frequency, use
     ``results.ranking()``.
 
     Examples
@@ -49,14 +49,11 @@ def human(votes: pd.DataFrame | None = None, *, ledger: Ledger | None = None, na
     [0.75, 0.25, None]
     """
     if votes is None:
-        # Read anew for each table: votes are cast when the answers are there.
+        # Votes are read for each table, since they are cast after the calls.
         return Scorer(name, partial(_read_and_score, ledger=ledger), inline=True, begin=partial(_begin, ledger))
     missing = [column for column in ("arms", "outcome") if column not in getattr(votes, "columns", ())]
     if missing:
-        raise LLMError(
-            f"These are no votes: they lack {' and '.join(missing)}. ipyllm.votes() returns such a table.",
-            category="bad_request",
-        )
+        raise bad_request(f"votes has no column {' and '.join(missing)}: use a table as returned by ipyllm.votes().")
     return Scorer(name, partial(_human, shares=_shares(zip(votes["arms"], votes["outcome"], strict=True))), inline=True)
 
 

@@ -1,54 +1,48 @@
-"""What an answer says and what its row expects, as text to compare: the reading that the plain scorers share."""
+"""Reads the text of an answer and the right answers of its row, for all scorers."""
 
 from __future__ import annotations
 
-import math
 import unicodedata
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from ipyllm.errors import LLMError
+from ipyllm.errors import bad_request
 from ipyllm.scorers.scorer import ScoreFailure
+from ipyllm.text.format import is_missing
 
-__all__ = ["check_column", "expected", "said", "text_of_value"]
+__all__ = ["check_column", "expected", "response_text", "text_of_value"]
 
 
-def said(response: Any) -> str:
-    """Return what the model said, without thoughts that its server left in the text.
+def response_text(response: Any) -> str:
+    """Return the text of a response, without reasoning that its server left in it.
 
     Examples
     --------
     >>> from ipyllm import ChatResponse
-    >>> said(ChatResponse(content="<think>A capital?</think>Bern"))
+    >>> response_text(ChatResponse(content="<think>A capital?</think>Bern"))
     'Bern'
     """
     return unicodedata.normalize("NFC", str(response.content).rpartition("</think>")[2])
 
 
 def expected(row: Mapping[str, Any], column: str) -> list[Any]:
-    """Return the right answers in a column of the row: one, or each of a list.
-
-    Raises
-    ------
-    ScoreFailure
-        There is no such column, or nothing in it.
-    """
+    """Return the right answers in a column of the row, one or each of a list; fail without any."""
     if column not in row:
         has = ", ".join(map(repr, row)) if row else "no columns"
         raise ScoreFailure(f"The row has no column {column!r}; it has {has}.")
     value = row[column]
-    tolist = getattr(value, "tolist", None)  # an array out of a Parquet file
+    tolist = getattr(value, "tolist", None)  # an array from a Parquet file
     if callable(tolist):
         value = tolist()
-    several = isinstance(value, Iterable) and not isinstance(value, str | bytes | Mapping)
-    values = [item for item in (value if several else [value]) if not _is_null(item)]
+    is_list = isinstance(value, Iterable) and not isinstance(value, str | bytes | Mapping)
+    values = [item for item in (value if is_list else [value]) if not is_missing(item)]
     if not values:
-        raise ScoreFailure(f"The row has nothing in its column {column!r}.")
+        raise ScoreFailure(f"The row has no value in its column {column!r}.")
     return values
 
 
 def text_of_value(value: Any) -> str:
-    """Return a right answer as text: a whole float as the integer that it was before a null came into its column.
+    """Return a right answer as text; a float without fraction as an integer, since pandas turns integers into floats.
 
     Examples
     --------
@@ -61,23 +55,9 @@ def text_of_value(value: Any) -> str:
 
 
 def check_column(scorer: str, column: Any) -> str:
-    """Return ``column`` if it can be the name of one.
-
-    Raises
-    ------
-    LLMError
-        ``bad_request``.
-    """
+    """Return ``column`` if it is a valid column name, else raise ``bad_request``."""
     if not isinstance(column, str) or not column:
-        raise LLMError(
-            f"{scorer} wants the name of the column that holds the right answer, such as "
-            f"scorers.{scorer}('label'), not {column!r}.",
-            category="bad_request",
+        raise bad_request(
+            f"{scorer} needs the column with the right answer, such as scorers.{scorer}('label'), not {column!r}."
         )
     return column
-
-
-def _is_null(value: Any) -> bool:
-    if value is None or type(value).__name__ in {"NAType", "NaTType"}:
-        return True
-    return isinstance(value, float) and math.isnan(value)

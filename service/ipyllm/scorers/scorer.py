@@ -1,7 +1,7 @@
-"""What a scorer is: a name and a function from an answer, and the row it was asked about, to a number.
+"""Defines a scorer: a name, and a function from an answer and its row of data to a number.
 
-Scorers come from people as functions, as objects, or from this package; :meth:`Scorer.of` takes them all, and
-:func:`checked` says what of their results counts. A scorer that fails costs its score, never the run.
+:meth:`Scorer.of` makes scorers of functions and objects, :func:`checked` validates their results. A scorer that fails
+loses its score, and does not stop the run.
 """
 
 from __future__ import annotations
@@ -10,48 +10,46 @@ import functools
 import inspect
 import math
 import numbers
-import sys
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import Any, Protocol, runtime_checkable
 
-from ipyllm.errors import LLMError
+from ipyllm.errors import bad_request
+from ipyllm.text.format import shorten
 from ipyllm.text.redact import redact
 from ipyllm.text.terminal import plain
 
 __all__ = ["TIMEOUT_S", "Score", "ScoreFailure", "Scorer", "SupportsScore", "checked", "distinct"]
 
 TIMEOUT_S = 60.0
-"""Seconds that a score may take unless told otherwise: far more than any sound one, far less than a night."""
+"""Default time limit of one score, in seconds."""
 
-_MAX_NAME = 60
-_MAX_SHOWN = 60
-_MOST = 2  # arguments: the response and the row
+_MAX_NAME_CHARS = 60
+_MAX_VALUE_CHARS = 60
+_MAX_ARGUMENTS = 2  # the response and the row
 _POSITIONAL = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
 
 
 @runtime_checkable
 class SupportsScore(Protocol):
-    """An object of yours that can be used as a scorer; ``score`` may be ``async`` too."""
+    """An object that can be used as a scorer; ``score`` may be async."""
 
     name: str
 
     def score(self, response: Any, row: Mapping[str, Any], /) -> Any:
-        """Return a number, True or False, None where the question does not apply, or a :class:`Score`."""
+        """Return a number, True, False, None where the score does not apply, or a :class:`Score`."""
 
 
-class ScoreFailure(ValueError):  # noqa: N818 - it is no fault of the program, but a score that could not be given
-    """A score that could not be given, with the reason in one sentence. It costs this score and nothing else.
-
-    Raise it in a scorer of your own for a reason that stands in ``score_<name>_error`` word for word.
+class ScoreFailure(ValueError):  # noqa: N818 - not a fault of the program
+    """A score that could not be given. Raise it in your own scorer to set ``score_<name>_error``.
 
     Parameters
     ----------
     reason : str
         One sentence.
     cost_usd : float, optional
-        What the attempt cost nevertheless.
+        Cost of the attempt.
     """
 
     def __init__(self, reason: str, *, cost_usd: float | None = None) -> None:
@@ -61,16 +59,16 @@ class ScoreFailure(ValueError):  # noqa: N818 - it is no fault of the program, b
 
 @dataclass(frozen=True, slots=True)
 class Score:
-    """A score with what stands beside it, for scorers that have more to tell than a number.
+    """A score with a reason and a cost.
 
     Attributes
     ----------
     value : float or bool or None
-        The score itself; None where the question does not apply.
+        The score; None where it does not apply.
     reason : str or None
-        Why, in words: goes to ``score_<name>_reason``.
+        The reason in words, for the column ``score_<name>_reason``.
     cost_usd : float or None
-        What it cost to find out, None when unknown: goes to ``cost_usd_<name>``.
+        US dollars, None if unknown, for the column ``cost_usd_<name>``.
     """
 
     value: float | bool | None
@@ -80,28 +78,28 @@ class Score:
 
 @dataclass(frozen=True, slots=True)
 class Scorer:
-    """A scorer as the runner uses it. Made by :meth:`of`, or by a function of :mod:`ipyllm.scorers`.
+    """A name and a function that scores answers. Made by :meth:`of`, or by a function of :mod:`ipyllm.scorers`.
 
     Attributes
     ----------
     name : str
-        Its scores stand in the column ``score_<name>``.
+        Its scores are in the column ``score_<name>``.
     function : callable
         Takes the answer and, if ``takes_row``, the row.
     takes_row : bool
-        Whether it is given the row too.
+        Whether the function takes the row.
     is_async : bool
-        Whether calling it gives a coroutine; those run on the user's own event loop.
+        Whether it returns a coroutine, which runs on the user's event loop.
     timeout : float or None
-        Seconds a score may take. A plain function with a time-out runs in a thread of its own, because only there
-        can it be given up; with None it runs in the thread that waits, for as long as it likes.
+        Time limit of a score, in seconds. A plain function with a limit runs in its own thread, which can be
+        abandoned; with None it runs in the calling thread, without a limit.
     inline : bool
-        Cannot hang, and needs no place of its own: pure functions of this package.
+        Runs at once in the calling thread: functions of this package that cannot hang.
     gives : tuple of str
-        What it tells beside a number, ``"reason"`` or ``"cost_usd"``: has a column even when all of it is null.
+        Further results, ``"reason"`` or ``"cost_usd"``, that have a column even where all are null.
     begin : callable, optional
-        Called once before a table is scored, in the thread that asks for it; what it returns is called in place of
-        ``function``. For scorers that look something up.
+        Called once before a table is scored; it returns the function to use instead of ``function``. For scorers that
+        look something up.
 
     Examples
     --------
@@ -124,34 +122,34 @@ class Scorer:
 
     def __post_init__(self) -> None:
         if not isinstance(self.name, str) or not self.name.strip() or not self.name.isprintable():
-            raise _refused(f"A scorer's name becomes the name of a column; {self.name!r} cannot.")
-        if len(self.name) > _MAX_NAME:
-            raise _refused(f"The name of a scorer has at most {_MAX_NAME} characters, unlike {self.name[:20]!r}….")
+            raise bad_request(f"The name of a scorer must be a line of text, not {self.name!r}.")
+        if len(self.name) > _MAX_NAME_CHARS:
+            raise bad_request(f"The scorer's name {self.name[:20]!r}… is longer than {_MAX_NAME_CHARS} characters.")
         seconds = self.timeout
         if seconds is not None and (
             isinstance(seconds, bool) or not isinstance(seconds, int | float) or not seconds > 0
         ):
-            raise _refused(f"timeout must be a number of seconds above 0, or None, not {seconds!r}.")
+            raise bad_request(f"timeout must be a number of seconds above 0, or None, not {seconds!r}.")
 
     @classmethod
     def of(cls, source: Any, *, name: str | None = None, timeout: float | None = TIMEOUT_S) -> Scorer:
-        """Make a scorer of what people give.
+        """Make a scorer of a function or an object.
 
         Parameters
         ----------
         source : callable or SupportsScore or Scorer
             A function of ``(response, row)`` or of ``(response)``, plain or async, a method, a partial, a lambda; or
-            an object with a ``name`` and a method ``score``. A second parameter with a default is left alone unless
-            it is called ``row``. A :class:`Scorer` is returned as it is.
+            an object with a ``name`` and a method ``score``. A second parameter with a default gets the row only
+            if it is called ``row``. A :class:`Scorer` is returned as it is.
         name : str, optional
-            Instead of its own.
+            Replaces its own name.
         timeout : float or None
-            Seconds a score may take.
+            Time limit of a score, in seconds.
 
         Raises
         ------
         LLMError
-            ``bad_request``, with one sentence that says why it cannot be a scorer.
+            ``bad_request``: it cannot be a scorer.
 
         Examples
         --------
@@ -160,13 +158,13 @@ class Scorer:
         >>> Scorer.of("label")
         Traceback (most recent call last):
             ...
-        ipyllm.errors.LLMError: 'label' is no scorer: give a function of (response, row), or one of ipyllm.scorers, \
+        ipyllm.errors.LLMError: 'label' is not a scorer: use a function of (response, row), or one of ipyllm.scorers, \
 such as scorers.exact('label').
         """
         if isinstance(source, Scorer):
             return source if name is None else replace(source, name=name)
         if isinstance(source, type):
-            raise _refused(f"{source.__name__} is a class and no scorer: give an instance, {source.__name__}(…).")
+            raise bad_request(f"{source.__name__} is a class, not a scorer: use an instance, {source.__name__}(…).")
         if isinstance(source, SupportsScore):
             function: Callable[..., Any] = source.score
             own = source.name
@@ -174,14 +172,14 @@ such as scorers.exact('label').
             function, own = source, _name_of(source)
         else:
             example = repr(source) if isinstance(source, str) else "'column'"
-            raise _refused(
-                f"{_shown(source)} is no scorer: give a function of (response, row), or one of ipyllm.scorers, such "
+            raise bad_request(
+                f"{_shown(source)} is not a scorer: use a function of (response, row), or one of ipyllm.scorers, such "
                 f"as scorers.exact({example})."
             )
         called = own if name is None else name
         code = _code(function)
         if inspect.isgeneratorfunction(code) or inspect.isasyncgenfunction(code):
-            raise _refused(f"{called} cannot be a scorer: it yields; return one number instead.")
+            raise bad_request(f"{called} cannot be a scorer, because it yields: return one number.")
         return cls(
             name=called,
             function=function,
@@ -192,26 +190,26 @@ such as scorers.exact('label').
 
     @property
     def columns(self) -> tuple[str, ...]:
-        """The columns it may write: its scores, why there are none, why they are what they are, and what they cost."""
+        """The columns that it may write: scores, errors, reasons and costs."""
         score = f"score_{self.name}"
-        # The last is no score, and must not look like one.
+        # A cost must not look like a score.
         return score, f"{score}_error", f"{score}_reason", f"cost_usd_{self.name}"
 
     def named(self, name: str) -> Scorer:
-        """Return the same scorer under another name, to have two of a kind in one table."""
+        """Return the scorer under another name, for two of a kind in one table."""
         return replace(self, name=name)
 
     def begun(self) -> Scorer:
-        """Return it ready for a table: see ``begin``."""
+        """Return the scorer for one table: see ``begin``."""
         return self if self.begin is None else replace(self, function=self.begin(), begin=None)
 
     def call(self, response: Any, row: Mapping[str, Any] | None = None) -> Any:
-        """Call the function: its result is not checked yet, and a coroutine if it is async."""
+        """Call the function; the result is unchecked, and a coroutine if it is async."""
         return self.function(response, row or {}) if self.takes_row else self.function(response)
 
 
 def checked(value: Any) -> Score:
-    """Return the result of a scorer as a :class:`Score` that is sound.
+    """Return the result of a scorer as a valid :class:`Score`.
 
     Parameters
     ----------
@@ -221,7 +219,7 @@ def checked(value: Any) -> Score:
     Raises
     ------
     ScoreFailure
-        It is no number, True, False or None, nor a :class:`Score` that holds one; or it is not finite.
+        It is not a finite number, True, False, None, or a :class:`Score` with one of these.
 
     Examples
     --------
@@ -230,7 +228,7 @@ def checked(value: Any) -> Score:
     >>> checked("good")
     Traceback (most recent call last):
         ...
-    ipyllm.scorers.scorer.ScoreFailure: It returned 'good', a str; a score is a number, True, False or None.
+    ipyllm.scorers.scorer.ScoreFailure: It returned 'good', a str; return a number, True, False or None.
     """
     given = value if isinstance(value, Score) else Score(value)
     try:
@@ -242,26 +240,21 @@ def checked(value: Any) -> Score:
 
 
 def _number(value: Any) -> float | None:
-    if value is None or _is_missing(value):
+    if value is None or type(value).__name__ == "NAType":
         return None
-    # numpy's scalars and arrays of one element, and a tensor of one, know their Python value.
+    # numpy scalars, and arrays and tensors of one element.
     item = getattr(value, "item", None)
     plain_value = item() if callable(item) and getattr(value, "size", None) == 1 else value
     if not isinstance(plain_value, numbers.Real | Decimal):
         kind = type(value).__name__
-        raise ScoreFailure(f"It returned {_shown(value)}, a {kind}; a score is a number, True, False or None.")
+        raise ScoreFailure(f"It returned {_shown(value)}, a {kind}; return a number, True, False or None.")
     try:
         number = float(plain_value)
     except (OverflowError, ValueError):
         number = math.inf
     if not math.isfinite(number):
-        raise ScoreFailure(f"It returned {_shown(value)}; a score is finite. Return None where it does not apply.")
+        raise ScoreFailure(f"It returned {_shown(value)}; return a finite number, or None if it does not apply.")
     return number
-
-
-def _is_missing(value: Any) -> bool:
-    pandas = sys.modules.get("pandas")
-    return pandas is not None and value is pandas.NA
 
 
 def _name_of(function: Any) -> str:
@@ -272,7 +265,7 @@ def _name_of(function: Any) -> str:
 
 
 def _code(function: Any) -> Any:
-    """Return what runs when it is called: ``inspect`` does not look through partials and ``__call__``."""
+    """Return the function behind partials and ``__call__``, which ``inspect`` does not look through."""
     while isinstance(function, functools.partial):
         function = function.func
     return function if inspect.isroutine(function) else type(function).__call__
@@ -281,50 +274,40 @@ def _code(function: Any) -> Any:
 def _takes_row(name: str, function: Callable[..., Any]) -> bool:
     try:
         parameters = list(inspect.signature(function).parameters.values())
-    except (TypeError, ValueError):  # some functions written in C have none that Python can see
+    except (TypeError, ValueError):  # some C functions have no signature
         return False
     positional = [p for p in parameters if p.kind in _POSITIONAL]
     needed = [p for p in positional if p.default is p.empty]
     keywords = [p for p in parameters if p.kind is p.KEYWORD_ONLY and p.default is p.empty]
-    several = any(p.kind is p.VAR_POSITIONAL for p in parameters)
-    if len(needed) > _MOST or keywords or not (positional or several):
+    takes_any = any(p.kind is p.VAR_POSITIONAL for p in parameters)
+    if len(needed) > _MAX_ARGUMENTS or keywords or not (positional or takes_any):
         takes = ", ".join(p.name for p in [*needed, *keywords]) or "nothing"
-        raise _refused(f"{name} cannot be a scorer: it takes {takes}, where a scorer takes response and row.")
-    if len(positional) < _MOST:
-        return several
+        raise bad_request(f"{name} cannot be a scorer: it takes {takes}, but a scorer takes response and row.")
+    if len(positional) < _MAX_ARGUMENTS:
+        return takes_any
     second = positional[1]
     return second.default is second.empty or second.name == "row"
 
 
 def _shown(value: Any) -> str:
     try:
-        text = " ".join(repr(value).split())
+        text = repr(value)
     except Exception:  # noqa: BLE001 - a repr of the user's own may do anything
         text = f"<{type(value).__name__}>"
-    return text if len(text) <= _MAX_SHOWN else text[: _MAX_SHOWN - 1] + "…"
-
-
-def _refused(sentence: str) -> LLMError:
-    return LLMError(sentence, category="bad_request")
+    return shorten(text, _MAX_VALUE_CHARS)
 
 
 def distinct(scorers: Iterable[Any]) -> tuple[Scorer, ...]:
-    """Return them all as :class:`Scorer`, and refuse two that would write into the same column.
-
-    Raises
-    ------
-    LLMError
-        ``bad_request``.
-    """
+    """Return all as :class:`Scorer`; raise ``bad_request`` if two would write to the same column."""
     if isinstance(scorers, str | Mapping) or not isinstance(scorers, Iterable):
-        raise _refused(f"scorers is a list, such as [scorers.exact('label'), my_function], not {_shown(scorers)}.")
+        raise bad_request(f"scorers must be a list, like [scorers.exact('label'), my_function], not {_shown(scorers)}.")
     made = tuple(Scorer.of(scorer) for scorer in scorers)
     taken: dict[str, str] = {}
     for scorer in made:
         for column in scorer.columns:
             if column in taken:
-                raise _refused(
-                    f"Two scorers would write into the column {column!r}: give one of them another name, such as "
+                raise bad_request(
+                    f"Two scorers would write to the column {column!r}: give one of them another name, such as "
                     f"name='{scorer.name}_2', or Scorer.of(function, name=…) for a function."
                 )
             taken[column] = scorer.name

@@ -1,7 +1,7 @@
-"""Scorers applied to a table of calls, new or old: nothing is asked again, and no scorer can stop the others.
+"""Applies scorers to a table of calls, without calling the models again.
 
-The user's scorers run on the user's side (:mod:`ipyllm.tools.caller_executor`): coroutines on the user's loop, several at a
-time, plain functions one after the other in a thread where they can be given up.
+The user's scorers run on the user's side (:mod:`ipyllm.tools.caller_executor`): coroutines on the user's loop, several
+at a time, plain functions one after the other in a thread that can be abandoned. A failing scorer stops no other.
 """
 
 from __future__ import annotations
@@ -12,13 +12,15 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from ipyllm.errors import LLMError
-from ipyllm.runtime.interruptible import InterruptibleEvent
+from ipyllm.errors import bad_request
+from ipyllm.runtime.interruptible import CANCEL_GRACE_S, InterruptibleEvent
 from ipyllm.runtime.service_thread import service_thread
-from ipyllm.scorers.answer import Answer, answers
+from ipyllm.scorers.scored_answer import Answer, answers
 from ipyllm.scorers.scorer import Score, ScoreFailure, Scorer, checked, distinct
 from ipyllm.tools import CallerExecutor, ToolTimeout
-from ipyllm.tools.result_text import cut, told
+from ipyllm.tools.caller_executor import UserCode
+from ipyllm.tools.result_text import describe_error, truncate
+from ipyllm.validate import validate_int
 
 if TYPE_CHECKING:
     from concurrent.futures import Future
@@ -28,14 +30,12 @@ if TYPE_CHECKING:
 __all__ = ["CONCURRENCY", "Scoring", "apply"]
 
 CONCURRENCY = 16
-"""Async scores of one scorer in flight at once, unless told otherwise."""
+"""Default number of async scores of one scorer in flight at once."""
 
-_GIVE_UP_AFTER = 3
-"""Time-outs in a row after which a scorer is not tried again: each may leave a thread behind."""
+_MAX_TIMEOUTS = 3
+"""Time-outs in a row after which a scorer is skipped, since each may leave a thread behind."""
 
-_CANCEL_GRACE_S = 5.0
-_MAX_ERROR = 500
-_NEEDED = ("status", "response")
+_MAX_ERROR_CHARS = 500
 _NOT_STORED = "The text of this answer was not stored (IPYLLM_STORE_TEXT=0)."
 
 
@@ -52,29 +52,28 @@ def apply(
     Parameters
     ----------
     scorers : iterable
-        What :meth:`Scorer.of` takes.
+        Scorers, or anything that :meth:`Scorer.of` takes.
     calls : DataFrame
-        As ``usage()`` or ``results.calls`` returns it. Only calls with status ``ok`` are scored: of one that failed
-        there is nothing to score, and its own columns say why.
+        As returned by ``usage()`` or ``results.calls``. Only calls with status ``ok`` are scored.
     rows : DataFrame or sequence of mapping, optional
-        What the calls were made from, with the right answers in it: a table whose index holds the values of
-        ``calls[on]``, or one mapping for each call, in their order. Without it scorers see an empty row.
+        The data with the right answers: a table whose index holds the values of ``calls[on]``, or one mapping for each
+        call, in order. By default scorers get an empty row.
     on : str
-        Column of ``calls`` that names the row.
+        Column of ``calls`` with the index of the row.
     concurrency : int
         Async scores of one scorer in flight at once.
 
     Returns
     -------
     DataFrame
-        A copy of ``calls`` with ``score_<name>`` (``float64``, null where there is none) and ``score_<name>_error``
-        (why there is none, null where all is well); and with ``score_<name>_reason`` and ``cost_usd_<name>``
-        for a scorer that returns a :class:`Score` with these. Earlier scores of the same name are replaced.
+        A copy of ``calls`` with ``score_<name>`` (``float64``, null if there is none) and ``score_<name>_error`` (the
+        reason, else null); and ``score_<name>_reason`` and ``cost_usd_<name>`` for scorers that return a
+        :class:`Score` with these. Earlier scores of the same name are replaced.
 
     Raises
     ------
     LLMError
-        ``bad_request``: something cannot be a scorer, two have the same name, or the tables do not fit together.
+        ``bad_request``: an invalid scorer, two of the same name, or tables that do not match.
 
     Examples
     --------
@@ -95,17 +94,17 @@ def apply(
 
 
 class Scoring:
-    """Scores on their way, for those who want to see them before all are there.
+    """Scores a table of calls, with access to the scores so far.
 
-    Stages: made, when all that can be wrong with the tables is said → :meth:`run` or :meth:`arun`, once →
-    :meth:`frame`, at any time, also after an interrupt: what was scored by then is in it.
+    Stages: made, with all arguments checked → :meth:`run` or :meth:`arun`, once → :meth:`frame`, at any time and
+    also after an interrupt.
 
     Parameters
     ----------
     scorers, calls, rows, on, concurrency
-        As :func:`apply` takes them.
+        As for :func:`apply`.
     on_score : callable, optional
-        Called after each score, on any thread: for a progress bar of ``total`` steps. Must return at once.
+        Called after each score, in any thread, for a progress bar of ``total`` steps. Must return at once.
     """
 
     def __init__(
@@ -119,18 +118,16 @@ class Scoring:
         on_score: Callable[[], None] | None = None,
     ) -> None:
         self._scorers = distinct(scorers)
-        if isinstance(concurrency, bool) or not isinstance(concurrency, int) or concurrency < 1:
-            raise _refused(f"concurrency must be a whole number, 1 or more, not {concurrency!r}.")
-        missing = [name for name in _NEEDED if name not in calls.columns]
+        self._concurrency = validate_int("concurrency", concurrency, 1)
+        missing = [name for name in ("status", "response") if name not in calls.columns]
         if missing:
-            raise _refused(f"These are no calls that can be scored: the table lacks {' and '.join(missing)}.")
+            raise bad_request(f"These calls cannot be scored: the table has no column {' and '.join(missing)}.")
         self._calls = calls
         self._rows = rows_of(calls, rows, on)
         self._answers = answers(calls)
         self._given = calls["response"].notna().tolist()
         self._places = [place for place, answer in enumerate(self._answers) if answer.status == "ok"]
-        self._concurrency = concurrency
-        self._on_score = on_score or _nothing
+        self._on_score = on_score or (lambda: None)
         self._results: dict[str, dict[int, Score | ScoreFailure]] = {scorer.name: {} for scorer in self._scorers}
         self._future: Future[None] | None = None
         self.total = len(self._places) * len(self._scorers)
@@ -138,15 +135,15 @@ class Scoring:
     # ---- from the user's side --------------------------------------------------------------------
 
     def run(self) -> None:
-        """Score, and wait until it is done. Async scorers run on the loop of the cell, if there is one.
+        """Score and wait. Async scorers run on the event loop of the notebook cell, if there is one.
 
         Raises
         ------
         KeyboardInterrupt
-            When the user interrupts; what is running is cancelled first, what is scored is kept.
+            When the user interrupts; running scorers are cancelled first, and scores so far are kept.
         """
         if service_thread().is_current:
-            raise RuntimeError("Scoring from the service thread would wait for itself; use `await scoring.arun()`.")
+            raise RuntimeError("Scoring in the service thread would wait for itself; use `await scoring.arun()`.")
         self._begin()
         self._run_inline()
         caller_executor, done = CallerExecutor(waits=True), InterruptibleEvent()
@@ -157,7 +154,7 @@ class Scoring:
             caller_executor.wait(done)
         except BaseException:
             future.cancel()
-            done.wait(_CANCEL_GRACE_S)
+            done.wait(CANCEL_GRACE_S)
             raise
         future.result()
 
@@ -170,7 +167,7 @@ class Scoring:
             await asyncio.wrap_future(future)
 
     def frame(self) -> pd.DataFrame:
-        """Return the calls with what is scored so far: see :func:`apply`."""
+        """Return the calls with the scores so far, as :func:`apply` does."""
         made = {name: column for scorer in self._scorers for name, column in self._columns(scorer).items()}
         earlier = {name for scorer in self._scorers for name in scorer.columns}
         return self._calls.drop(columns=[n for n in self._calls.columns if n in earlier]).assign(**made)
@@ -209,7 +206,7 @@ class Scoring:
                 for place in self._places:
                     try:
                         self._keep(scorer, place, checked(scorer.call(*self._arguments(place))))
-                    except Exception as exc:  # noqa: BLE001 - whatever it is, it costs this score and no other
+                    except Exception as exc:  # noqa: BLE001 - any error of a scorer is that score's error
                         self._keep(scorer, place, _failure(exc))
 
     def _arguments(self, place: int) -> tuple[Answer, Mapping[str, Any]]:
@@ -233,73 +230,56 @@ class Scoring:
             async with asyncio.TaskGroup() as group:
                 for scorer in self._scorers:
                     if not scorer.inline:
-                        lane = Worker(scorer, iter(self._places))
-                        # Plain functions run one after the other anyway: a second in the queue would only miss the
-                        # news that the first one hangs.
+                        worker = Worker(scorer, iter(self._places))
+                        # Plain functions run one by one: a second in the queue would not see that the first hangs.
                         for _ in range(self._concurrency if scorer.is_async else 1):
-                            group.create_task(self._serve(lane, caller_executor))
+                            group.create_task(self._serve(worker, caller_executor))
         finally:
             caller_executor.close()
             done.set()
 
-    async def _serve(self, lane: Worker, caller_executor: CallerExecutor) -> None:
-        for place in lane.places:
-            if lane.timeouts >= _GIVE_UP_AFTER:
-                reason = f"Not tried: {lane.scorer.name} had timed out {_GIVE_UP_AFTER} times in a row."
-                self._keep(lane.scorer, place, ScoreFailure(reason))
+    async def _serve(self, worker: Worker, caller_executor: CallerExecutor) -> None:
+        for place in worker.places:
+            if worker.timeouts >= _MAX_TIMEOUTS:
+                reason = f"Skipped: {worker.scorer.name} had timed out {_MAX_TIMEOUTS} times in a row."
+                self._keep(worker.scorer, place, ScoreFailure(reason))
             else:
-                self._keep(lane.scorer, place, await self._score(lane, place, caller_executor))
+                self._keep(worker.scorer, place, await self._score(worker, place, caller_executor))
 
-    async def _score(self, lane: Worker, place: int, caller_executor: CallerExecutor) -> Score | ScoreFailure:
-        scorer = lane.scorer
+    async def _score(self, worker: Worker, place: int, caller_executor: CallerExecutor) -> Score | ScoreFailure:
+        scorer = worker.scorer
         result: Score | ScoreFailure
         try:
             call = functools.partial(scorer.call, *self._arguments(place))
-            code = _Code(scorer.name, call, scorer.is_async, scorer.timeout)
-            result = await caller_executor.run(code, {}, then=checked)
+            code = UserCode(scorer.name, call, scorer.is_async, scorer.timeout)
+            result = await caller_executor.run(code, then=checked)
         except ToolTimeout as exc:
-            lane.timeouts += 1
+            worker.timeouts += 1
             return ScoreFailure(f"{exc}.")
         except asyncio.CancelledError:
             task = asyncio.current_task()
-            if caller_executor.is_left or (task is not None and task.cancelling()):
+            if caller_executor.is_abandoned or (task is not None and task.cancelling()):
                 raise
             result = ScoreFailure("It was cancelled.")
-        except Exception as exc:  # noqa: BLE001 - whatever it is, it costs this score and no other
+        except Exception as exc:  # noqa: BLE001 - any error of a scorer is that score's error
             result = _failure(exc)
-        lane.timeouts = 0
+        worker.timeouts = 0
         return result
 
 
 @dataclass(slots=True)
 class Worker:
-    """What one scorer has still to do. Shared by those who serve it, all on the service thread."""
+    """The pending answers of one scorer, shared by its tasks on the service thread."""
 
     scorer: Scorer
     places: Iterator[int]
     timeouts: int = 0  # in a row
 
 
-@dataclass(frozen=True, slots=True)
-class _Code:
-    """A call of a scorer, as the user's side runs it."""
-
-    name: str
-    function: Callable[..., Any]
-    is_async: bool
-    timeout: float | None
-
-
 def rows_of(
     calls: pd.DataFrame, rows: pd.DataFrame | Sequence[Mapping[str, Any]] | None, on: str
 ) -> Sequence[Mapping[str, Any]]:
-    """Return one row for each call: see :func:`apply`.
-
-    Raises
-    ------
-    LLMError
-        ``bad_request``: the tables do not fit together.
-    """
+    """Return the row of each call, as :func:`apply` describes; raise ``bad_request`` if the tables do not match."""
     import pandas as pd
 
     if rows is None:
@@ -307,32 +287,24 @@ def rows_of(
     if not isinstance(rows, pd.DataFrame):
         made = list(rows)
         if len(made) != len(calls) or not all(isinstance(row, Mapping) for row in made):
-            raise _refused(
-                f"Give the rows as a table, or as one dict for each of the {len(calls)} calls; these are {len(made)}."
+            raise bad_request(
+                f"rows must be a table, or one dict for each of the {len(calls)} calls; these are {len(made)}."
             )
         return made
     if on not in calls.columns:
-        raise _refused(f"The calls have no column {on!r} that says which row they were made from; name it with on=….")
+        raise bad_request(f"The calls have no column {on!r} that names their row; choose another with on=….")
     if not rows.index.is_unique:
-        raise _refused("The index of the rows names some of them twice, so that no call can be told its row.")
+        raise bad_request("The index of the rows has duplicates, so calls cannot be matched to rows.")
     by_key = dict(zip(rows.index.tolist(), rows.to_dict("records"), strict=True))
     keys = calls[on].tolist()
-    strange = next((key for key in keys if key not in by_key), None)
-    if strange is not None:
-        raise _refused(f"The calls were made from a row {strange!r} that is not among these {len(rows)} rows.")
+    unknown = next((key for key in keys if key not in by_key), None)
+    if unknown is not None:
+        raise bad_request(f"The calls have a row {unknown!r} that is not among these {len(rows)} rows.")
     return [by_key[key] for key in keys]
 
 
 def _failure(exc: Exception) -> ScoreFailure:
-    """Say what went wrong in a scorer: its own words, or the exception's."""
+    """Return an exception of a scorer as its failure."""
     if isinstance(exc, ScoreFailure):
         return exc
-    return ScoreFailure(cut(" ".join(told(exc).split()), _MAX_ERROR))
-
-
-def _nothing() -> None:
-    """Nobody wants to know."""
-
-
-def _refused(sentence: str) -> LLMError:
-    return LLMError(sentence, category="bad_request")
+    return ScoreFailure(truncate(" ".join(describe_error(exc).split()), _MAX_ERROR_CHARS))

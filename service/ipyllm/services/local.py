@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from ipyllm.errors import LLMError
 from ipyllm.services.base import BaseLLMService
 from ipyllm.settings import get_settings
-from ipyllm.transport.client import Address
+from ipyllm.transport.address import Address
 
 if TYPE_CHECKING:
     from datetime import datetime

@@ -8,14 +8,14 @@ from urllib.parse import urlsplit
 from ipyllm.errors import LLMError
 from ipyllm.services.base import BaseLLMService
 from ipyllm.settings import get_settings
-from ipyllm.transport.client import without_password
+from ipyllm.transport.address import without_password
 
 if TYPE_CHECKING:
     from datetime import datetime
 
     from ipyllm.response import Usage
     from ipyllm.settings_models import Price
-    from ipyllm.transport.client import Address
+    from ipyllm.transport.address import Address
 
 __all__ = ["OllamaService", "base_url_of_host"]
 

@@ -16,7 +16,7 @@ from ipyllm.services.parameters import check_params
 from ipyllm.settings import get_settings
 from ipyllm.text.redact import remember_secret
 from ipyllm.timeout import Timeout
-from ipyllm.transport.client import Address, is_url, without_password
+from ipyllm.transport.address import Address, is_url, without_password
 from ipyllm.validate import validate_int
 
 if TYPE_CHECKING:

@@ -1,7 +1,6 @@
-"""What a comparison of models comes to, and how sure it is.
+"""Statistics of comparisons: tables with conclusions in plain words, and the functions they are made of.
 
-Tables (:func:`summarise_arms`, :func:`paired`, :func:`ranking`) carry a conclusion in plain words; below them stand the
-functions they are made of. numpy, scipy and pandas load on first use.
+The tables are :func:`summarise_arms`, :func:`paired` and :func:`ranking`. numpy, scipy and pandas load on first use.
 """
 
 import lazy_loader

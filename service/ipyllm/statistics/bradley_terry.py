@@ -1,6 +1,6 @@
-"""Strengths of arms from votes between them: Bradley–Terry with ties, held in by a prior, with their uncertainty.
+"""Estimates the strengths of arms from votes: the Bradley–Terry model with ties and a normal prior.
 
-The prior is what keeps a model without a win finite: without it its strength is minus infinity.
+Without the prior, the strength of an arm without a win would be minus infinity.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 __all__ = ["PRIOR_SD", "Choice", "Strengths", "bootstrap_strengths", "fit_strengths"]
 
 PRIOR_SD = 2.0
-"""Standard deviation of the prior on strengths, in log-odds: before any vote, an arm is thought to beat an equal
-one with odds between 1 : 50 and 50 : 1. Wide enough to follow the votes, narrow enough to keep arms finite."""
+"""Standard deviation of the prior on strengths, in log-odds: before any vote, an arm beats another with odds between
+1 : 50 and 50 : 1. Wide enough to follow the votes, narrow enough to keep strengths finite."""
 
 _TIE_SD = 3.0
 _STEPS = 100
@@ -31,9 +31,9 @@ class Choice:
     Attributes
     ----------
     arms : tuple of int
-        Who stood for choice, as indices; two or more.
+        Indices of the arms compared; two or more.
     winner : int or None
-        Index of the chosen one; None for a tie.
+        Index of the preferred arm; None for a tie.
     """
 
     arms: tuple[int, ...]
@@ -49,7 +49,7 @@ class Strengths:
     strengths : ndarray, shape (arms,)
         ``strengths[i] - strengths[j]`` is the log-odds of i against j, ties aside.
     covariance : ndarray, shape (arms, arms)
-        Of the strengths, by the curvature of the posterior at its top.
+        Of the strengths, from the curvature of the posterior at its maximum.
     tie : float
         Log of Davidson's nu; NaN where no vote was a tie.
     """
@@ -67,9 +67,9 @@ def fit_strengths(choices: Sequence[Choice], n_arms: int, *, prior_sd: float = P
     choices : sequence of Choice
         The votes.
     n_arms : int
-        How many arms there are, also those without a vote.
+        Number of arms, those without a vote included.
     prior_sd : float
-        Of the normal prior around 0, in log-odds, above 0.
+        Standard deviation of the normal prior around 0, in log-odds, above 0.
 
     Notes
     -----
@@ -89,7 +89,7 @@ def fit_strengths(choices: Sequence[Choice], n_arms: int, *, prior_sd: float = P
 
     design = _Design(choices, n_arms)
     weights = np.ones(len(choices))
-    top, curvature = _climb(design, design.outcomes(weights[None]), prior_sd)
+    top, curvature = _maximise_posterior(design, design.outcomes(weights[None]), prior_sd)
     covariance = np.linalg.inv(curvature[0])[:n_arms, :n_arms]
     centre = np.eye(n_arms) - 1 / n_arms
     values = top[0, :n_arms]
@@ -106,20 +106,16 @@ def bootstrap_strengths(
     resamples: int = 1000,
     seed: int = 0,
 ) -> np.ndarray:
-    """Return the strengths fitted to each of many samples of the votes, drawn prompt by prompt.
+    """Return the strengths fitted to each bootstrap sample of the votes, drawn prompt by prompt.
 
     Parameters
     ----------
-    choices : sequence of Choice
-        The votes.
-    n_arms : int
-        How many arms there are.
+    choices, n_arms, prior_sd
+        As in :func:`fit_strengths`.
     clusters : sequence
         The prompt of each vote: votes on one prompt are drawn together.
-    prior_sd : float
-        Of the prior, in log-odds.
     resamples, seed : int
-        How often to draw, and from which seed.
+        Number of samples, and the seed.
 
     Returns
     -------
@@ -132,17 +128,17 @@ def bootstrap_strengths(
     codes = np.array([numbers.setdefault(cluster, len(numbers)) for cluster in clusters])
     rng = np.random.default_rng(seed)
     drawn = rng.multinomial(len(numbers), np.full(len(numbers), 1 / len(numbers)), size=resamples)
-    top, _ = _climb(design, design.outcomes(drawn[:, codes].astype(float)), prior_sd)
+    top, _ = _maximise_posterior(design, design.outcomes(drawn[:, codes].astype(float)), prior_sd)
     values = top[:, :n_arms]
     centred: np.ndarray = values - values.mean(axis=1, keepdims=True)
     return centred
 
 
 class _Design:
-    """The distinct sets that were voted on, and for each the outcomes it could have had.
+    """The distinct sets of arms that were voted on, with their possible outcomes.
 
-    ``features[s, c]`` is what outcome c of set s adds up of the parameters: one strength for a winner, the mean
-    of the set's strengths and the tie's own parameter for a tie.
+    ``features[s, c]`` are the weights of the parameters in outcome c of set s: one strength for a winner, the mean
+    of the set's strengths and the tie parameter for a tie.
     """
 
     def __init__(self, choices: Sequence[Choice], n_arms: int) -> None:
@@ -169,7 +165,7 @@ class _Design:
         )
 
     def outcomes(self, weights: np.ndarray) -> np.ndarray:
-        """Return how often each outcome of each set came, per sample; weights have shape (samples, votes)."""
+        """Return the count of each outcome of each set, per sample; weights have shape (samples, votes)."""
         import numpy as np
 
         samples = weights.shape[0]
@@ -179,8 +175,8 @@ class _Design:
         return counts.reshape(samples, sets, widest)
 
 
-def _climb(design: _Design, counts: np.ndarray, prior_sd: float) -> tuple[np.ndarray, np.ndarray]:
-    """Return the top of each sample's posterior and its curvature there, by Newton's method with halved steps."""
+def _maximise_posterior(design: _Design, counts: np.ndarray, prior_sd: float) -> tuple[np.ndarray, np.ndarray]:
+    """Return the maximum of each sample's posterior and its curvature, by Newton's method with halved steps."""
     import numpy as np
 
     x, possible = design.features, design.possible

@@ -1,4 +1,4 @@
-"""What to beware of in a comparison: the sentences below a table that keep its reader from concluding too much.
+"""Caveats of a comparison, shown below its tables.
 
 Imports pandas: load it late.
 """
@@ -11,82 +11,59 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ipyllm.dataframes.latency_filter import LARGEST_LAG
-from ipyllm.statistics.table import rounded
+from ipyllm.text.format import count, join_names, number
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from ipyllm.statistics.observations import Observations
 
-__all__ = ["FEW_PROMPTS", "caveats", "count", "listed"]
+__all__ = ["FEW_PROMPTS", "caveats", "listed"]
 
 FEW_PROMPTS = 20
-"""Below so many prompts the usual intervals are rough, whatever is measured."""
+"""Number of prompts below which the usual intervals are rough."""
 
-_MOST_NAMED = 4
+_MAX_NAMES = 4
 
 
 def caveats(observed: Observations) -> list[str]:
-    """Return what a reader should know before believing any table of these calls, most important first."""
-    return [
-        *_different_prompts(observed),
-        *_reversals(observed),
-        *_failures(observed),
-        *_unscored(observed),
-        *_few(observed),
-        *_left_out(observed),
-        *_unfinished(observed),
-    ]
+    """Return the caveats of these calls, most important first."""
+    checks = (_different_prompts, _reversals, _failures, _unscored, _few, _left_out, _unfinished)
+    return [sentence for check in checks for sentence in check(observed)]
 
 
 def listed(names: Sequence[str]) -> str:
-    """Return names as they stand in a sentence, the first few of many.
-
-    Examples
-    --------
-    >>> listed(["a"]), listed(["a", "b", "c"]), listed(list("abcdefg"))
-    ('a', 'a, b and c', 'a, b, c, d and 3 more')
-    """
-    if len(names) > _MOST_NAMED + 1:
-        return f"{', '.join(names[:_MOST_NAMED])} and {len(names) - _MOST_NAMED} more"
-    return " and ".join([", ".join(names[:-1]), names[-1]]) if len(names) > 1 else names[0]
+    """Return the first few of the names, joined as in a sentence."""
+    return join_names(names, limit=_MAX_NAMES)
 
 
-def _different_prompts(observed: Observations) -> list[str]:
+def _different_prompts(observed: Observations) -> Iterator[str]:
     asked = observed.asked
     have = (asked > 0).sum(axis=1)
     total = asked.shape[1]
     if len(observed.arms) > 1 and (have < total).any():
         lacking = [f"{arm} ({n} of {total})" for arm, n in zip(observed.arms, have, strict=True) if n < total]
         shared = int((asked > 0).all(axis=0).sum())
-        sentence = (
-            f"Not all arms got the same prompts: {listed(lacking)}. Arms on different prompts are not comparable as "
-            f"they stand in the summary; {count(shared, 'prompt')} went to all, and paired() compares each two arms "
-            "only on what both got."
+        yield (
+            f"Not all arms got the same prompts: {listed(lacking)}. So their rows of the summary are not comparable; "
+            f"{count(shared, 'prompt')} went to all, and paired() compares two arms only on the prompts that both got."
         )
-        return [sentence]
-    if (asked.max(axis=0) != asked.min(axis=0)).any():
-        sentence = (
-            "Some prompts were asked more often of one arm than of another, which weighs them differently in the "
-            "summary; paired() weighs every prompt once."
+    elif (asked.max(axis=0) != asked.min(axis=0)).any():
+        yield (
+            "Some prompts were sent more often to one arm than to another, so the summary weights them differently; "
+            "paired() gives every prompt the same weight."
         )
-        return [sentence]
-    return []
 
 
-def _reversals(observed: Observations) -> list[str]:
-    """Find Simpson's paradox: an arm ahead on all its calls and behind on the prompts that both answered."""
-    found = []
+def _reversals(observed: Observations) -> Iterator[str]:
+    """Report Simpson's paradox: an arm is ahead over all calls but behind on the prompts that both answered."""
     for score in observed.scores:
         by_prompt, _ = observed.by_prompt(observed.frame[score].to_numpy())
         if np.isnan(by_prompt).any():
             overall = observed.frame.groupby("arm", observed=False)[score].mean().to_numpy()
-            found += [
-                sentence
-                for first, second in combinations(range(len(observed.arms)), 2)
-                if (sentence := _reversal(score, observed.arms, overall, by_prompt, first, second))
-            ]
-    return found
+            for first, second in combinations(range(len(observed.arms)), 2):
+                if sentence := _reversal(score, observed.arms, overall, by_prompt, first, second):
+                    yield sentence
 
 
 def _reversal(score: str, arms: list[str], overall: np.ndarray, by_prompt: np.ndarray, first: int, second: int) -> str:
@@ -99,68 +76,58 @@ def _reversal(score: str, arms: list[str], overall: np.ndarray, by_prompt: np.nd
     ahead, behind = (first, second) if overall[first] > overall[second] else (second, first)
     return (
         f"On {score.removeprefix('score_')}, {arms[ahead]} is ahead of {arms[behind]} over all calls "
-        f"({rounded(overall[ahead])} against {rounded(overall[behind])}) but behind on the "
-        f"{count(int(both.sum()), 'prompt')} that both answered ({rounded(common[ahead])} against "
-        f"{rounded(common[behind])}): the prompts differ, not only the arms."
+        f"({number(overall[ahead])} against {number(overall[behind])}) but behind on the "
+        f"{count(int(both.sum()), 'prompt')} that both answered ({number(common[ahead])} against "
+        f"{number(common[behind])}): the prompts differ, not only the arms."
     )
 
 
-def _failures(observed: Observations) -> list[str]:
+def _failures(observed: Observations) -> Iterator[str]:
     rates = observed.failed.groupby(observed.frame["arm"], observed=False).mean()
     if not (rates > 0).any():
-        return []
+        return
     failing = [f"{arm} {rate:.0%}" for arm, rate in rates.items() if rate > 0]
-    said = f"Calls failed ({listed(failing)}), hardly at random: what is left may be the easier part."
-    found = []
+    sentence = f"Calls failed ({listed(failing)}), hardly at random: the others may be the easier ones."
     for score in observed.scores:
         values = observed.frame[score]
-        arms = [arm for arm in observed.arms if rates[arm] > 0]
         lowered = []
-        for arm in arms:
+        for arm in (arm for arm in observed.arms if rates[arm] > 0):
             of_arm = values[observed.frame["arm"] == arm]
             lost = (observed.failed & values.isna())[of_arm.index]
             if lost.any() and of_arm.notna().any():
-                lowered.append(f"{arm} {rounded(of_arm[~lost].mean())} → {rounded(of_arm.mask(lost, 0.0).mean())}")
+                lowered.append(f"{arm} {number(of_arm[~lost].mean())} → {number(of_arm.mask(lost, 0.0).mean())}")
         if lowered:
-            found.append(f"If failed calls scored 0, {score.removeprefix('score_')} would fall: {listed(lowered)}.")
-    return [" ".join([said, *found])]
+            sentence += f" If failed calls scored 0, {score.removeprefix('score_')} would fall: {listed(lowered)}."
+    yield sentence
 
 
-def _unscored(observed: Observations) -> list[str]:
-    found = []
+def _unscored(observed: Observations) -> Iterator[str]:
     answered = (observed.frame["status"] == "ok").to_numpy()
     for score in observed.scores:
-        label = score.removeprefix("score_")
-        missing = observed.frame[score].isna().to_numpy() & answered
-        if missing.any():
-            found.append(
-                f"{count(int(missing.sum()), 'answer')} of {int(answered.sum())} "
-                f"{'has' if missing.sum() == 1 else 'have'} no {label} and {'is' if missing.sum() == 1 else 'are'} "
-                "left out of it."
-            )
-    return found
+        missing = int((observed.frame[score].isna().to_numpy() & answered).sum())
+        if missing:
+            has, are = ("has", "is") if missing == 1 else ("have", "are")
+            label = score.removeprefix("score_")
+            yield f"{count(missing, 'answer')} of {answered.sum()} {has} no {label} and {are} left out of it."
 
 
-def _few(observed: Observations) -> list[str]:
+def _few(observed: Observations) -> Iterator[str]:
     prompts = int((observed.asked > 0).sum(axis=1).min())
-    found = []
     if prompts < FEW_PROMPTS:
-        found.append(
+        yield (
             f"Only {count(prompts, 'prompt')}{' in the smallest arm' if len(observed.arms) > 1 else ''}: intervals "
-            f"are rough below {FEW_PROMPTS}, and the prompts themselves are a small sample of what you will ask."
+            f"are rough below {FEW_PROMPTS}, and so few prompts are a small sample of what you will ask."
         )
     if observed.asked.max() == 1:
-        found.append(
-            "Every prompt was asked once: how much an arm's own answers vary from one time to the next cannot be told "
-            "from how much prompts vary."
+        yield (
+            "Every prompt was asked once: the variation between repeats cannot be separated from that between prompts."
         )
-    return found
 
 
-def _left_out(observed: Observations) -> list[str]:
+def _left_out(observed: Observations) -> Iterator[str]:
     out = ~observed.timed
     if not out.any():
-        return []
+        return
     frame = observed.frame
     late = out & ~frame["cold"] & ~frame["cache_hit"]
     reasons = [
@@ -168,7 +135,7 @@ def _left_out(observed: Observations) -> list[str]:
         for mask, what in (
             (frame["cold"], "loaded the model first"),
             (frame["cache_hit"] & ~frame["cold"], "came from the cache"),
-            (late, f"were measured while our own loop was late by over {LARGEST_LAG:.0%} of the time to first token"),
+            (late, f"were measured while this process was late by over {LARGEST_LAG:.0%} of the time to first token"),
         )
         if mask.any()
     ]
@@ -178,23 +145,11 @@ def _left_out(observed: Observations) -> list[str]:
     )
     shares = out.groupby(frame["arm"], observed=False).mean()
     emptied = [str(arm) for arm, part in shares.items() if part == 1]
-    return [f"{sentence} Nothing is left of {listed(emptied)}." if emptied else sentence]
+    yield f"{sentence} No times are left of {listed(emptied)}." if emptied else sentence
 
 
-def _unfinished(observed: Observations) -> list[str]:
-    several = int(observed.unfinished.sum())
-    if not several:
-        return []
-    has, was = ("has", "was") if several == 1 else ("have", "were")
-    return [f"{count(several, 'call')} {has} not ended, or {was} cancelled: neither right nor wrong."]
-
-
-def count(n: int, what: str) -> str:
-    """Return a number of things.
-
-    Examples
-    --------
-    >>> count(1, "call"), count(2000, "call")
-    ('1 call', '2,000 calls')
-    """
-    return f"{n:,} {what}" if n == 1 else f"{n:,} {what}s"
+def _unfinished(observed: Observations) -> Iterator[str]:
+    n = int(observed.unfinished.sum())
+    if n:
+        has, was = ("has", "was") if n == 1 else ("have", "were")
+        yield f"{count(n, 'call')} {has} not ended, or {was} cancelled: neither right nor wrong."

@@ -1,4 +1,4 @@
-"""Differences between two arms on the same prompts: how large, how sure, and whether chance would do."""
+"""Differences between two arms on the same prompts, with intervals and p-values."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from ipyllm.statistics.quantiles import Interval, seen
+from ipyllm.statistics.quantiles import Interval, known_values
 
 if TYPE_CHECKING:
     import numpy as np
@@ -15,15 +15,15 @@ if TYPE_CHECKING:
 __all__ = ["Difference", "bonett_price", "bootstrap_interval", "cohens_dz", "hodges_lehmann", "paired_t"]
 
 _EXACT_RANKS = 50
-"""Up to so many pairs the distribution of signed ranks is counted out."""
+"""Number of pairs up to which the distribution of signed ranks is computed exactly."""
 
 _ALL_AVERAGES = 2000
-"""Up to so many pairs all n (n + 1) / 2 averages fit in memory; above, they are counted without being made."""
+"""Number of pairs up to which all n (n + 1) / 2 averages fit in memory; above, they are only counted."""
 
 
 @dataclass(frozen=True)
 class Difference:
-    """A difference in the unit of the values, its interval, and the p of "there is none"."""
+    """A difference in the unit of the values, with its interval and the p-value of no difference."""
 
     value: float
     low: float
@@ -38,7 +38,7 @@ def paired_t(differences: ArrayLike, *, level: float = 0.95) -> Difference:
     Parameters
     ----------
     differences : array_like
-        One per prompt (the mean over repeats), so that prompts are the independent units.
+        One per prompt (the mean over repeats): prompts are the independent units.
     level : float
         Confidence of the interval.
 
@@ -55,7 +55,7 @@ def paired_t(differences: ArrayLike, *, level: float = 0.95) -> Difference:
     """
     from scipy.special import stdtr, stdtrit
 
-    d = seen(differences)
+    d = known_values(differences)
     n = d.size
     if n == 0:
         return Difference(math.nan, math.nan, math.nan, math.nan, 0)
@@ -75,18 +75,16 @@ def bootstrap_interval(
     resamples: int = 5000,
     seed: int = 0,
 ) -> Interval:
-    """Return an interval of the mean difference by drawing prompts with replacement.
+    """Return the bootstrap interval of the mean difference over prompts.
 
     Parameters
     ----------
-    differences : array_like
-        One per prompt: drawing prompts keeps the calls of a prompt together.
-    level : float
-        Confidence.
+    differences, level
+        As in :func:`paired_t`.
     method : {"BCa", "percentile"}
         Bias-corrected and accelerated (Efron 1987), or plain percentiles.
     resamples, seed : int
-        How often to draw, and from which seed: the same seed gives the same interval.
+        Number of samples, and the seed.
 
     Notes
     -----
@@ -101,10 +99,10 @@ def bootstrap_interval(
     import numpy as np
     from scipy.stats import bootstrap
 
-    d = seen(differences)
+    d = known_values(differences)
     if d.size < 2 or _constant(d):  # noqa: PLR2004
         return Interval(math.nan, math.nan)
-    # Neither memory nor cache is served by all the draws at once.
+    # Batches save memory.
     batch = max(1, min(resamples, 2_000_000 // d.size))
     with np.errstate(all="ignore"):
         found = bootstrap(
@@ -126,7 +124,7 @@ def bonett_price(only_first: int, only_second: int, n: int, *, level: float = 0.
     Parameters
     ----------
     only_first, only_second : int
-        Prompts that only the first, or only the second arm got right.
+        Prompts that only the first, or only the second arm answered correctly.
     n : int
         All prompts.
     level : float
@@ -151,21 +149,19 @@ def bonett_price(only_first: int, only_second: int, n: int, *, level: float = 0.
 
 
 def hodges_lehmann(differences: ArrayLike, *, level: float = 0.95) -> Difference:
-    """Return the typical difference, its interval and Wilcoxon's p: what to say of latencies, whose tails are long.
+    """Return the typical difference, its interval and Wilcoxon's p-value, for latencies and other long tails.
 
     Parameters
     ----------
-    differences : array_like
-        One per prompt.
-    level : float
-        Confidence of the interval.
+    differences, level
+        As in :func:`paired_t`.
 
     Returns
     -------
     Difference
         The value is the median of all averages of two differences (Hodges & Lehmann 1963); the limits are those
         averages that the signed-rank test would not reject (Hollander & Wolfe 1999, §3.3). Exact up to 50
-        prompts, by the normal approximation above. A limit is NaN where so few prompts cannot give one.
+        prompts, by the normal approximation above. A limit is NaN where there are too few prompts for one.
 
     Examples
     --------
@@ -177,7 +173,7 @@ def hodges_lehmann(differences: ArrayLike, *, level: float = 0.95) -> Difference
 
     from ipyllm.statistics.significance import wilcoxon
 
-    d = np.sort(seen(differences))
+    d = np.sort(known_values(differences))
     n = d.size
     if n == 0:
         return Difference(math.nan, math.nan, math.nan, math.nan, 0)
@@ -199,14 +195,14 @@ def cohens_dz(differences: ArrayLike) -> float:
     >>> round(cohens_dz([0.1, 0.2, 0.3, 0.2]), 2)
     2.45
     """
-    d = seen(differences)
+    d = known_values(differences)
     if d.size < 2 or _constant(d):  # noqa: PLR2004
         return 0.0 if d.size > 1 and d[0] == 0 else math.nan
     return float(d.mean() / d.std(ddof=1))
 
 
 def _critical_rank(n: int, alpha: float) -> int:
-    """Return which average from below is the lower limit: 0 for none."""
+    """Return the rank of the average that is the lower limit; 0 for none."""
     import numpy as np
 
     if n > _EXACT_RANKS:
@@ -214,17 +210,17 @@ def _critical_rank(n: int, alpha: float) -> int:
 
         mean, sd = n * (n + 1) / 4, math.sqrt(n * (n + 1) * (2 * n + 1) / 24)
         return max(0, math.floor(mean + float(ndtri(alpha / 2)) * sd))
-    ways = np.zeros(n * (n + 1) // 2 + 1)
-    ways[0] = 1
+    counts = np.zeros(n * (n + 1) // 2 + 1)
+    counts[0] = 1
     for k in range(1, n + 1):
-        ways[k:] = ways[k:] + ways[:-k]
-    cumulated = np.cumsum(ways) / 2.0**n
+        counts[k:] = counts[k:] + counts[:-k]
+    cumulated = np.cumsum(counts) / 2.0**n
     # The k-th average is a limit when P(W < k) <= alpha / 2.
     return int(np.searchsorted(cumulated, alpha / 2, side="right"))
 
 
 def _walsh(d: np.ndarray, ranks: list[int]) -> list[float]:
-    """Return the averages of two of the sorted ``d`` that have these ranks, from 1."""
+    """Return the averages of pairs of the sorted ``d`` that have these ranks, from 1."""
     import numpy as np
 
     n = d.size
@@ -249,8 +245,7 @@ def _walsh(d: np.ndarray, ranks: list[int]) -> list[float]:
 
 
 def _constant(d: np.ndarray) -> bool:
-    """Tell whether what varies is only the last digit of a float."""
+    """Return whether all values are equal but for rounding."""
     import numpy as np
 
-    spread = float(np.ptp(d))
-    return spread <= 1e-12 * float(np.abs(d).max())
+    return float(np.ptp(d)) <= 1e-12 * float(np.abs(d).max())

@@ -1,4 +1,4 @@
-"""Means of scores and their standard errors, when several calls belong to one prompt."""
+"""Means of scores with standard errors, where several calls belong to one prompt."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 from ipyllm.statistics.quantiles import Interval
 
 if TYPE_CHECKING:
-    import numpy as np
     from numpy.typing import ArrayLike
 
 __all__ = ["Mean", "clustered_mean", "wilson"]
@@ -17,16 +16,16 @@ __all__ = ["Mean", "clustered_mean", "wilson"]
 
 @dataclass(frozen=True)
 class Mean:
-    """A mean, its standard error, and where the true mean lies.
+    """A mean with its standard error and interval.
 
     Attributes
     ----------
     value, se : float
-        In the unit of the values. NaN where there are too few.
+        In the unit of the values; NaN where there are too few.
     low, high : float
         Limits of the interval.
     n, clusters : int
-        Values, and the prompts they belong to.
+        Numbers of values and of their prompts.
     method : str
         ``"t"``, ``"wilson"``, or ``""`` where there is no interval.
     """
@@ -41,14 +40,14 @@ class Mean:
 
 
 def clustered_mean(values: ArrayLike, clusters: ArrayLike | None = None, *, level: float = 0.95) -> Mean:
-    """Return the mean with a standard error that knows which values belong together.
+    """Return the mean with a standard error clustered by prompt.
 
     Parameters
     ----------
     values : array_like
-        Null (NaN) values are left out. Values that are all 0 or 1 are taken for successes and failures.
+        Null (NaN) values are left out. Values that are all 0 or 1 are successes and failures.
     clusters : array_like, optional
-        The prompt of each value; each value its own without it.
+        The prompt of each value; by default each value has its own.
     level : float
         Confidence of the interval.
 
@@ -57,8 +56,8 @@ def clustered_mean(values: ArrayLike, clusters: ArrayLike | None = None, *, leve
     Standard error of Miller (2024), "Adding error bars to evals", eq. 4, times ``G / (G - 1)`` for G clusters,
     as in statsmodels' ``cov_type="cluster"``; with one value per cluster it is the usual one. The interval is
     Student's with G - 1 degrees of freedom; for successes and failures it is Wilson's (1927) over the effective
-    number of values ``p (1 - p) / se²``, and over G when all are equal, because then the standard error is 0 but
-    nobody is certain.
+    number of values ``p (1 - p) / se²``, and over G when all are equal, where the standard error is 0 but the mean is
+    still uncertain.
 
     Examples
     --------
@@ -71,19 +70,20 @@ def clustered_mean(values: ArrayLike, clusters: ArrayLike | None = None, *, leve
     (0.839, 1.0)
     """
     import numpy as np
+    from scipy.special import stdtrit
 
     array = np.asarray(values, dtype=float).ravel()
-    seen = ~np.isnan(array)
-    x = array[seen]
+    known = ~np.isnan(array)
+    x = array[known]
     n = x.size
     if n == 0:
         return Mean(math.nan, math.nan, math.nan, math.nan, 0, 0, "")
-    codes = np.arange(n) if clusters is None else np.unique(np.asarray(clusters)[seen], return_inverse=True)[1]
+    codes = np.arange(n) if clusters is None else np.unique(np.asarray(clusters)[known], return_inverse=True)[1]
     g = int(codes.max()) + 1
     value = float(x.mean())
-    binary = _is_binary(x)
+    binary = bool(((x == 0) | (x == 1)).all())
     if g == 1:
-        # One prompt, however often asked, says nothing of other prompts.
+        # One prompt, however often asked, says nothing about other prompts.
         limits = wilson(value, 1, level=level) if binary else Interval(math.nan, math.nan)
         return Mean(value, math.nan, *limits, n, 1, "wilson" if binary else "")
     residuals = np.bincount(codes, weights=x - value)
@@ -94,12 +94,12 @@ def clustered_mean(values: ArrayLike, clusters: ArrayLike | None = None, *, leve
         return Mean(value, 0.0 if constant else se, *wilson(value, effective, level=level), n, g, "wilson")
     if constant:
         return Mean(float(x[0]), 0.0, math.nan, math.nan, n, g, "")
-    half = _student(level, g - 1) * se
+    half = float(stdtrit(g - 1, (1 + level) / 2)) * se
     return Mean(value, se, value - half, value + half, n, g, "t")
 
 
 def wilson(p: float, n: float, *, level: float = 0.95) -> Interval:
-    """Return Wilson's score interval of a share ``p`` seen in ``n`` (effective) trials.
+    """Return Wilson's score interval of a share ``p`` observed in ``n`` (effective) trials.
 
     Examples
     --------
@@ -113,13 +113,3 @@ def wilson(p: float, n: float, *, level: float = 0.95) -> Interval:
     middle = (p + z2 / (2 * n)) / (1 + z2 / n)
     half = math.sqrt(z2 * (p * (1 - p) / n + z2 / (4 * n * n))) / (1 + z2 / n)
     return Interval(max(0.0, middle - half) if p > 0 else 0.0, min(1.0, middle + half) if p < 1 else 1.0)
-
-
-def _student(level: float, df: int) -> float:
-    from scipy.special import stdtrit
-
-    return float(stdtrit(df, (1 + level) / 2))
-
-
-def _is_binary(x: np.ndarray) -> bool:
-    return bool(((x == 0) | (x == 1)).all())

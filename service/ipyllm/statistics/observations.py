@@ -1,11 +1,10 @@
-"""The calls of a comparison, ready to be counted: arms in order, warm-ups out, each metric where it means something.
+"""Prepares the calls of a comparison for statistics: arms in order, no warm-ups, only valid values of each metric.
 
 Imports pandas: load it late.
 """
 
 from __future__ import annotations
 
-import difflib
 import math
 from dataclasses import dataclass
 from functools import cached_property
@@ -15,12 +14,15 @@ import numpy as np
 import pandas as pd
 
 from ipyllm.dataframes.latency_filter import counted, number, true
-from ipyllm.errors import LLMError
+from ipyllm.errors import bad_request
+from ipyllm.text.format import money
+from ipyllm.text.format import number as format_number
+from ipyllm.text.suggest import suggest
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-__all__ = ["METRICS", "Failures", "Metric", "Observations", "nearest", "observe"]
+__all__ = ["METRICS", "Failures", "Metric", "Observations", "observe"]
 
 Failures = Literal["omit", "zero"]
 
@@ -28,101 +30,75 @@ Kind = Literal["score", "time", "speed", "money", "errors"]
 
 _FAILED = ("error", "truncated")
 _UNFINISHED = ("running", "cancelled", "interrupted")
-_NUMBERS = (
-    "ttft_s",
-    "total_s",
-    "output_tps",
-    "input_tokens",
-    "output_tokens",
-    "cost_usd",
-    "client_lag_s",
-)
+_NUMBERS = ("ttft_s", "total_s", "output_tps", "input_tokens", "output_tokens", "cost_usd", "client_lag_s")
 
 
 @dataclass(frozen=True)
 class Metric:
-    """Something that is compared.
+    """A quantity that is compared."""
 
-    Attributes
-    ----------
-    name : str
-        The column.
-    label : str
-        What it is called in a sentence or on an axis.
-    unit : str
-        As it follows a number: ``" s"``, ``""``.
-    kind : str
-        Which calls count, and which test suits it.
-    higher_is_better : bool
-        Which way is up.
-    """
-
-    name: str
-    label: str
-    unit: str
-    kind: Kind
+    name: str  # the column
+    label: str  # in a sentence or on an axis
+    plural: str  # its values, in a sentence
+    unit: str  # as it follows a number: " s", ""
+    kind: Kind  # decides which calls count, and the test
     higher_is_better: bool
+
+    def format(self, value: float) -> str:
+        """Format a value with its unit."""
+        return money(value) if self.kind == "money" else f"{format_number(value)}{self.unit}"
 
 
 METRICS = {
     metric.name: metric
     for metric in (
-        Metric("ttft_s", "time to first token", " s", "time", higher_is_better=False),
-        Metric("total_s", "total time", " s", "time", higher_is_better=False),
-        Metric("output_tps", "tokens per second", "/s", "speed", higher_is_better=True),
-        Metric("cost_usd", "cost per call", "", "money", higher_is_better=False),
-        Metric("errors", "error rate", "", "errors", higher_is_better=False),
+        Metric("ttft_s", "time to first token", "first-token times", " s", "time", higher_is_better=False),
+        Metric("total_s", "total time", "total times", " s", "time", higher_is_better=False),
+        Metric("output_tps", "tokens per second", "token rates", "/s", "speed", higher_is_better=True),
+        Metric("cost_usd", "cost per call", "costs", "", "money", higher_is_better=False),
+        Metric("errors", "error rate", "error rates", "", "errors", higher_is_better=False),
     )
 }
-"""All metrics but the scores, which are the columns called ``score_…``."""
+"""All metrics other than scores, which are the columns ``score_…``."""
 
 
 @dataclass(frozen=True)
 class Observations:
-    """Calls, cleaned.
+    """The cleaned calls of a comparison."""
 
-    Attributes
-    ----------
-    frame : DataFrame
-        One row per call that is no warm-up: ``arm``, a category; ``prompt``, an integer from 0; ``prompt_id``; and the
-        columns of DESIGN §4, numbers as floats.
-    arms : list of str
-        In the order in which they first appear.
-    scores : list of str
-        The columns ``score_…`` that hold numbers.
-    """
-
-    frame: pd.DataFrame
-    arms: list[str]
-    scores: list[str]
+    frame: (
+        pd.DataFrame
+    )  # one row per call without warm-ups: `arm`, `prompt` (from 0), `prompt_id`, ledger columns, scores
+    arms: list[str]  # in order of appearance
+    scores: list[str]  # the columns `score_…` with numbers
 
     @cached_property
     def timed(self) -> pd.Series[bool]:
-        """Calls whose times count."""
+        """Whether a call's times count."""
         return counted(self.frame)
 
     @cached_property
     def failed(self) -> pd.Series[bool]:
-        """Calls that ended in an error or in half an answer."""
+        """Whether a call ended in an error or a truncated answer."""
         return self.frame["status"].isin(_FAILED)
 
     @cached_property
     def unfinished(self) -> pd.Series[bool]:
-        """Calls that somebody ended, or that have not ended yet: they say nothing of the model."""
+        """Whether a call was cancelled or has not ended: it says nothing about the model."""
         return self.frame["status"].isin(_UNFINISHED)
 
     @cached_property
     def asked(self) -> np.ndarray:
-        """How many calls each arm (row) made of each prompt (column)."""
+        """Number of calls of each arm (row) for each prompt (column)."""
         return self.by_prompt(np.ones(len(self.frame)))[1]
 
     def by_prompt(self, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return the mean of the values that each arm (row) has for each prompt (column), and how many they are.
+        """Return mean and number of the values of each arm (row) for each prompt (column).
 
         Parameters
         ----------
         values : ndarray
-            One per call; NaN is none. A mean of none is NaN.
+            One per call; NaN is no value. The mean of no value is NaN.
         """
         known = ~np.isnan(values)
         shape = len(self.arms), int(self.frame["prompt"].max()) + 1
@@ -133,21 +109,23 @@ class Observations:
         return means.reshape(shape), n.reshape(shape)
 
     def metric(self, name: str) -> Metric:
-        """Return the metric of that name, or say which one was probably meant."""
+        """Return the metric of that name, or raise an error that suggests one."""
         if name in METRICS:
             return METRICS[name]
         column = name if name in self.scores else f"score_{name}"
         if column in self.scores:
-            return Metric(column, column.removeprefix("score_"), "", "score", higher_is_better=True)
+            return Metric(
+                column, name := column.removeprefix("score_"), f"scores of {name}", "", "score", higher_is_better=True
+            )
         known = [*(score.removeprefix("score_") for score in self.scores), *METRICS]
-        raise LLMError(f"There is no metric {name!r}{nearest(name, known)}", category="bad_request")
+        raise bad_request(f"There is no metric {name!r}. {suggest(name, known)}")
 
     def metrics(self, names: Sequence[str] | None = None) -> list[Metric]:
-        """Return these metrics; without names, those of which anything is known."""
+        """Return these metrics; without names, those that have values."""
         if names is not None:
             names = [names] if isinstance(names, str) else list(names)
             if not names:
-                raise LLMError("Nothing to compare: metrics is empty.", category="bad_request")
+                raise bad_request("metrics is empty: name at least one metric, or leave it out.")
             return [self.metric(name) for name in dict.fromkeys(names)]
         found = [self.metric(name) for name in [*self.scores, "ttft_s", "total_s", "output_tps"]]
         if self.frame["cost_usd"].gt(0).any():
@@ -157,18 +135,18 @@ class Observations:
         return [metric for metric in found if self.values(metric).notna().any()]
 
     def values(self, metric: Metric, failures: Failures = "omit") -> pd.Series[float]:
-        """Return the metric of each call, NaN where the call says nothing of it.
+        """Return the metric of each call, NaN where it does not count.
 
         Parameters
         ----------
         metric : Metric
-            Of this comparison.
+            From :meth:`metric`.
         failures : {"omit", "zero"}
-            What a score is for a call that failed: not there, or 0.
+            The score of a failed call: missing, or 0.
         """
         frame = self.frame
         if failures not in {"omit", "zero"}:
-            raise ValueError(f"failures={failures!r} is neither 'omit' nor 'zero'.")
+            raise ValueError(f"failures must be 'omit' or 'zero', not {failures!r}.")
         if metric.kind == "errors":
             return self.failed.astype(float).where(~self.unfinished)
         column = frame[metric.name]
@@ -183,14 +161,14 @@ class Observations:
         return column.where(~frame["cache_hit"])
 
     def arm(self, label: object) -> str:
-        """Return the arm of that label, or say which one was probably meant."""
+        """Return the arm of that label, or raise an error that suggests one."""
         if str(label) in self.arms:
             return str(label)
-        raise LLMError(f"There is no arm {label!r}{nearest(str(label), self.arms)}", category="bad_request")
+        raise bad_request(f"There is no arm {label!r}. {suggest(label, self.arms)}")
 
 
 def observe(calls: Any) -> Observations:
-    """Make calls ready to be counted.
+    """Prepare calls for statistics.
 
     Parameters
     ----------
@@ -213,25 +191,19 @@ def observe(calls: Any) -> Observations:
     if not isinstance(calls, pd.DataFrame):
         calls = getattr(calls, "calls", calls)
     if not isinstance(calls, pd.DataFrame):
-        raise LLMError(
-            f"A comparison is drawn from a DataFrame of calls, not from {type(calls).__name__}.", category="bad_request"
-        )
+        raise bad_request(f"calls must be a DataFrame of calls, not {type(calls).__name__}.")
     by = "arm" if "arm" in calls.columns else "model"
     for column in (by, "status"):
         if column not in calls.columns:
             what = "arm or model" if column == "model" else column
-            raise LLMError(
-                f"These calls have no column {what}: there is nothing to compare by.", category="bad_request"
-            )
+            raise bad_request(f"These calls have no column {what}: there is nothing to compare by.")
     warm_up = true(calls["warmup"]) if "warmup" in calls.columns else pd.Series(False, index=calls.index)
     calls = calls[~warm_up & calls[by].notna()].reset_index(drop=True)
     if calls.empty:
         aside = " but warm-ups" if warm_up.any() else ""
-        raise LLMError(f"There are no calls{aside}, so there is nothing to compare.", category="bad_request")
-    kept = {
-        name: calls[name] for name in ("model", "prompt_id", "repeat", "started_at", "error_category") if name in calls
-    }
-    frame = pd.DataFrame(kept, index=calls.index)
+        raise bad_request(f"There are no calls{aside}, so there is nothing to compare.")
+    copied = [n for n in ("model", "prompt_id", "repeat", "started_at", "error_category") if n in calls]
+    frame = pd.DataFrame(calls[copied])
     codes, labels = pd.factorize(calls[by].astype(str))
     frame["arm"] = pd.Categorical.from_codes(codes, categories=labels)
     frame["prompt"] = _prompts(calls)
@@ -247,23 +219,11 @@ def observe(calls: Any) -> Observations:
     return Observations(frame, list(frame["arm"].cat.categories), scores)
 
 
-def nearest(name: str, known: Sequence[str]) -> str:
-    """Return how a sentence goes on that could not find ``name``.
-
-    Examples
-    --------
-    >>> nearest("opnai", ["openai", "ollama"]), nearest("x", ["a", "b"])
-    ("; did you mean 'openai'?", ': there are a, b.')
-    """
-    near = difflib.get_close_matches(name, known, n=1)
-    return f"; did you mean {near[0]!r}?" if near else f": there are {', '.join(known)}."
-
-
 def _prompts(calls: pd.DataFrame) -> np.ndarray:
     for name in ("prompt_id", "prompt"):
         if name in calls.columns and calls[name].notna().any():
             codes, _ = pd.factorize(calls[name])
-            # A call whose prompt is not known is a prompt of its own.
+            # A call without a known prompt is a prompt of its own.
             unknown = codes < 0
             codes[unknown] = codes.max() + 1 + np.arange(unknown.sum())
             return codes
@@ -271,7 +231,7 @@ def _prompts(calls: pd.DataFrame) -> np.ndarray:
 
 
 def _is_score(calls: pd.DataFrame, name: str) -> bool:
-    """Tell a score from what stands beside it: its error, a judge's reason."""
+    """Return whether a column is a score, not a score's error or reason."""
     for beside in ("_error", "_reason"):
         if name.endswith(beside) and name.removesuffix(beside) in calls.columns:
             return False
@@ -285,5 +245,5 @@ def _is_score(calls: pd.DataFrame, name: str) -> bool:
 def _finite(column: pd.Series[Any], name: str) -> pd.Series[float]:
     values = number(column.astype("object").where(column.notna(), None) if column.dtype == object else column)
     if np.isinf(values).any():
-        raise LLMError(f"Column {name} holds an infinite value, of which no mean can be taken.", category="bad_request")
+        raise bad_request(f"Column {name} has an infinite value, which has no mean.")
     return values

@@ -1,4 +1,4 @@
-"""``paired()``: every arm against the baseline on the prompts that both answered, corrected for looking often.
+"""``paired()``: differences of all arms from a baseline on the same prompts, corrected for multiple comparisons.
 
 Imports pandas: load it late.
 """
@@ -12,56 +12,39 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 import pandas as pd
 
-from ipyllm.errors import LLMError
-from ipyllm.statistics.caveats import caveats, count, listed
+from ipyllm.errors import bad_request
+from ipyllm.statistics.caveats import caveats, listed
 from ipyllm.statistics.differences import bonett_price, bootstrap_interval, cohens_dz, hodges_lehmann, paired_t
 from ipyllm.statistics.observations import Failures, Metric, Observations, observe
 from ipyllm.statistics.power import minimum_detectable_difference
 from ipyllm.statistics.quantiles import check_share
 from ipyllm.statistics.significance import holm, mcnemar, rank_biserial
-from ipyllm.statistics.table import StatisticsFrame, money, rounded, share
+from ipyllm.statistics.table import StatisticsFrame, format_interval, format_p
+from ipyllm.text.format import count
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-__all__ = ["Comparison", "compare_pairs", "paired", "prompt_means"]
+__all__ = ["PairedDifference", "compare_pairs", "paired", "prompt_means"]
 
-_MOST_COMPARISONS_TOLD = 12
+_MAX_SENTENCES = 12
 
 
 @dataclass(frozen=True)
-class Comparison:
-    """Two arms on one metric, prompt by prompt.
+class PairedDifference:
+    """The difference between two arms on one metric, prompt by prompt."""
 
-    Attributes
-    ----------
-    n_pairs : int
-        Prompts of which the metric is known for both.
-    value, baseline_value : float
-        The means over these prompts; of times and speeds, the medians.
-    difference, low, high : float
-        How much higher the arm is than the baseline, and the interval.
-    p : float
-        The chance of so large a difference where there is none.
-    test : str
-        ``"McNemar"``, ``"t"`` or ``"Wilcoxon"``.
-    effect_size : float
-        In the terms of ``effect``: ``"risk difference"``, ``"d_z"`` or ``"rank-biserial"``.
-    detectable : float
-        The smallest true mean difference that so many prompts would show in four of five experiments.
-    """
-
-    n_pairs: int
-    value: float
+    n_pairs: int  # prompts with values of both arms
+    value: float  # mean over these prompts; median of times and speeds
     baseline_value: float
-    difference: float
+    difference: float  # arm minus baseline
     low: float
     high: float
-    p: float
-    test: str
+    p: float  # probability of so large a difference if there is none
+    test: str  # McNemar, t or Wilcoxon
     effect_size: float
-    effect: str
-    detectable: float
+    effect: str  # of effect_size: risk difference, d_z or rank-biserial
+    detectable: float  # smallest true mean difference that so many prompts detect with a power of 0.8
 
 
 def paired(
@@ -81,26 +64,25 @@ def paired(
     calls : DataFrame, or anything that has one as ``.calls``
         As in :func:`~ipyllm.statistics.summarise_arms`.
     baseline : str, optional
-        The arm to compare with; the first that appears without it.
+        The arm to compare with; by default the first.
     metrics : str or sequence of str, optional
         Scores by name, with or without ``score_``; ``"ttft_s"``, ``"total_s"``, ``"output_tps"``, ``"cost_usd"``,
-        ``"errors"``. All of which anything is known without it. Each one more makes the correction harsher: name
-        those you set out to compare.
+        ``"errors"``. By default all that have values. The correction grows with their number: name those that you
+        planned to compare.
     level : float
         Confidence of each interval.
     interval : {"test", "bootstrap"}
-        The interval that belongs to the test; or that of the mean difference by drawing prompts with replacement
-        (BCa), also for times.
+        The interval of the test; or the BCa bootstrap interval of the mean difference over prompts, also for times.
     failures : {"omit", "zero"}
-        What the score of a failed call is: not there, or 0.
+        The score of a failed call: missing, or 0.
     seed : int
-        Of the bootstrap.
+        Seed of the bootstrap.
 
     Returns
     -------
     StatisticsFrame
         Index ``metric`` and ``arm``; the baseline and the attributes of
-        :class:`~ipyllm.statistics.pairs.Comparison`; ``p_holm``, p corrected for all rows of this table.
+        :class:`~ipyllm.statistics.pairs.PairedDifference`; ``p_holm``, p corrected for all rows of this table.
 
     Notes
     -----
@@ -130,13 +112,12 @@ def paired(
     """
     check_share(level, "level")
     if interval not in {"test", "bootstrap"}:
-        raise ValueError(f"There is no interval called {interval!r}: choose 'test' or 'bootstrap'.")
+        raise ValueError(f"interval must be 'test' or 'bootstrap', not {interval!r}.")
     observed = observe(calls)
     if len(observed.arms) == 1:
-        raise LLMError(
+        raise bad_request(
             f"There is only one arm, {observed.arms[0]!r}, so there is nothing to compare it with: run another model, "
-            "system prompt or set of parameters on the same prompts.",
-            category="bad_request",
+            "system prompt or set of parameters on the same prompts."
         )
     reference = observed.arms[0] if baseline is None else observed.arm(baseline)
     others = [arm for arm in observed.arms if arm != reference]
@@ -148,41 +129,22 @@ def paired(
             comparison = compare_pairs(means, metric, arm, reference, level=level, interval=interval, seed=seed)
             rows[metric.name, arm] = {"baseline": reference, **asdict(comparison)}
     index = pd.MultiIndex.from_tuples(list(rows), names=["metric", "arm"])
-    table = pd.DataFrame(list(rows.values()), index=index, columns=["baseline", *Comparison.__dataclass_fields__])
+    table = pd.DataFrame(list(rows.values()), index=index, columns=["baseline", *PairedDifference.__dataclass_fields__])
     table.insert(list(table.columns).index("p") + 1, "p_holm", holm(table["p"]) if len(table) else [])
-    return StatisticsFrame.of(
-        table, _conclusion(wanted, table, reference, level), [*_method(table, level), *caveats(observed)]
-    )
+    conclusion = _conclusion(observed, wanted, table, reference, level)
+    return StatisticsFrame.of(table, conclusion, [*_method(table, level), *caveats(observed)])
 
 
 @dataclass(frozen=True)
 class PromptMeans:
-    """Each prompt's mean of one metric in each arm.
+    """Means of one metric by arm and prompt."""
 
-    Attributes
-    ----------
-    table : DataFrame
-        Arms × prompts.
-    single : bool
-        No prompt was asked more than once of any arm.
-    """
-
-    table: pd.DataFrame
-    single: bool
+    table: pd.DataFrame  # arms × prompts
+    single: bool  # no arm was asked a prompt more than once
 
 
 def prompt_means(observed: Observations, metric: Metric, failures: Failures = "omit") -> PromptMeans:
-    """Average the repeats of every prompt.
-
-    Parameters
-    ----------
-    observed : Observations
-        All calls.
-    metric : Metric
-        What to average.
-    failures : {"omit", "zero"}
-        See :func:`paired`.
-    """
+    """Average the repeats of every prompt; ``failures`` as in :func:`paired`."""
     table, n = observed.by_prompt(observed.values(metric, failures).to_numpy())
     return PromptMeans(pd.DataFrame(table, index=observed.arms), bool(n.max(initial=0) <= 1))
 
@@ -196,15 +158,15 @@ def compare_pairs(
     level: float = 0.95,
     interval: Literal["test", "bootstrap"] = "test",
     seed: int = 0,
-) -> Comparison:
-    """Compare two arms on one metric, by the test that suits it."""
+) -> PairedDifference:
+    """Compare two arms on one metric, with the test for its kind."""
     both = means.table.loc[[arm, baseline]].dropna(axis=1).to_numpy()
     first, second = both
     d = first - second
     n = d.size
     if n == 0:
         nan = math.nan
-        return Comparison(0, nan, nan, nan, nan, nan, nan, "", nan, "", nan)
+        return PairedDifference(0, nan, nan, nan, nan, nan, nan, "", nan, "", nan)
     detectable = minimum_detectable_difference(float(d.std(ddof=1)) if n > 1 else math.nan, n, alpha=1 - level)
     if metric.kind in {"time", "speed"}:
         found = hodges_lehmann(d, level=level)
@@ -225,37 +187,33 @@ def compare_pairs(
         low, high = bootstrap_interval(d, level=level, seed=seed)
         difference = float(d.mean())
         values = float(first.mean()), float(second.mean())
-    return Comparison(n, *values, difference, low, high, p, test, size, effect, detectable)
+    return PairedDifference(n, *values, difference, low, high, p, test, size, effect, detectable)
 
 
 def _method(table: pd.DataFrame, level: float) -> list[str]:
-    made = int(table["p"].notna().sum())
-    if made < 2:  # noqa: PLR2004
-        return []
+    n = int(table["p"].notna().sum())
     sentence = (
-        f"p_holm is corrected for the {made} comparisons of this table; each interval holds by itself at {level:.0%}, "
+        f"p_holm is corrected for the {n} comparisons of this table; each interval holds by itself at {level:.0%}, "
         "not all of them together."
     )
-    return [sentence]
+    return [sentence] if n > 1 else []
 
 
-def _conclusion(metrics: list[Metric], table: pd.DataFrame, baseline: str, level: float) -> str:
+def _conclusion(observed: Observations, metrics: list[Metric], table: pd.DataFrame, baseline: str, level: float) -> str:
     if table.empty or not table["n_pairs"].any():
-        return f"No other arm shares a prompt with {baseline} of which both results are known: nothing can be compared."
-    said = []
+        return f"No other arm has results on the same prompts as {baseline}, so nothing can be compared."
+    sentences: list[str] = []
     for metric in metrics:
         rows = table[table.index.get_level_values("metric") == metric.name].droplevel("metric")
         compared = rows[rows["n_pairs"] > 0]
         found = compared["p_holm"] < 1 - level
-        if len(table) > _MOST_COMPARISONS_TOLD:
-            said.append(_short(metric, compared, found, baseline))
+        if len(table) > _MAX_SENTENCES:
+            sentences.append(_summary(metric, compared, found, baseline))
             continue
-        said += [_found(metric, arm, row, baseline) for arm, row in compared[found].iterrows()]
-        said += _not_found(metric, compared[~found], baseline)
-        lost = [str(arm) for arm in rows.index[rows["n_pairs"] == 0]]
-        if lost:
-            said.append(f"On {metric.label}, {listed(lost)} shares no prompt with {baseline}.")
-    return " ".join(said)
+        sentences += [_found(metric, arm, row, baseline) for arm, row in compared[found].iterrows()]
+        sentences += _not_found(metric, compared[~found], baseline)
+        sentences += _not_compared(observed, metric, [str(arm) for arm in rows.index[rows["n_pairs"] == 0]], baseline)
+    return " ".join(sentences)
 
 
 def _found(metric: Metric, arm: Any, row: pd.Series[Any], baseline: str) -> str:
@@ -263,44 +221,61 @@ def _found(metric: Metric, arm: Any, row: pd.Series[Any], baseline: str) -> str:
     word = "higher" if higher else "lower"
     good = "better" if higher == metric.higher_is_better else "worse"
     return (
-        f"On {metric.label}, {arm} is {good} than {baseline}: {word} by {_amount(metric, abs(row['difference']))}"
+        f"On {metric.label}, {arm} is {good} than {baseline}: {word} by {metric.format(abs(row['difference']))}"
         f"{_interval(metric, row, flip=not higher)} over {count(int(row['n_pairs']), 'prompt')} "
-        f"(p = {share(row['p_holm'])} after correction)".replace("= <", "< ")
+        f"(p = {format_p(row['p_holm'])} after correction)".replace("= <", "< ")
         + "."
     )
 
 
 def _not_found(metric: Metric, rows: pd.DataFrame, baseline: str) -> list[str]:
-    said = []
+    sentences = []
     same = [str(arm) for arm, row in rows.iterrows() if row["difference"] == 0 and pd.isna(row["detectable"])]
     if same:
-        said.append(f"On {metric.label}, {listed(same)} did exactly as {baseline} on every prompt.")
+        sentences.append(f"On {metric.label}, {listed(same)} equals {baseline} on every prompt.")
     for arm, row in rows.iterrows():
         if str(arm) in same:
             continue
-        sentence = f"On {metric.label}, {arm} cannot be told from {baseline}"
+        sentence = f"On {metric.label}, {arm} and {baseline} do not differ significantly"
         if pd.notna(row["low"]) and pd.notna(row["high"]):
-            sentence += (
-                f": the difference lies between {_amount(metric, row['low'])} and {_amount(metric, row['high'])}"
-            )
+            sentence += f": the difference lies between {metric.format(row['low'])} and {metric.format(row['high'])}"
         if pd.notna(row["detectable"]):
             sentence += (
-                f"; {count(int(row['n_pairs']), 'prompt')} would probably have shown "
-                f"{_amount(metric, row['detectable'])} or more"
+                f"; {count(int(row['n_pairs']), 'prompt')} would probably have shown a difference of "
+                f"{metric.format(row['detectable'])} or more"
             )
         else:
             sentence += f" on {count(int(row['n_pairs']), 'prompt')}"
-        said.append(f"{sentence}.")
-    return said
+        sentences.append(f"{sentence}.")
+    return sentences
 
 
-def _short(metric: Metric, rows: pd.DataFrame, found: pd.Series[bool], baseline: str) -> str:
+def _not_compared(observed: Observations, metric: Metric, arms: list[str], baseline: str) -> list[str]:
+    """Say why arms have no prompt in common with the baseline."""
+    subject = f"{metric.plural[0].upper()}{metric.plural[1:]} cannot be compared"
+    values = observed.values(metric)
+    without = {arm for arm in (*arms, baseline) if values[observed.frame["arm"] == arm].isna().all()}
+
+    def reason(arm: str) -> str:
+        unreliable = metric.kind in {"time", "speed"} and not observed.timed[observed.frame["arm"] == arm].any()
+        return f"all of {arm}'s were unreliable" if unreliable else f"{arm} has none"
+
+    if arms and baseline in without:
+        return [f"{subject}: {reason(baseline)}."]
+    sentences = [f"{subject} between {arm} and {baseline}: {reason(arm)}." for arm in arms if arm in without]
+    apart = [arm for arm in arms if arm not in without]
+    if apart:
+        sentences.append(f"{subject} between {listed(apart)} and {baseline}: they share no prompt.")
+    return sentences
+
+
+def _summary(metric: Metric, rows: pd.DataFrame, found: pd.Series[bool], baseline: str) -> str:
     """Return one sentence for many arms."""
     up = (rows["difference"] > 0) == metric.higher_is_better
     groups = [
         (f"better than {baseline}", rows.index[found & up]),
         (f"worse than {baseline}", rows.index[found & ~up]),
-        (f"not told from {baseline}", rows.index[~found]),
+        (f"not significantly different from {baseline}", rows.index[~found]),
     ]
     parts = [
         f"{listed([str(arm) for arm in arms])} {'is' if len(arms) == 1 else 'are'} {what}"
@@ -310,13 +285,6 @@ def _short(metric: Metric, rows: pd.DataFrame, found: pd.Series[bool], baseline:
     return f"On {metric.label}, {'; '.join(parts)}." if parts else ""
 
 
-def _amount(metric: Metric, value: float) -> str:
-    return money(value) if metric.kind == "money" else f"{rounded(value)}{metric.unit}"
-
-
 def _interval(metric: Metric, row: pd.Series[Any], *, flip: bool) -> str:
     low, high = (-row["high"], -row["low"]) if flip else (row["low"], row["high"])
-    if pd.isna(low) and pd.isna(high):
-        return ""
-    texts = ["…" if pd.isna(limit) else _amount(metric, limit) for limit in (low, high)]
-    return f" [{texts[0]}, {texts[1]}]"
+    return format_interval(low, high, metric.format)

@@ -1,6 +1,8 @@
-"""pass@k: the chance that at least one of k answers is right, estimated from n answers."""
+"""pass@k: the probability that at least one of k answers is right, estimated from n answers."""
 
 from __future__ import annotations
+
+from math import comb
 
 __all__ = ["pass_at_k"]
 
@@ -13,9 +15,9 @@ def pass_at_k(n: int, correct: int, k: int) -> float:
     n : int
         Answers to the prompt.
     correct : int
-        How many of them are right.
+        Number of right answers.
     k : int
-        How many tries there would be, at most ``n``.
+        Number of tries, at most ``n``.
 
     Raises
     ------
@@ -24,8 +26,8 @@ def pass_at_k(n: int, correct: int, k: int) -> float:
 
     Notes
     -----
-    ``1 - C(n - c, k) / C(n, k)``, as the product of Chen et al. (2021), "Evaluating large language models
-    trained on code", §2.1. The plain ``1 - (1 - c / n)^k`` is too low.
+    ``1 - C(n - c, k) / C(n, k)``, Chen et al. (2021), "Evaluating large language models trained on code", §2.1.
+    The simple ``1 - (1 - c / n)^k`` is too low.
 
     Examples
     --------
@@ -33,10 +35,7 @@ def pass_at_k(n: int, correct: int, k: int) -> float:
     (0.5, 0.9167)
     """
     if not 0 <= correct <= n:
-        raise ValueError(f"Of {n} answers {correct} cannot be right.")
+        raise ValueError(f"correct must be between 0 and n={n}, not {correct}.")
     if not 1 <= k <= n:
         raise ValueError(f"pass@{k} cannot be estimated from {n} answers: k is between 1 and the number of answers.")
-    miss = 1.0
-    for i in range(n - correct + 1, n + 1):
-        miss *= 1 - min(k / i, 1.0)
-    return 1 - miss
+    return 1 - comb(n - correct, k) / comb(n, k)

@@ -1,4 +1,4 @@
-"""What a number of prompts can find out, and how many it takes: before the money is spent, and after."""
+"""Power of paired comparisons: detectable differences, and the number of prompts needed."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ _MOST = 10**9
 
 
 def minimum_detectable_difference(sd: float, n: int, *, alpha: float = 0.05, power: float = 0.8) -> float:
-    """Return the smallest true mean difference that ``n`` prompts would probably show.
+    """Return the smallest true mean difference that ``n`` prompts detect with the given power.
 
     Parameters
     ----------
     sd : float
         Standard deviation of the differences between two arms from prompt to prompt.
     n : int
-        Prompts that both arms answer.
+        Number of prompts that both arms answer.
     alpha : float
         Level of the two-sided paired t test.
     power : float
-        How probable "probably" is.
+        Probability of detecting the difference.
 
     Returns
     -------
@@ -51,13 +51,13 @@ def minimum_detectable_difference(sd: float, n: int, *, alpha: float = 0.05, pow
 
 
 def n_needed(difference: float, sd: float, *, alpha: float = 0.05, power: float = 0.8) -> int:
-    """Return how many prompts it takes to probably show a true mean difference.
+    """Return the number of prompts that detect a true mean difference with the given power.
 
     Parameters
     ----------
     difference : float
-        The difference that would matter to you, not the one that was observed: asking whether an observed
-        difference would have been found says nothing that its p does not say (Hoenig & Heisey 2001).
+        The difference that would matter to you, not an observed one: the power to detect an observed difference
+        adds nothing to its p-value (Hoenig & Heisey 2001).
     sd : float
         Standard deviation of the differences from prompt to prompt, from a pilot run.
     alpha, power : float
@@ -66,7 +66,7 @@ def n_needed(difference: float, sd: float, *, alpha: float = 0.05, power: float 
     Raises
     ------
     ValueError
-        The difference or the standard deviation is 0, or no number.
+        The difference or the standard deviation is 0 or not finite.
 
     Examples
     --------
@@ -75,16 +75,13 @@ def n_needed(difference: float, sd: float, *, alpha: float = 0.05, power: float 
     """
     _check(alpha, power)
     if not (abs(difference) > 0 and sd > 0 and math.isfinite(difference / sd)):
-        raise ValueError(
-            f"No number of prompts shows a difference of {difference!r} at a standard deviation of {sd!r}: "
-            "both have to be other than 0."
-        )
+        raise ValueError(f"difference and sd must be finite and not 0, not {difference!r} and {sd!r}.")
     effect = abs(difference) / sd
     low, high = 1, 2
     while _power(effect, high, alpha) < power:
         low, high = high, high * 2
         if high > _MOST:
-            raise ValueError(f"A difference of {difference!r} would take over a thousand million prompts to show.")
+            raise ValueError(f"A difference of {difference!r} would need over a thousand million prompts.")
     while high - low > 1:
         middle = (low + high) // 2
         low, high = (low, middle) if _power(effect, middle, alpha) >= power else (middle, high)
@@ -92,7 +89,7 @@ def n_needed(difference: float, sd: float, *, alpha: float = 0.05, power: float 
 
 
 def _power(effect: float, n: int, alpha: float) -> float:
-    """Return the chance that the two-sided paired t test on ``n`` pairs rejects, for an effect in sds."""
+    """Return the power of the two-sided paired t test on ``n`` pairs, for an effect in standard deviations."""
     from scipy.special import nctdtr, ndtr, stdtrit
 
     df, shift = n - 1, effect * math.sqrt(n)
@@ -102,10 +99,10 @@ def _power(effect: float, n: int, alpha: float) -> float:
     critical = float(stdtrit(df, 1 - alpha / 2))
     above = 1 - float(nctdtr(df, shift, critical))
     below = float(nctdtr(df, shift, -critical))
-    # The far tail is nan where it is too small to be computed.
+    # A tail is NaN where it is too small to be computed.
     return (1.0 if math.isnan(above) else above) + (0.0 if math.isnan(below) else below)
 
 
 def _check(alpha: float, power: float) -> None:
     if not 0 < alpha < power < 1:
-        raise ValueError(f"alpha and power are shares with 0 < alpha < power < 1, not {alpha!r} and {power!r}.")
+        raise ValueError(f"alpha and power must satisfy 0 < alpha < power < 1, not {alpha!r} and {power!r}.")

@@ -1,4 +1,4 @@
-"""Quantiles of latency and how sure they are, without assuming what latency is distributed like."""
+"""Quantiles with distribution-free intervals."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import ArrayLike
 
-__all__ = ["Interval", "calls_for_upper_limit", "check_share", "quantile", "quantile_interval", "seen"]
+__all__ = ["Interval", "calls_for_upper_limit", "check_share", "known_values", "quantile", "quantile_interval"]
 
 
 class Interval(NamedTuple):
-    """Where a true value lies, with the confidence asked for; NaN is a limit that cannot be given."""
+    """Limits of a confidence interval; NaN is a limit that cannot be given."""
 
     low: float
     high: float
 
 
 def quantile(values: ArrayLike, q: float) -> float:
-    """Return the quantile of what was observed, interpolated linearly; NaN of nothing.
+    """Return the quantile of the values, interpolated linearly; NaN if there are none.
 
     Parameters
     ----------
@@ -41,7 +41,7 @@ def quantile(values: ArrayLike, q: float) -> float:
     import numpy as np
 
     check_share(q, "q")
-    known = seen(values)
+    known = known_values(values)
     return float(np.quantile(known, q)) if known.size else math.nan
 
 
@@ -52,20 +52,17 @@ def quantile_interval(
 
     Parameters
     ----------
-    values : array_like
-        Null (NaN) values are left out.
-    q : float
-        Between 0 and 1.
+    values, q
+        As in :func:`quantile`.
     level : float
         Confidence, between 0 and 1.
     clusters : array_like, optional
-        What each value belongs to (its prompt). Values of the same cluster may resemble one another.
+        The prompt of each value. Values of one cluster may depend on each other.
 
     Returns
     -------
     Interval
-        A limit is NaN where so few values cannot give one: the true 95th percentile of 20 calls may lie above
-        all of them.
+        A limit is NaN where there are too few values: the true 95th percentile of 20 calls may be above all of them.
 
     Notes
     -----
@@ -86,7 +83,7 @@ def quantile_interval(
 
     check_share(q, "q")
     check_share(level, "level")
-    known = seen(values)
+    known = known_values(values)
     n = known.size
     if n == 0:
         return Interval(math.nan, math.nan)
@@ -104,7 +101,7 @@ def quantile_interval(
 
 
 def calls_for_upper_limit(q: float, *, level: float = 0.95) -> int:
-    """Return how many independent calls it takes until a quantile has an upper limit.
+    """Return the number of independent calls from which a quantile has an upper limit.
 
     Examples
     --------
@@ -117,7 +114,7 @@ def calls_for_upper_limit(q: float, *, level: float = 0.95) -> int:
 
 
 def _binomial_quantile(bdtr: np.ufunc, p: float, n: int, q: float) -> int:
-    """Return the least k with P(B <= k) >= p: bisection, because scipy.stats takes 0.4 s to import."""
+    """Return the least k with P(B <= k) >= p; ``scipy.stats.binom.ppf`` takes 0.4 s to import."""
     low, high = 0, n
     while low < high:
         middle = (low + high) // 2
@@ -129,7 +126,7 @@ def _binomial_quantile(bdtr: np.ufunc, p: float, n: int, q: float) -> int:
 
 
 def _effective(known: np.ndarray, groups: np.ndarray, q: float) -> int:
-    """Return how many independent values these are worth: all, down to one per cluster."""
+    """Return the effective number of independent values, at least one per cluster."""
     import numpy as np
 
     _, codes = np.unique(groups, return_inverse=True)
@@ -140,13 +137,13 @@ def _effective(known: np.ndarray, groups: np.ndarray, q: float) -> int:
     below = (known <= np.quantile(known, q)).astype(float)
     residuals = np.bincount(codes, weights=below - below.mean())
     independent = below.mean() * (1 - below.mean()) * n
-    if independent == 0:  # all equal: nothing tells calls of one prompt from those of another
+    if independent == 0:  # all equal: the design effect is unknown
         return g
     design = float((residuals**2).sum()) * g / (g - 1) / independent
     return max(g, min(n, int(n / design))) if design > 1 else n
 
 
-def seen(values: ArrayLike) -> np.ndarray:
+def known_values(values: ArrayLike) -> np.ndarray:
     """Return the values that are not null, as floats."""
     import numpy as np
 
@@ -156,6 +153,6 @@ def seen(values: ArrayLike) -> np.ndarray:
 
 
 def check_share(share: float, name: str) -> None:
-    """Raise ValueError unless this lies between 0 and 1, as a level or a quantile does."""
+    """Raise ValueError unless ``share`` is between 0 and 1."""
     if not 0 < share < 1:
-        raise ValueError(f"{name} is a number between 0 and 1, not {share!r}.")
+        raise ValueError(f"{name} must be a number between 0 and 1, not {share!r}.")

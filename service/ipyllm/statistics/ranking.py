@@ -1,4 +1,4 @@
-"""``ranking()`` and ``win_matrix()``: what votes say of the arms they were cast between.
+"""``ranking()`` and ``win_matrix()``: ranks arms by votes.
 
 Imports pandas: load it late.
 """
@@ -6,19 +6,20 @@ Imports pandas: load it late.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from itertools import permutations
 from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
 
-from ipyllm.errors import LLMError
+from ipyllm.errors import bad_request
 from ipyllm.statistics.bradley_terry import PRIOR_SD, Choice, bootstrap_strengths, fit_strengths
-from ipyllm.statistics.caveats import count, listed
-from ipyllm.statistics.observations import nearest
+from ipyllm.statistics.caveats import listed
 from ipyllm.statistics.quantiles import check_share
 from ipyllm.statistics.table import StatisticsFrame
+from ipyllm.text.format import count
+from ipyllm.text.suggest import suggest
 
 __all__ = ["ranking", "win_matrix"]
 
@@ -46,31 +47,31 @@ def ranking(
     level : float
         Confidence of the intervals.
     interval : {"hessian", "bootstrap"}
-        From the curvature of the posterior, or by drawing prompts with replacement and fitting anew. The
-        bootstrap allows for several votes on one prompt resembling one another, but it cannot see how uncertain
-        an arm is that won, or lost, every vote.
+        From the curvature of the posterior, or by drawing prompts with replacement. The bootstrap allows for
+        dependence between votes on one prompt, but underestimates the uncertainty of an arm that won, or lost,
+        every vote.
     prior_sd : float
         Standard deviation of the prior on strengths, in log-odds. It keeps an arm without a win finite.
     seed : int
-        Of the bootstrap.
+        Seed of the bootstrap.
 
     Returns
     -------
     StatisticsFrame
         Index ``arm``. ``strength`` in log-odds around a mean of 0, with ``low`` and ``high``; ``elo``, the same with
         400 points for odds of 10 : 1 around 1000; ``votes``, ``wins``, ``losses``, ``ties`` and ``both_bad``; and
-        ``p_best``, the chance that it is the strongest.
+        ``p_best``, the probability that it is the strongest.
 
     Notes
     -----
     Bradley & Terry (1952) with ties after Davidson (1970) and a normal prior, see
-    :func:`~ipyllm.statistics.fit_strengths`. ``both_bad`` is a tie as far as strength goes: it says how good both are,
-    not which one is better.
+    :func:`~ipyllm.statistics.fit_strengths`. ``both_bad`` counts as a tie: it says how good both are, not which
+    one is better.
 
     Raises
     ------
     LLMError
-        ``bad_request``: no votes, or an outcome that did not stand for choice.
+        ``bad_request``: no votes, or an outcome that is not among the arms.
 
     Examples
     --------
@@ -81,8 +82,8 @@ def ranking(
     """
     check_share(level, "level")
     if not (prior_sd > 0 and math.isfinite(prior_sd)):
-        raise ValueError(f"prior_sd is a number above 0, not {prior_sd!r}.")
-    cast = _cast(votes)
+        raise ValueError(f"prior_sd must be a number above 0, not {prior_sd!r}.")
+    cast = _read_votes(votes)
     labels = list(dict.fromkeys(arm for arms, _, _ in cast for arm in arms))
     number = {label: i for i, label in enumerate(labels)}
     choices = [
@@ -102,7 +103,7 @@ def ranking(
         low, high = fitted.strengths - half, fitted.strengths + half
         samples = rng.multivariate_normal(fitted.strengths, fitted.covariance, size=4000, method="eigh")
     else:
-        raise ValueError(f"There is no interval called {interval!r}: choose 'hessian' or 'bootstrap'.")
+        raise ValueError(f"interval must be 'hessian' or 'bootstrap', not {interval!r}.")
     tallies = _tallies(cast, labels)
     table = pd.DataFrame(
         {
@@ -115,11 +116,11 @@ def ranking(
         },
         index=pd.Index(labels, name="arm"),
     ).sort_values("strength", ascending=False, kind="stable")
-    return StatisticsFrame.of(table, _conclusion(table, samples, number, level), _notes(cast, table))
+    return StatisticsFrame.of(table, _conclusion(table, samples, number, level), list(_notes(cast, table)))
 
 
 def win_matrix(votes: Any) -> pd.DataFrame:
-    """Return how often the arm of the row was preferred to that of the column; a tie is half a win for each.
+    """Return how often each arm (row) was preferred to each other (column); a tie is half a win for both.
 
     Parameters
     ----------
@@ -129,7 +130,7 @@ def win_matrix(votes: Any) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        Arms × arms, the most often preferred first. ``table + table.T`` is how many votes there were between two.
+        Arms × arms, the most often preferred first. ``table + table.T`` counts the votes between two.
 
     Examples
     --------
@@ -137,7 +138,7 @@ def win_matrix(votes: Any) -> pd.DataFrame:
     >>> win_matrix(votes).to_dict("index")
     {'a': {'a': 0.0, 'b': 2.5}, 'b': {'a': 0.5, 'b': 0.0}}
     """
-    cast = _cast(votes)
+    cast = _read_votes(votes)
     labels = list(dict.fromkeys(arm for arms, _, _ in cast for arm in arms))
     number = {label: i for i, label in enumerate(labels)}
     wins = np.zeros((len(labels), len(labels)))
@@ -151,32 +152,25 @@ def win_matrix(votes: Any) -> pd.DataFrame:
     return pd.DataFrame(wins[np.ix_(order, order)], index=ordered, columns=ordered)
 
 
-def _cast(votes: Any) -> list[tuple[list[str], str, object]]:
+def _read_votes(votes: Any) -> list[tuple[list[str], str, object]]:
     """Return arms, outcome and prompt of every vote."""
     if not isinstance(votes, pd.DataFrame):
         votes = getattr(votes, "votes", votes)
     if not isinstance(votes, pd.DataFrame):
-        raise LLMError(
-            f"A ranking is drawn from a DataFrame of votes, not from {type(votes).__name__}.", category="bad_request"
-        )
+        raise bad_request(f"votes must be a DataFrame of votes, not {type(votes).__name__}.")
     if votes.empty:
-        raise LLMError("There are no votes yet, so there is nothing to rank.", category="bad_request")
+        raise bad_request("There are no votes yet, so nothing can be ranked.")
     for column in ("arms", "outcome"):
         if column not in votes.columns:
-            raise LLMError(
-                f"These votes have no column {column}{nearest(column, list(votes.columns))}", category="bad_request"
-            )
+            raise bad_request(f"These votes have no column {column!r}. {suggest(column, map(str, votes.columns))}")
     prompts = votes["prompt"] if "prompt" in votes.columns else pd.Series(None, index=votes.index, dtype=object)
     cast = []
     for given, outcome, prompt in zip(votes["arms"], votes["outcome"], prompts, strict=True):
         arms = list(dict.fromkeys(str(arm) for arm in given)) if isinstance(given, Mapping | list | tuple) else []
         if len(arms) < 2:  # noqa: PLR2004
-            raise LLMError(f"A vote is cast between two arms or more, not {given!r}.", category="bad_request")
+            raise bad_request(f"A vote compares two arms or more, not {given!r}.")
         if str(outcome) not in {*arms, *_NO_WINNER}:
-            raise LLMError(
-                f"A vote for {outcome!r} does not count{nearest(str(outcome), [*arms, *_NO_WINNER])}",
-                category="bad_request",
-            )
+            raise bad_request(f"{outcome!r} is not an outcome of this vote. {suggest(outcome, [*arms, *_NO_WINNER])}")
         cast.append((arms, str(outcome), None if pd.isna(prompt) else prompt))
     return cast
 
@@ -195,21 +189,21 @@ def _tallies(cast: list[tuple[list[str], str, object]], labels: list[str]) -> li
 
 def _conclusion(table: pd.DataFrame, samples: np.ndarray, number: dict[str, int], level: float) -> str:
     if not table["wins"].any():
-        return f"No vote of {int(table['votes'].max())} preferred one arm to another: they cannot be ranked."
+        return f"None of {int(table['votes'].max())} votes preferred one arm to another, so they cannot be ranked."
     arms = [str(arm) for arm in table.index]
     best = arms[0]
     equal = [str(arm) for arm in table.index[table["strength"] > table["strength"].iloc[0] - _EQUAL]]
     if len(equal) > 1:
-        return f"These votes find {listed(equal)} equally strong."
+        return f"{listed(equal)} are equally strong in these votes."
     ahead = {arm: float((samples[:, number[best]] > samples[:, number[arm]]).mean()) for arm in arms[1:]}
     # Two-sided at `level`: the best one was not chosen before the votes were cast.
     sure = (1 + level) / 2
     close = [arm for arm, p in ahead.items() if p < sure]
     if not close:
         others = arms[1] if len(arms) == 2 else "every other arm"  # noqa: PLR2004
-        return f"{best} is preferred to {others}: the chance that it is stronger is {_chance(min(ahead.values()))}."
+        return f"{best} is preferred to {others}, and stronger with a probability of {_chance(min(ahead.values()))}."
     return (
-        f"{best} is ahead, but these votes do not tell it from {listed(close)}: the chance that it is stronger is "
+        f"{best} is ahead, but not clearly, of {listed(close)}: its probability of being stronger is "
         f"{', '.join(f'{_chance(ahead[arm])} against {arm}' for arm in close[:3])}."
     )
 
@@ -218,38 +212,35 @@ def _chance(p: float) -> str:
     return "over 99.9 %" if p > 0.999 else f"{100 * p:.0f} %" if p < 0.99 else f"{100 * p:.1f} %"  # noqa: PLR2004
 
 
-def _notes(cast: list[tuple[list[str], str, object]], table: pd.DataFrame) -> list[str]:
-    notes = []
+def _notes(cast: list[tuple[list[str], str, object]], table: pd.DataFrame) -> Iterator[str]:
     fewest = int(table["votes"].min())
     if fewest < _FEW_VOTES:
         arms = [str(arm) for arm in table.index[table["votes"] == fewest]]
-        notes.append(f"Few votes: {listed(arms)} stood for choice {count(fewest, 'time')}.")
+        yield f"Few votes: only {count(fewest, 'vote')} on {listed(arms)}."
     shut_out = [str(arm) for arm in table.index[(table["wins"] == 0) | (table["losses"] == 0)]]
     if shut_out and table["wins"].any():
-        notes.append(f"{listed(shut_out)} won or lost every decided vote: how far away it stands comes from the prior.")
+        yield f"{listed(shut_out)} won or lost every decided vote: its exact strength comes from the prior."
     bad = sum(outcome == "both_bad" for _, outcome, _ in cast)
     if bad:
-        notes.append(f"{bad} of {count(len(cast), 'vote')} found all bad: being ahead is not being good.")
-    if len(_islands(cast)) > 1:
-        notes.append(
-            "Some arms never met, not even by way of others: their order comes from the prior alone "
-            f"({'; '.join(listed(island) for island in _islands(cast))})."
+        yield f"{bad} of {count(len(cast), 'vote')} found all answers bad: the best arm may not be good."
+    if len(groups := _connected_groups(cast)) > 1:
+        yield (
+            "Some arms were never compared, not even through others: their order comes from the prior alone "
+            f"({'; '.join(listed(group) for group in groups)})."
         )
     prompts = [prompt for _, _, prompt in cast if prompt is not None]
     if prompts and len(set(map(str, prompts))) < len(prompts):
         different = count(len(set(map(str, prompts))), "prompt")
-        notes.append(
-            f"{len(prompts)} votes on {different}: votes on one prompt resemble one another, so see also "
-            "interval='bootstrap'."
+        yield (
+            f"{len(prompts)} votes on {different}: votes on one prompt are alike, so check interval='bootstrap' too."
         )
-    return notes
 
 
-def _islands(cast: list[tuple[list[str], str, object]]) -> list[list[str]]:
-    """Return the groups of arms that votes connect."""
-    islands: list[set[str]] = []
+def _connected_groups(cast: list[tuple[list[str], str, object]]) -> list[list[str]]:
+    """Return the groups of arms that are connected by votes."""
+    groups: list[set[str]] = []
     for arms, _, _ in cast:
-        touching = [island for island in islands if island & set(arms)]
-        islands = [island for island in islands if not island & set(arms)]
-        islands.append(set(arms).union(*touching))
-    return [sorted(island) for island in islands]
+        touching = [group for group in groups if group & set(arms)]
+        groups = [group for group in groups if not group & set(arms)]
+        groups.append(set(arms).union(*touching))
+    return [sorted(group) for group in groups]

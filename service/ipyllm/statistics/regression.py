@@ -1,4 +1,4 @@
-"""``assert_no_regression()``: a test for CI that fails when a change may have made things worse.
+"""``assert_no_regression()``: a test for CI that fails unless a change is shown to be harmless.
 
 Imports pandas: load it late.
 """
@@ -13,13 +13,12 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 import pandas as pd
 
-from ipyllm.errors import LLMError
-from ipyllm.statistics.caveats import count
+from ipyllm.errors import bad_request
 from ipyllm.statistics.differences import hodges_lehmann, paired_t
 from ipyllm.statistics.observations import Metric, Observations, observe
 from ipyllm.statistics.pairs import prompt_means
 from ipyllm.statistics.power import n_needed
-from ipyllm.statistics.table import money, rounded
+from ipyllm.text.format import count
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -36,24 +35,24 @@ _BEFORE, _AFTER = "baseline", "candidate"
 
 @dataclass(frozen=True)
 class NonInferiority:
-    """What a candidate was found to be, next to a baseline.
+    """The result of comparing a candidate with a baseline.
 
     Attributes
     ----------
     metric : str
-        What was compared.
+        The metric.
     n_pairs : int
         Prompts that both answered.
     difference : float
-        How much *better* the candidate is; below 0 it is worse.
+        How much *better* the candidate is; negative if it is worse.
     bound : float
-        It is better by at least this, or worse by at most this, with confidence 1 - alpha.
+        Lower limit of ``difference``, with confidence 1 - alpha.
     margin : float
-        How much worse would still do.
+        Accepted deterioration.
     passed : bool
         ``bound > -margin``.
     sentence : str
-        The same in words.
+        The result in sentences.
     """
 
     metric: str
@@ -75,7 +74,7 @@ def assert_no_regression(
     arm: str | None = None,
     baseline_arm: str | None = None,
 ) -> NonInferiority:
-    """Fail unless the candidate is shown to be no worse than the baseline, but for a margin.
+    """Fail unless the candidate is shown to be worse than the baseline by no more than a margin.
 
     Parameters
     ----------
@@ -87,33 +86,32 @@ def assert_no_regression(
     metric : str
         A score, ``"ttft_s"``, ``"total_s"``, ``"output_tps"``, ``"cost_usd"`` or ``"errors"``.
     margin : float or str
-        How much worse is still accepted: in the unit of the metric, or as a share of the baseline, ``"5%"``.
+        Accepted deterioration: in the unit of the metric, or as a share of the baseline, ``"5%"``.
     alpha : float
-        The chance of letting through a candidate that is worse by the whole margin.
+        Probability of accepting a candidate that is worse by the whole margin.
     arm, baseline_arm : str, optional
-        Which arm to take, where there are several.
+        The arm to take, where there are several.
 
     Returns
     -------
     NonInferiority
-        What was found, when it passed.
+        The result, if it passed.
 
     Raises
     ------
     AssertionError
-        It is worse by more than the margin, or it cannot be ruled out that it is; the sentence says which, and how
-        many prompts would probably settle it.
+        It is worse by more than the margin, or may be; the sentence says which, and how many prompts would probably
+        decide it.
     LLMError
-        ``bad_request``: no such metric, arm or file, no prompt in common, or a margin that is none.
+        ``bad_request``: no such metric, arm or file, no prompt in common, or an invalid margin.
 
     Notes
     -----
     A test of non-inferiority: the burden of proof is on the candidate. "No significant difference" would pass
-    whatever is measured on too few prompts; this fails then. It passes when the lower end of the one-sided
+    anything on too few prompts; this test fails then. It passes when the lower end of the one-sided
     interval at ``1 - alpha`` for the paired difference lies above ``-margin``: Student's interval on the prompts'
     means, Hodges–Lehmann's for times and speeds. A failed call scores 0 here, so that failing on the hard
-    prompts cannot pass. A margin of 0 asks the candidate to be *better*: identical results pass, however, because
-    where no prompt differs nothing became worse.
+    prompts cannot pass. With a margin of 0 the candidate must be *better*, or identical on every prompt.
 
     Examples
     --------
@@ -127,7 +125,7 @@ def assert_no_regression(
     AssertionError: exact became worse: from 0.75 to 0.5 over 40 prompts; at 95% by up to 0.367, where 0.05 is accepted.
     """
     if not 0 < alpha < 0.4:  # noqa: PLR2004
-        raise LLMError(f"alpha is a chance of error, between 0 and 0.4, not {alpha!r}.", category="bad_request")
+        raise bad_request(f"alpha must be a probability between 0 and 0.4, not {alpha!r}.")
     observed = _side_by_side(baseline, candidate, arm, baseline_arm)
     measure = observed.metric(metric)
     means = prompt_means(observed, measure, "zero").table
@@ -140,18 +138,18 @@ def assert_no_regression(
     was, now = float(middle(before)), float(middle(after))
     accepted = _margin(margin, was)
     found = (hodges_lehmann if robust else paired_t)(better, level=1 - 2 * alpha)
-    # Where every prompt changed by the same amount there is no interval: the amount itself is all there is to know.
+    # Where every prompt changed by the same amount there is no interval, only the amount.
     same = math.isnan(found.low) and float(np.ptp(better)) == 0 and (found.value == 0 or 2.0**-found.n <= alpha)
     bound = found.value if same else found.low
     passed = bound > -accepted or (same and found.value == 0)
-    words = _Words(measure, was, now, found.n, accepted, 1 - alpha)
+    sentences = _RegressionSentences(measure, was, now, found.n, accepted, 1 - alpha)
     if passed:
-        sentence = words.passed(bound)
+        sentence = sentences.passed(bound)
     elif found.value < 0 and (same or found.high < 0):
-        sentence = words.worse(bound)
+        sentence = sentences.worse(bound)
     else:
         sd = float(better.std(ddof=1)) if found.n > 1 else math.nan
-        sentence = words.unclear(bound, _enough(accepted, sd, alpha))
+        sentence = sentences.unclear(bound, _enough(accepted, sd, alpha))
     sentence += _lost(observed)
     result = NonInferiority(measure.name, found.n, found.value, bound, accepted, passed, sentence)
     if not passed:
@@ -160,11 +158,11 @@ def assert_no_regression(
 
 
 def _side_by_side(baseline: Any, candidate: Any, arm: str | None, baseline_arm: str | None) -> Observations:
-    """Return the calls of both as the two arms of one comparison."""
+    """Return the calls of baseline and candidate as two arms."""
     new = _calls(candidate, "candidate")
     arms = observe(new).arms
     if isinstance(baseline, str) and Path(baseline).suffix not in _READERS and baseline not in arms:
-        observe(new).arm(baseline)  # raises: says which arm was probably meant
+        observe(new).arm(baseline)  # raises, with a suggestion
     if isinstance(baseline, str) and baseline in arms:
         old = new
         baseline_arm = baseline
@@ -178,11 +176,8 @@ def _side_by_side(baseline: Any, candidate: Any, arm: str | None, baseline_arm: 
     ]
     key = next((name for name in ("prompt_id", "prompt") if all(name in frame for frame in frames)), None)
     if key is None:
-        raise LLMError(
-            "Nothing tells which prompts of baseline and candidate are the same: both need a column prompt_id.",
-            category="bad_request",
-        )
-    # A file may have made numbers of what were texts.
+        raise bad_request("The prompts of baseline and candidate cannot be matched: both need a column prompt_id.")
+    # A file may have turned texts into numbers.
     frames = [frame.assign(prompt_id=frame[key].astype(str)) for frame in frames]
     return observe(pd.concat([frame.astype(object) for frame in frames], ignore_index=True))
 
@@ -191,25 +186,21 @@ def _calls(given: Any, role: str) -> pd.DataFrame:
     if not isinstance(given, str | Path):
         frame = getattr(given, "calls", given)
         observe(frame)
-        return cast("pd.DataFrame", frame)  # observe has looked
+        return cast("pd.DataFrame", frame)  # observe has checked it
     path = Path(given)
     if path.suffix not in _READERS:
-        raise LLMError(
-            f"The {role} {str(path)!r} is no file of calls: save one as .parquet, .csv or .jsonl.",
-            category="bad_request",
-        )
+        raise bad_request(f"The {role} {str(path)!r} is not a file of calls: save one as .parquet, .csv or .jsonl.")
     if not path.is_file():
-        raise LLMError(f"There is no file {str(path)!r} to take the {role} from.", category="bad_request")
+        raise bad_request(f"The {role}'s file {str(path)!r} does not exist.")
     try:
         return _READERS[path.suffix](path)
     except ImportError:
-        raise LLMError(
-            "Parquet takes pyarrow, which is not installed: pip install 'ipyllm[tables]', or save the "
-            f"{role} as .csv or .jsonl.",
-            category="bad_request",
+        raise bad_request(
+            "Parquet needs pyarrow, which is not installed: pip install 'ipyllm[tables]', or save the "
+            f"{role} as .csv or .jsonl."
         ) from None
     except (OSError, ValueError) as exc:  # pandas' and pyarrow's own errors are among them
-        raise LLMError(f"The {role} {path.name!r} cannot be read: {exc}", category="bad_request") from None
+        raise bad_request(f"The {role} {path.name!r} cannot be read: {exc}") from None
 
 
 def _only(calls: pd.DataFrame, arm: str | None, parameter: str, excluded: str | None) -> pd.DataFrame:
@@ -218,30 +209,26 @@ def _only(calls: pd.DataFrame, arm: str | None, parameter: str, excluded: str | 
     arms = [label for label in observed.arms if label != excluded]
     if arm is None:
         if len(arms) != 1:
-            raise LLMError(
-                f"There are several arms ({', '.join(arms)}): choose one with {parameter}=….", category="bad_request"
-            )
+            raise bad_request(f"There are several arms ({', '.join(arms)}): choose one with {parameter}=….")
         arm = arms[0]
     by = "arm" if "arm" in calls.columns else "model"
     return calls[calls[by].astype(str) == observed.arm(arm)]
 
 
 def _margin(margin: float | str, was: float) -> float:
-    """Return how much worse is accepted, in the unit of the metric."""
+    """Return the accepted deterioration in the unit of the metric."""
     share = isinstance(margin, str) and margin.strip().endswith("%")
     try:
         amount = float(str(margin).strip().removesuffix("%"))
     except ValueError:
         amount = math.nan
     if not (amount >= 0 and math.isfinite(amount)):
-        raise LLMError(
-            f"margin={margin!r} is no margin: write a number, 0 or more, or a share, '5%'.", category="bad_request"
-        )
+        raise bad_request(f"margin must be a number, 0 or more, or a share such as '5%', not {margin!r}.")
     return abs(was) * amount / 100 if share else amount
 
 
 def _enough(margin: float, sd: float, alpha: float) -> int | None:
-    """Return how many prompts would probably show two equal arms to be within the margin."""
+    """Return the number of prompts that would probably show two equal arms to be within the margin."""
     if margin <= 0 or not sd > 0:
         return None
     return n_needed(margin, sd, alpha=2 * alpha) if 2 * alpha < 0.8 else None  # noqa: PLR2004
@@ -251,28 +238,25 @@ def _nothing_in_common(observed: Observations, measure: Metric) -> Exception:
     failed = observed.failed[observed.frame["arm"] == _AFTER]
     if failed.all():
         return AssertionError(f"All {count(len(failed), 'call')} of the candidate failed.")
-    return LLMError(
-        f"Baseline and candidate share no prompt of which both have {measure.label}: run them over the same prompts.",
-        category="bad_request",
-    )
+    return bad_request(f"Baseline and candidate share no prompt with {measure.plural}: run them on the same prompts.")
 
 
 def _lost(observed: Observations) -> str:
-    """Return what else should be known: prompts that are gone, calls that failed."""
+    """Describe prompts that are missing and calls that failed."""
     before, after = observed.asked > 0
     gone = int((before & ~after).sum())
     failed = observed.failed[observed.frame["arm"] == _AFTER]
-    said = []
+    sentences = ""
     if gone:
-        said.append(f" {gone} of the baseline's {int(before.sum())} prompts were not put to the candidate.")
+        sentences += f" {gone} of the baseline's {int(before.sum())} prompts were not sent to the candidate."
     if failed.any():
-        said.append(f" {int(failed.sum())} of the candidate's {count(len(failed), 'call')} failed.")
-    return "".join(said)
+        sentences += f" {int(failed.sum())} of the candidate's {count(len(failed), 'call')} failed."
+    return sentences
 
 
 @dataclass(frozen=True)
-class _Words:
-    """What is said of a comparison."""
+class _RegressionSentences:
+    """Puts the result of the test into a sentence."""
 
     metric: Metric
     was: float
@@ -291,8 +275,8 @@ class _Words:
         return f"{self._change('became worse')}; at {self.level:.0%} by up to {self._amount(-bound)}{self._accepted()}."
 
     def unclear(self, bound: float, enough: int | None) -> str:
-        could = "how much worse cannot be said" if math.isnan(bound) else f"it could be worse by {self._amount(-bound)}"
-        more = f" About {enough:,} prompts would probably settle it." if enough is not None and enough > self.n else ""
+        could = "there is no bound on how much" if math.isnan(bound) else f"it could be worse by {self._amount(-bound)}"
+        more = f" About {enough:,} prompts would probably decide it." if enough is not None and enough > self.n else ""
         return f"{self._change('may have become worse')}; at {self.level:.0%} {could}{self._accepted()}.{more}"
 
     def _change(self, what: str) -> str:
@@ -303,5 +287,4 @@ class _Words:
         return f", where {self._amount(self.margin)} is accepted"
 
     def _amount(self, value: float) -> str:
-        value = abs(value) if value == 0 else value
-        return money(value) if self.metric.kind == "money" else f"{rounded(value)}{self.metric.unit}"
+        return self.metric.format(abs(value) if value == 0 else value)

@@ -1,11 +1,11 @@
-"""Tests on pairs, the correction for making many of them, and an effect size for ranks."""
+"""Paired tests, the correction for multiple comparisons, and an effect size for ranks."""
 
 from __future__ import annotations
 
 import math
 from typing import TYPE_CHECKING, Literal
 
-from ipyllm.statistics.quantiles import seen
+from ipyllm.statistics.quantiles import known_values
 
 if TYPE_CHECKING:
     import numpy as np
@@ -17,12 +17,12 @@ _EXACT_RANKS = 50
 
 
 def mcnemar(only_first: int, only_second: int, *, method: Literal["mid-p", "exact", "chi2"] = "mid-p") -> float:
-    """Return the p of "both arms are right equally often", from the prompts on which they disagree.
+    """Return the p-value of McNemar's test: both arms are right equally often.
 
     Parameters
     ----------
     only_first, only_second : int
-        Prompts that only the first, or only the second arm got right.
+        Prompts that only the first, or only the second arm answered correctly.
     method : {"mid-p", "exact", "chi2"}
         The mid-p test keeps its level and finds more than the exact one, which is conservative (Fagerland,
         Lydersen & Laake 2013); ``chi2`` is McNemar's (1947) own, without correction, for many disagreements.
@@ -37,7 +37,7 @@ def mcnemar(only_first: int, only_second: int, *, method: Literal["mid-p", "exac
     from scipy.special import bdtr, chdtrc
 
     if only_first < 0 or only_second < 0:
-        raise ValueError(f"Counts are 0 or more, not {only_first} and {only_second}.")
+        raise ValueError(f"Counts must be 0 or more, not {only_first} and {only_second}.")
     n, least = only_first + only_second, min(only_first, only_second)
     if n == 0:
         return 1.0
@@ -49,11 +49,11 @@ def mcnemar(only_first: int, only_second: int, *, method: Literal["mid-p", "exac
     if method == "mid-p":
         point = tail - (float(bdtr(least - 1, n, 0.5)) if least else 0.0)
         return min(1.0, 2 * tail - point)
-    raise ValueError(f"There is no McNemar test called {method!r}: choose 'mid-p', 'exact' or 'chi2'.")
+    raise ValueError(f"method must be 'mid-p', 'exact' or 'chi2', not {method!r}.")
 
 
 def wilcoxon(differences: ArrayLike) -> float:
-    """Return the p of "differences are as often above zero as below", by their signed ranks.
+    """Return the p-value of Wilcoxon's signed-rank test: the differences are symmetric around 0.
 
     Parameters
     ----------
@@ -63,7 +63,7 @@ def wilcoxon(differences: ArrayLike) -> float:
     Notes
     -----
     ``scipy.stats.wilcoxon``, exact up to 50 differences without ties. Zeros keep their ranks (Pratt 1959), so
-    that many prompts without a difference speak for there being none.
+    that prompts without a difference count as evidence for none.
 
     Examples
     --------
@@ -75,7 +75,7 @@ def wilcoxon(differences: ArrayLike) -> float:
     import numpy as np
     from scipy import stats
 
-    d = seen(differences)
+    d = known_values(differences)
     if d.size == 0:
         return math.nan
     if not d.any():
@@ -87,7 +87,7 @@ def wilcoxon(differences: ArrayLike) -> float:
 
 
 def rank_biserial(differences: ArrayLike) -> float:
-    """Return the share of rank for a difference above zero, less the share for one below: from -1 to 1.
+    """Return the share of the ranks of positive differences minus that of negative ones, from -1 to 1.
 
     Notes
     -----
@@ -103,7 +103,7 @@ def rank_biserial(differences: ArrayLike) -> float:
     import numpy as np
     from scipy import stats
 
-    d = seen(differences)
+    d = known_values(differences)
     if d.size == 0:
         return math.nan
     d = d[d != 0]
@@ -114,17 +114,17 @@ def rank_biserial(differences: ArrayLike) -> float:
 
 
 def holm(p: ArrayLike) -> np.ndarray:
-    """Return p-values corrected for having made all these comparisons.
+    """Return p-values corrected for multiple comparisons.
 
     Parameters
     ----------
     p : array_like
-        One per comparison. NaN is no comparison: it stays NaN and counts for nothing.
+        One per comparison. NaN stays NaN and is not counted.
 
     Notes
     -----
-    Holm's (1979) step-down method: the chance of even one false finding among all stays below alpha, whatever
-    the comparisons have to do with one another.
+    Holm's (1979) step-down method: the probability of one or more false findings stays below alpha, also for
+    dependent comparisons.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""``summarise_arms()``: what each arm of a comparison comes to, with intervals.
+"""``summarise_arms()``: one row per arm with calls, times, cost and scores, and their intervals.
 
 Imports pandas: load it late.
 """
@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from ipyllm.statistics.caveats import caveats, count, listed
+from ipyllm.statistics.caveats import caveats, listed
 from ipyllm.statistics.means import clustered_mean
 from ipyllm.statistics.observations import METRICS, Observations, observe
 from ipyllm.statistics.quantiles import calls_for_upper_limit, check_share, quantile, quantile_interval
-from ipyllm.statistics.table import StatisticsFrame, rounded
+from ipyllm.statistics.table import StatisticsFrame
+from ipyllm.text.format import count, number
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -28,33 +29,33 @@ _QUANTILES = (("ttft_s", 0.5), ("ttft_s", 0.95), ("total_s", 0.5), ("total_s", 0
 
 
 def summarise_arms(calls: Any, *, level: float = 0.95, quantiles: tuple[float, ...] | None = None) -> StatisticsFrame:
-    """Return one row per arm: what it did, how fast, for how much, and how well, each with an interval.
+    """Return one row per arm: calls, errors, scores, times and cost, with intervals.
 
     Parameters
     ----------
     calls : DataFrame, or anything that has one as ``.calls``
-        One row per call: ``arm`` (or ``model``), ``status``, ``prompt_id``, the columns of DESIGN §4 and any
+        One row per call: ``arm`` (or ``model``), ``status``, ``prompt_id``, the columns of ``usage()`` and any
         ``score_…``. Warm-ups are left out.
     level : float
         Confidence of every interval.
     quantiles : tuple of float, optional
-        Which quantiles of ``ttft_s`` and ``total_s`` to give, for example ``(0.5, 0.9, 0.95, 0.99)``. The median
-        and the 95th percentile without it.
+        Quantiles of ``ttft_s`` and ``total_s``, for example ``(0.5, 0.9, 0.95, 0.99)``. By default the median and
+        the 95th percentile.
 
     Returns
     -------
     StatisticsFrame
         Index ``arm``. ``n`` calls, ``prompts``, ``errors`` (status ``error`` or ``truncated``), ``left_out`` of the
-        times by :func:`ipyllm.dataframes.latency_filter.counted`; each score's mean, with its interval (``…_low``, ``…_high``) and
-        ``…_n``, the calls that have it; ``ttft_p50_s`` and so on with their intervals; ``output_tps_p50``;
-        ``input_tokens`` and ``output_tokens`` as servers count them; ``cost_usd`` of all calls and
-        ``cost_per_call_usd`` of those that were paid for. Null is what is not known; a limit is null where so few
-        calls cannot give one.
+        times by :func:`ipyllm.dataframes.latency_filter.counted`; each score's mean with its interval (``…_low``,
+        ``…_high``) and ``…_n``, its number of calls; ``ttft_p50_s`` and so on with their intervals;
+        ``output_tps_p50``; ``input_tokens`` and ``output_tokens`` as counted by the server; ``cost_usd`` of all calls
+        and ``cost_per_call_usd`` of those that were paid for. Unknown values are null, and limits for which there are
+        too few calls.
 
     Notes
     -----
     Quantiles: :func:`~ipyllm.statistics.quantile_interval`. Scores: :func:`~ipyllm.statistics.clustered_mean`.
-    Calls of the same prompt are not taken for independent in either.
+    Neither takes calls of the same prompt for independent.
 
     Raises
     ------
@@ -73,7 +74,7 @@ def summarise_arms(calls: Any, *, level: float = 0.95, quantiles: tuple[float, .
     observed = observe(calls)
     wanted = _QUANTILES if quantiles is None else _wanted(quantiles)
     frame = observed.frame
-    # Each metric once for all calls, then cut by arm: a million calls take about two seconds.
+    # Each metric once for all calls, then split by arm: a million calls take about two seconds.
     of_arm = {str(arm): rows for arm, rows in frame.groupby("arm", observed=False).indices.items()}
     columns: dict[str, np.ndarray] = {name: observed.values(METRICS[name]).to_numpy() for name in _TAKEN}
     columns |= {score: frame[score].to_numpy() for score in observed.scores}
@@ -99,7 +100,7 @@ def summarise_arms(calls: Any, *, level: float = 0.95, quantiles: tuple[float, .
 def _row(
     columns: dict[str, np.ndarray], wanted: tuple[tuple[str, float], ...], scores: list[str], level: float
 ) -> dict[str, Any]:
-    """Return what one arm comes to."""
+    """Return the row of one arm."""
     prompts = columns["prompt"]
     row: dict[str, Any] = {
         "n": prompts.size,
@@ -130,7 +131,7 @@ def _name(metric: str, q: float) -> str:
 
 
 def _known(function: Callable[[np.ndarray], Any], values: np.ndarray) -> float:
-    """Return the sum or mean of what is known; NaN, not 0, of nothing."""
+    """Return the sum or mean of the known values; NaN, not 0, if there are none."""
     known = values[~np.isnan(values)]
     return float(function(known)) if known.size else math.nan
 
@@ -156,16 +157,19 @@ def _conclusion(observed: Observations, rows: dict[str, dict[str, Any]], level: 
     if observed.failed.all():
         kinds = observed.frame.get("error_category", pd.Series(dtype=object)).dropna()
         why = f", mostly with {kinds.mode().iloc[0]}" if len(kinds) else ""
-        return f"All {count(len(observed.frame), 'call')} failed{why}: nothing can be said of any arm."
+        return f"All {count(len(observed.frame), 'call')} failed{why}: there is nothing to compare."
     if len(rows) == 1:
         return (
-            f"There is one arm, {observed.arms[0]}: the figures describe it, with intervals at {level:.0%}, but there "
-            "is nothing to compare it with."
+            f"There is one arm, {observed.arms[0]}: the figures describe it with intervals at {level:.0%}; "
+            "there is nothing to compare it with."
         )
-    said = [sentence for sentence in (*(_best(rows, score) for score in observed.scores), _fastest(rows)) if sentence]
-    if not said:
-        return "Neither scores nor times are known of two arms, so they cannot be compared."
-    return " ".join([*said, "Overlapping intervals do not mean equal arms: paired() compares them prompt by prompt."])
+    found = [*(_best(rows, score) for score in observed.scores), _fastest(rows)]
+    sentences = [sentence for sentence in found if sentence]
+    if not sentences:
+        return "No two arms have scores or times, so they cannot be compared."
+    return " ".join(
+        [*sentences, "Overlapping intervals do not mean equal arms: paired() compares them prompt by prompt."]
+    )
 
 
 def _best(rows: dict[str, dict[str, Any]], score: str) -> str:
@@ -176,14 +180,14 @@ def _best(rows: dict[str, dict[str, Any]], score: str) -> str:
     first = [arm for arm, mean in means.items() if math.isclose(mean, highest, abs_tol=1e-12)]
     rest = [arm for arm in means if arm not in first]
     if not rest:
-        return f"On {label} all arms have the same mean, {rounded(highest)}."
+        return f"On {label} all arms have the same mean, {number(highest)}."
     low, high = rows[first[0]][f"{score}_low"], rows[first[0]][f"{score}_high"]
     if len(first) > 1:
-        return f"On {label} {listed(first)} share the highest mean, {rounded(highest)}."
-    sentence = f"On {label} {first[0]} has the highest mean, {rounded(highest)}"
+        return f"On {label} {listed(first)} share the highest mean, {number(highest)}."
+    sentence = f"On {label} {first[0]} has the highest mean, {number(highest)}"
     if math.isnan(low):
         return f"{sentence}, without an interval."
-    sentence += f" [{rounded(low)}, {rounded(high)}]"
+    sentence += f" [{number(low)}, {number(high)}]"
     close = [arm for arm in rest if not rows[arm][f"{score}_high"] < low]
     if close:
         return f"{sentence}; {_intervals(close)} {'reach' if len(close) > 1 else 'reaches'} as far."
@@ -202,6 +206,6 @@ def _fastest(rows: dict[str, dict[str, Any]]) -> str:
     arm = min(medians, key=lambda name: medians[name])
     clear = all(rows[other]["ttft_p50_s_low"] > rows[arm]["ttft_p50_s_high"] for other in medians if other != arm)
     return (
-        f"The first token comes soonest from {arm}, at the median after {rounded(medians[arm])} s"
-        f"{', before the interval of any other arm.' if clear else ', though intervals overlap.'}"
+        f"{arm} is fastest to the first token, with a median of {number(medians[arm])} s"
+        f"{', below the interval of any other arm.' if clear else '; intervals overlap.'}"
     )

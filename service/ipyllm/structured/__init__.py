@@ -1,8 +1,8 @@
-"""Structured output: a type or a JSON schema goes to the model, and its answer comes back as a checked value.
+"""Structured output: sends a type or a JSON schema to the model, and returns its answer as a checked value.
 
-:class:`Schema` is the whole of it for a caller; :mod:`~ipyllm.structured.modes` says what to do when a server
-refuses a schema. Below stand :mod:`~ipyllm.structured.sources` (what people give),
-:mod:`~ipyllm.structured.portable` (what servers take) and :mod:`~ipyllm.structured.answer` (what models write).
+Callers use :class:`Schema`, and :mod:`~ipyllm.structured.modes` when a server refuses a schema. It is built on
+:mod:`~ipyllm.structured.sources` (what users give), :mod:`~ipyllm.structured.portable` (what servers accept) and
+:mod:`~ipyllm.structured.answer` (what models write).
 """
 
 from ipyllm.structured.answer import SchemaMismatch

@@ -1,4 +1,4 @@
-"""From a model's text to the JSON in it, past code fences, thoughts and chatter, but never to a fragment of it."""
+"""Extracts JSON from a model's text: past code fences, reasoning and prose, but never a fragment of it."""
 
 from __future__ import annotations
 
@@ -6,75 +6,61 @@ import json
 import re
 from typing import TYPE_CHECKING, Any
 
+from ipyllm.text.format import json_path, shorten
 from ipyllm.text.redact import redact
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-__all__ = ["SchemaMismatch", "misfit", "read_json"]
+__all__ = ["SchemaMismatch", "read_json", "schema_mismatch"]
 
 _MAX_PROBLEMS = 5
 _MAX_PROBLEM = 240
-_MAX_PIECES = 10  # an answer that repeats itself without end is not worth more
+_MAX_PIECES = 10  # of JSON in prose; more are repetitions
 _FENCED = re.compile(r"```[\w-]*\s*\n(.*)\n\s*```", re.DOTALL)
-# Where JSON begins in prose: not at the brace of "{x}", nor at the bracket of "[see below]".
+# The start of JSON in prose: not the brace of "{x}", nor the bracket of "[see below]".
 _BEGINS = re.compile(r'\{(?=\s*["}])|\[(?=\s*[\[{"\d-])')
 _SURELY_JSON = re.compile(r'[\[{]\s*[\[{"]')
-# strict=False: models write line breaks into strings as they are, and what they mean by it is plain.
+# strict=False: models write unescaped line breaks in strings.
 _DECODER = json.JSONDecoder(strict=False)
 
 
-class SchemaMismatch(ValueError):  # noqa: N818 - it is no fault of the program, but of an answer
-    """An answer that is no JSON, or not what the schema asks for.
+class SchemaMismatch(ValueError):  # noqa: N818 - the model's error, not the program's
+    """Raised for an answer that is not JSON, or does not fit the schema.
 
-    Its text says what is wrong in words for the person at the notebook and for the model, which may be
-    asked again: see :meth:`ipyllm.structured.Schema.repair_messages`. Keys in it are masked.
+    The message is written for the user and for the model, which may be asked again: see
+    :meth:`ipyllm.structured.Schema.repair_messages`. API keys in it are masked.
     """
 
     def __init__(self, message: str) -> None:
         super().__init__(redact(message))
 
 
-def misfit(name: str, problems: Iterable[tuple[Sequence[str | int], str]]) -> SchemaMismatch:
-    """Make the exception for JSON that does not fit.
-
-    Parameters
-    ----------
-    name : str
-        Name of the schema.
-    problems : iterable of (path, str)
-        Where in the answer, and what is wrong there.
+def schema_mismatch(name: str, problems: Iterable[tuple[Sequence[str | int], str]]) -> SchemaMismatch:
+    """Return the exception for JSON that does not fit the schema ``name``; problems are (path, message) pairs.
 
     Examples
     --------
-    >>> print(misfit("Team", [(("people", 0, "age"), "should be a number"), ((), "too small")]))
+    >>> print(schema_mismatch("Team", [(("people", 0, "age"), "should be a number"), ((), "too small")]))
     The answer does not fit Team: people[0].age: should be a number; too small.
     """
-    told = []
-    for path, text in problems:
-        where = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in path).removeprefix(".")
-        told.append(_shorten(f"{where}: {text}" if where else text))
-    more = f"; and {len(told) - _MAX_PROBLEMS} more" if len(told) > _MAX_PROBLEMS else ""
-    return SchemaMismatch(f"The answer does not fit {_shorten(name, 60)}: {'; '.join(told[:_MAX_PROBLEMS])}{more}.")
+    sentences = [_one_line(f"{json_path(path)}: {text}" if path else text) for path, text in problems]
+    more = f"; and {len(sentences) - _MAX_PROBLEMS} more" if len(sentences) > _MAX_PROBLEMS else ""
+    return SchemaMismatch(f"The answer does not fit {shorten(name, 60)}: {'; '.join(sentences[:_MAX_PROBLEMS])}{more}.")
 
 
 def read_json(text: str) -> list[Any]:
-    """Find the JSON in an answer.
-
-    Parameters
-    ----------
-    text : str
-        As the model wrote it.
+    """Find the JSON in an answer, as the model wrote it.
 
     Returns
     -------
     list
-        The values found, the likeliest first: the whole text if it is JSON, else the longest piece in it.
+        The values found, the likeliest first: the full text if it is JSON, else the longest piece in it.
 
     Raises
     ------
     SchemaMismatch
-        When there is none, or when one is begun and broken: a part of it must not pass for the whole.
+        When there is none, or one is incomplete: a part of it must not be taken for the full answer.
 
     Examples
     --------
@@ -83,53 +69,53 @@ def read_json(text: str) -> list[Any]:
     >>> read_json('{"cities": [{"city": "Bern"}, ')
     Traceback (most recent call last):
         ...
-    ipyllm.structured.answer.SchemaMismatch: The answer breaks off before its JSON is complete.
+    ipyllm.structured.answer.SchemaMismatch: The answer ends before its JSON is complete.
     """
     text = text.strip().removeprefix("\ufeff").strip()
-    # Some servers leave a model's thoughts in its text, with or without the tag that opens them.
-    spoken = text.rpartition("</think>")[2].strip()
-    if not spoken:
+    # Some servers leave the reasoning in the text, with or without its opening tag.
+    visible = text.rpartition("</think>")[2].strip()
+    if not visible:
         raise SchemaMismatch("The answer is empty.")
-    fenced = _FENCED.fullmatch(spoken)
-    for whole in dict.fromkeys([text, spoken, fenced[1].strip() if fenced else ""]):
+    fenced = _FENCED.fullmatch(visible)
+    for candidate in dict.fromkeys([text, visible, fenced[1].strip() if fenced else ""]):
         try:
-            value, end = _DECODER.raw_decode(whole)
+            value, end = _DECODER.raw_decode(candidate)
         except (ValueError, RecursionError):
             continue
-        if end == len(whole):
-            return [_carried(value)]
-    found = _pieces(spoken)
+        if end == len(candidate):
+            return [_require_portable(value)]
+    found = _pieces(visible)
     if not found:
-        raise SchemaMismatch(f"The answer holds no JSON; it begins with {_shorten(spoken, 60)!r}.")
-    # The longest first, and of equals the last: drafts and examples are shorter, or stand before.
+        raise SchemaMismatch(f"The answer contains no JSON; it begins with {shorten(visible, 60).rstrip('.')!r}.")
+    # The longest first, and of equals the last: drafts and examples are shorter, or come before.
     likeliest = sorted(found, key=lambda piece: piece[:2], reverse=True)[:_MAX_PIECES]
-    return [_carried(value) for _, _, value in likeliest]
+    return [_require_portable(value) for _, _, value in likeliest]
 
 
 def _pieces(text: str) -> list[tuple[int, int, Any]]:
-    """Find the values in prose, with length and place. Linear: nothing is read twice but brackets of prose."""
-    found, place = [], 0
-    while begin := _BEGINS.search(text, place):
+    """Find the values in prose, with length and position. Linear: only brackets of prose are read twice."""
+    found, position = [], 0
+    while begin := _BEGINS.search(text, position):
         start = begin.start()
         try:
             value, end = _DECODER.raw_decode(text, start)
         except json.JSONDecodeError as exc:
             if _SURELY_JSON.match(text, start):
                 raise _broken(text, exc) from None
-            place = start + 1
+            position = start + 1
         except RecursionError:
-            raise SchemaMismatch("The answer is nested too deeply to be read.") from None
+            raise SchemaMismatch("The answer is nested too deeply.") from None
         except ValueError as exc:  # a number of more than 4,300 digits
-            raise SchemaMismatch(f"The answer is not JSON that can be read: {_shorten(str(exc))}.") from None
+            raise SchemaMismatch(f"The JSON of the answer cannot be read: {_one_line(str(exc))}.") from None
         else:
             found.append((end - start, start, value))
-            place = end
+            position = end
     return found
 
 
 def _broken(text: str, exc: json.JSONDecodeError) -> SchemaMismatch:
     if exc.pos >= len(text) or exc.msg.startswith("Unterminated string"):
-        return SchemaMismatch("The answer breaks off before its JSON is complete.")
+        return SchemaMismatch("The answer ends before its JSON is complete.")
     before = text[max(0, exc.pos - 30) : exc.pos]
     what = exc.msg[:1].lower() + exc.msg[1:]
     return SchemaMismatch(
@@ -137,17 +123,16 @@ def _broken(text: str, exc: json.JSONDecodeError) -> SchemaMismatch:
     )
 
 
-def _carried(value: Any) -> Any:
-    """Refuse what Python reads as JSON although no JSON can carry it: NaN, infinities, halves of characters."""
+def _require_portable(value: Any) -> Any:
+    """Refuse what Python reads but JSON does not allow: NaN, infinities, lone surrogates."""
     try:
         json.dumps(value, ensure_ascii=False, allow_nan=False).encode()
     except UnicodeEncodeError:
-        raise SchemaMismatch("The answer holds half a character (a lone surrogate), which is no text.") from None
+        raise SchemaMismatch("The answer contains half a character (a lone surrogate).") from None
     except (ValueError, RecursionError):
-        raise SchemaMismatch("The answer holds a number that JSON does not have, such as NaN or 1e999.") from None
+        raise SchemaMismatch("The answer contains a number that JSON does not allow, such as NaN or 1e999.") from None
     return value
 
 
-def _shorten(text: str, limit: int = _MAX_PROBLEM) -> str:
-    line = " ".join(text.split()).rstrip(".")
-    return line if len(line) <= limit else line[: limit - 1] + "…"
+def _one_line(text: str) -> str:
+    return shorten(text, _MAX_PROBLEM).rstrip(".")

@@ -1,4 +1,4 @@
-"""What to do when a server refuses a schema: native mode, then plain JSON mode, then the prompt alone. Pure."""
+"""Chooses the next mode when a server refuses a schema: native, then JSON, then the prompt alone."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ SchemaMode = Literal["native", "json", "prompt"]
 
 _LOWER: dict[SchemaMode, SchemaMode] = {"native": "json", "json": "prompt"}
 _CATEGORIES: frozenset[Category] = frozenset({"bad_request", "api_error", "max_retries_exceeded"})
-# Words of the refusals of OpenAI, Azure, DeepSeek, Groq, vLLM, LM Studio, Ollama and llama.cpp, see the tests.
+# Words in the refusals of OpenAI, Azure, DeepSeek, Groq, vLLM, LM Studio, Ollama and llama.cpp; see the tests.
 _WORDS = (
     "response_format",
     "response format",
@@ -27,24 +27,12 @@ _WORDS = (
     "grammar",
     "guided decoding",
     "failed to generate json",
-    "does not match the expected",  # llama.cpp, when its grammar and its own parser disagree
+    "does not match the expected",  # llama.cpp, when its grammar and its parser disagree
 )
 
 
 def next_mode(mode: SchemaMode, error: LLMError) -> SchemaMode | None:
-    """Say how to ask again after ``error``.
-
-    Parameters
-    ----------
-    mode : SchemaMode
-        How it was asked.
-    error : LLMError
-        What came of it.
-
-    Returns
-    -------
-    SchemaMode or None
-        None when the error is not about the schema, or nothing is left to try: raise it.
+    """Return the mode to try after ``error``, or None if the error is not about the schema or no mode is left.
 
     Examples
     --------
@@ -56,9 +44,9 @@ def next_mode(mode: SchemaMode, error: LLMError) -> SchemaMode | None:
     >>> next_mode("native", LLMError("Too many requests.", category="rate_limit")) is None
     True
     """
-    said = str(error).lower()
+    message = str(error).lower()
     if error.model:
-        said = said.replace(error.model.lower(), "")  # a name is no reason
-    if error.category in _CATEGORIES and any(word in said for word in _WORDS):
+        message = message.replace(error.model.lower(), "")  # the name may contain the words
+    if error.category in _CATEGORIES and any(word in message for word in _WORDS):
         return _LOWER.get(mode)
     return None

@@ -1,8 +1,7 @@
-"""A JSON schema as servers take it: what they would refuse is put in other words, or into the description.
+"""Rewrites a JSON schema for servers: what they would refuse is expressed differently, or moved to the description.
 
-The answer is checked against the original in any case, so that what is lost on the way is a guarantee, never a check.
-Measured against llama.cpp (xllamacpp 2026.10); the limits of OpenAI's strict mode are those of its guide to
-structured outputs.
+The answer is always checked against the original, so that the rewriting loses guarantees, never checks.
+Measured with llama.cpp (xllamacpp 2026.10); the limits of OpenAI's strict mode are from its structured-outputs guide.
 """
 
 from __future__ import annotations
@@ -17,17 +16,17 @@ from urllib.parse import unquote
 __all__ = ["WRAPPER", "Portable", "portable"]
 
 WRAPPER = "value"
-"""Name of the one property that holds what is not an object by itself."""
+"""Name of the single property that wraps a value that is not an object."""
 
-# What every server can enforce, by type. Not `pattern`: llama.cpp ignores some, stumbles over others in the midst of
-# an answer, and no server knows Python's dialect. Not `uniqueItems`, `not`, `if`: next to nobody can.
+# What every server can enforce, by type. Not `pattern`: llama.cpp ignores some, fails on others during a response, and
+# no server supports Python's dialect. Not `uniqueItems`, `not`, `if`: hardly any server supports them.
 _ENFORCED: dict[str, tuple[str, ...]] = {
     "string": ("minLength", "maxLength"),
     "integer": ("minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf"),
     "number": ("minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf"),
     "array": ("minItems", "maxItems"),
 }
-_ABOUT = {
+_KEYWORDS_OF = {
     "object": {"properties", "required", "additionalProperties", "patternProperties", "propertyNames",
                "minProperties", "maxProperties", "unevaluatedProperties", "dependentRequired", "dependentSchemas"},
     "array": {"items", "prefixItems", "minItems", "maxItems", "uniqueItems", "contains", "minContains",
@@ -37,16 +36,16 @@ _ABOUT = {
 }  # fmt: skip
 _FORMATS = {"date-time", "time", "date", "duration", "email", "hostname", "ipv4", "ipv6", "uuid"}
 _COUNTS = {"minLength", "maxLength", "minItems", "maxItems"}
-_MAX_COUNT = 1000  # llama.cpp refuses grammars that repeat a rule 2,000 times, some versions a little fewer
-_SILENT = {"title", "$schema", "$id", "$comment", "$anchor", "$defs", "definitions", "discriminator", "deprecated",
+_MAX_COUNT = 1000  # llama.cpp refuses grammars that repeat a rule 2,000 times, some versions fewer
+_IGNORED = {"title", "$schema", "$id", "$comment", "$anchor", "$defs", "definitions", "discriminator", "deprecated",
            "readOnly", "writeOnly", "contentMediaType", "contentEncoding"}  # fmt: skip
-_SAID = {"description", "default", "examples"}
+_ANNOTATIONS = {"description", "default", "examples"}
 _ANYTHING = ["object", "array", "string", "number", "boolean", "null"]
 _MAX_NOTE = 200
 
 
 class Portable(NamedTuple):
-    """A schema to send; whether the answer is wrapped, and whether strict mode takes it."""
+    """A schema to send; whether the answer is wrapped, and whether strict mode accepts it."""
 
     schema: dict[str, Any]
     wrapped: bool
@@ -54,15 +53,15 @@ class Portable(NamedTuple):
 
 
 def portable(raw: dict[str, Any]) -> Portable:
-    """Put a JSON schema into words that servers take.
+    """Rewrite a JSON schema so that servers accept it.
 
-    The top level is an object, closed, with all properties required; references are local, and one that is used once
-    is put in its place. A property that ``required`` leaves out stays optional, which strict mode cannot say.
+    The top level is a closed object with all properties required; references are local, and inlined if used once.
+    A property that ``required`` omits stays optional, which strict mode does not support.
 
     Raises
     ------
     ValueError
-        For a reference that leads nowhere, with a phrase that says so.
+        For a reference without a target; the message is a phrase.
 
     Examples
     --------
@@ -70,7 +69,7 @@ def portable(raw: dict[str, Any]) -> Portable:
     {'value': {'type': 'integer', 'description': 'Default: 5.'}}
     """
     walk = _Walk(raw)
-    schema = walk.visit(walk.followed(raw))
+    schema = walk.visit(walk.resolve(raw))
     wrapped = schema.get("type") != "object"
     if wrapped:
         schema = _closed({WRAPPER: schema})
@@ -80,16 +79,11 @@ def portable(raw: dict[str, Any]) -> Portable:
 
 
 def _closed(properties: dict[str, Any]) -> dict[str, Any]:
-    return {
-        "type": "object",
-        "properties": properties,
-        "required": list(properties),
-        "additionalProperties": False,
-    }
+    return {"type": "object", "properties": properties, "required": list(properties), "additionalProperties": False}
 
 
 class _Walk:
-    """One walk over a schema. ``strict`` and ``defs`` are known at its end."""
+    """Rewrites one schema; afterwards ``strict`` and ``defs`` are set."""
 
     def __init__(self, raw: dict[str, Any]) -> None:
         self.raw = raw
@@ -97,12 +91,12 @@ class _Walk:
         self.defs: dict[str, dict[str, Any]] = {}
         self._names: dict[str, str] = {}
         self._uses = Counter(_references(raw))
-        self._open = {"#"}  # pointers that stand in their place already
-        for pointer in self._uses:  # those too that the walk does not come to
+        self._inlined = {"#"}
+        for pointer in self._uses:  # also those that the walk does not reach
             self._at(pointer)
 
     def visit(self, node: Any) -> dict[str, Any]:
-        """Return one (sub)schema in servers' words."""
+        """Return the rewritten (sub)schema."""
         if not isinstance(node, dict):
             return self._anything()
         if "$ref" in node:
@@ -119,48 +113,45 @@ class _Walk:
 
     def _reference(self, node: dict[str, Any]) -> dict[str, Any]:
         pointer = node["$ref"]
-        beside = {key: value for key, value in node.items() if key != "$ref" and key not in _SILENT}
-        if not beside.keys() <= _SAID:
+        beside = {key: value for key, value in node.items() if key != "$ref" and key not in _IGNORED}
+        if not beside.keys() <= _ANNOTATIONS:
             return self.visit({"allOf": [{"$ref": pointer}, beside]})
         target = self._target(pointer)
-        if self._uses[pointer] == 1 and pointer not in self._open:
-            self._open.add(pointer)
+        if self._uses[pointer] == 1 and pointer not in self._inlined:
+            self._inlined.add(pointer)
             return self.visit({**target, **beside} if isinstance(target, dict) else target)
         if pointer not in self._names:
             self._names[pointer] = name = self._free_name(pointer)
-            self.defs[name] = {}  # holds its place while it is visited, since it may lead back to itself
+            self.defs[name] = {}  # reserves the name: the target may refer to itself
             self.defs[name] = self.visit(target)
         reference = {"$ref": f"#/$defs/{self._names[pointer]}"}
-        described = _description(beside)
-        # Strict mode allows nothing beside a $ref, but a description beside an anyOf.
-        return {"anyOf": [reference], **described} if described else reference
+        description = _description(beside)
+        # Strict mode allows nothing beside a $ref, but allows a description beside an anyOf.
+        return {"anyOf": [reference], **description} if description else reference
 
     def _target(self, pointer: Any) -> Any:
-        """Where a reference leads, past references that lead to references."""
-        seen = {pointer}
-        target = self._at(pointer)
-        while isinstance(target, dict) and target.keys() == {"$ref"}:
-            pointer = target["$ref"]
-            if pointer in seen:
-                raise ValueError(f"the reference {pointer!r} leads to nothing but itself")
-            seen.add(pointer)
+        """Return the target of a reference, past references to references."""
+        for _ in range(len(self._uses) + 1):  # a longer chain is a cycle
             target = self._at(pointer)
-        return target
+            if not (isinstance(target, dict) and target.keys() == {"$ref"}):
+                return target
+            pointer = target["$ref"]
+        raise ValueError(f"the reference {pointer!r} leads back to itself")
 
     def _at(self, pointer: Any) -> Any:
         """Resolve a JSON pointer (RFC 6901) within the schema."""
         if not isinstance(pointer, str) or not re.fullmatch(r"#(/.*)?", pointer, re.DOTALL):
-            raise ValueError(f"the reference {pointer!r} leads out of it; bring what it names in under $defs")
-        place: Any = self.raw
+            raise ValueError(f"the reference {pointer!r} points outside the schema; put its target under $defs")
+        target: Any = self.raw
         for part in pointer.split("/")[1:]:
             key = unquote(part).replace("~1", "/").replace("~0", "~")
             try:
-                place = place[int(key) if isinstance(place, list) else key]
+                target = target[int(key) if isinstance(target, list) else key]
             except (LookupError, ValueError, TypeError):
-                raise ValueError(f"the reference {pointer!r} leads nowhere") from None
-        if not isinstance(place, dict | bool):
-            raise ValueError(f"the reference {pointer!r} does not lead to a schema")  # noqa: TRY004 - one type for all
-        return place
+                raise ValueError(f"the reference {pointer!r} has no target") from None
+        if not isinstance(target, dict | bool):
+            raise ValueError(f"the reference {pointer!r} does not point to a schema")  # noqa: TRY004 - one type for all
+        return target
 
     def _free_name(self, pointer: str) -> str:
         name = base = re.sub(r"[^a-zA-Z0-9_-]+", "_", pointer.rpartition("/")[2]).strip("_") or "root"
@@ -170,43 +161,45 @@ class _Walk:
             name = f"{base}_{count}"
         return name
 
-    def followed(self, node: Any) -> dict[str, Any]:
-        """Put what a reference names in its place: where schemas are merged, and at the top."""
-        while isinstance(node, dict) and "$ref" in node:
+    def resolve(self, node: Any) -> dict[str, Any]:
+        """Replace a reference by its target: where schemas are merged, and at the top."""
+        for _ in range(len(self._uses) + 1):  # a longer chain is a cycle
+            if not isinstance(node, dict) or "$ref" not in node:
+                return node if isinstance(node, dict) else {}
             target = self._target(node["$ref"])
             beside = {key: value for key, value in node.items() if key != "$ref"}
             node = {**target, **beside} if isinstance(target, dict) else beside
-        return node if isinstance(node, dict) else {}
+        raise ValueError(f"the reference {node['$ref']!r} leads back to itself")
 
     # ---- schemas made of schemas -----------------------------------------------------------------
 
     def _conjunction(self, node: dict[str, Any]) -> dict[str, Any]:
-        """Merge ``allOf``: of several, servers look at one."""
-        rest = {key: value for key, value in node.items() if key != "allOf"}
+        """Merge ``allOf``: servers use only one of several."""
+        others = {key: value for key, value in node.items() if key != "allOf"}
         parts = node["allOf"]
-        if len(parts) == 1 and isinstance(parts[0], dict) and rest.keys() <= _SILENT | _SAID:
-            return {**parts[0], **rest}
-        return functools.reduce(_merged, [self.followed(part) for part in [rest, *parts]])
+        if len(parts) == 1 and isinstance(parts[0], dict) and others.keys() <= _IGNORED | _ANNOTATIONS:
+            return {**parts[0], **others}
+        return functools.reduce(_merged, [self.resolve(part) for part in [others, *parts]])
 
     def _choice(self, node: dict[str, Any], key: str) -> dict[str, Any]:
-        """Make an ``anyOf``, of ``oneOf`` too; what stands beside it goes into each branch, or it would be ignored."""
-        rest = {k: value for k, value in node.items() if k != key and k not in _SILENT | _SAID}
+        """Return an ``anyOf``, also for ``oneOf``; keywords beside it go into each branch, or they would be ignored."""
+        others = {k: value for k, value in node.items() if k != key and k not in _IGNORED | _ANNOTATIONS}
         branches = [branch for branch in node[key] if branch is not False]
-        if rest:
-            branches = [_merged(rest, self.followed(branch)) for branch in branches]
+        if others:
+            branches = [_merged(others, self.resolve(branch)) for branch in branches]
         return {"anyOf": [self.visit(branch) for branch in branches] or [self._anything()], **_description(node)}
 
     def _kinds(self, node: dict[str, Any], kinds: list[str]) -> dict[str, Any]:
-        """Make a choice of types: in one word if that is all, else each with its own keywords."""
-        rest = {key: value for key, value in node.items() if key not in _SAID | {"type"}}
-        if not rest.keys() <= _SILENT or {"object", "array"} & set(kinds):
-            return {"anyOf": [self.visit({**rest, "type": kind}) for kind in kinds], **_description(node)}
+        """Return a choice of types: a list of names if there are no other keywords, else one schema each."""
+        others = {key: value for key, value in node.items() if key not in _ANNOTATIONS | {"type"}}
+        if not others.keys() <= _IGNORED or {"object", "array"} & set(kinds):
+            return {"anyOf": [self.visit({**others, "type": kind}) for kind in kinds], **_description(node)}
         return {"type": kinds, **_description(node)}
 
     # ---- schemas of one type ---------------------------------------------------------------------
 
     def _anything(self) -> dict[str, Any]:
-        # Not {}: llama.cpp has read that as "any object".
+        # Not {}, which llama.cpp reads as "any object".
         self.strict = False
         return {"type": list(_ANYTHING)}
 
@@ -215,9 +208,9 @@ class _Walk:
         kinds = list(dict.fromkeys(_kind_of_value(value) for value in values))
         if {"object", "array"} & set(kinds):
             self.strict = False
-        made: dict[str, Any] = {"type": kinds[0] if len(kinds) == 1 else kinds}
-        made |= {key: node[key] for key in ("const", "enum") if key in node}
-        return made | _description(node)
+        schema: dict[str, Any] = {"type": kinds[0] if len(kinds) == 1 else kinds}
+        schema |= {key: node[key] for key in ("const", "enum") if key in node}
+        return schema | _description(node)
 
     def _typed(self, node: dict[str, Any]) -> dict[str, Any]:
         kind = node.get("type", _kind(node))
@@ -242,36 +235,40 @@ class _Walk:
             made["format"] = node["format"]
             used.add("format")
         about = "number" if kind == "integer" else kind
-        used.update(*(keywords for other, keywords in _ABOUT.items() if other != about))  # they say nothing here
+        used.update(
+            *(keywords for other, keywords in _KEYWORDS_OF.items() if other != about)
+        )  # which do not apply to this type
         return {**made, **_description(node, used)}
 
     def _object(self, node: dict[str, Any]) -> tuple[dict[str, Any], set[str]]:
         properties = {name: self.visit(part) for name, part in node.get("properties", {}).items() if part is not False}
         properties |= {name: self._anything() for name in node.get("required", ()) if name not in properties}
         made = _closed(properties)
-        if "required" in node:  # a schema that does not say which properties it requires wants them all
+        if "required" in node:  # without it, all properties are required
             made["required"] = [name for name in properties if name in node["required"]]
-        others = node.get("additionalProperties", "properties" not in node or "patternProperties" in node)
-        if others is not False:
-            made["additionalProperties"] = self.visit(others) if isinstance(others, dict) and others else True
-        if others is not False or len(made["required"]) < len(properties):
+        additional = node.get("additionalProperties", "properties" not in node or "patternProperties" in node)
+        if additional is not False:
+            made["additionalProperties"] = (
+                self.visit(additional) if isinstance(additional, dict) and additional else True
+            )
+        if additional is not False or len(made["required"]) < len(properties):
             self.strict = False
-        if not properties and others is not False:
+        if not properties and additional is not False:
             del made["properties"], made["required"]
         return made, {"properties", "required", "additionalProperties"}
 
     def _array(self, node: dict[str, Any]) -> tuple[dict[str, Any], set[str]]:
         items = node.get("items", True)
-        row = node.get("prefixItems", items if isinstance(items, list) else None)
-        if not row:
+        prefix = node.get("prefixItems", items if isinstance(items, list) else None)
+        if not prefix:
             return {"type": "array", "items": self.visit(items)}, {"items", "prefixItems"}
         self.strict = False
-        # Without `items` for what comes after the row: with both, llama.cpp forgets the row.
-        return {"type": "array", "prefixItems": [self.visit(item) for item in row]}, {"items", "prefixItems"}
+        # Without `items` for further elements: with both, llama.cpp ignores `prefixItems`.
+        return {"type": "array", "prefixItems": [self.visit(item) for item in prefix]}, {"items", "prefixItems"}
 
 
 def _references(node: Any) -> list[str]:
-    """All references anywhere below ``node``, each as often as it is used."""
+    """Return all references below ``node``, each as often as it is used."""
     if isinstance(node, list):
         return [found for item in node for found in _references(item)]
     if not isinstance(node, dict):
@@ -281,7 +278,7 @@ def _references(node: Any) -> list[str]:
 
 
 def _merged(one: dict[str, Any], other: dict[str, Any]) -> dict[str, Any]:
-    """Both at once, as far as one schema can say it: where they differ the first is kept, which allows more."""
+    """Return one schema for both, as far as possible: where they differ, the first, which allows more."""
     made = {**other, **one}
     if "properties" in one and "properties" in other:
         both = one["properties"].keys() & other["properties"].keys()
@@ -298,7 +295,7 @@ def _merged(one: dict[str, Any], other: dict[str, Any]) -> dict[str, Any]:
 
 
 def _kind(node: dict[str, Any]) -> str | None:
-    """Which type a schema means that names none."""
+    """Return the type that a schema without ``type`` implies."""
     if {"properties", "additionalProperties", "required"} & node.keys():
         return "object"
     return "array" if {"items", "prefixItems"} & node.keys() else None
@@ -312,11 +309,11 @@ def _kind_of_value(value: Any) -> str:
 
 
 def _description(node: dict[str, Any], used: set[str] | None = None) -> dict[str, str]:
-    """Return the description, with what no keyword says: the default, the examples, limits that are not enforced."""
-    told = used if used is not None else set(node)
+    """Return the description, extended by the default, the examples and the limits that are not enforced."""
+    covered = used if used is not None else set(node)
     notes = [str(node["description"]).strip()] if node.get("description") else []
     for key, value in node.items():
-        if key in {"default", "examples"} or (key not in told | _SILENT | {"type", "description"}):
+        if key in {"default", "examples"} or (key not in covered | _IGNORED | {"type", "description"}):
             text = value if isinstance(value, str) and key != "default" else json.dumps(value, ensure_ascii=False)
             if len(text) <= _MAX_NOTE:
                 notes.append(f"{key[:1].upper()}{key[1:]}: {text}.")

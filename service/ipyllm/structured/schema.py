@@ -1,4 +1,4 @@
-"""A schema as callers hold it: made once from a type or a dict, sent with a request, used to read the answer."""
+"""The schema of an answer: created from a type or a dict, sent with a request, used to parse the answer."""
 
 from __future__ import annotations
 
@@ -20,21 +20,21 @@ if TYPE_CHECKING:
 __all__ = ["Schema"]
 
 _MAX_NAME = 64
-_MAX_REPEATED = 8_000  # characters of a wrong answer that are worth showing to its writer again
+_MAX_REPEATED = 8_000  # characters of a wrong answer that the model is shown again
 
 
 @dataclass(frozen=True, slots=True)
 class Schema:
-    """What an answer must look like, and how to read it. Made by :meth:`of`.
+    """The schema of an answer, and its parser. Create it with :meth:`of`.
 
     Attributes
     ----------
     name : str
         For servers: letters, digits, ``_`` and ``-`` only.
     strict : bool
-        Whether all of it can be said in OpenAI's strict mode, where the answer is sure to fit.
+        Whether OpenAI's strict mode supports all of it, so that the answer always fits.
     wrapped : bool
-        Whether the answer is an object around the value, because servers want an object. Reading takes it off.
+        Whether the value is wrapped in an object, because servers require one. :meth:`parse` unwraps it.
 
     Examples
     --------
@@ -64,7 +64,7 @@ should be a valid integer, unable to parse string as an integer (it is "many").
 
     @classmethod
     def of(cls, source: Any) -> Schema:
-        """Make a schema.
+        """Create a schema.
 
         Parameters
         ----------
@@ -75,7 +75,7 @@ should be a valid integer, unable to parse string as an integer (it is "many").
         Raises
         ------
         LLMError
-            ``bad_request``, with one sentence that says what is wrong with it.
+            ``bad_request``, with the reason why it cannot be a schema.
 
         Examples
         --------
@@ -103,7 +103,7 @@ Pydantic model, a dataclass, a TypedDict, a type such as list[str], or a JSON sc
         )
 
     def __reduce__(self) -> tuple[object, ...]:
-        # What checks the answers cannot be pickled; what it was made from can.
+        # The check cannot be pickled; its source can.
         return (Schema.of, (self._source,))
 
     @property
@@ -115,11 +115,7 @@ Pydantic model, a dataclass, a TypedDict, a type such as list[str], or a JSON sc
     def response_format(self, native: bool = True) -> dict[str, Any]:
         """Return the parameter ``response_format`` of a request.
 
-        Parameters
-        ----------
-        native : bool
-            True has the server enforce the schema; False only that the answer is JSON, which
-            :meth:`instructions` must ask for.
+        With ``native`` the server enforces the schema; else only JSON, which :meth:`instructions` must ask for.
 
         Examples
         --------
@@ -136,7 +132,7 @@ Pydantic model, a dataclass, a TypedDict, a type such as list[str], or a JSON sc
         }
 
     def instructions(self) -> str:
-        """Say in words what to answer: for the system message, where the server does not enforce the schema.
+        """Return instructions for the system message, for servers that do not enforce the schema.
 
         Examples
         --------
@@ -152,22 +148,14 @@ not repeat it:
         )
 
     def parse(self, text: str) -> Any:
-        """Read an answer.
+        """Return the value in an answer: an instance of the type, or for a JSON schema plain JSON.
 
-        Parameters
-        ----------
-        text : str
-            What the model wrote. Code fences and text around the JSON are left out.
-
-        Returns
-        -------
-        object
-            An instance of the type, or for a JSON schema the plain value.
+        Code fences and text around the JSON are ignored.
 
         Raises
         ------
         SchemaMismatch
-            When it is no JSON, or does not fit.
+            When it is not JSON, or does not fit.
         """
         first: SchemaMismatch | None = None
         for answer in read_json(text):
@@ -180,31 +168,24 @@ not repeat it:
         raise first
 
     def _values(self, answer: Any) -> Iterator[Any]:
-        """Yield what an answer may mean: without native mode, models forget the wrapping now and then."""
+        """Yield the possible values of an answer: without native mode, models sometimes omit the wrapping."""
         if self.wrapped and isinstance(answer, dict) and answer.keys() == {WRAPPER}:
             yield answer[WRAPPER]
         yield answer
 
     def repair_messages(self, text: str, error: SchemaMismatch) -> list[Message]:
-        """Make the messages to add to the conversation so that the model can put its answer right.
-
-        Parameters
-        ----------
-        text : str
-            The answer that did not fit.
-        error : SchemaMismatch
-            What :meth:`parse` said of it.
+        """Return messages that ask the model to correct its answer ``text``, for which :meth:`parse` raised ``error``.
 
         Examples
         --------
         >>> [message["role"] for message in Schema.of(bool).repair_messages("Perhaps.", SchemaMismatch("No JSON."))]
         ['assistant', 'user']
         """
-        said = text.strip() or "(no answer)"  # some servers refuse an empty message
-        if len(said) > _MAX_REPEATED:
-            said = said[:_MAX_REPEATED] + "…"
+        answer = text.strip() or "(no answer)"  # some servers refuse an empty message
+        if len(answer) > _MAX_REPEATED:
+            answer = answer[:_MAX_REPEATED] + "…"
         return [
-            {"role": "assistant", "content": said},
+            {"role": "assistant", "content": answer},
             {"role": "user", "content": f"That cannot be used. {error}\n{self.instructions()}"},
         ]
 

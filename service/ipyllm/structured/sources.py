@@ -1,4 +1,4 @@
-"""What people give as a schema, read with the library that knows it: types with Pydantic, dicts with jsonschema."""
+"""Reads the schemas that users give: types with Pydantic, dicts with jsonschema."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, Annotated, Any, NamedTuple, get_origin
 
 from ipyllm.errors import LLMError
-from ipyllm.structured.answer import misfit
+from ipyllm.structured.answer import schema_mismatch
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -21,15 +21,14 @@ if TYPE_CHECKING:
 __all__ = ["Source", "from_dict", "from_type"]
 
 _MAX_PROBLEMS_READ = 50
-_NOT_WORTH_SHOWING = {"missing", "extra_forbidden", "json_invalid"}  # the input is the object around the problem
-_SAYS_SOMETHING = {"type", "properties", "items", "anyOf", "oneOf", "allOf", "enum", "const", "$ref", "required"}
+_INPUT_NOT_SHOWN = {"missing", "extra_forbidden", "json_invalid"}  # the input is the object around the problem
+_CONSTRAINTS = {"type", "properties", "items", "anyOf", "oneOf", "allOf", "enum", "const", "$ref", "required"}
 
 
 class Source(NamedTuple):
-    """A schema before it is made acceptable to servers.
+    """A schema before it is rewritten for servers.
 
-    ``check`` turns a JSON value into what the caller gets, or raises
-    :class:`~ipyllm.structured.answer.SchemaMismatch`.
+    ``check`` converts a JSON value for the caller, or raises :class:`~ipyllm.structured.answer.SchemaMismatch`.
     """
 
     name: str
@@ -43,32 +42,32 @@ def from_type(kind: Any) -> Source:
     Raises
     ------
     TypeError
-        With a phrase that says why it cannot be a schema.
+        When it cannot be a schema; the message is a phrase.
 
     Examples
     --------
     >>> from_type(list[int]).check(["1", 2])
     [1, 2]
     """
-    # Pydantic would read a function as the schema of its arguments, a string as a type not yet defined.
+    # Pydantic reads a function as the schema of its arguments, and a string as a type that is not defined yet.
     if kind is None or inspect.isroutine(kind) or isinstance(kind, str | bytes):
-        raise TypeError("it is no type")
+        raise TypeError("it is not a type")
     from pydantic import TypeAdapter, ValidationError
 
     name = _name_of_type(kind)
     try:
         adapter: TypeAdapter[Any] = TypeAdapter(kind)
         raw = adapter.json_schema(schema_generator=_generator())
-    except Exception as exc:  # annotations are the user's code, and anything can go wrong in them
+    except Exception as exc:  # annotations are the user's code, which may raise anything
         raise TypeError(f"{str(exc).splitlines()[0].partition('. ')[0].rstrip('.')}" if str(exc) else "") from exc
 
     def check(value: Any) -> Any:
         try:
-            # As JSON, not as Python: only so does a strict model take a date from text. By name too, because
-            # without native mode models write the name where the alias is meant.
+            # As JSON, not as Python: only then does a strict model read a date from text. By name too, because
+            # without native mode models write the name instead of the alias.
             return adapter.validate_json(json.dumps(value), by_alias=True, by_name=True)
         except ValidationError as exc:
-            raise misfit(name, _problems(exc)) from exc
+            raise schema_mismatch(name, _problems(exc)) from exc
 
     return Source(name, raw, check)
 
@@ -79,7 +78,7 @@ def from_dict(schema: Mapping[str, Any]) -> Source:
     Raises
     ------
     TypeError
-        With a phrase that says why it is none.
+        When it is not a valid JSON schema; the message is a phrase.
 
     Examples
     --------
@@ -93,18 +92,18 @@ def from_dict(schema: Mapping[str, Any]) -> Source:
     from referencing.jsonschema import EMPTY_REGISTRY
 
     try:
-        raw: dict[str, Any] = json.loads(json.dumps(schema, allow_nan=False))  # a copy that nobody can change
+        raw: dict[str, Any] = json.loads(json.dumps(schema, allow_nan=False))  # a copy that the user cannot change
     except (TypeError, ValueError, RecursionError) as exc:
         raise TypeError(f"it is not JSON: {exc}") from exc
-    if not _SAYS_SOMETHING & raw.keys():
-        raise TypeError("it says nothing about the answer, such as its type or its properties")
+    if not _CONSTRAINTS & raw.keys():
+        raise TypeError("it does not constrain the answer: give its type or its properties")
     kind = jsonschema.validators.validator_for(raw, default=jsonschema.Draft202012Validator)
     try:
         kind.check_schema(raw)
     except jsonschema.SchemaError as exc:
         where = ".".join(str(part) for part in exc.path)
         raise TypeError(f"at {where}: {exc.message}" if where else exc.message) from exc
-    # An empty registry: by default jsonschema would fetch what a reference names from the network.
+    # An empty registry: by default jsonschema fetches references from the network.
     validator = kind(raw, format_checker=kind.FORMAT_CHECKER, registry=EMPTY_REGISTRY)
     title = raw.get("title")
     name = title if isinstance(title, str) and title.strip() else "answer"
@@ -113,11 +112,11 @@ def from_dict(schema: Mapping[str, Any]) -> Source:
         try:
             errors = list(islice(validator.iter_errors(value), _MAX_PROBLEMS_READ))
         except RecursionError:
-            raise misfit(name, [((), "it is nested too deeply to be checked")]) from None
-        except Unresolvable as exc:  # from $dynamicRef, or with an $id in the midst: seen only when it is used
+            raise schema_mismatch(name, [((), "it is nested too deeply")]) from None
+        except Unresolvable as exc:  # from $dynamicRef, or a nested $id: found only when it is used
             raise LLMError(f"This JSON schema cannot be used: {exc}.", category="bad_request") from exc
         if errors:
-            raise misfit(name, [(list(error.absolute_path), error.message) for error in errors])
+            raise schema_mismatch(name, [(list(error.absolute_path), error.message) for error in errors])
         return value
 
     return Source(name, raw, check)
@@ -128,20 +127,20 @@ def _generator() -> type[GenerateJsonSchema]:
     from pydantic.json_schema import GenerateJsonSchema
 
     class _Generator(GenerateJsonSchema):
-        """Pydantic's, for a reader who is to fill in every field."""
+        """Generates a schema in which every field is required."""
 
         def field_is_required(self, field: Any, total: bool) -> bool:
-            # A field with a default is asked for too: strict mode wants it, and its default can be said. But a
-            # key that a TypedDict may lack has no value that means "not there".
+            # Strict mode requires fields with a default too; the description tells the default. But an optional key
+            # of a TypedDict has no value that means "missing".
             return super().field_is_required(field, total) if field["type"] == "typed-dict-field" else True
 
         def typed_dict_schema(self, schema: Any) -> dict[str, Any]:
             made = super().typed_dict_schema(schema)
-            made.setdefault("required", [])  # says "none", where silence is taken for "all"
+            made.setdefault("required", [])  # an absent list means "all"
             return made
 
         def emit_warning(self, kind: Any, detail: str) -> None:
-            """Say nothing: a default that JSON cannot show is still a default."""
+            """Ignore defaults that are not JSON."""
 
     return _Generator
 
@@ -158,7 +157,7 @@ def _problems(exc: ValidationError) -> list[tuple[tuple[str | int, ...], str]]:
     problems = []
     for error in exc.errors(include_url=False, include_context=False)[:_MAX_PROBLEMS_READ]:
         text, given = error["msg"], error["input"]
-        if error["type"] not in _NOT_WORTH_SHOWING and isinstance(given, str | int | float | None):
+        if error["type"] not in _INPUT_NOT_SHOWN and isinstance(given, str | int | float | None):
             text += f" (it is {json.dumps(given, ensure_ascii=False)[:60]})"
         problems.append((error["loc"], text))
     return problems

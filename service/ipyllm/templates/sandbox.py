@@ -1,14 +1,12 @@
-"""The one sandboxed template environment: prompts of a cell and of an experiment are filled in here, or refused.
+"""Sandboxed Jinja2 templates for the prompts of cells and experiments.
 
 Only ``{{ expression }}`` and ``{% statement %}`` are special; single braces and ``{#`` are left alone, so JSON, code
-and LaTeX pass as they are. A value is inserted once and never expanded again. The process's environment, functions of
-the operating system and keys are out of reach (FACTS §5: a variable that held ``{os.environ}`` put the environment
-into somebody's prompt).
+and LaTeX need no escaping. A value is inserted once and never expanded again. The process's environment, functions of
+the operating system and keys are not accessible.
 """
 
 from __future__ import annotations
 
-import difflib
 import os
 import re
 from functools import cache, wraps
@@ -17,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from ipyllm.errors import LLMError
 from ipyllm.text.redact import redact
+from ipyllm.text.suggest import closest
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -33,23 +32,23 @@ _UNMASKED = "get_secret_value"  # what pydantic's SecretStr calls its way out
 _SECRET_NAME = re.compile(r"KEY|TOKEN|SECRET|PASSW|CREDENTIAL", re.IGNORECASE)
 _SHORTEST_SECRET = 8
 _DEEPEST, _MOST_ITEMS = 3, 1_000  # of a collection, where the environment is looked for
-_MAY_NOT = "may not do that:"
+_FORBIDDEN = "may not do that:"
 _ENVIRONMENT_IS_PRIVATE = "the environment holds keys; assign what you need to a variable."
 _UNDEFINED_NAME = re.compile(r"'(\w+)' is undefined")
 _UNDEFINED_PART = re.compile(r"""'?([\w.]+)(?: object)?'? has no (?:attribute|element) ["']?(.+?)["']?$""")
 
 
 class UndefinedNameError(Exception):
-    """A template uses what is not there.
+    """A template uses a name that is not defined.
 
     Attributes
     ----------
     name : str
-        As the template has it.
+        As in the template.
     kind : str
-        The type of the value that has no part of this name; empty for a name that stands by itself.
+        Type of the value that has no attribute or item of this name; empty for a variable.
     near : str or None
-        What was probably meant.
+        The name that was probably meant.
     """
 
     def __init__(self, name: str, kind: str, near: str | None) -> None:
@@ -58,8 +57,8 @@ class UndefinedNameError(Exception):
         self.kind = kind
         self.near = near
 
-    def sentence(self, whose: str, instead: str) -> str:
-        """Say it: what is not there, and what was probably meant, or else what to do ``instead``.
+    def sentence(self, subject: str, advice: str) -> str:
+        """Return the sentence of the error: what is missing, and what was probably meant or else ``advice``.
 
         Examples
         --------
@@ -70,24 +69,24 @@ class UndefinedNameError(Exception):
         """
         meant = f"did you mean {self.near!r}?" if self.near is not None else ""
         if not self.kind:
-            return f"{whose} uses {{{{ {self.name} }}}}, which is not defined; {meant or instead}"
-        what = f"{whose} uses {self.name!r} of a {self.kind}, which has nothing of that name"
+            return f"{subject} uses {{{{ {self.name} }}}}, which is not defined; {meant or advice}"
+        what = f"{subject} uses {self.name!r} of a {self.kind}, which has nothing of that name"
         return f"{what}; {meant}" if meant else f"{what}."
 
 
 class SandboxedTemplate:
-    """A Jinja2 template that reaches the values it is given, and nothing that is the process's own.
+    """A Jinja2 template that can use the given values, and nothing else of the process.
 
     Parameters
     ----------
     text : str
         The template.
-    whose : str
-        Begins the sentences of errors.
-    present : callable, optional
-        Makes of a value what is inserted for it; by default its text.
-    instead : str
-        What to do about a template that does not parse, besides mending it.
+    subject : str
+        Subject of error sentences.
+    to_text : callable, optional
+        Converts a value to the text that is inserted; by default ``str``.
+    advice : str
+        Advice for a template that does not parse, besides correcting it.
 
     Raises
     ------
@@ -105,22 +104,17 @@ class SandboxedTemplate:
     """
 
     def __init__(
-        self,
-        text: str,
-        *,
-        whose: str = "The template",
-        present: Callable[[Any], Any] | None = None,
-        instead: str = "",
+        self, text: str, *, subject: str = "The template", to_text: Callable[[Any], Any] | None = None, advice: str = ""
     ) -> None:
         from jinja2.exceptions import TemplateSyntaxError
 
-        self._whose = whose
-        self._writers_own = _key_in(text) is not None  # a key that is written out is the writer's own business
+        self._subject = subject
+        self._author_wrote_key = _key_in(text) is not None  # the author may write a key into the template
         try:
-            self._template = _environment(present).from_string(text)
+            self._template = _environment(to_text).from_string(text)
         except TemplateSyntaxError as exc:
-            told = f"{whose} does not parse, line {exc.lineno}: {(exc.message or '').rstrip('.')}"
-            raise self._error(f"{told}; {instead}." if instead else f"{told}.") from None
+            sentence = f"{subject} does not parse, line {exc.lineno}: {(exc.message or '').rstrip('.')}"
+            raise self._error(f"{sentence}; {advice}." if advice else f"{sentence}.") from None
 
     def render(self, values: Mapping[str, Any]) -> str:
         """Return the text with ``values`` filled in.
@@ -128,32 +122,31 @@ class SandboxedTemplate:
         Raises
         ------
         UndefinedNameError
-            It uses what is not there; the caller knows how to say so.
+            A name is not defined; the caller adds the advice.
         LLMError
-            ``bad_request``, in one sentence: what the sandbox does not allow, a key among what it inserts, and
-            whatever an expression raises.
+            ``bad_request``: the sandbox forbids an operation, a value holds a key, or an expression raises.
         """
         from jinja2.exceptions import SecurityError, TemplateError, UndefinedError
 
         try:
             filled = self._template.render(self._reachable(values))
         except SecurityError as exc:
-            raise self._error(f"{self._whose} {_MAY_NOT} {exc}") from None
+            raise self._error(f"{self._subject} {_FORBIDDEN} {exc}") from None
         except UndefinedError as exc:
-            raise _undefined(str(exc), values) or self._error(f"{self._whose} failed: {exc}.") from None
+            raise _undefined(str(exc), values) or self._error(f"{self._subject} failed: {exc}.") from None
         except TemplateError as exc:
-            raise self._error(f"{self._whose} failed: {exc}") from None
+            raise self._error(f"{self._subject} failed: {exc}") from None
         except LLMError:
             raise
         except Exception as exc:  # noqa: BLE001 - an expression runs the user's own code
-            raise self._error(f"{self._whose} failed: {type(exc).__name__}: {exc}") from None
-        key = None if self._writers_own else _key_in(filled)
+            raise self._error(f"{self._subject} failed: {type(exc).__name__}: {exc}") from None
+        key = None if self._author_wrote_key else _key_in(filled)
         if key is not None:
-            raise self._error(f"{self._whose} {_MAY_NOT} a value that it inserts holds {key}.")
+            raise self._error(f"{self._subject} {_FORBIDDEN} a value that it inserts holds {key}.")
         return filled
 
     def _reachable(self, values: Mapping[str, Any]) -> dict[str, Any]:
-        """Return a copy, into which a ``{% set %}`` may write; what is the environment raises at any use."""
+        """Return a copy of ``values`` for the template; using the process's environment raises."""
         from jinja2 import StrictUndefined
         from jinja2.exceptions import SecurityError
 
@@ -164,7 +157,7 @@ class SandboxedTemplate:
         return LLMError(sentence, category="bad_request")
 
 
-def _environment(present: Callable[[Any], Any] | None) -> SandboxedEnvironment:
+def _environment(to_text: Callable[[Any], Any] | None) -> SandboxedEnvironment:
     from jinja2 import StrictUndefined, Undefined
     from jinja2.exceptions import SecurityError
 
@@ -173,14 +166,14 @@ def _environment(present: Callable[[Any], Any] | None) -> SandboxedEnvironment:
             return value
         if _holds_environment(value):
             raise SecurityError(_ENVIRONMENT_IS_PRIVATE)
-        return value if present is None else present(value)
+        return value if to_text is None else to_text(value)
 
     made = _sandbox()(
         undefined=StrictUndefined,
         finalize=finalize,
         keep_trailing_newline=True,
-        autoescape=False,  # a prompt is no HTML
-        # Comments are not offered: "{#" is common in prompts about LaTeX, CSS and C.
+        autoescape=False,  # prompts are not HTML
+        # No comments: "{#" is common in prompts about LaTeX, CSS and C.
         comment_start_string="{#ipyllm-no-comments",
         comment_end_string="ipyllm-no-comments#}",
     )
@@ -193,7 +186,7 @@ def _sandbox() -> type[SandboxedEnvironment]:
     from jinja2.sandbox import SandboxedEnvironment
 
     class Sandbox(SandboxedEnvironment):
-        """Jinja's sandbox, which knows nothing of a process's environment and its keys."""
+        """Jinja's sandbox, which also hides the process's environment and its keys."""
 
         def is_safe_attribute(self, obj: Any, attr: str, value: Any) -> bool:
             return super().is_safe_attribute(obj, attr, value) and not _is_environment(obj) and not _is_hidden(value)
@@ -223,9 +216,9 @@ def _filters() -> dict[str, Callable[..., Any]]:
 
 
 def _guarded(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Return a filter that neither takes nor gives the environment: filters reach values past the sandbox."""
+    """Return a filter that neither accepts nor returns the environment: filters bypass the sandbox."""
 
-    @wraps(function)  # with the marks by which Jinja knows what else the filter wants
+    @wraps(function)  # including the attributes that tell Jinja which arguments to pass
     def guarded(*args: Any, **kwargs: Any) -> Any:
         for value in (*args, *kwargs.values()):
             _refuse_environment(value)
@@ -240,14 +233,14 @@ def _refuse_environment(value: Any) -> None:
     from jinja2 import Undefined
     from jinja2.exceptions import SecurityError
 
-    # Filters such as `items` take what is undefined for nothing; what was hidden is to be refused.
+    # Filters such as `items` treat undefined values as empty; hidden ones must be refused.
     hidden = isinstance(value, Undefined) and value._undefined_exception is SecurityError  # noqa: SLF001
     if hidden or _is_environment(value):
         raise SecurityError(_ENVIRONMENT_IS_PRIVATE)
 
 
 def _holds_environment(value: Any, depth: int = _DEEPEST) -> bool:
-    """Whether the text of ``value`` would be that of the environment, or hold it."""
+    """Return whether ``value`` is the environment or contains it."""
     if _is_environment(value) or not depth or not isinstance(value, dict | list | tuple | set | frozenset):
         return _is_environment(value)
     items = value.values() if isinstance(value, dict) else value
@@ -259,31 +252,31 @@ def _is_environment(value: Any) -> bool:
 
 
 def _is_hidden(value: Any) -> bool:
-    """Whether it is the environment, or a function of the operating system: ``os.getenv``, ``os.popen``, ``open``."""
+    """Return whether ``value`` is the environment or a system function: ``os.getenv``, ``os.popen``, ``open``."""
     if _is_environment(value):
         return True
     return callable(value) and getattr(value, "__module__", None) in _HIDDEN_MODULES and not isinstance(value, type)
 
 
 def _key_in(text: str) -> str | None:
-    """Say which key is in ``text``: of a variable named like one, or given to us, or shaped like one."""
+    """Describe the key in ``text``: an environment variable's, a known one, or one of a known format; None for none."""
     for name, value in os.environ.items():
         if len(value) >= _SHORTEST_SECRET and value in text and _SECRET_NAME.search(name):
             return f"the value of {name}"
     return "a key" if redact(text) != text else None
 
 
-def _undefined(said: str, values: Mapping[str, Any]) -> UndefinedNameError | None:
-    """Read what Jinja says of a name; None where it says something else."""
-    found = _UNDEFINED_NAME.match(said)
+def _undefined(message: str, values: Mapping[str, Any]) -> UndefinedNameError | None:
+    """Parse Jinja's message about an undefined name; None for another message."""
+    found = _UNDEFINED_NAME.match(message)
     if found:
-        return UndefinedNameError(found[1], "", _nearest(found[1], _public(values)))
-    found = _UNDEFINED_PART.match(said)
+        return UndefinedNameError(found[1], "", closest(found[1], _public(values)))
+    found = _UNDEFINED_PART.match(message)
     if not found:
         return None
     kind, name = found[1].rpartition(".")[2], found[2]
     parts = {part for value in values.values() if type(value).__name__ == kind for part in _parts(value)}
-    return UndefinedNameError(name, kind, _nearest(name, sorted(parts)))
+    return UndefinedNameError(name, kind, closest(name, sorted(parts)))
 
 
 def _parts(value: Any) -> Iterator[str]:
@@ -294,7 +287,3 @@ def _parts(value: Any) -> Iterator[str]:
 
 def _public(names: Any) -> list[str]:
     return [name for name in list(names) if isinstance(name, str) and not name.startswith("_")]
-
-
-def _nearest(name: str, known: list[str]) -> str | None:
-    return next(iter(difflib.get_close_matches(name, known, n=1)), None)

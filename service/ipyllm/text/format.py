@@ -3,19 +3,39 @@
 from __future__ import annotations
 
 import math
+from numbers import Real
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
-__all__ = ["UNKNOWN", "compact_count", "count", "join_names", "money", "number", "seconds", "shorten"]
+__all__ = [
+    "UNKNOWN",
+    "compact_count",
+    "count",
+    "is_missing",
+    "join_names",
+    "json_path",
+    "money",
+    "number",
+    "seconds",
+    "shorten",
+]
 
 UNKNOWN = "–"
 
 
-def _is_unknown(value: float | None) -> bool:
-    # Also pandas' NA and NaT, whose comparison with themselves is not plainly true.
-    return value is None or (value == value) is not True  # noqa: PLR0124
+def is_missing(value: object) -> bool:
+    """Return whether a value is missing: None, NaN, or pandas' NA and NaT.
+
+    Examples
+    --------
+    >>> is_missing(float("nan")), is_missing(None), is_missing(""), is_missing(0)
+    (True, True, False, False)
+    """
+    if value is None or type(value).__name__ in {"NAType", "NaTType"}:
+        return True
+    return isinstance(value, Real) and bool(value != value)  # noqa: PLR0124 - true for NaN only
 
 
 def money(usd: float | None) -> str:
@@ -26,7 +46,7 @@ def money(usd: float | None) -> str:
     >>> [money(usd) for usd in (None, 0, 0.0000023, 0.000118, 0.0123, 0.5, 12.345, 1234.5, -0.02)]
     ['–', '$0', '$0.0000023', '$0.00012', '$0.012', '$0.50', '$12.35', '$1,234.50', '-$0.02']
     """
-    if usd is None or _is_unknown(usd):
+    if usd is None or is_missing(usd):
         return UNKNOWN
     if usd == 0:
         return "$0"
@@ -49,7 +69,7 @@ def seconds(duration_s: float | None) -> str:
     >>> [seconds(s) for s in (None, 0.0001, 0.004, 0.08, 1.213, 59.94, 61, 3605)]
     ['–', '<0.001 s', '0.004 s', '0.08 s', '1.21 s', '59.9 s', '1 min 01 s', '60 min 05 s']
     """
-    if duration_s is None or _is_unknown(duration_s):
+    if duration_s is None or is_missing(duration_s):
         return UNKNOWN
     if duration_s < 0.0005:  # noqa: PLR2004
         return "<0.001 s"
@@ -67,7 +87,7 @@ def number(value: float | None) -> str:
     >>> [number(value) for value in (0.123456, 0.5, 1234567.0, 0.0, -0.00012345, float("nan"), float("-inf"))]
     ['0.123', '0.5', '1,234,567', '0', '-0.000123', '–', '-∞']
     """
-    if value is None or _is_unknown(value):
+    if value is None or is_missing(value):
         return UNKNOWN
     if value == 0 or math.isinf(value):
         return "0" if value == 0 else "∞" if value > 0 else "-∞"
@@ -84,7 +104,7 @@ def compact_count(value: float | None) -> str:
     >>> [compact_count(value) for value in (None, 0, 4321, 43210, 4321000)]
     ['–', '0', '4,321', '43.2k', '4.32M']
     """
-    if value is None or _is_unknown(value):
+    if value is None or is_missing(value):
         return UNKNOWN
     for least, divisor, unit in ((1e6, 1e6, "M"), (1e4, 1e3, "k")):
         if value >= least:
@@ -103,16 +123,31 @@ def count(n: int, singular: str, plural: str | None = None) -> str:
     return f"{n:,} {singular if n == 1 else plural or singular + 's'}"
 
 
-def join_names(names: Sequence[str], *, conjunction: str = "and") -> str:
-    """Join names as a sentence does.
+def join_names(names: Sequence[str], *, conjunction: str = "and", limit: int | None = None) -> str:
+    """Join names as a sentence does, with only the first ``limit`` of more than ``limit + 1``.
 
     Examples
     --------
     >>> join_names(["a"]), join_names(["a", "b", "c"]), join_names(["a", "b"], conjunction="or")
     ('a', 'a, b and c', 'a or b')
+    >>> join_names(list("abcdefg"), limit=4)
+    'a, b, c, d and 3 more'
     """
+    if limit is not None and len(names) > limit + 1:
+        names = [*names[:limit], f"{len(names) - limit} more"]
     *others, last = names or ("",)
     return f"{', '.join(others)} {conjunction} {last}" if others else last
+
+
+def json_path(path: Iterable[str | int]) -> str:
+    """Format the path to a value in JSON.
+
+    Examples
+    --------
+    >>> json_path(["people", 0, "age"])
+    'people[0].age'
+    """
+    return "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in path).removeprefix(".")
 
 
 def shorten(text: str, limit: int) -> str:
@@ -120,7 +155,7 @@ def shorten(text: str, limit: int) -> str:
 
     Examples
     --------
-    >>> shorten("one  two\\nthree", 9)
+    >>> shorten("one  two\nthree", 9)
     'one two …'
     """
     folded = " ".join(text.split())

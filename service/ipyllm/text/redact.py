@@ -1,7 +1,7 @@
-"""Keys never reach an output, a log, the ledger or a traceback: the one filter that every text passes.
+"""Masks API keys in every text that goes to an output, a log, the ledger or a traceback.
 
-Two nets: the exact secrets this process was given (:func:`remember_secret`), and the shapes that keys of
-known providers have, for those that arrive in a server's error text.
+Two methods: the exact secrets that this process was given (:func:`remember_secret`), and patterns for keys of known
+providers, which may occur in the error text of a server.
 """
 
 from __future__ import annotations
@@ -22,18 +22,18 @@ _SHAPES = re.compile(
     r"|\bhf_[A-Za-z0-9]{20,}"
 )
 
-# A plain search first: the pattern costs 70 µs per 1,000 characters, and nearly no text holds a key.
+# A substring search first: the pattern costs 70 µs per 1,000 characters, and few texts contain a key.
 _MARKS = ("sk-", "pk-", "rk-", "xai-", "Bearer ", "AIza", "hf_")  # "gsk-" contains "sk-"
 
 
 def remember_secret(secret: str | None) -> None:
-    """Have ``secret`` masked in every text from now on."""
+    """Mask ``secret`` in every text from now on."""
     if secret and len(secret) >= _MIN_SECRET and secret not in _PLACEHOLDERS:
         _secrets.add(secret)
 
 
 def redact(text: str) -> str:
-    """Return ``text`` with every known secret, and everything shaped like one, masked.
+    """Return ``text`` with known secrets, and what looks like one, masked.
 
     Examples
     --------

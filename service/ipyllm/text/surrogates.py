@@ -1,4 +1,4 @@
-"""Text that can be written down: lone halves of surrogate pairs exist in Python only, and no UTF-8 holds them."""
+"""Replacement of lone surrogates, which Python strings can hold but UTF-8 cannot."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ __all__ = ["replace_surrogates"]
 
 
 def replace_surrogates(value: Any) -> Any:
-    r"""Return ``value`` with its halves of characters joined where they belong together, else replaced by U+FFFD.
+    r"""Return ``value`` with surrogate pairs joined and lone surrogates replaced by U+FFFD.
 
-    They come from broken tokenisers, file names and pages. Texts are found in dictionaries and lists too.
+    They come from broken tokenisers, file names and web pages. Strings in dictionaries and lists are converted too.
 
     Examples
     --------
-    >>> replace_surrogates({"text": "half a sign: \ud83d", "whole": "\ud83d\ude00", "n": [1]})
-    {'text': 'half a sign: �', 'whole': '😀', 'n': [1]}
+    >>> replace_surrogates({"text": "half a sign: \ud83d", "pair": "\ud83d\ude00", "n": [1]})
+    {'text': 'half a sign: �', 'pair': '😀', 'n': [1]}
     """
     if isinstance(value, str):
         return value if value.isascii() else value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")

@@ -1,7 +1,7 @@
-r"""An answer for a terminal, or for ``text/plain``: without the sequences that would command the terminal.
+r"""Removes control sequences from text for a terminal or ``text/plain``.
 
-Escape sequences in an answer could clear the screen, rewrite what stands above, set the clipboard or the
-window's title. What is left is text, new lines and tabs.
+Escape sequences in an answer could clear the screen, rewrite lines above, set the clipboard or the window's title. Only
+text, new lines and tabs remain.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import re
 __all__ = ["TerminalFilter", "plain"]
 
 # ECMA-48. A string (OSC, DCS, SOS, PM, APC) ends with BEL or ST; here also at a line's end or after 1000
-# characters, because an answer whose string never ended would be swallowed whole.
+# characters, because a string that never ends would remove the rest of the answer.
 _STRING = r"(?:\x1b[\]PX^_]|[\x90\x98\x9d-\x9f])"
 _STRING_BODY = r"[^\x07\x1b\x9c\n]{0,1000}"
 _CSI = r"(?:\x1b\[|\x9b)"
@@ -25,7 +25,7 @@ _UNFINISHED = re.compile(rf"(?:{_STRING}{_STRING_BODY}\x1b?|{_CSI}[0-?]{{0,100}}
 
 
 class TerminalFilter:
-    r"""Takes control sequences out of a text that arrives in pieces, also where a piece ends within one.
+    r"""Removes control sequences from text that arrives in pieces, also where a piece ends within one.
 
     Examples
     --------
@@ -38,7 +38,7 @@ class TerminalFilter:
         self._held = ""
 
     def feed(self, piece: str) -> str:
-        """Return what may be printed now. The beginning of a sequence is held until its end is known."""
+        """Return the text that may be printed now. The start of a sequence is held until its end is known."""
         text = self._held + piece
         unfinished = _UNFINISHED.search(text)
         end = unfinished.start() if unfinished else len(text)

@@ -1,8 +1,8 @@
 """Function calling: the user's Python functions as tools of a model.
 
-:mod:`~ipyllm.tools.schema` says what a function is to a model, :mod:`~ipyllm.tools.execute` runs the calls that a
-model asks for, and :mod:`~ipyllm.tools.caller_executor` is where the user's code runs: on the user's thread and loop, never
-on the service thread.
+:mod:`~ipyllm.tools.schema` describes functions to a model, :mod:`~ipyllm.tools.execute` runs the calls that a model
+asks for, and :mod:`~ipyllm.tools.caller_executor` runs the user's code: on the user's thread and loop, never on the
+service thread.
 """
 
 from ipyllm.tools.caller_executor import CallerExecutor, ToolTimeout

@@ -1,4 +1,4 @@
-"""The result of a tool as text for a model: a string as it is, JSON for data, CSV for tables, never without end."""
+"""Converts the result of a tool to text for a model: strings unchanged, data as JSON, tables as CSV, all limited."""
 
 from __future__ import annotations
 
@@ -7,24 +7,19 @@ from typing import Any
 
 from ipyllm.text.redact import redact
 
-__all__ = ["as_text", "cut", "told"]
+__all__ = ["as_text", "describe_error", "truncate"]
 
 _ROWS = 50  # of a table; a model that needs more asks for an aggregate
 _COLUMNS = 50
-_ITEMS = 10_000  # of an array, before numpy's own summary is the better text
+_ITEMS = 10_000  # of an array; beyond it, numpy's summary is the better text
 _MAX_INNER = 5  # exceptions of a group
-_MARGIN = 500  # characters kept beyond a cut, so that a key that straddles it is still seen as one
+_MARGIN = 500  # characters beyond the limit, so that a key across it is still recognized
 
 
 def as_text(value: Any, limit: int) -> str:
-    """Return ``value`` as text of at most ``limit`` characters and a note on what was cut.
+    """Return ``value`` as text of at most ``limit`` characters, with a note if it was truncated.
 
-    Parameters
-    ----------
-    value : object
-        What a tool returned. Whatever it is, this does not fail.
-    limit : int
-        Characters.
+    Any object is accepted.
 
     Examples
     --------
@@ -42,41 +37,41 @@ def as_text(value: Any, limit: int) -> str:
     """
     try:
         text = _text(value)
-    except Exception:  # noqa: BLE001 - no JSON: a circle, bytes, an object of the user's own
+    except Exception:  # noqa: BLE001 - not JSON: a cycle, bytes, an object of the user's class
         text = _repr(value)
-    return cut(text, limit)
+    return truncate(text, limit)
 
 
-def cut(text: str, limit: int) -> str:
-    """Return ``text`` without keys, without what JSON bodies cannot carry, and not longer than ``limit`` and a note."""
-    kept = redact(text[: limit + _MARGIN].encode("utf-8", "replace").decode("utf-8"))
+def truncate(text: str, limit: int) -> str:
+    """Limit ``text`` to ``limit`` characters and a note; mask API keys, and replace what a JSON body cannot contain."""
+    safe = redact(text[: limit + _MARGIN].encode("utf-8", "replace").decode("utf-8"))
     if len(text) <= limit:
-        return kept
+        return safe
     if len(text) > limit + _MARGIN:
-        kept = kept[:-_MARGIN]  # there the cut may have gone through a key
-    return f"{kept[:limit]}\n[cut: these are the first {limit:,} of {len(text):,} characters]"
+        safe = safe[:-_MARGIN]  # the end of the margin may be half a key
+    return f"{safe[:limit]}\n[cut: these are the first {limit:,} of {len(text):,} characters]"
 
 
-def told(exc: BaseException) -> str:
-    """Return ``ErrorType: message``, and what is inside a group; this does not fail.
+def describe_error(exc: BaseException) -> str:
+    """Return ``ErrorType: message``, with the exceptions in a group; never raises.
 
     Examples
     --------
-    >>> told(KeyError("city")), told(TimeoutError())
+    >>> describe_error(KeyError("city")), describe_error(TimeoutError())
     ("KeyError: 'city'", 'TimeoutError')
     """
     try:
         message = str(exc)
-    except Exception:  # noqa: BLE001 - an exception of the user's own may fail even at this
+    except Exception:  # noqa: BLE001 - str() of the user's exception class may fail
         message = ""
     if isinstance(exc, BaseExceptionGroup):
-        message = f"{exc.message} ({'; '.join(told(inner) for inner in exc.exceptions[:_MAX_INNER])})"
+        message = f"{exc.message} ({'; '.join(describe_error(inner) for inner in exc.exceptions[:_MAX_INNER])})"
     return f"{type(exc).__name__}: {message}" if message else type(exc).__name__
 
 
 def _text(value: Any) -> str:
     if isinstance(value, str):
-        return str.__str__(value)  # of an enum of strings the string, not its name
+        return str.__str__(value)  # the value of a string enum, not its name
     table = _table(value)
     if table is not None:
         return table
@@ -86,11 +81,11 @@ def _text(value: Any) -> str:
 
 
 def _in_json(value: Any) -> Any:
-    """Return what stands in JSON for an object that pydantic does not know."""
+    """Return the JSON value for an object that pydantic does not know."""
     table = _table(value)
     if table is not None:
         return table
-    # All of numpy's arrays and scalars; and pandas' missing value.
+    # numpy arrays and scalars, and pandas' missing value.
     numpy, pandas = sys.modules.get("numpy"), sys.modules.get("pandas")
     if numpy is not None and isinstance(value, (numpy.generic, numpy.ndarray)):
         return value.tolist() if value.size <= _ITEMS else str(value)
@@ -117,5 +112,5 @@ def _table(value: Any) -> str | None:
 def _repr(value: Any) -> str:
     try:
         return repr(value)
-    except Exception:  # noqa: BLE001 - a repr of the user's own may do anything
+    except Exception:  # noqa: BLE001 - the repr of the user's class may fail
         return f"<{type(value).__name__}>"

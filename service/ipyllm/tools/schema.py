@@ -1,7 +1,7 @@
-"""What a Python function is to a model: a name, a description, and a JSON schema of its arguments.
+"""Describes Python functions to a model: name, description, and a JSON schema of the arguments.
 
-The types come from the hints, the words from the docstring. What pydantic can read from JSON, a tool can take:
-``Literal``, enums, dataclasses, models, dates, and lists of them.
+Types come from the type hints, descriptions from the docstring. A tool accepts every type that pydantic can read from
+JSON: ``Literal``, enums, dataclasses, models, dates, and lists of them.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from ipyllm.errors import LLMError
+from ipyllm.text.format import shorten
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -25,31 +26,28 @@ __all__ = ["Tool", "toolbox"]
 
 # What OpenAI accepts; other servers take at least this.
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
-_POSITIONAL_ONLY = inspect.Parameter.POSITIONAL_ONLY
-_VAR_POSITIONAL = inspect.Parameter.VAR_POSITIONAL
-_VAR_KEYWORD = inspect.Parameter.VAR_KEYWORD
 
 
 @dataclass(frozen=True, slots=True)
 class Tool:
-    """A function that a model may call. Made by :meth:`of`.
+    """A function that a model may call. Create it with :meth:`of`.
 
     Attributes
     ----------
     name : str
         As the model calls it.
     description : str
-        What the docstring says before its sections.
+        The docstring up to its sections.
     parameters : mapping
         JSON schema of the arguments.
     function : callable
-        What is called, by keywords.
+        Called with keywords.
     is_async : bool
-        Whether calling it gives a coroutine.
+        Whether it returns a coroutine.
     timeout : float or None
         Seconds it may run.
     arguments : type of BaseModel
-        Reads and checks the JSON that the model writes; each field stands for the parameter its alias names.
+        Parses and checks the JSON that the model writes. The alias of each field is the name of a parameter.
 
     Examples
     --------
@@ -80,36 +78,36 @@ class Tool:
 
     @classmethod
     def of(cls, function: Callable[..., Any], *, name: str | None = None, timeout: float | None = None) -> Tool:
-        """Make a tool of a function, plain or async, a method, a ``functools.partial``, or an object with ``__call__``.
+        """Make a tool from a plain or async function, a method, a ``functools.partial`` or a callable object.
 
         Parameters
         ----------
         function : callable
             Arguments that a partial binds are hidden from the model.
         name : str, optional
-            As the model shall call it; the function's own name if not given.
+            Name for the model; by default the name of the function.
         timeout : float, optional
-            Seconds it may run; then the model is told so. A plain function with a timeout runs in a thread of its
-            own, because only there can it be given up.
+            Longest run time, in seconds; the model receives the timeout as an error. A plain function with a timeout
+            runs in a thread of its own, because it cannot be stopped in the caller's.
 
         Raises
         ------
         LLMError
-            ``bad_request``, with one sentence that says why it cannot be a tool.
+            ``bad_request``, with the reason why it cannot be a tool.
         """
         if timeout is not None and (
             isinstance(timeout, bool) or not isinstance(timeout, int | float) or not timeout > 0
         ):
             raise _refusal(f"timeout must be a number of seconds above 0, not {timeout!r}.")
         core = _core(function)
-        called = _checked_name(name if name is not None else getattr(core, "__name__", type(core).__name__), core)
+        tool_name = _checked_name(name if name is not None else getattr(core, "__name__", type(core).__name__), core)
         code = core if inspect.isroutine(core) else type(core).__call__
         if inspect.isgeneratorfunction(code) or inspect.isasyncgenfunction(code):
-            raise _refusal(f"{called!r} cannot be a tool: it yields; return a list instead.")
+            raise _unusable(tool_name, "it yields; return a list instead.")
         description, words = _docstring(core)
-        arguments = _arguments(called, _parameters(called, function), code, words)
+        arguments = _arguments(tool_name, _parameters(tool_name, function), code, words)
         return cls(
-            name=called,
+            name=tool_name,
             description=description,
             parameters=_json_schema(arguments),
             function=function,
@@ -119,7 +117,7 @@ class Tool:
         )
 
     def as_openai(self) -> dict[str, Any]:
-        """Return the tool as the chat-completions protocol has it."""
+        """Return the tool in the format of the chat-completions protocol."""
         return {
             "type": "function",
             "function": {"name": self.name, "description": self.description, "parameters": dict(self.parameters)},
@@ -127,7 +125,7 @@ class Tool:
 
 
 def toolbox(tools: Iterable[Tool | Callable[..., Any]]) -> dict[str, Tool]:
-    """Return tools by name, made of functions where they are not tools yet.
+    """Return tools by name; functions are converted to tools.
 
     Raises
     ------
@@ -156,11 +154,12 @@ def toolbox(tools: Iterable[Tool | Callable[..., Any]]) -> dict[str, Tool]:
 
 
 def _core(function: Any) -> Any:
-    """Return what is called in the end: partials unwrapped, methods as they are."""
+    """Return the callable inside partials; methods are not unwrapped."""
     while isinstance(function, functools.partial):
         function = function.func
     if isinstance(function, type) or not callable(function):
-        raise _refusal(f"A tool is a function, not {_short(function)}.")
+        given = f"the class {function.__name__}" if isinstance(function, type) else shorten(repr(function), 60)
+        raise _refusal(f"A tool is a function, not {given}.")
     return function
 
 
@@ -169,42 +168,37 @@ def _checked_name(name: str, core: Any) -> str:
         raise _refusal('A lambda has no name for the model to call; write a def, or Tool.of(function, name="…").')
     if not _NAME.fullmatch(name):
         raise _refusal(
-            f"{name!r} cannot be the name of a tool: servers take up to 64 of a-z, A-Z, 0-9, _ and -; "
+            f"{name!r} cannot be the name of a tool: servers accept up to 64 of a-z, A-Z, 0-9, _ and -; "
             f'write Tool.of({getattr(core, "__name__", "function")}, name="…").'
         )
     return name
 
 
-def _parameters(called: str, function: Callable[..., Any]) -> list[inspect.Parameter]:
+def _parameters(tool_name: str, function: Callable[..., Any]) -> list[inspect.Parameter]:
     """Return the parameters that the model may give."""
     try:
         signature = inspect.signature(function)
     except (TypeError, ValueError):
-        raise _refusal(f"{called!r} cannot be a tool: Python does not know its parameters; wrap it in a def.") from None
+        raise _unusable(tool_name, "Python does not know its parameters; wrap it in a def.") from None
     bound: set[str] = set()
     inner: Any = function
     while isinstance(inner, functools.partial):
         bound |= set(inner.keywords)
         inner = inner.func
-    asked = [parameter for parameter in signature.parameters.values() if parameter.name not in bound]
-    for place, parameter in enumerate(asked):
-        if parameter.kind is _VAR_POSITIONAL:
-            raise _refusal(
-                f"{called!r} cannot be a tool: a model names each argument, and *{parameter.name} has no names; "
-                "take a list."
-            )
-        if parameter.kind is _POSITIONAL_ONLY:
-            raise _refusal(
-                f"{called!r} cannot be a tool: a model names each argument, and {parameter.name!r} is positional-only; "
-                "wrap it in a def."
-            )
-        if place == 0 and parameter.name == "self":
-            raise _refusal(f"{called!r} cannot be a tool: it wants a self; pass the method of an object.")
-    return [parameter for parameter in asked if parameter.kind is not _VAR_KEYWORD]
+    parameters = [parameter for parameter in signature.parameters.values() if parameter.name not in bound]
+    for position, parameter in enumerate(parameters):
+        by_name = "a model names each argument, and "
+        if parameter.kind is inspect.Parameter.VAR_POSITIONAL:
+            raise _unusable(tool_name, f"{by_name}*{parameter.name} has no names; take a list.")
+        if parameter.kind is inspect.Parameter.POSITIONAL_ONLY:
+            raise _unusable(tool_name, f"{by_name}{parameter.name!r} is positional-only; wrap it in a def.")
+        if position == 0 and parameter.name == "self":
+            raise _unusable(tool_name, "it needs a self; pass the method of an object.")
+    return [parameter for parameter in parameters if parameter.kind is not inspect.Parameter.VAR_KEYWORD]
 
 
 def _docstring(core: Any) -> tuple[str, dict[str, str]]:
-    """Return the description and what the docstring says of each parameter: numpy, Google or Sphinx style."""
+    """Return the description of the function and of each parameter: numpy, Google or Sphinx style."""
     text = inspect.getdoc(core) or ""
     if not inspect.isroutine(core):
         text = inspect.getdoc(type(core).__call__) or text
@@ -221,26 +215,26 @@ def _docstring(core: Any) -> tuple[str, dict[str, str]]:
 
 
 def _arguments(
-    called: str, parameters: list[inspect.Parameter], code: Any, words: Mapping[str, str]
+    tool_name: str, parameters: list[inspect.Parameter], code: Any, words: Mapping[str, str]
 ) -> type[BaseModel]:
     from pydantic import ConfigDict, Field, create_model
     from pydantic.fields import FieldInfo
 
     names = getattr(inspect.unwrap(code), "__globals__", {})
     fields: dict[str, Any] = {}
-    for place, parameter in enumerate(parameters):
-        hint = _hint(called, parameter, names)
+    for position, parameter in enumerate(parameters):
+        hint = _hint(tool_name, parameter, names)
         options: dict[str, Any] = {"alias": parameter.name}
         if words.get(parameter.name) and FieldInfo.from_annotation(hint).description is None:
             options["description"] = words[parameter.name]
         default = ... if parameter.default is parameter.empty else parameter.default
-        # Fields have names of our own, since pydantic keeps some for itself: _private, schema, model_config, …
-        fields[f"p{place}"] = (hint, Field(default, **options))
-    return create_model(called, __config__=ConfigDict(extra="forbid"), **fields)
+        # Generic field names, because pydantic reserves some: _private, schema, model_config, …
+        fields[f"p{position}"] = (hint, Field(default, **options))
+    return create_model(tool_name, __config__=ConfigDict(extra="forbid"), **fields)
 
 
-def _hint(called: str, parameter: inspect.Parameter, names: dict[str, Any]) -> Any:
-    """Resolve a parameter's hint, alone: one that does not resolve (such as the result's) must not spoil the others."""
+def _hint(tool_name: str, parameter: inspect.Parameter, names: dict[str, Any]) -> Any:
+    """Resolve a parameter's hint by itself, so that one that does not resolve (the result's) does not affect it."""
     if parameter.annotation is parameter.empty:
         return Any
 
@@ -250,15 +244,16 @@ def _hint(called: str, parameter: inspect.Parameter, names: dict[str, Any]) -> A
     try:
         hint = typing.get_type_hints(only, globalns=names, include_extras=True)[parameter.name]
     except Exception as exc:  # noqa: BLE001 - a hint may be any expression
-        raise _refusal(
-            f"{called!r} cannot be a tool: the type hint {parameter.annotation!r} of {parameter.name!r} does not "
-            f"resolve ({type(exc).__name__}: {exc}); define the type at the top level, before the function is used."
+        raise _unusable(
+            tool_name,
+            f"the type hint {parameter.annotation!r} of {parameter.name!r} does not resolve ({type(exc).__name__}: "
+            f"{exc}); define the type at the top level, before the function is used.",
         ) from None
-    _check_type(called, parameter, hint)
+    _check_type(tool_name, parameter, hint)
     return hint
 
 
-def _check_type(called: str, parameter: inspect.Parameter, hint: Any) -> None:
+def _check_type(tool_name: str, parameter: inspect.Parameter, hint: Any) -> None:
     from pydantic import TypeAdapter
     from pydantic.errors import PydanticUndefinedAnnotation, PydanticUserError
 
@@ -266,9 +261,10 @@ def _check_type(called: str, parameter: inspect.Parameter, hint: Any) -> None:
         TypeAdapter(hint).json_schema(schema_generator=_plain_schemas())
     except (PydanticUserError, PydanticUndefinedAnnotation, TypeError, AttributeError):
         shown = getattr(hint, "__name__", str(hint))
-        raise _refusal(
-            f"{called!r} cannot be a tool: a model cannot write its parameter {parameter.name!r}, a {shown}, as JSON; "
-            "bind it with functools.partial, or take a plainer type."
+        raise _unusable(
+            tool_name,
+            f"a model cannot write its parameter {parameter.name!r}, a {shown}, as JSON; "
+            "bind it with functools.partial, or take a simpler type.",
         ) from None
 
 
@@ -282,20 +278,20 @@ def _json_schema(arguments: type[BaseModel]) -> dict[str, Any]:
 def _plain_schemas() -> type[GenerateJsonSchema]:
     from pydantic.json_schema import GenerateJsonSchema
 
-    class Plain(GenerateJsonSchema):
-        """Without titles, which cost tokens and repeat the names; silent about defaults that JSON cannot write."""
+    class _ToolSchemas(GenerateJsonSchema):
+        """Omits titles, which cost tokens and repeat the names, and ignores defaults that are not JSON."""
 
         ignored_warning_kinds = {"skipped-choice", "non-serializable-default"}  # noqa: RUF012 - pydantic's own
 
         def field_title_should_be_set(self, schema: Any) -> bool:  # noqa: ARG002 - pydantic's signature
             return False
 
-    return Plain
+    return _ToolSchemas
+
+
+def _unusable(tool_name: str, why: str) -> LLMError:
+    return _refusal(f"{tool_name!r} cannot be a tool: {why}")
 
 
 def _refusal(sentence: str) -> LLMError:
     return LLMError(sentence, category="bad_request")
-
-
-def _short(value: Any) -> str:
-    return f"the class {value.__name__}" if isinstance(value, type) else f"{str(value)[:60]!r}"

@@ -1,27 +1,23 @@
-"""The only room that touches the ``openai`` client: sends one request, hands out chunks with their arrival time.
+"""Sends requests through the ``openai`` client and yields the response's chunks with their arrival times.
 
-The client makes the request, with its authentication, and the errors. What it made is sent by :mod:`ipyllm.transport.fast_path`, and
-anything but a plain stream of events goes back to it. Chunks are read by :mod:`ipyllm.transport.decode`, not by the client's
-typed stream: at many calls in flight its cost distorts the very latencies we measure (FACTS §1). Its own retries are
-off, because they would hide inside the latency.
+The client builds requests, authentication included, and maps failures. :mod:`ipyllm.transport.fast_path` sends what it
+built; anything but a plain event stream goes back to the client. :mod:`ipyllm.transport.decode` parses the chunks,
+because the client's typed stream takes ten times as long, which shows in the latencies of concurrent calls. The
+client's own retries are off: they would hide inside the latency.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-import re
 from contextlib import nullcontext
-from dataclasses import dataclass, field
-from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NamedTuple
-from urllib.parse import urlsplit
 from urllib.request import getproxies
 
 from ipyllm.errors import LLMError
 from ipyllm.text.redact import remember_secret
-from ipyllm.transport.decode import Chunk, End, broken_off, chunks, chunks_by_kind
-from ipyllm.transport.error_mapping import Fault, classify, retry_after_s, server_error
+from ipyllm.transport.decode import Chunk, End, chunks, chunks_by_kind, connection_lost
+from ipyllm.transport.error_mapping import Fault, classify, server_error
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -30,100 +26,48 @@ if TYPE_CHECKING:
     import httpx2
     from openai import AsyncOpenAI, AsyncStream
 
-    from ipyllm.transport.fast_path import Answer, FallbackToClient, PreparedClient
+    from ipyllm.response import Category
+    from ipyllm.transport.address import Address
+    from ipyllm.transport.fast_path import FallbackToClient, PreparedClient, Responder
 
-__all__ = ["Address", "Chunk", "Stream", "Wire", "is_url", "without_password"]
+__all__ = ["Chunk", "Stream", "Wire"]
 
 _logger = logging.getLogger("ipyllm.wire")
-_NO_KEY = "no-key"  # the client insists on one; servers that need none ignore it
-_LOOPBACK = {"localhost", "127.0.0.1", "::1"}
-
-
-@dataclass(frozen=True, slots=True)
-class Address:
-    """Where a model is served: ``base_url`` up to and with ``/v1``, and the key, which no repr shows."""
-
-    base_url: str
-    api_key: str | None = field(default=None, repr=False)
-
-    @property
-    def host(self) -> str:
-        """Host and port, as the ledger's ``endpoint`` column shows them."""
-        return _host(self.base_url)
-
-    @property
-    def is_loopback(self) -> bool:
-        """Whether the server is on this machine."""
-        return _is_loopback(self.base_url)
-
-
-# Every call asks these several times, of the same few addresses.
-@lru_cache(maxsize=256)
-def _host(base_url: str) -> str:
-    return urlsplit(base_url).netloc.rpartition("@")[2]
-
-
-@lru_cache(maxsize=256)
-def _is_loopback(base_url: str) -> bool:
-    return (urlsplit(base_url).hostname or "") in _LOOPBACK
-
-
-@lru_cache(maxsize=256)
-def is_url(text: str) -> bool:
-    """Whether ``text`` can be the address of a server.
-
-    Examples
-    --------
-    >>> is_url("http://gpu-box:8000/v1"), is_url("gpu-box:8000/v1"), is_url("http://gpu-box:x/v1")
-    (True, False, False)
-    """
-    try:
-        parts = urlsplit(text)
-        return parts.scheme in {"http", "https"} and bool(parts.hostname) and (parts.port is None or parts.port > 0)
-    except ValueError:  # a port that is no number
-        return False
-
-
-def without_password(url: str) -> str:
-    """Return a URL as it may be shown: without user, password and query.
-
-    Examples
-    --------
-    >>> without_password("http://ada:secret@gpu-box:8000/v1?key=abc")
-    'http://gpu-box:8000/v1'
-    """
-    shown = re.sub(r"//[^/@]*@", "//", url)
-    return shown.partition("?")[0]
+_NO_KEY = "no-key"  # the client requires one; servers without authentication ignore it
 
 
 class Connection(NamedTuple):
-    """How requests get to an address: by the client, and where that is possible by a line of our own."""
+    """The client of one address, and the prepared client where one can be used."""
 
     client: AsyncOpenAI
-    line: PreparedClient | None
+    prepared: PreparedClient | None
 
 
 class Wire:
-    """One client per address, kept warm between calls. Lives on the service thread's loop."""
+    """Keeps one client per address, so that connections stay warm between calls. Lives on the service thread's loop."""
 
     def __init__(self) -> None:
-        self._ways: dict[Address, Connection] = {}
-        self._making: dict[Address, asyncio.Task[Connection]] = {}
+        self._connections: dict[Address, Connection] = {}
+        self._pending: dict[Address, asyncio.Task[Connection]] = {}
 
-    async def _found(self, address: Address) -> Connection:
-        making = self._making.get(address)
-        if making is None:  # once, though many calls may ask at the same time
-            making = self._making[address] = asyncio.ensure_future(self._make(address))
-            making.add_done_callback(lambda _: self._making.pop(address, None))
-        return await asyncio.shield(making)
+    async def connection(self, address: Address) -> Connection:
+        """Return the connection to ``address``, created on first use."""
+        return self._connections.get(address) or await self._create_once(address)
 
-    async def _make(self, address: Address) -> Connection:
-        # 400 ms, once; in a thread, so that calls in flight are still timed truly.
+    async def _create_once(self, address: Address) -> Connection:
+        pending = self._pending.get(address)
+        if pending is None:  # once, though many calls may ask at the same time
+            pending = self._pending[address] = asyncio.ensure_future(self._create(address))
+            pending.add_done_callback(lambda _: self._pending.pop(address, None))
+        return await asyncio.shield(pending)
+
+    async def _create(self, address: Address) -> Connection:
+        # The import takes 400 ms: in a thread, so that the calls in flight are still timed correctly.
         openai = await asyncio.to_thread(__import__, "openai")
         from ipyllm.transport.fast_path import PreparedClient, intercepting
 
         remember_secret(address.api_key)
-        # A proxy of the environment must not get between us and this machine.
+        # A proxy from the environment must not be used for this machine.
         trust_env = not address.is_loopback
         client = openai.AsyncOpenAI(
             base_url=address.base_url,
@@ -131,75 +75,72 @@ class Wire:
             max_retries=0,
             http_client=intercepting(openai.DefaultAioHttpClient)(trust_env=trust_env),
         )
-        line = None
-        if not trust_env or getproxies().keys() <= {"no"}:  # the client knows which proxy is for whom
-            request = await _prepared(client)
+        prepared = None
+        if not trust_env or getproxies().keys() <= {"no"}:  # only the client knows which proxy is for which host
+            request = await _capture_request(client)
             if request is not None:
-                line = PreparedClient(request, openai.DEFAULT_CONNECTION_LIMITS, trust_env=trust_env)
-        way = self._ways[address] = Connection(client, line)
-        return way
+                prepared = PreparedClient(request, openai.DEFAULT_CONNECTION_LIMITS, trust_env=trust_env)
+        connection = self._connections[address] = Connection(client, prepared)
+        return connection
 
     async def aclose(self) -> None:
         """Close every connection."""
-        ways, self._ways = list(self._ways.values()), {}
-        for way in ways:
-            if way.line is not None:
-                await way.line.aclose()
-            await way.client.close()
+        connections, self._connections = list(self._connections.values()), {}
+        for client, prepared in connections:
+            if prepared is not None:
+                await prepared.aclose()
+            await client.close()
 
     async def connect(self, address: Address) -> None:
-        """Make the client for ``address`` now, so that the first call's clock does not run during its import."""
-        await self.way(address)
+        """Create the client of ``address`` now, so that its import does not count in the first call's latency."""
+        await self.connection(address)
 
     async def models(self, address: Address, *, service: str, timeout_s: float) -> list[str]:
-        """Ask the server which models it has.
+        """List the models of a server.
 
         Raises
         ------
         LLMError
-            It cannot be reached, refuses, or answers with something else than a list of models.
+            It cannot be reached, refuses, or returns something else than a list of models.
         """
         import httpx2
         import openai
 
-        client, _ = await self.way(address)
-        failure: LLMError | None = None
+        client, _ = await self.connection(address)
+        listed, failure = None, None
         try:
             answer = await client.get("/models", cast_to=object, options={"timeout": httpx2.Timeout(timeout_s)})
+            listed = answer.get("data") if isinstance(answer, dict) else None
         except openai.OpenAIError as exc:
             failure = _from_client(exc, address, service, timeout_s)
-        except ValueError:  # what came is not JSON
-            failure = _no_list(address, service)
+        except ValueError:  # not JSON
+            pass
+        if failure is None and not isinstance(listed, list):
+            sentence = f"{service} at {address.host} did not return a list of models; name the model yourself."
+            failure = LLMError(sentence, category="api_error", model=service)
         if failure is not None:  # raised out here: the client's exception holds the request, and with it the key
             raise failure
-        listed = answer.get("data") if isinstance(answer, dict) else None
-        if not isinstance(listed, list):
-            raise _no_list(address, service)
+        assert listed is not None
         return [str(entry["id"]) for entry in listed if isinstance(entry, dict) and entry.get("id")]
 
     def stream(self, address: Address, body: dict[str, Any], *, model: str, connect_s: float | None) -> Stream:
-        """Send ``body`` and hand out the chunks of the answer: ``async with wire.stream(…) as chunks``.
+        """Send ``body`` and yield the response's chunks: ``async with wire.stream(…) as chunks``.
 
-        Only the time to connect is limited here; silence is the watchdog's affair.
+        Only the time to connect is limited here; the watchdog limits silence.
         """
         return Stream(self, address, body, model, connect_s)
 
-    async def way(self, address: Address) -> Connection:
-        """Return how requests get to ``address``, found out at the first."""
-        return self._ways.get(address) or await self._found(address)
-
 
 class Stream:
-    """One request and its answer. Leaving the block closes the connection, or gives it back if the answer has ended.
+    """One request and its response. On exit its connection is closed, or reused if the response has ended.
 
     Raises
     ------
     LLMError
-        For each way in which a server, or the way to it, can fail; ``truncated`` when the stream ends
-        without saying that it is finished.
+        When the server or the connection fails; ``truncated`` when the stream ends without a finish signal.
     """
 
-    __slots__ = ("_address", "_body", "_connect_s", "_end", "_model", "_received", "_reply", "_wire")
+    __slots__ = ("_address", "_body", "_connect_s", "_end", "_model", "_received", "_response", "_wire")
 
     def __init__(self, wire: Wire, address: Address, body: dict[str, Any], model: str, connect_s: float | None) -> None:
         self._wire = wire
@@ -208,63 +149,54 @@ class Stream:
         self._model = model
         self._connect_s = connect_s
         self._end = End()
-        self._reply: aiohttp.ClientResponse | None = None  # to our own line
-        self._received: AsyncStream[object] | None = None  # by the client
+        self._response: aiohttp.ClientResponse | None = None  # to the prepared client
+        self._received: AsyncStream[object] | None = None  # by the openai client
 
     async def __aenter__(self) -> AsyncIterator[Chunk]:
-        client, line = await self._wire.way(self._address)
-        instead: FallbackToClient | None = None
-        if line is not None and line.usable:
+        client, prepared = await self._wire.connection(self._address)
+        fallback: FallbackToClient | None = None
+        if prepared is not None and prepared.usable:
             from ipyllm.transport.fast_path import FallbackToClient
 
             try:
-                self._reply = await line.send(self._body, self._connect_s)
-                return chunks(self._reply.content.iter_any(), self._end, self._address, self._model)
-            except FallbackToClient as unusual:
-                instead = unusual.with_traceback(None)  # which refers to this frame, and the frame to it
-            except (TypeError, ValueError):  # no JSON: the client may know how to make it so, or says what is wrong
-                _logger.debug("a body for %s goes by way of the client", self._model)
-        answer = instead.answer if instead is not None else None
+                self._response = await prepared.send(self._body, self._connect_s)
+                return chunks(self._response.content.iter_any(), self._end, self._address, self._model)
+            except FallbackToClient as exc:
+                fallback = exc.with_traceback(None)  # which refers to this frame, and the frame to it
+            except (TypeError, ValueError):  # not JSON: the client may know how to serialize it, or explains why not
+                _logger.debug("sending the body for %s through the client", self._model)
         try:
-            self._received = await _by_client(client, self._address, self._body, self._model, self._connect_s, answer)
+            self._received = await self._by_client(client, fallback.responder if fallback is not None else None)
         except BaseException:
-            if instead is not None:
-                instead.abandon()  # a refusal may be cut off in the middle, by a cancel or a limit
+            if fallback is not None:
+                fallback.abandon()  # a cancel or a limit may interrupt the reading of a refusal
             raise
         return chunks_by_kind(self._received.response, self._address, self._model)
 
     async def __aexit__(self, *exc_info: object) -> None:
-        if self._reply is not None:
+        if self._response is not None:
             from ipyllm.transport.fast_path import release
 
-            release(self._reply, ended=self._end.done)
+            release(self._response, ended=self._end.done)
         elif self._received is not None:
             # Shielded: a cancelled call must still close its connection, or the server goes on generating.
             await asyncio.shield(self._received.close())
 
+    async def _by_client(self, client: AsyncOpenAI, responder: Responder | None) -> AsyncStream[object]:
+        """Have the client send the body, or interpret a response that has been received already."""
+        import openai
 
-async def _by_client(
-    client: AsyncOpenAI,
-    address: Address,
-    body: dict[str, Any],
-    model: str,
-    connect_s: float | None,
-    answer: Answer | None,
-) -> AsyncStream[object]:
-    """Have the client send ``body``, or make what it can of an answer that has come already."""
-    import openai
+        from ipyllm.transport.fast_path import CONNECTION_ERRORS, intercept_next_request
 
-    from ipyllm.transport.fast_path import BROKEN, intercept_next_request
-
-    failure: LLMError | None = None
-    try:
-        with intercept_next_request(answer) if answer is not None else nullcontext():
-            return await _post(client, body, connect_s)
-    except openai.OpenAIError as exc:
-        failure = _from_client(exc, address, model, connect_s)
-    except BROKEN as exc:  # a refusal broke off in the middle, which the client passes on as it comes
-        failure = broken_off(type(exc).__name__, address, model)
-    raise failure  # out here: the client's exception holds the request, and with it the key
+        failure: LLMError
+        try:
+            with intercept_next_request(responder) if responder is not None else nullcontext():
+                return await _post(client, self._body, self._connect_s)
+        except openai.OpenAIError as exc:
+            failure = _from_client(exc, self._address, self._model, self._connect_s)
+        except CONNECTION_ERRORS as exc:  # from the body of a refusal; the client passes it on
+            failure = connection_lost(type(exc).__name__, self._address, self._model)
+        raise failure  # out here: the client's exception holds the request, and with it the key
 
 
 async def _post(client: AsyncOpenAI, body: dict[str, Any], connect_s: float | None) -> AsyncStream[object]:
@@ -277,69 +209,58 @@ async def _post(client: AsyncOpenAI, body: dict[str, Any], connect_s: float | No
         body=body,
         stream=True,
         stream_cls=openai.AsyncStream[object],
-        # A key of our own, or the client makes a random one for each request; it is not sent.
+        # Given, or the client generates a random key for each request; it is not sent.
         options={"timeout": httpx2.Timeout(None, connect=connect_s), "idempotency_key": "unused"},
     )
 
 
-async def _prepared(client: AsyncOpenAI) -> httpx2.Request | None:
-    """Return the request as the client makes it; None if it does not let us have it, and sends them all itself."""
-    from ipyllm.transport.fast_path import Preparing, intercept_next_request, preparing
+async def _capture_request(client: AsyncOpenAI) -> httpx2.Request | None:
+    """Return the request that the client would send, or None if it cannot be captured."""
+    from ipyllm.transport.fast_path import RequestCaptured, capture_request, intercept_next_request
 
     try:
-        with intercept_next_request(preparing):
+        with intercept_next_request(capture_request):
             await _post(client, {}, None)
-    except Preparing as prepared:
-        return prepared.request
-    except Exception as exc:  # noqa: BLE001 - whatever it is, the client says it better when it sends the real request
+    except RequestCaptured as captured:
+        return captured.request
+    except Exception as exc:  # noqa: BLE001 - whatever it is, the client explains it when it sends the real request
         _logger.debug("the client prepares no request in advance: %s", type(exc).__name__)
     return None
 
 
-def _no_list(address: Address, service: str) -> LLMError:
-    return LLMError(
-        f"{service} at {address.host} answered, but with no list of models; name the model yourself.",
-        category="api_error",
-        model=service,
-    )
-
-
 def _root_cause(exc: BaseException) -> BaseException:
-    """Follow the chain of causes to its end: the operating system's own error, if there is one."""
+    """Return the last exception in the chain of causes: the operating system's error, if there is one."""
     while (inner := exc.__cause__ or exc.__context__) is not None:
         exc = inner
     return exc
 
 
 def _from_client(exc: Exception, address: Address, model: str, connect_s: float | None) -> LLMError:
+    """Map an exception of the ``openai`` client."""
     import openai
 
+    category: Category = "connection"
     match exc:
         case openai.APIStatusError():
             fault = server_error(exc.body or exc.response.text, exc.status_code, exc.response.headers)
             return classify(fault, model=model)
         # The aiohttp transport reports refused and dropped connections as timeouts; the cause tells them apart.
         case openai.APITimeoutError() if isinstance(_root_cause(exc), (TimeoutError, asyncio.CancelledError)):
-            return LLMError(
+            category = "timeout"
+            sentence = (
                 f"{model} could not be reached at {address.host} within {connect_s:g} s; check that the server runs, "
-                "or allow longer with timeout=….",
-                category="timeout",
-                model=model,
+                "or allow longer with timeout=…."
             )
         case openai.APIConnectionError():
             cause = _root_cause(exc)
-            told = (cause.strerror if isinstance(cause, OSError) else None) or str(cause) or type(cause).__name__
-            reason = f" ({told})" if cause is not exc else ""
-            return LLMError(
+            detail = (cause.strerror if isinstance(cause, OSError) else None) or str(cause) or type(cause).__name__
+            reason = f" ({detail})" if cause is not exc else ""
+            sentence = (
                 f"{model} cannot be reached at {address.host}{reason}; check that the server runs "
-                "and the address is right.",
-                category="connection",
-                model=model,
+                "and the address is right."
             )
         case openai.APIError():
-            return classify(
-                Fault(None, exc.code, str(exc.message), retry_after_s({})),
-                model=model,
-            )
+            return classify(Fault(None, exc.code, str(exc.message)), model=model)
         case _:
-            return LLMError(f"{model}: {exc}", category="unknown_error", model=model)
+            category, sentence = "unknown_error", f"{model}: {exc}"
+    return LLMError(sentence, category=category, model=model)

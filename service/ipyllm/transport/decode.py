@@ -1,6 +1,6 @@
-"""From the bytes of an answer to its chunks: plain dicts, each with the time of its arrival.
+"""Decodes the bytes of a response into chunks: plain dicts, each with the time of its arrival.
 
-Plain dicts and not the client's typed objects: those cost ten times as much, and distort what we measure (FACTS §1).
+Plain dicts, because the client's typed objects take ten times as long, which shows in the measured latencies.
 """
 
 from __future__ import annotations
@@ -18,16 +18,16 @@ if TYPE_CHECKING:
 
     import httpx2
 
-    from ipyllm.transport.client import Address
+    from ipyllm.transport.address import Address
 
-__all__ = ["Chunk", "End", "broken_off", "chunks", "chunks_by_kind"]
+__all__ = ["Chunk", "End", "chunks", "chunks_by_kind", "connection_lost"]
 
 Chunk = tuple[dict[str, Any], int]
 """A chunk as the server sent it, and ``perf_counter_ns`` at its arrival."""
 
 
 class End:
-    """Whether a stream of chunks has come to its end."""
+    """Records whether a stream has reached its end."""
 
     __slots__ = ("done",)
 
@@ -36,36 +36,43 @@ class End:
 
 
 async def chunks_by_kind(response: httpx2.Response, address: Address, model: str) -> AsyncIterator[Chunk]:
-    """Hand out the chunks of an answer that the client received: of a stream, or of a whole one as one."""
-    from ipyllm.transport.fast_path import BROKEN, is_stream
+    """Yield the chunks of a response that the client received; a response that is not a stream is one chunk."""
+    from ipyllm.transport.fast_path import CONNECTION_ERRORS, is_stream
 
     kind = response.headers.get("content-type", "")
     if is_stream(kind):
         async for chunk in chunks(response.aiter_bytes(), End(), address, model):
             yield chunk
         return
-    broken = ""
+    lost = ""
     try:
         data = await response.aread()
-    except BROKEN as exc:
-        broken = type(exc).__name__
-    if broken:
-        raise broken_off(broken, address, model)
-    yield _whole(data, kind, model), perf_counter_ns()
+    except CONNECTION_ERRORS as exc:
+        lost = type(exc).__name__
+    if lost:
+        raise connection_lost(lost, address, model)
+    if "html" in kind:
+        raise LLMError(
+            f"The address of {model} returned a web page, not a model's response; check base_url "
+            "(it usually ends in /v1) and proxies.",
+            category="api_error",
+            model=model,
+        )
+    yield _chunk(b"", data, model), perf_counter_ns()
 
 
 async def chunks(pieces: AsyncIterator[bytes], end: End, address: Address, model: str) -> AsyncIterator[Chunk]:
-    """Hand out the chunks of a stream of events that comes in ``pieces``.
+    """Yield the chunks of an event stream that arrives in ``pieces``.
 
     Raises
     ------
     LLMError
-        ``truncated`` when it ends without saying that it is finished, ``connection`` when it breaks, ``api_error`` for
-        what is no chunk; and what the server itself says in mid-answer.
+        ``truncated`` when it ends without a finish signal, ``connection`` when the connection is lost, ``api_error``
+        for what is not a chunk; and any error that the server itself sends.
     """
-    from ipyllm.transport.fast_path import BROKEN
+    from ipyllm.transport.fast_path import CONNECTION_ERRORS
 
-    broken = ""
+    lost = ""
     try:
         sse = ServerSentEvents()
         finished = False
@@ -87,17 +94,21 @@ async def chunks(pieces: AsyncIterator[bytes], end: End, address: Address, model
             finished = finished or _has_finish_reason(chunk)
             yield chunk, at_ns
         if not finished:
-            raise _truncated(model)
-    except BROKEN as exc:
-        broken = type(exc).__name__
-    if broken:  # raised out here: the exception may hold the request, and with it the key
-        raise broken_off(broken, address, model)
+            raise LLMError(
+                f"The response of {model} was cut off: the stream ended without a finish signal; try again.",
+                category="truncated",
+                model=model,
+            )
+    except CONNECTION_ERRORS as exc:
+        lost = type(exc).__name__
+    if lost:  # raised out here: the exception may hold the request, and with it the key
+        raise connection_lost(lost, address, model)
 
 
-def broken_off(why: str, address: Address, model: str) -> LLMError:
-    """Return the error for a connection that broke in mid-answer."""
+def connection_lost(why: str, address: Address, model: str) -> LLMError:
+    """Return the error for a connection that was lost during the response."""
     return LLMError(
-        f"The connection to {model} at {address.host} broke in mid-answer ({why}); try again.",
+        f"The connection to {model} at {address.host} was lost during the response ({why}); try again.",
         category="connection",
         model=model,
     )
@@ -110,20 +121,12 @@ def _has_finish_reason(chunk: dict[str, Any]) -> bool:
     )
 
 
-def _truncated(model: str) -> LLMError:
-    return LLMError(
-        f"The answer of {model} was cut off: the stream ended without saying it was finished; try again.",
-        category="truncated",
-        model=model,
-    )
-
-
 def _chunk(event: bytes, payload: bytes, model: str) -> dict[str, Any]:
     try:
         chunk = json.loads(payload)
-    except ValueError:  # JSONDecodeError, and UnicodeDecodeError of bytes that are no text
+    except ValueError:  # JSONDecodeError, or UnicodeDecodeError for invalid UTF-8
         raise LLMError(
-            f"{model} sent something that is not JSON in mid-answer ({payload[:60]!r}); the fault is the server's.",
+            f"{model} sent invalid JSON in its response ({payload[:60]!r}); this is the server's fault.",
             category="api_error",
             model=model,
         ) from None
@@ -132,15 +135,3 @@ def _chunk(event: bytes, payload: bytes, model: str) -> dict[str, Any]:
     if chunk.get("error") or event == b"error":
         raise classify(server_error(chunk), model=model)
     return chunk
-
-
-def _whole(data: bytes, kind: str, model: str) -> dict[str, Any]:
-    """Read the answer of a server that ignored ``stream``, or of something that is no model server at all."""
-    if "html" not in kind:
-        return _chunk(b"", data, model)
-    raise LLMError(
-        f"The address of {model} answered with a web page, not with a model's answer; check base_url "
-        "(it usually ends in /v1) and proxies.",
-        category="api_error",
-        model=model,
-    )

@@ -1,6 +1,6 @@
-"""From what a server said to an :class:`LLMError`: the category, and a sentence that says what to do.
+"""Maps a server's error to an :class:`LLMError`: its category, and a sentence that says what to do.
 
-Pure: it knows status codes, error codes and words, not the HTTP client.
+Pure: it reads status codes, error codes and words, and does not import the HTTP client.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from ipyllm.errors import LLMError
+from ipyllm.text.format import shorten
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -52,23 +53,26 @@ _CONTEXT_WORDS = ("context length", "context size", "context window", "maximum c
 _FILTER_WORDS = ("content filter", "content management policy", "content_filter")
 _QUOTA_WORDS = ("exceeded your current quota", "insufficient balance", "insufficient_quota")
 
-_ADVICE: dict[Category, str] = {
-    "rate_limit": "wait a little, or send fewer calls at once",
-    "quota": "the account has no credit left: check its billing page",
-    "authentication": "check the key and what it may be used for",
-    "bad_request": "check the parameters",
-    "not_found": "check the model's name, `%llm_models` lists what can be used",
-    "context_length": "shorten the prompt, or begin a new conversation",
-    "content_filter": "rephrase the prompt",
-    "api_error": "the fault is the server's, try again later",
-    "connection": "check that the server runs and the address is right",
-    "timeout": "try again, or allow it longer with timeout=…",
+# What happened, and what the user can do about it.
+_SENTENCES: dict[Category, tuple[str, str]] = {
+    "rate_limit": ("refused: too many requests", "wait a little, or send fewer calls at once"),
+    "quota": ("refused: no quota left", "the account has no credit left: check its billing page"),
+    "authentication": ("refused the key", "check the key and what it may be used for"),
+    "bad_request": ("refused the request", "check the parameters"),
+    "not_found": ("was not found", "check the model's name, `%llm_models` lists what can be used"),
+    "context_length": (
+        "refused: the conversation is longer than its context window",
+        "shorten the prompt, or begin a new conversation",
+    ),
+    "content_filter": ("refused: its content filter stepped in", "rephrase the prompt"),
+    "api_error": ("failed", "this is the server's fault, try again later"),
+    "timeout": ("took too long", "try again, or allow it longer with timeout=…"),
 }
 
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """What a server said when it refused or failed."""
+    """The error that a server returned."""
 
     status_code: int | None = None
     code: str | None = None
@@ -77,7 +81,7 @@ class Fault:
 
 
 def server_error(body: Any, status_code: int | None = None, headers: Mapping[str, str] | None = None) -> Fault:
-    """Read an error body in any of the shapes that are about: OpenAI's, a flat one, a bare string, HTML.
+    """Parse an error body: OpenAI's form, a flat object, a bare string, or HTML.
 
     Examples
     --------
@@ -97,12 +101,12 @@ def server_error(body: Any, status_code: int | None = None, headers: Mapping[str
         message = error or ""
     message = str(message).strip()
     if message.lstrip().startswith("<"):
-        message = "it answered with a web page, as a proxy or a wrong address does"
+        message = "it returned a web page, as a proxy or a wrong address does"
     return Fault(status_code, str(code) if code else None, message, retry_after_s(headers or {}))
 
 
 def retry_after_s(headers: Mapping[str, str]) -> float | None:
-    """Seconds that ``Retry-After`` asks to wait, in either of its forms (RFC 9110 §10.2.3).
+    """Return the seconds that ``Retry-After`` asks to wait, in either of its forms (RFC 9110 §10.2.3).
 
     Examples
     --------
@@ -134,8 +138,8 @@ def _number(text: str) -> float | None:
     return value if math.isfinite(value) and value >= 0 else None
 
 
-def category_of(fault: Fault) -> Category:
-    """Category of a fault: by code first, then by words, then by status."""
+def _category(fault: Fault) -> Category:
+    """Return the category of a fault: by code first, then by words, then by status."""
     words = fault.message.lower()
     if fault.code in _BY_CODE:
         return _BY_CODE[fault.code]
@@ -158,24 +162,13 @@ def classify(fault: Fault, *, model: str, advice: str | None = None) -> LLMError
     >>> print(classify(Fault(429, message="Slow down."), model="openai/gpt-5-mini"))
     openai/gpt-5-mini refused: too many requests (HTTP 429, "Slow down."); wait a little, or send fewer calls at once.
     """
-    category = category_of(fault)
-    what = {
-        "rate_limit": "refused: too many requests",
-        "quota": "refused: no quota left",
-        "authentication": "refused the key",
-        "bad_request": "refused the request",
-        "not_found": "was not found",
-        "context_length": "refused: the conversation is longer than its context window",
-        "content_filter": "refused: its content filter stepped in",
-        "timeout": "took too long",
-    }.get(category, "failed")
-    detail = fault.message if len(fault.message) <= _MAX_DETAIL else fault.message[:_MAX_DETAIL] + "…"
-    said = [f"HTTP {fault.status_code}"] if fault.status_code else []
-    said += [f'"{" ".join(detail.split())}"'] if detail else []
-    sentence = f"{model} {what}" + (f" ({', '.join(said)})" if said else "")
-    todo = advice or _ADVICE.get(category, "try again later")
+    category = _category(fault)
+    problem, default_advice = _SENTENCES[category]
+    details = [f"HTTP {fault.status_code}"] if fault.status_code else []
+    details += [f'"{shorten(fault.message, _MAX_DETAIL)}"'] if fault.message else []
+    sentence = f"{model} {problem}" + (f" ({', '.join(details)})" if details else "")
     return LLMError(
-        f"{sentence}; {todo}.",
+        f"{sentence}; {advice or default_advice}.",
         category=category,
         model=model,
         status_code=fault.status_code,

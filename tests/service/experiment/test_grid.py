@@ -1,4 +1,4 @@
-"""Arms and their names, cells and their identity, and the order in which they are asked."""
+"""Arms and their names, trials and their identity, and the order in which they are asked."""
 
 from __future__ import annotations
 
@@ -6,10 +6,11 @@ from collections import Counter
 
 import pytest
 
-from ipyllm import LLMError, OpenAIService
-from ipyllm.experiment.grid import Grid, make_arms
+from ipyllm import Comparison, LLMError, OpenAIService
+from ipyllm.comparison.arms import make_arms
+from ipyllm.experiment.grid import Grid
 from ipyllm.experiment.prompts import read_prompts
-from ipyllm.experiment.schedule import ordered
+from ipyllm.experiment.schedule import schedule_trials
 
 ONE, TWO = "openai/gpt-5-mini", "ollama/llama3.2"
 
@@ -72,34 +73,47 @@ def test_arms_that_cannot_be_are_refused_in_one_sentence(options, said):
     assert said in str(caught.value)
 
 
-def test_a_cell_is_known_by_all_that_is_sent_and_by_nothing_else():
-    keys = set(grid().cells)
+def test_a_trial_is_known_by_all_that_is_sent_and_by_nothing_else():
+    keys = set(grid().trials)
     assert len(keys) == 20
-    assert keys == set(grid().cells)
-    assert keys < set(grid(repeats=2).cells)
-    assert keys < set(grid(prompts=11).cells)
-    assert keys > set(grid(models=[ONE]).cells)
-    assert not keys & set(grid(params={"temperature": 0}).cells)
-    assert not keys & set(grid(system="Be brief.").cells)
+    assert keys == set(grid().trials)
+    assert keys < set(grid(repeats=2).trials)
+    assert keys < set(grid(prompts=11).trials)
+    assert keys > set(grid(models=[ONE]).trials)
+    assert not keys & set(grid(params={"temperature": 0}).trials)
+    assert not keys & set(grid(system="Be brief.").trials)
 
 
 def test_one_seed_is_one_order_and_another_another():
-    cells = list(grid().cells.values())
-    assert ordered(cells, 1) == ordered(reversed(cells), 1) != ordered(cells, 2)
-    assert Counter(cell.key for cell in ordered(cells, 1)) == Counter(cell.key for cell in cells)
+    trials = list(grid().trials.values())
+    assert schedule_trials(trials, 1) == schedule_trials(reversed(trials), 1) != schedule_trials(trials, 2)
+    assert Counter(trial.key for trial in schedule_trials(trials, 1)) == Counter(trial.key for trial in trials)
 
 
 def test_the_arms_of_a_prompt_are_asked_next_to_one_another_in_no_fixed_order():
-    asked = ordered(grid(prompts=40, repeats=3).cells.values(), 0)
+    asked = schedule_trials(grid(prompts=40, repeats=3).trials.values(), 0)
     pairs = [asked[n : n + 2] for n in range(0, len(asked), 2)]
     assert all(a.prompt is b.prompt and a.repeat == b.repeat for a, b in pairs)
     assert {pair[0].arm.label for pair in pairs} == {"gpt-5-mini", "llama3.2"}
-    assert [cell.repeat for cell in asked] == sorted(cell.repeat for cell in asked)
+    assert [trial.repeat for trial in asked] == sorted(trial.repeat for trial in asked)
     rows = [pair[0].prompt.row for pair in pairs[:40]]
     assert rows != sorted(rows)
 
 
 def test_by_model_one_model_comes_after_the_other():
-    asked = ordered(grid(repeats=2).cells.values(), 0, "by_model")
-    models = [cell.arm.model for cell in asked]
+    asked = schedule_trials(grid(repeats=2).trials.values(), 0, "by_model")
+    models = [trial.arm.model for trial in asked]
     assert models in ([ONE] * 20 + [TWO] * 20, [TWO] * 20 + [ONE] * 20)
+
+
+def test_compare_labels_its_arms_like_an_experiment_and_a_vote_has_the_full_name():
+    models, params = ["openai/m", "ollama/n"], [{"temperature": 0}, {"temperature": 1}]
+    compared = Comparison("Go", models=["local/smollm2-135m", "ollama/n"], params=params)
+    assert [arm.label for arm in compared.arms] == labels(["local/smollm2-135m", "ollama/n"], params=params)
+    first = make_arms(models, params)[0]
+    assert (first.label, first.full_label) == ("m · temperature=0", "openai/m · temperature=0")
+
+
+def test_services_of_one_name_are_told_apart_by_their_own_parameters():
+    both = [OpenAIService("m", temperature=temperature) for temperature in (0, 1)]
+    assert labels(both) == ["m · temperature=0", "m · temperature=1"]

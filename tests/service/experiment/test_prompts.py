@@ -107,7 +107,7 @@ def test_a_missing_value_that_the_template_does_not_use_or_provides_for_does_no_
 
 
 def test_an_empty_prompt_is_refused():
-    assert refusal(["so", "  "]) == "1 of the 2 prompts are empty (first: row 1); there is nothing to ask."
+    assert refusal(["so", "  "]) == "1 of the 2 prompts are empty (first: row 1)."
 
 
 def test_a_template_that_misses_a_column_says_which_was_meant():
@@ -143,7 +143,7 @@ def test_the_same_text_with_another_label_is_a_question_of_its_own():
 
 
 def test_one_id_for_two_prompts_is_refused():
-    assert "'x' stands for two different prompts" in refusal(
+    assert "'x' belongs to two different prompts" in refusal(
         [{"prompt_id": "x", "prompt": "so"}, {"prompt_id": "x", "prompt": "la"}]
     )
 
@@ -157,7 +157,7 @@ def test_the_id_of_a_prompt_is_the_same_in_any_order():
     ("source", "said"),
     [
         ("What is 2 + 2?", "write one prompt as a list"),
-        ("nowhere.csv", "There is no file 'nowhere.csv'"),
+        ("nowhere.csv", "The file of prompts 'nowhere.csv' does not exist."),
         ({"prompt": "so"}, "not dict"),
         (7, "not int"),
         (["so", 7], "row 1 is int"),
@@ -192,7 +192,7 @@ def test_parquet_without_pyarrow_is_one_sentence_that_says_what_to_install(tmp_p
     process = python(NO_ARROW, path)
     out, err = process.communicate(timeout=100)
     assert (out, err) == (
-        "bad_request To read rows.parquet, pyarrow is needed, which is not installed: pip install 'ipyllm[tables]'.\n",
+        "bad_request To read rows.parquet, install pyarrow: pip install 'ipyllm[tables]'.\n",
         "",
     )
 

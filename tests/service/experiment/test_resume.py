@@ -92,7 +92,7 @@ def test_a_kernel_that_ended_in_the_middle_has_paid_for_nothing_in_vain(python, 
     if kill == signal.SIGINT:
         assert process.returncode == 3
         assert "20 of 40 calls have an answer." in out
-        assert "run() goes on from there" in out
+        assert "Call run() again to continue" in out
     gate.set()
     seen_before = len(seen)
     again = python(SCRIPT, server.base_url)
@@ -126,7 +126,7 @@ def test_a_changed_grid_says_what_changed_and_keeps_what_is_the_same(model, serv
     assert str(said[0].message) == (
         "The grid of 'x' has changed: it was 2 arms × 3 prompts × 1 repeat, now it is 2 arms × 3 prompts × 1 repeat. "
         "New: arm 'c'. No longer in it, and left out of the results: arm 'b', 1 prompt (4 calls). "
-        "2 of 6 calls are there already."
+        "2 of 6 calls are done already."
     )
     assert len(server.requests) == 6 + 4
     assert set(results.calls["arm"]) == {"a", "c"}
@@ -135,7 +135,7 @@ def test_a_changed_grid_says_what_changed_and_keeps_what_is_the_same(model, serv
 
 def test_other_parameters_under_the_same_name_are_another_arm(model, server):
     Experiment(["so"], models=model(), params={"temperature": 0}, name="x", warmup=0).run(progress=False)
-    with pytest.warns(UserWarning, match="what arm 'a' asked with other parameters, system prompt or text"):
+    with pytest.warns(UserWarning, match="calls of arm 'a' with other parameters, system prompt or text"):
         Experiment(["so"], models=model(), params={"temperature": 1}, name="x", warmup=0).run(progress=False)
     assert len(server.requests) == 2
 

@@ -137,7 +137,7 @@ def test_all_calls_failed_is_said_with_the_reason(model, server):
 
 def test_no_model_that_can_be_reached_is_one_sentence_and_nothing_more_is_tried(model, server):
     server.on(lambda _: unauthorized("no-key-needed"))
-    with pytest.raises(LLMError, match=r"^No model could be asked: ") as caught:
+    with pytest.raises(LLMError, match=r"^No model could be reached: ") as caught:
         run([f"{n}" for n in range(50)], models=[model("a"), model("b")])
     assert caught.value.category == "authentication"
     assert len(server.requests) == 2
@@ -149,7 +149,7 @@ def test_a_server_that_is_not_there_is_told_from_the_others_and_given_up(model, 
         results = run(["so", "la"], models=[model(), gone])
     assert Counter(measured(results)["model"]) == {"openai/a": 2}
     assert results.undone == 2
-    assert "2 are left undone" in results.state
+    assert "2 were not made" in results.state
 
 
 def test_one_arm_alone_has_a_summary(model):
@@ -170,7 +170,7 @@ def test_results_can_be_seen_while_they_come(model, server):
     try:
         server.wait_for(lambda: len(results) and (results.calls["status"] == "ok").any(), timeout=90)
         assert experiment.is_running
-        assert results.state == "1 of 2 calls have an answer. 1 are to come: it is running."
+        assert results.state == "1 of 2 calls have an answer. It is running; 1 are still to come."
         with pytest.raises(LLMError, match="is running already"):
             experiment.run()
     finally:
@@ -180,10 +180,10 @@ def test_results_can_be_seen_while_they_come(model, server):
 
 
 def _so_first(model):
-    from ipyllm.experiment.schedule import ordered
+    from ipyllm.experiment.schedule import schedule_trials
 
-    cells = list(Experiment(["so", "la"], models=model()).grid.cells.values())
-    return next(seed for seed in range(50) if ordered(cells, seed)[0].prompt.text == "so")
+    trials = list(Experiment(["so", "la"], models=model()).grid.trials.values())
+    return next(seed for seed in range(50) if schedule_trials(trials, seed)[0].prompt.text == "so")
 
 
 def test_cancel_keeps_what_there_is_and_closes_what_is_out(model, server):
@@ -195,15 +195,15 @@ def test_cancel_keeps_what_there_is_and_closes_what_is_out(model, server):
     experiment.cancel()
     assert experiment.wait(60)
     assert measured(results).set_index("prompt")["status"].to_dict() == {"so": "ok", "la": "cancelled"}
-    assert "1 are left undone: It was interrupted. run() goes on from there." in results.state
+    assert "1 were not made: It was interrupted. Call run() again to continue." in results.state
     server.wait_for(lambda: server.in_flight == 0, timeout=90)
 
 
 def test_it_runs_below_a_running_loop_as_in_a_notebook(model):
-    async def cell():
+    async def trial():
         return run(["so"], models=model())
 
-    assert len(measured(asyncio.run(cell()))) == 1
+    assert len(measured(asyncio.run(trial()))) == 1
 
 
 def test_scores_stand_beside_the_answers_and_a_scorer_that_raises_costs_its_score_only(model):
@@ -314,9 +314,9 @@ def test_a_dry_run_sends_nothing_and_knows_tokens_and_cost(model, server):
         ({"warmup": -1}, "warmup must be"),
         ({"max_cost_usd": -1}, "max_cost_usd must be"),
         ({"order": "random"}, "order is 'interleaved' or 'by_model'"),
-        ({"name": ""}, "The name of an experiment"),
-        ({"scorers": ["label"]}, "'label' is no scorer"),
-        ({"scorers": "label"}, "scorers is a list"),
+        ({"name": ""}, "name must be a line of text"),
+        ({"scorers": ["label"]}, "'label' is not a scorer"),
+        ({"scorers": "label"}, "scorers must be a list"),
     ],
 )
 def test_options_that_cannot_be_are_refused_in_one_sentence(model, options, said):

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
-from ipyllm.dataframes.filters import read
+from ipyllm.dataframes.filters import read_frame
 from ipyllm.ledger import Ledger, store, writer
 from ipyllm.ledger.backlog import Backlog
 from ipyllm.ledger.query import Query
@@ -25,7 +25,7 @@ def impatient(monkeypatch):
     """Wait for locks and between attempts for as long as a test can."""
     monkeypatch.setattr(store, "_BUSY_S", 0.1)
     monkeypatch.setattr(writer, "_RETRY_S", (0.05, 0.1))
-    monkeypatch.setattr(writer, "_PATIENCE_S", 0.0)
+    monkeypatch.setattr(writer, "_LOCKED_TOO_LONG_S", 0.0)
 
 
 @contextmanager
@@ -66,7 +66,7 @@ def test_rows_wait_in_memory_while_another_program_locks_the_ledger(path, sql, c
         wait_for(lambda: sql("SELECT count(*) FROM calls WHERE status = 'ok'") == [(2,)])
         sentence = (
             f"The ledger at {path} cannot be written (database is locked): rows of this kernel are kept in "
-            "memory, and will be written when it can be."
+            "memory and written when it can be."
         )
         assert ledger.take_warning() == sentence
         assert ledger.take_warning() is None
@@ -155,8 +155,8 @@ def test_rows_wait_in_memory_while_a_real_disk_is_full(answer, small_disk):
     larger = "import subprocess; subprocess.run(['mount', '-o', 'remount,size=64m', sys.argv[2]], check=True)"
     said = answer(_ON_A_FULL_DISK % larger, path, small_disk)
     assert said == (
-        f"The ledger at {path} cannot be written (database or disk is full): rows of this kernel are kept in memory, "
-        "and will be written when it can be."
+        f"The ledger at {path} cannot be written (database or disk is full): rows of this kernel are kept in memory "
+        "and written when it can be."
     )
     with closing(sqlite3.connect(path)) as connection:
         assert connection.execute("SELECT count(*), count(response) FROM calls WHERE status = 'ok'").fetchall() == [
@@ -235,8 +235,8 @@ def test_a_damaged_ledger_is_moved_aside_and_a_new_one_begun(path, sql, call, da
         (aside,) = path.parent.glob("ledger.sqlite.corrupt-*")
         assert aside.read_bytes().startswith(b"this is no database")
         assert ledger.take_warning() == (
-            f"The ledger at {path} was damaged (file is not a database): it was moved to {aside.name}, "
-            "and a new one begun."
+            f"The ledger at {path} was damaged (file is not a database). It was renamed to {aside.name}, "
+            "and a new one created."
         )
         assert ledger.take_warning() is None
         assert sql("SELECT status, prompt, response FROM calls") == [("running", "What is a ledger?", "So far")]
@@ -257,15 +257,15 @@ def test_a_ledger_that_cannot_be_read_says_so_for_as_long_as_it_lasts(path, call
     with Ledger(path) as ledger:
         ledger.put(call(status="ok"))
         assert len(ledger.read()) == 1, "what is in memory"
-        assert str(path) in ledger.trouble
-        assert "cannot be read" in ledger.trouble
+        assert str(path) in ledger.read_error
+        assert "cannot be read" in ledger.read_error
         told = []
-        frame = read(Query(), ledger, told.append)
+        frame = read_frame(Query(), ledger, told.append)
         assert len(frame) == 1
         assert len(told) == 1, "told, and no warning raised"
         path.rmdir()
         ledger.read()
-        assert ledger.trouble is None
+        assert ledger.read_error is None
         assert ledger.flush(30)
 
 
@@ -281,7 +281,7 @@ def test_a_ledger_that_vanished_is_begun_anew_with_the_calls_that_still_run(path
         ledger.put({"call_id": running["call_id"], "response": "So far"})
         assert ledger.flush()
         assert sql("SELECT model, prompt, response FROM calls") == [("openai/running", "What is a ledger?", "So far")]
-        assert "was removed or replaced while in use: a new one was begun." in ledger.take_warning()
+        assert "was removed or replaced while in use. A new one was created." in ledger.take_warning()
 
 
 def test_a_row_that_the_database_refuses_costs_no_other_row(ledger, sql, call, caplog):
@@ -299,12 +299,12 @@ def test_a_row_that_the_database_refuses_costs_no_other_row(ledger, sql, call, c
         assert ledger.flush()
     assert sql("SELECT count(*) FROM calls") == [(20,)]
     assert [record.getMessage() for record in caplog.records] == [
-        f"The ledger refused the row of call {rows[7]['call_id']} (not this one): it is lost."
+        f"The ledger refused the row of call {rows[7]['call_id']} (not this one). The row is lost."
     ]
 
 
 def test_memory_is_bounded_and_the_text_of_old_calls_goes_first():
-    backlog = Backlog(most_rows=5, most_text=100)
+    backlog = Backlog(max_rows=5, max_text=100)
     backlog.merge({"call_id": "running", "status": "running", "response": "x" * 30})
     for number in range(8):
         backlog.merge({"call_id": str(number), "status": "ok", "response": "x" * 20})

@@ -11,7 +11,7 @@ import psutil
 import pytest
 
 from ipyllm.ledger import Ledger, writer
-from ipyllm.ledger.process import Writer, is_dead, this_process
+from ipyllm.process_identity import ProcessIdentity, is_dead, this_process
 
 _IN_MID_CALL = """
     import sys, time
@@ -55,9 +55,9 @@ def test_opening_the_ledger_is_enough_to_mark_them(python, path, sql, call):
 
 
 def test_a_process_that_took_over_a_dead_ones_number_is_not_taken_for_it():
-    me, now = this_process(), datetime.now(UTC)
-    assert not is_dead(me, None, now)
-    assert is_dead(Writer(me.host, me.pid, me.start - 3600), now, now)
+    me = this_process()
+    assert not is_dead(me, silent_s=3600, limit_s=600)
+    assert is_dead(ProcessIdentity(me.host, me.pid, me.start - 3600), silent_s=0, limit_s=600)
     assert me.start == psutil.Process().create_time()
     assert me.host.startswith(socket.gethostname())
 

@@ -45,7 +45,7 @@ def test_what_was_put_and_not_yet_written_is_pruned_too(ledger, sql, call):
 
 
 def test_what_is_pruned_is_gone_from_the_file_and_the_file_is_smaller(path, ledger, call, monkeypatch):
-    monkeypatch.setattr(store, "_PRUNED_AT_ONCE", 100)
+    monkeypatch.setattr(store, "_PRUNE_BATCH", 100)
     for number in range(550):
         ledger.put(call(started_at=_age(2), status="ok", response=f"a secret plan {number} " * 50))
     ledger.put(call(started_at=_age(0), status="ok", response="of today"))
@@ -75,10 +75,10 @@ def test_pruning_a_ledger_that_another_program_locks_says_so_and_deletes_nothing
 @pytest.mark.parametrize(
     ("given", "sentence"),
     [
-        ({}, "Nothing says what is old"),
-        ({"older_than": "long ago"}, "older_than='long ago' is no moment"),
-        ({"keep_text": timedelta(days=-1)}, "lies in the future"),
-        ({"older_than": 90}, "older_than=90 is no moment"),
+        ({}, "needs an age"),
+        ({"older_than": "long ago"}, "older_than='long ago' is not a date"),
+        ({"keep_text": timedelta(days=-1)}, "is in the future"),
+        ({"older_than": 90}, "older_than=90 is not a date"),
     ],
 )
 def test_what_says_no_age_is_refused_in_one_sentence(ledger, call, given, sentence):

@@ -38,6 +38,13 @@ def test_the_migrations_build_exactly_the_tables_that_are_queried(table):
     assert keys == [table.key]
 
 
+def test_the_documentation_explains_every_column_in_its_order():
+    page = (Path(__file__).parents[3] / "docs" / "ledger.md").read_text(encoding="utf-8")
+    section = page.partition("\n## Columns\n")[2].partition("\n## ")[0]
+    cells = re.findall(r"^\| (`[^|]*) \|", section, re.MULTILINE)
+    assert [name for cell in cells for name in re.findall(r"`(\w+)`", cell)] == list(COLUMNS)
+
+
 @pytest.fixture
 def of_version_1(path):
     """Lay a ledger where ``path`` is, as the first ipyllm wrote it."""
@@ -142,7 +149,7 @@ def test_a_ledger_of_a_newer_version_is_refused_and_not_touched(path, sql, call)
         warning = ledger.take_warning()
         assert [row[7] for row in ledger.read()] == ["openai/kept"]
 
-    assert re.search(r"written by a newer ipyllm, as version 99 where this one knows \d+", warning)
+    assert re.search(r"a newer ipyllm wrote it, in version 99 where this one knows \d+", warning)
     assert path.read_bytes() == before
     assert sql("PRAGMA journal_mode") == [("delete",)]
 
@@ -152,5 +159,5 @@ def test_a_database_of_another_kind_is_refused_in_a_sentence(call):
         ledger.put(call())
         assert not ledger.flush()
         warning = ledger.take_warning()
-    assert "SQLite or PostgreSQL, not in mysql" in warning
+    assert "SQLite or PostgreSQL, not mysql" in warning
     assert "hunter2" not in warning + repr(ledger)

@@ -102,13 +102,13 @@ def test_a_name_can_be_given():
 @pytest.mark.parametrize(
     ("source", "sentence"),
     [
-        ("label", r"'label' is no scorer: .* scorers.exact\('label'\)"),
-        (5, "5 is no scorer"),
-        (None, "None is no scorer"),
-        (Object, r"Object is a class and no scorer: give an instance, Object\(…\)"),
-        (lambda: 1, "it takes nothing, where a scorer takes response and row"),
-        (lambda a, b, c: 1, "it takes a, b, c, where"),
-        (lambda response, *, key: 1, "it takes response, key, where"),
+        ("label", r"'label' is not a scorer: .* scorers.exact\('label'\)"),
+        (5, "5 is not a scorer"),
+        (None, "None is not a scorer"),
+        (Object, r"Object is a class, not a scorer: use an instance, Object\(…\)"),
+        (lambda: 1, "it takes nothing, but a scorer takes response and row"),
+        (lambda a, b, c: 1, "it takes a, b, c, but"),
+        (lambda response, *, key: 1, "it takes response, key, but"),
         ((lambda response: (yield 1)), "it yields"),
     ],
 )
@@ -141,7 +141,7 @@ def test_two_scorers_cannot_share_a_column():
 
 @pytest.mark.parametrize("wrong", ["exact", {"a": 1}, 5, scorers.exact("label"), with_row])
 def test_scorers_come_in_a_list(wrong):
-    with pytest.raises(LLMError, match="scorers is a list"):
+    with pytest.raises(LLMError, match="scorers must be a list"):
         distinct(wrong)
 
 
@@ -173,16 +173,16 @@ def test_numbers_of_every_kind_count(value, number):
 @pytest.mark.parametrize(
     ("value", "reason"),
     [
-        ("good", "It returned 'good', a str; a score is a number, True, False or None."),
+        ("good", "It returned 'good', a str; return a number, True, False or None."),
         ("0.5", "a str"),
         ([1], "a list"),
         ({"score": 1}, "a dict"),
         (np.array([1.0, 2.0]), "an? ndarray"),
         (1j, "a complex"),
-        (float("nan"), "It returned nan; a score is finite"),
-        (float("inf"), "a score is finite"),
-        (np.float64("nan"), "a score is finite"),
-        (10**400, "a score is finite"),
+        (float("nan"), "It returned nan; return a finite number"),
+        (float("inf"), "return a finite number"),
+        (np.float64("nan"), "return a finite number"),
+        (10**400, "return a finite number"),
         (Score("good", cost_usd=0.5), "a str"),
     ],
 )

@@ -100,12 +100,12 @@ def test_a_function_sees_the_call_as_it_was(fake):
 @pytest.mark.parametrize(
     ("table", "rows", "options", "sentence"),
     [
-        (pd.DataFrame({"text": ["a"]}), None, {}, "the table lacks status and response"),
+        (pd.DataFrame({"text": ["a"]}), None, {}, "the table has no column status and response"),
         (calls("a"), [{}, {}], {}, "one dict for each of the 1 calls; these are 2"),
         (calls("a"), ["label"], {}, "one dict for each"),
         (calls("a"), pd.DataFrame({"label": ["a"]}), {"on": "row"}, "no column 'row'"),
         (calls("a", prompt_id=[5]), pd.DataFrame({"label": ["a"]}), {}, "a row 5 that is not among these 1 rows"),
-        (calls("a"), pd.DataFrame({"label": ["a", "b"]}, index=[0, 0]), {}, "some of them twice"),
+        (calls("a"), pd.DataFrame({"label": ["a", "b"]}, index=[0, 0]), {}, "has duplicates"),
         (calls("a"), None, {"concurrency": 0}, "concurrency must be a whole number"),
     ],
 )
@@ -139,10 +139,10 @@ def test_results_that_are_no_scores_are_told_in_the_table():
     scored = apply([Scorer.of(lambda response: results[response.content], name="odd")], calls(*results))
     assert scored["score_odd"].isna().all()
     assert errors(scored, "odd") == [
-        "It returned 'good', a str; a score is a number, True, False or None.",
-        "It returned nan; a score is finite. Return None where it does not apply.",
+        "It returned 'good', a str; return a number, True, False or None.",
+        "It returned nan; return a finite number, or None if it does not apply.",
         None,
-        "It returned [1], a list; a score is a number, True, False or None.",
+        "It returned [1], a list; return a number, True, False or None.",
     ]
 
 
@@ -181,7 +181,7 @@ def test_a_hanging_scorer_is_cut_off_and_the_others_go_on():
     released.set()
     assert scored["score_quick"].tolist() == [1] * 6
     for name in ("hangs", "hangs_later"):
-        took, gave_up = f"{name} took longer than 0.2 s.", f"Not tried: {name} had timed out 3 times in a row."
+        took, gave_up = f"{name} took longer than 0.2 s.", f"Skipped: {name} had timed out 3 times in a row."
         assert errors(scored, name) == [took] * 3 + [gave_up] * 3
     assert cancelled == ["a", "b", "c"]
 

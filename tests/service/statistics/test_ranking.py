@@ -101,8 +101,8 @@ def test_ties_everywhere_rank_nobody():
     table = st.ranking(cast)
     assert table["strength"].to_list() == pytest.approx([0, 0], abs=1e-9)
     assert table.loc["a", ["ties", "both_bad"]].to_list() == [20, 20]
-    assert table.conclusion == "No vote of 40 preferred one arm to another: they cannot be ranked."
-    assert any("20 of 40 votes found all bad" in note for note in table.notes)
+    assert table.conclusion == "None of 40 votes preferred one arm to another, so they cannot be ranked."
+    assert any("20 of 40 votes found all answers bad" in note for note in table.notes)
 
 
 def test_true_strengths_lie_in_their_intervals_about_as_often_as_they_should():
@@ -135,7 +135,7 @@ def test_arms_that_never_met_are_said_to_be_ordered_by_the_prior():
     cast = pd.DataFrame(
         [{"arms": {"a": "1", "b": "2"}, "outcome": "a"}] * 5 + [{"arms": {"c": "1", "d": "2"}, "outcome": "d"}] * 5
     )
-    assert any("never met" in note and "a and b; c and d" in note for note in st.ranking(cast).notes)
+    assert any("never compared" in note and "a and b; c and d" in note for note in st.ranking(cast).notes)
 
 
 def test_the_win_matrix_counts_every_vote_once_and_halves_ties():

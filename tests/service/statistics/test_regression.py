@@ -53,7 +53,7 @@ def test_a_little_worse_passes_within_the_margin_and_fails_outside():
 
 def test_too_few_prompts_do_not_pass_and_it_says_how_many_would_do():
     before, after = _run("a", 0.7, prompts=10), _run("a", 0.7, prompts=10, seed=9)
-    with pytest.raises(AssertionError, match=r"may have become worse.*About [\d,]+ prompts would probably settle it"):
+    with pytest.raises(AssertionError, match=r"may have become worse.*About [\d,]+ prompts would probably decide it"):
         assert_no_regression(before, after, metric="similarity", margin=0.01)
 
 
@@ -104,7 +104,7 @@ def test_a_candidate_whose_every_call_failed_is_refused_on_any_metric():
 def test_prompts_that_are_gone_are_mentioned():
     run = _run("a", 0.7)
     found = assert_no_regression(run, run[run["prompt_id"] != "p3"], metric="exact")
-    assert found.sentence.endswith("1 of the baseline's 200 prompts were not put to the candidate.")
+    assert found.sentence.endswith("1 of the baseline's 200 prompts were not sent to the candidate.")
 
 
 @pytest.mark.parametrize("suffix", [".csv", ".parquet", ".jsonl"])
@@ -127,7 +127,7 @@ def test_parquet_without_pyarrow_is_said_in_one_sentence(tmp_path, monkeypatch):
     run.to_parquet(path)
     for name in [name for name in sys.modules if name.partition(".")[0] == "pyarrow"]:
         monkeypatch.setitem(sys.modules, name, None)  # as where it was never installed
-    with pytest.raises(LLMError, match=r"Parquet takes pyarrow, which is not installed: .*ipyllm\[tables\]"):
+    with pytest.raises(LLMError, match=r"Parquet needs pyarrow, which is not installed: .*ipyllm\[tables\]"):
         assert_no_regression(path, run, metric="exact")
 
 
@@ -150,16 +150,16 @@ def test_what_cannot_be_compared_is_said_so(tmp_path):
     run = _run("a", 0.7, prompts=5)
     both = calls({"old": (0.4, 0.3), "new": (0.8, 0.3), "newer": (0.8, 0.3)}, prompts=5)
     for arguments, options, match in [
-        ((run, run), {"metric": "exakt"}, "There is no metric 'exakt'; did you mean 'exact'"),
+        ((run, run), {"metric": "exakt"}, "There is no metric 'exakt'. Did you mean 'exact'"),
         ((run, both), {"metric": "exact"}, "There are several arms .old, new, newer.: choose one with arm="),
         ((both, run), {"metric": "exact"}, "choose one with baseline_arm="),
         (("old", both), {"metric": "exact"}, "There are several arms .new, newer."),
-        (("odl", both), {"metric": "exact"}, "There is no arm 'odl'; did you mean 'old'"),
-        ((tmp_path / "no.csv", run), {"metric": "exact"}, "There is no file"),
+        (("odl", both), {"metric": "exact"}, "There is no arm 'odl'. Did you mean 'old'"),
+        ((tmp_path / "no.csv", run), {"metric": "exact"}, "does not exist"),
         ((tmp_path / "no.xlsx", run), {"metric": "exact"}, "save one as .parquet, .csv or .jsonl"),
-        ((run, run), {"metric": "exact", "margin": -1}, "margin=-1 is no margin"),
-        ((run, run), {"metric": "exact", "margin": "much"}, "margin='much' is no margin"),
-        ((run, run), {"metric": "exact", "alpha": 1}, "alpha is a chance of error"),
+        ((run, run), {"metric": "exact", "margin": -1}, "margin must be a number.* not -1"),
+        ((run, run), {"metric": "exact", "margin": "much"}, "margin must be a number.* not 'much'"),
+        ((run, run), {"metric": "exact", "alpha": 1}, "alpha must be a probability"),
         ((run, run.assign(prompt_id="other")), {"metric": "exact"}, "share no prompt"),
         ((run.drop(columns=["prompt_id", "prompt"]), run), {"metric": "exact"}, "both need a column prompt_id"),
     ]:

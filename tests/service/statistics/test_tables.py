@@ -42,7 +42,7 @@ def test_warm_ups_count_for_nothing_and_cold_cached_and_late_calls_not_for_times
     note = next(note for note in st.summarise_arms(spoilt).notes if "left out" in note)
     assert note == (
         "3 of 239 calls are left out of all times: 1 loaded the model first, 1 came from the cache, 1 were measured "
-        "while our own loop was late by over 10% of the time to first token."
+        "while this process was late by over 10% of the time to first token."
     )
 
 
@@ -76,7 +76,10 @@ def test_a_clear_difference_is_found_and_told_and_none_is_not(two):
     assert exact["test"] == "t"
     assert speed["p_holm"] > 0.05
     assert "On exact, large is better than small: higher by 0." in table.conclusion
-    assert "On tokens per second, large cannot be told from small: the difference lies between" in table.conclusion
+    assert (
+        "On tokens per second, large and small do not differ significantly: the difference lies between"
+        in table.conclusion
+    )
 
 
 def test_a_slower_arm_is_worse_although_its_figure_is_higher(two):
@@ -236,4 +239,16 @@ def test_many_arms_are_told_of_in_one_sentence_per_metric():
     arms = {f"arm{i}": (0.3 + 0.05 * i, 0.2 + 0.05 * i) for i in range(9)}
     table = st.paired(calls(arms))
     assert table.conclusion.count(".") < 10
-    assert "are not told from arm0" in table.conclusion or "is not told from arm0" in table.conclusion
+    assert (
+        "are not significantly different from arm0" in table.conclusion
+        or "is not significantly different from arm0" in table.conclusion
+    )
+
+
+def test_an_arm_whose_times_are_all_unreliable_is_named(two):
+    spoilt = two.assign(cold=two["arm"] == "large")
+    metrics = ["exact", "ttft_s"]
+    conclusion = st.paired(spoilt, "small", metrics=metrics).conclusion
+    assert "First-token times cannot be compared between large and small: all of large's were unreliable." in conclusion
+    conclusion = st.paired(spoilt, "large", metrics=metrics).conclusion
+    assert "First-token times cannot be compared: all of large's were unreliable." in conclusion

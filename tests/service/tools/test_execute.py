@@ -48,13 +48,13 @@ def test_a_result_says_what_was_asked_and_what_came_of_it():
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        ('{"a": 1', "the arguments are no valid JSON (EOF while parsing an object at line 1 column 7)"),
-        ("a=1", "no valid JSON"),
-        ('{"a": 1}}', "no valid JSON"),
+        ('{"a": 1', "the arguments are not valid JSON (EOF while parsing an object at line 1 column 7)"),
+        ("a=1", "not valid JSON"),
+        ('{"a": 1}}', "not valid JSON"),
         ("[1, 2]", "the arguments must be a JSON object"),
         ('"{}"', "the arguments must be a JSON object"),
         ("null", "the arguments must be a JSON object"),
-        ("[" * 100_000, "no valid JSON"),
+        ("[" * 100_000, "not valid JSON"),
         ("{}", "'a' is missing"),
         ("", "'a' is missing"),
         ('{"b": 1}', "'a' is missing"),
@@ -63,7 +63,7 @@ def test_a_result_says_what_was_asked_and_what_came_of_it():
         ('{"a": null}', "not None"),
         ('{"a": 1, "c": 2}', "there is no argument 'c' (there are: a, b)"),
         (json.dumps({"a": "x" * 10_000}), "not 'xxxxxxxx"),
-        ('{"a": "\\ud800"}', "no valid JSON"),
+        ('{"a": "\\ud800"}', "not valid JSON"),
     ],
 )
 def test_arguments_that_do_not_fit_are_said_to_the_model_and_nothing_is_called(arguments, said):

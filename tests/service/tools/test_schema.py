@@ -190,11 +190,11 @@ class _Thing:
         (_takes_a_connection, "cannot write its parameter 'connection', a Connection, as JSON"),
         (_yields, "it yields; return a list"),
         (_größe, "'_größe' cannot be the name of a tool"),
-        (_Thing.method, "it wants a self"),
+        (_Thing.method, "it needs a self"),
         (_Thing, "A tool is a function, not the class _Thing"),
         ("weather", "A tool is a function, not 'weather'"),
         ({"type": "function"}, "A tool is a function"),
-        (None, "A tool is a function, not 'None'"),
+        (None, "A tool is a function, not None"),
     ],
 )
 def test_what_cannot_be_a_tool_is_refused_with_one_sentence(function, said):

@@ -483,7 +483,7 @@ def test_what_did_not_fit_the_window_is_said_at_the_turn_and_only_there(chat, mo
         widget.send(question).wait()
     assert "first" not in texts(models.requests[-1].json["messages"])
     turns = widget.comm.wait_until_rest().turns
-    assert turns[-1]["note"].startswith("Left out to fit: the oldest ")
+    assert turns[-1]["note"].startswith("The oldest ")
     assert turns[0]["note"] == ""
     assert widget.messages[0]["content"] == "first", "nothing of it is lost"
     monkeypatch.setattr(OpenAIService, "context_window", lambda _: None)

@@ -80,7 +80,7 @@ def test_all_are_asked_at_once_and_every_answer_has_its_column(two, widget):
     asked(both)
     columns = shown(both)
     assert {mark: text_of(turn) for mark, turn in columns.items()} == {"A": "It is Bern.", "B": "It is Basel."}
-    assert [turn["label"] for turn in columns.values()] == ["openai/good", "openai/bad"]
+    assert [turn["label"] for turn in columns.values()] == ["good", "bad"]
     assert "tokens" in columns["A"]["footer"]
     assert set(usage()["origin"]) == {"widget"}
     assert usage()["tags"].map(lambda tags: tags["comparison"]).nunique() == 1
@@ -144,8 +144,8 @@ def test_a_blind_comparison_tells_no_name_before_the_vote(two, widget):
     assert not re.search(r"openai|good|bad(?!ly)", str([{**turn, "parts": None} for turn in before]))
     assert {turn["label"] for turn in shown(pair).values()} == {""}
     best = next(mark for mark, turn in shown(pair).items() if "Bern" in text_of(turn))
-    assert pair.vote(best) == "openai/good"
-    assert {turn["label"] for turn in shown(pair).values()} == {"openai/good", "openai/bad"}
+    assert pair.vote(best) == "good"
+    assert {turn["label"] for turn in shown(pair).values()} == {"good", "bad"}
     assert shown(pair)[best]["preferred"]
     row = votes().iloc[0]
     assert (row["outcome"], bool(row["blind"]), row["origin"]) == ("openai/good", True, "widget")
@@ -343,7 +343,9 @@ def test_the_same_vote_again_is_the_vote_there_is(two, widget):
     told = len(pair.told)
     assert {pair.vote("A") for _ in range(100)} == {put}
     assert len(pair.told) == told
-    assert votes()[["outcome", "blind"]].to_numpy().tolist() == [[put, True]], "blind, as when it was first cast"
+    assert votes()[["outcome", "blind"]].to_numpy().tolist() == [[f"openai/{put}", True]], (
+        "blind, as when it was first cast"
+    )
 
 
 def test_a_vote_or_stop_that_comes_after_the_next_question_is_not_about_it(two, widget):
@@ -398,7 +400,7 @@ def test_a_model_taken_away_while_it_answers_is_not_asked_again(two, widget):
     trio.stop()
     eventually(lambda: not trio.running)
     asked(trio)
-    assert [turn["label"] for turn in shown(trio).values()] == ["openai/good", "openai/bad"]
+    assert [turn["label"] for turn in shown(trio).values()] == ["good", "bad"]
 
 
 def test_a_model_that_the_server_no_longer_has_fails_alone(two, widget):

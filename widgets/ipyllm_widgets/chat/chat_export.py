@@ -7,7 +7,7 @@ from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, get_args
 
-from ipyllm.conversations.export import exported
+from ipyllm.conversations.export import export_conversation
 from ipyllm.errors import LLMError
 from ipyllm.rendering import STYLE
 from ipyllm.text.redact import redact
@@ -53,7 +53,7 @@ def export_chat(
     elif form == "html":
         text = redact(_page(history, title))
     else:
-        text = exported(history, form, title=title)
+        text = export_conversation(history, form, title=title)
     if path is not None:
         target = Path(path).expanduser()
         try:

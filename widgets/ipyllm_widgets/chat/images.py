@@ -76,7 +76,7 @@ def replace_text(message: Message, text: str) -> Message:
 
 def image_urls(message: Message) -> list[str]:
     """Return the ``data:`` URLs of a question's images, of the types that a page may show."""
-    from ipyllm.rendering.sanitize import is_raster_image
+    from ipyllm.rendering.sanitize_answer import is_raster_image
 
     content = message.get("content")
     if not isinstance(content, list):

@@ -7,10 +7,11 @@ from dataclasses import dataclass, fields
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-from ipyllm.dataframes.filters import as_tuple, kernels, parse_time
+from ipyllm.dataframes.filters import as_tuple, kernel_filter
 from ipyllm.errors import LLMError
 from ipyllm.text.format import shorten
 from ipyllm.text.suggest import suggest
+from ipyllm.text.times import parse_time
 
 if TYPE_CHECKING:
     from ipyllm.ledger.query import Query
@@ -97,7 +98,7 @@ class DashboardFilters:
 
         key, _, value = self.tag.partition("=")
         return Query(
-            kernel_ids=kernels("current" if self.scope == "kernel" else None),
+            kernel_ids=kernel_filter("current" if self.scope == "kernel" else None),
             since=parse_time("since", SPANS[self.since]),
             models=as_tuple("model", self.model or None),
             statuses=as_tuple("status", self.status or None),

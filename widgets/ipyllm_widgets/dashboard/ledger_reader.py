@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-from ipyllm.dataframes.filters import read
+from ipyllm.dataframes.filters import read_frame
 from ipyllm.ledger import current_ledger
 from ipyllm.ledger.query import Query
 
@@ -31,13 +31,13 @@ class Reading:
     ----------
     calls, newest : DataFrame
         All calls without their texts, and the newest with them.
-    trouble : str or None
+    read_error : str or None
         Why the ledger could not be read. The calls are then only those that it has not stored yet.
     """
 
     calls: pd.DataFrame
     newest: pd.DataFrame
-    trouble: str | None
+    read_error: str | None
 
 
 class LedgerReader:
@@ -57,16 +57,16 @@ class LedgerReader:
         """Return the calls that meet ``filters``, earliest first."""
         query = filters.query()
         calls = self._read(replace(query, text=False))
-        trouble = current_ledger().trouble
-        newest = self._read(query.at_most(_LISTED))
-        trouble = trouble or current_ledger().trouble
-        if trouble:  # is shown as long as it lasts; not also as a notice
-            self.notices = [sentence for sentence in self.notices if not sentence.startswith(trouble)]
+        read_error = current_ledger().read_error
+        newest = self._read(query.with_limit(_LISTED))
+        read_error = read_error or current_ledger().read_error
+        if read_error:  # is shown as long as it lasts; not also as a notice
+            self.notices = [sentence for sentence in self.notices if not sentence.startswith(read_error)]
         for call_id, started_at in zip(newest["call_id"], newest["started_at"], strict=True):
             self._started_at[call_id] = started_at
         while len(self._started_at) > _REMEMBERED:
             del self._started_at[next(iter(self._started_at))]
-        return Reading(calls, newest, trouble)
+        return Reading(calls, newest, read_error)
 
     def call(self, call_id: str) -> Mapping[Any, Any] | None:
         """Return the row of a listed call with its texts; None if it was not listed or no longer exists."""
@@ -91,4 +91,4 @@ class LedgerReader:
         return sorted(set(calls["model"].dropna()))
 
     def _read(self, query: Query) -> pd.DataFrame:
-        return read(query, None, self.notices.append)
+        return read_frame(query, None, self.notices.append)

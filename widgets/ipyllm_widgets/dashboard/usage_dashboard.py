@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import traitlets
 
-from ipyllm.dataframes.filters import read
+from ipyllm.dataframes.filters import read_frame
 from ipyllm.errors import LLMError
 from ipyllm.text.redact import redact
 from ipyllm_widgets import modules
@@ -119,8 +119,8 @@ class UsageDashboard(CommandWidget):
             read_at = datetime.now().astimezone()
             try:
                 reading = self._reader.calls(active)
-                if reading.trouble and self._shown:  # what is shown is more than what is in memory
-                    self.problem = f"{reading.trouble}; the figures are those of {self._read_at:%H:%M:%S}."
+                if reading.read_error and self._shown:  # what is shown is more than what is in memory
+                    self.problem = f"{reading.read_error}; the figures are those of {self._read_at:%H:%M:%S}."
                     return
                 figures = figures_of(reading.calls, reading.newest)
                 html = dashboard_html(figures, active, self._reader.other_models(active))
@@ -130,7 +130,7 @@ class UsageDashboard(CommandWidget):
                 self.problem = redact(f"The ledger could not be shown: {type(exc).__name__}: {exc}")
                 return
             with self.hold_sync():
-                self.problem = f"{reading.trouble}." if reading.trouble else self._notices()
+                self.problem = f"{reading.read_error}." if reading.read_error else self._notices()
                 for field in fields(DashboardHtml):
                     setattr(self, field.name, getattr(html, field.name))
             if (figures, active) != self._shown:
@@ -142,7 +142,7 @@ class UsageDashboard(CommandWidget):
 
     def frame(self) -> pd.DataFrame:
         """Return the calls that are shown, one per row."""
-        return read(self._active.query(), None)
+        return read_frame(self._active.query(), None)
 
     def choose(self, /, **filters: str) -> None:
         """Change filters, as a click in the filter bar does.

@@ -1,0 +1,121 @@
+"""Registry of what happens around ``os.fork`` and at interpreter exit.
+
+SQLite must not be carried through a fork: it keeps its locks in a table of the process, and a child that inherits the
+table believes that it holds the parent's locks. So registered owners of files close them before the fork, and both
+processes open them again when needed. In the child, callbacks then renew locks that another thread may have held.
+
+Importing this module registers the closing of files at exit. ``atexit`` runs in reverse order, so what other modules
+register later ends first, and may still write.
+"""
+
+from __future__ import annotations
+
+import atexit
+import logging
+import os
+import sys
+import threading
+import weakref
+from contextlib import ExitStack
+from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+__all__ = ["EXIT_S", "FileOwner", "close_at_child_exit", "in_forked_child", "leave_to_parent", "register"]
+
+EXIT_S: Final = 10.0
+"""Seconds that the interpreter's exit waits for each owner to write what it still holds."""
+
+
+class FileOwner(Protocol):
+    """Object that holds a file open and can let go of it."""
+
+    def close(self, timeout: float) -> bool:
+        """Write what is pending and close the file, in ``timeout`` seconds; return whether that succeeded."""
+
+    def before_fork(self) -> None:
+        """Close the file and hold all locks."""
+
+    def after_fork_in_parent(self) -> None:
+        """Release the locks."""
+
+    def after_fork_in_child(self) -> None:
+        """Start with new locks and without the parent's pending work."""
+
+
+_Callback = TypeVar("_Callback", bound="Callable[[], None]")
+
+_owners: weakref.WeakSet[FileOwner] = weakref.WeakSet()
+_forking: list[FileOwner] = []
+_child_callbacks: list[Callable[[], None]] = []
+_parents_objects: list[Any] = []
+_one_fork = threading.Lock()
+
+
+def register(owner: FileOwner) -> None:
+    """Close ``owner`` before each fork and at interpreter exit, for as long as it is referenced elsewhere."""
+    _owners.add(owner)
+
+
+def in_forked_child(callback: _Callback) -> _Callback:
+    """Register ``callback``, to be used as a decorator, to run in each forked child after the files' owners.
+
+    Callbacks run in the order of their registration. One that raises does not keep the others from running.
+    """
+    _child_callbacks.append(callback)
+    return callback
+
+
+def leave_to_parent(inherited: object) -> None:
+    """In a forked child: keep ``inherited`` referenced for ever, so that the child never closes the parent's object."""
+    _parents_objects.append(inherited)
+
+
+def close_at_child_exit(owner: FileOwner) -> None:
+    """Close ``owner`` at the end of a multiprocessing child, which runs finalizers but not ``atexit``."""
+    processes = sys.modules.get("multiprocessing.process")
+    if processes is not None and processes.parent_process() is not None:
+        from multiprocessing.util import Finalize
+
+        Finalize(None, owner.close, args=(EXIT_S,), exitpriority=0)
+
+
+def _run_all(callbacks: Iterable[Callable[[], None]]) -> None:
+    """Run ``callbacks`` in order, the later ones too when one raises."""
+    with ExitStack() as stack:
+        for callback in reversed(list(callbacks)):
+            stack.callback(callback)
+
+
+def _before_fork() -> None:
+    _one_fork.acquire()
+    _forking[:] = list(_owners)
+    _run_all(owner.before_fork for owner in _forking)
+
+
+def _after_fork_in_parent() -> None:
+    _run_all(owner.after_fork_in_parent for owner in _forking)
+    _forking.clear()
+    _one_fork.release()
+
+
+def _after_fork_in_child() -> None:
+    global _one_fork
+    _one_fork = threading.Lock()
+    owners = list(_forking)
+    _forking.clear()
+    _run_all([*(owner.after_fork_in_child for owner in owners), *_child_callbacks])
+
+
+def _at_exit() -> None:
+    for owner in list(_owners):
+        if not owner.close(EXIT_S):
+            logging.getLogger("ipyllm.ledger").warning("%r was not written in full before the exit.", owner)
+
+
+atexit.register(_at_exit)
+# `logging`, imported above, has already registered its hooks. Hooks before a fork run in reverse order, so a thread
+# that logs while it holds one of our locks can finish before logging's own locks are taken.
+if hasattr(os, "register_at_fork"):  # not on Windows
+    os.register_at_fork(before=_before_fork, after_in_parent=_after_fork_in_parent, after_in_child=_after_fork_in_child)

@@ -1,0 +1,108 @@
+"""``overview()``: all plots of an experiment on one page.
+
+Imports matplotlib: load it late.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ipyllm.plots.score_plots import cost_score, pairs
+from ipyllm.plots.theme import legend_below, looks, pyplot, themed
+from ipyllm.plots.timing_plots import intervals, latency, throughput
+from ipyllm.statistics.observations import Observations, observe
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+__all__ = ["overview", "worth_drawing"]
+
+_WIDTH = 13.0
+
+
+def worth_drawing(observed: Observations) -> dict[str, Callable[..., Axes]]:
+    """Return the plots for which these calls have data: functions of the calls, with ``ax`` and ``dark``."""
+    known = {metric.name for metric in observed.metrics()}
+    found: dict[str, Callable[..., Axes]] = {}
+    if observed.scores and observed.scores[0] in known:
+        score = observed.scores[0]
+        found["score"] = lambda calls, **where: intervals(calls, score, **where)
+        if (observed.frame["cost_usd"].notna() & observed.frame[score].notna() & ~observed.frame["cache_hit"]).any():
+            found["cost"] = lambda calls, **where: cost_score(calls, score, **where)
+    if "ttft_s" in known:
+        found["latency"] = latency
+        found["ttft"] = intervals
+    if "output_tps" in known:
+        found["speed"] = lambda calls, **where: intervals(calls, "output_tps", **where)
+    frame = observed.frame
+    if (
+        "started_at" in frame
+        and (
+            frame["started_at"].notna()
+            & frame["total_s"].notna()
+            & frame["output_tokens"].notna()
+            & ~frame["cache_hit"]
+        ).any()
+    ):
+        found["throughput"] = throughput
+    if len(observed.arms) == 2 and "score" in found and _shared(observed):  # noqa: PLR2004
+        found["pairs"] = lambda calls, **where: pairs(calls, metric=observed.scores[0], **where)
+    return found
+
+
+def overview(calls: Any, *, dark: bool | None = None) -> Figure:
+    """Draw all plots for which these calls have data, with one legend.
+
+    For ``calls`` and ``dark`` see :mod:`ipyllm.plots`.
+
+    Parameters
+    ----------
+    calls : DataFrame, or anything that has one as ``.calls``
+        As in :func:`ipyllm.statistics.summarise_arms`. A picture that needs what is not known is left out.
+
+    Returns
+    -------
+    Figure
+
+    Raises
+    ------
+    LLMError
+        ``bad_request``: nothing of these calls can be drawn.
+    """
+    from ipyllm.errors import bad_request
+
+    observed = observe(calls)
+    calls = getattr(calls, "calls", calls)
+    pictures = worth_drawing(observed)
+    if not pictures:
+        raise bad_request("These calls have neither times nor scores, so there is nothing to draw.")
+    columns = min(2, len(pictures))
+    lines = -(-len(pictures) // columns)
+    with themed(dark):
+        plt = pyplot()
+        from matplotlib.layout_engine import ConstrainedLayoutEngine
+        from matplotlib.lines import Line2D
+
+        height = lines * max(3.4, 1.2 + 0.42 * len(observed.arms)) + 0.5
+        figure: Figure = plt.figure(
+            figsize=(_WIDTH / 2 * columns, height), layout=ConstrainedLayoutEngine(w_pad=0.15, h_pad=0.12)
+        )
+        for i, draw in enumerate(pictures.values()):
+            draw(calls, ax=figure.add_subplot(lines, columns, i + 1), dark=dark)
+        look = looks(observed.arms)
+        handles = [
+            Line2D([], [], color=each.colour, linestyle=each.line, marker=each.marker, markersize=7)
+            for each in look.values()
+        ]
+        legend_below(figure.axes[0], handles, observed.arms)
+    return figure
+
+
+def _shared(observed: Observations) -> bool:
+    means, _ = observed.by_prompt(observed.frame[observed.scores[0]].to_numpy())
+    return bool(np.isfinite(means).all(axis=0).any())

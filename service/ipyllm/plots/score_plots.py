@@ -1,0 +1,209 @@
+"""Plots of scores: against cost, prompt by prompt, and votes.
+
+Imports matplotlib: load it late.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ipyllm.errors import bad_request
+from ipyllm.plots.theme import axes_for, draw_point, ink, label_arms, labels, legend_below, looks, themed
+from ipyllm.statistics.observations import observe
+from ipyllm.statistics.pairs import compare_pairs, prompt_means
+from ipyllm.statistics.ranking import win_matrix as win_table
+from ipyllm.statistics.summary import summarise_arms
+from ipyllm.text.format import money, number
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from matplotlib.axes import Axes
+
+__all__ = ["cost_score", "pairs", "pareto_front", "win_matrix"]
+
+_WIDE_RANGE = 20
+_SMALL_MATRIX = 7
+
+
+def pareto_front(costs: Sequence[float], scores: Sequence[float]) -> list[int]:
+    """Return the indices of the arms that no other beats on both cost and score, cheapest first.
+
+    Examples
+    --------
+    >>> pareto_front(costs=[1.0, 2.0, 3.0, 3.0], scores=[0.5, 0.4, 0.9, 0.8])
+    [0, 2]
+    """
+    order = sorted(range(len(costs)), key=lambda i: (costs[i], -scores[i]))
+    front: list[int] = []
+    for i in order:
+        if not front or scores[i] > scores[front[-1]]:
+            front.append(i)
+    return front
+
+
+def cost_score(
+    calls: Any, score: str | None = None, *, level: float = 0.95, ax: Axes | None = None, dark: bool | None = None
+) -> Axes:
+    """Draw each arm's mean score against its cost per call, with the Pareto front.
+
+    For ``calls``, ``level``, ``ax`` and ``dark`` see :mod:`ipyllm.plots`.
+
+    Parameters
+    ----------
+    score : str, optional
+        The score; by default the first.
+
+    Raises
+    ------
+    LLMError
+        ``bad_request``: no arm has both a cost and a score.
+    """
+    observed = observe(calls)
+    name = observed.metric(score).name if score is not None else next(iter(observed.scores), None)
+    if name is None:
+        raise bad_request("These calls have no scores, so there is nothing to draw against cost.")
+    table = summarise_arms(calls, level=level)
+    rows = {str(arm): row for arm, row in table.iterrows()}
+    known = [arm for arm, row in rows.items() if not (np.isnan(row["cost_per_call_usd"]) or np.isnan(row[name]))]
+    if not known:
+        raise bad_request("No arm has both a known cost and a score.")
+    costs = [float(rows[arm]["cost_per_call_usd"]) for arm in known]
+    scores = [float(rows[arm][name]) for arm in known]
+    front = pareto_front(costs, scores)
+    with themed(dark):
+        axes = axes_for(ax, size=(7, 4.8))
+        look = looks(observed.arms)
+        corners = [costs[i] for i in front], [scores[i] for i in front]
+        axes.step(*corners, where="post", color=ink(), alpha=0.5, linewidth=1.2, linestyle=(0, (4, 2)), zorder=1)
+        handles = []
+        for i, arm in enumerate(known):
+            low, high = float(rows[arm][f"{name}_low"]), float(rows[arm][f"{name}_high"])
+            if not math.isnan(low):
+                axes.plot([costs[i]] * 2, [low, high], color=look[arm].colour, linewidth=1.6, alpha=0.8)
+            handles += draw_point(axes, costs[i], scores[i], look[arm], filled=i in front, size=9)
+        if min(costs) > 0 and max(costs) / min(costs) > _WIDE_RANGE:
+            axes.set_xscale("log")
+        else:
+            axes.set_xlim(-0.03 * max(costs) if max(costs) else -1, 1.08 * max(costs) or 1)
+        axes.xaxis.set_major_formatter(lambda value, _: money(value).replace("$", r"\$") if value >= 0 else "")
+        if axes.get_xscale() == "linear":
+            axes.locator_params(axis="x", nbins=5)
+        axes.grid(alpha=0.25)
+        axes.set_xlabel("cost per call; filled: no other arm is both cheaper and better")
+        axes.set_ylabel(f"{name.removeprefix('score_')}: mean".replace("$", r"\$"))
+        without = len(observed.arms) - len(known)
+        if without:
+            note = f"{without} without a known cost or score"
+            axes.annotate(note, (0.01, 0.01), xycoords="axes fraction", fontsize="small", alpha=0.7)
+        if ax is None:
+            legend_below(axes, handles, known)
+    return axes
+
+
+def pairs(
+    calls: Any,
+    arm: str | None = None,
+    baseline: str | None = None,
+    metric: str | None = None,
+    *,
+    level: float = 0.95,
+    ax: Axes | None = None,
+    dark: bool | None = None,
+) -> Axes:
+    """Draw the sorted differences between two arms on all prompts, with their mean and its interval.
+
+    For ``calls``, ``level``, ``ax`` and ``dark`` see :mod:`ipyllm.plots`.
+
+    Parameters
+    ----------
+    arm, baseline : str, optional
+        The arms; by default the second and the first.
+    metric : str, optional
+        The metric; by default the first score, or the time to first token.
+
+    Raises
+    ------
+    LLMError
+        ``bad_request``: one arm only, no such arm or metric, or no prompt that both answered.
+    """
+    observed = observe(calls)
+    if len(observed.arms) == 1:
+        raise bad_request(f"There is only one arm, {observed.arms[0]!r}, so there are no pairs to draw.")
+    below = observed.arms[0] if baseline is None else observed.arm(baseline)
+    above = next(other for other in observed.arms if other != below) if arm is None else observed.arm(arm)
+    measure = observed.metric(metric or next(iter(observed.scores), "ttft_s"))
+    means = prompt_means(observed, measure)
+    found = compare_pairs(means, measure, above, below, level=level)
+    if not found.n_pairs:
+        raise bad_request(f"{above} and {below} share no prompt with {measure.plural}.")
+    both = means.table.loc[[above, below]].dropna(axis=1).to_numpy()
+    d = np.sort(both[0] - both[1])
+    better = d * (1 if measure.higher_is_better else -1)
+    with themed(dark):
+        axes = axes_for(ax, size=(7, 4.2))
+        good, bad = (looks(["good", "", "", "bad"])[kind].colour for kind in ("good", "bad"))
+        x = np.arange(1, d.size + 1)
+        for mask, colour, marker in ((better > 0, good, "^"), (better < 0, bad, "v"), (better == 0, ink(), ".")):
+            axes.vlines(x[mask], 0, d[mask], color=colour, linewidth=1.2, alpha=0.6)
+            axes.plot(x[mask], d[mask], marker, color=colour, markersize=4 if d.size > 60 else 6, linestyle="none")  # noqa: PLR2004
+        axes.axhline(0, color=ink(), linewidth=0.8)
+        axes.axhline(found.difference, color=ink(), linewidth=1.4, linestyle=(0, (5, 2)))
+        if not math.isnan(found.low) and not math.isnan(found.high):
+            axes.axhspan(found.low, found.high, color=ink(), alpha=0.12, linewidth=0)
+        axes.set_title(
+            f"better on {int((better > 0).sum())}, worse on {int((better < 0).sum())}, the same on "
+            f"{int((better == 0).sum())} of {d.size} prompts; in all {number(found.difference)}{measure.unit}",
+            fontsize="medium",
+        )
+        names = labels(observed.arms)
+        above_name, below_name = (names[arm].replace("\n", " ") for arm in (above, below))
+        axes.set_xlabel(f"prompts, by difference: {above_name}\nagainst {below_name}", fontsize="small")
+        unit = f" ({measure.unit.strip()})" if measure.unit else ""
+        axes.set_ylabel(f"difference in {measure.label}{unit}".replace("$", r"\$"))
+        axes.set_xlim(0, d.size + 1)
+        axes.locator_params(axis="x", integer=True)
+    return axes
+
+
+def win_matrix(votes: Any, *, ax: Axes | None = None, dark: bool | None = None) -> Axes:
+    """Draw the share of votes for the arm of the row against that of the column.
+
+    For ``ax`` and ``dark`` see :mod:`ipyllm.plots`.
+
+    Parameters
+    ----------
+    votes : DataFrame, or anything that has one as ``.votes``
+        As in :func:`ipyllm.statistics.ranking`. A tie is half a win for each.
+    """
+    table = win_table(votes)
+    wins = table.to_numpy()
+    met = wins + wins.T
+    shares = np.divide(wins, met, out=np.full(wins.shape, math.nan), where=met > 0)
+    n = len(table)
+    with themed(dark):
+        axes = axes_for(ax, size=(3.6 + 0.62 * n, 2.6 + 0.5 * n))
+        from matplotlib.colors import LinearSegmentedColormap
+
+        # Vermillion and blue are distinct in every kind of colour vision.
+        colours = LinearSegmentedColormap.from_list("wins", ["#D55E00", axes.get_facecolor(), "#0072B2"])
+        axes.imshow(shares, cmap=colours, vmin=0, vmax=1, aspect="auto")
+        for i in range(n):
+            for j in range(n):
+                if i != j:
+                    small = n > _SMALL_MATRIX
+                    share = "·" if math.isnan(shares[i, j]) else f"{100 * shares[i, j]:.0f}"
+                    text = share if small or share == "·" else f"{share} %\nof {met[i, j]:.0f}"
+                    strong = not math.isnan(shares[i, j]) and abs(shares[i, j] - 0.5) > 0.3  # noqa: PLR2004
+                    axes.text(
+                        j, i, text, ha="center", va="center", fontsize="small", color="#ffffff" if strong else ink()
+                    )
+        arms = [str(arm) for arm in table.index]
+        label_arms(axes, arms)
+        label_arms(axes, arms, "x", rotation=45, ha="right", rotation_mode="anchor")
+        axes.spines[:].set_visible(False)
+        axes.set_title(f"row preferred to column,\n% of {met.sum() / 2:,.0f} votes", fontsize="medium")
+    return axes

@@ -1,0 +1,237 @@
+"""Plots of times: distributions by arm, values with intervals, and throughput over time.
+
+Imports matplotlib: load it late.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ipyllm.errors import bad_request
+from ipyllm.plots.theme import axes_for, draw_point, ink, label_arms, legend_below, looks, percent_axis, themed
+from ipyllm.statistics.means import clustered_mean
+from ipyllm.statistics.observations import Metric, Observations, observe
+from ipyllm.statistics.quantiles import quantile, quantile_interval
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+__all__ = ["intervals", "latency", "throughput"]
+
+_WIDE_RANGE = 20
+_BINS = 50
+
+
+def latency(calls: Any, metric: str = "ttft_s", *, ax: Axes | None = None, dark: bool | None = None) -> Axes:
+    """Draw the cumulative distribution of a time, one line per arm.
+
+    For ``calls``, ``ax`` and ``dark`` see :mod:`ipyllm.plots`.
+
+    Parameters
+    ----------
+    metric : str
+        ``"ttft_s"`` or ``"total_s"``.
+
+    Raises
+    ------
+    LLMError
+        ``bad_request``: no calls, no such metric, or none of them has it.
+    """
+    observed = observe(calls)
+    measure = observed.metric(metric)
+    samples = _samples(observed, measure)
+    with themed(dark):
+        axes = axes_for(ax, size=(7, 4.5))
+        look = looks(observed.arms)
+        for share in (0.5, 0.95):
+            axes.axhline(share, color=ink(), alpha=0.25, linewidth=0.8)
+        for arm, values in samples.items():
+            ordered = np.sort(values)
+            shares = np.arange(1, ordered.size + 1) / ordered.size
+            axes.step(
+                np.r_[ordered[0], ordered],
+                np.r_[0, shares],
+                where="post",
+                color=look[arm].colour,
+                linestyle=look[arm].line,
+                linewidth=1.8,
+            )
+        _scale(axes, np.concatenate(list(samples.values())))
+        axes.set(xlabel=f"{measure.label} ({measure.unit.strip()})", ylim=(0, 1.01))
+        axes.set_ylabel("share of calls")
+        percent_axis(axes.yaxis)
+        axes.set_yticks([0, 0.25, 0.5, 0.75, 0.95])
+        if ax is None:
+            legend_below(axes, axes.get_lines()[2:], list(samples))
+    return axes
+
+
+def intervals(
+    calls: Any, metric: str = "ttft_s", *, level: float = 0.95, ax: Axes | None = None, dark: bool | None = None
+) -> Axes:
+    """Draw each arm's value with its interval.
+
+    For ``calls``, ``level``, ``ax`` and ``dark`` see :mod:`ipyllm.plots`.
+
+    Parameters
+    ----------
+    metric : str
+        A time or ``"output_tps"``: the median (filled) and, for times, the 95th percentile (hollow); a score, cost or
+        ``"errors"``: the mean. A limit for which there are too few calls ends in an arrow.
+    """
+    observed = observe(calls)
+    measure = observed.metric(metric)
+    values = observed.values(measure).to_numpy()
+    samples = _samples(observed, measure)
+    with themed(dark):
+        axes = axes_for(ax, size=(7, 1.2 + 0.5 * len(observed.arms)))
+        look = looks(observed.arms)
+        for row, arm in enumerate(observed.arms):
+            if arm not in samples:
+                axes.annotate("no call counts", (0.02, row), xycoords=("axes fraction", "data"), va="center", alpha=0.6)
+                continue
+            mine = (observed.frame["arm"] == arm).to_numpy()
+            for shift, hollow, (value, low, high) in _points(
+                measure, values[mine], observed.frame["prompt"].to_numpy()[mine], level
+            ):
+                _whisker(axes, row + shift, (value, low, high), float(samples[arm].max()), look[arm].colour)
+                draw_point(axes, value, row + shift, look[arm], filled=not hollow)
+        label_arms(axes, observed.arms)
+        axes.set_ylim(len(observed.arms) - 0.5, -0.5)
+        axes.grid(axis="x", alpha=0.25)
+        axes.set_xlabel(_axis_label(measure))
+        if measure.kind in {"time", "money"}:
+            axes.set_xlim(left=0)
+        if measure.kind == "errors" or set(np.unique(values[~np.isnan(values)])) <= {0.0, 1.0}:
+            percent_axis(axes.xaxis)
+    return axes
+
+
+def throughput(calls: Any, *, ax: Axes | None = None, dark: bool | None = None) -> Axes:
+    """Draw the output tokens per second over the time of the run, as a stacked plot of the arms.
+
+    For ``ax`` and ``dark`` see :mod:`ipyllm.plots`.
+
+    Parameters
+    ----------
+    calls : DataFrame, or anything that has one as ``.calls``
+        With ``started_at``, ``total_s`` and ``output_tokens``. The tokens of a call are spread evenly from its first
+        token to its end. Failed calls are crosses at the bottom.
+
+    Raises
+    ------
+    LLMError
+        ``bad_request``: the start of the calls is unknown.
+    """
+    import pandas as pd
+
+    observed = observe(calls)
+    frame = observed.frame
+    if "started_at" not in frame.columns or frame["started_at"].isna().all():
+        raise bad_request("These calls have no column started_at, so their throughput over time is unknown.")
+    started = pd.to_datetime(frame["started_at"], utc=True)
+    start = (started - started.min()).dt.total_seconds().to_numpy()
+    first = start + np.nan_to_num(frame["ttft_s"].to_numpy())
+    last = start + frame["total_s"].to_numpy()
+    tokens = frame["output_tokens"].to_numpy()
+    moves = ~np.isnan(last) & ~np.isnan(tokens) & ~frame["cache_hit"].to_numpy()
+    if not moves.any():
+        raise bad_request("None of these calls has both an end and a number of output tokens.")
+    edges = np.linspace(0, max(float(last[moves].max()), 1e-3), _BINS + 1)
+    with themed(dark):
+        axes = axes_for(ax, size=(7, 4))
+        look = looks(observed.arms)
+        arms = frame["arm"].to_numpy()
+        rates = [
+            _rate(edges, first[mine], last[mine], tokens[mine])
+            for mine in (moves & (arms == arm) for arm in observed.arms)
+        ]
+        # Stacked: the outline is the sum of all arms.
+        handles: list[Any] = axes.stackplot(
+            edges,
+            np.column_stack([np.array(rates)[:, :1], rates]),
+            colors=[look[arm].colour for arm in observed.arms],
+            hatch=[look[arm].hatch for arm in observed.arms],
+            edgecolor=axes.get_facecolor(),
+            linewidth=0.6,
+            step="pre",
+        )
+        failed = observed.failed.to_numpy() & ~np.isnan(start)
+        if failed.any():
+            handles += axes.plot(start[failed], np.zeros(failed.sum()), "x", color=ink(), clip_on=False, zorder=5)
+        axes.set(xlabel="seconds since the first call", ylabel="output tokens per second", xlim=(0, edges[-1]))
+        axes.set_ylim(bottom=0)
+        axes.grid(axis="y", alpha=0.25)
+        if ax is None:
+            legend_below(axes, handles, [*observed.arms, *(["failed calls"] if failed.any() else [])])
+    return axes
+
+
+def _rate(edges: np.ndarray, first: np.ndarray, last: np.ndarray, tokens: np.ndarray) -> np.ndarray:
+    """Return tokens per second between the edges."""
+    length = np.maximum(last - first, 1e-9)
+    come = np.array([(tokens * np.clip((edge - first) / length, 0, 1)).sum() for edge in edges])
+    rate: np.ndarray = np.diff(come) / np.diff(edges)
+    return rate
+
+
+def _samples(observed: Observations, measure: Metric) -> dict[str, np.ndarray]:
+    values = observed.values(measure).to_numpy()
+    arms = observed.frame["arm"].to_numpy()
+    samples = {arm: values[(arms == arm) & ~np.isnan(values)] for arm in observed.arms}
+    samples = {arm: sample for arm, sample in samples.items() if sample.size}
+    if not samples:
+        raise bad_request(f"None of these calls has a valid {measure.label}, so there is nothing to draw.")
+    return samples
+
+
+def _points(
+    measure: Metric, values: np.ndarray, prompts: np.ndarray, level: float
+) -> list[tuple[float, bool, tuple[float, float, float]]]:
+    """Return the points of a row: shift, whether hollow, and value with limits."""
+    if measure.kind not in {"time", "speed"}:
+        mean = clustered_mean(values, prompts, level=level)
+        return [(0.0, False, (mean.value, mean.low, mean.high))]
+    shares = (0.5, 0.95) if measure.kind == "time" else (0.5,)
+    return [
+        (
+            0.0 if len(shares) == 1 else 0.13 * (-1 if share == shares[0] else 1),
+            share != shares[0],
+            (quantile(values, share), *quantile_interval(values, share, level=level, clusters=prompts)),
+        )
+        for share in shares
+    ]
+
+
+def _whisker(axes: Axes, y: float, point: tuple[float, float, float], most: float, colour: str) -> None:
+    value, low, high = point
+    ends = [value if math.isnan(low) else low, max(value, most) if math.isnan(high) else high]
+    axes.plot(ends, [y, y], color=colour, linewidth=2, solid_capstyle="butt")
+    if math.isnan(high) and not math.isnan(low):
+        axes.plot(ends[1], y, ">", color=colour, markersize=5)
+
+
+def _scale(axes: Axes, values: np.ndarray) -> None:
+    """Use a logarithmic axis where the slowest calls are far off."""
+    from matplotlib.ticker import LogLocator, NullFormatter
+
+    positive = values[values > 0]
+    if positive.size and positive.max() / max(float(np.quantile(positive, 0.05)), 1e-9) > _WIDE_RANGE:
+        axes.set_xscale("log")
+        axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
+        axes.xaxis.set_minor_formatter(NullFormatter())
+    else:
+        axes.set_xlim(left=0)
+    axes.grid(axis="x", alpha=0.25)
+
+
+def _axis_label(measure: Metric) -> str:
+    unit = f" ({measure.unit.strip()})" if measure.kind == "time" else " (USD)" if measure.kind == "money" else ""
+    return {
+        "time": f"{measure.label}{unit}: median, and hollow 95th percentile",
+        "speed": f"{measure.label}: median",
+    }.get(measure.kind, f"{measure.label}{unit}: mean".replace("$", r"\$"))

@@ -1,0 +1,84 @@
+"""Identity of a process, and whether it still runs: tells work in progress from what a killed process left behind."""
+
+from __future__ import annotations
+
+import os
+import socket
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+__all__ = ["ProcessIdentity", "is_dead", "this_process"]
+
+# The start of a process is counted from the boot, and the time of the boot moves when the clock is set.
+_SAME_START_S = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class ProcessIdentity:
+    """Host, process id and start time (Unix seconds), since the system gives a process id again."""
+
+    host: str
+    pid: int
+    start: float
+
+
+@cache
+def _host() -> str:
+    """Return the host name and, on Linux, the namespace of its process ids: containers have their own."""
+    try:
+        return f"{socket.gethostname()} {Path('/proc/self/ns/pid').readlink()}"
+    except OSError:
+        return socket.gethostname()
+
+
+@cache
+def _identity(pid: int) -> ProcessIdentity:
+    import psutil
+
+    return ProcessIdentity(_host(), pid, psutil.Process(pid).create_time())
+
+
+def this_process() -> ProcessIdentity:
+    """Return the identity of the current process.
+
+    Examples
+    --------
+    >>> this_process().pid == os.getpid()
+    True
+    """
+    return _identity(os.getpid())
+
+
+def is_dead(process: ProcessIdentity, silent_s: float, limit_s: float) -> bool:
+    """Return whether ``process`` has ended, as far as can be told.
+
+    Parameters
+    ----------
+    process : ProcessIdentity
+        On this host or another.
+    silent_s : float
+        Seconds since its last sign of life.
+    limit_s : float
+        Seconds of silence after which a process on another host, which cannot be looked up, counts as dead.
+
+    Examples
+    --------
+    >>> is_dead(this_process(), silent_s=1e9, limit_s=600)
+    False
+    >>> is_dead(ProcessIdentity("another host", 1, 0.0), silent_s=601, limit_s=600)
+    True
+    """
+    if process.host != _host():
+        return silent_s > limit_s
+    import psutil
+
+    try:
+        found = psutil.Process(process.pid)
+        if found.status() == psutil.STATUS_ZOMBIE:  # killed, and not yet waited for by its parent
+            return True
+        return abs(found.create_time() - process.start) > _SAME_START_S
+    except psutil.NoSuchProcess:
+        return True
+    except psutil.AccessDenied:
+        return False

@@ -1,0 +1,124 @@
+"""Answers side by side: in columns, or below each other in a narrow window. No script.
+
+A front end that strips styles (GitHub) shows the columns below each other, each with its heading.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from html import escape
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ipyllm.text.terminal import plain
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+__all__ = ["COLUMNS_CSS", "COLUMNS_STYLE", "Column", "columns_html", "columns_text", "reasoning_html"]
+
+COLUMNS_CSS = Path(__file__).with_name("answer_columns.css").read_text(encoding="utf-8")
+
+COLUMNS_STYLE = f"<style>\n{COLUMNS_CSS}</style>"
+"""Style element to include once before columns, with :data:`ipyllm.rendering.style.STYLE`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """One answer as it is shown.
+
+    Attributes
+    ----------
+    mark, label : str
+        Name in a vote (``A``), and name of the arm; the label is empty while it is hidden.
+    html, text : str
+        The answer, sanitised by :func:`~ipyllm.rendering.markdown.to_html`, and as markdown.
+    footer, error : str
+        Line below the answer, and the reason for a missing or incomplete answer.
+    preferred, running : bool
+        Whether a person voted for it, and whether it is still growing.
+    """
+
+    mark: str
+    label: str
+    html: str
+    text: str
+    footer: str
+    error: str = ""
+    preferred: bool = False
+    running: bool = False
+
+
+def reasoning_html(text: str) -> str:
+    """Return a model's reasoning as a folded panel; an empty string for no reasoning.
+
+    Examples
+    --------
+    >>> "<p>Hm, &lt;b&gt;</p>" in reasoning_html("Hm, <b>"), reasoning_html(" ")
+    (True, '')
+    """
+    from ipyllm.rendering.markdown import to_html
+
+    thought = text.strip()
+    return (
+        f'<details class="ipyllm-reasoning"><summary>Reasoning</summary>{to_html(thought)}</details>' if thought else ""
+    )
+
+
+def columns_html(columns: Iterable[Column], note: str = "") -> str:
+    """Return the columns as HTML, with ``note`` below them.
+
+    Examples
+    --------
+    >>> html = columns_html([Column("A", "<model>", "<p>Hi</p>", "Hi", "1.2 s")])
+    >>> "&lt;model&gt;" in html, "<p>Hi</p>" in html
+    (True, True)
+    """
+    cells = "".join(map(_column_html, columns))
+    below = f'<div class="ipyllm-footer">{escape(plain(note))}</div>' if note else ""
+    return f'<div class="ipyllm-columns mathjax_ignore tex2jax_ignore">{cells}</div>{below}'
+
+
+def _column_html(column: Column) -> str:
+    label = escape(plain(column.label))
+    chosen = '<span class="ipyllm-preferred">✓ preferred</span>' if column.preferred else ""
+    error = f'<div class="ipyllm-column-error">{escape(plain(column.error))}</div>' if column.error else ""
+    waiting = " ipyllm-waiting" if column.running and not column.text else ""
+    ended = not column.text and not column.error and not column.running
+    body = '<div class="ipyllm-column-empty">an empty answer</div>' if ended else column.html
+    return (
+        f'<div class="ipyllm-column"><div class="ipyllm-column-head"><b>{escape(column.mark)}</b>{label}{chosen}</div>'
+        f'{body}{error}<div class="ipyllm-footer{waiting}">{escape(plain(column.footer))}</div></div>'
+    )
+
+
+def columns_text(columns: Iterable[Column], note: str = "") -> str:
+    """Return the columns as plain text, below each other.
+
+    Examples
+    --------
+    >>> good, bad = Column("A", "x/y", "", "Hi", "1.2 s"), Column("B", "", "", "", "", error="Gone.")
+    >>> print(columns_text([good, bad], "Vote."))
+    ── A · x/y ──
+    Hi
+    1.2 s
+    <BLANKLINE>
+    ── B ──
+    Gone.
+    <BLANKLINE>
+    Vote.
+    """
+    blocks = [
+        "\n".join(
+            part
+            for part in (
+                f"── {' · '.join(filter(None, (column.mark, column.label)))} ──",
+                column.text.strip() or ("" if column.error or column.running else "(an empty answer)"),
+                column.error,
+                column.footer,
+            )
+            if part
+        )
+        for column in columns
+    ]
+    return plain("\n\n".join([*blocks, *([note] if note else [])]))

@@ -1,0 +1,52 @@
+"""Dates and durations as users write them."""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime, timedelta
+from typing import Final
+
+__all__ = ["parse_time"]
+
+_UNITS: Final = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
+_DURATION: Final = re.compile(rf"(\d{{1,9}}(?:\.\d{{1,9}})?)\s?([{''.join(_UNITS)}])", re.ASCII)
+
+
+def parse_time(name: str, given: datetime | timedelta | str | None) -> datetime | None:
+    """Return the time that ``given`` stands for, in UTC; None for None.
+
+    Parameters
+    ----------
+    name : str
+        The parameter that ``given`` was passed for, named in the error.
+    given : datetime, timedelta, str or None
+        A date, in local time where it has no zone, or how long ago: ``"90s"``, ``"30m"``, ``"2h"``, ``"7d"``, ``"2w"``.
+
+    Raises
+    ------
+    ValueError
+        It is neither a date nor a duration.
+
+    Examples
+    --------
+    >>> parse_time("since", "2026-11-23T14:30+01:00")
+    datetime.datetime(2026, 11, 23, 13, 30, tzinfo=datetime.timezone.utc)
+    >>> round((datetime.now(UTC) - parse_time("since", "2h")).total_seconds())
+    7200
+    >>> parse_time("since", "yesterday")
+    Traceback (most recent call last):
+        ...
+    ValueError: since='yesterday' is not a date. Use 2026-11-23, 2026-11-23T14:30, or a duration such as 2h.
+    """
+    if given is None:
+        return None
+    try:
+        if isinstance(given, str) and (duration := _DURATION.fullmatch(given.strip())):
+            given = timedelta(**{_UNITS[duration[2]]: float(duration[1])})
+        if isinstance(given, timedelta):
+            return datetime.now(UTC) - given
+        return (datetime.fromisoformat(given) if isinstance(given, str) else given).astimezone(UTC)
+    except (ValueError, OverflowError, AttributeError):
+        raise ValueError(
+            f"{name}={given!r} is not a date. Use 2026-11-23, 2026-11-23T14:30, or a duration such as 2h."
+        ) from None

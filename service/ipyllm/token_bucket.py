@@ -1,0 +1,45 @@
+"""A token bucket: limits a rate, and allows bursts."""
+
+from __future__ import annotations
+
+__all__ = ["TokenBucket"]
+
+
+class TokenBucket:
+    """Fills at ``per_s`` up to ``capacity``. It may be overdrawn: a cost above the capacity needs a full bucket.
+
+    Parameters
+    ----------
+    per_s, capacity : float
+        Tokens per second, and the most it holds; it starts full.
+    now : float
+        The present time, in seconds of one monotonic clock.
+
+    Examples
+    --------
+    >>> bucket = TokenBucket(per_s=2.0, capacity=10.0, now=0.0)
+    >>> bucket.take(11.0, now=0.0)
+    >>> bucket.wait_s(1.0, now=0.0)
+    1.0
+    """
+
+    def __init__(self, per_s: float, capacity: float, now: float) -> None:
+        self._per_s = per_s
+        self._capacity = capacity
+        self._level = capacity
+        self._at = now
+
+    def _fill(self, now: float) -> None:
+        self._level = min(self._capacity, self._level + (now - self._at) * self._per_s)
+        self._at = now
+
+    def take(self, cost: float, now: float) -> None:
+        """Take ``cost`` out, without waiting; a negative cost is put back."""
+        self._fill(now)
+        self._level -= cost
+
+    def wait_s(self, cost: float, now: float) -> float:
+        """Return the seconds until ``cost`` may be taken; 0 if it may be now."""
+        self._fill(now)
+        missing = min(cost, self._capacity) - self._level
+        return missing / self._per_s if missing > 1e-6 else 0.0  # noqa: PLR2004 - rounding, not a limit

@@ -1,0 +1,68 @@
+"""The address of a server, and checks of URLs that users give."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from functools import lru_cache
+from urllib.parse import urlsplit
+
+__all__ = ["Address", "is_url", "without_password"]
+
+_LOOPBACK = {"localhost", "127.0.0.1", "::1"}
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """A server's ``base_url``, up to and including ``/v1``, and the API key, which no repr shows."""
+
+    base_url: str
+    api_key: str | None = field(default=None, repr=False)
+
+    @property
+    def host(self) -> str:
+        """Host and port, as the ledger's ``endpoint`` column shows them."""
+        return _host(self.base_url)
+
+    @property
+    def is_loopback(self) -> bool:
+        """Whether the server is on this machine."""
+        return _is_loopback(self.base_url)
+
+
+# Every call asks these several times, of the same few addresses.
+@lru_cache(maxsize=256)
+def _host(base_url: str) -> str:
+    return urlsplit(base_url).netloc.rpartition("@")[2]
+
+
+@lru_cache(maxsize=256)
+def _is_loopback(base_url: str) -> bool:
+    return (urlsplit(base_url).hostname or "") in _LOOPBACK
+
+
+@lru_cache(maxsize=256)
+def is_url(text: str) -> bool:
+    """Whether ``text`` is a valid HTTP(S) address of a server.
+
+    Examples
+    --------
+    >>> is_url("http://gpu-box:8000/v1"), is_url("gpu-box:8000/v1"), is_url("http://gpu-box:x/v1")
+    (True, False, False)
+    """
+    try:
+        parts = urlsplit(text)
+        return parts.scheme in {"http", "https"} and bool(parts.hostname) and (parts.port is None or parts.port > 0)
+    except ValueError:  # the port is not a number
+        return False
+
+
+def without_password(url: str) -> str:
+    """Return a URL without user, password and query, fit to be shown.
+
+    Examples
+    --------
+    >>> without_password("http://ada:secret@gpu-box:8000/v1?key=abc")
+    'http://gpu-box:8000/v1'
+    """
+    return re.sub(r"//[^/@]*@", "//", url).partition("?")[0]

@@ -1,0 +1,312 @@
+"""One prompt to several arms: they start together, end each by itself, and nothing that came is lost."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import sys
+import threading
+
+import pytest
+
+from ipyllm import Comparison, LLMError, OpenAIService, compare, usage, votes
+from ipyllm.events import Finished, TextDelta
+from ipyllm.pipeline.call import Call
+from ipyllm.runtime.interruptible import InterruptibleEvent
+from tests.fakes import answer, server_error
+
+KEY = "sk-compare-0123456789abcdef"
+
+
+@pytest.fixture(autouse=True)
+def two_models(fake, monkeypatch):
+    """Every model is at the fake server and says its name."""
+    monkeypatch.setenv("OPENAI_BASE_URL", fake.base_url)
+    monkeypatch.setenv("OPENAI_API_KEY", KEY)
+    fake.on(lambda request: answer(f"I am {request.json['model']}."))
+
+
+def texts(comparison):
+    return [response.content for response in comparison.responses]
+
+
+def test_every_model_is_asked_with_every_parameter_set(fake):
+    done = compare("Who?", models=["openai/a", "openai/b"], params=[{"temperature": 0}, {"temperature": 1}])
+    assert [arm.label for arm in done.arms] == [
+        "a · temperature=0", "a · temperature=1", "b · temperature=0", "b · temperature=1",
+    ]  # fmt: skip
+    assert texts(done) == ["I am a.", "I am a.", "I am b.", "I am b."]
+    sent = sorted((request.json["model"], request.json["temperature"]) for request in fake.requests)
+    assert sent == [("a", 0), ("a", 1), ("b", 0), ("b", 1)]
+
+
+def test_arms_share_prompt_system_and_history_and_a_set_may_have_a_system_message_of_its_own(fake):
+    compare(
+        "And now?",
+        models=["openai/a"],
+        params=[{}, {"system": "Be brief."}],
+        system="Be kind.",
+        conversation_history=[{"role": "user", "content": "Before."}],
+    )
+    heard = sorted([message["content"] for message in request.json["messages"]] for request in fake.requests)
+    assert heard == [["Be brief.", "Before.", "And now?"], ["Be kind.", "Before.", "And now?"]]
+
+
+def test_all_arms_are_in_flight_at_the_same_time(fake):
+    fake.on(lambda request: answer("Slow.", ttft=1.0))
+    running = Comparison("Go", models=["openai/a", "openai/b", "openai/c"]).start()
+    fake.wait_for(lambda: fake.in_flight == 3, timeout=30)
+    assert not running.done.is_set()
+    running.wait()
+    assert fake.max_in_flight == 3
+
+
+def test_one_failing_arm_does_not_stop_the_others(fake):
+    fake.on(lambda request: server_error() if request.json["model"] == "bad" else answer("Fine."))
+    done = compare("Go", models=["openai/bad", "openai/good"], max_retries=0)
+    assert [response.status for response in done.responses] == ["error", "ok"]
+    assert done.errors[0].category == "api_error"
+    assert done.errors[1] is None
+    frame = done.to_dataframe()
+    assert frame["error_category"].tolist()[0] == "api_error"
+    assert frame["response"].tolist() == ["", "Fine."]
+
+
+def test_cancelling_one_arm_leaves_the_others_alone_and_keeps_its_partial(fake):
+    fake.on(lambda request: answer("word " * 50, gap=0.02 if request.json["model"] == "slow" else 0.0))
+    begun = InterruptibleEvent()
+    running = Comparison("Go", models=["openai/slow", "openai/fast"]).start(
+        lambda place, event: begun.set() if place == 0 and isinstance(event, TextDelta) else None
+    )
+    assert begun.wait(30)
+    running.cancel_arm(0)
+    running.wait()
+    slow, fast = running.responses
+    assert slow.status == "cancelled"
+    assert 0 < len(slow.content) < len(fast.content)
+    assert fast.status == "ok"
+
+
+def test_cancelling_all_keeps_what_each_had_on_screen_and_in_the_ledger(fake):
+    fake.on(lambda request: answer("word " * 400, gap=0.05))
+    begun = [InterruptibleEvent(), InterruptibleEvent()]
+
+    def on_event(place, event):
+        if isinstance(event, TextDelta):
+            begun[place].set()
+
+    running = Comparison("Go", models=["openai/a", "openai/b"]).start(on_event)
+    assert all(signal.wait(30) for signal in begun)
+    running.cancel()
+    assert running.done.wait(30)
+    rows = usage(tags={"comparison": running.id})
+    assert rows["status"].tolist() == ["cancelled", "cancelled"]
+    assert sorted(rows["response"]) == sorted(texts(running))
+    assert all(texts(running))
+    assert "word" in running._repr_html_()
+
+
+def test_each_arm_emits_its_own_events_and_exactly_one_end():
+    seen = []
+    Comparison("Go", models=["openai/a", "openai/b"]).start(lambda place, event: seen.append((place, event))).wait()
+    for place, name in enumerate("ab"):
+        events = [event for at, event in seen if at == place]
+        assert "".join(event.text for event in events if isinstance(event, TextDelta)) == f"I am {name}."
+        assert [type(event) for event in events].count(Finished) == 1
+
+
+def test_each_arm_has_a_clock_of_its_own(fake):
+    fake.on(lambda request: answer("Late.", ttft=0.6 if request.json["model"] == "late" else 0.0))
+    frame = compare("Go", models=["openai/late", "openai/early"]).to_dataframe()
+    late, early = frame["ttft_s"]
+    assert late >= 0.6
+    assert early < late
+
+
+def test_it_can_be_awaited_and_called_from_several_threads_at_once():
+    async def main():
+        return await Comparison("Go", models=["openai/a", "openai/b"]).start().wait_async()
+
+    assert texts(asyncio.run(main())) == ["I am a.", "I am b."]
+    found = []
+    threads = [
+        threading.Thread(target=lambda: found.append(texts(compare("Go", models=["openai/a", "openai/b"]))))
+        for _ in range(4)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    assert found == [["I am a.", "I am b."]] * 4
+
+
+def test_tools_of_all_arms_run_in_the_thread_that_waits(fake):
+    where = []
+
+    def lookup(word: str) -> str:
+        """Look a word up.
+
+        Parameters
+        ----------
+        word : str
+            The word.
+        """
+        where.append(threading.current_thread())
+        return f"<{word}>"
+
+    def decide(request):
+        if any(message["role"] == "tool" for message in request.json["messages"]):
+            return answer("Done.")
+        return answer("", tool_calls=[("lookup", {"word": request.json["model"]})])
+
+    fake.on(decide)
+    done = compare("Go", models=["openai/a", "openai/b"], tools=[lookup])
+    assert texts(done) == ["Done.", "Done."]
+    assert where == [threading.main_thread()] * 2
+
+
+@pytest.mark.parametrize(
+    ("models", "params", "sentence"),
+    [
+        (["openai/a"], [], "There is nothing to compare openai/a with: name a second model or parameter set."),
+        (["openai/a", "openai/a"], [], "Two arms are the same: openai/a with no parameters; name each"),
+        (["openai/a", "olama/b"], [], "There is no service 'olama'; did you mean 'ollama/b'?"),
+        (["openai/a", "local/nothing"], [], "nothing"),
+        (["openai/a", 7], [], "A model is a name like 'openai/gpt-5-mini' or a service, not int."),
+        (["openai/a"], [{"temperature": 0}, {"temperature": 9}], "temperature must be a number between 0 and 2, not"),
+        (["openai/a"], [{"temprature": 0}, {}], "There is no parameter 'temprature'; did you mean 'temperature'?"),
+        (["openai/a"], ["temperature"], "params must be a dict of parameters, or a list of them, not"),
+        (["openai/a", "deepseek/b"], [], "DeepSeek needs a key: set DEEPSEEK_API_KEY"),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_right_is_one_sentence_before_anything_is_sent(fake, models, params, sentence):
+    with pytest.raises(LLMError) as caught:
+        Comparison("Go", models=models, params=params)
+    assert sentence in str(caught.value)
+    assert "\n" not in str(caught.value)
+    assert fake.requests == []
+
+
+def test_two_services_of_one_name_at_different_addresses_can_be_told_apart(fake):
+    other = OpenAIService("a", base_url=fake.base_url.replace("127.0.0.1", "localhost"))
+    done = compare("Go", models=[OpenAIService("a"), other])
+    first, second = (arm.label for arm in done.arms)
+    assert first != second
+    assert "localhost" in second
+
+
+def test_a_vote_lands_in_the_ledger_beside_the_calls_and_a_later_one_takes_its_place():
+    done = compare("Which?", models=["openai/a", "openai/b"])
+    assert done.vote("tie") == "tie"
+    assert done.vote("openai/b") == "b"
+    [vote] = votes(comparison=done.id).to_dict("records")
+    assert vote["outcome"] == "openai/b"
+    assert vote["prompt"] == "Which?"
+    assert vote["blind"] is False
+    assert vote["arms"] == {
+        arm.model: response.call_id for arm, response in zip(done.arms, done.responses, strict=True)
+    }
+    assert set(vote["arms"].values()) == set(usage(tags={"comparison": done.id})["call_id"])
+    assert done.to_dataframe()["preferred"].tolist() == [False, True]
+    assert "✓ preferred" in done._repr_html_()
+
+
+def test_a_vote_for_nobody_names_the_arms_there_are():
+    done = compare("Which?", models=["openai/a", "openai/b"])
+    with pytest.raises(LLMError, match=r"There is no arm 'C' to vote for; there are: A \(a\), B \(b\), tie"):
+        done.vote("C")
+
+
+def test_one_cannot_vote_before_the_answers_are_there(fake):
+    fake.on(lambda request: answer("Slow.", ttft=20))
+    running = Comparison("Go", models=["openai/a", "openai/b"]).start()
+    with pytest.raises(LLMError, match="Vote when all answers are there"):
+        running.vote("A")
+    running.cancel()
+    assert running.done.wait(30)
+
+
+def test_a_blind_comparison_shows_no_names_before_the_vote_and_all_of_them_after(fake):
+    fake.on(lambda request: answer("One and the same."))
+    done = compare("Who?", models=["openai/alpha", "openai/beta"], blind=True)
+    shown = done._repr_html_() + repr(done)
+    assert "alpha" not in shown
+    assert "beta" not in shown
+    with pytest.raises(LLMError, match="there are: A, B, tie, both_bad"):
+        done.vote("openai/alpha")
+    chosen = done.vote("A")
+    assert votes(comparison=done.id)["blind"].tolist() == [True]
+    assert chosen == done.arms[0].label
+    assert "alpha" in repr(done)
+    assert "beta" in done._repr_html_()
+
+
+def test_a_blind_comparison_is_in_random_order():
+    models = [f"openai/m{i}" for i in range(12)]
+    orders = {tuple(arm.label for arm in Comparison("Go", models=models, blind=True).arms) for _ in range(3)}
+    assert len(orders) > 1
+
+
+def test_an_untrusted_answer_is_sanitised_and_its_terminal_sequences_are_taken_out(fake):
+    fake.on(lambda request: answer("<script>alert(1)</script>\x1b]0;x\x07", chunks=1))
+    done = compare("Go", models=["openai/a", "openai/<b>"])
+    assert "<script" not in done._repr_html_()
+    assert "&lt;b&gt;" in done._repr_html_()
+    assert "\x1b" not in repr(done)
+
+
+def test_a_key_in_an_error_reaches_neither_table_nor_page(fake):
+    from tests.fakes import status
+
+    fake.on(lambda request: status(400, {"error": {"message": f"no such thing for {KEY}"}}))
+    done = compare("Go", models=["openai/a", "openai/b"], max_retries=0)
+    assert KEY not in done._repr_html_() + repr(done) + done.to_dataframe().to_csv()
+
+
+def test_the_table_has_dtypes_and_a_running_arm_says_so(fake):
+    fake.on(lambda request: answer("Slow.", ttft=20))
+    running = Comparison("Go", models=["openai/a", "openai/b"])
+    assert running.to_dataframe()["status"].tolist() == ["running", "running"]
+    running.start()
+    frame = running.to_dataframe()
+    assert str(frame["input_tokens"].dtype) == "Int64"
+    assert str(frame["ttft_s"].dtype) == "float64"
+    running.cancel()
+    assert running.done.wait(30)
+
+
+def test_a_comparison_is_started_once():
+    done = compare("Go", models=["openai/a", "openai/b"])
+    with pytest.raises(RuntimeError, match="was started already"):
+        done.start()
+
+
+def test_reasoning_is_folded_into_its_column(fake):
+    fake.on(lambda request: answer("Four.", reasoning="Two and two <i>make</i> four."))
+    shown = compare("Go", models=["openai/a", "openai/b"])._repr_html_()
+    assert shown.count('<details class="ipyllm-reasoning">') == 2
+    assert "&lt;i&gt;make" in shown
+
+
+def test_an_interrupt_while_the_arms_are_being_sent_stops_those_that_were(fake):
+
+    fake.on(lambda request: answer("Late.", ttft=60))
+    begun = []
+
+    def interrupt_the_second(frame, event, _argument):
+        if event == "call" and frame.f_code is Call.start.__code__:
+            begun.append(frame)
+            if len(begun) == 2:
+                signal.raise_signal(signal.SIGINT)
+
+    running = Comparison("Go", models=["openai/a", "openai/b", "openai/c"])
+    sys.setprofile(interrupt_the_second)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            running.start()
+    finally:
+        sys.setprofile(None)
+    assert len(begun) == 2
+    assert running.done.wait(30)
+    assert running.responses[0].status == "cancelled"
+    assert "It was stopped before it was sent." in repr(running)

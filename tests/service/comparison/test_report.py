@@ -1,0 +1,185 @@
+"""The report is one file that fetches nothing, shows every answer, and runs nothing of what an answer says."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from html.parser import HTMLParser
+
+import matplotlib as mpl
+import pytest
+
+from ipyllm import statistics as st
+from ipyllm.comparison import report
+from ipyllm.errors import LLMError
+from tests.service.statistics.simulated import calls, votes
+
+ARMS = {"small": (0.45, 0.1), "large": (0.8, 0.6)}
+EVIL = "<script>document.title='owned'</script><img src=x onerror=\"document.title='owned'\"> ![a](http://127.0.0.1:9/x.png)"
+
+
+@pytest.fixture(autouse=True)
+def offscreen():
+    mpl.use("Agg")
+
+
+@pytest.fixture
+def written(tmp_path):
+    given = calls(ARMS, prompts=12)
+    given.loc[0, "response"] = EVIL
+    given.loc[1, "prompt"] = given.loc[0, "prompt"] = f"{EVIL} first"
+    given["error_message"] = None
+    given["error_message"] = given["error_message"].astype(object)
+    given.loc[5, ["status", "error_message"]] = [
+        "error",
+        "The server is gone: <b>boom</b>, key sk-abcdefghijklmnopqrstuvwxyz123456.",
+    ]
+    path = report.write(
+        given, tmp_path / "report.html", votes=votes({"small": 0.0, "large": 1.0}), title="A <b>title</b>"
+    )
+    return given, path.read_text(encoding="utf-8"), path
+
+
+def test_it_holds_tables_conclusions_pictures_answers_and_the_method(written):
+    given, html, _ = written
+    from html import escape
+
+    for table in (st.summarise_arms(given), st.paired(given), st.ranking(votes({"small": 0.0, "large": 1.0}))):
+        assert escape(table.conclusion) in html
+        assert all(escape(note) in html for note in table.notes)
+    assert html.count("data:image/png;base64,") == 4  # overview and win matrix, each for light and dark pages
+    assert html.count("<details>") == 12
+    assert html.count('class="answer"') == len(given)
+    assert "<strong>1</strong>" in html, "answers are rendered"
+    assert "Holm" in html
+    assert "Python 3" in html
+
+
+class _Tags(HTMLParser):
+    def __init__(self):
+        super().__init__()
+        self.seen = []
+
+    def handle_starttag(self, tag, attrs):
+        self.seen.append((tag, dict(attrs)))
+
+
+def test_it_loads_nothing_and_holds_no_script(written):
+    _, html, _ = written
+    parser = _Tags()
+    parser.feed(html)
+    assert not [tag for tag, _ in parser.seen if tag in {"script", "iframe", "link", "object", "embed", "form", "base"}]
+    for tag, attributes in parser.seen:
+        assert not any(name.startswith("on") for name in attributes), tag
+        for name in ("src", "srcset"):
+            assert attributes.get(name, "data:image/").startswith("data:image/")
+    assert not re.search(r"url\(|@import", html.split("</style>")[0])
+    assert "<b>title</b>" not in html
+    assert "<b>boom</b>" not in html
+    assert "sk-abcdefghijklmnop" not in html
+
+
+@pytest.fixture
+def browser():
+    from playwright.sync_api import sync_playwright
+
+    chromium = shutil.which("chromium") or shutil.which("chromium-browser")
+    assert chromium, "tests of the browser need Debian's chromium"
+    with sync_playwright() as playwright:
+        opened = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox", "--disable-gpu"])
+        yield opened
+        opened.close()
+
+
+@pytest.mark.browser
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_a_browser_runs_nothing_and_asks_for_nothing(written, scheme, browser):
+    _, _, path = written
+    page = browser.new_page(color_scheme=scheme)
+    asked = []
+    page.on("request", lambda request: asked.append(request.url[:60]))
+    page.goto(path.as_uri())
+    page.evaluate("document.querySelectorAll('details').forEach(one => one.open = true)")
+    widths = page.evaluate("[...document.images].map(one => one.naturalWidth)")
+    title = page.title()
+    ground = page.evaluate("getComputedStyle(document.body).backgroundColor")
+    overflow = page.evaluate("document.documentElement.scrollWidth - innerWidth")
+    assert [url for url in asked if not url.startswith(("file:", "data:"))] == []
+    assert title == "A <b>title</b>"
+    assert widths
+    assert all(width > 100 for width in widths)
+    assert ground == ("rgb(17, 20, 24)" if scheme == "dark" else "rgb(255, 255, 255)")
+    assert overflow <= 0
+
+
+_OF_TABLES = """
+[...document.querySelectorAll('.ipyllm-statistics')].map(one => ({
+    table: one.querySelector('table').closest('.ipyllm-scroller'),
+    sentences: [...one.querySelectorAll('p')],
+})).map(({table, sentences}) => ({
+    scrolls: table.scrollWidth > table.clientWidth,
+    inside: sentences.filter(p => table.contains(p)).length,
+    sentences: sentences.length,
+    right: Math.max(...sentences.map(p => p.getBoundingClientRect().right)),
+}))
+"""
+
+
+@pytest.mark.browser
+def test_on_a_narrow_page_tables_scroll_and_sentences_stay_where_they_can_be_read(written, tmp_path, browser):
+    _, _, path = written
+    page = browser.new_page(viewport={"width": 420, "height": 900})
+    page.goto(path.as_uri())
+    tables = page.evaluate(_OF_TABLES)
+    overflow = page.evaluate("document.documentElement.scrollWidth - innerWidth")
+    page.screenshot(path=tmp_path / "narrow.png", full_page=True)
+    assert len(tables) == 3
+    assert any(table["scrolls"] for table in tables)
+    assert all(table["sentences"] for table in tables)
+    assert [table["inside"] for table in tables] == [0, 0, 0]
+    assert all(table["right"] <= 420 for table in tables), tables
+    assert overflow <= 0
+
+
+def test_no_figure_stays_open_to_show_itself_in_the_notebook(tmp_path):
+    import matplotlib.pyplot as plt
+
+    before = plt.get_fignums()
+    report.write(calls(ARMS, prompts=3), tmp_path / "r.html")
+    assert plt.get_fignums() == before
+
+
+def test_many_prompts_are_cut_and_it_says_how_many(tmp_path):
+    html = report.write(calls(ARMS, prompts=9), tmp_path / "r.html", most_prompts=4).read_text(encoding="utf-8")
+    assert html.count("<details>") == 4
+    assert "5 more prompts are not shown here." in html
+
+
+def test_calls_without_texts_and_one_arm_alone_still_make_a_report(tmp_path):
+    given = calls({"only": (0.5, 0.2)}, prompts=3).drop(columns=["response", "prompt"])
+    html = report.write(given, tmp_path / "r.html").read_text(encoding="utf-8")
+    assert "The texts of these calls were not stored." in html
+    assert "There is one arm, only" in html
+    assert "Differences from" not in html
+
+
+def test_warm_ups_do_not_shift_answers_to_other_prompts(tmp_path):
+    given = calls(ARMS, prompts=3, repeats=1)
+    given["response"] = given["prompt_id"] + " of " + given["arm"]
+    given.loc[[0, 4], "warmup"] = True
+    html = report.write(given, tmp_path / "r.html").read_text(encoding="utf-8")
+    assert html.count('class="answer"') == 4
+    for details in html.split("<details>")[1:]:
+        name = re.search(r"<b>(p\d)</b>", details)[1]
+        assert set(re.findall(r"(p\d) of", details)) == {name}
+
+
+def test_a_folder_that_is_not_there_and_no_calls_are_said_so(tmp_path):
+    given = calls(ARMS, prompts=2)
+    with pytest.raises(LLMError, match=r"The folder .* does not exist"):
+        report.write(given, tmp_path / "no" / "r.html")
+    with pytest.raises(LLMError, match="There are no calls"):
+        report.write(given.iloc[:0], tmp_path / "r.html")
+    with pytest.raises(LLMError, match="Did you mean 'large'"):
+        report.write(given, tmp_path / "r.html", baseline="lagre")
+    assert not (tmp_path / "r.html").exists()

@@ -1,0 +1,79 @@
+"""The budget of an experiment: set aside before a call is sent, kept by all calls and all runs together."""
+
+from __future__ import annotations
+
+import pytest
+
+from ipyllm import Experiment, LLMError
+from tests.fakes import answer
+
+PRICES = '[prices."openai/a"]\ninput_usd_per_mtok = 0\noutput_usd_per_mtok = 100000\n'
+"""An answer of one token costs $0.10, and with max_tokens=2 at most $0.20."""
+
+
+@pytest.fixture
+def priced(own_settings, model):
+    (own_settings / "config.toml").write_text(PRICES)
+    return model("a", max_tokens=2)
+
+
+def experiment(service, **options):
+    return Experiment([f"{n}" for n in range(20)], models=service, **{"warmup": 0, "name": "x"} | options)
+
+
+def test_a_run_stops_before_its_budget_is_passed_and_says_what_is_left(priced, server):
+    with pytest.warns(UserWarning, match="15 were not made: A call to openai/a may cost up to"):
+        results = experiment(priced, max_cost_usd=0.6, concurrency=8).run(progress=False)
+    assert len(server.requests) == 5
+    assert results.calls["cost_usd"].sum() == pytest.approx(0.5)
+    assert results.state.startswith("5 of 20 calls have an answer. 15 were not made: ")
+
+
+def test_calls_in_flight_cannot_overspend_together(priced, server):
+    server.on(lambda _: answer("x", ttft=0.05))
+    with pytest.warns(UserWarning, match="were not made"):
+        experiment(priced, max_cost_usd=0.6, concurrency=20).run(progress=False)
+    assert server.max_in_flight == 3
+
+
+def test_earlier_runs_count_and_a_raised_budget_goes_on(priced, server):
+    with pytest.warns(UserWarning, match="were not made"):
+        experiment(priced, max_cost_usd=0.6).run(progress=False)
+    with pytest.raises(LLMError, match=r"\$0.50 spent"):
+        experiment(priced, max_cost_usd=0.6).run(progress=False)
+    assert len(server.requests) == 5
+    results = experiment(priced, max_cost_usd=5).run(progress=False)
+    assert results.state == "20 of 20 calls have an answer."
+    assert len(server.requests) == 20
+
+
+def test_a_budget_of_0_sends_nothing_that_costs(priced, server):
+    with pytest.raises(
+        LLMError, match=r"may cost up to \$0.20, but max_cost_usd is \$0.00; nothing was sent"
+    ) as caught:
+        experiment(priced, max_cost_usd=0).run(progress=False)
+    assert caught.value.category == "quota"
+    assert not server.requests
+
+
+def test_a_price_that_is_unknown_is_said_before_anything_is_sent(model, server):
+    with pytest.raises(LLMError, match="is unknown, so max_cost_usd"):
+        experiment(model(), max_cost_usd=1.0).run(progress=False)
+    assert not server.requests
+
+
+def test_warm_ups_are_paid_from_the_budget(priced, server):
+    with pytest.warns(UserWarning, match="were not made"):
+        results = experiment(priced, max_cost_usd=0.6, warmup=2).run(progress=False)
+    assert len(server.requests) == 5
+    assert results.calls["warmup"].sum() == 2
+
+
+def test_the_budget_of_the_whole_process_stops_a_run_too(priced, server, monkeypatch):
+    from ipyllm.pipeline.budget import kernel_budget
+
+    monkeypatch.setenv("IPYLLM_MAX_COST_USD", str(kernel_budget().spent_usd + 0.6))
+    with pytest.warns(UserWarning, match="were not made"):
+        results = experiment(priced, concurrency=1).run(progress=False)
+    assert len(server.requests) == 5
+    assert (results.calls["status"] == "ok").sum() == 5

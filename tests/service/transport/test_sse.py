@@ -1,0 +1,52 @@
+"""The stream parser: however the bytes are cut, the events are the same."""
+
+from __future__ import annotations
+
+import json
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ipyllm.transport.sse import ServerSentEvents
+
+TEXTS = st.lists(st.text(st.characters(blacklist_categories=["Cs"]), min_size=1), min_size=1, max_size=8)
+
+
+@given(TEXTS, st.sampled_from([b"\n", b"\r\n"]), st.lists(st.integers(1, 40), min_size=1, max_size=60))
+def test_events_do_not_depend_on_where_the_bytes_are_cut(texts, newline, cuts):
+    payloads = [json.dumps({"text": text}, ensure_ascii=False).encode() for text in texts]
+    wire = b"".join(b": ping" + newline + b"data: " + payload + newline * 2 for payload in payloads)
+    sse, events, place, turn = ServerSentEvents(), [], 0, 0
+    while place < len(wire):
+        size = cuts[turn % len(cuts)]
+        events += sse.feed(wire[place : place + size])
+        place, turn = place + size, turn + 1
+    assert [payload for _, payload in events] == payloads
+    assert (sse.close(), sse.unfinished_line()) == ([], b"")
+
+
+def test_an_event_without_its_closing_blank_line_is_delivered_at_the_end():
+    sse = ServerSentEvents()
+    assert sse.feed(b'data: {"a":1}\n') == []
+    assert sse.close() == [(b"", b'{"a":1}')]
+
+
+def test_half_a_line_is_never_delivered():
+    sse = ServerSentEvents()
+    assert sse.feed(b'data: {"a":1}\n\ndata: {"b"') == [(b"", b'{"a":1}')]
+    assert sse.close() == []
+    assert sse.unfinished_line() == b'data: {"b"'
+
+
+def test_a_ten_megabyte_line_is_parsed_without_searching_it_again_for_every_packet():
+    sse, piece = ServerSentEvents(), b"x" * 16_384
+    sse.feed(b"data: ")
+    for _ in range(640):
+        assert sse.feed(piece) == []
+    [(_, payload)] = sse.feed(b"\n\n")
+    assert len(payload) == 640 * 16_384
+
+
+def test_named_events_and_data_over_several_lines():
+    sse = ServerSentEvents()
+    assert sse.feed(b"event: error\ndata: one\ndata: two\n\n") == [(b"error", b"one\ntwo")]
