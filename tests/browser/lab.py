@@ -171,9 +171,7 @@ class Lab:
             server.wait(15)
 
     def _start_browser(self, stack):
-        playwright = stack.enter_context(_driver())
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, headless=True, args=CHROMIUM_ARGS)
-        stack.callback(browser.close)
+        browser = stack.enter_context(chromium())
         self.context = browser.new_context(viewport=self.size)
         self.context.route("**/*", self._guard)
         self.context.on("dialog", self._on_dialog)
@@ -327,6 +325,17 @@ def _driver():
             yield playwright
         finally:
             _drivers.clear()
+
+
+@contextmanager
+def chromium():
+    """A headless Chromium, closed at the end."""
+    with _driver() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, headless=True, args=CHROMIUM_ARGS)
+        try:
+            yield browser
+        finally:
+            browser.close()
 
 
 def _free_port():

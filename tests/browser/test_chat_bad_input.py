@@ -114,7 +114,7 @@ def test_when_the_kernel_is_gone_what_came_stays_and_nothing_pretends_to_go_on(l
     assert "Before." in chat.text()
     assert "word word" in chat.text()
     # Who is shut down in peace has time to say goodbye.
-    chat.turns.last.get_by_text("cancelled" if how == "shutdown" else "the kernel was gone before the end").wait_for()
+    chat.turns.last.get_by_text("cancelled" if how == "shutdown" else "the kernel stopped before the end").wait_for()
     assert chat.root.locator(".ipyllm-waiting:visible").count() == 0, "nothing spins"
     assert chat.root.locator(".ipyllm-running").count() == 0
     chat.wait_until_rest()
@@ -142,7 +142,7 @@ def test_a_kernel_killed_before_the_first_word_leaves_no_clock_running(lab, fake
     chat.root.get_by_text("waiting").wait_for()
     end()
     chat.notice.get_by_text(GONE).wait_for(timeout=60_000)
-    chat.turns.last.get_by_text("the kernel was gone before the end").wait_for()
+    chat.turns.last.get_by_text("the kernel stopped before the end").wait_for()
     assert chat.root.locator(".ipyllm-waiting:visible").count() == 0
     chat.wait_until_rest()
 
@@ -371,7 +371,7 @@ def test_a_hundred_quick_clicks_on_send_stop_and_again_leave_a_row_for_each_requ
     assert set(statuses) == {"ok", "cancelled"}
     assert chat.root.locator(".ipyllm-running").count() == 0
     for turn in chat.turns.all():
-        assert turn.locator(".ipyllm-text").inner_text() or turn.get_by_text("Stopped before anything came.").count()
+        assert turn.locator(".ipyllm-text").inner_text() or turn.get_by_text("Stopped before the first word.").count()
     chat.box.fill("")
     fake.default = answer("Whole again.")
     chat.ask("After all that")
@@ -386,19 +386,19 @@ for junk in [7, 'x', [], {}, {'kind': 'delta'}, {'kind': 'delta', 'seq': 10**6, 
              {'kind': 'update', 'seq': 'x'}, {'kind': 'snapshot'}, {'kind': 'snapshot', 'state': {'seq': 10**9}},
              {'kind': 'ack'}, {'kind': 'ack', 'nonce': 7, 'error': {}}, {'kind': 'unknown', 'seq': -1}]:
     anywidget.AnyWidget.send(chat, junk)
-    chat.outbox.post('delta', deltas=[{'id': 'none', 'part': 'text', 'tail': [9, '', 9]}])
-    chat.outbox.post('update', turns=7, settings='x', order=[1])
+    chat.channel.send_change('delta', deltas=[{'id': 'none', 'part': 'text', 'tail': [9, '', 9]}])
+    chat.channel.send_change('update', turns=7, settings='x', order=[1])
 """
 TURNS = """
-name = chat._session.path[0].name
+name = chat._controller.path[0].name
 for fields in [{'branch': 7}, {'branch': []}, {'images': 'x'}, {'images': [7]}, {'text': None}, {'chars': 'x'},
                {'footer': {}}, {'error': 7}, {'error': {}}, {'parts': None}, {'parts': {'text': 7}}, {'status': 7}]:
-    chat.outbox.post('update', turns=[{'id': name, **fields}])
-    chat.outbox.post('update', turns=[{'id': 'new', 'footer': '', **fields}], order=['new'])
+    chat.channel.send_change('update', turns=[{'id': name, **fields}])
+    chat.channel.send_change('update', turns=[{'id': 'new', 'footer': '', **fields}], order=['new'])
 for rest in [{'running': 7}, {'running': {}}, {'totals': 7}, {'settings': []}, {'settings': {}},
              {'settings': {'models': 7}}, {'settings': {'params': None}},
              {'settings': {'limits': None}}, {'order': 'none'}, {'order': {}}]:
-    chat.outbox.post('update', **rest)
+    chat.channel.send_change('update', **rest)
 """
 
 

@@ -150,7 +150,9 @@ def test_hostile_answers_run_no_script_and_make_no_request(stage):
     chat.model.fill(script)
     chat.model.press("Tab")
     chat.notice.get_by_text("onerror").wait_for()
-    lab.notebook.rewrite(["from IPython.display import HTML\nHTML(chat.export('html'))", "chat._transcript.show()"])
+    lab.notebook.rewrite(
+        ["from IPython.display import HTML\nHTML(chat.export('html'))", "HTML(chat._controller.static_content()[0])"]
+    )
     lab.notebook.run(0)
     lab.notebook.run(1)
     lab.page.wait_for_timeout(1000)

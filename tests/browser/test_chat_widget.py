@@ -132,7 +132,7 @@ def test_stop_works_before_the_first_token_and_in_the_middle_and_an_error_can_be
     fake.wait_for(lambda: len(fake.requests) > before, timeout=30)
     chat.button("Stop the answer").click(delay=300)  # as long as a person presses, while the page changes
     fake.wait_for(lambda: fake.requests[-1].closed_by_client, timeout=30)
-    chat.root.get_by_text("Stopped before anything came.").wait_for()
+    chat.root.get_by_text("Stopped before the first word.").wait_for()
     fake.default = fakes.drip("word ", every=0.02)
     chat.button("Try again").click()
     chat.log.get_by_text("word word").wait_for()
@@ -241,7 +241,7 @@ def test_settings_reach_the_server_and_mistakes_are_said(lab, fake):
     picture(lab, "chat-settings")
     chat.root.get_by_label("Other parameters").fill("stop=END")
     chat.root.get_by_label("Other parameters").press("Tab")
-    chat.notice.get_by_text("written as JSON").wait_for()
+    chat.notice.get_by_text("must be a JSON object").wait_for()
     chat.root.get_by_label("Other parameters").fill("")
     chat.root.get_by_label("Temperature").fill("")
     chat.model.fill("opnai/fake-model")
@@ -295,9 +295,9 @@ def test_images_come_by_file_paste_and_drop_and_a_large_one_is_refused_in_one_se
     large = tmp_path / "large.png"
     large.write_bytes(PNG + bytes(50_000_000))
     picker.set_input_files(large)
-    chat.notice.get_by_text("“large.png” is 50.0 MB; the most is 5.0 MB: make it smaller first.").wait_for()
+    chat.notice.get_by_text("“large.png” has 50.0 MB, more than 5.0 MB: make it smaller first.").wait_for()
     picker.set_input_files({"name": "notes.txt", "mimeType": "text/plain", "buffer": b"x"})
-    chat.notice.get_by_text("no image that models take").wait_for()
+    chat.notice.get_by_text("not an image that models accept").wait_for()
     assert len(fake.requests) == before
 
 

@@ -53,7 +53,7 @@ def test_a_hundred_quick_clicks_on_send_stop_and_vote_leave_a_whole_comparison(l
     before = len(fake.requests)
     click_a_hundred_times(shown.root)
     shown.columns.nth(1).get_by_text("w3").wait_for()
-    shown.notice.get_by_text("still coming").wait_for()
+    shown.notice.get_by_text("still streaming").wait_for()
     assert len(fake.requests) == before + 2, "one question was asked, and only once"
     assert shown.root.locator(".ipyllm-prompt").inner_text() == "question 0"
     shown.root.evaluate("root => { for (let n = 0; n < 100; n++) root.querySelector('.ipyllm-go').click(); }")
@@ -155,7 +155,7 @@ def test_when_the_kernel_is_gone_what_came_stays_and_nothing_pretends_to_go_on(l
     assert "It is Basel." in shown.texts()[0]
     assert "word word" in shown.texts()[1]
     # Who is shut down in peace has time to say goodbye.
-    assert shown.columns.nth(1).get_by_text("cancelled" if how == "shutdown" else "gone before the end").count() == 1
+    assert shown.columns.nth(1).get_by_text("cancelled" if how == "shutdown" else "stopped before the end").count() == 1
     assert shown.root.locator(".ipyllm-waiting:visible").count() == 0, "nothing spins"
     assert shown.button("Stop this answer").count() == 0
     shown.wait_until_rest()
@@ -167,7 +167,7 @@ def test_when_the_kernel_is_gone_what_came_stays_and_nothing_pretends_to_go_on(l
         lab.page.wait_for_function("() => !window.jupyterapp.shell.currentWidget.context.model.dirty")
         lab.page.reload()
         kept = notebook.output(0).locator(".ipyllm-transcript")
-        kept.get_by_text("It had not ended when this was kept.").wait_for()
+        kept.get_by_text("The answer was incomplete when the notebook was saved.").wait_for()
         assert "word word" in kept.inner_text()
         assert QUESTION in kept.inner_text()
         picture(lab, "compare-kept")
@@ -196,7 +196,7 @@ def test_a_model_that_is_taken_away_or_gone_hurts_nobody_else(lab, fake):
     _, shown = made(lab, ["openai/bad", "openai/other", "openai/third"])
     shown.ask()
     shown.columns.nth(1).get_by_text("w3").wait_for()
-    shown.button("Take openai/other out").click()
+    shown.button("Remove openai/other").click()
     shown.columns.nth(1).get_by_text("w149").wait_for()
     shown.wait_for_vote()
     assert shown.columns.count() == 3, "what was asked goes on"
@@ -208,7 +208,7 @@ def test_a_model_that_is_taken_away_or_gone_hurts_nobody_else(lab, fake):
     assert "It is Basel." in shown.texts()[0]
 
 
-def test_a_wrong_model_is_said_and_stays_to_be_mended(lab, fake):
+def test_a_wrong_model_is_said_and_stays_to_be_corrected(lab, fake):
     _, shown = made(lab, ["openai/bad", "openai/other"])
     before = len(fake.requests)
     shown.button("Add a model").click()
@@ -218,7 +218,7 @@ def test_a_wrong_model_is_said_and_stays_to_be_mended(lab, fake):
     shown.notice.get_by_text("did you mean 'openai/third'").wait_for()
     assert last.input_value() == "opnai/third"
     shown.ask("Whom?")
-    shown.notice.get_by_text("mend or remove it first").wait_for()
+    shown.notice.get_by_text("correct or remove it first").wait_for()
     assert shown.box.input_value() == "Whom?"
     assert len(fake.requests) == before
     last.fill("openai/third")
@@ -226,10 +226,10 @@ def test_a_wrong_model_is_said_and_stays_to_be_mended(lab, fake):
     own = shown.root.get_by_label("Parameters of this model alone").last
     own.fill("temperature")
     own.press("Tab")
-    shown.notice.get_by_text("written name=value").wait_for()
+    shown.notice.get_by_text("must have the form name=value").wait_for()
     own.fill("temperature=0.25")
     own.press("Tab")
-    for _ in range(100):  # until the kernel has taken the mended parameters, they are still to be mended
+    for _ in range(100):  # until the kernel has accepted the corrected parameters, they are still wrong
         shown.box.press("Enter")
         if not shown.box.input_value():
             break
@@ -264,10 +264,10 @@ def test_two_megabytes_can_be_pasted_and_compared(lab, fake):
 
 UNSEEN = """
 import time
-told, widget.outbox._send = widget.outbox._send, lambda message: None
+told, widget.channel._send = widget.channel._send, lambda message, buffers: None
 widget.ask('Another').wait()
 while widget.running: time.sleep(0.05)
-widget.outbox._send = told
+widget.channel._send = told
 """
 
 
@@ -279,7 +279,7 @@ def test_a_vote_after_a_question_that_the_page_has_not_seen_is_refused_and_the_p
     rows = votes_kept(lab)
     notebook.run(2)
     shown.button("A").click()
-    shown.notice.get_by_text("Another question was asked meanwhile").wait_for()
+    shown.notice.get_by_text("another question was asked").wait_for()
     assert votes_kept(lab) == rows
     notebook.run(3)  # the next message has a number that shows the gap
     shown.wait_for("root => root.querySelector('.ipyllm-prompt').textContent === 'Another'")
@@ -294,8 +294,8 @@ for junk in [None, 7, 'x', [], {}, {'kind': 'delta'}, {'kind': 'delta', 'seq': 1
              {'kind': 'update', 'seq': 'x'}, {'kind': 'snapshot'}, {'kind': 'snapshot', 'state': {'seq': 10**9}},
              {'kind': 'ack'}, {'kind': 'ack', 'nonce': 7, 'error': {}}, {'kind': 'unknown', 'seq': -1}]:
     anywidget.AnyWidget.send(widget, junk)
-    widget.outbox.post('delta', deltas=[{'id': 'none', 'part': 'text', 'tail': [9, '', 9]}])
-    widget.outbox.post('update', turns=7, settings='x', order=[1])
+    widget.channel.send_change('delta', deltas=[{'id': 'none', 'part': 'text', 'tail': [9, '', 9]}])
+    widget.channel.send_change('update', turns=7, settings='x', order=[1])
 """
 
 
@@ -358,7 +358,11 @@ def test_hostile_words_run_no_script_and_make_no_request_wherever_they_stand(lab
     batches = range(0, len(evil), 10)
     lab.desk = None
     steps = [f"attack(evil[{at}:{at + 10}] + ['plain'])" for at in batches]
-    notebook, shown = made(lab, ["openai/bad", "openai/other"], [HOSTILE, *steps, "widget._kept.show()"])
+    notebook, shown = made(
+        lab,
+        ["openai/bad", "openai/other"],
+        [HOSTILE, *steps, "from IPython.display import HTML\nHTML(widget._controller.static_content()[0])"],
+    )
     before = len(fake.requests)
     notebook.run(2)
     left = []

@@ -91,7 +91,7 @@ def test_a_dashboard_lives_in_a_cell(lab_and_fake):
     tag = shown.locator('[data-filter="tag"]')
     tag.press_sequentially("arm")
     tag.press("Enter")
-    shown.get_by_text("A tag is written key=value").wait_for()
+    shown.get_by_text("A tag filter must have the form key=value").wait_for()
 
     # Answers of strangers were opened above: no script of theirs ran, and nothing was fetched.
     assert lab.page.evaluate("window.pwned") is None

@@ -233,8 +233,8 @@ def test_a_click_counts_however_long_it_takes_and_whatever_comes_meanwhile(lab):
 
 
 JUNK = """
-for junk in [None, 7, "x", [], {}, {"type": 7}, {"type": "ack"}, {"type": "ack", "nonce": {}}, {"type": "said"},
-             {"type": "call"}, {"type": "call", "call_id": 7, "html": None}, {"type": "file"}]:
+for junk in [None, 7, "x", [], {}, {"kind": 7}, {"kind": "ack"}, {"kind": "ack", "nonce": {}}, {"kind": "notice"},
+             {"kind": "call"}, {"kind": "call", "call_id": 7, "html": None}, {"kind": "file"}]:
     dashboard.send(junk)
 """
 
@@ -302,7 +302,7 @@ def test_axe_finds_nothing_wrong_in_any_state_and_theme_and_width(lab):
             tag = shown.filter("tag")
             tag.fill("arm")
             tag.press("Enter")
-            shown.said.get_by_text("A tag is written key=value").wait_for()
+            shown.said.get_by_text("A tag filter must have the form key=value").wait_for()
             look(f"error-{theme}")
     finally:
         lab.page.set_viewport_size(size)
@@ -351,7 +351,10 @@ def test_hostile_words_run_no_script_and_make_no_request_wherever_they_stand(lab
     (lab.root / "payloads.json").write_text(json.dumps(evil))
     show = SHOW.replace("0.2", "0.2, scope='kernel', since='all'")
     starts = range(0, len(evil), 40)
-    more = [*(f"attack({at})" for at in starts), "dashboard._kept.show()"]
+    more = [
+        *(f"attack({at})" for at in starts),
+        "from IPython.display import HTML\nHTML(dashboard._static_content()[0])",
+    ]
     notebook, shown = made(lab, fill=HOSTILE, show=show, more=more)
     before = len(fake.requests)
     left, opened = [], set()

@@ -14,7 +14,7 @@ import pytest
 from tests.browser.axe import needs_axe, violations
 from tests.browser.chat import SCREENSHOTS, Chat, environment
 from tests.browser.compare import Compare
-from tests.browser.lab import needs_chromium
+from tests.browser.lab import chromium, needs_chromium
 from tests.browser.webview import LOOKS, Webview, WebviewComm
 from tests.fakes import answer, drip, server_error
 from tests.service.rendering.payloads import PAYLOADS
@@ -60,9 +60,16 @@ def server(fake, monkeypatch, tmp_path):
     return fake
 
 
+@pytest.fixture(scope="module")
+def browser():
+    with chromium() as opened:
+        yield opened
+
+
 @pytest.fixture
-def webview(request):
-    with Webview(getattr(request, "param", "vscode-dark")) as opened:
+def webview(request, browser):
+    """A page with nothing of any other test's: each has a context of its own in the one browser."""
+    with Webview(getattr(request, "param", "vscode-dark"), browser) as opened:
         yield opened
 
 
@@ -192,7 +199,7 @@ def test_a_chat_sends_stops_and_exports(webview, made):
     assert webview.comm.commands("send") == [{"text": "Go on"}, {"text": "What is a slope?"}]
     assert webview.comm.commands("stop") == [{}]
     assert webview.comm.commands("set") == [{"model": "openai/gpt-5"}]
-    assert len(webview.comm.commands("again")) == 1
+    assert len(webview.comm.commands("regenerate")) == 1
     with webview.page.expect_download() as download:
         chat.root.get_by_label("Export the chat").select_option("md")
         webview.until(lambda: webview.comm.commands("export") == [{"format": "md"}] and not open_commands(webview))
@@ -244,7 +251,7 @@ def test_a_dashboard_filters_opens_and_exports(webview, made):
         root.get_by_role("button", name="CSV").click()
         webview.until(lambda: not open_commands(webview))
     assert "openai/gpt-5" in Path(download.value.path()).read_text()
-    sent = [content["type"] for content in webview.comm.heard if content.get("type") != "here"]
+    sent = [content["command"] for content in webview.comm.heard if content.get("command") != "here"]
     assert sent == ["call", "filter", "export"]
     assert webview.complaints() == []
 

@@ -23,7 +23,6 @@ import time
 from contextlib import ExitStack
 from urllib.parse import urlsplit
 
-from tests.browser.lab import CHROMIUM, CHROMIUM_ARGS, _driver
 from tests.widgets.page import PageComm
 
 HOME = "http://localhost"  # a secure context, as VS Code's is; nothing is served there: requests are answered below
@@ -287,12 +286,15 @@ class Webview:
     ----------
     look : str
         A key of :data:`LOOKS`.
+    browser : Browser
+        In which the page gets a context of its own.
     width : int
         Of the output, in CSS pixels.
     """
 
-    def __init__(self, look, *, width=900, height=1000):
+    def __init__(self, look, browser, *, width=900, height=1000):
         self.look = look
+        self.browser = browser
         self.size = {"width": width, "height": height}
         self.errors: list[str] = []
         self.strangers: list[str] = []
@@ -317,10 +319,8 @@ class Webview:
             f"</div></main><script>{_SCRIPT}</script>",
         }
         with ExitStack() as stack:
-            playwright = stack.enter_context(_driver())
-            browser = playwright.chromium.launch(executable_path=CHROMIUM, headless=True, args=CHROMIUM_ARGS)
-            stack.callback(browser.close)
-            context = browser.new_context(viewport=self.size, color_scheme=scheme)
+            context = self.browser.new_context(viewport=self.size, color_scheme=scheme)
+            stack.callback(context.close)
             context.route("**/*", self._answer)
             context.grant_permissions(["clipboard-read", "clipboard-write"], origin=HOME)
             context.expose_function("toKernel", self._to_kernel)

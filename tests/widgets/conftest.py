@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import signal
+from types import SimpleNamespace
+
 import comm
 import pytest
+from IPython.core.displaypub import CapturingDisplayPublisher
+from markdown_it.renderer import RendererHTML
 
 from tests.widgets.page import PageComm
 
@@ -15,6 +20,48 @@ def models(fake, monkeypatch):
     monkeypatch.setenv("OPENAI_BASE_URL", fake.base_url)
     monkeypatch.setenv("OPENAI_API_KEY", "sk-test-0123456789abcdef")
     return fake
+
+
+@pytest.fixture
+def published(monkeypatch):
+    """Outputs of the running cell, by IPython's own publisher: one dictionary per output or update."""
+    publisher = CapturingDisplayPublisher()
+    monkeypatch.setattr("IPython.get_ipython", lambda: SimpleNamespace(display_pub=publisher))
+    return publisher.outputs
+
+
+@pytest.fixture
+def interrupt_next_call(monkeypatch):
+    """Raise a real interrupt in the main thread as soon as the next call is handed to the service thread."""
+    from ipyllm.runtime.service_thread import service_thread
+
+    def arm():
+        loop = service_thread().loop
+        hand_over = loop.call_soon_threadsafe
+
+        def interrupted(*args, **options):
+            monkeypatch.setattr(loop, "call_soon_threadsafe", hand_over)
+            hand_over(*args, **options)
+            signal.raise_signal(signal.SIGINT)
+
+        monkeypatch.setattr(loop, "call_soon_threadsafe", interrupted)
+
+    return arm
+
+
+@pytest.fixture
+def while_rendering(monkeypatch):
+    """Have a function called with the text that the Markdown library is about to render."""
+    render = RendererHTML.render
+
+    def install(hook):
+        def hooked(self, tokens, options, env):
+            hook("".join(token.content for token in tokens))
+            return render(self, tokens, options, env)
+
+        monkeypatch.setattr(RendererHTML, "render", hooked)
+
+    return install
 
 
 @pytest.fixture
@@ -36,7 +83,7 @@ def chat(models, monkeypatch, request):
         page.wait_until_rest()
         state = widget.get_state("snapshot")["snapshot"]
         shown = page.shown()
-        with widget.outbox.lock:
+        with widget.channel.lock:
             assert shown.order == state["order"]
             assert shown.turns == state["turns"]
         widget.close()

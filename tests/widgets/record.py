@@ -32,12 +32,12 @@ def branches(widget, fake):
         fake.default = answer(text.upper())
         widget.send(text).wait()
         shown = widget.comm.wait_until_rest()
-    widget.comm.click("again", id=shown.order[-1])
+    widget.comm.click("regenerate", turn=shown.order[-1])
     shown = widget.comm.wait_until_rest()
-    widget.comm.click("edit", id=shown.order[0], text="uno")
+    widget.comm.click("edit", turn=shown.order[0], text="uno")
     shown = widget.comm.wait_until_rest()
-    widget.comm.click("select", id=shown.order[0], to=1)
-    widget.comm.click("delete", id=widget.comm.shown().order[1])
+    widget.comm.click("select", turn=shown.order[0], branch=1)
+    widget.comm.click("delete", turn=widget.comm.shown().order[1])
 
 
 def failures(widget, fake):
@@ -45,7 +45,7 @@ def failures(widget, fake):
     widget.comm.click("send", text="Hello")
     shown = widget.comm.wait_until_rest()
     fake.default = fakes.drip("word ", every=0.01)
-    widget.comm.click("again", id=shown.order[0])
+    widget.comm.click("regenerate", turn=shown.order[0])
     widget.comm.wait_for(lambda shown: "word word" in shown.html())
     widget.comm.click("stop")
     widget.comm.wait_until_rest()
@@ -62,13 +62,14 @@ def by_model(request):
 
 
 def comparison(widget, fake):
+    fake.default = answer("Something else.")
     fake.on(by_model)
     widget.comm.click("ask", prompt="Show me")
     widget.comm.wait_for(lambda shown: "word word" in shown.html() and shown.turns[0]["status"] == "ok")
     widget.comm.click("stop", mark="C", question=1)
     widget.comm.wait_until_rest()
     widget.comm.click("vote", which="A", question=1)
-    widget.comm.click("set", seats=[{"model": f"openai/{name}"} for name in ("good", "other")], blind=True)
+    widget.comm.click("set", arms=[{"model": f"openai/{name}"} for name in ("good", "other")], blind=True)
     widget.comm.click("ask", prompt="Once more")
     widget.comm.wait_until_rest()
     widget.comm.click("vote", which="tie", question=2)

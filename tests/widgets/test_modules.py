@@ -13,14 +13,14 @@ from ipyllm_widgets import modules
 
 STATIC = Path(modules.__file__).parent / "static"
 TOP = re.compile(r"^(?:export )?(?:async )?(?:const|let|var|function|class) (\w+)", re.MULTILINE)
-SOURCES = {path.name: path.read_text(encoding="utf-8") for path in STATIC.glob("*.js")}
+SOURCES = {str(path.relative_to(STATIC)): path.read_text(encoding="utf-8") for path in STATIC.rglob("*.js")}
 
 
 ENTRIES = sorted(name for name, source in SOURCES.items() if "export default" in source)
 
 
 def test_every_widget_has_its_module():
-    assert ENTRIES == ["chat.js", "compare.js", "dashboard.js"]
+    assert ENTRIES == ["chat/chat.js", "compare/compare.js", "dashboard/dashboard.js"]
 
 
 @pytest.mark.parametrize("entry", ENTRIES)
@@ -35,7 +35,7 @@ def test_what_a_widget_sends_of_code_is_small(entry):
 
 
 def test_the_joined_module_has_each_module_once_before_those_that_need_it_and_one_export():
-    script = modules.script("chat.js")
+    script = modules.script("chat/chat.js")
     assert not re.search(r"^import ", script, re.MULTILINE)
     assert script.count("export ") == 1
     assert script.count("function reduce(") == 1
@@ -59,7 +59,7 @@ def test_nothing_is_evaluated_loaded_or_set_as_html_but_in_one_place(name):
     assert not re.search(r"https?://", source.replace("http://www.w3.org/2000/svg", ""))
 
 
-@pytest.mark.parametrize("sheet", sorted(path.name for path in STATIC.glob("*.css")))
+@pytest.mark.parametrize("sheet", sorted(str(path.relative_to(STATIC)) for path in STATIC.rglob("*.css")))
 def test_style_sheets_load_nothing(sheet):
     text = (STATIC / sheet).read_text(encoding="utf-8")
     assert "@import" not in text

@@ -60,6 +60,9 @@ def test_the_wheel_shows_widgets_without_node(installed, tmp_path):
 
 def test_the_wheel_has_every_static_file_and_nothing_of_the_tests(installed):
     static = Path("ipyllm_widgets", "static")
-    here = {path.name for path in (ROOT / "widgets" / static).iterdir() if path.is_file()}
-    assert {path.name for path in (installed / static).iterdir()} == here
+    assert files_below(installed / static) == files_below(ROOT / "widgets" / static)
     assert not [path for path in installed.rglob("*") if "node_modules" in path.parts or path.name == "package.json"]
+
+
+def files_below(folder):
+    return {path.relative_to(folder) for path in folder.rglob("*") if path.is_file()}

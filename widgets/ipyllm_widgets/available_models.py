@@ -1,4 +1,4 @@
-"""Models that can be chosen here and now, without asking any server."""
+"""Names of the models that can be chosen, without a request to any server."""
 
 from __future__ import annotations
 
@@ -14,37 +14,33 @@ from ipyllm.settings import get_settings
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["listed", "offered"]
+__all__ = ["available_models", "validate_model_names"]
 
 
-def offered() -> list[str]:
+def available_models() -> list[str]:
     """Return full names, the default first: pulled models, configured services and endpoints, aliases, routes."""
     return list(dict.fromkeys(_names()))
 
 
-def listed(models: Any) -> list[str]:
-    """Return ``models`` as a list of names; a name alone is not one, though Python would take it apart into letters.
+def validate_model_names(models: Any) -> list[str]:
+    """Return ``models`` as a list of names. A single string is refused: Python would iterate over its letters.
 
     Raises
     ------
     LLMError
-        It is no list of texts.
+        ``models`` is not a list of strings.
 
     Examples
     --------
-    >>> listed(("openai/gpt-5", "ollama/qwen3"))
+    >>> validate_model_names(("openai/gpt-5", "ollama/qwen3"))
     ['openai/gpt-5', 'ollama/qwen3']
     """
     if isinstance(models, Iterable) and not isinstance(models, str | bytes):
         names = list(models)
         if all(isinstance(name, str) for name in names):
             return names
-    raise LLMError(
-        f"models is a list of names, like ['ollama/qwen3', …], not {models!r}."
-        if not isinstance(models, str)
-        else f"models is a list of names, like [{models!r}, …].",
-        category="bad_request",
-    )
+    example = f"[{models!r}, …]." if isinstance(models, str) else f"['ollama/qwen3', …], not {models!r}."
+    raise LLMError(f"models must be a list of names, such as {example}", category="bad_request")
 
 
 def _names() -> Iterator[str]:
@@ -58,13 +54,13 @@ def _names() -> Iterator[str]:
             if model := settings.endpoints[service].model:
                 yield f"{service}/{model}"
         elif service not in settings.routes and service != "local":
-            yield from _of_service(service)
+            yield from _models_of(service)
 
 
-def _of_service(name: str) -> Iterator[str]:
+def _models_of(name: str) -> Iterator[str]:
     try:
         service = models.create_llm_service(name)
         service.address()
     except LLMError:
-        return  # no key: it could not be used
+        return  # without a key it cannot be used
     yield from (f"{name}/{model}" for model in service.known_models)

@@ -1,8 +1,4 @@
-"""What goes to the browser: numbered messages, so that a view that missed one knows it and asks for a snapshot.
-
-The lock is the widget's only one. State that a snapshot shows is changed and announced while it is held; nothing is
-rendered meanwhile.
-"""
+"""Numbered messages to the browser: a view that missed one notices the gap and asks for a snapshot."""
 
 from __future__ import annotations
 
@@ -10,41 +6,47 @@ import threading
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
-__all__ = ["Outbox"]
+__all__ = ["MessageChannel"]
 
 
-class Outbox:
-    """Numbers messages and sends them in that order, from any thread.
+class MessageChannel:
+    """Sends messages in the order of their numbers, from any thread.
+
+    Attributes
+    ----------
+    lock : threading.RLock
+        The only lock of a widget. State that a snapshot shows is changed and announced while it is held; nothing is
+        rendered meanwhile.
 
     Parameters
     ----------
     send : callable
-        Takes a message that JSON can hold; a widget's ``send``.
+        Takes a message that JSON can represent, and its binary buffers.
 
     Examples
     --------
     >>> sent = []
-    >>> outbox = Outbox(sent.append)
-    >>> outbox.post("update", order=["1"])
-    >>> outbox.tell("ack", nonce=7)
+    >>> channel = MessageChannel(lambda message, buffers: sent.append(message))
+    >>> channel.send_change("update", order=["1"])
+    >>> channel.send("ack", nonce=7)
     >>> sent
     [{'kind': 'update', 'seq': 1, 'order': ['1']}, {'kind': 'ack', 'nonce': 7}]
     """
 
-    def __init__(self, send: Callable[[dict[str, Any]], None]) -> None:
+    def __init__(self, send: Callable[[dict[str, Any], Sequence[bytes] | None], None]) -> None:
         self._send = send
         self.lock = threading.RLock()
         self.seq = 0
 
-    def post(self, kind: str, **fields: Any) -> None:
-        """Send a change of state."""
+    def send_change(self, kind: str, **fields: Any) -> None:
+        """Send a numbered message that changes the state of the views."""
         with self.lock:
             self.seq += 1
-            self._send({"kind": kind, "seq": self.seq, **fields})
+            self._send({"kind": kind, "seq": self.seq, **fields}, None)
 
-    def tell(self, kind: str, **fields: Any) -> None:
-        """Send what changes no state, such as an answer to a question of one view."""
+    def send(self, kind: str, *, buffers: Sequence[bytes] | None = None, **fields: Any) -> None:
+        """Send a message that changes no state, such as the reply to a command."""
         with self.lock:
-            self._send({"kind": kind, **fields})
+            self._send({"kind": kind, **fields}, buffers)

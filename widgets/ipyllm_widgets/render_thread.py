@@ -1,6 +1,6 @@
-"""The drawing thread of a widget: it draws when something new has come, at its own pace, beside a busy cell.
+"""Renders a widget's news on a thread of its own, at a limited rate.
 
-Not the service thread, whose clock would suffer; not the main thread, which a cell may hold for hours.
+The service thread would measure latencies late, and a cell may occupy the main thread for hours.
 """
 
 from __future__ import annotations
@@ -15,28 +15,28 @@ from ipyllm.rendering.pace import Pace
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["Feed"]
+__all__ = ["RenderThread"]
 
 _logger = logging.getLogger("ipyllm.widgets")
-_IDLE_S = 5.0  # after which the thread ends; the next wake starts another
+_IDLE_S = 5.0  # without news until the thread ends; the next wake starts another
 _BYTES_PER_S = 26_000.0
 _BURST = 16_000.0
-_SHORTEST_S = 0.055  # below 20 messages a second, acknowledgements counted
+_SHORTEST_S = 0.055  # fewer than 20 messages a second, including acknowledgements
 
 
-class Feed:
-    """Calls ``draw`` after each :meth:`wake`, in a thread of its own, as often as the budget of bytes allows.
+class RenderThread:
+    """Calls ``render`` after each :meth:`wake`, as often as the budget of bytes allows.
 
     Parameters
     ----------
-    draw : callable
-        Draws what is new and returns the bytes it sent. Never called twice at once.
+    render : callable
+        Renders what is new and returns the number of bytes it sent. Calls never overlap.
     on_error : callable
-        Takes what ``draw`` raised, so that the widget shows it.
+        Takes an exception of ``render``, so that the widget shows it.
     """
 
-    def __init__(self, draw: Callable[[], int], on_error: Callable[[Exception], None]) -> None:
-        self._draw = draw
+    def __init__(self, render: Callable[[], int], on_error: Callable[[Exception], None]) -> None:
+        self._render = render
         self._on_error = on_error
         self._news = threading.Event()
         self._urgent = threading.Event()
@@ -44,13 +44,13 @@ class Feed:
         self._thread: threading.Thread | None = None
 
     def wake(self, *, urgent: bool = False) -> None:
-        """Say that there is something to draw; ``urgent``: at once, whatever the budget."""
+        """Announce news to render; ``urgent`` news are rendered at once, whatever the budget."""
         self._news.set()
         if urgent:
             self._urgent.set()
         with self._lock:
             if self._thread is None or not self._thread.is_alive():  # not alive: it ended, or this is a fork's child
-                self._thread = threading.Thread(target=self._run, name="ipyllm-drawing", daemon=True)
+                self._thread = threading.Thread(target=self._run, name="ipyllm-render", daemon=True)
                 self._thread.start()
 
     def _run(self) -> None:
@@ -58,16 +58,16 @@ class Feed:
         while True:
             if not self._news.wait(_IDLE_S):
                 with self._lock:
-                    # `wake` sets it before it looks at the thread, under this lock: no news is left behind.
+                    # `wake` sets it before it looks at the thread, under this lock: no news is lost.
                     if not self._news.is_set():
                         self._thread = None
                         return
             self._news.clear()
             self._urgent.clear()
             try:
-                sent = self._draw()
+                sent = self._render()
             except Exception as exc:
-                _logger.exception("drawing failed")
+                _logger.exception("rendering failed")
                 self._on_error(exc)
                 sent = 0
             if sent:

@@ -1,4 +1,4 @@
-"""What pages were told of a widget's state: a change as what differs, an answer in deltas, a snapshot whole."""
+"""Sends views only the changed state: updates with the fields that differ, answers as deltas."""
 
 from __future__ import annotations
 
@@ -7,74 +7,73 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from ipyllm_widgets.message_channel import Outbox
+    from ipyllm_widgets.message_channel import MessageChannel
 
-__all__ = ["Told"]
+__all__ = ["StateDiff"]
 
-_ENVELOPE = 800  # bytes of a message without its deltas
+_ENVELOPE_BYTES = 800  # of a message without its deltas
 
 
-class Told:
-    """Remembers what was told. The outbox's lock is held by whoever calls.
+class StateDiff:
+    """Remembers the state that was sent. Callers hold the channel's lock.
 
-    A state is a list of turns, dictionaries with an ``id``, and the rest of what is shown.
-
-    Parameters
-    ----------
-    outbox : Outbox
-        Where it goes.
+    The state is a list of turns (dictionaries with an ``id``) and the fields around them.
 
     Examples
     --------
-    >>> from ipyllm_widgets.message_channel import Outbox
+    >>> from ipyllm_widgets.message_channel import MessageChannel
     >>> sent = []
-    >>> told = Told(Outbox(sent.append))
-    >>> told.change([{"id": "t1", "status": "running"}], {"order": ["t1"]})
-    >>> told.change([{"id": "t1", "status": "ok"}], {"order": ["t1"]})
+    >>> diff = StateDiff(MessageChannel(lambda message, buffers: sent.append(message)))
+    >>> diff.send_update([{"id": "t1", "status": "running"}], {"order": ["t1"]})
+    >>> diff.send_update([{"id": "t1", "status": "ok"}], {"order": ["t1"]})
     >>> sent[-1]
     {'kind': 'update', 'seq': 2, 'turns': [{'id': 't1', 'status': 'ok'}]}
     """
 
-    def __init__(self, outbox: Outbox) -> None:
-        self._outbox = outbox
+    def __init__(self, channel: MessageChannel) -> None:
+        self._channel = channel
         self._turns: dict[str, dict[str, Any]] = {}
-        self._rest: dict[str, Any] = {}
+        self._fields: dict[str, Any] = {}
 
-    def whole(self, turns: Iterable[dict[str, Any]], rest: dict[str, Any], coming: Mapping[str, Any]) -> dict[str, Any]:
-        """Return a snapshot, with the number of the last message that is part of it.
+    def snapshot(
+        self, turns: Iterable[dict[str, Any]], fields: dict[str, Any], live_parts: Mapping[str, Any]
+    ) -> dict[str, Any]:
+        """Return the complete state, with the number of the last message that it includes.
 
-        ``coming`` are the parts, as far as they were told in deltas, of turns that have none yet.
+        Parameters
+        ----------
+        live_parts : mapping
+            Parts of unfinished answers, as far as deltas have sent them, by the id of the turn.
         """
         self._turns = {turn["id"]: turn for turn in turns}
-        self._rest = rest
-        shown = [turn | {"parts": coming[name]} if name in coming else turn for name, turn in self._turns.items()]
-        return {"seq": self._outbox.seq, "turns": shown, **rest}
+        self._fields = fields
+        shown = [turn | {"parts": live_parts[id_]} if id_ in live_parts else turn for id_, turn in self._turns.items()]
+        return {"seq": self._channel.seq, "turns": shown, **fields}
 
-    def change(self, turns: Iterable[dict[str, Any]], rest: dict[str, Any]) -> None:
-        """Tell what differs from what was told."""
-        news: list[dict[str, Any]] = []
+    def send_update(self, turns: Iterable[dict[str, Any]], fields: dict[str, Any]) -> None:
+        """Send what differs from the state sent before; nothing if there is no difference."""
+        changed_turns: list[dict[str, Any]] = []
         now: dict[str, dict[str, Any]] = {}
         for turn in turns:
             known = self._turns.get(turn["id"], {})
-            new = _differing(turn, known)
-            if new:
-                news.append({"id": turn["id"], **new})
+            if changed := _changed_fields(turn, known):
+                changed_turns.append({"id": turn["id"], **changed})
             now[turn["id"]] = known | turn
-        changed = _differing(rest, self._rest)
-        self._turns, self._rest = now, rest
-        if news or changed:
-            self._outbox.post("update", turns=news, **changed)
+        changed_fields = _changed_fields(fields, self._fields)
+        self._turns, self._fields = now, fields
+        if changed_turns or changed_fields:
+            self._channel.send_change("update", turns=changed_turns, **changed_fields)
 
-    def grow(self, deltas: list[dict[str, Any]]) -> int:
-        """Tell how answers have grown, and return about how many bytes that took."""
-        self._outbox.post("delta", deltas=deltas)
-        return _ENVELOPE + sum(len(delta["tail"][1]) + sum(map(len, delta.get("add", ()))) for delta in deltas)
+    def send_deltas(self, deltas: list[dict[str, Any]]) -> int:
+        """Send the growth of answers, and return the approximate number of bytes."""
+        self._channel.send_change("delta", deltas=deltas)
+        return _ENVELOPE_BYTES + sum(len(delta["tail"][1]) + sum(map(len, delta.get("add", ()))) for delta in deltas)
 
-    def has_all(self, name: str, parts: Any) -> None:
-        """Count the parts of an answer as told: they were, in deltas."""
-        if name in self._turns:
-            self._turns[name]["parts"] = parts
+    def mark_sent(self, turn_id: str, parts: Any) -> None:
+        """Count the parts of an answer as sent, because deltas have sent them."""
+        if turn_id in self._turns:
+            self._turns[turn_id]["parts"] = parts
 
 
-def _differing(now: Mapping[str, Any], known: Mapping[str, Any]) -> dict[str, Any]:
+def _changed_fields(now: Mapping[str, Any], known: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in now.items() if name not in known or known[name] != value}

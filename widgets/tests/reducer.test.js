@@ -2,7 +2,7 @@
 
 import { readFileSync, readdirSync } from "node:fs";
 import { describe, expect, test } from "vitest";
-import { EMPTY, reduce, spliced } from "../ipyllm_widgets/static/reducer.js";
+import { EMPTY, reduce, applySplice } from "../ipyllm_widgets/static/reducer.js";
 
 const home = new URL("recordings/", import.meta.url);
 const recordings = readdirSync(home).map((name) => [name, JSON.parse(readFileSync(new URL(name, home), "utf8"))]);
@@ -167,9 +167,9 @@ test.each([
 });
 
 test("a splice of another text is refused", () => {
-  expect(spliced("abcdef", [2, "X", 1])).toBe("abXf");
-  expect(() => spliced("ab", [2, "X", 1])).toThrow();
-  expect(() => spliced("ab", [-1, "X", 0])).toThrow();
-  expect(() => spliced("ab", [0, 7, 0])).toThrow();
-  expect(() => spliced("ab", [NaN, "X", 0])).toThrow();
+  expect(applySplice("abcdef", [2, "X", 1])).toBe("abXf");
+  expect(() => applySplice("ab", [2, "X", 1])).toThrow();
+  expect(() => applySplice("ab", [-1, "X", 0])).toThrow();
+  expect(() => applySplice("ab", [0, 7, 0])).toThrow();
+  expect(() => applySplice("ab", [NaN, "X", 0])).toThrow();
 });

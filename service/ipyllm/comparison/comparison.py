@@ -253,8 +253,8 @@ class Comparison:
         """Return the arms for the renderer."""
         return [self.column(place) for place in range(len(self.arms))]
 
-    def column(self, place: int) -> Column:
-        """Return one arm for the renderer."""
+    def column(self, place: int, *, render: bool = True) -> Column:
+        """Return one arm for the renderer; without HTML if ``render`` is False."""
         from ipyllm.rendering import Column, footer_text, reasoning_html, to_html
 
         arm, response = self.arms[place], self.responses[place]
@@ -267,7 +267,7 @@ class Comparison:
         return Column(
             arm.mark,
             label,
-            reasoning_html(response.reasoning) + to_html(response.content),
+            reasoning_html(response.reasoning) + to_html(response.content) if render else "",
             response.content,
             # The heading has the model's name, or it is hidden; the cost would reveal it.
             footer_text(_without_names(response, blind=self.names_hidden)),

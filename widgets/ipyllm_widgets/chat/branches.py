@@ -1,7 +1,8 @@
-"""Which branch of a conversation is shown: the turns that its history holds, and behind them one that it does not.
+"""The branches of a conversation: the shown path, and a last question without an answer behind it.
 
-The shared :class:`~ipyllm.conversations.history.ConversationHistory` says what is on the path; a :class:`~ipyllm_widgets.chat.tree.Tree`
-remembers what stood beside it. To show another branch is to put its turns into the history.
+The shared :class:`~ipyllm.conversations.history.ConversationHistory` holds the shown path; a
+:class:`~ipyllm_widgets.chat.turn_tree.TurnTree` remembers the other branches. Showing a branch puts its turns into the
+history.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from ipyllm.conversations.history import Turn
 from ipyllm.errors import LLMError
-from ipyllm_widgets.chat.tree import Node, Tree
+from ipyllm_widgets.chat.turn_tree import TurnNode, TurnTree
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -25,31 +26,32 @@ __all__ = ["Branches"]
 class Branches:
     """The branches of one conversation, as one widget shows them.
 
-    Whoever changes the path holds the outbox's lock; an answer is kept without it, on the thread that it comes on.
+    Callers that change the path hold the channel's lock. Answers are stored without it, on the service thread.
 
     Parameters
     ----------
     history : ConversationHistory
-        What is shared.
+        The shared conversation.
 
     Attributes
     ----------
-    path : list of Node
-        What is shown, the oldest first.
-    tail : Node or None
-        The last question of the path, while it runs or when it came to nothing: it is not in the history.
+    path : list of TurnNode
+        The shown turns, the oldest first.
+    tail : TurnNode or None
+        The last turn of the path if the history does not hold it, because it is running or has no answer.
     """
 
     def __init__(self, history: ConversationHistory) -> None:
-        self.path: list[Node] = []
-        self.tail: Node | None = None
+        self.path: list[TurnNode] = []
+        self.tail: TurnNode | None = None
         self._history = history
-        self._tree = Tree()
+        self._tree = TurnTree()
         self._prefix = secrets.token_hex(4)  # keys of this widget's turns differ from those of any other
         self._count = 0
+        self.follow()
 
     def follow(self) -> None:
-        """Make the path what the history holds, and behind it what is not in there."""
+        """Make the path the turns of the history, followed by the tail."""
         path = self._tree.follow(self._history.turns)
         if self.tail in path:
             self.tail = None
@@ -57,75 +59,75 @@ class Branches:
             path.append(self.tail)
         self.path = path
 
-    def shown(self, name: str) -> Node:
-        """Return the question of this name.
+    def shown(self, name: str) -> TurnNode:
+        """Return the turn of this name.
 
         Raises
         ------
         LLMError
-            It is not on the path any more.
+            The path does not contain it.
         """
         node = self._tree.get(name)
         if node is None or node not in self.path:
-            raise LLMError("That message is not there any more.", category="not_found")
+            raise LLMError("That message no longer exists.", category="not_found")
         return node
 
-    def get(self, name: str) -> Node | None:
-        """Return the question of this name, on whichever branch; None if it is gone."""
+    def get(self, name: str) -> TurnNode | None:
+        """Return the turn of this name on any branch, or None."""
         return self._tree.get(name)
 
-    def holds(self, node: Node) -> bool:
-        """Whether a question is still there."""
+    def holds(self, node: TurnNode) -> bool:
+        """Return whether a turn still exists."""
         return self._tree.get(node.name) is node
 
-    def place(self, node: Node) -> tuple[int, int]:
-        """Which of how many branches that begin where this question stands, from 1."""
-        return self._tree.branch(node)
+    def position(self, node: TurnNode) -> tuple[int, int]:
+        """Return the position of this turn's branch from 1, and the number of branches beside it."""
+        return self._tree.position(node)
 
-    def append(self, question: Message) -> Node:
-        """Add a question behind the path: the tail, once it is followed."""
+    def append(self, question: Message) -> TurnNode:
+        """Add a question after the path: the tail, once :meth:`follow` is called."""
         self._count += 1
         parent = self.path[-1] if self.path else self._tree.root
         self.tail = self._tree.add(parent, question, f"{self._prefix}-{self._count}")
         return self.tail
 
-    def keep(self, node: Node, answer: Message, *, model: str, status: str) -> None:
-        """Put a question and what came of it into the history."""
+    def store(self, node: TurnNode, answer: Message, *, model: str, status: str) -> None:
+        """Put a question and its answer into the history."""
         self._history.put_turn(Turn((node.question, answer), node.key, model, status))
 
-    def go_before(self, node: Node, *, instead: bool) -> None:
-        """Show what is before this question, for another to be asked beside it; or ``instead``, if it has no answer."""
+    def go_before(self, node: TurnNode, *, replace: bool) -> None:
+        """Show the path before a turn, for another question; ``replace`` removes the turn if it has no answer."""
         before = self.path[: self.path.index(node)]
-        if instead and node.turn is None:
+        if replace and node.turn is None:
             self._tree.remove(node)
         self.tail = None
         self._show(before)
 
-    def go_to(self, node: Node, branch: int) -> None:
-        """Show another of the branches that begin where this question stands, the first being 1."""
+    def go_to(self, node: TurnNode, branch: int) -> None:
+        """Show another branch at this turn, counted from 1."""
         assert node.parent is not None
-        beside = node.parent.children
-        if not 1 <= branch <= len(beside):
-            raise LLMError(f"There is no branch {branch}; there are {len(beside)}.", category="bad_request")
-        path = self._tree.through(beside[branch - 1])
+        siblings = node.parent.children
+        if not 1 <= branch <= len(siblings):
+            raise LLMError(f"There is no branch {branch}; there are {len(siblings)}.", category="bad_request")
+        path = self._tree.through(siblings[branch - 1])
         self.tail = path[-1] if path[-1].turn is None else None
         self._show(path)
 
-    def remove(self, node: Node) -> None:
-        """Take a question and its answer out; what follows stays."""
-        left = [other for other in self.path if other is not node]
+    def remove(self, node: TurnNode) -> None:
+        """Remove a question and its answer; later turns stay."""
+        remaining = [other for other in self.path if other is not node]
         self._tree.remove(node)
         if self.tail is node:
             self.tail = None
-        self._show(left)
+        self._show(remaining)
 
     def clear(self) -> None:
-        """Forget all branches; the system prompt stays."""
+        """Remove all branches; the system prompt stays."""
         self._tree.clear()
         self.tail = None
         self._history.clear(keep_system=True)
         self.follow()
 
-    def _show(self, path: Iterable[Node]) -> None:
+    def _show(self, path: Iterable[TurnNode]) -> None:
         self._history.replace_turns([node.turn for node in path if node.turn is not None])
         self.follow()

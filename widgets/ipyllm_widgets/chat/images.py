@@ -1,4 +1,4 @@
-"""Images that a person adds to a question: checked by their bytes, not their name, and carried in the message."""
+"""Images of a question: checked by their bytes, not their names, and sent inside the message."""
 
 from __future__ import annotations
 
@@ -12,50 +12,50 @@ from ipyllm.errors import LLMError
 if TYPE_CHECKING:
     from ipyllm.messages import Message
 
-__all__ = ["MAX_IMAGE", "MAX_IMAGES", "addresses", "question", "with_text"]
+__all__ = ["MAX_IMAGE_BYTES", "MAX_MESSAGE_IMAGE_BYTES", "image_urls", "replace_text", "user_message"]
 
-MAX_IMAGE = 5_000_000
-"""Bytes of one image. Base64 makes them a third more; models scale down what is larger."""
-MAX_IMAGES = 8_000_000
-"""Bytes of all images of one message: Jupyter Server closes the connection above 10 MiB."""
+MAX_IMAGE_BYTES = 5_000_000
+"""Largest image. Base64 adds a third; models scale larger images down."""
+MAX_MESSAGE_IMAGE_BYTES = 8_000_000
+"""Largest sum of the images of one message: Jupyter Server closes the connection above 10 MiB."""
 
-_KINDS = ((b"\x89PNG\r\n\x1a\n", "png"), (b"\xff\xd8\xff", "jpeg"), (b"GIF87a", "gif"), (b"GIF89a", "gif"))
+_SIGNATURES = ((b"\x89PNG\r\n\x1a\n", "png"), (b"\xff\xd8\xff", "jpeg"), (b"GIF87a", "gif"), (b"GIF89a", "gif"))
 
 
-def question(text: str, images: Iterable[Any] = ()) -> Message:
-    """Make the message of a question.
+def user_message(text: str, images: Iterable[Any] = ()) -> Message:
+    """Return the message of a question.
 
     Parameters
     ----------
     text : str
-        What is asked.
+        The question.
     images : iterable
-        Each as bytes, or as the path of a file.
+        Bytes, or paths of files.
 
     Raises
     ------
     LLMError
-        It is no text, or there is nothing in it; or an image is none, or too large.
+        The text is not a string, the message is empty, or an image is too large or not an image.
 
     Examples
     --------
-    >>> question("Hello")
+    >>> user_message("Hello")
     {'role': 'user', 'content': 'Hello'}
     """
     if not isinstance(text, str):
-        raise LLMError(f"A question is text, not {type(text).__name__}.", category="bad_request")
+        raise LLMError(f"A question must be a string, not {type(text).__name__}.", category="bad_request")
     if isinstance(images, str | bytes | bytearray | memoryview) or not isinstance(images, Iterable):
-        raise LLMError("images is a list of paths or bytes, also for one image.", category="bad_request")
-    pictures = [_bytes(image) for image in images]
-    if not text.strip() and not pictures:
-        raise LLMError("The message is empty: there is nothing to ask.", category="bad_request")
-    if not pictures:
+        raise LLMError("images must be a list of paths or bytes, even for a single image.", category="bad_request")
+    contents = [_bytes(image) for image in images]
+    if not text.strip() and not contents:
+        raise LLMError("The message is empty: write a question first.", category="bad_request")
+    if not contents:
         return {"role": "user", "content": text}
-    urls = [_address(picture) for picture in pictures]
-    if (total := sum(map(len, pictures))) > MAX_IMAGES:
+    urls = [_data_url(image) for image in contents]
+    if (total := sum(map(len, contents))) > MAX_MESSAGE_IMAGE_BYTES:
         raise LLMError(
-            f"The images are {_megabytes(total)} together; one message takes {_megabytes(MAX_IMAGES)}: "
-            "send fewer or smaller ones.",
+            f"The images have {_megabytes(total)} together; a message may have {_megabytes(MAX_MESSAGE_IMAGE_BYTES)}: "
+            "send fewer or smaller images.",
             category="bad_request",
         )
     parts: list[dict[str, Any]] = [{"type": "text", "text": text}] if text.strip() else []
@@ -63,19 +63,19 @@ def question(text: str, images: Iterable[Any] = ()) -> Message:
     return {"role": "user", "content": parts}
 
 
-def with_text(message: Message, text: str) -> Message:
-    """Return the question ``message`` with another text and the same images."""
+def replace_text(message: Message, text: str) -> Message:
+    """Return ``message`` with another text and the same images."""
     content = message.get("content")
     if not isinstance(content, list):
-        return question(text)
+        return user_message(text)
     images = [part for part in content if isinstance(part, dict) and part.get("type") != "text"]
     if not images:
-        return question(text)
+        return user_message(text)
     return {**message, "content": [*([{"type": "text", "text": text}] if text.strip() else []), *images]}
 
 
-def addresses(message: Message) -> list[str]:
-    """Return the ``data:`` addresses of a question's images, of kinds that a page may show."""
+def image_urls(message: Message) -> list[str]:
+    """Return the ``data:`` URLs of a question's images, of the types that a page may show."""
     from ipyllm.rendering.sanitize_answer import is_raster_image
 
     content = message.get("content")
@@ -100,21 +100,23 @@ def _bytes(image: Any) -> bytes:
         except (OSError, RuntimeError, ValueError) as exc:
             reason = getattr(exc, "strerror", None) or str(exc)
             raise LLMError(f"The image {str(image)!r} cannot be read: {reason}.", category="bad_request") from None
-    raise LLMError(f"An image is the path of a file, or its bytes, not {type(image).__name__}.", category="bad_request")
+    raise LLMError(f"An image must be a path or bytes, not {type(image).__name__}.", category="bad_request")
 
 
-def _address(picture: bytes) -> str:
-    if len(picture) > MAX_IMAGE:
+def _data_url(image: bytes) -> str:
+    if len(image) > MAX_IMAGE_BYTES:
         raise LLMError(
-            f"The image is {_megabytes(len(picture))}; the most is {_megabytes(MAX_IMAGE)}: make it smaller first.",
+            f"The image has {_megabytes(len(image))}, more than {_megabytes(MAX_IMAGE_BYTES)}: make it smaller first.",
             category="bad_request",
         )
-    kind = next((kind for head, kind in _KINDS if picture.startswith(head)), None)
-    if kind is None and picture[:4] == b"RIFF" and picture[8:12] == b"WEBP":
+    kind = next((kind for head, kind in _SIGNATURES if image.startswith(head)), None)
+    if kind is None and image[:4] == b"RIFF" and image[8:12] == b"WEBP":
         kind = "webp"
     if kind is None:
-        raise LLMError("This is no image that models take: use PNG, JPEG, GIF or WebP.", category="bad_request")
-    return f"data:image/{kind};base64,{b64encode(picture).decode()}"
+        raise LLMError(
+            "The file is not an image that models accept: use PNG, JPEG, GIF or WebP.", category="bad_request"
+        )
+    return f"data:image/{kind};base64,{b64encode(image).decode()}"
 
 
 def _megabytes(size: int) -> str:

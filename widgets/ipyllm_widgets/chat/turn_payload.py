@@ -1,4 +1,4 @@
-"""A question and its answer as the browser gets them."""
+"""Builds the payload of a turn, as the browser gets it."""
 
 from __future__ import annotations
 
@@ -7,61 +7,61 @@ from typing import TYPE_CHECKING, Any
 from ipyllm.messages import text_of
 from ipyllm.rendering import footer_text
 from ipyllm.text.surrogates import replace_surrogates
-from ipyllm_widgets.chat.images import addresses
+from ipyllm_widgets.chat.images import image_urls
 from ipyllm_widgets.live_answer import parts_of
 
 if TYPE_CHECKING:
-    from ipyllm_widgets.chat.tree import Node
+    from ipyllm_widgets.chat.turn_tree import TurnNode
 
-__all__ = ["exchange_of"]
+__all__ = ["turn_payload"]
 
-_LONGEST_SHOWN = 20_000  # characters of a question that are sent to the browser unasked
+_SHOWN_CHARS = 20_000  # of a question; the browser asks for the rest
 
 
-def exchange_of(node: Node, branch: tuple[int, int], *, running: bool) -> dict[str, Any]:
-    """Return what is shown of ``node``; while it runs, its answer is told by deltas instead.
+def turn_payload(node: TurnNode, position: tuple[int, int], *, running: bool) -> dict[str, Any]:
+    """Return the payload of ``node``; deltas send the parts of a running answer.
 
     Parameters
     ----------
-    node : Node
-        Its ``parts`` are rendered here if they have not been.
-    branch : tuple of int
-        Which of how many, from 1.
+    node : TurnNode
+        Its ``parts`` are rendered here if they are None.
+    position : tuple of int
+        Position of its branch from 1, and the number of branches.
     running : bool
-        Whether its answer is coming.
+        Whether its answer is streaming.
 
     Examples
     --------
-    >>> from ipyllm_widgets.chat.tree import Node
-    >>> told = exchange_of(Node("t1", None, {"role": "user", "content": "Hi"}), (1, 2), running=False)
-    >>> told["text"], told["branch"], told["status"]
+    >>> from ipyllm_widgets.chat.turn_tree import TurnNode
+    >>> payload = turn_payload(TurnNode("t1", None, {"role": "user", "content": "Hi"}), (1, 2), running=False)
+    >>> payload["text"], payload["branch"], payload["status"]
     ('Hi', [1, 2], 'cancelled')
     """
     text = text_of(node.question)
-    told: dict[str, Any] = {
+    payload: dict[str, Any] = {
         "id": node.name,
-        "text": replace_surrogates(text[:_LONGEST_SHOWN]),
+        "text": replace_surrogates(text[:_SHOWN_CHARS]),
         "chars": len(text),
-        "images": addresses(node.question),
-        "branch": list(branch),
+        "images": image_urls(node.question),
+        "branch": list(position),
         "note": node.note,
         "error": None,
     }
     if running:
-        return told | {"status": "running", "footer": node.asked}
+        return payload | {"status": "running", "footer": node.asked}
     if node.parts is None:
         node.parts = parts_of("", node.answer)
-    return told | {"parts": node.parts} | _end(node)
+    return payload | {"parts": node.parts} | _ending(node)
 
 
-def _end(node: Node) -> dict[str, Any]:
+def _ending(node: TurnNode) -> dict[str, Any]:
     response = node.response
     if response is not None:
-        said = response.error_message if response.status != "cancelled" else None
+        error = response.error_message if response.status != "cancelled" else None
         return {
             "status": response.status,
             "footer": footer_text(response),
-            "error": replace_surrogates(said) if said else None,
+            "error": replace_surrogates(error) if error else None,
         }
     if node.turn is not None:
         return {"status": node.turn.status, "footer": node.turn.model or ""}

@@ -1,57 +1,54 @@
-"""A comparison without its widget: what is asked and how, the answers as they come, the votes and the ranking."""
+"""Controller of a comparison: the arms, the streaming answers, the votes and the ranking."""
 
 from __future__ import annotations
 
-import threading
 from dataclasses import dataclass, field, replace
+from html import escape
 from typing import TYPE_CHECKING, Any
 
 from ipyllm.comparison.comparison import Comparison
 from ipyllm.errors import LLMError
-from ipyllm.events import Finished
 from ipyllm.registry.models import create_llm_service
-from ipyllm.rendering import reasoning_html, to_html
+from ipyllm.rendering import COLUMNS_STYLE, STYLE, columns_html, columns_text, reasoning_html, to_html
 from ipyllm.request import Provenance
-from ipyllm_widgets.available_models import offered
-from ipyllm_widgets.compare.ranking import ranking_html
+from ipyllm.text.format import shorten
+from ipyllm_widgets.compare.vote_ranking import ranking_html
+from ipyllm_widgets.controller import Controller
 from ipyllm_widgets.live_answer import LiveAnswer
-from ipyllm_widgets.parameters import checked_params
-from ipyllm_widgets.state_diff import Told
-from ipyllm_widgets.static_output import WHILE_IT_COMES_S
+from ipyllm_widgets.widget_parameters import validate_params
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
-    from ipyllm.events import Event
     from ipyllm.rendering import Column
     from ipyllm.services.base import BaseLLMService
-    from ipyllm_widgets.message_channel import Outbox
+    from ipyllm_widgets.message_channel import MessageChannel
 
-__all__ = ["CompareSession", "CompareSettings", "Seat"]
+__all__ = ["ArmSettings", "CompareController", "CompareSettings"]
 
-_FEWEST = 2
-_DRAWING_S = 30.0  # longest wait for the drawing of answers that are there
-_LONG = 4_000  # characters of a question that is told whole
-_TOLD = 1_200  # characters that are told of a longer one
+_MIN_ARMS = 2
+_LONG_CHARS = 4_000  # a longer question is sent in part
+_EXCERPT_CHARS = 1_200  # of a longer question
+_TITLE_CHARS = 120  # of the question above the static output
 
 
 @dataclass(frozen=True)
-class Seat:
-    """One model that is compared, with parameters of its own."""
+class ArmSettings:
+    """One compared model with its own parameters."""
 
     model: str
     params: Mapping[str, Any] = field(default_factory=dict)
 
     def service(self, shared: Mapping[str, Any]) -> BaseLLMService:
-        """Make what is asked; its own parameters come before the shared ones."""
+        """Create the service; its own parameters override the shared ones."""
         return create_llm_service(self.model, **{**shared, **self.params})
 
 
 @dataclass(frozen=True)
 class CompareSettings:
-    """What the next question is asked with."""
+    """Settings of the next question."""
 
-    seats: list[Seat]
+    arms: list[ArmSettings]
     params: dict[str, Any] = field(default_factory=dict)
     system: str = ""
     blind: bool = False
@@ -62,108 +59,86 @@ class CompareSettings:
         Raises
         ------
         LLMError
-            For what cannot be right.
+            A model does not exist, or a parameter cannot be right.
         """
-        seats = _seats(changes["seats"]) if "seats" in changes else self.seats
-        params = checked_params(changes["params"]) if "params" in changes else self.params
-        for seat in seats:
-            seat.service(params)
+        arms = _validate_arms(changes["arms"]) if "arms" in changes else self.arms
+        params = validate_params(changes["params"]) if "params" in changes else self.params
+        for arm in arms:
+            arm.service(params)
         system, blind = changes.get("system", self.system), changes.get("blind", self.blind)
-        return CompareSettings(seats, dict(params), str(system or ""), bool(blind))
+        return CompareSettings(arms, dict(params), str(system or ""), bool(blind))
 
 
-class CompareSession:
-    """One question after the other, to the same models at once.
-
-    Methods may be called from any thread; :meth:`draw` is the drawing thread's.
+class CompareController(Controller):
+    """Asks several models the same question at once, one question after another.
 
     Parameters
     ----------
-    outbox : Outbox
-        Where the browser is told, and the lock.
     settings : CompareSettings
-        What to ask with.
-    wake : callable
-        Has :meth:`draw` called soon; with True, at once.
-    keep : callable
-        Called to have what is kept beside the widget brought up to date, if that is older than so many seconds: 0 when
-        an answer has ended and after a vote, some while answers come.
+        Settings of the next question.
+    channel, on_error
+        As for :class:`Controller`.
     """
 
     def __init__(
-        self,
-        outbox: Outbox,
-        settings: CompareSettings,
-        *,
-        wake: Callable[[bool], None],
-        keep: Callable[[float], object],
+        self, settings: CompareSettings, channel: MessageChannel, on_error: Callable[[Exception], None]
     ) -> None:
+        super().__init__(channel, on_error)
         self.settings = settings
         self.comparison: Comparison | None = None
-        self._outbox = outbox
-        self._wake = wake
-        self._keep = keep
         self._answers: list[LiveAnswer] = []
-        self._parts: dict[str, dict[str, Any]] = {}
+        self._parts: dict[str, dict[str, Any]] = {}  # of finished answers, by name
         self._count = 0
         self._ranking = ""
-        self._told = Told(outbox)
-        self._offers: list[str] = []
-        self._at_rest = threading.Event()
-        self._at_rest.set()
 
-    # ---- what a person does --------------------------------------------------------------------------
+    # ---- a person's commands -------------------------------------------------------------------------
 
     def ask(self, prompt: str) -> Comparison:
-        """Ask all at once; the answers come by and by.
+        """Ask all models, and return at once.
 
         Raises
         ------
         LLMError
-            Nothing was sent: answers are still coming, the prompt is empty, or a model cannot be asked.
+            An answer is still streaming, the prompt is empty, or a model cannot be asked. Nothing was sent.
         """
         if not isinstance(prompt, str):
-            raise LLMError(f"A question is text, not {type(prompt).__name__}.", category="bad_request")
+            raise LLMError(f"A question must be a string, not {type(prompt).__name__}.", category="bad_request")
         self._settle()
-        with self._outbox.lock:
-            if self.running:
-                raise LLMError(
-                    "Answers are still coming: stop them first, or wait for their end.", category="bad_request"
-                )
+        with self._channel.lock:
+            self._require_idle()
             settings = self.settings
-            if len(settings.seats) < _FEWEST:
+            if len(settings.arms) < _MIN_ARMS:
                 raise LLMError("There is nothing to compare: choose two models or more.", category="bad_request")
             comparison = Comparison(
                 prompt,
-                [seat.service(settings.params) for seat in settings.seats],
+                [arm.service(settings.params) for arm in settings.arms],
                 system=settings.system or None,
                 provenance=Provenance(origin="widget"),
                 blind=settings.blind,
             )
             self._count += 1
             answers = [LiveAnswer(f"{self._count}-{arm.mark}") for arm in comparison.arms]
-
-            def on_event(place: int, event: Event) -> None:
-                answers[place].on_event(event)
-                self._wake(isinstance(event, Finished))
-
             self.comparison, self._answers, self._parts = comparison, answers, {}
-            self._at_rest.clear()
+            self._begin(answers)
+            self._call = comparison
             try:
-                comparison.start(on_event)
+                comparison.start(lambda place, event: self._receive(answers[place], event))
             except BaseException:  # an interrupt: some were not sent, and would never end
                 self.comparison, self._answers = None, []
-                self._at_rest.set()
+                self._end()
                 raise
             finally:
                 self._publish()
-        self._keep(0.0)  # a notebook that is saved now has the question
+        self.refresh()  # a notebook that is saved now contains the question
         return comparison
 
     def stop(self, mark: str | None = None, question: int | None = None) -> None:
-        """Stop the answers that are coming, or the one with this mark; what came is kept.
+        """Stop the running answers, or the one with this mark, and keep their text so far.
 
-        Nothing is stopped that answers another than the named question.
+        Parameters
+        ----------
+        question : int, optional
+            Number of the question; answers to any other are not stopped.
         """
         comparison = self.comparison
         if comparison is None or question not in {None, self._count}:
@@ -178,151 +153,86 @@ class CompareSession:
         raise LLMError(f"There is no answer {mark!r}.", category="not_found")
 
     def vote(self, which: str, question: int | None = None) -> str:
-        """Keep which answer is better; names that were hidden are shown from then on.
+        """Store in the ledger which answer is better; hidden names are shown from then on.
 
         Parameters
         ----------
         which : str
             As for :meth:`ipyllm.Comparison.vote`.
         question : int, optional
-            Which question the vote is about; by default the last.
+            Number of the question; by default the last.
 
         Raises
         ------
         LLMError
-            Nothing was asked, something else was asked since, answers are still coming, or there is no such answer.
+            Nothing was asked, another question was asked since, an answer is still streaming, or ``which`` is unknown.
         """
         self._settle()
-        with self._outbox.lock:
+        with self._channel.lock:
             if question not in {None, self._count}:
                 raise LLMError(
-                    "Another question was asked meanwhile, so this vote was not kept: vote on the answers shown now.",
+                    "The vote was not stored, because another question was asked: vote on the answers shown now.",
                     category="bad_request",
                 )
             if self.comparison is None or self.running:
-                raise LLMError("Vote when all answers are there.", category="bad_request")
+                raise LLMError("Vote when all answers have ended.", category="bad_request")
             outcome = self.comparison.outcome(which)
             if outcome == self.comparison.vote_cast:
                 return outcome  # a second click on the same button
             self.comparison.vote(which)
             self._ranking = ranking_html()
             self._publish()
-        self._keep(0.0)
+        self.refresh()
         return outcome
 
-    def set(self, changes: Mapping[str, Any]) -> None:
-        """Change the models, the parameters, the system message, or whether names are hidden.
+    def set(self, **changes: Any) -> None:
+        """Change ``arms``, ``params``, ``system`` (the system prompt) or ``blind`` (whether names are hidden).
 
         Raises
         ------
         LLMError
-            For what cannot be right; nothing is changed then.
+            A value cannot be right; nothing is changed.
         """
         settings = self.settings.with_changes(changes)
-        with self._outbox.lock:
+        with self._channel.lock:
             self.settings = settings
             self._publish()
 
-    @property
-    def prompt(self) -> str:
-        """What was asked last; empty before the first."""
+    def text(self) -> str:
+        """Return the last question; empty before the first."""
         return self.comparison.arms[0].request.prompt if self.comparison is not None else ""
 
-    @property
-    def running(self) -> bool:
-        """Whether answers are coming."""
-        return any(answer.name not in self._parts for answer in self._answers)
+    # ---- what is shown -------------------------------------------------------------------------------
 
-    def _settle(self) -> None:
-        """Have the answers drawn to their end if that has come: who waited for the comparison may go on."""
-        comparison = self.comparison
-        if comparison is not None and comparison.done.is_set():
-            self._at_rest.wait(_DRAWING_S)
-
-    def close(self) -> None:
-        """Stop what runs."""
-        self.stop()
-
-    # ---- on the drawing thread -----------------------------------------------------------------------
-
-    def draw(self) -> int:
-        """Send what is new, and return about how many bytes that took."""
-        answers = self._answers
-        drawn, failure = self._drawn(answers)
-        with self._outbox.lock:
-            if self._answers is not answers:
-                return 0
-            deltas = [delta for answer, changes in drawn for delta in answer.advance(changes)]
-            sent = self._told.grow(deltas) if deltas else 0
-            ended = [answer for answer, _ in drawn if answer.response is not None]
-            for answer in ended:
-                self._parts[answer.name] = answer.as_json()
-                self._told.has_all(answer.name, self._parts[answer.name])
-            if ended:
-                self._publish()
-            if not self.running:
-                self._at_rest.set()
-        if failure is not None:
-            raise failure
-        if ended or sent:
-            self._keep(0.0 if ended else WHILE_IT_COMES_S)
-        return sent
-
-    def _drawn(self, answers: list[LiveAnswer]) -> tuple[list[tuple[LiveAnswer, list[Any]]], Exception | None]:
-        """Draw what has not ended. What cannot be drawn ends all the same, and keeps no other from its end."""
-        drawn: list[tuple[LiveAnswer, list[Any]]] = []
-        failure = None
-        for answer in answers:
-            if answer.name not in self._parts:
-                try:
-                    drawn.append((answer, list(answer.draw())))
-                except Exception as exc:  # noqa: BLE001 - raised when the others are drawn
-                    drawn.append((answer, []))
-                    failure = exc
-        return drawn, failure
-
-    def columns(self) -> list[Column]:
-        """Return the answers as far as they have come, for whoever reads them without a kernel."""
-        with self._outbox.lock:
+    def static_content(self) -> tuple[str, str]:
+        """Return the last comparison as static HTML and plain text, for readers without a kernel."""
+        with self._channel.lock:
             comparison, answers = self.comparison, self._answers
         if comparison is None:
-            return []
-        return [
-            self._unfinished(column, answer) if column.running else column
+            return "", ""
+        columns = [
+            _incomplete_column(column, answer) if column.running else column
             for column, answer in zip(comparison.columns(), answers, strict=True)
         ]
+        prompt = self.text()
+        html = STYLE + COLUMNS_STYLE + columns_html(columns)
+        title = escape(shorten(prompt, _TITLE_CHARS))
+        html = f'<details class="ipyllm-transcript" open><summary>{title}</summary>{html}</details>'
+        return html, f"{prompt}\n\n{columns_text(columns)}"
 
-    @staticmethod
-    def _unfinished(column: Column, answer: LiveAnswer) -> Column:
-        text = answer.written("text")
-        html = reasoning_html(answer.written("reasoning")) + to_html(text)
-        return replace(
-            column, html=html, text=text, footer="", error="It had not ended when this was kept.", running=False
-        )
+    def _on_finished(self, answer: LiveAnswer, parts: dict[str, Any]) -> None:
+        self._parts[answer.name] = parts
 
-    # ---- what the browser knows ----------------------------------------------------------------------
-
-    def snapshot(self) -> dict[str, Any]:
-        """Return everything that is shown, with the number of the last message that is part of it."""
-        with self._outbox.lock:
-            self._offers = offered()
-            coming = {answer.name: answer.as_json() for answer in self._answers if answer.name not in self._parts}
-            return self._told.whole(self._columns(), self._surroundings(), coming)
-
-    def _publish(self) -> None:
-        """Tell the browser what differs from what it knows."""
-        self._told.change(self._columns(), self._surroundings())
-
-    def _columns(self) -> list[dict[str, Any]]:
+    def _turns(self) -> list[dict[str, Any]]:
         comparison = self.comparison
         if comparison is None:
             return []
-        return [self._as_json(comparison, place) for place in range(len(comparison.arms))]
+        return [self._column_payload(comparison, place) for place in range(len(comparison.arms))]
 
-    def _as_json(self, comparison: Comparison, place: int) -> dict[str, Any]:
-        answer, column = self._answers[place], comparison.column(place)
+    def _column_payload(self, comparison: Comparison, place: int) -> dict[str, Any]:
+        answer, column = self._answers[place], comparison.column(place, render=False)
         response = comparison.responses[place]
-        told: dict[str, Any] = {
+        payload: dict[str, Any] = {
             "id": answer.name,
             "mark": column.mark,
             "label": column.label,
@@ -332,34 +242,42 @@ class CompareSession:
             "preferred": column.preferred,
         }
         if answer.name in self._parts:
-            told["parts"] = self._parts[answer.name]
-        return told
+            payload["parts"] = self._parts[answer.name]
+        return payload
 
-    def _surroundings(self) -> dict[str, Any]:
-        settings, comparison = self.settings, self.comparison
-        running, prompt = self.running, self.prompt
-        long = len(prompt) > _LONG
+    def _totals(self) -> str:
+        return self._ranking
+
+    def _settings(self) -> dict[str, Any]:
+        settings, comparison, prompt = self.settings, self.comparison, self.text()
+        is_long = len(prompt) > _LONG_CHARS
         return {
-            "order": [answer.name for answer in self._answers],
-            "running": self._answers[0].name if running else None,
-            "totals": self._ranking,
-            "settings": {
-                "seats": [{"model": seat.model, "params": dict(seat.params)} for seat in settings.seats],
-                "models": self._offers,
-                "params": settings.params,
-                "system": settings.system,
-                "blind": settings.blind,
-                "question": self._count,
-                "prompt": f"{prompt[:_TOLD]} …" if long else prompt,
-                "chars": len(prompt) if long else 0,
-                "vote": comparison.vote_cast if comparison is not None else None,
-                "hidden": comparison.names_hidden if comparison is not None else False,
-            },
+            "arms": [{"model": arm.model, "params": dict(arm.params)} for arm in settings.arms],
+            "models": self._available,
+            "params": settings.params,
+            "system": settings.system,
+            "blind": settings.blind,
+            "question": self._count,
+            "prompt": f"{prompt[:_EXCERPT_CHARS]} …" if is_long else prompt,
+            "chars": len(prompt) if is_long else 0,
+            "vote": comparison.vote_cast if comparison is not None else None,
+            "hidden": comparison.names_hidden if comparison is not None else False,
         }
 
 
-def _seats(given: Any) -> list[Seat]:
-    seats = [Seat(str(item["model"]).strip(), checked_params(item.get("params", {}))) for item in given]
-    if not all(seat.model for seat in seats):
-        raise LLMError("A model to compare has no name: choose one, or take its column away.", category="bad_request")
-    return seats
+def _incomplete_column(column: Column, answer: LiveAnswer) -> Column:
+    text = answer.written("text")
+    html = reasoning_html(answer.written("reasoning")) + to_html(text)
+    error = "The answer was incomplete when the notebook was saved."
+    return replace(column, html=html, text=text, footer="", error=error, running=False)
+
+
+def _validate_arms(given: Iterable[Any]) -> list[ArmSettings]:
+    arms = []
+    for item in given:
+        if not isinstance(item, dict) or not isinstance(item.get("model"), str):
+            raise LLMError("The page sent a wrong list of models: reload the page.", category="bad_request")
+        if not item["model"].strip():
+            raise LLMError("A compared model has no name: choose one, or remove its row.", category="bad_request")
+        arms.append(ArmSettings(item["model"].strip(), validate_params(item.get("params", {}))))
+    return arms

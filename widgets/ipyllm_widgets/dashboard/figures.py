@@ -1,31 +1,31 @@
-"""What the dashboard says of some calls, before it is written as a page or as what a notebook keeps."""
+"""Figures of the dashboard as plain text, before they become the page or the static snapshot."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from ipyllm.text.format import UNKNOWN, compact_count, money, number, seconds, shorten
 from ipyllm_widgets.dashboard.charts import Chart, bars, lines
 from ipyllm_widgets.dashboard.series import over_time
-from ipyllm_widgets.dashboard.values import UNKNOWN, count, duration, is_known, is_text, plain_number, price
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     import pandas as pd
 
-__all__ = ["CALL_HEADS", "MODEL_HEADS", "CallRow", "Figures", "ModelRow", "Tile", "figures_of"]
+__all__ = ["CALL_HEADS", "MODEL_HEADS", "CallRow", "Figures", "ModelRow", "Tile", "figures_of", "known_values"]
 
 MODEL_HEADS = ("model", "calls", "errors", "TTFT p50", "p95", "total p50", "tokens/s", "tokens in", "out", "cost")
 CALL_HEADS = ("when", "model", "status", "TTFT", "total", "tokens out", "cost", "prompt")
 
-_PROMPT_SHOWN = 120  # characters of a prompt in the list
+_PROMPT_CHARS = 120  # in the list
 _IN_CHARTS = ("ttft_p50_s", "output_tps_p50", "output_tokens", "cost_usd", "errors")
 
 
 @dataclass(frozen=True, slots=True)
 class Tile:
-    """One sum, with a note on what is not in it."""
+    """One sum, with a note on what it does not include."""
 
     name: str
     value: str
@@ -34,12 +34,9 @@ class Tile:
 
 @dataclass(frozen=True, slots=True)
 class ModelRow:
-    """What the calls of one model come to; ``cells`` stand under ``MODEL_HEADS`` after its name.
+    """Figures of one model; ``cells`` are the columns ``MODEL_HEADS`` after the name, ``index`` selects its mark."""
 
-    ``place`` is its place in the order of models, which its colour and shape follow.
-    """
-
-    place: int
+    index: int
     model: str
     left_out: int
     cells: tuple[str, ...]
@@ -47,7 +44,7 @@ class ModelRow:
 
 @dataclass(frozen=True, slots=True)
 class CallRow:
-    """One of the latest calls; ``cells`` stand under ``CALL_HEADS`` after the first three."""
+    """One of the latest calls; ``cells`` are the columns ``CALL_HEADS`` between status and prompt."""
 
     call_id: str
     when: str
@@ -60,7 +57,7 @@ class CallRow:
 
 @dataclass(frozen=True, slots=True)
 class Figures:
-    """All of it, as plain text; two of the same calls are equal."""
+    """All figures of the dashboard; equal for equal calls."""
 
     n: int
     tiles: tuple[Tile, ...]
@@ -70,7 +67,7 @@ class Figures:
 
 
 def figures_of(calls: pd.DataFrame, newest: pd.DataFrame) -> Figures:
-    """Return the figures of ``calls``, and the rows of the ``newest``: as :func:`~ipyllm.dataframes.usage.usage` returns them."""
+    """Return the figures of ``calls`` and the rows of ``newest``, frames of :func:`~ipyllm.dataframes.usage.usage`."""
     models = sorted(set(calls["model"].dropna()))
     return Figures(
         n=len(calls),
@@ -86,14 +83,14 @@ def _tiles(calls: pd.DataFrame) -> tuple[Tile, ...]:
     running = int((calls["status"] == "running").sum())
     priced = calls["cost_usd"].notna()
     unknown = int((~priced & ~calls["status"].isin(["running"]) & calls["output_tokens"].notna()).sum())
-    cost = price(float(calls["cost_usd"].sum())) if bool(priced.any()) else "unknown" if n else price(0.0)
+    cost = money(float(calls["cost_usd"].sum())) if bool(priced.any()) else "unknown" if n else money(0.0)
     counted = calls[calls["usage_source"] != "estimated"]
     estimated = f"without {n - len(counted):,} estimated" if n > len(counted) else ""
     return (
         Tile("calls", f"{n:,}", f"{running:,} running" if running else ""),
         Tile("errors", f"{failed:,}", f"{failed / n:.1%}" if n else ""),
-        Tile("tokens in", count(int(counted["input_tokens"].sum())), estimated),
-        Tile("tokens out", count(int(counted["output_tokens"].sum())), estimated),
+        Tile("tokens in", compact_count(int(counted["input_tokens"].sum())), estimated),
+        Tile("tokens out", compact_count(int(counted["output_tokens"].sum())), estimated),
         Tile("cost", cost, f"{unknown:,} of unknown price" if unknown else ""),
     )
 
@@ -109,13 +106,11 @@ def _models(calls: pd.DataFrame, models: list[str]) -> tuple[ModelRow, ...]:
             (
                 f"{int(row['n']):,}",
                 f"{int(row['errors']):,}",
-                duration(row["ttft_p50_s"]),
-                duration(row["ttft_p95_s"]),
-                duration(row["total_p50_s"]),
-                plain_number(row["output_tps_p50"], "{:.1f}"),
-                count(row["input_tokens"]),
-                count(row["output_tokens"]),
-                price(row["cost_usd"]),
+                *(seconds(row[name]) for name in ("ttft_p50_s", "ttft_p95_s", "total_p50_s")),
+                number(row["output_tps_p50"]),
+                compact_count(row["input_tokens"]),
+                compact_count(row["output_tokens"]),
+                money(row["cost_usd"]),
             ),
         )
         for model, row in summarise(calls[calls["model"].notna()], by="model").iterrows()
@@ -128,30 +123,35 @@ def _charts(calls: pd.DataFrame) -> tuple[Chart, ...]:
         return ()
     priced = bool(calls["cost_usd"].notna().any())
     return (
-        lines(series, "ttft_p50_s", "Time to first token, median", duration),
-        lines(series, "output_tps_p50", "Output tokens per second, median", lambda value: f"{value:,.3g}"),
-        bars(series, "output_tokens", "Output tokens", count),
-        bars(series, "cost_usd", "Cost", price, "free" if priced else "not known"),
+        lines(series, "ttft_p50_s", "Time to first token, median", seconds),
+        lines(series, "output_tps_p50", "Output tokens per second, median", number),
+        bars(series, "output_tokens", "Output tokens", compact_count),
+        bars(series, "cost_usd", "Cost", money, "free" if priced else "not known"),
         bars(series, "errors", "Errors", lambda value: f"{value:,.0f}" if value.is_integer() else ""),
     )
 
 
 def _call(row: Mapping[Any, Any]) -> CallRow:
-    when = row["started_at"]
-    prompt = row["prompt"] if is_text(row["prompt"]) else ""
-    about = "≈" if row["usage_source"] == "estimated" else ""
-    tokens = count(row["output_tokens"])
+    row = known_values(row)
+    about = "≈" if row.get("usage_source") == "estimated" and "output_tokens" in row else ""
     return CallRow(
         call_id=row["call_id"],
-        when=f"{when.to_pydatetime().astimezone():%m-%d %H:%M:%S}" if is_known(when) else UNKNOWN,
-        model=str(row["model"]),
-        status=str(row["status"]),
-        failure=row["error_category"].replace("_", " ") if is_text(row["error_category"]) else "",
+        when=f"{row['started_at'].to_pydatetime().astimezone():%m-%d %H:%M:%S}" if "started_at" in row else UNKNOWN,
+        model=str(row.get("model")),
+        status=str(row.get("status")),
+        failure=row.get("error_category", "").replace("_", " "),
         cells=(
-            duration(row["ttft_s"]),
-            duration(row["total_s"]),
-            about + tokens if tokens != UNKNOWN else tokens,
-            price(row["cost_usd"]),
+            seconds(row.get("ttft_s")),
+            seconds(row.get("total_s")),
+            about + compact_count(row.get("output_tokens")),
+            money(row.get("cost_usd")),
         ),
-        prompt=prompt if len(prompt) <= _PROMPT_SHOWN else prompt[: _PROMPT_SHOWN - 1] + "…",
+        prompt=shorten(row.get("prompt", ""), _PROMPT_CHARS),
     )
+
+
+def known_values(row: Mapping[Any, Any]) -> dict[Any, Any]:
+    """Return a row of the ledger without its null values."""
+    import pandas as pd
+
+    return {name: value for name, value in row.items() if isinstance(value, dict | list) or pd.notna(value)}

@@ -1,7 +1,7 @@
-"""The dashboard as a notebook keeps it: what a reader without a kernel sees, drawn once and never again.
+"""Static HTML of the dashboard, for readers of a notebook without a kernel.
 
-JupyterLab takes style sheets and inline SVG out of a notebook that it does not trust, and leaves tables and images: so
-this is made of those. Nothing in it acts, and nothing is loaded.
+JupyterLab removes style sheets and inline SVG from an untrusted notebook but leaves tables and images, so the snapshot
+consists of those. It has no controls and loads nothing.
 """
 
 from __future__ import annotations
@@ -10,48 +10,49 @@ from html import escape
 from typing import TYPE_CHECKING
 
 from ipyllm_widgets.dashboard.charts import swatch_image
+from ipyllm_widgets.dashboard.dashboard_filters import SCOPES
 from ipyllm_widgets.dashboard.figures import CALL_HEADS, MODEL_HEADS
-from ipyllm_widgets.dashboard.filters import SCOPES
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
     from datetime import datetime
 
+    from ipyllm_widgets.dashboard.dashboard_filters import DashboardFilters
     from ipyllm_widgets.dashboard.figures import CallRow, Figures
-    from ipyllm_widgets.dashboard.filters import Filters
 
-__all__ = ["still_of"]
+__all__ = ["static_snapshot"]
 
 _NEWEST = 20
-_IGNORED = "mathjax_ignore tex2jax_ignore"  # by the page's MathJax, whose formulas could hold links
+_IGNORED = "mathjax_ignore tex2jax_ignore"  # by MathJax: formulas could contain links
 
 
-def still_of(figures: Figures, filters: Filters, taken_at: datetime) -> tuple[str, str]:
-    """Return the figures as HTML and as plain text, with the filters in force and when they were taken.
+def static_snapshot(figures: Figures, filters: DashboardFilters, taken_at: datetime) -> tuple[str, str]:
+    """Return the figures as HTML and plain text, with the active filters and the time of reading.
 
     Parameters
     ----------
     figures : Figures
-    filters : Filters
+    filters : DashboardFilters
     taken_at : datetime
-        With its zone.
+        Time of reading, with its time zone.
 
     Examples
     --------
     >>> from datetime import UTC, datetime
     >>> from ipyllm import usage
     >>> from ipyllm_widgets.dashboard.figures import figures_of
-    >>> from ipyllm_widgets.dashboard.filters import Filters
-    >>> _, text = still_of(figures_of(usage(), usage()), Filters(), datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC))
+    >>> from ipyllm_widgets.dashboard.dashboard_filters import DashboardFilters
+    >>> read_at = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
+    >>> _, text = static_snapshot(figures_of(usage(), usage()), DashboardFilters(), read_at)
     >>> print(text)
     Usage · this kernel · last day · 2026-01-02 03:04:05 UTC
     calls 0 · errors 0 · tokens in 0 · tokens out 0 · cost $0
     """
-    title = " · ".join(("Usage", *_in_force(filters), f"{taken_at:%Y-%m-%d %H:%M:%S %Z}".strip()))
+    title = " · ".join(("Usage", *_active_filters(filters), f"{taken_at:%Y-%m-%d %H:%M:%S %Z}".strip()))
     sums = [f"<b>{tile.value}</b>{f' <small>{tile.note}</small>' if tile.note else ''}" for tile in figures.tiles]
     newest = figures.calls[:_NEWEST]
     calls = f"<h4>The newest {len(newest)} of {figures.n:,} calls</h4>{_table(CALL_HEADS, map(_call, newest))}"
-    models = [[f"{swatch_image(row.place)} {_flat(row.model)}", *row.cells] for row in figures.models]
+    models = [[f"{swatch_image(row.index)} {_flat(row.model)}", *row.cells] for row in figures.models]
     html = (
         f'<details class="ipyllm-still {_IGNORED}" open><summary>{_flat(title)}</summary>'
         f"{_table((tile.name for tile in figures.tiles), [sums])}"
@@ -61,7 +62,7 @@ def still_of(figures: Figures, filters: Filters, taken_at: datetime) -> tuple[st
     return html, "\n".join(_lines(title, figures))
 
 
-def _in_force(filters: Filters) -> Iterator[str]:
+def _active_filters(filters: DashboardFilters) -> Iterator[str]:
     yield SCOPES[filters.scope]
     yield "all time" if filters.since == "all" else f"last {filters.since}"
     yield from filter(None, (filters.model, filters.status, filters.tag))
@@ -79,7 +80,7 @@ def _call(row: CallRow) -> list[str]:
 
 
 def _flat(text: str) -> str:
-    """Escape a text and leave no line end: in Markdown an empty line ends the HTML, and what follows would be read."""
+    """Escape a text on one line: in Markdown an empty line ends the HTML, and what follows would be interpreted."""
     return escape(" ".join(text.split()))
 
 

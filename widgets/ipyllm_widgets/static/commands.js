@@ -1,4 +1,4 @@
-// What a view asks of the kernel, and how it learns that the kernel does not listen just now.
+// Sends a view's commands to the kernel, and notices when the kernel is busy or gone.
 
 /**
  * @typedef {{send: (content: any, callbacks?: any, buffers?: ArrayBuffer[]) => void, get: (name: string) => any,
@@ -6,29 +6,29 @@
  *   off: (event: string, callback: (...args: any[]) => void) => void, widget_manager?: any}} Model
  */
 
-const PATIENCE_MS = 700;
+const HINT_AFTER_MS = 700;
 const GONE = "The kernel is gone: run the cell again.";
-const ENDS = ["restarting", "autorestarting", "terminating", "dead"]; // of the kernel that our widget lived in
+const ENDED = ["restarting", "autorestarting", "terminating", "dead"]; // statuses of a kernel without our widget
 
-/** Sends commands and waits for their answers. */
+/** Sends commands and waits for their acknowledgements. */
 export class Commands {
   /**
    * @param {Model} model
-   * @param {(hint: string) => void} onWaiting told what we wait for, and "" when we do not
-   * @param {(sentence: string) => void} [onGone] told once that the kernel is gone, and with it whatever was running
+   * @param {(hint: string) => void} onWaiting called with what we wait for, and with "" at its end
+   * @param {(message: string) => void} [onGone] called once when the kernel is gone
    */
   constructor(model, onWaiting, onGone = () => {}) {
     this.model = model;
     this.onWaiting = onWaiting;
     this.onGone = onGone;
     this.gone = false;
-    this.kernel = model.widget_manager?.kernel; // JupyterLab's and Notebook's; elsewhere nobody tells
-    this.onStatus = (/** @type {any} */ _kernel, /** @type {string} */ status) => ENDS.includes(status) && this.lose();
+    this.kernel = model.widget_manager?.kernel; // in JupyterLab and Notebook only
+    this.onStatus = (/** @type {any} */ _kernel, /** @type {string} */ status) => ENDED.includes(status) && this.onKernelGone();
     this.kernel?.statusChanged?.connect(this.onStatus);
-    this.watch = setInterval(() => this.isElsewhere() && this.lose(), 1000);
-    this.view = Math.random().toString(36).slice(2, 8); // answers reach every view of the widget
+    this.watch = setInterval(() => this.kernelChanged() && this.onKernelGone(), 1000);
+    this.view = Math.random().toString(36).slice(2, 8); // acknowledgements reach every view of the widget
     this.count = 0;
-    /** @type {Map<string, {answered: (error: string | null) => void, timer: any}>} */
+    /** @type {Map<string, {resolve: (error: string | null) => void, timer: any}>} */
     this.open = new Map();
   }
 
@@ -36,51 +36,51 @@ export class Commands {
    * @param {string} command
    * @param {Record<string, unknown>} [fields]
    * @param {ArrayBuffer[]} [buffers]
-   * @returns {Promise<string | null>} the sentence that says what was wrong, or null
+   * @returns {Promise<string | null>} the error message, or null
    */
   send(command, fields = {}, buffers = []) {
     const nonce = `${this.view}-${++this.count}`;
     if (this.gone) return Promise.resolve(GONE);
-    return new Promise((answered) => {
-      const timer = setTimeout(() => this.onWaiting(this.whyNot()), PATIENCE_MS);
-      this.open.set(nonce, { answered, timer });
+    return new Promise((resolve) => {
+      const timer = setTimeout(() => this.onWaiting(this.waitingFor()), HINT_AFTER_MS);
+      this.open.set(nonce, { resolve, timer });
       try {
         this.model.send({ command, nonce, ...fields }, undefined, buffers);
       } catch {
-        this.answer({ nonce, error: GONE });
+        this.acknowledge({ nonce, error: GONE });
       }
     });
   }
 
-  whyNot() {
+  waitingFor() {
     const kernel = this.model.widget_manager?.kernel;
     const status = kernel?.status;
-    if (this.gone || ENDS.includes(status) || kernel?.isDisposed) return GONE;
+    if (this.gone || ENDED.includes(status) || kernel?.isDisposed) return GONE;
     if (kernel?.connectionStatus && kernel.connectionStatus !== "connected") return "Waiting for the connection to the kernel …";
     return status === "idle" ? "Waiting for the kernel …" : "Waiting for the running cell …";
   }
 
   /** @param {{nonce?: any, error?: string | null}} ack */
-  answer({ nonce, error }) {
+  acknowledge({ nonce, error }) {
     const command = this.open.get(nonce);
     if (!command) return; // another view's
     clearTimeout(command.timer);
     this.open.delete(nonce);
     if (!this.open.size) this.onWaiting("");
-    command.answered(error ?? null);
+    command.resolve(error ?? null);
   }
 
-  /** Whether the notebook has another kernel now, or none. */
-  isElsewhere() {
-    const now = this.model.widget_manager?.kernel;
-    return Boolean(this.kernel) && (this.kernel.isDisposed || now?.id !== this.kernel.id);
+  /** Whether the notebook has another kernel or none. */
+  kernelChanged() {
+    const current = this.model.widget_manager?.kernel;
+    return Boolean(this.kernel) && (this.kernel.isDisposed || current?.id !== this.kernel.id);
   }
 
-  /** No answer can come any more: say so to whoever waits for one. */
-  lose() {
+  /** Resolve all open commands with an error: no acknowledgement can arrive. */
+  onKernelGone() {
     if (this.gone) return;
     this.gone = true;
-    for (const nonce of [...this.open.keys()]) this.answer({ nonce, error: GONE });
+    for (const nonce of [...this.open.keys()]) this.acknowledge({ nonce, error: GONE });
     this.onGone(GONE);
   }
 

@@ -1,21 +1,21 @@
-// Where a question is written: text, images by paste, drop or file, and the keys.
+// The input of a question: text, images by paste, drop or file, and its keys.
 
-import { button, h, sign } from "./dom.js";
+import { button, h, icon } from "./dom.js";
 
-const LONG_PASTE = 20_000; // characters; a page takes seconds to lay out a book in a box
-const KINDS = ["image/png", "image/jpeg", "image/gif", "image/webp"];
+const LONG_PASTE = 20_000; // characters; laying out a book in a text area takes seconds
+const IMAGE_TYPES = ["image/png", "image/jpeg", "image/gif", "image/webp"];
 
-/** Holds the draft. */
+/** Holds the draft of a question. */
 export class Composer {
   /**
    * @param {{send: (text: string, files: File[]) => void, stop: () => void, editLast: () => void,
-   *   complain: (sentence: string) => void, limits: () => {image: number, images: number}}} actions
+   *   showError: (message: string) => void, limits: () => {image: number, images: number}}} actions
    */
   constructor(actions) {
     this.actions = actions;
     /** @type {File[]} */
     this.files = [];
-    /** @type {string[]} long texts that were pasted, kept out of the box */
+    /** @type {string[]} long pasted texts, which the text area does not contain */
     this.texts = [];
     this.running = false;
     this.input = h("textarea", {
@@ -37,7 +37,7 @@ export class Composer {
     });
     this.picker = h("input", {
       type: "file",
-      accept: KINDS.join(","),
+      accept: IMAGE_TYPES.join(","),
       multiple: true,
       class: "ipyllm-away",
       tabindex: -1,
@@ -50,7 +50,7 @@ export class Composer {
     this.thumbnails = h("div", { class: "ipyllm-images ipyllm-draft" });
     this.attach = button("attach", "Add images", () => this.picker.click(), "ipyllm-icon ipyllm-attach");
     this.go = button("send", "Send", () => (this.running ? actions.stop() : this.submit()), "ipyllm-go");
-    // An answer that grows moves the button away from under the mouse: the click that began on it ends on it.
+    // A growing answer moves the button while the mouse button is down: capture the pointer, so that it still is a click.
     this.go.addEventListener("pointerdown", (/** @type {PointerEvent} */ event) => this.go.setPointerCapture(event.pointerId));
     this.element = h(
       "div",
@@ -69,9 +69,9 @@ export class Composer {
 
   refresh() {
     const label = this.running ? "Stop the answer" : "Send";
-    // Only when it changes: a click on what is replaced while the mouse button is down is none.
+    // Only on a change: replacing an element while the mouse button is down loses the click.
     if (this.go.title !== label) {
-      this.go.replaceChildren(sign(this.running ? "stop" : "send"));
+      this.go.replaceChildren(icon(this.running ? "stop" : "send"));
       this.go.title = label;
       this.go.setAttribute("aria-label", label);
     }
@@ -80,7 +80,7 @@ export class Composer {
 
   /** @param {KeyboardEvent} event */
   onKey(event) {
-    if (event.isComposing) return; // Enter chooses a character there
+    if (event.isComposing) return; // Enter selects a character
     if (event.key === "Enter" && !event.shiftKey && !event.altKey) this.submit();
     else if (event.key === "Escape" && this.running) this.actions.stop();
     else if (event.key === "ArrowUp" && !this.input.value && !this.running) this.actions.editLast();
@@ -91,7 +91,7 @@ export class Composer {
   submit() {
     const text = [this.input.value, ...this.texts].filter((piece) => piece.trim()).join("\n\n");
     if (this.running) {
-      this.actions.complain("An answer is still coming: stop it with Escape, or wait for its end. Your text stays here.");
+      this.actions.showError("An answer is still streaming: stop it with Escape, or wait for its end. Your text stays here.");
       return;
     }
     if (!text && !this.files.length) return;
@@ -104,7 +104,7 @@ export class Composer {
     this.actions.send(text, files);
   }
 
-  /** Give a draft back that could not be sent. @param {string} text @param {File[]} files */
+  /** Restore a draft that could not be sent. @param {string} text @param {File[]} files */
   restore(text, files) {
     if (text.length > LONG_PASTE) this.texts = [...this.texts, text];
     else if (!this.input.value) this.input.value = text;
@@ -118,9 +118,9 @@ export class Composer {
     const limits = this.actions.limits();
     for (const file of files) {
       const total = this.files.reduce((sum, known) => sum + known.size, file.size);
-      if (!KINDS.includes(file.type)) this.actions.complain(`“${file.name}” is no image that models take: use PNG, JPEG, GIF or WebP.`);
-      else if (file.size > limits.image) this.actions.complain(`“${file.name}” is ${megabytes(file.size)}; the most is ${megabytes(limits.image)}: make it smaller first.`);
-      else if (total > limits.images) this.actions.complain(`The images would be ${megabytes(total)} together; one message takes ${megabytes(limits.images)}.`);
+      if (!IMAGE_TYPES.includes(file.type)) this.actions.showError(`“${file.name}” is not an image that models accept: use PNG, JPEG, GIF or WebP.`);
+      else if (file.size > limits.image) this.actions.showError(`“${file.name}” has ${megabytes(file.size)}, more than ${megabytes(limits.image)}: make it smaller first.`);
+      else if (total > limits.images) this.actions.showError(`The images have ${megabytes(total)} together; a message may have ${megabytes(limits.images)}.`);
       else this.files = [...this.files, file];
     }
     this.showThumbnails();

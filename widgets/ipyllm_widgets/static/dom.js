@@ -1,5 +1,5 @@
-// Elements, and the one place where HTML enters the page. That HTML is the kernel's: parsed without raw HTML and
-// sanitised there. Everything else is set as text.
+// Creates elements. The only place where HTML enters the page: the kernel sends it, sanitised and without raw HTML.
+// Everything else is set as text.
 
 /**
  * @param {string} tag
@@ -18,9 +18,9 @@ export function h(tag, props = {}, ...children) {
   return element;
 }
 
-// Drawn, because not every machine has a font with such signs. Paths on a grid of 16.
-const SIGNS = {
-  again: "M13 8a5 5 0 1 1-1.5-3.5M13 2v3h-3",
+// SVG paths on a grid of 16, because fonts with such symbols are not installed everywhere.
+const ICONS = {
+  regenerate: "M13 8a5 5 0 1 1-1.5-3.5M13 2v3h-3",
   attach: "M8 3v10M3 8h10",
   close: "M4 4l8 8M12 4l-8 8",
   copy: "M6 6h7v7H6zM10 6V3H3v7h3",
@@ -34,24 +34,24 @@ const SIGNS = {
 
 const SVG = "http://www.w3.org/2000/svg"; // a name, not an address
 
-/** @param {keyof typeof SIGNS} name */
-export function sign(name) {
+/** @param {keyof typeof ICONS} name */
+export function icon(name) {
   const svg = document.createElementNS(SVG, "svg");
   const path = document.createElementNS(SVG, "path");
   for (const [key, value] of Object.entries({ viewBox: "0 0 16 16", width: "1em", height: "1em", fill: name === "stop" ? "currentColor" : "none", stroke: "currentColor", "stroke-width": "1.6", "stroke-linecap": "round", "stroke-linejoin": "round", "aria-hidden": "true" })) svg.setAttribute(key, value);
-  path.setAttribute("d", SIGNS[name]);
+  path.setAttribute("d", ICONS[name]);
   svg.append(path);
   return svg;
 }
 
 /**
- * A button with a sign, and a name for those who do not see it.
- * @param {keyof typeof SIGNS} name
+ * Create a button with an icon and an accessible name.
+ * @param {keyof typeof ICONS} name
  * @param {string} label
  * @param {(event: MouseEvent) => void} click
  */
 export function button(name, label, click, kind = "ipyllm-icon") {
-  return h("button", { type: "button", class: kind, title: label, "aria-label": label, click }, sign(name));
+  return h("button", { type: "button", class: kind, title: label, "aria-label": label, click }, icon(name));
 }
 
 /**
@@ -67,7 +67,7 @@ export async function copyText(text) {
   try {
     await navigator.clipboard.writeText(text);
   } catch {
-    // Without a secure context, or in a frame that may not: the old way.
+    // Without a secure context or permission: the old API.
     const area = h("textarea", { class: "ipyllm-away" });
     area.value = text;
     document.body.append(area);
@@ -78,7 +78,7 @@ export async function copyText(text) {
 }
 
 /**
- * Give each code block of a finished block its button.
+ * Add a copy button to each code block.
  * @param {Element} element
  */
 export function addCopyButtons(element) {
@@ -97,26 +97,26 @@ export function addCopyButtons(element) {
 }
 
 /**
- * Keep the notebook's own keys from acting on what is typed in a widget; only Ctrl+S or Cmd+S saves from there too.
- * Notebook 7 acts on a key while it is on its way down, unless its target, the focused element itself, has an attribute;
- * JupyterLab acts on its way up.
- * @param {HTMLElement} section what holds the widget
- * @returns {() => void} to call when the view closes
+ * Keep the notebook's keyboard shortcuts from acting on what is typed in a widget, except Ctrl+S and Cmd+S.
+ * Notebook 7 handles a key in the capture phase, unless the focused element has an attribute; JupyterLab handles it in
+ * the bubbling phase.
+ * @param {HTMLElement} section contains the widget
+ * @returns {() => void} to be called when the view closes
  */
-export function keepKeys(section) {
+export function isolateKeys(section) {
   const mark = (/** @type {KeyboardEvent} */ event) => {
     if (event.target instanceof Element && section.contains(event.target)) {
       event.target.toggleAttribute("data-lm-suppress-shortcuts", !isSave(event));
     }
   };
-  const keep = (/** @type {KeyboardEvent} */ event) => {
+  const stop = (/** @type {KeyboardEvent} */ event) => {
     if (!isSave(event)) event.stopPropagation();
   };
   window.addEventListener("keydown", mark, true);
-  section.addEventListener("keydown", keep);
+  section.addEventListener("keydown", stop);
   return () => {
     window.removeEventListener("keydown", mark, true);
-    section.removeEventListener("keydown", keep);
+    section.removeEventListener("keydown", stop);
   };
 }
 
@@ -125,7 +125,7 @@ function isSave(event) {
   return (event.ctrlKey || event.metaKey) && !event.altKey && event.key.toLowerCase() === "s";
 }
 
-/** Frozen blocks and a live tail: what is frozen is put into the page once. */
+/** Shows a part of an answer: finished blocks, which are set once, and a live tail. */
 export class PartView {
   /** @param {Element} element */
   constructor(element) {
@@ -140,8 +140,8 @@ export class PartView {
   /** @param {import("./reducer.js").Part} part */
   update(part) {
     if (part.blocks !== this.blocks) {
-      const kept = this.blocks.length;
-      if (kept > part.blocks.length || this.blocks.some((block, place) => block !== part.blocks[place])) {
+      const known = this.blocks.length;
+      if (known > part.blocks.length || this.blocks.some((block, index) => block !== part.blocks[index])) {
         this.element.replaceChildren(this.tailElement);
         this.blocks = [];
       }

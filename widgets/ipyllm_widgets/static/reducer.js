@@ -1,20 +1,20 @@
-// From the messages of the kernel to what a view shows. Pure: the same messages give the same state, and a test can
-// replay them. Messages are numbered; after a gap the state is `stale` until a snapshot comes.
+// Computes a view's state from the kernel's messages. Pure: the same messages give the same state, so tests can replay
+// them. Messages are numbered; after a gap the state is `stale` until a snapshot arrives.
 
 /**
  * @typedef {{blocks: string[], tail: string}} Part
  * @typedef {{id: string, text: string, chars: number, images: string[], branch: [number, number], status: string,
  *   footer: string, note: string, error: string | null, parts: Record<string, Part>}} Turn
  * @typedef {{model: string, models: string[], system: string, params: Record<string, unknown>, conversation: string,
- *   limits: {image: number, images: number}}} Settings
+ *   limits: {image: number, images: number}}} ViewSettings
  * @typedef {{seq: number, stale: boolean, order: string[], turns: Map<string, Turn>, running: string | null,
- *   totals: string, settings: Settings}} State
+ *   totals: string, settings: ViewSettings}} State
  */
 
 /** @type {Part} */
-const NO_PART = { blocks: [], tail: "" };
+const EMPTY_PART = { blocks: [], tail: "" };
 
-const NO_TURN = { text: "", chars: 0, images: [], branch: [1, 1], status: "", footer: "", note: "", error: null, parts: {} };
+const EMPTY_TURN = { text: "", chars: 0, images: [], branch: [1, 1], status: "", footer: "", note: "", error: null, parts: {} };
 
 /** @type {State} */
 export const EMPTY = {
@@ -34,14 +34,14 @@ export const EMPTY = {
  */
 export function reduce(state, message) {
   try {
-    if (message.kind === "snapshot") return takeSnapshot(state, message.state);
+    if (message.kind === "snapshot") return applySnapshot(state, message.state);
     if (message.kind !== "update" && message.kind !== "delta") return state;
-    if (message.seq <= state.seq) return state; // seen, or part of a snapshot
+    if (message.seq <= state.seq) return state; // applied already, also as part of a snapshot
     if (state.stale || message.seq !== state.seq + 1) return { ...state, stale: true };
-    const next = message.kind === "update" ? takeUpdate(state, message) : takeDeltas(state, message.deltas);
+    const next = message.kind === "update" ? applyUpdate(state, message) : applyDeltas(state, message.deltas);
     return { ...next, seq: message.seq };
   } catch {
-    return { ...state, stale: true }; // malformed: a snapshot will mend it
+    return { ...state, stale: true }; // malformed: a snapshot will repair it
   }
 }
 
@@ -50,11 +50,11 @@ export function reduce(state, message) {
  * @param {any} snapshot
  * @returns {State}
  */
-function takeSnapshot(state, snapshot) {
+function applySnapshot(state, snapshot) {
   if (typeof snapshot?.seq !== "number" || (!state.stale && snapshot.seq < state.seq)) return state;
   const turns = new Map();
-  for (const turn of snapshot.turns) turns.set(turn.id, whole({ ...NO_TURN, ...turn }));
-  return takeRest({ ...state, seq: snapshot.seq, stale: false, turns }, snapshot);
+  for (const turn of snapshot.turns) turns.set(turn.id, checked({ ...EMPTY_TURN, ...turn }));
+  return applyFields({ ...state, seq: snapshot.seq, stale: false, turns }, snapshot);
 }
 
 /**
@@ -62,14 +62,14 @@ function takeSnapshot(state, snapshot) {
  * @param {any} update
  * @returns {State}
  */
-function takeUpdate(state, update) {
+function applyUpdate(state, update) {
   const turns = new Map(state.turns);
-  for (const news of update.turns ?? []) {
-    const known = turns.get(news.id);
-    if (!known && news.footer === undefined) throw new Error("half a turn");
-    turns.set(news.id, whole({ ...NO_TURN, ...known, ...news }));
+  for (const changes of update.turns ?? []) {
+    const known = turns.get(changes.id);
+    if (!known && changes.footer === undefined) throw new Error("an incomplete turn");
+    turns.set(changes.id, checked({ ...EMPTY_TURN, ...known, ...changes }));
   }
-  const next = takeRest({ ...state, turns }, update);
+  const next = applyFields({ ...state, turns }, update);
   if (update.order) {
     const shown = new Set(next.order);
     for (const id of turns.keys()) if (!shown.has(id)) turns.delete(id);
@@ -77,8 +77,8 @@ function takeUpdate(state, update) {
   return next;
 }
 
-/** @type {Record<string, (value: any) => boolean>} what the fields are that a view draws; not every widget has all */
-const DRAWN = {
+/** @type {Record<string, (value: any) => boolean>} checks of the fields that a view draws; not every widget has all */
+const CHECKS = {
   id: isText, text: isText, chars: Number.isFinite, status: isText, footer: isText, note: isText,
   error: (value) => value === null || isText(value),
   images: (value) => value.every(isText),
@@ -100,26 +100,26 @@ function isRecord(value) {
   return typeof value === "object" && value !== null && !Array.isArray(value);
 }
 
-/** @template T @param {T} record a turn or settings @returns {T} it, if a view can show it */
-function whole(record) {
-  if (!isRecord(record)) throw new Error("no record");
+/** @template T @param {T} record a turn or settings @returns {T} the same, if a view can show it */
+function checked(record) {
+  if (!isRecord(record)) throw new Error("not an object");
   for (const [name, value] of Object.entries(/** @type {object} */ (record))) {
-    if (DRAWN[name] && !DRAWN[name](value)) throw new Error(`${name} of another kind`);
+    if (CHECKS[name] && !CHECKS[name](value)) throw new Error(`${name} has a wrong type`);
   }
   return record;
 }
 
 /**
  * @param {State} state
- * @param {any} news
+ * @param {any} changes
  * @returns {State}
  */
-function takeRest(state, news) {
-  const order = news.order ?? state.order;
-  const settings = whole(news.settings ?? state.settings);
-  const totals = news.totals ?? state.totals;
-  const running = news.running === undefined ? state.running : news.running;
-  if (!isText(totals) || !(running === null || isText(running))) throw new Error("news of another kind");
+function applyFields(state, changes) {
+  const order = changes.order ?? state.order;
+  const settings = checked(changes.settings ?? state.settings);
+  const totals = changes.totals ?? state.totals;
+  const running = changes.running === undefined ? state.running : changes.running;
+  if (!isText(totals) || !(running === null || isText(running))) throw new Error("a field has a wrong type");
   if (!order.every((/** @type {string} */ id) => state.turns.has(id))) throw new Error("a turn is missing");
   return {
     ...state,
@@ -135,16 +135,16 @@ function takeRest(state, news) {
  * @param {any[]} deltas
  * @returns {State}
  */
-function takeDeltas(state, deltas) {
+function applyDeltas(state, deltas) {
   const turns = new Map(state.turns);
   for (const delta of deltas) {
     const turn = turns.get(delta.id);
-    if (!(delta.add ?? []).every((/** @type {unknown} */ block) => typeof block === "string")) throw new Error("a block of another kind");
-    if (!turn) throw new Error("a delta for no turn");
-    const part = delta.anew ? NO_PART : (turn.parts[delta.part] ?? NO_PART);
+    if (!(delta.add ?? []).every((/** @type {unknown} */ block) => typeof block === "string")) throw new Error("a block has a wrong type");
+    if (!turn) throw new Error("a delta for an unknown turn");
+    const part = delta.anew ? EMPTY_PART : (turn.parts[delta.part] ?? EMPTY_PART);
     const grown = {
       blocks: delta.add ? part.blocks.concat(delta.add) : part.blocks,
-      tail: spliced(part.tail, delta.tail),
+      tail: applySplice(part.tail, delta.tail),
     };
     turns.set(delta.id, { ...turn, parts: { ...turn.parts, [delta.part]: grown } });
   }
@@ -153,9 +153,9 @@ function takeDeltas(state, deltas) {
 
 /**
  * @param {string} before
- * @param {[number, string, number]} change characters kept of the beginning, what is put in, characters kept of the end
+ * @param {[number, string, number]} change characters kept at the start, inserted text, characters kept at the end
  */
-export function spliced(before, [start, middle, end]) {
-  if (!(start >= 0 && end >= 0 && start + end <= before.length && typeof middle === "string")) throw new Error("a splice of another text");
+export function applySplice(before, [start, middle, end]) {
+  if (!(start >= 0 && end >= 0 && start + end <= before.length && typeof middle === "string")) throw new Error("a splice of a different text");
   return before.slice(0, start) + middle + before.slice(before.length - end);
 }

@@ -1,8 +1,8 @@
-// Which model is asked, and how: the picker, the system prompt and the parameters.
+// The settings of a question: model picker, system prompt, parameters.
 
 import { h } from "./dom.js";
 
-/** @typedef {import("./reducer.js").Settings} Settings */
+/** @typedef {import("./reducer.js").ViewSettings} ViewSettings */
 
 /** @type {[string, string, Record<string, any>][]} */
 const FIELDS = [
@@ -11,13 +11,13 @@ const FIELDS = [
   ["max_tokens", "Max tokens", { type: "number", min: 1, step: 1, placeholder: "default" }],
   ["seed", "Seed", { type: "number", step: 1, placeholder: "none" }],
 ];
-let panels = 0;
+let panelCount = 0;
 
-/** Shows the settings and sends what a person changes. */
+/** Shows the settings and sends changes. */
 export class SettingsPanel {
-  /** @param {(changes: Record<string, unknown>) => Promise<void>} change @param {(sentence: string) => void} complain */
-  constructor(change, complain) {
-    this.pending = 0; // changes that the kernel has not answered yet
+  /** @param {(changes: Record<string, unknown>) => Promise<void>} change @param {(message: string) => void} showError */
+  constructor(change, showError) {
+    this.pending = 0; // changes that the kernel has not acknowledged yet
     this.change = async (/** @type {Record<string, unknown>} */ changes) => {
       this.pending += 1;
       try {
@@ -26,9 +26,9 @@ export class SettingsPanel {
         this.pending -= 1;
       }
     };
-    this.complain = complain;
-    const id = `ipyllm-models-${++panels}`;
-    /** @type {Settings | null} */
+    this.showError = showError;
+    const id = `ipyllm-models-${++panelCount}`;
+    /** @type {ViewSettings | null} */
     this.shown = null;
     this.options = h("datalist", { id });
     this.model = h("input", {
@@ -39,7 +39,7 @@ export class SettingsPanel {
       spellcheck: "false",
       autocomplete: "off",
       change: () => this.change({ model: this.model.value.trim() }),
-      // A list shows only what matches the text: begin with all of it, give the text back if nothing is chosen.
+      // The list shows only what matches the text: with the text selected, typing starts with the full list.
       focus: () => this.model.select(),
     });
     this.system = h("textarea", { class: "ipyllm-input", rows: 3, dir: "auto", placeholder: "How the model should behave", change: () => this.change({ system: this.system.value }) });
@@ -59,10 +59,10 @@ export class SettingsPanel {
     );
   }
 
-  /** @param {Settings} settings */
+  /** @param {ViewSettings} settings */
   update(settings) {
     const before = this.shown;
-    // Somebody who types on is ahead of the kernel: what it tells of the change before must not undo the next one.
+    // The kernel's reply to an earlier change must not undo a later one.
     if (before === settings || this.pending) return;
     this.shown = settings;
     if (String(before?.models) !== String(settings.models)) {
@@ -85,15 +85,15 @@ export class SettingsPanel {
     if (this.other.value.trim()) {
       try {
         params = JSON.parse(this.other.value);
-        if (typeof params !== "object" || params === null || Array.isArray(params)) throw new Error("no object");
+        if (typeof params !== "object" || params === null || Array.isArray(params)) throw new Error("not an object");
       } catch {
-        this.complain('Other parameters are written as JSON, like {"stop": ["END"]}.');
+        this.showError('Other parameters must be a JSON object, such as {"stop": ["END"]}.');
         return;
       }
     }
     for (const [name, field] of Object.entries(this.fields)) {
       if (field.validity.badInput) {
-        this.complain(`${name} must be a number.`);
+        this.showError(`${name} must be a number.`);
         return;
       }
       if (field.value !== "") params[name] = Number(field.value);

@@ -1,12 +1,12 @@
-// What every live view does: it follows the kernel's numbered messages, sends commands, and says what is wrong.
+// Base class of the chat and comparison views: applies the kernel's messages, sends commands, shows errors.
 
 import { EMPTY, reduce } from "./reducer.js";
-import { button, h, keepKeys } from "./dom.js";
+import { button, h, isolateKeys } from "./dom.js";
 import { Commands } from "./commands.js";
 
 /**
- * One view of a widget, which may have several. Its state is the kernel's: a view draws it, and asks for changes.
- * A subclass puts `status`, `notice` and `hint` into its page, and calls `open` when it can be drawn.
+ * One of possibly several views of a widget. The kernel owns the state: a view draws it and sends commands.
+ * A subclass puts `status`, `notice` and `hint` into its page, and calls `mount` when it can be drawn.
  */
 export class LiveView {
   /** @param {import("./commands.js").Model} model @param {HTMLElement} root */
@@ -16,54 +16,54 @@ export class LiveView {
     /** @type {any} */
     this.state = EMPTY;
     this.frame = 0;
-    this.greets = false;
+    this.helloPending = false;
     /** @type {string | null} */
     this.announced = null;
-    this.commands = new Commands(model, (hint) => this.showHint(hint), (sentence) => this.lose(sentence));
+    this.commands = new Commands(model, (hint) => this.showHint(hint), (message) => this.onKernelGone(message));
     this.status = h("div", { class: "ipyllm-away", role: "status", "aria-live": "polite" });
     this.notice = h("div", { class: "ipyllm-notice", role: "alert", hidden: true });
     this.hint = h("div", { class: "ipyllm-hint", role: "status", hidden: true });
   }
 
-  /** Show the page and follow the kernel from now on. @param {HTMLElement} section @param {() => void} tick called once a second */
-  open(section, tick) {
+  /** Show the page and apply messages from now on. @param {HTMLElement} section @param {() => void} tick called once a second */
+  mount(section, tick) {
     this.root.replaceChildren(section);
-    this.freeKeys = keepKeys(section);
-    this.onMessage = (/** @type {any} */ message) => this.take(message);
+    this.releaseKeys = isolateKeys(section);
+    this.onMessage = (/** @type {any} */ message) => this.receive(message);
     this.model.on("msg:custom", this.onMessage);
     this.clock = setInterval(tick, 1000);
-    this.take({ kind: "snapshot", state: this.model.get("snapshot") });
+    this.receive({ kind: "snapshot", state: this.model.get("snapshot") });
     this.sayHello();
   }
 
   /** @param {any} message */
-  take(message) {
-    if (message?.kind === "ack") this.commands.answer(message);
-    else if (message?.kind === "notice") this.complain(String(message.text));
-    else this.heard(message);
+  receive(message) {
+    if (message?.kind === "ack") this.commands.acknowledge(message);
+    else if (message?.kind === "notice") this.showError(String(message.text));
+    else this.receiveOther(message);
     const before = this.state;
     this.state = reduce(before, message);
     if (this.state.stale && before !== EMPTY) this.sayHello();
     if (!this.frame) this.frame = requestAnimationFrame(() => this.draw());
   }
 
-  /** Take what is no news of the state, such as a text that was asked for. @param {any} _message */
-  heard(_message) {}
+  /** Handle a message that changes no state, such as a requested text. @param {any} _message */
+  receiveOther(_message) {}
 
   draw() {
     this.frame = 0;
   }
 
-  /** Ask for a snapshot if there is more than we have seen; once at a time. */
+  /** Request a snapshot if messages were missed; one request at a time. */
   async sayHello() {
-    if (this.greets) return;
-    this.greets = true;
+    if (this.helloPending) return;
+    this.helloPending = true;
     await this.commands.send("hello", { seq: this.state.stale ? -1 : this.state.seq });
-    this.greets = false;
+    this.helloPending = false;
     if (this.state.stale) setTimeout(() => this.state.stale && this.sayHello(), 1000);
   }
 
-  /** Start and end are said, not every word. @param {string | null} running @param {string} begun @param {(id: string) => string} ended */
+  /** Announce start and end to screen readers, not each word. @param {string | null} running @param {string} begun @param {(id: string) => string} ended */
   announce(running, begun, ended) {
     if (this.commands.gone || running === this.announced) return;
     if (running !== null) this.status.textContent = begun;
@@ -71,35 +71,35 @@ export class LiveView {
     this.announced = running;
   }
 
-  /** What came stays to be read; nothing pretends to go on. @param {string} sentence */
-  lose(sentence) {
-    this.complain(sentence);
+  /** Keep the received text, and show nothing as running. @param {string} message */
+  onKernelGone(message) {
+    this.showError(message);
     this.draw();
   }
 
   /**
    * @param {string} command
    * @param {Record<string, unknown>} [fields]
-   * @returns {Promise<string | null>} what was wrong and is said here, or null
+   * @returns {Promise<string | null>} the error that is shown here, or null
    */
   async ask(command, fields) {
-    this.complain("");
+    this.showError("");
     const error = await this.commands.send(command, fields);
     if (!error || this.isShown(error)) return null;
-    this.complain(error);
+    this.showError(error);
     return error;
   }
 
-  /** @param {string} _error @returns {boolean} whether the state says it already */
+  /** @param {string} _error @returns {boolean} whether the state shows it already */
   isShown(_error) {
     return false;
   }
 
-  /** @param {string} sentence what is wrong, or "" */
-  complain(sentence) {
-    this.notice.hidden = !sentence;
-    this.notice.replaceChildren(...(sentence ? [h("span", { dir: "auto" }, sentence), button("close", "Dismiss", () => this.complain(""))] : []));
-    if (sentence) this.notice.scrollIntoView({ block: "nearest" });
+  /** @param {string} message the error, or "" */
+  showError(message) {
+    this.notice.hidden = !message;
+    this.notice.replaceChildren(...(message ? [h("span", { dir: "auto" }, message), button("close", "Dismiss", () => this.showError(""))] : []));
+    if (message) this.notice.scrollIntoView({ block: "nearest" });
   }
 
   /** @param {string} hint */
@@ -109,17 +109,17 @@ export class LiveView {
   }
 
   close() {
-    this.freeKeys?.();
+    this.releaseKeys?.();
     this.model.off("msg:custom", /** @type {any} */ (this.onMessage));
     this.commands.close();
     clearInterval(this.clock);
     cancelAnimationFrame(this.frame);
-    this.root.replaceChildren(); // ipywidgets holds on to the element of each closed view as long as the model lives
+    this.root.replaceChildren(); // ipywidgets keeps the element of each closed view as long as the model lives
   }
 }
 
-/** @param {new (model: import("./commands.js").Model, root: HTMLElement) => LiveView} View what anywidget is to show */
-export function renders(View) {
+/** Return the `render` function for anywidget. @param {new (model: import("./commands.js").Model, root: HTMLElement) => LiveView} View */
+export function rendererOf(View) {
   return (/** @type {{model: import("./commands.js").Model, el: HTMLElement}} */ { model, el }) => {
     const view = new View(model, el);
     return () => view.close();

@@ -1,0 +1,396 @@
+"""Options of ``%%llm_compare`` work as those of ``%%llm``, for all arms; a missing one is refused with the reason."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from ipyllm_magics.command_line import parser
+from ipyllm_magics.command_line.options import COMPARE, COMPARE_WITHOUT, LLM
+from tests.fakes import answer, model_not_found
+
+CELL = "%%llm_compare -m openai/a -m openai/b"
+PAGE = "```html\n<h1>Hi</h1><script>steal()</script>\n```"
+
+
+@pytest.fixture
+def compare(prepared, kernel_fake):
+    """Compare with options; return what the cell left and what the server was sent, in the order of the models."""
+
+    def run(given, prompt="Hello", reply="Hello there.", models="-m openai/a -m openai/b"):
+        kernel_fake.clear()
+        kernel_fake.default = answer(reply)
+        ran = prepared.run(f"%%llm_compare {models} {given}\n{prompt}")
+        sent = [request.json for request in kernel_fake.requests]
+        return ran, sorted(sent, key=lambda body: body["model"])
+
+    return run
+
+
+def said(kernel, code):
+    ran = kernel.run(f"print({code})")
+    assert ran.status == "ok", ran.traceback
+    return ran.stdout.strip()
+
+
+# ---- the two tables ------------------------------------------------------------------------------------
+
+
+def test_every_option_of_llm_is_one_of_the_comparisons_too_or_it_is_said_why_not():
+    own = {flag for option in COMPARE for flag in option.flags}
+    missing = {flag for option in LLM for flag in option.flags} - own
+    assert missing == set(COMPARE_WITHOUT)
+    assert own - {flag for option in LLM for flag in option.flags} == {"--vary", "--blind"}
+
+
+@pytest.mark.parametrize("flag", COMPARE_WITHOUT)
+def test_an_option_that_it_has_not_is_refused_with_the_reason(compare, flag):
+    ran, sent = compare(flag)
+    assert ran.error == f"%%llm_compare has no option {flag}: {COMPARE_WITHOUT[flag]}."
+    assert sent == []
+
+
+def test_every_example_of_its_table_is_understood():
+    for option in COMPARE:
+        parsed = parser.parse(option.example, COMPARE, magic="%%llm_compare", prompt_follows=False)
+        assert option.name in parsed.options
+
+
+# ---- what each does ------------------------------------------------------------------------------------
+
+
+def models(compare, kernel):
+    assert [body["model"] for body in compare("")[1]] == ["a", "b"]
+
+
+def vary(compare, kernel):
+    assert [body["seed"] for body in compare("--vary seed=1,2", models="-m openai/a")[1]] == [1, 2]
+
+
+def system(compare, kernel):
+    for body in compare("-s Brief.")[1]:
+        assert body["messages"][0] == {"role": "system", "content": "Brief."}
+
+
+def conversation(compare, kernel):
+    kernel.run("%%llm -c earlier --new\nBefore.")
+    for body in compare("-c earlier")[1]:
+        assert [message["content"] for message in body["messages"]] == ["Before.", "Hello from the fake.", "Hello"]
+
+
+def output(compare, kernel):
+    compare("-o outcome")
+    assert said(kernel, "list(outcome.arm), list(outcome.response)") == "['A', 'B'] ['Hello there.', 'Hello there.']"
+
+
+def blind(compare, kernel):
+    ran, _ = compare("--blind")
+    assert "openai/" not in ran.text
+
+
+def format_(compare, kernel):
+    ran, _ = compare("-f text", reply="**bold**")
+    assert ran.html.count('<pre class="ipyllm-text">**bold**</pre>') == 2
+
+
+def schema(compare, kernel):
+    _, sent = compare("--schema City -o outcome", reply='{"name": "Bern"}')
+    assert all("response_format" in body for body in sent)
+    assert said(kernel, "[city.name for city in outcome.parsed]") == "['Bern', 'Bern']"
+
+
+def tools(compare, kernel):
+    for body in compare("--tools add,weather")[1]:
+        assert [tool["function"]["name"] for tool in body["tools"]] == ["add", "weather"]
+
+
+def image(compare, kernel):
+    for body in compare("--image plot.png")[1]:
+        assert body["messages"][-1]["content"][1]["image_url"]["url"].startswith("data:image/png;base64,")
+
+
+def parameters(given, name, value):
+    def check(compare, kernel):
+        assert [body[name] for body in compare(given)[1]] == [value, value]
+
+    return check
+
+
+def timeout(compare, kernel):
+    compare("--timeout 7")
+    assert said(kernel, "{arm.request.timeout.stall for arm in _llm_compare.arms}") == "{7.0}"
+
+
+def cache(compare, kernel):
+    assert len(compare("--cache", "Only once")[1]) == 2
+    assert compare("--cache", "Only once")[1] == []
+    assert len(compare("--no-cache", "Only once")[1]) == 2
+
+
+def tags(compare, kernel):
+    compare("--tag case=x7")
+    assert said(kernel, "len(usage(tags={'case': 'x7'}))") == "2"
+
+
+def raw(compare, kernel):
+    for body in compare("--raw", "{{ nothing }}")[1]:
+        assert body["messages"][-1]["content"] == "{{ nothing }}"
+
+
+def quiet(compare, kernel):
+    ran, sent = compare("--quiet")
+    assert (ran.status, ran.outputs, len(sent)) == ("ok", [], 2)
+
+
+def dry_run(compare, kernel):
+    ran, sent = compare(
+        "--dry-run -s Brief. -t 0 --max-tokens 50 --tag case=a --tools add --image plot.png -o x",
+        "Hi {{ 1 + 1 }}",
+        models="-m openai/gpt-5-mini -m openai/gpt-4o",
+    )
+    assert sent == []
+    for part in (
+        "Nothing was sent. The requests to 2 arms would be:",
+        "A · gpt-5-mini\n  to      openai/gpt-5-mini at 127.0.0.1",
+        "B · gpt-4o\n  to      openai/gpt-4o at 127.0.0.1",
+        "temperature 0.0, max_tokens 50",
+        "add(a, b)",
+        "case=a",
+        "60 s of silence, 2 retries",
+        "50 to receive",
+        "the answers are shown side by side as markdown, stored in x and _llm_compare",
+        "system: Brief.",
+        "user: Hi 2",
+        "[image: image/png, 0.1 kB]",
+    ):
+        assert part in ran.stdout, ran.stdout
+    assert ran.stdout.count("user: Hi 2") == 1, "what all are sent is shown once"
+    assert "sk-kernel" not in ran.stdout
+
+
+def help_(compare, kernel):
+    ran, sent = compare("--help")
+    assert sent == []
+    for option in COMPARE:
+        assert option.help in ran.stdout
+    for flag in COMPARE_WITHOUT:
+        assert flag in ran.stdout
+
+
+CHECKS = {
+    "models": models, "vary": vary, "system": system, "conversation": conversation, "output": output, "blind": blind,
+    "format": format_, "schema": schema, "tools": tools, "image": image,
+    "temperature": parameters("-t 0.5", "temperature", 0.5),
+    "max_tokens": parameters("--max-tokens 9", "max_tokens", 9),
+    "top_p": parameters("--top-p 0.9", "top_p", 0.9), "seed": parameters("--seed 7", "seed", 7),
+    "stop": parameters("--stop END", "stop", ["END"]), "params": parameters("-p top_k=3", "top_k", 3),
+    "timeout": timeout, "cache": cache, "tags": tags, "raw": raw, "quiet": quiet, "dry_run": dry_run, "help": help_,
+}  # fmt: skip
+
+
+def test_no_option_is_without_a_check():
+    assert set(CHECKS) == {option.name for option in COMPARE}
+
+
+@pytest.mark.parametrize("name", CHECKS)
+def test_an_option_reaches_every_arm_or_what_is_shown(name, compare, prepared):
+    CHECKS[name](compare, prepared)
+
+
+# ---- the forms -----------------------------------------------------------------------------------------
+
+
+def test_code_is_shown_alone_and_put_into_no_cell_because_there_are_several(compare):
+    ran, _ = compare("-f code", reply="Here:\n```python\nx = 1\n```\nThat is all.")
+    assert ran.text.count("x = 1") == 2
+    assert "Here:" not in ran.text + ran.html
+    assert "That is all" not in ran.html
+    replies = [message["content"] for message in ran.messages if message["msg_type"] == "execute_reply"]
+    assert not [part for reply in replies for part in reply.get("payload", []) if part["source"] == "set_next_input"]
+
+
+def test_json_is_read_and_stands_in_the_table(compare, prepared):
+    ran, _ = compare("-f json -o outcome", reply='Sure: {"a": [1, 2]}')
+    assert ran.text.count('"a": [') == 2
+    assert "Sure" not in ran.text
+    assert said(prepared, "list(outcome.parsed)") == "[{'a': [1, 2]}, {'a': [1, 2]}]"
+
+
+def test_a_page_is_boxed_in_without_scripts(compare):
+    ran, _ = compare("-f html", reply=PAGE)
+    assert ran.html.count('<iframe class="ipyllm-page" sandbox="allow-popups"') == 2
+    assert "<script" not in ran.html
+
+
+def test_an_answer_that_does_not_fit_says_so_in_its_column_and_is_shown(compare, kernel_fake, prepared):
+    kernel_fake.on(lambda request: answer("No idea." if request.json["model"] == "b" else '{"a": 1}'))
+    ran, _ = compare("-f json -o outcome")
+    assert ran.status == "ok"
+    assert "No idea.\nThe answer contains no JSON" in ran.text
+    assert said(prepared, "list(outcome.parsed)") == "[{'a': 1}, None]"
+
+
+def test_when_no_answer_fits_the_cell_fails_so_that_run_all_stops(compare):
+    ran, _ = compare("-f json", reply="No idea.")
+    assert ran.status == "error"
+    assert ran.error.startswith("No answer fits -f json. A: The answer contains no JSON")
+    assert ran.error.endswith("all answers are in _llm_compare.")
+    assert ran.traceback[0].startswith("no json: ")
+
+
+def test_when_one_arm_fails_and_no_other_fits_both_are_told(compare, kernel_fake):
+    kernel_fake.on(lambda request: model_not_found() if request.json["model"] == "b" else answer("No idea."))
+    ran, _ = compare("-f json")
+    assert ran.error.startswith("No answer fits -f json. A: The answer contains no JSON")
+    assert "; B: it failed; all answers are" in ran.error
+
+
+@pytest.mark.parametrize(
+    ("given", "sentence"),
+    [
+        ("-f jsn", "-f needs one of markdown, text, code, json, html, not 'jsn'. Did you mean 'json'?"),
+        ("-f text --quiet", "--quiet shows nothing, so -f text would have no effect."),
+        ("--dry-run --quiet", "--dry-run only shows, and --quiet shows nothing; give one of them."),
+        ("-f text --schema City", "--schema answers in JSON, so -f text contradicts it."),
+        ("--dryrun", "has no option --dryrun. Did you mean '--dry-run'?"),
+    ],
+)
+def test_options_that_contradict_each_other_are_one_sentence(compare, given, sentence):
+    ran, sent = compare(given)
+    assert sentence in ran.error
+    assert (len(ran.traceback), sent) == (1, [])
+
+
+# ---- the notebook's own defaults ------------------------------------------------------------------------
+
+DEFAULTS = {
+    "value_tokens": ("30", "1000", "{{ list(range(9999)) }}"),
+    "format": ("'text'", "'markdown'", "Hello"),
+    "system": ("'Be kind.'", "None", "Hello"),
+}
+
+
+@pytest.fixture
+def configured(prepared):
+    names = []
+
+    def set_(name):
+        names.append(name)
+        prepared.run(f"%config LLMMagics.{name} = {DEFAULTS[name][0]}")
+
+    yield set_
+    for name in names:
+        prepared.run(f"%config LLMMagics.{name} = {DEFAULTS[name][1]}")
+
+
+def test_values_keep_to_the_budget_that_is_configured(compare, configured, prepared):
+    prepared.run("long = list(range(9999))")
+    whole = compare("", "{{ long }}")[1][0]["messages"][-1]["content"]
+    configured("value_tokens")
+    short = compare("", "{{ long }}")[1][0]["messages"][-1]["content"]
+    assert len(short) < 120 < len(whole)
+
+
+def test_the_configured_form_is_that_of_the_columns(compare, configured):
+    configured("format")
+    assert compare("", reply="**bold**")[0].html.count('<pre class="ipyllm-text">') == 2
+
+
+def test_the_configured_system_message_gives_way_to_the_conversations_own(compare, configured, prepared):
+    prepared.run("%%llm -c spoken --new -s 'Be brief.'\nBefore.")
+    configured("system")
+    assert compare("-c spoken")[1][0]["messages"][0]["content"] == "Be brief."
+    assert compare("")[1][0]["messages"][0]["content"] == "Be kind."
+
+
+# ---- what a comparison follows --------------------------------------------------------------------------
+
+
+LOCAL = "local/smollm2-135m"
+
+
+@pytest.fixture
+def long_talk(prepared, kernel_fake):
+    """A conversation of twenty turns, too long for the embedded model, whose window is made small."""
+    fill = (
+        "from ipyllm.conversations.history import conversation\n"
+        "talk = conversation('long')\ntalk.clear()\n"
+        "talk.add_message('system', 'Be brief.')\n"
+        "for turn in range(20):\n"
+        "    talk.add_message('user', f'Question {turn}. ' + 'word ' * 20)\n"
+        "    talk.add_message('assistant', f'Answer {turn}. ' + 'word ' * 20)\n"
+        "os.environ['IPYLLM_LOCAL_CTX'] = '1024'"
+    )
+    assert prepared.run(fill).status == "ok"
+    yield
+    prepared.run("os.environ.pop('IPYLLM_PRICES', None); os.environ.pop('IPYLLM_LOCAL_CTX')")
+    prepared.run("import ipyllm.embedded; ipyllm.embedded.stop_all()")
+
+
+@pytest.mark.local_model
+def test_all_arms_go_on_from_what_fits_the_smallest_window_and_it_is_said(compare, long_talk, prepared):
+    ran, [sent] = compare("-c long -o outcome --max-tokens 8", models=f"-m openai/a -m {LOCAL}")
+    assert said(prepared, "list(outcome.status)") == "['ok', 'ok']", "what was left is no more than the window"
+    assert said(prepared, "_llm_compare.arms[0].request.messages == _llm_compare.arms[1].request.messages") == "True"
+    contents = [message["content"][:12] for message in sent["messages"]]
+    assert contents[0] == "Be brief."
+    assert contents[-2:] == ["Answer 19. w", "Hello"]
+    assert contents[1].startswith("Question"), "whole turns are left out"
+    assert 6 < len(contents) < 40
+    assert ran.stderr.startswith("The oldest ")
+
+
+def test_nothing_is_left_out_where_no_window_is_too_small(compare, long_talk):
+    ran, (first, second) = compare("-c long")
+    assert len(first["messages"]) == len(second["messages"]) == 42
+    assert ran.stderr == ""
+
+
+@pytest.mark.local_model
+def test_the_longest_answer_and_the_longest_system_message_that_are_varied_count_too(compare, long_talk):
+    def turns(varied):
+        page = compare(f"-c long --dry-run --vary {varied}", models=f"-m {LOCAL}")[0].stdout
+        return max(part.count("user: Question") for part in page.split("──"))
+
+    usual = turns("seed=1,2")
+    assert 0 < turns("max_tokens=10,900") < usual
+    assert 0 < turns(f'\'system="Brief.","{"kind " * 200}"\'') < usual
+
+
+@pytest.mark.local_model
+def test_a_dry_run_says_what_would_be_left_out_and_what_all_would_cost(compare, long_talk, prepared):
+    price = '{"openai/gpt-4o": {"input_usd_per_mtok": 2.5, "output_usd_per_mtok": 10}}'
+    prepared.run(f"os.environ['IPYLLM_PRICES'] = {price!r}")
+    ran, sent = compare("-c long --dry-run --max-tokens 100", models=f"-m openai/gpt-4o -m {LOCAL} -m openai/own")
+    assert sent == []
+    assert "The oldest " in ran.stdout
+    assert ran.stderr == ""
+    assert "not added to the conversation 'long'" in ran.stdout
+    a, b, c = (block for block in ran.stdout.split("\n\n") if block.startswith(("A · ", "B · ", "C · ")))
+    assert "cost    at most $" in a
+    assert "cost    free" in b
+    assert "of a window of 1,024" in b
+    assert "cost    unknown" in c
+    assert "plus the unknown cost of 1 of 3 arms" in ran.stdout
+
+
+def test_a_dry_run_shows_each_system_message_that_is_varied_to_whom_it_goes(compare):
+    ran, sent = compare('--dry-run --vary \'system="Be brief.","Be kind."\'', models="-m openai/a -m openai/b")
+    assert sent == []
+    assert "── to A, C ──\n\nsystem: Be brief.\n\nuser: Hello" in ran.stdout
+    assert "── to B, D ──\n\nsystem: Be kind.\n\nuser: Hello" in ran.stdout
+
+
+def test_a_dry_run_keeps_and_counts_nothing(compare, prepared):
+    prepared.run("globals().pop('_llm_compare', None); globals().pop('never', None)")
+    before = said(prepared, "len(usage())")
+    compare("--dry-run -o never")
+    assert said(prepared, "'_llm_compare' in globals(), 'never' in globals()") == "False False"
+    assert said(prepared, "len(usage())") == before
+
+
+def test_a_blind_dry_run_and_a_blind_json_comparison_do_not_tell_who_is_who(compare):
+    ran, _ = compare("--blind -f json", reply='{"a": 1}')
+    shown = json.dumps([m["content"] for m in ran.messages if "display_data" in m["msg_type"]])
+    assert "openai/" not in shown

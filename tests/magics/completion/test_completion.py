@@ -1,0 +1,148 @@
+"""Tab completion on the line of a magic, by ``complete_request`` to a real kernel."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+from ipyllm_magics.command_line.options import LLM
+from ipyllm_magics.completion.matcher import word_at_cursor
+from tests.kernels import LiveKernel
+
+CONFIG = """
+[aliases]
+fast = "openai/gpt-5-mini"
+[endpoints.lab]
+base_url = "http://127.0.0.1:1/v1"
+model = "big:70b"
+"""
+SETUP = """
+%load_ext ipyllm
+import io, pathlib
+class City: pass
+class Country: pass
+def weather(city: str) -> str: return city
+def water(n: int) -> int: return n
+answer_1 = answer_2 = 1
+photo = b'...'
+page_schema = {'type': 'object'}
+pathlib.Path('plot.png').write_bytes(b'')
+pathlib.Path('notes.txt').write_bytes(b'')
+pathlib.Path('a plot.png').write_bytes(b'')
+pathlib.Path('pics').mkdir()
+pathlib.Path('pics/cat.jpg').write_bytes(b'')
+from ipyllm import conversation
+_ = conversation('review'), conversation('refactoring')
+"""
+
+
+@pytest.fixture(scope="module")
+def kernel(tmp_path_factory):
+    home = tmp_path_factory.mktemp("completion")
+    (home / "config.toml").write_text(CONFIG)
+    environment = {
+        "IPYLLM_CONFIG": str(home / "config.toml"),
+        "IPYLLM_LEDGER": str(home / "ledger.sqlite"),
+        "IPYTHONDIR": str(home),
+    }
+    with LiveKernel(**environment) as live:
+        assert live.run(f"import os; os.chdir({str(home)!r})").status == "ok"
+        ran = live.run(SETUP)
+        assert ran.status == "ok", ran.traceback
+        yield live
+
+
+def complete(kernel, code):
+    """Return the line after each completion, by completion."""
+    reply = kernel.client.complete(code, len(code), reply=True, timeout=60)["content"]
+    assert reply["status"] == "ok"
+    return {code[: reply["cursor_start"]] + match + code[reply["cursor_end"] :] for match in reply["matches"]}
+
+
+@pytest.mark.parametrize(
+    ("typed", "whole"),
+    [
+        ("%%llm --te", {"%%llm --temperature"}),
+        ("%llm --dr", {"%llm --dry-run"}),
+        ("%%llm -t 0 --no-", {"%%llm -t 0 --no-history", "%%llm -t 0 --no-cache"}),
+        ("%%llm -m fa", {"%%llm -m fast"}),
+        ("%%llm -m lab/", {"%%llm -m lab/big:70b"}),
+        ("%%llm -m lab/big:7", {"%%llm -m lab/big:70b"}),
+        ("%%llm --model=loc", {"%%llm --model=local/smollm2-135m"}),
+        ("%%llm -m local/smol", {"%%llm -m local/smollm2-135m"}),
+        ("%llm -c re", {"%llm -c review", "%llm -c refactoring"}),
+        ("%llm_history show -c rev", set()),
+        ("%llm_history -c rev", {"%llm_history -c review"}),
+        ("%llm_usage --b", {"%llm_usage --by"}),
+        ("%%llm -f j", {"%%llm -f json"}),
+        ("%%llm -f ", {f"%%llm -f {name}" for name in ("markdown", "text", "code", "json", "html")}),
+        ("%%llm -o answ", {"%%llm -o answer_1", "%%llm -o answer_2"}),
+        ("%%llm --schema C", {"%%llm --schema City", "%%llm --schema Country"}),
+        ("%%llm --schema page", {"%%llm --schema page_schema"}),
+        ("%%llm --tools wea", {"%%llm --tools weather"}),
+        ("%%llm --tools water,wea", {"%%llm --tools water,weather"}),
+        ("%%llm --image ph", {"%%llm --image photo"}),
+        ("%%llm --image pl", {"%%llm --image plot.png"}),
+        ("%%llm --image pics/", {"%%llm --image pics/cat.jpg"}),
+        ("%%llm --image a", {'%%llm --image "a plot.png"'}),
+        ("%%llm -p reas", {"%%llm -p reasoning_effort="}),
+        ("%%llm -s 'Be -m' -f h", {"%%llm -s 'Be -m' -f html"}),
+    ],
+)
+def test_tab_offers_what_fits(kernel, typed, whole):
+    assert complete(kernel, typed) == whole
+
+
+def test_tab_after_the_magic_offers_every_option(kernel):
+    assert complete(kernel, "%%llm -") == {f"%%llm {flag}" for option in LLM for flag in option.flags}
+
+
+def test_tab_in_a_prompt_or_a_body_is_pythons(kernel):
+    assert "%llm tell me about {{ answer_1" in complete(kernel, "%llm tell me about {{ answer_")
+    assert "%%llm -t 0\nanswer_1" in complete(kernel, "%%llm -t 0\nanswer_")
+    assert "x = answer_1" in complete(kernel, "x = answer_")
+
+
+def test_tab_on_an_indented_line_within_code_works(kernel):
+    assert complete(kernel, "if True:\n    %llm -m fas") == {"if True:\n    %llm -m fast"}
+
+
+def test_tab_with_broken_settings_offers_nothing_and_says_nothing(kernel):
+    kernel.run("os.environ['IPYLLM_ALIASES'] = 'notjson'")
+    try:
+        assert complete(kernel, "%%llm -m fa") == set()
+    finally:
+        kernel.run("del os.environ['IPYLLM_ALIASES']")
+
+
+def test_tab_goes_away_with_the_extension(kernel):
+    kernel.run("%unload_ext ipyllm")
+    try:
+        assert "%%llm --temperature" not in complete(kernel, "%%llm --te")
+    finally:
+        kernel.run("%load_ext ipyllm")
+    assert complete(kernel, "%%llm --te") == {"%%llm --temperature"}
+
+
+def test_what_is_typed_is_told_from_what_stands_before():
+    assert word_at_cursor("--model=ope", LLM).partial == "ope"
+    assert word_at_cursor("", LLM) == (None, "")
+    assert word_at_cursor("'quoted prompt", LLM) is None
+    assert word_at_cursor("-- -t", LLM) is None
+
+
+def test_tab_imports_nothing_heavy(tmp_path):
+    code = (
+        "import sys; from IPython.core.interactiveshell import InteractiveShell as S; s = S.instance();"
+        "assert s.run_cell('%load_ext ipyllm').success;"
+        "from IPython.core.completer import provisionalcompleter as p\n"
+        "for line in ('%%llm --te', '%%llm -m ', '%%llm -c ', '%%llm --image ', '%%llm -p ', '%%llm --tools '):\n"
+        "    with p(): list(s.Completer.completions(line, len(line)))\n"
+        "heavy = {'openai', 'pandas', 'sqlalchemy', 'matplotlib', 'markdown_it', 'nh3', 'genai_prices', 'ipywidgets',"
+        " 'aiohttp', 'xllamacpp', 'PIL'};"
+        "print(sorted(heavy & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, cwd=tmp_path)
+    assert done.stdout.strip().splitlines()[-1] == "[]", done.stdout + done.stderr

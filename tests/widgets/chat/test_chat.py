@@ -1,0 +1,491 @@
+"""The chat widget's Python side: real widget, real service, a page that remembers what it was sent."""
+
+from __future__ import annotations
+
+import json
+import threading
+
+import nbformat
+import pytest
+
+from ipyllm import LLMError, usage
+from ipyllm.conversations.history import ConversationHistory, Turn, conversation
+from ipyllm.services.openai import OpenAIService
+from tests import fakes
+from tests.fakes import answer, status
+from tests.widgets.page import PNG, texts
+
+
+def test_an_answer_streams_in_numbered_deltas_and_ends_with_its_footer(chat, models):
+    models.default = answer("# Title\n\nOne **two**.\n\n- three", reasoning="Let me think.", ttft=0.05, gap=0.02)
+    widget = chat()
+    widget.send("Hello").wait()
+    shown = widget.comm.wait_until_rest()
+    deltas = [message for message in widget.comm.custom if message["kind"] == "delta"]
+    assert len(deltas) > 1
+    assert "<h1>Title</h1>" in shown.html()
+    assert "<strong>two</strong>" in shown.html()
+    assert shown.html().count("three") == 1
+    assert "Let me think." in shown.html(part="reasoning")
+    assert "tokens/s" in shown.turns[0]["footer"]
+    assert shown.totals.startswith("1 answer · 10 → ")
+    assert texts(widget.messages) == ["Hello", "# Title\n\nOne **two**.\n\n- three"]
+
+
+def test_a_burst_of_4000_deltas_arrives_whole_and_in_order_in_few_messages(chat, models):
+    words = " ".join(f"w{n}" for n in range(4000))
+    models.default = answer(words, chunks=4000)
+    widget = chat()
+    assert widget.send("Go").wait().content == words
+    shown = widget.comm.wait_until_rest()
+    assert f"<p>{words}</p>" in shown.html()
+    assert len(widget.comm.custom) < 400
+
+
+def test_stop_before_the_first_token_closes_the_connection_and_can_be_tried_again(chat, models):
+    models.default = fakes.stall("never", after=0)
+    widget = chat()
+    call = widget.send("Hello")
+    models.wait_for(lambda: models.requests)
+    asked = widget.comm.shown().turns[0]
+    assert (asked["status"], asked["footer"]) == ("running", "openai/fake-model")
+    widget.comm.click("stop")
+    models.wait_for(lambda: models.requests[0].closed_by_client)
+    with pytest.raises(LLMError):
+        call.wait()
+    shown = widget.comm.wait_until_rest()
+    assert shown.turns[0]["status"] == "cancelled"
+    assert shown.turns[0]["error"] is None
+    assert widget.messages == [], "a question without an answer is no part of the conversation"
+    models.default = answer("Now.")
+    assert widget.comm.click("regenerate", turn=shown.turns[0]["id"])["error"] is None
+    shown = widget.comm.wait_until_rest()
+    assert [turn["text"] for turn in shown.turns] == ["Hello"]
+    assert shown.turns[0]["branch"] == [1, 1]
+    assert texts(widget.messages) == ["Hello", "Now."]
+
+
+def test_stop_in_the_middle_keeps_what_came(chat, models):
+    models.default = fakes.drip("word ", every=0.01)
+    widget = chat()
+    widget.send("Hello")
+    widget.comm.wait_for(lambda shown: shown.turns and "word word" in shown.html())
+    widget.stop()
+    shown = widget.comm.wait_until_rest()
+    assert shown.turns[0]["status"] == "cancelled"
+    assert "word word" in widget.messages[1]["content"]
+
+
+def test_regenerating_branches_and_the_shown_branch_is_the_conversation(chat, models):
+    widget = chat()
+    for text in ("one", "two"):
+        models.default = answer(text.upper())
+        widget.send(text).wait()
+        shown = widget.comm.wait_until_rest()
+    first, second = shown.order
+    models.default = answer("DUE")
+    widget.comm.click("regenerate", turn=second)
+    shown = widget.comm.wait_until_rest()
+    assert texts(widget.messages) == ["one", "ONE", "two", "DUE"]
+    assert shown.turns[1]["branch"] == [2, 2]
+    asked = models.requests[-1].json["messages"]
+    assert texts(asked) == ["one", "ONE", "two"], "the answer that is replaced is not part of the question"
+    widget.comm.click("select", turn=shown.order[1], branch=1)
+    shown = widget.comm.shown()
+    assert shown.order == [first, second]
+    assert "TWO" in shown.html()
+    assert texts(widget.messages) == ["one", "ONE", "two", "TWO"]
+
+
+def test_a_branch_that_came_to_nothing_is_still_there_and_not_in_the_conversation(chat, models):
+    models.default = answer("Bern.")
+    widget = chat()
+    widget.send("Hello").wait()
+    (name,) = widget.comm.wait_until_rest().order
+    models.default = status(401, {"error": {"message": "bad key", "code": "invalid_api_key"}})
+    widget.comm.click("regenerate", turn=name)
+    failed = widget.comm.wait_until_rest().order[0]
+    widget.comm.click("select", turn=failed, branch=1)
+    assert "Bern." in widget.comm.shown().html()
+    widget.comm.click("select", turn=name, branch=2)
+    shown = widget.comm.shown()
+    assert shown.order == [failed]
+    assert (shown.turns[0]["status"], shown.turns[0]["branch"]) == ("error", [2, 2])
+    assert widget.messages == []
+
+
+def test_editing_a_past_question_branches_and_leads_back_to_what_followed(chat, models):
+    models.default = answer("A")
+    widget = chat()
+    for text in ("one", "two", "three"):
+        widget.send(text).wait()
+        shown = widget.comm.wait_until_rest()
+    models.default = answer("B")
+    widget.comm.click("edit", turn=shown.order[0], text="uno")
+    shown = widget.comm.wait_until_rest()
+    assert texts(widget.messages) == ["uno", "B"]
+    assert shown.turns[0]["branch"] == [2, 2]
+    widget.comm.click("select", turn=shown.order[0], branch=1)
+    assert [turn["text"] for turn in widget.comm.shown().turns] == ["one", "two", "three"]
+
+
+def test_deleting_a_turn_leaves_what_follows(chat, models):
+    widget = chat()
+    for text in ("one", "two", "three"):
+        widget.send(text).wait()
+        shown = widget.comm.wait_until_rest()
+    widget.comm.click("delete", turn=shown.order[1])
+    assert [turn["text"] for turn in widget.comm.shown().turns] == ["one", "three"]
+    assert texts(widget.messages)[::2] == ["one", "three"]
+
+
+def test_deleting_the_running_answer_stops_it_and_keeps_nothing(chat, models):
+    models.default = fakes.drip("word ", every=0.01)
+    widget = chat()
+    widget.send("Hello")
+    shown = widget.comm.wait_for(lambda shown: shown.turns and "word" in shown.html())
+    widget.comm.click("delete", turn=shown.order[0])
+    models.wait_for(lambda: models.requests[0].closed_by_client)
+    assert widget.comm.wait_until_rest().turns == []
+    assert widget.messages == []
+
+
+def test_an_answer_deleted_while_it_is_rendered_is_not_sent(chat, models, while_rendering):
+    """The render thread renders without the lock; what it rendered has lost its turn when it is about to be sent."""
+    models.default = fakes.drip("word ", every=0.01)
+    widget = chat()
+    sent, deleted = [], threading.Event()
+
+    def delete(text):
+        if "word" in text and not deleted.is_set():
+            widget.comm.click("delete", turn=widget.comm.shown().order[0])
+            sent.extend(widget.comm.custom)
+            deleted.set()
+
+    while_rendering(delete)
+    widget.send("Hello")
+    assert deleted.wait(30)
+    assert widget.comm.wait_until_rest().turns == []
+    assert [message for message in widget.comm.custom[len(sent) :] if message["kind"] == "delta"] == []
+
+
+def test_an_error_is_shown_with_its_sentence_and_trying_again_replaces_it(chat, models):
+    models.default = status(401, {"error": {"message": "bad key", "code": "invalid_api_key"}})
+    widget = chat()
+    with pytest.raises(LLMError):
+        widget.send("Hello").wait()
+    shown = widget.comm.wait_until_rest()
+    assert shown.turns[0]["status"] == "error"
+    assert "key" in shown.turns[0]["error"]
+    models.default = answer("Hi.")
+    widget.comm.click("regenerate", turn=shown.order[0])
+    shown = widget.comm.wait_until_rest()
+    assert [(turn["status"], turn["error"]) for turn in shown.turns] == [("ok", None)]
+
+
+def test_a_wrong_model_is_said_in_the_widget_and_the_question_is_not_lost(chat, models):
+    widget = chat()
+    said = widget.comm.click("set", model="opnai/fake-model")
+    assert "did you mean 'openai/fake-model'" in said["error"]
+    said = widget.comm.click("send", text="Hello")
+    shown = widget.comm.wait_until_rest()
+    assert shown.turns[0]["error"] == said["error"]
+    widget.comm.click("set", model="openai/fake-model")
+    widget.comm.click("regenerate", turn=shown.order[0])
+    assert widget.comm.wait_until_rest().turns[0]["status"] == "ok"
+    with pytest.raises(LLMError, match="did you mean"):
+        chat("other", model="opnai/fake-model")
+
+
+def test_parameters_and_system_prompt_reach_the_server_and_wrong_ones_are_refused(chat, models):
+    widget = chat(system="Be brief.", temperature=0)
+    assert widget.comm.click("set", params={"temperature": 1, "max_tokens": 5})["error"] is None
+    assert "temperature must be" in widget.comm.click("set", params={"temperature": 9})["error"]
+    assert "did you mean 'temperature'" in widget.comm.click("set", params={"temprature": 1})["error"]
+    widget.send("Hello").wait()
+    sent = models.requests[-1].json
+    assert (sent["temperature"], sent["max_tokens"]) == (1, 5)
+    assert sent["messages"][0] == {"role": "system", "content": "Be brief."}
+    assert widget.comm.shown().settings["system"] == "Be brief."
+    widget.system = ""
+    assert widget.system is None
+
+
+def test_the_conversation_is_shared_with_whoever_has_its_name(chat, models):
+    widget = chat("shared")
+    shared = conversation("shared")
+    shared.put_turn(
+        Turn([{"role": "user", "content": "from a cell"}, {"role": "assistant", "content": "*yes*"}], "c#1")
+    )
+    shown = widget.comm.wait_for(lambda shown: len(shown.turns) == 1)
+    assert "<em>yes</em>" in shown.html()
+    widget.send("from the chat").wait()
+    assert texts(shared.get_messages())[:3] == ["from a cell", "*yes*", "from the chat"]
+    shared.put_turn(Turn([{"role": "user", "content": "again"}, {"role": "assistant", "content": "never"}], "c#1"))
+    shown = widget.comm.wait_for(lambda shown: "never" in shown.html(0))
+    assert shown.turns[0]["text"] == "again"
+    other = chat("shared")
+    assert [turn["text"] for turn in other.comm.shown().turns] == ["again", "from the chat"]
+    shared.clear()
+    widget.comm.wait_for(lambda shown: not shown.turns)
+
+
+def test_a_cell_that_changes_the_conversation_while_an_answer_streams_loses_neither(chat, models):
+    models.default = answer("one two three four", ttft=0.2, gap=0.2)
+    widget = chat("busy")
+    call = widget.send("slow")
+    widget.comm.wait_for(lambda shown: shown.turns and "one" in shown.html())
+    turn = Turn([{"role": "user", "content": "quick"}, {"role": "assistant", "content": "done"}], "c#1")
+    conversation("busy").put_turn(turn)
+    shown = widget.comm.wait_for(lambda shown: len(shown.turns) == 2)
+    assert [turn["text"] for turn in shown.turns] == ["quick", "slow"]
+    call.wait()
+    shown = widget.comm.wait_until_rest()
+    assert [turn["text"] for turn in shown.turns] == ["quick", "slow"]
+    assert "one two three four" in shown.html()
+    assert texts(widget.messages) == ["quick", "done", "slow", "one two three four"]
+
+
+@pytest.mark.parametrize(
+    ("change", "left", "kept"),
+    [
+        (lambda shared: shared.clear(), ["slow"], ["slow", "one two three four"]),
+        (lambda shared: shared.undo(), ["first", "slow"], ["first", "A", "slow", "one two three four"]),
+        (lambda shared: shared.undo(2), ["slow"], ["slow", "one two three four"]),
+        (
+            lambda shared: shared.restore(ConversationHistory.from_messages([{"role": "user", "content": "loaded"}])),
+            ["loaded", "slow"],
+            ["loaded", "slow", "one two three four"],
+        ),
+    ],
+    ids=["clear", "undo", "undo 2", "load"],
+)
+def test_what_a_magic_takes_from_the_conversation_is_gone_and_the_answer_that_streams_is_not(
+    chat, models, change, left, kept
+):
+    widget = chat()
+    models.default = answer("A")
+    for text in ("first", "second"):
+        widget.send(text).wait()
+    models.default = answer("one two three four", ttft=0.2, gap=0.2)
+    call = widget.send("slow")
+    widget.comm.wait_for(lambda shown: "one" in shown.html())
+    change(widget.conversation)
+    shown = widget.comm.wait_for(lambda shown: [turn["text"] for turn in shown.turns] == left)
+    assert shown.running == shown.order[-1]
+    call.wait()
+    shown = widget.comm.wait_until_rest()
+    assert [turn["text"] for turn in shown.turns] == left
+    assert "one two three four" in shown.html()
+    assert texts(widget.messages) == kept
+    assert widget.comm.click("regenerate", turn=shown.order[-1])["error"] is None
+    widget.comm.wait_until_rest()
+    assert texts(models.requests[-1].json["messages"]) == kept[:-1]
+
+
+def test_an_undo_after_the_end_takes_the_answer_away_and_a_widget_that_is_asked_again_goes_on(chat, models):
+    widget = chat()
+    widget.send("first").wait()
+    shown = widget.comm.wait_until_rest()
+    widget.conversation.undo()
+    widget.comm.wait_for(lambda shown: not shown.turns)
+    assert "no longer exists" in widget.comm.click("regenerate", turn=shown.order[0])["error"]
+    widget.send("second").wait()
+    assert texts(models.requests[-1].json["messages"]) == ["second"]
+
+
+def test_who_waited_for_an_answer_can_ask_the_next_at_once(chat, models):
+    widget = chat()
+    for n in range(30):
+        widget.send(f"question {n}").wait()
+    assert len(widget.messages) == 60
+
+
+def test_a_view_that_has_seen_less_gets_a_snapshot_and_one_that_has_seen_all_does_not(chat, models):
+    widget = chat()
+    widget.send("Hello").wait()
+    seq = widget.comm.wait_until_rest().seq
+    widget.comm.click("hello", seq=seq)
+    assert [message["kind"] for message in widget.comm.custom[-2:]].count("snapshot") == 0
+    widget.comm.click("hello", seq=0)
+    snapshot = widget.comm.custom[-2]
+    assert snapshot["kind"] == "snapshot"
+    assert snapshot["state"]["seq"] == seq
+    assert snapshot["state"]["turns"][0]["text"] == "Hello"
+
+
+def test_a_snapshot_in_the_middle_of_an_answer_and_the_deltas_after_it_fit_together(chat, models):
+    models.default = answer(" ".join(f"w{n}" for n in range(60)), gap=0.02)
+    widget = chat()
+    call = widget.send("Hello")
+    widget.comm.wait_for(lambda shown: shown.turns and "w5" in shown.html())
+    widget.comm.click("hello", seq=-1)
+    snapshot = next(message for message in widget.comm.custom if message["kind"] == "snapshot")
+    assert snapshot["state"]["running"] == "t1"
+    assert "w5" in snapshot["state"]["turns"][0]["parts"]["text"]["tail"]
+    call.wait()
+    assert "w59" in widget.comm.wait_until_rest().html()
+
+
+def test_images_go_to_the_model_and_are_shown_by_their_bytes_not_their_name(chat, models):
+    widget = chat()
+    assert widget.comm.click("send", text="What is this?", buffers=[memoryview(PNG)])["error"] is None
+    shown = widget.comm.wait_until_rest()
+    assert shown.turns[0]["images"][0].startswith("data:image/png;base64,")
+    part = models.requests[-1].json["messages"][-1]["content"][1]
+    assert part["image_url"]["url"] == shown.turns[0]["images"][0]
+    said = widget.comm.click("send", text="And this?", buffers=[b"<svg onload=alert(1)>"])
+    assert "PNG, JPEG, GIF or WebP" in said["error"]
+    said = widget.comm.click("send", text="And this?", buffers=[PNG + bytes(50_000_000)])
+    assert said["error"] == "The image has 50.0 MB, more than 5.0 MB: make it smaller first."
+    said = widget.comm.click("send", text="", buffers=[PNG + bytes(4_500_000)] * 2)
+    assert "9.0 MB together" in said["error"]
+    with pytest.raises(LLMError, match="cannot be read: No such file"):
+        widget.send("Look", images=["no-such.png"])
+
+
+def test_editing_a_question_keeps_its_images(chat, models):
+    widget = chat()
+    widget.send("What is this?", images=[PNG]).wait()
+    shown = widget.comm.wait_until_rest()
+    widget.comm.click("edit", turn=shown.order[0], text="Describe it.")
+    shown = widget.comm.wait_until_rest()
+    assert (shown.turns[0]["text"], len(shown.turns[0]["images"])) == ("Describe it.", 1)
+
+
+def test_tools_run_and_are_shown_with_arguments_and_result(chat, models):
+    def add(a: int, b: int) -> int:
+        """Add two numbers."""
+        return a + b
+
+    models.reply(answer("", tool_calls=[("add", {"a": 2, "b": 40})]), answer("It is 42 <b>."))
+    widget = chat(tools=[add])
+    assert widget.send("2 + 40?").wait().content == "It is 42 <b>."
+    shown = widget.comm.wait_until_rest()
+    html = shown.html(part="tools")
+    assert "<summary>Tool call: <b>add</b></summary>" in html
+    assert '{"a":2,"b":40}' in html
+    assert "<pre>42</pre>" in html
+    assert "It is 42 &lt;b&gt;." in shown.html()
+    assert shown.totals.startswith("1 answer · 20 → ")
+
+
+def test_stopped_while_a_tool_runs_what_was_said_before_is_kept(chat, models):
+    begun, may_end = threading.Event(), threading.Event()
+
+    def look(place: str) -> str:
+        """Look there."""
+        begun.set()
+        may_end.wait(60)
+        return place
+
+    widget = chat(tools=[look])
+    models.reply(answer("Let me look.", tool_calls=[("look", {"place": "here"})]))
+    call = widget.send("Where is it?")
+    assert begun.wait(60)
+    widget.stop()
+    with pytest.raises(LLMError, match="cancelled"):
+        call.wait()
+    may_end.set()
+    assert "Let me look." in widget.comm.wait_until_rest().html()
+    assert texts(widget.messages) == ["Where is it?", "Let me look."]
+
+
+def test_an_attempt_that_is_made_again_after_text_replaces_what_was_shown(chat, models):
+    models.reply(fakes.reset("first attempt", after=1), answer("second"))
+    widget = chat(retry_after_text=True)
+    widget.send("Hello").wait()
+    html = widget.comm.wait_until_rest().html()
+    assert "second" in html
+    assert "first" not in html
+
+
+def test_the_ledger_says_that_the_widget_asked_and_for_which_conversation(chat, models):
+    widget = chat("in-ledger")
+    widget.send("Hello").wait()
+    row = usage().iloc[-1]
+    assert (row["origin"], row["conversation"]) == ("widget", "in-ledger")
+
+
+def test_clear_forgets_turns_and_branches_but_not_the_system_prompt(chat, models):
+    widget = chat(system="Be brief.")
+    widget.send("Hello").wait()
+    widget.comm.wait_until_rest()
+    widget.clear()
+    assert widget.comm.shown().turns == []
+    assert texts(widget.messages) == ["Be brief."]
+
+
+def test_without_models_the_picker_offers_what_is_configured(chat, models):
+    offered = chat().comm.shown().settings["models"]
+    assert offered[0] == "openai/fake-model"
+    assert "openai/gpt-5-mini" in offered
+    assert not any(name.startswith("deepseek/") for name in offered), "there is no key for it"
+
+
+def test_closing_the_widget_stops_its_answer_and_leaves_the_conversation_alone(models, monkeypatch):
+    from ipyllm import ChatWidget
+
+    models.default = fakes.drip("word ", every=0.01)
+    widget = ChatWidget(conversation="closing")
+    widget.send("Hello")
+    models.wait_for(lambda: models.requests)
+    widget.close()
+    models.wait_for(lambda: models.requests[0].closed_by_client)
+    conversation("closing").add_message("user", "nobody listens")
+
+
+def test_exports_hold_the_conversation_and_no_script_or_key(chat, models, tmp_path, monkeypatch):
+    models.default = answer("Use **bold**.\n\n<script>alert(1)</script>\n\n`sk-test-0123456789abcdef`")
+    widget = chat(system="Be brief.")
+    widget.send("How?  {{ braces }}").wait()
+    assert "## You\n\nHow?  {{ braces }}\n\n## Model\n\nUse **bold**." in widget.export("md")
+    page = widget.export("html", tmp_path / "chat.html")
+    assert (tmp_path / "chat.html").read_text() == page
+    assert "<strong>bold</strong>" in page
+    assert "<script" not in page
+    assert "default-src 'none'" in page
+    notebook = nbformat.reads(widget.export("ipynb"), as_version=4)
+    nbformat.validate(notebook)
+    assert (
+        notebook.cells[2].source
+        == f'%%llm --raw -c {widget._name} -m openai/fake-model -s "Be brief."\nHow?  {{{{ braces }}}}'
+    )
+    assert "<strong>bold</strong>" in notebook.cells[2].outputs[0].data["text/html"]
+    (tmp_path / "chat.json").write_text(widget.export("json"))
+    assert ConversationHistory.load(tmp_path / "chat.json").system == "Be brief."
+    for form in ("md", "html", "ipynb", "json"):
+        assert "sk-test-0123456789abcdef" not in widget.export(form)
+    with pytest.raises(LLMError, match="There is no format 'pdf'"):
+        widget.export("pdf")
+    with pytest.raises(LLMError, match="cannot be written"):
+        widget.export("md", tmp_path / "no" / "such")
+
+
+def test_what_a_widget_sends_first_is_small(chat):
+    widget = chat()
+    opened = next(message for message in widget.comm.sent if message["type"] == "comm_open")
+    sent = len((opened["state"]["_esm"] + opened["state"]["_css"]).encode())
+    assert sent <= 60_000
+    assert "eval(" not in opened["state"]["_esm"]
+    assert "http" not in opened["state"]["_css"]
+    assert json.dumps(opened["state"]).count("http://www.w3.org/2000/svg") == 1, "the one address is a name space"
+
+
+def test_what_did_not_fit_the_window_is_said_at_the_turn_and_only_there(chat, models, monkeypatch):
+    # The tables know the windows of the makers' own addresses only; this stands for one of those.
+    monkeypatch.setattr(OpenAIService, "context_window", lambda _: 60)
+    widget = chat()
+    models.default = answer("word " * 12)
+    widget.send("first").wait()
+    assert widget.comm.wait_until_rest().turns[-1]["note"] == ""
+    for question in ("second", "third"):
+        widget.send(question).wait()
+    assert "first" not in texts(models.requests[-1].json["messages"])
+    turns = widget.comm.wait_until_rest().turns
+    assert turns[-1]["note"].startswith("The oldest ")
+    assert turns[0]["note"] == ""
+    assert widget.messages[0]["content"] == "first", "nothing of it is lost"
+    monkeypatch.setattr(OpenAIService, "context_window", lambda _: None)
+    widget.comm.click("regenerate", turn=turns[-1]["id"])
+    assert widget.comm.wait_until_rest().turns[-1]["note"] == ""

@@ -1,0 +1,77 @@
+"""Exports a chat: the files of :mod:`ipyllm.conversations.export`, and a self-contained HTML page."""
+
+from __future__ import annotations
+
+import os
+from html import escape
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal, get_args
+
+from ipyllm.conversations.export import export_conversation
+from ipyllm.errors import LLMError
+from ipyllm.rendering import STYLE
+from ipyllm.text.redact import redact
+from ipyllm.text.suggest import suggest
+from ipyllm_widgets.chat.static_transcript import message_html
+
+if TYPE_CHECKING:
+    from ipyllm.conversations.history import ConversationHistory
+
+__all__ = ["ExportFormat", "export_chat"]
+
+ExportFormat = Literal["md", "json", "ipynb", "html"]
+# Nothing in the page may load or run, whatever the answers contain.
+_POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
+_PAGE_STYLE = "<style>body{max-width:48rem;margin:2rem auto;padding:0 1rem;font:16px/1.5 system-ui,sans-serif}</style>"
+
+
+def export_chat(
+    history: ConversationHistory,
+    form: ExportFormat,
+    path: str | os.PathLike[str] | None = None,
+    *,
+    title: str = "Conversation",
+) -> str:
+    r"""Return the conversation as text, and write it to ``path`` if one is given. API keys are masked.
+
+    Raises
+    ------
+    LLMError
+        The format does not exist, or the file cannot be written.
+
+    Examples
+    --------
+    >>> from ipyllm.conversations.history import ConversationHistory
+    >>> history = ConversationHistory.from_messages([{"role": "user", "content": "Hello"}])
+    >>> export_chat(history, "md", title="demo")
+    '# demo\n\n## You\n\nHello\n'
+    """
+    if form not in get_args(ExportFormat):
+        raise LLMError(f"There is no format {form!r}. {suggest(form, get_args(ExportFormat))}", category="bad_request")
+    if form == "json":
+        text = history.to_json()
+    elif form == "html":
+        text = redact(_page(history, title))
+    else:
+        text = export_conversation(history, form, title=title)
+    if path is not None:
+        target = Path(path).expanduser()
+        try:
+            target.write_text(text, encoding="utf-8", errors="replace")
+        except (OSError, ValueError) as exc:
+            reason = getattr(exc, "strerror", None) or str(exc)
+            raise LLMError(
+                f"The file {os.fspath(path)!r} cannot be written: {reason}.", category="bad_request"
+            ) from None
+    return text
+
+
+def _page(history: ConversationHistory, title: str) -> str:
+    shown = "\n".join(map(message_html, history.to_messages()))
+    return (
+        f'<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
+        f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">\n'
+        f'<meta name="viewport" content="width=device-width">\n'
+        f"<title>{escape(title)}</title>\n{_PAGE_STYLE}\n{STYLE}\n</head>\n<body>\n<h1>{escape(title)}</h1>\n"
+        f"{shown}\n</body>\n</html>\n"
+    )

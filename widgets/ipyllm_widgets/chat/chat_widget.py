@@ -1,0 +1,207 @@
+"""``ChatWidget``: a chat in the notebook, over the same service layer, conversations and ledger as the magics."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any, ClassVar, cast
+
+from ipyllm.conversations.history import conversation as conversation_named
+from ipyllm.errors import LLMError
+from ipyllm.registry.models import create_llm_service
+from ipyllm.text.surrogates import replace_surrogates
+from ipyllm_widgets import modules
+from ipyllm_widgets.available_models import validate_model_names
+from ipyllm_widgets.chat.chat_controller import ChatController, ChatSettings
+from ipyllm_widgets.chat.chat_export import export_chat
+from ipyllm_widgets.live_widget import LiveWidget
+from ipyllm_widgets.widget_parameters import validate_params
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Mapping, Sequence
+
+    from ipyllm.conversations.history import ConversationHistory
+    from ipyllm.messages import Message
+    from ipyllm.pipeline.call import Call
+    from ipyllm_widgets.chat.chat_export import ExportFormat
+
+__all__ = ["ChatWidget"]
+
+_MIME = {"md": "text/markdown", "json": "application/json", "ipynb": "application/x-ipynb+json", "html": "text/html"}
+
+
+class ChatWidget(LiveWidget):
+    """A chat with a model, in the notebook.
+
+    Parameters
+    ----------
+    model : str, optional
+        The model, as ``service/model`` or an alias; by default the default model.
+    models : sequence of str, optional
+        Models of the picker; by default all that are configured. Any other name may be typed.
+    conversation : str
+        Name of the conversation, shared with ``%%llm -c NAME`` and other widgets.
+    system : str, optional
+        System prompt; by default that of the conversation.
+    tools : iterable of callable
+        Python functions the model may call.
+    **params
+        Parameters of each question: ``temperature``, ``max_tokens``, …
+
+    Raises
+    ------
+    LLMError
+        The model does not exist, or a parameter cannot be right.
+
+    Examples
+    --------
+    >>> chat = ChatWidget(model="ollama/llama3.2", conversation="doc-chat", temperature=0)
+    >>> chat.messages
+    []
+    >>> chat.close()
+    """
+
+    _esm = modules.script("chat/chat.js")
+    _css = modules.styles("widget.css", "chat/chat.css")
+    _commands: ClassVar[Mapping[str, Mapping[str, type]]] = {
+        "hello": {},
+        "send": {"text": str},
+        "stop": {},
+        "regenerate": {"turn": str},
+        "edit": {"turn": str, "text": str},
+        "select": {"turn": str, "branch": int},
+        "delete": {"turn": str},
+        "clear": {},
+        "set": {"model?": str, "system?": str, "params?": dict},
+        "text": {"turn": str},
+        "export": {"format": str},
+    }
+    _controller: ChatController
+
+    def __init__(
+        self,
+        model: str | None = None,
+        *,
+        models: Sequence[str] | None = None,
+        conversation: str = "default",
+        system: str | None = None,
+        tools: Iterable[Any] = (),
+        **params: Any,
+    ) -> None:
+        names = validate_model_names(models) if models is not None else None
+        if callable(tools) or not isinstance(tools, Iterable):
+            raise LLMError("tools must be a list of functions, even for a single one.", category="bad_request")
+        # Everything that may raise comes first: the page would show a widget that does not exist.
+        self._initial_settings = ChatSettings(
+            model or (names[0] if names else None), names, validate_params(params, model or ""), list(tools)
+        )
+        if model is not None:
+            create_llm_service(model)
+        self._name = conversation
+        self._history = conversation_named(conversation)
+        if system is not None:
+            self._history.set_system(replace_surrogates(system))
+        super().__init__()
+
+    def _make_controller(self) -> ChatController:
+        return ChatController(self._name, self._history, self._initial_settings, self.channel, self._show_failure)
+
+    def __repr__(self) -> str:
+        return f"ChatWidget(model={self.model!r}, conversation={self._name!r})"
+
+    @property
+    def conversation(self) -> ConversationHistory:
+        """The conversation that is shown."""
+        return self._history
+
+    @property
+    def messages(self) -> list[Message]:
+        """Messages of the shown branch in the OpenAI format, including those that no longer fit a model's window."""
+        return self._history.to_messages()
+
+    @property
+    def model(self) -> str | None:
+        """Model of the next question; None for the default model."""
+        return self._controller.settings.model
+
+    @model.setter
+    def model(self, name: str | None) -> None:
+        self._controller.set(model=name)
+
+    @property
+    def models(self) -> list[str] | None:
+        """Models of the picker; None for all that are configured."""
+        return self._controller.settings.models
+
+    @models.setter
+    def models(self, names: Sequence[str] | None) -> None:
+        self._controller.set_models(None if names is None else validate_model_names(names))
+
+    @property
+    def system(self) -> str | None:
+        """System prompt of the conversation."""
+        return self._history.system
+
+    @system.setter
+    def system(self, text: str | None) -> None:
+        self._controller.set(system=text)
+
+    @property
+    def params(self) -> dict[str, Any]:
+        """Parameters of the next question."""
+        return dict(self._controller.settings.params)
+
+    @params.setter
+    def params(self, params: dict[str, Any] | None) -> None:
+        self._controller.set(params=params if params is not None else {})
+
+    def send(self, text: str, images: Iterable[Any] = ()) -> Call:
+        """Ask a question, and return the call at once; the answer streams into the widget.
+
+        Parameters
+        ----------
+        text : str
+            The question.
+        images : iterable
+            Paths of files, or bytes.
+
+        Returns
+        -------
+        Call
+            ``.wait()`` waits for the answer and returns it as a :class:`~ipyllm.response.ChatResponse`.
+
+        Raises
+        ------
+        LLMError
+            The question cannot be asked, or an answer is still streaming.
+        """
+        return self._controller.send(text, images)
+
+    def clear(self) -> None:
+        """Delete the conversation and its branches; the system prompt stays."""
+        self._controller.clear()
+
+    def export(self, format: ExportFormat = "md", path: str | os.PathLike[str] | None = None) -> str:  # noqa: A002 - the issue's word
+        """Return the conversation as text, and write it to ``path`` if one is given.
+
+        Parameters
+        ----------
+        format : {"md", "json", "ipynb", "html"}
+            Markdown; a file for ``ConversationHistory.load``; a notebook that asks again; a self-contained page.
+        path : path-like, optional
+            File to write.
+        """
+        return export_chat(self._history, format, path, title=self._name)
+
+    def _do_send(self, _content: dict[str, Any], buffers: Sequence[Any], *, text: str) -> None:
+        self._controller.send(text, [bytes(buffer) for buffer in buffers])
+
+    def _do_export(self, content: dict[str, Any], _buffers: Sequence[Any], *, format: str) -> None:  # noqa: A002 - as in `export`
+        text = self.export(cast("ExportFormat", format))  # raises for another format
+        self.channel.send(
+            "file",
+            nonce=content.get("nonce"),
+            name=f"{self._name}.{format}",
+            mime=_MIME[format],
+            text=replace_surrogates(text),
+        )

@@ -1,0 +1,174 @@
+"""Tree of all turns of a conversation, one path of which is shown.
+
+The shared :class:`~ipyllm.conversations.history.ConversationHistory` holds the path; the tree remembers the other
+branches. So a magic that changes the conversation changes the path and loses no branch.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from itertools import count
+from typing import TYPE_CHECKING, Any
+
+from ipyllm.messages import text_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from ipyllm.conversations.history import Turn
+    from ipyllm.messages import Message
+    from ipyllm.response import ChatResponse
+
+__all__ = ["TurnNode", "TurnTree"]
+
+
+@dataclass(eq=False)
+class TurnNode:
+    """A question and its answer.
+
+    Attributes
+    ----------
+    name : str
+        Id in the browser.
+    question : Message
+        The user message.
+    turn : Turn or None
+        The turn in the history; None while it is running or if there was no answer to store.
+    response : ChatResponse or None
+        The response, if this widget made the call.
+    asked : str
+        Full name of the model that this widget asked.
+    note : str
+        Names the turns that were left out to fit the model's context window; empty for none.
+    parts : dict or None
+        The answer as HTML; None if it is not rendered yet.
+    """
+
+    name: str
+    key: str | None
+    question: Message
+    parent: TurnNode | None = None
+    turn: Turn | None = None
+    response: ChatResponse | None = None
+    asked: str = ""
+    note: str = ""
+    parts: dict[str, Any] | None = None
+    children: list[TurnNode] = field(default_factory=list)
+    chosen: TurnNode | None = None
+
+    @property
+    def answer(self) -> str:
+        """Text of the answer in the history; empty for none."""
+        if self.turn is None:
+            return ""
+        answers = (text_of(message) for message in self.turn.messages if message["role"] == "assistant")
+        return "\n\n".join(text for text in answers if text)
+
+    def ancestors(self) -> Iterator[TurnNode]:
+        """Iterate from this node to the first turn."""
+        node: TurnNode | None = self
+        while node is not None and node.parent is not None:
+            yield node
+            node = node.parent
+
+
+class TurnTree:
+    """The turns under a root that holds no question."""
+
+    def __init__(self) -> None:
+        self.root = TurnNode("", None, {})
+        self._count = count(1)
+        self._by_key: dict[str, TurnNode] = {}
+        self._by_name: dict[str, TurnNode] = {}
+
+    def __iter__(self) -> Iterator[TurnNode]:
+        return iter(tuple(self._by_name.values()))
+
+    def get(self, name: str) -> TurnNode | None:
+        """Return the turn of this name, or None."""
+        return self._by_name.get(name)
+
+    def add(self, parent: TurnNode, question: Message, key: str | None = None) -> TurnNode:
+        """Add a question after ``parent``, as its last child."""
+        node = TurnNode(f"t{next(self._count)}", key, question, parent)
+        parent.children.append(node)
+        parent.chosen = node
+        self._by_name[node.name] = node
+        if key is not None:
+            self._by_key[key] = node
+        return node
+
+    def remove(self, node: TurnNode) -> None:
+        """Remove a turn; its children become children of its parent."""
+        parent = node.parent
+        assert parent is not None
+        place = parent.children.index(node)
+        parent.children[place : place + 1] = node.children
+        for child in node.children:
+            child.parent = parent
+        if parent.chosen is node:
+            sibling = parent.children[min(place, len(parent.children) - 1)] if parent.children else None
+            parent.chosen = node.chosen or sibling
+        node.parent, node.children = None, []
+        del self._by_name[node.name]
+        if node.key is not None:
+            del self._by_key[node.key]
+
+    def follow(self, turns: Sequence[Turn]) -> list[TurnNode]:
+        """Return the path of the history's turns; unknown ones are added."""
+        at, path = self.root, list[TurnNode]()
+        met: set[str] = set()
+        for turn in turns:
+            node = self._find(at, turn, met)
+            if node is None:
+                node = self.add(at, _question(turn), turn.key)
+            elif node.parent is not at:
+                self._move(node, at)
+            if node.turn is not turn and (node.turn is None or node.turn.messages != turn.messages):
+                if node.turn is not None:  # a cell was run again
+                    node.question, node.response, node.parts, node.note = _question(turn), None, None, ""
+                node.turn = turn
+            at.chosen = at = node
+            met.add(node.name)
+            path.append(node)
+        return path
+
+    def _find(self, at: TurnNode, turn: Turn, met: set[str]) -> TurnNode | None:
+        if turn.key is not None:
+            node = self._by_key.get(turn.key)
+            return node if node is not None and node.name not in met else None
+        for child in at.children:
+            if child.key is None and child.turn is not None and child.turn.messages == turn.messages:
+                return child
+        return None
+
+    def _move(self, node: TurnNode, parent: TurnNode) -> None:
+        assert node.parent is not None
+        node.parent.children.remove(node)
+        if node.parent.chosen is node:
+            node.parent.chosen = None
+        node.parent = parent
+        parent.children.append(node)
+
+    def through(self, node: TurnNode) -> list[TurnNode]:
+        """Return the path through ``node`` to the end of the branch that was last shown there."""
+        path = [*node.ancestors()][::-1]
+        while path[-1].chosen is not None:
+            path.append(path[-1].chosen)
+        return path
+
+    def position(self, node: TurnNode) -> tuple[int, int]:
+        """Return the position among its siblings from 1, and their number."""
+        assert node.parent is not None
+        return node.parent.children.index(node) + 1, len(node.parent.children)
+
+    def clear(self) -> None:
+        """Remove all turns; their names are not reused."""
+        self.root = TurnNode("", None, {})
+        self._by_key.clear()
+        self._by_name.clear()
+
+
+def _question(turn: Turn) -> Message:
+    first = turn.messages[0] if turn.messages else {}
+    return first if first.get("role") == "user" else {"role": "user", "content": ""}

@@ -1,0 +1,145 @@
+"""``CompareWidget``: one prompt to several models, answers side by side, and votes on which is better."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from ipyllm.errors import LLMError
+from ipyllm_widgets import modules
+from ipyllm_widgets.available_models import validate_model_names
+from ipyllm_widgets.compare.compare_controller import ArmSettings, CompareController, CompareSettings
+from ipyllm_widgets.compare.vote_ranking import ranking_of_votes
+from ipyllm_widgets.live_widget import LiveWidget
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    import pandas as pd
+
+    from ipyllm.comparison.comparison import Comparison
+
+__all__ = ["CompareWidget"]
+
+
+class CompareWidget(LiveWidget):
+    """One prompt to several models at once, side by side.
+
+    Parameters
+    ----------
+    models : sequence of str
+        Two or more models: ``service/model`` or aliases. The same model may be given twice with different ``each``.
+    blind : bool
+        Shuffle the answers, and hide the models' names until a vote was cast.
+    system : str, optional
+        System prompt for all.
+    each : sequence of mapping, optional
+        Parameters of each model alone, in the order of ``models``.
+    **params
+        Parameters for all: ``temperature``, ``max_tokens``, …
+
+    Raises
+    ------
+    LLMError
+        A model does not exist, or a parameter cannot be right.
+
+    Examples
+    --------
+    >>> widget = CompareWidget(models=["ollama/llama3.2", "ollama/qwen3"], blind=True, temperature=0)
+    >>> widget.models
+    ['ollama/llama3.2', 'ollama/qwen3']
+    >>> widget.close()
+    """
+
+    _esm = modules.script("compare/compare.js")
+    _css = modules.styles("widget.css", "compare/compare.css")
+    _commands: ClassVar[Mapping[str, Mapping[str, type]]] = {
+        "hello": {},
+        "ask": {"prompt": str},
+        "stop": {"mark?": str, "question": int},
+        "vote": {"which": str, "question": int},
+        "set": {"arms?": list, "params?": dict, "system?": str, "blind?": bool},
+        "text": {},
+    }
+    _controller: CompareController
+
+    def __init__(
+        self,
+        models: Sequence[str] = (),
+        *,
+        blind: bool = False,
+        system: str | None = None,
+        each: Sequence[Mapping[str, Any]] = (),
+        **params: Any,
+    ) -> None:
+        names = validate_model_names(models)
+        own = list(each) or [{}] * len(names)
+        if len(own) != len(names):
+            raise LLMError(
+                f"each has parameters for {len(own)} models, but there are {len(names)}.", category="bad_request"
+            )
+        # Everything that may raise comes first: the page would show a widget that does not exist.
+        arms = [{"model": name, "params": given} for name, given in zip(names, own, strict=True)]
+        self._initial_settings = CompareSettings([]).with_changes(
+            {"arms": arms, "params": params, "system": system, "blind": blind}
+        )
+        super().__init__()
+
+    def _make_controller(self) -> CompareController:
+        return CompareController(self._initial_settings, self.channel, self._show_failure)
+
+    def __repr__(self) -> str:
+        return f"CompareWidget(models={self.models!r}, blind={self.blind!r})"
+
+    @property
+    def models(self) -> list[str]:
+        """Models of the next prompt."""
+        return [arm.model for arm in self._controller.settings.arms]
+
+    @models.setter
+    def models(self, names: Sequence[str]) -> None:
+        known = {arm.model: arm for arm in self._controller.settings.arms}
+        arms = [known.get(name, ArmSettings(name)) for name in validate_model_names(names)]
+        self._controller.set(arms=[{"model": arm.model, "params": arm.params} for arm in arms])
+
+    @property
+    def blind(self) -> bool:
+        """Whether the next answers are shown without names until a vote was cast."""
+        return self._controller.settings.blind
+
+    @blind.setter
+    def blind(self, hidden: bool) -> None:
+        self._controller.set(blind=hidden)
+
+    @property
+    def comparison(self) -> Comparison | None:
+        """The last comparison, with its responses; None before the first."""
+        return self._controller.comparison
+
+    def ask(self, prompt: str) -> Comparison:
+        """Ask all models, and return at once; the answers stream into the widget.
+
+        Returns
+        -------
+        Comparison
+            ``.wait()`` waits for all answers; ``.to_dataframe()`` returns them as a table.
+
+        Raises
+        ------
+        LLMError
+            The prompt cannot be asked, or an answer is still streaming; nothing was sent.
+        """
+        return self._controller.ask(prompt)
+
+    def vote(self, which: str) -> str:
+        """Store in the ledger which answer is better: a mark (``"A"``), ``"tie"`` or ``"both_bad"``."""
+        return self._controller.vote(which)
+
+    def ranking(self) -> pd.DataFrame:
+        """Rank the models by the votes of this kernel's widgets (:func:`ipyllm.statistics.ranking`).
+
+        Raises
+        ------
+        LLMError
+            There are no votes yet.
+        """
+        return ranking_of_votes()

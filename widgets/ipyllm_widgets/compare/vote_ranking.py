@@ -1,0 +1,52 @@
+"""Ranks the models by the votes of a kernel's widgets, as a table and as HTML."""
+
+from __future__ import annotations
+
+from html import escape
+from typing import TYPE_CHECKING, Any
+
+from ipyllm.comparison.votes import votes
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    import pandas as pd
+
+__all__ = ["ranking_html", "ranking_of_votes"]
+
+
+def ranking_of_votes() -> pd.DataFrame:
+    """Rank the models by the votes of this kernel's widgets (:func:`ipyllm.statistics.ranking`).
+
+    Raises
+    ------
+    LLMError
+        There are no votes yet.
+    """
+    from ipyllm.statistics import ranking
+
+    cast = votes()
+    return ranking(cast[cast["origin"] == "widget"])
+
+
+def ranking_html() -> str:
+    """Return the ranking so far as HTML, or the reason why there is none."""
+    try:
+        table = ranking_of_votes()
+    except ImportError as exc:
+        return f"<p>The ranking needs a package that is not installed: {escape(exc.name or str(exc))}.</p>"
+    heads = ("model", "strength", "95 % interval", "votes", "won", "lost", "tied", "all bad")
+    rows = "".join(
+        f"<tr><th scope='row'>{escape(str(row['arm']))}</th>{''.join(f'<td>{cell}</td>' for cell in _cells(row))}</tr>"
+        for row in table.reset_index().to_dict("records")
+    )
+    head = "".join(f"<th scope='col'>{name}</th>" for name in heads)
+    sentences: Sequence[str] = (getattr(table, "conclusion", ""), *getattr(table, "notes", ()))
+    below = "".join(f"<p>{escape(sentence)}</p>" for sentence in sentences if sentence)
+    table_html = f"<table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>"
+    return f"<div role='region' aria-label='Ranking' tabindex='0'>{table_html}</div>{below}"
+
+
+def _cells(row: Mapping[Any, Any]) -> tuple[str, ...]:
+    counts = tuple(f"{int(row[name]):,}" for name in ("votes", "wins", "losses", "ties", "both_bad"))
+    return (f"{row['strength']:+.2f}", f"{row['low']:+.2f} to {row['high']:+.2f}", *counts)

@@ -1,0 +1,187 @@
+"""Base class of the controllers: the state behind a chat or comparison, without its widget.
+
+Events of the service thread go into growing answers; the render thread turns them into deltas; commands change the
+state under the channel's lock and send what differs.
+"""
+
+from __future__ import annotations
+
+import threading
+from abc import ABC, abstractmethod
+from typing import TYPE_CHECKING, Any, Protocol
+
+from ipyllm.errors import LLMError
+from ipyllm.events import Finished
+from ipyllm_widgets.available_models import available_models
+from ipyllm_widgets.render_thread import RenderThread
+from ipyllm_widgets.state_diff import StateDiff
+from ipyllm_widgets.static_output import STREAMING_INTERVAL_S, StaticOutput
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from ipyllm.events import Event
+    from ipyllm_widgets.live_answer import LiveAnswer
+    from ipyllm_widgets.message_channel import MessageChannel
+
+__all__ = ["Controller"]
+
+_RENDER_TIMEOUT_S = 30.0  # longest wait for the rendering of answers that have ended
+
+
+class _Running(Protocol):
+    """A call or a comparison."""
+
+    @property
+    def done(self) -> threading.Event: ...
+
+    def cancel(self) -> None: ...
+
+
+class Controller(ABC):
+    """State of a widget that streams answers.
+
+    Stages of an answer: :meth:`_begin` → :meth:`_receive` for each event, on the service thread → :meth:`render`, on
+    the render thread, until the answer has ended → :meth:`_on_finished`. All other methods may be called from any
+    thread.
+
+    Parameters
+    ----------
+    channel : MessageChannel
+        Sends the state to the browser, and has the lock.
+    on_error : callable
+        Takes an exception of the rendering.
+    """
+
+    def __init__(self, channel: MessageChannel, on_error: Callable[[Exception], None]) -> None:
+        self.static_output = StaticOutput(self.static_content)
+        self._channel = channel
+        self._render_thread = RenderThread(self.render, on_error)
+        self._diff = StateDiff(channel)
+        self._available: list[str] = []
+        self._live: dict[str, LiveAnswer] = {}  # unfinished answers by name; replaced, never changed
+        self._running_name: str | None = None
+        self._call: _Running | None = None
+        self._changed = threading.Event()
+        self._idle = threading.Event()
+        self._idle.set()
+
+    @abstractmethod
+    def static_content(self) -> tuple[str, str]:
+        """Return the state as static HTML and plain text, for readers without a kernel."""
+
+    @abstractmethod
+    def text(self) -> str:
+        """Return a complete question, of which the browser has only the beginning."""
+
+    @abstractmethod
+    def _turns(self) -> list[dict[str, Any]]: ...
+
+    @abstractmethod
+    def _totals(self) -> str: ...
+
+    @abstractmethod
+    def _settings(self) -> dict[str, Any]: ...
+
+    @abstractmethod
+    def _on_finished(self, answer: LiveAnswer, parts: dict[str, Any]) -> None:
+        """Store an answer that has ended. The channel's lock is held."""
+
+    @property
+    def running(self) -> bool:
+        """Whether an answer is streaming."""
+        return bool(self._live)
+
+    def stop(self) -> None:
+        """Stop the running answers, if any, and keep their text so far."""
+        if (call := self._call) is not None:
+            call.cancel()
+
+    def close(self) -> None:
+        """Stop running answers."""
+        self.stop()
+
+    def refresh(self) -> None:
+        """Send changes and update the static output soon, on the render thread."""
+        self._changed.set()
+        self._render_thread.wake()
+
+    def snapshot(self) -> dict[str, Any]:
+        """Return the complete state, with the number of the last message that it includes."""
+        with self._channel.lock:
+            self._available = available_models()
+            live_parts = {name: answer.as_json() for name, answer in self._live.items()}
+            return self._diff.snapshot(*self._state(), live_parts)
+
+    def render(self) -> int:
+        """Render and send what is new, and return the approximate number of bytes sent."""
+        rendered: list[tuple[LiveAnswer, Sequence[Any]]] = []
+        failure: Exception | None = None
+        for answer in self._live.values():
+            try:
+                rendered.append((answer, answer.draw()))
+            except Exception as exc:  # noqa: BLE001 - raised below: such an answer still ends, and so do the others
+                rendered.append((answer, []))
+                failure = exc
+        with self._channel.lock:
+            rendered = [(answer, news) for answer, news in rendered if self._live.get(answer.name) is answer]
+            deltas = [delta for answer, news in rendered for delta in answer.advance(list(news))]
+            sent = self._diff.send_deltas(deltas) if deltas else 0
+            finished = [answer for answer, _ in rendered if answer.response is not None]
+            for answer in finished:
+                parts = answer.as_json()
+                self._live = {name: other for name, other in self._live.items() if other is not answer}
+                self._on_finished(answer, parts)
+                self._diff.mark_sent(answer.name, parts)
+            if changed := bool(finished) or self._changed.is_set():
+                self._changed.clear()
+                self._publish()
+            if finished and not self._live:
+                self._end()
+        if changed:
+            self.static_output.update()
+        elif sent:
+            self.static_output.update(self._static_interval_s())
+        if failure is not None:
+            raise failure
+        return sent
+
+    def _static_interval_s(self) -> float:
+        return STREAMING_INTERVAL_S
+
+    def _receive(self, answer: LiveAnswer, event: Event) -> None:
+        answer.on_event(event)
+        self._render_thread.wake(urgent=isinstance(event, Finished))
+
+    def _begin(self, answers: Sequence[LiveAnswer]) -> None:
+        self._idle.clear()
+        self._running_name = answers[0].name
+        self._live = {answer.name: answer for answer in answers}
+
+    def _end(self) -> None:
+        self._live, self._call = {}, None
+        self._idle.set()
+
+    def _settle(self) -> None:
+        """Wait until answers that have ended are rendered, so that whoever waited for the call may continue."""
+        call = self._call
+        if call is not None and call.done.is_set():
+            self._idle.wait(_RENDER_TIMEOUT_S)
+
+    def _require_idle(self) -> None:
+        if self.running:
+            raise LLMError("An answer is still streaming: stop it first, or wait for its end.", category="bad_request")
+
+    def _publish(self) -> None:
+        """Send what differs from the state that the browser has. The channel's lock is held."""
+        self._diff.send_update(*self._state())
+
+    def _state(self) -> tuple[list[dict[str, Any]], dict[str, Any]]:
+        turns = self._turns()
+        fields = {
+            "order": [turn["id"] for turn in turns],
+            "running": self._running_name if self._live else None,
+            "totals": self._totals(),
+            "settings": self._settings(),
+        }
+        return turns, fields

@@ -1,0 +1,111 @@
+"""Filters of the dashboard: validates what was clicked or typed, and builds the query of the ledger."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass, fields
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+from ipyllm.dataframes.filters import as_tuple, kernel_filter
+from ipyllm.errors import LLMError
+from ipyllm.text.format import shorten
+from ipyllm.text.suggest import suggest
+from ipyllm.text.times import parse_time
+
+if TYPE_CHECKING:
+    from ipyllm.ledger.query import Query
+
+__all__ = ["SCOPES", "SPANS", "STATUSES", "DashboardFilters"]
+
+SPANS = {
+    "15 minutes": timedelta(minutes=15),
+    "hour": timedelta(hours=1),
+    "day": timedelta(days=1),
+    "week": timedelta(days=7),
+    "month": timedelta(days=30),
+    "all": None,
+}
+"""Time spans by the name that is shown."""
+
+SCOPES = {"kernel": "this kernel", "all": "all kernels"}
+STATUSES = ("ok", "error", "truncated", "cancelled", "running", "interrupted")
+_MAX_CHARS = 1_000
+_QUOTED_CHARS = 100  # of a wrong value
+
+
+@dataclass(frozen=True, slots=True)
+class DashboardFilters:
+    """Conditions that the shown calls meet.
+
+    Attributes
+    ----------
+    scope : {"kernel", "all"}
+        Calls of this kernel, or of all kernels that use the ledger.
+    since : str
+        A name of :data:`SPANS`.
+    model : str
+        Full name; empty for any.
+    status : str
+        One of :data:`STATUSES`; empty for any.
+    tag : str
+        ``key=value``; empty for any.
+
+    Examples
+    --------
+    >>> DashboardFilters().replace("since", "hour").since
+    'hour'
+    >>> DashboardFilters().replace("since", "huor")
+    Traceback (most recent call last):
+        ...
+    ipyllm.errors.LLMError: The dashboard has no since 'huor'. Did you mean 'hour'?
+    """
+
+    scope: str = "kernel"
+    since: str = "day"
+    model: str = ""
+    status: str = ""
+    tag: str = ""
+
+    def replace(self, name: str, value: object) -> DashboardFilters:
+        """Return these filters with one of them changed.
+
+        Raises
+        ------
+        LLMError
+            Category ``bad_request``: the filter or the value does not exist.
+        """
+        names = [field.name for field in fields(self)]
+        if name not in names:
+            raise _unknown("filter", names, name)
+        text = "" if value is None else str(value).strip()
+        if len(text) > _MAX_CHARS:
+            raise LLMError(
+                f"The dashboard's {name} has {len(text):,} characters; at most {_MAX_CHARS:,} are allowed.",
+                category="bad_request",
+            )
+        allowed = {"scope": list(SCOPES), "since": list(SPANS), "status": ["", *STATUSES]}.get(name)
+        if allowed is not None and text not in allowed:
+            raise _unknown(name, [choice for choice in allowed if choice], text)
+        if name == "tag" and text and not text.partition("=")[1]:
+            raise LLMError(f"A tag filter must have the form key=value, not {text!r}.", category="bad_request")
+        changed: dict[str, Any] = {name: text}
+        return dataclasses.replace(self, **changed)
+
+    def query(self) -> Query:
+        """Return the query of the ledger for these filters."""
+        from ipyllm.ledger.query import Query
+
+        key, _, value = self.tag.partition("=")
+        return Query(
+            kernel_ids=kernel_filter("current" if self.scope == "kernel" else None),
+            since=parse_time("since", SPANS[self.since]),
+            models=as_tuple("model", self.model or None),
+            statuses=as_tuple("status", self.status or None),
+            tags={key.strip(): value.strip()} if self.tag else {},
+        )
+
+
+def _unknown(what: str, allowed: list[str], given: str) -> LLMError:
+    given = shorten(given, _QUOTED_CHARS)
+    return LLMError(f"The dashboard has no {what} {given!r}. {suggest(given, allowed)}", category="bad_request")

@@ -1,0 +1,178 @@
+"""Writes the parts of the dashboard as HTML; all text from outside is escaped or sanitised here."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from html import escape
+from typing import TYPE_CHECKING, Any
+
+from ipyllm.ledger.columns import COLUMNS, TEXT
+from ipyllm_widgets.dashboard.charts import swatch
+from ipyllm_widgets.dashboard.dashboard_filters import SCOPES, SPANS, STATUSES
+from ipyllm_widgets.dashboard.figures import CALL_HEADS, MODEL_HEADS, known_values
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from ipyllm_widgets.dashboard.dashboard_filters import DashboardFilters
+    from ipyllm_widgets.dashboard.figures import CallRow, Figures, Tile
+
+__all__ = ["DashboardHtml", "call_html", "dashboard_html"]
+
+
+@dataclass(frozen=True, slots=True)
+class DashboardHtml:
+    """HTML of the dashboard by part. The browser gets only the parts that changed."""
+
+    bar: str
+    tiles: str
+    models: str
+    charts: str
+    calls: str
+
+
+def dashboard_html(figures: Figures, filters: DashboardFilters, known_models: Iterable[str] = ()) -> DashboardHtml:
+    """Return the HTML of ``figures``.
+
+    Parameters
+    ----------
+    figures : Figures
+        Figures of the calls that meet ``filters``.
+    filters : DashboardFilters
+        Values of the filter bar.
+    known_models : iterable of str
+        Further models of the filter bar, besides those of the calls.
+    """
+    models = {row.model for row in figures.models} | {*known_models} | ({filters.model} - {""})
+    return DashboardHtml(
+        bar=_bar(filters, sorted(models)),
+        tiles=_tiles(figures.tiles),
+        models=_models(figures),
+        charts=_legend(figures) + "".join(chart.figure() for chart in figures.charts),
+        calls=_calls(figures),
+    )
+
+
+# ---- the parts -----------------------------------------------------------------------------------
+
+
+def _bar(filters: DashboardFilters, models: list[str]) -> str:
+    picks = (
+        _select("scope", "Calls of", filters.scope, SCOPES),
+        _select("since", "Last", filters.since, {name: name for name in SPANS}),
+        _select("model", "Model", filters.model, {"": "every model", **{model: model for model in models}}),
+        _select("status", "Status", filters.status, {"": "any", **{status: status for status in STATUSES}}),
+        f'<label>Tag <input data-filter="tag" value="{escape(filters.tag)}" placeholder="key=value" size="12"></label>',
+    )
+    exports = "".join(
+        f'<button type="button" data-export="{kind}">{title}</button>'
+        for kind, title in (("csv", "CSV"), ("parquet", "Parquet"))
+    )
+    return f'{"".join(picks)}<span class="exports">Export {exports}</span>'
+
+
+def _select(name: str, label: str, chosen: str, choices: Mapping[str, str]) -> str:
+    options = "".join(
+        f'<option value="{escape(value)}"{" selected" if value == chosen else ""}>{escape(shown)}</option>'
+        for value, shown in choices.items()
+    )
+    return f'<label>{label} <select data-filter="{name}">{options}</select></label>'
+
+
+def _tiles(tiles: Iterable[Tile]) -> str:
+    return "".join(
+        f'<div class="tile"><b>{tile.value}</b><span>{tile.name}</span><small>{tile.note}</small></div>'
+        for tile in tiles
+    )
+
+
+def _models(figures: Figures) -> str:
+    if not figures.n:
+        return (
+            '<p class="nothing">No call meets these filters. Ask a model, or choose a longer time or all kernels.</p>'
+        )
+    rows = []
+    for row in figures.models:
+        left = f"{row.left_out} left out of the latencies: cold, cached or measured late"
+        note = f' <small title="{left}">−{row.left_out}</small>' if row.left_out else ""
+        cells = "".join(f"<td>{cell}</td>" for cell in row.cells)
+        rows.append(f'<tr><th scope="row">{swatch(row.index)} {escape(row.model)}{note}</th>{cells}</tr>')
+    return _table("By model", MODEL_HEADS, rows)
+
+
+def _legend(figures: Figures) -> str:
+    """Return a legend beside the charts, which are far from the table in a narrow window."""
+    if not figures.charts or len(figures.models) == 1:
+        return ""
+    marks = "".join(f"<span>{swatch(row.index)} {escape(row.model)}</span>" for row in figures.models)
+    return f'<p class="legend" aria-hidden="true">{marks}</p>'
+
+
+def _calls(figures: Figures) -> str:
+    if not figures.n:
+        return ""
+    shown = len(figures.calls)
+    many = f"the latest {shown} of {figures.n:,}" if figures.n > shown else f"{figures.n:,}"
+    table = _table("Calls", CALL_HEADS, map(_call_row, figures.calls))
+    return f"<h2>Calls <small>{many}; choose one to read it</small></h2>{table}"
+
+
+def _table(name: str, heads: Iterable[str], rows: Iterable[str]) -> str:
+    head = "".join(f'<th scope="col">{head}</th>' for head in heads)
+    return (
+        f'<div class="scroll" tabindex="0" role="region" aria-label="{name}"><table><thead><tr>{head}</tr></thead>'
+        f"<tbody>{''.join(rows)}</tbody></table></div>"
+    )
+
+
+def _call_row(row: CallRow) -> str:
+    failure = f" · {row.failure}" if row.failure else ""
+    button = f'<button type="button" data-call="{escape(row.call_id)}" aria-label="read the call of {row.when}">'
+    cells = (
+        f"{button}{row.when}</button>",
+        escape(row.model),
+        f'<span class="status {escape(row.status)}">{escape(row.status + failure)}</span>',
+        *row.cells,
+        escape(row.prompt) or "<i>no text</i>",
+    )
+    return "<tr>" + "".join(f"<td>{cell}</td>" for cell in cells) + "</tr>"
+
+
+# ---- one call ------------------------------------------------------------------------------------
+
+
+def call_html(row: Mapping[Any, Any]) -> str:
+    """Return one call as HTML: prompt, response and all other columns of its row.
+
+    Parameters
+    ----------
+    row : mapping
+        A row of :func:`~ipyllm.dataframes.usage.usage`, by column.
+    """
+    from ipyllm.rendering import to_html
+
+    row = known_values(row)
+    body = [f"<h2>{escape(str(row.get('model')))} <small>{escape(str(row['call_id']))}</small></h2>"]
+    if error := row.get("error_message"):
+        body.append(f'<p class="status error">{escape(error)}</p>')
+    not_stored = "<p><i>not stored</i></p>"
+    prompt = f"<pre>{escape(row['prompt'])}</pre>" if row.get("prompt") else not_stored
+    body.append(f"<h3>Prompt</h3>{prompt}")
+    if reasoning := row.get("reasoning"):
+        body.append(f'<details class="ipyllm-reasoning"><summary>Reasoning</summary>{to_html(reasoning)}</details>')
+    answer = to_html(row["response"]) if row.get("response") else not_stored
+    body.append(f"<h3>Answer</h3>{answer}")
+    figures = "".join(
+        f"<div><dt>{name}</dt><dd>{escape(_figure(row[name]))}</dd></div>"
+        for name in COLUMNS
+        if name not in TEXT and name in row
+    )
+    body.append(f"<details><summary>Its row in the ledger</summary><dl>{figures}</dl></details>")
+    return "".join(body)
+
+
+def _figure(value: Any) -> str:
+    if isinstance(value, datetime):
+        return f"{value:%Y-%m-%d %H:%M:%S} {value:%Z}".strip()
+    return f"{value:.6g}" if isinstance(value, float) else str(value)

@@ -1,0 +1,250 @@
+"""``UsageDashboard``: the ledger as live tables and charts. Python renders them; the page only shows them."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from dataclasses import asdict, fields
+from datetime import datetime
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import traitlets
+
+from ipyllm.dataframes.filters import read_frame
+from ipyllm.errors import LLMError
+from ipyllm.text.redact import redact
+from ipyllm_widgets import modules
+from ipyllm_widgets.dashboard.dashboard_filters import DashboardFilters
+from ipyllm_widgets.dashboard.dashboard_html import DashboardHtml, call_html, dashboard_html
+from ipyllm_widgets.dashboard.figures import figures_of
+from ipyllm_widgets.dashboard.ledger_reader import LedgerReader
+from ipyllm_widgets.dashboard.static_snapshot import static_snapshot
+from ipyllm_widgets.live_widget import CommandWidget
+from ipyllm_widgets.static_output import StaticOutput
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Mapping, Sequence
+
+    import pandas as pd
+
+    from ipyllm_widgets.dashboard.figures import Figures
+
+__all__ = ["UsageDashboard"]
+
+_VIEW_TIMEOUT_S = 600.0  # for pages that closed without a message; a busy cell may delay messages for long
+_STATIC_INTERVAL_S = 30.0  # between updates of the static output, which is part of the notebook file
+_NOTICE_S = 60.0  # for which a notice of the ledger is shown
+_CPU_SHARE = 20  # rendering takes at most 1/20 of a processor
+_TIME_SHARE = 3  # and 1/3 of the time, which a busy machine and other processes that read for us prolong
+_logger = logging.getLogger("ipyllm.widgets")
+
+
+class UsageDashboard(CommandWidget):
+    """Latency, tokens, cost and errors by model over time, live from the ledger.
+
+    Parameters
+    ----------
+    every_s : float
+        Seconds between two readings of the ledger; longer if reading takes long.
+    **filters
+        Initial filters: ``scope`` ("kernel" or "all"), ``since`` ("15 minutes", "hour", "day", "week", "month",
+        "all"), ``model``, ``status``, ``tag`` ("key=value").
+
+    Raises
+    ------
+    LLMError
+        Category ``bad_request``: a filter or its value does not exist.
+
+    Examples
+    --------
+    >>> dashboard = UsageDashboard(since="week")
+    >>> dashboard.filters["since"]
+    'week'
+    >>> dashboard.close()
+    """
+
+    _esm = modules.script("dashboard/dashboard.js")
+    _css = modules.styles("dashboard/dashboard.css")
+    _commands: ClassVar[Mapping[str, Mapping[str, type]]] = {
+        "here": {"view": str},
+        "gone": {"view": str},
+        "filter": {"name": str, "value": object},
+        "call": {"call_id": str},
+        "export": {"format": str},
+    }
+
+    filters = traitlets.Dict().tag(sync=True)
+    every_s = traitlets.Float(2.0).tag(sync=True)
+    bar = traitlets.Unicode().tag(sync=True)
+    tiles = traitlets.Unicode().tag(sync=True)
+    models = traitlets.Unicode().tag(sync=True)
+    charts = traitlets.Unicode().tag(sync=True)
+    calls = traitlets.Unicode().tag(sync=True)
+    problem = traitlets.Unicode().tag(sync=True)
+
+    def __init__(self, *, every_s: float = 2.0, **filters: str) -> None:
+        self._wake = threading.Event()  # before anything can raise: `close` is also called for a half-made widget
+        self._static_output = StaticOutput(self._static_content)
+        self._shown: tuple[Figures, DashboardFilters] | None = None
+        self._closed = False
+        if not isinstance(every_s, int | float) or not 0 < every_s <= threading.TIMEOUT_MAX:
+            raise LLMError(f"every_s must be a number of seconds above 0, not {every_s!r}.", category="bad_request")
+        active = DashboardFilters()
+        for name, value in filters.items():
+            active = active.replace(name, value)
+        super().__init__(filters=asdict(active), every_s=float(every_s))
+        self._active = active
+        self._refresh_lock = threading.Lock()
+        self._reader = LedgerReader()
+        self._notice_ends: dict[str, float] = {}
+        self._read_at = datetime.now().astimezone()
+        self._published: tuple[Figures, DashboardFilters] | None = None
+        self._views_lock = threading.Lock()
+        self._views_seen_at: dict[str, float] = {}
+        self._thread: threading.Thread | None = None
+        self.refresh()
+
+    def __repr__(self) -> str:
+        shown = {name: value for name, value in self.filters.items() if value}
+        return f"UsageDashboard({', '.join(f'{name}={value!r}' for name, value in shown.items())})"
+
+    def refresh(self) -> None:
+        """Read the ledger now, and show what has changed."""
+        with self._refresh_lock:
+            active = self._active
+            read_at = datetime.now().astimezone()
+            try:
+                reading = self._reader.calls(active)
+                if reading.read_error and self._shown:  # what is shown is more than what is in memory
+                    self.problem = f"{reading.read_error}; the figures are those of {self._read_at:%H:%M:%S}."
+                    return
+                figures = figures_of(reading.calls, reading.newest)
+                html = dashboard_html(figures, active, self._reader.other_models(active))
+            except Exception as exc:
+                # The log has the traceback; the page shows the message above the old figures.
+                _logger.exception("the dashboard could not be rendered")
+                self.problem = redact(f"The ledger could not be shown: {type(exc).__name__}: {exc}")
+                return
+            with self.hold_sync():
+                self.problem = f"{reading.read_error}." if reading.read_error else self._notices()
+                for field in fields(DashboardHtml):
+                    setattr(self, field.name, getattr(html, field.name))
+            if (figures, active) != self._shown:
+                self._shown = (figures, active)
+            self._read_at = read_at
+            interval_s = 0.0 if self._closed else _STATIC_INTERVAL_S
+            if self._shown != self._published and self._static_output.update(interval_s):
+                self._published = self._shown
+
+    def frame(self) -> pd.DataFrame:
+        """Return the calls that are shown, one per row."""
+        return read_frame(self._active.query(), None)
+
+    def choose(self, /, **filters: str) -> None:
+        """Change filters, as a click in the filter bar does.
+
+        Raises
+        ------
+        LLMError
+            Category ``bad_request``, as for the constructor; nothing is changed.
+        """
+        self._set_filters(filters)
+        self.refresh()
+
+    def export(self, path: str | os.PathLike[str]) -> Path:
+        """Write the calls that are shown to a file, ``.csv`` or ``.parquet``, and return its path.
+
+        Raises
+        ------
+        LLMError
+            The name has another ending, or the file cannot be written.
+        """
+        from ipyllm.dataframes.export import export_usage
+
+        return export_usage(path, self.frame())
+
+    def close(self) -> None:
+        """Remove the widget and end its thread; the notebook keeps the current figures."""
+        is_first, self._closed = not self._closed, True
+        self._wake.set()
+        if is_first and self._static_output.is_shown:
+            self.refresh()
+        super().close()
+
+    def _ipython_display_(self) -> None:
+        with self._refresh_lock:
+            self._published = self._shown
+            self._static_output.show_below(self)
+
+    def _static_content(self) -> tuple[str, str]:
+        return static_snapshot(*self._shown, self._read_at) if self._shown else ("", "")
+
+    def _set_filters(self, changes: Mapping[str, object]) -> None:
+        active = self._active
+        for name, value in changes.items():
+            active = active.replace(name, value)
+        self._active = active
+        self.filters = asdict(active)
+
+    def _notices(self) -> str:
+        """Return the ledger's notices, each for as long as it takes to read."""
+        now = time.monotonic()
+        self._notice_ends.update(dict.fromkeys(self._reader.notices, now + _NOTICE_S))
+        self._reader.notices.clear()
+        return " ".join(notice for notice, end in self._notice_ends.items() if now < end)
+
+    # ---- commands of the page ------------------------------------------------------------------------
+
+    def _do_here(self, _content: dict[str, Any], _buffers: Sequence[Any], *, view: str) -> None:
+        with self._views_lock:
+            now = time.monotonic()
+            recent = {name: at for name, at in self._views_seen_at.items() if now - at < _VIEW_TIMEOUT_S}
+            self._views_seen_at = recent | {view: now}
+            if self._thread is None or not self._thread.is_alive():  # not alive: this is a fork's child
+                self._thread = threading.Thread(target=self._watch, name="ipyllm-dashboard", daemon=True)
+                self._thread.start()
+
+    def _do_gone(self, _content: dict[str, Any], _buffers: Sequence[Any], *, view: str) -> None:
+        with self._views_lock:
+            self._views_seen_at.pop(view, None)
+            self._wake.set()
+
+    def _do_filter(self, _content: dict[str, Any], _buffers: Sequence[Any], *, name: str, value: object) -> None:
+        self._set_filters({name: value})
+        with self._views_lock:
+            has_thread = self._thread is not None and self._thread.is_alive()
+            self._wake.set()
+        if not has_thread:  # which else renders the result of the last of many clicks
+            self.refresh()
+
+    def _do_call(self, _content: dict[str, Any], _buffers: Sequence[Any], *, call_id: str) -> None:
+        row = self._reader.call(call_id)
+        if row is None:
+            raise LLMError(
+                "This call no longer meets the filters or was removed from the ledger.", category="not_found"
+            )
+        self.channel.send("call", call_id=call_id, html=call_html(row))
+
+    def _do_export(self, content: dict[str, Any], _buffers: Sequence[Any], *, format: str) -> None:  # noqa: A002 - the wire's word
+        if format not in {"csv", "parquet"}:
+            raise LLMError("The page sent a wrong format: reload the page.", category="bad_request")
+        with TemporaryDirectory() as folder:
+            data = self.export(Path(folder, f"calls.{format}")).read_bytes()
+        self.channel.send("file", nonce=content.get("nonce"), name=f"ipyllm-usage.{format}", buffers=[data])
+
+    def _watch(self) -> None:
+        """Refresh on a thread, so that it continues while a cell runs, until all views are gone."""
+        while True:
+            began, worked = time.monotonic(), time.thread_time()
+            with self._views_lock:
+                if self._closed or all(began - at >= _VIEW_TIMEOUT_S for at in self._views_seen_at.values()):
+                    self._thread = None
+                    return
+            self.refresh()
+            took, worked = time.monotonic() - began, time.thread_time() - worked
+            self._wake.wait(max(self.every_s, _CPU_SHARE * worked, _TIME_SHARE * took))
+            self._wake.clear()

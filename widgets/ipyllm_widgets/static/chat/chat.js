@@ -1,0 +1,219 @@
+// The chat view: a log of turns, a composer, settings.
+
+import { h } from "../dom.js";
+import { LiveView, rendererOf } from "../view.js";
+import { TurnView } from "./turn.js";
+import { Composer } from "../composer.js";
+import { SettingsPanel } from "../settings.js";
+
+const FORMATS = { md: "Markdown", html: "Web page", ipynb: "Notebook", json: "JSON" };
+const NEAR_END_PX = 60;
+
+/** One view of a chat. */
+class ChatView extends LiveView {
+  /** @param {import("../commands.js").Model} model @param {HTMLElement} root */
+  constructor(model, root) {
+    super(model, root);
+    /** @type {Map<string, TurnView>} */
+    this.views = new Map();
+    /** @type {Set<HTMLElement>} */
+    this.pending = new Set();
+    /** @type {Map<string, (text: string) => void>} */
+    this.textRequests = new Map();
+    this.follows = true; // whether the log scrolls with the answer
+    this.settings = new SettingsPanel(async (changes) => void (await this.ask("set", changes)), (message) => this.showError(message));
+    this.composer = new Composer({
+      send: (text, files) => this.send(text, files),
+      stop: () => this.ask("stop"),
+      editLast: () => this.editLast(),
+      showError: (message) => this.showError(message),
+      limits: () => this.state.settings.limits,
+    });
+    this.actions = {
+      regenerate: (/** @type {string} */ id) => this.ask("regenerate", { turn: id }),
+      edit: async (/** @type {string} */ id, /** @type {string} */ text) => !(await this.ask("edit", { turn: id, text })),
+      select: (/** @type {string} */ id, /** @type {number} */ branch) => this.ask("select", { turn: id, branch }),
+      remove: (/** @type {string} */ id) => {
+        this.ask("delete", { turn: id });
+        this.composer.input.focus();
+      },
+      requestText: (/** @type {string} */ id, /** @type {(text: string) => void} */ then) => {
+        this.textRequests.set(id, then);
+        this.ask("text", { turn: id });
+      },
+    };
+    // Turns grow after they are drawn: when they become visible, an image has loaded, or a fold is opened.
+    this.sizes = new ResizeObserver(() => this.keepAtEnd());
+    this.mount(this.build(), () => this.views.get(this.state.running ?? "")?.tick());
+  }
+
+  build() {
+    this.log = h("div", { class: "ipyllm-log", role: "log", "aria-live": "off", "aria-label": "Conversation", tabindex: 0 });
+    this.log.addEventListener("scroll", () => {
+      this.follows = this.log.scrollHeight - this.log.scrollTop - this.log.clientHeight < NEAR_END_PX;
+      this.newest.hidden = this.follows;
+    });
+    this.newest = h("button", { type: "button", class: "ipyllm-newest ipyllm-button", hidden: true, click: () => this.scrollToEnd() }, "↓ Newest");
+    this.empty = h("p", { class: "ipyllm-nothing" }, "Ask something. Enter sends, Shift+Enter begins a new line.");
+    this.totals = h("div", { class: "ipyllm-footer ipyllm-totals" });
+    const toggle = h("button", { type: "button", class: "ipyllm-button", "aria-expanded": "false", click: () => {
+      const open = this.settings.element.hidden;
+      this.settings.element.hidden = !open;
+      toggle.setAttribute("aria-expanded", String(open));
+      if (open) this.settings.system.focus();
+    } }, "Settings");
+    const formats = h("select", { class: "ipyllm-input ipyllm-export", "aria-label": "Export the chat", change: () => {
+      if (formats.value) this.ask("export", { format: formats.value });
+      formats.value = "";
+    } }, h("option", { value: "" }, "Export"), ...Object.entries(FORMATS).map(([value, name]) => h("option", { value }, name)));
+    const clear = h("button", { type: "button", class: "ipyllm-button", click: () => {
+      // A second click confirms: this cannot be undone.
+      if (clear.textContent !== "Clear") this.ask("clear");
+      clear.textContent = clear.textContent === "Clear" ? "Clear all?" : "Clear";
+    }, blur: () => (clear.textContent = "Clear") }, "Clear");
+    return h(
+      "section",
+      {
+        class: "ipyllm-widget ipyllm-chat",
+        "aria-label": "Chat with a language model",
+        keydown: (/** @type {KeyboardEvent} */ event) => {
+          if (event.key === "Escape" && this.composer.running && !event.defaultPrevented) this.ask("stop");
+        },
+        dragover: (/** @type {DragEvent} */ event) => event.preventDefault(),
+        drop: (/** @type {DragEvent} */ event) => {
+          event.preventDefault();
+          event.stopPropagation();
+          this.composer.add([...(event.dataTransfer?.files ?? [])]);
+        },
+      },
+      h("div", { class: "ipyllm-head" }, this.settings.model, this.settings.options, toggle, formats, clear),
+      this.settings.element,
+      h("div", { class: "ipyllm-middle" }, this.log, this.newest),
+      this.status,
+      this.notice,
+      this.hint,
+      this.composer.element,
+      this.totals,
+    );
+  }
+
+  /** @param {any} message */
+  receiveOther(message) {
+    if (message?.kind === "text") this.receiveText(message);
+    else if (message?.kind === "file") this.download(message);
+  }
+
+  draw() {
+    super.draw();
+    const { order, turns, settings } = this.state;
+    const gone = this.commands.gone;
+    const running = gone ? null : this.state.running;
+    const idle = running === null;
+    for (const [id, view] of this.views) {
+      if (!turns.has(id)) {
+        this.sizes.unobserve(view.element);
+        view.element.remove();
+        this.views.delete(id);
+      }
+    }
+    let at = this.log.firstElementChild;
+    for (const id of order) {
+      let view = this.views.get(id);
+      if (!view) {
+        view = new TurnView(id, this.actions);
+        this.sizes.observe(view.element);
+        this.views.set(id, view);
+      }
+      if (at && view.element === at) at = at.nextElementSibling;
+      else this.log.insertBefore(view.element, at);
+      view.update(/** @type {import("../reducer.js").Turn} */ (turns.get(id)), idle, gone);
+    }
+    this.empty.remove();
+    if (!order.length && !this.pending.size) this.log.prepend(this.empty);
+    this.announce(running, "The answer has begun.", (id) => {
+      const turn = turns.get(id);
+      return turn?.error ? `The answer failed: ${turn.error}` : `The answer has ended. ${turn?.footer ?? ""}`;
+    });
+    this.settings.update(settings);
+    this.composer.setRunning(!idle);
+    this.totals.textContent = [`Conversation “${settings.conversation}”`, this.state.totals].filter(Boolean).join(" · ");
+    this.keepAtEnd();
+    this.newest.hidden = this.follows;
+  }
+
+  /** Keep the end visible, unless the reader has scrolled away. */
+  keepAtEnd() {
+    if (this.follows) this.log.scrollTop = this.log.scrollHeight;
+  }
+
+  scrollToEnd() {
+    this.follows = true;
+    this.log.scrollTop = this.log.scrollHeight;
+    this.newest.hidden = true;
+    this.composer.input.focus();
+  }
+
+  /** @param {string} error whether a turn shows it already */
+  isShown(error) {
+    const last = this.state.turns.get(this.state.order[this.state.order.length - 1]);
+    return last?.error === error;
+  }
+
+  /** @param {string} text @param {File[]} files */
+  async send(text, files) {
+    this.showError("");
+    // Shown at once, even if the kernel is busy.
+    const preview = h("div", { class: "ipyllm-question ipyllm-pending" }, h("div", { class: "ipyllm-bubble" },
+      h("div", { class: "ipyllm-words", dir: "auto" }, text.slice(0, 1200))));
+    this.pending.add(preview);
+    this.empty.remove();
+    this.log.append(preview);
+    this.scrollToEnd();
+    const error = await this.post(text, files);
+    this.pending.delete(preview);
+    preview.remove();
+    if (error && !this.isShown(error)) {
+      this.showError(error);
+      this.composer.restore(text, files);
+    }
+  }
+
+  /** @param {string} text @param {File[]} files @returns {Promise<string | null>} the error, or null */
+  async post(text, files) {
+    let buffers;
+    try {
+      buffers = await Promise.all(files.map((file) => file.arrayBuffer()));
+    } catch {
+      return "An image cannot be read: it was changed, moved or deleted. Remove it, or add it again.";
+    }
+    return this.commands.send("send", { text }, buffers);
+  }
+
+  editLast() {
+    const last = this.views.get(this.state.order[this.state.order.length - 1]);
+    last?.edit();
+  }
+
+  /** @param {{turn: string, text: string}} message */
+  receiveText({ turn, text }) {
+    const then = this.textRequests.get(turn);
+    this.textRequests.delete(turn);
+    then?.(String(text));
+  }
+
+  /** @param {{nonce: unknown, name: string, mime: string, text: string}} file */
+  download({ nonce, name, mime, text }) {
+    if (!this.commands.open.has(String(nonce))) return; // requested by another view
+    const address = URL.createObjectURL(new Blob([text], { type: mime }));
+    const link = h("a", { href: address, download: name });
+    link.click();
+    setTimeout(() => URL.revokeObjectURL(address), 10_000);
+  }
+
+  close() {
+    this.sizes.disconnect();
+    super.close();
+  }
+}
+
+export default { render: rendererOf(ChatView) };

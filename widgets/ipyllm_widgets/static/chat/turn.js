@@ -1,0 +1,192 @@
+// The view of a turn: a question and its answer.
+
+import { PartView, button, copyText, h } from "../dom.js";
+
+/**
+ * @typedef {import("../reducer.js").Turn} Turn
+ * @typedef {{regenerate: (id: string) => void, edit: (id: string, text: string) => Promise<boolean>,
+ *   select: (id: string, branch: number) => void, remove: (id: string) => void,
+ *   requestText: (id: string, then: (text: string) => void) => void}} TurnActions
+ */
+
+const FOLD_ABOVE = 1200; // characters of a question
+
+/** Shows one turn; an update touches only what has changed. */
+export class TurnView {
+  /** @param {string} id @param {TurnActions} actions */
+  constructor(id, actions) {
+    this.id = id;
+    this.actions = actions;
+    /** @type {Turn | null} */
+    this.turn = null;
+    this.since = performance.now();
+    this.branchKey = "";
+    this.question = h("div", { class: "ipyllm-words", dir: "auto" });
+    this.more = h("button", { type: "button", class: "ipyllm-link", click: () => this.unfold() });
+    this.images = h("div", { class: "ipyllm-images" });
+    this.branch = h("span", { class: "ipyllm-branch" });
+    this.copyQuestion = button("copy", "Copy question", () => this.withText(copyText));
+    this.questionTools = h(
+      "div",
+      { class: "ipyllm-actions" },
+      this.branch,
+      button("edit", "Edit and ask again", () => this.edit()),
+      this.copyQuestion,
+      button("delete", "Delete question and answer", () => actions.remove(id)),
+    );
+    this.bubble = h("div", { class: "ipyllm-bubble" }, this.images, this.question, this.more);
+    const reasoning = h("div");
+    this.reasoning = h("details", { class: "ipyllm-reasoning" }, h("summary", {}, "Reasoning"), reasoning);
+    const tools = h("div"), text = h("div", { class: "ipyllm-text" });
+    /** @type {Record<string, PartView>} */
+    this.parts = { reasoning: new PartView(reasoning), tools: new PartView(tools), text: new PartView(text) };
+    this.waiting = h("div", { class: "ipyllm-footer ipyllm-waiting", "aria-hidden": "true" });
+    this.note = h("div", { class: "ipyllm-footer ipyllm-note", dir: "auto" });
+    this.error = h("div", { class: "ipyllm-error" });
+    this.footer = h("span", { class: "ipyllm-footer" });
+    this.copyAnswer = button("copy", "Copy answer", () => copyText(text.innerText));
+    this.regenerateButton = button("regenerate", "Answer again", () => actions.regenerate(id));
+    this.foot = h("div", { class: "ipyllm-foot" }, this.footer, h("span", { class: "ipyllm-actions" }, this.copyAnswer, this.regenerateButton));
+    this.element = h(
+      "article",
+      { class: "ipyllm-exchange", "data-turn": id },
+      h("div", { class: "ipyllm-question" }, h("span", { class: "ipyllm-away" }, "You: "), this.bubble, this.questionTools),
+      h(
+        "div",
+        { class: "ipyllm-reply" },
+        h("span", { class: "ipyllm-away" }, "Model: "),
+        this.note, this.reasoning, tools, text, this.waiting, this.error, this.foot,
+      ),
+    );
+  }
+
+  /**
+   * @param {Turn} turn
+   * @param {boolean} idle whether nothing is running, so that the turn may be changed
+   * @param {boolean} gone whether the kernel is gone
+   */
+  update(turn, idle, gone) {
+    const before = this.turn;
+    if (before === turn && this.idle === idle && this.gone === gone) return;
+    this.turn = turn;
+    this.idle = idle;
+    this.gone = gone;
+    if (before?.text !== turn.text || before?.chars !== turn.chars) this.showQuestion(turn);
+    if (before?.images !== turn.images) this.showImages(turn.images);
+    this.showBranch(turn.branch, idle);
+    for (const [name, view] of Object.entries(this.parts)) view.update(turn.parts[name] ?? { blocks: [], tail: "" });
+    const interrupted = gone && turn.status === "running";
+    const running = turn.status === "running" && !interrupted;
+    this.element.classList.toggle("ipyllm-running", running);
+    const text = turn.parts.text, thoughts = turn.parts.reasoning;
+    this.reasoning.hidden = !thoughts;
+    this.waiting.hidden = !running;
+    this.tick();
+    this.foot.hidden = running;
+    this.note.textContent = turn.note;
+    this.note.hidden = !turn.note;
+    this.footer.textContent = interrupted ? `${turn.footer} · the kernel stopped before the end` : turn.footer;
+    this.error.hidden = running || !(turn.error || (turn.status === "cancelled" && !text));
+    if (!this.error.hidden) this.showError(turn, idle);
+    this.copyAnswer.hidden = !text;
+    this.regenerateButton.hidden = !this.error.hidden;
+    for (const tool of this.element.querySelectorAll("button[data-idle], .ipyllm-actions button")) tool.disabled = !idle && tool !== this.copyAnswer && tool !== this.copyQuestion;
+  }
+
+  /** Show the elapsed time; called once a second while the answer streams. */
+  tick() {
+    if (this.waiting.hidden || !this.turn) return;
+    const seconds = Math.floor((performance.now() - this.since) / 1000);
+    const { text, reasoning } = this.turn.parts;
+    const activity = text ? "answering" : reasoning ? "thinking" : "waiting";
+    this.waiting.textContent = [this.turn.footer, activity, seconds ? `${seconds} s` : ""].filter(Boolean).join(" · ");
+  }
+
+  /** @param {Turn} turn */
+  showQuestion(turn) {
+    const long = turn.chars > FOLD_ABOVE;
+    this.question.textContent = long ? `${[...turn.text].slice(0, FOLD_ABOVE).join("")} …` : turn.text;
+    this.question.hidden = !turn.text;
+    this.more.hidden = !long;
+    this.more.textContent = `Show all ${turn.chars.toLocaleString()} characters`;
+  }
+
+  unfold() {
+    this.withText((text) => {
+      this.question.textContent = text;
+      this.more.hidden = true;
+    });
+  }
+
+  /** @param {(text: string) => void} then */
+  withText(then) {
+    if (!this.turn) return;
+    // The kernel counts code points; JavaScript strings count UTF-16 units.
+    if ([...this.turn.text].length >= this.turn.chars) then(this.turn.text);
+    else this.actions.requestText(this.id, then);
+  }
+
+  /** @param {string[]} addresses */
+  showImages(addresses) {
+    this.images.replaceChildren(...addresses.map((src, at) => h("img", { src, alt: `Image ${at + 1} of the question` })));
+    this.images.hidden = !addresses.length;
+  }
+
+  /** @param {[number, number]} position @param {boolean} idle */
+  showBranch([position, count], idle) {
+    const key = `${position}/${count}/${idle}`;
+    if (this.branchKey === key) return;
+    this.branchKey = key;
+    this.branch.hidden = count < 2;
+    const before = button("left", "Earlier version", () => this.actions.select(this.id, position - 1));
+    const after = button("right", "Later version", () => this.actions.select(this.id, position + 1));
+    const which = h("span", { "aria-label": `Version ${position} of ${count}`, role: "img" }, `${position}/${count}`);
+    this.branch.replaceChildren(...(position > 1 ? [before] : []), which, ...(position < count ? [after] : []));
+  }
+
+  /** @param {Turn} turn @param {boolean} idle */
+  showError(turn, idle) {
+    const message = turn.error ?? "Stopped before the first word.";
+    const retry = h("button", { type: "button", class: "ipyllm-button", "data-idle": true, click: () => this.actions.regenerate(this.id) }, "Try again");
+    retry.disabled = !idle;
+    this.error.classList.toggle("ipyllm-mild", !turn.error);
+    this.error.replaceChildren(h("span", { dir: "auto" }, message), retry);
+  }
+
+  /** @param {string} [draft] the edited text, if it is not the question itself */
+  edit(draft) {
+    this.withText((full) => {
+      const text = draft ?? full;
+      const area = h("textarea", { class: "ipyllm-input", "aria-label": "Edit the question", dir: "auto", rows: 3 });
+      area.value = text;
+      const close = () => {
+        form.replaceWith(this.bubble);
+        this.questionTools.hidden = false;
+        this.questionTools.querySelector("button[title^='Edit']")?.focus();
+      };
+      const save = async () => {
+        close();
+        if (!(await this.actions.edit(this.id, area.value))) this.edit(area.value); // keeps what was typed
+      };
+      area.addEventListener("keydown", (/** @type {KeyboardEvent} */ event) => {
+        if (event.isComposing) return;
+        if (event.key === "Escape") close();
+        else if (event.key === "Enter" && !event.shiftKey) save();
+        else return;
+        event.preventDefault();
+        event.stopPropagation();
+      });
+      const form = h(
+        "div",
+        { class: "ipyllm-edit" },
+        area,
+        h("button", { type: "button", class: "ipyllm-button ipyllm-primary", click: save }, "Ask again"),
+        h("button", { type: "button", class: "ipyllm-button", click: close }, "Cancel"),
+      );
+      this.bubble.replaceWith(form);
+      this.questionTools.hidden = true;
+      area.focus();
+      area.setSelectionRange(text.length, text.length);
+    });
+  }
+}

@@ -1,0 +1,71 @@
+// The view of one answer of a comparison.
+
+import { PartView, button, copyText, h } from "../dom.js";
+
+/**
+ * @typedef {{id: string, mark: string, label: string, status: string, footer: string, error: string | null,
+ *   preferred: boolean, parts: Record<string, import("../reducer.js").Part>}} Column
+ * @typedef {{stop: (mark: string) => void, expand: (id: string) => void}} ColumnActions
+ */
+
+/** Shows one column; an update touches only what has changed. */
+export class ColumnView {
+  /** @param {string} id @param {ColumnActions} actions */
+  constructor(id, actions) {
+    /** @type {Column | null} */
+    this.column = null;
+    this.gone = false;
+    this.since = performance.now();
+    this.mark = h("b", { class: "ipyllm-mark" });
+    this.label = h("span", { class: "ipyllm-whose" });
+    this.expand = h("button", { type: "button", class: "ipyllm-link", click: () => actions.expand(id) }, "Expand");
+    this.stop = button("stop", "Stop this answer", () => actions.stop(this.column?.mark ?? ""));
+    const reasoning = h("div"), tools = h("div"), text = h("div", { class: "ipyllm-text" });
+    this.reasoning = h("details", { class: "ipyllm-reasoning" }, h("summary", {}, "Reasoning"), reasoning);
+    /** @type {Record<string, PartView>} */
+    this.parts = { reasoning: new PartView(reasoning), tools: new PartView(tools), text: new PartView(text) };
+    this.waiting = h("div", { class: "ipyllm-footer ipyllm-waiting", "aria-hidden": "true" });
+    this.error = h("div", { class: "ipyllm-error" });
+    this.footer = h("span", { class: "ipyllm-footer" });
+    this.copy = button("copy", "Copy answer", () => copyText(text.innerText));
+    this.element = h(
+      "article",
+      { class: "ipyllm-column", "data-turn": id, tabindex: 0 },
+      h("header", {}, this.mark, this.label, this.expand, this.stop),
+      this.reasoning, tools, text, this.waiting, this.error,
+      h("div", { class: "ipyllm-foot" }, this.footer, this.copy),
+    );
+  }
+
+  /** @param {Column} column @param {boolean} expanded @param {boolean} gone whether the kernel is gone */
+  update(column, expanded, gone) {
+    this.expand.textContent = expanded ? "Show all" : "Expand";
+    this.expand.setAttribute("aria-expanded", String(expanded));
+    if (this.column === column && this.gone === gone) return;
+    this.column = column;
+    this.gone = gone;
+    const running = column.status === "running" && !gone;
+    this.mark.textContent = column.mark;
+    this.label.textContent = column.label + (column.preferred ? " ✓ preferred" : "");
+    this.element.setAttribute("aria-label", `Answer ${column.mark}${column.label ? `, ${column.label}` : ""}`);
+    this.element.classList.toggle("ipyllm-chosen", column.preferred);
+    this.stop.hidden = !running;
+    for (const [name, view] of Object.entries(this.parts)) view.update(column.parts[name] ?? { blocks: [], tail: "" });
+    const text = column.parts.text;
+    this.reasoning.hidden = !column.parts.reasoning;
+    this.waiting.hidden = !running;
+    this.tick();
+    this.footer.textContent = gone && column.status === "running" ? "The kernel stopped before the end." : column.footer;
+    this.copy.hidden = running || !text;
+    this.error.hidden = !column.error;
+    this.error.textContent = column.error ?? "";
+  }
+
+  /** Show the elapsed time; called once a second while the answer streams. */
+  tick() {
+    if (this.waiting.hidden || !this.column) return;
+    const seconds = ((performance.now() - this.since) / 1000).toFixed(0);
+    const activity = this.column.parts.text ? "answering" : this.column.parts.reasoning ? "thinking" : "waiting";
+    this.waiting.textContent = `${activity} · ${seconds} s`;
+  }
+}

@@ -1,0 +1,189 @@
+// The comparison view: the compared models, a composer, one column per answer, and a vote.
+
+import { h, setHtml } from "../dom.js";
+import { LiveView, rendererOf } from "../view.js";
+import { ColumnView } from "./column.js";
+import { Composer } from "../composer.js";
+import { ModelList } from "./model_list.js";
+import { SettingsPanel } from "../settings.js";
+
+/** One view of a comparison. */
+class CompareView extends LiveView {
+  /** @param {import("../commands.js").Model} model @param {HTMLElement} root */
+  constructor(model, root) {
+    super(model, root);
+    /** @type {Map<string, ColumnView>} */
+    this.views = new Map();
+    this.expanded = "";
+    this.rankingHtml = "";
+    this.voteKey = "";
+    this.promptKey = "";
+    /** @type {((text: string) => void)[]} */
+    this.textRequests = [];
+    this.modelList = new ModelList((arms) => this.ask("set", { arms }), (message) => this.showError(message));
+    this.settings = new SettingsPanel(async (changes) => void (await this.ask("set", changes)), (message) => this.showError(message));
+    this.composer = new Composer({
+      send: (text) => this.send(text),
+      stop: () => this.ask("stop", this.questionRef()),
+      editLast: () => this.withPrompt((text) => this.composer.restore(text, [])),
+      showError: (message) => this.showError(message),
+      limits: () => ({ image: 0, images: 0 }),
+    });
+    this.composer.input.placeholder = "Ask all of them …";
+    this.actions = {
+      stop: (/** @type {string} */ mark) => this.ask("stop", { mark, ...this.questionRef() }),
+      expand: (/** @type {string} */ id) => {
+        this.expanded = this.expanded === id ? "" : id;
+        this.draw();
+      },
+    };
+    this.mount(this.build(), () => this.views.forEach((view) => view.tick()));
+  }
+
+  build() {
+    this.columns = h("div", { class: "ipyllm-columns-live" });
+    this.prompt = h("div", { class: "ipyllm-prompt", dir: "auto", tabindex: 0, role: "region", "aria-label": "Question" });
+    this.more = h("button", { type: "button", class: "ipyllm-link ipyllm-more", hidden: true, click: () => this.withPrompt((text) => {
+      this.prompt.textContent = text;
+      this.more.hidden = true;
+    }) });
+    this.vote = h("div", { class: "ipyllm-vote", role: "group", "aria-label": "Which answer is better?" });
+    this.ranking = h("div", { class: "ipyllm-ranking" });
+    this.rankingFold = h("details", { open: true }, h("summary", {}, "Ranking by the votes of this kernel"), this.ranking);
+    this.blind = h("input", { type: "checkbox", change: () => this.ask("set", { blind: this.blind.checked }) });
+    const toggle = h("button", { type: "button", class: "ipyllm-button", "aria-expanded": "false", click: () => {
+      const open = this.settings.element.hidden;
+      this.settings.element.hidden = !open;
+      toggle.setAttribute("aria-expanded", String(open));
+    } }, "Settings for all");
+    return h(
+      "section",
+      {
+        class: "ipyllm-widget ipyllm-compare",
+        "aria-label": "Comparison of language models",
+        keydown: (/** @type {KeyboardEvent} */ event) => {
+          if (event.key === "Escape" && this.state.running && !event.defaultPrevented) this.ask("stop", this.questionRef());
+        },
+      },
+      h("div", { class: "ipyllm-head" }, this.modelList.element, h("div", { class: "ipyllm-options" },
+        h("label", {}, this.blind, " Blind: no names, order shuffled"), toggle)),
+      this.settings.element,
+      this.prompt,
+      this.more,
+      this.columns,
+      this.status,
+      this.notice,
+      this.hint,
+      this.vote,
+      this.composer.element,
+      this.rankingFold,
+    );
+  }
+
+  /** @param {any} message */
+  receiveOther(message) {
+    if (message?.kind === "text") this.receiveText(message);
+  }
+
+  draw() {
+    super.draw();
+    const { order, turns, settings } = this.state;
+    const running = this.commands.gone ? null : this.state.running;
+    if (!order.includes(this.expanded)) this.expanded = "";
+    for (const [id, view] of this.views) {
+      if (order.includes(id)) continue;
+      view.element.remove();
+      this.views.delete(id);
+    }
+    for (const id of order) {
+      let view = this.views.get(id);
+      if (!view) {
+        view = new ColumnView(id, this.actions);
+        this.views.set(id, view);
+        this.columns.append(view.element);
+      }
+      view.update(turns.get(id), this.expanded === id, this.commands.gone);
+      view.element.hidden = Boolean(this.expanded) && this.expanded !== id;
+    }
+    this.drawPrompt(settings);
+    this.modelList.update(settings.arms, settings.models);
+    this.settings.update({ model: "", models: [], system: "", params: {}, conversation: "", limits: { image: 0, images: 0 }, ...settings });
+    this.blind.checked = settings.blind === true;
+    this.composer.setRunning(running !== null);
+    this.drawVote(order.map((/** @type {string} */ id) => turns.get(id)), settings, running);
+    this.rankingFold.hidden = !this.state.totals;
+    if (this.rankingHtml !== this.state.totals) {
+      this.rankingHtml = this.state.totals;
+      setHtml(this.ranking, this.rankingHtml);
+    }
+    this.announce(running, "The answers have begun.", () => "All answers have ended.");
+  }
+
+  /** @param {any} settings */
+  drawPrompt(settings) {
+    const key = `${settings.question} ${settings.chars}`;
+    if (key === this.promptKey) return; // the reader may have unfolded it
+    this.promptKey = key;
+    this.prompt.textContent = settings.prompt ?? "";
+    this.prompt.hidden = !settings.prompt;
+    this.more.hidden = !settings.chars;
+    this.more.textContent = `Show all ${Number(settings.chars).toLocaleString()} characters`;
+  }
+
+  /** Call a function with the complete question; the state holds only part of a long one. @param {(text: string) => void} then */
+  async withPrompt(then) {
+    const { prompt, chars } = this.state.settings;
+    if (!prompt || !chars) return then(prompt ?? "");
+    this.textRequests.push(then);
+    await this.ask("text");
+    this.textRequests = []; // the text precedes its acknowledgement, or does not come
+  }
+
+  /** @param {{text: unknown}} message */
+  receiveText({ text }) {
+    for (const then of this.textRequests.splice(0)) then(String(text));
+  }
+
+  /** The question that a click refers to: a vote may arrive after the next question was asked. */
+  questionRef() {
+    return { question: this.state.settings.question };
+  }
+
+  /** @param {any[]} columns @param {any} settings @param {string | null} running */
+  drawVote(columns, settings, running) {
+    const canVote = !this.commands.gone && running === null && columns.some((column) => column.parts.text);
+    const key = JSON.stringify([canVote, columns.map((column) => column.mark), settings.vote, settings.hidden]);
+    if (key === this.voteKey) return;
+    this.voteKey = key;
+    this.vote.hidden = !canVote;
+    if (!canVote) return;
+    const marks = columns.map((column) => [column.mark, column.mark]);
+    const choices = [...marks, ["tie", "Tie"], ["both_bad", columns.length > 2 ? "All bad" : "Both bad"]];
+    const hadFocus = this.vote.contains(document.activeElement);
+    const chosen = columns.find((column) => column.preferred)?.mark ?? settings.vote;
+    this.vote.replaceChildren(
+      h("span", {}, settings.vote ? "Your vote, stored in the ledger:" : `Which answer is better?${settings.hidden ? " The names are shown after the vote." : ""}`),
+      ...choices.map(([which, name]) => h("button", {
+        type: "button",
+        class: `ipyllm-button${which === chosen ? " ipyllm-primary" : ""}`,
+        "aria-pressed": String(which === chosen),
+        click: () => this.ask("vote", { which, ...this.questionRef() }),
+      }, name)),
+    );
+    if (hadFocus) this.vote.querySelector("[aria-pressed=true]")?.focus();
+  }
+
+  /** @param {string} prompt */
+  async send(prompt) {
+    this.showError("");
+    const error = this.modelList.rejected
+      ? "A model or its parameters cannot be used: correct or remove it first."
+      : await this.commands.send("ask", { prompt });
+    if (error) {
+      this.showError(error);
+      this.composer.restore(prompt, []);
+    }
+  }
+}
+
+export default { render: rendererOf(CompareView) };

@@ -1,0 +1,167 @@
+// The dashboard view: shows the parts that Python has rendered, and sends what was clicked.
+
+import { Commands } from "../commands.js";
+import { isolateKeys, setHtml } from "../dom.js";
+
+const PARTS = ["bar", "tiles", "models", "charts", "calls"];
+const HERE_EVERY_MS = 15_000;
+const MAX_HOLD_MS = 2_000;
+
+/** @param {{ model: any, el: HTMLElement }} context */
+function render({ model, el }) {
+  el.classList.add("ipyllm-dashboard");
+  const places = Object.fromEntries(
+    PARTS.map((name) => {
+      const place = document.createElement(name === "bar" ? "form" : "section");
+      place.className = `ipyllm-${name}`;
+      return [name, place];
+    }),
+  );
+  places.bar.setAttribute("aria-label", "Filters");
+  places.bar.addEventListener("submit", (event) => event.preventDefault());
+  const notice = document.createElement("p");
+  notice.className = "ipyllm-said";
+  notice.setAttribute("role", "status");
+  const opened = document.createElement("section");
+  opened.className = "ipyllm-opened";
+  opened.setAttribute("aria-label", "One call");
+  opened.hidden = true;
+  let openedCall = "";
+  let isWaiting = false;
+  const commands = new Commands(model, (hint) => {
+    if (hint || isWaiting) showNotice(hint); // the end of waiting removes the hint, not an error
+    isWaiting = Boolean(hint);
+  }, (message) => showNotice(message));
+  const ask = async (/** @type {string} */ command, /** @type {Record<string, unknown>} */ fields) => {
+    const error = await commands.send(command, fields);
+    if (error) showNotice(error);
+  };
+  el.append(places.bar, notice, places.tiles, places.models, places.charts, opened, places.calls);
+
+  // Replacing an element while the mouse button is down loses the click: such updates wait.
+  let isHeld = false;
+  const delayed = new Set();
+  let timeout = 0;
+  const hold = () => {
+    isHeld = true;
+    clearTimeout(timeout);
+    timeout = setTimeout(release, MAX_HOLD_MS); // over the list of a select there is no pointerup
+  };
+  const release = () => {
+    isHeld = false;
+    setTimeout(() => {
+      for (const name of delayed) show(name);
+      delayed.clear();
+    }); // after the click
+  };
+  el.addEventListener("pointerdown", hold);
+  for (const end of ["pointerup", "pointercancel"]) window.addEventListener(end, release);
+
+  /** Show a part, which Python has escaped or sanitised. @param {string} name */
+  function show(name) {
+    if (isHeld) return void delayed.add(name);
+    const place = places[name];
+    const active = document.activeElement;
+    const focused = active instanceof HTMLElement && place.contains(active) ? active : null;
+    if (name === "bar" && focused?.matches("input")) return; // not while somebody types in it
+    const attribute = focused && ["data-filter", "data-call", "data-export"].find((key) => focused.hasAttribute(key));
+    const scrollTop = place.querySelector(".scroll")?.scrollTop ?? 0;
+    setHtml(place, model.get(name));
+    const scroll = place.querySelector(".scroll");
+    if (scroll) scroll.scrollTop = scrollTop;
+    const replacement = attribute && place.querySelector(`[${attribute}="${CSS.escape(focused?.getAttribute(attribute) ?? "")}"]`);
+    if (replacement instanceof HTMLElement) replacement.focus();
+  }
+
+  function showNotice(text = "") {
+    notice.textContent = text || model.get("problem");
+  }
+
+  /** @param {Event} event */
+  function onChange(event) {
+    const control = event.target;
+    if (!(control instanceof HTMLInputElement || control instanceof HTMLSelectElement)) return;
+    ask("filter", { name: control.dataset.filter, value: control.value });
+  }
+
+  /** @param {Event} event */
+  function onClick(event) {
+    const button = event.target instanceof Element && event.target.closest("button");
+    if (!button) return;
+    if (button.dataset.call) ask("call", { call_id: button.dataset.call });
+    else if (button.dataset.export) ask("export", { format: button.dataset.export });
+    else if ("close" in button.dataset) close();
+  }
+
+  function close() {
+    const row = places.calls.querySelector(`[data-call="${CSS.escape(openedCall)}"]`);
+    opened.hidden = true;
+    opened.replaceChildren();
+    if (row instanceof HTMLElement) row.focus();
+  }
+
+  /** @param {KeyboardEvent} event */
+  function onKey(event) {
+    if (event.key === "Enter" && event.target instanceof HTMLInputElement) {
+      event.preventDefault();
+      event.target.blur(); // fires "change", which Enter alone does not without a submit button
+      event.target.focus();
+    }
+    if (event.key === "Escape" && !opened.hidden) {
+      event.stopPropagation();
+      close();
+    }
+  }
+
+  /** @param {any} message @param {ArrayBuffer[]} buffers */
+  function onMessage(message, buffers) {
+    if (message.kind === "ack") commands.acknowledge(message);
+    if (message.kind === "call") {
+      openedCall = message.call_id;
+      setHtml(opened, `<button type="button" data-close aria-label="close">✕</button>${message.html}`);
+      for (const block of opened.querySelectorAll("pre")) block.tabIndex = 0; // so that the keyboard can scroll it
+      opened.hidden = false;
+      opened.querySelector("button")?.focus({ preventScroll: true });
+      opened.scrollIntoView({ block: "nearest" });
+    }
+    if (message.kind === "file") {
+      const link = document.createElement("a");
+      link.href = URL.createObjectURL(new Blob(buffers));
+      link.download = message.name;
+      link.click();
+      setTimeout(() => URL.revokeObjectURL(link.href), 10_000);
+    }
+  }
+
+  const updates = PARTS.map((name) => /** @type {const} */ ([`change:${name}`, () => show(name)]));
+  for (const [event, update] of updates) model.on(event, update);
+  const onProblem = () => showNotice();
+  model.on("change:problem", onProblem);
+  model.on("msg:custom", onMessage);
+  el.addEventListener("change", onChange);
+  el.addEventListener("click", onClick);
+  el.addEventListener("keydown", onKey);
+  PARTS.forEach(show);
+  showNotice();
+  const here = () => document.visibilityState === "visible" && !commands.gone && model.send({ command: "here", view: commands.view });
+  here();
+  const timer = setInterval(here, HERE_EVERY_MS);
+
+  const releaseKeys = isolateKeys(el);
+  return () => {
+    releaseKeys();
+    for (const end of ["pointerup", "pointercancel"]) window.removeEventListener(end, release);
+    clearInterval(timer);
+    try {
+      model.send({ command: "gone", view: commands.view }); // the last view ends the thread
+    } catch {
+      // The kernel is gone.
+    }
+    for (const [event, update] of updates) model.off(event, update);
+    model.off("change:problem", onProblem);
+    commands.close();
+    model.off("msg:custom", onMessage);
+  };
+}
+
+export default { render };
