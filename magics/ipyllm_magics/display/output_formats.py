@@ -128,7 +128,7 @@ def extract_json(answer: str) -> Any:
     >>> extract_json('Here it is: {"a": 1}')
     {'a': 1}
     """
-    from ipyllm.structured.answer import SchemaMismatch, read_json
+    from ipyllm.structured.json_answer import SchemaMismatch, read_json
 
     try:
         return read_json(answer)[0]
