@@ -1,4 +1,4 @@
-"""How a magic fails: one sentence in the cell and status *error*, so that Run All stops. No wall of traceback."""
+"""Errors of the magics: one sentence in the cell instead of a traceback, and status *error*, so that Run All stops."""
 
 from __future__ import annotations
 
@@ -16,10 +16,18 @@ _RED, _PLAIN = "\x1b[31m", "\x1b[39m"
 
 
 class MagicError(UsageError):
-    """What went wrong, as a sentence. ``kind`` is the category of an LLMError, or ``usage``."""
+    """An error as one sentence.
+
+    Parameters
+    ----------
+    sentence : str
+        What is wrong, what was probably meant, what to do.
+    kind : str
+        Category of an LLMError, or ``usage``.
+    """
 
     def __init__(self, sentence: str, kind: str = "usage") -> None:
-        super().__init__(" ".join(sentence.split()))  # what others raise may have several lines
+        super().__init__(" ".join(sentence.split()))  # messages of other libraries may have several lines
         self.kind = kind
 
     def _render_traceback_(self) -> list[str]:
@@ -27,7 +35,7 @@ class MagicError(UsageError):
 
 
 class Interrupted(KeyboardInterrupt):
-    """The user stopped it. What had arrived of an answer is shown and kept."""
+    """The user interrupted the call. The part of the answer that had arrived is shown and saved."""
 
     def _render_traceback_(self) -> list[str]:
         return [f"{_RED}interrupted{_PLAIN}: {self}"]
@@ -35,7 +43,7 @@ class Interrupted(KeyboardInterrupt):
 
 @contextmanager
 def one_sentence() -> Iterator[None]:
-    """Turn what the service layer raises into a sentence; a bug of ours keeps its traceback."""
+    """Turn errors of the service layer into one sentence; other exceptions keep their traceback."""
     from ipyllm.errors import LLMError
 
     try:

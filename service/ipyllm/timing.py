@@ -8,7 +8,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-__all__ = ["Timing", "output_tokens_per_second", "time_per_output_token"]
+__all__ = ["LARGEST_LAG", "Timing", "output_tokens_per_second", "time_per_output_token"]
+
+LARGEST_LAG = 0.1
+"""Largest ``client_lag_s`` for a reliable time to first token, as a part of that time."""
 
 
 @dataclass(frozen=True, slots=True)

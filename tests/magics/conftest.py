@@ -61,7 +61,7 @@ def kernel_fake(server, kernel):
 
 @pytest.fixture(scope="module")
 def prepared(kernel, tmp_path_factory):
-    """The kernel with a class, functions and a picture to name in options."""
+    """The kernel with a class, functions and an image to name in options."""
     kernel.run(f"import os\nos.chdir({str(tmp_path_factory.mktemp('pictures'))!r})")
     assert kernel.run(SETUP).status == "ok"
     return kernel

@@ -1,4 +1,4 @@
-"""docs/magics.md is true: its cells show what it says; its mistakes and its options are the real ones."""
+"""docs/magics.md is correct: the outputs of its cells, its error messages and its options are the real ones."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from ipyllm_magics.command_line import options_table
-from ipyllm_magics.command_line.family_options import TABLES
-from ipyllm_magics.commands.magics import _HISTORY, _MODELS
+from docs import option_tables
+from ipyllm_magics.command_line.options import TABLES
+from ipyllm_magics.commands.family import HISTORY_VERBS, MODELS_VERBS
 from tests.fakes import FakeLLM, answer
 from tests.kernels import LiveKernel
 from tests.magics.conftest import environment
@@ -56,7 +56,7 @@ def kernel(tmp_path_factory):
 
 
 def steps():
-    """Cells of the page, each with what stands below it; None where nothing does."""
+    """Cells of the page, each with the output below it, or None."""
     found: list[tuple[str, str | None]] = []
     end = None
     for fence in _FENCE.finditer(TEXT):
@@ -111,9 +111,7 @@ def test_ten_mistakes_are_what_you_read(kernel):
 
 
 def test_its_tables_of_options_are_those_of_the_code():
-    assert options_table.replaced(TEXT) == TEXT, (
-        "run: python -m ipyllm_magics.command_line.options_table docs/magics.md"
-    )
+    assert option_tables.replace_tables(TEXT) == TEXT, "run: python docs/option_tables.py docs/magics.md"
 
 
 @pytest.mark.parametrize("magic", TABLES)
@@ -133,5 +131,5 @@ def test_every_magic_and_every_verb_is_explained(kernel):
     prose = TEXT.partition("## All options")[0]
     for magic in TABLES:
         assert f"%{magic}" in prose
-    for verb in (*_HISTORY, *_MODELS):
+    for verb in (*HISTORY_VERBS, *MODELS_VERBS):
         assert re.search(rf"`{verb}\b|%llm_(?:history|models) {verb}\b|`%llm_models` lists", prose), verb

@@ -1,34 +1,34 @@
-"""An answer as it arrives and as it is shown: events of the service thread in, blocks of sanitised HTML out.
+"""Turns the events of an answer into deltas for the browser.
 
-Each part of an answer (its reasoning, its tool calls, its text) is some frozen blocks, which are sent once, and a live
-tail, of which only what differs from the tail before is sent.
+Each part of an answer (its reasoning, its tool calls, its text) is some finished blocks, which are sent once, and a
+live tail, of which only the difference from the tail before is sent.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from html import escape
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any
 
-from ipyllm.events import Finished, ReasoningDelta, TextDelta, ToolCallDelta
-from ipyllm.rendering import BlockStream, to_html
-from ipyllm.text.surrogates import replace_surrogates
+from ipyllm.events import Finished, ToolCallDelta
+from ipyllm.rendering import GrowingAnswer, to_html
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from ipyllm.events import Event
+    from ipyllm.rendering import GrowingCall, GrowingText
     from ipyllm.response import ChatResponse
 
-__all__ = ["LiveAnswer", "Part", "parts_of", "splice"]
+__all__ = ["LiveAnswer", "parts_of", "splice"]
 
 _PARTS = ("reasoning", "tools", "text")
 _LONGEST_RESULT = 8_000  # characters of a tool's result that are shown
 
 
 def splice(before: str, after: str) -> list[Any]:
-    """Tell how to make ``after`` of ``before``: keep so many characters, insert, keep so many of the end.
+    """Return how many characters to keep at the start, what to insert, how many to keep at the end.
 
     Examples
     --------
@@ -44,7 +44,7 @@ def splice(before: str, after: str) -> list[Any]:
 
 
 def _longest(most: int, holds: Callable[[int], bool]) -> int:
-    """Return the largest size up to ``most`` for which it holds; if it holds for one, it does for all below."""
+    """Return the largest size up to ``most`` for which ``holds``; it must hold for all smaller sizes too."""
     least = 0
     while least < most:
         middle = (least + most + 1) // 2
@@ -60,150 +60,117 @@ def _is_bmp(text: str) -> bool:
 
 
 @dataclass(frozen=True)
-class _Drawn:
-    """What a part looks like now, and how it differs from what was sent: made without the lock."""
+class _RenderedPart:
+    """A part as it looks now: the new blocks, the tail, and whether it replaces what was sent."""
 
     name: str
     add: list[str]
     tail: str
+    anew: bool
 
 
-class Part:
-    """One part of an answer: what was sent of it, and the markdown that grows behind it."""
+@dataclass
+class _SentPart:
+    """A part as the browser has it."""
 
-    def __init__(self) -> None:
-        self.blocks: list[str] = []
-        self.tail = ""
-        self.source: list[str] = []
-        self._stream = BlockStream()
-
-    def feed(self, text: str) -> None:
-        """Take in markdown."""
-        self.source.append(text)
-        self._stream.feed(text)
-
-    def finish(self) -> None:
-        """End of the text."""
-        self._stream.finish()
-
-    def draw(self) -> tuple[list[str], str]:
-        """Return the HTML of blocks that are finished since last asked, and of the tail."""
-        add = [to_html(block) for block in self._stream.take_finished()]
-        live = self._stream.live
-        return add, to_html(live, live=True) if live.strip() else ""
-
-    def as_json(self) -> dict[str, Any]:
-        """Return what was sent."""
-        return {"blocks": list(self.blocks), "tail": self.tail}
+    blocks: list[str] = field(default_factory=list)
+    tail: str = ""
 
 
 class LiveAnswer:
     """One answer, from its first event to its last.
 
-    Stages: made → :meth:`on_event` for each event, on the service thread → :meth:`draw` and :meth:`advance`, on the drawing
-    thread → ``response`` is there, and everything was drawn.
+    Stages: made → :meth:`on_event` for each event, on the service thread → :meth:`draw` and :meth:`advance`, on the
+    render thread → ``response`` is set, and everything was drawn.
 
     Parameters
     ----------
     name : str
-        What the browser calls it.
+        Its name in the browser.
     """
 
     def __init__(self, name: str) -> None:
         self.name = name
-        self.response: ChatResponse | None = None
+        self._answer = GrowingAnswer()
         self._events: SimpleQueue[Event] = SimpleQueue()
-        self._parts = {part: Part() for part in _PARTS}
-        self._calls: list[dict[str, Any]] = []
-        self._anew: set[str] = set()  # parts that begin again, because another attempt did
+        self._sent = {part: _SentPart() for part in _PARTS}
+
+    @property
+    def response(self) -> ChatResponse | None:
+        """The response, once its last event was drawn."""
+        return self._answer.response
 
     def on_event(self, event: Event) -> None:
         """Take an event, in microseconds."""
         self._events.put(event)
 
-    def draw(self) -> list[_Drawn]:
-        """Take in what has come and render it; nothing that a snapshot shows is changed yet."""
-        called = self._take()
-        drawn = []
-        for name, part in self._parts.items():
+    def draw(self) -> list[_RenderedPart]:
+        """Take in the events that have arrived and render them; a snapshot does not show them yet."""
+        calls_changed = self._take_events()
+        rendered = []
+        for name, sent in self._sent.items():
+            anew = name in self._answer.restarted
+            add: list[str] = []
             if name == "tools":
-                add: list[str] = []
-                tail = _calls_html(self._calls) if called else part.tail
+                tail = "".join(map(_call_html, self._answer.calls)) if calls_changed else sent.tail
             else:
-                add, tail = part.draw()
-            if add or tail != part.tail or name in self._anew:  # what begins again with nothing must be told too
-                drawn.append(_Drawn(name, add, tail))
-        return drawn
+                text = self._text(name)
+                text.update()
+                add = [block.html for block in text.blocks[0 if anew else len(sent.blocks) :]]
+                tail = text.live_html
+            if add or tail != sent.tail or anew:  # the browser must also hear of a restart with nothing
+                rendered.append(_RenderedPart(name, add, tail, anew))
+        return rendered
 
-    def _take(self) -> bool:
-        called = False
+    def _take_events(self) -> bool:
+        """Take in the events that have arrived; return whether a tool call changed."""
+        calls_changed = False
         while True:
             try:
                 event = self._events.get_nowait()
             except Empty:
-                return called
-            if isinstance(event, TextDelta):
-                self._parts["text"].feed(replace_surrogates(event.text))
-            elif isinstance(event, ReasoningDelta):
-                self._parts["reasoning"].feed(replace_surrogates(event.text))
-            elif isinstance(event, ToolCallDelta):
-                self._call(event)
-                called = True
-            else:
-                self._end(event)
-                called = called or bool(self._calls)
+                return calls_changed
+            self._answer.feed(event)
+            calls_changed |= isinstance(event, ToolCallDelta) or (
+                isinstance(event, Finished) and bool(self._answer.calls)
+            )
 
-    def _call(self, event: ToolCallDelta) -> None:
-        same = next((call for call in reversed(self._calls) if call["index"] == event.index), None)
-        # A further round of the same turn counts from 0 again, with another id.
-        if same is None or (event.id is not None and event.id != same["id"]):
-            same = {"index": event.index, "id": event.id, "name": "", "arguments": "", "result": None}
-            self._calls.append(same)
-        same["name"] = replace_surrogates(event.name) or same["name"]
-        same["arguments"] += replace_surrogates(event.arguments)
+    def _text(self, part: str) -> GrowingText:
+        return self._answer.text if part == "text" else self._answer.reasoning
 
-    def _end(self, event: Finished) -> None:
-        self.response = response = event.response
-        for call, result in zip(self._calls, response.tool_results, strict=False):
-            call["result"] = replace_surrogates(result.output)
-        for name, whole in (
-            ("reasoning", replace_surrogates(response.reasoning)),
-            ("text", replace_surrogates(response.content)),
-        ):
-            # What was shown is kept, but for an attempt that was made again. Turns of several steps end in the last.
-            if not response.steps and "".join(self._parts[name].source) != whole:
-                self._parts[name] = Part()
-                self._parts[name].feed(whole)
-                self._anew.add(name)
-            self._parts[name].finish()
-
-    def advance(self, drawn: list[_Drawn]) -> list[dict[str, Any]]:
-        """Count ``drawn`` as sent and return the deltas that say so. The outbox's lock is held."""
+    def advance(self, rendered: list[_RenderedPart]) -> list[dict[str, Any]]:
+        """Count ``rendered`` as sent and return its deltas. The channel's lock is held."""
         deltas = []
-        for change in drawn:
-            part = self._parts[change.name]
-            delta: dict[str, Any] = {"id": self.name, "part": change.name, "tail": splice(part.tail, change.tail)}
-            if change.add:
-                delta["add"] = change.add
-            if change.name in self._anew:
-                self._anew.discard(change.name)
+        for part in rendered:
+            delta: dict[str, Any] = {"id": self.name, "part": part.name}
+            if part.anew:
+                self._answer.restarted.discard(part.name)
+                self._sent[part.name] = _SentPart()
                 delta["anew"] = True
-            part.blocks += change.add
-            part.tail = change.tail
+            sent = self._sent[part.name]
+            delta["tail"] = splice(sent.tail, part.tail)
+            if part.add:
+                delta["add"] = part.add
+            sent.blocks += part.add
+            sent.tail = part.tail
             deltas.append(delta)
         return deltas
 
     def as_json(self) -> dict[str, Any]:
-        """Return the parts as sent so far. The outbox's lock is held."""
-        return {name: part.as_json() for name, part in self._parts.items() if part.blocks or part.tail}
+        """Return the parts as sent so far. The channel's lock is held."""
+        return {
+            name: {"blocks": list(sent.blocks), "tail": sent.tail}
+            for name, sent in self._sent.items()
+            if sent.blocks or sent.tail
+        }
 
     def written(self, part: str) -> str:
-        """Return what has been drawn of a part, as the model wrote it."""
-        return "".join(self._parts[part].source)
+        """Return a part (``text`` or ``reasoning``) as the model wrote it, as far as it was drawn."""
+        return self._text(part).source
 
 
 def parts_of(reasoning: str, text: str) -> dict[str, Any]:
-    """Return the parts of an answer that is there already, as :meth:`LiveAnswer.as_json` would.
+    """Return the parts of a complete answer, as :meth:`LiveAnswer.as_json` would.
 
     Examples
     --------
@@ -217,14 +184,10 @@ def parts_of(reasoning: str, text: str) -> dict[str, Any]:
     return parts
 
 
-def _calls_html(calls: list[dict[str, Any]]) -> str:
-    return "".join(map(_call_html, calls))
-
-
-def _call_html(call: dict[str, Any]) -> str:
-    result = call["result"]
-    told = "" if result is None else f"<div>Result</div><pre>{escape(result[:_LONGEST_RESULT], quote=False)}</pre>"
+def _call_html(call: GrowingCall) -> str:
+    output = "" if call.output is None else escape(call.output[:_LONGEST_RESULT], quote=False)
+    result = "" if call.output is None else f"<div>Result</div><pre>{output}</pre>"
     return (
-        f'<details class="ipyllm-tool"><summary>Tool call: <b>{escape(call["name"])}</b></summary>'
-        f'<div>Arguments</div><pre dir="auto">{escape(call["arguments"], quote=False)}</pre>{told}</details>'
+        f'<details class="ipyllm-tool"><summary>Tool call: <b>{escape(call.name)}</b></summary>'
+        f'<div>Arguments</div><pre dir="auto">{escape(call.arguments, quote=False)}</pre>{result}</details>'
     )

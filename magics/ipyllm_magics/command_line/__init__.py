@@ -1,1 +1,1 @@
-"""Reads the line of a magic: options, values, completion."""
+"""Parses the line of a magic: option tables, parser, converters of values."""

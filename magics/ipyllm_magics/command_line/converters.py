@@ -1,45 +1,37 @@
-"""What the word after an option may be: one reader for each kind, which says what it expected instead."""
+"""Converters of option values: each turns a word into a value or says what it expected."""
 
 from __future__ import annotations
 
-import difflib
 import json
 import keyword
 import re
 from typing import TYPE_CHECKING, Any
 
+from ipyllm.text.suggest import suggest
+
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable
 
 __all__ = [
-    "FORMATS",
-    "UnfitError",
-    "did_you_mean",
-    "names",
-    "number",
-    "one_of",
-    "parameter",
-    "seconds",
-    "something",
-    "tag",
-    "variable",
-]
+    "FORMATS", "ConversionError", "non_empty_text", "number", "one_of", "parameter", "qualified_names", "seconds",
+    "tag", "variable_name", "variation",
+]  # fmt: skip
 
 FORMATS = ("markdown", "text", "code", "json", "html")
 """Values of ``--format``."""
 
-_PARAMETER = re.compile(r"[A-Za-z_]\w*")
+_PARAMETER_NAME = re.compile(r"[A-Za-z_]\w*")
 
 
-class UnfitError(ValueError):
+class ConversionError(ValueError):
     """A word that an option cannot use.
 
     Parameters
     ----------
     expected : str
-        What it needs: ``a number``.
+        What the option needs: ``a number``.
     hint : str
-        A sentence of what was probably meant, after a space; or nothing.
+        A sentence about what was probably meant, or "".
     """
 
     def __init__(self, expected: str, hint: str = "") -> None:
@@ -49,61 +41,60 @@ class UnfitError(ValueError):
 
 
 def number(word: str) -> float:
-    """Read a number."""
+    """Convert a number."""
     try:
         return float(word)
     except ValueError:
-        raise UnfitError("a number") from None
+        raise ConversionError("a number") from None
 
 
 def seconds(word: str) -> float:
-    """Read a duration above 0."""
-    expected = "a number of seconds above 0"
+    """Convert a finite duration above 0, in seconds."""
     try:
         value = float(word)
     except ValueError:
-        raise UnfitError(expected) from None
+        value = 0.0
     if not 0 < value < float("inf"):
-        raise UnfitError(expected)
+        raise ConversionError("a number of seconds above 0")
     return value
 
 
-def variable(word: str) -> str:
-    """Read the name of a variable that can be assigned."""
+def variable_name(word: str) -> str:
+    """Check the name of a variable that can be assigned."""
     if not word.isidentifier() or keyword.iskeyword(word):
-        raise UnfitError("the name of a variable")
+        raise ConversionError("the name of a variable")
     return word
 
 
-def names(word: str) -> list[str]:
-    """Read names with commas between them; a dot reaches into an object.
+def qualified_names(word: str) -> list[str]:
+    """Split comma-separated names; a dot names an attribute.
 
     Examples
     --------
-    >>> names("weather, shop.price")
+    >>> qualified_names("weather, shop.price")
     ['weather', 'shop.price']
     """
     found = [name.strip() for name in word.split(",")]
     if not all(part.isidentifier() for name in found for part in name.split(".")):
-        raise UnfitError("names of functions with commas between them")
+        raise ConversionError("names of functions with commas between them")
     return found
 
 
-def something(word: str) -> str:
-    r"""Read a text that is not empty; ``\n`` and ``\t`` in it stand for a line's end and a tab.
+def non_empty_text(word: str) -> str:
+    r"""Check a text that is not empty; ``\n`` and ``\t`` in it stand for a line feed and a tab.
 
     Examples
     --------
-    >>> something(r"END\n")
+    >>> non_empty_text(r"END\n")
     'END\n'
     """
     if not word:
-        raise UnfitError("a text that is not empty")
+        raise ConversionError("a text that is not empty")
     return word.replace("\\n", "\n").replace("\\t", "\t")
 
 
 def parameter(word: str) -> tuple[str, Any]:
-    """Read ``name=value``; the value is JSON, or else a text.
+    """Split ``name=value``; the value is JSON, or else a text.
 
     Examples
     --------
@@ -111,19 +102,41 @@ def parameter(word: str) -> tuple[str, Any]:
     (('top_k', 40), ('logit_bias', {'50256': -100}), ('reasoning_effort', 'low'))
     """
     name, equals, value = word.partition("=")
-    if not equals or not _PARAMETER.fullmatch(name) or not value:
-        raise UnfitError("NAME=VALUE, such as top_k=40")
+    if not equals or not _PARAMETER_NAME.fullmatch(name) or not value:
+        raise ConversionError("NAME=VALUE, such as top_k=40")
     try:
-        return name, json.loads(value, parse_constant=_no_constant)
+        return name, json.loads(value, parse_constant=_refuse_constant)
     except ValueError:
-        hint = f" In JSON it is {word.lower()}." if value in {"True", "False"} else ""
-        if hint:
-            raise UnfitError("NAME=VALUE with a value in JSON", hint) from None
+        if value in {"True", "False"}:
+            raise ConversionError("NAME=VALUE with a value in JSON", f"In JSON it is {word.lower()}.") from None
         return name, value
 
 
+def variation(word: str) -> tuple[str, list[Any]]:
+    """Split ``name=value,value``; each value is JSON, or else a text.
+
+    Examples
+    --------
+    >>> variation("temperature=0,1"), variation('system="Be brief.","Be kind."'), variation("effort=low,high")
+    (('temperature', [0, 1]), ('system', ['Be brief.', 'Be kind.']), ('effort', ['low', 'high']))
+    """
+    expected = "NAME=VALUE,VALUE, such as temperature=0,1"
+    name, equals, text = word.partition("=")
+    if not equals or not name.isidentifier():
+        raise ConversionError(expected)
+    try:
+        values: list[Any] = json.loads(f"[{text}]", parse_constant=_refuse_constant)
+    except ValueError:
+        values = [parameter(f"{name}={value.strip()}")[1] for value in text.split(",")]
+    if len(values) < 2:  # noqa: PLR2004 - one value is not a variation
+        raise ConversionError(expected, f"For one value use -p {name}=….")
+    if any(value in values[:place] for place, value in enumerate(values)):
+        raise ConversionError(f"values that differ for {name}")
+    return name, values
+
+
 def tag(word: str) -> tuple[str, str]:
-    """Read ``key=value``, both text.
+    """Split ``key=value``, both text.
 
     Examples
     --------
@@ -132,41 +145,29 @@ def tag(word: str) -> tuple[str, str]:
     """
     key, equals, value = word.partition("=")
     if not equals or not key.strip() or not value:
-        raise UnfitError("KEY=VALUE, such as arm=terse")
+        raise ConversionError("KEY=VALUE, such as arm=terse")
     return key.strip(), value
 
 
 def one_of(*choices: str) -> Callable[[str], str]:
-    """Return a reader for one of ``choices``.
+    """Return a converter that accepts one of ``choices``.
 
     Examples
     --------
     >>> one_of("text", "json")("jsn")
     Traceback (most recent call last):
         ...
-    ipyllm_magics.command_line.converters.UnfitError: one of text, json
+    ipyllm_magics.command_line.converters.ConversionError: one of text, json
     """
 
-    def read(word: str) -> str:
+    def convert(word: str) -> str:
         if word not in choices:
-            raise UnfitError(f"one of {', '.join(choices)}", did_you_mean(word, choices))
+            raise ConversionError(f"one of {', '.join(choices)}", suggest(word, choices, otherwise=""))
         return word
 
-    return read
+    return convert
 
 
-def did_you_mean(word: str, known: Iterable[str]) -> str:
-    """Return a sentence with the nearest of ``known``, after a space; or nothing.
-
-    Examples
-    --------
-    >>> did_you_mean("jsn", ["json", "text"])
-    " Did you mean 'json'?"
-    """
-    near = difflib.get_close_matches(word, list(known), n=1)
-    return f" Did you mean {near[0]!r}?" if near else ""
-
-
-def _no_constant(word: str) -> Any:
-    """Refuse what Python reads and JSON does not have: NaN and infinities."""
+def _refuse_constant(word: str) -> Any:
+    """Refuse NaN and the infinities, which Python reads and JSON does not have."""
     raise ValueError(word)

@@ -1,358 +1,211 @@
-"""The options of the magics: one table that parsing, help, completion and documentation read.
-
-A line is options, then (for ``%llm``) the prompt exactly as written: quotes, braces and dashes in a prompt
-mean nothing here.
-"""
+"""Option tables of the magics, read by the parser, the help, the completion and the documentation."""
 
 from __future__ import annotations
 
-import difflib
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from dataclasses import replace
 
-from ipyllm_magics.command_line import converters
-from ipyllm_magics.errors import MagicError
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
-
-__all__ = ["CONVERSATION", "HELP", "LLM", "Option", "Parsed", "help_text", "parse"]
-
-
-@dataclass(frozen=True, slots=True)
-class Option:
-    """One option.
-
-    Attributes
-    ----------
-    flags : tuple of str
-        As users write it.
-    name : str
-        As the code calls it; two options of one name exclude each other.
-    help : str
-        What it does, in half a sentence.
-    read : callable or None
-        Turns its word into a value, or raises ValueError; without it the option is a flag.
-    metavar : str
-        Stands for its word in the help.
-    value : object
-        Value of a flag.
-    many : bool
-        Whether it may be given more than once: its value is then a list.
-    example : str
-        A use of it that works, for the documentation.
-    completes : str
-        What its word can be, for completion: see :mod:`ipyllm_magics.command_line.completers`.
-    """
-
-    flags: tuple[str, ...]
-    name: str
-    help: str
-    read: Callable[[str], Any] | None = None
-    metavar: str = ""
-    value: Any = True
-    many: bool = False
-    example: str = ""
-    completes: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Parsed:
-    """Options by name, and what follows them, untouched."""
-
-    options: dict[str, Any]
-    rest: str
-
-    def __getitem__(self, name: str) -> Any:
-        return self.options.get(name)
-
-
-CONVERSATION = Option(
-    ("-c", "--conversation"),
-    "conversation",
-    "conversation to go on with",
-    str,
-    "NAME",
-    example="-c review",
-    completes="conversation",
+from ipyllm_magics.command_line.converters import (
+    FORMATS,
+    non_empty_text,
+    number,
+    one_of,
+    parameter,
+    qualified_names,
+    seconds,
+    tag,
+    variable_name,
+    variation,
 )
-HELP = Option(("-h", "--help"), "help", "show this", example="--help")
+from ipyllm_magics.command_line.parser import Option
+
+__all__ = ["COMPARE", "COMPARE_WITHOUT", "CONFIG", "EXPLAIN", "HISTORY", "LLM", "MODELS", "TABLES", "USAGE", "VOTE"]
+
+_CONVERSATION = Option("-c, --conversation", "conversation to continue", str, "NAME", "-c review")
+_HELP = Option("-h, --help", "show this", example="--help")
 LLM: tuple[Option, ...] = (
+    Option("-m, --model", "model, `service/model` or an alias", str, "MODEL", "-m ollama/llama3.2"),
+    Option("-s, --system", "system message of the conversation", str, "TEXT", '-s "Be brief."'),
+    _CONVERSATION,
+    Option("--new", "clear the conversation first", example="--new"),
     Option(
-        ("-m", "--model"),
-        "model",
-        "model, `service/model` or an alias",
-        str,
-        "MODEL",
-        example="-m ollama/llama3.2",
-        completes="model",
+        "--no-history", "do not read the conversation or add to it", example="--no-history", dest="history", value=False
     ),
     Option(
-        ("-s", "--system"),
-        "system",
-        "system message of the conversation",
-        str,
-        "TEXT",
-        example='-s "Be brief."',
-    ),
-    CONVERSATION,
-    Option(("--new",), "new", "begin the conversation anew", example="--new"),
-    Option(
-        ("--no-history",),
-        "history",
-        "neither read nor remember the conversation",
-        value=False,
-        example="--no-history",
-    ),
-    Option(
-        ("-o", "--output"),
-        "output",
-        "variable that takes the ChatResponse (the last one is always in _llm)",
-        converters.variable,
+        "-o, --output",
+        "variable for the ChatResponse (the last one is always in _llm)",
+        variable_name,
         "VAR",
-        example="-o answer",
-        completes="variable",
+        "-o answer",
     ),
     Option(
-        ("-f", "--format"),
-        "format",
-        "how the answer is shown: markdown, text, code (also put into the next cell), json, html (boxed in)",
-        converters.one_of(*converters.FORMATS),
+        "-f, --format",
+        "how the answer is shown: markdown, text, code (also put into the next cell), json, html (sandboxed)",
+        one_of(*FORMATS),
         "FORMAT",
-        example="-f code",
-        completes="format",
+        "-f code",
     ),
     Option(
-        ("--schema",),
-        "schema",
-        "class, type or JSON schema the answer must fit; the value is in -o's `parsed`",
+        "--schema",
+        "class, type or JSON schema of the answer; the value is in -o's `parsed`",
         str,
         "NAME",
-        example="--schema City",
-        completes="schema",
+        "--schema City",
     ),
+    Option("--tools", "your functions that the model may call", qualified_names, "f,g", "--tools weather,add"),
     Option(
-        ("--tools",),
-        "tools",
-        "functions of yours that the model may call",
-        converters.names,
-        "f,g",
-        example="--tools weather,add",
-        completes="tools",
-    ),
-    Option(
-        ("--image",),
-        "image",
-        "picture to ask about: a file, an address, or a variable (figure, array, PIL); may be repeated",
+        "--image",
+        "image to ask about: a file, a URL, or a variable (figure, array, PIL); may be repeated",
         str,
         "PATH|URL|VAR",
-        many=True,
-        example="--image plot.png",
-        completes="image",
+        "--image plot.png",
+        repeatable=True,
     ),
+    Option("-t, --temperature", "sampling temperature, 0 to 2", number, "NUMBER", "-t 0"),
+    Option("--max-tokens", "longest answer, in tokens", int, "N", "--max-tokens 200"),
     Option(
-        ("-t", "--temperature"),
-        "temperature",
-        "0 (always the likeliest word) to 2",
-        converters.number,
-        "NUMBER",
-        example="-t 0",
+        "--top-p", "sample from the most likely tokens with this total probability", number, "NUMBER", "--top-p 0.9"
     ),
-    Option(("--max-tokens",), "max_tokens", "longest answer, in tokens", int, "N", example="--max-tokens 200"),
+    Option("--seed", "seed of the sampling", int, "N", "--seed 7"),
     Option(
-        ("--top-p",),
-        "top_p",
-        "choose among the likeliest words that together have this probability",
-        converters.number,
-        "NUMBER",
-        example="--top-p 0.9",
-    ),
-    Option(("--seed",), "seed", "seed of the sampling", int, "N", example="--seed 7"),
-    Option(
-        ("--stop",),
-        "stop",
+        "--stop",
         "text at which the answer ends; may be repeated",
-        converters.something,
+        non_empty_text,
         "TEXT",
-        many=True,
-        example='--stop "\\n\\n"',
+        '--stop "\\n\\n"',
+        repeatable=True,
     ),
     Option(
-        ("-p", "--param"),
-        "params",
+        "-p, --param",
         "any other parameter of the model, its value as JSON; may be repeated",
-        converters.parameter,
+        parameter,
         "NAME=VALUE",
-        many=True,
-        example="-p presence_penalty=0.5",
-        completes="parameter",
+        "-p presence_penalty=0.5",
+        dest="params",
+        repeatable=True,
     ),
+    Option("--timeout", "longest silence, in seconds", seconds, "SECONDS", "--timeout 120"),
+    Option("--cache", "answer from ipyllm's cache if possible", example="--cache"),
+    Option("--no-cache", "do not answer from the cache", example="--no-cache", dest="cache", value=False),
     Option(
-        ("--timeout",),
-        "timeout",
-        "longest silence, in seconds",
-        converters.seconds,
-        "SECONDS",
-        example="--timeout 120",
-    ),
-    Option(("--cache",), "cache", "answer from our own cache if it can", example="--cache"),
-    Option(("--no-cache",), "cache", "ask the model in any case", value=False, example="--no-cache"),
-    Option(
-        ("--tag",),
-        "tags",
-        "finds the call again in `usage()`, as the column tags.KEY; may be repeated",
-        converters.tag,
+        "--tag",
+        "label of the call, the column tags.KEY of `usage()`; may be repeated",
+        tag,
         "KEY=VALUE",
-        many=True,
-        example="--tag arm=terse",
+        "--tag arm=terse",
+        dest="tags",
+        repeatable=True,
     ),
-    Option(("--raw",), "raw", "send the prompt as written: {{ }} is not filled in", example="--raw"),
-    Option(("--quiet",), "quiet", "show nothing; the answer is in -o and in _llm", example="--quiet"),
-    Option(
-        ("--dry-run",), "dry_run", "show what would be sent and what it may cost; send nothing", example="--dry-run"
-    ),
-    HELP,
+    Option("--raw", "send the prompt as written: {{ }} is not filled in", example="--raw"),
+    Option("--quiet", "show nothing; the answer is in -o and in _llm", example="--quiet"),
+    Option("--dry-run", "show what would be sent and what it may cost; send nothing", example="--dry-run"),
+    _HELP,
 )
+_BY_NAME = {option.name: option for option in LLM}
+_SAMPLING = ("temperature", "max_tokens", "top_p", "seed", "stop", "params")
 
 
-def parse(
-    line: str,
-    table: Sequence[Option],
-    *,
-    magic: str,
-    prompt_follows: bool,
-    without: Mapping[str, str] | None = None,
-) -> Parsed:
-    r"""Read the options at the start of ``line``.
-
-    Parameters
-    ----------
-    line : str
-        What follows the magic's name.
-    table : sequence of Option
-        The options there are.
-    magic : str
-        As the user wrote it, for messages.
-    prompt_follows : bool
-        Whether free text may follow the options; if not, any other word is an error.
-    without : mapping, optional
-        Options of ``%%llm`` that this magic has not, and why.
-
-    Raises
-    ------
-    MagicError
-        One sentence: what is wrong, and what was probably meant.
-
-    Examples
-    --------
-    >>> parsed = parse('-m local/x -t 0 -- it\'s {"a": 1}', LLM, magic="%llm", prompt_follows=True)
-    >>> parsed.options, parsed.rest
-    ({'model': 'local/x', 'temperature': 0.0}, 'it\'s {"a": 1}')
-    """
-    by_flag = {flag: option for option in table for flag in option.flags}
-    found: dict[str, Any] = {}
-    given: dict[str, str] = {}
-    rest = line.lstrip()
-    while rest and _is_option(rest):
-        word, rest = _word(rest, magic)
-        if word == "--":
-            return Parsed(found, rest)
-        flag, equals, value = word.partition("=") if word.startswith("--") else (word, "", "")
-        option = by_flag.get(flag)
-        if option is None:
-            why = (without or {}).get(flag)
-            raise MagicError(f"{magic} has no option {flag}{f': {why}.' if why else '.' + _nearest(flag, by_flag)}")
-        if option.name in given and not option.many:
-            raise MagicError(_twice(given[option.name], flag, option, magic))
-        given[option.name] = flag
-        if option.read is None:
-            if equals:
-                raise MagicError(f"{magic}: {flag} takes no value.")
-            found[option.name] = option.value
-            continue
-        if not equals:
-            value, rest = _argument(option, rest, flag, by_flag, magic)
-        read = _value(option, value, flag, magic)
-        found[option.name] = [*found.get(option.name, ()), read] if option.many else read
-    if rest and not prompt_follows:
-        raise MagicError(f"{magic} does not know what to do with {rest.rstrip()!r}.{_nearest(rest, by_flag)}")
-    return Parsed(found, rest)
+def _of_llm(*names: str) -> tuple[Option, ...]:
+    """Return options of ``%%llm`` that mean the same for another magic."""
+    return tuple(option for option in LLM if option.name in names)
 
 
-def _is_option(rest: str) -> bool:
-    # A lone dash, a negative number or a markdown rule begin a prompt; "--" ends the options.
-    return (rest[0] == "-" and len(rest) > 1 and (rest[1].isalpha() or rest[1] == "-")) and not rest.startswith("---")
-
-
-def _twice(before: str, flag: str, option: Option, magic: str) -> str:
-    if before in option.flags:
-        return f"{magic} was given {flag} twice."
-    return f"{magic}: {before} and {flag} contradict each other; give one of them."
-
-
-def _argument(option: Option, rest: str, flag: str, by_flag: dict[str, Option], magic: str) -> tuple[str, str]:
-    """Return the word of an option and what follows it; another option is none, unless it stands in quotes."""
-    if not rest or rest.split(maxsplit=1)[0] in by_flag:
-        raise MagicError(f"{magic}: {flag} needs a value ({option.metavar}).")
-    return _word(rest, magic)
-
-
-def _value(option: Option, word: str, flag: str, magic: str) -> Any:
-    assert option.read is not None
-    try:
-        return option.read(word)
-    except converters.UnfitError as exc:
-        raise MagicError(f"{magic}: {flag} needs {exc.expected}, not {word!r}.{exc.hint}") from None
-    except ValueError:
-        raise MagicError(f"{magic}: {flag} needs a whole number, not {word!r}.") from None
-
-
-def _word(text: str, magic: str) -> tuple[str, str]:
-    """Read one word as a shell would, quotes and all; return it and what follows it."""
-    word: list[str] = []
-    place, quote = 0, ""
-    while place < len(text):
-        char = text[place]
-        if quote:
-            if char == quote:
-                quote = ""
-            elif char == "\\" and text[place + 1 : place + 2] in {quote, "\\"}:
-                place += 1
-                word.append(text[place])
-            else:
-                word.append(char)
-        elif char in "\"'":
-            quote = char
-        elif char.isspace():
-            break
-        else:
-            word.append(char)
-        place += 1
-    if quote:
-        raise MagicError(f"{magic}: the quote {quote} in {text.strip()!r} is never closed.")
-    return "".join(word), text[place:].lstrip()
-
-
-def _nearest(word: str, by_flag: dict[str, Option]) -> str:
-    near = difflib.get_close_matches(word, by_flag, n=1)
-    return f" Did you mean {near[0]}?" if near else f" It has: {', '.join(sorted(by_flag))}."
-
-
-def help_text(usage: str, what: str, table: Sequence[Option]) -> str:
-    """Write the help page of a magic.
-
-    Examples
-    --------
-    >>> print(help_text("%llm_history show", "Shows the conversation.", [CONVERSATION]))
-    %llm_history show
-    <BLANKLINE>
-    Shows the conversation.
-    <BLANKLINE>
-      -c, --conversation NAME   conversation to go on with
-    """
-    rows = [
-        (", ".join(option.flags) + (f" {option.metavar}" if option.metavar else ""), option.help) for option in table
-    ]
-    width = max(len(flags) for flags, _ in rows) + 3
-    listed = "\n".join(f"  {flags:<{width}}{text}" for flags, text in rows)
-    return f"{usage}\n\n{what}\n\n{listed}"
+COMPARE: tuple[Option, ...] = (
+    replace(
+        _BY_NAME["model"],
+        help="model to compare, `service/model` or an alias; repeat it for each",
+        example="-m openai/gpt-5-mini -m ollama/llama3.2",
+        dest="models",
+        repeatable=True,
+    ),
+    Option(
+        "--vary",
+        "ask every model with each of these values of a parameter, or of `system`; may be repeated",
+        variation,
+        "NAME=VALUE,VALUE",
+        "--vary temperature=0,1",
+        repeatable=True,
+    ),
+    replace(_BY_NAME["system"], help="system message, the same for all"),
+    replace(_CONVERSATION, help="conversation that every arm continues; the answers are not added to it"),
+    replace(
+        _BY_NAME["output"],
+        help="variable for the DataFrame (the comparison itself is always in _llm_compare)",
+        example="-o table",
+    ),
+    Option("--blind", "shuffle the columns and hide the names until you vote", example="--blind"),
+    replace(
+        _BY_NAME["format"],
+        help="how the answers are shown: markdown, text, code, json, html (sandboxed); no cell is created",
+    ),
+    replace(_BY_NAME["schema"], help="class, type or JSON schema of every answer; the values are in -o's `parsed`"),
+    *_of_llm("tools", "image", *_SAMPLING, "timeout", "cache", "tags", "raw"),
+    replace(_BY_NAME["quiet"], help="show nothing; the outcome is in -o and in _llm_compare"),
+    replace(_BY_NAME["dry_run"], help="show what would be sent to each and what it may cost; send nothing"),
+    _HELP,
+)
+COMPARE_WITHOUT = {
+    "--new": "a comparison starts without a conversation, unless -c names one",
+    "--no-history": "a comparison reads no conversation, unless -c names one, and is never added to one",
+}
+"""Options of ``%%llm`` that ``%%llm_compare`` does not have, and the reasons."""
+VOTE: tuple[Option, ...] = (_HELP,)
+HISTORY: tuple[Option, ...] = (
+    _CONVERSATION,
+    Option("--replace", "overwrite the file, or the conversation that is loaded into", example="--replace"),
+    _HELP,
+)
+MODELS: tuple[Option, ...] = (
+    Option("--timeout", "seconds to wait for each server's list (3)", seconds, "SECONDS", "--timeout 10"),
+    Option("--all", "every model of a server that has many", example="--all"),
+    _HELP,
+)
+USAGE: tuple[Option, ...] = (
+    Option(
+        "--by", "summarise by model, status, day, params.temperature, tags.arm, …", str, "COLUMN[,COLUMN]", "--by model"
+    ),
+    Option("--notebook", "calls of this notebook, from all its kernels", example="--notebook"),
+    Option("--all", "calls of every kernel, not only this one", example="--all"),
+    Option("--since", "calls that started then or later", non_empty_text, "DATE", "--since 2026-11-23"),
+    Option("--until", "calls that started before", non_empty_text, "DATE", "--until 2026-11-23T14:30"),
+    replace(
+        _BY_NAME["model"],
+        help="calls to this model; may be repeated",
+        example="-m openai/gpt-5-mini",
+        dest="models",
+        repeatable=True,
+    ),
+    Option(
+        "--status",
+        "calls with this outcome: ok, error, …; may be repeated",
+        str,
+        "STATUS",
+        "--status error",
+        repeatable=True,
+    ),
+    replace(_BY_NAME["tags"], help="calls with this tag; may be repeated"),
+    Option("--full", "every column of the ledger", example="--full"),
+    Option("--csv", "write every column to this file", non_empty_text, "FILE", "--csv calls.csv"),
+    Option("--parquet", "write every column to this file", non_empty_text, "FILE", "--parquet calls.parquet"),
+    _HELP,
+)
+CONFIG: tuple[Option, ...] = (
+    Option("--save", "also write it into your config.toml", example="--save"),
+    Option("--unset", "restore what was set before this kernel changed it", example="--unset"),
+    _HELP,
+)
+EXPLAIN: tuple[Option, ...] = (
+    Option("--values", "send the values of variables too, not only their types", example="--values"),
+    *_of_llm("model", "system", "output", *_SAMPLING, "timeout", "cache", "tags", "quiet", "dry_run"),
+    _HELP,
+)
+TABLES: dict[str, tuple[Option, ...]] = {
+    "llm": LLM,
+    "llm_compare": COMPARE,
+    "llm_vote": VOTE,
+    "llm_models": MODELS,
+    "llm_history": HISTORY,
+    "llm_usage": USAGE,
+    "llm_config": CONFIG,
+    "llm_explain": EXPLAIN,
+}
+"""The options of each magic, by its name."""

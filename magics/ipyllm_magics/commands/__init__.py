@@ -1,1 +1,1 @@
-"""The magics themselves: one module for each thing a magic does."""
+"""The magics, one module for each command."""

@@ -1,17 +1,18 @@
-"""``%%llm_compare``: one prompt to several models at once, side by side; ``%llm_vote``: which is better."""
+"""``%%llm_compare`` asks several models at once, side by side; ``%llm_vote`` records which answer is better."""
 
 from __future__ import annotations
 
 import sys
 from itertools import product
-from queue import Empty, SimpleQueue
+from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any
 
 from IPython.core.magic import Magics, cell_magic, line_magic, magics_class, no_var_expand
 
-from ipyllm_magics.command_line import family_options
-from ipyllm_magics.command_line.options import help_text, parse
-from ipyllm_magics.commands.interrupts import no_more_interrupts, undisturbed
+from ipyllm_magics.command_line.options import COMPARE, COMPARE_WITHOUT, VOTE
+from ipyllm_magics.command_line.parser import help_text, parse
+from ipyllm_magics.commands.interrupts import delay_interrupt, ignore_interrupts
+from ipyllm_magics.commands.notes import print_ledger_warning, print_note
 from ipyllm_magics.errors import Interrupted, MagicError, one_sentence
 from ipyllm_magics.prompt import kernel_context, request_builder
 
@@ -23,271 +24,246 @@ if TYPE_CHECKING:
     from ipyllm.conversations.history import ConversationHistory
     from ipyllm.events import Event
     from ipyllm.messages import Message
-    from ipyllm.response import ChatResponse
-    from ipyllm_magics.command_line.options import Parsed
-    from ipyllm_magics.display.output_formats import Form
-    from ipyllm_magics.display.side_by_side import Columns
+    from ipyllm_magics.command_line.parser import Parsed
+    from ipyllm_magics.display.output_formats import OutputFormat
+    from ipyllm_magics.display.side_by_side import ColumnsRenderer
 
 __all__ = ["CompareMagics"]
 
-_WHAT = """\
-Asks several models the same at once; the answers stream side by side, each with its own clock, tokens and cost.
+_DESCRIPTION = """\
+Asks several models at once; the answers stream side by side, each with its own clock, tokens and cost.
 
     %%llm_compare -m ollama/llama3.2 -m openai/gpt-5-mini       %%llm_compare --vary temperature=0,1
     What is a monad?                                            Name a colour.
 
-The prompt is a template over your variables, as for %%llm. One model that fails does not stop the others.
-A comparison is part of no conversation: so there is neither --new nor --no-history, and -c only reads."""
-_VOTE = "Keeps which answer of the last comparison is better, in the ledger: a mark (A), tie or both_bad."
-_STOP_S = 5.0
+The prompt is a template over your variables, as for %%llm. A model that fails does not stop the others.
+A comparison is part of no conversation: there is no --new and no --no-history, and -c only reads."""
+_VOTE = "Records which answer of the last comparison is better: a letter (A), tie or both_bad."
 _SWITCH_S = 0.0005
-_NAME = "_llm_compare"
+_VARIABLE = "_llm_compare"
 
 
 @magics_class
 class CompareMagics(Magics):
-    """Compare models side by side."""
+    """Compares models side by side."""
 
     shell: InteractiveShell
 
     def __init__(self, shell: InteractiveShell) -> None:
         super().__init__(shell)
-        self._shown: tuple[Comparison, Columns] | None = None
+        self._shown: tuple[Comparison, ColumnsRenderer] | None = None
 
     @no_var_expand
     @cell_magic
     def llm_compare(self, line: str, cell: str) -> None:
-        """Ask several models the same at once: ``%%llm_compare -m A -m B`` above a prompt."""
+        """Ask several models at once: ``%%llm_compare -m A -m B`` above a prompt."""
         magic = "%%llm_compare"
         with one_sentence():
-            table, without = family_options.COMPARE, family_options.COMPARE_WITHOUT
-            asked = parse(line, table, magic=magic, prompt_follows=False, without=without)
-            if asked["help"]:
-                print(help_text(f"{magic} -m A -m B [options]", _WHAT, table))  # noqa: T201
+            parsed = parse(line, COMPARE, magic=magic, prompt_follows=False, without=COMPARE_WITHOUT)
+            if parsed["help"]:
+                print(help_text(f"{magic} -m A -m B [options]", _DESCRIPTION, COMPARE))  # noqa: T201
                 return
-            prompt = cell.strip("\n")
-            if not prompt.strip():
-                raise MagicError(f"The prompt is empty: write it under the {magic} line.")
-            request_builder.check_together(asked, magic)
-            _check_variations(asked, magic)
-            defaults = self.shell.magics_manager.registry["LLMMagics"].defaults()
-            if not asked["raw"]:
-                from ipyllm_magics.prompt.template import filled_in_cell
+            from ipyllm_magics.prompt.template import read_prompt
 
-                prompt = filled_in_cell(prompt, self.shell, defaults["value_tokens"])
-            self._compare(asked, defaults, prompt)
+            request_builder.check_options(parsed, magic)
+            _check_variations(parsed, magic)
+            defaults = self.shell.magics_manager.registry["LLMMagics"].defaults()
+            prompt = read_prompt(cell, parsed, self.shell, defaults["value_tokens"], where=f"under the {magic} line")
+            self._compare(parsed, defaults, prompt)
 
     @no_var_expand
     @line_magic
     def llm_vote(self, line: str) -> None:
-        """Keep which answer of the last comparison is better: ``%llm_vote A``, ``%llm_vote tie``."""
+        """Record which answer of the last comparison is better: ``%llm_vote A``, ``%llm_vote tie``."""
         with one_sentence():
-            asked = parse(line, family_options.VOTE, magic="%llm_vote", prompt_follows=True)
-            if asked["help"]:
-                print(help_text("%llm_vote A | B | … | tie | both_bad", _VOTE, family_options.VOTE))  # noqa: T201
+            parsed = parse(line, VOTE, magic="%llm_vote", prompt_follows=True)
+            if parsed["help"]:
+                print(help_text("%llm_vote A | B | … | tie | both_bad", _VOTE, VOTE))  # noqa: T201
                 return
             from ipyllm import Comparison
 
-            comparison = self.shell.user_ns.get(_NAME)
+            comparison = self.shell.user_ns.get(_VARIABLE)
             if not isinstance(comparison, Comparison):
                 raise MagicError("There is no comparison to vote on yet: run %%llm_compare first.")
-            if not asked.rest.strip():
+            if not parsed.rest.strip():
                 marks = ", ".join(arm.mark for arm in comparison.arms)
                 raise MagicError(f"%llm_vote needs one of: {marks}, tie, both_bad.")
-            outcome = comparison.vote(asked.rest)
+            outcome = comparison.vote(parsed.rest)
             if self._shown is not None and self._shown[0] is comparison:
-                self._shown[1].again()
-            print(_said(comparison, outcome))  # noqa: T201 - a magic answers on standard output
-            _warn()
+                self._shown[1].show_vote()
+            print(_vote_sentence(comparison, outcome))  # noqa: T201 - a magic answers on standard output
+            print_ledger_warning()
 
-    def _compare(self, asked: Parsed, defaults: dict[str, Any], prompt: str) -> None:
-        from ipyllm_magics.display import output_formats
+    def _compare(self, parsed: Parsed, defaults: dict[str, Any], prompt: str) -> None:
+        from ipyllm_magics.display.output_formats import choose_format
 
-        form = output_formats.chosen(asked, defaults["format"])
-        comparison, note = self._make(asked, defaults, prompt)
-        if asked["dry_run"]:
+        output_format = choose_format(parsed, defaults["format"])
+        comparison, note = self._build(parsed, defaults, prompt)
+        if parsed["dry_run"]:
             from ipyllm_magics.prompt.dry_run import describe_comparison
 
-            name = asked["conversation"]
-            print(describe_comparison(comparison, form.name, asked["output"], name, note))  # noqa: T201
+            name = parsed["conversation"]
+            print(describe_comparison(comparison, output_format.name, parsed["output"], name, note))  # noqa: T201
             return
-        if note:
-            print(note, file=sys.stderr)  # noqa: T201 - a remark belongs in the cell, on one line
-        columns = self._columns(comparison, form, quiet=bool(asked["quiet"]))
+        print_note(note)
+        columns = self._renderer(comparison, output_format, quiet=bool(parsed["quiet"]))
         self._shown = comparison, columns
-        self._ask(comparison, columns, asked["output"], form)
+        self._run(comparison, columns, parsed["output"], output_format)
         _raise_if_all_failed(comparison)
-        _raise_if_none_fits(comparison, form)
+        _raise_if_nothing_extracted(comparison, output_format)
 
-    def _make(self, asked: Parsed, defaults: dict[str, Any], prompt: str) -> tuple[Comparison, str | None]:
-        """Return the comparison, and what to say of earlier turns that do not fit."""
+    def _build(self, parsed: Parsed, defaults: dict[str, Any], prompt: str) -> tuple[Comparison, str | None]:
+        """Return the comparison, and a note about earlier turns that do not fit."""
         from ipyllm import Comparison
         from ipyllm.request import Provenance
-        from ipyllm_magics.commands.history import existing
+        from ipyllm_magics.commands.history import existing_conversation
 
-        variables, name = self.shell.user_ns, asked["conversation"]
-        history = None if name is None else existing(name)
-        message = request_builder.message_of(prompt, asked["image"] or (), variables)
-        system = request_builder.new_system(asked, defaults, history)
-        options, sets = request_builder.options_for_all(asked, defaults, variables), _sets(asked)
-        before, note = _before(asked, history, message, [{"system": system, **options, **each} for each in sets])
+        variables, name = self.shell.user_ns, parsed["conversation"]
+        history = None if name is None else existing_conversation(name)
+        message = request_builder.user_message(prompt, parsed["image"] or (), variables)
+        system = request_builder.new_system(parsed, defaults, history)
+        options, variations = request_builder.request_options(parsed, defaults, variables), _combinations(parsed)
+        arms = [{"system": system, **options, **variation} for variation in variations]
+        earlier, note = _earlier_messages(parsed, history, message, arms)
         comparison = Comparison(
             [message],
-            models=asked["models"] or (),
-            params=sets,
+            models=parsed["models"] or (),
+            params=variations,
             system=system,
-            conversation_history=before,
+            conversation_history=earlier,
             provenance=Provenance(origin="magic", conversation=name, cell_id=kernel_context.cell_id(self.shell)),
-            blind=bool(asked["blind"]),
+            blind=bool(parsed["blind"]),
             **options,
         )
         return comparison, note
 
-    def _columns(self, comparison: Comparison, form: Form, *, quiet: bool) -> Columns:
+    def _renderer(self, comparison: Comparison, output_format: OutputFormat, *, quiet: bool) -> ColumnsRenderer:
         from ipyllm_magics.display import side_by_side
 
         if quiet:
-            return side_by_side.NoColumns()
+            return side_by_side.ColumnsRenderer()
         if kernel_context.is_notebook(self.shell):
-            return side_by_side.NotebookColumns(self.shell, comparison, form)
-        return side_by_side.TerminalColumns(comparison, form)
+            return side_by_side.NotebookColumns(self.shell, comparison, output_format)
+        return side_by_side.TerminalColumns(comparison, output_format)
 
-    def _ask(self, comparison: Comparison, columns: Columns, output: str | None, form: Form) -> None:
-        """Start all arms, draw at the drawing's pace, stop them all when interrupted; keep what came in any case."""
+    def _run(
+        self, comparison: Comparison, columns: ColumnsRenderer, output: str | None, output_format: OutputFormat
+    ) -> None:
+        """Start all arms and draw them; stop all on an interrupt; store what arrived in any case."""
+        from ipyllm_magics.commands.run_call import STOP_S, arrived
+
         events: SimpleQueue[tuple[int, Event]] = SimpleQueue()
         interrupted = False
-        # Rendering many columns is Python's own work: at the usual 5 ms, chunks would be stamped late by as much.
-        patience = sys.getswitchinterval()
+        # Rendering many columns is pure Python: at the usual 5 ms, chunks would be stamped late by as much.
+        switch_interval = sys.getswitchinterval()
         sys.setswitchinterval(_SWITCH_S)
         try:
             comparison.start(lambda arm, event: events.put((arm, event)), waits=True)
             while not comparison.done.is_set():
-                with undisturbed():
-                    _take(events, columns)
+                with delay_interrupt():
+                    for place, event in arrived(events):
+                        columns.feed(place, event)
                     columns.draw()
                 comparison.wait_for(comparison.done, columns.pause())
         except KeyboardInterrupt:
             interrupted = True
         finally:
-            # Also when drawing failed: the requests must not go on, and what came must not be lost.
-            sys.setswitchinterval(patience)
-            with no_more_interrupts():
+            # Also when drawing failed: the requests must end, and what arrived must not be lost.
+            sys.setswitchinterval(switch_interval)
+            with ignore_interrupts():
                 if not comparison.done.is_set():
                     comparison.cancel()
-                    comparison.done.wait(_STOP_S)
-                self.shell.user_ns[_NAME] = comparison
+                    comparison.done.wait(STOP_S)
+                self.shell.user_ns[_VARIABLE] = comparison
                 if output:
-                    self.shell.user_ns[output] = _table(comparison, form)
-                _warn()
-        with no_more_interrupts():
+                    self.shell.user_ns[output] = _table(comparison, output_format)
+                print_ledger_warning()
+        with ignore_interrupts():
             columns.finish()
         if interrupted:
-            raise Interrupted(f"stopped all {len(comparison.arms)} arms; what had arrived is kept.")
+            raise Interrupted(f"stopped all {len(comparison.arms)} arms; what had arrived is saved.")
 
 
-def _table(comparison: Comparison, form: Form) -> pd.DataFrame:
-    """Return one row for every arm; where answers are read as JSON, with what they came to."""
+def _table(comparison: Comparison, output_format: OutputFormat) -> pd.DataFrame:
+    """Return a row for each arm, with the parsed values if answers are read as JSON."""
+    from ipyllm_magics.display.output_formats import parsed_value
+
     frame = comparison.to_dataframe()
-    if form.name == "json":
-        frame["parsed"] = [_parsed(response) for response in comparison.responses]
+    if output_format.name == "json":
+        frame["parsed"] = [None if response is None else parsed_value(response) for response in comparison.responses]
     return frame
 
 
-def _parsed(response: ChatResponse | None) -> Any:
-    from ipyllm_magics.display.output_formats import NotThereError, json_of
-
-    if response is None or response.parsed is not None:
-        return None if response is None else response.parsed
-    try:
-        return json_of(response.content)
-    except NotThereError:  # its column says so
-        return None
-
-
-def _take(events: SimpleQueue[tuple[int, Event]], columns: Columns) -> None:
-    while True:
-        try:
-            columns.take(*events.get_nowait())
-        except Empty:
-            return
-
-
-def _check_variations(asked: Parsed, magic: str) -> None:
-    names = [name for name, _ in asked["vary"] or ()]
+def _check_variations(parsed: Parsed, magic: str) -> None:
+    names = [name for name, _ in parsed["vary"] or ()]
     for name in names:
         if names.count(name) > 1:
             raise MagicError(f"{magic} was given --vary {name} twice; write all its values into one.")
         if name in request_builder.NOT_PARAMETERS and name != "system":
-            raise MagicError(f"{magic}: {name} is no parameter of the model, and cannot be varied.")
-        if asked[name] is not None or name in dict(asked["params"] or ()):
-            raise MagicError(f"{magic}: {name} is both varied and given; leave one of the two.")
+            raise MagicError(f"{magic}: {name} is not a parameter of the model and cannot be varied.")
+        if parsed[name] is not None or name in dict(parsed["params"] or ()):
+            raise MagicError(f"{magic}: {name} is both varied and given; remove one of the two.")
 
 
-def _sets(asked: Parsed) -> list[dict[str, Any]]:
-    """Return every combination of what is varied."""
-    given = asked["vary"] or ()
-    names = [name for name, _ in given]
-    return [dict(zip(names, values, strict=True)) for values in product(*(values for _, values in given))]
+def _combinations(parsed: Parsed) -> list[dict[str, Any]]:
+    """Return every combination of the values that are varied."""
+    variations = parsed["vary"] or ()
+    names = [name for name, _ in variations]
+    return [dict(zip(names, values, strict=True)) for values in product(*(values for _, values in variations))]
 
 
-def _before(
-    asked: Parsed, history: ConversationHistory | None, message: Message, sets: list[dict[str, Any]]
+def _earlier_messages(
+    parsed: Parsed, history: ConversationHistory | None, message: Message, arms: list[dict[str, Any]]
 ) -> tuple[list[Message], str | None]:
-    """Return what the question follows: for all arms the same, as much as fits each of their windows."""
+    """Return the earlier messages, the same for all arms: as many as fit the smallest context window."""
     if history is None:
         return [], None
     from ipyllm.registry.models import create_llm_service
 
-    services = [create_llm_service(model) for model in asked["models"] or (None,)]
+    services = [create_llm_service(model) for model in parsed["models"] or (None,)]
     windows = [(window, each.full_name) for each in services if (window := each.context_window()) is not None]
     window, model = min(windows, default=(None, ""))
-    longest = max((given for each in sets if isinstance(given := each.get("max_tokens"), int)), default=None)
-    system = max((each["system"] for each in sets if each["system"]), key=len, default=None)
-    return history.preceding([*request_builder.system_of(system), message], window, max_tokens=longest, model=model)
+    longest = max((tokens for arm in arms if isinstance(tokens := arm.get("max_tokens"), int)), default=None)
+    system = max((arm["system"] for arm in arms if arm["system"]), key=len, default=None)
+    new = [*request_builder.system_messages(system), message]
+    return history.preceding(new, window, max_tokens=longest, model=model)
 
 
-def _said(comparison: Comparison, outcome: str) -> str:
+def _vote_sentence(comparison: Comparison, outcome: str) -> str:
     names = {arm.label: arm.mark for arm in comparison.arms}
     if outcome in names:
-        kept = f"Kept: {names[outcome]} is better, which is {outcome}."
+        sentence = f"Recorded: {names[outcome]} ({outcome}) is better."
     else:
-        kept = "Kept: a tie." if outcome == "tie" else "Kept: all of them are bad."
+        sentence = "Recorded: a tie." if outcome == "tie" else "Recorded: all are bad."
     if not comparison.blind:
-        return kept
-    return f"{kept} It was: {', '.join(f'{arm.mark} = {arm.label}' for arm in comparison.arms)}."
+        return sentence
+    return f"{sentence} The arms were: {', '.join(f'{arm.mark} = {arm.label}' for arm in comparison.arms)}."
 
 
 def _raise_if_all_failed(comparison: Comparison) -> None:
-    """Let Run All stop when nobody answered; a failed arm beside others is shown in its column."""
+    """Stop Run All if every arm failed; a failed arm beside others is shown in its column."""
     errors = [error for error in comparison.errors if error is not None]
     if len(errors) == len(comparison.arms):
-        told = "; ".join(f"{arm.mark}: {error}" for arm, error in zip(comparison.arms, errors, strict=True))
-        raise MagicError(f"No arm got an answer. {told}", errors[0].category)
+        reasons = "; ".join(f"{arm.mark}: {error}" for arm, error in zip(comparison.arms, errors, strict=True))
+        raise MagicError(f"Every arm failed. {reasons}", errors[0].category)
 
 
-def _raise_if_none_fits(comparison: Comparison, form: Form) -> None:
-    """Let Run All stop when no answer holds what ``-f`` takes out of one; its column says so of a single one."""
-    from ipyllm_magics.display.output_formats import NotThereError
+def _raise_if_nothing_extracted(comparison: Comparison, output_format: OutputFormat) -> None:
+    """Stop Run All if no answer contains what ``-f`` extracts; a single answer without it says so in its column."""
+    from ipyllm_magics.display.output_formats import NotFoundInAnswerError
 
-    told = []
+    reasons = []
     for arm, response in zip(comparison.arms, comparison.responses, strict=True):
-        if form.whole is None or response is None:
+        if output_format.extract is None or response is None:
             return
         if response.status == "error":
-            told.append(f"{arm.mark}: it failed")  # its column says why; who it is may be hidden
+            reasons.append(f"{arm.mark}: it failed")  # its column says why; the model may be hidden
             continue
         try:
-            form.whole(response.content)
-        except NotThereError as exc:
-            told.append(f"{arm.mark}: {exc}")
+            output_format.extract(response.content)
+        except NotFoundInAnswerError as exc:
+            reasons.append(f"{arm.mark}: {exc}")
         else:
             return
-    raise MagicError(f"No answer fits -f {form.name}. {'; '.join(told)}; all are in _llm_compare.", f"no {form.name}")
-
-
-def _warn() -> None:
-    from ipyllm.ledger import current_ledger
-
-    warning = current_ledger().take_warning()
-    if warning:
-        print(warning, file=sys.stderr)  # noqa: T201 - a warning belongs in the cell, on one line
+    name = output_format.name
+    raise MagicError(f"No answer fits -f {name}. {'; '.join(reasons)}; all answers are in _llm_compare.", f"no {name}")

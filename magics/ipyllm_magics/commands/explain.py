@@ -1,6 +1,6 @@
-"""``%llm_explain``: the prompt that has the last exception explained, with its code and the types of its variables.
+"""``%llm_explain``: builds the prompt about the last exception, with its code and the types of its variables.
 
-Values of variables are sent only when they are asked for: they may be anybody's data.
+Values of variables are sent only on request, because they may be confidential.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from ipyllm.text.redact import redact
 from ipyllm_magics.errors import MagicError
 from ipyllm_magics.prompt.notebook_context import LastError
-from ipyllm_magics.prompt.summarize_value import compact
+from ipyllm_magics.prompt.summarize_value import summarize_value
 
 if TYPE_CHECKING:
     from types import FrameType
@@ -22,55 +22,55 @@ __all__ = ["prompt"]
 
 _ASK = "Explain this Python error: what went wrong, why, and how to fix it. Be brief and concrete."
 _NAME = re.compile(r"[A-Za-z_]\w*")
-_LINES = 6  # above the failing line, whose names are told of
-_MOST = 25  # variables
+_LINES = 6  # above the failing line, whose variables are described
+_MAX_VARIABLES = 25
 _VALUE_TOKENS = 200
-_NOT_THEIRS = ("site-packages", "/lib/python", "IPython/core", "<frozen")
+_LIBRARY_PATHS = ("site-packages", "/lib/python", "IPython/core", "<frozen")
 
 
 def prompt(question: str, *, values: bool) -> str:
-    """Return what to ask about the last exception; keys in it are masked.
+    """Return the prompt about the last exception, with keys masked.
 
     Parameters
     ----------
     question : str
-        What the user wants to know; empty for the usual.
+        The user's question; empty for the usual one.
     values : bool
-        Whether to send the values of variables, briefly, besides their types.
+        Whether to send short values of the variables, not only their types.
 
     Raises
     ------
     MagicError
-        Nothing has failed yet.
+        No cell has failed yet.
     """
     error = LastError()
     if error.value is None:
         raise MagicError("There is no error to explain: no cell has failed yet.")
     parts = [question.strip() or _ASK, f"```\n{error}\n```"]
-    told = _variables(error.value, values=values)
-    if told:
-        what = "Variables, with their values" if values else "Types of the variables"
-        parts.append(f"{what}:\n" + "\n".join(told))
+    variables = _variables(error.value, values=values)
+    if variables:
+        title = "Variables, with their values" if values else "Types of the variables"
+        parts.append(f"{title}:\n" + "\n".join(variables))
     return redact("\n\n".join(parts))
 
 
 def _variables(error: BaseException, *, values: bool) -> list[str]:
-    """Describe the variables that the failing lines of the user's own code name, innermost frame first."""
+    """Describe the variables in the failing lines of the user's code, innermost frame first."""
     found: dict[str, str] = {}
     trace, frames = error.__traceback__, []
     while trace is not None:
         frames.append((trace.tb_frame, trace.tb_lineno))
         trace = trace.tb_next
     for frame, line in reversed(frames):
-        if any(part in frame.f_code.co_filename.replace("\\", "/") for part in _NOT_THEIRS):
+        if any(part in frame.f_code.co_filename.replace("\\", "/") for part in _LIBRARY_PATHS):
             continue
-        for name in _named(frame, line):
+        for name in _names_near(frame, line):
             value = frame.f_locals[name] if name in frame.f_locals else frame.f_globals[name]
-            found.setdefault(name, f"- {name}: {_described(value, values=values)}")
-    return list(found.values())[:_MOST]
+            found.setdefault(name, f"- {name}: {_describe(value, values=values)}")
+    return list(found.values())[:_MAX_VARIABLES]
 
 
-def _named(frame: FrameType, line: int) -> list[str]:
+def _names_near(frame: FrameType, line: int) -> list[str]:
     lines = linecache.getlines(frame.f_code.co_filename)[max(0, line - _LINES) : line]
     names = dict.fromkeys(name for text in reversed(lines) for name in _NAME.findall(text.partition("#")[0]))
     return [
@@ -82,11 +82,11 @@ def _named(frame: FrameType, line: int) -> list[str]:
     ]
 
 
-def _described(value: Any, *, values: bool) -> str:
+def _describe(value: Any, *, values: bool) -> str:
     kind = type(value)
     name = kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
     if values:
-        return f"{name} = {_briefly(value)}"
+        return f"{name} = {_short_value(value)}"
     shape = getattr(value, "shape", None)
     if isinstance(shape, tuple):
         return f"{name} of shape {shape}"
@@ -94,10 +94,10 @@ def _described(value: Any, *, values: bool) -> str:
     return f"{name} of length {len(value)}" if sized else name
 
 
-def _briefly(value: Any) -> str:
+def _short_value(value: Any) -> str:
     try:
-        text = repr(value) if isinstance(value, str) else str(compact(value, _VALUE_TOKENS))
-    except Exception as exc:  # noqa: BLE001 - a repr is the user's own code, perhaps the very thing that fails
+        text = repr(value) if isinstance(value, str) else str(summarize_value(value, _VALUE_TOKENS))
+    except Exception as exc:  # noqa: BLE001 - a repr is the user's code, perhaps what fails
         return f"(cannot be shown: {type(exc).__name__})"
     limit = 3 * _VALUE_TOKENS
     return text if len(text) <= limit else text[:limit] + " …"

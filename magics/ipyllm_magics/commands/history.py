@@ -1,4 +1,4 @@
-"""``%llm_history``: conversations as a person reads, undoes, forks, keeps and passes them on."""
+"""``%llm_history``: show, undo, copy, save, load and export conversations."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 
 from ipyllm.conversations.history import ConversationHistory, conversation, conversations
 from ipyllm.messages import text_of
+from ipyllm.text.format import count, shorten
+from ipyllm.text.suggest import suggest
 from ipyllm.text.terminal import plain
-from ipyllm_magics.command_line.converters import did_you_mean
 from ipyllm_magics.errors import MagicError
 
 if TYPE_CHECKING:
@@ -18,24 +19,15 @@ if TYPE_CHECKING:
     from ipyllm.conversations.history import Turn
 
 __all__ = [
-    "Transcript",
-    "clear",
-    "existing",
-    "export",
-    "fork",
-    "listing",
-    "load",
-    "outdated",
-    "save",
-    "show",
-    "undo",
-]
+    "ConversationView", "clear", "existing_conversation", "export", "fork", "load", "outdated_turns_note", "save",
+    "show", "table", "undo",
+]  # fmt: skip
 
-_SHORT = 60  # characters of a question in a sentence or a table
+_QUESTION_CHARS = 60  # in a sentence or a table
 
 
-class Transcript:
-    """A conversation, shown as HTML in a notebook and as text elsewhere."""
+class ConversationView:
+    """Shows a conversation as HTML in a notebook and as text elsewhere."""
 
     def __init__(self, name: str, history: ConversationHistory) -> None:
         self._name = name
@@ -51,25 +43,25 @@ class Transcript:
             return f"<p>The conversation <b>{escape(self._name)}</b> is empty.</p>"
         from ipyllm.rendering import STYLE, to_html
 
-        turns = (
+        messages = (
             f'<div class="ipyllm-turn"><div class="ipyllm-footer">{escape(message["role"])}</div>'
             f"{to_html(text_of(message))}</div>"
             for message in self._messages
         )
-        return STYLE + "".join(turns)
+        return STYLE + "".join(messages)
 
 
-def show(name: str) -> Transcript:
+def show(name: str) -> ConversationView:
     """Return the conversation for display."""
-    return Transcript(name, existing(name))
+    return ConversationView(name, existing_conversation(name))
 
 
-def listing() -> pd.DataFrame:
-    """Return one row for every conversation of this kernel."""
+def table() -> pd.DataFrame:
+    """Return one row for each conversation of this kernel."""
     import pandas as pd
 
     from ipyllm.conversations.tokens import estimate_messages
-    from ipyllm_magics.display.untruncated_frame import WideFrame
+    from ipyllm_magics.display.untruncated_frame import UntruncatedFrame
 
     rows = [
         {
@@ -81,76 +73,76 @@ def listing() -> pd.DataFrame:
         }
         for name, history in sorted({"default": conversation(), **conversations()}.items())
     ]
-    frame = WideFrame(rows)
+    frame = UntruncatedFrame(rows)
     assert isinstance(frame, pd.DataFrame)
     return frame
 
 
 def clear(name: str) -> str:
-    """Forget the conversation."""
-    count = len(existing(name))
+    """Remove all messages of the conversation."""
+    messages = count(len(existing_conversation(name)), "message")
     conversation(name).clear()
-    return f"Forgot the {count} messages of the conversation {name!r}."
+    return f"Cleared {name!r} ({messages})."
 
 
 def undo(name: str, n: int) -> str:
-    """Take the last turns back."""
-    gone = existing(name).undo(n)
-    if not gone:
-        return f"There was nothing to undo: the conversation {name!r} has no turns."
-    told = ", ".join(repr(_question(turn)) for turn in gone)
-    return f"Took back {_turns(len(gone))} of {name!r}: {told}."
+    """Remove the last turns."""
+    removed = existing_conversation(name).undo(n)
+    if not removed:
+        return f"There is nothing to undo: the conversation {name!r} has no turns."
+    return (
+        f"Removed {count(len(removed), 'turn')} from {name!r}: {', '.join(repr(_question(turn)) for turn in removed)}."
+    )
 
 
 def fork(name: str, new: str) -> str:
     """Copy the conversation under another name."""
     if new == name:
-        raise MagicError(f"A fork of {name!r} needs a name of its own.")
-    copied = existing(name).fork(new)
-    return f"{new!r} goes its own way from here, with the {len(copied)} messages of {name!r}: %%llm -c {new}"
+        raise MagicError(f"The copy of {name!r} needs another name.")
+    copied = existing_conversation(name).fork(new)
+    return f"Copied {name!r} ({count(len(copied), 'message')}) to {new!r}. Continue it with %%llm -c {new}"
 
 
 def save(name: str, path: str, *, replace: bool) -> str:
-    """Save the conversation for ``load``."""
+    """Save the conversation for :func:`load`."""
     target = _target(path, replace=replace)
-    existing(name).save(target)
-    return f"Saved the {len(conversation(name))} messages of {name!r} to {target}."
+    existing_conversation(name).save(target)
+    return f"Saved {name!r} ({count(len(conversation(name)), 'message')}) to {target}."
 
 
 def load(name: str, path: str, *, replace: bool) -> str:
-    """Read a saved conversation."""
+    """Load a saved conversation."""
     loaded = ConversationHistory.load(Path(path).expanduser())
-    here = conversation(name)
-    if len(here) and not replace:
+    history = conversation(name)
+    if len(history) and not replace:
+        held = count(len(history), "message")
         raise MagicError(
-            f"The conversation {name!r} has {len(here)} messages already: give -c and another name, or --replace."
+            f"The conversation {name!r} already has {held}: choose another name with -c, or use --replace."
         )
-    here.restore(loaded)
-    return f"Loaded {len(here)} messages into {name!r}."
+    history.restore(loaded)
+    return f"Loaded {count(len(history), 'message')} into {name!r}."
 
 
 def export(name: str, path: str, *, replace: bool) -> str:
-    """Write the conversation for others to read."""
+    """Write the conversation as a document."""
     from ipyllm.conversations.export import FORMATS, export_conversation
 
-    form = Path(path).suffix.removeprefix(".").lower()
-    if form not in FORMATS:
-        near = did_you_mean(form, FORMATS)
-        raise MagicError(
-            f"%llm_history export goes by the file's ending, and {path!r} ends in none of "
-            f"{', '.join('.' + one for one in FORMATS)}.{near}"
-        )
-    text = export_conversation(existing(name), form, title=name)
+    suffix = Path(path).suffix.removeprefix(".").lower()
+    if suffix not in FORMATS:
+        endings = ", ".join("." + known for known in FORMATS)
+        hint = suggest(suffix, FORMATS, otherwise="")
+        raise MagicError(f"%llm_history export writes files that end in {endings}, not {path!r}. {hint}")
+    text = export_conversation(existing_conversation(name), suffix, title=name)
     target = _target(path, replace=replace)
     try:
         target.write_text(text, encoding="utf-8", errors="replace")
     except OSError as exc:
         raise MagicError(f"{target} cannot be written: {exc.strerror or exc}.") from None
-    return f"Exported the {len(conversation(name))} messages of {name!r} to {target}."
+    return f"Exported {name!r} ({count(len(conversation(name)), 'message')}) to {target}."
 
 
-def outdated(history: ConversationHistory | None, key: str | None) -> str | None:
-    """Say what a cell's new answer leaves behind: later turns that were asked upon its old one.
+def outdated_turns_note(history: ConversationHistory | None, key: str | None) -> str | None:
+    """Return a note about later turns that were based on a cell's old answer, or None.
 
     Examples
     --------
@@ -158,9 +150,9 @@ def outdated(history: ConversationHistory | None, key: str | None) -> str | None
     >>> history = ConversationHistory()
     >>> for key, text in (("a#1", "Name a city."), ("b#1", "Where is it?")):
     ...     history.put_turn(Turn(({"role": "user", "content": text},), key))
-    >>> outdated(history, "a#1")
-    "1 later turn answered upon what this cell said before: 'Where is it?'; run its cell again to bring it up to date."
-    >>> outdated(history, "b#1") is None
+    >>> outdated_turns_note(history, "a#1")
+    "1 later answer still uses this cell's old text: 'Where is it?'. Re-run its cell to update it."
+    >>> outdated_turns_note(history, "b#1") is None
     True
     """
     if history is None or key is None:
@@ -169,40 +161,34 @@ def outdated(history: ConversationHistory | None, key: str | None) -> str | None
     later = next((turns[place + 1 :] for place, turn in enumerate(turns) if turn.key == key), ())
     if not later:
         return None
-    it, cell = ("it", "its cell") if len(later) == 1 else ("them", "their cells")
-    told = repr(_question(later[0])) + (f" … {_question(later[-1])!r}" if len(later) > 1 else "")
-    return (
-        f"{len(later)} later turn{'' if len(later) == 1 else 's'} answered upon what this cell said before: {told}; "
-        f"run {cell} again to bring {it} up to date."
-    )
+    first = repr(_question(later[0]))
+    if len(later) == 1:
+        return f"1 later answer still uses this cell's old text: {first}. Re-run its cell to update it."
+    questions = f"{first} … {_question(later[-1])!r}"
+    return f"{len(later)} later answers still use this cell's old text: {questions}. Re-run their cells to update them."
 
 
-def existing(name: str) -> ConversationHistory:
+def existing_conversation(name: str) -> ConversationHistory:
     """Return the conversation of this name.
 
     Raises
     ------
     MagicError
-        There is none; the sentence names those there are.
+        There is none; the sentence lists the existing ones.
     """
     known = {"default", *conversations()}
     if name not in known:
-        raise MagicError(f"There is no conversation {name!r}; there are: {', '.join(sorted(known))}.")
+        raise MagicError(f"There is no conversation {name!r}. {suggest(name, known)}")
     return conversation(name)
 
 
 def _target(path: str, *, replace: bool) -> Path:
     target = Path(path).expanduser()
     if target.exists() and not replace:
-        raise MagicError(f"{target} is there already: give another name, or --replace.")
+        raise MagicError(f"{target} already exists: choose another name, or use --replace.")
     return target
 
 
 def _question(turn: Turn) -> str:
     text = next((text_of(message) for message in turn.messages if message["role"] == "user"), "")
-    text = " ".join(plain(text).split())
-    return text if len(text) <= _SHORT else text[: _SHORT - 1] + "…"
-
-
-def _turns(count: int) -> str:
-    return "one turn" if count == 1 else f"{count} turns"
+    return shorten(plain(text), _QUESTION_CHARS)

@@ -1,42 +1,41 @@
-"""When an interrupt may strike: not while an answer is being drawn, and not while a call is being stopped already."""
+"""Context managers that delay or ignore an interrupt while an answer is drawn or a call is stopped."""
 
 from __future__ import annotations
 
 import signal
 import threading
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from contextlib import AbstractContextManager
 
-__all__ = ["no_more_interrupts", "undisturbed"]
+__all__ = ["delay_interrupt", "ignore_interrupts"]
 
 
 @contextmanager
-def no_more_interrupts() -> Iterator[None]:
-    """Be deaf to impatience: it is being stopped already, and a second interrupt would only lose what had come."""
-    if threading.current_thread() is not threading.main_thread():
+def _interrupt_handler(handler: Any) -> Iterator[None]:
+    if threading.current_thread() is not threading.main_thread():  # interrupts reach only the main thread
         yield
         return
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    before = signal.signal(signal.SIGINT, handler)
     try:
         yield
     finally:
         signal.signal(signal.SIGINT, before)
 
 
+def ignore_interrupts() -> AbstractContextManager[None]:
+    """Ignore interrupts while a call is stopped: a second one would only lose what had arrived."""
+    return _interrupt_handler(signal.SIG_IGN)
+
+
 @contextmanager
-def undisturbed() -> Iterator[None]:
-    """Raise an interrupt after a drawing instead of in its midst, where it would tear what is being shown."""
-    if threading.current_thread() is not threading.main_thread():
+def delay_interrupt() -> Iterator[None]:
+    """Raise an interrupt at the end of a drawing, which it would leave incomplete otherwise."""
+    received: list[object] = []
+    with _interrupt_handler(lambda *signal_and_frame: received.append(signal_and_frame)):
         yield
-        return
-    came: list[object] = []
-    before = signal.signal(signal.SIGINT, lambda *given: came.append(given))
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)
-    if came:
+    if received:
         raise KeyboardInterrupt

@@ -1,122 +1,125 @@
-"""Ask a model from a cell: start the call, draw at the drawing's own pace, stop cleanly when interrupted.
+"""Runs a call from a cell: start it, draw the answer, stop cleanly on an interrupt.
 
-The main thread only waits and draws; timestamps are taken on the service thread and owe nothing to it.
+The main thread only waits and draws. Timestamps are taken on the service thread, independent of the drawing.
 """
 
 from __future__ import annotations
 
 from queue import Empty, SimpleQueue
 from time import monotonic
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
-from ipyllm.events import Finished, ReasoningDelta, TextDelta, ToolCallDelta
+from ipyllm.events import Finished, TextDelta
 from ipyllm.runtime.interruptible import InterruptibleEvent
-from ipyllm_magics.commands.interrupts import no_more_interrupts, undisturbed
+from ipyllm_magics.commands.interrupts import delay_interrupt, ignore_interrupts
 from ipyllm_magics.errors import Interrupted
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from ipyllm.events import Event
     from ipyllm.pipeline.call import Call
     from ipyllm.request import ChatRequest
     from ipyllm.response import ChatResponse
     from ipyllm.services.base import BaseLLMService
-    from ipyllm_magics.display.renderer import Drawing
+    from ipyllm_magics.display.renderer import Renderer
 
-__all__ = ["ask"]
+__all__ = ["STOP_S", "arrived", "run_call"]
 
-_SAY_WAITING_AFTER_S = 0.2
-_SAY_WAITING_EVERY_S = 1.0
-_STOP_S = 5.0
+_FIRST_WAITING_S = 0.2
+_WAITING_INTERVAL_S = 1.0
+STOP_S = 5.0
+"""Longest wait for a cancelled call to end."""
+
+_Item = TypeVar("_Item")
 
 
-def ask(service: BaseLLMService, request: ChatRequest, drawing: Drawing, keep: Callable[[ChatResponse], None]) -> Call:
-    """Return the call when it is done, drawn to its end and kept.
+def run_call(
+    service: BaseLLMService, request: ChatRequest, renderer: Renderer, store: Callable[[ChatResponse], None]
+) -> Call:
+    """Return the call when it has ended and its answer was drawn and stored.
 
     Parameters
     ----------
     service, request
-        Whom to ask, and what.
-    drawing : Drawing
-        Where the answer grows.
-    keep : callable
+        The service that is asked, and the request.
+    renderer : Renderer
+        Draws the answer.
+    store : callable
         Takes the response, whatever its status, before anything is raised.
 
     Raises
     ------
     Interrupted
-        After an interrupt: the call was cancelled, what had arrived is kept and drawn.
+        After an interrupt: the call was cancelled; what had arrived is stored and drawn.
     """
     events: SimpleQueue[Event] = SimpleQueue()
-    begun = InterruptibleEvent()
+    started = InterruptibleEvent()
 
     def on_event(event: Event) -> None:
         events.put(event)
-        if not begun.is_set() and isinstance(event, (TextDelta, Finished)):
-            begun.set()
+        if not started.is_set() and isinstance(event, (TextDelta, Finished)):
+            started.set()
 
     call = service.call(request, on_event, waits=True)
     interrupted = False
     try:
-        _follow(call, events, begun, drawing)
+        _follow(call, events, started, renderer)
     except KeyboardInterrupt:
         interrupted = True
     finally:
-        # Also when drawing failed: the request must not go on, and what came must not be lost.
-        with no_more_interrupts():
+        # Also when drawing failed: the request must end, and what arrived must not be lost.
+        with ignore_interrupts():
             if not call.done.is_set():
                 call.cancel()
-                call.done.wait(_STOP_S)
+                call.done.wait(STOP_S)
             if call.response is not None:
-                keep(call.response)
+                store(call.response)
                 if interrupted:
-                    _take(events, drawing)
-                    drawing.finish(call.response)
+                    _feed(events, renderer)
+                    renderer.finish(call.response)
     if interrupted:
-        raise Interrupted(f"stopped {request.model}; what had arrived is kept.")
+        raise Interrupted(f"stopped {request.model}; the part of its answer that had arrived is saved.")
     assert call.response is not None
     try:
-        with undisturbed():
-            drawing.finish(call.response)
+        with delay_interrupt():
+            renderer.finish(call.response)
     except KeyboardInterrupt:
-        raise Interrupted(f"the answer of {request.model} was there already; it is shown and kept.") from None
+        raise Interrupted(f"the answer of {request.model} was already complete; it is shown and saved.") from None
     return call
 
 
-def _follow(call: Call, events: SimpleQueue[Event], begun: InterruptibleEvent, drawing: Drawing) -> None:
+def _follow(call: Call, events: SimpleQueue[Event], started: InterruptibleEvent, renderer: Renderer) -> None:
     def show() -> None:
-        _take(events, drawing)
-        with undisturbed():
-            drawing.draw()
+        _feed(events, renderer)
+        with delay_interrupt():
+            renderer.draw()
 
     call.before_tools(show)
-    since, wait_s = monotonic(), _SAY_WAITING_AFTER_S
-    while not call.wait_for(begun, wait_s):
-        _take(events, drawing)
-        with undisturbed():
-            drawing.waiting(monotonic() - since)
-        wait_s = _SAY_WAITING_EVERY_S
+    start, wait_s = monotonic(), _FIRST_WAITING_S
+    while not call.wait_for(started, wait_s):
+        _feed(events, renderer)
+        with delay_interrupt():
+            renderer.waiting(monotonic() - start)
+        wait_s = _WAITING_INTERVAL_S
     while True:
         if call.done.is_set():
-            _take(events, drawing)
+            _feed(events, renderer)
             return
         show()
-        call.wait_for(call.done, drawing.pause())
+        call.wait_for(call.done, renderer.pause())
 
 
-def _take(events: SimpleQueue[Event], drawing: Drawing) -> None:
-    """Hand over everything that has come."""
+def _feed(events: SimpleQueue[Event], renderer: Renderer) -> None:
+    for event in arrived(events):
+        if not isinstance(event, Finished):  # the response is passed to ``finish``
+            renderer.feed(event)
+
+
+def arrived(queue: SimpleQueue[_Item]) -> Iterator[_Item]:
+    """Yield what is in the queue now, without waiting."""
     while True:
         try:
-            event = events.get_nowait()
+            yield queue.get_nowait()
         except Empty:
             return
-        if isinstance(event, TextDelta):
-            drawing.text(event.text)
-        elif isinstance(event, ReasoningDelta):
-            drawing.reasoning(event.text)
-        elif isinstance(event, ToolCallDelta):
-            if event.name is not None:
-                drawing.tool(event.name)
-            drawing.arguments(event.arguments)

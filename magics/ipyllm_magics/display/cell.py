@@ -1,7 +1,7 @@
-"""An answer that grows in a notebook cell. Finished blocks are sent once; only the live tail is sent again.
+"""Renderer of a growing answer in a notebook cell.
 
-The answer stands in a row of outputs of some paragraphs each, so that neither the browser renders nor the
-kernel sends a long answer again and again. Each output carries sanitised HTML, and the markdown as plain text.
+The answer is a row of outputs of a few paragraphs each, so that neither the browser renders nor the kernel sends a
+long answer again and again. Each output carries sanitised HTML, and the markdown as plain text.
 """
 
 from __future__ import annotations
@@ -10,138 +10,115 @@ from html import escape
 from time import monotonic
 from typing import TYPE_CHECKING
 
-from ipyllm.rendering import STYLE, BlockStream, footer_html, footer_text, to_html
+from ipyllm.rendering import STYLE, GrowingAnswer, footer_html, footer_text, to_html
 from ipyllm.rendering.pace import Pace
 from ipyllm_magics.display.output import Output
-from ipyllm_magics.display.output_formats import NotThereError
-from ipyllm_magics.display.reasoning_panel import Aside
+from ipyllm_magics.display.output_formats import NotFoundInAnswerError
+from ipyllm_magics.display.reasoning_panel import activity, panel_html, panel_text, set_results
+from ipyllm_magics.display.renderer import Renderer
 
 if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell
 
+    from ipyllm.events import Event
     from ipyllm.response import ChatResponse
-    from ipyllm_magics.display.output_formats import Form
+    from ipyllm_magics.display.output_formats import OutputFormat
 
-__all__ = ["CellDrawing"]
+__all__ = ["CellRenderer"]
 
-_OUTPUT_SIZE = 700  # characters of finished markdown after which a new output begins
-_TAIL_LINES = 12  # shown of an answer that is taken apart once it is whole
+_OUTPUT_SIZE = 700  # characters of finished markdown after which a new output starts
+_TAIL_LINES = 12  # shown of an answer whose code, JSON or HTML is extracted at the end
 _TAIL_CHARS = 2_000
 
 
-class CellDrawing:
+class CellRenderer(Renderer):
     """Draws into the outputs of the running cell.
 
-    The first output is a head: it carries the style sheet once, says whom we wait for, and keeps the folded
-    reasoning and the tool calls. With nothing to show it takes no room.
+    The first output is the head: it carries the style sheet, shows the model while nothing has arrived, and then the
+    folded reasoning and tool calls. Without those it takes no space.
 
     Parameters
     ----------
     shell : InteractiveShell
-        Whose display publisher is used.
+        The shell whose display publisher is used.
     model : str
-        Full name, shown while nothing has come.
-    form : Form
-        Of ``-f``.
+        Full name, shown while nothing has arrived.
+    output_format : OutputFormat
+        The value of ``-f``.
     """
 
-    def __init__(self, shell: InteractiveShell, model: str, form: Form) -> None:
+    def __init__(self, shell: InteractiveShell, model: str, output_format: OutputFormat) -> None:
         self._shell = shell
         self._model = model
-        self._form = form
+        self._format = output_format
         self._pace = Pace(monotonic())
-        self._blocks = BlockStream()
-        self._aside = Aside()
-        self._called = False  # a tool, since the last piece of text
+        self._answer = GrowingAnswer(output_format.block)
         self._head: Output | None = None
         self._head_is_final = False
         self._output: Output | None = None  # the one being drawn
-        self._frozen_html: list[str] = []
-        self._frozen: list[str] = []
-        self._text: list[str] = []
-        self._drawn: object = None
-        to_html("")  # load the renderer now: its import must not run beside the call's clock
+        self._first_block = 0  # of that output
+        self._drawn_tail = ""
+        to_html("")  # load the renderer now: its import must not run while the call is timed
 
     def waiting(self, elapsed_s: float) -> None:
-        """Say whom we wait for, and how long already."""
-        shown = f"{escape(self._model)} · {escape(self._aside.state)} · {elapsed_s:.0f} s"
-        self._send_head(f'<div class="ipyllm-footer ipyllm-waiting">{shown}</div>', "")
+        """Show the model and the time it has taken so far."""
+        status = f"{escape(self._model)} · {escape(activity(self._answer))} · {elapsed_s:.0f} s"
+        self._send_head(f'<div class="ipyllm-footer ipyllm-waiting">{status}</div>', "")
 
-    def text(self, piece: str) -> None:
-        """Take in visible text."""
-        if self._called:
-            self._called = False
-            piece = "\n\n" + piece if self._text else piece  # what was said before the call is a block of its own
-        self._text.append(piece)
-        self._blocks.feed(piece)
-
-    def reasoning(self, piece: str) -> None:
-        """Take in reasoning."""
-        self._aside.reasoning(piece)
-
-    def tool(self, name: str) -> None:
-        """Take in the beginning of a function call."""
-        self._called = True
-        self._aside.tool(name)
-
-    def arguments(self, piece: str) -> None:
-        """Take in its arguments."""
-        self._aside.arguments(piece)
+    def feed(self, event: Event) -> None:
+        """Take in an event."""
+        self._answer.feed(event)
 
     def pause(self) -> float:
-        """Seconds until the budget of bytes allows another drawing."""
+        """Return the seconds until the budget of bytes allows another drawing."""
         return self._pace.pause(monotonic())
 
     def draw(self) -> None:
         """Show what is new."""
-        if self._form.whole is not None:
+        if self._format.extract is not None:
             self._draw_tail()
             return
-        self._freeze()
-        live = self._blocks.live
-        state = (len(self._frozen), live)
-        if state in {self._drawn, (0, "")}:
+        text = self._answer.text
+        if not text.update():
             return
-        if sum(map(len, self._frozen)) >= _OUTPUT_SIZE and live:
-            self._send("".join(self._frozen_html), "".join(self._frozen).rstrip())
-            self._output, self._frozen, self._frozen_html = None, [], []
-            state = (0, live)
-        self._drawn = state
-        self._send("".join(self._frozen_html) + self._form.block(live, live=True), None)
+        html, source = self._finished_blocks()
+        if len(source) >= _OUTPUT_SIZE and text.live:
+            self._send(html, source.rstrip())
+            self._output, self._first_block, html = None, len(text.blocks), ""
+        self._send(html + text.live_html, None)
 
     def _draw_tail(self) -> None:
-        text = "".join(self._text)[-_TAIL_CHARS:]
-        self._text = [text]
-        tail = "\n".join(text.splitlines()[-_TAIL_LINES:])
-        if tail.strip() and tail != self._drawn:
-            self._drawn = tail
-            self._send(self._form.block(tail, live=True), None)
+        tail = "\n".join(self._answer.text.source[-_TAIL_CHARS:].splitlines()[-_TAIL_LINES:])
+        if tail.strip() and tail != self._drawn_tail:
+            self._drawn_tail = tail
+            self._send(self._format.block(tail, live=True), None)
 
     def finish(self, response: ChatResponse) -> None:
-        """Show the rest and the footer, in the last output; and what the tools said, in the head."""
-        if response.status == "error" and not response.content and self._head is None and not self._aside.called:
-            return  # the error itself says it all
-        self._aside.finish(response)
-        html, text = self._whole(response)
-        told = f"{text}\n\n{footer_text(response)}" if text else footer_text(response)
-        self._send(html + footer_html(response), told)
-        if self._aside.called:
+        """Show the rest and the footer in the last output, and the results of functions in the head."""
+        if response.status == "error" and not response.content and self._head is None and not self._answer.calls:
+            return  # the error message is shown anyway
+        set_results(self._answer, response)
+        html, source = self._complete(response)
+        text = f"{source}\n\n{footer_text(response)}" if source else footer_text(response)
+        self._send(html + footer_html(response), text)
+        if self._answer.calls:
             self._finish_head()
 
-    def _whole(self, response: ChatResponse) -> tuple[str, str]:
-        if self._form.whole is not None and response.content:
+    def _complete(self, response: ChatResponse) -> tuple[str, str]:
+        if self._format.extract is not None and response.content:
             try:
-                return self._form.whole(response.content)
-            except NotThereError:  # the magic says what is missing; the answer itself is worth seeing
+                return self._format.extract(response.content)
+            except NotFoundInAnswerError:  # the magic says what is missing; the answer is shown as it is
                 return to_html(response.content), response.content.strip()
-        self._blocks.finish()
-        self._freeze()
-        return "".join(self._frozen_html), "".join(self._frozen).rstrip()
+        self._answer.text.finish()
+        self._answer.text.update()
+        html, source = self._finished_blocks()
+        return html, source.rstrip()
 
-    def _freeze(self) -> None:
-        for block in self._blocks.take_finished():
-            self._frozen.append(block)
-            self._frozen_html.append(self._form.block(block))
+    def _finished_blocks(self) -> tuple[str, str]:
+        """Return HTML and markdown of the finished blocks of the current output."""
+        blocks = self._answer.text.blocks[self._first_block :]
+        return "".join(block.html for block in blocks), "".join(block.source for block in blocks)
 
     def _send(self, html: str, text: str | None) -> None:
         if not self._head_is_final:
@@ -151,10 +128,10 @@ class CellDrawing:
         self._pace.spend(self._output.show(html, text), monotonic())
 
     def _finish_head(self) -> None:
-        """Fold reasoning and tool calls into the head, or leave it empty, before the answer begins below it."""
-        self._send_head(self._aside.html, self._aside.text)
+        """Fold reasoning and tool calls into the head, or leave it empty, before the answer starts below it."""
+        self._send_head(panel_html(self._answer), panel_text(self._answer))
 
     def _send_head(self, html: str, text: str) -> None:
         self._head = self._head or Output(self._shell)
-        mark = "" if html else '<span class="ipyllm-empty"></span>'
-        self._pace.spend(self._head.show(STYLE + (html or mark), text), monotonic())
+        placeholder = "" if html else '<span class="ipyllm-empty"></span>'
+        self._pace.spend(self._head.show(STYLE + (html or placeholder), text), monotonic())

@@ -1,4 +1,4 @@
-"""One output of a cell, shown and shown again under the same display id."""
+"""One output of a cell, updated in place under its display id."""
 
 from __future__ import annotations
 
@@ -17,24 +17,24 @@ _ENVELOPE = 600  # bytes of a display message without its data
 
 
 class Output:
-    """An output of the running cell; later calls update it, from whatever cell.
+    """An output of the running cell; later calls update it, even from other cells.
 
     Parameters
     ----------
     shell : InteractiveShell
-        Whose display publisher is used.
+        The shell whose display publisher is used.
     """
 
     def __init__(self, shell: InteractiveShell) -> None:
         self._publish = shell.display_pub.publish
         self._transient = {"display_id": f"ipyllm-{ULID()}"}
-        self._there = False
+        self._published = False
 
     def show(self, html: str, text: str | None) -> int:
-        """Show ``html``, with ``text`` for front ends that show none; return the bytes it took."""
+        """Show ``html``, with ``text`` for front ends without HTML; return the bytes that were sent."""
         data: dict[str, Any] = {"text/html": html}
         if text is not None:
             data["text/plain"] = plain(text)
-        there, self._there = self._there, True
-        self._publish(data, metadata={}, transient=self._transient, update=there)
+        update, self._published = self._published, True
+        self._publish(data, metadata={}, transient=self._transient, update=update)
         return _ENVELOPE + sum(len(value.encode()) for value in data.values())

@@ -1,7 +1,7 @@
-"""``-f``: what is made of an answer to show it. The prompt is sent as it is, whatever the form.
+"""Values of ``-f``: each shows an answer in another format. The prompt is sent unchanged.
 
-``markdown`` and ``text`` are shown as they grow. ``code``, ``json`` and ``html`` are taken out of the answer once it is
-whole; until then its last lines are shown.
+``markdown`` and ``text`` are shown as they grow. ``code``, ``json`` and ``html`` are extracted from the complete
+answer; until then its last lines are shown.
 """
 
 from __future__ import annotations
@@ -17,9 +17,13 @@ from ipyllm.text.terminal import plain
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from ipyllm_magics.command_line.options import Parsed
+    from ipyllm.response import ChatResponse
+    from ipyllm_magics.command_line.parser import Parsed
 
-__all__ = ["FORMS", "Form", "NotThereError", "Whole", "chosen", "code_of", "for_next_cell", "json_of"]
+__all__ = [
+    "OUTPUT_FORMATS", "Extract", "NotFoundInAnswerError", "OutputFormat", "choose_format", "extract_code",
+    "extract_json", "fenced", "next_cell_source", "parsed_value",
+]  # fmt: skip
 
 _PYTHON = {"", "python", "py", "python3", "py3", "ipython", "ipython3"}
 _CELL_MAGICS = {
@@ -32,54 +36,54 @@ _FRAME = (
 )
 
 
-class NotThereError(ValueError):
-    """An answer without what the form takes out of it; the text is a sentence."""
+class NotFoundInAnswerError(ValueError):
+    """The answer does not contain what the format extracts; the text is a sentence without its full stop."""
 
 
-class Whole(NamedTuple):
-    """A whole answer, as a browser and as a reader of text see it."""
+class Extract(NamedTuple):
+    """What a format extracted from a complete answer, for a browser and as plain text."""
 
     html: str
     text: str
 
 
 @dataclass(frozen=True, slots=True)
-class Form:
+class OutputFormat:
     """One value of ``-f``.
 
     Attributes
     ----------
     block : callable
-        Renders a block of a growing answer as HTML; ``live`` says that it may still change.
-    whole : callable or None
-        Makes the whole answer from its text, or raises :class:`NotThereError`; None where it is shown block by block.
+        Renders a block of a growing answer as HTML; it is given ``live=True`` while the block may still change.
+    extract : callable or None
+        Extracts from a complete answer, or raises :class:`NotFoundInAnswerError`; None if shown block by block.
     """
 
     name: str
     block: Callable[..., str]
-    whole: Callable[[str], Whole] | None = None
+    extract: Callable[[str], Extract] | None = None
 
 
 class Code(NamedTuple):
-    """Code taken out of an answer."""
+    """Code extracted from an answer."""
 
     source: str
     language: str
 
 
-def code_of(answer: str) -> Code:
-    r"""Take the code out of an answer: its fences in Python, or else in the language of the first.
+def extract_code(answer: str) -> Code:
+    r"""Extract the code of an answer: its fences in Python, or else in the language of the first.
 
     Raises
     ------
-    NotThereError
-        It holds none.
+    NotFoundInAnswerError
+        The answer contains no code.
 
     Examples
     --------
-    >>> code_of("First:\n```python\nx = 1\n```\nthen\n```python\nprint(x)\n```\nin a shell:\n```sh\nls\n```")
+    >>> extract_code("First:\n```python\nx = 1\n```\nthen\n```python\nprint(x)\n```\nin a shell:\n```sh\nls\n```")
     Code(source='x = 1\n\nprint(x)', language='python')
-    >>> code_of("print(1 + 1)").source
+    >>> extract_code("print(1 + 1)").source
     'print(1 + 1)'
     """
     from ipyllm.rendering.markdown import parser
@@ -92,36 +96,36 @@ def code_of(answer: str) -> Code:
     if not fences:
         if _is_python(answer):
             return Code(plain(answer.strip()), "python")
-        raise NotThereError("The answer holds no code")
+        raise NotFoundInAnswerError("The answer contains no code")
     is_python = any(language in _PYTHON for language, _ in fences)
     wanted = _PYTHON if is_python else {fences[0][0]}
     pieces = [source for language, source in fences if language in wanted]
     return Code(plain("\n\n".join(pieces)), "python" if is_python else fences[0][0])
 
 
-def for_next_cell(code: Code) -> str:
+def next_cell_source(code: Code) -> str:
     r"""Return the source of a cell that runs ``code``.
 
     Examples
     --------
-    >>> for_next_cell(Code("ls", "sh"))
+    >>> next_cell_source(Code("ls", "sh"))
     '%%sh\nls'
     """
     magic = _CELL_MAGICS.get(code.language)
     return f"%%{magic}\n{code.source}" if magic else code.source
 
 
-def json_of(answer: str) -> Any:
-    """Read the JSON in an answer, past fences and chatter.
+def extract_json(answer: str) -> Any:
+    """Return the JSON value in an answer, without fences and surrounding prose.
 
     Raises
     ------
-    NotThereError
-        It holds none.
+    NotFoundInAnswerError
+        The answer contains no JSON.
 
     Examples
     --------
-    >>> json_of('Here it is: {"a": 1}')
+    >>> extract_json('Here it is: {"a": 1}')
     {'a': 1}
     """
     from ipyllm.structured.answer import SchemaMismatch, read_json
@@ -129,7 +133,17 @@ def json_of(answer: str) -> Any:
     try:
         return read_json(answer)[0]
     except SchemaMismatch as exc:
-        raise NotThereError(str(exc).rstrip(".")) from None
+        raise NotFoundInAnswerError(str(exc).rstrip(".")) from None
+
+
+def parsed_value(response: ChatResponse) -> Any:
+    """Return the parsed value of a response, else the JSON in its text, else None."""
+    if response.parsed is not None:
+        return response.parsed
+    try:
+        return extract_json(response.content)
+    except NotFoundInAnswerError:  # reported where the answer is shown
+        return None
 
 
 def _is_python(answer: str) -> bool:
@@ -141,7 +155,7 @@ def _is_python(answer: str) -> bool:
     return any(not isinstance(part, ast.Expr) or isinstance(part.value, ast.Call) for part in body)
 
 
-# ---- how each looks ----------------------------------------------------------------------------------
+# ---- rendering --------------------------------------------------------------------------------------
 
 
 def _markdown(text: str, *, live: bool = False) -> str:
@@ -160,37 +174,37 @@ def _text(text: str, *, live: bool = False) -> str:  # noqa: ARG001 - the same w
     )
 
 
-def _fenced(source: str, language: str) -> str:
-    """Return the HTML of highlighted code."""
+def fenced(source: str, language: str = "") -> str:
+    """Return ``source`` as a fenced block of markdown."""
     fence = "```"
     while fence in source:
         fence += "`"
-    return _markdown(f"{fence}{language}\n{source}\n{fence}\n")
+    return f"{fence}{language}\n{source}\n{fence}\n"
 
 
-def _code(answer: str) -> Whole:
-    code = code_of(answer)
-    return Whole(_fenced(code.source, code.language), code.source)
+def _code(answer: str) -> Extract:
+    code = extract_code(answer)
+    return Extract(_markdown(fenced(code.source, code.language)), code.source)
 
 
-def _json(answer: str) -> Whole:
-    pretty = plain(json.dumps(json_of(answer), indent=2, ensure_ascii=False))
-    return Whole(_fenced(pretty, "json"), pretty)
+def _json(answer: str) -> Extract:
+    pretty = plain(json.dumps(extract_json(answer), indent=2, ensure_ascii=False))
+    return Extract(_markdown(fenced(pretty, "json")), pretty)
 
 
-def _html(answer: str) -> Whole:
-    """Box the page in: sanitised, in a frame without scripts, whose policy lets it fetch nothing."""
+def _html(answer: str) -> Extract:
+    """Sandbox the page: sanitised, in a frame without scripts, whose policy lets it fetch nothing."""
     from ipyllm.rendering.sanitize_page import sanitize_page
 
     source = _page_source(answer)
     framed = escape(_FRAME + sanitize_page(source))
     frame = (
         '<iframe class="ipyllm-page" sandbox="allow-popups" referrerpolicy="no-referrer" '
-        'title="HTML of the answer, boxed in" width="100%" height="360" '
+        'title="HTML of the answer, sandboxed" width="100%" height="360" '
         f'srcdoc="{framed}"></iframe>'
     )
-    listing = f"<details><summary>HTML source</summary>{_fenced(source, 'html')}</details>"
-    return Whole(frame + listing, source)
+    listing = f"<details><summary>HTML source</summary>{_markdown(fenced(source, 'html'))}</details>"
+    return Extract(frame + listing, source)
 
 
 def _page_source(answer: str) -> str:
@@ -203,23 +217,23 @@ def _page_source(answer: str) -> str:
     ]
     source = plain(max(fences, key=len, default=answer).strip())
     if "<" not in source:
-        raise NotThereError("The answer holds no HTML")
+        raise NotFoundInAnswerError("The answer contains no HTML")
     return source
 
 
-FORMS = {
-    form.name: form
-    for form in (
-        Form("markdown", _markdown),
-        Form("text", _text),
-        Form("code", _text, _code),
-        Form("json", _text, _json),
-        Form("html", _text, _html),
+OUTPUT_FORMATS = {
+    output_format.name: output_format
+    for output_format in (
+        OutputFormat("markdown", _markdown),
+        OutputFormat("text", _text),
+        OutputFormat("code", _text, _code),
+        OutputFormat("json", _text, _json),
+        OutputFormat("html", _text, _html),
     )
 }
-"""By the word after ``-f``."""
+"""Output formats by name."""
 
 
-def chosen(asked: Parsed, usual: str) -> Form:
-    """Return the form of a line: its own, JSON for a schema, or else the notebook's usual one."""
-    return FORMS[asked["format"] or ("json" if asked["schema"] else usual)]
+def choose_format(parsed: Parsed, default: str) -> OutputFormat:
+    """Return the format that the line names, JSON if it names a schema, or else the notebook's default."""
+    return OUTPUT_FORMATS[parsed["format"] or ("json" if parsed["schema"] else default)]

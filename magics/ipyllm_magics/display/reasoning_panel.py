@@ -1,102 +1,67 @@
-"""What stands folded above an answer: the model's reasoning, and the functions it called with what they returned."""
+"""Folded panel above an answer: the model's reasoning, and the functions it called with their results."""
 
 from __future__ import annotations
 
 from html import escape
 from typing import TYPE_CHECKING
 
-from ipyllm.rendering import to_html
+from ipyllm.rendering import GrowingCall, reasoning_html, to_html
 from ipyllm.text.terminal import plain
+from ipyllm_magics.display.output_formats import fenced
 
 if TYPE_CHECKING:
+    from ipyllm.rendering import GrowingAnswer
     from ipyllm.response import ChatResponse
 
-__all__ = ["Aside"]
+__all__ = ["activity", "panel_html", "panel_text", "set_results"]
 
-_MAX_SHOWN = 2_000  # characters of what a function returned
-_MAX_ARGUMENTS = 200  # in the line that is seen while it is folded
-
-
-class Aside:
-    """Grows with the answer; ``html`` and ``text`` may be asked for at any time."""
-
-    def __init__(self) -> None:
-        self._reasoning: list[str] = []
-        self._calls: list[tuple[str, list[str]]] = []
-        self._results: list[tuple[str, bool]] = []  # what it returned; whether that is an error
-
-    @property
-    def called(self) -> bool:
-        """Whether the model has called a function."""
-        return bool(self._calls)
-
-    @property
-    def state(self) -> str:
-        """What the model is doing before it answers."""
-        if self._calls:
-            return f"calling {plain(self._calls[-1][0])[:_MAX_ARGUMENTS]}"
-        words = sum(len(piece.split()) for piece in self._reasoning)
-        return f"{words} words of reasoning" if words else "waiting"
-
-    def reasoning(self, piece: str) -> None:
-        """Take in reasoning."""
-        self._reasoning.append(piece)
-
-    def tool(self, name: str) -> None:
-        """Take in the name of a function that is called."""
-        self._calls.append((name, []))
-
-    def arguments(self, piece: str) -> None:
-        """Take in a piece of the last call's arguments."""
-        if self._calls:
-            self._calls[-1][1].append(piece)
-
-    def finish(self, response: ChatResponse) -> None:
-        """Take in what the functions returned."""
-        if response.tool_results:
-            self._calls = [(result.name, [result.arguments]) for result in response.tool_results]
-            self._results = [(result.output, result.error is not None) for result in response.tool_results]
-
-    @property
-    def html(self) -> str:
-        """Sanitised HTML; nothing where there is nothing to show."""
-        folded = []
-        if text := self._thoughts:
-            folded.append(f'<details class="ipyllm-reasoning"><summary>Reasoning</summary>{to_html(text)}</details>')
-        for place in range(len(self._calls)):
-            line, result = self._call(place)
-            body = to_html(_fenced(result)) if result else ""
-            summary = f"<summary><code>{escape(line, quote=False)}</code></summary>"
-            folded.append(f'<details class="ipyllm-reasoning ipyllm-tool">{summary}{body}</details>')
-        return "".join(folded)
-
-    @property
-    def text(self) -> str:
-        """The same for who sees no HTML, quoted."""
-        told = [self._thoughts] if self._thoughts else []
-        for place in range(len(self._calls)):
-            line, result = self._call(place)
-            told.append(f"{line}\n→ {result}" if result else line)
-        return "\n\n".join("> " + part.replace("\n", "\n> ") for part in told)
-
-    @property
-    def _thoughts(self) -> str:
-        return "".join(self._reasoning).strip()
-
-    def _call(self, place: int) -> tuple[str, str]:
-        name, pieces = self._calls[place]
-        arguments = plain("".join(pieces))
-        shown = arguments if len(arguments) <= _MAX_ARGUMENTS else arguments[:_MAX_ARGUMENTS] + "…"
-        line = " ".join(f"{plain(name)}({shown})".split())
-        if place >= len(self._results):
-            return line, ""
-        output, failed = self._results[place]
-        result = plain(output if len(output) <= _MAX_SHOWN else output[:_MAX_SHOWN] + " …")
-        return line, f"failed: {result}" if failed else result
+_MAX_RESULT = 2_000  # characters of a function's result
+_MAX_ARGUMENTS = 200  # in the line that is visible while the panel is folded
 
 
-def _fenced(text: str) -> str:
-    fence = "```"
-    while fence in text:
-        fence += "`"
-    return f"{fence}\n{text}\n{fence}\n"
+def activity(answer: GrowingAnswer) -> str:
+    """Return what the model is doing before it answers."""
+    if answer.calls:
+        return f"calling {plain(answer.calls[-1].name)[:_MAX_ARGUMENTS]}"
+    return f"{answer.reasoning_words} words of reasoning" if answer.reasoning_words else "waiting"
+
+
+def set_results(answer: GrowingAnswer, response: ChatResponse) -> None:
+    """Replace the calls by those that ran, with their results."""
+    if response.tool_results:
+        answer.calls = [
+            GrowingCall(place, ran.call_id, ran.name, ran.arguments, ran.output, ran.error is not None)
+            for place, ran in enumerate(response.tool_results)
+        ]
+
+
+def panel_html(answer: GrowingAnswer) -> str:
+    """Return the panel as sanitised HTML, or an empty string."""
+    panels = [reasoning_html(answer.reasoning.source)]
+    for call in answer.calls:
+        line, result = _describe(call)
+        body = to_html(fenced(result)) if result else ""
+        summary = f"<summary><code>{escape(line, quote=False)}</code></summary>"
+        panels.append(f'<details class="ipyllm-reasoning ipyllm-tool">{summary}{body}</details>')
+    return "".join(panels)
+
+
+def panel_text(answer: GrowingAnswer) -> str:
+    """Return the panel as quoted plain text, or an empty string."""
+    parts = [answer.reasoning.source.strip()]
+    for call in answer.calls:
+        line, result = _describe(call)
+        parts.append(f"{line}\n→ {result}" if result else line)
+    return "\n\n".join("> " + part.replace("\n", "\n> ") for part in parts if part)
+
+
+def _describe(call: GrowingCall) -> tuple[str, str]:
+    line = " ".join(f"{plain(call.name)}({_cut(plain(call.arguments), _MAX_ARGUMENTS, '…')})".split())
+    if call.output is None:
+        return line, ""
+    result = plain(_cut(call.output, _MAX_RESULT, " …"))
+    return line, f"failed: {result}" if call.failed else result
+
+
+def _cut(text: str, limit: int, ellipsis: str) -> str:
+    return text if len(text) <= limit else text[:limit] + ellipsis

@@ -1,7 +1,7 @@
-"""Several answers that grow side by side in a notebook cell, or one after the other in a terminal.
+"""Renderers of several growing answers: side by side in a notebook cell, one after the other in a terminal.
 
-A notebook gets one display, sent again at the pace of a budget of bytes: rendered blocks are kept, each column that
-did not change is sent as it was made, and of a long answer only the newest part is sent before its end.
+A notebook gets one display, updated within a budget of bytes. Blocks and unchanged columns are rendered once, and
+while a long answer grows only its newest part is sent.
 """
 
 from __future__ import annotations
@@ -9,14 +9,14 @@ from __future__ import annotations
 import sys
 from dataclasses import replace
 from time import monotonic, sleep
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
-from ipyllm.events import Finished, ReasoningDelta, TextDelta
+from ipyllm.events import Finished
 from ipyllm.rendering import (
     COLUMNS_STYLE,
     STYLE,
-    BlockStream,
     Column,
+    GrowingAnswer,
     columns_html,
     columns_text,
     reasoning_html,
@@ -24,199 +24,177 @@ from ipyllm.rendering import (
 )
 from ipyllm.rendering.pace import Pace
 from ipyllm_magics.display.output import Output
-from ipyllm_magics.display.output_formats import NotThereError
+from ipyllm_magics.display.output_formats import NotFoundInAnswerError
 
 if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell
 
     from ipyllm import Comparison
     from ipyllm.events import Event
-    from ipyllm_magics.display.output_formats import Form
+    from ipyllm_magics.display.output_formats import OutputFormat
 
-__all__ = ["Columns", "NoColumns", "NotebookColumns", "TerminalColumns"]
+__all__ = ["ColumnsRenderer", "NotebookColumns", "TerminalColumns"]
 
 _BYTES_PER_S = 60_000.0
 _BURST = 30_000.0
 _WINDOW = 24_000  # characters of finished blocks that are sent while answers grow, all columns together
 _WARM_UP = "```python\nx = 1\n```\n\n$x$"
-_TICK_S = 0.5  # how often the clocks go on when nothing else changes
+_TICK_S = 0.5  # how often the clocks are updated when nothing else changes
 
 
-class Columns(Protocol):
-    """Stages: ``take`` and ``draw`` any number of times → ``finish`` → ``again`` when a vote was cast."""
+class ColumnsRenderer:
+    """Interface of a renderer of several answers; it shows nothing itself, for ``--quiet``.
 
-    def take(self, place: int, event: Event) -> None:
-        """Take in an event of an arm; costs next to nothing."""
+    Stages: ``feed`` and ``draw`` any number of times → ``finish`` → ``show_vote``.
+    """
+
+    def feed(self, place: int, event: Event) -> None:
+        """Take in an event of an arm, in microseconds."""
 
     def draw(self) -> None:
         """Show what was taken in."""
 
     def pause(self) -> float:
-        """Seconds to wait before ``draw`` is worth calling again."""
+        """Return the seconds to wait before the next ``draw``."""
+        return 1.0
 
     def finish(self) -> None:
         """Show the outcome."""
 
-    def again(self) -> None:
-        """Show it once more: a vote was cast."""
+    def show_vote(self) -> None:
+        """Show the outcome again, with the vote."""
 
 
-class NoColumns:
-    """``--quiet``."""
-
-    def take(self, place: int, event: Event) -> None:
-        """Show nothing."""
-
-    def draw(self) -> None:
-        """Show nothing."""
-
-    def pause(self) -> float:
-        """Return a second: only the end matters."""
-        return 1.0
-
-    def finish(self) -> None:
-        """Show nothing."""
-
-    def again(self) -> None:
-        """Show nothing."""
-
-
-class NotebookColumns:
-    """One display with a column for every arm.
+class NotebookColumns(ColumnsRenderer):
+    """One display with a column for each arm.
 
     Parameters
     ----------
     shell : InteractiveShell
-        Whose display publisher is used.
+        The shell whose display publisher is used.
     comparison : Comparison
-        What is shown.
-    form : Form
+        The comparison that is shown.
+    output_format : OutputFormat
         How the answers are shown.
     """
 
-    def __init__(self, shell: InteractiveShell, comparison: Comparison, form: Form) -> None:
-        to_html(_WARM_UP)  # load renderer and highlighter now: their imports must not run beside the calls' clocks
+    def __init__(self, shell: InteractiveShell, comparison: Comparison, output_format: OutputFormat) -> None:
+        to_html(_WARM_UP)  # load renderer and highlighter now: their imports must not run while calls are timed
         self._comparison = comparison
-        self._form = form
+        self._format = output_format
         self._pace = Pace(monotonic(), bytes_per_s=_BYTES_PER_S, burst=_BURST)
         window = _WINDOW // len(comparison.arms)
-        self._growing = [_Growing(window, form) for _ in comparison.arms]
+        self._columns = [_GrowingColumn(window, output_format) for _ in comparison.arms]
         self._drawn_at = -_TICK_S
         Output(shell).show(STYLE + COLUMNS_STYLE + '<span class="ipyllm-empty"></span>', "")
         self._output = Output(shell)
 
-    def take(self, place: int, event: Event) -> None:
+    def feed(self, place: int, event: Event) -> None:
         """Take in an event of an arm."""
-        self._growing[place].take(event)
+        self._columns[place].feed(event)
 
     def draw(self) -> None:
-        """Show what is new; and the clocks, now and then."""
+        """Show what is new, and from time to time the clocks."""
         now = monotonic()
-        if now - self._drawn_at < _TICK_S and not any(growing.changed for growing in self._growing):
+        if now - self._drawn_at < _TICK_S and not any(growing.changed for growing in self._columns):
             return
         self._drawn_at = now
         columns = []
-        for place, growing in enumerate(self._growing):
+        for place, growing in enumerate(self._columns):
             columns.append(self._ended(place) if growing.ended else self._live(place, growing))
-            sleep(0)  # hand the interpreter to the service thread, whose clocks are running
+            sleep(0)  # let the service thread run, which takes the timestamps
         self._pace.spend(self._output.show(columns_html(columns), None), monotonic())
 
     def pause(self) -> float:
-        """Seconds until the budget of bytes allows another drawing."""
+        """Return the seconds until the budget of bytes allows another drawing."""
         return self._pace.pause(monotonic())
 
     def finish(self) -> None:
-        """Show all answers whole, and how to vote."""
-        columns = [_column(self._comparison, place, self._form) for place in range(len(self._growing))]
-        note = _note(self._comparison)
+        """Show all answers in full, and how to vote."""
+        columns = [_column(self._comparison, place, self._format) for place in range(len(self._columns))]
+        note = _vote_note(self._comparison)
         self._output.show(columns_html(columns, note), columns_text(columns, note))
 
-    def again(self) -> None:
-        """Show it once more, with what was preferred."""
+    def show_vote(self) -> None:
+        """Show the outcome again, with the preferred answer marked."""
         self.finish()
 
-    def _live(self, place: int, growing: _Growing) -> Column:
-        comparison = self._comparison
-        arm = comparison.arms[place]
-        label = "" if comparison.names_hidden else arm.label
-        return Column(arm.mark, label, growing.html(), growing.shown, growing.footer(), running=True)
+    def _live(self, place: int, growing: _GrowingColumn) -> Column:
+        arm = self._comparison.arms[place]
+        label = "" if self._comparison.names_hidden else arm.label
+        return Column(arm.mark, label, growing.html(), growing.text, growing.footer(), running=True)
 
     def _ended(self, place: int) -> Column:
-        growing = self._growing[place]
+        growing = self._columns[place]
         if growing.final is None:
-            growing.final = _column(self._comparison, place, self._form)
+            growing.final = _column(self._comparison, place, self._format)
         return growing.final
 
 
-class _Growing:
+class _GrowingColumn:
     """One answer while it grows."""
 
-    def __init__(self, window: int, form: Form) -> None:
-        self._form = form
+    def __init__(self, window: int, output_format: OutputFormat) -> None:
         self.ended = False
         self.changed = True
         self.final: Column | None = None
-        self.shown = ""
+        self.text = ""
+        self._answer = GrowingAnswer(output_format.block)
         self._window = window
-        self._since = monotonic()
-        self._begun = False
-        self._blocks = BlockStream()
-        self._frozen: list[tuple[int, str]] = []  # sizes and HTML of finished blocks within the window
-        self._left_out = False
+        self._start = monotonic()
+        self._first_block = 0  # of those within the window
         self._html = ""
-        self._words = 0
 
-    def take(self, event: Event) -> None:
-        if isinstance(event, TextDelta):
-            self._begun = True
-            self._blocks.feed(event.text)
-        elif isinstance(event, ReasoningDelta):
-            self._begun = True
-            self._words += len(event.text.split())
-        elif isinstance(event, Finished):
+    def feed(self, event: Event) -> None:
+        """Take in an event; the final text is that of the response."""
+        if isinstance(event, Finished):
             self.ended = True
+        else:
+            self._answer.feed(event)
         self.changed = True
 
     def html(self) -> str:
-        """Return the finished blocks of the window, and the tail."""
+        """Return the finished blocks within the window, and the tail."""
         if self.changed:
             self.changed = False
-            for block in self._blocks.take_finished():
-                self._frozen.append((len(block), self._form.block(block)))
-            while sum(size for size, _ in self._frozen[1:]) > self._window:
-                del self._frozen[0]
-                self._left_out = True
-            self.shown = self._blocks.live or ("…" if self._frozen else "")
-            above = '<div class="ipyllm-footer">… the beginning comes back at the end</div>' if self._left_out else ""
-            live = self._form.block(self._blocks.live, live=True)
-            self._html = above + "".join(html for _, html in self._frozen) + live
+            text = self._answer.text
+            text.update()
+            while sum(len(block.source) for block in text.blocks[self._first_block + 1 :]) > self._window:
+                self._first_block += 1
+            self.text = text.live or ("…" if text.blocks else "")
+            omitted = (
+                '<div class="ipyllm-footer">… the start is shown again at the end</div>' if self._first_block else ""
+            )
+            blocks = "".join(block.html for block in text.blocks[self._first_block :])
+            self._html = omitted + blocks + text.live_html
         return self._html
 
     def footer(self) -> str:
-        """Return the clock of an answer that is still to come or growing."""
-        # Only the time that passes: the figures, from the service thread's clock, come with the end.
-        clock = f"{monotonic() - self._since:.1f} s"
-        if not self._begun:
+        """Return the clock of an answer that has not ended."""
+        # Only the elapsed time: the measured figures come from the service thread, at the end.
+        clock = f"{monotonic() - self._start:.1f} s"
+        if not self._answer.started:
             return f"waiting · {clock}"
-        return f"{self._words} words of reasoning · {clock}" if self._words and not self.shown else clock
+        words = self._answer.reasoning_words
+        return f"{words} words of reasoning · {clock}" if words and not self.text else clock
 
 
-class TerminalColumns:
-    """Writes each answer when it is whole, in the order in which they end: a terminal takes nothing back."""
+class TerminalColumns(ColumnsRenderer):
+    """Writes each answer when it is complete, because a terminal cannot take text back."""
 
-    def __init__(self, comparison: Comparison, form: Form) -> None:
+    def __init__(self, comparison: Comparison, output_format: OutputFormat) -> None:
         self._comparison = comparison
-        self._form = form
+        self._format = output_format
         self._written: set[int] = set()
         self._ended: list[int] = []
 
-    def take(self, place: int, event: Event) -> None:
+    def feed(self, place: int, event: Event) -> None:
         """Take in the end of an arm."""
         if isinstance(event, Finished):
             self._ended.append(place)
 
     def draw(self) -> None:
-        """Write what has ended."""
+        """Write the answers that have ended, in that order."""
         for place in self._ended:
             self._write(place)
 
@@ -228,34 +206,31 @@ class TerminalColumns:
         """Write the rest, and how to vote."""
         for place in range(len(self._comparison.arms)):
             self._write(place)
-        print(_note(self._comparison))  # noqa: T201 - this is the terminal
-
-    def again(self) -> None:
-        """Write nothing: the vote's own sentence says it."""
+        print(_vote_note(self._comparison))  # noqa: T201 - this is the terminal
 
     def _write(self, place: int) -> None:
         if place not in self._written:
             self._written.add(place)
-            print(columns_text([_column(self._comparison, place, self._form)]) + "\n")  # noqa: T201 - this is the terminal
+            print(columns_text([_column(self._comparison, place, self._format)]) + "\n")  # noqa: T201 - the terminal
             sys.stdout.flush()
 
 
-def _column(comparison: Comparison, place: int, form: Form) -> Column:
-    """Return an arm as ``-f`` wants it shown; one without what that takes out of an answer says so, and is shown."""
+def _column(comparison: Comparison, place: int, output_format: OutputFormat) -> Column:
+    """Return an arm in the output format; an answer from which it cannot be extracted is shown with the reason."""
     column, response = comparison.column(place), comparison.responses[place]
-    if form.name == "markdown" or response is None or not response.content:
+    if output_format.name == "markdown" or response is None or not response.content:
         return column
     above = reasoning_html(response.reasoning)
-    if form.whole is None:
-        return replace(column, html=above + form.block(response.content))
+    if output_format.extract is None:
+        return replace(column, html=above + output_format.block(response.content))
     try:
-        whole = form.whole(response.content)
-    except NotThereError as exc:
+        extract = output_format.extract(response.content)
+    except NotFoundInAnswerError as exc:
         return replace(column, error=column.error or f"{exc}.")
-    return replace(column, html=above + whole.html, text=whole.text)
+    return replace(column, html=above + extract.html, text=extract.text)
 
 
-def _note(comparison: Comparison) -> str:
+def _vote_note(comparison: Comparison) -> str:
     if comparison.vote_cast is not None:
         return "Voted. Run %llm_vote again to change it."
     pairs = zip(comparison.arms, comparison.responses, strict=True)

@@ -1,78 +1,72 @@
-"""An answer that grows in a terminal: plain text as it comes, without the control sequences it may hold."""
+"""Renderer of a growing answer in a terminal: plain text as it arrives, without control sequences."""
 
 from __future__ import annotations
 
 import sys
 from typing import TYPE_CHECKING
 
+from ipyllm.events import ReasoningDelta, TextDelta, ToolCallDelta
 from ipyllm.rendering import footer_text
 from ipyllm.text.terminal import TerminalFilter
-from ipyllm_magics.display.output_formats import NotThereError
+from ipyllm_magics.display.output_formats import NotFoundInAnswerError
+from ipyllm_magics.display.renderer import Renderer
 
 if TYPE_CHECKING:
+    from ipyllm.events import Event
     from ipyllm.response import ChatResponse
-    from ipyllm_magics.display.output_formats import Form
+    from ipyllm_magics.display.output_formats import OutputFormat
 
-__all__ = ["TerminalDrawing"]
+__all__ = ["TerminalRenderer"]
 
 _DIM, _NORMAL = "\x1b[2m", "\x1b[22m"
-_PAUSE_S = 0.03
+_PAUSE_S = 0.03  # reads as continuous
 
 
-class TerminalDrawing:
-    """Writes to standard output; colours only where it is a terminal.
+class TerminalRenderer(Renderer):
+    """Writes to standard output, dim text only where that is a terminal.
 
     Parameters
     ----------
-    form : Form
-        Of ``-f``. What it takes out of an answer is written when the answer is whole.
+    output_format : OutputFormat
+        The value of ``-f``. What it extracts is written when the answer is complete.
     """
 
-    def __init__(self, form: Form) -> None:
-        self._whole = form.whole
+    def __init__(self, output_format: OutputFormat) -> None:
+        self._extract = output_format.extract
         self._filter = TerminalFilter()
         self._pending: list[str] = []
-        self._last = ""  # the character that stands last, drawn or not
-        self._aside = False
+        self._last_char = ""  # written or pending
+        self._is_dim = False
         self._is_tty = sys.stdout.isatty()
 
-    def waiting(self, elapsed_s: float) -> None:
-        """Say nothing: a terminal keeps every line."""
-
-    def text(self, piece: str) -> None:
-        """Take in visible text."""
-        if self._whole is None:
-            self._end_aside()
-            self._append(piece)
-
-    def reasoning(self, piece: str) -> None:
-        """Take in reasoning, shown dim."""
-        self._begin_aside()
-        self._append(piece)
-
-    def tool(self, name: str) -> None:
-        """Say that a function is called, on a line of its own, dim."""
-        self._append("\n" if self._last not in {"", "\n"} else "")
-        self._begin_aside()
-        self._append(f"→ {name} ")
-
-    def arguments(self, piece: str) -> None:
-        """Take in its arguments, dim."""
-        self._append(piece)
+    def feed(self, event: Event) -> None:
+        """Take in an event; reasoning and tool calls are shown dim."""
+        if isinstance(event, TextDelta) and self._extract is None:
+            self._end_dim()
+            self._append(event.text)
+        elif isinstance(event, ReasoningDelta):
+            self._begin_dim()
+            self._append(event.text)
+        elif isinstance(event, ToolCallDelta):
+            if event.name is not None:
+                self._append("\n" if self._last_char not in {"", "\n"} else "")
+                self._begin_dim()
+                self._append(f"→ {event.name} ")
+            self._append(event.arguments)
 
     def _append(self, text: str) -> None:
         clean = self._filter.feed(text)
-        self._last = clean[-1:] or self._last
+        self._last_char = clean[-1:] or self._last_char
         self._pending.append(clean)
 
-    def _begin_aside(self) -> None:
-        if not self._aside:
-            self._aside = True
+    def _begin_dim(self) -> None:
+        if not self._is_dim:
+            self._is_dim = True
             self._pending.append(_DIM if self._is_tty else "")
 
-    def _end_aside(self) -> None:
-        if self._aside:
-            self._aside = False
+    def _end_dim(self) -> None:
+        if self._is_dim:
+            self._is_dim = False
             self._append("\n")
             self._pending.append(_NORMAL if self._is_tty else "")
             self._append("\n")
@@ -86,21 +80,21 @@ class TerminalDrawing:
             sys.stdout.flush()
 
     def pause(self) -> float:
-        """Return a thirtieth of a second, which reads as continuous."""
+        """Return a thirtieth of a second."""
         return _PAUSE_S
 
     def finish(self, response: ChatResponse) -> None:
         """Write the rest and the footer."""
-        self._end_aside()
-        if self._whole is not None and response.content:
+        self._end_dim()
+        if self._extract is not None and response.content:
             try:
-                self._append(self._whole(response.content).text)
-            except NotThereError:  # the magic says what is missing; the answer itself is worth seeing
+                self._append(self._extract(response.content).text)
+            except NotFoundInAnswerError:  # the magic says what is missing; the answer is shown as it is
                 self._append(response.content)
         self.draw()
-        if not self._last and response.status == "error":
-            return  # the error itself says it all
-        line = footer_text(response)
-        lead = "\n" if self._last not in {"", "\n"} else ""
-        sys.stdout.write(f"{lead}{_DIM}{line}{_NORMAL}\n" if self._is_tty else f"{lead}{line}\n")
+        if not self._last_char and response.status == "error":
+            return  # the error message is shown anyway
+        footer = footer_text(response)
+        line_end = "\n" if self._last_char not in {"", "\n"} else ""
+        sys.stdout.write(f"{line_end}{_DIM}{footer}{_NORMAL}\n" if self._is_tty else f"{line_end}{footer}\n")
         sys.stdout.flush()

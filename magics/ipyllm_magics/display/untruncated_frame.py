@@ -1,7 +1,4 @@
-"""A DataFrame whose sentences are shown whole: pandas cuts cells at 50 characters, and the advice stands at the end.
-
-Imports pandas: load it late.
-"""
+"""A DataFrame whose cells are shown in full, where pandas cuts them at 50 characters. Imports pandas: load it late."""
 
 from __future__ import annotations
 
@@ -12,22 +9,22 @@ import pandas as pd
 from ipyllm.dataframes.calls_frame import CallsFrame
 from ipyllm.text.terminal import plain
 
-__all__ = ["WideFrame"]
+__all__ = ["UntruncatedFrame"]
 
 _OPTIONS = ("display.max_colwidth", 400, "display.html.use_mathjax", False)
 _STYLE = "<style>.ipyllm-table.ipyllm-table :is(th,td){text-align:start;vertical-align:top}</style>"
 
 
-class WideFrame(CallsFrame):
-    """For tables of a few rows; what is selected from it is of its kind too. What is not known is left empty."""
+class UntruncatedFrame(CallsFrame):
+    """A table of a few rows, shown without its index; missing values are shown as empty cells."""
 
     @property
     def _constructor(self) -> Any:
-        return WideFrame
+        return UntruncatedFrame
 
     def _filled(self) -> pd.DataFrame:
-        plain_frame = pd.DataFrame(self)
-        return plain_frame.astype(object).where(plain_frame.notna(), "")
+        frame = pd.DataFrame(self)
+        return frame.astype(object).where(frame.notna(), "")
 
     def _repr_html_(self) -> str | None:
         with pd.option_context(*_OPTIONS):

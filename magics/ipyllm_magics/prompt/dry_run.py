@@ -1,6 +1,6 @@
-"""``--dry-run``: what would be sent, to whom, how long it is and what it may cost, as a person reads it.
+"""Describes a request for ``--dry-run``: the receiver, the parameters, the messages, the tokens and the highest cost.
 
-For ``%%llm`` it is one request, for ``%%llm_compare`` one for every arm; what they have in common is said once.
+For ``%%llm_compare`` it describes a request for each arm; what they have in common is listed once.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from ipyllm.conversations.tokens import estimate, estimate_messages
+from ipyllm.text.format import count, money
 from ipyllm.text.redact import redact
 from ipyllm.text.terminal import plain
 
@@ -20,79 +21,56 @@ if TYPE_CHECKING:
     from ipyllm.messages import Message
     from ipyllm.request import ChatRequest
     from ipyllm.services.base import BaseLLMService
-    from ipyllm_magics.prompt.request_builder import Question
+    from ipyllm_magics.prompt.request_builder import PreparedRequest
 
 __all__ = ["describe", "describe_comparison"]
 
-_EACH_ARMS_OWN = {"to", "tokens", "cost"}
+_PER_ARM = {"to", "tokens", "cost"}
 
 
-def describe(made: Question, form: str, output: str | None, *, anew: bool) -> str:
-    """Return the page that ``--dry-run`` prints.
-
-    Parameters
-    ----------
-    made : Question
-        What would be asked.
-    form : str
-        How the answer would be shown.
-    output : str or None
-        Variable that would take it.
-    anew : bool
-        Whether the conversation would be begun anew.
-    """
-    rows = [*_rows(made.service, made.request), ("then", ", ".join(_then(made, form, output, anew=anew)))]
-    rows.append(("note", made.note or ""))
-    return _page("Nothing was sent. This would be:", _listed(rows), _messages(made.request))
+def describe(prepared: PreparedRequest, output_format: str, output: str | None, *, new: bool) -> str:
+    """Return the page that ``--dry-run`` prints; ``new`` means that the conversation would be cleared first."""
+    rows = [*_rows(prepared.service, prepared.request)]
+    rows.append(("then", ", ".join(_then(prepared, output_format, output, new=new))))
+    rows.append(("note", prepared.note or ""))
+    return _join("Nothing was sent. The request would be:", _table(rows), _messages(prepared.request))
 
 
 def describe_comparison(
-    comparison: Comparison, form: str, output: str | None, conversation: str | None, note: str | None
+    comparison: Comparison, output_format: str, output: str | None, conversation: str | None, note: str | None
 ) -> str:
-    """Return the page that ``--dry-run`` prints for a comparison that was made and not started.
-
-    Parameters
-    ----------
-    comparison : Comparison
-        What would be asked.
-    form : str
-        How the answers would be shown.
-    output : str or None
-        Variable that would take the table.
-    conversation : str or None
-        Name of the conversation that all arms go on from.
-    note : str or None
-        What to say of its turns that do not fit.
-    """
+    """Return the page that ``--dry-run`` prints for a comparison; the note is about turns that do not fit."""
     arms = comparison.arms
     rows = [dict(_rows(arm.service, arm.request)) for arm in arms]
-    common = [
-        name for name in rows[0] if name not in _EACH_ARMS_OWN and all(row[name] == rows[0][name] for row in rows)
-    ]
+    common = [name for name in rows[0] if name not in _PER_ARM and all(row[name] == rows[0][name] for row in rows)]
     blocks = [
-        f"{arm.mark} · {arm.label}\n{_listed((name, value) for name, value in row.items() if name not in common)}"
+        f"{arm.mark} · {arm.label}\n{_table((name, value) for name, value in row.items() if name not in common)}"
         for arm, row in zip(arms, rows, strict=True)
     ]
-    then = [f"the answers are shown side by side as {form}", f"kept in {output} and _llm_compare" if output else ""]
-    then.append("" if conversation is None else f"not added to the conversation {conversation!r}")
+    then = [f"the answers are shown side by side as {output_format}"]
+    then += [f"stored in {output} and _llm_compare"] if output else []
+    then += [] if conversation is None else [f"not added to the conversation {conversation!r}"]
     shared = [(name, rows[0][name]) for name in common]
-    shared += [("cost in all", _in_all(comparison)), ("then", ", ".join(filter(None, then))), ("note", note or "")]
-    told: dict[str, list[str]] = {}
+    shared += [("total cost", _total_cost(comparison)), ("then", ", ".join(then)), ("note", note or "")]
+    marks_by_text: dict[str, list[str]] = {}
     for arm in arms:
-        told.setdefault(_messages(arm.request), []).append(arm.mark)
-    messages = [text if len(told) == 1 else f"── to {', '.join(marks)} ──\n\n{text}" for text, marks in told.items()]
-    first = f"Nothing was sent. This would be, to {len(arms)} arms:"
-    return _page(first, *blocks, f"for all\n{_listed(shared)}", *messages)
+        marks_by_text.setdefault(_messages(arm.request), []).append(arm.mark)
+    messages = [
+        text if len(marks_by_text) == 1 else f"── to {', '.join(marks)} ──\n\n{text}"
+        for text, marks in marks_by_text.items()
+    ]
+    first = f"Nothing was sent. The requests to {len(arms)} arms would be:"
+    return _join(first, *blocks, f"for all\n{_table(shared)}", *messages)
 
 
-def _page(*parts: str) -> str:
+def _join(*parts: str) -> str:
     return plain(redact("\n\n".join(parts)))
 
 
-def _listed(rows: Iterable[tuple[str, str]]) -> str:
-    told = [(name, value) for name, value in rows if value]
-    width = max(len(name) for name, _ in told) + 2
-    return "\n".join(f"  {name:<{width}}{value}" for name, value in told)
+def _table(rows: Iterable[tuple[str, str]]) -> str:
+    filled = [(name, value) for name, value in rows if value]
+    width = max(len(name) for name, _ in filled) + 2
+    return "\n".join(f"  {name:<{width}}{value}" for name, value in filled)
 
 
 def _messages(request: ChatRequest) -> str:
@@ -102,11 +80,12 @@ def _messages(request: ChatRequest) -> str:
 def _rows(service: BaseLLMService, request: ChatRequest) -> Iterator[tuple[str, str]]:
     yield "to", f"{service.full_name}{_where(service)}"
     yield "parameters", ", ".join(f"{name} {_json(value)}" for name, value in request.params.items())
-    yield "tools", ", ".join(_signature(tool) for tool in request.tools.values())
+    tools = [f"{tool.name}({', '.join(tool.parameters.get('properties', {}))})" for tool in request.tools.values()]
+    yield "tools", ", ".join(tools)
     yield "schema", _json(request.schema.json_schema) if request.schema is not None else ""
     yield "limits", _limits(request)
     yield "cache", "may answer" if _cache_may_answer(request) else ""
-    # A comparison's own tag is another one each time it is made.
+    # The tag of a comparison differs each time.
     tags = {key: value for key, value in request.provenance.tags.items() if key != "comparison"}
     yield "tags", ", ".join(f"{key}={value}" for key, value in tags.items())
     yield "tokens", _tokens(service, request)
@@ -116,21 +95,17 @@ def _rows(service: BaseLLMService, request: ChatRequest) -> Iterator[tuple[str, 
 def _where(service: BaseLLMService) -> str:
     try:
         return f" at {service.address().host}"
-    except NotImplementedError:  # an embedded model before it is loaded, a route before it has chosen
+    except NotImplementedError:  # an embedded model that is not loaded, a route that has not chosen
         return ""
 
 
-def _signature(tool: Any) -> str:
-    return f"{tool.name}({', '.join(tool.parameters.get('properties', {}))})"
-
-
 def _limits(request: ChatRequest) -> str:
-    limit = request.timeout
-    told = [f"{limit.stall:g} s of silence"] if limit.stall is not None else []
-    told += [f"{limit.total:g} s in all"] if limit.total is not None else []
-    told.append(f"{request.max_retries} {'retry' if request.max_retries == 1 else 'retries'}")
-    told += [f"${request.max_cost_usd:g}"] if request.max_cost_usd is not None else []
-    return ", ".join(told)
+    limit, cost = request.timeout, request.max_cost_usd
+    limits = [f"{limit.stall:g} s of silence"] if limit.stall is not None else []
+    limits += [f"{limit.total:g} s in total"] if limit.total is not None else []
+    limits.append(count(request.max_retries, "retry", "retries"))
+    limits += [money(cost)] if cost is not None else []
+    return ", ".join(limits)
 
 
 def _cache_may_answer(request: ChatRequest) -> bool:
@@ -139,82 +114,82 @@ def _cache_may_answer(request: ChatRequest) -> bool:
     return get_settings().cache if request.cache is None else request.cache
 
 
-def _longest_answer(request: ChatRequest) -> int | None:
+def _max_output_tokens(request: ChatRequest) -> int | None:
     found = request.params.get("max_completion_tokens", request.params.get("max_tokens"))
     return found if isinstance(found, int) else None
 
 
-def _question_tokens(request: ChatRequest) -> int:
+def _prompt_tokens(request: ChatRequest) -> int:
     tools = sum(estimate(_json(tool.as_openai())) for tool in request.tools.values())
     schema = estimate(_json(request.schema.json_schema)) if request.schema is not None else 0
     return estimate_messages(request.messages) + tools + schema
 
 
 def _tokens(service: BaseLLMService, request: ChatRequest) -> str:
-    window, longest = service.context_window(), _longest_answer(request)
-    told = f"at most {_question_tokens(request):,} to send (estimated from above)"
-    told += f", {longest:,} to receive" if longest is not None else ""
-    return told + (f", of a window of {window:,}" if window is not None else ", window unknown")
+    window, longest = service.context_window(), _max_output_tokens(request)
+    text = f"at most {_prompt_tokens(request):,} to send (estimated from above)"
+    text += f", {longest:,} to receive" if longest is not None else ""
+    return text + (f", of a window of {window:,}" if window is not None else ", window unknown")
 
 
 def _cost(service: BaseLLMService, request: ChatRequest) -> str:
-    most = _most(service, request)
-    if isinstance(most, str):
-        return most
-    per = " each time the model is asked" if request.tools or request.schema is not None else ""
-    return f"at most ${most:.2g}{per}" if most else "free"
+    highest = _highest_cost(service, request)
+    if isinstance(highest, str):
+        return highest
+    per = " per request" if request.tools or request.schema is not None else ""
+    return f"at most {money(highest)}{per}" if highest else "free"
 
 
-def _most(service: BaseLLMService, request: ChatRequest) -> float | str:
-    """Return the highest cost of one request, in US dollars; or why that is not known."""
+def _highest_cost(service: BaseLLMService, request: ChatRequest) -> float | str:
+    """Return the highest cost of one request, in US dollars, or why it is not known."""
     try:
         address = service.address()
     except NotImplementedError:
         from ipyllm.services.local import LocalService
 
-        return 0.0 if isinstance(service, LocalService) else "that of whom the route chooses"
-    most = service.estimate_cost(address, _question_tokens(request), _longest_answer(request), datetime.now(UTC))
-    return "unknown" if most is None else most
+        return 0.0 if isinstance(service, LocalService) else "depends on the choice of the route"
+    highest = service.estimate_cost(address, _prompt_tokens(request), _max_output_tokens(request), datetime.now(UTC))
+    return "unknown" if highest is None else highest
 
 
-def _in_all(comparison: Comparison) -> str:
-    most = [_most(arm.service, arm.request) for arm in comparison.arms]
-    known = [each for each in most if not isinstance(each, str)]
-    unknown = len(most) - len(known)
+def _total_cost(comparison: Comparison) -> str:
+    highest = [_highest_cost(arm.service, arm.request) for arm in comparison.arms]
+    known = [each for each in highest if not isinstance(each, str)]
+    unknown = len(highest) - len(known)
     if not known:
         return "unknown"
-    told = f"at most ${sum(known):.2g}" if sum(known) else "free"
-    several = any(arm.request.tools or arm.request.schema is not None for arm in comparison.arms)
-    told += " each time the models are asked" if sum(known) and several else ""
-    return told + (f", and what {unknown} of the {len(most)} arms cost, which is unknown" if unknown else "")
+    total = sum(known)
+    repeated = any(arm.request.tools or arm.request.schema is not None for arm in comparison.arms)
+    text = f"at most {money(total)}{' for one request to each arm' if repeated else ''}" if total else "free"
+    return text + (f", plus the unknown cost of {unknown} of {len(highest)} arms" if unknown else "")
 
 
-def _then(made: Question, form: str, output: str | None, *, anew: bool) -> Iterator[str]:
-    yield f"the answer is shown as {form}"
+def _then(prepared: PreparedRequest, output_format: str, output: str | None, *, new: bool) -> Iterator[str]:
+    yield f"the answer is shown as {output_format}"
     if output:
-        yield f"kept in {output}"
-    if made.history is None:
-        yield "not remembered"
+        yield f"stored in {output}"
+    if prepared.history is None:
+        yield "not added to a conversation"
         return
-    asked = made.request.messages
-    earlier = len(asked) - 1 - (bool(asked) and asked[0]["role"] in {"system", "developer"})
-    how = "begun anew" if anew else f"{earlier} earlier {'message' if earlier == 1 else 'messages'}"
-    yield f"remembered in the conversation {made.name!r} ({how})"
+    sent = prepared.request.messages
+    earlier = len(sent) - 1 - (bool(sent) and sent[0]["role"] in {"system", "developer"})
+    state = "cleared first" if new else count(earlier, "earlier message")
+    yield f"added to the conversation {prepared.name!r} ({state})"
 
 
 def _content(message: Message) -> str:
     content = message.get("content")
     if not isinstance(content, list):
         return str(content or _json(message.get("tool_calls")))
-    return "\n".join(part["text"] if "text" in part else _picture(part) for part in content)
+    return "\n".join(part["text"] if "text" in part else _image(part) for part in content)
 
 
-def _picture(part: dict[str, Any]) -> str:
+def _image(part: dict[str, Any]) -> str:
     url = str(part.get("image_url", {}).get("url", ""))
     if not url.startswith("data:"):
-        return f"[picture at {url}]"
+        return f"[image at {url}]"
     header, _, body = url.partition(",")
-    return f"[picture: {header.removeprefix('data:').partition(';')[0]}, {len(body) * 3 / 4 / 1000:,.1f} kB]"
+    return f"[image: {header.removeprefix('data:').partition(';')[0]}, {len(body) * 3 / 4 / 1000:,.1f} kB]"
 
 
 def _json(value: Any) -> str:

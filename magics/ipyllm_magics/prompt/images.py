@@ -1,7 +1,7 @@
-"""``--image``: a file, an address or a variable, as the part of a message that carries the picture.
+"""Turns ``--image`` (a file, a URL or a variable) into the part of a message that carries the image.
 
-A file or variable travels inside the message; the address of a picture is passed on for the server to fetch.
-What a picture is, its first bytes say, not its name.
+Files and variables are sent inside the message; a URL is passed on for the server to fetch. The type of an image is
+read from its first bytes, not from its name.
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ipyllm.text.suggest import suggest
 from ipyllm.text.terminal import plain
-from ipyllm_magics.command_line.converters import did_you_mean
-from ipyllm_magics.command_line.resolve_names import offers
 from ipyllm_magics.errors import MagicError
+from ipyllm_magics.prompt.resolve_names import matching_names
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 __all__ = ["MAX_BYTES", "SUFFIXES", "image_part", "is_image"]
 
 MAX_BYTES = 20_000_000
-"""What servers take of one picture: 20 MB at OpenAI, most others less."""
+"""Largest image that a server accepts: 20 MB at OpenAI, less at most others."""
 SUFFIXES = (".png", ".jpg", ".jpeg", ".gif", ".webp")
 
 _TYPES = ("PNG", "JPEG", "GIF", "WebP")
@@ -41,14 +41,14 @@ def image_part(source: str, variables: Mapping[str, Any]) -> dict[str, Any]:
     Parameters
     ----------
     source : str
-        Name of a variable; else an address (``http://…``, ``https://…``, ``data:image/…``); else a path.
+        Name of a variable, else a URL (``http://…``, ``https://…``, ``data:image/…``), else a path.
     variables : mapping
-        The user's.
+        The user's variables.
 
     Raises
     ------
     MagicError
-        One sentence: there is no such file or variable, it is no picture, it is too large.
+        There is no such file or variable, it is not an image, or it is too large.
 
     Examples
     --------
@@ -63,7 +63,7 @@ def image_part(source: str, variables: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def is_image(value: Any) -> bool:
-    """Whether a variable could be given to ``--image``; loads nothing to find out."""
+    """Whether ``--image`` accepts the value; loads no library to find out."""
     return (
         isinstance(value, bytes | bytearray | Path)
         or hasattr(value, "savefig")
@@ -78,13 +78,13 @@ def _of_text(text: str, variables: Mapping[str, Any]) -> dict[str, Any]:
     if lower.startswith("data:"):
         header, comma, body = text.partition(",")
         if not (comma and header.lower().startswith("data:image/") and body):
-            raise MagicError(f"--image {text[:40]}…: a data: address of a picture begins with data:image/.")
+            raise MagicError(f"--image {text[:40]}…: the data: URL of an image starts with data:image/.")
         if len(body) > MAX_BYTES * 4 // 3:
-            raise _too_large("The picture in the data: address", len(body) * 3 // 4)
+            raise _too_large("The image in the data: URL", len(body) * 3 // 4)
         return _part(text)
     if lower.startswith(("http://", "https://")):
         if not text.partition("//")[2].strip("/"):
-            raise MagicError(f"--image {text!r} is no address of a picture.")
+            raise MagicError(f"--image {text!r} is not the URL of an image.")
         return _part(text)
     return _of_file(text, variables)
 
@@ -93,27 +93,27 @@ def _of_file(text: str, variables: Mapping[str, Any]) -> dict[str, Any]:
     path = Path(text).expanduser()
     try:
         if path.is_dir():
-            raise MagicError(f"--image {text!r} is a folder, not a picture.")
+            raise MagicError(f"--image {text!r} is a folder, not an image.")
         size = path.stat().st_size
         if size > MAX_BYTES:
-            raise _too_large(f"The picture {text!r}", size)
+            raise _too_large(f"The image {text!r}", size)
         data = path.read_bytes()
     except FileNotFoundError:
-        raise MagicError(f"There is no file or variable {text!r} for --image.{_meant(text, path, variables)}") from None
+        raise MagicError(f"There is no file or variable {text!r} for --image. {_hint(text, path, variables)}") from None
     except (OSError, ValueError) as exc:
         reason = getattr(exc, "strerror", None) or str(exc)
-        raise MagicError(f"The picture {text!r} cannot be read: {reason}.") from None
+        raise MagicError(f"The image {text!r} cannot be read: {reason}.") from None
     return _of_bytes(data, f"The file {text!r}")
 
 
-def _meant(text: str, path: Path, variables: Mapping[str, Any]) -> str:
-    known = offers(variables, is_image)
+def _hint(text: str, path: Path, variables: Mapping[str, Any]) -> str:
+    known = matching_names(variables, is_image)
     try:
         with os.scandir(path.parent) as entries:
             known += [str(path.parent / entry.name) for entry in entries if entry.name.lower().endswith(SUFFIXES)]
     except OSError:
-        return f" There is no folder {str(path.parent)!r} either." if str(path.parent) != "." else ""
-    return did_you_mean(text, known) or " A path begins at the kernel's folder, which %pwd shows."
+        return f"There is no folder {str(path.parent)!r} either." if str(path.parent) != "." else ""
+    return suggest(text, known, otherwise="Paths are relative to the kernel's folder, which %pwd shows.")
 
 
 def _of_value(value: Any, name: str) -> dict[str, Any]:
@@ -128,7 +128,7 @@ def _of_value(value: Any, name: str) -> dict[str, Any]:
         return _of_bytes(drawn.getvalue(), f"The figure {name!r}")
     if _is_array(value):
         return _of_bytes(_array_as_png(value, name), f"The array {name!r}")
-    png = getattr(value, "_repr_png_", None)  # PIL's pictures, and whatever else shows itself as one
+    png = getattr(value, "_repr_png_", None)  # PIL images, and other objects that show themselves as one
     data = png() if callable(png) and not isinstance(value, type) else getattr(value, "data", None)
     if isinstance(data, tuple):  # with metadata
         data = data[0]
@@ -137,8 +137,8 @@ def _of_value(value: Any, name: str) -> dict[str, Any]:
     if isinstance(data, bytes | bytearray):
         return _of_bytes(bytes(data), f"The variable {name!r}")
     raise MagicError(
-        f"The variable {name!r} is no picture but of type {type(value).__name__}; --image takes a path, an address, "
-        "bytes, a PIL picture, a matplotlib figure or a numpy array."
+        f"The variable {name!r} is not an image but of type {type(value).__name__}; --image takes a path, a URL, "
+        "bytes, a PIL image, a matplotlib figure or a numpy array."
     )
 
 
@@ -148,24 +148,24 @@ def _is_array(value: Any) -> bool:
 
 
 def _array_as_png(array: Any, name: str) -> bytes:
-    """Draw height × width (grey) or height × width × 3 or 4: whole numbers 0–255, or fractions 0–1."""
+    """Encode height × width (grey) or height × width × 3 or 4: integers 0 to 255, or fractions 0 to 1."""
     try:
         from PIL import Image
     except ImportError:
-        raise MagicError("To send an array as a picture takes Pillow: pip install pillow.") from None
+        raise MagicError("Sending an array as an image needs Pillow: pip install pillow.") from None
     import numpy as np
 
     if array.ndim not in {2, 3} or (array.ndim == 3 and array.shape[2] not in {3, 4}) or not array.size:  # noqa: PLR2004
         shape = " × ".join(map(str, array.shape)) or "nothing"
-        raise MagicError(f"The array {name!r} is no picture: it has {shape}, not height × width [× 3 or 4].")
+        raise MagicError(f"The array {name!r} is not an image: it has {shape}, not height × width [× 3 or 4].")
     if array.dtype.kind == "b":
         array = array.astype(np.uint8) * 255
     elif array.dtype.kind == "f":
         if not (np.isfinite(array).all() and array.min() >= 0 and array.max() <= 1):
-            raise MagicError(f"The array {name!r} is no picture: fractions must lie between 0 and 1.")
+            raise MagicError(f"The array {name!r} is not an image: fractions must be between 0 and 1.")
         array = (array * 255).round().astype(np.uint8)
     elif array.dtype.kind not in "iu" or array.min() < 0 or array.max() > 255:  # noqa: PLR2004
-        raise MagicError(f"The array {name!r} is no picture: its values must be 0 to 255, or fractions 0 to 1.")
+        raise MagicError(f"The array {name!r} is not an image: its values must be 0 to 255, or fractions 0 to 1.")
     drawn = io.BytesIO()
     Image.fromarray(array.astype(np.uint8)).save(drawn, format="PNG")
     return drawn.getvalue()
@@ -176,7 +176,7 @@ def _of_bytes(data: bytes, what: str) -> dict[str, Any]:
         raise MagicError(f"{what} is empty.")
     kind = _sniff(data)
     if kind is None:
-        raise MagicError(f"{what} is no picture: it holds {_looks_like(data)}. Models take {', '.join(_TYPES)}.")
+        raise MagicError(f"{what} is not an image: it holds {_looks_like(data)}. Models accept {', '.join(_TYPES)}.")
     if len(data) > MAX_BYTES:
         raise _too_large(what, len(data))
     return _part(f"data:image/{kind};base64,{base64.b64encode(data).decode('ascii')}")
@@ -200,13 +200,11 @@ def _looks_like(data: bytes) -> str:
     text = data[:_HEAD].decode("utf-8", "ignore")
     if text and plain(text) == text.replace("\r", "") and b"\x00" not in data[:512]:
         return f"text ({' '.join(text.split())[:20]!r}…)"
-    return "bytes of no kind that is known here"
+    return "bytes of an unknown type"
 
 
 def _too_large(what: str, size: int) -> MagicError:
-    return MagicError(
-        f"{what} has {size / 1e6:.0f} MB, and at most {MAX_BYTES / 1e6:.0f} MB can be sent: make it smaller."
-    )
+    return MagicError(f"{what} has {size / 1e6:.0f} MB; at most {MAX_BYTES / 1e6:.0f} MB can be sent.")
 
 
 def _part(url: str) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Where a magic was called: which kernel, which cell, the how-manieth call of that cell, notebook or terminal."""
+"""Context in which a magic was called: kernel, cell, number of the call in its cell, notebook or terminal."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ __all__ = ["CallCounter", "adopt_kernel_id", "cell_id", "is_notebook", "notebook
 
 
 def is_notebook(shell: InteractiveShell) -> bool:
-    """Whether outputs are displayed by a front end, as opposed to a terminal."""
+    """Whether a front end, not a terminal, displays the outputs."""
     return hasattr(shell, "kernel")
 
 
 def cell_id(shell: InteractiveShell) -> str | None:
-    """Id of the cell being run, as JupyterLab, Notebook 7 and VS Code send it; None elsewhere."""
+    """Return the id of the running cell, as JupyterLab, Notebook 7 and VS Code send it; None elsewhere."""
     kernel: Any = getattr(shell, "kernel", None)
     if kernel is None:
         return None
@@ -33,7 +33,7 @@ def cell_id(shell: InteractiveShell) -> str | None:
 
 
 def adopt_kernel_id(shell: InteractiveShell) -> None:
-    """Use Jupyter's kernel id, which outlives a restart: ``usage()`` then still shows what came before it."""
+    """Use Jupyter's kernel id, which survives a restart: ``usage()`` then also shows the calls before the restart."""
     kernel: Any = getattr(shell, "kernel", None)
     app: Any = getattr(kernel, "parent", None)
     connection_file = getattr(app, "connection_file", "")
@@ -42,34 +42,33 @@ def adopt_kernel_id(shell: InteractiveShell) -> None:
 
 
 def notebook_cells(shell: InteractiveShell) -> set[str]:
-    """Ids of the cells of the notebook's file, as it was saved last; none where there is no such file to be found."""
-    named = shell.user_ns.get("__vsc_ipynb_file__") or os.environ.get("JPY_SESSION_NAME")
-    if not named:
+    """Return the ids of the cells in the notebook's file as last saved; empty if the file is not found."""
+    name = shell.user_ns.get("__vsc_ipynb_file__") or os.environ.get("JPY_SESSION_NAME")
+    if not name:
         return set()
-    # Jupyter names it from the root of its server, above or at the kernel's own folder.
-    places = [Path(str(named)), Path.cwd() / PurePath(str(named)).name]
-    for path in places:
+    # Jupyter's path is relative to the root of its server, the kernel's folder or one above it.
+    for path in (Path(str(name)), Path.cwd() / PurePath(str(name)).name):
         try:
             cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
             return {str(cell["id"]) for cell in cells if "id" in cell}
-        except (OSError, ValueError, KeyError, TypeError):  # not there, or no notebook
+        except (OSError, ValueError, KeyError, TypeError):  # not found, or not a notebook
             continue
     return set()
 
 
 class CallCounter:
-    """Names each call of a cell by the cell's id and its place in it, so that a second run meets the same names."""
+    """Numbers the calls of a cell, so that a second run of the cell gets the same keys."""
 
     def __init__(self) -> None:
         self._execution: object = None
         self._count = 0
 
     def next_key(self, shell: InteractiveShell, *, counts: bool = True) -> str | None:
-        """Key of this call's turn; None where cells have no ids. One that does not count leaves it to the next."""
+        """Return the key of this call's turn, or None without cell ids. With ``counts=False`` the next is the same."""
         cell = cell_id(shell)
         if self._execution != (cell, shell.execution_count):
             self._execution, self._count = (cell, shell.execution_count), 0
-        place = self._count + 1
+        number = self._count + 1
         if counts:
-            self._count = place
-        return f"{cell}#{place}" if cell is not None else None
+            self._count = number
+        return f"{cell}#{number}" if cell is not None else None

@@ -1,6 +1,6 @@
-"""From the options of ``%%llm`` and a prompt to what is sent, and where it belongs in the conversation.
+"""Builds a request from the options of ``%%llm`` and a prompt, and finds its turn in the conversation.
 
-An option on the line comes first, then ``%config LLMMagics.…``, then the settings.
+Options on the line take precedence over ``%config LLMMagics.…``, and these over the settings.
 """
 
 from __future__ import annotations
@@ -8,8 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from ipyllm_magics.command_line import resolve_names
 from ipyllm_magics.errors import MagicError
+from ipyllm_magics.prompt.resolve_names import resolve_schema, resolve_tools
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -18,18 +18,12 @@ if TYPE_CHECKING:
     from ipyllm.messages import Message
     from ipyllm.request import ChatRequest, Provenance
     from ipyllm.services.base import BaseLLMService
-    from ipyllm_magics.command_line.options import Parsed
+    from ipyllm_magics.command_line.parser import Parsed
 
 __all__ = [
-    "NOT_PARAMETERS",
-    "Question",
-    "check_together",
-    "make",
-    "message_of",
-    "new_system",
-    "options_for_all",
-    "system_of",
-]
+    "NOT_PARAMETERS", "PreparedRequest", "build_request", "check_options", "new_system", "request_options",
+    "system_messages", "user_message",
+]  # fmt: skip
 
 _OWN_OPTION = {
     "temperature": "-t",
@@ -49,31 +43,31 @@ NOT_PARAMETERS = {
     "prompt": "the prompt itself",
     "provenance": "--tag",
 }
-_STOPS = 4  # OpenAI takes no more
+_MAX_STOPS = 4  # of OpenAI
 
 
 @dataclass(frozen=True, slots=True)
-class Question:
-    """What is asked, of whom, and where it belongs.
+class PreparedRequest:
+    """A request, its service, and its place in a conversation.
 
     Attributes
     ----------
     service : BaseLLMService
-        Whom to ask.
+        The service that is parsed.
     request : ChatRequest
         What is sent.
     message : Message
-        The question as the conversation keeps it.
+        The user message that the conversation stores.
     system : str or None
-        What becomes the conversation's system message.
+        The new system message of the conversation.
     name : str
-        Of the conversation.
+        Name of the conversation.
     history : ConversationHistory or None
         The conversation; None with ``--no-history``.
     key : str or None
-        Of this turn in it.
+        Key of this turn in the conversation.
     note : str or None
-        What to say of older turns that do not fit the window.
+        A sentence about older turns that do not fit the context window.
     """
 
     service: BaseLLMService
@@ -86,44 +80,44 @@ class Question:
     note: str | None
 
 
-def check_together(asked: Parsed, magic: str) -> None:
-    """Refuse options that make no sense together, instead of ignoring one.
+def check_options(parsed: Parsed, magic: str) -> None:
+    """Refuse options that exclude each other, instead of ignoring one.
 
     Raises
     ------
     MagicError
-        One sentence that names both.
+        The options exclude each other, or a value is empty.
     """
     for other in ("new", "conversation"):
-        if asked["history"] is False and asked[other] is not None:
+        if parsed["history"] is False and parsed[other] is not None:
             raise MagicError(f"{magic}: --no-history and --{other} contradict each other; give one of them.")
-    if asked["system"] is not None and not asked["system"].strip():
-        raise MagicError(f"{magic}: -s needs the text of a system message; --new begins without one.")
-    if asked["conversation"] is not None and not asked["conversation"].strip():
+    if parsed["system"] is not None and not parsed["system"].strip():
+        raise MagicError(f"{magic}: -s needs the text of a system message; use --new to start without one.")
+    if parsed["conversation"] is not None and not parsed["conversation"].strip():
         raise MagicError(f"{magic}: -c needs the name of a conversation.")
-    _check_shown(asked, magic)
-    if len(asked["stop"] or ()) > _STOPS:
-        raise MagicError(f"{magic}: --stop can be given {_STOPS} times at most, not {len(asked['stop'])}.")
-    _check_params(asked, magic)
+    _check_display(parsed, magic)
+    if len(parsed["stop"] or ()) > _MAX_STOPS:
+        raise MagicError(f"{magic}: --stop can be given {_MAX_STOPS} times at most, not {len(parsed['stop'])}.")
+    _check_params(parsed, magic)
 
 
-def _check_shown(asked: Parsed, magic: str) -> None:
-    if asked["quiet"] and asked["format"] in {"markdown", "text", "html"}:
-        raise MagicError(f"{magic}: --quiet shows nothing, so -f {asked['format']} would have no effect.")
-    if asked["quiet"] and asked["dry_run"]:
+def _check_display(parsed: Parsed, magic: str) -> None:
+    if parsed["quiet"] and parsed["format"] in {"markdown", "text", "html"}:
+        raise MagicError(f"{magic}: --quiet shows nothing, so -f {parsed['format']} would have no effect.")
+    if parsed["quiet"] and parsed["dry_run"]:
         raise MagicError(f"{magic}: --dry-run only shows, and --quiet shows nothing; give one of them.")
-    if asked["schema"] and asked["format"] not in {None, "json"}:
-        raise MagicError(f"{magic}: --schema answers in JSON, so -f {asked['format']} contradicts it.")
+    if parsed["schema"] and parsed["format"] not in {None, "json"}:
+        raise MagicError(f"{magic}: --schema answers in JSON, so -f {parsed['format']} contradicts it.")
 
 
-def _check_params(asked: Parsed, magic: str) -> None:
-    _once("--tag", [key for key, _ in asked["tags"] or ()], magic)
-    _once("-p", [name for name, _ in asked["params"] or ()], magic)
-    for name, _ in asked["params"] or ():
+def _check_params(parsed: Parsed, magic: str) -> None:
+    _once("--tag", [key for key, _ in parsed["tags"] or ()], magic)
+    _once("-p", [name for name, _ in parsed["params"] or ()], magic)
+    for name, _ in parsed["params"] or ():
         if name in NOT_PARAMETERS:
-            raise MagicError(f"{magic}: {name} is no parameter of the model; write {NOT_PARAMETERS[name]}.")
-        if asked[name] is not None and name in _OWN_OPTION:
-            raise MagicError(f"{magic}: {_OWN_OPTION[name]} and -p {name} say the same; give one of them.")
+            raise MagicError(f"{magic}: {name} is not a parameter of the model; use {NOT_PARAMETERS[name]}.")
+        if parsed[name] is not None and name in _OWN_OPTION:
+            raise MagicError(f"{magic}: {_OWN_OPTION[name]} and -p {name} set the same parameter; give one of them.")
 
 
 def _once(flag: str, names: list[str], magic: str) -> None:
@@ -132,52 +126,52 @@ def _once(flag: str, names: list[str], magic: str) -> None:
             raise MagicError(f"{magic} was given {flag} {name} twice.")
 
 
-def make(
-    asked: Parsed,
+def build_request(
+    parsed: Parsed,
     defaults: Mapping[str, Any],
     prompt: str,
     variables: Mapping[str, Any],
     provenance: Provenance,
     key: str | None,
-) -> Question:
-    """Return the question; nothing is sent yet.
+) -> PreparedRequest:
+    """Return the request; nothing is sent yet.
 
     Parameters
     ----------
-    asked : Parsed
-        The options of the line, checked by :func:`check_together`.
+    parsed : Parsed
+        The options of the line, checked by :func:`check_options`.
     defaults : mapping
-        Those of the notebook, by the same names.
+        The notebook's defaults, by the same names.
     prompt : str
-        Its template filled in.
+        The prompt, its template filled in.
     variables : mapping
-        The user's, for ``--schema``, ``--tools`` and ``--image``.
+        The user's variables, for ``--schema``, ``--tools`` and ``--image``.
     provenance : Provenance
-        Where the call comes from; its conversation is set here.
+        The origin of the call; its conversation is set here.
     key : str or None
-        Of this turn in the conversation.
+        Key of this turn in the conversation.
 
     Raises
     ------
     MagicError, LLMError
-        One sentence: what is missing or wrong.
+        An option names something that does not exist or cannot be used.
     """
     from dataclasses import replace
 
     from ipyllm.conversations.history import conversation
     from ipyllm.registry.models import create_llm_service
 
-    name = asked["conversation"] or defaults.get("conversation") or "default"
-    history = conversation(name) if asked["history"] is not False else None
-    options = options_for_all(asked, defaults, variables)
-    message = message_of(prompt, asked["image"] or (), variables)
-    service = create_llm_service(asked["model"])
-    system = new_system(asked, defaults, history)
+    name = parsed["conversation"] or defaults.get("conversation") or "default"
+    history = conversation(name) if parsed["history"] is not False else None
+    options = request_options(parsed, defaults, variables)
+    message = user_message(prompt, parsed["image"] or (), variables)
+    service = create_llm_service(parsed["model"])
+    system = new_system(parsed, defaults, history)
     before: list[Message] = []
     note = None
-    if history is not None and not asked["new"]:
+    if history is not None and not parsed["new"]:
         before, note = history.preceding(
-            [*system_of(system), message],
+            [*system_messages(system), message],
             service.context_window,
             before=key,
             max_tokens=options.get("max_tokens"),
@@ -190,46 +184,46 @@ def make(
         provenance=replace(provenance, conversation=None if history is None else name),
         **options,
     )
-    return Question(service, request, message, system, name, history, key, note)
+    return PreparedRequest(service, request, message, system, name, history, key, note)
 
 
-def message_of(prompt: str, images: Any, variables: Mapping[str, Any]) -> Message:
-    """Return the question as a message, with its pictures."""
+def user_message(prompt: str, images: Any, variables: Mapping[str, Any]) -> Message:
+    """Return the prompt as a message, with its images."""
     if not images:
         return {"role": "user", "content": prompt}
     from ipyllm_magics.prompt.images import image_part
 
-    pictures = [image_part(image, variables) for image in images]
-    return {"role": "user", "content": [{"type": "text", "text": prompt}, *pictures]}
+    parts = [image_part(image, variables) for image in images]
+    return {"role": "user", "content": [{"type": "text", "text": prompt}, *parts]}
 
 
-def system_of(text: str | None) -> list[Message]:
-    """Return a system message to be counted with a question; none where there is no new one."""
+def system_messages(text: str | None) -> list[Message]:
+    """Return a new system message as a list, which is empty if there is none."""
     return [] if text is None else [{"role": "system", "content": text}]
 
 
-def options_for_all(asked: Parsed, defaults: Mapping[str, Any], variables: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what ``service.request`` takes besides the messages: of the line, then of the notebook."""
+def request_options(parsed: Parsed, defaults: Mapping[str, Any], variables: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the arguments of ``service.request`` besides the messages: those of the line, else of the notebook."""
     return {
-        "tags": {**defaults.get("tags", {}), **dict(asked["tags"] or ())},
-        "timeout": asked["timeout"] or defaults.get("timeout"),
-        "cache": asked["cache"] if asked["cache"] is not None else defaults.get("cache"),
-        "tools": resolve_names.tools(asked["tools"] or (), variables),
-        "schema": resolve_names.schema(asked["schema"], variables) if asked["schema"] else None,
-        **_parameters(asked, defaults),
+        "tags": {**defaults.get("tags", {}), **dict(parsed["tags"] or ())},
+        "timeout": parsed["timeout"] or defaults.get("timeout"),
+        "cache": parsed["cache"] if parsed["cache"] is not None else defaults.get("cache"),
+        "tools": resolve_tools(parsed["tools"] or (), variables),
+        "schema": resolve_schema(parsed["schema"], variables) if parsed["schema"] else None,
+        **_parameters(parsed, defaults),
     }
 
 
-def _parameters(asked: Parsed, defaults: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the parameters of the model: of the line, then of the notebook; each by its own option or by -p."""
-    given = dict(asked["params"] or ()) | {name: asked[name] for name in _OWN_OPTION if asked[name] is not None}
-    own = {name: defaults[name] for name in _OWN_OPTION if defaults.get(name) is not None}
-    return {**defaults.get("params", {}), **own, **given}
+def _parameters(parsed: Parsed, defaults: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the parameters of the model: those of the line, else of the notebook."""
+    given = dict(parsed["params"] or ()) | {name: parsed[name] for name in _OWN_OPTION if parsed[name] is not None}
+    sampling = {name: defaults[name] for name in _OWN_OPTION if defaults.get(name) is not None}
+    return {**defaults.get("params", {}), **sampling, **given}
 
 
-def new_system(asked: Parsed, defaults: Mapping[str, Any], history: ConversationHistory | None) -> str | None:
-    """Return the system message that is new; the notebook's is only for conversations that have none."""
-    if asked["system"] is not None:
-        return str(asked["system"])
-    has_one = history is not None and history.system is not None and not asked["new"]
+def new_system(parsed: Parsed, defaults: Mapping[str, Any], history: ConversationHistory | None) -> str | None:
+    """Return the new system message; the notebook's default is only for conversations without one."""
+    if parsed["system"] is not None:
+        return str(parsed["system"])
+    has_one = history is not None and history.system is not None and not parsed["new"]
     return None if has_one else defaults.get("system")

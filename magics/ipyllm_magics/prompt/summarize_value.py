@@ -1,8 +1,8 @@
-"""What stands in a prompt for a value: a text of a few hundred tokens that says what a reader would look at first.
+"""Summarizes a value for a prompt in a few hundred tokens.
 
-Strings are inserted whole, and so is whatever is short. A table, an array, a figure or a large object is described:
-its shape, its types, what is missing, and as much of its beginning as the budget allows. A figure is described in
-words, because whether a model takes pictures is not known beforehand; ``--image fig`` sends it as one.
+Strings and short values are inserted in full. Of a table, an array, a figure or a large object the summary gives the
+shape, the types, the missing values, and as many of the first items as the budget allows. A figure is described in
+words, because not every model accepts images; ``--image fig`` sends it as an image.
 """
 
 from __future__ import annotations
@@ -15,32 +15,33 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from ipyllm.conversations.tokens import estimate
+from ipyllm.text.format import count, shorten
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["BUDGET_TOKENS", "compact"]
+__all__ = ["BUDGET_TOKENS", "summarize_value"]
 
 BUDGET_TOKENS = 1_000
-"""Tokens of one value in a prompt, estimated from above, unless ``LLMMagics.value_tokens`` says another number."""
+"""Default tokens of one value in a prompt (an upper estimate); ``LLMMagics.value_tokens`` changes it."""
 
 _HEAD_ROWS = 5
 _CELL_CHARS = 80
 _EDGE_ITEMS = 3
-_FOR_FIELDS = 0.6  # of the budget; the rest is for the first rows
+_FIELDS_SHARE = 0.6  # share of the budget; the rest is for the first rows
 _MAX_ATTRIBUTES = 20
-_TOKENS_PER_ITEM = 20  # in a list, both ends together, at a guess; what is more is cut
+_TOKENS_PER_ITEM = 20  # of a list, both ends together; a guess
 _CUT = " …"
 
 
-def compact(value: Any, budget: int = BUDGET_TOKENS) -> Any:
-    """Return ``value``, or the text that describes it in at most ``budget`` tokens.
+def summarize_value(value: Any, budget: int = BUDGET_TOKENS) -> Any:
+    """Return ``value``, or a text that summarizes it in at most ``budget`` tokens.
 
     Examples
     --------
-    >>> compact("whole " * 2000) == "whole " * 2000, compact(3), compact([1, 2])
+    >>> summarize_value("word " * 2000) == "word " * 2000, summarize_value(3), summarize_value([1, 2])
     (True, 3, '[1, 2]')
-    >>> compact(list(range(100_000)), 60)
+    >>> summarize_value(list(range(100_000)), 60)
     'list of 100,000 items: [0, 1, 2, …, 99997, 99998, 99999]'
     """
     if isinstance(value, str | numbers.Number | type(None)):
@@ -48,18 +49,18 @@ def compact(value: Any, budget: int = BUDGET_TOKENS) -> Any:
     described = _of_library(value, budget)
     if described is not None:
         return _cut(described, budget)
-    if isinstance(value, dict | list | tuple | set | frozenset) and not _has_fields(value):
+    if isinstance(value, dict | list | tuple | set | frozenset) and not _is_named_tuple(value):
         return _cut(_collection(value, budget), budget)
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         named = {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
         return _cut(_object(value, named, budget), budget)
-    if _has_no_text(value):
-        return _cut(_object(value, _public(value), budget), budget)
+    if _has_default_text(value):
+        return _cut(_object(value, _public_attributes(value), budget), budget)
     return _cut(str(value), budget)
 
 
 def _of_library(value: Any, budget: int) -> str | None:
-    """Describe what pandas, numpy and matplotlib made; a library that is not loaded has made nothing."""
+    """Summarize a value of pandas, numpy or matplotlib, if these are loaded."""
     pandas, numpy = sys.modules.get("pandas"), sys.modules.get("numpy")
     if pandas is not None and hasattr(pandas, "DataFrame"):
         if isinstance(value, pandas.DataFrame):
@@ -82,33 +83,33 @@ def _frame(frame: Any, budget: int) -> str:
     rows, columns = frame.shape
     missing = frame.isna().sum()
     listed = [
-        f"- {_short(name)}: {dtype}" + (f", {int(missing.iloc[place]):,} missing" if missing.iloc[place] else "")
+        f"- {_shorten(name)}: {dtype}" + (f", {int(missing.iloc[place]):,} missing" if missing.iloc[place] else "")
         for place, (name, dtype) in enumerate(islice(frame.dtypes.items(), 1_000))
     ]
     title = f"DataFrame of {rows:,} rows and {columns:,} columns:"
-    fields, shown = _as_many(listed, int(_FOR_FIELDS * budget) - estimate(title))
+    fields, shown = _fitting(listed, int(_FIELDS_SHARE * budget) - estimate(title))
     more = [f"- … and {columns - shown:,} more columns"] if shown < columns else []
     text = "\n".join([title, *fields, *more])
     for head in range(min(_HEAD_ROWS, rows), 0, -1):
         csv = _csv(frame.iloc[:head, :shown])
         which = "First row" if head == 1 else f"First {head} rows"
-        whole = f"{text}\n{which} as CSV:\n{csv}"
-        if estimate(whole) <= budget:
-            return whole
+        complete = f"{text}\n{which} as CSV:\n{csv}"
+        if estimate(complete) <= budget:
+            return complete
     return text
 
 
 def _series(series: Any, budget: int) -> str:
     kind, missing = type(series).__name__, int(series.isna().sum())
-    name = f" {_short(series.name)!r}" if series.name is not None else ""
+    name = f" {_shorten(series.name)!r}" if series.name is not None else ""
     title = f"{kind}{name} of {len(series):,} values, {series.dtype}" + (f", {missing:,} missing" if missing else "")
     if series.dtype.kind in "iuf" and len(series) > missing:
         title += f", from {series.min():.6g} to {series.max():.6g}"
         title += f", mean {series.mean():.6g}" if hasattr(series, "mean") else ""
-    lines = [_short(item) for item in islice(series, 2 * _HEAD_ROWS)]
-    kept, shown = _as_many(lines, budget - estimate(title) - _HEAD_ROWS * 4)
+    lines = [_shorten(item) for item in islice(series, 2 * _HEAD_ROWS)]
+    fitting, shown = _fitting(lines, budget - estimate(title) - _HEAD_ROWS * 4)
     which = "values" if shown == len(series) else f"first {shown} values"
-    return f"{title}; {which}: {', '.join(kept)}" if kept else title
+    return f"{title}; {which}: {', '.join(fitting)}" if fitting else title
 
 
 def _array(array: Any) -> str:
@@ -117,17 +118,17 @@ def _array(array: Any) -> str:
     shape = " × ".join(map(str, array.shape)) or "no dimension"
     text = f"array of {shape}, {array.dtype}"
     if array.dtype.kind in "iufb" and array.size:
-        known = array[~np.isnan(array)] if array.dtype.kind == "f" else array
-        if known.size < array.size:
-            text += f", {array.size - known.size:,} missing (nan)"
-        if known.size:
-            text += f", from {known.min():.6g} to {known.max():.6g}, mean {known.mean():.6g}"
+        present = array[~np.isnan(array)] if array.dtype.kind == "f" else array
+        if present.size < array.size:
+            text += f", {array.size - present.size:,} missing (nan)"
+        if present.size:
+            text += f", from {present.min():.6g} to {present.max():.6g}, mean {present.mean():.6g}"
     values = np.array2string(array, threshold=60, edgeitems=_EDGE_ITEMS, precision=5, separator=", ")
     return f"{text}:\n{values}"
 
 
 def _csv(frame: Any) -> str:
-    shortened = frame.map(lambda value: _short(value) if isinstance(value, str) else value)
+    shortened = frame.map(lambda value: _shorten(value) if isinstance(value, str) else value)
     return str(shortened.to_csv(index=False)).strip()
 
 
@@ -139,29 +140,29 @@ def _figure(figure: Any) -> str:
     parts = [f"{place}. {_axes(ax)}" for place, ax in enumerate(axes, 1)]
     title = figure.get_suptitle() if hasattr(figure, "get_suptitle") else ""
     named = f" {title!r}" if title else ""
-    return f"matplotlib figure{named} with {len(axes)} {'plot' if len(axes) == 1 else 'plots'}:\n" + "\n".join(parts)
+    return f"matplotlib figure{named} with {count(len(axes), 'plot')}:\n" + "\n".join(parts)
 
 
 def _axes(axes: Any) -> str:
-    told = [f"title {axes.get_title()!r}"] if axes.get_title() else []
+    parts = [f"title {axes.get_title()!r}"] if axes.get_title() else []
     for side in ("x", "y"):
         low, high = getattr(axes, f"get_{side}lim")()
         label = getattr(axes, f"get_{side}label")()
-        told.append(f"{side} {label + ' ' if label else ''}from {low:.6g} to {high:.6g}")
+        parts.append(f"{side} {label + ' ' if label else ''}from {low:.6g} to {high:.6g}")
     for kind, drawn in (("line", axes.lines), ("collection", axes.collections), ("patch", axes.patches)):
         if drawn:
-            told.append(f"{len(drawn)} {kind}{'s' if len(drawn) > 1 and kind != 'patch' else ''}")
-    told += [f"{len(axes.images)} images"] if axes.images else []
+            parts.append(f"{len(drawn)} {kind}{'s' if len(drawn) > 1 and kind != 'patch' else ''}")
+    parts += [f"{len(axes.images)} images"] if axes.images else []
     labels = [str(item.get_label()) for item in axes.lines if not str(item.get_label()).startswith("_")]
-    told += [f"lines {', '.join(map(repr, labels))}"] if labels else []
-    return "; ".join(told)
+    parts += [f"lines {', '.join(map(repr, labels))}"] if labels else []
+    return "; ".join(parts)
 
 
-# ---- Python's own ------------------------------------------------------------------------------------
+# ---- built-in types ------------------------------------------------------------------------------------
 
 
 def _collection(value: Any, budget: int) -> str:
-    # No str() of something huge: it would take seconds only to be thrown away.
+    # str() of a huge collection would take seconds.
     if len(value) <= budget:
         text = str(value)
         if estimate(text) <= budget:
@@ -182,37 +183,35 @@ def _collection(value: Any, budget: int) -> str:
 def _object(value: Any, named: Mapping[str, Any], budget: int) -> str:
     kind = type(value).__name__
     each = max(10, budget // max(1, len(named)))
-    lines = [f"- {name}: {compact(item, each)}" for name, item in islice(named.items(), _MAX_ATTRIBUTES)]
+    lines = [f"- {name}: {summarize_value(item, each)}" for name, item in islice(named.items(), _MAX_ATTRIBUTES)]
     more = [f"- … and {len(named) - _MAX_ATTRIBUTES} more"] if len(named) > _MAX_ATTRIBUTES else []
     return "\n".join([f"{kind}:" if lines else f"an object of type {kind}", *lines, *more])
 
 
-def _has_no_text(value: Any) -> bool:
+def _has_default_text(value: Any) -> bool:
     kind: Any = type(value)
     return kind.__str__ is object.__str__ and kind.__repr__ is object.__repr__
 
 
-def _public(value: Any) -> dict[str, Any]:
-    """Return what an object without a text of its own holds: methods and hidden names left out."""
-    held = getattr(value, "__dict__", {})
-    return {name: item for name, item in held.items() if not name.startswith("_") and not callable(item)}
+def _public_attributes(value: Any) -> dict[str, Any]:
+    attributes = getattr(value, "__dict__", {})
+    return {name: item for name, item in attributes.items() if not name.startswith("_") and not callable(item)}
 
 
-def _has_fields(value: Any) -> bool:
-    """Whether it is a named tuple, whose own text names its fields."""
+def _is_named_tuple(value: Any) -> bool:
+    """Whether it is a named tuple, whose text names its fields."""
     return isinstance(value, tuple) and hasattr(value, "_fields")
 
 
 # ---- sizes -------------------------------------------------------------------------------------------
 
 
-def _short(value: Any) -> str:
-    text = str(value)
-    return text if len(text) <= _CELL_CHARS else text[: _CELL_CHARS - 1] + "…"
+def _shorten(value: Any) -> str:
+    return shorten(str(value), _CELL_CHARS, fold=False)
 
 
-def _as_many(lines: list[str], budget: int) -> tuple[list[str], int]:
-    """As many lines as fit, at least one; and how many those are."""
+def _fitting(lines: list[str], budget: int) -> tuple[list[str], int]:
+    """Return as many lines as fit, at least one, and their number."""
     tokens = 0
     for place, line in enumerate(lines):
         tokens += estimate(line) + 1
@@ -222,7 +221,7 @@ def _as_many(lines: list[str], budget: int) -> tuple[list[str], int]:
 
 
 def _cut(text: str, budget: int) -> str:
-    """Return the beginning of ``text`` that fits, and say that it is one."""
+    """Return the start of ``text`` that fits, and say that the text was cut."""
     if len(text) <= budget or estimate(text) <= budget:
         return text
     low, high = budget, min(len(text), 4 * budget)

@@ -1,4 +1,4 @@
-"""Prompts as templates over the user's variables: the shared sandbox, over short forms of values."""
+"""Fills in prompts as templates over the user's variables, in the shared sandbox, with summaries of the values."""
 
 from __future__ import annotations
 
@@ -7,24 +7,26 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from ipyllm_magics.errors import MagicError
-from ipyllm_magics.prompt.summarize_value import BUDGET_TOKENS, compact
+from ipyllm_magics.prompt.summarize_value import BUDGET_TOKENS, summarize_value
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from IPython.core.interactiveshell import InteractiveShell
 
-__all__ = ["fill_in", "filled_in_cell"]
+    from ipyllm_magics.command_line.parser import Parsed
+
+__all__ = ["fill_in", "read_prompt"]
 
 _SPECIAL = re.compile(r"\{\{|\{%")
-_IPYTHONS = ("exit", "quit", "open", "get_ipython", "In", "Out")  # not what a prompt should reach
+_IPYTHON_NAMES = ("exit", "quit", "open", "get_ipython", "In", "Out")  # out of reach of a prompt
 _RAW = "use --raw to send braces as they are"
 
 
 def fill_in(
     prompt: str,
     variables: Mapping[str, Any],
-    surroundings: Mapping[str, Any] | None = None,
+    notebook_context: Mapping[str, Any] | None = None,
     budget: int = BUDGET_TOKENS,
 ) -> str:
     """Return ``prompt`` with its expressions replaced by their values.
@@ -32,19 +34,19 @@ def fill_in(
     Parameters
     ----------
     prompt : str
-        As written.
+        The prompt as written.
     variables : mapping
-        The user's.
-    surroundings : mapping, optional
-        What a template may name besides, such as ``cells``; a variable of the user's of that name comes first.
+        The user's variables.
+    notebook_context : mapping, optional
+        Other names for the template, such as ``cells``; the user's variables take precedence.
     budget : int
-        Tokens of one value, see :func:`~ipyllm_magics.prompt.summarize_value.compact`.
+        Tokens per value, see :func:`~ipyllm_magics.prompt.summarize_value.summarize_value`.
 
     Raises
     ------
     MagicError
-        For a name that does not exist (with the nearest that does), a template that does not parse, what the
-        sandbox does not allow, a key among the values, and whatever an expression raises.
+        A name does not exist, the template does not parse, the sandbox forbids it, a value holds a key, or an
+        expression raises.
 
     Examples
     --------
@@ -60,10 +62,10 @@ def fill_in(
     from ipyllm.errors import LLMError
     from ipyllm.templates.sandbox import SandboxedTemplate, UndefinedNameError
 
-    names = {**(surroundings or {}), **variables}
-    for name in _IPYTHONS:
+    names = {**(notebook_context or {}), **variables}
+    for name in _IPYTHON_NAMES:
         names.pop(name, None)
-    present = partial(compact, budget=budget)
+    present = partial(summarize_value, budget=budget)
     try:
         return SandboxedTemplate(prompt, subject="The prompt's template", to_text=present, advice=_RAW).render(names)
     except UndefinedNameError as exc:
@@ -72,8 +74,19 @@ def fill_in(
         raise MagicError(str(exc)) from None
 
 
-def filled_in_cell(prompt: str, shell: InteractiveShell, budget: int) -> str:
-    """Return ``prompt`` with the notebook's variables in it, and with what the notebook has just done."""
-    from ipyllm_magics.prompt.notebook_context import Cells, LastError
+def read_prompt(text: str, parsed: Parsed, shell: InteractiveShell, budget: int, *, where: str) -> str:
+    """Return the prompt, unless ``--raw`` filled in with the user's variables, executed cells and last error.
 
-    return fill_in(prompt, shell.user_ns, {"cells": Cells(shell), "error": LastError()}, budget)
+    Raises
+    ------
+    MagicError
+        The prompt is empty (``where`` says where it belongs), or :func:`fill_in` fails.
+    """
+    from ipyllm_magics.prompt.notebook_context import ExecutedCells, LastError
+
+    prompt = text.strip("\n")
+    if not prompt.strip():
+        raise MagicError(f"The prompt is empty: write it {where}.")
+    if parsed["raw"]:
+        return prompt
+    return fill_in(prompt, shell.user_ns, {"cells": ExecutedCells(shell), "error": LastError()}, budget)

@@ -164,8 +164,9 @@ def _labelled(given: Any, what: str, kind: type) -> list[tuple[Any, str]]:
             return [(given, "")]
     if isinstance(given, Mapping):
         items = [(value, str(name)) for name, value in given.items()]
-    elif isinstance(given, Sequence) and not isinstance(given, str):
-        items = list(zip(given, _labels_of(given, what), strict=True))
+    elif isinstance(given, Iterable) and not isinstance(given, str):
+        values = list(given)
+        items = list(zip(values, _labels_of(values, what), strict=True))
     else:
         items = []
     if not items or not all(value is None or isinstance(value, kind) for value, _ in items):

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from ipyllm.timing import LARGEST_LAG
+
 if TYPE_CHECKING:
     import pandas as pd
 
 __all__ = ["LARGEST_LAG", "counted", "number", "true"]
-
-LARGEST_LAG = 0.1
-"""Largest delay of our own event loop that a time to first token may have, as a part of it."""
 
 
 def counted(frame: pd.DataFrame) -> pd.Series[bool]:

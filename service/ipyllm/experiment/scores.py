@@ -32,14 +32,15 @@ class Scores:
 
     def reset(self, scorers: Iterable[Any]) -> None:
         """Use these scorers from now on, and forget all scores, stored ones included."""
-        self._reads_stored = False
-        self._scorers: tuple[Any, ...] = ()
-        self._known: dict[str, dict[str, dict[str, Any]]] = {}  # by call, then by scorer: its columns
         given = list(scorers) if not isinstance(scorers, str) else scorers
+        valid: tuple[Any, ...] = ()
         if given:
             from ipyllm.scorers.scorer import distinct
 
-            self._scorers = distinct(given)
+            valid = distinct(given)
+        self._scorers = valid
+        self._known: dict[str, dict[str, dict[str, Any]]] = {}  # by call, then by scorer: its columns
+        self._reads_stored = False
 
     def added_to(self, calls: pd.DataFrame, ledger: Ledger) -> pd.DataFrame:
         """Return ``calls`` with their scores. Those without one are scored first; an interrupt keeps scores so far."""

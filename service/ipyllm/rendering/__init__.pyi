@@ -1,6 +1,7 @@
 from .answer_columns import COLUMNS_CSS, COLUMNS_STYLE, Column, columns_html, columns_text, reasoning_html
 from .blocks import BlockStream
 from .footer import footer_html, footer_text
+from .growing_answer import GrowingAnswer, GrowingCall, GrowingText
 from .markdown import to_html
 from .style import CSS, STYLE
 
@@ -11,6 +12,9 @@ __all__ = [
     "STYLE",
     "BlockStream",
     "Column",
+    "GrowingAnswer",
+    "GrowingCall",
+    "GrowingText",
     "columns_html",
     "columns_text",
     "footer_html",

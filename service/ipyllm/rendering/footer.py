@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from ipyllm.text.format import money, seconds
 from ipyllm.text.terminal import plain
+from ipyllm.timing import LARGEST_LAG
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -27,7 +28,6 @@ _STATUS = {
     "interrupted": "interrupted: its process ended",
 }
 _STOPPED = {"length": "stopped at max_tokens", "content_filter": "stopped by the content filter"}
-_NOTABLE_LAG = 0.1  # of the time to first token, as in `dataframes.latency_filter`
 
 
 def footer_text(response: ChatResponse) -> str:
@@ -85,7 +85,7 @@ def _parts(response: ChatResponse) -> Iterator[str]:
 def _times(timing: Timing, *, cold: bool) -> Iterator[str]:
     if timing.ttft_s is not None:
         lag = timing.client_lag_s
-        doubt = f" ±{seconds(lag)}" if lag > _NOTABLE_LAG * timing.ttft_s else ""
+        doubt = f" ±{seconds(lag)}" if lag > LARGEST_LAG * timing.ttft_s else ""
         yield f"first token {seconds(timing.ttft_s)}{doubt}"
     if timing.total_s:
         yield seconds(timing.total_s)

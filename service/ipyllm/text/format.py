@@ -150,13 +150,13 @@ def json_path(path: Iterable[str | int]) -> str:
     return "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in path).removeprefix(".")
 
 
-def shorten(text: str, limit: int) -> str:
-    r"""Cut ``text`` to at most ``limit`` characters, the last an ellipsis, with white space folded.
+def shorten(text: str, limit: int, *, fold: bool = True) -> str:
+    r"""Cut ``text`` to at most ``limit`` characters, the last an ellipsis, by default with white space folded.
 
     Examples
     --------
     >>> shorten("one  two\nthree", 9)
     'one two …'
     """
-    folded = " ".join(text.split())
+    folded = " ".join(text.split()) if fold else text
     return folded if len(folded) <= limit else folded[: limit - 1] + "…"

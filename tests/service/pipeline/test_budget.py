@@ -1,4 +1,4 @@
-"""A budget is kept before the money is spent, whoever calls at once."""
+"""Tests that a budget is enforced before money is spent, also by concurrent calls."""
 
 from __future__ import annotations
 

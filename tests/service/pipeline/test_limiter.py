@@ -1,4 +1,4 @@
-"""The limiter loses no call, learns what a server admits, and waits as it is told."""
+"""Tests that the limiter loses no call, learns what a server admits, and waits as long as the server asks."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ BODY = {"model": "m", "messages": [{"role": "user", "content": "Hello"}], "strea
 
 
 async def ask(wire, address, limiter, slot=None):
-    """One call, as the pipeline makes it: a refusal for others' sake is no failure."""
+    """Make one call as the pipeline does: a rejection due to our other calls is not a failure."""
     slot = slot or limiter.slot(1)
     while True:
         async with slot:
@@ -36,7 +36,7 @@ async def ask(wire, address, limiter, slot=None):
 
 
 def ask_many(fake, calls, tried, limiter):
-    """Errors of the calls that were lost."""
+    """Return the errors of the failed calls."""
 
     async def everything():
         wire, at_once = Wire(), asyncio.Semaphore(tried)

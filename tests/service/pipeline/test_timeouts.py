@@ -1,4 +1,4 @@
-"""Four limits, each held by itself; and the whole call is over when it must be."""
+"""Tests the four time limits, each by itself."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A turn of several exchanges: schemas, tools, our own cache, budgets and routes, through the whole layer."""
+"""Tests turns of several exchanges: schemas, tools, the cache, budgets and routes, through the full service layer."""
 
 from __future__ import annotations
 
@@ -251,7 +251,7 @@ def test_tools_and_schema_go_together(service, fake):
     assert (response.parsed.people, len(response.tool_results)) == (3, 1)
 
 
-# ---- our own cache -----------------------------------------------------------------------------------
+# ---- the cache ---------------------------------------------------------------------------------------
 
 
 @pytest.fixture

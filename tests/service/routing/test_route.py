@@ -7,7 +7,7 @@ import threading
 
 import pytest
 
-from ipyllm import Finished, LLMError, OpenAIService, TextDelta, fallback, pool, split
+from ipyllm import DeepSeekService, Finished, LLMError, OpenAIService, TextDelta, fallback, pool, split
 from tests import fakes
 
 
@@ -84,3 +84,23 @@ def test_a_split_over_pools_and_fallbacks(a, b, rows):
     assert answers == {"from a", "from b"}
     arms = {tags["arm"].split(" → ")[0] for tags in rows().tags}
     assert arms == {"gpus", "safe"}
+
+
+def test_a_route_can_be_asked_if_one_arm_can_and_else_says_why_the_first_cannot():
+    without_key = [OpenAIService(model) for model in ("first", "second")]
+    with pytest.raises(LLMError, match="OPENAI_API_KEY") as caught:
+        fallback(*without_key).check()
+    assert (caught.value.category, caught.value.model) == ("authentication", "openai/first")
+    fallback(*without_key, OpenAIService("third", api_key="sk-0123456789")).check()
+
+
+def test_a_route_has_the_smallest_known_window_of_its_arms_and_no_address():
+    small, large = DeepSeekService("deepseek-chat"), OpenAIService("gpt-4.1")
+    unknown = OpenAIService("nobody-knows", base_url="http://127.0.0.1:9/v1")
+    assert small.context_window() < large.context_window()
+    assert unknown.context_window() is None
+    route = fallback(large, unknown, small, name="fast")
+    assert route.context_window() == small.context_window()
+    assert fallback(unknown, unknown).context_window() is None
+    with pytest.raises(NotImplementedError, match="has no address of its own"):
+        route.base_url()

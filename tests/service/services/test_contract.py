@@ -1,4 +1,4 @@
-"""One contract for every service: whatever a server does, the call ends in one honest response, error and row."""
+"""One contract for every service: whatever a server does, a call ends in one correct response, error and row."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def rows():
 
 
 def leave_to_the_client(fake, address):
-    """Have the wire learn that only the client knows the way to ``address``: it was redirected."""
+    """Redirect a request to ``address``, so that from now on only the client sends requests there."""
 
     async def ask():
         async with service_thread().wire.stream(address, {}, model="m", connect_s=10) as chunks:
@@ -48,7 +48,7 @@ def leave_to_the_client(fake, address):
 
 @pytest.fixture(params=["openai", "deepseek", "ollama", "endpoint", "by the client alone"])
 def service(request, fake, own_settings):
-    """Each service, pointed at the fake server."""
+    """Return each service, with the fake server as its address."""
     if request.param == "by the client alone":
         service = OpenAIService("fake-model", base_url=fake.base_url, max_retries=0)
         leave_to_the_client(fake, service.address())

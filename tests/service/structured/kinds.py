@@ -1,4 +1,4 @@
-"""The kinds of things people ask for: one type for each feature of a schema, with a value and its JSON."""
+"""One type for each feature of a schema, with a value and its JSON."""
 
 import enum
 from dataclasses import dataclass, field

@@ -1,4 +1,4 @@
-"""How answers are read: what models put around their JSON is left out, and what is wrong is said in words."""
+"""Tests how answers are parsed: text around the JSON is ignored, and error messages say what is wrong."""
 
 from __future__ import annotations
 

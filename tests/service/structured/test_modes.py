@@ -1,4 +1,4 @@
-"""From native mode to JSON mode to the prompt alone, as servers refuse, and not for other errors."""
+"""Tests the fallback from native mode to JSON mode to the prompt, for refused schemas and no other errors."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ REFUSALS = {
 
 
 def ask(service, schema, *, mode="native", repairs=1):
-    """What the service layer does with a schema, in short."""
+    """Ask for a schema as the service layer does, in short."""
     messages = [{"role": "user", "content": "Name a city."}]
     while True:
         system = None if mode == "native" else schema.instructions()

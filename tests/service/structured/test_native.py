@@ -1,4 +1,4 @@
-"""llama.cpp takes every schema we make, and what it lets the embedded model write fits."""
+"""Tests that llama.cpp accepts every schema we send, and that the embedded model's answers fit."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def test_what_the_embedded_model_writes_in_native_mode_fits(kind, name, written)
     if response.finish_reason == "length":  # a small model may not come to an end; what it wrote is then refused
         with pytest.raises(SchemaMismatch, match="ends before"):
             schema.parse(response.content)
-    elif kind is not Odd:  # its pattern is told, not enforced
+    elif kind is not Odd:  # its pattern is described, not enforced
         schema.parse(response.content)
 
 

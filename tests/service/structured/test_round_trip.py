@@ -1,4 +1,4 @@
-"""For any schema of the usual words: values that fit it can be sent for, written, and read back."""
+"""Tests any schema of the usual keywords: it can be sent, and values that fit are parsed back."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ shapes = st.recursive(
 
 
 def plain(value):
-    """A model as the dict it was made from."""
+    """Return the dict that a model was made from."""
     if hasattr(value, "model_dump"):
         return value.model_dump()
     if isinstance(value, list):

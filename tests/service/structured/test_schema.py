@@ -1,4 +1,4 @@
-"""What is made of the types and schemas people give, and what is said of those that cannot be used."""
+"""Tests the schemas made from types and dicts, and the messages for those that cannot be used."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ STRICT_WORDS = {
 
 
 def subschemas(node):
-    """Every schema within a schema, itself first."""
+    """Yield every schema within a schema, itself first."""
     yield node
     for key in ("properties", "$defs"):
         for part in node.get(key, {}).values():

@@ -1,4 +1,4 @@
-"""Functions as people write them; hints as text, as under ``from __future__ import annotations``."""
+"""Functions with typical signatures; the hints are strings, due to ``from __future__ import annotations``."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A call as the pipeline will make it, without a model: tool calls on the real service thread, a caller who waits."""
+"""Runs tool calls as the pipeline does, without a model: on the real service thread, with a waiting caller."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from ipyllm.tools import CallerExecutor, execute_all, toolbox
 
 
 def ask(name, /, **arguments):
-    """What a model asks for."""
+    """Return a model's tool call."""
     return ToolCall(f"call_{name}", name, json.dumps(arguments))
 
 
 class Running:
-    """Tool calls on their way."""
+    """Tool calls in progress."""
 
     def __init__(self, functions, *calls, waits=True, limit=32_000):
         self.caller_executor = CallerExecutor(waits=waits)
@@ -47,11 +47,11 @@ class Running:
 
 
 def run(functions, *calls, **options):
-    """Outputs of tool calls, for a caller who waits in this thread."""
+    """Return the outputs of tool calls, for a caller who waits in this thread."""
     return [result.output for result in Running(functions, *calls, **options).wait()]
 
 
 def run_one(function, /, **arguments):
-    """The whole result of one call of one function."""
+    """Return the result of one call of one function."""
     [result] = Running([function], ask(function.__name__, **arguments)).wait()
     return result

@@ -1,4 +1,4 @@
-"""Where the user's code runs, with real threads and loops; the caller's interrupts and its going away."""
+"""Tests where the user's code runs, with real threads and loops, interrupts, and callers that end early."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ async def loop_and_thread():
 
 
 def in_new_thread(function, *, name="caller"):
-    """Result of ``function`` in a thread without a loop, as in a plain script."""
+    """Return the result of ``function`` in a thread without a loop, as in a plain script."""
     results = []
     thread = threading.Thread(target=lambda: results.append(function()), name=name)
     thread.start()
@@ -184,7 +184,7 @@ def test_a_call_that_nobody_waits_for_still_gets_its_tools_run():
 
 def test_async_functions_run_together():
     def meeting():
-        """Ten who wait until all of them have come: one after the other they would wait for ever."""
+        """Return a function that waits until ten calls of it are running."""
         here, all_here = [], asyncio.Event()
 
         async def meets(n: int):
@@ -287,7 +287,7 @@ def test_asyncio_is_left_alone_until_a_loop_must_be_reentered():
 
 
 def python(script, *, quiet=True):
-    """What a script prints, in a process of its own: re-entering patches asyncio for good."""
+    """Return the output of a script, in a process of its own: re-entering a loop patches asyncio permanently."""
     done = subprocess.run(
         [sys.executable, "-Werror", "-c", textwrap.dedent(script)],
         capture_output=True,
@@ -304,14 +304,14 @@ def python(script, *, quiet=True):
 
 
 def interrupt_soon(after=0.2):
-    """Press Ctrl-C in a while."""
+    """Press Ctrl-C later."""
     timer = threading.Timer(after, os.kill, (os.getpid(), signal.SIGINT))
     timer.start()
     return timer
 
 
 def interrupted(running):
-    """Wait, be interrupted, and say how long the end took after that."""
+    """Wait, be interrupted, and return the seconds from the interrupt to the end."""
     interrupt_soon()
     began = time.perf_counter()
     with pytest.raises(KeyboardInterrupt):

@@ -1,4 +1,4 @@
-"""What a model is told of a call it asked for: results of any kind, and its own and the tool's mistakes."""
+"""Tests what a model receives for its tool calls: results of any type, its own errors and the tool's."""
 
 from __future__ import annotations
 

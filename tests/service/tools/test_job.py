@@ -11,7 +11,7 @@ from ipyllm.tools.job import Job
 
 
 async def outcome(job):
-    """The result of a job that must be complete as soon as this loop has run its callbacks."""
+    """Return the result of a job that must be complete once this loop has run its callbacks."""
     for _ in range(3):
         await asyncio.sleep(0)
     assert job.outcome.done(), "whoever waits for it would wait for ever"

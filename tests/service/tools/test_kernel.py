@@ -50,7 +50,7 @@ def cell(kernel, code):
 
 
 def begin(kernel, code, *, until="begun"):
-    """Start a cell, and return when it has printed ``until``; the rest is for ``kernel.collect``."""
+    """Start a cell, and return when it has printed ``until``; ``kernel.collect`` returns the remaining output."""
     msg_id = kernel.start(textwrap.dedent(code))
     kernel.collect(msg_id, until=lambda ran: until in ran.stdout)
     return msg_id

@@ -1,4 +1,4 @@
-"""What a Python function is to a model, and which functions cannot be a tool."""
+"""Tests the description of Python functions for a model, and which functions cannot be tools."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The wire sends what the client prepared as the client would, and leaves to it what is no plain stream."""
+"""Tests that requests are sent as the client would send them, and that it reads all but plain streams."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ async def ask(wire, address, body=BODY):
 
 
 def asked(address, times=1, body=BODY):
-    """Ask so many times over one wire, and return the chunks of the last answer."""
+    """Ask several times over one wire, and return the chunks of the last response."""
 
     async def run():
         wire = Wire()

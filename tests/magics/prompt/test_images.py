@@ -1,4 +1,4 @@
-"""``--image``: files, addresses and variables become parts of the message; whatever is no picture is one sentence."""
+"""``--image``: files, URLs and variables become parts of the message; whatever is not an image is one sentence."""
 
 from __future__ import annotations
 
@@ -86,13 +86,13 @@ def test_what_a_notebook_displayed_can_be_sent_again():
 
 
 MISTAKES = {
-    "text called .png": (b"city,cups\nOslo,310\n", "is no picture: it holds text ('city,cups Oslo,310'…)"),
+    "text called .png": (b"city,cups\nOslo,310\n", "is not an image: it holds text ('city,cups Oslo,310'…)"),
     "empty": (b"", "is empty."),
-    "bmp": (picture("BMP"), "is no picture: it holds a BMP. Models take PNG, JPEG, GIF, WebP."),
+    "bmp": (picture("BMP"), "is not an image: it holds a BMP. Models accept PNG, JPEG, GIF, WebP."),
     "svg": (b"<svg xmlns='x'></svg>", "it holds an SVG"),
     "pdf": (b"%PDF-1.7\n", "it holds a PDF"),
-    "noise": (bytes(range(256)), "it holds bytes of no kind that is known here"),
-    "an escape sequence": (b"\x1b]0;gotcha\x07 and more", "it holds bytes of no kind that is known here"),
+    "noise": (bytes(range(256)), "it holds bytes of an unknown type"),
+    "an escape sequence": (b"\x1b]0;gotcha\x07 and more", "it holds bytes of an unknown type"),
 }
 
 
@@ -109,7 +109,7 @@ def test_a_picture_of_50_mb_is_one_sentence_and_is_not_read(folder):
     with (folder / "huge.png").open("wb") as file:
         file.write(picture())
         file.truncate(50_000_000)
-    with pytest.raises(MagicError, match=r"The picture 'huge\.png' has 50 MB, and at most 20 MB can be sent"):
+    with pytest.raises(MagicError, match=r"The image 'huge\.png' has 50 MB; at most 20 MB can be sent"):
         image_part("huge.png", {})
     with pytest.raises(MagicError, match="The variable 'it' has 50 MB"):
         image_part("it", {"it": picture() + bytes(50_000_000)})
@@ -120,13 +120,13 @@ def test_a_picture_of_50_mb_is_one_sentence_and_is_not_read(folder):
 @pytest.mark.parametrize(
     ("value", "sentence"),
     [
-        (np.zeros((2, 2, 2)), "is no picture: it has 2 × 2 × 2"),
-        (np.zeros(0), "is no picture: it has 0"),
-        (np.array([[1.5]]), "fractions must lie between 0 and 1"),
-        (np.array([[np.nan]]), "fractions must lie between 0 and 1"),
+        (np.zeros((2, 2, 2)), "is not an image: it has 2 × 2 × 2"),
+        (np.zeros(0), "is not an image: it has 0"),
+        (np.array([[1.5]]), "fractions must be between 0 and 1"),
+        (np.array([[np.nan]]), "fractions must be between 0 and 1"),
         (np.array([[300]]), "its values must be 0 to 255"),
         (np.array([["a"]]), "its values must be 0 to 255"),
-        (5, "is no picture but of type int"),
+        (5, "is not an image but of type int"),
         ("nowhere.png", "There is no file or variable 'nowhere.png'"),
         ("\0", "cannot be read"),
     ],

@@ -1,4 +1,4 @@
-"""Two gaps in IPython's syntax for magics: a prompt that ends in ``?``, and a cell magic without a body."""
+"""Fills two gaps in IPython's syntax for magics: a prompt that ends in ``?``, and a cell magic without a body."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ if TYPE_CHECKING:
 __all__ = ["install", "uninstall"]
 
 _QUESTION = re.compile(r"%llm(?:_explain)?[ \t]+.*\w.*\?\s*$")
-_BARE_CELL = re.compile(r"%%llm\w*(?![\w?])[^\n]*")
+_CELL_MAGIC_LINE = re.compile(r"%%llm\w*(?![\w?])[^\n]*")
 
 
 class QuestionToModel(EscapedCommand):
-    """``%llm what is this?`` is a question to the model, not one to IPython's help."""
+    """Reads ``%llm what is this?`` as a question to the model, not to IPython's help."""
 
     priority = 4  # before HelpEnd, which has 5
 
     @classmethod
     def find(cls, tokens_by_line: Any) -> QuestionToModel | None:
-        """Find the first such line; strings and comments are told apart by their tokens."""
+        """Find the first such line; tokens tell it from strings and comments."""
         for line in tokens_by_line:
             if not line:
                 continue
@@ -37,9 +37,9 @@ class QuestionToModel(EscapedCommand):
         return None
 
 
-def empty_body(lines: list[str]) -> list[str]:
-    """Give ``%%llm …`` without a body an empty one, so that the magic itself can say what is missing."""
-    if lines and _BARE_CELL.match(lines[0]) and not "".join(lines[1:]):
+def add_empty_body(lines: list[str]) -> list[str]:
+    """Give ``%%llm …`` without a body an empty one, so that the magic itself can report what is missing."""
+    if lines and _CELL_MAGIC_LINE.match(lines[0]) and not "".join(lines[1:]):
         return [lines[0].rstrip("\n") + "\n", "\n"]
     return lines
 
@@ -47,7 +47,7 @@ def empty_body(lines: list[str]) -> list[str]:
 def install(shell: InteractiveShell) -> None:
     """Add both to the shell's transformations."""
     uninstall(shell)
-    shell.input_transformers_cleanup.append(empty_body)
+    shell.input_transformers_cleanup.append(add_empty_body)
     shell.input_transformer_manager.token_transformers.insert(0, QuestionToModel)
 
 
@@ -55,6 +55,6 @@ def uninstall(shell: InteractiveShell) -> None:
     """Remove both."""
     # By name: after a reload of the module the objects are others.
     cleanup = shell.input_transformers_cleanup
-    cleanup[:] = [step for step in cleanup if getattr(step, "__name__", "") != empty_body.__name__]
+    cleanup[:] = [step for step in cleanup if getattr(step, "__name__", "") != add_empty_body.__name__]
     tokens = shell.input_transformer_manager.token_transformers
     tokens[:] = [step for step in tokens if step.__name__ != QuestionToModel.__name__]

@@ -19,8 +19,11 @@ def config(kernel, kernel_fake):
 
     yield set_
     for name in touched:
-        kernel.run(f"from ipyllm_magics.commands.llm import LLMMagics as M\n_m = [c for c in get_ipython().configurables "
-                   f"if type(c) is M][0]\n_m.set_trait({name!r}, M.class_traits()[{name!r}].default())")  # fmt: skip
+        kernel.run(
+            "from ipyllm_magics.commands.llm import LLMMagics as M\n"
+            "_m = [c for c in get_ipython().configurables if type(c) is M][0]\n"
+            f"_m.set_trait({name!r}, M.class_traits()[{name!r}].default())"
+        )
 
 
 def sent(fake):

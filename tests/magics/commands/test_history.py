@@ -1,4 +1,4 @@
-"""``%llm_history`` in a real kernel: what is shown, taken back, copied, kept, passed on; and what a re-run leaves."""
+"""``%llm_history`` in a real kernel: show, undo, fork, save, load, export; and the note after a re-run."""
 
 from __future__ import annotations
 
@@ -37,15 +37,16 @@ WHOLE = [
 ]  # fmt: skip
 
 
-def test_undo_takes_turns_back_and_says_which(kernel, talk):
-    assert kernel.run("%llm_history undo").stdout == "Took back one turn of 'default': 'And of {{ Spain }}?'.\n"
+def test_undo_removes_turns_and_says_which(kernel, talk):
+    assert kernel.run("%llm_history undo").stdout == "Removed 1 turn from 'default': 'And of {{ Spain }}?'.\n"
     assert shown(kernel) == WHOLE[:3]
-    assert kernel.run("%llm_history undo 5").stdout.startswith("Took back one turn")
-    assert kernel.run("%llm_history undo").stdout.startswith("There was nothing to undo")
+    assert kernel.run("%llm_history undo 5").stdout.startswith("Removed 1 turn")
+    assert kernel.run("%llm_history undo").stdout.startswith("There is nothing to undo")
 
 
-def test_a_fork_goes_its_own_way(kernel, fake, talk):
-    assert kernel.run("%llm_history fork other").stdout.endswith("%%llm -c other\n")
+def test_a_fork_is_independent(kernel, fake, talk):
+    copied = "Copied 'default' (5 messages) to 'other'. Continue it with %%llm -c other\n"
+    assert kernel.run("%llm_history fork other").stdout == copied
     fake.reply(answer("Rome."))
     kernel.run("%llm -c other And of Italy?")
     assert shown(kernel) == WHOLE
@@ -57,7 +58,7 @@ def test_a_fork_goes_its_own_way(kernel, fake, talk):
 
 
 def test_what_was_saved_can_be_loaded_in_another_kernel(kernel, talk):
-    assert kernel.run("%llm_history save talk.json").stdout.startswith("Saved the 5 messages of 'default' to talk.json")
+    assert kernel.run("%llm_history save talk.json").stdout.startswith("Saved 'default' (5 messages) to talk.json")
     assert kernel.run("%llm_history load talk.json -c again").stdout == "Loaded 5 messages into 'again'.\n"
     assert shown(kernel, "again") == WHOLE
 
@@ -66,12 +67,12 @@ def test_nothing_is_written_over_unless_asked(kernel, talk):
     (talk / "there.md").write_text("mine")
     assert (
         kernel.run("%llm_history export there.md").error
-        == "there.md is there already: give another name, or --replace."
+        == "there.md already exists: choose another name, or use --replace."
     )
     assert (talk / "there.md").read_text() == "mine"
     assert kernel.run("%llm_history export there.md --replace").status == "ok"
     kernel.run("%llm_history save talk.json")
-    assert "has 5 messages already" in kernel.run("%llm_history load talk.json").error
+    assert "already has 5 messages" in kernel.run("%llm_history load talk.json").error
     assert kernel.run("%llm_history load --replace talk.json").status == "ok"
 
 
@@ -124,17 +125,17 @@ def test_a_broken_file_is_one_sentence_and_costs_no_conversation(kernel, talk, c
         ("load nowhere.json", "nowhere.json"),
         ("load", "%llm_history load needs FILE"),
         ("fork", "%llm_history fork needs NAME"),
-        ("fork default", "A fork of 'default' needs a name of its own."),
+        ("fork default", "The copy of 'default' needs another name."),
         ("undo two", "takes a number of turns, 1 or more, not 'two'"),
         ("undo 0", "takes a number of turns, 1 or more, not '0'"),
-        ("export talk", "goes by the file's ending"),
-        ("export talk.docx", "ends in none of .md, .json, .ipynb"),
+        ("export talk", "writes files that end in .md, .json, .ipynb, not 'talk'."),
+        ("export talk.docx", "not 'talk.docx'."),
         ("export nowhere/talk.md", "cannot be written"),
-        ("clear all", "does not know what to do with 'all'"),
+        ("clear all", "cannot use 'all'"),
         ("clear --replace", "--replace would have no effect"),
         ("list -c x", "--conversation would have no effect"),
-        ("udno", "%llm_history has no 'udno'. Did you mean undo?"),
-        ("show -c nobody", "There is no conversation 'nobody'; there are: default"),
+        ("udno", "%llm_history has no 'udno'. Did you mean 'undo'?"),
+        ("show -c nobody", "There is no conversation 'nobody'. Choose one of: "),
     ],
 )
 def test_a_mistake_is_one_sentence(kernel, talk, line, sentence):
@@ -153,8 +154,8 @@ def test_a_re_run_cell_says_when_later_turns_depended_on_it(kernel, fake, talk):
     assert first.stderr == last.stderr == ""
     again = kernel.run("%%llm\nName a town.", cell_id="a")
     assert again.stderr == (
-        "2 later turns answered upon what this cell said before: 'Where is it?' … 'Is it large?'; "
-        "run their cells again to bring them up to date.\n"
+        "2 later answers still use this cell's old text: 'Where is it?' … 'Is it large?'. "
+        "Re-run their cells to update them.\n"
     )
     assert kernel.run("%%llm\nIs it large?", cell_id="c").stderr == ""
     assert kernel.run("%%llm --new\nName a town.", cell_id="a").stderr == ""

@@ -14,10 +14,10 @@ from tests.kernels import LiveKernel
 
 @pytest.fixture
 def start(fake, own_settings):
-    """Start kernels that share the fake server and, unless told otherwise, one ledger."""
+    """Start kernels that share the fake server and, by default, one ledger."""
     kernels = []
 
-    def begin(ledger=own_settings / "shared.sqlite"):
+    def begin(ledger=own_settings / "shared.sqlite", *, extension=True):
         live = LiveKernel(
             IPYLLM_MODEL="openai/fake-model",
             OPENAI_BASE_URL=fake.base_url,
@@ -25,7 +25,8 @@ def start(fake, own_settings):
             IPYLLM_CONFIG=str(own_settings / "config.toml"),
         )
         kernels.append(live)
-        assert live.run("%load_ext ipyllm").status == "ok"
+        if extension:
+            assert live.run("%load_ext ipyllm").status == "ok"
         return live
 
     yield begin
@@ -62,10 +63,8 @@ def test_a_kernel_killed_while_the_stream_is_silent_keeps_what_came(start, fake,
 
 
 def test_calls_before_load_ext_are_this_kernels_too(start):
-    kernel = start()
-    kernel.run("%unload_ext ipyllm")
-    code = "import ipyllm, ipyllm.ledger.ids as i\ni._given = None\nipyllm.create_llm_service().chat('Hello')"
-    assert kernel.run(code).status == "ok"
+    kernel = start(extension=False)
+    assert kernel.run("import ipyllm\nipyllm.create_llm_service().chat('Hello')").status == "ok"
     kernel.run("%load_ext ipyllm")
     assert kernel.run("print(len(ipyllm.usage()))").stdout == "1\n"
 

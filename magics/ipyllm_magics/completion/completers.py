@@ -1,6 +1,7 @@
-"""What the word after an option could be: models, conversations, variables, files. Asked at each Tab: be quick.
+"""Candidates for the value of an option: models, conversations, variables, files.
 
-Nothing is fetched: models are those that the settings, the services and this kernel's conversations name.
+They are computed at each Tab, so nothing is fetched: models are those that the settings, the services and this
+kernel's conversations name.
 """
 
 from __future__ import annotations
@@ -9,34 +10,34 @@ import os
 from typing import TYPE_CHECKING, Any
 
 from ipyllm_magics.command_line.converters import FORMATS
-from ipyllm_magics.command_line.resolve_names import is_schema, is_tool, offers
+from ipyllm_magics.prompt.resolve_names import is_schema, is_tool, matching_names
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
 __all__ = ["candidates"]
 
 _MAX_ENTRIES = 2_000  # of a folder
 
 
-def candidates(kind: str, partial: str, variables: Mapping[str, Any]) -> list[str]:
-    """Return the words of that kind that begin with ``partial``.
+def candidates(option: str, partial: str, variables: Mapping[str, Any]) -> list[str]:
+    """Return the values of an option that start with ``partial``.
 
     Parameters
     ----------
-    kind : str
-        ``Option.completes``: model, conversation, variable, format, schema, tools, image or parameter.
+    option : str
+        Name of the option, as in :attr:`ipyllm_magics.command_line.parser.Option.name`.
     partial : str
-        What stands before the cursor.
+        The text before the cursor.
     variables : mapping
-        The user's.
+        The user's variables.
 
     Examples
     --------
-    >>> candidates("format", "m", {}), candidates("variable", "a", {"answer": 1, "b": 2})
+    >>> candidates("format", "m", {}), candidates("output", "a", {"answer": 1, "b": 2})
     (['markdown'], ['answer'])
     """
-    found = _BY_KIND[kind](partial, variables) if kind in _BY_KIND else ()
+    found = _COMPLETERS[option](partial, variables) if option in _COMPLETERS else ()
     return sorted({word for word in found if word.startswith(partial)})
 
 
@@ -48,7 +49,7 @@ def _models(_partial: str, _variables: Mapping[str, Any]) -> Iterator[str]:
 
     try:
         settings, services = get_settings(), models.service_names()
-    except SettingsError:  # each call will say so; a Tab is no place for it
+    except SettingsError:  # each call reports it
         return
     yield from settings.aliases
     yield from settings.routes
@@ -76,31 +77,19 @@ def _conversations(_partial: str, _variables: Mapping[str, Any]) -> Iterator[str
     yield from conversations()
 
 
-def _variables(_partial: str, variables: Mapping[str, Any]) -> list[str]:
-    return offers(variables, lambda value: not callable(value) and type(value).__name__ != "module")
-
-
-def _schemas(_partial: str, variables: Mapping[str, Any]) -> list[str]:
-    return offers(variables, is_schema)
-
-
-def _tools(_partial: str, variables: Mapping[str, Any]) -> list[str]:
-    return offers(variables, is_tool)
-
-
 def _images(partial: str, variables: Mapping[str, Any]) -> Iterator[str]:
     from ipyllm_magics.prompt.images import SUFFIXES, is_image
 
-    yield from offers(variables, is_image)
+    yield from matching_names(variables, is_image)
     folder, _, _ = partial.rpartition("/")
-    lead = f"{folder}/" if folder or partial.startswith("/") else ""
+    prefix = f"{folder}/" if folder or partial.startswith("/") else ""
     try:
-        with os.scandir(os.path.expanduser(lead) or ".") as entries:  # noqa: PTH111 - a path as it is typed
+        with os.scandir(os.path.expanduser(prefix) or ".") as entries:  # noqa: PTH111 - a path as it is typed
             for _, entry in zip(range(_MAX_ENTRIES), entries, strict=False):
                 if entry.is_dir() and not entry.name.startswith("."):
-                    yield f"{lead}{entry.name}/"
+                    yield f"{prefix}{entry.name}/"
                 elif entry.name.lower().endswith(SUFFIXES):
-                    yield f"{lead}{entry.name}"
+                    yield f"{prefix}{entry.name}"
     except OSError:  # no such folder
         return
 
@@ -112,17 +101,19 @@ def _parameters(_partial: str, _variables: Mapping[str, Any]) -> Iterator[str]:
     yield from (f"{name}=" for name in KNOWN if name not in NOT_PARAMETERS)
 
 
-def _formats(_partial: str, _variables: Mapping[str, Any]) -> tuple[str, ...]:
-    return FORMATS
+def _variables_that(fits: Callable[[Any], bool]) -> Callable[[str, Mapping[str, Any]], Iterable[str]]:
+    return lambda _partial, variables: matching_names(variables, fits)
 
 
-_BY_KIND: dict[str, Callable[..., Any]] = {
+_COMPLETERS: dict[str, Callable[[str, Mapping[str, Any]], Iterable[str]]] = {
     "model": _models,
+    "models": _models,
     "conversation": _conversations,
-    "variable": _variables,
-    "format": _formats,
-    "schema": _schemas,
-    "tools": _tools,
+    "output": _variables_that(lambda value: not callable(value) and type(value).__name__ != "module"),
+    "format": lambda _partial, _variables: FORMATS,
+    "schema": _variables_that(is_schema),
+    "tools": _variables_that(is_tool),
     "image": _images,
-    "parameter": _parameters,
+    "params": _parameters,
+    "vary": _parameters,
 }

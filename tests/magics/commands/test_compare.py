@@ -87,7 +87,6 @@ def test_the_notebooks_own_defaults_hold_here_too(kernel, fake):
 
 def test_a_failing_arm_says_so_in_its_column_and_the_others_go_on(kernel, fake):
     fake.on(lambda request: server_error() if request.json["model"] == "bad" else answer("Fine."))
-    ran = kernel.run("from ipyllm import OpenAIService\n")
     ran = kernel.run("%%llm_compare -m openai/bad -m openai/good -o df --timeout 5\nGo", timeout=90)
     assert ran.status == "ok"
     assert [row["status"] for row in rows(kernel)] == ["error", "ok"]
@@ -96,13 +95,24 @@ def test_a_failing_arm_says_so_in_its_column_and_the_others_go_on(kernel, fake):
     assert "Traceback" not in ran.text + ran.stderr
 
 
+def test_a_failed_arm_is_not_offered_for_the_vote(kernel, fake):
+    from tests.fakes import model_not_found
+
+    fake.on(lambda request: model_not_found() if request.json["model"] == "bad" else answer("Fine."))
+    ran = kernel.run("%%llm_compare -m openai/a -m openai/bad -m openai/b\nGo")
+    assert "Run %llm_vote with one of: A, C, tie, both_bad" in ran.text
+    alone = kernel.run("%%llm_compare -m openai/bad -m openai/a\nGo")
+    assert "Fine." in alone.text
+    assert "%llm_vote" not in alone.text, "one answer is no choice"
+
+
 def test_when_every_arm_fails_the_cell_fails_so_that_run_all_stops(kernel, fake):
     from tests.fakes import model_not_found
 
     fake.on(lambda request: model_not_found())
     ran = kernel.run("%%llm_compare -m openai/a -m openai/b\nGo")
     assert ran.status == "error"
-    assert ran.error.startswith("No arm got an answer. A: ")
+    assert ran.error.startswith("Every arm failed. A: ")
     assert len(ran.traceback) == 1
     assert ran.html.count("ipyllm-column-error") >= 2
 
@@ -114,7 +124,7 @@ def test_an_interrupt_in_mid_answer_stops_all_and_keeps_all_partials(kernel, fak
     kernel.interrupt()
     ran = kernel.collect(started)
     assert ran.status == "error"
-    assert ran.error == "stopped all 2 arms; what had arrived is kept."
+    assert ran.error == "stopped all 2 arms; what had arrived is saved."
     partials = [row["response"] for row in rows(kernel)]
     assert [row["status"] for row in rows(kernel)] == ["cancelled", "cancelled"]
     assert all(text.count("word") > 5 for text in partials)
@@ -132,7 +142,7 @@ def test_an_interrupt_before_the_first_token_stops_all(kernel, fake):
     fake.wait_for(lambda: len(fake.requests) == 2, timeout=30)
     kernel.interrupt()
     ran = kernel.collect(started)
-    assert ran.error == "stopped all 2 arms; what had arrived is kept."
+    assert ran.error == "stopped all 2 arms; what had arrived is saved."
     fake.wait_for(lambda: fake.in_flight == 0, timeout=20)
     fake.on(None)
     assert kernel.run("%llm And now?").status == "ok"
@@ -146,7 +156,7 @@ def test_an_interrupt_while_a_tool_runs_stops_all_arms(kernel, fake):
     before = time.monotonic()
     kernel.interrupt()
     ran = kernel.collect(started)
-    assert ran.error == "stopped all 2 arms; what had arrived is kept."
+    assert ran.error == "stopped all 2 arms; what had arrived is saved."
     assert time.monotonic() - before < 50, "the tool slept on"
 
 
@@ -181,8 +191,8 @@ def test_of_long_answers_only_the_newest_part_is_sent_before_the_end(kernel, fak
     ran = kernel.run("%%llm_compare -m openai/a -m openai/b -m openai/c -m openai/d\nGo", timeout=90)
     sizes = [len(m["content"]["data"]["text/html"]) for m in displays(ran)[1:]]
     assert max(sizes[:-5]) < 0.5 * sizes[-1]
-    assert any("the beginning comes back" in m["content"]["data"]["text/html"] for m in displays(ran))
-    assert "the beginning comes back" not in ran.html
+    assert any("the start is shown again" in m["content"]["data"]["text/html"] for m in displays(ran))
+    assert "the start is shown again" not in ran.html
     assert ran.html.count("Paragraph 0 ") == 4
 
 
@@ -190,11 +200,11 @@ def test_a_vote_lands_in_the_ledger_and_shows_in_the_column(kernel, fake):
     compared = kernel.run("%%llm_compare -m openai/a -m openai/b\nWho?")
     display_id = displays(compared)[-1]["content"]["transient"]["display_id"]
     voted = kernel.run("%llm_vote B")
-    assert voted.stdout == "Kept: B is better, which is b.\n"
+    assert voted.stdout == "Recorded: B (b) is better.\n"
     [update] = displays(voted)
     assert update["content"]["transient"]["display_id"] == display_id
     assert "✓ preferred" in update["content"]["data"]["text/html"]
-    assert kernel.run("%llm_vote tie").stdout == "Kept: a tie.\n"
+    assert kernel.run("%llm_vote tie").stdout == "Recorded: a tie.\n"
     ask = (
         "import ipyllm\nv = ipyllm.votes(comparison=_llm_compare.id)\nprint(list(v.outcome), list(v.origin), *v.blind)"
     )
@@ -208,7 +218,7 @@ def test_a_blind_comparison_hides_names_until_the_vote(kernel, fake):
     assert "alpha" not in sent
     assert "beta" not in sent
     voted = kernel.run("%llm_vote A")
-    assert re.search(r"which is (alpha|beta)\. It was: A = (alpha|beta), B = (alpha|beta)\.", voted.stdout)
+    assert re.search(r"\((alpha|beta)\) is better\. The arms were: A = (alpha|beta), B = (alpha|beta)\.", voted.stdout)
     assert "alpha" in displays(voted)[-1]["content"]["data"]["text/html"]
     assert kernel.run("import ipyllm\nprint(*ipyllm.votes(comparison=_llm_compare.id).blind)").stdout == "True\n"
 
@@ -226,17 +236,20 @@ def test_a_blind_comparison_hides_names_until_the_vote(kernel, fake):
         ("%%llm_compare --vary temperature=0,0\nx", "--vary needs values that differ for temperature"),
         ("%%llm_compare --vary temperature=0,9\nx", "temperature must be a number between 0 and 2, not 9."),
         ("%%llm_compare --vary temprature=0,1\nx", "There is no parameter 'temprature'; did you mean 'temperature'?"),
-        ("%%llm_compare --vary temperature=0,1 -t 1\nx", "temperature is both varied and given; leave one of the two."),
+        (
+            "%%llm_compare --vary temperature=0,1 -t 1\nx",
+            "temperature is both varied and given; remove one of the two.",
+        ),
         ("%%llm_compare --vary seed=0,1 --vary seed=2,3\nx", "was given --vary seed twice"),
-        ("%%llm_compare --vary tools=0,1\nx", "tools is no parameter of the model, and cannot be varied."),
+        ("%%llm_compare --vary tools=0,1\nx", "tools is not a parameter of the model and cannot be varied."),
         ("%%llm_compare -m openai/a -m openai/b -o 1abc\nx", "-o needs the name of a variable, not '1abc'."),
         ("%%llm_compare -m openai/a -m openai/b -t 0 -t 1\nx", "was given -t twice"),
         ("%%llm_compare -m openai/a -m openai/b --schema Nope\nx", "There is no variable 'Nope' for --schema"),
         ("%%llm_compare -m openai/a -m openai/b --tools nope\nx", "There is no function 'nope' for --tools"),
         ("%%llm_compare -m openai/a -m openai/b --image nope.png\nx", "nope.png"),
-        ("%%llm_compare -m openai/a -m openai/b --blnd\nx", "has no option --blnd. Did you mean --blind?"),
+        ("%%llm_compare -m openai/a -m openai/b --blnd\nx", "has no option --blnd. Did you mean '--blind'?"),
         ("%%llm_compare -m openai/a -m openai/b -c nowhere\nx", "There is no conversation 'nowhere'"),
-        ("%%llm_compare -m openai/a -m openai/b words\nx", "does not know what to do with 'words'"),
+        ("%%llm_compare -m openai/a -m openai/b words\nx", "cannot use 'words'"),
         ("%%llm_compare -m openai/a -m openai/b\n{{ nothing_here }}", "The prompt uses {{ nothing_here }}"),
     ],
 )

@@ -1,11 +1,11 @@
-"""The core tests of ``%%llm`` once more, on a kernel of ipykernel 6, which many installations still have."""
+"""The core tests of ``%%llm`` on a kernel of ipykernel 6, which is still common."""
 
 from __future__ import annotations
 
 import pytest
 
 from tests.kernels import LiveKernel
-from tests.magics import test_llm
+from tests.magics.commands import test_llm
 from tests.magics.conftest import environment
 from tests.magics.older_kernel import NAME, CannotBuildError, older_kernel
 

@@ -89,7 +89,7 @@ def test_a_notebooks_calls_are_found_again_when_its_kernel_is_another(fake, own_
         ("--status eror", "There is no status 'eror'. Did you mean 'error'?"),
         ("--tag x", "--tag needs KEY=VALUE"),
         ("--csv /no/such/folder/x.csv", "cannot be written"),
-        ("everything", "does not know what to do with 'everything'"),
+        ("everything", "cannot use 'everything'"),
         ("--by modle", "Did you mean 'model'?"),
     ],
 )
@@ -179,10 +179,10 @@ def test_config_shows_every_setting_where_it_comes_from_and_no_key(kernel, fake)
 
 
 def test_a_setting_for_this_kernel_holds_at_once_and_can_be_given_back(kernel, fake):
-    assert kernel.run("%llm_config timeout 7").stdout == "timeout is 7.0 in this kernel from now on.\n"
+    assert kernel.run("%llm_config timeout 7").stdout == "timeout is now 7.0 in this kernel.\n"
     assert kernel.run("from ipyllm.settings import get_settings\nprint(get_settings().timeout)").stdout == "7.0\n"
     assert "%llm_config, for this kernel" in kernel.run("%llm_config timeout").text
-    assert kernel.run("%llm_config --unset timeout").stdout == "timeout is 60.0 again, from: default.\n"
+    assert kernel.run("%llm_config --unset timeout").stdout == "timeout is 60.0 again; its source is: default.\n"
     kernel.run("%llm_config aliases.quick openai/quick-model")
     kernel.run("%llm --no-history -m quick Hello")
     assert fake.requests[-1].json["model"] == "quick-model"
@@ -196,7 +196,9 @@ def test_a_setting_is_saved_and_the_rest_of_the_file_is_left_alone(own_settings)
     environment = {"IPYLLM_CONFIG": str(config), "IPYLLM_LEDGER": str(own_settings / "l.sqlite")}
     with LiveKernel(**environment) as kernel:
         kernel.run("%load_ext ipyllm")
-        assert kernel.run("%llm_config timeout 30 --save").stdout.startswith("timeout is 30.0 from now on, here and in")
+        assert kernel.run("%llm_config timeout 30 --save").stdout.startswith(
+            "timeout is now 30.0, in this kernel and in"
+        )
         assert kernel.run("%llm_config --save aliases.slow openai/b").status == "ok"
     text = config.read_text()
     assert text.startswith("# mine\nmax_retries = 1  # few\n")
@@ -213,15 +215,15 @@ def test_a_setting_is_saved_and_the_rest_of_the_file_is_left_alone(own_settings)
     [
         ("timeot 30", "There is no setting 'timeot'. Did you mean 'timeout'?"),
         ("timeot", "There is no setting 'timeot'. Did you mean 'timeout'?"),
-        ("timeout soon", "The setting"),
-        ("timeout -5", "The setting"),
+        ("timeout soon", "for the setting timeout"),
+        ("timeout -5", "for the setting timeout"),
         ("model olama/x", "did you mean 'ollama/x'?"),
-        (f"openai_api_key {KEY}", "Keys do not belong into a notebook"),
-        ("aliases fast", "Write %llm_config aliases.NAME VALUE."),
+        (f"openai_api_key {KEY}", "Don't put keys in a notebook"),
+        ("aliases fast", "Use %llm_config aliases.NAME VALUE."),
         ("timeout.x 3", "timeout has no parts"),
-        ("endpoints.lab {base_url: 3}", "begins like JSON and is none"),
-        ('endpoints.lab {"base_ur": "x"}', "The setting endpoints.lab"),
-        ("--unset max_retries", "was not set by %llm_config in this kernel"),
+        ("endpoints.lab {base_url: 3}", "looks like JSON but is not"),
+        ('endpoints.lab {"base_ur": "x"}', "the setting endpoints.lab"),
+        ("--unset max_retries", "was not changed by %llm_config in this kernel"),
         ("--unset", "takes the name of one setting"),
         ("--save", "--save would have no effect"),
     ],

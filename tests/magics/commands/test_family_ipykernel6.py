@@ -1,11 +1,11 @@
-"""``%%llm_compare``, ``%llm_history`` and the rest of the family once more, on a kernel of ipykernel 6."""
+"""``%%llm_compare``, ``%llm_history`` and the rest of the family on a kernel of ipykernel 6."""
 
 from __future__ import annotations
 
 import pytest
 
 from tests.fakes import answer
-from tests.magics import test_llm_ipykernel6
+from tests.magics.commands import test_llm_ipykernel6
 
 pytestmark = pytest.mark.timeout(400)  # the first one builds an environment
 

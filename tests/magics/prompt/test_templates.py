@@ -1,4 +1,4 @@
-"""Prompts as templates: what stands for a value, and what a notebook's template may name besides its variables."""
+"""Prompts as templates: summaries of values, and the names that a template can use besides the variables."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 from ipyllm.conversations.tokens import estimate
-from ipyllm_magics.prompt.summarize_value import BUDGET_TOKENS, compact
+from ipyllm_magics.prompt.summarize_value import BUDGET_TOKENS, summarize_value
 from ipyllm_magics.prompt.template import fill_in
 
 
@@ -27,12 +27,12 @@ class Plain:
 
 Point = collections.namedtuple("Point", "x y")  # noqa: PYI024 - the untyped kind is meant
 
-# ---- compact forms -----------------------------------------------------------------------------------
+# ---- summarize_value forms -----------------------------------------------------------------------------------
 
 
 def test_a_table_is_described_by_shape_types_missing_values_and_first_rows():
     frame = pd.DataFrame({"city": ["Oslo", None, "Rome"], "cups": [1.5, 2.0, None]})
-    assert compact(frame).splitlines() == [
+    assert summarize_value(frame).splitlines() == [
         "DataFrame of 3 rows and 2 columns:",
         f"- city: {frame.city.dtype}, 1 missing",
         "- cups: float64, 1 missing",
@@ -63,7 +63,7 @@ WIDE = {
 @pytest.mark.parametrize("name", WIDE)
 @pytest.mark.parametrize("budget", [60, BUDGET_TOKENS])
 def test_whatever_it_is_a_value_stays_within_its_budget(name, budget):
-    described = compact(WIDE[name], budget)
+    described = summarize_value(WIDE[name], budget)
     assert estimate(described) <= budget + 30, described  # and a note that it was cut
     assert len(described) > budget / 4
 
@@ -85,7 +85,7 @@ def test_whatever_it_is_a_value_stays_within_its_budget(name, budget):
     ],
 )
 def test_what_stands_in_the_prompt(value, text):
-    assert compact(value) == text
+    assert summarize_value(value) == text
 
 
 def test_strings_are_inserted_whole_and_numbers_as_they_are():
@@ -102,7 +102,7 @@ def test_a_figure_is_described_in_words():
     axes = figure.subplots()
     axes.plot([1, 2, 3], [10, 20, 15], label="cups")
     axes.set(title="Coffee", xlabel="day", xlim=(1, 3), ylim=(10, 20))
-    assert compact(figure) == (
+    assert summarize_value(figure) == (
         "matplotlib figure with 1 plot:\n1. title 'Coffee'; x day from 1 to 3; y from 10 to 20; 1 line; lines 'cups'"
     )
 

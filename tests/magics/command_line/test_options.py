@@ -1,4 +1,4 @@
-"""Every option of ``%%llm`` does something: to the request, to what is shown, or to what is kept."""
+"""Every option of ``%%llm`` changes the request, the output or the stored values."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from ipyllm_magics.command_line import options, options_table
+from docs import option_tables
+from ipyllm_magics.command_line import parser
 from ipyllm_magics.command_line.options import LLM
 from tests.fakes import answer
 
@@ -34,19 +35,19 @@ def said(prepared, code):
 
 def test_every_example_of_the_table_is_understood():
     for option in LLM:
-        parsed = options.parse(f"{option.example} a prompt", LLM, magic="%llm", prompt_follows=True)
+        parsed = parser.parse(f"{option.example} a prompt", LLM, magic="%llm", prompt_follows=True)
         assert parsed.rest == "a prompt", option.flags
         assert option.name in parsed.options
 
 
 def test_the_readmes_table_is_the_codes():
-    page = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
-    assert options_table.replaced(page) == page, "run: python -m ipyllm_magics.command_line.options_table README.md"
+    page = (Path(__file__).parents[3] / "README.md").read_text(encoding="utf-8")
+    assert option_tables.replace_tables(page) == page, "run: python docs/option_tables.py README.md"
 
 
 def test_a_page_without_marks_is_refused():
     with pytest.raises(ValueError, match="There is no"):
-        options_table.replaced("# nothing")
+        option_tables.replace_tables("# nothing")
 
 
 # ---- one check for each name of the table ------------------------------------------------------------
@@ -194,10 +195,10 @@ def dry_run(llm, kernel, fake):
         "arm=a",
         "60 s of silence, 2 retries",
         "50 to receive",
-        "kept in x",
+        "stored in x",
         "system: Brief.",
         "user: Hi 2",
-        "[picture: image/png, 0.1 kB]",
+        "[image: image/png, 0.1 kB]",
     ):
         assert part in ran.stdout, ran.stdout
     assert "sk-kernel" not in ran.stdout
@@ -256,10 +257,10 @@ MISTAKES = {
     "--tools weather,weather": "bad request: There are two tools named 'weather'",
     "--tools weather.now": "usage: 'weather' has no 'now' for --tools.",
     "--image plto.png": "usage: There is no file or variable 'plto.png' for --image. Did you mean 'plot.png'?",
-    "--image /": "usage: --image '/' is a folder, not a picture.",
-    "--image http://": "usage: --image 'http://' is no address of a picture.",
-    "--image data:text/plain,x": "a data: address of a picture begins with data:image/.",
-    "--image City": "usage: The variable 'City' is no picture but of type ModelMetaclass",
+    "--image /": "usage: --image '/' is a folder, not an image.",
+    "--image http://": "usage: --image 'http://' is not the URL of an image.",
+    "--image data:text/plain,x": "the data: URL of an image starts with data:image/.",
+    "--image City": "usage: The variable 'City' is not an image but of type ModelMetaclass",
     "--top-p 2": "bad request: top_p must be a number between 0 and 1, not 2.0.",
     "--max-tokens 1.5": "usage: %%llm: --max-tokens needs a whole number, not '1.5'.",
     "--max-tokens 0": "bad request: max_tokens must be a whole number of at least 1, not 0.",
@@ -271,10 +272,10 @@ MISTAKES = {
     "-p top_k": "usage: %%llm: -p needs NAME=VALUE, such as top_k=40, not 'top_k'.",
     "-p logprobs=True": "In JSON it is logprobs=true.",
     "-p temprature=1": "bad request: There is no parameter 'temprature'; did you mean 'temperature'?",
-    "-p temperature=1 -t 0": "usage: %%llm: -t and -p temperature say the same; give one of them.",
+    "-p temperature=1 -t 0": "usage: %%llm: -t and -p temperature set the same parameter; give one of them.",
     "-p top_k=1 -p top_k=2": "usage: %%llm was given -p top_k twice.",
     "-p model=x": "bad request: 'model' is set by ipyllm",
-    "-p timeout=5": "usage: %%llm: timeout is no parameter of the model; write --timeout.",
+    "-p timeout=5": "usage: %%llm: timeout is not a parameter of the model; use --timeout.",
     "--tag arm": "usage: %%llm: --tag needs KEY=VALUE, such as arm=terse, not 'arm'.",
     "--tag a=1 --tag a=2": "usage: %%llm was given --tag a twice.",
     "--cache --no-cache": "usage: %%llm: --cache and --no-cache contradict each other; give one of them.",
@@ -286,8 +287,8 @@ MISTAKES = {
     "-s -t 0": "usage: %%llm: -s needs a value (TEXT).",
     "-o class": "usage: %%llm: -o needs the name of a variable, not 'class'.",
     "-c ''": "usage: %%llm: -c needs the name of a conversation.",
-    "--dryrun": "usage: %%llm has no option --dryrun. Did you mean --dry-run?",
-    "--imgae x": "usage: %%llm has no option --imgae. Did you mean --image?",
+    "--dryrun": "usage: %%llm has no option --dryrun. Did you mean '--dry-run'?",
+    "--imgae x": "usage: %%llm has no option --imgae. Did you mean '--image'?",
 }
 
 

@@ -1,4 +1,4 @@
-"""Tab on the line of a magic, asked as a front end asks: by ``complete_request`` to a real kernel."""
+"""Tab completion on the line of a magic, by ``complete_request`` to a real kernel."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ import sys
 
 import pytest
 
-from ipyllm_magics.command_line.completion import at_cursor
 from ipyllm_magics.command_line.options import LLM
+from ipyllm_magics.completion.matcher import word_at_cursor
 from tests.kernels import LiveKernel
 
 CONFIG = """
@@ -55,7 +55,7 @@ def kernel(tmp_path_factory):
 
 
 def complete(kernel, code):
-    """Texts of the whole line after each completion is taken, by completion."""
+    """Return the line after each completion, by completion."""
     reply = kernel.client.complete(code, len(code), reply=True, timeout=60)["content"]
     assert reply["status"] == "ok"
     return {code[: reply["cursor_start"]] + match + code[reply["cursor_end"] :] for match in reply["matches"]}
@@ -127,10 +127,10 @@ def test_tab_goes_away_with_the_extension(kernel):
 
 
 def test_what_is_typed_is_told_from_what_stands_before():
-    assert at_cursor("--model=ope", LLM).partial == "ope"
-    assert at_cursor("", LLM) == (None, "")
-    assert at_cursor("'quoted prompt", LLM) is None
-    assert at_cursor("-- -t", LLM) is None
+    assert word_at_cursor("--model=ope", LLM).partial == "ope"
+    assert word_at_cursor("", LLM) == (None, "")
+    assert word_at_cursor("'quoted prompt", LLM) is None
+    assert word_at_cursor("-- -t", LLM) is None
 
 
 def test_tab_imports_nothing_heavy(tmp_path):

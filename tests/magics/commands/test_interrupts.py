@@ -1,4 +1,4 @@
-"""An interrupt at every stage of a call: it stops, what had come is kept and shown, and the connection is closed."""
+"""An interrupt at every stage of a call stops it, stores and shows what had arrived, and closes the connection."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ async def slow_async() -> str:
     await asyncio.sleep(60)
     return 'never'
 """
-STOPPED = "interrupted: stopped openai/fake-model; what had arrived is kept."
+STOPPED = "interrupted: stopped openai/fake-model; the part of its answer that had arrived is saved."
 
 
 def interrupted(kernel, request, ran):
@@ -107,51 +107,39 @@ def test_during_a_tool(name, kernel, kernel_fake):
 
 
 def test_while_drawing(kernel, kernel_fake):
-    """The interrupt comes in the midst of rendering: nothing of the answer is torn, shown twice or lost."""
-    text = "\n\n".join(f"Paragraph {i}." for i in range(40))
-    kernel_fake.default = fakes.stall(answer(text + " word" * 50, chunks=90, gap=0.02), after=85)
-    kernel.run(
-        "import time, ipyllm.rendering as rendering\nsound, said = rendering.to_html, []\n"
-        "def slow(text, live=False):\n"
-        "    if 'Paragraph 6.' in text and not live and not said:\n"
-        "        said.append(print('drawing', flush=True)); time.sleep(1.5)\n"
-        "    return sound(text, live=live)\n"
-        "rendering.to_html = slow"
+    """The interrupt comes during a drawing that takes a second: nothing of the answer is torn, shown twice or lost."""
+    paragraphs = [f"Paragraph {i}. " + "**b** `c` [l](http://x.y) " * 80 for i in range(60)]
+    text = "\n\n".join(paragraphs)
+    kernel_fake.default = fakes.stall(
+        answer(text + "\n\nEnd.", chunks=["Start.\n\n", text, "\n\nEnd."], gap=0.5), after=3
     )
-    try:
-        request = kernel.start("%%llm -o stopped\nHello")
-        ran = until_printed(kernel, request, "drawing")
-        interrupted(kernel, request, ran)
-        content = kernel.run("print(stopped.content)").stdout
-        shown = [line for line in ran.text.splitlines() if line.startswith("Paragraph") and line.endswith(".")]
-        kept = [line for line in content.splitlines() if line.startswith("Paragraph") and line.endswith(".")]
-        assert "Paragraph 6." in kept
-        assert shown[: len(kept)] == kept
-        assert [ran.html.count(f">{line}<") for line in kept] == [1] * len(kept)
-    finally:
-        kernel.run("rendering.to_html = sound")
+    request = kernel.start("%%llm -o stopped\nHello")
+    kernel_fake.wait_for(lambda: kernel_fake.requests and len(kernel_fake.requests[-1].sent_ns) == 2, timeout=30)
+    ran = until_printed(kernel, request, "Start.")
+    time.sleep(0.3)  # into the drawing of the second chunk
+    interrupted(kernel, request, ran)
+    content = kernel.run("print(stopped.content)").stdout
+    kept = [line.partition(".")[0] for line in content.splitlines() if line.startswith("Paragraph")]
+    assert kept == [f"Paragraph {i}" for i in range(60)]
+    assert [ran.text.count(f"{line}.") for line in kept] == [1] * len(kept)
+    assert [ran.html.count(f">{line}.") for line in kept] == [1] * len(kept)
 
 
-def test_while_the_whole_answer_is_drawn(kernel, kernel_fake):
-    kernel_fake.default = answer('{"a": 1}')
-    kernel.run(
-        "import time, ipyllm.rendering as rendering\nsound = rendering.to_html\n"
-        "def slow(text, **options):\n    if text: print('drawing', flush=True); time.sleep(3)\n"
-        "    return sound(text, **options)\n"
-        "rendering.to_html = slow"
-    )
-    try:
-        request = kernel.start("%%llm -f json -o stopped\nHello")
-        ran = until_printed(kernel, request, "drawing")
-        kernel.interrupt()
-        kernel.collect(request, ran=ran)
-        assert ran.traceback == [
-            "interrupted: the answer of openai/fake-model was there already; it is shown and kept."
-        ]
-        assert '"a": 1' in ran.text
-        assert kernel.run("print(stopped.status, stopped.parsed)").stdout == "ok {'a': 1}\n"
-    finally:
-        kernel.run("rendering.to_html = sound")
+def test_while_the_complete_answer_is_drawn(kernel, kernel_fake):
+    page = "<p class='a'>Hi <b>there</b> <a href='http://x.y'>x</a></p>\n" * 30_000
+    text = f"```html\n{page}```"
+    kernel_fake.default = answer(text, chunks=[text[:-3], "```"], gap=1.0)
+    request = kernel.start("%%llm -f html -o stopped\nHello")
+    ran = until_printed(kernel, request, "Hi")
+    kernel_fake.wait_for(lambda: kernel_fake.requests[-1].finished_ns, timeout=30)
+    time.sleep(0.4)  # into the extraction and the last drawing
+    kernel.interrupt()
+    kernel.collect(request, ran=ran)
+    assert ran.traceback == [
+        "interrupted: the answer of openai/fake-model was already complete; it is shown and saved."
+    ]
+    assert "<iframe" in ran.html
+    assert kernel.run("print(stopped.status, len(stopped.content))").stdout == f"ok {len(text)}\n"
 
 
 def test_while_a_template_is_filled_in(kernel, kernel_fake):

@@ -87,15 +87,15 @@ def test_two_kernels_compare_at_once_over_one_ledger_and_each_votes_on_its_own(s
 def test_a_drawing_that_fails_stops_the_requests_and_keeps_what_came(start, fake):
     fake.default = drip("word ", every=0.02)
     kernel = start()
-    kernel.run(
-        "import ipyllm_magics.display.side_by_side as s\n"
-        "draw, drawn = s.NotebookColumns.draw, []\n"
-        "def torn(self):\n"
+    hook = (
+        "drawn = []\n"
+        "def torn(message):\n"
         "    drawn.append(1)\n"
         "    if len(drawn) > 5: raise RuntimeError('the disk is on fire')\n"
-        "    draw(self)\n"
-        "s.NotebookColumns.draw = torn"
+        "    return message\n"
+        "get_ipython().display_pub.register_hook(torn)"
     )
+    assert kernel.run(hook).status == "ok"
     ran = kernel.run("%%llm_compare -m openai/a -m openai/b -o df\nGo")
     assert ran.status == "error"
     assert "the disk is on fire" in ran.error

@@ -1,4 +1,4 @@
-"""Every option of ``%%llm_compare`` does what it does for ``%%llm``, to all arms; what it has not, it says why."""
+"""Options of ``%%llm_compare`` work as those of ``%%llm``, for all arms; a missing one is refused with the reason."""
 
 from __future__ import annotations
 
@@ -6,9 +6,8 @@ import json
 
 import pytest
 
-from ipyllm_magics.command_line import options
-from ipyllm_magics.command_line.family_options import COMPARE, COMPARE_WITHOUT
-from ipyllm_magics.command_line.options import LLM
+from ipyllm_magics.command_line import parser
+from ipyllm_magics.command_line.options import COMPARE, COMPARE_WITHOUT, LLM
 from tests.fakes import answer, model_not_found
 
 CELL = "%%llm_compare -m openai/a -m openai/b"
@@ -54,7 +53,7 @@ def test_an_option_that_it_has_not_is_refused_with_the_reason(compare, flag):
 
 def test_every_example_of_its_table_is_understood():
     for option in COMPARE:
-        parsed = options.parse(option.example, COMPARE, magic="%%llm_compare", prompt_follows=False)
+        parsed = parser.parse(option.example, COMPARE, magic="%%llm_compare", prompt_follows=False)
         assert option.name in parsed.options
 
 
@@ -152,7 +151,7 @@ def dry_run(compare, kernel):
     )
     assert sent == []
     for part in (
-        "Nothing was sent. This would be, to 2 arms:",
+        "Nothing was sent. The requests to 2 arms would be:",
         "A · gpt-5-mini\n  to      openai/gpt-5-mini at 127.0.0.1",
         "B · gpt-4o\n  to      openai/gpt-4o at 127.0.0.1",
         "temperature 0.0, max_tokens 50",
@@ -160,10 +159,10 @@ def dry_run(compare, kernel):
         "case=a",
         "60 s of silence, 2 retries",
         "50 to receive",
-        "the answers are shown side by side as markdown, kept in x and _llm_compare",
+        "the answers are shown side by side as markdown, stored in x and _llm_compare",
         "system: Brief.",
         "user: Hi 2",
-        "[picture: image/png, 0.1 kB]",
+        "[image: image/png, 0.1 kB]",
     ):
         assert part in ran.stdout, ran.stdout
     assert ran.stdout.count("user: Hi 2") == 1, "what all are sent is shown once"
@@ -236,7 +235,7 @@ def test_when_no_answer_fits_the_cell_fails_so_that_run_all_stops(compare):
     ran, _ = compare("-f json", reply="No idea.")
     assert ran.status == "error"
     assert ran.error.startswith("No answer fits -f json. A: The answer contains no JSON")
-    assert ran.error.endswith("all are in _llm_compare.")
+    assert ran.error.endswith("all answers are in _llm_compare.")
     assert ran.traceback[0].startswith("no json: ")
 
 
@@ -244,7 +243,7 @@ def test_when_one_arm_fails_and_no_other_fits_both_are_told(compare, kernel_fake
     kernel_fake.on(lambda request: model_not_found() if request.json["model"] == "b" else answer("No idea."))
     ran, _ = compare("-f json")
     assert ran.error.startswith("No answer fits -f json. A: The answer contains no JSON")
-    assert "; B: it failed; all are" in ran.error
+    assert "; B: it failed; all answers are" in ran.error
 
 
 @pytest.mark.parametrize(
@@ -254,7 +253,7 @@ def test_when_one_arm_fails_and_no_other_fits_both_are_told(compare, kernel_fake
         ("-f text --quiet", "--quiet shows nothing, so -f text would have no effect."),
         ("--dry-run --quiet", "--dry-run only shows, and --quiet shows nothing; give one of them."),
         ("-f text --schema City", "--schema answers in JSON, so -f text contradicts it."),
-        ("--dryrun", "has no option --dryrun. Did you mean --dry-run?"),
+        ("--dryrun", "has no option --dryrun. Did you mean '--dry-run'?"),
     ],
 )
 def test_options_that_contradict_each_other_are_one_sentence(compare, given, sentence):
@@ -373,7 +372,7 @@ def test_a_dry_run_says_what_would_be_left_out_and_what_all_would_cost(compare, 
     assert "cost    free" in b
     assert "of a window of 1,024" in b
     assert "cost    unknown" in c
-    assert "and what 1 of the 3 arms cost, which is unknown" in ran.stdout
+    assert "plus the unknown cost of 1 of 3 arms" in ran.stdout
 
 
 def test_a_dry_run_shows_each_system_message_that_is_varied_to_whom_it_goes(compare):

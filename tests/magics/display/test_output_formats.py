@@ -1,4 +1,4 @@
-"""``-f``, reasoning and tool calls: what a cell shows, what is kept, and what is left of it when it is saved."""
+"""``-f``, reasoning and tool calls: the outputs of a cell, the variables, and the saved notebook."""
 
 from __future__ import annotations
 
@@ -9,7 +9,13 @@ import nbformat
 import pytest
 
 from ipyllm.rendering.sanitize_page import sanitize_page
-from ipyllm_magics.display.output_formats import FORMS, NotThereError, code_of, for_next_cell, json_of
+from ipyllm_magics.display.output_formats import (
+    OUTPUT_FORMATS,
+    NotFoundInAnswerError,
+    extract_code,
+    extract_json,
+    next_cell_source,
+)
 from tests import fakes
 from tests.fakes import answer
 
@@ -33,22 +39,22 @@ CODE = "First this:\n```python\nx = 1\n```\nthen that:\n```py\nprint(x)\n```\nan
     ],
 )
 def test_code_is_taken_out_of_an_answer(text, code, cell):
-    assert code_of(text).source == code
-    assert for_next_cell(code_of(text)) == cell
+    assert extract_code(text).source == code
+    assert next_cell_source(extract_code(text)) == cell
 
 
 @pytest.mark.parametrize("text", ["Sorry.", "Yes", "", "42", "I cannot do that, Dave.", "```python\n\n```"])
 def test_words_are_no_code(text):
-    with pytest.raises(NotThereError, match="holds no code"):
-        code_of(text)
+    with pytest.raises(NotFoundInAnswerError, match="contains no code"):
+        extract_code(text)
 
 
 def test_json_is_taken_out_past_chatter():
-    assert json_of('Here:\n```json\n{"a": [1]}\n```\nDone.') == {"a": [1]}
-    with pytest.raises(NotThereError, match="contains no JSON"):
-        json_of("Nothing here.")
-    with pytest.raises(NotThereError, match="ends before"):
-        json_of('{"a": [1, ')
+    assert extract_json('Here:\n```json\n{"a": [1]}\n```\nDone.') == {"a": [1]}
+    with pytest.raises(NotFoundInAnswerError, match="contains no JSON"):
+        extract_json("Nothing here.")
+    with pytest.raises(NotFoundInAnswerError, match="ends before"):
+        extract_json('{"a": [1, ')
 
 
 ACTS = [
@@ -91,7 +97,7 @@ def test_a_page_keeps_its_looks():
 
 
 def test_the_frame_around_a_page_runs_no_script_and_fetches_nothing():
-    html, text = FORMS["html"].whole('```html\n<p onclick="x()">"Hi" & bye</p>\n```')
+    html, text = OUTPUT_FORMATS["html"].extract('```html\n<p onclick="x()">"Hi" & bye</p>\n```')
     frame = re.search(r"<iframe [^>]*>", html)[0]
     assert 'sandbox="allow-popups"' in frame
     assert "default-src 'none'" in html.replace("&#x27;", "'")
@@ -130,7 +136,7 @@ def test_code_is_shown_alone_and_put_into_the_next_cell(kernel, kernel_fake):
 def test_an_answer_without_code_is_shown_kept_and_said(kernel, kernel_fake):
     kernel_fake.default = answer("I cannot do that.")
     ran = kernel.run("%%llm -f code -o kept\nHow?")
-    assert ran.traceback == ["no code: The answer holds no code; the answer is in _llm."]
+    assert ran.traceback == ["no code: The answer contains no code; the answer is in _llm."]
     assert "I cannot do that." in ran.text
     assert kernel.run("print(kept.content)").stdout == "I cannot do that.\n"
 
@@ -278,7 +284,7 @@ def test_as_plain_text_a_saved_answer_reads_as_it_was_written(saved):
 
 
 def test_where_styles_and_frames_are_stripped_the_answer_is_still_there(saved):
-    """As on GitHub, which keeps tables and code of an output's HTML and takes away styles, classes and frames."""
+    """Sanitise HTML as GitHub does, which removes styles, classes and frames, but not tables and code."""
     import nh3
 
     def stripped(cell):

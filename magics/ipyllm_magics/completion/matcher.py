@@ -1,4 +1,4 @@
-"""Tab completion on the line of a magic: its options, and what can stand after each."""
+"""Tab completion on the line of a magic: its options and the values of each."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from IPython.core.completer import SimpleCompletion, context_matcher
 
-from ipyllm_magics.command_line.completers import candidates
-from ipyllm_magics.command_line.family_options import TABLES
+from ipyllm_magics.command_line.options import TABLES
+from ipyllm_magics.completion.completers import candidates
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -16,54 +16,53 @@ if TYPE_CHECKING:
     from IPython.core.completer import CompletionContext, SimpleMatcherResult
     from IPython.core.interactiveshell import InteractiveShell
 
-    from ipyllm_magics.command_line.options import Option
+    from ipyllm_magics.command_line.parser import Option
 
-__all__ = ["At", "at_cursor", "install", "uninstall"]
+__all__ = ["CursorWord", "install", "uninstall", "word_at_cursor"]
 
 _LINE = re.compile(r"\s*(?P<magic>%%?llm\w*)\s(?P<rest>.*)", re.DOTALL)
 _WORD = re.compile(r"(?:\"(?:[^\"\\]|\\.)*\"?|'(?:[^'\\]|\\.)*'?|[^\s\"'])+")
-_LISTS = {"tools"}  # whose words are lists with commas
 
 
-class At(NamedTuple):
-    """Where the cursor is: at an option's name (``option`` is None) or at the word after it; and what is typed."""
+class CursorWord(NamedTuple):
+    """The word at the cursor: the name of an option (``option`` is None) or an option's value."""
 
     option: Option | None
     partial: str
 
 
-def at_cursor(rest: str, table: Sequence[Option]) -> At | None:
-    """Say what is being typed at the end of ``rest``; None where it is no option: in the prompt.
+def word_at_cursor(rest: str, table: Sequence[Option]) -> CursorWord | None:
+    """Return the word at the end of ``rest``; None if it belongs to the prompt.
 
     Examples
     --------
-    >>> at_cursor("-t 0 --mod", TABLES["llm"])
-    At(option=None, partial='--mod')
-    >>> at = at_cursor("-t 0 -m ollama/ll", TABLES["llm"])
-    >>> at.option.name, at.partial
+    >>> word_at_cursor("-t 0 --mod", TABLES["llm"])
+    CursorWord(option=None, partial='--mod')
+    >>> word = word_at_cursor("-t 0 -m ollama/ll", TABLES["llm"])
+    >>> word.option.name, word.partial
     ('model', 'ollama/ll')
-    >>> at_cursor("-t 0 what is", TABLES["llm"]) is None
+    >>> word_at_cursor("-t 0 what is", TABLES["llm"]) is None
     True
     """
     by_flag = {flag: option for option in table for flag in option.flags}
     words = _WORD.findall(rest)
     partial = words.pop() if words and not rest[-1:].isspace() else ""
-    awaits: Option | None = None
+    awaits_value: Option | None = None
     for word in words:
-        if awaits is not None:
-            awaits = None
+        if awaits_value is not None:
+            awaits_value = None
             continue
         flag, equals, _ = word.partition("=")
         option = by_flag.get(flag if word.startswith("--") else word)
         if option is None:
             return None
-        awaits = option if option.read is not None and not equals else None
-    if awaits is not None:
-        return At(awaits, partial.lstrip("\"'"))
+        awaits_value = option if option.convert is not None and not equals else None
+    if awaits_value is not None:
+        return CursorWord(awaits_value, partial.lstrip("\"'"))
     flag, equals, value = partial.partition("=")
     if equals and flag in by_flag:
-        return At(by_flag[flag], value.lstrip("\"'"))
-    return At(None, partial) if not partial or partial.startswith("-") else None
+        return CursorWord(by_flag[flag], value.lstrip("\"'"))
+    return CursorWord(None, partial) if not partial or partial.startswith("-") else None
 
 
 def _matcher(shell: InteractiveShell) -> Any:
@@ -72,27 +71,27 @@ def _matcher(shell: InteractiveShell) -> Any:
         table = TABLES.get(line["magic"].lstrip("%")) if line is not None else None
         if line is None or table is None or (line["magic"].startswith("%%") and context.cursor_line > 0):
             return {"completions": []}
-        at = at_cursor(line["rest"], table)
-        if at is None:
+        word = word_at_cursor(line["rest"], table)
+        if word is None:
             return {"completions": []}
-        partial, kind = at.partial, "option"
-        if at.option is None:
+        partial, kind = word.partial, "option"
+        if word.option is None:
             found = sorted(flag for option in table for flag in option.flags if flag.startswith(partial))
         else:
-            kind = at.option.completes
-            if kind in _LISTS:
+            kind = word.option.name
+            if kind == "tools":  # a list with commas
                 partial = partial.rpartition(",")[2]
             found = candidates(kind, partial, shell.user_ns)
         return {
-            "completions": [SimpleCompletion(_quoted(word), type=kind) for word in found],
+            "completions": [SimpleCompletion(_quote(word), type=kind) for word in found],
             "matched_fragment": partial,
-            "suppress": True,  # names of Python's make no sense here
+            "suppress": True,  # Python's names make no sense here
         }
 
     return context_matcher()(ipyllm_matcher)
 
 
-def _quoted(word: str) -> str:
+def _quote(word: str) -> str:
     return f'"{word}"' if any(char.isspace() for char in word) else word
 
 
@@ -103,7 +102,7 @@ def install(shell: InteractiveShell) -> None:
 
 
 def uninstall(shell: InteractiveShell) -> None:
-    """Take it away."""
+    """Remove the matcher."""
     matchers = shell.Completer.custom_matchers
     # By name: after a reload of the module it is another object.
-    matchers[:] = [one for one in matchers if getattr(one, "__name__", "") != "ipyllm_matcher"]
+    matchers[:] = [matcher for matcher in matchers if getattr(matcher, "__name__", "") != "ipyllm_matcher"]

@@ -1,0 +1,1 @@
+"""Completes the line of a magic with Tab."""
