@@ -155,7 +155,7 @@ COUNT_LISTENERS = """
     const [start, stop] = [window.setInterval, window.clearInterval];
     window.setInterval = (beat, ...rest) => {
         const clock = start(beat, ...rest);
-        if (/isElsewhere|[.]tick[(]/.test(beat)) held.clocks.add(clock);  // ours; JupyterLab has others
+        if (/kernelChanged|[.]tick[(]/.test(beat)) held.clocks.add(clock);  // ours; JupyterLab has others
         return clock;
     };
     window.clearInterval = clock => { held.clocks.delete(clock); stop(clock); };
