@@ -76,6 +76,6 @@ def _rebuild(message: str, state: dict[str, object]) -> LLMError:
     return error
 
 
-def bad_request(message: str) -> LLMError:
+def bad_request(message: str, model: str = "") -> LLMError:
     """Return the error for an invalid argument: one sentence that says what is wrong and what to do."""
-    return LLMError(message, category="bad_request")
+    return LLMError(message, category="bad_request", model=model)

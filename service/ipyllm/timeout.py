@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from ipyllm.errors import LLMError
+from ipyllm.errors import bad_request
 
 __all__ = ["Timeout"]
 
@@ -40,9 +40,7 @@ class Timeout:
         for name in ("connect", "first_token", "stall", "total"):
             value = getattr(self, name)
             if value is not None and (isinstance(value, bool) or not isinstance(value, int | float) or not value > 0):
-                raise LLMError(
-                    f"The timeout {name} must be a number of seconds above 0, not {value!r}.", category="bad_request"
-                )
+                raise bad_request(f"The timeout {name} must be a number of seconds above 0, not {value!r}.")
 
     @classmethod
     def of(cls, given: Any) -> Timeout:
@@ -50,7 +48,5 @@ class Timeout:
         if isinstance(given, Timeout):
             return given
         if isinstance(given, bool) or not isinstance(given, int | float) or not given > 0:
-            raise LLMError(
-                f"timeout must be a number of seconds above 0, or a Timeout, not {given!r}.", category="bad_request"
-            )
+            raise bad_request(f"timeout must be a number of seconds above 0, or a Timeout, not {given!r}.")
         return cls(connect=given, first_token=given, stall=given)

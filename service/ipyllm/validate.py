@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ipyllm.errors import LLMError
+from ipyllm.errors import bad_request
 
 __all__ = ["validate_int", "validate_usd"]
 
@@ -26,7 +26,7 @@ def validate_int(name: str, value: Any, least: int | None = None) -> int:
     """
     if isinstance(value, bool) or not isinstance(value, int) or (least is not None and value < least):
         bound = "" if least is None else f", {least} or more"
-        raise LLMError(f"{name} must be a whole number{bound}, not {value!r}.", category="bad_request")
+        raise bad_request(f"{name} must be a whole number{bound}, not {value!r}.")
     return value
 
 
@@ -39,7 +39,5 @@ def validate_usd(value: Any) -> float | None:
         ``bad_request``.
     """
     if value is not None and (isinstance(value, bool) or not isinstance(value, int | float) or not value >= 0):
-        raise LLMError(
-            f"max_cost_usd must be a number of US dollars, 0 or more, not {value!r}.", category="bad_request"
-        )
+        raise bad_request(f"max_cost_usd must be a number of US dollars, 0 or more, not {value!r}.")
     return value

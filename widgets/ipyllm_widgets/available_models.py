@@ -7,7 +7,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from ipyllm import embedded
-from ipyllm.errors import LLMError
+from ipyllm.errors import LLMError, bad_request
 from ipyllm.registry import models
 from ipyllm.settings import get_settings
 
@@ -40,7 +40,7 @@ def validate_model_names(models: Any) -> list[str]:
         if all(isinstance(name, str) for name in names):
             return names
     example = f"[{models!r}, …]." if isinstance(models, str) else f"['ollama/qwen3', …], not {models!r}."
-    raise LLMError(f"models must be a list of names, such as {example}", category="bad_request")
+    raise bad_request(f"models must be a list of names, such as {example}")
 
 
 def _names() -> Iterator[str]:

@@ -10,7 +10,7 @@ import threading
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any, Protocol
 
-from ipyllm.errors import LLMError
+from ipyllm.errors import bad_request
 from ipyllm.events import Finished
 from ipyllm_widgets.available_models import available_models
 from ipyllm_widgets.render_thread import RenderThread
@@ -170,7 +170,7 @@ class Controller(ABC):
 
     def _require_idle(self) -> None:
         if self.running:
-            raise LLMError("An answer is still streaming: stop it first, or wait for its end.", category="bad_request")
+            raise bad_request("An answer is still streaming: stop it first, or wait for its end.")
 
     def _publish(self) -> None:
         """Send what differs from the state that the browser has. The channel's lock is held."""

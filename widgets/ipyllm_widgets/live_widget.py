@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import anywidget
 import traitlets
 
-from ipyllm.errors import LLMError
+from ipyllm.errors import LLMError, bad_request
 from ipyllm.text.format import shorten
 from ipyllm.text.redact import redact
 from ipyllm.text.surrogates import replace_surrogates
@@ -69,16 +69,14 @@ class CommandWidget(anywidget.AnyWidget):
         """Return the name of a command and its fields, or raise what is wrong."""
         name = content.get("command") if isinstance(content, dict) else None
         if not isinstance(name, str) or name not in self._commands:
-            raise LLMError("The page sent an unknown command: reload the page.", category="bad_request")
+            raise bad_request("The page sent an unknown command: reload the page.")
         fields = {}
         for spec, kind in self._commands[name].items():
             field = spec.removesuffix("?")
             if field == spec or field in content:
                 fields[field] = value = content.get(field)
                 if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
-                    raise LLMError(
-                        f"The page sent a command with a wrong {field!r}: reload the page.", category="bad_request"
-                    )
+                    raise bad_request(f"The page sent a command with a wrong {field!r}: reload the page.")
         return name, fields
 
     def _run_command(self, name: str, fields: dict[str, Any], content: dict[str, Any], buffers: Sequence[Any]) -> None:

@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from ipyllm.errors import LLMError
+from ipyllm.errors import LLMError, bad_request
 from ipyllm.services.parameters import check_params
 
 __all__ = ["validate_params"]
@@ -54,4 +54,4 @@ def validate_params(params: Any, model: str = "") -> dict[str, Any]:
 
 
 def _bad(message: str) -> LLMError:
-    return LLMError(message, category="bad_request")
+    return bad_request(message)

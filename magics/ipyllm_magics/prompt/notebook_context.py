@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from IPython.core.error import UsageError
 
-from ipyllm.errors import LLMError
+from ipyllm.errors import bad_request
 from ipyllm.text.terminal import plain
 from ipyllm_magics.prompt.summarize_value import BUDGET_TOKENS, summarize_value
 
@@ -66,10 +66,7 @@ class ExecutedCells:
         if isinstance(index, slice):
             return _CellSlice([self._cell(number) for number in numbers[index]])
         if not -len(numbers) <= index < len(numbers):
-            raise LLMError(
-                f"The prompt uses {{{{ cells[{index}] }}}}, but {len(numbers)} cells have been executed.",
-                category="bad_request",
-            )
+            raise bad_request(f"The prompt uses {{{{ cells[{index}] }}}}, but {len(numbers)} cells have been executed.")
         return self._cell(numbers[index])
 
     def __str__(self) -> str:
@@ -147,7 +144,7 @@ class LastError:
     def __str__(self) -> str:
         value = self._value
         if value is None:
-            raise LLMError("The prompt uses {{ error }}, but no cell has failed yet.", category="bad_request")
+            raise bad_request("The prompt uses {{ error }}, but no cell has failed yet.")
         frames = [_describe_frame(name, line, function) for name, line, function in _locations(value.__traceback__)]
         message = str(summarize_value(str(value)))
         return "\n\n".join([*frames, f"{type(value).__name__}: {message}"])

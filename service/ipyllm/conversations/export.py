@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
-from ipyllm.errors import LLMError
+from ipyllm.errors import bad_request
 from ipyllm.messages import text_of
 from ipyllm.rendering import STYLE, to_html
 from ipyllm.text.format import count
@@ -62,7 +62,7 @@ def export_conversation(history: ConversationHistory, form: str, *, title: str =
         return redact(json.dumps(history.to_messages(), ensure_ascii=False, indent=1, default=str) + "\n")
     if form == "ipynb":
         return redact(_notebook(history, title))
-    raise LLMError(f"A conversation cannot be exported as {form!r}. {suggest(form, FORMATS)}", category="bad_request")
+    raise bad_request(f"A conversation cannot be exported as {form!r}. {suggest(form, FORMATS)}")
 
 
 def _markdown(history: ConversationHistory, title: str) -> str:

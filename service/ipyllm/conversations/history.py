@@ -10,7 +10,7 @@ from ipyllm.conversations import transcript, trimming
 from ipyllm.conversations.tokens import estimate_messages
 from ipyllm.conversations.transcript import SYSTEM_ROLES, Transcript, Turn, validated
 from ipyllm.conversations.trimming import Fitted
-from ipyllm.errors import LLMError
+from ipyllm.errors import LLMError, bad_request
 from ipyllm.messages import text_of
 from ipyllm.text.format import count
 
@@ -169,7 +169,7 @@ class ConversationHistory:
     def set_system(self, text: str | None) -> None:
         """Set the system message; None or an empty text removes it."""
         if text is not None and not isinstance(text, str):
-            raise LLMError(f"A system prompt must be text, not {type(text).__name__}.", category="bad_request")
+            raise bad_request(f"A system prompt must be text, not {type(text).__name__}.")
         message = validated({"role": "system", "content": text}) if text and text.strip() else None
         with self._lock:
             self._system = message
@@ -457,10 +457,7 @@ class ConversationHistory:
             named: ConversationHistory = _conversations.setdefault(name, copy)
             # An empty one is filled, not replaced, because a widget may show it.
             if named is not copy and not named._fill_if_empty(copy._snapshot()):
-                raise LLMError(
-                    f"A conversation {name!r} exists already. Clear it first, or choose another name.",
-                    category="bad_request",
-                )
+                raise bad_request(f"A conversation {name!r} exists already. Clear it first, or choose another name.")
         return named
 
     def save(self, path: str | os.PathLike[str]) -> None:
@@ -500,9 +497,7 @@ def conversation(name: str = "default") -> ConversationHistory:
     True
     """
     if not isinstance(name, str) or not name.strip():
-        raise LLMError(
-            f"The name of a conversation must be text, such as 'default', not {name!r}.", category="bad_request"
-        )
+        raise bad_request(f"The name of a conversation must be text, such as 'default', not {name!r}.")
     with _lock:
         return _conversations.setdefault(name, ConversationHistory())
 

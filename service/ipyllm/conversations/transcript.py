@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ipyllm.atomic_file import atomic_write
-from ipyllm.errors import LLMError
+from ipyllm.errors import LLMError, bad_request
 from ipyllm.text.redact import redact
 
 if TYPE_CHECKING:
@@ -265,4 +265,4 @@ def _reason(exc: Exception) -> str:
 
 
 def _error(path: str | os.PathLike[str], what: str) -> LLMError:
-    return LLMError(f"The file {os.fspath(path)!r} {what}.", category="bad_request")
+    return bad_request(f"The file {os.fspath(path)!r} {what}.")

@@ -8,7 +8,7 @@ from typing import IO, TYPE_CHECKING
 
 from ipyllm.atomic_file import atomic_write
 from ipyllm.dataframes.convert import text_dtype
-from ipyllm.errors import LLMError
+from ipyllm.errors import bad_request
 
 if TYPE_CHECKING:
     import os
@@ -61,9 +61,8 @@ def export_usage(path: str | os.PathLike[str], calls: pd.DataFrame | None = None
     target = Path(path).expanduser().absolute()
     write = _WRITERS.get(target.suffix.lower())
     if write is None:
-        raise LLMError(
-            f"{target.name!r} has no extension that calls can be exported to. Use {' or '.join(_WRITERS)}.",
-            category="bad_request",
+        raise bad_request(
+            f"{target.name!r} has no extension that calls can be exported to. Use {' or '.join(_WRITERS)}."
         )
     if calls is None:
         from ipyllm.dataframes.usage import usage
@@ -73,13 +72,12 @@ def export_usage(path: str | os.PathLike[str], calls: pd.DataFrame | None = None
         with atomic_write(target) as file:
             write(_plain(calls), file)
     except ImportError:
-        raise LLMError(
-            "Parquet needs pyarrow, which is not installed: pip install 'ipyllm[tables]', or export to .csv.",
-            category="bad_request",
+        raise bad_request(
+            "Parquet needs pyarrow, which is not installed: pip install 'ipyllm[tables]', or export to .csv."
         ) from None
     except (OSError, ValueError) as exc:
         why = getattr(exc, "strerror", None) or exc
-        raise LLMError(f"{target} cannot be written: {why}.", category="bad_request") from None
+        raise bad_request(f"{target} cannot be written: {why}.") from None
     return target
 
 

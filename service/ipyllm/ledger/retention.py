@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, NamedTuple
 
-from ipyllm.errors import LLMError
+from ipyllm.errors import LLMError, bad_request
 from ipyllm.text.times import parse_time
 
 if TYPE_CHECKING:
@@ -67,9 +67,8 @@ def prune(
     """
     before, text_before = _past("older_than", older_than), _past("keep_text", keep_text)
     if before is None and text_before is None:
-        raise LLMError(
-            "prune() needs an age: older_than='90d' deletes rows, keep_text='90d' deletes only their text.",
-            category="bad_request",
+        raise bad_request(
+            "prune() needs an age: older_than='90d' deletes rows, keep_text='90d' deletes only their text."
         )
     if ledger is None:
         from ipyllm.ledger import current_ledger
@@ -89,10 +88,7 @@ def _past(name: str, given: datetime | timedelta | str | None) -> datetime | Non
     try:
         found = parse_time(name, given)
     except ValueError as exc:
-        raise LLMError(str(exc), category="bad_request") from None
+        raise bad_request(str(exc)) from None
     if found is not None and found > datetime.now(UTC):
-        raise LLMError(
-            f"{name}={given!r} is in the future. Use a date in the past, or a duration such as 90d.",
-            category="bad_request",
-        )
+        raise bad_request(f"{name}={given!r} is in the future. Use a date in the past, or a duration such as 90d.")
     return found

@@ -14,7 +14,7 @@ from itertools import count
 from time import monotonic
 from typing import TYPE_CHECKING, NamedTuple
 
-from ipyllm.errors import LLMError
+from ipyllm.errors import bad_request
 from ipyllm.pipeline.retry import LONGEST_RETRY_AFTER_S
 from ipyllm.token_bucket import TokenBucket
 
@@ -64,7 +64,7 @@ class Limiter:
         names = ("requests_per_minute", "tokens_per_minute", "max_in_flight")
         for name, value in zip(names, (requests_per_minute, tokens_per_minute, max_in_flight), strict=True):
             if value is not None and not value > 0:
-                raise LLMError(f"{name} must be a number above 0, not {value!r}.", category="bad_request")
+                raise bad_request(f"{name} must be a number above 0, not {value!r}.")
         self._window = _Window(max_in_flight)
         self._requests = _bucket(requests_per_minute) if requests_per_minute else None
         self._tokens = _bucket(tokens_per_minute) if tokens_per_minute else None

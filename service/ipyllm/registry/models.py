@@ -6,7 +6,7 @@ from functools import cache
 from importlib.metadata import entry_points
 from typing import TYPE_CHECKING, Any
 
-from ipyllm.errors import LLMError
+from ipyllm.errors import LLMError, bad_request
 from ipyllm.settings import get_settings
 from ipyllm.text.suggest import closest
 
@@ -81,9 +81,7 @@ def resolve(name: str | None = None) -> tuple[str, str | None]:
     ipyllm.errors.LLMError: There is no service 'olama'; did you mean 'ollama/llama3.2'?
     """
     if name is not None and not isinstance(name, str):
-        raise LLMError(
-            f"A model's name is a string like 'openai/gpt-5', not {type(name).__name__}.", category="bad_request"
-        )
+        raise bad_request(f"A model's name is a string like 'openai/gpt-5', not {type(name).__name__}.")
     settings = get_settings()
     wanted = (name if name is not None else _default_model or settings.model).strip()
     seen = [wanted]

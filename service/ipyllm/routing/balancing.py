@@ -10,7 +10,7 @@ from functools import partial
 from itertools import count
 from typing import TYPE_CHECKING, Any
 
-from ipyllm.errors import LLMError
+from ipyllm.errors import LLMError, bad_request
 from ipyllm.pipeline.candidates import category_of, text_was_shown
 from ipyllm.routing.health import Health
 from ipyllm.routing.route import Route
@@ -124,10 +124,8 @@ class Pool(Route):
     def _service(self, endpoint: str | BaseLLMService) -> BaseLLMService:
         if isinstance(endpoint, str) and "://" in endpoint:
             if self._serves is None:
-                raise LLMError(
-                    "A pool of addresses needs the name of the model they serve: pool(…, model=…).",
-                    category="bad_request",
-                    model=self.model,
+                raise bad_request(
+                    "A pool of addresses needs the name of the model they serve: pool(…, model=…).", model=self.model
                 )
             service: BaseLLMService = _Server(self.model, self._serves, endpoint, self._api_key)
             service.address()  # refuse a wrong URL now, not at the first call
@@ -136,10 +134,8 @@ class Pool(Route):
         try:
             service.base_url()
         except NotImplementedError:
-            raise LLMError(
-                f"{service.full_name} has no address of its own and cannot be part of a pool.",
-                category="bad_request",
-                model=self.model,
+            raise bad_request(
+                f"{service.full_name} has no address of its own and cannot be part of a pool.", model=self.model
             ) from None
         return service
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING, Any
 
-from ipyllm.errors import LLMError
+from ipyllm.errors import LLMError, bad_request
 from ipyllm.observability.logs import log
 from ipyllm.pipeline.candidates import category_of, text_was_shown
 from ipyllm.routing.health import Health
@@ -46,7 +46,7 @@ class Fallback(Route):
     def __init__(self, *arms: str | BaseLLMService, name: str = "fallback", **options: Any) -> None:
         super().__init__(name, **options)
         if not arms:
-            raise LLMError("A fallback needs services to choose from.", category="bad_request", model=name)
+            raise bad_request("A fallback needs services to choose from.", model=name)
         self._order = [(self._as_service(arm), Health()) for arm in arms]
 
     def _arms(self) -> Iterable[BaseLLMService]:

@@ -7,7 +7,7 @@ from copy import copy
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from ipyllm.errors import LLMError
+from ipyllm.errors import LLMError, bad_request
 from ipyllm.pipeline.candidates import Candidate
 from ipyllm.services.base import BaseLLMService
 
@@ -121,7 +121,5 @@ class Route(BaseLLMService):
         if isinstance(arm, BaseLLMService):
             return arm
         if not isinstance(arm, str) or self._resolver is None:
-            raise LLMError(
-                f"A route is made of services or names like 'openai/gpt-5-mini', not {arm!r}.", category="bad_request"
-            )
+            raise bad_request(f"A route is made of services or names like 'openai/gpt-5-mini', not {arm!r}.")
         return self._resolver(arm)

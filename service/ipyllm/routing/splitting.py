@@ -8,7 +8,7 @@ import random
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Any, Literal
 
-from ipyllm.errors import LLMError
+from ipyllm.errors import bad_request
 from ipyllm.routing.route import Route
 
 if TYPE_CHECKING:
@@ -39,15 +39,9 @@ class Split(Route):
         if not any(weight > 0 for weight in weights.values()) or not all(
             0 <= weight < math.inf for weight in weights.values()
         ):
-            raise LLMError(
-                "The weights of a split must be numbers of 0 or more, and not all 0.",
-                category="bad_request",
-                model=name,
-            )
+            raise bad_request("The weights of a split must be numbers of 0 or more, and not all 0.", model=name)
         if sticky not in {"conversation", "call", None}:
-            raise LLMError(
-                f"sticky must be 'conversation', 'call' or None, not {sticky!r}.", category="bad_request", model=name
-            )
+            raise bad_request(f"sticky must be 'conversation', 'call' or None, not {sticky!r}.", model=name)
         self._weighted: dict[str, tuple[BaseLLMService, float]] = {}
         for arm, weight in weights.items():
             service = self._as_service(arm)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from ipyllm.errors import LLMError
+from ipyllm.errors import bad_request
 from ipyllm.pipeline.call import Call
 from ipyllm.pipeline.streams import AsyncEventStream, AsyncTextStream, TextStream
 from ipyllm.request import ChatRequest, Provenance
@@ -63,9 +63,7 @@ class BaseLLMService(ChatCompletionsProvider):
         else:
             messages += [_message(item, self.full_name) for item in prompt]
         if not messages or (isinstance(prompt, str) and not prompt.strip()):
-            raise LLMError(
-                "The prompt is empty: there is nothing to ask.", category="bad_request", model=self.full_name
-            )
+            raise bad_request("The prompt is empty: there is nothing to ask.", model=self.full_name)
         request = ChatRequest(
             model=self.full_name,
             messages=tuple(replace_surrogates(message) for message in messages),
@@ -138,10 +136,8 @@ class BaseLLMService(ChatCompletionsProvider):
 def _message(item: Any, model: str) -> Message:
     if isinstance(item, dict) and item.get("role") in _ROLES:
         return item
-    raise LLMError(
-        f'A message looks like {{"role": "user", "content": "…"}}, not like {str(item)[:60]!r}.',
-        category="bad_request",
-        model=model,
+    raise bad_request(
+        f'A message looks like {{"role": "user", "content": "…"}}, not like {str(item)[:60]!r}.', model=model
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from ipyllm.errors import LLMError
+from ipyllm.errors import bad_request
 from ipyllm.services.base import BaseLLMService
 from ipyllm.settings import get_settings
 from ipyllm.transport.address import without_password
@@ -76,9 +76,8 @@ def base_url_of_host(host: str) -> str:
     try:
         port = parts.port
     except ValueError:
-        raise LLMError(
-            f"The port in OLLAMA_HOST is not a number: {without_password(given)!r}. Write it like 127.0.0.1:11434.",
-            category="bad_request",
+        raise bad_request(
+            f"The port in OLLAMA_HOST is not a number: {without_password(given)!r}. Write it like 127.0.0.1:11434."
         ) from None
     name = parts.hostname or "127.0.0.1"
     if name in {"0.0.0.0", "::"}:  # noqa: S104 - an address to listen on, not to connect to

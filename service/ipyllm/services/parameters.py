@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from ipyllm.errors import LLMError
+from ipyllm.errors import bad_request
 from ipyllm.text.suggest import closest
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ def check_params(params: Mapping[str, Any], model: str) -> dict[str, Any]:
     for name, value in checked.items():
         problem = _problem(name, value)
         if problem:
-            raise LLMError(problem, category="bad_request", model=model)
+            raise bad_request(problem, model=model)
     return checked
 
 

@@ -8,7 +8,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any, ClassVar
 from urllib.parse import urlsplit
 
-from ipyllm.errors import LLMError
+from ipyllm.errors import LLMError, bad_request
 from ipyllm.provider import Limits
 from ipyllm.request import CallOptions
 from ipyllm.response import Usage
@@ -181,10 +181,9 @@ class ChatCompletionsProvider:
         """
         base_url, key = self.base_url().strip().rstrip("/"), (self.api_key() or "").strip()
         if not is_url(base_url):
-            raise LLMError(
+            raise bad_request(
                 f"The address of {self.title} is not a URL: {without_password(base_url)!r}; "
                 "it should look like http://host:8000/v1.",
-                category="bad_request",
                 model=self.full_name,
             )
         if not (key.isascii() and key.isprintable()):

@@ -7,7 +7,7 @@ import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from ipyllm.errors import LLMError
+from ipyllm.errors import LLMError, bad_request
 from ipyllm.structured.answer import SchemaMismatch, read_json
 from ipyllm.structured.portable import WRAPPER, portable
 from ipyllm.structured.sources import from_dict, from_type
@@ -192,11 +192,10 @@ not repeat it:
 
 def _unusable(source: Any, why: str) -> LLMError:
     if isinstance(source, dict):
-        return LLMError(f"This JSON schema cannot be used: {why}.", category="bad_request")
+        return bad_request(f"This JSON schema cannot be used: {why}.")
     shown = getattr(source, "__name__", None) or repr(source)[:60]
     because = f" ({why})" if why else ""
-    return LLMError(
+    return bad_request(
         f"{shown} cannot be used as a schema{because}; give a Pydantic model, a dataclass, a TypedDict, "
-        "a type such as list[str], or a JSON schema as a dict.",
-        category="bad_request",
+        "a type such as list[str], or a JSON schema as a dict."
     )

@@ -9,7 +9,7 @@ import re
 from itertools import islice
 from typing import TYPE_CHECKING, Annotated, Any, NamedTuple, get_origin
 
-from ipyllm.errors import LLMError
+from ipyllm.errors import bad_request
 from ipyllm.structured.answer import schema_mismatch
 
 if TYPE_CHECKING:
@@ -114,7 +114,7 @@ def from_dict(schema: Mapping[str, Any]) -> Source:
         except RecursionError:
             raise schema_mismatch(name, [((), "it is nested too deeply")]) from None
         except Unresolvable as exc:  # from $dynamicRef, or a nested $id: found only when it is used
-            raise LLMError(f"This JSON schema cannot be used: {exc}.", category="bad_request") from exc
+            raise bad_request(f"This JSON schema cannot be used: {exc}.") from exc
         if errors:
             raise schema_mismatch(name, [(list(error.absolute_path), error.message) for error in errors])
         return value

@@ -13,7 +13,7 @@ from functools import cache, wraps
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
-from ipyllm.errors import LLMError
+from ipyllm.errors import LLMError, bad_request
 from ipyllm.text.redact import redact
 from ipyllm.text.suggest import closest
 
@@ -154,7 +154,7 @@ class SandboxedTemplate:
         return {name: private if _is_environment(value) else value for name, value in values.items()}
 
     def _error(self, sentence: str) -> LLMError:
-        return LLMError(sentence, category="bad_request")
+        return bad_request(sentence)
 
 
 def _environment(to_text: Callable[[Any], Any] | None) -> SandboxedEnvironment:

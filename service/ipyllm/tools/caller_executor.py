@@ -27,7 +27,7 @@ from queue import Empty, SimpleQueue
 from time import monotonic
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
-from ipyllm.errors import LLMError
+from ipyllm.errors import bad_request
 from ipyllm.runtime.interruptible import interruptible_timeout
 from ipyllm.tools.job import CLEANUP_S, Job, close_loop
 
@@ -328,10 +328,9 @@ def _make_reentrant(loop: asyncio.AbstractEventLoop) -> None:
     try:
         nest_asyncio2.apply(loop)
     except ValueError:
-        raise LLMError(
+        raise bad_request(
             f"An async function of yours cannot run while this call blocks its {type(loop).__module__} event loop; "
-            "await the call instead, for example with `await service.achat(…)`.",
-            category="bad_request",
+            "await the call instead, for example with `await service.achat(…)`."
         ) from None
 
 

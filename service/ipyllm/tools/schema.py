@@ -13,7 +13,7 @@ import typing
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from ipyllm.errors import LLMError
+from ipyllm.errors import LLMError, bad_request
 from ipyllm.text.format import shorten
 
 if TYPE_CHECKING:
@@ -294,4 +294,4 @@ def _unusable(tool_name: str, why: str) -> LLMError:
 
 
 def _refusal(sentence: str) -> LLMError:
-    return LLMError(sentence, category="bad_request")
+    return bad_request(sentence)

@@ -6,6 +6,8 @@ import logging
 import sqlite3
 import subprocess
 import sys
+import threading
+from concurrent.futures import Future
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
 
@@ -164,26 +166,28 @@ def test_a_large_read_that_fails_goes_the_slow_way_and_says_why(filled, large, c
     assert "reading row by row instead" in record.getMessage()
 
 
-def test_a_ledger_that_is_rewritten_between_the_two_halves_is_read_anew(filled, large, caplog, monkeypatch):
-    receive = arrow_read._receive
+def test_a_ledger_that_is_rewritten_between_the_two_halves_is_read_anew(filled, large, caplog):
+    first_half = Future()
 
-    def rewritten_between(reader, statement):
-        if "rowid >" in statement:
-            before.result()
+    def rewrite_between(frame, event, _argument):
+        if frame.f_code is not arrow_read._receive.__code__:
+            return
+        is_second = "rowid >" in frame.f_locals["statement"]
+        if event == "call" and is_second:
+            first_half.result(60)
             with closing(sqlite3.connect(filled._target, isolation_level=None)) as other:
                 other.execute("VACUUM")
-            return receive(reader, statement)
-        try:
-            return receive(reader, statement)
-        finally:
-            before.set_result(None)
+        elif event == "return" and not is_second:
+            first_half.set_result(None)
 
-    from concurrent.futures import Future
-
-    before = Future()
-    monkeypatch.setattr(arrow_read, "_receive", rewritten_between)
-    with caplog.at_level(logging.WARNING, "ipyllm.ledger"):
-        assert len(usage(None, ledger=filled)) == 60
+    threading.setprofile(rewrite_between)  # of the threads that start from here on: those that receive
+    try:
+        with caplog.at_level(logging.WARNING, "ipyllm.ledger"):
+            assert len(usage(None, ledger=filled)) == 60
+    finally:
+        threading.setprofile(None)
+    assert first_half.done()
+    assert large == [False]
     assert "it was rewritten in the meantime" in caplog.records[0].getMessage()
 
 

@@ -11,7 +11,7 @@ import secrets
 from typing import TYPE_CHECKING
 
 from ipyllm.conversations.history import Turn
-from ipyllm.errors import LLMError
+from ipyllm.errors import LLMError, bad_request
 from ipyllm_widgets.chat.turn_tree import TurnNode, TurnTree
 
 if TYPE_CHECKING:
@@ -102,7 +102,7 @@ class Branches:
         assert node.parent is not None
         siblings = node.parent.children
         if not 1 <= branch <= len(siblings):
-            raise LLMError(f"There is no branch {branch}; there are {len(siblings)}.", category="bad_request")
+            raise bad_request(f"There is no branch {branch}; there are {len(siblings)}.")
         path = self.tree.through(siblings[branch - 1])
         self.tail = path[-1] if path[-1].turn is None else None
         self._show(path)

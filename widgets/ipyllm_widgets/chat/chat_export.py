@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal, get_args
 
 from ipyllm.conversations.export import export_conversation
-from ipyllm.errors import LLMError
+from ipyllm.errors import bad_request
 from ipyllm.rendering import STYLE
 from ipyllm.text.redact import redact
 from ipyllm.text.suggest import suggest
@@ -47,7 +47,7 @@ def export_chat(
     '# demo\n\n## You\n\nHello\n'
     """
     if form not in get_args(ExportFormat):
-        raise LLMError(f"There is no format {form!r}. {suggest(form, get_args(ExportFormat))}", category="bad_request")
+        raise bad_request(f"There is no format {form!r}. {suggest(form, get_args(ExportFormat))}")
     if form == "json":
         text = history.to_json()
     elif form == "html":
@@ -60,9 +60,7 @@ def export_chat(
             target.write_text(text, encoding="utf-8", errors="replace")
         except (OSError, ValueError) as exc:
             reason = getattr(exc, "strerror", None) or str(exc)
-            raise LLMError(
-                f"The file {os.fspath(path)!r} cannot be written: {reason}.", category="bad_request"
-            ) from None
+            raise bad_request(f"The file {os.fspath(path)!r} cannot be written: {reason}.") from None
     return text
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 from ipyllm.conversations.history import conversation as conversation_named
-from ipyllm.errors import LLMError
+from ipyllm.errors import bad_request
 from ipyllm.registry.models import create_llm_service
 from ipyllm.text.surrogates import replace_surrogates
 from ipyllm_widgets import modules
@@ -90,7 +90,7 @@ class ChatWidget(LiveWidget):
     ) -> None:
         names = validate_model_names(models) if models is not None else None
         if callable(tools) or not isinstance(tools, Iterable):
-            raise LLMError("tools must be a list of functions, even for a single one.", category="bad_request")
+            raise bad_request("tools must be a list of functions, even for a single one.")
         # Everything that may raise comes first: the page would show a widget that does not exist.
         self._initial_settings = ChatSettings(
             model or (names[0] if names else None), names, validate_params(params, model or ""), list(tools)

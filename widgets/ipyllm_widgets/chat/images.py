@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ipyllm.errors import LLMError
+from ipyllm.errors import bad_request
 
 if TYPE_CHECKING:
     from ipyllm.messages import Message
@@ -43,20 +43,19 @@ def user_message(text: str, images: Iterable[Any] = ()) -> Message:
     {'role': 'user', 'content': 'Hello'}
     """
     if not isinstance(text, str):
-        raise LLMError(f"A question must be a string, not {type(text).__name__}.", category="bad_request")
+        raise bad_request(f"A question must be a string, not {type(text).__name__}.")
     if isinstance(images, str | bytes | bytearray | memoryview) or not isinstance(images, Iterable):
-        raise LLMError("images must be a list of paths or bytes, even for a single image.", category="bad_request")
+        raise bad_request("images must be a list of paths or bytes, even for a single image.")
     contents = [_bytes(image) for image in images]
     if not text.strip() and not contents:
-        raise LLMError("The message is empty: write a question first.", category="bad_request")
+        raise bad_request("The message is empty: write a question first.")
     if not contents:
         return {"role": "user", "content": text}
     urls = [_data_url(image) for image in contents]
     if (total := sum(map(len, contents))) > MAX_MESSAGE_IMAGE_BYTES:
-        raise LLMError(
+        raise bad_request(
             f"The images have {_megabytes(total)} together; a message may have {_megabytes(MAX_MESSAGE_IMAGE_BYTES)}: "
-            "send fewer or smaller images.",
-            category="bad_request",
+            "send fewer or smaller images."
         )
     parts: list[dict[str, Any]] = [{"type": "text", "text": text}] if text.strip() else []
     parts += [{"type": "image_url", "image_url": {"url": url}} for url in urls]
@@ -99,23 +98,20 @@ def _bytes(image: Any) -> bytes:
             return Path(image).expanduser().read_bytes()
         except (OSError, RuntimeError, ValueError) as exc:
             reason = getattr(exc, "strerror", None) or str(exc)
-            raise LLMError(f"The image {str(image)!r} cannot be read: {reason}.", category="bad_request") from None
-    raise LLMError(f"An image must be a path or bytes, not {type(image).__name__}.", category="bad_request")
+            raise bad_request(f"The image {str(image)!r} cannot be read: {reason}.") from None
+    raise bad_request(f"An image must be a path or bytes, not {type(image).__name__}.")
 
 
 def _data_url(image: bytes) -> str:
     if len(image) > MAX_IMAGE_BYTES:
-        raise LLMError(
-            f"The image has {_megabytes(len(image))}, more than {_megabytes(MAX_IMAGE_BYTES)}: make it smaller first.",
-            category="bad_request",
+        raise bad_request(
+            f"The image has {_megabytes(len(image))}, more than {_megabytes(MAX_IMAGE_BYTES)}: make it smaller first."
         )
     kind = next((kind for head, kind in _SIGNATURES if image.startswith(head)), None)
     if kind is None and image[:4] == b"RIFF" and image[8:12] == b"WEBP":
         kind = "webp"
     if kind is None:
-        raise LLMError(
-            "The file is not an image that models accept: use PNG, JPEG, GIF or WebP.", category="bad_request"
-        )
+        raise bad_request("The file is not an image that models accept: use PNG, JPEG, GIF or WebP.")
     return f"data:image/{kind};base64,{b64encode(image).decode()}"
 
 

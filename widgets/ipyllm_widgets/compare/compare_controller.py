@@ -7,7 +7,7 @@ from html import escape
 from typing import TYPE_CHECKING, Any
 
 from ipyllm.comparison.comparison import Comparison
-from ipyllm.errors import LLMError
+from ipyllm.errors import LLMError, bad_request
 from ipyllm.registry.models import create_llm_service
 from ipyllm.rendering import COLUMNS_STYLE, STYLE, columns_html, columns_text, reasoning_html, to_html
 from ipyllm.request import Provenance
@@ -102,13 +102,13 @@ class CompareController(Controller):
             An answer is still streaming, the prompt is empty, or a model cannot be asked. Nothing was sent.
         """
         if not isinstance(prompt, str):
-            raise LLMError(f"A question must be a string, not {type(prompt).__name__}.", category="bad_request")
+            raise bad_request(f"A question must be a string, not {type(prompt).__name__}.")
         self._settle()
         with self._channel.lock:
             self._require_idle()
             settings = self.settings
             if len(settings.arms) < _MIN_ARMS:
-                raise LLMError("There is nothing to compare: choose two models or more.", category="bad_request")
+                raise bad_request("There is nothing to compare: choose two models or more.")
             comparison = Comparison(
                 prompt,
                 [arm.service(settings.params) for arm in settings.arms],
@@ -170,12 +170,11 @@ class CompareController(Controller):
         self._settle()
         with self._channel.lock:
             if question not in {None, self._count}:
-                raise LLMError(
-                    "The vote was not stored, because another question was asked: vote on the answers shown now.",
-                    category="bad_request",
+                raise bad_request(
+                    "The vote was not stored, because another question was asked: vote on the answers shown now."
                 )
             if self.comparison is None or self.running:
-                raise LLMError("Vote when all answers have ended.", category="bad_request")
+                raise bad_request("Vote when all answers have ended.")
             outcome = self.comparison.outcome(which)
             if outcome == self.comparison.vote_cast:
                 return outcome  # a second click on the same button
@@ -276,8 +275,8 @@ def _validate_arms(given: Iterable[Any]) -> list[ArmSettings]:
     arms = []
     for item in given:
         if not isinstance(item, dict) or not isinstance(item.get("model"), str):
-            raise LLMError("The page sent a wrong list of models: reload the page.", category="bad_request")
+            raise bad_request("The page sent a wrong list of models: reload the page.")
         if not item["model"].strip():
-            raise LLMError("A compared model has no name: choose one, or remove its row.", category="bad_request")
+            raise bad_request("A compared model has no name: choose one, or remove its row.")
         arms.append(ArmSettings(item["model"].strip(), validate_params(item.get("params", {}))))
     return arms

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from ipyllm.errors import LLMError
+from ipyllm.errors import bad_request
 from ipyllm_widgets import modules
 from ipyllm_widgets.available_models import validate_model_names
 from ipyllm_widgets.compare.compare_controller import ArmSettings, CompareController, CompareSettings
@@ -74,9 +74,7 @@ class CompareWidget(LiveWidget):
         names = validate_model_names(models)
         own = list(each) or [{}] * len(names)
         if len(own) != len(names):
-            raise LLMError(
-                f"each has parameters for {len(own)} models, but there are {len(names)}.", category="bad_request"
-            )
+            raise bad_request(f"each has parameters for {len(own)} models, but there are {len(names)}.")
         # Everything that may raise comes first: the page would show a widget that does not exist.
         arms = [{"model": name, "params": given} for name, given in zip(names, own, strict=True)]
         self._initial_settings = CompareSettings([]).with_changes(

@@ -8,7 +8,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from ipyllm.dataframes.filters import as_tuple, kernel_filter
-from ipyllm.errors import LLMError
+from ipyllm.errors import LLMError, bad_request
 from ipyllm.text.format import shorten
 from ipyllm.text.suggest import suggest
 from ipyllm.text.times import parse_time
@@ -80,15 +80,14 @@ class DashboardFilters:
             raise _unknown("filter", names, name)
         text = "" if value is None else str(value).strip()
         if len(text) > _MAX_CHARS:
-            raise LLMError(
-                f"The dashboard's {name} has {len(text):,} characters; at most {_MAX_CHARS:,} are allowed.",
-                category="bad_request",
+            raise bad_request(
+                f"The dashboard's {name} has {len(text):,} characters; at most {_MAX_CHARS:,} are allowed."
             )
         allowed = {"scope": list(SCOPES), "since": list(SPANS), "status": ["", *STATUSES]}.get(name)
         if allowed is not None and text not in allowed:
             raise _unknown(name, [choice for choice in allowed if choice], text)
         if name == "tag" and text and not text.partition("=")[1]:
-            raise LLMError(f"A tag filter must have the form key=value, not {text!r}.", category="bad_request")
+            raise bad_request(f"A tag filter must have the form key=value, not {text!r}.")
         changed: dict[str, Any] = {name: text}
         return dataclasses.replace(self, **changed)
 
@@ -108,4 +107,4 @@ class DashboardFilters:
 
 def _unknown(what: str, allowed: list[str], given: str) -> LLMError:
     given = shorten(given, _QUOTED_CHARS)
-    return LLMError(f"The dashboard has no {what} {given!r}. {suggest(given, allowed)}", category="bad_request")
+    return bad_request(f"The dashboard has no {what} {given!r}. {suggest(given, allowed)}")

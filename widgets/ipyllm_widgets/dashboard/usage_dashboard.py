@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import traitlets
 
 from ipyllm.dataframes.filters import read_frame
-from ipyllm.errors import LLMError
+from ipyllm.errors import LLMError, bad_request
 from ipyllm.text.redact import redact
 from ipyllm_widgets import modules
 from ipyllm_widgets.dashboard.dashboard_filters import DashboardFilters
@@ -92,7 +92,7 @@ class UsageDashboard(CommandWidget):
         self._shown: tuple[Figures, DashboardFilters] | None = None
         self._closed = False
         if not isinstance(every_s, int | float) or not 0 < every_s <= threading.TIMEOUT_MAX:
-            raise LLMError(f"every_s must be a number of seconds above 0, not {every_s!r}.", category="bad_request")
+            raise bad_request(f"every_s must be a number of seconds above 0, not {every_s!r}.")
         active = DashboardFilters()
         for name, value in filters.items():
             active = active.replace(name, value)
@@ -231,7 +231,7 @@ class UsageDashboard(CommandWidget):
 
     def _do_export(self, content: dict[str, Any], _buffers: Sequence[Any], *, format: str) -> None:  # noqa: A002 - the wire's word
         if format not in {"csv", "parquet"}:
-            raise LLMError("The page sent a wrong format: reload the page.", category="bad_request")
+            raise bad_request("The page sent a wrong format: reload the page.")
         with TemporaryDirectory() as folder:
             data = self.export(Path(folder, f"calls.{format}")).read_bytes()
         self.channel.send("file", nonce=content.get("nonce"), name=f"ipyllm-usage.{format}", buffers=[data])
