@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from ulid import ULID
 
-from ipyllm.text.terminal import plain
+from ipyllm.text.terminal import strip_control_sequences
 
 if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell
@@ -34,7 +34,7 @@ class Output:
         """Show ``html``, with ``text`` for front ends without HTML; return the bytes that were sent."""
         data: dict[str, Any] = {"text/html": html}
         if text is not None:
-            data["text/plain"] = plain(text)
+            data["text/plain"] = strip_control_sequences(text)
         update, self._published = self._published, True
         self._publish(data, metadata={}, transient=self._transient, update=update)
         return _ENVELOPE + sum(len(value.encode()) for value in data.values())

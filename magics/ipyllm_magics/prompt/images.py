@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ipyllm.text.suggest import suggest
-from ipyllm.text.terminal import plain
+from ipyllm.text.terminal import strip_control_sequences
 from ipyllm_magics.errors import MagicError
 from ipyllm_magics.prompt.resolve_names import matching_names
 
@@ -198,7 +198,7 @@ def _looks_like(data: bytes) -> str:
         if head.startswith(mark):
             return name
     text = data[:_HEAD].decode("utf-8", "ignore")
-    if text and plain(text) == text.replace("\r", "") and b"\x00" not in data[:512]:
+    if text and strip_control_sequences(text) == text.replace("\r", "") and b"\x00" not in data[:512]:
         return f"text ({' '.join(text.split())[:20]!r}…)"
     return "bytes of an unknown type"
 
