@@ -27,7 +27,7 @@ class MagicError(UsageError):
 
 
 class Interrupted(KeyboardInterrupt):
-    """The user interrupted the call. The part of the answer that had arrived is shown and saved."""
+    """The user interrupted the call. The text received so far is shown and saved."""
 
     def _render_traceback_(self) -> list[str]:
         return [f"{_RED}interrupted{_PLAIN}: {self}"]

@@ -24,7 +24,7 @@ class QuestionToModel(EscapedCommand):
 
     @classmethod
     def find(cls, tokens_by_line: Any) -> QuestionToModel | None:
-        """Find the first such line; tokens tell it from strings and comments."""
+        """Find the first such line outside of strings and comments."""
         for line in tokens_by_line:
             if not line:
                 continue

@@ -1,3 +1,3 @@
-"""The version, in the one place that hatchling reads it from."""
+"""The version of the package, which hatchling reads."""
 
 __version__ = "0.2.0.dev0"

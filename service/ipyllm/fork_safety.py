@@ -29,7 +29,7 @@ EXIT_S: Final = 10.0
 
 
 class FileOwner(Protocol):
-    """Object that holds a file open and can let go of it."""
+    """Object that keeps a file open and can close it at any time."""
 
     def close(self, timeout: float) -> bool:
         """Write what is pending and close the file, in ``timeout`` seconds; return whether that succeeded."""
@@ -111,7 +111,9 @@ def _after_fork_in_child() -> None:
 def _at_exit() -> None:
     for owner in list(_owners):
         if not owner.close(EXIT_S):
-            logging.getLogger("ipyllm.ledger").warning("%r was not written in full before the exit.", owner)
+            logging.getLogger("ipyllm.ledger").warning(
+                "%r could not be written completely before the process exited.", owner
+            )
 
 
 atexit.register(_at_exit)

@@ -1,4 +1,4 @@
-"""The protocol between the pipeline and a service: what a call needs to know of the server it goes to."""
+"""The protocol between the pipeline and a service: what a call needs to know about the server it is sent to."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ __all__ = ["Limits", "Provider"]
 
 
 class Limits(NamedTuple):
-    """Limits that the user sets for one address. None: only what the server's refusals teach."""
+    """Limits that the user sets for one address. None: learned from the server's rejections."""
 
     requests_per_minute: float | None = None
     tokens_per_minute: float | None = None

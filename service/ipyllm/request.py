@@ -66,7 +66,7 @@ class CallOptions:
     cache: bool | None = None
 
     def with_defaults(self, lower: CallOptions) -> CallOptions:
-        """Return these options, with what they leave open taken from ``lower``."""
+        """Return these options, with unset ones taken from ``lower``."""
         return CallOptions(
             {**lower.params, **self.params},
             lower.timeout if self.timeout is None else self.timeout,
@@ -77,7 +77,7 @@ class CallOptions:
 
 @dataclass(frozen=True, slots=True)
 class ChatRequest:
-    """One call, completely described.
+    """Everything that one call asks.
 
     Attributes
     ----------

@@ -132,10 +132,10 @@ class RouteSettings(BaseModel):
     def _is_consistent(self) -> Self:
         given = [kind for kind in ("fallback", "split", "pool") if getattr(self, kind) is not None]
         if len(given) != 1:
-            raise ValueError("a route has one of fallback, split and pool")
+            raise ValueError("a route needs exactly one of fallback, split and pool")
         belongs = {"split": {"seed", "sticky"}, "pool": {"model", "api_key", "api_key_env"}}.get(given[0], set())
         for name in sorted(self.model_fields_set - belongs - {given[0]}):
-            raise ValueError(f"{name} does not belong to a {given[0]}")
+            raise ValueError(f"{name} is not an option of a {given[0]}")
         return self
 
     def key(self) -> str | None:

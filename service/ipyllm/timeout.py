@@ -44,7 +44,7 @@ class Timeout:
 
     @classmethod
     def of(cls, given: Any) -> Timeout:
-        """Return a Timeout; a number is the longest silence at any stage."""
+        """Return a Timeout; a number is the longest wait for new data at any stage."""
         if isinstance(given, Timeout):
             return given
         if isinstance(given, bool) or not isinstance(given, int | float) or not given > 0:

@@ -170,7 +170,7 @@ class Controller(ABC):
 
     def _require_idle(self) -> None:
         if self.running:
-            raise bad_request("An answer is still streaming: stop it first, or wait for its end.")
+            raise bad_request("An answer is still streaming: stop it first, or wait until it ends.")
 
     def _publish(self) -> None:
         """Send what differs from the state that the browser has. The channel's lock is held."""

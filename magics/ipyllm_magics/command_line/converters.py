@@ -68,12 +68,12 @@ def qualified_names(word: str) -> list[str]:
     """
     found = [name.strip() for name in word.split(",")]
     if not all(part.isidentifier() for name in found for part in name.split(".")):
-        raise ConversionError("names of functions with commas between them")
+        raise ConversionError("function names separated by commas")
     return found
 
 
 def non_empty_text(word: str) -> str:
-    r"""Check a text that is not empty; ``\n`` and ``\t`` in it stand for a line feed and a tab.
+    r"""Check that text is not empty; ``\n`` and ``\t`` in it stand for a line feed and a tab.
 
     Examples
     --------
@@ -81,7 +81,7 @@ def non_empty_text(word: str) -> str:
     'END\n'
     """
     if not word:
-        raise ConversionError("a text that is not empty")
+        raise ConversionError("text that is not empty")
     return word.replace("\\n", "\n").replace("\\t", "\t")
 
 
@@ -123,7 +123,7 @@ def variation(word: str) -> tuple[str, list[Any]]:
     if len(values) < 2:  # noqa: PLR2004 - one value is not a variation
         raise ConversionError(expected, f"For one value use -p {name}=….")
     if any(value in values[:place] for place, value in enumerate(values)):
-        raise ConversionError(f"values that differ for {name}")
+        raise ConversionError(f"different values for {name}")
     return name, values
 
 

@@ -83,7 +83,7 @@ LLM: tuple[Option, ...] = (
         dest="params",
         repeatable=True,
     ),
-    Option("--timeout", "longest silence, in seconds", seconds, "SECONDS", "--timeout 120"),
+    Option("--timeout", "longest wait for new data, in seconds", seconds, "SECONDS", "--timeout 120"),
     Option("--cache", "answer from ipyllm's cache if possible", example="--cache"),
     Option("--no-cache", "do not answer from the cache", example="--no-cache", dest="cache", value=False),
     Option(
@@ -145,7 +145,7 @@ COMPARE: tuple[Option, ...] = (
 )
 COMPARE_WITHOUT = {
     "--new": "a comparison starts without a conversation, unless -c names one",
-    "--no-history": "a comparison reads no conversation, unless -c names one, and is never added to one",
+    "--no-history": "a comparison is never added to a conversation, and reads one only if -c names it",
 }
 """Options of ``%%llm`` that ``%%llm_compare`` does not have, and the reasons."""
 VOTE: tuple[Option, ...] = (_HELP,)

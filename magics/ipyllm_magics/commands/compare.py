@@ -37,7 +37,7 @@ Asks several models at once; the answers stream side by side, each with its own 
     What is a monad?                                            Name a colour.
 
 The prompt is a template over your variables, as for %%llm. A model that fails does not stop the others.
-A comparison is part of no conversation: there is no --new and no --no-history, and -c only reads."""
+A comparison is not added to a conversation; with -c it starts from one. --new and --no-history do not exist."""
 _VOTE = "Records which answer of the last comparison is better: a letter (A), tie or both_bad."
 _SWITCH_S = 0.0005
 _VARIABLE = "_llm_compare"
@@ -181,7 +181,7 @@ class CompareMagics(Magics):
         with ignore_interrupts():
             columns.finish()
         if interrupted:
-            raise Interrupted(f"stopped all {len(comparison.arms)} arms; what had arrived is saved.")
+            raise Interrupted(f"stopped all {len(comparison.arms)} arms; the text received so far is saved.")
 
 
 def _table(comparison: Comparison, output_format: OutputFormat) -> pd.DataFrame:
@@ -234,7 +234,7 @@ def _vote_sentence(comparison: Comparison, outcome: str) -> str:
     if outcome in names:
         sentence = f"Recorded: {names[outcome]} ({outcome}) is better."
     else:
-        sentence = "Recorded: a tie." if outcome == "tie" else "Recorded: all are bad."
+        sentence = "Recorded: a tie." if outcome == "tie" else "Recorded: all answers are bad."
     if not comparison.blind:
         return sentence
     return f"{sentence} The arms were: {', '.join(f'{arm.mark} = {arm.label}' for arm in comparison.arms)}."

@@ -87,7 +87,7 @@ def _checked_name(name: str) -> str:
     if group not in fields:
         raise MagicError(f"There is no setting {name!r}. {suggest(group, fields)}")
     if dot and (group not in _GROUPS or not key):
-        raise MagicError(f"{group} has no parts; use %llm_config {group} VALUE.")
+        raise MagicError(f"{group} is a single setting; use %llm_config {group} VALUE.")
     if group.endswith("api_key"):
         raise MagicError(f"Don't put keys in a notebook: set {group.upper()} in the environment or in a .env file.")
     if group in _GROUPS and not dot:
@@ -191,7 +191,9 @@ def _write(group: str, key: str, value: Any) -> None:
         path.chmod(mode)
     except (OSError, ValueError) as exc:
         reason = getattr(exc, "strerror", None) or exc
-        raise MagicError(f"It is set in this kernel, but {path} cannot be written: {reason}.", "settings") from None
+        raise MagicError(
+            f"The setting was changed in this kernel, but {path} cannot be written: {reason}.", "settings"
+        ) from None
 
 
 def _toml_value(name: str) -> Any:

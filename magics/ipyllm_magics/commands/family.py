@@ -1,4 +1,4 @@
-"""Magics around ``%%llm``: models, conversations, usage, settings, explained errors. This class only dispatches."""
+"""Magics around ``%%llm``: models, conversations, usage, settings and explanations of errors."""
 
 from __future__ import annotations
 
@@ -208,7 +208,7 @@ def _split_verb(words: str, verbs: dict[str, str], default: str, magic: str) -> 
     if not verb:
         return default, ""
     if verb not in verbs:
-        raise MagicError(f"{magic} has no {verb!r}. {suggest(verb, verbs)}")
+        raise MagicError(f"{magic} has no command {verb!r}. {suggest(verb, verbs)}")
     expected = verbs[verb]
     if expected and not expected.startswith("[") and not argument:
         raise MagicError(f"{magic} {verb} needs {expected}: {magic} {verb} {expected.partition('|')[0]}.")

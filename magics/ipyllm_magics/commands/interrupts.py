@@ -27,13 +27,13 @@ def _interrupt_handler(handler: Any) -> Iterator[None]:
 
 
 def ignore_interrupts() -> AbstractContextManager[None]:
-    """Ignore interrupts while a call is stopped: a second one would only lose what had arrived."""
+    """Ignore interrupts while a call is stopped: a second one would lose the text received so far."""
     return _interrupt_handler(signal.SIG_IGN)
 
 
 @contextmanager
 def delay_interrupt() -> Iterator[None]:
-    """Raise an interrupt at the end of a drawing, which it would leave incomplete otherwise."""
+    """Delay an interrupt until a drawing is complete."""
     received: list[object] = []
     with _interrupt_handler(lambda *signal_and_frame: received.append(signal_and_frame)):
         yield

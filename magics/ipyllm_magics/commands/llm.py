@@ -58,7 +58,7 @@ class LLMMagics(Magics):
     top_p = Float(None, allow_none=True, help="Nucleus sampling.").tag(config=True)
     seed = Int(None, allow_none=True, help="Seed of the sampling.").tag(config=True)
     params = Dict(help="Other parameters of the model, by name.").tag(config=True)
-    timeout = Float(None, allow_none=True, help="Longest silence, in seconds.").tag(config=True)
+    timeout = Float(None, allow_none=True, help="Longest wait for new data, in seconds.").tag(config=True)
     cache = Bool(None, allow_none=True, help="Whether ipyllm's cache may answer.").tag(config=True)
     tags = Dict(help="Tags of every call.").tag(config=True)
     value_tokens = Int(1_000, min=20, help="Most tokens of one value in a prompt.").tag(config=True)

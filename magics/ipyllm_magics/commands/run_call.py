@@ -64,7 +64,7 @@ def run_call(
                     _feed(events, renderer)
                     renderer.finish(call.response)
     if interrupted:
-        raise Interrupted(f"stopped {request.model}; the part of its answer that had arrived is saved.")
+        raise Interrupted(f"stopped {request.model}; the text received so far is saved.")
     assert call.response is not None
     try:
         with delay_interrupt():

@@ -72,7 +72,7 @@ class Code(NamedTuple):
 
 
 def extract_code(answer: str) -> Code:
-    r"""Extract the code of an answer: its fences in Python, or else in the language of the first.
+    r"""Extract the code of an answer: its Python blocks, or else those in the language of the first block.
 
     Examples
     --------

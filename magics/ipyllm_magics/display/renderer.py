@@ -21,7 +21,7 @@ class Renderer:
         """Show that nothing has arrived yet."""
 
     def feed(self, event: Event) -> None:
-        """Take in an event, in microseconds."""
+        """Take in an event without drawing it."""
 
     def draw(self) -> None:
         """Show what was taken in."""

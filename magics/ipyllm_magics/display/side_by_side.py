@@ -49,7 +49,7 @@ class ColumnsRenderer:
     """
 
     def feed(self, place: int, event: Event) -> None:
-        """Take in an event of an arm, in microseconds."""
+        """Take in an event of an arm without drawing it."""
 
     def draw(self) -> None:
         """Show what was taken in."""

@@ -1,4 +1,4 @@
-"""A DataFrame whose cells are shown in full, where pandas cuts them at 50 characters. Imports pandas: load it late."""
+"""A DataFrame whose cells are shown in full, where pandas cuts them at 50 characters. Importing it imports pandas."""
 
 from __future__ import annotations
 

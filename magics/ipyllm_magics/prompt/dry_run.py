@@ -101,7 +101,7 @@ def _where(service: BaseLLMService) -> str:
 
 def _limits(request: ChatRequest) -> str:
     limit, cost = request.timeout, request.max_cost_usd
-    limits = [f"{limit.stall:g} s of silence"] if limit.stall is not None else []
+    limits = [f"{limit.stall:g} s without new data"] if limit.stall is not None else []
     limits += [f"{limit.total:g} s in total"] if limit.total is not None else []
     limits.append(count(request.max_retries, "retry", "retries"))
     limits += [money(cost)] if cost is not None else []
@@ -127,9 +127,9 @@ def _prompt_tokens(request: ChatRequest) -> int:
 
 def _tokens(service: BaseLLMService, request: ChatRequest) -> str:
     window, longest = service.context_window(), _max_output_tokens(request)
-    text = f"at most {_prompt_tokens(request):,} to send (estimated from above)"
+    text = f"at most {_prompt_tokens(request):,} to send (upper estimate)"
     text += f", {longest:,} to receive" if longest is not None else ""
-    return text + (f", of a window of {window:,}" if window is not None else ", window unknown")
+    return text + (f", context window {window:,}" if window is not None else ", context window unknown")
 
 
 def _cost(service: BaseLLMService, request: ChatRequest) -> str:
@@ -147,7 +147,7 @@ def _highest_cost(service: BaseLLMService, request: ChatRequest) -> float | str:
     except NotImplementedError:
         from ipyllm.services.local import LocalService
 
-        return 0.0 if isinstance(service, LocalService) else "depends on the choice of the route"
+        return 0.0 if isinstance(service, LocalService) else "depends on the service that the route chooses"
     highest = service.estimate_cost(address, _prompt_tokens(request), _max_output_tokens(request), datetime.now(UTC))
     return "unknown" if highest is None else highest
 

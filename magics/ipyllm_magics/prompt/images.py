@@ -136,7 +136,7 @@ def _is_array(value: Any) -> bool:
 
 
 def _array_as_png(array: Any, name: str) -> bytes:
-    """Encode height × width (grey) or height × width × 3 or 4: integers 0 to 255, or fractions 0 to 1."""
+    """Encode height × width (grey) or height × width × 3 or 4: integers 0 to 255, or floats 0 to 1."""
     try:
         from PIL import Image
     except ImportError:
@@ -150,10 +150,12 @@ def _array_as_png(array: Any, name: str) -> bytes:
         array = array.astype(np.uint8) * 255
     elif array.dtype.kind == "f":
         if not (np.isfinite(array).all() and array.min() >= 0 and array.max() <= 1):
-            raise MagicError(f"The array {name!r} is not an image: fractions must be between 0 and 1.")
+            raise MagicError(f"The array {name!r} is not an image: floats must be between 0 and 1.")
         array = (array * 255).round().astype(np.uint8)
     elif array.dtype.kind not in "iu" or array.min() < 0 or array.max() > 255:  # noqa: PLR2004
-        raise MagicError(f"The array {name!r} is not an image: its values must be 0 to 255, or fractions 0 to 1.")
+        raise MagicError(
+            f"The array {name!r} is not an image: its values must be integers from 0 to 255 or floats from 0 to 1."
+        )
     drawn = io.BytesIO()
     Image.fromarray(array.astype(np.uint8)).save(drawn, format="PNG")
     return drawn.getvalue()

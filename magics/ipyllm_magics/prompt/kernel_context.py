@@ -64,7 +64,7 @@ class CallCounter:
         self._count = 0
 
     def next_key(self, shell: InteractiveShell, *, counts: bool = True) -> str | None:
-        """Return the key of this call's turn, or None without cell ids. With ``counts=False`` the next is the same."""
+        """Return the key of this call's turn, or None without cell ids. With ``counts=False`` it is not counted."""
         cell = cell_id(shell)
         if self._execution != (cell, shell.execution_count):
             self._execution, self._count = (cell, shell.execution_count), 0

@@ -120,7 +120,11 @@ def make_arms(
         others = {} if prompt is None else {n: v for n, v in (chosen or {}).items() if n not in arm.params}
         key = canonical_json([arm.identity(), _plain(others)])
         if key in seen:
-            advice = "use repeats=… to ask the same thing several times" if prompt is None else "let a parameter differ"
+            advice = (
+                "use repeats=… to send the same prompt several times"
+                if prompt is None
+                else "give them different parameters"
+            )
             raise bad_request(
                 f"Two arms are the same: {arm.model} with {dict(arm.params) or 'no parameters'}; "
                 f"name each model once, or {advice}."
@@ -170,7 +174,7 @@ def _labelled(given: Any, what: str, kind: type) -> list[tuple[Any, str]]:
     else:
         items = []
     if not items or not all(value is None or isinstance(value, kind) for value, _ in items):
-        wanted = "a dict of parameters, or a list of them" if kind is Mapping else "a text, or a list of them"
+        wanted = "a dict of parameters, or a list of them" if kind is Mapping else "a string, or a list of strings"
         raise bad_request(f"{what} must be {wanted}, not {str(given)[:80]!r}.")
     return items if len(items) > 1 or isinstance(given, Mapping) else [(items[0][0], "")]
 

@@ -147,7 +147,7 @@ class Comparison:
             Whether this thread will :meth:`wait` or :meth:`wait_for`, and run the arms' tools meanwhile.
         """
         if self._calls:
-            raise RuntimeError("This comparison was started already: make a new one.")
+            raise RuntimeError("This comparison has already been started: create a new one.")
         calls = [
             Call(arm.service, arm.request, None if on_event is None else partial(on_event, place))
             for place, arm in enumerate(self.arms)
@@ -229,7 +229,7 @@ class Comparison:
 
     def _started(self) -> list[Call]:
         if not self._calls:
-            raise RuntimeError("This comparison was not started yet: call start() first.")
+            raise RuntimeError("This comparison has not been started: call start() first.")
         return self._calls
 
     # ---- results ---------------------------------------------------------------------------------
@@ -260,7 +260,7 @@ class Comparison:
         arm, response = self.arms[place], self.responses[place]
         label = "" if self.names_hidden else arm.label
         if response is None and self.done.is_set():
-            return Column(arm.mark, label, "", "", "", error="It was stopped before it was sent.")
+            return Column(arm.mark, label, "", "", "", error="Stopped before the request was sent.")
         if response is None:
             return Column(arm.mark, label, "", "", "running" if self._calls else "not started", running=True)
         error = (response.error_message or "") if response.status in {"error", "truncated"} else ""
@@ -343,7 +343,7 @@ class Comparison:
         """
         outcome = self.outcome(which)
         if not self.done.is_set():
-            raise bad_request("Vote when all answers are there: some are still to come.")
+            raise bad_request("Some answers are not complete yet: vote when all have ended.")
         first = self.arms[0].request
         cast_vote(
             {arm.full_label: (r and r.call_id) or None for arm, r in zip(self.arms, self.responses, strict=True)},

@@ -61,7 +61,7 @@ pre.prompt{{white-space:pre-wrap;overflow-wrap:anywhere;margin:.5rem 0 .5rem 1re
 
 _METHOD = """\
 Warm-up calls are not counted. Calls that loaded a model, came from the cache, or were measured while the
-process was late by over a tenth of the time to first token are left out of all times.
+event loop lagged by more than a tenth of the time to first token are left out of the latencies.
 Quantiles have exact order-statistic intervals; means have standard errors clustered by prompt and Student's
 interval, or Wilson's for right and wrong. Differences are taken prompt by prompt after averaging repeats:
 McNemar's mid-p test with Bonett and Price's interval for right and wrong asked once, paired t for other

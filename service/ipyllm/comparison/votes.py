@@ -157,14 +157,14 @@ def votes(
 
 def _check_arms(arms: object, outcome: object) -> None:
     if not isinstance(arms, Mapping):
-        raise bad_request(f"arms must be a dict of label to call id, not {arms!r}.")
+        raise bad_request(f"arms must be a dict from label to call id, not {arms!r}.")
     for label, call_id in arms.items():
         if not isinstance(label, str) or not label or label in UNDECIDED:
             raise bad_request(f"{label!r} cannot be the label of an arm: use the model's full name, for example.")
         if call_id is not None and not isinstance(call_id, str):
             raise bad_request(f"The call id of the arm {label!r} must be a str or None, not {call_id!r}.")
     if len(arms) < 2:  # noqa: PLR2004
-        raise bad_request(f"A vote compares two arms or more, but this one has {len(arms)}: {list(arms)}.")
+        raise bad_request(f"A vote compares at least two arms, but this one has {len(arms)}: {list(arms)}.")
     outcomes = [*arms, *UNDECIDED]
     if outcome not in outcomes:
         raise bad_request(f"The outcome {outcome!r} is not one of the arms. {suggest(outcome, outcomes)}")
@@ -172,7 +172,7 @@ def _check_arms(arms: object, outcome: object) -> None:
 
 def _check_details(prompt: object, blind: object, origin: object, comparison: object, tags: object) -> None:
     if not isinstance(prompt, str):
-        raise bad_request(f"prompt must be a text, not {prompt!r}.")
+        raise bad_request(f"prompt must be a string, not {prompt!r}.")
     if not isinstance(blind, bool):
         raise bad_request(f"blind must be True or False, not {blind!r}.")
     if origin not in get_args(Origin):

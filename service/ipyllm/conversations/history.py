@@ -457,7 +457,7 @@ class ConversationHistory:
             named: ConversationHistory = _conversations.setdefault(name, copy)
             # An empty one is filled, not replaced, because a widget may show it.
             if named is not copy and not named._fill_if_empty(copy._snapshot()):
-                raise bad_request(f"A conversation {name!r} exists already. Clear it first, or choose another name.")
+                raise bad_request(f"A conversation {name!r} already exists. Clear it first, or choose another name.")
         return named
 
     def save(self, path: str | os.PathLike[str]) -> None:

@@ -139,7 +139,7 @@ def json_copy(value: Any, depth: int = 0) -> Any:
         if all(isinstance(name, str) for name in value):
             return {name: json_copy(item, depth + 1) for name, item in value.items()}
     nested = f" nested deeper than {_MAX_DEPTH}" if depth == _MAX_DEPTH else ""
-    raise ValueError(f"A message must be JSON, which cannot hold this {type(value).__name__}{nested}.")
+    raise ValueError(f"A message must contain only JSON values, not this {type(value).__name__}{nested}.")
 
 
 # ---- the file ------------------------------------------------------------------------------------
@@ -226,7 +226,7 @@ def _transcript(document: dict[str, Any]) -> Transcript:
     if system is not None:
         system = validate_message(system)
         if system["role"] not in SYSTEM_ROLES:
-            raise ValueError("its system message has another role")
+            raise ValueError("the role of its system message is not 'system'")
     read_turns = tuple(map(_turn, turns))
     keys = [turn.key for turn in read_turns if turn.key is not None]
     if len(keys) != len(set(keys)):

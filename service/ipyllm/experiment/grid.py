@@ -23,7 +23,7 @@ __all__ = ["Grid", "Trial"]
 
 @dataclass(frozen=True, slots=True)
 class Trial:
-    """One prompt put to one arm, for one of its repeats."""
+    """One prompt sent to one arm, for one of its repeats."""
 
     key: str
     arm: Arm

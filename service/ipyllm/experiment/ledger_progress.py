@@ -122,9 +122,9 @@ class LedgerProgress:
                 changed = _named("arm", sorted(set(otherwise["arm"])))
                 what.append(f"calls of {changed} with other parameters, system prompt or text")
             sentences.append(
-                f"No longer in it, and left out of the results: {', '.join(what)} ({count(len(gone), 'call')})."
+                f"Removed from it, and left out of the results: {', '.join(what)} ({count(len(gone), 'call')})."
             )
-        sentences.append(f"{len(self.done())} of {len(self._grid)} calls are done already.")
+        sentences.append(f"{len(self.done())} of {len(self._grid)} calls are already done.")
         return " ".join(sentences)
 
 

@@ -83,8 +83,8 @@ def read_prompts(source: Any, template: str | None = None) -> tuple[list[Prompt]
     notes = []
     if left_out and not replayed:
         notes.append(
-            f"{left_out} of the {len(rows)} prompts repeat another one and are asked once; "
-            "use repeats=… to ask each several times."
+            f"{left_out} of the {len(rows)} prompts are duplicates and are sent once; "
+            "use repeats=… to send each several times."
         )
     return prompts, notes
 
@@ -159,7 +159,7 @@ def _rows(source: Any) -> tuple[list[dict[str, Any]], bool]:
         return _replay(frame) if {"call_id", "prompt", "status"} <= set(frame.columns) else (_records(frame), False)
     if isinstance(source, Mapping) or not isinstance(source, Iterable):
         raise bad_request(
-            f"prompts must be a DataFrame, a list of texts or dicts, or a path, not {type(source).__name__}."
+            f"prompts must be a DataFrame, a list of strings or dicts, or a path, not {type(source).__name__}."
         )
     return [_record(item, place) for place, item in enumerate(source)], False
 
@@ -169,7 +169,9 @@ def _record(item: Any, place: int) -> dict[str, Any]:
         return {str(name): value for name, value in item.items()}
     if isinstance(item, str) or is_missing(item):
         return {"prompt": item}
-    raise bad_request(f"Prompts must be texts or dicts, but row {place} is {type(item).__name__}: {str(item)[:60]!r}.")
+    raise bad_request(
+        f"Prompts must be strings or dicts, but row {place} is {type(item).__name__}: {str(item)[:60]!r}."
+    )
 
 
 def _records(frame: pd.DataFrame) -> list[dict[str, Any]]:

@@ -83,7 +83,7 @@ class ChunkReport:
     asked: int
     failed: int
     cost_usd: float
-    unreachable: dict[str, LLMError] = field(default_factory=dict)  # models that were given up, with the reason
+    unreachable: dict[str, LLMError] = field(default_factory=dict)  # models that could not be reached, with the error
 
 
 class RowCollector:

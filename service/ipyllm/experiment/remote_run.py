@@ -227,14 +227,16 @@ class RemoteRun:
             elif broke:
                 self._replace_executor()
         elif isinstance(exc, LLMError):
-            self._stop(f"A worker cannot ask: {exc}")
+            self._stop(f"A worker cannot send calls: {exc}")
         else:
             self._stop(f"A worker failed, {type(exc).__name__}: {exc}. Is ipyllm installed there, in the same version?")
 
     def _replace_executor(self) -> bool:
         """Replace a broken executor, where there is a function that makes one."""
         if self._factory is None:
-            self._stop("The executor broke when a worker died; give a function that makes one, to have it replaced.")
+            self._stop(
+                "The executor broke when a worker died. Pass a function that creates one, so that it can be replaced."
+            )
             return False
         broken, self._executor = self._executor, self._factory()
         if self._owns_executor:
@@ -290,7 +292,9 @@ def _executor_and_factory(
         assert not callable(executor) or isinstance(executor, Executor)
         return executor, _pool_factory(executor)
     if not callable(executor):
-        raise bad_request(f"executor is a concurrent.futures.Executor, or a function that makes one, not {executor!r}.")
+        raise bad_request(
+            f"executor must be a concurrent.futures.Executor or a function that creates one, not {executor!r}."
+        )
     made = executor()
     return made, executor
 

@@ -65,7 +65,7 @@ class Results:
 
     @property
     def undone(self) -> int:
-        """Number of trials that have neither an answer nor a final refusal."""
+        """Number of trials that have neither an answer nor a final error."""
         return len(self._grid) - len(self._ledger_progress().done())
 
     @property
@@ -85,14 +85,14 @@ class Results:
         left = total - answered - len(failed)
         run = self._current_run()
         if run is not None and not run.done.is_set():
-            sentences.append(f"It is running; {left} are still to come.")
+            sentences.append(f"It is running; {left} of the calls have not ended.")
         elif left:
             reason = f": {run.progress.stopped}" if run is not None and run.progress.stopped else "."
             sentences.append(f"{left} were not made{reason} Call run() again to continue.")
         return " ".join(sentences)
 
     def rescore(self, scorers: Iterable[Any]) -> Results:
-        """Score all answers again, with these scorers instead of those before. No answer is requested again.
+        """Score all answers again, with these scorers instead of the earlier ones. No model is called.
 
         A scorer that asks a model does so again, also where an earlier score was paid for.
         """

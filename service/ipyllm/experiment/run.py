@@ -54,7 +54,7 @@ class RunProgress:
     failed: int = 0  # calls that ended in an error
     cost_usd: float = 0.0  # warm-ups included, unknown prices not
     stopped: str | None = None  # why it ended early, in one sentence
-    unreachable: dict[str, LLMError] = field(default_factory=dict)  # models that were given up, with the reason
+    unreachable: dict[str, LLMError] = field(default_factory=dict)  # models that could not be reached, with the error
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Orders the calls of an experiment, so that no arm profits from the time of day."""
+"""Orders the calls of an experiment, so that the time of day favours no arm."""
 
 from __future__ import annotations
 

@@ -51,7 +51,7 @@ def max_output_tokens_of(arm: Arm) -> int | None:
 
 
 class SpendingLimit:
-    """The budget of one experiment in US dollars, with the cost of its earlier runs; None refuses nothing."""
+    """The budget of one experiment in US dollars, with the cost of its earlier runs; None is no limit."""
 
     def __init__(self, limit_usd: float | None, spent_usd: float = 0.0) -> None:
         from ipyllm.pipeline.budget import kernel_budget

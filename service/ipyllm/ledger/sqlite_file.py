@@ -1,4 +1,4 @@
-"""Care of an SQLite file that kernels share: the ledger's and the cache's.
+"""SQLite file that kernels share (ledger or cache): creation, replacement, damage, locks.
 
 The file is readable by its owner only. It is recognised when it is deleted or replaced under an open connection, and
 moved aside when it is damaged.

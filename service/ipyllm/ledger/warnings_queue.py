@@ -9,7 +9,7 @@ __all__ = ["WarningsQueue"]
 
 
 class WarningsQueue:
-    """Sentences, each shown once to whoever asks first, and logged.
+    """Warnings, each logged and returned once.
 
     Examples
     --------

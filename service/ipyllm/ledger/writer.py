@@ -337,7 +337,7 @@ class Ledger:
                 if not self._failing and not self._is_locked_shortly(exc):
                     self._warn(
                         f"cannot be written ({error_text(exc)}): rows of this kernel are kept in memory "
-                        "and written when it can be."
+                        "and written as soon as possible."
                     )
                     self._failing = True
                 with self._progress:

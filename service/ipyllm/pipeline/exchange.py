@@ -298,7 +298,7 @@ class Exchange:
             if watchdog.silence is None:
                 raise
             missing = "no further token" if watchdog.has_first_token else "no first token"
-            error = self._timeout(f"{missing} came for {watchdog.silence:g} s")
+            error = self._timeout(f"{missing} arrived for {watchdog.silence:g} s")
         except LLMError as exc:
             error = exc
         state.sent.append(
@@ -338,7 +338,7 @@ class Exchange:
 
     def _timeout(self, reason: str) -> LLMError:
         model = self.request.model
-        sentence = f"{model} took too long: {reason}; try again, or allow it longer with timeout=…."
+        sentence = f"{model} took too long: {reason}; try again, or allow more time with timeout=…."
         return LLMError(sentence, category="timeout", model=model)
 
     def _finish(self, state: ExchangeState, error: LLMError | None) -> ChatResponse:

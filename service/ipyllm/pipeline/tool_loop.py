@@ -133,7 +133,7 @@ class ToolLoop:
                 results = await execute_all(response.tool_calls, request.tools, self._caller_executor)
         except TimeoutError:
             sentence = (
-                f"{request.model} took too long: its tools ran past the call's limit of {request.timeout.total:g} s."
+                f"{request.model} took too long: its tools exceeded the call's limit of {request.timeout.total:g} s."
             )
             raise self._failed(response, sentence, "timeout") from None
         except asyncio.CancelledError:

@@ -139,7 +139,7 @@ def pairs(
     means = prompt_means(observed, measure)
     found = compare_pairs(means, measure, above, below, level=level)
     if not found.n_pairs:
-        raise bad_request(f"{above} and {below} share no prompt with {measure.plural}.")
+        raise bad_request(f"No prompt has {measure.plural} of both {above} and {below}.")
     both = means.table.loc[[above, below]].dropna(axis=1).to_numpy()
     d = np.sort(both[0] - both[1])
     better = d * (1 if measure.higher_is_better else -1)
@@ -156,7 +156,7 @@ def pairs(
             axes.axhspan(found.low, found.high, color=ink(), alpha=0.12, linewidth=0)
         axes.set_title(
             f"better on {int((better > 0).sum())}, worse on {int((better < 0).sum())}, the same on "
-            f"{int((better == 0).sum())} of {d.size} prompts; in all {number(found.difference)}{measure.unit}",
+            f"{int((better == 0).sum())} of {d.size} prompts; overall {number(found.difference)}{measure.unit}",
             fontsize="medium",
         )
         names = labels(observed.arms)

@@ -88,7 +88,9 @@ def resolve(name: str | None = None) -> tuple[str, str | None]:
     while wanted in settings.aliases:
         wanted = settings.aliases[wanted].strip()
         if wanted in seen:
-            raise LLMError(f"Aliases refer to one another: {' → '.join([*seen, wanted])}.", category="not_found")
+            raise LLMError(
+                f"Aliases refer to one another in a circle: {' → '.join([*seen, wanted])}.", category="not_found"
+            )
         seen.append(wanted)
     if not wanted:
         raise LLMError("The model name is empty. Write service/model.", category="not_found")

@@ -22,7 +22,7 @@ __all__ = ["footer_html", "footer_text"]
 
 _STATUS = {
     "cancelled": "cancelled",
-    "truncated": "cut off by the connection",
+    "truncated": "connection lost",
     "error": "error",
     "running": "still running",
     "interrupted": "interrupted: its process ended",

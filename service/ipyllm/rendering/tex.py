@@ -109,7 +109,7 @@ def to_mathml(tex: str, *, display: bool) -> str | None:
 
 
 def add_math(md: MarkdownIt) -> None:
-    """Teach the parser math: an inline rule, a block rule and how to draw both."""
+    """Add math to the parser: an inline rule, a block rule and how to draw both."""
     md.inline.ruler.before("escape", "math_inline", _inline_rule)
     md.block.ruler.before("fence", "math_block", _block_rule, {"alt": ["paragraph", "reference", "blockquote", "list"]})
     md.add_render_rule("math_inline", _render)

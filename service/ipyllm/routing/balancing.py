@@ -33,7 +33,7 @@ _ANOTHER_MAY_SUCCEED: frozenset[Category] = frozenset({"connection", "timeout", 
 
 @dataclass(frozen=True, slots=True)
 class PoolEndpoint:
-    """Current state of an endpoint of a pool. ``out_for_s`` is above 0 while its failures keep it out."""
+    """Current state of an endpoint of a pool. ``out_for_s`` is above 0 while it is skipped after failures."""
 
     url: str
     in_flight: int

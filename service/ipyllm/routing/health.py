@@ -57,7 +57,7 @@ class Health:
         self._on_trial = self._failures >= _FAILURES_TO_OPEN
 
     def call_ended(self, error: BaseException | None) -> None:
-        """Note the outcome of a call. A cancelled call says nothing; a refused one shows that the server is up."""
+        """Note the outcome of a call. A cancelled call does not count; a rejected one shows that the server is up."""
         self._on_trial = False
         if error is not None and not isinstance(error, LLMError):
             return

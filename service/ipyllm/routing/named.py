@@ -49,7 +49,9 @@ def named_route(name: str, routes: Mapping[str, RouteSettings], resolver: Resolv
         if known is not None and known[0] == described:
             return known[1]
         if name in _making:
-            raise LLMError(f"Routes contain one another: {' → '.join([*_making, name])}.", category="not_found")
+            raise LLMError(
+                f"Routes contain one another in a circle: {' → '.join([*_making, name])}.", category="not_found"
+            )
         _making.append(name)
         try:
             route = _make(name, settings, resolver)

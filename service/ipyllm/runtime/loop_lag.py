@@ -1,4 +1,4 @@
-"""Measures how late our own event loop runs: that part of a latency may not be the server's."""
+"""Measures the lag of ipyllm's event loop, which adds to the latencies measured."""
 
 from __future__ import annotations
 

@@ -246,9 +246,9 @@ def _pairs(calls: pd.DataFrame, arms: Sequence[str] | None, rows: Any, on: str) 
     chosen = there if arms is None else list(dict.fromkeys([arms] if isinstance(arms, str) else arms))
     unknown = [arm for arm in chosen if arm not in there]
     if unknown or len(chosen) < 2:  # noqa: PLR2004
-        problem = f"there is no arm {unknown[0]!r}" if unknown else f"this is {len(chosen)}"
+        problem = f"there is no arm {unknown[0]!r}" if unknown else f"there is only {len(chosen)}"
         raise bad_request(
-            f"A comparison needs two arms or more, and {problem}; the arms are {', '.join(map(repr, there))}."
+            f"A comparison needs at least two arms, but {problem}; the arms are {', '.join(map(repr, there))}."
         )
     repeats = calls["repeat"] if "repeat" in calls.columns else [None] * len(calls)
     warm = calls["warmup"].fillna(value=False) if "warmup" in calls.columns else [False] * len(calls)

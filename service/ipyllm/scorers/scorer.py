@@ -179,7 +179,7 @@ such as scorers.exact('label').
         called = own if name is None else name
         code = _code(function)
         if inspect.isgeneratorfunction(code) or inspect.isasyncgenfunction(code):
-            raise bad_request(f"{called} cannot be a scorer, because it yields: return one number.")
+            raise bad_request(f"{called} cannot be a scorer, because it is a generator: return one number.")
         return cls(
             name=called,
             function=function,

@@ -53,7 +53,7 @@ class BaseLLMService(ChatCompletionsProvider):
         repairs: int = 1,
         **params: Any,
     ) -> ChatRequest:
-        """Make the request that the calls below send: the same arguments, nothing sent."""
+        """Create the request that ``chat`` would send with the same arguments; nothing is sent."""
         messages = [_message(item, self.full_name) for item in conversation_history or ()]
         if system is not None:
             messages = [m for m in messages if m["role"] != "system"]

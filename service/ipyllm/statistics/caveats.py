@@ -87,7 +87,7 @@ def _failures(observed: Observations) -> Iterator[str]:
     if not (rates > 0).any():
         return
     failing = [f"{arm} {rate:.0%}" for arm, rate in rates.items() if rate > 0]
-    sentence = f"Calls failed ({listed(failing)}), hardly at random: the others may be the easier ones."
+    sentence = f"Calls failed ({listed(failing)}), probably not at random: the answered prompts may be easier."
     for score in observed.scores:
         values = observed.frame[score]
         lowered = []
@@ -108,7 +108,7 @@ def _unscored(observed: Observations) -> Iterator[str]:
         if missing:
             has, are = ("has", "is") if missing == 1 else ("have", "are")
             label = score.removeprefix("score_")
-            yield f"{count(missing, 'answer')} of {answered.sum()} {has} no {label} and {are} left out of it."
+            yield f"{count(missing, 'answer')} of {answered.sum()} {has} no {label} and {are} left out."
 
 
 def _few(observed: Observations) -> Iterator[str]:
@@ -116,7 +116,7 @@ def _few(observed: Observations) -> Iterator[str]:
     if prompts < FEW_PROMPTS:
         yield (
             f"Only {count(prompts, 'prompt')}{' in the smallest arm' if len(observed.arms) > 1 else ''}: intervals "
-            f"are rough below {FEW_PROMPTS}, and so few prompts are a small sample of what you will ask."
+            f"are imprecise below {FEW_PROMPTS}, and so few prompts may not represent what you will ask."
         )
     if observed.asked.max() == 1:
         yield (
@@ -135,17 +135,20 @@ def _left_out(observed: Observations) -> Iterator[str]:
         for mask, what in (
             (frame["cold"], "loaded the model first"),
             (frame["cache_hit"] & ~frame["cold"], "came from the cache"),
-            (late, f"were measured while this process was late by over {LARGEST_LAG:.0%} of the time to first token"),
+            (
+                late,
+                f"were measured while the event loop lagged by more than {LARGEST_LAG:.0%} of the time to first token",
+            ),
         )
         if mask.any()
     ]
     sentence = (
-        f"{int(out.sum())} of {count(len(frame), 'call')} {'is' if out.sum() == 1 else 'are'} left out of all times: "
-        f"{', '.join(reasons)}."
+        f"{int(out.sum())} of {count(len(frame), 'call')} {'is' if out.sum() == 1 else 'are'} left out of the "
+        f"latencies: {', '.join(reasons)}."
     )
     shares = out.groupby(frame["arm"], observed=False).mean()
     emptied = [str(arm) for arm, part in shares.items() if part == 1]
-    yield f"{sentence} No times are left of {listed(emptied)}." if emptied else sentence
+    yield f"{sentence} No times remain for {listed(emptied)}." if emptied else sentence
 
 
 def _unfinished(observed: Observations) -> Iterator[str]:

@@ -81,7 +81,7 @@ def n_needed(difference: float, sd: float, *, alpha: float = 0.05, power: float 
     while _power(effect, high, alpha) < power:
         low, high = high, high * 2
         if high > _MOST:
-            raise ValueError(f"A difference of {difference!r} would need over a thousand million prompts.")
+            raise ValueError(f"A difference of {difference!r} would need more than a billion prompts.")
     while high - low > 1:
         middle = (low + high) // 2
         low, high = (low, middle) if _power(effect, middle, alpha) >= power else (middle, high)

@@ -168,7 +168,7 @@ def _read_votes(votes: Any) -> list[tuple[list[str], str, object]]:
     for given, outcome, prompt in zip(votes["arms"], votes["outcome"], prompts, strict=True):
         arms = list(dict.fromkeys(str(arm) for arm in given)) if isinstance(given, Mapping | list | tuple) else []
         if len(arms) < 2:  # noqa: PLR2004
-            raise bad_request(f"A vote compares two arms or more, not {given!r}.")
+            raise bad_request(f"A vote compares at least two arms, not {given!r}.")
         if str(outcome) not in {*arms, *_NO_WINNER}:
             raise bad_request(f"{outcome!r} is not an outcome of this vote. {suggest(outcome, [*arms, *_NO_WINNER])}")
         cast.append((arms, str(outcome), None if pd.isna(prompt) else prompt))
@@ -232,7 +232,7 @@ def _notes(cast: list[tuple[list[str], str, object]], table: pd.DataFrame) -> It
     if prompts and len(set(map(str, prompts))) < len(prompts):
         different = count(len(set(map(str, prompts))), "prompt")
         yield (
-            f"{len(prompts)} votes on {different}: votes on one prompt are alike, so check interval='bootstrap' too."
+            f"{len(prompts)} votes on {different}: votes on one prompt are correlated: check interval='bootstrap' too."
         )
 
 

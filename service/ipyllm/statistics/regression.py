@@ -238,7 +238,9 @@ def _nothing_in_common(observed: Observations, measure: Metric) -> Exception:
     failed = observed.failed[observed.frame["arm"] == _AFTER]
     if failed.all():
         return AssertionError(f"All {count(len(failed), 'call')} of the candidate failed.")
-    return bad_request(f"Baseline and candidate share no prompt with {measure.plural}: run them on the same prompts.")
+    return bad_request(
+        f"Baseline and candidate have no prompt with {measure.plural} in common: run them on the same prompts."
+    )
 
 
 def _lost(observed: Observations) -> str:

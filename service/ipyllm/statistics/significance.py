@@ -17,7 +17,7 @@ _EXACT_RANKS = 50
 
 
 def mcnemar(only_first: int, only_second: int, *, method: Literal["mid-p", "exact", "chi2"] = "mid-p") -> float:
-    """Return the p-value of McNemar's test: both arms are right equally often.
+    """Return the p-value of McNemar's test that both arms are right equally often.
 
     Parameters
     ----------
@@ -53,7 +53,7 @@ def mcnemar(only_first: int, only_second: int, *, method: Literal["mid-p", "exac
 
 
 def wilcoxon(differences: ArrayLike) -> float:
-    """Return the p-value of Wilcoxon's signed-rank test: the differences are symmetric around 0.
+    """Return the p-value of Wilcoxon's signed-rank test that the differences are symmetric around 0.
 
     Parameters
     ----------

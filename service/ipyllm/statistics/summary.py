@@ -147,7 +147,7 @@ def _open_limits(rows: dict[str, dict[str, Any]], wanted: tuple[tuple[str, float
         ]
         if without:
             found.append(
-                f"The p{100 * q:g} of {listed(without)} has no upper limit at {level:.0%}: that takes "
+                f"The p{100 * q:g} of {listed(without)} has no upper confidence limit at {level:.0%}: that takes "
                 f"{calls_for_upper_limit(q, level=level)} independent calls."
             )
     return found

@@ -136,7 +136,7 @@ class _Walk:
             if not (isinstance(target, dict) and target.keys() == {"$ref"}):
                 return target
             pointer = target["$ref"]
-        raise ValueError(f"the reference {pointer!r} leads back to itself")
+        raise ValueError(f"the reference {pointer!r} is circular")
 
     def _at(self, pointer: Any) -> Any:
         """Resolve a JSON pointer (RFC 6901) within the schema."""
@@ -169,7 +169,7 @@ class _Walk:
             target = self._target(node["$ref"])
             beside = {key: value for key, value in node.items() if key != "$ref"}
             node = {**target, **beside} if isinstance(target, dict) else beside
-        raise ValueError(f"the reference {node['$ref']!r} leads back to itself")
+        raise ValueError(f"the reference {node['$ref']!r} is circular")
 
     # ---- schemas made of schemas -----------------------------------------------------------------
 

@@ -91,7 +91,7 @@ Pydantic model, a dataclass, a TypedDict, a type such as list[str], or a JSON sc
             name, raw, check = from_dict(source) if isinstance(source, dict) else from_type(source)
             made = to_portable(raw)
         except (TypeError, ValueError, RecursionError) as exc:
-            why = "its references never end" if isinstance(exc, RecursionError) else str(exc)
+            why = "its references are circular" if isinstance(exc, RecursionError) else str(exc)
             raise _unusable(source, why) from exc
         return cls(
             name=re.sub(r"[^a-zA-Z0-9_-]+", "_", name).strip("_")[:_MAX_NAME] or "answer",

@@ -329,7 +329,7 @@ def _make_reentrant(loop: asyncio.AbstractEventLoop) -> None:
         nest_asyncio2.apply(loop)
     except ValueError:
         raise bad_request(
-            f"An async function of yours cannot run while this call blocks its {type(loop).__module__} event loop; "
+            f"Your async function cannot run while this call blocks its {type(loop).__module__} event loop; "
             "await the call instead, for example with `await service.achat(…)`."
         ) from None
 

@@ -103,7 +103,7 @@ class Tool:
         tool_name = _checked_name(name if name is not None else getattr(core, "__name__", type(core).__name__), core)
         code = core if inspect.isroutine(core) else type(core).__call__
         if inspect.isgeneratorfunction(code) or inspect.isasyncgenfunction(code):
-            raise _unusable(tool_name, "it yields; return a list instead.")
+            raise _unusable(tool_name, "it is a generator; return a list instead.")
         description, words = _docstring(core)
         arguments = _arguments(tool_name, _parameters(tool_name, function), code, words)
         return cls(
@@ -179,7 +179,7 @@ def _parameters(tool_name: str, function: Callable[..., Any]) -> list[inspect.Pa
     try:
         signature = inspect.signature(function)
     except (TypeError, ValueError):
-        raise _unusable(tool_name, "Python does not know its parameters; wrap it in a def.") from None
+        raise _unusable(tool_name, "its parameters cannot be inspected; wrap it in a def.") from None
     bound: set[str] = set()
     inner: Any = function
     while isinstance(inner, functools.partial):

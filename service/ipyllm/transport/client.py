@@ -251,7 +251,7 @@ def _from_client(exc: Exception, address: Address, model: str, connect_s: float 
             category = "timeout"
             sentence = (
                 f"{model} could not be reached at {address.host} within {connect_s:g} s; check that the server runs, "
-                "or allow longer with timeout=…."
+                "or allow more time with timeout=…."
             )
         case openai.APIConnectionError():
             cause = _root_cause(exc)

@@ -55,18 +55,18 @@ _QUOTA_WORDS = ("exceeded your current quota", "insufficient balance", "insuffic
 
 # What happened, and what the user can do about it.
 _SENTENCES: dict[Category, tuple[str, str]] = {
-    "rate_limit": ("refused: too many requests", "wait a little, or send fewer calls at once"),
-    "quota": ("refused: no quota left", "the account has no credit left: check its billing page"),
-    "authentication": ("refused the key", "check the key and what it may be used for"),
+    "rate_limit": ("refused the request: too many requests", "wait a little, or send fewer calls at once"),
+    "quota": ("refused the request: no quota left", "the account has no credit left: check its billing page"),
+    "authentication": ("refused the key", "check the key and its permissions"),
     "bad_request": ("refused the request", "check the parameters"),
     "not_found": ("was not found", "check the model's name, `%llm_models` lists what can be used"),
     "context_length": (
-        "refused: the conversation is longer than its context window",
+        "refused the request: the conversation is longer than its context window",
         "shorten the prompt, or begin a new conversation",
     ),
-    "content_filter": ("refused: its content filter stepped in", "rephrase the prompt"),
+    "content_filter": ("refused the request: its content filter blocked it", "rephrase the prompt"),
     "api_error": ("failed", "this is the server's fault, try again later"),
-    "timeout": ("took too long", "try again, or allow it longer with timeout=…"),
+    "timeout": ("took too long", "try again, or allow more time with timeout=…"),
 }
 
 
@@ -159,8 +159,8 @@ def to_llm_error(fault: ServerFault, *, model: str, advice: str | None = None) -
 
     Examples
     --------
-    >>> print(to_llm_error(ServerFault(429, message="Slow down."), model="openai/gpt-5-mini"))
-    openai/gpt-5-mini refused: too many requests (HTTP 429, "Slow down."); wait a little, or send fewer calls at once.
+    >>> print(to_llm_error(ServerFault(429, message="Wait."), model="openai/gpt-5"))
+    openai/gpt-5 refused the request: too many requests (HTTP 429, "Wait."); wait a little, or send fewer calls at once.
     """
     category = _category(fault)
     problem, default_advice = _SENTENCES[category]

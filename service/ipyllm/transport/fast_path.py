@@ -1,4 +1,4 @@
-"""Sends a request that the ``openai`` client has prepared once, again and again, with only its body exchanged.
+"""Sends a request that the ``openai`` client prepared once, with a new body each time.
 
 The client and httpx2 take 1 ms of CPU to build a request and wrap its response, which at 500 concurrent calls is most
 of the time to first token. Only the body differs between requests. So :func:`capture_request` takes one from the client

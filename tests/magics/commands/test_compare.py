@@ -124,7 +124,7 @@ def test_an_interrupt_in_mid_answer_stops_all_and_keeps_all_partials(kernel, fak
     kernel.interrupt()
     ran = kernel.collect(started)
     assert ran.status == "error"
-    assert ran.error == "stopped all 2 arms; what had arrived is saved."
+    assert ran.error == "stopped all 2 arms; the text received so far is saved."
     partials = [row["response"] for row in rows(kernel)]
     assert [row["status"] for row in rows(kernel)] == ["cancelled", "cancelled"]
     assert all(text.count("word") > 5 for text in partials)
@@ -142,7 +142,7 @@ def test_an_interrupt_before_the_first_token_stops_all(kernel, fake):
     fake.wait_for(lambda: len(fake.requests) == 2, timeout=30)
     kernel.interrupt()
     ran = kernel.collect(started)
-    assert ran.error == "stopped all 2 arms; what had arrived is saved."
+    assert ran.error == "stopped all 2 arms; the text received so far is saved."
     fake.wait_for(lambda: fake.in_flight == 0, timeout=20)
     fake.on(None)
     assert kernel.run("%llm And now?").status == "ok"
@@ -156,7 +156,7 @@ def test_an_interrupt_while_a_tool_runs_stops_all_arms(kernel, fake):
     before = time.monotonic()
     kernel.interrupt()
     ran = kernel.collect(started)
-    assert ran.error == "stopped all 2 arms; what had arrived is saved."
+    assert ran.error == "stopped all 2 arms; the text received so far is saved."
     assert time.monotonic() - before < 50, "the tool slept on"
 
 
@@ -233,7 +233,7 @@ def test_a_blind_comparison_hides_names_until_the_vote(kernel, fake):
         ("%%llm_compare -m openai/a -m openai/b", "The prompt is empty: write it under the %%llm_compare line."),
         ("%%llm_compare -m openai/a -m openai/b\n\n", "The prompt is empty"),
         ("%%llm_compare --vary temperature=0\nx", "--vary needs NAME=VALUE,VALUE"),
-        ("%%llm_compare --vary temperature=0,0\nx", "--vary needs values that differ for temperature"),
+        ("%%llm_compare --vary temperature=0,0\nx", "--vary needs different values for temperature"),
         ("%%llm_compare --vary temperature=0,9\nx", "temperature must be a number between 0 and 2, not 9."),
         ("%%llm_compare --vary temprature=0,1\nx", "There is no parameter 'temprature'; did you mean 'temperature'?"),
         (

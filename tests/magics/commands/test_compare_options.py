@@ -157,7 +157,7 @@ def dry_run(compare, kernel):
         "temperature 0.0, max_tokens 50",
         "add(a, b)",
         "case=a",
-        "60 s of silence, 2 retries",
+        "60 s without new data, 2 retries",
         "50 to receive",
         "the answers are shown side by side as markdown, stored in x and _llm_compare",
         "system: Brief.",
@@ -370,7 +370,7 @@ def test_a_dry_run_says_what_would_be_left_out_and_what_all_would_cost(compare, 
     a, b, c = (block for block in ran.stdout.split("\n\n") if block.startswith(("A · ", "B · ", "C · ")))
     assert "cost    at most $" in a
     assert "cost    free" in b
-    assert "of a window of 1,024" in b
+    assert "context window 1,024" in b
     assert "cost    unknown" in c
     assert "plus the unknown cost of 1 of 3 arms" in ran.stdout
 

@@ -220,7 +220,7 @@ def test_a_setting_is_saved_and_the_rest_of_the_file_is_left_alone(own_settings)
         ("model olama/x", "did you mean 'ollama/x'?"),
         (f"openai_api_key {KEY}", "Don't put keys in a notebook"),
         ("aliases fast", "Use %llm_config aliases.NAME VALUE."),
-        ("timeout.x 3", "timeout has no parts"),
+        ("timeout.x 3", "timeout is a single setting"),
         ("endpoints.lab {base_url: 3}", "looks like JSON but is not"),
         ('endpoints.lab {"base_ur": "x"}', "the setting endpoints.lab"),
         ("--unset max_retries", "was not changed by %llm_config in this kernel"),

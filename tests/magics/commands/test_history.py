@@ -134,7 +134,7 @@ def test_a_broken_file_is_one_sentence_and_costs_no_conversation(kernel, talk, c
         ("clear all", "cannot use 'all'"),
         ("clear --replace", "--replace would have no effect"),
         ("list -c x", "--conversation would have no effect"),
-        ("udno", "%llm_history has no 'udno'. Did you mean 'undo'?"),
+        ("udno", "%llm_history has no command 'udno'. Did you mean 'undo'?"),
         ("show -c nobody", "There is no conversation 'nobody'. Choose one of: "),
     ],
 )

@@ -24,7 +24,7 @@ async def slow_async() -> str:
     await asyncio.sleep(60)
     return 'never'
 """
-STOPPED = "interrupted: stopped openai/fake-model; the part of its answer that had arrived is saved."
+STOPPED = "interrupted: stopped openai/fake-model; the text received so far is saved."
 
 
 def interrupted(kernel, request, ran):

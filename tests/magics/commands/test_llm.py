@@ -164,7 +164,7 @@ MISTAKES = {
     "word = 1\n%llm {{ wrod }}": "usage: The prompt uses {{ wrod }}, which is not defined; did you mean 'word'?",
     "%%llm\n{{ 1 / 0 }}": "usage: The prompt's template failed: ZeroDivisionError",
     "%%llm\n{% if %}": "usage: The prompt's template does not parse, line 1",
-    "%llm_history shw": "usage: %llm_history has no 'shw'. Did you mean 'show'?",
+    "%llm_history shw": "usage: %llm_history has no command 'shw'. Did you mean 'show'?",
     "%llm_history show -c nobody": "usage: There is no conversation 'nobody'. Choose one of: default",
     "%llm_usage --by modle": "Did you mean 'model'?",
     "%llm_models use olama/x": "not found: There is no service 'olama'; did you mean 'ollama/x'?",
@@ -240,9 +240,7 @@ def test_an_interrupt_stops_the_request_and_keeps_what_came(kernel, fake, stage)
     kernel.interrupt()
     ran = kernel.collect(request)
     assert ran.status == "error", "Run All stops"
-    assert ran.traceback == [
-        "interrupted: stopped openai/fake-model; the part of its answer that had arrived is saved."
-    ]
+    assert ran.traceback == ["interrupted: stopped openai/fake-model; the text received so far is saved."]
     fake.wait_for(lambda: fake.requests[-1].closed_by_client, timeout=2)
     assert "cancelled" in ran.text
     said = kernel.run("print(stopped.status, len(stopped.content) > 0)").stdout

@@ -220,7 +220,7 @@ def test_a_vote_for_nobody_names_the_arms_there_are():
 def test_one_cannot_vote_before_the_answers_are_there(fake):
     fake.on(lambda request: answer("Slow.", ttft=20))
     running = Comparison("Go", models=["openai/a", "openai/b"]).start()
-    with pytest.raises(LLMError, match="Vote when all answers are there"):
+    with pytest.raises(LLMError, match="vote when all have ended"):
         running.vote("A")
     running.cancel()
     assert running.done.wait(30)
@@ -277,7 +277,7 @@ def test_the_table_has_dtypes_and_a_running_arm_says_so(fake):
 
 def test_a_comparison_is_started_once():
     done = compare("Go", models=["openai/a", "openai/b"])
-    with pytest.raises(RuntimeError, match="was started already"):
+    with pytest.raises(RuntimeError, match="has already been started"):
         done.start()
 
 
@@ -309,4 +309,4 @@ def test_an_interrupt_while_the_arms_are_being_sent_stops_those_that_were(fake):
     assert len(begun) == 2
     assert running.done.wait(30)
     assert running.responses[0].status == "cancelled"
-    assert "It was stopped before it was sent." in repr(running)
+    assert "Stopped before the request was sent." in repr(running)

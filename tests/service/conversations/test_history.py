@@ -350,7 +350,7 @@ def test_a_named_fork_is_the_conversation_of_that_name():
     assert fork.max_messages == 4
     fork.add_message("user", "only here")
     assert len(history) == 2
-    with pytest.raises(LLMError, match="'tests-fork' exists already"):
+    with pytest.raises(LLMError, match="'tests-fork' already exists"):
         history.fork("tests-fork")
     assert len(fork) == 3
     assert history.fork("tests-fork-new") is conversation("tests-fork-new")

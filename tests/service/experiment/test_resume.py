@@ -125,8 +125,8 @@ def test_a_changed_grid_says_what_changed_and_keeps_what_is_the_same(model, serv
         results = changed.run(progress=False)
     assert str(said[0].message) == (
         "The grid of 'x' has changed: it was 2 arms × 3 prompts × 1 repeat, now it is 2 arms × 3 prompts × 1 repeat. "
-        "New: arm 'c'. No longer in it, and left out of the results: arm 'b', 1 prompt (4 calls). "
-        "2 of 6 calls are done already."
+        "New: arm 'c'. Removed from it, and left out of the results: arm 'b', 1 prompt (4 calls). "
+        "2 of 6 calls are already done."
     )
     assert len(server.requests) == 6 + 4
     assert set(results.calls["arm"]) == {"a", "c"}

@@ -145,7 +145,7 @@ def test_no_model_that_can_be_reached_is_one_sentence_and_nothing_more_is_tried(
 
 def test_a_server_that_is_not_there_is_told_from_the_others_and_given_up(model, server):
     gone = OpenAIService("gone", base_url="http://127.0.0.1:9/v1", api_key="k", max_retries=0)
-    with pytest.warns(UserWarning, match="openai/gone was given up"):
+    with pytest.warns(UserWarning, match="openai/gone could not be reached"):
         results = run(["so", "la"], models=[model(), gone])
     assert Counter(measured(results)["model"]) == {"openai/a": 2}
     assert results.undone == 2
@@ -170,8 +170,8 @@ def test_results_can_be_seen_while_they_come(model, server):
     try:
         server.wait_for(lambda: len(results) and (results.calls["status"] == "ok").any(), timeout=90)
         assert experiment.is_running
-        assert results.state == "1 of 2 calls have an answer. It is running; 1 are still to come."
-        with pytest.raises(LLMError, match="is running already"):
+        assert results.state == "1 of 2 calls have an answer. It is running; 1 of the calls have not ended."
+        with pytest.raises(LLMError, match="is already running"):
             experiment.run()
     finally:
         gate.set()
@@ -313,7 +313,7 @@ def test_a_dry_run_sends_nothing_and_knows_tokens_and_cost(model, server):
         ({"concurrency": 0}, "concurrency must be"),
         ({"warmup": -1}, "warmup must be"),
         ({"max_cost_usd": -1}, "max_cost_usd must be"),
-        ({"order": "random"}, "order is 'interleaved' or 'by_model'"),
+        ({"order": "random"}, "order must be 'interleaved' or 'by_model'"),
         ({"name": ""}, "name must be a line of text"),
         ({"scorers": ["label"]}, "'label' is not a scorer"),
         ({"scorers": "label"}, "scorers must be a list"),

@@ -66,7 +66,7 @@ def test_rows_wait_in_memory_while_another_program_locks_the_ledger(path, sql, c
         wait_for(lambda: sql("SELECT count(*) FROM calls WHERE status = 'ok'") == [(2,)])
         sentence = (
             f"The ledger at {path} cannot be written (database is locked): rows of this kernel are kept in "
-            "memory and written when it can be."
+            "memory and written as soon as possible."
         )
         assert ledger.take_warning() == sentence
         assert ledger.take_warning() is None
@@ -156,7 +156,7 @@ def test_rows_wait_in_memory_while_a_real_disk_is_full(answer, small_disk):
     said = answer(_ON_A_FULL_DISK % larger, path, small_disk)
     assert said == (
         f"The ledger at {path} cannot be written (database or disk is full): rows of this kernel are kept in memory "
-        "and written when it can be."
+        "and written as soon as possible."
     )
     with closing(sqlite3.connect(path)) as connection:
         assert connection.execute("SELECT count(*), count(response) FROM calls WHERE status = 'ok'").fetchall() == [

@@ -23,7 +23,7 @@ def test_a_stall_is_ended_though_pings_keep_the_line_alive(fake):
     fake.default = fakes.stall(fakes.pings("one two three", every=0.05), after=2)
     error, took = fails(OllamaService("m", base_url=fake.base_url), timeout=Timeout(stall=0.4), max_retries=0)
     assert error.category == "timeout"
-    assert "no further token came for 0.4 s" in str(error)
+    assert "no further token arrived for 0.4 s" in str(error)
     assert error.partial.content == "one two"
     assert took < 3
 
@@ -32,7 +32,7 @@ def test_the_first_token_has_a_limit_of_its_own(fake):
     fake.default = answer("late", ttft=5)
     service = OllamaService("m", base_url=fake.base_url, timeout=Timeout(first_token=0.3), max_retries=0)
     error, _ = fails(service)
-    assert "no first token came for 0.3 s" in str(error)
+    assert "no first token arrived for 0.3 s" in str(error)
     fake.wait_for(lambda: fake.requests[-1].closed_by_client)
 
 

@@ -196,7 +196,7 @@ def test_a_tool_that_hangs_is_ended_by_the_limit_of_the_call(service, fake):
         return "late"
 
     fake.default = wants(("hang", {}))
-    with pytest.raises(LLMError, match="ran past the call") as caught:
+    with pytest.raises(LLMError, match="exceeded the call") as caught:
         service.chat("Hang.", tools=[hang], timeout=Timeout(total=0.5))
     assert caught.value.category == "timeout"
 

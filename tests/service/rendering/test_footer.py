@@ -54,7 +54,7 @@ def test_an_estimate_is_marked_and_so_is_what_follows_from_it():
     ("fields", "words"),
     [
         ({"status": "cancelled"}, "cancelled"),
-        ({"status": "truncated"}, "cut off by the connection"),
+        ({"status": "truncated"}, "connection lost"),
         ({"status": "error"}, "error"),
         ({"status": "error", "error_category": "rate_limit"}, "error (rate limit)"),
         ({"status": "running"}, "still running"),

@@ -57,7 +57,7 @@ def test_a_route_is_the_same_until_its_settings_change():
     [
         ("[r]\nseed = 1", "one of fallback, split and pool"),
         ('[r]\nfallback = ["openai/a"]\npool = ["openai/a"]', "one of fallback, split and pool"),
-        ('[r]\nfallback = ["openai/a"]\nseed = 1', "seed does not belong to a fallback"),
+        ('[r]\nfallback = ["openai/a"]\nseed = 1', "seed is not an option of a fallback"),
         ('[r]\npool = ["http://h/v1"]\nmodle = "m"', "modle"),
     ],
 )

@@ -294,7 +294,7 @@ def test_pairs_that_cannot_be_judged_are_left_out_with_a_warning(fake):
 @pytest.mark.parametrize(
     ("table", "arms", "sentence"),
     [
-        (calls("Bern", arm="a"), None, "needs two arms or more, and this is 1; the arms are 'a'"),
+        (calls("Bern", arm="a"), None, "needs at least two arms, but there is only 1; the arms are 'a'"),
         (calls("Bern", "Basel", arm=["a", "b"]), ["a", "c"], "there is no arm 'c'; the arms are 'a', 'b'"),
         (
             calls("Bern", "Basel", arm=["a", "b"]).drop(columns="prompt_id"),

@@ -109,7 +109,7 @@ def test_a_name_can_be_given():
         (lambda: 1, "it takes nothing, but a scorer takes response and row"),
         (lambda a, b, c: 1, "it takes a, b, c, but"),
         (lambda response, *, key: 1, "it takes response, key, but"),
-        ((lambda response: (yield 1)), "it yields"),
+        ((lambda response: (yield 1)), "it is a generator"),
     ],
 )
 def test_what_cannot_be_a_scorer_is_refused_in_one_sentence(source, sentence):

@@ -41,8 +41,8 @@ def test_warm_ups_count_for_nothing_and_cold_cached_and_late_calls_not_for_times
     assert st.summarise_arms(spoilt, quantiles=(0.99,)).loc["small", "ttft_p99_s"] < 1
     note = next(note for note in st.summarise_arms(spoilt).notes if "left out" in note)
     assert note == (
-        "3 of 239 calls are left out of all times: 1 loaded the model first, 1 came from the cache, 1 were measured "
-        "while this process was late by over 10% of the time to first token."
+        "3 of 239 calls are left out of the latencies: 1 loaded the model first, 1 came from the cache, 1 were "
+        "measured while the event loop lagged by more than 10% of the time to first token."
     )
 
 
@@ -65,7 +65,10 @@ def test_any_quantiles_can_be_asked_for(two):
     table = st.summarise_arms(two, quantiles=(0.5, 0.9, 0.95, 0.99))
     assert {"ttft_p90_s", "ttft_p99_s_low", "total_p99_s_high"} <= set(table.columns)
     assert table.loc["small", "ttft_p90_s"] == pytest.approx(two[two.arm == "small"]["ttft_s"].quantile(0.9))
-    assert any("The p99 of small and large has no upper limit at 95%: that takes 368" in note for note in table.notes)
+    assert any(
+        "The p99 of small and large has no upper confidence limit at 95%: that takes 368" in note
+        for note in table.notes
+    )
 
 
 def test_a_clear_difference_is_found_and_told_and_none_is_not(two):
@@ -140,7 +143,7 @@ def test_a_failed_call_is_left_out_and_what_that_hides_is_said(two):
     table = st.summarise_arms(failing)
     assert table.loc["large", "score_exact"] == 1
     note = next(note for note in table.notes if "failed" in note)
-    assert "hardly at random" in note
+    assert "probably not at random" in note
     assert f"exact would fall: large 1 → {two[two.arm == 'large'].score_exact.mean():.3g}" in note
     flattering = st.paired(failing, metrics="exact").iloc[0]["difference"]
     honest = st.paired(failing, metrics="exact", failures="zero").iloc[0]["difference"]
@@ -180,7 +183,7 @@ def test_answers_without_a_score_and_calls_without_an_end_are_counted(two):
     given.loc[[0, 1], "score_exact"] = None
     given.loc[5, "status"] = "cancelled"
     notes = " ".join(st.summarise_arms(given).notes)
-    assert "2 answers of 239 have no exact and are left out of it." in notes
+    assert "2 answers of 239 have no exact and are left out." in notes
     assert "1 call has not ended, or was cancelled" in notes
 
 

@@ -188,7 +188,7 @@ class _Thing:
         (print, r"\*args has no names"),
         (kinds.has_a_parameter_that_is_nowhere, "'Result' of 'value' does not resolve"),
         (_takes_a_connection, "cannot write its parameter 'connection', a Connection, as JSON"),
-        (_yields, "it yields; return a list"),
+        (_yields, "it is a generator; return a list"),
         (_größe, "'_größe' cannot be the name of a tool"),
         (_Thing.method, "it needs a self"),
         (_Thing, "A tool is a function, not the class _Thing"),

@@ -251,7 +251,7 @@ def test_an_unknown_model_is_told_at_once(two):
 
 def test_what_cannot_be_asked_is_said_and_nothing_is_sent(two, widget):
     one = widget("good")
-    with pytest.raises(LLMError, match="two models or more"):
+    with pytest.raises(LLMError, match="at least two models"):
         one.ask("Hello")
     pair = widget("slow", "good")
     with pytest.raises(LLMError, match="empty"):

@@ -54,7 +54,7 @@ def user_message(text: str, images: Iterable[Any] = ()) -> Message:
     urls = [_data_url(image) for image in contents]
     if (total := sum(map(len, contents))) > MAX_MESSAGE_IMAGE_BYTES:
         raise bad_request(
-            f"The images have {_megabytes(total)} together; a message may have {_megabytes(MAX_MESSAGE_IMAGE_BYTES)}: "
+            f"The images have {_megabytes(total)} in total; a message may have {_megabytes(MAX_MESSAGE_IMAGE_BYTES)}: "
             "send fewer or smaller images."
         )
     parts: list[dict[str, Any]] = [{"type": "text", "text": text}] if text.strip() else []

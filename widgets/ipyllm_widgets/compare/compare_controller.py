@@ -108,7 +108,7 @@ class CompareController(Controller):
             self._require_idle()
             settings = self.settings
             if len(settings.arms) < _MIN_ARMS:
-                raise bad_request("There is nothing to compare: choose two models or more.")
+                raise bad_request("There is nothing to compare: choose at least two models.")
             comparison = Comparison(
                 prompt,
                 [arm.service(settings.params) for arm in settings.arms],

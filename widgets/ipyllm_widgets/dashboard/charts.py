@@ -176,7 +176,7 @@ def bars(
             )
             if shares and y0 - y1 >= _MIN_MARK_HEIGHT:
                 shapes.append(_mark(index, _x(at + 0.5, series.n), (y0 + y1) / 2, inside=True))
-    return _chart(series, label, format_value, top, shapes, f"{format_value(sum(sums))} in all")
+    return _chart(series, label, format_value, top, shapes, f"{format_value(sum(sums))} in total")
 
 
 def _chart(

@@ -225,7 +225,7 @@ class UsageDashboard(CommandWidget):
         row = self._reader.call(call_id)
         if row is None:
             raise LLMError(
-                "This call no longer meets the filters or was removed from the ledger.", category="not_found"
+                "This call no longer matches the filters or was removed from the ledger.", category="not_found"
             )
         self.channel.send("call", call_id=call_id, html=call_html(row))
 

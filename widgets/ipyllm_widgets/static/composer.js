@@ -91,7 +91,7 @@ export class Composer {
   submit() {
     const text = [this.input.value, ...this.texts].filter((piece) => piece.trim()).join("\n\n");
     if (this.running) {
-      this.actions.showError("An answer is still streaming: stop it with Escape, or wait for its end. Your text stays here.");
+      this.actions.showError("An answer is still streaming: stop it with Escape, or wait until it ends. Your text stays here.");
       return;
     }
     if (!text && !this.files.length) return;
@@ -120,7 +120,7 @@ export class Composer {
       const total = this.files.reduce((sum, known) => sum + known.size, file.size);
       if (!IMAGE_TYPES.includes(file.type)) this.actions.showError(`“${file.name}” is not an image that models accept: use PNG, JPEG, GIF or WebP.`);
       else if (file.size > limits.image) this.actions.showError(`“${file.name}” has ${megabytes(file.size)}, more than ${megabytes(limits.image)}: make it smaller first.`);
-      else if (total > limits.images) this.actions.showError(`The images have ${megabytes(total)} together; a message may have ${megabytes(limits.images)}.`);
+      else if (total > limits.images) this.actions.showError(`The images have ${megabytes(total)} in total; a message may have ${megabytes(limits.images)}.`);
       else this.files = [...this.files, file];
     }
     this.showThumbnails();
