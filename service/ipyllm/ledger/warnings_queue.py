@@ -9,18 +9,7 @@ __all__ = ["WarningsQueue"]
 
 
 class WarningsQueue:
-    """Sentences, each shown once to whoever asks first, and logged.
-
-    Examples
-    --------
-    >>> warnings = WarningsQueue()
-    >>> warnings.add("The disk is full.")
-    >>> warnings.add("The disk is full.")
-    >>> warnings.take()
-    'The disk is full.'
-    >>> warnings.take() is None
-    True
-    """
+    """Sentences, each shown once to whoever asks first, and logged."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()

@@ -55,3 +55,9 @@ def test_a_wrong_path_says_which_files_are_near(tmp_path):
     assert "one of its .gguf files: llama-3.2-1b.gguf" in refused(str(tmp_path / "zzz.gguf"))
     assert "is a folder. Name one of its .gguf files" in refused(str(tmp_path))
     assert "There is no folder" in refused(str(tmp_path / "gone" / "x.gguf"))
+
+
+def test_a_missing_folder_is_named():
+    assert refused("~/no-such-folder/llama.gguf") == (
+        "There is no folder '~/no-such-folder' to hold the model 'llama.gguf'."
+    )
