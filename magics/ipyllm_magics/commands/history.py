@@ -171,13 +171,7 @@ def outdated_turns_note(history: ConversationHistory | None, key: str | None) ->
 
 
 def existing_conversation(name: str) -> ConversationHistory:
-    """Return the conversation of this name.
-
-    Raises
-    ------
-    MagicError
-        There is none; the sentence lists the existing ones.
-    """
+    """Return the conversation of this name."""
     known = {"default", *conversations()}
     if name not in known:
         raise MagicError(f"There is no conversation {name!r}. {suggest(name, known)}")

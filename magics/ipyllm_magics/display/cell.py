@@ -36,15 +36,6 @@ class CellRenderer(Renderer):
 
     The first output is the head: it carries the style sheet, shows the model while nothing has arrived, and then the
     folded reasoning and tool calls. Without those it takes no space.
-
-    Parameters
-    ----------
-    shell : InteractiveShell
-        The shell whose display publisher is used.
-    model : str
-        Full name, shown while nothing has arrived.
-    output_format : OutputFormat
-        The value of ``-f``.
     """
 
     def __init__(self, shell: InteractiveShell, model: str, output_format: OutputFormat) -> None:

@@ -17,13 +17,7 @@ _ENVELOPE = 600  # bytes of a display message without its data
 
 
 class Output:
-    """An output of the running cell; later calls update it, even from other cells.
-
-    Parameters
-    ----------
-    shell : InteractiveShell
-        The shell whose display publisher is used.
-    """
+    """An output of the running cell; later calls update it, even from other cells."""
 
     def __init__(self, shell: InteractiveShell) -> None:
         self._publish = shell.display_pub.publish

@@ -74,11 +74,6 @@ class Code(NamedTuple):
 def extract_code(answer: str) -> Code:
     r"""Extract the code of an answer: its fences in Python, or else in the language of the first.
 
-    Raises
-    ------
-    NotFoundInAnswerError
-        The answer contains no code.
-
     Examples
     --------
     >>> extract_code("First:\n```python\nx = 1\n```\nthen\n```python\nprint(x)\n```\nin a shell:\n```sh\nls\n```")
@@ -118,17 +113,12 @@ def next_cell_source(code: Code) -> str:
 def extract_json(answer: str) -> Any:
     """Return the JSON value in an answer, without fences and surrounding prose.
 
-    Raises
-    ------
-    NotFoundInAnswerError
-        The answer contains no JSON.
-
     Examples
     --------
     >>> extract_json('Here it is: {"a": 1}')
     {'a': 1}
     """
-    from ipyllm.structured.answer import SchemaMismatch, read_json
+    from ipyllm.structured.json_answer import SchemaMismatch, read_json
 
     try:
         return read_json(answer)[0]
@@ -153,9 +143,6 @@ def _is_python(answer: str) -> bool:
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         return False
     return any(not isinstance(part, ast.Expr) or isinstance(part.value, ast.Call) for part in body)
-
-
-# ---- rendering --------------------------------------------------------------------------------------
 
 
 def _markdown(text: str, *, live: bool = False) -> str:

@@ -66,17 +66,7 @@ class ColumnsRenderer:
 
 
 class NotebookColumns(ColumnsRenderer):
-    """One display with a column for each arm.
-
-    Parameters
-    ----------
-    shell : InteractiveShell
-        The shell whose display publisher is used.
-    comparison : Comparison
-        The comparison that is shown.
-    output_format : OutputFormat
-        How the answers are shown.
-    """
+    """One display with a column for each arm."""
 
     def __init__(self, shell: InteractiveShell, comparison: Comparison, output_format: OutputFormat) -> None:
         to_html(_WARM_UP)  # load renderer and highlighter now: their imports must not run while calls are timed

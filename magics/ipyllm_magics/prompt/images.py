@@ -38,18 +38,6 @@ _OTHERS = {
 def image_part(source: str, variables: Mapping[str, Any]) -> dict[str, Any]:
     """Return the part of a message for one ``--image``.
 
-    Parameters
-    ----------
-    source : str
-        Name of a variable, else a URL (``http://…``, ``https://…``, ``data:image/…``), else a path.
-    variables : mapping
-        The user's variables.
-
-    Raises
-    ------
-    MagicError
-        There is no such file or variable, it is not an image, or it is too large.
-
     Examples
     --------
     >>> image_part("https://example.com/cat.png", {})

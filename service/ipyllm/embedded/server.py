@@ -204,9 +204,13 @@ def _exit_status(process: subprocess.Popen[bytes]) -> str:
 
 
 def _reason(log: str) -> str:
-    """Return llama.cpp's error about a file: the first line of its log, without the prefix."""
-    first = next((line for line in log.splitlines() if line.strip()), "")
-    return re.sub(r"^[\d.]+ E (?:\w+: )?(?:error loading model: )?", "", first.strip()).rstrip(".")
+    """Return llama.cpp's error about a file: the first error of its log, without the prefix.
+
+    Its log thread may write it after the Python error of the child.
+    """
+    lines = [line.strip() for line in log.splitlines() if line.strip()]
+    first = next((line for line in lines if re.match(r"[\d.]+ E ", line)), lines[0] if lines else "")
+    return re.sub(r"^[\d.]+ E (?:\w+: )?(?:error loading model: )?", "", first).rstrip(".")
 
 
 def _context_window(address: str, api_key: str) -> int | None:

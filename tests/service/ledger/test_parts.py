@@ -8,8 +8,8 @@ from ipyllm.ledger.backlog import Backlog
 from ipyllm.ledger.ids import kernel_id, new_id
 from ipyllm.ledger.query import Query
 from ipyllm.ledger.sanitize import sanitize
-from ipyllm.ledger.schema import VERSION, migrate, version_of
 from ipyllm.ledger.sqlite_file import SQLiteFile
+from ipyllm.ledger.tables import VERSION, migrate, version_of
 from ipyllm.ledger.warnings_queue import WarningsQueue
 
 
