@@ -50,7 +50,7 @@ class Provider(Protocol):
     async def load_prices(self, address: Address) -> None:
         """Import the price tables before the clock starts."""
 
-    def priced(
+    def cost_and_source(
         self, usage: Usage, response_model: str | None, address: Address, at: datetime
     ) -> tuple[float | None, str | None]:
         """Return the cost in US dollars and the source of the price; (None, None) when unknown."""

@@ -56,7 +56,7 @@ class CallOptions:
     Examples
     --------
     >>> call, service = CallOptions({"temperature": 0}), CallOptions({"temperature": 1, "seed": 7}, max_retries=0)
-    >>> call.over(service)
+    >>> call.with_defaults(service)
     CallOptions(params={'temperature': 0, 'seed': 7}, timeout=None, max_retries=0, cache=None)
     """
 
@@ -65,7 +65,7 @@ class CallOptions:
     max_retries: int | None = None
     cache: bool | None = None
 
-    def over(self, lower: CallOptions) -> CallOptions:
+    def with_defaults(self, lower: CallOptions) -> CallOptions:
         """Return these options, with what they leave open taken from ``lower``."""
         return CallOptions(
             {**lower.params, **self.params},

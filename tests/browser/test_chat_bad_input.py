@@ -155,7 +155,7 @@ COUNT_LISTENERS = """
     const [start, stop] = [window.setInterval, window.clearInterval];
     window.setInterval = (beat, ...rest) => {
         const clock = start(beat, ...rest);
-        if (/isElsewhere|[.]tick[(]/.test(beat)) held.clocks.add(clock);  // ours; JupyterLab has others
+        if (/kernelChanged|[.]tick[(]/.test(beat)) held.clocks.add(clock);  // ours; JupyterLab has others
         return clock;
     };
     window.clearInterval = clock => { held.clocks.delete(clock); stop(clock); };
@@ -264,7 +264,7 @@ def test_an_image_deleted_before_it_is_sent_is_said_and_nothing_that_was_written
     before = len(fake.requests)
     chat.box.fill("What is this?")
     chat.box.press("Enter")
-    chat.notice.get_by_text("An image cannot be read any more").wait_for()
+    chat.notice.get_by_text("An image cannot be read").wait_for()
     assert chat.box.input_value() == "What is this?"
     assert chat.root.locator(".ipyllm-pending").count() == 0
     assert len(fake.requests) == before

@@ -17,7 +17,7 @@ import pytest
 
 import ipyllm
 from ipyllm import BaseLLMService, LLMError, OpenAIService, create_llm_service
-from ipyllm.pipeline.retry import worth_retrying
+from ipyllm.pipeline.retry import is_retryable
 from ipyllm.response import Category
 from ipyllm.settings import Settings, get_settings
 from tests.fakes import answer
@@ -82,7 +82,7 @@ def test_the_category_table_has_every_category_and_says_what_is_retried():
     rows = table("category", "means", "retried", "what to do")
     assert tuple(code(row[0])[0] for row in rows) == typing.get_args(Category)
     for (category,), retried in ((code(row[0]), row[2]) for row in rows):
-        assert retried.startswith("yes") == worth_retrying(LLMError("It failed.", category=category)), category
+        assert retried.startswith("yes") == is_retryable(LLMError("It failed.", category=category)), category
 
 
 def test_the_reference_has_every_public_name_and_option():

@@ -9,15 +9,15 @@ from typing import TYPE_CHECKING, Any
 
 from ipyllm.comparison.arms import make_arms
 from ipyllm.errors import LLMError, bad_request
-from ipyllm.experiment.checkpoint import Checkpoint
 from ipyllm.experiment.grid import Grid
+from ipyllm.experiment.ledger_progress import LedgerProgress
 from ipyllm.experiment.progress_bar import watch
 from ipyllm.experiment.prompts import read_prompts
 from ipyllm.experiment.results import Results
 from ipyllm.experiment.run import Run, RunConfig, RunProgress
 from ipyllm.experiment.schedule import ORDERS, schedule_trials
 from ipyllm.experiment.scores import Scores
-from ipyllm.experiment.spending_limit import CostBounds, SpendingLimit, longest_answer
+from ipyllm.experiment.spending_limit import CostBounds, SpendingLimit, max_output_tokens_of
 from ipyllm.ledger import current_ledger
 from ipyllm.settings import get_settings
 from ipyllm.validate import validate_int, validate_usd
@@ -149,8 +149,8 @@ class Experiment:
         """Whether it is making calls."""
         return self._run is not None and not self._run.done.is_set()
 
-    def _checkpoint(self) -> Checkpoint:
-        return Checkpoint(self.name, self.grid, self.ledger, self._texts)
+    def _ledger_progress(self) -> LedgerProgress:
+        return LedgerProgress(self.name, self.grid, self.ledger, self._texts)
 
     # ---- before -----------------------------------------------------------------------------------
 
@@ -168,13 +168,13 @@ class Experiment:
 
         from ipyllm.conversations.tokens import estimate_messages
 
-        done, bounds = self._checkpoint().done(), CostBounds()
+        done, bounds = self._ledger_progress().done(), CostBounds()
         rows = {}
         for arm in self.grid.arms:
             trials = [trial for trial in self.grid.trials.values() if trial.arm is arm]
             to_do = [trial.messages for trial in trials if trial.key not in done]
             costs = [bounds.of(arm, messages) for messages in to_do]
-            longest = longest_answer(arm)
+            longest = max_output_tokens_of(arm)
             rows[arm.label] = {
                 "model": arm.model,
                 "calls": len(trials),
@@ -278,15 +278,15 @@ class Experiment:
                 raise bad_request(
                     f"{self.name!r} is running already: .results() returns its results so far, .cancel() stops it."
                 )
-            checkpoint = self._checkpoint()
-            if changes := checkpoint.changes():
+            recorded = self._ledger_progress()
+            if changes := recorded.changes():
                 warnings.warn(changes, stacklevel=4)
-            done, elsewhere = checkpoint.done(), checkpoint.running()
+            done, elsewhere = recorded.done(), recorded.running()
             to_do = [trial for key, trial in self.grid.trials.items() if key not in done and key not in elsewhere]
             self._run = None
             if not to_do:
                 return len(done)
-            spending = SpendingLimit(self.max_cost_usd, checkpoint.spent_usd)
+            spending = SpendingLimit(self.max_cost_usd, recorded.spent_usd)
             trials = schedule_trials(to_do, self._seed, self._order)
             self._check_budget(spending, trials)
             config = RunConfig(
@@ -297,9 +297,7 @@ class Experiment:
             else:
                 from ipyllm.experiment.remote_run import RemoteRun
 
-                self._run = RemoteRun(
-                    trials, config, executor, chunk_size=size, earlier_rows=checkpoint.rows_per_trial()
-                )
+                self._run = RemoteRun(trials, config, executor, chunk_size=size, earlier_rows=recorded.rows_per_trial())
             _running[self.name] = self._run
             self._run.start()
             return len(done)

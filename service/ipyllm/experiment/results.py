@@ -5,7 +5,7 @@ from __future__ import annotations
 from html import escape
 from typing import TYPE_CHECKING, Any
 
-from ipyllm.experiment.checkpoint import Checkpoint
+from ipyllm.experiment.ledger_progress import LedgerProgress
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -61,12 +61,12 @@ class Results:
         input), ``prompt``, ``response``, ``status``, then the columns of ``usage()``, and for each scorer
         ``score_<name>`` and ``score_<name>_error``. Calls without a score are scored now, in this thread.
         """
-        return self._scores.added_to(self._calls(), self._ledger)
+        return self._scores.join(self._calls(), self._ledger)
 
     @property
     def undone(self) -> int:
         """Number of trials that have neither an answer nor a final refusal."""
-        return len(self._grid) - len(self._checkpoint().done())
+        return len(self._grid) - len(self._ledger_progress().done())
 
     @property
     def state(self) -> str:
@@ -152,11 +152,11 @@ class Results:
             return head
         return f"{head}{self.summary()._repr_html_()}"  # type: ignore[operator]
 
-    def _checkpoint(self) -> Checkpoint:
-        return Checkpoint(self._name, self._grid, self._ledger, self._texts)
+    def _ledger_progress(self) -> LedgerProgress:
+        return LedgerProgress(self._name, self._grid, self._ledger, self._texts)
 
     def _calls(self) -> pd.DataFrame:
-        return self._checkpoint().calls()
+        return self._ledger_progress().calls()
 
     def _votes(self) -> pd.DataFrame:
         """Return the votes between arms of this experiment, under the arms' labels."""

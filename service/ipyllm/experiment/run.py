@@ -168,7 +168,7 @@ class Run:
                     spending.settle(reservation, 0.0)
                     return
             call = Call(arm.service, request, ledger=self._config.ledger)
-            response = await call.run_here()
+            response = await call.run_on_service_thread()
             cost = response.cost_usd
             if reservation is not None:
                 nothing_sent = cost is None and not response.content and response.status != "cancelled"

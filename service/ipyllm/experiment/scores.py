@@ -42,7 +42,7 @@ class Scores:
         self._known: dict[str, dict[str, dict[str, Any]]] = {}  # by call, then by scorer: its columns
         self._reads_stored = False
 
-    def added_to(self, calls: pd.DataFrame, ledger: Ledger) -> pd.DataFrame:
+    def join(self, calls: pd.DataFrame, ledger: Ledger) -> pd.DataFrame:
         """Return ``calls`` with their scores. Those without one are scored first; an interrupt keeps scores so far."""
         if not self._scorers:
             return calls

@@ -42,10 +42,10 @@ class CostBounds:
             return max(known, default=None) if len(known) == len(bounds) else None
         if isinstance(service, LocalService):
             return 0.0
-        return service.estimate_cost(service.address(), tokens, longest_answer(arm), self._at)
+        return service.estimate_cost(service.address(), tokens, max_output_tokens_of(arm), self._at)
 
 
-def longest_answer(arm: Arm) -> int | None:
+def max_output_tokens_of(arm: Arm) -> int | None:
     """Return the limit on an answer's tokens, if there is one."""
     return arm.params.get("max_tokens") or arm.params.get("max_completion_tokens")
 

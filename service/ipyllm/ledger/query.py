@@ -52,7 +52,7 @@ class Conditions:
 
     def conditions(self) -> list[sa.ColumnElement[bool]]:
         """Return the conditions of the ``WHERE`` clause."""
-        from ipyllm.ledger.schema import tables
+        from ipyllm.ledger.tables import tables
 
         column = tables[self.table.name].c
         found: list[sa.ColumnElement[bool]] = []
@@ -72,7 +72,7 @@ class Conditions:
         """Return the statement for these rows, oldest first; with a limit, newest first."""
         import sqlalchemy as sa
 
-        from ipyllm.ledger.schema import tables
+        from ipyllm.ledger.tables import tables
 
         column = tables[self.table.name].c
         wanted = sa.select(*(column[name] for name in self.columns)).where(*self.conditions())
@@ -133,7 +133,7 @@ class Query(Conditions):
 
     def conditions(self) -> list[sa.ColumnElement[bool]]:
         """Return the conditions of the ``WHERE`` clause."""
-        from ipyllm.ledger.schema import calls
+        from ipyllm.ledger.tables import calls
 
         by_tag = [calls.c.tags[key].as_string() == value for key, value in self.tags.items() if '"' not in key]
         return [*Conditions.conditions(self), *by_tag]

@@ -19,8 +19,8 @@ from sqlalchemy.dialects import postgresql, sqlite
 from ipyllm.fork_safety import leave_to_parent
 from ipyllm.ledger import arrow_read
 from ipyllm.ledger.columns import CALLS, TEXT
-from ipyllm.ledger.schema import VERSION, calls, migrate, tables, version_of
 from ipyllm.ledger.sqlite_file import SQLiteFile, error_text, is_damaged, retry_while_busy
+from ipyllm.ledger.tables import VERSION, calls, migrate, tables, version_of
 from ipyllm.process_identity import ProcessIdentity, is_dead, this_process
 from ipyllm.text.redact import remember_secret
 

@@ -14,7 +14,7 @@ from ipyllm.errors import LLMError
 from ipyllm.events import Finished
 from ipyllm.ledger import current_ledger
 from ipyllm.observability import telemetry
-from ipyllm.pipeline.candidates import candidates, exhausted
+from ipyllm.pipeline.candidates import all_candidates_failed, candidates
 from ipyllm.pipeline.exchange import Exchange, as_llm_error
 from ipyllm.response import ChatResponse
 from ipyllm.runtime.interruptible import CANCEL_GRACE_S, InterruptibleEvent
@@ -152,7 +152,7 @@ class Call:
 
     # ---- on the service thread -------------------------------------------------------------------
 
-    async def run_here(self) -> ChatResponse:
+    async def run_on_service_thread(self) -> ChatResponse:
         """Make the call in the running task of the service thread, and return the response whatever its status.
 
         Nothing is raised, not even when the task is cancelled. Tools cannot run here: use :meth:`start` for them.
@@ -209,7 +209,7 @@ class Call:
                     return await exchange.run()
             except LLMError as exc:
                 errors.append(exc)
-        raise exhausted(errors, request.model)
+        raise all_candidates_failed(errors, request.model)
 
 
 def _ignore(_event: Event) -> None:

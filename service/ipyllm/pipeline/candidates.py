@@ -9,7 +9,7 @@ A call asks for candidates one by one, each only after the one before has failed
                 return await Exchange(candidate.service, candidate.request, …).run()
         except LLMError as error:
             errors.append(error)
-    raise exhausted(errors, request.model)
+    raise all_candidates_failed(errors, request.model)
 
 This runs on the service thread and never waits.
 """
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from ipyllm.request import ChatRequest
     from ipyllm.response import Category
 
-__all__ = ["Candidate", "Router", "candidates", "category_of", "exhausted", "text_was_shown"]
+__all__ = ["Candidate", "Router", "all_candidates_failed", "candidates", "category_of", "text_was_shown"]
 
 
 class Candidate:
@@ -86,14 +86,14 @@ def candidates(service: Provider, request: ChatRequest) -> Iterator[Candidate]:
     return iter((Candidate(service, request),))
 
 
-def exhausted(errors: list[LLMError], route: str) -> LLMError:
+def all_candidates_failed(errors: list[LLMError], route: str) -> LLMError:
     """Return the error of a call that every candidate failed: the last error, with the others' categories.
 
     Examples
     --------
     >>> broke = LLMError("openai/a has no credit.", category="quota", model="openai/a")
     >>> slow = LLMError("deepseek/b took too long.", category="timeout", model="deepseek/b")
-    >>> print(exhausted([broke, slow], "fast"))
+    >>> print(all_candidates_failed([broke, slow], "fast"))
     deepseek/b took too long. (The other services of 'fast' failed too: openai/a, quota.)
     """
     if not errors:

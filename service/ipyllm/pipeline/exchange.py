@@ -25,7 +25,7 @@ from ipyllm.pipeline.accumulator import Accumulator
 from ipyllm.pipeline.budget import Budget, kernel_budget
 from ipyllm.pipeline.cache import cache_key, current_cache
 from ipyllm.pipeline.limiter_registry import limiter_for
-from ipyllm.pipeline.retry import attempts, worth_retrying
+from ipyllm.pipeline.retry import attempts, is_retryable
 from ipyllm.pipeline.state import ExchangeState
 from ipyllm.pipeline.watchdog import Watchdog
 from ipyllm.runtime.service_thread import service_thread
@@ -134,7 +134,7 @@ class Exchange:
         """
         state, error = ExchangeState(), None
         try:
-            self._ledger.put(ledger_rows.opening(self.call_id, self.request, state.started_at))
+            self._ledger.put(ledger_rows.opening_row(self.call_id, self.request, state.started_at))
             try:
                 async with asyncio.timeout_at(self._deadline):
                     await self._run(state)
@@ -152,7 +152,7 @@ class Exchange:
         state.address, state.cold = await self.service.prepare()
         if await self._answered_by_cache(state):
             return
-        await service_thread().wire.connect(state.address)
+        await service_thread().transport.connect(state.address)
         await self.service.load_prices(state.address)
         self._reserve(state)
         state.ready_ns = perf_counter_ns()
@@ -237,7 +237,7 @@ class Exchange:
                         raise first_error
                     await self._limited_attempt(state)
         except LLMError as exc:
-            if 1 < tries == request.max_retries + 1 and worth_retrying(exc, after_text=after_text):
+            if 1 < tries == request.max_retries + 1 and is_retryable(exc, after_text=after_text):
                 raise LLMError(
                     f"Gave up after {state.attempts} attempts: {exc}",
                     category="max_retries_exceeded",
@@ -263,7 +263,7 @@ class Exchange:
                         await self._attempt(state, slot)
                     except LLMError as exc:
                         ours = exc.category == "rate_limit" and slot.rejected(exc.retry_after)
-                        send_again = ours and self._wait_for_slot and worth_retrying(exc)
+                        send_again = ours and self._wait_for_slot and is_retryable(exc)
                         if not send_again or asyncio.get_running_loop().time() > until:
                             raise
                         continue
@@ -282,7 +282,7 @@ class Exchange:
         body = self.service.body(request)
         thread = service_thread()
         got = state.got = Accumulator(sent_ns=perf_counter_ns())
-        stream = thread.wire.stream(state.address, body, model=request.model, connect_s=request.timeout.connect)
+        stream = thread.transport.stream(state.address, body, model=request.model, connect_s=request.timeout.connect)
         watchdog = Watchdog(got, request.timeout)
         error: LLMError | None = None
         try:
@@ -297,7 +297,7 @@ class Exchange:
         except TimeoutError:
             if watchdog.silence is None:
                 raise
-            missing = "no further token" if watchdog.begun else "no first token"
+            missing = "no further token" if watchdog.has_first_token else "no first token"
             error = self._timeout(f"{missing} came for {watchdog.silence:g} s")
         except LLMError as exc:
             error = exc
@@ -332,7 +332,7 @@ class Exchange:
         return None
 
     def _save(self, got: Accumulator) -> None:
-        self._ledger.put(ledger_rows.partial(self.call_id, got))
+        self._ledger.put(ledger_rows.partial_row(self.call_id, got))
 
     # ---- end -------------------------------------------------------------------------------------------
 
@@ -350,7 +350,7 @@ class Exchange:
             error.attempts = state.attempts
             error.partial = response
         self._settle(state, response, error)
-        self._ledger.put(ledger_rows.closing(self.call_id, response))
+        self._ledger.put(ledger_rows.final_row(self.call_id, response))
         log(
             _logger,
             logging.INFO if response.status in {"ok", "cancelled"} else logging.ERROR,

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from ipyllm.request import ChatRequest
     from ipyllm.response import ChatResponse
 
-__all__ = ["closing", "opening", "partial"]
+__all__ = ["final_row", "opening_row", "partial_row"]
 
 
 # dataclasses.asdict copies deeply, which these flat objects do not need; and `fields` is slow.
@@ -30,7 +30,7 @@ _RESPONSE = (
 _PROVENANCE = ("cell_id", "conversation", "origin", "experiment", "arm", "prompt_id", "repeat", "warmup")
 
 
-def opening(call_id: str, request: ChatRequest, started_at: datetime) -> Mapping[str, Any]:
+def opening_row(call_id: str, request: ChatRequest, started_at: datetime) -> Mapping[str, Any]:
     """Return the first part of a row, with the status ``running``."""
     provenance = request.provenance
     return {
@@ -47,12 +47,12 @@ def opening(call_id: str, request: ChatRequest, started_at: datetime) -> Mapping
     }
 
 
-def partial(call_id: str, got: Accumulator) -> Mapping[str, Any]:
+def partial_row(call_id: str, got: Accumulator) -> Mapping[str, Any]:
     """Return the text so far, so that little is lost when a kernel is killed."""
     return {"call_id": call_id, "response": got.content, "reasoning": got.reasoning or None}
 
 
-def closing(call_id: str, response: ChatResponse) -> Mapping[str, Any]:
+def final_row(call_id: str, response: ChatResponse) -> Mapping[str, Any]:
     """Return the last part of a row."""
     usage = {name: getattr(response.usage, name) for name in _USAGE}
     usage["usage_source"] = usage.pop("source")

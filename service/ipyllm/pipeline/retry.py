@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from ipyllm.response import Category
 
-__all__ = ["LONGEST_RETRY_AFTER_S", "attempts", "worth_retrying"]
+__all__ = ["LONGEST_RETRY_AFTER_S", "attempts", "is_retryable"]
 
 LONGEST_RETRY_AFTER_S = 120.0
 """Longest ``Retry-After`` that is waited for, in seconds; beyond it, the call fails with the server's message."""
@@ -26,7 +26,7 @@ _LONGEST_WAIT_S = 8.0
 _SERVER_ERROR = 500
 
 
-def worth_retrying(error: BaseException, *, after_text: bool = False) -> bool:
+def is_retryable(error: BaseException, *, after_text: bool = False) -> bool:
     """Whether the same request may succeed if sent again.
 
     Not once text was shown (it would appear twice), unless ``after_text`` allows it; and never for what cannot
@@ -34,9 +34,9 @@ def worth_retrying(error: BaseException, *, after_text: bool = False) -> bool:
 
     Examples
     --------
-    >>> worth_retrying(LLMError("Too many requests.", category="rate_limit", retry_after=3.0))
+    >>> is_retryable(LLMError("Too many requests.", category="rate_limit", retry_after=3.0))
     True
-    >>> worth_retrying(LLMError("No credit.", category="quota"))
+    >>> is_retryable(LLMError("No credit.", category="quota"))
     False
     """
     if not isinstance(error, LLMError):
@@ -82,7 +82,7 @@ def attempts(
     return AsyncRetrying(
         stop=stop,
         wait=_wait,
-        retry=retry_if_exception(partial(worth_retrying, after_text=after_text)),
+        retry=retry_if_exception(partial(is_retryable, after_text=after_text)),
         sleep=sleep,
         reraise=True,
     )

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from ipyllm.conversations.tokens import estimate, estimate_messages
 from ipyllm.pipeline.accumulator import Accumulator
 from ipyllm.response import ChatResponse, Usage
-from ipyllm.runtime.loop_lag import Watch
+from ipyllm.runtime.loop_lag import LagMeasurement
 from ipyllm.timing import Timing, output_tokens_per_second, time_per_output_token
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ class ExchangeState:
         self.cold = False
         self.address: Address | None = None
         self.got = Accumulator(sent_ns=self.opened_ns)
-        self.lag = Watch()
+        self.lag = LagMeasurement()
         self.hit: ChatResponse | None = None
 
     def response(self, service: Provider, request: ChatRequest, call_id: str, error: LLMError | None) -> ChatResponse:
@@ -51,7 +51,7 @@ class ExchangeState:
         try:
             usage = self._usage(service, request)
             if self.address is not None:
-                cost, source = service.priced(usage, got.response_model, self.address, self.started_at)
+                cost, source = service.cost_and_source(usage, got.response_model, self.address, self.started_at)
         except Exception:  # an error in a service's reading of the usage must not lose the answer
             _logger.exception("usage or price of a call to %s could not be read", request.model)
         return ChatResponse(

@@ -33,7 +33,7 @@ class Watchdog:
     Raises
     ------
     TimeoutError
-        From the block; ``silence`` is the limit that was exceeded, ``begun`` whether any token had arrived.
+        From the block; ``silence`` is the limit that was exceeded, ``has_first_token`` whether any token had arrived.
     """
 
     def __init__(self, got: Accumulator, limits: Timeout) -> None:
@@ -44,7 +44,7 @@ class Watchdog:
         self.silence: float | None = None
 
     @property
-    def begun(self) -> bool:
+    def has_first_token(self) -> bool:
         """Whether the first token has arrived."""
         return self._got.has_tokens
 
@@ -62,7 +62,7 @@ class Watchdog:
 
     def _check(self) -> None:
         loop = asyncio.get_running_loop()
-        limit = self._limits.stall if self.begun else self._limits.first_token
+        limit = self._limits.stall if self.has_first_token else self._limits.first_token
         since = self._got.last_token_ns or self._got.sent_ns
         remaining = math.inf if limit is None else limit - (perf_counter_ns() - since) / 1e9
         if limit is not None and remaining <= 0:
@@ -70,7 +70,7 @@ class Watchdog:
             self._scope.reschedule(loop.time())
             return
         # Before the first token, check early enough for the limit that begins with it.
-        if not self.begun and self._limits.stall is not None:
+        if not self.has_first_token and self._limits.stall is not None:
             remaining = min(remaining, self._limits.stall)
         if remaining < math.inf:
             self._timer = loop.call_later(remaining, self._check)

@@ -107,7 +107,7 @@ async def _all(made: Sequence[ProbeResult], timeout_s: float) -> list[ProbeResul
 async def _one(entry: ProbeResult, timeout_s: float) -> ProbeResult:
     assert entry.service is not None
     if entry.name != "local":  # the client's import, 400 ms and once, is not the server's time
-        await service_thread().wire.connect(entry.service.address())
+        await service_thread().transport.connect(entry.service.address())
     begun = perf_counter()
     try:
         models = await asyncio.wait_for(entry.service.models(timeout_s=timeout_s), timeout_s)

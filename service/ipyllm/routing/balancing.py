@@ -54,8 +54,8 @@ class Pool(Route):
     ) -> None:
         super().__init__(name, api_key=api_key, **options)
         self._serves = model
-        self._members: dict[str, _Member] = {}
-        self._leaving: dict[str, _Member] = {}
+        self._members: dict[str, _EndpointState] = {}
+        self._leaving: dict[str, _EndpointState] = {}
         self._lock = threading.Lock()
         self._turns = count(1)
         for endpoint in endpoints:
@@ -66,7 +66,7 @@ class Pool(Route):
         """Current state of the endpoints, those being drained last."""
         with self._lock:
             return tuple(
-                PoolEndpoint(url, member.in_flight, member.health.out_for_s, group is self._leaving)
+                PoolEndpoint(url, member.in_flight, member.health.paused_for_s, group is self._leaving)
                 for group in (self._members, self._leaving)
                 for url, member in group.items()
             )
@@ -75,7 +75,7 @@ class Pool(Route):
         """Add an endpoint: an address up to and with ``/v1``, a name like ``lab/llama``, or a service."""
         service = self._service(endpoint)
         with self._lock:
-            self._members.setdefault(_url(service), _Member(service))
+            self._members.setdefault(_url(service), _EndpointState(service))
 
     def drain(self, endpoint: str | BaseLLMService, timeout: float | None = None) -> None:
         """Send no more calls to an endpoint, and return when its calls in flight have ended.
@@ -97,9 +97,9 @@ class Pool(Route):
         """Like :meth:`drain`, for coroutines on any loop."""
         await asyncio.shield(asyncio.wrap_future(self._leave(endpoint)))
 
-    def choices(self, request: ChatRequest, path: tuple[str, ...]) -> Iterator[Candidate]:
+    def nested_candidates(self, request: ChatRequest, path: tuple[str, ...]) -> Iterator[Candidate]:
         """Yield each endpoint at most once, the least busy first; the last one gets the remaining retries."""
-        tried: list[_Member] = []
+        tried: list[_EndpointState] = []
         while (member := self._take(tried)) is not None:
             tried.append(member)
             error: BaseException | None = None
@@ -139,15 +139,15 @@ class Pool(Route):
             ) from None
         return service
 
-    def _take(self, tried: list[_Member]) -> _Member | None:
+    def _take(self, tried: list[_EndpointState]) -> _EndpointState | None:
         """Choose an endpoint and count the call in one step, so that no drain can come between."""
         with self._lock:
             untried = [member for member in self._members.values() if member not in tried]
-            healthy = [member for member in untried if not member.health.is_out]
+            healthy = [member for member in untried if not member.health.is_paused]
             if healthy:
                 chosen = min(healthy, key=lambda member: (member.in_flight, member.turn))
             elif untried and not tried:  # all are out: take the one that is back soonest
-                chosen = min(untried, key=lambda member: member.health.out_for_s)
+                chosen = min(untried, key=lambda member: member.health.paused_for_s)
             else:
                 return None
             chosen.in_flight += 1
@@ -155,11 +155,11 @@ class Pool(Route):
             chosen.health.call_started()
             return chosen
 
-    def _is_last_candidate(self, tried: list[_Member]) -> bool:
+    def _is_last_candidate(self, tried: list[_EndpointState]) -> bool:
         with self._lock:
-            return all(member in tried or member.health.is_out for member in self._members.values())
+            return all(member in tried or member.health.is_paused for member in self._members.values())
 
-    def _call_ended(self, member: _Member, error: BaseException | None) -> None:
+    def _call_ended(self, member: _EndpointState, error: BaseException | None) -> None:
         with self._lock:
             member.in_flight -= 1
             member.health.call_ended(error)
@@ -183,7 +183,7 @@ class Pool(Route):
             return member.idle
 
 
-class _Member:
+class _EndpointState:
     """An endpoint of a pool. Hold the pool's lock to use it."""
 
     def __init__(self, service: BaseLLMService) -> None:

@@ -52,9 +52,9 @@ class Fallback(Route):
     def _arms(self) -> Iterable[BaseLLMService]:
         return [arm for arm, _ in self._order]
 
-    def choices(self, request: ChatRequest, path: tuple[str, ...]) -> Iterator[Candidate]:
+    def nested_candidates(self, request: ChatRequest, path: tuple[str, ...]) -> Iterator[Candidate]:
         """Yield the services in order, unhealthy ones last."""
-        for arm, health in sorted(self._order, key=lambda entry: entry[1].is_out):
+        for arm, health in sorted(self._order, key=lambda entry: entry[1].is_paused):
             health.call_started()
             error: BaseException | None = None
             for candidate in self._ask(arm, request, path):

@@ -32,7 +32,7 @@ class Health:
     >>> health = Health()
     >>> for _ in range(3):
     ...     health.call_ended(LLMError("Nobody there.", category="connection"))
-    >>> health.is_out
+    >>> health.is_paused
     True
     """
 
@@ -43,12 +43,12 @@ class Health:
         self._on_trial = False
 
     @property
-    def is_out(self) -> bool:
+    def is_paused(self) -> bool:
         """Whether the service should not be asked now."""
         return monotonic() < self._out_until or (self._on_trial and self._failures >= _FAILURES_TO_OPEN)
 
     @property
-    def out_for_s(self) -> float:
+    def paused_for_s(self) -> float:
         """Seconds until it is tried again; 0 when it can be asked."""
         return max(0.0, self._out_until - monotonic())
 

@@ -88,14 +88,14 @@ class Route(BaseLLMService):
     ) -> Self:
         """Return this route with other defaults. Both share the state of the arms (health, calls in flight)."""
         other = copy(self)
-        other.defaults = self.options(params, timeout, max_retries, cache).over(self.defaults)
+        other.defaults = self.options(params, timeout, max_retries, cache).with_defaults(self.defaults)
         return other
 
     def choose(self, request: ChatRequest) -> Iterator[Candidate]:
         """Yield candidates; the next one is asked for only after an error that another service may not have."""
-        return self.choices(request, (self.model,))
+        return self.nested_candidates(request, (self.model,))
 
-    def choices(self, request: ChatRequest, path: tuple[str, ...]) -> Iterator[Candidate]:
+    def nested_candidates(self, request: ChatRequest, path: tuple[str, ...]) -> Iterator[Candidate]:
         """Yield candidates, for a route within routes: ``path`` holds their names, this one's last."""
         raise NotImplementedError
 
@@ -109,10 +109,10 @@ class Route(BaseLLMService):
         self, arm: BaseLLMService, request: ChatRequest, path: tuple[str, ...], label: str | None = None
     ) -> Iterator[Candidate]:
         """Yield the candidate for ``arm``, or the candidates of an arm that is a route."""
-        request = replace(request, given=request.given.over(self.defaults))
+        request = replace(request, given=request.given.with_defaults(self.defaults))
         path = (*path, label or arm.full_name)
         if isinstance(arm, Route):
-            yield from arm.choices(request, path)
+            yield from arm.nested_candidates(request, path)
             return
         tags = {**request.provenance.tags, "route": path[0], "arm": _BETWEEN.join(path[1:])}
         yield Candidate(arm, replace(arm.resolve(request), provenance=replace(request.provenance, tags=tags)))

@@ -59,7 +59,7 @@ class Split(Route):
     def _labels(self) -> Iterable[str]:
         return [f"{label}: {weight:g}" for label, (_, weight) in self._weighted.items()]
 
-    def choices(self, request: ChatRequest, path: tuple[str, ...]) -> Iterator[Candidate]:
+    def nested_candidates(self, request: ChatRequest, path: tuple[str, ...]) -> Iterator[Candidate]:
         """Yield the arm of this request and no other: a comparison must not mix its arms."""
         label = self.arm_of(self._key(request))
         yield from self._ask(self._weighted[label][0], request, path, label)

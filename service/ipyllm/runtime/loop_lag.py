@@ -11,29 +11,29 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["LagMonitor", "Watch"]
+__all__ = ["LagMeasurement", "LagMonitor"]
 
 _TICK_S = 0.005  # lag between two ticks is not seen: well below the 10 ms that make a latency unreliable
 
 
 @dataclass(slots=True, eq=False)
-class Watch:
+class LagMeasurement:
     """The worst lag during a call, in seconds."""
 
     worst_s: float = 0.0
 
 
 class LagMonitor:
-    """A timer on the running loop that measures its lag while there is a :class:`Watch`."""
+    """A timer on the running loop that measures its lag while there is a :class:`LagMeasurement`."""
 
     def __init__(self) -> None:
-        self._watches: set[Watch] = set()
+        self._watches: set[LagMeasurement] = set()
         self._timer: asyncio.TimerHandle | None = None
 
     @contextmanager
-    def watch(self) -> Iterator[Watch]:
+    def watch(self) -> Iterator[LagMeasurement]:
         """Measure the lag within a block: ``with monitor.watch() as watch: …``."""
-        watch = Watch()
+        watch = LagMeasurement()
         self._watches.add(watch)
         if self._timer is None:
             self._schedule()

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 # cancelled at exit still write their rows.
 from ipyllm.fork_safety import in_forked_child
 from ipyllm.runtime.loop_lag import LagMonitor
-from ipyllm.transport.client import Wire
+from ipyllm.transport.client import TransportClient
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine
@@ -36,7 +36,7 @@ class ServiceThread:
 
     def __init__(self) -> None:
         self.loop = asyncio.new_event_loop()
-        self.wire = Wire()
+        self.transport = TransportClient()
         self.lag = LagMonitor()
         self._submitting = threading.Lock()
         self._submitted: list[tuple[Coroutine[Any, Any, Any], Future[Any]]] = []
@@ -111,7 +111,7 @@ class ServiceThread:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-        await self.wire.aclose()
+        await self.transport.aclose()
         await self.loop.shutdown_asyncgens()
         await self.loop.shutdown_default_executor()
 

@@ -36,7 +36,7 @@ def json_valid(*, strict: bool = False, name: str = "json_valid") -> Scorer:
 
 
 def _json_valid(response: Any, *, strict: bool) -> Score:
-    from ipyllm.structured.answer import SchemaMismatch, read_json
+    from ipyllm.structured.json_answer import SchemaMismatch, read_json
 
     text = str(response.content)
     try:

@@ -9,7 +9,7 @@ from ipyllm.errors import bad_request
 from ipyllm.pipeline.call import Call
 from ipyllm.pipeline.streams import AsyncEventStream, AsyncTextStream, TextStream
 from ipyllm.request import ChatRequest, Provenance
-from ipyllm.services.provider import ChatCompletionsProvider
+from ipyllm.services.chat_completions import ChatCompletionsProvider
 from ipyllm.text.surrogates import replace_surrogates
 from ipyllm.validate import validate_int, validate_usd
 
@@ -31,7 +31,7 @@ _ROLES = {"system", "developer", "user", "assistant", "tool"}
 class BaseLLMService(ChatCompletionsProvider):
     """A service: what users call, over a server that speaks the chat-completions protocol.
 
-    Parameters and errors are those of :class:`~ipyllm.services.provider.ChatCompletionsProvider`.
+    Parameters and errors are those of :class:`~ipyllm.services.chat_completions.ChatCompletionsProvider`.
     """
 
     def request(

@@ -2,10 +2,10 @@
 
 Callers use :class:`Schema`, and :mod:`~ipyllm.structured.modes` when a server refuses a schema. It is built on
 :mod:`~ipyllm.structured.sources` (what users give), :mod:`~ipyllm.structured.portable` (what servers accept) and
-:mod:`~ipyllm.structured.answer` (what models write).
+:mod:`~ipyllm.structured.json_answer` (what models write).
 """
 
-from ipyllm.structured.answer import SchemaMismatch
+from ipyllm.structured.json_answer import SchemaMismatch
 from ipyllm.structured.modes import SchemaMode, next_mode
 from ipyllm.structured.schema import Schema
 

@@ -13,7 +13,7 @@ from collections import Counter
 from typing import Any, NamedTuple
 from urllib.parse import unquote
 
-__all__ = ["WRAPPER", "Portable", "portable"]
+__all__ = ["WRAPPER", "PortableSchema", "to_portable"]
 
 WRAPPER = "value"
 """Name of the single property that wraps a value that is not an object."""
@@ -44,7 +44,7 @@ _ANYTHING = ["object", "array", "string", "number", "boolean", "null"]
 _MAX_NOTE = 200
 
 
-class Portable(NamedTuple):
+class PortableSchema(NamedTuple):
     """A schema to send; whether the answer is wrapped, and whether strict mode accepts it."""
 
     schema: dict[str, Any]
@@ -52,7 +52,7 @@ class Portable(NamedTuple):
     strict: bool
 
 
-def portable(raw: dict[str, Any]) -> Portable:
+def to_portable(raw: dict[str, Any]) -> PortableSchema:
     """Rewrite a JSON schema so that servers accept it.
 
     The top level is a closed object with all properties required; references are local, and inlined if used once.
@@ -65,7 +65,7 @@ def portable(raw: dict[str, Any]) -> Portable:
 
     Examples
     --------
-    >>> portable({"type": "integer", "default": 5}).schema["properties"]
+    >>> to_portable({"type": "integer", "default": 5}).schema["properties"]
     {'value': {'type': 'integer', 'description': 'Default: 5.'}}
     """
     walk = _Walk(raw)
@@ -75,7 +75,7 @@ def portable(raw: dict[str, Any]) -> Portable:
         schema = _closed({WRAPPER: schema})
     if walk.defs:
         schema["$defs"] = walk.defs
-    return Portable(schema, wrapped, walk.strict)
+    return PortableSchema(schema, wrapped, walk.strict)
 
 
 def _closed(properties: dict[str, Any]) -> dict[str, Any]:

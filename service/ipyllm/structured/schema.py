@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from ipyllm.errors import LLMError, bad_request
-from ipyllm.structured.answer import SchemaMismatch, read_json
-from ipyllm.structured.portable import WRAPPER, portable
+from ipyllm.structured.json_answer import SchemaMismatch, read_json
+from ipyllm.structured.portable import WRAPPER, to_portable
 from ipyllm.structured.sources import from_dict, from_type
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ class Schema:
     >>> schema.parse('{"people": "many"}')
     Traceback (most recent call last):
         ...
-    ipyllm.structured.answer.SchemaMismatch: The answer does not fit City: name: Field required; people: Input \
+    ipyllm.structured.json_answer.SchemaMismatch: The answer does not fit City: name: Field required; people: Input \
 should be a valid integer, unable to parse string as an integer (it is "many").
     """
 
@@ -89,7 +89,7 @@ Pydantic model, a dataclass, a TypedDict, a type such as list[str], or a JSON sc
             return source
         try:
             name, raw, check = from_dict(source) if isinstance(source, dict) else from_type(source)
-            made = portable(raw)
+            made = to_portable(raw)
         except (TypeError, ValueError, RecursionError) as exc:
             why = "its references never end" if isinstance(exc, RecursionError) else str(exc)
             raise _unusable(source, why) from exc

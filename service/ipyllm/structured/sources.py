@@ -10,7 +10,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, Annotated, Any, NamedTuple, get_origin
 
 from ipyllm.errors import bad_request
-from ipyllm.structured.answer import schema_mismatch
+from ipyllm.structured.json_answer import schema_mismatch
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -18,17 +18,17 @@ if TYPE_CHECKING:
     from pydantic import ValidationError
     from pydantic.json_schema import GenerateJsonSchema
 
-__all__ = ["Source", "from_dict", "from_type"]
+__all__ = ["SchemaSource", "from_dict", "from_type"]
 
 _MAX_PROBLEMS_READ = 50
 _INPUT_NOT_SHOWN = {"missing", "extra_forbidden", "json_invalid"}  # the input is the object around the problem
 _CONSTRAINTS = {"type", "properties", "items", "anyOf", "oneOf", "allOf", "enum", "const", "$ref", "required"}
 
 
-class Source(NamedTuple):
+class SchemaSource(NamedTuple):
     """A schema before it is rewritten for servers.
 
-    ``check`` converts a JSON value for the caller, or raises :class:`~ipyllm.structured.answer.SchemaMismatch`.
+    ``check`` converts a JSON value for the caller, or raises :class:`~ipyllm.structured.json_answer.SchemaMismatch`.
     """
 
     name: str
@@ -36,7 +36,7 @@ class Source(NamedTuple):
     check: Callable[[Any], Any]
 
 
-def from_type(kind: Any) -> Source:
+def from_type(kind: Any) -> SchemaSource:
     """Read a type.
 
     Raises
@@ -69,10 +69,10 @@ def from_type(kind: Any) -> Source:
         except ValidationError as exc:
             raise schema_mismatch(name, _problems(exc)) from exc
 
-    return Source(name, raw, check)
+    return SchemaSource(name, raw, check)
 
 
-def from_dict(schema: Mapping[str, Any]) -> Source:
+def from_dict(schema: Mapping[str, Any]) -> SchemaSource:
     """Read a JSON schema, of the draft that its ``$schema`` names, by default 2020-12.
 
     Raises
@@ -119,7 +119,7 @@ def from_dict(schema: Mapping[str, Any]) -> Source:
             raise schema_mismatch(name, [(list(error.absolute_path), error.message) for error in errors])
         return value
 
-    return Source(name, raw, check)
+    return SchemaSource(name, raw, check)
 
 
 @functools.cache

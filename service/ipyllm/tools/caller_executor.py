@@ -29,7 +29,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from ipyllm.errors import bad_request
 from ipyllm.runtime.interruptible import interruptible_timeout
-from ipyllm.tools.job import CLEANUP_S, Job, close_loop
+from ipyllm.tools.job import CLEANUP_S, UserCodeJob, close_loop
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -86,9 +86,9 @@ class CallerExecutor:
         self._own_loop: asyncio.AbstractEventLoop | None = None  # created for the call where the caller has none
         self._wakeups: SimpleQueue[None] = SimpleQueue()
         self._waiter: asyncio.Future[None] | None = None  # wakes the waiting thread while it runs the loop
-        self._pending: set[Job] = set()  # all that are not completed; of these …
-        self._queue: deque[Job] = deque()  # … plain functions for the waiting thread,
-        self._active: set[Job] = set()  # … and coroutines on the caller's loop
+        self._pending: set[UserCodeJob] = set()  # all that are not completed; of these …
+        self._queue: deque[UserCodeJob] = deque()  # … plain functions for the waiting thread,
+        self._active: set[UserCodeJob] = set()  # … and coroutines on the caller's loop
         self._one_at_a_time = asyncio.Lock()  # for plain functions, wherever they run
         self._lock = threading.Lock()  # guards what follows
         self._in_wait = False
@@ -214,7 +214,7 @@ class CallerExecutor:
         if code.is_async:
             return await self._await(code.function, then, code)
         async with self._one_at_a_time:
-            job = Job(lambda: _convert(code.function(), then))
+            job = UserCodeJob(lambda: _convert(code.function(), then))
             result = await self._outcome(job, self._enqueue if code.timeout is None else self._post_to_worker, code)
         if inspect.isawaitable(result):  # a plain function that returned a coroutine: a lambda, a decorator
             return await self._await(lambda: result, then, code)
@@ -225,10 +225,10 @@ class CallerExecutor:
         async def work() -> T:
             return then(await function())
 
-        result: T = await self._outcome(Job(work), self._post_to_loop, code)
+        result: T = await self._outcome(UserCodeJob(work), self._post_to_loop, code)
         return result
 
-    async def _outcome(self, job: Job, post: Callable[[Job], None], code: UserCode) -> Any:
+    async def _outcome(self, job: UserCodeJob, post: Callable[[UserCodeJob], None], code: UserCode) -> Any:
         """Post a job and wait for its outcome."""
         loop = asyncio.get_running_loop()
         with self._lock:
@@ -252,13 +252,13 @@ class CallerExecutor:
                 job.cancel()
         return job.result()
 
-    def _is_caller_gone(self, job: Job) -> bool:
+    def _is_caller_gone(self, job: UserCodeJob) -> bool:
         loop = self._loop or self._own_loop
         if job in self._active and loop is not None and loop.is_closed():
             return True
         return self._waits and not self._thread.is_alive()
 
-    def _enqueue(self, job: Job) -> None:
+    def _enqueue(self, job: UserCodeJob) -> None:
         """Have the waiting thread run a plain function, or a worker if no thread waits."""
         if self._waits:
             self._queue.append(job)
@@ -266,7 +266,7 @@ class CallerExecutor:
         else:
             self._post_to_worker(job)
 
-    def _post_to_worker(self, job: Job) -> None:
+    def _post_to_worker(self, job: UserCodeJob) -> None:
         self._start_worker(job.run_in_worker)
 
     def _start_worker(self, work: Callable[[], None]) -> None:
@@ -274,7 +274,7 @@ class CallerExecutor:
         run = partial(self._context.copy().run, work)
         threading.Thread(target=run, name="ipyllm-tool", daemon=True).start()
 
-    def _post_to_loop(self, job: Job) -> None:
+    def _post_to_loop(self, job: UserCodeJob) -> None:
         """Have a coroutine run on the caller's loop, which its owner or :meth:`wait` runs."""
         with self._lock:
             if self._loop is None and self._own_loop is None and self._waits and not self._is_over:
@@ -291,7 +291,7 @@ class CallerExecutor:
             raise asyncio.CancelledError(_CALLER_GONE) from None
         self._wake()
 
-    def _on_end(self, job: Job) -> None:
+    def _on_end(self, job: UserCodeJob) -> None:
         self._active.discard(job)
         self._wake()
 

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from ipyllm.response import ToolCall
     from ipyllm.tools.caller_executor import CallerExecutor
-    from ipyllm.tools.schema import Tool
+    from ipyllm.tools.tool_schema import Tool
 
 __all__ = ["OUTPUT_CHARS", "execute", "execute_all"]
 

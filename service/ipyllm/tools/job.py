@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
 
-__all__ = ["CLEANUP_S", "Job", "close_loop"]
+__all__ = ["CLEANUP_S", "UserCodeJob", "close_loop"]
 
 CLEANUP_S = 1.0
 """Seconds that cancelled coroutines have to clean up."""
 
 
-class Job:
+class UserCodeJob:
     """One call of the user's code.
 
     Stages: created on the service thread → begun (:meth:`run`, or :meth:`start` for a coroutine) → completed:
@@ -61,7 +61,7 @@ class Job:
         else:
             self._complete(value, None)
 
-    def start(self, loop: asyncio.AbstractEventLoop, on_end: Callable[[Job], None]) -> None:
+    def start(self, loop: asyncio.AbstractEventLoop, on_end: Callable[[UserCodeJob], None]) -> None:
         """Start async work on ``loop``, in its thread; ``on_end`` is called there afterwards."""
         if self.is_cancelled():
             on_end(self)

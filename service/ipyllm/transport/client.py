@@ -16,8 +16,8 @@ from urllib.request import getproxies
 
 from ipyllm.errors import LLMError
 from ipyllm.text.redact import remember_secret
-from ipyllm.transport.decode import Chunk, End, chunks, chunks_by_kind, connection_lost
-from ipyllm.transport.error_mapping import Fault, classify, server_error
+from ipyllm.transport.decode import Chunk, StreamEnd, chunks, connection_lost_error, decode_response
+from ipyllm.transport.error_mapping import ServerFault, server_error, to_llm_error
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from ipyllm.transport.address import Address
     from ipyllm.transport.fast_path import FallbackToClient, PreparedClient, Responder
 
-__all__ = ["Chunk", "Stream", "Wire"]
+__all__ = ["Chunk", "ChunkStream", "TransportClient"]
 
 _logger = logging.getLogger("ipyllm.wire")
 _NO_KEY = "no-key"  # the client requires one; servers without authentication ignore it
@@ -43,7 +43,7 @@ class Connection(NamedTuple):
     prepared: PreparedClient | None
 
 
-class Wire:
+class TransportClient:
     """Keeps one client per address, so that connections stay warm between calls. Lives on the service thread's loop."""
 
     def __init__(self) -> None:
@@ -123,15 +123,15 @@ class Wire:
         assert listed is not None
         return [str(entry["id"]) for entry in listed if isinstance(entry, dict) and entry.get("id")]
 
-    def stream(self, address: Address, body: dict[str, Any], *, model: str, connect_s: float | None) -> Stream:
-        """Send ``body`` and yield the response's chunks: ``async with wire.stream(…) as chunks``.
+    def stream(self, address: Address, body: dict[str, Any], *, model: str, connect_s: float | None) -> ChunkStream:
+        """Send ``body`` and yield the response's chunks: ``async with transport.stream(…) as chunks``.
 
         Only the time to connect is limited here; the watchdog limits silence.
         """
-        return Stream(self, address, body, model, connect_s)
+        return ChunkStream(self, address, body, model, connect_s)
 
 
-class Stream:
+class ChunkStream:
     """One request and its response. On exit its connection is closed, or reused if the response has ended.
 
     Raises
@@ -140,20 +140,22 @@ class Stream:
         When the server or the connection fails; ``truncated`` when the stream ends without a finish signal.
     """
 
-    __slots__ = ("_address", "_body", "_connect_s", "_end", "_model", "_received", "_response", "_wire")
+    __slots__ = ("_address", "_body", "_connect_s", "_end", "_model", "_received", "_response", "_transport")
 
-    def __init__(self, wire: Wire, address: Address, body: dict[str, Any], model: str, connect_s: float | None) -> None:
-        self._wire = wire
+    def __init__(
+        self, transport: TransportClient, address: Address, body: dict[str, Any], model: str, connect_s: float | None
+    ) -> None:
+        self._transport = transport
         self._address = address
         self._body = body
         self._model = model
         self._connect_s = connect_s
-        self._end = End()
+        self._end = StreamEnd()
         self._response: aiohttp.ClientResponse | None = None  # to the prepared client
         self._received: AsyncStream[object] | None = None  # by the openai client
 
     async def __aenter__(self) -> AsyncIterator[Chunk]:
-        client, prepared = await self._wire.connection(self._address)
+        client, prepared = await self._transport.connection(self._address)
         fallback: FallbackToClient | None = None
         if prepared is not None and prepared.usable:
             from ipyllm.transport.fast_path import FallbackToClient
@@ -171,13 +173,13 @@ class Stream:
             if fallback is not None:
                 fallback.abandon()  # a cancel or a limit may interrupt the reading of a refusal
             raise
-        return chunks_by_kind(self._received.response, self._address, self._model)
+        return decode_response(self._received.response, self._address, self._model)
 
     async def __aexit__(self, *exc_info: object) -> None:
         if self._response is not None:
-            from ipyllm.transport.fast_path import release
+            from ipyllm.transport.fast_path import return_to_pool
 
-            release(self._response, ended=self._end.done)
+            return_to_pool(self._response, ended=self._end.done)
         elif self._received is not None:
             # Shielded: a cancelled call must still close its connection, or the server goes on generating.
             await asyncio.shield(self._received.close())
@@ -195,7 +197,7 @@ class Stream:
         except openai.OpenAIError as exc:
             failure = _from_client(exc, self._address, self._model, self._connect_s)
         except CONNECTION_ERRORS as exc:  # from the body of a refusal; the client passes it on
-            failure = connection_lost(type(exc).__name__, self._address, self._model)
+            failure = connection_lost_error(type(exc).__name__, self._address, self._model)
         raise failure  # out here: the client's exception holds the request, and with it the key
 
 
@@ -243,7 +245,7 @@ def _from_client(exc: Exception, address: Address, model: str, connect_s: float 
     match exc:
         case openai.APIStatusError():
             fault = server_error(exc.body or exc.response.text, exc.status_code, exc.response.headers)
-            return classify(fault, model=model)
+            return to_llm_error(fault, model=model)
         # The aiohttp transport reports refused and dropped connections as timeouts; the cause tells them apart.
         case openai.APITimeoutError() if isinstance(_root_cause(exc), (TimeoutError, asyncio.CancelledError)):
             category = "timeout"
@@ -260,7 +262,7 @@ def _from_client(exc: Exception, address: Address, model: str, connect_s: float 
                 "and the address is right."
             )
         case openai.APIError():
-            return classify(Fault(None, exc.code, str(exc.message)), model=model)
+            return to_llm_error(ServerFault(None, exc.code, str(exc.message)), model=model)
         case _:
             category, sentence = "unknown_error", f"{model}: {exc}"
     return LLMError(sentence, category=category, model=model)

@@ -10,7 +10,7 @@ from time import perf_counter_ns
 from typing import TYPE_CHECKING, Any
 
 from ipyllm.errors import LLMError
-from ipyllm.transport.error_mapping import classify, server_error
+from ipyllm.transport.error_mapping import server_error, to_llm_error
 from ipyllm.transport.sse import ServerSentEvents
 
 if TYPE_CHECKING:
@@ -20,13 +20,13 @@ if TYPE_CHECKING:
 
     from ipyllm.transport.address import Address
 
-__all__ = ["Chunk", "End", "chunks", "chunks_by_kind", "connection_lost"]
+__all__ = ["Chunk", "StreamEnd", "chunks", "connection_lost_error", "decode_response"]
 
 Chunk = tuple[dict[str, Any], int]
 """A chunk as the server sent it, and ``perf_counter_ns`` at its arrival."""
 
 
-class End:
+class StreamEnd:
     """Records whether a stream has reached its end."""
 
     __slots__ = ("done",)
@@ -35,13 +35,13 @@ class End:
         self.done = False
 
 
-async def chunks_by_kind(response: httpx2.Response, address: Address, model: str) -> AsyncIterator[Chunk]:
+async def decode_response(response: httpx2.Response, address: Address, model: str) -> AsyncIterator[Chunk]:
     """Yield the chunks of a response that the client received; a response that is not a stream is one chunk."""
     from ipyllm.transport.fast_path import CONNECTION_ERRORS, is_stream
 
     kind = response.headers.get("content-type", "")
     if is_stream(kind):
-        async for chunk in chunks(response.aiter_bytes(), End(), address, model):
+        async for chunk in chunks(response.aiter_bytes(), StreamEnd(), address, model):
             yield chunk
         return
     lost = ""
@@ -50,7 +50,7 @@ async def chunks_by_kind(response: httpx2.Response, address: Address, model: str
     except CONNECTION_ERRORS as exc:
         lost = type(exc).__name__
     if lost:
-        raise connection_lost(lost, address, model)
+        raise connection_lost_error(lost, address, model)
     if "html" in kind:
         raise LLMError(
             f"The address of {model} returned a web page, not a model's response; check base_url "
@@ -61,7 +61,7 @@ async def chunks_by_kind(response: httpx2.Response, address: Address, model: str
     yield _chunk(b"", data, model), perf_counter_ns()
 
 
-async def chunks(pieces: AsyncIterator[bytes], end: End, address: Address, model: str) -> AsyncIterator[Chunk]:
+async def chunks(pieces: AsyncIterator[bytes], end: StreamEnd, address: Address, model: str) -> AsyncIterator[Chunk]:
     """Yield the chunks of an event stream that arrives in ``pieces``.
 
     Raises
@@ -102,10 +102,10 @@ async def chunks(pieces: AsyncIterator[bytes], end: End, address: Address, model
     except CONNECTION_ERRORS as exc:
         lost = type(exc).__name__
     if lost:  # raised out here: the exception may hold the request, and with it the key
-        raise connection_lost(lost, address, model)
+        raise connection_lost_error(lost, address, model)
 
 
-def connection_lost(why: str, address: Address, model: str) -> LLMError:
+def connection_lost_error(why: str, address: Address, model: str) -> LLMError:
     """Return the error for a connection that was lost during the response."""
     return LLMError(
         f"The connection to {model} at {address.host} was lost during the response ({why}); try again.",
@@ -133,5 +133,5 @@ def _chunk(event: bytes, payload: bytes, model: str) -> dict[str, Any]:
     if not isinstance(chunk, dict):
         return {}
     if chunk.get("error") or event == b"error":
-        raise classify(server_error(chunk), model=model)
+        raise to_llm_error(server_error(chunk), model=model)
     return chunk

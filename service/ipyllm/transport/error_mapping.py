@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from ipyllm.response import Category
 
-__all__ = ["Fault", "classify", "retry_after_s", "server_error"]
+__all__ = ["ServerFault", "retry_after_s", "server_error", "to_llm_error"]
 
 _MAX_DETAIL = 300
 
@@ -71,7 +71,7 @@ _SENTENCES: dict[Category, tuple[str, str]] = {
 
 
 @dataclass(frozen=True, slots=True)
-class Fault:
+class ServerFault:
     """The error that a server returned."""
 
     status_code: int | None = None
@@ -80,7 +80,7 @@ class Fault:
     retry_after: float | None = None
 
 
-def server_error(body: Any, status_code: int | None = None, headers: Mapping[str, str] | None = None) -> Fault:
+def server_error(body: Any, status_code: int | None = None, headers: Mapping[str, str] | None = None) -> ServerFault:
     """Parse an error body: OpenAI's form, a flat object, a bare string, or HTML.
 
     Examples
@@ -102,7 +102,7 @@ def server_error(body: Any, status_code: int | None = None, headers: Mapping[str
     message = str(message).strip()
     if message.lstrip().startswith("<"):
         message = "it returned a web page, as a proxy or a wrong address does"
-    return Fault(status_code, str(code) if code else None, message, retry_after_s(headers or {}))
+    return ServerFault(status_code, str(code) if code else None, message, retry_after_s(headers or {}))
 
 
 def retry_after_s(headers: Mapping[str, str]) -> float | None:
@@ -138,7 +138,7 @@ def _number(text: str) -> float | None:
     return value if math.isfinite(value) and value >= 0 else None
 
 
-def _category(fault: Fault) -> Category:
+def _category(fault: ServerFault) -> Category:
     """Return the category of a fault: by code first, then by words, then by status."""
     words = fault.message.lower()
     if fault.code in _BY_CODE:
@@ -154,12 +154,12 @@ def _category(fault: Fault) -> Category:
     return "api_error"
 
 
-def classify(fault: Fault, *, model: str, advice: str | None = None) -> LLMError:
+def to_llm_error(fault: ServerFault, *, model: str, advice: str | None = None) -> LLMError:
     """Make the exception for a fault.
 
     Examples
     --------
-    >>> print(classify(Fault(429, message="Slow down."), model="openai/gpt-5-mini"))
+    >>> print(to_llm_error(ServerFault(429, message="Slow down."), model="openai/gpt-5-mini"))
     openai/gpt-5-mini refused: too many requests (HTTP 429, "Slow down."); wait a little, or send fewer calls at once.
     """
     category = _category(fault)

@@ -37,7 +37,7 @@ __all__ = [
     "intercept_next_request",
     "intercepting",
     "is_stream",
-    "release",
+    "return_to_pool",
 ]
 
 Responder = Callable[[httpx2.Request], httpx2.Response]
@@ -217,7 +217,7 @@ def _body(content: bytes) -> bytes | io.BytesIO:
     return content if len(content) <= _LARGE else io.BytesIO(content)
 
 
-def release(response: aiohttp.ClientResponse, *, ended: bool) -> None:
+def return_to_pool(response: aiohttp.ClientResponse, *, ended: bool) -> None:
     """Return a response's connection to the pool when the response has ``ended``, else close it.
 
     The last bytes after ``[DONE]`` may still be on their way: the connection is closed if they do not arrive soon.
@@ -264,4 +264,4 @@ class _Body(httpx2.AsyncByteStream):
             raise httpx2.ReadError(str(exc)) from exc
 
     async def aclose(self) -> None:
-        release(self._response, ended=self._response.content.at_eof())
+        return_to_pool(self._response, ended=self._response.content.at_eof())

@@ -16,7 +16,7 @@ from ipyllm import cast_vote, prune, usage, votes
 from ipyllm.ledger import Ledger, store, writer
 from ipyllm.ledger.columns import TABLES
 from ipyllm.ledger.ids import kernel_id
-from ipyllm.ledger.schema import MIGRATIONS, VERSION, tables
+from ipyllm.ledger.tables import MIGRATIONS, VERSION, tables
 
 pytest.importorskip("psycopg", reason="PostgreSQL needs ipyllm[postgres]")
 

@@ -11,7 +11,7 @@ import pytest
 
 from ipyllm import LLMError
 from ipyllm.pipeline.budget import Budget, kernel_budget
-from ipyllm.pipeline.retry import worth_retrying
+from ipyllm.pipeline.retry import is_retryable
 
 
 def test_a_call_that_could_pass_the_limit_is_refused_before_anything_is_spent():
@@ -25,7 +25,7 @@ def test_a_call_that_could_pass_the_limit_is_refused_before_anything_is_spent():
         "nothing was sent. Raise max_cost_usd, or make the call smaller, for example with max_tokens=…."
     )
     assert (caught.value.category, caught.value.model, caught.value.status_code) == ("quota", "openai/gpt-5", None)
-    assert not worth_retrying(caught.value)
+    assert not is_retryable(caught.value)
     budget.reserve(0.30)
 
 

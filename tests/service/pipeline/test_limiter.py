@@ -11,19 +11,19 @@ import pytest
 from ipyllm.errors import LLMError
 from ipyllm.pipeline.limiter import Limiter
 from ipyllm.transport.address import Address
-from ipyllm.transport.client import Wire
+from ipyllm.transport.client import TransportClient
 from tests.fakes import answer, rate_limited
 
 BODY = {"model": "m", "messages": [{"role": "user", "content": "Hello"}], "stream": True}
 
 
-async def ask(wire, address, limiter, slot=None):
+async def ask(transport, address, limiter, slot=None):
     """Make one call as the pipeline does: a rejection due to our other calls is not a failure."""
     slot = slot or limiter.slot(1)
     while True:
         async with slot:
             try:
-                async with wire.stream(address, BODY, model="m", connect_s=10) as chunks:
+                async with transport.stream(address, BODY, model="m", connect_s=10) as chunks:
                     slot.admitted()
                     async for _ in chunks:
                         pass
@@ -39,16 +39,16 @@ def ask_many(fake, calls, tried, limiter):
     """Return the errors of the failed calls."""
 
     async def everything():
-        wire, at_once = Wire(), asyncio.Semaphore(tried)
+        transport, at_once = TransportClient(), asyncio.Semaphore(tried)
 
         async def one():
             async with at_once:
-                await ask(wire, Address(fake.base_url), limiter)
+                await ask(transport, Address(fake.base_url), limiter)
 
         try:
             return await asyncio.gather(*(one() for _ in range(calls)), return_exceptions=True)
         finally:
-            await wire.aclose()
+            await transport.aclose()
 
     return [outcome for outcome in asyncio.run(everything()) if outcome is not None]
 
@@ -166,16 +166,17 @@ def test_retry_after_holds_back_every_call_to_the_address(fake):
     fake.reply(rate_limited(0.4))
 
     async def calls():
-        wire, limiter = Wire(), Limiter()
-        await wire.connect(Address(fake.base_url))
+        transport, limiter = TransportClient(), Limiter()
+        await transport.connect(Address(fake.base_url))
         refused = limiter.slot()
         with pytest.raises(LLMError):
-            await ask(wire, Address(fake.base_url), limiter, refused)  # alone: a failed attempt like any other
+            await ask(transport, Address(fake.base_url), limiter, refused)  # alone: a failed attempt like any other
         other = limiter.slot()
         await asyncio.gather(
-            ask(wire, Address(fake.base_url), limiter, refused), ask(wire, Address(fake.base_url), limiter, other)
+            ask(transport, Address(fake.base_url), limiter, refused),
+            ask(transport, Address(fake.base_url), limiter, other),
         )
-        await wire.aclose()
+        await transport.aclose()
         return refused.waited_s, other.waited_s
 
     waits = asyncio.run(calls())

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from ipyllm import LLMError
-from ipyllm.pipeline.candidates import candidates, exhausted
+from ipyllm.pipeline.candidates import all_candidates_failed, candidates
 from tests.fakes import FakeLLM, answer
 
 
@@ -21,7 +21,7 @@ def ask():
                     return choice.service.call(choice.request).wait()
             except LLMError as error:
                 errors.append(error)
-        raise exhausted(errors, request.model)
+        raise all_candidates_failed(errors, request.model)
 
     return ask
 

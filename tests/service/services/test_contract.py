@@ -36,7 +36,7 @@ def leave_to_the_client(fake, address):
     """Redirect a request to ``address``, so that from now on only the client sends requests there."""
 
     async def ask():
-        async with service_thread().wire.stream(address, {}, model="m", connect_s=10) as chunks:
+        async with service_thread().transport.stream(address, {}, model="m", connect_s=10) as chunks:
             assert [chunk async for chunk in chunks]
 
     moved = fakes.redirect(f"{fake.base_url}/chat/completions")

@@ -7,7 +7,7 @@ import threading
 
 import pytest
 
-from ipyllm.tools.job import Job
+from ipyllm.tools.job import UserCodeJob
 
 
 async def outcome(job):
@@ -21,7 +21,7 @@ async def outcome(job):
 def test_a_job_cancelled_before_it_begins_is_complete_at_once_and_never_runs():
     async def main():
         ran = []
-        job = Job(lambda: ran.append(1))
+        job = UserCodeJob(lambda: ran.append(1))
         job.cancel()
         with pytest.raises(asyncio.CancelledError):
             await outcome(job)
@@ -40,7 +40,7 @@ def test_a_job_cancelled_while_a_plain_function_runs_does_not_wait_for_it():
             stop.wait(60)
             return "too late"
 
-        job = Job(works)
+        job = UserCodeJob(works)
         worker = threading.Thread(target=job.run_in_worker)
         worker.start()
         assert begun.wait(60)
@@ -67,7 +67,7 @@ def test_a_cancelled_coroutine_is_complete_before_it_has_cleaned_up():
             finally:
                 await cleaned_up.wait()
 
-        job = Job(works)
+        job = UserCodeJob(works)
         job.start(asyncio.get_running_loop(), ended.append)
         await asyncio.sleep(0)
         job.cancel()

@@ -13,7 +13,7 @@ import pytest
 from ipyllm import LLMError, OpenAIService
 from ipyllm.runtime.service_thread import service_thread
 from ipyllm.transport.address import Address
-from ipyllm.transport.client import Wire
+from ipyllm.transport.client import TransportClient
 from tests import fakes
 from tests.fakes import answer
 
@@ -21,21 +21,21 @@ SECRET = "sk-test-0123456789abcdefghijklmnop"
 BODY = {"model": "m", "messages": [{"role": "user", "content": "grüße 🎉"}], "stream": True, "temperature": 0.5}
 
 
-async def ask(wire, address, body=BODY):
-    async with wire.stream(address, body, model="m", connect_s=10) as chunks:
+async def ask(transport, address, body=BODY):
+    async with transport.stream(address, body, model="m", connect_s=10) as chunks:
         return [chunk async for chunk, _ in chunks]
 
 
 def asked(address, times=1, body=BODY):
-    """Ask several times over one wire, and return the chunks of the last response."""
+    """Ask several times over one transport, and return the chunks of the last response."""
 
     async def run():
-        wire = Wire()
+        transport = TransportClient()
         try:
             for _ in range(times):
-                got = await ask(wire, address, body)
+                got = await ask(transport, address, body)
         finally:
-            await wire.aclose()
+            await transport.aclose()
         return got
 
     return asyncio.run(run())
@@ -70,12 +70,12 @@ def test_a_proxy_of_the_environment_is_used_but_never_for_this_machine(fake, mon
 
 def test_the_connection_of_a_whole_answer_serves_the_next_request(fake):
     async def run():
-        wire = Wire()
+        transport = TransportClient()
         for _ in range(5):
-            await ask(wire, Address(fake.base_url))
+            await ask(transport, Address(fake.base_url))
             await asyncio.sleep(0.1)  # the last bytes may come after [DONE]
         opened = fake.open_connections
-        await wire.aclose()
+        await transport.aclose()
         return opened
 
     assert asyncio.run(run()) == 1
@@ -90,16 +90,16 @@ def test_a_server_that_never_ends_its_answer_after_done_loses_its_connection_and
 
 def test_a_request_over_a_connection_that_the_server_is_closing_is_sent_again(fake):
     async def run():
-        wire, address = Wire(), Address(fake.base_url)
+        transport, address = TransportClient(), Address(fake.base_url)
         try:
-            await ask(wire, address)
+            await ask(transport, address)
             await asyncio.to_thread(fake.wait_for, lambda: fake.in_flight == 0)
             await asyncio.sleep(0.1)  # the last bytes may come after [DONE]
             fake.hang_up()
             time.sleep(0.1)  # so that our loop has not seen its end when it sends
-            return await ask(wire, address)
+            return await ask(transport, address)
         finally:
-            await wire.aclose()
+            await transport.aclose()
 
     assert asyncio.run(run())
 
@@ -160,12 +160,12 @@ def test_a_body_that_is_no_json_is_refused_by_the_client_and_nothing_is_sent(fak
 
 def test_many_first_calls_make_one_client_and_one_that_is_cancelled_spoils_it_for_none(fake):
     async def run():
-        wire, address = Wire(), Address(fake.base_url)
-        calls = [asyncio.ensure_future(wire.connection(address)) for _ in range(20)]
+        transport, address = TransportClient(), Address(fake.base_url)
+        calls = [asyncio.ensure_future(transport.connection(address)) for _ in range(20)]
         await asyncio.sleep(0)
         calls[0].cancel()
         ways = await asyncio.gather(*calls[1:])
-        await wire.aclose()
+        await transport.aclose()
         return {id(way) for way in ways}
 
     assert len(asyncio.run(run())) == 1

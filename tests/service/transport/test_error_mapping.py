@@ -7,7 +7,7 @@ from email.utils import formatdate
 
 import pytest
 
-from ipyllm.transport.error_mapping import Fault, classify, retry_after_s
+from ipyllm.transport.error_mapping import ServerFault, retry_after_s, to_llm_error
 
 
 @pytest.mark.parametrize(
@@ -44,4 +44,4 @@ def test_a_wait_until_a_date_is_counted_from_now():
     ],
 )
 def test_words_say_more_than_a_status(message, status_code, category):
-    assert classify(Fault(status_code, message=message), model="openai/m").category == category
+    assert to_llm_error(ServerFault(status_code, message=message), model="openai/m").category == category

@@ -37,6 +37,8 @@ class Branches:
     ----------
     path : list of TurnNode
         The shown turns, the oldest first.
+    tree : TurnTree
+        The turns of all branches.
     tail : TurnNode or None
         The last turn of the path if the history does not hold it, because it is running or has no answer.
     """
@@ -45,14 +47,14 @@ class Branches:
         self.path: list[TurnNode] = []
         self.tail: TurnNode | None = None
         self._history = history
-        self._tree = TurnTree()
+        self.tree = TurnTree()
         self._prefix = secrets.token_hex(4)  # keys of this widget's turns differ from those of any other
         self._count = 0
         self.follow()
 
     def follow(self) -> None:
         """Make the path the turns of the history, followed by the tail."""
-        path = self._tree.follow(self._history.turns)
+        path = self.tree.follow(self._history.turns)
         if self.tail in path:
             self.tail = None
         if self.tail is not None and self.holds(self.tail):
@@ -67,28 +69,20 @@ class Branches:
         LLMError
             The path does not contain it.
         """
-        node = self._tree.get(name)
+        node = self.tree.get(name)
         if node is None or node not in self.path:
             raise LLMError("That message no longer exists.", category="not_found")
         return node
 
-    def get(self, name: str) -> TurnNode | None:
-        """Return the turn of this name on any branch, or None."""
-        return self._tree.get(name)
-
     def holds(self, node: TurnNode) -> bool:
         """Return whether a turn still exists."""
-        return self._tree.get(node.name) is node
-
-    def position(self, node: TurnNode) -> tuple[int, int]:
-        """Return the position of this turn's branch from 1, and the number of branches beside it."""
-        return self._tree.position(node)
+        return self.tree.get(node.name) is node
 
     def append(self, question: Message) -> TurnNode:
         """Add a question after the path: the tail, once :meth:`follow` is called."""
         self._count += 1
-        parent = self.path[-1] if self.path else self._tree.root
-        self.tail = self._tree.add(parent, question, f"{self._prefix}-{self._count}")
+        parent = self.path[-1] if self.path else self.tree.root
+        self.tail = self.tree.add(parent, question, f"{self._prefix}-{self._count}")
         return self.tail
 
     def store(self, node: TurnNode, answer: Message, *, model: str, status: str) -> None:
@@ -99,7 +93,7 @@ class Branches:
         """Show the path before a turn, for another question; ``replace`` removes the turn if it has no answer."""
         before = self.path[: self.path.index(node)]
         if replace and node.turn is None:
-            self._tree.remove(node)
+            self.tree.remove(node)
         self.tail = None
         self._show(before)
 
@@ -109,21 +103,21 @@ class Branches:
         siblings = node.parent.children
         if not 1 <= branch <= len(siblings):
             raise bad_request(f"There is no branch {branch}; there are {len(siblings)}.")
-        path = self._tree.through(siblings[branch - 1])
+        path = self.tree.through(siblings[branch - 1])
         self.tail = path[-1] if path[-1].turn is None else None
         self._show(path)
 
     def remove(self, node: TurnNode) -> None:
         """Remove a question and its answer; later turns stay."""
         remaining = [other for other in self.path if other is not node]
-        self._tree.remove(node)
+        self.tree.remove(node)
         if self.tail is node:
             self.tail = None
         self._show(remaining)
 
     def clear(self) -> None:
         """Remove all branches; the system prompt stays."""
-        self._tree.clear()
+        self.tree.clear()
         self.tail = None
         self._history.clear(keep_system=True)
         self.follow()

@@ -251,7 +251,7 @@ class ChatController(Controller):
     def _on_finished(self, answer: LiveAnswer, parts: dict[str, Any]) -> None:
         assert answer.response is not None
         self.totals = self.totals.plus(answer.response)
-        node = self._branches.get(answer.name)
+        node = self._branches.tree.get(answer.name)
         if node is not None:
             node.response, node.parts = answer.response, parts
 
@@ -285,7 +285,7 @@ class ChatController(Controller):
     def _turns(self) -> list[dict[str, Any]]:
         self._branches.follow()
         return [
-            turn_payload(node, self._branches.position(node), running=node.name in self._live)
+            turn_payload(node, self._branches.tree.position(node), running=node.name in self._live)
             for node in self._branches.path
         ]
 

@@ -21,14 +21,7 @@ _SHOWN_CHARS = 20_000  # of a question; the browser asks for the rest
 def turn_payload(node: TurnNode, position: tuple[int, int], *, running: bool) -> dict[str, Any]:
     """Return the payload of ``node``; deltas send the parts of a running answer.
 
-    Parameters
-    ----------
-    node : TurnNode
-        Its ``parts`` are rendered here if they are None.
-    position : tuple of int
-        Position of its branch from 1, and the number of branches.
-    running : bool
-        Whether its answer is streaming.
+    Its ``parts`` are rendered here if they are None. ``position`` is that of its branch, and the number of branches.
 
     Examples
     --------

@@ -35,14 +35,7 @@ class DashboardHtml:
 def dashboard_html(figures: Figures, filters: DashboardFilters, known_models: Iterable[str] = ()) -> DashboardHtml:
     """Return the HTML of ``figures``.
 
-    Parameters
-    ----------
-    figures : Figures
-        Figures of the calls that meet ``filters``.
-    filters : DashboardFilters
-        Values of the filter bar.
-    known_models : iterable of str
-        Further models of the filter bar, besides those of the calls.
+    ``filters`` and, besides the models of the calls, ``known_models`` appear in the filter bar.
     """
     models = {row.model for row in figures.models} | {*known_models} | ({filters.model} - {""})
     return DashboardHtml(
@@ -143,13 +136,7 @@ def _call_row(row: CallRow) -> str:
 
 
 def call_html(row: Mapping[Any, Any]) -> str:
-    """Return one call as HTML: prompt, response and all other columns of its row.
-
-    Parameters
-    ----------
-    row : mapping
-        A row of :func:`~ipyllm.dataframes.usage.usage`, by column.
-    """
+    """Return a row of :func:`~ipyllm.dataframes.usage.usage` as HTML: prompt, response and all other columns."""
     from ipyllm.rendering import to_html
 
     row = known_values(row)

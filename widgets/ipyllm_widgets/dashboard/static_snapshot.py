@@ -29,13 +29,6 @@ _IGNORED = "mathjax_ignore tex2jax_ignore"  # by MathJax: formulas could contain
 def static_snapshot(figures: Figures, filters: DashboardFilters, taken_at: datetime) -> tuple[str, str]:
     """Return the figures as HTML and plain text, with the active filters and the time of reading.
 
-    Parameters
-    ----------
-    figures : Figures
-    filters : DashboardFilters
-    taken_at : datetime
-        Time of reading, with its time zone.
-
     Examples
     --------
     >>> from datetime import UTC, datetime

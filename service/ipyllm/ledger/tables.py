@@ -1,7 +1,7 @@
 """SQL tables of the ledger, and the migrations that create and upgrade them.
 
 Opening a ledger runs every migration that it has not seen. Migrations are never edited: each change is a new one at
-the end. ``test_schema.py`` compares the tables with what the migrations build.
+the end. ``test_tables.py`` compares the tables with what the migrations build.
 """
 
 from __future__ import annotations

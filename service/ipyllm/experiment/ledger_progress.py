@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from ipyllm.experiment.grid import Grid
     from ipyllm.ledger import Ledger
 
-__all__ = ["Checkpoint"]
+__all__ = ["LedgerProgress"]
 
 _FINAL_ERRORS: Final = ("bad_request", "content_filter", "context_length")
 """Errors that the same model would return again for the same prompt."""
@@ -28,7 +28,7 @@ _FIRST: Final = (
 _MAX_NAMES = 5
 
 
-class Checkpoint:
+class LedgerProgress:
     """The rows of one experiment, as the ledger has them now.
 
     Rows of other trials than the grid's belong to an earlier grid; ``texts`` has answers that are not in the ledger.

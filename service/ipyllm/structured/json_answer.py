@@ -69,7 +69,7 @@ def read_json(text: str) -> list[Any]:
     >>> read_json('{"cities": [{"city": "Bern"}, ')
     Traceback (most recent call last):
         ...
-    ipyllm.structured.answer.SchemaMismatch: The answer ends before its JSON is complete.
+    ipyllm.structured.json_answer.SchemaMismatch: The answer ends before its JSON is complete.
     """
     text = text.strip().removeprefix("\ufeff").strip()
     # Some servers leave the reasoning in the text, with or without its opening tag.

@@ -143,7 +143,7 @@ class ChatCompletionsProvider:
     def resolve(self, request: ChatRequest) -> ChatRequest:
         """Return the request with every option resolved: what was given, else this service's, else the settings'."""
         settings = get_settings()
-        options = request.given.over(self.defaults)
+        options = request.given.with_defaults(self.defaults)
         return replace(
             request,
             model=self.full_name,
@@ -217,7 +217,7 @@ class ChatCompletionsProvider:
     def context_window(self) -> int | None:
         """Return the context window in tokens, by the price tables; None when unknown."""
         base_url = self.base_url().strip().rstrip("/")
-        if self.price_provider is None or not (is_url(base_url) and self.is_priced(Address(base_url, None))):
+        if self.price_provider is None or not (is_url(base_url) and self.price_tables_apply(Address(base_url, None))):
             return None
         from ipyllm.services.prices import context_window
 
@@ -227,14 +227,14 @@ class ChatCompletionsProvider:
         """Return the names of the models that the server lists. Runs on the service thread."""
         from ipyllm.runtime.service_thread import service_thread
 
-        return await service_thread().wire.models(self.address(), service=self.name, timeout_s=timeout_s)
+        return await service_thread().transport.models(self.address(), service=self.name, timeout_s=timeout_s)
 
     def price(self) -> Price | None:
         """Return the price per million tokens, by the settings or the price tables; None when unknown."""
         from ipyllm.services.prices import price_in_settings, price_in_tables
 
         own = price_in_settings(self.full_name)
-        if own is not None or self.price_provider is None or not self.is_priced(self.address()):
+        if own is not None or self.price_provider is None or not self.price_tables_apply(self.address()):
             return own
         return price_in_tables(self.price_provider, self.model)
 
@@ -273,12 +273,12 @@ class ChatCompletionsProvider:
 
     async def load_prices(self, address: Address) -> None:
         """Import the price tables before the clock starts."""
-        if self.is_priced(address):
+        if self.price_tables_apply(address):
             from ipyllm.services import prices
 
             await asyncio.to_thread(prices.load)
 
-    def is_priced(self, address: Address) -> bool:
+    def price_tables_apply(self, address: Address) -> bool:
         """Return whether the price tables hold for this address."""
         if self.price_provider is None:
             return False
@@ -288,13 +288,13 @@ class ChatCompletionsProvider:
         self, usage: Usage, response_model: str | None, address: Address, at: datetime
     ) -> tuple[float | None, str | None]:
         """Return the cost in US dollars and the source of the price; (None, None) when unknown."""
-        if not self.is_priced(address) or self.price_provider is None:
+        if not self.price_tables_apply(address) or self.price_provider is None:
             return None, None
         from ipyllm.services.prices import cost_of
 
         return cost_of(usage, provider=self.price_provider, model=response_model or self.model, at=at)
 
-    def priced(
+    def cost_and_source(
         self, usage: Usage, response_model: str | None, address: Address, at: datetime
     ) -> tuple[float | None, str | None]:
         """Return the cost by the prices in the settings, else by :meth:`cost`."""
@@ -317,7 +317,7 @@ class ChatCompletionsProvider:
             longest = max_output_tokens or self.context_window()
             return None if longest is None else own.estimate(input_tokens, longest)
         free, _ = self.cost(Usage(0, 0, source="server"), None, address, at)
-        if not self.is_priced(address) or self.price_provider is None:
+        if not self.price_tables_apply(address) or self.price_provider is None:
             return free
         return estimate_cost(self.price_provider, self.model, input_tokens, max_output_tokens, at=at)
 

@@ -14,9 +14,9 @@ import pytest
 import sqlalchemy as sa
 
 from ipyllm.dataframes.usage import usage
-from ipyllm.ledger import Ledger, schema
+from ipyllm.ledger import Ledger
 from ipyllm.ledger.columns import COLUMNS, TABLES, VOTES
-from ipyllm.ledger.schema import VERSION, migrate, tables
+from ipyllm.ledger.tables import MIGRATIONS, VERSION, migrate, tables
 from ipyllm.pipeline import ledger_rows
 from ipyllm.request import ChatRequest, Provenance
 
@@ -92,7 +92,7 @@ def test_many_kernels_upgrade_one_ledger_at_once(of_version_1, python, sql):
 
 
 def test_an_upgrade_that_fails_leaves_the_ledger_as_it_was(of_version_1, call, sql, monkeypatch):
-    monkeypatch.setattr(schema, "MIGRATIONS", (*schema.MIGRATIONS, ("CREATE TABLE calls (call_id TEXT)",)))
+    monkeypatch.setattr("ipyllm.ledger.tables.MIGRATIONS", (*MIGRATIONS, ("CREATE TABLE calls (call_id TEXT)",)))
     with Ledger(of_version_1) as ledger:
         ledger.put(call(status="ok"))
         assert not ledger.flush()
@@ -107,7 +107,7 @@ def test_an_upgrade_that_fails_leaves_the_ledger_as_it_was(of_version_1, call, s
 def test_the_columns_of_a_request_become_those_of_its_row():
     asked = Provenance(origin="experiment", experiment="e1", arm="terse", prompt_id="p7", repeat=2, warmup=True)
     request = ChatRequest("openai/gpt", ({"role": "user", "content": "Hello"},), provenance=asked)
-    row = ledger_rows.opening("01", request, datetime.now(UTC))
+    row = ledger_rows.opening_row("01", request, datetime.now(UTC))
     for name in ("origin", "experiment", "arm", "prompt_id", "repeat", "warmup"):
         assert row[name] == getattr(asked, name)
     assert row.keys() <= COLUMNS.keys()
