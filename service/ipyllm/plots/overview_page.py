@@ -37,16 +37,10 @@ def worth_drawing(observed: Observations) -> dict[str, Callable[..., Axes]]:
     if "output_tps" in known:
         found["speed"] = lambda calls, **where: intervals(calls, "output_tps", **where)
     frame = observed.frame
-    if (
-        "started_at" in frame
-        and (
-            frame["started_at"].notna()
-            & frame["total_s"].notna()
-            & frame["output_tokens"].notna()
-            & ~frame["cache_hit"]
-        ).any()
-    ):
-        found["throughput"] = throughput
+    if "started_at" in frame:
+        complete = frame[["started_at", "total_s", "output_tokens"]].notna().all(axis=1)
+        if (complete & ~frame["cache_hit"]).any():
+            found["throughput"] = throughput
     if len(observed.arms) == 2 and "score" in found and _shared(observed):  # noqa: PLR2004
         found["pairs"] = lambda calls, **where: pairs(calls, metric=observed.scores[0], **where)
     return found

@@ -80,12 +80,8 @@ def themed(dark: bool | None) -> Iterator[None]:
             ("text.color", "axes.labelcolor", "axes.edgecolor", "axes.titlecolor", "xtick.color", "ytick.color"), ink
         )
         settings |= dict.fromkeys(("figure.facecolor", "axes.facecolor", "savefig.facecolor"), ground)
-        settings |= {
-            "legend.facecolor": ground,
-            "legend.edgecolor": ground,
-            "xtick.labelcolor": ink,
-            "ytick.labelcolor": ink,
-        }
+        settings |= {"xtick.labelcolor": ink, "ytick.labelcolor": ink}
+        settings |= dict.fromkeys(("legend.facecolor", "legend.edgecolor"), ground)
     with plt.rc_context(settings):
         yield
         # A notebook's backend loads with the first figure and makes pyplot interactive, which must survive the theme.
