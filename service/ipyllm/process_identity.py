@@ -40,13 +40,7 @@ def _identity(pid: int) -> ProcessIdentity:
 
 
 def this_process() -> ProcessIdentity:
-    """Return the identity of the current process.
-
-    Examples
-    --------
-    >>> this_process().pid == os.getpid()
-    True
-    """
+    """Return the identity of this process."""
     return _identity(os.getpid())
 
 
