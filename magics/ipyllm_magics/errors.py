@@ -16,15 +16,7 @@ _RED, _PLAIN = "\x1b[31m", "\x1b[39m"
 
 
 class MagicError(UsageError):
-    """An error as one sentence.
-
-    Parameters
-    ----------
-    sentence : str
-        What is wrong, what was probably meant, what to do.
-    kind : str
-        Category of an LLMError, or ``usage``.
-    """
+    """An error as one sentence."""
 
     def __init__(self, sentence: str, kind: str = "usage") -> None:
         super().__init__(" ".join(sentence.split()))  # messages of other libraries may have several lines

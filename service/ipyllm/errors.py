@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ipyllm.text.redact import redact
-from ipyllm.text.terminal import plain
+from ipyllm.text.terminal import strip_control_sequences
 
 if TYPE_CHECKING:
     from ipyllm.response import Category, ChatResponse
@@ -57,7 +57,7 @@ class LLMError(Exception):
         partial: ChatResponse | None = None,
     ) -> None:
         # A server's text may contain control sequences for a terminal, and a key right behind one.
-        super().__init__(redact(plain(message)))
+        super().__init__(redact(strip_control_sequences(message)))
         self.category: Category = category
         self.model = model
         self.status_code = status_code

@@ -10,7 +10,7 @@ import threading
 from time import monotonic
 from typing import TYPE_CHECKING
 
-from ipyllm.rendering.pace import Pace
+from ipyllm.rendering.draw_budget import DrawBudget
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -54,7 +54,7 @@ class RenderThread:
                 self._thread.start()
 
     def _run(self) -> None:
-        pace = Pace(monotonic(), bytes_per_s=_BYTES_PER_S, burst=_BURST, shortest_s=_SHORTEST_S)
+        budget = DrawBudget(monotonic(), bytes_per_s=_BYTES_PER_S, burst=_BURST, shortest_s=_SHORTEST_S)
         while True:
             if not self._news.wait(_IDLE_S):
                 with self._lock:
@@ -71,5 +71,5 @@ class RenderThread:
                 self._on_error(exc)
                 sent = 0
             if sent:
-                pace.spend(sent, monotonic())
-                self._urgent.wait(pace.pause(monotonic()))
+                budget.spend(sent, monotonic())
+                self._urgent.wait(budget.wait_s(monotonic()))

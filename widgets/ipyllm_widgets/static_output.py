@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 from ulid import ULID
 
 from ipyllm.rendering import STYLE
-from ipyllm.text.terminal import plain
+from ipyllm.text.terminal import strip_control_sequences
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -70,5 +70,8 @@ class StaticOutput:
     def _publish(self, *, update: bool) -> None:
         self._published_at = monotonic()
         html, text = self._content()
-        data = {"text/html": html or STYLE + '<span class="ipyllm-empty"></span>', "text/plain": plain(text)}
+        data = {
+            "text/html": html or STYLE + '<span class="ipyllm-empty"></span>',
+            "text/plain": strip_control_sequences(text),
+        }
         self._shell.display_pub.publish(data, metadata={}, transient=self._transient, update=update)

@@ -24,15 +24,7 @@ _PARAMETER_NAME = re.compile(r"[A-Za-z_]\w*")
 
 
 class ConversionError(ValueError):
-    """A word that an option cannot use.
-
-    Parameters
-    ----------
-    expected : str
-        What the option needs: ``a number``.
-    hint : str
-        A sentence about what was probably meant, or "".
-    """
+    """A word that an option cannot use."""
 
     def __init__(self, expected: str, hint: str = "") -> None:
         super().__init__(expected)

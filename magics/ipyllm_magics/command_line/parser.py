@@ -81,24 +81,6 @@ def parse(
 ) -> Parsed:
     r"""Parse the options at the start of ``line``.
 
-    Parameters
-    ----------
-    line : str
-        The text after the magic's name.
-    table : sequence of Option
-        The options of the magic.
-    magic : str
-        Its name as the user wrote it, for messages.
-    prompt_follows : bool
-        Whether free text may follow the options; if not, any other word is an error.
-    without : mapping, optional
-        Options of ``%%llm`` that this magic does not have, and the reasons.
-
-    Raises
-    ------
-    MagicError
-        One sentence: what is wrong, and what was probably meant.
-
     Examples
     --------
     >>> table = [Option("-t, --temperature", "sampling temperature", float)]
@@ -159,12 +141,6 @@ def unquote(word: str) -> str:
 def _starts_option(rest: str) -> bool:
     # A single dash, a negative number or a markdown rule starts a prompt; "--" ends the options.
     return rest[0] == "-" and len(rest) > 1 and (rest[1].isalpha() or rest[1] == "-") and not rest.startswith("---")
-
-
-def _conflict(earlier: str, flag: str, option: Option, magic: str) -> str:
-    if earlier in option.flags:
-        return f"{magic} was given {flag} twice."
-    return f"{magic}: {earlier} and {flag} contradict each other; give one of them."
 
 
 def _value_word(option: Option, rest: str, flag: str, by_flag: Mapping[str, Option], magic: str) -> tuple[str, str]:

@@ -36,20 +36,7 @@ _before: dict[str, str | None] = {}
 
 
 def table(notebook_defaults: Mapping[str, Any], name: str = "") -> pd.DataFrame:
-    """Return one row for each setting, or only for ``name``, keys masked.
-
-    Parameters
-    ----------
-    notebook_defaults : mapping
-        Defaults that ``%config LLMMagics`` changed, by name.
-    name : str
-        Name of one setting.
-
-    Raises
-    ------
-    MagicError
-        There is no setting of that name.
-    """
+    """Return one row for each setting, or only for ``name``, keys masked."""
     from ipyllm_magics.display.untruncated_frame import UntruncatedFrame
 
     settings = get_settings()

@@ -29,20 +29,7 @@ _LIBRARY_PATHS = ("site-packages", "/lib/python", "IPython/core", "<frozen")
 
 
 def prompt(question: str, *, values: bool) -> str:
-    """Return the prompt about the last exception, with keys masked.
-
-    Parameters
-    ----------
-    question : str
-        The user's question; empty for the usual one.
-    values : bool
-        Whether to send short values of the variables, not only their types.
-
-    Raises
-    ------
-    MagicError
-        No cell has failed yet.
-    """
+    """Return the prompt about the last exception, with keys masked."""
     error = LastError()
     if error.value is None:
         raise MagicError("There is no error to explain: no cell has failed yet.")

@@ -10,7 +10,7 @@ from ipyllm.conversations.history import ConversationHistory, conversation, conv
 from ipyllm.messages import text_of
 from ipyllm.text.format import count, shorten
 from ipyllm.text.suggest import suggest
-from ipyllm.text.terminal import plain
+from ipyllm.text.terminal import strip_control_sequences
 from ipyllm_magics.errors import MagicError
 
 if TYPE_CHECKING:
@@ -36,7 +36,9 @@ class ConversationView:
     def __repr__(self) -> str:
         if not self._messages:
             return f"The conversation {self._name!r} is empty."
-        return "\n\n".join(f"{message['role']}: {plain(text_of(message))}" for message in self._messages)
+        return "\n\n".join(
+            f"{message['role']}: {strip_control_sequences(text_of(message))}" for message in self._messages
+        )
 
     def _repr_html_(self) -> str:
         if not self._messages:
@@ -169,13 +171,7 @@ def outdated_turns_note(history: ConversationHistory | None, key: str | None) ->
 
 
 def existing_conversation(name: str) -> ConversationHistory:
-    """Return the conversation of this name.
-
-    Raises
-    ------
-    MagicError
-        There is none; the sentence lists the existing ones.
-    """
+    """Return the conversation of this name."""
     known = {"default", *conversations()}
     if name not in known:
         raise MagicError(f"There is no conversation {name!r}. {suggest(name, known)}")
@@ -191,4 +187,4 @@ def _target(path: str, *, replace: bool) -> Path:
 
 def _question(turn: Turn) -> str:
     text = next((text_of(message) for message in turn.messages if message["role"] == "user"), "")
-    return shorten(plain(text), _QUESTION_CHARS)
+    return shorten(strip_control_sequences(text), _QUESTION_CHARS)

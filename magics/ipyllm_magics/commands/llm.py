@@ -112,13 +112,7 @@ class LLMMagics(Magics):
             self.answer(parsed, prompt, magic)
 
     def answer(self, parsed: Parsed, prompt: str, magic: str) -> None:
-        """Ask ``prompt``, its template filled in, and show the answer; with ``--dry-run`` describe the request.
-
-        Raises
-        ------
-        MagicError, LLMError
-            The options exclude each other, or the call failed.
-        """
+        """Ask ``prompt``, its template filled in, and show the answer; with ``--dry-run`` describe the request."""
         from ipyllm_magics.commands import history
         from ipyllm_magics.display.output_formats import choose_format
         from ipyllm_magics.prompt import request_builder

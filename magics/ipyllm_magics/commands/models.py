@@ -20,20 +20,12 @@ if TYPE_CHECKING:
 
 __all__ = ["pull", "table", "use"]
 
-_MAX_LISTED = 12  # models of server service, without --all
+_MAX_LISTED = 12  # models of one server, without --all
 _COLUMNS = ("model", "state", "window", "input_usd_per_mtok", "output_usd_per_mtok", "note")
 
 
 def table(*, timeout_s: float, everything: bool) -> pd.DataFrame:
-    """Return server row for each model.
-
-    Parameters
-    ----------
-    timeout_s : float
-        Longest wait for each server's list of models.
-    everything : bool
-        Whether to list every model of a server that has many.
-    """
+    """Return a table with one row for each model."""
     import pandas as pd
 
     from ipyllm.registry.discovery import probe

@@ -37,22 +37,7 @@ _Item = TypeVar("_Item")
 def run_call(
     service: BaseLLMService, request: ChatRequest, renderer: Renderer, store: Callable[[ChatResponse], None]
 ) -> Call:
-    """Return the call when it has ended and its answer was drawn and stored.
-
-    Parameters
-    ----------
-    service, request
-        The service that is asked, and the request.
-    renderer : Renderer
-        Draws the answer.
-    store : callable
-        Takes the response, whatever its status, before anything is raised.
-
-    Raises
-    ------
-    Interrupted
-        After an interrupt: the call was cancelled; what had arrived is stored and drawn.
-    """
+    """Run a call to its end, draw its answer and store its response, also after an interrupt or an error."""
     events: SimpleQueue[Event] = SimpleQueue()
     started = InterruptibleEvent()
 

@@ -23,15 +23,6 @@ _MAX_ENTRIES = 2_000  # of a folder
 def candidates(option: str, partial: str, variables: Mapping[str, Any]) -> list[str]:
     """Return the values of an option that start with ``partial``.
 
-    Parameters
-    ----------
-    option : str
-        Name of the option, as in :attr:`ipyllm_magics.command_line.parser.Option.name`.
-    partial : str
-        The text before the cursor.
-    variables : mapping
-        The user's variables.
-
     Examples
     --------
     >>> candidates("format", "m", {}), candidates("output", "a", {"answer": 1, "b": 2})

@@ -11,7 +11,7 @@ from time import monotonic
 from typing import TYPE_CHECKING
 
 from ipyllm.rendering import STYLE, GrowingAnswer, footer_html, footer_text, to_html
-from ipyllm.rendering.pace import Pace
+from ipyllm.rendering.draw_budget import DrawBudget
 from ipyllm_magics.display.output import Output
 from ipyllm_magics.display.output_formats import NotFoundInAnswerError
 from ipyllm_magics.display.reasoning_panel import activity, panel_html, panel_text, set_results
@@ -36,22 +36,13 @@ class CellRenderer(Renderer):
 
     The first output is the head: it carries the style sheet, shows the model while nothing has arrived, and then the
     folded reasoning and tool calls. Without those it takes no space.
-
-    Parameters
-    ----------
-    shell : InteractiveShell
-        The shell whose display publisher is used.
-    model : str
-        Full name, shown while nothing has arrived.
-    output_format : OutputFormat
-        The value of ``-f``.
     """
 
     def __init__(self, shell: InteractiveShell, model: str, output_format: OutputFormat) -> None:
         self._shell = shell
         self._model = model
         self._format = output_format
-        self._pace = Pace(monotonic())
+        self._draw_budget = DrawBudget(monotonic())
         self._answer = GrowingAnswer(output_format.block)
         self._head: Output | None = None
         self._head_is_final = False
@@ -71,7 +62,7 @@ class CellRenderer(Renderer):
 
     def pause(self) -> float:
         """Return the seconds until the budget of bytes allows another drawing."""
-        return self._pace.pause(monotonic())
+        return self._draw_budget.wait_s(monotonic())
 
     def draw(self) -> None:
         """Show what is new."""
@@ -125,7 +116,7 @@ class CellRenderer(Renderer):
             self._head_is_final = True
             self._finish_head()
         self._output = self._output or Output(self._shell)
-        self._pace.spend(self._output.show(html, text), monotonic())
+        self._draw_budget.spend(self._output.show(html, text), monotonic())
 
     def _finish_head(self) -> None:
         """Fold reasoning and tool calls into the head, or leave it empty, before the answer starts below it."""
@@ -134,4 +125,4 @@ class CellRenderer(Renderer):
     def _send_head(self, html: str, text: str) -> None:
         self._head = self._head or Output(self._shell)
         placeholder = "" if html else '<span class="ipyllm-empty"></span>'
-        self._pace.spend(self._head.show(STYLE + (html or placeholder), text), monotonic())
+        self._draw_budget.spend(self._head.show(STYLE + (html or placeholder), text), monotonic())

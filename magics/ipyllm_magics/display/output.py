@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from ulid import ULID
 
-from ipyllm.text.terminal import plain
+from ipyllm.text.terminal import strip_control_sequences
 
 if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell
@@ -17,13 +17,7 @@ _ENVELOPE = 600  # bytes of a display message without its data
 
 
 class Output:
-    """An output of the running cell; later calls update it, even from other cells.
-
-    Parameters
-    ----------
-    shell : InteractiveShell
-        The shell whose display publisher is used.
-    """
+    """An output of the running cell; later calls update it, even from other cells."""
 
     def __init__(self, shell: InteractiveShell) -> None:
         self._publish = shell.display_pub.publish
@@ -34,7 +28,7 @@ class Output:
         """Show ``html``, with ``text`` for front ends without HTML; return the bytes that were sent."""
         data: dict[str, Any] = {"text/html": html}
         if text is not None:
-            data["text/plain"] = plain(text)
+            data["text/plain"] = strip_control_sequences(text)
         update, self._published = self._published, True
         self._publish(data, metadata={}, transient=self._transient, update=update)
         return _ENVELOPE + sum(len(value.encode()) for value in data.values())

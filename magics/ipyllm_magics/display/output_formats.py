@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from html import escape
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from ipyllm.text.terminal import plain
+from ipyllm.text.terminal import strip_control_sequences
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -74,11 +74,6 @@ class Code(NamedTuple):
 def extract_code(answer: str) -> Code:
     r"""Extract the code of an answer: its fences in Python, or else in the language of the first.
 
-    Raises
-    ------
-    NotFoundInAnswerError
-        The answer contains no code.
-
     Examples
     --------
     >>> extract_code("First:\n```python\nx = 1\n```\nthen\n```python\nprint(x)\n```\nin a shell:\n```sh\nls\n```")
@@ -95,12 +90,12 @@ def extract_code(answer: str) -> Code:
     ]
     if not fences:
         if _is_python(answer):
-            return Code(plain(answer.strip()), "python")
+            return Code(strip_control_sequences(answer.strip()), "python")
         raise NotFoundInAnswerError("The answer contains no code")
     is_python = any(language in _PYTHON for language, _ in fences)
     wanted = _PYTHON if is_python else {fences[0][0]}
     pieces = [source for language, source in fences if language in wanted]
-    return Code(plain("\n\n".join(pieces)), "python" if is_python else fences[0][0])
+    return Code(strip_control_sequences("\n\n".join(pieces)), "python" if is_python else fences[0][0])
 
 
 def next_cell_source(code: Code) -> str:
@@ -117,11 +112,6 @@ def next_cell_source(code: Code) -> str:
 
 def extract_json(answer: str) -> Any:
     """Return the JSON value in an answer, without fences and surrounding prose.
-
-    Raises
-    ------
-    NotFoundInAnswerError
-        The answer contains no JSON.
 
     Examples
     --------
@@ -155,9 +145,6 @@ def _is_python(answer: str) -> bool:
     return any(not isinstance(part, ast.Expr) or isinstance(part.value, ast.Call) for part in body)
 
 
-# ---- rendering --------------------------------------------------------------------------------------
-
-
 def _markdown(text: str, *, live: bool = False) -> str:
     from ipyllm.rendering import to_html
 
@@ -165,7 +152,7 @@ def _markdown(text: str, *, live: bool = False) -> str:
 
 
 def _text(text: str, *, live: bool = False) -> str:  # noqa: ARG001 - the same while it grows
-    shown = escape(plain(text.strip("\n")), quote=False)
+    shown = escape(strip_control_sequences(text.strip("\n")), quote=False)
     if not shown:
         return ""
     return (
@@ -188,7 +175,7 @@ def _code(answer: str) -> Extract:
 
 
 def _json(answer: str) -> Extract:
-    pretty = plain(json.dumps(extract_json(answer), indent=2, ensure_ascii=False))
+    pretty = strip_control_sequences(json.dumps(extract_json(answer), indent=2, ensure_ascii=False))
     return Extract(_markdown(fenced(pretty, "json")), pretty)
 
 
@@ -215,7 +202,7 @@ def _page_source(answer: str) -> str:
         for token in parser().parse(answer)
         if token.type == "fence" and token.info.strip().lower() in {"html", "svg", "xml", ""}
     ]
-    source = plain(max(fences, key=len, default=answer).strip())
+    source = strip_control_sequences(max(fences, key=len, default=answer).strip())
     if "<" not in source:
         raise NotFoundInAnswerError("The answer contains no HTML")
     return source

@@ -6,7 +6,7 @@ from html import escape
 from typing import TYPE_CHECKING
 
 from ipyllm.rendering import GrowingCall, reasoning_html, to_html
-from ipyllm.text.terminal import plain
+from ipyllm.text.terminal import strip_control_sequences
 from ipyllm_magics.display.output_formats import fenced
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ _MAX_ARGUMENTS = 200  # in the line that is visible while the panel is folded
 def activity(answer: GrowingAnswer) -> str:
     """Return what the model is doing before it answers."""
     if answer.calls:
-        return f"calling {plain(answer.calls[-1].name)[:_MAX_ARGUMENTS]}"
+        return f"calling {strip_control_sequences(answer.calls[-1].name)[:_MAX_ARGUMENTS]}"
     return f"{answer.reasoning_words} words of reasoning" if answer.reasoning_words else "waiting"
 
 
@@ -56,10 +56,11 @@ def panel_text(answer: GrowingAnswer) -> str:
 
 
 def _describe(call: GrowingCall) -> tuple[str, str]:
-    line = " ".join(f"{plain(call.name)}({_cut(plain(call.arguments), _MAX_ARGUMENTS, '…')})".split())
+    name, arguments = strip_control_sequences(call.name), strip_control_sequences(call.arguments)
+    line = " ".join(f"{name}({_cut(arguments, _MAX_ARGUMENTS, '…')})".split())
     if call.output is None:
         return line, ""
-    result = plain(_cut(call.output, _MAX_RESULT, " …"))
+    result = strip_control_sequences(_cut(call.output, _MAX_RESULT, " …"))
     return line, f"failed: {result}" if call.failed else result
 
 

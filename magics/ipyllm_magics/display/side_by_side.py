@@ -22,7 +22,7 @@ from ipyllm.rendering import (
     reasoning_html,
     to_html,
 )
-from ipyllm.rendering.pace import Pace
+from ipyllm.rendering.draw_budget import DrawBudget
 from ipyllm_magics.display.output import Output
 from ipyllm_magics.display.output_formats import NotFoundInAnswerError
 
@@ -66,23 +66,13 @@ class ColumnsRenderer:
 
 
 class NotebookColumns(ColumnsRenderer):
-    """One display with a column for each arm.
-
-    Parameters
-    ----------
-    shell : InteractiveShell
-        The shell whose display publisher is used.
-    comparison : Comparison
-        The comparison that is shown.
-    output_format : OutputFormat
-        How the answers are shown.
-    """
+    """One display with a column for each arm."""
 
     def __init__(self, shell: InteractiveShell, comparison: Comparison, output_format: OutputFormat) -> None:
         to_html(_WARM_UP)  # load renderer and highlighter now: their imports must not run while calls are timed
         self._comparison = comparison
         self._format = output_format
-        self._pace = Pace(monotonic(), bytes_per_s=_BYTES_PER_S, burst=_BURST)
+        self._draw_budget = DrawBudget(monotonic(), bytes_per_s=_BYTES_PER_S, burst=_BURST)
         window = _WINDOW // len(comparison.arms)
         self._columns = [_GrowingColumn(window, output_format) for _ in comparison.arms]
         self._drawn_at = -_TICK_S
@@ -103,11 +93,11 @@ class NotebookColumns(ColumnsRenderer):
         for place, growing in enumerate(self._columns):
             columns.append(self._ended(place) if growing.ended else self._live(place, growing))
             sleep(0)  # let the service thread run, which takes the timestamps
-        self._pace.spend(self._output.show(columns_html(columns), None), monotonic())
+        self._draw_budget.spend(self._output.show(columns_html(columns), None), monotonic())
 
     def pause(self) -> float:
         """Return the seconds until the budget of bytes allows another drawing."""
-        return self._pace.pause(monotonic())
+        return self._draw_budget.wait_s(monotonic())
 
     def finish(self) -> None:
         """Show all answers in full, and how to vote."""

@@ -23,13 +23,7 @@ _PAUSE_S = 0.03  # reads as continuous
 
 
 class TerminalRenderer(Renderer):
-    """Writes to standard output, dim text only where that is a terminal.
-
-    Parameters
-    ----------
-    output_format : OutputFormat
-        The value of ``-f``. What it extracts is written when the answer is complete.
-    """
+    """Writes to standard output, dim text only where that is a terminal."""
 
     def __init__(self, output_format: OutputFormat) -> None:
         self._extract = output_format.extract

@@ -7,7 +7,7 @@ from typing import Any
 import pandas as pd
 
 from ipyllm.dataframes.calls_frame import CallsFrame
-from ipyllm.text.terminal import plain
+from ipyllm.text.terminal import strip_control_sequences
 
 __all__ = ["UntruncatedFrame"]
 
@@ -33,4 +33,4 @@ class UntruncatedFrame(CallsFrame):
 
     def __repr__(self) -> str:
         with pd.option_context(*_OPTIONS):
-            return plain(self._filled().to_string(index=False, justify="left"))
+            return strip_control_sequences(self._filled().to_string(index=False, justify="left"))

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from ipyllm.conversations.tokens import estimate, estimate_messages
 from ipyllm.text.format import count, money
 from ipyllm.text.redact import redact
-from ipyllm.text.terminal import plain
+from ipyllm.text.terminal import strip_control_sequences
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -64,7 +64,7 @@ def describe_comparison(
 
 
 def _join(*parts: str) -> str:
-    return plain(redact("\n\n".join(parts)))
+    return strip_control_sequences(redact("\n\n".join(parts)))
 
 
 def _table(rows: Iterable[tuple[str, str]]) -> str:

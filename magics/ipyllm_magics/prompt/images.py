@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ipyllm.text.suggest import suggest
-from ipyllm.text.terminal import plain
+from ipyllm.text.terminal import strip_control_sequences
 from ipyllm_magics.errors import MagicError
 from ipyllm_magics.prompt.resolve_names import matching_names
 
@@ -37,18 +37,6 @@ _OTHERS = {
 
 def image_part(source: str, variables: Mapping[str, Any]) -> dict[str, Any]:
     """Return the part of a message for one ``--image``.
-
-    Parameters
-    ----------
-    source : str
-        Name of a variable, else a URL (``http://…``, ``https://…``, ``data:image/…``), else a path.
-    variables : mapping
-        The user's variables.
-
-    Raises
-    ------
-    MagicError
-        There is no such file or variable, it is not an image, or it is too large.
 
     Examples
     --------
@@ -198,7 +186,7 @@ def _looks_like(data: bytes) -> str:
         if head.startswith(mark):
             return name
     text = data[:_HEAD].decode("utf-8", "ignore")
-    if text and plain(text) == text.replace("\r", "") and b"\x00" not in data[:512]:
+    if text and strip_control_sequences(text) == text.replace("\r", "") and b"\x00" not in data[:512]:
         return f"text ({' '.join(text.split())[:20]!r}…)"
     return "bytes of an unknown type"
 

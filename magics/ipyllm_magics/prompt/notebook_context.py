@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from IPython.core.error import UsageError
 
 from ipyllm.errors import bad_request
-from ipyllm.text.terminal import plain
+from ipyllm.text.terminal import strip_control_sequences
 from ipyllm_magics.prompt.summarize_value import BUDGET_TOKENS, summarize_value
 
 if TYPE_CHECKING:
@@ -101,7 +101,7 @@ def _outputs(shell: InteractiveShell, number: int) -> str:
     failed = getattr(manager, "exceptions", {}).get(number)
     if failed:
         texts.append(f"{failed.get('ename')}: {failed.get('evalue')}")
-    return plain("\n".join(part.rstrip("\n") for part in texts))[:_MAX_OUTPUT]
+    return strip_control_sequences("\n".join(part.rstrip("\n") for part in texts))[:_MAX_OUTPUT]
 
 
 _last_error: BaseException | None = None

@@ -48,27 +48,7 @@ _MAX_STOPS = 4  # of OpenAI
 
 @dataclass(frozen=True, slots=True)
 class PreparedRequest:
-    """A request, its service, and its place in a conversation.
-
-    Attributes
-    ----------
-    service : BaseLLMService
-        The service that is parsed.
-    request : ChatRequest
-        What is sent.
-    message : Message
-        The user message that the conversation stores.
-    system : str or None
-        The new system message of the conversation.
-    name : str
-        Name of the conversation.
-    history : ConversationHistory or None
-        The conversation; None with ``--no-history``.
-    key : str or None
-        Key of this turn in the conversation.
-    note : str or None
-        A sentence about older turns that do not fit the context window.
-    """
+    """A request, its service, and its place in a conversation."""
 
     service: BaseLLMService
     request: ChatRequest
@@ -81,13 +61,7 @@ class PreparedRequest:
 
 
 def check_options(parsed: Parsed, magic: str) -> None:
-    """Refuse options that exclude each other, instead of ignoring one.
-
-    Raises
-    ------
-    MagicError
-        The options exclude each other, or a value is empty.
-    """
+    """Refuse options that exclude each other, instead of ignoring one."""
     for other in ("new", "conversation"):
         if parsed["history"] is False and parsed[other] is not None:
             raise MagicError(f"{magic}: --no-history and --{other} contradict each other; give one of them.")
@@ -134,28 +108,7 @@ def build_request(
     provenance: Provenance,
     key: str | None,
 ) -> PreparedRequest:
-    """Return the request; nothing is sent yet.
-
-    Parameters
-    ----------
-    parsed : Parsed
-        The options of the line, checked by :func:`check_options`.
-    defaults : mapping
-        The notebook's defaults, by the same names.
-    prompt : str
-        The prompt, its template filled in.
-    variables : mapping
-        The user's variables, for ``--schema``, ``--tools`` and ``--image``.
-    provenance : Provenance
-        The origin of the call; its conversation is set here.
-    key : str or None
-        Key of this turn in the conversation.
-
-    Raises
-    ------
-    MagicError, LLMError
-        An option names something that does not exist or cannot be used.
-    """
+    """Return the request; nothing is sent yet."""
     from dataclasses import replace
 
     from ipyllm.conversations.history import conversation

@@ -45,11 +45,6 @@ def is_schema(value: Any) -> bool:
 def resolve_schema(name: str, variables: Mapping[str, Any]) -> Any:
     """Return the value of ``--schema``: a variable, or a built-in type such as ``int``.
 
-    Raises
-    ------
-    MagicError
-        There is no such name; the sentence names the closest.
-
     Examples
     --------
     >>> resolve_schema("Ctiy", {"City": type("City", (), {})})
@@ -67,13 +62,7 @@ def resolve_schema(name: str, variables: Mapping[str, Any]) -> Any:
 
 
 def resolve_tools(names: Iterable[str], variables: Mapping[str, Any]) -> list[Any]:
-    """Return the values of ``--tools``; a variable may also hold a list of functions.
-
-    Raises
-    ------
-    MagicError
-        There is no such name; the sentence names the closest.
-    """
+    """Return the values of ``--tools``; a variable may also hold a list of functions."""
     found: list[Any] = []
     for name in names:
         value = _attribute(name, variables)

@@ -76,9 +76,6 @@ def _of_library(value: Any, budget: int) -> str | None:
     return None
 
 
-# ---- tables and arrays -------------------------------------------------------------------------------
-
-
 def _frame(frame: Any, budget: int) -> str:
     rows, columns = frame.shape
     missing = frame.isna().sum()
@@ -132,9 +129,6 @@ def _csv(frame: Any) -> str:
     return str(shortened.to_csv(index=False)).strip()
 
 
-# ---- figures -----------------------------------------------------------------------------------------
-
-
 def _figure(figure: Any) -> str:
     axes = figure.get_axes()
     parts = [f"{place}. {_axes(ax)}" for place, ax in enumerate(axes, 1)]
@@ -156,9 +150,6 @@ def _axes(axes: Any) -> str:
     labels = [str(item.get_label()) for item in axes.lines if not str(item.get_label()).startswith("_")]
     parts += [f"lines {', '.join(map(repr, labels))}"] if labels else []
     return "; ".join(parts)
-
-
-# ---- built-in types ------------------------------------------------------------------------------------
 
 
 def _collection(value: Any, budget: int) -> str:
@@ -201,9 +192,6 @@ def _public_attributes(value: Any) -> dict[str, Any]:
 def _is_named_tuple(value: Any) -> bool:
     """Whether it is a named tuple, whose text names its fields."""
     return isinstance(value, tuple) and hasattr(value, "_fields")
-
-
-# ---- sizes -------------------------------------------------------------------------------------------
 
 
 def _shorten(value: Any) -> str:

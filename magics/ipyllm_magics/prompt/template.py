@@ -31,23 +31,6 @@ def fill_in(
 ) -> str:
     """Return ``prompt`` with its expressions replaced by their values.
 
-    Parameters
-    ----------
-    prompt : str
-        The prompt as written.
-    variables : mapping
-        The user's variables.
-    notebook_context : mapping, optional
-        Other names for the template, such as ``cells``; the user's variables take precedence.
-    budget : int
-        Tokens per value, see :func:`~ipyllm_magics.prompt.summarize_value.summarize_value`.
-
-    Raises
-    ------
-    MagicError
-        A name does not exist, the template does not parse, the sandbox forbids it, a value holds a key, or an
-        expression raises.
-
     Examples
     --------
     >>> fill_in('{"q": "{{ word }}"}', {"word": "tea"})
@@ -75,13 +58,7 @@ def fill_in(
 
 
 def read_prompt(text: str, parsed: Parsed, shell: InteractiveShell, budget: int, *, where: str) -> str:
-    """Return the prompt, unless ``--raw`` filled in with the user's variables, executed cells and last error.
-
-    Raises
-    ------
-    MagicError
-        The prompt is empty (``where`` says where it belongs), or :func:`fill_in` fails.
-    """
+    """Return the prompt, unless ``--raw`` filled in with the user's variables, executed cells and last error."""
     from ipyllm_magics.prompt.notebook_context import ExecutedCells, LastError
 
     prompt = text.strip("\n")

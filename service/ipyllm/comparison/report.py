@@ -18,7 +18,7 @@ from ipyllm.errors import LLMError, bad_request
 from ipyllm.rendering import STYLE, to_html
 from ipyllm.text.format import count, number, shorten
 from ipyllm.text.redact import redact
-from ipyllm.text.terminal import plain
+from ipyllm.text.terminal import strip_control_sequences
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -136,7 +136,7 @@ def write(
     sections += _plots(calls, observed, cast)
     sections += _prompts(calls, observed, most_prompts)
     sections.append(f"<h2>Method and environment</h2><p class='method'>{escape(_METHOD)}</p>{_environment()}")
-    page = _PAGE.format(title=escape(plain(title)), style=STYLE, body="\n".join(sections))
+    page = _PAGE.format(title=escape(strip_control_sequences(title)), style=STYLE, body="\n".join(sections))
     path.write_text(page, encoding="utf-8")
     return path
 
@@ -157,7 +157,7 @@ def _facts(observed: Observations) -> str:
 
 
 def _table(heading: str, table: StatisticsFrame) -> str:
-    return f'<h2>{escape(plain(heading))}</h2><div class="tabled">{table._repr_html_()}</div>'
+    return f'<h2>{escape(strip_control_sequences(heading))}</h2><div class="tabled">{table._repr_html_()}</div>'
 
 
 def _plots(calls: pd.DataFrame, observed: Observations, votes: pd.DataFrame | None) -> list[str]:
@@ -200,9 +200,9 @@ def _png(figure: Figure) -> str:
 def _prompts(calls: pd.DataFrame, observed: Observations, most: int) -> list[str]:
     if "response" not in calls.columns:
         return ["<h2>Answers</h2><p>The texts of these calls were not stored.</p>"]
-    from ipyllm.dataframes.latency_filter import true
+    from ipyllm.dataframes.latency_filter import as_bool
 
-    warm_up = true(calls["warmup"]).to_numpy() if "warmup" in calls.columns else [False] * len(calls)
+    warm_up = as_bool(calls["warmup"]).to_numpy() if "warmup" in calls.columns else [False] * len(calls)
     by = "arm" if "arm" in calls.columns else "model"
     # The rows of `observed.frame`, in the same order, with the texts.
     texts = calls[[not warm for warm in warm_up] & calls[by].notna().to_numpy()].reset_index(drop=True)
@@ -244,7 +244,7 @@ def _text(value: Any) -> str:
     """Return a value as text, empty for null."""
     import pandas as pd
 
-    return "" if pd.isna(value) else redact(plain(str(value)))
+    return "" if pd.isna(value) else redact(strip_control_sequences(str(value)))
 
 
 def _environment() -> str:

@@ -14,7 +14,7 @@ from ipyllm.rendering import STYLE, to_html
 from ipyllm.text.format import count
 from ipyllm.text.redact import redact
 from ipyllm.text.suggest import suggest
-from ipyllm.text.terminal import plain
+from ipyllm.text.terminal import strip_control_sequences
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -128,7 +128,7 @@ def _outputs(turn: Turn) -> Iterator[dict[str, Any]]:
     for message in turn.messages:
         text = text_of(message)
         if message["role"] == "assistant" and text:
-            data = {"text/html": STYLE + to_html(text), "text/plain": plain(text)}
+            data = {"text/html": STYLE + to_html(text), "text/plain": strip_control_sequences(text)}
             yield {"output_type": "display_data", "data": data, "metadata": {}}
 
 

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from ipyllm.conversations import transcript, trimming
 from ipyllm.conversations.tokens import estimate_messages
-from ipyllm.conversations.transcript import SYSTEM_ROLES, Transcript, Turn, validated
-from ipyllm.conversations.trimming import Fitted
+from ipyllm.conversations.transcript import SYSTEM_ROLES, Transcript, Turn, validate_message
+from ipyllm.conversations.trimming import TrimResult
 from ipyllm.errors import LLMError, bad_request
 from ipyllm.messages import text_of
 from ipyllm.text.format import count
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from ipyllm.messages import Message
 
-__all__ = ["ConversationHistory", "Fitted", "Turn", "conversation", "conversations", "forget_conversation"]
+__all__ = ["ConversationHistory", "TrimResult", "Turn", "conversation", "conversations", "forget_conversation"]
 
 _RESERVE = 1024  # tokens of the window left for the answer, unless max_tokens says more
 
@@ -104,7 +104,7 @@ class ConversationHistory:
         ValueError
             The role does not exist, or the content is not valid.
         """
-        message = validated({"role": role, "content": content, **extra})
+        message = validate_message({"role": role, "content": content, **extra})
         with self._lock:
             self._add(message)
         self._notify()
@@ -117,7 +117,7 @@ class ConversationHistory:
         ValueError
             As :meth:`add_message`.
         """
-        valid = [validated(message) for message in messages]
+        valid = [validate_message(message) for message in messages]
         with self._lock:
             for message in valid:
                 self._add(message)
@@ -170,7 +170,7 @@ class ConversationHistory:
         """Set the system message; None or an empty text removes it."""
         if text is not None and not isinstance(text, str):
             raise bad_request(f"A system prompt must be text, not {type(text).__name__}.")
-        message = validated({"role": "system", "content": text}) if text and text.strip() else None
+        message = validate_message({"role": "system", "content": text}) if text and text.strip() else None
         with self._lock:
             self._system = message
         self._notify()
@@ -306,7 +306,7 @@ class ConversationHistory:
         before: str | None = None,
         question: str | Sequence[Message] | None = None,
         model: str = "",
-    ) -> Fitted:
+    ) -> TrimResult:
         """Return the messages that fit a model's context window, and what was left out.
 
         The system message and the question always stay; the oldest turns are left out first, as a whole. If the newest

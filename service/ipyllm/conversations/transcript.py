@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from ipyllm.messages import Message
 
-__all__ = ["SYSTEM_ROLES", "Transcript", "Turn", "dumps", "json_copy", "read", "validated", "write"]
+__all__ = ["SYSTEM_ROLES", "Transcript", "Turn", "dumps", "json_copy", "read", "validate_message", "write"]
 
 SYSTEM_ROLES = ("developer", "system")
 """Roles of the system message; newer OpenAI models call it ``developer``."""
@@ -60,7 +60,7 @@ class Turn:
     status: str = "ok"
 
     def __post_init__(self) -> None:
-        messages = tuple(validated(message) for message in self.messages)
+        messages = tuple(validate_message(message) for message in self.messages)
         if any(message["role"] in SYSTEM_ROLES for message in messages):
             raise ValueError("A system message belongs to the conversation, not to a turn: use add_message.")
         object.__setattr__(self, "messages", messages)
@@ -87,7 +87,7 @@ class Transcript:
     max_tokens: int | None = None
 
 
-def validated(message: Any) -> Message:
+def validate_message(message: Any) -> Message:
     """Return a copy of ``message``.
 
     Raises
@@ -224,7 +224,7 @@ def _transcript(document: dict[str, Any]) -> Transcript:
     if turns is None or not _is_list_of_dicts(turns):
         raise ValueError("it has no list of turns")
     if system is not None:
-        system = validated(system)
+        system = validate_message(system)
         if system["role"] not in SYSTEM_ROLES:
             raise ValueError("its system message has another role")
     read_turns = tuple(map(_turn, turns))

@@ -19,11 +19,11 @@ if TYPE_CHECKING:
     from ipyllm.conversations.transcript import Transcript, Turn
     from ipyllm.messages import Message
 
-__all__ = ["Fitted", "fit", "newest_messages", "without_turns"]
+__all__ = ["TrimResult", "fit", "newest_messages", "without_turns"]
 
 
 @dataclass(frozen=True, slots=True)
-class Fitted:
+class TrimResult:
     """Part of a conversation that fits a limit, and what was left out.
 
     Attributes
@@ -52,7 +52,7 @@ class Fitted:
 
         Examples
         --------
-        >>> Fitted((), 0, dropped_turns=3, dropped_tokens=1200).note
+        >>> TrimResult((), 0, dropped_turns=3, dropped_tokens=1200).note
         'The oldest 3 turns (up to 1,200 tokens) were left out to fit the context window.'
         """
         parts = []
@@ -85,7 +85,7 @@ def fit(
     reserve: int = 0,
     question: str | Sequence[Message] | None = None,
     model: str = "",
-) -> Fitted:
+) -> TrimResult:
     """Implement :meth:`ipyllm.conversations.history.ConversationHistory.fit`."""
     older, last = conversation.turns, []
     if question is None and older:
@@ -112,7 +112,7 @@ def fit(
     else:
         places = None if conversation.max_messages is None else conversation.max_messages - len(last)
         first = _first_that_fits(older, None if space is None else space - needed, places)
-    return Fitted(
+    return TrimResult(
         messages=(*_copies(system, older[first:]), *map(json_copy, last)),
         tokens=needed + _tokens(older[first:]),
         dropped_turns=first,
@@ -121,10 +121,10 @@ def fit(
     )
 
 
-def without_turns(conversation: Transcript) -> Fitted:
+def without_turns(conversation: Transcript) -> TrimResult:
     """Return the system message without any turn, for a question that fills the window by itself."""
     messages = tuple(_copies(_leading(conversation), ()))
-    return Fitted(
+    return TrimResult(
         messages, estimate_messages(messages), len(conversation.turns), dropped_tokens=_tokens(conversation.turns)
     )
 

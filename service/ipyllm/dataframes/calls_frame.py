@@ -9,7 +9,7 @@ from typing import Any
 
 import pandas as pd
 
-from ipyllm.text.terminal import plain
+from ipyllm.text.terminal import strip_control_sequences
 
 __all__ = ["CallsFrame"]
 
@@ -30,4 +30,4 @@ class CallsFrame(pd.DataFrame):
         return html
 
     def __repr__(self) -> str:
-        return plain(super().__repr__())
+        return strip_control_sequences(super().__repr__())

@@ -9,10 +9,10 @@ from ipyllm.timing import LARGEST_LAG
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["LARGEST_LAG", "counted", "number", "true"]
+__all__ = ["LARGEST_LAG", "as_bool", "as_float", "counts_in_latency"]
 
 
-def counted(frame: pd.DataFrame) -> pd.Series[bool]:
+def counts_in_latency(frame: pd.DataFrame) -> pd.Series[bool]:
     """Return for each call whether its latencies are those of the model.
 
     False for a call that loaded a model, was a warm-up, came from our cache, or was measured while our own event loop
@@ -27,21 +27,21 @@ def counted(frame: pd.DataFrame) -> pd.Series[bool]:
     --------
     >>> import pandas as pd
     >>> frame = pd.DataFrame({"cold": [None, True], "cache_hit": None, "client_lag_s": [0.01, 0.0], "ttft_s": 0.5})
-    >>> counted(frame).tolist()
+    >>> counts_in_latency(frame).tolist()
     [True, False]
     """
-    warm = ~(true(frame["cold"]) | true(frame["cache_hit"]))
+    warm = ~(as_bool(frame["cold"]) | as_bool(frame["cache_hit"]))
     if "warmup" in frame.columns:
-        warm &= ~true(frame["warmup"])
-    punctual = ~(number(frame["client_lag_s"]) > LARGEST_LAG * number(frame["ttft_s"]))
+        warm &= ~as_bool(frame["warmup"])
+    punctual = ~(as_float(frame["client_lag_s"]) > LARGEST_LAG * as_float(frame["ttft_s"]))
     return warm & punctual
 
 
-def number(column: pd.Series[Any]) -> pd.Series[float]:
+def as_float(column: pd.Series[Any]) -> pd.Series[float]:
     """Return ``column`` as floats, null as NaN."""
     return column.astype("Float64").astype("float64")
 
 
-def true(column: pd.Series[Any]) -> pd.Series[bool]:
+def as_bool(column: pd.Series[Any]) -> pd.Series[bool]:
     """Return where ``column`` is True; null counts as False."""
     return column.astype("boolean").fillna(value=False).astype(bool)

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, get_args
 
 from ipyllm.dataframes.filters import as_tuple, kernel_filter, read_frame
-from ipyllm.dataframes.latency_filter import counted, number
+from ipyllm.dataframes.latency_filter import as_float, counts_in_latency
 from ipyllm.ledger.columns import COLUMNS, FINAL
 from ipyllm.ledger.query import Query
 from ipyllm.request import Origin
@@ -102,10 +102,10 @@ def summarise(frame: pd.DataFrame, by: str | Sequence[str] = "model") -> pd.Data
     -------
     DataFrame
         ``n`` calls; ``errors`` (status ``error`` or ``truncated``); ``left_out``, the calls that
-        :func:`~ipyllm.dataframes.latency_filter.counted` leaves out of latencies; ``ttft_p50_s``, ``ttft_p95_s``;
-        ``total_p50_s`` and ``output_tps_p50`` of calls with status ``ok``; ``input_tokens``, ``output_tokens`` as
-        servers count them, and ``estimated``, the calls whose tokens were estimated and are not in these sums;
-        ``cost_usd``, null when no cost is known.
+        :func:`~ipyllm.dataframes.latency_filter.counts_in_latency` leaves out of latencies; ``ttft_p50_s``,
+        ``ttft_p95_s``; ``total_p50_s`` and ``output_tps_p50`` of calls with status ``ok``; ``input_tokens``,
+        ``output_tokens`` as servers count them, and ``estimated``, the calls whose tokens were estimated and are not in
+        these sums; ``cost_usd``, null when no cost is known.
 
     Raises
     ------
@@ -131,20 +131,20 @@ def summarise(frame: pd.DataFrame, by: str | Sequence[str] = "model") -> pd.Data
     frame = frame[pd.concat(tagged, axis=1).all(axis=1)] if tagged else frame
     keys = [key.loc[frame.index] for key in keys]
 
-    counts = counted(frame)
+    counts = counts_in_latency(frame)
     well = counts & (frame["status"] == "ok")
     estimated = frame["usage_source"] == "estimated"
     table = pd.DataFrame(
         {
             "errors": frame["status"].isin(["error", "truncated"]),
             "left_out": ~counts,
-            "ttft_s": number(frame["ttft_s"]).where(counts),
-            "total_s": number(frame["total_s"]).where(well),
-            "output_tps": number(frame["output_tps"]).where(well & ~estimated),
-            "input_tokens": number(frame["input_tokens"]).where(~estimated),
-            "output_tokens": number(frame["output_tokens"]).where(~estimated),
+            "ttft_s": as_float(frame["ttft_s"]).where(counts),
+            "total_s": as_float(frame["total_s"]).where(well),
+            "output_tps": as_float(frame["output_tps"]).where(well & ~estimated),
+            "input_tokens": as_float(frame["input_tokens"]).where(~estimated),
+            "output_tokens": as_float(frame["output_tokens"]).where(~estimated),
             "estimated": estimated,
-            "cost_usd": number(frame["cost_usd"]),
+            "cost_usd": as_float(frame["cost_usd"]),
         },
         index=frame.index,
     )

@@ -216,15 +216,18 @@ def _exit_status(process: subprocess.Popen[bytes]) -> str:
 
 
 def _reason(log: str) -> str:
-    """Return llama.cpp's error about a file: the first line of its log, without the prefix.
+    """Return llama.cpp's error about a file: the first error of its log, without the prefix.
+
+    Its log thread may write it after the Python error of the child.
 
     Examples
     --------
     >>> _reason("0.00.043 E llama_model_load: error loading model: unknown model architecture: 'blama'")
     "unknown model architecture: 'blama'"
     """
-    first = next((line for line in log.splitlines() if line.strip()), "")
-    return re.sub(r"^[\d.]+ E (?:\w+: )?(?:error loading model: )?", "", first.strip()).rstrip(".")
+    lines = [line.strip() for line in log.splitlines() if line.strip()]
+    first = next((line for line in lines if re.match(r"[\d.]+ E ", line)), lines[0] if lines else "")
+    return re.sub(r"^[\d.]+ E (?:\w+: )?(?:error loading model: )?", "", first).rstrip(".")
 
 
 def _context_window(address: str, api_key: str) -> int | None:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from ipyllm.errors import bad_request
-from ipyllm.text.terminal import plain
+from ipyllm.text.terminal import strip_control_sequences
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -123,7 +123,9 @@ def labels(arms: Sequence[str]) -> dict[str, str]:
     >>> labels(["costs $5 or $6"])
     {'costs $5 or $6': 'costs \\$5 or \\$6'}
     """
-    parts = {arm: [part for part in " ".join(plain(arm).split()).split(_BETWEEN) if part] for arm in arms}
+    parts = {
+        arm: [part for part in " ".join(strip_control_sequences(arm).split()).split(_BETWEEN) if part] for arm in arms
+    }
     shared = set.intersection(*map(set, parts.values())) if len(parts) > 1 else set()
     shown: dict[str, str] = {}
     for number, (arm, of_arm) in enumerate(parts.items(), 1):

@@ -10,7 +10,7 @@ from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ipyllm.text.terminal import plain
+from ipyllm.text.terminal import strip_control_sequences
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -75,20 +75,24 @@ def columns_html(columns: Iterable[Column], note: str = "") -> str:
     (True, True)
     """
     cells = "".join(map(_column_html, columns))
-    below = f'<div class="ipyllm-footer">{escape(plain(note))}</div>' if note else ""
+    below = f'<div class="ipyllm-footer">{escape(strip_control_sequences(note))}</div>' if note else ""
     return f'<div class="ipyllm-columns mathjax_ignore tex2jax_ignore">{cells}</div>{below}'
 
 
 def _column_html(column: Column) -> str:
-    label = escape(plain(column.label))
+    label = escape(strip_control_sequences(column.label))
     chosen = '<span class="ipyllm-preferred">✓ preferred</span>' if column.preferred else ""
-    error = f'<div class="ipyllm-column-error">{escape(plain(column.error))}</div>' if column.error else ""
+    error = (
+        f'<div class="ipyllm-column-error">{escape(strip_control_sequences(column.error))}</div>'
+        if column.error
+        else ""
+    )
     waiting = " ipyllm-waiting" if column.running and not column.text else ""
     ended = not column.text and not column.error and not column.running
     body = '<div class="ipyllm-column-empty">an empty answer</div>' if ended else column.html
     return (
         f'<div class="ipyllm-column"><div class="ipyllm-column-head"><b>{escape(column.mark)}</b>{label}{chosen}</div>'
-        f'{body}{error}<div class="ipyllm-footer{waiting}">{escape(plain(column.footer))}</div></div>'
+        f'{body}{error}<div class="ipyllm-footer{waiting}">{escape(strip_control_sequences(column.footer))}</div></div>'
     )
 
 
@@ -121,4 +125,4 @@ def columns_text(columns: Iterable[Column], note: str = "") -> str:
         )
         for column in columns
     ]
-    return plain("\n\n".join([*blocks, *([note] if note else [])]))
+    return strip_control_sequences("\n\n".join([*blocks, *([note] if note else [])]))

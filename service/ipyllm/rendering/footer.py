@@ -9,7 +9,7 @@ from html import escape
 from typing import TYPE_CHECKING
 
 from ipyllm.text.format import money, seconds
-from ipyllm.text.terminal import plain
+from ipyllm.text.terminal import strip_control_sequences
 from ipyllm.timing import LARGEST_LAG
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ def footer_text(response: ChatResponse) -> str:
     ... ))
     'local/smollm2-135m · first token 0.08 s · 1.21 s · 36 → 120 tokens · 101 tokens/s · free'
     """
-    return " · ".join(plain(part).replace("\n", " ") for part in _parts(response))
+    return " · ".join(strip_control_sequences(part).replace("\n", " ") for part in _parts(response))
 
 
 def footer_html(response: ChatResponse) -> str:

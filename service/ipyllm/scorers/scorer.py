@@ -18,7 +18,7 @@ from typing import Any, Protocol, runtime_checkable
 from ipyllm.errors import bad_request
 from ipyllm.text.format import shorten
 from ipyllm.text.redact import redact
-from ipyllm.text.terminal import plain
+from ipyllm.text.terminal import strip_control_sequences
 
 __all__ = ["TIMEOUT_S", "Score", "ScoreFailure", "Scorer", "SupportsScore", "checked", "distinct"]
 
@@ -53,7 +53,7 @@ class ScoreFailure(ValueError):  # noqa: N818 - not a fault of the program
     """
 
     def __init__(self, reason: str, *, cost_usd: float | None = None) -> None:
-        super().__init__(redact(plain(reason)))
+        super().__init__(redact(strip_control_sequences(reason)))
         self.cost_usd = cost_usd
 
 
@@ -236,7 +236,8 @@ def checked(value: Any) -> Score:
     except ScoreFailure as exc:
         exc.cost_usd = given.cost_usd
         raise
-    return replace(given, value=number, reason=None if given.reason is None else redact(plain(str(given.reason))))
+    reason = None if given.reason is None else redact(strip_control_sequences(str(given.reason)))
+    return replace(given, value=number, reason=reason)
 
 
 def _number(value: Any) -> float | None:

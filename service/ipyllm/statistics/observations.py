@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 import pandas as pd
 
-from ipyllm.dataframes.latency_filter import counted, number, true
+from ipyllm.dataframes.latency_filter import as_bool, as_float, counts_in_latency
 from ipyllm.errors import bad_request
 from ipyllm.text.format import money
 from ipyllm.text.format import number as format_number
@@ -75,7 +75,7 @@ class Observations:
     @cached_property
     def timed(self) -> pd.Series[bool]:
         """Whether a call's times count."""
-        return counted(self.frame)
+        return counts_in_latency(self.frame)
 
     @cached_property
     def failed(self) -> pd.Series[bool]:
@@ -197,7 +197,7 @@ def observe(calls: Any) -> Observations:
         if column not in calls.columns:
             what = "arm or model" if column == "model" else column
             raise bad_request(f"These calls have no column {what}: there is nothing to compare by.")
-    warm_up = true(calls["warmup"]) if "warmup" in calls.columns else pd.Series(False, index=calls.index)
+    warm_up = as_bool(calls["warmup"]) if "warmup" in calls.columns else pd.Series(False, index=calls.index)
     calls = calls[~warm_up & calls[by].notna()].reset_index(drop=True)
     if calls.empty:
         aside = " but warm-ups" if warm_up.any() else ""
@@ -210,7 +210,7 @@ def observe(calls: Any) -> Observations:
     frame["status"] = calls["status"].astype(str)
     frame["usage_source"] = calls["usage_source"].astype(str) if "usage_source" in calls.columns else ""
     for name in ("cold", "cache_hit"):
-        frame[name] = true(calls[name]) if name in calls.columns else False
+        frame[name] = as_bool(calls[name]) if name in calls.columns else False
     for name in _NUMBERS:
         frame[name] = _finite(calls[name], name) if name in calls.columns else math.nan
     scores = [name for name in map(str, calls.columns) if name.startswith("score_") and _is_score(calls, name)]
@@ -243,7 +243,7 @@ def _is_score(calls: pd.DataFrame, name: str) -> bool:
 
 
 def _finite(column: pd.Series[Any], name: str) -> pd.Series[float]:
-    values = number(column.astype("object").where(column.notna(), None) if column.dtype == object else column)
+    values = as_float(column.astype("object").where(column.notna(), None) if column.dtype == object else column)
     if np.isinf(values).any():
         raise bad_request(f"Column {name} has an infinite value, which has no mean.")
     return values

@@ -46,8 +46,8 @@ def summarise_arms(calls: Any, *, level: float = 0.95, quantiles: tuple[float, .
     -------
     StatisticsFrame
         Index ``arm``. ``n`` calls, ``prompts``, ``errors`` (status ``error`` or ``truncated``), ``left_out`` of the
-        times by :func:`ipyllm.dataframes.latency_filter.counted`; each score's mean with its interval (``…_low``,
-        ``…_high``) and ``…_n``, its number of calls; ``ttft_p50_s`` and so on with their intervals;
+        times by :func:`~ipyllm.dataframes.latency_filter.counts_in_latency`; each score's mean with its interval
+        (``…_low``, ``…_high``) and ``…_n``, its number of calls; ``ttft_p50_s`` and so on with their intervals;
         ``output_tps_p50``; ``input_tokens`` and ``output_tokens`` as counted by the server; ``cost_usd`` of all calls
         and ``cost_per_call_usd`` of those that were paid for. Unknown values are null, and limits for which there are
         too few calls.

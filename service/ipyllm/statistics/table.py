@@ -14,7 +14,7 @@ import pandas as pd
 
 from ipyllm.dataframes.calls_frame import CallsFrame
 from ipyllm.text.format import UNKNOWN, money, number
-from ipyllm.text.terminal import plain
+from ipyllm.text.terminal import strip_control_sequences
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -43,8 +43,8 @@ class StatisticsFrame(CallsFrame):
     def of(cls, frame: pd.DataFrame, conclusion: str, notes: list[str] | tuple[str, ...] = ()) -> StatisticsFrame:
         """Return ``frame`` with the sentences to show below it."""
         table = cls(frame)
-        table.conclusion = plain(conclusion)
-        table.notes = tuple(plain(note) for note in notes)
+        table.conclusion = strip_control_sequences(conclusion)
+        table.notes = tuple(strip_control_sequences(note) for note in notes)
         return table
 
     def compact(self) -> pd.DataFrame:

@@ -40,9 +40,15 @@ def redact(text: str) -> str:
     >>> redact("Incorrect API key provided: sk-abcdefghijklmnop.")
     'Incorrect API key provided: [key hidden].'
     """
-    for secret in tuple(_secrets):
-        if secret in text:
-            text = text.replace(secret, _MASK)
-    if not any(mark in text for mark in _MARKS):
-        return text
-    return _SHAPES.sub(lambda match: _MASK + ("." if match[0].endswith(".") else ""), text)
+    spans = [
+        match.span() for secret in tuple(_secrets) if secret in text for match in re.finditer(re.escape(secret), text)
+    ]
+    if any(mark in text for mark in _MARKS):
+        spans += [(match.start(), match.end() - match[0].endswith(".")) for match in _SHAPES.finditer(text)]
+    # Merged, because a secret may be part of something shaped like a key, and the reverse: what is left must not show.
+    pieces, end = [], 0
+    for start, stop in sorted(spans):
+        if start >= end:
+            pieces += [text[end:start], _MASK]
+        end = max(end, stop)
+    return "".join([*pieces, text[end:]])

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 
-__all__ = ["TerminalFilter", "plain"]
+__all__ = ["TerminalFilter", "strip_control_sequences"]
 
 # ECMA-48. A string (OSC, DCS, SOS, PM, APC) ends with BEL or ST; here also at a line's end or after 1000
 # characters, because a string that never ends would remove the rest of the answer.
@@ -46,12 +46,12 @@ class TerminalFilter:
         return _CONTROL.sub("", text[:end])
 
 
-def plain(text: str) -> str:
+def strip_control_sequences(text: str) -> str:
     r"""Return ``text`` without control characters other than ``\n`` and ``\t``, and without their sequences.
 
     Examples
     --------
-    >>> plain("\x1b]0;gotcha\x07Hello\r\n\x1b[2J\tworld\x9b31m!")
+    >>> strip_control_sequences("\x1b]0;gotcha\x07Hello\r\n\x1b[2J\tworld\x9b31m!")
     'Hello\n\tworld!'
     """
     return _CONTROL.sub("", text)

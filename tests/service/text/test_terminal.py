@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ipyllm.text.terminal import TerminalFilter, plain
+from ipyllm.text.terminal import TerminalFilter, strip_control_sequences
 
 CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
@@ -46,18 +46,18 @@ CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
     ],
 )
 def test_a_sequence_leaves_nothing_behind(sequence):
-    assert plain(f"a{sequence}\nb") == "a\nb"
+    assert strip_control_sequences(f"a{sequence}\nb") == "a\nb"
     terminal = TerminalFilter()
     assert "".join(map(terminal.feed, f"a{sequence}\nb")) == "a\nb"
 
 
 def test_text_new_lines_and_tabs_stay():
     text = "Grüße, 世界 🖼\n\tindented [1] (2) ]0;x\u2028"
-    assert plain(text) == text
+    assert strip_control_sequences(text) == text
 
 
 def test_a_string_without_end_does_not_swallow_the_answer():
-    assert plain("\x1b]0;title\nThe answer is 42.") == "\nThe answer is 42."
+    assert strip_control_sequences("\x1b]0;title\nThe answer is 42.") == "\nThe answer is 42."
     terminal = TerminalFilter()
     shown = "".join(terminal.feed(piece) for piece in ["\x1b]", "x" * 5000, " The answer"])
     assert shown.endswith("The answer")
@@ -72,5 +72,5 @@ def test_no_control_character_passes_in_any_cut(pieces):
     terminal = TerminalFilter()
     shown = "".join(map(terminal.feed, pieces))
     assert not CONTROL.search(shown)
-    assert not CONTROL.search(plain("".join(pieces)))
-    assert plain("".join(pieces)).startswith(shown)
+    assert not CONTROL.search(strip_control_sequences("".join(pieces)))
+    assert strip_control_sequences("".join(pieces)).startswith(shown)

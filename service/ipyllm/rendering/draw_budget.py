@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from ipyllm.token_bucket import TokenBucket
 
-__all__ = ["Pace"]
+__all__ = ["DrawBudget"]
 
 _LONGEST_S = 2.0
 
 
-class Pace:
+class DrawBudget:
     """Budget of bytes that refills with time. All times are seconds of one monotonic clock.
 
     Parameters
@@ -27,9 +27,9 @@ class Pace:
 
     Examples
     --------
-    >>> pace = Pace(now=0.0)
-    >>> pace.spend(21_000, now=0.0)
-    >>> round(pace.pause(now=0.0), 2)
+    >>> budget = DrawBudget(now=0.0)
+    >>> budget.spend(21_000, now=0.0)
+    >>> round(budget.wait_s(now=0.0), 2)
     1.0
     """
 
@@ -43,6 +43,6 @@ class Pace:
         """Count ``size`` bytes as sent."""
         self._bucket.take(size, now)
 
-    def pause(self, now: float) -> float:
+    def wait_s(self, now: float) -> float:
         """Return the seconds to wait before the next drawing."""
         return min(_LONGEST_S, max(self._shortest_s, self._bucket.wait_s(0, now)))
