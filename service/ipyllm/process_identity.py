@@ -40,7 +40,7 @@ def _identity(pid: int) -> ProcessIdentity:
 
 
 def this_process() -> ProcessIdentity:
-    """Return the identity of the current process."""
+    """Return the identity of this process."""
     return _identity(os.getpid())
 
 
