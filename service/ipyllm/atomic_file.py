@@ -18,20 +18,8 @@ __all__ = ["atomic_write"]
 def atomic_write(target: Path) -> Iterator[IO[bytes]]:
     """Open a temporary file that replaces ``target`` when the block ends without an exception.
 
-    Raises
-    ------
-    OSError
-        The file cannot be written. ``target`` is unchanged.
-    ValueError
-        ``target`` exists and is not a file.
-
-    Examples
-    --------
-    >>> with tempfile.TemporaryDirectory() as folder:
-    ...     with atomic_write(Path(folder) / "note.txt") as file:
-    ...         _ = file.write(b"complete")
-    ...     (Path(folder) / "note.txt").read_text()
-    'complete'
+    Raises OSError if the file cannot be written, and ValueError if ``target`` exists and is not a file. ``target`` is
+    then unchanged.
     """
     if target.exists() and not target.is_file():
         raise ValueError("it is not a file")  # a folder, or a device, which a rename would destroy

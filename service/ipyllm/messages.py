@@ -11,13 +11,7 @@ Message = dict[str, Any]
 
 
 def text_of(message: Message) -> str:
-    """Text of a message whose content is a string, a list of parts, or nothing.
-
-    Examples
-    --------
-    >>> text_of({"role": "user", "content": [{"type": "text", "text": "What is this?"}, {"type": "image_url"}]})
-    'What is this?'
-    """
+    """Text of a message whose content is a string, a list of parts, or nothing."""
     content = message.get("content")
     if isinstance(content, str):
         return content

@@ -40,34 +40,14 @@ def _identity(pid: int) -> ProcessIdentity:
 
 
 def this_process() -> ProcessIdentity:
-    """Return the identity of the current process.
-
-    Examples
-    --------
-    >>> this_process().pid == os.getpid()
-    True
-    """
+    """Return the identity of this process."""
     return _identity(os.getpid())
 
 
 def is_dead(process: ProcessIdentity, silent_s: float, limit_s: float) -> bool:
-    """Return whether ``process`` has ended, as far as can be told.
+    """Return whether ``process``, last heard of ``silent_s`` seconds ago, has ended, as far as can be told.
 
-    Parameters
-    ----------
-    process : ProcessIdentity
-        On this host or another.
-    silent_s : float
-        Seconds since its last sign of life.
-    limit_s : float
-        Seconds of silence after which a process on another host, which cannot be looked up, counts as dead.
-
-    Examples
-    --------
-    >>> is_dead(this_process(), silent_s=1e9, limit_s=600)
-    False
-    >>> is_dead(ProcessIdentity("another host", 1, 0.0), silent_s=601, limit_s=600)
-    True
+    A process on another host cannot be looked up; it counts as dead after ``limit_s`` seconds of silence.
     """
     if process.host != _host():
         return silent_s > limit_s

@@ -73,20 +73,9 @@ class ToolCall:
 class ToolResult:
     """The result of one tool call.
 
-    Attributes
-    ----------
-    call_id : str
-        Identifier of the tool call, as the model wrote it.
-    name : str
-        Name of the tool, as the model wrote it.
-    arguments : str
-        JSON text, as the model wrote it.
-    output : str
-        Text sent to the model: the result, or the error.
-    error : str or None
-        ``ErrorType: message``, or the problem with the arguments.
-    seconds : float
-        Duration, waiting for its turn included.
+    ``call_id``, ``name`` and ``arguments`` are as the model wrote them. ``output`` is the text that it received: the
+    result, or the ``error``: ``ErrorType: message``, or the problem with the arguments. ``seconds`` includes waiting
+    for its turn.
     """
 
     call_id: str
@@ -97,13 +86,7 @@ class ToolResult:
     seconds: float
 
     def as_message(self) -> dict[str, Any]:
-        """Return the message with this result for the model.
-
-        Examples
-        --------
-        >>> ToolResult("call_1", "add", '{"a": 1, "b": 2}', "3", None, 0.001).as_message()
-        {'role': 'tool', 'tool_call_id': 'call_1', 'content': '3'}
-        """
+        """Return the message with this result for the model."""
         return {"role": "tool", "tool_call_id": self.call_id, "content": self.output}
 
 

@@ -153,13 +153,7 @@ def _usual_config_file() -> Path:
     return user_config_path("ipyllm") / "config.toml"
 
 
-_PROVIDER_VARIABLES = (
-    "OPENAI_API_KEY",
-    "OPENAI_BASE_URL",
-    "DEEPSEEK_API_KEY",
-    "DEEPSEEK_BASE_URL",
-    "OLLAMA_HOST",
-)
+_PROVIDER_VARIABLES = ("OPENAI_API_KEY", "OPENAI_BASE_URL", "DEEPSEEK_API_KEY", "DEEPSEEK_BASE_URL", "OLLAMA_HOST")
 _NEVER_SECRET = ("timeout", "max_retries", "store_text", "local_ctx", "cache", "cache_ttl", "max_cost_usd")
 _lock = threading.Lock()
 _cached: tuple[object, Settings] | None = None
@@ -201,18 +195,7 @@ def cached_settings() -> Settings:
 
 
 def get_settings() -> Settings:
-    """Return the current settings.
-
-    Raises
-    ------
-    SettingsError
-        One sentence that names the setting and what is wrong with it.
-
-    Examples
-    --------
-    >>> get_settings().timeout > 0
-    True
-    """
+    """Return the current settings; raise :class:`SettingsError`, which names the setting and what is wrong with it."""
     global _cached, _checked_s
     if _cached is not None and getattr(_thread, "uses_cached_settings", False):
         return _cached[1]

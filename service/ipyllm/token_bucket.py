@@ -6,21 +6,9 @@ __all__ = ["TokenBucket"]
 
 
 class TokenBucket:
-    """Fills at ``per_s`` up to ``capacity``. It may be overdrawn: a cost above the capacity needs a full bucket.
+    """Fills at ``per_s`` up to ``capacity``; starts full. Times are seconds of one monotonic clock.
 
-    Parameters
-    ----------
-    per_s, capacity : float
-        Tokens per second, and the most it holds; it starts full.
-    now : float
-        The present time, in seconds of one monotonic clock.
-
-    Examples
-    --------
-    >>> bucket = TokenBucket(per_s=2.0, capacity=10.0, now=0.0)
-    >>> bucket.take(11.0, now=0.0)
-    >>> bucket.wait_s(1.0, now=0.0)
-    1.0
+    It may be overdrawn: a cost above the capacity needs a full bucket.
     """
 
     def __init__(self, per_s: float, capacity: float, now: float) -> None:

@@ -10,20 +10,7 @@ __all__ = ["validate_int", "validate_usd"]
 
 
 def validate_int(name: str, value: Any, least: int | None = None) -> int:
-    """Return ``value`` if it is a whole number, ``least`` or more.
-
-    Raises
-    ------
-    LLMError
-        ``bad_request``.
-
-    Examples
-    --------
-    >>> validate_int("repeats", 0, 1)
-    Traceback (most recent call last):
-        ...
-    ipyllm.errors.LLMError: repeats must be a whole number, 1 or more, not 0.
-    """
+    """Return ``value`` if it is a whole number, ``least`` or more; else raise ``bad_request``."""
     if isinstance(value, bool) or not isinstance(value, int) or (least is not None and value < least):
         bound = "" if least is None else f", {least} or more"
         raise bad_request(f"{name} must be a whole number{bound}, not {value!r}.")
@@ -31,13 +18,7 @@ def validate_int(name: str, value: Any, least: int | None = None) -> int:
 
 
 def validate_usd(value: Any) -> float | None:
-    """Return ``value`` if it is a valid ``max_cost_usd``: None, or 0 or more.
-
-    Raises
-    ------
-    LLMError
-        ``bad_request``.
-    """
+    """Return ``value`` if it is a valid ``max_cost_usd``: None, or 0 or more; else raise ``bad_request``."""
     if value is not None and (isinstance(value, bool) or not isinstance(value, int | float) or not value >= 0):
         raise bad_request(f"max_cost_usd must be a number of US dollars, 0 or more, not {value!r}.")
     return value

@@ -73,33 +73,16 @@ def make_arms(
     shuffle: Random | None = None,
     **options: Any,
 ) -> tuple[Arm, ...]:
-    """Make an arm of every model with every parameter set and every system prompt.
+    """Make an arm of every model with every parameter set and every system prompt, checked; labels are unique.
 
-    Parameters
-    ----------
-    models : str, BaseLLMService, or list of these
-        The models.
-    params : mapping, list of mappings, or mapping of names to mappings, optional
-        Parameter sets, of what ``service.chat`` takes; names become part of the arms' labels.
-    system : str or None, list of these, or mapping of names to these, optional
-        System prompts.
-    prompt : str or iterable of Message, optional
-        The question, where it is the same for all calls.
-    shuffle : Random, optional
-        Puts the arms in a random order.
-    **options
-        For every call, as in :meth:`BaseLLMService.chat`; a parameter set comes before them.
+    ``params`` and ``system`` are one value, a list, or a mapping of names, which become part of the labels, to values.
+    ``prompt`` is the question, where it is the same for all calls; ``shuffle`` puts the arms in a random order.
+    ``options`` are those of ``chat``, for every call; a parameter set comes before them.
 
     Raises
     ------
     LLMError
         An invalid model, parameter or system prompt, or two arms that are the same.
-
-    Examples
-    --------
-    >>> models = ["openai/gpt-5-mini", "ollama/llama3.2"]
-    >>> [arm.label for arm in make_arms(models, params=[{"temperature": 0}, {"temperature": 1}])]
-    ['gpt-5-mini · temperature=0', 'gpt-5-mini · temperature=1', 'llama3.2 · temperature=0', 'llama3.2 · temperature=1']
     """
     given = _models(models)
     services = [_service(model) for model in given]

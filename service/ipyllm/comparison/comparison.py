@@ -134,8 +134,6 @@ class Comparison:
 
         return STYLE + COLUMNS_STYLE + columns_html(self.columns())
 
-    # ---- calls -----------------------------------------------------------------------------------
-
     def start(self, on_event: Callable[[int, Event], None] | None = None, *, waits: bool = False) -> Self:
         """Send all calls at once.
 
@@ -231,8 +229,6 @@ class Comparison:
         if not self._calls:
             raise RuntimeError("This comparison has not been started: call start() first.")
         return self._calls
-
-    # ---- results ---------------------------------------------------------------------------------
 
     @property
     def responses(self) -> list[ChatResponse | None]:

@@ -30,31 +30,11 @@ _TITLES = {"user": "You", "assistant": "Model", "system": "System", "developer":
 
 
 def export_conversation(history: ConversationHistory, form: str, *, title: str = "Conversation") -> str:
-    r"""Return a conversation as the text of a file.
+    """Return a conversation as the text of a file.
 
-    Parameters
-    ----------
-    history : ConversationHistory
-        Not changed.
-    form : {"md", "json", "ipynb"}
-        Markdown to read; messages in the OpenAI format; a notebook with a cell for each question and the answer as
-        its output.
-    title : str
-        Heading, and name of the conversation in the notebook's cells.
-
-    Raises
-    ------
-    LLMError
-        The format is another one.
-
-    Examples
-    --------
-    >>> from ipyllm.conversations.history import ConversationHistory
-    >>> history = ConversationHistory.from_messages([{"role": "user", "content": "Hello"}])
-    >>> export_conversation(history, "md", title="demo")
-    '# demo\n\n## You\n\nHello\n'
-    >>> export_conversation(history, "json")
-    '[\n {\n  "role": "user",\n  "content": "Hello"\n }\n]\n'
+    ``form`` is ``md`` (Markdown to read), ``json`` (messages in the OpenAI format) or ``ipynb`` (a notebook with a cell
+    for each question and the answer as its output); LLMError for another one. ``title`` is the heading, and the name of
+    the conversation in the notebook's cells.
     """
     if form == "md":
         return redact(_markdown(history, title))
@@ -113,11 +93,7 @@ def _question_cell(turn: Turn, name: str, system: str | None) -> dict[str, Any]:
 
 
 def _quoted(word: str) -> str:
-    r"""Quote a word for the line of a magic.
-
-    >>> print(_quoted("local/x"), _quoted('say "yes"'))
-    local/x "say \"yes\""
-    """
+    """Quote a word for the line of a magic."""
     if word and not any(char.isspace() or char in "\"'\\" for char in word):
         return word
     escaped = word.replace("\\", "\\\\").replace('"', '\\"')

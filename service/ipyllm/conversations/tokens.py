@@ -26,29 +26,16 @@ def estimate(text: str) -> int:
     """Return an upper estimate of the tokens of ``text``: one per digit or punctuation mark, else UTF-8 bytes / 3.
 
     Small models' tokenizers split numbers into digits: a table of numbers has nearly as many tokens as characters.
-
-    Examples
-    --------
-    >>> estimate("How many tokens is this?"), estimate("12.75,830.11")
-    (9, 12)
     """
     rest = text.translate(_SINGLES)
     return len(text) - len(rest) + -(-len(rest.encode("utf-8", "surrogatepass")) // _BYTES_PER_TOKEN)
 
 
 def estimate_messages(messages: Iterable[Message]) -> int:
-    """Return an upper estimate of the tokens of a conversation.
+    """Return an upper estimate of the tokens of a conversation. Estimates of messages add up.
 
     Text counts by :func:`estimate`, an image as 4,096 whatever its size, and all else in a message (tool calls, ids,
-    audio) by its JSON. Estimates of messages add up.
-
-    Examples
-    --------
-    >>> estimate_messages([{"role": "user", "content": "Hello"}])
-    6
-    >>> picture = {"type": "image_url", "image_url": {"url": "data:image/png;base64,…"}}
-    >>> estimate_messages([{"role": "user", "content": [{"type": "text", "text": "Hello"}, picture]}])
-    4102
+    audio) by its JSON.
     """
     return sum(map(_message, messages))
 

@@ -88,13 +88,7 @@ class Transcript:
 
 
 def validate_message(message: Any) -> Message:
-    """Return a copy of ``message``.
-
-    Raises
-    ------
-    ValueError
-        It does not have the OpenAI format. The sentence says what is wrong, and never quotes the content.
-    """
+    """Return a copy of ``message``. ValueError says what is wrong with its format, and never quotes the content."""
     if not isinstance(message, dict) or "role" not in message:
         raise ValueError('A message looks like {"role": "user", "content": "…"}.')
     role, content, calls = message["role"], message.get("content"), message.get("tool_calls")
@@ -115,18 +109,7 @@ def _is_list_of_dicts(value: Any) -> bool:
 
 
 def json_copy(value: Any, depth: int = 0) -> Any:
-    """Return a deep copy of ``value``.
-
-    Raises
-    ------
-    ValueError
-        JSON cannot hold it, so that it could neither be sent nor saved.
-
-    Examples
-    --------
-    >>> json_copy({"content": [{"type": "text"}], "ids": (1, 2)})
-    {'content': [{'type': 'text'}], 'ids': [1, 2]}
-    """
+    """Return a deep copy of ``value``; ValueError for what JSON cannot hold, which could be neither sent nor saved."""
     if value is None or isinstance(value, str | bool):
         return value
     if isinstance(value, int) and -(2**63) <= value < 2**64:
@@ -162,15 +145,7 @@ def dumps(transcript: Transcript) -> str:
 
 
 def write(transcript: Transcript, path: str | os.PathLike[str]) -> None:
-    """Save as JSON in one step, readable by its owner only.
-
-    Lone surrogates, which UTF-8 does not allow, are preserved.
-
-    Raises
-    ------
-    LLMError
-        The file cannot be written. An existing one is unchanged.
-    """
+    """Save as JSON in one step, readable by its owner only. Lone surrogates, which UTF-8 refuses, are preserved."""
     text = dumps(transcript)
     try:
         with atomic_write(_file(path)) as file:
@@ -191,13 +166,7 @@ def _masked(value: Any) -> Any:
 
 
 def read(path: str | os.PathLike[str]) -> Transcript:
-    """Read a file that :func:`write` wrote.
-
-    Raises
-    ------
-    LLMError
-        The file is missing, damaged, of another program, or of a newer ipyllm.
-    """
+    """Read a file that :func:`write` wrote. LLMError says why it is not one."""
     try:
         data = _file(path).read_bytes()
     except _UNUSABLE as exc:

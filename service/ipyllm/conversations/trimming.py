@@ -48,13 +48,7 @@ class TrimResult:
 
     @property
     def note(self) -> str | None:
-        """Sentence for the user about what was left out; None when nothing was.
-
-        Examples
-        --------
-        >>> TrimResult((), 0, dropped_turns=3, dropped_tokens=1200).note
-        'The oldest 3 turns (up to 1,200 tokens) were left out to fit the context window.'
-        """
+        """Sentence for the user about what was left out; None when nothing was."""
         parts = []
         if self.dropped_turns:
             parts.append(f"oldest {_counted(self.dropped_turns, 'turn')}")

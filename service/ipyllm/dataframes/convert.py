@@ -19,13 +19,7 @@ __all__ = ["arrow_to_frame", "rows_to_frame", "text_dtype"]
 
 
 def rows_to_frame(rows: Sequence[tuple[Any, ...]], columns: Mapping[str, Kind]) -> pd.DataFrame:
-    """Return ``rows``, with values in the order of ``columns``, as a DataFrame.
-
-    Examples
-    --------
-    >>> rows_to_frame([("a", 1), ("b", None)], {"model": "text", "n_chunks": "int"}).dtypes.to_dict()["n_chunks"]
-    Int64Dtype()
-    """
+    """Return ``rows``, with values in the order of ``columns``, as a DataFrame."""
     import pandas as pd
 
     from ipyllm.dataframes.calls_frame import CallsFrame
@@ -42,17 +36,7 @@ def rows_to_frame(rows: Sequence[tuple[Any, ...]], columns: Mapping[str, Kind]) 
 
 
 def arrow_to_frame(stored: ArrowColumns, columns: Mapping[str, Kind]) -> pd.DataFrame:
-    """Return a large read as the DataFrame that :func:`rows_to_frame` makes of the same rows.
-
-    Examples
-    --------
-    >>> import pytest
-    >>> pa = pytest.importorskip("pyarrow")
-    >>> from ipyllm.ledger.arrow_read import ArrowColumns
-    >>> stored = ArrowColumns({"tags": [pa.array(['{"arm": "a"}'])]}, order=None)
-    >>> arrow_to_frame(stored, {"tags": "json"})["tags"][0]
-    {'arm': 'a'}
-    """
+    """Return a large read as the DataFrame that :func:`rows_to_frame` makes of the same rows."""
     from ipyllm.dataframes.calls_frame import CallsFrame
 
     return CallsFrame({name: _series(stored.take(name), kind) for name, kind in columns.items()}, copy=False)

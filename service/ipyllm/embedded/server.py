@@ -47,12 +47,8 @@ class EmbeddedServer:
 
     Attributes
     ----------
-    base_url : str
-        ``http://127.0.0.1:<port>/v1``.
     api_key : str
         The only key that the server accepts; never shown.
-    model_path : Path
-        The GGUF file.
     model_name : str
         Name of the model in responses: the catalogue's name, or the file's name without its extension.
     load_s : float
@@ -100,18 +96,10 @@ class EmbeddedServer:
 
 
 def start(path: Path | str, *, n_ctx: int = 8192, n_parallel: int = 4, threads: int | None = None) -> EmbeddedServer:
-    """Load a model and serve it; wait until it is ready, without holding the GIL.
+    """Load a GGUF file and serve it; wait until it is ready, without holding the GIL.
 
-    Parameters
-    ----------
-    path : Path or str
-        A GGUF file.
-    n_ctx : int
-        Tokens of context, shared by the calls in flight.
-    n_parallel : int
-        Calls that are served at the same time; more wait in the server's queue.
-    threads : int, optional
-        Threads that compute. Default: one for each core.
+    ``n_ctx`` tokens of context are shared by up to ``n_parallel`` calls that are served at the same time; more wait in
+    the server's queue. By default, one thread for each core computes.
 
     Raises
     ------
@@ -219,11 +207,6 @@ def _reason(log: str) -> str:
     """Return llama.cpp's error about a file: the first error of its log, without the prefix.
 
     Its log thread may write it after the Python error of the child.
-
-    Examples
-    --------
-    >>> _reason("0.00.043 E llama_model_load: error loading model: unknown model architecture: 'blama'")
-    "unknown model architecture: 'blama'"
     """
     lines = [line.strip() for line in log.splitlines() if line.strip()]
     first = next((line for line in lines if re.match(r"[\d.]+ E ", line)), lines[0] if lines else "")

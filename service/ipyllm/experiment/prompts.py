@@ -37,26 +37,7 @@ class Prompt:
 
 
 def read_prompts(source: Any, template: str | None = None) -> tuple[list[Prompt], list[str]]:
-    """Return the prompts of ``source``, and notes for the user.
-
-    Parameters
-    ----------
-    source : DataFrame, list of str or dict, path, or Ledger
-        A path ends in ``.csv``, ``.jsonl``, ``.parquet`` or, for a ledger with earlier calls, ``.sqlite``.
-    template : str, optional
-        A Jinja2 template over the columns. Without one the column ``prompt`` is the text, or the only column.
-
-    Raises
-    ------
-    LLMError
-        ``bad_request``: no prompts, a row without text, or a missing column.
-
-    Examples
-    --------
-    >>> prompts, notes = read_prompts([{"text": "Good!", "label": "+"}], "Classify: {{ text }}")
-    >>> prompts[0].text, prompts[0].data["label"], notes
-    ('Classify: Good!', '+', [])
-    """
+    """Return the prompts of ``source``, as :class:`~ipyllm.experiment.Experiment` takes it, and notes for the user."""
     rows, replayed = _rows(source)
     if not rows:
         raise bad_request("There are no prompts: the list, table or file is empty. It needs at least one row.")

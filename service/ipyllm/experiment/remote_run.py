@@ -57,18 +57,9 @@ class SentChunk:
 class RemoteRun:
     """Runs trials by an executor, with the interface of :class:`~ipyllm.experiment.run.Run`.
 
-    A thread submits the chunks and takes the reports; the executor's own threads only wake it.
-
-    Parameters
-    ----------
-    trials, config
-        As for :class:`~ipyllm.experiment.run.Run`; ``concurrency`` is that of each worker.
-    executor : Executor or callable
-        Runs the chunks; or a function that makes one, called again when it breaks.
-    chunk_size : int, optional
-        Trials in a chunk.
-    earlier_rows : mapping
-        Number of rows that each trial has already.
+    A thread submits the chunks and takes the reports; the executor's own threads only wake it. An executor may be given
+    as a function that makes one, which is called again when it breaks. ``concurrency`` is that of each worker;
+    ``earlier_rows`` is the number of rows that each trial has already.
     """
 
     def __init__(

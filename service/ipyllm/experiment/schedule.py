@@ -19,13 +19,10 @@ ORDERS: Final = ("interleaved", "by_model")
 def schedule_trials(trials: Iterable[Trial], seed: int, order: Order = "interleaved") -> list[Trial]:
     """Return ``trials`` in random order, the same for the same seed.
 
-    Parameters
-    ----------
-    order : {"interleaved", "by_model"}
-        ``"interleaved"``: one round per repeat, with its prompts in random order and the arms of each prompt next to
-        one another, again in random order: a randomised complete block design. A run that is stopped has asked all
-        arms nearly the same prompts. ``"by_model"``: the same within each model, one model after the other, for a
-        server that holds one at a time; what changes over the hours then changes with the model.
+    ``"interleaved"``: one round per repeat, with its prompts in random order and the arms of each prompt next to one
+    another, again in random order: a randomised complete block design. A run that is stopped has asked all arms nearly
+    the same prompts. ``"by_model"``: the same within each model, one model after the other, for a server that holds one
+    at a time; what changes over the hours then changes with the model.
     """
     rng = random.Random(seed)  # noqa: S311 - an order, not a secret
     blocks: dict[tuple[int, int], list[Trial]] = {}

@@ -22,27 +22,7 @@ class Backlog:
     """Rows by key, each with the columns that are still to be written.
 
     A row stays while its call runs or while it is unwritten. When the ledger cannot be written for long, the text of
-    the oldest finished calls is dropped first, then the oldest calls.
-
-    Parameters
-    ----------
-    key : str
-        Column that identifies a row.
-    max_rows : int
-        Number of rows to keep.
-    max_text : int
-        Characters of prompt, response and reasoning to keep.
-
-    Examples
-    --------
-    >>> backlog = Backlog()
-    >>> backlog.merge({"call_id": "1", "status": "running", "prompt": "Hello"})
-    >>> backlog.batch(10)
-    [{'call_id': '1', 'status': 'running', 'prompt': 'Hello'}]
-    >>> backlog.mark_written(backlog.batch(10))
-    >>> backlog.merge({"call_id": "1", "status": "ok"})
-    >>> backlog.batch(10)
-    [{'call_id': '1', 'status': 'ok'}]
+    the oldest finished calls is dropped first (beyond ``max_text`` characters), then the oldest calls.
     """
 
     def __init__(self, key: str = "call_id", *, max_rows: int = 100_000, max_text: int = 100_000_000) -> None:

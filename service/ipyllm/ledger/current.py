@@ -17,12 +17,8 @@ _made_from: tuple[str, bool] | None = None
 def current_ledger(*, reload_settings: bool = True) -> Ledger:
     """Return the ledger that calls are written to: the one that was set, else the one that the settings name.
 
-    When the settings change, the new ledger is opened, and the old one closes when its calls have ended.
-
-    Parameters
-    ----------
-    reload_settings : bool
-        Whether to read the settings again; False right after another read of them.
+    When the settings change, the new ledger is opened, and the old one closes when its calls have ended. Use
+    ``reload_settings=False`` right after another read of the settings.
     """
     global _current, _made_from
     with _lock:

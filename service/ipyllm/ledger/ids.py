@@ -20,14 +20,7 @@ _last = 0
 
 
 def new_id() -> str:
-    """Return a new ULID, which sorts after all others of this process.
-
-    Examples
-    --------
-    >>> first, second = new_id(), new_id()
-    >>> len(first), first < second
-    (26, True)
-    """
+    """Return a new ULID, which sorts after all others of this process."""
     global _last
     from ulid import ULID
 
@@ -37,13 +30,7 @@ def new_id() -> str:
 
 
 def kernel_id() -> str:
-    """Return the id of this kernel: the one that was set, else a ULID made once per process.
-
-    Examples
-    --------
-    >>> kernel_id() == kernel_id()
-    True
-    """
+    """Return the id of this kernel: the one that was set, else a ULID made once per process."""
     global _made
     with _lock:
         if _given is not None:

@@ -97,20 +97,7 @@ class Conditions:
 
 @dataclass(frozen=True, slots=True)
 class Query(Conditions):
-    """Filter for calls.
-
-    Attributes
-    ----------
-    models, statuses, origins, experiments : tuple of str
-        One of these; empty for any.
-    tags : mapping
-        All of these tags, with these values.
-
-    Examples
-    --------
-    >>> Query(tags={"arm": "a"}).matches({"tags": {"arm": "a", "run": "7"}})
-    True
-    """
+    """Filter for calls: one of the ``models``, ``statuses``, … where there are any, and all of the ``tags``."""
 
     table: ClassVar[Table] = CALLS
     _one_of: ClassVar[Mapping[str, str]] = {
@@ -146,13 +133,7 @@ class Query(Conditions):
 
 @dataclass(frozen=True, slots=True)
 class VoteQuery(Conditions):
-    """Filter for votes.
-
-    Attributes
-    ----------
-    comparisons : tuple of str
-        One of these; empty for any.
-    """
+    """Filter for votes: one of the ``comparisons``, where there are any."""
 
     table: ClassVar[Table] = VOTES
     _one_of: ClassVar[Mapping[str, str]] = {"comparison": "comparisons"}

@@ -28,23 +28,9 @@ _DEEPEST = 20
 
 
 def sanitize(row: Mapping[str, object], *, columns: Mapping[str, Kind] = COLUMNS, store_text: bool = True) -> Row:
-    """Return the columns of ``row`` as they are stored, without names that are not columns.
+    """Return the columns of ``row`` as they are stored, without names that are not in ``columns``.
 
-    Parameters
-    ----------
-    row : mapping
-        Some columns of a call, or of another table.
-    columns : mapping
-        Names and kinds of the table's columns.
-    store_text : bool
-        Whether to include prompt, response and reasoning.
-
-    Examples
-    --------
-    >>> sanitize({"model": "openai/gpt", "error_message": "bad key sk-abcdefghijkl", "ttft_s": float("nan")})
-    {'model': 'openai/gpt', 'error_message': 'bad key [key hidden]', 'ttft_s': None}
-    >>> sanitize({"prompt": "Hello", "attempts": 1}, store_text=False)
-    {'attempts': 1}
+    Prompt, response and reasoning are left out unless ``store_text``.
     """
     stored: Row = {}
     for name, value in row.items():

@@ -29,38 +29,14 @@ _DAMAGED = {11, 26}  # SQLITE_CORRUPT, SQLITE_NOTADB
 
 
 class SQLiteFile:
-    """The file at a path, as it was when it was last opened.
-
-    Parameters
-    ----------
-    path : Path
-        Absolute.
-
-    Examples
-    --------
-    >>> from pathlib import Path
-    >>> from tempfile import TemporaryDirectory
-    >>> with TemporaryDirectory() as folder:
-    ...     file = SQLiteFile(Path(folder) / "new" / "ledger.sqlite")
-    ...     file.prepare()
-    ...     before = file.is_replaced
-    ...     file.path.unlink()
-    ...     before, file.is_replaced
-    (False, True)
-    """
+    """The file at an absolute path, as it was when it was last opened."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self._inode: tuple[int, int] | None = None
 
     def prepare(self) -> None:
-        """Create the file (mode 0600) and its folder (0700) where they are missing. Call it before each opening.
-
-        Raises
-        ------
-        OSError
-            The file cannot be created.
-        """
+        """Create the file (mode 0600) and its folder (0700) where they are missing. Call it before each opening."""
         self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         with suppress(FileExistsError):
             # Only when it is new: closing a second descriptor of it would drop SQLite's locks.
@@ -76,11 +52,6 @@ class SQLiteFile:
         """Rename a damaged file and its log, once all connections to it are closed, and return the new path.
 
         Nothing is renamed when the file was replaced: another kernel was first, and this is its new file.
-
-        Raises
-        ------
-        OSError
-            The file cannot be renamed.
         """
         aside = self.path.with_name(f"{self.path.name}.corrupt-{datetime.now(UTC):%Y%m%dT%H%M%S%f}")
         if not self.is_replaced:

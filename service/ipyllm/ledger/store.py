@@ -62,12 +62,7 @@ class LedgerDamagedError(Exception):
 class Store:
     """One database, by path of an SQLite file or by SQLAlchemy URL.
 
-    Parameters
-    ----------
-    target : str
-        Path or URL.
-    lock : RLock
-        Held while connections are opened, closed or written to; rows are fetched without it.
+    ``lock`` is held while connections are opened, closed or written to; rows are fetched without it.
     """
 
     def __init__(self, target: str, lock: threading.RLock) -> None:
@@ -91,14 +86,9 @@ class Store:
     def write(self, rows: Sequence[Row], table: Table = CALLS) -> list[tuple[Row, str]]:
         """Insert ``rows``, or update these columns of existing rows, in one transaction.
 
-        Returns the rows whose values the database refuses, each with the reason; all others are stored.
-
-        Raises
-        ------
-        LedgerReplacedError, LedgerDamagedError
-            Everything must be written again, to a new database.
-        sqlalchemy.exc.SQLAlchemyError, OSError, LedgerTooNewError
-            The database cannot be written now.
+        Returns the rows whose values the database refuses, each with the reason; all others are stored. After
+        LedgerReplacedError or LedgerDamagedError, everything must be written again, to a new database; SQLAlchemyError,
+        OSError and LedgerTooNewError say that the database cannot be written now.
         """
         with self._lock, self._checking_file():
             engine = self._opened()

@@ -81,13 +81,7 @@ VERSION: Final = len(MIGRATIONS)
 
 
 def version_of(connection: sa.Connection) -> int:
-    """Return the version of the ledger at ``connection``; 0 for an empty database.
-
-    Raises
-    ------
-    LedgerTooNewError
-        A newer ipyllm wrote it.
-    """
+    """Return the version of the ledger at ``connection``; 0 for an empty database, an error for a newer one."""
     if not sa.inspect(connection).has_table(_version.name):
         return 0
     version: int = connection.execute(sa.select(_version.c.version)).scalar_one()
@@ -97,17 +91,7 @@ def version_of(connection: sa.Connection) -> int:
 
 
 def migrate(connection: sa.Connection) -> None:
-    """Upgrade the ledger to :data:`VERSION`, inside the transaction that ``connection`` has begun.
-
-    Examples
-    --------
-    >>> engine = sa.create_engine("sqlite://")
-    >>> with engine.begin() as connection:
-    ...     migrate(connection)
-    ...     version_of(connection) == VERSION
-    True
-    >>> engine.dispose()
-    """
+    """Upgrade the ledger to :data:`VERSION`, inside the transaction that ``connection`` has begun."""
     if connection.dialect.name == "postgresql":  # two kernels may upgrade at once; SQLite has already locked the file
         connection.execute(sa.select(sa.func.pg_advisory_xact_lock(0x1971_11E4)))
     version = version_of(connection)

@@ -9,18 +9,7 @@ __all__ = ["WarningsQueue"]
 
 
 class WarningsQueue:
-    """Warnings, each logged and returned once.
-
-    Examples
-    --------
-    >>> warnings = WarningsQueue()
-    >>> warnings.add("The disk is full.")
-    >>> warnings.add("The disk is full.")
-    >>> warnings.take()
-    'The disk is full.'
-    >>> warnings.take() is None
-    True
-    """
+    """Warnings, each logged and returned once."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()

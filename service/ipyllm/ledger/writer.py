@@ -236,12 +236,8 @@ class Ledger:
     def prune(self, before: datetime | None, text_before: datetime | None) -> dict[Table, tuple[int, int]]:
         """Delete rows that began before ``before``, and text of those before ``text_before``, but not running calls.
 
-        Returns the number of deleted rows, and of rows whose text was deleted, by table.
-
-        Raises
-        ------
-        LedgerUnavailableError
-            The database cannot be written now.
+        Returns the number of deleted rows, and of rows whose text was deleted, by table. LedgerUnavailableError says
+        why the database cannot be written now.
         """
         self.flush()
         try:

@@ -20,12 +20,7 @@ _root.addHandler(logging.NullHandler())
 
 
 def log(logger: logging.Logger, level: int, event: str, **fields: Any) -> None:
-    """Log ``event`` with ``fields``, which handlers find as ``record.ipyllm``.
-
-    Examples
-    --------
-    >>> log(logging.getLogger("ipyllm.doc"), logging.DEBUG, "call started", model="local/smollm2-135m")
-    """
+    """Log ``event`` with ``fields``, which handlers find as ``record.ipyllm``."""
     if not logger.isEnabledFor(level):
         return
     clean = {name: redact(value) if isinstance(value, str) else value for name, value in fields.items()}

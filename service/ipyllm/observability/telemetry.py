@@ -122,12 +122,7 @@ _TOKENS: Final = tuple(4**n for n in range(14))
 
 
 def capture() -> Context | None:
-    """Return the caller's context, for the parent of the call's span. Call it in the caller's thread.
-
-    Examples
-    --------
-    >>> context = capture()  # None where OpenTelemetry is not configured
-    """
+    """Return the caller's context, for the parent of the call's span. Call it in the caller's thread."""
     # A provider is configured by code, which imports it, or by the environment.
     if not (_imported() or any(name in os.environ for name in _PROVIDER_VARIABLES)):
         return None
@@ -147,16 +142,7 @@ def record(
 ) -> None:
     """Report a finished call to the configured providers. Never raises.
 
-    Parameters
-    ----------
-    request, response : ChatRequest, ChatResponse
-        The call.
-    context : Context or None
-        From :func:`capture`.
-    started_ns, ended_ns : int
-        ``perf_counter_ns`` when the call was made, and when it ended.
-    attempts : iterable of Attempt
-        Its HTTP requests, which become events of the span.
+    ``context`` is from :func:`capture`, times are ``perf_counter_ns``, and ``attempts`` become events of the span.
     """
     if context is None and not _imported():
         return
@@ -184,6 +170,8 @@ def _record(
     ended_ns: int,
     attempts: Iterable[Attempt],
 ) -> None:
+    from opentelemetry.trace import set_span_in_context
+
     tracer, instruments = _providers()
     if tracer is not None:
         wall_ns = time.time_ns() - time.perf_counter_ns()  # offset from perf_counter to Unix time
@@ -191,7 +179,7 @@ def _record(
         for number, attempt in enumerate(attempts, 1):
             span.add_event("ipyllm.attempt", _about_attempt(number, attempt), attempt.sent_ns + wall_ns)
         span.end(ended_ns + wall_ns)
-        context = _within(span, context)
+        context = set_span_in_context(span, context)  # measurements can refer to it as an exemplar
     # A hit in our cache is not an operation of a model: it would distort latencies and count tokens twice.
     if instruments is not None and not response.cache_hit:
         _measure(instruments, request, response, context, (ended_ns - started_ns) / 1e9)
@@ -251,13 +239,6 @@ def _span(tracer: Tracer, request: ChatRequest, response: ChatResponse, context:
     if response.error_category is not None:
         span.set_status(Status(StatusCode.ERROR, redact(response.error_message or "")))
     return span
-
-
-def _within(span: Span, context: Context | None) -> Context:
-    """Put ``span`` into ``context``, so that measurements can refer to it as an exemplar."""
-    from opentelemetry.trace import set_span_in_context
-
-    return set_span_in_context(span, context)
 
 
 def _measure(

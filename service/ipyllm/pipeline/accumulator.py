@@ -20,15 +20,7 @@ __all__ = ["Accumulator"]
 
 @dataclass(slots=True, eq=False)
 class Accumulator:
-    """The text, tool calls, usage and arrival times of one response so far.
-
-    Examples
-    --------
-    >>> got = Accumulator(sent_ns=0)
-    >>> events = got.feed({"choices": [{"delta": {"content": "Hi"}}]}, at_ns=5)
-    >>> [event.text for event in events], got.content
-    (['Hi'], 'Hi')
-    """
+    """The text, tool calls, usage and arrival times of one response so far."""
 
     sent_ns: int
     first_token_ns: int | None = None

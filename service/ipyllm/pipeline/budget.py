@@ -20,32 +20,9 @@ _ROUNDING = 1e-9
 
 
 class Budget:
-    """A limit on the cost of calls, from any thread.
+    """A limit on the cost of calls in US dollars, from any thread; None counts the cost and refuses nothing.
 
-    Parameters
-    ----------
-    limit_usd : float or None
-        US dollars; None counts the cost and refuses nothing.
-    allow_unknown_price : bool
-        Whether to allow calls whose price is unknown. They are not counted.
-
-    Attributes
-    ----------
-    spent_usd, reserved_usd : float
-        Cost of the calls that have ended, and highest possible cost of those in flight, in US dollars.
-
-    Examples
-    --------
-    >>> budget = Budget(0.10)
-    >>> with budget.reserve(0.04) as reservation:
-    ...     reservation.settle(0.01)
-    >>> budget.spent_usd
-    0.01
-    >>> budget.reserve(0.50, model="openai/gpt-5")
-    Traceback (most recent call last):
-        ...
-    ipyllm.errors.LLMError: A call to openai/gpt-5 may cost up to $0.50, but of max_cost_usd=$0.10 only $0.09 is left \
-($0.01 spent); nothing was sent. Raise max_cost_usd, or make the call smaller, for example with max_tokens=….
+    Calls of unknown price are refused unless ``allow_unknown_price``; then they are not counted.
     """
 
     def __init__(self, limit_usd: float | None, *, allow_unknown_price: bool = False) -> None:
@@ -59,20 +36,10 @@ class Budget:
         return f"Budget(limit_usd={self.limit_usd!r}, spent_usd={self.spent_usd!r})"
 
     def reserve(self, estimate_usd: float | None, *, model: str = "") -> Reservation:
-        """Reserve the highest possible cost of a call, before it is sent.
+        """Reserve the highest possible cost of a call, before it is sent; None when its price is unknown.
 
-        Parameters
-        ----------
-        estimate_usd : float or None
-            An upper bound, see :func:`ipyllm.services.prices.estimate_cost`; None when the price is unknown.
-        model : str
-            Full name, for the message.
-
-        Raises
-        ------
-        LLMError
-            ``quota``, when the limit could be exceeded, or the price is unknown. Like the provider's own, it is never
-            retried; ``status_code`` is None, because it does not come from a server.
+        Raises ``quota`` when the limit could be exceeded, or the price is unknown. Like the provider's own, it is never
+        retried; ``status_code`` is None, because it does not come from a server.
         """
         target = f" to {model}" if model else ""
         if estimate_usd is None:
@@ -136,11 +103,8 @@ class Reservation:
     def settle(self, actual_usd: float | None) -> None:
         """Replace the estimate by the actual cost; later calls do nothing.
 
-        Parameters
-        ----------
-        actual_usd : float or None
-            None when it is unknown, as for a call cancelled during the response: the estimate counts as spent. 0 when
-            nothing was sent, or the server refused.
+        None for an unknown cost, as of a call cancelled during the response: the estimate counts as spent. 0 when
+        nothing was sent, or the server refused.
         """
         self._budget._settle(self, actual_usd)  # noqa: SLF001 - one idea in two classes
 
@@ -152,11 +116,6 @@ def kernel_budget() -> Budget:
     """Return the budget of this process, with the present limit of the settings.
 
     It counts from the first call of the process, so that a limit set later includes earlier calls.
-
-    Examples
-    --------
-    >>> kernel_budget().limit_usd is None
-    True
     """
     from ipyllm.settings import get_settings
 

@@ -73,20 +73,8 @@ class _RecentlyFailedError(Exception):
 def cache_key(scope: str, body: Mapping[str, Any]) -> str:
     """Return the key of the response to ``body``: SHA-256 of everything that affects the response.
 
-    Parameters
-    ----------
-    scope : str
-        Base URL of the server; for an embedded model, something that does not change with its port.
-    body : mapping
-        The JSON body as it is sent, without an API key.
-
-    Examples
-    --------
-    >>> one = cache_key("http://127.0.0.1:1/v1", {"model": "m", "temperature": 0, "stream": True})
-    >>> one == cache_key("http://127.0.0.1:1/v1/", {"temperature": 0.0, "model": "m"})
-    True
-    >>> one == cache_key("http://127.0.0.1:1/v1", {"model": "m", "temperature": 1})
-    False
+    ``scope`` is the base URL of the server; for an embedded model, something that does not change with its port.
+    ``body`` is the JSON body as it is sent, without an API key.
     """
     shaping = {
         # A slider sends 0.0 where a person writes 0.
@@ -111,25 +99,10 @@ class CacheStats:
 
 
 class ResponseCache:
-    """Responses by :func:`cache_key`, in an SQLite file.
+    """Responses by :func:`cache_key`, in an SQLite file that only this user can read.
 
-    Parameters
-    ----------
-    path : str or Path
-        The file, created with its folder, readable by this user only.
-    ttl_s : float, optional
-        Seconds after which a response expires. Default: never.
-    max_bytes : int
-        Limit for the size of the responses. The least recently used are deleted first.
-
-    Examples
-    --------
-    >>> import tempfile
-    >>> with tempfile.TemporaryDirectory() as folder, ResponseCache(f"{folder}/answers.sqlite") as cache:
-    ...     cache.put("k", ChatResponse(content="Hello!", finish_reason="stop"))
-    ...     hit, miss = cache.get("k"), cache.get("another")
-    >>> hit.content, hit.cache_hit, hit.timing.ttft_s, miss
-    ('Hello!', True, None, None)
+    Responses expire after ``ttl_s`` seconds, by default never. The least recently used are deleted when all together
+    exceed ``max_bytes``.
     """
 
     def __init__(self, path: str | Path, ttl_s: float | None = None, *, max_bytes: int = 500_000_000) -> None:
@@ -196,13 +169,7 @@ class ResponseCache:
             connection.execute("COMMIT")
 
     def clear(self) -> None:
-        """Delete all responses, and overwrite their text in the file.
-
-        Raises
-        ------
-        OSError
-            They could not be deleted.
-        """
+        """Delete all responses, and overwrite their text in the file. Raises OSError if that fails."""
         with self._lock:
             self._unusable_until = 0.0
             try:

@@ -38,19 +38,9 @@ __all__ = ["Call"]
 class Call:
     """One call in flight; usable from any thread.
 
-    Stages: created → started (:meth:`start`) → streaming (``on_event`` is called on the service thread) →
-    done (``done`` is set, with ``response``, and ``error`` if the call failed).
-
-    Parameters
-    ----------
-    service : Provider
-        The server and its quirks, or a route.
-    request : ChatRequest
-        The request.
-    on_event : callable, optional
-        Takes each event as it arrives, on the service thread; it must return in microseconds.
-    ledger : RowSink, optional
-        Takes the rows; the ledger of this process by default.
+    Stages: created → started (:meth:`start`) → streaming (``on_event`` is called on the service thread, and must return
+    in microseconds) → done (``done`` is set, with ``response``, and ``error`` if the call failed). Rows go to
+    ``ledger``, by default that of this process.
     """
 
     def __init__(
@@ -104,15 +94,7 @@ class Call:
             self._task.cancel()
 
     def wait(self) -> ChatResponse:
-        """Wait until the call has ended and return the response.
-
-        Raises
-        ------
-        LLMError
-            When the call failed.
-        KeyboardInterrupt
-            When the user interrupts; the call is cancelled first.
-        """
+        """Wait until the call has ended; return the response, or raise its error. An interrupt cancels the call."""
         try:
             if self._caller_executor is None:
                 self.done.wait()

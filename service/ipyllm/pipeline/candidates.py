@@ -34,17 +34,8 @@ __all__ = ["Candidate", "Router", "all_candidates_failed", "candidates", "catego
 class Candidate:
     """A service to ask, with the request to send. Leaving ``with candidate:`` reports the outcome to the route.
 
-    Attributes
-    ----------
-    service : Provider
-        Never a route.
-    request : ChatRequest
-        With that service's model and defaults, and the tags ``route`` and ``arm``.
-    wait_for_slot : bool
-        Whether a call that is refused with "too many requests" waits for its turn. If False, the refusal is an error,
-        so that another service can be asked at once.
-    error : BaseException or None
-        The error, once the block was left; None for success.
+    ``service`` is never a route. With ``wait_for_slot`` a call that is refused with "too many requests" waits for its
+    turn; without, the refusal is an error, so that another service can be asked at once.
     """
 
     def __init__(self, service: Provider, request: ChatRequest) -> None:
@@ -87,15 +78,7 @@ def candidates(service: Provider, request: ChatRequest) -> Iterator[Candidate]:
 
 
 def all_candidates_failed(errors: list[LLMError], route: str) -> LLMError:
-    """Return the error of a call that every candidate failed: the last error, with the others' categories.
-
-    Examples
-    --------
-    >>> broke = LLMError("openai/a has no credit.", category="quota", model="openai/a")
-    >>> slow = LLMError("deepseek/b took too long.", category="timeout", model="deepseek/b")
-    >>> print(all_candidates_failed([broke, slow], "fast"))
-    deepseek/b took too long. (The other services of 'fast' failed too: openai/a, quota.)
-    """
+    """Return the error of a call that every candidate failed: the last error, with the others' categories."""
     if not errors:
         return LLMError(f"No service of {route!r} is left to ask. Add one.", category="connection", model=route)
     *others, last = errors

@@ -81,24 +81,10 @@ class PeriodicSave:
 
 
 class Exchange:
-    """One request to one service.
+    """One request to one service; ``deadline`` is when the whole call must have ended, in the loop's time.
 
-    Parameters
-    ----------
-    service : Provider
-        The server and its quirks; never a route.
-    request : ChatRequest
-        The request, with all options resolved.
-    on_event : callable
-        Takes each event as it arrives, on the service thread; it must return in microseconds.
-    ledger : RowSink
-        Takes the row.
-    deadline : float or None
-        When the whole call must have ended, in the loop's time.
-    context : Context or None
-        The caller's OpenTelemetry context.
-    wait_for_slot : bool
-        Whether to wait for a turn at a server that is busy with our other calls.
+    ``on_event`` takes each event as it arrives, on the service thread, and must return in microseconds. With
+    ``wait_for_slot`` it waits for a turn at a server that is busy with our other calls.
     """
 
     def __init__(
@@ -127,10 +113,8 @@ class Exchange:
     async def run(self) -> ChatResponse:
         """Send the request and return the complete response.
 
-        Raises
-        ------
-        LLMError
-            For every other end, cancellation included; ``partial`` is what had arrived, as in the row.
+        Raises :class:`LLMError` for every other end, cancellation included; ``partial`` is what had arrived, as in the
+        row.
         """
         state, error = ExchangeState(), None
         try:
@@ -152,7 +136,7 @@ class Exchange:
         state.address, state.cold = await self.service.prepare()
         if await self._answered_by_cache(state):
             return
-        await service_thread().transport.connect(state.address)
+        await service_thread().transport.connection(state.address)  # its import, once, is not the call's latency
         await self.service.load_prices(state.address)
         self._reserve(state)
         state.ready_ns = perf_counter_ns()

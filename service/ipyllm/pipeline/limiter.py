@@ -35,24 +35,8 @@ _BURST_S = 6.0  # after idle time, this many seconds' worth of a per-minute limi
 class Limiter:
     """Limits the calls to one address, in their order.
 
-    Parameters
-    ----------
-    requests_per_minute : float, optional
-        At most this many, plus a burst of a tenth of it after idle time.
-    tokens_per_minute : float, optional
-        The same for tokens, estimated when a call is sent and corrected when it has succeeded.
-    max_in_flight : int, optional
-        At most this many concurrent requests.
-
-    Examples
-    --------
-    >>> limiter = Limiter(max_in_flight=8)
-    >>> async def call():
-    ...     async with limiter.slot(estimated_tokens=20) as slot:
-    ...         slot.succeeded(tokens=17)
-    ...     return slot.waited_s
-    >>> asyncio.run(call())
-    0.0
+    Limits per minute allow a burst of a tenth after idle time. Tokens are estimated when a call is sent and corrected
+    when it has succeeded.
     """
 
     def __init__(
@@ -212,12 +196,8 @@ class Slot:
     """Permission of one call to have a request in flight: ``async with slot: …``.
 
     Within the block, report what the server did: :meth:`admitted`, then :meth:`succeeded`; or :meth:`rejected`; nothing
-    for any other failure. A rejected call enters the same slot again, before all calls that came after it.
-
-    Attributes
-    ----------
-    waited_s : float
-        Seconds waited over all entries: the row's ``queue_s``.
+    for any other failure. A rejected call enters the same slot again, before all calls that came after it. ``waited_s``
+    counts the seconds waited over all entries: the row's ``queue_s``.
     """
 
     __slots__ = ("_admitted", "_limiter", "order", "sent", "tokens", "waited_s")

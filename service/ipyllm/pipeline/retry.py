@@ -29,15 +29,8 @@ _SERVER_ERROR = 500
 def is_retryable(error: BaseException, *, after_text: bool = False) -> bool:
     """Whether the same request may succeed if sent again.
 
-    Not once text was shown (it would appear twice), unless ``after_text`` allows it; and never for what cannot
-    succeed: a wrong key, no quota, a request that the server does not understand, or a wait of over two minutes.
-
-    Examples
-    --------
-    >>> is_retryable(LLMError("Too many requests.", category="rate_limit", retry_after=3.0))
-    True
-    >>> is_retryable(LLMError("No credit.", category="quota"))
-    False
+    Not once text was shown (it would appear twice), unless ``after_text`` allows it; and never for what cannot succeed:
+    a wrong key, no quota, a request that the server does not understand, or a wait of over two minutes.
     """
     if not isinstance(error, LLMError):
         return False

@@ -60,10 +60,7 @@ class _Stream:
 class TextStream(_Stream):
     """Pieces of text, for a plain ``for`` loop; ``response`` is set at the end.
 
-    Raises
-    ------
-    LLMError
-        From the loop, after the text that arrived before the failure.
+    The loop raises the call's error after the text that arrived before the failure.
     """
 
     def __init__(self, begin: Begin) -> None:
@@ -208,10 +205,7 @@ class AsyncEventStream(_AsyncStream):
 class AsyncTextStream(_AsyncStream):
     """Pieces of text, for ``async for``; ``response`` is set at the end.
 
-    Raises
-    ------
-    LLMError
-        From the loop, after the text that arrived before the failure.
+    The loop raises the call's error after the text that arrived before the failure.
     """
 
     async def __aiter__(self) -> AsyncIterator[str]:

@@ -30,16 +30,8 @@ _logger = logging.getLogger("ipyllm.call")
 class ToolLoop:
     """The exchanges and tool results of one turn.
 
-    Parameters
-    ----------
-    request : ChatRequest
-        The request, with its ``tools`` and ``schema``.
-    ask : callable
-        Sends a request and returns the response, or raises.
-    caller_executor : CallerExecutor or None
-        Runs the tools; required if the request has tools.
-    deadline : float or None
-        When the whole turn must have ended, in the loop's time. Exchanges enforce it themselves; this class, for tools.
+    ``ask`` sends a request and returns the response, or raises. Exchanges enforce ``deadline``, in the loop's time,
+    themselves; this class, for tools.
     """
 
     def __init__(
@@ -60,13 +52,7 @@ class ToolLoop:
         self.results: list[ToolResult] = []
 
     async def run(self) -> ChatResponse:
-        """Return the final answer.
-
-        Raises
-        ------
-        LLMError
-            From any exchange; or when the model keeps calling tools, or its answer never fits the schema.
-        """
+        """Return the final answer; raise if the model keeps calling tools, or its answer never fits the schema."""
         while True:
             try:
                 response = await self._ask_in_supported_mode()

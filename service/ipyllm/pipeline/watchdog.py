@@ -21,19 +21,9 @@ __all__ = ["Watchdog"]
 
 
 class Watchdog:
-    """Ends a block when a response falls silent. No cost per chunk: a timer checks the accumulator.
+    """Ends a block with a TimeoutError when a response falls silent; ``silence`` is then the limit that was exceeded.
 
-    Parameters
-    ----------
-    got : Accumulator
-        Records arrival times.
-    limits : Timeout
-        ``first_token`` and ``stall`` are enforced.
-
-    Raises
-    ------
-    TimeoutError
-        From the block; ``silence`` is the limit that was exceeded, ``has_first_token`` whether any token had arrived.
+    No cost per chunk: a timer checks the accumulator.
     """
 
     def __init__(self, got: Accumulator, limits: Timeout) -> None:

@@ -1,7 +1,4 @@
-"""``overview()``: all plots of an experiment on one page.
-
-Imports matplotlib: load it late.
-"""
+"""``overview()``: all plots of an experiment on one page."""
 
 from __future__ import annotations
 
@@ -10,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ipyllm.plots.score_plots import cost_score, pairs
-from ipyllm.plots.theme import legend_below, looks, pyplot, themed
+from ipyllm.plots.theme import arm_styles, legend_below, pyplot, themed
 from ipyllm.plots.timing_plots import intervals, latency, throughput
 from ipyllm.statistics.observations import Observations, observe
 
@@ -40,16 +37,10 @@ def worth_drawing(observed: Observations) -> dict[str, Callable[..., Axes]]:
     if "output_tps" in known:
         found["speed"] = lambda calls, **where: intervals(calls, "output_tps", **where)
     frame = observed.frame
-    if (
-        "started_at" in frame
-        and (
-            frame["started_at"].notna()
-            & frame["total_s"].notna()
-            & frame["output_tokens"].notna()
-            & ~frame["cache_hit"]
-        ).any()
-    ):
-        found["throughput"] = throughput
+    if "started_at" in frame:
+        complete = frame[["started_at", "total_s", "output_tokens"]].notna().all(axis=1)
+        if (complete & ~frame["cache_hit"]).any():
+            found["throughput"] = throughput
     if len(observed.arms) == 2 and "score" in found and _shared(observed):  # noqa: PLR2004
         found["pairs"] = lambda calls, **where: pairs(calls, metric=observed.scores[0], **where)
     return found
@@ -94,10 +85,10 @@ def overview(calls: Any, *, dark: bool | None = None) -> Figure:
         )
         for i, draw in enumerate(pictures.values()):
             draw(calls, ax=figure.add_subplot(lines, columns, i + 1), dark=dark)
-        look = looks(observed.arms)
+        style = arm_styles(observed.arms)
         handles = [
             Line2D([], [], color=each.colour, linestyle=each.line, marker=each.marker, markersize=7)
-            for each in look.values()
+            for each in style.values()
         ]
         legend_below(figure.axes[0], handles, observed.arms)
     return figure

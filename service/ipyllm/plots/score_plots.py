@@ -1,7 +1,4 @@
-"""Plots of scores: against cost, prompt by prompt, and votes.
-
-Imports matplotlib: load it late.
-"""
+"""Plots of scores: against cost, prompt by prompt, and votes."""
 
 from __future__ import annotations
 
@@ -11,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ipyllm.errors import bad_request
-from ipyllm.plots.theme import axes_for, draw_point, ink, label_arms, labels, legend_below, looks, themed
+from ipyllm.plots.theme import arm_styles, axes_for, draw_point, label_arms, labels, legend_below, text_colour, themed
 from ipyllm.statistics.observations import observe
 from ipyllm.statistics.pairs import compare_pairs, prompt_means
 from ipyllm.statistics.ranking import win_matrix as win_table
@@ -76,15 +73,17 @@ def cost_score(
     front = pareto_front(costs, scores)
     with themed(dark):
         axes = axes_for(ax, size=(7, 4.8))
-        look = looks(observed.arms)
+        style = arm_styles(observed.arms)
         corners = [costs[i] for i in front], [scores[i] for i in front]
-        axes.step(*corners, where="post", color=ink(), alpha=0.5, linewidth=1.2, linestyle=(0, (4, 2)), zorder=1)
+        axes.step(
+            *corners, where="post", color=text_colour(), alpha=0.5, linewidth=1.2, linestyle=(0, (4, 2)), zorder=1
+        )
         handles = []
         for i, arm in enumerate(known):
             low, high = float(rows[arm][f"{name}_low"]), float(rows[arm][f"{name}_high"])
             if not math.isnan(low):
-                axes.plot([costs[i]] * 2, [low, high], color=look[arm].colour, linewidth=1.6, alpha=0.8)
-            handles += draw_point(axes, costs[i], scores[i], look[arm], filled=i in front, size=9)
+                axes.plot([costs[i]] * 2, [low, high], color=style[arm].colour, linewidth=1.6, alpha=0.8)
+            handles += draw_point(axes, costs[i], scores[i], style[arm], filled=i in front, size=9)
         if min(costs) > 0 and max(costs) / min(costs) > _WIDE_RANGE:
             axes.set_xscale("log")
         else:
@@ -145,15 +144,19 @@ def pairs(
     better = d * (1 if measure.higher_is_better else -1)
     with themed(dark):
         axes = axes_for(ax, size=(7, 4.2))
-        good, bad = (looks(["good", "", "", "bad"])[kind].colour for kind in ("good", "bad"))
+        good, bad = (arm_styles(["good", "", "", "bad"])[kind].colour for kind in ("good", "bad"))
         x = np.arange(1, d.size + 1)
-        for mask, colour, marker in ((better > 0, good, "^"), (better < 0, bad, "v"), (better == 0, ink(), ".")):
+        for mask, colour, marker in (
+            (better > 0, good, "^"),
+            (better < 0, bad, "v"),
+            (better == 0, text_colour(), "."),
+        ):
             axes.vlines(x[mask], 0, d[mask], color=colour, linewidth=1.2, alpha=0.6)
             axes.plot(x[mask], d[mask], marker, color=colour, markersize=4 if d.size > 60 else 6, linestyle="none")  # noqa: PLR2004
-        axes.axhline(0, color=ink(), linewidth=0.8)
-        axes.axhline(found.difference, color=ink(), linewidth=1.4, linestyle=(0, (5, 2)))
+        axes.axhline(0, color=text_colour(), linewidth=0.8)
+        axes.axhline(found.difference, color=text_colour(), linewidth=1.4, linestyle=(0, (5, 2)))
         if not math.isnan(found.low) and not math.isnan(found.high):
-            axes.axhspan(found.low, found.high, color=ink(), alpha=0.12, linewidth=0)
+            axes.axhspan(found.low, found.high, color=text_colour(), alpha=0.12, linewidth=0)
         axes.set_title(
             f"better on {int((better > 0).sum())}, worse on {int((better < 0).sum())}, the same on "
             f"{int((better == 0).sum())} of {d.size} prompts; overall {number(found.difference)}{measure.unit}",
@@ -199,7 +202,13 @@ def win_matrix(votes: Any, *, ax: Axes | None = None, dark: bool | None = None) 
                     text = share if small or share == "·" else f"{share} %\nof {met[i, j]:.0f}"
                     strong = not math.isnan(shares[i, j]) and abs(shares[i, j] - 0.5) > 0.3  # noqa: PLR2004
                     axes.text(
-                        j, i, text, ha="center", va="center", fontsize="small", color="#ffffff" if strong else ink()
+                        j,
+                        i,
+                        text,
+                        ha="center",
+                        va="center",
+                        fontsize="small",
+                        color="#ffffff" if strong else text_colour(),
                     )
         arms = [str(arm) for arm in table.index]
         label_arms(axes, arms)

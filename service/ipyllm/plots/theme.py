@@ -1,4 +1,4 @@
-"""The look of all plots: colours for every kind of colour vision, on light and dark backgrounds, and labels that fit.
+"""The style of all plots: colours for every kind of colour vision, on light and dark backgrounds, and labels that fit.
 
 Imports matplotlib: load it late, by way of :func:`pyplot`.
 """
@@ -21,16 +21,16 @@ if TYPE_CHECKING:
     from matplotlib.lines import Line2D
 
 __all__ = [
-    "Look",
+    "ArmStyle",
+    "arm_styles",
     "axes_for",
     "draw_point",
-    "ink",
     "label_arms",
     "labels",
     "legend_below",
-    "looks",
     "percent_axis",
     "pyplot",
+    "text_colour",
     "themed",
 ]
 
@@ -51,7 +51,7 @@ _CHARACTER, _LINE = 0.078, 0.15
 
 
 @dataclass(frozen=True)
-class Look:
+class ArmStyle:
     """Colour, marker, line and hatching of an arm; each distinguishes it without the others."""
 
     colour: str
@@ -80,12 +80,8 @@ def themed(dark: bool | None) -> Iterator[None]:
             ("text.color", "axes.labelcolor", "axes.edgecolor", "axes.titlecolor", "xtick.color", "ytick.color"), ink
         )
         settings |= dict.fromkeys(("figure.facecolor", "axes.facecolor", "savefig.facecolor"), ground)
-        settings |= {
-            "legend.facecolor": ground,
-            "legend.edgecolor": ground,
-            "xtick.labelcolor": ink,
-            "ytick.labelcolor": ink,
-        }
+        settings |= {"xtick.labelcolor": ink, "ytick.labelcolor": ink}
+        settings |= dict.fromkeys(("legend.facecolor", "legend.edgecolor"), ground)
     with plt.rc_context(settings):
         yield
         # A notebook's backend loads with the first figure and makes pyplot interactive, which must survive the theme.
@@ -93,11 +89,11 @@ def themed(dark: bool | None) -> Iterator[None]:
     plt.interactive(interactive)
 
 
-def looks(arms: Sequence[str]) -> dict[str, Look]:
-    """Return the look of each arm. Call it inside :func:`themed`."""
-    colours = (*(_DARK_GROUND if _on_dark() else _LIGHT_GROUND), ink())
+def arm_styles(arms: Sequence[str]) -> dict[str, ArmStyle]:
+    """Return the style of each arm. Call it inside :func:`themed`."""
+    colours = (*(_DARK_GROUND if _on_dark() else _LIGHT_GROUND), text_colour())
     return {
-        arm: Look(
+        arm: ArmStyle(
             colours[i % len(colours)],
             _MARKERS[i % len(_MARKERS)],
             _LINES[i // len(colours) % len(_LINES)],
@@ -107,7 +103,7 @@ def looks(arms: Sequence[str]) -> dict[str, Look]:
     }
 
 
-def ink() -> str:
+def text_colour() -> str:
     """Return the colour of text."""
     return str(pyplot().rcParams["text.color"])
 
@@ -183,11 +179,13 @@ def label_arms(axes: Axes, arms: Sequence[str], axis: Literal["x", "y"] = "y", *
     axes.tick_params(axis=axis, length=0)
 
 
-def draw_point(axes: Axes, x: float, y: float, look: Look, *, filled: bool = True, size: float = 7) -> list[Line2D]:
+def draw_point(
+    axes: Axes, x: float, y: float, style: ArmStyle, *, filled: bool = True, size: float = 7
+) -> list[Line2D]:
     """Draw an arm's marker, filled or hollow."""
-    face = look.colour if filled else axes.get_facecolor()
+    face = style.colour if filled else axes.get_facecolor()
     return axes.plot(
-        x, y, look.marker, color=look.colour, markerfacecolor=face, markersize=size, markeredgewidth=1.6, zorder=3
+        x, y, style.marker, color=style.colour, markerfacecolor=face, markersize=size, markeredgewidth=1.6, zorder=3
     )
 
 
@@ -203,5 +201,5 @@ def _on_dark() -> bool:
 
     red, green, blue, alpha = to_rgba(pyplot().rcParams["axes.facecolor"])
     if alpha == 0:  # a transparent plot has the background that suits its text
-        red, green, blue = (1 - part for part in to_rgba(ink())[:3])
+        red, green, blue = (1 - part for part in to_rgba(text_colour())[:3])
     return 0.299 * red + 0.587 * green + 0.114 * blue < 0.5  # noqa: PLR2004

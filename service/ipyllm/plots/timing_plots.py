@@ -1,7 +1,4 @@
-"""Plots of times: distributions by arm, values with intervals, and throughput over time.
-
-Imports matplotlib: load it late.
-"""
+"""Plots of times: distributions by arm, values with intervals, and throughput over time."""
 
 from __future__ import annotations
 
@@ -11,7 +8,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ipyllm.errors import bad_request
-from ipyllm.plots.theme import axes_for, draw_point, ink, label_arms, legend_below, looks, percent_axis, themed
+from ipyllm.plots.theme import (
+    arm_styles,
+    axes_for,
+    draw_point,
+    label_arms,
+    legend_below,
+    percent_axis,
+    text_colour,
+    themed,
+)
 from ipyllm.statistics.means import clustered_mean
 from ipyllm.statistics.observations import Metric, Observations, observe
 from ipyllm.statistics.quantiles import quantile, quantile_interval
@@ -45,9 +51,9 @@ def latency(calls: Any, metric: str = "ttft_s", *, ax: Axes | None = None, dark:
     samples = _samples(observed, measure)
     with themed(dark):
         axes = axes_for(ax, size=(7, 4.5))
-        look = looks(observed.arms)
+        style = arm_styles(observed.arms)
         for share in (0.5, 0.95):
-            axes.axhline(share, color=ink(), alpha=0.25, linewidth=0.8)
+            axes.axhline(share, color=text_colour(), alpha=0.25, linewidth=0.8)
         for arm, values in samples.items():
             ordered = np.sort(values)
             shares = np.arange(1, ordered.size + 1) / ordered.size
@@ -55,8 +61,8 @@ def latency(calls: Any, metric: str = "ttft_s", *, ax: Axes | None = None, dark:
                 np.r_[ordered[0], ordered],
                 np.r_[0, shares],
                 where="post",
-                color=look[arm].colour,
-                linestyle=look[arm].line,
+                color=style[arm].colour,
+                linestyle=style[arm].line,
                 linewidth=1.8,
             )
         _scale(axes, np.concatenate(list(samples.values())))
@@ -88,7 +94,7 @@ def intervals(
     samples = _samples(observed, measure)
     with themed(dark):
         axes = axes_for(ax, size=(7, 1.2 + 0.5 * len(observed.arms)))
-        look = looks(observed.arms)
+        style = arm_styles(observed.arms)
         for row, arm in enumerate(observed.arms):
             if arm not in samples:
                 axes.annotate("no call counts", (0.02, row), xycoords=("axes fraction", "data"), va="center", alpha=0.6)
@@ -97,8 +103,8 @@ def intervals(
             for shift, hollow, (value, low, high) in _points(
                 measure, values[mine], observed.frame["prompt"].to_numpy()[mine], level
             ):
-                _whisker(axes, row + shift, (value, low, high), float(samples[arm].max()), look[arm].colour)
-                draw_point(axes, value, row + shift, look[arm], filled=not hollow)
+                _whisker(axes, row + shift, (value, low, high), float(samples[arm].max()), style[arm].colour)
+                draw_point(axes, value, row + shift, style[arm], filled=not hollow)
         label_arms(axes, observed.arms)
         axes.set_ylim(len(observed.arms) - 0.5, -0.5)
         axes.grid(axis="x", alpha=0.25)
@@ -143,7 +149,7 @@ def throughput(calls: Any, *, ax: Axes | None = None, dark: bool | None = None) 
     edges = np.linspace(0, max(float(last[moves].max()), 1e-3), _BINS + 1)
     with themed(dark):
         axes = axes_for(ax, size=(7, 4))
-        look = looks(observed.arms)
+        style = arm_styles(observed.arms)
         arms = frame["arm"].to_numpy()
         rates = [
             _rate(edges, first[mine], last[mine], tokens[mine])
@@ -153,15 +159,17 @@ def throughput(calls: Any, *, ax: Axes | None = None, dark: bool | None = None) 
         handles: list[Any] = axes.stackplot(
             edges,
             np.column_stack([np.array(rates)[:, :1], rates]),
-            colors=[look[arm].colour for arm in observed.arms],
-            hatch=[look[arm].hatch for arm in observed.arms],
+            colors=[style[arm].colour for arm in observed.arms],
+            hatch=[style[arm].hatch for arm in observed.arms],
             edgecolor=axes.get_facecolor(),
             linewidth=0.6,
             step="pre",
         )
         failed = observed.failed.to_numpy() & ~np.isnan(start)
         if failed.any():
-            handles += axes.plot(start[failed], np.zeros(failed.sum()), "x", color=ink(), clip_on=False, zorder=5)
+            handles += axes.plot(
+                start[failed], np.zeros(failed.sum()), "x", color=text_colour(), clip_on=False, zorder=5
+            )
         axes.set(xlabel="seconds since the first call", ylabel="output tokens per second", xlim=(0, edges[-1]))
         axes.set_ylim(bottom=0)
         axes.grid(axis="y", alpha=0.25)

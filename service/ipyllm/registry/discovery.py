@@ -25,21 +25,7 @@ _GRACE_S = 5.0  # beyond the limit, before a probe is given up
 
 @dataclass(frozen=True, slots=True)
 class ProbeResult:
-    """Result of asking one service for its models.
-
-    Attributes
-    ----------
-    name : str
-        The service or endpoint.
-    service : BaseLLMService or None
-        None when it cannot be created.
-    models : tuple of str
-        The models that the server lists.
-    error : LLMError or None
-        The error, if it was not reached.
-    elapsed_s : float
-        Seconds until the answer.
-    """
+    """Result of asking one service for its models. ``service`` is None when it cannot be created."""
 
     name: str
     service: BaseLLMService | None
@@ -49,24 +35,9 @@ class ProbeResult:
 
 
 def probe(names: Sequence[str], *, timeout_s: float = 3.0) -> list[ProbeResult]:
-    """Ask services for their models (``GET /models``), all at once.
+    """Ask services or endpoints for their models (``GET /models``), all at once, each in at most ``timeout_s`` seconds.
 
-    Parameters
-    ----------
-    names : sequence of str
-        Services and endpoints, as in the first part of a model's name.
-    timeout_s : float
-        Seconds that each may take.
-
-    Returns
-    -------
-    list of ProbeResult
-        In the order of ``names``; a service that fails is an entry with an ``error``, never an exception.
-
-    Raises
-    ------
-    KeyboardInterrupt
-        When the user interrupts; nothing is left open.
+    Results are in the order of ``names``; a service that fails is an entry with an ``error``, never an exception.
     """
     targets = [_probe_target(name) for name in names]
     thread = service_thread()
@@ -107,7 +78,7 @@ async def _all(made: Sequence[ProbeResult], timeout_s: float) -> list[ProbeResul
 async def _one(entry: ProbeResult, timeout_s: float) -> ProbeResult:
     assert entry.service is not None
     if entry.name != "local":  # the client's import, 400 ms and once, is not the server's time
-        await service_thread().transport.connect(entry.service.address())
+        await service_thread().transport.connection(entry.service.address())
     begun = perf_counter()
     try:
         models = await asyncio.wait_for(entry.service.models(timeout_s=timeout_s), timeout_s)

@@ -27,16 +27,8 @@ COLUMNS_STYLE = f"<style>\n{COLUMNS_CSS}</style>"
 class Column:
     """One answer as it is shown.
 
-    Attributes
-    ----------
-    mark, label : str
-        Name in a vote (``A``), and name of the arm; the label is empty while it is hidden.
-    html, text : str
-        The answer, sanitised by :func:`~ipyllm.rendering.markdown.to_html`, and as markdown.
-    footer, error : str
-        Line below the answer, and the reason for a missing or incomplete answer.
-    preferred, running : bool
-        Whether a person voted for it, and whether it is still growing.
+    ``mark`` is its name in a vote (``A``), ``label`` the name of the arm, empty while it is hidden; ``html`` is the
+    answer, sanitised by :func:`~ipyllm.rendering.markdown.to_html`, and ``text`` its markdown.
     """
 
     mark: str
@@ -50,13 +42,7 @@ class Column:
 
 
 def reasoning_html(text: str) -> str:
-    """Return a model's reasoning as a folded panel; an empty string for no reasoning.
-
-    Examples
-    --------
-    >>> "<p>Hm, &lt;b&gt;</p>" in reasoning_html("Hm, <b>"), reasoning_html(" ")
-    (True, '')
-    """
+    """Return a model's reasoning as a folded panel; an empty string for no reasoning."""
     from ipyllm.rendering.markdown import to_html
 
     thought = text.strip()
@@ -66,14 +52,7 @@ def reasoning_html(text: str) -> str:
 
 
 def columns_html(columns: Iterable[Column], note: str = "") -> str:
-    """Return the columns as HTML, with ``note`` below them.
-
-    Examples
-    --------
-    >>> html = columns_html([Column("A", "<model>", "<p>Hi</p>", "Hi", "1.2 s")])
-    >>> "&lt;model&gt;" in html, "<p>Hi</p>" in html
-    (True, True)
-    """
+    """Return the columns as HTML, with ``note`` below them."""
     cells = "".join(map(_column_html, columns))
     below = f'<div class="ipyllm-footer">{escape(strip_control_sequences(note))}</div>' if note else ""
     return f'<div class="ipyllm-columns mathjax_ignore tex2jax_ignore">{cells}</div>{below}'
@@ -97,21 +76,7 @@ def _column_html(column: Column) -> str:
 
 
 def columns_text(columns: Iterable[Column], note: str = "") -> str:
-    """Return the columns as plain text, below each other.
-
-    Examples
-    --------
-    >>> good, bad = Column("A", "x/y", "", "Hi", "1.2 s"), Column("B", "", "", "", "", error="Gone.")
-    >>> print(columns_text([good, bad], "Vote."))
-    ── A · x/y ──
-    Hi
-    1.2 s
-    <BLANKLINE>
-    ── B ──
-    Gone.
-    <BLANKLINE>
-    Vote.
-    """
+    """Return the columns as plain text, below each other."""
     blocks = [
         "\n".join(
             part

@@ -20,25 +20,11 @@ _MATH_OPENINGS = ("$$", r"\[")
 
 
 class BlockStream:
-    r"""Splits streamed markdown into finished blocks and one live tail.
+    """Splits streamed markdown into finished blocks and one live tail.
 
     Joined, finished blocks and tail equal the fed text. A finished block never changes, and the blocks rendered
     separately give the HTML of the whole, except that a reference link (``[text][name]``) finds its definition only
     within its own block.
-
-    Examples
-    --------
-    >>> stream = BlockStream()
-    >>> stream.feed("# Title\n\nA para")
-    >>> stream.feed("graph\n\n- a li")
-    >>> stream.take_finished(), stream.live
-    (['# Title\n\n'], 'A paragraph\n\n- a li')
-    >>> stream.feed("st\n")
-    >>> stream.take_finished(), stream.live
-    (['A paragraph\n\n'], '- a list\n')
-    >>> stream.finish()
-    >>> stream.take_finished(), stream.live
-    (['- a list\n'], '')
     """
 
     def __init__(self) -> None:

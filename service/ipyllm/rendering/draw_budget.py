@@ -14,23 +14,9 @@ _LONGEST_S = 2.0
 
 
 class DrawBudget:
-    """Budget of bytes that refills with time. All times are seconds of one monotonic clock.
+    """Budget of bytes that refills with time, ``bytes_per_s`` up to ``burst``; ``shortest_s`` is the least pause.
 
-    Parameters
-    ----------
-    now : float
-        Current time.
-    bytes_per_s, burst : float
-        Rate at which the budget refills, and its maximum. The defaults are those of a cell.
-    shortest_s : float
-        Shortest pause between draws.
-
-    Examples
-    --------
-    >>> budget = DrawBudget(now=0.0)
-    >>> budget.spend(21_000, now=0.0)
-    >>> round(budget.wait_s(now=0.0), 2)
-    1.0
+    All times are seconds of one monotonic clock. The defaults are those of a cell.
     """
 
     def __init__(

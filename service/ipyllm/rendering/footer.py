@@ -31,32 +31,12 @@ _STOPPED = {"length": "stopped at max_tokens", "content_filter": "stopped by the
 
 
 def footer_text(response: ChatResponse) -> str:
-    """Summarise a call in one line.
-
-    Examples
-    --------
-    >>> from ipyllm.response import ChatResponse, Usage
-    >>> from ipyllm.timing import Timing
-    >>> footer_text(ChatResponse(
-    ...     model="local/smollm2-135m",
-    ...     usage=Usage(input_tokens=36, output_tokens=120, source="server"),
-    ...     timing=Timing(ttft_s=0.08, total_s=1.21, output_tps=101.3, attempts=1),
-    ...     cost_usd=0.0,
-    ... ))
-    'local/smollm2-135m · first token 0.08 s · 1.21 s · 36 → 120 tokens · 101 tokens/s · free'
-    """
+    """Summarise a call in one line."""
     return " · ".join(strip_control_sequences(part).replace("\n", " ") for part in _parts(response))
 
 
 def footer_html(response: ChatResponse) -> str:
-    """Return :func:`footer_text` as HTML, for :data:`ipyllm.rendering.style.CSS` to draw small and grey.
-
-    Examples
-    --------
-    >>> from ipyllm.response import ChatResponse
-    >>> footer_html(ChatResponse(model="<b>"))
-    '<div class="ipyllm-footer mathjax_ignore tex2jax_ignore">&lt;b&gt;</div>'
-    """
+    """Return :func:`footer_text` as HTML, for :data:`ipyllm.rendering.style.CSS` to draw small and grey."""
     text = escape(footer_text(response))
     return f'<div class="ipyllm-footer mathjax_ignore tex2jax_ignore">{text}</div>'
 

@@ -43,26 +43,9 @@ class GrowingCall:
 
 
 class GrowingText:
-    r"""Markdown that streams in.
+    """Markdown that streams in: finished ``blocks`` and, as of the last :meth:`update`, the tail ``live``.
 
-    Parameters
-    ----------
-    render : callable
-        Turns a block into HTML; it is given ``live=True`` for the tail.
-
-    Attributes
-    ----------
-    blocks : list of RenderedBlock
-        The finished blocks as of the last :meth:`update`.
-    live, live_html : str
-        The tail, which may still change, as markdown and as HTML.
-
-    Examples
-    --------
-    >>> text = GrowingText(lambda source, live=False: f"<{source.strip()}>")
-    >>> text.feed("One.\n\nTwo.\n")
-    >>> text.update(), [block.html for block in text.blocks], text.live_html
-    (True, ['<One.>'], '<Two.>')
+    ``render`` turns a block into HTML; it is given ``live=True`` for the tail.
     """
 
     def __init__(self, render: Callable[..., str] = to_html) -> None:
@@ -103,10 +86,7 @@ class GrowingText:
 class GrowingAnswer:
     """An answer from its first event to its last: text, reasoning, tool calls.
 
-    Parameters
-    ----------
-    render : callable
-        Renders a block of the text, see :class:`GrowingText`; reasoning is always markdown.
+    ``render`` turns a block of the text into HTML, see :class:`GrowingText`; reasoning is always markdown.
 
     Attributes
     ----------

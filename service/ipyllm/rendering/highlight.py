@@ -63,22 +63,7 @@ _FIRST_WORD = re.compile(r"[{.\s]*([\w+#.-]+)")
 
 
 def highlight(code: str, info: str) -> str:
-    r"""Return ``code`` as escaped HTML, with coloured spans where the language is known.
-
-    Parameters
-    ----------
-    code : str
-        Content of the fence.
-    info : str
-        Info string of the fence: ``python``, ``{.python}``, ``python title="a.py"``.
-
-    Examples
-    --------
-    >>> highlight("return a < 1", "python")
-    '<span class="k">return</span> a <span class="o">&lt;</span> <span class="m">1</span>'
-    >>> highlight("return a < 1", "")
-    'return a &lt; 1'
-    """
+    """Return ``code`` as escaped HTML, coloured where the fence's info string names a known language."""
     match = _FIRST_WORD.match(info)
     language = match[1].lower() if match else ""
     if language not in _LANGUAGES or len(code) > _MAX_CODE or _HARD_TO_READ.search(code):

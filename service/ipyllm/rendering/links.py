@@ -107,11 +107,7 @@ def _linkify(text: str, md: MarkdownIt) -> Iterator[Token]:
 
 
 def _without_punctuation(address: str) -> str:
-    """Return an address without the punctuation of the sentence around it.
-
-    >>> _without_punctuation("https://en.wikipedia.org/wiki/Lisp_(language)).")
-    'https://en.wikipedia.org/wiki/Lisp_(language)'
-    """
+    """Return an address without the punctuation of the sentence around it."""
     while address:
         last = address[-1]
         opener = _BRACKETS.get(last)
@@ -122,11 +118,7 @@ def _without_punctuation(address: str) -> str:
 
 
 def _host(address: str) -> str:
-    """Return the host of a web address, or an empty string.
-
-    >>> _host("https://bank.example@evil.example/login"), _host("/relative"), _host("https://[")
-    ('evil.example', '', '')
-    """
+    """Return the host of a web address, or an empty string."""
     try:
         parts = urlsplit(address)
     except ValueError:

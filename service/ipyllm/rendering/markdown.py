@@ -39,29 +39,12 @@ _MAX_HIGHLIGHT_SECONDS = 0.5
 
 
 def to_html(text: str, *, live: bool = False) -> str:
-    r"""Render a model's markdown as safe HTML.
+    """Render a model's markdown, which is untrusted, as safe HTML: one ``<div class="ipyllm-answer …">``.
 
-    Fences are highlighted by CSS classes (see :mod:`ipyllm.rendering.style`), TeX becomes MathML, bare
-    addresses become links, and images from elsewhere become links too, so that nothing is fetched.
-
-    Parameters
-    ----------
-    text : str
-        Untrusted markdown. Its blocks may be rendered separately, see :class:`ipyllm.rendering.blocks.BlockStream`.
-    live : bool
-        Whether the text is still growing: a long fence at its end is then not highlighted, because that would be
-        repeated at every draw.
-
-    Returns
-    -------
-    str
-        One ``<div class="ipyllm-answer …">``.
-
-    Examples
-    --------
-    >>> print(to_html("**Hi** <br>"))
-    <div class="ipyllm-answer mathjax_ignore tex2jax_ignore" dir="auto"><p><strong>Hi</strong> &lt;br&gt;</p>
-    </div>
+    Fences are highlighted by CSS classes (see :mod:`ipyllm.rendering.style`), TeX becomes MathML, bare addresses become
+    links, and images from elsewhere become links too, so that nothing is fetched. Blocks may be rendered separately,
+    see :class:`ipyllm.rendering.blocks.BlockStream`. ``live`` says that the text is still growing: a long fence at its
+    end is then not highlighted, because that would be repeated at every draw.
     """
     text = replace_surrogates(text)  # the sanitiser refuses lone surrogates
     if len(text) > _MAX_TEXT:

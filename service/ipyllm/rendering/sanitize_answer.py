@@ -28,24 +28,12 @@ _RASTER = re.compile(r"data:image/(?:png|jpeg|gif|webp);base64,[A-Za-z0-9+/]+={0
 
 
 def sanitize(html: str) -> str:
-    """Return ``html`` without anything that is not allowed.
-
-    Examples
-    --------
-    >>> sanitize('<a href="javascript:alert(1)" onclick="alert(1)" id="x">go</a><iframe></iframe>')
-    '<a rel="noopener noreferrer nofollow">go</a>'
-    """
+    """Return ``html`` without anything that is not allowed."""
     return _cleaner().clean(html)
 
 
 def is_raster_image(address: str) -> bool:
-    """Return whether ``address`` is a data: URL of pixels, which can neither fetch nor run scripts as an SVG could.
-
-    Examples
-    --------
-    >>> [is_raster_image(f"data:image/{kind};base64,iVBORw0KGgo=") for kind in ("png", "svg+xml")]
-    [True, False]
-    """
+    """Return whether ``address`` is a data: URL of pixels, which can neither fetch nor run scripts as an SVG could."""
     return _RASTER.fullmatch(address) is not None
 
 

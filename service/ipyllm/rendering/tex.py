@@ -79,29 +79,7 @@ _CHILDREN = {"mfrac": 2, "mover": 2, "mroot": 2, "msub": 2, "msubsup": 3, "msup"
 
 
 def to_mathml(tex: str, *, display: bool) -> str | None:
-    r"""Convert a formula.
-
-    Parameters
-    ----------
-    tex : str
-        TeX without its delimiters.
-    display : bool
-        On a line of its own, or in the text.
-
-    Returns
-    -------
-    str or None
-        None for what cannot be converted, or not in reasonable time.
-
-    Examples
-    --------
-    >>> to_mathml("x^2", display=False)
-    '<math display="inline"><mrow><msup><mi>x</mi><mn>2</mn></msup></mrow></math>'
-    >>> to_mathml(r"\href{javascript:alert(1)}{x}", display=False)
-    '<math display="inline"><mrow><mrow><mrow><mi>x</mi></mrow></mrow></mrow></math>'
-    >>> to_mathml(r"\begin{matrix}", display=False) is None
-    True
-    """
+    """Convert a formula, TeX without its delimiters; None for what cannot be converted, or not in reasonable time."""
     # Definitions can double a formula at every step; no answer needs them.
     if len(tex) > _MAX_FORMULA or _DEFINES.search(tex):
         return None

@@ -25,16 +25,7 @@ _SERVER_ERROR = 500
 
 
 class Health:
-    """Health of one service, judged by its recent calls. Only its owner uses it.
-
-    Examples
-    --------
-    >>> health = Health()
-    >>> for _ in range(3):
-    ...     health.call_ended(LLMError("Nobody there.", category="connection"))
-    >>> health.is_paused
-    True
-    """
+    """Health of one service, judged by its recent calls. Only its owner uses it."""
 
     def __init__(self) -> None:
         self._failures = 0

@@ -26,21 +26,8 @@ _lock = threading.RLock()
 def named_route(name: str, routes: Mapping[str, RouteSettings], resolver: Resolver, made_from: object = None) -> Route:
     """Return the route of this name: the same object, with its state, until its settings change.
 
-    Parameters
-    ----------
-    name : str
-        A key of ``routes``.
-    routes : mapping
-        All routes of the settings.
-    resolver : callable
-        Makes the service for a model name.
-    made_from : object
-        Everything else the arms depend on (endpoints, aliases). When it changes, the route is made anew.
-
-    Raises
-    ------
-    LLMError
-        ``not_found`` for routes that contain one another, and for an arm that does not exist.
+    ``made_from`` is everything else the arms depend on (endpoints, aliases). Routes that contain one another raise
+    ``not_found``.
     """
     with _lock:
         settings = routes[name]

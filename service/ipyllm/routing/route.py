@@ -30,16 +30,8 @@ class Route(BaseLLMService):
     """A service that chooses another service for each call.
 
     The row of a call names the service that was asked; its tags ``route`` and ``arm`` say how it was chosen. An option
-    of the call comes before a default of the route, which comes before a default of the service.
-
-    Parameters
-    ----------
-    name : str
-        Name of the route.
-    resolver : callable, optional
-        Makes the service for an arm that is given as a model name.
-    **options
-        ``timeout``, ``max_retries`` and default parameters, as for every service.
+    of the call comes before a default of the route, which comes before a default of the service. ``resolver`` makes the
+    service for an arm that is given as a model name.
     """
 
     name = "route"

@@ -24,13 +24,7 @@ _LONGEST_BLOCK_S = 0.2  # five wakes a second cost nothing measurable
 
 
 def interruptible_timeout(seconds: float | None) -> float | None:
-    """Return how long the caller may block at once, out of ``seconds``: at most 0.2 s in the main thread.
-
-    Examples
-    --------
-    >>> interruptible_timeout(None), interruptible_timeout(60.0), interruptible_timeout(0.01)
-    (0.2, 0.2, 0.01)
-    """
+    """Return how long the caller may block at once, out of ``seconds``: at most 0.2 s in the main thread."""
     if threading.current_thread() is not threading.main_thread():  # only the main thread is interrupted
         return seconds
     return _LONGEST_BLOCK_S if seconds is None else min(seconds, _LONGEST_BLOCK_S)
@@ -40,13 +34,6 @@ class InterruptibleEvent(threading.Event):
     """A :class:`threading.Event` whose ``wait`` can be interrupted, and which calls listeners when it is set.
 
     A thread cannot wait for an event and a queue at once: it waits for the queue, and a listener wakes it there.
-
-    Examples
-    --------
-    >>> done = InterruptibleEvent()
-    >>> done.listen(lambda: print("woken"))
-    >>> done.set()
-    woken
     """
 
     def __init__(self) -> None:
@@ -54,13 +41,7 @@ class InterruptibleEvent(threading.Event):
         self._listeners: list[Callable[[], None]] = []
 
     def wait(self, timeout: float | None = None) -> bool:
-        """Wait until it is set, at most ``timeout`` seconds; return whether it is.
-
-        Examples
-        --------
-        >>> InterruptibleEvent().wait(0.01)
-        False
-        """
+        """Wait until it is set, at most ``timeout`` seconds; return whether it is."""
         until = None if timeout is None else monotonic() + timeout
         left = timeout
         while not super().wait(interruptible_timeout(left)):

@@ -6,7 +6,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from ipyllm.errors import bad_request
-from ipyllm.scorers.reading import check_column, expected, response_text, text_of_value
+from ipyllm.scorers.reading import check_column, expected_answers, response_text, text_of_value
 from ipyllm.scorers.scorer import ScoreFailure, Scorer
 from ipyllm.text.suggest import suggest
 
@@ -56,7 +56,7 @@ def _exact(response: Any, row: Mapping[str, Any], *, column: str, ignore_case: b
             text = text.strip()
         return text.casefold() if ignore_case else text
 
-    right = {form(text_of_value(value)) for value in expected(row, column)}
+    right = {form(text_of_value(value)) for value in expected_answers(row, column)}
     return form(response_text(response)) in right
 
 
@@ -99,7 +99,7 @@ def _contains(response: Any, row: Mapping[str, Any], *, column: str, ignore_case
         return text.casefold() if ignore_case else text
 
     text = form(response_text(response))
-    sought = [form(text_of_value(value)).strip() for value in expected(row, column)]
+    sought = [form(text_of_value(value)).strip() for value in expected_answers(row, column)]
     if "" in sought:
         raise ScoreFailure(f"The row has an empty text in its column {column!r}, which every answer contains.")
     return any(_has_word(text, piece) if words else piece in text for piece in sought)
@@ -179,7 +179,7 @@ def _regex(
 ) -> bool:
     import regex as engine
 
-    patterns = [pattern] if pattern is not None else expected(row, column or "")
+    patterns = [pattern] if pattern is not None else expected_answers(row, column or "")
     text = response_text(response)
     for each in patterns:
         try:
@@ -244,4 +244,4 @@ def _similarity(response: Any, row: Mapping[str, Any], *, column: str, method: M
                 return fuzz.token_set_ratio(one, other) / 100
 
     text = form(response_text(response))
-    return max(ratio(text, form(text_of_value(value))) for value in expected(row, column))
+    return max(ratio(text, form(text_of_value(value))) for value in expected_answers(row, column))

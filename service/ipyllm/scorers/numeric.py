@@ -10,7 +10,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from ipyllm.errors import bad_request
-from ipyllm.scorers.reading import check_column, expected, response_text
+from ipyllm.scorers.reading import check_column, expected_answers, response_text
 from ipyllm.scorers.scorer import ScoreFailure, Scorer
 
 if TYPE_CHECKING:
@@ -110,7 +110,7 @@ def numeric(
 def _numeric(
     response: Any, row: Mapping[str, Any], *, column: str, rel_tol: float, abs_tol: float, decimal: Decimals
 ) -> bool:
-    right = [_right(value, column, decimal) for value in expected(row, column)]
+    right = [_right(value, column, decimal) for value in expected_answers(row, column)]
     given = last_number(response_text(response), decimal)
     if given is None:
         return False

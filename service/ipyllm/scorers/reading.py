@@ -10,22 +10,15 @@ from ipyllm.errors import bad_request
 from ipyllm.scorers.scorer import ScoreFailure
 from ipyllm.text.format import is_missing
 
-__all__ = ["check_column", "expected", "response_text", "text_of_value"]
+__all__ = ["check_column", "expected_answers", "response_text", "text_of_value"]
 
 
 def response_text(response: Any) -> str:
-    """Return the text of a response, without reasoning that its server left in it.
-
-    Examples
-    --------
-    >>> from ipyllm import ChatResponse
-    >>> response_text(ChatResponse(content="<think>A capital?</think>Bern"))
-    'Bern'
-    """
+    """Return the text of a response, without reasoning that its server left in it (``<think>…</think>``)."""
     return unicodedata.normalize("NFC", str(response.content).rpartition("</think>")[2])
 
 
-def expected(row: Mapping[str, Any], column: str) -> list[Any]:
+def expected_answers(row: Mapping[str, Any], column: str) -> list[Any]:
     """Return the right answers in a column of the row, one or each of a list; fail without any."""
     if column not in row:
         has = ", ".join(map(repr, row)) if row else "no columns"
@@ -42,13 +35,7 @@ def expected(row: Mapping[str, Any], column: str) -> list[Any]:
 
 
 def text_of_value(value: Any) -> str:
-    """Return a right answer as text; a float without fraction as an integer, since pandas turns integers into floats.
-
-    Examples
-    --------
-    >>> text_of_value(4.0), text_of_value(0.5), text_of_value("Bern")
-    ('4', '0.5', 'Bern')
-    """
+    """Return an expected answer as text; 4.0 as 4, since pandas turns integers into floats."""
     if isinstance(value, float) and value.is_integer():
         value = int(value)
     return unicodedata.normalize("NFC", str(value))

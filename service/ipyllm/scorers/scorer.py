@@ -209,27 +209,7 @@ such as scorers.exact('label').
 
 
 def checked(value: Any) -> Score:
-    """Return the result of a scorer as a valid :class:`Score`.
-
-    Parameters
-    ----------
-    value : object
-        What the scorer returned.
-
-    Raises
-    ------
-    ScoreFailure
-        It is not a finite number, True, False, None, or a :class:`Score` with one of these.
-
-    Examples
-    --------
-    >>> checked(True), checked(None)
-    (Score(value=1.0, reason=None, cost_usd=None), Score(value=None, reason=None, cost_usd=None))
-    >>> checked("good")
-    Traceback (most recent call last):
-        ...
-    ipyllm.scorers.scorer.ScoreFailure: It returned 'good', a str; return a number, True, False or None.
-    """
+    """Return a result as a valid :class:`Score`; raise ScoreFailure unless it is a finite number or null."""
     given = value if isinstance(value, Score) else Score(value)
     try:
         number = _number(given.value)

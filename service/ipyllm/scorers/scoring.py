@@ -132,8 +132,6 @@ class Scoring:
         self._future: Future[None] | None = None
         self.total = len(self._places) * len(self._scorers)
 
-    # ---- from the user's side --------------------------------------------------------------------
-
     def run(self) -> None:
         """Score and wait. Async scorers run on the event loop of the notebook cell, if there is one.
 
@@ -198,8 +196,6 @@ class Scoring:
         if self._places:
             self._scorers = tuple(scorer.begun() for scorer in self._scorers)
 
-    # ---- one score -------------------------------------------------------------------------------
-
     def _run_inline(self) -> None:
         for scorer in self._scorers:
             if scorer.inline:
@@ -217,8 +213,6 @@ class Scoring:
     def _keep(self, scorer: Scorer, place: int, result: Score | ScoreFailure) -> None:
         self._results[scorer.name][place] = result
         self._on_score()
-
-    # ---- on the service thread -------------------------------------------------------------------
 
     def _start(self, caller_executor: CallerExecutor, done: InterruptibleEvent) -> Future[None] | None:
         if all(scorer.inline for scorer in self._scorers) or not self._places:

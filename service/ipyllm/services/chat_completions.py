@@ -126,13 +126,7 @@ class ChatCompletionsProvider:
         max_retries: int | None = None,
         cache: bool | None = None,
     ) -> CallOptions:
-        """Check options and return them.
-
-        Raises
-        ------
-        LLMError
-            ``bad_request``, with one sentence that names the option.
-        """
+        """Check options and return them; raise ``bad_request``, with one sentence that names the option."""
         return CallOptions(
             check_params(params, self.full_name),
             None if timeout is None else Timeout.of(timeout),
@@ -172,13 +166,7 @@ class ChatCompletionsProvider:
         return key.get_secret_value() if key is not None else None
 
     def address(self) -> Address:
-        """Return the address and key for a call.
-
-        Raises
-        ------
-        LLMError
-            When a required key is missing, or the address is not a URL.
-        """
+        """Return the address and key for a call; raise if a required key is missing, or the address is not a URL."""
         base_url, key = self.base_url().strip().rstrip("/"), (self.api_key() or "").strip()
         if not is_url(base_url):
             raise bad_request(
@@ -201,13 +189,7 @@ class ChatCompletionsProvider:
         return Address(base_url, key or None)
 
     def check(self) -> None:
-        """Check that a call can be sent, without sending anything.
-
-        Raises
-        ------
-        LLMError
-            The error of every call: no key, no address, no such embedded model.
-        """
+        """Check that a call can be sent, without sending anything; raise the error that every call would get."""
         self.address()
 
     def needs_key(self, base_url: str) -> bool:

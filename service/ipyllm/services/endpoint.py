@@ -12,17 +12,7 @@ __all__ = ["EndpointService"]
 
 
 class EndpointService(BaseLLMService):
-    """A server named in the settings.
-
-    Parameters
-    ----------
-    endpoint : str
-        Name in the settings.
-    model : str, optional
-        The model; the endpoint's own default if not given.
-    **options
-        As for every service.
-    """
+    """A server named in the settings. Without ``model``, the endpoint's own default."""
 
     def __init__(self, endpoint: str, model: str | None = None, **options: Any) -> None:
         settings = get_settings().endpoints[endpoint]

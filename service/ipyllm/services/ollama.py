@@ -61,15 +61,7 @@ class OllamaService(BaseLLMService):
 
 
 def base_url_of_host(host: str) -> str:
-    """Return the base URL for a value of ``OLLAMA_HOST``.
-
-    Examples
-    --------
-    >>> base_url_of_host("")
-    'http://127.0.0.1:11434/v1'
-    >>> base_url_of_host("0.0.0.0:11500"), base_url_of_host("https://models.example.org")
-    ('http://127.0.0.1:11500/v1', 'https://models.example.org:443/v1')
-    """
+    """Return the base URL for a value of ``OLLAMA_HOST``."""
     given = host.strip().rstrip("/")
     has_scheme = "://" in given
     parts = urlsplit(given if has_scheme else f"http://{given or '127.0.0.1'}")

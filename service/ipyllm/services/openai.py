@@ -28,16 +28,7 @@ class OpenAIService(BaseLLMService):
     domain = "api.openai.com"
     key_variable = "OPENAI_API_KEY"
     price_provider = "openai"
-    known_models = (
-        "gpt-5",
-        "gpt-5-mini",
-        "gpt-5-nano",
-        "gpt-4.1",
-        "gpt-4.1-mini",
-        "gpt-4o",
-        "gpt-4o-mini",
-        "o4-mini",
-    )
+    known_models = ("gpt-5", "gpt-5-mini", "gpt-5-nano", "gpt-4.1", "gpt-4.1-mini", "gpt-4o", "gpt-4o-mini", "o4-mini")
 
     def body(self, request: ChatRequest) -> dict[str, Any]:
         """Use OpenAI's newer name of ``max_tokens``, which its reasoning models require."""

@@ -34,22 +34,7 @@ _RESERVED = ("model", "messages", "stream", "stream_options")
 
 
 def check_params(params: Mapping[str, Any], model: str) -> dict[str, Any]:
-    """Check ``params`` and return them without those that are None.
-
-    Raises
-    ------
-    LLMError
-        ``bad_request``, with one sentence that names the parameter.
-
-    Examples
-    --------
-    >>> check_params({"temperature": 0, "seed": None}, "local/smollm2-135m")
-    {'temperature': 0}
-    >>> check_params({"temprature": 0}, "local/smollm2-135m")
-    Traceback (most recent call last):
-        ...
-    ipyllm.errors.LLMError: There is no parameter 'temprature'; did you mean 'temperature'?
-    """
+    """Return ``params`` without those that are None; raise ``bad_request``, which names the invalid parameter."""
     checked = {name: value for name, value in params.items() if value is not None}
     for name, value in checked.items():
         problem = _problem(name, value)

@@ -18,15 +18,7 @@ if TYPE_CHECKING:
 
     from ipyllm.response import Usage
 
-__all__ = [
-    "BY_SETTINGS",
-    "context_window",
-    "cost_of",
-    "estimate_cost",
-    "load",
-    "price_in_settings",
-    "price_in_tables",
-]
+__all__ = ["BY_SETTINGS", "context_window", "cost_of", "estimate_cost", "load", "price_in_settings", "price_in_tables"]
 
 BY_SETTINGS: Final = "settings"
 """The ``price_source`` of a cost by the settings."""
@@ -36,13 +28,7 @@ _SHORT_PROMPT: Final = 1_000  # tokens
 
 
 def price_in_settings(model: str) -> Price | None:
-    """Return the price that the settings give for a full model name, or for its endpoint.
-
-    Examples
-    --------
-    >>> price_in_settings("openai/gpt-5-mini") is None
-    True
-    """
+    """Return the price that the settings give for a full model name, or for its endpoint."""
     from ipyllm.settings import get_settings
 
     settings = get_settings()
@@ -56,13 +42,6 @@ def price_in_tables(provider: str, model: str) -> Price | None:
     """Return the price of ``model`` by the offline tables; None if they do not know it.
 
     Where a price depends on the length of the prompt, it is that of a short one.
-
-    Examples
-    --------
-    >>> price_in_tables("openai", "gpt-4o")
-    Price(input_usd_per_mtok=2.5, output_usd_per_mtok=10.0, cached_usd_per_mtok=None)
-    >>> price_in_tables("openai", "no-such-model") is None
-    True
     """
     found = []
     for kind in ("input_tokens", "output_tokens"):
@@ -95,29 +74,11 @@ def cost_of(
     service_tier: str | None = None,
     cache_write_tokens: int | None = None,
 ) -> tuple[float | None, str | None]:
-    """Return the cost by the tables, and the source of the price.
+    """Return the cost by the tables, and the source of the price; (None, None) if unknown.
 
-    Parameters
-    ----------
-    usage : Usage
-        The server's counts; an estimate has no price.
-    provider : str
-        Provider id of ``genai-prices``, such as ``"openai"``.
-    model : str
-        The model that answered.
-    at : datetime
-        When the request was sent: prices change, some with the time of day.
-    service_tier : str, optional
-        Service tier, as in the response (``"flex"``, ``"priority"``); the standard tier if not given.
-    cache_write_tokens : int, optional
-        Input that the server wrote to its cache, if it charges for that.
-
-    Examples
-    --------
-    >>> from datetime import datetime, UTC
-    >>> from ipyllm.response import Usage
-    >>> cost_of(Usage(10, 10, source="server"), provider="openai", model="no-such-model", at=datetime.now(UTC))
-    (None, None)
+    Prices change, some with the time of day: ``at`` is when the request was sent. ``service_tier`` is as in the
+    response (``"flex"``, ``"priority"``). ``cache_write_tokens`` is input that the server wrote to its cache, if it
+    charges for it.
     """
     if not usage.is_consistent:
         return None, None
@@ -141,30 +102,9 @@ def estimate_cost(
     at: datetime | None = None,
     service_tier: str | None = None,
 ) -> float | None:
-    """Return the most a call may cost.
+    """Return the most a call may cost; None if the tables do not know the model, or nothing limits the answer.
 
-    Parameters
-    ----------
-    provider, model : str
-        Names as in the tables.
-    input_tokens : int
-        Upper bound of the input.
-    max_output_tokens : int or None
-        Longest answer allowed; None: limited by the context window only.
-    at : datetime, optional
-        When the request is sent; now if not given.
-    service_tier : str, optional
-        Service tier.
-
-    Returns
-    -------
-    float or None
-        None if the tables do not know the model, or nothing limits the answer.
-
-    Examples
-    --------
-    >>> estimate_cost("openai", "gpt-4o", 1_000, 1_000)
-    0.0125
+    Without ``max_output_tokens`` only the context window limits the answer.
     """
     if max_output_tokens is None:
         window = context_window(provider, model)
@@ -180,13 +120,7 @@ def estimate_cost(
 
 
 def context_window(provider: str, model: str) -> int | None:
-    """Return the context window of ``model`` in tokens; None if unknown.
-
-    Examples
-    --------
-    >>> context_window("openai", "gpt-4o"), context_window("openai", "no-such-model")
-    (128000, None)
-    """
+    """Return the context window of ``model`` in tokens; None if unknown."""
     import genai_prices
 
     try:

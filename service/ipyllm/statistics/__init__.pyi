@@ -1,8 +1,7 @@
-from .bradley_terry import Choice, Strengths, bootstrap_strengths, fit_strengths
+from .bradley_terry import ComparisonOutcome, Strengths, bootstrap_strengths, fit_strengths
 from .differences import Difference, bonett_price, bootstrap_interval, cohens_dz, hodges_lehmann, paired_t
-from .means import Mean, clustered_mean, wilson
+from .means import Mean, clustered_mean, pass_at_k, wilson
 from .pairs import paired
-from .passk import pass_at_k
 from .power import minimum_detectable_difference, n_needed
 from .quantiles import Interval, calls_for_upper_limit, quantile, quantile_interval
 from .ranking import ranking, win_matrix
@@ -12,7 +11,7 @@ from .summary import summarise_arms
 from .table import StatisticsFrame
 
 __all__ = [
-    "Choice",
+    "ComparisonOutcome",
     "Difference",
     "Interval",
     "Mean",

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     import numpy as np
 
-__all__ = ["PRIOR_SD", "Choice", "Strengths", "bootstrap_strengths", "fit_strengths"]
+__all__ = ["PRIOR_SD", "ComparisonOutcome", "Strengths", "bootstrap_strengths", "fit_strengths"]
 
 PRIOR_SD = 2.0
 """Standard deviation of the prior on strengths, in log-odds: before any vote, an arm beats another with odds between
@@ -25,7 +25,7 @@ _STEPS = 100
 
 
 @dataclass(frozen=True)
-class Choice:
+class ComparisonOutcome:
     """One vote.
 
     Attributes
@@ -59,12 +59,12 @@ class Strengths:
     tie: float
 
 
-def fit_strengths(choices: Sequence[Choice], n_arms: int, *, prior_sd: float = PRIOR_SD) -> Strengths:
+def fit_strengths(outcomes: Sequence[ComparisonOutcome], n_arms: int, *, prior_sd: float = PRIOR_SD) -> Strengths:
     """Return the most probable strengths.
 
     Parameters
     ----------
-    choices : sequence of Choice
+    outcomes : sequence of ComparisonOutcome
         The votes.
     n_arms : int
         Number of arms, those without a vote included.
@@ -80,16 +80,16 @@ def fit_strengths(choices: Sequence[Choice], n_arms: int, *, prior_sd: float = P
 
     Examples
     --------
-    >>> votes = [Choice((0, 1), 0)] * 3 + [Choice((0, 1), 1)]
+    >>> votes = [ComparisonOutcome((0, 1), 0)] * 3 + [ComparisonOutcome((0, 1), 1)]
     >>> first, second = fit_strengths(votes, 2, prior_sd=100).strengths
     >>> round(math.exp(first - second), 2)
     3.0
     """
     import numpy as np
 
-    design = _Design(choices, n_arms)
-    weights = np.ones(len(choices))
-    top, curvature = _maximise_posterior(design, design.outcomes(weights[None]), prior_sd)
+    design = _Design(outcomes, n_arms)
+    weights = np.ones(len(outcomes))
+    top, curvature = _maximise_posterior(design, design.outcome_counts(weights[None]), prior_sd)
     covariance = np.linalg.inv(curvature[0])[:n_arms, :n_arms]
     centre = np.eye(n_arms) - 1 / n_arms
     values = top[0, :n_arms]
@@ -98,7 +98,7 @@ def fit_strengths(choices: Sequence[Choice], n_arms: int, *, prior_sd: float = P
 
 
 def bootstrap_strengths(
-    choices: Sequence[Choice],
+    outcomes: Sequence[ComparisonOutcome],
     n_arms: int,
     clusters: Sequence[object],
     *,
@@ -110,7 +110,7 @@ def bootstrap_strengths(
 
     Parameters
     ----------
-    choices, n_arms, prior_sd
+    outcomes, n_arms, prior_sd
         As in :func:`fit_strengths`.
     clusters : sequence
         The prompt of each vote: votes on one prompt are drawn together.
@@ -123,12 +123,12 @@ def bootstrap_strengths(
     """
     import numpy as np
 
-    design = _Design(choices, n_arms)
+    design = _Design(outcomes, n_arms)
     numbers: dict[object, int] = {}
     codes = np.array([numbers.setdefault(cluster, len(numbers)) for cluster in clusters])
     rng = np.random.default_rng(seed)
     drawn = rng.multinomial(len(numbers), np.full(len(numbers), 1 / len(numbers)), size=resamples)
-    top, _ = _maximise_posterior(design, design.outcomes(drawn[:, codes].astype(float)), prior_sd)
+    top, _ = _maximise_posterior(design, design.outcome_counts(drawn[:, codes].astype(float)), prior_sd)
     values = top[:, :n_arms]
     centred: np.ndarray = values - values.mean(axis=1, keepdims=True)
     return centred
@@ -141,12 +141,14 @@ class _Design:
     of the set's strengths and the tie parameter for a tie.
     """
 
-    def __init__(self, choices: Sequence[Choice], n_arms: int) -> None:
+    def __init__(self, outcomes: Sequence[ComparisonOutcome], n_arms: int) -> None:
         import numpy as np
 
         sets: dict[tuple[int, ...], int] = {}
-        self._set = np.array([sets.setdefault(tuple(sorted(choice.arms)), len(sets)) for choice in choices], dtype=int)
-        self.ties = any(choice.winner is None for choice in choices)
+        self._set = np.array(
+            [sets.setdefault(tuple(sorted(outcome.arms)), len(sets)) for outcome in outcomes], dtype=int
+        )
+        self.ties = any(outcome.winner is None for outcome in outcomes)
         self.n_arms = n_arms
         widest = max((len(arms) for arms in sets), default=0) + 1
         self.features = np.zeros((len(sets), widest, n_arms + 1))
@@ -159,18 +161,21 @@ class _Design:
                 self.features[s, -1, list(arms)] = 1 / len(arms)
                 self.features[s, -1, n_arms] = 1
                 self.possible[s, -1] = True
-        self._outcome = np.array(
-            [widest - 1 if choice.winner is None else sorted(choice.arms).index(choice.winner) for choice in choices],
+        self._outcome_index = np.array(
+            [
+                widest - 1 if outcome.winner is None else sorted(outcome.arms).index(outcome.winner)
+                for outcome in outcomes
+            ],
             dtype=int,
         )
 
-    def outcomes(self, weights: np.ndarray) -> np.ndarray:
+    def outcome_counts(self, weights: np.ndarray) -> np.ndarray:
         """Return the count of each outcome of each set, per sample; weights have shape (samples, votes)."""
         import numpy as np
 
         samples = weights.shape[0]
         sets, widest = self.possible.shape
-        flat = self._set * widest + self._outcome
+        flat = self._set * widest + self._outcome_index
         counts = np.stack([np.bincount(flat, weights=row, minlength=sets * widest) for row in weights])
         return counts.reshape(samples, sets, widest)
 

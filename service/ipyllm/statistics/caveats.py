@@ -1,7 +1,4 @@
-"""Caveats of a comparison, shown below its tables.
-
-Imports pandas: load it late.
-"""
+"""Caveats of a comparison, shown below its tables."""
 
 from __future__ import annotations
 
@@ -14,16 +11,17 @@ from ipyllm.dataframes.latency_filter import LARGEST_LAG
 from ipyllm.text.format import count, join_names, number
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator
 
     from ipyllm.statistics.observations import Observations
 
-__all__ = ["FEW_PROMPTS", "caveats", "listed"]
+__all__ = ["FEW_PROMPTS", "MAX_NAMES", "caveats"]
 
 FEW_PROMPTS = 20
 """Number of prompts below which the usual intervals are rough."""
 
-_MAX_NAMES = 4
+MAX_NAMES = 4
+"""Number of names in a sentence; of more, the rest is counted."""
 
 
 def caveats(observed: Observations) -> list[str]:
@@ -32,21 +30,17 @@ def caveats(observed: Observations) -> list[str]:
     return [sentence for check in checks for sentence in check(observed)]
 
 
-def listed(names: Sequence[str]) -> str:
-    """Return the first few of the names, joined as in a sentence."""
-    return join_names(names, limit=_MAX_NAMES)
-
-
 def _different_prompts(observed: Observations) -> Iterator[str]:
-    asked = observed.asked
+    asked = observed.calls_per_prompt
     have = (asked > 0).sum(axis=1)
     total = asked.shape[1]
     if len(observed.arms) > 1 and (have < total).any():
         lacking = [f"{arm} ({n} of {total})" for arm, n in zip(observed.arms, have, strict=True) if n < total]
         shared = int((asked > 0).all(axis=0).sum())
         yield (
-            f"Not all arms got the same prompts: {listed(lacking)}. So their rows of the summary are not comparable; "
-            f"{count(shared, 'prompt')} went to all, and paired() compares two arms only on the prompts that both got."
+            f"Not all arms got the same prompts: {join_names(lacking, limit=MAX_NAMES)}. So their rows of the "
+            f"summary are not comparable; {count(shared, 'prompt')} went to all, and paired() compares two arms only "
+            "on the prompts that both got."
         )
     elif (asked.max(axis=0) != asked.min(axis=0)).any():
         yield (
@@ -87,7 +81,8 @@ def _failures(observed: Observations) -> Iterator[str]:
     if not (rates > 0).any():
         return
     failing = [f"{arm} {rate:.0%}" for arm, rate in rates.items() if rate > 0]
-    sentence = f"Calls failed ({listed(failing)}), probably not at random: the answered prompts may be easier."
+    listed = join_names(failing, limit=MAX_NAMES)
+    sentence = f"Calls failed ({listed}), probably not at random: the answered prompts may be easier."
     for score in observed.scores:
         values = observed.frame[score]
         lowered = []
@@ -97,7 +92,8 @@ def _failures(observed: Observations) -> Iterator[str]:
             if lost.any() and of_arm.notna().any():
                 lowered.append(f"{arm} {number(of_arm[~lost].mean())} → {number(of_arm.mask(lost, 0.0).mean())}")
         if lowered:
-            sentence += f" If failed calls scored 0, {score.removeprefix('score_')} would fall: {listed(lowered)}."
+            falls = join_names(lowered, limit=MAX_NAMES)
+            sentence += f" If failed calls scored 0, {score.removeprefix('score_')} would fall: {falls}."
     yield sentence
 
 
@@ -112,13 +108,13 @@ def _unscored(observed: Observations) -> Iterator[str]:
 
 
 def _few(observed: Observations) -> Iterator[str]:
-    prompts = int((observed.asked > 0).sum(axis=1).min())
+    prompts = int((observed.calls_per_prompt > 0).sum(axis=1).min())
     if prompts < FEW_PROMPTS:
         yield (
             f"Only {count(prompts, 'prompt')}{' in the smallest arm' if len(observed.arms) > 1 else ''}: intervals "
             f"are imprecise below {FEW_PROMPTS}, and so few prompts may not represent what you will ask."
         )
-    if observed.asked.max() == 1:
+    if observed.calls_per_prompt.max() == 1:
         yield (
             "Every prompt was asked once: the variation between repeats cannot be separated from that between prompts."
         )
@@ -148,7 +144,7 @@ def _left_out(observed: Observations) -> Iterator[str]:
     )
     shares = out.groupby(frame["arm"], observed=False).mean()
     emptied = [str(arm) for arm, part in shares.items() if part == 1]
-    yield f"{sentence} No times remain for {listed(emptied)}." if emptied else sentence
+    yield f"{sentence} No times remain for {join_names(emptied, limit=MAX_NAMES)}." if emptied else sentence
 
 
 def _unfinished(observed: Observations) -> Iterator[str]:

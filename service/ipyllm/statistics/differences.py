@@ -7,15 +7,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from ipyllm.statistics.quantiles import Interval, known_values
+from ipyllm.statistics.significance import EXACT_RANKS, wilcoxon
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import ArrayLike
 
 __all__ = ["Difference", "bonett_price", "bootstrap_interval", "cohens_dz", "hodges_lehmann", "paired_t"]
-
-_EXACT_RANKS = 50
-"""Number of pairs up to which the distribution of signed ranks is computed exactly."""
 
 _ALL_AVERAGES = 2000
 """Number of pairs up to which all n (n + 1) / 2 averages fit in memory; above, they are only counted."""
@@ -171,8 +169,6 @@ def hodges_lehmann(differences: ArrayLike, *, level: float = 0.95) -> Difference
     """
     import numpy as np
 
-    from ipyllm.statistics.significance import wilcoxon
-
     d = np.sort(known_values(differences))
     n = d.size
     if n == 0:
@@ -205,7 +201,7 @@ def _critical_rank(n: int, alpha: float) -> int:
     """Return the rank of the average that is the lower limit; 0 for none."""
     import numpy as np
 
-    if n > _EXACT_RANKS:
+    if n > EXACT_RANKS:
         from scipy.special import ndtri
 
         mean, sd = n * (n + 1) / 4, math.sqrt(n * (n + 1) * (2 * n + 1) / 24)

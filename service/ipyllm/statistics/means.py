@@ -1,4 +1,4 @@
-"""Means of scores with standard errors, where several calls belong to one prompt."""
+"""Means of scores with standard errors, where several calls belong to one prompt; and pass@k."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from ipyllm.statistics.quantiles import Interval
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
 
-__all__ = ["Mean", "clustered_mean", "wilson"]
+__all__ = ["Mean", "clustered_mean", "pass_at_k", "wilson"]
 
 
 @dataclass(frozen=True)
@@ -113,3 +113,37 @@ def wilson(p: float, n: float, *, level: float = 0.95) -> Interval:
     middle = (p + z2 / (2 * n)) / (1 + z2 / n)
     half = math.sqrt(z2 * (p * (1 - p) / n + z2 / (4 * n * n))) / (1 + z2 / n)
     return Interval(max(0.0, middle - half) if p > 0 else 0.0, min(1.0, middle + half) if p < 1 else 1.0)
+
+
+def pass_at_k(n: int, correct: int, k: int) -> float:
+    """Estimate pass@k for one prompt: the probability that at least one of k answers is right.
+
+    Parameters
+    ----------
+    n : int
+        Answers to the prompt.
+    correct : int
+        Number of right answers.
+    k : int
+        Number of tries, at most ``n``.
+
+    Raises
+    ------
+    ValueError
+        Not 0 <= correct <= n or not 1 <= k <= n.
+
+    Notes
+    -----
+    ``1 - C(n - c, k) / C(n, k)``, Chen et al. (2021), "Evaluating large language models trained on code", §2.1.
+    It is unbiased, where ``1 - (1 - c / n)^k`` is too low. The mean over prompts is that of a model.
+
+    Examples
+    --------
+    >>> pass_at_k(n=2, correct=1, k=1), round(pass_at_k(n=10, correct=3, k=5), 4)
+    (0.5, 0.9167)
+    """
+    if not 0 <= correct <= n:
+        raise ValueError(f"correct must be between 0 and n={n}, not {correct}.")
+    if not 1 <= k <= n:
+        raise ValueError(f"pass@{k} cannot be estimated from {n} answers: k is between 1 and the number of answers.")
+    return 1 - math.comb(n - correct, k) / math.comb(n, k)

@@ -1,7 +1,4 @@
-"""Prepares the calls of a comparison for statistics: arms in order, no warm-ups, only valid values of each metric.
-
-Imports pandas: load it late.
-"""
+"""Prepares the calls of a comparison for statistics: arms in order, no warm-ups, only valid values of each metric."""
 
 from __future__ import annotations
 
@@ -66,9 +63,8 @@ METRICS = {
 class Observations:
     """The cleaned calls of a comparison."""
 
-    frame: (
-        pd.DataFrame
-    )  # one row per call without warm-ups: `arm`, `prompt` (from 0), `prompt_id`, ledger columns, scores
+    # One row per call without warm-ups: `arm`, `prompt` (from 0), `prompt_id`, columns of the ledger, scores.
+    frame: pd.DataFrame
     arms: list[str]  # in order of appearance
     scores: list[str]  # the columns `score_…` with numbers
 
@@ -88,18 +84,12 @@ class Observations:
         return self.frame["status"].isin(_UNFINISHED)
 
     @cached_property
-    def asked(self) -> np.ndarray:
+    def calls_per_prompt(self) -> np.ndarray:
         """Number of calls of each arm (row) for each prompt (column)."""
         return self.by_prompt(np.ones(len(self.frame)))[1]
 
     def by_prompt(self, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return mean and number of the values of each arm (row) for each prompt (column).
-
-        Parameters
-        ----------
-        values : ndarray
-            One per call; NaN is no value. The mean of no value is NaN.
-        """
+        """Return mean and number of the known values, one per call, of each arm (row) for each prompt (column)."""
         known = ~np.isnan(values)
         shape = len(self.arms), int(self.frame["prompt"].max()) + 1
         flat = self.frame["arm"].cat.codes.to_numpy().astype(np.int64) * shape[1] + self.frame["prompt"].to_numpy()
@@ -114,9 +104,8 @@ class Observations:
             return METRICS[name]
         column = name if name in self.scores else f"score_{name}"
         if column in self.scores:
-            return Metric(
-                column, name := column.removeprefix("score_"), f"scores of {name}", "", "score", higher_is_better=True
-            )
+            label = column.removeprefix("score_")
+            return Metric(column, label, f"scores of {label}", "", "score", higher_is_better=True)
         known = [*(score.removeprefix("score_") for score in self.scores), *METRICS]
         raise bad_request(f"There is no metric {name!r}. {suggest(name, known)}")
 
@@ -135,15 +124,7 @@ class Observations:
         return [metric for metric in found if self.values(metric).notna().any()]
 
     def values(self, metric: Metric, failures: Failures = "omit") -> pd.Series[float]:
-        """Return the metric of each call, NaN where it does not count.
-
-        Parameters
-        ----------
-        metric : Metric
-            From :meth:`metric`.
-        failures : {"omit", "zero"}
-            The score of a failed call: missing, or 0.
-        """
+        """Return the metric of each call, NaN where it does not count; the score of a failed call is missing, or 0."""
         frame = self.frame
         if failures not in {"omit", "zero"}:
             raise ValueError(f"failures must be 'omit' or 'zero', not {failures!r}.")
@@ -168,35 +149,19 @@ class Observations:
 
 
 def observe(calls: Any) -> Observations:
-    """Prepare calls for statistics.
+    """Prepare calls for statistics; raise ``bad_request`` if there are none, or no arms.
 
-    Parameters
-    ----------
-    calls : DataFrame, or anything that has one as ``.calls``
-        At least ``arm`` (or ``model``) and ``status``. Without ``prompt_id``, calls with the same ``prompt`` belong
-        together; without that, each call is its own prompt.
-
-    Raises
-    ------
-    LLMError
-        ``bad_request``: there are no calls, or no arms among the columns.
-
-    Examples
-    --------
-    >>> calls = pd.DataFrame({"arm": ["b", "a"], "prompt_id": 1, "status": "ok", "score_exact": [True, False]})
-    >>> observed = observe(calls)
-    >>> observed.arms, observed.scores
-    (['b', 'a'], ['score_exact'])
+    ``calls`` is a DataFrame, or has one as ``.calls``, with ``arm`` (or ``model``) and ``status``. Calls of one
+    ``prompt_id``, or else of one ``prompt``, belong together; without these, each call is its own prompt.
     """
     if not isinstance(calls, pd.DataFrame):
         calls = getattr(calls, "calls", calls)
     if not isinstance(calls, pd.DataFrame):
         raise bad_request(f"calls must be a DataFrame of calls, not {type(calls).__name__}.")
     by = "arm" if "arm" in calls.columns else "model"
-    for column in (by, "status"):
-        if column not in calls.columns:
-            what = "arm or model" if column == "model" else column
-            raise bad_request(f"These calls have no column {what}: there is nothing to compare by.")
+    if lacking := [column for column in (by, "status") if column not in calls.columns]:
+        what = "arm or model" if lacking[0] == "model" else lacking[0]
+        raise bad_request(f"These calls have no column {what}: there is nothing to compare by.")
     warm_up = as_bool(calls["warmup"]) if "warmup" in calls.columns else pd.Series(False, index=calls.index)
     calls = calls[~warm_up & calls[by].notna()].reset_index(drop=True)
     if calls.empty:
@@ -232,9 +197,8 @@ def _prompts(calls: pd.DataFrame) -> np.ndarray:
 
 def _is_score(calls: pd.DataFrame, name: str) -> bool:
     """Return whether a column is a score, not a score's error or reason."""
-    for beside in ("_error", "_reason"):
-        if name.endswith(beside) and name.removesuffix(beside) in calls.columns:
-            return False
+    if any(name.endswith(end) and name.removesuffix(end) in calls.columns for end in ("_error", "_reason")):
+        return False
     column = calls[name]
     if pd.api.types.is_numeric_dtype(column) or pd.api.types.is_bool_dtype(column):
         return True

@@ -1,7 +1,4 @@
-"""``paired()``: differences of all arms from a baseline on the same prompts, corrected for multiple comparisons.
-
-Imports pandas: load it late.
-"""
+"""``paired()``: differences of all arms from a baseline on the same prompts, corrected for multiple comparisons."""
 
 from __future__ import annotations
 
@@ -13,14 +10,14 @@ import numpy as np
 import pandas as pd
 
 from ipyllm.errors import bad_request
-from ipyllm.statistics.caveats import caveats, listed
+from ipyllm.statistics.caveats import MAX_NAMES, caveats
 from ipyllm.statistics.differences import bonett_price, bootstrap_interval, cohens_dz, hodges_lehmann, paired_t
 from ipyllm.statistics.observations import Failures, Metric, Observations, observe
 from ipyllm.statistics.power import minimum_detectable_difference
 from ipyllm.statistics.quantiles import check_share
 from ipyllm.statistics.significance import holm, mcnemar, rank_biserial
 from ipyllm.statistics.table import StatisticsFrame, format_interval, format_p
-from ipyllm.text.format import count
+from ipyllm.text.format import count, join_names
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -232,7 +229,7 @@ def _not_found(metric: Metric, rows: pd.DataFrame, baseline: str) -> list[str]:
     sentences = []
     same = [str(arm) for arm, row in rows.iterrows() if row["difference"] == 0 and pd.isna(row["detectable"])]
     if same:
-        sentences.append(f"On {metric.label}, {listed(same)} equals {baseline} on every prompt.")
+        sentences.append(f"On {metric.label}, {join_names(same, limit=MAX_NAMES)} equals {baseline} on every prompt.")
     for arm, row in rows.iterrows():
         if str(arm) in same:
             continue
@@ -265,7 +262,9 @@ def _not_compared(observed: Observations, metric: Metric, arms: list[str], basel
     sentences = [f"{subject} between {arm} and {baseline}: {reason(arm)}." for arm in arms if arm in without]
     apart = [arm for arm in arms if arm not in without]
     if apart:
-        sentences.append(f"{subject} between {listed(apart)} and {baseline}: they share no prompt.")
+        sentences.append(
+            f"{subject} between {join_names(apart, limit=MAX_NAMES)} and {baseline}: they share no prompt."
+        )
     return sentences
 
 
@@ -278,7 +277,7 @@ def _summary(metric: Metric, rows: pd.DataFrame, found: pd.Series[bool], baselin
         (f"not significantly different from {baseline}", rows.index[~found]),
     ]
     parts = [
-        f"{listed([str(arm) for arm in arms])} {'is' if len(arms) == 1 else 'are'} {what}"
+        f"{join_names([str(arm) for arm in arms], limit=MAX_NAMES)} {'is' if len(arms) == 1 else 'are'} {what}"
         for what, arms in groups
         if len(arms)
     ]

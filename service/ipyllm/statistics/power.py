@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from bisect import bisect_left
 
 __all__ = ["minimum_detectable_difference", "n_needed"]
 
@@ -77,15 +78,10 @@ def n_needed(difference: float, sd: float, *, alpha: float = 0.05, power: float 
     if not (abs(difference) > 0 and sd > 0 and math.isfinite(difference / sd)):
         raise ValueError(f"difference and sd must be finite and not 0, not {difference!r} and {sd!r}.")
     effect = abs(difference) / sd
-    low, high = 1, 2
-    while _power(effect, high, alpha) < power:
-        low, high = high, high * 2
-        if high > _MOST:
-            raise ValueError(f"A difference of {difference!r} would need more than a billion prompts.")
-    while high - low > 1:
-        middle = (low + high) // 2
-        low, high = (low, middle) if _power(effect, middle, alpha) >= power else (middle, high)
-    return high
+    needed = bisect_left(range(_MOST + 1), power, lo=2, key=lambda n: _power(effect, n, alpha))
+    if needed > _MOST:
+        raise ValueError(f"A difference of {difference!r} would need more than a billion prompts.")
+    return needed
 
 
 def _power(effect: float, n: int, alpha: float) -> float:

@@ -1,7 +1,4 @@
-"""``ranking()`` and ``win_matrix()``: ranks arms by votes.
-
-Imports pandas: load it late.
-"""
+"""``ranking()`` and ``win_matrix()``: ranks arms by votes."""
 
 from __future__ import annotations
 
@@ -14,11 +11,11 @@ import numpy as np
 import pandas as pd
 
 from ipyllm.errors import bad_request
-from ipyllm.statistics.bradley_terry import PRIOR_SD, Choice, bootstrap_strengths, fit_strengths
-from ipyllm.statistics.caveats import listed
+from ipyllm.statistics.bradley_terry import PRIOR_SD, ComparisonOutcome, bootstrap_strengths, fit_strengths
+from ipyllm.statistics.caveats import MAX_NAMES
 from ipyllm.statistics.quantiles import check_share
 from ipyllm.statistics.table import StatisticsFrame
-from ipyllm.text.format import count
+from ipyllm.text.format import count, join_names
 from ipyllm.text.suggest import suggest
 
 __all__ = ["ranking", "win_matrix"]
@@ -86,15 +83,15 @@ def ranking(
     cast = _read_votes(votes)
     labels = list(dict.fromkeys(arm for arms, _, _ in cast for arm in arms))
     number = {label: i for i, label in enumerate(labels)}
-    choices = [
-        Choice(tuple(number[arm] for arm in arms), None if outcome in _NO_WINNER else number[outcome])
+    outcomes = [
+        ComparisonOutcome(tuple(number[arm] for arm in arms), None if outcome in _NO_WINNER else number[outcome])
         for arms, outcome, _ in cast
     ]
-    fitted = fit_strengths(choices, len(labels), prior_sd=prior_sd)
+    fitted = fit_strengths(outcomes, len(labels), prior_sd=prior_sd)
     rng = np.random.default_rng(seed)
     if interval == "bootstrap":
         prompts = [i if prompt is None else prompt for i, (_, _, prompt) in enumerate(cast)]
-        samples = bootstrap_strengths(choices, len(labels), prompts, prior_sd=prior_sd, seed=seed)
+        samples = bootstrap_strengths(outcomes, len(labels), prompts, prior_sd=prior_sd, seed=seed)
         low, high = np.quantile(samples, [(1 - level) / 2, (1 + level) / 2], axis=0)
     elif interval == "hessian":
         from scipy.special import ndtri
@@ -194,7 +191,7 @@ def _conclusion(table: pd.DataFrame, samples: np.ndarray, number: dict[str, int]
     best = arms[0]
     equal = [str(arm) for arm in table.index[table["strength"] > table["strength"].iloc[0] - _EQUAL]]
     if len(equal) > 1:
-        return f"{listed(equal)} are equally strong in these votes."
+        return f"{join_names(equal, limit=MAX_NAMES)} are equally strong in these votes."
     ahead = {arm: float((samples[:, number[best]] > samples[:, number[arm]]).mean()) for arm in arms[1:]}
     # Two-sided at `level`: the best one was not chosen before the votes were cast.
     sure = (1 + level) / 2
@@ -203,8 +200,8 @@ def _conclusion(table: pd.DataFrame, samples: np.ndarray, number: dict[str, int]
         others = arms[1] if len(arms) == 2 else "every other arm"  # noqa: PLR2004
         return f"{best} is preferred to {others}, and stronger with a probability of {_chance(min(ahead.values()))}."
     return (
-        f"{best} is ahead, but not clearly, of {listed(close)}: its probability of being stronger is "
-        f"{', '.join(f'{_chance(ahead[arm])} against {arm}' for arm in close[:3])}."
+        f"{best} is ahead, but not clearly, of {join_names(close, limit=MAX_NAMES)}: its probability of being stronger "
+        f"is {', '.join(f'{_chance(ahead[arm])} against {arm}' for arm in close[:3])}."
     )
 
 
@@ -216,17 +213,18 @@ def _notes(cast: list[tuple[list[str], str, object]], table: pd.DataFrame) -> It
     fewest = int(table["votes"].min())
     if fewest < _FEW_VOTES:
         arms = [str(arm) for arm in table.index[table["votes"] == fewest]]
-        yield f"Few votes: only {count(fewest, 'vote')} on {listed(arms)}."
+        yield f"Few votes: only {count(fewest, 'vote')} on {join_names(arms, limit=MAX_NAMES)}."
     shut_out = [str(arm) for arm in table.index[(table["wins"] == 0) | (table["losses"] == 0)]]
     if shut_out and table["wins"].any():
-        yield f"{listed(shut_out)} won or lost every decided vote: its exact strength comes from the prior."
+        named = join_names(shut_out, limit=MAX_NAMES)
+        yield f"{named} won or lost every decided vote: its exact strength comes from the prior."
     bad = sum(outcome == "both_bad" for _, outcome, _ in cast)
     if bad:
         yield f"{bad} of {count(len(cast), 'vote')} found all answers bad: the best arm may not be good."
     if len(groups := _connected_groups(cast)) > 1:
         yield (
             "Some arms were never compared, not even through others: their order comes from the prior alone "
-            f"({'; '.join(listed(group) for group in groups)})."
+            f"({'; '.join(join_names(group, limit=MAX_NAMES) for group in groups)})."
         )
     prompts = [prompt for _, _, prompt in cast if prompt is not None]
     if prompts and len(set(map(str, prompts))) < len(prompts):

@@ -1,7 +1,4 @@
-"""``assert_no_regression()``: a test for CI that fails unless a change is shown to be harmless.
-
-Imports pandas: load it late.
-"""
+"""``assert_no_regression()``: a test for CI that fails unless a change is shown to be harmless."""
 
 from __future__ import annotations
 
@@ -142,14 +139,23 @@ def assert_no_regression(
     same = math.isnan(found.low) and float(np.ptp(better)) == 0 and (found.value == 0 or 2.0**-found.n <= alpha)
     bound = found.value if same else found.low
     passed = bound > -accepted or (same and found.value == 0)
-    sentences = _RegressionSentences(measure, was, now, found.n, accepted, 1 - alpha)
+
+    def amount(value: float) -> str:
+        return measure.format(abs(value) if value == 0 else value)
+
+    change, limit, more = "became worse", f"by up to {amount(-bound)}", ""
     if passed:
-        sentence = sentences.passed(bound)
-    elif found.value < 0 and (same or found.high < 0):
-        sentence = sentences.worse(bound)
-    else:
-        sd = float(better.std(ddof=1)) if found.n > 1 else math.nan
-        sentence = sentences.unclear(bound, _enough(accepted, sd, alpha))
+        change = "did not become worse than accepted"
+        limit = f"it is {'better by at least' if bound > 0 else 'worse by at most'} {amount(abs(bound))}"
+    elif found.value >= 0 or not (same or found.high < 0):
+        change = "may have become worse"
+        limit = "there is no bound on how much" if math.isnan(bound) else f"it could be worse by {amount(-bound)}"
+        enough = _enough(accepted, float(better.std(ddof=1)) if found.n > 1 else math.nan, alpha)
+        more = f" About {enough:,} prompts would probably decide it." if (enough or 0) > found.n else ""
+    sentence = (
+        f"{measure.label} {change}: from {amount(was)} to {amount(now)} over {count(found.n, 'prompt')}; at "
+        f"{1 - alpha:.0%} {limit}, where {amount(accepted)} is accepted.{more}"
+    )
     sentence += _lost(observed)
     result = NonInferiority(measure.name, found.n, found.value, bound, accepted, passed, sentence)
     if not passed:
@@ -245,7 +251,7 @@ def _nothing_in_common(observed: Observations, measure: Metric) -> Exception:
 
 def _lost(observed: Observations) -> str:
     """Describe prompts that are missing and calls that failed."""
-    before, after = observed.asked > 0
+    before, after = observed.calls_per_prompt > 0
     gone = int((before & ~after).sum())
     failed = observed.failed[observed.frame["arm"] == _AFTER]
     sentences = ""
@@ -254,39 +260,3 @@ def _lost(observed: Observations) -> str:
     if failed.any():
         sentences += f" {int(failed.sum())} of the candidate's {count(len(failed), 'call')} failed."
     return sentences
-
-
-@dataclass(frozen=True)
-class _RegressionSentences:
-    """Puts the result of the test into a sentence."""
-
-    metric: Metric
-    was: float
-    now: float
-    n: int
-    margin: float
-    level: float
-
-    def passed(self, bound: float) -> str:
-        end = f"better by at least {self._amount(bound)}" if bound > 0 else f"worse by at most {self._amount(-bound)}"
-        return (
-            f"{self._change('did not become worse than accepted')}; at {self.level:.0%} it is {end}{self._accepted()}."
-        )
-
-    def worse(self, bound: float) -> str:
-        return f"{self._change('became worse')}; at {self.level:.0%} by up to {self._amount(-bound)}{self._accepted()}."
-
-    def unclear(self, bound: float, enough: int | None) -> str:
-        could = "there is no bound on how much" if math.isnan(bound) else f"it could be worse by {self._amount(-bound)}"
-        more = f" About {enough:,} prompts would probably decide it." if enough is not None and enough > self.n else ""
-        return f"{self._change('may have become worse')}; at {self.level:.0%} {could}{self._accepted()}.{more}"
-
-    def _change(self, what: str) -> str:
-        amounts = f"from {self._amount(self.was)} to {self._amount(self.now)}"
-        return f"{self.metric.label} {what}: {amounts} over {count(self.n, 'prompt')}"
-
-    def _accepted(self) -> str:
-        return f", where {self._amount(self.margin)} is accepted"
-
-    def _amount(self, value: float) -> str:
-        return self.metric.format(abs(value) if value == 0 else value)

@@ -13,7 +13,8 @@ if TYPE_CHECKING:
 
 __all__ = ["holm", "mcnemar", "rank_biserial", "wilcoxon"]
 
-_EXACT_RANKS = 50
+EXACT_RANKS = 50
+"""Number of pairs up to which the distribution of signed ranks is computed exactly."""
 
 
 def mcnemar(only_first: int, only_second: int, *, method: Literal["mid-p", "exact", "chi2"] = "mid-p") -> float:
@@ -81,7 +82,7 @@ def wilcoxon(differences: ArrayLike) -> float:
     if not d.any():
         return 1.0
     tied = np.unique(np.abs(d)).size < d.size or not d.all()
-    method = "exact" if d.size <= _EXACT_RANKS and not tied else "asymptotic"
+    method = "exact" if d.size <= EXACT_RANKS and not tied else "asymptotic"
     with np.errstate(all="ignore"):
         return float(stats.wilcoxon(d, zero_method="pratt", method=method).pvalue)
 

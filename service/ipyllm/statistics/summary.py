@@ -1,7 +1,4 @@
-"""``summarise_arms()``: one row per arm with calls, times, cost and scores, and their intervals.
-
-Imports pandas: load it late.
-"""
+"""``summarise_arms()``: one row per arm with calls, times, cost and scores, and their intervals."""
 
 from __future__ import annotations
 
@@ -11,12 +8,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from ipyllm.statistics.caveats import caveats, listed
+from ipyllm.statistics.caveats import MAX_NAMES, caveats
 from ipyllm.statistics.means import clustered_mean
 from ipyllm.statistics.observations import METRICS, Observations, observe
 from ipyllm.statistics.quantiles import calls_for_upper_limit, check_share, quantile, quantile_interval
 from ipyllm.statistics.table import StatisticsFrame
-from ipyllm.text.format import count, number
+from ipyllm.text.format import count, join_names, number
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -147,8 +144,8 @@ def _open_limits(rows: dict[str, dict[str, Any]], wanted: tuple[tuple[str, float
         ]
         if without:
             found.append(
-                f"The p{100 * q:g} of {listed(without)} has no upper confidence limit at {level:.0%}: that takes "
-                f"{calls_for_upper_limit(q, level=level)} independent calls."
+                f"The p{100 * q:g} of {join_names(without, limit=MAX_NAMES)} has no upper confidence limit at "
+                f"{level:.0%}: that takes {calls_for_upper_limit(q, level=level)} independent calls."
             )
     return found
 
@@ -183,7 +180,7 @@ def _best(rows: dict[str, dict[str, Any]], score: str) -> str:
         return f"On {label} all arms have the same mean, {number(highest)}."
     low, high = rows[first[0]][f"{score}_low"], rows[first[0]][f"{score}_high"]
     if len(first) > 1:
-        return f"On {label} {listed(first)} share the highest mean, {number(highest)}."
+        return f"On {label} {join_names(first, limit=MAX_NAMES)} share the highest mean, {number(highest)}."
     sentence = f"On {label} {first[0]} has the highest mean, {number(highest)}"
     if math.isnan(low):
         return f"{sentence}, without an interval."
@@ -195,7 +192,7 @@ def _best(rows: dict[str, dict[str, Any]], score: str) -> str:
 
 
 def _intervals(arms: list[str]) -> str:
-    return f"the {'intervals' if len(arms) > 1 else 'interval'} of {listed(arms)}"
+    return f"the {'intervals' if len(arms) > 1 else 'interval'} of {join_names(arms, limit=MAX_NAMES)}"
 
 
 def _fastest(rows: dict[str, dict[str, Any]]) -> str:

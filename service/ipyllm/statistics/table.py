@@ -1,7 +1,4 @@
-"""The table of statistics, with a conclusion and notes in plain words below it.
-
-Imports pandas: load it late.
-"""
+"""The table of statistics, with a conclusion and notes in plain words below it."""
 
 from __future__ import annotations
 

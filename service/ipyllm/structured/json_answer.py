@@ -37,39 +37,17 @@ class SchemaMismatch(ValueError):  # noqa: N818 - the model's error, not the pro
 
 
 def schema_mismatch(name: str, problems: Iterable[tuple[Sequence[str | int], str]]) -> SchemaMismatch:
-    """Return the exception for JSON that does not fit the schema ``name``; problems are (path, message) pairs.
-
-    Examples
-    --------
-    >>> print(schema_mismatch("Team", [(("people", 0, "age"), "should be a number"), ((), "too small")]))
-    The answer does not fit Team: people[0].age: should be a number; too small.
-    """
+    """Return the exception for JSON that does not fit the schema ``name``; problems are (path, message) pairs."""
     sentences = [_one_line(f"{json_path(path)}: {text}" if path else text) for path, text in problems]
     more = f"; and {len(sentences) - _MAX_PROBLEMS} more" if len(sentences) > _MAX_PROBLEMS else ""
     return SchemaMismatch(f"The answer does not fit {shorten(name, 60)}: {'; '.join(sentences[:_MAX_PROBLEMS])}{more}.")
 
 
 def read_json(text: str) -> list[Any]:
-    """Find the JSON in an answer, as the model wrote it.
+    """Return the JSON values in an answer, the likeliest first: the full text if it is JSON, else its longest piece.
 
-    Returns
-    -------
-    list
-        The values found, the likeliest first: the full text if it is JSON, else the longest piece in it.
-
-    Raises
-    ------
-    SchemaMismatch
-        When there is none, or one is incomplete: a part of it must not be taken for the full answer.
-
-    Examples
-    --------
-    >>> read_json('Sure! {"city": "Bern"} is my answer.')
-    [{'city': 'Bern'}]
-    >>> read_json('{"cities": [{"city": "Bern"}, ')
-    Traceback (most recent call last):
-        ...
-    ipyllm.structured.json_answer.SchemaMismatch: The answer ends before its JSON is complete.
+    Raises :class:`SchemaMismatch` when there is none, or one is incomplete: a part of it must not be taken for the full
+    answer.
     """
     text = text.strip().removeprefix("\ufeff").strip()
     # Some servers leave the reasoning in the text, with or without its opening tag.

@@ -53,20 +53,10 @@ class PortableSchema(NamedTuple):
 
 
 def to_portable(raw: dict[str, Any]) -> PortableSchema:
-    """Rewrite a JSON schema so that servers accept it.
+    """Rewrite a JSON schema so that servers accept it; raise ValueError for a reference without a target.
 
-    The top level is a closed object with all properties required; references are local, and inlined if used once.
-    A property that ``required`` omits stays optional, which strict mode does not support.
-
-    Raises
-    ------
-    ValueError
-        For a reference without a target; the message is a phrase.
-
-    Examples
-    --------
-    >>> to_portable({"type": "integer", "default": 5}).schema["properties"]
-    {'value': {'type': 'integer', 'description': 'Default: 5.'}}
+    The top level is a closed object with all properties required; references are local, and inlined if used once. A
+    property that ``required`` omits stays optional, which strict mode does not support.
     """
     walk = _Walk(raw)
     schema = walk.visit(walk.resolve(raw))

@@ -27,32 +27,8 @@ _MAX_REPEATED = 8_000  # characters of a wrong answer that the model is shown ag
 class Schema:
     """The schema of an answer, and its parser. Create it with :meth:`of`.
 
-    Attributes
-    ----------
-    name : str
-        For servers: letters, digits, ``_`` and ``-`` only.
-    strict : bool
-        Whether OpenAI's strict mode supports all of it, so that the answer always fits.
-    wrapped : bool
-        Whether the value is wrapped in an object, because servers require one. :meth:`parse` unwraps it.
-
-    Examples
-    --------
-    >>> from dataclasses import dataclass
-    >>> @dataclass
-    ... class City:
-    ...     name: str
-    ...     people: int | None = None
-    >>> schema = Schema.of(City)
-    >>> schema.json_schema["required"]
-    ['name', 'people']
-    >>> schema.parse('Here you are: {"name": "Bern", "people": 134591}')
-    City(name='Bern', people=134591)
-    >>> schema.parse('{"people": "many"}')
-    Traceback (most recent call last):
-        ...
-    ipyllm.structured.json_answer.SchemaMismatch: The answer does not fit City: name: Field required; people: Input \
-should be a valid integer, unable to parse string as an integer (it is "many").
+    ``name`` has only the letters that servers allow. ``strict`` says whether OpenAI's strict mode supports all of it,
+    so that the answer always fits; ``wrapped``, whether the value is wrapped in an object, because servers require one.
     """
 
     name: str
@@ -64,26 +40,10 @@ should be a valid integer, unable to parse string as an integer (it is "many").
 
     @classmethod
     def of(cls, source: Any) -> Schema:
-        """Create a schema.
+        """Create a schema; raise ``bad_request``, with the reason why it cannot be one.
 
-        Parameters
-        ----------
-        source : type or dict or Schema
-            A Pydantic model, a dataclass, a TypedDict, any other type that Pydantic knows (``list[City]``,
-            ``Literal["yes", "no"]``, ``int | None``), or a JSON schema as a dict.
-
-        Raises
-        ------
-        LLMError
-            ``bad_request``, with the reason why it cannot be a schema.
-
-        Examples
-        --------
-        >>> Schema.of(5)
-        Traceback (most recent call last):
-            ...
-        ipyllm.errors.LLMError: 5 cannot be used as a schema (Unable to generate pydantic-core schema for 5); give a \
-Pydantic model, a dataclass, a TypedDict, a type such as list[str], or a JSON schema as a dict.
+        ``source`` is a Pydantic model, a dataclass, a TypedDict, any other type that Pydantic knows, or a JSON schema
+        as a dict.
         """
         if isinstance(source, Schema):
             return source
@@ -116,13 +76,6 @@ Pydantic model, a dataclass, a TypedDict, a type such as list[str], or a JSON sc
         """Return the parameter ``response_format`` of a request.
 
         With ``native`` the server enforces the schema; else only JSON, which :meth:`instructions` must ask for.
-
-        Examples
-        --------
-        >>> Schema.of(bool).response_format()["json_schema"]["name"]
-        'bool'
-        >>> Schema.of(bool).response_format(native=False)
-        {'type': 'json_object'}
         """
         if not native:
             return {"type": "json_object"}
@@ -132,16 +85,7 @@ Pydantic model, a dataclass, a TypedDict, a type such as list[str], or a JSON sc
         }
 
     def instructions(self) -> str:
-        """Return instructions for the system message, for servers that do not enforce the schema.
-
-        Examples
-        --------
-        >>> print(Schema.of(bool).instructions())
-        Answer with one JSON object and nothing else: no code fence, no explanation. Fill in this JSON schema, do \
-not repeat it:
-        {"type": "object", "properties": {"value": {"type": "boolean"}}, "required": ["value"], \
-"additionalProperties": false}
-        """
+        """Return instructions for the system message, for servers that do not enforce the schema."""
         return (
             "Answer with one JSON object and nothing else: no code fence, no explanation. "
             f"Fill in this JSON schema, do not repeat it:\n{self._text}"
@@ -150,12 +94,8 @@ not repeat it:
     def parse(self, text: str) -> Any:
         """Return the value in an answer: an instance of the type, or for a JSON schema plain JSON.
 
-        Code fences and text around the JSON are ignored.
-
-        Raises
-        ------
-        SchemaMismatch
-            When it is not JSON, or does not fit.
+        Code fences and text around the JSON are ignored. Raises :class:`SchemaMismatch` if it is not JSON, or does not
+        fit.
         """
         first: SchemaMismatch | None = None
         for answer in read_json(text):
@@ -174,13 +114,7 @@ not repeat it:
         yield answer
 
     def repair_messages(self, text: str, error: SchemaMismatch) -> list[Message]:
-        """Return messages that ask the model to correct its answer ``text``, for which :meth:`parse` raised ``error``.
-
-        Examples
-        --------
-        >>> [message["role"] for message in Schema.of(bool).repair_messages("Perhaps.", SchemaMismatch("No JSON."))]
-        ['assistant', 'user']
-        """
+        """Return messages that ask the model to correct its answer ``text``, which :meth:`parse` refused."""
         answer = text.strip() or "(no answer)"  # some servers refuse an empty message
         if len(answer) > _MAX_REPEATED:
             answer = answer[:_MAX_REPEATED] + "…"

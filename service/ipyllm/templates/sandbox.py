@@ -41,14 +41,8 @@ _UNDEFINED_PART = re.compile(r"""'?([\w.]+)(?: object)?'? has no (?:attribute|el
 class UndefinedNameError(Exception):
     """A template uses a name that is not defined.
 
-    Attributes
-    ----------
-    name : str
-        As in the template.
-    kind : str
-        Type of the value that has no attribute or item of this name; empty for a variable.
-    near : str or None
-        The name that was probably meant.
+    ``kind`` is the type of the value that has no attribute or item of this name, empty for a variable; ``near`` is the
+    name that was probably meant.
     """
 
     def __init__(self, name: str, kind: str, near: str | None) -> None:
@@ -58,15 +52,7 @@ class UndefinedNameError(Exception):
         self.near = near
 
     def sentence(self, subject: str, advice: str) -> str:
-        """Return the sentence of the error: what is missing, and what was probably meant or else ``advice``.
-
-        Examples
-        --------
-        >>> UndefinedNameError("nmae", "", "name").sentence("The prompt", "")
-        "The prompt uses {{ nmae }}, which is not defined; did you mean 'name'?"
-        >>> UndefinedNameError("nmae", "dict", None).sentence("The prompt", "")
-        "The prompt uses 'nmae' of a dict, which has nothing of that name."
-        """
+        """Return the sentence of the error: what is missing, and what was probably meant or else ``advice``."""
         meant = f"did you mean {self.near!r}?" if self.near is not None else ""
         if not self.kind:
             return f"{subject} uses {{{{ {self.name} }}}}, which is not defined; {meant or advice}"
@@ -80,27 +66,13 @@ class SandboxedTemplate:
     Parameters
     ----------
     text : str
-        The template.
+        The template. LLMError says why it does not parse.
     subject : str
         Subject of error sentences.
     to_text : callable, optional
         Converts a value to the text that is inserted; by default ``str``.
     advice : str
         Advice for a template that does not parse, besides correcting it.
-
-    Raises
-    ------
-    LLMError
-        ``bad_request``: it does not parse.
-
-    Examples
-    --------
-    >>> SandboxedTemplate('{"q": "{{ word }}"} {# a comment? no #}').render({"word": "{{ tea }}"})
-    '{"q": "{{ tea }}"} {# a comment? no #}'
-    >>> SandboxedTemplate("{{ os.environ }}").render({"os": os})
-    Traceback (most recent call last):
-        ...
-    ipyllm.errors.LLMError: The template may not do that: access to attribute 'environ' of 'module' object is unsafe.
     """
 
     def __init__(

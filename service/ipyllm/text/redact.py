@@ -33,13 +33,7 @@ def remember_secret(secret: str | None) -> None:
 
 
 def redact(text: str) -> str:
-    """Return ``text`` with known secrets, and what looks like one, masked.
-
-    Examples
-    --------
-    >>> redact("Incorrect API key provided: sk-abcdefghijklmnop.")
-    'Incorrect API key provided: [key hidden].'
-    """
+    """Return ``text`` with known secrets, and what looks like one, masked."""
     spans = [
         match.span() for secret in tuple(_secrets) if secret in text for match in re.finditer(re.escape(secret), text)
     ]

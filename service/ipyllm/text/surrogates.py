@@ -8,14 +8,9 @@ __all__ = ["replace_surrogates"]
 
 
 def replace_surrogates(value: Any) -> Any:
-    r"""Return ``value`` with surrogate pairs joined and lone surrogates replaced by U+FFFD.
+    """Return ``value`` with surrogate pairs joined and lone surrogates replaced by U+FFFD.
 
     They come from broken tokenisers, file names and web pages. Strings in dictionaries and lists are converted too.
-
-    Examples
-    --------
-    >>> replace_surrogates({"text": "half a sign: \ud83d", "pair": "\ud83d\ude00", "n": [1]})
-    {'text': 'half a sign: �', 'pair': '😀', 'n': [1]}
     """
     if isinstance(value, str):
         return value if value.isascii() else value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")

@@ -25,14 +25,7 @@ _UNFINISHED = re.compile(rf"(?:{_STRING}{_STRING_BODY}\x1b?|{_CSI}[0-?]{{0,100}}
 
 
 class TerminalFilter:
-    r"""Removes control sequences from text that arrives in pieces, also where a piece ends within one.
-
-    Examples
-    --------
-    >>> terminal = TerminalFilter()
-    >>> terminal.feed("Careful: \x1b[3") + terminal.feed("1mred\x1b[0m")
-    'Careful: red'
-    """
+    """Removes control sequences from text that arrives in pieces, also where a piece ends within one."""
 
     def __init__(self) -> None:
         self._held = ""
@@ -47,11 +40,5 @@ class TerminalFilter:
 
 
 def strip_control_sequences(text: str) -> str:
-    r"""Return ``text`` without control characters other than ``\n`` and ``\t``, and without their sequences.
-
-    Examples
-    --------
-    >>> strip_control_sequences("\x1b]0;gotcha\x07Hello\r\n\x1b[2J\tworld\x9b31m!")
-    'Hello\n\tworld!'
-    """
+    r"""Return ``text`` without control characters other than ``\n`` and ``\t``, and without their sequences."""
     return _CONTROL.sub("", text)

@@ -62,19 +62,9 @@ class CallerExecutor:
     Stages: created → :meth:`run` posts jobs, on the service thread, which run in :meth:`wait` or elsewhere → closed by
     the service thread when the call has ended (:meth:`close`), or abandoned by its caller, who was interrupted.
 
-    Parameters
-    ----------
-    waits : bool
-        Whether the caller will call :meth:`wait` in this thread. If not, tools run in worker threads or on the
-        caller's loop, until :meth:`wait` is called after all.
-
-    Attributes
-    ----------
-    before_tool : callable or None
-        Called in the waiting thread before it runs a plain function, to show the text so far: the function may take
-        long.
-    is_abandoned : bool
-        Whether the caller was interrupted, so that no more jobs are run.
+    ``waits`` says whether the caller will call :meth:`wait` in this thread. If not, tools run in worker threads or on
+    the caller's loop, until :meth:`wait` is called after all. ``before_tool`` is called in the waiting thread before it
+    runs a plain function, to show the text so far: the function may take long.
     """
 
     def __init__(self, *, waits: bool) -> None:
@@ -100,12 +90,8 @@ class CallerExecutor:
     def wait(self, done: InterruptibleEvent, timeout: float | None = None) -> bool:
         """Wait for an event, and run jobs meanwhile; return whether it is set.
 
-        A job that has begun may outlast ``timeout``, in seconds. In any other thread than the caller's, only wait.
-
-        Raises
-        ------
-        KeyboardInterrupt
-            Also when a tool was interrupted. All jobs are cancelled, and no more are run.
+        A job that has begun may outlast ``timeout``, in seconds. In any other thread than the caller's, only wait. When
+        the user interrupts, also within a tool, all jobs are cancelled, and no more are run.
         """
         if threading.current_thread() is not self._thread:
             return done.wait(timeout)
@@ -199,17 +185,10 @@ class CallerExecutor:
     async def run(self, code: UserCode, *, then: Callable[[Any], T]) -> T:
         """Call a function in the caller's thread, on its loop, or in a worker thread.
 
-        Its ``timeout`` counts from when it starts. ``then`` converts the result in the same thread, to which it may be
-        bound.
-
-        Raises
-        ------
-        Exception
-            Raised by the function.
-        ToolTimeout
-            It exceeded its timeout. A coroutine is cancelled; a plain function runs on, unobserved.
-        asyncio.CancelledError
-            The user interrupted, or the thread or loop that was to run it has ended.
+        Its ``timeout`` counts from when it starts; then a coroutine is cancelled, and a plain function runs on,
+        unobserved. ``then`` converts the result in the same thread, to which it may be bound. Raises what the function
+        raises, :class:`ToolTimeout`, or CancelledError if the user interrupted or the thread or loop that was to run it
+        has ended.
         """
         if code.is_async:
             return await self._await(code.function, then, code)

@@ -41,11 +41,6 @@ async def execute_all(
 
     ``tools`` are those of :func:`~ipyllm.tools.toolbox`. Results are in the order of the calls; each is truncated to
     ``limit`` characters, with a note.
-
-    Raises
-    ------
-    asyncio.CancelledError
-        The user interrupted, or the caller's thread or loop has ended.
     """
     tasks = [asyncio.ensure_future(execute(call, tools, caller_executor, limit=limit)) for call in calls]
     try:

@@ -17,24 +17,7 @@ _MARGIN = 500  # characters beyond the limit, so that a key across it is still r
 
 
 def as_text(value: Any, limit: int) -> str:
-    """Return ``value`` as text of at most ``limit`` characters, with a note if it was truncated.
-
-    Any object is accepted.
-
-    Examples
-    --------
-    >>> as_text("Rain.", 100), as_text({"days": [1, 2]}, 100), as_text(None, 100)
-    ('Rain.', '{"days":[1,2]}', 'null')
-    >>> print(as_text("x" * 1000, 10))
-    xxxxxxxxxx
-    [cut: these are the first 10 of 1,000 characters]
-    >>> import pandas as pd
-    >>> print(as_text(pd.DataFrame({"city": ["Rome", "Oslo"], "degrees": [31.5, 18.0]}), 100))
-    table of 2 rows × 2 columns, as CSV:
-    city,degrees
-    Rome,31.5
-    Oslo,18.0
-    """
+    """Return ``value``, any object, as text of at most ``limit`` characters, with a note if it was truncated."""
     try:
         text = _text(value)
     except Exception:  # noqa: BLE001 - not JSON: a cycle, bytes, an object of the user's class
@@ -53,13 +36,7 @@ def truncate(text: str, limit: int) -> str:
 
 
 def describe_error(exc: BaseException) -> str:
-    """Return ``ErrorType: message``, with the exceptions in a group; never raises.
-
-    Examples
-    --------
-    >>> describe_error(KeyError("city")), describe_error(TimeoutError())
-    ("KeyError: 'city'", 'TimeoutError')
-    """
+    """Return ``ErrorType: message``, with the exceptions in a group; never raises."""
     try:
         message = str(exc)
     except Exception:  # noqa: BLE001 - str() of the user's exception class may fail

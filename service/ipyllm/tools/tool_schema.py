@@ -98,7 +98,7 @@ class Tool:
         if timeout is not None and (
             isinstance(timeout, bool) or not isinstance(timeout, int | float) or not timeout > 0
         ):
-            raise _refusal(f"timeout must be a number of seconds above 0, not {timeout!r}.")
+            raise bad_request(f"timeout must be a number of seconds above 0, not {timeout!r}.")
         core = _core(function)
         tool_name = _checked_name(name if name is not None else getattr(core, "__name__", type(core).__name__), core)
         code = core if inspect.isroutine(core) else type(core).__call__
@@ -125,28 +125,12 @@ class Tool:
 
 
 def toolbox(tools: Iterable[Tool | Callable[..., Any]]) -> dict[str, Tool]:
-    """Return tools by name; functions are converted to tools.
-
-    Raises
-    ------
-    LLMError
-        ``bad_request``: two have the same name, or one cannot be a tool.
-
-    Examples
-    --------
-    >>> def add(a: int, b: int) -> int: return a + b
-    >>> toolbox([add])["add"].parameters["required"]
-    ['a', 'b']
-    >>> toolbox([add, add])
-    Traceback (most recent call last):
-        ...
-    ipyllm.errors.LLMError: There are two tools named 'add'; give one another name with Tool.of(function, name="…").
-    """
+    """Return tools by name; functions are converted to tools. Raises ``bad_request`` if two have the same name."""
     box: dict[str, Tool] = {}
     for item in tools:
         tool = item if isinstance(item, Tool) else Tool.of(item)
         if tool.name in box:
-            raise _refusal(
+            raise bad_request(
                 f'There are two tools named {tool.name!r}; give one another name with Tool.of(function, name="…").'
             )
         box[tool.name] = tool
@@ -159,15 +143,15 @@ def _core(function: Any) -> Any:
         function = function.func
     if isinstance(function, type) or not callable(function):
         given = f"the class {function.__name__}" if isinstance(function, type) else shorten(repr(function), 60)
-        raise _refusal(f"A tool is a function, not {given}.")
+        raise bad_request(f"A tool is a function, not {given}.")
     return function
 
 
 def _checked_name(name: str, core: Any) -> str:
     if name == "<lambda>":
-        raise _refusal('A lambda has no name for the model to call; write a def, or Tool.of(function, name="…").')
+        raise bad_request('A lambda has no name for the model to call; write a def, or Tool.of(function, name="…").')
     if not _NAME.fullmatch(name):
-        raise _refusal(
+        raise bad_request(
             f"{name!r} cannot be the name of a tool: servers accept up to 64 of a-z, A-Z, 0-9, _ and -; "
             f'write Tool.of({getattr(core, "__name__", "function")}, name="…").'
         )
@@ -290,8 +274,4 @@ def _plain_schemas() -> type[GenerateJsonSchema]:
 
 
 def _unusable(tool_name: str, why: str) -> LLMError:
-    return _refusal(f"{tool_name!r} cannot be a tool: {why}")
-
-
-def _refusal(sentence: str) -> LLMError:
-    return bad_request(sentence)
+    return bad_request(f"{tool_name!r} cannot be a tool: {why}")

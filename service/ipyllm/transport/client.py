@@ -91,18 +91,8 @@ class TransportClient:
                 await prepared.aclose()
             await client.close()
 
-    async def connect(self, address: Address) -> None:
-        """Create the client of ``address`` now, so that its import does not count in the first call's latency."""
-        await self.connection(address)
-
     async def models(self, address: Address, *, service: str, timeout_s: float) -> list[str]:
-        """List the models of a server.
-
-        Raises
-        ------
-        LLMError
-            It cannot be reached, refuses, or returns something else than a list of models.
-        """
+        """List the models of a server; raise if it cannot be reached, refuses, or returns something else."""
         import httpx2
         import openai
 
@@ -134,10 +124,8 @@ class TransportClient:
 class ChunkStream:
     """One request and its response. On exit its connection is closed, or reused if the response has ended.
 
-    Raises
-    ------
-    LLMError
-        When the server or the connection fails; ``truncated`` when the stream ends without a finish signal.
+    Raises :class:`LLMError` when the server or the connection fails; ``truncated`` when the stream ends without a
+    finish signal.
     """
 
     __slots__ = ("_address", "_body", "_connect_s", "_end", "_model", "_received", "_response", "_transport")

@@ -64,11 +64,8 @@ async def decode_response(response: httpx2.Response, address: Address, model: st
 async def chunks(pieces: AsyncIterator[bytes], end: StreamEnd, address: Address, model: str) -> AsyncIterator[Chunk]:
     """Yield the chunks of an event stream that arrives in ``pieces``.
 
-    Raises
-    ------
-    LLMError
-        ``truncated`` when it ends without a finish signal, ``connection`` when the connection is lost, ``api_error``
-        for what is not a chunk; and any error that the server itself sends.
+    Raises ``truncated`` when it ends without a finish signal, ``connection`` when the connection is lost, ``api_error``
+    for what is not a chunk; and any error that the server itself sends.
     """
     from ipyllm.transport.fast_path import CONNECTION_ERRORS
 

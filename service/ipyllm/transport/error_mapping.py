@@ -81,13 +81,7 @@ class ServerFault:
 
 
 def server_error(body: Any, status_code: int | None = None, headers: Mapping[str, str] | None = None) -> ServerFault:
-    """Parse an error body: OpenAI's form, a flat object, a bare string, or HTML.
-
-    Examples
-    --------
-    >>> server_error({"error": {"message": "No credit.", "code": "insufficient_quota"}}, 429).code
-    'insufficient_quota'
-    """
+    """Parse an error body: OpenAI's form, a flat object, a bare string, or HTML."""
     error = body.get("error", body) if isinstance(body, dict) else body
     code: Any = None
     if isinstance(error, dict):
@@ -106,15 +100,7 @@ def server_error(body: Any, status_code: int | None = None, headers: Mapping[str
 
 
 def retry_after_s(headers: Mapping[str, str]) -> float | None:
-    """Return the seconds that ``Retry-After`` asks to wait, in either of its forms (RFC 9110 §10.2.3).
-
-    Examples
-    --------
-    >>> retry_after_s({"retry-after": "2"})
-    2.0
-    >>> retry_after_s({}) is None
-    True
-    """
+    """Return the seconds that ``Retry-After`` asks to wait, in either of its forms (RFC 9110 §10.2.3)."""
     milliseconds = headers.get("retry-after-ms")
     if milliseconds is not None and (value := _number(milliseconds)) is not None:
         return value / 1000
@@ -155,13 +141,7 @@ def _category(fault: ServerFault) -> Category:
 
 
 def to_llm_error(fault: ServerFault, *, model: str, advice: str | None = None) -> LLMError:
-    """Make the exception for a fault.
-
-    Examples
-    --------
-    >>> print(to_llm_error(ServerFault(429, message="Wait."), model="openai/gpt-5"))
-    openai/gpt-5 refused the request: too many requests (HTTP 429, "Wait."); wait a little, or send fewer calls at once.
-    """
+    """Make the exception for a fault."""
     category = _category(fault)
     problem, default_advice = _SENTENCES[category]
     details = [f"HTTP {fault.status_code}"] if fault.status_code else []

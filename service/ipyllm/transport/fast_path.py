@@ -118,16 +118,9 @@ def capture_request(request: httpx2.Request) -> httpx2.Response:
 
 
 class PreparedClient:
-    """Sends one prepared request over its own connections. Made on the loop it is used on.
+    """Sends one prepared request, API key included, over its own connections. Made on the loop it is used on.
 
-    Parameters
-    ----------
-    request : httpx2.Request
-        As the client prepared it, API key included.
-    limits : httpx2.Limits
-        How many connections, and how long they stay open.
-    trust_env : bool
-        Whether to use certificates named in the environment.
+    ``trust_env`` says whether to use certificates named in the environment.
     """
 
     def __init__(self, request: httpx2.Request, limits: httpx2.Limits, *, trust_env: bool) -> None:
@@ -162,12 +155,8 @@ class PreparedClient:
     async def send(self, body: dict[str, Any], connect_s: float | None) -> aiohttp.ClientResponse:
         """Send ``body``, and return the response if it is a plain stream.
 
-        Raises
-        ------
-        FallbackToClient
-            For any other response, and for a failed connection.
-        TypeError, ValueError
-            When the body is not JSON; nothing was sent.
+        Raises :class:`FallbackToClient` for any other response, and for a failed connection. If the body is not JSON,
+        raises TypeError or ValueError, and sends nothing.
         """
         content = self._encode(body).encode()
         timeout = self._timeouts.get(connect_s)

@@ -9,18 +9,7 @@ __all__ = ["ServerSentEvents"]
 
 
 class ServerSentEvents:
-    r"""Parses an event stream incrementally.
-
-    Examples
-    --------
-    >>> sse = ServerSentEvents()
-    >>> sse.feed(b'data: {"a"')
-    []
-    >>> sse.feed(b': 1}\n\ndata: [DONE]\n\n')
-    [(b'', b'{"a": 1}'), (b'', b'[DONE]')]
-    >>> sse.unfinished_line()
-    b''
-    """
+    """Parses an event stream incrementally."""
 
     __slots__ = ("_buffer", "_data", "_event", "_scanned")
 

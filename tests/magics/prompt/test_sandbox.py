@@ -10,7 +10,7 @@ import textwrap
 import pytest
 
 from ipyllm import Experiment, LLMError, OpenAIService
-from ipyllm.templates.sandbox import SandboxedTemplate
+from ipyllm.templates.sandbox import SandboxedTemplate, UndefinedNameError
 
 SECRETS = ("an-own-key", "given-to-us", "sk-service", "never-told")
 HOSTILE = textwrap.dedent("""
@@ -213,3 +213,10 @@ def test_jinja_is_loaded_when_the_first_template_is_filled_in_and_not_before():
         [sys.executable, "-c", textwrap.dedent(script)], capture_output=True, text=True, env=os.environ
     )
     assert ran.returncode == 0, ran.stderr
+
+
+def test_an_undefined_name_is_one_sentence():
+    sentence = "The prompt uses {{ nmae }}, which is not defined; did you mean 'name'?"
+    assert UndefinedNameError("nmae", "", "name").sentence("The prompt", "") == sentence
+    sentence = "The prompt uses 'nmae' of a dict, which has nothing of that name."
+    assert UndefinedNameError("nmae", "dict", None).sentence("The prompt", "") == sentence

@@ -267,8 +267,8 @@ def test_a_question_that_cannot_fit_says_what_to_do():
     assert caught.value.category == "context_length"
     assert caught.value.model == "local/smollm2-135m"
     assert str(caught.value) == (
-        "The question and the system message may take 6,671 tokens, but the window of local/smollm2-135m beside its "
-        "answer has room for 6,144: shorten the question, or use a model with a larger one."
+        "The question and the system message may take 6,671 tokens, but the context window of local/smollm2-135m, "
+        "minus the answer, has room for 6,144: shorten the question, or use a model with a larger one."
     )
     history.max_tokens = 100
     with pytest.raises(

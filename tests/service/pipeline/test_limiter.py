@@ -167,7 +167,7 @@ def test_retry_after_holds_back_every_call_to_the_address(fake):
 
     async def calls():
         transport, limiter = TransportClient(), Limiter()
-        await transport.connect(Address(fake.base_url))
+        await transport.connection(Address(fake.base_url))
         refused = limiter.slot()
         with pytest.raises(LLMError):
             await ask(transport, Address(fake.base_url), limiter, refused)  # alone: a failed attempt like any other

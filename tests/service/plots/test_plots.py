@@ -13,7 +13,7 @@ import pytest
 from ipyllm import plots
 from ipyllm import statistics as st
 from ipyllm.errors import LLMError
-from ipyllm.plots.theme import labels, looks, themed
+from ipyllm.plots.theme import arm_styles, labels, themed
 from ipyllm.plots.timing_plots import _rate
 from tests.service.statistics.simulated import calls, votes
 
@@ -144,9 +144,9 @@ def test_every_cell_of_the_win_matrix_says_of_how_many_votes():
 
 def test_an_arm_looks_the_same_in_every_picture_and_like_no_other():
     with themed(dark=False):
-        look = looks([f"arm{i}" for i in range(12)])
-    assert len({(one.colour, one.line) for one in look.values()}) == 12
-    assert len({one.marker for one in look.values()}) == 12
+        style = arm_styles([f"arm{i}" for i in range(12)])
+    assert len({(one.colour, one.line) for one in style.values()}) == 12
+    assert len({one.marker for one in style.values()}) == 12
 
 
 @pytest.mark.parametrize("dark", [True, False])
@@ -159,7 +159,7 @@ def test_colours_and_text_stand_out_from_their_ground(dark):
 
     with themed(dark):
         ground = luminance(mpl.rcParams["axes.facecolor"])
-        shades = [luminance(look.colour) for look in looks(list("abcdefg")).values()]
+        shades = [luminance(style.colour) for style in arm_styles(list("abcdefg")).values()]
         text = luminance(mpl.rcParams["text.color"])
     contrast = [(max(shade, ground) + 0.05) / (min(shade, ground) + 0.05) for shade in shades]
     assert min(contrast) > 2

@@ -254,3 +254,14 @@ def test_the_rendered_blocks_of_a_real_answer_are_those_of_the_whole():
         assert len(blocks) > 5 or step == 50
         assert "".join(body(to_html(block)) for block in blocks) == body(to_html(answer))
         assert not re.search("\n\n[^ ]*$", blocks[0].rstrip("\n"))
+
+
+def test_blocks_are_finished_one_by_one():
+    stream = BlockStream()
+    stream.feed("# Title\n\nA para")
+    stream.feed("graph\n\n- a li")
+    assert (stream.take_finished(), stream.live) == (["# Title\n\n"], "A paragraph\n\n- a li")
+    stream.feed("st\n")
+    assert (stream.take_finished(), stream.live) == (["A paragraph\n\n"], "- a list\n")
+    stream.finish()
+    assert (stream.take_finished(), stream.live) == (["- a list\n"], "")

@@ -13,7 +13,7 @@ from hypothesis import strategies as some
 
 from ipyllm import statistics as st
 from ipyllm.errors import LLMError
-from ipyllm.statistics import Choice
+from ipyllm.statistics import ComparisonOutcome
 
 # The machine may be busy: no example has a deadline; and all of them come again in the next run.
 _unhurried = settings(deadline=None, derandomize=True)
@@ -113,7 +113,9 @@ def test_pass_at_k_rises_with_k_and_with_what_is_right(n, data):
 
 _choice = some.integers(2, 4).flatmap(
     lambda size: some.permutations(range(5)).flatmap(
-        lambda arms: some.sampled_from([None, *arms[:size]]).map(lambda winner: Choice(tuple(arms[:size]), winner))
+        lambda arms: some.sampled_from([None, *arms[:size]]).map(
+            lambda winner: ComparisonOutcome(tuple(arms[:size]), winner)
+        )
     )
 )
 
@@ -125,7 +127,7 @@ def test_strengths_are_finite_sum_to_nothing_and_one_more_win_never_weakens(choi
     assert np.isfinite(before.strengths).all()
     assert before.strengths.sum() == pytest.approx(0, abs=1e-9)
     assert (np.diag(before.covariance) > 0).all()
-    after = st.fit_strengths([*choices, Choice((0, 1), 0)], 5)
+    after = st.fit_strengths([*choices, ComparisonOutcome((0, 1), 0)], 5)
     assert after.strengths[0] - after.strengths[1] >= before.strengths[0] - before.strengths[1] - 1e-6
 
 

@@ -12,7 +12,7 @@ from statsmodels.genmod.families import Binomial
 from statsmodels.genmod.generalized_linear_model import GLM
 
 from ipyllm import statistics as st
-from ipyllm.statistics import Choice
+from ipyllm.statistics import ComparisonOutcome
 from tests.service.statistics.simulated import votes
 
 BASEBALL = {
@@ -29,7 +29,12 @@ PUBLISHED = [1.5814, 1.4364, 1.2945, 1.2476, 1.1077, 0.6839, 0.0]
 
 
 def _games():
-    return [Choice((i, j), i) for i, wins in enumerate(BASEBALL.values()) for j, n in enumerate(wins) for _ in range(n)]
+    return [
+        ComparisonOutcome((i, j), i)
+        for i, wins in enumerate(BASEBALL.values())
+        for j, n in enumerate(wins)
+        for _ in range(n)
+    ]
 
 
 def test_strengths_of_the_baseball_season_are_the_published_ones():
@@ -56,9 +61,11 @@ def test_standard_errors_without_a_prior_are_those_of_a_logistic_regression():
 
 def test_ties_and_choices_among_three_maximise_the_likelihood_written_out():
     rng = np.random.default_rng(1)
-    choices = [Choice((0, 1, 2), int(rng.choice(3, p=[0.5, 0.3, 0.2]))) for _ in range(40)]
-    choices += [Choice((0, 1), None) for _ in range(9)] + [Choice((1, 2, 3), None) for _ in range(5)]
-    choices += [Choice((2, 3), 3) for _ in range(7)] + [Choice((2, 3), 2) for _ in range(4)]
+    choices = [ComparisonOutcome((0, 1, 2), int(rng.choice(3, p=[0.5, 0.3, 0.2]))) for _ in range(40)]
+    choices += [ComparisonOutcome((0, 1), None) for _ in range(9)] + [
+        ComparisonOutcome((1, 2, 3), None) for _ in range(5)
+    ]
+    choices += [ComparisonOutcome((2, 3), 3) for _ in range(7)] + [ComparisonOutcome((2, 3), 2) for _ in range(4)]
     prior_sd = 1.5
 
     def cost(theta):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from ipyllm import LLMError, OpenAIService
@@ -126,3 +128,9 @@ def test_an_answer_that_stays_wrong_is_reported(service, fake):
     with pytest.raises(SchemaMismatch, match="no JSON"):
         ask(service, Schema.of(City))
     assert len(fake.requests) == 2
+
+
+def test_the_instructions_for_servers_without_schemas_end_with_the_schema():
+    asked, _, schema = Schema.of(bool).instructions().partition(":\n")
+    assert asked.startswith("Answer with one JSON object and nothing else")
+    assert json.loads(schema) == Schema.of(bool).json_schema

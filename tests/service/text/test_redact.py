@@ -33,3 +33,8 @@ def test_shapes_of_keys_are_masked(text):
 def test_a_secret_inside_a_key_and_a_key_inside_a_secret_leave_nothing_over(secret, text, masked, monkeypatch):
     monkeypatch.setattr("ipyllm.text.redact._secrets", {secret})
     assert redact(text) == masked
+
+
+def test_the_end_of_the_sentence_stays():
+    masked = "Incorrect API key provided: [key hidden]."
+    assert redact("Incorrect API key provided: sk-abcdefghijklmnop.") == masked

@@ -1,0 +1,63 @@
+"""The small parts of the ledger, each by itself."""
+
+from __future__ import annotations
+
+import sqlalchemy as sa
+
+from ipyllm.ledger.backlog import Backlog
+from ipyllm.ledger.ids import kernel_id, new_id
+from ipyllm.ledger.query import Query
+from ipyllm.ledger.sanitize import sanitize
+from ipyllm.ledger.sqlite_file import SQLiteFile
+from ipyllm.ledger.tables import VERSION, migrate, version_of
+from ipyllm.ledger.warnings_queue import WarningsQueue
+
+
+def test_a_backlog_gives_only_what_is_not_written_yet():
+    backlog = Backlog()
+    backlog.merge({"call_id": "1", "status": "running", "prompt": "Hello"})
+    assert backlog.batch(10) == [{"call_id": "1", "status": "running", "prompt": "Hello"}]
+    backlog.mark_written(backlog.batch(10))
+    backlog.merge({"call_id": "1", "status": "ok"})
+    assert backlog.batch(10) == [{"call_id": "1", "status": "ok"}]
+
+
+def test_a_row_is_sanitized_value_by_value():
+    row = {"model": "openai/gpt", "error_message": "bad key sk-abcdefghijkl", "ttft_s": float("nan")}
+    assert sanitize(row) == {"model": "openai/gpt", "error_message": "bad key [key hidden]", "ttft_s": None}
+    assert sanitize({"prompt": "Hello", "attempts": 1}, store_text=False) == {"attempts": 1}
+
+
+def test_a_file_that_was_deleted_counts_as_replaced(tmp_path):
+    file = SQLiteFile(tmp_path / "new" / "ledger.sqlite")
+    file.prepare()
+    assert not file.is_replaced
+    file.path.unlink()
+    assert file.is_replaced
+
+
+def test_a_warning_is_shown_once():
+    warnings = WarningsQueue()
+    warnings.add("The disk is full.")
+    warnings.add("The disk is full.")
+    assert warnings.take() == "The disk is full."
+    assert warnings.take() is None
+
+
+def test_ids_sort_by_time_and_a_kernel_keeps_its_own():
+    first, second = new_id(), new_id()
+    assert len(first) == 26
+    assert first < second
+    assert kernel_id() == kernel_id()
+
+
+def test_a_query_by_tag_accepts_rows_with_more_tags():
+    assert Query(tags={"arm": "a"}).matches({"tags": {"arm": "a", "run": "7"}})
+
+
+def test_a_new_database_is_migrated_to_the_newest_version():
+    engine = sa.create_engine("sqlite://")
+    with engine.begin() as connection:
+        migrate(connection)
+        assert version_of(connection) == VERSION
+    engine.dispose()
