@@ -15,7 +15,7 @@ from tests.fakes import answer
 pytestmark = [pytest.mark.browser, needs_chromium, pytest.mark.timeout(300)]
 
 COUNTED = " ".join(f"w{n}" for n in range(150))
-BUSY = "import time\nfor _ in range(60_000): time.sleep(0.01)"
+BUSY = "import time\nprint('busy')\nfor _ in range(60_000): time.sleep(0.01)"
 GONE = "The kernel is gone: run the cell again."
 
 
@@ -78,6 +78,7 @@ def test_an_interrupt_ends_the_cell_it_is_meant_for_and_not_the_answer_beside_it
     chat.type("Count")
     chat.log.get_by_text("w3").wait_for()
     notebook.start(1)
+    notebook.output(1).get_by_text("busy").wait_for()  # the page shows [*] before the kernel begins
     interrupt(lab)
     notebook.output(1).get_by_text("KeyboardInterrupt").first.wait_for()
     chat.log.get_by_text("w149").wait_for()

@@ -240,6 +240,6 @@ def _scale(axes: Axes, values: np.ndarray) -> None:
 def _axis_label(measure: Metric) -> str:
     unit = f" ({measure.unit.strip()})" if measure.kind == "time" else " (USD)" if measure.kind == "money" else ""
     return {
-        "time": f"{measure.label}{unit}: median (filled) and 95th percentile (hollow)",
+        "time": f"{measure.label}{unit}: median, 95th percentile (hollow)",
         "speed": f"{measure.label}: median",
     }.get(measure.kind, f"{measure.label}{unit}: mean".replace("$", r"\$"))

@@ -72,7 +72,9 @@ def test_a_file_that_cannot_be_written_leaves_the_one_before(frame, tmp_path, mo
 
 
 def test_a_name_without_a_known_ending_is_refused_in_one_sentence(frame, tmp_path):
-    with pytest.raises(LLMError, match=r"'calls.xlsx' has no extension .* Use \.parquet or \.csv"):
+    with pytest.raises(
+        LLMError, match=r"'calls.xlsx' is not a file that calls can be exported to.* Use \.parquet or \.csv"
+    ):
         export_usage(tmp_path / "calls.xlsx", frame)
     with pytest.raises(LLMError, match="cannot be written: No such file or directory"):
         export_usage(tmp_path / "nowhere" / "calls.csv", frame)

@@ -53,7 +53,7 @@ def test_aliases_lead_to_models_and_endpoints_are_services(own_settings):
         ("zzz", "deepseek, local, ollama, openai"),
         ("openai/", "names a service but no model"),
         ("", "is empty"),
-        ("round", "one another: round → trip → round"),
+        ("round", "in a circle: round → trip → round"),
     ],
 )
 def test_a_wrong_name_says_what_was_meant(own_settings, name, said):

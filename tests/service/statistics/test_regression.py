@@ -160,7 +160,7 @@ def test_what_cannot_be_compared_is_said_so(tmp_path):
         ((run, run), {"metric": "exact", "margin": -1}, "margin must be a number.* not -1"),
         ((run, run), {"metric": "exact", "margin": "much"}, "margin must be a number.* not 'much'"),
         ((run, run), {"metric": "exact", "alpha": 1}, "alpha must be a probability"),
-        ((run, run.assign(prompt_id="other")), {"metric": "exact"}, "share no prompt"),
+        ((run, run.assign(prompt_id="other")), {"metric": "exact"}, "no prompt with scores"),
         ((run.drop(columns=["prompt_id", "prompt"]), run), {"metric": "exact"}, "both need a column prompt_id"),
     ]:
         with pytest.raises(LLMError, match=match):

@@ -339,7 +339,7 @@ def test_images_go_to_the_model_and_are_shown_by_their_bytes_not_their_name(chat
     said = widget.comm.click("send", text="And this?", buffers=[PNG + bytes(50_000_000)])
     assert said["error"] == "The image has 50.0 MB, more than 5.0 MB: make it smaller first."
     said = widget.comm.click("send", text="", buffers=[PNG + bytes(4_500_000)] * 2)
-    assert "9.0 MB together" in said["error"]
+    assert "9.0 MB in total" in said["error"]
     with pytest.raises(LLMError, match="cannot be read: No such file"):
         widget.send("Look", images=["no-such.png"])
 

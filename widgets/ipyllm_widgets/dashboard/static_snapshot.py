@@ -36,7 +36,8 @@ def static_snapshot(figures: Figures, filters: DashboardFilters, taken_at: datet
     >>> from ipyllm_widgets.dashboard.figures import figures_of
     >>> from ipyllm_widgets.dashboard.dashboard_filters import DashboardFilters
     >>> read_at = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
-    >>> _, text = static_snapshot(figures_of(usage(), usage()), DashboardFilters(), read_at)
+    >>> none = usage().head(0)
+    >>> _, text = static_snapshot(figures_of(none, none), DashboardFilters(), read_at)
     >>> print(text)
     Usage · this kernel · last day · 2026-01-02 03:04:05 UTC
     calls 0 · errors 0 · tokens in 0 · tokens out 0 · cost $0
