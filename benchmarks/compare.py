@@ -49,7 +49,7 @@ def _run(live, base_url: str, asked: str, options: str = "") -> tuple[float, int
     delays = []
     for request in requests_of(base_url):
         if request["json"]["messages"][-1]["content"].strip() == asked:
-            stamped = stamps[f"openai/{request['json']['model']}"]
+            stamped = stamps[request["json"]["model"]]
             assert len(stamped) == len(request["sent_ns"]), (len(stamped), len(request["sent_ns"]))
             delays += [(at - sent) / 1e6 for at, sent in zip(stamped, request["sent_ns"], strict=True)]
     return (after[0] - before[0]) / (after[1] - before[1]), busiest, size / 1e6, sorted(delays)
