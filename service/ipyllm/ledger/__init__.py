@@ -1,11 +1,9 @@
 """The ledger: a table with one row for each exchange with a model, shared by all kernels.
 
-``docs/ledger.md`` explains the columns. Importing this is cheap: the writer imports SQLAlchemy with the first row.
+``docs/ledger.md`` explains the columns. The names below load on first use, so that ``ledger.ids`` stays light; the writer
+imports SQLAlchemy with the first row.
 """
 
-from __future__ import annotations
+import lazy_loader
 
-from ipyllm.ledger.current import current_ledger, set_ledger
-from ipyllm.ledger.writer import Ledger
-
-__all__ = ["Ledger", "current_ledger", "set_ledger"]
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
