@@ -1,7 +1,7 @@
 """The ledger: a table with one row for each exchange with a model, shared by all kernels.
 
-``docs/ledger.md`` explains the columns. The names below load on first use, so that ``ledger.ids`` stays light; the writer
-imports SQLAlchemy with the first row.
+``docs/ledger.md`` explains the columns. The names below load on first use, so that ``ledger.ids`` stays light. The
+writer imports SQLAlchemy with the first row.
 """
 
 import lazy_loader
