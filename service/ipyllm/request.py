@@ -51,7 +51,7 @@ class CallOptions:
     """Options that can be set at several levels. None, or a missing parameter, means "not set at this level".
 
     The levels are, highest first: the call, the defaults of a route (the outermost first), the defaults of the
-    service, the settings.
+    service, the notebook (``%config``), the settings.
 
     Examples
     --------
@@ -109,7 +109,10 @@ class ChatRequest:
         Who made the call, for the ledger.
     given : CallOptions
         The options that were set above the level of a service: by the call, then by routes on the way. ``params``,
-        ``timeout``, ``max_retries`` and ``cache`` are resolved from these, the service and the settings.
+        ``timeout``, ``max_retries`` and ``cache`` are resolved from these, the service, ``notebook_options`` and the
+        settings.
+    notebook_options : CallOptions
+        The options that hold where neither ``given`` nor the service sets them.
     """
 
     model: str
@@ -126,6 +129,7 @@ class ChatRequest:
     repairs: int = 1
     provenance: Provenance = field(default_factory=Provenance)
     given: CallOptions = field(default_factory=CallOptions)
+    notebook_options: CallOptions = field(default_factory=CallOptions)
 
     def with_params(self, **params: Any) -> Self:
         """Return this request with further parameters, as if the call had given them."""

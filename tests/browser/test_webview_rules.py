@@ -195,7 +195,7 @@ def test_a_chat_sends_stops_and_exports(webview, made):
     choose(webview, chat, "openai/gpt-5")
     ask(webview, chat, "What is a slope?")
     chat.button("Answer again", chat.turns.last).click()
-    webview.until(lambda: chat.root.get_by_text("2/2").is_visible())
+    webview.until(lambda: chat.root.get_by_text("2/2").is_visible() and chat.footers().count() == 2)
     assert webview.comm.commands("send") == [{"text": "Go on"}, {"text": "What is a slope?"}]
     assert webview.comm.commands("stop") == [{}]
     assert webview.comm.commands("set") == [{"model": "openai/gpt-5"}]

@@ -223,7 +223,7 @@ def _earlier_messages(
     services = [create_llm_service(model) for model in parsed["models"] or (None,)]
     windows = [(window, each.full_name) for each in services if (window := each.context_window()) is not None]
     window, model = min(windows, default=(None, ""))
-    longest = max((tokens for arm in arms if isinstance(tokens := arm.get("max_tokens"), int)), default=None)
+    longest = max((tokens for arm in arms if (tokens := request_builder.longest_answer(arm))), default=None)
     system = max((arm["system"] for arm in arms if arm["system"]), key=len, default=None)
     new = [*request_builder.system_messages(system), message]
     return history.preceding(new, window, max_tokens=longest, model=model)

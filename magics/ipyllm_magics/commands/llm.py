@@ -44,7 +44,8 @@ Defaults for the whole notebook: %config LLMMagics.temperature = 0 (%config LLMM
 class LLMMagics(Magics):
     """Ask language models from the notebook. ``%llm --help`` lists the options.
 
-    These are the notebook's defaults. Options on a line take precedence over them, and they over the settings.
+    These are the notebook's defaults. Options on a line and those of a service take precedence over them, and they over
+    the settings.
     """
 
     shell: InteractiveShell

@@ -1,6 +1,7 @@
 """Builds a request from the options of ``%%llm`` and a prompt, and finds its turn in the conversation.
 
-Options on the line take precedence over ``%config LLMMagics.…``, and these over the settings.
+Options on the line take precedence over those of the model's service, these over ``%config LLMMagics.…``, and these
+over the settings.
 """
 
 from __future__ import annotations
@@ -16,13 +17,13 @@ if TYPE_CHECKING:
 
     from ipyllm.conversations.history import ConversationHistory
     from ipyllm.messages import Message
-    from ipyllm.request import ChatRequest, Provenance
+    from ipyllm.request import CallOptions, ChatRequest, Provenance
     from ipyllm.services.base import BaseLLMService
     from ipyllm_magics.command_line.parser import Parsed
 
 __all__ = [
-    "NOT_PARAMETERS", "PreparedRequest", "build_request", "check_options", "new_system", "request_options",
-    "system_messages", "user_message",
+    "NOT_PARAMETERS", "PreparedRequest", "build_request", "check_options", "longest_answer", "new_system",
+    "request_options", "system_messages", "user_message",
 ]  # fmt: skip
 
 _OWN_OPTION = {
@@ -42,6 +43,7 @@ NOT_PARAMETERS = {
     "conversation_history": "-c",
     "prompt": "the prompt itself",
     "provenance": "--tag",
+    "notebook_options": "%config LLMMagics",
 }
 _MAX_STOPS = 4  # of OpenAI
 
@@ -127,7 +129,7 @@ def build_request(
             [*system_messages(system), message],
             service.context_window,
             before=key,
-            max_tokens=options.get("max_tokens"),
+            max_tokens=longest_answer(options),
             model=service.full_name,
         )
     request = service.request(
@@ -156,22 +158,36 @@ def system_messages(text: str | None) -> list[Message]:
 
 
 def request_options(parsed: Parsed, defaults: Mapping[str, Any], variables: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the arguments of ``service.request`` besides the messages: those of the line, else of the notebook."""
+    """Return the arguments of ``service.request`` besides the messages: those of the line and of the notebook."""
     return {
         "tags": {**defaults.get("tags", {}), **dict(parsed["tags"] or ())},
-        "timeout": parsed["timeout"] or defaults.get("timeout"),
-        "cache": parsed["cache"] if parsed["cache"] is not None else defaults.get("cache"),
+        "timeout": parsed["timeout"],
+        "cache": parsed["cache"],
         "tools": resolve_tools(parsed["tools"] or (), variables),
         "schema": resolve_schema(parsed["schema"], variables) if parsed["schema"] else None,
-        **_parameters(parsed, defaults),
+        **dict(parsed["params"] or ()),
+        **{name: parsed[name] for name in _OWN_OPTION if parsed[name] is not None},
+        "notebook_options": _notebook_options(defaults),
     }
 
 
-def _parameters(parsed: Parsed, defaults: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the parameters of the model: those of the line, else of the notebook."""
-    given = dict(parsed["params"] or ()) | {name: parsed[name] for name in _OWN_OPTION if parsed[name] is not None}
+def _notebook_options(defaults: Mapping[str, Any]) -> CallOptions:
+    from ipyllm.request import CallOptions
+    from ipyllm.timeout import Timeout
+
     sampling = {name: defaults[name] for name in _OWN_OPTION if defaults.get(name) is not None}
-    return {**defaults.get("params", {}), **sampling, **given}
+    timeout = defaults.get("timeout")
+    return CallOptions(
+        {**defaults.get("params", {}), **sampling},
+        None if timeout is None else Timeout.of(timeout),
+        cache=defaults.get("cache"),
+    )
+
+
+def longest_answer(options: Mapping[str, Any]) -> int | None:
+    """Return ``max_tokens`` of the line, else of the notebook."""
+    tokens = options.get("max_tokens", options["notebook_options"].params.get("max_tokens"))
+    return tokens if isinstance(tokens, int) else None
 
 
 def new_system(parsed: Parsed, defaults: Mapping[str, Any], history: ConversationHistory | None) -> str | None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from ipyllm.errors import bad_request
 from ipyllm.pipeline.call import Call
 from ipyllm.pipeline.streams import AsyncEventStream, AsyncTextStream, TextStream
-from ipyllm.request import ChatRequest, Provenance
+from ipyllm.request import CallOptions, ChatRequest, Provenance
 from ipyllm.services.chat_completions import ChatCompletionsProvider
 from ipyllm.text.surrogates import replace_surrogates
 from ipyllm.validate import validate_int, validate_usd
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 __all__ = ["BaseLLMService"]
 
+_NO_OPTIONS = CallOptions()
 _ROLES = {"system", "developer", "user", "assistant", "tool"}
 
 
@@ -51,9 +52,13 @@ class BaseLLMService(ChatCompletionsProvider):
         tool_rounds: int = 8,
         schema: Any = None,
         repairs: int = 1,
+        notebook_options: CallOptions | None = None,
         **params: Any,
     ) -> ChatRequest:
-        """Create the request that ``chat`` would send with the same arguments; nothing is sent."""
+        """Create the request that ``chat`` would send with the same arguments; nothing is sent.
+
+        ``notebook_options`` hold where neither the call nor a service sets them.
+        """
         messages = [_message(item, self.full_name) for item in conversation_history or ()]
         if system is not None:
             messages = [m for m in messages if m["role"] != "system"]
@@ -75,8 +80,14 @@ class BaseLLMService(ChatCompletionsProvider):
             repairs=validate_int("repairs", repairs, 0),
             provenance=_with_tags(provenance or Provenance(), tags),
             given=self.options(params, timeout, max_retries, cache),
+            notebook_options=self._checked(notebook_options),
         )
         return self.resolve(request)
+
+    def _checked(self, options: CallOptions | None) -> CallOptions:
+        if options is None:
+            return _NO_OPTIONS
+        return self.options(options.params, options.timeout, options.max_retries, options.cache)
 
     def call(
         self, request: ChatRequest, on_event: Callable[[Event], None] | None = None, *, waits: bool = False

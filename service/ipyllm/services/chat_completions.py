@@ -135,9 +135,9 @@ class ChatCompletionsProvider:
         )
 
     def resolve(self, request: ChatRequest) -> ChatRequest:
-        """Return the request with every option resolved: what was given, else this service's, else the settings'."""
+        """Return the request with all options resolved: as given, else this service's, the notebook's, settings'."""
         settings = get_settings()
-        options = request.given.with_defaults(self.defaults)
+        options = request.given.with_defaults(self.defaults).with_defaults(request.notebook_options)
         return replace(
             request,
             model=self.full_name,

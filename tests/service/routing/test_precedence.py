@@ -1,4 +1,4 @@
-"""Precedence of every option: call > route default > service default > settings."""
+"""Precedence of every option: call > route default > service default > notebook > settings."""
 
 from __future__ import annotations
 
@@ -8,27 +8,32 @@ import pytest
 
 from ipyllm import OllamaService, OpenAIService, Timeout, fallback, pool, split
 from ipyllm.pipeline.candidates import candidates
+from ipyllm.request import CallOptions
 from ipyllm.settings import get_settings
 from tests import fakes
 
 ADDRESS = "http://127.0.0.1:9/v1"
 OPTIONS = {
-    "temperature": (lambda request: request.params.get("temperature"), [0, 0.5, 1], None),
-    "seed": (lambda request: request.params.get("seed"), [0, 1, 2], None),
-    "max_retries": (lambda request: request.max_retries, [2, 1, 0], lambda: get_settings().max_retries),
+    "temperature": (lambda request: request.params.get("temperature"), [0, 0.5, 1, 0.5], None),
+    "seed": (lambda request: request.params.get("seed"), [0, 1, 2, 1], None),
+    "max_retries": (lambda request: request.max_retries, [2, 1, 0, 3], lambda: get_settings().max_retries),
     "timeout": (
         lambda request: request.timeout,
-        [Timeout.of(60.0), Timeout.of(5), Timeout.of(7)],
+        [Timeout.of(60.0), Timeout.of(5), Timeout.of(7), Timeout.of(5)],
         lambda: Timeout.of(get_settings().timeout),
     ),
-    "cache": (lambda request: request.cache, [False, True, False], None),
+    "cache": (lambda request: request.cache, [False, True, False, True], None),
 }
 KINDS = {
     "fallback": fallback,
     "pool": pool,
     "split": lambda service, **options: split({service: 1}, **options),
 }
-LEVELS = ("call", "route", "service")
+LEVELS = ("call", "route", "service", "notebook")
+
+
+def call_options(*, timeout=None, max_retries=None, cache=None, **params):
+    return CallOptions(params, timeout, max_retries, cache)
 
 
 def chosen(route, **given):
@@ -36,26 +41,28 @@ def chosen(route, **given):
     return choice.request
 
 
-@pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("name", OPTIONS)
-@pytest.mark.parametrize("levels", [subset for n in range(4) for subset in combinations(LEVELS, n)], ids="+".join)
+@pytest.mark.parametrize(
+    ("kind", "name"),
+    # A split's seed is its own option: it draws the arm.
+    [(kind, name) for kind in KINDS for name in OPTIONS if (kind, name) != ("split", "seed")],
+)
+@pytest.mark.parametrize("levels", [subset for n in range(5) for subset in combinations(LEVELS, n)], ids="+".join)
 def test_the_highest_level_that_sets_an_option_wins(kind, name, levels):
     """The values equal the settings' own and one another on purpose: what was given must not be guessed by value."""
-    if kind == "split" and name == "seed":
-        pytest.skip("a split's seed is its own option: it draws the arm")
     value_of, values, default = OPTIONS[name]
     given = {level: {name: value} for level, value in zip(LEVELS, values, strict=True) if level in levels}
     service = OpenAIService("a", base_url=ADDRESS, **given.get("service", {}))
     route = KINDS[kind](service, **given.get("route", {}))
+    options = given.get("call", {}) | {"notebook_options": call_options(**given.get("notebook", {}))}
     expected = given[levels[0]][name] if levels else default and default()
-    assert value_of(chosen(route, **given.get("call", {}))) == expected
+    assert value_of(chosen(route, **options)) == expected
     if "route" not in levels:  # without a route the same rule holds
-        assert value_of(service.request("Hello", **given.get("call", {}))) == expected
+        assert value_of(service.request("Hello", **options)) == expected
 
 
 @pytest.mark.parametrize("name", OPTIONS)
 def test_the_outer_route_comes_before_the_inner(name):
-    value_of, (outer, inner, own), _ = OPTIONS[name]
+    value_of, (outer, inner, own, _), _ = OPTIONS[name]
     service = OpenAIService("a", base_url=ADDRESS, **{name: own})
     route = fallback(fallback(service, name="inner", **{name: inner}), name="outer")
     assert value_of(chosen(route)) == inner

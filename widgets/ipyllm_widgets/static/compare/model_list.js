@@ -44,7 +44,7 @@ export class ModelList {
     this.rows.replaceChildren(...this.known.map((arm) => this.row(arm)));
   }
 
-  /** @param {ArmSettings} seat */
+  /** @param {ArmSettings} settings */
   row({ model, params }) {
     const change = (/** @type {Event} */ event) => this.send(/** @type {HTMLElement} */ (event.target));
     const name = h("input", { class: "ipyllm-input", list: this.listId, value: model, "aria-label": "Model", placeholder: "service/model", spellcheck: "false", autocomplete: "off", change });
