@@ -39,7 +39,7 @@ def watched(lab):
     for record in (lab.errors, lab.strangers, lab.dialogs):
         record.clear()
     yield lab
-    assert lab.errors == [], "no script of the page may fail"
+    assert lab.errors == [], f"no script of the page may fail: {lab.errors}"
     assert lab.strangers == [], "nothing is fetched from elsewhere"
     assert lab.dialogs == []
 

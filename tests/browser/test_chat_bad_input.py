@@ -40,7 +40,7 @@ def fake(lab_and_fake):
 
 
 def interrupt(lab):
-    lab.page.evaluate(f"void {KERNEL}.interrupt()")
+    lab.page.evaluate(f"{KERNEL}.interrupt()")
 
 
 def words(chat):
@@ -64,6 +64,8 @@ def test_an_interrupt_of_an_idle_kernel_leaves_the_answer_alone(lab, fake):
     chat.log.get_by_text("w3").wait_for()
     for _ in range(3):
         interrupt(lab)
+    chat.log.get_by_text("w40").wait_for()
+    fake.hurry()
     chat.log.get_by_text("w149").wait_for()
     chat.wait_until_rest()
     assert words(chat) == COUNTED.split()
@@ -81,6 +83,7 @@ def test_an_interrupt_ends_the_cell_it_is_meant_for_and_not_the_answer_beside_it
     notebook.output(1).get_by_text("busy").wait_for()  # the page shows [*] before the kernel begins
     interrupt(lab)
     notebook.output(1).get_by_text("KeyboardInterrupt").first.wait_for()
+    fake.hurry()
     chat.log.get_by_text("w149").wait_for()
     chat.wait_until_rest()
     assert words(chat) == COUNTED.split()
@@ -203,6 +206,7 @@ def test_a_view_closed_in_mid_answer_and_shown_in_another_cell_has_everything_an
     clear_output(lab, 0)
     chat.root.wait_for(state="detached")
     again = Chat(notebook.run(1))
+    fake.hurry()
     again.log.get_by_text("w149").wait_for()
     again.wait_until_rest()
     assert words(again) == COUNTED.split()
@@ -244,6 +248,7 @@ def test_the_view_that_jupyterlab_makes_of_an_output_shows_the_same_chat_and_out
     notebook.cell(0).click(position={"x": 4, "y": 4})
     lab.page.evaluate("void window.jupyterapp.commands.execute('notebook:create-output-view')")
     other = Chat(lab.page.locator(".jp-LinkedOutputView"))
+    fake.hurry()
     other.log.get_by_text("w149").wait_for()
     other.wait_until_rest()
     assert words(other) == words(chat) == COUNTED.split()
@@ -287,6 +292,7 @@ def test_a_model_removed_while_selected_is_said_and_the_question_can_be_asked_of
     chat.type("Count")
     chat.log.get_by_text("w3").wait_for()
     config.write_text("")
+    fake.hurry()
     chat.log.get_by_text("w149").wait_for()
     chat.wait_until_rest()
     chat.type("Once more")
@@ -324,6 +330,7 @@ def test_what_a_magic_takes_away_is_gone_and_the_answer_that_streams_beside_it_i
     fake.default = answer("To the cell.")
     notebook.run(3)
     chat.log.get_by_text("To the cell.").wait_for()
+    fake.hurry()
     chat.log.get_by_text("w149").wait_for()
     chat.wait_until_rest()
     asked = [message["content"] for message in fake.requests[-1].json["messages"]]
@@ -409,6 +416,7 @@ def test_messages_that_are_none_break_nothing_and_what_follows_is_whole(lab, fak
     chat.log.get_by_text("w3").wait_for()
     notebook.run(1)
     notebook.run(2)
+    fake.hurry()
     chat.log.get_by_text("w149").wait_for()
     chat.wait_until_rest()
     assert words(chat) == COUNTED.split()

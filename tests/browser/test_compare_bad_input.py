@@ -72,6 +72,7 @@ def test_a_hundred_quick_clicks_on_send_stop_and_vote_leave_a_whole_comparison(l
     assert votes_kept(lab) == rows + 1
     shown.box.fill("After all that")
     shown.box.press("Enter")
+    fake.hurry()
     shown.columns.nth(1).get_by_text("w149").wait_for()
     shown.wait_for_vote()
     assert shown.texts()[1].split() == COUNTED.split()
@@ -94,6 +95,7 @@ def test_two_views_and_two_tabs_show_the_same_comparison(lab, fake):
         other = Compare(tab.locator(".jp-Notebook .jp-CodeCell").first)
         other.ask("From another tab")
         shown.columns.nth(1).get_by_text("w3", exact=False).wait_for()
+        fake.hurry()
         other.columns.nth(1).get_by_text("w149").wait_for()
         shown.columns.nth(1).get_by_text("w149").wait_for()
         shown.wait_for_vote()
@@ -117,6 +119,7 @@ def test_a_reloaded_page_shows_the_comparison_again_and_loses_no_word(lab, fake)
     lab.page.wait_for_selector(".jp-Notebook .jp-Cell", timeout=60_000)
     notebook.wait_idle()
     shown = Compare(notebook.output(0))
+    fake.hurry()
     shown.columns.nth(1).get_by_text("w149").wait_for()
     assert shown.texts() == ["It is Basel.", COUNTED]
     assert shown.root.locator(".ipyllm-prompt").inner_text() == QUESTION
@@ -137,6 +140,7 @@ def test_a_view_that_was_closed_and_is_shown_again_has_everything(lab, fake):
     shown.root.wait_for(state="detached")
     assert element.evaluate("element => element.childElementCount") == 0, "ipywidgets keeps it, but empty"
     again = Compare(notebook.run(2))
+    fake.hurry()
     again.columns.nth(1).get_by_text("w149").wait_for()
     assert again.texts() == ["It is Basel.", COUNTED]
 
@@ -186,6 +190,8 @@ def test_an_interrupted_kernel_goes_on_comparing(lab, fake):
     shown.columns.nth(1).get_by_text("w3").wait_for()
     for _ in range(3):
         lab.page.evaluate(f"{KERNEL}.interrupt()")
+    shown.columns.nth(1).get_by_text("w40").wait_for()
+    fake.hurry()
     shown.columns.nth(1).get_by_text("w149").wait_for()
     assert shown.texts()[1] == COUNTED
     shown.button("B").click()
@@ -197,6 +203,7 @@ def test_a_model_that_is_taken_away_or_gone_hurts_nobody_else(lab, fake):
     shown.ask()
     shown.columns.nth(1).get_by_text("w3").wait_for()
     shown.button("Remove openai/other").click()
+    fake.hurry()
     shown.columns.nth(1).get_by_text("w149").wait_for()
     shown.wait_for_vote()
     assert shown.columns.count() == 3, "what was asked goes on"
@@ -304,6 +311,7 @@ def test_messages_that_are_none_break_nothing(lab, fake):
     shown.ask()
     shown.columns.nth(1).get_by_text("w3").wait_for()
     notebook.run(2)
+    fake.hurry()
     shown.columns.nth(1).get_by_text("w149").wait_for()
     shown.wait_for_vote()
     assert shown.texts() == ["It is Basel.", COUNTED]

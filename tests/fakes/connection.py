@@ -102,6 +102,14 @@ class Connection(asyncio.Protocol):
         if self._request is None:
             self._transport.close()
 
+    def hurry(self) -> None:
+        """Send the rest of the reply under way at once; one without an end goes on as before."""
+        if self._request is not None and self._plan.ending != "drip":
+            self._hurried = True
+            if self._timer is not None:
+                self._timer.cancel()
+            self._play()
+
     def _read(self) -> None:
         """Take one request from the buffer, if it is complete, and begin its reply."""
         head, separator, rest = self._buffer.partition(b"\r\n\r\n")
@@ -126,6 +134,7 @@ class Connection(asyncio.Protocol):
         self._request, self._plan = request, self._plan_for(request)
         self._writes = [*self._head(self._plan), *self._plan.writes]
         self._next = 0
+        self._hurried = False
         self._play()
 
     @staticmethod
@@ -146,7 +155,7 @@ class Connection(asyncio.Protocol):
         while self._next < len(self._writes):
             write = self._writes[self._next]
             due = max(self._began + write.at, self._wrote + write.pause)
-            if due - self._loop.time() > 1e-6:
+            if due - self._loop.time() > 1e-6 and not self._hurried:
                 self._timer = self._loop.call_at(due, self._play)
                 return
             if self._transport.is_closing():

@@ -94,15 +94,22 @@ class FakeLLM:
 
     def hang_up(self) -> None:
         """Close the idle connections, as servers do."""
-        closed: Future[None] = Future()
+        self._each_connection(Connection.hang_up)
 
-        def close() -> None:
+    def hurry(self) -> None:
+        """Send the rest of all replies under way at once, for tests that have seen enough of their pauses."""
+        self._each_connection(Connection.hurry)
+
+    def _each_connection(self, act: Callable[[Connection], None]) -> None:
+        done: Future[None] = Future()
+
+        def act_on_all() -> None:
             for connection in tuple(self._connections):
-                connection.hang_up()
-            closed.set_result(None)
+                act(connection)
+            done.set_result(None)
 
-        self._loop.call_soon_threadsafe(close)
-        closed.result()
+        self._loop.call_soon_threadsafe(act_on_all)
+        done.result()
 
     def serve(self, path: str, script: Script) -> None:
         """Reply to every request for another path (`/api/pull`, `/v1/models`) with this script."""
