@@ -15,7 +15,7 @@ __all__ = ["Pruned", "prune"]
 
 
 class Pruned(NamedTuple):
-    """Numbers of deleted calls and votes, and of rows that lost only their text."""
+    """Numbers of deleted calls, of deleted votes, and of other rows whose text was deleted."""
 
     calls: int
     votes: int
@@ -30,7 +30,7 @@ def prune(
 ) -> Pruned:
     """Delete old calls and votes of all kernels from the ledger, or only the text in them.
 
-    Running calls are never touched, however old they are. Deleted data is overwritten in an SQLite file, which is
+    Running calls of any age stay unchanged. Deleted data is overwritten in an SQLite file, which is
     rewritten when a quarter of it is empty.
 
     Parameters

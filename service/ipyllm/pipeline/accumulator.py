@@ -1,4 +1,4 @@
-"""Accumulates the chunks of one attempt, and converts each to events.
+"""Accumulates the chunks of one attempt, and converts each chunk to events.
 
 Servers differ: ``choices`` or ``delta`` may be missing or None, the last chunk may have no choices, and usage may be
 missing.
