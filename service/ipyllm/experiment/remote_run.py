@@ -320,7 +320,7 @@ def _check_picklable(chunks: Sequence[ChunkJob]) -> None:
     for arm in {id(arm[1]): arm for job in chunks for arm in job.chunk.arms}.values():
         try:
             pickle.dumps(arm)
-        except Exception as exc:  # noqa: BLE001 - whatever an object of the user's raises
+        except Exception as exc:  # noqa: BLE001 - a user's object may raise anything
             raise bad_request(
                 f"{arm[0]!r} cannot be sent to another process ({exc}); give the model as a name, with its endpoint "
                 "or route in the settings."

@@ -65,7 +65,7 @@ def prune(
     ...     prune("2024-07-01", keep_text="2025-07-01", ledger=ledger)
     Pruned(calls=1, votes=0, texts=1)
     """
-    before, text_before = _past("older_than", older_than), _past("keep_text", keep_text)
+    before, text_before = _parse_past("older_than", older_than), _parse_past("keep_text", keep_text)
     if before is None and text_before is None:
         raise bad_request(
             "prune() needs an age: older_than='90d' deletes rows, keep_text='90d' deletes only their text."
@@ -84,7 +84,7 @@ def prune(
     return Pruned(pruned[CALLS][0], pruned[VOTES][0], pruned[CALLS][1] + pruned[VOTES][1])
 
 
-def _past(name: str, given: datetime | timedelta | str | None) -> datetime | None:
+def _parse_past(name: str, given: datetime | timedelta | str | None) -> datetime | None:
     try:
         found = parse_time(name, given)
     except ValueError as exc:

@@ -315,7 +315,7 @@ class Store:
             stored = tables[table.name]
             insert = postgresql.insert(stored) if self._backend == "postgresql" else sqlite.insert(stored)
             changed = {name: insert.excluded[name] for name in names if name != table.key}
-            # A call has one writer. Of two votes the later one counts, whichever is written first.
+            # A call has one writer. The later of two votes counts, even if it is written first.
             only_if_later = None if table is CALLS else insert.excluded[table.time] >= stored.c[table.time]
             self._upserts[table, names] = insert.on_conflict_do_update(
                 index_elements=[table.key], set_=changed, where=only_if_later

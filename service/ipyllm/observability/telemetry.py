@@ -101,7 +101,7 @@ _ATTRIBUTES: Final[Mapping[str, Reader]] = {
     "gen_ai.usage.output_tokens": _token_count("output_tokens"),
     "gen_ai.usage.cache_read.input_tokens": _token_count("cached_tokens"),
     "gen_ai.usage.reasoning.output_tokens": _token_count("reasoning_tokens"),
-    # Ours, where the conventions have no name; the first is the key in the ledger.
+    # Our own names, where the conventions have none. The first is the key in the ledger.
     "ipyllm.call_id": lambda _, response: response.call_id or None,
     "ipyllm.origin": lambda request, _: request.provenance.origin,
     "ipyllm.cost_usd": lambda _, response: response.cost_usd,

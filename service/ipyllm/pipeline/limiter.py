@@ -64,22 +64,22 @@ class Limiter:
 
     @property
     def limit(self) -> int:
-        """How many requests may be in flight now."""
+        """Number of requests that may be in flight now."""
         return self._window.limit
 
     @property
     def in_flight(self) -> int:
-        """How many requests are in flight."""
+        """Number of requests in flight."""
         return self._window.in_flight
 
     @property
     def waiting(self) -> int:
-        """How many calls wait for a slot."""
+        """Number of calls that wait for a slot."""
         return self._waiting
 
     @property
     def rejections(self) -> int:
-        """How often the server has returned "too many requests"."""
+        """Number of "too many requests" from the server."""
         return self._window.rejections
 
     @property

@@ -103,7 +103,7 @@ class ExchangeState:
 
     def _timing(self, usage: Usage) -> Timing:
         received, now = self.received, perf_counter_ns()
-        ttft, e2e = received.seconds(received.first_token_ns), received.seconds(received.last_token_ns)
+        ttft, e2e = received.seconds_to(received.first_token_ns), received.seconds_to(received.last_token_ns)
         tpot = rate = None
         if usage.source == "server" and usage.output_tokens is not None and ttft is not None and e2e is not None:
             tpot = time_per_output_token(ttft, e2e, usage.output_tokens)
@@ -111,9 +111,9 @@ class ExchangeState:
         ready_ns = now if self.ready_ns is None else self.ready_ns
         return Timing(
             ttft_s=ttft,
-            ttfo_s=received.seconds(received.first_text_ns),
+            ttfo_s=received.seconds_to(received.first_text_ns),
             e2e_s=e2e,
-            stream_end_s=received.seconds(received.end_ns),
+            stream_end_s=received.seconds_to(received.end_ns),
             tpot_s=tpot,
             output_tps=rate,
             max_gap_s=received.max_gap_ns / 1e9 if received.n_chunks > 1 else None,

@@ -63,7 +63,7 @@ def overview(calls: Any, *, dark: bool | None = None) -> Figure:
     Raises
     ------
     LLMError
-        ``bad_request``: nothing of these calls can be drawn.
+        ``bad_request``: these calls have no data to draw.
     """
     from ipyllm.errors import bad_request
 
