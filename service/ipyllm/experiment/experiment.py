@@ -11,7 +11,7 @@ from ipyllm.comparison.arms import make_arms
 from ipyllm.errors import LLMError, bad_request
 from ipyllm.experiment.grid import Grid
 from ipyllm.experiment.ledger_progress import LedgerProgress
-from ipyllm.experiment.progress_bar import wait_with_progress
+from ipyllm.experiment.progress_bar import watch
 from ipyllm.experiment.prompts import read_prompts
 from ipyllm.experiment.results import Results
 from ipyllm.experiment.run import Run, RunConfig, RunProgress
@@ -227,7 +227,7 @@ class Experiment:
         if run is None:
             return self._scored_results()
         try:
-            wait_with_progress(
+            watch(
                 run.done,
                 run.progress,
                 name=self.name,

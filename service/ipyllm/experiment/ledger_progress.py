@@ -43,8 +43,7 @@ class LedgerProgress:
         rows = usage(kernel=None, experiment=name, ledger=ledger)
         tags = [each if isinstance(each, dict) else {} for each in rows["tags"]]
         self.rows: pd.DataFrame = rows.assign(
-            trial=_object_array(each.get(TRIAL_TAG) for each in tags),
-            grid=_object_array(each.get(GRID_TAG) for each in tags),
+            trial=_array(each.get(TRIAL_TAG) for each in tags), grid=_array(each.get(GRID_TAG) for each in tags)
         )
         self._is_warmup = self.rows["warmup"].fillna(value=False).astype(bool)
         self._in_grid = self.rows["trial"].isin(grid.trials.keys())
@@ -87,7 +86,7 @@ class LedgerProgress:
         rows = rows.assign(
             arm=[trial.arm.label for trial in trials],
             model=[trial.arm.model for trial in trials],
-            system=_object_array(trial.arm.system for trial in trials),
+            system=_array(trial.arm.system for trial in trials),
             prompt_id=[trial.prompt.prompt_id for trial in trials],
             repeat=[trial.repeat for trial in trials],
             row=[trial.prompt.row for trial in trials],
@@ -130,7 +129,7 @@ class LedgerProgress:
         return " ".join(sentences)
 
 
-def _object_array(values: Iterable[Any]) -> Any:
+def _array(values: Iterable[Any]) -> Any:
     import pandas as pd
 
     return pd.Series(list(values), dtype=object).to_numpy()

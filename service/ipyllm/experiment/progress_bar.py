@@ -10,14 +10,12 @@ if TYPE_CHECKING:
     from ipyllm.experiment.run import RunProgress
     from ipyllm.runtime.interruptible import InterruptibleEvent
 
-__all__ = ["wait_with_progress"]
+__all__ = ["watch"]
 
 _EVERY_S = 0.2
 
 
-def wait_with_progress(
-    done: InterruptibleEvent, progress: RunProgress, *, name: str, n_done: int, total: int, show: bool
-) -> None:
+def watch(done: InterruptibleEvent, progress: RunProgress, *, name: str, n_done: int, total: int, show: bool) -> None:
     """Wait until ``done`` is set, with a progress bar if ``show``; ``n_done`` of ``total`` calls were done before."""
     if not show:
         done.wait()
