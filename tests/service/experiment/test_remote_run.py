@@ -177,7 +177,7 @@ def test_an_executor_whose_workers_always_die_is_given_up(model):
         return ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn"), initializer=_die)
 
     experiment = Experiment(["so"], models=model(), warmup=0)
-    with pytest.warns(UserWarning, match="Workers died 4 times over"):
+    with pytest.warns(UserWarning, match="Workers died 4 times, the last"):
         results = experiment.run(make, progress=False)
     assert results.undone == 1
 

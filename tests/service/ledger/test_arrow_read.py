@@ -157,7 +157,7 @@ def test_a_large_read_takes_no_lock_from_a_transaction_under_way(filled, large):
 
 
 def test_a_large_read_that_fails_goes_the_slow_way_and_says_why(filled, large, caplog, monkeypatch):
-    monkeypatch.setattr(arrow_read, "_FIRST", arrow_read._FIRST | {"text": "no_such_column"})
+    monkeypatch.setattr(arrow_read, "_SAMPLE", arrow_read._SAMPLE | {"text": "no_such_column"})
     with caplog.at_level(logging.WARNING, "ipyllm.ledger"):
         assert len(usage(None, ledger=filled)) == 60
     assert large == [False]
