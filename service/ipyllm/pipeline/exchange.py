@@ -270,7 +270,7 @@ class Exchange:
         watchdog = Watchdog(got, request.timeout)
         error: LLMError | None = None
         try:
-            with thread.lag.watch() as state.lag, PeriodicSave(self._save, got):
+            with thread.lag.measure() as state.lag, PeriodicSave(self._save, got):
                 async with watchdog, stream as chunks:
                     slot.admitted()
                     async for chunk, at_ns in chunks:

@@ -26,7 +26,7 @@ MAX_NAMES = 4
 
 def caveats(observed: Observations) -> list[str]:
     """Return the caveats of these calls, most important first."""
-    checks = (_different_prompts, _reversals, _failures, _unscored, _few, _left_out, _unfinished)
+    checks = (_different_prompts, _reversals, _failures, _unscored, _few_prompts, _left_out, _unfinished)
     return [sentence for check in checks for sentence in check(observed)]
 
 
@@ -107,7 +107,7 @@ def _unscored(observed: Observations) -> Iterator[str]:
             yield f"{count(missing, 'answer')} of {answered.sum()} {has} no {label} and {are} left out."
 
 
-def _few(observed: Observations) -> Iterator[str]:
+def _few_prompts(observed: Observations) -> Iterator[str]:
     prompts = int((observed.calls_per_prompt > 0).sum(axis=1).min())
     if prompts < FEW_PROMPTS:
         yield (

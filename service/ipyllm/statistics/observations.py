@@ -165,8 +165,8 @@ def observe(calls: Any) -> Observations:
     warm_up = as_bool(calls["warmup"]) if "warmup" in calls.columns else pd.Series(False, index=calls.index)
     calls = calls[~warm_up & calls[by].notna()].reset_index(drop=True)
     if calls.empty:
-        aside = " but warm-ups" if warm_up.any() else ""
-        raise bad_request(f"There are no calls{aside}, so there is nothing to compare.")
+        except_for = " but warm-ups" if warm_up.any() else ""
+        raise bad_request(f"There are no calls{except_for}, so there is nothing to compare.")
     copied = [n for n in ("model", "prompt_id", "repeat", "started_at", "error_category") if n in calls]
     frame = pd.DataFrame(calls[copied])
     codes, labels = pd.factorize(calls[by].astype(str))

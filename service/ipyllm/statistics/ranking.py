@@ -82,9 +82,9 @@ def ranking(
         raise ValueError(f"prior_sd must be a number above 0, not {prior_sd!r}.")
     cast = _read_votes(votes)
     labels = list(dict.fromkeys(arm for arms, _, _ in cast for arm in arms))
-    number = {label: i for i, label in enumerate(labels)}
+    index_of = {label: i for i, label in enumerate(labels)}
     outcomes = [
-        ComparisonOutcome(tuple(number[arm] for arm in arms), None if outcome in _NO_WINNER else number[outcome])
+        ComparisonOutcome(tuple(index_of[arm] for arm in arms), None if outcome in _NO_WINNER else index_of[outcome])
         for arms, outcome, _ in cast
     ]
     fitted = fit_strengths(outcomes, len(labels), prior_sd=prior_sd)
@@ -113,7 +113,7 @@ def ranking(
         },
         index=pd.Index(labels, name="arm"),
     ).sort_values("strength", ascending=False, kind="stable")
-    return StatisticsFrame.of(table, _conclusion(table, samples, number, level), list(_notes(cast, table)))
+    return StatisticsFrame.of(table, _conclusion(table, samples, index_of, level), list(_notes(cast, table)))
 
 
 def win_matrix(votes: Any) -> pd.DataFrame:
@@ -137,12 +137,12 @@ def win_matrix(votes: Any) -> pd.DataFrame:
     """
     cast = _read_votes(votes)
     labels = list(dict.fromkeys(arm for arms, _, _ in cast for arm in arms))
-    number = {label: i for i, label in enumerate(labels)}
+    index_of = {label: i for i, label in enumerate(labels)}
     wins = np.zeros((len(labels), len(labels)))
     for arms, outcome, _ in cast:
         for first, second in permutations(arms, 2):
             if outcome in _NO_WINNER or outcome == first:
-                wins[number[first], number[second]] += 0.5 if outcome in _NO_WINNER else 1
+                wins[index_of[first], index_of[second]] += 0.5 if outcome in _NO_WINNER else 1
     met = (wins + wins.T).sum(axis=1)
     order = np.argsort(-wins.sum(axis=1) / met, kind="stable")
     ordered = [labels[i] for i in order]
@@ -184,7 +184,7 @@ def _tallies(cast: list[tuple[list[str], str, object]], labels: list[str]) -> li
     return list(tallies.values())
 
 
-def _conclusion(table: pd.DataFrame, samples: np.ndarray, number: dict[str, int], level: float) -> str:
+def _conclusion(table: pd.DataFrame, samples: np.ndarray, index_of: dict[str, int], level: float) -> str:
     if not table["wins"].any():
         return f"None of {int(table['votes'].max())} votes preferred one arm to another, so they cannot be ranked."
     arms = [str(arm) for arm in table.index]
@@ -192,20 +192,20 @@ def _conclusion(table: pd.DataFrame, samples: np.ndarray, number: dict[str, int]
     equal = [str(arm) for arm in table.index[table["strength"] > table["strength"].iloc[0] - _EQUAL]]
     if len(equal) > 1:
         return f"{join_names(equal, limit=MAX_NAMES)} are equally strong in these votes."
-    ahead = {arm: float((samples[:, number[best]] > samples[:, number[arm]]).mean()) for arm in arms[1:]}
+    ahead = {arm: float((samples[:, index_of[best]] > samples[:, index_of[arm]]).mean()) for arm in arms[1:]}
     # Two-sided at `level`: the best one was not chosen before the votes were cast.
-    sure = (1 + level) / 2
-    close = [arm for arm, p in ahead.items() if p < sure]
+    needed = (1 + level) / 2
+    close = [arm for arm, p in ahead.items() if p < needed]
     if not close:
         others = arms[1] if len(arms) == 2 else "every other arm"  # noqa: PLR2004
-        return f"{best} is preferred to {others}, and stronger with a probability of {_chance(min(ahead.values()))}."
+        return f"{best} is preferred to {others}, and stronger with a probability of {_percent(min(ahead.values()))}."
     return (
         f"{best} is ahead, but not clearly, of {join_names(close, limit=MAX_NAMES)}: its probability of being stronger "
-        f"is {', '.join(f'{_chance(ahead[arm])} against {arm}' for arm in close[:3])}."
+        f"is {', '.join(f'{_percent(ahead[arm])} against {arm}' for arm in close[:3])}."
     )
 
 
-def _chance(p: float) -> str:
+def _percent(p: float) -> str:
     return "over 99.9 %" if p > 0.999 else f"{100 * p:.0f} %" if p < 0.99 else f"{100 * p:.1f} %"  # noqa: PLR2004
 
 
