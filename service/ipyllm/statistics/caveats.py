@@ -151,4 +151,4 @@ def _unfinished(observed: Observations) -> Iterator[str]:
     n = int(observed.unfinished.sum())
     if n:
         has, was = ("has", "was") if n == 1 else ("have", "were")
-        yield f"{count(n, 'call')} {has} not ended, or {was} cancelled: neither right nor wrong."
+        yield f"{count(n, 'call')} {has} not ended, or {was} cancelled: not counted as right or wrong."

@@ -187,7 +187,7 @@ def _best(rows: dict[str, dict[str, Any]], score: str) -> str:
     sentence += f" [{number(low)}, {number(high)}]"
     close = [arm for arm in rest if not rows[arm][f"{score}_high"] < low]
     if close:
-        return f"{sentence}; {_intervals(close)} {'reach' if len(close) > 1 else 'reaches'} as far."
+        return f"{sentence}; {_intervals(close)} {'overlap' if len(close) > 1 else 'overlaps'} with it."
     return f"{sentence}, above {_intervals(rest)}."
 
 
