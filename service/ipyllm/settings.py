@@ -208,11 +208,11 @@ def get_settings() -> Settings:
             settings = Settings()
         except ValidationError as exc:
             first = exc.errors()[0]
-            where = ".".join(map(str, first["loc"])) or "settings"
+            setting = ".".join(map(str, first["loc"])) or "settings"
             # A value is shown only if it cannot contain a key.
-            harmless = where.lower().removeprefix("ipyllm_") in _NEVER_SECRET
+            harmless = setting.lower().removeprefix("ipyllm_") in _NEVER_SECRET
             given = f" {first.get('input')!r}" if harmless else ""
-            message = f"Invalid value{given} for the setting {where}: {first['msg'].lower()}."
+            message = f"Invalid value{given} for the setting {setting}: {first['msg'].lower()}."
             raise SettingsError(redact(message)) from None
         except pydantic_settings.SettingsError as exc:  # an environment variable that should be JSON and is not
             raise SettingsError(redact(f"The settings cannot be read: {exc}. The value must be JSON.")) from None

@@ -80,20 +80,20 @@ def _embedded_models(default: str) -> Iterator[dict[str, Any]]:
 def _listed_models(server: ProbeResult, default: str, *, everything: bool) -> Iterator[dict[str, Any]]:
     """Yield rows of a service that answered: first the default and its known models, then others up to the limit."""
     assert server.service is not None
-    where = f"at {server.service.address().host}, answered in {server.elapsed_s:.2f} s"
+    origin = f"at {server.service.address().host}, answered in {server.elapsed_s:.2f} s"
     listed = list(server.models)
-    own = default.removeprefix(f"{server.name}/") if default.startswith(f"{server.name}/") else ""
-    if own and own not in listed:
-        listed.insert(0, own)
-    first = [name for name in listed if name == own or name in server.service.known_models]
+    default_model = default.removeprefix(f"{server.name}/") if default.startswith(f"{server.name}/") else ""
+    if default_model and default_model not in listed:
+        listed.insert(0, default_model)
+    first = [name for name in listed if name == default_model or name in server.service.known_models]
     ordered = first + sorted(name for name in listed if name not in first)
     shown = ordered if everything else ordered[:_MAX_LISTED]
     for name in shown:
         state = "reachable" if name in server.models else "not listed by its server"
         figures = _window_and_price(models.create_llm_service(f"{server.name}/{name}"))
-        yield {"model": _mark_default(f"{server.name}/{name}", default), "state": state, **figures, "note": where}
+        yield {"model": _mark_default(f"{server.name}/{name}", default), "state": state, **figures, "note": origin}
     if not ordered:
-        yield {"model": f"{server.name}/…", "state": "reachable", "note": f"{where}, and has no models"}
+        yield {"model": f"{server.name}/…", "state": "reachable", "note": f"{origin}, and has no models"}
     elif len(shown) < len(ordered):
         yield {"model": f"{server.name}/…", "state": "reachable", "note": f"{len(ordered) - len(shown)} more: --all"}
 

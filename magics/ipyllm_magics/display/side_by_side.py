@@ -225,7 +225,7 @@ def _vote_note(comparison: Comparison) -> str:
         return "Voted. Run %llm_vote again to change it."
     pairs = zip(comparison.arms, comparison.responses, strict=True)
     answered = [arm.mark for arm, response in pairs if response is not None and response.content]
-    if len(answered) < 2:  # noqa: PLR2004 - one answer is no choice
+    if len(answered) < 2:  # noqa: PLR2004 - a vote needs two answers
         return ""
     marks = ", ".join(answered)
     return f"Which is better? Run %llm_vote with one of: {marks}, tie, both_bad"

@@ -78,7 +78,7 @@ def _messages(request: ChatRequest) -> str:
 
 
 def _rows(service: BaseLLMService, request: ChatRequest) -> Iterator[tuple[str, str]]:
-    yield "to", f"{service.full_name}{_where(service)}"
+    yield "to", f"{service.full_name}{_at_host(service)}"
     yield "parameters", ", ".join(f"{name} {_json(value)}" for name, value in request.params.items())
     tools = [f"{tool.name}({', '.join(tool.parameters.get('properties', {}))})" for tool in request.tools.values()]
     yield "tools", ", ".join(tools)
@@ -92,7 +92,7 @@ def _rows(service: BaseLLMService, request: ChatRequest) -> Iterator[tuple[str, 
     yield "cost", _cost(service, request)
 
 
-def _where(service: BaseLLMService) -> str:
+def _at_host(service: BaseLLMService) -> str:
     try:
         return f" at {service.address().host}"
     except NotImplementedError:  # an embedded model that is not loaded, a route that has not chosen

@@ -150,7 +150,7 @@ def _render(_: Any, tokens: Sequence[Token], idx: int, options: OptionsDict, env
 
 def _inline_rule(state: StateInline, silent: bool) -> bool:
     source, pos = state.src, state.pos
-    found = _bracketed(source, pos) if source[pos] == "\\" else _dollars(source, pos)
+    found = _match_brackets(source, pos) if source[pos] == "\\" else _match_dollars(source, pos)
     if not found:
         return False
     markup, tex, end = found
@@ -163,7 +163,7 @@ def _inline_rule(state: StateInline, silent: bool) -> bool:
     return True
 
 
-def _bracketed(source: str, pos: int) -> tuple[str, str, int] | None:
+def _match_brackets(source: str, pos: int) -> tuple[str, str, int] | None:
     opening = source[pos : pos + 2]
     if opening not in {r"\(", r"\["}:
         return None
@@ -172,7 +172,7 @@ def _bracketed(source: str, pos: int) -> tuple[str, str, int] | None:
     return (opening, tex, end + 2) if end > 0 and tex.strip() else None
 
 
-def _dollars(source: str, pos: int) -> tuple[str, str, int] | None:
+def _match_dollars(source: str, pos: int) -> tuple[str, str, int] | None:
     if source[pos] != "$":
         return None
     if match := _DOLLARS.match(source, pos):

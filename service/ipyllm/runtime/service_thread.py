@@ -119,7 +119,7 @@ class ServiceThread:
 def _copy_outcome(future: Future[Any], task: asyncio.Task[Any]) -> None:
     if task.cancelled():
         future.cancel()
-    if not future.set_running_or_notify_cancel():  # nobody waits any more
+    if not future.set_running_or_notify_cancel():  # the caller has cancelled it
         return
     if (exc := task.exception()) is not None:
         future.set_exception(exc)

@@ -77,10 +77,10 @@ def json_schema(schema: Any, *, name: str = "json_schema") -> Scorer:
     """
     from ipyllm.structured import Schema
 
-    made = Schema.of(schema)
+    wanted = Schema.of(schema)
     return Scorer(
         name,
-        partial(_json_schema, schema=made),
+        partial(_json_schema, schema=wanted),
         takes_row=False,
         # A type may have validators of the user, which may hang.
         inline=isinstance(schema, dict),

@@ -116,14 +116,14 @@ def _numeric(
         return False
     return any(
         math.isclose(one, other, rel_tol=rel_tol, abs_tol=abs_tol)
-        for one in _readings(given)
+        for one in _possible_values(given)
         for wanted in right
-        for other in _readings(wanted)
+        for other in _possible_values(wanted)
         if math.isfinite(one)
     )
 
 
-def _readings(number: _Number) -> tuple[float, ...]:
+def _possible_values(number: _Number) -> tuple[float, ...]:
     return (number.value, number.value / 100) if number.percent else (number.value,)
 
 

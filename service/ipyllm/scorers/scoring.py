@@ -182,15 +182,15 @@ class Scoring:
         name, error, reason, cost = scorer.columns
         reasons = [score.reason if isinstance(score, Score) else None for score in scores]
         costs = [None if score is None else score.cost_usd for score in scores]
-        made = {
+        columns = {
             name: column((score.value if isinstance(score, Score) else None for score in scores), "float64"),
             error: column((str(score) if isinstance(score, ScoreFailure) else None for score in scores), "object"),
         }
         if "reason" in scorer.gives or any(text is not None for text in reasons):
-            made[reason] = column(reasons, "object")
+            columns[reason] = column(reasons, "object")
         if "cost_usd" in scorer.gives or any(dollars is not None for dollars in costs):
-            made[cost] = column(costs, "float64")
-        return made
+            columns[cost] = column(costs, "float64")
+        return columns
 
     def _prepare_scorers(self) -> None:
         if self._indices:
@@ -279,12 +279,12 @@ def match_rows(
     if rows is None:
         return [{}] * len(calls)
     if not isinstance(rows, pd.DataFrame):
-        made = list(rows)
-        if len(made) != len(calls) or not all(isinstance(row, Mapping) for row in made):
+        mappings = list(rows)
+        if len(mappings) != len(calls) or not all(isinstance(row, Mapping) for row in mappings):
             raise bad_request(
-                f"rows must be a table, or one dict for each of the {len(calls)} calls; these are {len(made)}."
+                f"rows must be a table, or one dict for each of the {len(calls)} calls; these are {len(mappings)}."
             )
-        return made
+        return mappings
     if on not in calls.columns:
         raise bad_request(f"The calls have no column {on!r} that names their row; choose another with on=….")
     if not rows.index.is_unique:

@@ -43,7 +43,7 @@ class ChatCompletionsProvider:
         Key; from the settings if not given. It never appears in a repr, a log or the ledger.
     timeout : float or Timeout, optional
         Seconds that each stage may take: connecting, the first token, the gap between tokens. A
-        :class:`~ipyllm.timeout.Timeout` sets each by itself, and a limit on the whole call.
+        :class:`~ipyllm.timeout.Timeout` sets each separately, and a limit on the whole call.
     max_retries : int, optional
         Further attempts after the first.
     requests_per_minute, tokens_per_minute : float, optional
@@ -215,9 +215,9 @@ class ChatCompletionsProvider:
         """Return the price per million tokens, by the settings or the price tables; None when unknown."""
         from ipyllm.services.prices import price_in_settings, price_in_tables
 
-        own = price_in_settings(self.full_name)
-        if own is not None or self.price_provider is None or not self.price_tables_apply(self.address()):
-            return own
+        configured = price_in_settings(self.full_name)
+        if configured is not None or self.price_provider is None or not self.price_tables_apply(self.address()):
+            return configured
         return price_in_tables(self.price_provider, self.model)
 
     async def prepare(self) -> tuple[Address, bool]:
@@ -282,9 +282,9 @@ class ChatCompletionsProvider:
         """Return the cost by the prices in the settings, else by :meth:`cost`."""
         from ipyllm.services.prices import BY_SETTINGS, price_in_settings
 
-        own = price_in_settings(self.full_name)
-        if own is not None:
-            cost = own.cost(usage)
+        configured = price_in_settings(self.full_name)
+        if configured is not None:
+            cost = configured.cost(usage)
             return cost, BY_SETTINGS if cost is not None else None
         return self.cost(usage, response_model, address, at)
 
@@ -294,10 +294,10 @@ class ChatCompletionsProvider:
         """Return the most a call may cost, in US dollars; None when unknown."""
         from ipyllm.services.prices import estimate_cost, price_in_settings
 
-        own = price_in_settings(self.full_name)
-        if own is not None:
+        configured = price_in_settings(self.full_name)
+        if configured is not None:
             output_tokens = max_output_tokens or self.context_window()
-            return None if output_tokens is None else own.estimate(input_tokens, output_tokens)
+            return None if output_tokens is None else configured.estimate(input_tokens, output_tokens)
         fixed_cost, _ = self.cost(Usage(0, 0, source="server"), None, address, at)
         if not self.price_tables_apply(address) or self.price_provider is None:
             return fixed_cost

@@ -21,7 +21,7 @@ FEW_PROMPTS = 20
 """Number of prompts below which the usual intervals are rough."""
 
 MAX_NAMES = 4
-"""Number of names in a sentence; of more, the rest is counted."""
+"""Most names that a sentence lists; further ones are only counted."""
 
 
 def caveats(observed: Observations) -> list[str]:

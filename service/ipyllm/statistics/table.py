@@ -68,16 +68,16 @@ class StatisticsFrame(CallsFrame):
     def __repr__(self) -> str:
         with pd.option_context("display.max_columns", None, "display.width", 160, "display.max_colwidth", 60):
             table = repr(CallsFrame(self.compact()))
-        return "\n".join([table, "", *self._below(lambda text: textwrap.fill(text, 100))])
+        return "\n".join([table, "", *self._sentences(lambda text: textwrap.fill(text, 100))])
 
     def _repr_html_(self) -> str | None:
         table = CallsFrame(self.compact())._repr_html_()
-        below = "".join(f'<p style="max-width:60em;margin:.4em 0">{line}</p>' for line in self._below(escape))
+        below = "".join(f'<p style="max-width:60em;margin:.4em 0">{line}</p>' for line in self._sentences(escape))
         # Only the table scrolls, so that the sentences below it stay readable.
         scroller = f'<div class="ipyllm-scroller" style="overflow-x:auto">{table}</div>'
         return f'<div class="ipyllm-statistics mathjax_ignore tex2jax_ignore">{scroller}{below}</div>'
 
-    def _below(self, render: Any) -> list[str]:
+    def _sentences(self, render: Any) -> list[str]:
         # A frame that pandas derived from this one has neither.
         conclusion, notes = getattr(self, "conclusion", ""), getattr(self, "notes", ())
         return [render(text) for text in (conclusion, *(f"Note: {note}" for note in notes)) if text]

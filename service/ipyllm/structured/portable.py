@@ -103,19 +103,19 @@ class _Rewriter:
 
     def _reference(self, node: dict[str, Any]) -> dict[str, Any]:
         pointer = node["$ref"]
-        beside = {key: value for key, value in node.items() if key != "$ref" and key not in _IGNORED}
-        if not beside.keys() <= _ANNOTATIONS:
-            return self.visit({"allOf": [{"$ref": pointer}, beside]})
+        siblings = {key: value for key, value in node.items() if key != "$ref" and key not in _IGNORED}
+        if not siblings.keys() <= _ANNOTATIONS:
+            return self.visit({"allOf": [{"$ref": pointer}, siblings]})
         target = self._target(pointer)
         if self._uses[pointer] == 1 and pointer not in self._inlined:
             self._inlined.add(pointer)
-            return self.visit({**target, **beside} if isinstance(target, dict) else target)
+            return self.visit({**target, **siblings} if isinstance(target, dict) else target)
         if pointer not in self._names:
             self._names[pointer] = name = self._free_name(pointer)
             self.defs[name] = {}  # reserves the name: the target may refer to itself
             self.defs[name] = self.visit(target)
         reference = {"$ref": f"#/$defs/{self._names[pointer]}"}
-        description = _description(beside)
+        description = _description(siblings)
         # Strict mode allows nothing beside a $ref, but allows a description beside an anyOf.
         return {"anyOf": [reference], **description} if description else reference
 
@@ -157,8 +157,8 @@ class _Rewriter:
             if not isinstance(node, dict) or "$ref" not in node:
                 return node if isinstance(node, dict) else {}
             target = self._target(node["$ref"])
-            beside = {key: value for key, value in node.items() if key != "$ref"}
-            node = {**target, **beside} if isinstance(target, dict) else beside
+            siblings = {key: value for key, value in node.items() if key != "$ref"}
+            node = {**target, **siblings} if isinstance(target, dict) else siblings
         raise ValueError(f"the reference {node['$ref']!r} is circular")
 
     # ---- schemas made of schemas -----------------------------------------------------------------

@@ -140,7 +140,7 @@ def _environment(to_text: Callable[[Any], Any] | None) -> SandboxedEnvironment:
             raise SecurityError(_ENVIRONMENT_IS_PRIVATE)
         return value if to_text is None else to_text(value)
 
-    made = _sandbox()(
+    environment = _sandbox()(
         undefined=StrictUndefined,
         finalize=finalize,
         keep_trailing_newline=True,
@@ -149,8 +149,8 @@ def _environment(to_text: Callable[[Any], Any] | None) -> SandboxedEnvironment:
         comment_start_string="{#ipyllm-no-comments",
         comment_end_string="ipyllm-no-comments#}",
     )
-    made.filters = _filters()
-    return made
+    environment.filters = _filters()
+    return environment
 
 
 @cache

@@ -127,7 +127,7 @@ class UserCodeJob:
             self.outcome.set_result((value, error))
 
     def _call_service(self, function: Callable[..., None], *arguments: Any) -> None:
-        with suppress(RuntimeError):  # the service thread has ended, and nobody waits
+        with suppress(RuntimeError):  # the service thread has ended, so no call waits
             self._service_loop.call_soon_threadsafe(function, *arguments)
 
 
