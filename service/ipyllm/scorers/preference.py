@@ -60,10 +60,10 @@ def human(votes: pd.DataFrame | None = None, *, ledger: Ledger | None = None, na
 def _read_votes(ledger: Ledger | None) -> partial[float | None]:
     from ipyllm.comparison.votes import votes
 
-    cast = votes(kernel=None, ledger=ledger)
+    all_votes = votes(kernel=None, ledger=ledger)
     by_people = (
         (arms, outcome)
-        for arms, outcome, tags in zip(cast["arms"], cast["outcome"], cast["tags"], strict=True)
+        for arms, outcome, tags in zip(all_votes["arms"], all_votes["outcome"], all_votes["tags"], strict=True)
         if "judge" not in (tags or {})
     )
     return partial(_human, shares=_shares(by_people))

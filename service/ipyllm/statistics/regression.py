@@ -218,8 +218,8 @@ def _calls_of_arm(calls: pd.DataFrame, arm: str | None, parameter: str, excluded
         if len(arms) != 1:
             raise bad_request(f"There are several arms ({', '.join(arms)}): choose one with {parameter}=….")
         arm = arms[0]
-    by = "arm" if "arm" in calls.columns else "model"
-    return calls[calls[by].astype(str) == observed.arm(arm)]
+    arm_column = "arm" if "arm" in calls.columns else "model"
+    return calls[calls[arm_column].astype(str) == observed.arm(arm)]
 
 
 def _margin(margin: float | str, was: float) -> float:
