@@ -24,7 +24,7 @@ from typing import IO, TYPE_CHECKING, Any
 
 from ipyllm.embedded.catalogue import CATALOGUE
 from ipyllm.errors import LLMError
-from ipyllm.fork_safety import in_forked_child, leave_to_parent
+from ipyllm.fork_safety import in_forked_child, never_finalize
 from ipyllm.text.redact import remember_secret
 
 if TYPE_CHECKING:
@@ -308,7 +308,7 @@ def _forget_servers() -> None:
     """Drop the parent's servers and locks without killing the servers."""
     global _registry
     inherited, _registry = _registry, _ServerTable()
-    leave_to_parent(inherited)
+    never_finalize(inherited)
     for server in inherited.servers.values():
         process = server._process  # noqa: SLF001
         process.returncode = 0  # not our child; subprocess would warn

@@ -35,9 +35,9 @@ class Scores:
         given = list(scorers) if not isinstance(scorers, str) else scorers
         valid: tuple[Any, ...] = ()
         if given:
-            from ipyllm.scorers.scorer import distinct
+            from ipyllm.scorers.scorer import as_scorers
 
-            valid = distinct(given)
+            valid = as_scorers(given)
         self._scorers = valid
         self._by_call: dict[str, dict[str, dict[str, Any]]] = {}  # by call, then by scorer: its columns
         self._reads_stored = False

@@ -16,7 +16,7 @@ import sqlalchemy as sa
 from sqlalchemy import exc as sa_exc
 from sqlalchemy.dialects import postgresql, sqlite
 
-from ipyllm.fork_safety import leave_to_parent
+from ipyllm.fork_safety import never_finalize
 from ipyllm.ledger import arrow_read
 from ipyllm.ledger.columns import CALLS, TEXT
 from ipyllm.ledger.sqlite_file import SQLiteFile, error_text, is_damaged, retry_while_busy
@@ -212,7 +212,7 @@ class Store:
 
     def abandon(self) -> None:
         """Drop the parent's connections in a forked child, without closing them."""
-        leave_to_parent(self._engine)
+        never_finalize(self._engine)
         self._engine = None
 
     def close_before_fork(self) -> None:

@@ -17,7 +17,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Self
 
-from ipyllm.fork_safety import in_forked_child, leave_to_parent, register
+from ipyllm.fork_safety import in_forked_child, never_finalize, register
 from ipyllm.ledger.sqlite_file import SQLiteFile, is_busy, is_damaged, retry_while_busy
 from ipyllm.observability.logs import log
 from ipyllm.response import ChatResponse, ToolCall, Usage
@@ -297,7 +297,7 @@ class ResponseCache:
 
     def after_fork_in_child(self) -> None:
         """Start empty, and leave an open connection to the parent."""
-        leave_to_parent(self._connection)
+        never_finalize(self._connection)
         self._connection = None
         self._lock = threading.RLock()
         self._locked_for_fork = False

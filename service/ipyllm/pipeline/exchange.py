@@ -270,7 +270,7 @@ class Exchange:
         watchdog = Watchdog(received, request.timeout)
         error: LLMError | None = None
         try:
-            with thread.lag.watch() as state.lag, PeriodicSave(self._save, received):
+            with thread.lag.measure() as state.lag, PeriodicSave(self._save, received):
                 async with watchdog, stream as chunks:
                     slot.admitted()
                     async for chunk, at_ns in chunks:

@@ -52,5 +52,5 @@ def is_url(text: str) -> bool:
 
 
 def without_password(url: str) -> str:
-    """Return a URL without user, password and query, fit to be shown."""
+    """Return a URL for display, without user, password and query."""
     return re.sub(r"//[^/@]*@", "//", url).partition("?")[0]

@@ -8,7 +8,7 @@ import json
 from ipyllm.response import ToolCall
 from ipyllm.runtime.interruptible import InterruptibleEvent
 from ipyllm.runtime.service_thread import service_thread
-from ipyllm.tools import CallerExecutor, execute_all, toolbox
+from ipyllm.tools import CallerExecutor, execute_all, tools_by_name
 
 
 def ask(name, /, **arguments):
@@ -22,7 +22,7 @@ class Running:
     def __init__(self, functions, *calls, waits=True, limit=32_000):
         self.caller_executor = CallerExecutor(waits=waits)
         self.done = InterruptibleEvent()
-        self.future = service_thread().submit(self._run(toolbox(functions), calls, limit))
+        self.future = service_thread().submit(self._run(tools_by_name(functions), calls, limit))
 
     async def _run(self, tools, calls, limit):
         try:
