@@ -23,7 +23,7 @@ _OPEN_UP_TO = 12  # messages; longer transcripts are folded
 
 
 def transcript_html(messages: Sequence[Message], title: str) -> str:
-    """Return a conversation as one ``<details>`` of sanitised HTML; if it is empty, a mark that hides the output."""
+    """Return a conversation as one ``<details>`` of sanitised HTML; if it is empty, a mark for the CSS to hide it."""
     if not messages:
         return STYLE + '<span class="ipyllm-empty"></span>'
     is_open = " open" if len(messages) <= _OPEN_UP_TO else ""

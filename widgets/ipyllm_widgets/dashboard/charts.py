@@ -1,4 +1,4 @@
-"""The dashboard's charts as SVG, in the theme's colours, with a title on everything that has a value.
+"""Charts of the dashboard as SVG, in the theme's colours, with a tooltip on every value.
 
 Matplotlib would take half a second per chart; these are drawn at each change of the ledger.
 """
@@ -152,7 +152,7 @@ def lines(series: Series, column: str, label: str, format_value: Callable[[float
 def bars(
     series: Series, column: str, label: str, format_value: Callable[[float], str], placeholder: str = "none"
 ) -> Chart:
-    """Draw one stacked bar per interval. Parameters as of :func:`lines`; ``placeholder`` is shown without values."""
+    """Draw one stacked bar per interval. Parameters as for :func:`lines`; ``placeholder`` is shown without values."""
     values = series.by_column[column]
     sums = [sum(values[model][at] or 0.0 for model in series.models) for at in range(series.n)]
     if not any(sums):
@@ -160,7 +160,7 @@ def bars(
     top = _round_up(max(sums))
     shapes: list[str] = []
     width = (_WIDTH - _LEFT - _RIGHT) / series.n
-    shares = len(series.models) > 1  # bars of a single model need no mark
+    needs_marks = len(series.models) > 1
     for at in range(series.n):
         below = 0.0
         for index, model in enumerate(series.models):
@@ -174,7 +174,7 @@ def bars(
                 f'height="{max(y0 - y1, 0.5):.1f}" fill="{colour_of(index)}">'
                 f"<title>{_tooltip(model, format_value(value), series, at)}</title></rect>"
             )
-            if shares and y0 - y1 >= _MIN_MARK_HEIGHT:
+            if needs_marks and y0 - y1 >= _MIN_MARK_HEIGHT:
                 shapes.append(_mark(index, _x(at + 0.5, series.n), (y0 + y1) / 2, inside=True))
     return _chart(series, label, format_value, top, shapes, f"{format_value(sum(sums))} in total")
 

@@ -1,4 +1,4 @@
-"""Writes the parts of the dashboard as HTML; all text from outside is escaped or sanitised here."""
+"""Renders the parts of the dashboard as HTML; all text from outside is escaped or sanitised here."""
 
 from __future__ import annotations
 
@@ -95,7 +95,7 @@ def _models(figures: Figures) -> str:
 
 
 def _legend(figures: Figures) -> str:
-    """Return a legend beside the charts, which are far from the table in a narrow window."""
+    """Return a legend for the charts: in a narrow window the table is far from them."""
     if not figures.charts or len(figures.models) == 1:
         return ""
     marks = "".join(f"<span>{swatch(row.index)} {escape(row.model)}</span>" for row in figures.models)
@@ -151,7 +151,7 @@ def call_html(row: Mapping[Any, Any]) -> str:
     answer = to_html(row["response"]) if row.get("response") else not_stored
     body.append(f"<h3>Answer</h3>{answer}")
     figures = "".join(
-        f"<div><dt>{name}</dt><dd>{escape(_figure(row[name]))}</dd></div>"
+        f"<div><dt>{name}</dt><dd>{escape(_format_value(row[name]))}</dd></div>"
         for name in COLUMNS
         if name not in TEXT and name in row
     )
@@ -159,7 +159,7 @@ def call_html(row: Mapping[Any, Any]) -> str:
     return "".join(body)
 
 
-def _figure(value: Any) -> str:
+def _format_value(value: Any) -> str:
     if isinstance(value, datetime):
         return f"{value:%Y-%m-%d %H:%M:%S} {value:%Z}".strip()
     return f"{value:.6g}" if isinstance(value, float) else str(value)
