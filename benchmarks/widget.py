@@ -154,7 +154,7 @@ def _clicks() -> tuple[list[float], list[float], list[float]]:
                 clicked_ns = chat.root.evaluate(
                     "chat => (chat.querySelector('.ipyllm-go').click(), performance.timeOrigin + performance.now())"
                 )
-                chat.wait_until_rest()
+                chat.wait_until_idle()
                 request = requests_of(url)[-1]
                 offset_ns = time.time_ns() - time.perf_counter_ns()
                 closed.append((request["closed_at_ns"] + offset_ns) / 1e6 - clicked_ns)

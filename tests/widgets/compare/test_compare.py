@@ -191,14 +191,14 @@ def test_who_waited_for_the_answers_can_vote_and_ask_again_at_once(two, widget):
     assert len(two.requests) == 8
 
 
-def test_an_answer_that_cannot_be_rendered_ends_and_keeps_no_other_from_its_end(two, widget, while_rendering):
+def test_an_answer_that_cannot_be_rendered_ends_and_keeps_no_other_from_its_end(two, widget, hook_rendering):
     compare = widget("good", "bad")
 
     def fail(text):
         if "Bern" in text:
             raise RuntimeError("no pen")
 
-    while_rendering(fail)
+    hook_rendering(fail)
     compare.ask("Capital?").wait()
     eventually(lambda: not compare.running)
     compare.vote("B")
