@@ -264,10 +264,10 @@ def test_two_megabytes_can_be_pasted_and_compared(lab, fake):
 
 UNSEEN = """
 import time
-told, widget.channel._send = widget.channel._send, lambda message, buffers: None
+original_send, widget.channel._send = widget.channel._send, lambda message, buffers: None
 widget.ask('Another').wait()
 while widget.running: time.sleep(0.05)
-widget.channel._send = told
+widget.channel._send = original_send
 """
 
 

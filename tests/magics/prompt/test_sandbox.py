@@ -119,8 +119,8 @@ def cell(hostile_kernel, kernel_fake):
 
     def ask(prompt):
         ran = hostile_kernel.run(f"%%llm --no-history\n{prompt}")
-        told = f"{ran.text}{ran.html}{ran.stdout}{ran.stderr}{''.join(ran.traceback)}"
-        assert not any(secret in told for secret in SECRETS), told
+        output = f"{ran.text}{ran.html}{ran.stdout}{ran.stderr}{''.join(ran.traceback)}"
+        assert not any(secret in output for secret in SECRETS), output
         return ran.error or None, [request.prompt for request in kernel_fake.requests]
 
     return ask

@@ -259,10 +259,10 @@ def test_a_ledger_that_cannot_be_read_says_so_for_as_long_as_it_lasts(path, call
         assert len(ledger.read()) == 1, "what is in memory"
         assert str(path) in ledger.read_error
         assert "cannot be read" in ledger.read_error
-        told = []
-        frame = read_frame(Query(), ledger, told.append)
+        notices = []
+        frame = read_frame(Query(), ledger, notices.append)
         assert len(frame) == 1
-        assert len(told) == 1, "told, and no warning raised"
+        assert len(notices) == 1, "a notice, and no warning raised"
         path.rmdir()
         ledger.read()
         assert ledger.read_error is None

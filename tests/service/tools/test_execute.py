@@ -246,7 +246,7 @@ class _MuteError(Exception):
 
 
 @pytest.mark.parametrize(
-    ("error", "told"),
+    ("error", "message"),
     [
         (ValueError("no such city"), "ValueError: no such city"),
         (ValueError(), "ValueError"),
@@ -257,7 +257,7 @@ class _MuteError(Exception):
         (ExceptionGroup("two", [ValueError("a"), OSError("b")]), "ExceptionGroup: two (ValueError: a; OSError: b)"),
     ],
 )
-def test_what_a_tool_raises_is_told_in_one_line_without_traceback(error, told):
+def test_what_a_tool_raises_is_told_in_one_line_without_traceback(error, message):
     def fails():
         raise error
 
@@ -265,9 +265,9 @@ def test_what_a_tool_raises_is_told_in_one_line_without_traceback(error, told):
         await asyncio.sleep(0)
         raise error
 
-    assert run_one(fails).error == told
+    assert run_one(fails).error == message
     later = run_one(fails_later)
-    assert later.error == told or isinstance(error, StopIteration)
+    assert later.error == message or isinstance(error, StopIteration)
     assert later.output == later.error
 
 

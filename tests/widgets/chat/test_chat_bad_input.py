@@ -274,11 +274,11 @@ def test_lone_surrogates_in_a_question_from_python_and_in_an_answer_reach_the_pa
     ],
 )
 def test_what_cannot_be_right_is_one_sentence_and_no_page_is_told_of_a_widget(chat, monkeypatch, options, says):
-    told = []
-    monkeypatch.setattr(comm, "create_comm", lambda **given: told.append(given))
+    comms = []
+    monkeypatch.setattr(comm, "create_comm", lambda **given: comms.append(given))
     with pytest.raises(LLMError, match=says):
         chat(**options)
-    assert told == []
+    assert comms == []
 
 
 @pytest.mark.parametrize("name", ["tools", "conversation_history", "provenance", "system"])
