@@ -1,4 +1,4 @@
-"""The chat widget under bad treatment: lost kernels, closed views, models that go, quick clicks, strange messages."""
+"""The chat widget in JupyterLab under stress: dead kernels, closed views, lost models, quick clicks, odd messages."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The chat under hostile answers, for people who do not see or use a mouse, in narrow windows and dark themes."""
+"""The chat with hostile answers, screen readers, the keyboard alone, narrow windows and dark themes."""
 
 from __future__ import annotations
 

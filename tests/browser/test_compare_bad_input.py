@@ -1,4 +1,4 @@
-"""The comparison widget under bad treatment: quick clicks, lost kernels, several views, hostile words, books."""
+"""The comparison widget in JupyterLab under stress: quick clicks, dead kernels, two views, hostile or huge texts."""
 
 from __future__ import annotations
 

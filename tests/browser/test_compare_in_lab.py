@@ -1,4 +1,4 @@
-"""``%%llm_compare`` and its family as a person sees them in JupyterLab: columns, narrow windows, errors, tables."""
+"""``%%llm_compare`` and related magics in JupyterLab: columns, narrow windows, errors, tables."""
 
 from __future__ import annotations
 

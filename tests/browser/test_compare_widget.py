@@ -1,4 +1,4 @@
-"""The comparison widget as a person uses it in JupyterLab: columns, a failing one, stop, a blind vote, saved."""
+"""The comparison widget in JupyterLab: columns, a failing model, stop, a blind vote, a saved notebook."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What answers cost, as each widget says it: the sum of what has a price, and how much has none."""
+"""Costs in each widget: the sum of known costs, and the number of calls without a price."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The dashboard under bad treatment: quick clicks, lost kernels, several views, hostile words; what is kept."""
+"""The dashboard in JupyterLab under stress: quick clicks, dead kernels, several views, hostile texts; static output."""
 
 from __future__ import annotations
 

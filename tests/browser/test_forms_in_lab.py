@@ -1,4 +1,4 @@
-"""``-f``, tools, pictures and mistakes of ``%%llm`` as a person sees them in JupyterLab, in light and dark."""
+"""``-f``, tools, images and mistakes of ``%%llm`` in JupyterLab, in the light and dark theme."""
 
 from __future__ import annotations
 

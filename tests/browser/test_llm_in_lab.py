@@ -1,4 +1,4 @@
-"""``%%llm`` as a person sees it in JupyterLab: the answer grows, hostile answers do nothing, stop stops."""
+"""``%%llm`` in JupyterLab: the answer grows, hostile answers do nothing, an interrupt stops it."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""The widgets under the rules of VS Code's notebook webview, in its colours, and on a page with no colours at all.
+"""The widgets with the rules and colours of VS Code's notebook webview, and on a page without a theme.
 
-VS Code itself is not run: see :mod:`tests.browser.webview` for what stands for it.
+VS Code itself does not run: :mod:`tests.browser.webview` emulates it.
 """
 
 from __future__ import annotations

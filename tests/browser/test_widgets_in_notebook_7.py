@@ -1,4 +1,4 @@
-"""The widgets and `%%llm` in Notebook 7, whose page differs from JupyterLab's; the steps are those of the lab tests."""
+"""The widgets and `%%llm` in Notebook 7; the steps are those of the JupyterLab tests."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The widgets on ipykernel 6, whose one shell a running cell holds: answers go on, clicks wait, and that is said.
+"""The widgets on ipykernel 6, where a running cell blocks messages: answers continue, clicks wait, and a hint says so.
 
 One file, so that one worker installs ipykernel 6. The steps are those of the tests on the newest ipykernel.
 """

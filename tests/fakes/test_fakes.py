@@ -1,4 +1,4 @@
-"""The fake does on the wire what its scripts say: seen through raw sockets, the openai client and aiohttp."""
+"""The fake server sends what its scripts say, as seen by raw sockets, the openai client and aiohttp."""
 
 import asyncio
 import email.utils

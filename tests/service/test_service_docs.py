@@ -1,4 +1,4 @@
-"""What docs/service.md says of settings, errors, names and the `openai` client is what the code does.
+"""docs/service.md agrees with the code: settings, errors, names, and the `openai` client.
 
 Its `>>>` examples are run by `pytest docs`, see docs/conftest.py.
 """

@@ -1,7 +1,7 @@
-"""Record what a real widget sends, for the front end's own tests: ``python -m tests.widgets.record [scene …]``.
+"""Records the messages of real widgets for the front end's tests: ``python -m tests.widgets.record [scene …]``.
 
-Each file in ``widgets/tests/recordings`` holds the snapshot a page begins with, the messages after it, and the
-snapshot at the end, which a page must then show without having seen it.
+Each file in ``widgets/tests/recordings`` has the first snapshot, the messages after it, and the final snapshot, which a
+page must reach from these messages.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The drawing thread: no news is left behind, failures are shown, and it draws no more often than it may."""
+"""The render thread: no change is lost, failures are shown, and it respects its budget."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The magics and the service from programs: coroutines, functions, loops, threads, notebooks run without a person."""
+"""The magics and the service in programs: coroutines, functions, loops, threads, notebooks run unattended."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One sandbox, two doors: what a template may not do in a ``%%llm`` cell, it may not do in an Experiment's prompt."""
+"""The template sandbox: the same limits in a ``%%llm`` cell and in an Experiment's prompt."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One prompt to several arms: they start together, end each by itself, and nothing that came is lost."""
+"""One prompt to several arms: they start together and end independently, and no received text is lost."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Votes: written as calls are, one for each comparison, found again by whoever asks."""
+"""Votes: stored in the ledger, one for each comparison, and read by any kernel."""
 
 from __future__ import annotations
 

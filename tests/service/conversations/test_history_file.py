@@ -1,4 +1,4 @@
-"""A conversation survives its file, whatever becomes of it: cut, mixed up, written by strangers, on a full disk."""
+"""Files of conversations: round trips; damaged, edited and hostile files; a full disk."""
 
 from __future__ import annotations
 

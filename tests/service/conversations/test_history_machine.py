@@ -1,4 +1,4 @@
-"""A conversation under any sequence of changes: nothing is lost, no turn is split, forks know nothing of each other."""
+"""A conversation under any sequence of changes: nothing is lost, no turn is split, forks are independent."""
 
 from __future__ import annotations
 

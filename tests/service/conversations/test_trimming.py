@@ -1,4 +1,4 @@
-"""What a question follows: as much of the conversation as fits the model's window, and what is said of the rest."""
+"""Trimming: as many turns as fit the context window are sent, and a note says what was left out."""
 
 from __future__ import annotations
 

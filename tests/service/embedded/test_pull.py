@@ -1,4 +1,4 @@
-"""Pulling a model: whole or not at all, whatever happens on the way, and nothing left behind."""
+"""Pulling a model: completely or not at all, whatever fails, and without leftovers."""
 
 from __future__ import annotations
 

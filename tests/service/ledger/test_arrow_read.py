@@ -1,4 +1,4 @@
-"""Large reads go through Arrow, in processes of their own: the same frame as by the small way, only sooner."""
+"""Large reads through Arrow in other processes return the same frame as reads row by row."""
 
 from __future__ import annotations
 

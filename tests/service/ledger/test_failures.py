@@ -1,4 +1,4 @@
-"""A ledger that cannot be written: nobody is stopped, nothing is lost, and one sentence says so."""
+"""A ledger that cannot be written: no call fails, no row is lost, and one sentence reports it."""
 
 from __future__ import annotations
 

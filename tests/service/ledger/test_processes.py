@@ -1,4 +1,4 @@
-"""Many processes and one ledger: at once, forked, and at their end."""
+"""Several processes on one ledger: concurrent writes, forks, exits."""
 
 from __future__ import annotations
 

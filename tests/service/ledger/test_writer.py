@@ -1,4 +1,4 @@
-"""Rows on their way into the ledger: merged, cleaned, written by the thread."""
+"""The ledger's writer: rows are merged, cleaned and written by its thread."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Routes as the settings describe them."""
+"""Routes defined in the settings."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``split``: shares as given, and a conversation that stays where it began."""
+"""``split``: shares follow the weights, and a conversation stays with its arm."""
 
 from __future__ import annotations
 

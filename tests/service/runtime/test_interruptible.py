@@ -1,8 +1,7 @@
-"""An interrupt that nothing wakes the main thread for: it arrives just before that thread falls asleep.
+"""An interrupt that arrives just before the main thread starts to wait still ends the wait.
 
-Then the interpreter has taken note of it, and the sleep that follows is not cut short. Where in a microsecond a signal
-falls cannot be had at will, but the same comes of a signal that another thread catches: the note is written, and the
-main thread sleeps on.
+The interpreter has then recorded the signal, but the wait that follows is not cut short. A signal cannot be timed to the
+microsecond; one that another thread receives has the same effect: it is recorded, and the main thread keeps waiting.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""A table of calls is scored whatever its scorers do: raise, hang, return nonsense, want a loop of their own."""
+"""Scoring a table with scorers that raise, hang, return nonsense or need their own loop."""
 
 from __future__ import annotations
 

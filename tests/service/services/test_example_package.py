@@ -1,4 +1,4 @@
-"""A service of another package: one file and an entry point, found without a word to us (docs/service.md)."""
+"""A service in another package: one file and an entry point (docs/service.md)."""
 
 from __future__ import annotations
 

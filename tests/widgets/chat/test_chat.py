@@ -1,4 +1,4 @@
-"""The chat widget's Python side: real widget, real service, a page that remembers what it was sent."""
+"""The Python side of the chat widget: a real widget and service, and a recording page."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The chat widget's Python side under bad treatment: clicks, strange messages, models that go, wrong arguments."""
+"""The Python side of the chat widget with bad input: clicks, odd messages, removed models, wrong arguments."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The tree of branches against any sequence of what people and magics do to a conversation."""
+"""The tree of branches under any sequence of changes by people and magics."""
 
 from __future__ import annotations
 
