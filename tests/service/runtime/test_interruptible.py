@@ -1,6 +1,6 @@
 """An interrupt that arrives just before the main thread starts to wait still ends the wait.
 
-The interpreter has then recorded the signal, but the wait that follows is not cut short. A signal cannot be timed to the
+The interpreter has recorded the signal, but the wait that follows is not cut short. A signal cannot be timed to the
 microsecond; one that another thread receives has the same effect: it is recorded, and the main thread keeps waiting.
 """
 
