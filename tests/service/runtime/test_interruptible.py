@@ -40,7 +40,7 @@ def kernel(server, tmp_path_factory):
         import asyncio, signal, sys, threading, time
         import pandas as pd
         from ipyllm import Experiment, OpenAIService, compare, pool, scorers
-        from tests.service.tools.running import ask, run
+        from tests.service.tools.running import tool_call, run
 
         service = OpenAIService("m", base_url={server.base_url!r})
 
@@ -66,8 +66,8 @@ def kernel(server, tmp_path_factory):
         deaf = {{
             "chat": lambda: service.chat("Hello"),
             "stream": lambda: list(service.stream("Hello")),
-            "tool": lambda: run([look], ask("look")),
-            "async tool": lambda: run([sleeps], ask("sleeps")),
+            "tool": lambda: run([look], tool_call("look")),
+            "async tool": lambda: run([sleeps], tool_call("sleeps")),
             "compare": lambda: compare("Hello", [service, OpenAIService("n", base_url={server.base_url!r})]),
             "experiment": experiment,
             "scoring": lambda: scorers.apply([sleeps_over], pd.DataFrame({{"status": ["ok"], "response": ["a"]}})),

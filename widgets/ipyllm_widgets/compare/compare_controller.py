@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 __all__ = ["ArmSettings", "CompareController", "CompareSettings"]
 
 _MIN_ARMS = 2
-_LONG_CHARS = 4_000  # a longer question is sent in part
+_MAX_PROMPT_CHARS = 4_000  # a longer question is sent in part
 _EXCERPT_CHARS = 1_200  # of a longer question
 _TITLE_CHARS = 120  # of the question above the static output
 
@@ -249,7 +249,7 @@ class CompareController(Controller):
 
     def _settings(self) -> dict[str, Any]:
         settings, comparison, prompt = self.settings, self.comparison, self.text()
-        is_long = len(prompt) > _LONG_CHARS
+        is_long = len(prompt) > _MAX_PROMPT_CHARS
         return {
             "arms": [{"model": arm.model, "params": dict(arm.params)} for arm in settings.arms],
             "models": self._available,

@@ -201,21 +201,21 @@ def _path(points: list[tuple[float, float, float, int]], colour: str, *, across_
         for (x0, y0, _, first), (x1, y1, _, second) in pairwise(points)
         if (second > first + 1) == across_gaps
     )
-    look = 'stroke-width="1" stroke-dasharray="1 4" opacity=".7"' if across_gaps else 'stroke-width="1.5"'
-    return f'<path d="{segments}" fill="none" stroke="{colour}" {look}/>' if segments else ""
+    style = 'stroke-width="1" stroke-dasharray="1 4" opacity=".7"' if across_gaps else 'stroke-width="1.5"'
+    return f'<path d="{segments}" fill="none" stroke="{colour}" {style}/>' if segments else ""
 
 
 def _mark(index: int, x: float, y: float, title: str = "", *, inside: bool = False) -> str:
     """Draw a model's mark, which has its own shape for readers without colours; ``inside`` a bar it is white."""
-    look = 'fill="#fff" pointer-events="none"' if inside else f'fill="{colour_of(index)}"'
+    style = 'fill="#fff" pointer-events="none"' if inside else f'fill="{colour_of(index)}"'
     tooltip = f"<title>{title}</title>" if title else ""
     # The ninth to sixteenth model have the colours of the first eight, with the next shape each.
     corners = _SHAPES[(index + index // len(COLOURS)) % len(_SHAPES)]
     radius = _RADIUS * (0.75 if inside else 1)
     if not corners:
-        return f'<circle cx="{x:.1f}" cy="{y:.1f}" r="{radius:.1f}" {look}>{tooltip}</circle>'
+        return f'<circle cx="{x:.1f}" cy="{y:.1f}" r="{radius:.1f}" {style}>{tooltip}</circle>'
     points = " ".join(f"{x + radius * right:.1f},{y + radius * down:.1f}" for right, down in corners)
-    return f'<polygon points="{points}" {look}>{tooltip}</polygon>'
+    return f'<polygon points="{points}" {style}>{tooltip}</polygon>'
 
 
 def _tooltip(model: str, value: str, series: Series, at: int) -> str:

@@ -106,9 +106,9 @@ def _calls(figures: Figures) -> str:
     if not figures.n:
         return ""
     shown = len(figures.calls)
-    many = f"the latest {shown} of {figures.n:,}" if figures.n > shown else f"{figures.n:,}"
+    number = f"the latest {shown} of {figures.n:,}" if figures.n > shown else f"{figures.n:,}"
     table = _table("Calls", CALL_HEADS, map(_call_row, figures.calls))
-    return f"<h2>Calls <small>{many}; choose one to read it</small></h2>{table}"
+    return f"<h2>Calls <small>{number}; choose one to read it</small></h2>{table}"
 
 
 def _table(name: str, heads: Iterable[str], rows: Iterable[str]) -> str:
@@ -155,7 +155,7 @@ def call_html(row: Mapping[Any, Any]) -> str:
         for name in COLUMNS
         if name not in TEXT and name in row
     )
-    body.append(f"<details><summary>Its row in the ledger</summary><dl>{figures}</dl></details>")
+    body.append(f"<details><summary>Row in the ledger</summary><dl>{figures}</dl></details>")
     return "".join(body)
 
 
