@@ -39,9 +39,7 @@ _VIEW_TIMEOUT_S = 600.0  # for pages that closed without a message; a busy cell 
 _STATIC_INTERVAL_S = 30.0  # between updates of the static output, which is part of the notebook file
 _NOTICE_S = 60.0  # for which a notice of the ledger is shown
 _CPU_FACTOR = 20  # rendering uses at most 1/20 of one CPU
-_TIME_FACTOR = (
-    3  # and 1/3 of the wall-clock time, which is longer on a busy machine or while other processes read for us
-)
+_TIME_FACTOR = 3  # and 1/3 of the wall-clock time, which a busy machine and our reader processes prolong
 _logger = logging.getLogger("ipyllm.widgets")
 
 
