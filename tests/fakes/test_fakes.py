@@ -1,4 +1,4 @@
-"""The fake does on the wire what its scripts say: seen through raw sockets, the openai client and aiohttp."""
+"""The fake server sends what its scripts say, as seen by raw sockets, the openai client and aiohttp."""
 
 import asyncio
 import email.utils
@@ -326,8 +326,8 @@ def test_refuse_closes_without_a_word(fake, how, outcome):
     assert fake.requests[0].status is None
 
 
-@pytest.mark.parametrize(("script", "heard"), [(fakes.stall("one two", 1), True), (fakes.never_answers(), False)])
-def test_a_hang_lasts_until_the_client_leaves(fake, script, heard):
+@pytest.mark.parametrize(("script", "sends_token"), [(fakes.stall("one two", 1), True), (fakes.never_answers(), False)])
+def test_a_hang_lasts_until_the_client_leaves(fake, script, sends_token):
     fake.default = script
     with closing(connect(fake)) as connection:
         ask(connection)
@@ -335,7 +335,7 @@ def test_a_hang_lasts_until_the_client_leaves(fake, script, heard):
         time.sleep(0.1)
         assert fake.in_flight == 1
         connection.setblocking(False)
-        if heard:
+        if sends_token:
             received = connection.recv(1 << 16)
             assert b'"one"' in received
             assert b"two" not in received
@@ -590,13 +590,13 @@ def test_cancelling_a_task_closes_the_connection_and_is_recorded(fake):
     assert 0 < fake.requests[0].closed_at_ns - cancelled_ns < 0.5e9
 
 
-def test_hurry_sends_the_rest_at_once_of_what_is_under_way_and_not_of_what_has_no_end(fake):
+def test_skip_pauses_sends_the_rest_of_running_replies_that_have_an_end(fake):
     fake.reply(answer("one two three", gap=30), fakes.drip("word ", every=0.05))
 
     async def run():
         async with aiohttp.ClientSession() as session, post(fake, session) as slow, post(fake, session) as endless:
             await asyncio.to_thread(fake.wait_for, lambda: all(r.sent_ns for r in fake.requests))
-            fake.hurry()
+            fake.skip_pauses()
             body = await slow.read()
             sent = len(fake.requests[1].sent_ns)
             await asyncio.to_thread(fake.wait_for, lambda: len(fake.requests[1].sent_ns) > sent)

@@ -1,4 +1,4 @@
-"""One sandbox, two doors: what a template may not do in a ``%%llm`` cell, it may not do in an Experiment's prompt."""
+"""The template sandbox: the same limits in a ``%%llm`` cell and in an Experiment's prompt."""
 
 from __future__ import annotations
 
@@ -119,8 +119,8 @@ def cell(hostile_kernel, kernel_fake):
 
     def ask(prompt):
         ran = hostile_kernel.run(f"%%llm --no-history\n{prompt}")
-        told = f"{ran.text}{ran.html}{ran.stdout}{ran.stderr}{''.join(ran.traceback)}"
-        assert not any(secret in told for secret in SECRETS), told
+        output = f"{ran.text}{ran.html}{ran.stdout}{ran.stderr}{''.join(ran.traceback)}"
+        assert not any(secret in output for secret in SECRETS), output
         return ran.error or None, [request.prompt for request in kernel_fake.requests]
 
     return ask

@@ -1,4 +1,4 @@
-"""The small parts of conversations, each by itself."""
+"""Small modules of ``conversations``."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The DataFrame of calls, and what it comes to."""
+"""``usage()`` and ``summarise()``."""
 
 from __future__ import annotations
 

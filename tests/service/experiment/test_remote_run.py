@@ -1,4 +1,4 @@
-"""Runs in other processes: rows come home exactly once, also when a worker dies in the middle of its chunk."""
+"""Runs in other processes: every row is written exactly once, even if a worker dies during its chunk."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The table: its columns, its versions, and its refusal to touch what it does not know."""
+"""The tables: columns, schema versions, and the refusal to change unknown ones."""
 
 from __future__ import annotations
 

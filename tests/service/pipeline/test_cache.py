@@ -1,4 +1,4 @@
-"""Answers kept on disk: what is kept, what is found again, and what never goes wrong."""
+"""The response cache: what it stores, when it answers, and that its failures are harmless."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What can be a scorer, and which of its results count."""
+"""Which objects can be scorers, and which results are valid."""
 
 from __future__ import annotations
 

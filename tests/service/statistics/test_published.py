@@ -1,4 +1,4 @@
-"""Every figure against one that somebody else published or computed."""
+"""Figures against published values and independent implementations."""
 
 from __future__ import annotations
 

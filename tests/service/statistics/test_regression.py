@@ -1,4 +1,4 @@
-"""A change that made things worse does not get through, nor one that was tried on too little to know."""
+"""``assert_no_regression`` fails for a worse candidate, and for too few prompts to decide."""
 
 from __future__ import annotations
 

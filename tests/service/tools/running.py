@@ -11,7 +11,7 @@ from ipyllm.runtime.service_thread import service_thread
 from ipyllm.tools import CallerExecutor, execute_all, tools_by_name
 
 
-def ask(name, /, **arguments):
+def tool_call(name, /, **arguments):
     """Return a model's tool call."""
     return ToolCall(f"call_{name}", name, json.dumps(arguments))
 
@@ -53,5 +53,5 @@ def run(functions, *calls, **options):
 
 def run_one(function, /, **arguments):
     """Return the result of one call of one function."""
-    [result] = Running([function], ask(function.__name__, **arguments)).wait()
+    [result] = Running([function], tool_call(function.__name__, **arguments)).wait()
     return result
