@@ -25,22 +25,22 @@ def environment(fake, home):
 
 
 @contextmanager
-def desk(home, *, env=None, page=Lab, **options):
+def lab_with_fake(home, *, env=None, page=Lab, **options):
     """A lab whose kernels know one fake server, and that server."""
     with FakeLLM() as fake, page(home, env=environment(fake, home) | (env or {}), **options) as lab:
         lab.context.grant_permissions(["clipboard-read", "clipboard-write"])
-        lab.desk, lab.talks = None, count(1)
+        lab.shared_notebook, lab.conversation_numbers = None, count(1)
         yield lab, fake
 
 
 @contextmanager
 def assert_page_healthy(lab):
     """Yield the lab, and assert afterwards: no error, no external request, no dialog."""
-    for record in (lab.errors, lab.strangers, lab.dialogs):
+    for record in (lab.errors, lab.external_requests, lab.dialogs):
         record.clear()
     yield lab
     assert lab.errors == [], f"no script of the page may fail: {lab.errors}"
-    assert lab.strangers == [], "nothing is fetched from elsewhere"
+    assert lab.external_requests == [], "nothing is fetched from elsewhere"
     assert lab.dialogs == []
 
 

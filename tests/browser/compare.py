@@ -74,9 +74,9 @@ def open_comparison(lab, models, more=(), **options):
     arguments = ", ".join(f"{name}={value!r}" for name, value in options.items())
     source = f"from ipyllm import CompareWidget, votes\nwidget = CompareWidget(models={models}, {arguments})\nwidget"
     sources = [source, "votes()[['outcome', 'blind']]", *more]
-    if lab.desk is None:
-        lab.desk = notebook = lab.open(sources)
+    if lab.shared_notebook is None:
+        lab.shared_notebook = notebook = lab.open(sources)
     else:
-        notebook = lab.desk
+        notebook = lab.shared_notebook
         notebook.rewrite(sources)
     return notebook, Compare(notebook.run(0))

@@ -1,4 +1,4 @@
-"""A throw-away JupyterLab with one headless page, as a page object for the browser tests.
+"""JupyterLab with one headless page, as a page object for the browser tests.
 
     with Lab(tmp_path, theme="dark") as lab:
         notebook = lab.open(["print('hello')"])
@@ -6,29 +6,23 @@
         assert "hello" in notebook.output(0).inner_text()
 
 Chromium is ``$CHROMIUM``, Debian's or Playwright's own, driven by Playwright. The page reaches loopback and nothing
-else: what it asks for elsewhere is refused and kept in :attr:`Lab.strangers`.
+else: what it asks for elsewhere is refused and kept in :attr:`Lab.external_requests`.
 """
 
 from __future__ import annotations
 
-import json
 import os
-import secrets
 import shutil
 import signal
-import socket
-import subprocess
-import sys
-import tempfile
-import time
-import urllib.request
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import nbformat
 import pytest
 from playwright.sync_api import sync_playwright
+
+from tests.browser.jupyter_server import JupyterServer
 
 
 def _chromium():
@@ -73,7 +67,7 @@ needs_chromium = pytest.mark.skipif(
 
 
 class Lab:
-    """A JupyterLab server of its own, with its own settings, and a browser page on it.
+    """JupyterLab with a folder of notebooks, kernels of its own, and a browser page.
 
     Parameters
     ----------
@@ -83,11 +77,11 @@ class Lab:
     width, height : int
         Of the page, in CSS pixels.
     env : dict
-        Further environment of the server and its kernels.
+        Further environment of the kernels.
     """
 
     module = "jupyterlab"  # what serves it
-    address = "doc/tree"  # of a notebook, in single-document mode
+    page_address = "doc/tree"  # of a notebook, in single-document mode
     application = "LabApp"
     opens_in_page = True  # a second notebook, in place of the first
     own_fault = ""  # an error of the page itself
@@ -98,13 +92,15 @@ class Lab:
         self.size = {"width": width, "height": height}
         self.env = env or {}
         self.opened = 0
-        self.strangers: list[str] = []
+        self.external_requests: list[str] = []
         self.dialogs: list[str] = []
         self.errors: list[str] = []
 
     def __enter__(self):
+        self.server = JupyterServer.shared(self.module, self.application)
+        self.kernel_name = self.server.add_kernel(self.env)
         with ExitStack() as stack:
-            self._start_server(stack)
+            stack.callback(self.server.close_notebooks, self.root)
             self._start_browser(stack)
             self._stack = stack.pop_all()
         return self
@@ -119,72 +115,29 @@ class Lab:
         """
         notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(source) for source in sources])
         notebook.metadata["kernelspec"] = {
-            "name": "python3",
+            "name": self.kernel_name,
             "display_name": "Python 3",
             "language": "python",
         }
         self.opened += 1  # a name of its own gives each a kernel of its own
-        name = f"notebook-{self.opened}.ipynb"
-        nbformat.write(notebook, self.root / name)
-        if not (self.opens_in_page and self.page.evaluate(_OPEN_IN_PAGE, name)):
-            self.page.goto(f"{self.url}/{self.address}/{name}?token={self.token}")
+        nbformat.write(notebook, self.path)
+        if not (self.opens_in_page and self.page.evaluate(_OPEN_IN_PAGE, self.server.relative(self.path))):
+            self.load(self.path)
         self.page.wait_for_selector(".jp-Notebook .jp-Cell", timeout=60_000)
         opened = Notebook(self.page)
         opened.wait_idle()
         return opened
 
-    def _start_server(self, stack):
-        home = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="lab-", ignore_cleanup_errors=True)))
-        self._write_setting(home, "notification", {"checkForUpdates": False, "fetchNews": "false"})
-        self._write_setting(home, "themes", {"theme": THEMES[self.theme]})
-        port, self.token = _free_port(), secrets.token_hex(8)
-        self.url = f"http://127.0.0.1:{port}"
-        log = stack.enter_context((home / "lab.log").open("w+"))
-        command = [
-            *(sys.executable, "-m", self.module),
-            *("--no-browser", "--allow-root", "--ip=127.0.0.1", f"--port={port}"),
-            *(f"--IdentityProvider.token={self.token}", f"--ServerApp.root_dir={self.root}"),
-            *("--ServerApp.port_retries=0", "--ServerApp.terminals_enabled=False"),
-            f"--{self.application}.expose_app_in_browser=True",  # Notebook.wait_idle asks the page's own sessions
-        ]
-        folders = {
-            "JUPYTER_CONFIG_DIR": "config",
-            "JUPYTER_DATA_DIR": "data",
-            "JUPYTER_RUNTIME_DIR": "runtime",
-            "JUPYTERLAB_SETTINGS_DIR": "settings",
-            "JUPYTERLAB_WORKSPACES_DIR": "workspaces",
-            "IPYTHONDIR": "ipython",
-        }
-        env = os.environ | {name: str(home / folder) for name, folder in folders.items()} | self.env
-        server = subprocess.Popen(command, env=env, stdout=log, stderr=log, start_new_session=True)
-        stack.callback(self._stop_server, server)
-        deadline = time.monotonic() + 60
-        while not self._answers("/api/status"):
-            if time.monotonic() > deadline or server.poll() is not None:
-                log.seek(0)
-                raise RuntimeError(f"{self.module} did not start:\n{log.read()[-3000:]}")
-            time.sleep(0.2)
+    @property
+    def path(self):
+        """The file of the notebook that was opened last."""
+        return self.root / f"notebook-{self.opened}.ipynb"
 
-    def _write_setting(self, home, plugin, values):
-        path = home / "settings" / "@jupyterlab" / "apputils-extension" / f"{plugin}.jupyterlab-settings"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps(values))
-
-    def _answers(self, path, method="GET"):
-        request = urllib.request.Request(
-            self.url + path, method=method, headers={"Authorization": f"token {self.token}"}
-        )
-        with suppress(OSError), urllib.request.urlopen(request, timeout=5) as answer:
-            return answer.status < 400
-        return False
-
-    def _stop_server(self, server):
-        self._answers("/api/shutdown", method="POST")  # stops the kernels too, which a signal might leave behind
-        try:
-            server.wait(15)
-        except subprocess.TimeoutExpired:
-            server.terminate()
-            server.wait(15)
+    def load(self, path):
+        """Load the page with a notebook."""
+        self.server.set_option("themes", {"theme": THEMES[self.theme]})
+        self.page.goto(self.server.address(self.page_address, path))
+        self.page.wait_for_selector(".jp-Notebook .jp-Cell", timeout=60_000)
 
     def _start_browser(self, stack):
         browser = stack.enter_context(chromium())
@@ -199,7 +152,7 @@ class Lab:
         if urlsplit(route.request.url).hostname in _LOOPBACK:
             route.continue_()
         else:
-            self.strangers.append(route.request.url)
+            self.external_requests.append(route.request.url)
             route.abort()
 
     def _on_error(self, error):
@@ -218,7 +171,7 @@ class Notebook7(Lab):
     """The same server and page with Notebook 7's interface."""
 
     module = "notebook"
-    address = "notebooks"
+    page_address = "notebooks"
     application = "JupyterNotebookApp"
     opens_in_page = False
 
@@ -353,9 +306,3 @@ def chromium():
             yield browser
         finally:
             browser.close()
-
-
-def _free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]

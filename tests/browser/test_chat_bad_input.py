@@ -7,7 +7,7 @@ import sqlite3
 import pytest
 
 from tests import fakes
-from tests.browser.chat import Chat, assert_page_healthy, desk, screenshot
+from tests.browser.chat import Chat, assert_page_healthy, lab_with_fake, screenshot
 from tests.browser.lab import KERNEL, PID, end_of_kernel, needs_chromium
 from tests.browser.test_chat_widget import PNG, opened
 from tests.fakes import answer
@@ -22,7 +22,7 @@ GONE = "The kernel is gone: run the cell again."
 @pytest.fixture(scope="module")
 def lab_and_fake(tmp_path_factory):
     env = {"IPYLLM_MAX_RETRIES": "0"}
-    with desk(tmp_path_factory.mktemp("bad"), env=env) as lab_and_fake:
+    with lab_with_fake(tmp_path_factory.mktemp("bad"), env=env) as lab_and_fake:
         yield lab_and_fake
 
 

@@ -25,12 +25,12 @@ def stage(request, tmp_path_factory):
     with FakeLLM() as fake:
         env = environment(fake, home)
         with Lab(home, theme=request.param, env=env) as lab:
-            lab.notebook, lab.talks = lab.open(["1"]), count(1)
+            lab.notebook, lab.conversation_numbers = lab.open(["1"]), count(1)
             yield lab, fake
 
 
 def opened(lab, *more):
-    name = f"talk-{next(lab.talks)}"
+    name = f"talk-{next(lab.conversation_numbers)}"
     tool = "def add(a: int, b: int) -> int:\n    'Add.'\n    return a + b"
     source = f"from ipyllm import ChatWidget\n{tool}\nchat = ChatWidget(conversation={name!r}, tools=[add])\nchat"
     lab.notebook.rewrite([source, *more])
@@ -134,7 +134,7 @@ def test_hostile_answers_run_no_script_and_make_no_request(stage):
     evil = {name: payload.replace(CANARY, fake.url) for name, payload in PAYLOADS.items()}
     everything = "\n\n".join(evil.values())
     chat = opened(lab)
-    lab.strangers.clear()
+    lab.external_requests.clear()
     before = len(fake.requests)
     script = '<img src=x onerror="window.pwned=1"><script>window.pwned=1</script>'
     fake.default = answer(everything, reasoning=everything, chunks=300, gap=0.005)
@@ -157,7 +157,7 @@ def test_hostile_answers_run_no_script_and_make_no_request(stage):
     lab.notebook.run(1)
     lab.page.wait_for_timeout(1000)
     assert lab.dialogs == []
-    assert lab.strangers == []
+    assert lab.external_requests == []
     assert lab.page.evaluate("window.pwned === undefined")
     paths = [request.path for request in fake.requests[before:]]
     assert paths == ["/v1/chat/completions"] * 5, paths
@@ -176,4 +176,4 @@ def test_each_hostile_answer_alone_leaves_only_allowed_elements(stage):
             || /^\\s*(javascript|vbscript|data:text)/i.test(attribute.value)).map(attribute => attribute.value))""")
     assert bad == []
     assert lab.page.evaluate("window.pwned === undefined")
-    assert lab.strangers == []
+    assert lab.external_requests == []

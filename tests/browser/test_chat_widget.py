@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests import fakes
-from tests.browser.chat import Chat, assert_page_healthy, click_a_hundred_times, desk, paste, screenshot
+from tests.browser.chat import Chat, assert_page_healthy, click_a_hundred_times, lab_with_fake, paste, screenshot
 from tests.browser.lab import RUNNING, needs_chromium
 from tests.fakes import answer, status
 
@@ -38,7 +38,7 @@ Then look at the *residuals*.
 
 @pytest.fixture(scope="module")
 def lab_and_fake(tmp_path_factory):
-    with desk(tmp_path_factory.mktemp("chat")) as lab_and_fake:
+    with lab_with_fake(tmp_path_factory.mktemp("chat")) as lab_and_fake:
         yield lab_and_fake
 
 
@@ -57,15 +57,15 @@ def fake(lab_and_fake):
 
 def opened(lab, *more, arguments="", anew=False):
     """A chat over a conversation of its own, and cells in which TALK is its name; on the kernel there is, if it may."""
-    name = f"talk-{next(lab.talks)}"
+    name = f"talk-{next(lab.conversation_numbers)}"
     source = f"from ipyllm import ChatWidget\nchat = ChatWidget(conversation={name!r}, {arguments})\nchat"
     sources = [source, *(cell.replace("TALK", name) for cell in more)]
-    if lab.desk is None or anew:
+    if lab.shared_notebook is None or anew:
         notebook = lab.open(sources)
     else:
-        notebook = lab.desk
+        notebook = lab.shared_notebook
         notebook.rewrite(sources)
-    lab.desk = None if anew else notebook
+    lab.shared_notebook = None if anew else notebook
     return notebook, Chat(notebook.run(0))
 
 
@@ -409,8 +409,8 @@ def test_the_log_follows_the_answer_but_yields_to_who_scrolls(lab, fake):
 
 def test_the_end_stays_in_sight_when_what_was_drawn_grows_afterwards(lab, fake):
     add = "def add(a: int, b: int) -> str:\n    'Add.'\n    return 'sum ' * 400\n"
-    name = f"talk-{next(lab.talks)}"
-    lab.desk = None
+    name = f"talk-{next(lab.conversation_numbers)}"
+    lab.shared_notebook = None
     notebook = lab.open(
         [f"from ipyllm import ChatWidget\n{add}\nchat = ChatWidget(conversation={name!r}, tools=[add])\nchat"]
     )

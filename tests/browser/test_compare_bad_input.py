@@ -8,7 +8,7 @@ import sqlite3
 import pytest
 from nbconvert import HTMLExporter
 
-from tests.browser.chat import assert_page_healthy, click_a_hundred_times, desk, paste, screenshot
+from tests.browser.chat import assert_page_healthy, click_a_hundred_times, lab_with_fake, paste, screenshot
 from tests.browser.compare import QUESTION, Compare, open_comparison, reply_by_model
 from tests.browser.lab import KERNEL, PID, end_of_kernel, needs_chromium
 from tests.fakes import Script, answer, model_not_found, status
@@ -22,7 +22,7 @@ COUNTED = " ".join(f"w{n}" for n in range(150))
 @pytest.fixture(scope="module")
 def lab_and_fake(tmp_path_factory):
     env = {"IPYLLM_MAX_RETRIES": "0"}
-    with desk(tmp_path_factory.mktemp("bad"), width=1200, height=1000, env=env) as lab_and_fake:
+    with lab_with_fake(tmp_path_factory.mktemp("bad"), width=1200, height=1000, env=env) as lab_and_fake:
         yield lab_and_fake
 
 
@@ -79,7 +79,7 @@ def test_a_hundred_quick_clicks_on_send_stop_and_vote_leave_a_whole_comparison(l
 
 
 def test_two_views_and_two_tabs_show_the_same_comparison(lab, fake):
-    lab.desk = None
+    lab.shared_notebook = None
     notebook, shown = open_comparison(lab, ["openai/bad", "openai/other"], ["widget"])
     second = Compare(notebook.run(2))
     shown.ask("From the first")
@@ -109,7 +109,7 @@ def test_two_views_and_two_tabs_show_the_same_comparison(lab, fake):
 
 
 def test_a_reloaded_page_shows_the_comparison_again_and_loses_no_word(lab, fake):
-    lab.desk = None
+    lab.shared_notebook = None
     notebook, shown = open_comparison(lab, ["openai/bad", "openai/other"])
     shown.ask()
     shown.columns.nth(1).get_by_text("w5").wait_for()
@@ -147,7 +147,7 @@ def test_a_view_that_was_closed_and_is_shown_again_has_everything(lab, fake):
 
 @pytest.mark.parametrize("how", ["killed", pytest.param("restart", marks=pytest.mark.thorough), "shutdown"])
 def test_when_the_kernel_is_gone_what_came_stays_and_nothing_pretends_to_go_on(lab, fake, how):
-    lab.desk = None
+    lab.shared_notebook = None
     notebook, shown = open_comparison(lab, ["openai/bad", "openai/endless"], [PID])
     end = end_of_kernel(notebook, 2, how)
     shown.ask()
@@ -184,7 +184,7 @@ def test_when_the_kernel_is_gone_what_came_stays_and_nothing_pretends_to_go_on(l
 
 
 def test_an_interrupted_kernel_goes_on_comparing(lab, fake):
-    lab.desk = None
+    lab.shared_notebook = None
     _, shown = open_comparison(lab, ["openai/bad", "openai/other"])
     shown.ask()
     shown.columns.nth(1).get_by_text("w3").wait_for()
@@ -364,7 +364,7 @@ def test_hostile_words_run_no_script_and_make_no_request_wherever_they_stand(lab
     fake.answers = lambda request: fails.get(request.json["model"])
     fake.default = answer(everything, reasoning=everything, chunks=40)
     batches = range(0, len(evil), 10)
-    lab.desk = None
+    lab.shared_notebook = None
     steps = [f"attack(evil[{at}:{at + 10}] + ['plain'])" for at in batches]
     notebook, shown = open_comparison(
         lab,
@@ -395,7 +395,7 @@ def test_hostile_words_run_no_script_and_make_no_request_wherever_they_stand(lab
     shown.box.press("Control+s")
     lab.page.wait_for_function("() => !window.jupyterapp.shell.currentWidget.context.model.dirty")
     exporter = HTMLExporter(**dict.fromkeys(("mathjax_url", "require_js_url", "jquery_url", "mermaid_js_url"), ""))
-    html, _ = exporter.from_filename(str(lab.root / f"notebook-{lab.opened}.ipynb"))
+    html, _ = exporter.from_filename(str(lab.path))
     assert html.count("ipyllm-transcript") >= 2
     fake.serve("/saved.html", Script(body=html.encode(), headers=(("content-type", "text/html; charset=utf-8"),)))
     tab = lab.context.new_page()

@@ -82,7 +82,7 @@ def test_answers_stand_side_by_side_with_the_failed_one_among_them_and_a_vote_ma
     assert output.locator(".ipyllm-column").nth(1).locator(".ipyllm-preferred").count() == 1
     screenshot(lab, "compare-voted")
     assert lab.errors == []
-    assert lab.strangers == []
+    assert lab.external_requests == []
 
 
 def test_in_a_narrow_window_the_answers_stand_below_each_other(lab_and_fake):
@@ -138,7 +138,7 @@ def test_a_hostile_answer_does_nothing_in_a_column(lab_and_fake):
     assert output.locator(".ipyllm-column script, .ipyllm-column iframe, .ipyllm-column form").count() == 0
     assert lab.page.evaluate("typeof window.pwned") == "undefined"
     assert lab.dialogs == []
-    assert lab.strangers == []
+    assert lab.external_requests == []
 
 
 def test_the_tables_of_the_family_are_readable(lab_and_fake):

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import re
-from pathlib import Path
 
 import pytest
 
 from tests.browser.axe import needs_axe, violations
-from tests.browser.chat import desk, screenshot
+from tests.browser.chat import lab_with_fake, screenshot
 from tests.browser.compare import BUSY, open_comparison, reply_by_model
 from tests.browser.lab import RUNNING, needs_chromium
 
@@ -21,7 +20,7 @@ WIDE, NARROW = ("light", 1200), ("dark", 560)
 def lab(request, tmp_path_factory):
     theme, width = request.param
     options = {"theme": theme, "width": width, "height": 1000, "env": {"IPYLLM_MAX_RETRIES": "0"}}
-    with desk(tmp_path_factory.mktemp("compare"), **options) as (opened, fake):
+    with lab_with_fake(tmp_path_factory.mktemp("compare"), **options) as (opened, fake):
         fake.on(reply_by_model)
         yield opened
 
@@ -151,13 +150,13 @@ def test_questions_stops_and_votes_work_beside_a_busy_cell(lab):
 
 @pytest.mark.parametrize("lab", [WIDE], indirect=True, ids=["light"])
 def test_the_saved_notebook_can_be_read(lab):
-    lab.desk = None
+    lab.shared_notebook = None
     _, shown = open_comparison(lab, ["openai/bad", "openai/good"])
     shown.ask("What is *emphasis*?")
     shown.wait_for_vote()
     # From within the widget, whose other keys are its own.
     shown.box.press("Control+s")
-    saved = Path(lab.root) / f"notebook-{lab.opened}.ipynb"
+    saved = lab.path
     lab.page.wait_for_function("() => !window.jupyterapp.shell.currentWidget.context.model.dirty")
     text = saved.read_text(encoding="utf-8")
     assert "What is *emphasis*?" in text

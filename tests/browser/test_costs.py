@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from tests.browser.chat import assert_page_healthy, desk
+from tests.browser.chat import assert_page_healthy, lab_with_fake
 from tests.browser.compare import open_comparison
 from tests.browser.lab import needs_chromium
 from tests.browser.test_chat_widget import opened
@@ -25,17 +25,17 @@ COST = "$0.0054"  # 600 × 2 + 400 × 0.5 + 500 × 8 millionths
 
 
 @pytest.fixture(scope="module")
-def desk_with_prices(tmp_path_factory):
+def lab_with_prices(tmp_path_factory):
     env = {"IPYLLM_PRICES": json.dumps(PRICES), "IPYLLM_MAX_RETRIES": "0"}
-    with desk(tmp_path_factory.mktemp("costs"), width=1200, env=env) as (lab, fake):
+    with lab_with_fake(tmp_path_factory.mktemp("costs"), width=1200, env=env) as (lab, fake):
         fake.default = answer("Three short words.", usage=USAGE)
         yield lab
 
 
 @pytest.fixture
-def lab(desk_with_prices):
-    with assert_page_healthy(desk_with_prices):
-        yield desk_with_prices
+def lab(lab_with_prices):
+    with assert_page_healthy(lab_with_prices):
+        yield lab_with_prices
 
 
 def test_a_chat_adds_up_what_has_a_price_and_says_what_has_none(lab):
@@ -70,7 +70,7 @@ for model in ["priced", "priced", "free-of-price"]:
 dashboard = UsageDashboard(tag="of=costs")
 dashboard
 """
-    lab.desk = None
+    lab.shared_notebook = None
     shown = lab.open([calls]).run(0)
     # Its parts are drawn one after the other, each when its text has come.
     cost = shown.locator(".ipyllm-tiles").get_by_text("1 of unknown price").locator("xpath=..")

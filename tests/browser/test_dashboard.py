@@ -95,7 +95,7 @@ def test_a_dashboard_lives_in_a_cell(lab_and_fake):
 
     # Answers of strangers were opened above: no script of theirs ran, and nothing was fetched.
     assert lab.page.evaluate("window.pwned") is None
-    assert lab.strangers == []
+    assert lab.external_requests == []
     assert lab.dialogs == []
     assert lab.errors == []
 

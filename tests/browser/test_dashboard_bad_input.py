@@ -11,7 +11,7 @@ import pytest
 from nbconvert import HTMLExporter
 
 from tests.browser.axe import needs_axe, violations
-from tests.browser.chat import assert_page_healthy, desk, screenshot
+from tests.browser.chat import assert_page_healthy, lab_with_fake, screenshot
 from tests.browser.dashboard import SETUP, SHOW, Dashboard
 from tests.browser.lab import needs_chromium
 from tests.fakes import Script
@@ -26,7 +26,7 @@ MODELS = [f"lab/model-{letter}" for letter in "abcdefghijkl"]
 
 @pytest.fixture(scope="module")
 def lab_and_fake(tmp_path_factory):
-    with desk(tmp_path_factory.mktemp("bad"), width=1200, height=1100) as lab_and_fake:
+    with lab_with_fake(tmp_path_factory.mktemp("bad"), width=1200, height=1100) as lab_and_fake:
         yield lab_and_fake
 
 
@@ -52,13 +52,12 @@ def open_dashboard(lab, fill="put(6, ['lab/a', 'lab/b'])", show=SHOW, more=()):
 def save(lab):
     lab.page.evaluate("window.jupyterapp.commands.execute('docmanager:save')")
     lab.page.wait_for_function("() => !window.jupyterapp.shell.currentWidget.context.model.dirty")
-    return lab.root / f"notebook-{lab.opened}.ipynb"
+    return lab.path
 
 
 def read_again(lab, path):
     """Open a notebook, whose kernel is another now or none, as somebody does who has got the file."""
-    lab.page.goto(f"{lab.url}/doc/tree/{path.name}?token={lab.token}")
-    lab.page.wait_for_selector(".jp-Notebook .jp-Cell", timeout=60_000)
+    lab.load(path)
 
 
 def as_html(lab, fake, path):

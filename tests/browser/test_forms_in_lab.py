@@ -109,7 +109,7 @@ def test_a_hostile_page_does_nothing(lab_and_fake):
     lab, fake = lab_and_fake
     hostile = "".join(f"<div>{payload}</div>" for payload in PAYLOADS.values()).replace(CANARY, fake.url)
     replies(fake, hostile=answer(f"<p>Begin</p>{hostile}<p>End</p>"))
-    lab.strangers.clear()
+    lab.external_requests.clear()
     notebook = lab.open([SETUP, "%llm --no-history -f html hostile"])
     notebook.run(0)
     requests = len(fake.requests)
@@ -117,7 +117,7 @@ def test_a_hostile_page_does_nothing(lab_and_fake):
     output.frame_locator("iframe.ipyllm-page").get_by_text("Begin").first.wait_for()
     lab.page.wait_for_timeout(1500)
     assert lab.dialogs == []
-    assert lab.strangers == []
+    assert lab.external_requests == []
     assert lab.page.evaluate("window.pwned === undefined")
     assert len(fake.requests) == requests + 1, [request.path for request in fake.requests[requests:]]
 

@@ -97,7 +97,7 @@ def test_an_answer_without_reasoning_leaves_no_empty_output(lab_and_fake):
 def test_a_hostile_answer_does_nothing_in_a_live_cell(lab_and_fake):
     lab, fake = lab_and_fake
     fake.default = answer("\n\n".join(PAYLOADS.values()).replace(CANARY, fake.url), chunks=400, gap=0.005)
-    lab.strangers.clear()
+    lab.external_requests.clear()
     notebook = lab.open(["%load_ext ipyllm", "%%llm\nHello", "%llm_history"])
     notebook.run(0)
     requests = len(fake.requests)
@@ -106,7 +106,7 @@ def test_a_hostile_answer_does_nothing_in_a_live_cell(lab_and_fake):
     notebook.run(2)
     lab.page.wait_for_timeout(1000)
     assert lab.dialogs == []
-    assert lab.strangers == []
+    assert lab.external_requests == []
     assert lab.page.evaluate("window.pwned === undefined")
     assert len(fake.requests) == requests + 1, [request.path for request in fake.requests[requests:]]
     assert output.locator(f".ipyllm-answer :is({FORBIDDEN})").count() == 0

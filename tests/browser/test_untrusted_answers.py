@@ -80,7 +80,7 @@ def watched(lab, canary):
     (lab.root / "payloads.json").write_text(json.dumps(aimed))
     unsafe = f"![x]({canary.url}/pixel)\n\n<img src=x onerror=\"window.pwned=1;fetch('{canary.url}/fetch')\">"
     (lab.root / "unsafe.md").write_text(unsafe)
-    for record in (canary.visits, lab.strangers, lab.dialogs):
+    for record in (canary.visits, lab.external_requests, lab.dialogs):
         record.clear()
     return lab
 
@@ -104,7 +104,7 @@ def test_no_payload_runs_or_fetches_or_is_typeset(watched, canary):
     assert output.locator(f".ipyllm-answer :is({forbidden})").count() == 0
     assert pwned(watched) == [None]
     assert watched.dialogs == []
-    assert watched.strangers == []
+    assert watched.external_requests == []
     assert canary.visits == []
 
     links = output.locator(".ipyllm-answer a")
@@ -234,7 +234,7 @@ def test_a_rich_answer_looks_right(theme, tmp_path):
         ):
             assert contrast(shown, behind) > 4.5, shown
         assert answer.locator("img").count() == 0
-        assert lab.strangers == []
+        assert lab.external_requests == []
 
 
 def contrast(shown, behind):

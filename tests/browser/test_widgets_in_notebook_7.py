@@ -8,7 +8,7 @@ from tests.browser import test_chat_widget as chats
 from tests.browser import test_compare_widget as comparisons
 from tests.browser import test_dashboard as dashboards
 from tests.browser.axe import AXE, violations
-from tests.browser.chat import Chat, desk, run_with_fixtures, screenshot
+from tests.browser.chat import Chat, lab_with_fake, run_with_fixtures, screenshot
 from tests.browser.compare import Compare, reply_by_model
 from tests.browser.lab import Notebook7, needs_chromium
 from tests.fakes import answer
@@ -53,7 +53,7 @@ display(chat, CompareWidget(models=["openai/good", "openai/broken"]), UsageDashb
 @pytest.fixture(scope="module")
 def lab_and_fake(tmp_path_factory):
     options = {"page": Notebook7, "width": 1200, "height": 1000, "env": {"IPYLLM_MAX_RETRIES": "0"}}
-    with desk(tmp_path_factory.mktemp("notebook-7"), **options) as (lab, fake):
+    with lab_with_fake(tmp_path_factory.mktemp("notebook-7"), **options) as (lab, fake):
         fake.on(reply_by_model)
         yield lab, fake
 
@@ -89,7 +89,7 @@ def test_a_cell_streams_and_hostile_answers_do_nothing(lab, fake):
 
 @pytest.mark.parametrize(("theme", "width"), [("light", 1100), ("dark", 500)], ids=["light", "dark"])
 def test_all_three_look_right_in_one_notebook(theme, width, tmp_path):
-    with desk(tmp_path, page=Notebook7, theme=theme, width=width, height=1000) as (lab, fake):
+    with lab_with_fake(tmp_path, page=Notebook7, theme=theme, width=width, height=1000) as (lab, fake):
         fake.on(reply_by_model)
         notebook = lab.open([ALL_OF_THEM])
         shown = notebook.run(0)

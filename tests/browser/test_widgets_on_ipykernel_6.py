@@ -16,7 +16,7 @@ from tests.browser import test_chat_bad_input, test_compare_bad_input, test_dash
 from tests.browser import test_chat_widget as chats
 from tests.browser import test_compare_widget as comparisons
 from tests.browser import test_dashboard as dashboards
-from tests.browser.chat import desk, run_with_fixtures
+from tests.browser.chat import lab_with_fake, run_with_fixtures
 from tests.browser.compare import BUSY, open_comparison, reply_by_model
 from tests.browser.lab import RUNNING, needs_chromium
 from tests.fakes import answer
@@ -84,7 +84,7 @@ def older():
 def lab_and_fake(older, tmp_path_factory):
     path = os.pathsep.join([str(older), os.environ.get("PYTHONPATH", "")]).rstrip(os.pathsep)
     env = {"PYTHONPATH": path, "IPYLLM_MAX_RETRIES": "0"}
-    with desk(tmp_path_factory.mktemp("older"), width=1200, height=1000, env=env) as (lab, fake):
+    with lab_with_fake(tmp_path_factory.mktemp("older"), width=1200, height=1000, env=env) as (lab, fake):
         fake.on(reply_by_model)
         version = lab.open(["import ipykernel\nprint('version', ipykernel.__version__)"]).run(0)
         assert "version 6." in version.inner_text()
