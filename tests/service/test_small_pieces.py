@@ -94,10 +94,23 @@ def test_an_event_calls_its_listeners_when_it_is_set():
         ("", "http://127.0.0.1:11434/v1"),
         ("0.0.0.0:11500", "http://127.0.0.1:11500/v1"),
         ("https://models.example.org", "https://models.example.org:443/v1"),
+        ("::1", "http://[::1]:11434/v1"),
+        ("[::1]:11500", "http://[::1]:11500/v1"),
+        ("::", "http://127.0.0.1:11434/v1"),
     ],
 )
 def test_ollama_host_is_read_as_ollama_reads_it(host, url):
     assert base_url_of_host(host) == url
+
+
+@pytest.mark.parametrize("host", ["box:abc", "box:99999", "[::1", "http://[::1", "ada:p@ss@box:abc", "a:b:c"])
+def test_an_ollama_host_that_is_no_address_is_refused_without_its_password(host):
+    with pytest.raises(
+        LLMError, match=r"^OLLAMA_HOST is not an address: .* Write it like 127\.0\.0\.1:11434\.$"
+    ) as caught:
+        base_url_of_host(host)
+    assert caught.value.category == "bad_request"
+    assert "ss@" not in str(caught.value)
 
 
 def test_a_misspelt_parameter_is_refused():
@@ -147,6 +160,8 @@ def test_results_of_tools_become_text():
 def test_urls_are_recognised_and_shown_without_secrets():
     assert [is_url(f"{url}/v1") for url in ("http://gpu-box:8000", "gpu-box:8000", "http://gpu-box:x")] == [1, 0, 0]
     assert without_password("http://ada:secret@gpu-box:8000/v1?key=abc") == "http://gpu-box:8000/v1"
+    assert without_password("http://ada:p@ss@gpu-box:8000/v1?to=a@b") == "http://gpu-box:8000/v1"
+    assert without_password("http://gpu-box:8000/v1?to=a@b") == "http://gpu-box:8000/v1"
 
 
 def test_a_server_error_becomes_a_sentence_with_advice():

@@ -99,7 +99,7 @@ def test_without_network_one_sentence_says_so_and_shows_no_password(index, model
     with socket.socket() as closed:
         closed.bind(("127.0.0.1", 0))
         port = closed.getsockname()[1]
-    use_index(monkeypatch, f"http://me:secret-of-mine@127.0.0.1:{port}/simple")
+    use_index(monkeypatch, f"http://me:my@secret-of-mine@127.0.0.1:{port}/simple")
     sentence = refused("connection")
     assert "the package index could not be reached" in sentence
     assert "secret-of-mine" not in sentence
