@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 import sqlalchemy as sa
 
 from ipyllm.ledger.backlog import Backlog
@@ -20,6 +21,18 @@ def test_a_backlog_gives_only_what_is_not_written_yet():
     backlog.mark_written(backlog.batch(10))
     backlog.merge({"call_id": "1", "status": "ok"})
     assert backlog.batch(10) == [{"call_id": "1", "status": "ok"}]
+
+
+@pytest.mark.parametrize(("limits", "lost"), [({"max_rows": 1}, 1), ({"max_text": 5}, 0)], ids=["row", "text"])
+def test_what_a_backlog_drops_while_it_is_being_written_disturbs_no_other_row(limits, lost):
+    backlog = Backlog(**limits)
+    backlog.merge({"call_id": "1", "status": "ok", "prompt": "Hello"})
+    batch = backlog.batch(10)
+    backlog.merge({"call_id": "2", "status": "ok", "prompt": "Hello"})
+    backlog.trim()  # by a thread that reads the ledger meanwhile
+    backlog.mark_written(batch)
+    assert backlog.batch(10) == [{"call_id": "2", "status": "ok", "prompt": "Hello"}]
+    assert (backlog.n_unwritten, backlog.lost) == (1, lost)
 
 
 def test_a_row_is_sanitized_value_by_value():
