@@ -92,7 +92,7 @@ def test_an_interrupt_ends_the_call_and_is_passed_on(service, fake, way):
     thread = threading.Thread(target=interrupt)
     thread.start()
     with pytest.raises(KeyboardInterrupt):
-        list(stream) if way == "stream" else service.chat("Hello")
+        [next(stream), next(stream)] if way == "stream" else service.chat("Hello")
     thread.join()
     fake.wait_for(lambda: fake.requests[-1].closed_by_client)
     assert last_status() == "cancelled"
@@ -138,3 +138,31 @@ def test_an_error_in_a_service_of_somebody_s_own_ends_the_call_and_its_row(fake,
     assert caught.value.category == "unknown_error"
     assert "a fault of mine" in caplog.text
     assert (last_status(), fake.requests) == ("error", [])
+
+
+def test_a_call_that_is_cancelled_in_its_second_attempt_is_not_sent_a_third_time(fake):
+    fake.reply(fakes.unavailable(headers={"retry-after": "0"}))
+    fake.default = fakes.never_answers()
+    service = OllamaService("m", base_url=fake.base_url, max_retries=5)
+    call = service.call(service.request("Hello"))
+    fake.wait_for(lambda: len(fake.requests) == 2)
+    call.cancel()
+    assert call.done.wait(10)
+    fake.wait_for(lambda: fake.requests[-1].closed_by_client)
+    assert (call.response.status, call.response.timing.attempts, len(fake.requests)) == ("cancelled", 2, 2)
+
+
+def test_a_call_that_is_cancelled_while_it_waits_for_its_turn_was_never_sent_and_says_how_long_it_waited(fake):
+    fake.default = fakes.never_answers()
+    service = OllamaService("m", base_url=fake.base_url, max_in_flight=1)
+    first = service.call(service.request("Hello"))
+    fake.wait_for(lambda: fake.requests)
+    second = service.call(service.request("Hello"))
+    assert not second.done.wait(0.1)
+    second.cancel()
+    assert second.done.wait(10)
+    first.cancel()
+    assert first.done.wait(10)
+    timing = second.response.timing
+    assert (second.response.status, timing.attempts, len(fake.requests)) == ("cancelled", 0, 1)
+    assert timing.queue_s > 0.05
