@@ -18,7 +18,7 @@ text = "".join(
 """
 
 
-def _wall(live, code: str) -> float:
+def _wall_time_s(live, code: str) -> float:
     start = time.perf_counter()
     ran = live.run(code)
     assert ran.status == "ok", ran.traceback
@@ -29,9 +29,9 @@ def measure() -> list[Claim]:
     with fake_server("--markdown", "10000", "--chunks", "2000") as base_url, kernel(base_url) as live:
         live.run(f"import openai\nclient = openai.OpenAI(base_url={base_url!r}, api_key='x')")
         ours, bare = [], []
-        for turn in range(_RUNS + 2):
-            timed = _wall(live, _BARE), _wall(live, "%%llm --no-history\nHello")
-            if turn >= 2:
+        for number in range(_RUNS + 2):
+            timed = _wall_time_s(live, _BARE), _wall_time_s(live, "%%llm --no-history\nHello")
+            if number >= 2:
                 bare.append(timed[0])
                 ours.append(timed[1])
         size = int(live.run("print(len(_llm.content), len(text))").stdout.split()[0])

@@ -8,19 +8,19 @@ import sys
 import time
 from urllib.parse import urlsplit
 
-from benchmarks.clients import run, run_module, server_apart
+from benchmarks.clients import run, run_module, server_on_own_core
 from benchmarks.report import Claim, median
 
 _RUNS = 3
 _CHUNKS = 2000
-_TURNS = 300
+_CALLS = 300
 
 
-def _per_chunk(client: str, base_url: str) -> float:
-    """Return microseconds of CPU per chunk, over all threads."""
-    made = run(client, base_url, calls=10, at_once=1)
-    assert made.chunks == 10 * _CHUNKS, made
-    return made.cpu_s / made.chunks * 1e6
+def _cpu_us_per_chunk(client: str, base_url: str) -> float:
+    """Return the microseconds of CPU per chunk, of all threads."""
+    result = run(client, base_url, calls=10, concurrency=1)
+    assert result.chunks == 10 * _CHUNKS, result
+    return result.cpu_s / result.chunks * 1e6
 
 
 def _bare_http(base_url: str):
@@ -35,35 +35,37 @@ def _bare_http(base_url: str):
     return ask
 
 
-def _alone(base_url: str) -> dict:
+def _one_at_a_time(base_url: str) -> dict:
     """Call ``chat()`` and ``http.client`` alternately; return the median milliseconds of each."""
     from ipyllm import OpenAIService
 
     service = OpenAIService("fake-model", base_url=base_url, api_key="sk-benchmark-0123456789")
-    asking = {"chat": lambda: service.chat("Hello"), "bare": _bare_http(base_url)}
-    times = {name: [] for name in asking}
-    for turn in range(_TURNS + 20):
-        for name, ask in asking.items():
+    clients = {"chat": lambda: service.chat("Hello"), "bare": _bare_http(base_url)}
+    times = {name: [] for name in clients}
+    for number in range(_CALLS + 20):
+        for name, ask in clients.items():
             start = time.perf_counter()
             ask()
-            if turn >= 20:
+            if number >= 20:
                 times[name].append((time.perf_counter() - start) * 1e3)
     return {name: median(measured) for name, measured in times.items()}
 
 
 def measure() -> list[Claim]:
-    with server_apart("--length", "10000", "--chunks", str(_CHUNKS), "--no-coalesce") as base_url:
-        ours = median(_per_chunk("ipyllm", base_url) for _ in range(_RUNS))
-        peers = ", ".join(f"{peer} {_per_chunk(peer, base_url):.0f} µs" for peer in ("AsyncOpenAI", "bare aiohttp"))
-    with server_apart() as base_url:
+    with server_on_own_core("--length", "10000", "--chunks", str(_CHUNKS), "--no-coalesce") as base_url:
+        ours = median(_cpu_us_per_chunk("ipyllm", base_url) for _ in range(_RUNS))
+        peers = ", ".join(
+            f"{peer} {_cpu_us_per_chunk(peer, base_url):.0f} µs" for peer in ("AsyncOpenAI", "bare aiohttp")
+        )
+    with server_on_own_core() as base_url:
         runs = [run_module("benchmarks.call_cost", base_url) for _ in range(_RUNS)]
-    over = median(made["chat"] - made["bare"] for made in runs)
-    bare = median(made["bare"] for made in runs)
+    overhead = median(result["chat"] - result["bare"] for result in runs)
+    bare = median(result["bare"] for result in runs)
     return [
-        Claim("CPU a chunk through service.events()", ours, 25, "µs", peers),
-        Claim("chat() over a bare HTTP call, one at a time", over, 1.5, "ms", f"http.client alone {bare:.2f} ms"),
+        Claim("CPU per chunk through service.events()", ours, 25, "µs", peers),
+        Claim("chat() over a bare HTTP call, one at a time", overhead, 1.5, "ms", f"http.client alone {bare:.2f} ms"),
     ]
 
 
 if __name__ == "__main__":
-    print(json.dumps(_alone(sys.argv[1])))
+    print(json.dumps(_one_at_a_time(sys.argv[1])))

@@ -1,6 +1,6 @@
 """Many calls through one client in a separate process: ipyllm, ``AsyncOpenAI``, or bare aiohttp with a minimal parser.
 
-Each client has a fresh process, so none pays for the imports, threads or memory of another. Where there are two cores,
+Each client has a fresh process, so imports, threads and memory of one do not affect another. Where there are two cores,
 server and client run on different ones.
 """
 
@@ -19,7 +19,7 @@ from pathlib import Path
 
 from benchmarks.fixtures import fake_server
 
-__all__ = ["Calls", "Row", "run", "run_module", "server_apart"]
+__all__ = ["Calls", "Row", "run", "run_module", "server_on_own_core"]
 
 _ROOT = Path(__file__).resolve().parent.parent
 _KEY = "sk-benchmark-0123456789"
@@ -54,8 +54,8 @@ def _cores() -> list[int]:
 
 
 @contextmanager
-def server_apart(*options: str):
-    """Run the fake server on the first core, apart from the client, and yield its base URL."""
+def server_on_own_core(*options: str):
+    """Run the fake server on the first core, which the client does not use, and yield its base URL."""
     with ExitStack() as stack:
         cores = _cores()
         if len(cores) > 1:
@@ -91,14 +91,14 @@ def run_module(module: str, *arguments: object) -> dict:
     return json.loads(done.stdout)
 
 
-def run(client: str, base_url: str, *, calls: int, at_once: int, ramp_s: float = 0.0) -> Calls:
-    """Make ``calls`` calls, ``at_once`` in flight, after one warm-up call.
+def run(client: str, base_url: str, *, calls: int, concurrency: int, ramp_s: float = 0.0) -> Calls:
+    """Make ``calls`` calls, ``concurrency`` in flight, after one warm-up call.
 
     With ``ramp_s`` the first calls start evenly spread over that time. Without it they start together and, because all
     answers of the fake server take equally long, stay synchronised.
     """
-    made = run_module("benchmarks.clients", client, base_url, calls, at_once, ramp_s)
-    return Calls(**made | {"rows": [Row(*row) for row in made["rows"]]})
+    result = run_module("benchmarks.clients", client, base_url, calls, concurrency, ramp_s)
+    return Calls(**result | {"rows": [Row(*row) for row in result["rows"]]})
 
 
 class _Ours:
@@ -166,12 +166,12 @@ class _Bare:
             "stream": True,
             "stream_options": {"include_usage": True},
         }
-        start, first, chunks, rest = time.perf_counter(), 0.0, 0, b""
+        start, first, chunks, buffer = time.perf_counter(), 0.0, 0, b""
         async with self._session.post(self._url, json=body, headers={"Authorization": f"Bearer {_KEY}"}) as reply:
             reply.raise_for_status()
             async for data in reply.content.iter_any():
                 at = time.perf_counter()
-                *lines, rest = (rest + data).split(b"\n")
+                *lines, buffer = (buffer + data).split(b"\n")
                 for line in lines:
                     if line.startswith(b"data: {"):
                         chunk = json.loads(line[6:])
@@ -187,16 +187,16 @@ class _Bare:
 _CLIENTS = {"ipyllm": _Ours, "AsyncOpenAI": _OpenAI, "bare aiohttp": _Bare}
 
 
-async def _many(name: str, base_url: str, calls: int, at_once: int, ramp_s: float) -> dict:
+async def _run_calls(name: str, base_url: str, calls: int, concurrency: int, ramp_s: float) -> dict:
     client = _CLIENTS[name](base_url)
     await client.ask("warm up")
-    rows, lost, allowed = [], 0, asyncio.Semaphore(at_once)
+    rows, lost, semaphore = [], 0, asyncio.Semaphore(concurrency)
 
     async def one(number: int) -> None:
         nonlocal lost
-        async with allowed:
-            if number < at_once:
-                await asyncio.sleep(ramp_s * number / at_once)
+        async with semaphore:
+            if number < concurrency:
+                await asyncio.sleep(ramp_s * number / concurrency)
             prompt = f"call {number}"
             try:
                 rows.append((prompt, *await client.ask(prompt)))
@@ -211,5 +211,5 @@ async def _many(name: str, base_url: str, calls: int, at_once: int, ramp_s: floa
 
 
 if __name__ == "__main__":
-    _name, _base_url, _calls, _at_once, _ramp_s = sys.argv[1:]
-    print(json.dumps(asyncio.run(_many(_name, _base_url, int(_calls), int(_at_once), float(_ramp_s)))))
+    _name, _base_url, _calls, _concurrency, _ramp_s = sys.argv[1:]
+    print(json.dumps(asyncio.run(_run_calls(_name, _base_url, int(_calls), int(_concurrency), float(_ramp_s)))))

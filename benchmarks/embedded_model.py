@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 import tempfile
@@ -60,8 +61,6 @@ print(json.dumps({"load": embedded.get(embedded.resolve("smollm2-135m")).load_s,
 def _run(code: str, *arguments: str) -> dict:
     source = f"PROMPT, TOKENS = {_PROMPT!r}, {_TOKENS}\n" + code
     with tempfile.TemporaryDirectory() as home:
-        import os
-
         env = os.environ | {"IPYLLM_LEDGER": f"{home}/ledger.sqlite"}
         done = subprocess.run(
             [sys.executable, "-c", source, *arguments], capture_output=True, text=True, check=False, env=env

@@ -10,25 +10,25 @@ import json
 import sys
 import time
 
-from benchmarks.clients import run, run_module, server_apart
+from benchmarks.clients import run, run_module, server_on_own_core
 from benchmarks.report import Claim, median
 
 _RUNS = 3
 _CALLS = 5000
-_AT_ONCE = 200
+_CONCURRENCY = 200
 _KEY = "sk-benchmark-0123456789"
 
 
 def _bare() -> float:
-    with server_apart("--ttft", "0.2") as base_url:
-        made = run("bare aiohttp", base_url, calls=_CALLS, at_once=_AT_ONCE)
-    assert not made.lost, made
-    return made.seconds
+    with server_on_own_core("--ttft", "0.2") as base_url:
+        result = run("bare aiohttp", base_url, calls=_CALLS, concurrency=_CONCURRENCY)
+    assert not result.lost, result
+    return result.seconds
 
 
 def _ours() -> dict:
-    with server_apart("--ttft", "0.2") as base_url:
-        return run_module("benchmarks.experiment", base_url, _CALLS, _AT_ONCE)
+    with server_on_own_core("--ttft", "0.2") as base_url:
+        return run_module("benchmarks.experiment", base_url, _CALLS, _CONCURRENCY)
 
 
 def measure() -> list[Claim]:
@@ -40,12 +40,12 @@ def measure() -> list[Claim]:
         f"CPU {median(o['cpu_s'] for _, o in pairs):.1f} s)"
     )
     return [
-        Claim(f"experiment of {_CALLS} calls, {_AT_ONCE} in flight, over bare aiohttp", ratio, 1.5, "×", against),
+        Claim(f"experiment of {_CALLS} calls, {_CONCURRENCY} in flight, over bare aiohttp", ratio, 1.5, "×", against),
         Claim("… without an answer", max(ours["lost"] for _, ours in pairs), 0, "calls"),
     ]
 
 
-def _experiment(base_url: str, calls: int, at_once: int) -> dict:
+def _experiment(base_url: str, calls: int, concurrency: int) -> dict:
     from ipyllm import Experiment, OpenAIService
 
     service = OpenAIService("fake-model", base_url=base_url, api_key=_KEY)
@@ -59,7 +59,7 @@ def _experiment(base_url: str, calls: int, at_once: int) -> dict:
         [{"prompt": f"call {number}"} for number in range(calls)],
         models=service,
         name="benchmark",
-        concurrency=at_once,
+        concurrency=concurrency,
         scorers=[polite],
     )
     experiment.start()
@@ -72,5 +72,5 @@ def _experiment(base_url: str, calls: int, at_once: int) -> dict:
 
 
 if __name__ == "__main__":
-    _base_url, _calls, _at_once = sys.argv[1:]
-    print(json.dumps(_experiment(_base_url, int(_calls), int(_at_once))))
+    _base_url, _calls, _concurrency = sys.argv[1:]
+    print(json.dumps(_experiment(_base_url, int(_calls), int(_concurrency))))

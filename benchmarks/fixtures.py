@@ -1,4 +1,4 @@
-"""What benchmarks run against: a fake model server in a separate process, and a real kernel."""
+"""Fixtures of the benchmarks: a fake model server in a separate process, and a real kernel."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The ledger at scale: time a call waits for its row, a million rows as a DataFrame, eight processes writing at once.
+"""The ledger at scale: the time a call waits for its row, a million rows as a DataFrame, eight concurrent writers.
 
 ``read_sql`` reads the plain columns of the same file; ``usage()`` also parses times and dicts, and sets dtypes.
 """
@@ -22,7 +22,7 @@ from benchmarks.report import Claim, median
 _ROWS = 1_000_000
 _PROCESSES, _EACH = 8, 10_000
 
-_PUT = """
+_TIME_PUTS = """
 import json, sys, time
 from datetime import UTC, datetime
 from ipyllm.ledger import Ledger
@@ -40,7 +40,7 @@ for number in range(3000):
 assert ledger.close(60)
 print(json.dumps(sorted(took)[len(took) // 2]))
 """
-_MANY = """
+_WRITE_ROWS = """
 import json, sys
 from ipyllm.ledger import Ledger
 import ipyllm.ledger.store
@@ -55,10 +55,10 @@ written = ledger.close(300)
 print(json.dumps([written, ledger.take_warning()]))
 """
 # The peak memory of a process and its children, sampled every few milliseconds.
-_MEASURED = """
+_MEASURE_READ = """
 import json, os, sys, threading, time
 import pandas, psutil
-def held():
+def memory():
     total = 0
     for process in [me, *me.children(recursive=True)]:
         try:
@@ -67,21 +67,21 @@ def held():
             pass
     return total
 me = psutil.Process()
-before, peak, done = held(), 0, threading.Event()
-def watch():
+before, peak, done = memory(), 0, threading.Event()
+def sample():
     global peak
     while not done.wait(0.02):
-        peak = max(peak, held())
-watching = threading.Thread(target=watch)
-watching.start()
+        peak = max(peak, memory())
+sampler = threading.Thread(target=sample)
+sampler.start()
 start, cpu = time.perf_counter(), os.times()
 frame = read(sys.argv[1])
 took = time.perf_counter() - start
 done.set()
-watching.join()
+sampler.join()
 times = os.times()
 assert len(frame) == int(sys.argv[2]), len(frame)
-print(json.dumps({"s": took, "mb": (max(peak, held()) - before) / 1e6, "cpu": sum(times[:4]) - sum(cpu[:4])}))
+print(json.dumps({"s": took, "mb": (max(peak, memory()) - before) / 1e6, "cpu": sum(times[:4]) - sum(cpu[:4])}))
 """
 _OURS = """
 def read(path):
@@ -123,13 +123,13 @@ def _fill(path: Path, rows: int) -> None:
     with Ledger(path) as ledger:
         ledger.put({"call_id": "first", "status": "ok"})
         assert ledger.flush(60)
-    chance, start = random.Random(1), datetime(2026, 1, 1, tzinfo=UTC)
+    rng, start = random.Random(1), datetime(2026, 1, 1, tzinfo=UTC)
     words = ["the", "model", "answers", "questions", "about", "sea", "and", "keeper", "of", "light"]
     names = (*CALLS.columns, *CALLS.private)
 
     def row(number: int) -> tuple[object, ...]:
-        ok, output = chance.random() > 0.03, chance.randint(5, 400)
-        ttft, total = chance.uniform(0.05, 2), chance.uniform(2, 9)
+        ok, output = rng.random() > 0.03, rng.randint(5, 400)
+        ttft, total = rng.uniform(0.05, 2), rng.uniform(2, 9)
         known = {
             "call_id": f"01KAV{number:021}",
             # Concurrent calls end in another order than they start.
@@ -154,11 +154,11 @@ def _fill(path: Path, rows: int) -> None:
             "cold": 0,
             "cache_hit": 0,
             "attempts": 1,
-            "queue_s": chance.random() / 100,
+            "queue_s": rng.random() / 100,
             "total_s": total,
             "retry_wait_s": 0.0,
-            "client_lag_s": chance.random() / 1000,
-            "prompt": " ".join(chance.choices(words, k=20)),
+            "client_lag_s": rng.random() / 1000,
+            "prompt": " ".join(rng.choices(words, k=20)),
         }
         if ok:
             measured = ("ttft_s", "ttfo_s"), ("e2e_s", "stream_end_s")
@@ -166,15 +166,15 @@ def _fill(path: Path, rows: int) -> None:
             known |= {
                 "tpot_s": (total - ttft) / output,
                 "output_tps": output / (total - ttft),
-                "max_gap_s": chance.random(),
+                "max_gap_s": rng.random(),
                 "n_chunks": output,
-                "input_tokens": chance.randint(20, 500),
+                "input_tokens": rng.randint(20, 500),
                 "cached_tokens": 0,
                 "output_tokens": output,
                 "usage_source": "server",
-                "cost_usd": chance.random() / 1000,
+                "cost_usd": rng.random() / 1000,
                 "price_source": "genai-prices 0.2.3",
-                "response": " ".join(chance.choices(words, k=40)),
+                "response": " ".join(rng.choices(words, k=40)),
             }
         return tuple(known.get(name) for name in names)
 
@@ -191,7 +191,7 @@ def _eight_processes(path: Path) -> tuple[int, int, float]:
     """Return the number of missing rows, of processes that met a lock, and the seconds taken."""
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
     processes = [
-        subprocess.Popen([sys.executable, "-c", _MANY, str(path), str(number), str(_EACH)], **pipes)
+        subprocess.Popen([sys.executable, "-c", _WRITE_ROWS, str(path), str(number), str(_EACH)], **pipes)
         for number in range(_PROCESSES)
     ]
     for process in processes:
@@ -213,24 +213,24 @@ def measure() -> list[Claim]:
     rows = int(os.environ.get("IPYLLM_BENCH_ROWS", _ROWS))
     with tempfile.TemporaryDirectory() as home:
         folder = Path(home)
-        put = median(_run(_PUT, folder / f"put-{attempt}.sqlite") for attempt in range(3))
+        put = median(_run(_TIME_PUTS, folder / f"put-{attempt}.sqlite") for attempt in range(3))
         lost, locked, took = _eight_processes(folder / "many.sqlite")
         large = folder / "large.sqlite"
         _fill(large, rows)
-        ours, theirs = [], []
-        for _ in range(2):  # alternating; the faster of two, which was disturbed less
-            ours.append(_run(_OURS + _MEASURED, large, rows))
-            theirs.append(_run(_READ_SQL + _MEASURED, large, rows))
-        small = _run(_ROW_BY_ROW + _MEASURED, large, rows)
-        least = folder / "least.sqlite"
+        our_runs, read_sql_runs = [], []
+        for _ in range(2):  # alternating; of two runs the faster counts, which was disturbed less
+            our_runs.append(_run(_OURS + _MEASURE_READ, large, rows))
+            read_sql_runs.append(_run(_READ_SQL + _MEASURE_READ, large, rows))
+        row_by_row = _run(_ROW_BY_ROW + _MEASURE_READ, large, rows)
+        smallest = folder / "smallest.sqlite"
         from ipyllm.ledger import arrow_read
 
-        _fill(least, arrow_read.MIN_ROWS)
-        at_least = [
-            min(_run(reader + _MEASURED, least, arrow_read.MIN_ROWS)["s"] for _ in range(3))
+        _fill(smallest, arrow_read.MIN_ROWS)
+        smallest_s = [
+            min(_run(reader + _MEASURE_READ, smallest, arrow_read.MIN_ROWS)["s"] for _ in range(3))
             for reader in (_OURS, _ROW_BY_ROW)
         ]
-    fastest, peer = min(ours, key=lambda run: run["s"]), min(theirs, key=lambda run: run["s"])
+    fastest, peer = min(our_runs, key=lambda run: run["s"]), min(read_sql_runs, key=lambda run: run["s"])
     million = f"{rows:,} rows → DataFrame"
     print(f"CPU: usage() {fastest['cpu']:.1f} s in all its processes, read_sql {peer['cpu']:.1f} s")
     return [
@@ -242,7 +242,7 @@ def measure() -> list[Claim]:
             fastest["s"] / peer["s"],
             0.35,
             "×",
-            f"{fastest['s']:.1f} s against read_sql {peer['s']:.1f} s; row by row {small['s']:.1f} s",
+            f"{fastest['s']:.1f} s against read_sql {peer['s']:.1f} s; row by row {row_by_row['s']:.1f} s",
         ),
         Claim(
             f"ledger: {million}, memory",
@@ -253,9 +253,9 @@ def measure() -> list[Claim]:
         ),
         Claim(
             f"ledger: {arrow_read.MIN_ROWS:,} rows, through Arrow over row by row",
-            at_least[0] / at_least[1],
+            smallest_s[0] / smallest_s[1],
             1.0,
             "×",
-            f"{at_least[0]:.2f} s against {at_least[1]:.2f} s: from this size on, Arrow is used",
+            f"{smallest_s[0]:.2f} s against {smallest_s[1]:.2f} s: from this size on, Arrow is used",
         ),
     ]

@@ -1,4 +1,4 @@
-"""A claim with its measurement, and the table of all claims."""
+"""Measured claims, and the table of all of them."""
 
 from __future__ import annotations
 

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 __all__ = ["SoakResult", "soak"]
 
-_AT_ONCE = 100
+_CONCURRENCY = 100
 _ROUNDS = 4
 _TEXT = "one two three four five"
 
@@ -71,7 +71,7 @@ _ENDLESS = fakes.drip("word ", every=0.02)
 
 @dataclass(frozen=True)
 class _Plan:
-    """One call: the behaviour of the server, the method of asking, and the expected row."""
+    """One call: the behaviour of the server, the method, and the expected row."""
 
     number: int
     kind: str
@@ -111,26 +111,26 @@ class SoakResult:
 
 
 def _plans(calls: int, seed: int) -> list[_Plan]:
-    chance = random.Random(seed)
+    rng = random.Random(seed)
     each = round(calls * _SHARE)
     kinds = [kind for kind in _FAULTS for _ in range(each)]
-    kinds += [chance.choice([*_CORRECT, "endless"]) for _ in range(calls - len(kinds))]
-    chance.shuffle(kinds)
-    return [_plan(number, kind, chance) for number, kind in enumerate(kinds)]
+    kinds += [rng.choice([*_CORRECT, "endless"]) for _ in range(calls - len(kinds))]
+    rng.shuffle(kinds)
+    return [_plan(number, kind, rng) for number, kind in enumerate(kinds)]
 
 
-def _plan(number: int, kind: str, chance: random.Random) -> _Plan:
+def _plan(number: int, kind: str, rng: random.Random) -> _Plan:
     if kind == "endless":
-        return _Plan(number, kind, chance.choice(list(_STOPPING)), ("cancelled", "cancelled"))
+        return _Plan(number, kind, rng.choice(list(_STOPPING_METHODS)), ("cancelled", "cancelled"))
     expected = _FAULTS[kind][1] if kind in _FAULTS else ("ok", None)
-    return _Plan(number, kind, chance.choice(list(_ASKING)), expected)
+    return _Plan(number, kind, rng.choice(list(_METHODS)), expected)
 
 
-def _decide(seen: Counter[str]):
+def _decide(attempts: Counter[str]):
     def decide(request: Request) -> Script | None:
         kind = request.prompt.partition("/")[0]
-        seen[request.prompt] += 1
-        if kind == "busy once" and seen[request.prompt] > 1:
+        attempts[request.prompt] += 1
+        if kind == "busy once" and attempts[request.prompt] > 1:
             return _CORRECT["plain"]
         if kind == "endless":
             return _ENDLESS
@@ -139,32 +139,34 @@ def _decide(seen: Counter[str]):
     return decide
 
 
-# ---- methods of asking --------------------------------------------------------------------------------
+# ---- methods -----------------------------------------------------------------------------------------
 
 
-class _Asker:
-    """Makes calls through each public method; blocking ones run in threads."""
+class _Caller:
+    """Makes calls through each public method; blocking methods run in threads."""
 
     def __init__(self, base_url: str, pool: ThreadPoolExecutor) -> None:
         from ipyllm import OpenAIService
         from ipyllm.timeout import Timeout
 
-        allowed = Timeout(connect=10, first_token=3, stall=1)
-        self._service = OpenAIService("m", base_url=base_url, timeout=allowed, max_retries=0)
-        # Different limits give a separate limiter; otherwise its lessons from refusals would slow all other calls.
-        self._retrying = OpenAIService("m", base_url=base_url, timeout=allowed, max_retries=1, max_in_flight=_AT_ONCE)
+        timeout = Timeout(connect=10, first_token=3, stall=1)
+        self._service = OpenAIService("m", base_url=base_url, timeout=timeout, max_retries=0)
+        # Different limits give a separate limiter; otherwise refusals would slow all other calls.
+        self._retrying = OpenAIService(
+            "m", base_url=base_url, timeout=timeout, max_retries=1, max_in_flight=_CONCURRENCY
+        )
         self._pool = pool
 
     def warm_up(self) -> None:
         self._service.chat("plain/warm up")
-        list(self._pool.map(time.sleep, [0.01] * _AT_ONCE))  # starts every thread of the pool
+        list(self._pool.map(time.sleep, [0.01] * _CONCURRENCY))  # starts every thread of the pool
 
     async def ask(self, plan: _Plan) -> None:
         from ipyllm import LLMError
 
         service = self._retrying if plan.kind == "busy once" else self._service
         with contextlib.suppress(LLMError):
-            await (_ASKING | _STOPPING)[plan.method](self, service, plan.prompt, tags={"n": str(plan.number)})
+            await (_METHODS | _STOPPING_METHODS)[plan.method](self, service, plan.prompt, tags={"n": str(plan.number)})
 
     async def in_thread(self, function) -> None:
         await asyncio.get_running_loop().run_in_executor(self._pool, function)
@@ -214,27 +216,27 @@ class _Asker:
         await call.wait_async()
 
 
-_ASKING = {
-    "chat": _Asker.chat,
-    "stream": _Asker.stream,
-    "achat": _Asker.achat,
-    "chat_stream": _Asker.chat_stream,
-    "events": _Asker.events,
+_METHODS = {
+    "chat": _Caller.chat,
+    "stream": _Caller.stream,
+    "achat": _Caller.achat,
+    "chat_stream": _Caller.chat_stream,
+    "events": _Caller.events,
 }
-_STOPPING = {
-    "leave the stream": _Asker.leave_stream,
-    "leave the events": _Asker.leave_events,
-    "time out": _Asker.time_out,
-    "cancel": _Asker.cancel,
-    "cancel at once": _Asker.cancel_at_once,
+_STOPPING_METHODS = {
+    "leave the stream": _Caller.leave_stream,
+    "leave the events": _Caller.leave_events,
+    "time out": _Caller.time_out,
+    "cancel": _Caller.cancel,
+    "cancel at once": _Caller.cancel_at_once,
 }
 
 
 # ---- leaks ------------------------------------------------------------------------------------
 
 
-def _stop_all() -> tuple[set[str], int, int]:
-    """Stop everything that lives between calls; return the remaining threads, files and sockets of this process."""
+def _stop_threads() -> tuple[set[str], int, int]:
+    """Stop the background threads; return the remaining threads, files and sockets of this process."""
     from ipyllm.ledger import current_ledger
     from ipyllm.runtime.service_thread import stop_service_thread
 
@@ -247,7 +249,7 @@ def _stop_all() -> tuple[set[str], int, int]:
 
 
 def _tasks() -> int:
-    """Return the number of tasks on the service thread, without the one that counts."""
+    """Return the number of tasks on the service thread, without the one that counts them."""
     from ipyllm.runtime.service_thread import service_thread
 
     async def count() -> int:
@@ -256,11 +258,11 @@ def _tasks() -> int:
     return service_thread().submit(count()).result(10)
 
 
-def _settle(fake: FakeLLM) -> None:
+def _wait_until_idle(fake: FakeLLM) -> None:
     """Wait until abandoned calls have ended."""
     from ipyllm.ledger import current_ledger
 
-    with contextlib.suppress(TimeoutError):  # the result reports what is still open then
+    with contextlib.suppress(TimeoutError):  # the result reports what is still open
         fake.wait_for(lambda: not _tasks() and not fake.in_flight, timeout=10)
     assert current_ledger().flush(30)
     fake.clear()
@@ -268,43 +270,43 @@ def _settle(fake: FakeLLM) -> None:
 
 
 def soak(calls: int, *, seed: int = 0) -> SoakResult:
-    """Make ``calls`` calls in rounds, a hundred in flight, and report what is wrong or left over."""
+    """Make ``calls`` calls in rounds, a hundred in flight, and report errors and leaks."""
     from ipyllm import usage
 
-    found = SoakResult(calls=calls)
+    result = SoakResult(calls=calls)
     plans = _plans(calls, seed)
-    with FakeLLM() as fake, ThreadPoolExecutor(_AT_ONCE // 4) as pool:
-        seen: Counter[str] = Counter()
-        fake.on(_decide(seen))
-        asker = _Asker(fake.base_url, pool)
-        asker.warm_up()
-        before, before_rows = _stop_all(), len(usage(kernel=None))
+    with FakeLLM() as fake, ThreadPoolExecutor(_CONCURRENCY // 4) as pool:
+        attempts: Counter[str] = Counter()
+        fake.on(_decide(attempts))
+        caller = _Caller(fake.base_url, pool)
+        caller.warm_up()
+        before, before_rows = _stop_threads(), len(usage(kernel=None))
 
-        async def round_of(some: list[_Plan]) -> None:
-            allowed = asyncio.Semaphore(_AT_ONCE)
+        async def run_round(batch: list[_Plan]) -> None:
+            semaphore = asyncio.Semaphore(_CONCURRENCY)
 
             async def one(plan: _Plan) -> None:
-                async with allowed:
-                    await asker.ask(plan)
+                async with semaphore:
+                    await caller.ask(plan)
 
-            await asyncio.gather(*map(one, some))
+            await asyncio.gather(*map(one, batch))
 
         start = time.perf_counter()
         for number in range(_ROUNDS):
-            asyncio.run(round_of(plans[number::_ROUNDS]))
-            _settle(fake)
-            seen.clear()
-            found.rss_mb.append(psutil.Process().memory_info().rss / 1e6)
-            found.objects.append(len(gc.get_objects()))
-        found.seconds = time.perf_counter() - start
-        found.tasks_left, found.requests_open = _tasks(), fake.in_flight
-        threads, files, sockets = _stop_all()
-        found.threads_left = sorted(threads - before[0])
-        found.files_left, found.sockets_left = files - before[1], sockets - before[2]
+            asyncio.run(run_round(plans[number::_ROUNDS]))
+            _wait_until_idle(fake)
+            attempts.clear()
+            result.rss_mb.append(psutil.Process().memory_info().rss / 1e6)
+            result.objects.append(len(gc.get_objects()))
+        result.seconds = time.perf_counter() - start
+        result.tasks_left, result.requests_open = _tasks(), fake.in_flight
+        threads, files, sockets = _stop_threads()
+        result.threads_left = sorted(threads - before[0])
+        result.files_left, result.sockets_left = files - before[1], sockets - before[2]
         rows = usage(kernel=None).iloc[before_rows:]
-    found.rows = len(rows)
-    found.wrong = _wrong(plans, rows)
-    return found
+    result.rows = len(rows)
+    result.wrong = _wrong(plans, rows)
+    return result
 
 
 def _wrong(plans: list[_Plan], rows) -> list[str]:
@@ -320,15 +322,17 @@ def _wrong(plans: list[_Plan], rows) -> list[str]:
 
 
 def measure() -> list[Claim]:
-    found = SoakResult(**run_module("benchmarks.soak", 10_000))
-    left = found.tasks_left + found.requests_open + len(found.threads_left) + found.files_left + found.sockets_left
-    what = f"10,000 mixed calls, 80 % of them faulty, {_AT_ONCE} in flight"
-    commonest = "; ".join(f"{times}× {wrong}" for wrong, times in Counter(found.wrong).most_common(5))
+    result = SoakResult(**run_module("benchmarks.soak", 10_000))
+    left = result.tasks_left + result.requests_open + len(result.threads_left) + result.files_left + result.sockets_left
+    what = f"10,000 mixed calls, 80 % of them faulty, {_CONCURRENCY} in flight"
+    most_common = "; ".join(f"{times}× {wrong}" for wrong, times in Counter(result.wrong).most_common(5))
     return [
-        Claim(f"{what}: rows missing or too many", abs(found.rows - found.calls), 0, "rows", f"{found.seconds:.0f} s"),
-        Claim("… with an unexpected status", len(found.wrong), 0, "rows", commonest),
+        Claim(
+            f"{what}: rows missing or too many", abs(result.rows - result.calls), 0, "rows", f"{result.seconds:.0f} s"
+        ),
+        Claim("… with an unexpected status", len(result.wrong), 0, "rows", most_common),
         Claim("… threads, tasks, files, sockets left", left, 0, ""),
-        Claim("… memory grown in the second half", found.growth_mb, 10, "MB", f"{found.objects_growth} objects"),
+        Claim("… memory grown in the second half", result.growth_mb, 10, "MB", f"{result.objects_growth} objects"),
     ]
 
 

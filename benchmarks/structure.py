@@ -1,4 +1,4 @@
-"""Counts what the architecture consists of: modules, lines, circles, imports against the layers.
+"""Measures the architecture: modules, lines, import cycles, imports against the layers.
 
 ``python -m benchmarks.structure [folder]``; lazy and type-checking imports count. Not a measurement of speed, so
 ``make bench`` leaves it out.
@@ -27,7 +27,7 @@ def main(folder: Path) -> None:
         for imported in graph.find_modules_directly_imported_by(importer)
     }
     units = {module: ".".join(module.split(".")[:2]) for module in graph.modules}
-    arrows = {(units[a], units[b]) for a, b in imports if units[a] != units[b]}
+    unit_imports = {(units[a], units[b]) for a, b in imports if units[a] != units[b]}
     print(f"modules                          {len(files):>6}")
     print(
         f"  flat in ipyllm, magics, widgets{sum(len(list((folder / s / r).glob('*.py'))) for r, s in ROOTS.items()):>6}"
@@ -35,13 +35,13 @@ def main(folder: Path) -> None:
     print(f"lines                            {sum(len(f.read_text('utf-8').splitlines()) for f in files):>6,}")
     print(f"imports between modules          {len(imports):>6}")
     print(f"packages and modules at the top  {len(set(units.values())):>6}")
-    print(f"imports between these            {len(arrows):>6}")
-    modules = circles(graph.modules, imports)
-    print(f"circles of modules               {len(modules):>6}, of {sum(map(len, modules))} modules")
-    tops = circles(set(units.values()), arrows)
-    print(f"circles of packages              {len(tops):>6}, of {sum(map(len, tops))} packages")
+    print(f"imports between these            {len(unit_imports):>6}")
+    modules = cycles(graph.modules, imports)
+    print(f"cycles of modules                {len(modules):>6}, of {sum(map(len, modules))} modules")
+    unit_cycles = cycles(set(units.values()), unit_imports)
+    print(f"cycles of packages               {len(unit_cycles):>6}, of {sum(map(len, unit_cycles))} packages")
     breakers = set().union(*(graph.nominate_cycle_breakers(root) for root in ROOTS))
-    print(f"imports that close these circles {len(breakers):>6}")
+    print(f"imports that close these cycles  {len(breakers):>6}")
     for a, b in sorted(breakers):
         print(f"    {a} -> {b}")
     contracts = tomllib.loads((folder / "pyproject.toml").read_text("utf-8"))["tool"]["importlinter"]["contracts"]
@@ -50,15 +50,15 @@ def main(folder: Path) -> None:
             layers = [
                 f"{contract['containers'][0]}.{unit.strip()}" for row in contract["layers"] for unit in row.split("|")
             ]
-            place = {unit: n for n, unit in enumerate(layers)}
-            illegal = [(a, b) for a, b in arrows if place.get(a, -1) > place.get(b, len(layers))]
+            layer_of = {unit: n for n, unit in enumerate(layers)}
+            illegal = [(a, b) for a, b in unit_imports if layer_of.get(a, -1) > layer_of.get(b, len(layers))]
             print(
                 f"imports against the layers       {len(illegal):>6}, of {len(layers)} packages and modules in layers"
             )
 
 
-def circles(nodes: set[str], edges: set[tuple[str, str]]) -> list[list[str]]:
-    """Strongly connected components of more than one node."""
+def cycles(nodes: set[str], edges: set[tuple[str, str]]) -> list[list[str]]:
+    """Return the strongly connected components of more than one node."""
     names = sorted(nodes)
     number = {name: n for n, name in enumerate(names)}
     rows, columns = zip(*((number[a], number[b]) for a, b in edges), strict=True)

@@ -24,5 +24,5 @@ def measure() -> list[Claim]:
     against = f"{len(drawn)} messages, {size / 1e3:.0f} kB for {len(text) / 1e3:.1f} kB"
     return [
         Claim("bytes on iopub / bytes of a 10 kB answer over 10 s", size / len(text.encode()), 20, "×", against),
-        Claim("updates in the busiest second of it", busiest, 20, "/s"),
+        Claim("… updates in the busiest second", busiest, 20, "/s"),
     ]

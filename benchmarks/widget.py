@@ -56,19 +56,19 @@ _WATCH = """chat => {
 }"""
 
 
-_OURS = re.compile(rb'"method": ?"(?:custom|update)"|"msg_type": ?"update_display_data"')
+_WIDGET_MESSAGE = re.compile(rb'"method": ?"(?:custom|update)"|"msg_type": ?"update_display_data"')
 
 
 class _Frames:
-    """Sizes of what a widget sends to the browser: messages, state and the static output beside it."""
+    """Records the sizes of what a widget sends to the browser: messages, state and static output."""
 
     def __init__(self, page):
         self.sizes: list[int] = []
-        page.on("websocket", lambda socket: socket.on("framereceived", self._take))
+        page.on("websocket", lambda socket: socket.on("framereceived", self._record))
 
-    def _take(self, payload):
+    def _record(self, payload):
         data = payload if isinstance(payload, bytes) else payload.encode()
-        if _OURS.search(data):
+        if _WIDGET_MESSAGE.search(data):
             self.sizes.append(len(data))
 
 
@@ -93,7 +93,7 @@ def _words(count: int, size: int) -> str:
     return "".join(f"{word} {'x' * filler}" + ("\n\n" if n % 40 == 39 else " ") for n, word in enumerate(words))
 
 
-def _streamed(folder: Path) -> tuple[int, float, bool, float]:
+def _stream_10_kb(folder: Path) -> tuple[int, float, bool, float]:
     """Stream 10 kB over 10 s; return bytes, messages per second, completeness, and ms from chunk to paint."""
     text = _words(2000, 10_000)
     (folder / "answer.md").write_text(text)
@@ -139,7 +139,7 @@ def _burst(folder: Path) -> bool:
     return [word for word in shown if word.startswith("w")] == [f"w{n}" for n in range(4000)]
 
 
-def _clicks() -> tuple[list[float], list[float], list[float]]:
+def _latencies() -> tuple[list[float], list[float], list[float]]:
     """Return ms from key to paint with 500 messages, and from stop to closed connection, idle and busy."""
     with fake_server("--text", "word " * 4000, "--chunks", "4000", "--gap", "0.02") as url, _lab(url) as lab:
         notebook = lab.open([_MAKE.format(name="clicks"), _LONG, _BUSY])
@@ -154,7 +154,7 @@ def _clicks() -> tuple[list[float], list[float], list[float]]:
                 clicked_ns = chat.root.evaluate(
                     "chat => (chat.querySelector('.ipyllm-go').click(), performance.timeOrigin + performance.now())"
                 )
-                chat.wait_until_rest()
+                chat.wait_until_idle()
                 request = requests_of(url)[-1]
                 offset_ns = time.time_ns() - time.perf_counter_ns()
                 closed.append((request["closed_at_ns"] + offset_ns) / 1e6 - clicked_ns)
@@ -172,9 +172,9 @@ def measure() -> list[Claim]:
     from ipyllm_widgets import ChatWidget
 
     with tempfile.TemporaryDirectory() as folder:
-        size, rate, complete, delay = _streamed(Path(folder))
+        size, rate, complete, delay = _stream_10_kb(Path(folder))
         burst = _burst(Path(folder))
-    keys, idle, busy = _clicks()
+    keys, idle, busy = _latencies()
     module = len((str(ChatWidget._esm) + str(ChatWidget._css)).encode())
     return [
         Claim("10 kB answer over 10 s into the chat", size / 1e3, 300, "kB", "peers 1,100 to 11,000 kB"),

@@ -1,4 +1,4 @@
-"""What every test stands on: settings of its own, no network but loopback, and nothing left running."""
+"""Fixtures of all tests: isolated settings, no network except loopback, a fake model server."""
 
 from __future__ import annotations
 
@@ -20,21 +20,21 @@ _PROVIDER_VARIABLES = (
 )
 
 
-hypothesis.settings.register_profile("unhurried", deadline=None)  # a busy machine is no fault of what is tested
-hypothesis.settings.load_profile("unhurried")
+hypothesis.settings.register_profile("no-deadline", deadline=None)  # a busy machine must not fail a test
+hypothesis.settings.load_profile("no-deadline")
 
-# One worker runs on each core: more threads of llama.cpp only wait for one another, at three times the processor time.
+# Several workers share the cores: more threads of llama.cpp would wait for each other, at three times the CPU time.
 if "PYTEST_XDIST_WORKER" in os.environ:
     os.environ.setdefault("OMP_THREAD_LIMIT", "1")
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
-# A shell starts what it runs in the background deaf to interrupts, and every child inherits that: `make test &` would
-# fail in each test that interrupts something.
+# A shell starts background jobs with SIGINT ignored, and children inherit that: with `make test &`, every test that
+# interrupts something would fail.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
-# Files that take longest, in that order, before all others: a long one that began last would be waited for alone.
+# The slowest files, which run first: if a long one began last, the other workers would wait for it.
 _SLOWEST = (
     "tests/browser/",
     "tests/service/structured/test_native.py",
@@ -54,17 +54,17 @@ _SLOWEST = (
 
 
 def pytest_collection_modifyitems(items):
-    """Let the slowest files begin first; the order within a file stays."""
+    """Run the slowest files first; the order within a file stays."""
 
-    def place(item):
+    def rank(item):
         return next((n for n, start in enumerate(_SLOWEST) if item.nodeid.startswith(start)), len(_SLOWEST))
 
-    items.sort(key=place)
+    items.sort(key=rank)
 
 
 @pytest.fixture(autouse=True, scope="session")
 def only_loopback():
-    """Make a test fail that would reach the network."""
+    """Fail a test that connects to anything but loopback."""
     connect = socket.socket.connect
 
     def guarded(self, address):
@@ -94,7 +94,7 @@ def _isolate(monkeypatch, home):
 
 @pytest.fixture(autouse=True, scope="session")
 def own_environment(tmp_path_factory):
-    """Start also the kernels that a whole module shares without anything of the developer's."""
+    """Isolate also the kernels that a whole module shares from the developer's settings."""
     with pytest.MonkeyPatch.context() as monkeypatch:
         _isolate(monkeypatch, tmp_path_factory.mktemp("session"))
         yield
@@ -102,10 +102,9 @@ def own_environment(tmp_path_factory):
 
 @pytest.fixture(autouse=True)
 def own_settings(monkeypatch, tmp_path_factory):
-    """No key, setting, ledger or cache of the developer's reaches a test.
+    """Isolate a test from the keys, settings, ledger and cache of the developer.
 
-    Nor one of another test's: loopback hands out its ports again, and the same question to the same address is one
-    that a cache answers.
+    And from those of other tests: ports are reused, so a cache could answer the same question to the same address.
     """
     home = tmp_path_factory.mktemp("ipyllm")
     _isolate(monkeypatch, home)

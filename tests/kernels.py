@@ -1,4 +1,4 @@
-"""A real Jupyter kernel, driven as a front end drives it: outputs, updates by display_id, status, interrupt."""
+"""Drives a real Jupyter kernel as a front end does: outputs, updates by display_id, status, interrupt."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ _ANSI = re.compile(r"\x1b\[[0-9;]*m")
 
 
 @dataclass
-class Ran:
-    """What one cell left behind."""
+class CellResult:
+    """Outputs, messages and status of a cell that ran."""
 
     status: str = "running"
     outputs: list[dict] = field(default_factory=list)
     messages: list[dict] = field(default_factory=list)
     error: str = ""
     traceback: list[str] = field(default_factory=list)
-    displays: dict[str, list[int]] = field(default_factory=dict, repr=False)  # places in outputs, by display id
+    displays: dict[str, list[int]] = field(default_factory=dict, repr=False)  # indexes into outputs, by display id
 
     def of(self, mime: str) -> str:
-        """Everything displayed in that type, in order."""
+        """Return all displayed data of this MIME type, in order."""
         return "\n".join(output["data"][mime] for output in self.outputs if mime in output.get("data", {}))
 
     @property
@@ -55,14 +55,14 @@ class Ran:
 class LiveKernel:
     """A kernel in its own process, with ipyllm's settings in its environment.
 
-    ``spec`` is a folder of kernel specs and the name of one in it; this environment's own kernel if not given.
+    ``spec`` is a folder of kernel specs and the name of one of them; by default this environment's kernel runs.
     """
 
     def __init__(self, *, spec: tuple[Path, str] | None = None, **env: str) -> None:
-        # A folder of its own: the sockets of kernels that start at once, in one folder, would have the same names.
+        # A separate folder: the sockets of kernels that start at once in one folder would have the same names.
         self._folder = tempfile.TemporaryDirectory(prefix="kernel-")
         connection_file = str(Path(self._folder.name) / f"kernel-{uuid4()}.json")
-        # Over TCP ipykernel warns.
+        # ipc, because ipykernel warns about TCP.
         self._manager = KernelManager(kernel_name="python3", transport="ipc", connection_file=connection_file)
         if spec is not None:
             self._manager.kernel_spec_manager = KernelSpecManager(
@@ -88,9 +88,9 @@ class LiveKernel:
         self.client.shell_channel.send(message)
         return message["header"]["msg_id"]
 
-    def collect(self, msg_id: str, *, timeout: float = 60, until=None, ran: Ran | None = None) -> Ran:
-        """Take in messages until the cell is idle (or ``until(ran)`` is true); ``ran`` is what came before."""
-        ran, deadline = ran or Ran(), time.monotonic() + timeout
+    def collect(self, msg_id: str, *, timeout: float = 60, until=None, ran: CellResult | None = None) -> CellResult:
+        """Collect messages until the cell is idle (or ``until(ran)`` is true), in addition to those of ``ran``."""
+        ran, deadline = ran or CellResult(), time.monotonic() + timeout
         while True:
             try:
                 message = self.client.get_iopub_msg(timeout=max(0.01, deadline - time.monotonic()))
@@ -100,7 +100,7 @@ class LiveKernel:
                 continue
             message["received"] = time.perf_counter()
             ran.messages.append(message)
-            self._take(message, ran)
+            self._record(message, ran)
             if message["msg_type"] == "status" and message["content"]["execution_state"] == "idle":
                 break
             if until is not None and until(ran):
@@ -109,7 +109,7 @@ class LiveKernel:
         ran.status = reply["content"]["status"]
         return ran
 
-    def _take(self, message, ran):
+    def _record(self, message, ran):
         kind, content = message["msg_type"], message["content"]
         display_id = content.get("transient", {}).get("display_id")
         if kind in {"display_data", "execute_result"}:
@@ -117,8 +117,8 @@ class LiveKernel:
             if display_id:
                 ran.displays.setdefault(display_id, []).append(len(ran.outputs) - 1)
         elif kind == "update_display_data":
-            for place in ran.displays.get(display_id, []):
-                ran.outputs[place] = content
+            for index in ran.displays.get(display_id, []):
+                ran.outputs[index] = content
         elif kind == "stream":
             ran.outputs.append(content)
         elif kind == "error":
@@ -131,7 +131,7 @@ class LiveKernel:
             if reply["parent_header"].get("msg_id") == msg_id:
                 return reply
 
-    def run(self, code: str, *, cell_id: str | None = None, timeout: float = 60) -> Ran:
+    def run(self, code: str, *, cell_id: str | None = None, timeout: float = 60) -> CellResult:
         """Run a cell to its end."""
         return self.collect(self.start(code, cell_id=cell_id), timeout=timeout)
 
@@ -139,12 +139,12 @@ class LiveKernel:
         self._manager.interrupt_kernel()
 
     def kill(self) -> None:
-        """Kill the process, as the kernel's out-of-memory end would."""
+        """Kill the process, as running out of memory would."""
         self._manager.shutdown_kernel(now=True)
 
     def close(self) -> None:
         self.client.stop_channels()
-        if self._manager.is_alive():  # at once, unless coverage.py has something to write in it
+        if self._manager.is_alive():  # at once, unless coverage.py must write its data first
             self._manager.shutdown_kernel(now="COVERAGE_PROCESS_CONFIG" not in os.environ)
         self._manager.cleanup_resources()
         self._manager.context.destroy(linger=0)

@@ -1,4 +1,4 @@
-"""The project as others meet it: package metadata, README, changelog, architecture; and names in the pages exist."""
+"""Consistency of the project: metadata, README, changelog, architecture; names in the pages exist."""
 
 from __future__ import annotations
 

@@ -34,7 +34,7 @@ def unload(shell: InteractiveShell) -> None:
     matcher.uninstall(shell)
     notebook_context.uninstall(shell)
     for group in _magics_classes():
-        # By name: after a reload of the module the class is another. `%config` would find the old one first.
+        # By name, because a reload of the module makes another class. `%config` would find the old one first.
         shell.configurables[:] = [owner for owner in shell.configurables if type(owner).__name__ != group.__name__]
         for kind in ("line", "cell"):
             for name in group.magics[kind]:

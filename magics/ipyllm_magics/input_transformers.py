@@ -1,4 +1,4 @@
-"""Fills two gaps in IPython's syntax for magics: a prompt that ends in ``?``, and a cell magic without a body."""
+"""Lets IPython accept a prompt that ends in ``?``, and a cell magic without a body."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ class QuestionToModel(EscapedCommand):
         for line in tokens_by_line:
             if not line:
                 continue
-            place = 0
-            while place < len(line) - 1 and line[place].type in {tokenize.INDENT, tokenize.DEDENT}:
-                place += 1
-            first = line[place]
+            index = 0
+            while index < len(line) - 1 and line[index].type in {tokenize.INDENT, tokenize.DEDENT}:
+                index += 1
+            first = line[index]
             if first.string == "%" and _QUESTION.match(first.line[first.start[1] :]):
                 return cls(first.start)
         return None
@@ -45,15 +45,15 @@ def add_empty_body(lines: list[str]) -> list[str]:
 
 
 def install(shell: InteractiveShell) -> None:
-    """Add both to the shell's transformations."""
+    """Add both transformers to the shell."""
     uninstall(shell)
     shell.input_transformers_cleanup.append(add_empty_body)
     shell.input_transformer_manager.token_transformers.insert(0, QuestionToModel)
 
 
 def uninstall(shell: InteractiveShell) -> None:
-    """Remove both."""
-    # By name: after a reload of the module the objects are others.
+    """Remove both transformers."""
+    # By name, because a reload of the module makes other objects.
     cleanup = shell.input_transformers_cleanup
     cleanup[:] = [step for step in cleanup if getattr(step, "__name__", "") != add_empty_body.__name__]
     tokens = shell.input_transformer_manager.token_transformers

@@ -56,7 +56,7 @@ class LLMError(Exception):
         retry_after: float | None = None,
         partial: ChatResponse | None = None,
     ) -> None:
-        # A server's text may contain control sequences for a terminal, and a key right behind one.
+        # Stripped first: a control sequence directly before a key would hide it from `redact`.
         super().__init__(redact(strip_control_sequences(message)))
         self.category: Category = category
         self.model = model

@@ -1,11 +1,11 @@
-"""Registry of what happens around ``os.fork`` and at interpreter exit.
+"""Closes files around ``os.fork`` and at interpreter exit, and renews locks in forked children.
 
 SQLite must not be carried through a fork: it keeps its locks in a table of the process, and a child that inherits the
 table believes that it holds the parent's locks. So registered owners of files close them before the fork, and both
 processes open them again when needed. In the child, callbacks then renew locks that another thread may have held.
 
-Importing this module registers the closing of files at exit. ``atexit`` runs in reverse order, so what other modules
-register later ends first, and may still write.
+Importing this module registers an exit handler that closes the files. ``atexit`` runs in reverse order, so handlers
+that other modules register later run first, and may still write.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-__all__ = ["EXIT_S", "FileOwner", "close_at_child_exit", "in_forked_child", "leave_to_parent", "register"]
+__all__ = ["EXIT_S", "FileOwner", "close_at_child_exit", "in_forked_child", "never_finalize", "register"]
 
 EXIT_S: Final = 10.0
 """Seconds that the interpreter's exit waits for each owner to write what it still holds."""
@@ -47,10 +47,10 @@ class FileOwner(Protocol):
 _Callback = TypeVar("_Callback", bound="Callable[[], None]")
 
 _owners: weakref.WeakSet[FileOwner] = weakref.WeakSet()
-_forking: list[FileOwner] = []
+_owners_in_fork: list[FileOwner] = []
 _child_callbacks: list[Callable[[], None]] = []
-_parents_objects: list[Any] = []
-_one_fork = threading.Lock()
+_never_finalized: list[Any] = []
+_fork_lock = threading.Lock()
 
 
 def register(owner: FileOwner) -> None:
@@ -67,9 +67,9 @@ def in_forked_child(callback: _Callback) -> _Callback:
     return callback
 
 
-def leave_to_parent(inherited: object) -> None:
-    """In a forked child: keep ``inherited`` referenced for ever, so that the child never closes the parent's object."""
-    _parents_objects.append(inherited)
+def never_finalize(inherited: object) -> None:
+    """In a forked child, keep ``inherited`` referenced for ever, so that the child never closes the parent's object."""
+    _never_finalized.append(inherited)
 
 
 def close_at_child_exit(owner: FileOwner) -> None:
@@ -89,22 +89,22 @@ def _run_all(callbacks: Iterable[Callable[[], None]]) -> None:
 
 
 def _before_fork() -> None:
-    _one_fork.acquire()
-    _forking[:] = list(_owners)
-    _run_all(owner.before_fork for owner in _forking)
+    _fork_lock.acquire()
+    _owners_in_fork[:] = list(_owners)
+    _run_all(owner.before_fork for owner in _owners_in_fork)
 
 
 def _after_fork_in_parent() -> None:
-    _run_all(owner.after_fork_in_parent for owner in _forking)
-    _forking.clear()
-    _one_fork.release()
+    _run_all(owner.after_fork_in_parent for owner in _owners_in_fork)
+    _owners_in_fork.clear()
+    _fork_lock.release()
 
 
 def _after_fork_in_child() -> None:
-    global _one_fork
-    _one_fork = threading.Lock()
-    owners = list(_forking)
-    _forking.clear()
+    global _fork_lock
+    _fork_lock = threading.Lock()
+    owners = list(_owners_in_fork)
+    _owners_in_fork.clear()
     _run_all([*(owner.after_fork_in_child for owner in owners), *_child_callbacks])
 
 

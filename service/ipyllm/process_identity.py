@@ -10,13 +10,13 @@ from pathlib import Path
 
 __all__ = ["ProcessIdentity", "is_dead", "this_process"]
 
-# The start of a process is counted from the boot, and the time of the boot moves when the clock is set.
+# Start times are counted from the boot, whose time moves when the clock is set.
 _SAME_START_S = 5.0
 
 
 @dataclass(frozen=True, slots=True)
 class ProcessIdentity:
-    """Host, process id and start time (Unix seconds), since the system gives a process id again."""
+    """Host, process id and start time (Unix seconds), since the system reuses process ids."""
 
     host: str
     pid: int
@@ -45,7 +45,7 @@ def this_process() -> ProcessIdentity:
 
 
 def is_dead(process: ProcessIdentity, silent_s: float, limit_s: float) -> bool:
-    """Return whether ``process``, last heard of ``silent_s`` seconds ago, has ended, as far as can be told.
+    """Return whether ``process``, last heard of ``silent_s`` seconds ago, has probably ended.
 
     A process on another host cannot be looked up; it counts as dead after ``limit_s`` seconds of silence.
     """

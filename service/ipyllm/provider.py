@@ -42,7 +42,7 @@ class Provider(Protocol):
         """Return the JSON body of a request."""
 
     def cache_scope(self, address: Address) -> str:
-        """Return what identifies the server in the key of the response cache."""
+        """Return the part of a response cache key that identifies the server."""
 
     def read_usage(self, raw: Mapping[str, Any]) -> Usage:
         """Read the server's token counts."""

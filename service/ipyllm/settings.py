@@ -31,8 +31,8 @@ class SettingsError(ValueError):
     """An invalid setting: one sentence that names it."""
 
 
-def _tool_variable(name: str) -> Any:
-    """Return a field that is read from the variable of the provider's own tools."""
+def _provider_variable(name: str) -> Any:
+    """Return a field that is read from ``name``, the variable that the provider's own tools use."""
     return Field(default=None, validation_alias=AliasChoices(name, name.lower()))
 
 
@@ -94,11 +94,11 @@ class Settings(BaseSettings):
     endpoints: dict[str, EndpointSettings] = Field(default_factory=dict)
     routes: dict[str, RouteSettings] = Field(default_factory=dict)
 
-    openai_api_key: SecretStr | None = _tool_variable("OPENAI_API_KEY")
-    openai_base_url: str | None = _tool_variable("OPENAI_BASE_URL")
-    deepseek_api_key: SecretStr | None = _tool_variable("DEEPSEEK_API_KEY")
-    deepseek_base_url: str | None = _tool_variable("DEEPSEEK_BASE_URL")
-    ollama_host: str | None = _tool_variable("OLLAMA_HOST")
+    openai_api_key: SecretStr | None = _provider_variable("OPENAI_API_KEY")
+    openai_base_url: str | None = _provider_variable("OPENAI_BASE_URL")
+    deepseek_api_key: SecretStr | None = _provider_variable("DEEPSEEK_API_KEY")
+    deepseek_base_url: str | None = _provider_variable("DEEPSEEK_BASE_URL")
+    ollama_host: str | None = _provider_variable("OLLAMA_HOST")
 
     @classmethod
     def settings_customise_sources(
@@ -145,11 +145,11 @@ class _ConfigFile(PydanticBaseSettingsSource):
 def config_file() -> Path:
     """Return the path of the user's ``config.toml`` (or of the file that ``IPYLLM_CONFIG`` names)."""
     named = os.environ.get("IPYLLM_CONFIG")
-    return Path(named).expanduser() if named else _usual_config_file()
+    return Path(named).expanduser() if named else _default_config_file()
 
 
 @cache
-def _usual_config_file() -> Path:
+def _default_config_file() -> Path:
     return user_config_path("ipyllm") / "config.toml"
 
 
@@ -178,10 +178,10 @@ def _fingerprint() -> object:
         _variables = frozenset(("IPYLLM_CONFIG", *own, *_PROVIDER_VARIABLES))
     # A look-up of an unset variable raises inside `os.environ`; intersecting first is four times as fast.
     given = {name: os.environ.get(name) for name in _variables.intersection(os.environ)}
-    return given, _stamp(".env"), _stamp(config_file())
+    return given, _file_state(".env"), _file_state(config_file())
 
 
-def _stamp(path: str | Path) -> object:
+def _file_state(path: str | Path) -> object:
     try:
         status = os.stat(path)  # noqa: PTH116 - half the cost of Path.stat
     except OSError:
@@ -208,11 +208,11 @@ def get_settings() -> Settings:
             settings = Settings()
         except ValidationError as exc:
             first = exc.errors()[0]
-            where = ".".join(map(str, first["loc"])) or "settings"
+            setting = ".".join(map(str, first["loc"])) or "settings"
             # A value is shown only if it cannot contain a key.
-            harmless = where.lower().removeprefix("ipyllm_") in _NEVER_SECRET
+            harmless = setting.lower().removeprefix("ipyllm_") in _NEVER_SECRET
             given = f" {first.get('input')!r}" if harmless else ""
-            message = f"Invalid value{given} for the setting {where}: {first['msg'].lower()}."
+            message = f"Invalid value{given} for the setting {setting}: {first['msg'].lower()}."
             raise SettingsError(redact(message)) from None
         except pydantic_settings.SettingsError as exc:  # an environment variable that should be JSON and is not
             raise SettingsError(redact(f"The settings cannot be read: {exc}. The value must be JSON.")) from None

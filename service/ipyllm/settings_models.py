@@ -52,18 +52,18 @@ class Price:
         if not usage.is_consistent or usage.input_tokens is None or usage.output_tokens is None:
             return None
         cached = usage.cached_tokens or 0
-        for_cached = self.input_usd_per_mtok if self.cached_usd_per_mtok is None else self.cached_usd_per_mtok
+        cached_rate = self.input_usd_per_mtok if self.cached_usd_per_mtok is None else self.cached_usd_per_mtok
         micro_usd = (
             (usage.input_tokens - cached) * self.input_usd_per_mtok
-            + cached * for_cached
+            + cached * cached_rate
             + usage.output_tokens * self.output_usd_per_mtok
         )
         return micro_usd / 1_000_000
 
     def estimate(self, input_tokens: int, max_output_tokens: int) -> float:
         """Return the most a call may cost: nothing cached, the longest answer."""
-        dearest = max(self.input_usd_per_mtok, self.cached_usd_per_mtok or 0.0)
-        return (input_tokens * dearest + max_output_tokens * self.output_usd_per_mtok) / 1_000_000
+        highest_input_rate = max(self.input_usd_per_mtok, self.cached_usd_per_mtok or 0.0)
+        return (input_tokens * highest_input_rate + max_output_tokens * self.output_usd_per_mtok) / 1_000_000
 
 
 class EndpointSettings(BaseModel):

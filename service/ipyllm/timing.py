@@ -11,7 +11,7 @@ from dataclasses import dataclass
 __all__ = ["LARGEST_LAG", "Timing", "output_tokens_per_second", "time_per_output_token"]
 
 LARGEST_LAG = 0.1
-"""Largest ``client_lag_s`` for a reliable time to first token, as a part of that time."""
+"""Largest ``client_lag_s`` for a reliable time to first token, as a share of that time."""
 
 
 @dataclass(frozen=True, slots=True)

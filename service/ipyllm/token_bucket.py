@@ -15,14 +15,14 @@ class TokenBucket:
         self._per_s = per_s
         self._capacity = capacity
         self._level = capacity
-        self._at = now
+        self._updated_at = now
 
     def _fill(self, now: float) -> None:
-        self._level = min(self._capacity, self._level + (now - self._at) * self._per_s)
-        self._at = now
+        self._level = min(self._capacity, self._level + (now - self._updated_at) * self._per_s)
+        self._updated_at = now
 
     def take(self, cost: float, now: float) -> None:
-        """Take ``cost`` out, without waiting; a negative cost is put back."""
+        """Take out ``cost`` without waiting; a negative cost fills the bucket."""
         self._fill(now)
         self._level -= cost
 

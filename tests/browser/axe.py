@@ -1,4 +1,4 @@
-"""What axe-core finds wrong with a part of the page for people who use a keyboard or a screen reader."""
+"""Accessibility checks of a part of the page, by axe-core."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ needs_axe = pytest.mark.skipif(
 
 
 def violations(page, selector):
-    """Return each violation as (rule, where, what to do) below the elements that the selector finds."""
+    """Return the violations in the elements that the selector finds: (rule, where, what to do) each."""
     if page.evaluate("typeof axe === 'undefined'"):
         page.evaluate(AXE.read_text())
-    assert page.locator(selector).count(), f"nothing to look at: {selector}"
+    assert page.locator(selector).count(), f"no element: {selector}"
     report = page.evaluate("selector => axe.run(selector, {resultTypes: ['violations']})", selector)
     return [
         (violation["id"], node["target"], node["failureSummary"])

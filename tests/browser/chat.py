@@ -1,4 +1,4 @@
-"""The chat widget as a page object: what a person sees and does."""
+"""Page object of the chat widget, and helpers of the browser tests."""
 
 from __future__ import annotations
 
@@ -34,23 +34,23 @@ def desk(home, *, env=None, page=Lab, **options):
 
 
 @contextmanager
-def watched(lab):
-    """The lab, whose page must not fail, nor fetch or ask anything, before the end."""
+def assert_page_healthy(lab):
+    """Yield the lab, and assert afterwards: no error, no external request, no dialog."""
     for record in (lab.errors, lab.strangers, lab.dialogs):
         record.clear()
     yield lab
-    assert lab.errors == [], "no script of the page may fail"
+    assert lab.errors == [], f"no script of the page may fail: {lab.errors}"
     assert lab.strangers == [], "nothing is fetched from elsewhere"
     assert lab.dialogs == []
 
 
-def walk(steps, **given):
-    """Take the steps of another test, with what it asks for of what is given."""
-    steps(**{name: given[name] for name in signature(steps).parameters})
+def run_with_fixtures(test, **fixtures):
+    """Call another test with those of the fixtures that it takes."""
+    test(**{name: fixtures[name] for name in signature(test).parameters})
 
 
 def click_a_hundred_times(root, *others):
-    """Write and send a hundred questions in one go, and click on what else these selectors find each time."""
+    """Send a hundred questions at once; after each, click the elements that these selectors find."""
     root.evaluate(
         """(root, others) => {
             const box = root.querySelector('.ipyllm-composer textarea');
@@ -77,8 +77,8 @@ def paste(box, text):
     )
 
 
-def picture(lab, name):
-    """Keep what the page looks like, for people to look at."""
+def screenshot(lab, name):
+    """Save a screenshot of the page, for people to look at."""
     SCREENSHOTS.mkdir(parents=True, exist_ok=True)
     lab.page.screenshot(path=SCREENSHOTS / f"{name}-{lab.theme}.png")
 
@@ -89,7 +89,7 @@ class Chat:
     Parameters
     ----------
     output : Locator
-        Of the cell that shows it.
+        Output of the cell that shows it.
     """
 
     def __init__(self, output, nth=0):
@@ -121,7 +121,7 @@ class Chat:
     def button(self, name, within=None):
         return (within or self.root).get_by_role("button", name=name, exact=True)
 
-    def wait_until_rest(self):
+    def wait_until_idle(self):
         self.button("Send").wait_for()
 
     def wait_for(self, script, arg=None, timeout=30_000):

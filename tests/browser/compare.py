@@ -1,4 +1,4 @@
-"""The comparison widget as a page object: what a person sees and does."""
+"""Page object of the comparison widget."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ LONG = (
 )
 
 
-def by_model(request):
-    """What each model of these tests says."""
+def reply_by_model(request):
+    """Return the reply of each model of these tests."""
     return {
         "good": answer(LONG, reasoning="Swiss cities.", ttft=0.2, gap=0.02),
         "bad": answer("It is Basel.", ttft=0.2),
@@ -31,7 +31,7 @@ class Compare:
     Parameters
     ----------
     output : Locator
-        Of the cell that shows it.
+        Output of the cell that shows it.
     """
 
     def __init__(self, output, nth=0):
@@ -53,14 +53,14 @@ class Compare:
     def button(self, name, within=None):
         return (within or self.root).get_by_role("button", name=name, exact=True)
 
-    def wait_until_rest(self):
+    def wait_until_idle(self):
         self.button("Send").wait_for()
 
     def wait_for_vote(self):
         self.button("Tie").wait_for()
 
     def texts(self):
-        """The answers, in the order in which they stand."""
+        """Return the answers, in the order of the columns."""
         return [column.locator(".ipyllm-text").inner_text() for column in self.columns.all()]
 
     def wait_for(self, script, arg=None, timeout=30_000):
@@ -69,10 +69,10 @@ class Compare:
         self.page.wait_for_function(f"([root, arg]) => ({script})(root, arg)", arg=[handle, arg], timeout=timeout)
 
 
-def made(lab, models, more=(), **options):
-    """A notebook that compares these models in its first cell, shows the votes in its second, and has more cells."""
-    given = ", ".join(f"{name}={value!r}" for name, value in options.items())
-    source = f"from ipyllm import CompareWidget, votes\nwidget = CompareWidget(models={models}, {given})\nwidget"
+def open_comparison(lab, models, more=(), **options):
+    """Open a notebook: a comparison of these models in the first cell, the votes in the second, then ``more`` cells."""
+    arguments = ", ".join(f"{name}={value!r}" for name, value in options.items())
+    source = f"from ipyllm import CompareWidget, votes\nwidget = CompareWidget(models={models}, {arguments})\nwidget"
     sources = [source, "votes()[['outcome', 'blind']]", *more]
     if lab.desk is None:
         lab.desk = notebook = lab.open(sources)

@@ -1,4 +1,4 @@
-"""The usage dashboard as a page object: what a person sees and does."""
+"""Page object of the usage dashboard."""
 
 from __future__ import annotations
 
@@ -37,14 +37,14 @@ class Dashboard:
     Parameters
     ----------
     output : Locator
-        Of the cell that shows it.
+        Output of the cell that shows it.
     """
 
     def __init__(self, output, nth=0):
         self.root = output.locator(".ipyllm-dashboard").nth(nth)
         self.root.locator(".ipyllm-tiles .tile").first.wait_for()
         self.page = output.page
-        self.said = self.root.locator(".ipyllm-said")
+        self.notice = self.root.locator(".ipyllm-said")
         self.opened = self.root.locator(".ipyllm-opened")
         self.calls = self.root.locator("[data-call]")
 

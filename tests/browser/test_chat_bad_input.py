@@ -1,4 +1,4 @@
-"""The chat widget under bad treatment: lost kernels, closed views, models that go, quick clicks, strange messages."""
+"""The chat widget in JupyterLab under stress: dead kernels, closed views, lost models, quick clicks, odd messages."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import sqlite3
 import pytest
 
 from tests import fakes
-from tests.browser.chat import Chat, desk, picture, watched
+from tests.browser.chat import Chat, assert_page_healthy, desk, screenshot
 from tests.browser.lab import KERNEL, PID, end_of_kernel, needs_chromium
 from tests.browser.test_chat_widget import PNG, opened
 from tests.fakes import answer
@@ -30,7 +30,7 @@ def lab_and_fake(tmp_path_factory):
 def lab(lab_and_fake):
     lab, fake = lab_and_fake
     fake.default = answer(COUNTED, gap=0.05)
-    with watched(lab):
+    with assert_page_healthy(lab):
         yield lab
 
 
@@ -40,7 +40,7 @@ def fake(lab_and_fake):
 
 
 def interrupt(lab):
-    lab.page.evaluate(f"void {KERNEL}.interrupt()")
+    lab.page.evaluate(f"{KERNEL}.interrupt()")
 
 
 def words(chat):
@@ -64,8 +64,10 @@ def test_an_interrupt_of_an_idle_kernel_leaves_the_answer_alone(lab, fake):
     chat.log.get_by_text("w3").wait_for()
     for _ in range(3):
         interrupt(lab)
+    chat.log.get_by_text("w40").wait_for()
+    fake.skip_pauses()
     chat.log.get_by_text("w149").wait_for()
-    chat.wait_until_rest()
+    chat.wait_until_idle()
     assert words(chat) == COUNTED.split()
     assert chat.turns.last.get_by_text("cancelled").count() == 0
     fake.default = answer("After it.")
@@ -81,8 +83,9 @@ def test_an_interrupt_ends_the_cell_it_is_meant_for_and_not_the_answer_beside_it
     notebook.output(1).get_by_text("busy").wait_for()  # the page shows [*] before the kernel begins
     interrupt(lab)
     notebook.output(1).get_by_text("KeyboardInterrupt").first.wait_for()
+    fake.skip_pauses()
     chat.log.get_by_text("w149").wait_for()
-    chat.wait_until_rest()
+    chat.wait_until_idle()
     assert words(chat) == COUNTED.split()
     assert chat.notice.is_hidden()
 
@@ -96,7 +99,7 @@ def test_an_interrupt_of_a_cell_that_waits_for_the_answer_stops_it_and_keeps_wha
     notebook.output(1).get_by_text("KeyboardInterrupt").first.wait_for()
     fake.wait_for(lambda: fake.requests[-1].closed_by_client, timeout=30)
     chat.log.get_by_text("cancelled").wait_for()
-    chat.wait_until_rest()
+    chat.wait_until_idle()
     assert "word word" in notebook.run(2).inner_text()
 
 
@@ -111,14 +114,14 @@ def test_when_the_kernel_is_gone_what_came_stays_and_nothing_pretends_to_go_on(l
     chat.log.get_by_text("word word").wait_for()
     end()
     chat.notice.get_by_text(GONE).wait_for(timeout=60_000)
-    picture(lab, f"chat-gone-{how}")
+    screenshot(lab, f"chat-gone-{how}")
     assert "Before." in chat.text()
     assert "word word" in chat.text()
     # Who is shut down in peace has time to say goodbye.
     chat.turns.last.get_by_text("cancelled" if how == "shutdown" else "the kernel stopped before the end").wait_for()
     assert chat.root.locator(".ipyllm-waiting:visible").count() == 0, "nothing spins"
     assert chat.root.locator(".ipyllm-running").count() == 0
-    chat.wait_until_rest()
+    chat.wait_until_idle()
     chat.type("Is anybody there?")
     chat.notice.get_by_text("The kernel is gone").wait_for()
     assert chat.box.input_value() == "Is anybody there?", "what was typed is not lost"
@@ -145,7 +148,7 @@ def test_a_kernel_killed_before_the_first_word_leaves_no_clock_running(lab, fake
     chat.notice.get_by_text(GONE).wait_for(timeout=60_000)
     chat.turns.last.get_by_text("the kernel stopped before the end").wait_for()
     assert chat.root.locator(".ipyllm-waiting:visible").count() == 0
-    chat.wait_until_rest()
+    chat.wait_until_idle()
 
 
 # ---- closed, shown again -------------------------------------------------------------------------
@@ -203,8 +206,9 @@ def test_a_view_closed_in_mid_answer_and_shown_in_another_cell_has_everything_an
     clear_output(lab, 0)
     chat.root.wait_for(state="detached")
     again = Chat(notebook.run(1))
+    fake.skip_pauses()
     again.log.get_by_text("w149").wait_for()
-    again.wait_until_rest()
+    again.wait_until_idle()
     assert words(again) == COUNTED.split()
     before = len(fake.requests)
     fake.default = answer("Once.")
@@ -244,8 +248,9 @@ def test_the_view_that_jupyterlab_makes_of_an_output_shows_the_same_chat_and_out
     notebook.cell(0).click(position={"x": 4, "y": 4})
     lab.page.evaluate("void window.jupyterapp.commands.execute('notebook:create-output-view')")
     other = Chat(lab.page.locator(".jp-LinkedOutputView"))
+    fake.skip_pauses()
     other.log.get_by_text("w149").wait_for()
-    other.wait_until_rest()
+    other.wait_until_idle()
     assert words(other) == words(chat) == COUNTED.split()
     before = len(fake.requests)
     fake.default = answer("To both.")
@@ -287,14 +292,15 @@ def test_a_model_removed_while_selected_is_said_and_the_question_can_be_asked_of
     chat.type("Count")
     chat.log.get_by_text("w3").wait_for()
     config.write_text("")
+    fake.skip_pauses()
     chat.log.get_by_text("w149").wait_for()
-    chat.wait_until_rest()
+    chat.wait_until_idle()
     chat.type("Once more")
     error = chat.turns.last.locator(".ipyllm-error")
     error.get_by_text("There is no service 'lab'").wait_for()
     assert chat.model.input_value() == "lab/llama"
     assert not chat.root.evaluate(offered), "what is gone is offered no more"
-    picture(lab, "chat-model-gone")
+    screenshot(lab, "chat-model-gone")
     chat.model.fill("openai/going")
     chat.model.press("Tab")
     fake.on(lambda request: fakes.model_not_found("going") if request.json["model"] == "going" else None)
@@ -324,8 +330,9 @@ def test_what_a_magic_takes_away_is_gone_and_the_answer_that_streams_beside_it_i
     fake.default = answer("To the cell.")
     notebook.run(3)
     chat.log.get_by_text("To the cell.").wait_for()
+    fake.skip_pauses()
     chat.log.get_by_text("w149").wait_for()
-    chat.wait_until_rest()
+    chat.wait_until_idle()
     asked = [message["content"] for message in fake.requests[-1].json["messages"]]
     assert asked == [*(["First", "An old answer."] if line == "undo" else []), "From a cell"]
     shown = chat.turns.locator(".ipyllm-words").all_inner_texts()
@@ -363,9 +370,9 @@ def test_a_hundred_quick_clicks_on_send_stop_and_again_leave_a_row_for_each_requ
     while len(fake.requests) - before <= 20:  # again on a busy machine, where most are stopped before they are sent
         done = chat.root.evaluate(CLICK_A_HUNDRED_TIMES)
         assert min(done.values()) >= 100, "each was pressed a hundred times where a person could press it"
-        chat.wait_until_rest()
+        chat.wait_until_idle()
         chat.wait_for("chat => !chat.querySelector('.ipyllm-pending')")
-        chat.wait_until_rest()
+        chat.wait_until_idle()
     asked = len(fake.requests) - before
     statuses = rows(lab, talk)
     assert len(statuses) >= asked, "a row for each request; who is stopped at once may never be sent"
@@ -409,8 +416,9 @@ def test_messages_that_are_none_break_nothing_and_what_follows_is_whole(lab, fak
     chat.log.get_by_text("w3").wait_for()
     notebook.run(1)
     notebook.run(2)
+    fake.skip_pauses()
     chat.log.get_by_text("w149").wait_for()
-    chat.wait_until_rest()
+    chat.wait_until_idle()
     assert words(chat) == COUNTED.split()
     fake.default = answer("Whole.")
     chat.ask("And now?")

@@ -1,4 +1,4 @@
-"""The chat under hostile answers, for people who do not see or use a mouse, in narrow windows and dark themes."""
+"""The chat with hostile answers, screen readers, the keyboard alone, narrow windows and dark themes."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import pytest
 
 from tests import fakes
 from tests.browser.axe import needs_axe, violations
-from tests.browser.chat import Chat, environment, picture
+from tests.browser.chat import Chat, environment, screenshot
 from tests.browser.lab import Lab, needs_chromium
 from tests.browser.test_chat_widget import ANSWER, PNG
 from tests.fakes import FakeLLM, answer, status
@@ -49,7 +49,7 @@ def fill(lab, fake):
     fake.default = answer("Two.")
     chat.button("Answer again").click()
     chat.log.get_by_text("Two.", exact=True).wait_for()
-    chat.wait_until_rest()
+    chat.wait_until_idle()
     chat.button("Earlier version").click()
     chat.log.get_by_text("Fitting a line").wait_for()
     fake.default = status(401, {"error": {"message": "bad key", "code": "invalid_api_key"}})
@@ -77,7 +77,7 @@ def test_axe_finds_nothing_wrong_with_an_empty_a_full_and_a_streaming_chat(stage
     chat.model.press("Tab")
     chat.notice.get_by_text("did you mean").wait_for()
     look("full")
-    picture(lab, "chat-full")
+    screenshot(lab, "chat-full")
     chat.button("Dismiss").click()
     chat.model.fill("openai/fake-model")
     fake.default = fakes.drip("word ", every=0.02)
@@ -88,7 +88,7 @@ def test_axe_finds_nothing_wrong_with_an_empty_a_full_and_a_streaming_chat(stage
     chat.log.get_by_text("word word").wait_for()
     look("streaming")
     chat.box.press("Escape")
-    chat.wait_until_rest()
+    chat.wait_until_idle()
     assert found == []
 
 
@@ -96,16 +96,16 @@ def test_start_and_end_are_announced_and_not_every_word(stage):
     lab, fake = stage
     chat = opened(lab)
     chat.root.evaluate("""chat => {
-        window.said = [];
-        new MutationObserver(() => said.push(chat.querySelector('[role=status]').textContent))
+        window.announcements = [];
+        new MutationObserver(() => announcements.push(chat.querySelector('[role=status]').textContent))
             .observe(chat.querySelector('[role=status]'), {childList: true, characterData: true, subtree: true});
     }""")
     fake.default = answer(" ".join(f"w{n}" for n in range(60)), gap=0.01)
     chat.ask("Hello")
-    said = lab.page.evaluate("window.said")
-    assert len(said) == 2, said
-    assert said[0] == "The answer has begun."
-    assert said[1].startswith("The answer has ended.")
+    announcements = lab.page.evaluate("window.announcements")
+    assert len(announcements) == 2, announcements
+    assert announcements[0] == "The answer has begun."
+    assert announcements[1].startswith("The answer has ended.")
     assert chat.log.get_attribute("aria-live") == "off"
 
 
@@ -122,7 +122,7 @@ def test_a_narrow_window_loses_nothing(stage):
             assert box["x"] >= edge["x"]
             assert box["x"] + box["width"] <= edge["x"] + edge["width"] + 1
         chat.root.scroll_into_view_if_needed()
-        picture(lab, "chat-narrow")
+        screenshot(lab, "chat-narrow")
     finally:
         lab.page.set_viewport_size(size)
 

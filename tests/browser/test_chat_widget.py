@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests import fakes
-from tests.browser.chat import Chat, click_a_hundred_times, desk, paste, picture, watched
+from tests.browser.chat import Chat, assert_page_healthy, click_a_hundred_times, desk, paste, screenshot
 from tests.browser.lab import RUNNING, needs_chromium
 from tests.fakes import answer, status
 
@@ -46,7 +46,7 @@ def lab_and_fake(tmp_path_factory):
 def lab(lab_and_fake):
     lab, fake = lab_and_fake
     fake.default = answer("Hello there.")
-    with watched(lab):
+    with assert_page_healthy(lab):
         yield lab
 
 
@@ -74,10 +74,10 @@ def test_an_answer_streams_and_is_rendered_stopped_edited_branched_and_deleted(l
     fake.default = answer(ANSWER, reasoning="They want least squares. " * 4, ttft=0.6, gap=0.03)
     chat.type("How do I fit a line?")
     chat.root.get_by_text("waiting").wait_for()
-    picture(lab, "chat-waiting")
+    screenshot(lab, "chat-waiting")
     chat.turns.last.get_by_text("Fitting a line").wait_for()
     chat.turns.last.get_by_text("answering").wait_for()
-    picture(lab, "chat-streaming")
+    screenshot(lab, "chat-streaming")
     assert chat.announced() == "The answer has begun."
     chat.log.get_by_text("tokens/s").wait_for()
     turn = chat.turns.last
@@ -98,7 +98,7 @@ def test_an_answer_streams_and_is_rendered_stopped_edited_branched_and_deleted(l
     chat.button("Answer again", turn).click()
     chat.log.get_by_text("Another way.").wait_for()
     assert turn.locator(".ipyllm-branch").inner_text() == "2/2"
-    chat.wait_until_rest()
+    chat.wait_until_idle()
     chat.button("Earlier version", turn).click()
     chat.log.get_by_text("Fitting a line").wait_for()
     chat.button("Later version", chat.turns.last).click()
@@ -110,15 +110,15 @@ def test_an_answer_streams_and_is_rendered_stopped_edited_branched_and_deleted(l
     editor = chat.root.get_by_label("Edit the question")
     assert editor.input_value() == "How do I fit a line?"
     editor.fill("How do I fit a plane?")
-    picture(lab, "chat-editing")
+    screenshot(lab, "chat-editing")
     editor.press("Enter")
     chat.log.get_by_text("A first answer to another").wait_for()
     assert chat.turns.count() == 1
-    chat.wait_until_rest()
+    chat.wait_until_idle()
     assert chat.turns.first.locator(".ipyllm-branch").inner_text() == "3/3"
     chat.button("Earlier version", chat.turns.first).click()
     chat.log.get_by_text("And then?").wait_for()
-    picture(lab, "chat-branches")
+    screenshot(lab, "chat-branches")
     chat.button("Delete question and answer", chat.turns.first).click()
     chat.wait_for("chat => chat.querySelectorAll('.ipyllm-exchange').length === 1")
     assert "And then?" in chat.text()
@@ -144,12 +144,12 @@ def test_stop_works_before_the_first_token_and_in_the_middle_and_an_error_can_be
     chat.type("Once more")
     error = chat.turns.last.locator(".ipyllm-error")
     error.get_by_text("key").wait_for()
-    picture(lab, "chat-error")
+    screenshot(lab, "chat-error")
     fake.default = answer("Better.")
     chat.button("Try again").click()
     chat.log.get_by_text("Better.").wait_for()
     assert error.is_hidden()
-    chat.wait_until_rest()
+    chat.wait_until_idle()
     notebook.run(1)
     output = notebook.output(1).inner_text()
     assert "word word" in output
@@ -167,7 +167,7 @@ def test_everything_works_by_keyboard_alone(lab, fake):
     keyboard.press("Enter")
     chat.log.get_by_text("Hello there.").wait_for()
     assert fake.requests[-1].json["messages"][-1]["content"] == "line one\nline two"
-    chat.wait_until_rest()
+    chat.wait_until_idle()
     assert chat.box.evaluate("box => box === document.activeElement"), "the focus stays where one types"
     keyboard.press("ArrowUp")
     editor = chat.root.get_by_label("Edit the question")
@@ -221,7 +221,7 @@ def test_composing_a_character_does_not_send(lab, fake):
     assert answer_.evaluate("e => getComputedStyle(e).direction") == "rtl"
     assert chat.turns.last.locator(".ipyllm-words").evaluate("e => getComputedStyle(e).direction") == "rtl"
     assert len(fake.requests) == before + 1
-    picture(lab, "chat-rtl")
+    screenshot(lab, "chat-rtl")
 
 
 def test_settings_reach_the_server_and_mistakes_are_said(lab, fake):
@@ -238,7 +238,7 @@ def test_settings_reach_the_server_and_mistakes_are_said(lab, fake):
     chat.root.get_by_label("Temperature").fill("9")
     chat.root.get_by_label("Temperature").press("Tab")
     chat.notice.get_by_text("temperature must be").wait_for()
-    picture(lab, "chat-settings")
+    screenshot(lab, "chat-settings")
     chat.root.get_by_label("Other parameters").fill("stop=END")
     chat.root.get_by_label("Other parameters").press("Tab")
     chat.notice.get_by_text("must be a JSON object").wait_for()
@@ -283,12 +283,12 @@ def test_images_come_by_file_paste_and_drop_and_a_large_one_is_refused_in_one_se
     assert drafts.count() == 3
     chat.button("Remove paste.png").click()
     assert drafts.count() == 2
-    picture(lab, "chat-images-draft")
+    screenshot(lab, "chat-images-draft")
     turn = chat.ask("What are these?")
     assert drafts.count() == 0
     assert turn.locator(".ipyllm-images img").count() == 2
     assert turn.locator(".ipyllm-images img").first.evaluate("image => image.complete && image.naturalWidth") == 10
-    picture(lab, "chat-images")
+    screenshot(lab, "chat-images")
     parts = fake.requests[-1].json["messages"][-1]["content"]
     assert [part["type"] for part in parts] == ["text", "image_url", "image_url"]
     before = len(fake.requests)
@@ -403,7 +403,7 @@ def test_the_log_follows_the_answer_but_yields_to_who_scrolls(lab, fake):
     chat.log.get_by_text("paragraph 90", exact=True).wait_for()
     assert abs(chat.log.evaluate("log => log.scrollTop") - top) < 30
     chat.root.get_by_role("button", name="↓ Newest").click()
-    chat.wait_until_rest()
+    chat.wait_until_idle()
     assert chat.log.evaluate(at_end)
 
 
@@ -436,9 +436,9 @@ def test_a_hundred_quick_clicks_leave_a_whole_chat(lab, fake):
     fake.default = answer("one two three", ttft=0.05, gap=0.02)
     chat.box.fill("Hello")
     click_a_hundred_times(chat.root, '[aria-label="Answer again"]')
-    chat.wait_until_rest()
+    chat.wait_until_idle()
     chat.wait_for("chat => !chat.querySelector('.ipyllm-pending')")
-    chat.wait_until_rest()
+    chat.wait_until_idle()
     fake.default = answer("Whole again.")
     chat.ask("After all that")
     assert chat.log.get_by_text("Whole again.").count() == 1
@@ -477,7 +477,7 @@ def test_a_notebook_reopened_without_its_kernel_shows_what_was_said(lab, fake):
     lab.page.wait_for_selector(".jp-Notebook .jp-Cell", timeout=60_000)
     transcript.get_by_text("How?").wait_for()
     assert transcript.locator("strong").inner_text() == "bold"
-    picture(lab, "chat-reopened")
+    screenshot(lab, "chat-reopened")
     notebook.wait_idle()
 
 

@@ -1,4 +1,4 @@
-"""The comparison widget under bad treatment: quick clicks, lost kernels, several views, hostile words, books."""
+"""The comparison widget in JupyterLab under stress: quick clicks, dead kernels, two views, hostile or huge texts."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ import sqlite3
 import pytest
 from nbconvert import HTMLExporter
 
-from tests.browser.chat import click_a_hundred_times, desk, paste, picture, watched
-from tests.browser.compare import QUESTION, Compare, by_model, made
+from tests.browser.chat import assert_page_healthy, click_a_hundred_times, desk, paste, screenshot
+from tests.browser.compare import QUESTION, Compare, open_comparison, reply_by_model
 from tests.browser.lab import KERNEL, PID, end_of_kernel, needs_chromium
 from tests.fakes import Script, answer, model_not_found, status
 from tests.service.rendering.payloads import CANARY, PAYLOADS
@@ -29,7 +29,7 @@ def lab_and_fake(tmp_path_factory):
 @pytest.fixture
 def fake(lab_and_fake):
     _, fake = lab_and_fake
-    fake.on(lambda request: fake.answers(request) or by_model(request))
+    fake.on(lambda request: fake.answers(request) or reply_by_model(request))
     fake.answers = lambda request: None
     fake.default = answer(COUNTED, gap=0.05)
     return fake
@@ -38,7 +38,7 @@ def fake(lab_and_fake):
 @pytest.fixture
 def lab(lab_and_fake, fake):
     lab, _ = lab_and_fake
-    with watched(lab):
+    with assert_page_healthy(lab):
         yield lab
 
 
@@ -49,7 +49,7 @@ def votes_kept(lab):
 
 
 def test_a_hundred_quick_clicks_on_send_stop_and_vote_leave_a_whole_comparison(lab, fake):
-    notebook, shown = made(lab, ["openai/bad", "openai/other"])
+    notebook, shown = open_comparison(lab, ["openai/bad", "openai/other"])
     before = len(fake.requests)
     click_a_hundred_times(shown.root)
     shown.columns.nth(1).get_by_text("w3").wait_for()
@@ -72,6 +72,7 @@ def test_a_hundred_quick_clicks_on_send_stop_and_vote_leave_a_whole_comparison(l
     assert votes_kept(lab) == rows + 1
     shown.box.fill("After all that")
     shown.box.press("Enter")
+    fake.skip_pauses()
     shown.columns.nth(1).get_by_text("w149").wait_for()
     shown.wait_for_vote()
     assert shown.texts()[1].split() == COUNTED.split()
@@ -79,7 +80,7 @@ def test_a_hundred_quick_clicks_on_send_stop_and_vote_leave_a_whole_comparison(l
 
 def test_two_views_and_two_tabs_show_the_same_comparison(lab, fake):
     lab.desk = None
-    notebook, shown = made(lab, ["openai/bad", "openai/other"], ["widget"])
+    notebook, shown = open_comparison(lab, ["openai/bad", "openai/other"], ["widget"])
     second = Compare(notebook.run(2))
     shown.ask("From the first")
     second.columns.nth(1).get_by_text("w3").wait_for()
@@ -94,6 +95,7 @@ def test_two_views_and_two_tabs_show_the_same_comparison(lab, fake):
         other = Compare(tab.locator(".jp-Notebook .jp-CodeCell").first)
         other.ask("From another tab")
         shown.columns.nth(1).get_by_text("w3", exact=False).wait_for()
+        fake.skip_pauses()
         other.columns.nth(1).get_by_text("w149").wait_for()
         shown.columns.nth(1).get_by_text("w149").wait_for()
         shown.wait_for_vote()
@@ -108,7 +110,7 @@ def test_two_views_and_two_tabs_show_the_same_comparison(lab, fake):
 
 def test_a_reloaded_page_shows_the_comparison_again_and_loses_no_word(lab, fake):
     lab.desk = None
-    notebook, shown = made(lab, ["openai/bad", "openai/other"])
+    notebook, shown = open_comparison(lab, ["openai/bad", "openai/other"])
     shown.ask()
     shown.columns.nth(1).get_by_text("w5").wait_for()
     lab.page.evaluate("window.jupyterapp.commands.execute('docmanager:save')")
@@ -117,6 +119,7 @@ def test_a_reloaded_page_shows_the_comparison_again_and_loses_no_word(lab, fake)
     lab.page.wait_for_selector(".jp-Notebook .jp-Cell", timeout=60_000)
     notebook.wait_idle()
     shown = Compare(notebook.output(0))
+    fake.skip_pauses()
     shown.columns.nth(1).get_by_text("w149").wait_for()
     assert shown.texts() == ["It is Basel.", COUNTED]
     assert shown.root.locator(".ipyllm-prompt").inner_text() == QUESTION
@@ -125,7 +128,7 @@ def test_a_reloaded_page_shows_the_comparison_again_and_loses_no_word(lab, fake)
 
 
 def test_a_view_that_was_closed_and_is_shown_again_has_everything(lab, fake):
-    notebook, shown = made(lab, ["openai/bad", "openai/other"], ["widget"])
+    notebook, shown = open_comparison(lab, ["openai/bad", "openai/other"], ["widget"])
     shown.ask()
     shown.columns.nth(1).get_by_text("w3").wait_for()
     element = shown.root.element_handle().evaluate_handle("compare => compare.parentElement")
@@ -137,6 +140,7 @@ def test_a_view_that_was_closed_and_is_shown_again_has_everything(lab, fake):
     shown.root.wait_for(state="detached")
     assert element.evaluate("element => element.childElementCount") == 0, "ipywidgets keeps it, but empty"
     again = Compare(notebook.run(2))
+    fake.skip_pauses()
     again.columns.nth(1).get_by_text("w149").wait_for()
     assert again.texts() == ["It is Basel.", COUNTED]
 
@@ -144,21 +148,21 @@ def test_a_view_that_was_closed_and_is_shown_again_has_everything(lab, fake):
 @pytest.mark.parametrize("how", ["killed", pytest.param("restart", marks=pytest.mark.thorough), "shutdown"])
 def test_when_the_kernel_is_gone_what_came_stays_and_nothing_pretends_to_go_on(lab, fake, how):
     lab.desk = None
-    notebook, shown = made(lab, ["openai/bad", "openai/endless"], [PID])
+    notebook, shown = open_comparison(lab, ["openai/bad", "openai/endless"], [PID])
     end = end_of_kernel(notebook, 2, how)
     shown.ask()
     shown.columns.nth(0).get_by_text("It is Basel.").wait_for()
     shown.columns.nth(1).get_by_text("word word").wait_for()
     end()
     shown.notice.get_by_text("The kernel is gone: run the cell again.").wait_for(timeout=60_000)
-    picture(lab, f"compare-gone-{how}")
+    screenshot(lab, f"compare-gone-{how}")
     assert "It is Basel." in shown.texts()[0]
     assert "word word" in shown.texts()[1]
     # Who is shut down in peace has time to say goodbye.
     assert shown.columns.nth(1).get_by_text("cancelled" if how == "shutdown" else "stopped before the end").count() == 1
     assert shown.root.locator(".ipyllm-waiting:visible").count() == 0, "nothing spins"
     assert shown.button("Stop this answer").count() == 0
-    shown.wait_until_rest()
+    shown.wait_until_idle()
     shown.ask("Is anybody there?")
     shown.notice.get_by_text("The kernel is gone").wait_for()
     assert shown.box.input_value() == "Is anybody there?", "what was typed is not lost"
@@ -170,7 +174,7 @@ def test_when_the_kernel_is_gone_what_came_stays_and_nothing_pretends_to_go_on(l
         kept.get_by_text("The answer was incomplete when the notebook was saved.").wait_for()
         assert "word word" in kept.inner_text()
         assert QUESTION in kept.inner_text()
-        picture(lab, "compare-kept")
+        screenshot(lab, "compare-kept")
     if how == "restart":
         notebook.wait_idle()
         shown = Compare(notebook.run(0))
@@ -181,11 +185,13 @@ def test_when_the_kernel_is_gone_what_came_stays_and_nothing_pretends_to_go_on(l
 
 def test_an_interrupted_kernel_goes_on_comparing(lab, fake):
     lab.desk = None
-    _, shown = made(lab, ["openai/bad", "openai/other"])
+    _, shown = open_comparison(lab, ["openai/bad", "openai/other"])
     shown.ask()
     shown.columns.nth(1).get_by_text("w3").wait_for()
     for _ in range(3):
         lab.page.evaluate(f"{KERNEL}.interrupt()")
+    shown.columns.nth(1).get_by_text("w40").wait_for()
+    fake.skip_pauses()
     shown.columns.nth(1).get_by_text("w149").wait_for()
     assert shown.texts()[1] == COUNTED
     shown.button("B").click()
@@ -193,10 +199,11 @@ def test_an_interrupted_kernel_goes_on_comparing(lab, fake):
 
 
 def test_a_model_that_is_taken_away_or_gone_hurts_nobody_else(lab, fake):
-    _, shown = made(lab, ["openai/bad", "openai/other", "openai/third"])
+    _, shown = open_comparison(lab, ["openai/bad", "openai/other", "openai/third"])
     shown.ask()
     shown.columns.nth(1).get_by_text("w3").wait_for()
     shown.button("Remove openai/other").click()
+    fake.skip_pauses()
     shown.columns.nth(1).get_by_text("w149").wait_for()
     shown.wait_for_vote()
     assert shown.columns.count() == 3, "what was asked goes on"
@@ -209,7 +216,7 @@ def test_a_model_that_is_taken_away_or_gone_hurts_nobody_else(lab, fake):
 
 
 def test_a_wrong_model_is_said_and_stays_to_be_corrected(lab, fake):
-    _, shown = made(lab, ["openai/bad", "openai/other"])
+    _, shown = open_comparison(lab, ["openai/bad", "openai/other"])
     before = len(fake.requests)
     shown.button("Add a model").click()
     last = shown.root.get_by_role("combobox", name="Model").last
@@ -242,7 +249,7 @@ def test_a_wrong_model_is_said_and_stays_to_be_corrected(lab, fake):
 
 
 def test_two_megabytes_can_be_pasted_and_compared(lab, fake):
-    _, shown = made(lab, ["openai/bad", "openai/bad2"])
+    _, shown = open_comparison(lab, ["openai/bad", "openai/bad2"])
     fake.default = answer("Read.")
     text = "lorem ipsum dolor " * 120_000
     paste(shown.box, text)
@@ -264,15 +271,15 @@ def test_two_megabytes_can_be_pasted_and_compared(lab, fake):
 
 UNSEEN = """
 import time
-told, widget.channel._send = widget.channel._send, lambda message, buffers: None
+original_send, widget.channel._send = widget.channel._send, lambda message, buffers: None
 widget.ask('Another').wait()
 while widget.running: time.sleep(0.05)
-widget.channel._send = told
+widget.channel._send = original_send
 """
 
 
 def test_a_vote_after_a_question_that_the_page_has_not_seen_is_refused_and_the_page_catches_up(lab, fake):
-    notebook, shown = made(lab, ["openai/bad", "openai/bad2"], [UNSEEN, "widget.blind = True"])
+    notebook, shown = open_comparison(lab, ["openai/bad", "openai/bad2"], [UNSEEN, "widget.blind = True"])
     fake.default = answer("Fine.")
     shown.ask()
     shown.wait_for_vote()
@@ -300,10 +307,11 @@ for junk in [None, 7, 'x', [], {}, {'kind': 'delta'}, {'kind': 'delta', 'seq': 1
 
 
 def test_messages_that_are_none_break_nothing(lab, fake):
-    notebook, shown = made(lab, ["openai/bad", "openai/other"], [JUNK])
+    notebook, shown = open_comparison(lab, ["openai/bad", "openai/other"], [JUNK])
     shown.ask()
     shown.columns.nth(1).get_by_text("w3").wait_for()
     notebook.run(2)
+    fake.skip_pauses()
     shown.columns.nth(1).get_by_text("w149").wait_for()
     shown.wait_for_vote()
     assert shown.texts() == ["It is Basel.", COUNTED]
@@ -358,7 +366,7 @@ def test_hostile_words_run_no_script_and_make_no_request_wherever_they_stand(lab
     batches = range(0, len(evil), 10)
     lab.desk = None
     steps = [f"attack(evil[{at}:{at + 10}] + ['plain'])" for at in batches]
-    notebook, shown = made(
+    notebook, shown = open_comparison(
         lab,
         ["openai/bad", "openai/other"],
         [HOSTILE, *steps, "from IPython.display import HTML\nHTML(widget._controller.static_content()[0])"],
@@ -374,7 +382,7 @@ def test_hostile_words_run_no_script_and_make_no_request_wherever_they_stand(lab
     ranked = shown.ranking.locator("tbody th").all_inner_texts()
     assert len(ranked) == len({*evil, "plain"}), "every hostile name stands in the ranking, as text"
     assert any("<script" in name for name in ranked)
-    picture(lab, "compare-hostile")
+    screenshot(lab, "compare-hostile")
 
     model = shown.root.get_by_role("combobox", name="Model").first
     model.fill('<img src=x onerror="window.pwned=1">')

@@ -1,4 +1,4 @@
-"""``%%llm_compare`` and its family as a person sees them in JupyterLab: columns, narrow windows, errors, tables."""
+"""``%%llm_compare`` and related magics in JupyterLab: columns, narrow windows, errors, tables."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def three_models(lab_and_fake):
     )
 
 
-def picture(lab, name):
+def screenshot(lab, name):
     SCREENSHOTS.mkdir(parents=True, exist_ok=True)
     lab.page.screenshot(path=SCREENSHOTS / f"{name}-{lab.theme}.png")
 
@@ -76,11 +76,11 @@ def test_answers_stand_side_by_side_with_the_failed_one_among_them_and_a_vote_ma
     assert len({round(top) for _, top, _ in boxes}) == 1, "side by side"
     assert len({round(left) for left, _, _ in boxes}) == 3
     assert output.locator(".ipyllm-column-error").count() == 1
-    picture(lab, "compare-wide")
+    screenshot(lab, "compare-wide")
     notebook.run(2)
     output.get_by_text("✓ preferred").wait_for()
     assert output.locator(".ipyllm-column").nth(1).locator(".ipyllm-preferred").count() == 1
-    picture(lab, "compare-voted")
+    screenshot(lab, "compare-voted")
     assert lab.errors == []
     assert lab.strangers == []
 
@@ -99,7 +99,7 @@ def test_in_a_narrow_window_the_answers_stand_below_each_other(lab_and_fake):
         )
         boxes = lab.page.evaluate(BOXES, 1)
         assert len({round(left) for left, _, _ in boxes}) == 1
-        picture(lab, "compare-narrow")
+        screenshot(lab, "compare-narrow")
     finally:
         lab.page.set_viewport_size(lab.size)
 
@@ -118,7 +118,7 @@ def test_answers_grow_side_by_side_each_with_a_clock(lab_and_fake):
     assert re.fullmatch(r"\d+\.\d s", clocks[0])
     assert re.fullmatch(r"\d+\.\d s", clocks[1])
     assert clocks[2].startswith("waiting · ")
-    picture(lab, "compare-streaming")
+    screenshot(lab, "compare-streaming")
     lab.page.keyboard.press("Escape")
     lab.page.keyboard.press("i")
     lab.page.keyboard.press("i")
@@ -163,5 +163,5 @@ def test_the_tables_of_the_family_are_readable(lab_and_fake):
     assert "set DEEPSEEK_API_KEY in the environment or in .env" in models.inner_text(), "not cut off"
     for number, name in ((2, "models"), (4, "usage"), (6, "history"), (7, "config"), (9, "explain")):
         notebook.cell(number).scroll_into_view_if_needed()
-        picture(lab, f"family-{name}")
+        screenshot(lab, f"family-{name}")
     assert lab.errors == []

@@ -1,4 +1,4 @@
-"""The comparison widget as a person uses it in JupyterLab: columns, a failing one, stop, a blind vote, saved."""
+"""The comparison widget in JupyterLab: columns, a failing model, stop, a blind vote, a saved notebook."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from tests.browser.axe import needs_axe, violations
-from tests.browser.chat import desk, picture
-from tests.browser.compare import BUSY, by_model, made
+from tests.browser.chat import desk, screenshot
+from tests.browser.compare import BUSY, open_comparison, reply_by_model
 from tests.browser.lab import RUNNING, needs_chromium
 
 pytestmark = [pytest.mark.browser, needs_chromium, pytest.mark.timeout(300)]
@@ -22,15 +22,15 @@ def lab(request, tmp_path_factory):
     theme, width = request.param
     options = {"theme": theme, "width": width, "height": 1000, "env": {"IPYLLM_MAX_RETRIES": "0"}}
     with desk(tmp_path_factory.mktemp("compare"), **options) as (opened, fake):
-        fake.on(by_model)
+        fake.on(reply_by_model)
         yield opened
 
 
 def test_answers_stand_side_by_side_and_a_vote_ranks_them(lab):
-    notebook, shown = made(lab, ["openai/good", "openai/bad", "openai/broken"])
+    notebook, shown = open_comparison(lab, ["openai/good", "openai/bad", "openai/broken"])
     shown.ask()
     shown.columns.nth(2).get_by_text("error").first.wait_for()
-    picture(lab, "compare-streaming")
+    screenshot(lab, "compare-streaming")
     shown.columns.nth(0).get_by_text("tokens/s").wait_for()
     assert "134,591" in shown.columns.nth(0).inner_text()
     assert "It is Basel." in shown.columns.nth(1).inner_text()
@@ -40,7 +40,7 @@ def test_answers_stand_side_by_side_and_a_vote_ranks_them(lab):
 
     shown.button("Expand", shown.columns.nth(1)).click()
     shown.columns.nth(0).wait_for(state="hidden")
-    picture(lab, "compare-expanded")
+    screenshot(lab, "compare-expanded")
     shown.button("Show all", shown.columns.nth(1)).click()
     shown.columns.nth(0).wait_for()
 
@@ -48,23 +48,23 @@ def test_answers_stand_side_by_side_and_a_vote_ranks_them(lab):
     lab.page.keyboard.press("Enter")
     shown.ranking.get_by_text("openai/good").first.wait_for()
     shown.columns.nth(0).get_by_text("preferred").wait_for()
-    picture(lab, "compare-voted")
+    screenshot(lab, "compare-voted")
     assert "openai/good" in notebook.run(1).inner_text()
 
 
 def test_a_blind_comparison_shows_names_after_the_vote_only(lab):
-    notebook, shown = made(lab, ["openai/good", "openai/bad"], blind=True)
+    notebook, shown = open_comparison(lab, ["openai/good", "openai/bad"], blind=True)
     shown.ask()
     shown.wait_for_vote()
     assert not {"openai", "good", "bad"} & set(re.findall(r"\w+", shown.live.inner_text()))
-    picture(lab, "compare-blind")
+    screenshot(lab, "compare-blind")
     shown.button("Both bad").click()
     shown.live.get_by_text("good", exact=True).wait_for()
     assert "True" in notebook.run(1).inner_text()
 
 
 def test_a_narrow_window_loses_nothing_and_words_run_their_own_way(lab):
-    _, shown = made(lab, ["openai/arabic", "openai/japanese", "openai/broken"])
+    _, shown = open_comparison(lab, ["openai/arabic", "openai/japanese", "openai/broken"])
     lab.page.set_viewport_size({"width": 420, "height": 900})
     try:
         shown.ask("ما هي عاصمة سويسرا؟")
@@ -83,14 +83,14 @@ def test_a_narrow_window_loses_nothing_and_words_run_their_own_way(lab):
             assert box["x"] >= edge["x"]
             assert box["x"] + box["width"] <= edge["x"] + edge["width"] + 1, control
         shown.root.scroll_into_view_if_needed()
-        picture(lab, "compare-narrow")
+        screenshot(lab, "compare-narrow")
     finally:
         lab.page.set_viewport_size(lab.size)
 
 
 @needs_axe
 def test_axe_finds_nothing_wrong_in_any_state(lab):
-    _, shown = made(lab, ["openai/slow", "openai/broken", "openai/good"], blind=True)
+    _, shown = open_comparison(lab, ["openai/slow", "openai/broken", "openai/good"], blind=True)
     found = []
 
     def look(where):
@@ -99,7 +99,7 @@ def test_axe_finds_nothing_wrong_in_any_state(lab):
     look("empty")
     shown.button("Settings for all").click()
     look("settings")
-    picture(lab, "compare-settings")
+    screenshot(lab, "compare-settings")
     shown.ask("What is the capital of Switzerland? " * 200)
     shown.live.get_by_text("It is").first.wait_for()
     shown.columns.get_by_text("tokens/s").wait_for()
@@ -126,7 +126,7 @@ def test_axe_finds_nothing_wrong_in_any_state(lab):
 
 @pytest.mark.parametrize("lab", [WIDE], indirect=True, ids=["light"])
 def test_stop_keeps_what_came(lab):
-    _, shown = made(lab, ["openai/slow", "openai/bad"])
+    _, shown = open_comparison(lab, ["openai/slow", "openai/bad"])
     shown.ask()
     column = shown.columns.first
     column.get_by_text("It is").wait_for()
@@ -137,7 +137,7 @@ def test_stop_keeps_what_came(lab):
 
 @pytest.mark.parametrize("lab", [WIDE], indirect=True, ids=["light"])
 def test_questions_stops_and_votes_work_beside_a_busy_cell(lab):
-    notebook, shown = made(lab, ["openai/good", "openai/slow"], [BUSY])
+    notebook, shown = open_comparison(lab, ["openai/good", "openai/slow"], [BUSY])
     notebook.start(2)
     shown.ask()
     shown.columns.nth(1).get_by_text("It is").wait_for()
@@ -152,7 +152,7 @@ def test_questions_stops_and_votes_work_beside_a_busy_cell(lab):
 @pytest.mark.parametrize("lab", [WIDE], indirect=True, ids=["light"])
 def test_the_saved_notebook_can_be_read(lab):
     lab.desk = None
-    _, shown = made(lab, ["openai/bad", "openai/good"])
+    _, shown = open_comparison(lab, ["openai/bad", "openai/good"])
     shown.ask("What is *emphasis*?")
     shown.wait_for_vote()
     # From within the widget, whose other keys are its own.

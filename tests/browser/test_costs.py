@@ -1,4 +1,4 @@
-"""What answers cost, as each widget says it: the sum of what has a price, and how much has none."""
+"""Costs in each widget: the sum of known costs, and the number of calls without a price."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import json
 
 import pytest
 
-from tests.browser.chat import desk, watched
-from tests.browser.compare import made
+from tests.browser.chat import assert_page_healthy, desk
+from tests.browser.compare import open_comparison
 from tests.browser.lab import needs_chromium
 from tests.browser.test_chat_widget import opened
 from tests.fakes import answer
@@ -34,7 +34,7 @@ def desk_with_prices(tmp_path_factory):
 
 @pytest.fixture
 def lab(desk_with_prices):
-    with watched(desk_with_prices):
+    with assert_page_healthy(desk_with_prices):
         yield desk_with_prices
 
 
@@ -54,7 +54,7 @@ def test_a_chat_adds_up_what_has_a_price_and_says_what_has_none(lab):
 
 
 def test_a_comparison_says_what_each_answer_cost(lab):
-    _, shown = made(lab, ["openai/priced", "openai/free-of-price"])
+    _, shown = open_comparison(lab, ["openai/priced", "openai/free-of-price"])
     shown.ask()
     shown.wait_for_vote()
     shown.columns.nth(0).get_by_text(COST).wait_for()

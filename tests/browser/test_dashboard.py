@@ -1,4 +1,4 @@
-"""The usage dashboard as a person uses it in JupyterLab: it keeps up beside a busy cell, filters, opens a call."""
+"""The usage dashboard in JupyterLab: updates beside a busy cell, filters, an opened call."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The dashboard under bad treatment: quick clicks, lost kernels, several views, hostile words; what is kept."""
+"""The dashboard in JupyterLab under stress: quick clicks, dead kernels, several views, hostile texts; static output."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 from nbconvert import HTMLExporter
 
 from tests.browser.axe import needs_axe, violations
-from tests.browser.chat import desk, picture, watched
+from tests.browser.chat import assert_page_healthy, desk, screenshot
 from tests.browser.dashboard import SETUP, SHOW, Dashboard
 from tests.browser.lab import needs_chromium
 from tests.fakes import Script
@@ -38,11 +38,11 @@ def fake(lab_and_fake):
 @pytest.fixture
 def lab(lab_and_fake):
     lab, _ = lab_and_fake
-    with watched(lab):
+    with assert_page_healthy(lab):
         yield lab
 
 
-def made(lab, fill="put(6, ['lab/a', 'lab/b'])", show=SHOW, more=()):
+def open_dashboard(lab, fill="put(6, ['lab/a', 'lab/b'])", show=SHOW, more=()):
     """A notebook whose second cell shows a dashboard; its kernel, and so its calls, are its own."""
     notebook = lab.open([f"{SETUP}\n{fill}", show, *more])
     notebook.run(0)
@@ -75,7 +75,7 @@ IS_DRAWN = "images => images.every(image => image.complete && image.naturalWidth
 
 
 def test_a_notebook_reopened_without_its_kernel_shows_the_figures(lab, fake):
-    notebook, _ = made(lab, more=["put(1)\ndashboard.close()"])
+    notebook, _ = open_dashboard(lab, more=["put(1)\ndashboard.close()"])
     still = notebook.output(1).locator(".ipyllm-still")
     still.wait_for(state="attached")
     assert not still.is_visible(), "while the dashboard lives, it says it all"
@@ -94,7 +94,7 @@ def test_a_notebook_reopened_without_its_kernel_shows_the_figures(lab, fake):
         charts = still.locator("img[alt*='by model']")
         assert charts.count() == 4, "no errors, so no chart of them"
         assert charts.evaluate_all(IS_DRAWN), name
-        picture(lab, f"dashboard-reopened-{name}")
+        screenshot(lab, f"dashboard-reopened-{name}")
     before = len(fake.requests)
     tab = as_html(lab, fake, saved)
     try:
@@ -106,7 +106,7 @@ def test_a_notebook_reopened_without_its_kernel_shows_the_figures(lab, fake):
 
 
 def test_two_views_with_filters_of_their_own_and_two_views_of_one(lab):
-    notebook, shown = made(
+    notebook, shown = open_dashboard(
         lab,
         more=["other = UsageDashboard(every_s=0.2, model='lab/b')\nother", "dashboard", "put(2, ['lab/b'])"],
     )
@@ -122,7 +122,7 @@ def test_two_views_with_filters_of_their_own_and_two_views_of_one(lab):
 
 
 def test_a_page_reloaded_while_a_call_is_open_shows_the_dashboard_and_opens_it_again(lab):
-    notebook, shown = made(lab)
+    notebook, shown = open_dashboard(lab)
     shown.calls.first.click()
     shown.opened.get_by_text("Question 5").wait_for()
     save(lab)
@@ -139,23 +139,23 @@ def test_a_page_reloaded_while_a_call_is_open_shows_the_dashboard_and_opens_it_a
 
 @pytest.mark.parametrize("how", ["killed", pytest.param("restart", marks=pytest.mark.thorough), "shutdown"])
 def test_when_the_kernel_is_gone_the_figures_stay_and_that_is_said(lab, how):
-    notebook, shown = made(lab, more=[PID])
+    notebook, shown = open_dashboard(lab, more=[PID])
     if how == "killed":
         os.kill(int(notebook.run(2).inner_text().split("pid")[1]), signal.SIGKILL)
     else:
         lab.page.evaluate(f"void {KERNEL}.{how}()")
-    shown.said.get_by_text("The kernel is gone: run the cell again.").wait_for(timeout=60_000)
+    shown.notice.get_by_text("The kernel is gone: run the cell again.").wait_for(timeout=60_000)
     assert shown.n_calls() == "6"
     shown.calls.first.evaluate("button => button.click()")  # JupyterLab's own dialog lies over the page
     shown.filter("model").select_option("lab/a")
-    shown.said.get_by_text("The kernel is gone").wait_for()
+    shown.notice.get_by_text("The kernel is gone").wait_for()
     assert shown.opened.is_hidden()
     if how == "restart":
         notebook.wait_idle()
         notebook.run(0)
         shown = Dashboard(notebook.run(1))
         shown.wait_for_calls(6)
-        assert shown.said.is_hidden()
+        assert shown.notice.is_hidden()
 
 
 LEFT = """
@@ -196,7 +196,7 @@ def test_a_view_that_was_closed_leaves_nothing_running_and_can_be_shown_again(la
 
 
 def test_a_hundred_quick_clicks_end_where_the_last_one_led(lab):
-    _, shown = made(lab, fill="put(40, ['lab/a', 'lab/b'], failing=4)")
+    _, shown = open_dashboard(lab, fill="put(40, ['lab/a', 'lab/b'], failing=4)")
     shown.root.evaluate("""root => {
         for (let n = 0; n < 100; n++) {
             const model = root.querySelector('[data-filter=model]');
@@ -211,7 +211,7 @@ def test_a_hundred_quick_clicks_end_where_the_last_one_led(lab):
     shown.wait_for_calls(20)
     shown.wait_for("root => root.querySelector('[data-filter=model]').value === 'lab/b'")
     shown.opened.get_by_text("Question").first.wait_for()
-    shown.said.wait_for(state="hidden")
+    shown.notice.wait_for(state="hidden")
     shown.wait_for_calls(20)
     shown.filter("status").select_option("error")
     shown.wait_for_calls(0)
@@ -221,7 +221,7 @@ def test_a_hundred_quick_clicks_end_where_the_last_one_led(lab):
 
 def test_a_click_counts_however_long_it_takes_and_whatever_comes_meanwhile(lab):
     busy = "import time\nfor _ in range(200):\n    put(1, ['lab/a'])\n    time.sleep(0.05)"
-    notebook, shown = made(lab, fill="put(6, ['lab/a'])", more=[busy])
+    notebook, shown = open_dashboard(lab, fill="put(6, ['lab/a'])", more=[busy])
     shown.wait_for_calls(6)
     notebook.run(2, wait=False)
     shown.wait_for("root => root.querySelectorAll('[data-call]').length > 8")
@@ -240,7 +240,7 @@ for junk in [None, 7, "x", [], {}, {"kind": 7}, {"kind": "ack"}, {"kind": "ack",
 
 
 def test_messages_that_are_none_break_nothing(lab):
-    notebook, shown = made(lab, more=[JUNK])
+    notebook, shown = open_dashboard(lab, more=[JUNK])
     notebook.run(2)
     shown.calls.first.click()
     shown.opened.get_by_text("Question 5").wait_for()
@@ -256,9 +256,9 @@ put(2)
 
 
 def test_a_ledger_removed_while_it_is_shown_is_said_and_the_new_one_is_shown(lab):
-    notebook, shown = made(lab, more=["import os" + REMOVED])
+    notebook, shown = open_dashboard(lab, more=["import os" + REMOVED])
     notebook.run(2)
-    shown.said.get_by_text("removed or replaced while in use").wait_for()
+    shown.notice.get_by_text("removed or replaced while in use").wait_for()
     shown.calls.first.click()
     shown.opened.get_by_text("Question 1").wait_for()
 
@@ -269,13 +269,15 @@ THEME = "theme => window.jupyterapp.commands.execute('apputils:change-theme', {t
 @needs_axe
 def test_axe_finds_nothing_wrong_in_any_state_and_theme_and_width(lab):
     show = SHOW.replace("0.2", "0.2, since='15 minutes'")
-    notebook, shown = made(lab, fill="", show=show, more=["put(60, MODELS, failing=7)".replace("MODELS", str(MODELS))])
+    notebook, shown = open_dashboard(
+        lab, fill="", show=show, more=["put(60, MODELS, failing=7)".replace("MODELS", str(MODELS))]
+    )
     found = []
 
     def look(where):
         found.extend((where, *violation) for violation in violations(lab.page, ".ipyllm-dashboard"))
         shown.root.scroll_into_view_if_needed()
-        picture(lab, f"dashboard-{where}")
+        screenshot(lab, f"dashboard-{where}")
 
     shown.root.get_by_text("No call meets these filters").wait_for()
     look("empty")
@@ -302,7 +304,7 @@ def test_axe_finds_nothing_wrong_in_any_state_and_theme_and_width(lab):
             tag = shown.filter("tag")
             tag.fill("arm")
             tag.press("Enter")
-            shown.said.get_by_text("A tag filter must have the form key=value").wait_for()
+            shown.notice.get_by_text("A tag filter must have the form key=value").wait_for()
             look(f"error-{theme}")
     finally:
         lab.page.set_viewport_size(size)
@@ -355,7 +357,7 @@ def test_hostile_words_run_no_script_and_make_no_request_wherever_they_stand(lab
         *(f"attack({at})" for at in starts),
         "from IPython.display import HTML\nHTML(dashboard._static_content()[0])",
     ]
-    notebook, shown = made(lab, fill=HOSTILE, show=show, more=more)
+    notebook, shown = open_dashboard(lab, fill=HOSTILE, show=show, more=more)
     before = len(fake.requests)
     left, opened = [], set()
     for number, at in enumerate(starts):
@@ -370,7 +372,7 @@ def test_hostile_words_run_no_script_and_make_no_request_wherever_they_stand(lab
             left += left_of_attacks(lab.page, ".ipyllm-opened")
     assert left == []
     assert len(opened) == len(evil)
-    picture(lab, "dashboard-hostile")
+    screenshot(lab, "dashboard-hostile")
 
     names = shown.root.locator(".ipyllm-models tbody th").all_inner_texts()
     assert any("<" in name for name in names), "it stands there, as text"

@@ -1,4 +1,4 @@
-"""``-f``, tools, pictures and mistakes of ``%%llm`` as a person sees them in JupyterLab, in light and dark."""
+"""``-f``, tools, images and mistakes of ``%%llm`` in JupyterLab, in the light and dark theme."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def weather(city: str) -> str:
 """
 
 
-lab_and_fake, picture = test_llm_in_lab.lab_and_fake, test_llm_in_lab.picture
+lab_and_fake, screenshot = test_llm_in_lab.lab_and_fake, test_llm_in_lab.screenshot
 
 
 @pytest.fixture(autouse=True)
@@ -67,7 +67,7 @@ def test_each_form_looks_as_it_should(lab_and_fake):
     notebook.output(3).get_by_text("HTML source").click()
     assert "parent.pwned" in notebook.output(3).inner_text(), "the source is shown, as text"
     notebook.output(3).get_by_text("HTML source").click()
-    picture(lab, "forms")
+    screenshot(lab, "forms")
 
 
 def test_code_goes_into_a_new_cell_below(lab_and_fake):
@@ -80,7 +80,7 @@ def test_code_goes_into_a_new_cell_below(lab_and_fake):
     assert "You could write" not in output.inner_text()
     lab.page.wait_for_function("document.querySelectorAll('.jp-Notebook .jp-CodeCell').length === 4")
     assert "orders['share']" in notebook.cell(2).locator(".jp-InputArea-editor").inner_text()
-    picture(lab, "code")
+    screenshot(lab, "code")
 
 
 def test_tool_calls_and_reasoning_are_folded_and_open_at_a_click(lab_and_fake):
@@ -102,7 +102,7 @@ def test_tool_calls_and_reasoning_are_folded_and_open_at_a_click(lab_and_fake):
     assert output.locator("details").count() == 2
     assert output.locator("strong").inner_text() == "rains"
     notebook.run(2)
-    picture(lab, "tools")
+    screenshot(lab, "tools")
 
 
 def test_a_hostile_page_does_nothing(lab_and_fake):
@@ -146,4 +146,4 @@ def test_mistakes_are_one_line_and_a_tab_helps(lab_and_fake):
         """() => [...document.querySelectorAll('.jp-CodeCell .cm-content, .jp-Completer')]
             .some(element => element.textContent.includes('--temperature'))"""
     )
-    picture(lab, "mistakes")
+    screenshot(lab, "mistakes")

@@ -1,4 +1,4 @@
-"""``%%llm`` as a person sees it in JupyterLab: the answer grows, hostile answers do nothing, stop stops."""
+"""``%%llm`` in JupyterLab: the answer grows, hostile answers do nothing, an interrupt stops it."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def lab_and_fake(request, tmp_path_factory):
             yield lab, fake
 
 
-def picture(lab, name):
+def screenshot(lab, name):
     SCREENSHOTS.mkdir(parents=True, exist_ok=True)
     lab.page.screenshot(path=SCREENSHOTS / f"{name}-{lab.theme}.png")
 
@@ -66,7 +66,7 @@ def test_an_answer_grows_in_its_cell_and_ends_with_one_line(lab_and_fake):
     notebook.run(1, wait=False)
     output = notebook.output(1)
     output.get_by_text("waiting").wait_for()
-    picture(lab, "waiting")
+    screenshot(lab, "waiting")
     output.get_by_text("Fitting a line").wait_for()
     assert "solve" not in output.inner_text(), "it is still growing"
     output.get_by_text("tokens/s").wait_for()
@@ -80,7 +80,7 @@ def test_an_answer_grows_in_its_cell_and_ends_with_one_line(lab_and_fake):
     fake.default = answer("Second.")
     notebook.run(2)
     notebook.run(3)
-    picture(lab, "llm")
+    screenshot(lab, "llm")
 
 
 def test_an_answer_without_reasoning_leaves_no_empty_output(lab_and_fake):
@@ -129,4 +129,4 @@ def test_the_stop_button_stops_and_keeps(lab_and_fake):
     assert "cancelled" in output.inner_text()
     assert "Traceback" not in output.inner_text()
     notebook.run(2)
-    picture(lab, "stopped")
+    screenshot(lab, "stopped")

@@ -1,6 +1,6 @@
 """In a real JupyterLab, no answer runs script, fetches anything or is typeset by the page's MathJax.
 
-The cell is live, so the page trusts its output: between a hostile answer and the page stands our HTML.
+The cell is live, so the page trusts its output; only our sanitiser protects it.
 """
 
 from __future__ import annotations

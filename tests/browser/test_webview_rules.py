@@ -1,6 +1,6 @@
-"""The widgets under the rules of VS Code's notebook webview, in its colours, and on a page with no colours at all.
+"""The widgets with the rules and colours of VS Code's notebook webview, and on a page without a theme.
 
-VS Code itself is not run: see :mod:`tests.browser.webview` for what stands for it.
+VS Code itself does not run: :mod:`tests.browser.webview` emulates it.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from tests.browser.axe import needs_axe, violations
 from tests.browser.chat import SCREENSHOTS, Chat, environment
 from tests.browser.compare import Compare
 from tests.browser.lab import chromium, needs_chromium
-from tests.browser.webview import LOOKS, Webview, WebviewComm
+from tests.browser.webview import THEMES, Webview, WebviewComm
 from tests.fakes import answer, drip, server_error
 from tests.service.rendering.payloads import PAYLOADS
 
@@ -39,7 +39,7 @@ def slope(x, y):  # least squares
 """
 
 
-def by_model(request):
+def reply_by_model(request):
     """What each model of these tests says."""
     return {
         "gpt-5": answer(ANSWER, reasoning="Lines, then."),
@@ -52,7 +52,7 @@ def by_model(request):
 @pytest.fixture(autouse=True)
 def server(fake, monkeypatch, tmp_path):
     """The fake server, for widgets of this very process."""
-    fake.on(by_model)
+    fake.on(reply_by_model)
     for name, value in environment(fake, tmp_path).items():
         monkeypatch.setenv(name, value)
     monkeypatch.setenv("IPYLLM_MAX_RETRIES", "0")
@@ -74,7 +74,7 @@ def webview(request, browser):
 
 
 @pytest.fixture
-def made(request):
+def make_widget(request):
     """Widgets, closed at the end."""
     from ipyllm import ChatWidget, CompareWidget, UsageDashboard
 
@@ -94,29 +94,29 @@ def made(request):
         widget.close()
 
 
-def shown_chat(webview, made):
+def shown_chat(webview, make_widget):
     """A chat with everything a chat can show."""
-    output = webview.show(made("chat", model="openai/gpt-5", system="Be short."))
+    output = webview.show(make_widget("chat", model="openai/gpt-5", system="Be short."))
     chat = Chat(output)
     ask(webview, chat, "What is a slope?")
     choose(webview, chat, "openai/broken")
     chat.type("And now?")
-    webview.until(lambda: chat.turns.last.locator(".ipyllm-error").is_visible())
+    webview.wait_until(lambda: chat.turns.last.locator(".ipyllm-error").is_visible())
     chat.button("Settings").click()
     return ".ipyllm-chat", chat.root
 
 
-def shown_compare(webview, made):
+def shown_compare(webview, make_widget):
     """A comparison after its vote."""
-    compare = Compare(webview.show(made("compare", ["openai/gpt-5", "openai/broken", "openai/other"])))
+    compare = Compare(webview.show(make_widget("compare", ["openai/gpt-5", "openai/broken", "openai/other"])))
     compare.ask("What is a slope?")
-    webview.until(lambda: compare.button("Tie").is_visible())
+    webview.wait_until(lambda: compare.button("Tie").is_visible())
     compare.button("A", compare.votes).click()
-    webview.until(lambda: compare.ranking.locator("table").is_visible())
+    webview.wait_until(lambda: compare.ranking.locator("table").is_visible())
     return ".ipyllm-compare", compare.root
 
 
-def shown_dashboard(webview, made):
+def shown_dashboard(webview, make_widget):
     """A dashboard with a call opened."""
     from ipyllm import LLMError, OpenAIService
 
@@ -124,10 +124,10 @@ def shown_dashboard(webview, made):
         OpenAIService(name).chat("What is a slope?", tags={"arm": "a"})
     with pytest.raises(LLMError):
         OpenAIService("broken").chat("And now?")
-    root = webview.show(made("dashboard", every_s=0.2))
-    webview.until(lambda: root.locator("[data-call]").count() == 3)
+    root = webview.show(make_widget("dashboard", every_s=0.2))
+    webview.wait_until(lambda: root.locator("[data-call]").count() == 3)
     root.locator("[data-call]").last.click()
-    webview.until(lambda: root.locator(".ipyllm-opened").is_visible())
+    webview.wait_until(lambda: root.locator(".ipyllm-opened").is_visible())
     return ".ipyllm-dashboard", root
 
 
@@ -137,13 +137,13 @@ SHOWN = {"chat": shown_chat, "compare": shown_compare, "dashboard": shown_dashbo
 def ask(webview, chat, text):
     count = chat.footers().count()
     chat.type(text)
-    webview.until(lambda: chat.footers().count() > count)
+    webview.wait_until(lambda: chat.footers().count() > count)
 
 
 def choose(webview, chat, model):
     chat.model.fill(model)
     chat.model.press("Enter")
-    webview.until(lambda: webview.comm.commands("set"))
+    webview.wait_until(lambda: webview.comm.commands("set"))
 
 
 class ForbiddenThings(anywidget.AnyWidget):
@@ -161,7 +161,7 @@ class ForbiddenThings(anywidget.AnyWidget):
 
 def test_the_page_notices_what_the_rules_forbid(webview):
     webview.show(ForbiddenThings())
-    webview.until(lambda: any("late" in complaint for complaint in webview.complaints()))
+    webview.wait_until(lambda: any("late" in problem for problem in webview.problems()))
     for expected in (
         "script-src: eval",
         "script-src-attr: inline",
@@ -170,45 +170,45 @@ def test_the_page_notices_what_the_rules_forbid(webview):
         "script-src-elem: https://example.org/module.js",
         "Ignored call to 'confirm()'",
     ):
-        webview.until(lambda expected=expected: any(expected in complaint for complaint in webview.complaints()))
+        webview.wait_until(lambda expected=expected: any(expected in problem for problem in webview.problems()))
 
 
 @needs_axe
-@pytest.mark.parametrize("webview", LOOKS, indirect=True)
+@pytest.mark.parametrize("webview", THEMES, indirect=True)
 @pytest.mark.parametrize("kind", SHOWN)
-def test_everything_is_drawn_with_enough_contrast_and_within_the_rules(webview, made, kind):
-    selector, root = SHOWN[kind](webview, made)
+def test_everything_is_drawn_with_enough_contrast_and_within_the_rules(webview, make_widget, kind):
+    selector, root = SHOWN[kind](webview, make_widget)
     webview.frame.evaluate("document.activeElement.blur()")
     SCREENSHOTS.mkdir(parents=True, exist_ok=True)
-    root.screenshot(path=SCREENSHOTS / f"webview-{kind}-{webview.look}.png")
-    assert webview.complaints() == []
+    root.screenshot(path=SCREENSHOTS / f"webview-{kind}-{webview.theme}.png")
+    assert webview.problems() == []
     found = violations(webview.frame, selector)
     assert found == [], "\n".join(map(str, found))
 
 
-def test_a_chat_sends_stops_and_exports(webview, made):
-    chat = Chat(webview.show(made("chat", model="openai/endless")))
+def test_a_chat_sends_stops_and_exports(webview, make_widget):
+    chat = Chat(webview.show(make_widget("chat", model="openai/endless")))
     chat.type("Go on")
-    webview.until(lambda: "word word" in chat.text())
+    webview.wait_until(lambda: "word word" in chat.text())
     chat.button("Stop the answer").click()
-    webview.until(lambda: chat.footers().count() == 1)
+    webview.wait_until(lambda: chat.footers().count() == 1)
     choose(webview, chat, "openai/gpt-5")
     ask(webview, chat, "What is a slope?")
     chat.button("Answer again", chat.turns.last).click()
-    webview.until(lambda: chat.root.get_by_text("2/2").is_visible() and chat.footers().count() == 2)
+    webview.wait_until(lambda: chat.root.get_by_text("2/2").is_visible() and chat.footers().count() == 2)
     assert webview.comm.commands("send") == [{"text": "Go on"}, {"text": "What is a slope?"}]
     assert webview.comm.commands("stop") == [{}]
     assert webview.comm.commands("set") == [{"model": "openai/gpt-5"}]
     assert len(webview.comm.commands("regenerate")) == 1
     with webview.page.expect_download() as download:
         chat.root.get_by_label("Export the chat").select_option("md")
-        webview.until(lambda: webview.comm.commands("export") == [{"format": "md"}] and not open_commands(webview))
+        webview.wait_until(lambda: webview.comm.commands("export") == [{"format": "md"}] and not open_commands(webview))
     assert "cov(x, y)" in Path(download.value.path()).read_text()
-    assert webview.complaints() == []
+    assert webview.problems() == []
 
 
-def test_links_images_and_copies_in_a_chat_keep_to_the_rules(webview, made):
-    chat = Chat(webview.show(made("chat", model="openai/gpt-5")))
+def test_links_images_and_copies_in_a_chat_keep_to_the_rules(webview, make_widget):
+    chat = Chat(webview.show(make_widget("chat", model="openai/gpt-5")))
     attach_picture(chat)
     ask(webview, chat, "What is this?")
     assert chat.turns.last.locator(".ipyllm-images img").evaluate("image => image.decode().then(() => image.width)")
@@ -220,45 +220,45 @@ def test_links_images_and_copies_in_a_chat_keep_to_the_rules(webview, made):
     code.get_by_text("Copied").wait_for()
     pasted = webview.frame.evaluate("navigator.clipboard.readText()")
     assert pasted.startswith("@cache")
-    assert webview.complaints() == []
+    assert webview.problems() == []
 
 
-def test_strange_answers_break_no_rule(webview, made):
-    chat = Chat(webview.show(made("chat", model="openai/strange")))
+def test_strange_answers_break_no_rule(webview, make_widget):
+    chat = Chat(webview.show(make_widget("chat", model="openai/strange")))
     ask(webview, chat, "Show me")
-    assert webview.complaints() == []
+    assert webview.problems() == []
 
 
-def test_a_comparison_asks_stops_and_votes(webview, made):
-    compare = Compare(webview.show(made("compare", ["openai/gpt-5", "openai/endless"], blind=True)))
+def test_a_comparison_asks_stops_and_votes(webview, make_widget):
+    compare = Compare(webview.show(make_widget("compare", ["openai/gpt-5", "openai/endless"], blind=True)))
     compare.ask("What is a slope?")
-    webview.until(lambda: "word word" in " ".join(compare.texts()))
+    webview.wait_until(lambda: "word word" in " ".join(compare.texts()))
     compare.button("Stop the answer").click()
-    webview.until(lambda: compare.button("Tie").is_visible())
+    webview.wait_until(lambda: compare.button("Tie").is_visible())
     compare.button("Tie").click()
-    webview.until(compare.root.get_by_text("endless", exact=True).first.is_visible)
+    webview.wait_until(compare.root.get_by_text("endless", exact=True).first.is_visible)
     assert webview.comm.commands("ask") == [{"prompt": "What is a slope?"}]
     assert len(webview.comm.commands("stop")) == 1
     assert [vote["which"] for vote in webview.comm.commands("vote")] == ["tie"]
-    assert webview.complaints() == []
+    assert webview.problems() == []
 
 
-def test_a_dashboard_filters_opens_and_exports(webview, made):
-    _, root = shown_dashboard(webview, made)
+def test_a_dashboard_filters_opens_and_exports(webview, make_widget):
+    _, root = shown_dashboard(webview, make_widget)
     root.locator('[data-filter="model"]').select_option("openai/gpt-5")
-    webview.until(lambda: root.locator("[data-call]").count() == 1)
+    webview.wait_until(lambda: root.locator("[data-call]").count() == 1)
     with webview.page.expect_download() as download:
         root.get_by_role("button", name="CSV").click()
-        webview.until(lambda: not open_commands(webview))
+        webview.wait_until(lambda: not open_commands(webview))
     assert "openai/gpt-5" in Path(download.value.path()).read_text()
-    sent = [content["command"] for content in webview.comm.heard if content.get("command") != "here"]
+    sent = [content["command"] for content in webview.comm.received if content.get("command") != "here"]
     assert sent == ["call", "filter", "export"]
-    assert webview.complaints() == []
+    assert webview.problems() == []
 
 
 @pytest.mark.parametrize("kind", ["chat", "compare"])
-def test_the_transcript_that_is_kept_beside_a_widget_hides_while_the_widget_lives(webview, made, kind):
-    webview.show(made(kind, *([["openai/gpt-5", "openai/other"]] if kind == "compare" else [])))
+def test_the_transcript_that_is_kept_beside_a_widget_hides_while_the_widget_lives(webview, make_widget, kind):
+    webview.show(make_widget(kind, *([["openai/gpt-5", "openai/other"]] if kind == "compare" else [])))
     webview.frame.evaluate("webview.beside('<details class=\"ipyllm-transcript\" open>What was said</details>')")
     kept = webview.frame.get_by_text("What was said")
     kept.wait_for(state="hidden")
@@ -269,8 +269,8 @@ def test_the_transcript_that_is_kept_beside_a_widget_hides_while_the_widget_live
 def open_commands(webview):
     """The questions of the page that the kernel has not answered yet, or whose answer the page does not have."""
     answered = {message.get("nonce") for message in webview.comm.custom}
-    waiting = {content["nonce"] for content in webview.comm.heard if "nonce" in content} - answered
-    return waiting or webview.given < len(webview.comm.sent)
+    waiting = {content["nonce"] for content in webview.comm.received if "nonce" in content} - answered
+    return waiting or webview.n_delivered < len(webview.comm.sent)
 
 
 def attach_picture(chat):

@@ -1,4 +1,4 @@
-"""The widgets and `%%llm` in Notebook 7, whose page differs from JupyterLab's; the steps are those of the lab tests."""
+"""The widgets and `%%llm` in Notebook 7; the steps are those of the JupyterLab tests."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from tests.browser import test_chat_widget as chats
 from tests.browser import test_compare_widget as comparisons
 from tests.browser import test_dashboard as dashboards
 from tests.browser.axe import AXE, violations
-from tests.browser.chat import Chat, desk, picture, walk
-from tests.browser.compare import Compare, by_model
+from tests.browser.chat import Chat, desk, run_with_fixtures, screenshot
+from tests.browser.compare import Compare, reply_by_model
 from tests.browser.lab import Notebook7, needs_chromium
 from tests.fakes import answer
 from tests.service.rendering.payloads import PAYLOADS
@@ -54,7 +54,7 @@ display(chat, CompareWidget(models=["openai/good", "openai/broken"]), UsageDashb
 def lab_and_fake(tmp_path_factory):
     options = {"page": Notebook7, "width": 1200, "height": 1000, "env": {"IPYLLM_MAX_RETRIES": "0"}}
     with desk(tmp_path_factory.mktemp("notebook-7"), **options) as (lab, fake):
-        fake.on(by_model)
+        fake.on(reply_by_model)
         yield lab, fake
 
 
@@ -63,7 +63,7 @@ fake, lab = chats.fake, chats.lab
 
 @pytest.mark.parametrize("steps", THE_SAME, ids=lambda steps: steps.__name__.removeprefix("test_"))
 def test_the_same_in_notebook_7(steps, lab, fake, tmp_path):
-    walk(steps, lab=lab, lab_and_fake=lab, fake=fake, tmp_path=tmp_path)
+    run_with_fixtures(steps, lab=lab, lab_and_fake=lab, fake=fake, tmp_path=tmp_path)
 
 
 def test_a_cell_streams_and_hostile_answers_do_nothing(lab, fake):
@@ -90,7 +90,7 @@ def test_a_cell_streams_and_hostile_answers_do_nothing(lab, fake):
 @pytest.mark.parametrize(("theme", "width"), [("light", 1100), ("dark", 500)], ids=["light", "dark"])
 def test_all_three_look_right_in_one_notebook(theme, width, tmp_path):
     with desk(tmp_path, page=Notebook7, theme=theme, width=width, height=1000) as (lab, fake):
-        fake.on(by_model)
+        fake.on(reply_by_model)
         notebook = lab.open([ALL_OF_THEM])
         shown = notebook.run(0)
         fake.default = answer(
@@ -107,7 +107,7 @@ def test_all_three_look_right_in_one_notebook(theme, width, tmp_path):
         for name in ("chat", "compare", "dashboard"):
             widget = shown.locator(f".ipyllm-{name}")
             widget.scroll_into_view_if_needed()
-            picture(lab, f"notebook-7-{name}")
+            screenshot(lab, f"notebook-7-{name}")
             assert widget.evaluate("w => w.scrollWidth <= w.clientWidth"), f"{name} fits its cell"
             if AXE.exists():
                 assert violations(lab.page, f".ipyllm-{name}") == []

@@ -1,4 +1,4 @@
-"""The widgets on ipykernel 6, whose one shell a running cell holds: answers go on, clicks wait, and that is said.
+"""The widgets on ipykernel 6, where a running cell blocks messages: answers continue, clicks wait, and a hint says so.
 
 One file, so that one worker installs ipykernel 6. The steps are those of the tests on the newest ipykernel.
 """
@@ -16,8 +16,8 @@ from tests.browser import test_chat_bad_input, test_compare_bad_input, test_dash
 from tests.browser import test_chat_widget as chats
 from tests.browser import test_compare_widget as comparisons
 from tests.browser import test_dashboard as dashboards
-from tests.browser.chat import desk, walk
-from tests.browser.compare import BUSY, by_model, made
+from tests.browser.chat import desk, run_with_fixtures
+from tests.browser.compare import BUSY, open_comparison, reply_by_model
 from tests.browser.lab import RUNNING, needs_chromium
 from tests.fakes import answer
 
@@ -85,7 +85,7 @@ def lab_and_fake(older, tmp_path_factory):
     path = os.pathsep.join([str(older), os.environ.get("PYTHONPATH", "")]).rstrip(os.pathsep)
     env = {"PYTHONPATH": path, "IPYLLM_MAX_RETRIES": "0"}
     with desk(tmp_path_factory.mktemp("older"), width=1200, height=1000, env=env) as (lab, fake):
-        fake.on(by_model)
+        fake.on(reply_by_model)
         version = lab.open(["import ipykernel\nprint('version', ipykernel.__version__)"]).run(0)
         assert "version 6." in version.inner_text()
         yield lab, fake
@@ -96,7 +96,7 @@ fake, lab = chats.fake, chats.lab
 
 @pytest.mark.parametrize("steps", THE_SAME, ids=lambda steps: steps.__name__.removeprefix("test_"))
 def test_the_same_on_ipykernel_6(steps, lab, fake, tmp_path):
-    walk(steps, lab=lab, lab_and_fake=lab, fake=fake, tmp_path=tmp_path)
+    run_with_fixtures(steps, lab=lab, lab_and_fake=lab, fake=fake, tmp_path=tmp_path)
 
 
 @pytest.mark.thorough
@@ -104,10 +104,12 @@ def test_the_same_on_ipykernel_6(steps, lab, fake, tmp_path):
     "steps", BADLY_TREATED, ids=lambda steps: f"{steps.__module__.rpartition('.')[2]}:{steps.__name__}"
 )
 def test_bad_treatment_on_ipykernel_6(steps, lab, fake, tmp_path):
-    fake.on(lambda request: fake.answers(request) or by_model(request))
+    fake.on(lambda request: fake.answers(request) or reply_by_model(request))
     fake.answers = lambda request: None
     fake.default = answer(test_chat_bad_input.COUNTED, gap=0.05)
-    walk(steps, lab=lab, lab_and_fake=(lab, fake), fake=fake, tmp_path=tmp_path, how="killed", line="undo 2")
+    run_with_fixtures(
+        steps, lab=lab, lab_and_fake=(lab, fake), fake=fake, tmp_path=tmp_path, how="killed", line="undo 2"
+    )
 
 
 def test_a_chat_goes_on_beside_a_busy_cell_and_clicks_wait_for_its_end(lab, fake):
@@ -117,7 +119,7 @@ def test_a_chat_goes_on_beside_a_busy_cell_and_clicks_wait_for_its_end(lab, fake
     chat.log.get_by_text("w3").wait_for()
     notebook.start(3)
     chat.log.get_by_text("w119").wait_for()
-    chat.wait_until_rest()
+    chat.wait_until_idle()
     assert notebook.prompt(3) == RUNNING
     before = len(fake.requests)
     fake.default = answer("After the cell.")
@@ -131,7 +133,7 @@ def test_a_chat_goes_on_beside_a_busy_cell_and_clicks_wait_for_its_end(lab, fake
 
 
 def test_a_comparison_goes_on_beside_a_busy_cell_and_clicks_wait_for_its_end(lab):
-    notebook, shown = made(lab, ["openai/good", "openai/slow"], [BUSY])
+    notebook, shown = open_comparison(lab, ["openai/good", "openai/slow"], [BUSY])
     good, slow = shown.columns.nth(0), shown.columns.nth(1)
     shown.ask()
     slow.get_by_text("It is").wait_for()

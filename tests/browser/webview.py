@@ -1,18 +1,18 @@
-"""A page under the rules of VS Code's notebook webview, in which real widgets live without any Jupyter.
+"""A page with the rules of VS Code's notebook webview, in which real widgets run without Jupyter.
 
     with Webview("vscode-dark") as webview:
         output = webview.show(ChatWidget())
-        webview.until(lambda: output.get_by_text("Send").is_visible())
+        webview.wait_until(lambda: output.get_by_text("Send").is_visible())
 
-VS Code does not run here, so its rules do: the frame's sandbox (no dialogs, no pop-ups; downloads and the clipboard
-are allowed), clicks on links that are taken from the page, modules imported from ``blob:`` addresses as anywidget
-does, an output's place in the page, and the colours of its themes as its Jupyter extension hands them to widgets. The
-content security policy is stricter than VS Code's: it has none by default, and with ``notebook.experimental.enableCsp``
-one that allows inline scripts, ``eval`` and addresses on the web, and none of which is allowed here. (That setting
-allows no ``blob:`` module, so under it no anywidget starts at all, ours or another's.)
+VS Code does not run here; its rules are emulated: the frame's sandbox (no dialogs, no pop-ups; downloads and the
+clipboard are allowed), intercepted clicks on links, modules imported from ``blob:`` addresses as anywidget does, the
+elements around an output, and the colours of its themes as its Jupyter extension passes them to widgets. The content
+security policy is stricter than VS Code's, which has none by default. With ``notebook.experimental.enableCsp`` it has
+one that allows inline scripts, ``eval`` and web addresses; here they are forbidden. (That setting forbids ``blob:``
+modules, so with it no anywidget starts at all.)
 
-Around the widget stands the least of anywidget's model: ``get``, ``on``, ``off``, ``send``. Its messages are those of
-the real Python object, which gets the page's.
+The widget gets a minimal anywidget model: ``get``, ``on``, ``off``, ``send``. Messages go to and from the real Python
+object.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ from urllib.parse import urlsplit
 
 from tests.widgets.page import PageComm
 
-HOME = "http://localhost"  # a secure context, as VS Code's is; nothing is served there: requests are answered below
+HOME = "http://localhost"  # a secure context, as in VS Code; no server: requests are answered below
 POLICY = (
     "default-src 'none'; script-src 'sha256-{script}' blob:; style-src 'unsafe-inline'; img-src data: blob:; "
     "base-uri 'none'; form-action 'none'"
 )
 SANDBOX = "allow-same-origin allow-pointer-lock allow-scripts allow-downloads allow-forms"
 
-# Light Modern and Dark Modern, VS Code's defaults, by its names of colours.
+# Light Modern and Dark Modern, VS Code's defaults, by VS Code's names of colours.
 _LIGHT = {
     "foreground": "#3b3b3b",
     "descriptionForeground": "#3b3b3b",
@@ -95,7 +95,7 @@ _DARK = {
     "debugTokenExpression-number": "#b5cea8",
     "debugTokenExpression-boolean": "#4e94ce",
 }
-# The high contrast themes have no colour for buttons, and one for code that is meant for another ground.
+# The high-contrast themes have no colour for buttons, and their colour for code needs another background.
 _CONTRAST_DARK = {
     "foreground": "#ffffff",
     "descriptionForeground": "#ffffffb3",
@@ -149,7 +149,7 @@ _CONTRAST_LIGHT = {
     "debugTokenExpression-number": "#098658",
     "debugTokenExpression-boolean": "#0000ff",
 }
-# The sheet of ipywidgets' controls, which VS Code loads too, says that every page is light.
+# The style sheet of ipywidgets' controls, which VS Code loads too, sets the colours of a light page.
 _IPYWIDGETS = """:root{
 --jp-border-color0:#616161;--jp-border-color1:#9e9e9e;--jp-border-color2:#e0e0e0;--jp-border-color3:#f5f5f5;
 --jp-ui-font-size1:13px;--jp-ui-font-family:Helvetica,Arial,sans-serif;--jp-code-font-family:monospace;
@@ -161,7 +161,7 @@ _IPYWIDGETS = """:root{
 --jp-brand-color0:#1976d2;--jp-brand-color1:#2196f3;--jp-brand-color2:#64b5f6;--jp-brand-color3:#bbdefb;
 --jp-warn-color1:#ff9800;--jp-error-color1:#f44336;--jp-success-color1:#4caf50;--jp-info-color1:#00bcd4;
 --jp-cell-editor-background:#f7f7f7;--jp-cell-editor-border-color:#cfcfcf}"""
-# The Jupyter extension since 2025 gives some of JupyterLab's names the theme's colours, around a widget only …
+# Since 2025 the Jupyter extension sets some of JupyterLab's variables to the theme's colours, around a widget only …
 _BRIDGE = f""".cell-output-ipywidget-background{{
 color:var(--vscode-editor-foreground);
 {"".join(f"--jp-{kind}-font-color{n}:var(--vscode-editor-foreground);" for kind in ("content", "ui") for n in range(4))}
@@ -177,7 +177,7 @@ color:var(--vscode-editor-foreground);
         for n in range(4)
     )
 }"""
-# … and before that it put every widget on white.
+# … and before that it gave every widget a white background.
 _WHITE = ".cell-output-ipywidget-background{background:white!important}"
 _VSCODE = """@layer vscode-default{
 body{color:var(--vscode-editor-foreground);font:var(--vscode-font-size) var(--vscode-font-family);background:none}
@@ -187,7 +187,7 @@ code{color:var(--vscode-textPreformat-foreground);background-color:var(--vscode-
 padding:1px 3px;border-radius:4px}
 blockquote{background:var(--vscode-textBlockQuote-background);border-color:var(--vscode-textBlockQuote-border)}
 }"""
-LOOKS = {
+THEMES = {
     "vscode-light": ("vscode-light", "light", _LIGHT, _VSCODE + _IPYWIDGETS + _BRIDGE),
     "vscode-dark": ("vscode-dark", "dark", _DARK, _VSCODE + _IPYWIDGETS + _BRIDGE),
     "vscode-dark-on-white": ("vscode-dark", "dark", _DARK, _VSCODE + _IPYWIDGETS + _WHITE),
@@ -201,13 +201,13 @@ LOOKS = {
     "bare-light": ("", "light", {}, ":root{color-scheme:light dark}"),
     "bare-dark": ("", "dark", {}, ":root{color-scheme:light dark}"),
 }
-"""What a page may look like: the class of its body, what the system prefers, VS Code's colours, and its style."""
+"""Of each theme: class of the body, the system's preferred colour scheme, VS Code's colours, style sheet."""
 
 _SCRIPT = """
-const complaints = [], links = [], listeners = new Map();
+const violations = [], links = [], listeners = new Map();
 let state = {}, view;
 addEventListener("securitypolicyviolation", ({ violatedDirective: rule, blockedURI }) => {
-  complaints.push(`${rule}: ${blockedURI}`);
+  violations.push(`${rule}: ${blockedURI}`);
 });
 document.addEventListener("click", (event) => {
   const link = event.composedPath().find((element) => element.tagName === "A" && element.href);
@@ -225,7 +225,7 @@ const model = {
   send: (content, _callbacks, buffers = []) => void toKernel(content, buffers.map(toBase64)),
 };
 window.webview = {
-  complaints, links,
+  violations, links,
   async show({ esm, css, state: given }) {
     state = given;
     const style = document.createElement("style");
@@ -254,27 +254,27 @@ def _digest(script):
 
 
 class WebviewComm(PageComm):
-    """A comm that keeps what its widget sends, for the page to be given, and what the page sends."""
+    """A comm that records what its widget sends, for delivery to the page, and what the page sends."""
 
     def __init__(self, *args, **kwargs):
-        self.heard: list[dict] = []
+        self.received: list[dict] = []
         super().__init__(*args, **kwargs)
 
     def publish_msg(self, msg_type, data=None, metadata=None, buffers=None, **keys):
         super().publish_msg(msg_type, data, metadata, buffers, **keys)
         self.sent[-1]["buffers"] = [base64.b64encode(bytes(buffer)).decode() for buffer in buffers or []]
 
-    def hear(self, content, buffers):
-        """Take a message of the page."""
-        self.heard.append(content)
+    def receive(self, content, buffers):
+        """Pass a message of the page to the widget."""
+        self.received.append(content)
         decoded = [memoryview(base64.b64decode(buffer)) for buffer in buffers]
         self.handle_msg({"content": {"data": {"method": "custom", "content": content}}, "buffers": decoded})
 
     def commands(self, name, key="command"):
-        """What the page asked for under a name, oldest first, without the numbers it gives its questions."""
+        """Return the commands of this name that the page sent, oldest first, without their nonces."""
         return [
             {field: value for field, value in content.items() if field not in {"nonce", key}}
-            for content in self.heard
+            for content in self.received
             if content.get(key) == name
         ]
 
@@ -284,35 +284,35 @@ class Webview:
 
     Parameters
     ----------
-    look : str
-        A key of :data:`LOOKS`.
+    theme : str
+        A key of :data:`THEMES`.
     browser : Browser
-        In which the page gets a context of its own.
+        Browser that opens the page, in a new context.
     width : int
-        Of the output, in CSS pixels.
+        Width of the output, in CSS pixels.
     """
 
-    def __init__(self, look, browser, *, width=900, height=1000):
-        self.look = look
+    def __init__(self, theme, browser, *, width=900, height=1000):
+        self.theme = theme
         self.browser = browser
         self.size = {"width": width, "height": height}
         self.errors: list[str] = []
-        self.strangers: list[str] = []
+        self.external_requests: list[str] = []
 
     def __enter__(self):
-        body, scheme, colours, style = LOOKS[self.look]
+        body, scheme, colours, style = THEMES[self.theme]
         root = "".join(f"--vscode-{name}:{value};" for name, value in colours.items())
         if colours:
             root += "--vscode-font-family:system-ui,sans-serif;--vscode-font-size:13px;--vscode-font-weight:normal;"
             root += "--vscode-editor-font-family:monospace;--vscode-editor-font-size:14px"
-        ground = "var(--vscode-editor-background,Canvas)"
+        background = "var(--vscode-editor-background,Canvas)"
         self._pages = {
             f"{HOME}/": f"<!doctype html><title>VS Code</title><style>body{{margin:0}}iframe{{border:0;width:100vw;"
             f'height:100vh}}</style><iframe title="outputs" src="/outputs" sandbox="{SANDBOX}" '
             'allow="clipboard-read; clipboard-write"></iframe>',
             f"{HOME}/outputs": f'<!doctype html><html lang="en" style="{root}"><title>outputs</title>'
             f'<meta http-equiv="Content-Security-Policy" content="{POLICY.format(script=_digest(_SCRIPT))}">'
-            f"<style>{style}\nhtml{{background:{ground}}}body{{margin:8px}}</style>"
+            f"<style>{style}\nhtml{{background:{background}}}body{{margin:8px}}</style>"
             f'<body class="{body}"><main id="container"><div class="cell_container">'
             '<div class="output_container"><div class="output cell-output-ipywidget-background"></div></div>'
             '<div class="output_container"><div class="output" id="beside"></div></div>'
@@ -343,52 +343,52 @@ class Webview:
             route.fulfill(body=body, content_type="text/html; charset=utf-8")
             return
         if urlsplit(route.request.url).path != "/favicon.ico":
-            self.strangers.append(route.request.url)
+            self.external_requests.append(route.request.url)
         route.abort()
 
     def _on_console(self, message):
-        own = "both allow-scripts and allow-same-origin"  # said of the frame, as in VS Code
-        if message.type in {"error", "warning"} and own not in message.text:
+        expected = "both allow-scripts and allow-same-origin"  # a warning about the frame, as in VS Code
+        if message.type in {"error", "warning"} and expected not in message.text:
             self.errors.append(message.text)
 
     def _to_kernel(self, content, buffers):
-        self.comm.hear(content, buffers)
+        self.comm.receive(content, buffers)
 
     def show(self, widget):
-        """Show a widget as anywidget would, and return the place where it is."""
+        """Show a widget as anywidget would, and return its element."""
         self.comm = widget.comm
         opened = self.comm.sent[0]
         assert opened["type"] == "comm_open"
-        self.given = len(self.comm.sent)
+        self.n_delivered = len(self.comm.sent)
         state = {**opened["state"], **widget.get_state()}
         esm, css = state.pop("_esm"), state.pop("_css", "")
         state = {name: value for name, value in state.items() if not name.startswith("_")}
         self.frame.evaluate("given => webview.show(given)", {"esm": str(esm), "css": str(css), "state": state})
         return self.frame.locator(".cell-output-ipywidget-background")
 
-    def pump(self):
-        """Give the page what the widget has sent since."""
-        while self.given < len(self.comm.sent):
-            message = self.comm.sent[self.given]
-            self.given += 1
+    def deliver(self):
+        """Deliver to the page what the widget has sent since the last time."""
+        while self.n_delivered < len(self.comm.sent):
+            message = self.comm.sent[self.n_delivered]
+            self.n_delivered += 1
             if message.get("method") in {"custom", "update"}:
                 self.frame.evaluate("message => webview.take(message)", message)
 
-    def until(self, condition, seconds=60):
-        """Give the page what comes until a condition holds."""
+    def wait_until(self, condition, seconds=60):
+        """Deliver messages to the page until a condition holds, and return its value."""
         deadline = time.monotonic() + seconds
         while True:
-            self.pump()
+            self.deliver()
             found = condition()
             if found:
                 return found
-            assert time.monotonic() < deadline, (self.complaints(), self.frame.locator("main").inner_text())
+            assert time.monotonic() < deadline, (self.problems(), self.frame.locator("main").inner_text())
             self.page.wait_for_timeout(20)
 
-    def complaints(self):
-        """Everything the page should not have done: errors, broken rules, requests."""
-        return [*self.errors, *self.frame.evaluate("webview.complaints"), *self.strangers]
+    def problems(self):
+        """Return everything the page should not have done: errors, broken rules, requests."""
+        return [*self.errors, *self.frame.evaluate("webview.violations"), *self.external_requests]
 
     def links(self):
-        """Where clicks on links wanted to go, which VS Code opens outside."""
+        """Return the targets of clicked links, which VS Code opens outside."""
         return self.frame.evaluate("webview.links")

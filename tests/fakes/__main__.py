@@ -1,4 +1,4 @@
-"""Runs the fake in a process of its own, so that a benchmark does not share its interpreter lock.
+"""Runs the fake in a separate process, so that a benchmark does not share its interpreter lock.
 
 Prints one line of JSON with `base_url` and `pid`, and stops on SIGTERM, SIGINT, or when its parent ends.
 `GET /_fake/requests` returns the records (all processes share their clock), `DELETE` deletes them.
@@ -43,13 +43,13 @@ def main() -> None:
     parser.add_argument("--gap", type=float, default=0.0, help="seconds between token chunks")
     parser.add_argument("--chunks", type=int, help="number of token chunks (default: one per word)")
     parser.add_argument("--admit", type=int, help="reply 429 above that many in flight")
-    parser.add_argument("--api-key", help="reply 401 to any other")
+    parser.add_argument("--api-key", help="reply 401 to other keys")
     parser.add_argument("--model", action="append", dest="models", help="reply 404 to others (repeatable)")
-    parser.add_argument("--no-coalesce", action="store_true", help="a write per chunk, even with --gap 0")
+    parser.add_argument("--no-coalesce", action="store_true", help="one write per chunk, even with --gap 0")
     text = parser.add_mutually_exclusive_group()
     text.add_argument("--text", default="Hello from the fake.")
-    text.add_argument("--length", type=int, help="that many characters of plain text")
-    text.add_argument("--markdown", type=int, help="that many characters of Markdown")
+    text.add_argument("--length", type=int, help="number of characters of plain text")
+    text.add_argument("--markdown", type=int, help="number of characters of Markdown")
     text.add_argument("--file", type=Path, help="the text of this file")
     options = parser.parse_args()
 

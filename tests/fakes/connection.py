@@ -1,6 +1,6 @@
 """One connection to the fake: parses HTTP/1.1, writes the reply on schedule, records what happened when.
 
-Without a web framework, which would not allow breaking connections.
+No web framework: it would not allow breaking connections.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from time import perf_counter_ns
 from typing import TYPE_CHECKING, Any
 
-from tests.fakes.render import Plan, Write
+from tests.fakes.render import RenderedScript, Write
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -35,12 +35,12 @@ class Request:
     raw: bytes
     arrived_ns: int
     query: str = ""
-    admitted: bool = False  # it counts as in flight; False for a 429 by `admit` and for what is not a chat
+    admitted: bool = False  # whether it counts as in flight; False for a 429 by `admit` and for other paths
     status: int | None = None  # None: no reply was sent
     sent_ns: list[int] = field(default_factory=list)  # of each token chunk (or body), just before its write
     finished_ns: int | None = None  # when the script ended
     closed_by_client: bool = False  # the client disconnected before that
-    closed_at_ns: int | None = None  # when the connection closed, whoever closed it
+    closed_at_ns: int | None = None  # when either side closed the connection
 
     @property
     def prompt(self) -> str:
@@ -56,8 +56,8 @@ class Connection(asyncio.Protocol):
     ----------
     plan : callable
         Chooses the reply to a request.
-    left : callable
-        Called when a request has ended, however it ended.
+    on_ended : callable
+        Called whenever a request has ended.
     open_connections : set
         Contains this connection while it is open.
 
@@ -66,11 +66,11 @@ class Connection(asyncio.Protocol):
 
     def __init__(
         self,
-        plan: Callable[[Request], Plan],
-        left: Callable[[Request], None],
+        plan: Callable[[Request], RenderedScript],
+        on_ended: Callable[[Request], None],
         open_connections: set[Connection],
     ) -> None:
-        self._plan_for, self._left, self._open = plan, left, open_connections
+        self._plan_for, self._on_ended, self._open = plan, on_ended, open_connections
         self._buffer = b""
         self._request: Request | None = None
         self._timer: asyncio.TimerHandle | None = None
@@ -86,21 +86,29 @@ class Connection(asyncio.Protocol):
             self._read()
 
     def eof_received(self) -> None:
-        self._client_left()
+        self._on_client_closed()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._client_left()
+        self._on_client_closed()
         self._open.discard(self)
 
-    def drop(self) -> None:
+    def abort(self) -> None:
         """Close because the server stops, without recording that the client disconnected."""
-        self._leave()
+        self._end_request()
         self._transport.abort()
 
-    def hang_up(self) -> None:
+    def close_if_idle(self) -> None:
         """Close if no request is being answered."""
         if self._request is None:
             self._transport.close()
+
+    def skip_pauses(self) -> None:
+        """Send the rest of the running reply at once, unless it has no end."""
+        if self._request is not None and self._plan.ending != "drip":
+            self._skipping_pauses = True
+            if self._timer is not None:
+                self._timer.cancel()
+            self._write_due()
 
     def _read(self) -> None:
         """Take one request from the buffer, if it is complete, and begin its reply."""
@@ -122,14 +130,15 @@ class Connection(asyncio.Protocol):
         self._start(Request(method, path, headers, body, raw, perf_counter_ns(), query))
 
     def _start(self, request: Request) -> None:
-        self._began, self._wrote = self._loop.time(), 0.0
+        self._started_at, self._last_write_at = self._loop.time(), 0.0
         self._request, self._plan = request, self._plan_for(request)
         self._writes = [*self._head(self._plan), *self._plan.writes]
         self._next = 0
-        self._play()
+        self._skipping_pauses = False
+        self._write_due()
 
     @staticmethod
-    def _head(plan: Plan) -> list[Write]:
+    def _head(plan: RenderedScript) -> list[Write]:
         if not plan.head:
             return []
         line, headers = plan.head.split(b"\r\n", 1)
@@ -139,15 +148,15 @@ class Connection(asyncio.Protocol):
             return [Write(first, line + b"\r\n" + headers)]
         return [Write(first, line + b"\r\n"), Write(rest, headers)]
 
-    def _play(self) -> None:
+    def _write_due(self) -> None:
         """Write what is due and sleep until the absolute time of the next write, so that delays do not add up."""
         if (request := self._request) is None:
             return
         while self._next < len(self._writes):
             write = self._writes[self._next]
-            due = max(self._began + write.at, self._wrote + write.pause)
-            if due - self._loop.time() > 1e-6:
-                self._timer = self._loop.call_at(due, self._play)
+            due = max(self._started_at + write.at, self._last_write_at + write.pause)
+            if due - self._loop.time() > 1e-6 and not self._skipping_pauses:
+                self._timer = self._loop.call_at(due, self._write_due)
                 return
             if self._transport.is_closing():
                 return
@@ -155,7 +164,7 @@ class Connection(asyncio.Protocol):
                 # Before the write: on loopback the client may read it before `write` returns.
                 request.sent_ns.extend([perf_counter_ns()] * write.tokens)
             self._transport.write(write.data)
-            self._wrote = self._loop.time()
+            self._last_write_at = self._loop.time()
             self._next += 1
             if self._plan.ending == "drip" and self._next == len(self._writes):
                 self._writes.append(write._replace(at=write.at + self._plan.drip_s))
@@ -163,7 +172,7 @@ class Connection(asyncio.Protocol):
             self._finish(request)
 
     def _finish(self, request: Request) -> None:
-        self._leave()
+        self._end_request()
         request.finished_ns = perf_counter_ns()
         if self._plan.ending == "rst":
             self._transport.get_extra_info("socket").setsockopt(
@@ -177,17 +186,17 @@ class Connection(asyncio.Protocol):
             return
         request.closed_at_ns = perf_counter_ns()
 
-    def _client_left(self) -> None:
+    def _on_client_closed(self) -> None:
         if (request := self._request) is not None:
             request.closed_by_client = True
             request.closed_at_ns = perf_counter_ns()
-            self._leave()
+            self._end_request()
 
-    def _leave(self) -> None:
+    def _end_request(self) -> None:
         """End the request."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
         if self._request is not None:
-            self._left(self._request)
+            self._on_ended(self._request)
             self._request = None

@@ -117,7 +117,7 @@ def error_in_stream(
     message: str = "Upstream provider disconnected",
     kind: str = "server_error",
 ) -> Script:
-    """`data: {"error": …}` after `after` token chunks, then the end; unstreamed, that with status 200."""
+    """`data: {"error": …}` after `after` token chunks, then the end; without streaming, only that, with status 200."""
     return _breaks_with(reply, after, {"error": {"message": message, "type": kind, "param": None, "code": code}})
 
 

@@ -1,7 +1,7 @@
-"""HTTP error replies in the words of the providers, and the pages of proxies.
+"""HTTP error replies with the providers' texts, and error pages of proxies.
 
 The fields follow the error guides of OpenAI, Azure OpenAI and DeepSeek; some messages are
-shortened, and the code of `unavailable` is invented: test the status and the code, not the words.
+shortened, and the code of `unavailable` is invented: test the status and the code, not the text.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ def insufficient_quota() -> Script:
 
 
 def insufficient_balance() -> Script:
-    """402, DeepSeek's form of an empty account."""
+    """402, DeepSeek's reply for an empty account."""
     return error(402, "Insufficient Balance", kind="unknown_error", code="invalid_request_error")
 
 
@@ -78,7 +78,7 @@ def context_length_exceeded(limit: int = 8192, asked: int = 9000) -> Script:
 
 
 def content_filter(text: str = "I was about to", **options: Any) -> Script:
-    """Let an answer end with finish_reason "content_filter"."""
+    """Build an answer that ends with finish_reason "content_filter"."""
     return answer(text, finish_reason="content_filter", **options)
 
 
@@ -97,7 +97,7 @@ def bad_json() -> Script:
 
 
 def unauthorized(key: str | None = "sk-wrong-key-0000") -> Script:
-    """401 as OpenAI words it: the message repeats half of the key, so it must be redacted."""
+    """401 with OpenAI's message, which repeats half of the key and so must be redacted."""
     if not key:
         return error(401, "You didn't provide an API key. You need to provide it in an Authorization header.")
     shown = key[:8] + "*" * max(len(key) - 12, 4) + key[-4:]
@@ -115,7 +115,7 @@ def forbidden() -> Script:
 
 
 def model_not_found(model: str = "no-such-model") -> Script:
-    """404 as OpenAI words it."""
+    """404 with OpenAI's message."""
     message = f"The model `{model}` does not exist or you do not have access to it."
     return error(404, message, code="model_not_found")
 

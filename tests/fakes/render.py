@@ -16,14 +16,14 @@ from tests.fakes.script import Ending, Event, Script, compact_json, stops
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["Ask", "Plan", "Write", "render"]
+__all__ = ["RenderOptions", "RenderedScript", "Write", "render"]
 
 _SPLIT_PAUSE_S = 0.005  # long enough that two writes arrive as two reads
 _RESET_PAUSE_S = 0.02  # an RST discards what the client has not received yet
 
 
-class Ask(NamedTuple):
-    """The part of a request that changes the bytes of its reply."""
+class RenderOptions(NamedTuple):
+    """The fields of a request that affect the bytes of its reply."""
 
     model: str
     stream: bool
@@ -39,7 +39,7 @@ class Write(NamedTuple):
     pause: float = 0.0  # at least this many seconds after the previous write
 
 
-class Plan(NamedTuple):
+class RenderedScript(NamedTuple):
     """A rendered script."""
 
     head: bytes  # without the empty line; empty when the server sends nothing
@@ -50,16 +50,16 @@ class Plan(NamedTuple):
 
 
 @lru_cache(maxsize=64)
-def render(script: Script, ask: Ask) -> Plan:
+def render(script: Script, options: RenderOptions) -> RenderedScript:
     """Render the reply to one kind of request."""
     last = script.ttft + max(len(script.deltas) - 1, 0) * script.gap
-    streams = script.body is None and (ask.stream if script.streams is None else script.streams)
+    streams = script.body is None and (options.stream if script.streams is None else script.streams)
     if script.body is not None:
         events = [Event(script.ttft, "body", script.body)]
     elif streams:
-        events = list(_stream(script, ask, last + script.tail))
+        events = list(_stream(script, options, last + script.tail))
     else:
-        events = [Event(last + script.tail, "body", _completion(script, ask))]
+        events = [Event(last + script.tail, "body", _completion(script, options))]
     for edit in script.edits:
         events = list(edit(events))
     encoded = [(event, _encode(script, event)) for event in events]
@@ -67,7 +67,7 @@ def render(script: Script, ask: Ask) -> Plan:
     if script.ending == "rst":
         writes.append(Write(0.0, b"", pause=_RESET_PAUSE_S))
     head_at = 0.0 if streams or not writes else writes[0].at
-    return Plan(
+    return RenderedScript(
         head=b"" if script.silent else _head(script, headers),
         head_at=(0.0, script.head_s) if script.head_s else (head_at, head_at),
         writes=() if script.silent else tuple(writes),
@@ -76,12 +76,12 @@ def render(script: Script, ask: Ask) -> Plan:
     )
 
 
-def _stream(script: Script, ask: Ask, end: float) -> Iterator[Event]:
-    wants_usage = script.usage is not None and (ask.include_usage or script.usage_unasked)
+def _stream(script: Script, options: RenderOptions, end: float) -> Iterator[Event]:
+    wants_usage = script.usage is not None and (options.include_usage or script.usage_unasked)
 
     def chunk(*choices: dict[str, Any], usage: dict[str, Any] | None = None) -> dict[str, Any]:
-        body = _envelope(script, ask, "chat.completion.chunk") | {"choices": choices}
-        return body | {"usage": usage} if wants_usage else body  # OpenAI: null until the last, if asked for
+        body = _envelope(script, options, "chat.completion.chunk") | {"choices": choices}
+        return body | {"usage": usage} if wants_usage else body  # as OpenAI: null before the last chunk, if requested
 
     def choice(delta: dict[str, Any], finish_reason: str | None = None) -> dict[str, Any]:
         return {"index": 0, "delta": delta, "logprobs": None, "finish_reason": finish_reason}
@@ -99,18 +99,18 @@ def _stream(script: Script, ask: Ask, end: float) -> Iterator[Event]:
         yield Event(end, "done", f"{script.prefix}[DONE]")
 
 
-def _completion(script: Script, ask: Ask) -> dict[str, Any]:
+def _completion(script: Script, options: RenderOptions) -> dict[str, Any]:
     choice = {"index": 0, "message": script.message, "logprobs": None, "finish_reason": script.finish_reason}
-    body = _envelope(script, ask, "chat.completion") | {"choices": [choice]}
+    body = _envelope(script, options, "chat.completion") | {"choices": [choice]}
     return body | ({"usage": script.usage} if script.usage else {})
 
 
-def _envelope(script: Script, ask: Ask, kind: str) -> dict[str, Any]:
+def _envelope(script: Script, options: RenderOptions, kind: str) -> dict[str, Any]:
     return {
         "id": "chatcmpl-fake",
         "object": kind,
         "created": 1_790_000_000,
-        "model": script.model or ask.model,
+        "model": script.model or options.model,
     }
 
 

@@ -47,8 +47,8 @@ class Script:
     usage_unasked: bool = False
     role_chunk: bool = True
     done: bool = True
-    model: str | None = None  # None: the model that was asked for
-    streams: bool | None = None  # None: as asked
+    model: str | None = None  # None: as requested
+    streams: bool | None = None  # None: as requested
     # times
     ttft: float = 0.0
     gap: float = 0.0
@@ -102,14 +102,14 @@ def answer(
     text : str
         The answer.
     chunks : int or sequence of str, optional
-        That many chunks of about equal length, or these very chunks. None: one per word.
+        Number of chunks of about equal length, or the chunks. None: one per word.
     ttft, gap, tail : float
         Token chunk k is written `ttft + k * gap` seconds after the request was read; the end (finish, usage,
         [DONE]) follows `tail` seconds after the last. The head and the role chunk go out at once.
     usage : bool or dict
-        True counts one token per chunk; False sends none though asked; a dict is sent as it stands.
+        True counts one token per chunk; False sends no usage, even if requested; a dict is sent unchanged.
     usage_in, usage_unasked
-        In a chunk of its own with `choices: []` (OpenAI), or in the finish chunk (DeepSeek); even unasked.
+        In a separate chunk with `choices: []` (OpenAI), or in the finish chunk (DeepSeek); also if not requested.
     finish_reason : str or None
         None: never sent. With tool calls, "stop" becomes "tool_calls".
     reasoning, reasoning_field
@@ -119,9 +119,9 @@ def answer(
     role_chunk, done : bool
         Whether a chunk with only the role comes first, whether `data: [DONE]` comes last.
     model : str, optional
-        What the reply calls the model; None: as asked.
+        Name of the model in the reply; None: as requested.
     coalesce : bool
-        Chunks due at the same time (gap 0) leave in one write; False: each in its own.
+        Whether chunks due at the same time (gap 0) are sent in one write.
 
     Examples
     --------
@@ -166,7 +166,7 @@ def answer(
 
 
 def deepseek(text: str = "Hello from DeepSeek.", *, hit: int = 6, miss: int = 4, **options: Any) -> Script:
-    """Answer as DeepSeek counts: usage in the finish chunk, even unasked, with `prompt_cache_hit_tokens`."""
+    """Build an answer with DeepSeek's usage: in the finish chunk, unrequested, with `prompt_cache_hit_tokens`."""
     script = answer(text, prompt_tokens=hit + miss, **options)
     usage = dict(script.usage or {}) | {"prompt_cache_hit_tokens": hit, "prompt_cache_miss_tokens": miss}
     usage.pop("prompt_tokens_details", None)

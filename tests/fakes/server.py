@@ -1,4 +1,4 @@
-"""A scripted OpenAI-protocol server on loopback, in a thread and event loop of its own.
+"""A scriptable server of the OpenAI protocol on loopback, in a separate thread with an event loop.
 
 `FakeLLM` chooses the `Script` for a request; `connection.Connection` sends it.
 """
@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from tests.fakes.connection import Connection, Request
 from tests.fakes.refusals import bad_json, error, model_not_found, rate_limited, server_error, unauthorized
-from tests.fakes.render import Ask, Plan, render
+from tests.fakes.render import RenderedScript, RenderOptions, render
 from tests.fakes.script import Script, answer, status
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ class FakeLLM:
     Parameters
     ----------
     api_key : str, optional
-        Any other gets 401. None: no key is required, and any is accepted.
+        Other keys get 401. None: no key is required, and any is accepted.
     models : sequence of str, optional
         The models it has; others get 404. None: any name is accepted, and `fake-model` is listed.
     host, port
@@ -65,7 +65,7 @@ class FakeLLM:
         self._address = (host, port)
         self._queue: deque[Script] = deque()
         self._decide: Callable[[Request], Script | None] | None = None
-        self._pages: dict[str, Script] = {}
+        self._served_paths: dict[str, Script] = {}
         self._limit: int | None = None
         self._rejection = rate_limited()
         self._errors: list[Exception] = []
@@ -89,24 +89,31 @@ class FakeLLM:
 
     @property
     def open_connections(self) -> int:
-        """How many connections clients have open."""
+        """Number of open connections."""
         return len(self._connections)
 
-    def hang_up(self) -> None:
-        """Close the idle connections, as servers do."""
-        closed: Future[None] = Future()
+    def close_idle_connections(self) -> None:
+        """Close the idle connections, as servers do after a time."""
+        self._each_connection(Connection.close_if_idle)
 
-        def close() -> None:
+    def skip_pauses(self) -> None:
+        """Send the rest of all running replies at once, for tests that have seen enough of the stream."""
+        self._each_connection(Connection.skip_pauses)
+
+    def _each_connection(self, act: Callable[[Connection], None]) -> None:
+        done: Future[None] = Future()
+
+        def act_on_all() -> None:
             for connection in tuple(self._connections):
-                connection.hang_up()
-            closed.set_result(None)
+                act(connection)
+            done.set_result(None)
 
-        self._loop.call_soon_threadsafe(close)
-        closed.result()
+        self._loop.call_soon_threadsafe(act_on_all)
+        done.result()
 
     def serve(self, path: str, script: Script) -> None:
         """Reply to every request for another path (`/api/pull`, `/v1/models`) with this script."""
-        self._pages[path] = script
+        self._served_paths[path] = script
 
     def admit(self, n: int | None, rejection: Script | None = None) -> None:
         """Reply 429 (or `rejection`) to chat requests above `n` in flight; None admits all."""
@@ -183,7 +190,7 @@ class FakeLLM:
         self._loop = asyncio.get_running_loop()
         self._stop = asyncio.Event()
         server = await self._loop.create_server(
-            lambda: Connection(self._plan, self._leave, self._connections), *self._address, backlog=_BACKLOG
+            lambda: Connection(self._plan, self._on_request_ended, self._connections), *self._address, backlog=_BACKLOG
         )
         started.set_result(server.sockets[0].getsockname()[1])
         await self._stop.wait()
@@ -193,23 +200,23 @@ class FakeLLM:
         server.close()
         while self._connections:
             for connection in self._connections:
-                connection.drop()
+                connection.abort()
             await asyncio.sleep(0)
         await server.wait_closed()
 
     # called by the connections, on the server's thread
 
-    def _plan(self, request: Request) -> Plan:
+    def _plan(self, request: Request) -> RenderedScript:
         body = request.json if isinstance(request.json, dict) else {}
         usage = bool((body.get("stream_options") or {}).get("include_usage"))
-        ask = Ask(str(body.get("model")), bool(body.get("stream")), usage)
+        options = RenderOptions(str(body.get("model")), bool(body.get("stream")), usage)
         try:
             script = self._choose(request)
-            plan = render(script, ask)
+            plan = render(script, options)
         except Exception as error:
             self._errors.append(error)
             script = server_error()
-            plan = render(script, ask)
+            plan = render(script, options)
         request.status = script.status if plan.head else None
         return plan
 
@@ -220,10 +227,10 @@ class FakeLLM:
         key = request.headers.get("authorization", "").removeprefix("Bearer ")
         if self.api_key is not None and key != self.api_key:
             return unauthorized(key)
-        if request.path in self._pages:
-            return self._pages[request.path]
+        if request.path in self._served_paths:
+            return self._served_paths[request.path]
         if request.path != _CHAT:
-            return _page(request, self.models or ("fake-model",))
+            return _reply_to_other_path(request, self.models or ("fake-model",))
         if self._limit is not None and self.in_flight >= self._limit:
             return self._rejection
         request.admitted = True
@@ -236,7 +243,7 @@ class FakeLLM:
         decided = self._decide(request) if self._decide else None
         return decided or (self._queue.popleft() if self._queue else self.default)
 
-    def _leave(self, request: Request) -> None:
+    def _on_request_ended(self, request: Request) -> None:
         self.in_flight -= request.admitted
 
     def _records(self, request: Request) -> Script:
@@ -246,7 +253,7 @@ class FakeLLM:
         return status(200, [asdict(r) | {"raw": None} for r in self.requests])
 
 
-def _page(request: Request, models: Sequence[str]) -> Script:
+def _reply_to_other_path(request: Request, models: Sequence[str]) -> Script:
     """Reply to other requests: OpenAI's and Ollama's lists of models, and 404."""
     if request.path == "/v1/models":
         listed = [{"id": m, "object": "model", "created": 1_790_000_000, "owned_by": "fake"} for m in models]

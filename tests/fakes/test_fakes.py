@@ -1,4 +1,4 @@
-"""The fake does on the wire what its scripts say: seen through raw sockets, the openai client and aiohttp."""
+"""The fake server sends what its scripts say, as seen by raw sockets, the openai client and aiohttp."""
 
 import asyncio
 import email.utils
@@ -85,6 +85,11 @@ def client_of(fake, **options):
 
 def create(client, **options):
     return client.chat.completions.create(model="m", messages=[{"role": "user", "content": "hi"}], **options)
+
+
+def post(fake, session):
+    """Ask for a stream with aiohttp."""
+    return session.post(f"{fake.base_url}/chat/completions", json={"model": "m", "stream": True, "messages": []})
 
 
 # Honest answers
@@ -321,8 +326,8 @@ def test_refuse_closes_without_a_word(fake, how, outcome):
     assert fake.requests[0].status is None
 
 
-@pytest.mark.parametrize(("script", "heard"), [(fakes.stall("one two", 1), True), (fakes.never_answers(), False)])
-def test_a_hang_lasts_until_the_client_leaves(fake, script, heard):
+@pytest.mark.parametrize(("script", "sends_token"), [(fakes.stall("one two", 1), True), (fakes.never_answers(), False)])
+def test_a_hang_lasts_until_the_client_leaves(fake, script, sends_token):
     fake.default = script
     with closing(connect(fake)) as connection:
         ask(connection)
@@ -330,7 +335,7 @@ def test_a_hang_lasts_until_the_client_leaves(fake, script, heard):
         time.sleep(0.1)
         assert fake.in_flight == 1
         connection.setblocking(False)
-        if heard:
+        if sends_token:
             received = connection.recv(1 << 16)
             assert b'"one"' in received
             assert b"two" not in received
@@ -585,6 +590,29 @@ def test_cancelling_a_task_closes_the_connection_and_is_recorded(fake):
     assert 0 < fake.requests[0].closed_at_ns - cancelled_ns < 0.5e9
 
 
+def test_skip_pauses_sends_the_rest_of_running_replies_that_have_an_end(fake):
+    fake.reply(answer("one two three", gap=30), fakes.drip("word ", every=0.05))
+
+    async def run():
+        async with aiohttp.ClientSession() as session, post(fake, session) as slow, post(fake, session) as endless:
+            await asyncio.to_thread(fake.wait_for, lambda: all(r.sent_ns for r in fake.requests))
+            fake.skip_pauses()
+            body = await slow.read()
+            sent = len(fake.requests[1].sent_ns)
+            await asyncio.to_thread(fake.wait_for, lambda: len(fake.requests[1].sent_ns) > sent)
+            endless.close()
+            return body
+
+    body = asyncio.run(run())
+    assert body.endswith(b"data: [DONE]\n\n")
+    assert b"three" in body
+    assert len(fake.requests[1].sent_ns) < 100
+    fake.default = answer("one two", gap=0.2)
+    began = time.monotonic()
+    stream_lines(fake)
+    assert time.monotonic() - began >= 0.2, "replies that begin later have their pauses"
+
+
 def test_wait_for_says_what_it_saw(fake):
     exchange(fake)
     with pytest.raises(TimeoutError, match=r"1 requests, 0 open"):
@@ -600,8 +628,7 @@ def stream_all(fake, n):
     """Return statuses and texts of `n` concurrent streams, read by aiohttp."""
 
     async def one(session):
-        body = {"model": "m", "stream": True, "messages": []}
-        async with session.post(f"{fake.base_url}/chat/completions", json=body) as response:
+        async with post(fake, session) as response:
             return response.status, await response.read()
 
     async def run():

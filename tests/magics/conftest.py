@@ -1,4 +1,4 @@
-"""A real kernel with the extension loaded, shared by the tests of one file."""
+"""Fixtures: a real kernel with the extension loaded, shared by the tests of one file."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def server():
 
 
 def environment(server, home):
-    """What a kernel needs to find the server, and nothing of the developer's."""
+    """Return the environment of a kernel: the server, and none of the developer's settings."""
     return {
         "IPYLLM_MODEL": "openai/fake-model",
         "IPYLLM_LEDGER": str(home / "ledger.sqlite"),
@@ -49,7 +49,7 @@ def kernel(server, tmp_path_factory):
 
 @pytest.fixture
 def kernel_fake(server, kernel):
-    """The kernel's model server, with a clean slate."""
+    """The kernel's model server, reset."""
     server.clear()
     server.on(None)
     from tests.fakes import answer

@@ -1,6 +1,6 @@
-"""A kernel of ipykernel 6 beside the one of the environment: a small venv of its own, built once, under ``build/``.
+"""Builds a kernel of ipykernel 6, once, in a small venv under ``build/``.
 
-It holds ipykernel 6 and what that needs; everything else, ipyllm too, comes from the environment that runs the tests.
+The venv has ipykernel 6 and its dependencies; everything else, ipyllm too, comes from the environment of the tests.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ class CannotBuildError(RuntimeError):
 
 
 def older_kernel() -> Path:
-    """Return a folder of kernel specs that holds :data:`NAME`, built now if it is not there.
+    """Return a folder of kernel specs that has :data:`NAME`; build it if it does not exist.
 
     Raises
     ------
     CannotBuildError
-        With what pip said.
+        pip failed; the message is pip's.
     """
     version = f"{sys.version_info.major}.{sys.version_info.minor}"
     home = _HOME / f"ipykernel6-py{version}"
@@ -43,8 +43,8 @@ def older_kernel() -> Path:
 
 def _build(home: Path) -> None:
     home.parent.mkdir(parents=True, exist_ok=True)
-    # Under a name of its own until it is whole: several workers may build at once, and the first one wins. A venv
-    # may be moved as long as only its python is used.
+    # Under a temporary name until it is complete: several workers may build at once, and the first one wins. A venv
+    # may be moved if only its python is used.
     draft = Path(tempfile.mkdtemp(prefix="draft-", dir=home.parent))
     venv.create(draft, with_pip=False, symlinks=True)
     python = draft / "bin" / "python"
@@ -54,7 +54,7 @@ def _build(home: Path) -> None:
     if done.returncode:
         shutil.rmtree(draft, ignore_errors=True)
         raise CannotBuildError(done.stderr.strip()[-500:])
-    # After its own, so that ipykernel is the older one. `addsitedir` also reads the editable install of ipyllm.
+    # After the venv's packages, so that ipykernel is the older one. `addsitedir` also reads ipyllm's editable install.
     main = sysconfig.get_paths()["purelib"]
     (site / "zz-environment.pth").write_text(f"import site; site.addsitedir({main!r})\n")
     spec = draft / "kernels" / NAME
@@ -62,6 +62,6 @@ def _build(home: Path) -> None:
     argv = [str(home / "bin" / python.name), "-m", "ipykernel_launcher", "-f", "{connection_file}"]
     (spec / "kernel.json").write_text(json.dumps({"argv": argv, "display_name": NAME, "language": "python"}))
     try:
-        os.rename(draft, home)  # noqa: PTH104 - fails where another was first
+        os.rename(draft, home)  # noqa: PTH104 - fails if another worker was first
     except OSError:
         shutil.rmtree(draft, ignore_errors=True)

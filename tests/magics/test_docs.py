@@ -73,8 +73,8 @@ def steps():
 
 
 def shown(ran):
-    told = _ANSI.sub("", ran.traceback[-1]) if ran.status == "error" else ran.stdout + ran.text
-    return "\n".join(line.rstrip() for line in told.strip().splitlines())
+    shown = _ANSI.sub("", ran.traceback[-1]) if ran.status == "error" else ran.stdout + ran.text
+    return "\n".join(line.rstrip() for line in shown.strip().splitlines())
 
 
 def matches(expected, actual):

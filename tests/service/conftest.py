@@ -1,4 +1,4 @@
-"""A real ledger in a real file, rows to put into it, and other processes to share it with."""
+"""Fixtures: a ledger in a file, rows for it, and other Python processes."""
 
 from __future__ import annotations
 
@@ -20,10 +20,9 @@ _numbers = count(1)
 
 @pytest.fixture
 def python(tmp_path_factory):
-    """Start a script in a process of its own; those still alive at the end are killed.
+    """Start a script in another process; kill it after the test if it still runs.
 
-    It stands in a file, because the workers of a process pool import it again. A warning is an error, unless
-    ``warnings`` says otherwise.
+    The script is a file, because workers of a process pool import it again. Warnings are errors by default.
     """
     folder = tmp_path_factory.mktemp("scripts")
     started = []
@@ -61,7 +60,7 @@ def ledger(path):
 
 @pytest.fixture
 def call():
-    """Make a row as the pipeline puts it when a call begins; the keywords say what is different."""
+    """Make a row as the pipeline does at the start of a call; keywords replace columns."""
 
     def make(**columns):
         row = {
@@ -83,7 +82,7 @@ def call():
 
 @pytest.fixture
 def sql(path):
-    """Ask the file itself, as any other program would."""
+    """Run an SQL statement on the file, as another program would."""
 
     def ask(statement, *arguments):
         with closing(sqlite3.connect(path, timeout=5)) as connection, connection:
@@ -93,8 +92,8 @@ def sql(path):
 
 
 @pytest.fixture
-def answer(python):
-    """Run a script to its end and return what it printed."""
+def run_script(python):
+    """Run a script to its end and return its output."""
 
     def run(script, *arguments, **options):
         process = python(script, *arguments, **options)

@@ -1,4 +1,4 @@
-"""Files are closed before a fork, and each process goes on by itself after it."""
+"""Files are closed before a fork, and both processes continue independently."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What users may pass, what is sent, and what is refused with a sentence before anything is sent."""
+"""Valid arguments, the request that is sent, and refusals before anything is sent."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What docs/service.md says of settings, errors, names and the `openai` client is what the code does.
+"""docs/service.md agrees with the code: settings, errors, names, and the `openai` client.
 
 Its `>>>` examples are run by `pytest docs`, see docs/conftest.py.
 """
@@ -57,8 +57,8 @@ def variable(name, field):
 
 def test_the_settings_table_is_the_settings():
     rows = table("setting", "variable", "type", "default", "meaning")
-    told = {code(name)[0]: (code(var)[0], code(kind)[0]) for name, var, kind, *_ in rows}
-    assert told == {
+    documented = {code(name)[0]: (code(var)[0], code(kind)[0]) for name, var, kind, *_ in rows}
+    assert documented == {
         name: (variable(name, field), shown(field.annotation)) for name, field in Settings.model_fields.items()
     }
 

@@ -1,4 +1,4 @@
-"""Settings come from where the design says, in that order, and a wrong one is named in one sentence."""
+"""Precedence of the sources of settings, and errors for wrong ones."""
 
 from __future__ import annotations
 

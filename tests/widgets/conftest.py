@@ -1,4 +1,4 @@
-"""Real widgets on a comm whose other end is a page that remembers."""
+"""Fixtures of the widget tests: real widgets on a comm that records the messages."""
 
 from __future__ import annotations
 
@@ -50,8 +50,8 @@ def interrupt_next_call(monkeypatch):
 
 
 @pytest.fixture
-def while_rendering(monkeypatch):
-    """Have a function called with the text that the Markdown library is about to render."""
+def hook_rendering(monkeypatch):
+    """Install a function that gets each text just before it is rendered."""
     render = RendererHTML.render
 
     def install(hook):
@@ -66,7 +66,7 @@ def while_rendering(monkeypatch):
 
 @pytest.fixture
 def chat(models, monkeypatch, request):
-    """A chat over a conversation of its own; at the end, its page must show what the widget says of itself."""
+    """Make a chat with its own conversation; afterwards, the page's state must equal the widget's snapshot."""
     from ipyllm.conversations.history import forget_conversation
     from ipyllm_widgets import ChatWidget
 
@@ -80,9 +80,9 @@ def chat(models, monkeypatch, request):
     yield make
     for widget in made:
         page = widget.comm
-        page.wait_until_rest()
+        page.wait_until_idle()
         state = widget.get_state("snapshot")["snapshot"]
-        shown = page.shown()
+        shown = page.view_state()
         with widget.channel.lock:
             assert shown.order == state["order"]
             assert shown.turns == state["turns"]

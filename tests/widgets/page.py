@@ -1,4 +1,4 @@
-"""The other end of a widget's comm: what a page would have, from the messages a real widget sends."""
+"""The page's end of a widget's comm: builds the state of a view from the messages that a real widget sends."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def texts(messages):
 
 
 class PageComm(BaseComm):
-    """Records what is sent, as JSON makes it."""
+    """Records the messages sent, after a round trip through JSON."""
 
     def __init__(self, *args, **kwargs):
         self.sent: list[dict] = []
@@ -26,7 +26,7 @@ class PageComm(BaseComm):
 
     def publish_msg(self, msg_type, data=None, metadata=None, buffers=None, **keys):
         with self.arrived:
-            # As Jupyter's own sessions pack it: no lone surrogate, no number that JSON has not.
+            # As Jupyter packs messages: lone surrogates and NaN are errors.
             packed = json.dumps(data or {}, ensure_ascii=False, allow_nan=False).encode()
             self.sent.append({"type": msg_type, **json.loads(packed)})
             self.arrived.notify_all()
@@ -40,36 +40,36 @@ class PageComm(BaseComm):
         """Send a command as the page does and return its acknowledgement."""
         nonce = f"test-{len(self.sent)}"
         self.push({"command": command, "nonce": nonce, **fields}, buffers)
-        # Not simply the last: the drawing thread sends beside us.
-        return next(told for told in reversed(self.custom) if told["kind"] == "ack" and told["nonce"] == nonce)
+        # Not simply the last message: the render thread sends some too.
+        return next(sent for sent in reversed(self.custom) if sent["kind"] == "ack" and sent["nonce"] == nonce)
 
     def push(self, content, buffers=()) -> dict:
-        """Send anything, and return what the widget answered last."""
+        """Send any content, and return the last message of the widget."""
         self.handle_msg({"content": {"data": {"method": "custom", "content": content}}, "buffers": list(buffers)})
         return self.custom[-1]
 
-    def shown(self) -> Shown:
-        """What a view would show that has seen every message."""
+    def view_state(self) -> ViewState:
+        """Return the state of a view that has received every message."""
         opened = next(message for message in self.sent if message["type"] == "comm_open")
-        return Shown.of([{"kind": "snapshot", "state": opened["state"]["snapshot"]}, *self.custom])
+        return ViewState.of([{"kind": "snapshot", "state": opened["state"]["snapshot"]}, *self.custom])
 
     def wait_for(self, condition, seconds: float = 60):
-        """Wait until ``condition(shown)`` holds."""
+        """Wait until ``condition(view_state)`` holds, and return the view state."""
         deadline = time.monotonic() + seconds
         while True:
             with self.arrived:
-                shown = self.shown()
+                shown = self.view_state()
                 if condition(shown):
                     return shown
                 assert time.monotonic() < deadline, shown.turns
                 self.arrived.wait(0.2)
 
-    def wait_until_rest(self) -> Shown:
+    def wait_until_idle(self) -> ViewState:
         return self.wait_for(lambda shown: shown.running is None and all(t["status"] != "running" for t in shown.turns))
 
 
-class Shown:
-    """The state of a view: what ``static/reducer.js`` makes of the same messages, here in Python."""
+class ViewState:
+    """State of a view, computed in Python as ``static/reducer.js`` does."""
 
     def __init__(self):
         self.seq = 0
@@ -86,21 +86,21 @@ class Shown:
             if message["kind"] == "snapshot":
                 shown.__init__()
                 shown.seq = message["state"]["seq"]
-                shown._rest(message["state"])
+                shown._apply_fields(message["state"])
             elif "seq" in message:
                 assert message["seq"] == shown.seq + 1, "numbered without a gap"
                 shown.seq = message["seq"]
-                shown._delta(message["deltas"]) if message["kind"] == "delta" else shown._rest(message)
+                shown._apply_deltas(message["deltas"]) if message["kind"] == "delta" else shown._apply_fields(message)
         return shown
 
-    def _rest(self, message):
+    def _apply_fields(self, message):
         for turn in message["turns"]:
             self.by_id.setdefault(turn["id"], {"parts": {}}).update(turn)
         for name in ("order", "running", "totals", "settings"):
             setattr(self, name, message.get(name, getattr(self, name)))
         self.by_id = {name: self.by_id[name] for name in self.order}
 
-    def _delta(self, deltas):
+    def _apply_deltas(self, deltas):
         for delta in deltas:
             parts = self.by_id[delta["id"]]["parts"]
             known = {"blocks": [], "tail": ""} if delta.get("anew") else parts.get(delta["part"])

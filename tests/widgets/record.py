@@ -1,7 +1,7 @@
-"""Record what a real widget sends, for the front end's own tests: ``python -m tests.widgets.record [scene …]``.
+"""Records the messages of real widgets for the front end's tests: ``python -m tests.widgets.record [scene …]``.
 
-Each file in ``widgets/tests/recordings`` holds the snapshot a page begins with, the messages after it, and the
-snapshot at the end, which a page must then show without having seen it.
+Each file in ``widgets/tests/recordings`` has the first snapshot, the messages after it, and the final snapshot, which a
+page must reach from these messages.
 """
 
 from __future__ import annotations
@@ -31,24 +31,24 @@ def branches(widget, fake):
     for text in ("one", "two", "three"):
         fake.default = answer(text.upper())
         widget.send(text).wait()
-        shown = widget.comm.wait_until_rest()
+        shown = widget.comm.wait_until_idle()
     widget.comm.click("regenerate", turn=shown.order[-1])
-    shown = widget.comm.wait_until_rest()
+    shown = widget.comm.wait_until_idle()
     widget.comm.click("edit", turn=shown.order[0], text="uno")
-    shown = widget.comm.wait_until_rest()
+    shown = widget.comm.wait_until_idle()
     widget.comm.click("select", turn=shown.order[0], branch=1)
-    widget.comm.click("delete", turn=widget.comm.shown().order[1])
+    widget.comm.click("delete", turn=widget.comm.view_state().order[1])
 
 
 def failures(widget, fake):
     fake.default = status(401, {"error": {"message": "bad key", "code": "invalid_api_key"}})
     widget.comm.click("send", text="Hello")
-    shown = widget.comm.wait_until_rest()
+    shown = widget.comm.wait_until_idle()
     fake.default = fakes.drip("word ", every=0.01)
     widget.comm.click("regenerate", turn=shown.order[0])
     widget.comm.wait_for(lambda shown: "word word" in shown.html())
     widget.comm.click("stop")
-    widget.comm.wait_until_rest()
+    widget.comm.wait_until_idle()
     widget.comm.click("set", model="opnai/x")
     widget.comm.click("set", params={"temperature": 1})
 
@@ -67,11 +67,11 @@ def comparison(widget, fake):
     widget.comm.click("ask", prompt="Show me")
     widget.comm.wait_for(lambda shown: "word word" in shown.html() and shown.turns[0]["status"] == "ok")
     widget.comm.click("stop", mark="C", question=1)
-    widget.comm.wait_until_rest()
+    widget.comm.wait_until_idle()
     widget.comm.click("vote", which="A", question=1)
     widget.comm.click("set", arms=[{"model": f"openai/{name}"} for name in ("good", "other")], blind=True)
     widget.comm.click("ask", prompt="Once more")
-    widget.comm.wait_until_rest()
+    widget.comm.wait_until_idle()
     widget.comm.click("vote", which="tie", question=2)
 
 
@@ -98,7 +98,7 @@ def main():
                 widget = ChatWidget(conversation=scene.__name__, models=["openai/fake-model"])
             begin, before = widget.get_state("snapshot")["snapshot"], len(widget.comm.custom)
             scene(widget, fake)
-            widget.comm.wait_until_rest()
+            widget.comm.wait_until_idle()
             end = widget.get_state("snapshot")["snapshot"]
             record = {"begin": begin, "messages": widget.comm.custom[before:], "end": end}
             widget.close()

@@ -1,4 +1,4 @@
-"""The front end as one module: what the joining relies on, and what a strict page demands."""
+"""Joining the ES modules into one: its assumptions, and the rules of a strict page."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The drawing thread: no news is left behind, failures are shown, and it draws no more often than it may."""
+"""The render thread: no change is lost, failures are shown, and it respects its budget."""
 
 from __future__ import annotations
 
@@ -26,21 +26,21 @@ def test_news_that_come_as_the_thread_ends_for_idleness_are_drawn_all_the_same(m
 
 
 def test_what_drawing_raised_is_told_and_the_next_news_are_drawn():
-    told, drawn = [], threading.Event()
+    errors, drawn = [], threading.Event()
 
     def draw():
-        if not told:
+        if not errors:
             raise ValueError("once")
         drawn.set()
         return 0
 
-    drawing = RenderThread(draw, told.append)
+    drawing = RenderThread(draw, errors.append)
     drawing.wake()
-    while not told:
+    while not errors:
         time.sleep(0.01)
     drawing.wake()
     assert drawn.wait(30)
-    assert str(told[0]) == "once"
+    assert str(errors[0]) == "once"
 
 
 def test_many_news_become_few_drawings_at_least_a_twentieth_of_a_second_apart():

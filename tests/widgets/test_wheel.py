@@ -1,4 +1,4 @@
-"""What a person installs: the wheel has the widgets' modules, and nothing is built where it is installed."""
+"""The wheel contains the widgets' modules, and installing builds nothing."""
 
 from __future__ import annotations
 

@@ -18,7 +18,7 @@ __all__ = ["available_models", "validate_model_names"]
 
 
 def available_models() -> list[str]:
-    """Return full names, the default first: pulled models, configured services and endpoints, aliases, routes."""
+    """Return full names of pulled models, configured services and endpoints, aliases and routes, the default first."""
     return list(dict.fromkeys(_names()))
 
 
@@ -45,7 +45,7 @@ def validate_model_names(models: Any) -> list[str]:
 
 def _names() -> Iterator[str]:
     settings = get_settings()
-    with suppress(LLMError):  # if the default does not exist, the first call will say so
+    with suppress(LLMError):  # the first call reports a default that does not exist
         yield models.create_llm_service().full_name
     yield from sorted({*settings.aliases, *settings.routes})
     yield from (f"local/{name}" for name in embedded.catalogue_names() if embedded.find(name) is not None)

@@ -1,7 +1,7 @@
 """Base class of the controllers: the state behind a chat or comparison, without its widget.
 
 Events of the service thread go into growing answers; the render thread turns them into deltas; commands change the
-state under the channel's lock and send what differs.
+state under the channel's lock and send the changes.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _RENDER_TIMEOUT_S = 30.0  # longest wait for the rendering of answers that have 
 
 
 class _Running(Protocol):
-    """A call or a comparison."""
+    """Interface of a call or a comparison that is running."""
 
     @property
     def done(self) -> threading.Event: ...
@@ -50,7 +50,7 @@ class Controller(ABC):
     channel : MessageChannel
         Sends the state to the browser, and has the lock.
     on_error : callable
-        Takes an exception of the rendering.
+        Receives an exception raised while rendering.
     """
 
     def __init__(self, channel: MessageChannel, on_error: Callable[[Exception], None]) -> None:
@@ -72,7 +72,7 @@ class Controller(ABC):
 
     @abstractmethod
     def text(self) -> str:
-        """Return a complete question, of which the browser has only the beginning."""
+        """Return the full text of a question; the browser has only its beginning."""
 
     @abstractmethod
     def _turns(self) -> list[dict[str, Any]]: ...
@@ -114,25 +114,25 @@ class Controller(ABC):
             return self._diff.snapshot(*self._state(), live_parts)
 
     def render(self) -> int:
-        """Render and send what is new, and return the approximate number of bytes sent."""
+        """Render and send the changes, and return the approximate number of bytes sent."""
         rendered: list[tuple[LiveAnswer, Sequence[Any]]] = []
         failure: Exception | None = None
         for answer in self._live.values():
             try:
-                rendered.append((answer, answer.draw()))
-            except Exception as exc:  # noqa: BLE001 - raised below: such an answer still ends, and so do the others
+                rendered.append((answer, answer.render()))
+            except Exception as exc:  # noqa: BLE001 - raised below, after this and all other answers were handled
                 rendered.append((answer, []))
                 failure = exc
         with self._channel.lock:
-            rendered = [(answer, news) for answer, news in rendered if self._live.get(answer.name) is answer]
-            deltas = [delta for answer, news in rendered for delta in answer.advance(list(news))]
+            rendered = [(answer, parts) for answer, parts in rendered if self._live.get(answer.name) is answer]
+            deltas = [delta for answer, parts in rendered for delta in answer.commit(list(parts))]
             sent = self._diff.send_deltas(deltas) if deltas else 0
             finished = [answer for answer, _ in rendered if answer.response is not None]
             for answer in finished:
-                parts = answer.as_json()
+                final_parts = answer.as_json()
                 self._live = {name: other for name, other in self._live.items() if other is not answer}
-                self._on_finished(answer, parts)
-                self._diff.mark_sent(answer.name, parts)
+                self._on_finished(answer, final_parts)
+                self._diff.mark_sent(answer.name, final_parts)
             if changed := bool(finished) or self._changed.is_set():
                 self._changed.clear()
                 self._publish()
@@ -162,8 +162,8 @@ class Controller(ABC):
         self._live, self._call = {}, None
         self._idle.set()
 
-    def _settle(self) -> None:
-        """Wait until answers that have ended are rendered, so that whoever waited for the call may continue."""
+    def _wait_until_rendered(self) -> None:
+        """Wait until the answers of a call that has ended are rendered: its caller may ask again before that."""
         call = self._call
         if call is not None and call.done.is_set():
             self._idle.wait(_RENDER_TIMEOUT_S)
@@ -173,7 +173,7 @@ class Controller(ABC):
             raise bad_request("An answer is still streaming: stop it first, or wait until it ends.")
 
     def _publish(self) -> None:
-        """Send what differs from the state that the browser has. The channel's lock is held."""
+        """Send the changes since the last message. The channel's lock is held."""
         self._diff.send_update(*self._state())
 
     def _state(self) -> tuple[list[dict[str, Any]], dict[str, Any]]:

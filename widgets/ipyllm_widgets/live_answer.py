@@ -1,7 +1,7 @@
 """Turns the events of an answer into deltas for the browser.
 
-Each part of an answer (its reasoning, its tool calls, its text) is some finished blocks, which are sent once, and a
-live tail, of which only the difference from the tail before is sent.
+Each part of an answer (reasoning, tool calls, text) consists of finished blocks, which are sent once, and a live tail,
+of which only the changes are sent.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 __all__ = ["LiveAnswer", "parts_of", "splice"]
 
 _PARTS = ("reasoning", "tools", "text")
-_LONGEST_RESULT = 8_000  # characters of a tool's result that are shown
+_RESULT_CHARS = 8_000  # of a tool's result that are shown
 
 
 def splice(before: str, after: str) -> list[Any]:
@@ -37,22 +37,22 @@ def splice(before: str, after: str) -> list[Any]:
     """
     if not (_is_bmp(before) and _is_bmp(after)):
         return [0, after, 0]  # JavaScript counts such characters twice
-    most = min(len(before), len(after))
-    start = _longest(most, lambda size: before[:size] == after[:size])
-    end = _longest(most - start, lambda size: not size or before[-size:] == after[-size:])
+    shorter = min(len(before), len(after))
+    start = _largest(shorter, lambda size: before[:size] == after[:size])
+    end = _largest(shorter - start, lambda size: not size or before[-size:] == after[-size:])
     return [start, after[start : len(after) - end], end]
 
 
-def _longest(most: int, holds: Callable[[int], bool]) -> int:
-    """Return the largest size up to ``most`` for which ``holds``; it must hold for all smaller sizes too."""
-    least = 0
-    while least < most:
-        middle = (least + most + 1) // 2
-        if holds(middle):
-            least = middle
+def _largest(limit: int, fits: Callable[[int], bool]) -> int:
+    """Find by bisection the largest size up to ``limit`` that ``fits``; all smaller sizes must fit too."""
+    low, high = 0, limit
+    while low < high:
+        middle = (low + high + 1) // 2
+        if fits(middle):
+            low = middle
         else:
-            most = middle - 1
-    return least
+            high = middle - 1
+    return low
 
 
 def _is_bmp(text: str) -> bool:
@@ -61,17 +61,17 @@ def _is_bmp(text: str) -> bool:
 
 @dataclass(frozen=True)
 class _RenderedPart:
-    """A part as it looks now: the new blocks, the tail, and whether it replaces what was sent."""
+    """Current state of a part: new blocks, tail, and whether they replace everything sent before."""
 
     name: str
     add: list[str]
     tail: str
-    anew: bool
+    replaces: bool
 
 
 @dataclass
 class _SentPart:
-    """A part as the browser has it."""
+    """State of a part in the browser."""
 
     blocks: list[str] = field(default_factory=list)
     tail: str = ""
@@ -80,13 +80,13 @@ class _SentPart:
 class LiveAnswer:
     """One answer, from its first event to its last.
 
-    Stages: made → :meth:`on_event` for each event, on the service thread → :meth:`draw` and :meth:`advance`, on the
-    render thread → ``response`` is set, and everything was drawn.
+    Stages: created → :meth:`on_event` for each event, on the service thread → :meth:`render` and :meth:`commit`, on the
+    render thread → ``response`` is set, and everything was rendered.
 
     Parameters
     ----------
     name : str
-        Its name in the browser.
+        Its id in the browser.
     """
 
     def __init__(self, name: str) -> None:
@@ -97,33 +97,33 @@ class LiveAnswer:
 
     @property
     def response(self) -> ChatResponse | None:
-        """The response, once its last event was drawn."""
+        """The response; None until the last event was rendered."""
         return self._answer.response
 
     def on_event(self, event: Event) -> None:
-        """Take an event, in microseconds."""
+        """Queue an event; takes microseconds."""
         self._events.put(event)
 
-    def draw(self) -> list[_RenderedPart]:
-        """Take in the events that have arrived and render them; a snapshot does not show them yet."""
+    def render(self) -> list[_RenderedPart]:
+        """Render the queued events; snapshots include them after :meth:`commit`."""
         calls_changed = self._take_events()
         rendered = []
         for name, sent in self._sent.items():
-            anew = name in self._answer.restarted
+            replaces = name in self._answer.restarted
             add: list[str] = []
             if name == "tools":
                 tail = "".join(map(_call_html, self._answer.calls)) if calls_changed else sent.tail
             else:
                 text = self._text(name)
                 text.update()
-                add = [block.html for block in text.blocks[0 if anew else len(sent.blocks) :]]
+                add = [block.html for block in text.blocks[0 if replaces else len(sent.blocks) :]]
                 tail = text.live_html
-            if add or tail != sent.tail or anew:  # the browser must also hear of a restart with nothing
-                rendered.append(_RenderedPart(name, add, tail, anew))
+            if add or tail != sent.tail or replaces:  # a restart without content is sent too
+                rendered.append(_RenderedPart(name, add, tail, replaces))
         return rendered
 
     def _take_events(self) -> bool:
-        """Take in the events that have arrived; return whether a tool call changed."""
+        """Process the queued events; return whether a tool call changed."""
         calls_changed = False
         while True:
             try:
@@ -138,12 +138,12 @@ class LiveAnswer:
     def _text(self, part: str) -> GrowingText:
         return self._answer.text if part == "text" else self._answer.reasoning
 
-    def advance(self, rendered: list[_RenderedPart]) -> list[dict[str, Any]]:
-        """Count ``rendered`` as sent and return its deltas. The channel's lock is held."""
+    def commit(self, rendered: list[_RenderedPart]) -> list[dict[str, Any]]:
+        """Mark ``rendered`` as sent and return its deltas. The channel's lock is held."""
         deltas = []
         for part in rendered:
             delta: dict[str, Any] = {"id": self.name, "part": part.name}
-            if part.anew:
+            if part.replaces:
                 self._answer.restarted.discard(part.name)
                 self._sent[part.name] = _SentPart()
                 delta["anew"] = True
@@ -164,8 +164,8 @@ class LiveAnswer:
             if sent.blocks or sent.tail
         }
 
-    def written(self, part: str) -> str:
-        """Return a part (``text`` or ``reasoning``) as the model wrote it, as far as it was drawn."""
+    def source(self, part: str) -> str:
+        """Return the markdown of a part (``text`` or ``reasoning``) as far as it was rendered."""
         return self._text(part).source
 
 
@@ -185,7 +185,7 @@ def parts_of(reasoning: str, text: str) -> dict[str, Any]:
 
 
 def _call_html(call: GrowingCall) -> str:
-    output = "" if call.output is None else escape(call.output[:_LONGEST_RESULT], quote=False)
+    output = "" if call.output is None else escape(call.output[:_RESULT_CHARS], quote=False)
     result = "" if call.output is None else f"<div>Result</div><pre>{output}</pre>"
     return (
         f'<details class="ipyllm-tool"><summary>Tool call: <b>{escape(call.name)}</b></summary>'

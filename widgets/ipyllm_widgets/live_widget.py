@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 __all__ = ["CommandWidget", "LiveWidget", "reply_on_subshell"]
 
 _logger = logging.getLogger("ipyllm.widgets")
-_ERROR_CHARS = 1_000  # of an error message, which may quote what it is about
+_ERROR_CHARS = 1_000  # of an error message, which may quote long input
 
 
 class CommandWidget(anywidget.AnyWidget):
@@ -46,7 +46,7 @@ class CommandWidget(anywidget.AnyWidget):
         reply_on_subshell(self.comm)
 
     def _prepare(self) -> None:
-        """Make what the synced state is computed from. The widget sends its state as soon as it opens."""
+        """Create what the synced state is computed from: the widget sends its state as soon as it opens."""
 
     def _on_command(self, _widget: Any, content: Any, buffers: Sequence[Any]) -> None:
         """Carry out a command and acknowledge it. No cell would show an exception raised here."""
@@ -57,16 +57,16 @@ class CommandWidget(anywidget.AnyWidget):
             self._run_command(*self._parse(content), content, buffers)
         except LLMError as exc:
             error = str(exc)
-        except KeyboardInterrupt:  # meant for a cell; raised on, it would end the kernel's loop on some versions
+        except KeyboardInterrupt:  # meant for a cell; if it escaped, it would end the kernel's loop on some versions
             error = "The command was interrupted: try again."
-        except Exception as exc:  # noqa: BLE001 - the person must see it, whatever it is
+        except Exception as exc:  # noqa: BLE001 - the user must see every error
             error = self._log_failure(exc)
         if error is not None:
             error = shorten(error, _ERROR_CHARS)
         self.channel.send("ack", nonce=nonce if isinstance(nonce, str | int) else None, error=error)
 
     def _parse(self, content: Any) -> tuple[str, dict[str, Any]]:
-        """Return the name of a command and its fields, or raise what is wrong."""
+        """Return the name and fields of a command, or raise an LLMError that says what is wrong."""
         name = content.get("command") if isinstance(content, dict) else None
         if not isinstance(name, str) or name not in self._commands:
             raise bad_request("The page sent an unknown command: reload the page.")
@@ -90,7 +90,7 @@ class CommandWidget(anywidget.AnyWidget):
 class LiveWidget(CommandWidget):
     """A widget that shows a controller's state: numbered messages, and a complete ``snapshot`` trait.
 
-    The trait is computed when somebody asks: when the widget opens, a page reloads, or a notebook is saved. Sending it
+    The trait is computed on request: when the widget opens, a page reloads, or a notebook is saved. Sending it
     at each change would send the complete conversation again and again.
 
     A command without a ``_do_…`` method calls the controller's method of its name.
@@ -146,7 +146,7 @@ class LiveWidget(CommandWidget):
                 self.channel.send("snapshot", state=self._controller.snapshot())
 
     def _do_text(self, content: dict[str, Any], _buffers: Sequence[Any], **fields: Any) -> None:
-        """Send a complete question, of which the state holds only the beginning."""
+        """Send the full text of a question; the state has only its beginning."""
         text = replace_surrogates(self._controller.text(**fields))
         self.channel.send("text", nonce=content.get("nonce"), text=text, **fields)
 

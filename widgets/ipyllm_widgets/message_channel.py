@@ -1,4 +1,4 @@
-"""Numbered messages to the browser: a view that missed one notices the gap and asks for a snapshot."""
+"""Sends numbered messages to the browser: a view that missed one notices the gap and asks for a snapshot."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ class MessageChannel:
     Attributes
     ----------
     lock : threading.RLock
-        The only lock of a widget. State that a snapshot shows is changed and announced while it is held; nothing is
-        rendered meanwhile.
+        The only lock of a widget. Hold it to change the state of a snapshot and send the change; never render while
+        holding it.
 
     Parameters
     ----------

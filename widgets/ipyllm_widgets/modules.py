@@ -1,7 +1,7 @@
 """Joins the ES modules of ``static/`` into the one module that a widget sends, without a bundler.
 
-A widget's code reaches the page as one text, in which ``import "./dom.js"`` cannot be resolved. So each module is
-preceded by its imports, and the import and export statements are removed. Top-level names of all modules must be
+A widget's code reaches the page as one text, in which ``import "./dom.js"`` cannot be resolved. So each module follows
+the modules it imports, and the import and export statements are removed. Top-level names of all modules must be
 unique, which ``tests/widgets/test_modules.py`` checks.
 """
 
@@ -38,7 +38,7 @@ def _collect(path: Path, joined: dict[Path, str]) -> None:
 
 @cache
 def styles(*names: str) -> str:
-    """Return the style sheet of answers, followed by those named."""
+    """Return the style sheet of answers, followed by the files ``names``."""
     from ipyllm.rendering import CSS
 
     return "\n".join([CSS, *((_STATIC / name).read_text(encoding="utf-8") for name in names)])

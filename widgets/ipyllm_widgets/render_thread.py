@@ -1,6 +1,6 @@
-"""Renders a widget's news on a thread of its own, at a limited rate.
+"""Renders a widget's changes on a separate thread, at a limited rate.
 
-The service thread would measure latencies late, and a cell may occupy the main thread for hours.
+On the service thread, rendering would distort the timestamps; the main thread may be busy with a cell for hours.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 __all__ = ["RenderThread"]
 
 _logger = logging.getLogger("ipyllm.widgets")
-_IDLE_S = 5.0  # without news until the thread ends; the next wake starts another
+_IDLE_S = 5.0  # without changes until the thread ends; the next `wake` starts another
 _BYTES_PER_S = 26_000.0
 _BURST = 16_000.0
 _SHORTEST_S = 0.055  # fewer than 20 messages a second, including acknowledgements
@@ -30,22 +30,22 @@ class RenderThread:
     Parameters
     ----------
     render : callable
-        Renders what is new and returns the number of bytes it sent. Calls never overlap.
+        Renders the changes and returns the number of bytes sent. Calls never overlap.
     on_error : callable
-        Takes an exception of ``render``, so that the widget shows it.
+        Receives an exception of ``render``, to show it in the widget.
     """
 
     def __init__(self, render: Callable[[], int], on_error: Callable[[Exception], None]) -> None:
         self._render = render
         self._on_error = on_error
-        self._news = threading.Event()
+        self._requested = threading.Event()
         self._urgent = threading.Event()
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
 
     def wake(self, *, urgent: bool = False) -> None:
-        """Announce news to render; ``urgent`` news are rendered at once, whatever the budget."""
-        self._news.set()
+        """Request rendering; ``urgent`` requests ignore the budget."""
+        self._requested.set()
         if urgent:
             self._urgent.set()
         with self._lock:
@@ -56,13 +56,13 @@ class RenderThread:
     def _run(self) -> None:
         budget = DrawBudget(monotonic(), bytes_per_s=_BYTES_PER_S, burst=_BURST, shortest_s=_SHORTEST_S)
         while True:
-            if not self._news.wait(_IDLE_S):
+            if not self._requested.wait(_IDLE_S):
                 with self._lock:
-                    # `wake` sets it before it looks at the thread, under this lock: no news is lost.
-                    if not self._news.is_set():
+                    # `wake` sets the event before it checks the thread, under this lock: no request is lost.
+                    if not self._requested.is_set():
                         self._thread = None
                         return
-            self._news.clear()
+            self._requested.clear()
             self._urgent.clear()
             try:
                 sent = self._render()

@@ -43,7 +43,7 @@ class StateDiff:
         Parameters
         ----------
         live_parts : mapping
-            Parts of unfinished answers, as far as deltas have sent them, by the id of the turn.
+            Parts of unfinished answers as sent so far, by the id of the turn.
         """
         self._turns = {turn["id"]: turn for turn in turns}
         self._fields = fields
@@ -51,7 +51,7 @@ class StateDiff:
         return {"seq": self._channel.seq, "turns": shown, **fields}
 
     def send_update(self, turns: Iterable[dict[str, Any]], fields: dict[str, Any]) -> None:
-        """Send what differs from the state sent before; nothing if there is no difference."""
+        """Send the changes since the last message, if there are any."""
         changed_turns: list[dict[str, Any]] = []
         now: dict[str, dict[str, Any]] = {}
         for turn in turns:
@@ -65,12 +65,12 @@ class StateDiff:
             self._channel.send_change("update", turns=changed_turns, **changed_fields)
 
     def send_deltas(self, deltas: list[dict[str, Any]]) -> int:
-        """Send the growth of answers, and return the approximate number of bytes."""
+        """Send the changes of running answers, and return the approximate number of bytes."""
         self._channel.send_change("delta", deltas=deltas)
         return _ENVELOPE_BYTES + sum(len(delta["tail"][1]) + sum(map(len, delta.get("add", ()))) for delta in deltas)
 
     def mark_sent(self, turn_id: str, parts: Any) -> None:
-        """Count the parts of an answer as sent, because deltas have sent them."""
+        """Record the parts of an answer as sent: deltas have sent them."""
         if turn_id in self._turns:
             self._turns[turn_id]["parts"] = parts
 

@@ -11,28 +11,28 @@ const snapshot = (state) => ({ kind: "snapshot", state });
 const replay = (begin, messages) => messages.reduce(reduce, reduce(EMPTY, snapshot(begin)));
 const shown = (state) => ({ ...state, turns: state.order.map((id) => state.turns.get(id)) });
 
-/** Numbers from 0 to 1 that are the same at each run. */
+/** A seeded generator of numbers from 0 to 1. */
 const random = (seed) => () => ((seed = (seed * 48271) % 2147483647) / 2147483647);
 
 const JUNK = [null, true, -1, 1e308, 0.5, NaN, "", "junk", [], [[]], [null], {}, { a: null }, undefined];
 
-/** Put junk somewhere into a message. */
-function spoil(message, pick) {
-  const places = [];
-  const walk = (value) => {
+/** Replace a random field of a message with junk, or remove it. */
+function corrupt(message, pick) {
+  const fields = [];
+  const visit = (value) => {
     for (const key of Object.keys(value)) {
-      places.push([value, key]);
-      if (typeof value[key] === "object" && value[key] !== null) walk(value[key]);
+      fields.push([value, key]);
+      if (typeof value[key] === "object" && value[key] !== null) visit(value[key]);
     }
   };
-  walk(message);
-  const [holder, key] = places[Math.floor(pick() * places.length)];
+  visit(message);
+  const [holder, key] = fields[Math.floor(pick() * fields.length)];
   if (pick() < 0.2) Array.isArray(holder) ? holder.splice(key, 1) : delete holder[key];
   else holder[key] = JUNK[Math.floor(pick() * JUNK.length)];
 }
 
-/** Hold what the views take for granted. */
-function drawable(state) {
+/** Assert what the views rely on. */
+function expectDrawable(state) {
   for (const id of state.order) {
     const turn = state.turns.get(id);
     for (const name of ["text", "footer", "status"]) expect(turn[name]).toBeTypeOf("string");
@@ -51,65 +51,65 @@ function drawable(state) {
 }
 
 describe.each(recordings)("%s", (_name, { begin, messages, end }) => {
-  const whole = shown(reduce(EMPTY, snapshot(end)));
+  const final = shown(reduce(EMPTY, snapshot(end)));
   const numbered = messages.filter((message) => message.seq !== undefined);
 
-  test("every message in order leads to what the kernel says at the end", () => {
-    expect(shown(replay(begin, messages))).toEqual(whole);
+  test("all messages in order lead to the final snapshot", () => {
+    expect(shown(replay(begin, messages))).toEqual(final);
   });
 
-  test("a message that comes twice changes nothing", () => {
-    expect(shown(replay(begin, messages.flatMap((message) => [message, message])))).toEqual(whole);
+  test("a repeated message changes nothing", () => {
+    expect(shown(replay(begin, messages.flatMap((message) => [message, message])))).toEqual(final);
   });
 
-  test("any message that is lost is noticed at the next, and a snapshot mends it", () => {
+  test("a lost message is noticed at the next one, and a snapshot repairs the state", () => {
     for (let lost = 0; lost < numbered.length - 1; lost++) {
       const state = replay(begin, numbered.toSpliced(lost, 1));
       expect(state.stale).toBe(true);
-      expect(shown(reduce(state, snapshot(end)))).toEqual(whole);
+      expect(shown(reduce(state, snapshot(end)))).toEqual(final);
     }
   });
 
-  test("messages in a wrong order are never shown in that order", () => {
+  test("messages in a wrong order are not applied", () => {
     for (let at = 0; at < numbered.length - 1; at++) {
       const swapped = numbered.toSpliced(at, 2, numbered[at + 1], numbered[at]);
       expect(replay(begin, swapped).stale).toBe(true);
     }
   });
 
-  test("whatever is shuffled, repeated, lost or strange, a view knows whether it is right, and a snapshot mends it", () => {
-    const strange = [null, 7, "x", [], {}, { kind: "delta" }, { kind: "news", seq: 1 }, { kind: "ack", nonce: 1 }, { kind: "update", seq: "7" }];
+  test("with shuffled, repeated, lost and unknown messages a state is right or stale, and a snapshot repairs it", () => {
+    const unknown = [null, 7, "x", [], {}, { kind: "delta" }, { kind: "news", seq: 1 }, { kind: "ack", nonce: 1 }, { kind: "update", seq: "7" }];
     for (let seed = 1; seed <= 50; seed++) {
       const pick = random(seed);
-      const some = [...numbered, ...numbered, ...strange].filter(() => pick() < 0.8);
-      some.sort(() => pick() - 0.5);
-      const state = some.reduce(reduce, reduce(EMPTY, snapshot(begin)));
+      const received = [...numbered, ...numbered, ...unknown].filter(() => pick() < 0.8);
+      received.sort(() => pick() - 0.5);
+      const state = received.reduce(reduce, reduce(EMPTY, snapshot(begin)));
       if (!state.stale) expect(shown(state)).toEqual(shown(replay(begin, numbered.filter(({ seq }) => seq <= state.seq))));
-      expect(shown(reduce({ ...state, stale: true }, snapshot(end)))).toEqual(whole);
+      expect(shown(reduce({ ...state, stale: true }, snapshot(end)))).toEqual(final);
     }
   });
 
-  test("whatever stands in a field, a view can draw the state, and a snapshot mends it", () => {
+  test("with junk in any field a view can draw the state, and a snapshot repairs it", () => {
     const pick = random(7);
     for (let round = 0; round < 400; round++) {
       const at = Math.floor(pick() * numbered.length);
-      const some = structuredClone(numbered);
-      spoil(some[at], pick);
-      const state = some.reduce(reduce, reduce(EMPTY, snapshot(begin)));
-      drawable(state);
-      expect(shown(reduce({ ...state, stale: true }, snapshot(end)))).toEqual(whole);
-      const spoiled = structuredClone(end);
-      spoil(spoiled, pick);
-      drawable(reduce(EMPTY, snapshot(spoiled)));
+      const received = structuredClone(numbered);
+      corrupt(received[at], pick);
+      const state = received.reduce(reduce, reduce(EMPTY, snapshot(begin)));
+      expectDrawable(state);
+      expect(shown(reduce({ ...state, stale: true }, snapshot(end)))).toEqual(final);
+      const corrupted = structuredClone(end);
+      corrupt(corrupted, pick);
+      expectDrawable(reduce(EMPTY, snapshot(corrupted)));
     }
   });
 
-  test("old messages after a snapshot are passed over", () => {
+  test("old messages after a snapshot are ignored", () => {
     const state = messages.reduce(reduce, reduce(EMPTY, snapshot(end)));
-    expect(shown(state)).toEqual(whole);
+    expect(shown(state)).toEqual(final);
   });
 
-  test("an older snapshot does not undo what is known", () => {
+  test("an older snapshot changes nothing", () => {
     const state = replay(begin, messages);
     expect(reduce(state, snapshot(begin))).toBe(state);
   });
@@ -125,7 +125,7 @@ describe.each(recordings)("%s", (_name, { begin, messages, end }) => {
   });
 });
 
-test("frozen blocks are the same strings from state to state", () => {
+test("finished blocks are the same strings in all later states", () => {
   const [, { begin, messages }] = recordings.find(([name]) => name === "streaming.json");
   const blocks = [];
   messages.reduce((state, message) => {
@@ -159,7 +159,7 @@ test.each([
   { kind: "snapshot" },
   { kind: "snapshot", state: { seq: 3 } },
   { kind: "snapshot", state: { seq: 3, turns: [], order: ["t1"] } },
-])("a malformed message %j shows nothing wrong", (message) => {
+])("a malformed message %j does not change what is shown", (message) => {
   const [, { begin }] = recordings[0];
   const before = reduce(EMPTY, snapshot(begin));
   const after = reduce(before, message);

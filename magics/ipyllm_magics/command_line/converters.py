@@ -24,7 +24,7 @@ _PARAMETER_NAME = re.compile(r"[A-Za-z_]\w*")
 
 
 class ConversionError(ValueError):
-    """A word that an option cannot use."""
+    """Raised for a word that an option cannot use."""
 
     def __init__(self, expected: str, hint: str = "") -> None:
         super().__init__(expected)
@@ -122,7 +122,7 @@ def variation(word: str) -> tuple[str, list[Any]]:
         values = [parameter(f"{name}={value.strip()}")[1] for value in text.split(",")]
     if len(values) < 2:  # noqa: PLR2004 - one value is not a variation
         raise ConversionError(expected, f"For one value use -p {name}=….")
-    if any(value in values[:place] for place, value in enumerate(values)):
+    if any(value in values[:index] for index, value in enumerate(values)):
         raise ConversionError(f"different values for {name}")
     return name, values
 

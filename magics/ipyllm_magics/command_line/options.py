@@ -18,7 +18,7 @@ from ipyllm_magics.command_line.converters import (
 )
 from ipyllm_magics.command_line.parser import Option
 
-__all__ = ["COMPARE", "COMPARE_WITHOUT", "CONFIG", "EXPLAIN", "HISTORY", "LLM", "MODELS", "TABLES", "USAGE", "VOTE"]
+__all__ = ["COMPARE", "CONFIG", "EXPLAIN", "HISTORY", "LLM", "MODELS", "NOT_IN_COMPARE", "TABLES", "USAGE", "VOTE"]
 
 _CONVERSATION = Option("-c, --conversation", "conversation to continue", str, "NAME", "-c review")
 _HELP = Option("-h, --help", "show this", example="--help")
@@ -104,8 +104,8 @@ _BY_NAME = {option.name: option for option in LLM}
 _SAMPLING = ("temperature", "max_tokens", "top_p", "seed", "stop", "params")
 
 
-def _of_llm(*names: str) -> tuple[Option, ...]:
-    """Return options of ``%%llm`` that mean the same for another magic."""
+def _llm_options(*names: str) -> tuple[Option, ...]:
+    """Return options of ``%%llm`` that have the same meaning for another magic."""
     return tuple(option for option in LLM if option.name in names)
 
 
@@ -138,12 +138,12 @@ COMPARE: tuple[Option, ...] = (
         help="how the answers are shown: markdown, text, code, json, html (sandboxed); no cell is created",
     ),
     replace(_BY_NAME["schema"], help="class, type or JSON schema of every answer; the values are in -o's `parsed`"),
-    *_of_llm("tools", "image", *_SAMPLING, "timeout", "cache", "tags", "raw"),
+    *_llm_options("tools", "image", *_SAMPLING, "timeout", "cache", "tags", "raw"),
     replace(_BY_NAME["quiet"], help="show nothing; the outcome is in -o and in _llm_compare"),
     replace(_BY_NAME["dry_run"], help="show what would be sent to each and what it may cost; send nothing"),
     _HELP,
 )
-COMPARE_WITHOUT = {
+NOT_IN_COMPARE = {
     "--new": "a comparison starts without a conversation, unless -c names one",
     "--no-history": "a comparison is never added to a conversation, and reads one only if -c names it",
 }
@@ -195,7 +195,7 @@ CONFIG: tuple[Option, ...] = (
 )
 EXPLAIN: tuple[Option, ...] = (
     Option("--values", "send the values of variables too, not only their types", example="--values"),
-    *_of_llm("model", "system", "output", *_SAMPLING, "timeout", "cache", "tags", "quiet", "dry_run"),
+    *_llm_options("model", "system", "output", *_SAMPLING, "timeout", "cache", "tags", "quiet", "dry_run"),
     _HELP,
 )
 TABLES: dict[str, tuple[Option, ...]] = {

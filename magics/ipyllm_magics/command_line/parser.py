@@ -77,7 +77,7 @@ class Parsed:
 
 
 def parse(
-    line: str, table: Sequence[Option], *, magic: str, prompt_follows: bool, without: Mapping[str, str] | None = None
+    line: str, table: Sequence[Option], *, magic: str, prompt_follows: bool, excluded: Mapping[str, str] | None = None
 ) -> Parsed:
     r"""Parse the options at the start of ``line``.
 
@@ -99,7 +99,7 @@ def parse(
         flag, equals, text = word.partition("=") if word.startswith("--") else (word, "", "")
         option = by_flag.get(flag)
         if option is None:
-            reason = (without or {}).get(flag)
+            reason = (excluded or {}).get(flag)
             raise MagicError(
                 f"{magic} has no option {flag}" + (f": {reason}." if reason else f". {suggest(flag, by_flag)}")
             )

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from IPython.core.magic import Magics, cell_magic, line_magic, magics_class, no_var_expand
 
-from ipyllm_magics.command_line.options import COMPARE, COMPARE_WITHOUT, VOTE
+from ipyllm_magics.command_line.options import COMPARE, NOT_IN_COMPARE, VOTE
 from ipyllm_magics.command_line.parser import help_text, parse
 from ipyllm_magics.commands.interrupts import delay_interrupt, ignore_interrupts
 from ipyllm_magics.commands.notes import print_ledger_warning, print_note
@@ -38,8 +38,8 @@ Asks several models at once; the answers stream side by side, each with its own 
 
 The prompt is a template over your variables, as for %%llm. A model that fails does not stop the others.
 A comparison is not added to a conversation; with -c it starts from one. --new and --no-history do not exist."""
-_VOTE = "Records which answer of the last comparison is better: a letter (A), tie or both_bad."
-_SWITCH_S = 0.0005
+_VOTE_DESCRIPTION = "Records which answer of the last comparison is better: a letter (A), tie or both_bad."
+_SWITCH_INTERVAL_S = 0.0005
 _VARIABLE = "_llm_compare"
 
 
@@ -51,7 +51,7 @@ class CompareMagics(Magics):
 
     def __init__(self, shell: InteractiveShell) -> None:
         super().__init__(shell)
-        self._shown: tuple[Comparison, ColumnsRenderer] | None = None
+        self._last_shown: tuple[Comparison, ColumnsRenderer] | None = None
 
     @no_var_expand
     @cell_magic
@@ -59,7 +59,7 @@ class CompareMagics(Magics):
         """Ask several models at once: ``%%llm_compare -m A -m B`` above a prompt."""
         magic = "%%llm_compare"
         with one_sentence():
-            parsed = parse(line, COMPARE, magic=magic, prompt_follows=False, without=COMPARE_WITHOUT)
+            parsed = parse(line, COMPARE, magic=magic, prompt_follows=False, excluded=NOT_IN_COMPARE)
             if parsed["help"]:
                 print(help_text(f"{magic} -m A -m B [options]", _DESCRIPTION, COMPARE))  # noqa: T201
                 return
@@ -78,7 +78,7 @@ class CompareMagics(Magics):
         with one_sentence():
             parsed = parse(line, VOTE, magic="%llm_vote", prompt_follows=True)
             if parsed["help"]:
-                print(help_text("%llm_vote A | B | … | tie | both_bad", _VOTE, VOTE))  # noqa: T201
+                print(help_text("%llm_vote A | B | … | tie | both_bad", _VOTE_DESCRIPTION, VOTE))  # noqa: T201
                 return
             from ipyllm import Comparison
 
@@ -89,8 +89,8 @@ class CompareMagics(Magics):
                 marks = ", ".join(arm.mark for arm in comparison.arms)
                 raise MagicError(f"%llm_vote needs one of: {marks}, tie, both_bad.")
             outcome = comparison.vote(parsed.rest)
-            if self._shown is not None and self._shown[0] is comparison:
-                self._shown[1].show_vote()
+            if self._last_shown is not None and self._last_shown[0] is comparison:
+                self._last_shown[1].show_vote()
             print(_vote_sentence(comparison, outcome))  # noqa: T201 - a magic answers on standard output
             print_ledger_warning()
 
@@ -107,7 +107,7 @@ class CompareMagics(Magics):
             return
         print_note(note)
         columns = self._renderer(comparison, output_format, quiet=bool(parsed["quiet"]))
-        self._shown = comparison, columns
+        self._last_shown = comparison, columns
         self._run(comparison, columns, parsed["output"], output_format)
         _raise_if_all_failed(comparison)
         _raise_if_nothing_extracted(comparison, output_format)
@@ -150,19 +150,19 @@ class CompareMagics(Magics):
         self, comparison: Comparison, columns: ColumnsRenderer, output: str | None, output_format: OutputFormat
     ) -> None:
         """Start all arms and draw them; stop all on an interrupt; store what arrived in any case."""
-        from ipyllm_magics.commands.run_call import STOP_S, arrived
+        from ipyllm_magics.commands.run_call import STOP_S, drain
 
         events: SimpleQueue[tuple[int, Event]] = SimpleQueue()
         interrupted = False
-        # Rendering many columns is pure Python: at the usual 5 ms, chunks would be stamped late by as much.
+        # Rendering many columns is pure Python: at the usual 5 ms, chunks would get timestamps that are 5 ms late.
         switch_interval = sys.getswitchinterval()
-        sys.setswitchinterval(_SWITCH_S)
+        sys.setswitchinterval(_SWITCH_INTERVAL_S)
         try:
             comparison.start(lambda arm, event: events.put((arm, event)), waits=True)
             while not comparison.done.is_set():
                 with delay_interrupt():
-                    for place, event in arrived(events):
-                        columns.feed(place, event)
+                    for index, event in drain(events):
+                        columns.feed(index, event)
                     columns.draw()
                 comparison.wait_for(comparison.done, columns.pause())
         except KeyboardInterrupt:
@@ -223,10 +223,10 @@ def _earlier_messages(
     services = [create_llm_service(model) for model in parsed["models"] or (None,)]
     windows = [(window, each.full_name) for each in services if (window := each.context_window()) is not None]
     window, model = min(windows, default=(None, ""))
-    longest = max((tokens for arm in arms if (tokens := request_builder.longest_answer(arm))), default=None)
+    max_tokens = max((tokens for arm in arms if (tokens := request_builder.max_answer_tokens(arm))), default=None)
     system = max((arm["system"] for arm in arms if arm["system"]), key=len, default=None)
     new = [*request_builder.system_messages(system), message]
-    return history.preceding(new, window, max_tokens=longest, model=model)
+    return history.preceding(new, window, max_tokens=max_tokens, model=model)
 
 
 def _vote_sentence(comparison: Comparison, outcome: str) -> str:
@@ -249,7 +249,7 @@ def _raise_if_all_failed(comparison: Comparison) -> None:
 
 
 def _raise_if_nothing_extracted(comparison: Comparison, output_format: OutputFormat) -> None:
-    """Stop Run All if no answer contains what ``-f`` extracts; a single answer without it says so in its column."""
+    """Stop Run All if no answer contains what ``-f`` extracts; if only some lack it, their columns say so."""
     from ipyllm_magics.display.output_formats import NotFoundInAnswerError
 
     reasons = []

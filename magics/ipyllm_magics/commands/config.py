@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
-__all__ = ["set_here", "table", "unset"]
+__all__ = ["set_for_kernel", "table", "unset"]
 
 _GROUPS = ("aliases", "endpoints", "routes", "prices")
 _before: dict[str, str | None] = {}
@@ -52,21 +52,21 @@ def table(notebook_defaults: Mapping[str, Any], name: str = "") -> pd.DataFrame:
     return UntruncatedFrame(chosen, columns=["setting", "value", "from"])
 
 
-def set_here(name: str, value: str, *, save: bool) -> str:
+def set_for_kernel(name: str, value: str, *, save: bool) -> str:
     """Change a setting for this kernel, and with ``save`` in ``config.toml`` too."""
     group, _, key = _checked_name(name).partition(".")
     if group == "model":
         models.resolve(value)
     variable = _variable(group)
-    read = _value(value)
-    stored = {**_stored_group(variable), key: read} if key else read
+    parsed = _parse_value(value)
+    stored = {**_stored_group(variable), key: parsed} if key else parsed
     _set_if_valid(variable, stored if isinstance(stored, str) else json.dumps(stored))
     if group == "model":
         models.set_default_model(None)  # instead of an earlier `%llm_models use`
     if not save:
-        return f"{name} is now {_current(group, key)} in this kernel."
-    _write(group, key, read)
-    return f"{name} is now {_current(group, key)}, in this kernel and in {config_file()}."
+        return f"{name} is now {_current_value(group, key)} in this kernel."
+    _write_config_file(group, key, parsed)
+    return f"{name} is now {_current_value(group, key)}, in this kernel and in {config_file()}."
 
 
 def unset(name: str) -> str:
@@ -76,7 +76,7 @@ def unset(name: str) -> str:
     if variable not in _before:
         raise MagicError(f"{name} was not changed by %llm_config in this kernel; its source is: {_source(group)}.")
     _set_variable(variable, _before.pop(variable))
-    return f"{name} is {_current(group, '')} again; its source is: {_source(group)}."
+    return f"{name} is {_current_value(group, '')} again; its source is: {_source(group)}."
 
 
 def _checked_name(name: str) -> str:
@@ -100,7 +100,7 @@ def _variable(name: str) -> str:
     return f"IPYLLM_{name.upper()}" if alias is None else name.upper()
 
 
-def _value(text: str) -> Any:
+def _parse_value(text: str) -> Any:
     """Parse JSON objects and arrays; any other text stays as it is."""
     if text.startswith(("{", "[")):
         try:
@@ -134,7 +134,7 @@ def _set_variable(variable: str, value: str | None) -> None:
         os.environ[variable] = value
 
 
-def _current(group: str, key: str) -> str:
+def _current_value(group: str, key: str) -> str:
     value = getattr(get_settings(), group)
     return _display(group, value[key] if key else value)
 
@@ -161,19 +161,19 @@ def _source(name: str) -> str:
         found.append(f"environment ({variable})")
     if any(other.upper() == variable for other in dotenv_values(".env", encoding="utf-8")):
         found.append(".env")
-    if name in _file():
+    if name in _read_config_file():
         found.append(str(config_file()))
     return " + ".join(found if name in _GROUPS else found[:1]) or "default"
 
 
-def _file() -> dict[str, Any]:
+def _read_config_file() -> dict[str, Any]:
     try:
         return tomllib.loads(config_file().read_text(encoding="utf-8"))
     except FileNotFoundError:
         return {}
 
 
-def _write(group: str, key: str, value: Any) -> None:
+def _write_config_file(group: str, key: str, value: Any) -> None:
     """Write a setting into the user's file, atomically."""
     import tomlkit
 

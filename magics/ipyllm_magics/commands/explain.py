@@ -20,9 +20,9 @@ if TYPE_CHECKING:
 
 __all__ = ["prompt"]
 
-_ASK = "Explain this Python error: what went wrong, why, and how to fix it. Be brief and concrete."
+_DEFAULT_QUESTION = "Explain this Python error: what went wrong, why, and how to fix it. Be brief and concrete."
 _NAME = re.compile(r"[A-Za-z_]\w*")
-_LINES = 6  # above the failing line, whose variables are described
+_MAX_LINES = 6  # up to the failing line; their variables are described
 _MAX_VARIABLES = 25
 _VALUE_TOKENS = 200
 _LIBRARY_PATHS = ("site-packages", "/lib/python", "IPython/core", "<frozen")
@@ -33,7 +33,7 @@ def prompt(question: str, *, values: bool) -> str:
     error = LastError()
     if error.value is None:
         raise MagicError("There is no error to explain: no cell has failed yet.")
-    parts = [question.strip() or _ASK, f"```\n{error}\n```"]
+    parts = [question.strip() or _DEFAULT_QUESTION, f"```\n{error}\n```"]
     variables = _variables(error.value, values=values)
     if variables:
         title = "Variables, with their values" if values else "Types of the variables"
@@ -58,7 +58,7 @@ def _variables(error: BaseException, *, values: bool) -> list[str]:
 
 
 def _names_near(frame: FrameType, line: int) -> list[str]:
-    lines = linecache.getlines(frame.f_code.co_filename)[max(0, line - _LINES) : line]
+    lines = linecache.getlines(frame.f_code.co_filename)[max(0, line - _MAX_LINES) : line]
     names = dict.fromkeys(name for text in reversed(lines) for name in _NAME.findall(text.partition("#")[0]))
     return [
         name

@@ -138,7 +138,7 @@ class LLMFamilyMagics(Magics):
                     raise MagicError(f"{magic} --unset takes the name of one setting, and nothing else.")
                 return _print(config.unset(name))
             if name and value:
-                return _print(config.set_here(name, unquote(value), save=bool(parsed["save"])))
+                return _print(config.set_for_kernel(name, unquote(value), save=bool(parsed["save"])))
             _refuse_unused(parsed, "without a value", magic, ("save",))
             return config.table(self._changed_defaults(), name)
 
@@ -153,9 +153,8 @@ class LLMFamilyMagics(Magics):
                 return _print_help(magic)
             from ipyllm_magics.commands import explain
 
-            # Outside of any conversation.
-            alone = Parsed({**parsed.options, "history": False}, "")
-            return self._llm().answer(alone, explain.prompt(parsed.rest, values=bool(parsed["values"])), magic)
+            no_history = Parsed({**parsed.options, "history": False}, "")
+            return self._llm().answer(no_history, explain.prompt(parsed.rest, values=bool(parsed["values"])), magic)
 
     def _llm(self) -> Any:
         return self.shell.magics_manager.registry["LLMMagics"]
@@ -163,8 +162,8 @@ class LLMFamilyMagics(Magics):
     def _changed_defaults(self) -> dict[str, Any]:
         """Return the notebook's defaults that ``%config`` changed."""
         llm = self._llm()
-        usual = llm.trait_defaults()
-        return {name: value for name, value in llm.defaults().items() if value != usual.get(name)}
+        original = llm.trait_defaults()
+        return {name: value for name, value in llm.defaults().items() if value != original.get(name)}
 
 
 def _history(verb: str, argument: str, name: str, *, replace: bool) -> Any:
@@ -218,7 +217,7 @@ def _split_verb(words: str, verbs: dict[str, str], default: str, magic: str) -> 
 
 
 def _refuse_unused(parsed: Parsed, what: str, magic: str, names: tuple[str, ...]) -> None:
-    """Refuse options that would have no effect, instead of ignoring them."""
+    """Raise an error for options that would have no effect."""
     for name in names:
         if parsed[name] is not None:
             raise MagicError(f"{magic} {what}: --{name} would have no effect.")

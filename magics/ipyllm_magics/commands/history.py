@@ -160,7 +160,7 @@ def outdated_turns_note(history: ConversationHistory | None, key: str | None) ->
     if history is None or key is None:
         return None
     turns = history.turns
-    later = next((turns[place + 1 :] for place, turn in enumerate(turns) if turn.key == key), ())
+    later = next((turns[index + 1 :] for index, turn in enumerate(turns) if turn.key == key), ())
     if not later:
         return None
     first = repr(_question(later[0]))

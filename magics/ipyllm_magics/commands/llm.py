@@ -153,7 +153,7 @@ class LLMMagics(Magics):
         renderer = self._renderer(prepared.service.full_name, output_format, quiet=bool(parsed["quiet"]))
         response = run_call(prepared.service, prepared.request, renderer, store).outcome()
         if output_format.name == "code" and response.content:
-            self._offer_code(response.content)
+            self._put_code_in_next_cell(response.content)
         elif output_format.name == "json" and response.parsed is None:
             _raise_if_not_json(response.content)
 
@@ -193,7 +193,7 @@ class LLMMagics(Magics):
             history.put_turn(Turn((prepared.message, answer), prepared.key, response.model, response.status))
         print_ledger_warning()
 
-    def _offer_code(self, answer: str) -> None:
+    def _put_code_in_next_cell(self, answer: str) -> None:
         from ipyllm_magics.display.output_formats import NotFoundInAnswerError, extract_code, next_cell_source
 
         try:

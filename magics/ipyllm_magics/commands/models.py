@@ -53,11 +53,11 @@ def _rows(reached: Iterable[ProbeResult], *, everything: bool) -> Iterator[dict[
         if server.error is not None:
             state = "unusable" if server.service is None else "unreachable"
             state = "no key" if server.error.category == "authentication" else state
-            yield {"model": _marked(f"{server.name}/…", default), "state": state, "note": str(server.error)}
+            yield {"model": _mark_default(f"{server.name}/…", default), "state": state, "note": str(server.error)}
         else:
             yield from _listed_models(server, default, everything=everything)
     for name, route in sorted(settings.routes.items()):
-        yield {"model": _marked(name, default), "state": "route", "note": f"{type(route).__name__}".lower()}
+        yield {"model": _mark_default(name, default), "state": "route", "note": f"{type(route).__name__}".lower()}
     for alias, target in settings.aliases.items():
         yield {"model": alias, "state": "alias", "note": f"for {target}"}
 
@@ -70,7 +70,7 @@ def _embedded_models(default: str) -> Iterator[dict[str, Any]]:
         else:
             state, note = ("loaded" if embedded.is_running(path) else "ready"), str(path)
         figures = _window_and_price(models.create_llm_service(f"local/{model}"))
-        yield {"model": _marked(f"local/{model}", default), "state": state, **figures, "note": note}
+        yield {"model": _mark_default(f"local/{model}", default), "state": state, **figures, "note": note}
     if default.startswith("local/") and default.removeprefix("local/") not in embedded.catalogue_names():
         service = models.create_llm_service(default)
         note = default.removeprefix("local/")
@@ -80,20 +80,20 @@ def _embedded_models(default: str) -> Iterator[dict[str, Any]]:
 def _listed_models(server: ProbeResult, default: str, *, everything: bool) -> Iterator[dict[str, Any]]:
     """Yield rows of a service that answered: first the default and its known models, then others up to the limit."""
     assert server.service is not None
-    where = f"at {server.service.address().host}, answered in {server.elapsed_s:.2f} s"
+    origin = f"at {server.service.address().host}, answered in {server.elapsed_s:.2f} s"
     listed = list(server.models)
-    own = default.removeprefix(f"{server.name}/") if default.startswith(f"{server.name}/") else ""
-    if own and own not in listed:
-        listed.insert(0, own)
-    first = [name for name in listed if name == own or name in server.service.known_models]
+    default_model = default.removeprefix(f"{server.name}/") if default.startswith(f"{server.name}/") else ""
+    if default_model and default_model not in listed:
+        listed.insert(0, default_model)
+    first = [name for name in listed if name == default_model or name in server.service.known_models]
     ordered = first + sorted(name for name in listed if name not in first)
     shown = ordered if everything else ordered[:_MAX_LISTED]
     for name in shown:
         state = "reachable" if name in server.models else "not listed by its server"
         figures = _window_and_price(models.create_llm_service(f"{server.name}/{name}"))
-        yield {"model": _marked(f"{server.name}/{name}", default), "state": state, **figures, "note": where}
+        yield {"model": _mark_default(f"{server.name}/{name}", default), "state": state, **figures, "note": origin}
     if not ordered:
-        yield {"model": f"{server.name}/…", "state": "reachable", "note": f"{where}, and has no models"}
+        yield {"model": f"{server.name}/…", "state": "reachable", "note": f"{origin}, and has no models"}
     elif len(shown) < len(ordered):
         yield {"model": f"{server.name}/…", "state": "reachable", "note": f"{len(ordered) - len(shown)} more: --all"}
 
@@ -116,7 +116,7 @@ def _default_name() -> str:
         return ""
 
 
-def _marked(model: str, default: str) -> str:
+def _mark_default(model: str, default: str) -> str:
     is_default = model == default or (model.endswith("/…") and default.startswith(model[:-1]))
     shown = default if is_default else model
     return f"{shown} (default)" if is_default else shown

@@ -24,10 +24,10 @@ if TYPE_CHECKING:
     from ipyllm.services.base import BaseLLMService
     from ipyllm_magics.display.renderer import Renderer
 
-__all__ = ["STOP_S", "arrived", "run_call"]
+__all__ = ["STOP_S", "drain", "run_call"]
 
-_FIRST_WAITING_S = 0.2
-_WAITING_INTERVAL_S = 1.0
+_FIRST_WAIT_S = 0.2
+_WAIT_INTERVAL_S = 1.0
 STOP_S = 5.0
 """Longest wait for a cancelled call to end."""
 
@@ -49,7 +49,7 @@ def run_call(
     call = service.call(request, on_event, waits=True)
     interrupted = False
     try:
-        _follow(call, events, started, renderer)
+        _draw_until_done(call, events, started, renderer)
     except KeyboardInterrupt:
         interrupted = True
     finally:
@@ -74,19 +74,19 @@ def run_call(
     return call
 
 
-def _follow(call: Call, events: SimpleQueue[Event], started: InterruptibleEvent, renderer: Renderer) -> None:
+def _draw_until_done(call: Call, events: SimpleQueue[Event], started: InterruptibleEvent, renderer: Renderer) -> None:
     def show() -> None:
         _feed(events, renderer)
         with delay_interrupt():
             renderer.draw()
 
     call.before_tools(show)
-    start, wait_s = monotonic(), _FIRST_WAITING_S
+    start, wait_s = monotonic(), _FIRST_WAIT_S
     while not call.wait_for(started, wait_s):
         _feed(events, renderer)
         with delay_interrupt():
             renderer.waiting(monotonic() - start)
-        wait_s = _WAITING_INTERVAL_S
+        wait_s = _WAIT_INTERVAL_S
     while True:
         if call.done.is_set():
             _feed(events, renderer)
@@ -96,12 +96,12 @@ def _follow(call: Call, events: SimpleQueue[Event], started: InterruptibleEvent,
 
 
 def _feed(events: SimpleQueue[Event], renderer: Renderer) -> None:
-    for event in arrived(events):
+    for event in drain(events):
         if not isinstance(event, Finished):  # the response is passed to ``finish``
             renderer.feed(event)
 
 
-def arrived(queue: SimpleQueue[_Item]) -> Iterator[_Item]:
+def drain(queue: SimpleQueue[_Item]) -> Iterator[_Item]:
     """Yield what is in the queue now, without waiting."""
     while True:
         try:

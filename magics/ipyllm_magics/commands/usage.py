@@ -59,8 +59,8 @@ def _kernels_of(cells: set[str]) -> set[str]:
     from ipyllm.ledger.ids import kernel_ids
 
     known = usage(kernel=None, text=False)[["kernel_id", "cell_id"]]
-    here = set(known.loc[known["kernel_id"].isin(kernel_ids()), "cell_id"].dropna())
-    return {*kernel_ids(), *known.loc[known["cell_id"].isin(cells | here), "kernel_id"]}
+    own_cells = set(known.loc[known["kernel_id"].isin(kernel_ids()), "cell_id"].dropna())
+    return {*kernel_ids(), *known.loc[known["cell_id"].isin(cells | own_cells), "kernel_id"]}
 
 
 def table(frame: pd.DataFrame, *, by: str | None, full: bool) -> pd.DataFrame:

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 __all__ = ["CellRenderer"]
 
-_OUTPUT_SIZE = 700  # characters of finished markdown after which a new output starts
+_OUTPUT_CHARS = 700  # characters of finished markdown after which a new output starts
 _TAIL_LINES = 12  # shown of an answer whose code, JSON or HTML is extracted at the end
 _TAIL_CHARS = 2_000
 
@@ -34,7 +34,7 @@ _TAIL_CHARS = 2_000
 class CellRenderer(Renderer):
     """Draws into the outputs of the running cell.
 
-    The first output is the head: it carries the style sheet, shows the model while nothing has arrived, and then the
+    The first output is the head: it carries the style sheet, and shows the model until something arrives, then the
     folded reasoning and tool calls. Without those it takes no space.
     """
 
@@ -43,7 +43,7 @@ class CellRenderer(Renderer):
         self._model = model
         self._format = output_format
         self._draw_budget = DrawBudget(monotonic())
-        self._answer = GrowingAnswer(output_format.block)
+        self._answer = GrowingAnswer(output_format.render_block)
         self._head: Output | None = None
         self._head_is_final = False
         self._output: Output | None = None  # the one being drawn
@@ -73,7 +73,7 @@ class CellRenderer(Renderer):
         if not text.update():
             return
         html, source = self._finished_blocks()
-        if len(source) >= _OUTPUT_SIZE and text.live:
+        if len(source) >= _OUTPUT_CHARS and text.live:
             self._send(html, source.rstrip())
             self._output, self._first_block, html = None, len(text.blocks), ""
         self._send(html + text.live_html, None)
@@ -82,7 +82,7 @@ class CellRenderer(Renderer):
         tail = "\n".join(self._answer.text.source[-_TAIL_CHARS:].splitlines()[-_TAIL_LINES:])
         if tail.strip() and tail != self._drawn_tail:
             self._drawn_tail = tail
-            self._send(self._format.block(tail, live=True), None)
+            self._send(self._format.render_block(tail, live=True), None)
 
     def finish(self, response: ChatResponse) -> None:
         """Show the rest and the footer in the last output, and the results of functions in the head."""

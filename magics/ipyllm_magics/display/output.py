@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Output"]
 
-_ENVELOPE = 600  # bytes of a display message without its data
+_MESSAGE_OVERHEAD = 600  # bytes of a display message without its data
 
 
 class Output:
@@ -31,4 +31,4 @@ class Output:
             data["text/plain"] = strip_control_sequences(text)
         update, self._published = self._published, True
         self._publish(data, metadata={}, transient=self._transient, update=update)
-        return _ENVELOPE + sum(len(value.encode()) for value in data.values())
+        return _MESSAGE_OVERHEAD + sum(len(value.encode()) for value in data.values())

@@ -37,7 +37,7 @@ _FRAME = (
 
 
 class NotFoundInAnswerError(ValueError):
-    """The answer does not contain what the format extracts; the text is a sentence without its full stop."""
+    """Raised if an answer lacks what the format extracts; the text is a sentence without its full stop."""
 
 
 class Extract(NamedTuple):
@@ -53,14 +53,14 @@ class OutputFormat:
 
     Attributes
     ----------
-    block : callable
+    render_block : callable
         Renders a block of a growing answer as HTML; it is given ``live=True`` while the block may still change.
     extract : callable or None
         Extracts from a complete answer, or raises :class:`NotFoundInAnswerError`; None if shown block by block.
     """
 
     name: str
-    block: Callable[..., str]
+    render_block: Callable[..., str]
     extract: Callable[[str], Extract] | None = None
 
 
@@ -180,7 +180,7 @@ def _json(answer: str) -> Extract:
 
 
 def _html(answer: str) -> Extract:
-    """Sandbox the page: sanitised, in a frame without scripts, whose policy lets it fetch nothing."""
+    """Return the page, sanitised, in a frame without scripts, with a policy that forbids fetching."""
     from ipyllm.rendering.sanitize_page import sanitize_page
 
     source = _page_source(answer)

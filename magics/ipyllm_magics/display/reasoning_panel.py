@@ -30,8 +30,8 @@ def set_results(answer: GrowingAnswer, response: ChatResponse) -> None:
     """Replace the calls by those that ran, with their results."""
     if response.tool_results:
         answer.calls = [
-            GrowingCall(place, ran.call_id, ran.name, ran.arguments, ran.output, ran.error is not None)
-            for place, ran in enumerate(response.tool_results)
+            GrowingCall(index, ran.call_id, ran.name, ran.arguments, ran.output, ran.error is not None)
+            for index, ran in enumerate(response.tool_results)
         ]
 
 

@@ -48,7 +48,7 @@ class ColumnsRenderer:
     Stages: ``feed`` and ``draw`` any number of times → ``finish`` → ``show_vote``.
     """
 
-    def feed(self, place: int, event: Event) -> None:
+    def feed(self, index: int, event: Event) -> None:
         """Take in an event of an arm without drawing it."""
 
     def draw(self) -> None:
@@ -79,9 +79,9 @@ class NotebookColumns(ColumnsRenderer):
         Output(shell).show(STYLE + COLUMNS_STYLE + '<span class="ipyllm-empty"></span>', "")
         self._output = Output(shell)
 
-    def feed(self, place: int, event: Event) -> None:
+    def feed(self, index: int, event: Event) -> None:
         """Take in an event of an arm."""
-        self._columns[place].feed(event)
+        self._columns[index].feed(event)
 
     def draw(self) -> None:
         """Show what is new, and from time to time the clocks."""
@@ -90,8 +90,8 @@ class NotebookColumns(ColumnsRenderer):
             return
         self._drawn_at = now
         columns = []
-        for place, growing in enumerate(self._columns):
-            columns.append(self._ended(place) if growing.ended else self._live(place, growing))
+        for index, growing in enumerate(self._columns):
+            columns.append(self._ended(index) if growing.ended else self._live(index, growing))
             sleep(0)  # let the service thread run, which takes the timestamps
         self._draw_budget.spend(self._output.show(columns_html(columns), None), monotonic())
 
@@ -101,7 +101,7 @@ class NotebookColumns(ColumnsRenderer):
 
     def finish(self) -> None:
         """Show all answers in full, and how to vote."""
-        columns = [_column(self._comparison, place, self._format) for place in range(len(self._columns))]
+        columns = [_column(self._comparison, index, self._format) for index in range(len(self._columns))]
         note = _vote_note(self._comparison)
         self._output.show(columns_html(columns, note), columns_text(columns, note))
 
@@ -109,15 +109,15 @@ class NotebookColumns(ColumnsRenderer):
         """Show the outcome again, with the preferred answer marked."""
         self.finish()
 
-    def _live(self, place: int, growing: _GrowingColumn) -> Column:
-        arm = self._comparison.arms[place]
+    def _live(self, index: int, growing: _GrowingColumn) -> Column:
+        arm = self._comparison.arms[index]
         label = "" if self._comparison.names_hidden else arm.label
         return Column(arm.mark, label, growing.html(), growing.text, growing.footer(), running=True)
 
-    def _ended(self, place: int) -> Column:
-        growing = self._columns[place]
+    def _ended(self, index: int) -> Column:
+        growing = self._columns[index]
         if growing.final is None:
-            growing.final = _column(self._comparison, place, self._format)
+            growing.final = _column(self._comparison, index, self._format)
         return growing.final
 
 
@@ -129,14 +129,14 @@ class _GrowingColumn:
         self.changed = True
         self.final: Column | None = None
         self.text = ""
-        self._answer = GrowingAnswer(output_format.block)
+        self._answer = GrowingAnswer(output_format.render_block)
         self._window = window
         self._start = monotonic()
         self._first_block = 0  # of those within the window
         self._html = ""
 
     def feed(self, event: Event) -> None:
-        """Take in an event; the final text is that of the response."""
+        """Take in an event; the final text comes from the response."""
         if isinstance(event, Finished):
             self.ended = True
         else:
@@ -170,7 +170,7 @@ class _GrowingColumn:
 
 
 class TerminalColumns(ColumnsRenderer):
-    """Writes each answer when it is complete, because a terminal cannot take text back."""
+    """Writes each answer when it is complete, because a terminal cannot redraw earlier text."""
 
     def __init__(self, comparison: Comparison, output_format: OutputFormat) -> None:
         self._comparison = comparison
@@ -178,15 +178,15 @@ class TerminalColumns(ColumnsRenderer):
         self._written: set[int] = set()
         self._ended: list[int] = []
 
-    def feed(self, place: int, event: Event) -> None:
+    def feed(self, index: int, event: Event) -> None:
         """Take in the end of an arm."""
         if isinstance(event, Finished):
-            self._ended.append(place)
+            self._ended.append(index)
 
     def draw(self) -> None:
         """Write the answers that have ended, in that order."""
-        for place in self._ended:
-            self._write(place)
+        for index in self._ended:
+            self._write(index)
 
     def pause(self) -> float:
         """Return a tenth of a second."""
@@ -194,25 +194,25 @@ class TerminalColumns(ColumnsRenderer):
 
     def finish(self) -> None:
         """Write the rest, and how to vote."""
-        for place in range(len(self._comparison.arms)):
-            self._write(place)
+        for index in range(len(self._comparison.arms)):
+            self._write(index)
         print(_vote_note(self._comparison))  # noqa: T201 - this is the terminal
 
-    def _write(self, place: int) -> None:
-        if place not in self._written:
-            self._written.add(place)
-            print(columns_text([_column(self._comparison, place, self._format)]) + "\n")  # noqa: T201 - the terminal
+    def _write(self, index: int) -> None:
+        if index not in self._written:
+            self._written.add(index)
+            print(columns_text([_column(self._comparison, index, self._format)]) + "\n")  # noqa: T201 - the terminal
             sys.stdout.flush()
 
 
-def _column(comparison: Comparison, place: int, output_format: OutputFormat) -> Column:
-    """Return an arm in the output format; an answer from which it cannot be extracted is shown with the reason."""
-    column, response = comparison.column(place), comparison.responses[place]
+def _column(comparison: Comparison, index: int, output_format: OutputFormat) -> Column:
+    """Return an arm's column in the output format; if nothing can be extracted, the answer is shown with the reason."""
+    column, response = comparison.column(index), comparison.responses[index]
     if output_format.name == "markdown" or response is None or not response.content:
         return column
     above = reasoning_html(response.reasoning)
     if output_format.extract is None:
-        return replace(column, html=above + output_format.block(response.content))
+        return replace(column, html=above + output_format.render_block(response.content))
     try:
         extract = output_format.extract(response.content)
     except NotFoundInAnswerError as exc:
@@ -225,7 +225,7 @@ def _vote_note(comparison: Comparison) -> str:
         return "Voted. Run %llm_vote again to change it."
     pairs = zip(comparison.arms, comparison.responses, strict=True)
     answered = [arm.mark for arm, response in pairs if response is not None and response.content]
-    if len(answered) < 2:  # noqa: PLR2004 - one answer is no choice
+    if len(answered) < 2:  # noqa: PLR2004 - a vote needs two answers
         return ""
     marks = ", ".join(answered)
     return f"Which is better? Run %llm_vote with one of: {marks}, tie, both_bad"

@@ -31,7 +31,7 @@ _PER_ARM = {"to", "tokens", "cost"}
 def describe(prepared: PreparedRequest, output_format: str, output: str | None, *, new: bool) -> str:
     """Return the page that ``--dry-run`` prints; ``new`` means that the conversation would be cleared first."""
     rows = [*_rows(prepared.service, prepared.request)]
-    rows.append(("then", ", ".join(_then(prepared, output_format, output, new=new))))
+    rows.append(("then", ", ".join(_next_steps(prepared, output_format, output, new=new))))
     rows.append(("note", prepared.note or ""))
     return _join("Nothing was sent. The request would be:", _table(rows), _messages(prepared.request))
 
@@ -78,7 +78,7 @@ def _messages(request: ChatRequest) -> str:
 
 
 def _rows(service: BaseLLMService, request: ChatRequest) -> Iterator[tuple[str, str]]:
-    yield "to", f"{service.full_name}{_where(service)}"
+    yield "to", f"{service.full_name}{_at_host(service)}"
     yield "parameters", ", ".join(f"{name} {_json(value)}" for name, value in request.params.items())
     tools = [f"{tool.name}({', '.join(tool.parameters.get('properties', {}))})" for tool in request.tools.values()]
     yield "tools", ", ".join(tools)
@@ -92,7 +92,7 @@ def _rows(service: BaseLLMService, request: ChatRequest) -> Iterator[tuple[str, 
     yield "cost", _cost(service, request)
 
 
-def _where(service: BaseLLMService) -> str:
+def _at_host(service: BaseLLMService) -> str:
     try:
         return f" at {service.address().host}"
     except NotImplementedError:  # an embedded model that is not loaded, a route that has not chosen
@@ -164,7 +164,7 @@ def _total_cost(comparison: Comparison) -> str:
     return text + (f", plus the unknown cost of {unknown} of {len(highest)} arms" if unknown else "")
 
 
-def _then(prepared: PreparedRequest, output_format: str, output: str | None, *, new: bool) -> Iterator[str]:
+def _next_steps(prepared: PreparedRequest, output_format: str, output: str | None, *, new: bool) -> Iterator[str]:
     yield f"the answer is shown as {output_format}"
     if output:
         yield f"stored in {output}"

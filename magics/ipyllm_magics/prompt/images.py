@@ -28,8 +28,8 @@ MAX_BYTES = 20_000_000
 SUFFIXES = (".png", ".jpg", ".jpeg", ".gif", ".webp")
 
 _TYPES = ("PNG", "JPEG", "GIF", "WebP")
-_HEAD = 32
-_OTHERS = {
+_HEAD_BYTES = 32
+_OTHER_TYPES = {
     b"BM": "a BMP", b"II*\x00": "a TIFF", b"MM\x00*": "a TIFF", b"%PDF": "a PDF", b"PK\x03\x04": "a ZIP archive",
     b"<svg": "an SVG", b"<?xml": "XML, perhaps an SVG",
 }  # fmt: skip
@@ -46,12 +46,12 @@ def image_part(source: str, variables: Mapping[str, Any]) -> dict[str, Any]:
     'data:image/gif;base64,R0lGODlh'
     """
     if source in variables:
-        return _of_value(variables[source], source)
-    return _of_text(source, variables)
+        return _part_of_value(variables[source], source)
+    return _part_of_text(source, variables)
 
 
 def is_image(value: Any) -> bool:
-    """Whether ``--image`` accepts the value; loads no library to find out."""
+    """Return whether ``--image`` accepts the value, without importing a library."""
     return (
         isinstance(value, bytes | bytearray | Path)
         or hasattr(value, "savefig")
@@ -61,7 +61,7 @@ def is_image(value: Any) -> bool:
     ) and not isinstance(value, type)
 
 
-def _of_text(text: str, variables: Mapping[str, Any]) -> dict[str, Any]:
+def _part_of_text(text: str, variables: Mapping[str, Any]) -> dict[str, Any]:
     lower = text.lower()
     if lower.startswith("data:"):
         header, comma, body = text.partition(",")
@@ -74,10 +74,10 @@ def _of_text(text: str, variables: Mapping[str, Any]) -> dict[str, Any]:
         if not text.partition("//")[2].strip("/"):
             raise MagicError(f"--image {text!r} is not the URL of an image.")
         return _part(text)
-    return _of_file(text, variables)
+    return _part_of_file(text, variables)
 
 
-def _of_file(text: str, variables: Mapping[str, Any]) -> dict[str, Any]:
+def _part_of_file(text: str, variables: Mapping[str, Any]) -> dict[str, Any]:
     path = Path(text).expanduser()
     try:
         if path.is_dir():
@@ -91,7 +91,7 @@ def _of_file(text: str, variables: Mapping[str, Any]) -> dict[str, Any]:
     except (OSError, ValueError) as exc:
         reason = getattr(exc, "strerror", None) or str(exc)
         raise MagicError(f"The image {text!r} cannot be read: {reason}.") from None
-    return _of_bytes(data, f"The file {text!r}")
+    return _part_of_bytes(data, f"The file {text!r}")
 
 
 def _hint(text: str, path: Path, variables: Mapping[str, Any]) -> str:
@@ -104,18 +104,18 @@ def _hint(text: str, path: Path, variables: Mapping[str, Any]) -> str:
     return suggest(text, known, otherwise="Paths are relative to the kernel's folder, which %pwd shows.")
 
 
-def _of_value(value: Any, name: str) -> dict[str, Any]:
+def _part_of_value(value: Any, name: str) -> dict[str, Any]:
     if isinstance(value, str | os.PathLike):
-        return _of_text(os.fspath(value), {})
+        return _part_of_text(os.fspath(value), {})
     if isinstance(value, bytes | bytearray | memoryview):
-        return _of_bytes(bytes(value), f"The variable {name!r}")
+        return _part_of_bytes(bytes(value), f"The variable {name!r}")
     figure: Any = value if hasattr(value, "savefig") else getattr(value, "figure", None)
     if hasattr(figure, "savefig"):
-        drawn = io.BytesIO()
-        figure.savefig(drawn, format="png", bbox_inches="tight")
-        return _of_bytes(drawn.getvalue(), f"The figure {name!r}")
+        png_file = io.BytesIO()
+        figure.savefig(png_file, format="png", bbox_inches="tight")
+        return _part_of_bytes(png_file.getvalue(), f"The figure {name!r}")
     if _is_array(value):
-        return _of_bytes(_array_as_png(value, name), f"The array {name!r}")
+        return _part_of_bytes(_array_as_png(value, name), f"The array {name!r}")
     png = getattr(value, "_repr_png_", None)  # PIL images, and other objects that show themselves as one
     data = png() if callable(png) and not isinstance(value, type) else getattr(value, "data", None)
     if isinstance(data, tuple):  # with metadata
@@ -123,7 +123,7 @@ def _of_value(value: Any, name: str) -> dict[str, Any]:
     if isinstance(data, str):
         data = base64.b64decode(data)
     if isinstance(data, bytes | bytearray):
-        return _of_bytes(bytes(data), f"The variable {name!r}")
+        return _part_of_bytes(bytes(data), f"The variable {name!r}")
     raise MagicError(
         f"The variable {name!r} is not an image but of type {type(value).__name__}; --image takes a path, a URL, "
         "bytes, a PIL image, a matplotlib figure or a numpy array."
@@ -156,17 +156,17 @@ def _array_as_png(array: Any, name: str) -> bytes:
         raise MagicError(
             f"The array {name!r} is not an image: its values must be integers from 0 to 255 or floats from 0 to 1."
         )
-    drawn = io.BytesIO()
-    Image.fromarray(array.astype(np.uint8)).save(drawn, format="PNG")
-    return drawn.getvalue()
+    png_file = io.BytesIO()
+    Image.fromarray(array.astype(np.uint8)).save(png_file, format="PNG")
+    return png_file.getvalue()
 
 
-def _of_bytes(data: bytes, what: str) -> dict[str, Any]:
+def _part_of_bytes(data: bytes, what: str) -> dict[str, Any]:
     if not data:
         raise MagicError(f"{what} is empty.")
     kind = _sniff(data)
     if kind is None:
-        raise MagicError(f"{what} is not an image: it holds {_looks_like(data)}. Models accept {', '.join(_TYPES)}.")
+        raise MagicError(f"{what} is not an image: it holds {_guess_type(data)}. Models accept {', '.join(_TYPES)}.")
     if len(data) > MAX_BYTES:
         raise _too_large(what, len(data))
     return _part(f"data:image/{kind};base64,{base64.b64encode(data).decode('ascii')}")
@@ -182,12 +182,12 @@ def _sniff(data: bytes) -> str | None:
     return "webp" if data.startswith(b"RIFF") and data[8:12] == b"WEBP" else None
 
 
-def _looks_like(data: bytes) -> str:
-    head = data.lstrip()[:_HEAD]
-    for mark, name in _OTHERS.items():
+def _guess_type(data: bytes) -> str:
+    head = data.lstrip()[:_HEAD_BYTES]
+    for mark, name in _OTHER_TYPES.items():
         if head.startswith(mark):
             return name
-    text = data[:_HEAD].decode("utf-8", "ignore")
+    text = data[:_HEAD_BYTES].decode("utf-8", "ignore")
     if text and strip_control_sequences(text) == text.replace("\r", "") and b"\x00" not in data[:512]:
         return f"text ({' '.join(text.split())[:20]!r}…)"
     return "bytes of an unknown type"

@@ -17,7 +17,7 @@ __all__ = ["CallCounter", "adopt_kernel_id", "cell_id", "is_notebook", "notebook
 
 
 def is_notebook(shell: InteractiveShell) -> bool:
-    """Whether a front end, not a terminal, displays the outputs."""
+    """Return whether a front end, not a terminal, displays the outputs."""
     return hasattr(shell, "kernel")
 
 
@@ -26,7 +26,7 @@ def cell_id(shell: InteractiveShell) -> str | None:
     kernel: Any = getattr(shell, "kernel", None)
     if kernel is None:
         return None
-    with suppress(Exception):  # private to each kernel's version; without it, re-running adds a turn
+    with suppress(Exception):  # not a public API; without the id, a re-run adds a turn
         found = kernel.get_parent("shell").get("metadata", {}).get("cellId")
         return str(found) if found else None
     return None

@@ -50,7 +50,7 @@ class ExecutedCells:
 
     def _numbers(self) -> list[int]:
         sources = self._shell.history_manager.input_hist_raw  # type: ignore[union-attr] # None only at shutdown
-        # The last is the running cell. Its number does not help: versions of IPython count up before or after.
+        # The last is the running cell. Its number does not help: some versions of IPython count up before it runs.
         return [number for number in range(1, len(sources) - 1) if sources[number].strip()]
 
     def _cell(self, number: int) -> ExecutedCell:
@@ -81,7 +81,7 @@ class _CellSlice(list[ExecutedCell]):
 
 
 def cut_middle(text: str, budget: int = BUDGET_TOKENS) -> str:
-    """Return ``text``, a long one without its middle: errors are at the end."""
+    """Return ``text``, without its middle if it is long: errors are at the end."""
     limit = 3 * budget
     if len(text) <= limit:
         return text.rstrip()
@@ -108,7 +108,7 @@ _last_error: BaseException | None = None
 
 
 def install(shell: InteractiveShell) -> None:
-    """Record what each cell raises: ``sys.last_value`` could be a mistake in the options of ``%%llm``."""
+    """Record what each cell raises, because ``sys.last_value`` may be a usage error of ``%%llm``."""
     shell.events.register("post_run_cell", _record_error)
 
 

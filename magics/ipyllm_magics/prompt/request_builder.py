@@ -22,11 +22,11 @@ if TYPE_CHECKING:
     from ipyllm_magics.command_line.parser import Parsed
 
 __all__ = [
-    "NOT_PARAMETERS", "PreparedRequest", "build_request", "check_options", "longest_answer", "new_system",
+    "NOT_PARAMETERS", "PreparedRequest", "build_request", "check_options", "max_answer_tokens", "new_system",
     "request_options", "system_messages", "user_message",
 ]  # fmt: skip
 
-_OWN_OPTION = {
+_FLAG_OF = {
     "temperature": "-t",
     "max_tokens": "--max-tokens",
     "top_p": "--top-p",
@@ -63,7 +63,7 @@ class PreparedRequest:
 
 
 def check_options(parsed: Parsed, magic: str) -> None:
-    """Refuse options that exclude each other, instead of ignoring one."""
+    """Raise an error for options that exclude each other."""
     for other in ("new", "conversation"):
         if parsed["history"] is False and parsed[other] is not None:
             raise MagicError(f"{magic}: --no-history and --{other} contradict each other; give one of them.")
@@ -87,16 +87,16 @@ def _check_display(parsed: Parsed, magic: str) -> None:
 
 
 def _check_params(parsed: Parsed, magic: str) -> None:
-    _once("--tag", [key for key, _ in parsed["tags"] or ()], magic)
-    _once("-p", [name for name, _ in parsed["params"] or ()], magic)
+    _refuse_duplicates("--tag", [key for key, _ in parsed["tags"] or ()], magic)
+    _refuse_duplicates("-p", [name for name, _ in parsed["params"] or ()], magic)
     for name, _ in parsed["params"] or ():
         if name in NOT_PARAMETERS:
             raise MagicError(f"{magic}: {name} is not a parameter of the model; use {NOT_PARAMETERS[name]}.")
-        if parsed[name] is not None and name in _OWN_OPTION:
-            raise MagicError(f"{magic}: {_OWN_OPTION[name]} and -p {name} set the same parameter; give one of them.")
+        if parsed[name] is not None and name in _FLAG_OF:
+            raise MagicError(f"{magic}: {_FLAG_OF[name]} and -p {name} set the same parameter; give one of them.")
 
 
-def _once(flag: str, names: list[str], magic: str) -> None:
+def _refuse_duplicates(flag: str, names: list[str], magic: str) -> None:
     for name in names:
         if names.count(name) > 1:
             raise MagicError(f"{magic} was given {flag} {name} twice.")
@@ -129,7 +129,7 @@ def build_request(
             [*system_messages(system), message],
             service.context_window,
             before=key,
-            max_tokens=longest_answer(options),
+            max_tokens=max_answer_tokens(options),
             model=service.full_name,
         )
     request = service.request(
@@ -153,7 +153,7 @@ def user_message(prompt: str, images: Any, variables: Mapping[str, Any]) -> Mess
 
 
 def system_messages(text: str | None) -> list[Message]:
-    """Return a new system message as a list, which is empty if there is none."""
+    """Return a list with the system message, empty if there is none."""
     return [] if text is None else [{"role": "system", "content": text}]
 
 
@@ -166,7 +166,7 @@ def request_options(parsed: Parsed, defaults: Mapping[str, Any], variables: Mapp
         "tools": resolve_tools(parsed["tools"] or (), variables),
         "schema": resolve_schema(parsed["schema"], variables) if parsed["schema"] else None,
         **dict(parsed["params"] or ()),
-        **{name: parsed[name] for name in _OWN_OPTION if parsed[name] is not None},
+        **{name: parsed[name] for name in _FLAG_OF if parsed[name] is not None},
         "notebook_options": _notebook_options(defaults),
     }
 
@@ -175,7 +175,7 @@ def _notebook_options(defaults: Mapping[str, Any]) -> CallOptions:
     from ipyllm.request import CallOptions
     from ipyllm.timeout import Timeout
 
-    sampling = {name: defaults[name] for name in _OWN_OPTION if defaults.get(name) is not None}
+    sampling = {name: defaults[name] for name in _FLAG_OF if defaults.get(name) is not None}
     timeout = defaults.get("timeout")
     return CallOptions(
         {**defaults.get("params", {}), **sampling},
@@ -184,7 +184,7 @@ def _notebook_options(defaults: Mapping[str, Any]) -> CallOptions:
     )
 
 
-def longest_answer(options: Mapping[str, Any]) -> int | None:
+def max_answer_tokens(options: Mapping[str, Any]) -> int | None:
     """Return ``max_tokens`` of the line, else of the notebook."""
     tokens = options.get("max_tokens", options["notebook_options"].params.get("max_tokens"))
     return tokens if isinstance(tokens, int) else None

@@ -30,7 +30,7 @@ _CELL_CHARS = 80
 _EDGE_ITEMS = 3
 _FIELDS_SHARE = 0.6  # share of the budget; the rest is for the first rows
 _MAX_ATTRIBUTES = 20
-_TOKENS_PER_ITEM = 20  # of a list, both ends together; a guess
+_TOKENS_PER_ITEM = 20  # of a list, both ends together; an estimate
 _CUT = " …"
 
 
@@ -46,7 +46,7 @@ def summarize_value(value: Any, budget: int = BUDGET_TOKENS) -> Any:
     """
     if isinstance(value, str | numbers.Number | type(None)):
         return value
-    described = _of_library(value, budget)
+    described = _library_value(value, budget)
     if described is not None:
         return _cut(described, budget)
     if isinstance(value, dict | list | tuple | set | frozenset) and not _is_named_tuple(value):
@@ -59,7 +59,7 @@ def summarize_value(value: Any, budget: int = BUDGET_TOKENS) -> Any:
     return _cut(str(value), budget)
 
 
-def _of_library(value: Any, budget: int) -> str | None:
+def _library_value(value: Any, budget: int) -> str | None:
     """Summarize a value of pandas, numpy or matplotlib, if these are loaded."""
     pandas, numpy = sys.modules.get("pandas"), sys.modules.get("numpy")
     if pandas is not None and hasattr(pandas, "DataFrame"):
@@ -80,11 +80,11 @@ def _frame(frame: Any, budget: int) -> str:
     rows, columns = frame.shape
     missing = frame.isna().sum()
     listed = [
-        f"- {_shorten(name)}: {dtype}" + (f", {int(missing.iloc[place]):,} missing" if missing.iloc[place] else "")
-        for place, (name, dtype) in enumerate(islice(frame.dtypes.items(), 1_000))
+        f"- {_shorten(name)}: {dtype}" + (f", {int(missing.iloc[index]):,} missing" if missing.iloc[index] else "")
+        for index, (name, dtype) in enumerate(islice(frame.dtypes.items(), 1_000))
     ]
     title = f"DataFrame of {rows:,} rows and {columns:,} columns:"
-    fields, shown = _fitting(listed, int(_FIELDS_SHARE * budget) - estimate(title))
+    fields, shown = _lines_that_fit(listed, int(_FIELDS_SHARE * budget) - estimate(title))
     more = [f"- … and {columns - shown:,} more columns"] if shown < columns else []
     text = "\n".join([title, *fields, *more])
     for head in range(min(_HEAD_ROWS, rows), 0, -1):
@@ -104,7 +104,7 @@ def _series(series: Any, budget: int) -> str:
         title += f", from {series.min():.6g} to {series.max():.6g}"
         title += f", mean {series.mean():.6g}" if hasattr(series, "mean") else ""
     lines = [_shorten(item) for item in islice(series, 2 * _HEAD_ROWS)]
-    fitting, shown = _fitting(lines, budget - estimate(title) - _HEAD_ROWS * 4)
+    fitting, shown = _lines_that_fit(lines, budget - estimate(title) - _HEAD_ROWS * 4)
     which = "values" if shown == len(series) else f"first {shown} values"
     return f"{title}; {which}: {', '.join(fitting)}" if fitting else title
 
@@ -131,7 +131,7 @@ def _csv(frame: Any) -> str:
 
 def _figure(figure: Any) -> str:
     axes = figure.get_axes()
-    parts = [f"{place}. {_axes(ax)}" for place, ax in enumerate(axes, 1)]
+    parts = [f"{index}. {_axes(ax)}" for index, ax in enumerate(axes, 1)]
     title = figure.get_suptitle() if hasattr(figure, "get_suptitle") else ""
     named = f" {title!r}" if title else ""
     return f"matplotlib figure{named} with {count(len(axes), 'plot')}:\n" + "\n".join(parts)
@@ -173,8 +173,8 @@ def _collection(value: Any, budget: int) -> str:
 
 def _object(value: Any, named: Mapping[str, Any], budget: int) -> str:
     kind = type(value).__name__
-    each = max(10, budget // max(1, len(named)))
-    lines = [f"- {name}: {summarize_value(item, each)}" for name, item in islice(named.items(), _MAX_ATTRIBUTES)]
+    item_budget = max(10, budget // max(1, len(named)))
+    lines = [f"- {name}: {summarize_value(item, item_budget)}" for name, item in islice(named.items(), _MAX_ATTRIBUTES)]
     more = [f"- … and {len(named) - _MAX_ATTRIBUTES} more"] if len(named) > _MAX_ATTRIBUTES else []
     return "\n".join([f"{kind}:" if lines else f"an object of type {kind}", *lines, *more])
 
@@ -198,18 +198,18 @@ def _shorten(value: Any) -> str:
     return shorten(str(value), _CELL_CHARS, fold=False)
 
 
-def _fitting(lines: list[str], budget: int) -> tuple[list[str], int]:
+def _lines_that_fit(lines: list[str], budget: int) -> tuple[list[str], int]:
     """Return as many lines as fit, at least one, and their number."""
     tokens = 0
-    for place, line in enumerate(lines):
+    for index, line in enumerate(lines):
         tokens += estimate(line) + 1
-        if tokens > budget and place:
-            return lines[:place], place
+        if tokens > budget and index:
+            return lines[:index], index
     return lines, len(lines)
 
 
 def _cut(text: str, budget: int) -> str:
-    """Return the start of ``text`` that fits, and say that the text was cut."""
+    """Return the start of ``text`` that fits, with a note if it was cut."""
     if len(text) <= budget or estimate(text) <= budget:
         return text
     low, high = budget, min(len(text), 4 * budget)

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 __all__ = ["fill_in", "read_prompt"]
 
 _SPECIAL = re.compile(r"\{\{|\{%")
-_IPYTHON_NAMES = ("exit", "quit", "open", "get_ipython", "In", "Out")  # out of reach of a prompt
+_IPYTHON_NAMES = ("exit", "quit", "open", "get_ipython", "In", "Out")  # hidden from prompts
 _RAW = "use --raw to send braces as they are"
 
 
@@ -48,9 +48,9 @@ def fill_in(
     names = {**(notebook_context or {}), **variables}
     for name in _IPYTHON_NAMES:
         names.pop(name, None)
-    present = partial(summarize_value, budget=budget)
+    to_text = partial(summarize_value, budget=budget)
     try:
-        return SandboxedTemplate(prompt, subject="The prompt's template", to_text=present, advice=_RAW).render(names)
+        return SandboxedTemplate(prompt, subject="The prompt's template", to_text=to_text, advice=_RAW).render(names)
     except UndefinedNameError as exc:
         raise MagicError(exc.sentence("The prompt", f"define it in a cell above, or {_RAW}.")) from None
     except LLMError as exc:
@@ -58,7 +58,7 @@ def fill_in(
 
 
 def read_prompt(text: str, parsed: Parsed, shell: InteractiveShell, budget: int, *, where: str) -> str:
-    """Return the prompt, unless ``--raw`` filled in with the user's variables, executed cells and last error."""
+    """Return the prompt; without ``--raw`` its template is filled in with variables, executed cells and last error."""
     from ipyllm_magics.prompt.notebook_context import ExecutedCells, LastError
 
     prompt = text.strip("\n")

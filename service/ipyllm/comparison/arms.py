@@ -37,31 +37,31 @@ class Arm:
     mark: str  # A, B, …: names the arm while its label is hidden
     model: str  # full name, service/model
     service: BaseLLMService
-    given: str | BaseLLMService  # the model as the user gave it: what is sent to another process
-    request: ChatRequest  # what all its calls share
-    host: str | None = None  # the server, where the user gave the address of one: two servers are two arms
+    given: str | BaseLLMService  # the model as the user gave it, which can be sent to another process
+    request: ChatRequest  # shared by all its calls
+    host: str | None = None  # set if the user gave an address: one model on two servers is two arms
 
     @property
     def full_label(self) -> str:
-        """The label with the model's full name, whatever the other models are. Votes are stored under it."""
+        """The label with the model's full name, independent of the other arms. Votes are stored under it."""
         if self.label.startswith(self.model):
             return self.label
         return self.model + self.label.removeprefix(_without_service(self.model))
 
     @property
     def system(self) -> str | None:
-        """Its system prompt."""
+        """The system prompt."""
         first = self.request.messages[0] if self.request.messages else {}
         return first["content"] if first.get("role") == "system" else None
 
     @property
     def params(self) -> Mapping[str, Any]:
-        """Its parameters, the service's own defaults included."""
+        """The parameters, including the service's defaults."""
         return self.request.params
 
     def identity(self) -> list[Any]:
         """Return what distinguishes the arm from every other."""
-        return [self.model, self.host, _plain(self.params), self.system]
+        return [self.model, self.host, _json_value(self.params), self.system]
 
 
 def make_arms(
@@ -73,35 +73,35 @@ def make_arms(
     shuffle: Random | None = None,
     **options: Any,
 ) -> tuple[Arm, ...]:
-    """Make an arm of every model with every parameter set and every system prompt, checked; labels are unique.
+    """Make and check an arm for each model with each parameter set and each system prompt; labels are unique.
 
     ``params`` and ``system`` are one value, a list, or a mapping of names, which become part of the labels, to values.
-    ``prompt`` is the question, where it is the same for all calls; ``shuffle`` puts the arms in a random order.
-    ``options`` are those of ``chat``, for every call; a parameter set comes before them.
+    ``prompt`` is given if all calls have the same one; ``shuffle`` puts the arms in a random order. ``options`` are
+    those of ``chat``, for every call; a parameter set overrides them.
 
     Raises
     ------
     LLMError
         An invalid model, parameter or system prompt, or two arms that are the same.
     """
-    given = _models(models)
+    given = _model_list(models)
     services = [_service(model) for model in given]
     question = "?" if prompt is None else prompt if isinstance(prompt, str) else list(prompt)
-    made: list[Arm] = []
+    arms: list[Arm] = []
     seen: set[str] = set()
-    for (model, service, name), (chosen, set_label), (text, system_label) in product(
+    for (model, service, name), (param_set, set_label), (text, system_label) in product(
         zip(given, services, _model_labels(services), strict=True),
-        _labelled(params, "params", Mapping),
-        _labelled(system, "system", str),
+        _with_labels(params, "params", Mapping),
+        _with_labels(system, "system", str),
     ):
-        request = service.request(question, **{"system": text, **options, **(chosen or {})})
+        request = service.request(question, **{"system": text, **options, **(param_set or {})})
         if prompt is None:
             request = replace(request, messages=request.messages[:-1])
         label = _SEPARATOR.join(part for part in (name, set_label, system_label) if part)
         arm = Arm(label, "", service.full_name, service, model, request, _host(service))
         # An experiment recognizes its calls by the identity alone.
-        others = {} if prompt is None else {n: v for n, v in (chosen or {}).items() if n not in arm.params}
-        key = canonical_json([arm.identity(), _plain(others)])
+        other_options = {} if prompt is None else {n: v for n, v in (param_set or {}).items() if n not in arm.params}
+        key = canonical_json([arm.identity(), _json_value(other_options)])
         if key in seen:
             advice = (
                 "use repeats=… to send the same prompt several times"
@@ -113,15 +113,15 @@ def make_arms(
                 f"name each model once, or {advice}."
             )
         seen.add(key)
-        made.append(arm)
-    labels = _unique([arm.label for arm in made])
-    made = [replace(arm, label=label) for arm, label in zip(made, labels, strict=True)]
+        arms.append(arm)
+    labels = _unique([arm.label for arm in arms])
+    arms = [replace(arm, label=label) for arm, label in zip(arms, labels, strict=True)]
     if shuffle is not None:
-        shuffle.shuffle(made)
-    return tuple(replace(arm, mark=_mark(place)) for place, arm in enumerate(made))
+        shuffle.shuffle(arms)
+    return tuple(replace(arm, mark=_mark(index)) for index, arm in enumerate(arms))
 
 
-def _models(models: Any) -> list[Any]:
+def _model_list(models: Any) -> list[Any]:
     given = [models] if isinstance(models, str | BaseLLMService) else models
     if not isinstance(given, Iterable) or not (given := list(given)):
         raise bad_request("There is no model to ask: models is a list of names such as 'ollama/llama3.2', or services.")
@@ -137,14 +137,14 @@ def _service(model: Any) -> BaseLLMService:
 
 
 def _host(service: BaseLLMService) -> str | None:
-    """Return the server's address where the user gave one with the service."""
+    """Return the server's address if the user gave one with the service."""
     if isinstance(service, Route | LocalService) or service._base_url is None:  # noqa: SLF001 - a service's own state
         return None
     return urlsplit(service.base_url()).netloc.rpartition("@")[2]
 
 
-def _labelled(given: Any, what: str, kind: type) -> list[tuple[Any, str]]:
-    """Return each of ``given`` with its part of the label, which is empty for the only one."""
+def _with_labels(given: Any, parameter: str, kind: type) -> list[tuple[Any, str]]:
+    """Return each value of ``given`` with its part of the label, which is empty for a single value."""
     if given is None or isinstance(given, kind):
         named = isinstance(given, Mapping) and bool(given) and all(isinstance(v, Mapping) for v in given.values())
         if not named:
@@ -153,27 +153,27 @@ def _labelled(given: Any, what: str, kind: type) -> list[tuple[Any, str]]:
         items = [(value, str(name)) for name, value in given.items()]
     elif isinstance(given, Iterable) and not isinstance(given, str):
         values = list(given)
-        items = list(zip(values, _labels_of(values, what), strict=True))
+        items = list(zip(values, _value_labels(values, parameter), strict=True))
     else:
         items = []
     if not items or not all(value is None or isinstance(value, kind) for value, _ in items):
         wanted = "a dict of parameters, or a list of them" if kind is Mapping else "a string, or a list of strings"
-        raise bad_request(f"{what} must be {wanted}, not {str(given)[:80]!r}.")
+        raise bad_request(f"{parameter} must be {wanted}, not {str(given)[:80]!r}.")
     return items if len(items) > 1 or isinstance(given, Mapping) else [(items[0][0], "")]
 
 
-def _labels_of(given: Sequence[Any], what: str) -> list[str]:
-    if what == "system":
+def _value_labels(given: Sequence[Any], parameter: str) -> list[str]:
+    if parameter == "system":
         numbers = count(1)
         return ["no system" if value is None else f"system {next(numbers)}" for value in given]
     sets = [dict(value) if isinstance(value, Mapping) else {} for value in given]
     names = list(dict.fromkeys(name for one in sets for name in one))
-    differing = [name for name in names if len({canonical_json(_plain(one.get(name))) for one in sets}) > 1]
+    differing = [name for name in names if len({canonical_json(_json_value(one.get(name))) for one in sets}) > 1]
     return [", ".join(f"{name}={_short(one[name])}" for name in differing if name in one) or "default" for one in sets]
 
 
 def _model_labels(services: Sequence[BaseLLMService]) -> list[str]:
-    """Return the models' names, with as much of service, host and own parameters as distinguishes them."""
+    """Return the models' names, with service, host and own parameters where these are needed to distinguish them."""
     full = [service.full_name for service in services]
     short = [_without_service(name) for name in full]
     labels = short if len(set(short)) == len(set(full)) else full
@@ -181,11 +181,11 @@ def _model_labels(services: Sequence[BaseLLMService]) -> list[str]:
         repeated = {name for name, n in Counter(full).items() if n > 1}
         hosts = [_host(service) if service.full_name in repeated else None for service in services]
         labels = [f"{label} @ {host}" if host else label for label, host in zip(labels, hosts, strict=True)]
-        own = _labels_of([service.params for service in services], "params")
-        again = Counter(labels)
+        param_labels = _value_labels([service.params for service in services], "params")
+        label_counts = Counter(labels)
         labels = [
-            f"{label}{_SEPARATOR}{params}" if again[label] > 1 else label
-            for label, params in zip(labels, own, strict=True)
+            f"{label}{_SEPARATOR}{params}" if label_counts[label] > 1 else label
+            for label, params in zip(labels, param_labels, strict=True)
         ]
     return labels
 
@@ -204,15 +204,15 @@ def _unique(labels: Sequence[str]) -> list[str]:
 
 
 def _short(value: Any) -> str:
-    return shorten(value if isinstance(value, str) else canonical_json(_plain(value)), _MAX_VALUE_CHARS)
+    return shorten(value if isinstance(value, str) else canonical_json(_json_value(value)), _MAX_VALUE_CHARS)
 
 
-def _plain(value: Any) -> Any:
-    """Return a parameter as JSON has it."""
+def _json_value(value: Any) -> Any:
+    """Return a parameter as a JSON value."""
     if isinstance(value, Mapping):
-        return {str(name): _plain(item) for name, item in value.items()}
+        return {str(name): _json_value(item) for name, item in value.items()}
     if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
+        return [_json_value(item) for item in value]
     return value if value is None or isinstance(value, str | int | float | bool) else str(value)
 
 
@@ -221,11 +221,11 @@ def canonical_json(value: Any) -> str:
     return json.dumps(value, sort_keys=True, ensure_ascii=False)
 
 
-def _mark(place: int) -> str:
+def _mark(index: int) -> str:
     """Return A to Z, then AA, AB and so on.
 
-    >>> [_mark(place) for place in (0, 25, 26, 53)]
+    >>> [_mark(index) for index in (0, 25, 26, 53)]
     ['A', 'Z', 'AA', 'BB']
     """
-    first, second = divmod(place, 26)
+    first, second = divmod(index, 26)
     return (_mark(first - 1) if first else "") + chr(ord("A") + second)

@@ -122,7 +122,7 @@ class Comparison:
             )
         self.done = InterruptibleEvent()
         self._calls: list[Call] = []
-        self._left = len(self.arms)
+        self._n_running = len(self.arms)
 
     def __repr__(self) -> str:
         from ipyllm.rendering import columns_text
@@ -140,15 +140,15 @@ class Comparison:
         Parameters
         ----------
         on_event : callable, optional
-            Gets each event with its arm's index, on the service thread: it must return in microseconds.
+            Called with an arm's index and each of its events, on the service thread; must return in microseconds.
         waits : bool
-            Whether this thread will :meth:`wait` or :meth:`wait_for`, and run the arms' tools meanwhile.
+            Whether this thread will :meth:`wait` or :meth:`wait_for`, and so can run the arms' tools.
         """
         if self._calls:
             raise RuntimeError("This comparison has already been started: create a new one.")
         calls = [
-            Call(arm.service, arm.request, None if on_event is None else partial(on_event, place))
-            for place, arm in enumerate(self.arms)
+            Call(arm.service, arm.request, None if on_event is None else partial(on_event, index))
+            for index, arm in enumerate(self.arms)
         ]
         for call in calls:
             call.done.listen(self._on_call_ended)
@@ -159,18 +159,18 @@ class Comparison:
                 call.start(waits=waits)
                 started += 1
         except BaseException:
-            for call in calls[: started + 1]:  # the interrupted one may have been sent
+            for call in calls[: started + 1]:  # the interrupted call may have been sent
                 call.cancel()
-            self._left -= len(calls) - started
-            if self._left <= 0:
+            self._n_running -= len(calls) - started
+            if self._n_running <= 0:
                 self.done.set()
             raise
         return self
 
     def _on_call_ended(self) -> None:
         # Runs on the service thread, so no lock is needed.
-        self._left -= 1
-        if self._left <= 0:
+        self._n_running -= 1
+        if self._n_running <= 0:
             self.done.set()
 
     def cancel(self) -> None:
@@ -178,24 +178,24 @@ class Comparison:
         for call in self._calls:
             call.cancel()
 
-    def cancel_arm(self, place: int) -> None:
+    def cancel_arm(self, index: int) -> None:
         """Cancel the arm at this index; the others continue."""
-        self._started()[place].cancel()
+        self._started_calls()[index].cancel()
 
-    def wait_for(self, signal: InterruptibleEvent, timeout: float | None = None) -> bool:
-        """Wait for ``signal`` in the thread that started the arms, running their tools meanwhile."""
+    def wait_for(self, event: InterruptibleEvent, timeout: float | None = None) -> bool:
+        """Wait for ``event`` in the thread that started the arms, and run their tools meanwhile."""
         with_tools = [call for call in self._calls if call.request.tools and not call.done.is_set()]
         if not with_tools:
-            return signal.wait(timeout)
+            return event.wait(timeout)
         from time import monotonic
 
         until = None if timeout is None else monotonic() + timeout
-        while not signal.is_set() and (until is None or monotonic() < until):
+        while not event.is_set() and (until is None or monotonic() < until):
             for call in with_tools:
-                left = _TOOL_SLICE_S if until is None else max(0, until - monotonic())
-                if call.wait_for(signal, min(_TOOL_SLICE_S, left)):
+                remaining_s = _TOOL_SLICE_S if until is None else max(0, until - monotonic())
+                if call.wait_for(event, min(_TOOL_SLICE_S, remaining_s)):
                     break
-        return signal.is_set()
+        return event.is_set()
 
     def wait(self) -> Self:
         """Wait until all arms have ended, and return the comparison.
@@ -205,7 +205,7 @@ class Comparison:
         KeyboardInterrupt
             When the user interrupts; all arms are cancelled first, and partial answers are kept.
         """
-        self._started()
+        self._started_calls()
         try:
             self.wait_for(self.done)
         except BaseException:
@@ -218,14 +218,14 @@ class Comparison:
         """Like :meth:`wait`, for coroutines on any event loop."""
         import asyncio
 
-        results = await asyncio.gather(*(call.wait_async() for call in self._started()), return_exceptions=True)
+        results = await asyncio.gather(*(call.wait_async() for call in self._started_calls()), return_exceptions=True)
         for result in results:
             if isinstance(result, BaseException) and not isinstance(result, LLMError):
                 self.cancel()
                 raise result
         return self
 
-    def _started(self) -> list[Call]:
+    def _started_calls(self) -> list[Call]:
         if not self._calls:
             raise RuntimeError("This comparison has not been started: call start() first.")
         return self._calls
@@ -246,14 +246,14 @@ class Comparison:
         return self.blind and self.vote_cast is None
 
     def columns(self) -> list[Column]:
-        """Return the arms for the renderer."""
-        return [self.column(place) for place in range(len(self.arms))]
+        """Return all arms for the renderer."""
+        return [self.column(index) for index in range(len(self.arms))]
 
-    def column(self, place: int, *, render: bool = True) -> Column:
+    def column(self, index: int, *, render: bool = True) -> Column:
         """Return one arm for the renderer; without HTML if ``render`` is False."""
         from ipyllm.rendering import Column, footer_text, reasoning_html, to_html
 
-        arm, response = self.arms[place], self.responses[place]
+        arm, response = self.arms[index], self.responses[index]
         label = "" if self.names_hidden else arm.label
         if response is None and self.done.is_set():
             return Column(arm.mark, label, "", "", "", error="Stopped before the request was sent.")
@@ -265,7 +265,7 @@ class Comparison:
             label,
             reasoning_html(response.reasoning) + to_html(response.content) if render else "",
             response.content,
-            # The heading has the model's name, or it is hidden; the cost would reveal it.
+            # The heading shows the model's name. If that is hidden, the cost would reveal it.
             footer_text(_without_names(response, blind=self.names_hidden)),
             error if not self.names_hidden else error and f"This arm failed: {response.error_category}.",
             preferred=self.vote_cast == arm.label,
@@ -285,16 +285,16 @@ class Comparison:
 
         from ipyllm.dataframes.calls_frame import CallsFrame
 
-        rows = pd.DataFrame([self._row(place) for place in range(len(self.arms))])
+        rows = pd.DataFrame([self._row(index) for index in range(len(self.arms))])
         counts = dict.fromkeys(("input_tokens", "output_tokens"), "Int64")
         floats = dict.fromkeys(("ttft_s", "total_s", "output_tps", "cost_usd"), "float64")
         return CallsFrame(rows.astype({**counts, **floats}))
 
-    def _row(self, place: int) -> dict[str, Any]:
+    def _row(self, index: int) -> dict[str, Any]:
         from ipyllm.response import ChatResponse
 
-        arm = self.arms[place]
-        response = self.responses[place] or ChatResponse(status="running")
+        arm = self.arms[index]
+        response = self.responses[index] or ChatResponse(status="running")
         return {
             "arm": arm.mark,
             "label": arm.label,
@@ -325,7 +325,7 @@ class Comparison:
         blind : bool, optional
             Whether labels were hidden from the voter; by default whether they are hidden here.
         tags : mapping, optional
-            Tags for filtering.
+            Tags of the vote, to filter by.
 
         Returns
         -------

@@ -120,7 +120,7 @@ def write(
     calls = results if isinstance(results, pd.DataFrame) else getattr(results, "calls", results)
     if votes is None and not isinstance(results, pd.DataFrame):
         votes = getattr(results, "votes", None)
-    cast = votes if isinstance(votes, pd.DataFrame) and len(votes) else None
+    valid_votes = votes if isinstance(votes, pd.DataFrame) and len(votes) else None
     observed = observe(calls)
     sections = [
         f'<p class="facts">{_facts(observed)}</p>',
@@ -131,9 +131,9 @@ def write(
         sections.append(
             _table(f"Differences from {pairs['baseline'].iloc[0] if len(pairs) else observed.arms[0]}", pairs)
         )
-    if cast is not None:
-        sections.append(_table("Votes", ranking(cast, level=level)))
-    sections += _plots(calls, observed, cast)
+    if valid_votes is not None:
+        sections.append(_table("Votes", ranking(valid_votes, level=level)))
+    sections += _plots(calls, observed, valid_votes)
     sections += _prompts(calls, observed, most_prompts)
     sections.append(f"<h2>Method and environment</h2><p class='method'>{escape(_METHOD)}</p>{_environment()}")
     page = _PAGE.format(title=escape(strip_control_sequences(title)), style=STYLE, body="\n".join(sections))
@@ -161,29 +161,29 @@ def _table(heading: str, table: StatisticsFrame) -> str:
 
 
 def _plots(calls: pd.DataFrame, observed: Observations, votes: pd.DataFrame | None) -> list[str]:
-    from ipyllm.plots.overview_page import overview, worth_drawing
+    from ipyllm.plots.overview_page import available_plots, overview
     from ipyllm.plots.theme import pyplot
 
     try:
         pyplot()
-    except LLMError as exc:  # matplotlib is an extra; the tables have the same results
+    except LLMError as exc:  # matplotlib is optional; the tables have the same results
         return [f"<h2>Plots</h2><p>{escape(str(exc))}</p>"]
-    drawn = []
-    if worth_drawing(observed):
-        drawn.append(_plot(lambda dark: overview(calls, dark=dark), "scores, cost, latency and throughput of each arm"))
+    plots = []
+    if available_plots(observed):
+        plots.append(_plot(lambda dark: overview(calls, dark=dark), "scores, cost, latency and throughput of each arm"))
     if votes is not None:
         from ipyllm.plots import win_matrix
 
-        drawn.append(_plot(lambda dark: win_matrix(votes, dark=dark).figure, "how often each arm was preferred"))
-    return ["<h2>Plots</h2>", *drawn] if drawn else []
+        plots.append(_plot(lambda dark: win_matrix(votes, dark=dark).figure, "how often each arm was preferred"))
+    return ["<h2>Plots</h2>", *plots] if plots else []
 
 
-def _plot(draw: Callable[[bool], Any], alternative: str) -> str:
-    """Return a plot for light and dark pages."""
+def _plot(draw: Callable[[bool], Any], alt_text: str) -> str:
+    """Return the HTML of a plot, drawn for light and dark pages."""
     dark, light = (_png(draw(is_dark)) for is_dark in (True, False))
     return (
         f'<p><picture><source media="(prefers-color-scheme: dark)" srcset="{dark}">'
-        f'<img src="{light}" alt="{escape(alternative)}"></picture></p>'
+        f'<img src="{light}" alt="{escape(alt_text)}"></picture></p>'
     )
 
 
@@ -217,7 +217,7 @@ def _prompts(calls: pd.DataFrame, observed: Observations, most: int) -> list[str
 
 
 def _prompt(texts: pd.DataFrame, frame: pd.DataFrame, scores: list[str], rows: Any) -> Iterator[str]:
-    """Return one prompt, folded, with all its answers."""
+    """Yield the HTML of one prompt, folded, with all its answers."""
     first = texts.iloc[rows[0]]
     name = _text(first.get("prompt_id"))
     prompt = _text(first.get("prompt"))

@@ -36,13 +36,13 @@ def cast_vote(
 ) -> str:
     """Store a person's vote on answers that were shown side by side.
 
-    Returns at once: the ledger's thread writes the row, as soon as the ledger can be written.
+    Returns at once: the ledger's thread writes the row as soon as it can.
 
     Parameters
     ----------
     arms : mapping
-        Two arms or more: label, usually the model's full name, to the id of the call, or None where it is in no
-        ledger.
+        At least two arms. Keys are labels, usually the model's full name. Values are ids of the calls, or None for a
+        call that is not in a ledger.
     outcome : str
         The preferred label, or ``"tie"``, or ``"both_bad"``.
     prompt : str
@@ -55,7 +55,7 @@ def cast_vote(
         Name of the comparison: a later vote of the same name, from any kernel, replaces this one. By default the
         vote's id.
     tags : mapping, optional
-        Tags for filtering.
+        Tags of the vote, to filter by.
     ledger : Ledger, optional
         By default the current one.
 
@@ -67,13 +67,13 @@ def cast_vote(
     Raises
     ------
     LLMError
-        ``bad_request``: fewer than two arms, an outcome that is none of them, or another invalid argument.
+        ``bad_request``: fewer than two arms, an unknown outcome, or another invalid argument.
 
     Examples
     --------
     >>> from ipyllm.ledger import Ledger
     >>> with Ledger("sqlite://") as ledger:
-    ...     for outcome in ("openai/gpt-5-mini", "tie"):  # on second thought
+    ...     for outcome in ("openai/gpt-5-mini", "tie"):  # the second replaces the first
     ...         vote_id = cast_vote(
     ...             {"openai/gpt-5-mini": None, "local/smollm2-135m": None}, outcome, comparison="c1", ledger=ledger
     ...         )

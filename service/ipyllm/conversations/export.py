@@ -33,7 +33,7 @@ def export_conversation(history: ConversationHistory, form: str, *, title: str =
     """Return a conversation as the text of a file.
 
     ``form`` is ``md`` (Markdown to read), ``json`` (messages in the OpenAI format) or ``ipynb`` (a notebook with a cell
-    for each question and the answer as its output); LLMError for another one. ``title`` is the heading, and the name of
+    for each question and the answer as its output); others raise LLMError. ``title`` is the heading, and the name of
     the conversation in the notebook's cells.
     """
     if form == "md":
@@ -85,7 +85,7 @@ def _question_cell(turn: Turn, name: str, system: str | None) -> dict[str, Any]:
     if turn.model:
         options.append(f"-m {_quoted(turn.model)}")
     if system:
-        options.append(f"-s {_quoted(' '.join(system.split()))}")  # a magic's options stand on one line
+        options.append(f"-s {_quoted(' '.join(system.split()))}")  # a magic's options must be on one line
     question = "\n\n".join(text_of(message) for message in turn.messages if message["role"] == "user")
     cell = _cell("code", f"%%llm {' '.join(options)}\n{question}")
     cell["outputs"] = list(_outputs(turn))

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 __all__ = ["ConversationHistory", "TrimResult", "Turn", "conversation", "conversations", "forget_conversation"]
 
-_RESERVE = 1024  # tokens of the window left for the answer, unless max_tokens says more
+_ANSWER_RESERVE = 1024  # tokens of the window reserved for the answer, unless max_tokens is given
 
 
 class ConversationHistory:
@@ -33,9 +33,9 @@ class ConversationHistory:
     Parameters
     ----------
     max_messages : int, optional
-        Most messages that :meth:`get_messages` returns, without the system message.
+        Maximum number of messages that :meth:`get_messages` returns, besides the system message.
     max_tokens : int, optional
-        Most tokens of them (upper estimate), with the system message.
+        Maximum number of their tokens (upper estimate), including the system message.
 
     Examples
     --------
@@ -52,7 +52,7 @@ class ConversationHistory:
         self.max_messages = max_messages
         self.max_tokens = max_tokens
         self._system: Message | None = None
-        self._turns: list[Turn] = []  # turns are copied when they come in and go out
+        self._turns: list[Turn] = []  # copied when they are added and when they are returned
         self._lock = threading.RLock()
         self._observers: tuple[Callable[[], None], ...] = ()
 
@@ -96,7 +96,7 @@ class ConversationHistory:
     def add_message(self, role: str, content: str | list[dict[str, Any]] | None, **extra: Any) -> None:
         """Append a message; a ``system`` (or ``developer``) message replaces the previous one.
 
-        A user message starts a turn. A tool result joins the turn of its tool call, also when another question
+        A user message starts a turn. A tool result joins the turn of its tool call, even if another question
         followed: models refuse a call without its result.
 
         Raises
@@ -189,10 +189,10 @@ class ConversationHistory:
             raise ValueError(f"undo needs a number of turns, 0 or more, not {n}.")
         with self._lock:
             first = max(0, len(self._turns) - n)
-            gone = self._turns[first:]
+            removed = self._turns[first:]
             del self._turns[first:]
         self._notify()
-        return tuple(map(replace, gone))
+        return tuple(map(replace, removed))
 
     def clear(self, *, keep_system: bool = False) -> None:
         """Remove the turns, and the system message unless ``keep_system``."""
@@ -212,17 +212,17 @@ class ConversationHistory:
         """
         self._replace_contents(other._snapshot())
 
-    def _replace_contents(self, then: Transcript) -> None:
+    def _replace_contents(self, contents: Transcript) -> None:
         with self._lock:
-            self._system, self._turns = then.system, list(then.turns)
-            self.max_messages, self.max_tokens = then.max_messages, then.max_tokens
+            self._system, self._turns = contents.system, list(contents.turns)
+            self.max_messages, self.max_tokens = contents.max_messages, contents.max_tokens
         self._notify()
 
-    def _fill_if_empty(self, then: Transcript) -> bool:
+    def _fill_if_empty(self, contents: Transcript) -> bool:
         with self._lock:
             empty = not len(self)
             if empty:
-                self._replace_contents(then)
+                self._replace_contents(contents)
         return empty
 
     # ---- observers -------------------------------------------------------------------------------
@@ -316,9 +316,9 @@ class ConversationHistory:
         Parameters
         ----------
         max_tokens : int or None
-            The context window, as of ``service.context_window()``; None when it is unknown.
+            The context window, as from ``service.context_window()``; None when it is unknown.
         reserve : int
-            Tokens of it to reserve for the answer.
+            Tokens of the window to reserve for the answer.
         before : str, optional
             Only turns before the one with this key.
         question : str or sequence of Message, optional
@@ -364,7 +364,7 @@ class ConversationHistory:
         question : sequence of Message
             The next question, with a new system message if any. It is counted, not returned.
         window : int or callable or None
-            The context window, as of ``service.context_window()``; None when it is unknown. A function is called only
+            The context window, as from ``service.context_window()``; None when it is unknown. A function is called only
             if something may have to be left out, because loading the model tables takes time.
         before : str, optional
             Only turns before the one with this key.
@@ -387,24 +387,24 @@ class ConversationHistory:
         >>> [message["content"] for message in messages], note
         (['two', 'TWO'], 'The oldest turn (up to 10 tokens) was left out to fit the context window.')
         """
-        now = self._snapshot_before(before)
+        snapshot = self._snapshot_before(before)
         if any(message["role"] == "system" for message in question):
-            now = replace(now, system=None)
+            snapshot = replace(snapshot, system=None)
         if callable(window):
-            window = window() if now.turns else None
+            window = window() if snapshot.turns else None
         if window is None:
-            return trimming.newest_messages(now, None), None
-        reserve = max_tokens if isinstance(max_tokens, int) else min(_RESERVE, window // 2)
+            return trimming.newest_messages(snapshot, None), None
+        reserve = max_tokens if isinstance(max_tokens, int) else min(_ANSWER_RESERVE, window // 2)
         try:
-            fitted = trimming.fit(now, window, reserve=reserve, question=question, model=model)
+            fitted = trimming.fit(snapshot, window, reserve=reserve, question=question, model=model)
         except LLMError:
-            fitted = trimming.without_turns(now)
+            fitted = trimming.without_turns(snapshot)
         return list(fitted.messages), fitted.note
 
     def _snapshot_before(self, key: str | None) -> Transcript:
         with self._lock:
-            now, index = self._snapshot(), self._index_of(key)
-        return now if index is None else replace(now, turns=now.turns[:index])
+            snapshot, index = self._snapshot(), self._index_of(key)
+        return snapshot if index is None else replace(snapshot, turns=snapshot.turns[:index])
 
     def to_dataframe(self) -> pd.DataFrame:
         """Return one row for each message.
@@ -417,11 +417,11 @@ class ConversationHistory:
         """
         import pandas as pd
 
-        now = self._snapshot()
+        snapshot = self._snapshot()
         rows: list[tuple[int | None, Message, str | None, str | None]] = []
-        if now.system is not None:
-            rows.append((None, now.system, None, None))
-        for n, turn in enumerate(now.turns):
+        if snapshot.system is not None:
+            rows.append((None, snapshot.system, None, None))
+        for n, turn in enumerate(snapshot.turns):
             rows += [(n, message, turn.model, turn.status) for message in turn.messages]
         # dtype object: pandas' string type cannot hold lone surrogates, which a stream that broke off may leave.
         columns: dict[str, tuple[list[Any], str]] = {
@@ -442,7 +442,7 @@ class ConversationHistory:
         Parameters
         ----------
         name : str, optional
-            Name of the copy, by which magics and widgets share it.
+            Name of the copy, under which magics and widgets share it.
 
         Raises
         ------
@@ -455,7 +455,7 @@ class ConversationHistory:
             return copy
         with _lock:
             named: ConversationHistory = _conversations.setdefault(name, copy)
-            # An empty one is filled, not replaced, because a widget may show it.
+            # An empty conversation is filled, not replaced, because a widget may show it.
             if named is not copy and not named._fill_if_empty(copy._snapshot()):
                 raise bad_request(f"A conversation {name!r} already exists. Clear it first, or choose another name.")
         return named
@@ -473,7 +473,7 @@ class ConversationHistory:
         transcript.write(self._snapshot(), path)
 
     def to_json(self) -> str:
-        """Return what :meth:`save` writes."""
+        """Return the JSON text that :meth:`save` writes."""
         return transcript.dumps(self._snapshot())
 
 

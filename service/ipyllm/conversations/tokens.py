@@ -13,11 +13,11 @@ if TYPE_CHECKING:
 
 __all__ = ["estimate", "estimate_messages"]
 
-_BYTES_PER_TOKEN = 3  # an upper bound on every measured sample of prose, code and JSON; 4 undercounts JSON
-_SINGLES = str.maketrans("", "", string.digits + string.punctuation)
+_BYTES_PER_TOKEN = 3  # an upper estimate for all measured samples of prose, code and JSON; 4 is too low for JSON
+_ONE_TOKEN_EACH = str.maketrans("", "", string.digits + string.punctuation)
 _PER_MESSAGE = 4  # role and separators, as chat templates add them
 # OpenAI cuts an image into at most 1,536 patches and counts up to 2.46 tokens for each (gpt-4.1-nano): 3,779. Its
-# tiled models stay below 1,500, but for gpt-4o-mini, which multiplies its counts for the bill.
+# tiled models stay below 1,500, except gpt-4o-mini, which bills a multiple of its counts.
 _PER_IMAGE = 4096
 _IMAGES = {"image_url", "input_image", "image"}
 
@@ -27,39 +27,39 @@ def estimate(text: str) -> int:
 
     Small models' tokenizers split numbers into digits: a table of numbers has nearly as many tokens as characters.
     """
-    rest = text.translate(_SINGLES)
-    return len(text) - len(rest) + -(-len(rest.encode("utf-8", "surrogatepass")) // _BYTES_PER_TOKEN)
+    words = text.translate(_ONE_TOKEN_EACH)
+    return len(text) - len(words) + -(-len(words.encode("utf-8", "surrogatepass")) // _BYTES_PER_TOKEN)
 
 
 def estimate_messages(messages: Iterable[Message]) -> int:
-    """Return an upper estimate of the tokens of a conversation. Estimates of messages add up.
+    """Return an upper estimate of the tokens of a conversation: the sum of its messages' estimates.
 
-    Text counts by :func:`estimate`, an image as 4,096 whatever its size, and all else in a message (tool calls, ids,
-    audio) by its JSON.
+    Text counts as in :func:`estimate`, an image of any size as 4,096, and everything else in a message (tool calls,
+    ids, audio) by its JSON.
     """
-    return sum(map(_message, messages))
+    return sum(map(_message_tokens, messages))
 
 
-def _message(message: Message) -> int:
+def _message_tokens(message: Message) -> int:
     tokens = _PER_MESSAGE
     for name, value in message.items():
         if name == "content" and isinstance(value, list):
-            tokens += sum(map(_part, value))
+            tokens += sum(map(_part_tokens, value))
         elif name == "content" and isinstance(value, str):
             tokens += estimate(value)
         elif name != "role" and value is not None:
-            tokens += _as_json(value)
+            tokens += _json_tokens(value)
     return tokens
 
 
-def _part(part: Any) -> int:
+def _part_tokens(part: Any) -> int:
     if isinstance(part, dict):
         if isinstance(part.get("text"), str):
             return estimate(part["text"])
         if part.get("type") in _IMAGES:
             return _PER_IMAGE
-    return _as_json(part)
+    return _json_tokens(part)
 
 
-def _as_json(value: Any) -> int:
+def _json_tokens(value: Any) -> int:
     return estimate(json.dumps(value, ensure_ascii=False, default=str))

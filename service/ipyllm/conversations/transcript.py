@@ -35,14 +35,14 @@ _MAX_DEPTH = 32  # messages of the protocol nest 6 deep; without a limit, others
 
 @dataclass(frozen=True, slots=True)
 class Turn:
-    """User message with everything that answers it; replaced, undone or left out as a whole.
+    """A user message with everything that answers it; replaced, undone or left out as a whole.
 
     Attributes
     ----------
     messages : sequence of Message
         In the OpenAI format, the question first. Copied.
     key : str or None
-        Cell id, by which a cell that runs again replaces its turn.
+        Cell id, so that a cell that runs again replaces its turn.
     model : str or None
         Full name of the model that answered.
     status : str
@@ -51,7 +51,7 @@ class Turn:
     Raises
     ------
     ValueError
-        A message is not valid, or is a system message, which belongs to the conversation.
+        A message is invalid, or is a system message, which belongs to the conversation.
     """
 
     messages: Sequence[Message] = ()
@@ -88,7 +88,7 @@ class Transcript:
 
 
 def validate_message(message: Any) -> Message:
-    """Return a copy of ``message``. ValueError says what is wrong with its format, and never quotes the content."""
+    """Return a copy of ``message``, or raise ValueError about its format, without quoting the content."""
     if not isinstance(message, dict) or "role" not in message:
         raise ValueError('A message looks like {"role": "user", "content": "…"}.')
     role, content, calls = message["role"], message.get("content"), message.get("tool_calls")
@@ -109,7 +109,7 @@ def _is_list_of_dicts(value: Any) -> bool:
 
 
 def json_copy(value: Any, depth: int = 0) -> Any:
-    """Return a deep copy of ``value``; ValueError for what JSON cannot hold, which could be neither sent nor saved."""
+    """Return a deep copy of ``value``; raise ValueError if JSON cannot hold it: it could not be sent or saved."""
     if value is None or isinstance(value, str | bool):
         return value
     if isinstance(value, int) and -(2**63) <= value < 2**64:
@@ -145,13 +145,13 @@ def dumps(transcript: Transcript) -> str:
 
 
 def write(transcript: Transcript, path: str | os.PathLike[str]) -> None:
-    """Save as JSON in one step, readable by its owner only. Lone surrogates, which UTF-8 refuses, are preserved."""
+    """Save as JSON in one step, readable by its owner only. Lone surrogates, which UTF-8 refuses, are kept."""
     text = dumps(transcript)
     try:
-        with atomic_write(_file(path)) as file:
+        with atomic_write(_resolved(path)) as file:
             file.write(text.encode("utf-8", "surrogatepass"))
-    except _UNUSABLE as exc:
-        raise _error(path, f"cannot be written: {_reason(exc)}") from None
+    except _FILE_ERRORS as exc:
+        raise _file_error(path, f"cannot be written: {_reason(exc)}") from None
 
 
 def _masked(value: Any) -> Any:
@@ -166,24 +166,24 @@ def _masked(value: Any) -> Any:
 
 
 def read(path: str | os.PathLike[str]) -> Transcript:
-    """Read a file that :func:`write` wrote. LLMError says why it is not one."""
+    """Read a file that :func:`write` wrote; raise LLMError for any other file."""
     try:
-        data = _file(path).read_bytes()
-    except _UNUSABLE as exc:
-        raise _error(path, f"cannot be read: {_reason(exc)}") from None
+        data = _resolved(path).read_bytes()
+    except _FILE_ERRORS as exc:
+        raise _file_error(path, f"cannot be read: {_reason(exc)}") from None
     try:
         document = json.loads(data.decode("utf-8", "surrogatepass"))
     except (ValueError, RecursionError):
         document = None
     if not isinstance(document, dict) or document.get("format") != _FORMAT:
-        raise _error(path, "is not a conversation saved by ipyllm")
+        raise _file_error(path, "is not a conversation saved by ipyllm")
     version = document.get("version")
     if type(version) is int and version > _VERSION:
-        raise _error(path, "was saved by a newer ipyllm. Upgrade ipyllm to load it")
+        raise _file_error(path, "was saved by a newer ipyllm. Upgrade ipyllm to load it")
     try:
         return _transcript(document)
     except ValueError as exc:
-        raise _error(path, f"is damaged: {str(exc).rstrip('.')}") from None
+        raise _file_error(path, f"is damaged: {str(exc).rstrip('.')}") from None
 
 
 def _transcript(document: dict[str, Any]) -> Transcript:
@@ -220,10 +220,10 @@ def _limit(document: dict[str, Any], name: str) -> int | None:
 
 
 # Path raises RuntimeError for an unknown home and for circular links, ValueError for a null character.
-_UNUSABLE = (OSError, ValueError, RuntimeError)
+_FILE_ERRORS = (OSError, ValueError, RuntimeError)
 
 
-def _file(path: str | os.PathLike[str]) -> Path:
+def _resolved(path: str | os.PathLike[str]) -> Path:
     # Follows a link: saving would otherwise replace the link by a file.
     return Path(path).expanduser().resolve()
 
@@ -233,5 +233,5 @@ def _reason(exc: Exception) -> str:
     return text[:1].lower() + text[1:]
 
 
-def _error(path: str | os.PathLike[str], what: str) -> LLMError:
+def _file_error(path: str | os.PathLike[str], what: str) -> LLMError:
     return bad_request(f"The file {os.fspath(path)!r} {what}.")

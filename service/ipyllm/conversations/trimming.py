@@ -1,6 +1,6 @@
 """Trimming of a conversation to a model's context window, by whole turns, newest first. Pure functions.
 
-A tool call and its result are in one turn, so neither is ever left without the other.
+A tool call and its result are in one turn, so both are kept or both are left out.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ class TrimResult:
 
 def newest_messages(conversation: Transcript, max_tokens: int | None) -> list[Message]:
     """Return the system message and the newest turns that fit the limits, possibly none."""
-    system = _leading(conversation)
+    system = _system_messages(conversation)
     limits = [limit for limit in (max_tokens, conversation.max_tokens) if limit is not None]
     space = min(limits) - estimate_messages(system) if limits else None
     first = _first_that_fits(conversation.turns, space, conversation.max_messages)
@@ -91,21 +91,21 @@ def fit(
     own = conversation.max_tokens is not None and (space is None or conversation.max_tokens < space)
     if own:
         space = conversation.max_tokens
-    system = _leading(conversation)
+    system = _system_messages(conversation)
     needed = estimate_messages(system) + estimate_messages(question or ())
     tokens_before, rounds = estimate_messages(last), 0
     if space is not None:
-        last, rounds = _without_oldest_rounds(last, space - needed)
+        last, rounds = _drop_oldest_rounds(last, space - needed)
     last_tokens = estimate_messages(last)
     needed += last_tokens
     if space is not None and needed > space:
         raise _too_long(needed, space, own=own, model=model)
 
-    if rounds:  # older turns might still fit, but would stand before a gap
+    if rounds:  # older turns might still fit, but there would be a gap after them
         first = len(older)
     else:
-        places = None if conversation.max_messages is None else conversation.max_messages - len(last)
-        first = _first_that_fits(older, None if space is None else space - needed, places)
+        max_messages = None if conversation.max_messages is None else conversation.max_messages - len(last)
+        first = _first_that_fits(older, None if space is None else space - needed, max_messages)
     return TrimResult(
         messages=(*_copies(system, older[first:]), *map(json_copy, last)),
         tokens=needed + _tokens(older[first:]),
@@ -116,31 +116,31 @@ def fit(
 
 
 def without_turns(conversation: Transcript) -> TrimResult:
-    """Return the system message without any turn, for a question that fills the window by itself."""
-    messages = tuple(_copies(_leading(conversation), ()))
+    """Return the system message without any turn, for a question that alone fills the window."""
+    messages = tuple(_copies(_system_messages(conversation), ()))
     return TrimResult(
         messages, estimate_messages(messages), len(conversation.turns), dropped_tokens=_tokens(conversation.turns)
     )
 
 
-def _first_that_fits(turns: Sequence[Turn], space: int | None, places: int | None) -> int:
-    """Return the index of the oldest turn that, with all later ones, fits ``space`` tokens and ``places`` messages."""
+def _first_that_fits(turns: Sequence[Turn], space: int | None, max_messages: int | None) -> int:
+    """Return the index of the oldest turn that, with all later ones, fits ``space`` tokens and ``max_messages``."""
     tokens = messages = 0
-    for place in range(len(turns) - 1, -1, -1):
+    for index in range(len(turns) - 1, -1, -1):
         if space is not None:
-            tokens += estimate_messages(turns[place].messages)
-        messages += len(turns[place].messages)
-        if (space is not None and tokens > space) or (places is not None and messages > places):
-            return place + 1
+            tokens += estimate_messages(turns[index].messages)
+        messages += len(turns[index].messages)
+        if (space is not None and tokens > space) or (max_messages is not None and messages > max_messages):
+            return index + 1
     return 0
 
 
-def _without_oldest_rounds(messages: list[Message], space: int) -> tuple[list[Message], int]:
-    """Return the messages without as many of the oldest rounds as necessary, never the last, and their number.
+def _drop_oldest_rounds(messages: list[Message], space: int) -> tuple[list[Message], int]:
+    """Drop as many of the oldest rounds as necessary, but not the last; return the messages and the number dropped.
 
     A round is an answer with the tool results that follow it.
     """
-    starts = [place for place, message in enumerate(messages) if message["role"] == "assistant"]
+    starts = [index for index, message in enumerate(messages) if message["role"] == "assistant"]
     excess, dropped = estimate_messages(messages) - space, 0
     while excess > 0 and dropped < len(starts) - 1:
         excess -= estimate_messages(messages[starts[dropped] : starts[dropped + 1]])
@@ -162,7 +162,7 @@ def _too_long(needed: int, space: int, *, own: bool, model: str) -> LLMError:
     )
 
 
-def _leading(conversation: Transcript) -> list[Message]:
+def _system_messages(conversation: Transcript) -> list[Message]:
     return [conversation.system] if conversation.system is not None else []
 
 

@@ -1,6 +1,6 @@
-"""The DataFrame that ``usage()`` returns: pandas' own, displayed safely because it holds untrusted text.
+"""The DataFrame that ``usage()`` returns: one of pandas, displayed safely because it holds untrusted text.
 
-Imports pandas: load it late.
+This module imports pandas: import it late.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ __all__ = ["CallsFrame"]
 class CallsFrame(pd.DataFrame):
     """Rows of the ledger; frames derived from it (selections, sums) have the same class.
 
-    The page must not typeset a model's answer as mathematics, and a terminal must not obey its control sequences.
+    Pages do not typeset answers as mathematics, and terminals do not get the control sequences in them.
     """
 
     @property

@@ -36,7 +36,7 @@ def rows_to_frame(rows: Sequence[tuple[Any, ...]], columns: Mapping[str, Kind]) 
 
 
 def arrow_to_frame(stored: ArrowColumns, columns: Mapping[str, Kind]) -> pd.DataFrame:
-    """Return a large read as the DataFrame that :func:`rows_to_frame` makes of the same rows."""
+    """Return the result of a large read as a DataFrame, equal to that of :func:`rows_to_frame`."""
     from ipyllm.dataframes.calls_frame import CallsFrame
 
     return CallsFrame({name: _series(stored.take(name), kind) for name, kind in columns.items()}, copy=False)
@@ -58,22 +58,22 @@ def _series(column: pa.Array, kind: Kind) -> pd.Series[Any]:
 
 
 def _parsed(column: pa.Array) -> Any:
-    """Return parsed JSON, a separate dict for each row. Each distinct text is parsed once where that suffices."""
+    """Return parsed JSON, a separate object for each row. Equal texts without nesting are parsed once."""
     import numpy as np
 
-    coded = column.dictionary_encode()
-    texts = coded.dictionary.to_pylist()
+    encoded = column.dictionary_encode()
+    texts = encoded.dictionary.to_pylist()
     values = [json.loads(text) for text in texts]
     # Constructors by code; the last one, -1, is for null.
-    make = [
+    constructors = [
         *(
             value.copy if _is_flat(value) else partial(json.loads, text)
             for value, text in zip(values, texts, strict=True)
         ),
         lambda: None,
     ]
-    codes = coded.indices.fill_null(-1).to_pylist()
-    return np.fromiter((make[code]() for code in codes), dtype=object, count=len(codes))
+    codes = encoded.indices.fill_null(-1).to_pylist()
+    return np.fromiter((constructors[code]() for code in codes), dtype=object, count=len(codes))
 
 
 def _is_flat(value: object) -> bool:

@@ -30,7 +30,7 @@ def export_usage(path: str | os.PathLike[str], calls: pd.DataFrame | None = None
     path : str or path
         Ending in ``.parquet`` (compressed with zstd; needs ``ipyllm[tables]``) or ``.csv`` (UTF-8).
     calls : DataFrame, optional
-        As :func:`ipyllm.usage` or :func:`ipyllm.votes` returns it, or a part of it. Default: all calls of this
+        A result of :func:`ipyllm.usage` or :func:`ipyllm.votes`, or a part of one. Default: all calls of this
         kernel.
 
     Returns
@@ -41,7 +41,7 @@ def export_usage(path: str | os.PathLike[str], calls: pd.DataFrame | None = None
     Raises
     ------
     LLMError
-        The extension is another one, or the file cannot be written.
+        The extension is not one of these, or the file cannot be written.
 
     Notes
     -----
@@ -68,7 +68,7 @@ def export_usage(path: str | os.PathLike[str], calls: pd.DataFrame | None = None
         calls = usage()
     try:
         with atomic_write(target) as file:
-            write(_plain(calls), file)
+            write(_dicts_as_json(calls), file)
     except ImportError:
         raise bad_request(
             "Parquet needs pyarrow, which is not installed: pip install 'ipyllm[tables]', or export to .csv."
@@ -79,7 +79,7 @@ def export_usage(path: str | os.PathLike[str], calls: pd.DataFrame | None = None
     return target
 
 
-def _plain(frame: pd.DataFrame) -> pd.DataFrame:
+def _dicts_as_json(frame: pd.DataFrame) -> pd.DataFrame:
     """Return ``frame`` with its dicts as JSON text."""
     import pandas as pd
 

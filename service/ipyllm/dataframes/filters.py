@@ -1,4 +1,4 @@
-"""Filters as users write them, and the reading of filtered rows as a DataFrame."""
+"""Converts filters from the form users write, and reads the filtered rows as a DataFrame."""
 
 from __future__ import annotations
 
@@ -28,24 +28,24 @@ def kernel_filter(kernel: str | None) -> tuple[str, ...] | None:
     return None if kernel is None else (kernel,)
 
 
-def as_tuple(name: str, given: str | Sequence[str] | None, among: Collection[str] = ()) -> tuple[str, ...]:
-    """Return one or several names, passed for the parameter ``name``, as a tuple.
+def as_tuple(name: str, given: str | Sequence[str] | None, accepted: Collection[str] = ()) -> tuple[str, ...]:
+    """Return one or several values of the parameter ``name`` as a tuple.
 
-    Raises ValueError for a name that is not ``among`` the accepted ones, if there are any.
+    Raises ValueError for a value that is not ``accepted``; without ``accepted``, all are.
     """
     if given is None:
         return ()
     found = (given,) if isinstance(given, str) else tuple(given)
-    for one in found:
-        if among and one not in among:
-            raise ValueError(f"There is no {name} {one!r}. {suggest(one, among)}")
+    for value in found:
+        if accepted and value not in accepted:
+            raise ValueError(f"There is no {name} {value!r}. {suggest(value, accepted)}")
     return found
 
 
 def read_frame(
     query: Conditions, ledger: Ledger | None, on_warning: Callable[[str], object] | None = None
 ) -> pd.DataFrame:
-    """Return the rows of ``query`` in ``ledger``, None for the current one.
+    """Return the rows of ``query`` in ``ledger``; None is the current one.
 
     The ledger's warnings go to ``on_warning``; without it they are issued as Python warnings.
     """
@@ -54,8 +54,8 @@ def read_frame(
 
         ledger = current_ledger()
     columns = {name: query.table.columns[name] for name in query.columns}
-    many = ledger.read_large(query)
-    frame = rows_to_frame(ledger.read(query), columns) if many is None else arrow_to_frame(many, columns)
+    large = ledger.read_large(query)
+    frame = rows_to_frame(ledger.read(query), columns) if large is None else arrow_to_frame(large, columns)
     warning = ledger.take_warning()
     if warning and on_warning is not None:
         on_warning(warning)

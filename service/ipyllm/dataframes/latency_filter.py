@@ -1,4 +1,4 @@
-"""Rule for the calls that count in latency statistics, used by ``summarise()``, the statistics and the plots."""
+"""Decides which calls count in latency statistics, for ``summarise()``, the statistics and the plots."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ __all__ = ["LARGEST_LAG", "as_bool", "as_float", "counts_in_latency"]
 
 
 def counts_in_latency(frame: pd.DataFrame) -> pd.Series[bool]:
-    """Return for each call whether its latencies are those of the model.
+    """Return for each call whether its latencies are caused by the model.
 
     False for a call that loaded a model, was a warm-up, came from our cache, or was measured while our own event loop
     was late by more than a tenth of the time to first token. Null values exclude nothing.
@@ -21,8 +21,8 @@ def counts_in_latency(frame: pd.DataFrame) -> pd.Series[bool]:
     warm = ~(as_bool(frame["cold"]) | as_bool(frame["cache_hit"]))
     if "warmup" in frame.columns:
         warm &= ~as_bool(frame["warmup"])
-    punctual = ~(as_float(frame["client_lag_s"]) > LARGEST_LAG * as_float(frame["ttft_s"]))
-    return warm & punctual
+    on_time = ~(as_float(frame["client_lag_s"]) > LARGEST_LAG * as_float(frame["ttft_s"]))
+    return warm & on_time
 
 
 def as_float(column: pd.Series[Any]) -> pd.Series[float]:

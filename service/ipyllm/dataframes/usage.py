@@ -48,15 +48,15 @@ def usage(
         Calls that started at ``since`` or later, before ``until``: a date (local time where it has no zone), also as
         ISO text, or how long ago: a timedelta, or ``"2h"``, ``"30m"``, ``"7d"``.
     model, status, origin, experiment : str or sequence of str, optional
-        One of these.
+        Only calls with this value, or one of these values.
     tags : mapping, optional
-        All of these tags, with these values.
+        Only calls with all of these tags, with these values.
     text : bool
         False leaves out the columns ``prompt``, ``response`` and ``reasoning``, most of the data in a large ledger.
     limit : int, optional
         Only this number of the newest calls.
     ledger : Ledger, optional
-        Another ledger than the current one.
+        Default: the current one.
 
     Returns
     -------
@@ -77,8 +77,8 @@ def usage(
         since=parse_time("since", since),
         until=parse_time("until", until),
         models=as_tuple("model", model),
-        statuses=as_tuple("status", status, among={*FINAL, "running"}),
-        origins=as_tuple("origin", origin, among=get_args(Origin)),
+        statuses=as_tuple("status", status, accepted={*FINAL, "running"}),
+        origins=as_tuple("origin", origin, accepted=get_args(Origin)),
         experiments=as_tuple("experiment", experiment),
         tags={key: str(value) for key, value in (tags or {}).items()},
         text=text,
@@ -93,7 +93,7 @@ def summarise(frame: pd.DataFrame, by: str | Sequence[str] = "model") -> pd.Data
     Parameters
     ----------
     frame : DataFrame
-        As :func:`usage` returns it.
+        A result of :func:`usage`.
     by : str or sequence of str
         Columns to group by, or keys within them: ``"params.temperature"``, ``"tags.arm"``. Calls without the tag are
         left out; calls without the parameter are a group.
@@ -110,7 +110,7 @@ def summarise(frame: pd.DataFrame, by: str | Sequence[str] = "model") -> pd.Data
     Raises
     ------
     ValueError
-        There is no column or key ``by``; the message says what was probably meant.
+        There is no column or key ``by``; the message suggests one.
 
     Examples
     --------
@@ -132,15 +132,15 @@ def summarise(frame: pd.DataFrame, by: str | Sequence[str] = "model") -> pd.Data
     keys = [key.loc[frame.index] for key in keys]
 
     counts = counts_in_latency(frame)
-    well = counts & (frame["status"] == "ok")
+    succeeded = counts & (frame["status"] == "ok")
     estimated = frame["usage_source"] == "estimated"
     table = pd.DataFrame(
         {
             "errors": frame["status"].isin(["error", "truncated"]),
             "left_out": ~counts,
             "ttft_s": as_float(frame["ttft_s"]).where(counts),
-            "total_s": as_float(frame["total_s"]).where(well),
-            "output_tps": as_float(frame["output_tps"]).where(well & ~estimated),
+            "total_s": as_float(frame["total_s"]).where(succeeded),
+            "output_tps": as_float(frame["output_tps"]).where(succeeded & ~estimated),
             "input_tokens": as_float(frame["input_tokens"]).where(~estimated),
             "output_tokens": as_float(frame["output_tokens"]).where(~estimated),
             "estimated": estimated,
@@ -173,18 +173,18 @@ def _key(frame: pd.DataFrame, name: str) -> pd.Series[Any]:
     column, _, key = name.partition(".")
     if name in frame.columns and name not in {"params", "tags"}:
         return frame[name]
-    within = {
+    nested = {
         f"{outer}.{inner}"
         for outer in ("params", "tags")
         for cell in frame[outer]
         if isinstance(cell, Mapping)
         for inner in cell
     }
-    if name in within:
+    if name in nested:
         values = [_groupable(cell.get(key)) if isinstance(cell, Mapping) else None for cell in frame[column]]
         return pd.Series(values, index=frame.index, name=name, dtype="object").infer_objects()
-    examples = f"For example: {', '.join(['model', 'status', *sorted(within)])}."
-    hint = suggest(name, [*frame.columns, *sorted(within)], otherwise=examples)
+    examples = f"For example: {', '.join(['model', 'status', *sorted(nested)])}."
+    hint = suggest(name, [*frame.columns, *sorted(nested)], otherwise=examples)
     raise ValueError(f"These calls have no {name!r} to group by. {hint}")
 
 

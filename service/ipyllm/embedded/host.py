@@ -22,7 +22,7 @@ __all__ = ["serve"]
 
 def serve(job: dict[str, Any]) -> None:
     """Load the model of ``job``, report its address to the parent, and run until the parent exits."""
-    # Libraries must not print into the one line that we report: their output goes to stderr.
+    # Libraries must not print into our report on stdout: their output goes to stderr.
     stdout = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)
     started = time.perf_counter()
@@ -49,7 +49,7 @@ def _parameters(xllamacpp: Any, job: dict[str, Any]) -> Any:
     params.hostnames = ["127.0.0.1"]
     params.port = 0
     params.offline = True
-    params.verbosity = 1  # errors only: why a model does not load
+    params.verbosity = 1  # errors only, such as the reason why a model does not load
 
     # A web page must not reach the model: no page has this origin, and every route but /health needs the key.
     params.cors_origins = "http://ipyllm.invalid"
@@ -60,7 +60,7 @@ def _parameters(xllamacpp: Any, job: dict[str, Any]) -> Any:
     params.n_ctx = job["n_ctx"]
     params.n_parallel = job["n_parallel"]
     params.kv_unified = True  # each slot may use the whole window; otherwise it gets n_ctx / n_parallel
-    params.n_batch = 256  # other calls and a stop wait for one batch of a long prompt
+    params.n_batch = 256  # small, because other calls and a stop must wait for a batch of a long prompt
     params.cpuparams.n_threads = job["threads"]
     params.cpuparams_batch.n_threads = job["threads"]
     # Fitting a model to the devices' memory loads it twice; a small one fits.

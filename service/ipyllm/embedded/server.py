@@ -1,7 +1,7 @@
 """Servers of embedded models: one llama.cpp server per model file, on loopback, protected by a random key.
 
 The server runs in a separate process (:mod:`ipyllm.embedded.host` explains why) and speaks the OpenAI protocol, so that
-calls to an embedded model are like all others.
+calls to an embedded model are like any other calls.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from typing import IO, TYPE_CHECKING, Any
 
 from ipyllm.embedded.catalogue import CATALOGUE
 from ipyllm.errors import LLMError
-from ipyllm.fork_safety import in_forked_child, leave_to_parent
+from ipyllm.fork_safety import in_forked_child, never_finalize
 from ipyllm.text.redact import remember_secret
 
 if TYPE_CHECKING:
@@ -34,9 +34,9 @@ __all__ = ["EmbeddedServer", "get", "is_running", "start", "stop_all"]
 
 _MAGIC = b"GGUF"
 _SPINS = "10000"  # about 10-100 µs; see the notes of `start`
-_ANSWER_S = 10.0
-# The child imports from the same sys.path, also where a notebook has changed it.
-_BOOT = (
+_RESPONSE_S = 10.0
+# The child gets this process's sys.path, which a notebook may have changed.
+_BOOTSTRAP = (
     "import json, sys; job = json.loads(sys.stdin.buffer.raw.readline()); sys.path[:] = job.pop('sys_path'); "
     "from ipyllm.embedded.host import serve; serve(job)"
 )
@@ -54,7 +54,7 @@ class EmbeddedServer:
     load_s : float
         Seconds until it was ready, process start included.
     n_ctx : int
-        Requested tokens of context, shared by the calls in flight.
+        Requested context in tokens, shared by the calls in flight.
     context_window : int
         Tokens that one call may use, at most those that the model was trained for.
     """
@@ -79,7 +79,7 @@ class EmbeddedServer:
         self.load_s = load_s
         self.n_ctx = n_ctx
         self.context_window = context_window
-        weakref.finalize(self, _end, process, self._owner)
+        weakref.finalize(self, _kill, process, self._owner)
 
     def __repr__(self) -> str:
         state = "" if self.alive else ", stopped"
@@ -92,7 +92,7 @@ class EmbeddedServer:
 
     def stop(self) -> None:
         """Kill the server. Calls in flight fail."""
-        _end(self._process, self._owner)
+        _kill(self._process, self._owner)
 
 
 def start(path: Path | str, *, n_ctx: int = 8192, n_parallel: int = 4, threads: int | None = None) -> EmbeddedServer:
@@ -147,8 +147,8 @@ def start(path: Path | str, *, n_ctx: int = 8192, n_parallel: int = 4, threads: 
                 context_window=_context_window(address, key) or n_ctx,
                 load_s=time.perf_counter() - started,
             )
-        except BaseException:  # an interrupt too: a half-loaded model must not stay
-            _end(process, os.getpid())
+        except BaseException:  # interrupts included: a half-loaded model must not stay
+            _kill(process, os.getpid())
             raise
 
 
@@ -169,7 +169,7 @@ def _spawn(errors: IO[bytes]) -> subprocess.Popen[bytes]:
     environment = {"GOMP_SPINCOUNT": _SPINS, **os.environ}
     # A new session: Jupyter sends interrupts to the kernel's process group.
     return subprocess.Popen(  # noqa: S603 - a constant
-        [sys.executable, "-P", "-c", _BOOT],
+        [sys.executable, "-P", "-c", _BOOTSTRAP],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=errors,
@@ -200,13 +200,13 @@ def _load(process: subprocess.Popen[bytes], job: dict[str, Any], errors: IO[byte
 
 
 def _exit_status(process: subprocess.Popen[bytes]) -> str:
-    return f"its process ended with status {process.wait(_ANSWER_S)}"
+    return f"its process ended with status {process.wait(_RESPONSE_S)}"
 
 
 def _reason(log: str) -> str:
     """Return llama.cpp's error about a file: the first error of its log, without the prefix.
 
-    Its log thread may write it after the Python error of the child.
+    Its log thread may write that after the child reports its Python error.
     """
     lines = [line.strip() for line in log.splitlines() if line.strip()]
     first = next((line for line in lines if re.match(r"[\d.]+ E ", line)), lines[0] if lines else "")
@@ -214,8 +214,8 @@ def _reason(log: str) -> str:
 
 
 def _context_window(address: str, api_key: str) -> int | None:
-    """Ask the server for its context window, without a proxy, which must not see the key."""
-    connection = http.client.HTTPConnection(address.removeprefix("http://"), timeout=_ANSWER_S)
+    """Ask the server for its context window. No proxy is used, because it would see the key."""
+    connection = http.client.HTTPConnection(address.removeprefix("http://"), timeout=_RESPONSE_S)
     try:
         connection.request("GET", "/v1/models", headers={"Authorization": f"Bearer {api_key}"})
         meta = json.loads(connection.getresponse().read())["data"][0]["meta"]
@@ -249,11 +249,11 @@ def _failure(path: Path, sentence: str, category: Category = "bad_request") -> L
     return LLMError(sentence, category=category, model=_full_name(path))
 
 
-def _end(process: subprocess.Popen[bytes], owner: int) -> None:
+def _kill(process: subprocess.Popen[bytes], owner: int) -> None:
     if os.getpid() != owner:
         return  # a forked child must not kill its parent's server
     if process.poll() is None:
-        process.kill()  # nothing to save, and its destructor could hang
+        process.kill()  # it has nothing to save, and its destructor could hang
     process.wait()
     for pipe in (process.stdin, process.stdout):
         if pipe is not None:
@@ -264,7 +264,7 @@ class _ServerTable:
     """Servers of this process by model file, with a lock for each so that none is started twice."""
 
     def __init__(self) -> None:
-        self.guard = threading.Lock()
+        self.table_lock = threading.Lock()
         self.locks: dict[Path, threading.Lock] = {}
         self.servers: dict[Path, EmbeddedServer] = {}
 
@@ -280,7 +280,7 @@ def get(path: Path | str, *, n_ctx: int = 8192, n_parallel: int = 4, threads: in
     """
     key = Path(path).expanduser().resolve()
     registry = _registry
-    with registry.guard:
+    with registry.table_lock:
         lock = registry.locks.setdefault(key, threading.Lock())
     with lock:
         server = registry.servers.get(key)
@@ -308,7 +308,7 @@ def _forget_servers() -> None:
     """Drop the parent's servers and locks without killing the servers."""
     global _registry
     inherited, _registry = _registry, _ServerTable()
-    leave_to_parent(inherited)
+    never_finalize(inherited)
     for server in inherited.servers.values():
         process = server._process  # noqa: SLF001
         process.returncode = 0  # not our child; subprocess would warn

@@ -31,7 +31,7 @@ def staging_folder(models: Path) -> Iterator[Path]:
     models.mkdir(parents=True, exist_ok=True)
     _remove_stale(models)
     owner = this_process()
-    prefix = f"{_PREFIX}@{_in_file_name(owner.host)}@{owner.pid}@{owner.start:.2f}@"
+    prefix = f"{_PREFIX}@{_as_file_name(owner.host)}@{owner.pid}@{owner.start:.2f}@"
     folder = Path(tempfile.mkdtemp(prefix=prefix, dir=models))
     try:
         yield folder
@@ -48,13 +48,13 @@ def _remove_stale(models: Path) -> None:
 def _may_be_alive(folder: Path) -> bool:
     try:
         _, host, pid, start, _ = folder.name.split("@")
-        here = this_process().host
+        this_host = this_process().host
         # A home folder may be on the network: another machine's processes cannot be looked up.
-        owner = ProcessIdentity(here if host == _in_file_name(here) else host, int(pid), float(start))
+        owner = ProcessIdentity(this_host if host == _as_file_name(this_host) else host, int(pid), float(start))
         return not is_dead(owner, time.time() - folder.stat().st_mtime, _FOREIGN_MAX_AGE_S)
     except (ValueError, OSError):
         return False
 
 
-def _in_file_name(host: str) -> str:
+def _as_file_name(host: str) -> str:
     return re.sub(r"[^\w.-]", "_", host)

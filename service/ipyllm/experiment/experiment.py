@@ -37,17 +37,17 @@ if TYPE_CHECKING:
 __all__ = ["Experiment"]
 
 _GRACE_S = 10.0
-"""Time that an interrupt waits for the rows of cancelled calls."""
+"""Seconds that an interrupt waits for the rows of cancelled calls."""
 
 _running: weakref.WeakValueDictionary[str, Run | RemoteRun] = weakref.WeakValueDictionary()
-_starting = threading.Lock()
+_start_lock = threading.Lock()
 
 
 class Experiment:
     """Sends the same prompts to several models in random order, and measures quality, time and cost.
 
-    The ledger is its memory. A run that was interrupted, or whose kernel was killed, continues where it stopped when
-    it is run again: no answer is paid for twice.
+    All calls are rows of the ledger. After an interrupt or a killed kernel, another run continues where the last one
+    stopped: no answer is paid for twice.
 
     Parameters
     ----------
@@ -55,7 +55,7 @@ class Experiment:
         The prompts: a table, a list, a ``.csv``, ``.jsonl`` or ``.parquet`` file; or earlier calls to repeat
         (``usage()``, a ledger or its ``.sqlite`` file).
     template : str, optional
-        Jinja2 over the columns, ``"Classify: {{ text }}"``. Without one the column ``prompt`` is the text.
+        Jinja2 with the columns as variables, ``"Classify: {{ text }}"``. By default, the column ``prompt`` is the text.
     models : str, BaseLLMService, or list of these
         The models.
     params : mapping, list of mappings, or mapping of names to mappings, optional
@@ -63,20 +63,20 @@ class Experiment:
     system : str or None, list of these, or mapping of names to these, optional
         System prompts.
     repeats : int
-        How often each prompt is put to each arm. Repeats are never answered from a cache.
+        How many times each prompt is sent to each arm. Repeats are never answered from a cache.
     scorers : sequence
-        What :meth:`ipyllm.scorers.Scorer.of` takes.
+        Anything that :meth:`ipyllm.scorers.Scorer.of` accepts.
     max_cost_usd : float, optional
-        Limit for all its runs together. The highest possible cost of a call is reserved before it is sent.
+        Limit for all runs of the experiment together. The highest cost of a call is reserved before it is sent.
     concurrency : int
-        Most calls to one endpoint at the same time; fewer where the endpoint answers 429.
+        Maximum number of calls in flight to one endpoint; fewer if the endpoint answers 429.
     seed : int
-        Of the random order.
+        Seed of the random order.
     order : {"interleaved", "by_model"}
-        All arms of a prompt together, or one model after the other, for a server that holds one at a time.
+        All arms of a prompt together, or one model after the other, for a server that can load only one.
     name : str, optional
-        Its name in the ledger. By default a hash of arms and prompts, so that the same experiment continues; give
-        another name to repeat all calls.
+        Name in the ledger. By default a hash of arms and prompts, so that the same experiment continues; give another
+        name to repeat all calls.
     warmup : int
         Calls to each model before the others, flagged and left out of statistics. A model that cannot be reached then
         is skipped.
@@ -120,9 +120,9 @@ class Experiment:
     ) -> None:
         if order not in ORDERS:
             raise bad_request(f"order must be 'interleaved' or 'by_model', not {order!r}.")
-        read, notes = read_prompts(prompts, template)
+        prompt_list, notes = read_prompts(prompts, template)
         arms = make_arms(models, params, system, timeout=timeout, max_retries=max_retries, cache=bool(cache))
-        self.grid = Grid(arms, read, validate_int("repeats", repeats, 1))
+        self.grid = Grid(arms, prompt_list, validate_int("repeats", repeats, 1))
         self.name = _checked_name(name) if name is not None else self.grid.name
         self._scores = Scores(scorers, self.grid)
         self.max_cost_usd = validate_usd(max_cost_usd)
@@ -160,9 +160,9 @@ class Experiment:
         Returns
         -------
         DataFrame
-            Index ``arm``, the last row ``total``. ``calls``; ``done``, of them answered already; ``to_do``; and for
-            these ``input_tokens``, an upper estimate, ``max_output_tokens``, null where nothing limits the answers,
-            and ``max_cost_usd``, their highest cost, null where the price is unknown. Warm-ups are not included.
+            Index ``arm``, the last row ``total``. ``calls``; ``done``, the calls answered before; ``to_do``, the
+            others; for these ``input_tokens`` (upper estimate), ``max_output_tokens`` (null if nothing limits the
+            answers) and ``max_cost_usd`` (highest cost, null if the price is unknown). Warm-ups are not included.
         """
         import pandas as pd
 
@@ -204,12 +204,12 @@ class Experiment:
         Parameters
         ----------
         executor : Executor or callable, optional
-            Makes the calls in other processes: any :class:`concurrent.futures.Executor`, such as a
+            Runs the calls in other processes: any :class:`concurrent.futures.Executor`, such as a
             ``ProcessPoolExecutor`` or Dask's ``client.get_executor()``; or a function that makes one.
         progress : bool
             Whether to show a progress bar.
         chunk_size : int, optional
-            Calls that a worker gets at a time, and that are repeated when it dies.
+            Number of calls that a worker gets at a time, and that are repeated if it dies.
 
         Returns
         -------
@@ -218,11 +218,11 @@ class Experiment:
         Raises
         ------
         LLMError
-            Before anything was paid: no model can be reached, or the budget allows no call at all.
+            Before anything is paid: no model can be reached, or the budget is too small for any call.
         KeyboardInterrupt
             When the user interrupts. Answers that arrived are in :meth:`results`; :meth:`run` continues from there.
         """
-        already = self._begin(executor, chunk_size)
+        n_done = self._begin(executor, chunk_size)
         run = self._run
         if run is None:
             return self._scored_results()
@@ -231,8 +231,8 @@ class Experiment:
                 run.done,
                 run.progress,
                 name=self.name,
-                already=already,
-                total=already + run.progress.to_do,
+                n_done=n_done,
+                total=n_done + run.progress.to_do,
                 show=progress,
             )
         except KeyboardInterrupt:
@@ -259,7 +259,7 @@ class Experiment:
         return self._run is None or self._run.done.wait(timeout)
 
     def results(self) -> Results:
-        """Return the results so far, also while it runs, and of runs in other kernels."""
+        """Return the results so far, also during a run, including those of other kernels."""
         return Results(
             self.name, self.grid, self.ledger, self._scores, texts=self._texts, current_run=lambda: self._run
         )
@@ -272,7 +272,7 @@ class Experiment:
     def _begin(self, executor: Any, chunk_size: int | None) -> int:
         """Start a run if there is anything to do, and return the number of trials that are done."""
         size = None if chunk_size is None else validate_int("chunk_size", chunk_size, 1)
-        with _starting:
+        with _start_lock:
             other = _running.get(self.name)
             if other is not None and not other.done.is_set():
                 raise bad_request(
@@ -281,8 +281,8 @@ class Experiment:
             recorded = self._ledger_progress()
             if changes := recorded.changes():
                 warnings.warn(changes, stacklevel=4)
-            done, elsewhere = recorded.done(), recorded.running()
-            to_do = [trial for key, trial in self.grid.trials.items() if key not in done and key not in elsewhere]
+            done, running = recorded.done(), recorded.running()
+            to_do = [trial for key, trial in self.grid.trials.items() if key not in done and key not in running]
             self._run = None
             if not to_do:
                 return len(done)
@@ -303,13 +303,13 @@ class Experiment:
             return len(done)
 
     def _check_budget(self, spending: SpendingLimit, trials: list[Trial]) -> None:
-        """Raise before anything is sent if the budget allows no call of an arm, or its price is unknown."""
+        """Raise before anything is sent if the budget is too small for one call of an arm, or its price is unknown."""
         if spending.limited:
             for trial in {trial.arm.label: trial for trial in trials}.values():
                 spending.settle(spending.reserve_now(trial.arm, trial.messages), 0.0)
 
     def _report_problems(self, progress: RunProgress) -> None:
-        if progress.unreachable and not progress.asked:
+        if progress.unreachable and not progress.ended:
             reasons = "; ".join(str(error).rstrip(".") for error in progress.unreachable.values())
             first = next(iter(progress.unreachable.values()))
             raise LLMError(

@@ -1,6 +1,6 @@
 """The grid of an experiment: arms × prompts × repeats.
 
-A trial is identified by a hash of what is sent: a run that was interrupted knows by it what was paid for already.
+A hash of what is sent identifies a trial, so that a resumed run knows which trials have been paid for.
 """
 
 from __future__ import annotations
@@ -51,29 +51,29 @@ class Grid:
 
     def _make(self) -> Iterator[Trial]:
         for arm in self.arms:
-            begun = hashlib.sha256(canonical_json(arm.identity()).encode())
+            arm_hash = hashlib.sha256(canonical_json(arm.identity()).encode())
             for prompt in self.prompts:
-                asked = begun.copy()
-                asked.update(canonical_json([prompt.text, prompt.nth]).encode())
+                prompt_hash = arm_hash.copy()
+                prompt_hash.update(canonical_json([prompt.text, prompt.nth]).encode())
                 for repeat in range(self.repeats):
-                    this = asked.copy()
-                    this.update(str(repeat).encode())
-                    yield Trial(this.hexdigest()[:24], arm, prompt, repeat)
+                    trial_hash = prompt_hash.copy()
+                    trial_hash.update(str(repeat).encode())
+                    yield Trial(trial_hash.hexdigest()[:24], arm, prompt, repeat)
 
     @property
     def name(self) -> str:
-        """The default name of the experiment: the same for the same arms and prompts."""
-        what = [[arm.identity() for arm in self.arms], [[prompt.text, prompt.nth] for prompt in self.prompts]]
-        return f"experiment-{hashlib.sha256(canonical_json(what).encode()).hexdigest()[:8]}"
+        """Default name of the experiment: the same arms and prompts have the same name."""
+        contents = [[arm.identity() for arm in self.arms], [[prompt.text, prompt.nth] for prompt in self.prompts]]
+        return f"experiment-{hashlib.sha256(canonical_json(contents).encode()).hexdigest()[:8]}"
 
     @property
     def shape(self) -> str:
-        """Its size in words."""
+        """The size in words."""
         sizes = {"arm": len(self.arms), "prompt": len(self.prompts), "repeat": self.repeats}
         # Stored in the ledger and compared: no thousands separators.
-        return " × ".join(f"{n} {what}{'s' if n != 1 else ''}" for what, n in sizes.items())
+        return " × ".join(f"{n} {noun}{'s' if n != 1 else ''}" for noun, n in sizes.items())
 
     @property
     def signature(self) -> str:
-        """Its size and a hash of all its trials."""
+        """The size and a hash of all trials."""
         return f"{self.shape}, {hashlib.sha256(''.join(sorted(self.trials)).encode()).hexdigest()[:12]}"

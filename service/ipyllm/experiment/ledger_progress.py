@@ -21,7 +21,7 @@ __all__ = ["LedgerProgress"]
 _FINAL_ERRORS: Final = ("bad_request", "content_filter", "context_length")
 """Errors that the same model would return again for the same prompt."""
 
-_FIRST: Final = (
+_LEADING_COLUMNS: Final = (
     "experiment", "arm", "model", "params", "system", "prompt_id", "repeat", "row", "prompt", "response", "status",
     "error_category", "error_message", "finish_reason",
 )  # fmt: skip
@@ -31,7 +31,7 @@ _MAX_NAMES = 5
 class LedgerProgress:
     """The rows of one experiment, as the ledger has them now.
 
-    Rows of other trials than the grid's belong to an earlier grid; ``texts`` has answers that are not in the ledger.
+    Rows of trials that are not in the grid belong to an earlier grid; ``texts`` has answers that are not in the ledger.
     """
 
     def __init__(self, name: str, grid: Grid, ledger: Ledger, texts: Mapping[str, str] | None = None) -> None:
@@ -43,10 +43,10 @@ class LedgerProgress:
         rows = usage(kernel=None, experiment=name, ledger=ledger)
         tags = [each if isinstance(each, dict) else {} for each in rows["tags"]]
         self.rows: pd.DataFrame = rows.assign(
-            trial=_objects(each.get(TRIAL_TAG) for each in tags), grid=_objects(each.get(GRID_TAG) for each in tags)
+            trial=_array(each.get(TRIAL_TAG) for each in tags), grid=_array(each.get(GRID_TAG) for each in tags)
         )
-        self._warm = self.rows["warmup"].fillna(value=False).astype(bool)
-        self._ours = self.rows["trial"].isin(grid.trials.keys())
+        self._is_warmup = self.rows["warmup"].fillna(value=False).astype(bool)
+        self._in_grid = self.rows["trial"].isin(grid.trials.keys())
 
     @property
     def spent_usd(self) -> float:
@@ -57,84 +57,85 @@ class LedgerProgress:
         """Return the keys of the trials that were answered, or failed with a final error."""
         status, category = self.rows["status"], self.rows["error_category"]
         final = (status == "ok") | ((status == "error") & category.isin(_FINAL_ERRORS))
-        return set(self.rows.loc[final & ~self._warm & self._ours, "trial"])
+        return set(self.rows.loc[final & ~self._is_warmup & self._in_grid, "trial"])
 
     def running(self) -> set[str]:
         """Return the keys of the trials whose calls are running."""
-        return set(self.rows.loc[(self.rows["status"] == "running") & ~self._warm & self._ours, "trial"])
+        return set(self.rows.loc[(self.rows["status"] == "running") & ~self._is_warmup & self._in_grid, "trial"])
 
     def rows_per_trial(self) -> Counter[str]:
         """Return the number of rows of each trial, by :func:`~ipyllm.experiment.remote_chunk.trial_name`."""
         from ipyllm.experiment.remote_chunk import trial_name
 
-        return Counter(trial_name(key, warmup=warm) for key, warm in zip(self.rows["trial"], self._warm, strict=True))
+        rows = zip(self.rows["trial"], self._is_warmup, strict=True)
+        return Counter(trial_name(key, warmup=is_warmup) for key, is_warmup in rows)
 
     def calls(self) -> pd.DataFrame:
-        """Return one row for each trial, its answer or else its latest failure; and the warm-ups."""
-        rows = self.rows[self._ours]
-        warm = self._warm[self._ours]
+        """Return one row for each trial (its answer, or else its latest failure), and the warm-ups."""
+        rows = self.rows[self._in_grid]
+        is_warmup = self._is_warmup[self._in_grid]
         best = (
-            rows[~warm]
+            rows[~is_warmup]
             .assign(_answered=rows["status"] == "ok")
             .sort_values(["_answered", "started_at"], kind="stable")
             .drop_duplicates("trial", keep="last")
             .index
         )
-        rows = rows.loc[rows.index.isin(best) | warm]
+        rows = rows.loc[rows.index.isin(best) | is_warmup]
         trials = [self._grid.trials[key] for key in rows["trial"]]
         rows = rows.assign(
             arm=[trial.arm.label for trial in trials],
             model=[trial.arm.model for trial in trials],
-            system=_objects(trial.arm.system for trial in trials),
+            system=_array(trial.arm.system for trial in trials),
             prompt_id=[trial.prompt.prompt_id for trial in trials],
             repeat=[trial.repeat for trial in trials],
             row=[trial.prompt.row for trial in trials],
             prompt=[trial.prompt.text for trial in trials],
-            warmup=self._warm[rows.index],
+            warmup=self._is_warmup[rows.index],
         )
         if self._texts:
             rows["response"] = rows["response"].fillna(rows["call_id"].map(self._texts))
-        rest = [name for name in rows.columns if name not in {*_FIRST, "trial", "grid"}]
-        return rows[[*_FIRST, *rest]].reset_index(drop=True)
+        other_columns = [name for name in rows.columns if name not in {*_LEADING_COLUMNS, "trial", "grid"}]
+        return rows[[*_LEADING_COLUMNS, *other_columns]].reset_index(drop=True)
 
     def changes(self) -> str | None:
-        """Describe how the grid differs from that of the stored rows; None where it does not."""
-        asked = self.rows[~self._warm & self.rows["trial"].notna()]
-        if asked.empty or asked["grid"].iloc[-1] == self._grid.signature:
+        """Describe how the grid differs from that of the stored rows; None if they are the same."""
+        stored = self.rows[~self._is_warmup & self.rows["trial"].notna()]
+        if stored.empty or stored["grid"].iloc[-1] == self._grid.signature:
             return None
-        before = str(asked["grid"].iloc[-1]).rpartition(",")[0]
+        before = str(stored["grid"].iloc[-1]).rpartition(",")[0]
         sentences = [f"The grid of {self._name!r} has changed: it was {before}, now it is {self._grid.shape}."]
         labels = {arm.label for arm in self._grid.arms}
-        if new := [arm.label for arm in self._grid.arms if arm.label not in set(asked["arm"])]:
-            sentences.append(f"New: {_named('arm', new)}.")
-        gone = asked[~asked["trial"].isin(self._grid.trials.keys())]
-        if not gone.empty:
-            of_arms = ~gone["arm"].isin(labels)
-            of_prompts = ~gone["prompt_id"].isin({prompt.prompt_id for prompt in self._grid.prompts})
-            fewer = gone["repeat"].astype("Int64") >= self._grid.repeats
-            otherwise = gone[~of_arms & ~of_prompts & ~fewer]
-            what = [_named("arm", sorted(set(gone.loc[of_arms, "arm"])))] if of_arms.any() else []
-            if of_prompts.any():
-                what.append(count(gone.loc[of_prompts, "prompt_id"].nunique(), "prompt"))
-            if fewer.any():
-                what.append(f"repeats from {self._grid.repeats + 1} on")
-            if not otherwise.empty:
-                changed = _named("arm", sorted(set(otherwise["arm"])))
-                what.append(f"calls of {changed} with other parameters, system prompt or text")
+        if new_arms := [arm.label for arm in self._grid.arms if arm.label not in set(stored["arm"])]:
+            sentences.append(f"New: {_named('arm', new_arms)}.")
+        removed = stored[~stored["trial"].isin(self._grid.trials.keys())]
+        if not removed.empty:
+            arm_removed = ~removed["arm"].isin(labels)
+            prompt_removed = ~removed["prompt_id"].isin({prompt.prompt_id for prompt in self._grid.prompts})
+            repeat_removed = removed["repeat"].astype("Int64") >= self._grid.repeats
+            changed_otherwise = removed[~arm_removed & ~prompt_removed & ~repeat_removed]
+            parts = [_named("arm", sorted(set(removed.loc[arm_removed, "arm"])))] if arm_removed.any() else []
+            if prompt_removed.any():
+                parts.append(count(removed.loc[prompt_removed, "prompt_id"].nunique(), "prompt"))
+            if repeat_removed.any():
+                parts.append(f"repeats from {self._grid.repeats + 1} on")
+            if not changed_otherwise.empty:
+                changed = _named("arm", sorted(set(changed_otherwise["arm"])))
+                parts.append(f"calls of {changed} with other parameters, system prompt or text")
             sentences.append(
-                f"Removed from it, and left out of the results: {', '.join(what)} ({count(len(gone), 'call')})."
+                f"Removed from it, and left out of the results: {', '.join(parts)} ({count(len(removed), 'call')})."
             )
         sentences.append(f"{len(self.done())} of {len(self._grid)} calls are already done.")
         return " ".join(sentences)
 
 
-def _objects(values: Iterable[Any]) -> Any:
+def _array(values: Iterable[Any]) -> Any:
     import pandas as pd
 
     return pd.Series(list(values), dtype=object).to_numpy()
 
 
-def _named(what: str, names: list[str]) -> str:
+def _named(noun: str, names: list[str]) -> str:
     shown = ", ".join(repr(name) for name in names[:_MAX_NAMES])
     more = f" and {len(names) - _MAX_NAMES} more" if len(names) > _MAX_NAMES else ""
-    return f"{what}{'s' if len(names) > 1 else ''} {shown}{more}"
+    return f"{noun}{'s' if len(names) > 1 else ''} {shown}{more}"

@@ -15,19 +15,19 @@ __all__ = ["watch"]
 _EVERY_S = 0.2
 
 
-def watch(done: InterruptibleEvent, progress: RunProgress, *, name: str, already: int, total: int, show: bool) -> None:
-    """Wait until ``done`` is set, with a progress bar if ``show``; ``already`` of ``total`` calls were done before."""
+def watch(done: InterruptibleEvent, progress: RunProgress, *, name: str, n_done: int, total: int, show: bool) -> None:
+    """Wait until ``done`` is set, with a progress bar if ``show``; ``n_done`` of ``total`` calls were done before."""
     if not show:
         done.wait()
         return
     from tqdm.auto import tqdm
 
-    with tqdm(total=total, initial=already, desc=name, unit="call", dynamic_ncols=True) as bar:
-        over = False
-        while not over:
-            over = done.wait(_EVERY_S)
+    with tqdm(total=total, initial=n_done, desc=name, unit="call", dynamic_ncols=True) as bar:
+        ended = False
+        while not ended:
+            ended = done.wait(_EVERY_S)
             bar.set_postfix(_figures(progress), refresh=False)
-            bar.update(already + progress.asked - bar.n)
+            bar.update(n_done + progress.ended - bar.n)
         bar.refresh()
 
 

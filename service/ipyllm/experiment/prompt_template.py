@@ -1,6 +1,6 @@
 """Fills in the prompt template with the values of a row, before the run.
 
-A missing value (NaN, None) is an undefined variable, so that ``nan`` never gets into a prompt: the template has a
+A missing value (NaN, None) is an undefined variable, so that no prompt contains ``nan``: the template must have a
 default (``{{ note | default("none") }}``), or the row is refused.
 """
 
@@ -27,7 +27,7 @@ class NoValueError(Exception):
 
 
 class RowTemplate:
-    """A template over the columns of a row; ``row["a column"]`` is for other names than identifiers.
+    """A template over the columns of a row; use ``row["a column"]`` for names that are not identifiers.
 
     Examples
     --------

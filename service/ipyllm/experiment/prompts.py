@@ -29,7 +29,7 @@ _LEDGERS = {".sqlite", ".sqlite3", ".db"}
 class Prompt:
     """One prompt."""
 
-    prompt_id: str  # the input's own, else a hash of the text
+    prompt_id: str  # from the input, else a hash of the text
     text: str
     row: int  # in the input, from 0
     data: Mapping[str, Any]  # the input's columns, for scorers
@@ -37,7 +37,7 @@ class Prompt:
 
 
 def read_prompts(source: Any, template: str | None = None) -> tuple[list[Prompt], list[str]]:
-    """Return the prompts of ``source``, as :class:`~ipyllm.experiment.Experiment` takes it, and notes for the user."""
+    """Return the prompts of ``source``, as for :class:`~ipyllm.experiment.Experiment`, and notes for the user."""
     rows, replayed = _rows(source)
     if not rows:
         raise bad_request("There are no prompts: the list, table or file is empty. It needs at least one row.")
@@ -47,20 +47,20 @@ def read_prompts(source: Any, template: str | None = None) -> tuple[list[Prompt]
     rows_by_text: dict[str, list[Mapping[str, Any]]] = {}
     ids: dict[str, str] = {}
     left_out = 0
-    for place, (row, text) in enumerate(zip(rows, texts, strict=True)):
-        same = rows_by_text.setdefault(text, [])
+    for index, (row, text) in enumerate(zip(rows, texts, strict=True)):
+        same_text = rows_by_text.setdefault(text, [])
         # Replayed calls of one prompt differ in their results only.
-        if same and (replayed or any(_equal(row, other) for other in same)):
+        if same_text and (replayed or any(_equal(row, other) for other in same_text)):
             left_out += 1
             continue
-        prompt_id = _prompt_id(row, text, len(same))
+        prompt_id = _prompt_id(row, text, len(same_text))
         if ids.setdefault(prompt_id, text) != text:
             raise bad_request(
-                f"The prompt_id {prompt_id!r} belongs to two different prompts (the second is row {place}); "
+                f"The prompt_id {prompt_id!r} belongs to two different prompts (the second is row {index}); "
                 "make the ids unique, or remove the column."
             )
-        prompts.append(Prompt(prompt_id, text, place, row, len(same)))
-        same.append(row)
+        prompts.append(Prompt(prompt_id, text, index, row, len(same_text)))
+        same_text.append(row)
     notes = []
     if left_out and not replayed:
         notes.append(
@@ -79,7 +79,7 @@ def _prompt_id(row: Mapping[str, Any], text: str, nth: int) -> str:
 
 
 def _equal(row: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
-    # By their repr: values may be arrays, which have no truth, and NaN must equal NaN.
+    # Compares by repr, because values may be arrays, which have no truth value, and NaN must equal NaN.
     return row.keys() == other.keys() and all(repr(row[name]) == repr(other[name]) for name in row)
 
 
@@ -96,19 +96,19 @@ def _texts(rows: Sequence[Mapping[str, Any]], columns: tuple[str, ...], template
     else:
         fill_in = RowTemplate(template, columns).fill_in
     texts: list[str] = []
-    without: list[tuple[int, str]] = []
-    for place, row in enumerate(rows):
+    rows_without_value: list[tuple[int, str]] = []
+    for index, row in enumerate(rows):
         try:
             texts.append(fill_in(row).encode("utf-8", "replace").decode())  # JSON bodies cannot have lone surrogates
         except NoValueError as exc:
-            without.append((place, exc.column))
-    if without:
-        place, column = without[0]
+            rows_without_value.append((index, exc.column))
+    if rows_without_value:
+        index, column = rows_without_value[0]
         raise bad_request(
-            f"{len(without)} of the {len(rows)} prompts have no value in {column!r} (first: row {place}); "
+            f"{len(rows_without_value)} of the {len(rows)} prompts have no value in {column!r} (first: row {index}); "
             f"fill it, or drop such rows, for a DataFrame with df.dropna(subset=[{column!r}])."
         )
-    empty = [place for place, text in enumerate(texts) if not text.strip()]
+    empty = [index for index, text in enumerate(texts) if not text.strip()]
     if empty:
         raise bad_request(f"{len(empty)} of the {len(rows)} prompts are empty (first: row {empty[0]}).")
     return texts
@@ -142,16 +142,16 @@ def _rows(source: Any) -> tuple[list[dict[str, Any]], bool]:
         raise bad_request(
             f"prompts must be a DataFrame, a list of strings or dicts, or a path, not {type(source).__name__}."
         )
-    return [_record(item, place) for place, item in enumerate(source)], False
+    return [_record(item, index) for index, item in enumerate(source)], False
 
 
-def _record(item: Any, place: int) -> dict[str, Any]:
+def _record(item: Any, index: int) -> dict[str, Any]:
     if isinstance(item, Mapping):
         return {str(name): value for name, value in item.items()}
     if isinstance(item, str) or is_missing(item):
         return {"prompt": item}
     raise bad_request(
-        f"Prompts must be strings or dicts, but row {place} is {type(item).__name__}: {str(item)[:60]!r}."
+        f"Prompts must be strings or dicts, but row {index} is {type(item).__name__}: {str(item)[:60]!r}."
     )
 
 
@@ -195,7 +195,7 @@ def _from_file(source: str | Path) -> tuple[list[dict[str, Any]], bool]:
 
             return _records(pd.read_parquet(path)), False
         lines = path.read_text(encoding="utf-8-sig").splitlines()
-        return [_record(json.loads(line), place) for place, line in enumerate(lines) if line.strip()], False
+        return [_record(json.loads(line), index) for index, line in enumerate(lines) if line.strip()], False
     except ImportError:  # pandas' own message has several lines
         raise bad_request(f"To read {path.name}, install pyarrow: pip install 'ipyllm[tables]'.") from None
     except LLMError:

@@ -1,7 +1,7 @@
 """A chunk of trials that another process runs, and the rows that it returns.
 
 A chunk contains no API key: a worker reads its own settings. A worker writes no ledger: it returns the rows as data,
-and they are written here once, under an id made of trial and attempt.
+and this process writes each once, under an id made of trial and attempt.
 """
 
 from __future__ import annotations
@@ -31,21 +31,21 @@ __all__ = ["Chunk", "ChunkReport", "run_chunk", "trial_name", "write_rows"]
 
 @dataclass(frozen=True)
 class Chunk:
-    """Trials that can be pickled."""
+    """Trials in a form that can be pickled."""
 
     experiment: str
     grid: str
     concurrency: int
-    warmups: int  # if not 0, each trial is a warm-up and repeated so often
+    warmups: int  # if not 0, each trial is a warm-up that is repeated so many times
     arms: tuple[tuple[str, str | BaseLLMService, ChatRequest], ...]  # label, model as given, shared request
     trials: tuple[tuple[str, int, str, str, int], ...]  # key, index of the arm, prompt's id and text, repeat
-    sending: str = ""  # different for each submission: Dask takes equal tasks for one and keeps the first result
+    submission_id: str = ""  # unique, because Dask runs equal tasks only once
 
     @classmethod
     def of(cls, trials: list[Trial], config: RunConfig, *, warmups: int = 0) -> Chunk:
-        """Pack trials."""
+        """Make a chunk of ``trials``."""
         arms = {trial.arm.label: trial.arm for trial in trials}
-        index = {label: place for place, label in enumerate(arms)}
+        index = {label: arm_index for arm_index, label in enumerate(arms)}
         return cls(
             config.experiment,
             config.grid,
@@ -58,7 +58,7 @@ class Chunk:
             ),
         )
 
-    def unpacked(self) -> list[Trial]:
+    def unpack(self) -> list[Trial]:
         """Return the trials, with services made from the settings of this process."""
         from ipyllm.comparison.arms import Arm
         from ipyllm.experiment.grid import Trial
@@ -70,8 +70,8 @@ class Chunk:
             service = create_llm_service(given) if isinstance(given, str) else given
             arms.append(Arm(label, "", request.model, service, given, request))
         return [
-            Trial(key, arms[place], Prompt(prompt_id, text, 0, {}), repeat)
-            for key, place, prompt_id, text, repeat in self.trials
+            Trial(key, arms[arm_index], Prompt(prompt_id, text, 0, {}), repeat)
+            for key, arm_index, prompt_id, text, repeat in self.trials
         ]
 
 
@@ -79,8 +79,8 @@ class Chunk:
 class ChunkReport:
     """The result of a chunk."""
 
-    rows: list[dict[str, Any]]  # of the ledger, one per exchange
-    asked: int
+    rows: list[dict[str, Any]]  # ledger rows, one per exchange
+    ended: int
     failed: int
     cost_usd: float
     unreachable: dict[str, LLMError] = field(default_factory=dict)  # models that could not be reached, with the error
@@ -100,11 +100,11 @@ class RowCollector:
 
 
 def run_chunk(chunk: Chunk) -> ChunkReport:
-    """Run the trials of a chunk in this process and return their rows, also when an interrupt ends it early."""
+    """Run the trials of a chunk in this process and return their rows, even after an interrupt."""
     collector = RowCollector()
-    trials = chunk.unpacked()
+    trials = chunk.unpack()
     config = RunConfig(chunk.experiment, chunk.grid, chunk.warmups, chunk.concurrency, collector, SpendingLimit(None))
-    run = Run(trials, config, only_warm=bool(chunk.warmups))
+    run = Run(trials, config, warmups_only=bool(chunk.warmups))
     run.start()
     try:
         run.done.wait()
@@ -114,7 +114,7 @@ def run_chunk(chunk: Chunk) -> ChunkReport:
     progress = run.progress
     worker = f"{socket.gethostname()}:{os.getpid()}"
     rows = [{**row, "tags": {**row["tags"], "worker": worker}} for row in collector.rows()]
-    return ChunkReport(rows, progress.asked, progress.failed, progress.cost_usd, progress.unreachable)
+    return ChunkReport(rows, progress.ended, progress.failed, progress.cost_usd, progress.unreachable)
 
 
 def write_rows(rows: list[dict[str, Any]], config: RunConfig, kernel: str, earlier_rows: Mapping[str, int]) -> None:

@@ -30,21 +30,21 @@ if TYPE_CHECKING:
 
 __all__ = ["RemoteRun"]
 
-_MAX_LOSSES: Final = 4
-"""Deaths of workers, without a chunk returned in between, after which the run stops."""
+_MAX_DEATHS: Final = 4
+"""Consecutive deaths of workers after which the run stops."""
 
 _DEFAULT_WORKERS: Final = 4
-"""Assumed number of workers, where the executor does not say."""
+"""Assumed number of workers if the executor does not tell."""
 
 _MAX_ROUNDS: Final = 8
-"""A chunk has at most so many times ``concurrency`` trials: they are repeated when a worker dies."""
+"""Maximum size of a chunk, in multiples of ``concurrency``: its trials are repeated if a worker dies."""
 
 _logger = logging.getLogger("ipyllm.experiment")
 
 
 @dataclass
-class SentChunk:
-    """A chunk with its trials, its submissions and its reservations."""
+class ChunkJob:
+    """A chunk with its trials, the number of submissions, and its reservations."""
 
     chunk: Chunk
     trials: list[Trial]
@@ -57,8 +57,8 @@ class SentChunk:
 class RemoteRun:
     """Runs trials by an executor, with the interface of :class:`~ipyllm.experiment.run.Run`.
 
-    A thread submits the chunks and takes the reports; the executor's own threads only wake it. An executor may be given
-    as a function that makes one, which is called again when it breaks. ``concurrency`` is that of each worker;
+    A thread submits the chunks and takes the reports; the executor's own threads only wake it. The executor may be
+    given as a function that makes one, which is called again after it breaks. ``concurrency`` is that of each worker;
     ``earlier_rows`` is the number of rows that each trial has already.
     """
 
@@ -78,26 +78,26 @@ class RemoteRun:
         self._owns_executor = executor is not self._executor
         self._earlier_rows = earlier_rows
         self._kernel = kernel_id()
-        self._name = str(ULID())
-        self._workers = _workers(self._executor)
-        self._losses = 0
-        size = chunk_size or _chunk_size(len(trials), self._workers, config.concurrency)
-        self._waiting = deque(self._chunks(trials, size))
-        self._warming = deque(self._warm_ups(trials))
-        self._submitted: dict[Future[ChunkReport], SentChunk] = {}
+        self._run_id = str(ULID())
+        self._n_workers = _worker_count(self._executor)
+        self._n_deaths = 0
+        size = chunk_size or _chunk_size(len(trials), self._n_workers, config.concurrency)
+        self._trial_queue = deque(self._chunks(trials, size))
+        self._warmup_queue = deque(self._warm_ups(trials))
+        self._submitted: dict[Future[ChunkReport], ChunkJob] = {}
         self._returned: deque[Future[ChunkReport]] = deque()
         self._wake = threading.Event()
         self._stopping = False
         self._thread = threading.Thread(target=self._run, name="ipyllm-experiment", daemon=True)
 
     def start(self) -> RemoteRun:
-        """Begin and return at once; raise ``bad_request`` if a service cannot be pickled."""
-        _check_picklable([*self._warming, *self._waiting])
+        """Start and return at once; raise ``bad_request`` if a service cannot be pickled."""
+        _check_picklable([*self._warmup_queue, *self._trial_queue])
         self._thread.start()
         return self
 
     def cancel(self) -> None:
-        """Submit no more, and withdraw the chunks that no worker has begun; the others are written when they end."""
+        """Submit no more chunks, and withdraw those that no worker has begun; the others are written when they end."""
         self._stop("It was interrupted; chunks that workers have begun are written when they end.")
         self._wake.set()
 
@@ -108,16 +108,16 @@ class RemoteRun:
 
     # ---- chunks --------------------------------------------------------------------------------------
 
-    def _chunks(self, trials: Sequence[Trial], size: int) -> list[SentChunk]:
+    def _chunks(self, trials: Sequence[Trial], size: int) -> list[ChunkJob]:
         parts = [list(trials[start : start + size]) for start in range(0, len(trials), size)]
-        return [SentChunk(Chunk.of(part, self._config), part) for part in parts]
+        return [ChunkJob(Chunk.of(part, self._config), part) for part in parts]
 
-    def _warm_ups(self, trials: Sequence[Trial]) -> list[SentChunk]:
+    def _warm_ups(self, trials: Sequence[Trial]) -> list[ChunkJob]:
         if not self._config.warmups:
             return []
         first = list({trial.arm.model: trial for trial in reversed(trials)}.values())
         return [
-            SentChunk(Chunk.of([trial], self._config, warmups=self._config.warmups), [trial], is_warmup=True)
+            ChunkJob(Chunk.of([trial], self._config, warmups=self._config.warmups), [trial], is_warmup=True)
             for trial in first
         ]
 
@@ -125,7 +125,7 @@ class RemoteRun:
 
     def _run(self) -> None:
         try:
-            for queue in (self._warming, self._waiting):
+            for queue in (self._warmup_queue, self._trial_queue):
                 self._submit_all(queue)
                 while self._submitted or (queue and not self._stopping):
                     self._wake.wait()
@@ -142,80 +142,80 @@ class RemoteRun:
                 self._executor.shutdown(wait=False, cancel_futures=True)
             self.done.set()
 
-    def _submit_all(self, queue: deque[SentChunk]) -> None:
+    def _submit_all(self, queue: deque[ChunkJob]) -> None:
         """Submit the chunks that the budget allows."""
         while queue and not self._stopping:
-            sent = self._reachable_part(queue[0])
-            if sent is not None and not self._reserve(sent):
+            job = self._reachable_part(queue[0])
+            if job is not None and not self._reserve(job):
                 return
             queue.popleft()
-            if sent is not None:
-                self._submit(sent)
+            if job is not None:
+                self._submit(job)
 
-    def _submit(self, sent: SentChunk) -> None:
-        sent.tries += 1
-        chunk = replace(sent.chunk, sending=f"{self._name} {sent.tries}")
+    def _submit(self, job: ChunkJob) -> None:
+        job.tries += 1
+        chunk = replace(job.chunk, submission_id=f"{self._run_id} {job.tries}")
         try:
             future: Future[ChunkReport] = self._executor.submit(run_chunk, chunk)
         except BrokenExecutor:  # a worker died between two chunks
             if not self._replace_executor():
                 return
             future = self._executor.submit(run_chunk, chunk)
-        sent.executor = self._executor
-        self._submitted[future] = sent
+        job.executor = self._executor
+        self._submitted[future] = job
         future.add_done_callback(self._on_returned)
 
     def _on_returned(self, future: Future[ChunkReport]) -> None:
-        """Wake the run's thread, from whichever thread the executor calls."""
+        """Wake the run's thread; called on a thread of the executor."""
         self._returned.append(future)
         self._wake.set()
 
     def _withdraw(self) -> None:
         """Withdraw the chunks that no worker has begun; workers take the oldest first."""
-        for future in list(self._submitted)[self._workers :]:
+        for future in list(self._submitted)[self._n_workers :]:
             future.cancel()
 
-    def _take_reports(self, queue: deque[SentChunk]) -> None:
+    def _take_reports(self, queue: deque[ChunkJob]) -> None:
         while self._returned:
             future = self._returned.popleft()
-            sent = self._submitted.pop(future, None)
-            if sent is None:
+            job = self._submitted.pop(future, None)
+            if job is None:
                 continue
             try:
                 report = future.result()
             except (CancelledError, Exception) as exc:  # noqa: BLE001 - an executor's own errors, or a worker's
-                self._release(sent, 0.0)
-                self._resubmit(sent, exc, queue)
+                self._settle(job, 0.0)
+                self._handle_failure(job, exc, queue)
             else:
-                self._write(sent, report)
+                self._write(job, report)
 
-    def _write(self, sent: SentChunk, report: ChunkReport) -> None:
+    def _write(self, job: ChunkJob, report: ChunkReport) -> None:
         progress = self.progress
-        self._losses = 0
+        self._n_deaths = 0
         write_rows(report.rows, self._config, self._kernel, self._earlier_rows)
-        self._release(sent, report.cost_usd)
+        self._settle(job, report.cost_usd)
         progress.cost_usd += report.cost_usd
         for model, error in report.unreachable.items():
             progress.unreachable.setdefault(model, error)
-        if not sent.is_warmup:
-            progress.asked += report.asked
+        if not job.is_warmup:
+            progress.ended += report.ended
             progress.failed += report.failed
 
-    def _resubmit(self, sent: SentChunk, exc: BaseException, queue: deque[SentChunk]) -> None:
-        """Submit a chunk again whose worker died."""
-        broke = isinstance(exc, BrokenExecutor)
-        if self._stopping and (broke or isinstance(exc, CancelledError)):
+    def _handle_failure(self, job: ChunkJob, exc: BaseException, queue: deque[ChunkJob]) -> None:
+        """Submit a chunk again if its worker died; stop the run after other errors."""
+        is_broken = isinstance(exc, BrokenExecutor)
+        if self._stopping and (is_broken or isinstance(exc, CancelledError)):
             return
-        if broke or isinstance(exc, CancelledError) or type(exc).__name__ == "KilledWorker":
-            queue.append(sent)  # last, in case the chunk itself kills its worker
-            if broke and sent.executor is not self._executor:
-                return  # the same broken executor was counted already
-            self._losses += 1
-            if self._losses >= _MAX_LOSSES:
+        if is_broken or isinstance(exc, CancelledError) or type(exc).__name__ == "KilledWorker":
+            queue.append(job)  # last, in case the chunk itself kills its worker
+            if is_broken and job.executor is not self._executor:
+                return  # this broken executor was counted before
+            self._n_deaths += 1
+            if self._n_deaths >= _MAX_DEATHS:
                 self._stop(
-                    f"Workers died {self._losses} times over, the last with {len(sent.trials)} calls; out of memory?"
+                    f"Workers died {self._n_deaths} times, the last with {len(job.trials)} calls. Out of memory?"
                 )
-            elif broke:
+            elif is_broken:
                 self._replace_executor()
         elif isinstance(exc, LLMError):
             self._stop(f"A worker cannot send calls: {exc}")
@@ -223,7 +223,7 @@ class RemoteRun:
             self._stop(f"A worker failed, {type(exc).__name__}: {exc}. Is ipyllm installed there, in the same version?")
 
     def _replace_executor(self) -> bool:
-        """Replace a broken executor, where there is a function that makes one."""
+        """Replace a broken executor, if there is a function that makes one."""
         if self._factory is None:
             self._stop(
                 "The executor broke when a worker died. Pass a function that creates one, so that it can be replaced."
@@ -235,22 +235,22 @@ class RemoteRun:
         self._owns_executor = True
         return True
 
-    def _reachable_part(self, sent: SentChunk) -> SentChunk | None:
-        gone = self.progress.unreachable
-        if sent.is_warmup or not any(trial.arm.model in gone for trial in sent.trials):
-            return sent
-        trials = [trial for trial in sent.trials if trial.arm.model not in gone]
-        return SentChunk(Chunk.of(trials, self._config), trials, tries=sent.tries) if trials else None
+    def _reachable_part(self, job: ChunkJob) -> ChunkJob | None:
+        unreachable = self.progress.unreachable
+        if job.is_warmup or not any(trial.arm.model in unreachable for trial in job.trials):
+            return job
+        trials = [trial for trial in job.trials if trial.arm.model not in unreachable]
+        return ChunkJob(Chunk.of(trials, self._config), trials, tries=job.tries) if trials else None
 
     # ---- the budget --------------------------------------------------------------------------------
 
-    def _reserve(self, sent: SentChunk) -> bool:
-        """Reserve the highest cost of a chunk. Return False if it must wait; stop the run if it never fits."""
+    def _reserve(self, job: ChunkJob) -> bool:
+        """Reserve the highest cost of a chunk. Return False if it must wait; stop the run if it can never fit."""
         spending = self._config.spending
         if not spending.limited:
             return True
         reservations: list[Reservation] = []
-        for trial in sent.trials * max(1, sent.chunk.warmups):
+        for trial in job.trials * max(1, job.chunk.warmups):
             try:
                 reservations.append(spending.reserve_now(trial.arm, trial.messages))
             except LLMError as exc:
@@ -260,19 +260,19 @@ class RemoteRun:
                     return False
                 self._stop(str(exc))
                 break
-        if len(reservations) < len(sent.trials):  # no running chunk can free anything: send the part that fits
+        if len(reservations) < len(job.trials):  # no running chunk can free anything: send the part that fits
             if not reservations:
                 return False
-            sent.trials = sent.trials[: len(reservations)]
-            sent.chunk = Chunk.of(sent.trials, self._config)
-        sent.reservations = reservations
+            job.trials = job.trials[: len(reservations)]
+            job.chunk = Chunk.of(job.trials, self._config)
+        job.reservations = reservations
         return True
 
-    def _release(self, sent: SentChunk, cost_usd: float) -> None:
+    def _settle(self, job: ChunkJob, cost_usd: float) -> None:
         """Settle a chunk's reservations together: the first by the whole cost, the others by 0."""
-        for place, reservation in enumerate(sent.reservations):
-            self._config.spending.settle(reservation, 0.0 if place else cost_usd)
-        sent.reservations = []
+        for index, reservation in enumerate(job.reservations):
+            self._config.spending.settle(reservation, 0.0 if index else cost_usd)
+        job.reservations = []
 
 
 def _executor_and_factory(
@@ -300,7 +300,7 @@ def _pool_factory(executor: Any) -> Callable[[], Executor] | None:
     )
 
 
-def _workers(executor: Any) -> int:
+def _worker_count(executor: Any) -> int:
     workers = getattr(executor, "_max_workers", None)
     if not isinstance(workers, int):
         client = getattr(executor, "_client", None)  # Dask's
@@ -314,14 +314,14 @@ def _chunk_size(trials: int, workers: int, concurrency: int) -> int:
     return max(1, min(fair, max(min(concurrency, fair), min(ceil(fair / 4), _MAX_ROUNDS * concurrency))))
 
 
-def _check_picklable(chunks: Sequence[SentChunk]) -> None:
+def _check_picklable(chunks: Sequence[ChunkJob]) -> None:
     import pickle
 
-    for given in {id(arm[1]): arm for sent in chunks for arm in sent.chunk.arms}.values():
+    for arm in {id(arm[1]): arm for job in chunks for arm in job.chunk.arms}.values():
         try:
-            pickle.dumps(given)
-        except Exception as exc:  # noqa: BLE001 - whatever an object of the user's raises
+            pickle.dumps(arm)
+        except Exception as exc:  # noqa: BLE001 - a user's object may raise anything
             raise bad_request(
-                f"{given[0]!r} cannot be sent to another process ({exc}); give the model as a name, with its endpoint "
+                f"{arm[0]!r} cannot be sent to another process ({exc}); give the model as a name, with its endpoint "
                 "or route in the settings."
             ) from None

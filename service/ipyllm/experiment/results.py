@@ -70,7 +70,7 @@ class Results:
 
     @property
     def state(self) -> str:
-        """Progress of the experiment and its errors, in plain words."""
+        """Sentences about the progress and the errors of the experiment."""
         calls = self._calls()
         calls = calls[~calls["warmup"]]
         total = len(self._grid)
@@ -92,9 +92,9 @@ class Results:
         return " ".join(sentences)
 
     def rescore(self, scorers: Iterable[Any]) -> Results:
-        """Score all answers again, with these scorers instead of the earlier ones. No model is called.
+        """Score all answers again, with these scorers instead of the earlier ones. No arm is called again.
 
-        A scorer that asks a model does so again, also where an earlier score was paid for.
+        A judge asks its model again, even if an earlier score was paid for.
         """
         self._scores.reset(scorers)
         return self
@@ -163,19 +163,19 @@ class Results:
         from ipyllm.comparison.votes import votes
 
         calls = self._calls()
-        by_call = dict(zip(calls["call_id"], calls["arm"], strict=True))
-        # A vote without calls names an arm by its label, or by its model where the model has a single arm.
+        arm_by_call = dict(zip(calls["call_id"], calls["arm"], strict=True))
+        # A vote without calls names an arm by its label, or by its model if that has a single arm.
         models = calls.groupby("model")["arm"].agg(["nunique", "first"])
-        by_name = models.loc[models["nunique"] == 1, "first"].to_dict()
-        by_name |= {name: arm.label for arm in self._grid.arms for name in (arm.full_label, arm.label)}
+        arm_by_name = models.loc[models["nunique"] == 1, "first"].to_dict()
+        arm_by_name |= {name: arm.label for arm in self._grid.arms for name in (arm.full_label, arm.label)}
         found = votes(kernel=None, ledger=self._ledger)
-        asked = {prompt.text for prompt in self._grid.prompts}
+        prompts = {prompt.text for prompt in self._grid.prompts}
         rows = []
-        for vote in found[found["prompt"].isin(asked)].to_dict("records"):
-            ours = {label: by_call.get(call_id) or by_name.get(label) for label, call_id in vote["arms"].items()}
-            if None not in ours.values() and len(set(ours.values())) == len(ours):
-                renamed = {ours[label]: call_id for label, call_id in vote["arms"].items()}
-                rows.append({**vote, "arms": renamed, "outcome": ours.get(vote["outcome"], vote["outcome"])})
+        for vote in found[found["prompt"].isin(prompts)].to_dict("records"):
+            arms = {label: arm_by_call.get(id_) or arm_by_name.get(label) for label, id_ in vote["arms"].items()}
+            if None not in arms.values() and len(set(arms.values())) == len(arms):
+                renamed = {arms[label]: id_ for label, id_ in vote["arms"].items()}
+                rows.append({**vote, "arms": renamed, "outcome": arms.get(vote["outcome"], vote["outcome"])})
         return found.iloc[:0] if not rows else type(found)(rows, columns=found.columns)
 
 

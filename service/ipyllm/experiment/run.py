@@ -1,6 +1,6 @@
 """Runs the pending trials on the service thread: warm-ups first, then all endpoints in parallel.
 
-It uses :class:`~ipyllm.pipeline.call.Call` directly, without events or a change of thread for each call. The limiter
+It uses :class:`~ipyllm.pipeline.call.Call` directly: no events, and all calls on one thread. The limiter
 decides how many calls are in flight at an endpoint.
 """
 
@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from ipyllm.errors import LLMError
 from ipyllm.pipeline.call import Call
+from ipyllm.pipeline.candidates import category_of
 from ipyllm.request import Provenance
 from ipyllm.routing.balancing import Pool
 from ipyllm.routing.route import Route
@@ -50,9 +51,9 @@ class RunProgress:
     """Progress of a run. Written by one thread, read by any."""
 
     to_do: int  # calls to make; warm-ups do not count
-    asked: int = 0  # calls that ended
+    ended: int = 0  # calls that ended
     failed: int = 0  # calls that ended in an error
-    cost_usd: float = 0.0  # warm-ups included, unknown prices not
+    cost_usd: float = 0.0  # with warm-ups, without calls of unknown price
     stopped: str | None = None  # why it ended early, in one sentence
     unreachable: dict[str, LLMError] = field(default_factory=dict)  # models that could not be reached, with the error
 
@@ -63,32 +64,32 @@ class RunConfig:
 
     experiment: str  # its name
     grid: str  # its grid's signature
-    warmups: int  # calls to each model before the others, flagged
+    warmups: int  # calls to each model before the measured ones
     concurrency: int  # most calls to one endpoint at the same time
     ledger: RowSink
     spending: SpendingLimit
-    texts: dict[str, str] | None = None  # takes the answers by call, where the ledger does not store them
+    texts: dict[str, str] | None = None  # filled with the answers, by call id, if the ledger does not store them
 
 
 class Run:
     """Runs trials in this process, in their order, or only their warm-ups.
 
-    Stages: made → :meth:`start` → :attr:`done` is set, whatever happened.
+    Stages: made → :meth:`start` → :attr:`done` is set, also after an error.
     """
 
-    def __init__(self, trials: Sequence[Trial], config: RunConfig, *, only_warm: bool = False) -> None:
+    def __init__(self, trials: Sequence[Trial], config: RunConfig, *, warmups_only: bool = False) -> None:
         self.done = InterruptibleEvent()
         self.progress = RunProgress(len(trials))
         self._trials = trials
         self._config = config
-        self._only_warm = only_warm
+        self._warmups_only = warmups_only
         self._stopping = False
-        self._refused: dict[str, int] = {}
+        self._connection_errors: dict[str, int] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._future: Future[None] | None = None
 
     def start(self) -> Run:
-        """Begin and return at once."""
+        """Start and return at once."""
         self._future = service_thread().submit(self._run())
         return self
 
@@ -108,7 +109,9 @@ class Run:
 
     async def _run(self) -> None:
         try:
-            await asyncio.gather(*(self._serve(service, trials) for service, trials in _by_endpoint(self._trials)))
+            await asyncio.gather(
+                *(self._run_endpoint(service, trials) for service, trials in _by_endpoint(self._trials))
+            )
         except BaseException as exc:
             self._stopping = True
             self.progress.stopped = f"It failed with {type(exc).__name__}: {exc}."
@@ -118,28 +121,29 @@ class Run:
         finally:
             self.done.set()
 
-    async def _serve(self, service: BaseLLMService, trials: deque[Trial]) -> None:
+    async def _run_endpoint(self, service: BaseLLMService, trials: deque[Trial]) -> None:
         """Run all trials of one endpoint."""
-        at_once = min(self._config.concurrency, service.at_once or self._config.concurrency)
+        max_in_flight = min(self._config.concurrency, service.at_once or self._config.concurrency)
         if isinstance(service, Pool):
-            at_once *= _width(service)
-        first: dict[str, Trial] = {}
+            max_in_flight *= _n_servers(service)
+        first_trials: dict[str, Trial] = {}
         for trial in trials:
-            first.setdefault(trial.arm.model, trial)
+            first_trials.setdefault(trial.arm.model, trial)
         if self._config.warmups:
             # One model after the other: a server may hold one at a time.
-            for trial in first.values():
+            for trial in first_trials.values():
                 await self._run_in_tasks(
-                    [replace(trial, warmup=True)] * (self._config.warmups * _width(trial.arm.service)), at_once
+                    [replace(trial, warmup=True)] * (self._config.warmups * _n_servers(trial.arm.service)),
+                    max_in_flight,
                 )
-        if not self._only_warm:
-            await self._run_in_tasks(trials, at_once)
+        if not self._warmups_only:
+            await self._run_in_tasks(trials, max_in_flight)
 
-    async def _run_in_tasks(self, trials: Iterable[Trial], at_once: int) -> None:
+    async def _run_in_tasks(self, trials: Iterable[Trial], max_in_flight: int) -> None:
         queue = trials if isinstance(trials, deque) else deque(trials)
         if self._stopping:
             return
-        tasks = [asyncio.create_task(self._work(queue)) for _ in range(min(at_once, len(queue)))]
+        tasks = [asyncio.create_task(self._run_queue(queue)) for _ in range(min(max_in_flight, len(queue)))]
         self._tasks.update(tasks)
         try:
             outcomes = await asyncio.gather(*tasks, return_exceptions=True)
@@ -149,7 +153,7 @@ class Run:
             if isinstance(outcome, Exception):
                 raise outcome
 
-    async def _work(self, queue: deque[Trial]) -> None:
+    async def _run_queue(self, queue: deque[Trial]) -> None:
         progress, spending = self.progress, self._config.spending
         while queue and not self._stopping:
             trial = queue.popleft()
@@ -173,41 +177,41 @@ class Run:
             if reservation is not None:
                 nothing_sent = cost is None and not response.content and response.status != "cancelled"
                 spending.settle(reservation, 0.0 if nothing_sent else cost)
-            self._note(trial, response, call.error)
+            self._record_outcome(trial, response, call.error)
 
     def _has_stopped(self) -> bool:
         return self._stopping
 
-    def _note(self, trial: Trial, response: ChatResponse, error: LLMError | None) -> None:
+    def _record_outcome(self, trial: Trial, response: ChatResponse, error: LLMError | None) -> None:
         progress, model = self.progress, trial.arm.model
         progress.cost_usd += response.cost_usd or 0.0
         if error is None:
-            self._refused[model] = 0
+            self._connection_errors[model] = 0
             if self._config.texts is not None:
                 self._config.texts[response.call_id] = response.content
         elif error.category == "quota" and error.status_code is None:
             self._stop(str(error), now=False)  # the budget of the process
             return
-        elif _root(error).category in _MODEL_ERRORS or (trial.warmup and _root(error).category == "connection"):
+        elif category_of(error) in _MODEL_ERRORS or (trial.warmup and category_of(error) == "connection"):
             progress.unreachable.setdefault(model, error)
-        elif _root(error).category == "connection":
-            self._refused[model] = self._refused.get(model, 0) + 1
-            if self._refused[model] > 2 * self._config.concurrency:
+        elif category_of(error) == "connection":
+            self._connection_errors[model] = self._connection_errors.get(model, 0) + 1
+            if self._connection_errors[model] > 2 * self._config.concurrency:
                 progress.unreachable.setdefault(model, error)
         if not trial.warmup and response.status != "cancelled":
-            progress.asked += 1
+            progress.ended += 1
             progress.failed += error is not None
 
 
 def request_of(trial: Trial, config: RunConfig) -> ChatRequest:
     """Return the request of a trial."""
     arm, prompt = trial.arm, trial.prompt
-    asked = arm.request
+    request = arm.request
     return replace(
-        asked,
+        request,
         messages=trial.messages,
-        # A repeat needs an answer of its own.
-        cache=asked.cache if trial.repeat == 0 and not trial.warmup else False,
+        # A repeat needs a new answer.
+        cache=request.cache if trial.repeat == 0 and not trial.warmup else False,
         provenance=Provenance(
             origin="experiment",
             tags={TRIAL_TAG: trial.key, GRID_TAG: config.grid},
@@ -227,25 +231,19 @@ def _by_endpoint(trials: Sequence[Trial]) -> list[tuple[BaseLLMService, deque[Tr
         service = trial.arm.service
         key = keys.get(id(service))
         if key is None:
-            key = keys[id(service)] = _endpoint(service)
+            key = keys[id(service)] = _endpoint_key(service)
         found.setdefault(key, (service, deque()))[1].append(trial)
     return list(found.values())
 
 
-def _endpoint(service: BaseLLMService) -> Any:
+def _endpoint_key(service: BaseLLMService) -> Any:
     """Return a key that is the same for services that share a server and a limiter."""
     try:
         return service.address(), service.limits
-    except (LLMError, NotImplementedError):  # a missing key, for example: the call itself reports it
+    except (LLMError, NotImplementedError):  # a missing key, for example, which the call reports
         return service.full_name
 
 
-def _width(service: BaseLLMService) -> int:
-    """Return the number of servers behind a service, each to be warmed up."""
+def _n_servers(service: BaseLLMService) -> int:
+    """Return the number of servers behind a service; each is warmed up."""
     return max(1, len(list(service._arms()))) if isinstance(service, Route) else 1  # noqa: SLF001 - a route is ours
-
-
-def _root(error: LLMError) -> LLMError:
-    """Return the cause of ``max_retries_exceeded``, else the error itself."""
-    cause = error.__cause__
-    return cause if error.category == "max_retries_exceeded" and isinstance(cause, LLMError) else error

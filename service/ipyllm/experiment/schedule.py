@@ -38,6 +38,6 @@ def schedule_trials(trials: Iterable[Trial], seed: int, order: Order = "interlea
         rng.shuffle(blocks_of_round)
         found += (trial for block in blocks_of_round for trial in block)
     if order == "by_model":
-        first = {model: place for place, model in reversed(list(enumerate(trial.arm.model for trial in found)))}
-        found.sort(key=lambda trial: first[trial.arm.model])
+        first_index = {model: index for index, model in reversed(list(enumerate(trial.arm.model for trial in found)))}
+        found.sort(key=lambda trial: first_index[trial.arm.model])
     return found

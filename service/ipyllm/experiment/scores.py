@@ -1,6 +1,6 @@
 """Scores the answers of an experiment, once for each call.
 
-A score that cost something (a model was the judge) is stored in the call's tags, so that another kernel that opens the
+A judge's score, which cost something, is stored in the call's tags, so that another kernel that opens the
 same experiment does not pay for it again.
 """
 
@@ -23,7 +23,7 @@ _ALWAYS_SHOWN = 2  # of a scorer's columns: its score and its error
 
 
 class Scores:
-    """Scores of the answers, by call; the grid has the rows that scorers get."""
+    """Scores of the answers, by call. Scorers get the rows of the grid's prompts."""
 
     def __init__(self, scorers: Iterable[Any], grid: Grid) -> None:
         self._data = {prompt.prompt_id: prompt.data for prompt in grid.prompts}
@@ -35,11 +35,11 @@ class Scores:
         given = list(scorers) if not isinstance(scorers, str) else scorers
         valid: tuple[Any, ...] = ()
         if given:
-            from ipyllm.scorers.scorer import distinct
+            from ipyllm.scorers.scorer import as_scorers
 
-            valid = distinct(given)
+            valid = as_scorers(given)
         self._scorers = valid
-        self._known: dict[str, dict[str, dict[str, Any]]] = {}  # by call, then by scorer: its columns
+        self._by_call: dict[str, dict[str, dict[str, Any]]] = {}  # by call, then by scorer: its columns
         self._reads_stored = False
 
     def join(self, calls: pd.DataFrame, ledger: Ledger) -> pd.DataFrame:
@@ -48,15 +48,15 @@ class Scores:
             return calls
         self._read_stored(calls)
         answered = calls[(calls["status"] == "ok") & ~calls["warmup"]]
-        lacking: dict[tuple[str, ...], list[int]] = {}
-        for place, call_id in enumerate(answered["call_id"]):
-            known = self._known.get(call_id, {})
+        missing: dict[tuple[str, ...], list[int]] = {}
+        for index, call_id in enumerate(answered["call_id"]):
+            known = self._by_call.get(call_id, {})
             names = tuple(scorer.name for scorer in self._scorers if scorer.name not in known)
-            lacking.setdefault(names, []).append(place)
-        for names, places in lacking.items():
+            missing.setdefault(names, []).append(index)
+        for names, indices in missing.items():
             scorers = [scorer for scorer in self._scorers if scorer.name in names]
             if scorers:
-                self._score(scorers, answered.iloc[places], ledger)
+                self._score(scorers, answered.iloc[indices], ledger)
         return calls.assign(**{name: self._column(*where, calls) for name, where in self._columns().items()})
 
     def _score(self, scorers: list[Any], calls: pd.DataFrame, ledger: Ledger) -> None:
@@ -79,12 +79,12 @@ class Scores:
                 for call_id, *found in zip(scored["call_id"], *values, strict=True):
                     # After an interrupt, a missing score may only be pending.
                     if complete or any(value is not None for value in found):
-                        self._known.setdefault(call_id, {})[scorer.name] = dict(zip(columns, found, strict=True))
+                        self._by_call.setdefault(call_id, {})[scorer.name] = dict(zip(columns, found, strict=True))
             self._store(scored, scorers, ledger)
 
     def _store(self, calls: pd.DataFrame, scorers: list[Any], ledger: Ledger) -> None:
         for call_id, tags in zip(calls["call_id"], calls["tags"], strict=True):
-            known = self._known.get(call_id, {})
+            known = self._by_call.get(call_id, {})
             paid = {
                 scorer.columns[0]: json.dumps(known[scorer.name])
                 for scorer in scorers
@@ -101,21 +101,21 @@ class Scores:
             for scorer in self._scorers:
                 stored = (tags or {}).get(scorer.columns[0])
                 if stored is not None:
-                    self._known.setdefault(call_id, {}).setdefault(scorer.name, json.loads(stored))
+                    self._by_call.setdefault(call_id, {}).setdefault(scorer.name, json.loads(stored))
 
     def _columns(self) -> dict[str, tuple[str, str]]:
-        """Return the scorer and column of each column to show: scores and errors always, others if given."""
-        given = {name for found in self._known.values() for columns in found.values() for name in columns}
+        """Return scorer and name of each column to show: scores and errors always, others if they have values."""
+        given = {name for found in self._by_call.values() for columns in found.values() for name in columns}
         return {
             name: (scorer.name, name)
             for scorer in self._scorers
-            for place, name in enumerate(scorer.columns)
-            if place < _ALWAYS_SHOWN or name in given
+            for index, name in enumerate(scorer.columns)
+            if index < _ALWAYS_SHOWN or name in given
         }
 
     def _column(self, scorer: str, name: str, calls: pd.DataFrame) -> pd.Series[Any]:
         import pandas as pd
 
-        values = [self._known.get(call_id, {}).get(scorer, {}).get(name) for call_id in calls["call_id"]]
+        values = [self._by_call.get(call_id, {}).get(scorer, {}).get(name) for call_id in calls["call_id"]]
         is_text = name.endswith(("_error", "_reason"))
         return pd.Series(values, index=calls.index, dtype="object" if is_text else "float64")

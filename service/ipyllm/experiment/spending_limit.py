@@ -25,15 +25,15 @@ class CostBounds:
     """The highest possible cost of calls in US dollars, by arm and prompt length, each computed once."""
 
     def __init__(self) -> None:
-        self._known: dict[tuple[str, int], float | None] = {}
+        self._bounds: dict[tuple[str, int], float | None] = {}
         self._at = datetime.now(UTC)
 
     def of(self, arm: Arm, messages: tuple[Message, ...]) -> float | None:
-        """Return the bound of a call; None where a price is unknown or nothing limits the answer."""
+        """Return the bound of a call; None if the price is unknown or nothing limits the answer."""
         key = arm.label, estimate_messages(messages)
-        if key not in self._known:
-            self._known[key] = self._bound(arm.service, arm, key[1])
-        return self._known[key]
+        if key not in self._bounds:
+            self._bounds[key] = self._bound(arm.service, arm, key[1])
+        return self._bounds[key]
 
     def _bound(self, service: BaseLLMService, arm: Arm, tokens: int) -> float | None:
         if isinstance(service, Route):  # its choice is not known yet
@@ -51,15 +51,15 @@ def max_output_tokens_of(arm: Arm) -> int | None:
 
 
 class SpendingLimit:
-    """The budget of one experiment in US dollars, with the cost of its earlier runs; None is no limit."""
+    """The budget of one experiment in US dollars, less the cost of its earlier runs; None for no limit."""
 
     def __init__(self, limit_usd: float | None, spent_usd: float = 0.0) -> None:
         from ipyllm.pipeline.budget import kernel_budget
 
         self.budget = Budget(limit_usd, allow_unknown_price=kernel_budget().allow_unknown_price)
         self.budget.reserve(spent_usd if limit_usd is None else min(spent_usd, limit_usd)).settle(spent_usd)
-        self.bounds = CostBounds()
-        self._reserved = 0
+        self.cost_bounds = CostBounds()
+        self._n_reserved = 0
         self._settled = asyncio.Event()
 
     @property
@@ -69,8 +69,8 @@ class SpendingLimit:
 
     def reserve_now(self, arm: Arm, messages: tuple[Message, ...]) -> Reservation:
         """Reserve the highest cost of a call; raise ``quota`` if it could exceed the limit or has no known price."""
-        reservation = self.budget.reserve(self.bounds.of(arm, messages), model=arm.model)
-        self._reserved += 1
+        reservation = self.budget.reserve(self.cost_bounds.of(arm, messages), model=arm.model)
+        self._n_reserved += 1
         return reservation
 
     async def reserve(self, arm: Arm, messages: tuple[Message, ...]) -> Reservation:
@@ -79,7 +79,7 @@ class SpendingLimit:
             try:
                 return self.reserve_now(arm, messages)
             except LLMError:
-                if not self._reserved:
+                if not self._n_reserved:
                     raise
             self._settled.clear()
             await self._settled.wait()
@@ -87,5 +87,5 @@ class SpendingLimit:
     def settle(self, reservation: Reservation, cost_usd: float | None) -> None:
         """Replace a reservation by the actual cost."""
         reservation.settle(cost_usd)
-        self._reserved -= 1
+        self._n_reserved -= 1
         self._settled.set()

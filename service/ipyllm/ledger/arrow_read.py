@@ -32,12 +32,12 @@ if TYPE_CHECKING:
 __all__ = ["MIN_ROWS", "N_READERS", "ArrowColumns", "is_available", "merge_columns", "read_columns"]
 
 MIN_ROWS = 50_000
-"""Rows from which on this is faster, process start included (``benchmarks/ledger.py`` measures both ways)."""
+"""Smallest number of rows for which this is faster, process start included (see ``benchmarks/ledger.py``)."""
 
 N_READERS = 2
 """Processes that read at once. With more, this process could not keep up with receiving."""
 
-_FIRST: Mapping[Kind, str] = {"text": "''", "json": "''", "time": "''", "float": "0.0", "int": "0", "bool": "0"}
+_SAMPLE: Mapping[Kind, str] = {"text": "''", "json": "''", "time": "''", "float": "0.0", "int": "0", "bool": "0"}
 """A value of each kind, as SQL. ADBC infers a column's type from its first value, which must not be null."""
 
 Chunks = dict[str, list["pa.Array"]]
@@ -56,20 +56,20 @@ def _installed(name: str) -> bool:
         return False
 
 
-def read_columns(path: Path, wanted: Sequence[sa.Select[Any]], columns: Mapping[str, Kind]) -> Chunks | None:
-    """Return the rows of the statements ``wanted``, unsorted and as SQLite stores them; None when that fails.
+def read_columns(path: Path, selects: Sequence[sa.Select[Any]], columns: Mapping[str, Kind]) -> Chunks | None:
+    """Return the rows of the statements ``selects``, unsorted and as SQLite stores them; None if that fails.
 
     Each statement returns ``columns``, given as names and kinds. Separate processes execute them at the same time.
     """
     from sqlalchemy.dialects import sqlite
 
-    first = ", ".join(f'{_FIRST[kind]} AS "{name}"' for name, kind in columns.items())
-    # VACUUM renumbers rows, and changes the schema version: all parts must report the same one.
-    first += ", schema_version AS version FROM pragma_schema_version"
+    sample_row = ", ".join(f'{_SAMPLE[kind]} AS "{name}"' for name, kind in columns.items())
+    # VACUUM renumbers rows and changes the schema version, so all parts must report the same version.
+    sample_row += ", schema_version AS version FROM pragma_schema_version"
     statements = []
-    for one in wanted:
-        rows = one.compile(dialect=sqlite.dialect(), compile_kwargs={"literal_binds": True})
-        statements.append(f"SELECT {first} UNION ALL SELECT *, 0 FROM ({rows})")  # noqa: S608 - SQLAlchemy quotes
+    for select in selects:
+        rows = select.compile(dialect=sqlite.dialect(), compile_kwargs={"literal_binds": True})
+        statements.append(f"SELECT {sample_row} UNION ALL SELECT *, 0 FROM ({rows})")  # noqa: S608 - SQLAlchemy quotes
     readers = [_start(path) for _ in statements]
     try:
         # Imported here because the store may be opened first at interpreter exit, when this import is impossible.
@@ -78,7 +78,7 @@ def read_columns(path: Path, wanted: Sequence[sa.Select[Any]], columns: Mapping[
         with ThreadPoolExecutor(len(readers)) as pool:
             parts = list(pool.map(_receive, readers, statements))
         if len({part.pop("version")[0][0].as_py() for part in parts}) == 1:
-            return {name: [chunk for part in parts for chunk in _without_first(part[name])] for name in columns}
+            return {name: [chunk for part in parts for chunk in _without_sample(part[name])] for name in columns}
         why = "it was rewritten in the meantime"
     except EOFError as exc:
         why = str(exc)
@@ -103,7 +103,7 @@ def _start(path: Path) -> subprocess.Popen[bytes]:
 
 
 def _receive(reader: subprocess.Popen[bytes], statement: str) -> Chunks:
-    """Return the result of ``statement`` from ``reader``. EOFError says why it ended early."""
+    """Return the result of ``statement`` from ``reader``; raise EOFError with the reason if it ended early."""
     import pyarrow as pa
 
     assert reader.stdin is not None
@@ -112,11 +112,11 @@ def _receive(reader: subprocess.Popen[bytes], statement: str) -> Chunks:
     try:
         reader.stdin.write(statement.encode())
         reader.stdin.close()
-        fields = pa.ipc.read_schema(pa.py_buffer(_message(reader.stdout)))
+        fields = pa.ipc.read_schema(pa.py_buffer(_read_message(reader.stdout)))
         chunks: Chunks = {field.name: [] for field in fields}
         while True:
             for field in fields:
-                message = _message(reader.stdout)
+                message = _read_message(reader.stdout)
                 if not message:
                     return chunks
                 chunks[field.name].append(pa.ipc.read_record_batch(pa.py_buffer(message), pa.schema([field])).column(0))
@@ -124,8 +124,8 @@ def _receive(reader: subprocess.Popen[bytes], statement: str) -> Chunks:
         raise EOFError(reader.stderr.read().decode(errors="replace").strip().rpartition("\n")[2]) from None
 
 
-def _message(pipe: IO[bytes]) -> bytes:
-    """Return the next message. The last one is empty."""
+def _read_message(pipe: IO[bytes]) -> bytes:
+    """Return the next message; the last message is empty."""
     head = pipe.read(8)
     message = pipe.read(int.from_bytes(head, "little"))
     if len(head) < 8 or len(message) < int.from_bytes(head, "little"):  # noqa: PLR2004
@@ -133,13 +133,13 @@ def _message(pipe: IO[bytes]) -> bytes:
     return message
 
 
-def _without_first(chunks: list[pa.Array]) -> list[pa.Array]:
+def _without_sample(chunks: list[pa.Array]) -> list[pa.Array]:
     return [chunks[0][1:], *chunks[1:]]
 
 
 @dataclass(frozen=True, slots=True)
 class ArrowColumns:
-    """Result of a large read. Each column is sorted by time when it is taken, once."""
+    """Result of a large read. Each column can be taken once, and is sorted by time then."""
 
     chunks: Chunks
     order: pa.Array | None
@@ -165,14 +165,14 @@ def merge_columns(chunks: Chunks, in_memory: Sequence[Row], query: Conditions) -
     key, time = query.table.key, query.table.time
     if in_memory:
         ids = pa.array([row[key] for row in in_memory], pa.string())
-        known = [pc.is_in(chunk, ids) for chunk in chunks[key]]
-        before = []
+        is_in_memory = [pc.is_in(chunk, ids) for chunk in chunks[key]]
+        stored = []
         for name, kind in zip(names, kinds, strict=True):
-            parts = list(zip(chunks[name], known, strict=True))
-            before.append([value for chunk, mask in parts for value in _decoded(chunk.filter(mask), kind)])
-            if any(mask.true_count for mask in known):
+            parts = list(zip(chunks[name], is_in_memory, strict=True))
+            stored.append([value for chunk, mask in parts for value in _decoded(chunk.filter(mask), kind)])
+            if any(mask.true_count for mask in is_in_memory):
                 chunks[name] = [chunk.filter(pc.invert(mask)) for chunk, mask in parts]
-        rows = merge(list(zip(*before, strict=True)), in_memory, query.with_limit(None))
+        rows = merge(list(zip(*stored, strict=True)), in_memory, query.with_limit(None))
         values = zip(*rows, strict=True) if rows else ((),) * len(names)
         for name, kind, column in zip(names, kinds, values, strict=True):
             chunks[name].append(pa.array([_encoded(value, kind) for value in column], chunks[name][0].type))
@@ -191,14 +191,14 @@ _DECODERS: Mapping[Kind, Callable[[Any], Any]] = {
 
 
 def _decoded(column: pa.Array, kind: Kind) -> list[Any]:
-    """Return stored values as rows in memory hold them."""
+    """Return stored values in the form of rows in memory."""
     decode = _DECODERS.get(kind)
     values: list[Any] = column.to_pylist()
     return values if decode is None else [None if value is None else decode(value) for value in values]
 
 
 def _encoded(value: Any, kind: Kind) -> Any:
-    """Return a value of a row in memory as it is stored."""
+    """Return a value of a row in memory in the form in which it is stored."""
     if value is None:
         return None
     if kind == "json":

@@ -1,7 +1,7 @@
 """Script that reads one statement's rows from an SQLite file with ADBC and writes them to stdout as Arrow columns.
 
 :mod:`ipyllm.ledger.arrow_read` runs it in a separate process and explains why. It takes the file's URI as argument
-and the statement from stdin, and imports nothing of ipyllm. Each message follows its length: the schema, then every
+and the statement from stdin, and does not import ipyllm. Each message comes after its length: the schema, then every
 column of every batch, so that the receiver can free columns one by one.
 """
 

@@ -19,7 +19,7 @@ __all__ = ["Backlog"]
 
 
 class Backlog:
-    """Rows by key, each with the columns that are still to be written.
+    """Rows by key, with the names of the columns that are not written yet.
 
     A row stays while its call runs or while it is unwritten. When the ledger cannot be written for long, the text of
     the oldest finished calls is dropped first (beyond ``max_text`` characters), then the oldest calls.
@@ -27,13 +27,13 @@ class Backlog:
 
     def __init__(self, key: str = "call_id", *, max_rows: int = 100_000, max_text: int = 100_000_000) -> None:
         self._key = key
-        self._most_rows = max_rows
-        self._most_text = max_text
-        self._text = 0
-        self._known: dict[str, Row] = {}
-        self._unwritten: dict[str, dict[str, None]] = {}  # names of columns, in the order they came
+        self._max_rows = max_rows
+        self._max_text = max_text
+        self._text_chars = 0
+        self._rows: dict[str, Row] = {}
+        self._unwritten: dict[str, dict[str, None]] = {}  # names of columns, in the order of arrival
         self.lost = 0
-        """Number of finished calls dropped for lack of memory."""
+        """Number of finished calls that were dropped to save memory."""
 
     @property
     def n_unwritten(self) -> int:
@@ -43,22 +43,22 @@ class Backlog:
     @property
     def has_running(self) -> bool:
         """Whether any call is still running."""
-        return any(not _finished(row) for row in self._known.values())
+        return any(not _finished(row) for row in self._rows.values())
 
     def merge(self, row: Row) -> None:
         """Update the row with the same key by ``row``, or add it."""
         call_id = row[self._key]
-        known = self._known.setdefault(call_id, {})
-        self._text -= _text_length(known)
+        known = self._rows.setdefault(call_id, {})
+        self._text_chars -= _text_length(known)
         known.update(row)
-        self._text += _text_length(known)
+        self._text_chars += _text_length(known)
         self._unwritten.setdefault(call_id, {}).update(dict.fromkeys(row))
 
     def batch(self, limit: int) -> list[Row]:
         """Return up to ``limit`` rows to write, each with its key and its unwritten columns only."""
         batch = []
         for call_id, names in islice(self._unwritten.items(), limit):
-            known = self._known[call_id]
+            known = self._rows[call_id]
             batch.append({self._key: call_id, **{name: known[name] for name in names}})
         return batch
 
@@ -66,7 +66,7 @@ class Backlog:
         """Mark ``batch`` as written. Rows of running calls stay, in case the database is lost."""
         for row in batch:
             call_id = row[self._key]
-            known = self._known.get(call_id)
+            known = self._rows.get(call_id)
             if known is None:  # dropped in the meantime, by `trim`
                 continue
             names = self._unwritten[call_id]
@@ -79,39 +79,39 @@ class Backlog:
                     self._drop(call_id)
 
     def mark_all_unwritten(self) -> None:
-        """Have all rows written again, to a new database."""
-        self._unwritten = {call_id: dict.fromkeys(row) for call_id, row in self._known.items()}
+        """Mark all columns unwritten, so that all rows are written to a new database."""
+        self._unwritten = {call_id: dict.fromkeys(row) for call_id, row in self._rows.items()}
 
     def touch_running(self) -> None:
-        """Have the rows of running calls written, so that other hosts see that this process lives."""
-        for call_id, row in self._known.items():
+        """Mark the rows of running calls unwritten, so that other hosts see that this process is alive."""
+        for call_id, row in self._rows.items():
             if not _finished(row):
                 self._unwritten.setdefault(call_id, {})["status"] = None
 
     def rows(self) -> Sequence[Row]:
         """Return the rows with unwritten columns, complete."""
-        return [dict(self._known[call_id]) for call_id in self._unwritten]
+        return [dict(self._rows[call_id]) for call_id in self._unwritten]
 
     def trim(self) -> None:
         """Drop text, then rows, beyond the limits."""
-        if self._text > self._most_text:
-            for call_id, row in self._known.items():
+        if self._text_chars > self._max_text:
+            for call_id, row in self._rows.items():
                 if _finished(row):
-                    self._text -= _text_length(row)
-                    for name in TEXT:  # the database keeps what was written of it
+                    self._text_chars -= _text_length(row)
+                    for name in TEXT:  # text that was written stays in the database
                         row.pop(name, None)
                         self._unwritten[call_id].pop(name, None)
-                if self._text <= self._most_text:
+                if self._text_chars <= self._max_text:
                     break
-        excess = len(self._known) - self._most_rows
+        excess = len(self._rows) - self._max_rows
         if excess > 0:
-            for call_id in list(islice((c for c, row in self._known.items() if _finished(row)), excess)):
+            for call_id in list(islice((c for c, row in self._rows.items() if _finished(row)), excess)):
                 self._unwritten.pop(call_id, None)
                 self._drop(call_id)
                 self.lost += 1
 
     def _drop(self, call_id: str) -> None:
-        self._text -= _text_length(self._known.pop(call_id))
+        self._text_chars -= _text_length(self._rows.pop(call_id))
 
 
 def _finished(row: Row) -> bool:

@@ -79,10 +79,10 @@ PRIVATE: Final[dict[str, Kind]] = {
     "writer_start": "float",
     "updated_at": "time",
 }
-"""Process that writes the row and time of its last write: tells a running call from one whose process died."""
+"""The process that writes the row, and its last write: they show whether the process of a running call has died."""
 
 TEXT: Final = ("prompt", "response", "reasoning")
-"""Not stored with ``IPYLLM_STORE_TEXT=0``, and dropped first when memory runs short."""
+"""Columns not stored with ``IPYLLM_STORE_TEXT=0``, and dropped first when memory runs short."""
 
 FINAL: Final = frozenset({"ok", "truncated", "cancelled", "error", "interrupted"})
 """Statuses of calls that have ended."""
@@ -92,7 +92,7 @@ FINAL: Final = frozenset({"ok", "truncated", "cancelled", "error", "interrupted"
 class Table:
     """One table: its name in SQL, the noun for a row in messages, and its columns.
 
-    ``key`` is the column that identifies a row, ``time`` the one with the time at which it began; users do not see
+    ``key`` is the column that identifies a row, ``time`` the column with the time of its start; users do not see
     ``private`` columns.
     """
 

@@ -20,15 +20,15 @@ __all__ = ["Conditions", "Query", "VoteQuery", "merge"]
 
 @dataclass(frozen=True, slots=True)
 class Conditions:
-    """Conditions that a row must all meet. Those that are not set are met by every row.
+    """Filter for rows of a table: a row must meet all conditions that are set.
 
-    ``since`` and ``until`` have a time zone; a row began at ``since`` or later, before ``until``. ``text`` includes the
-    columns of text, and ``limit`` returns only this number of the newest rows.
+    ``since`` and ``until`` have a time zone; a row must begin at ``since`` or later, before ``until``. ``text``
+    includes the columns of text, and ``limit`` returns only this number of the newest rows.
     """
 
     table: ClassVar[Table]
-    _one_of: ClassVar[Mapping[str, str]] = {}
-    """Attribute that holds the accepted values of a column, by column."""
+    _accepted_values: ClassVar[Mapping[str, str]] = {}
+    """Name of the attribute with the accepted values, by column."""
 
     kernel_ids: tuple[str, ...] | None = None
     since: datetime | None = None
@@ -62,10 +62,10 @@ class Conditions:
             found.append(column[self.table.time] >= self.since)
         if self.until is not None:
             found.append(column[self.table.time] < self.until)
-        for name, attribute in self._one_of.items():
-            wanted = getattr(self, attribute)
-            if wanted:
-                found.append(column[name].in_(wanted))
+        for name, attribute in self._accepted_values.items():
+            accepted = getattr(self, attribute)
+            if accepted:
+                found.append(column[name].in_(accepted))
         return found
 
     def select(self) -> sa.Select[Any]:
@@ -75,32 +75,32 @@ class Conditions:
         from ipyllm.ledger.tables import tables
 
         column = tables[self.table.name].c
-        wanted = sa.select(*(column[name] for name in self.columns)).where(*self.conditions())
-        began, key = column[self.table.time], column[self.table.key]
+        statement = sa.select(*(column[name] for name in self.columns)).where(*self.conditions())
+        time, key = column[self.table.time], column[self.table.key]
         if self.limit is None or self.needs_python:
-            return wanted.order_by(began.asc().nulls_first(), key)
-        return wanted.order_by(began.desc().nulls_last(), key.desc()).limit(self.limit)
+            return statement.order_by(time.asc().nulls_first(), key)
+        return statement.order_by(time.desc().nulls_last(), key.desc()).limit(self.limit)
 
     def matches(self, row: Mapping[str, Any]) -> bool:
         """Return whether ``row`` meets the conditions."""
-        began = row.get(self.table.time)
+        time = row.get(self.table.time)
         return (
             (self.kernel_ids is None or row.get("kernel_id") in self.kernel_ids)
-            and (self.since is None or (began is not None and began >= self.since))
-            and (self.until is None or (began is not None and began < self.until))
+            and (self.since is None or (time is not None and time >= self.since))
+            and (self.until is None or (time is not None and time < self.until))
             and all(
                 not getattr(self, attribute) or row.get(name) in getattr(self, attribute)
-                for name, attribute in self._one_of.items()
+                for name, attribute in self._accepted_values.items()
             )
         )
 
 
 @dataclass(frozen=True, slots=True)
 class Query(Conditions):
-    """Filter for calls: one of the ``models``, ``statuses``, … where there are any, and all of the ``tags``."""
+    """Filter for calls: any of the ``models``, any of the ``statuses``, …, and all of the ``tags``."""
 
     table: ClassVar[Table] = CALLS
-    _one_of: ClassVar[Mapping[str, str]] = {
+    _accepted_values: ClassVar[Mapping[str, str]] = {
         "model": "models",
         "status": "statuses",
         "origin": "origins",
@@ -115,7 +115,7 @@ class Query(Conditions):
 
     @property
     def needs_python(self) -> bool:
-        """Whether a tag's name holds a quote, which would end SQLite's path to it."""
+        """Whether a tag's name has a quote, which would end SQLite's path to the tag."""
         return any('"' in key for key in self.tags)
 
     def conditions(self) -> list[sa.ColumnElement[bool]]:
@@ -133,10 +133,10 @@ class Query(Conditions):
 
 @dataclass(frozen=True, slots=True)
 class VoteQuery(Conditions):
-    """Filter for votes: one of the ``comparisons``, where there are any."""
+    """Filter for votes: any of the ``comparisons``."""
 
     table: ClassVar[Table] = VOTES
-    _one_of: ClassVar[Mapping[str, str]] = {"comparison": "comparisons"}
+    _accepted_values: ClassVar[Mapping[str, str]] = {"comparison": "comparisons"}
 
     comparisons: tuple[str, ...] = ()
 
@@ -148,12 +148,12 @@ def merge(stored: Sequence[tuple[Any, ...]], in_memory: Sequence[Row], query: Co
         stored = [row for row in stored if query.matches(dict(zip(names, row, strict=True)))]
     elif not in_memory:
         return stored if query.limit is None else stored[::-1]
-    key, began = names.index(query.table.key), names.index(query.table.time)
+    key, time = names.index(query.table.key), names.index(query.table.time)
     rows = {row[key]: row for row in stored}
-    for known in in_memory:
-        before = rows.pop(known[query.table.key], ())
-        row = dict.fromkeys(names) | dict(zip(names, before, strict=False)) | known
+    for newer in in_memory:
+        before = rows.pop(newer[query.table.key], ())
+        row = dict.fromkeys(names) | dict(zip(names, before, strict=False)) | newer
         if query.matches(row):
             rows[row[query.table.key]] = tuple(row[name] for name in names)
-    found = sorted(rows.values(), key=lambda row: (row[began] is not None, row[began], row[key]))
+    found = sorted(rows.values(), key=lambda row: (row[time] is not None, row[time], row[key]))
     return found if query.limit is None else found[max(0, len(found) - query.limit) :]

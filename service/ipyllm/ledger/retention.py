@@ -15,7 +15,7 @@ __all__ = ["Pruned", "prune"]
 
 
 class Pruned(NamedTuple):
-    """Numbers of deleted calls and votes, and of rows that lost only their text."""
+    """Numbers of deleted calls, of deleted votes, and of other rows whose text was deleted."""
 
     calls: int
     votes: int
@@ -30,7 +30,7 @@ def prune(
 ) -> Pruned:
     """Delete old calls and votes of all kernels from the ledger, or only the text in them.
 
-    Running calls are never touched, however old they are. Deleted data is overwritten in an SQLite file, which is
+    Running calls of any age stay unchanged. Deleted data is overwritten in an SQLite file, which is
     rewritten when a quarter of it is empty.
 
     Parameters
@@ -65,7 +65,7 @@ def prune(
     ...     prune("2024-07-01", keep_text="2025-07-01", ledger=ledger)
     Pruned(calls=1, votes=0, texts=1)
     """
-    before, text_before = _past("older_than", older_than), _past("keep_text", keep_text)
+    before, text_before = _parse_past("older_than", older_than), _parse_past("keep_text", keep_text)
     if before is None and text_before is None:
         raise bad_request(
             "prune() needs an age: older_than='90d' deletes rows, keep_text='90d' deletes only their text."
@@ -84,7 +84,7 @@ def prune(
     return Pruned(pruned[CALLS][0], pruned[VOTES][0], pruned[CALLS][1] + pruned[VOTES][1])
 
 
-def _past(name: str, given: datetime | timedelta | str | None) -> datetime | None:
+def _parse_past(name: str, given: datetime | timedelta | str | None) -> datetime | None:
     try:
         found = parse_time(name, given)
     except ValueError as exc:

@@ -1,7 +1,7 @@
 """Converts the values of a row to values that every database accepts.
 
 Keys are masked, characters that SQLite or PostgreSQL refuse are replaced, and a value of the wrong kind becomes null:
-one bad value must never cost its row, nor the rows that are written with it.
+one bad value must not lose its row, or the rows that are written with it.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ if TYPE_CHECKING:
 
 __all__ = ["sanitize"]
 
-_LARGEST_INT = 2**63 - 1
-_DEEPEST = 20
+_MAX_INT = 2**63 - 1
+_MAX_DEPTH = 20
 
 
 def sanitize(row: Mapping[str, object], *, columns: Mapping[str, Kind] = COLUMNS, store_text: bool = True) -> Row:
-    """Return the columns of ``row`` as they are stored, without names that are not in ``columns``.
+    """Return the values of ``row`` as they are stored; names that are not in ``columns`` are dropped.
 
     Prompt, response and reasoning are left out unless ``store_text``.
     """
@@ -40,7 +40,7 @@ def sanitize(row: Mapping[str, object], *, columns: Mapping[str, Kind] = COLUMNS
         convert = _tags if name == "tags" else _CONVERTERS[kind]
         try:
             stored[name] = None if value is None else convert(value)
-        except Exception:  # noqa: BLE001 - not of that kind, or an object that fails in its __str__
+        except Exception:  # noqa: BLE001 - a value of another kind, or an object whose __str__ fails
             stored[name] = None
     return stored
 
@@ -59,7 +59,7 @@ def _float(value: Any) -> float | None:
 
 def _int(value: Any) -> int | None:
     number = int(value) if isinstance(value, float) and value.is_integer() else operator.index(value)
-    return number if -_LARGEST_INT <= number <= _LARGEST_INT else None
+    return number if -_MAX_INT <= number <= _MAX_INT else None
 
 
 def _time(value: object) -> datetime | None:
@@ -67,7 +67,7 @@ def _time(value: object) -> datetime | None:
 
 
 def _tags(value: object) -> dict[str, str] | None:
-    """Return tags as text to text, so that one rule finds them in SQL and in memory."""
+    """Return tags with texts as names and values, so that SQL and Python compare them alike."""
     if not isinstance(value, Mapping):
         return None
     return {_text(key): _text(tag) for key, tag in value.items()}
@@ -76,7 +76,7 @@ def _tags(value: object) -> dict[str, str] | None:
 def _json(value: object, depth: int = 0) -> Any:
     if value is None or isinstance(value, bool):
         return value
-    if isinstance(value, str) or depth > _DEEPEST:
+    if isinstance(value, str) or depth > _MAX_DEPTH:
         return _text(value)
     if isinstance(value, Mapping):
         return {_text(key): _json(item, depth + 1) for key, item in value.items()}

@@ -1,7 +1,7 @@
 """SQLite file that kernels share (ledger or cache): creation, replacement, damage, locks.
 
-The file is readable by its owner only. It is recognised when it is deleted or replaced under an open connection, and
-moved aside when it is damaged.
+The file is readable by its owner only. This module detects that it was deleted or replaced under an open connection,
+and moves it aside when it is damaged.
 """
 
 from __future__ import annotations
@@ -39,19 +39,19 @@ class SQLiteFile:
         """Create the file (mode 0600) and its folder (0700) where they are missing. Call it before each opening."""
         self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         with suppress(FileExistsError):
-            # Only when it is new: closing a second descriptor of it would drop SQLite's locks.
+            # Only if it is new: closing a second descriptor of an open file would drop SQLite's locks.
             os.close(os.open(self.path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
         self._inode = self._current_inode()
 
     @property
     def is_replaced(self) -> bool:
-        """Whether another file, or none, is at the path now. SQLite goes on writing into a deleted file."""
+        """Whether the path now has another file, or none. SQLite would continue to write into a deleted file."""
         return self._current_inode() != self._inode
 
     def move_aside(self) -> Path:
         """Rename a damaged file and its log, once all connections to it are closed, and return the new path.
 
-        Nothing is renamed when the file was replaced: another kernel was first, and this is its new file.
+        A file that was replaced is not renamed: another kernel has moved the old one, and this is its new file.
         """
         aside = self.path.with_name(f"{self.path.name}.corrupt-{datetime.now(UTC):%Y%m%dT%H%M%S%f}")
         if not self.is_replaced:
@@ -70,7 +70,7 @@ class SQLiteFile:
 
 
 def _code(exc: BaseException) -> int:
-    """Return the primary SQLite error code of ``exc``, also where SQLAlchemy has wrapped it; 0 for another error."""
+    """Return the primary SQLite error code of ``exc``, even if SQLAlchemy has wrapped it; 0 for another error."""
     return getattr(getattr(exc, "orig", None) or exc, "sqlite_errorcode", 0) & 0xFF
 
 
@@ -94,9 +94,9 @@ def is_damaged(exc: BaseException) -> bool:
 def retry_while_busy(action: Callable[[], _T], *, for_s: float, pause_s: tuple[float, float]) -> _T:
     """Return the result of ``action``, called again for ``for_s`` seconds while others write.
 
-    Pauses between calls are random, between the two of ``pause_s`` (seconds). Several processes that set WAL mode on a
-    new file at once get "locked" whatever the busy timeout; and SQLite's own wait sleeps ever longer, so that processes
-    which come later overtake it.
+    Pauses between calls are random, between the two of ``pause_s`` (seconds). SQLite's own busy timeout is not
+    enough: processes that set WAL mode on a new file at once fail in spite of it, and its sleeps get longer, so
+    that later processes overtake.
     """
     give_up = time.monotonic() + for_s
     while True:

@@ -1,7 +1,7 @@
 """Database of a ledger: opened when first needed, written and read in whole transactions.
 
-It keeps no rows and retries nothing but short locks; it raises errors to the writer, which does. Importing this imports
-SQLAlchemy, so only the writer thread and the first read do.
+It waits for short locks, and raises other errors: the writer keeps the rows and tries again. This module imports
+SQLAlchemy, so only the writer thread and the first read import it.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import sqlalchemy as sa
 from sqlalchemy import exc as sa_exc
 from sqlalchemy.dialects import postgresql, sqlite
 
-from ipyllm.fork_safety import leave_to_parent
+from ipyllm.fork_safety import never_finalize
 from ipyllm.ledger import arrow_read
 from ipyllm.ledger.columns import CALLS, TEXT
 from ipyllm.ledger.sqlite_file import SQLiteFile, error_text, is_damaged, retry_while_busy
@@ -37,22 +37,22 @@ __all__ = ["LedgerDamagedError", "LedgerReplacedError", "Store"]
 _BUSY_S = 5.0
 """Seconds that a transaction waits for another process to finish its own."""
 
-SILENCE_S = 600.0
-"""Seconds without a sign of life after which a process on another host counts as dead."""
+_DEAD_AFTER_S = 600.0
+"""Seconds without a write after which a process on another host counts as dead."""
 
 _PRUNE_BATCH = 2000
 """Rows deleted in one transaction, which other kernels wait for."""
 
 _EMPTY_SHARE = 0.25
-"""Share of the file that may be empty before it is rewritten."""
+"""Largest empty share of the file; above it, the file is rewritten."""
 
 
 class LedgerReplacedError(Exception):
-    """The open file is no longer the one at its path: what was written is lost."""
+    """The open file is no longer the file at its path: rows written to it are lost."""
 
 
 class LedgerDamagedError(Exception):
-    """The file was not a database any more, and has been moved aside."""
+    """The file was no longer a valid database, and was moved aside."""
 
     def __init__(self, why: str, moved_to: Path) -> None:
         super().__init__(why)
@@ -60,7 +60,7 @@ class LedgerDamagedError(Exception):
 
 
 class Store:
-    """One database, by path of an SQLite file or by SQLAlchemy URL.
+    """One database, given by the path of an SQLite file or by an SQLAlchemy URL.
 
     ``lock`` is held while connections are opened, closed or written to; rows are fetched without it.
     """
@@ -90,12 +90,12 @@ class Store:
         LedgerReplacedError or LedgerDamagedError, everything must be written again, to a new database; SQLAlchemyError,
         OSError and LedgerTooNewError say that the database cannot be written now.
         """
-        with self._lock, self._checking_file():
+        with self._lock, self._detecting_replacement():
             engine = self._opened()
             try:
                 self._write_all(engine, rows, table)
             except (sa_exc.StatementError, OverflowError) as exc:
-                if not _concerns_a_row(exc):
+                if not _is_row_error(exc):
                     raise
                 if len(rows) == 1:
                     return [(rows[0], error_text(exc))]
@@ -107,17 +107,17 @@ class Store:
 
         Calls whose process died are marked ``interrupted`` first. Raises as :meth:`write` does.
         """
-        wanted = query.select()
-        with self._checking_file():
+        select = query.select()
+        with self._detecting_replacement():
             with self._lock:
                 connection = self._opened().connect()
             # A ledger in memory has one connection, which two threads cannot use at once.
             with self._lock if self._in_memory else nullcontext(), connection:
                 self._mark_interrupted(connection)
-                return [tuple(row) for row in connection.execute(wanted)]
+                return [tuple(row) for row in connection.execute(select)]
 
     def read_large(self, query: Conditions) -> arrow_read.Chunks | None:
-        """Return the rows of ``query`` as Arrow columns; None where there are too few, or this cannot be done.
+        """Return the rows of ``query`` as Arrow columns; None if there are too few, or they cannot be read that way.
 
         Raises as :meth:`write` does.
         """
@@ -130,60 +130,60 @@ class Store:
             return None
         stored = tables[query.table.name]
         row_number: sa.ColumnElement[int] = sa.literal_column("rowid", sa.Integer)
-        some = sa.select(sa.literal(1)).select_from(stored).where(*query.conditions()).limit(arrow_read.MIN_ROWS)
-        with self._checking_file():
+        enough = sa.select(sa.literal(1)).select_from(stored).where(*query.conditions()).limit(arrow_read.MIN_ROWS)
+        with self._detecting_replacement():
             with self._lock:
                 connection = self._opened().connect()
             with connection:
                 last = connection.scalar(sa.select(sa.func.max(row_number)).select_from(stored)) or 0
-                counted = sa.select(sa.func.count()).select_from(some.subquery())
+                counted = sa.select(sa.func.count()).select_from(enough.subquery())
                 if last < arrow_read.MIN_ROWS or connection.execute(counted).scalar_one() < arrow_read.MIN_ROWS:
                     return None
                 self._mark_interrupted(connection)
             if query.limit:
-                wanted = [query.select()]
+                selects = [query.select()]
             else:  # unsorted: sorted reads look up every row by an index and take twice as long
                 half = last // arrow_read.N_READERS
                 ends = [part * half for part in range(1, arrow_read.N_READERS)]
                 everything = query.select().order_by(None)
-                wanted = [
+                selects = [
                     everything.where(*([row_number > start] if start else []), *([row_number <= end] if end else []))
                     for start, end in zip([0, *ends], [*ends, 0], strict=True)
                 ]
             columns = {name: query.table.columns[name] for name in query.columns}
-            return arrow_read.read_columns(self._file.path, wanted, columns)
+            return arrow_read.read_columns(self._file.path, selects, columns)
 
     def prune(self, table: Table, before: datetime | None, text_before: datetime | None) -> tuple[int, int]:
         """Delete rows that began before ``before``, and text of those before ``text_before``, but not running calls.
 
-        Returns the number of deleted rows, and of rows whose text was deleted. Raises as :meth:`write` does; what was
-        deleted until then stays deleted.
+        Returns the number of deleted rows, and of rows whose text was deleted. Raises as :meth:`write` does; rows
+        deleted before stay deleted.
         """
         stored = tables[table.name]
         key, began = stored.c[table.key], stored.c[table.time]
         ended = [stored.c.status.is_distinct_from("running")] if table is CALLS else []
         texts = [stored.c[name] for name in TEXT if name in stored.c]
 
-        def some(until: datetime, *conditions: sa.ColumnElement[bool]) -> sa.ColumnElement[bool]:
+        def batch(until: datetime, *conditions: sa.ColumnElement[bool]) -> sa.ColumnElement[bool]:
             return key.in_(sa.select(key).where(began < until, *ended, *conditions).limit(_PRUNE_BATCH))
 
         rows = emptied = 0
         if before is not None:
-            rows = self._execute_in_batches(sa.delete(stored).where(some(before)))
+            rows = self._execute_in_batches(sa.delete(stored).where(batch(before)))
         if text_before is not None:
             has_text = sa.or_(*(text.is_not(None) for text in texts))
             no_text = {text.name: None for text in texts}
-            emptied = self._execute_in_batches(sa.update(stored).where(some(text_before, has_text)).values(no_text))
+            emptied = self._execute_in_batches(sa.update(stored).where(batch(text_before, has_text)).values(no_text))
         return rows, emptied
 
     def compact(self) -> None:
-        """Empty the write-ahead log after pruning, and shrink the file where a good part is empty.
+        """Empty the write-ahead log after pruning, and shrink the file if much of it is empty.
 
         Raises ``OperationalError`` while another kernel is writing, or if the disk has no space for the smaller copy.
         """
         if self._backend != "sqlite" or self._in_memory:
-            return  # PostgreSQL does that itself
-        with self._lock, self._checking_file(), self._opened().connect() as connection:
+            return  # PostgreSQL does this by itself
+        with self._lock, self._detecting_replacement(), self._opened().connect() as connection:
             pages = connection.exec_driver_sql("PRAGMA page_count").scalar_one()
             if connection.exec_driver_sql("PRAGMA freelist_count").scalar_one() > pages * _EMPTY_SHARE:
                 connection.exec_driver_sql("VACUUM")
@@ -193,7 +193,7 @@ class Store:
         """Run ``statement``, each time in its own transaction, until it finds no row; return the number of rows."""
         total = 0
         while True:
-            with self._lock, self._checking_file(), self._opened().connect() as connection:
+            with self._lock, self._detecting_replacement(), self._opened().connect() as connection:
                 if self._backend == "sqlite":  # overwrite deleted data, instead of only unlinking it
                     connection.exec_driver_sql("PRAGMA secure_delete=ON")
                 self._begin(connection)
@@ -211,8 +211,8 @@ class Store:
                 self._engine = None
 
     def abandon(self) -> None:
-        """In a forked child: leave the parent's connections alone."""
-        leave_to_parent(self._engine)
+        """Drop the parent's connections in a forked child, without closing them."""
+        never_finalize(self._engine)
         self._engine = None
 
     def close_before_fork(self) -> None:
@@ -221,7 +221,7 @@ class Store:
             self.close()
 
     def _opened(self) -> sa.Engine:
-        """Return the engine of a ledger that exists, has our version, and was searched for dead processes."""
+        """Return the engine; first create or upgrade the ledger, and mark interrupted calls."""
         if self._engine is None:
             self._engine = retry_while_busy(self._open, for_s=_BUSY_S, pause_s=(0.005, 0.05))
         return self._engine
@@ -269,11 +269,11 @@ class Store:
     def _begin(self, connection: sa.Connection) -> None:
         if self._backend != "sqlite":
             return
-        # SQLite's own wait sleeps ever longer, and is overtaken by processes that come later: of eight that wrote
-        # without a pause, some did not get their turn within five seconds.
+        # SQLite's own busy timeout sleeps longer and longer, and later processes overtake it: of eight that wrote
+        # without a pause, some could not write within five seconds.
         connection.exec_driver_sql("PRAGMA busy_timeout=0")
         try:
-            # A transaction that reads first and writes later cannot wait for its turn: it fails at once.
+            # IMMEDIATE, because a transaction that reads before it writes does not wait for the lock, but fails.
             retry_while_busy(
                 lambda: connection.exec_driver_sql("BEGIN IMMEDIATE"), for_s=_BUSY_S, pause_s=(0.001, 0.01)
             )
@@ -281,7 +281,7 @@ class Store:
             connection.exec_driver_sql(f"PRAGMA busy_timeout={int(_BUSY_S * 1000)}")
 
     def _mark_interrupted(self, connection: sa.Connection) -> None:
-        """Mark running rows of dead processes ``interrupted``. A ledger that cannot be written is read as it is."""
+        """Mark running rows of dead processes ``interrupted``. If the ledger cannot be written, nothing is marked."""
         column = calls.c
         running = connection.execute(
             sa.select(
@@ -290,19 +290,19 @@ class Store:
         ).all()
         connection.rollback()
         now = datetime.now(UTC)
-        last_sign: dict[ProcessIdentity, float] = {}
+        silence_s: dict[ProcessIdentity, float] = {}
         for _, updated_at, *writer in running:
             silent_s = (now - updated_at).total_seconds() if updated_at else math.inf  # null: not written by us
-            last_sign[ProcessIdentity(*writer)] = min(silent_s, last_sign.get(ProcessIdentity(*writer), math.inf))
-        dead = {writer for writer, silent_s in last_sign.items() if is_dead(writer, silent_s, SILENCE_S)}
+            silence_s[ProcessIdentity(*writer)] = min(silent_s, silence_s.get(ProcessIdentity(*writer), math.inf))
+        dead = {writer for writer, silent_s in silence_s.items() if is_dead(writer, silent_s, _DEAD_AFTER_S)}
         interrupted = [
-            {"dead_call": call_id, "last_sign": updated_at}
+            {"dead_call": call_id, "last_update": updated_at}
             for call_id, updated_at, *writer in running
             if ProcessIdentity(*writer) in dead
         ]
         if not interrupted:
             return
-        same_row = (column.call_id == sa.bindparam("dead_call"), column.updated_at == sa.bindparam("last_sign"))
+        same_row = (column.call_id == sa.bindparam("dead_call"), column.updated_at == sa.bindparam("last_update"))
         try:
             self._begin(connection)
             connection.execute(calls.update().where(*same_row).values(status="interrupted"), interrupted)
@@ -313,33 +313,33 @@ class Store:
     def _upsert(self, table: Table, names: tuple[str, ...]) -> sa.Insert:
         if (table, names) not in self._upserts:
             stored = tables[table.name]
-            new = postgresql.insert(stored) if self._backend == "postgresql" else sqlite.insert(stored)
-            changed = {name: new.excluded[name] for name in names if name != table.key}
-            # A call has one writer. Of two votes the later one counts, whichever is written first.
-            later = None if table is CALLS else new.excluded[table.time] >= stored.c[table.time]
-            self._upserts[table, names] = new.on_conflict_do_update(
-                index_elements=[table.key], set_=changed, where=later
+            insert = postgresql.insert(stored) if self._backend == "postgresql" else sqlite.insert(stored)
+            changed = {name: insert.excluded[name] for name in names if name != table.key}
+            # A call has one writer. The later of two votes counts, even if it is written first.
+            only_if_later = None if table is CALLS else insert.excluded[table.time] >= stored.c[table.time]
+            self._upserts[table, names] = insert.on_conflict_do_update(
+                index_elements=[table.key], set_=changed, where=only_if_later
             )
         return self._upserts[table, names]
 
     @contextmanager
-    def _checking_file(self) -> Iterator[None]:
-        """Raise that the file was replaced or damaged, as opposed to not usable now."""
+    def _detecting_replacement(self) -> Iterator[None]:
+        """Raise LedgerReplacedError or LedgerDamagedError if the file was replaced or damaged."""
         try:
             yield
         except sa_exc.DatabaseError as exc:
-            if self._replaced():
+            if self._is_replaced():
                 self.close()
                 raise LedgerReplacedError from exc
             if is_damaged(exc) and self._file is not None:
                 self.close()
                 raise LedgerDamagedError(error_text(exc), self._file.move_aside()) from exc
             raise
-        if self._replaced():  # SQLite writes into a deleted file without an error
+        if self._is_replaced():  # SQLite writes into a deleted file without an error
             self.close()
             raise LedgerReplacedError
 
-    def _replaced(self) -> bool:
+    def _is_replaced(self) -> bool:
         return self._file is not None and self._engine is not None and self._file.is_replaced
 
 
@@ -348,19 +348,19 @@ def _configure(connection: sqlite3.Connection, _record: object) -> None:
     connection.execute("PRAGMA synchronous=NORMAL").close()
 
 
-def _concerns_a_row(exc: BaseException) -> bool:
-    """Return whether the database refuses the values of a row, rather than every row."""
+def _is_row_error(exc: BaseException) -> bool:
+    """Return whether the database refuses only the values of a row."""
     if isinstance(exc, sa_exc.DBAPIError):
         return isinstance(exc, sa_exc.DataError | sa_exc.IntegrityError)
     return True  # a value that the driver could not bind
 
 
 def _by_columns(rows: Iterable[Row], table: Table) -> dict[tuple[str, ...], list[Row]]:
-    """Return ``rows`` grouped by their columns, so that one statement writes a group; calls name this process."""
-    signature: Row = {}
+    """Return ``rows`` grouped by their columns, so that one statement writes a group; add this process to calls."""
+    writer_columns: Row = {}
     if table is CALLS:
         writer = this_process()
-        signature = {
+        writer_columns = {
             "writer_host": writer.host,
             "writer_pid": writer.pid,
             "writer_start": writer.start,
@@ -368,6 +368,6 @@ def _by_columns(rows: Iterable[Row], table: Table) -> dict[tuple[str, ...], list
         }
     groups: dict[tuple[str, ...], list[Row]] = {}
     for row in rows:
-        names = *(name for name in table.columns if name in row), *signature
-        groups.setdefault(names, []).append(row | signature)
+        names = *(name for name in table.columns if name in row), *writer_columns
+        groups.setdefault(names, []).append(row | writer_columns)
     return groups

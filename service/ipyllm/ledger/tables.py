@@ -1,6 +1,6 @@
 """SQL tables of the ledger, and the migrations that create and upgrade them.
 
-Opening a ledger runs every migration that it has not seen. Migrations are never edited: each change is a new one at
+Opening a ledger runs the migrations that it lacks. Migrations are never edited: each change is a new one at
 the end. ``test_tables.py`` compares the tables with what the migrations build.
 """
 
@@ -21,11 +21,11 @@ __all__ = ["MIGRATIONS", "VERSION", "LedgerTooNewError", "calls", "migrate", "ta
 
 
 class LedgerTooNewError(Exception):
-    """The ledger was written by a newer ipyllm, whose columns this one could damage."""
+    """A newer ipyllm wrote the ledger, and this one could damage its columns."""
 
     def __init__(self, version: int) -> None:
         super().__init__(
-            f"a newer ipyllm wrote it, in version {version} where this one knows {VERSION}: "
+            f"a newer ipyllm wrote it in version {version}, and this one knows only {VERSION}: "
             "upgrade ipyllm, or set IPYLLM_LEDGER to another file"
         )
 
@@ -81,7 +81,7 @@ VERSION: Final = len(MIGRATIONS)
 
 
 def version_of(connection: sa.Connection) -> int:
-    """Return the version of the ledger at ``connection``; 0 for an empty database, an error for a newer one."""
+    """Return the version of the ledger at ``connection``, 0 for an empty database; raise an error for a newer one."""
     if not sa.inspect(connection).has_table(_version.name):
         return 0
     version: int = connection.execute(sa.select(_version.c.version)).scalar_one()

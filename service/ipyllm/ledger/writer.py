@@ -34,23 +34,23 @@ if TYPE_CHECKING:
 __all__ = ["Ledger", "LedgerUnavailableError"]
 
 HEARTBEAT_S = 60.0
-"""A live process touches the rows of its running calls this often, however long the server is silent."""
+"""Seconds between two updates of the rows of running calls, which show that this process is alive."""
 
 _STORE = "ipyllm.ledger.store"
 
-_GATHER_S = 0.02
-"""Seconds in which rows are collected for one transaction."""
+_BATCH_WAIT_S = 0.02
+"""Seconds to wait for more rows of a transaction."""
 
 _BATCH = 500
-"""Rows of one transaction, which other kernels wait for."""
+"""Most rows in one transaction; other kernels wait while it is written."""
 
 _RETRY_S = (0.5, 30.0)
 """Shortest and longest pause after a failure, in seconds."""
 
 _LOCKED_TOO_LONG_S = 20.0
-"""Seconds that others may hold the lock before the user is warned."""
+"""Seconds that other processes may hold the lock before the user is warned."""
 
-_FORK_S = 2.0
+_FORK_WAIT_S = 2.0
 """Seconds that a fork waits for the current transaction."""
 
 _log = logging.getLogger("ipyllm.ledger")
@@ -59,7 +59,7 @@ _T = TypeVar("_T")
 
 
 class LedgerUnavailableError(Exception):
-    """The database cannot do this now; the message is a sentence that says why."""
+    """The database cannot be written now; the message says why."""
 
 
 class Ledger:
@@ -68,7 +68,7 @@ class Ledger:
     Parameters
     ----------
     url_or_path : str or path
-        Path of an SQLite file, created with its folder where it is missing; or the SQLAlchemy URL of an SQLite or
+        Path of an SQLite file, created with its folder if it does not exist; or the SQLAlchemy URL of an SQLite or
         PostgreSQL database.
     store_text : bool
         Whether prompts, answers and reasoning are written.
@@ -109,12 +109,12 @@ class Ledger:
         self._attempt = 0
         self._failed_attempt = 0
         self._failing = False
-        self._locked_since: float | None = None  # by others, with no other error
+        self._locked_since: float | None = None  # by other processes, with no other error
         self._read_error: str | None = None
         self._warnings = WarningsQueue()
         self._thread: threading.Thread | None = None
         self._stopping = False
-        self._forking = False
+        self._store_locked_for_fork = False
 
     def __repr__(self) -> str:
         return f"Ledger({self._location()!r})"
@@ -131,7 +131,7 @@ class Ledger:
         Parameters
         ----------
         row : mapping
-            The table's key (``call_id``) and any other columns; they update those that were put before.
+            The table's key (``call_id``) and any other columns; they replace values that were put before.
         table : Table
             Table of the row.
         """
@@ -153,7 +153,7 @@ class Ledger:
             self._start_thread()
 
     def flush(self, timeout: float = 5.0) -> bool:
-        """Wait until all rows put so far are written, ``timeout`` seconds at most, and return whether they are.
+        """Wait up to ``timeout`` seconds until all rows put so far are written; return whether they are.
 
         Returns False at once when the ledger cannot be written.
         """
@@ -203,30 +203,30 @@ class Ledger:
         self._wake.set()
 
     def take_warning(self) -> str | None:
-        """Return the warnings for the user that were not returned before; None when there are none."""
+        """Return the new warnings for the user, each once; None when there are none."""
         return self._warnings.take()
 
     @property
     def read_error(self) -> str | None:
-        """Why the last read of the database failed; None if it succeeded."""
+        """Sentence about the failure of the last read; None if it succeeded."""
         return self._read_error
 
     def read(self, query: Conditions | None = None, *, timeout: float = 2.0) -> Sequence[tuple[Any, ...]]:
-        """Return the rows of ``query`` (default: all calls), with unwritten ones, values in the order of columns.
+        """Return the rows of ``query`` (default: all calls), unwritten rows included; values in the order of columns.
 
         Waits ``timeout`` seconds at most for the writer.
         """
         query = query or Query()
-        in_memory, asked = self._in_memory(query, timeout)
-        return merge(self._query_store(lambda store: store.read(asked), []), in_memory, query)
+        in_memory, store_query = self._unwritten_rows(query, timeout)
+        return merge(self._query_store(lambda store: store.read(store_query), []), in_memory, query)
 
     def read_large(self, query: Conditions, *, timeout: float = 2.0) -> ArrowColumns | None:
         """Return the rows of :meth:`read` as Arrow columns, in the database's types, where that is faster.
 
         Returns None for few rows, for a database that is not an SQLite file, and without ``ipyllm[tables]``.
         """
-        in_memory, asked = self._in_memory(query, timeout)
-        table = self._query_store(lambda store: store.read_large(asked), None)
+        in_memory, store_query = self._unwritten_rows(query, timeout)
+        table = self._query_store(lambda store: store.read_large(store_query), None)
         if table is None:
             return None
         from ipyllm.ledger.arrow_read import merge_columns
@@ -244,7 +244,7 @@ class Ledger:
             store = self._open_store()
             pruned = {table: store.prune(table, before, text_before) for table in TABLES}
         except Exception as exc:
-            self._starts_over_after(exc)
+            self._recover_from_replacement(exc)
             raise LedgerUnavailableError(
                 f"The ledger at {self._location()} cannot be pruned ({error_text(exc)})."
             ) from exc
@@ -254,22 +254,22 @@ class Ledger:
             _log.info("The ledger at %s was not compacted (%s).", self._location(), error_text(exc))
         return pruned
 
-    def _in_memory(self, query: Conditions, timeout: float) -> tuple[Sequence[Row], Conditions]:
-        """Return the unwritten rows, and the query for the others."""
+    def _unwritten_rows(self, query: Conditions, timeout: float) -> tuple[Sequence[Row], Conditions]:
+        """Return the unwritten rows, and the query for the rows in the database."""
         self.flush(timeout)
         with self._backlog_lock:  # before the database is read, so that no row is missed
-            self._absorb()
+            self._move_to_backlog()
             in_memory = self._backlogs[query.table].rows()
-        # A row in memory may no longer meet the conditions that it meets in the database, so more are read.
+        # A row that matches in the database may not match in memory any more, so read more rows than the limit.
         return in_memory, query if query.limit is None else query.with_limit(query.limit + len(in_memory))
 
-    def _query_store(self, ask: Callable[[Store], _T], nothing: _T) -> _T:
-        """Return the result of ``ask``, or ``nothing`` and warn why."""
+    def _query_store(self, ask: Callable[[Store], _T], default: _T) -> _T:
+        """Return the result of ``ask``; on failure, warn and return ``default``."""
         for _ in range(3):
             try:
                 answer = ask(self._open_store())
             except Exception as exc:  # noqa: BLE001 - rows in memory can be shown in any case
-                if self._starts_over_after(exc):
+                if self._recover_from_replacement(exc):
                     continue
                 why = f"cannot be read ({error_text(exc)})"
                 self._read_error = f"The ledger at {self._location()} {why}"
@@ -278,23 +278,23 @@ class Ledger:
                 break
             self._read_error = None
             return answer
-        return nothing
+        return default
 
     # ---- on the writer thread ----------------------------------------------------------------------
 
     def _run(self) -> None:
         failures = 0
-        next_beat = time.monotonic() + HEARTBEAT_S
+        next_heartbeat = time.monotonic() + HEARTBEAT_S
         while True:
             if failures:
                 self._write_now.wait(min(_RETRY_S[0] * 2 ** (failures - 1), _RETRY_S[1]))
             else:
                 self._wake.wait(HEARTBEAT_S)
-                self._write_now.wait(_GATHER_S)
+                self._write_now.wait(_BATCH_WAIT_S)
             self._wake.clear()
             self._write_now.clear()
-            if time.monotonic() >= next_beat:
-                next_beat = time.monotonic() + HEARTBEAT_S
+            if time.monotonic() >= next_heartbeat:
+                next_heartbeat = time.monotonic() + HEARTBEAT_S
                 with self._backlog_lock:
                     self._backlogs[CALLS].touch_running()
             failures = 0 if self._write() else 1 if self._is_locked() else failures + 1
@@ -312,7 +312,7 @@ class Ledger:
             self._start_thread()
 
     def _may_stop(self, *, failing: bool) -> bool:
-        """Return whether a thread that is to stop has nothing more to write."""
+        """Return whether a thread that was told to stop has written everything."""
         if self._is_locked() or (not failing and any(self._incoming.values())):
             return False
         if self._stopping:
@@ -320,17 +320,17 @@ class Ledger:
         return not any(backlog.n_unwritten or backlog.has_running for backlog in self._backlogs.values())
 
     def _write(self) -> bool:
-        """Try to write all rows. Return whether the database took them."""
+        """Try to write all rows; return whether it succeeded."""
         with self._store_lock:
             with self._progress:
                 self._attempt += 1
                 attempt = self._attempt
             try:
                 with self._backlog_lock:
-                    n_put = self._absorb()
+                    n_put = self._move_to_backlog()
                 self._write_backlog()
             except Exception as exc:  # noqa: BLE001 - the rows are kept and the thread goes on
-                if not self._failing and not self._is_locked_shortly(exc):
+                if not self._failing and not self._is_locked_briefly(exc):
                     self._warn(
                         f"cannot be written ({error_text(exc)}): rows of this kernel are kept in memory "
                         "and written as soon as possible."
@@ -346,8 +346,8 @@ class Ledger:
                 self._progress.notify_all()
             return True
 
-    def _is_locked_shortly(self, exc: Exception) -> bool:
-        """Return whether ``exc`` only says that others are writing, and they have not been for long."""
+    def _is_locked_briefly(self, exc: Exception) -> bool:
+        """Return whether ``exc`` only says that other processes are writing, and they began a short time ago."""
         if not is_busy(exc):
             self._locked_since = None
             return False
@@ -371,7 +371,7 @@ class Ledger:
                 refused = self._open_store().write(batch, table)
             except Exception as exc:
                 restarts += 1
-                if restarts > 3 or not self._starts_over_after(exc):  # noqa: PLR2004
+                if restarts > 3 or not self._recover_from_replacement(exc):  # noqa: PLR2004
                     raise
                 continue
             for row, why in refused:
@@ -381,8 +381,8 @@ class Ledger:
             with self._backlog_lock:
                 self._backlogs[table].mark_written(batch)
 
-    def _absorb(self) -> int:
-        """Move rows that were put to the backlog, and return the number of puts so far."""
+    def _move_to_backlog(self) -> int:
+        """Move the incoming rows to the backlog, and return the number of puts so far."""
         with self._put_lock:
             incoming, self._incoming = self._incoming, {table: {} for table in TABLES}
             n_put = self._n_put
@@ -424,8 +424,8 @@ class Ledger:
                 self._store = Store(self._target, self._store_lock)
             return self._store
 
-    def _starts_over_after(self, exc: Exception) -> bool:
-        """Return whether ``exc`` says that a new database replaces the old one; all rows are then written again."""
+    def _recover_from_replacement(self, exc: Exception) -> bool:
+        """Return whether ``exc`` says that the database was lost; if so, mark all rows for a new database, and warn."""
         from ipyllm.ledger.store import LedgerDamagedError, LedgerReplacedError
 
         if isinstance(exc, LedgerDamagedError):
@@ -452,10 +452,10 @@ class Ledger:
 
     def before_fork(self) -> None:
         """Close the file and hold all locks."""
-        if _STORE in sys.modules:  # a thread may be importing it: the child would have half a module for ever
+        if _STORE in sys.modules:  # a thread may be importing it, and the child would have half a module
             importlib.import_module(_STORE)
-        self._forking = self._store_lock.acquire(timeout=_FORK_S)
-        if self._forking and self._store is not None:
+        self._store_locked_for_fork = self._store_lock.acquire(timeout=_FORK_WAIT_S)
+        if self._store_locked_for_fork and self._store is not None:
             self._store.close_before_fork()
         self._backlog_lock.acquire()
         self._put_lock.acquire()
@@ -464,12 +464,12 @@ class Ledger:
         """Release the locks."""
         self._put_lock.release()
         self._backlog_lock.release()
-        if self._forking:
-            self._forking = False
+        if self._store_locked_for_fork:
+            self._store_locked_for_fork = False
             self._store_lock.release()
 
     def after_fork_in_child(self) -> None:
-        """Start empty: the parent writes the rows put before."""
+        """Start empty: the parent writes the rows that were put before."""
         if self._store is not None:
             self._store.abandon()
         self._reset()

@@ -1,8 +1,8 @@
 """OpenTelemetry for calls: one span and a few measurements when a call has ended.
 
-Without OpenTelemetry in the process, or without a provider that the user configured, this imports and does nothing.
+If the process has no OpenTelemetry, or no configured provider, this module imports nothing and does nothing.
 Prompts and answers are exported only if ``OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT`` says so. Names are those
-of the GenAI semantic conventions, which are still in development; they occur only in the tables of this module.
+of the GenAI semantic conventions, which are still in development; they are only in the tables of this module.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ __all__ = ["Attempt", "capture", "record"]
 _logger = logging.getLogger("ipyllm.telemetry")
 
 _SCOPE: Final = "ipyllm"
-_CONTENT: Final = "OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT"
+_CONTENT_VARIABLE: Final = "OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT"
 _CONTENT_ON_SPANS: Final = {"true", "span_only", "span_and_event"}
 _PROVIDER_VARIABLES: Final = ("OTEL_PYTHON_TRACER_PROVIDER", "OTEL_PYTHON_METER_PROVIDER")
 
@@ -61,14 +61,14 @@ def _param(name: str) -> Reader:
     return lambda request, _: request.params.get(name)
 
 
-def _counted(name: str) -> Reader:
-    """Return a reader of tokens as the server counted; None for an estimate, or a hit in our cache."""
+def _token_count(name: str) -> Reader:
+    """Return a reader of a token count by the server, which gives None for an estimate or a cache hit."""
     return lambda _, response: (
         getattr(response.usage, name) if response.usage.source == "server" and not response.cache_hit else None
     )
 
 
-# Low in cardinality, so that measurements have these attributes too.
+# Attributes with few different values, which measurements have too.
 _IDENTITY: Final[Mapping[str, Reader]] = {
     "gen_ai.operation.name": lambda *_: "chat",
     "gen_ai.provider.name": lambda request, _: request.model.partition("/")[0],
@@ -93,15 +93,15 @@ _ATTRIBUTES: Final[Mapping[str, Reader]] = {
     "gen_ai.request.frequency_penalty": _param("frequency_penalty"),
     "gen_ai.request.presence_penalty": _param("presence_penalty"),
     "gen_ai.request.seed": _param("seed"),
-    "gen_ai.request.stop_sequences": lambda request, _: _stop(request),
+    "gen_ai.request.stop_sequences": lambda request, _: _stop_sequences(request),
     "gen_ai.response.finish_reasons": lambda _, response: response.finish_reason and [response.finish_reason],
-    # Until the first chunk with a token: one with a role only does not count.
+    # Until the first chunk with a token; a chunk with only a role does not count.
     "gen_ai.response.time_to_first_chunk": lambda _, response: response.timing.ttft_s,
-    "gen_ai.usage.input_tokens": _counted("input_tokens"),
-    "gen_ai.usage.output_tokens": _counted("output_tokens"),
-    "gen_ai.usage.cache_read.input_tokens": _counted("cached_tokens"),
-    "gen_ai.usage.reasoning.output_tokens": _counted("reasoning_tokens"),
-    # Ours, where the conventions have no name; the first is the key in the ledger.
+    "gen_ai.usage.input_tokens": _token_count("input_tokens"),
+    "gen_ai.usage.output_tokens": _token_count("output_tokens"),
+    "gen_ai.usage.cache_read.input_tokens": _token_count("cached_tokens"),
+    "gen_ai.usage.reasoning.output_tokens": _token_count("reasoning_tokens"),
+    # Our own names, where the conventions have none. The first is the key in the ledger.
     "ipyllm.call_id": lambda _, response: response.call_id or None,
     "ipyllm.origin": lambda request, _: request.provenance.origin,
     "ipyllm.cost_usd": lambda _, response: response.cost_usd,
@@ -110,8 +110,8 @@ _ATTRIBUTES: Final[Mapping[str, Reader]] = {
 }
 
 _CONTENT_ATTRIBUTES: Final[Mapping[str, Reader]] = {
-    "gen_ai.input.messages": lambda request, _: _json([_sent(message) for message in request.messages]),
-    "gen_ai.output.messages": lambda _, response: _json([_received(response)]),
+    "gen_ai.input.messages": lambda request, _: _json([_input_message(message) for message in request.messages]),
+    "gen_ai.output.messages": lambda _, response: _json([_output_message(response)]),
     "gen_ai.tool.definitions": lambda request, _: (
         _json([_definition(tool) for tool in request.params["tools"]]) if request.params.get("tools") else None
     ),
@@ -122,9 +122,9 @@ _TOKENS: Final = tuple(4**n for n in range(14))
 
 
 def capture() -> Context | None:
-    """Return the caller's context, for the parent of the call's span. Call it in the caller's thread."""
+    """Return the caller's context, the parent of the call's span. Call it in the caller's thread."""
     # A provider is configured by code, which imports it, or by the environment.
-    if not (_imported() or any(name in os.environ for name in _PROVIDER_VARIABLES)):
+    if not (_otel_imported() or any(name in os.environ for name in _PROVIDER_VARIABLES)):
         return None
     from opentelemetry import context
 
@@ -144,21 +144,21 @@ def record(
 
     ``context`` is from :func:`capture`, times are ``perf_counter_ns``, and ``attempts`` become events of the span.
     """
-    if context is None and not _imported():
+    if context is None and not _otel_imported():
         return
     try:
         _record(request, response, context, started_ns, ended_ns, attempts)
     except Exception as exc:  # noqa: BLE001 - an error of a provider must not fail the call
-        _complain(type(exc).__name__, redact(str(exc)))
+        _warn_once(type(exc).__name__, redact(str(exc)))
 
 
 @lru_cache(maxsize=8)
-def _complain(kind: str, why: str) -> None:
-    """Log an error once."""
+def _warn_once(kind: str, why: str) -> None:
+    """Log a warning, each only once."""
     _logger.warning("A call could not be recorded in OpenTelemetry: %s: %s", kind, why)
 
 
-def _imported() -> bool:
+def _otel_imported() -> bool:
     return "opentelemetry.trace" in sys.modules or "opentelemetry.metrics" in sys.modules
 
 
@@ -177,7 +177,7 @@ def _record(
         wall_ns = time.time_ns() - time.perf_counter_ns()  # offset from perf_counter to Unix time
         span = _span(tracer, request, response, context, started_ns + wall_ns)
         for number, attempt in enumerate(attempts, 1):
-            span.add_event("ipyllm.attempt", _about_attempt(number, attempt), attempt.sent_ns + wall_ns)
+            span.add_event("ipyllm.attempt", _attempt_attributes(number, attempt), attempt.sent_ns + wall_ns)
         span.end(ended_ns + wall_ns)
         context = set_span_in_context(span, context)  # measurements can refer to it as an exemplar
     # A hit in our cache is not an operation of a model: it would distort latencies and count tokens twice.
@@ -231,11 +231,11 @@ def _instruments(provider: MeterProvider) -> _Instruments:
 def _span(tracer: Tracer, request: ChatRequest, response: ChatResponse, context: Context | None, start_ns: int) -> Span:
     from opentelemetry.trace import SpanKind, Status, StatusCode
 
-    attributes = _read(_ATTRIBUTES, request, response)
+    attributes = _read_attributes(_ATTRIBUTES, request, response)
     name = f"chat {attributes['gen_ai.request.model']}"
     span = tracer.start_span(name, context, SpanKind.CLIENT, attributes, start_time=start_ns)
-    if os.environ.get(_CONTENT, "").lower() in _CONTENT_ON_SPANS and span.is_recording():
-        span.set_attributes(_read(_CONTENT_ATTRIBUTES, request, response))
+    if os.environ.get(_CONTENT_VARIABLE, "").lower() in _CONTENT_ON_SPANS and span.is_recording():
+        span.set_attributes(_read_attributes(_CONTENT_ATTRIBUTES, request, response))
     if response.error_category is not None:
         span.set_status(Status(StatusCode.ERROR, redact(response.error_message or "")))
     return span
@@ -244,28 +244,28 @@ def _span(tracer: Tracer, request: ChatRequest, response: ChatResponse, context:
 def _measure(
     instruments: _Instruments, request: ChatRequest, response: ChatResponse, context: Context | None, duration_s: float
 ) -> None:
-    about = _read(_IDENTITY, request, response)
-    instruments.duration.record(duration_s, about, context)
-    about.pop("error.type", None)
+    attributes = _read_attributes(_IDENTITY, request, response)
+    instruments.duration.record(duration_s, attributes, context)
+    attributes.pop("error.type", None)
     if response.timing.ttft_s is not None:
-        instruments.first_chunk.record(response.timing.ttft_s, about, context)
+        instruments.first_chunk.record(response.timing.ttft_s, attributes, context)
     if response.usage.source == "server":
         for kind, count in (("input", response.usage.input_tokens), ("output", response.usage.output_tokens)):
             if count is not None:
-                instruments.tokens.record(count, {**about, "gen_ai.token.type": kind}, context)
+                instruments.tokens.record(count, {**attributes, "gen_ai.token.type": kind}, context)
 
 
-def _about_attempt(number: int, attempt: Attempt) -> dict[str, Any]:
-    about = {
+def _attempt_attributes(number: int, attempt: Attempt) -> dict[str, Any]:
+    attributes = {
         "ipyllm.attempt.number": number,
         "ipyllm.attempt.duration": (attempt.ended_ns - attempt.sent_ns) / 1e9,
         "error.type": attempt.error_category,
         "http.response.status_code": attempt.status_code,
     }
-    return {name: value for name, value in about.items() if value is not None}
+    return {name: value for name, value in attributes.items() if value is not None}
 
 
-def _read(table: Mapping[str, Reader], request: ChatRequest, response: ChatResponse) -> dict[str, Any]:
+def _read_attributes(table: Mapping[str, Reader], request: ChatRequest, response: ChatResponse) -> dict[str, Any]:
     """Return the attributes of a table, without unknown values."""
     values = ((name, reader(request, response)) for name, reader in table.items())
     return {name: redact(value) if isinstance(value, str) else value for name, value in values if value is not None}
@@ -288,7 +288,7 @@ def _output_type(request: ChatRequest) -> str | None:
     return "json" if str(wanted.get("type", "")).startswith("json") else "text"
 
 
-def _stop(request: ChatRequest) -> list[str] | None:
+def _stop_sequences(request: ChatRequest) -> list[str] | None:
     stop = request.params.get("stop")
     return [stop] if isinstance(stop, str) else stop
 
@@ -300,7 +300,7 @@ def _json(value: Any) -> str:
     return json.dumps(value, ensure_ascii=False, default=str)
 
 
-def _sent(message: Message) -> dict[str, Any]:
+def _input_message(message: Message) -> dict[str, Any]:
     if message.get("role") == "tool":
         answer = {"type": "tool_call_response", "id": message.get("tool_call_id"), "response": text_of(message)}
         return {"role": "tool", "parts": [answer]}
@@ -308,15 +308,15 @@ def _sent(message: Message) -> dict[str, Any]:
     parts = [_part(part) for part in content] if isinstance(content, list) else _text(content)
     calls = message.get("tool_calls") or ()
     functions = [(call.get("id"), call.get("function") or {}) for call in calls if isinstance(call, dict)]
-    asked = [_tool_call(id_, called.get("name"), called.get("arguments")) for id_, called in functions]
-    return {"role": message.get("role"), "parts": parts + asked}
+    tool_calls = [_tool_call(id_, called.get("name"), called.get("arguments")) for id_, called in functions]
+    return {"role": message.get("role"), "parts": parts + tool_calls}
 
 
-def _received(response: ChatResponse) -> dict[str, Any]:
-    thought = [{"type": "reasoning", "content": response.reasoning}] if response.reasoning else []
-    asked = [_tool_call(call.id, call.name, call.arguments) for call in response.tool_calls]
+def _output_message(response: ChatResponse) -> dict[str, Any]:
+    reasoning = [{"type": "reasoning", "content": response.reasoning}] if response.reasoning else []
+    tool_calls = [_tool_call(call.id, call.name, call.arguments) for call in response.tool_calls]
     reason = response.finish_reason or "error"
-    return {"role": "assistant", "parts": thought + _text(response.content) + asked, "finish_reason": reason}
+    return {"role": "assistant", "parts": reasoning + _text(response.content) + tool_calls, "finish_reason": reason}
 
 
 def _text(content: object) -> list[dict[str, Any]]:

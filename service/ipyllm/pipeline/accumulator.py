@@ -1,4 +1,4 @@
-"""Accumulates the chunks of one attempt, and converts each to events.
+"""Accumulates the chunks of one attempt, and converts each chunk to events.
 
 Servers differ: ``choices`` or ``delta`` may be missing or None, the last chunk may have no choices, and usage may be
 missing.
@@ -74,9 +74,9 @@ class Accumulator:
         if isinstance(calls, list):
             for position, call in enumerate(calls):
                 if isinstance(call, dict):
-                    yield self._tool(call, position, at_ns)
+                    yield self._tool_delta(call, position, at_ns)
 
-    def _tool(self, call: dict[str, Any], position: int, at_ns: int) -> ToolCallDelta:
+    def _tool_delta(self, call: dict[str, Any], position: int, at_ns: int) -> ToolCallDelta:
         index, function = call.get("index"), call.get("function")
         index = index if isinstance(index, int) else position
         function = function if isinstance(function, dict) else {}
@@ -116,6 +116,6 @@ class Accumulator:
         """Whether any token has arrived."""
         return self.first_token_ns is not None
 
-    def seconds(self, instant_ns: int | None) -> float | None:
+    def seconds_to(self, instant_ns: int | None) -> float | None:
         """Return the seconds from sending the request to ``instant_ns``."""
         return None if instant_ns is None else (instant_ns - self.sent_ns) / 1e9

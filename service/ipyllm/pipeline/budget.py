@@ -20,9 +20,9 @@ _ROUNDING = 1e-9
 
 
 class Budget:
-    """A limit on the cost of calls in US dollars, from any thread; None counts the cost and refuses nothing.
+    """A limit on the cost of calls in US dollars, for any thread; None only counts the cost.
 
-    Calls of unknown price are refused unless ``allow_unknown_price``; then they are not counted.
+    Calls of unknown price are refused; with ``allow_unknown_price`` they are allowed and not counted.
     """
 
     def __init__(self, limit_usd: float | None, *, allow_unknown_price: bool = False) -> None:
@@ -38,8 +38,8 @@ class Budget:
     def reserve(self, estimate_usd: float | None, *, model: str = "") -> Reservation:
         """Reserve the highest possible cost of a call, before it is sent; None when its price is unknown.
 
-        Raises ``quota`` when the limit could be exceeded, or the price is unknown. Like the provider's own, it is never
-        retried; ``status_code`` is None, because it does not come from a server.
+        Raises ``quota`` when the limit could be exceeded, or the price is unknown. This error is never retried, and its
+        ``status_code`` is None, because no server sent it.
         """
         target = f" to {model}" if model else ""
         if estimate_usd is None:
@@ -82,7 +82,7 @@ class Budget:
                 self.spent_usd += held if actual is None else actual
 
     def _forget_calls_in_flight(self) -> None:
-        """Reset in a forked child: the calls in flight, and a thread that holds the lock, are the parent's."""
+        """Reset in a forked child: the calls in flight, and the thread that may hold the lock, are the parent's."""
         self._lock = threading.Lock()
         self.reserved_usd = 0.0
 
@@ -103,8 +103,8 @@ class Reservation:
     def settle(self, actual_usd: float | None) -> None:
         """Replace the estimate by the actual cost; later calls do nothing.
 
-        None for an unknown cost, as of a call cancelled during the response: the estimate counts as spent. 0 when
-        nothing was sent, or the server refused.
+        Pass None for an unknown cost, such as that of a call cancelled during its response: the estimate then counts
+        as spent. Pass 0 when nothing was sent, or the server refused.
         """
         self._budget._settle(self, actual_usd)  # noqa: SLF001 - one idea in two classes
 
@@ -113,7 +113,7 @@ _kernel = Budget(None)
 
 
 def kernel_budget() -> Budget:
-    """Return the budget of this process, with the present limit of the settings.
+    """Return the budget of this process, with the limit that the settings have now.
 
     It counts from the first call of the process, so that a limit set later includes earlier calls.
     """

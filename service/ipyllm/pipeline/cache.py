@@ -1,7 +1,7 @@
 """Cache of responses on disk, shared by all kernels, so that the same question is not paid for twice.
 
-It is asked before the first attempt of an exchange. A broken cache is a miss, never an error. All functions read or
-write a file: call them in a thread, not on the service loop.
+An exchange looks for a response here before its first attempt. A broken cache is a miss, never an error. All
+functions read or write a file: call them in a thread, not on the service loop.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Self
 
-from ipyllm.fork_safety import in_forked_child, leave_to_parent, register
+from ipyllm.fork_safety import in_forked_child, never_finalize, register
 from ipyllm.ledger.sqlite_file import SQLiteFile, is_busy, is_damaged, retry_while_busy
 from ipyllm.observability.logs import log
 from ipyllm.response import ChatResponse, ToolCall, Usage
@@ -47,19 +47,19 @@ _SCHEMA: Final = (
 )
 
 _BUSY_S: Final = 0.5
-"""Seconds to wait for another process: a call waits meanwhile, and a response that is not cached is no loss."""
+"""Seconds to wait for another process. Short, because a call waits, and a response need not be cached."""
 
 _OPEN_S: Final = 2.0
 """Seconds that several processes may take to create a file."""
 
-_UNUSABLE_S: Final = 30.0
-"""Seconds that a cache is not used after an error; every question is then a miss."""
+_PAUSE_AFTER_ERROR_S: Final = 30.0
+"""Seconds after an error during which every lookup is a miss."""
 
-_MAX_SHARE: Final = 10
-"""A response larger than the cache divided by this is not cached."""
+_MIN_RESPONSES: Final = 10
+"""Number of responses that must fit: a response that is too large for that is not cached."""
 
-_USES_AT_ONCE: Final = 500
-"""Uses that are collected in memory before they are written."""
+_MAX_PENDING_USES: Final = 500
+"""Times of use that are collected in memory before they are written."""
 
 
 class _UnusableError(Exception):
@@ -76,14 +76,14 @@ def cache_key(scope: str, body: Mapping[str, Any]) -> str:
     ``scope`` is the base URL of the server; for an embedded model, something that does not change with its port.
     ``body`` is the JSON body as it is sent, without an API key.
     """
-    shaping = {
+    relevant = {
         # A slider sends 0.0 where a person writes 0.
         name: int(value) if isinstance(value, float) and value.is_integer() else value
         for name, value in body.items()
         if name not in _NOT_IN_KEY
     }
-    # What JSON cannot hold is refused when it is sent, with a better message.
-    canonical = json.dumps([scope.rstrip("/"), shaping], sort_keys=True, separators=(",", ":"), default=repr)
+    # `repr`, because a value that JSON cannot hold is refused later, when it is sent, with a better message.
+    canonical = json.dumps([scope.rstrip("/"), relevant], sort_keys=True, separators=(",", ":"), default=repr)
     return hashlib.sha256(canonical.encode("ascii")).hexdigest()
 
 
@@ -112,7 +112,7 @@ class ResponseCache:
         self.max_bytes = max_bytes
         self._lock = threading.RLock()
         self._connection: sqlite3.Connection | None = None
-        self._used: dict[str, float] = {}
+        self._used_at: dict[str, float] = {}
         self._hits = self._misses = 0
         self._unusable_until = 0.0
         self._warned = False
@@ -139,8 +139,8 @@ class ResponseCache:
             now = time.time()
             if row is not None and (self.ttl_s is None or now - row[1] <= self.ttl_s):
                 found = _from_json(row[0])
-                self._used[key] = now
-                if len(self._used) >= _USES_AT_ONCE:
+                self._used_at[key] = now
+                if len(self._used_at) >= _MAX_PENDING_USES:
                     self._flush_uses(connection)
         if found is None:
             self._misses += 1
@@ -151,14 +151,14 @@ class ResponseCache:
     def put(self, key: str, response: ChatResponse) -> None:
         """Cache ``response`` under ``key``, if it is complete.
 
-        A response that contains what looks like an API key is not cached: it must not be on disk, and masked it would
-        be another response.
+        A response with text that looks like an API key is not cached: a key must not be on disk, and a masked response
+        would differ from the original.
         """
         complete = response.status == "ok" and bool(response.content or response.tool_calls)
         if not complete or response.cache_hit:
             return
         answer = _to_json(response)
-        if len(answer) * _MAX_SHARE > self.max_bytes or redact(answer) != answer:
+        if len(answer) * _MIN_RESPONSES > self.max_bytes or redact(answer) != answer:
             return
         with self._lock, self._never_raising(), self._opened() as connection:
             now = time.time()
@@ -177,12 +177,12 @@ class ResponseCache:
                     connection.execute("DELETE FROM answers")
                     connection.execute("VACUUM")
                     connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-                    self._used.clear()
+                    self._used_at.clear()
             except (sqlite3.Error, OSError, _UnusableError) as exc:
                 raise OSError(f"The cache {self.path} could not be cleared: {redact(str(exc))}.") from None
 
     def stats(self) -> CacheStats:
-        """Return the statistics; those of a cache that cannot be read are zero."""
+        """Return the statistics; entries and size are 0 if the cache cannot be read."""
         entries = size = 0
         with self._lock, self._never_raising(), self._opened() as connection:
             entries = connection.execute("SELECT count(*) FROM answers").fetchone()[0]
@@ -201,7 +201,7 @@ class ResponseCache:
         except (sqlite3.Error, OSError, _UnusableError) as exc:
             if is_busy(exc) and self._connection is not None:
                 return  # others are writing, which is not an error
-            self._unusable_until = time.monotonic() + _UNUSABLE_S
+            self._unusable_until = time.monotonic() + _PAUSE_AFTER_ERROR_S
             if not self._warned:
                 self._warned = True
                 log(
@@ -214,7 +214,7 @@ class ResponseCache:
 
     @contextmanager
     def _opened(self) -> Iterator[sqlite3.Connection]:
-        """Give the connection, opened if necessary; a damaged file is moved aside."""
+        """Yield the connection, opened if necessary; move a damaged file aside."""
         if time.monotonic() < self._unusable_until:
             raise _RecentlyFailedError
         if self._connection is not None and self._file.is_replaced:
@@ -254,13 +254,13 @@ class ResponseCache:
         connection.execute("COMMIT")
 
     def _write_uses(self, connection: sqlite3.Connection) -> None:
-        used, self._used = self._used, {}
+        used_at, self._used_at = self._used_at, {}
         connection.executemany(
-            "UPDATE answers SET used_at = max(used_at, ?) WHERE key = ?", [(at, key) for key, at in used.items()]
+            "UPDATE answers SET used_at = max(used_at, ?) WHERE key = ?", [(at, key) for key, at in used_at.items()]
         )
 
     def _evict(self, connection: sqlite3.Connection) -> None:
-        """Delete responses, a tenth of them at a time, so that a full cache does not do so at every write."""
+        """Delete the least recently used responses, a tenth at a time: not at every write to a full cache."""
         oldest = "DELETE FROM answers WHERE key IN (SELECT key FROM answers ORDER BY used_at LIMIT ?)"
         if _used_bytes(connection) <= self.max_bytes:
             return
@@ -275,7 +275,7 @@ class ResponseCache:
         if not self._lock.acquire(timeout=timeout):
             return False
         try:
-            if self._connection is not None and self._used:
+            if self._connection is not None and self._used_at:
                 with self._never_raising(), self._opened() as connection:
                     self._flush_uses(connection)
             self._disconnect()
@@ -297,11 +297,11 @@ class ResponseCache:
 
     def after_fork_in_child(self) -> None:
         """Start empty, and leave an open connection to the parent."""
-        leave_to_parent(self._connection)
+        never_finalize(self._connection)
         self._connection = None
         self._lock = threading.RLock()
         self._locked_for_fork = False
-        self._used = {}
+        self._used_at = {}
 
 
 def _set_up(connection: sqlite3.Connection) -> None:
@@ -348,7 +348,7 @@ def _to_json(response: ChatResponse) -> str:
         "response_model": response.response_model,
         "usage": asdict(response.usage),
     }
-    return json.dumps(stored, separators=(",", ":"))  # in ASCII: lone surrogates have no other form
+    return json.dumps(stored, separators=(",", ":"))  # ASCII, because UTF-8 has no form for lone surrogates
 
 
 def _from_json(answer: str) -> ChatResponse | None:
@@ -367,16 +367,16 @@ _current_lock = threading.Lock()
 _current: ResponseCache | None = None
 
 
-def current_cache(asked: bool | None = None) -> ResponseCache | None:
-    """Return the cache that the settings name; None for a call that does not use it.
+def current_cache(enabled: bool | None = None) -> ResponseCache | None:
+    """Return the cache that the settings name, or None if the call must not use it.
 
-    ``asked`` says whether the call wants the cache; by default, the settings decide.
+    ``enabled`` is the call's own choice; by default, the settings decide.
     """
     global _current
     from ipyllm.settings import get_settings
 
     settings = get_settings()
-    if not (settings.cache if asked is None else asked):
+    if not (settings.cache if enabled is None else enabled):
         return None
     path = Path(settings.cache_path).expanduser().absolute()
     with _current_lock:

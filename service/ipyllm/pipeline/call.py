@@ -68,7 +68,7 @@ class Call:
     # ---- from any thread -------------------------------------------------------------------------
 
     def start(self, *, waits: bool = False) -> Call:
-        """Start the call; ``waits`` says that this thread is about to :meth:`wait`, and so can run its tools."""
+        """Start the call; ``waits`` promises that this thread will :meth:`wait`, and so can run its tools."""
         thread = service_thread()
         if thread.is_current:
             raise RuntimeError("A blocking call from the service thread would wait for itself; use `await achat`.")
@@ -83,7 +83,7 @@ class Call:
     def cancel(self) -> None:
         """Cancel the call: the connection is closed, the text so far is kept, the row says ``cancelled``."""
         if self.done.is_set():
-            return  # without starting a service thread, which is impossible at exit
+            return  # at exit, no service thread could be started
         thread = service_thread()
         with suppress(RuntimeError):  # the loop may be closed already, at exit
             thread.loop.call_soon_threadsafe(self._cancel)
@@ -110,10 +110,10 @@ class Call:
         """Wait for an event in the thread that made the call, and run the call's tools meanwhile."""
         return event.wait(timeout) if self._caller_executor is None else self._caller_executor.wait(event, timeout)
 
-    def before_tools(self, show: Callable[[], None]) -> None:
-        """Call ``show`` in the waiting thread before each tool runs there."""
+    def before_tools(self, callback: Callable[[], None]) -> None:
+        """Call ``callback`` in the waiting thread before each tool runs there."""
         if self._caller_executor is not None:
-            self._caller_executor.before_tool = show
+            self._caller_executor.before_tool = callback
 
     async def wait_async(self) -> ChatResponse:
         """Like :meth:`wait`, for a coroutine on any loop."""
@@ -135,9 +135,9 @@ class Call:
     # ---- on the service thread -------------------------------------------------------------------
 
     async def run_on_service_thread(self) -> ChatResponse:
-        """Make the call in the running task of the service thread, and return the response whatever its status.
+        """Make the call in the running task of the service thread, and return the response, of any status.
 
-        Nothing is raised, not even when the task is cancelled. Tools cannot run here: use :meth:`start` for them.
+        It raises nothing, even when the task is cancelled. It cannot run tools: use :meth:`start` for them.
         """
         await self._run()
         assert self.response is not None

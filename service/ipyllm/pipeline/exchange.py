@@ -1,7 +1,7 @@
 """One exchange with a service: one request, its attempts, one response, one ledger row.
 
 Runs on the service thread: prepare → cache → budget → attempts (limiter, retries, time limits) → row.
-Every end, cancellation and our own bugs included, writes exactly one finished row.
+Exactly one finished row is written, also after a cancellation or a bug of ours.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ __all__ = ["Exchange", "RowSink", "as_llm_error"]
 
 _logger = logging.getLogger("ipyllm.call")
 _SAVE_EVERY_S = 1.0
-_RESEND_FOR_S = 120.0  # how long a request is sent again that a server refuses because of our own other calls
+_RESEND_S = 120.0  # how long to resend a request that the server refuses because of our other calls
 
 
 class RowSink(Protocol):
@@ -60,11 +60,11 @@ class RowSink(Protocol):
 class PeriodicSave:
     """Saves the text so far every second, so that a killed kernel loses at most that much."""
 
-    __slots__ = ("_got", "_save", "_saved", "_timer")
+    __slots__ = ("_received", "_save", "_saved", "_timer")
 
-    def __init__(self, save: Callable[[Accumulator], None], got: Accumulator) -> None:
+    def __init__(self, save: Callable[[Accumulator], None], received: Accumulator) -> None:
         self._save = save
-        self._got = got
+        self._received = received
         self._saved = 0
 
     def __enter__(self) -> None:
@@ -74,9 +74,9 @@ class PeriodicSave:
         self._timer.cancel()
 
     def _tick(self) -> None:
-        if self._got.n_chunks != self._saved:
-            self._saved = self._got.n_chunks
-            self._save(self._got)
+        if self._received.n_chunks != self._saved:
+            self._saved = self._received.n_chunks
+            self._save(self._received)
         self._timer = asyncio.get_running_loop().call_later(_SAVE_EVERY_S, self._tick)
 
 
@@ -113,8 +113,8 @@ class Exchange:
     async def run(self) -> ChatResponse:
         """Send the request and return the complete response.
 
-        Raises :class:`LLMError` for every other end, cancellation included; ``partial`` is what had arrived, as in the
-        row.
+        Raises :class:`LLMError` for every other end, cancellation included; its ``partial`` is the response so far, as
+        in the row.
         """
         state, error = ExchangeState(), None
         try:
@@ -124,7 +124,7 @@ class Exchange:
                     await self._run(state)
             except TimeoutError:
                 raise self._timeout(f"the whole call took more than {self.request.timeout.total:g} s") from None
-        except (asyncio.CancelledError, Exception) as exc:  # noqa: BLE001 - whatever it is, the row must be finished
+        except (asyncio.CancelledError, Exception) as exc:  # noqa: BLE001 - the row must be finished after any error
             error = as_llm_error(exc, self.request.model)
         response = self._finish(state, error)
         if error is not None:
@@ -136,11 +136,11 @@ class Exchange:
         state.address, state.cold = await self.service.prepare()
         if await self._answered_by_cache(state):
             return
-        await service_thread().transport.connection(state.address)  # its import, once, is not the call's latency
+        await service_thread().transport.connection(state.address)  # an import at the first call is not latency
         await self.service.load_prices(state.address)
         self._reserve(state)
         state.ready_ns = perf_counter_ns()
-        await self._attempts(state)
+        await self._attempt_with_retries(state)
 
     # ---- cache -----------------------------------------------------------------------------------------
 
@@ -179,9 +179,9 @@ class Exchange:
             budgets.append(Budget(request.max_cost_usd, allow_unknown_price=budgets[0].allow_unknown_price))
         bound = None
         if any(budget.limit_usd is not None for budget in budgets) and state.address is not None:
-            longest = request.params.get("max_tokens") or request.params.get("max_completion_tokens")
+            max_output_tokens = request.params.get("max_tokens") or request.params.get("max_completion_tokens")
             tokens = estimate_messages(request.messages)
-            bound = self.service.estimate_cost(state.address, tokens, longest, state.started_at)
+            bound = self.service.estimate_cost(state.address, tokens, max_output_tokens, state.started_at)
         for budget in budgets:
             self._reservations.append(budget.reserve(bound, model=request.model))
 
@@ -195,7 +195,7 @@ class Exchange:
     def _remaining_s(self) -> float:
         return math.inf if self._deadline is None else self._deadline - asyncio.get_running_loop().time()
 
-    async def _attempts(self, state: ExchangeState) -> None:
+    async def _attempt_with_retries(self, state: ExchangeState) -> None:
         request, after_text = self.request, self.request.retry_after_text
 
         async def wait(seconds: float) -> None:
@@ -207,7 +207,7 @@ class Exchange:
                 state.retry_wait_ns += perf_counter_ns() - before
 
         try:
-            return await self._limited_attempt(state)
+            return await self._attempt_when_allowed(state)
         except LLMError as exc:
             first_error = exc  # nearly every first attempt succeeds, and setting up tenacity costs 0.1 ms
         tries = 0
@@ -219,7 +219,7 @@ class Exchange:
                     tries += 1
                     if tries == 1:
                         raise first_error
-                    await self._limited_attempt(state)
+                    await self._attempt_when_allowed(state)
         except LLMError as exc:
             if 1 < tries == request.max_retries + 1 and is_retryable(exc, after_text=after_text):
                 raise LLMError(
@@ -232,12 +232,12 @@ class Exchange:
                 ) from exc
             raise
 
-    async def _limited_attempt(self, state: ExchangeState) -> None:
-        """Send when the limiter allows it. What the server refuses because of our other calls is sent again."""
+    async def _attempt_when_allowed(self, state: ExchangeState) -> None:
+        """Send when the limiter allows it; send again if the server refuses because of our other calls."""
         assert state.address is not None
         limiter = limiter_for(state.address, self.service.limits)
         slot = limiter.slot(estimate_messages(self.request.messages) if limiter.counts_tokens else 0)
-        until = asyncio.get_running_loop().time() + min(_RESEND_FOR_S, self._remaining_s())
+        until = asyncio.get_running_loop().time() + min(_RESEND_S, self._remaining_s())
         while True:
             waited_s = slot.waited_s
             try:
@@ -246,12 +246,12 @@ class Exchange:
                     try:
                         await self._attempt(state, slot)
                     except LLMError as exc:
-                        ours = exc.category == "rate_limit" and slot.rejected(exc.retry_after)
-                        send_again = ours and self._wait_for_slot and is_retryable(exc)
+                        caused_by_us = exc.category == "rate_limit" and slot.rejected(exc.retry_after)
+                        send_again = caused_by_us and self._wait_for_slot and is_retryable(exc)
                         if not send_again or asyncio.get_running_loop().time() > until:
                             raise
                         continue
-                    used = (state.got.raw_usage or {}).get("total_tokens")
+                    used = (state.received.raw_usage or {}).get("total_tokens")
                     slot.succeeded(used if isinstance(used, int) else None)
                     return
             except asyncio.CancelledError:
@@ -265,49 +265,49 @@ class Exchange:
         state.attempts += 1
         body = self.service.body(request)
         thread = service_thread()
-        got = state.got = Accumulator(sent_ns=perf_counter_ns())
+        received = state.received = Accumulator(sent_ns=perf_counter_ns())
         stream = thread.transport.stream(state.address, body, model=request.model, connect_s=request.timeout.connect)
-        watchdog = Watchdog(got, request.timeout)
+        watchdog = Watchdog(received, request.timeout)
         error: LLMError | None = None
         try:
-            with thread.lag.watch() as state.lag, PeriodicSave(self._save, got):
+            with thread.lag.measure() as state.lag, PeriodicSave(self._save, received):
                 async with watchdog, stream as chunks:
                     slot.admitted()
                     async for chunk, at_ns in chunks:
-                        for event in got.feed(chunk, at_ns):
+                        for event in received.feed(chunk, at_ns):
                             on_event(event)
-            got.end_ns = perf_counter_ns()
-            error = self._error_of_finished(got)
+            received.end_ns = perf_counter_ns()
+            error = self._error_of_complete_stream(received)
         except TimeoutError:
-            if watchdog.silence is None:
+            if watchdog.exceeded_s is None:
                 raise
             missing = "no further token" if watchdog.has_first_token else "no first token"
-            error = self._timeout(f"{missing} arrived for {watchdog.silence:g} s")
+            error = self._timeout(f"{missing} arrived for {watchdog.exceeded_s:g} s")
         except LLMError as exc:
             error = exc
-        state.sent.append(
+        state.attempt_records.append(
             telemetry.Attempt(
-                got.sent_ns,
+                received.sent_ns,
                 perf_counter_ns(),
                 error.category if error is not None else None,
                 error.status_code if error is not None else None,
             )
         )
         if error is not None:
-            if got.has_tokens:  # text was shown: this error is final, and carries the text
+            if received.has_tokens:  # text was shown, so there is no retry
                 error.partial = state.response(self.service, request, self.call_id, error)
             raise error
 
-    def _error_of_finished(self, got: Accumulator) -> LLMError | None:
-        """Return the error of a stream that ended properly, but not with an answer."""
+    def _error_of_complete_stream(self, received: Accumulator) -> LLMError | None:
+        """Return the error of a stream that is complete but has no answer."""
         model = self.request.model
-        if not got.has_tokens and got.finish_reason is None:
+        if not received.has_tokens and received.finish_reason is None:
             return LLMError(
                 f"{model} returned an empty response. Check that the address is that of a model server.",
                 category="api_error",
                 model=model,
             )
-        if got.finish_reason == "content_filter":
+        if received.finish_reason == "content_filter":
             return LLMError(
                 f"The content filter of {model} stopped the answer. Rephrase the prompt.",
                 category="content_filter",
@@ -315,8 +315,8 @@ class Exchange:
             )
         return None
 
-    def _save(self, got: Accumulator) -> None:
-        self._ledger.put(ledger_rows.partial_row(self.call_id, got))
+    def _save(self, received: Accumulator) -> None:
+        self._ledger.put(ledger_rows.partial_row(self.call_id, received))
 
     # ---- end -------------------------------------------------------------------------------------------
 
@@ -354,13 +354,13 @@ class Exchange:
             self._context,
             started_ns=state.opened_ns,
             ended_ns=perf_counter_ns(),
-            attempts=state.sent,
+            attempts=state.attempt_records,
         )
         return response
 
 
 def as_llm_error(exc: BaseException, model: str) -> LLMError:
-    """Return ``exc`` as the error of a call: as it is, as a cancellation, or as a bug of ours (which is logged)."""
+    """Convert ``exc`` to an LLMError: an LLMError stays, a cancellation is named, anything else is logged as a bug."""
     if isinstance(exc, LLMError):
         return exc
     # While the interpreter exits, no thread can be started and nothing imported: not a bug.

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 __all__ = ["final_row", "opening_row", "partial_row"]
 
 
-# dataclasses.asdict copies deeply, which these flat objects do not need; and `fields` is slow.
+# Read once, because `fields` is slow; `asdict` would make deep copies, which flat objects do not need.
 _USAGE = tuple(field.name for field in fields(Usage))
 _TIMING = tuple(field.name for field in fields(Timing))
 _RESPONSE = (
@@ -47,9 +47,9 @@ def opening_row(call_id: str, request: ChatRequest, started_at: datetime) -> Map
     }
 
 
-def partial_row(call_id: str, got: Accumulator) -> Mapping[str, Any]:
+def partial_row(call_id: str, received: Accumulator) -> Mapping[str, Any]:
     """Return the text so far, so that little is lost when a kernel is killed."""
-    return {"call_id": call_id, "response": got.content, "reasoning": got.reasoning or None}
+    return {"call_id": call_id, "response": received.content, "reasoning": received.reasoning or None}
 
 
 def final_row(call_id: str, response: ChatResponse) -> Mapping[str, Any]:

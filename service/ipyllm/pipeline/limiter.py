@@ -24,16 +24,16 @@ if TYPE_CHECKING:
 __all__ = ["Limiter", "Slot"]
 
 _FIRST_LIMIT = 100
-_PROBE_S = 1.0  # between two probes for a higher limit; doubled with each that fails
-_LONGEST_PROBE_S = 60.0
-_PROBES_PER_PAUSE = 16  # a probe that causes a pause of 1 s is made every 16 s at most
+_PROBE_S = 1.0  # between two probes for a higher limit; doubled after each failed probe
+_MAX_PROBE_S = 60.0
+_PROBE_S_PER_PAUSE_S = 16  # after a pause of 1 s, the next probe is 16 s later
 _FIRST_PAUSE_S = 0.25  # when no request is admitted and the server sends no Retry-After
-_LONGEST_PAUSE_S = 8.0
+_MAX_PAUSE_S = 8.0
 _BURST_S = 6.0  # after idle time, this many seconds' worth of a per-minute limit may be sent at once
 
 
 class Limiter:
-    """Limits the calls to one address, in their order.
+    """Limits the calls to one address; they are sent in the order in which they came.
 
     Limits per minute allow a burst of a tenth after idle time. Tokens are estimated when a call is sent and corrected
     when it has succeeded.
@@ -64,22 +64,22 @@ class Limiter:
 
     @property
     def limit(self) -> int:
-        """How many requests may be in flight now."""
+        """Number of requests that may be in flight now."""
         return self._window.limit
 
     @property
     def in_flight(self) -> int:
-        """How many requests are in flight."""
+        """Number of requests in flight."""
         return self._window.in_flight
 
     @property
     def waiting(self) -> int:
-        """How many calls wait for a slot."""
+        """Number of calls that wait for a slot."""
         return self._waiting
 
     @property
     def rejections(self) -> int:
-        """How often the server has returned "too many requests"."""
+        """Number of "too many requests" from the server."""
         return self._window.rejections
 
     @property
@@ -96,7 +96,7 @@ class Limiter:
     async def enter(self, slot: Slot) -> None:
         """Wait until ``slot`` may send its request."""
         if not self._waiting and self._ready_at(slot) == 0.0:
-            self._send(slot)
+            self._grant(slot)
             return
         since = monotonic()
         ready: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -137,12 +137,12 @@ class Limiter:
         """Record a rejection; return whether the server was serving other requests of ours."""
         assert slot.sent is not None
         now = monotonic()
-        asked = retry_after if retry_after is not None and retry_after <= LONGEST_RETRY_AFTER_S else None
-        serves_others = self._window.rejected(slot.sent, now, asked or 0.0)
-        if asked is None and not serves_others:
-            asked = self._pause_s = min(max(2 * self._pause_s, _FIRST_PAUSE_S), _LONGEST_PAUSE_S)
-        if asked is not None:
-            self._paused_until = max(self._paused_until, now + asked)
+        pause_s = retry_after if retry_after is not None and retry_after <= LONGEST_RETRY_AFTER_S else None
+        serves_others = self._window.rejected(slot.sent, now, pause_s or 0.0)
+        if pause_s is None and not serves_others:
+            pause_s = self._pause_s = min(max(2 * self._pause_s, _FIRST_PAUSE_S), _MAX_PAUSE_S)
+        if pause_s is not None:
+            self._paused_until = max(self._paused_until, now + pause_s)
         if self._tokens is not None:
             self._tokens.take(-slot.tokens, now)
         self.leave(slot)
@@ -150,12 +150,12 @@ class Limiter:
 
     # ---- the queue -----------------------------------------------------------------------------------
 
-    def _send(self, slot: Slot) -> None:
+    def _grant(self, slot: Slot) -> None:
         if self._requests is not None:
             self._requests.take(1, monotonic())
         if self._tokens is not None:
             self._tokens.take(slot.tokens, monotonic())
-        slot.sent = self._window.send()
+        slot.sent = self._window.record_send()
 
     def _ready_at(self, slot: Slot) -> float:
         """Return when ``slot`` may send: 0 for now, infinity when that depends on other requests."""
@@ -187,7 +187,7 @@ class Limiter:
                         self._timer = asyncio.get_running_loop().call_at(at, self._dispatch)
                     return
                 self._waiting -= 1
-                self._send(slot)
+                self._grant(slot)
                 ready.set_result(None)
             heappop(self._queue)
 
@@ -195,9 +195,9 @@ class Limiter:
 class Slot:
     """Permission of one call to have a request in flight: ``async with slot: …``.
 
-    Within the block, report what the server did: :meth:`admitted`, then :meth:`succeeded`; or :meth:`rejected`; nothing
-    for any other failure. A rejected call enters the same slot again, before all calls that came after it. ``waited_s``
-    counts the seconds waited over all entries: the row's ``queue_s``.
+    Within the block, report what the server did: :meth:`admitted`, then :meth:`succeeded`; or :meth:`rejected`. Report
+    no other failure. A rejected call enters the same slot again, before all calls that came after it. ``waited_s``
+    is the time that the call has waited in all, part of the row's ``queue_s``.
     """
 
     __slots__ = ("_admitted", "_limiter", "order", "sent", "tokens", "waited_s")
@@ -222,7 +222,7 @@ class Slot:
     def admitted(self) -> None:
         """Report that the server admitted the request (status 200), long before the response ends.
 
-        So the limit grows with each time to first byte; otherwise with each call.
+        So the limit can grow before the response is complete.
         """
         if not self._admitted:
             self._admitted = True
@@ -237,7 +237,7 @@ class Slot:
         """Report that the server rejected the request: "too many requests", not "no quota".
 
         Nothing is sent to this address for ``retry_after`` seconds. Return whether the server was serving other
-        requests of ours. Then it only allows fewer at once: send the call again, and do not count that as a retry. If
+        requests of ours. If it was, it only allows fewer at once: send the call again, without counting a retry. If
         not, the attempt has failed.
         """
         return self._limiter.rejected(self, retry_after)
@@ -252,71 +252,71 @@ class _SendState(NamedTuple):
 
 
 class _Window:
-    """The number of requests that may be in flight. Pure: events and times are passed in."""
+    """Computes how many requests may be in flight. It reads no clock: times are passed in."""
 
-    def __init__(self, most: int | None) -> None:
-        self.limit = _FIRST_LIMIT if most is None else min(most, _FIRST_LIMIT)
+    def __init__(self, max_limit: int | None) -> None:
+        self.limit = _FIRST_LIMIT if max_limit is None else min(max_limit, _FIRST_LIMIT)
         self.in_flight = 0
         self.rejections = 0
-        self._most = math.inf if most is None else most
+        self._max_limit = math.inf if max_limit is None else max_limit
         self._sent = 0
-        # Before the limit grows again, this many of the requests sent since must be admitted.
-        self._since = 0
-        self._to_prove = self.limit
-        # What the server evidently admits; infinite before the first rejection.
-        self._known: float = math.inf
-        self._before: int | None = None  # the limit before the present rejections; None without any
-        self._step = 1
-        self._every_s = _PROBE_S
+        # Before the limit grows again, so many of the requests sent after its last change must be admitted.
+        self._sent_at_change = 0
+        self._admissions_needed = self.limit
+        # Highest limit that the server is known to admit; infinite before the first rejection.
+        self._proven_limit: float = math.inf
+        self._limit_before_rejections: int | None = None  # None while nothing is rejected
+        self._probe_step = 1
+        self._probe_interval_s = _PROBE_S
         self._probe_at = 0.0
 
-    def send(self) -> _SendState:
+    def record_send(self) -> _SendState:
         self._sent += 1
         self.in_flight += 1
         return _SendState(self._sent, self.in_flight, self.rejections)
 
     def admitted(self, sent: _SendState) -> None:
-        if sent.number > self._since:
-            self._to_prove -= 1
-            self._before = None
+        if sent.number > self._sent_at_change:
+            self._admissions_needed -= 1
+            self._limit_before_rejections = None
 
     def grows_at(self) -> float:
-        """Return when the limit may grow: a past time for now, infinity while admissions are missing."""
-        if self._to_prove > 0 or self.limit >= self._most:
+        """Return when the limit may grow: 0 or a past time for now, infinity while admissions are missing."""
+        if self._admissions_needed > 0 or self.limit >= self._max_limit:
             return math.inf
-        return self._probe_at if self.limit >= self._known else 0.0
+        return self._probe_at if self.limit >= self._proven_limit else 0.0
 
     def grow(self, now: float) -> None:
-        if self.limit < self._known:
-            limit = min(2 * self.limit, self._known)
+        if self.limit < self._proven_limit:
+            limit = min(2 * self.limit, self._proven_limit)
         else:
-            limit = self.limit + self._step
-            self._step *= 2
-            self._every_s = max(self._every_s / 2, _PROBE_S)
-            self._probe_at = now + self._every_s
-        self._set(int(min(limit, self._most)))
+            limit = self.limit + self._probe_step
+            self._probe_step *= 2
+            self._probe_interval_s = max(self._probe_interval_s / 2, _PROBE_S)
+            self._probe_at = now + self._probe_interval_s
+        self._set_limit(int(min(limit, self._max_limit)))
 
     def rejected(self, sent: _SendState, now: float, retry_after: float) -> bool:
-        """Lower the limit; return whether any request was evidently admitted. The caller updates ``in_flight``."""
+        """Lower the limit; return whether the server has admitted other requests. The caller updates ``in_flight``."""
         self.rejections += 1
-        if self._before is None:
-            self._before = self.limit
-            if self._known < math.inf:
-                self._every_s *= 2
+        if self._limit_before_rejections is None:
+            self._limit_before_rejections = self.limit
+            if self._proven_limit < math.inf:
+                self._probe_interval_s *= 2
         # In flight now, or when this one was sent, less those rejected since: a response that ends before a rejection
         # arrives must not count against the server.
-        evident = max(self.in_flight - 1, sent.in_flight - (self.rejections - sent.rejections))
+        n_admitted = max(self.in_flight - 1, sent.in_flight - (self.rejections - sent.rejections))
         # Nothing was admitted, so the number does not matter: after the pause, double from one again.
-        self._known = min(self.limit, evident) if evident else max(1, self._before // 2)
-        self._set(max(1, min(self.limit, evident)))
-        self._step = 1
-        self._every_s = min(max(self._every_s, _PROBES_PER_PAUSE * retry_after), _LONGEST_PROBE_S)
-        self._probe_at = now + self._every_s
-        return evident > 0
+        self._proven_limit = min(self.limit, n_admitted) if n_admitted else max(1, self._limit_before_rejections // 2)
+        self._set_limit(max(1, min(self.limit, n_admitted)))
+        self._probe_step = 1
+        self._probe_interval_s = min(max(self._probe_interval_s, _PROBE_S_PER_PAUSE_S * retry_after), _MAX_PROBE_S)
+        self._probe_at = now + self._probe_interval_s
+        return n_admitted > 0
 
-    def _set(self, limit: int) -> None:
-        self._to_prove = max(1, limit - self.limit)
-        self._since = self._sent
+    def _set_limit(self, limit: int) -> None:
+        self._admissions_needed = max(1, limit - self.limit)
+        self._sent_at_change = self._sent
         self.limit = limit
 
 

@@ -1,4 +1,4 @@
-"""Decides whether a failed attempt is retried, and how long to wait before. The loop is tenacity's."""
+"""Decides whether and when a failed attempt is retried. tenacity runs the loop."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 __all__ = ["LONGEST_RETRY_AFTER_S", "attempts", "is_retryable"]
 
 LONGEST_RETRY_AFTER_S = 120.0
-"""Longest ``Retry-After`` that is waited for, in seconds; beyond it, the call fails with the server's message."""
+"""Longest accepted ``Retry-After``, in seconds; if it is longer, the call fails with the server's message."""
 
 _TRANSIENT: frozenset[Category] = frozenset({"rate_limit", "api_error", "connection", "timeout"})
 _FIRST_WAIT_S = 0.5
@@ -29,7 +29,7 @@ _SERVER_ERROR = 500
 def is_retryable(error: BaseException, *, after_text: bool = False) -> bool:
     """Whether the same request may succeed if sent again.
 
-    Not once text was shown (it would appear twice), unless ``after_text`` allows it; and never for what cannot succeed:
+    False after text was shown, which would appear twice, unless ``after_text`` allows it. False for errors that remain:
     a wrong key, no quota, a request that the server does not understand, or a wait of over two minutes.
     """
     if not isinstance(error, LLMError):
@@ -45,13 +45,13 @@ def is_retryable(error: BaseException, *, after_text: bool = False) -> bool:
     return error.category != "api_error" or error.status_code is None or error.status_code >= _SERVER_ERROR
 
 
-def _wait(state: RetryCallState) -> float:
+def _wait_s(state: RetryCallState) -> float:
     from tenacity import wait_random_exponential
 
     error = state.outcome.exception() if state.outcome is not None else None
-    asked = error.retry_after if isinstance(error, LLMError) else None
-    if asked is not None:
-        return asked
+    retry_after = error.retry_after if isinstance(error, LLMError) else None
+    if retry_after is not None:
+        return retry_after
     return wait_random_exponential(multiplier=_FIRST_WAIT_S, max=_LONGEST_WAIT_S)(state)
 
 
@@ -64,8 +64,8 @@ def attempts(
 ) -> AsyncRetrying:
     """Return tenacity's loop over the attempts of one call: ``Retry-After``, or exponential backoff with full jitter.
 
-    ``sleep`` is awaited with the seconds to wait, which the caller records as ``retry_wait_s``. A wait beyond
-    ``remaining_s()``, the time until the call must end, is not begun.
+    ``sleep`` is awaited with the seconds to wait, which the caller records as ``retry_wait_s``. If a wait
+    would last until ``remaining_s()``, the time until the call must end, the loop stops instead.
     """
     from tenacity import AsyncRetrying, retry_if_exception
 
@@ -74,7 +74,7 @@ def attempts(
 
     return AsyncRetrying(
         stop=stop,
-        wait=_wait,
+        wait=_wait_s,
         retry=retry_if_exception(partial(is_retryable, after_text=after_text)),
         sleep=sleep,
         reraise=True,

@@ -36,32 +36,32 @@ class ExchangeState:
         self.ready_ns: int | None = None
         self.queued_s = 0.0
         self.retry_wait_ns = 0
-        self.sent: list[Attempt] = []
+        self.attempt_records: list[Attempt] = []
         self.attempts = 0
         self.cold = False
         self.address: Address | None = None
-        self.got = Accumulator(sent_ns=self.opened_ns)
+        self.received = Accumulator(sent_ns=self.opened_ns)
         self.lag = LagMeasurement()
         self.hit: ChatResponse | None = None
 
     def response(self, service: Provider, request: ChatRequest, call_id: str, error: LLMError | None) -> ChatResponse:
         """Return the response as it is now."""
-        got = self.got
+        received = self.received
         usage, cost, source = Usage(), None, None
         try:
             usage = self._usage(service, request)
             if self.address is not None:
-                cost, source = service.cost_and_source(usage, got.response_model, self.address, self.started_at)
-        except Exception:  # an error in a service's reading of the usage must not lose the answer
+                cost, source = service.cost_and_source(usage, received.response_model, self.address, self.started_at)
+        except Exception:  # a service that cannot read the usage must not lose the answer
             _logger.exception("usage or price of a call to %s could not be read", request.model)
         return ChatResponse(
-            content=got.content,
-            reasoning=got.reasoning,
-            tool_calls=got.tool_calls,
+            content=received.content,
+            reasoning=received.reasoning,
+            tool_calls=received.tool_calls,
             status=_status(error),
-            finish_reason=got.finish_reason,
+            finish_reason=received.finish_reason,
             model=request.model,
-            response_model=got.response_model,
+            response_model=received.response_model,
             endpoint=self.address.host if self.address is not None else "",
             usage=usage,
             timing=self._timing(usage),
@@ -90,20 +90,20 @@ class ExchangeState:
         )
 
     def _usage(self, service: Provider, request: ChatRequest) -> Usage:
-        got = self.got
-        if got.raw_usage is not None:
-            return service.read_usage(got.raw_usage)
-        if not got.has_tokens:
+        received = self.received
+        if received.raw_usage is not None:
+            return service.read_usage(received.raw_usage)
+        if not received.has_tokens:
             return Usage()
         return Usage(
             input_tokens=estimate_messages(request.messages),
-            output_tokens=estimate(got.content + got.reasoning),
+            output_tokens=estimate(received.content + received.reasoning),
             source="estimated",
         )
 
     def _timing(self, usage: Usage) -> Timing:
-        got, now = self.got, perf_counter_ns()
-        ttft, e2e = got.seconds(got.first_token_ns), got.seconds(got.last_token_ns)
+        received, now = self.received, perf_counter_ns()
+        ttft, e2e = received.seconds_to(received.first_token_ns), received.seconds_to(received.last_token_ns)
         tpot = rate = None
         if usage.source == "server" and usage.output_tokens is not None and ttft is not None and e2e is not None:
             tpot = time_per_output_token(ttft, e2e, usage.output_tokens)
@@ -111,13 +111,13 @@ class ExchangeState:
         ready_ns = now if self.ready_ns is None else self.ready_ns
         return Timing(
             ttft_s=ttft,
-            ttfo_s=got.seconds(got.first_text_ns),
+            ttfo_s=received.seconds_to(received.first_text_ns),
             e2e_s=e2e,
-            stream_end_s=got.seconds(got.end_ns),
+            stream_end_s=received.seconds_to(received.end_ns),
             tpot_s=tpot,
             output_tps=rate,
-            max_gap_s=got.max_gap_ns / 1e9 if got.n_chunks > 1 else None,
-            n_chunks=got.n_chunks,
+            max_gap_s=received.max_gap_ns / 1e9 if received.n_chunks > 1 else None,
+            n_chunks=received.n_chunks,
             client_lag_s=self.lag.worst_s,
             queue_s=(ready_ns - self.opened_ns) / 1e9 + self.queued_s,
             retry_wait_s=self.retry_wait_ns / 1e9,

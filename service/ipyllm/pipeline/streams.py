@@ -25,16 +25,16 @@ if TYPE_CHECKING:
     from ipyllm.pipeline.call import Call
     from ipyllm.response import ChatResponse
 
-    Begin = Callable[[Callable[[Event], None]], Call]
+    StartCall = Callable[[Callable[[Event], None]], Call]
 
 __all__ = ["AsyncEventStream", "AsyncTextStream", "TextStream"]
 
 
 class _Stream:
-    """A call that begins with the first item, and is cancelled when its reader is collected."""
+    """A call that starts with the first item, and is cancelled when the stream is garbage-collected."""
 
-    def __init__(self, begin: Begin) -> None:
-        self._begin = begin
+    def __init__(self, start_call: StartCall) -> None:
+        self._start_call = start_call
         self._call: Call | None = None
 
     @property
@@ -63,8 +63,8 @@ class TextStream(_Stream):
     The loop raises the call's error after the text that arrived before the failure.
     """
 
-    def __init__(self, begin: Begin) -> None:
-        super().__init__(begin)
+    def __init__(self, start_call: StartCall) -> None:
+        super().__init__(start_call)
         self._queue: SimpleQueue[Event] = SimpleQueue()
         self._arrived = InterruptibleEvent()
 
@@ -78,7 +78,7 @@ class TextStream(_Stream):
 
     def __next__(self) -> str:
         if self._call is None:
-            self._call = self._begin(_enqueue_into(self._queue, self._arrived))
+            self._call = self._start_call(_enqueue_into(self._queue, self._arrived))
         elif self._call.done.is_set() and self._queue.empty():
             raise StopIteration
         try:
@@ -111,7 +111,7 @@ class TextStream(_Stream):
 
 
 def _enqueue_into(queue: SimpleQueue[Event], arrived: InterruptibleEvent) -> Callable[[Event], None]:
-    """Return an ``on_event`` that holds no reference to the stream, so that the stream can be collected."""
+    """Return an ``on_event`` that holds no reference to the stream, so that the stream can be garbage-collected."""
 
     def on_event(event: Event) -> None:
         queue.put(event)
@@ -123,7 +123,7 @@ def _enqueue_into(queue: SimpleQueue[Event], arrived: InterruptibleEvent) -> Cal
 class _Channel:
     """Passes events from the service thread to a reader on another loop, which is woken only when it waits.
 
-    The call refers to the channel, not to the reader: a reader without references is collected, and cancels its call.
+    The call refers to the channel, not to the reader, so that an abandoned reader is garbage-collected and cancels it.
     """
 
     def __init__(self) -> None:
@@ -152,8 +152,8 @@ class _Channel:
 
 
 class _AsyncStream(_Stream):
-    def __init__(self, begin: Begin) -> None:
-        super().__init__(begin)
+    def __init__(self, start_call: StartCall) -> None:
+        super().__init__(start_call)
         self._channel = _Channel()
         self._ended = False
 
@@ -169,7 +169,7 @@ class _AsyncStream(_Stream):
         if self._ended:
             raise StopAsyncIteration
         if self._call is None:
-            self._call = self._begin(self._channel.put)
+            self._call = self._start_call(self._channel.put)
         try:
             event = await self._channel.get()
         except asyncio.CancelledError:

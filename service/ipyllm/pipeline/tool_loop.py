@@ -30,8 +30,8 @@ _logger = logging.getLogger("ipyllm.call")
 class ToolLoop:
     """The exchanges and tool results of one turn.
 
-    ``ask`` sends a request and returns the response, or raises. Exchanges enforce ``deadline``, in the loop's time,
-    themselves; this class, for tools.
+    ``ask`` sends a request and returns the response, or raises. ``deadline`` is in the loop's time; this class enforces
+    it for tools, and exchanges for themselves.
     """
 
     def __init__(
@@ -45,7 +45,7 @@ class ToolLoop:
         self._ask = ask
         self._caller_executor = caller_executor
         self._deadline = deadline
-        self._added: list[Message] = []
+        self._added_messages: list[Message] = []
         self._mode: SchemaMode = "native"
         self._repairs = request.repairs
         self.steps: list[ChatResponse] = []
@@ -64,11 +64,11 @@ class ToolLoop:
                 await self._run_tools(response)
                 continue
             if self._request.schema is None:
-                return self._final(response, None)
+                return self._final_response(response, None)
             from ipyllm.structured import SchemaMismatch
 
             try:
-                return self._final(response, self._request.schema.parse(response.content))
+                return self._final_response(response, self._request.schema.parse(response.content))
             except SchemaMismatch as exc:
                 self._repair_or_raise(response, exc)
 
@@ -81,15 +81,15 @@ class ToolLoop:
                     raise
                 from ipyllm.structured import next_mode
 
-                lower = next_mode(self._mode, exc)
-                if lower is None:
+                simpler = next_mode(self._mode, exc)
+                if simpler is None:
                     raise
-                log(_logger, logging.INFO, "schema refused", model=self._request.model, mode=self._mode, next=lower)
-                self._mode = lower
+                log(_logger, logging.INFO, "schema refused", model=self._request.model, mode=self._mode, next=simpler)
+                self._mode = simpler
 
     def _next_request(self) -> ChatRequest:
         request, params = self._request, dict[str, Any]()
-        messages = [*request.messages, *self._added]
+        messages = [*request.messages, *self._added_messages]
         if request.tools:
             params["tools"] = [tool.as_openai() for tool in request.tools.values()]
         if request.schema is not None:
@@ -126,7 +126,7 @@ class ToolLoop:
             # The text before the tool calls has arrived, and was paid for.
             raise self._failed(response, f"The call to {request.model} was cancelled.", "cancelled") from None
         self.results += results
-        self._added += [_tool_call_message(response), *(result.as_message() for result in results)]
+        self._added_messages += [_tool_call_message(response), *(result.as_message() for result in results)]
 
     def _repair_or_raise(self, response: ChatResponse, mismatch: Any) -> None:
         request = self._request
@@ -139,10 +139,10 @@ class ToolLoop:
             raise self._failed(response, f"The answer of {request.model} does not fit the schema: {mismatch}")
         self._repairs -= 1
         log(_logger, logging.INFO, "answer does not fit its schema, asking again", model=request.model)
-        self._added += request.schema.repair_messages(response.content, mismatch)
+        self._added_messages += request.schema.repair_messages(response.content, mismatch)
 
     def _failed(self, response: ChatResponse, sentence: str, category: Category = "api_error") -> LLMError:
-        partial = self._final(response, None)
+        partial = self._final_response(response, None)
         status: Status = "cancelled" if category == "cancelled" else "error"
         partial = replace(partial, status=status, error_category=category, error_message=sentence)
         return LLMError(sentence, category=category, model=self._request.model, partial=partial)
@@ -155,9 +155,9 @@ class ToolLoop:
             failure.partial = self._failed(self.steps[-1], str(failure), failure.category).partial
         else:
             self.steps.append(failure.partial)
-            failure.partial = self._final(failure.partial, None)
+            failure.partial = self._final_response(failure.partial, None)
 
-    def _final(self, response: ChatResponse, parsed: Any) -> ChatResponse:
+    def _final_response(self, response: ChatResponse, parsed: Any) -> ChatResponse:
         if len(self.steps) == 1 and parsed is None and not self.results:
             return response
         return replace(response, parsed=parsed, tool_results=tuple(self.results), steps=tuple(self.steps))
@@ -166,7 +166,7 @@ class ToolLoop:
 def _tool_call_message(response: ChatResponse) -> Message:
     """Return the model's own message, which the protocol requires before the results.
 
-    DeepSeek requires its reasoning, others refuse it: the service drops what its server refuses (``body``).
+    It includes the reasoning, which DeepSeek requires; ``body`` drops it for servers that refuse it.
     """
     calls = [
         {"id": call.id, "type": "function", "function": {"name": call.name, "arguments": call.arguments}}

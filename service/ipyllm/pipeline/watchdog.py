@@ -1,6 +1,6 @@
 """Ends an attempt when the server falls silent.
 
-The HTTP client's read timeout does not: any byte resets it, also a comment or a chunk without content.
+The HTTP client's read timeout cannot do this: any byte resets it, even a comment or a chunk without content.
 """
 
 from __future__ import annotations
@@ -21,22 +21,22 @@ __all__ = ["Watchdog"]
 
 
 class Watchdog:
-    """Ends a block with a TimeoutError when a response falls silent; ``silence`` is then the limit that was exceeded.
+    """Ends a block with a TimeoutError when a response falls silent; ``exceeded_s`` is then the limit in seconds.
 
-    No cost per chunk: a timer checks the accumulator.
+    A timer checks the accumulator, so a chunk costs nothing extra.
     """
 
-    def __init__(self, got: Accumulator, limits: Timeout) -> None:
-        self._got = got
+    def __init__(self, received: Accumulator, limits: Timeout) -> None:
+        self._received = received
         self._limits = limits
         self._scope = asyncio.timeout(None)
         self._timer: asyncio.TimerHandle | None = None
-        self.silence: float | None = None
+        self.exceeded_s: float | None = None
 
     @property
     def has_first_token(self) -> bool:
         """Whether the first token has arrived."""
-        return self._got.has_tokens
+        return self._received.has_tokens
 
     async def __aenter__(self) -> Self:
         await self._scope.__aenter__()
@@ -53,10 +53,10 @@ class Watchdog:
     def _check(self) -> None:
         loop = asyncio.get_running_loop()
         limit = self._limits.stall if self.has_first_token else self._limits.first_token
-        since = self._got.last_token_ns or self._got.sent_ns
+        since = self._received.last_token_ns or self._received.sent_ns
         remaining = math.inf if limit is None else limit - (perf_counter_ns() - since) / 1e9
         if limit is not None and remaining <= 0:
-            self.silence = limit
+            self.exceeded_s = limit
             self._scope.reschedule(loop.time())
             return
         # Before the first token, check early enough for the limit that begins with it.

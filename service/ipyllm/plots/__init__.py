@@ -1,9 +1,9 @@
 """Plots of a comparison, by matplotlib (extra ``plots``).
 
-Every function returns its Axes (:func:`overview` its Figure), and takes these parameters beside its own:
+Every function returns its Axes (:func:`overview` its Figure), and takes these parameters besides its own:
 
 calls : DataFrame, or anything that has one as ``.calls``
-    As in :func:`ipyllm.statistics.summarise_arms`. Calls whose times do not count are left out of times.
+    As in :func:`ipyllm.statistics.summarise_arms`. Calls that do not count in latency statistics are left out of times.
 level : float
     Confidence of the intervals.
 ax : Axes, optional

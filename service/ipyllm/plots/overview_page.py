@@ -17,12 +17,12 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-__all__ = ["overview", "worth_drawing"]
+__all__ = ["available_plots", "overview"]
 
 _WIDTH = 13.0
 
 
-def worth_drawing(observed: Observations) -> dict[str, Callable[..., Axes]]:
+def available_plots(observed: Observations) -> dict[str, Callable[..., Axes]]:
     """Return the plots for which these calls have data: functions of the calls, with ``ax`` and ``dark``."""
     known = {metric.name for metric in observed.metrics()}
     found: dict[str, Callable[..., Axes]] = {}
@@ -41,7 +41,7 @@ def worth_drawing(observed: Observations) -> dict[str, Callable[..., Axes]]:
         complete = frame[["started_at", "total_s", "output_tokens"]].notna().all(axis=1)
         if (complete & ~frame["cache_hit"]).any():
             found["throughput"] = throughput
-    if len(observed.arms) == 2 and "score" in found and _shared(observed):  # noqa: PLR2004
+    if len(observed.arms) == 2 and "score" in found and _has_shared_prompts(observed):  # noqa: PLR2004
         found["pairs"] = lambda calls, **where: pairs(calls, metric=observed.scores[0], **where)
     return found
 
@@ -54,7 +54,7 @@ def overview(calls: Any, *, dark: bool | None = None) -> Figure:
     Parameters
     ----------
     calls : DataFrame, or anything that has one as ``.calls``
-        As in :func:`ipyllm.statistics.summarise_arms`. A picture that needs what is not known is left out.
+        As in :func:`ipyllm.statistics.summarise_arms`. A plot without data is left out.
 
     Returns
     -------
@@ -63,28 +63,28 @@ def overview(calls: Any, *, dark: bool | None = None) -> Figure:
     Raises
     ------
     LLMError
-        ``bad_request``: nothing of these calls can be drawn.
+        ``bad_request``: these calls have no data to draw.
     """
     from ipyllm.errors import bad_request
 
     observed = observe(calls)
     calls = getattr(calls, "calls", calls)
-    pictures = worth_drawing(observed)
-    if not pictures:
+    plots = available_plots(observed)
+    if not plots:
         raise bad_request("These calls have neither times nor scores, so there is nothing to draw.")
-    columns = min(2, len(pictures))
-    lines = -(-len(pictures) // columns)
+    columns = min(2, len(plots))
+    rows = -(-len(plots) // columns)
     with themed(dark):
         plt = pyplot()
         from matplotlib.layout_engine import ConstrainedLayoutEngine
         from matplotlib.lines import Line2D
 
-        height = lines * max(3.4, 1.2 + 0.42 * len(observed.arms)) + 0.5
+        height = rows * max(3.4, 1.2 + 0.42 * len(observed.arms)) + 0.5
         figure: Figure = plt.figure(
             figsize=(_WIDTH / 2 * columns, height), layout=ConstrainedLayoutEngine(w_pad=0.15, h_pad=0.12)
         )
-        for i, draw in enumerate(pictures.values()):
-            draw(calls, ax=figure.add_subplot(lines, columns, i + 1), dark=dark)
+        for i, draw in enumerate(plots.values()):
+            draw(calls, ax=figure.add_subplot(rows, columns, i + 1), dark=dark)
         style = arm_styles(observed.arms)
         handles = [
             Line2D([], [], color=each.colour, linestyle=each.line, marker=each.marker, markersize=7)
@@ -94,6 +94,6 @@ def overview(calls: Any, *, dark: bool | None = None) -> Figure:
     return figure
 
 
-def _shared(observed: Observations) -> bool:
+def _has_shared_prompts(observed: Observations) -> bool:
     means, _ = observed.by_prompt(observed.frame[observed.scores[0]].to_numpy())
     return bool(np.isfinite(means).all(axis=0).any())

@@ -94,9 +94,9 @@ def cost_score(
         axes.grid(alpha=0.25)
         axes.set_xlabel("cost per call; filled: no other arm is both cheaper and better")
         axes.set_ylabel(f"{name.removeprefix('score_')}: mean".replace("$", r"\$"))
-        without = len(observed.arms) - len(known)
-        if without:
-            note = f"{without} without a known cost or score"
+        n_left_out = len(observed.arms) - len(known)
+        if n_left_out:
+            note = f"{n_left_out} without a known cost or score"
             axes.annotate(note, (0.01, 0.01), xycoords="axes fraction", fontsize="small", alpha=0.7)
         if ax is None:
             legend_below(axes, handles, known)
@@ -140,26 +140,26 @@ def pairs(
     if not found.n_pairs:
         raise bad_request(f"No prompt has {measure.plural} of both {above} and {below}.")
     both = means.table.loc[[above, below]].dropna(axis=1).to_numpy()
-    d = np.sort(both[0] - both[1])
-    better = d * (1 if measure.higher_is_better else -1)
+    diffs = np.sort(both[0] - both[1])
+    better = diffs * (1 if measure.higher_is_better else -1)
     with themed(dark):
         axes = axes_for(ax, size=(7, 4.2))
         good, bad = (arm_styles(["good", "", "", "bad"])[kind].colour for kind in ("good", "bad"))
-        x = np.arange(1, d.size + 1)
+        x = np.arange(1, diffs.size + 1)
         for mask, colour, marker in (
             (better > 0, good, "^"),
             (better < 0, bad, "v"),
             (better == 0, text_colour(), "."),
         ):
-            axes.vlines(x[mask], 0, d[mask], color=colour, linewidth=1.2, alpha=0.6)
-            axes.plot(x[mask], d[mask], marker, color=colour, markersize=4 if d.size > 60 else 6, linestyle="none")  # noqa: PLR2004
+            axes.vlines(x[mask], 0, diffs[mask], color=colour, linewidth=1.2, alpha=0.6)
+            axes.plot(x[mask], diffs[mask], marker, color=colour, markersize=4 if x.size > 60 else 6, linestyle="none")  # noqa: PLR2004
         axes.axhline(0, color=text_colour(), linewidth=0.8)
         axes.axhline(found.difference, color=text_colour(), linewidth=1.4, linestyle=(0, (5, 2)))
         if not math.isnan(found.low) and not math.isnan(found.high):
             axes.axhspan(found.low, found.high, color=text_colour(), alpha=0.12, linewidth=0)
         axes.set_title(
             f"better on {int((better > 0).sum())}, worse on {int((better < 0).sum())}, the same on "
-            f"{int((better == 0).sum())} of {d.size} prompts; overall {number(found.difference)}{measure.unit}",
+            f"{int((better == 0).sum())} of {diffs.size} prompts; overall {number(found.difference)}{measure.unit}",
             fontsize="medium",
         )
         names = labels(observed.arms)
@@ -167,7 +167,7 @@ def pairs(
         axes.set_xlabel(f"prompts, by difference: {above_name}\nagainst {below_name}", fontsize="small")
         unit = f" ({measure.unit.strip()})" if measure.unit else ""
         axes.set_ylabel(f"difference in {measure.label}{unit}".replace("$", r"\$"))
-        axes.set_xlim(0, d.size + 1)
+        axes.set_xlim(0, diffs.size + 1)
         axes.locator_params(axis="x", integer=True)
     return axes
 
@@ -184,8 +184,8 @@ def win_matrix(votes: Any, *, ax: Axes | None = None, dark: bool | None = None) 
     """
     table = win_table(votes)
     wins = table.to_numpy()
-    met = wins + wins.T
-    shares = np.divide(wins, met, out=np.full(wins.shape, math.nan), where=met > 0)
+    n_votes = wins + wins.T
+    shares = np.divide(wins, n_votes, out=np.full(wins.shape, math.nan), where=n_votes > 0)
     n = len(table)
     with themed(dark):
         axes = axes_for(ax, size=(3.6 + 0.62 * n, 2.6 + 0.5 * n))
@@ -199,7 +199,7 @@ def win_matrix(votes: Any, *, ax: Axes | None = None, dark: bool | None = None) 
                 if i != j:
                     small = n > _SMALL_MATRIX
                     share = "·" if math.isnan(shares[i, j]) else f"{100 * shares[i, j]:.0f}"
-                    text = share if small or share == "·" else f"{share} %\nof {met[i, j]:.0f}"
+                    text = share if small or share == "·" else f"{share} %\nof {n_votes[i, j]:.0f}"
                     strong = not math.isnan(shares[i, j]) and abs(shares[i, j] - 0.5) > 0.3  # noqa: PLR2004
                     axes.text(
                         j,
@@ -214,5 +214,5 @@ def win_matrix(votes: Any, *, ax: Axes | None = None, dark: bool | None = None) 
         label_arms(axes, arms)
         label_arms(axes, arms, "x", rotation=45, ha="right", rotation_mode="anchor")
         axes.spines[:].set_visible(False)
-        axes.set_title(f"row preferred to column,\n% of {met.sum() / 2:,.0f} votes", fontsize="medium")
+        axes.set_title(f"row preferred to column,\n% of {n_votes.sum() / 2:,.0f} votes", fontsize="medium")
     return axes

@@ -1,6 +1,6 @@
-"""The style of all plots: colours for every kind of colour vision, on light and dark backgrounds, and labels that fit.
+"""Style of all plots: colours for every kind of colour vision, light and dark backgrounds, and labels that fit.
 
-Imports matplotlib: load it late, by way of :func:`pyplot`.
+:func:`pyplot` imports matplotlib when it is needed.
 """
 
 from __future__ import annotations
@@ -34,25 +34,25 @@ __all__ = [
     "themed",
 ]
 
-# Okabe & Ito (2008), "Color universal design". On dark ground the light ones come first; black is the ink's part.
-_LIGHT_GROUND = ("#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9")
-_DARK_GROUND = ("#56B4E9", "#E69F00", "#009E73", "#F0E442", "#CC79A7", "#D55E00")
+# Okabe & Ito (2008), "Color universal design". On dark backgrounds the light ones come first. Black is the text colour.
+_LIGHT_THEME_COLOURS = ("#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9")
+_DARK_THEME_COLOURS = ("#56B4E9", "#E69F00", "#009E73", "#F0E442", "#CC79A7", "#D55E00")
 _MARKERS = "osD^vP*Xh<>p"
-_LINES = ("-", (0, (5, 1.5)), (0, (1.5, 1.2)), (0, (6, 1.5, 1.5, 1.5)))
+_LINE_STYLES = ("-", (0, (5, 1.5)), (0, (1.5, 1.2)), (0, (6, 1.5, 1.5, 1.5)))
 
 _HATCHES = ("", "///", "...", "xxx")
 
-_GROUND, _INK = {True: "#111418", False: "#ffffff"}, {True: "#e4e7eb", False: "#24292f"}
-_BETWEEN = " · "
-_LINE_CHARACTERS = 30
-_LINES_OF_A_NAME = 3
-_CHARACTER, _LINE = 0.078, 0.15
+_BACKGROUND, _FOREGROUND = {True: "#111418", False: "#ffffff"}, {True: "#e4e7eb", False: "#24292f"}
+_SEPARATOR = " · "
+_MAX_LINE_CHARS = 30
+_MAX_LABEL_LINES = 3
+_CHAR_WIDTH, _LINE_HEIGHT = 0.078, 0.15
 """Approximate width of a small character and height of a small line, in inches."""
 
 
 @dataclass(frozen=True)
 class ArmStyle:
-    """Colour, marker, line and hatching of an arm; each distinguishes it without the others."""
+    """Colour, marker, line and hatching of an arm; each alone distinguishes it."""
 
     colour: str
     marker: str
@@ -75,28 +75,28 @@ def themed(dark: bool | None) -> Iterator[None]:
     plt = pyplot()
     settings: dict[str, Any] = {"axes.spines.top": False, "axes.spines.right": False, "axes.axisbelow": True}
     if dark is not None:
-        ink, ground = _INK[dark], _GROUND[dark]
+        text, background = _FOREGROUND[dark], _BACKGROUND[dark]
         settings |= dict.fromkeys(
-            ("text.color", "axes.labelcolor", "axes.edgecolor", "axes.titlecolor", "xtick.color", "ytick.color"), ink
+            ("text.color", "axes.labelcolor", "axes.edgecolor", "axes.titlecolor", "xtick.color", "ytick.color"), text
         )
-        settings |= dict.fromkeys(("figure.facecolor", "axes.facecolor", "savefig.facecolor"), ground)
-        settings |= {"xtick.labelcolor": ink, "ytick.labelcolor": ink}
-        settings |= dict.fromkeys(("legend.facecolor", "legend.edgecolor"), ground)
+        settings |= dict.fromkeys(("figure.facecolor", "axes.facecolor", "savefig.facecolor"), background)
+        settings |= {"xtick.labelcolor": text, "ytick.labelcolor": text}
+        settings |= dict.fromkeys(("legend.facecolor", "legend.edgecolor"), background)
     with plt.rc_context(settings):
         yield
-        # A notebook's backend loads with the first figure and makes pyplot interactive, which must survive the theme.
+        # A notebook's backend loads with the first figure and makes pyplot interactive, which must stay so.
         interactive = plt.isinteractive()
     plt.interactive(interactive)
 
 
 def arm_styles(arms: Sequence[str]) -> dict[str, ArmStyle]:
     """Return the style of each arm. Call it inside :func:`themed`."""
-    colours = (*(_DARK_GROUND if _on_dark() else _LIGHT_GROUND), text_colour())
+    colours = (*(_DARK_THEME_COLOURS if _is_dark() else _LIGHT_THEME_COLOURS), text_colour())
     return {
         arm: ArmStyle(
             colours[i % len(colours)],
             _MARKERS[i % len(_MARKERS)],
-            _LINES[i // len(colours) % len(_LINES)],
+            _LINE_STYLES[i // len(colours) % len(_LINE_STYLES)],
             _HATCHES[i // len(colours) % len(_HATCHES)],
         )
         for i, arm in enumerate(arms)
@@ -109,7 +109,7 @@ def text_colour() -> str:
 
 
 def labels(arms: Sequence[str]) -> dict[str, str]:
-    r"""Return unique short labels of arms: without their common parts, in lines, without TeX.
+    r"""Return unique short labels of arms: without their common parts, wrapped, with TeX escaped.
 
     Examples
     --------
@@ -120,23 +120,23 @@ def labels(arms: Sequence[str]) -> dict[str, str]:
     {'costs $5 or $6': 'costs \\$5 or \\$6'}
     """
     parts = {
-        arm: [part for part in " ".join(strip_control_sequences(arm).split()).split(_BETWEEN) if part] for arm in arms
+        arm: [part for part in " ".join(strip_control_sequences(arm).split()).split(_SEPARATOR) if part] for arm in arms
     }
     shared = set.intersection(*map(set, parts.values())) if len(parts) > 1 else set()
     shown: dict[str, str] = {}
     for number, (arm, of_arm) in enumerate(parts.items(), 1):
         own = [part for part in of_arm if part not in shared] or of_arm
-        text = _lines(own)
+        text = _wrap(own)
         if text in shown.values():  # the distinguishing part was cut
             text = f"{number}: {text}"
         shown[arm] = text
     return shown
 
 
-def _lines(parts: list[str]) -> str:
+def _wrap(parts: list[str]) -> str:
     """Return the parts of a label in a few short lines."""
-    lines = textwrap.wrap(_BETWEEN.join(parts), _LINE_CHARACTERS)
-    if len(lines) > _LINES_OF_A_NAME:
+    lines = textwrap.wrap(_SEPARATOR.join(parts), _MAX_LINE_CHARS)
+    if len(lines) > _MAX_LABEL_LINES:
         # The model is at the beginning, the distinguishing part at the end.
         lines = [lines[0], "…", lines[-1]]
     return "\n".join(lines).replace("$", r"\$")
@@ -152,15 +152,15 @@ def axes_for(ax: Axes | None, *, size: tuple[float, float]) -> Axes:
 
 
 def legend_below(axes: Axes, handles: Sequence[Any], names: Sequence[str]) -> None:
-    """Add a legend below the plots, in as many columns as fit, and make the figure taller by its height."""
+    """Add a legend below the plots, in as many columns as fit, and enlarge the figure by its height."""
     figure: Any = axes.figure
     texts = list(labels(names).values())
     longest = max((len(line) for text in texts for line in text.split("\n")), default=1)
     width, height = figure.get_size_inches()
-    columns = max(1, min(len(names), math.floor(width / (_CHARACTER * longest + 0.6))))
+    columns = max(1, min(len(names), math.floor(width / (_CHAR_WIDTH * longest + 0.6))))
     rows = math.ceil(len(texts) / columns)
     lines = sum(sorted((text.count("\n") + 1 for text in texts), reverse=True)[:rows])
-    figure.set_size_inches(width, height + _LINE * lines + 0.05 * rows)
+    figure.set_size_inches(width, height + _LINE_HEIGHT * lines + 0.05 * rows)
     figure.legend(
         list(handles),
         texts,
@@ -196,7 +196,7 @@ def percent_axis(axis: Any) -> None:
     axis.set_major_formatter(PercentFormatter(1, decimals=0))
 
 
-def _on_dark() -> bool:
+def _is_dark() -> bool:
     from matplotlib.colors import to_rgba
 
     red, green, blue, alpha = to_rgba(pyplot().rcParams["axes.facecolor"])

@@ -65,7 +65,7 @@ def latency(calls: Any, metric: str = "ttft_s", *, ax: Axes | None = None, dark:
                 linestyle=style[arm].line,
                 linewidth=1.8,
             )
-        _scale(axes, np.concatenate(list(samples.values())))
+        _set_time_scale(axes, np.concatenate(list(samples.values())))
         axes.set(xlabel=f"{measure.label} ({measure.unit.strip()})", ylim=(0, 1.01))
         axes.set_ylabel("share of calls")
         percent_axis(axes.yaxis)
@@ -86,7 +86,7 @@ def intervals(
     ----------
     metric : str
         A time or ``"output_tps"``: the median (filled) and, for times, the 95th percentile (hollow); a score, cost or
-        ``"errors"``: the mean. A limit for which there are too few calls ends in an arrow.
+        ``"errors"``: the mean. An arrow marks a limit for which there are too few calls.
     """
     observed = observe(calls)
     measure = observed.metric(metric)
@@ -97,7 +97,7 @@ def intervals(
         style = arm_styles(observed.arms)
         for row, arm in enumerate(observed.arms):
             if arm not in samples:
-                axes.annotate("no call counts", (0.02, row), xycoords=("axes fraction", "data"), va="center", alpha=0.6)
+                axes.annotate("no valid call", (0.02, row), xycoords=("axes fraction", "data"), va="center", alpha=0.6)
                 continue
             mine = (observed.frame["arm"] == arm).to_numpy()
             for shift, hollow, (value, low, high) in _points(
@@ -143,17 +143,17 @@ def throughput(calls: Any, *, ax: Axes | None = None, dark: bool | None = None) 
     first = start + np.nan_to_num(frame["ttft_s"].to_numpy())
     last = start + frame["total_s"].to_numpy()
     tokens = frame["output_tokens"].to_numpy()
-    moves = ~np.isnan(last) & ~np.isnan(tokens) & ~frame["cache_hit"].to_numpy()
-    if not moves.any():
+    counted = ~np.isnan(last) & ~np.isnan(tokens) & ~frame["cache_hit"].to_numpy()
+    if not counted.any():
         raise bad_request("None of these calls has both an end and a number of output tokens.")
-    edges = np.linspace(0, max(float(last[moves].max()), 1e-3), _BINS + 1)
+    edges = np.linspace(0, max(float(last[counted].max()), 1e-3), _BINS + 1)
     with themed(dark):
         axes = axes_for(ax, size=(7, 4))
         style = arm_styles(observed.arms)
         arms = frame["arm"].to_numpy()
         rates = [
             _rate(edges, first[mine], last[mine], tokens[mine])
-            for mine in (moves & (arms == arm) for arm in observed.arms)
+            for mine in (counted & (arms == arm) for arm in observed.arms)
         ]
         # Stacked: the outline is the sum of all arms.
         handles: list[Any] = axes.stackplot(
@@ -181,8 +181,8 @@ def throughput(calls: Any, *, ax: Axes | None = None, dark: bool | None = None) 
 def _rate(edges: np.ndarray, first: np.ndarray, last: np.ndarray, tokens: np.ndarray) -> np.ndarray:
     """Return tokens per second between the edges."""
     length = np.maximum(last - first, 1e-9)
-    come = np.array([(tokens * np.clip((edge - first) / length, 0, 1)).sum() for edge in edges])
-    rate: np.ndarray = np.diff(come) / np.diff(edges)
+    tokens_so_far = np.array([(tokens * np.clip((edge - first) / length, 0, 1)).sum() for edge in edges])
+    rate: np.ndarray = np.diff(tokens_so_far) / np.diff(edges)
     return rate
 
 
@@ -199,7 +199,7 @@ def _samples(observed: Observations, measure: Metric) -> dict[str, np.ndarray]:
 def _points(
     measure: Metric, values: np.ndarray, prompts: np.ndarray, level: float
 ) -> list[tuple[float, bool, tuple[float, float, float]]]:
-    """Return the points of a row: shift, whether hollow, and value with limits."""
+    """Return the points of an arm's row: vertical shift, whether hollow, and value with limits."""
     if measure.kind not in {"time", "speed"}:
         mean = clustered_mean(values, prompts, level=level)
         return [(0.0, False, (mean.value, mean.low, mean.high))]
@@ -214,16 +214,16 @@ def _points(
     ]
 
 
-def _whisker(axes: Axes, y: float, point: tuple[float, float, float], most: float, colour: str) -> None:
+def _whisker(axes: Axes, y: float, point: tuple[float, float, float], longest: float, colour: str) -> None:
     value, low, high = point
-    ends = [value if math.isnan(low) else low, max(value, most) if math.isnan(high) else high]
+    ends = [value if math.isnan(low) else low, max(value, longest) if math.isnan(high) else high]
     axes.plot(ends, [y, y], color=colour, linewidth=2, solid_capstyle="butt")
     if math.isnan(high) and not math.isnan(low):
         axes.plot(ends[1], y, ">", color=colour, markersize=5)
 
 
-def _scale(axes: Axes, values: np.ndarray) -> None:
-    """Use a logarithmic axis where the slowest calls are far off."""
+def _set_time_scale(axes: Axes, values: np.ndarray) -> None:
+    """Use a logarithmic axis if the slowest calls are much slower than the fastest."""
     from matplotlib.ticker import LogLocator, NullFormatter
 
     positive = values[values > 0]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from time import perf_counter
 from typing import TYPE_CHECKING
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 __all__ = ["ProbeResult", "probe"]
 
-_GRACE_S = 5.0  # beyond the limit, before a probe is given up
+_GRACE_S = 5.0  # added to the time limit before all probes are given up
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,25 +37,22 @@ class ProbeResult:
 def probe(names: Sequence[str], *, timeout_s: float = 3.0) -> list[ProbeResult]:
     """Ask services or endpoints for their models (``GET /models``), all at once, each in at most ``timeout_s`` seconds.
 
-    Results are in the order of ``names``; a service that fails is an entry with an ``error``, never an exception.
+    Results are in the order of ``names``; a service that fails is an item with an ``error``, never an exception.
     """
     targets = [_probe_target(name) for name in names]
     thread = service_thread()
     if thread.is_current:
         raise RuntimeError("probe() would block the service thread.")
     done = InterruptibleEvent()
-    future = thread.submit(_all([one for one in targets if one.service is not None], timeout_s))
+    future = thread.submit(_probe_all([target for target in targets if target.service is not None], timeout_s))
     future.add_done_callback(lambda _: done.set())
     try:
         done.wait(timeout_s + _GRACE_S)
-        found = {one.name: one for one in future.result(0)} if done.is_set() else {}
+        found = {result.name: result for result in future.result(0)} if done.is_set() else {}
     finally:
         future.cancel()
     late = LLMError(f"No answer within {timeout_s:g} s.", category="timeout")
-    return [
-        one if one.service is None else found.get(one.name, ProbeResult(one.name, one.service, error=late))
-        for one in targets
-    ]
+    return [found.get(target.name, replace(target, error=target.error or late)) for target in targets]
 
 
 def _probe_target(name: str) -> ProbeResult:
@@ -71,22 +68,22 @@ def _probe_target(name: str) -> ProbeResult:
     return ProbeResult(name, service)
 
 
-async def _all(made: Sequence[ProbeResult], timeout_s: float) -> list[ProbeResult]:
-    return list(await asyncio.gather(*(_one(entry, timeout_s) for entry in made)))
+async def _probe_all(targets: Sequence[ProbeResult], timeout_s: float) -> list[ProbeResult]:
+    return list(await asyncio.gather(*(_probe_one(target, timeout_s) for target in targets)))
 
 
-async def _one(entry: ProbeResult, timeout_s: float) -> ProbeResult:
-    assert entry.service is not None
-    if entry.name != "local":  # the client's import, 400 ms and once, is not the server's time
-        await service_thread().transport.connection(entry.service.address())
-    begun = perf_counter()
+async def _probe_one(target: ProbeResult, timeout_s: float) -> ProbeResult:
+    assert target.service is not None
+    if target.name != "local":  # importing the client takes 400 ms, once: not the server's time
+        await service_thread().transport.connection(target.service.address())
+    started = perf_counter()
     try:
-        models = await asyncio.wait_for(entry.service.models(timeout_s=timeout_s), timeout_s)
+        models = await asyncio.wait_for(target.service.models(timeout_s=timeout_s), timeout_s)
     except TimeoutError:
         error = LLMError(
-            f"{entry.service.title} did not answer within {timeout_s:g} s.", category="timeout", model=entry.name
+            f"{target.service.title} did not answer within {timeout_s:g} s.", category="timeout", model=target.name
         )
-        return ProbeResult(entry.name, entry.service, error=error, elapsed_s=perf_counter() - begun)
+        return ProbeResult(target.name, target.service, error=error, elapsed_s=perf_counter() - started)
     except LLMError as exc:
-        return ProbeResult(entry.name, entry.service, error=exc, elapsed_s=perf_counter() - begun)
-    return ProbeResult(entry.name, entry.service, tuple(models), elapsed_s=perf_counter() - begun)
+        return ProbeResult(target.name, target.service, error=exc, elapsed_s=perf_counter() - started)
+    return ProbeResult(target.name, target.service, tuple(models), elapsed_s=perf_counter() - started)

@@ -27,7 +27,7 @@ _default_model: str | None = None
 
 
 def set_default_model(name: str | None) -> None:
-    """Set the default model of this process; None returns to that of the settings."""
+    """Set the default model of this process; None restores that of the settings."""
     global _default_model
     if name is not None:
         resolve(name)
@@ -35,24 +35,24 @@ def set_default_model(name: str | None) -> None:
 
 
 def default_model() -> str | None:
-    """Return the model set by :func:`set_default_model`, or None for that of the settings."""
+    """Return the model set by :func:`set_default_model`; None if the settings decide."""
     return _default_model
 
 
 @cache
 def _registered() -> dict[str, Any]:
-    """Services of other packages: the entry points of the group ``ipyllm.services``."""
+    """Return the services of other packages: the entry points of the group ``ipyllm.services``."""
     return {point.name: point for point in entry_points(group="ipyllm.services") if point.name not in _BUILT_IN}
 
 
 def service_names() -> list[str]:
-    """Return the names of all services: built in, of other packages, endpoints and routes of the settings."""
+    """Return the names of all services: built-in ones, those of other packages, endpoints and routes."""
     settings = get_settings()
     return sorted({*_BUILT_IN, *_registered(), *settings.endpoints, *settings.routes})
 
 
 def service_class(name: str) -> type[BaseLLMService]:
-    """Return the class of a service that is built in or of another package."""
+    """Return the class of a built-in service or of one from another package."""
     if name in _BUILT_IN:
         from importlib import import_module
 

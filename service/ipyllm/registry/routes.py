@@ -54,7 +54,7 @@ def pool(
 
     An endpoint that failed three times in a row (no connection, time-out, HTTP 5xx) is left out for a second, then two,
     four, up to a minute; after each pause a single call tries it. A ``Retry-After`` leaves it out until then. A call
-    that fails before any text came goes to another endpoint at once; its ``max_retries`` count when no other is left.
+    that fails before any text came goes to another endpoint at once; its ``max_retries`` apply when no other is left.
 
     Parameters
     ----------

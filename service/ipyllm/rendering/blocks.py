@@ -30,9 +30,9 @@ class BlockStream:
     def __init__(self) -> None:
         self._pieces: list[str] = []  # not yet joined to the tail
         self._tail = ""
-        self._seen = 0  # length of the part of the tail, in complete lines, that was parsed
+        self._parsed_length = 0  # of the part of the tail, in complete lines, that was parsed
         self._block_end: re.Pattern[str] | None = None  # lines that may end the block that the tail ends in
-        self._last: list[str] = []
+        self._ended: list[str] = []
 
     def feed(self, text: str) -> None:
         """Append a piece of markdown, cut anywhere."""
@@ -48,30 +48,30 @@ class BlockStream:
 
     def take_finished(self) -> list[str]:
         """Return the source of blocks finished since the last call; neighbouring blocks are joined."""
-        finished, self._last = self._last, []
-        if cut := self._cut():
+        finished, self._ended = self._ended, []
+        if cut := self._cut_position():
             finished.append(self._tail[:cut])
             self._tail = self._tail[cut:]
-            self._seen -= cut
+            self._parsed_length -= cut
         return finished
 
     def finish(self) -> None:
         """End the text, which finishes the tail."""
         if self.live:
-            self._last.append(self._tail)
-        self._tail, self._seen, self._block_end = "", 0, None
+            self._ended.append(self._tail)
+        self._tail, self._parsed_length, self._block_end = "", 0, None
 
-    def _cut(self) -> int:
+    def _cut_position(self) -> int:
         """Return where the last top-level block of the tail begins, or 0.
 
         The last, incomplete line is not parsed. A complete line has closed every block but the last.
         """
         tail = self.live
         end = tail.rfind("\n") + 1
-        if end <= self._seen:
+        if end <= self._parsed_length:
             return 0
-        news, self._seen = tail[self._seen : end], end
-        if self._block_end and not self._block_end.search(_LINE_END.sub("\n", news)[:-1]):
+        new_lines, self._parsed_length = tail[self._parsed_length : end], end
+        if self._block_end and not self._block_end.search(_LINE_END.sub("\n", new_lines)[:-1]):
             return 0
         source = _LINE_END.sub("\n", tail[:end])
         blocks = _top_level_blocks(source)
@@ -96,7 +96,7 @@ def _top_level_blocks(source: str) -> list[Token]:
 def _ending_lines(last: Token, source: str) -> re.Pattern[str] | None:
     """Return a pattern of lines that may end the last block; None to parse the tail in any case.
 
-    It keeps one block of 40,000 characters cheap. Missing an end only delays the cut.
+    This keeps a block of 40,000 characters cheap. A missed end only delays the cut.
     """
     marker = re.escape(last.markup)
     if last.type == "fence":
@@ -117,7 +117,7 @@ def _ending_lines(last: Token, source: str) -> re.Pattern[str] | None:
 def _is_final(finished: list[str]) -> bool:
     r"""Return whether no later line can join the blocks of these lines.
 
-    ``$$`` or ``\[`` in a paragraph becomes a formula when its end arrives, and then includes what were other blocks
-    until then. A blank line prevents that.
+    ``$$`` or ``\[`` in a paragraph becomes a formula when its end arrives, and then includes the blocks between.
+    A blank line prevents that.
     """
     return not finished[-1].strip(" \t") or not any(mark in line for line in finished for mark in _MATH_OPENINGS)

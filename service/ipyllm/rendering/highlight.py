@@ -54,10 +54,10 @@ _LANGUAGES = frozenset(
     "scala scheme scss sh shell sparql sql stan svg swift systemverilog tcl terraform tex toml "
     "ts tsx typescript vb.net verilog vhdl vim xml yaml yml zig zsh".split()
 )
-_SAME = {"jsonl": "json", "md": "markdown", "shell": "bash", "svg": "xml"}
+_LEXER_OF = {"jsonl": "json", "md": "markdown", "shell": "bash", "svg": "xml"}
 # Some lexers take quadratic or cubic time on long lines or many empty ones: seconds for 3,000 characters.
 _MAX_CODE = 40_000
-_HARD_TO_READ = re.compile(r"[^\n]{500}|(?:\n[ \t]*){7}")
+_SLOW_TO_TOKENIZE = re.compile(r"[^\n]{500}|(?:\n[ \t]*){7}")
 _MAX_SECONDS = 0.25
 _FIRST_WORD = re.compile(r"[{.\s]*([\w+#.-]+)")
 
@@ -66,7 +66,7 @@ def highlight(code: str, info: str) -> str:
     """Return ``code`` as escaped HTML, coloured where the fence's info string names a known language."""
     match = _FIRST_WORD.match(info)
     language = match[1].lower() if match else ""
-    if language not in _LANGUAGES or len(code) > _MAX_CODE or _HARD_TO_READ.search(code):
+    if language not in _LANGUAGES or len(code) > _MAX_CODE or _SLOW_TO_TOKENIZE.search(code):
         return escape(code, quote=False)
     return _highlight(code, language)
 
@@ -109,7 +109,7 @@ def _lexer(language: str) -> Lexer | None:
     from pygments.util import ClassNotFound
 
     try:
-        return get_lexer_by_name(_SAME.get(language, language), stripnl=False, ensurenl=False)
+        return get_lexer_by_name(_LEXER_OF.get(language, language), stripnl=False, ensurenl=False)
     except ClassNotFound:
         return None
 

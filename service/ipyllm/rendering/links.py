@@ -24,12 +24,12 @@ if TYPE_CHECKING:
 __all__ = ["bounded_rule", "links_rule"]
 
 _BARE = re.compile(r"(?<![\w/])https?://[^\s<>\"'`|\\^{}\x00-\x1f\x7f]{1,2000}", re.IGNORECASE)
-_TRAILING = ".,;:!?*_~…"
+_PUNCTUATION = ".,;:!?*_~…"
 _BRACKETS = {")": "(", "]": "["}
 # Marks that reorder the text after them could disguise the host shown after an image's text.
 _BIDI = dict.fromkeys([*range(0x202A, 0x202F), *range(0x2066, 0x206A), 0x200E, 0x200F, 0x061C])
-# Characters searched in vain, per text: each unclosed bracket is searched for to the end of its paragraph.
-_BRACKET_WORK = 5_000_000
+# Characters per text: the search for the end of an unclosed bracket reads its whole paragraph.
+_MAX_BRACKET_SEARCH = 5_000_000
 
 
 def links_rule(state: StateCore) -> None:
@@ -53,11 +53,11 @@ def bounded_rule(name: str) -> Callable[[StateInline, bool], bool]:
     def bounded(state: StateInline, silent: bool) -> bool:
         if not state.src.startswith(opener, state.pos):
             return False
-        work = cast("int", state.env.get("ipyllm_brackets", 0))
-        if work > _BRACKET_WORK:
+        searched = cast("int", state.env.get("ipyllm_brackets", 0))
+        if searched > _MAX_BRACKET_SEARCH:
             return False
         if parseLinkLabel(state, state.pos + len(opener) - 1, disableNested=opener == "[") < 0:
-            state.env["ipyllm_brackets"] = work + state.posMax - state.pos
+            state.env["ipyllm_brackets"] = searched + state.posMax - state.pos
             return False
         return rule(state, silent)
 
@@ -111,7 +111,7 @@ def _without_punctuation(address: str) -> str:
     while address:
         last = address[-1]
         opener = _BRACKETS.get(last)
-        if last not in _TRAILING and not (opener and address.count(last) > address.count(opener)):
+        if last not in _PUNCTUATION and not (opener and address.count(last) > address.count(opener)):
             break
         address = address[:-1]
     return address

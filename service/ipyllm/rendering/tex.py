@@ -59,29 +59,29 @@ MATHML_ATTRIBUTES = frozenset(_VALUES)
 
 _MAX_SOURCE = 4_000  # how far a closing delimiter is looked for
 _MAX_FORMULA = 1_000  # conversion costs about 10 µs a character
-_MAX_FORMULAS = 20_000  # characters of TeX per text
+_MAX_TEX = 20_000  # characters of TeX per text
 _DOLLARS = re.compile(r"\$\$((?:[^$\\]|\\.){1,4000}?)\$\$", re.DOTALL)
 _DOLLAR = re.compile(r"\$(?!\s)((?:[^$\\]|\\.){1,1000}?)(?<!\s)\$(?!\w)", re.DOTALL)
 _MONEY = re.compile(r"\d[\d.,]*(?:[kKMBm]\b)?[\s.,;:)/\u2013-]+(?:[A-Za-z]{3,}|(?:an?|at|in|is|of|on|or|to|vs)\b)")
 _CLOSING = {"$$": "$$", r"\[": r"\]"}
-_DEFINES = re.compile(r"\\(?:re)?newcommand|\\providecommand|\\[egx]?def\b|\\let\b|\\DeclareMathOperator")
+_DEFINITION = re.compile(r"\\(?:re)?newcommand|\\providecommand|\\[egx]?def\b|\\let\b|\\DeclareMathOperator")
 _COMMAND = re.compile(r"\\[A-Za-z]+")
 _ENTITY = re.compile(r"&#x[0-9A-Fa-f]{1,6};")
 _NOT_OPERATORS = "∞∂∇∅"
 
-# What the library does not know, in terms of what it knows.
+# Environments that the library lacks are replaced by those that it has.
 _ENVIRONMENTS = re.compile(r"\\(begin|end)\{(?:aligned|align|split|gathered|gather)\*?\}")
 _EQUATION = re.compile(r"\\(?:begin|end)\{(?:equation|displaymath)\*?\}")
-# Without braces it puts the exponent on the last of the matrix's parts.
+# Without braces the library attaches the exponent to the matrix's last part.
 _MATRIX_POWER = re.compile(r"(\\begin\{(\w*matrix)\}.*?\\end\{\2\})(?=\s*[\^_])", re.DOTALL)
 _LIMITS = frozenset({"arg max", "arg min", "argmax", "argmin", "inf", "lim", "lim inf", "lim sup", "max", "min", "sup"})
 _CHILDREN = {"mfrac": 2, "mover": 2, "mroot": 2, "msub": 2, "msubsup": 3, "msup": 2, "munder": 2, "munderover": 3}
 
 
 def to_mathml(tex: str, *, display: bool) -> str | None:
-    """Convert a formula, TeX without its delimiters; None for what cannot be converted, or not in reasonable time."""
+    """Convert a formula, TeX without its delimiters; None if it cannot be converted, or would take too long."""
     # Definitions can double a formula at every step; no answer needs them.
-    if len(tex) > _MAX_FORMULA or _DEFINES.search(tex):
+    if len(tex) > _MAX_FORMULA or _DEFINITION.search(tex):
         return None
     return _convert(tex.strip(), display)
 
@@ -101,20 +101,20 @@ def _convert(tex: str, display: bool) -> str | None:
     from latex2mathml.converter import convert_to_element
 
     try:
-        math = convert_to_element(_familiar(tex), display="block" if display else "inline")
+        math = convert_to_element(_with_known_environments(tex), display="block" if display else "inline")
         # The library's own serialiser writes `<` from \text{…} unescaped.
-        return tostring(math, encoding="unicode") if _tidy(math, display=display) else None
+        return tostring(math, encoding="unicode") if _clean(math, display=display) else None
     except Exception:  # noqa: BLE001 - its parser raises IndexError, KeyError, RecursionError… on bad TeX
         return None
 
 
-def _familiar(tex: str) -> str:
+def _with_known_environments(tex: str) -> str:
     tex = _EQUATION.sub("", _ENVIRONMENTS.sub(r"\\\1{align*}", tex)).replace("{dcases}", "{cases}")
     return _MATRIX_POWER.sub(r"{\1}", tex)
 
 
-def _tidy(math: Element, *, display: bool) -> bool:
-    """Keep what is allowed, and tell whether the formula was understood."""
+def _clean(math: Element, *, display: bool) -> bool:
+    """Remove attributes that are not allowed; return whether the formula was understood."""
     for element in math.iter():
         if element.tag not in MATHML_TAGS or len(element) != _CHILDREN.get(element.tag, len(element)):
             return False
@@ -126,7 +126,7 @@ def _tidy(math: Element, *, display: bool) -> bool:
             if element.tag != "mtext" and (_COMMAND.search(element.text) or element.text == "&"):
                 return False
             if element.tag == "mi" and _is_operator(element.text):
-                element.tag = "mo"  # the library takes ± and many relations for names, which costs their spacing
+                element.tag = "mo"  # the library reads ± and many relations as names, without their spacing
         if display and element.tag == "msub" and _ENTITY.sub(" ", element[0].text or "") in _LIMITS:
             element.tag = "munder"
     return True
@@ -139,8 +139,8 @@ def _is_operator(text: str) -> bool:
 def _render(_: Any, tokens: Sequence[Token], idx: int, options: OptionsDict, env: EnvType) -> str:  # noqa: ARG001
     token = tokens[idx]
     display = token.markup in _CLOSING
-    work = env["ipyllm_tex"] = env.get("ipyllm_tex", 0) + len(token.content)
-    mathml = to_mathml(token.content, display=display) if work <= _MAX_FORMULAS else None
+    total = env["ipyllm_tex"] = env.get("ipyllm_tex", 0) + len(token.content)
+    mathml = to_mathml(token.content, display=display) if total <= _MAX_TEX else None
     if mathml is None:
         html = f"<code>{escape(token.meta['source'], quote=False)}</code>"
     else:
@@ -150,7 +150,7 @@ def _render(_: Any, tokens: Sequence[Token], idx: int, options: OptionsDict, env
 
 def _inline_rule(state: StateInline, silent: bool) -> bool:
     source, pos = state.src, state.pos
-    found = _bracketed(source, pos) if source[pos] == "\\" else _dollars(source, pos)
+    found = _match_brackets(source, pos) if source[pos] == "\\" else _match_dollars(source, pos)
     if not found:
         return False
     markup, tex, end = found
@@ -163,7 +163,7 @@ def _inline_rule(state: StateInline, silent: bool) -> bool:
     return True
 
 
-def _bracketed(source: str, pos: int) -> tuple[str, str, int] | None:
+def _match_brackets(source: str, pos: int) -> tuple[str, str, int] | None:
     opening = source[pos : pos + 2]
     if opening not in {r"\(", r"\["}:
         return None
@@ -172,7 +172,7 @@ def _bracketed(source: str, pos: int) -> tuple[str, str, int] | None:
     return (opening, tex, end + 2) if end > 0 and tex.strip() else None
 
 
-def _dollars(source: str, pos: int) -> tuple[str, str, int] | None:
+def _match_dollars(source: str, pos: int) -> tuple[str, str, int] | None:
     if source[pos] != "$":
         return None
     if match := _DOLLARS.match(source, pos):
@@ -186,7 +186,7 @@ def _dollars(source: str, pos: int) -> tuple[str, str, int] | None:
 
 
 def _block_rule(state: StateBlock, start: int, end: int, silent: bool) -> bool:
-    r"""``$$`` or ``\[`` opens at a line's start, and a line's end closes. No blank line stands between."""
+    r"""Parse a formula from ``$$`` or ``\[`` at a line's start to the end of a line, without blank lines."""
     opening = _line(state, start)[:2]
     if opening not in _CLOSING or state.is_code_block(start):
         return False
@@ -205,7 +205,7 @@ def _block_rule(state: StateBlock, start: int, end: int, silent: bool) -> bool:
 
 
 def _formula_lines(state: StateBlock, start: int, end: int, opening: str) -> list[str]:
-    """Return the lines from the opening to the closing mark, or none where there is no such formula."""
+    """Return the lines from the opening to the closing mark, or an empty list if there is no formula."""
     lines: list[str] = []
     for number in range(start, end):
         line = _line(state, number)

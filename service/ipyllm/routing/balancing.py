@@ -53,11 +53,11 @@ class Pool(Route):
         **options: Any,
     ) -> None:
         super().__init__(name, api_key=api_key, **options)
-        self._serves = model
+        self._served_model = model
         self._members: dict[str, _EndpointState] = {}
-        self._leaving: dict[str, _EndpointState] = {}
+        self._draining: dict[str, _EndpointState] = {}
         self._lock = threading.Lock()
-        self._turns = count(1)
+        self._choices = count(1)
         for endpoint in endpoints:
             self.add(endpoint)
 
@@ -66,8 +66,8 @@ class Pool(Route):
         """Current state of the endpoints, those being drained last."""
         with self._lock:
             return tuple(
-                PoolEndpoint(url, member.in_flight, member.health.paused_for_s, group is self._leaving)
-                for group in (self._members, self._leaving)
+                PoolEndpoint(url, member.in_flight, member.health.paused_for_s, group is self._draining)
+                for group in (self._members, self._draining)
                 for url, member in group.items()
             )
 
@@ -85,7 +85,7 @@ class Pool(Route):
         TimeoutError
             When they have not ended within ``timeout`` seconds. The endpoint gets no new calls in any case.
         """
-        done = self._leave(endpoint)
+        done = self._start_draining(endpoint)
         if not done.done() and service_thread().is_current:
             raise RuntimeError("drain() would block the service thread; use `await pool.adrain(…)`.")
         ended = InterruptibleEvent()
@@ -95,15 +95,15 @@ class Pool(Route):
 
     async def adrain(self, endpoint: str | BaseLLMService) -> None:
         """Like :meth:`drain`, for coroutines on any loop."""
-        await asyncio.shield(asyncio.wrap_future(self._leave(endpoint)))
+        await asyncio.shield(asyncio.wrap_future(self._start_draining(endpoint)))
 
     def nested_candidates(self, request: ChatRequest, path: tuple[str, ...]) -> Iterator[Candidate]:
         """Yield each endpoint at most once, the least busy first; the last one gets the remaining retries."""
         tried: list[_EndpointState] = []
-        while (member := self._take(tried)) is not None:
+        while (member := self._choose(tried)) is not None:
             tried.append(member)
             error: BaseException | None = None
-            for candidate in self._ask(member.service, request, path, member.host):
+            for candidate in self._candidates_of(member.service, request, path, member.host):
                 candidate.wait_for_slot = self._is_last_candidate(tried)
                 retries = max(0, candidate.request.max_retries - len(tried) + 1) if candidate.wait_for_slot else 0
                 candidate.request = replace(candidate.request, max_retries=retries)
@@ -123,11 +123,11 @@ class Pool(Route):
 
     def _service(self, endpoint: str | BaseLLMService) -> BaseLLMService:
         if isinstance(endpoint, str) and "://" in endpoint:
-            if self._serves is None:
+            if self._served_model is None:
                 raise bad_request(
                     "A pool of addresses needs the name of the model they serve: pool(…, model=…).", model=self.model
                 )
-            service: BaseLLMService = _Server(self.model, self._serves, endpoint, self._api_key)
+            service: BaseLLMService = _AddressService(self.model, self._served_model, endpoint, self._api_key)
             service.address()  # refuse a wrong URL now, not at the first call
             return service
         service = self._as_service(endpoint)
@@ -139,19 +139,19 @@ class Pool(Route):
             ) from None
         return service
 
-    def _take(self, tried: list[_EndpointState]) -> _EndpointState | None:
+    def _choose(self, tried: list[_EndpointState]) -> _EndpointState | None:
         """Choose an endpoint and count the call in one step, so that no drain can come between."""
         with self._lock:
             untried = [member for member in self._members.values() if member not in tried]
             healthy = [member for member in untried if not member.health.is_paused]
             if healthy:
-                chosen = min(healthy, key=lambda member: (member.in_flight, member.turn))
-            elif untried and not tried:  # all are out: take the one that is back soonest
+                chosen = min(healthy, key=lambda member: (member.in_flight, member.last_chosen))
+            elif untried and not tried:  # all are paused: take the one that can be asked soonest
                 chosen = min(untried, key=lambda member: member.health.paused_for_s)
             else:
                 return None
             chosen.in_flight += 1
-            chosen.turn = next(self._turns)
+            chosen.last_chosen = next(self._choices)
             chosen.health.call_started()
             return chosen
 
@@ -163,28 +163,28 @@ class Pool(Route):
         with self._lock:
             member.in_flight -= 1
             member.health.call_ended(error)
-            if not member.in_flight and self._leaving.get(member.url) is member:
-                del self._leaving[member.url]
-                member.idle.set_result(None)
+            if not member.in_flight and self._draining.get(member.url) is member:
+                del self._draining[member.url]
+                member.drained.set_result(None)
 
-    def _leave(self, endpoint: str | BaseLLMService) -> Future[None]:
+    def _start_draining(self, endpoint: str | BaseLLMService) -> Future[None]:
         url = _url(self._service(endpoint))
         with self._lock:
-            member = self._members.pop(url, None) or self._leaving.get(url)
+            member = self._members.pop(url, None) or self._draining.get(url)
             if member is None:
                 known = ", ".join(self._members) or "none"
                 raise LLMError(
                     f"{self.model!r} has no endpoint {url}; it has: {known}.", category="not_found", model=self.model
                 )
             if member.in_flight:
-                self._leaving[url] = member
+                self._draining[url] = member
             else:
-                member.idle.set_result(None)
-            return member.idle
+                member.drained.set_result(None)
+            return member.drained
 
 
 class _EndpointState:
-    """An endpoint of a pool. Hold the pool's lock to use it."""
+    """State of an endpoint of a pool. Hold the pool's lock to use it."""
 
     def __init__(self, service: BaseLLMService) -> None:
         self.service = service
@@ -192,12 +192,12 @@ class _EndpointState:
         self.host = Address(self.url).host
         self.health = Health()
         self.in_flight = 0
-        self.turn = 0
-        self.idle: Future[None] = Future()  # done when it was removed and its last call has ended
+        self.last_chosen = 0
+        self.drained: Future[None] = Future()  # done once it was removed and its last call has ended
 
 
-class _Server(BaseLLMService):
-    """A server of a pool, under the pool's name. It gets the pool's key, never a provider's."""
+class _AddressService(BaseLLMService):
+    """The service for an address in a pool, under the pool's name. It gets the pool's key, never a provider's."""
 
     def __init__(self, name: str, model: str, url: str, api_key: str | None) -> None:
         self.name = name  # type: ignore[misc]  # one name per instance

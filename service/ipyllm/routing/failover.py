@@ -57,7 +57,7 @@ class Fallback(Route):
         for arm, health in sorted(self._order, key=lambda entry: entry[1].is_paused):
             health.call_started()
             error: BaseException | None = None
-            for candidate in self._ask(arm, request, path):
+            for candidate in self._candidates_of(arm, request, path):
                 candidate.on_end(health.call_ended)
                 yield candidate
                 error = candidate.error

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 __all__ = ["named_route"]
 
-_made: dict[str, tuple[object, Route]] = {}
+_routes: dict[str, tuple[object, Route]] = {}
 _making: list[str] = []
 _lock = threading.RLock()
 
@@ -31,9 +31,9 @@ def named_route(name: str, routes: Mapping[str, RouteSettings], resolver: Resolv
     """
     with _lock:
         settings = routes[name]
-        described = settings, settings.key(), made_from
-        known = _made.get(name)
-        if known is not None and known[0] == described:
+        definition = settings, settings.key(), made_from
+        known = _routes.get(name)
+        if known is not None and known[0] == definition:
             return known[1]
         if name in _making:
             raise LLMError(
@@ -44,7 +44,7 @@ def named_route(name: str, routes: Mapping[str, RouteSettings], resolver: Resolv
             route = _make(name, settings, resolver)
         finally:
             _making.pop()
-        _made[name] = described, route
+        _routes[name] = definition, route
         return route
 
 

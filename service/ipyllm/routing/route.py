@@ -23,7 +23,7 @@ __all__ = ["Resolver", "Route"]
 Resolver = Callable[[str], BaseLLMService]
 """Makes the service for a model name."""
 
-_BETWEEN = " → "  # in the tag ``arm`` of a call that went through a route within a route
+_ARM_SEPARATOR = " → "  # in the tag ``arm`` of a call that went through a route within a route
 
 
 class Route(BaseLLMService):
@@ -97,7 +97,7 @@ class Route(BaseLLMService):
     def _labels(self) -> Iterable[str]:
         return [arm.full_name for arm in self._arms()]
 
-    def _ask(
+    def _candidates_of(
         self, arm: BaseLLMService, request: ChatRequest, path: tuple[str, ...], label: str | None = None
     ) -> Iterator[Candidate]:
         """Yield the candidate for ``arm``, or the candidates of an arm that is a route."""
@@ -106,7 +106,7 @@ class Route(BaseLLMService):
         if isinstance(arm, Route):
             yield from arm.nested_candidates(request, path)
             return
-        tags = {**request.provenance.tags, "route": path[0], "arm": _BETWEEN.join(path[1:])}
+        tags = {**request.provenance.tags, "route": path[0], "arm": _ARM_SEPARATOR.join(path[1:])}
         yield Candidate(arm, replace(arm.resolve(request), provenance=replace(request.provenance, tags=tags)))
 
     def _as_service(self, arm: str | BaseLLMService) -> BaseLLMService:

@@ -62,7 +62,7 @@ class Split(Route):
     def nested_candidates(self, request: ChatRequest, path: tuple[str, ...]) -> Iterator[Candidate]:
         """Yield the arm of this request and no other: a comparison must not mix its arms."""
         label = self.arm_of(self._key(request))
-        yield from self._ask(self._weighted[label][0], request, path, label)
+        yield from self._candidates_of(self._weighted[label][0], request, path, label)
 
     def arm_of(self, key: str) -> str:
         """Return the arm of ``key`` (for example a conversation's name).

@@ -1,1 +1,1 @@
-"""What calls run on: the service thread and its event loop, interruptible waits."""
+"""The service thread with its event loop, and interruptible waits."""

@@ -20,7 +20,7 @@ __all__ = ["CANCEL_GRACE_S", "InterruptibleEvent", "interruptible_timeout"]
 CANCEL_GRACE_S = 5.0
 """Seconds that a cancelled call has to end and write its row, before the interrupt is raised."""
 
-_LONGEST_BLOCK_S = 0.2  # five wakes a second cost nothing measurable
+_LONGEST_BLOCK_S = 0.2  # five wakes a second have no measurable cost
 
 
 def interruptible_timeout(seconds: float | None) -> float | None:
@@ -33,7 +33,7 @@ def interruptible_timeout(seconds: float | None) -> float | None:
 class InterruptibleEvent(threading.Event):
     """A :class:`threading.Event` whose ``wait`` can be interrupted, and which calls listeners when it is set.
 
-    A thread cannot wait for an event and a queue at once: it waits for the queue, and a listener wakes it there.
+    A thread cannot wait for an event and a queue at once: it waits for the queue, and a listener puts an item into it.
     """
 
     def __init__(self) -> None:

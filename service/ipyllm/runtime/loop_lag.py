@@ -24,23 +24,23 @@ class LagMeasurement:
 
 
 class LagMonitor:
-    """A timer on the running loop that measures its lag while there is a :class:`LagMeasurement`."""
+    """A timer on the running loop that measures its lag while a block of :meth:`measure` runs."""
 
     def __init__(self) -> None:
-        self._watches: set[LagMeasurement] = set()
+        self._measurements: set[LagMeasurement] = set()
         self._timer: asyncio.TimerHandle | None = None
 
     @contextmanager
-    def watch(self) -> Iterator[LagMeasurement]:
-        """Measure the lag within a block: ``with monitor.watch() as watch: …``."""
-        watch = LagMeasurement()
-        self._watches.add(watch)
+    def measure(self) -> Iterator[LagMeasurement]:
+        """Measure the lag within a block: ``with monitor.measure() as lag: …``."""
+        measurement = LagMeasurement()
+        self._measurements.add(measurement)
         if self._timer is None:
             self._schedule()
         try:
-            yield watch
+            yield measurement
         finally:
-            self._watches.discard(watch)
+            self._measurements.discard(measurement)
 
     def _schedule(self) -> None:
         loop = asyncio.get_running_loop()
@@ -49,8 +49,8 @@ class LagMonitor:
     def _tick(self, due: float) -> None:
         # The loop's clock and perf_counter may differ by their rounding, which is not negative lag.
         late = max(0.0, perf_counter() - due)
-        for watch in self._watches:
-            watch.worst_s = max(watch.worst_s, late)
+        for measurement in self._measurements:
+            measurement.worst_s = max(measurement.worst_s, late)
         self._timer = None
-        if self._watches:
+        if self._measurements:
             self._schedule()

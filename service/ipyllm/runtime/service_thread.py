@@ -1,7 +1,7 @@
 """The service thread: one daemon thread per process that owns an asyncio loop and the HTTP clients.
 
 Connections stay warm between cells, a chat goes on while a cell trains a model, timestamps do not wait for
-drawing, and an interrupt is raised in a plain wait and becomes a clean cancel. A child process starts its own
+drawing, and an interrupt hits only a wait, so that the call can be cancelled cleanly. A child process starts its own
 thread after a fork; at exit the calls in flight are cancelled and their rows are written.
 """
 
@@ -32,7 +32,7 @@ _EXIT_S = 5.0
 
 
 class ServiceThread:
-    """The loop, and what belongs to it: the HTTP client and the lag monitor."""
+    """A daemon thread with an event loop, the HTTP client and the lag monitor."""
 
     def __init__(self) -> None:
         self.loop = asyncio.new_event_loop()
@@ -87,9 +87,9 @@ class ServiceThread:
         for coroutine, future in submitted:
             task = self.loop.create_task(coroutine)
             task.add_done_callback(functools.partial(_copy_outcome, future))
-            future.add_done_callback(functools.partial(self._cancel, task))
+            future.add_done_callback(functools.partial(self._pass_on_cancel, task))
 
-    def _cancel(self, task: asyncio.Task[Any], future: Future[Any]) -> None:
+    def _pass_on_cancel(self, task: asyncio.Task[Any], future: Future[Any]) -> None:
         if future.cancelled() and not task.done():
             with contextlib.suppress(RuntimeError):  # the loop is closed, so the task has ended
                 self.loop.call_soon_threadsafe(task.cancel)
@@ -99,13 +99,13 @@ class ServiceThread:
         if not self.alive or self.is_current:
             return
         with contextlib.suppress(TimeoutError):
-            self.submit(self._drain()).result(_EXIT_S)
+            self.submit(self._shut_down()).result(_EXIT_S)
         self.loop.call_soon_threadsafe(self.loop.stop)
         self._thread.join(_EXIT_S)
         if not self._thread.is_alive():
             self.loop.close()
 
-    async def _drain(self) -> None:
+    async def _shut_down(self) -> None:
         mine = asyncio.current_task()
         tasks = [task for task in asyncio.all_tasks() if task is not mine]
         for task in tasks:
@@ -119,7 +119,7 @@ class ServiceThread:
 def _copy_outcome(future: Future[Any], task: asyncio.Task[Any]) -> None:
     if task.cancelled():
         future.cancel()
-    if not future.set_running_or_notify_cancel():  # nobody waits any more
+    if not future.set_running_or_notify_cancel():  # the caller has cancelled it
         return
     if (exc := task.exception()) is not None:
         future.set_exception(exc)

@@ -1,6 +1,6 @@
-"""Wakes readers on other event loops, once per loop for all that became ready in one iteration of ours.
+"""Wakes readers on other event loops: one wakeup per loop for all readers that one iteration of ours made ready.
 
-To wake another thread's loop is a system call and a contention for the interpreter's lock. At 500 concurrent streams
+Waking another thread's loop costs a system call and competes for the interpreter's lock. At 500 concurrent streams
 one iteration has events for dozens of readers, and one wakeup serves them all.
 """
 

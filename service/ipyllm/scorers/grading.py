@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 __all__ = ["judge"]
 
 _RUBRIC = "A good answer is correct, answers what was asked, and leaves nothing important out."
-_ENDS = 2  # of a scale
+_SCALE_LENGTH = 2
 
 
 def judge(
@@ -77,7 +77,7 @@ def judge(
     ('judge', True)
     """
     is_pair = isinstance(scale, tuple | list) and all(isinstance(n, int) and not isinstance(n, bool) for n in scale)
-    if not is_pair or len(scale) != _ENDS or not scale[0] < scale[1]:
+    if not is_pair or len(scale) != _SCALE_LENGTH or not scale[0] < scale[1]:
         raise bad_request(f"scale must be two whole numbers, worst and best, such as (1, 5), not {scale!r}.")
     function = partial(
         _judge, judge=JudgeModel.of(model, name, rubric, reference, cache=cache, **options), scale=(*scale,)

@@ -41,7 +41,7 @@ def _json_valid(response: Any, *, strict: bool) -> Score:
     text = str(response.content)
     try:
         if strict:
-            json.loads(text, parse_constant=_refuse)
+            json.loads(text, parse_constant=_reject_constant)
         else:
             read_json(text)
     except (SchemaMismatch, ValueError, RecursionError) as exc:
@@ -49,7 +49,7 @@ def _json_valid(response: Any, *, strict: bool) -> Score:
     return Score(value=True)
 
 
-def _refuse(constant: str) -> None:
+def _reject_constant(constant: str) -> None:
     raise ValueError(f"{constant} is not JSON")
 
 
@@ -77,10 +77,10 @@ def json_schema(schema: Any, *, name: str = "json_schema") -> Scorer:
     """
     from ipyllm.structured import Schema
 
-    made = Schema.of(schema)
+    wanted = Schema.of(schema)
     return Scorer(
         name,
-        partial(_json_schema, schema=made),
+        partial(_json_schema, schema=wanted),
         takes_row=False,
         # A type may have validators of the user, which may hang.
         inline=isinstance(schema, dict),

@@ -18,7 +18,7 @@ __all__ = ["Method", "contains", "exact", "regex", "similarity"]
 Method = Literal["levenshtein", "jaro_winkler", "token_sort", "token_set"]
 """Methods of :func:`similarity`."""
 
-_MATCHING_S = 1.0
+_TIMEOUT_S = 1.0
 
 
 def exact(column: str, *, ignore_case: bool = False, strip: bool | str = True, name: str = "exact") -> Scorer:
@@ -49,18 +49,18 @@ def exact(column: str, *, ignore_case: bool = False, strip: bool | str = True, n
 
 
 def _exact(response: Any, row: Mapping[str, Any], *, column: str, ignore_case: bool, strip: bool | str) -> bool:
-    def form(text: str) -> str:
+    def normalize(text: str) -> str:
         if isinstance(strip, str):
-            text = _stripped(text, strip)
+            text = _strip_all(text, strip)
         elif strip:
             text = text.strip()
         return text.casefold() if ignore_case else text
 
-    right = {form(text_of_value(value)) for value in expected_answers(row, column)}
-    return form(response_text(response)) in right
+    right = {normalize(text_of_value(value)) for value in expected_answers(row, column)}
+    return normalize(response_text(response)) in right
 
 
-def _stripped(text: str, characters: str) -> str:
+def _strip_all(text: str, characters: str) -> str:
     before = None
     while before != text:  # white space and the characters may alternate
         before, text = text, text.strip().strip(characters)
@@ -95,11 +95,11 @@ def contains(column: str, *, ignore_case: bool = False, words: bool = False, nam
 
 
 def _contains(response: Any, row: Mapping[str, Any], *, column: str, ignore_case: bool, words: bool) -> bool:
-    def form(text: str) -> str:
+    def normalize(text: str) -> str:
         return text.casefold() if ignore_case else text
 
-    text = form(response_text(response))
-    sought = [form(text_of_value(value)).strip() for value in expected_answers(row, column)]
+    text = normalize(response_text(response))
+    sought = [normalize(text_of_value(value)).strip() for value in expected_answers(row, column)]
     if "" in sought:
         raise ScoreFailure(f"The row has an empty text in its column {column!r}, which every answer contains.")
     return any(_has_word(text, piece) if words else piece in text for piece in sought)
@@ -183,9 +183,9 @@ def _regex(
     text = response_text(response)
     for each in patterns:
         try:
-            found = engine.search(each, text, flags=engine.IGNORECASE if ignore_case else 0, timeout=_MATCHING_S)
+            found = engine.search(each, text, flags=engine.IGNORECASE if ignore_case else 0, timeout=_TIMEOUT_S)
         except TimeoutError:
-            raise ScoreFailure(f"The pattern {each!r} took longer than {_MATCHING_S:g} s on this answer.") from None
+            raise ScoreFailure(f"The pattern {each!r} took longer than {_TIMEOUT_S:g} s on this answer.") from None
         except (engine.error, TypeError) as exc:
             raise ScoreFailure(f"{each!r} is not a regular expression: {exc}.") from None
         if found is not None:
@@ -229,7 +229,7 @@ def _similarity(response: Any, row: Mapping[str, Any], *, column: str, method: M
     from rapidfuzz import fuzz
     from rapidfuzz.distance import JaroWinkler, Levenshtein
 
-    def form(text: str) -> str:
+    def normalize(text: str) -> str:
         return text.strip().casefold() if ignore_case else text.strip()
 
     def ratio(one: str, other: str) -> float:
@@ -243,5 +243,5 @@ def _similarity(response: Any, row: Mapping[str, Any], *, column: str, method: M
             case "token_set":
                 return fuzz.token_set_ratio(one, other) / 100
 
-    text = form(response_text(response))
-    return max(ratio(text, form(text_of_value(value))) for value in expected_answers(row, column))
+    text = normalize(response_text(response))
+    return max(ratio(text, normalize(text_of_value(value))) for value in expected_answers(row, column))

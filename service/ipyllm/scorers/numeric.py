@@ -110,24 +110,24 @@ def numeric(
 def _numeric(
     response: Any, row: Mapping[str, Any], *, column: str, rel_tol: float, abs_tol: float, decimal: Decimals
 ) -> bool:
-    right = [_right(value, column, decimal) for value in expected_answers(row, column)]
+    right = [_right_number(value, column, decimal) for value in expected_answers(row, column)]
     given = last_number(response_text(response), decimal)
     if given is None:
         return False
     return any(
         math.isclose(one, other, rel_tol=rel_tol, abs_tol=abs_tol)
-        for one in _readings(given)
+        for one in _possible_values(given)
         for wanted in right
-        for other in _readings(wanted)
+        for other in _possible_values(wanted)
         if math.isfinite(one)
     )
 
 
-def _readings(number: _Number) -> tuple[float, ...]:
+def _possible_values(number: _Number) -> tuple[float, ...]:
     return (number.value, number.value / 100) if number.percent else (number.value,)
 
 
-def _right(value: Any, column: str, decimal: Decimals) -> _Number:
+def _right_number(value: Any, column: str, decimal: Decimals) -> _Number:
     number: _Number | None
     if isinstance(value, numbers.Real | Decimal):
         number = _Number(float(value), percent=False)

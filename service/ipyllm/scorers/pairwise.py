@@ -13,7 +13,7 @@ from ipyllm.scorers.judging import JudgeModel, total_cost
 from ipyllm.scorers.reading import response_text
 from ipyllm.scorers.scored_answer import Answer, answers
 from ipyllm.scorers.scorer import Score, ScoreFailure, Scorer
-from ipyllm.scorers.scoring import CONCURRENCY, Scoring, rows_of
+from ipyllm.scorers.scoring import CONCURRENCY, Scoring, match_rows
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -150,7 +150,7 @@ class PairwiseJudge:
             raise
         pair.backward = _SWAPPED[swapped]
         reasons = f"{reason}\n— in the other order: {reason_back}"
-        return Score(_WORTH[pair.forward] + _WORTH[pair.backward], reason=reasons, cost_usd=total_cost(cost, cost_back))
+        return Score(_VALUE[pair.forward] + _VALUE[pair.backward], reason=reasons, cost_usd=total_cost(cost, cost_back))
 
     async def _verdict(self, pair: _Pair, first: str, second: str) -> tuple[Verdict, str, float | None]:
         return await self._judge.ask(
@@ -178,7 +178,7 @@ class PairwiseJudge:
                 "cast_at": now,
                 "kernel_id": kernel_id(),
                 "origin": "experiment",
-                "comparison": f"{name}:{pair.first.call_id or place}:{pair.second.call_id or place}",
+                "comparison": f"{name}:{pair.first.call_id or number}:{pair.second.call_id or number}",
                 "prompt": pair.first.prompt,
                 "arms": {pair.arms[0]: pair.first.call_id or None, pair.arms[1]: pair.second.call_id or None},
                 "outcome": pair.outcome,
@@ -189,7 +189,7 @@ class PairwiseJudge:
                 "reason": result["score_pair_reason"],
                 "cost_usd": result["cost_usd_pair"],
             }
-            for place, (pair, result) in enumerate(zip(pairs, scored.to_dict("records"), strict=True))
+            for number, (pair, result) in enumerate(zip(pairs, scored.to_dict("records"), strict=True))
             if pair.backward is not None
         ]
         failed = [error for error in scored["score_pair_error"] if error is not None]
@@ -202,7 +202,7 @@ class PairwiseJudge:
         return pd.DataFrame(votes, columns=columns).astype({"cost_usd": "float64"})
 
 
-_WORTH = {"first": 0.5, "second": -0.5, "tie": 0.0}
+_VALUE = {"first": 0.5, "second": -0.5, "tie": 0.0}
 _SWAPPED: dict[Verdict, Verdict] = {"first": "second", "second": "first", "tie": "tie"}
 
 
@@ -227,25 +227,25 @@ class _Pair:
 
 
 def _pairs(calls: pd.DataFrame, arms: Sequence[str] | None, rows: Any, on: str) -> Iterator[_Pair]:
-    by = "arm" if "arm" in calls.columns and calls["arm"].notna().any() else "model"
-    lacking = [column for column in (by, on, "status", "response") if column not in calls.columns]
+    arm_column = "arm" if "arm" in calls.columns and calls["arm"].notna().any() else "model"
+    lacking = [column for column in (arm_column, on, "status", "response") if column not in calls.columns]
     if lacking:
         raise bad_request(f"These calls cannot be compared: the table has no column {' and '.join(lacking)}.")
-    right_rows = rows_of(calls, rows, on)
-    there = list(dict.fromkeys(calls[by].dropna()))
-    chosen = there if arms is None else list(dict.fromkeys([arms] if isinstance(arms, str) else arms))
-    unknown = [arm for arm in chosen if arm not in there]
+    answer_rows = match_rows(calls, rows, on)
+    present = list(dict.fromkeys(calls[arm_column].dropna()))
+    chosen = present if arms is None else list(dict.fromkeys([arms] if isinstance(arms, str) else arms))
+    unknown = [arm for arm in chosen if arm not in present]
     if unknown or len(chosen) < 2:  # noqa: PLR2004
         problem = f"there is no arm {unknown[0]!r}" if unknown else f"there is only {len(chosen)}"
         raise bad_request(
-            f"A comparison needs at least two arms, but {problem}; the arms are {', '.join(map(repr, there))}."
+            f"A comparison needs at least two arms, but {problem}; the arms are {', '.join(map(repr, present))}."
         )
     repeats = calls["repeat"] if "repeat" in calls.columns else [None] * len(calls)
-    warm = calls["warmup"].fillna(value=False) if "warmup" in calls.columns else [False] * len(calls)
+    warmups = calls["warmup"].fillna(value=False) if "warmup" in calls.columns else [False] * len(calls)
     found: dict[Any, dict[str, list[tuple[Answer, Mapping[str, Any]]]]] = {}
-    columns = (calls[by], calls[on], repeats, warm, calls["response"].notna(), answers(calls), right_rows)
-    for arm, key, repeat, warms, stored, answer, row in zip(*columns, strict=True):
-        if arm in chosen and answer.status == "ok" and stored and not warms:
+    columns = (calls[arm_column], calls[on], repeats, warmups, calls["response"].notna(), answers(calls), answer_rows)
+    for arm, key, repeat, is_warmup, stored, answer, row in zip(*columns, strict=True):
+        if arm in chosen and answer.status == "ok" and stored and not is_warmup:
             found.setdefault((key, str(repeat)), {}).setdefault(arm, []).append((answer, row))
     for by_arm in found.values():
         for one, other in itertools.combinations(chosen, 2):

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 __all__ = ["human"]
 
-_WORTH = {"tie": 0.5, "both_bad": 0.0}
+_TIE_VALUES = {"tie": 0.5, "both_bad": 0.0}
 
 
 def human(votes: pd.DataFrame | None = None, *, ledger: Ledger | None = None, name: str = "human") -> Scorer:
@@ -29,14 +29,14 @@ def human(votes: pd.DataFrame | None = None, *, ledger: Ledger | None = None, na
         As returned by :func:`ipyllm.votes`. By default all votes of people in the ledger, of every kernel, at the
         time of scoring.
     ledger : Ledger, optional
-        Another ledger than the current one.
+        The ledger to read instead of the current one.
     name : str
         Name of the scorer.
 
     Notes
     -----
     Answers are identified by ``call_id``; one without votes has no score. "Both bad" is 0 for each. This share of
-    votes depends on which answers were compared: to compare arms that met with different frequency, use
+    votes depends on which answers were compared: to compare arms that were not compared equally often, use
     ``results.ranking()``.
 
     Examples
@@ -50,27 +50,27 @@ def human(votes: pd.DataFrame | None = None, *, ledger: Ledger | None = None, na
     """
     if votes is None:
         # Votes are read for each table, since they are cast after the calls.
-        return Scorer(name, partial(_read_and_score, ledger=ledger), inline=True, begin=partial(_begin, ledger))
+        return Scorer(name, partial(_read_and_score, ledger=ledger), inline=True, begin=partial(_read_votes, ledger))
     missing = [column for column in ("arms", "outcome") if column not in getattr(votes, "columns", ())]
     if missing:
         raise bad_request(f"votes has no column {' and '.join(missing)}: use a table as returned by ipyllm.votes().")
     return Scorer(name, partial(_human, shares=_shares(zip(votes["arms"], votes["outcome"], strict=True))), inline=True)
 
 
-def _begin(ledger: Ledger | None) -> partial[float | None]:
+def _read_votes(ledger: Ledger | None) -> partial[float | None]:
     from ipyllm.comparison.votes import votes
 
-    cast = votes(kernel=None, ledger=ledger)
+    all_votes = votes(kernel=None, ledger=ledger)
     by_people = (
         (arms, outcome)
-        for arms, outcome, tags in zip(cast["arms"], cast["outcome"], cast["tags"], strict=True)
+        for arms, outcome, tags in zip(all_votes["arms"], all_votes["outcome"], all_votes["tags"], strict=True)
         if "judge" not in (tags or {})
     )
     return partial(_human, shares=_shares(by_people))
 
 
 def _read_and_score(response: Any, row: Mapping[str, Any], *, ledger: Ledger | None) -> float | None:
-    return _begin(ledger)(response, row)
+    return _read_votes(ledger)(response, row)
 
 
 def _human(response: Any, row: Mapping[str, Any], *, shares: Mapping[str, float]) -> float | None:  # noqa: ARG001
@@ -78,9 +78,9 @@ def _human(response: Any, row: Mapping[str, Any], *, shares: Mapping[str, float]
 
 
 def _shares(votes: Iterable[tuple[Mapping[str, str | None], str]]) -> dict[str, float]:
-    worth: dict[str, list[float]] = {}
+    values: dict[str, list[float]] = {}
     for arms, outcome in votes:
         for label, call_id in arms.items():
             if call_id:
-                worth.setdefault(call_id, []).append(_WORTH.get(outcome, float(label == outcome)))
-    return {call_id: sum(each) / len(each) for call_id, each in worth.items()}
+                values.setdefault(call_id, []).append(_TIE_VALUES.get(outcome, float(label == outcome)))
+    return {call_id: sum(each) / len(each) for call_id, each in values.items()}

@@ -19,7 +19,7 @@ def response_text(response: Any) -> str:
 
 
 def expected_answers(row: Mapping[str, Any], column: str) -> list[Any]:
-    """Return the right answers in a column of the row, one or each of a list; fail without any."""
+    """Return the right answers in a column of the row as a list; raise ScoreFailure if there are none."""
     if column not in row:
         has = ", ".join(map(repr, row)) if row else "no columns"
         raise ScoreFailure(f"The row has no column {column!r}; it has {has}.")

@@ -55,13 +55,13 @@ class Answer(ChatResponse):
             content=known.get("response", ""),
             usage=Usage(source=known.get("usage_source"), **usage),
             timing=Timing(**{name: known[name] for name in _TIMING if name in known}),
-            **{name: known[name] for name in _PLAIN if name in known},
+            **{name: known[name] for name in _SAME_NAME if name in known},
         )
 
 
 _USAGE = [f.name for f in fields(Usage) if f.name != "source"]
 _TIMING = [f.name for f in fields(Timing)]
-_PLAIN = [
+_SAME_NAME = [
     f.name
     for f in fields(Answer)
     if f.name not in {"content", "usage", "timing", "parsed", "tool_calls", "tool_results", "steps"}
@@ -70,7 +70,7 @@ _PLAIN = [
 
 def answers(calls: pd.DataFrame) -> list[Answer]:
     """Return the answers in a table of calls, in its order."""
-    wanted = {"response", "usage_source", *_USAGE, *_TIMING, *_PLAIN}
+    wanted = {"response", "usage_source", *_USAGE, *_TIMING, *_SAME_NAME}
     columns = [name for name in calls.columns if name in wanted]
     # Python values, and None for every kind of null.
     values = [calls[name].astype("object").where(calls[name].notna(), None).tolist() for name in columns]

@@ -1,7 +1,7 @@
 """Defines a scorer: a name, and a function from an answer and its row of data to a number.
 
-:meth:`Scorer.of` makes scorers of functions and objects, :func:`checked` validates their results. A scorer that fails
-loses its score, and does not stop the run.
+:meth:`Scorer.of` makes scorers of functions and objects, :func:`validate_score` validates their results. If a scorer
+fails, its score is missing, and the run goes on.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from ipyllm.text.format import shorten
 from ipyllm.text.redact import redact
 from ipyllm.text.terminal import strip_control_sequences
 
-__all__ = ["TIMEOUT_S", "Score", "ScoreFailure", "Scorer", "SupportsScore", "checked", "distinct"]
+__all__ = ["TIMEOUT_S", "Score", "ScoreFailure", "Scorer", "SupportsScore", "as_scorers", "validate_score"]
 
 TIMEOUT_S = 60.0
 """Default time limit of one score, in seconds."""
@@ -167,16 +167,16 @@ such as scorers.exact('label').
             raise bad_request(f"{source.__name__} is a class, not a scorer: use an instance, {source.__name__}(…).")
         if isinstance(source, SupportsScore):
             function: Callable[..., Any] = source.score
-            own = source.name
+            own_name = source.name
         elif callable(source):
-            function, own = source, _name_of(source)
+            function, own_name = source, _name_of(source)
         else:
             example = repr(source) if isinstance(source, str) else "'column'"
             raise bad_request(
-                f"{_shown(source)} is not a scorer: use a function of (response, row), or one of ipyllm.scorers, such "
+                f"{_repr(source)} is not a scorer: use a function of (response, row), or one of ipyllm.scorers, such "
                 f"as scorers.exact({example})."
             )
-        called = own if name is None else name
+        called = own_name if name is None else name
         code = _code(function)
         if inspect.isgeneratorfunction(code) or inspect.isasyncgenfunction(code):
             raise bad_request(f"{called} cannot be a scorer, because it is a generator: return one number.")
@@ -190,17 +190,17 @@ such as scorers.exact('label').
 
     @property
     def columns(self) -> tuple[str, ...]:
-        """The columns that it may write: scores, errors, reasons and costs."""
+        """The columns that it may write: score, error, reason and cost."""
         score = f"score_{self.name}"
-        # A cost must not look like a score.
+        # The cost's name must not begin like a score's.
         return score, f"{score}_error", f"{score}_reason", f"cost_usd_{self.name}"
 
     def named(self, name: str) -> Scorer:
-        """Return the scorer under another name, for two of a kind in one table."""
+        """Return the scorer under another name, so that a table can have two of a kind."""
         return replace(self, name=name)
 
-    def begun(self) -> Scorer:
-        """Return the scorer for one table: see ``begin``."""
+    def prepared(self) -> Scorer:
+        """Return the scorer to use for one table: see ``begin``."""
         return self if self.begin is None else replace(self, function=self.begin(), begin=None)
 
     def call(self, response: Any, row: Mapping[str, Any] | None = None) -> Any:
@@ -208,7 +208,7 @@ such as scorers.exact('label').
         return self.function(response, row or {}) if self.takes_row else self.function(response)
 
 
-def checked(value: Any) -> Score:
+def validate_score(value: Any) -> Score:
     """Return a result as a valid :class:`Score`; raise ScoreFailure unless it is a finite number or null."""
     given = value if isinstance(value, Score) else Score(value)
     try:
@@ -228,13 +228,13 @@ def _number(value: Any) -> float | None:
     plain_value = item() if callable(item) and getattr(value, "size", None) == 1 else value
     if not isinstance(plain_value, numbers.Real | Decimal):
         kind = type(value).__name__
-        raise ScoreFailure(f"It returned {_shown(value)}, a {kind}; return a number, True, False or None.")
+        raise ScoreFailure(f"It returned {_repr(value)}, a {kind}; return a number, True, False or None.")
     try:
         number = float(plain_value)
     except (OverflowError, ValueError):
         number = math.inf
     if not math.isfinite(number):
-        raise ScoreFailure(f"It returned {_shown(value)}; return a finite number, or None if it does not apply.")
+        raise ScoreFailure(f"It returned {_repr(value)}; return a finite number, or None if it does not apply.")
     return number
 
 
@@ -270,7 +270,7 @@ def _takes_row(name: str, function: Callable[..., Any]) -> bool:
     return second.default is second.empty or second.name == "row"
 
 
-def _shown(value: Any) -> str:
+def _repr(value: Any) -> str:
     try:
         text = repr(value)
     except Exception:  # noqa: BLE001 - a repr of the user's own may do anything
@@ -278,13 +278,13 @@ def _shown(value: Any) -> str:
     return shorten(text, _MAX_VALUE_CHARS)
 
 
-def distinct(scorers: Iterable[Any]) -> tuple[Scorer, ...]:
-    """Return all as :class:`Scorer`; raise ``bad_request`` if two would write to the same column."""
+def as_scorers(scorers: Iterable[Any]) -> tuple[Scorer, ...]:
+    """Convert all to :class:`Scorer`; raise ``bad_request`` if two would write to the same column."""
     if isinstance(scorers, str | Mapping) or not isinstance(scorers, Iterable):
-        raise bad_request(f"scorers must be a list, like [scorers.exact('label'), my_function], not {_shown(scorers)}.")
-    made = tuple(Scorer.of(scorer) for scorer in scorers)
+        raise bad_request(f"scorers must be a list, like [scorers.exact('label'), my_function], not {_repr(scorers)}.")
+    converted = tuple(Scorer.of(scorer) for scorer in scorers)
     taken: dict[str, str] = {}
-    for scorer in made:
+    for scorer in converted:
         for column in scorer.columns:
             if column in taken:
                 raise bad_request(
@@ -292,4 +292,4 @@ def distinct(scorers: Iterable[Any]) -> tuple[Scorer, ...]:
                     f"name='{scorer.name}_2', or Scorer.of(function, name=…) for a function."
                 )
             taken[column] = scorer.name
-    return made
+    return converted

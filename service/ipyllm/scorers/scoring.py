@@ -1,7 +1,7 @@
 """Applies scorers to a table of calls, without calling the models again.
 
-The user's scorers run on the user's side (:mod:`ipyllm.tools.caller_executor`): coroutines on the user's loop, several
-at a time, plain functions one after the other in a thread that can be abandoned. A failing scorer stops no other.
+The user's scorers run in the caller's thread or loop (:mod:`ipyllm.tools.caller_executor`): coroutines several at a
+time, plain functions one after the other in a thread that can be abandoned. A failing scorer does not stop the others.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from ipyllm.errors import bad_request
 from ipyllm.runtime.interruptible import CANCEL_GRACE_S, InterruptibleEvent
 from ipyllm.runtime.service_thread import service_thread
 from ipyllm.scorers.scored_answer import Answer, answers
-from ipyllm.scorers.scorer import Score, ScoreFailure, Scorer, checked, distinct
+from ipyllm.scorers.scorer import Score, ScoreFailure, Scorer, as_scorers, validate_score
 from ipyllm.tools import CallerExecutor, ToolTimeout
 from ipyllm.tools.caller_executor import UserCode
 from ipyllm.tools.result_text import describe_error, truncate
@@ -96,7 +96,7 @@ def apply(
 class Scoring:
     """Scores a table of calls, with access to the scores so far.
 
-    Stages: made, with all arguments checked → :meth:`run` or :meth:`arun`, once → :meth:`frame`, at any time and
+    Stages: created, arguments checked → :meth:`run` or :meth:`arun`, once → :meth:`frame`, at any time and
     also after an interrupt.
 
     Parameters
@@ -117,20 +117,20 @@ class Scoring:
         concurrency: int = CONCURRENCY,
         on_score: Callable[[], None] | None = None,
     ) -> None:
-        self._scorers = distinct(scorers)
+        self._scorers = as_scorers(scorers)
         self._concurrency = validate_int("concurrency", concurrency, 1)
         missing = [name for name in ("status", "response") if name not in calls.columns]
         if missing:
             raise bad_request(f"These calls cannot be scored: the table has no column {' and '.join(missing)}.")
         self._calls = calls
-        self._rows = rows_of(calls, rows, on)
+        self._rows = match_rows(calls, rows, on)
         self._answers = answers(calls)
-        self._given = calls["response"].notna().tolist()
-        self._places = [place for place, answer in enumerate(self._answers) if answer.status == "ok"]
+        self._has_text = calls["response"].notna().tolist()
+        self._indices = [index for index, answer in enumerate(self._answers) if answer.status == "ok"]
         self._on_score = on_score or (lambda: None)
         self._results: dict[str, dict[int, Score | ScoreFailure]] = {scorer.name: {} for scorer in self._scorers}
         self._future: Future[None] | None = None
-        self.total = len(self._places) * len(self._scorers)
+        self.total = len(self._indices) * len(self._scorers)
 
     def run(self) -> None:
         """Score and wait. Async scorers run on the event loop of the notebook cell, if there is one.
@@ -142,7 +142,7 @@ class Scoring:
         """
         if service_thread().is_current:
             raise RuntimeError("Scoring in the service thread would wait for itself; use `await scoring.arun()`.")
-        self._begin()
+        self._prepare_scorers()
         self._run_inline()
         caller_executor, done = CallerExecutor(waits=True), InterruptibleEvent()
         future = self._start(caller_executor, done)
@@ -158,7 +158,7 @@ class Scoring:
 
     async def arun(self) -> None:
         """Like :meth:`run`, for a coroutine: async scorers run on its loop, plain ones in a thread."""
-        self._begin()
+        self._prepare_scorers()
         self._run_inline()
         future = self._start(CallerExecutor(waits=False), InterruptibleEvent())
         if future is not None:
@@ -166,15 +166,15 @@ class Scoring:
 
     def frame(self) -> pd.DataFrame:
         """Return the calls with the scores so far, as :func:`apply` does."""
-        made = {name: column for scorer in self._scorers for name, column in self._columns(scorer).items()}
+        new_columns = {name: column for scorer in self._scorers for name, column in self._columns(scorer).items()}
         earlier = {name for scorer in self._scorers for name in scorer.columns}
-        return self._calls.drop(columns=[n for n in self._calls.columns if n in earlier]).assign(**made)
+        return self._calls.drop(columns=[n for n in self._calls.columns if n in earlier]).assign(**new_columns)
 
     def _columns(self, scorer: Scorer) -> dict[str, pd.Series[Any]]:
         import pandas as pd
 
         results = dict(self._results[scorer.name])  # a copy, because the service thread may be adding to it
-        scores = [results.get(place) for place in range(len(self._answers))]
+        scores = [results.get(index) for index in range(len(self._answers))]
 
         def column(values: Iterable[Any], dtype: str) -> pd.Series[Any]:
             return pd.Series(list(values), index=self._calls.index, dtype=dtype)
@@ -182,71 +182,71 @@ class Scoring:
         name, error, reason, cost = scorer.columns
         reasons = [score.reason if isinstance(score, Score) else None for score in scores]
         costs = [None if score is None else score.cost_usd for score in scores]
-        made = {
+        columns = {
             name: column((score.value if isinstance(score, Score) else None for score in scores), "float64"),
             error: column((str(score) if isinstance(score, ScoreFailure) else None for score in scores), "object"),
         }
         if "reason" in scorer.gives or any(text is not None for text in reasons):
-            made[reason] = column(reasons, "object")
+            columns[reason] = column(reasons, "object")
         if "cost_usd" in scorer.gives or any(dollars is not None for dollars in costs):
-            made[cost] = column(costs, "float64")
-        return made
+            columns[cost] = column(costs, "float64")
+        return columns
 
-    def _begin(self) -> None:
-        if self._places:
-            self._scorers = tuple(scorer.begun() for scorer in self._scorers)
+    def _prepare_scorers(self) -> None:
+        if self._indices:
+            self._scorers = tuple(scorer.prepared() for scorer in self._scorers)
 
     def _run_inline(self) -> None:
         for scorer in self._scorers:
             if scorer.inline:
-                for place in self._places:
+                for index in self._indices:
                     try:
-                        self._keep(scorer, place, checked(scorer.call(*self._arguments(place))))
+                        self._add_result(scorer, index, validate_score(scorer.call(*self._arguments(index))))
                     except Exception as exc:  # noqa: BLE001 - any error of a scorer is that score's error
-                        self._keep(scorer, place, _failure(exc))
+                        self._add_result(scorer, index, _failure(exc))
 
-    def _arguments(self, place: int) -> tuple[Answer, Mapping[str, Any]]:
-        if not self._given[place]:
+    def _arguments(self, index: int) -> tuple[Answer, Mapping[str, Any]]:
+        if not self._has_text[index]:
             raise ScoreFailure(_NOT_STORED)
-        return self._answers[place], self._rows[place]
+        return self._answers[index], self._rows[index]
 
-    def _keep(self, scorer: Scorer, place: int, result: Score | ScoreFailure) -> None:
-        self._results[scorer.name][place] = result
+    def _add_result(self, scorer: Scorer, index: int, result: Score | ScoreFailure) -> None:
+        self._results[scorer.name][index] = result
         self._on_score()
 
     def _start(self, caller_executor: CallerExecutor, done: InterruptibleEvent) -> Future[None] | None:
-        if all(scorer.inline for scorer in self._scorers) or not self._places:
+        if all(scorer.inline for scorer in self._scorers) or not self._indices:
             return None
-        return service_thread().submit(self._run_posted(caller_executor, done))
+        return service_thread().submit(self._run_on_service_thread(caller_executor, done))
 
-    async def _run_posted(self, caller_executor: CallerExecutor, done: InterruptibleEvent) -> None:
+    async def _run_on_service_thread(self, caller_executor: CallerExecutor, done: InterruptibleEvent) -> None:
         try:
             async with asyncio.TaskGroup() as group:
                 for scorer in self._scorers:
                     if not scorer.inline:
-                        worker = Worker(scorer, iter(self._places))
-                        # Plain functions run one by one: a second in the queue would not see that the first hangs.
+                        worker = Worker(scorer, iter(self._indices))
+                        # Plain functions run one by one: while one hangs, a second would only wait for it in the queue.
                         for _ in range(self._concurrency if scorer.is_async else 1):
-                            group.create_task(self._serve(worker, caller_executor))
+                            group.create_task(self._run_worker(worker, caller_executor))
         finally:
             caller_executor.close()
             done.set()
 
-    async def _serve(self, worker: Worker, caller_executor: CallerExecutor) -> None:
-        for place in worker.places:
+    async def _run_worker(self, worker: Worker, caller_executor: CallerExecutor) -> None:
+        for index in worker.indices:
             if worker.timeouts >= _MAX_TIMEOUTS:
                 reason = f"Skipped: {worker.scorer.name} had timed out {_MAX_TIMEOUTS} times in a row."
-                self._keep(worker.scorer, place, ScoreFailure(reason))
+                self._add_result(worker.scorer, index, ScoreFailure(reason))
             else:
-                self._keep(worker.scorer, place, await self._score(worker, place, caller_executor))
+                self._add_result(worker.scorer, index, await self._score(worker, index, caller_executor))
 
-    async def _score(self, worker: Worker, place: int, caller_executor: CallerExecutor) -> Score | ScoreFailure:
+    async def _score(self, worker: Worker, index: int, caller_executor: CallerExecutor) -> Score | ScoreFailure:
         scorer = worker.scorer
         result: Score | ScoreFailure
         try:
-            call = functools.partial(scorer.call, *self._arguments(place))
+            call = functools.partial(scorer.call, *self._arguments(index))
             code = UserCode(scorer.name, call, scorer.is_async, scorer.timeout)
-            result = await caller_executor.run(code, then=checked)
+            result = await caller_executor.run(code, convert=validate_score)
         except ToolTimeout as exc:
             worker.timeouts += 1
             return ScoreFailure(f"{exc}.")
@@ -266,11 +266,11 @@ class Worker:
     """The pending answers of one scorer, shared by its tasks on the service thread."""
 
     scorer: Scorer
-    places: Iterator[int]
+    indices: Iterator[int]
     timeouts: int = 0  # in a row
 
 
-def rows_of(
+def match_rows(
     calls: pd.DataFrame, rows: pd.DataFrame | Sequence[Mapping[str, Any]] | None, on: str
 ) -> Sequence[Mapping[str, Any]]:
     """Return the row of each call, as :func:`apply` describes; raise ``bad_request`` if the tables do not match."""
@@ -279,12 +279,12 @@ def rows_of(
     if rows is None:
         return [{}] * len(calls)
     if not isinstance(rows, pd.DataFrame):
-        made = list(rows)
-        if len(made) != len(calls) or not all(isinstance(row, Mapping) for row in made):
+        mappings = list(rows)
+        if len(mappings) != len(calls) or not all(isinstance(row, Mapping) for row in mappings):
             raise bad_request(
-                f"rows must be a table, or one dict for each of the {len(calls)} calls; these are {len(made)}."
+                f"rows must be a table, or one dict for each of the {len(calls)} calls; these are {len(mappings)}."
             )
-        return made
+        return mappings
     if on not in calls.columns:
         raise bad_request(f"The calls have no column {on!r} that names their row; choose another with on=….")
     if not rows.index.is_unique:

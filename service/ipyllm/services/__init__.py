@@ -1,1 +1,1 @@
-"""The services: each a small file with an endpoint and its quirks. The pipeline is in ``base``."""
+"""The services: a small module for each provider, with its endpoint and quirks. Their common API is in ``base``."""

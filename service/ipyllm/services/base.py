@@ -30,7 +30,7 @@ _ROLES = {"system", "developer", "user", "assistant", "tool"}
 
 
 class BaseLLMService(ChatCompletionsProvider):
-    """A service: what users call, over a server that speaks the chat-completions protocol.
+    """A service: the API that users call, for a server that speaks the chat-completions protocol.
 
     Parameters and errors are those of :class:`~ipyllm.services.chat_completions.ChatCompletionsProvider`.
     """
@@ -55,7 +55,7 @@ class BaseLLMService(ChatCompletionsProvider):
         notebook_options: CallOptions | None = None,
         **params: Any,
     ) -> ChatRequest:
-        """Create the request that ``chat`` would send with the same arguments; nothing is sent.
+        """Create the request that ``chat`` would send with the same arguments, without sending it.
 
         ``notebook_options`` hold where neither the call nor a service sets them.
         """
@@ -74,17 +74,17 @@ class BaseLLMService(ChatCompletionsProvider):
             messages=tuple(replace_surrogates(message) for message in messages),
             retry_after_text=bool(retry_after_text),
             max_cost_usd=validate_usd(max_cost_usd),
-            tools=_toolbox(tools),
+            tools=_tools_by_name(tools),
             tool_rounds=validate_int("tool_rounds", tool_rounds, 1),
             schema=_schema(schema),
             repairs=validate_int("repairs", repairs, 0),
             provenance=_with_tags(provenance or Provenance(), tags),
             given=self.options(params, timeout, max_retries, cache),
-            notebook_options=self._checked(notebook_options),
+            notebook_options=self._checked_options(notebook_options),
         )
         return self.resolve(request)
 
-    def _checked(self, options: CallOptions | None) -> CallOptions:
+    def _checked_options(self, options: CallOptions | None) -> CallOptions:
         if options is None:
             return _NO_OPTIONS
         return self.options(options.params, options.timeout, options.max_retries, options.cache)
@@ -108,7 +108,7 @@ class BaseLLMService(ChatCompletionsProvider):
         **options
             ``conversation_history``: messages that come before, such as ``ConversationHistory().get_messages()``;
             ``system``; ``tags``: ``{"arm": "terse"}`` finds the call again in ``usage()``; ``timeout``;
-            ``max_retries``; ``retry_after_text``: also when text was shown; ``cache``;
+            ``max_retries``; ``retry_after_text``: retry even after text was shown; ``cache``;
             ``max_cost_usd``: refuse before sending if it may cost more; ``tools``: Python
             functions the model may call, with ``tool_rounds``; ``schema``: a Pydantic class, dataclass, TypedDict or
             JSON schema that the answer must fit, with ``repairs``; and any parameter of the model.
@@ -120,7 +120,7 @@ class BaseLLMService(ChatCompletionsProvider):
         Raises
         ------
         LLMError
-            When no whole answer came; ``error.partial`` holds what did.
+            When the answer is missing or incomplete; ``error.partial`` holds the part received.
         """
         return self.call(self.request(prompt, **options), waits=True).wait()
 
@@ -158,13 +158,13 @@ def _with_tags(provenance: Provenance, tags: Mapping[str, str] | None) -> Proven
     return replace(provenance, tags={**provenance.tags, **{str(key): str(value) for key, value in tags.items()}})
 
 
-def _toolbox(tools: Iterable[Any]) -> Mapping[str, Tool]:
+def _tools_by_name(tools: Iterable[Any]) -> Mapping[str, Tool]:
     given = list(tools)
     if not given:
         return {}
-    from ipyllm.tools import toolbox
+    from ipyllm.tools import tools_by_name
 
-    return toolbox(given)
+    return tools_by_name(given)
 
 
 def _schema(schema: Any) -> Schema | None:

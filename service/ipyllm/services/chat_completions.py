@@ -1,4 +1,4 @@
-"""A server with its quirks and prices: the part of a service that the pipeline uses."""
+"""The part of a service that the pipeline uses: a server's address, quirks and prices."""
 
 from __future__ import annotations
 
@@ -40,16 +40,16 @@ class ChatCompletionsProvider:
     base_url : str, optional
         Address up to and with ``/v1``.
     api_key : str, optional
-        Key; from the settings if not given. No repr, log or row ever shows it.
+        Key; from the settings if not given. It never appears in a repr, a log or the ledger.
     timeout : float or Timeout, optional
         Seconds that each stage may take: connecting, the first token, the gap between tokens. A
-        :class:`~ipyllm.timeout.Timeout` sets each by itself, and a limit on the whole call.
+        :class:`~ipyllm.timeout.Timeout` sets each separately, and a limit on the whole call.
     max_retries : int, optional
         Further attempts after the first.
     requests_per_minute, tokens_per_minute : float, optional
         Limits on what is sent to this address.
     max_in_flight : int, optional
-        Most requests at this address at the same time. Without it the limit is learnt from the server's refusals.
+        Most requests in flight to this address. By default the limit is learned from the server's rejections.
     cache : bool, optional
         Whether the response cache may answer; the settings decide if not given.
     **params
@@ -135,7 +135,7 @@ class ChatCompletionsProvider:
         )
 
     def resolve(self, request: ChatRequest) -> ChatRequest:
-        """Return the request with all options resolved: as given, else this service's, the notebook's, settings'."""
+        """Return the request with all options resolved: as given, else the service's, the notebook's, the settings'."""
         settings = get_settings()
         options = request.given.with_defaults(self.defaults).with_defaults(request.notebook_options)
         return replace(
@@ -194,7 +194,7 @@ class ChatCompletionsProvider:
 
     def needs_key(self, base_url: str) -> bool:
         """Return whether the server at this address refuses calls without a key."""
-        return self.domain is None or self._is_own(base_url)
+        return self.domain is None or self._is_own_domain(base_url)
 
     def context_window(self) -> int | None:
         """Return the context window in tokens, by the price tables; None when unknown."""
@@ -215,9 +215,9 @@ class ChatCompletionsProvider:
         """Return the price per million tokens, by the settings or the price tables; None when unknown."""
         from ipyllm.services.prices import price_in_settings, price_in_tables
 
-        own = price_in_settings(self.full_name)
-        if own is not None or self.price_provider is None or not self.price_tables_apply(self.address()):
-            return own
+        configured = price_in_settings(self.full_name)
+        if configured is not None or self.price_provider is None or not self.price_tables_apply(self.address()):
+            return configured
         return price_in_tables(self.price_provider, self.model)
 
     async def prepare(self) -> tuple[Address, bool]:
@@ -264,7 +264,7 @@ class ChatCompletionsProvider:
         """Return whether the price tables hold for this address."""
         if self.price_provider is None:
             return False
-        return not address.is_loopback if self.domain is None else self._is_own(address.base_url)
+        return not address.is_loopback if self.domain is None else self._is_own_domain(address.base_url)
 
     def cost(
         self, usage: Usage, response_model: str | None, address: Address, at: datetime
@@ -282,9 +282,9 @@ class ChatCompletionsProvider:
         """Return the cost by the prices in the settings, else by :meth:`cost`."""
         from ipyllm.services.prices import BY_SETTINGS, price_in_settings
 
-        own = price_in_settings(self.full_name)
-        if own is not None:
-            cost = own.cost(usage)
+        configured = price_in_settings(self.full_name)
+        if configured is not None:
+            cost = configured.cost(usage)
             return cost, BY_SETTINGS if cost is not None else None
         return self.cost(usage, response_model, address, at)
 
@@ -294,20 +294,20 @@ class ChatCompletionsProvider:
         """Return the most a call may cost, in US dollars; None when unknown."""
         from ipyllm.services.prices import estimate_cost, price_in_settings
 
-        own = price_in_settings(self.full_name)
-        if own is not None:
-            longest = max_output_tokens or self.context_window()
-            return None if longest is None else own.estimate(input_tokens, longest)
-        free, _ = self.cost(Usage(0, 0, source="server"), None, address, at)
+        configured = price_in_settings(self.full_name)
+        if configured is not None:
+            output_tokens = max_output_tokens or self.context_window()
+            return None if output_tokens is None else configured.estimate(input_tokens, output_tokens)
+        fixed_cost, _ = self.cost(Usage(0, 0, source="server"), None, address, at)
         if not self.price_tables_apply(address) or self.price_provider is None:
-            return free
+            return fixed_cost
         return estimate_cost(self.price_provider, self.model, input_tokens, max_output_tokens, at=at)
 
     def cache_scope(self, address: Address) -> str:
-        """Return what identifies the server in the key of the response cache."""
+        """Return the part of a response cache key that identifies the server."""
         return address.base_url
 
-    def _is_own(self, base_url: str) -> bool:
+    def _is_own_domain(self, base_url: str) -> bool:
         return self.domain is not None and _is_in_domain(base_url, self.domain)
 
 

@@ -12,7 +12,7 @@ __all__ = ["EndpointService"]
 
 
 class EndpointService(BaseLLMService):
-    """A server named in the settings. Without ``model``, the endpoint's own default."""
+    """A server named in the settings. Without ``model`` it uses the endpoint's default."""
 
     def __init__(self, endpoint: str, model: str | None = None, **options: Any) -> None:
         settings = get_settings().endpoints[endpoint]
@@ -28,7 +28,7 @@ class EndpointService(BaseLLMService):
         super().__init__(chosen, **options)
 
     def base_url(self) -> str:
-        """Given, or from the settings."""
+        """Return the address given, or that of the settings."""
         return self._base_url or self._settings.base_url
 
     @property
@@ -37,5 +37,5 @@ class EndpointService(BaseLLMService):
         return self._settings.api_key_env
 
     def api_key(self) -> str | None:
-        """Given, or from the settings."""
+        """Return the key given, or that of the settings."""
         return self._api_key or self._settings.key()

@@ -59,7 +59,7 @@ class LocalService(BaseLLMService):
         return [name for name in embedded.catalogue_names() if embedded.find(name) is not None]
 
     def price(self) -> Price:
-        """Return 0."""
+        """Return a price of 0."""
         from ipyllm.settings_models import Price
 
         return Price(0.0, 0.0)
@@ -75,7 +75,7 @@ class LocalService(BaseLLMService):
         return get_settings().local_ctx
 
     async def prepare(self) -> tuple[Address, bool]:
-        """Load the model if necessary, in a thread beside the event loop."""
+        """Load the model if necessary, in a thread, so that the event loop goes on."""
         from ipyllm import embedded
 
         path = embedded.resolve(self.model)

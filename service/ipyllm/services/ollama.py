@@ -43,9 +43,9 @@ class OllamaService(BaseLLMService):
         from ipyllm.services.prices import price_in_settings
         from ipyllm.settings_models import Price
 
-        own = price_in_settings(self.full_name)
+        configured = price_in_settings(self.full_name)
         free = self.address().is_loopback and not self.model.endswith("cloud")
-        return own if own is not None or not free else Price(0.0, 0.0)
+        return configured if configured is not None or not free else Price(0.0, 0.0)
 
     def cost(
         self,

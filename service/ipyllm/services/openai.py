@@ -33,6 +33,6 @@ class OpenAIService(BaseLLMService):
     def body(self, request: ChatRequest) -> dict[str, Any]:
         """Use OpenAI's newer name of ``max_tokens``, which its reasoning models require."""
         body = super().body(request)
-        if self._is_own(self.base_url()) and "max_tokens" in body:
+        if self._is_own_domain(self.base_url()) and "max_tokens" in body:
             body["max_completion_tokens"] = body.pop("max_tokens")
         return body

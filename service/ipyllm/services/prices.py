@@ -1,4 +1,4 @@
-"""Cost of a call in US dollars, exact or at most. Unknown is None, never 0.
+"""Cost of a call in US dollars, or its upper limit. An unknown cost is None, never 0.
 
 Prices in the settings come first, then the offline tables of ``genai-prices``.
 """
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 __all__ = ["BY_SETTINGS", "context_window", "cost_of", "estimate_cost", "load", "price_in_settings", "price_in_tables"]
 
 BY_SETTINGS: Final = "settings"
-"""The ``price_source`` of a cost by the settings."""
+"""The ``price_source`` of a cost that the prices in the settings give."""
 
 _MTOK: Final = 1_000_000
 _SHORT_PROMPT: Final = 1_000  # tokens
@@ -45,10 +45,10 @@ def price_in_tables(provider: str, model: str) -> Price | None:
     """
     found = []
     for kind in ("input_tokens", "output_tokens"):
-        priced = _calculate({kind: _SHORT_PROMPT}, provider, model, None, None)
-        if priced is None:
+        calculation = _calculate({kind: _SHORT_PROMPT}, provider, model, None, None)
+        if calculation is None:
             return None
-        found.append(round(float(priced.total_price) * _MTOK / _SHORT_PROMPT, 6))
+        found.append(round(float(calculation.total_price) * _MTOK / _SHORT_PROMPT, 6))
     return Price(*found)
 
 
@@ -89,8 +89,8 @@ def cost_of(
         "output_tokens": usage.output_tokens,
         "output_reasoning_tokens": usage.reasoning_tokens,
     }
-    priced = _calculate(counts, provider, model, at, service_tier)
-    return (None, None) if priced is None else (float(priced.total_price), _source())
+    calculation = _calculate(counts, provider, model, at, service_tier)
+    return (None, None) if calculation is None else (float(calculation.total_price), _source())
 
 
 def estimate_cost(
@@ -113,9 +113,9 @@ def estimate_cost(
         max_output_tokens = max(0, window - input_tokens)
     counts = {"input_tokens": input_tokens, "output_tokens": max_output_tokens}
     # Some providers charge extra for input that they write to their cache.
-    shapes = [counts, *({**counts, kind: input_tokens} for kind in ("cache_write_tokens", "cache_read_tokens"))]
-    found = [_calculate(shape, provider, model, at, service_tier) for shape in shapes]
-    costs = [float(priced.total_price) for priced in found if priced is not None]
+    variants = [counts, *({**counts, kind: input_tokens} for kind in ("cache_write_tokens", "cache_read_tokens"))]
+    calculations = [_calculate(variant, provider, model, at, service_tier) for variant in variants]
+    costs = [float(calculation.total_price) for calculation in calculations if calculation is not None]
     return max(costs, default=None)
 
 
@@ -135,7 +135,7 @@ def _calculate(
     import genai_prices
 
     try:
-        priced = genai_prices.calc_price(
+        calculation = genai_prices.calc_price(
             genai_prices.Usage(**{name: count for name, count in counts.items() if count}),
             model,
             provider_id=provider,
@@ -145,5 +145,5 @@ def _calculate(
     except (LookupError, ValueError):  # not in the tables; impossible counts
         return None
     # Some models in the tables are sold by the hour or the image: their price per token is unknown, not 0.
-    known = priced.model_price.input_mtok is not None and priced.model_price.output_mtok is not None
-    return priced if known else None
+    known = calculation.model_price.input_mtok is not None and calculation.model_price.output_mtok is not None
+    return calculation if known else None

@@ -21,7 +21,7 @@ PRIOR_SD = 2.0
 1 : 50 and 50 : 1. Wide enough to follow the votes, narrow enough to keep strengths finite."""
 
 _TIE_SD = 3.0
-_STEPS = 100
+_MAX_STEPS = 100
 
 
 @dataclass(frozen=True)
@@ -89,11 +89,11 @@ def fit_strengths(outcomes: Sequence[ComparisonOutcome], n_arms: int, *, prior_s
 
     design = _Design(outcomes, n_arms)
     weights = np.ones(len(outcomes))
-    top, curvature = _maximise_posterior(design, design.outcome_counts(weights[None]), prior_sd)
+    best, curvature = _maximise_posterior(design, design.outcome_counts(weights[None]), prior_sd)
     covariance = np.linalg.inv(curvature[0])[:n_arms, :n_arms]
     centre = np.eye(n_arms) - 1 / n_arms
-    values = top[0, :n_arms]
-    tie = float(top[0, n_arms]) if design.ties else math.nan
+    values = best[0, :n_arms]
+    tie = float(best[0, n_arms]) if design.ties else math.nan
     return Strengths(values - values.mean(), centre @ covariance @ centre.T, tie)
 
 
@@ -128,8 +128,8 @@ def bootstrap_strengths(
     codes = np.array([numbers.setdefault(cluster, len(numbers)) for cluster in clusters])
     rng = np.random.default_rng(seed)
     drawn = rng.multinomial(len(numbers), np.full(len(numbers), 1 / len(numbers)), size=resamples)
-    top, _ = _maximise_posterior(design, design.outcome_counts(drawn[:, codes].astype(float)), prior_sd)
-    values = top[:, :n_arms]
+    best, _ = _maximise_posterior(design, design.outcome_counts(drawn[:, codes].astype(float)), prior_sd)
+    values = best[:, :n_arms]
     centred: np.ndarray = values - values.mean(axis=1, keepdims=True)
     return centred
 
@@ -187,36 +187,36 @@ def _maximise_posterior(design: _Design, counts: np.ndarray, prior_sd: float) ->
     x, possible = design.features, design.possible
     precision = np.full(design.n_arms + 1, prior_sd**-2)
     precision[-1] = _TIE_SD**-2
-    at = np.zeros((counts.shape[0], design.n_arms + 1))
+    theta = np.zeros((counts.shape[0], design.n_arms + 1))
     totals = counts.sum(axis=2)
 
-    def posterior(theta: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def evaluate(theta: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         scores = np.where(possible, np.einsum("scd,bd->bsc", x, theta), -np.inf)
         highest = scores.max(axis=2, keepdims=True, initial=-1e300)
         exponentials = np.exp(scores - highest)
         sums = exponentials.sum(axis=2, keepdims=True)
         logs = np.where(possible, scores - highest - np.log(sums), 0.0)
-        height = (counts * logs).sum(axis=(1, 2)) - (precision * theta**2).sum(axis=1) / 2
-        return height, exponentials / sums
+        log_posterior = (counts * logs).sum(axis=(1, 2)) - (precision * theta**2).sum(axis=1) / 2
+        return log_posterior, exponentials / sums
 
-    height, shares = posterior(at)
-    for _ in range(_STEPS):
-        expected = np.einsum("bsc,scd->bsd", shares, x)
-        gradient = np.einsum("bsc,scd->bd", counts, x) - np.einsum("bs,bsd->bd", totals, expected) - precision * at
+    log_posterior, probabilities = evaluate(theta)
+    for _ in range(_MAX_STEPS):
+        expected = np.einsum("bsc,scd->bsd", probabilities, x)
+        gradient = np.einsum("bsc,scd->bd", counts, x) - np.einsum("bs,bsd->bd", totals, expected) - precision * theta
         curvature = (
-            np.einsum("bs,bsc,scd,sce->bde", totals, shares, x, x, optimize=True)
+            np.einsum("bs,bsc,scd,sce->bde", totals, probabilities, x, x, optimize=True)
             - np.einsum("bs,bsd,bse->bde", totals, expected, expected, optimize=True)
             + np.diag(precision)
         )
         step = np.linalg.solve(curvature, gradient[..., None])[..., 0]
         if np.abs(step).max(initial=0.0) < 1e-9:  # noqa: PLR2004
             break
-        scale = np.ones((at.shape[0], 1))
+        scale = np.ones((theta.shape[0], 1))
         for _ in range(30):
-            higher, new_shares = posterior(at + scale * step)
-            lower = higher < height - 1e-12 * np.abs(height)
-            if not lower.any():
+            new_log_posterior, new_probabilities = evaluate(theta + scale * step)
+            worse = new_log_posterior < log_posterior - 1e-12 * np.abs(log_posterior)
+            if not worse.any():
                 break
-            scale[lower] /= 2
-        at, height, shares = at + scale * step, higher, new_shares
-    return at, curvature
+            scale[worse] /= 2
+        theta, log_posterior, probabilities = theta + scale * step, new_log_posterior, new_probabilities
+    return theta, curvature

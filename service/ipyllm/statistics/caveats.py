@@ -21,12 +21,12 @@ FEW_PROMPTS = 20
 """Number of prompts below which the usual intervals are rough."""
 
 MAX_NAMES = 4
-"""Number of names in a sentence; of more, the rest is counted."""
+"""Most names that a sentence lists; further ones are only counted."""
 
 
 def caveats(observed: Observations) -> list[str]:
     """Return the caveats of these calls, most important first."""
-    checks = (_different_prompts, _reversals, _failures, _unscored, _few, _left_out, _unfinished)
+    checks = (_different_prompts, _reversals, _failures, _unscored, _few_prompts, _left_out, _unfinished)
     return [sentence for check in checks for sentence in check(observed)]
 
 
@@ -107,7 +107,7 @@ def _unscored(observed: Observations) -> Iterator[str]:
             yield f"{count(missing, 'answer')} of {answered.sum()} {has} no {label} and {are} left out."
 
 
-def _few(observed: Observations) -> Iterator[str]:
+def _few_prompts(observed: Observations) -> Iterator[str]:
     prompts = int((observed.calls_per_prompt > 0).sum(axis=1).min())
     if prompts < FEW_PROMPTS:
         yield (
@@ -151,4 +151,4 @@ def _unfinished(observed: Observations) -> Iterator[str]:
     n = int(observed.unfinished.sum())
     if n:
         has, was = ("has", "was") if n == 1 else ("have", "were")
-        yield f"{count(n, 'call')} {has} not ended, or {was} cancelled: neither right nor wrong."
+        yield f"{count(n, 'call')} {has} not ended, or {was} cancelled: not counted as right or wrong."

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Difference", "bonett_price", "bootstrap_interval", "cohens_dz", "hodges_lehmann", "paired_t"]
 
-_ALL_AVERAGES = 2000
+_MAX_PAIRS_IN_MEMORY = 2000
 """Number of pairs up to which all n (n + 1) / 2 averages fit in memory; above, they are only counted."""
 
 
@@ -58,7 +58,7 @@ def paired_t(differences: ArrayLike, *, level: float = 0.95) -> Difference:
     if n == 0:
         return Difference(math.nan, math.nan, math.nan, math.nan, 0)
     value = float(d.mean())
-    if _constant(d):
+    if _is_constant(d):
         return Difference(float(d[0]), math.nan, math.nan, 1.0 if d[0] == 0 else 2.0 ** (1 - n), n)
     se = float(d.std(ddof=1)) / math.sqrt(n)
     half = float(stdtrit(n - 1, (1 + level) / 2)) * se
@@ -98,7 +98,7 @@ def bootstrap_interval(
     from scipy.stats import bootstrap
 
     d = known_values(differences)
-    if d.size < 2 or _constant(d):  # noqa: PLR2004
+    if d.size < 2 or _is_constant(d):  # noqa: PLR2004
         return Interval(math.nan, math.nan)
     # Batches save memory.
     batch = max(1, min(resamples, 2_000_000 // d.size))
@@ -177,7 +177,7 @@ def hodges_lehmann(differences: ArrayLike, *, level: float = 0.95) -> Difference
     rank = _critical_rank(n, 1 - level)
     middle = [(pairs + 1) // 2, pairs // 2 + 1]
     wanted = [*middle, *([rank, pairs + 1 - rank] if rank > 0 else [])]
-    found = _walsh(d, wanted)
+    found = _walsh_averages(d, wanted)
     value = (found[0] + found[1]) / 2
     low, high = (found[2], found[3]) if rank > 0 else (math.nan, math.nan)
     return Difference(value, low, high, wilcoxon(d), n)
@@ -192,7 +192,7 @@ def cohens_dz(differences: ArrayLike) -> float:
     2.45
     """
     d = known_values(differences)
-    if d.size < 2 or _constant(d):  # noqa: PLR2004
+    if d.size < 2 or _is_constant(d):  # noqa: PLR2004
         return 0.0 if d.size > 1 and d[0] == 0 else math.nan
     return float(d.mean() / d.std(ddof=1))
 
@@ -215,12 +215,12 @@ def _critical_rank(n: int, alpha: float) -> int:
     return int(np.searchsorted(cumulated, alpha / 2, side="right"))
 
 
-def _walsh(d: np.ndarray, ranks: list[int]) -> list[float]:
+def _walsh_averages(d: np.ndarray, ranks: list[int]) -> list[float]:
     """Return the averages of pairs of the sorted ``d`` that have these ranks, from 1."""
     import numpy as np
 
     n = d.size
-    if n <= _ALL_AVERAGES:
+    if n <= _MAX_PAIRS_IN_MEMORY:
         i, j = np.triu_indices(n)
         averages = np.sort((d[i] + d[j]) / 2)
         return [float(averages[rank - 1]) for rank in ranks]
@@ -233,15 +233,15 @@ def _walsh(d: np.ndarray, ranks: list[int]) -> list[float]:
     found = []
     for rank in ranks:
         low, high = float(d[0]), float(d[-1])
-        for _ in range(48):  # as fine as the digits of a float, within this range
+        for _ in range(48):  # to the precision of a float, within this range
             middle = (low + high) / 2
             low, high = (low, middle) if at_most(middle) >= rank else (middle, high)
         found.append(high)
     return found
 
 
-def _constant(d: np.ndarray) -> bool:
-    """Return whether all values are equal but for rounding."""
+def _is_constant(d: np.ndarray) -> bool:
+    """Return whether all values are equal, apart from rounding."""
     import numpy as np
 
     return float(np.ptp(d)) <= 1e-12 * float(np.abs(d).max())

@@ -158,18 +158,18 @@ def observe(calls: Any) -> Observations:
         calls = getattr(calls, "calls", calls)
     if not isinstance(calls, pd.DataFrame):
         raise bad_request(f"calls must be a DataFrame of calls, not {type(calls).__name__}.")
-    by = "arm" if "arm" in calls.columns else "model"
-    if lacking := [column for column in (by, "status") if column not in calls.columns]:
+    arm_column = "arm" if "arm" in calls.columns else "model"
+    if lacking := [column for column in (arm_column, "status") if column not in calls.columns]:
         what = "arm or model" if lacking[0] == "model" else lacking[0]
         raise bad_request(f"These calls have no column {what}: there is nothing to compare by.")
     warm_up = as_bool(calls["warmup"]) if "warmup" in calls.columns else pd.Series(False, index=calls.index)
-    calls = calls[~warm_up & calls[by].notna()].reset_index(drop=True)
+    calls = calls[~warm_up & calls[arm_column].notna()].reset_index(drop=True)
     if calls.empty:
-        aside = " but warm-ups" if warm_up.any() else ""
-        raise bad_request(f"There are no calls{aside}, so there is nothing to compare.")
+        except_for = " but warm-ups" if warm_up.any() else ""
+        raise bad_request(f"There are no calls{except_for}, so there is nothing to compare.")
     copied = [n for n in ("model", "prompt_id", "repeat", "started_at", "error_category") if n in calls]
     frame = pd.DataFrame(calls[copied])
-    codes, labels = pd.factorize(calls[by].astype(str))
+    codes, labels = pd.factorize(calls[arm_column].astype(str))
     frame["arm"] = pd.Categorical.from_codes(codes, categories=labels)
     frame["prompt"] = _prompts(calls)
     frame["status"] = calls["status"].astype(str)

@@ -137,7 +137,7 @@ class PromptMeans:
     """Means of one metric by arm and prompt."""
 
     table: pd.DataFrame  # arms × prompts
-    single: bool  # no arm was asked a prompt more than once
+    one_call_each: bool  # no arm was asked a prompt more than once
 
 
 def prompt_means(observed: Observations, metric: Metric, failures: Failures = "omit") -> PromptMeans:
@@ -174,7 +174,7 @@ def compare_pairs(
         values = float(first.mean()), float(second.mean())
         test, size, effect = "t", cohens_dz(d), "d_z"
     low, high, p = found.low, found.high, found.p
-    if metric.kind in {"score", "errors"} and means.single and ((both == 0) | (both == 1)).all():
+    if metric.kind in {"score", "errors"} and means.one_call_each and ((both == 0) | (both == 1)).all():
         only_first, only_second = int((d > 0).sum()), int((d < 0).sum())
         low, high = bonett_price(only_first, only_second, n, level=level)
         p = mcnemar(only_first, only_second)
@@ -203,17 +203,17 @@ def _conclusion(observed: Observations, metrics: list[Metric], table: pd.DataFra
     for metric in metrics:
         rows = table[table.index.get_level_values("metric") == metric.name].droplevel("metric")
         compared = rows[rows["n_pairs"] > 0]
-        found = compared["p_holm"] < 1 - level
+        significant = compared["p_holm"] < 1 - level
         if len(table) > _MAX_SENTENCES:
-            sentences.append(_summary(metric, compared, found, baseline))
+            sentences.append(_summary(metric, compared, significant, baseline))
             continue
-        sentences += [_found(metric, arm, row, baseline) for arm, row in compared[found].iterrows()]
-        sentences += _not_found(metric, compared[~found], baseline)
+        sentences += [_difference(metric, arm, row, baseline) for arm, row in compared[significant].iterrows()]
+        sentences += _no_difference(metric, compared[~significant], baseline)
         sentences += _not_compared(observed, metric, [str(arm) for arm in rows.index[rows["n_pairs"] == 0]], baseline)
     return " ".join(sentences)
 
 
-def _found(metric: Metric, arm: Any, row: pd.Series[Any], baseline: str) -> str:
+def _difference(metric: Metric, arm: Any, row: pd.Series[Any], baseline: str) -> str:
     higher = row["difference"] > 0
     word = "higher" if higher else "lower"
     good = "better" if higher == metric.higher_is_better else "worse"
@@ -225,7 +225,7 @@ def _found(metric: Metric, arm: Any, row: pd.Series[Any], baseline: str) -> str:
     )
 
 
-def _not_found(metric: Metric, rows: pd.DataFrame, baseline: str) -> list[str]:
+def _no_difference(metric: Metric, rows: pd.DataFrame, baseline: str) -> list[str]:
     sentences = []
     same = [str(arm) for arm, row in rows.iterrows() if row["difference"] == 0 and pd.isna(row["detectable"])]
     if same:
@@ -268,13 +268,13 @@ def _not_compared(observed: Observations, metric: Metric, arms: list[str], basel
     return sentences
 
 
-def _summary(metric: Metric, rows: pd.DataFrame, found: pd.Series[bool], baseline: str) -> str:
+def _summary(metric: Metric, rows: pd.DataFrame, significant: pd.Series[bool], baseline: str) -> str:
     """Return one sentence for many arms."""
     up = (rows["difference"] > 0) == metric.higher_is_better
     groups = [
-        (f"better than {baseline}", rows.index[found & up]),
-        (f"worse than {baseline}", rows.index[found & ~up]),
-        (f"not significantly different from {baseline}", rows.index[~found]),
+        (f"better than {baseline}", rows.index[significant & up]),
+        (f"worse than {baseline}", rows.index[significant & ~up]),
+        (f"not significantly different from {baseline}", rows.index[~significant]),
     ]
     parts = [
         f"{join_names([str(arm) for arm in arms], limit=MAX_NAMES)} {'is' if len(arms) == 1 else 'are'} {what}"

@@ -7,7 +7,7 @@ from bisect import bisect_left
 
 __all__ = ["minimum_detectable_difference", "n_needed"]
 
-_MOST = 10**9
+_MAX_PROMPTS = 10**9
 
 
 def minimum_detectable_difference(sd: float, n: int, *, alpha: float = 0.05, power: float = 0.8) -> float:
@@ -78,8 +78,8 @@ def n_needed(difference: float, sd: float, *, alpha: float = 0.05, power: float 
     if not (abs(difference) > 0 and sd > 0 and math.isfinite(difference / sd)):
         raise ValueError(f"difference and sd must be finite and not 0, not {difference!r} and {sd!r}.")
     effect = abs(difference) / sd
-    needed = bisect_left(range(_MOST + 1), power, lo=2, key=lambda n: _power(effect, n, alpha))
-    if needed > _MOST:
+    needed = bisect_left(range(_MAX_PROMPTS + 1), power, lo=2, key=lambda n: _power(effect, n, alpha))
+    if needed > _MAX_PROMPTS:
         raise ValueError(f"A difference of {difference!r} would need more than a billion prompts.")
     return needed
 

@@ -91,7 +91,7 @@ def quantile_interval(
     effective = n
     if clusters is not None:
         groups = np.asarray(clusters)[~np.isnan(np.asarray(values, dtype=float))]
-        effective = _effective(known, groups, q)
+        effective = _effective_size(known, groups, q)
     alpha = 1 - level
     # Binomial quantiles, the least k with P(B <= k) >= p; scipy.stats.binom.ppf takes 0.4 s to import.
     below, above = (
@@ -117,7 +117,7 @@ def calls_for_upper_limit(q: float, *, level: float = 0.95) -> int:
     return math.ceil(math.log((1 - level) / 2) / math.log(q))
 
 
-def _effective(known: np.ndarray, groups: np.ndarray, q: float) -> int:
+def _effective_size(known: np.ndarray, groups: np.ndarray, q: float) -> int:
     """Return the effective number of independent values, at least one per cluster."""
     import numpy as np
 

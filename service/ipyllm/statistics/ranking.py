@@ -80,17 +80,17 @@ def ranking(
     check_share(level, "level")
     if not (prior_sd > 0 and math.isfinite(prior_sd)):
         raise ValueError(f"prior_sd must be a number above 0, not {prior_sd!r}.")
-    cast = _read_votes(votes)
-    labels = list(dict.fromkeys(arm for arms, _, _ in cast for arm in arms))
-    number = {label: i for i, label in enumerate(labels)}
+    parsed = _read_votes(votes)
+    labels = list(dict.fromkeys(arm for arms, _, _ in parsed for arm in arms))
+    index_of = {label: i for i, label in enumerate(labels)}
     outcomes = [
-        ComparisonOutcome(tuple(number[arm] for arm in arms), None if outcome in _NO_WINNER else number[outcome])
-        for arms, outcome, _ in cast
+        ComparisonOutcome(tuple(index_of[arm] for arm in arms), None if outcome in _NO_WINNER else index_of[outcome])
+        for arms, outcome, _ in parsed
     ]
     fitted = fit_strengths(outcomes, len(labels), prior_sd=prior_sd)
     rng = np.random.default_rng(seed)
     if interval == "bootstrap":
-        prompts = [i if prompt is None else prompt for i, (_, _, prompt) in enumerate(cast)]
+        prompts = [i if prompt is None else prompt for i, (_, _, prompt) in enumerate(parsed)]
         samples = bootstrap_strengths(outcomes, len(labels), prompts, prior_sd=prior_sd, seed=seed)
         low, high = np.quantile(samples, [(1 - level) / 2, (1 + level) / 2], axis=0)
     elif interval == "hessian":
@@ -101,7 +101,7 @@ def ranking(
         samples = rng.multivariate_normal(fitted.strengths, fitted.covariance, size=4000, method="eigh")
     else:
         raise ValueError(f"interval must be 'hessian' or 'bootstrap', not {interval!r}.")
-    tallies = _tallies(cast, labels)
+    tallies = _tallies(parsed, labels)
     table = pd.DataFrame(
         {
             "strength": fitted.strengths,
@@ -113,7 +113,7 @@ def ranking(
         },
         index=pd.Index(labels, name="arm"),
     ).sort_values("strength", ascending=False, kind="stable")
-    return StatisticsFrame.of(table, _conclusion(table, samples, number, level), list(_notes(cast, table)))
+    return StatisticsFrame.of(table, _conclusion(table, samples, index_of, level), list(_notes(parsed, table)))
 
 
 def win_matrix(votes: Any) -> pd.DataFrame:
@@ -135,14 +135,14 @@ def win_matrix(votes: Any) -> pd.DataFrame:
     >>> win_matrix(votes).to_dict("index")
     {'a': {'a': 0.0, 'b': 2.5}, 'b': {'a': 0.5, 'b': 0.0}}
     """
-    cast = _read_votes(votes)
-    labels = list(dict.fromkeys(arm for arms, _, _ in cast for arm in arms))
-    number = {label: i for i, label in enumerate(labels)}
+    parsed = _read_votes(votes)
+    labels = list(dict.fromkeys(arm for arms, _, _ in parsed for arm in arms))
+    index_of = {label: i for i, label in enumerate(labels)}
     wins = np.zeros((len(labels), len(labels)))
-    for arms, outcome, _ in cast:
+    for arms, outcome, _ in parsed:
         for first, second in permutations(arms, 2):
             if outcome in _NO_WINNER or outcome == first:
-                wins[number[first], number[second]] += 0.5 if outcome in _NO_WINNER else 1
+                wins[index_of[first], index_of[second]] += 0.5 if outcome in _NO_WINNER else 1
     met = (wins + wins.T).sum(axis=1)
     order = np.argsort(-wins.sum(axis=1) / met, kind="stable")
     ordered = [labels[i] for i in order]
@@ -161,20 +161,20 @@ def _read_votes(votes: Any) -> list[tuple[list[str], str, object]]:
         if column not in votes.columns:
             raise bad_request(f"These votes have no column {column!r}. {suggest(column, map(str, votes.columns))}")
     prompts = votes["prompt"] if "prompt" in votes.columns else pd.Series(None, index=votes.index, dtype=object)
-    cast = []
+    parsed = []
     for given, outcome, prompt in zip(votes["arms"], votes["outcome"], prompts, strict=True):
         arms = list(dict.fromkeys(str(arm) for arm in given)) if isinstance(given, Mapping | list | tuple) else []
         if len(arms) < 2:  # noqa: PLR2004
             raise bad_request(f"A vote compares at least two arms, not {given!r}.")
         if str(outcome) not in {*arms, *_NO_WINNER}:
             raise bad_request(f"{outcome!r} is not an outcome of this vote. {suggest(outcome, [*arms, *_NO_WINNER])}")
-        cast.append((arms, str(outcome), None if pd.isna(prompt) else prompt))
-    return cast
+        parsed.append((arms, str(outcome), None if pd.isna(prompt) else prompt))
+    return parsed
 
 
-def _tallies(cast: list[tuple[list[str], str, object]], labels: list[str]) -> list[dict[str, int]]:
+def _tallies(parsed: list[tuple[list[str], str, object]], labels: list[str]) -> list[dict[str, int]]:
     tallies = {label: dict.fromkeys(("votes", "wins", "losses", "ties", "both_bad"), 0) for label in labels}
-    for arms, outcome, _ in cast:
+    for arms, outcome, _ in parsed:
         for arm in arms:
             tallies[arm]["votes"] += 1
             if outcome in _NO_WINNER:
@@ -184,7 +184,7 @@ def _tallies(cast: list[tuple[list[str], str, object]], labels: list[str]) -> li
     return list(tallies.values())
 
 
-def _conclusion(table: pd.DataFrame, samples: np.ndarray, number: dict[str, int], level: float) -> str:
+def _conclusion(table: pd.DataFrame, samples: np.ndarray, index_of: dict[str, int], level: float) -> str:
     if not table["wins"].any():
         return f"None of {int(table['votes'].max())} votes preferred one arm to another, so they cannot be ranked."
     arms = [str(arm) for arm in table.index]
@@ -192,24 +192,24 @@ def _conclusion(table: pd.DataFrame, samples: np.ndarray, number: dict[str, int]
     equal = [str(arm) for arm in table.index[table["strength"] > table["strength"].iloc[0] - _EQUAL]]
     if len(equal) > 1:
         return f"{join_names(equal, limit=MAX_NAMES)} are equally strong in these votes."
-    ahead = {arm: float((samples[:, number[best]] > samples[:, number[arm]]).mean()) for arm in arms[1:]}
+    ahead = {arm: float((samples[:, index_of[best]] > samples[:, index_of[arm]]).mean()) for arm in arms[1:]}
     # Two-sided at `level`: the best one was not chosen before the votes were cast.
-    sure = (1 + level) / 2
-    close = [arm for arm, p in ahead.items() if p < sure]
+    needed = (1 + level) / 2
+    close = [arm for arm, p in ahead.items() if p < needed]
     if not close:
         others = arms[1] if len(arms) == 2 else "every other arm"  # noqa: PLR2004
-        return f"{best} is preferred to {others}, and stronger with a probability of {_chance(min(ahead.values()))}."
+        return f"{best} is preferred to {others}, and stronger with a probability of {_percent(min(ahead.values()))}."
     return (
         f"{best} is ahead, but not clearly, of {join_names(close, limit=MAX_NAMES)}: its probability of being stronger "
-        f"is {', '.join(f'{_chance(ahead[arm])} against {arm}' for arm in close[:3])}."
+        f"is {', '.join(f'{_percent(ahead[arm])} against {arm}' for arm in close[:3])}."
     )
 
 
-def _chance(p: float) -> str:
+def _percent(p: float) -> str:
     return "over 99.9 %" if p > 0.999 else f"{100 * p:.0f} %" if p < 0.99 else f"{100 * p:.1f} %"  # noqa: PLR2004
 
 
-def _notes(cast: list[tuple[list[str], str, object]], table: pd.DataFrame) -> Iterator[str]:
+def _notes(parsed: list[tuple[list[str], str, object]], table: pd.DataFrame) -> Iterator[str]:
     fewest = int(table["votes"].min())
     if fewest < _FEW_VOTES:
         arms = [str(arm) for arm in table.index[table["votes"] == fewest]]
@@ -218,15 +218,15 @@ def _notes(cast: list[tuple[list[str], str, object]], table: pd.DataFrame) -> It
     if shut_out and table["wins"].any():
         named = join_names(shut_out, limit=MAX_NAMES)
         yield f"{named} won or lost every decided vote: its exact strength comes from the prior."
-    bad = sum(outcome == "both_bad" for _, outcome, _ in cast)
+    bad = sum(outcome == "both_bad" for _, outcome, _ in parsed)
     if bad:
-        yield f"{bad} of {count(len(cast), 'vote')} found all answers bad: the best arm may not be good."
-    if len(groups := _connected_groups(cast)) > 1:
+        yield f"{bad} of {count(len(parsed), 'vote')} found all answers bad: the best arm may not be good."
+    if len(groups := _connected_groups(parsed)) > 1:
         yield (
             "Some arms were never compared, not even through others: their order comes from the prior alone "
             f"({'; '.join(join_names(group, limit=MAX_NAMES) for group in groups)})."
         )
-    prompts = [prompt for _, _, prompt in cast if prompt is not None]
+    prompts = [prompt for _, _, prompt in parsed if prompt is not None]
     if prompts and len(set(map(str, prompts))) < len(prompts):
         different = count(len(set(map(str, prompts))), "prompt")
         yield (
@@ -234,10 +234,10 @@ def _notes(cast: list[tuple[list[str], str, object]], table: pd.DataFrame) -> It
         )
 
 
-def _connected_groups(cast: list[tuple[list[str], str, object]]) -> list[list[str]]:
+def _connected_groups(parsed: list[tuple[list[str], str, object]]) -> list[list[str]]:
     """Return the groups of arms that are connected by votes."""
     groups: list[set[str]] = []
-    for arms, _, _ in cast:
+    for arms, _, _ in parsed:
         touching = [group for group in groups if group & set(arms)]
         groups = [group for group in groups if not group & set(arms)]
         groups.append(set(arms).union(*touching))

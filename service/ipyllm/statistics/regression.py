@@ -1,4 +1,4 @@
-"""``assert_no_regression()``: a test for CI that fails unless a change is shown to be harmless."""
+"""``assert_no_regression()``: a test for CI that passes only if a change is shown to be harmless."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def assert_no_regression(
     arm: str | None = None,
     baseline_arm: str | None = None,
 ) -> NonInferiority:
-    """Fail unless the candidate is shown to be worse than the baseline by no more than a margin.
+    """Pass only if the calls show that the candidate is at most ``margin`` worse than the baseline.
 
     Parameters
     ----------
@@ -119,7 +119,8 @@ def assert_no_regression(
     >>> assert_no_regression(before, after, metric="exact", margin=0.05)
     Traceback (most recent call last):
         ...
-    AssertionError: exact became worse: from 0.75 to 0.5 over 40 prompts; at 95% by up to 0.367, where 0.05 is accepted.
+    AssertionError: exact became worse: from 0.75 to 0.5 over 40 prompts; with 95% confidence it is worse by at most \
+0.367; accepted is 0.05.
     """
     if not 0 < alpha < 0.4:  # noqa: PLR2004
         raise bad_request(f"alpha must be a probability between 0 and 0.4, not {alpha!r}.")
@@ -131,32 +132,32 @@ def assert_no_regression(
         raise _nothing_in_common(observed, measure)
     better = (after - before) * (1 if measure.higher_is_better else -1)
     robust = measure.kind in {"time", "speed"}
-    middle = np.median if robust else np.mean
-    was, now = float(middle(before)), float(middle(after))
+    average = np.median if robust else np.mean
+    was, now = float(average(before)), float(average(after))
     accepted = _margin(margin, was)
     found = (hodges_lehmann if robust else paired_t)(better, level=1 - 2 * alpha)
     # Where every prompt changed by the same amount there is no interval, only the amount.
-    same = math.isnan(found.low) and float(np.ptp(better)) == 0 and (found.value == 0 or 2.0**-found.n <= alpha)
-    bound = found.value if same else found.low
-    passed = bound > -accepted or (same and found.value == 0)
+    is_constant = math.isnan(found.low) and float(np.ptp(better)) == 0 and (found.value == 0 or 2.0**-found.n <= alpha)
+    bound = found.value if is_constant else found.low
+    passed = bound > -accepted or (is_constant and found.value == 0)
 
     def amount(value: float) -> str:
         return measure.format(abs(value) if value == 0 else value)
 
-    change, limit, more = "became worse", f"by up to {amount(-bound)}", ""
+    change, limit, advice = "became worse", f"it is worse by at most {amount(-bound)}", ""
     if passed:
         change = "did not become worse than accepted"
         limit = f"it is {'better by at least' if bound > 0 else 'worse by at most'} {amount(abs(bound))}"
-    elif found.value >= 0 or not (same or found.high < 0):
+    elif found.value >= 0 or not (is_constant or found.high < 0):
         change = "may have become worse"
         limit = "there is no bound on how much" if math.isnan(bound) else f"it could be worse by {amount(-bound)}"
-        enough = _enough(accepted, float(better.std(ddof=1)) if found.n > 1 else math.nan, alpha)
-        more = f" About {enough:,} prompts would probably decide it." if (enough or 0) > found.n else ""
+        needed = _prompts_needed(accepted, float(better.std(ddof=1)) if found.n > 1 else math.nan, alpha)
+        advice = f" About {needed:,} prompts would probably decide it." if (needed or 0) > found.n else ""
     sentence = (
-        f"{measure.label} {change}: from {amount(was)} to {amount(now)} over {count(found.n, 'prompt')}; at "
-        f"{1 - alpha:.0%} {limit}, where {amount(accepted)} is accepted.{more}"
+        f"{measure.label} {change}: from {amount(was)} to {amount(now)} over {count(found.n, 'prompt')}; "
+        f"with {1 - alpha:.0%} confidence {limit}; accepted is {amount(accepted)}.{advice}"
     )
-    sentence += _lost(observed)
+    sentence += _missing_and_failed(observed)
     result = NonInferiority(measure.name, found.n, found.value, bound, accepted, passed, sentence)
     if not passed:
         raise AssertionError(sentence)
@@ -177,8 +178,8 @@ def _side_by_side(baseline: Any, candidate: Any, arm: str | None, baseline_arm: 
     else:
         old = _calls(baseline, "baseline")
     frames = [
-        _only(old, baseline_arm, "baseline_arm", excluded=None).assign(arm=_BEFORE),
-        _only(new, arm, "arm", excluded=baseline_arm if old is new else None).assign(arm=_AFTER),
+        _calls_of_arm(old, baseline_arm, "baseline_arm", excluded=None).assign(arm=_BEFORE),
+        _calls_of_arm(new, arm, "arm", excluded=baseline_arm if old is new else None).assign(arm=_AFTER),
     ]
     key = next((name for name in ("prompt_id", "prompt") if all(name in frame for frame in frames)), None)
     if key is None:
@@ -209,7 +210,7 @@ def _calls(given: Any, role: str) -> pd.DataFrame:
         raise bad_request(f"The {role} {path.name!r} cannot be read: {exc}") from None
 
 
-def _only(calls: pd.DataFrame, arm: str | None, parameter: str, excluded: str | None) -> pd.DataFrame:
+def _calls_of_arm(calls: pd.DataFrame, arm: str | None, parameter: str, excluded: str | None) -> pd.DataFrame:
     """Return the calls of one arm."""
     observed = observe(calls)
     arms = [label for label in observed.arms if label != excluded]
@@ -217,8 +218,8 @@ def _only(calls: pd.DataFrame, arm: str | None, parameter: str, excluded: str | 
         if len(arms) != 1:
             raise bad_request(f"There are several arms ({', '.join(arms)}): choose one with {parameter}=….")
         arm = arms[0]
-    by = "arm" if "arm" in calls.columns else "model"
-    return calls[calls[by].astype(str) == observed.arm(arm)]
+    arm_column = "arm" if "arm" in calls.columns else "model"
+    return calls[calls[arm_column].astype(str) == observed.arm(arm)]
 
 
 def _margin(margin: float | str, was: float) -> float:
@@ -233,7 +234,7 @@ def _margin(margin: float | str, was: float) -> float:
     return abs(was) * amount / 100 if share else amount
 
 
-def _enough(margin: float, sd: float, alpha: float) -> int | None:
+def _prompts_needed(margin: float, sd: float, alpha: float) -> int | None:
     """Return the number of prompts that would probably show two equal arms to be within the margin."""
     if margin <= 0 or not sd > 0:
         return None
@@ -249,7 +250,7 @@ def _nothing_in_common(observed: Observations, measure: Metric) -> Exception:
     )
 
 
-def _lost(observed: Observations) -> str:
+def _missing_and_failed(observed: Observations) -> str:
     """Describe prompts that are missing and calls that failed."""
     before, after = observed.calls_per_prompt > 0
     gone = int((before & ~after).sum())

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 __all__ = ["summarise_arms"]
 
-_TAKEN = ("ttft_s", "total_s", "output_tps", "cost_usd")
+_METRICS = ("ttft_s", "total_s", "output_tps", "cost_usd")
 _TOKENS = ("input_tokens", "output_tokens")
 _QUANTILES = (("ttft_s", 0.5), ("ttft_s", 0.95), ("total_s", 0.5), ("total_s", 0.95), ("output_tps", 0.5))
 
@@ -46,13 +46,13 @@ def summarise_arms(calls: Any, *, level: float = 0.95, quantiles: tuple[float, .
         times by :func:`~ipyllm.dataframes.latency_filter.counts_in_latency`; each score's mean with its interval
         (``…_low``, ``…_high``) and ``…_n``, its number of calls; ``ttft_p50_s`` and so on with their intervals;
         ``output_tps_p50``; ``input_tokens`` and ``output_tokens`` as counted by the server; ``cost_usd`` of all calls
-        and ``cost_per_call_usd`` of those that were paid for. Unknown values are null, and limits for which there are
-        too few calls.
+        and ``cost_per_call_usd`` of those that were paid for. Unknown values are null, and so are limits that
+        need more calls.
 
     Notes
     -----
     Quantiles: :func:`~ipyllm.statistics.quantile_interval`. Scores: :func:`~ipyllm.statistics.clustered_mean`.
-    Neither takes calls of the same prompt for independent.
+    Both allow for dependence between calls of the same prompt.
 
     Raises
     ------
@@ -69,11 +69,11 @@ def summarise_arms(calls: Any, *, level: float = 0.95, quantiles: tuple[float, .
     """
     check_share(level, "level")
     observed = observe(calls)
-    wanted = _QUANTILES if quantiles is None else _wanted(quantiles)
+    wanted = _QUANTILES if quantiles is None else _selected_quantiles(quantiles)
     frame = observed.frame
-    # Each metric once for all calls, then split by arm: a million calls take about two seconds.
+    # Each metric is computed once for all calls, then split by arm: a million calls take about two seconds.
     of_arm = {str(arm): rows for arm, rows in frame.groupby("arm", observed=False).indices.items()}
-    columns: dict[str, np.ndarray] = {name: observed.values(METRICS[name]).to_numpy() for name in _TAKEN}
+    columns: dict[str, np.ndarray] = {name: observed.values(METRICS[name]).to_numpy() for name in _METRICS}
     columns |= {score: frame[score].to_numpy() for score in observed.scores}
     as_counted = frame["usage_source"] != "estimated"
     columns |= {name: frame[name].where(as_counted).to_numpy() for name in _TOKENS}
@@ -109,25 +109,25 @@ def _row(
         mean = clustered_mean(columns[score], prompts, level=level)
         row |= {score: mean.value, f"{score}_low": mean.low, f"{score}_high": mean.high, f"{score}_n": mean.n}
     for metric, q in wanted:
-        name = _name(metric, q)
+        name = _column_name(metric, q)
         interval = quantile_interval(columns[metric], q, level=level, clusters=prompts)
         row |= {name: quantile(columns[metric], q), f"{name}_low": interval.low, f"{name}_high": interval.high}
     for name in _TOKENS:
-        row[name] = _known(np.sum, columns[name])
-    row["cost_usd"] = _known(np.sum, columns["paid"])
-    row["cost_per_call_usd"] = _known(np.mean, columns["cost_usd"])
+        row[name] = _reduce_known(np.sum, columns[name])
+    row["cost_usd"] = _reduce_known(np.sum, columns["paid"])
+    row["cost_per_call_usd"] = _reduce_known(np.mean, columns["cost_usd"])
     return row
 
 
-def _wanted(quantiles: tuple[float, ...]) -> tuple[tuple[str, float], ...]:
+def _selected_quantiles(quantiles: tuple[float, ...]) -> tuple[tuple[str, float], ...]:
     return (*((metric, q) for metric in ("ttft_s", "total_s") for q in quantiles), ("output_tps", 0.5))
 
 
-def _name(metric: str, q: float) -> str:
+def _column_name(metric: str, q: float) -> str:
     return f"{metric.removesuffix('_s')}_p{100 * q:g}{'_s' if metric.endswith('_s') else ''}"
 
 
-def _known(function: Callable[[np.ndarray], Any], values: np.ndarray) -> float:
+def _reduce_known(function: Callable[[np.ndarray], Any], values: np.ndarray) -> float:
     """Return the sum or mean of the known values; NaN, not 0, if there are none."""
     known = values[~np.isnan(values)]
     return float(function(known)) if known.size else math.nan
@@ -136,7 +136,7 @@ def _known(function: Callable[[np.ndarray], Any], values: np.ndarray) -> float:
 def _open_limits(rows: dict[str, dict[str, Any]], wanted: tuple[tuple[str, float], ...], level: float) -> list[str]:
     found = []
     for q in sorted({q for metric, q in wanted if metric.endswith("_s")}):
-        names = [_name(metric, at) for metric, at in wanted if at == q and metric.endswith("_s")]
+        names = [_column_name(metric, at) for metric, at in wanted if at == q and metric.endswith("_s")]
         without = [
             arm
             for arm, row in rows.items()
@@ -187,7 +187,7 @@ def _best(rows: dict[str, dict[str, Any]], score: str) -> str:
     sentence += f" [{number(low)}, {number(high)}]"
     close = [arm for arm in rest if not rows[arm][f"{score}_high"] < low]
     if close:
-        return f"{sentence}; {_intervals(close)} {'reach' if len(close) > 1 else 'reaches'} as far."
+        return f"{sentence}; {_intervals(close)} {'overlap' if len(close) > 1 else 'overlaps'} with it."
     return f"{sentence}, above {_intervals(rest)}."
 
 

@@ -22,7 +22,7 @@ __all__ = ["StatisticsFrame", "format_interval", "format_p"]
 class StatisticsFrame(CallsFrame):
     """A DataFrame that is shown rounded, each value with its interval, and a conclusion below.
 
-    What is derived from it (a selection, a sum) has no conclusion: that belongs to the complete table.
+    A frame that pandas derives from it (a selection, a sum) has no conclusion, which holds only for the complete table.
 
     Attributes
     ----------
@@ -56,28 +56,28 @@ class StatisticsFrame(CallsFrame):
             if column.endswith(("_low", "_high")) or (column in {"low", "high"} and "low" in self.columns):
                 continue
             low, high = ("low", "high") if column in {"difference", "strength"} else (f"{column}_low", f"{column}_high")
-            form = partial(_cell, column)
-            shown[column] = [form(value) for value in self[column]]
+            format_one = partial(_format_value, column)
+            shown[column] = [format_one(value) for value in self[column]]
             if low in self.columns:
                 limits = zip(self[low], self[high], strict=True)
                 shown[column] = [
-                    text + format_interval(*pair, form) for text, pair in zip(shown[column], limits, strict=True)
+                    text + format_interval(*pair, format_one) for text, pair in zip(shown[column], limits, strict=True)
                 ]
         return pd.DataFrame(shown, index=self.index)
 
     def __repr__(self) -> str:
         with pd.option_context("display.max_columns", None, "display.width", 160, "display.max_colwidth", 60):
             table = repr(CallsFrame(self.compact()))
-        return "\n".join([table, "", *self._below(lambda text: textwrap.fill(text, 100))])
+        return "\n".join([table, "", *self._sentences(lambda text: textwrap.fill(text, 100))])
 
     def _repr_html_(self) -> str | None:
         table = CallsFrame(self.compact())._repr_html_()
-        below = "".join(f'<p style="max-width:60em;margin:.4em 0">{line}</p>' for line in self._below(escape))
+        below = "".join(f'<p style="max-width:60em;margin:.4em 0">{line}</p>' for line in self._sentences(escape))
         # Only the table scrolls, so that the sentences below it stay readable.
         scroller = f'<div class="ipyllm-scroller" style="overflow-x:auto">{table}</div>'
         return f'<div class="ipyllm-statistics mathjax_ignore tex2jax_ignore">{scroller}{below}</div>'
 
-    def _below(self, render: Any) -> list[str]:
+    def _sentences(self, render: Any) -> list[str]:
         # A frame that pandas derived from this one has neither.
         conclusion, notes = getattr(self, "conclusion", ""), getattr(self, "notes", ())
         return [render(text) for text in (conclusion, *(f"Note: {note}" for note in notes)) if text]
@@ -96,7 +96,7 @@ def format_p(p: Any) -> str:
     return "<0.001" if p < 0.001 else f"{p:.3f}"  # noqa: PLR2004
 
 
-def _cell(column: str, value: Any) -> str:
+def _format_value(column: str, value: Any) -> str:
     if isinstance(value, str):
         return value
     if column in {"p", "p_holm", "p_best"}:
@@ -108,10 +108,10 @@ def _cell(column: str, value: Any) -> str:
     return f"{value:,}" if isinstance(value, int) else number(float(value))
 
 
-def format_interval(low: Any, high: Any, form: Callable[[float], str]) -> str:
-    """Return the limits in brackets, after a space; nothing for two missing limits."""
+def format_interval(low: Any, high: Any, format_one: Callable[[float], str]) -> str:
+    """Return the limits in brackets, after a space; an empty string if both are missing."""
     if pd.isna(low) and pd.isna(high):
         return ""
-    # Too few calls for a limit: it is open, not unknown.
-    texts = ["…" if pd.isna(limit) else form(float(limit)) for limit in (low, high)]
+    # A limit is missing where there are too few calls for one: the interval is open.
+    texts = ["…" if pd.isna(limit) else format_one(float(limit)) for limit in (low, high)]
     return f" [{texts[0]}, {texts[1]}]"

@@ -1,4 +1,4 @@
-"""Extracts JSON from a model's text: past code fences, reasoning and prose, but never a fragment of it."""
+"""Extracts JSON from a model's text, without code fences, reasoning and prose; never a fragment of the JSON."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _MAX_PROBLEM = 240
 _MAX_PIECES = 10  # of JSON in prose; more are repetitions
 _FENCED = re.compile(r"```[\w-]*\s*\n(.*)\n\s*```", re.DOTALL)
 # The start of JSON in prose: not the brace of "{x}", nor the bracket of "[see below]".
-_BEGINS = re.compile(r'\{(?=\s*["}])|\[(?=\s*[\[{"\d-])')
+_JSON_START = re.compile(r'\{(?=\s*["}])|\[(?=\s*[\[{"\d-])')
 _SURELY_JSON = re.compile(r'[\[{]\s*[\[{"]')
 # strict=False: models write unescaped line breaks in strings.
 _DECODER = json.JSONDecoder(strict=False)
@@ -73,13 +73,13 @@ def read_json(text: str) -> list[Any]:
 def _pieces(text: str) -> list[tuple[int, int, Any]]:
     """Find the values in prose, with length and position. Linear: only brackets of prose are read twice."""
     found, position = [], 0
-    while begin := _BEGINS.search(text, position):
+    while begin := _JSON_START.search(text, position):
         start = begin.start()
         try:
             value, end = _DECODER.raw_decode(text, start)
         except json.JSONDecodeError as exc:
             if _SURELY_JSON.match(text, start):
-                raise _broken(text, exc) from None
+                raise _invalid_json(text, exc) from None
             position = start + 1
         except RecursionError:
             raise SchemaMismatch("The answer is nested too deeply.") from None
@@ -91,7 +91,7 @@ def _pieces(text: str) -> list[tuple[int, int, Any]]:
     return found
 
 
-def _broken(text: str, exc: json.JSONDecodeError) -> SchemaMismatch:
+def _invalid_json(text: str, exc: json.JSONDecodeError) -> SchemaMismatch:
     if exc.pos >= len(text) or exc.msg.startswith("Unterminated string"):
         return SchemaMismatch("The answer ends before its JSON is complete.")
     before = text[max(0, exc.pos - 30) : exc.pos]

@@ -13,10 +13,10 @@ __all__ = ["SchemaMode", "next_mode"]
 SchemaMode = Literal["native", "json", "prompt"]
 """``native``: the server enforces the schema. ``json``: it enforces JSON. ``prompt``: it enforces nothing."""
 
-_LOWER: dict[SchemaMode, SchemaMode] = {"native": "json", "json": "prompt"}
+_NEXT_MODE: dict[SchemaMode, SchemaMode] = {"native": "json", "json": "prompt"}
 _CATEGORIES: frozenset[Category] = frozenset({"bad_request", "api_error", "max_retries_exceeded"})
 # Words in the refusals of OpenAI, Azure, DeepSeek, Groq, vLLM, LM Studio, Ollama and llama.cpp; see the tests.
-_WORDS = (
+_SCHEMA_WORDS = (
     "response_format",
     "response format",
     "json_schema",
@@ -47,6 +47,6 @@ def next_mode(mode: SchemaMode, error: LLMError) -> SchemaMode | None:
     message = str(error).lower()
     if error.model:
         message = message.replace(error.model.lower(), "")  # the name may contain the words
-    if error.category in _CATEGORIES and any(word in message for word in _WORDS):
-        return _LOWER.get(mode)
+    if error.category in _CATEGORIES and any(word in message for word in _SCHEMA_WORDS):
+        return _NEXT_MODE.get(mode)
     return None

@@ -35,7 +35,7 @@ _KEYWORDS_OF = {
     "number": {"minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf"},
 }  # fmt: skip
 _FORMATS = {"date-time", "time", "date", "duration", "email", "hostname", "ipv4", "ipv6", "uuid"}
-_COUNTS = {"minLength", "maxLength", "minItems", "maxItems"}
+_COUNT_KEYWORDS = {"minLength", "maxLength", "minItems", "maxItems"}
 _MAX_COUNT = 1000  # llama.cpp refuses grammars that repeat a rule 2,000 times, some versions fewer
 _IGNORED = {"title", "$schema", "$id", "$comment", "$anchor", "$defs", "definitions", "discriminator", "deprecated",
            "readOnly", "writeOnly", "contentMediaType", "contentEncoding"}  # fmt: skip
@@ -58,21 +58,21 @@ def to_portable(raw: dict[str, Any]) -> PortableSchema:
     The top level is a closed object with all properties required; references are local, and inlined if used once. A
     property that ``required`` omits stays optional, which strict mode does not support.
     """
-    walk = _Walk(raw)
-    schema = walk.visit(walk.resolve(raw))
+    rewriter = _Rewriter(raw)
+    schema = rewriter.visit(rewriter.resolve(raw))
     wrapped = schema.get("type") != "object"
     if wrapped:
-        schema = _closed({WRAPPER: schema})
-    if walk.defs:
-        schema["$defs"] = walk.defs
-    return PortableSchema(schema, wrapped, walk.strict)
+        schema = _closed_object({WRAPPER: schema})
+    if rewriter.defs:
+        schema["$defs"] = rewriter.defs
+    return PortableSchema(schema, wrapped, rewriter.strict)
 
 
-def _closed(properties: dict[str, Any]) -> dict[str, Any]:
+def _closed_object(properties: dict[str, Any]) -> dict[str, Any]:
     return {"type": "object", "properties": properties, "required": list(properties), "additionalProperties": False}
 
 
-class _Walk:
+class _Rewriter:
     """Rewrites one schema; afterwards ``strict`` and ``defs`` are set."""
 
     def __init__(self, raw: dict[str, Any]) -> None:
@@ -82,8 +82,8 @@ class _Walk:
         self._names: dict[str, str] = {}
         self._uses = Counter(_references(raw))
         self._inlined = {"#"}
-        for pointer in self._uses:  # also those that the walk does not reach
-            self._at(pointer)
+        for pointer in self._uses:  # also those that rewriting does not reach
+            self._resolve_pointer(pointer)
 
     def visit(self, node: Any) -> dict[str, Any]:
         """Return the rewritten (sub)schema."""
@@ -103,32 +103,32 @@ class _Walk:
 
     def _reference(self, node: dict[str, Any]) -> dict[str, Any]:
         pointer = node["$ref"]
-        beside = {key: value for key, value in node.items() if key != "$ref" and key not in _IGNORED}
-        if not beside.keys() <= _ANNOTATIONS:
-            return self.visit({"allOf": [{"$ref": pointer}, beside]})
+        siblings = {key: value for key, value in node.items() if key != "$ref" and key not in _IGNORED}
+        if not siblings.keys() <= _ANNOTATIONS:
+            return self.visit({"allOf": [{"$ref": pointer}, siblings]})
         target = self._target(pointer)
         if self._uses[pointer] == 1 and pointer not in self._inlined:
             self._inlined.add(pointer)
-            return self.visit({**target, **beside} if isinstance(target, dict) else target)
+            return self.visit({**target, **siblings} if isinstance(target, dict) else target)
         if pointer not in self._names:
             self._names[pointer] = name = self._free_name(pointer)
             self.defs[name] = {}  # reserves the name: the target may refer to itself
             self.defs[name] = self.visit(target)
         reference = {"$ref": f"#/$defs/{self._names[pointer]}"}
-        description = _description(beside)
+        description = _description(siblings)
         # Strict mode allows nothing beside a $ref, but allows a description beside an anyOf.
         return {"anyOf": [reference], **description} if description else reference
 
     def _target(self, pointer: Any) -> Any:
         """Return the target of a reference, past references to references."""
         for _ in range(len(self._uses) + 1):  # a longer chain is a cycle
-            target = self._at(pointer)
+            target = self._resolve_pointer(pointer)
             if not (isinstance(target, dict) and target.keys() == {"$ref"}):
                 return target
             pointer = target["$ref"]
         raise ValueError(f"the reference {pointer!r} is circular")
 
-    def _at(self, pointer: Any) -> Any:
+    def _resolve_pointer(self, pointer: Any) -> Any:
         """Resolve a JSON pointer (RFC 6901) within the schema."""
         if not isinstance(pointer, str) or not re.fullmatch(r"#(/.*)?", pointer, re.DOTALL):
             raise ValueError(f"the reference {pointer!r} points outside the schema; put its target under $defs")
@@ -152,13 +152,13 @@ class _Walk:
         return name
 
     def resolve(self, node: Any) -> dict[str, Any]:
-        """Replace a reference by its target: where schemas are merged, and at the top."""
+        """Return ``node``, or the target if it is a reference; for merging schemas, and for the top level."""
         for _ in range(len(self._uses) + 1):  # a longer chain is a cycle
             if not isinstance(node, dict) or "$ref" not in node:
                 return node if isinstance(node, dict) else {}
             target = self._target(node["$ref"])
-            beside = {key: value for key, value in node.items() if key != "$ref"}
-            node = {**target, **beside} if isinstance(target, dict) else beside
+            siblings = {key: value for key, value in node.items() if key != "$ref"}
+            node = {**target, **siblings} if isinstance(target, dict) else siblings
         raise ValueError(f"the reference {node['$ref']!r} is circular")
 
     # ---- schemas made of schemas -----------------------------------------------------------------
@@ -179,7 +179,7 @@ class _Walk:
             branches = [_merged(others, self.resolve(branch)) for branch in branches]
         return {"anyOf": [self.visit(branch) for branch in branches] or [self._anything()], **_description(node)}
 
-    def _kinds(self, node: dict[str, Any], kinds: list[str]) -> dict[str, Any]:
+    def _several_types(self, node: dict[str, Any], kinds: list[str]) -> dict[str, Any]:
         """Return a choice of types: a list of names if there are no other keywords, else one schema each."""
         others = {key: value for key, value in node.items() if key not in _ANNOTATIONS | {"type"}}
         if not others.keys() <= _IGNORED or {"object", "array"} & set(kinds):
@@ -195,7 +195,7 @@ class _Walk:
 
     def _values(self, node: dict[str, Any]) -> dict[str, Any]:
         values = [node["const"]] if "const" in node else node["enum"]
-        kinds = list(dict.fromkeys(_kind_of_value(value) for value in values))
+        kinds = list(dict.fromkeys(_type_of_value(value) for value in values))
         if {"object", "array"} & set(kinds):
             self.strict = False
         schema: dict[str, Any] = {"type": kinds[0] if len(kinds) == 1 else kinds}
@@ -203,49 +203,49 @@ class _Walk:
         return schema | _description(node)
 
     def _typed(self, node: dict[str, Any]) -> dict[str, Any]:
-        kind = node.get("type", _kind(node))
+        kind = node.get("type", _implied_type(node))
         if isinstance(kind, list):
-            return self._kinds(node, kind)
+            return self._several_types(node, kind)
         if kind is None:
             return {**self._anything(), **_description(node, set())}
         if kind == "object":
-            made, used = self._object(node)
+            rewritten, used = self._object(node)
         elif kind == "array":
-            made, used = self._array(node)
+            rewritten, used = self._array(node)
         else:
-            made, used = {"type": kind}, set()
+            rewritten, used = {"type": kind}, set()
         for key in _ENFORCED.get(kind, ()):
             value = node.get(key)
             enforced = isinstance(value, int | float) and not isinstance(value, bool)
-            if enforced and not (key in _COUNTS and value > _MAX_COUNT):  # type: ignore[operator]
-                made[key] = value
+            if enforced and not (key in _COUNT_KEYWORDS and value > _MAX_COUNT):  # type: ignore[operator]
+                rewritten[key] = value
                 used.add(key)
                 self.strict = self.strict and key not in {"minLength", "maxLength"}
         if kind == "string" and node.get("format") in _FORMATS:
-            made["format"] = node["format"]
+            rewritten["format"] = node["format"]
             used.add("format")
-        about = "number" if kind == "integer" else kind
+        own_type = "number" if kind == "integer" else kind
         used.update(
-            *(keywords for other, keywords in _KEYWORDS_OF.items() if other != about)
-        )  # which do not apply to this type
-        return {**made, **_description(node, used)}
+            *(keywords for other, keywords in _KEYWORDS_OF.items() if other != own_type)
+        )  # keywords that do not apply to this type
+        return {**rewritten, **_description(node, used)}
 
     def _object(self, node: dict[str, Any]) -> tuple[dict[str, Any], set[str]]:
         properties = {name: self.visit(part) for name, part in node.get("properties", {}).items() if part is not False}
         properties |= {name: self._anything() for name in node.get("required", ()) if name not in properties}
-        made = _closed(properties)
+        rewritten = _closed_object(properties)
         if "required" in node:  # without it, all properties are required
-            made["required"] = [name for name in properties if name in node["required"]]
+            rewritten["required"] = [name for name in properties if name in node["required"]]
         additional = node.get("additionalProperties", "properties" not in node or "patternProperties" in node)
         if additional is not False:
-            made["additionalProperties"] = (
+            rewritten["additionalProperties"] = (
                 self.visit(additional) if isinstance(additional, dict) and additional else True
             )
-        if additional is not False or len(made["required"]) < len(properties):
+        if additional is not False or len(rewritten["required"]) < len(properties):
             self.strict = False
         if not properties and additional is not False:
-            del made["properties"], made["required"]
-        return made, {"properties", "required", "additionalProperties"}
+            del rewritten["properties"], rewritten["required"]
+        return rewritten, {"properties", "required", "additionalProperties"}
 
     def _array(self, node: dict[str, Any]) -> tuple[dict[str, Any], set[str]]:
         items = node.get("items", True)
@@ -268,30 +268,30 @@ def _references(node: Any) -> list[str]:
 
 
 def _merged(one: dict[str, Any], other: dict[str, Any]) -> dict[str, Any]:
-    """Return one schema for both, as far as possible: where they differ, the first, which allows more."""
-    made = {**other, **one}
+    """Merge two schemas; where both set a keyword, the first one's value is kept, which may allow more than both."""
+    rewritten = {**other, **one}
     if "properties" in one and "properties" in other:
         both = one["properties"].keys() & other["properties"].keys()
-        made["properties"] = {
+        rewritten["properties"] = {
             **one["properties"],
             **other["properties"],
             **{name: {"allOf": [one["properties"][name], other["properties"][name]]} for name in both},
         }
     if "required" in one and "required" in other:
-        made["required"] = list(dict.fromkeys([*one["required"], *other["required"]]))
+        rewritten["required"] = list(dict.fromkeys([*one["required"], *other["required"]]))
     if "allOf" in one and "allOf" in other:
-        made["allOf"] = [*one["allOf"], *other["allOf"]]
-    return made
+        rewritten["allOf"] = [*one["allOf"], *other["allOf"]]
+    return rewritten
 
 
-def _kind(node: dict[str, Any]) -> str | None:
+def _implied_type(node: dict[str, Any]) -> str | None:
     """Return the type that a schema without ``type`` implies."""
     if {"properties", "additionalProperties", "required"} & node.keys():
         return "object"
     return "array" if {"items", "prefixItems"} & node.keys() else None
 
 
-def _kind_of_value(value: Any) -> str:
+def _type_of_value(value: Any) -> str:
     if isinstance(value, bool):
         return "boolean"
     names = {str: "string", int: "integer", float: "number", list: "array", dict: "object"}

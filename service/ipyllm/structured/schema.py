@@ -49,15 +49,15 @@ class Schema:
             return source
         try:
             name, raw, check = from_dict(source) if isinstance(source, dict) else from_type(source)
-            made = to_portable(raw)
+            portable = to_portable(raw)
         except (TypeError, ValueError, RecursionError) as exc:
             why = "its references are circular" if isinstance(exc, RecursionError) else str(exc)
             raise _unusable(source, why) from exc
         return cls(
             name=re.sub(r"[^a-zA-Z0-9_-]+", "_", name).strip("_")[:_MAX_NAME] or "answer",
-            strict=made.strict,
-            wrapped=made.wrapped,
-            _text=json.dumps(made.schema, ensure_ascii=False),
+            strict=portable.strict,
+            wrapped=portable.wrapped,
+            _text=json.dumps(portable.schema, ensure_ascii=False),
             _source=raw if isinstance(source, dict) else source,
             _check=check,
         )

@@ -114,9 +114,9 @@ def _generator() -> type[GenerateJsonSchema]:
             return super().field_is_required(field, total) if field["type"] == "typed-dict-field" else True
 
         def typed_dict_schema(self, schema: Any) -> dict[str, Any]:
-            made = super().typed_dict_schema(schema)
-            made.setdefault("required", [])  # an absent list means "all"
-            return made
+            json_schema = super().typed_dict_schema(schema)
+            json_schema.setdefault("required", [])  # an absent list means "all"
+            return json_schema
 
         def emit_warning(self, kind: Any, detail: str) -> None:
             """Ignore defaults that are not JSON."""

@@ -28,14 +28,14 @@ _ENVIRONMENT = type(os.environ)
 _HIDDEN_MODULES = {
     "os", "posix", "nt", "subprocess", "pty", "shutil", "sys", "importlib", "ctypes", "builtins", "io", "_io",
 }  # fmt: skip
-_UNMASKED = "get_secret_value"  # what pydantic's SecretStr calls its way out
+_UNMASK_METHOD = "get_secret_value"  # the method of pydantic's SecretStr that returns the secret
 _SECRET_NAME = re.compile(r"KEY|TOKEN|SECRET|PASSW|CREDENTIAL", re.IGNORECASE)
-_SHORTEST_SECRET = 8
-_DEEPEST, _MOST_ITEMS = 3, 1_000  # of a collection, where the environment and undefined values are looked for
+_MIN_SECRET_CHARS = 8
+_MAX_DEPTH, _MAX_ITEMS = 3, 1_000  # of a collection that is searched for the environment and for undefined values
 _FORBIDDEN = "may not do that:"
 _ENVIRONMENT_IS_PRIVATE = "the environment holds keys; assign what you need to a variable."
 _UNDEFINED_NAME = re.compile(r"'(\w+)' is undefined")
-_UNDEFINED_PART = re.compile(r"""'?([\w.]+)(?: object)?'? has no (?:attribute|element) ["']?(.+?)["']?$""")
+_UNDEFINED_MEMBER = re.compile(r"""'?([\w.]+)(?: object)?'? has no (?:attribute|element) ["']?(.+?)["']?$""")
 
 
 class UndefinedNameError(Exception):
@@ -56,7 +56,7 @@ class UndefinedNameError(Exception):
         meant = f"did you mean {self.near!r}?" if self.near is not None else ""
         if not self.kind:
             return f"{subject} uses {{{{ {self.name} }}}}, which is not defined; {meant or advice}"
-        what = f"{subject} uses {self.name!r} of a {self.kind}, which has nothing of that name"
+        what = f"{subject} uses {self.name!r} of a {self.kind}, which has no such attribute or item"
         return f"{what}; {meant}" if meant else f"{what}."
 
 
@@ -101,7 +101,7 @@ class SandboxedTemplate:
         from jinja2.exceptions import SecurityError, TemplateError, UndefinedError
 
         try:
-            filled = self._template.render(self._reachable(values))
+            filled = self._template.render(self._without_environment(values))
         except SecurityError as exc:
             raise self._error(f"{self._subject} {_FORBIDDEN} {exc}") from None
         except UndefinedError as exc:
@@ -117,7 +117,7 @@ class SandboxedTemplate:
             raise self._error(f"{self._subject} {_FORBIDDEN} a value that it inserts holds {key}.")
         return filled
 
-    def _reachable(self, values: Mapping[str, Any]) -> dict[str, Any]:
+    def _without_environment(self, values: Mapping[str, Any]) -> dict[str, Any]:
         """Return a copy of ``values`` for the template; using the process's environment raises."""
         from jinja2 import StrictUndefined
         from jinja2.exceptions import SecurityError
@@ -138,7 +138,7 @@ def _environment(to_text: Callable[[Any], Any] | None) -> SandboxedEnvironment:
         _refuse_inside(value)
         return value if to_text is None else to_text(value)
 
-    made = _sandbox()(
+    environment = _sandbox()(
         undefined=StrictUndefined,
         finalize=finalize,
         keep_trailing_newline=True,
@@ -147,8 +147,8 @@ def _environment(to_text: Callable[[Any], Any] | None) -> SandboxedEnvironment:
         comment_start_string="{#ipyllm-no-comments",
         comment_end_string="ipyllm-no-comments#}",
     )
-    made.filters = _filters()
-    return made
+    environment.filters = _filters()
+    return environment
 
 
 @cache
@@ -162,7 +162,7 @@ def _sandbox() -> type[SandboxedEnvironment]:
             return super().is_safe_attribute(obj, attr, value) and not _is_environment(obj) and not _is_hidden(value)
 
         def is_safe_callable(self, obj: Any) -> bool:
-            if getattr(obj, "__name__", None) == _UNMASKED or _is_environment(getattr(obj, "__self__", None)):
+            if getattr(obj, "__name__", None) == _UNMASK_METHOD or _is_environment(getattr(obj, "__self__", None)):
                 return False
             return super().is_safe_callable(obj) and not _is_hidden(obj)
 
@@ -209,7 +209,7 @@ def _refuse_environment(value: Any) -> None:
         raise SecurityError(_ENVIRONMENT_IS_PRIVATE)
 
 
-def _refuse_inside(value: Any, depth: int = _DEEPEST) -> None:
+def _refuse_inside(value: Any, depth: int = _MAX_DEPTH) -> None:
     """Refuse a value that contains the environment, or an undefined one, which a collection shows as "Undefined"."""
     from jinja2 import Undefined
 
@@ -217,7 +217,7 @@ def _refuse_inside(value: Any, depth: int = _DEEPEST) -> None:
         str(value)  # raises the error for its name
     _refuse_environment(value)
     if depth and isinstance(value, dict | list | tuple | set | frozenset):
-        for item in islice(value.values() if isinstance(value, dict) else value, _MOST_ITEMS):
+        for item in islice(value.values() if isinstance(value, dict) else value, _MAX_ITEMS):
             _refuse_inside(item, depth - 1)
 
 
@@ -233,9 +233,9 @@ def _is_hidden(value: Any) -> bool:
 
 
 def _key_in(text: str) -> str | None:
-    """Describe the key in ``text``: an environment variable's, a known one, or one of a known format; None for none."""
+    """Describe the key in ``text``, from the environment, the settings or by its format; None if there is none."""
     for name, value in os.environ.items():
-        if len(value) >= _SHORTEST_SECRET and value in text and _SECRET_NAME.search(name):
+        if len(value) >= _MIN_SECRET_CHARS and value in text and _SECRET_NAME.search(name):
             return f"the value of {name}"
     return "a key" if redact(text) != text else None
 
@@ -244,20 +244,20 @@ def _undefined(message: str, values: Mapping[str, Any]) -> UndefinedNameError | 
     """Parse Jinja's message about an undefined name; None for another message."""
     found = _UNDEFINED_NAME.match(message)
     if found:
-        return UndefinedNameError(found[1], "", closest(found[1], _public(values)))
-    found = _UNDEFINED_PART.match(message)
+        return UndefinedNameError(found[1], "", closest(found[1], _public_names(values)))
+    found = _UNDEFINED_MEMBER.match(message)
     if not found:
         return None
     kind, name = found[1].rpartition(".")[2], found[2]
-    parts = {part for value in values.values() if type(value).__name__ == kind for part in _parts(value)}
+    parts = {part for value in values.values() if type(value).__name__ == kind for part in _member_names(value)}
     return UndefinedNameError(name, kind, closest(name, sorted(parts)))
 
 
-def _parts(value: Any) -> Iterator[str]:
-    yield from _public(dir(value))
+def _member_names(value: Any) -> Iterator[str]:
+    yield from _public_names(dir(value))
     if isinstance(value, dict):
-        yield from _public(value)
+        yield from _public_names(value)
 
 
-def _public(names: Any) -> list[str]:
+def _public_names(names: Any) -> list[str]:
     return [name for name in list(names) if isinstance(name, str) and not name.startswith("_")]

@@ -1,1 +1,1 @@
-"""Text for people: formats, suggestions, surrogates, terminal control sequences, hidden keys."""
+"""Formats, suggests and cleans text for people, and masks keys."""

@@ -11,11 +11,11 @@ import re
 __all__ = ["redact", "remember_secret"]
 
 _MASK = "[key hidden]"
-_MIN_SECRET = 6  # shorter ones ("none", "x") are placeholders, and masking them would eat ordinary words
+_MIN_SECRET = 6  # shorter ones ("none", "x") are placeholders, and occur in ordinary words
 _PLACEHOLDERS = {"ollama", "no-key", "not-needed", "unused", "dummy", "no-key-needed"}
 
 _secrets: set[str] = set()
-_SHAPES = re.compile(
+_KEY_PATTERN = re.compile(
     r"\b(?:sk|pk|rk|gsk|xai)-[A-Za-z0-9_\-*.]{8,}"  # OpenAI, DeepSeek, Anthropic, Groq, xAI; also half-masked ones
     r"|(?<=Bearer )[^\s\"',;]{6,}"
     r"|\bAIza[0-9A-Za-z_\-]{20,}"
@@ -23,7 +23,7 @@ _SHAPES = re.compile(
 )
 
 # A substring search first: the pattern costs 70 µs per 1,000 characters, and few texts contain a key.
-_MARKS = ("sk-", "pk-", "rk-", "xai-", "Bearer ", "AIza", "hf_")  # "gsk-" contains "sk-"
+_KEY_PREFIXES = ("sk-", "pk-", "rk-", "xai-", "Bearer ", "AIza", "hf_")  # "gsk-" contains "sk-"
 
 
 def remember_secret(secret: str | None) -> None:
@@ -37,9 +37,9 @@ def redact(text: str) -> str:
     spans = [
         match.span() for secret in tuple(_secrets) if secret in text for match in re.finditer(re.escape(secret), text)
     ]
-    if any(mark in text for mark in _MARKS):
-        spans += [(match.start(), match.end() - match[0].endswith(".")) for match in _SHAPES.finditer(text)]
-    # Merged, because a secret may be part of something shaped like a key, and the reverse: what is left must not show.
+    if any(mark in text for mark in _KEY_PREFIXES):
+        spans += [(match.start(), match.end() - match[0].endswith(".")) for match in _KEY_PATTERN.finditer(text)]
+    # Overlapping spans are merged: a secret may be part of a text that looks like a key, or contain one.
     pieces, end = [], 0
     for start, stop in sorted(spans):
         if start >= end:

@@ -13,7 +13,7 @@ _DURATION: Final = re.compile(rf"(\d{{1,9}}(?:\.\d{{1,9}})?)\s?([{''.join(_UNITS
 
 
 def parse_time(name: str, given: datetime | timedelta | str | None) -> datetime | None:
-    """Return the time that ``given``, passed for the parameter ``name``, stands for, in UTC; None for None.
+    """Return ``given``, the value of the parameter ``name``, as a time in UTC; None for None.
 
     Text is a date, in local time where it has no zone, or how long ago: ``"90s"``, ``"30m"``, ``"2h"``, ``"7d"``,
     ``"2w"``. Raises ValueError for anything else.

@@ -7,6 +7,6 @@ the service thread.
 
 from ipyllm.tools.caller_executor import CallerExecutor, ToolTimeout
 from ipyllm.tools.execute import execute_all
-from ipyllm.tools.tool_schema import Tool, toolbox
+from ipyllm.tools.tool_schema import Tool, tools_by_name
 
-__all__ = ["CallerExecutor", "Tool", "ToolTimeout", "execute_all", "toolbox"]
+__all__ = ["CallerExecutor", "Tool", "ToolTimeout", "execute_all", "tools_by_name"]

@@ -123,7 +123,7 @@ class CallerExecutor:
                 if self.before_tool is not None:
                     self.before_tool()
                 self._queue[0].run()
-                self._queue.popleft()  # not before: an interrupt must find the job it hit in the queue
+                self._queue.popleft()  # not before: an interrupt must find the running job in the queue
         return True
 
     @property
@@ -149,7 +149,7 @@ class CallerExecutor:
         if _running_loop() is not None:
             _make_reentrant(loop)
         waiter = loop.create_future()
-        timer = None if seconds is None else loop.call_later(seconds, _set, waiter)
+        timer = None if seconds is None else loop.call_later(seconds, _complete, waiter)
         self._waiter = waiter  # set before the queue is checked; `_wake` does it in the opposite order
         try:
             if self._wakeups.empty():
@@ -168,7 +168,7 @@ class CallerExecutor:
             job.cancel()
         until = monotonic() + CLEANUP_S
         with suppress(Exception):  # the caller must see the interrupt
-            # `wait` does the same when it closes a loop of ours.
+            # For a loop of ours `wait` does this when it closes the loop.
             while self._active and self._own_loop is None and monotonic() < until:
                 self._run_loop(until - monotonic())
                 self._clear_wakeups()
@@ -177,37 +177,37 @@ class CallerExecutor:
         self._wakeups.put(None)
         waiter = self._waiter
         if waiter is not None:
-            with suppress(RuntimeError):  # the loop is closed, so nobody sleeps in it
-                waiter.get_loop().call_soon_threadsafe(_set, waiter)
+            with suppress(RuntimeError):  # the loop is closed, so no thread sleeps in it
+                waiter.get_loop().call_soon_threadsafe(_complete, waiter)
 
     # ---- on the service thread -------------------------------------------------------------------
 
-    async def run(self, code: UserCode, *, then: Callable[[Any], T]) -> T:
+    async def run(self, code: UserCode, *, convert: Callable[[Any], T]) -> T:
         """Call a function in the caller's thread, on its loop, or in a worker thread.
 
-        Its ``timeout`` counts from when it starts; then a coroutine is cancelled, and a plain function runs on,
-        unobserved. ``then`` converts the result in the same thread, to which it may be bound. Raises what the function
-        raises, :class:`ToolTimeout`, or CancelledError if the user interrupted or the thread or loop that was to run it
-        has ended.
+        Its ``timeout`` counts from its start; afterwards a coroutine is cancelled, and a plain function runs on,
+        unobserved. ``convert`` is applied to the result in the same thread, to which the result may be bound. Raises
+        what the function raises, :class:`ToolTimeout`, or CancelledError if the user interrupted or the thread or loop
+        that was to run it has ended.
         """
         if code.is_async:
-            return await self._await(code.function, then, code)
+            return await self._on_loop(code.function, convert, code)
         async with self._one_at_a_time:
-            job = UserCodeJob(lambda: _convert(code.function(), then))
-            result = await self._outcome(job, self._enqueue if code.timeout is None else self._post_to_worker, code)
+            job = UserCodeJob(lambda: _convert_plain(code.function(), convert))
+            result = await self._await_job(job, self._enqueue if code.timeout is None else self._post_to_worker, code)
         if inspect.isawaitable(result):  # a plain function that returned a coroutine: a lambda, a decorator
-            return await self._await(lambda: result, then, code)
+            return await self._on_loop(lambda: result, convert, code)
         converted: T = result
         return converted
 
-    async def _await(self, function: Callable[[], Awaitable[Any]], then: Callable[[Any], T], code: UserCode) -> T:
+    async def _on_loop(self, function: Callable[[], Awaitable[Any]], convert: Callable[[Any], T], code: UserCode) -> T:
         async def work() -> T:
-            return then(await function())
+            return convert(await function())
 
-        result: T = await self._outcome(UserCodeJob(work), self._post_to_loop, code)
+        result: T = await self._await_job(UserCodeJob(work), self._post_to_loop, code)
         return result
 
-    async def _outcome(self, job: UserCodeJob, post: Callable[[UserCodeJob], None], code: UserCode) -> Any:
+    async def _await_job(self, job: UserCodeJob, post: Callable[[UserCodeJob], None], code: UserCode) -> Any:
         """Post a job and wait for its outcome."""
         loop = asyncio.get_running_loop()
         with self._lock:
@@ -288,8 +288,8 @@ class CallerExecutor:
         return loop
 
 
-def _convert(value: Any, then: Callable[[Any], T]) -> T | Awaitable[Any]:
-    return value if inspect.isawaitable(value) else then(value)
+def _convert_plain(value: Any, convert: Callable[[Any], T]) -> T | Awaitable[Any]:
+    return value if inspect.isawaitable(value) else convert(value)
 
 
 def _running_loop() -> asyncio.AbstractEventLoop | None:
@@ -313,6 +313,6 @@ def _make_reentrant(loop: asyncio.AbstractEventLoop) -> None:
         ) from None
 
 
-def _set(waiter: asyncio.Future[None]) -> None:
+def _complete(waiter: asyncio.Future[None]) -> None:
     if not waiter.done():
         waiter.set_result(None)

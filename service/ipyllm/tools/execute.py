@@ -39,8 +39,8 @@ async def execute_all(
 ) -> tuple[ToolResult, ...]:
     """Run the tool calls of one response: async functions concurrently, plain ones one after the other.
 
-    ``tools`` are those of :func:`~ipyllm.tools.toolbox`. Results are in the order of the calls; each is truncated to
-    ``limit`` characters, with a note.
+    ``tools`` are those of :func:`~ipyllm.tools.tools_by_name`. Results are in the order of the calls; each is truncated
+    to ``limit`` characters, with a note.
     """
     tasks = [asyncio.ensure_future(execute(call, tools, caller_executor, limit=limit)) for call in calls]
     try:
@@ -55,13 +55,13 @@ async def execute(
     call: ToolCall, tools: Mapping[str, Tool], caller_executor: CallerExecutor, *, limit: int = OUTPUT_CHARS
 ) -> ToolResult:
     """Run one tool call; see :func:`execute_all`."""
-    began = perf_counter()
+    started = perf_counter()
     error: str | None = None
     try:
         tool = _find(call.name, tools)
         function = partial(tool.function, **_parse(tool, call.arguments))
         code = UserCode(tool.name, function, tool.is_async, tool.timeout)
-        output = await caller_executor.run(code, then=partial(as_text, limit=limit))
+        output = await caller_executor.run(code, convert=partial(as_text, limit=limit))
     except _InvalidCall as exc:
         error = str(exc)
     except ToolTimeout as exc:
@@ -70,7 +70,7 @@ async def execute(
         error = describe_error(exc)
     if error is not None:
         output = error = truncate(error, min(limit, _ERROR_CHARS))
-    return ToolResult(call.id, call.name, call.arguments, output, error, perf_counter() - began)
+    return ToolResult(call.id, call.name, call.arguments, output, error, perf_counter() - started)
 
 
 class _InvalidCall(Exception):  # noqa: N818 - the model's error, not the program's

@@ -34,7 +34,7 @@ class UserCodeJob:
     # ---- on the service thread -------------------------------------------------------------------
 
     def on_begin(self, listener: Callable[[], None]) -> None:
-        """Have ``listener`` called, on the service thread, when the work begins."""
+        """Call ``listener`` on the service thread when the work begins."""
         self._on_begin = listener
 
     def result(self) -> Any:
@@ -69,13 +69,13 @@ class UserCodeJob:
         self._begin()
         coroutine: Coroutine[Any, Any, Any] = self._work()
         self._task = loop.create_task(coroutine)
-        self._task.add_done_callback(self._complete_from)
+        self._task.add_done_callback(self._complete_from_task)
         self._task.add_done_callback(lambda _: on_end(self))
         if self.is_cancelled():  # by another thread, just now
             self._task.cancel()
 
     def run_in_worker(self) -> None:
-        """Run plain work in a worker thread, which no interrupt or exit shall end."""
+        """Run plain work in a worker thread; no exception escapes, not even an exit."""
         with suppress(BaseException):
             self.run()
 
@@ -102,7 +102,7 @@ class UserCodeJob:
                 self._task.get_loop().call_soon_threadsafe(self._task.cancel)
 
     def is_cancelled(self) -> bool:
-        """Whether it was cancelled."""
+        """Return whether it was cancelled."""
         return self._cancelled
 
     def _begin(self) -> None:
@@ -113,7 +113,7 @@ class UserCodeJob:
         if self._on_begin is not None and not self.is_cancelled():
             self._on_begin()
 
-    def _complete_from(self, task: asyncio.Task[Any]) -> None:
+    def _complete_from_task(self, task: asyncio.Task[Any]) -> None:
         error = asyncio.CancelledError() if task.cancelled() else task.exception()
         self._complete(None if error is not None else task.result(), error)
 
@@ -127,14 +127,14 @@ class UserCodeJob:
             self.outcome.set_result((value, error))
 
     def _call_service(self, function: Callable[..., None], *arguments: Any) -> None:
-        with suppress(RuntimeError):  # the service thread has ended, and nobody waits
+        with suppress(RuntimeError):  # the service thread has ended, so no call waits
             self._service_loop.call_soon_threadsafe(function, *arguments)
 
 
 def close_loop(loop: asyncio.AbstractEventLoop) -> None:
     """Cancel the tasks that remain on a loop of ours, give them time to clean up, and close it."""
     loop.call_soon(loop.stop)
-    loop.run_forever()  # an interrupt may have left a callback that stops the next run: let it be this one
+    loop.run_forever()  # uses up a callback, left by an interrupt, that would stop the next run
     tasks = asyncio.all_tasks(loop)
     for task in tasks:
         task.cancel()

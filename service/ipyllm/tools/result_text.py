@@ -9,11 +9,11 @@ from ipyllm.text.redact import redact
 
 __all__ = ["as_text", "describe_error", "truncate"]
 
-_ROWS = 50  # of a table; a model that needs more asks for an aggregate
-_COLUMNS = 50
-_ITEMS = 10_000  # of an array; beyond it, numpy's summary is the better text
+_MAX_ROWS = 50  # of a table; a model that needs more asks for an aggregate
+_MAX_COLUMNS = 50
+_MAX_ITEMS = 10_000  # of an array; a larger one is shown as numpy's summary
 _MAX_INNER = 5  # exceptions of a group
-_MARGIN = 500  # characters beyond the limit, so that a key across it is still recognized
+_MARGIN_CHARS = 500  # characters beyond the limit, so that a key across it is still recognized
 
 
 def as_text(value: Any, limit: int) -> str:
@@ -27,11 +27,11 @@ def as_text(value: Any, limit: int) -> str:
 
 def truncate(text: str, limit: int) -> str:
     """Limit ``text`` to ``limit`` characters and a note; mask API keys, and replace what a JSON body cannot contain."""
-    safe = redact(text[: limit + _MARGIN].encode("utf-8", "replace").decode("utf-8"))
+    safe = redact(text[: limit + _MARGIN_CHARS].encode("utf-8", "replace").decode("utf-8"))
     if len(text) <= limit:
         return safe
-    if len(text) > limit + _MARGIN:
-        safe = safe[:-_MARGIN]  # the end of the margin may be half a key
+    if len(text) > limit + _MARGIN_CHARS:
+        safe = safe[:-_MARGIN_CHARS]  # the end of the margin may be half a key
     return f"{safe[:limit]}\n[cut: these are the first {limit:,} of {len(text):,} characters]"
 
 
@@ -54,10 +54,10 @@ def _text(value: Any) -> str:
         return table
     from pydantic_core import to_json
 
-    return to_json(value, fallback=_in_json).decode("utf-8")
+    return to_json(value, fallback=_to_json_value).decode("utf-8")
 
 
-def _in_json(value: Any) -> Any:
+def _to_json_value(value: Any) -> Any:
     """Return the JSON value for an object that pydantic does not know."""
     table = _table(value)
     if table is not None:
@@ -65,7 +65,7 @@ def _in_json(value: Any) -> Any:
     # numpy arrays and scalars, and pandas' missing value.
     numpy, pandas = sys.modules.get("numpy"), sys.modules.get("pandas")
     if numpy is not None and isinstance(value, (numpy.generic, numpy.ndarray)):
-        return value.tolist() if value.size <= _ITEMS else str(value)
+        return value.tolist() if value.size <= _MAX_ITEMS else str(value)
     if pandas is not None and value is pandas.NA:
         return None
     raise TypeError(type(value).__name__)
@@ -78,11 +78,11 @@ def _table(value: Any) -> str | None:
         return None
     frame = value if isinstance(value, pandas.DataFrame) else value.to_frame()
     rows, columns = frame.shape
-    shown = frame.iloc[:_ROWS, :_COLUMNS]
+    shown = frame.iloc[:_MAX_ROWS, :_MAX_COLUMNS]
     numbered = isinstance(value, pandas.Index) or isinstance(shown.index, pandas.RangeIndex)
     csv = shown.to_csv(index=not numbered).strip("\n")
-    more = [f"{rows - _ROWS:,} more rows"] if rows > _ROWS else []
-    more += [f"{columns - _COLUMNS:,} more columns"] if columns > _COLUMNS else []
+    more = [f"{rows - _MAX_ROWS:,} more rows"] if rows > _MAX_ROWS else []
+    more += [f"{columns - _MAX_COLUMNS:,} more columns"] if columns > _MAX_COLUMNS else []
     return f"table of {rows:,} rows × {columns:,} columns, as CSV:\n{csv}" + (f"\n… {', '.join(more)}" if more else "")
 
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from pydantic import BaseModel
     from pydantic.json_schema import GenerateJsonSchema
 
-__all__ = ["Tool", "toolbox"]
+__all__ = ["Tool", "tools_by_name"]
 
 # What OpenAI accepts; other servers take at least this.
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
@@ -35,7 +35,7 @@ class Tool:
     Attributes
     ----------
     name : str
-        As the model calls it.
+        Name that the model uses.
     description : str
         The docstring up to its sections.
     parameters : mapping
@@ -99,13 +99,13 @@ class Tool:
             isinstance(timeout, bool) or not isinstance(timeout, int | float) or not timeout > 0
         ):
             raise bad_request(f"timeout must be a number of seconds above 0, not {timeout!r}.")
-        core = _core(function)
+        core = _unwrap_partial(function)
         tool_name = _checked_name(name if name is not None else getattr(core, "__name__", type(core).__name__), core)
         code = core if inspect.isroutine(core) else type(core).__call__
         if inspect.isgeneratorfunction(code) or inspect.isasyncgenfunction(code):
             raise _unusable(tool_name, "it is a generator; return a list instead.")
-        description, words = _docstring(core)
-        arguments = _arguments(tool_name, _parameters(tool_name, function), code, words)
+        description, descriptions = _docstring(core)
+        arguments = _arguments_model(tool_name, _parameters(tool_name, function), code, descriptions)
         return cls(
             name=tool_name,
             description=description,
@@ -124,20 +124,20 @@ class Tool:
         }
 
 
-def toolbox(tools: Iterable[Tool | Callable[..., Any]]) -> dict[str, Tool]:
+def tools_by_name(tools: Iterable[Tool | Callable[..., Any]]) -> dict[str, Tool]:
     """Return tools by name; functions are converted to tools. Raises ``bad_request`` if two have the same name."""
-    box: dict[str, Tool] = {}
+    by_name: dict[str, Tool] = {}
     for item in tools:
         tool = item if isinstance(item, Tool) else Tool.of(item)
-        if tool.name in box:
+        if tool.name in by_name:
             raise bad_request(
                 f'There are two tools named {tool.name!r}; give one another name with Tool.of(function, name="…").'
             )
-        box[tool.name] = tool
-    return box
+        by_name[tool.name] = tool
+    return by_name
 
 
-def _core(function: Any) -> Any:
+def _unwrap_partial(function: Any) -> Any:
     """Return the callable inside partials; methods are not unwrapped."""
     while isinstance(function, functools.partial):
         function = function.func
@@ -191,12 +191,12 @@ def _docstring(core: Any) -> tuple[str, dict[str, str]]:
     from docstring_parser import parse
 
     parsed = parse(text)  # of the styles that it tries, numpy's refuses no text
-    words = {param.arg_name: " ".join((param.description or "").split()) for param in parsed.params}
-    return (parsed.description or "").strip(), words
+    descriptions = {param.arg_name: " ".join((param.description or "").split()) for param in parsed.params}
+    return (parsed.description or "").strip(), descriptions
 
 
-def _arguments(
-    tool_name: str, parameters: list[inspect.Parameter], code: Any, words: Mapping[str, str]
+def _arguments_model(
+    tool_name: str, parameters: list[inspect.Parameter], code: Any, descriptions: Mapping[str, str]
 ) -> type[BaseModel]:
     from pydantic import ConfigDict, Field, create_model
     from pydantic.fields import FieldInfo
@@ -204,26 +204,26 @@ def _arguments(
     names = getattr(inspect.unwrap(code), "__globals__", {})
     fields: dict[str, Any] = {}
     for position, parameter in enumerate(parameters):
-        hint = _hint(tool_name, parameter, names)
+        hint = _resolve_hint(tool_name, parameter, names)
         options: dict[str, Any] = {"alias": parameter.name}
-        if words.get(parameter.name) and FieldInfo.from_annotation(hint).description is None:
-            options["description"] = words[parameter.name]
+        if descriptions.get(parameter.name) and FieldInfo.from_annotation(hint).description is None:
+            options["description"] = descriptions[parameter.name]
         default = ... if parameter.default is parameter.empty else parameter.default
         # Generic field names, because pydantic reserves some: _private, schema, model_config, …
         fields[f"p{position}"] = (hint, Field(default, **options))
     return create_model(tool_name, __config__=ConfigDict(extra="forbid"), **fields)
 
 
-def _hint(tool_name: str, parameter: inspect.Parameter, names: dict[str, Any]) -> Any:
+def _resolve_hint(tool_name: str, parameter: inspect.Parameter, names: dict[str, Any]) -> Any:
     """Resolve a parameter's hint by itself, so that one that does not resolve (the result's) does not affect it."""
     if parameter.annotation is parameter.empty:
         return Any
 
-    def only() -> None: ...
+    def annotated() -> None: ...
 
-    only.__annotations__ = {parameter.name: parameter.annotation}
+    annotated.__annotations__ = {parameter.name: parameter.annotation}
     try:
-        hint = typing.get_type_hints(only, globalns=names, include_extras=True)[parameter.name]
+        hint = typing.get_type_hints(annotated, globalns=names, include_extras=True)[parameter.name]
     except Exception as exc:  # noqa: BLE001 - a hint may be any expression
         raise _unusable(
             tool_name,
@@ -239,7 +239,7 @@ def _check_type(tool_name: str, parameter: inspect.Parameter, hint: Any) -> None
     from pydantic.errors import PydanticUndefinedAnnotation, PydanticUserError
 
     try:
-        TypeAdapter(hint).json_schema(schema_generator=_plain_schemas())
+        TypeAdapter(hint).json_schema(schema_generator=_generator())
     except (PydanticUserError, PydanticUndefinedAnnotation, TypeError, AttributeError):
         shown = getattr(hint, "__name__", str(hint))
         raise _unusable(
@@ -250,13 +250,13 @@ def _check_type(tool_name: str, parameter: inspect.Parameter, hint: Any) -> None
 
 
 def _json_schema(arguments: type[BaseModel]) -> dict[str, Any]:
-    schema = arguments.model_json_schema(by_alias=True, schema_generator=_plain_schemas())
+    schema = arguments.model_json_schema(by_alias=True, schema_generator=_generator())
     schema.pop("title", None)
     return schema
 
 
 @functools.cache
-def _plain_schemas() -> type[GenerateJsonSchema]:
+def _generator() -> type[GenerateJsonSchema]:
     from pydantic.json_schema import GenerateJsonSchema
 
     class _ToolSchemas(GenerateJsonSchema):

@@ -1,1 +1,1 @@
-"""One HTTP request: the only package that uses the openai client."""
+"""Sends one HTTP request; the only package that uses the openai client."""

@@ -52,6 +52,6 @@ def is_url(text: str) -> bool:
 
 
 def without_password(url: str) -> str:
-    """Return a URL without user, password and query, fit to be shown."""
+    """Return a URL for display, without user, password and query."""
     # Up to the last "@", as addresses are read: those before it are part of the password.
     return re.sub(r"//[^/?#]*@", "//", url).partition("?")[0]

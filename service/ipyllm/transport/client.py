@@ -17,7 +17,7 @@ from urllib.request import getproxies
 from ipyllm.errors import LLMError
 from ipyllm.text.redact import remember_secret
 from ipyllm.transport.decode import Chunk, StreamEnd, chunks, connection_lost_error, decode_response
-from ipyllm.transport.error_mapping import ServerFault, server_error, to_llm_error
+from ipyllm.transport.error_mapping import ServerFault, parse_error, to_llm_error
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -56,7 +56,7 @@ class TransportClient:
 
     async def _create_once(self, address: Address) -> Connection:
         pending = self._pending.get(address)
-        if pending is None:  # once, though many calls may ask at the same time
+        if pending is None:  # only once, even if many calls ask at the same time
             pending = self._pending[address] = asyncio.ensure_future(self._create(address))
             pending.add_done_callback(lambda _: self._pending.pop(address, None))
         return await asyncio.shield(pending)
@@ -102,7 +102,7 @@ class TransportClient:
             answer = await client.get("/models", cast_to=object, options={"timeout": httpx2.Timeout(timeout_s)})
             listed = answer.get("data") if isinstance(answer, dict) else None
         except openai.OpenAIError as exc:
-            failure = _from_client(exc, address, service, timeout_s)
+            failure = _map_client_error(exc, address, service, timeout_s)
         except ValueError:  # not JSON
             pass
         if failure is None and not isinstance(listed, list):
@@ -128,7 +128,7 @@ class ChunkStream:
     finish signal.
     """
 
-    __slots__ = ("_address", "_body", "_connect_s", "_end", "_model", "_received", "_response", "_transport")
+    __slots__ = ("_address", "_body", "_connect_s", "_end", "_model", "_response", "_stream", "_transport")
 
     def __init__(
         self, transport: TransportClient, address: Address, body: dict[str, Any], model: str, connect_s: float | None
@@ -139,8 +139,8 @@ class ChunkStream:
         self._model = model
         self._connect_s = connect_s
         self._end = StreamEnd()
-        self._response: aiohttp.ClientResponse | None = None  # to the prepared client
-        self._received: AsyncStream[object] | None = None  # by the openai client
+        self._response: aiohttp.ClientResponse | None = None  # if the prepared client received it
+        self._stream: AsyncStream[object] | None = None  # if the openai client received it
 
     async def __aenter__(self) -> AsyncIterator[Chunk]:
         client, prepared = await self._transport.connection(self._address)
@@ -156,23 +156,23 @@ class ChunkStream:
             except (TypeError, ValueError):  # not JSON: the client may know how to serialize it, or explains why not
                 _logger.debug("sending the body for %s through the client", self._model)
         try:
-            self._received = await self._by_client(client, fallback.responder if fallback is not None else None)
+            self._stream = await self._send_with_client(client, fallback.responder if fallback is not None else None)
         except BaseException:
             if fallback is not None:
-                fallback.abandon()  # a cancel or a limit may interrupt the reading of a refusal
+                fallback.abandon()  # a cancel or a timeout may interrupt the reading of a refusal
             raise
-        return decode_response(self._received.response, self._address, self._model)
+        return decode_response(self._stream.response, self._address, self._model)
 
     async def __aexit__(self, *exc_info: object) -> None:
         if self._response is not None:
             from ipyllm.transport.fast_path import return_to_pool
 
             return_to_pool(self._response, ended=self._end.done)
-        elif self._received is not None:
+        elif self._stream is not None:
             # Shielded: a cancelled call must still close its connection, or the server goes on generating.
-            await asyncio.shield(self._received.close())
+            await asyncio.shield(self._stream.close())
 
-    async def _by_client(self, client: AsyncOpenAI, responder: Responder | None) -> AsyncStream[object]:
+    async def _send_with_client(self, client: AsyncOpenAI, responder: Responder | None) -> AsyncStream[object]:
         """Have the client send the body, or interpret a response that has been received already."""
         import openai
 
@@ -183,7 +183,7 @@ class ChunkStream:
             with intercept_next_request(responder) if responder is not None else nullcontext():
                 return await _post(client, self._body, self._connect_s)
         except openai.OpenAIError as exc:
-            failure = _from_client(exc, self._address, self._model, self._connect_s)
+            failure = _map_client_error(exc, self._address, self._model, self._connect_s)
         except CONNECTION_ERRORS as exc:  # from the body of a refusal; the client passes it on
             failure = connection_lost_error(type(exc).__name__, self._address, self._model)
         raise failure  # out here: the client's exception holds the request, and with it the key
@@ -199,7 +199,7 @@ async def _post(client: AsyncOpenAI, body: dict[str, Any], connect_s: float | No
         body=body,
         stream=True,
         stream_cls=openai.AsyncStream[object],
-        # Given, or the client generates a random key for each request; it is not sent.
+        # The key is not sent; without it the client generates a random one for each request.
         options={"timeout": httpx2.Timeout(None, connect=connect_s), "idempotency_key": "unused"},
     )
 
@@ -225,14 +225,14 @@ def _root_cause(exc: BaseException) -> BaseException:
     return exc
 
 
-def _from_client(exc: Exception, address: Address, model: str, connect_s: float | None) -> LLMError:
+def _map_client_error(exc: Exception, address: Address, model: str, connect_s: float | None) -> LLMError:
     """Map an exception of the ``openai`` client."""
     import openai
 
     category: Category = "connection"
     match exc:
         case openai.APIStatusError():
-            fault = server_error(exc.body or exc.response.text, exc.status_code, exc.response.headers)
+            fault = parse_error(exc.body or exc.response.text, exc.status_code, exc.response.headers)
             return to_llm_error(fault, model=model)
         # The aiohttp transport reports refused and dropped connections as timeouts; the cause tells them apart.
         case openai.APITimeoutError() if isinstance(_root_cause(exc), (TimeoutError, asyncio.CancelledError)):

@@ -10,7 +10,7 @@ from time import perf_counter_ns
 from typing import TYPE_CHECKING, Any
 
 from ipyllm.errors import LLMError
-from ipyllm.transport.error_mapping import server_error, to_llm_error
+from ipyllm.transport.error_mapping import parse_error, to_llm_error
 from ipyllm.transport.sse import ServerSentEvents
 
 if TYPE_CHECKING:
@@ -130,5 +130,5 @@ def _chunk(event: bytes, payload: bytes, model: str) -> dict[str, Any]:
     if not isinstance(chunk, dict):
         return {}
     if chunk.get("error") or event == b"error":
-        raise to_llm_error(server_error(chunk), model=model)
+        raise to_llm_error(parse_error(chunk), model=model)
     return chunk

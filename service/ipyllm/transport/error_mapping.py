@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from ipyllm.response import Category
 
-__all__ = ["ServerFault", "retry_after_s", "server_error", "to_llm_error"]
+__all__ = ["ServerFault", "parse_error", "retry_after_s", "to_llm_error"]
 
 _MAX_DETAIL = 300
 
@@ -72,7 +72,7 @@ _SENTENCES: dict[Category, tuple[str, str]] = {
 
 @dataclass(frozen=True, slots=True)
 class ServerFault:
-    """The error that a server returned."""
+    """The error that a server returned, before it is mapped."""
 
     status_code: int | None = None
     code: str | None = None
@@ -80,7 +80,7 @@ class ServerFault:
     retry_after: float | None = None
 
 
-def server_error(body: Any, status_code: int | None = None, headers: Mapping[str, str] | None = None) -> ServerFault:
+def parse_error(body: Any, status_code: int | None = None, headers: Mapping[str, str] | None = None) -> ServerFault:
     """Parse an error body: OpenAI's form, a flat object, a bare string, or HTML."""
     error = body.get("error", body) if isinstance(body, dict) else body
     code: Any = None
@@ -141,7 +141,7 @@ def _category(fault: ServerFault) -> Category:
 
 
 def to_llm_error(fault: ServerFault, *, model: str, advice: str | None = None) -> LLMError:
-    """Make the exception for a fault."""
+    """Return the exception for a server's error."""
     category = _category(fault)
     problem, default_advice = _SENTENCES[category]
     details = [f"HTTP {fault.status_code}"] if fault.status_code else []

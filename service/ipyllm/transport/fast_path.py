@@ -49,10 +49,10 @@ CONNECTION_ERRORS = (httpx2.HTTPError, aiohttp.ClientError)
 _SET_BY_AIOHTTP = {"content-length", "transfer-encoding"}  # headers that it derives from the body
 _IDLE_S = 4.0  # uvicorn, which serves vLLM and others, closes idle connections after 5 s
 _LINGER_S = 1.0  # time for a server to end the response after [DONE], before the connection is closed
-_LARGE = 1 << 20  # bytes of a request that are written at once; aiohttp warns about more
+_MAX_WRITE = 1 << 20  # bytes of a request that are written at once; aiohttp warns about more
 _HTTP_OK = 200
 _REDIRECTS = range(300, 400)
-# The connection was closed before the response began. ConnectionResetError: it was closing while we wrote.
+# The connection was closed before the response began. ConnectionResetError: it closed while we wrote.
 _UNANSWERED = (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError, ConnectionResetError)
 
 
@@ -70,7 +70,7 @@ class RequestCaptured(Exception):  # noqa: N818 - not an error: it carries the r
 
 
 class FallbackToClient(Exception):  # noqa: N818 - not an error either
-    """Carries what is not a plain stream, for the client to read with ``intercept_next_request(exc.responder)``."""
+    """Carries a response that the client must read, with ``intercept_next_request(exc.responder)``."""
 
     def __init__(self, responder: Responder | None, response: aiohttp.ClientResponse | None = None) -> None:
         super().__init__("The client has to read this response.")
@@ -98,7 +98,7 @@ def intercept_next_request(responder: Responder) -> Iterator[None]:
 
 
 def intercepting(client_class: type[httpx2.AsyncClient]) -> type[httpx2.AsyncClient]:
-    """Return a subclass of an HTTP client that obeys :func:`intercept_next_request`."""
+    """Return a subclass of an HTTP client that supports :func:`intercept_next_request`."""
     base: Any = client_class  # known only at run time
 
     class Intercepting(base):  # type: ignore[misc]
@@ -135,7 +135,7 @@ class PreparedClient:
             keepalive_timeout=min(limits.keepalive_expiry or _IDLE_S, _IDLE_S),
         )
         trace = aiohttp.TraceConfig()
-        trace.on_connection_reuseconn.append(_note_reuse)
+        trace.on_connection_reuseconn.append(_record_reuse)
         # Headers of the session are copied in one piece, not merged one by one.
         self._session = aiohttp.ClientSession(
             connector=connector, headers=headers, auto_decompress=False, trace_configs=[trace]
@@ -184,7 +184,7 @@ class PreparedClient:
         raise FallbackToClient(partial(_fail, failed))
 
     async def _post(self, content: bytes, limits: aiohttp.ClientTimeout) -> aiohttp.ClientResponse:
-        """Post it; again on a new connection if the server was just closing the idle one that was used."""
+        """Post ``content``, again over a new connection if the server was just closing the idle one that was used."""
         reused: list[bool] = []
         try:
             return await self._session.post(
@@ -203,7 +203,7 @@ class PreparedClient:
 
 def _body(content: bytes) -> bytes | io.BytesIO:
     """Return a large body as a file, which aiohttp writes in pieces, so that no single write blocks the loop."""
-    return content if len(content) <= _LARGE else io.BytesIO(content)
+    return content if len(content) <= _MAX_WRITE else io.BytesIO(content)
 
 
 def return_to_pool(response: aiohttp.ClientResponse, *, ended: bool) -> None:
@@ -217,7 +217,7 @@ def return_to_pool(response: aiohttp.ClientResponse, *, ended: bool) -> None:
         asyncio.get_running_loop().call_later(_LINGER_S, response.close)
 
 
-async def _note_reuse(_session: aiohttp.ClientSession, context: SimpleNamespace, _params: object) -> None:
+async def _record_reuse(_session: aiohttp.ClientSession, context: SimpleNamespace, _params: object) -> None:
     context.trace_request_ctx.append(True)
 
 
@@ -227,7 +227,7 @@ def _respond(response: aiohttp.ClientResponse, request: httpx2.Request) -> httpx
     return httpx2.Response(
         response.status,
         headers=response.raw_headers,
-        stream=_Body(response),
+        stream=_UnreadBody(response),
         request=request,
         extensions={"http_version": b"HTTP/1.1", **reason},
     )
@@ -239,7 +239,7 @@ def _fail(failure: Exception, request: httpx2.Request) -> httpx2.Response:
     raise error(str(failure), request=request) from failure
 
 
-class _Body(httpx2.AsyncByteStream):
+class _UnreadBody(httpx2.AsyncByteStream):
     """The unread part of a response, for httpx2 to decode."""
 
     def __init__(self, response: aiohttp.ClientResponse) -> None:

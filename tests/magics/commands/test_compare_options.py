@@ -7,7 +7,7 @@ import json
 import pytest
 
 from ipyllm_magics.command_line import parser
-from ipyllm_magics.command_line.options import COMPARE, COMPARE_WITHOUT, LLM
+from ipyllm_magics.command_line.options import COMPARE, LLM, NOT_IN_COMPARE
 from tests.fakes import answer, model_not_found
 
 CELL = "%%llm_compare -m openai/a -m openai/b"
@@ -40,14 +40,14 @@ def said(kernel, code):
 def test_every_option_of_llm_is_one_of_the_comparisons_too_or_it_is_said_why_not():
     own = {flag for option in COMPARE for flag in option.flags}
     missing = {flag for option in LLM for flag in option.flags} - own
-    assert missing == set(COMPARE_WITHOUT)
+    assert missing == set(NOT_IN_COMPARE)
     assert own - {flag for option in LLM for flag in option.flags} == {"--vary", "--blind"}
 
 
-@pytest.mark.parametrize("flag", COMPARE_WITHOUT)
+@pytest.mark.parametrize("flag", NOT_IN_COMPARE)
 def test_an_option_that_it_has_not_is_refused_with_the_reason(compare, flag):
     ran, sent = compare(flag)
-    assert ran.error == f"%%llm_compare has no option {flag}: {COMPARE_WITHOUT[flag]}."
+    assert ran.error == f"%%llm_compare has no option {flag}: {NOT_IN_COMPARE[flag]}."
     assert sent == []
 
 
@@ -174,7 +174,7 @@ def help_(compare, kernel):
     assert sent == []
     for option in COMPARE:
         assert option.help in ran.stdout
-    for flag in COMPARE_WITHOUT:
+    for flag in NOT_IN_COMPARE:
         assert flag in ran.stdout
 
 

@@ -1,4 +1,4 @@
-"""Nothing of a comparison is lost: killed kernels, a shared ledger, restarts in mid-answer, a torn drawing."""
+"""No part of a comparison is lost: killed kernels, a shared ledger, restarts in an answer, interrupted drawing."""
 
 from __future__ import annotations
 

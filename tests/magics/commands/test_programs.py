@@ -1,4 +1,4 @@
-"""The magics and the service from programs: coroutines, functions, loops, threads, notebooks run without a person."""
+"""The magics and the service in programs: coroutines, functions, loops, threads, notebooks run unattended."""
 
 from __future__ import annotations
 
@@ -65,12 +65,12 @@ def test_magics_can_be_called_from_functions_and_loops(kernel, kernel_is_at):
         "def ask(model):\n"
         "    get_ipython().run_line_magic('llm', f'-m openai/{model} --quiet Who?')\n"
         "    return _llm.content\n"
-        "told = []\n"
+        "answers = []\n"
         "for model in 'ab':\n"
-        "    told.append(ask(model))\n"
+        "    answers.append(ask(model))\n"
         "    get_ipython().run_cell_magic('llm_compare', f'-m openai/{model} -m openai/z --quiet -o df', 'Who?')\n"
-        "    told += list(df.response)\n"
-        "print(told)"
+        "    answers += list(df.response)\n"
+        "print(answers)"
     )
     ran = kernel.run(code)
     assert ran.stdout == "['I am a.', 'I am a.', 'I am z.', 'I am b.', 'I am b.', 'I am z.']\n", ran.traceback
@@ -191,8 +191,8 @@ def test_plain_python_that_is_interrupted_keeps_every_partial_in_the_ledger(envi
     process = subprocess.Popen([sys.executable, "-c", code], env=environment, stderr=subprocess.PIPE, text=True)
     fake.wait_for(lambda: len(fake.requests) == 2 and all(len(r.sent_ns) > 5 for r in fake.requests), timeout=60)
     process.send_signal(signal.SIGINT)
-    _, told = process.communicate(timeout=60)
-    assert "KeyboardInterrupt" in told
+    _, stderr = process.communicate(timeout=60)
+    assert "KeyboardInterrupt" in stderr
     with Ledger(own_settings / "ledger.sqlite") as ledger:
         rows = usage(kernel=None, ledger=ledger)
     assert rows["status"].tolist() == ["cancelled", "cancelled"]

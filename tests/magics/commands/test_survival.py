@@ -72,14 +72,14 @@ def test_calls_before_load_ext_are_this_kernels_too(start):
 def test_a_ledger_that_cannot_be_written_warns_once_and_stops_no_answer(start, own_settings):
     (own_settings / "a file").write_text("")
     kernel = start(ledger=own_settings / "a file" / "ledger.sqlite")
-    told = []
+    stderrs = []
     for _ in range(3):
         ran = kernel.run("%%llm\nHello")
         assert ran.status == "ok"
         assert "Hello from the fake." in ran.text
-        told.append(ran.stderr)
+        stderrs.append(ran.stderr)
         time.sleep(0.3)
-    warnings = [text for text in told if text]
+    warnings = [text for text in stderrs if text]
     assert len(warnings) == 1
     assert "ledger" in warnings[0]
     assert warnings[0].count("\n") == 1

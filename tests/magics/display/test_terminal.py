@@ -1,4 +1,4 @@
-"""``%%llm`` in terminal IPython and in plain scripts: plain text, streamed, and nothing a terminal would obey."""
+"""``%%llm`` in terminal IPython and in scripts: plain text, streamed, without control sequences."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``--image``: files, URLs and variables become parts of the message; whatever is not an image is one sentence."""
+"""``--image``: files, URLs and variables become parts of the message; anything else is refused in one sentence."""
 
 from __future__ import annotations
 

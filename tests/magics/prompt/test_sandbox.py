@@ -1,4 +1,4 @@
-"""One sandbox, two doors: what a template may not do in a ``%%llm`` cell, it may not do in an Experiment's prompt."""
+"""The template sandbox: the same limits in a ``%%llm`` cell and in an Experiment's prompt."""
 
 from __future__ import annotations
 
@@ -98,8 +98,8 @@ ATTEMPTS = [
 
 MISTAKES = [
     ("{{ ordres }}", "uses {{ ordres }}", "did you mean 'orders'?"),
-    ("{{ orders.ciyt }}", "uses 'ciyt' of a dict, which has nothing of that name", "did you mean 'city'?"),
-    ("{{ orders['ciyt'] }}", "uses 'ciyt' of a dict, which has nothing of that name", "did you mean 'city'?"),
+    ("{{ orders.ciyt }}", "uses 'ciyt' of a dict, which has no such attribute or item", "did you mean 'city'?"),
+    ("{{ orders['ciyt'] }}", "uses 'ciyt' of a dict, which has no such attribute or item", "did you mean 'city'?"),
     ("{{ orders", "template does not parse, line 1", "end of print statement"),
     ("{{ orders | nofilter }}", "template does not parse, line 1", "No filter named 'nofilter'"),
     ("{{ 1 / 0 }}", "template failed", "ZeroDivisionError: division by zero"),
@@ -119,8 +119,8 @@ def cell(hostile_kernel, kernel_fake):
 
     def ask(prompt):
         ran = hostile_kernel.run(f"%%llm --no-history\n{prompt}")
-        told = f"{ran.text}{ran.html}{ran.stdout}{ran.stderr}{''.join(ran.traceback)}"
-        assert not any(secret in told for secret in SECRETS), told
+        output = f"{ran.text}{ran.html}{ran.stdout}{ran.stderr}{''.join(ran.traceback)}"
+        assert not any(secret in output for secret in SECRETS), output
         return ran.error or None, [request.prompt for request in kernel_fake.requests]
 
     return ask
@@ -218,5 +218,5 @@ def test_jinja_is_loaded_when_the_first_template_is_filled_in_and_not_before():
 def test_an_undefined_name_is_one_sentence():
     sentence = "The prompt uses {{ nmae }}, which is not defined; did you mean 'name'?"
     assert UndefinedNameError("nmae", "", "name").sentence("The prompt", "") == sentence
-    sentence = "The prompt uses 'nmae' of a dict, which has nothing of that name."
+    sentence = "The prompt uses 'nmae' of a dict, which has no such attribute or item."
     assert UndefinedNameError("nmae", "dict", None).sentence("The prompt", "") == sentence

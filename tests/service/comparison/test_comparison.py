@@ -1,4 +1,4 @@
-"""One prompt to several arms: they start together, end each by itself, and nothing that came is lost."""
+"""One prompt to several arms: they start together and end independently, and no received text is lost."""
 
 from __future__ import annotations
 
@@ -48,8 +48,8 @@ def test_arms_share_prompt_system_and_history_and_a_set_may_have_a_system_messag
         system="Be kind.",
         conversation_history=[{"role": "user", "content": "Before."}],
     )
-    heard = sorted([message["content"] for message in request.json["messages"]] for request in fake.requests)
-    assert heard == [["Be brief.", "Before.", "And now?"], ["Be kind.", "Before.", "And now?"]]
+    sent = sorted([message["content"] for message in request.json["messages"]] for request in fake.requests)
+    assert sent == [["Be brief.", "Before.", "And now?"], ["Be kind.", "Before.", "And now?"]]
 
 
 def test_all_arms_are_in_flight_at_the_same_time(fake):

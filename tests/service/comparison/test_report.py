@@ -1,4 +1,4 @@
-"""The report is one file that fetches nothing, shows every answer, and runs nothing of what an answer says."""
+"""The report is one file that loads nothing, shows every answer, and runs no script of an answer."""
 
 from __future__ import annotations
 

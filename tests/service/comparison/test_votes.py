@@ -1,4 +1,4 @@
-"""Votes: written as calls are, one for each comparison, found again by whoever asks."""
+"""Votes: stored in the ledger, one for each comparison, and read by any kernel."""
 
 from __future__ import annotations
 
@@ -152,11 +152,11 @@ def test_what_is_no_vote_is_refused_in_one_sentence_and_leaves_no_row(ledger, ar
     assert len(votes(None, ledger=ledger)) == 0
 
 
-def test_two_kernels_vote_into_one_ledger(path, answer):
+def test_two_kernels_vote_into_one_ledger(path, run_script):
     with Ledger(path) as ledger:
         cast_vote(_ARMS, "tie", comparison="mine", ledger=ledger)
         assert ledger.flush()
-    answer(
+    run_script(
         """
         import sys
         from ipyllm import cast_vote

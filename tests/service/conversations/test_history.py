@@ -11,14 +11,14 @@ from hypothesis import strategies as st
 from ipyllm.conversations.history import ConversationHistory, Turn, conversation, conversations, forget_conversation
 from ipyllm.conversations.tokens import estimate, estimate_messages
 from ipyllm.errors import LLMError
-from tests.service.conversations.talks import (
+from tests.service.conversations.samples import (
     BROKEN_TEXT,
     SYSTEM,
     TURN,
+    add_turns,
     calls_and_results,
-    flat,
+    flatten,
     history_of,
-    talk,
     tool_round,
 )
 from tests.service.conversations.test_history_file import valid
@@ -32,7 +32,7 @@ def test_limits_hold_and_turns_stay_whole(system, pairs, max_messages, max_token
     history = ConversationHistory(max_messages=max_messages, max_tokens=max_tokens)
     if system is not None:
         history.add_message("system", system)
-    talk(history, *pairs)
+    add_turns(history, *pairs)
     messages = history.get_messages()
     roles = [message["role"] for message in messages]
     spoken = messages[1:] if system is not None else messages
@@ -112,7 +112,7 @@ def test_a_forgotten_conversation_frees_its_name():
 
 @given(SYSTEM, st.lists(TURN, max_size=4))
 def test_the_openai_list_goes_in_and_comes_out_the_same(system, turns):
-    messages = [*([system] if system else []), *flat(turns)]
+    messages = [*([system] if system else []), *flatten(turns)]
     history = ConversationHistory.from_messages(messages, max_messages=0)
     assert history.to_messages() == messages, "limits are for what a model sees"
     assert [list(turn.messages) for turn in history.turns] == turns
@@ -219,7 +219,7 @@ def test_what_fits_is_whole_and_what_is_dropped_is_said(system, turns, question,
     history.max_messages = max_messages
     leading = [system] if system else []
     asked = [] if question is None else [{"role": "user", "content": question}]
-    total = estimate_messages([*leading, *flat(turns), *asked])
+    total = estimate_messages([*leading, *flatten(turns), *asked])
     try:
         fitted = history.fit(window, reserve=reserve, question=question)
     except LLMError as exc:
@@ -240,20 +240,20 @@ def test_what_fits_is_whole_and_what_is_dropped_is_said(system, turns, question,
         assert fitted.dropped_turns == len(turns) - 1
         assert len(messages) == len(leading) + len(turns[-1]) - 2 * fitted.dropped_rounds
     else:
-        assert messages == [*leading, *flat(kept)]
+        assert messages == [*leading, *flatten(kept)]
     if question is None and turns:
         assert len(kept) >= 1, "the newest turn is the question"
     if max_messages is not None and len(kept) > (question is None):
-        assert len(flat(kept)) <= max_messages
+        assert len(flatten(kept)) <= max_messages
     if fitted.dropped_turns and max_messages is None and not fitted.dropped_rounds:
-        one_more = [*leading, *flat(turns[fitted.dropped_turns - 1 :]), *asked]
+        one_more = [*leading, *flatten(turns[fitted.dropped_turns - 1 :]), *asked]
         assert estimate_messages(one_more) > window - reserve, "no turn is left out without need"
     assert (fitted.note is None) == (fitted.dropped_tokens == 0)
 
 
 def test_with_no_limit_everything_fits():
     history = ConversationHistory()
-    talk(history, ("one", "ONE"), ("two", "TWO"))
+    add_turns(history, ("one", "ONE"), ("two", "TWO"))
     fitted = history.fit(None, reserve=1000, question="three")
     assert list(fitted.messages) == history.to_messages()
     assert fitted.note is None
@@ -287,7 +287,7 @@ def test_a_system_message_that_fills_the_window_is_not_dropped_but_reported():
 
 def test_a_turn_of_many_tool_rounds_loses_its_first_rounds_whole():
     history = ConversationHistory()
-    talk(history, ("earlier", "answer"))
+    add_turns(history, ("earlier", "answer"))
     history.add_message("user", "Look up everything.")
     for n in range(10):
         history.extend(tool_round(f"call-{n}", result="x" * 300))
@@ -307,7 +307,7 @@ def test_a_turn_of_many_tool_rounds_loses_its_first_rounds_whole():
 
 def test_fit_counts_the_newest_turn_among_max_messages_and_keeps_it_whole():
     history = ConversationHistory(max_messages=4)
-    talk(history, ("one", "ONE"), ("two", "TWO"), ("three", "THREE"))
+    add_turns(history, ("one", "ONE"), ("two", "TWO"), ("three", "THREE"))
     assert history.fit(None).dropped_turns == 1
     history.max_messages = 1
     assert [message["content"] for message in history.fit(None).messages] == ["three", "THREE"]
@@ -327,7 +327,7 @@ def test_fit_before_a_turn_sees_what_that_turn_saw():
 def test_undo_takes_back_turns_but_not_the_system_message():
     history = ConversationHistory()
     history.add_message("system", "Be brief.")
-    talk(history, ("one", "ONE"), ("two", "TWO"), ("three", "THREE"))
+    add_turns(history, ("one", "ONE"), ("two", "TWO"), ("three", "THREE"))
     gone = history.undo()
     assert [turn.messages[0]["content"] for turn in gone] == ["three"]
     assert [turn.messages[0]["content"] for turn in history.undo(5)] == ["one", "two"]
@@ -342,7 +342,7 @@ def test_undo_takes_back_turns_but_not_the_system_message():
 
 def test_a_named_fork_is_the_conversation_of_that_name():
     history = ConversationHistory(max_messages=4)
-    talk(history, ("one", "ONE"))
+    add_turns(history, ("one", "ONE"))
     empty = conversation("tests-fork")
     fork = history.fork("tests-fork")
     assert fork is empty is conversation("tests-fork"), "whoever shows the empty one sees the fork"
@@ -358,7 +358,7 @@ def test_a_named_fork_is_the_conversation_of_that_name():
 
 def test_restore_fills_a_conversation_that_others_hold():
     shown = ConversationHistory()
-    talk(shown, ("old", "OLD"))
+    add_turns(shown, ("old", "OLD"))
     loaded = ConversationHistory.from_messages([{"role": "user", "content": "new"}], max_tokens=7)
     shown.restore(loaded)
     loaded.clear()

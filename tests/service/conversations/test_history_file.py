@@ -1,4 +1,4 @@
-"""A conversation survives its file, whatever becomes of it: cut, mixed up, written by strangers, on a full disk."""
+"""Files of conversations: round trips; damaged, edited and hostile files; a full disk."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from ipyllm.conversations.history import ConversationHistory, Turn
 from ipyllm.errors import LLMError
 from ipyllm.text.redact import redact, remember_secret
-from tests.service.conversations.talks import BROKEN_TEXT, PICTURE, SYSTEM, TURN, history_of, talk, tool_round
+from tests.service.conversations.samples import BROKEN_TEXT, PICTURE, SYSTEM, TURN, add_turns, history_of, tool_round
 
 
 def holds_no_key(history):
@@ -118,7 +118,7 @@ def valid():
     history.add_message("system", "Be brief.")
     history.put_turn(Turn([{"role": "user", "content": [PICTURE, {"type": "text", "text": "What is this?"}]},
                            *tool_round("1"), {"role": "assistant", "content": "A dot."}], "cell-1", "a/b"))  # fmt: skip
-    talk(history, ("Und?", "Schön."))
+    add_turns(history, ("Und?", "Schön."))
     return history
 
 

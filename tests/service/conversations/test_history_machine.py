@@ -1,4 +1,4 @@
-"""A conversation under any sequence of changes: nothing is lost, no turn is split, forks know nothing of each other."""
+"""A conversation under any sequence of changes: nothing is lost, no turn is split, forks are independent."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from hypothesis.stateful import Bundle, RuleBasedStateMachine, invariant, rule
 
 from ipyllm.conversations.history import ConversationHistory, Turn
 from ipyllm.conversations.tokens import estimate_messages
-from tests.service.conversations.talks import (
+from tests.service.conversations.samples import (
     ANSWER,
     BROKEN_TEXT,
     QUESTION,
     SYSTEM,
     TURN,
     calls_and_results,
-    flat,
+    flatten,
     history_of,
     tool_round,
 )
@@ -120,12 +120,12 @@ class Conversations(RuleBasedStateMachine):
                 break
             seen.append(messages)
         kept = [m for m in history.get_messages(before=before, max_tokens=limit) if m["role"] not in LEADING]
-        assert kept in [flat(seen[n:]) for n in range(len(seen) + 1)]
+        assert kept in [flatten(seen[n:]) for n in range(len(seen) + 1)]
         assert not kept or estimate_messages(kept) <= limit
         calls, results = calls_and_results(kept)
         assert calls == results
         fitted = history.fit(limit + 10_000_000, before=before)
-        assert [m for m in fitted.messages if m["role"] not in LEADING] == flat(seen)
+        assert [m for m in fitted.messages if m["role"] not in LEADING] == flatten(seen)
 
     @invariant()
     def each_holds_what_was_put_into_it(self):

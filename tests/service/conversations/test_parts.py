@@ -1,4 +1,4 @@
-"""The small parts of conversations, each by itself."""
+"""Small modules of ``conversations``."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from ipyllm.conversations.history import ConversationHistory, conversation
 from ipyllm.conversations.tokens import estimate, estimate_messages
 from ipyllm.conversations.transcript import json_copy
 from ipyllm.conversations.trimming import TrimResult
-from tests.service.conversations.talks import talk
+from tests.service.conversations.samples import add_turns
 
 
 def test_an_exported_conversation_is_markdown_or_messages():
@@ -45,7 +45,9 @@ def test_an_exported_notebook_asks_the_questions_again_and_shows_the_answers():
 
     history = ConversationHistory()
     history.add_message("system", "Be brief,\nand kind.")
-    talk(history, ("Who are you?", "A <b>model</b>\x1b[2J. {{ x }}"), ("My key is sk-abcdefghijklmnop.", "Thanks."))
+    add_turns(
+        history, ("Who are you?", "A <b>model</b>\x1b[2J. {{ x }}"), ("My key is sk-abcdefghijklmnop.", "Thanks.")
+    )
     notebook = nbformat.reads(export_conversation(history, "ipynb", title="my talk"), as_version=4)
     nbformat.validate(notebook)
     title, load, first, second = notebook.cells

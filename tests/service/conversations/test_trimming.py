@@ -1,4 +1,4 @@
-"""What a question follows: as much of the conversation as fits the model's window, and what is said of the rest."""
+"""Trimming: as many turns as fit the context window are sent, and a note says what was left out."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import pytest
 
 from ipyllm.conversations.history import ConversationHistory, Turn
 from ipyllm.conversations.tokens import estimate_messages
-from tests.service.conversations.talks import talk
+from tests.service.conversations.samples import add_turns
 
 LONG = {"role": "user", "content": "word " * 4_000}
 NEW = {"role": "system", "content": "Be kind."}
@@ -16,7 +16,7 @@ NEW = {"role": "system", "content": "Be kind."}
 def talked():
     history = ConversationHistory()
     history.add_message("system", "Be brief. " * 20)
-    talk(history, ("one", "ONE"), ("two", "TWO"), ("three", "THREE"))
+    add_turns(history, ("one", "ONE"), ("two", "TWO"), ("three", "THREE"))
     return history
 
 

@@ -1,4 +1,4 @@
-"""The ledger as a file for other programs."""
+"""Export of the ledger to CSV and Parquet."""
 
 from __future__ import annotations
 

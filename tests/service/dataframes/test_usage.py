@@ -1,4 +1,4 @@
-"""The DataFrame of calls, and what it comes to."""
+"""``usage()`` and ``summarise()``."""
 
 from __future__ import annotations
 
@@ -201,6 +201,6 @@ def test_an_empty_frame_has_an_empty_summary(ledger):
 def test_filters_are_tuples_and_a_wrong_one_says_what_was_meant():
     assert (as_tuple("status", "ok"), as_tuple("status", None)) == (("ok",), ())
     with pytest.raises(ValueError, match=r"^There is no status 'eror'\. Did you mean 'error'\?$"):
-        as_tuple("status", "eror", among=["ok", "error"])
+        as_tuple("status", "eror", accepted=["ok", "error"])
     assert kernel_filter(None) is None
     assert kernel_filter("a") == ("a",)

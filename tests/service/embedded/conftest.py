@@ -1,4 +1,4 @@
-"""A package index on loopback with a small model in a wheel, and the real model where it has been pulled."""
+"""Fixtures: a package index on loopback with a small model in a wheel, and the real model if it was pulled."""
 
 from __future__ import annotations
 
@@ -43,13 +43,13 @@ def wheel_with(model: bytes) -> bytes:
 
 @dataclass
 class Index:
-    """What the package index serves, how slowly, and how often it was asked for the wheel."""
+    """State of the package index: what it serves, how slowly, and how often the wheel was requested."""
 
     url: str
     model: bytes
     wheel: bytes
     seconds: float = 0.0
-    promised: int = 0
+    declared_length: int = 0
     downloads: int = 0
 
     @property
@@ -78,7 +78,7 @@ def models(tmp_path, monkeypatch):
 
 @pytest.fixture
 def index(models, monkeypatch):
-    """The index, as the only one pip knows; its model is in the catalogue as ``tiny-test``."""
+    """The index, the only one that pip uses; its model is in the catalogue as ``tiny-test``."""
     model = b"GGUF" + os.urandom(MODEL_BYTES)
     served = Index("", model, wheel_with(model))
 
@@ -87,7 +87,7 @@ def index(models, monkeypatch):
             filename = "ipyllm_test_model-1.0-py3-none-any.whl"
             if self.path.endswith(".whl"):
                 served.downloads += 1
-                length = served.promised or len(served.wheel)
+                length = served.declared_length or len(served.wheel)
                 self._send("application/octet-stream", served.wheel, served.seconds, length)
             else:
                 page = f'<!DOCTYPE html><html><body><a href="/{filename}">{filename}</a></body></html>'
@@ -105,7 +105,7 @@ def index(models, monkeypatch):
                     self.wfile.write(body[start : start + step])
                     time.sleep(seconds / pieces)
             except OSError:
-                pass  # the client was killed: that is what some tests do
+                pass  # the client was killed, as some tests do
 
         def log_message(self, *args):
             pass
@@ -123,7 +123,7 @@ def index(models, monkeypatch):
 
 
 def use_index(monkeypatch, url):
-    """Make ``url`` the only place pip looks at."""
+    """Make ``url`` the only index that pip uses."""
     for name in [name for name in os.environ if name.startswith("PIP_") or name.lower().endswith("_proxy")]:
         monkeypatch.delenv(name)
     monkeypatch.setenv("PIP_CONFIG_FILE", os.devnull)
@@ -157,10 +157,10 @@ def python(script, *arguments, **options):
     )
 
 
-def eventually(claim, seconds=20.0):
-    """Wait until ``claim`` is true."""
+def eventually(condition, seconds=20.0):
+    """Wait until ``condition()`` is true."""
     end = time.monotonic() + seconds
-    while not claim():
+    while not condition():
         assert time.monotonic() < end, "it did not happen in time"
         time.sleep(0.02)
 
@@ -177,7 +177,7 @@ def gguf() -> Path:
 
 @pytest.fixture
 def nothing_left_running():
-    """Servers that a test starts end with it; those that other tests of this process left end before it."""
+    """Stop servers that earlier tests of this process left, and those of the test afterwards."""
     stop_all()
     yield
     stop_all()

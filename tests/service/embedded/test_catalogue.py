@@ -1,4 +1,4 @@
-"""What a name or a path given by the user means, and what it says when it means nothing."""
+"""Resolving model names and paths, and the errors for those that do not exist."""
 
 from __future__ import annotations
 

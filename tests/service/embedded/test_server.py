@@ -1,4 +1,4 @@
-"""The embedded model served: loaded once, reachable only with its key, gone with its owner."""
+"""The server of an embedded model: loaded once, reachable only with its key, exits with its parent."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Models at a scriptable server, and other processes that run the same experiment."""
+"""Fixtures: a scriptable model server and models on it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from tests.fakes import FakeLLM, answer
 
 @pytest.fixture
 def server():
-    """A model server that answers each question with the question itself, in upper case."""
+    """A model server that answers each question with the question in upper case."""
     with FakeLLM() as fake:
         fake.on(lambda request: answer(request.prompt.upper() or "?"))
         yield fake
@@ -18,7 +18,7 @@ def server():
 
 @pytest.fixture
 def model(server, monkeypatch):
-    """Make a model of the server's: its address travels with it, its key is in every process's environment."""
+    """Make a model on the server; its key is in the environment of every process."""
     monkeypatch.setenv("OPENAI_API_KEY", "no-key-needed")
 
     def make(name="a", **options):
@@ -29,5 +29,5 @@ def model(server, monkeypatch):
 
 @pytest.fixture
 def asked(server):
-    """What the server was asked, warm-ups included: (model, prompt) each."""
+    """Return the model and prompt of each request to the server, warm-ups included."""
     return lambda: [(request.json["model"], request.prompt) for request in server.requests]

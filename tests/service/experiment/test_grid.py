@@ -1,4 +1,4 @@
-"""Arms and their names, trials and their identity, and the order in which they are asked."""
+"""Arms and their labels, trials and their keys, and the order of the calls."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where prompts come from, and what is said of those that cannot be asked."""
+"""Sources of prompts, and the errors for prompts that cannot be used."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Runs in other processes: rows come home exactly once, also when a worker dies in the middle of its chunk."""
+"""Runs in other processes: every row is written exactly once, even if a worker dies during its chunk."""
 
 from __future__ import annotations
 
@@ -177,7 +177,7 @@ def test_an_executor_whose_workers_always_die_is_given_up(model):
         return ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn"), initializer=_die)
 
     experiment = Experiment(["so"], models=model(), warmup=0)
-    with pytest.warns(UserWarning, match="Workers died 4 times over"):
+    with pytest.warns(UserWarning, match="Workers died 4 times, the last"):
         results = experiment.run(make, progress=False)
     assert results.undone == 1
 

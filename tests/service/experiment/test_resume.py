@@ -1,4 +1,4 @@
-"""A run that was stopped, by whatever, goes on where it stopped: what was answered is not paid for twice."""
+"""Resuming a stopped run: answered trials are not asked or paid for again."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A run from its prompts to its results: what is sent, what is kept, and what is said when something goes wrong."""
+"""A run from its prompts to its results: requests, stored rows, and messages about failures."""
 
 from __future__ import annotations
 

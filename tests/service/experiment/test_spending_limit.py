@@ -1,4 +1,4 @@
-"""The budget of an experiment: set aside before a call is sent, kept by all calls and all runs together."""
+"""The budget of an experiment: reserved before a call is sent, and shared by all calls and runs."""
 
 from __future__ import annotations
 

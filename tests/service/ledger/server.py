@@ -1,4 +1,4 @@
-"""A PostgreSQL server of the tests' own: Debian's, on a free port of loopback, as an unprivileged user."""
+"""Runs a PostgreSQL server for tests: Debian's, on a free loopback port, as an unprivileged user."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ PASSWORD = "hunter2hunter2"
 
 
 def programs():
-    """The folder of ``initdb`` and ``postgres``, or None. Debian keeps them off the PATH."""
+    """Return the folder of ``initdb`` and ``postgres``, or None. Debian does not put them on the PATH."""
     found = [*sorted(Path("/usr/lib/postgresql").glob("*/bin"), key=lambda path: float(path.parent.name), reverse=True)]
     on_path = shutil.which("initdb")
     if on_path:
@@ -27,12 +27,12 @@ def programs():
 
 
 class Server:
-    """One server with its data, which can be stopped as by a pulled plug and started again at the same address."""
+    """A server with its data. It can be stopped abruptly and started again at the same address."""
 
     def __init__(self):
         self._folder = Path(tempfile.mkdtemp(prefix="ipyllm-postgres-"))
         self._user = {}
-        if os.getuid() == 0:  # it refuses to run as root
+        if os.getuid() == 0:  # PostgreSQL refuses to run as root
             nobody = pwd.getpwnam("nobody")
             os.chown(self._folder, nobody.pw_uid, nobody.pw_gid)
             self._user = {"user": nobody.pw_uid, "group": nobody.pw_gid, "extra_groups": []}

@@ -1,4 +1,4 @@
-"""Large reads go through Arrow, in processes of their own: the same frame as by the small way, only sooner."""
+"""Large reads through Arrow in other processes return the same frame as reads row by row."""
 
 from __future__ import annotations
 
@@ -157,7 +157,7 @@ def test_a_large_read_takes_no_lock_from_a_transaction_under_way(filled, large):
 
 
 def test_a_large_read_that_fails_goes_the_slow_way_and_says_why(filled, large, caplog, monkeypatch):
-    monkeypatch.setattr(arrow_read, "_FIRST", arrow_read._FIRST | {"text": "no_such_column"})
+    monkeypatch.setattr(arrow_read, "_SAMPLE", arrow_read._SAMPLE | {"text": "no_such_column"})
     with caplog.at_level(logging.WARNING, "ipyllm.ledger"):
         assert len(usage(None, ledger=filled)) == 60
     assert large == [False]
@@ -191,9 +191,9 @@ def test_a_ledger_that_is_rewritten_between_the_two_halves_is_read_anew(filled, 
     assert "it was rewritten in the meantime" in caplog.records[0].getMessage()
 
 
-def test_without_the_extra_large_ledgers_are_read_all_the_same(answer, filled):
+def test_without_the_extra_large_ledgers_are_read_all_the_same(run_script, filled):
     assert (
-        answer(
+        run_script(
             """
             import sys
             sys.modules["pyarrow"] = None

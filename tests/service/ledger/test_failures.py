@@ -1,4 +1,4 @@
-"""A ledger that cannot be written: nobody is stopped, nothing is lost, and one sentence says so."""
+"""A ledger that cannot be written: no call fails, no row is lost, and one sentence reports it."""
 
 from __future__ import annotations
 
@@ -122,8 +122,8 @@ _ON_A_FULL_DISK = """
 """
 
 
-def test_rows_wait_in_memory_while_the_file_may_not_grow(answer, path, sql):
-    said = answer(
+def test_rows_wait_in_memory_while_the_file_may_not_grow(run_script, path, sql):
+    said = run_script(
         """
         import resource
         before = resource.getrlimit(resource.RLIMIT_FSIZE)
@@ -150,10 +150,10 @@ def small_disk(tmp_path):
     subprocess.run(["umount", "--lazy", folder], check=True)
 
 
-def test_rows_wait_in_memory_while_a_real_disk_is_full(answer, small_disk):
+def test_rows_wait_in_memory_while_a_real_disk_is_full(run_script, small_disk):
     path = small_disk / "ledger.sqlite"
     larger = "import subprocess; subprocess.run(['mount', '-o', 'remount,size=64m', sys.argv[2]], check=True)"
-    said = answer(_ON_A_FULL_DISK % larger, path, small_disk)
+    said = run_script(_ON_A_FULL_DISK % larger, path, small_disk)
     assert said == (
         f"The ledger at {path} cannot be written (database or disk is full): rows of this kernel are kept in memory "
         "and written as soon as possible."
@@ -189,14 +189,14 @@ def public_folder():
         path.chmod(0o755)
 
 
-def test_a_ledger_that_may_only_be_read_is_left_alone(answer, public_folder, call):
+def test_a_ledger_that_may_only_be_read_is_left_alone(run_script, public_folder, call):
     path = public_folder / "ledger.sqlite"
     with Ledger(path) as ledger:
         ledger.put(call(status="ok", kernel_id="another"))
         assert ledger.flush()
     path.chmod(0o444)
     public_folder.chmod(0o555)
-    said = answer(
+    said = run_script(
         """
         import os, sys
         import ipyllm.ledger.store
@@ -259,10 +259,10 @@ def test_a_ledger_that_cannot_be_read_says_so_for_as_long_as_it_lasts(path, call
         assert len(ledger.read()) == 1, "what is in memory"
         assert str(path) in ledger.read_error
         assert "cannot be read" in ledger.read_error
-        told = []
-        frame = read_frame(Query(), ledger, told.append)
+        notices = []
+        frame = read_frame(Query(), ledger, notices.append)
         assert len(frame) == 1
-        assert len(told) == 1, "told, and no warning raised"
+        assert len(notices) == 1, "a notice, and no warning raised"
         path.rmdir()
         ledger.read()
         assert ledger.read_error is None

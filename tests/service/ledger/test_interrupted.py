@@ -1,4 +1,4 @@
-"""Calls whose process died say so, and keep what had arrived; calls that run are left alone."""
+"""Calls of dead processes become ``interrupted`` and keep their text; running calls are left alone."""
 
 from __future__ import annotations
 

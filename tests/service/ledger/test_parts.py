@@ -1,4 +1,4 @@
-"""The small parts of the ledger, each by itself."""
+"""Small modules of ``ledger``."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The ledger in PostgreSQL, on a real server: what holds for a file holds there, and when the server vanishes."""
+"""The ledger in a real PostgreSQL server: the same guarantees as with SQLite, even when the server stops."""
 
 from __future__ import annotations
 

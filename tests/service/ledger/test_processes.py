@@ -1,4 +1,4 @@
-"""Many processes and one ledger: at once, forked, and at their end."""
+"""Several processes on one ledger: concurrent writes, forks, exits."""
 
 from __future__ import annotations
 
@@ -46,8 +46,8 @@ def test_eight_processes_begin_one_ledger_at_once_and_lose_nothing(python, path,
     assert not list(path.parent.glob("*corrupt*"))
 
 
-def test_the_interpreters_exit_waits_until_everything_is_written(answer, path, sql):
-    answer(
+def test_the_interpreters_exit_waits_until_everything_is_written(run_script, path, sql):
+    run_script(
         """
         import sys
         from ipyllm.ledger import Ledger
@@ -60,10 +60,10 @@ def test_the_interpreters_exit_waits_until_everything_is_written(answer, path, s
     assert sql("SELECT count(*) FROM calls") == [(1000,)]
 
 
-def test_an_exit_does_not_wait_for_a_ledger_that_cannot_be_written(answer, tmp_path):
+def test_an_exit_does_not_wait_for_a_ledger_that_cannot_be_written(run_script, tmp_path):
     (tmp_path / "file").touch()
     before = time.monotonic()
-    answer(
+    run_script(
         """
         import sys
         from ipyllm.ledger import Ledger
@@ -75,8 +75,8 @@ def test_an_exit_does_not_wait_for_a_ledger_that_cannot_be_written(answer, tmp_p
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
-def test_after_a_fork_parent_and_child_write_each_its_own(answer, path, sql):
-    answer(
+def test_after_a_fork_parent_and_child_write_each_its_own(run_script, path, sql):
+    run_script(
         """
         import os, sys, warnings
         warnings.simplefilter("ignore", DeprecationWarning)  # threads and fork, from Python 3.12 on
@@ -173,8 +173,8 @@ assert os.waitpid(child, 0)[1] == 0, "the child's row was not written"
     assert sql("SELECT count(*) FROM calls") == [(2,)]
 
 
-def test_a_kernel_keeps_its_name_and_a_forked_process_makes_its_own(answer):
-    made, child, given, child_of_given = answer(
+def test_a_kernel_keeps_its_name_and_a_forked_process_makes_its_own(run_script):
+    made, child, given, child_of_given = run_script(
         """
         import os, sys, warnings
         warnings.simplefilter("ignore", DeprecationWarning)

@@ -1,4 +1,4 @@
-"""What is old goes when it is told to: rows, or only what was said in them. What runs stays."""
+"""``prune``: deletes old rows, or only their texts, and never running calls."""
 
 from __future__ import annotations
 

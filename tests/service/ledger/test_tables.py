@@ -1,4 +1,4 @@
-"""The table: its columns, its versions, and its refusal to touch what it does not know."""
+"""The tables: columns, schema versions, and the refusal to change unknown ones."""
 
 from __future__ import annotations
 
@@ -149,7 +149,7 @@ def test_a_ledger_of_a_newer_version_is_refused_and_not_touched(path, sql, call)
         warning = ledger.take_warning()
         assert [row[7] for row in ledger.read()] == ["openai/kept"]
 
-    assert re.search(r"a newer ipyllm wrote it, in version 99 where this one knows \d+", warning)
+    assert re.search(r"a newer ipyllm wrote it in version 99, and this one knows only \d+", warning)
     assert path.read_bytes() == before
     assert sql("PRAGMA journal_mode") == [("delete",)]
 

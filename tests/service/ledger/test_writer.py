@@ -1,4 +1,4 @@
-"""Rows on their way into the ledger: merged, cleaned, written by the thread."""
+"""The ledger's writer: rows are merged, cleaned and written by its thread."""
 
 from __future__ import annotations
 
@@ -216,9 +216,9 @@ def test_a_column_that_does_not_exist_is_logged_once_and_costs_nothing(ledger, s
     assert sql("SELECT count(*) FROM calls") == [(2,)]
 
 
-def test_importing_and_putting_leave_sqlalchemy_to_the_writer_thread(answer, path):
+def test_importing_and_putting_leave_sqlalchemy_to_the_writer_thread(run_script, path):
     assert (
-        answer(
+        run_script(
             """
             import sys, threading
             from ipyllm.ledger import Ledger, current_ledger

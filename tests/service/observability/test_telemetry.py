@@ -1,4 +1,4 @@
-"""Calls as OpenTelemetry's own exporters see them."""
+"""OpenTelemetry spans and metrics, as real exporters receive them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Answers kept on disk: what is kept, what is found again, and what never goes wrong."""
+"""The response cache: what it stores, when it answers, and that its failures are harmless."""
 
 from __future__ import annotations
 
@@ -423,11 +423,11 @@ def test_a_fork_while_a_thread_writes_leaves_both_sides_a_whole_cache(python, pa
 def test_the_settings_say_whether_where_and_for_how_long(monkeypatch, path):
     monkeypatch.setenv("IPYLLM_CACHE_PATH", str(path))
     assert current_cache() is None
-    assert current_cache(asked=True).path == path
+    assert current_cache(enabled=True).path == path
     monkeypatch.setenv("IPYLLM_CACHE", "1")
     first = current_cache()
     assert first is current_cache()
-    assert current_cache(asked=False) is None
+    assert current_cache(enabled=False) is None
     monkeypatch.setenv("IPYLLM_CACHE_TTL", "60")
     second = current_cache()
     assert (second is first, second.ttl_s) == (False, 60)
@@ -436,4 +436,4 @@ def test_the_settings_say_whether_where_and_for_how_long(monkeypatch, path):
 
 def test_no_answer_reaches_a_test_that_another_was_given(own_settings):
     """Loopback hands out its ports again: with the developer's own cache, a test once read what an earlier run said."""
-    assert current_cache(asked=True).path.parent == own_settings
+    assert current_cache(enabled=True).path.parent == own_settings

@@ -1,4 +1,4 @@
-"""Hundreds of calls, made in every way, to a server that fails in every way. ``make bench`` runs thousands."""
+"""Hundreds of calls through every method to a server with every fault. ``make bench`` runs thousands."""
 
 from __future__ import annotations
 

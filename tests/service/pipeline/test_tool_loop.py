@@ -128,10 +128,10 @@ def test_tools_run_in_the_thread_that_waits_and_their_results_go_back(service, f
     assert [(result.name, result.output, result.error) for result in response.tool_results] == [
         ("add", "3", None), ("multiply", "12.0", None),
     ]  # fmt: skip
-    told = fake.requests[-1].json["messages"][1:]
-    assert [message["role"] for message in told] == ["assistant", "tool", "tool"]
-    assert [call["function"]["name"] for call in told[0]["tool_calls"]] == ["add", "multiply"]
-    assert told[1]["tool_call_id"] == told[0]["tool_calls"][0]["id"]
+    messages = fake.requests[-1].json["messages"][1:]
+    assert [message["role"] for message in messages] == ["assistant", "tool", "tool"]
+    assert [call["function"]["name"] for call in messages[0]["tool_calls"]] == ["add", "multiply"]
+    assert messages[1]["tool_call_id"] == messages[0]["tool_calls"][0]["id"]
     assert fake.requests[0].json["tools"][0]["function"]["name"] == "add"
     assert len(rows()) == 2
 

@@ -1,4 +1,4 @@
-"""Pictures show what the tables say, fit their names, and refuse in a sentence what they have no data for."""
+"""Plots show the figures of the tables, fit long names, and refuse missing data with an explanation."""
 
 from __future__ import annotations
 

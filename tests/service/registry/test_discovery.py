@@ -1,4 +1,4 @@
-"""Asking all servers at once what they have: in time, each for itself, and without its key getting out."""
+"""Asking all servers at once for their models: within the time limit, independently, without leaking keys."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Model names: what is written is found, and what is not found is answered with what was meant."""
+"""Model names: resolution, and suggestions for unknown names."""
 
 from __future__ import annotations
 

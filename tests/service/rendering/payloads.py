@@ -1,6 +1,6 @@
-"""What a hostile answer may hold: one payload a name. Shared by the tests of the HTML and of the page.
+"""Hostile payloads by name, for the tests of the HTML and of the page.
 
-``CANARY`` stands for an address that nobody may visit; ``run()`` for script that nobody may run.
+``CANARY`` is an address that must not be requested; ``run()`` is a script that must not run.
 """
 
 from __future__ import annotations

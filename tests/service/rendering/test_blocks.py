@@ -1,4 +1,4 @@
-"""A stream cut into blocks is the text it was, and looks as it would uncut."""
+"""Splitting a stream into blocks keeps its text and its look."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The line under an answer says what is known, and marks what is not sure."""
+"""The line under an answer shows what is known, and marks estimates."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A growing answer: finished blocks are rendered once, feeding is cheap, and the end sets the text right."""
+"""A growing answer: finished blocks are rendered once, feeding is cheap, and the final response corrects the text."""
 
 from __future__ import annotations
 

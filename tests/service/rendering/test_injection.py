@@ -1,6 +1,6 @@
-"""No payload leaves a tag, an attribute, a class or an address in the HTML that is not on the allow list.
+"""No payload puts a tag, attribute, class or address into the HTML that is not on the allow list.
 
-The list here is written out apart from the product's, and read by Python's own HTML parser.
+This file has its own copy of the list, and parses the HTML with Python's parser.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What answers look like as HTML, and that no text takes long."""
+"""Markdown answers as HTML; no text takes long to render."""
 
 from __future__ import annotations
 

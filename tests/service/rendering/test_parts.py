@@ -1,4 +1,4 @@
-"""The small parts of rendering, each by itself."""
+"""Small modules of ``rendering``."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How a call follows a route, and two servers to choose from."""
+"""Fixtures: a call through a route, and two servers."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tests.fakes import FakeLLM, answer
 
 @pytest.fixture
 def ask():
-    """Ask a route as the pipeline does: each candidate in turn, with a call of its own."""
+    """Ask a route as the pipeline does: each candidate in turn, with a separate call."""
 
     def ask(route, prompt="Hello", **options):
         request, errors = route.request(prompt, **options), []
@@ -42,7 +42,7 @@ def b():
 
 @pytest.fixture
 def rows():
-    """Read the ledger, all of it."""
+    """Read the complete ledger."""
 
     def rows():
         from ipyllm import usage

@@ -1,4 +1,4 @@
-"""``pool``: the least busy endpoint that is well gets the call; endpoints come and go while calls run."""
+"""``pool``: the least busy healthy endpoint gets the call; endpoints can be added and drained during calls."""
 
 from __future__ import annotations
 

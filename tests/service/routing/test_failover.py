@@ -1,4 +1,4 @@
-"""``fallback``: the next service answers where the first cannot, and the rows say who did."""
+"""``fallback``: the next service answers if the first fails, and the rows say which one answered."""
 
 from __future__ import annotations
 

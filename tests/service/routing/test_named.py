@@ -1,4 +1,4 @@
-"""Routes as the settings describe them."""
+"""Routes defined in the settings."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def test_a_route_is_the_same_until_its_settings_change():
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "message"),
     [
         ("[r]\nseed = 1", "one of fallback, split and pool"),
         ('[r]\nfallback = ["openai/a"]\npool = ["openai/a"]', "one of fallback, split and pool"),
@@ -61,8 +61,8 @@ def test_a_route_is_the_same_until_its_settings_change():
         ('[r]\npool = ["http://h/v1"]\nmodle = "m"', "modle"),
     ],
 )
-def test_what_does_not_belong_together_is_refused(text, told):
-    with pytest.raises(ValidationError, match=told):
+def test_what_does_not_belong_together_is_refused(text, message):
+    with pytest.raises(ValidationError, match=message):
         routes(text)
 
 

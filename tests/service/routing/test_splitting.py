@@ -1,4 +1,4 @@
-"""``split``: shares as given, and a conversation that stays where it began."""
+"""``split``: shares follow the weights, and a conversation stays with its arm."""
 
 from __future__ import annotations
 
@@ -79,9 +79,9 @@ def test_one_model_with_two_parameters_is_two_arms(a, ask, rows):
     for _ in range(12):
         ask(route)
     sent = Counter(request.json["temperature"] for request in a.requests)
-    told = Counter(tags["arm"] for tags in rows().tags)
-    assert set(told) == {"openai/m", "openai/m #2"}
-    assert (told["openai/m"], told["openai/m #2"]) == (sent[1], sent[0])
+    arm_counts = Counter(tags["arm"] for tags in rows().tags)
+    assert set(arm_counts) == {"openai/m", "openai/m #2"}
+    assert (arm_counts["openai/m"], arm_counts["openai/m #2"]) == (sent[1], sent[0])
     assert set(rows().model) == {"openai/m"}
 
 

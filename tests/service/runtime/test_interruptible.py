@@ -1,8 +1,7 @@
-"""An interrupt that nothing wakes the main thread for: it arrives just before that thread falls asleep.
+"""An interrupt that arrives just before the main thread starts to wait still ends the wait.
 
-Then the interpreter has taken note of it, and the sleep that follows is not cut short. Where in a microsecond a signal
-falls cannot be had at will, but the same comes of a signal that another thread catches: the note is written, and the
-main thread sleeps on.
+The interpreter has recorded the signal, but the wait that follows is not cut short. A signal cannot be timed to the
+microsecond; one that another thread receives has the same effect: it is recorded, and the main thread keeps waiting.
 """
 
 from __future__ import annotations
@@ -41,7 +40,7 @@ def kernel(server, tmp_path_factory):
         import asyncio, signal, sys, threading, time
         import pandas as pd
         from ipyllm import Experiment, OpenAIService, compare, pool, scorers
-        from tests.service.tools.running import ask, run
+        from tests.service.tools.running import tool_call, run
 
         service = OpenAIService("m", base_url={server.base_url!r})
 
@@ -67,8 +66,8 @@ def kernel(server, tmp_path_factory):
         deaf = {{
             "chat": lambda: service.chat("Hello"),
             "stream": lambda: list(service.stream("Hello")),
-            "tool": lambda: run([look], ask("look")),
-            "async tool": lambda: run([sleeps], ask("sleeps")),
+            "tool": lambda: run([look], tool_call("look")),
+            "async tool": lambda: run([sleeps], tool_call("sleeps")),
             "compare": lambda: compare("Hello", [service, OpenAIService("n", base_url={server.base_url!r})]),
             "experiment": experiment,
             "scoring": lambda: scorers.apply([sleeps_over], pd.DataFrame({{"status": ["ok"], "response": ["a"]}})),

@@ -1,4 +1,4 @@
-"""Models as judges, against a server that judges as scripted and, once, the embedded model; and people's votes."""
+"""Models as judges (a scripted server and the embedded model), and people's votes."""
 
 from __future__ import annotations
 

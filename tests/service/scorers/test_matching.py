@@ -1,4 +1,4 @@
-"""The plain scorers against answers as models write them, and rows as tables hold them."""
+"""The built-in scorers on realistic answers and rows."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What can be a scorer, and which of its results count."""
+"""Which objects can be scorers, and which results are valid."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import pytest
 
 from ipyllm import ChatResponse, LLMError, scorers
 from ipyllm.scorers import Score, ScoreFailure, Scorer
-from ipyllm.scorers.scorer import checked, distinct
+from ipyllm.scorers.scorer import as_scorers, validate_score
 
 BERN = ChatResponse(content="Bern")
 ROW = {"capital": "Bern"}
@@ -133,16 +133,16 @@ def test_a_timeout_is_a_number_of_seconds(timeout):
 
 def test_two_scorers_cannot_share_a_column():
     with pytest.raises(LLMError, match=r"column 'score_exact'.*name='exact_2'"):
-        distinct([scorers.exact("a"), scorers.exact("b")])
+        as_scorers([scorers.exact("a"), scorers.exact("b")])
     with pytest.raises(LLMError, match=r"column 'score_exact_error'"):
-        distinct([scorers.exact("a"), scorers.exact("b", name="exact_error")])
-    assert [s.name for s in distinct([scorers.exact("a"), scorers.exact("b", name="b")])] == ["exact", "b"]
+        as_scorers([scorers.exact("a"), scorers.exact("b", name="exact_error")])
+    assert [s.name for s in as_scorers([scorers.exact("a"), scorers.exact("b", name="b")])] == ["exact", "b"]
 
 
 @pytest.mark.parametrize("wrong", ["exact", {"a": 1}, 5, scorers.exact("label"), with_row])
 def test_scorers_come_in_a_list(wrong):
     with pytest.raises(LLMError, match="scorers must be a list"):
-        distinct(wrong)
+        as_scorers(wrong)
 
 
 @pytest.mark.parametrize(
@@ -165,7 +165,7 @@ def test_scorers_come_in_a_list(wrong):
     ],
 )
 def test_numbers_of_every_kind_count(value, number):
-    score = checked(value)
+    score = validate_score(value)
     assert score.value == number
     assert type(score.value) is type(number)
 
@@ -188,7 +188,7 @@ def test_numbers_of_every_kind_count(value, number):
 )
 def test_anything_else_is_a_failure_that_says_what_it_was(value, reason):
     with pytest.raises(ScoreFailure, match=reason) as caught:
-        checked(value)
+        validate_score(value)
     assert caught.value.cost_usd == (0.5 if isinstance(value, Score) else None)
 
 
@@ -198,12 +198,12 @@ def test_a_result_whose_repr_fails_is_a_failure_all_the_same():
             raise RuntimeError
 
     with pytest.raises(ScoreFailure, match="<Odd>, a Odd"):
-        checked(Odd())
+        validate_score(Odd())
 
 
 def test_keys_and_control_sequences_do_not_reach_a_reason():
     assert str(ScoreFailure("\x1b[2Jno: sk-abcdefghijklmnop")) == "no: [key hidden]"
-    assert checked(Score(1, reason="\x1b[2Jsk-abcdefghijklmnop")).reason == "[key hidden]"
+    assert validate_score(Score(1, reason="\x1b[2Jsk-abcdefghijklmnop")).reason == "[key hidden]"
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""A table of calls is scored whatever its scorers do: raise, hang, return nonsense, want a loop of their own."""
+"""Scoring a table with scorers that raise, hang, return nonsense or need their own loop."""
 
 from __future__ import annotations
 
@@ -329,15 +329,15 @@ def test_a_cancelled_scoring_keeps_what_was_scored():
 
 
 def test_progress_is_told_for_every_score():
-    told = []
+    reported = []
     scoring = Scoring(
         [scorers.exact("label"), lambda response: 1 / 0],
         calls("a", "b", None).assign(status=["ok", "ok", "error"]),
         [{"label": "a"}] * 3,
-        on_score=lambda: told.append(1),
+        on_score=lambda: reported.append(1),
     )
     scoring.run()
-    assert len(told) == scoring.total == 4
+    assert len(reported) == scoring.total == 4
 
 
 def test_a_hundred_thousand_rows_are_scored_with_nulls_of_every_kind():

@@ -1,4 +1,4 @@
-"""A service of another package: one file and an entry point, found without a word to us (docs/service.md)."""
+"""A service in another package: one file and an entry point (docs/service.md)."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ from ipyllm import LLMError
 from ipyllm.registry.models import create_llm_service, service_names
 
 service = create_llm_service("echo/lyrebird", max_retries=0)
-told = {"class": type(service).__qualname__, "names": service_names()}
+output = {"class": type(service).__qualname__, "names": service_names()}
 try:
     response = service.chat("Polly?", max_tokens=7)
-    told |= {"content": response.content, "model": response.model, "status": response.status}
+    output |= {"content": response.content, "model": response.model, "status": response.status}
 except LLMError as error:
-    told |= {"category": error.category, "said": str(error)}
+    output |= {"category": error.category, "said": str(error)}
 try:
     create_llm_service("ecko/parrot")
 except LLMError as error:
-    told["hint"] = str(error)
-print(json.dumps(told))
+    output["hint"] = str(error)
+print(json.dumps(output))
 """
 
 
@@ -57,19 +57,19 @@ def ask(fake):
 def test_a_service_of_another_package_is_found_and_answers(fake, ask):
     fake.api_key = "echo-key-000000"
     fake.default = answer("Polly!")
-    told = ask(ECHO_API_KEY="echo-key-000000")
-    assert told["class"] == "EchoService"
-    assert "echo" in told["names"]
-    assert (told["content"], told["model"], told["status"]) == ("Polly!", "echo/lyrebird", "ok")
-    assert told["hint"] == "There is no service 'ecko'; did you mean 'echo/parrot'?"
+    output = ask(ECHO_API_KEY="echo-key-000000")
+    assert output["class"] == "EchoService"
+    assert "echo" in output["names"]
+    assert (output["content"], output["model"], output["status"]) == ("Polly!", "echo/lyrebird", "ok")
+    assert output["hint"] == "There is no service 'ecko'; did you mean 'echo/parrot'?"
     sent = fake.requests[-1].json
     assert (sent["model"], sent["max_words"], "max_tokens" in sent) == ("lyrebird", 7, False)
 
 
 def test_it_has_our_errors_without_a_line_of_its_own(fake, ask):
-    told = ask()
-    assert told["category"] == "authentication"
-    assert told["said"] == ("Echo needs a key: set ECHO_API_KEY in the environment or in .env, or pass api_key=….")
+    output = ask()
+    assert output["category"] == "authentication"
+    assert output["said"] == ("Echo needs a key: set ECHO_API_KEY in the environment or in .env, or pass api_key=….")
     assert fake.requests == []
 
 
@@ -77,9 +77,9 @@ def test_a_key_the_server_quotes_back_is_masked(fake, ask):
     from tests.fakes import unauthorized
 
     fake.default = unauthorized("parrot-secret-1234")
-    told = ask(ECHO_API_KEY="parrot-secret-1234")
-    assert told["category"] == "authentication"
-    assert "parrot-secret" not in told["said"]
+    output = ask(ECHO_API_KEY="parrot-secret-1234")
+    assert output["category"] == "authentication"
+    assert "parrot-secret" not in output["said"]
 
 
 def test_what_is_installed_is_what_its_pyproject_says():

@@ -1,4 +1,4 @@
-"""The embedded model keeps the contract of every service: real tokens from real weights."""
+"""The embedded model meets the contract of every service, with a real model."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Calls of made-up models whose truth is known, as an experiment would return them."""
+"""Simulated calls of models with known quality, as an experiment would return them."""
 
 from __future__ import annotations
 

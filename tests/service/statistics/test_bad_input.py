@@ -1,4 +1,4 @@
-"""What cannot be computed is said in one sentence; nothing warns, divides by zero or comes out as nonsense."""
+"""Input without a valid result is refused in one sentence, without warnings, divisions by zero or nonsense."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""Intervals hold what they promise: the truth lies in them about as often as their level says.
+"""Coverage of intervals: they contain the true value about as often as their level says.
 
-Seeds are fixed. Each bound is what a true coverage of 95 % misses less than once in a thousand runs.
+Seeds are fixed. A true coverage of 95 % would miss each bound less than once in a thousand runs.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What holds of every comparison, whatever the numbers: hypothesis looks for one of which it does not."""
+"""Properties that every comparison must have, tested by hypothesis."""
 
 from __future__ import annotations
 

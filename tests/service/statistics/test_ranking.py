@@ -1,4 +1,4 @@
-"""Strengths from votes: against published figures and another way to compute them, and where they used to diverge."""
+"""Strengths from votes: against published figures, an independent computation, and cases that used to diverge."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A change that made things worse does not get through, nor one that was tried on too little to know."""
+"""``assert_no_regression`` fails for a worse candidate, and for too few prompts to decide."""
 
 from __future__ import annotations
 
@@ -38,8 +38,11 @@ def test_a_clearly_worse_candidate_is_refused_in_one_sentence():
         assert_no_regression(run, _flip(run, 60), metric="exact", margin=0.02)
     sentence = str(refused.value)
     was, now = run["score_exact"].mean(), _flip(run, 60)["score_exact"].mean()
-    assert sentence.startswith(f"exact became worse: from {was:.3g} to {now:.3g} over 200 prompts; at 95% by up to 0.")
-    assert sentence.endswith("where 0.02 is accepted.")
+    assert sentence.startswith(
+        f"exact became worse: from {was:.3g} to {now:.3g} over 200 prompts; with 95% confidence "
+    )
+    assert "it is worse by at most 0." in sentence
+    assert sentence.endswith("accepted is 0.02.")
     assert "\n" not in sentence
 
 

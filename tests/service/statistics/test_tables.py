@@ -1,4 +1,4 @@
-"""What the tables say of calls whose truth is known, in figures and in words."""
+"""Figures, conclusions and notes of the tables for simulated calls."""
 
 from __future__ import annotations
 

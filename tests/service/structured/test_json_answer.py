@@ -153,11 +153,11 @@ def test_the_model_is_told_what_was_wrong_and_what_is_wanted():
     schema = Schema.of(City)
     with pytest.raises(SchemaMismatch) as caught:
         schema.parse('{"people": 3}')
-    wrong, told = schema.repair_messages('{"people": 3}', caught.value)
+    wrong, correction = schema.repair_messages('{"people": 3}', caught.value)
     assert wrong == {"role": "assistant", "content": '{"people": 3}'}
-    assert told["role"] == "user"
-    assert "name: Field required" in told["content"]
-    assert schema.instructions() in told["content"]
+    assert correction["role"] == "user"
+    assert "name: Field required" in correction["content"]
+    assert schema.instructions() in correction["content"]
     assert schema.repair_messages(" ", caught.value)[0]["content"], "some servers refuse an empty message"
     assert len(schema.repair_messages("x" * 100_000, caught.value)[0]["content"]) < 10_000
 

@@ -118,9 +118,9 @@ def test_a_refusal_that_was_retried_is_still_a_refusal(fake):
 def test_a_wrong_answer_is_put_right_when_the_model_is_told(service, fake):
     fake.reply(answer('{"people": "many"}'), answer(BERN))
     assert ask(service, Schema.of(City)) == (City(name="Bern", people=3), "native")
-    _, said, told = fake.requests[-1].json["messages"]
+    _, said, correction = fake.requests[-1].json["messages"]
     assert said == {"role": "assistant", "content": '{"people": "many"}'}
-    assert "name: Field required" in told["content"]
+    assert "name: Field required" in correction["content"]
 
 
 def test_an_answer_that_stays_wrong_is_reported(service, fake):

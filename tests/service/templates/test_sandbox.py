@@ -74,11 +74,17 @@ def test_a_template_that_does_not_parse_says_where_and_what_else_to_do():
         ("{{ zzz }}", "The prompt uses {{ zzz }}, which is not defined; assign it first."),
         ("{{ zzz.a }}", "The prompt uses {{ zzz }}, which is not defined; assign it first."),
         ("{{ _orders }}", "The prompt uses {{ _orders }}, which is not defined; did you mean 'orders'?"),
-        ("{{ orders.ciyt }}", "The prompt uses 'ciyt' of a dict, which has nothing of that name; did you mean 'city'?"),
-        ("{{ name.uper() }}", "The prompt uses 'uper' of a str, which has nothing of that name; did you mean 'upper'?"),
+        (
+            "{{ orders.ciyt }}",
+            "The prompt uses 'ciyt' of a dict, which has no such attribute or item; did you mean 'city'?",
+        ),
+        (
+            "{{ name.uper() }}",
+            "The prompt uses 'uper' of a str, which has no such attribute or item; did you mean 'upper'?",
+        ),
         ("{{ [1, ordres] }}", "The prompt uses {{ ordres }}, which is not defined; did you mean 'orders'?"),
         ("{{ {'a': (ordres,)} }}", "The prompt uses {{ ordres }}, which is not defined; did you mean 'orders'?"),
-        ("{{ sizes[9] }}", "The prompt uses '9' of a list, which has nothing of that name."),
+        ("{{ sizes[9] }}", "The prompt uses '9' of a list, which has no such attribute or item."),
     ],
 )
 def test_an_unknown_name_is_told_with_what_was_probably_meant(text, said):

@@ -1,4 +1,4 @@
-"""No answer commands the terminal it is printed on, however its pieces are cut."""
+"""No answer can send control sequences to the terminal, however its chunks are cut."""
 
 from __future__ import annotations
 

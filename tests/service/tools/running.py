@@ -8,10 +8,10 @@ import json
 from ipyllm.response import ToolCall
 from ipyllm.runtime.interruptible import InterruptibleEvent
 from ipyllm.runtime.service_thread import service_thread
-from ipyllm.tools import CallerExecutor, execute_all, toolbox
+from ipyllm.tools import CallerExecutor, execute_all, tools_by_name
 
 
-def ask(name, /, **arguments):
+def tool_call(name, /, **arguments):
     """Return a model's tool call."""
     return ToolCall(f"call_{name}", name, json.dumps(arguments))
 
@@ -22,7 +22,7 @@ class Running:
     def __init__(self, functions, *calls, waits=True, limit=32_000):
         self.caller_executor = CallerExecutor(waits=waits)
         self.done = InterruptibleEvent()
-        self.future = service_thread().submit(self._run(toolbox(functions), calls, limit))
+        self.future = service_thread().submit(self._run(tools_by_name(functions), calls, limit))
 
     async def _run(self, tools, calls, limit):
         try:
@@ -53,5 +53,5 @@ def run(functions, *calls, **options):
 
 def run_one(function, /, **arguments):
     """Return the result of one call of one function."""
-    [result] = Running([function], ask(function.__name__, **arguments)).wait()
+    [result] = Running([function], tool_call(function.__name__, **arguments)).wait()
     return result

@@ -23,7 +23,7 @@ from ipyllm.response import ToolCall
 from ipyllm.runtime.interruptible import InterruptibleEvent
 from ipyllm.runtime.service_thread import service_thread
 from ipyllm.tools import CallerExecutor, Tool
-from tests.service.tools.running import Running, ask, run
+from tests.service.tools.running import Running, run, tool_call
 
 _here = contextvars.ContextVar("_here", default="elsewhere")
 
@@ -51,8 +51,8 @@ def in_new_thread(function, *, name="caller"):
 
 
 def test_a_plain_function_runs_in_the_thread_that_waits():
-    assert run([thread_name], ask("thread_name")) == [thread_name()]
-    assert in_new_thread(lambda: run([thread_name], ask("thread_name"))) == ["caller"]
+    assert run([thread_name], tool_call("thread_name")) == [thread_name()]
+    assert in_new_thread(lambda: run([thread_name], tool_call("thread_name"))) == ["caller"]
 
 
 def test_objects_bound_to_the_callers_thread_work():
@@ -64,7 +64,7 @@ def test_objects_bound_to_the_callers_thread_work():
     def rows():
         return connection.execute("select 1")
 
-    outputs = run([query, rows], ask("query", sql="select 40 + 2"), ask("rows"))
+    outputs = run([query, rows], tool_call("query", sql="select 40 + 2"), tool_call("rows"))
     connection.close()
     assert outputs[0] == "[[42]]"
     assert outputs[1] == "[[1]]", "a result is turned into text where it belongs, too"
@@ -80,8 +80,8 @@ def test_plain_functions_run_one_after_the_other_in_order():
 
     for waits in (True, False):
         ran.clear()
-        Running([step, Tool.of(step, name="limited", timeout=5)], ask("step", n=1), ask("limited", n=2),
-                ask("step", n=3), waits=waits).wait()  # fmt: skip
+        Running([step, Tool.of(step, name="limited", timeout=5)], tool_call("step", n=1), tool_call("limited", n=2),
+                tool_call("step", n=3), waits=waits).wait()  # fmt: skip
         assert ran == [f"{n} {what}" for n in (1, 2, 3) for what in ("begins", "ends")]
 
 
@@ -91,7 +91,7 @@ def test_a_plain_function_of_a_coroutine_runs_beside_its_loop_with_the_callers_c
 
     async def caller():
         _here.set("in the caller")
-        running = Running([where], ask("where"), waits=False)
+        running = Running([where], tool_call("where"), waits=False)
         ticks = 0
         while not running.done.is_set():
             await asyncio.sleep(0.001)
@@ -103,7 +103,7 @@ def test_a_plain_function_of_a_coroutine_runs_beside_its_loop_with_the_callers_c
 
 def test_the_callers_loop_goes_on_while_a_plain_function_works():
     async def caller():
-        running = Running([time_sleep], ask("time_sleep"), waits=False)
+        running = Running([time_sleep], tool_call("time_sleep"), waits=False)
         ticks = 0
         while not running.done.is_set():
             await asyncio.sleep(0.01)
@@ -120,10 +120,10 @@ def test_a_plain_function_that_returns_a_coroutine_has_it_awaited():
     def wrapped():
         return loop_and_thread()
 
-    assert in_new_thread(lambda: run([wrapped], ask("wrapped")))[0].endswith(" caller")
+    assert in_new_thread(lambda: run([wrapped], tool_call("wrapped")))[0].endswith(" caller")
 
     async def caller():
-        [result] = await Running([wrapped], ask("wrapped"), waits=False).wait_async()
+        [result] = await Running([wrapped], tool_call("wrapped"), waits=False).wait_async()
         return result.output == f"{id(asyncio.get_running_loop())} {thread_name()}"
 
     assert asyncio.run(caller())
@@ -141,7 +141,7 @@ def test_async_functions_of_a_coroutine_run_on_its_loop():
                 async with lock:
                     return await loop_and_thread()
 
-            running = Running([guarded], ask("guarded"), waits=False)
+            running = Running([guarded], tool_call("guarded"), waits=False)
             await asyncio.sleep(0.05)
             assert not running.done.is_set(), "it waits for our lock"
         [result] = await running.wait_async()
@@ -163,7 +163,9 @@ def test_a_script_without_loop_gets_one_in_its_thread_for_the_call():
         await asyncio.wait_for(loops[0].lock.acquire(), 0.05)
 
     def caller():
-        running = Running([connect, use, loop_and_thread], ask("connect"), ask("loop_and_thread"), ask("use", n=1))
+        running = Running(
+            [connect, use, loop_and_thread], tool_call("connect"), tool_call("loop_and_thread"), tool_call("use", n=1)
+        )
         return running.wait()
 
     results = in_new_thread(caller)
@@ -175,7 +177,9 @@ def test_a_script_without_loop_gets_one_in_its_thread_for_the_call():
 
 def test_a_call_that_nobody_waits_for_still_gets_its_tools_run():
     def caller():
-        return Running([thread_name, loop_and_thread], ask("thread_name"), ask("loop_and_thread"), waits=False)
+        return Running(
+            [thread_name, loop_and_thread], tool_call("thread_name"), tool_call("loop_and_thread"), waits=False
+        )
 
     results = in_new_thread(caller).future.result(10)
     assert results[0].output == "ipyllm-tool"
@@ -196,7 +200,7 @@ def test_async_functions_run_together():
 
         return meets
 
-    calls = [ask("meets", n=n) for n in range(10)]
+    calls = [tool_call("meets", n=n) for n in range(10)]
 
     async def coroutine():
         return [result.output for result in await Running([meeting()], *calls, waits=False).wait_async()]
@@ -218,13 +222,13 @@ def test_a_plain_function_gets_its_turn_while_a_coroutine_works():
         done.append(1)
         return "quick"
 
-    assert in_new_thread(lambda: run([slow, quick], ask("slow"), ask("quick"))) == ["after it", "quick"]
+    assert in_new_thread(lambda: run([slow, quick], tool_call("slow"), tool_call("quick"))) == ["after it", "quick"]
 
 
 def test_a_blocked_loop_is_reentered_and_its_locks_and_tasks_go_on():
     script = """
         import asyncio, threading
-        from tests.service.tools.running import Running, ask, run
+        from tests.service.tools.running import Running, tool_call, run
 
         async def main():
             lock, order = asyncio.Lock(), []
@@ -245,14 +249,14 @@ def test_a_blocked_loop_is_reentered_and_its_locks_and_tasks_go_on():
 
             def plain():
                 order.append("plain")
-                return run([quick], ask("quick"))[0]
+                return run([quick], tool_call("quick"))[0]
 
             async def quick():
                 return asyncio.get_running_loop() is loop
 
             mine, loop = asyncio.current_task(), asyncio.get_running_loop()
             task = asyncio.create_task(other())
-            outputs = run([guarded, plain], ask("guarded"), ask("plain"), ask("plain"))   # blocks the loop
+            outputs = run([guarded, plain], tool_call("guarded"), tool_call("plain"), tool_call("plain"))  # blocks
             print(outputs, order, asyncio.current_task() is mine)
             await task
             await asyncio.sleep(0.01)
@@ -267,7 +271,7 @@ def test_a_blocked_loop_is_reentered_and_its_locks_and_tasks_go_on():
 def test_asyncio_is_left_alone_until_a_loop_must_be_reentered():
     script = """
         import asyncio, sys
-        from tests.service.tools.running import Running, ask, run
+        from tests.service.tools.running import Running, tool_call, run
 
         async def tool():
             await asyncio.sleep(0.01)
@@ -275,11 +279,11 @@ def test_asyncio_is_left_alone_until_a_loop_must_be_reentered():
         def plain(): ...
 
         async def main():
-            await Running([tool, plain], ask("tool"), ask("plain"), waits=False).wait_async()
-            run([plain], ask("plain"))
+            await Running([tool, plain], tool_call("tool"), tool_call("plain"), waits=False).wait_async()
+            run([plain], tool_call("plain"))
 
         before = asyncio.Task
-        run([tool, plain], ask("tool"), ask("plain"))
+        run([tool, plain], tool_call("tool"), tool_call("plain"))
         asyncio.run(main())
         print("nest_asyncio2" in sys.modules, asyncio.Task is before)
     """
@@ -329,7 +333,7 @@ def test_an_interrupt_reaches_a_plain_tool():
             seen.append(thread_name())
             raise
 
-    running = Running([hangs], ask("hangs"), ask("hangs"))
+    running = Running([hangs], tool_call("hangs"), tool_call("hangs"))
     assert interrupted(running) < 30
     assert seen == ["MainThread"], "and the second one was never begun"
     with pytest.raises(CancelledError):
@@ -347,7 +351,7 @@ def test_an_interrupt_cancels_coroutines_which_clean_up_before_it_is_raised():
             await asyncio.sleep(0.01)
             seen.append(n)
 
-    running = Running([sleeps], ask("sleeps", n=1), ask("sleeps", n=2))
+    running = Running([sleeps], tool_call("sleeps", n=1), tool_call("sleeps", n=2))
     assert interrupted(running) < 30
     assert sorted(seen) == [1, 2]
     assert [loop.is_closed() for loop in loops] == [True]
@@ -365,7 +369,7 @@ def test_an_interrupt_within_a_coroutine_ends_the_others_too():
         finally:
             seen.append("cleaned up")
 
-    running = Running([blocks, sleeps], ask("sleeps"), ask("blocks"))
+    running = Running([blocks, sleeps], tool_call("sleeps"), tool_call("blocks"))
     assert interrupted(running) < 30
     assert seen == ["cleaned up"]
 
@@ -378,7 +382,7 @@ def test_a_coroutine_that_will_not_be_cancelled_holds_the_interrupt_up_for_a_sec
             with suppress(asyncio.CancelledError):
                 await asyncio.sleep(0.2)
 
-    running = Running([stubborn], ask("stubborn"))
+    running = Running([stubborn], tool_call("stubborn"))
     try:
         assert 0.5 < interrupted(running) < 30
     finally:
@@ -390,7 +394,7 @@ def test_an_interrupt_without_the_calls_cancel_tells_the_service_side_all_the_sa
     def hangs():
         time.sleep(60)
 
-    running = Running([hangs], ask("hangs"), ask("hangs"))
+    running = Running([hangs], tool_call("hangs"), tool_call("hangs"))
     interrupt_soon()
     with pytest.raises(KeyboardInterrupt):
         running.caller_executor.wait(running.done)
@@ -405,7 +409,7 @@ def test_an_interrupt_reaches_the_caller_of_a_tool_in_a_worker():
     def hangs():
         stop.wait(60)
 
-    running = Running([Tool.of(hangs, timeout=100)], ask("hangs"))
+    running = Running([Tool.of(hangs, timeout=100)], tool_call("hangs"))
     assert interrupted(running) < 30
     stop.set()
 
@@ -413,7 +417,7 @@ def test_an_interrupt_reaches_the_caller_of_a_tool_in_a_worker():
 def test_interrupts_at_any_moment_leave_nothing_hanging():
     script = """
         import asyncio, os, signal, threading, time
-        from tests.service.tools.running import Running, ask
+        from tests.service.tools.running import Running, tool_call
 
         def quick(n: int):
             return n
@@ -439,7 +443,7 @@ def test_interrupts_at_any_moment_leave_nothing_hanging():
             for n in range(40):
                 attempt(0.001 * n)
 
-        calls = [ask(name, n=n) for n in range(100) for name in ("quick", "later")]
+        calls = [tool_call(name, n=n) for n in range(100) for name in ("quick", "later")]
         for n in range(40):
             attempt(0.001 * n)
         loop = asyncio.new_event_loop()  # not asyncio.run, which keeps the first interrupt from us
@@ -459,28 +463,28 @@ def test_a_tool_that_wants_to_exit_ends_the_callers_wait_and_not_the_service_thr
         raise exit_
 
     for tool in (leaves, leaves_later):
-        running = Running([tool], ask(tool.__name__))
+        running = Running([tool], tool_call(tool.__name__))
         with pytest.raises(type(exit_)):
             running.caller_executor.wait(running.done)
         assert running.done.wait(30)
-        hidden = in_new_thread(lambda tool=tool: Running([tool], ask(tool.__name__), waits=False))
+        hidden = in_new_thread(lambda tool=tool: Running([tool], tool_call(tool.__name__), waits=False))
         with pytest.raises(CancelledError):
             hidden.future.result(2)
-    assert run([thread_name], ask("thread_name")) == [thread_name()]
+    assert run([thread_name], tool_call("thread_name")) == [thread_name()]
 
 
 # ---- callers who go away -----------------------------------------------------------------------------
 
 
 def test_a_thread_that_has_ended_leaves_no_call_hanging():
-    running = in_new_thread(lambda: Running([thread_name], ask("thread_name"), waits=True))
+    running = in_new_thread(lambda: Running([thread_name], tool_call("thread_name"), waits=True))
     with pytest.raises(CancelledError):
         running.future.result(5)
 
 
 def test_a_loop_that_is_closed_leaves_no_call_hanging():
     async def caller(delay):
-        running = Running([sleeps], ask("sleeps"), waits=False)
+        running = Running([sleeps], tool_call("sleeps"), waits=False)
         await asyncio.sleep(delay)
         return running
 
@@ -502,7 +506,7 @@ def test_a_cancelled_call_cancels_its_coroutine_and_frees_the_waiter():
         finally:
             ended.set()
 
-    running = Running([sleeps], ask("sleeps"))
+    running = Running([sleeps], tool_call("sleeps"))
     threading.Timer(0.1, running.future.cancel).start()
     began = time.perf_counter()
     assert running.caller_executor.wait(running.done, 60)
@@ -517,7 +521,7 @@ def test_a_call_cancelled_while_the_caller_does_other_things_closes_its_loop():
         loops.append(asyncio.get_running_loop())
         await asyncio.sleep(30)
 
-    running = Running([sleeps], ask("sleeps"))
+    running = Running([sleeps], tool_call("sleeps"))
     assert not running.caller_executor.wait(running.done, 0.1)
     [loop] = loops
     running.future.cancel()
@@ -559,7 +563,7 @@ def test_waits_in_pieces_run_a_coroutine_through():
             await asyncio.sleep(0.01)
         return thread_name()
 
-    running = Running([sleeps], ask("sleeps"))
+    running = Running([sleeps], tool_call("sleeps"))
     while not running.caller_executor.wait(running.done, 0.02):
         pieces += 1
         time.sleep(0.01)  # drawing
@@ -572,7 +576,7 @@ def test_another_thread_may_wait_too_but_does_no_jobs():
         time.sleep(0.2)
         return thread_name()
 
-    running = Running([slow], ask("slow"))
+    running = Running([slow], tool_call("slow"))
     other = threading.Thread(target=running.caller_executor.wait, args=(running.done,))
     other.start()
     assert running.wait()[0].output == "MainThread"
@@ -583,7 +587,7 @@ def test_another_thread_may_wait_too_but_does_no_jobs():
 def test_a_caller_who_turns_to_waiting_is_served():
     script = """
         import asyncio, threading
-        from tests.service.tools.running import Running, ask
+        from tests.service.tools.running import Running, tool_call
 
         async def caller():
             lock = asyncio.Lock()
@@ -593,7 +597,7 @@ def test_a_caller_who_turns_to_waiting_is_served():
                     await asyncio.sleep(0.05)
                     return threading.current_thread().name
 
-            running = Running([guarded], ask("guarded"), waits=False)
+            running = Running([guarded], tool_call("guarded"), waits=False)
             await asyncio.sleep(0.01)
             return running.wait()[0].output  # blocks the loop on which the tool has begun
 
@@ -613,7 +617,7 @@ def test_ten_thousand_quick_jobs_get_through():
 
 def test_nothing_is_left_running():
     before = {thread for thread in threading.enumerate() if thread.name != "ipyllm-tool"}
-    run([thread_name, loop_and_thread], ask("thread_name"), ask("loop_and_thread"))
+    run([thread_name, loop_and_thread], tool_call("thread_name"), tool_call("loop_and_thread"))
     service_thread()
     assert {thread for thread in threading.enumerate() if thread.name != "ipyllm-tool"} <= before | {
         service_thread()._thread

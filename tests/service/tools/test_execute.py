@@ -20,7 +20,7 @@ from ipyllm.response import ToolCall
 from ipyllm.text.redact import remember_secret
 from ipyllm.tools import Tool
 from tests.service.tools import kinds
-from tests.service.tools.running import Running, ask, run, run_one
+from tests.service.tools.running import Running, run, run_one, tool_call
 
 
 def add(a: int, b: int = 1) -> int:
@@ -103,11 +103,11 @@ def test_defaults_are_the_functions_own():
     def which(value=default):
         return "default" if value is default else "other"
 
-    assert run([which], ask("which"), ask("which", value=1)) == ["default", "other"]
+    assert run([which], tool_call("which"), tool_call("which", value=1)) == ["default", "other"]
 
 
 def test_a_name_that_is_nearly_right_is_answered_with_the_right_one():
-    [near, far] = Running([add], ask("ad", a=1), ask("x" * 500)).wait()
+    [near, far] = Running([add], tool_call("ad", a=1), tool_call("x" * 500)).wait()
     assert near.error == near.output == "There is no tool 'ad' (did you mean 'add'?)."
     assert far.error.endswith("(there are: add).")
     assert len(far.error) < 120
@@ -200,7 +200,7 @@ def test_tables_are_short_csv():
     def nested():
         return {"head": frame.head(1)}
 
-    big, series, inside = run([table, grouped, nested], ask("table"), ask("grouped"), ask("nested"))
+    big, series, inside = run([table, grouped, nested], tool_call("table"), tool_call("grouped"), tool_call("nested"))
     assert big.startswith('table of 1,000 rows × 2 columns, as CSV:\nn,word\n0,"a,b"\n1,"a,b"\n')
     assert big.endswith('49,"a,b"\n… 950 more rows')
     assert series == 'table of 1 rows × 1 columns, as CSV:\nword,n\n"a,b",499.5'
@@ -216,7 +216,7 @@ def test_ten_megabytes_are_cut_with_a_note():
     assert len(result.output) < 32_100
     assert result.output.endswith("\n[cut: these are the first 32,000 of 10,000,000 characters]")
     assert time.process_time() - began < 2
-    [short] = Running([flood], ask("flood"), limit=50).wait()
+    [short] = Running([flood], tool_call("flood"), limit=50).wait()
     assert short.output.startswith("0123456789" * 5 + "\n[cut")
 
 
@@ -230,7 +230,7 @@ def test_a_key_goes_to_no_model_not_even_one_that_straddles_the_cut():
         raise ValueError("bad key hunter2-hunter2")
 
     for before in [0, 80, 90, 95, 99]:
-        [result] = Running([leak], ask("leak", before=before), limit=100).wait()
+        [result] = Running([leak], tool_call("leak", before=before), limit=100).wait()
         assert "hunter" not in result.output
         assert "sk-" not in result.output
     result = run_one(fails)
@@ -246,7 +246,7 @@ class _MuteError(Exception):
 
 
 @pytest.mark.parametrize(
-    ("error", "told"),
+    ("error", "message"),
     [
         (ValueError("no such city"), "ValueError: no such city"),
         (ValueError(), "ValueError"),
@@ -257,7 +257,7 @@ class _MuteError(Exception):
         (ExceptionGroup("two", [ValueError("a"), OSError("b")]), "ExceptionGroup: two (ValueError: a; OSError: b)"),
     ],
 )
-def test_what_a_tool_raises_is_told_in_one_line_without_traceback(error, told):
+def test_what_a_tool_raises_is_told_in_one_line_without_traceback(error, message):
     def fails():
         raise error
 
@@ -265,9 +265,9 @@ def test_what_a_tool_raises_is_told_in_one_line_without_traceback(error, told):
         await asyncio.sleep(0)
         raise error
 
-    assert run_one(fails).error == told
+    assert run_one(fails).error == message
     later = run_one(fails_later)
-    assert later.error == told or isinstance(error, StopIteration)
+    assert later.error == message or isinstance(error, StopIteration)
     assert later.output == later.error
 
 
@@ -282,7 +282,9 @@ def test_one_that_fails_leaves_the_others_alone_and_results_keep_their_order():
     def fails(n: int):
         raise ValueError(n)
 
-    results = Running([add, fails], ask("add", a=1), ask("fails", n=2), ask("add", a=3), ask("gone")).wait()
+    results = Running(
+        [add, fails], tool_call("add", a=1), tool_call("fails", n=2), tool_call("add", a=3), tool_call("gone")
+    ).wait()
     assert [result.output for result in results[:3]] == ["2", "ValueError: 2", "4"]
     assert [result.error is None for result in results] == [True, False, True, False]
 
@@ -298,7 +300,7 @@ def test_a_hanging_tool_is_given_up(waits):
         await asyncio.sleep(100)
 
     tools = [Tool.of(hangs, timeout=0.1), Tool.of(sleeps, timeout=0.2), add]
-    results = Running(tools, ask("hangs"), ask("sleeps"), ask("add", a=1), waits=waits).wait()
+    results = Running(tools, tool_call("hangs"), tool_call("sleeps"), tool_call("add", a=1), waits=waits).wait()
     assert [result.output for result in results] == [
         "TimeoutError: hangs took longer than 0.1 s",
         "TimeoutError: sleeps took longer than 0.2 s",
@@ -313,4 +315,4 @@ def test_a_timeout_does_not_count_the_wait_for_ones_turn():
         return "done"
 
     slow_one = Tool.of(slow, timeout=0.6)
-    assert run([slow_one], *[ask("slow")] * 3) == ["done"] * 3
+    assert run([slow_one], *[tool_call("slow")] * 3) == ["done"] * 3

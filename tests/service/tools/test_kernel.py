@@ -33,7 +33,7 @@ def kernel(server, tmp_path_factory):
             f"""
             import asyncio, threading, time, aiohttp
             from ipyllm.tools import Tool
-            from tests.service.tools.running import Running, ask, run
+            from tests.service.tools.running import Running, tool_call, run
             url = {server.base_url!r} + "/models"
             seen = []
             """,
@@ -64,7 +64,7 @@ def test_a_plain_tool_prints_into_its_cell_from_the_main_thread(kernel):
             print("looking at", place, "in", threading.current_thread().name)
             return "nothing"
 
-        print(run([look], ask("look", place="home")))
+        print(run([look], tool_call("look", place="home")))
         """,
     ) == "looking at home in MainThread\n['nothing']\n"  # fmt: skip
 
@@ -82,7 +82,7 @@ def test_a_session_of_the_kernels_loop_serves_an_async_tool_while_the_cell_block
                 print("fetched in", threading.current_thread().name)
                 return (await reply.json())["object"]
 
-        print(run([fetch], *[ask("fetch", n=n) for n in range(3)]))
+        print(run([fetch], *[tool_call("fetch", n=n) for n in range(3)]))
         """,
     )
     assert printed == "fetched in MainThread\n" * 3 + "['list', 'list', 'list']\n"
@@ -106,7 +106,7 @@ def test_a_lock_that_a_background_task_holds_is_waited_for(kernel):
                 return "had the lock"
 
         task = asyncio.create_task(release())
-        print(run([guarded], ask("guarded")))
+        print(run([guarded], tool_call("guarded")))
         await task
         """,
     )
@@ -126,7 +126,7 @@ def test_async_tools_run_together_in_a_blocked_cell(kernel):
             await all_here.wait()
             return n
 
-        print(run([meets], *[ask("meets", n=n) for n in range(10)]) == [str(n) for n in range(10)])
+        print(run([meets], *[tool_call("meets", n=n) for n in range(10)]) == [str(n) for n in range(10)])
         """,
     )
     assert printed == "True\n"
@@ -142,7 +142,7 @@ def test_the_next_cell_waits_until_this_one_has_ended(kernel):
             seen.append("tool")
 
         seen.clear()
-        run([slow], ask("slow"))
+        run([slow], tool_call("slow"))
         seen.append("cell")
         """,
     )
@@ -161,7 +161,7 @@ def test_tools_of_an_awaiting_cell_print_into_it(kernel):
         async def later():
             print(f"async in {threading.current_thread().name}\\n", end="")
 
-        calls = Running([plain, later], ask("plain"), ask("later"), waits=False)
+        calls = Running([plain, later], tool_call("plain"), tool_call("later"), waits=False)
         results = await calls.wait_async()
         """,
     )
@@ -171,7 +171,7 @@ def test_tools_of_an_awaiting_cell_print_into_it(kernel):
 def test_a_tool_with_a_timeout_prints_into_its_cell_too(kernel):
     cell(kernel, "def plain(): print('plain in', threading.current_thread().name)")
     for _ in range(2):
-        assert cell(kernel, "_ = run([Tool.of(plain, timeout=5)], ask('plain'))") == "plain in ipyllm-tool\n"
+        assert cell(kernel, "_ = run([Tool.of(plain, timeout=5)], tool_call('plain'))") == "plain in ipyllm-tool\n"
 
 
 def test_an_interrupt_reaches_a_plain_tool(kernel):
@@ -186,7 +186,7 @@ def test_an_interrupt_reaches_a_plain_tool(kernel):
                 seen.append("left")
 
         seen.clear()
-        calls = Running([hangs], ask("hangs"), ask("hangs"))
+        calls = Running([hangs], tool_call("hangs"), tool_call("hangs"))
         calls.wait()
         """,
     )
@@ -214,7 +214,7 @@ def test_an_interrupt_ends_an_async_tool_for_good(kernel, hang):
 
         seen.clear()
         ticked = []
-        calls = Running([hangs, ticks], ask("ticks"), ask("hangs"))
+        calls = Running([hangs, ticks], tool_call("ticks"), tool_call("hangs"))
         try:
             calls.wait()
         except KeyboardInterrupt:
@@ -227,7 +227,7 @@ def test_an_interrupt_ends_an_async_tool_for_good(kernel, hang):
     cell(kernel, "await asyncio.sleep(0.2)")
     assert before == cell(kernel, "print(len(ticked), seen, calls.future.cancelled(), len(asyncio.all_tasks()) < 20)")
     assert "['cleaned up', 'interrupted'] True True" in before
-    quick = "async def quick(): print('begun')\nprint(run([quick], ask('quick')))"
+    quick = "async def quick(): print('begun')\nprint(run([quick], tool_call('quick')))"
     assert cell(kernel, quick) == "begun\n['null']\n", "and the kernel is as before"
 
 

@@ -11,7 +11,7 @@ from datetime import UTC, date, datetime
 import pytest
 
 from ipyllm import LLMError
-from ipyllm.tools import Tool, toolbox
+from ipyllm.tools import Tool, tools_by_name
 from tests.service.tools import kinds
 
 VALUES = [
@@ -74,7 +74,7 @@ def test_a_docstring_in_no_style_is_the_description_as_it_stands(text):
         return at
 
     look.__doc__ = text
-    assert toolbox([look])["look"].description == text
+    assert tools_by_name([look])["look"].description == text
 
 
 def test_the_dict_is_the_one_of_the_protocol():
@@ -226,9 +226,9 @@ def test_a_timeout_is_a_number_of_seconds(timeout):
         Tool.of(kinds.takes_anything, timeout=timeout)
 
 
-def test_a_toolbox_takes_functions_and_tools_and_no_name_twice():
-    box = toolbox([kinds.takes_a_list, Tool.of(kinds.takes_a_list, name="other", timeout=3)])
-    assert list(box) == ["takes_a_list", "other"]
-    assert box["other"].timeout == 3
+def test_tools_by_name_takes_functions_and_tools_and_no_name_twice():
+    by_name = tools_by_name([kinds.takes_a_list, Tool.of(kinds.takes_a_list, name="other", timeout=3)])
+    assert list(by_name) == ["takes_a_list", "other"]
+    assert by_name["other"].timeout == 3
     with pytest.raises(LLMError, match="two tools named 'other'"):
-        toolbox([*box.values(), Tool.of(kinds.takes_a_dict, name="other")])
+        tools_by_name([*by_name.values(), Tool.of(kinds.takes_a_dict, name="other")])

@@ -97,7 +97,7 @@ def test_a_request_over_a_connection_that_the_server_is_closing_is_sent_again(fa
             await ask(transport, address)
             await asyncio.to_thread(fake.wait_for, lambda: fake.in_flight == 0)
             await asyncio.sleep(0.1)  # the last bytes may come after [DONE]
-            fake.hang_up()
+            fake.close_idle_connections()
             time.sleep(0.1)  # so that our loop has not seen its end when it sends
             return await ask(transport, address)
         finally:

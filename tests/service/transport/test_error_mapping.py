@@ -1,4 +1,4 @@
-"""Faults of servers: how long to wait, and which category they have."""
+"""Categories of server errors, and how long to wait."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The chat widget's Python side: real widget, real service, a page that remembers what it was sent."""
+"""The Python side of the chat widget: a real widget and service, and a recording page."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def test_an_answer_streams_in_numbered_deltas_and_ends_with_its_footer(chat, mod
     models.default = answer("# Title\n\nOne **two**.\n\n- three", reasoning="Let me think.", ttft=0.05, gap=0.02)
     widget = chat()
     widget.send("Hello").wait()
-    shown = widget.comm.wait_until_rest()
+    shown = widget.comm.wait_until_idle()
     deltas = [message for message in widget.comm.custom if message["kind"] == "delta"]
     assert len(deltas) > 1
     assert "<h1>Title</h1>" in shown.html()
@@ -37,7 +37,7 @@ def test_a_burst_of_4000_deltas_arrives_whole_and_in_order_in_few_messages(chat,
     models.default = answer(words, chunks=4000)
     widget = chat()
     assert widget.send("Go").wait().content == words
-    shown = widget.comm.wait_until_rest()
+    shown = widget.comm.wait_until_idle()
     assert f"<p>{words}</p>" in shown.html()
     assert len(widget.comm.custom) < 400
 
@@ -47,19 +47,19 @@ def test_stop_before_the_first_token_closes_the_connection_and_can_be_tried_agai
     widget = chat()
     call = widget.send("Hello")
     models.wait_for(lambda: models.requests)
-    asked = widget.comm.shown().turns[0]
+    asked = widget.comm.view_state().turns[0]
     assert (asked["status"], asked["footer"]) == ("running", "openai/fake-model")
     widget.comm.click("stop")
     models.wait_for(lambda: models.requests[0].closed_by_client)
     with pytest.raises(LLMError):
         call.wait()
-    shown = widget.comm.wait_until_rest()
+    shown = widget.comm.wait_until_idle()
     assert shown.turns[0]["status"] == "cancelled"
     assert shown.turns[0]["error"] is None
     assert widget.messages == [], "a question without an answer is no part of the conversation"
     models.default = answer("Now.")
     assert widget.comm.click("regenerate", turn=shown.turns[0]["id"])["error"] is None
-    shown = widget.comm.wait_until_rest()
+    shown = widget.comm.wait_until_idle()
     assert [turn["text"] for turn in shown.turns] == ["Hello"]
     assert shown.turns[0]["branch"] == [1, 1]
     assert texts(widget.messages) == ["Hello", "Now."]
@@ -71,7 +71,7 @@ def test_stop_in_the_middle_keeps_what_came(chat, models):
     widget.send("Hello")
     widget.comm.wait_for(lambda shown: shown.turns and "word word" in shown.html())
     widget.stop()
-    shown = widget.comm.wait_until_rest()
+    shown = widget.comm.wait_until_idle()
     assert shown.turns[0]["status"] == "cancelled"
     assert "word word" in widget.messages[1]["content"]
 
@@ -81,17 +81,17 @@ def test_regenerating_branches_and_the_shown_branch_is_the_conversation(chat, mo
     for text in ("one", "two"):
         models.default = answer(text.upper())
         widget.send(text).wait()
-        shown = widget.comm.wait_until_rest()
+        shown = widget.comm.wait_until_idle()
     first, second = shown.order
     models.default = answer("DUE")
     widget.comm.click("regenerate", turn=second)
-    shown = widget.comm.wait_until_rest()
+    shown = widget.comm.wait_until_idle()
     assert texts(widget.messages) == ["one", "ONE", "two", "DUE"]
     assert shown.turns[1]["branch"] == [2, 2]
     asked = models.requests[-1].json["messages"]
     assert texts(asked) == ["one", "ONE", "two"], "the answer that is replaced is not part of the question"
     widget.comm.click("select", turn=shown.order[1], branch=1)
-    shown = widget.comm.shown()
+    shown = widget.comm.view_state()
     assert shown.order == [first, second]
     assert "TWO" in shown.html()
     assert texts(widget.messages) == ["one", "ONE", "two", "TWO"]
@@ -101,14 +101,14 @@ def test_a_branch_that_came_to_nothing_is_still_there_and_not_in_the_conversatio
     models.default = answer("Bern.")
     widget = chat()
     widget.send("Hello").wait()
-    (name,) = widget.comm.wait_until_rest().order
+    (name,) = widget.comm.wait_until_idle().order
     models.default = status(401, {"error": {"message": "bad key", "code": "invalid_api_key"}})
     widget.comm.click("regenerate", turn=name)
-    failed = widget.comm.wait_until_rest().order[0]
+    failed = widget.comm.wait_until_idle().order[0]
     widget.comm.click("select", turn=failed, branch=1)
-    assert "Bern." in widget.comm.shown().html()
+    assert "Bern." in widget.comm.view_state().html()
     widget.comm.click("select", turn=name, branch=2)
-    shown = widget.comm.shown()
+    shown = widget.comm.view_state()
     assert shown.order == [failed]
     assert (shown.turns[0]["status"], shown.turns[0]["branch"]) == ("error", [2, 2])
     assert widget.messages == []
@@ -119,23 +119,23 @@ def test_editing_a_past_question_branches_and_leads_back_to_what_followed(chat, 
     widget = chat()
     for text in ("one", "two", "three"):
         widget.send(text).wait()
-        shown = widget.comm.wait_until_rest()
+        shown = widget.comm.wait_until_idle()
     models.default = answer("B")
     widget.comm.click("edit", turn=shown.order[0], text="uno")
-    shown = widget.comm.wait_until_rest()
+    shown = widget.comm.wait_until_idle()
     assert texts(widget.messages) == ["uno", "B"]
     assert shown.turns[0]["branch"] == [2, 2]
     widget.comm.click("select", turn=shown.order[0], branch=1)
-    assert [turn["text"] for turn in widget.comm.shown().turns] == ["one", "two", "three"]
+    assert [turn["text"] for turn in widget.comm.view_state().turns] == ["one", "two", "three"]
 
 
 def test_deleting_a_turn_leaves_what_follows(chat, models):
     widget = chat()
     for text in ("one", "two", "three"):
         widget.send(text).wait()
-        shown = widget.comm.wait_until_rest()
+        shown = widget.comm.wait_until_idle()
     widget.comm.click("delete", turn=shown.order[1])
-    assert [turn["text"] for turn in widget.comm.shown().turns] == ["one", "three"]
+    assert [turn["text"] for turn in widget.comm.view_state().turns] == ["one", "three"]
     assert texts(widget.messages)[::2] == ["one", "three"]
 
 
@@ -146,11 +146,11 @@ def test_deleting_the_running_answer_stops_it_and_keeps_nothing(chat, models):
     shown = widget.comm.wait_for(lambda shown: shown.turns and "word" in shown.html())
     widget.comm.click("delete", turn=shown.order[0])
     models.wait_for(lambda: models.requests[0].closed_by_client)
-    assert widget.comm.wait_until_rest().turns == []
+    assert widget.comm.wait_until_idle().turns == []
     assert widget.messages == []
 
 
-def test_an_answer_deleted_while_it_is_rendered_is_not_sent(chat, models, while_rendering):
+def test_an_answer_deleted_while_it_is_rendered_is_not_sent(chat, models, hook_rendering):
     """The render thread renders without the lock; what it rendered has lost its turn when it is about to be sent."""
     models.default = fakes.drip("word ", every=0.01)
     widget = chat()
@@ -158,14 +158,14 @@ def test_an_answer_deleted_while_it_is_rendered_is_not_sent(chat, models, while_
 
     def delete(text):
         if "word" in text and not deleted.is_set():
-            widget.comm.click("delete", turn=widget.comm.shown().order[0])
+            widget.comm.click("delete", turn=widget.comm.view_state().order[0])
             sent.extend(widget.comm.custom)
             deleted.set()
 
-    while_rendering(delete)
+    hook_rendering(delete)
     widget.send("Hello")
     assert deleted.wait(30)
-    assert widget.comm.wait_until_rest().turns == []
+    assert widget.comm.wait_until_idle().turns == []
     assert [message for message in widget.comm.custom[len(sent) :] if message["kind"] == "delta"] == []
 
 
@@ -174,12 +174,12 @@ def test_an_error_is_shown_with_its_sentence_and_trying_again_replaces_it(chat, 
     widget = chat()
     with pytest.raises(LLMError):
         widget.send("Hello").wait()
-    shown = widget.comm.wait_until_rest()
+    shown = widget.comm.wait_until_idle()
     assert shown.turns[0]["status"] == "error"
     assert "key" in shown.turns[0]["error"]
     models.default = answer("Hi.")
     widget.comm.click("regenerate", turn=shown.order[0])
-    shown = widget.comm.wait_until_rest()
+    shown = widget.comm.wait_until_idle()
     assert [(turn["status"], turn["error"]) for turn in shown.turns] == [("ok", None)]
 
 
@@ -188,11 +188,11 @@ def test_a_wrong_model_is_said_in_the_widget_and_the_question_is_not_lost(chat, 
     said = widget.comm.click("set", model="opnai/fake-model")
     assert "did you mean 'openai/fake-model'" in said["error"]
     said = widget.comm.click("send", text="Hello")
-    shown = widget.comm.wait_until_rest()
+    shown = widget.comm.wait_until_idle()
     assert shown.turns[0]["error"] == said["error"]
     widget.comm.click("set", model="openai/fake-model")
     widget.comm.click("regenerate", turn=shown.order[0])
-    assert widget.comm.wait_until_rest().turns[0]["status"] == "ok"
+    assert widget.comm.wait_until_idle().turns[0]["status"] == "ok"
     with pytest.raises(LLMError, match="did you mean"):
         chat("other", model="opnai/fake-model")
 
@@ -206,7 +206,7 @@ def test_parameters_and_system_prompt_reach_the_server_and_wrong_ones_are_refuse
     sent = models.requests[-1].json
     assert (sent["temperature"], sent["max_tokens"]) == (1, 5)
     assert sent["messages"][0] == {"role": "system", "content": "Be brief."}
-    assert widget.comm.shown().settings["system"] == "Be brief."
+    assert widget.comm.view_state().settings["system"] == "Be brief."
     widget.system = ""
     assert widget.system is None
 
@@ -225,7 +225,7 @@ def test_the_conversation_is_shared_with_whoever_has_its_name(chat, models):
     shown = widget.comm.wait_for(lambda shown: "never" in shown.html(0))
     assert shown.turns[0]["text"] == "again"
     other = chat("shared")
-    assert [turn["text"] for turn in other.comm.shown().turns] == ["again", "from the chat"]
+    assert [turn["text"] for turn in other.comm.view_state().turns] == ["again", "from the chat"]
     shared.clear()
     widget.comm.wait_for(lambda shown: not shown.turns)
 
@@ -240,7 +240,7 @@ def test_a_cell_that_changes_the_conversation_while_an_answer_streams_loses_neit
     shown = widget.comm.wait_for(lambda shown: len(shown.turns) == 2)
     assert [turn["text"] for turn in shown.turns] == ["quick", "slow"]
     call.wait()
-    shown = widget.comm.wait_until_rest()
+    shown = widget.comm.wait_until_idle()
     assert [turn["text"] for turn in shown.turns] == ["quick", "slow"]
     assert "one two three four" in shown.html()
     assert texts(widget.messages) == ["quick", "done", "slow", "one two three four"]
@@ -274,19 +274,19 @@ def test_what_a_magic_takes_from_the_conversation_is_gone_and_the_answer_that_st
     shown = widget.comm.wait_for(lambda shown: [turn["text"] for turn in shown.turns] == left)
     assert shown.running == shown.order[-1]
     call.wait()
-    shown = widget.comm.wait_until_rest()
+    shown = widget.comm.wait_until_idle()
     assert [turn["text"] for turn in shown.turns] == left
     assert "one two three four" in shown.html()
     assert texts(widget.messages) == kept
     assert widget.comm.click("regenerate", turn=shown.order[-1])["error"] is None
-    widget.comm.wait_until_rest()
+    widget.comm.wait_until_idle()
     assert texts(models.requests[-1].json["messages"]) == kept[:-1]
 
 
 def test_an_undo_after_the_end_takes_the_answer_away_and_a_widget_that_is_asked_again_goes_on(chat, models):
     widget = chat()
     widget.send("first").wait()
-    shown = widget.comm.wait_until_rest()
+    shown = widget.comm.wait_until_idle()
     widget.conversation.undo()
     widget.comm.wait_for(lambda shown: not shown.turns)
     assert "no longer exists" in widget.comm.click("regenerate", turn=shown.order[0])["error"]
@@ -304,7 +304,7 @@ def test_who_waited_for_an_answer_can_ask_the_next_at_once(chat, models):
 def test_a_view_that_has_seen_less_gets_a_snapshot_and_one_that_has_seen_all_does_not(chat, models):
     widget = chat()
     widget.send("Hello").wait()
-    seq = widget.comm.wait_until_rest().seq
+    seq = widget.comm.wait_until_idle().seq
     widget.comm.click("hello", seq=seq)
     assert [message["kind"] for message in widget.comm.custom[-2:]].count("snapshot") == 0
     widget.comm.click("hello", seq=0)
@@ -324,13 +324,13 @@ def test_a_snapshot_in_the_middle_of_an_answer_and_the_deltas_after_it_fit_toget
     assert snapshot["state"]["running"] == "t1"
     assert "w5" in snapshot["state"]["turns"][0]["parts"]["text"]["tail"]
     call.wait()
-    assert "w59" in widget.comm.wait_until_rest().html()
+    assert "w59" in widget.comm.wait_until_idle().html()
 
 
 def test_images_go_to_the_model_and_are_shown_by_their_bytes_not_their_name(chat, models):
     widget = chat()
     assert widget.comm.click("send", text="What is this?", buffers=[memoryview(PNG)])["error"] is None
-    shown = widget.comm.wait_until_rest()
+    shown = widget.comm.wait_until_idle()
     assert shown.turns[0]["images"][0].startswith("data:image/png;base64,")
     part = models.requests[-1].json["messages"][-1]["content"][1]
     assert part["image_url"]["url"] == shown.turns[0]["images"][0]
@@ -347,9 +347,9 @@ def test_images_go_to_the_model_and_are_shown_by_their_bytes_not_their_name(chat
 def test_editing_a_question_keeps_its_images(chat, models):
     widget = chat()
     widget.send("What is this?", images=[PNG]).wait()
-    shown = widget.comm.wait_until_rest()
+    shown = widget.comm.wait_until_idle()
     widget.comm.click("edit", turn=shown.order[0], text="Describe it.")
-    shown = widget.comm.wait_until_rest()
+    shown = widget.comm.wait_until_idle()
     assert (shown.turns[0]["text"], len(shown.turns[0]["images"])) == ("Describe it.", 1)
 
 
@@ -361,7 +361,7 @@ def test_tools_run_and_are_shown_with_arguments_and_result(chat, models):
     models.reply(answer("", tool_calls=[("add", {"a": 2, "b": 40})]), answer("It is 42 <b>."))
     widget = chat(tools=[add])
     assert widget.send("2 + 40?").wait().content == "It is 42 <b>."
-    shown = widget.comm.wait_until_rest()
+    shown = widget.comm.wait_until_idle()
     html = shown.html(part="tools")
     assert "<summary>Tool call: <b>add</b></summary>" in html
     assert '{"a":2,"b":40}' in html
@@ -387,7 +387,7 @@ def test_stopped_while_a_tool_runs_what_was_said_before_is_kept(chat, models):
     with pytest.raises(LLMError, match="cancelled"):
         call.wait()
     may_end.set()
-    assert "Let me look." in widget.comm.wait_until_rest().html()
+    assert "Let me look." in widget.comm.wait_until_idle().html()
     assert texts(widget.messages) == ["Where is it?", "Let me look."]
 
 
@@ -395,7 +395,7 @@ def test_an_attempt_that_is_made_again_after_text_replaces_what_was_shown(chat, 
     models.reply(fakes.reset("first attempt", after=1), answer("second"))
     widget = chat(retry_after_text=True)
     widget.send("Hello").wait()
-    html = widget.comm.wait_until_rest().html()
+    html = widget.comm.wait_until_idle().html()
     assert "second" in html
     assert "first" not in html
 
@@ -410,14 +410,14 @@ def test_the_ledger_says_that_the_widget_asked_and_for_which_conversation(chat, 
 def test_clear_forgets_turns_and_branches_but_not_the_system_prompt(chat, models):
     widget = chat(system="Be brief.")
     widget.send("Hello").wait()
-    widget.comm.wait_until_rest()
+    widget.comm.wait_until_idle()
     widget.clear()
-    assert widget.comm.shown().turns == []
+    assert widget.comm.view_state().turns == []
     assert texts(widget.messages) == ["Be brief."]
 
 
 def test_without_models_the_picker_offers_what_is_configured(chat, models):
-    offered = chat().comm.shown().settings["models"]
+    offered = chat().comm.view_state().settings["models"]
     assert offered[0] == "openai/fake-model"
     assert "openai/gpt-5-mini" in offered
     assert not any(name.startswith("deepseek/") for name in offered), "there is no key for it"
@@ -478,14 +478,14 @@ def test_what_did_not_fit_the_window_is_said_at_the_turn_and_only_there(chat, mo
     widget = chat()
     models.default = answer("word " * 12)
     widget.send("first").wait()
-    assert widget.comm.wait_until_rest().turns[-1]["note"] == ""
+    assert widget.comm.wait_until_idle().turns[-1]["note"] == ""
     for question in ("second", "third"):
         widget.send(question).wait()
     assert "first" not in texts(models.requests[-1].json["messages"])
-    turns = widget.comm.wait_until_rest().turns
+    turns = widget.comm.wait_until_idle().turns
     assert turns[-1]["note"].startswith("The oldest ")
     assert turns[0]["note"] == ""
     assert widget.messages[0]["content"] == "first", "nothing of it is lost"
     monkeypatch.setattr(OpenAIService, "context_window", lambda _: None)
     widget.comm.click("regenerate", turn=turns[-1]["id"])
-    assert widget.comm.wait_until_rest().turns[-1]["note"] == ""
+    assert widget.comm.wait_until_idle().turns[-1]["note"] == ""

@@ -1,4 +1,4 @@
-"""The chat widget's Python side under bad treatment: clicks, strange messages, models that go, wrong arguments."""
+"""The Python side of the chat widget with bad input: clicks, odd messages, removed models, wrong arguments."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ def test_a_hundred_quick_clicks_on_send_stop_and_again_leave_a_whole_chat_and_a_
     begun = dict.fromkeys(("send", "stop", "regenerate"), 0)
     for n in range(300):
         command = ("stop", "regenerate", "send")[n % 3]
-        shown = widget.comm.shown()
+        shown = widget.comm.view_state()
         error = widget.comm.click(command, turn=shown.order[-1], text=f"more {n}")["error"]
         assert error is None or "stop it first" in error
         begun[command] += error is None
         if n % 4 == 0:
-            widget.comm.wait_until_rest()
-    shown = widget.comm.wait_until_rest()
+            widget.comm.wait_until_idle()
+    shown = widget.comm.wait_until_idle()
     assert min(begun.values()) > 10, "all three were done, many times"
     rows = usage().query("conversation == 'clicks'")
     assert len(rows) == 1 + begun["send"] + begun["regenerate"]
@@ -41,7 +41,7 @@ def test_a_hundred_quick_clicks_on_send_stop_and_again_leave_a_whole_chat_and_a_
     assert len(models.requests) <= len(rows), "who is stopped at once may never be sent"
     assert texts(widget.messages)[::2] == [turn["text"] for turn in shown.turns if turn["parts"].get("text")]
     widget.send("After all that").wait()
-    assert widget.comm.wait_until_rest().turns[-1]["status"] == "ok"
+    assert widget.comm.wait_until_idle().turns[-1]["status"] == "ok"
 
 
 def test_an_interrupt_in_the_middle_of_a_click_is_answered_and_leaves_a_chat_that_works(
@@ -50,7 +50,7 @@ def test_an_interrupt_in_the_middle_of_a_click_is_answered_and_leaves_a_chat_tha
     """Python raises it in the main thread wherever that stands: here in a command, which no cell would show."""
     widget = chat()
     widget.send("Hello").wait()
-    shown = widget.comm.wait_until_rest()
+    shown = widget.comm.wait_until_idle()
     stop = widget.conversation.observe(lambda: signal.raise_signal(signal.SIGINT))
     assert widget.comm.click("delete", turn=shown.order[0])["error"] == "The command was interrupted: try again."
     stop()
@@ -64,21 +64,21 @@ def test_an_interrupt_in_the_middle_of_a_click_is_answered_and_leaves_a_chat_tha
     assert texts(models.requests[-1].json["messages"])[-3:] == ["Again", "Late.", "Once more"]
 
 
-def test_an_answer_that_cannot_be_rendered_is_said_and_ends_and_the_next_is_shown(chat, models, while_rendering):
+def test_an_answer_that_cannot_be_rendered_is_said_and_ends_and_the_next_is_shown(chat, models, hook_rendering):
     def fail(text):
         if "deep" in text:
             raise RecursionError("too deep")
 
-    while_rendering(fail)
+    hook_rendering(fail)
     models.default = answer("Very deep.")
     widget = chat()
     widget.send("Hello").wait()
-    widget.comm.wait_until_rest()
+    widget.comm.wait_until_idle()
     notice = {"kind": "notice", "text": "ipyllm failed: RecursionError: too deep"}
     widget.comm.wait_for(lambda _: notice in widget.comm.custom)  # it follows the update that ends the answer
     models.default = answer("Drawn.")
     widget.send("And now?").wait()
-    assert "Drawn." in widget.comm.wait_until_rest().html()
+    assert "Drawn." in widget.comm.wait_until_idle().html()
     assert len(widget.messages) == 4, "what came is in the conversation"
 
 
@@ -146,7 +146,7 @@ FIELDS = {
 def test_junk_in_any_field_of_any_command_is_answered_and_leaves_a_chat_that_works(chat, models, command):
     widget = chat()
     widget.send("Hello").wait()
-    shown = widget.comm.wait_until_rest()
+    shown = widget.comm.wait_until_idle()
     assert set(FIELDS) == set(widget._commands)
     right = {"turn": shown.order[0], "branch": 1, "text": "Hi", "seq": 0, "format": "md"}
     for field in FIELDS[command]:
@@ -155,12 +155,12 @@ def test_junk_in_any_field_of_any_command_is_answered_and_leaves_a_chat_that_wor
             said = widget.comm.click(command, **given)
             assert said["error"] is None or said["error"][-1] in ".?…", said
             assert "ipyllm failed" not in str(said["error"]), said
-            shown = widget.comm.wait_until_rest()
+            shown = widget.comm.wait_until_idle()
             right["turn"] = shown.order[-1] if shown.order else "none"
     widget.comm.click("set", model="openai/fake-model", system="", params={})
     models.default = answer("Whole.")
     assert widget.comm.click("send", text="Still there?")["error"] is None
-    assert "Whole." in widget.comm.wait_until_rest().html()
+    assert "Whole." in widget.comm.wait_until_idle().html()
 
 
 def test_buffers_that_are_no_images_are_refused_in_a_sentence(chat, models):
@@ -175,7 +175,7 @@ def test_two_megabytes_of_text_are_asked_whole_and_shown_in_part(chat, models):
     text = "wörd " * 400_000
     widget = chat()
     widget.comm.click("send", text=text)
-    shown = widget.comm.wait_until_rest()
+    shown = widget.comm.wait_until_idle()
     assert models.requests[-1].json["messages"][-1]["content"] == text
     assert (len(shown.turns[0]["text"]), shown.turns[0]["chars"]) == (20_000, len(text))
     widget.comm.click("text", turn=shown.order[0])
@@ -185,7 +185,7 @@ def test_two_megabytes_of_text_are_asked_whole_and_shown_in_part(chat, models):
 def test_a_model_removed_while_selected_stays_what_is_asked(chat, models):
     widget = chat(models=["openai/fake-model", "openai/other"], model="openai/other")
     widget.models = ["openai/fake-model"]
-    shown = widget.comm.shown()
+    shown = widget.comm.view_state()
     assert (shown.settings["model"], shown.settings["models"]) == ("openai/other", ["openai/fake-model"])
     widget.send("Hello").wait()
     assert models.requests[-1].json["model"] == "other"
@@ -194,15 +194,15 @@ def test_a_model_removed_while_selected_stays_what_is_asked(chat, models):
 def test_a_model_that_the_server_has_no_more_is_said_and_another_can_be_asked_the_same(chat, models):
     widget = chat(model="openai/going")
     widget.send("first").wait()
-    widget.comm.wait_until_rest()
+    widget.comm.wait_until_idle()
     models.on(lambda request: fakes.model_not_found("going") if request.json["model"] == "going" else None)
     widget.comm.click("send", text="second")
-    shown = widget.comm.wait_until_rest()
+    shown = widget.comm.wait_until_idle()
     assert shown.turns[-1]["status"] == "error"
     assert "going" in shown.turns[-1]["error"]
     widget.comm.click("set", model="openai/other")
     widget.comm.click("regenerate", turn=shown.order[-1])
-    widget.comm.wait_until_rest()
+    widget.comm.wait_until_idle()
     assert texts(widget.messages)[::2] == ["first", "second"]
     assert models.requests[-1].json["model"] == "other"
 
@@ -214,22 +214,22 @@ def test_a_service_taken_out_of_the_settings_is_said_the_question_stays_and_the_
     config.write_text(f'[endpoints.lab]\nbase_url = "{models.base_url}"\nmodel = "llama"\n')
     monkeypatch.setenv("IPYLLM_CONFIG", str(config))
     widget = chat(model="lab/llama")
-    assert "lab/llama" in widget.comm.shown().settings["models"]
+    assert "lab/llama" in widget.comm.view_state().settings["models"]
     models.default = answer("one two three", ttft=0.2, gap=0.1)
     call = widget.send("first")
     config.write_text("")
     assert call.wait().status == "ok", "what was asked goes on"
-    widget.comm.wait_until_rest()
+    widget.comm.wait_until_idle()
     said = widget.comm.click("send", text="second")
     assert said["error"].startswith("There is no service 'lab'")
-    shown = widget.comm.wait_until_rest()
+    shown = widget.comm.wait_until_idle()
     assert shown.turns[-1]["text"] == "second"
     assert shown.turns[-1]["error"] == said["error"]
     assert "lab/llama" not in shown.settings["models"]
     assert shown.settings["model"] == "lab/llama", "it shows what is chosen, wrong as it is"
     widget.comm.click("set", model="openai/fake-model")
     widget.comm.click("regenerate", turn=shown.order[-1])
-    widget.comm.wait_until_rest()
+    widget.comm.wait_until_idle()
     assert texts(widget.messages)[::2] == ["first", "second"]
 
 
@@ -243,7 +243,7 @@ def test_lone_surrogates_in_a_question_from_python_and_in_an_answer_reach_the_pa
     models.default = answer("before \ud83d after").edited(escaped)
     widget = chat(system="Be \ud800 brief.")
     widget.send("What is \ud800?").wait()
-    shown = widget.comm.wait_until_rest()
+    shown = widget.comm.wait_until_idle()
     assert "before" in shown.html()
     assert "after" in shown.html()
     assert shown.turns[0]["text"] == "What is \ufffd?"
@@ -274,11 +274,11 @@ def test_lone_surrogates_in_a_question_from_python_and_in_an_answer_reach_the_pa
     ],
 )
 def test_what_cannot_be_right_is_one_sentence_and_no_page_is_told_of_a_widget(chat, monkeypatch, options, says):
-    told = []
-    monkeypatch.setattr(comm, "create_comm", lambda **given: told.append(given))
+    comms = []
+    monkeypatch.setattr(comm, "create_comm", lambda **given: comms.append(given))
     with pytest.raises(LLMError, match=says):
         chat(**options)
-    assert told == []
+    assert comms == []
 
 
 @pytest.mark.parametrize("name", ["tools", "conversation_history", "provenance", "system"])

@@ -20,7 +20,7 @@ def test_what_came_is_in_the_static_output_before_the_end(chat, models, publishe
     widget._ipython_display_()
     models.default = answer("Before.")
     widget.send("First").wait()
-    widget.comm.wait_until_rest()
+    widget.comm.wait_until_idle()
     models.default = fakes.drip("word ", every=0.02)
     call = widget.send("Second")
     widget.comm.wait_for(lambda shown: shown.html().count("word") > 3)
@@ -32,7 +32,7 @@ def test_what_came_is_in_the_static_output_before_the_end(chat, models, publishe
     widget.stop()
     with suppress(LLMError):
         call.wait()
-    widget.comm.wait_until_rest()
+    widget.comm.wait_until_idle()
     assert widget._controller.messages_so_far() == widget.messages, "once it has ended, nothing of it is kept twice"
     models.wait_for(lambda: "Note" not in plain(published))
 
@@ -55,7 +55,7 @@ def test_a_question_without_an_answer_is_kept_beside_the_widget_with_the_reason(
     models.default = status(401, {"error": {"message": "bad key", "code": "invalid_api_key"}})
     with pytest.raises(LLMError) as raised:
         widget.send("Anybody?").wait()
-    widget.comm.wait_until_rest()
+    widget.comm.wait_until_idle()
     assert widget._controller.messages_so_far() == [
         {"role": "user", "content": "Anybody?"},
         {"role": "note", "content": str(raised.value)},

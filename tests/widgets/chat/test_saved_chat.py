@@ -1,4 +1,4 @@
-"""A notebook that was run, saved and read without its kernel: what was said is in it."""
+"""A saved notebook contains the chat's transcript, for readers without a kernel."""
 
 from __future__ import annotations
 

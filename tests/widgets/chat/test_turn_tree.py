@@ -1,4 +1,4 @@
-"""The tree of branches against any sequence of what people and magics do to a conversation."""
+"""The tree of branches under any sequence of changes by people and magics."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def is_a_tree(tree):
         node = todo.pop()
         assert id(node) not in seen
         seen.add(id(node))
-        assert node.chosen is None or node.chosen in node.children
+        assert node.shown_child is None or node.shown_child in node.children
         for child in node.children:
             assert child.parent is node
             todo.append(child)
@@ -39,18 +39,18 @@ def is_a_tree(tree):
 def test_whatever_becomes_of_the_conversation_its_path_is_shown_and_the_tree_stays_one(conversations):
     tree = TurnTree()
     for turns in conversations:
-        path = tree.follow(turns)
+        path = tree.path_of(turns)
         assert [node.turn.messages for node in path] == [turn.messages for turn in turns]
         assert [node.parent for node in path] == [tree.root, *path][: len(path)]
         is_a_tree(tree)
-        assert tree.follow(turns) == path, "the same conversation is the same path"
+        assert tree.path_of(turns) == path, "the same conversation is the same path"
 
 
 @given(CONVERSATIONS, CONVERSATIONS, st.data())
 def test_removing_a_turn_keeps_what_followed_it_and_selecting_leads_back(first, second, data):
     tree = TurnTree()
-    tree.follow(first)
-    path = tree.follow(second)
+    tree.path_of(first)
+    path = tree.path_of(second)
     if path:
         node = data.draw(st.sampled_from(path))
         below = path[path.index(node) + 1 :]
@@ -58,7 +58,7 @@ def test_removing_a_turn_keeps_what_followed_it_and_selecting_leads_back(first, 
         is_a_tree(tree)
         assert all(n in list(tree) for n in below)
     for node in tree:
-        way = tree.through(node)
+        way = tree.path_through(node)
         assert node in way
         assert way[0].parent is tree.root
         at, of = tree.position(node)

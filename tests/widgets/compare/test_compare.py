@@ -1,4 +1,4 @@
-"""The comparison widget without a browser: what the page would be told, and what votes come to."""
+"""The comparison widget without a browser: messages to the page, votes and the ranking."""
 
 from __future__ import annotations
 
@@ -41,8 +41,8 @@ def widget():
 
     def make(*models, **options):
         made.append(CompareWidget(models=[f"openai/{model}" for model in models], **options))
-        made[-1].told = []
-        made[-1].channel._send = lambda message, buffers: made[-1].told.append(message)
+        made[-1].sent_messages = []
+        made[-1].channel._send = lambda message, buffers: made[-1].sent_messages.append(message)
         return made[-1]
 
     yield make
@@ -89,11 +89,11 @@ def test_all_are_asked_at_once_and_every_answer_has_its_column(two, widget):
 def test_what_the_page_was_told_in_pieces_is_what_a_snapshot_says(two, widget):
     both = widget("good", "bad")
     both._controller.snapshot()
-    both.told.clear()
+    both.sent_messages.clear()
     asked(both)
     turns: dict = {}
     seqs = []
-    for message in both.told:
+    for message in both.sent_messages:
         if message["kind"] in {"update", "delta"}:
             seqs.append(message["seq"])
         for turn in message.get("turns", []):
@@ -139,7 +139,7 @@ def test_one_answer_alone_can_be_stopped(two, widget):
 def test_a_blind_comparison_tells_no_name_before_the_vote(two, widget):
     pair = widget("good", "bad", blind=True)
     comparison = asked(pair)
-    before = [turn for message in pair.told for turn in message.get("turns", [])]
+    before = [turn for message in pair.sent_messages for turn in message.get("turns", [])]
     assert before
     assert not re.search(r"openai|good|bad(?!ly)", str([{**turn, "parts": None} for turn in before]))
     assert {turn["label"] for turn in shown(pair).values()} == {""}
@@ -191,18 +191,18 @@ def test_who_waited_for_the_answers_can_vote_and_ask_again_at_once(two, widget):
     assert len(two.requests) == 8
 
 
-def test_an_answer_that_cannot_be_rendered_ends_and_keeps_no_other_from_its_end(two, widget, while_rendering):
+def test_an_answer_that_cannot_be_rendered_ends_and_keeps_no_other_from_its_end(two, widget, hook_rendering):
     compare = widget("good", "bad")
 
     def fail(text):
         if "Bern" in text:
             raise RuntimeError("no pen")
 
-    while_rendering(fail)
+    hook_rendering(fail)
     compare.ask("Capital?").wait()
     eventually(lambda: not compare.running)
     compare.vote("B")
-    eventually(lambda: any(m["kind"] == "notice" and "no pen" in m["text"] for m in compare.told))
+    eventually(lambda: any(m["kind"] == "notice" and "no pen" in m["text"] for m in compare.sent_messages))
 
 
 def test_an_interrupt_while_it_is_sent_leaves_a_widget_that_can_ask(two, widget, interrupt_next_call):
@@ -235,11 +235,11 @@ def test_each_model_has_parameters_of_its_own(two, widget):
     ],
 )
 def test_what_cannot_be_right_is_one_sentence_and_no_page_is_told_of_a_widget(two, monkeypatch, models, options, says):
-    told = []
-    monkeypatch.setattr(comm, "create_comm", lambda **given: told.append(given))
+    comms = []
+    monkeypatch.setattr(comm, "create_comm", lambda **given: comms.append(given))
     with pytest.raises(LLMError, match=re.escape(says)):
         CompareWidget(models=[f"openai/{model}" for model in models], **options)
-    assert told == []
+    assert comms == []
 
 
 def test_an_unknown_model_is_told_at_once(two):
@@ -315,10 +315,10 @@ def test_a_malformed_command_is_answered_with_a_sentence_and_changes_nothing(two
     pair = widget("good", "bad")
     before = pair._controller.snapshot()
     pair._on_command(pair, content, [])
-    assert pair.told[-1]["kind"] == "ack"
-    assert pair.told[-1]["error"]
-    assert "ipyllm failed" not in pair.told[-1]["error"], "it was foreseen"
-    assert len(pair.told[-1]["error"]) < 1100
+    assert pair.sent_messages[-1]["kind"] == "ack"
+    assert pair.sent_messages[-1]["error"]
+    assert "ipyllm failed" not in pair.sent_messages[-1]["error"], "it was foreseen"
+    assert len(pair.sent_messages[-1]["error"]) < 1100
     assert pair._controller.snapshot() == before
     assert not two.requests
 
@@ -329,7 +329,7 @@ def test_junk_while_answers_come_does_not_harm_them(two, widget):
     for content in [None, 7, {"command": "ask", "prompt": "Again"}, {"command": "vote", "which": "A", "question": 1},
                     {"command": "stop", "mark": "Z", "question": 1}, {"command": "set", "arms": 7}]:  # fmt: skip
         pair._on_command(pair, content, [b"junk"])
-        assert pair.told[-1]["kind"] == "ack" or content is None
+        assert pair.sent_messages[-1]["kind"] == "ack" or content is None
     eventually(lambda: shown(pair)["B"]["status"] == "ok")
     assert pair.comparison is comparison
     assert text_of(shown(pair)["B"]) == "It is Bern."
@@ -340,9 +340,9 @@ def test_the_same_vote_again_is_the_vote_there_is(two, widget):
     pair = widget("good", "bad", blind=True)
     asked(pair)
     put = pair.vote("A")
-    told = len(pair.told)
+    n_sent = len(pair.sent_messages)
     assert {pair.vote("A") for _ in range(100)} == {put}
-    assert len(pair.told) == told
+    assert len(pair.sent_messages) == n_sent
     assert votes()[["outcome", "blind"]].to_numpy().tolist() == [[f"openai/{put}", True]], (
         "blind, as when it was first cast"
     )
@@ -353,10 +353,10 @@ def test_a_vote_or_stop_that_comes_after_the_next_question_is_not_about_it(two, 
     asked(pair)
     asked(pair, "And the next?")
     pair._on_command(pair, {"command": "vote", "which": "A", "question": 1}, [])
-    assert "another question was asked" in pair.told[-1]["error"]
+    assert "another question was asked" in pair.sent_messages[-1]["error"]
     assert votes().empty
     pair._on_command(pair, {"command": "vote", "which": "A", "question": 2}, [])
-    assert pair.told[-1]["error"] is None
+    assert pair.sent_messages[-1]["error"] is None
     assert votes()["prompt"].tolist() == ["And the next?"]
     pair.models = ["openai/slow", "openai/good"]
     pair.ask("A slow one")
@@ -370,10 +370,10 @@ def test_a_book_as_the_question_is_told_in_part_and_whole_when_asked_for(two, wi
     book = "lorem ipsum 😀 " * 140_000
     asked(pair, book)
     pair.vote("A")
-    assert len(str(pair.told)) + len(str(pair._controller.snapshot())) < 30_000
+    assert len(str(pair.sent_messages)) + len(str(pair._controller.snapshot())) < 30_000
     assert pair._controller.snapshot()["settings"]["chars"] == len(book)
     pair._on_command(pair, {"command": "text", "nonce": "1"}, [])
-    assert [message["text"] for message in pair.told if message["kind"] == "text"] == [book]
+    assert [message["text"] for message in pair.sent_messages if message["kind"] == "text"] == [book]
     assert two.requests[0].json["messages"][-1]["content"] == book
     html, _ = pair._controller.static_content()
     assert len(html) < 30_000
@@ -383,7 +383,7 @@ def test_a_book_as_the_question_is_told_in_part_and_whole_when_asked_for(two, wi
 def test_strange_characters_are_asked_or_refused_in_one_sentence(two, widget, prompt):
     pair = widget("good", "bad")
     pair._on_command(pair, {"command": "ask", "nonce": "1", "prompt": prompt}, [])
-    error = next(message["error"] for message in pair.told if message["kind"] == "ack")
+    error = next(message["error"] for message in pair.sent_messages if message["kind"] == "ack")
     assert error is None or "ipyllm failed" not in error
     eventually(lambda: not pair.running)
     statuses = {turn["status"] for turn in shown(pair).values()}

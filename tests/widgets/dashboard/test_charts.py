@@ -1,4 +1,4 @@
-"""The charts: every value finds its place, also where there is nothing above 0."""
+"""The charts: every value is drawn in its place, even if all values are 0."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The usage dashboard, from the ledger to its HTML; `tests/browser` sees the rest of it."""
+"""The usage dashboard from the ledger to its HTML; `tests/browser` tests the page."""
 
 from __future__ import annotations
 

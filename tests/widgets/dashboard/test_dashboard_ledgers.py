@@ -1,4 +1,4 @@
-"""The dashboard over ledgers that are damaged, gone, locked, empty or large: it says so, and goes on by itself."""
+"""The dashboard with ledgers that are damaged, deleted, locked, empty or large: it says so, and recovers."""
 
 from __future__ import annotations
 

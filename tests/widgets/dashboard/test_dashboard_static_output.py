@@ -1,4 +1,4 @@
-"""What a notebook keeps of a dashboard: static figures of the time they were taken, written seldom."""
+"""Static output of a dashboard: figures with their time, written seldom."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The branches of a conversation: the shown path, and a last question without an answer behind it.
+"""The branches of a conversation: the shown path, which may end with a question that has no answer.
 
 The shared :class:`~ipyllm.conversations.history.ConversationHistory` holds the shown path; a
 :class:`~ipyllm_widgets.chat.turn_tree.TurnTree` remembers the other branches. Showing a branch puts its turns into the
@@ -48,20 +48,20 @@ class Branches:
         self.tail: TurnNode | None = None
         self._history = history
         self.tree = TurnTree()
-        self._prefix = secrets.token_hex(4)  # keys of this widget's turns differ from those of any other
+        self._prefix = secrets.token_hex(4)  # of the keys of this widget's turns, unique among widgets
         self._count = 0
-        self.follow()
+        self.refresh_path()
 
-    def follow(self) -> None:
-        """Make the path the turns of the history, followed by the tail."""
-        path = self.tree.follow(self._history.turns)
+    def refresh_path(self) -> None:
+        """Set the path to the turns of the history, followed by the tail."""
+        path = self.tree.path_of(self._history.turns)
         if self.tail in path:
             self.tail = None
-        if self.tail is not None and self.holds(self.tail):
+        if self.tail is not None and self.contains(self.tail):
             path.append(self.tail)
         self.path = path
 
-    def shown(self, name: str) -> TurnNode:
+    def shown_turn(self, name: str) -> TurnNode:
         """Return the turn of this name.
 
         Raises
@@ -74,12 +74,12 @@ class Branches:
             raise LLMError("That message no longer exists.", category="not_found")
         return node
 
-    def holds(self, node: TurnNode) -> bool:
+    def contains(self, node: TurnNode) -> bool:
         """Return whether a turn still exists."""
         return self.tree.get(node.name) is node
 
     def append(self, question: Message) -> TurnNode:
-        """Add a question after the path: the tail, once :meth:`follow` is called."""
+        """Add a question as the tail; :meth:`refresh_path` adds it to the path."""
         self._count += 1
         parent = self.path[-1] if self.path else self.tree.root
         self.tail = self.tree.add(parent, question, f"{self._prefix}-{self._count}")
@@ -89,21 +89,21 @@ class Branches:
         """Put a question and its answer into the history."""
         self._history.put_turn(Turn((node.question, answer), node.key, model, status))
 
-    def go_before(self, node: TurnNode, *, replace: bool) -> None:
-        """Show the path before a turn, for another question; ``replace`` removes the turn if it has no answer."""
+    def show_before(self, node: TurnNode, *, replace: bool) -> None:
+        """Show the path up to a turn, without it; ``replace`` also removes the turn if it has no answer."""
         before = self.path[: self.path.index(node)]
         if replace and node.turn is None:
             self.tree.remove(node)
         self.tail = None
         self._show(before)
 
-    def go_to(self, node: TurnNode, branch: int) -> None:
+    def show_branch(self, node: TurnNode, branch: int) -> None:
         """Show another branch at this turn, counted from 1."""
         assert node.parent is not None
         siblings = node.parent.children
         if not 1 <= branch <= len(siblings):
             raise bad_request(f"There is no branch {branch}; there are {len(siblings)}.")
-        path = self.tree.through(siblings[branch - 1])
+        path = self.tree.path_through(siblings[branch - 1])
         self.tail = path[-1] if path[-1].turn is None else None
         self._show(path)
 
@@ -120,8 +120,8 @@ class Branches:
         self.tree.clear()
         self.tail = None
         self._history.clear(keep_system=True)
-        self.follow()
+        self.refresh_path()
 
     def _show(self, path: Iterable[TurnNode]) -> None:
         self._history.replace_turns([node.turn for node in path if node.turn is not None])
-        self.follow()
+        self.refresh_path()

@@ -1,4 +1,4 @@
-"""Controller of a chat: a person's commands, the running answer, the state that views show.
+"""Controller of a chat: the commands, the running answer and the state that views show.
 
 The conversation is the shared :class:`~ipyllm.conversations.history.ConversationHistory`. Magics and other widgets see
 each turn as soon as it is stored, and their turns appear in the chat.
@@ -83,11 +83,11 @@ class ChatController(Controller):
         self._stop_observing = history.observe(self.refresh)
 
     def close(self) -> None:
-        """Stop the running answer, and observe the conversation no longer."""
+        """Stop the running answer, and stop observing the conversation."""
         self._stop_observing()
         super().close()
 
-    # ---- a person's commands ---------------------------------------------------------------------
+    # ---- commands ---------------------------------------------------------------------
 
     def send(self, text: str, images: Iterable[Any] = ()) -> Call:
         """Ask a question, and return the call at once.
@@ -98,10 +98,10 @@ class ChatController(Controller):
             The question cannot be asked. If the model or a parameter is wrong, the question stays and can be retried.
         """
         message = user_message(replace_surrogates(text), images)
-        self._settle()
+        self._wait_until_rendered()
         with self._channel.lock:
             self._require_idle()
-            self._branches.follow()
+            self._branches.refresh_path()
             return self._ask(message)
 
     def regenerate(self, turn: str) -> Call:
@@ -113,28 +113,28 @@ class ChatController(Controller):
         return self._ask_again(turn, text)
 
     def _ask_again(self, turn: str, text: str | None) -> Call:
-        self._settle()
+        self._wait_until_rendered()
         with self._channel.lock:
             self._require_idle()
-            self._branches.follow()
-            node = self._branches.shown(turn)
+            self._branches.refresh_path()
+            node = self._branches.shown_turn(turn)
             message = node.question if text is None else replace_text(node.question, replace_surrogates(text))
-            self._branches.go_before(node, replace=text is None)
+            self._branches.show_before(node, replace=text is None)
             return self._ask(message)
 
     def select(self, turn: str, branch: int) -> None:
         """Show another branch at this turn, counted from 1."""
-        self._settle()
+        self._wait_until_rendered()
         with self._channel.lock:
             self._require_idle()
-            self._branches.go_to(self._branches.shown(turn), branch)
+            self._branches.show_branch(self._branches.shown_turn(turn), branch)
             self._publish()
 
     def delete(self, turn: str) -> None:
         """Delete a question and its answer; later turns stay."""
         with self._channel.lock:
-            node = self._branches.shown(turn)
-            self._abandon(node)
+            node = self._branches.shown_turn(turn)
+            self._stop_if_running(node)
             self._branches.remove(node)
             self._publish()
 
@@ -142,7 +142,7 @@ class ChatController(Controller):
         """Delete the conversation and its branches; the system prompt stays."""
         with self._channel.lock:
             if self._branches.tail is not None:
-                self._abandon(self._branches.tail)
+                self._stop_if_running(self._branches.tail)
             self._branches.clear()
             self._publish()
 
@@ -152,8 +152,8 @@ class ChatController(Controller):
         Raises
         ------
         LLMError
-            A parameter cannot be right and is not set; or the model does not exist, but is set, because the page shows
-            it.
+            A parameter is invalid; nothing is changed. Or the model does not exist; it is set, because the page already
+            shows it.
         """
         changes = replace_surrogates(changes)
         if "params" in changes:
@@ -176,9 +176,9 @@ class ChatController(Controller):
             self._publish()
 
     def text(self, turn: str = "") -> str:
-        """Return a complete question, of which the browser has only the beginning."""
+        """Return the full text of a question; the browser has only its beginning."""
         with self._channel.lock:
-            return text_of(self._branches.shown(turn).question)
+            return text_of(self._branches.shown_turn(turn).question)
 
     @property
     def path(self) -> list[TurnNode]:
@@ -186,7 +186,7 @@ class ChatController(Controller):
         with self._channel.lock:
             return list(self._branches.path)
 
-    def _abandon(self, node: TurnNode) -> None:
+    def _stop_if_running(self, node: TurnNode) -> None:
         if node.name in self._live:
             self.stop()
             self._end()
@@ -218,7 +218,7 @@ class ChatController(Controller):
                 provenance=Provenance(origin="widget", conversation=self.name),
                 **self.settings.params,
             )
-            node.asked = service.full_name
+            node.requested_model = service.full_name
             self._begin([live])
             self._call = call = service.call(request, on_event)
             self.refresh()  # a notebook that is saved now contains the question
@@ -228,8 +228,8 @@ class ChatController(Controller):
                 status="error", model=exc.model, error_category=exc.category, error_message=str(exc)
             )
             raise
-        except BaseException:  # an interrupt: nobody has the call, so nothing may wait for it
-            node.response = ChatResponse(status="cancelled", model=node.asked)
+        except BaseException:  # an interrupt: the caller gets no call to wait for or to stop
+            node.response = ChatResponse(status="cancelled", model=node.requested_model)
             raise
         finally:
             if node.response is not None:
@@ -239,12 +239,12 @@ class ChatController(Controller):
         return call
 
     def _store(self, node: TurnNode, live: LiveAnswer, response: ChatResponse) -> None:
-        """Store the answer in the conversation, on the service thread: whoever waits for the call finds it there."""
-        if self._live.get(node.name) is not live:  # interrupted while it was asked: rendered from the history
+        """Store the answer in the conversation, on the service thread, before the call's ``wait`` returns."""
+        if self._live.get(node.name) is not live:  # interrupted in `_ask`: rendered from the history
             node.response, node.parts = response, None
-        # A call that was stopped while a tool ran has no last step; its text is what the steps before said.
+        # A call that was stopped while a tool ran has no final answer; its text is that of the steps before.
         text = response.content or "\n\n".join(step.content for step in response.steps if step.content)
-        if self._branches.holds(node) and (text or response.status == "ok"):
+        if self._branches.contains(node) and (text or response.status == "ok"):
             answer = {"role": "assistant", "content": text}
             self._branches.store(node, answer, model=response.model, status=response.status)
 
@@ -255,14 +255,14 @@ class ChatController(Controller):
         if node is not None:
             node.response, node.parts = answer.response, parts
 
-    # ---- what is shown ---------------------------------------------------------------------------
+    # ---- output -----------------------------------------------------------------------------------
 
     def static_content(self) -> tuple[str, str]:
         """Return the conversation as static HTML and plain text, for readers without a kernel."""
         return transcript(self.messages_so_far(), f"Chat “{self.name}”")
 
     def messages_so_far(self) -> list[Message]:
-        """Return the conversation, including a question that has no answer or no complete one, with a note."""
+        """Return the conversation; a note follows a last question without a complete answer."""
         with self._channel.lock:
             turns, tail = self.history.turns, self._branches.tail
             messages = self.history.to_messages()
@@ -271,7 +271,7 @@ class ChatController(Controller):
             messages.append(tail.question)
             live = self._live.get(tail.name)
             if live is not None:
-                text, note = live.written("text"), "The answer was incomplete when the notebook was saved."
+                text, note = live.source("text"), "The answer was incomplete when the notebook was saved."
             else:
                 failed = tail.response.error_message if tail.response is not None else None
                 text, note = "", failed or "Stopped before the first word."
@@ -283,7 +283,7 @@ class ChatController(Controller):
         return super()._static_interval_s() * (1 + len(self._branches.path) / _LONG_CHAT)
 
     def _turns(self) -> list[dict[str, Any]]:
-        self._branches.follow()
+        self._branches.refresh_path()
         return [
             turn_payload(node, self._branches.tree.position(node), running=node.name in self._live)
             for node in self._branches.path

@@ -50,12 +50,12 @@ class ChatTotals:
     def __str__(self) -> str:
         if not self.answers:
             return ""
-        about = "≈" if self.estimated else ""
+        approx = "≈" if self.estimated else ""
         parts = [count(self.answers, "answer")]
         if self.input_tokens or self.output_tokens:
-            parts.append(f"{about}{self.input_tokens:,} → {self.output_tokens:,} tokens")
+            parts.append(f"{approx}{self.input_tokens:,} → {self.output_tokens:,} tokens")
         if self.cost_usd:
-            parts.append(about + money(self.cost_usd))
+            parts.append(approx + money(self.cost_usd))
         elif self.unpriced < self.answers:
             parts.append("free")
         if self.unpriced:

@@ -51,7 +51,7 @@ class ChatWidget(LiveWidget):
     Raises
     ------
     LLMError
-        The model does not exist, or a parameter cannot be right.
+        The model does not exist, or a parameter is invalid.
 
     Examples
     --------
@@ -91,7 +91,7 @@ class ChatWidget(LiveWidget):
         names = validate_model_names(models) if models is not None else None
         if callable(tools) or not isinstance(tools, Iterable):
             raise bad_request("tools must be a list of functions, even for a single one.")
-        # Everything that may raise comes first: the page would show a widget that does not exist.
+        # Everything that may raise comes before `super().__init__()`, which makes the page show the widget.
         self._initial_settings = ChatSettings(
             model or (names[0] if names else None), names, validate_params(params, model or ""), list(tools)
         )
@@ -181,7 +181,7 @@ class ChatWidget(LiveWidget):
         """Delete the conversation and its branches; the system prompt stays."""
         self._controller.clear()
 
-    def export(self, format: ExportFormat = "md", path: str | os.PathLike[str] | None = None) -> str:  # noqa: A002 - the issue's word
+    def export(self, format: ExportFormat = "md", path: str | os.PathLike[str] | None = None) -> str:  # noqa: A002 - the usual name
         """Return the conversation as text, and write it to ``path`` if one is given.
 
         Parameters

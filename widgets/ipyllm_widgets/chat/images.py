@@ -46,7 +46,7 @@ def user_message(text: str, images: Iterable[Any] = ()) -> Message:
         raise bad_request(f"A question must be a string, not {type(text).__name__}.")
     if isinstance(images, str | bytes | bytearray | memoryview) or not isinstance(images, Iterable):
         raise bad_request("images must be a list of paths or bytes, even for a single image.")
-    contents = [_bytes(image) for image in images]
+    contents = [_read_image(image) for image in images]
     if not text.strip() and not contents:
         raise bad_request("The message is empty: write a question first.")
     if not contents:
@@ -80,17 +80,17 @@ def image_urls(message: Message) -> list[str]:
     content = message.get("content")
     if not isinstance(content, list):
         return []
-    urls = (_url(part) for part in content if isinstance(part, dict) and part.get("type") == "image_url")
+    urls = (_url_of(part) for part in content if isinstance(part, dict) and part.get("type") == "image_url")
     return [url for url in urls if is_raster_image(url)]
 
 
-def _url(part: dict[str, Any]) -> str:
+def _url_of(part: dict[str, Any]) -> str:
     image = part.get("image_url")
     url = image.get("url") if isinstance(image, dict) else image
     return url if isinstance(url, str) else ""
 
 
-def _bytes(image: Any) -> bytes:
+def _read_image(image: Any) -> bytes:
     if isinstance(image, bytes | bytearray | memoryview):
         return bytes(image)
     if isinstance(image, str | Path):
@@ -107,12 +107,12 @@ def _data_url(image: bytes) -> str:
         raise bad_request(
             f"The image has {_megabytes(len(image))}, more than {_megabytes(MAX_IMAGE_BYTES)}: make it smaller first."
         )
-    kind = next((kind for head, kind in _SIGNATURES if image.startswith(head)), None)
-    if kind is None and image[:4] == b"RIFF" and image[8:12] == b"WEBP":
-        kind = "webp"
-    if kind is None:
+    subtype = next((subtype for signature, subtype in _SIGNATURES if image.startswith(signature)), None)
+    if subtype is None and image[:4] == b"RIFF" and image[8:12] == b"WEBP":
+        subtype = "webp"
+    if subtype is None:
         raise bad_request("The file is not an image that models accept: use PNG, JPEG, GIF or WebP.")
-    return f"data:image/{kind};base64,{b64encode(image).decode()}"
+    return f"data:image/{subtype};base64,{b64encode(image).decode()}"
 
 
 def _megabytes(size: int) -> str:

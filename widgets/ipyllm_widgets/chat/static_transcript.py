@@ -19,14 +19,14 @@ __all__ = ["message_html", "transcript", "transcript_html"]
 
 _AUTHORS = {"user": "You", "assistant": "Model", "system": "System", "tool": "Tool", "note": "Note"}
 _QUESTION_CHARS = 20_000  # characters
-_OPEN_UP_TO = 12  # messages; longer transcripts are folded
+_MAX_UNFOLDED = 12  # messages; longer transcripts are folded
 
 
 def transcript_html(messages: Sequence[Message], title: str) -> str:
-    """Return a conversation as one ``<details>`` of sanitised HTML; if it is empty, a mark that hides the output."""
+    """Return a conversation as one ``<details>`` of sanitised HTML; if it is empty, a mark for the CSS to hide it."""
     if not messages:
         return STYLE + '<span class="ipyllm-empty"></span>'
-    is_open = " open" if len(messages) <= _OPEN_UP_TO else ""
+    is_open = " open" if len(messages) <= _MAX_UNFOLDED else ""
     size, shown = count(len(messages), "message"), "".join(map(message_html, messages))
     return (
         f'{STYLE}<details class="ipyllm-transcript"{is_open}><summary>{escape(title)} · {size}</summary>'
@@ -36,7 +36,7 @@ def transcript_html(messages: Sequence[Message], title: str) -> str:
 
 def message_html(message: Message) -> str:
     """Return one message with its author; questions are shown as typed, answers rendered."""
-    text = _readable(message)
+    text = _display_text(message)
     content = message.get("content")
     images = sum(part.get("type") == "image_url" for part in content) if isinstance(content, list) else 0
     note = f"<p><em>{count(images, 'image')}</em></p>" if images else ""
@@ -50,7 +50,7 @@ def message_html(message: Message) -> str:
     return f'<div class="ipyllm-turn"><div class="ipyllm-footer"><b>{escape(author)}</b></div>{body}{note}</div>'
 
 
-def _readable(message: Message) -> str:
+def _display_text(message: Message) -> str:
     """Return the text of a message, cut if it is a very long question."""
     text = text_of(message)
     if message["role"] == "assistant" or len(text) <= _QUESTION_CHARS:
@@ -60,5 +60,5 @@ def _readable(message: Message) -> str:
 
 def transcript(messages: Sequence[Message], title: str) -> tuple[str, str]:
     """Return a conversation as HTML and as plain text, for a :class:`~ipyllm_widgets.static_output.StaticOutput`."""
-    text = "\n\n".join(f"{_AUTHORS.get(m['role'], m['role'])}: {_readable(m)}" for m in messages)
+    text = "\n\n".join(f"{_AUTHORS.get(m['role'], m['role'])}: {_display_text(m)}" for m in messages)
     return replace_surrogates(transcript_html(messages, title)), replace_surrogates(text)

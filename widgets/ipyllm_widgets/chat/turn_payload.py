@@ -1,4 +1,4 @@
-"""Builds the payload of a turn, as the browser gets it."""
+"""Builds the payload of a turn for the browser."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ _SHOWN_CHARS = 20_000  # of a question; the browser asks for the rest
 
 
 def turn_payload(node: TurnNode, position: tuple[int, int], *, running: bool) -> dict[str, Any]:
-    """Return the payload of ``node``; deltas send the parts of a running answer.
+    """Return the payload of ``node``, without the parts of a running answer, which deltas send.
 
-    Its ``parts`` are rendered here if they are None. ``position`` is that of its branch, and the number of branches.
+    Renders the ``parts`` if they are None. ``position`` is the number of the branch, from 1, and of all branches.
 
     Examples
     --------
@@ -41,13 +41,13 @@ def turn_payload(node: TurnNode, position: tuple[int, int], *, running: bool) ->
         "error": None,
     }
     if running:
-        return payload | {"status": "running", "footer": node.asked}
+        return payload | {"status": "running", "footer": node.requested_model}
     if node.parts is None:
         node.parts = parts_of("", node.answer)
-    return payload | {"parts": node.parts} | _ending(node)
+    return payload | {"parts": node.parts} | _outcome(node)
 
 
-def _ending(node: TurnNode) -> dict[str, Any]:
+def _outcome(node: TurnNode) -> dict[str, Any]:
     response = node.response
     if response is not None:
         error = response.error_message if response.status != "cancelled" else None

@@ -1,7 +1,7 @@
 """Tree of all turns of a conversation, one path of which is shown.
 
 The shared :class:`~ipyllm.conversations.history.ConversationHistory` holds the path; the tree remembers the other
-branches. So a magic that changes the conversation changes the path and loses no branch.
+branches. If a magic changes the conversation, the path changes, and no branch is lost.
 """
 
 from __future__ import annotations
@@ -33,15 +33,17 @@ class TurnNode:
     question : Message
         The user message.
     turn : Turn or None
-        The turn in the history; None while it is running or if there was no answer to store.
+        The turn in the history; None while it is running or if it has no answer.
     response : ChatResponse or None
         The response, if this widget made the call.
-    asked : str
+    requested_model : str
         Full name of the model that this widget asked.
     note : str
         Names the turns that were left out to fit the model's context window; empty for none.
     parts : dict or None
         The answer as HTML; None if it is not rendered yet.
+    shown_child : TurnNode or None
+        The next turn of the branch that was last shown here.
     """
 
     name: str
@@ -50,11 +52,11 @@ class TurnNode:
     parent: TurnNode | None = None
     turn: Turn | None = None
     response: ChatResponse | None = None
-    asked: str = ""
+    requested_model: str = ""
     note: str = ""
     parts: dict[str, Any] | None = None
     children: list[TurnNode] = field(default_factory=list)
-    chosen: TurnNode | None = None
+    shown_child: TurnNode | None = None
 
     @property
     def answer(self) -> str:
@@ -92,7 +94,7 @@ class TurnTree:
         """Add a question after ``parent``, as its last child."""
         node = TurnNode(f"t{next(self._count)}", key, question, parent)
         parent.children.append(node)
-        parent.chosen = node
+        parent.shown_child = node
         self._by_name[node.name] = node
         if key is not None:
             self._by_key[key] = node
@@ -102,42 +104,42 @@ class TurnTree:
         """Remove a turn; its children become children of its parent."""
         parent = node.parent
         assert parent is not None
-        place = parent.children.index(node)
-        parent.children[place : place + 1] = node.children
+        index = parent.children.index(node)
+        parent.children[index : index + 1] = node.children
         for child in node.children:
             child.parent = parent
-        if parent.chosen is node:
-            sibling = parent.children[min(place, len(parent.children) - 1)] if parent.children else None
-            parent.chosen = node.chosen or sibling
+        if parent.shown_child is node:
+            sibling = parent.children[min(index, len(parent.children) - 1)] if parent.children else None
+            parent.shown_child = node.shown_child or sibling
         node.parent, node.children = None, []
         del self._by_name[node.name]
         if node.key is not None:
             del self._by_key[node.key]
 
-    def follow(self, turns: Sequence[Turn]) -> list[TurnNode]:
-        """Return the path of the history's turns; unknown ones are added."""
-        at, path = self.root, list[TurnNode]()
-        met: set[str] = set()
+    def path_of(self, turns: Sequence[Turn]) -> list[TurnNode]:
+        """Return the nodes of the history's turns, and add those that are missing."""
+        parent, path = self.root, list[TurnNode]()
+        seen: set[str] = set()
         for turn in turns:
-            node = self._find(at, turn, met)
+            node = self._find(parent, turn, seen)
             if node is None:
-                node = self.add(at, _question(turn), turn.key)
-            elif node.parent is not at:
-                self._move(node, at)
+                node = self.add(parent, _question(turn), turn.key)
+            elif node.parent is not parent:
+                self._move(node, parent)
             if node.turn is not turn and (node.turn is None or node.turn.messages != turn.messages):
                 if node.turn is not None:  # a cell was run again
                     node.question, node.response, node.parts, node.note = _question(turn), None, None, ""
                 node.turn = turn
-            at.chosen = at = node
-            met.add(node.name)
+            parent.shown_child = parent = node
+            seen.add(node.name)
             path.append(node)
         return path
 
-    def _find(self, at: TurnNode, turn: Turn, met: set[str]) -> TurnNode | None:
+    def _find(self, parent: TurnNode, turn: Turn, seen: set[str]) -> TurnNode | None:
         if turn.key is not None:
             node = self._by_key.get(turn.key)
-            return node if node is not None and node.name not in met else None
-        for child in at.children:
+            return node if node is not None and node.name not in seen else None
+        for child in parent.children:
             if child.key is None and child.turn is not None and child.turn.messages == turn.messages:
                 return child
         return None
@@ -145,20 +147,20 @@ class TurnTree:
     def _move(self, node: TurnNode, parent: TurnNode) -> None:
         assert node.parent is not None
         node.parent.children.remove(node)
-        if node.parent.chosen is node:
-            node.parent.chosen = None
+        if node.parent.shown_child is node:
+            node.parent.shown_child = None
         node.parent = parent
         parent.children.append(node)
 
-    def through(self, node: TurnNode) -> list[TurnNode]:
+    def path_through(self, node: TurnNode) -> list[TurnNode]:
         """Return the path through ``node`` to the end of the branch that was last shown there."""
         path = [*node.ancestors()][::-1]
-        while path[-1].chosen is not None:
-            path.append(path[-1].chosen)
+        while path[-1].shown_child is not None:
+            path.append(path[-1].shown_child)
         return path
 
     def position(self, node: TurnNode) -> tuple[int, int]:
-        """Return the position among its siblings from 1, and their number."""
+        """Return the position among its siblings, from 1, and the number of siblings."""
         assert node.parent is not None
         return node.parent.children.index(node) + 1, len(node.parent.children)
 

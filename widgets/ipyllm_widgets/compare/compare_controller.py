@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 __all__ = ["ArmSettings", "CompareController", "CompareSettings"]
 
 _MIN_ARMS = 2
-_LONG_CHARS = 4_000  # a longer question is sent in part
+_MAX_PROMPT_CHARS = 4_000  # a longer question is sent in part
 _EXCERPT_CHARS = 1_200  # of a longer question
 _TITLE_CHARS = 120  # of the question above the static output
 
@@ -59,7 +59,7 @@ class CompareSettings:
         Raises
         ------
         LLMError
-            A model does not exist, or a parameter cannot be right.
+            A model does not exist, or a parameter is invalid.
         """
         arms = _validate_arms(changes["arms"]) if "arms" in changes else self.arms
         params = validate_params(changes["params"]) if "params" in changes else self.params
@@ -91,7 +91,7 @@ class CompareController(Controller):
         self._count = 0
         self._ranking = ""
 
-    # ---- a person's commands -------------------------------------------------------------------------
+    # ---- commands -------------------------------------------------------------------------
 
     def ask(self, prompt: str) -> Comparison:
         """Ask all models, and return at once.
@@ -103,7 +103,7 @@ class CompareController(Controller):
         """
         if not isinstance(prompt, str):
             raise bad_request(f"A question must be a string, not {type(prompt).__name__}.")
-        self._settle()
+        self._wait_until_rendered()
         with self._channel.lock:
             self._require_idle()
             settings = self.settings
@@ -122,8 +122,8 @@ class CompareController(Controller):
             self._begin(answers)
             self._call = comparison
             try:
-                comparison.start(lambda place, event: self._receive(answers[place], event))
-            except BaseException:  # an interrupt: some were not sent, and would never end
+                comparison.start(lambda index, event: self._receive(answers[index], event))
+            except BaseException:  # an interrupt: requests that were not sent would never end
                 self.comparison, self._answers = None, []
                 self._end()
                 raise
@@ -146,9 +146,9 @@ class CompareController(Controller):
         if mark is None:
             comparison.cancel()
             return
-        for place, arm in enumerate(comparison.arms):
+        for index, arm in enumerate(comparison.arms):
             if arm.mark == mark:
-                comparison.cancel_arm(place)
+                comparison.cancel_arm(index)
                 return
         raise LLMError(f"There is no answer {mark!r}.", category="not_found")
 
@@ -167,7 +167,7 @@ class CompareController(Controller):
         LLMError
             Nothing was asked, another question was asked since, an answer is still streaming, or ``which`` is unknown.
         """
-        self._settle()
+        self._wait_until_rendered()
         with self._channel.lock:
             if question not in {None, self._count}:
                 raise bad_request(
@@ -190,7 +190,7 @@ class CompareController(Controller):
         Raises
         ------
         LLMError
-            A value cannot be right; nothing is changed.
+            A value is invalid; nothing is changed.
         """
         settings = self.settings.with_changes(changes)
         with self._channel.lock:
@@ -201,7 +201,7 @@ class CompareController(Controller):
         """Return the last question; empty before the first."""
         return self.comparison.arms[0].request.prompt if self.comparison is not None else ""
 
-    # ---- what is shown -------------------------------------------------------------------------------
+    # ---- output ---------------------------------------------------------------------------------------
 
     def static_content(self) -> tuple[str, str]:
         """Return the last comparison as static HTML and plain text, for readers without a kernel."""
@@ -226,11 +226,11 @@ class CompareController(Controller):
         comparison = self.comparison
         if comparison is None:
             return []
-        return [self._column_payload(comparison, place) for place in range(len(comparison.arms))]
+        return [self._column_payload(comparison, index) for index in range(len(comparison.arms))]
 
-    def _column_payload(self, comparison: Comparison, place: int) -> dict[str, Any]:
-        answer, column = self._answers[place], comparison.column(place, render=False)
-        response = comparison.responses[place]
+    def _column_payload(self, comparison: Comparison, index: int) -> dict[str, Any]:
+        answer, column = self._answers[index], comparison.column(index, render=False)
+        response = comparison.responses[index]
         payload: dict[str, Any] = {
             "id": answer.name,
             "mark": column.mark,
@@ -249,7 +249,7 @@ class CompareController(Controller):
 
     def _settings(self) -> dict[str, Any]:
         settings, comparison, prompt = self.settings, self.comparison, self.text()
-        is_long = len(prompt) > _LONG_CHARS
+        is_long = len(prompt) > _MAX_PROMPT_CHARS
         return {
             "arms": [{"model": arm.model, "params": dict(arm.params)} for arm in settings.arms],
             "models": self._available,
@@ -265,8 +265,8 @@ class CompareController(Controller):
 
 
 def _incomplete_column(column: Column, answer: LiveAnswer) -> Column:
-    text = answer.written("text")
-    html = reasoning_html(answer.written("reasoning")) + to_html(text)
+    text = answer.source("text")
+    html = reasoning_html(answer.source("reasoning")) + to_html(text)
     error = "The answer was incomplete when the notebook was saved."
     return replace(column, html=html, text=text, footer="", error=error, running=False)
 

@@ -40,7 +40,7 @@ class CompareWidget(LiveWidget):
     Raises
     ------
     LLMError
-        A model does not exist, or a parameter cannot be right.
+        A model does not exist, or a parameter is invalid.
 
     Examples
     --------
@@ -75,7 +75,7 @@ class CompareWidget(LiveWidget):
         own = list(each) or [{}] * len(names)
         if len(own) != len(names):
             raise bad_request(f"each has parameters for {len(own)} models, but there are {len(names)}.")
-        # Everything that may raise comes first: the page would show a widget that does not exist.
+        # Everything that may raise comes before `super().__init__()`, which makes the page show the widget.
         arms = [{"model": name, "params": given} for name, given in zip(names, own, strict=True)]
         self._initial_settings = CompareSettings([]).with_changes(
             {"arms": arms, "params": params, "system": system, "blind": blind}

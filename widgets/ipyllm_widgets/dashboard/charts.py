@@ -1,4 +1,4 @@
-"""The dashboard's charts as SVG, in the theme's colours, with a title on everything that has a value.
+"""Charts of the dashboard as SVG, in the theme's colours, with a tooltip on every value.
 
 Matplotlib would take half a second per chart; these are drawn at each change of the ledger.
 """
@@ -152,7 +152,7 @@ def lines(series: Series, column: str, label: str, format_value: Callable[[float
 def bars(
     series: Series, column: str, label: str, format_value: Callable[[float], str], placeholder: str = "none"
 ) -> Chart:
-    """Draw one stacked bar per interval. Parameters as of :func:`lines`; ``placeholder`` is shown without values."""
+    """Draw one stacked bar per interval. Parameters as for :func:`lines`; ``placeholder`` is shown without values."""
     values = series.by_column[column]
     sums = [sum(values[model][at] or 0.0 for model in series.models) for at in range(series.n)]
     if not any(sums):
@@ -160,7 +160,7 @@ def bars(
     top = _round_up(max(sums))
     shapes: list[str] = []
     width = (_WIDTH - _LEFT - _RIGHT) / series.n
-    shares = len(series.models) > 1  # bars of a single model need no mark
+    needs_marks = len(series.models) > 1
     for at in range(series.n):
         below = 0.0
         for index, model in enumerate(series.models):
@@ -174,7 +174,7 @@ def bars(
                 f'height="{max(y0 - y1, 0.5):.1f}" fill="{colour_of(index)}">'
                 f"<title>{_tooltip(model, format_value(value), series, at)}</title></rect>"
             )
-            if shares and y0 - y1 >= _MIN_MARK_HEIGHT:
+            if needs_marks and y0 - y1 >= _MIN_MARK_HEIGHT:
                 shapes.append(_mark(index, _x(at + 0.5, series.n), (y0 + y1) / 2, inside=True))
     return _chart(series, label, format_value, top, shapes, f"{format_value(sum(sums))} in total")
 
@@ -201,21 +201,21 @@ def _path(points: list[tuple[float, float, float, int]], colour: str, *, across_
         for (x0, y0, _, first), (x1, y1, _, second) in pairwise(points)
         if (second > first + 1) == across_gaps
     )
-    look = 'stroke-width="1" stroke-dasharray="1 4" opacity=".7"' if across_gaps else 'stroke-width="1.5"'
-    return f'<path d="{segments}" fill="none" stroke="{colour}" {look}/>' if segments else ""
+    style = 'stroke-width="1" stroke-dasharray="1 4" opacity=".7"' if across_gaps else 'stroke-width="1.5"'
+    return f'<path d="{segments}" fill="none" stroke="{colour}" {style}/>' if segments else ""
 
 
 def _mark(index: int, x: float, y: float, title: str = "", *, inside: bool = False) -> str:
     """Draw a model's mark, which has its own shape for readers without colours; ``inside`` a bar it is white."""
-    look = 'fill="#fff" pointer-events="none"' if inside else f'fill="{colour_of(index)}"'
+    style = 'fill="#fff" pointer-events="none"' if inside else f'fill="{colour_of(index)}"'
     tooltip = f"<title>{title}</title>" if title else ""
     # The ninth to sixteenth model have the colours of the first eight, with the next shape each.
     corners = _SHAPES[(index + index // len(COLOURS)) % len(_SHAPES)]
     radius = _RADIUS * (0.75 if inside else 1)
     if not corners:
-        return f'<circle cx="{x:.1f}" cy="{y:.1f}" r="{radius:.1f}" {look}>{tooltip}</circle>'
+        return f'<circle cx="{x:.1f}" cy="{y:.1f}" r="{radius:.1f}" {style}>{tooltip}</circle>'
     points = " ".join(f"{x + radius * right:.1f},{y + radius * down:.1f}" for right, down in corners)
-    return f'<polygon points="{points}" {look}>{tooltip}</polygon>'
+    return f'<polygon points="{points}" {style}>{tooltip}</polygon>'
 
 
 def _tooltip(model: str, value: str, series: Series, at: int) -> str:

@@ -58,7 +58,7 @@ class DashboardFilters:
     >>> DashboardFilters().replace("since", "huor")
     Traceback (most recent call last):
         ...
-    ipyllm.errors.LLMError: The dashboard has no since 'huor'. Did you mean 'hour'?
+    ipyllm.errors.LLMError: 'huor' is not a value of since. Did you mean 'hour'?
     """
 
     scope: str = "kernel"
@@ -77,7 +77,7 @@ class DashboardFilters:
         """
         names = [field.name for field in fields(self)]
         if name not in names:
-            raise _unknown("filter", names, name)
+            raise _unknown("The dashboard has no filter {}.", name, names)
         text = "" if value is None else str(value).strip()
         if len(text) > _MAX_CHARS:
             raise bad_request(
@@ -85,7 +85,7 @@ class DashboardFilters:
             )
         allowed = {"scope": list(SCOPES), "since": list(SPANS), "status": ["", *STATUSES]}.get(name)
         if allowed is not None and text not in allowed:
-            raise _unknown(name, [choice for choice in allowed if choice], text)
+            raise _unknown(f"{{}} is not a value of {name}.", text, [choice for choice in allowed if choice])
         if name == "tag" and text and not text.partition("=")[1]:
             raise bad_request(f"A tag filter must have the form key=value, not {text!r}.")
         changed: dict[str, Any] = {name: text}
@@ -105,6 +105,6 @@ class DashboardFilters:
         )
 
 
-def _unknown(what: str, allowed: list[str], given: str) -> LLMError:
+def _unknown(sentence: str, given: str, allowed: list[str]) -> LLMError:
     given = shorten(given, _QUOTED_CHARS)
-    return bad_request(f"The dashboard has no {what} {given!r}. {suggest(given, allowed)}")
+    return bad_request(f"{sentence.format(repr(given))} {suggest(given, allowed)}")

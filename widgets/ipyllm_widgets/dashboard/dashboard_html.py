@@ -1,4 +1,4 @@
-"""Writes the parts of the dashboard as HTML; all text from outside is escaped or sanitised here."""
+"""Renders the parts of the dashboard as HTML; all text from outside is escaped or sanitised here."""
 
 from __future__ import annotations
 
@@ -95,7 +95,7 @@ def _models(figures: Figures) -> str:
 
 
 def _legend(figures: Figures) -> str:
-    """Return a legend beside the charts, which are far from the table in a narrow window."""
+    """Return a legend for the charts: in a narrow window the table is far from them."""
     if not figures.charts or len(figures.models) == 1:
         return ""
     marks = "".join(f"<span>{swatch(row.index)} {escape(row.model)}</span>" for row in figures.models)
@@ -106,9 +106,9 @@ def _calls(figures: Figures) -> str:
     if not figures.n:
         return ""
     shown = len(figures.calls)
-    many = f"the latest {shown} of {figures.n:,}" if figures.n > shown else f"{figures.n:,}"
+    number = f"the latest {shown} of {figures.n:,}" if figures.n > shown else f"{figures.n:,}"
     table = _table("Calls", CALL_HEADS, map(_call_row, figures.calls))
-    return f"<h2>Calls <small>{many}; choose one to read it</small></h2>{table}"
+    return f"<h2>Calls <small>{number}; choose one to read it</small></h2>{table}"
 
 
 def _table(name: str, heads: Iterable[str], rows: Iterable[str]) -> str:
@@ -151,15 +151,15 @@ def call_html(row: Mapping[Any, Any]) -> str:
     answer = to_html(row["response"]) if row.get("response") else not_stored
     body.append(f"<h3>Answer</h3>{answer}")
     figures = "".join(
-        f"<div><dt>{name}</dt><dd>{escape(_figure(row[name]))}</dd></div>"
+        f"<div><dt>{name}</dt><dd>{escape(_format_value(row[name]))}</dd></div>"
         for name in COLUMNS
         if name not in TEXT and name in row
     )
-    body.append(f"<details><summary>Its row in the ledger</summary><dl>{figures}</dl></details>")
+    body.append(f"<details><summary>Row in the ledger</summary><dl>{figures}</dl></details>")
     return "".join(body)
 
 
-def _figure(value: Any) -> str:
+def _format_value(value: Any) -> str:
     if isinstance(value, datetime):
         return f"{value:%Y-%m-%d %H:%M:%S} {value:%Z}".strip()
     return f"{value:.6g}" if isinstance(value, float) else str(value)

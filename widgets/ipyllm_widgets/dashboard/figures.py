@@ -133,7 +133,7 @@ def _charts(calls: pd.DataFrame) -> tuple[Chart, ...]:
 
 def _call(row: Mapping[Any, Any]) -> CallRow:
     row = known_values(row)
-    about = "≈" if row.get("usage_source") == "estimated" and "output_tokens" in row else ""
+    approx = "≈" if row.get("usage_source") == "estimated" and "output_tokens" in row else ""
     return CallRow(
         call_id=row["call_id"],
         when=f"{row['started_at'].to_pydatetime().astimezone():%m-%d %H:%M:%S}" if "started_at" in row else UNKNOWN,
@@ -143,7 +143,7 @@ def _call(row: Mapping[Any, Any]) -> CallRow:
         cells=(
             seconds(row.get("ttft_s")),
             seconds(row.get("total_s")),
-            about + compact_count(row.get("output_tokens")),
+            approx + compact_count(row.get("output_tokens")),
             money(row.get("cost_usd")),
         ),
         prompt=shorten(row.get("prompt", ""), _PROMPT_CHARS),

@@ -46,7 +46,7 @@ class LedgerReader:
     Attributes
     ----------
     notices : list of str
-        Messages that the ledger sends once, such as that a damaged file was moved. The dashboard empties the list.
+        Messages that the ledger gives once, such as that it moved a damaged file. The dashboard empties the list.
     """
 
     def __init__(self) -> None:
@@ -60,7 +60,7 @@ class LedgerReader:
         read_error = current_ledger().read_error
         newest = self._read(query.with_limit(_LISTED))
         read_error = read_error or current_ledger().read_error
-        if read_error:  # is shown as long as it lasts; not also as a notice
+        if read_error:  # it is shown while it lasts, so not as a notice too
             self.notices = [sentence for sentence in self.notices if not sentence.startswith(read_error)]
         for call_id, started_at in zip(newest["call_id"], newest["started_at"], strict=True):
             self._started_at[call_id] = started_at
@@ -84,7 +84,7 @@ class LedgerReader:
         return None if found.empty else found.to_dict("records")[0]
 
     def other_models(self, filters: DashboardFilters) -> list[str]:
-        """Return the models of the calls without the model filter, which may be chosen instead."""
+        """Return the models that could be chosen instead: those of the calls without the model filter."""
         if not filters.model:
             return []
         calls = self._read(replace(filters.replace("model", "").query(), text=False))

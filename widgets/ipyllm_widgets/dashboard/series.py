@@ -52,7 +52,7 @@ class Series:
 
 
 def interval_width(span: timedelta) -> timedelta:
-    """Return the narrowest round width of which at most 48 intervals cover ``span``.
+    """Return the smallest round width with which at most 48 intervals cover ``span``.
 
     Examples
     --------

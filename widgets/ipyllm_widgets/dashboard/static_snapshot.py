@@ -1,7 +1,7 @@
 """Static HTML of the dashboard, for readers of a notebook without a kernel.
 
-JupyterLab removes style sheets and inline SVG from an untrusted notebook but leaves tables and images, so the snapshot
-consists of those. It has no controls and loads nothing.
+JupyterLab removes style sheets and inline SVG from an untrusted notebook but leaves tables and images. So the snapshot
+consists of tables and images. It has no controls and loads nothing.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 __all__ = ["static_snapshot"]
 
 _NEWEST = 20
-_IGNORED = "mathjax_ignore tex2jax_ignore"  # by MathJax: formulas could contain links
+_MATHJAX_IGNORES = "mathjax_ignore tex2jax_ignore"  # formulas could contain links
 
 
 def static_snapshot(figures: Figures, filters: DashboardFilters, taken_at: datetime) -> tuple[str, str]:
@@ -46,9 +46,9 @@ def static_snapshot(figures: Figures, filters: DashboardFilters, taken_at: datet
     sums = [f"<b>{tile.value}</b>{f' <small>{tile.note}</small>' if tile.note else ''}" for tile in figures.tiles]
     newest = figures.calls[:_NEWEST]
     calls = f"<h4>The newest {len(newest)} of {figures.n:,} calls</h4>{_table(CALL_HEADS, map(_call, newest))}"
-    models = [[f"{swatch_image(row.index)} {_flat(row.model)}", *row.cells] for row in figures.models]
+    models = [[f"{swatch_image(row.index)} {_one_line(row.model)}", *row.cells] for row in figures.models]
     html = (
-        f'<details class="ipyllm-still {_IGNORED}" open><summary>{_flat(title)}</summary>'
+        f'<details class="ipyllm-still {_MATHJAX_IGNORES}" open><summary>{_one_line(title)}</summary>'
         f"{_table((tile.name for tile in figures.tiles), [sums])}"
         f"{_table(MODEL_HEADS, models) if models else ''}"
         f"<div>{' '.join(chart.image() for chart in figures.charts)}</div>{calls if newest else ''}</details>"
@@ -70,10 +70,10 @@ def _table(heads: Iterable[str], rows: Iterable[Sequence[str]]) -> str:
 
 def _call(row: CallRow) -> list[str]:
     status = f"{row.status} · {row.failure}" if row.failure else row.status
-    return [_flat(cell) for cell in (row.when, row.model, status, *row.cells, row.prompt)]
+    return [_one_line(cell) for cell in (row.when, row.model, status, *row.cells, row.prompt)]
 
 
-def _flat(text: str) -> str:
+def _one_line(text: str) -> str:
     """Escape a text on one line: in Markdown an empty line ends the HTML, and what follows would be interpreted."""
     return escape(" ".join(text.split()))
 

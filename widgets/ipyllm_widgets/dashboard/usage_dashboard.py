@@ -38,8 +38,8 @@ __all__ = ["UsageDashboard"]
 _VIEW_TIMEOUT_S = 600.0  # for pages that closed without a message; a busy cell may delay messages for long
 _STATIC_INTERVAL_S = 30.0  # between updates of the static output, which is part of the notebook file
 _NOTICE_S = 60.0  # for which a notice of the ledger is shown
-_CPU_SHARE = 20  # rendering takes at most 1/20 of a processor
-_TIME_SHARE = 3  # and 1/3 of the time, which a busy machine and other processes that read for us prolong
+_CPU_FACTOR = 20  # rendering uses at most 1/20 of one CPU
+_TIME_FACTOR = 3  # and 1/3 of the wall-clock time, which a busy machine and our reader processes prolong
 _logger = logging.getLogger("ipyllm.widgets")
 
 
@@ -87,7 +87,7 @@ class UsageDashboard(CommandWidget):
     problem = traitlets.Unicode().tag(sync=True)
 
     def __init__(self, *, every_s: float = 2.0, **filters: str) -> None:
-        self._wake = threading.Event()  # before anything can raise: `close` is also called for a half-made widget
+        self._wake = threading.Event()  # first, because `close` is also called if the constructor raises
         self._static_output = StaticOutput(self._static_content)
         self._shown: tuple[Figures, DashboardFilters] | None = None
         self._closed = False
@@ -119,7 +119,7 @@ class UsageDashboard(CommandWidget):
             read_at = datetime.now().astimezone()
             try:
                 reading = self._reader.calls(active)
-                if reading.read_error and self._shown:  # what is shown is more than what is in memory
+                if reading.read_error and self._shown:  # the shown figures include more than the calls in memory
                     self.problem = f"{reading.read_error}; the figures are those of {self._read_at:%H:%M:%S}."
                     return
                 figures = figures_of(reading.calls, reading.newest)
@@ -191,7 +191,7 @@ class UsageDashboard(CommandWidget):
         self.filters = asdict(active)
 
     def _notices(self) -> str:
-        """Return the ledger's notices, each for as long as it takes to read."""
+        """Return the ledger's notices of the last minute."""
         now = time.monotonic()
         self._notice_ends.update(dict.fromkeys(self._reader.notices, now + _NOTICE_S))
         self._reader.notices.clear()
@@ -218,7 +218,7 @@ class UsageDashboard(CommandWidget):
         with self._views_lock:
             has_thread = self._thread is not None and self._thread.is_alive()
             self._wake.set()
-        if not has_thread:  # which else renders the result of the last of many clicks
+        if not has_thread:  # the thread renders several clicks at once
             self.refresh()
 
     def _do_call(self, _content: dict[str, Any], _buffers: Sequence[Any], *, call_id: str) -> None:
@@ -229,7 +229,7 @@ class UsageDashboard(CommandWidget):
             )
         self.channel.send("call", call_id=call_id, html=call_html(row))
 
-    def _do_export(self, content: dict[str, Any], _buffers: Sequence[Any], *, format: str) -> None:  # noqa: A002 - the wire's word
+    def _do_export(self, content: dict[str, Any], _buffers: Sequence[Any], *, format: str) -> None:  # noqa: A002 - the message's field
         if format not in {"csv", "parquet"}:
             raise bad_request("The page sent a wrong format: reload the page.")
         with TemporaryDirectory() as folder:
@@ -237,14 +237,14 @@ class UsageDashboard(CommandWidget):
         self.channel.send("file", nonce=content.get("nonce"), name=f"ipyllm-usage.{format}", buffers=[data])
 
     def _watch(self) -> None:
-        """Refresh on a thread, so that it continues while a cell runs, until all views are gone."""
+        """Refresh until all views are gone; on a thread, because a cell may be running."""
         while True:
-            began, worked = time.monotonic(), time.thread_time()
+            began, cpu_s = time.monotonic(), time.thread_time()
             with self._views_lock:
                 if self._closed or all(began - at >= _VIEW_TIMEOUT_S for at in self._views_seen_at.values()):
                     self._thread = None
                     return
             self.refresh()
-            took, worked = time.monotonic() - began, time.thread_time() - worked
-            self._wake.wait(max(self.every_s, _CPU_SHARE * worked, _TIME_SHARE * took))
+            took_s, cpu_s = time.monotonic() - began, time.thread_time() - cpu_s
+            self._wake.wait(max(self.every_s, _CPU_FACTOR * cpu_s, _TIME_FACTOR * took_s))
             self._wake.clear()

@@ -14,7 +14,7 @@ const ENDED = ["restarting", "autorestarting", "terminating", "dead"]; // status
 export class Commands {
   /**
    * @param {Model} model
-   * @param {(hint: string) => void} onWaiting called with what we wait for, and with "" at its end
+   * @param {(hint: string) => void} onWaiting called with what we are waiting for, and with "" when the wait is over
    * @param {(message: string) => void} [onGone] called once when the kernel is gone
    */
   constructor(model, onWaiting, onGone = () => {}) {
@@ -29,7 +29,7 @@ export class Commands {
     this.view = Math.random().toString(36).slice(2, 8); // acknowledgements reach every view of the widget
     this.count = 0;
     /** @type {Map<string, {resolve: (error: string | null) => void, timer: any}>} */
-    this.open = new Map();
+    this.unacknowledged = new Map();
   }
 
   /**
@@ -43,7 +43,7 @@ export class Commands {
     if (this.gone) return Promise.resolve(GONE);
     return new Promise((resolve) => {
       const timer = setTimeout(() => this.onWaiting(this.waitingFor()), HINT_AFTER_MS);
-      this.open.set(nonce, { resolve, timer });
+      this.unacknowledged.set(nonce, { resolve, timer });
       try {
         this.model.send({ command, nonce, ...fields }, undefined, buffers);
       } catch {
@@ -62,11 +62,11 @@ export class Commands {
 
   /** @param {{nonce?: any, error?: string | null}} ack */
   acknowledge({ nonce, error }) {
-    const command = this.open.get(nonce);
+    const command = this.unacknowledged.get(nonce);
     if (!command) return; // another view's
     clearTimeout(command.timer);
-    this.open.delete(nonce);
-    if (!this.open.size) this.onWaiting("");
+    this.unacknowledged.delete(nonce);
+    if (!this.unacknowledged.size) this.onWaiting("");
     command.resolve(error ?? null);
   }
 
@@ -76,18 +76,18 @@ export class Commands {
     return Boolean(this.kernel) && (this.kernel.isDisposed || current?.id !== this.kernel.id);
   }
 
-  /** Resolve all open commands with an error: no acknowledgement can arrive. */
+  /** Resolve all unacknowledged commands with an error. */
   onKernelGone() {
     if (this.gone) return;
     this.gone = true;
-    for (const nonce of [...this.open.keys()]) this.acknowledge({ nonce, error: GONE });
+    for (const nonce of [...this.unacknowledged.keys()]) this.acknowledge({ nonce, error: GONE });
     this.onGone(GONE);
   }
 
   close() {
     clearInterval(this.watch);
     this.kernel?.statusChanged?.disconnect(this.onStatus);
-    for (const { timer } of this.open.values()) clearTimeout(timer);
-    this.open.clear();
+    for (const { timer } of this.unacknowledged.values()) clearTimeout(timer);
+    this.unacknowledged.clear();
   }
 }

@@ -1,4 +1,4 @@
-// The input of a question: text, images by paste, drop or file, and its keys.
+// The input for a question: text, images (pasted, dropped or chosen), and keyboard shortcuts.
 
 import { button, h, icon } from "./dom.js";
 
@@ -16,7 +16,7 @@ export class Composer {
     /** @type {File[]} */
     this.files = [];
     /** @type {string[]} long pasted texts, which the text area does not contain */
-    this.texts = [];
+    this.pastedTexts = [];
     this.running = false;
     this.input = h("textarea", {
       class: "ipyllm-input",
@@ -35,7 +35,7 @@ export class Composer {
         event.preventDefault();
       },
     });
-    this.picker = h("input", {
+    this.filePicker = h("input", {
       type: "file",
       accept: IMAGE_TYPES.join(","),
       multiple: true,
@@ -43,20 +43,20 @@ export class Composer {
       tabindex: -1,
       "aria-label": "Image files",
       change: () => {
-        this.add([...this.picker.files]);
-        this.picker.value = "";
+        this.add([...this.filePicker.files]);
+        this.filePicker.value = "";
       },
     });
     this.thumbnails = h("div", { class: "ipyllm-images ipyllm-draft" });
-    this.attach = button("attach", "Add images", () => this.picker.click(), "ipyllm-icon ipyllm-attach");
-    this.go = button("send", "Send", () => (this.running ? actions.stop() : this.submit()), "ipyllm-go");
-    // A growing answer moves the button while the mouse button is down: capture the pointer, so that it still is a click.
-    this.go.addEventListener("pointerdown", (/** @type {PointerEvent} */ event) => this.go.setPointerCapture(event.pointerId));
+    this.attachButton = button("attach", "Add images", () => this.filePicker.click(), "ipyllm-icon ipyllm-attach");
+    this.sendButton = button("send", "Send", () => (this.running ? actions.stop() : this.submit()), "ipyllm-go");
+    // A growing answer moves the button while the mouse button is down: capture the pointer, so that it is still a click.
+    this.sendButton.addEventListener("pointerdown", (/** @type {PointerEvent} */ event) => this.sendButton.setPointerCapture(event.pointerId));
     this.element = h(
       "div",
       { class: "ipyllm-composer" },
       this.thumbnails,
-      h("div", { class: "ipyllm-line" }, this.attach, this.picker, this.input, this.go),
+      h("div", { class: "ipyllm-line" }, this.attachButton, this.filePicker, this.input, this.sendButton),
     );
     this.refresh();
   }
@@ -70,12 +70,12 @@ export class Composer {
   refresh() {
     const label = this.running ? "Stop the answer" : "Send";
     // Only on a change: replacing an element while the mouse button is down loses the click.
-    if (this.go.title !== label) {
-      this.go.replaceChildren(icon(this.running ? "stop" : "send"));
-      this.go.title = label;
-      this.go.setAttribute("aria-label", label);
+    if (this.sendButton.title !== label) {
+      this.sendButton.replaceChildren(icon(this.running ? "stop" : "send"));
+      this.sendButton.title = label;
+      this.sendButton.setAttribute("aria-label", label);
     }
-    this.go.disabled = !this.running && !this.input.value.trim() && !this.files.length && !this.texts.length;
+    this.sendButton.disabled = !this.running && !this.input.value.trim() && !this.files.length && !this.pastedTexts.length;
   }
 
   /** @param {KeyboardEvent} event */
@@ -89,7 +89,7 @@ export class Composer {
   }
 
   submit() {
-    const text = [this.input.value, ...this.texts].filter((piece) => piece.trim()).join("\n\n");
+    const text = [this.input.value, ...this.pastedTexts].filter((piece) => piece.trim()).join("\n\n");
     if (this.running) {
       this.actions.showError("An answer is still streaming: stop it with Escape, or wait until it ends. Your text stays here.");
       return;
@@ -98,7 +98,7 @@ export class Composer {
     const files = this.files;
     this.input.value = "";
     this.files = [];
-    this.texts = [];
+    this.pastedTexts = [];
     this.showThumbnails();
     this.refresh();
     this.actions.send(text, files);
@@ -106,7 +106,7 @@ export class Composer {
 
   /** Restore a draft that could not be sent. @param {string} text @param {File[]} files */
   restore(text, files) {
-    if (text.length > LONG_PASTE) this.texts = [...this.texts, text];
+    if (text.length > LONG_PASTE) this.pastedTexts = [...this.pastedTexts, text];
     else if (!this.input.value) this.input.value = text;
     if (!this.files.length) this.files = files;
     this.showThumbnails();
@@ -117,7 +117,7 @@ export class Composer {
   add(files) {
     const limits = this.actions.limits();
     for (const file of files) {
-      const total = this.files.reduce((sum, known) => sum + known.size, file.size);
+      const total = this.files.reduce((sum, other) => sum + other.size, file.size);
       if (!IMAGE_TYPES.includes(file.type)) this.actions.showError(`“${file.name}” is not an image that models accept: use PNG, JPEG, GIF or WebP.`);
       else if (file.size > limits.image) this.actions.showError(`“${file.name}” has ${megabytes(file.size)}, more than ${megabytes(limits.image)}: make it smaller first.`);
       else if (total > limits.images) this.actions.showError(`The images have ${megabytes(total)} in total; a message may have ${megabytes(limits.images)}.`);
@@ -130,7 +130,7 @@ export class Composer {
 
   /** @param {string} text */
   addText(text) {
-    this.texts = [...this.texts, text];
+    this.pastedTexts = [...this.pastedTexts, text];
     this.showThumbnails();
     this.refresh();
   }
@@ -144,20 +144,20 @@ export class Composer {
           { class: "ipyllm-thumbnail" },
           h("img", { src: URL.createObjectURL(file), alt: file.name }),
           button("close", `Remove ${file.name}`, () => {
-            this.files = this.files.filter((known) => known !== file);
+            this.files = this.files.filter((other) => other !== file);
             this.showThumbnails();
             this.refresh();
             this.input.focus();
           }),
         ),
       ),
-      ...this.texts.map((text) =>
+      ...this.pastedTexts.map((text) =>
         h(
           "span",
           { class: "ipyllm-pasted" },
           `Pasted text, ${text.length.toLocaleString()} characters`,
           button("close", "Remove the pasted text", () => {
-            this.texts = this.texts.filter((known) => known !== text);
+            this.pastedTexts = this.pastedTexts.filter((other) => other !== text);
             this.showThumbnails();
             this.refresh();
             this.input.focus();
@@ -165,7 +165,7 @@ export class Composer {
         ),
       ),
     );
-    this.thumbnails.hidden = !this.files.length && !this.texts.length;
+    this.thumbnails.hidden = !this.files.length && !this.pastedTexts.length;
   }
 }
 

@@ -1,5 +1,4 @@
-// Creates elements. The only place where HTML enters the page: the kernel sends it, sanitised and without raw HTML.
-// Everything else is set as text.
+// Creates elements. HTML enters the page here only: it comes from the kernel, sanitised. Everything else is set as text.
 
 /**
  * @param {string} tag
@@ -98,7 +97,7 @@ export function addCopyButtons(element) {
 
 /**
  * Keep the notebook's keyboard shortcuts from acting on what is typed in a widget, except Ctrl+S and Cmd+S.
- * Notebook 7 handles a key in the capture phase, unless the focused element has an attribute; JupyterLab handles it in
+ * Notebook 7 handles a key in the capture phase, unless the focused element has the attribute set below; JupyterLab handles it in
  * the bubbling phase.
  * @param {HTMLElement} section contains the widget
  * @returns {() => void} to be called when the view closes

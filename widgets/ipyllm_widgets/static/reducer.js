@@ -1,5 +1,4 @@
-// Computes a view's state from the kernel's messages. Pure: the same messages give the same state, so tests can replay
-// them. Messages are numbered; after a gap the state is `stale` until a snapshot arrives.
+// Computes a view's state from the kernel's messages. Pure, so that tests can replay messages. Messages are numbered; after a gap the state is `stale` until a snapshot arrives.
 
 /**
  * @typedef {{blocks: string[], tail: string}} Part
@@ -36,7 +35,7 @@ export function reduce(state, message) {
   try {
     if (message.kind === "snapshot") return applySnapshot(state, message.state);
     if (message.kind !== "update" && message.kind !== "delta") return state;
-    if (message.seq <= state.seq) return state; // applied already, also as part of a snapshot
+    if (message.seq <= state.seq) return state; // already applied, possibly as part of a snapshot
     if (state.stale || message.seq !== state.seq + 1) return { ...state, stale: true };
     const next = message.kind === "update" ? applyUpdate(state, message) : applyDeltas(state, message.deltas);
     return { ...next, seq: message.seq };

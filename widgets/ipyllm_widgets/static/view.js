@@ -63,7 +63,7 @@ export class LiveView {
     if (this.state.stale) setTimeout(() => this.state.stale && this.sayHello(), 1000);
   }
 
-  /** Announce start and end to screen readers, not each word. @param {string | null} running @param {string} begun @param {(id: string) => string} ended */
+  /** Announce the start and end of an answer to screen readers, not its words. @param {string | null} running @param {string} begun @param {(id: string) => string} ended */
   announce(running, begun, ended) {
     if (this.commands.gone || running === this.announced) return;
     if (running !== null) this.status.textContent = begun;

@@ -12,11 +12,11 @@ test.each([
   ['system="Be \\"brief\\", please"', { system: 'Be "brief", please' }],
   ['format={"type": "json"}', { format: { type: "json" } }],
   ["flag=true none=null", { flag: true, none: null }],
-])("%j is read as written", (text, params) => {
+])("%j is parsed", (text, params) => {
   expect(readParams(text)).toEqual(params);
 });
 
-test.each(["temperature", "=1", "temperature=", "temperature =1", "0.5"])("%j is answered with a sentence", (text) => {
+test.each(["temperature", "=1", "temperature=", "temperature =1", "0.5"])("%j is refused with an explanation", (text) => {
   expect(readParams(text)).toMatch(/^Parameters must have the form name=value/);
 });
 
@@ -34,6 +34,6 @@ test.each([
   [[null, 7, "x", {}, { model: 7 }, { model: "a/b" }], [{ model: "a/b", params: {} }]],
   [[{ model: "a/b", params: 7 }, { model: "c/d", params: [1] }], [{ model: "a/b", params: {} }, { model: "c/d", params: {} }]],
   [[{ model: "a/b", params: { t: 1 }, more: 1 }], [{ model: "a/b", params: { t: 1 } }]],
-])("of %j is shown what can be", (given, arms) => {
+])("of %j the valid items are kept", (given, arms) => {
   expect(armsOf(given)).toEqual(arms);
 });

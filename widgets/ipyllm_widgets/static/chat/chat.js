@@ -20,7 +20,7 @@ class ChatView extends LiveView {
     this.pending = new Set();
     /** @type {Map<string, (text: string) => void>} */
     this.textRequests = new Map();
-    this.follows = true; // whether the log scrolls with the answer
+    this.scrollsWithAnswer = true; // false while the reader has scrolled up
     this.settings = new SettingsPanel(async (changes) => void (await this.ask("set", changes)), (message) => this.showError(message));
     this.composer = new Composer({
       send: (text, files) => this.send(text, files),
@@ -43,18 +43,18 @@ class ChatView extends LiveView {
       },
     };
     // Turns grow after they are drawn: when they become visible, an image has loaded, or a fold is opened.
-    this.sizes = new ResizeObserver(() => this.keepAtEnd());
+    this.resizeObserver = new ResizeObserver(() => this.keepAtEnd());
     this.mount(this.build(), () => this.views.get(this.state.running ?? "")?.tick());
   }
 
   build() {
     this.log = h("div", { class: "ipyllm-log", role: "log", "aria-live": "off", "aria-label": "Conversation", tabindex: 0 });
     this.log.addEventListener("scroll", () => {
-      this.follows = this.log.scrollHeight - this.log.scrollTop - this.log.clientHeight < NEAR_END_PX;
-      this.newest.hidden = this.follows;
+      this.scrollsWithAnswer = this.log.scrollHeight - this.log.scrollTop - this.log.clientHeight < NEAR_END_PX;
+      this.newestButton.hidden = this.scrollsWithAnswer;
     });
-    this.newest = h("button", { type: "button", class: "ipyllm-newest ipyllm-button", hidden: true, click: () => this.scrollToEnd() }, "↓ Newest");
-    this.empty = h("p", { class: "ipyllm-nothing" }, "Ask something. Enter sends, Shift+Enter begins a new line.");
+    this.newestButton = h("button", { type: "button", class: "ipyllm-newest ipyllm-button", hidden: true, click: () => this.scrollToEnd() }, "↓ Newest");
+    this.emptyHint = h("p", { class: "ipyllm-nothing" }, "Ask something. Enter sends, Shift+Enter begins a new line.");
     this.totals = h("div", { class: "ipyllm-footer ipyllm-totals" });
     const toggle = h("button", { type: "button", class: "ipyllm-button", "aria-expanded": "false", click: () => {
       const open = this.settings.element.hidden;
@@ -88,7 +88,7 @@ class ChatView extends LiveView {
       },
       h("div", { class: "ipyllm-head" }, this.settings.model, this.settings.options, toggle, formats, clear),
       this.settings.element,
-      h("div", { class: "ipyllm-middle" }, this.log, this.newest),
+      h("div", { class: "ipyllm-middle" }, this.log, this.newestButton),
       this.status,
       this.notice,
       this.hint,
@@ -111,7 +111,7 @@ class ChatView extends LiveView {
     const idle = running === null;
     for (const [id, view] of this.views) {
       if (!turns.has(id)) {
-        this.sizes.unobserve(view.element);
+        this.resizeObserver.unobserve(view.element);
         view.element.remove();
         this.views.delete(id);
       }
@@ -121,15 +121,15 @@ class ChatView extends LiveView {
       let view = this.views.get(id);
       if (!view) {
         view = new TurnView(id, this.actions);
-        this.sizes.observe(view.element);
+        this.resizeObserver.observe(view.element);
         this.views.set(id, view);
       }
       if (at && view.element === at) at = at.nextElementSibling;
       else this.log.insertBefore(view.element, at);
       view.update(/** @type {import("../reducer.js").Turn} */ (turns.get(id)), idle, gone);
     }
-    this.empty.remove();
-    if (!order.length && !this.pending.size) this.log.prepend(this.empty);
+    this.emptyHint.remove();
+    if (!order.length && !this.pending.size) this.log.prepend(this.emptyHint);
     this.announce(running, "The answer has begun.", (id) => {
       const turn = turns.get(id);
       return turn?.error ? `The answer failed: ${turn.error}` : `The answer has ended. ${turn?.footer ?? ""}`;
@@ -138,22 +138,22 @@ class ChatView extends LiveView {
     this.composer.setRunning(!idle);
     this.totals.textContent = [`Conversation “${settings.conversation}”`, this.state.totals].filter(Boolean).join(" · ");
     this.keepAtEnd();
-    this.newest.hidden = this.follows;
+    this.newestButton.hidden = this.scrollsWithAnswer;
   }
 
   /** Keep the end visible, unless the reader has scrolled away. */
   keepAtEnd() {
-    if (this.follows) this.log.scrollTop = this.log.scrollHeight;
+    if (this.scrollsWithAnswer) this.log.scrollTop = this.log.scrollHeight;
   }
 
   scrollToEnd() {
-    this.follows = true;
+    this.scrollsWithAnswer = true;
     this.log.scrollTop = this.log.scrollHeight;
-    this.newest.hidden = true;
+    this.newestButton.hidden = true;
     this.composer.input.focus();
   }
 
-  /** @param {string} error whether a turn shows it already */
+  /** @param {string} error @returns {boolean} whether the last turn shows it already */
   isShown(error) {
     const last = this.state.turns.get(this.state.order[this.state.order.length - 1]);
     return last?.error === error;
@@ -166,7 +166,7 @@ class ChatView extends LiveView {
     const preview = h("div", { class: "ipyllm-question ipyllm-pending" }, h("div", { class: "ipyllm-bubble" },
       h("div", { class: "ipyllm-words", dir: "auto" }, text.slice(0, 1200))));
     this.pending.add(preview);
-    this.empty.remove();
+    this.emptyHint.remove();
     this.log.append(preview);
     this.scrollToEnd();
     const error = await this.post(text, files);
@@ -203,7 +203,7 @@ class ChatView extends LiveView {
 
   /** @param {{nonce: unknown, name: string, mime: string, text: string}} file */
   download({ nonce, name, mime, text }) {
-    if (!this.commands.open.has(String(nonce))) return; // requested by another view
+    if (!this.commands.unacknowledged.has(String(nonce))) return; // requested by another view
     const address = URL.createObjectURL(new Blob([text], { type: mime }));
     const link = h("a", { href: address, download: name });
     link.click();
@@ -211,7 +211,7 @@ class ChatView extends LiveView {
   }
 
   close() {
-    this.sizes.disconnect();
+    this.resizeObserver.disconnect();
     super.close();
   }
 }

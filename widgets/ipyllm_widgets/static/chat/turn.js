@@ -19,14 +19,14 @@ export class TurnView {
     this.actions = actions;
     /** @type {Turn | null} */
     this.turn = null;
-    this.since = performance.now();
+    this.startedAt = performance.now();
     this.branchKey = "";
     this.question = h("div", { class: "ipyllm-words", dir: "auto" });
-    this.more = h("button", { type: "button", class: "ipyllm-link", click: () => this.unfold() });
+    this.unfoldButton = h("button", { type: "button", class: "ipyllm-link", click: () => this.unfold() });
     this.images = h("div", { class: "ipyllm-images" });
     this.branch = h("span", { class: "ipyllm-branch" });
     this.copyQuestion = button("copy", "Copy question", () => this.withText(copyText));
-    this.questionTools = h(
+    this.questionActions = h(
       "div",
       { class: "ipyllm-actions" },
       this.branch,
@@ -34,7 +34,7 @@ export class TurnView {
       this.copyQuestion,
       button("delete", "Delete question and answer", () => actions.remove(id)),
     );
-    this.bubble = h("div", { class: "ipyllm-bubble" }, this.images, this.question, this.more);
+    this.bubble = h("div", { class: "ipyllm-bubble" }, this.images, this.question, this.unfoldButton);
     const reasoning = h("div");
     this.reasoning = h("details", { class: "ipyllm-reasoning" }, h("summary", {}, "Reasoning"), reasoning);
     const tools = h("div"), text = h("div", { class: "ipyllm-text" });
@@ -50,7 +50,7 @@ export class TurnView {
     this.element = h(
       "article",
       { class: "ipyllm-exchange", "data-turn": id },
-      h("div", { class: "ipyllm-question" }, h("span", { class: "ipyllm-away" }, "You: "), this.bubble, this.questionTools),
+      h("div", { class: "ipyllm-question" }, h("span", { class: "ipyllm-away" }, "You: "), this.bubble, this.questionActions),
       h(
         "div",
         { class: "ipyllm-reply" },
@@ -78,8 +78,8 @@ export class TurnView {
     const interrupted = gone && turn.status === "running";
     const running = turn.status === "running" && !interrupted;
     this.element.classList.toggle("ipyllm-running", running);
-    const text = turn.parts.text, thoughts = turn.parts.reasoning;
-    this.reasoning.hidden = !thoughts;
+    const text = turn.parts.text, reasoning = turn.parts.reasoning;
+    this.reasoning.hidden = !reasoning;
     this.waiting.hidden = !running;
     this.tick();
     this.foot.hidden = running;
@@ -90,13 +90,13 @@ export class TurnView {
     if (!this.error.hidden) this.showError(turn, idle);
     this.copyAnswer.hidden = !text;
     this.regenerateButton.hidden = !this.error.hidden;
-    for (const tool of this.element.querySelectorAll("button[data-idle], .ipyllm-actions button")) tool.disabled = !idle && tool !== this.copyAnswer && tool !== this.copyQuestion;
+    for (const action of this.element.querySelectorAll("button[data-idle], .ipyllm-actions button")) action.disabled = !idle && action !== this.copyAnswer && action !== this.copyQuestion;
   }
 
   /** Show the elapsed time; called once a second while the answer streams. */
   tick() {
     if (this.waiting.hidden || !this.turn) return;
-    const seconds = Math.floor((performance.now() - this.since) / 1000);
+    const seconds = Math.floor((performance.now() - this.startedAt) / 1000);
     const { text, reasoning } = this.turn.parts;
     const activity = text ? "answering" : reasoning ? "thinking" : "waiting";
     this.waiting.textContent = [this.turn.footer, activity, seconds ? `${seconds} s` : ""].filter(Boolean).join(" · ");
@@ -107,14 +107,14 @@ export class TurnView {
     const long = turn.chars > FOLD_ABOVE;
     this.question.textContent = long ? `${[...turn.text].slice(0, FOLD_ABOVE).join("")} …` : turn.text;
     this.question.hidden = !turn.text;
-    this.more.hidden = !long;
-    this.more.textContent = `Show all ${turn.chars.toLocaleString()} characters`;
+    this.unfoldButton.hidden = !long;
+    this.unfoldButton.textContent = `Show all ${turn.chars.toLocaleString()} characters`;
   }
 
   unfold() {
     this.withText((text) => {
       this.question.textContent = text;
-      this.more.hidden = true;
+      this.unfoldButton.hidden = true;
     });
   }
 
@@ -140,8 +140,8 @@ export class TurnView {
     this.branch.hidden = count < 2;
     const before = button("left", "Earlier version", () => this.actions.select(this.id, position - 1));
     const after = button("right", "Later version", () => this.actions.select(this.id, position + 1));
-    const which = h("span", { "aria-label": `Version ${position} of ${count}`, role: "img" }, `${position}/${count}`);
-    this.branch.replaceChildren(...(position > 1 ? [before] : []), which, ...(position < count ? [after] : []));
+    const label = h("span", { "aria-label": `Version ${position} of ${count}`, role: "img" }, `${position}/${count}`);
+    this.branch.replaceChildren(...(position > 1 ? [before] : []), label, ...(position < count ? [after] : []));
   }
 
   /** @param {Turn} turn @param {boolean} idle */
@@ -161,8 +161,8 @@ export class TurnView {
       area.value = text;
       const close = () => {
         form.replaceWith(this.bubble);
-        this.questionTools.hidden = false;
-        this.questionTools.querySelector("button[title^='Edit']")?.focus();
+        this.questionActions.hidden = false;
+        this.questionActions.querySelector("button[title^='Edit']")?.focus();
       };
       const save = async () => {
         close();
@@ -184,7 +184,7 @@ export class TurnView {
         h("button", { type: "button", class: "ipyllm-button", click: close }, "Cancel"),
       );
       this.bubble.replaceWith(form);
-      this.questionTools.hidden = true;
+      this.questionActions.hidden = true;
       area.focus();
       area.setSelectionRange(text.length, text.length);
     });

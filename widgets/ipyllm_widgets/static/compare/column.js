@@ -15,7 +15,7 @@ export class ColumnView {
     /** @type {Column | null} */
     this.column = null;
     this.gone = false;
-    this.since = performance.now();
+    this.startedAt = performance.now();
     this.mark = h("b", { class: "ipyllm-mark" });
     this.label = h("span", { class: "ipyllm-whose" });
     this.expand = h("button", { type: "button", class: "ipyllm-link", click: () => actions.expand(id) }, "Expand");
@@ -64,7 +64,7 @@ export class ColumnView {
   /** Show the elapsed time; called once a second while the answer streams. */
   tick() {
     if (this.waiting.hidden || !this.column) return;
-    const seconds = ((performance.now() - this.since) / 1000).toFixed(0);
+    const seconds = ((performance.now() - this.startedAt) / 1000).toFixed(0);
     const activity = this.column.parts.text ? "answering" : this.column.parts.reasoning ? "thinking" : "waiting";
     this.waiting.textContent = `${activity} · ${seconds} s`;
   }

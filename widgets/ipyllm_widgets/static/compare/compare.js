@@ -43,9 +43,9 @@ class CompareView extends LiveView {
   build() {
     this.columns = h("div", { class: "ipyllm-columns-live" });
     this.prompt = h("div", { class: "ipyllm-prompt", dir: "auto", tabindex: 0, role: "region", "aria-label": "Question" });
-    this.more = h("button", { type: "button", class: "ipyllm-link ipyllm-more", hidden: true, click: () => this.withPrompt((text) => {
+    this.unfoldButton = h("button", { type: "button", class: "ipyllm-link ipyllm-more", hidden: true, click: () => this.withPrompt((text) => {
       this.prompt.textContent = text;
-      this.more.hidden = true;
+      this.unfoldButton.hidden = true;
     }) });
     this.vote = h("div", { class: "ipyllm-vote", role: "group", "aria-label": "Which answer is better?" });
     this.ranking = h("div", { class: "ipyllm-ranking" });
@@ -69,7 +69,7 @@ class CompareView extends LiveView {
         h("label", {}, this.blind, " Blind: no names, order shuffled"), toggle)),
       this.settings.element,
       this.prompt,
-      this.more,
+      this.unfoldButton,
       this.columns,
       this.status,
       this.notice,
@@ -126,8 +126,8 @@ class CompareView extends LiveView {
     this.promptKey = key;
     this.prompt.textContent = settings.prompt ?? "";
     this.prompt.hidden = !settings.prompt;
-    this.more.hidden = !settings.chars;
-    this.more.textContent = `Show all ${Number(settings.chars).toLocaleString()} characters`;
+    this.unfoldButton.hidden = !settings.chars;
+    this.unfoldButton.textContent = `Show all ${Number(settings.chars).toLocaleString()} characters`;
   }
 
   /** Call a function with the complete question; the state holds only part of a long one. @param {(text: string) => void} then */

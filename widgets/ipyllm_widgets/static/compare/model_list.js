@@ -19,10 +19,10 @@ export class ModelList {
     this.options = h("datalist", { id: this.listId });
     // Rows with the focus are not replaced: changes are drawn when the focus leaves.
     this.rows = h("div", { class: "ipyllm-arms", focusout: () => setTimeout(() => this.draw()) });
-    this.more = h("button", { type: "button", class: "ipyllm-button", click: () => this.add() }, "Add a model");
-    this.element = h("div", { class: "ipyllm-arm-list" }, this.options, this.rows, this.more);
+    this.addButton = h("button", { type: "button", class: "ipyllm-button", click: () => this.add() }, "Add a model");
+    this.element = h("div", { class: "ipyllm-arm-list" }, this.options, this.rows, this.addButton);
     /** @type {ArmSettings[]} */
-    this.known = [];
+    this.kernelArms = [];
     this.shown = "";
     this.pending = 0;
     this.rejected = false; // the shown rows differ from those of the kernel, which would ask other models
@@ -30,7 +30,7 @@ export class ModelList {
 
   /** @param {unknown} arms @param {unknown} models */
   update(arms, models) {
-    this.known = armsOf(arms);
+    this.kernelArms = armsOf(arms);
     const names = Array.isArray(models) ? models : [];
     if (String(names) !== this.models) this.options.replaceChildren(...names.map((value) => h("option", { value })));
     this.models = String(names);
@@ -38,10 +38,10 @@ export class ModelList {
   }
 
   draw() {
-    const now = JSON.stringify(this.known);
-    if (now === this.shown || this.pending || this.rejected || this.rows.matches(":focus-within")) return;
-    this.shown = now;
-    this.rows.replaceChildren(...this.known.map((arm) => this.row(arm)));
+    const current = JSON.stringify(this.kernelArms);
+    if (current === this.shown || this.pending || this.rejected || this.rows.matches(":focus-within")) return;
+    this.shown = current;
+    this.rows.replaceChildren(...this.kernelArms.map((arm) => this.row(arm)));
   }
 
   /** @param {ArmSettings} settings */
@@ -49,10 +49,10 @@ export class ModelList {
     const change = (/** @type {Event} */ event) => this.send(/** @type {HTMLElement} */ (event.target));
     const name = h("input", { class: "ipyllm-input", list: this.listId, value: model, "aria-label": "Model", placeholder: "service/model", spellcheck: "false", autocomplete: "off", change });
     const own = Object.entries(params).map(([key, value]) => `${key}=${JSON.stringify(value)}`).join(" ");
-    const given = h("input", { class: "ipyllm-input", value: own, "aria-label": `Parameters of ${model || "this model"} alone`, placeholder: "own parameters", title: "Parameters of this model alone, like temperature=1", spellcheck: "false", autocomplete: "off", change });
-    const row = h("div", { class: "ipyllm-arm" }, name, given, button("close", `Remove ${model || "this model"}`, () => {
+    const paramsInput = h("input", { class: "ipyllm-input", value: own, "aria-label": `Parameters of ${model || "this model"} alone`, placeholder: "own parameters", title: "Parameters of this model alone, like temperature=1", spellcheck: "false", autocomplete: "off", change });
+    const row = h("div", { class: "ipyllm-arm" }, name, paramsInput, button("close", `Remove ${model || "this model"}`, () => {
       row.remove();
-      this.more.focus();
+      this.addButton.focus();
       this.send();
     }));
     return row;
@@ -81,9 +81,9 @@ export class ModelList {
   read() {
     const arms = [];
     for (const row of this.rows.children) {
-      const [name, given] = row.querySelectorAll("input");
+      const [name, paramsInput] = row.querySelectorAll("input");
       if (!name.value.trim()) continue;
-      const params = readParams(given.value);
+      const params = readParams(paramsInput.value);
       if (typeof params === "string") return params;
       arms.push({ model: name.value.trim(), params });
     }
@@ -92,13 +92,13 @@ export class ModelList {
 }
 
 /**
- * @param {unknown} given
+ * @param {unknown} value
  * @returns {ArmSettings[]} the valid items
  */
-export function armsOf(given) {
-  if (!Array.isArray(given)) return [];
-  const isObject = (/** @type {unknown} */ value) => typeof value === "object" && value !== null && !Array.isArray(value);
-  return given
+export function armsOf(value) {
+  if (!Array.isArray(value)) return [];
+  const isObject = (/** @type {unknown} */ item) => typeof item === "object" && item !== null && !Array.isArray(item);
+  return value
     .filter((arm) => typeof arm?.model === "string")
     .map(({ model, params }) => ({ model, params: isObject(params) ? params : {} }));
 }

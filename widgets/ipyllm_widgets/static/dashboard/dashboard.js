@@ -10,15 +10,15 @@ const MAX_HOLD_MS = 2_000;
 /** @param {{ model: any, el: HTMLElement }} context */
 function render({ model, el }) {
   el.classList.add("ipyllm-dashboard");
-  const places = Object.fromEntries(
+  const sections = Object.fromEntries(
     PARTS.map((name) => {
-      const place = document.createElement(name === "bar" ? "form" : "section");
-      place.className = `ipyllm-${name}`;
-      return [name, place];
+      const section = document.createElement(name === "bar" ? "form" : "section");
+      section.className = `ipyllm-${name}`;
+      return [name, section];
     }),
   );
-  places.bar.setAttribute("aria-label", "Filters");
-  places.bar.addEventListener("submit", (event) => event.preventDefault());
+  sections.bar.setAttribute("aria-label", "Filters");
+  sections.bar.addEventListener("submit", (event) => event.preventDefault());
   const notice = document.createElement("p");
   notice.className = "ipyllm-said";
   notice.setAttribute("role", "status");
@@ -36,11 +36,11 @@ function render({ model, el }) {
     const error = await commands.send(command, fields);
     if (error) showNotice(error);
   };
-  el.append(places.bar, notice, places.tiles, places.models, places.charts, opened, places.calls);
+  el.append(sections.bar, notice, sections.tiles, sections.models, sections.charts, opened, sections.calls);
 
   // Replacing an element while the mouse button is down loses the click: such updates wait.
   let isHeld = false;
-  const delayed = new Set();
+  const heldBack = new Set();
   let timeout = 0;
   const hold = () => {
     isHeld = true;
@@ -50,8 +50,8 @@ function render({ model, el }) {
   const release = () => {
     isHeld = false;
     setTimeout(() => {
-      for (const name of delayed) show(name);
-      delayed.clear();
+      for (const name of heldBack) show(name);
+      heldBack.clear();
     }); // after the click
   };
   el.addEventListener("pointerdown", hold);
@@ -59,17 +59,17 @@ function render({ model, el }) {
 
   /** Show a part, which Python has escaped or sanitised. @param {string} name */
   function show(name) {
-    if (isHeld) return void delayed.add(name);
-    const place = places[name];
+    if (isHeld) return void heldBack.add(name);
+    const section = sections[name];
     const active = document.activeElement;
-    const focused = active instanceof HTMLElement && place.contains(active) ? active : null;
+    const focused = active instanceof HTMLElement && section.contains(active) ? active : null;
     if (name === "bar" && focused?.matches("input")) return; // not while somebody types in it
     const attribute = focused && ["data-filter", "data-call", "data-export"].find((key) => focused.hasAttribute(key));
-    const scrollTop = place.querySelector(".scroll")?.scrollTop ?? 0;
-    setHtml(place, model.get(name));
-    const scroll = place.querySelector(".scroll");
+    const scrollTop = section.querySelector(".scroll")?.scrollTop ?? 0;
+    setHtml(section, model.get(name));
+    const scroll = section.querySelector(".scroll");
     if (scroll) scroll.scrollTop = scrollTop;
-    const replacement = attribute && place.querySelector(`[${attribute}="${CSS.escape(focused?.getAttribute(attribute) ?? "")}"]`);
+    const replacement = attribute && section.querySelector(`[${attribute}="${CSS.escape(focused?.getAttribute(attribute) ?? "")}"]`);
     if (replacement instanceof HTMLElement) replacement.focus();
   }
 
@@ -94,7 +94,7 @@ function render({ model, el }) {
   }
 
   function close() {
-    const row = places.calls.querySelector(`[data-call="${CSS.escape(openedCall)}"]`);
+    const row = sections.calls.querySelector(`[data-call="${CSS.escape(openedCall)}"]`);
     opened.hidden = true;
     opened.replaceChildren();
     if (row instanceof HTMLElement) row.focus();
