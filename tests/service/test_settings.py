@@ -97,3 +97,9 @@ def test_a_password_in_an_address_is_not_shown(own_settings):
     with pytest.raises(LLMError) as caught:
         OpenAIService("m", base_url="htp://user:hunter2pw@host/v1").chat("Hello")
     assert "hunter2pw" not in str(caught.value)
+
+
+def test_an_environment_variable_that_should_be_json_and_is_not_is_named(monkeypatch):
+    monkeypatch.setenv("IPYLLM_ALIASES", "fast: openai/gpt")
+    with pytest.raises(SettingsError, match=r"aliases.*The value must be JSON\.$"):
+        get_settings()

@@ -14,9 +14,10 @@ from ipyllm.pipeline.accumulator import Accumulator
 from ipyllm.pipeline.budget import kernel_budget
 from ipyllm.pipeline.candidates import all_candidates_failed
 from ipyllm.pipeline.retry import is_retryable
+from ipyllm.response import ChatResponse
 from ipyllm.routing.health import Health
 from ipyllm.runtime.interruptible import InterruptibleEvent, interruptible_timeout
-from ipyllm.services.ollama import base_url_of_host
+from ipyllm.services.ollama import OllamaService, base_url_of_host
 from ipyllm.services.parameters import check_params
 from ipyllm.services.prices import context_window, estimate_cost, price_in_tables
 from ipyllm.structured.json_answer import schema_mismatch
@@ -94,10 +95,23 @@ def test_an_event_calls_its_listeners_when_it_is_set():
         ("", "http://127.0.0.1:11434/v1"),
         ("0.0.0.0:11500", "http://127.0.0.1:11500/v1"),
         ("https://models.example.org", "https://models.example.org:443/v1"),
+        ("::1", "http://[::1]:11434/v1"),
+        ("[::1]:11500", "http://[::1]:11500/v1"),
+        ("::", "http://127.0.0.1:11434/v1"),
     ],
 )
 def test_ollama_host_is_read_as_ollama_reads_it(host, url):
     assert base_url_of_host(host) == url
+
+
+@pytest.mark.parametrize("host", ["box:abc", "box:99999", "[::1", "http://[::1", "ada:p@ss@box:abc", "a:b:c"])
+def test_an_ollama_host_that_is_no_address_is_refused_without_its_password(host):
+    with pytest.raises(
+        LLMError, match=r"^OLLAMA_HOST is not an address: .* Write it like 127\.0\.0\.1:11434\.$"
+    ) as caught:
+        base_url_of_host(host)
+    assert caught.value.category == "bad_request"
+    assert "ss@" not in str(caught.value)
 
 
 def test_a_misspelt_parameter_is_refused():
@@ -147,6 +161,8 @@ def test_results_of_tools_become_text():
 def test_urls_are_recognised_and_shown_without_secrets():
     assert [is_url(f"{url}/v1") for url in ("http://gpu-box:8000", "gpu-box:8000", "http://gpu-box:x")] == [1, 0, 0]
     assert without_password("http://ada:secret@gpu-box:8000/v1?key=abc") == "http://gpu-box:8000/v1"
+    assert without_password("http://ada:p@ss@gpu-box:8000/v1?to=a@b") == "http://gpu-box:8000/v1"
+    assert without_password("http://gpu-box:8000/v1?to=a@b") == "http://gpu-box:8000/v1"
 
 
 def test_a_server_error_becomes_a_sentence_with_advice():
@@ -170,3 +186,38 @@ def test_an_event_that_arrives_in_pieces_is_returned_once():
 def test_an_invalid_number_is_refused_with_its_bound():
     with pytest.raises(LLMError, match=r"^repeats must be a whole number, 1 or more, not 0\.$"):
         validate_int("repeats", 0, 1)
+
+
+def test_a_file_stays_as_it_was_when_writing_it_fails(tmp_path):
+    (tmp_path / "note.txt").write_text("earlier")
+
+    def write_half():
+        with atomic_write(tmp_path / "note.txt") as file:
+            file.write(b"half of it")
+            raise OSError("disk full")
+
+    with pytest.raises(OSError, match="disk full"):
+        write_half()
+    assert [(path.name, path.read_text()) for path in tmp_path.iterdir()] == [("note.txt", "earlier")]
+
+
+def test_a_response_is_read_like_a_dict_too():
+    response = ChatResponse(content="Hi", status="ok")
+    assert "content" in response
+    assert "contents" not in response
+    assert dict(response)["content"] == response["content"] == response.get("content") == "Hi"
+    assert response.get("contents", "none") == "none"
+    with pytest.raises(KeyError, match=r"A ChatResponse has no 'contents'; it has .*content"):
+        response["contents"]
+
+
+def test_a_request_without_a_question_has_an_empty_prompt(fake):
+    request = OllamaService("m").request([{"role": "system", "content": "Be brief."}])
+    assert request.prompt == ""
+
+
+def test_what_is_no_tool_call_in_a_chunk_is_passed_over():
+    got = Accumulator(sent_ns=0)
+    called = {"index": 0, "id": "1", "function": {"name": "look", "arguments": "{}"}}
+    got.feed({"choices": [{"delta": {"tool_calls": [None, "look", called]}}]}, at_ns=5)
+    assert [call.name for call in got.tool_calls] == ["look"]

@@ -222,7 +222,7 @@ def _check_hash(model: CatalogueEntry, found: str, expected: str) -> None:
 
 def _pip_failure(model: CatalogueEntry, output: str) -> LLMError:
     """Return an error with the relevant line of pip's output."""
-    lines = [re.sub(r"//[^/@\s]+@", "//", line.strip()) for line in output.splitlines() if line.strip()]
+    lines = [re.sub(r"//[^/\s]+@", "//", line.strip()) for line in output.splitlines() if line.strip()]
     offline = [line for line in lines if _OFFLINE.search(line)]
     errors = [line for line in lines if line.lower().startswith(("error", "×"))]
     # After a lost connection pip ends with a misleading "No matching distribution"; an earlier line has the cause.

@@ -66,10 +66,12 @@ class Backlog:
         """Mark ``batch`` as written. Rows of running calls stay, in case the database is lost."""
         for row in batch:
             call_id = row[self._key]
-            known = self._rows[call_id]
+            known = self._rows.get(call_id)
+            if known is None:  # dropped in the meantime, by `trim`
+                continue
             names = self._unwritten[call_id]
             for name in row:
-                if known[name] is row[name]:  # else it was merged again in the meantime
+                if known.get(name) is row[name]:  # else it was merged again, or its text dropped, in the meantime
                     names.pop(name, None)
             if not names:
                 del self._unwritten[call_id]

@@ -64,12 +64,15 @@ def base_url_of_host(host: str) -> str:
     """Return the base URL for a value of ``OLLAMA_HOST``."""
     given = host.strip().rstrip("/")
     has_scheme = "://" in given
-    parts = urlsplit(given if has_scheme else f"http://{given or '127.0.0.1'}")
+    if given.count(":") > 1 and not set("[@/") & set(given):
+        given = f"[{given}]"  # "::1": Ollama's tools do not require the brackets
+    url = given if has_scheme else f"http://{given or '127.0.0.1'}"
     try:
+        parts = urlsplit(url)
         port = parts.port
     except ValueError:
         raise bad_request(
-            f"The port in OLLAMA_HOST is not a number: {without_password(given)!r}. Write it like 127.0.0.1:11434."
+            f"OLLAMA_HOST is not an address: {without_password(url)!r}. Write it like 127.0.0.1:11434."
         ) from None
     name = parts.hostname or "127.0.0.1"
     if name in {"0.0.0.0", "::"}:  # noqa: S104 - an address to listen on, not to connect to

@@ -31,7 +31,7 @@ _HIDDEN_MODULES = {
 _UNMASK_METHOD = "get_secret_value"  # the method of pydantic's SecretStr that returns the secret
 _SECRET_NAME = re.compile(r"KEY|TOKEN|SECRET|PASSW|CREDENTIAL", re.IGNORECASE)
 _MIN_SECRET_CHARS = 8
-_MAX_DEPTH, _MAX_ITEMS = 3, 1_000  # of a collection that is searched for the environment
+_MAX_DEPTH, _MAX_ITEMS = 3, 1_000  # of a collection that is searched for the environment and for undefined values
 _FORBIDDEN = "may not do that:"
 _ENVIRONMENT_IS_PRIVATE = "the environment holds keys; assign what you need to a variable."
 _UNDEFINED_NAME = re.compile(r"'(\w+)' is undefined")
@@ -131,13 +131,11 @@ class SandboxedTemplate:
 
 def _environment(to_text: Callable[[Any], Any] | None) -> SandboxedEnvironment:
     from jinja2 import StrictUndefined, Undefined
-    from jinja2.exceptions import SecurityError
 
     def finalize(value: Any) -> Any:
         if isinstance(value, Undefined):
             return value
-        if _holds_environment(value):
-            raise SecurityError(_ENVIRONMENT_IS_PRIVATE)
+        _refuse_inside(value)
         return value if to_text is None else to_text(value)
 
     environment = _sandbox()(
@@ -211,12 +209,16 @@ def _refuse_environment(value: Any) -> None:
         raise SecurityError(_ENVIRONMENT_IS_PRIVATE)
 
 
-def _holds_environment(value: Any, depth: int = _MAX_DEPTH) -> bool:
-    """Return whether ``value`` is the environment or contains it."""
-    if _is_environment(value) or not depth or not isinstance(value, dict | list | tuple | set | frozenset):
-        return _is_environment(value)
-    items = value.values() if isinstance(value, dict) else value
-    return any(_holds_environment(item, depth - 1) for item in islice(items, _MAX_ITEMS))
+def _refuse_inside(value: Any, depth: int = _MAX_DEPTH) -> None:
+    """Refuse a value that contains the environment, or an undefined one, which a collection shows as "Undefined"."""
+    from jinja2 import Undefined
+
+    if isinstance(value, Undefined):
+        str(value)  # raises the error for its name
+    _refuse_environment(value)
+    if depth and isinstance(value, dict | list | tuple | set | frozenset):
+        for item in islice(value.values() if isinstance(value, dict) else value, _MAX_ITEMS):
+            _refuse_inside(item, depth - 1)
 
 
 def _is_environment(value: Any) -> bool:

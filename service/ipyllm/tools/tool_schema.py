@@ -188,12 +188,9 @@ def _docstring(core: Any) -> tuple[str, dict[str, str]]:
         text = inspect.getdoc(type(core).__call__) or text
     if not text:
         return "", {}
-    from docstring_parser import ParseError, parse
+    from docstring_parser import parse
 
-    try:
-        parsed = parse(text)
-    except ParseError:
-        return text.strip(), {}
+    parsed = parse(text)  # of the styles that it tries, numpy's refuses no text
     descriptions = {param.arg_name: " ".join((param.description or "").split()) for param in parsed.params}
     return (parsed.description or "").strip(), descriptions
 

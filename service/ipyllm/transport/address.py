@@ -53,4 +53,5 @@ def is_url(text: str) -> bool:
 
 def without_password(url: str) -> str:
     """Return a URL for display, without user, password and query."""
-    return re.sub(r"//[^/@]*@", "//", url).partition("?")[0]
+    # Up to the last "@", as addresses are read: those before it are part of the password.
+    return re.sub(r"//[^/?#]*@", "//", url).partition("?")[0]

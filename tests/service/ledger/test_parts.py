@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+import pytest
 import sqlalchemy as sa
 
+from ipyllm import OllamaService
+from ipyllm.ledger import current_ledger, set_ledger
 from ipyllm.ledger.backlog import Backlog
+from ipyllm.ledger.columns import CALLS
 from ipyllm.ledger.ids import kernel_id, new_id
 from ipyllm.ledger.query import Query
 from ipyllm.ledger.sanitize import sanitize
 from ipyllm.ledger.sqlite_file import SQLiteFile
 from ipyllm.ledger.tables import VERSION, migrate, version_of
 from ipyllm.ledger.warnings_queue import WarningsQueue
+
+
+def rows_of(ledger):
+    return [dict(zip(CALLS.columns, row, strict=True)) for row in ledger.read()]
 
 
 def test_a_backlog_gives_only_what_is_not_written_yet():
@@ -20,6 +28,18 @@ def test_a_backlog_gives_only_what_is_not_written_yet():
     backlog.mark_written(backlog.batch(10))
     backlog.merge({"call_id": "1", "status": "ok"})
     assert backlog.batch(10) == [{"call_id": "1", "status": "ok"}]
+
+
+@pytest.mark.parametrize(("limits", "lost"), [({"max_rows": 1}, 1), ({"max_text": 5}, 0)], ids=["row", "text"])
+def test_what_a_backlog_drops_while_it_is_being_written_disturbs_no_other_row(limits, lost):
+    backlog = Backlog(**limits)
+    backlog.merge({"call_id": "1", "status": "ok", "prompt": "Hello"})
+    batch = backlog.batch(10)
+    backlog.merge({"call_id": "2", "status": "ok", "prompt": "Hello"})
+    backlog.trim()  # by a thread that reads the ledger meanwhile
+    backlog.mark_written(batch)
+    assert backlog.batch(10) == [{"call_id": "2", "status": "ok", "prompt": "Hello"}]
+    assert (backlog.n_unwritten, backlog.lost) == (1, lost)
 
 
 def test_a_row_is_sanitized_value_by_value():
@@ -49,6 +69,22 @@ def test_ids_sort_by_time_and_a_kernel_keeps_its_own():
     assert len(first) == 26
     assert first < second
     assert kernel_id() == kernel_id()
+
+
+def test_tags_that_are_no_mapping_are_stored_as_none():
+    assert sanitize({"tags": ["arm", "a"]}) == {"tags": None}
+    assert sanitize({"tags": {1: 2}}) == {"tags": {"1": "2"}}
+
+
+def test_calls_go_to_the_ledger_that_was_set_until_none_is(fake, ledger, own_settings):
+    set_ledger(ledger)
+    OllamaService("m", base_url=fake.base_url).chat("to mine")
+    assert current_ledger() is ledger
+    set_ledger(None)
+    OllamaService("m", base_url=fake.base_url).chat("to that of the settings")
+    assert current_ledger() is not ledger
+    assert [row["prompt"] for row in rows_of(ledger)] == ["to mine"]
+    assert [row["prompt"] for row in rows_of(current_ledger())] == ["to that of the settings"]
 
 
 def test_a_query_by_tag_accepts_rows_with_more_tags():

@@ -30,3 +30,19 @@ def test_json_lines_can_be_had_for_the_asking(fake):
         logging.getLogger("ipyllm").setLevel(logging.NOTSET)
     line = json.loads(stream.getvalue().splitlines()[-1])
     assert (line["event"], line["logger"], line["status"]) == ("call finished", "ipyllm.call", "ok")
+
+
+def test_a_key_in_a_traceback_is_masked_in_json_lines():
+    stream = io.StringIO()
+    handler = log_to(stream)
+    try:
+        try:
+            raise ValueError("sk-abcdefghijklmnop was refused")
+        except ValueError:
+            logging.getLogger("ipyllm.call").exception("a call failed")
+    finally:
+        logging.getLogger("ipyllm").removeHandler(handler)
+        logging.getLogger("ipyllm").setLevel(logging.NOTSET)
+    line = json.loads(stream.getvalue())
+    assert line["event"] == "a call failed"
+    assert line["exception"].endswith("ValueError: [key hidden] was refused")

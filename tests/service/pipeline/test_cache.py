@@ -284,6 +284,39 @@ def test_a_cache_that_cannot_be_is_a_miss_told_once_and_costs_little(tmp_path, c
     assert len([record for record in caplog.records if record.name == "ipyllm.cache"]) == 1
 
 
+def test_a_write_that_fails_half_way_is_undone_and_keeps_no_other_kernel_from_writing(cache, path, caplog):
+    cache.put("k", ANSWER)
+    with closing(sqlite3.connect(path, isolation_level=None, timeout=0)) as other:
+        other.execute(
+            "CREATE TRIGGER refuse AFTER INSERT ON answers WHEN NEW.key = 'refused' BEGIN SELECT RAISE(FAIL, 'no'); END"
+        )
+        cache.put("refused", ANSWER)
+        other.execute("BEGIN IMMEDIATE")  # at once: no lock is left
+        assert other.execute("SELECT key FROM answers").fetchall() == [("k",)]
+        other.execute("ROLLBACK")
+    assert "the cache cannot be used; calls continue without it" in caplog.text
+
+
+def test_a_page_that_is_found_damaged_while_writing_costs_the_file_and_no_call(path, caplog):
+    with ResponseCache(path, max_bytes=600_000) as cache:
+        for number in range(100):
+            cache.put(str(number), replace(ANSWER, content="x" * 5_000))
+    with closing(sqlite3.connect(path)) as file:
+        (page,) = file.execute("SELECT rootpage FROM sqlite_schema WHERE name = 'answers_used'").fetchone()
+        (size,) = file.execute("PRAGMA page_size").fetchone()
+    with path.open("r+b") as file:
+        file.seek((page - 1) * size)
+        file.write(os.urandom(size))
+    with ResponseCache(path, max_bytes=600_000) as cache:
+        assert cache.get("1") is not None, "what is damaged is only what a write needs"
+        cache.put("new", ANSWER)
+        assert len(list(path.parent.glob("*.corrupt-*"))) >= 1
+        cache.clear()  # which tries the file again at once
+        cache.put("new", ANSWER)
+        assert cache.get("new") is not None
+    assert "malformed" in caplog.text
+
+
 def test_a_cache_that_others_are_writing_is_read_and_not_waited_for(cache, path, caplog):
     cache.put("k", ANSWER)
     with closing(sqlite3.connect(path, isolation_level=None)) as other:

@@ -74,6 +74,26 @@ def test_a_server_without_json_schema_is_asked_in_json_mode(service, fake):
     assert "JSON" in body["messages"][0]["content"]
 
 
+def test_a_server_without_json_mode_is_asked_in_words_after_the_system_message_or_as_one(service, fake):
+    refusal = fakes.error(400, "This response_format type is unavailable now")
+    fake.on(lambda request: refusal if "response_format" in request.json else answer(BERN))
+    assert service.chat("Name a city.", schema=City).parsed.name == "Bern"
+    first, question = fake.requests[-1].json["messages"]
+    assert (first["role"], question["content"]) == ("system", "Name a city.")
+    assert "JSON" in first["content"]
+    service.chat("Name a city.", schema=City, system="Be brief.")
+    first, _ = fake.requests[-1].json["messages"]
+    assert first["content"].startswith("Be brief.\n\n")
+    assert "JSON" in first["content"]
+
+
+def test_a_refusal_for_another_reason_than_the_schema_is_raised_as_it_is(service, fake):
+    fake.default = fakes.insufficient_quota()
+    with pytest.raises(LLMError) as caught:
+        service.chat("Name a city.", schema=City)
+    assert (caught.value.category, len(fake.requests)) == ("quota", 1)
+
+
 def test_json_cut_off_by_max_tokens_says_so(service, fake):
     fake.default = answer('{"name": "Be', finish_reason="length")
     with pytest.raises(LLMError, match="max_tokens"):

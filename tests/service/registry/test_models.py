@@ -68,3 +68,15 @@ def test_a_default_chosen_in_the_session_is_used():
     assert create_llm_service().full_name == "ollama/llama3.2"
     with pytest.raises(LLMError):
         models.set_default_model("olama/llama3.2")
+
+
+def test_a_name_that_is_no_text_is_refused():
+    with pytest.raises(LLMError, match=r"A model's name is a string like 'openai/gpt-5', not int\."):
+        create_llm_service(5)
+
+
+def test_an_endpoint_of_several_models_needs_one_named(own_settings):
+    (own_settings / "config.toml").write_text('[endpoints.lab]\nbase_url = "http://127.0.0.1:1/v1"\n')
+    with pytest.raises(LLMError, match="'lab' serves several models: write lab/<model>") as caught:
+        create_llm_service("lab")
+    assert caught.value.category == "not_found"

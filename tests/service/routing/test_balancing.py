@@ -10,7 +10,8 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from ipyllm import LLMError, OpenAIService, pool
-from tests.fakes import FakeLLM, answer, rate_limited, refuse, reset, server_error
+from ipyllm.runtime.service_thread import service_thread
+from tests.fakes import FakeLLM, answer, rate_limited, refuse, reset, server_error, stall
 
 
 def many(ask, route, n):
@@ -211,3 +212,40 @@ def test_a_providers_key_is_not_sent_to_an_address(a, ask, monkeypatch):
     assert "sk-test" not in a.requests[-1].headers["authorization"]
     ask(pool(a.base_url, model="m", api_key="the-pools-own"))
     assert a.requests[-1].headers["authorization"] == "Bearer the-pools-own"
+
+
+def test_a_tool_that_drains_the_last_endpoint_ends_the_turn_with_what_it_has(a):
+    route = pool(a.base_url, model="m", max_retries=0)
+
+    def close_down() -> str:
+        """Close the server down."""
+        route.drain(a.base_url, timeout=10)
+        return "done"
+
+    a.default = answer("One moment.", tool_calls=[("close_down", {})])
+    with pytest.raises(LLMError, match="No service of 'pool' is left to ask") as caught:
+        route.chat("Close down.", tools=[close_down])
+    assert caught.value.category == "connection"
+    assert caught.value.partial.content == "One moment."
+    assert caught.value.partial.steps[0].tool_calls[0].name == "close_down"
+
+
+def test_the_repr_of_a_pool_names_its_endpoints_and_not_its_key(a):
+    shown = repr(pool(a.base_url, model="m", api_key="a-key-of-the-lab"))
+    assert a.base_url in shown
+    assert "a-key-of-the-lab" not in shown
+
+
+def test_a_drain_on_the_service_thread_is_refused_instead_of_hanging(a):
+    a.default = stall("one two", after=1)
+    route = pool(a.base_url, model="m")
+    call = route.call(route.request("Hello"))
+    a.wait_for(lambda: a.requests)
+
+    async def drain():
+        route.drain(a.base_url)
+
+    with pytest.raises(RuntimeError, match=r"use `await pool\.adrain"):
+        service_thread().submit(drain()).result(10)
+    call.cancel()
+    assert call.done.wait(10)

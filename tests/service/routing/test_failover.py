@@ -119,3 +119,11 @@ def test_what_is_no_service_is_refused():
         fallback("opnai/gpt-5-mini")
     with pytest.raises(LLMError, match="needs services"):
         fallback()
+
+
+@pytest.mark.parametrize(("fault", "answers"), [(fakes.unavailable(), "b"), (fakes.rate_limited(0.01), "b")])
+def test_retries_that_are_used_up_are_no_end_while_another_is_left(a, b, ask, fault, answers):
+    a.default = fault
+    first = OpenAIService("m-a", base_url=a.base_url, max_retries=1)
+    assert ask(fallback(first, arms(a, b)[1])).content == f"from {answers}"
+    assert len(a.requests) >= 2

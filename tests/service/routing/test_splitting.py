@@ -94,3 +94,7 @@ def test_weights_that_cannot_be_are_refused(weights):
 def test_a_stickiness_that_does_not_exist_is_refused():
     with pytest.raises(LLMError, match="sticky"):
         split({"openai/a": 1}, sticky="session")
+
+
+def test_the_repr_of_a_split_names_its_arms_with_their_weights():
+    assert "ollama/a: 3" in repr(split({"ollama/a": 3, "ollama/b": 1}))

@@ -97,6 +97,7 @@ FAULTS = {
     "truncated by FIN": (fakes.truncated("one two three", after=2), "truncated", "one two"),
     "half a line": (fakes.half_line("one two three"), "truncated", None),
     "reset": (fakes.reset("one two three", after=2), "connection", "one two"),
+    "not a stream, broken off": (fakes.truncated(fakes.ignores_stream("one two three")), "connection", ""),
     "stall": (fakes.stall("one two three", after=2), "timeout", "one two"),
     "never answers": (fakes.never_answers(), "timeout", ""),
     "closed at once": (fakes.refuse("fin"), "connection", ""),

@@ -12,6 +12,7 @@ from ipyllm.services.deepseek import DeepSeekService
 from ipyllm.services.prices import BY_SETTINGS, context_window, cost_of, estimate_cost, price_in_settings
 from ipyllm.settings import SettingsError, get_settings
 from ipyllm.settings_models import Price
+from ipyllm.transport.address import Address
 
 AT = datetime(2026, 11, 2, 12, 0, tzinfo=UTC)
 
@@ -164,3 +165,32 @@ def test_context_windows_are_known_offline():
     assert context_window("deepseek", "deepseek-v4-flash") == 1_000_000
     assert context_window("openai", "llama3.2") is None
     assert context_window("nobody", "gpt-4o") is None
+
+
+OWN = Address("https://api.openai.com/v1")
+
+
+@pytest.mark.parametrize(
+    "elsewhere", ["http://127.0.0.1:8000/v1", "https://api.openai.com.example.org/v1", "https://notopenai.com/v1"]
+)
+def test_the_price_tables_hold_at_the_provider_s_own_address_only(elsewhere):
+    service = OpenAIService("gpt-4o")
+    usage = counted(1_000, 1_000)
+    cost, source = service.cost_and_source(usage, "gpt-4o", OWN, AT)
+    assert cost == pytest.approx(0.0125)
+    assert source.startswith("genai-prices ")
+    assert service.cost_and_source(usage, "gpt-4o", Address(elsewhere), AT) == (None, None)
+    assert service.estimate_cost(OWN, 1_000, 1_000, AT) == pytest.approx(0.0125)
+    assert service.estimate_cost(Address(elsewhere), 1_000, 1_000, AT) is None
+
+
+def test_a_price_in_the_settings_holds_at_every_address(own_settings):
+    (own_settings / "config.toml").write_text(
+        '[prices."openai/gpt-4o"]\ninput_usd_per_mtok = 1\noutput_usd_per_mtok = 2'
+    )
+    here = Address("http://127.0.0.1:8000/v1")
+    service = OpenAIService("gpt-4o", base_url=here.base_url)
+    assert service.cost_and_source(counted(1_000, 1_000), None, here, AT) == (pytest.approx(0.003), BY_SETTINGS)
+    assert service.cost_and_source(Usage(), None, here, AT) == (None, None), "nothing was counted"
+    assert service.estimate_cost(here, 1_000, 1_000, AT) == pytest.approx(0.003)
+    assert service.estimate_cost(here, 1_000, None, AT) is None, "nothing limits the answer"

@@ -12,7 +12,7 @@ import pytest
 from pydantic import BaseModel
 
 from ipyllm import LLMError
-from ipyllm.structured import Schema
+from ipyllm.structured import Schema, SchemaMismatch
 from tests.service.structured.kinds import IDS, KINDS, City, Colour, Loose, Movie, Node, Odd, Owner, Strict
 
 STRICT_WORDS = {
@@ -248,3 +248,41 @@ def test_a_schema_cannot_be_changed_compares_by_what_it_says_and_can_be_pickled(
 )
 def test_names_are_such_that_servers_take_them(source, name):
     assert Schema.of(source).name == name
+
+
+def test_limits_beside_a_reference_are_kept_with_those_of_its_target():
+    raw = {
+        "$defs": {"count": {"type": "integer", "minimum": 0}},
+        "properties": {"people": {"$ref": "#/$defs/count", "maximum": 9}, "cats": {"$ref": "#/$defs/count"}},
+    }
+    properties = sent(raw)["properties"]
+    assert (properties["people"]["minimum"], properties["people"]["maximum"]) == (0, 9)
+
+
+def test_two_definitions_of_one_name_stay_two():
+    raw = {
+        "$defs": {"a": {"$defs": {"x": {"type": "integer"}}}, "b": {"$defs": {"x": {"type": "string"}}}},
+        "properties": {
+            name: {"$ref": f"#/$defs/{where}/$defs/x"}
+            for name, where in [("p", "a"), ("q", "a"), ("r", "b"), ("s", "b")]
+        },
+    }
+    made = sent(raw)
+    kinds = {name: made["$defs"][made["properties"][name]["$ref"].rpartition("/")[2]]["type"] for name in "pqrs"}
+    assert kinds == {"p": "integer", "q": "integer", "r": "string", "s": "string"}
+
+
+def test_a_value_that_is_an_object_is_not_for_strict_mode_and_a_truth_is_a_boolean():
+    assert (
+        Schema.of({"properties": {"p": {"const": {"a": 1}}}}).response_format(native=True)["json_schema"]["strict"]
+        is False
+    )
+    assert sent({"properties": {"p": {"const": True}}})["properties"]["p"]["type"] == "boolean"
+
+
+def test_an_answer_nested_deeper_than_python_can_follow_does_not_fit():
+    schema = Schema.of(
+        {"$defs": {"list": {"items": {"$ref": "#/$defs/list"}}}, "type": "array", "items": {"$ref": "#/$defs/list"}}
+    )
+    with pytest.raises(SchemaMismatch, match="nested too deeply"):
+        schema.parse("[" * 900 + "]" * 900)

@@ -26,6 +26,9 @@ NAN, INFINITY = float("nan"), float("inf")
         (12.345, "$12.35"),
         (1234.5, "$1,234.50"),
         (-0.02, "-$0.02"),
+        (INFINITY, "∞"),
+        (-INFINITY, "-∞"),
+        (NAN, "–"),
     ],
 )
 def test_money_has_cents_or_two_significant_digits(usd, text):

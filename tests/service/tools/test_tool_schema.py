@@ -66,6 +66,17 @@ def test_three_styles_of_docstrings_say_the_same(function):
     }
 
 
+@pytest.mark.parametrize(
+    "text", ["Look.\n\n:param", "Look.\n\n:param a b c d: x", "Look.\n\nArgs:\n x", "@param", "Args:"]
+)
+def test_a_docstring_in_no_style_is_the_description_as_it_stands(text):
+    def look(at: int) -> int:
+        return at
+
+    look.__doc__ = text
+    assert tools_by_name([look])["look"].description == text
+
+
 def test_the_dict_is_the_one_of_the_protocol():
     assert Tool.of(kinds.takes_an_optional, name="half").as_openai() == {
         "type": "function",

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import socket
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -10,7 +12,7 @@ from dataclasses import replace
 
 import pytest
 
-from ipyllm import LLMError, OpenAIService
+from ipyllm import LLMError, OpenAIService, Timeout
 from ipyllm.runtime.service_thread import service_thread
 from ipyllm.transport.address import Address
 from ipyllm.transport.client import TransportClient
@@ -233,3 +235,17 @@ def test_what_is_cancelled_before_it_begins_disturbs_nothing_else():
     futures[1].cancel()
     hold.set()
     assert [futures[0].result(30), futures[2].result(30)] == [1, 1]
+
+
+def test_a_server_that_does_not_take_the_connection_is_a_timeout_that_says_so():
+    with socket.socket() as full, contextlib.ExitStack() as waiting:
+        full.bind(("127.0.0.1", 0))
+        full.listen(0)
+        for _ in range(2):  # nobody accepts them: the next one has to wait
+            connection = waiting.enter_context(socket.socket())
+            connection.setblocking(False)
+            connection.connect_ex(full.getsockname())
+        service = OpenAIService("m", base_url=f"http://127.0.0.1:{full.getsockname()[1]}/v1", max_retries=0)
+        with pytest.raises(LLMError, match=r"could not be reached at 127\.0\.0\.1:\d+ within 0\.2 s") as caught:
+            service.chat("Hello", timeout=Timeout(connect=0.2))
+    assert caught.value.category == "timeout"

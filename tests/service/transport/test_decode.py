@@ -1,0 +1,55 @@
+"""How a stream may end, and what in it is not a chunk: bytes as servers send them, read through a real connection."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from ipyllm import LLMError, OllamaService
+from tests.fakes import status
+
+
+def chunk(text="", finish_reason=None):
+    choice = {"index": 0, "delta": {"content": text}, "finish_reason": finish_reason}
+    return f"data: {json.dumps({'choices': [choice]})}"
+
+
+@pytest.fixture
+def read(fake):
+    """Have the server send these very bytes as a stream; return the answer."""
+
+    def read(wire):
+        fake.default = status(200, wire, {"content-type": "text/event-stream"})
+        return OllamaService("m", base_url=fake.base_url, max_retries=0).chat("Hello")
+
+    return read
+
+
+WHOLE = {
+    "[DONE] without a new line": f"{chunk('Hi')}\n\ndata: [DONE]",
+    "[DONE] without a blank line": f"{chunk('Hi')}\n\ndata: [DONE]\n",
+    "a finish without a blank line": f"{chunk('Hi')}\n\n{chunk('', 'stop')}\n",
+    "text and finish without a blank line": f"{chunk('Hi', 'stop')}\n",
+    "chunks that are no objects": f"data: null\n\n{chunk('Hi')}\n\ndata: [1]\n\ndata: 5\n\ndata: [DONE]\n\n",
+}
+
+
+@pytest.mark.parametrize("wire", WHOLE.values(), ids=WHOLE)
+def test_an_answer_is_whole_however_its_end_is_written(read, wire):
+    response = read(wire)
+    assert (response.content, response.status) == ("Hi", "ok")
+
+
+CUT = {
+    "after a chunk": f"{chunk('Hi')}\n\n",
+    "before the blank line of a chunk": f"{chunk('Hi')}\n",
+    "in the middle of [DONE]": f"{chunk('Hi')}\n\ndata: [DO",
+}
+
+
+@pytest.mark.parametrize("wire", CUT.values(), ids=CUT)
+def test_an_answer_that_ends_before_its_end_is_truncated_and_kept(read, wire):
+    with pytest.raises(LLMError) as caught:
+        read(wire)
+    assert (caught.value.category, caught.value.partial.content) == ("truncated", "Hi")
