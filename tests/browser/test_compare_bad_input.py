@@ -362,7 +362,7 @@ def test_hostile_words_run_no_script_and_make_no_request_wherever_they_stand(lab
     everything = "\n\n".join(evil)
     fails = {f"{payload}": status(400, {"error": {"message": payload}}) for payload in evil[::3]}
     fake.answers = lambda request: fails.get(request.json["model"])
-    fake.default = answer(everything, reasoning=everything, chunks=40)
+    fake.default = answer(everything, reasoning=everything, chunks=8)
     batches = range(0, len(evil), 10)
     lab.shared_notebook = None
     steps = [f"attack(evil[{at}:{at + 10}] + ['plain'])" for at in batches]
