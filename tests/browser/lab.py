@@ -45,6 +45,7 @@ CHROMIUM_ARGS = [
     "--disable-component-update",
     "--disable-sync",
     "--disable-dev-shm-usage",
+    "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1, EXCLUDE localhost",  # nothing but loopback is reached
 ]
 THEMES = {"light": "JupyterLab Light", "dark": "JupyterLab Dark"}
 # False if no notebook is open, if its kernel died or is busy, or if a dialog covers it.
@@ -59,6 +60,7 @@ _OPEN_IN_PAGE = """async path => {
     return true;
 }"""
 _LOOPBACK = {"127.0.0.1", "localhost", "::1"}
+_LOCAL_SCHEMES = {"data", "blob", "about"}
 
 needs_chromium = pytest.mark.skipif(
     CHROMIUM is None,
@@ -142,18 +144,17 @@ class Lab:
     def _start_browser(self, stack):
         browser = stack.enter_context(chromium())
         self.context = browser.new_context(viewport=self.size)
-        self.context.route("**/*", self._guard)
+        # Not `route`, which would turn the browser's cache off: JupyterLab would be fetched and compiled on each load.
+        self.context.on("request", self._on_request)
         self.context.on("dialog", self._on_dialog)
         self.page = self.context.new_page()
         self.page.set_default_timeout(30_000)
         self.page.on("pageerror", self._on_error)
 
-    def _guard(self, route):
-        if urlsplit(route.request.url).hostname in _LOOPBACK:
-            route.continue_()
-        else:
-            self.external_requests.append(route.request.url)
-            route.abort()
+    def _on_request(self, request):
+        url = urlsplit(request.url)
+        if url.scheme not in _LOCAL_SCHEMES and url.hostname not in _LOOPBACK:
+            self.external_requests.append(request.url)
 
     def _on_error(self, error):
         if str(error) != self.own_fault:
