@@ -29,7 +29,7 @@ def lab_with_fake(home, *, env=None, page=Lab, **options):
     """A lab whose kernels know one fake server, and that server."""
     with FakeLLM() as fake, page(home, env=environment(fake, home) | (env or {}), **options) as lab:
         lab.context.grant_permissions(["clipboard-read", "clipboard-write"])
-        lab.shared_notebook, lab.conversation_numbers = None, count(1)
+        lab.conversation_numbers = count(1)
         yield lab, fake
 
 

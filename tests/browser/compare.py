@@ -73,10 +73,5 @@ def open_comparison(lab, models, more=(), **options):
     """Open a notebook: a comparison of these models in the first cell, the votes in the second, then ``more`` cells."""
     arguments = ", ".join(f"{name}={value!r}" for name, value in options.items())
     source = f"from ipyllm import CompareWidget, votes\nwidget = CompareWidget(models={models}, {arguments})\nwidget"
-    sources = [source, "votes()[['outcome', 'blind']]", *more]
-    if lab.shared_notebook is None:
-        lab.shared_notebook = notebook = lab.open(sources)
-    else:
-        notebook = lab.shared_notebook
-        notebook.rewrite(sources)
+    notebook = lab.show([source, "votes()[['outcome', 'blind']]", *more])
     return notebook, Compare(notebook.run(0))

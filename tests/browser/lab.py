@@ -60,6 +60,7 @@ _OPEN_IN_PAGE = """async path => {
     return true;
 }"""
 _LOOPBACK = {"127.0.0.1", "localhost", "::1"}
+FAVICON = "/favicon.ico"  # Chromium itself asks a server for it
 _LOCAL_SCHEMES = {"data", "blob", "about"}
 
 needs_chromium = pytest.mark.skipif(
@@ -94,6 +95,7 @@ class Lab:
         self.size = {"width": width, "height": height}
         self.env = env or {}
         self.opened = 0
+        self.shared_notebook: Notebook | None = None
         self.external_requests: list[str] = []
         self.dialogs: list[str] = []
         self.errors: list[str] = []
@@ -122,6 +124,7 @@ class Lab:
             "language": "python",
         }
         self.opened += 1  # a name of its own gives each a kernel of its own
+        self.shared_notebook = None
         nbformat.write(notebook, self.path)
         if not (self.opens_in_page and self.page.evaluate(_OPEN_IN_PAGE, self.server.relative(self.path))):
             self.load(self.path)
@@ -129,6 +132,19 @@ class Lab:
         opened = Notebook(self.page)
         opened.wait_idle()
         return opened
+
+    def show(self, sources, *, new_kernel=False):
+        """Show these cells in the notebook that earlier tests have left, which is quicker, or in a new one.
+
+        A notebook with a new kernel is not left to later tests.
+        """
+        notebook = self.shared_notebook
+        if notebook is None or new_kernel:
+            notebook = self.open(sources)
+        else:
+            notebook.rewrite(sources)
+        self.shared_notebook = None if new_kernel else notebook
+        return notebook
 
     @property
     def path(self):

@@ -59,13 +59,7 @@ def opened(lab, *more, arguments="", anew=False):
     """A chat over a conversation of its own, and cells in which TALK is its name; on the kernel there is, if it may."""
     name = f"talk-{next(lab.conversation_numbers)}"
     source = f"from ipyllm import ChatWidget\nchat = ChatWidget(conversation={name!r}, {arguments})\nchat"
-    sources = [source, *(cell.replace("TALK", name) for cell in more)]
-    if lab.shared_notebook is None or anew:
-        notebook = lab.open(sources)
-    else:
-        notebook = lab.shared_notebook
-        notebook.rewrite(sources)
-    lab.shared_notebook = None if anew else notebook
+    notebook = lab.show([source, *(cell.replace("TALK", name) for cell in more)], new_kernel=anew)
     return notebook, Chat(notebook.run(0))
 
 

@@ -13,7 +13,7 @@ from nbconvert import HTMLExporter
 from tests.browser.axe import needs_axe, violations
 from tests.browser.chat import assert_page_healthy, lab_with_fake, screenshot
 from tests.browser.dashboard import SETUP, SHOW, Dashboard
-from tests.browser.lab import needs_chromium
+from tests.browser.lab import FAVICON, needs_chromium
 from tests.fakes import Script
 from tests.service.rendering.payloads import CANARY, PAYLOADS
 
@@ -42,9 +42,10 @@ def lab(lab_and_fake):
         yield lab
 
 
-def open_dashboard(lab, fill="put(6, ['lab/a', 'lab/b'])", show=SHOW, more=()):
-    """A notebook whose second cell shows a dashboard; its kernel, and so its calls, are its own."""
-    notebook = lab.open([f"{SETUP}\n{fill}", show, *more])
+def open_dashboard(lab, fill="put(6, ['lab/a', 'lab/b'])", show=SHOW, more=(), *, new_kernel=False):
+    """A notebook whose second cell shows a dashboard over calls of its own: each test has a new ledger."""
+    ledger = f'import os\nos.environ["IPYLLM_LEDGER"] = "ledger-{next(lab.conversation_numbers)}.sqlite"'
+    notebook = lab.show([f"{ledger}\n{SETUP}\n{fill}", show, *more], new_kernel=new_kernel)
     notebook.run(0)
     return notebook, Dashboard(notebook.run(1))
 
@@ -74,7 +75,7 @@ IS_DRAWN = "images => images.every(image => image.complete && image.naturalWidth
 
 
 def test_a_notebook_reopened_without_its_kernel_shows_the_figures(lab, fake):
-    notebook, _ = open_dashboard(lab, more=["put(1)\ndashboard.close()"])
+    notebook, _ = open_dashboard(lab, more=["put(1)\ndashboard.close()"], new_kernel=True)
     still = notebook.output(1).locator(".ipyllm-still")
     still.wait_for(state="attached")
     assert not still.is_visible(), "while the dashboard lives, it says it all"
@@ -99,7 +100,7 @@ def test_a_notebook_reopened_without_its_kernel_shows_the_figures(lab, fake):
     try:
         tab.locator(".ipyllm-still").get_by_text("Usage · this kernel").wait_for()
         assert tab.locator(".ipyllm-still img").evaluate_all(IS_DRAWN)
-        assert [request.path for request in fake.requests[before:]] == ["/saved.html"]
+        assert {request.path for request in fake.requests[before:]} - {FAVICON} == {"/saved.html"}
     finally:
         tab.close()
 
@@ -138,7 +139,7 @@ def test_a_page_reloaded_while_a_call_is_open_shows_the_dashboard_and_opens_it_a
 
 @pytest.mark.parametrize("how", ["killed", pytest.param("restart", marks=pytest.mark.thorough), "shutdown"])
 def test_when_the_kernel_is_gone_the_figures_stay_and_that_is_said(lab, how):
-    notebook, shown = open_dashboard(lab, more=[PID])
+    notebook, shown = open_dashboard(lab, more=[PID], new_kernel=True)
     if how == "killed":
         os.kill(int(notebook.run(2).inner_text().split("pid")[1]), signal.SIGKILL)
     else:
@@ -399,5 +400,5 @@ def test_hostile_words_run_no_script_and_make_no_request_wherever_they_stand(lab
     finally:
         tab.close()
     lab.page.evaluate("url => fetch(url, {mode: 'no-cors'}).catch(() => null)", f"{fake.url}/control")
-    paths = {request.path for request in fake.requests[before:]}
+    paths = {request.path for request in fake.requests[before:]} - {FAVICON}
     assert paths == {"/saved.html", "/control"}, "what is fetched is seen, and nothing was"
