@@ -360,9 +360,11 @@ def test_hostile_words_run_no_script_and_make_no_request_wherever_they_stand(lab
     evil = [payload.replace(CANARY, fake.url) for payload in PAYLOADS.values()]
     (lab.root / "payloads.json").write_text(json.dumps(evil))
     everything = "\n\n".join(evil)
-    fails = {f"{payload}": status(400, {"error": {"message": payload}}) for payload in evil[::3]}
-    fake.answers = lambda request: fails.get(request.json["model"])
-    fake.default = answer(everything, reasoning=everything, chunks=8)
+    # A hostile model answers its own name, or fails with it; the plain one answers all of them.
+    said = {payload: answer(payload, reasoning=payload) for payload in evil}
+    said |= {payload: status(400, {"error": {"message": payload}}) for payload in evil[::3]}
+    fake.answers = lambda request: said.get(request.json["model"])
+    fake.default = answer(everything, reasoning=everything, chunks=40)
     batches = range(0, len(evil), 10)
     lab.shared_notebook = None
     steps = [f"attack(evil[{at}:{at + 10}] + ['plain'])" for at in batches]

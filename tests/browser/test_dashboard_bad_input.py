@@ -339,10 +339,28 @@ LEFT_OF_ATTACKS = """([selector, allowed]) => [...document.querySelectorAll(sele
     })"""
 
 
+ALLOWED = [*OURS.split(), *OF_ANSWERS.split()]
+OPEN_EACH_CALL = """async ([leftOfAttacks, allowed]) => {
+    const root = document.querySelector('.ipyllm-dashboard'), names = [], left = [];
+    for (const button of root.querySelectorAll('[data-call]')) {
+        const name = button.dataset.call, end = performance.now() + 30_000;
+        button.click();
+        while (root.querySelector('.ipyllm-opened small')?.textContent !== name) {
+            if (performance.now() > end) throw new Error(`call ${name} does not open`);
+            await new Promise(then => setTimeout(then, 5));
+        }
+        root.querySelectorAll('.ipyllm-opened details').forEach(details => { details.open = true });
+        names.push(name);
+        left.push(...eval(leftOfAttacks)(['.ipyllm-opened', allowed]));
+    }
+    return [names, left.concat(window.pwned === undefined ? [] : ['script ran'])];
+}"""
+
+
 def left_of_attacks(page, selector):
     """What stands there that may not, and whether script ran."""
     page.evaluate("document.querySelectorAll('details').forEach(details => { details.open = true })")
-    found = page.evaluate(LEFT_OF_ATTACKS, [selector, [*OURS.split(), *OF_ANSWERS.split()]])
+    found = page.evaluate(LEFT_OF_ATTACKS, [selector, ALLOWED])
     return sorted(set(found)) + ([] if page.evaluate("window.pwned === undefined") else ["script ran"])
 
 
@@ -364,12 +382,9 @@ def test_hostile_words_run_no_script_and_make_no_request_wherever_they_stand(lab
         notebook.run(2 + number)
         shown.wait_for_calls(len(evil[at : at + 40]))
         left += left_of_attacks(lab.page, ".ipyllm-dashboard")
-        for call in shown.calls.all():
-            name = call.get_attribute("data-call")
-            call.evaluate("button => button.click()")
-            shown.wait_for("(root, name) => root.querySelector('.ipyllm-opened small')?.textContent === name", name)
-            opened.add(name)
-            left += left_of_attacks(lab.page, ".ipyllm-opened")
+        names, found = lab.page.evaluate(OPEN_EACH_CALL, [LEFT_OF_ATTACKS, ALLOWED])
+        opened.update(names)
+        left += found
     assert left == []
     assert len(opened) == len(evil)
     screenshot(lab, "dashboard-hostile")
