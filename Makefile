@@ -14,6 +14,9 @@ PYTEST := $(BIN)/python -m pytest $(XDIST)
 TESTS ?= tests service magics widgets docs
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
+# Tests start hundreds of processes: without its bytecode each would compile ipyllm again.
+unexport PYTHONDONTWRITEBYTECODE
+
 .DEFAULT_GOAL := help
 .PHONY: help setup demo lab test thorough coverage lint format bench docs audit clean model
 

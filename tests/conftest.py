@@ -37,6 +37,8 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 # The slowest files, which run first: if a long one began last, the other workers would wait for it.
 _SLOWEST = (
     "tests/browser/",
+    "tests/widgets/dashboard/test_dashboard_ledgers.py",
+    "tests/service/pipeline/test_soak.py",
     "tests/service/structured/test_native.py",
     "notebooks/",
     "tests/service/embedded/",
