@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import socket
+from itertools import islice
 
 import hypothesis
 import pytest
@@ -36,32 +37,46 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 
 # The slowest files, which run first: if a long one began last, the other workers would wait for it.
 _SLOWEST = (
+    "tests/browser/test_dashboard_bad_input.py",
+    "tests/browser/test_compare_bad_input.py",
     "tests/browser/",
+    "tests/service/services/test_contract.py",
     "tests/widgets/dashboard/test_dashboard_ledgers.py",
-    "tests/service/pipeline/test_soak.py",
     "tests/service/structured/test_native.py",
     "notebooks/",
     "tests/service/embedded/",
-    "tests/service/services/test_contract.py",
-    "tests/magics/test_family.py",
-    "tests/service/plots/",
-    "tests/service/ledger/test_arrow_read.py",
     "tests/service/experiment/",
+    "tests/magics/display/test_terminal.py",
+    "tests/magics/commands/",
+    "tests/service/pipeline/test_soak.py",
+    "tests/service/plots/",
+    "tests/service/ledger/",
     "tests/service/scorers/",
     "tests/service/tools/",
     "tests/service/pipeline/",
     "tests/widgets/",
     "tests/magics/",
 )
+_FILES_AFTER_EACH_OF_A_BROWSER = 5
 
 
 def pytest_collection_modifyitems(items):
-    """Run the slowest files first; the order within a file stays."""
+    """Run the slowest files first, those of the browser mixed with others; the order within a file stays.
 
-    def rank(item):
-        return next((n for n, start in enumerate(_SLOWEST) if item.nodeid.startswith(start)), len(_SLOWEST))
+    Tests of the browser need the processor, most others wait for servers and processes: so they run side by side.
+    """
+    files = {}
+    for item in items:
+        files.setdefault(item.nodeid.partition("::")[0], []).append(item)
 
-    items.sort(key=rank)
+    def rank(name):
+        return next((n for n, start in enumerate(_SLOWEST) if name.startswith(start)), len(_SLOWEST))
+
+    slowest_first = sorted(files, key=rank)
+    browser = [name for name in slowest_first if name.startswith("tests/browser/")]
+    others = iter([name for name in slowest_first if not name.startswith("tests/browser/")])
+    mixed = [name for first in browser for name in (first, *islice(others, _FILES_AFTER_EACH_OF_A_BROWSER))]
+    items[:] = [item for name in (*mixed, *others) for item in files[name]]
 
 
 @pytest.fixture(autouse=True, scope="session")

@@ -12,7 +12,6 @@ from queue import Empty
 from typing import Self
 from uuid import uuid4
 
-from jupyter_client.kernelspec import KernelSpecManager
 from jupyter_client.manager import KernelManager
 
 _ANSI = re.compile(r"\x1b\[[0-9;]*m")
@@ -53,22 +52,14 @@ class CellResult:
 
 
 class LiveKernel:
-    """A kernel in its own process, with ipyllm's settings in its environment.
+    """A kernel in its own process, with ipyllm's settings in its environment."""
 
-    ``spec`` is a folder of kernel specs and the name of one of them; by default this environment's kernel runs.
-    """
-
-    def __init__(self, *, spec: tuple[Path, str] | None = None, **env: str) -> None:
+    def __init__(self, **env: str) -> None:
         # A separate folder: the sockets of kernels that start at once in one folder would have the same names.
         self._folder = tempfile.TemporaryDirectory(prefix="kernel-")
         connection_file = str(Path(self._folder.name) / f"kernel-{uuid4()}.json")
         # ipc, because ipykernel warns about TCP.
         self._manager = KernelManager(kernel_name="python3", transport="ipc", connection_file=connection_file)
-        if spec is not None:
-            self._manager.kernel_spec_manager = KernelSpecManager(
-                kernel_dirs=[str(spec[0])], ensure_native_kernel=False
-            )
-            self._manager.kernel_name = spec[1]
         self._manager.start_kernel(env={**os.environ, **env})
         self.client = self._manager.client()
         self.client.start_channels()

@@ -1,14 +1,9 @@
 """The widgets on ipykernel 6, where a running cell blocks messages: answers continue, clicks wait, and a hint says so.
 
-One file, so that one worker installs ipykernel 6. The steps are those of the tests on the newest ipykernel.
+The steps are those of the tests on the newest ipykernel.
 """
 
 from __future__ import annotations
-
-import os
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
 
@@ -20,10 +15,10 @@ from tests.browser.chat import lab_with_fake, run_with_fixtures
 from tests.browser.compare import BUSY, open_comparison, reply_by_model
 from tests.browser.lab import RUNNING, needs_chromium
 from tests.fakes import answer
+from tests.older_kernel import older_kernel
 
 pytestmark = [pytest.mark.browser, needs_chromium, pytest.mark.timeout(300)]
 
-OLDER = Path(__file__).parents[2] / "build" / "ipykernel-6"
 THE_SAME = [
     chats.test_an_answer_streams_and_is_rendered_stopped_edited_branched_and_deleted,
     chats.test_stop_works_before_the_first_token_and_in_the_middle_and_an_error_can_be_tried_again,
@@ -56,34 +51,8 @@ BADLY_TREATED = [
 
 
 @pytest.fixture(scope="module")
-def older():
-    """A folder that holds ipykernel 6 and stands before the installed one."""
-    done = OLDER / "done"
-    if not done.exists():
-        wanted = ["ipykernel<7", "nest-asyncio"]
-        command = [
-            sys.executable,
-            "-m",
-            "pip",
-            "install",
-            "--quiet",
-            "--no-deps",
-            "--upgrade",
-            "--target",
-            str(OLDER),
-            *wanted,
-        ]
-        installed = subprocess.run(command, capture_output=True, text=True, timeout=200)
-        if installed.returncode:
-            pytest.skip(f"NO IPYKERNEL 6: the widgets were not tried on it ({installed.stderr.strip()[-200:]})")
-        done.touch()
-    return OLDER
-
-
-@pytest.fixture(scope="module")
-def lab_and_fake(older, tmp_path_factory):
-    path = os.pathsep.join([str(older), os.environ.get("PYTHONPATH", "")]).rstrip(os.pathsep)
-    env = {"PYTHONPATH": path, "IPYLLM_MAX_RETRIES": "0"}
+def lab_and_fake(tmp_path_factory):
+    env = {**older_kernel(), "IPYLLM_MAX_RETRIES": "0"}
     with lab_with_fake(tmp_path_factory.mktemp("older"), width=1200, height=1000, env=env) as (lab, fake):
         fake.on(reply_by_model)
         version = lab.open(["import ipykernel\nprint('version', ipykernel.__version__)"]).run(0)

@@ -7,9 +7,9 @@ import pytest
 from tests.kernels import LiveKernel
 from tests.magics.commands import test_llm
 from tests.magics.conftest import environment
-from tests.magics.older_kernel import NAME, CannotBuildError, older_kernel
+from tests.older_kernel import older_kernel
 
-pytestmark = pytest.mark.timeout(400)  # the first one builds an environment
+pytestmark = pytest.mark.timeout(400)  # the first one installs ipykernel 6
 
 fake = test_llm.fake
 globals().update({name: value for name, value in vars(test_llm).items() if name.startswith("test_")})
@@ -17,12 +17,8 @@ globals().update({name: value for name, value in vars(test_llm).items() if name.
 
 @pytest.fixture(scope="module")
 def kernel(server, tmp_path_factory):
-    try:
-        specs = older_kernel()
-    except CannotBuildError as exc:
-        pytest.skip(f"NO IPYKERNEL 6: the core tests did not run on it, because pip could not fetch it: {exc}")
     home = tmp_path_factory.mktemp("kernel6")
-    with LiveKernel(spec=(specs, NAME), **environment(server, home)) as live:
+    with LiveKernel(**older_kernel(), **environment(server, home)) as live:
         assert live.run("%load_ext ipyllm").status == "ok"
         yield live
 

@@ -55,21 +55,29 @@ def written():
     ("kind", "name"), [(kind, name) for (kind, _, _), name in zip(KINDS, IDS, strict=True)], ids=IDS
 )
 def test_what_the_embedded_model_writes_in_native_mode_fits(kind, name, written):
-    schema = Schema.of(kind)
-    response = written[name].result()
-    if response.finish_reason == "length":  # a small model may not come to an end; what it wrote is then refused
-        with pytest.raises(SchemaMismatch, match="ends before"):
-            schema.parse(response.content)
-    elif kind is not Odd:  # its pattern is described, not enforced
-        schema.parse(response.content)
+    if kind is not Odd:  # its pattern is described, not enforced
+        check_fit(Schema.of(kind), written[name].result())
+
+
+def check_fit(schema, response):
+    """An answer fits, unless it was cut off, which is then said, or has a date that no grammar can rule out."""
+    mismatch = mismatch_of(schema, response.content)
+    allowed = "ends before" if response.finish_reason == "length" else "day value is outside expected range"
+    assert mismatch is None or allowed in mismatch
+
+
+def mismatch_of(schema, text):
+    try:
+        schema.parse(text)
+    except SchemaMismatch as exc:
+        return str(exc)
+    return None
 
 
 @pytest.mark.parametrize("kind", [City, Strict, Owner, Movie], ids=lambda kind: kind.__name__)
 def test_hot_answers_fit_too(kind):
     schema = Schema.of(kind)
-    response = write(schema, max_tokens=150, temperature=1.5)
-    if response.finish_reason != "length":
-        schema.parse(response.content)
+    check_fit(schema, write(schema, max_tokens=150, temperature=1.5))
 
 
 @pytest.mark.parametrize("raw", ODDITIES, ids=str)
