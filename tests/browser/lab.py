@@ -27,7 +27,8 @@ from tests.browser.jupyter_server import JupyterServer
 
 def _chromium():
     """Where Chromium is: named, Debian's, or the one that Playwright has installed; None for nowhere."""
-    found = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
+    names = ("chromium-headless-shell", "chromium", "chromium-browser")
+    found = os.environ.get("CHROMIUM") or next(filter(None, map(shutil.which, names)), None)
     if found:
         return found
     with sync_playwright() as playwright:

@@ -361,6 +361,15 @@ async chat => {
 }"""
 
 
+def settled(lab, state):
+    """Return a state once it has stayed the same for a second: a click may still be on its way to the kernel."""
+    before = None
+    while before != (now := state()):
+        before = now
+        lab.page.wait_for_timeout(1000)
+    return now
+
+
 def test_a_hundred_quick_clicks_on_send_stop_and_again_leave_a_row_for_each_request_and_a_whole_chat(lab, fake):
     _, chat = opened(lab)
     talk = f"talk-{int(chat.totals.inner_text().split('talk-')[1].split('”')[0])}"
@@ -373,8 +382,8 @@ def test_a_hundred_quick_clicks_on_send_stop_and_again_leave_a_row_for_each_requ
         chat.wait_until_idle()
         chat.wait_for("chat => !chat.querySelector('.ipyllm-pending')")
         chat.wait_until_idle()
-    asked = len(fake.requests) - before
-    statuses = rows(lab, talk)
+    asked, statuses = settled(lab, lambda: (len(fake.requests) - before, rows(lab, talk)))
+    chat.wait_until_idle()
     assert len(statuses) >= asked, "a row for each request; who is stopped at once may never be sent"
     assert set(statuses) == {"ok", "cancelled"}
     assert chat.root.locator(".ipyllm-running").count() == 0

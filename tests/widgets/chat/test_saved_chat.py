@@ -9,11 +9,19 @@ from nbconvert import HTMLExporter, MarkdownExporter
 
 from tests.fakes import answer
 
+RECORD = """
+publisher, published = get_ipython().display_pub, []
+publish = publisher.publish
+def publish_and_record(data, *args, **options):
+    publish(data, *args, **options)
+    published.append(data.get("text/html", ""))
+publisher.publish = publish_and_record
+"""
 SOURCES = [
-    "from ipyllm import ChatWidget\nchat = ChatWidget(conversation='saved')\nchat",
+    f"{RECORD}\nfrom ipyllm import ChatWidget\nchat = ChatWidget(conversation='saved')\nchat",
     "chat.send('How?  <script>window.pwned=1</script>').wait();",
     # The transcript is drawn beside the cells: a later cell may overtake it.
-    "import time\nwhile chat.running or not chat._controller.path[0].parts: time.sleep(0.05)\ntime.sleep(1)",
+    "import time\nwhile not any('<strong>bold</strong>' in html for html in published): time.sleep(0.05)",
 ]
 
 
