@@ -21,7 +21,7 @@ _FOLDER = Path(__file__).parents[1] / "build" / "ipykernel-6"
 
 
 def older_kernel():
-    """Return the environment of a kernel on ipykernel 6; skip the test if pip cannot fetch it."""
+    """Return the environment of a kernel on ipykernel 6; fail if pip cannot fetch it."""
     if not _FOLDER.exists():
         _install()
     path = [str(_FOLDER), os.environ.get("PYTHONPATH", "")]
@@ -36,7 +36,7 @@ def _install():
     installed = subprocess.run([*command, "ipykernel<7", "nest-asyncio"], capture_output=True, text=True, timeout=300)
     if installed.returncode:
         shutil.rmtree(draft, ignore_errors=True)
-        pytest.skip(f"NO IPYKERNEL 6: nothing was tried on it, because pip failed: {installed.stderr.strip()[-200:]}")
+        pytest.fail(f"ipykernel 6 cannot be installed: {installed.stderr.strip()[-500:]}", pytrace=False)
     try:
         draft.rename(_FOLDER)
     except OSError:

@@ -123,6 +123,19 @@ def test_no_payload_runs_or_fetches_or_is_typeset(watched, canary):
         page.close()
 
 
+def test_what_is_not_on_this_machine_is_refused_and_recorded(watched):
+    """The control: also an address that no name has to be looked up for."""
+    watched.open(["1"])
+    failures = []
+    watched.page.on("requestfailed", lambda request: failures.append(request.failure))
+    addresses = ["http://example.org/a.png", "http://10.0.0.1/b.png", "http://[2001:db8::1]/c.png"]
+    watched.page.evaluate(
+        "addresses => Promise.allSettled(addresses.map(address => fetch(address, {mode: 'no-cors'})))", addresses
+    )
+    assert watched.external_requests == addresses
+    assert failures == ["net::ERR_NAME_NOT_RESOLVED"] * 3
+
+
 def test_the_same_page_does_run_and_fetch_what_is_shown_unsafely(watched, canary):
     """The control: without our rendering, the canary sings."""
     notebook = watched.open(["import pathlib", SHOW_UNSAFE])

@@ -597,7 +597,7 @@ def test_skip_pauses_sends_the_rest_of_running_replies_that_have_an_end(fake):
         async with aiohttp.ClientSession() as session, post(fake, session) as slow, post(fake, session) as endless:
             await asyncio.to_thread(fake.wait_for, lambda: all(r.sent_ns for r in fake.requests))
             fake.skip_pauses()
-            body = await slow.read()
+            body = await asyncio.wait_for(slow.read(), 20)  # with its pauses it takes a minute
             sent = len(fake.requests[1].sent_ns)
             await asyncio.to_thread(fake.wait_for, lambda: len(fake.requests[1].sent_ns) > sent)
             endless.close()

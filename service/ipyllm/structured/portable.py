@@ -216,8 +216,9 @@ class _Rewriter:
             rewritten, used = {"type": kind}, set()
         for key in _ENFORCED.get(kind, ()):
             value = node.get(key)
-            enforced = isinstance(value, int | float) and not isinstance(value, bool)
-            if enforced and not (key in _COUNT_KEYWORDS and value > _MAX_COUNT):  # type: ignore[operator]
+            if not isinstance(value, int | float) or isinstance(value, bool):
+                continue
+            if key not in _COUNT_KEYWORDS or value <= _MAX_COUNT:
                 rewritten[key] = value
                 used.add(key)
                 self.strict = self.strict and key not in {"minLength", "maxLength"}
