@@ -128,10 +128,13 @@ def own_settings(monkeypatch, tmp_path_factory):
     monkeypatch.chdir(home)
     from ipyllm.ledger import set_ledger
     from ipyllm.registry import models
+    from ipyllm.services.profiles import learned, retirement
 
     yield home
     set_ledger(None)
     models.set_default_model(None)
+    learned.forget()
+    retirement.forget()
 
 
 @pytest.fixture

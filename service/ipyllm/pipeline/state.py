@@ -72,6 +72,7 @@ class ExchangeState:
             started_at=self.started_at,
             error_category=error.category if error is not None else None,
             error_message=str(error) if error is not None else None,
+            not_applied=request.not_applied,
         )
 
     def from_cache(self, hit: ChatResponse, request: ChatRequest, call_id: str) -> ChatResponse:
@@ -87,6 +88,7 @@ class ExchangeState:
             cache_hit=True,
             call_id=call_id,
             started_at=self.started_at,
+            not_applied=request.not_applied,
         )
 
     def _usage(self, service: Provider, request: ChatRequest) -> Usage:

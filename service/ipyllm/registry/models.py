@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from functools import cache
 from importlib.metadata import entry_points
 from typing import TYPE_CHECKING, Any
@@ -11,9 +12,11 @@ from ipyllm.settings import get_settings
 from ipyllm.text.suggest import closest
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from ipyllm.services.base import BaseLLMService
 
-__all__ = ["create_llm_service", "default_model", "resolve", "service_names", "set_default_model"]
+__all__ = ["common_efforts", "create_llm_service", "default_model", "resolve", "service_names", "set_default_model"]
 
 _BUILT_IN = {
     "openai": "ipyllm.services.openai:OpenAIService",
@@ -81,7 +84,7 @@ def resolve(name: str | None = None) -> tuple[str, str | None]:
     ipyllm.errors.LLMError: There is no service 'olama'; did you mean 'ollama/llama3.2'?
     """
     if name is not None and not isinstance(name, str):
-        raise bad_request(f"A model's name is a string like 'openai/gpt-5', not {type(name).__name__}.")
+        raise bad_request(f"A model's name is a string like 'openai/gpt-6-sol', not {type(name).__name__}.")
     settings = get_settings()
     wanted = (name if name is not None else _default_model or settings.model).strip()
     seen = [wanted]
@@ -158,3 +161,22 @@ def create_llm_service(name: str | None = None, **options: Any) -> BaseLLMServic
 
         return EndpointService(service, model, **options)
     return service_class(service)(model, **options)
+
+
+def common_efforts(names: Iterable[str | None]) -> list[str]:
+    """Return the values of ``effort`` that all of these models take; none if those of one are not known.
+
+    Examples
+    --------
+    >>> common_efforts(["openai/gpt-6.1-sol", "deepseek/deepseek-flash"])
+    ['low', 'high', 'max']
+    >>> common_efforts(["openai/gpt-6.1-sol", "lab/any-model"])
+    []
+    """
+    common: list[str] | None = None
+    for name in names:
+        efforts: tuple[str, ...] = ()
+        with suppress(LLMError):  # no such model, which a call reports
+            efforts = create_llm_service(name).profile.efforts or ()
+        common = [effort for effort in (efforts if common is None else common) if effort in efforts]
+    return common or []

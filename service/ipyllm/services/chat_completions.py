@@ -13,6 +13,10 @@ from ipyllm.provider import Limits
 from ipyllm.request import CallOptions
 from ipyllm.response import Usage
 from ipyllm.services.parameters import check_params
+from ipyllm.services.profiles.fit import check_images, check_tools, fit
+from ipyllm.services.profiles.profile import Profile, profile_of
+from ipyllm.services.profiles.refusal import explain_refusal
+from ipyllm.services.profiles.wire import merged, wire_fields
 from ipyllm.settings import get_settings
 from ipyllm.text.redact import remember_secret
 from ipyllm.timeout import Timeout
@@ -26,6 +30,7 @@ if TYPE_CHECKING:
     from ipyllm.messages import Message
     from ipyllm.request import ChatRequest
     from ipyllm.settings_models import Price
+    from ipyllm.structured import SchemaMode
 
 __all__ = ["ChatCompletionsProvider"]
 
@@ -134,22 +139,63 @@ class ChatCompletionsProvider:
             cache,
         )
 
+    @property
+    def profile(self) -> Profile:
+        """What the model takes."""
+        return profile_of(self.full_name)
+
     def resolve(self, request: ChatRequest) -> ChatRequest:
-        """Return the request with all options resolved: as given, else the service's, the notebook's, the settings'."""
+        """Return the request with all options resolved: as given, else of routes, the service, the notebook, settings.
+
+        Raises
+        ------
+        LLMError
+            ``bad_request``: the model cannot do what the call or the service asks for.
+        """
         settings = get_settings()
-        options = request.given.with_defaults(self.defaults).with_defaults(request.notebook_options)
+        profile = profile_of(self.full_name, settings.profiles)
+        options = request.given.with_defaults(request.route_options).with_defaults(self.defaults)
+        options = options.with_defaults(request.notebook_options)
+        given = {*request.given.params, *self.defaults.params}
+        params, not_applied = fit(
+            profile,
+            options.params,
+            [name for name in options.params if name not in given],
+            model=self.full_name,
+            server=self._base_url_if_known(),
+        )
+        if request.tools or "tools" in params:
+            check_tools(profile, params, self.full_name)
+        check_images(profile, request.messages, self.full_name)
         return replace(
             request,
             model=self.full_name,
-            params=options.params,
+            params=params,
+            not_applied=not_applied,
             timeout=options.timeout or Timeout.of(settings.timeout),
             max_retries=settings.max_retries if options.max_retries is None else options.max_retries,
             cache=options.cache,
         )
 
     def _model_name(self, model: str) -> str:
-        """Remove the service's own prefix, as in ``OpenAIService("openai/gpt-5-mini")``."""
+        """Remove the service's own prefix, as in ``OpenAIService("openai/gpt-6-luna")``."""
         return model.removeprefix(getattr(self, "name", "") + "/")
+
+    def _base_url_if_known(self) -> str | None:
+        try:
+            return self.base_url()
+        except NotImplementedError:  # an embedded model that is not loaded, a route that has not chosen
+            return None
+
+    def explain(self, error: LLMError, request: ChatRequest) -> LLMError:
+        """Return a server's refusal of a parameter in one sentence, which later calls get before they are sent."""
+        server = self._base_url_if_known() or ""
+        return explain_refusal(error, self.profile, request.params, model=self.full_name, server=server)
+
+    @property
+    def schema_mode(self) -> SchemaMode:
+        """The most that the server enforces of a schema."""
+        return self.profile.schema_mode
 
     def base_url(self) -> str:
         """Return the address in use: the one given, else the settings', else the provider's own."""
@@ -228,17 +274,23 @@ class ChatCompletionsProvider:
         """Return the JSON body of a request. A server's quirks go here."""
         params = dict(request.params)
         extra = params.pop("extra_body", None) or {}
+        profile = self.profile
+        keeps_reasoning = profile.keeps_reasoning and "tools" in params
         return {
             "model": self.model,
-            "messages": [self.message(message) for message in request.messages],
+            "messages": [self.message(message, keeps_reasoning=keeps_reasoning) for message in request.messages],
             "stream": True,
             "stream_options": {"include_usage": True},
-            **params,
-            **extra,
+            **merged(wire_fields(profile, params), extra),
         }
 
-    def message(self, message: Message) -> Message:
-        """Return a message as this server accepts it. Most refuse the model's reasoning in it."""
+    def message(self, message: Message, *, keeps_reasoning: bool = False) -> Message:
+        """Return a message as this server accepts it: with the model's reasoning where it must be sent back.
+
+        Elsewhere most servers refuse it.
+        """
+        if keeps_reasoning:
+            return dict(message)
         return {name: value for name, value in message.items() if name != "reasoning_content"}
 
     def read_usage(self, raw: Mapping[str, Any]) -> Usage:

@@ -147,13 +147,13 @@ def dry_run(compare, kernel):
     ran, sent = compare(
         "--dry-run -s Brief. -t 0 --max-tokens 50 --tag case=a --tools add --image plot.png -o x",
         "Hi {{ 1 + 1 }}",
-        models="-m openai/gpt-5-mini -m openai/gpt-4o",
+        models="-m openai/gpt-6-luna -m openai/gpt-6-sol",
     )
     assert sent == []
     for part in (
         "Nothing was sent. The requests to 2 arms would be:",
-        "A · gpt-5-mini\n  to      openai/gpt-5-mini at 127.0.0.1",
-        "B · gpt-4o\n  to      openai/gpt-4o at 127.0.0.1",
+        "A · gpt-6-luna\n  to      openai/gpt-6-luna at 127.0.0.1",
+        "B · gpt-6-sol\n  to      openai/gpt-6-sol at 127.0.0.1",
         "temperature 0.0, max_tokens 50",
         "add(a, b)",
         "case=a",
@@ -360,9 +360,9 @@ def test_the_longest_answer_and_the_longest_system_message_that_are_varied_count
 
 @pytest.mark.local_model
 def test_a_dry_run_says_what_would_be_left_out_and_what_all_would_cost(compare, long_talk, prepared):
-    price = '{"openai/gpt-4o": {"input_usd_per_mtok": 2.5, "output_usd_per_mtok": 10}}'
+    price = '{"openai/gpt-6-sol": {"input_usd_per_mtok": 2.5, "output_usd_per_mtok": 10}}'
     prepared.run(f"os.environ['IPYLLM_PRICES'] = {price!r}")
-    ran, sent = compare("-c long --dry-run --max-tokens 100", models=f"-m openai/gpt-4o -m {LOCAL} -m openai/own")
+    ran, sent = compare("-c long --dry-run --max-tokens 100", models=f"-m openai/gpt-6-sol -m {LOCAL} -m openai/own")
     assert sent == []
     assert "The oldest " in ran.stdout
     assert ran.stderr == ""

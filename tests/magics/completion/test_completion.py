@@ -13,7 +13,7 @@ from tests.kernels import LiveKernel
 
 CONFIG = """
 [aliases]
-fast = "openai/gpt-5-mini"
+fast = "openai/gpt-6-luna"
 [endpoints.lab]
 base_url = "http://127.0.0.1:1/v1"
 model = "big:70b"

@@ -1,0 +1,2 @@
+ALTER TABLE calls ADD COLUMN effort TEXT;
+ALTER TABLE calls ADD COLUMN verbosity TEXT;
