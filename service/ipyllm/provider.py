@@ -64,6 +64,9 @@ class Provider(Protocol):
     ) -> tuple[float | None, str | None]:
         """Return the cost in US dollars and the source of the price; (None, None) when unknown."""
 
+    def told_cost(self, raw_usage: Mapping[str, Any]) -> float | None:
+        """Return the cost in US dollars that the usage of a response states, if it does."""
+
     def estimate_cost(
         self, address: Address, input_tokens: int, max_output_tokens: int | None, at: datetime
     ) -> float | None:

@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
 if TYPE_CHECKING:
     from ipyllm.response import Usage
 
-__all__ = ["EndpointSettings", "Price", "ProfileSettings", "RouteSettings"]
+__all__ = ["EndpointSettings", "Price", "ProfileSettings", "RouteSettings", "variable_value"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,6 +191,9 @@ class ProfileSettings(BaseModel):
 def _key(key: SecretStr | None, variable: str | None) -> str | None:
     if key is not None:
         return key.get_secret_value()
-    if not variable:
-        return None
-    return os.environ.get(variable) or dotenv_values(".env", encoding="utf-8").get(variable)
+    return variable_value(variable) if variable else None
+
+
+def variable_value(name: str) -> str | None:
+    """Return the value of an environment variable, or of a line of ``.env``."""
+    return os.environ.get(name) or dotenv_values(".env", encoding="utf-8").get(name)

@@ -122,6 +122,13 @@ def test_the_example_on_the_page_is_the_package_that_is_tested():
     assert entry in (package / "pyproject.toml").read_text()
 
 
+def test_the_table_of_services_is_that_of_the_data():
+    from docs.service_table import replace_table
+
+    assert "<!-- services -->" in PAGE
+    assert replace_table(PAGE) == PAGE, "run: python docs/service_table.py docs/service.md"
+
+
 @pytest.mark.parametrize("row", table("before", "after"), ids=lambda row: code(row[1])[0])
 def test_before_and_after_do_the_same(fake, row):
     from openai import AsyncOpenAI, OpenAI

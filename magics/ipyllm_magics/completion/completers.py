@@ -56,8 +56,8 @@ def _models(_partial: str, _variables: Mapping[str, Any]) -> Iterator[str]:
         if endpoint is not None:
             yield f"{service}/{endpoint.model or ''}"
             continue
-        for known in models.service_class(service).known_models or ("",):
-            yield f"{service}/{known}"
+        if models.is_configured(service):
+            yield from (f"{service}/{known}" for known in models.known_models(service) or ("",))
     try:
         yield "/".join(part for part in models.resolve() if part)
     except LLMError:  # the default does not exist

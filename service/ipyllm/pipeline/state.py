@@ -50,7 +50,10 @@ class ExchangeState:
         usage, cost, source = Usage(), None, None
         try:
             usage = self._usage(service, request)
-            if self.address is not None:
+            told = service.told_cost(received.raw_usage) if received.raw_usage is not None else None
+            if told is not None:
+                cost, source = told, "provider"
+            elif self.address is not None:
                 cost, source = service.cost_and_source(usage, received.response_model, self.address, self.started_at)
         except Exception:  # a service that cannot read the usage must not lose the answer
             _logger.exception("usage or price of a call to %s could not be read", request.model)

@@ -10,6 +10,7 @@ from ipyllm.errors import bad_request
 from ipyllm.pipeline.call import Call
 from ipyllm.pipeline.streams import AsyncEventStream, AsyncTextStream, TextStream
 from ipyllm.request import CallOptions, ChatRequest, Provenance
+from ipyllm.services import listed_models
 from ipyllm.services.chat_completions import ChatCompletionsProvider
 from ipyllm.services.profiles.retirement import note_once
 from ipyllm.text.surrogates import replace_surrogates
@@ -92,6 +93,14 @@ class BaseLLMService(ChatCompletionsProvider):
     def retirement_note(self) -> str | None:
         """Return a sentence if the model is or will soon be retired, the first time it is asked for."""
         return note_once(self.profile, self.full_name)
+
+    def _asked_window(self) -> int | None:
+        """Return the context window; where it is not known yet, ask the server for its models once."""
+        window = BaseLLMService.context_window(self)
+        if window is None and (base_url := self._base_url_if_known()) is not None:
+            listed_models.ask_once(base_url.strip().rstrip("/"), self.models(timeout_s=2.0))
+            window = BaseLLMService.context_window(self)
+        return window
 
     def _checked_options(self, options: CallOptions | None) -> CallOptions:
         if options is None:
