@@ -10,7 +10,8 @@ from time import perf_counter_ns
 from typing import TYPE_CHECKING, Any
 
 from ipyllm.errors import LLMError
-from ipyllm.transport.error_mapping import parse_error, to_llm_error
+from ipyllm.transport.error_body import parse_error
+from ipyllm.transport.error_mapping import to_llm_error
 from ipyllm.transport.sse import ServerSentEvents
 
 if TYPE_CHECKING:
