@@ -180,7 +180,6 @@ def test_an_event_that_arrives_in_pieces_is_returned_once():
     sse = ServerSentEvents()
     assert sse.feed(b'data: {"a"') == []
     assert sse.feed(b": 1}\n\ndata: [DONE]\n\n") == [(b"", b'{"a": 1}'), (b"", b"[DONE]")]
-    assert sse.unfinished_line() == b""
 
 
 def test_an_invalid_number_is_refused_with_its_bound():
