@@ -10,7 +10,7 @@ import re
 import sys
 from pathlib import Path
 
-from ipyllm.services.named import service_rows
+from ipyllm.services.service_rows import service_rows
 
 __all__ = ["markdown_table", "replace_table"]
 

@@ -99,7 +99,7 @@ def only_loopback():
 
 
 def _variables_of_named_services():
-    from ipyllm.services.named import service_rows
+    from ipyllm.services.service_rows import service_rows
 
     for row in service_rows().values():
         yield from row.keys

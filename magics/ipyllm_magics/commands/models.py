@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from ipyllm import embedded
 from ipyllm.errors import LLMError
 from ipyllm.registry import models
-from ipyllm.services.named import service_rows
+from ipyllm.services.service_rows import service_rows
 from ipyllm.settings import get_settings
 from ipyllm_magics.errors import Interrupted
 

@@ -8,7 +8,7 @@ from importlib.metadata import entry_points
 from typing import TYPE_CHECKING, Any
 
 from ipyllm.errors import LLMError, bad_request
-from ipyllm.services.named import NamedService, service_rows
+from ipyllm.services.service_rows import service_rows
 from ipyllm.settings import get_settings
 from ipyllm.text.suggest import closest
 
@@ -188,6 +188,8 @@ def create_llm_service(name: str | None = None, **options: Any) -> BaseLLMServic
 
         return EndpointService(service, model, **options)
     if service in service_rows() and service not in _registered():
+        from ipyllm.services.named import NamedService
+
         return NamedService(service, model, **options)
     if model is not None and model.startswith(f"{service}/"):
         model = f"{service}/{model}"  # a service removes its own name once

@@ -18,7 +18,7 @@ from ipyllm.services.profiles.fit import check_images, check_tools, fit
 from ipyllm.services.profiles.profile import Profile, profile_of
 from ipyllm.services.profiles.refusal import explain_refusal
 from ipyllm.services.profiles.wire import merged, wire_fields
-from ipyllm.settings import get_settings
+from ipyllm.settings import cached_settings, get_settings
 from ipyllm.text.redact import remember_secret
 from ipyllm.timeout import Timeout
 from ipyllm.transport.address import Address, is_url, without_password
@@ -144,7 +144,7 @@ class ChatCompletionsProvider:
     @property
     def profile(self) -> Profile:
         """What the model takes."""
-        return profile_of(self.full_name)
+        return profile_of(self.full_name, cached_settings().profiles)
 
     def resolve(self, request: ChatRequest) -> ChatRequest:
         """Return the request with all options resolved: as given, else of routes, the service, the notebook, settings.

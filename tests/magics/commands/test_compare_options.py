@@ -145,7 +145,7 @@ def quiet(compare, kernel):
 
 def dry_run(compare, kernel):
     ran, sent = compare(
-        "--dry-run -s Brief. -t 0 --max-tokens 50 --tag case=a --tools add --image plot.png -o x",
+        "--dry-run -s Brief. --effort none -t 0 --max-tokens 50 --tag case=a --tools add --image plot.png -o x",
         "Hi {{ 1 + 1 }}",
         models="-m openai/gpt-6-luna -m openai/gpt-6-sol",
     )
@@ -154,7 +154,7 @@ def dry_run(compare, kernel):
         "Nothing was sent. The requests to 2 arms would be:",
         "A · gpt-6-luna\n  to      openai/gpt-6-luna at 127.0.0.1",
         "B · gpt-6-sol\n  to      openai/gpt-6-sol at 127.0.0.1",
-        "temperature 0.0, max_tokens 50",
+        'effort "none", temperature 0.0, max_tokens 50',
         "add(a, b)",
         "case=a",
         "60 s without new data, 2 retries",
@@ -181,6 +181,8 @@ def help_(compare, kernel):
 CHECKS = {
     "models": models, "vary": vary, "system": system, "conversation": conversation, "output": output, "blind": blind,
     "format": format_, "schema": schema, "tools": tools, "image": image,
+    "effort": parameters("--effort low", "reasoning_effort", "low"),
+    "verbosity": parameters("--verbosity high", "verbosity", "high"),
     "temperature": parameters("-t 0.5", "temperature", 0.5),
     "max_tokens": parameters("--max-tokens 9", "max_tokens", 9),
     "top_p": parameters("--top-p 0.9", "top_p", 0.9), "seed": parameters("--seed 7", "seed", 7),

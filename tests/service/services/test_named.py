@@ -13,10 +13,10 @@ from ipyllm.ledger import current_ledger
 from ipyllm.registry import models
 from ipyllm.registry.discovery import probe
 from ipyllm.response import Usage
-from ipyllm.services.named import service_rows
 from ipyllm.services.prices import price_in_tables
 from ipyllm.services.profiles.profile import profile_of
 from ipyllm.services.profiles.retirement import retirement_note
+from ipyllm.services.service_rows import service_rows
 from ipyllm.transport.address import Address, is_url
 from ipyllm.transport.model_list import parse_model_list
 from tests import fakes

@@ -27,7 +27,7 @@ def remember(sentence: str, name: str, params: Mapping[str, Any], *, model: str,
 
 def learned_misfits(params: Mapping[str, Any], model: str, server: str) -> Iterator[tuple[str, str]]:
     """Yield each parameter that ``server`` has refused, with the sentence of that refusal."""
-    for (name, value, effort), sentence in _refusals.get((server, model), {}).items():
+    for (name, value, effort), sentence in list(_refusals.get((server, model), {}).items()):
         if name in params and value in {None, repr(params[name])} and effort == _effort_beside(name, params):
             yield name, sentence
 
