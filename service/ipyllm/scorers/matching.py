@@ -112,7 +112,10 @@ def _contains(response: Any, row: Mapping[str, Any], *, column: str, ignore_case
         raise ScoreFailure(f"The row has an empty text in its column {column!r}, which every answer contains.")
     if not words:
         return any(piece in text for piece in sought)
-    return any(word_pattern(piece).search(text, timeout=_TIMEOUT_S) for piece in sought)
+    try:
+        return any(word_pattern(piece).search(text, timeout=_TIMEOUT_S) for piece in sought)
+    except TimeoutError:
+        raise ScoreFailure(f"The search for words in this answer took longer than {_TIMEOUT_S:g} s.") from None
 
 
 def regex(

@@ -12,7 +12,7 @@ from ipyllm.scorers.number_notation import THIN_SPACE, plain_notation
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["DecimalMark", "Number", "numbers_in", "without_markers"]
+__all__ = ["DecimalMark", "Number", "numbers_in", "prepared", "without_markers"]
 
 DecimalMark = Literal[".", ","]
 
@@ -21,7 +21,7 @@ class Number(NamedTuple):
     """A number as it was read."""
 
     value: float
-    percent: float  # 1; 100 where a percent sign follows, 1000 for a per mille sign
+    divisor: int  # 1; 100 where a percent sign follows, 1000 for a per mille sign
     text: str  # in plain notation
     start: int
     end: int
@@ -29,7 +29,7 @@ class Number(NamedTuple):
     @property
     def values(self) -> tuple[float, ...]:
         """The value; for a percentage also the fraction."""
-        return (self.value,) if self.percent == 1 else (self.value, self.value / self.percent)
+        return (self.value,) if self.divisor == 1 else (self.value, self.value / self.divisor)
 
 
 # Letters of scripts that put spaces between words: "B2" is a name, but in "答案是5" 5 is a number.
@@ -136,8 +136,8 @@ def numbers_in(text: str, decimal: DecimalMark = ".", start: int = 0, end: int |
     for match in _NUMBER.finditer(text, start, len(text) if end is None else end):
         value = None if match["skip"] else _value(match, decimal)
         if value is not None and math.isfinite(value):
-            percent = 1 if match["percent"] is None else 100 if match["mille"] is None else 1000
-            yield Number(value, percent, match[0].strip(), match.start(), match.end())
+            divisor = 1 if match["percent"] is None else 100 if match["mille"] is None else 1000
+            yield Number(value, divisor, match[0].strip(), match.start(), match.end())
 
 
 def _value(match: re.Match[str], decimal: DecimalMark) -> float | None:

@@ -29,7 +29,9 @@ _MAX_CHARS = 20_000
 _MAX_BOX_CHARS = 2_000
 _MAX_TEXT_CHARS = 60
 _BOXES = ("\\boxed", "\\fbox")
-_HASHES = "####"
+# "#### 42" ends an answer of GSM8K, but "#### 2. Method" and "#### Step 2" are headings.
+_HASHES = re.compile(r"####[^\S\n]*([^\n]{0,500})")
+_HEADING = re.compile(r"[^\W\d]|\W*\d+(?:\.\d+)*[.):]\s*[^\W\d]")
 
 _CUE = re.compile(
     r"""\b(?:final\s)?answer\b[*_]*
@@ -41,7 +43,8 @@ _CUE = re.compile(
 )
 _SENTENCE_END = re.compile(r"[.!?](?=\s|$)|\n")
 _CLAUSE_END = re.compile(r"[.!?](?=\s|$)|[,;(](?=\s|\w)|\n")
-_ASIDE = re.compile(r"[^\W\d]*\s?(?:=|about|around|approximately|roughly|exactly|[A-Z]{3}|\W)*\s?$")
+# What may stand between "answer:" and the number: "x =", "about", "**", "USD".
+_ASIDE = re.compile(r"(?:[^\W\d]\b)?(?:about|around|approximately|roughly|exactly|[A-Z]{3}|\W)*")
 _MAX_ASIDE_CHARS = 60
 
 
@@ -61,7 +64,7 @@ def read_answer(text: str, decimal: DecimalMark = ".") -> NumericAnswer | None:
     Examples
     --------
     >>> read_answer(r"So it is $\boxed{1.5 \times 10^{3}}$ (3 steps).")
-    NumericAnswer(number=Number(value=1500.0, percent=1, text='1.5 × 10^{3}', start=0, end=12), source='in \\boxed{}')
+    NumericAnswer(number=Number(value=1500.0, divisor=1, text='1.5 × 10^{3}', start=0, end=12), source='in \\boxed{}')
     >>> answer = read_answer("The answer is 42, which is more than 40 [1].")
     >>> answer.number.value, answer.source
     (42.0, 'after "answer is"')
@@ -89,7 +92,7 @@ def _end_of(text: str) -> str:
     if len(text) <= _MAX_CHARS:
         return text
     # Not from within a number or a word.
-    return re.sub(r"^\S*\s?", "", text[-_MAX_CHARS:], count=1)
+    return re.sub(r"^\S{0,200}\s?", "", text[-_MAX_CHARS:], count=1)
 
 
 def _boxed(text: str) -> list[tuple[str, str]]:
@@ -110,9 +113,9 @@ def _boxed(text: str) -> list[tuple[str, str]]:
 
 
 def _after_hashes(text: str) -> list[tuple[str, str]]:
-    start = text.rfind(_HASHES)
-    line = text[start + len(_HASHES) :][:_MAX_BOX_CHARS].lstrip().partition("\n")[0]
-    return [(line, f'after "{_HASHES}"')] if start >= 0 else []
+    """Return the line after the last ``####`` that begins with a number, and the mark; nothing without one."""
+    lines = [match[1] for match in _HASHES.finditer(_end_of(text)) if not _HEADING.match(match[1])]
+    return [(lines[-1], 'after "####"')] if lines else []
 
 
 def _chosen(text: str, decimal: DecimalMark) -> Number | None:

@@ -76,6 +76,13 @@ ANSWERS = [
     ("6 * 7 = 42\n#### 42\nI took 3 steps.", 42),
     ("#### $1,250 (in 5 weeks)", 1250),
     ("#### 1\nNo:\n#### 2", 2),
+    ("#### Step 2\nSo there are 42.", 42),
+    ("#### 2. Add\n6 * 7 = 42", 42),
+    ("#### 2.1. Add\nIt is 42.\n#### Notes", 42),
+    ("#### **$42**\n(3 steps)", 42),
+    ("Answer: x = 5 (3 steps)", 5),
+    ("Answer: about 5, or 6", 5),
+    ("Answer: USD 5 for 3", 5),
     ("The answer is 42, which is more than 40.", 42),
     ("The answer is 42 (see step 3).", 42),
     ("The final answer is: $42$. I hope it is correct, 100%.", 42),
@@ -213,6 +220,11 @@ def test_the_number_of_an_answer(text, number):
         assert read.number.value == pytest.approx(number, rel=1e-12)
 
 
+def test_the_end_of_a_long_answer_is_read_without_spaces_too():
+    assert read_answer("答案" * 20_000 + "是5个").number.value == 5
+    assert read_answer("1" * 30_000) is None
+
+
 def test_the_reason_names_the_number_and_its_place():
     def reason(text):
         return scorers.numeric("n").call(ChatResponse(content=text), {"n": 1}).reason
@@ -287,6 +299,9 @@ def test_the_decimal_mark_decides_what_is_ambiguous(text, number):
         "= - " * 250_000,
         "minus " * 160_000,
         "The answer is 5. " * 60_000,
+        "Answer: " + "=" * 50 + "a 5",
+        "Answer: " + "USD" * 15 + "a 5",
+        "答" * 1_000_000,
     ],
     ids=lambda text: text[:10].strip() or "space",
 )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from ipyllm import ChatResponse, scorers
+from ipyllm.scorers import ScoreFailure
 
 PAIRS = [
     # numbers are whole
@@ -183,6 +184,11 @@ def test_the_second_of_two_places_may_be_the_word():
     scorer = scorers.contains("label", words=True)
     assert scorer.call(ChatResponse(content="3.14 is more than 3."), {"label": "3"}) is True
     assert scorer.call(ChatResponse(content="non-negative"), {"label": ["positive", "non-negative"]}) is True
+
+
+def test_a_search_that_takes_too_long_is_given_up():
+    with pytest.raises(ScoreFailure, match="The search for words in this answer took longer than 1 s"):
+        scorers.contains("label", words=True).call(ChatResponse(content="🇨🇭" * 300_000), {"label": "🇭🇨"})
 
 
 @pytest.mark.parametrize("text", ["a" * 1_000_000, "a-" * 500_000, "1 " * 500_000, "l'" * 500_000, "_" * 1_000_000])
