@@ -15,6 +15,7 @@ from ipyllm.response import Usage
 from ipyllm.services import listed_models
 from ipyllm.services.parameters import check_params
 from ipyllm.services.profiles.fit import check_images, check_tools, fit
+from ipyllm.services.profiles.learned import has_learned
 from ipyllm.services.profiles.profile import Profile, profile_of
 from ipyllm.services.profiles.refusal import explain_refusal
 from ipyllm.services.profiles.wire import merged, wire_fields
@@ -164,7 +165,7 @@ class ChatCompletionsProvider:
             options.params,
             [name for name in options.params if name not in given],
             model=self.full_name,
-            server=self._base_url_if_known(),
+            server=self._base_url_if_known() if has_learned(self.full_name) else None,
         )
         if request.tools or "tools" in params:
             check_tools(profile, params, self.full_name)
