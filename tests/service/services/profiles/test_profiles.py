@@ -209,6 +209,13 @@ def test_a_default_of_the_service_is_refused_like_an_option_of_the_call(fake):
     assert service.chat("Hello", effort="none").status == "ok"
 
 
+def test_where_the_default_effort_is_not_known_the_server_decides():
+    profile = Profile(refused_while_reasoning=frozenset({"temperature"}))
+    assert fit(profile, {"temperature": 0}, (), model="lab/m") == ({"temperature": 0}, ())
+    with pytest.raises(LLMError, match="takes no temperature while it reasons"):
+        fit(profile, {"temperature": 0, "effort": "low"}, (), model="lab/m")
+
+
 def test_effort_in_the_protocols_own_name_is_the_same_parameter(luna, fake):
     assert luna.request("Hello", reasoning_effort="low").params == {"effort": "low"}
     with pytest.raises(LLMError, match="effort and reasoning_effort are the same parameter"):
