@@ -156,7 +156,7 @@ class ChatCompletionsProvider:
             ``bad_request``: the model cannot do what the call or the service asks for.
         """
         settings = get_settings()
-        profile = profile_of(self.full_name, settings.profiles)
+        profile = self.profile
         options = request.given.with_defaults(request.route_options).with_defaults(self.defaults)
         options = options.with_defaults(request.notebook_options)
         given = {*request.given.params, *self.defaults.params}
@@ -308,19 +308,14 @@ class ChatCompletionsProvider:
         keeps_reasoning = profile.keeps_reasoning and "tools" in params
         return {
             "model": self.model,
-            "messages": [self.message(message, keeps_reasoning=keeps_reasoning) for message in request.messages],
+            "messages": [dict(message) if keeps_reasoning else self.message(message) for message in request.messages],
             "stream": True,
             "stream_options": {"include_usage": True},
             **merged(wire_fields(profile, params), extra),
         }
 
-    def message(self, message: Message, *, keeps_reasoning: bool = False) -> Message:
-        """Return a message as this server accepts it: with the model's reasoning where it must be sent back.
-
-        Elsewhere most servers refuse it.
-        """
-        if keeps_reasoning:
-            return dict(message)
+    def message(self, message: Message) -> Message:
+        """Return a message as this server accepts it. Most refuse the model's reasoning in it."""
         return {name: value for name, value in message.items() if name != "reasoning_content"}
 
     def read_usage(self, raw: Mapping[str, Any]) -> Usage:

@@ -318,3 +318,16 @@ def _nanoseconds_of_a_hundred(profiles):
 
 def test_an_unknown_model_sends_what_it_is_given():
     assert profile_of("lab/m") == Profile()
+
+
+def test_a_service_of_ones_own_may_have_a_profile_of_its_own(fake):
+    class Strict(OpenAIService):
+        @property
+        def profile(self):
+            return Profile(refused=frozenset({"seed"}), max_tokens_field="max_words")
+
+    service = Strict("m", base_url=fake.base_url)
+    with pytest.raises(LLMError, match="takes no seed; vary temperature"):
+        service.chat("Hello", seed=1)
+    service.chat("Hello", max_tokens=3)
+    assert fake.requests[-1].json["max_words"] == 3
