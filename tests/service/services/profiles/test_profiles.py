@@ -134,6 +134,7 @@ EFFORTS = ", ".join(UP_TO_MAX)
         ),
         ("anthropic/claude-opus-5-5", {"seed": 1}, "ignores seed; vary the prompt."),
         ("anthropic/claude-haiku-4-5", {"temperature": 1.5}, "takes a temperature up to 1, not 1.5."),
+        ("anthropic/claude-haiku-5-5", {"temperature": 1.5}, "takes no temperature; vary effort: none, medium."),
         ("gemini/gemini-3.5-flash-lite", {"seed": 1}, "takes no seed; vary effort: minimal, low, medium, high."),
         ("ollama/llama3.2", {"logit_bias": {"1": 1}}, "ignores logit_bias; vary effort: none, low, medium, high, max."),
         ("local/smollm2-135m", {"effort": "low"}, "takes no effort; vary temperature."),
