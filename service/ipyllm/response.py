@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, fields
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 from ipyllm.timing import Timing
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
 
-__all__ = ["Category", "ChatResponse", "Status", "ToolCall", "ToolResult", "Usage"]
+__all__ = ["NOT_SENT", "Category", "ChatResponse", "Status", "ToolCall", "ToolResult", "Usage"]
 
 Category = Literal[
     "rate_limit",
@@ -33,6 +33,10 @@ Category = Literal[
 """Kinds of failure of a call."""
 
 Status = Literal["ok", "truncated", "cancelled", "error", "running", "interrupted"]
+
+
+NOT_SENT: Final = "not sent"
+"""The ``price_source`` of a call that ended before anything was sent, which cost nothing."""
 
 
 @dataclass(frozen=True, slots=True)

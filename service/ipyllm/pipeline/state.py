@@ -6,11 +6,11 @@ import logging
 from dataclasses import replace
 from datetime import UTC, datetime
 from time import perf_counter_ns
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from ipyllm.conversations.likely_tokens import likely_message_tokens, likely_output_tokens
 from ipyllm.pipeline.accumulator import Accumulator
-from ipyllm.response import ChatResponse, Usage
+from ipyllm.response import NOT_SENT, ChatResponse, Usage
 from ipyllm.runtime.loop_lag import LagMeasurement
 from ipyllm.timing import Timing, output_tokens_per_second, time_per_output_token
 
@@ -22,10 +22,7 @@ if TYPE_CHECKING:
     from ipyllm.response import Status
     from ipyllm.transport.address import Address
 
-__all__ = ["NOT_SENT", "ExchangeState"]
-
-NOT_SENT: Final = "not sent"
-"""The ``price_source`` of a call that ended before anything was sent, which cost nothing."""
+__all__ = ["ExchangeState"]
 
 _logger = logging.getLogger("ipyllm.call")
 
