@@ -43,6 +43,8 @@ NOT_SENT: Final = "not sent"
 class Usage:
     """Tokens of one call. Cached tokens are part of the input, reasoning tokens of the output.
 
+    ``visible_tokens`` is the output without reasoning; None where the server does not count reasoning apart.
+
     Counts are the server's; None where it did not count, or sent something that is not a count. There the estimates
     have what ipyllm reads off the text, which is never added to counts and has no price. ``source`` is ``"server"``
     if there is any count, ``"estimated"`` if there are only estimates, None if nothing is known.
@@ -58,6 +60,7 @@ class Usage:
     output_tokens: int | None = None
     cached_tokens: int | None = None
     reasoning_tokens: int | None = None
+    visible_tokens: int | None = None
     source: Literal["server", "estimated"] | None = None
     input_tokens_estimated: int | None = None
     output_tokens_estimated: int | None = None

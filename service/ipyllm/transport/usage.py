@@ -14,7 +14,7 @@ from ipyllm.response import Usage
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
-__all__ = ["merge_usage", "read_usage", "usage_in_chunk"]
+__all__ = ["counts_output", "merge_usage", "read_usage", "usage_in_chunk"]
 
 _INPUT: Final = ("prompt_tokens", "input_tokens")
 _OUTPUT: Final = ("completion_tokens", "output_tokens")
@@ -52,6 +52,17 @@ def _places(chunk: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
         yield groq
     if isinstance(choices, list) and choices and isinstance(choices[0], dict):
         yield choices[0]
+
+
+def counts_output(usage: Mapping[str, Any]) -> bool:
+    """Return whether a usage has a count of output, or is of a shape that only its service knows.
+
+    Examples
+    --------
+    >>> counts_output({"completion_tokens": 3}), counts_output({"prompt_tokens": 9, "completion_tokens": 0})
+    (True, False)
+    """
+    return bool(_first(usage, _OUTPUT)) or not any(name in usage for name in (*_INPUT, *_OUTPUT))
 
 
 def merge_usage(earlier: dict[str, Any] | None, later: dict[str, Any]) -> dict[str, Any]:

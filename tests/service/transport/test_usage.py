@@ -124,7 +124,7 @@ SHAPES = [
 def test_each_shape_is_read_as_its_provider_means_it_or_ignored(raw, read):
     input_tokens, cached_tokens, output_tokens, reasoning_tokens = read
     source = "server" if read != (None,) * 4 else None
-    assert read_usage(raw) == Usage(input_tokens, output_tokens, cached_tokens, reasoning_tokens, source)
+    assert read_usage(raw) == Usage(input_tokens, output_tokens, cached_tokens, reasoning_tokens, source=source)
 
 
 _JSON = st.recursive(
@@ -194,3 +194,18 @@ def test_a_count_before_the_last_token_does_not_count_the_output():
     assert received.output_is_counted
     received.feed(TOKEN, 2)
     assert not received.output_is_counted
+
+
+@pytest.mark.parametrize("last", [{}, chat(None, None), chat(0, 0, 0), chat(9, "many"), {"prompt_tokens": 9}])
+def test_a_usage_without_a_count_does_not_make_an_earlier_one_the_last(last):
+    received = Accumulator(sent_ns=0)
+    for chunk in ({**TOKEN, "usage": chat(9, 1)}, TOKEN, {"choices": [], "usage": last}):
+        received.feed(chunk, 1)
+    assert not received.output_is_counted
+
+
+def test_a_usage_of_a_services_own_shape_counts():
+    received = Accumulator(sent_ns=0)
+    for chunk in (TOKEN, {"choices": [], "usage": {"spent": {"in": 9, "out": 1}}}):
+        received.feed(chunk, 1)
+    assert received.output_is_counted
