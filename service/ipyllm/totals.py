@@ -65,9 +65,12 @@ class CostTotal:
     def __str__(self) -> str:
         if self.n and self.n_unknown == self.n:
             return "unknown"
-        if self.n_unknown:
-            return f"{self.amount}, {self.caveat}"
-        return self.amount if self.usd else "free"
+        return self.cell if self.usd or self.n_unknown else "free"
+
+    @property
+    def cell(self) -> str:
+        """The total for a cell of a table: ``$0``, a dash, or ``≥ $0.16, 10 of 20 unknown``."""
+        return f"{self.amount}, {self.caveat}" if 0 < self.n_unknown < self.n else self.amount
 
     @property
     def sentence(self) -> str:

@@ -142,11 +142,14 @@ def write(
 
 
 def _facts(observed: Observations) -> str:
+    from ipyllm.dataframes.call_totals import cost_total
+
     frame = observed.frame
     facts = [
         count(len(observed.arms), "arm"),
         count(int(frame["prompt"].nunique()), "prompt"),
         count(len(frame), "call"),
+        cost_total(frame).sentence,
     ]
     if "started_at" in frame.columns and frame["started_at"].notna().any():
         import pandas as pd

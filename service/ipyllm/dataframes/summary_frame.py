@@ -40,4 +40,5 @@ class SummaryFrame(CallsFrame):
 def format_costs(table: pd.DataFrame) -> list[str]:
     """Return the sums in ``cost_usd`` as text, with the unknown calls of ``cost_unknown`` among all ``n``."""
     rows = zip(table["cost_usd"].fillna(0.0), table["n"], table["cost_unknown"], strict=True)
-    return [str(CostTotal(float(usd), int(n), int(n_unknown))) for usd, n, n_unknown in rows]
+    totals = (CostTotal(float(usd), int(n), int(n_unknown)) for usd, n, n_unknown in rows)
+    return [total.cell for total in totals]
