@@ -167,7 +167,11 @@ def _unfinished(observed: Observations) -> Iterator[str]:
 def _unknown_costs(observed: Observations) -> Iterator[str]:
     frame = observed.frame
     totals = {str(arm): cost_total(calls) for arm, calls in frame.groupby("arm", observed=False)}
-    partly = {arm: total for arm, total in totals.items() if 0 < total.n_unknown < total.n}
+    partly = [
+        f"{total.n_unknown:,} of {count(total.n, 'call')} of {arm}"
+        for arm, total in totals.items()
+        if 0 < total.n_unknown < total.n
+    ]
     if partly:
-        listed = join_names([f"{arm} {total.caveat}" for arm, total in partly.items()], limit=MAX_NAMES)
-        yield f"Not all costs are known ({listed}): sums of costs are lower bounds, means are of the known ones."
+        listed = join_names(partly, limit=MAX_NAMES)
+        yield f"The cost of {listed} is unknown: sums of costs are lower bounds, means are of the known ones."
