@@ -16,6 +16,8 @@ from ipyllm.transport.usage import counts_output, merge_usage, usage_in_chunk
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from ipyllm.transport.wire_times import Arrival
+
 __all__ = ["Accumulator"]
 
 
@@ -32,6 +34,8 @@ class Accumulator:
     end_ns: int | None = None
     max_gap_ns: int = 0
     n_chunks: int = 0
+    first_read_delay_ns: int | None = None
+    stamped_by_kernel: bool = True
     streamed: bool = True
     summarizes_reasoning: bool = False
     finish_reason: str | None = None
@@ -42,11 +46,11 @@ class Accumulator:
     _tools: dict[int, dict[str, str]] = field(default_factory=dict)
     _chunks_counted: int = 0
 
-    def feed(self, chunk: dict[str, Any], at_ns: int) -> list[Event]:
-        """Add one chunk that arrived at ``at_ns`` and return its events."""
+    def feed(self, chunk: dict[str, Any], arrival: Arrival) -> list[Event]:
+        """Add one chunk and return its events."""
         if self.response_model is None and isinstance(chunk.get("model"), str):
             self.response_model = chunk["model"]
-        events = self._read(chunk, at_ns)
+        events = self._read(chunk, arrival)
         usage = usage_in_chunk(chunk)
         if usage is not None:
             self.raw_usage = merge_usage(self.raw_usage, usage)
@@ -54,7 +58,7 @@ class Accumulator:
                 self._chunks_counted = self.n_chunks
         return events
 
-    def _read(self, chunk: dict[str, Any], at_ns: int) -> list[Event]:
+    def _read(self, chunk: dict[str, Any], arrival: Arrival) -> list[Event]:
         choices = chunk.get("choices")
         if not isinstance(choices, list) or not choices or not isinstance(choices[0], dict):
             return []
@@ -68,9 +72,9 @@ class Accumulator:
             self.streamed = False
         if not isinstance(delta, dict):
             return []
-        events = list(self._events(delta, at_ns))
+        events = list(self._events(delta, arrival.at_ns))
         if events:
-            self._record_arrival(at_ns)
+            self._record_arrival(arrival)
         return events
 
     def _events(self, delta: dict[str, Any], at_ns: int) -> Iterator[Event]:
@@ -106,10 +110,13 @@ class Accumulator:
         known["arguments"] += piece
         return ToolCallDelta(index, id_, name, piece, at_ns)
 
-    def _record_arrival(self, at_ns: int) -> None:
+    def _record_arrival(self, arrival: Arrival) -> None:
+        at_ns = arrival.at_ns
         self.n_chunks += 1
+        self.stamped_by_kernel = self.stamped_by_kernel and arrival.by_kernel
         if self.first_token_ns is None:
             self.first_token_ns = at_ns
+            self.first_read_delay_ns = arrival.read_delay_ns
         elif self.last_token_ns is not None and at_ns - self.last_token_ns > self.max_gap_ns:
             self.max_gap_ns = at_ns - self.last_token_ns
         self.last_token_ns = at_ns

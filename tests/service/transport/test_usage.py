@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from ipyllm.pipeline.accumulator import Accumulator
 from ipyllm.response import Usage
 from ipyllm.transport.usage import merge_usage, read_usage
+from ipyllm.transport.wire_times import Arrival
 
 
 def chat(prompt, completion, total=None, **more):
@@ -177,7 +178,7 @@ STREAMS = {
 def test_the_last_complete_usage_of_a_stream_holds_wherever_it_stands(chunks, read):
     received = Accumulator(sent_ns=0)
     for at, chunk in enumerate(chunks):
-        received.feed(chunk, at)
+        received.feed(chunk, Arrival(at))
     usage = read_usage(received.raw_usage)
     assert (usage.input_tokens, usage.output_tokens) == read
     assert received.output_is_counted
@@ -190,9 +191,9 @@ def test_what_a_later_usage_does_not_repeat_is_kept():
 
 def test_a_count_before_the_last_token_does_not_count_the_output():
     received = Accumulator(sent_ns=0)
-    received.feed({**TOKEN, "usage": chat(9, 1)}, 1)
+    received.feed({**TOKEN, "usage": chat(9, 1)}, Arrival(1))
     assert received.output_is_counted
-    received.feed(TOKEN, 2)
+    received.feed(TOKEN, Arrival(2))
     assert not received.output_is_counted
 
 
@@ -200,12 +201,12 @@ def test_a_count_before_the_last_token_does_not_count_the_output():
 def test_a_usage_without_a_count_does_not_make_an_earlier_one_the_last(last):
     received = Accumulator(sent_ns=0)
     for chunk in ({**TOKEN, "usage": chat(9, 1)}, TOKEN, {"choices": [], "usage": last}):
-        received.feed(chunk, 1)
+        received.feed(chunk, Arrival(1))
     assert not received.output_is_counted
 
 
 def test_a_usage_of_a_services_own_shape_counts():
     received = Accumulator(sent_ns=0)
     for chunk in (TOKEN, {"choices": [], "usage": {"spent": {"in": 9, "out": 1}}}):
-        received.feed(chunk, 1)
+        received.feed(chunk, Arrival(1))
     assert received.output_is_counted
