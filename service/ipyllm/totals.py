@@ -5,10 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
 
+from ipyllm.response import NOT_SENT
 from ipyllm.text.format import UNKNOWN, money
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+
+    from ipyllm.response import ChatResponse
 
 __all__ = ["CostTotal", "TokenTotal"]
 
@@ -46,6 +49,11 @@ class CostTotal:
         costs = list(costs)
         known = [cost for cost in costs if cost is not None]
         return cls(sum(known), len(costs), len(costs) - len(known))
+
+    @classmethod
+    def of_response(cls, response: ChatResponse) -> Self:
+        """Return the total of an answer: of all calls that it took."""
+        return cls.of(step.cost_usd for step in response.steps or (response,))
 
     def __add__(self, other: CostTotal) -> CostTotal:
         return CostTotal(self.usd + other.usd, self.n + other.n, self.n_unknown + other.n_unknown)
@@ -105,10 +113,15 @@ class TokenTotal:
     n_uncounted: int = 0
 
     @classmethod
-    def of(cls, input_tokens: int | None, output_tokens: int | None) -> Self:
-        """Return the total of one call; None is unknown."""
-        is_counted = input_tokens is not None and output_tokens is not None
-        return cls(input_tokens or 0, output_tokens or 0, 1, 0 if is_counted else 1)
+    def of_response(cls, response: ChatResponse) -> Self:
+        """Return the total of an answer: of all calls that were sent for it."""
+        usages = [step.usage for step in response.steps or (response,) if step.price_source != NOT_SENT]
+        return cls(
+            sum(usage.input_tokens or 0 for usage in usages),
+            sum(usage.output_tokens or 0 for usage in usages),
+            len(usages),
+            sum(usage.total_tokens is None for usage in usages),
+        )
 
     def __add__(self, other: TokenTotal) -> TokenTotal:
         return TokenTotal(

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ipyllm.response import NOT_SENT, ChatResponse, Usage
 from ipyllm.totals import CostTotal, TokenTotal
 
 COSTS = st.lists(st.none() | st.sampled_from([0.0, 0.25, 0.5]), max_size=6)
@@ -51,4 +52,12 @@ def test_a_sum_is_marked_as_a_bound_exactly_where_a_cost_is_unknown(costs):
     ],
 )
 def test_tokens_that_were_not_counted_are_said(calls, said):
-    assert str(sum((TokenTotal.of(*call) for call in calls), TokenTotal())) == said
+    steps = tuple(ChatResponse(usage=Usage(*call)) for call in calls)
+    assert str(TokenTotal.of_response(ChatResponse(steps=steps))) == said
+    assert str(sum(map(TokenTotal.of_response, steps), TokenTotal())) == said
+
+
+def test_a_call_that_was_never_sent_has_no_tokens_to_count():
+    refused = ChatResponse(status="error", cost_usd=0.0, price_source=NOT_SENT)
+    assert TokenTotal.of_response(refused) == TokenTotal()
+    assert CostTotal.of_response(refused) == CostTotal(0.0, 1, 0)

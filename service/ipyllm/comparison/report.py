@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ipyllm._version import __version__
+from ipyllm.dataframes.call_totals import cost_total
 from ipyllm.errors import LLMError, bad_request
 from ipyllm.rendering import STYLE, to_html
 from ipyllm.text.format import count, number, shorten
@@ -142,8 +143,6 @@ def write(
 
 
 def _facts(observed: Observations) -> str:
-    from ipyllm.dataframes.call_totals import cost_total
-
     frame = observed.frame
     facts = [
         count(len(observed.arms), "arm"),

@@ -185,7 +185,7 @@ class Run:
 
     def _record_outcome(self, trial: Trial, response: ChatResponse, error: LLMError | None) -> None:
         progress, model = self.progress, trial.arm.model
-        progress.cost += CostTotal.of(step.cost_usd for step in response.steps or (response,))
+        progress.cost += CostTotal.of_response(response)
         if error is None:
             self._connection_errors[model] = 0
             if self._config.texts is not None:

@@ -59,14 +59,16 @@ def _parts(response: ChatResponse) -> Iterator[str]:
     steps = response.steps or (response,)
     if len(steps) > 1:
         yield f"{len(steps)} calls"
-    if tokens := _tokens([step.usage for step in steps]):
+        yield str(TokenTotal.of_response(response))
+    elif tokens := _tokens(response.usage):
         yield tokens
     if rate := response.timing.output_tps:
         yield f"{rate:.{0 if rate >= 10 else 1}f} tokens/s"  # noqa: PLR2004
-    if response.price_source == NOT_SENT:
+    cost = CostTotal.of_response(response)
+    if all(step.price_source == NOT_SENT for step in steps):
         yield "not sent"
-    elif any(step.cost_usd is not None for step in steps):
-        yield str(CostTotal.of(step.cost_usd for step in steps))
+    elif cost.n_unknown < cost.n:
+        yield str(cost)
 
 
 def _times(timing: Timing, *, cold: bool) -> Iterator[str]:
@@ -83,11 +85,8 @@ def _times(timing: Timing, *, cold: bool) -> Iterator[str]:
         yield f"{timing.attempts} attempts"
 
 
-def _tokens(usages: list[Usage]) -> str:
-    if len(usages) > 1:
-        total = sum((TokenTotal.of(usage.input_tokens, usage.output_tokens) for usage in usages), TokenTotal())
-        return str(total)
-    input_, output = _count(usages[0], "input_tokens"), _count(usages[0], "output_tokens")
+def _tokens(usage: Usage) -> str:
+    input_, output = _count(usage, "input_tokens"), _count(usage, "output_tokens")
     if input_ and output:
         return f"{input_} → {output} tokens"
     return f"{output} tokens out" if output else f"{input_} tokens in" if input_ else ""

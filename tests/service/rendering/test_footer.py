@@ -70,6 +70,13 @@ def test_a_sum_without_an_unknown_part_is_a_lower_bound_and_says_so():
     assert "$" not in footer(steps=(unknown, unknown), cost_usd=None)
 
 
+def test_a_last_call_that_was_never_sent_does_not_hide_what_the_others_cost():
+    refused = ChatResponse(usage=Usage(), cost_usd=0.0, price_source="not sent")
+    steps = (ChatResponse(usage=COUNTED, cost_usd=0.01), refused)
+    line = footer(steps=steps, usage=Usage(), cost_usd=0.0, price_source="not sent", timing=Timing())
+    assert line.endswith(" · 2 calls · 36 → 120 tokens · $0.01")
+
+
 def test_a_call_that_was_never_sent_is_not_called_free():
     line = footer(status="error", usage=Usage(), cost_usd=0.0, price_source="not sent", timing=Timing())
     assert line.endswith(" · not sent")

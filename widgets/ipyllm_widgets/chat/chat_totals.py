@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from ipyllm.response import NOT_SENT
 from ipyllm.text.format import count
 from ipyllm.totals import CostTotal, TokenTotal
 
@@ -38,11 +37,11 @@ class ChatTotals:
 
     def plus(self, response: ChatResponse) -> ChatTotals:
         """Return the sums with one more answer."""
-        tokens, steps = self.tokens, response.steps or (response,)
-        for step in steps:
-            if step.price_source != NOT_SENT:
-                tokens += TokenTotal.of(step.usage.input_tokens, step.usage.output_tokens)
-        return ChatTotals(self.answers + 1, tokens, self.cost + CostTotal.of(step.cost_usd for step in steps))
+        return ChatTotals(
+            self.answers + 1,
+            self.tokens + TokenTotal.of_response(response),
+            self.cost + CostTotal.of_response(response),
+        )
 
     def __str__(self) -> str:
         if not self.answers:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from ipyllm.dataframes.call_totals import cost_total, token_total
 from ipyllm.text.format import UNKNOWN, compact_count, is_missing, money, number, seconds, shorten
 from ipyllm_widgets.dashboard.charts import Chart, bars, lines
 from ipyllm_widgets.dashboard.series import over_time
@@ -79,8 +80,6 @@ def figures_of(calls: pd.DataFrame, newest: pd.DataFrame) -> Figures:
 
 
 def _tiles(calls: pd.DataFrame) -> tuple[Tile, ...]:
-    from ipyllm.dataframes.call_totals import cost_total, token_total
-
     n, failed = len(calls), int(calls["status"].isin(["error", "truncated"]).sum())
     running = int((calls["status"] == "running").sum())
     cost, tokens = cost_total(calls), token_total(calls)
@@ -122,8 +121,6 @@ def _token_cell(tokens: int | None, n_uncounted: int) -> str:
 
 
 def _charts(calls: pd.DataFrame) -> tuple[Chart, ...]:
-    from ipyllm.dataframes.call_totals import cost_total, token_total
-
     series = over_time(calls, _IN_CHARTS)
     if series is None:
         return ()
