@@ -6,7 +6,6 @@ pages. ``tests/service/transport/test_usage.py`` has a table of them.
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
 from ipyllm.response import Usage
@@ -26,6 +25,8 @@ _CACHED: Final = ("prompt_cache_hit_tokens", "cached_tokens", _BESIDE_INPUT[0]) 
 
 _LARGEST: Final = 2**53
 """Largest integer that every JSON parser reads exactly. A larger number is not a count of tokens."""
+
+_LARGEST_DIGITS: Final = len(str(_LARGEST))
 
 
 def usage_in_chunk(chunk: Mapping[str, Any]) -> dict[str, Any] | None:
@@ -124,8 +125,8 @@ def read_usage(raw: Mapping[str, Any]) -> Usage:
     """
     input_, cached = _read_input(raw)
     output, reasoning = _read_output(raw, input_)
-    usage = Usage(input_, output, cached, reasoning)
-    return replace(usage, source="server") if usage != Usage() else usage
+    is_counted = input_ is not None or output is not None
+    return Usage(input_, output, cached, reasoning, source="server" if is_counted else None)
 
 
 def _read_input(raw: Mapping[str, Any]) -> tuple[int | None, int | None]:
@@ -168,15 +169,18 @@ def _first(raw: Mapping[str, Any], names: tuple[str, ...]) -> int | None:
 
 def _first_positive(counts: Iterable[int | None]) -> int | None:
     """Return the first count above 0, else 0 if there is one: relays fill the names that a server does not use by 0."""
-    known = [count for count in counts if count is not None]
-    return next((count for count in known if count), 0 if known else None)
+    found = None
+    for count in counts:
+        if count:
+            return count
+        found = count if found is None else found
+    return found
 
 
 def _count(value: Any) -> int | None:
     """Return a count of tokens, or None for what is not one."""
     if isinstance(value, float) and value.is_integer():
         value = int(value)
-    elif isinstance(value, str) and value.isascii() and value.isdigit() and len(value) < len(str(_LARGEST)):
+    elif isinstance(value, str) and value.isascii() and value.isdigit() and len(value) < _LARGEST_DIGITS:
         value = int(value)  # as JSON of protobuf writes 64-bit integers
-    is_count = isinstance(value, int) and not isinstance(value, bool) and 0 <= value < _LARGEST
-    return value if is_count else None
+    return value if type(value) is int and 0 <= value < _LARGEST else None
