@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
 
-__all__ = ["Category", "ChatResponse", "Status", "ToolCall", "ToolResult", "Usage"]
+__all__ = ["Category", "ChatResponse", "Status", "ToolCall", "ToolResult", "Usage", "is_standard_tier"]
 
 Category = Literal[
     "rate_limit",
@@ -34,13 +34,21 @@ Category = Literal[
 
 Status = Literal["ok", "truncated", "cancelled", "error", "running", "interrupted"]
 
+_STANDARD_TIERS = frozenset({"auto", "default", "standard", "on_demand"})
+"""Service tiers without a price of their own, as OpenAI and Groq call them."""
+
+
+def is_standard_tier(service_tier: str | None) -> bool:
+    """Return whether a service tier has the usual price of a model; so has a call for which none is named."""
+    return service_tier is None or service_tier in _STANDARD_TIERS
+
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """Tokens of one call. Cached tokens are part of the input, reasoning tokens of the output.
+    """Tokens of one call. Cached tokens and those written to the cache are part of the input, reasoning of the output.
 
     ``source`` is ``"server"`` for the server's counts and ``"estimated"`` for our estimate, which is never shown as a
-    count.
+    count. ``service_tier`` is the tier that the server names in its response, by which it bills.
     """
 
     input_tokens: int | None = None
@@ -48,14 +56,18 @@ class Usage:
     cached_tokens: int | None = None
     reasoning_tokens: int | None = None
     source: Literal["server", "estimated"] | None = None
+    cache_write_tokens: int | None = None
+    service_tier: str | None = None
 
     @property
     def is_consistent(self) -> bool:
         """Whether the server counted, and its counts add up. No price is right for other counts."""
         if self.source != "server" or self.input_tokens is None or self.output_tokens is None:
             return False
+        cached, written = self.cached_tokens or 0, self.cache_write_tokens or 0
         return (
-            0 <= (self.cached_tokens or 0) <= self.input_tokens
+            min(cached, written) >= 0
+            and cached + written <= self.input_tokens
             and 0 <= (self.reasoning_tokens or 0) <= self.output_tokens
         )
 

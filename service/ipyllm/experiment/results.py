@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from ipyllm.experiment.remote_run import RemoteRun
     from ipyllm.experiment.run import Run
     from ipyllm.experiment.scores import Scores
+    from ipyllm.experiment.spending_limit import SpendingLimit
     from ipyllm.ledger import Ledger
 
 __all__ = ["Results"]
@@ -38,6 +39,7 @@ class Results:
         scores: Scores,
         *,
         texts: Mapping[str, str] | None,
+        spending: SpendingLimit,
         current_run: Callable[[], Run | RemoteRun | None],
     ) -> None:
         self._name = name
@@ -45,6 +47,7 @@ class Results:
         self._ledger = ledger
         self._scores = scores
         self._texts = texts
+        self._spending = spending
         self._current_run = current_run
 
     def __repr__(self) -> str:
@@ -59,9 +62,10 @@ class Results:
 
         ``experiment``, ``arm``, ``model``, ``params``, ``system``, ``prompt_id``, ``repeat``, ``row`` (place in the
         input), ``prompt``, ``response``, ``status``, then the columns of ``usage()``, and for each scorer
-        ``score_<name>`` and ``score_<name>_error``. Calls without a score are scored now, in this thread.
+        ``score_<name>`` and ``score_<name>_error``. Calls without a score are scored now, in this thread; what a judge
+        costs is paid from the budget of the experiment.
         """
-        return self._scores.join(self._calls(), self._ledger)
+        return self._scores.join(self._calls(), self._ledger, self._spending)
 
     @property
     def undone(self) -> int:
@@ -90,6 +94,16 @@ class Results:
             reason = f": {run.progress.stopped}" if run is not None and run.progress.stopped else "."
             sentences.append(f"{left} were not made{reason} Call run() again to continue.")
         return " ".join(sentences)
+
+    @property
+    def costs(self) -> pd.DataFrame:
+        """What the experiment cost so far, in US dollars, all its runs included.
+
+        Index: ``calls``, ``warm-ups``, ``judges`` (calls of scorers that ask a model), ``total``. Columns: ``n``, calls
+        that ended; ``cost_usd``, the sum of the known costs; ``unknown``, calls whose cost is unknown; and
+        ``cost_bound_usd``, the most that it can have been, unknown costs included (null if one has no known bound).
+        """
+        return self._ledger_progress().costs()
 
     def rescore(self, scorers: Iterable[Any]) -> Results:
         """Score all answers again, with these scorers instead of the earlier ones. No arm is called again.

@@ -62,10 +62,13 @@ COLUMNS: Final[dict[str, Kind]] = {
     # tokens and cost
     "input_tokens": "int",
     "cached_tokens": "int",
+    "cache_write_tokens": "int",
     "output_tokens": "int",
     "reasoning_tokens": "int",
     "usage_source": "text",
+    "service_tier": "text",
     "cost_usd": "float",
+    "cost_bound_usd": "float",
     "price_source": "text",
     # text
     "prompt": "text",

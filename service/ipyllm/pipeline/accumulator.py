@@ -32,6 +32,7 @@ class Accumulator:
     finish_reason: str | None = None
     raw_usage: dict[str, Any] | None = None
     response_model: str | None = None
+    service_tier: str | None = None
     _text: list[str] = field(default_factory=list)
     _reasoning: list[str] = field(default_factory=list)
     _tools: dict[int, dict[str, str]] = field(default_factory=dict)
@@ -40,6 +41,9 @@ class Accumulator:
         """Add one chunk that arrived at ``at_ns`` and return its events."""
         if self.response_model is None and isinstance(chunk.get("model"), str):
             self.response_model = chunk["model"]
+        tier = chunk.get("service_tier")
+        if isinstance(tier, str) and tier:
+            self.service_tier = tier
         usage = chunk.get("usage")
         if isinstance(usage, dict):
             self.raw_usage = usage

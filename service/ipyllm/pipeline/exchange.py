@@ -11,10 +11,12 @@ import logging
 import math
 import threading
 from contextlib import suppress
+from datetime import UTC, datetime
 from time import perf_counter_ns
 from typing import TYPE_CHECKING, Any, Protocol
 
-from ipyllm.conversations.tokens import estimate_messages
+from ipyllm.conversations.hidden_tokens import hidden_tokens, kind_of
+from ipyllm.conversations.tokens import estimate_body, estimate_messages
 from ipyllm.errors import LLMError
 from ipyllm.events import ReasoningDelta, TextDelta
 from ipyllm.ledger.ids import new_id
@@ -22,7 +24,6 @@ from ipyllm.observability import telemetry
 from ipyllm.observability.logs import log
 from ipyllm.pipeline import ledger_rows
 from ipyllm.pipeline.accumulator import Accumulator
-from ipyllm.pipeline.budget import Budget, kernel_budget
 from ipyllm.pipeline.cache import cache_key, current_cache
 from ipyllm.pipeline.limiter_registry import limiter_for
 from ipyllm.pipeline.retry import attempts, is_retryable
@@ -31,12 +32,12 @@ from ipyllm.pipeline.watchdog import Watchdog
 from ipyllm.runtime.service_thread import service_thread
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
     from opentelemetry.context import Context
 
     from ipyllm.events import Event
-    from ipyllm.pipeline.budget import Reservation
+    from ipyllm.pipeline.budget import Account
     from ipyllm.pipeline.cache import ResponseCache
     from ipyllm.pipeline.limiter import Slot
     from ipyllm.provider import Provider
@@ -83,8 +84,9 @@ class PeriodicSave:
 class Exchange:
     """One request to one service; ``deadline`` is when the whole call must have ended, in the loop's time.
 
-    ``on_event`` takes each event as it arrives, on the service thread, and must return in microseconds. With
-    ``wait_for_slot`` it waits for a turn at a server that is busy with our other calls.
+    ``on_event`` takes each event as it arrives, on the service thread, and must return in microseconds. The cost is
+    reserved and settled in each of ``accounts``. With ``wait_for_slot`` it waits for a turn at a server that is busy
+    with our other calls.
     """
 
     def __init__(
@@ -96,6 +98,7 @@ class Exchange:
         deadline: float | None = None,
         context: Context | None = None,
         *,
+        accounts: Sequence[Account] = (),
         wait_for_slot: bool = True,
     ) -> None:
         self.service = service
@@ -108,7 +111,8 @@ class Exchange:
         self._wait_for_slot = wait_for_slot
         self._cache: ResponseCache | None = None
         self._cache_key = ""
-        self._reservations: list[Reservation] = []
+        self._accounts = accounts
+        self._is_limited = any(account.is_limited for account in accounts)
 
     async def run(self) -> ChatResponse:
         """Send the request and return the complete response.
@@ -138,7 +142,7 @@ class Exchange:
             return
         await service_thread().transport.connection(state.address)  # an import at the first call is not latency
         await self.service.load_prices(state.address)
-        self._reserve(state)
+        await self._hold(state)
         state.ready_ns = perf_counter_ns()
         await self._attempt_with_retries(state)
 
@@ -171,24 +175,35 @@ class Exchange:
 
     # ---- budgets ---------------------------------------------------------------------------------------
 
-    def _reserve(self, state: ExchangeState) -> None:
-        """Reserve the most this call may cost, or refuse it before sending."""
-        request = self.request
-        budgets = [kernel_budget()]
-        if request.max_cost_usd is not None:
-            budgets.append(Budget(request.max_cost_usd, allow_unknown_price=budgets[0].allow_unknown_price))
-        bound = None
-        if any(budget.limit_usd is not None for budget in budgets) and state.address is not None:
-            max_output_tokens = request.params.get("max_tokens") or request.params.get("max_completion_tokens")
-            tokens = estimate_messages(request.messages)
-            bound = self.service.estimate_cost(state.address, tokens, max_output_tokens, state.started_at)
-        for budget in budgets:
-            self._reservations.append(budget.reserve(bound, model=request.model))
+    async def _hold(self, state: ExchangeState) -> None:
+        """Reserve the most that sending the request now may cost, or refuse it before it is sent."""
+        if not self._is_limited or state.address is None:
+            return
+        state.bound_usd = self.service.max_cost(self.request, state.address, datetime.now(UTC))
+        for account in self._accounts:
+            await account.hold(state.bound_usd, self.request.model)
 
-    def _settle(self, state: ExchangeState, response: ChatResponse, error: LLMError | None) -> None:
-        refused = state.attempts == 0 or (error is not None and error.status_code is not None)
-        for reservation in self._reservations:
-            reservation.settle(0.0 if response.cost_usd is None and refused else response.cost_usd)
+    async def _hold_for_attempt(self, state: ExchangeState) -> None:
+        """Reserve for an attempt: earlier ones may have been billed too, and prices change while a call waits."""
+        if state.may_be_billed:
+            cost = state.end_attempt(self.service, self.request)
+            for account in self._accounts:
+                account.spend(cost)
+        await self._hold(state)
+        if self._is_limited:
+            bound_usd = state.earlier_bound_usd + (state.bound_usd or 0.0)
+            self._ledger.put({"call_id": self.call_id, "cost_bound_usd": bound_usd})
+            for account in self._accounts:
+                await account.sent()
+
+    def _settle(self, state: ExchangeState, response: ChatResponse) -> float | None:
+        """Settle the last attempt; return the most that the exchange can have cost, None without a limit."""
+        cost = state.cost_of_open_attempt(self.service, self.request, response)
+        for account in self._accounts:
+            account.spend(cost)
+        if not self._is_limited:
+            return None
+        return state.earlier_bound_usd + (cost if cost is not None else state.bound_usd or 0.0)
 
     # ---- attempts --------------------------------------------------------------------------------------
 
@@ -229,6 +244,7 @@ class Exchange:
                     status_code=exc.status_code,
                     attempts=state.attempts,
                     retry_after=exc.retry_after,
+                    reached_server=exc.reached_server,
                 ) from exc
             raise
 
@@ -262,8 +278,9 @@ class Exchange:
     async def _attempt(self, state: ExchangeState, slot: Slot) -> None:
         request, on_event = self.request, self._on_event
         assert state.address is not None
-        state.attempts += 1
+        await self._hold_for_attempt(state)
         body = self.service.body(request)
+        state.begin_attempt(body)
         thread = service_thread()
         received = state.received = Accumulator(sent_ns=perf_counter_ns())
         stream = thread.transport.stream(state.address, body, model=request.model, connect_s=request.timeout.connect)
@@ -277,6 +294,8 @@ class Exchange:
                         for event in received.feed(chunk, at_ns):
                             on_event(event)
             received.end_ns = perf_counter_ns()
+            if self._is_limited:
+                self._learn_hidden_tokens(state, body)
             error = self._error_of_complete_stream(received)
         except TimeoutError:
             if watchdog.exceeded_s is None:
@@ -285,6 +304,7 @@ class Exchange:
             error = self._timeout(f"{missing} arrived for {watchdog.exceeded_s:g} s")
         except LLMError as exc:
             error = exc
+        state.attempt_error = error
         state.attempt_records.append(
             telemetry.Attempt(
                 received.sent_ns,
@@ -297,6 +317,14 @@ class Exchange:
             if received.has_tokens:  # text was shown, so there is no retry
                 error.partial = state.response(self.service, request, self.call_id, error)
             raise error
+
+    def _learn_hidden_tokens(self, state: ExchangeState, body: Mapping[str, Any]) -> None:
+        """Compare the server's count of the input with our estimate."""
+        assert state.address is not None
+        usage = self.service.read_usage(state.received.raw_usage or {})
+        if usage.source == "server" and usage.input_tokens:
+            kind = kind_of(state.address.base_url, body)
+            hidden_tokens().learn(kind, estimate_body(body), usage.input_tokens)
 
     def _error_of_complete_stream(self, received: Accumulator) -> LLMError | None:
         """Return the error of a stream that is complete but has no answer."""
@@ -333,8 +361,9 @@ class Exchange:
         if error is not None:
             error.attempts = state.attempts
             error.partial = response
-        self._settle(state, response, error)
-        self._ledger.put(ledger_rows.final_row(self.call_id, response))
+        self._ledger.put(ledger_rows.final_row(self.call_id, response, self._settle(state, response)))
+        for account in self._accounts:
+            account.end()
         log(
             _logger,
             logging.INFO if response.status in {"ok", "cancelled"} else logging.ERROR,

@@ -6,15 +6,17 @@ import logging
 from dataclasses import replace
 from datetime import UTC, datetime
 from time import perf_counter_ns
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ipyllm.conversations.tokens import estimate, estimate_messages
 from ipyllm.pipeline.accumulator import Accumulator
-from ipyllm.response import ChatResponse, Usage
+from ipyllm.response import ChatResponse, Usage, is_standard_tier
 from ipyllm.runtime.loop_lag import LagMeasurement
 from ipyllm.timing import Timing, output_tokens_per_second, time_per_output_token
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from ipyllm.errors import LLMError
     from ipyllm.observability.telemetry import Attempt
     from ipyllm.provider import Provider
@@ -38,22 +40,61 @@ class ExchangeState:
         self.retry_wait_ns = 0
         self.attempt_records: list[Attempt] = []
         self.attempts = 0
+        self.attempt_error: LLMError | None = None
+        self.attempt_is_open = False  # it was sent, and not counted as an earlier one yet
+        self.sent_at = self.started_at
+        self.requested_tier: str | None = None
+        self.bound_usd: float | None = None  # of the next or latest attempt; None without a limit
+        # Attempts before the latest that were billed: their cost, if it is known, and the most that they can have cost.
+        self.earlier_cost_usd: float | None = 0.0
+        self.earlier_bound_usd = 0.0
         self.cold = False
         self.address: Address | None = None
         self.received = Accumulator(sent_ns=self.opened_ns)
         self.lag = LagMeasurement()
         self.hit: ChatResponse | None = None
 
+    def begin_attempt(self, body: Mapping[str, Any]) -> None:
+        """Record that a request is sent, with this JSON."""
+        self.attempts += 1
+        self.attempt_error = None
+        self.attempt_is_open = True
+        self.sent_at = datetime.now(UTC)
+        self.requested_tier = body.get("service_tier")
+
+    @property
+    def may_be_billed(self) -> bool:
+        """Whether the server may charge for the open attempt: it was reached, and did not refuse."""
+        error = self.attempt_error
+        if not self.attempt_is_open or self.received.has_tokens or error is None:
+            return self.attempt_is_open
+        return error.status_code is None and error.reached_server
+
+    def end_attempt(self, service: Provider, request: ChatRequest) -> float | None:
+        """Count the open attempt as an earlier one, because another follows; return its cost, None if unknown."""
+        _, cost, _ = self._usage_and_cost(service, request)
+        self.attempt_is_open = False
+        self.earlier_bound_usd += cost if cost is not None else self.bound_usd or 0.0
+        # An attempt of which nothing came back was probably not billed: the bound counts it, the cost does not.
+        if self.earlier_cost_usd is not None and (cost is not None or self.received.has_tokens):
+            self.earlier_cost_usd = None if cost is None else self.earlier_cost_usd + cost
+        return cost
+
+    def cost_of_open_attempt(self, service: Provider, request: ChatRequest, response: ChatResponse) -> float | None:
+        """Return the cost of the open attempt, which ended in ``response``; None if unknown."""
+        if self.hit is not None or not self.may_be_billed:
+            return 0.0
+        return response.cost_usd if self.earlier_cost_usd == 0.0 else self._usage_and_cost(service, request)[1]
+
     def response(self, service: Provider, request: ChatRequest, call_id: str, error: LLMError | None) -> ChatResponse:
         """Return the response as it is now."""
         received = self.received
-        usage, cost, source = Usage(), None, None
-        try:
-            usage = self._usage(service, request)
-            if self.address is not None:
-                cost, source = service.cost_and_source(usage, received.response_model, self.address, self.started_at)
-        except Exception:  # a service that cannot read the usage must not lose the answer
-            _logger.exception("usage or price of a call to %s could not be read", request.model)
+        usage, cost, source = self._usage_and_cost(service, request)
+        if self.attempts and not self.attempt_is_open:
+            cost = self.earlier_cost_usd
+        elif cost is not None and self.earlier_cost_usd != 0.0:
+            cost = None if self.earlier_cost_usd is None else cost + self.earlier_cost_usd
+            source = source if cost is not None else "unknown: an earlier attempt was billed too"
         return ChatResponse(
             content=received.content,
             reasoning=received.reasoning,
@@ -88,6 +129,19 @@ class ExchangeState:
             call_id=call_id,
             started_at=self.started_at,
         )
+
+    def _usage_and_cost(self, service: Provider, request: ChatRequest) -> tuple[Usage, float | None, str | None]:
+        received = self.received
+        usage, cost, source = Usage(), None, None
+        try:
+            usage = replace(self._usage(service, request), service_tier=received.service_tier)
+            if self.address is not None:
+                cost, source = service.cost_and_source(usage, received.response_model, self.address, self.sent_at)
+        except Exception:  # a service that cannot read the usage must not lose the answer
+            _logger.exception("usage or price of a call to %s could not be read", request.model)
+        if cost and received.service_tier is None and not is_standard_tier(self.requested_tier):
+            return usage, None, f"unknown: service tier {self.requested_tier} was requested, the server named none"
+        return usage, cost, source
 
     def _usage(self, service: Provider, request: ChatRequest) -> Usage:
         received = self.received

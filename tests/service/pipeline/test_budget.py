@@ -22,7 +22,7 @@ def test_a_call_that_could_pass_the_limit_is_refused_before_anything_is_spent():
     assert budget.spent_usd == 0.7
     assert str(caught.value) == (
         "A call to openai/gpt-5 may cost up to $0.31, but of max_cost_usd=$1.00 only $0.30 is left ($0.70 spent); "
-        "nothing was sent. Raise max_cost_usd, or make the call smaller, for example with max_tokens=…."
+        "it was not sent. Raise max_cost_usd, or make the call smaller, for example with max_tokens=…."
     )
     assert (caught.value.category, caught.value.model, caught.value.status_code) == ("quota", "openai/gpt-5", None)
     assert not is_retryable(caught.value)
@@ -40,7 +40,7 @@ def test_calls_in_flight_count_and_the_sentence_says_so():
 
 
 def test_a_single_call_over_its_own_limit_is_told_the_limit_only():
-    with pytest.raises(LLMError, match=r"may cost up to \$0.02, but max_cost_usd is \$0.01; nothing was sent"):
+    with pytest.raises(LLMError, match=r"may cost up to \$0.02, but max_cost_usd is \$0.01; it was not sent"):
         Budget(0.01).reserve(0.02)
 
 
@@ -105,7 +105,7 @@ def test_a_cost_above_the_estimate_is_counted_in_full():
 
 def test_an_unknown_price_is_refused_under_a_budget_unless_allowed():
     with pytest.raises(
-        LLMError, match=r"unknown, so max_cost_usd=\$1.00 cannot be enforced; nothing was sent"
+        LLMError, match=r"unknown, so max_cost_usd=\$1.00 cannot be enforced; it was not sent"
     ) as caught:
         Budget(1.0).reserve(None, model="lab/m")
     assert caught.value.category == "quota"
