@@ -106,7 +106,7 @@ class LedgerProgress:
             kind: {
                 "n": int(chosen.sum()),
                 "cost_usd": float(rows.loc[chosen, "cost_usd"].sum()),
-                "unknown": int(rows.loc[chosen, "cost_usd"].isna().sum()),
+                "unknown": int((chosen & rows["cost_usd"].isna() & (bound != 0)).sum()),
                 "cost_bound_usd": float(bound[chosen].sum(skipna=False)),
             }
             for kind, chosen in kinds.items()

@@ -6,6 +6,7 @@ from html import escape
 from typing import TYPE_CHECKING, Any
 
 from ipyllm.experiment.ledger_progress import LedgerProgress
+from ipyllm.text.format import count, money
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -164,7 +165,19 @@ class Results:
         calls = self._calls()
         if not (calls["status"] == "ok").any():
             return head
-        return f"{head}{self.summary()._repr_html_()}"  # type: ignore[operator]
+        return f"{head}{self._cost_html()}{self.summary()._repr_html_()}"  # type: ignore[operator]
+
+    def _cost_html(self) -> str:
+        """Return a sentence about the costs of calls and judges, if any are known."""
+        costs = self.costs
+        known: dict[str, float] = costs["cost_usd"][costs["cost_usd"] > 0].to_dict()
+        if not known:
+            return ""
+        total = known.pop("total")
+        parts = [f"{money(cost)} for {kind}" for kind, cost in known.items()]
+        unknown = costs["unknown"].tolist()[-1]
+        more = f", and {count(unknown, 'call')} of unknown cost" if unknown else ""
+        return f"<p>It costs {money(total)}: {', '.join(parts)}{more}.</p>"
 
     def _ledger_progress(self) -> LedgerProgress:
         return LedgerProgress(self._name, self._grid, self._ledger, self._texts)

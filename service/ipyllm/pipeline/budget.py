@@ -20,8 +20,9 @@ __all__ = ["Account", "Budget", "Reservation", "budget_reached", "kernel_budget"
 class Account(Protocol):
     """The place of one call in a budget."""
 
-    is_limited: bool
-    """Whether there is a limit, so that bounds are needed."""
+    @property
+    def is_limited(self) -> bool:
+        """Whether there is a limit, so that bounds are needed."""
 
     async def hold(self, bound_usd: float | None, model: str) -> None:
         """Reserve up to ``bound_usd`` for the next request, before it is sent; None for an unknown price.

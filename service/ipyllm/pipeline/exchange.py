@@ -143,6 +143,8 @@ class Exchange:
         await service_thread().transport.connection(state.address)  # an import at the first call is not latency
         await self.service.load_prices(state.address)
         await self._hold(state)
+        if self._is_limited:
+            self._ledger.put({"call_id": self.call_id, "cost_bound_usd": 0.0})  # nothing is sent yet
         state.ready_ns = perf_counter_ns()
         await self._attempt_with_retries(state)
 
