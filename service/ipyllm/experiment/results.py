@@ -170,7 +170,7 @@ class Results:
     def _cost_html(self) -> str:
         """Return a sentence about the costs of calls and judges, if any are known."""
         costs = self.costs
-        known: dict[str, float] = costs["cost_usd"][costs["cost_usd"] > 0].to_dict()
+        known = {kind: cost for kind, cost in zip(costs.index, costs["cost_usd"].tolist(), strict=True) if cost}
         if not known:
             return ""
         total = known.pop("total")

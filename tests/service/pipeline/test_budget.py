@@ -22,7 +22,8 @@ def test_a_call_that_could_pass_the_limit_is_refused_before_anything_is_spent():
     assert budget.spent_usd == 0.7
     assert str(caught.value) == (
         "A call to openai/gpt-5 may cost up to $0.31, but of max_cost_usd=$1.00 only $0.30 is left ($0.70 spent; "
-        "$0 reserved by calls in flight); it was not sent. Raise max_cost_usd, or make the call smaller, for example with max_tokens=…."
+        "$0 reserved by calls in flight); it was not sent. Raise max_cost_usd, or make the call smaller, for example "
+        "with max_tokens=…."
     )
     assert (caught.value.category, caught.value.model, caught.value.status_code) == ("quota", "openai/gpt-5", None)
     assert not is_retryable(caught.value)
