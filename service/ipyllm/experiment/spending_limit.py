@@ -211,9 +211,12 @@ class SpendingLimit:
         await asyncio.to_thread(self._funds.flush)
 
     def _wake(self) -> None:
+        loop = asyncio.get_running_loop()
+        if self._task is not None and self._task.get_loop() is not loop:  # the parent's, in a forked child
+            self._task, self._changed = None, asyncio.Event()
         self._changed.set()
         if self._task is None or self._task.done():
-            self._task = asyncio.get_running_loop().create_task(self._serve())
+            self._task = loop.create_task(self._serve())
 
     async def _serve(self) -> None:
         while self._waiting or self._released:

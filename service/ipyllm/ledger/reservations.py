@@ -14,27 +14,31 @@ import sqlalchemy as sa
 
 from ipyllm.ledger.budget_state import BudgetState, within
 from ipyllm.ledger.tables import calls, reservations
+from ipyllm.process_identity import ProcessIdentity
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
     from datetime import datetime
-
-    from ipyllm.process_identity import ProcessIdentity
 
 __all__ = ["reserve", "writers_of_reservations"]
 
 
 def writers_of_reservations(connection: sa.Connection, experiment: str) -> list[tuple[ProcessIdentity, datetime]]:
     """Return the processes that hold reservations of an experiment, each with its last sign of life."""
-    from ipyllm.process_identity import ProcessIdentity
-
-    column = reservations.c
+    column, call = reservations.c, calls.c
+    writer = column.writer_host, column.writer_pid, column.writer_start
     found = connection.execute(
-        sa.select(column.writer_host, column.writer_pid, column.writer_start, sa.func.max(column.updated_at))
-        .where(column.experiment == experiment)
-        .group_by(column.writer_host, column.writer_pid, column.writer_start)
-    )
-    return [(ProcessIdentity(host, pid, start), updated_at) for host, pid, start, updated_at in found]
+        sa.select(*writer, sa.func.max(column.updated_at)).where(column.experiment == experiment).group_by(*writer)
+    ).all()
+    processes = []
+    for host, pid, start, reserved_at in found:
+        # A process confirms its running calls every minute, but not their reservations.
+        of_process = call.writer_host == host, call.writer_pid == pid, call.writer_start == start
+        newest = sa.select(sa.func.max(call.updated_at)).where(call.status == "running", *of_process)
+        processes.append(
+            (ProcessIdentity(host, pid, start), max(reserved_at, connection.scalar(newest) or reserved_at))
+        )
+    return processes
 
 
 def reserve(

@@ -24,6 +24,7 @@ from ipyllm.observability import telemetry
 from ipyllm.observability.logs import log
 from ipyllm.pipeline import ledger_rows
 from ipyllm.pipeline.accumulator import Accumulator
+from ipyllm.pipeline.billed_tiers import learn_tier
 from ipyllm.pipeline.cache import cache_key, current_cache
 from ipyllm.pipeline.limiter_registry import limiter_for
 from ipyllm.pipeline.retry import attempts, is_retryable
@@ -297,7 +298,7 @@ class Exchange:
                             on_event(event)
             received.end_ns = perf_counter_ns()
             if self._is_limited:
-                self._learn_hidden_tokens(state, body)
+                self._learn_from_response(state, body)
             error = self._error_of_complete_stream(received)
         except TimeoutError:
             if watchdog.exceeded_s is None:
@@ -320,9 +321,11 @@ class Exchange:
                 error.partial = state.response(self.service, request, self.call_id, error)
             raise error
 
-    def _learn_hidden_tokens(self, state: ExchangeState, body: Mapping[str, Any]) -> None:
-        """Compare the server's count of the input with our estimate."""
+    def _learn_from_response(self, state: ExchangeState, body: Mapping[str, Any]) -> None:
+        """Compare what the server counts and bills with our bound."""
         assert state.address is not None
+        if state.received.service_tier is not None:
+            learn_tier(state.address.base_url, body["model"], body.get("service_tier"), state.received.service_tier)
         usage = self.service.read_usage(state.received.raw_usage or {})
         if usage.source == "server" and usage.input_tokens:
             kind = kind_of(state.address.base_url, body)

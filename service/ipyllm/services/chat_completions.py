@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 from ipyllm.conversations.hidden_tokens import hidden_tokens, kind_of
 from ipyllm.conversations.tokens import estimate_body, max_output_tokens
 from ipyllm.errors import LLMError, bad_request
+from ipyllm.pipeline.billed_tiers import expected_tier
 from ipyllm.provider import Limits
 from ipyllm.request import CallOptions
 from ipyllm.response import Usage
@@ -301,7 +302,8 @@ class ChatCompletionsProvider:
         input_tokens = hidden_tokens().bound(kind_of(address.base_url, body), estimate_body(body))
         # A service may have its own name for the limit in the body.
         limits = [limit for each in (body, request.params) if (limit := max_output_tokens(each)) is not None]
-        longest, tier = max(limits, default=None), body.get("service_tier")
+        longest = max(limits, default=None)
+        tier = expected_tier(address.base_url, body["model"], body.get("service_tier"))
         configured = price_in_settings(self.full_name)
         if configured is not None:
             output_tokens = longest or self.context_window()

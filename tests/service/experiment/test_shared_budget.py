@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import sqlite3
 import subprocess
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import closing
 from dataclasses import replace
 
 import pandas as pd
@@ -80,6 +82,20 @@ def test_what_a_killed_kernel_had_sent_counts_and_the_rest_of_its_reservations_f
     assert len(server.requests) == 1 + 4
     assert results.costs.loc["total", "cost_usd"] == pytest.approx(0.4)
     assert results.costs.loc["total", "cost_bound_usd"] == pytest.approx(0.6)
+
+
+def test_a_call_is_in_the_ledger_before_it_is_sent(priced, server, own_settings):
+    """So that it counts if its kernel is killed the moment after."""
+    found = []
+
+    def look(_):
+        with closing(sqlite3.connect(own_settings / "ledger.sqlite", timeout=5)) as ledger:
+            found.extend(ledger.execute("SELECT status, cost_bound_usd FROM calls WHERE cost_bound_usd > 0"))
+        return answer("x")
+
+    server.on(look)
+    experiment(priced, n=1, max_cost_usd=5).run(progress=False)
+    assert found == [("running", pytest.approx(0.2))]
 
 
 def test_another_kernel_s_calls_in_flight_are_waited_for(priced, server, python):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
 import sqlalchemy as sa
@@ -91,6 +91,20 @@ def test_reservations_of_a_killed_process_fall_away_but_what_it_sent_counts(pyth
     assert (state.spent_usd, state.assumed_usd) == (pytest.approx(0.2), pytest.approx(0.2))
     assert (state.reserved_usd, state.releasable_usd) == (pytest.approx(0.8), pytest.approx(0.7))
     assert grant(more=0.01) == set()
+
+
+def test_a_process_of_another_host_is_alive_while_it_confirms_its_calls(ledger, path, call, grant, sql):
+    elsewhere = "writer_host = 'elsewhere', updated_at = ?"
+    assert grant(theirs=0.6) == {"theirs"}
+    ledger.put(call(call_id="one", experiment="x", cost_bound_usd=0.5))
+    assert ledger.flush()
+    now, long_ago = (str(datetime.now(UTC) - timedelta(hours=hours))[:26] for hours in (0, 1))
+    sql(f"UPDATE reservations SET {elsewhere}", long_ago)
+    sql(f"UPDATE calls SET {elsewhere}", now)
+    assert grant(mine=0.5) == set()
+    sql(f"UPDATE calls SET {elsewhere}", long_ago)
+    assert grant(mine=0.5) == {"mine"}
+    assert ledger.reserve("x", LIMIT, {}).assumed_usd == pytest.approx(0.5)
 
 
 def test_many_threads_cannot_reserve_more_than_the_limit(path):

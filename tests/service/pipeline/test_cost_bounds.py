@@ -123,6 +123,15 @@ def test_a_tier_of_unknown_price_is_refused_under_a_limit(priced, service, fake)
     assert not fake.requests
 
 
+def test_a_tier_that_the_server_chooses_by_itself_is_expected_from_then_on(priced, service, fake):
+    priced(DEAR_OUTPUT.replace("flex = 0.5", "priority = 2"))
+    fake.default = echoing("priority")
+    assert service.chat("Hello", max_tokens=2, max_cost_usd=5).cost_usd == pytest.approx(0.4)
+    with pytest.raises(LLMError, match=r"up to \$4.00, but max_cost_usd is \$2.00"):
+        service.chat("Hello", max_tokens=20, max_cost_usd=2)
+    service.chat("Hello", max_tokens=2, max_cost_usd=5)
+
+
 def test_input_that_was_written_to_the_cache_is_in_the_row(service, fake):
     counts = {"prompt_tokens": 10, "completion_tokens": 2, "prompt_tokens_details": {"cache_write_tokens": 7}}
     fake.default = answer("Hi.", usage=counts)
