@@ -240,7 +240,7 @@ def pool():
 
 def test_retries_in_a_worker_stay_within_the_part_that_is_reserved_for_its_chunk(priced, server, model, pool):
     server.on(lambda _: replace(answer("one two"), silent=True, ending="rst"))
-    service = model("a", max_tokens=2, max_retries=5)
+    service = model("a", max_tokens=2, max_retries=2)
     with pytest.warns(UserWarning, match="may cost up to"):
         experiment(service, max_cost_usd=0.65, concurrency=1).run(pool(), progress=False, chunk_size=2)
     assert len(server.requests) <= 3
