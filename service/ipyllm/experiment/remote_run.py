@@ -173,6 +173,7 @@ class RemoteRun:
             future: Future[ChunkReport] = self._executor.submit(run_chunk, chunk)
         except BrokenExecutor:  # a worker died between two chunks
             if not self._replace_executor():
+                self._release(job, 0.0)
                 return
             future = self._executor.submit(run_chunk, chunk)
         job.executor = self._executor

@@ -14,31 +14,35 @@ import sqlalchemy as sa
 
 from ipyllm.ledger.budget_state import BudgetState, within
 from ipyllm.ledger.tables import calls, reservations
-from ipyllm.process_identity import ProcessIdentity
+from ipyllm.process_identity import ProcessIdentity, is_dead
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
     from datetime import datetime
 
-__all__ = ["reserve", "writers_of_reservations"]
+__all__ = ["dead_writers", "reserve"]
 
 
-def writers_of_reservations(connection: sa.Connection, experiment: str) -> list[tuple[ProcessIdentity, datetime]]:
-    """Return the processes that hold reservations of an experiment, each with its last sign of life."""
+def dead_writers(connection: sa.Connection, experiment: str, now: datetime, limit_s: float) -> set[ProcessIdentity]:
+    """Return the processes that hold reservations of an experiment and have died.
+
+    A process on another host counts as dead after ``limit_s`` seconds without a sign of life.
+    """
     column, call = reservations.c, calls.c
     writer = column.writer_host, column.writer_pid, column.writer_start
     found = connection.execute(
         sa.select(*writer, sa.func.max(column.updated_at)).where(column.experiment == experiment).group_by(*writer)
     ).all()
-    processes = []
+    dead = set()
     for host, pid, start, reserved_at in found:
         # A process confirms its running calls every minute, but not their reservations.
         of_process = call.writer_host == host, call.writer_pid == pid, call.writer_start == start
         newest = sa.select(sa.func.max(call.updated_at)).where(call.status == "running", *of_process)
-        processes.append(
-            (ProcessIdentity(host, pid, start), max(reserved_at, connection.scalar(newest) or reserved_at))
-        )
-    return processes
+        last_sign = max(reserved_at, connection.scalar(newest) or reserved_at)
+        process = ProcessIdentity(host, pid, start)
+        if is_dead(process, (now - last_sign).total_seconds(), limit_s):
+            dead.add(process)
+    return dead
 
 
 def reserve(

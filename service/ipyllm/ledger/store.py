@@ -19,7 +19,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from ipyllm.fork_safety import never_finalize
 from ipyllm.ledger import arrow_read
 from ipyllm.ledger.columns import CALLS, TEXT
-from ipyllm.ledger.reservations import reserve, writers_of_reservations
+from ipyllm.ledger.reservations import dead_writers, reserve
 from ipyllm.ledger.sqlite_file import SQLiteFile, error_text, is_damaged, retry_while_busy
 from ipyllm.ledger.tables import VERSION, calls, migrate, tables, version_of
 from ipyllm.process_identity import ProcessIdentity, is_dead, this_process
@@ -167,13 +167,8 @@ class Store:
         """
         writer, now = this_process(), datetime.now(UTC)
         with self._lock, self._detecting_replacement(), self._opened().connect() as connection:
-            processes = writers_of_reservations(connection, experiment)
+            dead = dead_writers(connection, experiment, now, _DEAD_AFTER_S)
             connection.rollback()
-            dead = {
-                process
-                for process, updated_at in processes
-                if is_dead(process, (now - updated_at).total_seconds(), _DEAD_AFTER_S)
-            }
             if dead:  # before their reservations fall away, so that their calls count from now on
                 self._mark_interrupted(connection)
             self._begin(connection)

@@ -11,12 +11,10 @@ import logging
 import math
 import threading
 from contextlib import suppress
-from datetime import UTC, datetime
 from time import perf_counter_ns
 from typing import TYPE_CHECKING, Any, Protocol
 
-from ipyllm.conversations.hidden_tokens import hidden_tokens, kind_of
-from ipyllm.conversations.tokens import estimate_body, estimate_messages
+from ipyllm.conversations.tokens import estimate_messages
 from ipyllm.errors import LLMError
 from ipyllm.events import ReasoningDelta, TextDelta
 from ipyllm.ledger.ids import new_id
@@ -24,8 +22,8 @@ from ipyllm.observability import telemetry
 from ipyllm.observability.logs import log
 from ipyllm.pipeline import ledger_rows
 from ipyllm.pipeline.accumulator import Accumulator
-from ipyllm.pipeline.billed_tiers import learn_tier
 from ipyllm.pipeline.cache import cache_key, current_cache
+from ipyllm.pipeline.exchange_budget import ExchangeBudget
 from ipyllm.pipeline.limiter_registry import limiter_for
 from ipyllm.pipeline.retry import attempts, is_retryable
 from ipyllm.pipeline.state import ExchangeState
@@ -112,8 +110,7 @@ class Exchange:
         self._wait_for_slot = wait_for_slot
         self._cache: ResponseCache | None = None
         self._cache_key = ""
-        self._accounts = accounts
-        self._is_limited = any(account.is_limited for account in accounts)
+        self._budget = ExchangeBudget(service, request, accounts)
 
     async def run(self) -> ChatResponse:
         """Send the request and return the complete response.
@@ -143,9 +140,8 @@ class Exchange:
             return
         await service_thread().transport.connection(state.address)  # an import at the first call is not latency
         await self.service.load_prices(state.address)
-        await self._hold(state)
-        if self._is_limited:
-            self._ledger.put({"call_id": self.call_id, "cost_bound_usd": 0.0})  # nothing is sent yet
+        await self._budget.hold(state)
+        self._put_bound(state)
         state.ready_ns = perf_counter_ns()
         await self._attempt_with_retries(state)
 
@@ -175,38 +171,6 @@ class Exchange:
         if self._cache is not None and not response.cache_hit:
             with suppress(RuntimeError):  # no thread can be started while the interpreter exits
                 await asyncio.to_thread(self._cache.put, self._cache_key, response)
-
-    # ---- budgets ---------------------------------------------------------------------------------------
-
-    async def _hold(self, state: ExchangeState) -> None:
-        """Reserve the most that sending the request now may cost, or refuse it before it is sent."""
-        if not self._is_limited or state.address is None:
-            return
-        state.bound_usd = self.service.max_cost(self.request, state.address, datetime.now(UTC))
-        for account in self._accounts:
-            await account.hold(state.bound_usd, self.request.model)
-
-    async def _hold_for_attempt(self, state: ExchangeState) -> None:
-        """Reserve for an attempt: earlier ones may have been billed too, and prices change while a call waits."""
-        if state.may_be_billed:
-            cost = state.end_attempt(self.service, self.request)
-            for account in self._accounts:
-                account.spend(cost)
-        await self._hold(state)
-        if self._is_limited:
-            bound_usd = state.earlier_bound_usd + (state.bound_usd or 0.0)
-            self._ledger.put({"call_id": self.call_id, "cost_bound_usd": bound_usd})
-            for account in self._accounts:
-                await account.sent()
-
-    def _settle(self, state: ExchangeState, response: ChatResponse) -> float | None:
-        """Settle the last attempt; return the most that the exchange can have cost, None without a limit."""
-        cost = state.cost_of_open_attempt(self.service, self.request, response)
-        for account in self._accounts:
-            account.spend(cost)
-        if not self._is_limited:
-            return None
-        return state.earlier_bound_usd + (cost if cost is not None else state.bound_usd or 0.0)
 
     # ---- attempts --------------------------------------------------------------------------------------
 
@@ -281,7 +245,9 @@ class Exchange:
     async def _attempt(self, state: ExchangeState, slot: Slot) -> None:
         request, on_event = self.request, self._on_event
         assert state.address is not None
-        await self._hold_for_attempt(state)
+        await self._budget.hold_for_attempt(state)
+        self._put_bound(state, to_be_sent=True)
+        await self._budget.sent()
         body = self.service.body(request)
         state.begin_attempt(body)
         thread = service_thread()
@@ -297,8 +263,6 @@ class Exchange:
                         for event in received.feed(chunk, at_ns):
                             on_event(event)
             received.end_ns = perf_counter_ns()
-            if self._is_limited:
-                self._learn_from_response(state, body)
             error = self._error_of_complete_stream(received)
         except TimeoutError:
             if watchdog.exceeded_s is None:
@@ -321,16 +285,6 @@ class Exchange:
                 error.partial = state.response(self.service, request, self.call_id, error)
             raise error
 
-    def _learn_from_response(self, state: ExchangeState, body: Mapping[str, Any]) -> None:
-        """Compare what the server counts and bills with our bound."""
-        assert state.address is not None
-        if state.received.service_tier is not None:
-            learn_tier(state.address.base_url, body["model"], body.get("service_tier"), state.received.service_tier)
-        usage = self.service.read_usage(state.received.raw_usage or {})
-        if usage.source == "server" and usage.input_tokens:
-            kind = kind_of(state.address.base_url, body)
-            hidden_tokens().learn(kind, estimate_body(body), usage.input_tokens)
-
     def _error_of_complete_stream(self, received: Accumulator) -> LLMError | None:
         """Return the error of a stream that is complete but has no answer."""
         model = self.request.model
@@ -347,6 +301,12 @@ class Exchange:
                 model=model,
             )
         return None
+
+    def _put_bound(self, state: ExchangeState, *, to_be_sent: bool = False) -> None:
+        """Put the most that the exchange can have cost so far into the row, in case this process dies."""
+        if self._budget.is_limited:
+            bound_usd = state.earlier_bound_usd + (state.bound_usd or 0.0 if to_be_sent else 0.0)
+            self._ledger.put({"call_id": self.call_id, "cost_bound_usd": bound_usd})
 
     def _save(self, received: Accumulator) -> None:
         self._ledger.put(ledger_rows.partial_row(self.call_id, received))
@@ -366,9 +326,8 @@ class Exchange:
         if error is not None:
             error.attempts = state.attempts
             error.partial = response
-        self._ledger.put(ledger_rows.final_row(self.call_id, response, self._settle(state, response)))
-        for account in self._accounts:
-            account.end()
+        self._ledger.put(ledger_rows.final_row(self.call_id, response, self._budget.settle(state, response)))
+        self._budget.end()
         log(
             _logger,
             logging.INFO if response.status in {"ok", "cancelled"} else logging.ERROR,

@@ -43,7 +43,7 @@ class ExchangeState:
         self.attempt_error: LLMError | None = None
         self.attempt_is_open = False  # it was sent, and not counted as an earlier one yet
         self.sent_at = self.started_at
-        self.requested_tier: str | None = None
+        self.body: Mapping[str, Any] = {}  # of the latest attempt
         self.bound_usd: float | None = None  # of the next or latest attempt; None without a limit
         # Attempts before the latest that were billed: their cost, if it is known, and the most that they can have cost.
         self.earlier_cost_usd: float | None = 0.0
@@ -60,7 +60,7 @@ class ExchangeState:
         self.attempt_error = None
         self.attempt_is_open = True
         self.sent_at = datetime.now(UTC)
-        self.requested_tier = body.get("service_tier")
+        self.body = body
 
     @property
     def may_be_billed(self) -> bool:
@@ -139,8 +139,9 @@ class ExchangeState:
                 cost, source = service.cost_and_source(usage, received.response_model, self.address, self.sent_at)
         except Exception:  # a service that cannot read the usage must not lose the answer
             _logger.exception("usage or price of a call to %s could not be read", request.model)
-        if cost and received.service_tier is None and not is_standard_tier(self.requested_tier):
-            return usage, None, f"unknown: service tier {self.requested_tier} was requested, the server named none"
+        requested = self.body.get("service_tier")
+        if cost and received.service_tier is None and not is_standard_tier(requested):
+            return usage, None, f"unknown: service tier {requested} was requested, the server named none"
         return usage, cost, source
 
     def _usage(self, service: Provider, request: ChatRequest) -> Usage:

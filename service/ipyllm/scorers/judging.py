@@ -94,8 +94,8 @@ class JudgeModel:
         schema = {"title": "verdict", "type": "object", "properties": properties, "required": ["reason", name]}
         tags = {"judge": self.name, "judge_of": judge_of} | ({"judge_for": experiment} if experiment else {})
         provenance = Provenance(origin="experiment", tags=tags, experiment=experiment)
-        request = self.service.request(prompt, **{**self.options, "provenance": provenance, "schema": schema})
         try:
+            request = self.service.request(prompt, **{**self.options, "provenance": provenance, "schema": schema})
             response = await self.service.call(request, account=account and account()).wait_async()
         except LLMError as exc:
             cost = None if exc.partial is None else _cost(exc.partial)
