@@ -50,6 +50,8 @@ class Scores:
         """
         if not self._scorers:
             return calls
+        from ipyllm.scorers.scoring import with_directions
+
         self._read_stored(calls)
         answered = calls[(calls["status"] == "ok") & ~calls["warmup"]]
         missing: dict[tuple[str, ...], list[int]] = {}
@@ -61,7 +63,8 @@ class Scores:
             scorers = [scorer for scorer in self._scorers if scorer.name in names]
             if scorers:
                 self._score(scorers, answered.iloc[indices], ledger, spending)
-        return calls.assign(**{name: self._column(*where, calls) for name, where in self._columns().items()})
+        calls = calls.assign(**{name: self._column(*where, calls) for name, where in self._columns().items()})
+        return with_directions(calls, self._scorers)
 
     def _score(self, scorers: list[Any], calls: pd.DataFrame, ledger: Ledger, spending: SpendingLimit) -> None:
         from ipyllm.scorers.scoring import Scoring
