@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from ipyllm.experiment.grid import Trial
     from ipyllm.request import ChatRequest
     from ipyllm.services.base import BaseLLMService
+    from ipyllm.totals import CostTotal
 
 __all__ = ["Chunk", "ChunkReport", "run_chunk", "trial_name", "write_lost_calls", "write_rows"]
 
@@ -88,7 +89,7 @@ class ChunkReport:
     rows: list[dict[str, Any]]  # ledger rows, one per exchange
     ended: int
     failed: int
-    cost_usd: float
+    cost: CostTotal
     unreachable: dict[str, LLMError] = field(default_factory=dict)  # models that could not be reached, with the error
     stopped: str | None = None  # why it ended early, in one sentence
     hidden_tokens: Mapping[Kind, Excess] = field(default_factory=dict)  # as far as the worker knows now
@@ -130,7 +131,7 @@ def run_chunk(chunk: Chunk) -> ChunkReport:
         rows,
         progress.ended,
         progress.failed,
-        progress.cost_usd,
+        progress.cost,
         progress.unreachable,
         progress.stopped,
         hidden_tokens().snapshot(),

@@ -217,8 +217,8 @@ class RemoteRun:
         self._n_deaths = 0
         write_rows(report.rows, self._config, self._kernel, self._earlier_rows)
         hidden_tokens().update(report.hidden_tokens)
-        self._release(job, report.cost_usd)
-        progress.cost_usd += report.cost_usd
+        self._release(job, report.cost.usd)
+        progress.cost += report.cost
         for model, error in report.unreachable.items():
             progress.unreachable.setdefault(model, error)
         if job.is_warmup:

@@ -28,6 +28,7 @@ from ipyllm.pipeline.limiter_registry import limiter_for
 from ipyllm.pipeline.retry import attempts, is_retryable
 from ipyllm.pipeline.state import ExchangeState
 from ipyllm.pipeline.watchdog import Watchdog
+from ipyllm.response import Usage
 from ipyllm.runtime.service_thread import service_thread
 
 if TYPE_CHECKING:
@@ -85,7 +86,7 @@ class Exchange:
 
     ``on_event`` takes each event as it arrives, on the service thread, and must return in microseconds. The cost is
     reserved and settled in each of ``accounts``. With ``wait_for_slot`` it waits for a turn at a server that is busy
-    with our other calls.
+    with our other calls. ``asked_ns`` is the ``perf_counter_ns`` at which the caller asked, if that was earlier.
     """
 
     def __init__(
@@ -99,6 +100,7 @@ class Exchange:
         *,
         accounts: Sequence[Account] = (),
         wait_for_slot: bool = True,
+        asked_ns: int | None = None,
     ) -> None:
         self.service = service
         self.request = request
@@ -108,6 +110,7 @@ class Exchange:
         self._deadline = deadline
         self._context = context
         self._wait_for_slot = wait_for_slot
+        self._asked_ns = asked_ns
         self._cache: ResponseCache | None = None
         self._cache_key = ""
         self._budget = ExchangeBudget(service, request, accounts)
@@ -118,7 +121,7 @@ class Exchange:
         Raises :class:`LLMError` for every other end, cancellation included; its ``partial`` is the response so far, as
         in the row.
         """
-        state, error = ExchangeState(), None
+        state, error = ExchangeState(self._asked_ns), None
         try:
             self._ledger.put(ledger_rows.opening_row(self.call_id, self.request, state.started_at))
             try:
@@ -234,8 +237,8 @@ class Exchange:
                         if not send_again or asyncio.get_running_loop().time() > until:
                             raise
                         continue
-                    used = (state.received.raw_usage or {}).get("total_tokens")
-                    slot.succeeded(used if isinstance(used, int) else None)
+                    counts = state.counted_usage(self.service, self.request) if limiter.counts_tokens else Usage()
+                    slot.succeeded(counts.total_tokens)
                     return
             except asyncio.CancelledError:
                 if state.attempts == 0:
@@ -251,17 +254,23 @@ class Exchange:
         body = self.service.body(request)
         state.begin_attempt(body)
         thread = service_thread()
-        received = state.received = Accumulator(sent_ns=perf_counter_ns())
         stream = thread.transport.stream(state.address, body, model=request.model, connect_s=request.timeout.connect)
+        received = state.received = Accumulator(sent_ns=perf_counter_ns())
+        state.times = stream.times
         watchdog = Watchdog(received, request.timeout)
         error: LLMError | None = None
         try:
-            with thread.lag.measure() as state.lag, PeriodicSave(self._save, received):
+            with thread.lag.measure() as state.lag, thread.switching, PeriodicSave(self._save, received):
                 async with watchdog, stream as chunks:
                     slot.admitted()
-                    async for chunk, at_ns in chunks:
-                        for event in received.feed(chunk, at_ns):
+                    times = stream.times
+                    received.sent_ns = times.sent_ns or received.sent_ns
+                    async for chunk, arrival in chunks:
+                        for event in received.feed(chunk, arrival):
                             on_event(event)
+                        if times.awaits_first_token and received.has_tokens:
+                            times.first_token_arrived()
+                            state.lag.end()
             received.end_ns = perf_counter_ns()
             error = self._error_of_complete_stream(received)
         except TimeoutError:
