@@ -97,7 +97,7 @@ class Scores:
             paid = {
                 scorer.columns[0]: json.dumps(known[scorer.name])
                 for scorer in scorers
-                if known.get(scorer.name, {}).get(scorer.columns[3]) is not None
+                if _is_paid(known.get(scorer.name, {}), scorer)
             }
             if paid:
                 ledger.put({"call_id": call_id, "tags": {**(tags or {}), **paid}})
@@ -128,3 +128,9 @@ class Scores:
         values = [self._by_call.get(call_id, {}).get(scorer, {}).get(name) for call_id in calls["call_id"]]
         is_text = name.endswith(("_error", "_reason"))
         return pd.Series(values, index=calls.index, dtype="object" if is_text else "float64")
+
+
+def _is_paid(known: dict[str, Any], scorer: Any) -> bool:
+    """Return whether a score cost something, or came from a cache; not if its judge was never asked."""
+    score, _, _, cost = (known.get(name) for name in scorer.columns)
+    return cost is not None and (cost > 0 or score is not None)
