@@ -95,14 +95,14 @@ def _time_limits(observed: Observations) -> Iterator[str]:
 
 def _shared_cores(observed: Observations) -> Iterator[str]:
     frame = observed.frame
-    if "service" not in frame or "started_at" not in frame:
+    if "model" not in frame or "started_at" not in frame:
         return
-    embedded = frame[(frame["service"] == "local") & ~frame["cache_hit"]]
+    embedded = frame[frame["model"].astype(str).str.startswith("local/") & ~frame["cache_hit"]]
     n = int(overlapping(embedded).sum())
     if n:
         yield (
-            f"{count(n, 'call')} of embedded models ran at the same time as others, on the same processor cores: "
-            "their times are longer than those of a model that is asked alone."
+            f"{count(n, 'call')} of embedded models ran at the same time as others. Calls on one machine share its "
+            "processor cores, so their times are longer than those of a model that is asked alone."
         )
 
 
