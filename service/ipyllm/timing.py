@@ -7,12 +7,13 @@ waiting in our own queue and between attempts has its own columns. ``docs/ledger
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Final, Literal
 
-__all__ = ["LARGEST_LAG", "Timing", "output_tokens_per_second", "time_per_output_token"]
+__all__ = ["MAX_READ_DELAY_S", "Timing", "output_tokens_per_second", "time_per_output_token"]
 
-LARGEST_LAG = 0.1
-"""Largest ``client_lag_s`` for a reliable time to first token, as a share of that time."""
+MAX_READ_DELAY_S: Final = 0.01
+"""Longest delay between the arrival of a first token and its reading that statistics accept where the kernel does not
+stamp arrivals, in seconds."""
 
 
 @dataclass(frozen=True, slots=True)

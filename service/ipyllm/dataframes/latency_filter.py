@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
+from ipyllm.timing import MAX_READ_DELAY_S
+
 if TYPE_CHECKING:
     import pandas as pd
 
@@ -21,9 +23,6 @@ __all__ = [
     "left_out_late",
     "mostly_late",
 ]
-
-MAX_READ_DELAY_S: Final = 0.01
-"""Longest delay, in seconds, between the arrival of a first token and its reading, where only the reading is known."""
 
 _OF_COMPLETE_CALLS: Final = frozenset({"total_s", "thinking_s", "tpot_s", "output_tps"})
 _OF_COUNTED_TOKENS: Final = frozenset({"tpot_s", "output_tps"})
@@ -49,9 +48,9 @@ def counts_in_latency(frame: pd.DataFrame, metric: str) -> pd.Series[bool]:
     Notes
     -----
     *Late*: the kernel did not stamp the arrivals (``arrival_clock`` is ``process``), and the first token was read more
-    than :data:`MAX_READ_DELAY_S` after it had come (``client_lag_s`` less ``send_delay_s``, which no latency contains).
-    The bound is absolute and the delay is ours, so the rule does not select by the latency. ``total_s`` is
-    never late: it is the time that the user waited.
+    than :data:`~ipyllm.timing.MAX_READ_DELAY_S` after it had come (``client_lag_s`` less ``send_delay_s``, which no
+    latency contains). The bound is absolute and the delay is ours, so the rule does not select by the latency.
+    ``total_s`` is never late: it is the time that the user waited.
 
     Rows of older versions have no ``arrival_clock``. Their ``client_lag_s`` is the longest delay within the call, which
     is longer in longer calls: any bound on it would select by length. They all count.

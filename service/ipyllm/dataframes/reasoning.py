@@ -28,7 +28,7 @@ def reasoned(frame: pd.DataFrame) -> pd.Series[bool]:
     hidden = known_column(frame, "visible_tokens") < known_column(frame, "output_tokens")
     found = hidden | (known_column(frame, "reasoning_tokens") > 0) | known_column(frame, "thinking_s").notna()
     if "reasoning" in frame.columns:
-        found |= frame["reasoning"].fillna("").astype(str) != ""
+        found |= frame["reasoning"].notna() & (frame["reasoning"] != "")
     return found
 
 
