@@ -140,7 +140,7 @@ def test_calls_in_flight_together_are_found_whatever_their_order():
     assert overlapping(waited.assign(queue_s=0.0)).all()
     asked_early = waited.assign(queue_s=0.0, send_delay_s=[1.5, 0.0])
     assert not overlapping(asked_early).any(), (
-        "the first was sent late, after a total time that began when it was asked"
+        "its total time began when it was asked, before it was sent"
     )
 
 
