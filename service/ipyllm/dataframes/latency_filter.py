@@ -14,7 +14,6 @@ if TYPE_CHECKING:
     import pandas as pd
 
 __all__ = [
-    "MAX_READ_DELAY_S",
     "as_bool",
     "as_float",
     "as_of_older_version",
