@@ -191,7 +191,7 @@ def throughput(calls: Any, *, ax: Axes | None = None, dark: bool | None = None) 
             handles += axes.plot(
                 start[failed], np.zeros(failed.sum()), "x", color=text_colour(), clip_on=False, zorder=5
             )
-        left_out = f"\n{n_uncounted:,} of {ended.sum():,} calls not counted" if n_uncounted else ""
+        left_out = f"; {n_uncounted:,} of {ended.sum():,} calls not counted" if n_uncounted else ""
         axes.set(
             xlabel=f"seconds since the first call{left_out}", ylabel="output tokens per second", xlim=(0, edges[-1])
         )
