@@ -260,7 +260,7 @@ class Exchange:
         watchdog = Watchdog(received, request.timeout)
         error: LLMError | None = None
         try:
-            with thread.lag.measure() as state.lag, thread.switching, PeriodicSave(self._save, received):
+            with thread.lag.measure() as state.lag, thread.short_pauses, PeriodicSave(self._save, received):
                 async with watchdog, stream as chunks:
                     slot.admitted()
                     times = stream.times
