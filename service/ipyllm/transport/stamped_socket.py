@@ -36,7 +36,7 @@ _LAST_DATA_SENT_MS: Final = struct.Struct("@44xI")  # tcpi_last_data_sent, exact
 _MAX_SEND_NS: Final = 8_000_000
 _ONE_MOMENT_NS: Final = 20_000
 _READ_BY_STAMP: Final = 1 << 16  # bytes of a response in which the first token is expected
-_LARGEST: Final = 1 << 14  # bytes of one such read
+_LARGEST: Final = 1 << 14  # bytes of one read: asyncio asks for 256 kB, and a buffer of that size costs up to 15 µs
 
 
 class StampedSocket(socket.socket):
@@ -114,6 +114,7 @@ class StampedSocket(socket.socket):
         """Receive data and note its stamp."""
         if not _HAS_STAMPS:
             return super().recv(size, flags)
+        size = min(size, _LARGEST)
         if self._by_stamp > 0:
             return self._recv_one_stamp(size)
         data, self._stamp, _, _ = self.recvmsg(size, _SPACE, flags)
@@ -126,7 +127,7 @@ class StampedSocket(socket.socket):
             return super().recv_into(buffer, nbytes, flags)
         view = memoryview(buffer)[: nbytes or None]
         if self._by_stamp > 0:
-            data = self._recv_one_stamp(len(view))
+            data = self._recv_one_stamp(min(len(view), _LARGEST))
             view[: len(data)] = data
             return len(data)
         size, self._stamp, _, _ = self.recvmsg_into([view], _SPACE, flags)
@@ -147,7 +148,6 @@ class StampedSocket(socket.socket):
 
     def _recv_one_stamp(self, size: int) -> bytes:
         """Receive the bytes that wait, up to the first with another stamp."""
-        size = min(size, _LARGEST)
         before_ns, n_segments = perf_counter_ns(), self._segments_in()
         n_waiting = n_segments - self._n_segments
         if n_waiting <= 1:
