@@ -141,7 +141,8 @@ def pairs(
         raise bad_request(f"No prompt has {measure.plural} of both {above} and {below}.")
     both = means.table.loc[[above, below]].dropna(axis=1).to_numpy()
     diffs = np.sort(both[0] - both[1])
-    better = diffs * (1 if measure.higher_is_better else -1)
+    better = diffs * (-1 if measure.higher_is_better is False else 1)
+    words = ("higher", "lower") if measure.higher_is_better is None else ("better", "worse")
     with themed(dark):
         axes = axes_for(ax, size=(7, 4.2))
         good, bad = (arm_styles(["good", "", "", "bad"])[kind].colour for kind in ("good", "bad"))
@@ -158,7 +159,7 @@ def pairs(
         if not math.isnan(found.low) and not math.isnan(found.high):
             axes.axhspan(found.low, found.high, color=text_colour(), alpha=0.12, linewidth=0)
         axes.set_title(
-            f"better on {int((better > 0).sum())}, worse on {int((better < 0).sum())}, the same on "
+            f"{words[0]} on {int((better > 0).sum())}, {words[1]} on {int((better < 0).sum())}, the same on "
             f"{int((better == 0).sum())} of {diffs.size} prompts; overall {number(found.difference)}{measure.unit}",
             fontsize="medium",
         )

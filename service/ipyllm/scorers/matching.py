@@ -45,7 +45,9 @@ def exact(column: str, *, ignore_case: bool = False, strip: bool | str = True, n
     check_column("exact", column)
     if not isinstance(strip, bool | str):
         raise bad_request(f"strip must be True, False or the characters to remove, not {strip!r}.")
-    return Scorer(name, partial(_exact, column=column, ignore_case=ignore_case, strip=strip), inline=True)
+    return Scorer(
+        name, partial(_exact, column=column, ignore_case=ignore_case, strip=strip), inline=True, higher_is_better=True
+    )
 
 
 def _exact(response: Any, row: Mapping[str, Any], *, column: str, ignore_case: bool, strip: bool | str) -> bool:
@@ -91,7 +93,12 @@ def contains(column: str, *, ignore_case: bool = False, words: bool = False, nam
     False
     """
     check_column("contains", column)
-    return Scorer(name, partial(_contains, column=column, ignore_case=ignore_case, words=words), inline=True)
+    return Scorer(
+        name,
+        partial(_contains, column=column, ignore_case=ignore_case, words=words),
+        inline=True,
+        higher_is_better=True,
+    )
 
 
 def _contains(response: Any, row: Mapping[str, Any], *, column: str, ignore_case: bool, words: bool) -> bool:
@@ -161,7 +168,12 @@ def regex(
             raise bad_request(f"{pattern!r} is not a regular expression: {problem}.")
     else:
         check_column("regex", column)
-    return Scorer(name, partial(_regex, pattern=pattern, column=column, ignore_case=ignore_case), inline=True)
+    return Scorer(
+        name,
+        partial(_regex, pattern=pattern, column=column, ignore_case=ignore_case),
+        inline=True,
+        higher_is_better=True,
+    )
 
 
 def _compile_problem(pattern: Any) -> str | None:
@@ -222,7 +234,12 @@ def similarity(
     check_column("similarity", column)
     if method not in get_args(Method):
         raise bad_request(f"There is no method {method!r} of similarity. {suggest(method, get_args(Method))}")
-    return Scorer(name, partial(_similarity, column=column, method=method, ignore_case=ignore_case), inline=True)
+    return Scorer(
+        name,
+        partial(_similarity, column=column, method=method, ignore_case=ignore_case),
+        inline=True,
+        higher_is_better=True,
+    )
 
 
 def _similarity(response: Any, row: Mapping[str, Any], *, column: str, method: Method, ignore_case: bool) -> float:

@@ -104,7 +104,7 @@ def numeric(
     if decimal not in _PATTERNS:
         raise bad_request(f"decimal must be '.' or ',', not {decimal!r}.")
     function = partial(_numeric, column=column, rel_tol=rel_tol, abs_tol=abs_tol, decimal=decimal)
-    return Scorer(name, function, inline=True)
+    return Scorer(name, function, inline=True, higher_is_better=True)
 
 
 def _numeric(
