@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_left
+from typing import TYPE_CHECKING
 
-__all__ = ["minimum_detectable_difference", "n_needed"]
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+__all__ = ["detectable_by_mcnemar", "minimum_detectable_difference", "n_needed"]
 
 _MAX_PROMPTS = 10**9
 
 
-def minimum_detectable_difference(sd: float, n: int, *, alpha: float = 0.05, power: float = 0.8) -> float:
+def minimum_detectable_difference(
+    sd: float, n: int, *, alpha: float = 0.05, power: float = 0.8, comparisons: int = 1
+) -> float:
     """Return the smallest true mean difference that ``n`` prompts detect with the given power.
 
     Parameters
@@ -23,6 +29,8 @@ def minimum_detectable_difference(sd: float, n: int, *, alpha: float = 0.05, pow
         Level of the two-sided paired t test.
     power : float
         Probability of detecting the difference.
+    comparisons : int
+        Number of comparisons for which the level is corrected (Bonferroni).
 
     Returns
     -------
@@ -38,20 +46,58 @@ def minimum_detectable_difference(sd: float, n: int, *, alpha: float = 0.05, pow
     --------
     >>> round(minimum_detectable_difference(0.5, 100), 3)
     0.141
+    >>> round(minimum_detectable_difference(0.5, 100, comparisons=8), 3)
+    0.182
     """
-    _check(alpha, power)
+    level = _corrected(alpha, power, comparisons)
     if n < 2 or math.isnan(sd) or sd <= 0:  # noqa: PLR2004
         return math.nan
-    low, high = 0.0, 1.0
-    while _power(high, n, alpha) < power:
-        low, high = high, high * 2
-    for _ in range(60):
-        middle = (low + high) / 2
-        low, high = (low, middle) if _power(middle, n, alpha) >= power else (middle, high)
-    return high * sd
+    high = 1.0
+    while _power(high, n, level) < power:
+        high *= 2
+    return _least(lambda effect: _power(effect, n, level) >= power, high) * sd
 
 
-def n_needed(difference: float, sd: float, *, alpha: float = 0.05, power: float = 0.8) -> int:
+def detectable_by_mcnemar(
+    disagreement: float, n: int, *, alpha: float = 0.05, power: float = 0.8, comparisons: int = 1
+) -> float:
+    """Return the smallest true difference between two success rates that ``n`` prompts detect with the given power.
+
+    Parameters
+    ----------
+    disagreement : float
+        Share of the prompts that only one of the two arms answers correctly; where a difference is larger than that,
+        as large as the difference.
+    n, alpha, power, comparisons
+        As in :func:`minimum_detectable_difference`; the test is McNemar's mid-p test.
+
+    Returns
+    -------
+    float
+        Difference of the shares; NaN where so few prompts cannot detect any.
+
+    Notes
+    -----
+    Exact, from the binomial distributions of the number of disagreements and of how they divide.
+
+    Examples
+    --------
+    >>> round(detectable_by_mcnemar(0.3, 30), 2)
+    0.26
+    >>> detectable_by_mcnemar(0.3, 4)
+    nan
+    """
+    if not 0 <= disagreement <= 1:
+        raise ValueError(f"disagreement must be a share between 0 and 1, not {disagreement!r}.")
+    level = _corrected(alpha, power, comparisons)
+
+    def detects(difference: float) -> bool:
+        return _mcnemar_power(max(disagreement, difference), difference, n, level) >= power
+
+    return _least(detects, 1.0) if detects(1.0) else math.nan
+
+
+def n_needed(difference: float, sd: float, *, alpha: float = 0.05, power: float = 0.8, comparisons: int = 1) -> int:
     """Return the number of prompts that detect a true mean difference with the given power.
 
     Parameters
@@ -61,7 +107,7 @@ def n_needed(difference: float, sd: float, *, alpha: float = 0.05, power: float 
         adds nothing to its p-value (Hoenig & Heisey 2001).
     sd : float
         Standard deviation of the differences from prompt to prompt, from a pilot run.
-    alpha, power : float
+    alpha, power, comparisons
         As in :func:`minimum_detectable_difference`.
 
     Raises
@@ -71,14 +117,14 @@ def n_needed(difference: float, sd: float, *, alpha: float = 0.05, power: float 
 
     Examples
     --------
-    >>> n_needed(0.1, sd=0.5)
-    199
+    >>> n_needed(0.1, sd=0.5), n_needed(0.1, sd=0.5, comparisons=8)
+    (199, 324)
     """
-    _check(alpha, power)
+    level = _corrected(alpha, power, comparisons)
     if not (abs(difference) > 0 and sd > 0 and math.isfinite(difference / sd)):
         raise ValueError(f"difference and sd must be finite and not 0, not {difference!r} and {sd!r}.")
     effect = abs(difference) / sd
-    needed = bisect_left(range(_MAX_PROMPTS + 1), power, lo=2, key=lambda n: _power(effect, n, alpha))
+    needed = bisect_left(range(_MAX_PROMPTS + 1), power, lo=2, key=lambda n: _power(effect, n, level))
     if needed > _MAX_PROMPTS:
         raise ValueError(f"A difference of {difference!r} would need more than a billion prompts.")
     return needed
@@ -99,6 +145,33 @@ def _power(effect: float, n: int, alpha: float) -> float:
     return (1.0 if math.isnan(above) else above) + (0.0 if math.isnan(below) else below)
 
 
-def _check(alpha: float, power: float) -> None:
+def _mcnemar_power(disagreement: float, difference: float, n: int, alpha: float) -> float:
+    """Return the power of McNemar's mid-p test, two-sided, for a true difference between two success rates."""
+    import numpy as np
+    from scipy.stats import binom
+
+    spread = 8 * math.sqrt(n * disagreement * (1 - disagreement)) + 8
+    m = np.arange(max(0, math.floor(n * disagreement - spread)), min(n, math.ceil(n * disagreement + spread)) + 1)
+    critical = binom.isf(alpha / 2, m, 0.5)
+    critical += binom.sf(critical, m, 0.5) + binom.pmf(critical, m, 0.5) / 2 > alpha / 2
+    share = (1 + difference / disagreement) / 2
+    rejected = binom.sf(critical - 1, m, share) + binom.cdf(m - critical, m, share)
+    return float(binom.pmf(m, n, disagreement) @ rejected)
+
+
+def _least(holds: Callable[[float], bool], high: float) -> float:
+    """Return the least number from 0 to ``high`` from which on a condition holds."""
+    low = 0.0
+    for _ in range(50):
+        middle = (low + high) / 2
+        low, high = (low, middle) if holds(middle) else (middle, high)
+    return high
+
+
+def _corrected(alpha: float, power: float, comparisons: int) -> float:
+    """Return the level of each comparison."""
     if not 0 < alpha < power < 1:
         raise ValueError(f"alpha and power must satisfy 0 < alpha < power < 1, not {alpha!r} and {power!r}.")
+    if comparisons < 1:
+        raise ValueError(f"comparisons must be 1 or more, not {comparisons!r}.")
+    return alpha / comparisons
