@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import ArrayLike
 
-__all__ = ["bounded_mean"]
+__all__ = ["bounded_mean", "probability_negative"]
 
 _VALUES_AT_ONCE = 4096
 
@@ -88,7 +88,7 @@ def _tail(
     import numpy as np
 
     def with_one_more(value: float, t: float) -> float:
-        return _probability_negative(np.append(points, value) - t, np.append(counts, 1))
+        return probability_negative(np.append(points, value) - t, np.append(counts, 1))
 
     if method == "exact":
         return lambda t: with_one_more(lowest, t)
@@ -109,7 +109,7 @@ def _quantile(at_most: Callable[[float], float], lowest: float, highest: float, 
     return float(brentq(lambda t: at_most(t) - tail, low, high, xtol=1e-12 * (highest - lowest)))
 
 
-def _probability_negative(values: np.ndarray, counts: np.ndarray) -> float:
+def probability_negative(values: np.ndarray, counts: np.ndarray) -> float:
     """Return P(sum of value × Gamma(count) <= 0), which is that of their mean with uniform weights on the simplex."""
     if values.max() <= 0:
         return 1.0

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["detectable_by_mcnemar", "minimum_detectable_difference", "n_needed"]
+__all__ = ["detectable_by_mcnemar", "minimum_detectable_difference", "n_needed", "n_needed_within_margin"]
 
 _MAX_PROMPTS = 10**9
 
@@ -127,6 +127,53 @@ def n_needed(difference: float, sd: float, *, alpha: float = 0.05, power: float 
     needed = bisect_left(range(_MAX_PROMPTS + 1), power, lo=2, key=lambda n: _power(effect, n, level))
     if needed > _MAX_PROMPTS:
         raise ValueError(f"A difference of {difference!r} would need more than a billion prompts.")
+    return needed
+
+
+def n_needed_within_margin(margin: float, sd: float, *, worst: float, alpha: float = 0.05, power: float = 0.8) -> int:
+    """Return the number of prompts that show two equally good arms to differ by at most a margin.
+
+    Parameters
+    ----------
+    margin : float
+        Accepted deterioration, in the unit of the score.
+    sd : float
+        Standard deviation of the differences from prompt to prompt; 0 if there are none.
+    worst : float
+        The lowest possible difference: -1 for scores from 0 to 1.
+    alpha : float
+        Level of the one-sided test of :func:`~ipyllm.statistics.bounded_mean`.
+    power : float
+        Probability of showing it.
+
+    Raises
+    ------
+    ValueError
+        Not ``0 < margin < -worst``, or no number below a billion is enough.
+
+    Examples
+    --------
+    >>> n_needed_within_margin(0.05, sd=0, worst=-1), n_needed_within_margin(0.05, sd=0.3, worst=-1)
+    (59, 266)
+    """
+    import numpy as np
+    from scipy.special import ndtri
+
+    from ipyllm.statistics.bounded_mean import probability_negative
+
+    _corrected(alpha, power, 1)
+    if not 0 < margin < -worst:
+        raise ValueError(f"margin must be above 0 and below {-worst!r}, not {margin!r}.")
+
+    def is_enough(n: int) -> bool:
+        # A sample of two values with the mean that one sample in five falls short of.
+        mean = -float(ndtri(power)) * sd / math.sqrt(n)
+        values = np.clip([mean - sd, mean + sd, worst], worst, -worst) + margin
+        return probability_negative(values, np.array([n / 2, n / 2, 1])) <= alpha
+
+    needed = bisect_left(range(_MAX_PROMPTS + 1), True, lo=1, key=is_enough)
+    if needed > _MAX_PROMPTS:
+        raise ValueError(f"A margin of {margin!r} would need more than a billion prompts.")
     return needed
 
 
