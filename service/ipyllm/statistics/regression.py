@@ -167,7 +167,8 @@ worse by 0.0722; accepted is 0.05. If it is as good as before, at least 59 promp
     sign = 1 if measure.higher_is_better else -1
     # A share of the baseline is as uncertain as the baseline: it is tested as a part of the difference.
     shared = _difference(before, after, sign, share * float(np.sign(was)), means, measure, alpha)
-    bound = shared.low - share * abs(was)
+    part = share * abs(was)
+    bound = 0.0 if math.isclose(shared.low, part, rel_tol=1e-12) else shared.low - part
     passed = bound > -accepted
     found = _difference(before, after, sign, 0.0, means, measure, alpha)
 
