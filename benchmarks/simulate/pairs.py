@@ -88,6 +88,4 @@ def compare(
         lowest=kind.value_range[0],
         highest=kind.value_range[1],
     )
-    return compare_pairs(
-        means, kind.metric, "first", "second", comparisons=comparisons, interval=interval, seed=seed
-    )
+    return compare_pairs(means, kind.metric, "first", "second", comparisons=comparisons, interval=interval, seed=seed)

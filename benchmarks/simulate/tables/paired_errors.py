@@ -15,9 +15,7 @@ if TYPE_CHECKING:
 _SIZES = (5, 10, 20, 50)
 
 
-def _errors(
-    kind: str, interval: Literal["test", "bootstrap"], n: int, rng: np.random.Generator, runs: int
-) -> Outcome:
+def _errors(kind: str, interval: Literal["test", "bootstrap"], n: int, rng: np.random.Generator, runs: int) -> Outcome:
     wrong = 0
     for run in range(runs):
         found = compare(KINDS[kind], *KINDS[kind].draw(rng, n), interval=interval, seed=run)

@@ -25,9 +25,7 @@ def _coverage(
     def hits() -> Iterator[bool]:
         for run in range(runs):
             first, second = values.draw(rng, n)
-            found = compare(
-                values, values.better(rng, first, values.difference), second, interval=interval, seed=run
-            )
+            found = compare(values, values.better(rng, first, values.difference), second, interval=interval, seed=run)
             if not np.isnan(found.low):
                 yield found.low - 1e-9 <= values.difference <= found.high + 1e-9
 

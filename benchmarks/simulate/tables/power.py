@@ -21,7 +21,7 @@ def _power(kind: str, comparisons: int, n: int, rng: np.random.Generator, runs: 
     found = promised = 0
     for _ in range(runs):
         detectable = compare(values, *values.draw(rng, n), comparisons=comparisons).detectable
-        if math.isnan(detectable) or (kind.startswith("right") and detectable > 0.3):  # noqa: PLR2004
+        if math.isnan(detectable) or (kind.startswith("right") and detectable > 0.3):
             continue  # or more than the arms can differ here
         first, second = values.draw(rng, n)
         promised += 1

@@ -66,7 +66,8 @@ Quantiles have exact order-statistic intervals; means have standard errors clust
 interval, or Wilson's for right and wrong. Differences are taken prompt by prompt after averaging repeats:
 McNemar's mid-p test for right and wrong, extended to means where prompts were asked several times, paired t for
 other scores and cost, Wilcoxon's signed ranks with the Hodges–Lehmann difference for times. Each interval
-inverts its test; p_adjusted and the intervals are corrected over the whole table (Bonferroni). Votes: Bradley–Terry with ties after Davidson and a normal prior."""
+inverts its test; p_adjusted and the intervals are corrected over the whole table (Bonferroni).
+Votes: Bradley–Terry with ties after Davidson and a normal prior."""
 
 _SUMMARY_CHARACTERS = 160
 

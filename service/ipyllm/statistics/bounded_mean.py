@@ -20,7 +20,12 @@ _VALUES_AT_ONCE = 4096
 
 
 def bounded_mean(
-    values: ArrayLike, lowest: float, highest: float, *, level: float = 0.95, method: Literal["exact", "mid-p"] = "exact"
+    values: ArrayLike,
+    lowest: float,
+    highest: float,
+    *,
+    level: float = 0.95,
+    method: Literal["exact", "mid-p"] = "exact",
 ) -> Difference:
     """Return the mean with an interval that holds at any number of values, ties and long tails included.
 
@@ -49,11 +54,11 @@ def bounded_mean(
     Notes
     -----
     Gaffke's (2005) bound: the lower limit is the ``(1 - level) / 2`` quantile of a weighted mean of the values and
-    one more at ``lowest``, with weights uniform on the simplex; the upper limit takes one at ``highest``. So what has not
-    been seen counts as one prompt with the worst outcome. For values of 0 and 1 it is Clopper and Pearson's (1934)
-    interval. For differences of -1, 0 and 1, ``"exact"`` gives the p-value of McNemar's exact test, and ``"mid-p"``, which
-    averages the tails with either value added, that of his mid-p test (Fagerland, Lydersen & Laake 2013). For other
-    values no proof is known that it holds, and no counterexample (Learned-Miller & Thomas 2020).
+    one more at ``lowest``, with weights uniform on the simplex; the upper limit takes one at ``highest``. So what has
+    not been seen counts as one prompt with the worst outcome. For values of 0 and 1 it is Clopper and Pearson's (1934)
+    interval. For differences of -1, 0 and 1, ``"exact"`` gives the p-value of McNemar's exact test, and ``"mid-p"``,
+    which averages the tails with either value added, that of his mid-p test (Fagerland, Lydersen & Laake 2013). For
+    other values no proof is known that it holds, and no counterexample (Learned-Miller & Thomas 2020).
 
     Examples
     --------
@@ -111,6 +116,10 @@ def _quantile(at_most: Callable[[float], float], lowest: float, highest: float, 
 
 def probability_negative(values: np.ndarray, counts: np.ndarray) -> float:
     """Return P(sum of value × Gamma(count) <= 0), which is that of their mean with uniform weights on the simplex."""
+    import numpy as np
+
+    # What is so much smaller than the largest cannot matter, but could overflow as a divisor.
+    values = np.where(np.abs(values) < 1e-14 * np.abs(values).max(), 0.0, values)
     if values.max() <= 0:
         return 1.0
     if values.min() >= 0:
@@ -138,7 +147,7 @@ def _probability_positive(values: np.ndarray, counts: np.ndarray) -> float:
     width = 1 / math.sqrt(float((counts * (scaled / (1 - saddle * scaled)) ** 2).sum()) + 1 / saddle**2)
 
     def exponents(s: np.ndarray) -> np.ndarray:
-        total = -np.log(s)
+        total: np.ndarray = -np.log(s)
         for start in range(0, scaled.size, _VALUES_AT_ONCE):
             part = slice(start, start + _VALUES_AT_ONCE)
             total -= np.log(1 - np.multiply.outer(s, scaled[part])) @ counts[part]

@@ -141,10 +141,10 @@ def cohens_dz(differences: ArrayLike) -> float:
 
 
 def is_constant(d: np.ndarray) -> bool:
-    """Return whether all values are equal, apart from rounding."""
+    """Return whether all values are equal, apart from rounding: their variance is 0."""
     import numpy as np
 
-    return float(np.ptp(d)) <= 1e-12 * float(np.abs(d).max())
+    return float(np.ptp(d)) <= 1e-12 * float(np.abs(d).max()) or float(d.var()) == 0
 
 
 def _resampled_means(d: np.ndarray, resamples: int, rng: np.random.Generator) -> np.ndarray:

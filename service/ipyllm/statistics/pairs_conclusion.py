@@ -55,15 +55,15 @@ def method_notes(metrics: Sequence[Metric], table: pd.DataFrame, level: float) -
     if comparisons > 1:
         each = _percent(1 - (1 - level) / comparisons)
         notes.append(
-            f"There are {comparisons} comparisons. Each interval is one of {each}, so that all of them hold together at "
-            f"{_percent(level)}, and p_adjusted is {comparisons} p (Bonferroni). Name the metrics that you planned to "
-            "compare: fewer comparisons are corrected less."
+            f"There are {comparisons} comparisons. Each interval is one of {each}, so that all of them hold together "
+            f"at {_percent(level)}, and p_adjusted is {comparisons} p (Bonferroni). Name the metrics that you planned "
+            "to compare: fewer comparisons are corrected less."
         )
     unknown = [metric.label for metric in metrics if metric.higher_is_better is None]
     if unknown:
         notes.append(
-            f"Nothing says whether a higher {join_names(unknown, limit=MAX_NAMES)} is better: give the scorer an attribute "
-            f"higher_is_better, or pass directions={{{unknown[0]!r}: True}}, or False."
+            f"Nothing says whether a higher {join_names(unknown, limit=MAX_NAMES)} is better: give the scorer an "
+            f"attribute higher_is_better, or pass directions={{{unknown[0]!r}: True}}, or False."
         )
     return notes
 

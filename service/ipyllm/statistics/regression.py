@@ -121,15 +121,15 @@ def assert_no_regression(
     that prompts are the independent units.
 
     - Scores, errors and cost: the difference of the means over prompts, with the exact limit of
-      :func:`~ipyllm.statistics.bounded_mean`. It holds for any distribution within the range of the values: what has not
-      been seen counts as one prompt with the worst outcome. Of 0/1 scores without a change, a margin of 0.05 takes 59
-      prompts.
+      :func:`~ipyllm.statistics.bounded_mean`. It holds for any distribution within the range of the values: what has
+      not been seen counts as one prompt with the worst outcome. Of 0/1 scores without a change, a margin of 0.05 takes
+      59 prompts.
     - Times and speeds: the typical (Hodges–Lehmann) difference, with the limit that inverts Wilcoxon's exact test. It
       assumes that differences are symmetric around the typical one.
 
     A margin that is a share is tested as such: the baseline's mean is not taken to be known. With a margin of 0 the
-    candidate must be shown to be *better*. A failed call scores 0 here, so that failing on the hard prompts cannot pass;
-    where lower is better there is no worst score, and a candidate with failed calls does not pass.
+    candidate must be shown to be *better*. A failed call scores 0 here, so that failing on the hard prompts cannot
+    pass; where lower is better there is no worst score, and a candidate with failed calls does not pass.
 
     Examples
     --------
@@ -203,7 +203,7 @@ def _difference(
     measure: Metric,
     alpha: float,
 ) -> Difference:
-    """Return how much better the candidate is, plus a share of the baseline, with limits that each hold at 1 - alpha."""
+    """Return how much better the candidate is, plus a share of the baseline; each limit holds at 1 - alpha."""
     weight = share - sign  # of the baseline
     contrast = sign * after + weight * before
     if measure.kind in {"time", "speed"}:
@@ -226,7 +226,9 @@ def _advice(
 ) -> str:
     """Say what it takes to show that a candidate as good as the baseline is within the margin."""
     if margin == 0:
-        return " With a margin of 0 only a candidate that is shown to be better passes: say what you accept with margin=…."
+        return (
+            " With a margin of 0 only a candidate that is shown to be better passes: say what you accept with margin=…."
+        )
     better = sign * (after - before)
     sd = float(better.std(ddof=1)) if better.size > 1 else 0.0
     if measure.kind in {"time", "speed"}:

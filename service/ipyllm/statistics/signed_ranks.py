@@ -1,4 +1,4 @@
-"""Wilcoxon's signed ranks: the test, the interval that inverts it, and the effect size, for times and other long tails."""
+"""Wilcoxon's signed ranks: the test, the interval that inverts it, and the effect size."""
 
 from __future__ import annotations
 
@@ -36,9 +36,9 @@ def hodges_lehmann(differences: ArrayLike, *, level: float = 0.95) -> Difference
     -------
     Difference
         The value is the median of all averages of two differences, each with itself too (Hodges & Lehmann 1963).
-        The limits are those averages that the signed-rank test would not reject (Hollander & Wolfe 1999, §3.3), and p is
-        that of :func:`wilcoxon`: it is at most ``1 - level`` exactly where the interval excludes 0. The limits
-        are NaN where there are too few prompts for them.
+        The limits are those averages that the signed-rank test would not reject (Hollander & Wolfe 1999, §3.3), and p
+        is that of :func:`wilcoxon`: it is at most ``1 - level`` exactly where the interval excludes 0. The limits are
+        NaN where there are too few prompts for them.
 
     Notes
     -----

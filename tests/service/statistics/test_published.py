@@ -160,7 +160,9 @@ def test_a_bounded_mean_of_right_and_wrong_has_clopper_and_pearsons_interval(rig
     assert (found.low, found.high) == pytest.approx(proportion_confint(right, n, method="beta"), abs=1e-9)
 
 
-@pytest.mark.parametrize(("b", "c", "n"), [(1, 7, 21), (0, 5, 5), (10, 10, 30), (30, 12, 100), (100, 60, 1000), (0, 0, 8)])
+@pytest.mark.parametrize(
+    ("b", "c", "n"), [(1, 7, 21), (0, 5, 5), (10, 10, 30), (30, 12, 100), (100, 60, 1000), (0, 0, 8)]
+)
 def test_a_bounded_mean_of_paired_answers_has_the_p_value_of_mcnemar(b, c, n):
     d = [1] * b + [-1] * c + [0] * (n - b - c)
     for method in ("exact", "mid-p"):
@@ -229,7 +231,8 @@ def test_the_bootstrap_is_scipys_and_comes_again_from_its_seed():
 
 
 @pytest.mark.parametrize(
-    ("disagreement", "difference", "n", "alpha"), [(0.3, 0.2, 30, 0.05), (0.3, 0.3, 30, 0.05), (0.4, 0.25, 60, 0.05 / 8)]
+    ("disagreement", "difference", "n", "alpha"),
+    [(0.3, 0.2, 30, 0.05), (0.3, 0.3, 30, 0.05), (0.4, 0.25, 60, 0.05 / 8)],
 )
 def test_the_power_of_mcnemar_is_counted_out(disagreement, difference, n, alpha):
     shares = [(disagreement + difference) / 2, (disagreement - difference) / 2, 1 - disagreement]

@@ -74,7 +74,9 @@ def test_a_candidate_that_is_worse_by_the_margin_passes_at_most_in_one_of_twenty
         for only_before, only_after in ((margin, 0.0), (base * (1 - worse), (1 - base) * worse)):
             lost, won = np.meshgrid(np.arange(n + 1), np.arange(n + 1), indexing="ij")
             left = np.maximum(n - lost, 0)
-            probability = stats.binom.pmf(lost, n, only_before) * stats.binom.pmf(won, left, only_after / (1 - only_before))
+            probability = stats.binom.pmf(lost, n, only_before) * stats.binom.pmf(
+                won, left, only_after / (1 - only_before)
+            )
             likely = [tuple(map(int, cell)) for cell in np.argwhere((probability > 1e-6) & (lost + won <= n))]
             assert sum(probability[cell] for cell in likely if passes(*cell)) <= 0.05
 
@@ -93,7 +95,7 @@ def test_the_gate_is_that_bound_for_answers_asked_once_and_for_repeats():
 
 def test_repeats_of_a_prompt_are_not_more_prompts():
     often = _scores([1] * 100).assign(prompt_id=[i % 10 for i in range(100)])
-    with pytest.raises(AssertionError, match="over 10 prompts.* it could be worse by 0.259; .* at least 59 prompts"):
+    with pytest.raises(AssertionError, match=r"over 10 prompts.* it could be worse by 0.259; .* at least 59 prompts"):
         assert_no_regression(often, often, metric="x", margin=0.05)
 
 
@@ -136,16 +138,18 @@ def test_a_share_of_the_baseline_is_as_uncertain_as_the_baseline():
 def test_lower_is_better_where_the_scorer_says_so():
     short, long = _scores([3, 4] * 20), _scores([9, 10] * 20)
     options = {"metric": "x", "margin": 2, "directions": {"x": False}}
-    with pytest.raises(AssertionError, match="x became worse: from 3.5 to 9.5"):
+    with pytest.raises(AssertionError, match=r"x became worse: from 3.5 to 9.5"):
         assert_no_regression(short, long, **options)
     assert assert_no_regression(long, short, **options).difference == 6
-    with pytest.raises(LLMError, match="It is not known whether higher scores of x are better: say so with directions="):
+    with pytest.raises(
+        LLMError, match="It is not known whether higher scores of x are better: say so with directions="
+    ):
         assert_no_regression(short, long, metric="x", margin=2)
 
 
 def test_equal_times_pass_from_five_prompts_on_and_costs_are_bounded_by_the_highest():
     times = [_scores([0] * n, ttft_s=0.25) for n in (4, 5)]
-    with pytest.raises(AssertionError, match="no bound on how much.* at least 5 prompts are needed"):
+    with pytest.raises(AssertionError, match=r"no bound on how much.* at least 5 prompts are needed"):
         assert_no_regression(times[0], times[0], metric="ttft_s", margin="5%")
     assert assert_no_regression(times[1], times[1], metric="ttft_s", margin="5%").bound == 0
     costs = times[1].assign(ttft_s=None, cost_usd=0.01)
@@ -222,7 +226,7 @@ def test_a_candidate_whose_every_call_failed_is_refused_on_any_metric():
     dead = run.assign(status="error", ttft_s=None, score_exact=None)
     with pytest.raises(AssertionError, match=r"^All 10 calls of the candidate failed\.$"):
         assert_no_regression(run, dead, metric="ttft_s", margin="5%")
-    with pytest.raises(AssertionError, match="exact (may have become|became) worse"):
+    with pytest.raises(AssertionError, match=r"exact (may have become|became) worse"):
         assert_no_regression(run, dead, metric="exact", margin=0.05)
 
 
@@ -285,7 +289,11 @@ def test_what_cannot_be_compared_is_said_so(tmp_path):
         ((tmp_path / "no.xlsx", run), {"metric": "exact"}, "save one as .parquet, .csv or .jsonl"),
         ((run, run), {"metric": "exact", "margin": -1}, "margin must be a number.* not -1"),
         ((run, run), {"metric": "exact", "margin": "much"}, "margin must be a number.* not 'much'"),
-        ((run, run), {"metric": "exact", "score_range": (1, 0)}, "score_range must be the lowest and the highest score"),
+        (
+            (run, run),
+            {"metric": "exact", "score_range": (1, 0)},
+            "score_range must be the lowest and the highest score",
+        ),
         ((run, run), {"metric": "exact", "score_range": 5}, "score_range must be .* not 5"),
         ((run, run), {"metric": "exact", "score_range": (2, 5)}, "scores of exact beyond the range"),
         ((run, run), {"metric": "exact", "alpha": 1}, "alpha must be a probability"),

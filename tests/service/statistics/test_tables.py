@@ -281,7 +281,9 @@ def _one_metric(values, **columns):
     (name, pairs) = next(iter(values.items()))
     n = len(pairs)
     both = [first for first, _ in pairs] + [second for _, second in pairs]
-    return pd.DataFrame({"arm": ["a"] * n + ["b"] * n, "prompt_id": [*range(n)] * 2, "status": "ok", name: both, **columns})
+    return pd.DataFrame(
+        {"arm": ["a"] * n + ["b"] * n, "prompt_id": [*range(n)] * 2, "status": "ok", name: both, **columns}
+    )
 
 
 def test_four_faster_prompts_are_too_few_for_a_finding():
@@ -330,4 +332,6 @@ def test_a_score_without_a_direction_is_higher_or_lower_and_the_note_says_how_to
 
 def test_costs_alone_are_compared_and_named():
     table = st.paired(_one_metric({"cost_usd": [(0.01 + 0.001 * (i % 4), 0.02) for i in range(12)]}))
-    assert table.conclusion.startswith("On cost per call, b is worse than a: higher by $0.0085 over 12 prompts (95% interval ")
+    assert table.conclusion.startswith(
+        "On cost per call, b is worse than a: higher by $0.0085 over 12 prompts (95% interval "
+    )
