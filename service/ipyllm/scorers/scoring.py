@@ -17,7 +17,6 @@ from ipyllm.runtime.interruptible import CANCEL_GRACE_S, InterruptibleEvent
 from ipyllm.runtime.service_thread import service_thread
 from ipyllm.scorers.scored_answer import Answer, answers
 from ipyllm.scorers.scorer import Score, ScoreFailure, Scorer, as_scorers, validate_score
-from ipyllm.statistics.observations import infer_direction
 from ipyllm.tools import CallerExecutor, ToolTimeout
 from ipyllm.tools.caller_executor import UserCode
 from ipyllm.tools.result_text import describe_error, truncate
@@ -302,6 +301,8 @@ def match_rows(
 
 def with_directions(calls: pd.DataFrame, scorers: Iterable[Scorer]) -> pd.DataFrame:
     """Return the table with the directions of these scorers in its ``attrs``, by column of the score."""
+    from ipyllm.statistics.observations import infer_direction
+
     directions = dict(calls.attrs.get("directions", {}))
     for scorer in scorers:
         column, direction = scorer.columns[0], scorer.higher_is_better

@@ -160,7 +160,10 @@ def _conclusion(observed: Observations, rows: dict[str, dict[str, Any]], level: 
             f"There is one arm, {observed.arms[0]}: the figures describe it with intervals at {level:.0%}; "
             "there is nothing to compare it with."
         )
-    found = [*(_best(rows, score) for score in observed.scores), _fastest(rows)]
+    found = [
+        *(_best(rows, score, lowest=observed.directions[score] is False) for score in observed.scores),
+        _fastest(rows),
+    ]
     sentences = [sentence for sentence in found if sentence]
     if not sentences:
         return "No two arms have scores or times, so they cannot be compared."
@@ -169,26 +172,28 @@ def _conclusion(observed: Observations, rows: dict[str, dict[str, Any]], level: 
     )
 
 
-def _best(rows: dict[str, dict[str, Any]], score: str) -> str:
+def _best(rows: dict[str, dict[str, Any]], score: str, *, lowest: bool) -> str:
     means = {arm: row[score] for arm, row in rows.items() if not math.isnan(row[score])}
     if len(means) < 2:  # noqa: PLR2004
         return ""
-    label, highest = score.removeprefix("score_"), max(means.values())
-    first = [arm for arm, mean in means.items() if math.isclose(mean, highest, abs_tol=1e-12)]
+    label, word = score.removeprefix("score_"), "lowest" if lowest else "highest"
+    best = min(means.values()) if lowest else max(means.values())
+    first = [arm for arm, mean in means.items() if math.isclose(mean, best, abs_tol=1e-12)]
     rest = [arm for arm in means if arm not in first]
     if not rest:
-        return f"On {label} all arms have the same mean, {number(highest)}."
+        return f"On {label} all arms have the same mean, {number(best)}."
     low, high = rows[first[0]][f"{score}_low"], rows[first[0]][f"{score}_high"]
     if len(first) > 1:
-        return f"On {label} {join_names(first, limit=MAX_NAMES)} share the highest mean, {number(highest)}."
-    sentence = f"On {label} {first[0]} has the highest mean, {number(highest)}"
+        return f"On {label} {join_names(first, limit=MAX_NAMES)} share the {word} mean, {number(best)}."
+    sentence = f"On {label} {first[0]} has the {word} mean, {number(best)}"
     if math.isnan(low):
         return f"{sentence}, without an interval."
     sentence += f" [{number(low)}, {number(high)}]"
-    close = [arm for arm in rest if not rows[arm][f"{score}_high"] < low]
+    apart = {arm: rows[arm][f"{score}_low"] > high if lowest else rows[arm][f"{score}_high"] < low for arm in rest}
+    close = [arm for arm in rest if not apart[arm]]
     if close:
         return f"{sentence}; {_intervals(close)} {'overlap' if len(close) > 1 else 'overlaps'} with it."
-    return f"{sentence}, above {_intervals(rest)}."
+    return f"{sentence}, {'below' if lowest else 'above'} {_intervals(rest)}."
 
 
 def _intervals(arms: list[str]) -> str:

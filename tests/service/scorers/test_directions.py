@@ -8,9 +8,10 @@ import pandas as pd
 import pytest
 
 from ipyllm import LLMError, assert_no_regression, scorers
+from ipyllm.plots import cost_score
 from ipyllm.plots import pairs as draw_pairs
 from ipyllm.scorers import Scorer
-from ipyllm.statistics import paired
+from ipyllm.statistics import paired, summarise_arms
 
 N = 12
 
@@ -198,3 +199,28 @@ def test_the_plot_of_pairs_says_higher_where_nothing_is_better(scored):
     pytest.importorskip("matplotlib")
     assert draw_pairs(scored, metric="words").get_title().startswith("higher on 12, lower on 0")
     assert draw_pairs(scored, metric="edits").get_title().startswith("better on 0, worse on 12")
+
+
+def test_the_plot_of_costs_fills_what_is_cheap_and_low_where_lower_is_better(scored):
+    pytest.importorskip("matplotlib")
+    priced = scored.assign(cost_usd=scored["arm"].map({"brief": 0.02, "long": 0.01}))
+    worse = scored[scored["arm"] == "long"].assign(arm="dear", cost_usd=0.03)
+    table = pd.concat([priced, worse])
+    table.attrs = scored.attrs
+
+    edits, words = (cost_score(table, name) for name in ("edits", "words"))
+    assert "cheaper and better" in edits.get_xlabel()
+    front = next(line for line in edits.lines if line.get_drawstyle() == "steps-post")
+    assert front.get_ydata().tolist() == [34, 4]
+    assert words.get_xlabel() == "cost per call"
+    assert not any(len(line.get_xdata()) > 1 and line.get_drawstyle() == "steps-post" for line in words.lines)
+
+
+def test_the_summary_names_the_lowest_mean_where_lower_is_better(scored):
+    conclusion = summarise_arms(scored).conclusion
+    assert "On edits brief has the lowest mean, 4" in conclusion
+    assert "On words long has the highest mean" in conclusion
+    spread = scored.assign(score_edits=scored["score_edits"] + scored["prompt_id"])
+    conclusion = summarise_arms(spread).conclusion
+    assert "On edits brief has the lowest mean, 9.5 [" in conclusion
+    assert "below the interval of long." in conclusion
