@@ -33,7 +33,7 @@ SIMULATION = Simulation(
         if interval == "test" or kind in {"right or wrong", "time, long tail"}
         for n in _SIZES
     ),
-    runs=500,
+    runs=400,
     bound=0.08,
     at_least=False,
 )

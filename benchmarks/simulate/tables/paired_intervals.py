@@ -43,7 +43,7 @@ SIMULATION = Simulation(
         if interval == "test" or kind in {"right or wrong", "cost, long tail"}
         for n in _SIZES
     ),
-    runs=500,
+    runs=400,
     bound=0.92,
     at_least=True,
 )

@@ -12,7 +12,7 @@ from benchmarks.simulate.simulation import Cell, Outcome, Simulation
 if TYPE_CHECKING:
     import numpy as np
 
-_SIZES = (20, 30, 100)
+_SIZES = (30, 100)
 _COMPARISONS = (1, 8, 28)
 
 
@@ -34,11 +34,11 @@ SIMULATION = Simulation(
     corner="values, comparisons ╲ prompts",
     cells=tuple(
         Cell(f"{kind}, {comparisons}", str(n), partial(_power, kind, comparisons, n))
-        for kind in ("right or wrong", "right or wrong, 3 repeats", "judged 1 to 5, mostly 5", "time, long tail")
+        for kind in ("right or wrong", "judged 1 to 5, mostly 5", "time, long tail")
         for comparisons in _COMPARISONS
         for n in _SIZES
     ),
-    runs=500,
+    runs=400,
     bound=0.75,
     at_least=True,
 )

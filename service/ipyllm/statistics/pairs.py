@@ -186,9 +186,11 @@ def prompt_means(
     elif metric.kind == "money":
         lowest = min(lowest, 0.0)
     if value_range is not None:
-        if not (value_range[0] <= lowest and highest <= value_range[1]):
+        scores = observed.values(metric).dropna()
+        if not scores.between(*value_range).all():
             raise bad_request(f"There are {metric.plural} beyond the range {value_range!r}.")
-        lowest, highest = value_range
+        # The 0 of a failed call may lie below all scores.
+        lowest, highest = min(lowest, value_range[0]), max(highest, value_range[1])
     return PromptMeans(
         pd.DataFrame(table, index=observed.arms),
         one_call_each=bool(n.max(initial=0) <= 1),

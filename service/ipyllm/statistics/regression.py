@@ -231,15 +231,21 @@ def _advice(
         )
     better = sign * (after - before)
     sd = float(better.std(ddof=1)) if better.size > 1 else 0.0
-    if measure.kind in {"time", "speed"}:
-        # The signed ranks of fewer prompts have no limit at this level.
-        needed = max(math.ceil(-math.log2(alpha)), n_needed(margin, sd, alpha=2 * alpha) if sd > 0 else 0)
-    elif means.lowest == means.highest:
-        return " All values are equal, so it is not known how bad one could be: say so with score_range=…."
-    elif margin >= means.highest - means.lowest:
+    span = means.highest - means.lowest
+    robust = measure.kind in {"time", "speed"}
+    if not robust and span == 0:
+        option = ": say so with score_range=…" if measure.kind == "score" else ""
+        return f" All values are equal, so it is not known how bad one could be{option}."
+    if not robust and margin >= span:
         return ""
-    else:
-        needed = n_needed_within_margin(margin, sd, worst=means.lowest - means.highest, alpha=alpha)
+    try:
+        if robust:
+            # The signed ranks of fewer prompts have no limit at this level.
+            needed = max(math.ceil(-math.log2(alpha)), n_needed(margin, sd, alpha=2 * alpha) if sd > 0 else 0)
+        else:
+            needed = n_needed_within_margin(margin, sd, worst=-span, alpha=alpha)
+    except ValueError:  # more than a billion
+        return " No number of prompts could show so little."
     if needed <= better.size:
         return ""
     how_many = f"{'about' if sd > 0 else 'at least'} {needed:,} prompts are needed"

@@ -114,6 +114,23 @@ def test_scores_beyond_0_and_1_are_bounded_by_their_range():
     assert "as in these calls" not in assert_no_regression(mixed, mixed, **known).sentence
 
 
+def test_a_failed_call_scores_0_also_where_the_range_begins_at_1():
+    before = _scores([5, 4, 3, 2] * 20)
+    after = before.assign(status=["error"] + ["ok"] * 79, score_x=[None, *before["score_x"][1:]])
+    options = {"metric": "x", "margin": 1, "directions": {"x": True}, "score_range": (1, 5)}
+    found = assert_no_regression(before, after, **options)
+    assert found.difference == pytest.approx(-5 / 80)
+    assert found.sentence.endswith("1 of the candidate's 80 calls failed.")
+
+
+@pytest.mark.parametrize("metric", ["x", "ttft_s"])
+def test_a_margin_that_no_number_of_prompts_could_show_is_said_so(metric):
+    before = _scores([0, 1] * 10, ttft_s=np.random.default_rng(1).lognormal(0, 0.3, 20))
+    after = before.assign(score_x=[1, 0] * 10, ttft_s=before["ttft_s"].to_numpy()[::-1])
+    with pytest.raises(AssertionError, match=r"No number of prompts could show so little\.$"):
+        assert_no_regression(before, after, metric=metric, margin=1e-7)
+
+
 def test_a_rare_loss_of_a_whole_score_is_not_ruled_out_by_a_small_standard_error():
     before = np.random.default_rng(8).uniform(0.9, 1, 30)
     after = before + np.random.default_rng(9).normal(0, 0.001, 30).clip(-0.002, 0.002)
