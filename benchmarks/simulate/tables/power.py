@@ -38,7 +38,7 @@ SIMULATION = Simulation(
         for comparisons in _COMPARISONS
         for n in _SIZES
     ),
-    runs=400,
-    bound=0.75,
+    runs=300,
+    bound=0.74,
     at_least=True,
 )

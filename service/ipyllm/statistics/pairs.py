@@ -15,7 +15,7 @@ from ipyllm.statistics.caveats import caveats
 from ipyllm.statistics.differences import Difference, bootstrap_mean, cohens_dz, is_constant, paired_t
 from ipyllm.statistics.observations import Failures, Metric, Observations, observe
 from ipyllm.statistics.pairs_conclusion import conclusion_of, method_notes
-from ipyllm.statistics.power import detectable_by_mcnemar, minimum_detectable_difference
+from ipyllm.statistics.power import detectable_by_mcnemar
 from ipyllm.statistics.quantiles import check_share
 from ipyllm.statistics.signed_ranks import hodges_lehmann, rank_biserial
 from ipyllm.statistics.table import StatisticsFrame
@@ -274,18 +274,19 @@ def _detectable(d: np.ndarray, found: Difference, test: str, level: float, means
     """Return the smallest true difference that the test detects, at this level, with a power of 0.8."""
     n, alpha = d.size, 1 - level
     if test == "McNemar":
-        return detectable_by_mcnemar(float((d != 0).mean()), n, alpha=alpha, power=_POWER)
+        # With two disagreements and two agreements more (Agresti & Coull 1998), as their share is estimated as well.
+        disagreement = (float((d != 0).sum()) + 2) / (n + 4)
+        return detectable_by_mcnemar(disagreement, n, alpha=alpha, power=_POWER)
     if n < 2:  # noqa: PLR2004
         return math.nan
-    sd = float(d.std(ddof=1))
-    if test == "t":
-        return minimum_detectable_difference(sd, n, alpha=alpha, power=_POWER)
     from scipy.special import stdtrit
 
-    # As far as the limits lie from the estimate, and as much more as the estimate falls short in one of five samples.
+    # As far as the limits lie from the estimate, and as much more as the estimate falls short in one of five samples:
+    # of (t S' - Z) / S, where the standard deviations S of this sample and S' of the next are estimated, t² / n is the
+    # variance that they add to that of Z.
     reach = max(found.value - found.low, found.high - found.value)
     t = float(stdtrit(n - 1, 1 - alpha / 2))
-    se = (found.high - found.low) / 2 / t if test == "Wilcoxon" else sd / math.sqrt(n)
-    detectable = reach + float(stdtrit(n - 1, _POWER)) * se
+    se = (found.high - found.low) / 2 / t if test == "Wilcoxon" else float(d.std(ddof=1)) / math.sqrt(n)
+    detectable = reach + float(stdtrit(n - 1, _POWER)) * math.sqrt(1 + t**2 / (n - 1)) * se
     possible = test != "bounded mean" or detectable <= means.highest - means.lowest
     return detectable if detectable > 0 and possible else math.nan
