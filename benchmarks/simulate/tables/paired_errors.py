@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Literal
 from benchmarks.simulate.pairs import KINDS, compare
 from benchmarks.simulate.simulation import Cell, Outcome, Simulation
 from ipyllm.statistics.caveats import FEW_PROMPTS
+from ipyllm.statistics.pairs_conclusion import FEW_FOR_BOOTSTRAP
 
 if TYPE_CHECKING:
     import numpy as np
@@ -20,7 +21,7 @@ def _errors(kind: str, interval: Literal["test", "bootstrap"], n: int, rng: np.r
     for run in range(runs):
         found = compare(KINDS[kind], *KINDS[kind].draw(rng, n), interval=interval, seed=run)
         wrong += found.verdict != "cannot be told"
-    return Outcome(wrong / runs, warned=n < FEW_PROMPTS)
+    return Outcome(wrong / runs, warned=n < (FEW_FOR_BOOTSTRAP if interval == "bootstrap" else FEW_PROMPTS))
 
 
 SIMULATION = Simulation(

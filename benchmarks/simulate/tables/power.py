@@ -39,6 +39,6 @@ SIMULATION = Simulation(
         for n in _SIZES
     ),
     runs=300,
-    bound=0.74,
+    bound=0.7,
     at_least=True,
 )

@@ -15,7 +15,10 @@ if TYPE_CHECKING:
 
     from ipyllm.statistics.observations import Metric, Observations
 
-__all__ = ["conclusion_of", "method_notes"]
+__all__ = ["FEW_FOR_BOOTSTRAP", "conclusion_of", "method_notes"]
+
+FEW_FOR_BOOTSTRAP = 50
+"""Number of prompts below which the bootstrap finds differences that are none too often."""
 
 _MAX_SENTENCES = 12
 _UNDECIDED = "cannot be told"
@@ -58,6 +61,12 @@ def method_notes(metrics: Sequence[Metric], table: pd.DataFrame, level: float) -
             f"There are {comparisons} comparisons. Each interval is one of {each}, so that all of them hold together "
             f"at {_percent(level)}, and p_adjusted is {comparisons} p (Bonferroni). Name the metrics that you planned "
             "to compare: fewer comparisons are corrected less."
+        )
+    drawn = table["n_pairs"][table["test"] == "bootstrap"]
+    if len(drawn) and drawn.min() < FEW_FOR_BOOTSTRAP:
+        notes.append(
+            f'Below {FEW_FOR_BOOTSTRAP} prompts, bootstrap intervals are too narrow: without interval="bootstrap", the '
+            "tests keep their level."
         )
     unknown = [metric.label for metric in metrics if metric.higher_is_better is None]
     if unknown:

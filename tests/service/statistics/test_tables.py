@@ -308,6 +308,7 @@ def test_an_outlier_does_not_turn_the_verdict_of_the_bootstrap_against_its_own_f
     assert row["p"] > 0.05
     assert "b is better" not in drawn.conclusion
     assert "b is worse" not in drawn.conclusion
+    assert any("Below 50 prompts, bootstrap intervals are too narrow" in note for note in drawn.notes)
 
 
 def test_arms_that_agree_everywhere_are_not_declared_equal():
