@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, Any, Final
 
 import sqlalchemy as sa
 
-from ipyllm.ledger.columns import TABLES
+from ipyllm.ledger.columns import PRIVATE, TABLES
 
 if TYPE_CHECKING:
     from ipyllm.ledger.columns import Kind
 
-__all__ = ["MIGRATIONS", "VERSION", "LedgerTooNewError", "calls", "migrate", "tables", "version_of"]
+__all__ = ["MIGRATIONS", "VERSION", "LedgerTooNewError", "calls", "migrate", "reservations", "tables", "version_of"]
 
 
 class LedgerTooNewError(Exception):
@@ -66,6 +66,17 @@ tables: Final = {
 }
 calls: Final = tables["calls"]
 
+reservations: Final = sa.Table(
+    "reservations",
+    _metadata,
+    sa.Column("reservation_id", sa.Text, primary_key=True),
+    sa.Column("experiment", sa.Text, nullable=False),
+    sa.Column("usd", sa.Double, nullable=False),
+    sa.Column("sent", sa.Boolean, nullable=False),
+    *(sa.Column(name, _TYPES[kind]) for name, kind in PRIVATE.items()),
+)
+"""Highest possible costs of calls in flight, by experiment: see :mod:`ipyllm.ledger.reservations`."""
+
 _version = sa.Table("ledger_version", _metadata, sa.Column("version", sa.Integer, nullable=False))
 
 
@@ -74,7 +85,7 @@ def _statements(version: int) -> tuple[str, ...]:
     return tuple(filter(str.strip, script.read_text(encoding="utf-8").split(";")))
 
 
-MIGRATIONS: Final = tuple(map(_statements, (1, 2, 3)))
+MIGRATIONS: Final = tuple(map(_statements, (1, 2, 3, 4)))
 """Statements that upgrade version n to n + 1, by n, with types that SQLite and PostgreSQL share. Append only."""
 
 VERSION: Final = len(MIGRATIONS)
