@@ -66,9 +66,10 @@ whose first token was read more than 0.01 s after its arrival, without a time st
 times and token rates. Where most calls of an arm were measured late, these are not shown.
 Quantiles have exact order-statistic intervals; means have standard errors clustered by prompt and Student's
 interval, or Wilson's for right and wrong. Differences are taken prompt by prompt after averaging repeats:
-McNemar's mid-p test with Bonett and Price's interval for right and wrong asked once, paired t for other
-scores and cost, Wilcoxon's signed ranks with the Hodges–Lehmann interval for times. p_holm is Holm's
-correction over the whole table. Votes: Bradley–Terry with ties after Davidson and a normal prior."""
+McNemar's mid-p test for right and wrong, extended to means where prompts were asked several times, paired t for
+other scores and cost, Wilcoxon's signed ranks with the Hodges–Lehmann difference for times. Each interval
+inverts its test; p_adjusted and the intervals are corrected over the whole table (Bonferroni).
+Votes: Bradley–Terry with ties after Davidson and a normal prior."""
 
 _SUMMARY_CHARACTERS = 160
 

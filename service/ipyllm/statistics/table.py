@@ -113,7 +113,7 @@ def format_p(p: Any) -> str:
 def _format_value(column: str, value: Any) -> str:
     if isinstance(value, str):
         return value
-    if column in {"p", "p_holm", "p_best"}:
+    if column in {"p", "p_adjusted", "p_best"}:
         return format_p(value)
     if "_usd" in column:
         return money(value)
