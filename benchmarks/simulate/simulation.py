@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
 __all__ = ["Cell", "Outcome", "Simulation", "find_simulations"]
 
@@ -33,6 +33,15 @@ class Outcome:
 
     share: float | None
     warned: bool = False
+
+    @classmethod
+    def of(cls, covered: Sequence[bool], noted: Sequence[bool], *, at_least: float) -> Outcome:
+        """Return the share of covered runs; it is warned of if runs that are covered or have a note keep the bound."""
+        if not covered:
+            return cls(None)
+        share = sum(covered) / len(covered)
+        either = sum(hit or note for hit, note in zip(covered, noted, strict=True)) / len(covered)
+        return cls(share, warned=share < at_least <= either)
 
 
 @dataclass(frozen=True)

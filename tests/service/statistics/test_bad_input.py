@@ -167,7 +167,7 @@ def test_numbers_that_are_none():
         st.mcnemar(-1, 3)
     with pytest.raises(ValueError, match=r"method must be .* not 'yates'"):
         st.mcnemar(1, 3, method="yates")
-    with pytest.raises(ValueError, match=r"interval must be .* not 'wald'"):
+    with pytest.raises(ValueError, match="level must be a number between 0 and 1, not 95"):
         st.paired(calls(ARMS, prompts=2), interval="wald")
     with pytest.raises(ValueError, match="failures"):
         st.paired(calls(ARMS, prompts=2), failures="drop")
@@ -197,5 +197,5 @@ def test_no_votes_and_votes_that_are_none():
     vote = pd.DataFrame({"arms": [{"a": 1, "b": 2}], "outcome": ["a"]})
     with pytest.raises(ValueError, match="prior_sd must be a number above 0"):
         st.ranking(vote, prior_sd=0)
-    with pytest.raises(ValueError, match=r"interval must be .* not 'wald'"):
-        st.ranking(vote, interval="wald")
+    with pytest.raises(ValueError, match="level must be a number between 0 and 1, not 95"):
+        st.ranking(vote, level=95)
