@@ -43,8 +43,8 @@ def _distances(rng: np.random.Generator, n: int) -> np.ndarray:
 _80 = [0.06, 0.03, 0.03, 0.08, 0.8]
 _90 = [0.02, 0.02, 0.02, 0.04, 0.9]
 KINDS: dict[str, tuple[Draw, float]] = {
-    "grades, 80 % of them 5": (partial(_grades, _80), float(np.dot(_80, range(1, 6)))),
-    "grades, 90 % of them 5": (partial(_grades, _90), float(np.dot(_90, range(1, 6)))),
+    "grades, 80% of them 5": (partial(_grades, _80), float(np.dot(_80, range(1, 6)))),
+    "grades, 90% of them 5": (partial(_grades, _90), float(np.dot(_90, range(1, 6)))),
     "shares, Beta(2, 3)": (_shares, 0.4),
     "similarities, Beta(0.5, 0.1)": (_similarities, 0.5 / 0.6),
     "distances, exponential": (_distances, 12.0),
@@ -62,7 +62,7 @@ def _coverage(draw: Draw, truth: float, n: int, rng: np.random.Generator, runs: 
 
 BOUND = 0.93
 SIMULATION = Simulation(
-    title="Share of 95 % intervals of a mean that contain the true mean",
+    title="Share of 95% intervals of a mean that contain the true mean",
     corner="values ╲ prompts",
     cells=tuple(
         Cell(kind, str(n), partial(_coverage, draw, truth, n)) for kind, (draw, truth) in KINDS.items() for n in PROMPTS

@@ -27,7 +27,7 @@ def _coverage(truth: float, prompts: int, answers: int, total: float, rng: np.ra
 
 
 SIMULATION = Simulation(
-    title="Share of 95 % intervals of a share of right answers that contain the true share",
+    title="Share of 95% intervals of a share of right answers that contain the true share",
     corner="true share, answers to each prompt ╲ prompts",
     cells=tuple(
         Cell(f"{truth}, {kind}", str(prompts), partial(_coverage, truth, prompts, answers, total))

@@ -16,15 +16,27 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 PROMPTS = (3, 5, 10, 20, 50)
-VOTES = (1, 5, 10, 50)
-_AGREEMENT = {"votes on a prompt alike": 4.0, "votes on a prompt somewhat alike": 1.0}
-"""Standard deviation of what a prompt adds to each arm's strength, in log-odds."""
+SIMILAR, ALIKE = 1.0, 4.0
+_ROWS = (
+    (2, 1, ALIKE),
+    *((2, votes_each, spread) for votes_each in (5, 10, 50) for spread in (SIMILAR, ALIKE)),
+    *((n_arms, votes_each, SIMILAR) for n_arms in (3, 6) for votes_each in (1, 10, 50)),
+)
+"""Arms, votes on a prompt, and how much these agree."""
 
 
 def draw_votes(
-    rng: np.random.Generator, strengths: Sequence[float], prompts: int, votes_each: int, spread: float
+    rng: np.random.Generator,
+    strengths: Sequence[float],
+    prompts: int,
+    votes_each: int,
+    spread: float,
+    ties: float = 1 / 8,
 ) -> pd.DataFrame:
-    """Return votes between two arms drawn at random, won by the odds of their strengths; an eighth are ties."""
+    """Return votes between two arms drawn at random, won by the odds of their strengths; a share of ``ties``.
+
+    ``spread`` is the standard deviation of what a prompt adds to each arm's strength, in log-odds.
+    """
     labels = "abcdef"[: len(strengths)]
     pairs = np.array(list(combinations(range(len(labels)), 2)))
     arms = [dict.fromkeys(labels[i] + labels[j]) for i, j in pairs]
@@ -35,7 +47,7 @@ def draw_votes(
     first, second = pairs[drawn].T
     ahead = of_prompt[prompt, first] - of_prompt[prompt, second]
     winner = np.where(rng.random(n) < 1 / (1 + np.exp(-ahead)), first, second)
-    outcome = np.where(rng.random(n) < 1 / 8, "tie", np.array(list(labels))[winner])
+    outcome = np.where(rng.random(n) < ties, "tie", np.array(list(labels))[winner])
     return pd.DataFrame({"arms": [arms[pair] for pair in drawn], "outcome": outcome, "prompt": prompt.astype(str)})
 
 
@@ -51,21 +63,17 @@ def _wrong(n_arms: int, prompts: int, votes_each: int, spread: float, rng: np.ra
     return Outcome(sum(" is preferred to " in table.conclusion for table in tables) / runs)
 
 
+def _name(n_arms: int, votes_each: int, spread: float) -> str:
+    agreement = "" if votes_each == 1 else ", nearly the same" if spread == ALIKE else ", similar"
+    return f"{n_arms} arms, {votes_each} vote{'s' if votes_each > 1 else ''}{agreement}"
+
+
 SIMULATION = Simulation(
-    title="Share of rankings of equally good arms that call one preferred to another, at 95 %",
+    title="Share of rankings of equally good arms that call one preferred to another, at 95%",
     corner="arms, votes on each prompt ╲ prompts",
     cells=tuple(
-        Cell(
-            f"{n_arms} arms, {votes_each} vote{'s' * (votes_each > 1)}, {agreement}"
-            if votes_each > 1
-            else f"{n_arms} arms, 1 vote",
-            str(prompts),
-            partial(_wrong, n_arms, prompts, votes_each, spread),
-        )
-        for n_arms in (2, 3, 6)
-        for votes_each in VOTES
-        for agreement, spread in _AGREEMENT.items()
-        if votes_each > 1 or spread > 1
+        Cell(_name(*row), str(prompts), partial(_wrong, row[0], prompts, *row[1:]))
+        for row in _ROWS
         for prompts in PROMPTS
     ),
     runs=1000,

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from ipyllm.conversations.tokens import estimate, estimate_messages
 from ipyllm.pipeline.accumulator import Accumulator
+from ipyllm.pipeline.token_counts import streamed_tokens, visible_tokens
 from ipyllm.response import ChatResponse, Usage
 from ipyllm.runtime.loop_lag import LagMeasurement
 from ipyllm.timing import Timing, output_tokens_per_second, time_per_output_token
@@ -92,7 +93,8 @@ class ExchangeState:
     def _usage(self, service: Provider, request: ChatRequest) -> Usage:
         received = self.received
         if received.raw_usage is not None:
-            return service.read_usage(received.raw_usage)
+            usage = service.read_usage(received.raw_usage)
+            return replace(usage, visible_tokens=visible_tokens(usage, received))
         if not received.has_tokens:
             return Usage()
         return Usage(
@@ -105,25 +107,39 @@ class ExchangeState:
         received, now = self.received, perf_counter_ns()
         ttft, e2e = received.seconds_to(received.first_token_ns), received.seconds_to(received.last_token_ns)
         tpot = rate = None
-        if usage.source == "server" and usage.output_tokens is not None and ttft is not None and e2e is not None:
-            tpot = time_per_output_token(ttft, e2e, usage.output_tokens)
-            rate = output_tokens_per_second(ttft, e2e, usage.output_tokens)
+        n_tokens = streamed_tokens(usage, received) if received.streamed else None
+        if n_tokens is not None and ttft is not None and e2e is not None:
+            tpot = time_per_output_token(ttft, e2e, n_tokens)
+            rate = output_tokens_per_second(ttft, e2e, n_tokens)
         ready_ns = now if self.ready_ns is None else self.ready_ns
         return Timing(
             ttft_s=ttft,
             ttfo_s=received.seconds_to(received.first_text_ns),
+            thinking_s=_thinking_s(received, usage, ttft),
             e2e_s=e2e,
             stream_end_s=received.seconds_to(received.end_ns),
+            streamed=received.streamed if received.has_tokens else None,
             tpot_s=tpot,
             output_tps=rate,
             max_gap_s=received.max_gap_ns / 1e9 if received.n_chunks > 1 else None,
             n_chunks=received.n_chunks,
             client_lag_s=self.lag.worst_s,
+            arrival_clock="process" if received.has_tokens else None,
             queue_s=(ready_ns - self.opened_ns) / 1e9 + self.queued_s,
             retry_wait_s=self.retry_wait_ns / 1e9,
             attempts=self.attempts,
             total_s=(now - self.opened_ns) / 1e9,
         )
+
+
+def _thinking_s(received: Accumulator, usage: Usage, ttft_s: float | None) -> float | None:
+    """Return the time of reasoning: from its first chunk to its last, or until the first token if it is hidden."""
+    if not received.streamed:
+        return None
+    first, last = received.first_reasoning_ns, received.last_reasoning_ns
+    if first is not None and last is not None:
+        return (last - first) / 1e9 if last > first else None
+    return ttft_s if usage.source == "server" and usage.reasoning_tokens else None
 
 
 def _status(error: LLMError | None) -> Status:

@@ -31,9 +31,9 @@ def available_plots(observed: Observations) -> dict[str, Callable[..., Axes]]:
         found["score"] = lambda calls, **where: intervals(calls, score, **where)
         if (observed.frame["cost_usd"].notna() & observed.frame[score].notna() & ~observed.frame["cache_hit"]).any():
             found["cost"] = lambda calls, **where: cost_score(calls, score, **where)
-    if "ttft_s" in known:
+    if observed.first_time.name in known:
         found["latency"] = latency
-        found["ttft"] = intervals
+        found["first time"] = intervals
     if "output_tps" in known:
         found["speed"] = lambda calls, **where: intervals(calls, "output_tps", **where)
     frame = observed.frame

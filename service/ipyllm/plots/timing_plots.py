@@ -13,14 +13,17 @@ from ipyllm.plots.theme import (
     axes_for,
     draw_point,
     label_arms,
+    labels,
     legend_below,
     percent_axis,
     text_colour,
     themed,
 )
+from ipyllm.statistics.caveats import MAX_NAMES
 from ipyllm.statistics.means import clustered_mean
 from ipyllm.statistics.observations import Metric, Observations, observe
 from ipyllm.statistics.quantiles import quantile, quantile_interval
+from ipyllm.text.format import count
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -31,15 +34,16 @@ _WIDE_RANGE = 20
 _BINS = 50
 
 
-def latency(calls: Any, metric: str = "ttft_s", *, ax: Axes | None = None, dark: bool | None = None) -> Axes:
+def latency(calls: Any, metric: str | None = None, *, ax: Axes | None = None, dark: bool | None = None) -> Axes:
     """Draw the cumulative distribution of a time, one line per arm.
 
     For ``calls``, ``ax`` and ``dark`` see :mod:`ipyllm.plots`.
 
     Parameters
     ----------
-    metric : str
-        ``"ttft_s"`` or ``"total_s"``.
+    metric : str, optional
+        ``"ttft_s"``, ``"ttfo_s"``, ``"thinking_s"`` or ``"total_s"``; by default ``"ttfo_s"`` where a model reasons,
+        else ``"ttft_s"``. The plot names the arms without a line, and says how many calls are left out.
 
     Raises
     ------
@@ -47,7 +51,7 @@ def latency(calls: Any, metric: str = "ttft_s", *, ax: Axes | None = None, dark:
         ``bad_request``: no calls, no such metric, or none of them has it.
     """
     observed = observe(calls)
-    measure = observed.metric(metric)
+    measure = observed.first_time if metric is None else observed.metric(metric)
     samples = _samples(observed, measure)
     with themed(dark):
         axes = axes_for(ax, size=(7, 4.5))
@@ -66,17 +70,18 @@ def latency(calls: Any, metric: str = "ttft_s", *, ax: Axes | None = None, dark:
                 linewidth=1.8,
             )
         _set_time_scale(axes, np.concatenate(list(samples.values())))
-        axes.set(xlabel=f"{measure.label} ({measure.unit.strip()})", ylim=(0, 1.01))
+        axes.set(xlabel=f"{measure.label} ({measure.unit.strip()}){_left_out_note(observed, measure)}", ylim=(0, 1.01))
         axes.set_ylabel("share of calls")
         percent_axis(axes.yaxis)
         axes.set_yticks([0, 0.25, 0.5, 0.75, 0.95])
         if ax is None:
             legend_below(axes, axes.get_lines()[2:], list(samples))
+        _name_missing_arms(axes, observed, measure, samples)
     return axes
 
 
 def intervals(
-    calls: Any, metric: str = "ttft_s", *, level: float = 0.95, ax: Axes | None = None, dark: bool | None = None
+    calls: Any, metric: str | None = None, *, level: float = 0.95, ax: Axes | None = None, dark: bool | None = None
 ) -> Axes:
     """Draw each arm's value with its interval.
 
@@ -84,12 +89,13 @@ def intervals(
 
     Parameters
     ----------
-    metric : str
+    metric : str, optional
         A time or ``"output_tps"``: the median (filled) and, for times, the 95th percentile (hollow); a score, cost or
-        ``"errors"``: the mean. An arrow marks a limit for which there are too few calls.
+        ``"errors"``: the mean. By default ``"ttfo_s"`` where a model reasons, else ``"ttft_s"``. An arrow marks a limit
+        for which there are too few calls.
     """
     observed = observe(calls)
-    measure = observed.metric(metric)
+    measure = observed.first_time if metric is None else observed.metric(metric)
     values = observed.values(measure).to_numpy()
     samples = _samples(observed, measure)
     with themed(dark):
@@ -97,7 +103,13 @@ def intervals(
         style = arm_styles(observed.arms)
         for row, arm in enumerate(observed.arms):
             if arm not in samples:
-                axes.annotate("no valid call", (0.02, row), xycoords=("axes fraction", "data"), va="center", alpha=0.6)
+                axes.annotate(
+                    _why_missing(observed, measure, arm),
+                    (0.02, row),
+                    xycoords=("axes fraction", "data"),
+                    va="center",
+                    alpha=0.6,
+                )
                 continue
             mine = (observed.frame["arm"] == arm).to_numpy()
             for shift, hollow, (value, low, high) in _points(
@@ -108,7 +120,7 @@ def intervals(
         label_arms(axes, observed.arms)
         axes.set_ylim(len(observed.arms) - 0.5, -0.5)
         axes.grid(axis="x", alpha=0.25)
-        axes.set_xlabel(_axis_label(measure))
+        axes.set_xlabel(_axis_label(measure) + _left_out_note(observed, measure))
         if measure.kind in {"time", "money"}:
             axes.set_xlim(left=0)
         if measure.kind == "errors" or set(np.unique(values[~np.isnan(values)])) <= {0.0, 1.0}:
@@ -125,7 +137,8 @@ def throughput(calls: Any, *, ax: Axes | None = None, dark: bool | None = None) 
     ----------
     calls : DataFrame, or anything that has one as ``.calls``
         With ``started_at``, ``total_s`` and ``output_tokens``. The tokens of a call are spread evenly from its first
-        token to its end. Failed calls are crosses at the bottom.
+        token to its end. Failed calls are crosses at the bottom; a line below the axis says how many of the others
+        are not drawn, because they came from the cache or their tokens are unknown.
 
     Raises
     ------
@@ -140,7 +153,9 @@ def throughput(calls: Any, *, ax: Axes | None = None, dark: bool | None = None) 
         raise bad_request("These calls have no column started_at, so their throughput over time is unknown.")
     started = pd.to_datetime(frame["started_at"], utc=True)
     start = (started - started.min()).dt.total_seconds().to_numpy()
-    first = start + np.nan_to_num(frame["ttft_s"].to_numpy())
+    # The tokens of a whole answer were generated all the time.
+    waited = np.where(frame["whole"], 0.0, np.nan_to_num(frame["ttft_s"].to_numpy()))
+    first = start + np.nan_to_num(frame["queue_s"].to_numpy()) + waited
     last = start + frame["total_s"].to_numpy()
     tokens = frame["output_tokens"].to_numpy()
     counted = ~np.isnan(last) & ~np.isnan(tokens) & ~frame["cache_hit"].to_numpy()
@@ -170,7 +185,11 @@ def throughput(calls: Any, *, ax: Axes | None = None, dark: bool | None = None) 
             handles += axes.plot(
                 start[failed], np.zeros(failed.sum()), "x", color=text_colour(), clip_on=False, zorder=5
             )
-        axes.set(xlabel="seconds since the first call", ylabel="output tokens per second", xlim=(0, edges[-1]))
+        not_drawn = int((~counted & ~observed.failed.to_numpy()).sum())
+        note = (
+            f"\n{not_drawn:,} of {count(len(frame), 'call')} not drawn (cached, or unknown tokens)" if not_drawn else ""
+        )
+        axes.set(xlabel=f"seconds since the first call{note}", ylabel="output tokens per second", xlim=(0, edges[-1]))
         axes.set_ylim(bottom=0)
         axes.grid(axis="y", alpha=0.25)
         if ax is None:
@@ -192,8 +211,34 @@ def _samples(observed: Observations, measure: Metric) -> dict[str, np.ndarray]:
     samples = {arm: values[(arms == arm) & ~np.isnan(values)] for arm in observed.arms}
     samples = {arm: sample for arm, sample in samples.items() if sample.size}
     if not samples:
-        raise bad_request(f"None of these calls has a valid {measure.label}, so there is nothing to draw.")
+        late = ": most were measured late" if observed.mostly_late(measure) else ""
+        raise bad_request(f"None of these calls has a valid {measure.label}{late}, so there is nothing to draw.")
     return samples
+
+
+def _left_out_note(observed: Observations, measure: Metric) -> str:
+    """Return a line below the label of an axis: how many calls that have a value are not drawn."""
+    if measure.name not in observed.frame:
+        return ""
+    has_value = observed.frame[measure.name].notna()
+    n = int((has_value & observed.values(measure).isna()).sum())
+    return f"\n{n:,} of {count(int(has_value.sum()), 'call')} left out (cold, cached, late or failed)" if n else ""
+
+
+def _why_missing(observed: Observations, measure: Metric, arm: str) -> str:
+    return "most calls measured late" if arm in observed.mostly_late(measure) else "no valid call"
+
+
+def _name_missing_arms(axes: Axes, observed: Observations, measure: Metric, samples: dict[str, np.ndarray]) -> None:
+    """Name the arms without a line in the plot."""
+    without = [arm for arm in observed.arms if arm not in samples]
+    if without:
+        names = labels(observed.arms)
+        lines = [f"{names[arm]}: {_why_missing(observed, measure, arm)}" for arm in without[:MAX_NAMES]]
+        lines += [f"and {len(without) - MAX_NAMES} more"] if len(without) > MAX_NAMES else []
+        axes.text(
+            0.99, 0.02, "\n".join(lines), transform=axes.transAxes, ha="right", va="bottom", fontsize="small", alpha=0.7
+        )
 
 
 def _points(

@@ -15,7 +15,7 @@ from ipyllm.errors import bad_request
 from ipyllm.statistics.bradley_terry import PRIOR_SD, ComparisonOutcome, Strengths, fit_strengths
 from ipyllm.statistics.caveats import FEW_PROMPTS, MAX_NAMES
 from ipyllm.statistics.quantiles import check_share
-from ipyllm.statistics.table import StatisticsFrame, format_interval
+from ipyllm.statistics.table import StatisticsFrame, format_interval, format_level
 from ipyllm.text.format import count, join_names
 from ipyllm.text.suggest import suggest
 
@@ -73,7 +73,7 @@ def ranking(votes: Any, *, level: float = 0.95, prior_sd: float = PRIOR_SD, seed
     >>> list(table.index), table.loc["a", ["wins", "losses", "ties"]].to_list()
     (['a', 'b'], [2, 1, 1])
     >>> print(table.conclusion)
-    4 prompts are too few to rank 2 arms with 95 % confidence, however many votes each has: at least 6 are needed.
+    4 prompts are too few to rank 2 arms with 95% confidence, however many votes each has: at least 6 are needed.
     """
     check_share(level, "level")
     if not (prior_sd > 0 and math.isfinite(prior_sd)):
@@ -286,13 +286,13 @@ def _too_few_prompts(too_few: pd.DataFrame, n_arms: int, needed: int, level: flo
     if len(too_few) == n_arms:
         too = "is too little" if fewest == 1 else "are too few"
         return (
-            f"{count(fewest, 'prompt')} {too} to rank {n_arms} arms with {_percent(level)} confidence, however many "
-            f"votes each has: at least {needed} are needed."
+            f"{count(fewest, 'prompt')} {too} to rank {n_arms} arms with {format_level(level)} confidence, however "
+            f"many votes each has: at least {needed} are needed."
         )
     named = join_names([str(arm) for arm in too_few.index], limit=MAX_NAMES)
     return (
         f"{named} cannot be ranked: {'its' if len(too_few) == 1 else 'their'} votes are on {count(fewest, 'prompt')}, "
-        f"and at least {needed} are needed with {n_arms} arms at {_percent(level)} confidence."
+        f"and at least {needed} are needed with {n_arms} arms at {format_level(level)} confidence."
     )
 
 
@@ -300,19 +300,19 @@ def _share(row: pd.Series[Any], n_arms: int, level: float) -> str:
     """Say which share of votes the strongest arm wins against this one."""
 
     def share(log_odds: float) -> str:
-        return _percent(1 / (1 + math.exp(-log_odds)))
+        return _share_text(1 / (1 + math.exp(-log_odds)))
 
     interval = format_interval(row["behind_low"], row["behind_high"], share)
     together = ", all pairs together" if n_arms > 2 else ""  # noqa: PLR2004
     return (
         f"it wins an estimated {share(row['behind'])}{interval} of the votes that prefer it or {row.name} "
-        f"({_percent(level)} confidence{together})"
+        f"({format_level(level)} confidence{together})"
     )
 
 
-def _percent(p: float) -> str:
+def _share_text(p: float) -> str:
     decimals = 0 if 0.01 <= p <= 0.99 else 1  # noqa: PLR2004
-    return "over 99.9 %" if p > 0.999 else "under 0.1 %" if p < 0.001 else f"{100 * p:.{decimals}f} %"  # noqa: PLR2004
+    return "over 99.9%" if p > 0.999 else "under 0.1%" if p < 0.001 else f"{p:.{decimals}%}"  # noqa: PLR2004
 
 
 def _notes(votes: Any, parsed: list[_Vote], table: pd.DataFrame) -> Iterator[str]:

@@ -81,7 +81,7 @@ def assert_no_regression(
     candidate : DataFrame, results or path
         Calls of the new state, with prompts of the same ``prompt_id``.
     metric : str
-        A score, ``"ttft_s"``, ``"total_s"``, ``"output_tps"``, ``"cost_usd"`` or ``"errors"``.
+        A score, ``"ttft_s"``, ``"ttfo_s"``, ``"total_s"``, ``"output_tps"``, ``"cost_usd"`` or ``"errors"``.
     margin : float or str
         Accepted deterioration: in the unit of the metric, or as a share of the baseline, ``"5%"``.
     alpha : float

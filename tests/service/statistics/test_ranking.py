@@ -109,7 +109,7 @@ def test_votes_on_few_prompts_rank_nobody_and_say_how_many_are_needed(prompts, v
     assert table[["low", "high", "behind_low", "behind_high", "p_best"]].isna().all(axis=None)
     assert table["prompts"].to_list() == [prompts] * 2
     assert table.conclusion == (
-        f"{prompts} prompt{' is too little' if prompts == 1 else 's are too few'} to rank 2 arms with 95 % confidence, "
+        f"{prompts} prompt{' is too little' if prompts == 1 else 's are too few'} to rank 2 arms with 95% confidence, "
         "however many votes each has: at least 6 are needed."
     )
 
@@ -136,7 +136,7 @@ def test_arms_with_votes_on_too_few_prompts_are_named_and_the_others_ranked():
     assert list(table.index) == ["c", "a", "b"]
     assert table.conclusion.startswith("a is preferred to b: it wins an estimated ")
     assert table.conclusion.endswith(
-        "c cannot be ranked: its votes are on 3 prompts, and at least 7 are needed with 3 arms at 95 % confidence."
+        "c cannot be ranked: its votes are on 3 prompts, and at least 7 are needed with 3 arms at 95% confidence."
     )
     assert table.loc["c", ["low", "high", "behind", "p_best"]].isna().all()
     assert math.isnan(table.loc["a", "behind"])
