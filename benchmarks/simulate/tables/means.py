@@ -67,7 +67,7 @@ SIMULATION = Simulation(
     cells=tuple(
         Cell(kind, str(n), partial(_coverage, draw, truth, n)) for kind, (draw, truth) in KINDS.items() for n in PROMPTS
     ),
-    runs=4000,
+    runs=2000,
     bound=BOUND,
     at_least=True,
 )

@@ -35,7 +35,7 @@ SIMULATION = Simulation(
         for kind, (answers, total) in _HARDNESS.items()
         for prompts in PROMPTS
     ),
-    runs=4000,
+    runs=2000,
     bound=BOUND,
     at_least=True,
 )
