@@ -14,12 +14,14 @@ from time import monotonic, sleep
 from typing import TYPE_CHECKING, Any, Self
 
 from tests.fakes.connection import Connection, Request
+from tests.fakes.dialects import Dialect
 from tests.fakes.refusals import bad_json, error, model_not_found, rate_limited, server_error, unauthorized
 from tests.fakes.render import RenderedScript, RenderOptions, render
 from tests.fakes.script import Script, answer, status
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from datetime import date
     from types import TracebackType
 
 __all__ = ["FakeLLM"]
@@ -66,6 +68,7 @@ class FakeLLM:
         self._queue: deque[Script] = deque()
         self._decide: Callable[[Request], Script | None] | None = None
         self._served_paths: dict[str, Script] = {}
+        self._dialect: Dialect | None = None
         self._limit: int | None = None
         self._rejection = rate_limited()
         self._errors: list[Exception] = []
@@ -86,6 +89,13 @@ class FakeLLM:
         """
         self._decide = decide
         return decide
+
+    def speak_as(self, dialect: str | None, today: date | None = None) -> None:
+        """Refuse what this provider refuses (a table of `dialects.toml`); None accepts everything.
+
+        `today` decides which models are retired; by default it is the real day.
+        """
+        self._dialect = None if dialect is None else Dialect.named(dialect, today)
 
     @property
     def open_connections(self) -> int:
@@ -227,6 +237,10 @@ class FakeLLM:
         key = request.headers.get("authorization", "").removeprefix("Bearer ")
         if self.api_key is not None and key != self.api_key:
             return unauthorized(key)
+        if self._dialect and isinstance(request.json, dict):
+            refusal = self._dialect.refusal(request.path, request.json, request.query)
+            if refusal is not None:
+                return refusal
         if request.path in self._served_paths:
             return self._served_paths[request.path]
         if request.path != _CHAT:

@@ -26,7 +26,8 @@ from ipyllm.structured.sources import from_dict, from_type
 from ipyllm.token_bucket import TokenBucket
 from ipyllm.tools.result_text import as_text, describe_error
 from ipyllm.transport.address import is_url, without_password
-from ipyllm.transport.error_mapping import ServerFault, parse_error, to_llm_error
+from ipyllm.transport.error_body import ServerFault, parse_error
+from ipyllm.transport.error_mapping import to_llm_error
 from ipyllm.transport.sse import ServerSentEvents
 from ipyllm.validate import validate_int
 
@@ -166,9 +167,8 @@ def test_urls_are_recognised_and_shown_without_secrets():
 
 
 def test_a_server_error_becomes_a_sentence_with_advice():
-    assert (
-        parse_error({"error": {"message": "No credit.", "code": "insufficient_quota"}}, 429).code
-        == "insufficient_quota"
+    assert parse_error({"error": {"message": "No credit.", "code": "insufficient_quota"}}, 429).codes == (
+        "insufficient_quota",
     )
     assert str(to_llm_error(ServerFault(429, message="Slow down."), model="openai/gpt-5-mini")) == (
         'openai/gpt-5-mini refused the request: too many requests (HTTP 429, "Slow down."); '
@@ -180,7 +180,6 @@ def test_an_event_that_arrives_in_pieces_is_returned_once():
     sse = ServerSentEvents()
     assert sse.feed(b'data: {"a"') == []
     assert sse.feed(b": 1}\n\ndata: [DONE]\n\n") == [(b"", b'{"a": 1}'), (b"", b"[DONE]")]
-    assert sse.unfinished_line() == b""
 
 
 def test_an_invalid_number_is_refused_with_its_bound():

@@ -64,6 +64,15 @@ class Results:
         return self._scores.join(self._calls(), self._ledger)
 
     @property
+    def directions(self) -> dict[str, bool | None]:
+        """Whether higher is better, by the column of each score: ``{"score_exact": True}``.
+
+        As each scorer declares it (:attr:`ipyllm.scorers.Scorer.higher_is_better`); None where neither is better, or
+        where it is not known. Calls without a score are scored now, as in :attr:`calls`.
+        """
+        return dict(self.calls.attrs.get("directions", {}))
+
+    @property
     def undone(self) -> int:
         """Number of trials that have neither an answer nor a final error."""
         return len(self._grid) - len(self._ledger_progress().done())

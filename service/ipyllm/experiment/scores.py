@@ -46,6 +46,8 @@ class Scores:
         """Return ``calls`` with their scores. Those without one are scored first; an interrupt keeps scores so far."""
         if not self._scorers:
             return calls
+        from ipyllm.scorers.scoring import with_directions
+
         self._read_stored(calls)
         answered = calls[(calls["status"] == "ok") & ~calls["warmup"]]
         missing: dict[tuple[str, ...], list[int]] = {}
@@ -57,7 +59,8 @@ class Scores:
             scorers = [scorer for scorer in self._scorers if scorer.name in names]
             if scorers:
                 self._score(scorers, answered.iloc[indices], ledger)
-        return calls.assign(**{name: self._column(*where, calls) for name, where in self._columns().items()})
+        calls = calls.assign(**{name: self._column(*where, calls) for name, where in self._columns().items()})
+        return with_directions(calls, self._scorers)
 
     def _score(self, scorers: list[Any], calls: pd.DataFrame, ledger: Ledger) -> None:
         from ipyllm.scorers.scoring import Scoring

@@ -24,6 +24,7 @@ _TRANSIENT: frozenset[Category] = frozenset({"rate_limit", "api_error", "connect
 _FIRST_WAIT_S = 0.5
 _LONGEST_WAIT_S = 8.0
 _SERVER_ERROR = 500
+_TOO_LARGE = 413
 
 
 def is_retryable(error: BaseException, *, after_text: bool = False) -> bool:
@@ -40,6 +41,8 @@ def is_retryable(error: BaseException, *, after_text: bool = False) -> bool:
     if error.partial is not None and not after_text:
         return False
     if error.retry_after is not None and error.retry_after > LONGEST_RETRY_AFTER_S:
+        return False
+    if error.status_code == _TOO_LARGE and error.retry_after is None:  # this request alone exceeds the rate limit
         return False
     # Any other 4xx will be refused again.
     return error.category != "api_error" or error.status_code is None or error.status_code >= _SERVER_ERROR

@@ -45,7 +45,7 @@ def pareto_front(costs: Sequence[float], scores: Sequence[float]) -> list[int]:
 def cost_score(
     calls: Any, score: str | None = None, *, level: float = 0.95, ax: Axes | None = None, dark: bool | None = None
 ) -> Axes:
-    """Draw each arm's mean score against its cost per call, with the Pareto front.
+    """Draw each arm's mean score against its cost per call, with the Pareto front if the score has a direction.
 
     For ``calls``, ``level``, ``ax`` and ``dark`` see :mod:`ipyllm.plots`.
 
@@ -70,7 +70,8 @@ def cost_score(
         raise bad_request("No arm has both a known cost and a score.")
     costs = [float(rows[arm]["cost_per_call_usd"]) for arm in known]
     scores = [float(rows[arm][name]) for arm in known]
-    front = pareto_front(costs, scores)
+    direction = observed.metric(name).higher_is_better
+    front = [] if direction is None else pareto_front(costs, [score if direction else -score for score in scores])
     with themed(dark):
         axes = axes_for(ax, size=(7, 4.8))
         style = arm_styles(observed.arms)
@@ -83,7 +84,7 @@ def cost_score(
             low, high = float(rows[arm][f"{name}_low"]), float(rows[arm][f"{name}_high"])
             if not math.isnan(low):
                 axes.plot([costs[i]] * 2, [low, high], color=style[arm].colour, linewidth=1.6, alpha=0.8)
-            handles += draw_point(axes, costs[i], scores[i], style[arm], filled=i in front, size=9)
+            handles += draw_point(axes, costs[i], scores[i], style[arm], filled=i in front or direction is None, size=9)
         if min(costs) > 0 and max(costs) / min(costs) > _WIDE_RANGE:
             axes.set_xscale("log")
         else:
@@ -92,7 +93,8 @@ def cost_score(
         if axes.get_xscale() == "linear":
             axes.locator_params(axis="x", nbins=5)
         axes.grid(alpha=0.25)
-        axes.set_xlabel("cost per call; filled: no other arm is both cheaper and better")
+        filled = "" if direction is None else "; filled: no other arm is both cheaper and better"
+        axes.set_xlabel(f"cost per call{filled}")
         axes.set_ylabel(f"{name.removeprefix('score_')}: mean".replace("$", r"\$"))
         n_left_out = len(observed.arms) - len(known)
         if n_left_out:
@@ -142,7 +144,8 @@ def pairs(
         raise bad_request(f"No prompt has {measure.plural} of both {above} and {below}.")
     both = means.table.loc[[above, below]].dropna(axis=1).to_numpy()
     diffs = np.sort(both[0] - both[1])
-    better = diffs * (1 if measure.higher_is_better else -1)
+    better = diffs * (-1 if measure.higher_is_better is False else 1)
+    words = ("higher", "lower") if measure.higher_is_better is None else ("better", "worse")
     with themed(dark):
         axes = axes_for(ax, size=(7, 4.2))
         good, bad = (arm_styles(["good", "", "", "bad"])[kind].colour for kind in ("good", "bad"))
@@ -159,7 +162,7 @@ def pairs(
         if not math.isnan(found.low) and not math.isnan(found.high):
             axes.axhspan(found.low, found.high, color=text_colour(), alpha=0.12, linewidth=0)
         axes.set_title(
-            f"better on {int((better > 0).sum())}, worse on {int((better < 0).sum())}, the same on "
+            f"{words[0]} on {int((better > 0).sum())}, {words[1]} on {int((better < 0).sum())}, the same on "
             f"{int((better == 0).sum())} of {diffs.size} prompts; overall {number(found.difference)}{measure.unit}",
             fontsize="medium",
         )

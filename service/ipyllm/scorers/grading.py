@@ -83,7 +83,7 @@ def judge(
         _judge, judge=JudgeModel.of(model, name, rubric, reference, cache=cache, **options), scale=(*scale,)
     )
     # The call has its own time limits, which do not count time in the queue.
-    return Scorer(name, function, is_async=True, timeout=None, gives=("reason", "cost_usd"))
+    return Scorer(name, function, is_async=True, timeout=None, gives=("reason", "cost_usd"), higher_is_better=True)
 
 
 async def _judge(response: Any, row: Mapping[str, Any], *, judge: JudgeModel, scale: tuple[int, int]) -> Score:

@@ -32,7 +32,14 @@ def json_valid(*, strict: bool = False, name: str = "json_valid") -> Scorer:
     >>> scorers.json_valid().call(response).value, scorers.json_valid(strict=True).call(response).value
     (True, False)
     """
-    return Scorer(name, partial(_json_valid, strict=strict), takes_row=False, inline=True, gives=("reason",))
+    return Scorer(
+        name,
+        partial(_json_valid, strict=strict),
+        takes_row=False,
+        inline=True,
+        gives=("reason",),
+        higher_is_better=True,
+    )
 
 
 def _json_valid(response: Any, *, strict: bool) -> Score:
@@ -41,7 +48,8 @@ def _json_valid(response: Any, *, strict: bool) -> Score:
     text = str(response.content)
     try:
         if strict:
-            json.loads(text, parse_constant=_reject_constant)
+            # Numbers stay text: Python reads no integers of more than 4,300 digits, which JSON allows.
+            json.loads(text, parse_constant=_reject_constant, parse_int=str, parse_float=str)
         else:
             read_json(text)
     except (SchemaMismatch, ValueError, RecursionError) as exc:
@@ -86,6 +94,7 @@ def json_schema(schema: Any, *, name: str = "json_schema") -> Scorer:
         inline=isinstance(schema, dict),
         timeout=TIMEOUT_S,
         gives=("reason",),
+        higher_is_better=True,
     )
 
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import unicodedata
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from ipyllm.errors import bad_request
-from ipyllm.scorers.reading import check_column, expected_answers, response_text, text_of_value
+from ipyllm.scorers.reading import check_column, comparable, expected_answers, response_text, text_of_value
 from ipyllm.scorers.scorer import ScoreFailure, Scorer
+from ipyllm.scorers.words import word_pattern
 from ipyllm.text.suggest import suggest
 
 if TYPE_CHECKING:
@@ -29,7 +31,7 @@ def exact(column: str, *, ignore_case: bool = False, strip: bool | str = True, n
     column : str
         Column with the right answer, or a list of right answers.
     ignore_case : bool
-        Treat ``Bern`` and ``BERN`` as equal.
+        Treat ``Bern`` and ``BERN`` as equal, ``Straße`` and ``STRASSE`` too.
     strip : bool or str
         Remove white space around both; a string names further characters to remove: ``strip=".!*"``.
     name : str
@@ -45,16 +47,17 @@ def exact(column: str, *, ignore_case: bool = False, strip: bool | str = True, n
     check_column("exact", column)
     if not isinstance(strip, bool | str):
         raise bad_request(f"strip must be True, False or the characters to remove, not {strip!r}.")
-    return Scorer(name, partial(_exact, column=column, ignore_case=ignore_case, strip=strip), inline=True)
+    return Scorer(
+        name, partial(_exact, column=column, ignore_case=ignore_case, strip=strip), inline=True, higher_is_better=True
+    )
 
 
 def _exact(response: Any, row: Mapping[str, Any], *, column: str, ignore_case: bool, strip: bool | str) -> bool:
     def normalize(text: str) -> str:
+        text = comparable(text, ignore_case=ignore_case)
         if isinstance(strip, str):
-            text = _strip_all(text, strip)
-        elif strip:
-            text = text.strip()
-        return text.casefold() if ignore_case else text
+            return _strip_all(text, comparable(strip, ignore_case=ignore_case))
+        return text.strip() if strip else text
 
     right = {normalize(text_of_value(value)) for value in expected_answers(row, column)}
     return normalize(response_text(response)) in right
@@ -75,7 +78,8 @@ def contains(column: str, *, ignore_case: bool = False, words: bool = False, nam
     column, ignore_case, name
         As in :func:`exact`.
     words : bool
-        Match complete words only: ``art`` is not in ``Earth``.
+        Match complete words and numbers only: ``art`` is not in ``Earth``, ``3`` not in ``3.14``, ``negative`` not in
+        ``non-negative``; :func:`~ipyllm.scorers.words.word_pattern` has the rules, for languages without spaces too.
 
     Notes
     -----
@@ -91,33 +95,27 @@ def contains(column: str, *, ignore_case: bool = False, words: bool = False, nam
     False
     """
     check_column("contains", column)
-    return Scorer(name, partial(_contains, column=column, ignore_case=ignore_case, words=words), inline=True)
+    return Scorer(
+        name,
+        partial(_contains, column=column, ignore_case=ignore_case, words=words),
+        inline=True,
+        higher_is_better=True,
+    )
 
 
 def _contains(response: Any, row: Mapping[str, Any], *, column: str, ignore_case: bool, words: bool) -> bool:
-    def normalize(text: str) -> str:
-        return text.casefold() if ignore_case else text
-
-    text = normalize(response_text(response))
-    sought = [normalize(text_of_value(value)).strip() for value in expected_answers(row, column)]
+    text = comparable(response_text(response), ignore_case=ignore_case)
+    sought = [
+        comparable(text_of_value(value), ignore_case=ignore_case).strip() for value in expected_answers(row, column)
+    ]
     if "" in sought:
         raise ScoreFailure(f"The row has an empty text in its column {column!r}, which every answer contains.")
-    return any(_has_word(text, piece) if words else piece in text for piece in sought)
-
-
-def _has_word(text: str, piece: str) -> bool:
-    start = text.find(piece)
-    while start >= 0:
-        before, after = text[:start][-1:], text[start + len(piece) :][:1]
-        # A boundary is needed only where the piece itself ends in a letter or digit: "C++" may stand before a space.
-        if not (_is_word(before) and _is_word(piece[0])) and not (_is_word(after) and _is_word(piece[-1])):
-            return True
-        start = text.find(piece, start + 1)
-    return False
-
-
-def _is_word(character: str) -> bool:
-    return character.isalnum() or character == "_"
+    if not words:
+        return any(piece in text for piece in sought)
+    try:
+        return any(word_pattern(piece).search(text, timeout=_TIMEOUT_S) for piece in sought)
+    except TimeoutError:
+        raise ScoreFailure(f"The search for words in this answer took longer than {_TIMEOUT_S:g} s.") from None
 
 
 def regex(
@@ -161,7 +159,12 @@ def regex(
             raise bad_request(f"{pattern!r} is not a regular expression: {problem}.")
     else:
         check_column("regex", column)
-    return Scorer(name, partial(_regex, pattern=pattern, column=column, ignore_case=ignore_case), inline=True)
+    return Scorer(
+        name,
+        partial(_regex, pattern=pattern, column=column, ignore_case=ignore_case),
+        inline=True,
+        higher_is_better=True,
+    )
 
 
 def _compile_problem(pattern: Any) -> str | None:
@@ -181,9 +184,11 @@ def _regex(
 
     patterns = [pattern] if pattern is not None else expected_answers(row, column or "")
     text = response_text(response)
+    flags = engine.IGNORECASE | engine.FULLCASE if ignore_case else 0
     for each in patterns:
         try:
-            found = engine.search(each, text, flags=engine.IGNORECASE if ignore_case else 0, timeout=_TIMEOUT_S)
+            pattern = unicodedata.normalize("NFC", each)  # as the text is
+            found = engine.search(pattern, text, flags=flags, timeout=_TIMEOUT_S)
         except TimeoutError:
             raise ScoreFailure(f"The pattern {each!r} took longer than {_TIMEOUT_S:g} s on this answer.") from None
         except (engine.error, TypeError) as exc:
@@ -222,7 +227,12 @@ def similarity(
     check_column("similarity", column)
     if method not in get_args(Method):
         raise bad_request(f"There is no method {method!r} of similarity. {suggest(method, get_args(Method))}")
-    return Scorer(name, partial(_similarity, column=column, method=method, ignore_case=ignore_case), inline=True)
+    return Scorer(
+        name,
+        partial(_similarity, column=column, method=method, ignore_case=ignore_case),
+        inline=True,
+        higher_is_better=True,
+    )
 
 
 def _similarity(response: Any, row: Mapping[str, Any], *, column: str, method: Method, ignore_case: bool) -> float:
@@ -230,7 +240,7 @@ def _similarity(response: Any, row: Mapping[str, Any], *, column: str, method: M
     from rapidfuzz.distance import JaroWinkler, Levenshtein
 
     def normalize(text: str) -> str:
-        return text.strip().casefold() if ignore_case else text.strip()
+        return comparable(text, ignore_case=ignore_case).strip()
 
     def ratio(one: str, other: str) -> float:
         match method:

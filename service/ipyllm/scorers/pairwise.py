@@ -131,7 +131,9 @@ class PairwiseJudge:
     def _scoring(self, pairs: list[_Pair], concurrency: int) -> Scoring:
         import pandas as pd
 
-        scorer = Scorer("pair", self._compare, is_async=True, timeout=None, gives=("reason", "cost_usd"))
+        scorer = Scorer(
+            "pair", self._compare, is_async=True, timeout=None, gives=("reason", "cost_usd"), higher_is_better=None
+        )
         # Each pair is scored as one call whose row has the two answers.
         table = pd.DataFrame({"status": ["ok"] * len(pairs), "response": [""] * len(pairs)})
         return Scoring([scorer], table, [{"pair": pair} for pair in pairs], concurrency=concurrency)

@@ -50,11 +50,22 @@ def human(votes: pd.DataFrame | None = None, *, ledger: Ledger | None = None, na
     """
     if votes is None:
         # Votes are read for each table, since they are cast after the calls.
-        return Scorer(name, partial(_read_and_score, ledger=ledger), inline=True, begin=partial(_read_votes, ledger))
+        return Scorer(
+            name,
+            partial(_read_and_score, ledger=ledger),
+            inline=True,
+            higher_is_better=True,
+            begin=partial(_read_votes, ledger),
+        )
     missing = [column for column in ("arms", "outcome") if column not in getattr(votes, "columns", ())]
     if missing:
         raise bad_request(f"votes has no column {' and '.join(missing)}: use a table as returned by ipyllm.votes().")
-    return Scorer(name, partial(_human, shares=_shares(zip(votes["arms"], votes["outcome"], strict=True))), inline=True)
+    return Scorer(
+        name,
+        partial(_human, shares=_shares(zip(votes["arms"], votes["outcome"], strict=True))),
+        inline=True,
+        higher_is_better=True,
+    )
 
 
 def _read_votes(ledger: Ledger | None) -> partial[float | None]:

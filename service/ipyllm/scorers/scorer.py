@@ -13,14 +13,26 @@ import numbers
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from decimal import Decimal
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Literal, Protocol, runtime_checkable
 
 from ipyllm.errors import bad_request
 from ipyllm.text.format import shorten
 from ipyllm.text.redact import redact
 from ipyllm.text.terminal import strip_control_sequences
 
-__all__ = ["TIMEOUT_S", "Score", "ScoreFailure", "Scorer", "SupportsScore", "as_scorers", "validate_score"]
+__all__ = [
+    "TIMEOUT_S",
+    "Direction",
+    "Score",
+    "ScoreFailure",
+    "Scorer",
+    "SupportsScore",
+    "as_scorers",
+    "validate_score",
+]
+
+Direction = bool | None | Literal["infer"]
+"""Whether higher scores are better: True, False, None for neither, or to be inferred from the scores."""
 
 TIMEOUT_S = 60.0
 """Default time limit of one score, in seconds."""
@@ -97,6 +109,10 @@ class Scorer:
         Runs at once in the calling thread: functions of this package that cannot hang.
     gives : tuple of str
         Further results, ``"reason"`` or ``"cost_usd"``, that have a column even where all are null.
+    higher_is_better : bool or None or "infer"
+        True; False, as for an edit distance or a number of words too many; None, if neither is better, as for a
+        language: then nothing calls a difference "better" and no gate judges it. ``"infer"``, for functions that do not
+        say: higher is better if all scores are 0 or 1 (or True and False), else the direction is unknown, None.
     begin : callable, optional
         Called once before a table is scored; it returns the function to use instead of ``function``. For scorers that
         look something up.
@@ -118,6 +134,7 @@ class Scorer:
     timeout: float | None = TIMEOUT_S
     inline: bool = False
     gives: tuple[str, ...] = ()
+    higher_is_better: Direction = "infer"
     begin: Callable[[], Callable[..., Any]] | None = None
 
     def __post_init__(self) -> None:
@@ -130,9 +147,23 @@ class Scorer:
             isinstance(seconds, bool) or not isinstance(seconds, int | float) or not seconds > 0
         ):
             raise bad_request(f"timeout must be a number of seconds above 0, or None, not {seconds!r}.")
+        direction: object = self.higher_is_better
+        if not (
+            isinstance(direction, bool) or direction is None or (isinstance(direction, str) and direction == "infer")
+        ):
+            raise bad_request(
+                f"higher_is_better of {self.name} must be True, False, or None for neither, not {_repr(direction)}."
+            )
 
     @classmethod
-    def of(cls, source: Any, *, name: str | None = None, timeout: float | None = TIMEOUT_S) -> Scorer:
+    def of(
+        cls,
+        source: Any,
+        *,
+        name: str | None = None,
+        timeout: float | None = TIMEOUT_S,
+        higher_is_better: Direction = "infer",
+    ) -> Scorer:
         """Make a scorer of a function or an object.
 
         Parameters
@@ -140,11 +171,14 @@ class Scorer:
         source : callable or SupportsScore or Scorer
             A function of ``(response, row)`` or of ``(response)``, plain or async, a method, a partial, a lambda; or
             an object with a ``name`` and a method ``score``. A second parameter with a default gets the row only
-            if it is called ``row``. A :class:`Scorer` is returned as it is.
+            if it is called ``row``. Of a :class:`Scorer`, only name and direction can be replaced.
         name : str, optional
             Replaces its own name.
         timeout : float or None
             Time limit of a score, in seconds.
+        higher_is_better : bool or None or "infer"
+            The direction of the scores, as in the attribute of the same name. By default that of the source, which may
+            have an attribute ``higher_is_better``.
 
         Raises
         ------
@@ -155,6 +189,11 @@ class Scorer:
         --------
         >>> Scorer.of(lambda response: 1.0, name="always").name
         'always'
+        >>> def words(response):
+        ...     return len(response.content.split())
+        >>> words.higher_is_better = False
+        >>> Scorer.of(words).higher_is_better
+        False
         >>> Scorer.of("label")
         Traceback (most recent call last):
             ...
@@ -162,7 +201,8 @@ class Scorer:
 such as scorers.exact('label').
         """
         if isinstance(source, Scorer):
-            return source if name is None else replace(source, name=name)
+            direction = source.higher_is_better if higher_is_better == "infer" else higher_is_better
+            return replace(source, name=source.name if name is None else name, higher_is_better=direction)
         if isinstance(source, type):
             raise bad_request(f"{source.__name__} is a class, not a scorer: use an instance, {source.__name__}(…).")
         if isinstance(source, SupportsScore):
@@ -186,6 +226,7 @@ such as scorers.exact('label').
             takes_row=_takes_row(called, function),
             is_async=inspect.iscoroutinefunction(code),
             timeout=timeout,
+            higher_is_better=_direction_of(source) if higher_is_better == "infer" else higher_is_better,
         )
 
     @property
@@ -243,6 +284,12 @@ def _name_of(function: Any) -> str:
         function = function.func
     name = getattr(function, "__name__", None) or type(function).__name__
     return "lambda" if name == "<lambda>" else str(name)
+
+
+def _direction_of(function: Any) -> Any:
+    while isinstance(function, functools.partial) and not hasattr(function, "higher_is_better"):
+        function = function.func
+    return getattr(function, "higher_is_better", "infer")
 
 
 def _code(function: Any) -> Any:

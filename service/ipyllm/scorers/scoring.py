@@ -68,7 +68,8 @@ def apply(
     DataFrame
         A copy of ``calls`` with ``score_<name>`` (``float64``, null if there is none) and ``score_<name>_error`` (the
         reason, else null); and ``score_<name>_reason`` and ``cost_usd_<name>`` for scorers that return a
-        :class:`Score` with these. Earlier scores of the same name are replaced.
+        :class:`Score` with these. Earlier scores of the same name are replaced. ``attrs["directions"]`` of the table
+        says by column whether higher scores are better, for :mod:`ipyllm.statistics`.
 
     Raises
     ------
@@ -168,7 +169,8 @@ class Scoring:
         """Return the calls with the scores so far, as :func:`apply` does."""
         new_columns = {name: column for scorer in self._scorers for name, column in self._columns(scorer).items()}
         earlier = {name for scorer in self._scorers for name in scorer.columns}
-        return self._calls.drop(columns=[n for n in self._calls.columns if n in earlier]).assign(**new_columns)
+        scored = self._calls.drop(columns=[n for n in self._calls.columns if n in earlier]).assign(**new_columns)
+        return with_directions(scored, self._scorers)
 
     def _columns(self, scorer: Scorer) -> dict[str, pd.Series[Any]]:
         import pandas as pd
@@ -295,6 +297,18 @@ def match_rows(
     if unknown is not None:
         raise bad_request(f"The calls have a row {unknown!r} that is not among these {len(rows)} rows.")
     return [by_key[key] for key in keys]
+
+
+def with_directions(calls: pd.DataFrame, scorers: Iterable[Scorer]) -> pd.DataFrame:
+    """Return the table with the directions of these scorers in its ``attrs``, by column of the score."""
+    from ipyllm.statistics.observations import infer_direction
+
+    directions = dict(calls.attrs.get("directions", {}))
+    for scorer in scorers:
+        column, direction = scorer.columns[0], scorer.higher_is_better
+        directions[column] = infer_direction(calls[column]) if direction == "infer" else direction
+    calls.attrs["directions"] = directions
+    return calls
 
 
 def _failure(exc: Exception) -> ScoreFailure:

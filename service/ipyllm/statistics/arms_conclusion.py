@@ -61,16 +61,7 @@ def _claims(observed: Observations) -> list[_Claim]:
     first = observed.first_time
     to_first = first.label.replace("time to", "to the")
     return [
-        *(
-            _Claim(
-                score,
-                f"On {score.removeprefix('score_')}, {{}} has the highest mean,",
-                f"On {score.removeprefix('score_')}, {{}} share the highest mean,",
-                f"On {score.removeprefix('score_')}, {{}} have the same mean,",
-                number,
-            )
-            for score in observed.scores
-        ),
+        *(_of_score(score, lowest=observed.directions[score] is False) for score in observed.scores),
         _Claim(
             quantile_name(first.name, 0.5),
             f"{{}} is fastest {to_first}, with a median of",
@@ -88,6 +79,18 @@ def _claims(observed: Observations) -> list[_Claim]:
             lowest=True,
         ),
     ]
+
+
+def _of_score(score: str, *, lowest: bool) -> _Claim:
+    on, word = f"On {score.removeprefix('score_')}, {{}}", "lowest" if lowest else "highest"
+    return _Claim(
+        score,
+        f"{on} has the {word} mean,",
+        f"{on} share the {word} mean,",
+        f"{on} have the same mean,",
+        number,
+        lowest=lowest,
+    )
 
 
 def _sentence(claim: _Claim, rows: dict[str, dict[str, Any]]) -> str:

@@ -80,7 +80,8 @@ def _failures(observed: Observations) -> Iterator[str]:
     failing = [f"{arm} {rate:.0%}" for arm, rate in rates.items() if rate > 0]
     failed = join_names(failing, limit=MAX_NAMES)
     sentence = f"Calls failed ({failed}), probably not at random: the answered prompts may be easier."
-    for score in observed.scores:
+    # A 0 would be the best of a score that is better when lower.
+    for score in (score for score in observed.scores if observed.directions[score] is not False):
         values = observed.frame[score]
         changed = []
         for arm in (arm for arm in observed.arms if rates[arm] > 0):

@@ -18,9 +18,9 @@ from ipyllm.text.format import number as format_number
 from ipyllm.text.suggest import suggest
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
-__all__ = ["METRICS", "Failures", "Metric", "Observations", "observe"]
+__all__ = ["METRICS", "Failures", "Metric", "Observations", "infer_direction", "observe"]
 
 Failures = Literal["omit", "zero"]
 
@@ -46,7 +46,7 @@ class Metric:
     plural: str  # its values, in a sentence
     unit: str  # as it follows a number: " s", ""
     kind: Kind  # decides which calls count, and the test
-    higher_is_better: bool
+    higher_is_better: bool | None  # None: neither is better, or it is not known which
 
     def format(self, value: float) -> str:
         """Format a value with its unit."""
@@ -76,6 +76,7 @@ class Observations:
     frame: pd.DataFrame
     arms: list[str]  # in order of appearance
     scores: list[str]  # the columns `score_…` with numbers
+    directions: Mapping[str, bool | None]  # of each of these: whether higher is better
 
     @cached_property
     def first_time(self) -> Metric:
@@ -133,7 +134,7 @@ class Observations:
         column = name if name in self.scores else f"score_{name}"
         if column in self.scores:
             label = column.removeprefix("score_")
-            return Metric(column, label, f"scores of {label}", "", "score", higher_is_better=True)
+            return Metric(column, label, f"scores of {label}", "", "score", self.directions[column])
         known = [*(score.removeprefix("score_") for score in self.scores), *METRICS]
         raise bad_request(f"There is no metric {name!r}. {suggest(name, known)}")
 
@@ -152,7 +153,11 @@ class Observations:
         return [metric for metric in found if self.values(metric).notna().any()]
 
     def values(self, metric: Metric, failures: Failures = "omit") -> pd.Series[float]:
-        """Return the metric of each call, NaN where it does not count; the score of a failed call is missing, or 0."""
+        """Return the metric of each call, NaN where it does not count.
+
+        The score of a failed call is missing. With ``"zero"`` it is 0, or the lowest if that is below 0; but still
+        missing where lower is better.
+        """
         frame = self.frame
         if failures not in {"omit", "zero"}:
             raise ValueError(f"failures must be 'omit' or 'zero', not {failures!r}.")
@@ -160,7 +165,8 @@ class Observations:
             return self.failed.astype(float).where(~self.unfinished)
         column = frame[metric.name]
         if metric.kind == "score":
-            return column.mask(self.failed & column.isna(), 0.0) if failures == "zero" else column
+            has_worst = failures == "zero" and metric.higher_is_better is not False
+            return column.mask(self.failed & column.isna(), np.fmin(0.0, column.min())) if has_worst else column
         if metric.kind in _LATENCIES:
             counts = counts_in_latency(frame, metric.name)
             if unreliable := self.mostly_late(metric):
@@ -175,11 +181,14 @@ class Observations:
         raise bad_request(f"There is no arm {label!r}. {suggest(label, self.arms)}")
 
 
-def observe(calls: Any) -> Observations:
+def observe(calls: Any, directions: Mapping[str, bool | None] | None = None) -> Observations:
     """Prepare calls for statistics; raise ``bad_request`` if there are none, or no arms.
 
     ``calls`` is a DataFrame, or has one as ``.calls``, with ``arm`` (or ``model``) and ``status``. Calls of one
     ``prompt_id``, or else of one ``prompt``, belong together; without these, each call is its own prompt.
+
+    ``directions`` says by score, with or without ``score_``, whether higher is better. Others are those that the table
+    has as ``calls.attrs["directions"]``, or else are inferred by :func:`infer_direction`.
     """
     if not isinstance(calls, pd.DataFrame):
         calls = getattr(calls, "calls", calls)
@@ -210,7 +219,36 @@ def observe(calls: Any) -> Observations:
     scores = [name for name in map(str, calls.columns) if name.startswith("score_") and _is_score(calls, name)]
     for name in scores:
         frame[name] = _finite(calls[name], name)
-    return Observations(frame, list(frame["arm"].cat.categories), scores)
+    known = {**calls.attrs.get("directions", {}), **_by_column(directions or {}, scores)}
+    found = {name: known[name] if name in known else infer_direction(frame[name]) for name in scores}
+    return Observations(frame, list(frame["arm"].cat.categories), scores, found)
+
+
+def infer_direction(scores: pd.Series[Any]) -> bool | None:
+    """Return True, higher is better, if all known scores are 0 or 1: right or wrong. Else None, unknown.
+
+    Examples
+    --------
+    >>> infer_direction(pd.Series([1.0, 0.0, None])), infer_direction(pd.Series([3.0, 9.0]))
+    (True, None)
+    """
+    return True if scores.notna().any() and scores.dropna().isin([0, 1]).all() else None
+
+
+def _by_column(directions: Mapping[str, bool | None], scores: Sequence[str]) -> dict[str, bool | None]:
+    by_column = {}
+    for name, direction in directions.items():
+        column = name if name in scores else f"score_{name}"
+        if column not in scores:
+            names = [score.removeprefix("score_") for score in scores]
+            raise bad_request(f"directions has {name!r}, which is not a score. {suggest(name, names)}")
+        if direction is not None and not isinstance(direction, bool):
+            raise bad_request(
+                f"The direction of {name} must be True (higher is better), False (lower is better), or None (neither), "
+                f"not {direction!r}."
+            )
+        by_column[column] = direction
+    return by_column
 
 
 def _prompts(calls: pd.DataFrame) -> np.ndarray:

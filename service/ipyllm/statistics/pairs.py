@@ -20,7 +20,7 @@ from ipyllm.statistics.table import StatisticsFrame, format_interval, format_p
 from ipyllm.text.format import count, join_names
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
 __all__ = ["PairedDifference", "compare_pairs", "paired", "prompt_means"]
 
@@ -52,6 +52,7 @@ def paired(
     level: float = 0.95,
     interval: Literal["test", "bootstrap"] = "test",
     failures: Failures = "omit",
+    directions: Mapping[str, bool | None] | None = None,
     seed: int = 0,
 ) -> StatisticsFrame:
     """Return the differences of all arms from one of them, on the same prompts.
@@ -72,7 +73,13 @@ def paired(
     interval : {"test", "bootstrap"}
         The interval of the test; or the BCa bootstrap interval of the mean difference over prompts, also for times.
     failures : {"omit", "zero"}
-        The score of a failed call: missing, or 0.
+        The score of a failed call: missing, or 0 (or the lowest score of the table, if that is below 0). Where lower is
+        better, a failed call has no worst score, so its score is missing.
+    directions : mapping of str to bool or None, optional
+        Whether higher is better, by score: ``{"edit_distance": False}``. None: neither is better, so a difference is
+        higher or lower, and never better or worse. By default as the scorers declared it
+        (:class:`ipyllm.scorers.Scorer`). Without a declaration, higher is better for scores that are all 0 or 1, and
+        nothing is known of others.
     seed : int
         Seed of the bootstrap.
 
@@ -111,7 +118,7 @@ def paired(
     check_share(level, "level")
     if interval not in {"test", "bootstrap"}:
         raise ValueError(f"interval must be 'test' or 'bootstrap', not {interval!r}.")
-    observed = observe(calls)
+    observed = observe(calls, directions)
     if len(observed.arms) == 1:
         raise bad_request(
             f"There is only one arm, {observed.arms[0]!r}, so there is nothing to compare it with: run another model, "
@@ -218,8 +225,9 @@ def _difference(metric: Metric, arm: Any, row: pd.Series[Any], baseline: str) ->
     higher = row["difference"] > 0
     word = "higher" if higher else "lower"
     good = "better" if higher == metric.higher_is_better else "worse"
+    verdict = f"{word} than {baseline}:" if metric.higher_is_better is None else f"{good} than {baseline}: {word}"
     return (
-        f"On {metric.label}, {arm} is {good} than {baseline}: {word} by {metric.format(abs(row['difference']))}"
+        f"On {metric.label}, {arm} is {verdict} by {metric.format(abs(row['difference']))}"
         f"{_interval(metric, row, flip=not higher)} over {count(int(row['n_pairs']), 'prompt')} "
         f"(p = {format_p(row['p_holm'])} after correction)".replace("= <", "< ")
         + "."
@@ -273,10 +281,11 @@ def _not_compared(observed: Observations, metric: Metric, arms: list[str], basel
 
 def _summary(metric: Metric, rows: pd.DataFrame, significant: pd.Series[bool], baseline: str) -> str:
     """Return one sentence for many arms."""
-    up = (rows["difference"] > 0) == metric.higher_is_better
+    up = (rows["difference"] > 0) == (metric.higher_is_better is not False)
+    words = ("higher", "lower") if metric.higher_is_better is None else ("better", "worse")
     groups = [
-        (f"better than {baseline}", rows.index[significant & up]),
-        (f"worse than {baseline}", rows.index[significant & ~up]),
+        (f"{words[0]} than {baseline}", rows.index[significant & up]),
+        (f"{words[1]} than {baseline}", rows.index[significant & ~up]),
         (f"not significantly different from {baseline}", rows.index[~significant]),
     ]
     parts = [

@@ -18,7 +18,7 @@ from ipyllm.statistics.power import n_needed
 from ipyllm.text.format import count
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
 __all__ = ["NonInferiority", "assert_no_regression"]
 
@@ -70,6 +70,7 @@ def assert_no_regression(
     alpha: float = 0.05,
     arm: str | None = None,
     baseline_arm: str | None = None,
+    directions: Mapping[str, bool | None] | None = None,
 ) -> NonInferiority:
     """Pass only if the calls show that the candidate is at most ``margin`` worse than the baseline.
 
@@ -88,6 +89,9 @@ def assert_no_regression(
         Probability of accepting a candidate that is worse by the whole margin.
     arm, baseline_arm : str, optional
         The arm to take, where there are several.
+    directions : mapping of str to bool or None, optional
+        Whether higher is better, by score: ``{"edit_distance": False}``; by default as in
+        :func:`~ipyllm.statistics.paired`.
 
     Returns
     -------
@@ -100,7 +104,8 @@ def assert_no_regression(
         It is worse by more than the margin, or may be; the sentence says which, and how many prompts would probably
         decide it.
     LLMError
-        ``bad_request``: no such metric, arm or file, no prompt in common, or an invalid margin.
+        ``bad_request``: no such metric, arm or file, no prompt in common, an invalid margin, or a score of which it is
+        not known whether higher is better.
 
     Notes
     -----
@@ -108,7 +113,8 @@ def assert_no_regression(
     anything on too few prompts; this test fails then. It passes when the lower end of the one-sided
     interval at ``1 - alpha`` for the paired difference lies above ``-margin``: Student's interval on the prompts'
     means, Hodges–Lehmann's for times and speeds. A failed call scores 0 here, so that failing on the hard
-    prompts cannot pass. With a margin of 0 the candidate must be *better*, or identical on every prompt.
+    prompts cannot pass; where lower is better there is no worst score, and a candidate with failed calls does not
+    pass. With a margin of 0 the candidate must be *better*, or identical on every prompt.
 
     Examples
     --------
@@ -124,8 +130,19 @@ def assert_no_regression(
     """
     if not 0 < alpha < 0.4:  # noqa: PLR2004
         raise bad_request(f"alpha must be a probability between 0 and 0.4, not {alpha!r}.")
-    observed = _side_by_side(baseline, candidate, arm, baseline_arm)
+    observed = _side_by_side(baseline, candidate, arm, baseline_arm, directions)
     measure = observed.metric(metric)
+    if measure.higher_is_better is None:
+        raise bad_request(
+            f"It is not known whether higher {measure.plural} are better: say so with directions={{{measure.label!r}: "
+            "True}, or False, or by the attribute higher_is_better of the scorer."
+        )
+    n_failed = int((observed.failed & (observed.frame["arm"] == _AFTER) & observed.values(measure).isna()).sum())
+    if n_failed and measure.kind == "score" and not measure.higher_is_better:
+        raise AssertionError(
+            f"{n_failed} of the candidate's calls failed and have no score of {measure.label}, where lower is better: "
+            "there is no worst score to give them."
+        )
     means = prompt_means(observed, measure, "zero").table
     before, after = means.reindex([_BEFORE, _AFTER]).dropna(axis=1).to_numpy()
     if not before.size:
@@ -164,7 +181,13 @@ def assert_no_regression(
     return result
 
 
-def _side_by_side(baseline: Any, candidate: Any, arm: str | None, baseline_arm: str | None) -> Observations:
+def _side_by_side(
+    baseline: Any,
+    candidate: Any,
+    arm: str | None,
+    baseline_arm: str | None,
+    directions: Mapping[str, bool | None] | None,
+) -> Observations:
     """Return the calls of baseline and candidate as two arms."""
     new = _calls(candidate, "candidate")
     arms = observe(new).arms
@@ -186,7 +209,9 @@ def _side_by_side(baseline: Any, candidate: Any, arm: str | None, baseline_arm: 
         raise bad_request("The prompts of baseline and candidate cannot be matched: both need a column prompt_id.")
     # A file may have turned texts into numbers.
     frames = [frame.assign(prompt_id=frame[key].astype(str)) for frame in frames]
-    return observe(pd.concat([frame.astype(object) for frame in frames], ignore_index=True))
+    both = pd.concat([frame.astype(object) for frame in frames], ignore_index=True)
+    both.attrs["directions"] = {**old.attrs.get("directions", {}), **new.attrs.get("directions", {})}
+    return observe(both, directions)
 
 
 def _calls(given: Any, role: str) -> pd.DataFrame:

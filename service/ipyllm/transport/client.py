@@ -9,6 +9,7 @@ client's own retries are off: they would hide inside the latency.
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -17,14 +18,15 @@ from urllib.request import getproxies
 from ipyllm.errors import LLMError
 from ipyllm.text.redact import remember_secret
 from ipyllm.transport.decode import Chunk, StreamEnd, chunks, connection_lost_error, decode_response
-from ipyllm.transport.error_mapping import ServerFault, parse_error, to_llm_error
+from ipyllm.transport.error_body import ServerFault, parse_error
+from ipyllm.transport.error_mapping import to_llm_error
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     import aiohttp
     import httpx2
-    from openai import AsyncOpenAI, AsyncStream
+    from openai import APIStatusError, AsyncOpenAI, AsyncStream
 
     from ipyllm.response import Category
     from ipyllm.transport.address import Address
@@ -232,8 +234,7 @@ def _map_client_error(exc: Exception, address: Address, model: str, connect_s: f
     category: Category = "connection"
     match exc:
         case openai.APIStatusError():
-            fault = parse_error(exc.body or exc.response.text, exc.status_code, exc.response.headers)
-            return to_llm_error(fault, model=model)
+            return to_llm_error(parse_error(_body(exc), exc.status_code, exc.response.headers), model=model)
         # The aiohttp transport reports refused and dropped connections as timeouts; the cause tells them apart.
         case openai.APITimeoutError() if isinstance(_root_cause(exc), (TimeoutError, asyncio.CancelledError)):
             category = "timeout"
@@ -250,7 +251,18 @@ def _map_client_error(exc: Exception, address: Address, model: str, connect_s: f
                 "and the address is right."
             )
         case openai.APIError():
-            return to_llm_error(ServerFault(None, exc.code, str(exc.message)), model=model)
+            return to_llm_error(
+                ServerFault(codes=(exc.code,) if exc.code else (), message=str(exc.message)), model=model
+            )
         case _:
             category, sentence = "unknown_error", f"{model}: {exc}"
     return LLMError(sentence, category=category, model=model)
+
+
+def _body(exc: APIStatusError) -> Any:
+    """Return the body of a refusal: parsed, if it is JSON. The exception's own body is a part of it."""
+    text = exc.response.text
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return text

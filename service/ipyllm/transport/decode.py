@@ -10,7 +10,8 @@ from time import perf_counter_ns
 from typing import TYPE_CHECKING, Any
 
 from ipyllm.errors import LLMError
-from ipyllm.transport.error_mapping import parse_error, to_llm_error
+from ipyllm.transport.error_body import parse_error
+from ipyllm.transport.error_mapping import to_llm_error
 from ipyllm.transport.sse import ServerSentEvents
 
 if TYPE_CHECKING:
@@ -69,10 +70,9 @@ async def chunks(pieces: AsyncIterator[bytes], end: StreamEnd, address: Address,
     """
     from ipyllm.transport.fast_path import CONNECTION_ERRORS
 
-    lost = ""
+    lost, finished = "", False
     try:
         sse = ServerSentEvents()
-        finished = False
         async for data in pieces:
             at_ns = perf_counter_ns()
             for event, payload in sse.feed(data):
@@ -87,6 +87,8 @@ async def chunks(pieces: AsyncIterator[bytes], end: StreamEnd, address: Address,
         for event, payload in sse.close():
             if payload.startswith(b"[DONE]"):
                 return
+            if not _is_json(payload):  # half a line
+                break
             chunk = _chunk(event, payload, model)
             finished = finished or _has_finish_reason(chunk)
             yield chunk, at_ns
@@ -98,7 +100,7 @@ async def chunks(pieces: AsyncIterator[bytes], end: StreamEnd, address: Address,
             )
     except CONNECTION_ERRORS as exc:
         lost = type(exc).__name__
-    if lost:  # raised out here: the exception may hold the request, and with it the key
+    if lost and not finished:  # raised out here: the exception may hold the request, and with it the key
         raise connection_lost_error(lost, address, model)
 
 
@@ -118,10 +120,18 @@ def _has_finish_reason(chunk: dict[str, Any]) -> bool:
     )
 
 
+def _is_json(payload: bytes) -> bool:
+    try:
+        json.loads(payload)
+    except (ValueError, RecursionError):
+        return False
+    return True
+
+
 def _chunk(event: bytes, payload: bytes, model: str) -> dict[str, Any]:
     try:
         chunk = json.loads(payload)
-    except ValueError:  # JSONDecodeError, or UnicodeDecodeError for invalid UTF-8
+    except (ValueError, RecursionError):  # ValueError: JSONDecodeError, or UnicodeDecodeError for invalid UTF-8
         raise LLMError(
             f"{model} sent invalid JSON in its response ({payload[:60]!r}); this is the server's fault.",
             category="api_error",

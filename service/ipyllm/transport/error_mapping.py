@@ -5,151 +5,186 @@ Pure: it reads status codes, error codes and words, and does not import the HTTP
 
 from __future__ import annotations
 
-import email.utils
-import math
-import time
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+import re
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from ipyllm.errors import LLMError
 from ipyllm.text.format import shorten
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from ipyllm.response import Category
+    from ipyllm.transport.error_body import ServerFault
 
-__all__ = ["ServerFault", "parse_error", "retry_after_s", "to_llm_error"]
+__all__ = ["to_llm_error"]
 
-_MAX_DETAIL = 300
+_MAX_DETAIL: Final = 300  # characters of the server's words in a sentence
+_CONTENT_TOO_LARGE: Final = 413
+_TOO_MANY_REQUESTS: Final = 429
 
-_BY_CODE: dict[str, Category] = {
-    "insufficient_quota": "quota",
-    "billing_hard_limit_reached": "quota",
-    "insufficient_balance": "quota",
-    "rate_limit_exceeded": "rate_limit",
-    "invalid_api_key": "authentication",
-    "invalid_authentication": "authentication",
-    "authentication_error": "authentication",
-    "model_not_found": "not_found",
-    "context_length_exceeded": "context_length",
-    "exceed_context_size_error": "context_length",  # llama.cpp
-    "content_filter": "content_filter",
-    "content_policy_violation": "content_filter",
+
+class _Meaning(NamedTuple):
+    """What an error means: its category, what happened, and what the user can do about it."""
+
+    category: Category
+    problem: str
+    advice: str
+
+
+_RATE_LIMIT = _Meaning(
+    "rate_limit", "refused the request: too many requests", "wait a little, or send fewer calls at once"
+)
+_TOKEN_RATE = _Meaning(
+    "rate_limit",
+    "refused the request: too many tokens for its rate limit",
+    "wait, shorten the prompt, or send fewer calls at once",
+)
+_QUOTA = _Meaning(
+    "quota", "refused the request: no quota left", "the account has no credit left: check its billing page"
+)
+_KEY = _Meaning("authentication", "refused the key", "check the key and its permissions")
+_ACCESS = _Meaning("authentication", "denied access", "check what the account and its key may use, and from where")
+_BAD_REQUEST = _Meaning("bad_request", "refused the request", "check the parameters")
+_TOO_LARGE = _Meaning(
+    "bad_request", "refused the request: it has too many bytes", "send less text, or fewer and smaller images"
+)
+_NO_IMAGES = _Meaning("bad_request", "takes no images", "leave them out, or choose a model that takes images")
+_NOT_FOUND = _Meaning("not_found", "was not found", "check the model's name, `%llm_models` lists what can be used")
+_CONTEXT = _Meaning(
+    "context_length",
+    "refused the request: the conversation is longer than its context window",
+    "shorten the prompt, or begin a new conversation",
+)
+_FILTER = _Meaning("content_filter", "refused the request: its content filter blocked it", "rephrase the prompt")
+_OVERLOADED = _Meaning("api_error", "is overloaded", "this is the server's fault, try again later")
+_FAILED = _Meaning("api_error", "failed", "this is the server's fault, try again later")
+_SLOW = _Meaning("timeout", "took too long", "try again, or allow more time with timeout=…")
+
+_BY_CODE: Final[dict[str, _Meaning]] = {
+    # OpenAI, and most who copy it
+    "insufficient_quota": _QUOTA,
+    "billing_hard_limit_reached": _QUOTA,
+    "rate_limit_exceeded": _RATE_LIMIT,
+    "slow_down": _RATE_LIMIT,
+    "invalid_api_key": _KEY,
+    "model_not_found": _NOT_FOUND,
+    "context_length_exceeded": _CONTEXT,
+    "content_filter": _FILTER,
+    "content_policy_violation": _FILTER,
+    "invalid_prompt": _FILTER,
+    "bio_policy": _FILTER,
+    "cyber_policy": _FILTER,
+    "misalignment_policy_violation": _FILTER,
+    "server_error": _FAILED,
+    # Anthropic
+    "authentication_error": _KEY,
+    "permission_error": _ACCESS,
+    "billing_error": _QUOTA,
+    "rate_limit_error": _RATE_LIMIT,
+    "not_found_error": _NOT_FOUND,
+    "request_too_large": _TOO_LARGE,
+    "overloaded_error": _OVERLOADED,
+    "timeout_error": _SLOW,
+    # Google
+    "api_key_invalid": _KEY,
+    "unauthenticated": _KEY,
+    "permission_denied": _ACCESS,
+    "resource_exhausted": _RATE_LIMIT,
+    "unavailable": _OVERLOADED,
+    "deadline_exceeded": _SLOW,
+    # Moonshot
+    "exceeded_current_quota_error": _QUOTA,
+    "rate_limit_reached_error": _RATE_LIMIT,
+    "engine_overloaded_error": _RATE_LIMIT,
+    "invalid_authentication_error": _KEY,
+    "resource_not_found_error": _NOT_FOUND,
+    # others
+    "insufficient_balance": _QUOTA,
+    "invalid_authentication": _KEY,
+    "exceed_context_size_error": _CONTEXT,  # llama.cpp
 }
-_BY_STATUS: dict[int, Category] = {
-    400: "bad_request",
-    401: "authentication",
-    402: "quota",
-    403: "authentication",
-    404: "not_found",
-    408: "timeout",
-    413: "context_length",
-    422: "bad_request",
-    429: "rate_limit",
-    504: "timeout",
+_BY_STATUS: Final[dict[int, _Meaning]] = {
+    400: _BAD_REQUEST,
+    401: _KEY,
+    402: _QUOTA,
+    403: _ACCESS,
+    404: _NOT_FOUND,
+    408: _SLOW,
+    413: _TOO_LARGE,
+    422: _BAD_REQUEST,
+    429: _RATE_LIMIT,
+    503: _OVERLOADED,
+    504: _SLOW,
+    529: _OVERLOADED,
 }
-_CONTEXT_WORDS = ("context length", "context size", "context window", "maximum context", "too many tokens")
-_FILTER_WORDS = ("content filter", "content management policy", "content_filter")
-_QUOTA_WORDS = ("exceeded your current quota", "insufficient balance", "insufficient_quota")
+_TOKENS_PER_MINUTE: Final = re.compile(r"tokens per (?:minute|day|hour)|\btp[md]\b|token rate", re.IGNORECASE)
+_NO_CREDIT: Final = re.compile(
+    r"exceeded your current quota|insufficient (?:balance|quota|credits?)|insufficient_quota", re.IGNORECASE
+)
+_WRONG_KEY: Final = re.compile(
+    r"(?:incorrect|invalid|wrong|expired|unknown|missing|no) (?:api|access)[ _-]?key"
+    r"|(?:api|access)[ _-]?key (?:is )?(?:not valid|invalid|incorrect|expired|missing|not found)",
+    re.IGNORECASE,
+)
+_TOO_LONG: Final = re.compile(
+    r"context (?:length|size|window)|maximum context|too many tokens|prompt is too long|maximum prompt length"
+    r"|(?:input|prompt) token count.{0,40}exceeds|exceeds the (?:maximum|model's) (?:number of )?(?:input )?tokens"
+    r"|reduce the length of",
+    re.IGNORECASE,
+)
+_BLOCKED: Final = re.compile(
+    r"content filter|content management policy|content_filter|violating our usage polic", re.IGNORECASE
+)
+_IMAGES: Final = re.compile(
+    r"(?:image|vision|multimodal)\w*[\w\s`'\"]{0,30}(?:not|n't|unsupported|disabled)"
+    r"|(?:not|n't|no)\b[\w\s`'\"]{0,40}\b(?:image|vision|multimodal)",
+    re.IGNORECASE,
+)
+_UNSUPPORTED: Final = re.compile(r"support|accept|allow|multimodal|enabled|take", re.IGNORECASE)
+_UNKNOWN_MODEL: Final = re.compile(
+    r"(?:invalid|unknown|no such|unrecognized) model\b"
+    r"|\bmodel\b.{0,120}?(?:not exist|not found|not a valid|is invalid|is not available|no longer)"
+    r"|\bmodel\b.{0,120}?has been (?:deprecated|retired|shut)"
+    r"|not a valid model|supported (?:api )?model names"
+    r"|^only \S+ (?:is |are )?(?:allowed|available|supported)(?: now)?\W*$",
+    re.IGNORECASE | re.DOTALL,
+)
+_CERTAIN: Final = ((_WRONG_KEY, _KEY), (_TOO_LONG, _CONTEXT), (_BLOCKED, _FILTER), (_UNKNOWN_MODEL, _NOT_FOUND))
+"""Words that mean the same under each of :data:`_VAGUE`."""
 
-# What happened, and what the user can do about it.
-_SENTENCES: dict[Category, tuple[str, str]] = {
-    "rate_limit": ("refused the request: too many requests", "wait a little, or send fewer calls at once"),
-    "quota": ("refused the request: no quota left", "the account has no credit left: check its billing page"),
-    "authentication": ("refused the key", "check the key and its permissions"),
-    "bad_request": ("refused the request", "check the parameters"),
-    "not_found": ("was not found", "check the model's name, `%llm_models` lists what can be used"),
-    "context_length": (
-        "refused the request: the conversation is longer than its context window",
-        "shorten the prompt, or begin a new conversation",
-    ),
-    "content_filter": ("refused the request: its content filter blocked it", "rephrase the prompt"),
-    "api_error": ("failed", "this is the server's fault, try again later"),
-    "timeout": ("took too long", "try again, or allow more time with timeout=…"),
-}
+_VAGUE: Final = frozenset({None, 200, 400, 403, 404, 422, 500})
+"""Statuses that some servers give to every failure."""
 
-
-@dataclass(frozen=True, slots=True)
-class ServerFault:
-    """The error that a server returned, before it is mapped."""
-
-    status_code: int | None = None
-    code: str | None = None
-    message: str = ""
-    retry_after: float | None = None
-
-
-def parse_error(body: Any, status_code: int | None = None, headers: Mapping[str, str] | None = None) -> ServerFault:
-    """Parse an error body: OpenAI's form, a flat object, a bare string, or HTML."""
-    error = body.get("error", body) if isinstance(body, dict) else body
-    code: Any = None
-    if isinstance(error, dict):
-        message = error.get("message") or error.get("detail") or error.get("error") or ""
-        code = error.get("code")
-        if not isinstance(code, str) or code not in _BY_CODE:
-            code = error.get("type") if error.get("type") in _BY_CODE else code
-        if status_code is None and isinstance(error.get("code"), int):
-            status_code = error["code"]
-    else:
-        message = error or ""
-    message = str(message).strip()
-    if message.lstrip().startswith("<"):
-        message = "it returned a web page, as a proxy or a wrong address does"
-    return ServerFault(status_code, str(code) if code else None, message, retry_after_s(headers or {}))
+_MAX_WORDS: Final = 4000  # characters that are searched
 
 
-def retry_after_s(headers: Mapping[str, str]) -> float | None:
-    """Return the seconds that ``Retry-After`` asks to wait, in either of its forms (RFC 9110 §10.2.3)."""
-    milliseconds = headers.get("retry-after-ms")
-    if milliseconds is not None and (value := _number(milliseconds)) is not None:
-        return value / 1000
-    text = headers.get("retry-after")
-    if text is None:
-        return None
-    if (seconds := _number(text)) is not None:
-        return seconds
-    try:
-        when = email.utils.parsedate_to_datetime(text)
-    except ValueError:
-        return None
-    return max(0.0, when.timestamp() - time.time())
+def _meaning(fault: ServerFault) -> _Meaning:
+    """Return what a fault means: by code, then by words, then by status."""
+    words = fault.message[:_MAX_WORDS]
+    if _TOKENS_PER_MINUTE.search(words) and (fault.status_code == _CONTENT_TOO_LARGE or _is_rate_limit(fault)):
+        return _TOKEN_RATE
+    if _NO_CREDIT.search(words) and fault.retry_after is None:  # with a wait, Google means a limit per minute
+        return _QUOTA
+    meaning = next((_BY_CODE[code] for code in fault.codes if code in _BY_CODE), None)
+    if meaning is None and fault.status_code in _VAGUE:
+        meaning = next((meaning for pattern, meaning in _CERTAIN if pattern.search(words)), None)
+        if meaning is None and _IMAGES.search(words) and _UNSUPPORTED.search(words):
+            meaning = _NO_IMAGES
+    return meaning or _BY_STATUS.get(fault.status_code or 0, _FAILED)
 
 
-def _number(text: str) -> float | None:
-    try:
-        value = float(text)
-    except ValueError:
-        return None
-    return value if math.isfinite(value) and value >= 0 else None
+def _is_rate_limit(fault: ServerFault) -> bool:
+    return fault.status_code == _TOO_MANY_REQUESTS or "rate_limit_exceeded" in fault.codes
 
 
-def _category(fault: ServerFault) -> Category:
-    """Return the category of a fault: by code first, then by words, then by status."""
-    words = fault.message.lower()
-    if fault.code in _BY_CODE:
-        return _BY_CODE[fault.code]
-    if any(word in words for word in _QUOTA_WORDS):
-        return "quota"
-    if any(word in words for word in _CONTEXT_WORDS):
-        return "context_length"
-    if any(word in words for word in _FILTER_WORDS):
-        return "content_filter"
-    if fault.status_code in _BY_STATUS:
-        return _BY_STATUS[fault.status_code]
-    return "api_error"
-
-
-def to_llm_error(fault: ServerFault, *, model: str, advice: str | None = None) -> LLMError:
+def to_llm_error(fault: ServerFault, *, model: str) -> LLMError:
     """Return the exception for a server's error."""
-    category = _category(fault)
-    problem, default_advice = _SENTENCES[category]
+    meaning = _meaning(fault)
     details = [f"HTTP {fault.status_code}"] if fault.status_code else []
     details += [f'"{shorten(fault.message, _MAX_DETAIL)}"'] if fault.message else []
-    sentence = f"{model} {problem}" + (f" ({', '.join(details)})" if details else "")
+    sentence = f"{model} {meaning.problem}" + (f" ({', '.join(details)})" if details else "")
     return LLMError(
-        f"{sentence}; {advice or default_advice}.",
-        category=category,
+        f"{sentence}; {meaning.advice}.",
+        category=meaning.category,
         model=model,
         status_code=fault.status_code,
         retry_after=fault.retry_after,

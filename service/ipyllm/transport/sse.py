@@ -1,4 +1,4 @@
-"""Parses server-sent events, as far as the chat-completions protocol uses them.
+"""Parses server-sent events (WHATWG HTML §9.2), as far as the services use them.
 
 Works on bytes, so that a UTF-8 character split between two packets is complete before it is decoded.
 """
@@ -7,20 +7,26 @@ from __future__ import annotations
 
 __all__ = ["ServerSentEvents"]
 
+_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+
 
 class ServerSentEvents:
     """Parses an event stream incrementally."""
 
-    __slots__ = ("_buffer", "_data", "_event", "_scanned")
+    __slots__ = ("_buffer", "_data", "_event", "_first_line", "_scanned", "_skip_newline")
 
     def __init__(self) -> None:
         self._buffer = bytearray()
         self._scanned = 0
         self._data: list[bytes] = []
         self._event = b""
+        self._first_line = True
+        self._skip_newline = False  # the previous piece ended with "\r"
 
     def feed(self, data: bytes) -> list[tuple[bytes, bytes]]:
         """Return the events that ``data`` completes, as (event name, data) pairs."""
+        if b"\r" in data or self._skip_newline:
+            data = self._unify_line_ends(data)
         buffer = self._buffer
         buffer += data
         # Only the new bytes are searched: a 10 MB line in 64 kB pieces must not cost 160 searches of the full line.
@@ -32,8 +38,10 @@ class ServerSentEvents:
         del buffer[: last + 1]
         self._scanned = len(buffer)
         events: list[tuple[bytes, bytes]] = []
-        for raw in complete.split(b"\n")[:-1]:
-            line = raw[:-1] if raw.endswith(b"\r") else raw
+        if self._first_line:
+            self._first_line = False
+            complete = complete.removeprefix(_BYTE_ORDER_MARK)
+        for line in complete.split(b"\n")[:-1]:
             if not line:
                 self._dispatch(events)
             elif line.startswith(b"data:"):
@@ -43,20 +51,24 @@ class ServerSentEvents:
             # comments (":"), "id:" and "retry:" are not used
         return events
 
+    def _unify_line_ends(self, data: bytes) -> bytes:
+        """Return ``data`` with all of its line ends, CRLF, LF or CR, as LF."""
+        if self._skip_newline and data:
+            data = data.removeprefix(b"\n")
+            self._skip_newline = False
+        if data.endswith(b"\r"):
+            self._skip_newline = True
+        return data.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
+
     def _dispatch(self, events: list[tuple[bytes, bytes]]) -> None:
         if self._data:
-            events.append((self._event, self._data[0] if len(self._data) == 1 else b"\n".join(self._data)))
+            data = self._data[0] if len(self._data) == 1 else b"\n".join(self._data)
+            # Some servers keep the connection alive with an empty event, or with a comment in an event.
+            if data and not data.startswith(b":"):
+                events.append((self._event, data))
             self._data = []
         self._event = b""
 
     def close(self) -> list[tuple[bytes, bytes]]:
-        """Return the last event at the end of the stream, if only its closing blank line was missing."""
-        events: list[tuple[bytes, bytes]] = []
-        if self._buffer.startswith(b"data: [DONE]"):  # some servers end without a newline
-            events = self.feed(b"\n")
-        self._dispatch(events)
-        return events
-
-    def unfinished_line(self) -> bytes:
-        """Return the bytes of a line that has not ended."""
-        return bytes(self._buffer)
+        """Return the last event at the end of the stream, whose line and closing blank line may not have ended."""
+        return self.feed(b"\n\n")

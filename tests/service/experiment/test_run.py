@@ -276,6 +276,26 @@ def test_a_score_that_was_paid_for_is_not_paid_for_again(model):
     assert len(paid) == 1
 
 
+def test_results_know_which_scores_are_better_higher_also_when_read_again(model):
+    from ipyllm import scorers
+
+    def edits(response):
+        return len(response.content)
+
+    edits.higher_is_better = False
+    rows = [{"prompt": "so", "label": "SO"}, {"prompt": "la", "label": "TI"}]
+    given = {"models": model(), "scorers": [scorers.exact("label"), edits, lambda response: 3]}
+    first = Experiment(rows, **given).run(progress=False)
+    known = {"score_exact": True, "score_edits": False, "score_lambda": None}
+    assert first.directions == known
+    assert first.calls.attrs["directions"] == known
+    assert current_ledger().flush(30)
+    again = Experiment(rows, **given).results()
+    assert again.directions == known
+    assert again.rescore([edits]).directions == {"score_edits": False}
+    assert again.rescore([]).directions == {}
+
+
 def test_results_show_their_state_and_summary(model):
     results = run(["so", "la"], models=[model("a"), model("b")], name="<b>bold</b>")
     html = results._repr_html_()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from fractions import Fraction
 
 import numpy as np
 import pandas as pd
@@ -35,6 +36,18 @@ def score(scorer, text, /, **row):
         ("4", 4.0, {}, True),  # a null in the column made it one of floats
         ("4", np.int64(4), {}, True),
         ("0.5", 0.5, {}, True),
+        ("4", np.float32(4), {}, True),
+        ("1/2", Fraction(1, 2), {}, True),
+        ("New\u00a0York", "New York", {}, True),
+        ("L’Aquila", "L'Aquila", {}, True),
+        ("\ufeffBern\u200b", "Bern", {}, True),
+        ("non\u2011negative", "non-negative", {}, True),
+        ("İZMİR", "izmir", {"ignore_case": True}, True),
+        ("ΣΊΣΥΦΟΣ", "Σίσυφος", {"ignore_case": True}, True),
+        ("ᾳ", "ΑΙ", {"ignore_case": True}, True),
+        ("“Bern”", "Bern", {"strip": '"'}, True),
+        ("<think>Bern is", "Bern", {}, False),
+        ("Bern", "Берн", {}, False),
         ("Berne", ["Bern", "Berne"], {}, True),
         ("Basel", ["Bern", "Berne"], {}, False),
         ("Berne", np.array(["Bern", "Berne"]), {}, True),
@@ -60,6 +73,9 @@ def test_exact_compares_what_was_said(text, label, options, right):
         ("Answer: 42", 42, {"words": True}, True),
         ("Answer: 421", 42, {"words": True}, False),
         ("<think>Bern?</think> Basel", "Bern", {}, False),
+        ("<think>Bern, or", "Bern", {}, False),
+        ("It is New\u202fYork.", "New York", {}, True),
+        ("STRASSE", "straße", {"ignore_case": True}, True),
     ],
 )
 def test_contains_finds_the_label_in_the_answer(text, label, options, right):
@@ -96,6 +112,8 @@ def test_regex_takes_one_pattern_or_a_column_of_them():
     assert score(scorers.regex(r"BERN", ignore_case=True), "Bern") is True
     assert score(scorers.regex(column="wanted"), "Bern", wanted=["Basel", "B[e]rn"]) is True
     assert score(scorers.regex(column="wanted"), "Bern", wanted="Basel") is False
+    assert score(scorers.regex("stra\N{LATIN SMALL LETTER SHARP S}e", ignore_case=True), "STRASSE") is True
+    assert score(scorers.regex("Zu\u0308rich"), "Zürich") is True
 
 
 def test_a_broken_pattern_is_refused_at_once_and_in_a_row_costs_that_score():
@@ -131,7 +149,7 @@ def test_a_pattern_that_takes_for_ever_is_given_up():
         ("12\u202f345", 12345),
         ("in 2020 300", 300),
         ("1,2,3", 3),
-        ("12,34", 34),
+        ("12,34", 12.34),
         ("-5", -5),
         ("−5", -5),
         ("x = -5", -5),
@@ -160,35 +178,35 @@ def test_a_pattern_that_takes_for_ever_is_given_up():
 )
 def test_numeric_reads_the_last_number(text, number):
     scorer = scorers.numeric("n")
-    assert score(scorer, text, n=12345.678) is False
+    assert score(scorer, text, n=12345.678).value is False
     if number is not None:
-        assert score(scorer, text, n=number) is True
-        assert score(scorer, text, n=str(number)) is True
+        assert score(scorer, text, n=number).value is True
+        assert score(scorer, text, n=str(number)).value is True
     else:
-        assert score(scorer, text, n=12) is False
+        assert score(scorer, text, n=12).value is False
 
 
 def test_numeric_keeps_to_its_tolerances():
-    assert score(scorers.numeric("n"), "3.33", n=10 / 3) is False
-    assert score(scorers.numeric("n", abs_tol=0.005), "3.33", n=10 / 3) is True
-    assert score(scorers.numeric("n", rel_tol=0.1), "95", n=100) is True
-    assert score(scorers.numeric("n", rel_tol=0.01), "95", n=100) is False
-    assert score(scorers.numeric("n"), "0.000001", n=0) is False
-    assert score(scorers.numeric("n"), "7", n=[3, 7]) is True
+    assert score(scorers.numeric("n"), "3.33", n=10 / 3).value is False
+    assert score(scorers.numeric("n", abs_tol=0.005), "3.33", n=10 / 3).value is True
+    assert score(scorers.numeric("n", rel_tol=0.1), "95", n=100).value is True
+    assert score(scorers.numeric("n", rel_tol=0.01), "95", n=100).value is False
+    assert score(scorers.numeric("n"), "0.000001", n=0).value is False
+    assert score(scorers.numeric("n"), "7", n=[3, 7]).value is True
 
 
 def test_a_percentage_is_right_as_number_and_as_fraction():
     for label in (12, 0.12, "12%", "12 %"):
-        assert score(scorers.numeric("n"), "12%", n=label) is True
-        assert score(scorers.numeric("n"), r"12\%", n=label) is True
-    assert score(scorers.numeric("n"), "12", n=0.12) is False
-    assert score(scorers.numeric("n"), "12", n="12%") is True
+        assert score(scorers.numeric("n"), "12%", n=label).value is True
+        assert score(scorers.numeric("n"), r"12\%", n=label).value is True
+    assert score(scorers.numeric("n"), "12", n=0.12).value is False
+    assert score(scorers.numeric("n"), "12", n="12%").value is True
 
 
 def test_the_decimal_mark_can_be_a_comma():
     scorer = scorers.numeric("n", decimal=",")
-    assert score(scorer, "Das sind 1.234,5 Liter.", n=1234.5) is True
-    assert score(scorer, "3,14", n="3,14") is True
+    assert score(scorer, "Das sind 1.234,5 Liter.", n=1234.5).value is True
+    assert score(scorer, "3,14", n="3,14").value is True
 
 
 def test_a_right_answer_that_is_no_number_is_a_failure():
@@ -215,6 +233,7 @@ def test_numeric_is_linear_in_the_length_of_an_answer():
     [
         ('{"a": 1}', True, True),
         ("3", True, True),
+        ("[" + "1" * 5000 + "]", False, True),  # which Python cannot read
         ('```json\n{"a": 1}\n```', True, False),
         ('Sure: {"a": 1}', True, False),
         ('{"a": 1', False, False),

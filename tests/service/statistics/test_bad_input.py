@@ -104,9 +104,8 @@ def test_every_prompt_differs_by_the_same_amount():
     assert row["difference"] == pytest.approx(0.2)
     assert row["p"] == 2.0**-39
     assert pd.isna(row["low"])
-    assert (
-        "large is better than small: higher by 0.2 over 40 prompts" in st.paired(given, metrics="similarity").conclusion
-    )
+    conclusion = st.paired(given, metrics="similarity", directions={"similarity": True}).conclusion
+    assert "large is better than small: higher by 0.2 over 40 prompts" in conclusion
 
 
 def test_one_prompt_and_one_call():

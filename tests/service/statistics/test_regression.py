@@ -57,7 +57,7 @@ def test_a_little_worse_passes_within_the_margin_and_fails_outside():
 def test_too_few_prompts_do_not_pass_and_it_says_how_many_would_do():
     before, after = _run("a", 0.7, prompts=10), _run("a", 0.7, prompts=10, seed=9)
     with pytest.raises(AssertionError, match=r"may have become worse.*About [\d,]+ prompts would probably decide it"):
-        assert_no_regression(before, after, metric="similarity", margin=0.01)
+        assert_no_regression(before, after, metric="similarity", margin=0.01, directions={"similarity": True})
 
 
 def test_about_one_in_twenty_candidates_at_the_margin_gets_through():
@@ -67,7 +67,7 @@ def test_about_one_in_twenty_candidates_at_the_margin_gets_through():
     for _ in range(300):
         after = before.assign(score_x=before["score_x"] + rng.normal(-0.05, 0.1, 50))
         try:
-            assert_no_regression(before, after, metric="x", margin=0.05)
+            assert_no_regression(before, after, metric="x", margin=0.05, directions={"x": True})
             passed += 1
         except AssertionError:
             pass
@@ -121,7 +121,8 @@ def test_the_baseline_may_be_a_file_of_an_earlier_run(tmp_path, suffix):
     else:
         run.to_parquet(path)
     assert assert_no_regression(path, run, metric="exact").difference == 0
-    assert assert_no_regression(str(path), run, metric="similarity", margin=1e-6).passed
+    known = {"directions": {"similarity": True}}
+    assert assert_no_regression(str(path), run, metric="similarity", margin=1e-6, **known).passed
 
 
 def test_parquet_without_pyarrow_is_said_in_one_sentence(tmp_path, monkeypatch):

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 
 from ipyllm import LLMError, OllamaService
-from tests.fakes import status
+from tests.fakes import answer, status
 
 
 def chunk(text="", finish_reason=None):
@@ -31,6 +32,11 @@ WHOLE = {
     "[DONE] without a blank line": f"{chunk('Hi')}\n\ndata: [DONE]\n",
     "a finish without a blank line": f"{chunk('Hi')}\n\n{chunk('', 'stop')}\n",
     "text and finish without a blank line": f"{chunk('Hi', 'stop')}\n",
+    "a finish without a new line": f"{chunk('Hi')}\n\n{chunk('', 'stop')}",
+    "half a line after the finish": f'{chunk("Hi", "stop")}\n\ndata: {{"usa',
+    "line ends of old": f"{chunk('Hi')}\n\n{chunk('', 'stop')}\n\n".replace("\n", "\r"),
+    "a byte order mark": f"\ufeff{chunk('Hi')}\n\n{chunk('', 'stop')}\n\n",
+    "empty events and comments in events": f"data: \n\ndata: : keepalive\n\n{chunk('Hi', 'stop')}\n\n",
     "chunks that are no objects": f"data: null\n\n{chunk('Hi')}\n\ndata: [1]\n\ndata: 5\n\ndata: [DONE]\n\n",
 }
 
@@ -45,6 +51,7 @@ CUT = {
     "after a chunk": f"{chunk('Hi')}\n\n",
     "before the blank line of a chunk": f"{chunk('Hi')}\n",
     "in the middle of [DONE]": f"{chunk('Hi')}\n\ndata: [DO",
+    "in the middle of a chunk": f'{chunk("Hi")}\n\ndata: {{"choices": [',
 }
 
 
@@ -53,3 +60,10 @@ def test_an_answer_that_ends_before_its_end_is_truncated_and_kept(read, wire):
     with pytest.raises(LLMError) as caught:
         read(wire)
     assert (caught.value.category, caught.value.partial.content) == ("truncated", "Hi")
+
+
+def test_an_answer_that_was_finished_is_whole_though_its_connection_broke(fake):
+    """The last HTTP chunk never came: clients raise a protocol error, but nothing of the answer is missing."""
+    fake.default = replace(answer("Hi"), done=False, ending="rst")
+    response = OllamaService("m", base_url=fake.base_url, max_retries=0).chat("Hello")
+    assert (response.content, response.status, response.usage.source) == ("Hi", "ok", "server")

@@ -12,7 +12,7 @@ from ipyllm.transport.sse import ServerSentEvents
 TEXTS = st.lists(st.text(st.characters(blacklist_categories=["Cs"]), min_size=1), min_size=1, max_size=8)
 
 
-@given(TEXTS, st.sampled_from([b"\n", b"\r\n"]), st.lists(st.integers(1, 40), min_size=1, max_size=60))
+@given(TEXTS, st.sampled_from([b"\n", b"\r\n", b"\r"]), st.lists(st.integers(1, 40), min_size=1, max_size=60))
 def test_events_do_not_depend_on_where_the_bytes_are_cut(texts, newline, cuts):
     payloads = [json.dumps({"text": text}, ensure_ascii=False).encode() for text in texts]
     wire = b"".join(b": ping" + newline + b"data: " + payload + newline * 2 for payload in payloads)
@@ -22,7 +22,7 @@ def test_events_do_not_depend_on_where_the_bytes_are_cut(texts, newline, cuts):
         events += sse.feed(wire[place : place + size])
         place, turn = place + size, turn + 1
     assert [payload for _, payload in events] == payloads
-    assert (sse.close(), sse.unfinished_line()) == ([], b"")
+    assert sse.close() == []
 
 
 def test_an_event_without_its_closing_blank_line_is_delivered_at_the_end():
@@ -31,11 +31,21 @@ def test_an_event_without_its_closing_blank_line_is_delivered_at_the_end():
     assert sse.close() == [(b"", b'{"a":1}')]
 
 
-def test_half_a_line_is_never_delivered():
+def test_a_line_that_did_not_end_is_delivered_at_the_end():
     sse = ServerSentEvents()
     assert sse.feed(b'data: {"a":1}\n\ndata: {"b"') == [(b"", b'{"a":1}')]
-    assert sse.close() == []
-    assert sse.unfinished_line() == b'data: {"b"'
+    assert sse.close() == [(b"", b'{"b"')]
+
+
+@given(st.integers(1, 20))
+def test_a_byte_order_mark_before_the_first_event_is_skipped(cut):
+    wire = b'\xef\xbb\xbfdata: {"a":1}\n\n\xef\xbb\xbfdata: {"b":1}\n\n'
+    sse = ServerSentEvents()
+    assert sse.feed(wire[:cut]) + sse.feed(wire[cut:]) == [(b"", b'{"a":1}')]
+
+
+def test_empty_events_and_comments_in_events_are_skipped():
+    assert ServerSentEvents().feed(b"data: \n\ndata:\n\ndata: : keepalive\n\ndata: 1\n\n") == [(b"", b"1")]
 
 
 def test_a_ten_megabyte_line_is_parsed_without_searching_it_again_for_every_packet():
