@@ -70,7 +70,7 @@ def table(frame: pd.DataFrame, *, by: str | None, full: bool) -> pd.DataFrame:
     from ipyllm import summarise
 
     if by is None:
-        return frame if full else frame[_COLUMNS]
+        return frame if full else frame[_columns(frame)]
     names = [name.strip() for name in by.split(",")]
     if "day" in names:  # of the local time zone, not of UTC
         zone = datetime.now().astimezone().tzinfo
@@ -79,6 +79,24 @@ def table(frame: pd.DataFrame, *, by: str | None, full: bool) -> pd.DataFrame:
         return summarise(frame, by=names).round(_DECIMALS)
     except ValueError as exc:
         raise MagicError(str(exc)) from None
+
+
+def _columns(frame: pd.DataFrame) -> list[str]:
+    """Return the most useful columns; where a model reasons, with the times by which it can be compared.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> calls = pd.DataFrame({"reasoning_tokens": [0, 500], "ttfo_s": [0.2, 1.2]})
+    >>> _columns(calls)[3:6], _columns(calls[:1])[3:5]
+    (['ttft_s', 'thinking_s', 'ttfo_s'], ['ttft_s', 'total_s'])
+    """
+    from ipyllm.dataframes.reasoning import first_time, reasoned
+
+    if first_time(reasoned(frame), frame["ttfo_s"]) == "ttft_s":
+        return _COLUMNS
+    after = _COLUMNS.index("ttft_s") + 1
+    return [*_COLUMNS[:after], "thinking_s", "ttfo_s", *_COLUMNS[after:]]
 
 
 def totals(frame: pd.DataFrame) -> str:

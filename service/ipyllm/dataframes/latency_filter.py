@@ -14,7 +14,6 @@ if TYPE_CHECKING:
     import pandas as pd
 
 __all__ = [
-    "MAX_READ_DELAY_S",
     "as_bool",
     "as_float",
     "as_of_older_version",
@@ -67,7 +66,8 @@ def counts_in_latency(frame: pd.DataFrame, metric: str) -> pd.Series[bool]:
 
 def left_out_late(frame: pd.DataFrame, metric: str) -> pd.Series[bool]:
     """Return which calls have this latency, and are left out only because their first token was read late."""
-    return _would_count(frame, metric) & _read_late(frame, metric) & known_column(frame, metric).notna()
+    late = _read_late(frame, metric)
+    return late & _would_count(frame, metric) & known_column(frame, metric).notna() if late.any() else late
 
 
 def mostly_late(late: Any, counted: Any) -> Any:

@@ -15,6 +15,8 @@ from ipyllm.response import ToolCall
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from ipyllm.transport.wire_times import Arrival
+
 __all__ = ["Accumulator"]
 
 
@@ -31,6 +33,8 @@ class Accumulator:
     end_ns: int | None = None
     max_gap_ns: int = 0
     n_chunks: int = 0
+    first_read_delay_ns: int | None = None
+    stamped_by_kernel: bool = True
     streamed: bool = True
     summarizes_reasoning: bool = False
     finish_reason: str | None = None
@@ -40,8 +44,8 @@ class Accumulator:
     _reasoning: list[str] = field(default_factory=list)
     _tools: dict[int, dict[str, str]] = field(default_factory=dict)
 
-    def feed(self, chunk: dict[str, Any], at_ns: int) -> list[Event]:
-        """Add one chunk that arrived at ``at_ns`` and return its events."""
+    def feed(self, chunk: dict[str, Any], arrival: Arrival) -> list[Event]:
+        """Add one chunk and return its events."""
         if self.response_model is None and isinstance(chunk.get("model"), str):
             self.response_model = chunk["model"]
         usage = chunk.get("usage")
@@ -60,9 +64,9 @@ class Accumulator:
             self.streamed = False
         if not isinstance(delta, dict):
             return []
-        events = list(self._events(delta, at_ns))
+        events = list(self._events(delta, arrival.at_ns))
         if events:
-            self._record_arrival(at_ns)
+            self._record_arrival(arrival)
         return events
 
     def _events(self, delta: dict[str, Any], at_ns: int) -> Iterator[Event]:
@@ -98,10 +102,13 @@ class Accumulator:
         known["arguments"] += piece
         return ToolCallDelta(index, id_, name, piece, at_ns)
 
-    def _record_arrival(self, at_ns: int) -> None:
+    def _record_arrival(self, arrival: Arrival) -> None:
+        at_ns = arrival.at_ns
         self.n_chunks += 1
+        self.stamped_by_kernel = self.stamped_by_kernel and arrival.by_kernel
         if self.first_token_ns is None:
             self.first_token_ns = at_ns
+            self.first_read_delay_ns = arrival.read_delay_ns
         elif self.last_token_ns is not None and at_ns - self.last_token_ns > self.max_gap_ns:
             self.max_gap_ns = at_ns - self.last_token_ns
         self.last_token_ns = at_ns

@@ -75,6 +75,7 @@ def _times(timing: Timing, *, cold: bool) -> Iterator[str]:
 
 def _first_times(timing: Timing, ttft_s: float) -> Iterator[str]:
     """Yield the time to the first token, of reasoning, and to the first visible text, as far as they differ."""
+    # The kernel's stamps are right however late they are read, and no latency contains how late a request was sent.
     read_delay_s = timing.client_lag_s - (timing.send_delay_s or 0.0)
     is_late = timing.arrival_clock == "process" and read_delay_s > MAX_READ_DELAY_S
     doubt = f" ±{seconds(read_delay_s)}" if is_late else ""

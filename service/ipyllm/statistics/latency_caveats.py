@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 import pandas as pd
 
-from ipyllm.dataframes.latency_filter import MAX_READ_DELAY_S, as_of_older_version
+from ipyllm.dataframes.latency_filter import as_of_older_version, known_column
 from ipyllm.statistics.observations import METRICS
 from ipyllm.text.format import count, join_names, seconds
+from ipyllm.timing import MAX_READ_DELAY_S
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -133,7 +134,8 @@ def overlapping(calls: pd.DataFrame) -> pd.Series[bool]:
     Parameters
     ----------
     calls : DataFrame
-        With ``started_at`` and ``total_s``, and ``queue_s``, a wait before the call.
+        With ``started_at`` and ``total_s``; ``queue_s``, a wait before the call, and ``send_delay_s``, which may have
+        begun before ``started_at``, shorten the time in flight.
 
     Examples
     --------
@@ -144,8 +146,10 @@ def overlapping(calls: pd.DataFrame) -> pd.Series[bool]:
     known = calls[calls["started_at"].notna() & calls["total_s"].notna()]
     opened = pd.to_datetime(known["started_at"], utc=True)
     opened_s = (opened - opened.min()).dt.total_seconds().to_numpy()
-    waited_s = known["queue_s"].fillna(0.0).to_numpy(dtype=float) if "queue_s" in known else 0.0
-    start, end = opened_s + waited_s + _CLOCK_TOLERANCE_S, opened_s + known["total_s"].to_numpy(dtype=float)
+    queue_s, delay_s, total_s = (
+        known_column(known, name).fillna(0.0).to_numpy() for name in ("queue_s", "send_delay_s", "total_s")
+    )
+    start, end = opened_s + queue_s + _CLOCK_TOLERANCE_S, opened_s + total_s - delay_s
     order = np.argsort(start, kind="stable")
     start, end = start[order], end[order]
     after = start[1:] < np.maximum.accumulate(end)[:-1]  # it began before an earlier one had ended

@@ -92,10 +92,12 @@ class Observations:
         """Return the arms most of whose values were measured late: none of theirs count."""
         if metric.kind not in _LATENCIES:
             return []
-        arms = self.frame["arm"]
-        late = left_out_late(self.frame, metric.name).groupby(arms, observed=False).sum()
-        counts = counts_in_latency(self.frame, metric.name) & self.frame[metric.name].notna()
-        return [str(arm) for arm in late.index[mostly_late(late, counts.groupby(arms, observed=False).sum())]]
+        late = left_out_late(self.frame, metric.name)
+        if not late.any():
+            return []
+        counted = counts_in_latency(self.frame, metric.name) & self.frame[metric.name].notna()
+        n_late, n_counted = (mask.groupby(self.frame["arm"], observed=False).sum() for mask in (late, counted))
+        return [str(arm) for arm in n_late.index[mostly_late(n_late, n_counted)]]
 
     @cached_property
     def failed(self) -> pd.Series[bool]:

@@ -7,7 +7,6 @@ import pandas as pd
 import pytest
 
 from ipyllm.dataframes.latency_filter import (
-    MAX_READ_DELAY_S,
     as_of_older_version,
     counts_in_latency,
     left_out_late,
@@ -15,6 +14,7 @@ from ipyllm.dataframes.latency_filter import (
 )
 from ipyllm.dataframes.reasoning import first_time, reasoned
 from ipyllm.dataframes.usage import summarise
+from ipyllm.timing import MAX_READ_DELAY_S
 
 METRICS = ("ttft_s", "ttfo_s", "thinking_s", "total_s", "output_tps")
 

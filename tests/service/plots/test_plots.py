@@ -240,6 +240,13 @@ def test_an_arm_that_was_mostly_measured_late_is_named_and_not_drawn(two):
         plots.latency(late[late["arm"] == "local/smollm2-135m"])
 
 
+def test_the_overview_says_why_it_has_no_first_times(two):
+    figure = plots.overview(two.assign(arrival_clock="process", client_lag_s=0.2))
+    assert "no time to first token: most calls measured late" in _texts(figure)
+    assert any(text.startswith("total time (s)") for text in _texts(figure))
+    assert "no time to first token: most calls measured late" not in _texts(plots.overview(two))
+
+
 def test_calls_left_out_are_counted_below_the_axis(two):
     some = _late(two, of_small=0.1)
     for draw in (plots.latency, plots.intervals):

@@ -138,6 +138,8 @@ def test_calls_in_flight_together_are_found_whatever_their_order():
     waited = frame[1:3].assign(total_s=[5.0, 9.0], queue_s=[0.0, 1.5])
     assert not overlapping(waited).any(), "the second waited until the first had ended"
     assert overlapping(waited.assign(queue_s=0.0)).all()
+    asked_early = waited.assign(queue_s=0.0, send_delay_s=[1.5, 0.0])
+    assert not overlapping(asked_early).any(), "its total time began when it was asked, before it was sent"
 
 
 def test_embedded_models_that_shared_the_cores_are_said(two):
