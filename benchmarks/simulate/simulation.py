@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import math
 import pkgutil
 import zlib
 from dataclasses import dataclass
@@ -89,10 +90,11 @@ class Simulation:
         return cell.simulate(self.rng(cell), self.runs if runs is None else runs)
 
     def missed(self, outcome: Outcome) -> bool:
-        """Return whether a cell is beyond the bound without a warning."""
+        """Return whether a cell is beyond the bound without a warning, by more than two standard errors of its runs."""
         if outcome.share is None or outcome.warned:
             return False
-        return outcome.share < self.bound if self.at_least else outcome.share > self.bound
+        error = 2 * math.sqrt(self.bound * (1 - self.bound) / self.runs)
+        return outcome.share < self.bound - error if self.at_least else outcome.share > self.bound + error
 
     def markdown(self, outcomes: list[Outcome]) -> str:
         """Return the table of the outcomes of all cells, in their order; ``*`` marks cells with a warning."""
