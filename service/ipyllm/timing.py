@@ -48,7 +48,7 @@ class Timing:
     n_chunks : int
         Token chunks received.
     client_lag_s : float
-        Longest delay of our own event loop during the call: the possible error of the figures.
+        How late ipyllm sent the request (``send_delay_s``) and read its first token.
     arrival_clock : str or None
         What stamped the arrival of the tokens: ``"kernel"``, or ``"process"`` when it read them.
     queue_s : float

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ipyllm.text.format import count, money
+from ipyllm.text.format import count
 from ipyllm_magics.errors import MagicError
 
 if TYPE_CHECKING:
@@ -18,11 +18,11 @@ if TYPE_CHECKING:
 
 __all__ = ["export", "select_calls", "table", "totals"]
 
-_DECIMALS = 4  # a tenth of a millisecond, a hundredth of a cent
 _COLUMNS = [
-    "started_at", "model", "status", "ttft_s", "total_s", "input_tokens", "output_tokens", "output_tps",
-    "cost_usd", "prompt", "response",
+    "started_at", "model", "status", "ttft_s", "total_s", "input_tokens", "input_tokens_estimated", "output_tokens",
+    "output_tokens_estimated", "output_tps", "cost_usd", "prompt", "response",
 ]  # fmt: skip
+_ESTIMATES = ("input_tokens_estimated", "output_tokens_estimated")
 
 
 def select_calls(parsed: Parsed, cells: set[str] | None) -> pd.DataFrame:
@@ -76,7 +76,7 @@ def table(frame: pd.DataFrame, *, by: str | None, full: bool) -> pd.DataFrame:
         zone = datetime.now().astimezone().tzinfo
         frame = frame.assign(day=frame["started_at"].dt.tz_convert(zone).dt.date)
     try:
-        return summarise(frame, by=names).round(_DECIMALS)
+        return summarise(frame, by=names)
     except ValueError as exc:
         raise MagicError(str(exc)) from None
 
@@ -87,45 +87,44 @@ def _columns(frame: pd.DataFrame) -> list[str]:
     Examples
     --------
     >>> import pandas as pd
-    >>> calls = pd.DataFrame({"reasoning_tokens": [0, 500], "ttfo_s": [0.2, 1.2]})
+    >>> calls = pd.DataFrame({"reasoning_tokens": [0, 500], "ttfo_s": [0.2, 1.2]}).reindex(
+    ...     columns=["reasoning_tokens", "ttfo_s", "input_tokens_estimated", "output_tokens_estimated"]
+    ... )
     >>> _columns(calls)[3:6], _columns(calls[:1])[3:5]
     (['ttft_s', 'thinking_s', 'ttfo_s'], ['ttft_s', 'total_s'])
     """
     from ipyllm.dataframes.reasoning import first_time, reasoned
 
-    if first_time(reasoned(frame), frame["ttfo_s"]) == "ttft_s":
-        return _COLUMNS
-    after = _COLUMNS.index("ttft_s") + 1
-    return [*_COLUMNS[:after], "thinking_s", "ttfo_s", *_COLUMNS[after:]]
+    shown = [name for name in _COLUMNS if name not in _ESTIMATES or frame[name].any()]
+    if first_time(reasoned(frame), frame["ttfo_s"]) == "ttfo_s":
+        after = shown.index("ttft_s") + 1
+        shown[after:after] = ["thinking_s", "ttfo_s"]
+    return shown
 
 
 def totals(frame: pd.DataFrame) -> str:
-    """Return the totals of the calls in one line; unknown costs are not added but counted.
+    """Return the totals of the calls in one line, which says how many are not in the sums.
 
     Examples
     --------
     >>> import pandas as pd
     >>> totals(pd.DataFrame({"status": ["ok", "error"], "input_tokens": [10, None], "output_tokens": [5, None],
     ...     "cost_usd": [0.01, None], "usage_source": ["server", None]}))
-    '2 calls · 1 failed · 10 → 5 tokens · $0.01 (1 of unknown cost)'
+    '2 calls · 1 failed · ≥ 10 → 5 tokens, 1 of 2 not counted · cost ≥ $0.01, 1 of 2 unknown'
     """
+    from ipyllm.dataframes.call_totals import cost_total, token_total
+
     if frame.empty:
         return "No calls."
-    parts = [count(len(frame), "call")]
     failed = int(frame["status"].isin(["error", "truncated"]).sum())
-    if failed:
-        parts.append(f"{failed} failed")
-    counted = frame[frame["usage_source"] == "server"]
-    if len(counted):
-        tokens = (int(counted[name].astype("Float64").sum()) for name in ("input_tokens", "output_tokens"))
-        parts.append("{:,} → {:,} tokens".format(*tokens))
-    unknown = int(frame["cost_usd"].isna().sum())
-    if unknown == len(frame):
-        parts.append("cost unknown")
-    else:
-        cost = float(frame["cost_usd"].astype("float64").sum())
-        parts.append((money(cost) if cost else "free") + (f" ({unknown} of unknown cost)" if unknown else ""))
-    return " · ".join(parts)
+    return " · ".join(
+        [
+            count(len(frame), "call"),
+            *([f"{failed} failed"] if failed else []),
+            str(token_total(frame)),
+            cost_total(frame).sentence,
+        ]
+    )
 
 
 def export(frame: pd.DataFrame, path: str, kind: str) -> str:

@@ -285,7 +285,8 @@ class Comparison:
         DataFrame
             ``arm`` (its mark), ``label``, ``model``, ``params``, ``status`` (``running`` before its end), ``response``
             (the text) and ``preferred``; the others as in ``usage()``, among them all that
-            :func:`~ipyllm.statistics.summarise_arms` needs.
+            :func:`~ipyllm.statistics.summarise_arms` needs. Tokens that the server did not count are
+            null.
         """
         return answers_table(self.arms, self.responses, self.vote_cast)
 
@@ -397,4 +398,7 @@ def compare(
 def _without_names(response: ChatResponse, *, blind: bool) -> ChatResponse:
     from dataclasses import replace
 
-    return replace(response, model="", cost_usd=None) if blind else replace(response, model="")
+    if not blind:
+        return replace(response, model="")
+    steps = tuple(_without_names(step, blind=True) for step in response.steps)
+    return replace(response, model="", cost_usd=None, steps=steps)

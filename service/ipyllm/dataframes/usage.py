@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final, get_args
 
+from ipyllm.dataframes.call_totals import counted, is_uncounted
 from ipyllm.dataframes.filters import as_tuple, kernel_filter, read_frame
 from ipyllm.dataframes.latency_filter import as_float, counts_in_latency, left_out_late, mostly_late
 from ipyllm.ledger.columns import COLUMNS, FINAL
@@ -118,8 +119,10 @@ def summarise(frame: pd.DataFrame, by: str | Sequence[str] = "model") -> pd.Data
         ``ttft_p95_s``; ``ttfo_p50_s``, ``ttfo_p95_s``, to the first visible text: compare models by these where one of
         them reasons; ``thinking_p50_s``, ``total_p50_s`` and ``output_tps_p50`` of calls with status ``ok``; all of
         them null where no call counts, or most were measured late; ``input_tokens``, ``output_tokens`` and of these
-        the ``visible_tokens``, as servers count them, and ``estimated``, the calls whose tokens were estimated and are
-        not in these sums; ``cost_usd``, null when no cost is known.
+        the ``visible_tokens``, as servers count them, and ``uncounted``, the calls without such a count, whose tokens
+        are not in these sums (``estimated`` of them have an estimate); ``cost_usd``, null when no cost is known, and
+        ``cost_unknown``, the calls of unknown cost, which are not in that sum. It is shown rounded, and with a ``≥``
+        before sums that do not include all calls.
 
     Raises
     ------
@@ -135,6 +138,8 @@ def summarise(frame: pd.DataFrame, by: str | Sequence[str] = "model") -> pd.Data
     """
     import pandas as pd
 
+    from ipyllm.dataframes.summary_frame import SummaryFrame
+
     frame = frame.reindex(columns=[*frame.columns, *(name for name in COLUMNS if name not in frame.columns)])
     names = as_tuple("by", by)
     if not names:
@@ -145,22 +150,21 @@ def summarise(frame: pd.DataFrame, by: str | Sequence[str] = "model") -> pd.Data
     frame = frame[pd.concat(tagged, axis=1).all(axis=1)] if tagged else frame
     keys = [key.loc[frame.index] for key in keys]
 
-    estimated = frame["usage_source"] == "estimated"
     columns = {
         "errors": frame["status"].isin(["error", "truncated"]),
         "cut": frame["finish_reason"] == "length",
         "left_out": ~counts_in_latency(frame, "ttft_s"),
-        "input_tokens": as_float(frame["input_tokens"]).where(~estimated),
-        "output_tokens": as_float(frame["output_tokens"]).where(~estimated),
-        "visible_tokens": as_float(frame["visible_tokens"]).where(~estimated),
-        "estimated": estimated,
+        **{name: counted(frame, name) for name in ("input_tokens", "output_tokens", "visible_tokens")},
+        "uncounted": is_uncounted(frame),
+        "estimated": (frame["usage_source"] == "estimated") | frame["output_tokens_estimated"].notna(),
         "cost_usd": as_float(frame["cost_usd"]),
+        "cost_unknown": frame["cost_usd"].isna(),
     }
     for metric in {metric for metric, _ in _QUANTILES.values()}:
         columns[metric] = as_float(frame[metric]).where(counts_in_latency(frame, metric))
         columns[f"{metric} late"] = left_out_late(frame, metric)
     groups = pd.DataFrame(columns, index=frame.index).groupby(keys if len(keys) > 1 else keys[0], dropna=False)
-    return pd.DataFrame(
+    return SummaryFrame(
         {
             "n": groups.size(),
             "errors": groups["errors"].sum(),
@@ -170,8 +174,10 @@ def summarise(frame: pd.DataFrame, by: str | Sequence[str] = "model") -> pd.Data
             "input_tokens": groups["input_tokens"].sum(min_count=1).astype("Int64"),
             "output_tokens": groups["output_tokens"].sum(min_count=1).astype("Int64"),
             "visible_tokens": groups["visible_tokens"].sum(min_count=1).astype("Int64"),
+            "uncounted": groups["uncounted"].sum(),
             "estimated": groups["estimated"].sum(),
             "cost_usd": groups["cost_usd"].sum(min_count=1),
+            "cost_unknown": groups["cost_unknown"].sum(),
         }
     )
 

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ipyllm.dataframes.call_totals import cost_total
+from ipyllm.dataframes.call_totals import counted as counted_tokens
 from ipyllm.errors import bad_request
 from ipyllm.plots.theme import (
     arm_styles,
@@ -120,7 +122,9 @@ def intervals(
         label_arms(axes, observed.arms)
         axes.set_ylim(len(observed.arms) - 0.5, -0.5)
         axes.grid(axis="x", alpha=0.25)
-        axes.set_xlabel(_axis_label(measure) + _left_out_note(observed, measure))
+        caveat = cost_total(observed.frame).caveat if measure.kind == "money" else ""
+        of_known = f" of known costs, {caveat}" if caveat else ""
+        axes.set_xlabel(_axis_label(measure) + of_known + _left_out_note(observed, measure))
         if measure.kind in {"time", "money"}:
             axes.set_xlim(left=0)
         if measure.kind == "errors" or set(np.unique(values[~np.isnan(values)])) <= {0.0, 1.0}:
@@ -137,8 +141,8 @@ def throughput(calls: Any, *, ax: Axes | None = None, dark: bool | None = None) 
     ----------
     calls : DataFrame, or anything that has one as ``.calls``
         With ``started_at``, ``total_s`` and ``output_tokens``. The tokens of a call are spread evenly from its first
-        token to its end. Failed calls are crosses at the bottom; a line below the axis says how many of the others
-        are not drawn, because they came from the cache or their tokens are unknown.
+        token to its end. Failed calls are crosses at the bottom. Calls whose tokens the server did not count are left
+        out, and the axis says how many.
 
     Raises
     ------
@@ -157,8 +161,10 @@ def throughput(calls: Any, *, ax: Axes | None = None, dark: bool | None = None) 
     waited = np.where(frame["whole"], 0.0, np.nan_to_num(frame["ttft_s"].to_numpy()))
     first = start + np.nan_to_num(frame["queue_s"].to_numpy()) + waited
     last = start + frame["total_s"].to_numpy()
-    tokens = frame["output_tokens"].to_numpy()
-    counted = ~np.isnan(last) & ~np.isnan(tokens) & ~frame["cache_hit"].to_numpy()
+    tokens = counted_tokens(frame, "output_tokens").to_numpy()
+    ended = ~np.isnan(last) & ~frame["cache_hit"].to_numpy()
+    counted = ended & ~np.isnan(tokens)
+    n_uncounted = int((ended & np.isnan(tokens)).sum())
     if not counted.any():
         raise bad_request("None of these calls has both an end and a number of output tokens.")
     edges = np.linspace(0, max(float(last[counted].max()), 1e-3), _BINS + 1)
@@ -185,11 +191,10 @@ def throughput(calls: Any, *, ax: Axes | None = None, dark: bool | None = None) 
             handles += axes.plot(
                 start[failed], np.zeros(failed.sum()), "x", color=text_colour(), clip_on=False, zorder=5
             )
-        not_drawn = int((~counted & ~observed.failed.to_numpy()).sum())
-        note = (
-            f"\n{not_drawn:,} of {count(len(frame), 'call')} not drawn (cached, or unknown tokens)" if not_drawn else ""
+        left_out = f"; {n_uncounted:,} of {ended.sum():,} calls not counted" if n_uncounted else ""
+        axes.set(
+            xlabel=f"seconds since the first call{left_out}", ylabel="output tokens per second", xlim=(0, edges[-1])
         )
-        axes.set(xlabel=f"seconds since the first call{note}", ylabel="output tokens per second", xlim=(0, edges[-1]))
         axes.set_ylim(bottom=0)
         axes.grid(axis="y", alpha=0.25)
         if ax is None:

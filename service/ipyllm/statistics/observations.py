@@ -34,7 +34,7 @@ _NUMBERS = (
     *("queue_s", "attempts"),
     *("input_tokens", "output_tokens", "visible_tokens", "cost_usd"),
 )
-_COPIED = ("model", "prompt_id", "repeat", "started_at", "error_category", "arrival_clock")
+_COPIED = ("model", "prompt_id", "repeat", "started_at", "error_category", "price_source", "arrival_clock")
 
 
 @dataclass(frozen=True)
@@ -174,7 +174,8 @@ class Observations:
             if unreliable := self.mostly_late(metric):
                 counts &= ~frame["arm"].isin(unreliable)
             return column.where(counts)
-        return column.where(~frame["cache_hit"])
+        # A call that failed before it cost anything says nothing about the price of an answer.
+        return column.where(~frame["cache_hit"] & ((frame["status"] == "ok") | (column > 0)))
 
     def arm(self, label: object) -> str:
         """Return the arm of that label, or raise an error that suggests one."""

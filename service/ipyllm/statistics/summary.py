@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from ipyllm.dataframes.call_totals import counted, is_uncounted
 from ipyllm.errors import bad_request
 from ipyllm.statistics.arms_conclusion import arms_conclusion, quantile_name
 from ipyllm.statistics.caveats import MAX_NAMES, caveats
@@ -54,8 +55,10 @@ def summarise_arms(
         at ``max_tokens``, empty ones too), ``left_out`` of the first times by
         :func:`~ipyllm.dataframes.latency_filter.counts_in_latency`; each score's mean with its interval (``…_low``,
         ``…_high``) and ``…_n``, its number of calls, and ``…_pass_at_k``; ``ttft_p50_s`` and so on with their
-        intervals; ``output_tps_p50``; ``input_tokens`` and ``output_tokens`` as counted by the server; ``cost_usd`` of
-        all calls and the mean ``cost_per_call_usd`` of those that were paid for. Unknown values are null, and so are
+        intervals; ``output_tps_p50``; ``input_tokens`` and ``output_tokens`` as counted by the server, and
+        ``uncounted``, the calls without such a count, which are not in these sums; ``cost_usd`` of all calls and
+        ``cost_unknown``, the calls of unknown cost, which are not in that sum; ``cost_per_call_usd``, the mean cost of
+        ``cost_per_call_n`` calls, those that were paid for at a known cost. Unknown values are null, and so are
         limits that need more calls, and quantiles where most calls of the arm were measured late.
 
         Where a model reasons, also ``ttfo_p50_s`` and so on (time to first visible text, by which arms are compared),
@@ -89,13 +92,13 @@ def summarise_arms(
     of_arm = {str(arm): rows for arm, rows in frame.groupby("arm", observed=False).indices.items()}
     columns: dict[str, np.ndarray] = {name: observed.values(METRICS[name]).to_numpy() for name in _METRICS}
     columns |= {score: frame[score].to_numpy() for score in observed.scores}
-    as_counted = frame["usage_source"] != "estimated"
-    columns |= {name: frame[name].where(as_counted).to_numpy() for name in tokens}
+    columns |= {name: counted(frame, name).to_numpy() for name in tokens}
     columns |= {
         "prompt": frame["prompt"].to_numpy(),
         "failed": observed.failed.to_numpy(),
         "cut": observed.cut.to_numpy(),
         "left_out": observed.left_out.to_numpy(),
+        "uncounted": is_uncounted(frame).to_numpy(),
         "paid": frame["cost_usd"].to_numpy(),
     }
     by_arm = {arm: {name: column[of_arm[arm]] for name, column in columns.items()} for arm in observed.arms}
@@ -157,9 +160,12 @@ def _row(
         row |= {name: quantile(columns[metric], q), f"{name}_low": interval.low, f"{name}_high": interval.high}
     for name in tokens:
         row[name] = _sum_known(columns[name])
+    row["uncounted"] = int(columns["uncounted"].sum())
     row["cost_usd"] = _sum_known(columns["paid"])
+    row["cost_unknown"] = int(np.isnan(columns["paid"]).sum())
     cost = means[_COST]
-    return row | {_COST: cost.value, f"{_COST}_low": cost.low, f"{_COST}_high": cost.high}
+    row |= {_COST: cost.value, f"{_COST}_low": cost.low, f"{_COST}_high": cost.high}
+    return row | {"cost_per_call_n": cost.n}
 
 
 def _wanted_quantiles(quantiles: tuple[float, ...], *, reasons: bool) -> tuple[tuple[str, float], ...]:

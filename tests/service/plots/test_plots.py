@@ -124,6 +124,17 @@ def test_the_front_holds_those_that_no_other_arm_beats():
     assert filled == [1.0, 3.0]
 
 
+def test_plots_of_cost_and_throughput_say_how_many_calls_they_leave_out(two):
+    given = two.copy()
+    given.loc[given.index[:10], ["cost_usd", "output_tokens"]] = None
+    n = len(given)
+    assert f"means of known costs: 10 of {n} unknown" in _texts(plots.cost_score(given).figure)
+    assert plots.intervals(given, "cost_usd").get_xlabel().endswith(f": mean of known costs, 10 of {n} unknown")
+    assert plots.throughput(given).get_xlabel().endswith(f"; 10 of {n} calls not counted")
+    for axes in (plots.cost_score(two), plots.intervals(two, "cost_usd"), plots.throughput(two)):
+        assert not any("unknown" in text or "not counted" in text for text in _texts(axes.figure))
+
+
 def test_pairs_count_the_prompts_on_either_side(two):
     ax = plots.pairs(two, metric="exact")
     wide = two.pivot_table(index="prompt_id", columns="arm", values="score_exact")
@@ -254,8 +265,8 @@ def test_calls_left_out_are_counted_below_the_axis(two):
         assert "left out" not in draw(two).get_xlabel()
     assert "left out" not in plots.latency(some, "total_s").get_xlabel()
     missing = two.assign(output_tokens=two["output_tokens"].where(two.index >= 5).astype("Int64"))
-    assert "5 of 160 calls not drawn" in plots.throughput(missing).get_xlabel()
-    assert "not drawn" not in plots.throughput(two).get_xlabel()
+    assert "5 of 160 calls not counted" in plots.throughput(missing).get_xlabel()
+    assert "not counted" not in plots.throughput(two).get_xlabel()
     unscored = two.assign(score_exact=two["score_exact"].astype(float).mask(two["prompt_id"] == "p3"))
     assert "1 prompt without both values" in plots.pairs(unscored, metric="exact").get_xlabel()
     assert "without" not in plots.pairs(two, metric="exact").get_xlabel()
