@@ -181,22 +181,22 @@ class Run:
             if arm.model in progress.unreachable:
                 continue
             request = request_of(trial, self._config)
-            reservation = None
+            account = None
             if spending.limited:
                 try:
-                    reservation = await spending.reserve(arm, request.messages)
+                    account = await spending.open(arm.service, request)
                 except LLMError as exc:
                     self._stop(str(exc), now=False)
                     return
                 if self._has_stopped():  # while it waited for the reservation
-                    spending.settle(reservation, 0.0)
+                    account.end()
                     return
-            call = Call(arm.service, request, ledger=self._config.ledger)
-            response = await call.run_on_service_thread()
-            cost = response.cost_usd
-            if reservation is not None:
-                nothing_sent = cost is None and not response.content and response.status != "cancelled"
-                spending.settle(reservation, 0.0 if nothing_sent else cost)
+            call = Call(arm.service, request, ledger=self._config.ledger, account=account)
+            try:
+                response = await call.run_on_service_thread()
+            finally:
+                if account is not None:
+                    account.end()
             self._record_outcome(trial, response, call.error)
 
     def _has_stopped(self) -> bool:
@@ -210,7 +210,7 @@ class Run:
             if self._config.texts is not None:
                 self._config.texts[response.call_id] = response.content
         elif error.category == "quota" and error.status_code is None:
-            self._stop(str(error), now=False)  # the budget of the process
+            self._stop(str(error), now=False)  # a budget
             return
         elif category_of(error) in _MODEL_ERRORS or (trial.warmup and category_of(error) == "connection"):
             progress.unreachable.setdefault(model, error)

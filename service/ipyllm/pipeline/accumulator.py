@@ -41,6 +41,7 @@ class Accumulator:
     finish_reason: str | None = None
     raw_usage: dict[str, Any] | None = None
     response_model: str | None = None
+    service_tier: str | None = None
     _text: list[str] = field(default_factory=list)
     _reasoning: list[str] = field(default_factory=list)
     _tools: dict[int, dict[str, str]] = field(default_factory=dict)
@@ -50,6 +51,9 @@ class Accumulator:
         """Add one chunk and return its events."""
         if self.response_model is None and isinstance(chunk.get("model"), str):
             self.response_model = chunk["model"]
+        tier = chunk.get("service_tier")
+        if isinstance(tier, str) and tier:
+            self.service_tier = tier
         events = self._read(chunk, arrival)
         usage = usage_in_chunk(chunk)
         if usage is not None:
