@@ -1,11 +1,11 @@
 from .bounded_mean import bounded_mean
-from .bradley_terry import ComparisonOutcome, Strengths, bootstrap_strengths, fit_strengths
+from .bradley_terry import ComparisonOutcome, Strengths, fit_strengths
 from .differences import Difference, bootstrap_mean, cohens_dz, paired_t
 from .means import Mean, clustered_mean, pass_at_k, wilson
 from .pairs import paired
 from .power import detectable_by_mcnemar, minimum_detectable_difference, n_needed
 from .quantiles import Interval, calls_for_upper_limit, quantile, quantile_interval
-from .ranking import ranking, win_matrix
+from .ranking import prompts_to_rank, ranking, win_matrix
 from .regression import NonInferiority, assert_no_regression
 from .signed_ranks import hodges_lehmann, rank_biserial, wilcoxon
 from .significance import mcnemar
@@ -22,7 +22,6 @@ __all__ = [
     "Strengths",
     "assert_no_regression",
     "bootstrap_mean",
-    "bootstrap_strengths",
     "bounded_mean",
     "calls_for_upper_limit",
     "clustered_mean",
@@ -36,6 +35,7 @@ __all__ = [
     "paired",
     "paired_t",
     "pass_at_k",
+    "prompts_to_rank",
     "quantile",
     "quantile_interval",
     "rank_biserial",

@@ -91,7 +91,7 @@ def test_zero_variance():
     # Of 40 prompts all right, nobody is certain; a constant that is no share has no interval at all.
     assert summary.loc["small", "score_exact_low"] == pytest.approx(0.912, abs=1e-3)
     assert pd.isna(summary.loc["small", "score_similarity_low"])
-    assert "On exact all arms have the same mean, 1." in summary.conclusion
+    assert "On exact, small and large have the same mean, 1." in summary.conclusion
     pairs = st.paired(given)
     assert pairs["difference"].iloc[:5].to_list() == pytest.approx([0, 0, 0, 0, 0])
     assert (pairs["p"].iloc[:4] == 1).all()
@@ -210,5 +210,5 @@ def test_no_votes_and_votes_that_are_none():
     vote = pd.DataFrame({"arms": [{"a": 1, "b": 2}], "outcome": ["a"]})
     with pytest.raises(ValueError, match="prior_sd must be a number above 0"):
         st.ranking(vote, prior_sd=0)
-    with pytest.raises(ValueError, match=r"interval must be .* not 'wald'"):
-        st.ranking(vote, interval="wald")
+    with pytest.raises(ValueError, match="level must be a number between 0 and 1, not 95"):
+        st.ranking(vote, level=95)

@@ -53,23 +53,38 @@ def test_standard_errors_clustered_by_prompt_are_those_of_statsmodels():
     ours = st.clustered_mean(scores, clusters)
     assert ours.value == pytest.approx(theirs.params[0])
     assert ours.se == pytest.approx(theirs.bse[0], rel=1e-9)
-    assert ours.high - ours.low == pytest.approx(2 * stats.t.ppf(0.975, 24) * ours.se)
+    of_clusters = np.bincount(clusters, weights=scores - scores.mean())
+    assert hall(ours, 24, of_clusters) == pytest.approx(stats.t.ppf([0.975, 0.025], 24))
 
 
 def test_without_repeats_the_standard_error_is_the_usual_one():
     scores = [0.1, 0.5, 0.9, 0.4, 0.7]
     ours = st.clustered_mean(scores)
     assert ours.se == pytest.approx(stats.sem(scores))
-    assert (ours.low, ours.high) == pytest.approx(stats.t.interval(0.95, 4, loc=np.mean(scores), scale=ours.se))
+    assert hall(ours, 4, scores) == pytest.approx(stats.t.ppf([0.975, 0.025], 4))
+    symmetric = st.clustered_mean([0.1, 0.3, 0.5, 0.7, 0.9])
+    theirs = stats.t.interval(0.95, 4, loc=0.5, scale=symmetric.se)
+    assert (symmetric.low, symmetric.high) == pytest.approx(theirs)
+
+
+def hall(mean, df, values):
+    """Return Hall's (1992) g(t) at both limits, by its definition with scipy's skewness: Student's quantiles."""
+    skewness, n = stats.skew(values, bias=False), df + 1
+    t = (mean.value - np.array([mean.low, mean.high])) / mean.se
+    return t + skewness * t**2 / (3 * np.sqrt(n)) + skewness**2 * t**3 / (27 * n) + skewness / (6 * np.sqrt(n))
 
 
 @pytest.mark.parametrize(("right", "n"), [(0, 10), (8, 10), (10, 10), (81, 263)])
 def test_shares_of_right_answers_have_wilsons_interval(right, n):
     ours = st.clustered_mean([1] * right + [0] * (n - right))
-    # With one call per prompt the effective number is n - 1: the variance is the sample's, with n - 1 below.
-    effective = n if right in {0, n} else n - 1
-    theirs = proportion_confint(right / n * effective, effective, method="wilson")
-    assert (ours.low, ours.high) == pytest.approx(theirs, abs=1e-12)
+    assert (ours.low, ours.high) == pytest.approx(proportion_confint(right, n, method="wilson"), abs=1e-12)
+    # Asked three times with the same answers, there are not more prompts.
+    again = st.clustered_mean(([1] * right + [0] * (n - right)) * 3, [*range(n)] * 3)
+    if right in {0, n}:
+        assert (again.low, again.high) == (ours.low, ours.high)
+    else:
+        assert 0 <= again.low < ours.value < again.high <= 1
+        assert again.high - again.low > 0.9 * (ours.high - ours.low)
 
 
 def test_wilsons_interval_is_the_one_newcombe_published():

@@ -11,6 +11,7 @@ from statsmodels.stats.multitest import multipletests
 
 from ipyllm import statistics as st
 from ipyllm.dataframes.usage import summarise
+from ipyllm.errors import LLMError
 from ipyllm.text.format import money
 from tests.service.statistics.simulated import calls
 
@@ -206,7 +207,7 @@ def test_a_failed_call_is_left_out_and_what_that_hides_is_said(two):
     assert table.loc["large", "score_exact"] == 1
     note = next(note for note in table.notes if "failed" in note)
     assert "probably not at random" in note
-    assert f"exact would fall: large 1 → {two[two.arm == 'large'].score_exact.mean():.3g}" in note
+    assert f"the mean exact would change: large 1 → {two[two.arm == 'large'].score_exact.mean():.3g}" in note
     flattering = st.paired(failing, metrics="exact").iloc[0]["difference"]
     honest = st.paired(failing, metrics="exact", failures="zero").iloc[0]["difference"]
     assert flattering > honest + 0.1
@@ -229,7 +230,7 @@ def test_simpsons_paradox_is_told():
     table = st.summarise_arms(given)
     assert table.loc["b", "score_exact"] > table.loc["a", "score_exact"]
     assert (
-        "On exact, b is ahead of a over all calls (0.909 against 0.636) but behind on the 20 prompts that both "
+        "On exact, b is higher than a over all calls (0.909 against 0.636) but lower on the 20 prompts that both "
         "answered (0.75 against 1)" in " ".join(table.notes)
     )
 
@@ -245,7 +246,7 @@ def test_answers_without_a_score_and_calls_without_an_end_are_counted(two):
     given.loc[[0, 1], "score_exact"] = None
     given.loc[5, "status"] = "cancelled"
     notes = " ".join(st.summarise_arms(given).notes)
-    assert "2 answers of 239 have no exact and are left out." in notes
+    assert "2 of 239 answers have no score of exact and are left out." in notes
     assert "1 call has not ended, or was cancelled" in notes
 
 
@@ -257,7 +258,7 @@ def test_texts_of_judges_are_no_scores(two):
 
 def test_the_conclusion_stands_below_the_table_in_text_and_in_html(two):
     table = st.summarise_arms(two)
-    assert table.conclusion.startswith("On exact large has the highest mean, 0.")
+    assert table.conclusion.startswith("On exact, large has the highest mean, 0.")
     assert table.conclusion.split(";")[0][:40] in repr(table).replace("\n", " ")
     html = table._repr_html_()
     assert f">{table.conclusion}</p>" in html
@@ -377,3 +378,84 @@ def test_costs_alone_are_compared_and_named():
     assert table.conclusion.startswith(
         "On cost per call, b is worse than a: higher by $0.0085 over 12 prompts (95% interval "
     )
+
+
+def _scored(**arms):
+    """Return one call per prompt and score; NaN for none."""
+    rows = [(arm, n, score) for arm, scores in arms.items() for n, score in enumerate(scores)]
+    return pd.DataFrame(rows, columns=["arm", "prompt_id", "score_s"]).assign(status="ok")
+
+
+def test_answers_that_were_cut_off_are_counted_apart_empty_ones_too_and_a_note_says_it(two):
+    given = two.assign(finish_reason="stop")
+    given.loc[[0, 1, 130], "finish_reason"] = "length"
+    given.loc[[0], "response"] = ""
+    table = st.summarise_arms(given)
+    assert table["cut"].to_list() == [2, 1]
+    assert table["errors"].to_list() == [0, 0]
+    assert (
+        "3 answers were cut off at max_tokens (small 2 and large 1), and are scored on exact and similarity as far as "
+        "they came: a higher limit may change the result." in table.notes
+    )
+    unscored = st.summarise_arms(given[["arm", "status", "finish_reason"]].iloc[:1])
+    assert "1 answer was cut off at max_tokens (small 1): a higher limit may change the result." in unscored.notes
+    assert not any("cut off" in note for note in st.summarise_arms(two.assign(finish_reason=None)).notes)
+    assert any("cut off" in note for note in st.paired(given).notes)
+
+
+def test_costs_have_an_interval_and_a_note_where_few_calls_decide_the_mean():
+    rng = np.random.default_rng(4)
+    heavy, even = 0.001 * rng.lognormal(0, 2, 60), 0.001 * rng.uniform(1, 2, 60)
+    given = _scored(a=[None] * 60, b=[None] * 60).assign(cost_usd=[*heavy, *even])
+    table = st.summarise_arms(given)
+    a = table.loc["a"]
+    assert 0 < a["cost_per_call_usd_low"] < a["cost_per_call_usd"] < a["cost_per_call_usd_high"]
+    assert a["cost_per_call_usd_high"] - a["cost_per_call_usd"] > a["cost_per_call_usd"] - a["cost_per_call_usd_low"]
+    [note] = [note for note in table.notes if note.startswith("A few values far from the others")]
+    assert "decide the mean cost per call of a:" in note
+
+
+def test_arms_without_scores_and_times_are_compared_by_their_costs():
+    given = _scored(a=[None] * 30, b=[None] * 30).assign(cost_usd=[*np.linspace(1, 2, 30), *np.linspace(3, 4, 30)])
+    conclusion = st.summarise_arms(given).conclusion
+    assert conclusion.startswith("a costs least per call, with a mean of $1.50 [")
+    assert conclusion.endswith("; below the interval of b.")
+
+
+@pytest.mark.parametrize(
+    ("arms", "says"),
+    [
+        ({"a": [5, 5, 4, 5], "b": [3, 3, 3, 3]}, "; b has no limit to compare it with."),
+        ({"a": [5, 5, 5, 5], "b": [3, 3, 4, 3]}, "On s, a has the highest mean, 5, without an interval."),
+        ({"a": [5, 5, 4, 5], "b": [4, 5, 4, 5]}, "; the interval of b overlaps with it. Overlapping intervals do not"),
+        ({"a": [9, 9, 8, 9], "b": [3, 3, 4, 3]}, "; above the interval of b."),
+        ({"a": [3, 5], "b": [4, 4]}, "On s, a and b have the same mean, 4."),
+        ({"a": [3, 5], "b": [4, 4], "c": [1, 2]}, "On s, a and b share the highest mean, 4."),
+        ({"a": [3, 5], "b": [None, None]}, "No two arms have the same score, times or costs, so they cannot be"),
+    ],
+)
+def test_the_conclusion_says_of_intervals_only_what_they_say(arms, says):
+    assert says in st.summarise_arms(_scored(**arms)).conclusion
+
+
+def test_one_failed_call_is_told_in_the_singular():
+    failed = pd.DataFrame({"arm": ["a"], "status": ["error"], "error_category": ["timeout"]})
+    assert st.summarise_arms(failed).conclusion == "The only call failed with timeout: there is nothing to compare."
+
+
+def test_pass_at_k_has_a_column_with_an_interval():
+    # Three answers to each prompt: none, one, two or all of them right.
+    right = {"a": [0, 1, 2, 3] * 5, "b": [3] * 20}
+    rows = [(arm, n, i < k) for arm, ks in right.items() for n, k in enumerate(ks) for i in range(3)]
+    given = pd.DataFrame(rows, columns=["arm", "prompt_id", "score_exact"]).assign(status="ok")
+    table = st.summarise_arms(given, pass_at=(1, 2, 4))
+    assert table["score_exact_pass_at_1"].to_list() == pytest.approx(table["score_exact"].to_list())
+    # Of two of three: 0, 2/3, 1, 1 (Chen et al. 2021).
+    a = table.loc["a"]
+    assert a["score_exact_pass_at_2"] == pytest.approx((0 + 2 / 3 + 1 + 1) / 4)
+    assert 0.4 < a["score_exact_pass_at_2_low"] < a["score_exact_pass_at_2"] < a["score_exact_pass_at_2_high"] < 1
+    assert a["score_exact_pass_at_2_n"] == 20
+    assert table.loc["b", "score_exact_pass_at_2_low"] == pytest.approx(st.wilson(1, 20).low)
+    assert table["score_exact_pass_at_4"].isna().all()
+    with pytest.raises(LLMError, match="pass_at needs a score that is 0 or 1"):
+        st.summarise_arms(_scored(a=[0.5, 2]), pass_at=(1,))
