@@ -55,7 +55,5 @@ class Provider(Protocol):
     ) -> tuple[float | None, str | None]:
         """Return the cost in US dollars and the source of the price; (None, None) when unknown."""
 
-    def estimate_cost(
-        self, address: Address, input_tokens: int, max_output_tokens: int | None, at: datetime
-    ) -> float | None:
-        """Return the most a call may cost, in US dollars; None when unknown."""
+    def max_cost(self, request: ChatRequest, address: Address, at: datetime) -> float | None:
+        """Return the most that sending a request once may cost, in US dollars; None when unknown."""

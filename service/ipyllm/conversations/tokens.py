@@ -1,4 +1,4 @@
-"""Offline estimates of token counts, for trimming and for servers that do not count. Never shown as counts."""
+"""Upper estimates of token counts, offline: for trimming and for budgets. Never shown as counts."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ import string
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
     from ipyllm.messages import Message
 
-__all__ = ["estimate", "estimate_messages"]
+__all__ = ["IMAGES", "estimate", "estimate_body", "estimate_messages", "max_output_tokens"]
 
 _BYTES_PER_TOKEN = 3  # an upper estimate for all measured samples of prose, code and JSON; 4 is too low for JSON
 _ONE_TOKEN_EACH = str.maketrans("", "", string.digits + string.punctuation)
@@ -19,7 +19,11 @@ _PER_MESSAGE = 4  # role and separators, as chat templates add them
 # OpenAI cuts an image into at most 1,536 patches and counts up to 2.46 tokens for each (gpt-4.1-nano): 3,779. Its
 # tiled models stay below 1,500, except gpt-4o-mini, which bills a multiple of its counts.
 _PER_IMAGE = 4096
-_IMAGES = {"image_url", "input_image", "image"}
+IMAGES = {"image_url", "input_image", "image"}
+"""Types of a message's parts that are images."""
+_NOT_READ = {"messages", "model", "stream", "stream_options", "stop", "logit_bias", "metadata", "user", "service_tier"}
+"""Fields of a request that the model does not read as text, or that are estimated apart."""
+_OUTPUT_LIMITS = ("max_tokens", "max_completion_tokens", "max_output_tokens")
 
 
 def estimate(text: str) -> int:
@@ -40,6 +44,27 @@ def estimate_messages(messages: Iterable[Message]) -> int:
     return sum(map(_message_tokens, messages))
 
 
+def estimate_body(body: Mapping[str, Any]) -> int:
+    """Return an upper estimate of the input tokens of a request's JSON: messages, tool definitions, schema.
+
+    Examples
+    --------
+    >>> estimate_body({"model": "m", "messages": [{"role": "user", "content": "Hello there"}], "temperature": 0})
+    8
+    """
+    read = (value for name, value in body.items() if name not in _NOT_READ)
+    return estimate_messages(body.get("messages", ())) + sum(
+        _json_tokens(value) for value in read if isinstance(value, dict | list | str)
+    )
+
+
+def max_output_tokens(body: Mapping[str, Any]) -> int | None:
+    """Return the most tokens that a request's JSON allows for its answers, reasoning included; None for no limit."""
+    limits = [body[name] for name in _OUTPUT_LIMITS if isinstance(body.get(name), int)]
+    answers = body.get("n")
+    return max(limits) * (answers if isinstance(answers, int) else 1) if limits else None
+
+
 def _message_tokens(message: Message) -> int:
     tokens = _PER_MESSAGE
     for name, value in message.items():
@@ -56,7 +81,7 @@ def _part_tokens(part: Any) -> int:
     if isinstance(part, dict):
         if isinstance(part.get("text"), str):
             return estimate(part["text"])
-        if part.get("type") in _IMAGES:
+        if part.get("type") in IMAGES:
             return _PER_IMAGE
     return _json_tokens(part)
 

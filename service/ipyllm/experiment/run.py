@@ -20,6 +20,7 @@ from ipyllm.routing.balancing import Pool
 from ipyllm.routing.route import Route
 from ipyllm.runtime.interruptible import InterruptibleEvent
 from ipyllm.runtime.service_thread import service_thread
+from ipyllm.totals import CostTotal
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -53,7 +54,7 @@ class RunProgress:
     to_do: int  # calls to make; warm-ups do not count
     ended: int = 0  # calls that ended
     failed: int = 0  # calls that ended in an error
-    cost_usd: float = 0.0  # with warm-ups, without calls of unknown price
+    cost: CostTotal = field(default_factory=CostTotal)  # with warm-ups
     stopped: str | None = None  # why it ended early, in one sentence
     unreachable: dict[str, LLMError] = field(default_factory=dict)  # models that could not be reached, with the error
 
@@ -161,22 +162,22 @@ class Run:
             if arm.model in progress.unreachable:
                 continue
             request = request_of(trial, self._config)
-            reservation = None
+            account = None
             if spending.limited:
                 try:
-                    reservation = await spending.reserve(arm, request.messages)
+                    account = await spending.open(arm.service, request)
                 except LLMError as exc:
                     self._stop(str(exc), now=False)
                     return
                 if self._has_stopped():  # while it waited for the reservation
-                    spending.settle(reservation, 0.0)
+                    account.end()
                     return
-            call = Call(arm.service, request, ledger=self._config.ledger)
-            response = await call.run_on_service_thread()
-            cost = response.cost_usd
-            if reservation is not None:
-                nothing_sent = cost is None and not response.content and response.status != "cancelled"
-                spending.settle(reservation, 0.0 if nothing_sent else cost)
+            call = Call(arm.service, request, ledger=self._config.ledger, account=account)
+            try:
+                response = await call.run_on_service_thread()
+            finally:
+                if account is not None:
+                    account.end()
             self._record_outcome(trial, response, call.error)
 
     def _has_stopped(self) -> bool:
@@ -184,13 +185,13 @@ class Run:
 
     def _record_outcome(self, trial: Trial, response: ChatResponse, error: LLMError | None) -> None:
         progress, model = self.progress, trial.arm.model
-        progress.cost_usd += response.cost_usd or 0.0
+        progress.cost += CostTotal.of_response(response)
         if error is None:
             self._connection_errors[model] = 0
             if self._config.texts is not None:
                 self._config.texts[response.call_id] = response.content
         elif error.category == "quota" and error.status_code is None:
-            self._stop(str(error), now=False)  # the budget of the process
+            self._stop(str(error), now=False)  # a budget
             return
         elif category_of(error) in _MODEL_ERRORS or (trial.warmup and category_of(error) == "connection"):
             progress.unreachable.setdefault(model, error)

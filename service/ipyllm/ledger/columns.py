@@ -66,12 +66,17 @@ COLUMNS: Final[dict[str, Kind]] = {
     "cache_hit": "bool",
     # tokens and cost
     "input_tokens": "int",
+    "input_tokens_estimated": "int",
     "cached_tokens": "int",
+    "cache_write_tokens": "int",
     "output_tokens": "int",
+    "output_tokens_estimated": "int",
     "reasoning_tokens": "int",
     "visible_tokens": "int",
     "usage_source": "text",
+    "service_tier": "text",
     "cost_usd": "float",
+    "cost_bound_usd": "float",
     "price_source": "text",
     # text
     "prompt": "text",

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from ipyllm.events import Event, ReasoningDelta, TextDelta, ToolCallDelta
 from ipyllm.response import ToolCall
+from ipyllm.transport.usage import counts_output, merge_usage, usage_in_chunk
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -40,17 +41,28 @@ class Accumulator:
     finish_reason: str | None = None
     raw_usage: dict[str, Any] | None = None
     response_model: str | None = None
+    service_tier: str | None = None
     _text: list[str] = field(default_factory=list)
     _reasoning: list[str] = field(default_factory=list)
     _tools: dict[int, dict[str, str]] = field(default_factory=dict)
+    _chunks_counted: int = 0
 
     def feed(self, chunk: dict[str, Any], arrival: Arrival) -> list[Event]:
         """Add one chunk and return its events."""
         if self.response_model is None and isinstance(chunk.get("model"), str):
             self.response_model = chunk["model"]
-        usage = chunk.get("usage")
-        if isinstance(usage, dict):
-            self.raw_usage = usage
+        tier = chunk.get("service_tier")
+        if isinstance(tier, str) and tier:
+            self.service_tier = tier
+        events = self._read(chunk, arrival)
+        usage = usage_in_chunk(chunk)
+        if usage is not None:
+            self.raw_usage = merge_usage(self.raw_usage, usage)
+            if counts_output(usage):
+                self._chunks_counted = self.n_chunks
+        return events
+
+    def _read(self, chunk: dict[str, Any], arrival: Arrival) -> list[Event]:
         choices = chunk.get("choices")
         if not isinstance(choices, list) or not choices or not isinstance(choices[0], dict):
             return []
@@ -137,6 +149,11 @@ class Accumulator:
     def has_tokens(self) -> bool:
         """Whether any token has arrived."""
         return self.first_token_ns is not None
+
+    @property
+    def output_is_counted(self) -> bool:
+        """Whether no token has arrived since the server's last count: some send counts while they write."""
+        return self._chunks_counted == self.n_chunks
 
     def seconds_to(self, instant_ns: int | None) -> float | None:
         """Return the seconds from sending the request to ``instant_ns``."""

@@ -8,7 +8,10 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any, ClassVar
 from urllib.parse import urlsplit
 
+from ipyllm.conversations.hidden_tokens import hidden_tokens, kind_of
+from ipyllm.conversations.tokens import estimate_body, max_output_tokens
 from ipyllm.errors import LLMError, bad_request
+from ipyllm.pipeline.billed_tiers import expected_tier
 from ipyllm.provider import Limits
 from ipyllm.request import CallOptions
 from ipyllm.response import Usage
@@ -17,6 +20,7 @@ from ipyllm.settings import get_settings
 from ipyllm.text.redact import remember_secret
 from ipyllm.timeout import Timeout
 from ipyllm.transport.address import Address, is_url, without_password
+from ipyllm.transport.usage import read_usage
 from ipyllm.validate import validate_int
 
 if TYPE_CHECKING:
@@ -242,16 +246,8 @@ class ChatCompletionsProvider:
         return {name: value for name, value in message.items() if name != "reasoning_content"}
 
     def read_usage(self, raw: Mapping[str, Any]) -> Usage:
-        """Read the server's token counts, in OpenAI's shape or DeepSeek's."""
-        details = _mapping(raw, "completion_tokens_details")
-        cached = _count(_mapping(raw, "prompt_tokens_details"), "cached_tokens")
-        return Usage(
-            input_tokens=_count(raw, "prompt_tokens"),
-            output_tokens=_count(raw, "completion_tokens"),
-            cached_tokens=cached if cached is not None else _count(raw, "prompt_cache_hit_tokens"),
-            reasoning_tokens=_count(details, "reasoning_tokens"),
-            source="server",
-        )
+        """Read the server's token counts, in any shape that :func:`~ipyllm.transport.usage.read_usage` knows."""
+        return read_usage(raw)
 
     async def load_prices(self, address: Address) -> None:
         """Import the price tables before the clock starts."""
@@ -280,28 +276,34 @@ class ChatCompletionsProvider:
         self, usage: Usage, response_model: str | None, address: Address, at: datetime
     ) -> tuple[float | None, str | None]:
         """Return the cost by the prices in the settings, else by :meth:`cost`."""
-        from ipyllm.services.prices import BY_SETTINGS, price_in_settings
+        from ipyllm.services.prices import BY_SETTINGS, no_price_of_tier, price_in_settings
 
         configured = price_in_settings(self.full_name)
-        if configured is not None:
-            cost = configured.cost(usage)
-            return cost, BY_SETTINGS if cost is not None else None
-        return self.cost(usage, response_model, address, at)
+        if configured is None:
+            return self.cost(usage, response_model, address, at)
+        if configured.factor_of(usage.service_tier) is None:
+            return None, no_price_of_tier(usage.service_tier)
+        cost = configured.cost(usage)
+        return cost, BY_SETTINGS if cost is not None else None
 
-    def estimate_cost(
-        self, address: Address, input_tokens: int, max_output_tokens: int | None, at: datetime
-    ) -> float | None:
-        """Return the most a call may cost, in US dollars; None when unknown."""
+    def max_cost(self, request: ChatRequest, address: Address, at: datetime) -> float | None:
+        """Return the most that sending a request once may cost, in US dollars; None when unknown."""
         from ipyllm.services.prices import estimate_cost, price_in_settings
 
+        body = self.body(request)
+        input_tokens = hidden_tokens().bound(kind_of(address.base_url, body), estimate_body(body))
+        # A service may have its own name for the limit in the body.
+        limits = [limit for each in (body, request.params) if (limit := max_output_tokens(each)) is not None]
+        longest = max(limits, default=None)
+        tier = expected_tier(address.base_url, body["model"], body.get("service_tier"))
         configured = price_in_settings(self.full_name)
         if configured is not None:
-            output_tokens = max_output_tokens or self.context_window()
-            return None if output_tokens is None else configured.estimate(input_tokens, output_tokens)
-        fixed_cost, _ = self.cost(Usage(0, 0, source="server"), None, address, at)
-        if not self.price_tables_apply(address) or self.price_provider is None:
+            output_tokens = longest or self.context_window()
+            return None if output_tokens is None else configured.estimate(input_tokens, output_tokens, tier)
+        if self.price_provider is None or not self.price_tables_apply(address):
+            fixed_cost, _ = self.cost(Usage(0, 0, source="server"), None, address, at)
             return fixed_cost
-        return estimate_cost(self.price_provider, self.model, input_tokens, max_output_tokens, at=at)
+        return estimate_cost(self.price_provider, self.model, input_tokens, longest, at=at, service_tier=tier)
 
     def cache_scope(self, address: Address) -> str:
         """Return the part of a response cache key that identifies the server."""
@@ -315,13 +317,3 @@ class ChatCompletionsProvider:
 def _is_in_domain(base_url: str, domain: str) -> bool:
     host = urlsplit(base_url).hostname or ""
     return host == domain or host.endswith(f".{domain}")
-
-
-def _mapping(raw: Mapping[str, Any], key: str) -> Mapping[str, Any]:
-    value = raw.get(key)
-    return value if isinstance(value, dict) else {}
-
-
-def _count(raw: Mapping[str, Any], key: str) -> int | None:
-    value = raw.get(key)
-    return value if isinstance(value, int) and not isinstance(value, bool) else None

@@ -145,7 +145,8 @@ class Observations:
             return column.where(self.timed & (frame["status"] == "ok"))
         if metric.kind == "speed":
             return column.where(self.timed & (frame["status"] == "ok") & (frame["usage_source"] != "estimated"))
-        return column.where(~frame["cache_hit"])
+        # A call that failed before it cost anything says nothing about the price of an answer.
+        return column.where(~frame["cache_hit"] & ((frame["status"] == "ok") | (column > 0)))
 
     def arm(self, label: object) -> str:
         """Return the arm of that label, or raise an error that suggests one."""
@@ -176,7 +177,8 @@ def observe(calls: Any, directions: Mapping[str, bool | None] | None = None) -> 
     if calls.empty:
         except_for = " but warm-ups" if warm_up.any() else ""
         raise bad_request(f"There are no calls{except_for}, so there is nothing to compare.")
-    copied = [n for n in ("model", "prompt_id", "repeat", "started_at", "error_category") if n in calls]
+    columns = ("model", "prompt_id", "repeat", "started_at", "error_category", "price_source")
+    copied = [name for name in columns if name in calls]
     frame = pd.DataFrame(calls[copied])
     codes, labels = pd.factorize(calls[arm_column].astype(str))
     frame["arm"] = pd.Categorical.from_codes(codes, categories=labels)

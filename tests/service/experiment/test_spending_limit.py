@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 
 from ipyllm import Experiment, LLMError
@@ -48,7 +50,7 @@ def test_earlier_runs_count_and_a_raised_budget_goes_on(priced, server):
 
 
 def test_a_budget_of_0_sends_nothing_that_costs(priced, server):
-    with pytest.raises(LLMError, match=r"may cost up to \$0.20, but max_cost_usd is \$0; nothing was sent") as caught:
+    with pytest.raises(LLMError, match=r"may cost up to \$0.20, but max_cost_usd is \$0; it was not sent") as caught:
         experiment(priced, max_cost_usd=0).run(progress=False)
     assert caught.value.category == "quota"
     assert not server.requests
@@ -75,3 +77,23 @@ def test_the_budget_of_the_whole_process_stops_a_run_too(priced, server, monkeyp
         results = experiment(priced, concurrency=1).run(progress=False)
     assert len(server.requests) == 5
     assert (results.calls["status"] == "ok").sum() == 5
+
+
+def test_a_cost_that_nobody_knows_is_said_by_the_bar_the_summary_and_the_report(priced, server, tmp_path, capsys):
+    server.on(lambda request: answer("x", usage=int(request.prompt) % 2 == 0))
+    results = experiment(priced).run(progress=True)
+    said = "≥ $1.00, 10 of 20 unknown"
+    assert f"cost={said}" in capsys.readouterr().err
+    table = results.summary()
+    assert (table["cost_usd"].item(), table["cost_unknown"].item()) == (pytest.approx(1.0), 10)
+    assert table.compact()["cost_usd"].tolist() == [said]
+    report = results.report(tmp_path / "report.html").read_text()
+    assert f"20 calls · cost {said}" in report
+    assert f"<td>{said}</td>" in report
+
+
+def test_what_workers_do_not_know_the_cost_of_is_unknown_here_too(priced, server, capsys):
+    server.on(lambda request: answer("x", usage=int(request.prompt) % 2 == 0))
+    with ThreadPoolExecutor(2) as pool:
+        experiment(priced).run(progress=True, executor=pool)
+    assert "cost=≥ $1.00, 10 of 20 unknown" in capsys.readouterr().err

@@ -77,6 +77,7 @@ def test_without_stamps_the_lag_of_the_loop_says_how_late_it_may_be(service, fak
 @pytest.mark.parametrize("stamps", [pytest.param(True, marks=on_linux), False])
 def test_lag_after_the_first_token_does_not_count(service, fake, monkeypatch, stamps):
     monkeypatch.setattr(stamped_socket, "_HAS_STAMPS", stamps)
+    service_thread().submit(service_thread().transport.aclose()).result(10)
     fake.reply(answer("one two three", ttft=0.05, gap=0.3))
     stream = service.stream("Hello")
     pieces = iter(stream)
