@@ -125,6 +125,7 @@ class StampedSocket(socket.socket):
     def recv(self, size: int, flags: int = 0) -> bytes:
         """Receive data and note its stamp."""
         if not _HAS_STAMPS:
+            self.request_ns = self.sent_ns
             return super().recv(size, flags)
         size = min(size, _LARGEST)
         if self._by_stamp > 0:
@@ -136,6 +137,7 @@ class StampedSocket(socket.socket):
     def recv_into(self, buffer: Any, nbytes: int = 0, flags: int = 0) -> int:
         """Receive data into a buffer, as TLS does, and note its stamp."""
         if not _HAS_STAMPS:
+            self.request_ns = self.sent_ns
             return super().recv_into(buffer, nbytes, flags)
         view = memoryview(buffer)[: nbytes or None]
         if self._by_stamp > 0:
