@@ -102,7 +102,7 @@ class NotebookColumns(ColumnsRenderer):
     def finish(self) -> None:
         """Show all answers in full, and how to vote."""
         columns = [_column(self._comparison, index, self._format) for index in range(len(self._columns))]
-        note = _vote_note(self._comparison)
+        note = _note(self._comparison)
         self._output.show(columns_html(columns, note), columns_text(columns, note))
 
     def show_vote(self) -> None:
@@ -196,7 +196,7 @@ class TerminalColumns(ColumnsRenderer):
         """Write the rest, and how to vote."""
         for index in range(len(self._comparison.arms)):
             self._write(index)
-        print(_vote_note(self._comparison))  # noqa: T201 - this is the terminal
+        print(_note(self._comparison))  # noqa: T201 - this is the terminal
 
     def _write(self, index: int) -> None:
         if index not in self._written:
@@ -218,6 +218,10 @@ def _column(comparison: Comparison, index: int, output_format: OutputFormat) -> 
     except NotFoundInAnswerError as exc:
         return replace(column, error=column.error or f"{exc}.")
     return replace(column, html=above + extract.html, text=extract.text)
+
+
+def _note(comparison: Comparison) -> str:
+    return " ".join(filter(None, (comparison.note, _vote_note(comparison))))
 
 
 def _vote_note(comparison: Comparison) -> str:

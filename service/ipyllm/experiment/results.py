@@ -99,7 +99,8 @@ class Results:
         left = total - answered - len(failed)
         run = self._current_run()
         if run is not None and not run.done.is_set():
-            sentences.append(f"It is running; {left} of the calls have not ended.")
+            alone = "; embedded models are asked one call at a time" if run.progress.one_at_a_time else ""
+            sentences.append(f"It is running; {left} of the calls have not ended{alone}.")
         elif left:
             reason = f": {run.progress.stopped}" if run is not None and run.progress.stopped else "."
             sentences.append(f"{left} were not made{reason} Call run() again to continue.")

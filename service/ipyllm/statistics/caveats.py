@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ipyllm.dataframes.call_totals import cost_total
-from ipyllm.dataframes.latency_filter import LARGEST_LAG
+from ipyllm.statistics.latency_caveats import MAX_NAMES, latency_caveats
 from ipyllm.text.format import count, join_names, number
 
 if TYPE_CHECKING:
@@ -21,9 +21,6 @@ __all__ = ["FEW_PROMPTS", "MAX_NAMES", "caveats"]
 FEW_PROMPTS = 20
 """Number of prompts below which the usual intervals are rough."""
 
-MAX_NAMES = 4
-"""Most names that a sentence lists; further ones are only counted."""
-
 
 def caveats(observed: Observations) -> list[str]:
     """Return the caveats of these calls, most important first."""
@@ -33,7 +30,7 @@ def caveats(observed: Observations) -> list[str]:
         _failures,
         _unscored,
         _few_prompts,
-        _left_out,
+        latency_caveats,
         _unfinished,
         _unknown_costs,
     )
@@ -128,33 +125,6 @@ def _few_prompts(observed: Observations) -> Iterator[str]:
         yield (
             "Every prompt was asked once: the variation between repeats cannot be separated from that between prompts."
         )
-
-
-def _left_out(observed: Observations) -> Iterator[str]:
-    out = ~observed.timed
-    if not out.any():
-        return
-    frame = observed.frame
-    late = out & ~frame["cold"] & ~frame["cache_hit"]
-    reasons = [
-        f"{int(mask.sum())} {what}"
-        for mask, what in (
-            (frame["cold"], "loaded the model first"),
-            (frame["cache_hit"] & ~frame["cold"], "came from the cache"),
-            (
-                late,
-                f"were measured while the event loop lagged by more than {LARGEST_LAG:.0%} of the time to first token",
-            ),
-        )
-        if mask.any()
-    ]
-    sentence = (
-        f"{int(out.sum())} of {count(len(frame), 'call')} {'is' if out.sum() == 1 else 'are'} left out of the "
-        f"latencies: {', '.join(reasons)}."
-    )
-    shares = out.groupby(frame["arm"], observed=False).mean()
-    emptied = [str(arm) for arm, part in shares.items() if part == 1]
-    yield f"{sentence} No times remain for {join_names(emptied, limit=MAX_NAMES)}." if emptied else sentence
 
 
 def _unfinished(observed: Observations) -> Iterator[str]:

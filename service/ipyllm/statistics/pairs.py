@@ -64,9 +64,10 @@ def paired(
     baseline : str, optional
         The arm to compare with; by default the first.
     metrics : str or sequence of str, optional
-        Scores by name, with or without ``score_``; ``"ttft_s"``, ``"total_s"``, ``"output_tps"``, ``"cost_usd"``,
-        ``"errors"``. By default all that have values. The correction grows with their number: name those that you
-        planned to compare.
+        Scores by name, with or without ``score_``; ``"ttft_s"``, ``"ttfo_s"``, ``"thinking_s"``, ``"total_s"``,
+        ``"output_tps"``, ``"cost_usd"``, ``"errors"``. By default all that have values, of the first times ``"ttfo_s"``
+        where a model reasons and else ``"ttft_s"``, and not ``"thinking_s"``. The correction grows with their number:
+        name those that you planned to compare.
     level : float
         Confidence of each interval.
     interval : {"test", "bootstrap"}
@@ -262,7 +263,9 @@ def _not_compared(observed: Observations, metric: Metric, arms: list[str], basel
     without = {arm for arm in (*arms, baseline) if values[observed.frame["arm"] == arm].isna().all()}
 
     def reason(arm: str) -> str:
-        unreliable = metric.kind in {"time", "speed"} and not observed.timed[observed.frame["arm"] == arm].any()
+        if arm in observed.mostly_late(metric):
+            return f"most of {arm}'s were measured late"
+        unreliable = metric.kind in {"time", "speed"} and observed.left_out[observed.frame["arm"] == arm].all()
         return f"all of {arm}'s were unreliable" if unreliable else f"{arm} has none"
 
     if arms and baseline in without:

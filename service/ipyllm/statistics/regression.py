@@ -15,7 +15,7 @@ from ipyllm.statistics.differences import hodges_lehmann, paired_t
 from ipyllm.statistics.observations import Metric, Observations, observe
 from ipyllm.statistics.pairs import prompt_means
 from ipyllm.statistics.power import n_needed
-from ipyllm.text.format import count
+from ipyllm.text.format import count, join_names
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -82,7 +82,7 @@ def assert_no_regression(
     candidate : DataFrame, results or path
         Calls of the new state, with prompts of the same ``prompt_id``.
     metric : str
-        A score, ``"ttft_s"``, ``"total_s"``, ``"output_tps"``, ``"cost_usd"`` or ``"errors"``.
+        A score, ``"ttft_s"``, ``"ttfo_s"``, ``"total_s"``, ``"output_tps"``, ``"cost_usd"`` or ``"errors"``.
     margin : float or str
         Accepted deterioration: in the unit of the metric, or as a share of the baseline, ``"5%"``.
     alpha : float
@@ -270,6 +270,11 @@ def _nothing_in_common(observed: Observations, measure: Metric) -> Exception:
     failed = observed.failed[observed.frame["arm"] == _AFTER]
     if failed.all():
         return AssertionError(f"All {count(len(failed), 'call')} of the candidate failed.")
+    if late := observed.mostly_late(measure):
+        return bad_request(
+            f"Most calls of {join_names(['the ' + side for side in late])} were measured late, so their "
+            f"{measure.plural} decide nothing: make fewer calls at once."
+        )
     return bad_request(
         f"Baseline and candidate have no prompt with {measure.plural} in common: run them on the same prompts."
     )

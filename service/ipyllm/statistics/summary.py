@@ -11,7 +11,7 @@ import pandas as pd
 from ipyllm.dataframes.call_totals import counted, is_uncounted
 from ipyllm.statistics.caveats import MAX_NAMES, caveats
 from ipyllm.statistics.means import clustered_mean
-from ipyllm.statistics.observations import METRICS, Observations, observe
+from ipyllm.statistics.observations import METRICS, Metric, Observations, observe
 from ipyllm.statistics.quantiles import calls_for_upper_limit, check_share, quantile, quantile_interval
 from ipyllm.statistics.table import StatisticsFrame
 from ipyllm.text.format import count, join_names, number
@@ -21,9 +21,9 @@ if TYPE_CHECKING:
 
 __all__ = ["summarise_arms"]
 
-_METRICS = ("ttft_s", "total_s", "output_tps", "cost_usd")
-_TOKENS = ("input_tokens", "output_tokens")
-_QUANTILES = (("ttft_s", 0.5), ("ttft_s", 0.95), ("total_s", 0.5), ("total_s", 0.95), ("output_tps", 0.5))
+_METRICS = ("ttft_s", "ttfo_s", "thinking_s", "total_s", "output_tps", "cost_usd")
+_TOKENS = ("input_tokens", "output_tokens", "visible_tokens")
+_QUANTILES = (0.5, 0.95)
 
 
 def summarise_arms(calls: Any, *, level: float = 0.95, quantiles: tuple[float, ...] | None = None) -> StatisticsFrame:
@@ -37,20 +37,23 @@ def summarise_arms(calls: Any, *, level: float = 0.95, quantiles: tuple[float, .
     level : float
         Confidence of every interval.
     quantiles : tuple of float, optional
-        Quantiles of ``ttft_s`` and ``total_s``, for example ``(0.5, 0.9, 0.95, 0.99)``. By default the median and
-        the 95th percentile.
+        Quantiles of first and total times, for example ``(0.5, 0.9, 0.95, 0.99)``. By default the median and the 95th
+        percentile.
 
     Returns
     -------
     StatisticsFrame
-        Index ``arm``. ``n`` calls, ``prompts``, ``errors`` (status ``error`` or ``truncated``), ``left_out`` of the
-        times by :func:`~ipyllm.dataframes.latency_filter.counts_in_latency`; each score's mean with its interval
-        (``…_low``, ``…_high``) and ``…_n``, its number of calls; ``ttft_p50_s`` and so on with their intervals;
-        ``output_tps_p50``; ``input_tokens`` and ``output_tokens`` as counted by the server, and ``uncounted``, the
-        calls without such a count, which are not in these sums; ``cost_usd`` of all calls and ``cost_unknown``, the
-        calls of unknown cost, which are not in that sum; ``cost_per_call_usd``, the mean cost of ``cost_per_call_n``
-        calls, those that were paid for at a known cost. Unknown values are null, and so are limits that need more
-        calls.
+        Index ``arm``. ``n`` calls, ``prompts``, ``errors`` (status ``error`` or ``truncated``), ``left_out`` of
+        the first times by :func:`~ipyllm.dataframes.latency_filter.counts_in_latency`; each score's mean with its
+        interval (``…_low``, ``…_high``) and ``…_n``, its number of calls; ``ttft_p50_s`` and so on with their
+        intervals; ``output_tps_p50``; ``input_tokens`` and ``output_tokens`` as counted by the server, and
+        ``uncounted``, the calls without such a count, which are not in these sums; ``cost_usd`` of all calls and
+        ``cost_unknown``, the calls of unknown cost, which are not in that sum; ``cost_per_call_usd``, the mean cost of
+        ``cost_per_call_n`` calls, those that were paid for at a known cost. Unknown values are null, and so are limits
+        that need more calls, and quantiles where most calls of the arm were measured late.
+
+        Where a model reasons, also ``ttfo_p50_s`` and so on (time to first visible text, by which arms are compared),
+        ``thinking_p50_s``, and ``visible_tokens``, the output without reasoning.
 
     Notes
     -----
@@ -72,33 +75,41 @@ def summarise_arms(calls: Any, *, level: float = 0.95, quantiles: tuple[float, .
     """
     check_share(level, "level")
     observed = observe(calls)
-    wanted = _QUANTILES if quantiles is None else _selected_quantiles(quantiles)
+    reasons = bool(observed.frame["reasoned"].any())
+    wanted = _wanted_quantiles(_QUANTILES if quantiles is None else quantiles, reasons=reasons)
+    tokens = _TOKENS if reasons else _TOKENS[:2]
     frame = observed.frame
     # Each metric is computed once for all calls, then split by arm: a million calls take about two seconds.
     of_arm = {str(arm): rows for arm, rows in frame.groupby("arm", observed=False).indices.items()}
     columns: dict[str, np.ndarray] = {name: observed.values(METRICS[name]).to_numpy() for name in _METRICS}
     columns |= {score: frame[score].to_numpy() for score in observed.scores}
-    columns |= {name: counted(frame, name).to_numpy() for name in _TOKENS}
+    columns |= {name: counted(frame, name).to_numpy() for name in tokens}
     columns |= {
         "prompt": frame["prompt"].to_numpy(),
         "failed": observed.failed.to_numpy(),
-        "timed": observed.timed.to_numpy(),
+        "left_out": observed.left_out.to_numpy(),
         "uncounted": is_uncounted(frame).to_numpy(),
         "paid": frame["cost_usd"].to_numpy(),
     }
     rows = {
-        arm: _row({name: column[of_arm[arm]] for name, column in columns.items()}, wanted, observed.scores, level)
+        arm: _row(
+            {name: column[of_arm[arm]] for name, column in columns.items()}, wanted, tokens, observed.scores, level
+        )
         for arm in observed.arms
     }
     table = pd.DataFrame.from_dict(rows, orient="index").rename_axis("arm")
-    for name in _TOKENS:
+    for name in tokens:
         table[name] = table[name].astype("Float64").round().astype("Int64")
     notes = [*caveats(observed), *_open_limits(rows, wanted, level)]
     return StatisticsFrame.of(table, _conclusion(observed, rows, level), notes)
 
 
 def _row(
-    columns: dict[str, np.ndarray], wanted: tuple[tuple[str, float], ...], scores: list[str], level: float
+    columns: dict[str, np.ndarray],
+    wanted: tuple[tuple[str, float], ...],
+    tokens: tuple[str, ...],
+    scores: list[str],
+    level: float,
 ) -> dict[str, Any]:
     """Return the row of one arm."""
     prompts = columns["prompt"]
@@ -106,7 +117,7 @@ def _row(
         "n": prompts.size,
         "prompts": int(np.unique(prompts).size),
         "errors": int(columns["failed"].sum()),
-        "left_out": int((~columns["timed"]).sum()),
+        "left_out": int(columns["left_out"].sum()),
     }
     for score in scores:
         mean = clustered_mean(columns[score], prompts, level=level)
@@ -115,7 +126,7 @@ def _row(
         name = _column_name(metric, q)
         interval = quantile_interval(columns[metric], q, level=level, clusters=prompts)
         row |= {name: quantile(columns[metric], q), f"{name}_low": interval.low, f"{name}_high": interval.high}
-    for name in _TOKENS:
+    for name in tokens:
         row[name] = _reduce_known(np.sum, columns[name])
     row["uncounted"] = int(columns["uncounted"].sum())
     row["cost_usd"] = _reduce_known(np.sum, columns["paid"])
@@ -125,8 +136,12 @@ def _row(
     return row
 
 
-def _selected_quantiles(quantiles: tuple[float, ...]) -> tuple[tuple[str, float], ...]:
-    return (*((metric, q) for metric in ("ttft_s", "total_s") for q in quantiles), ("output_tps", 0.5))
+def _wanted_quantiles(quantiles: tuple[float, ...], *, reasons: bool) -> tuple[tuple[str, float], ...]:
+    """Return the metrics and quantiles of the table, in the order of its columns."""
+    first_times = ("ttfo_s", "ttft_s") if reasons else ("ttft_s",)
+    thinking = (("thinking_s", 0.5),) if reasons else ()
+    of_times = [(metric, q) for metric in (*first_times, "total_s") for q in quantiles]
+    return (*of_times, *thinking, ("output_tps", 0.5))
 
 
 def _column_name(metric: str, q: float) -> str:
@@ -168,7 +183,7 @@ def _conclusion(observed: Observations, rows: dict[str, dict[str, Any]], level: 
         )
     found = [
         *(_best(rows, score, lowest=observed.directions[score] is False) for score in observed.scores),
-        _fastest(rows),
+        _fastest(rows, observed.first_time),
     ]
     sentences = [sentence for sentence in found if sentence]
     if not sentences:
@@ -206,14 +221,15 @@ def _intervals(arms: list[str]) -> str:
     return f"the {'intervals' if len(arms) > 1 else 'interval'} of {join_names(arms, limit=MAX_NAMES)}"
 
 
-def _fastest(rows: dict[str, dict[str, Any]]) -> str:
-    medians = {arm: row.get("ttft_p50_s", math.nan) for arm, row in rows.items()}
+def _fastest(rows: dict[str, dict[str, Any]], metric: Metric) -> str:
+    name = _column_name(metric.name, 0.5)
+    medians = {arm: row.get(name, math.nan) for arm, row in rows.items()}
     medians = {arm: median for arm, median in medians.items() if not math.isnan(median)}
     if len(medians) < 2:  # noqa: PLR2004
         return ""
-    arm = min(medians, key=lambda name: medians[name])
-    clear = all(rows[other]["ttft_p50_s_low"] > rows[arm]["ttft_p50_s_high"] for other in medians if other != arm)
+    arm = min(medians, key=lambda label: medians[label])
+    clear = all(rows[other][f"{name}_low"] > rows[arm][f"{name}_high"] for other in medians if other != arm)
     return (
-        f"{arm} is fastest to the first token, with a median of {number(medians[arm])} s"
+        f"{arm} is fastest {metric.label.replace('time to', 'to the')}, with a median of {number(medians[arm])} s"
         f"{', below the interval of any other arm.' if clear else '; intervals overlap.'}"
     )

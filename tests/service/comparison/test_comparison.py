@@ -10,10 +10,11 @@ import threading
 
 import pytest
 
-from ipyllm import Comparison, LLMError, OpenAIService, compare, usage, votes
+from ipyllm import Comparison, LLMError, LocalService, OpenAIService, compare, embedded, usage, votes
 from ipyllm.events import Finished, TextDelta
 from ipyllm.pipeline.call import Call
 from ipyllm.runtime.interruptible import InterruptibleEvent
+from ipyllm.statistics import summarise_arms
 from tests.fakes import answer, server_error
 
 KEY = "sk-compare-0123456789abcdef"
@@ -332,3 +333,39 @@ def test_an_interrupt_while_the_arms_are_being_sent_stops_those_that_were(fake):
     assert running.done.wait(30)
     assert running.responses[0].status == "cancelled"
     assert "Stopped before the request was sent." in repr(running)
+
+
+def test_its_table_has_all_that_statistics_need_to_leave_calls_out(fake):
+    fake.on(lambda request: answer("Fine.", reasoning="Hm, hm." if request.json["model"] == "a" else None))
+    done = compare("Go", models=["openai/a", "openai/b"])
+    frame = done.to_dataframe()
+    rows = usage().set_index("call_id").loc[frame["call_id"]]
+    figures = ("ttft_s", "ttfo_s", "queue_s", "client_lag_s", "total_s")
+    for name in (*figures, "arrival_clock", "streamed", "cold", "cache_hit"):
+        assert frame[name].tolist() == rows[name].tolist(), name
+    assert (frame["started_at"].to_numpy() == rows["started_at"].to_numpy()).all()
+    table = summarise_arms(frame)
+    assert "A reasons before it answers." in " ".join(table.notes)
+    cold = summarise_arms(frame.assign(cold=[True, False]))
+    assert cold["left_out"].tolist() == [1, 0]
+
+
+def test_a_note_says_how_to_compare_the_times(fake):
+    fake.on(lambda request: answer("Fine.", reasoning="Hm, hm." if request.json["model"] == "a" else None))
+    models = ["openai/a", "openai/b"]
+    assert Comparison("Go", models=models).note == ""
+    done = compare("Go", models=models)
+    assert done.note.startswith("Compare the times to the first visible text: hidden reasoning is part of")
+    assert done.note in repr(done)
+    assert done.note in done._repr_html_()
+    assert compare("Go", models=["openai/b", "openai/c"]).note == ""
+
+
+@pytest.mark.local_model
+@pytest.mark.skipif(embedded.find("smollm2-135m") is None, reason="THE MODEL IS NOT PULLED: run `make setup`")
+def test_a_note_says_that_embedded_models_share_the_cores():
+    local = LocalService()
+    one = Comparison("Go", models=[local, "openai/a"])
+    two = Comparison("Go", models=[local, "openai/a"], params=[{"temperature": 0}, {"temperature": 1}])
+    assert one.note == ""
+    assert two.note.startswith("Embedded models answer at the same time here and share this machine's processor cores")

@@ -183,3 +183,15 @@ def test_a_folder_that_is_not_there_and_no_calls_are_said_so(tmp_path):
     with pytest.raises(LLMError, match="Did you mean 'large'"):
         report.write(given, tmp_path / "r.html", baseline="lagre")
     assert not (tmp_path / "r.html").exists()
+
+
+def test_an_answer_has_its_first_time_by_the_metric_that_is_compared(tmp_path):
+    given = calls(ARMS, prompts=3, repeats=1).assign(ttft_s=0.25, ttfo_s=1.25, thinking_s=1.0)
+    html = report.write(given, tmp_path / "r.html").read_text(encoding="utf-8")
+    assert "thought 1.00 s · first visible text after 1.25 s" in html
+    assert "first token after" not in html
+    plain = given.assign(ttfo_s=0.25, thinking_s=None, streamed=[False, *[True] * 5])
+    html = report.write(plain, tmp_path / "r.html").read_text(encoding="utf-8")
+    assert html.count("whole answer after 0.25 s") == 1
+    assert html.count("first token after 0.25 s") == 5
+    assert "thought" not in html

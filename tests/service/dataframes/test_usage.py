@@ -146,7 +146,7 @@ def test_cold_cached_and_late_measured_calls_are_counted_but_left_out_of_latency
         {"ttft_s": 3.0, "total_s": 4.0},
         {"ttft_s": 90.0, "cold": True},
         {"ttft_s": 0.0, "cache_hit": True},
-        {"ttft_s": 1.0, "client_lag_s": 0.11},
+        {"ttft_s": 1.0, "client_lag_s": 0.11, "arrival_clock": "process"},
         {"status": "error", "total_s": 60.0},
         {"status": "cancelled"},
     )

@@ -173,3 +173,11 @@ def test_what_cannot_be_compared_is_said_so(tmp_path):
 
 def test_it_is_one_of_the_names_of_the_package():
     assert ipyllm.assert_no_regression is assert_no_regression
+
+
+def test_times_that_were_mostly_measured_late_decide_nothing_and_that_is_the_reason_given():
+    before = _run("a", 0.7)
+    late = _run("a", 0.7, seed=2).assign(arrival_clock="process", client_lag_s=0.2)
+    with pytest.raises(LLMError, match="Most calls of the candidate were measured late, so their first-token"):
+        assert_no_regression(before, late, metric="ttft_s", margin="5%")
+    assert assert_no_regression(before, late, metric="total_s", margin="50%").passed
