@@ -57,6 +57,7 @@ def _row(arm: Arm, known: ChatResponse | None, preferred: str | None) -> dict[st
         "cold": response.cold,
         "cache_hit": response.cache_hit,
         "started_at": response.started_at,
+        "finish_reason": response.finish_reason,
         "error_category": response.error_category,
         "error_message": response.error_message,
         "preferred": preferred == arm.label if preferred is not None else None,

@@ -293,6 +293,8 @@ class Comparison:
     def vote(self, which: str, *, blind: bool | None = None, tags: Mapping[str, object] | None = None) -> str:
         """Store which answer is better in the ledger. A later vote replaces an earlier one.
 
+        The vote is on the complete answers only: arms that failed or were cancelled are not part of it.
+
         Parameters
         ----------
         which : str
@@ -310,14 +312,16 @@ class Comparison:
         Raises
         ------
         LLMError
-            There is no such arm, or an arm has not ended.
+            There is no such arm, it has no complete answer, fewer than two have one, or an arm has not ended.
         """
         outcome = self.outcome(which)
         if not self.done.is_set():
             raise bad_request("Some answers are not complete yet: vote when all have ended.")
+        complete = self.complete
+        self._check_complete(outcome, [self.arms[index] for index in complete])
         first = self.arms[0].request
         cast_vote(
-            {arm.full_label: (r and r.call_id) or None for arm, r in zip(self.arms, self.responses, strict=True)},
+            {self.arms[index].full_label: response.call_id or None for index, response in complete.items()},
             next((arm.full_label for arm in self.arms if arm.label == outcome), outcome),
             prompt=first.prompt,
             blind=self.names_hidden if blind is None else blind,
@@ -327,6 +331,24 @@ class Comparison:
         )
         self.vote_cast = outcome
         return outcome
+
+    @property
+    def complete(self) -> dict[int, ChatResponse]:
+        """The complete answers, by the arms' indices: a vote is on these."""
+        return {
+            index: response
+            for index, response in enumerate(self.responses)
+            if response is not None and response.status == "ok"
+        }
+
+    def _check_complete(self, outcome: str, arms: Sequence[Arm]) -> None:
+        if len(arms) < 2:  # noqa: PLR2004
+            only = f"only {arms[0].mark} has a complete answer" if arms else "no arm has a complete answer"
+            raise bad_request(f"There is nothing to vote on: {only}.")
+        if outcome not in {*UNDECIDED, *(arm.label for arm in arms)}:
+            mark = next(arm.mark for arm in self.arms if arm.label == outcome)
+            choices = ", ".join([*(arm.mark for arm in arms), *UNDECIDED])
+            raise bad_request(f"{mark} has no complete answer, so it is not part of the vote: choose one of {choices}.")
 
     def outcome(self, which: str) -> str:
         """Return the outcome of a vote for ``which``: a label, ``"tie"`` or ``"both_bad"``.

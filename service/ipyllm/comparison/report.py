@@ -65,10 +65,13 @@ Warm-up calls are not counted. Calls that loaded a model or came from the cache 
 whose first token was read more than 0.01 s after its arrival, without a time stamp of the kernel, are left out of first
 times and token rates. Where most calls of an arm were measured late, these are not shown.
 Quantiles have exact order-statistic intervals; means have standard errors clustered by prompt and Student's
-interval, or Wilson's for right and wrong. Differences are taken prompt by prompt after averaging repeats:
-McNemar's mid-p test with Bonett and Price's interval for right and wrong asked once, paired t for other
-scores and cost, Wilcoxon's signed ranks with the Hodges–Lehmann interval for times. p_holm is Holm's
-correction over the whole table. Votes: Bradley–Terry with ties after Davidson and a normal prior."""
+interval with Hall's correction for skewness, or Wilson's for right and wrong asked once.
+Differences are taken prompt by prompt after averaging repeats:
+McNemar's mid-p test for right and wrong, extended to means where prompts were asked several times, paired t for
+other scores and cost, Wilcoxon's signed ranks with the Hodges–Lehmann difference for times. Each interval
+inverts its test; p_adjusted and the intervals are corrected over the whole table (Bonferroni).
+Votes: Bradley–Terry with ties after Davidson and a normal prior, standard errors clustered by prompt (jackknife);
+an arm is preferred where the intervals of all pairs together (Bonferroni) say so."""
 
 _SUMMARY_CHARACTERS = 160
 
@@ -236,6 +239,7 @@ def _prompt(texts: pd.DataFrame, observed: Observations, rows: Any) -> Iterator[
         call, measured = texts.iloc[row], frame.iloc[row]
         facts = [str(measured["arm"])]
         facts += [f"{score.removeprefix('score_')} {number(measured[score])}" for score in scores]
+        facts += ["cut off at max_tokens"] if measured["finish_reason"] == "length" else []
         first_s, thinking_s = measured[first_time.name], measured["thinking_s"]
         reached = "whole answer" if measured["whole"] else first_time.label.removeprefix("time to ")
         facts += [f"thought {seconds(thinking_s)}"] if thinking_s >= 0 else []

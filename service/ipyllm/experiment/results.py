@@ -147,10 +147,18 @@ class Results:
     def ranking(self, votes: Any = None, **options: Any) -> pd.DataFrame:
         """Return the arms by strength, from ``votes`` or those in the ledger on this experiment's prompts.
 
+        Arms whose call failed or was cancelled are not part of a vote.
+
         Options are those of :func:`ipyllm.statistics.ranking`.
         """
+        import pandas as pd
+
+        from ipyllm.comparison.votes import without_failed_arms
         from ipyllm.statistics import ranking
 
+        if isinstance(votes, pd.DataFrame) and {"arms", "outcome"} <= set(votes.columns):
+            calls = self._calls()
+            votes = without_failed_arms(votes, set(calls["call_id"][calls["status"] != "ok"]))
         return ranking(self._votes() if votes is None else votes, **options)
 
     def plot(self, **options: Any) -> Any:

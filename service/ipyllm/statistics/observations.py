@@ -105,6 +105,11 @@ class Observations:
         return self.frame["status"].isin(_FAILED)
 
     @cached_property
+    def cut(self) -> pd.Series[bool]:
+        """Whether an answer was cut off at the limit of tokens."""
+        return self.frame["finish_reason"] == "length"
+
+    @cached_property
     def unfinished(self) -> pd.Series[bool]:
         """Whether a call was cancelled or has not ended: it says nothing about the model."""
         return self.frame["status"].isin(_UNFINISHED)
@@ -206,7 +211,8 @@ def observe(calls: Any, directions: Mapping[str, bool | None] | None = None) -> 
     frame["arm"] = pd.Categorical.from_codes(codes, categories=labels)
     frame["prompt"] = _prompts(calls)
     frame["status"] = calls["status"].astype(str)
-    frame["usage_source"] = calls["usage_source"].astype(str) if "usage_source" in calls.columns else ""
+    for name in ("usage_source", "finish_reason"):
+        frame[name] = calls[name].astype(str) if name in calls.columns else ""
     for name in ("cold", "cache_hit"):
         frame[name] = as_bool(calls[name]) if name in calls.columns else False
     frame["whole"] = as_bool(~calls["streamed"].astype("boolean")) if "streamed" in calls.columns else False

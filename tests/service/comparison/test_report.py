@@ -51,8 +51,17 @@ def test_it_holds_tables_conclusions_pictures_answers_and_the_method(written):
     assert html.count("<details>") == 12
     assert html.count('class="answer"') == len(given)
     assert "<strong>1</strong>" in html, "answers are rendered"
-    assert "Holm" in html
+    assert "Bonferroni" in html
     assert "Python 3" in html
+
+
+def test_cut_answers_are_counted_and_marked(tmp_path):
+    given = calls({"small": (0.4, 0.2), "large": (0.8, 0.5)}, prompts=3, repeats=1).assign(finish_reason="stop")
+    given.loc[0, "finish_reason"] = "length"
+    html = report.write(given, tmp_path / "report.html").read_text(encoding="utf-8")
+    assert html.count("cut off at max_tokens · ") == 1
+    assert "1 answer was cut off at max_tokens (small 1)" in html
+    assert "<th>cut</th>" in html
 
 
 class _Tags(HTMLParser):

@@ -156,6 +156,16 @@ def test_cold_cached_and_late_measured_calls_are_counted_but_left_out_of_latency
     assert summary["ttft_p95_s"] == pytest.approx(2.9)
 
 
+def test_answers_cut_off_at_the_limit_are_counted_apart_from_errors():
+    frame = _calls(
+        {"finish_reason": "length", "response": "Half of"},
+        {"finish_reason": "length", "response": ""},
+        {"finish_reason": "stop"},
+        {"status": "error", "finish_reason": None},
+    )
+    assert summarise(frame).loc["a", ["n", "errors", "cut"]].to_list() == [4, 1, 2]
+
+
 def test_what_is_not_known_of_cost_and_tokens_stays_null():
     frame = _calls(
         {"model": "priced", "cost_usd": 0.25, "input_tokens": 5, "usage_source": "server"},

@@ -393,3 +393,12 @@ def test_the_embedded_model_costs_nothing_and_gets_no_more_calls_than_it_has_slo
         for start, total in zip(calls.started_at, calls.total_s, strict=True)
     ]
     assert max(sum(a < moment <= b for a, b in spans) for _, moment in spans) <= 4
+
+
+def test_failed_trials_are_part_of_no_vote_that_is_given(server, model):
+    server.on(lambda request: server_error() if request.json["model"] == "b" else None)
+    results = run(["so"], models=[model("a"), model("b"), model("c")])
+    by_arm = dict(zip(results.calls["arm"], results.calls["call_id"], strict=True))
+    table = results.ranking(pd.DataFrame({"arms": [by_arm] * 2, "outcome": ["tie", "b"]}))
+    assert sorted(table.index) == ["a", "c"]
+    assert (table["ties"] == 1).all()

@@ -44,6 +44,7 @@ def test_they_are_usual_again_after_the_last_of_several():
             pass
         assert sys.getswitchinterval() == pytest.approx(0.0005)
     assert sys.getswitchinterval() == pytest.approx(USUAL_S)
+    assert gc.get_threshold() == (700, 10, 10)
 
 
 def test_what_other_code_sets_is_left_alone():

@@ -291,21 +291,21 @@ def _calls(n=4, **columns):
 def test_where_a_model_reasons_the_first_visible_text_takes_the_place_of_the_first_token():
     frame = _calls(ttft_s=0.25, ttfo_s=1.25, reasoning_tokens=5)
     figures = figures_of(frame, frame)
-    assert figures.model_heads[3] == "first text p50"
+    assert figures.model_heads[4] == "first text p50"
     assert figures.call_heads[3] == "first text"
-    assert figures.models[0].cells[2:4] == ("1.25 s", "1.25 s")
+    assert figures.models[0].cells[3:5] == ("1.25 s", "1.25 s")
     assert figures.calls[0].cells[0] == "1.25 s"
     assert figures.charts[0].label == "Time to first visible text, median"
     plain = figures_of(_calls(), _calls())
-    assert (plain.model_heads[3], plain.call_heads[3]) == ("TTFT p50", "TTFT")
-    assert plain.models[0].cells[2] == "0.25 s"
+    assert (plain.model_heads[4], plain.call_heads[3]) == ("TTFT p50", "TTFT")
+    assert plain.models[0].cells[3] == "0.25 s"
     assert plain.charts[0].label == "Time to first token, median"
 
 
 def test_what_is_left_out_of_the_times_is_said_on_the_page_and_in_what_is_kept():
     late = _calls(arrival_clock="process", client_lag_s=[0.2, 0.2, 0.2, 0.001])
     figures = figures_of(late, late)
-    assert figures.models[0].cells[2:5] == ("–", "–", "2.00 s")
+    assert figures.models[0].cells[3:6] == ("–", "–", "2.00 s")
     assert "3 left out of the first times: cold, cached or measured late; no figure, because" in figures.models[0].note
     assert figures.charts[0].label == "Time to first token, median (without 3 measured late)"
     page = dashboard_html(figures, DashboardFilters())
@@ -317,3 +317,12 @@ def test_what_is_left_out_of_the_times_is_said_on_the_page_and_in_what_is_kept()
     assert cold.models[0].note == "1 left out of the first times: cold, cached or measured late"
     assert cold.charts[0].label == "Time to first token, median"
     assert figures_of(_calls(), _calls()).models[0].note == ""
+
+
+def test_answers_cut_off_at_the_limit_are_counted_apart():
+    calls = _calls(finish_reason=["length", "length", "stop", None], status=["ok", "ok", "ok", "error"])
+    figures = figures_of(calls, calls)
+    assert next(tile for tile in figures.tiles if tile.name == "cut off").value == "2"
+    cells = dict(zip(figures.model_heads[1:], figures.models[0].cells, strict=True))
+    assert (cells["calls"], cells["errors"], cells["cut off"]) == ("4", "1", "2")
+    assert [call.failure for call in figures.calls] == ["", "", "cut off", "cut off"]

@@ -82,7 +82,7 @@ def figures_of(calls: pd.DataFrame, newest: pd.DataFrame) -> Figures:
         n=len(calls),
         tiles=_tiles(calls),
         model_heads=(
-            *("model", "calls", "errors", f"{head} p50", "p95", "total p50"),
+            *("model", "calls", "errors", "cut off", f"{head} p50", "p95", "total p50"),
             *("tokens/s", "tokens in", "out", "cost"),
         ),
         models=_models(calls, models, metric) if models else (),
@@ -95,11 +95,13 @@ def figures_of(calls: pd.DataFrame, newest: pd.DataFrame) -> Figures:
 def _tiles(calls: pd.DataFrame) -> tuple[Tile, ...]:
     n, failed = len(calls), int(calls["status"].isin(["error", "truncated"]).sum())
     running = int((calls["status"] == "running").sum())
+    cut = int((calls["finish_reason"] == "length").sum())
     cost, tokens = cost_total(calls), token_total(calls)
     at_least = "≥ " if tokens.n_uncounted else ""
     return (
         Tile("calls", f"{n:,}", f"{running:,} running" if running else ""),
         Tile("errors", f"{failed:,}", f"{failed / n:.1%}" if n else ""),
+        Tile("cut off", f"{cut:,}", "at max_tokens"),
         Tile("tokens in", at_least + compact_count(tokens.input_tokens), tokens.caveat),
         Tile("tokens out", at_least + compact_count(tokens.output_tokens), tokens.caveat),
         Tile("cost", "unknown" if cost.amount == UNKNOWN else cost.amount, cost.caveat),
@@ -121,6 +123,7 @@ def _models(calls: pd.DataFrame, models: list[str], metric: str) -> tuple[ModelR
             (
                 f"{int(row['n']):,}",
                 f"{int(row['errors']):,}",
+                f"{int(row['cut']):,}",
                 *(seconds(row[name]) for name in (f"{first}_p50_s", f"{first}_p95_s", "total_p50_s")),
                 number(row["output_tps_p50"]),
                 *(_token_cell(row[name], row["uncounted"]) for name in ("input_tokens", "output_tokens")),
@@ -171,13 +174,14 @@ def _label(quantity: str, caveat: str) -> str:
 
 def _call(row: Mapping[Any, Any], metric: str) -> CallRow:
     row = known_values(row)
+    cut = row.get("status") == "ok" and row.get("finish_reason") == "length"
     estimate = row.get("output_tokens_estimated")
     return CallRow(
         call_id=row["call_id"],
         when=f"{row['started_at'].to_pydatetime().astimezone():%m-%d %H:%M:%S}" if "started_at" in row else UNKNOWN,
         model=str(row.get("model")),
         status=str(row.get("status")),
-        failure=row.get("error_category", "").replace("_", " "),
+        failure="cut off" if cut else row.get("error_category", "").replace("_", " "),
         cells=(
             seconds(row.get(metric)),
             seconds(row.get("total_s")),
