@@ -73,12 +73,7 @@ def reserve(
                 column.writer_start == process.start,
             )
         )
-    counted = sa.func.coalesce(calls.c.cost_bound_usd, calls.c.cost_usd, 0.0)
-    spent, known = connection.execute(
-        sa.select(sa.func.sum(counted), sa.func.sum(sa.case((calls.c.cost_usd.is_not(None), counted)))).where(
-            calls.c.experiment == experiment, calls.c.status != "running"
-        )
-    ).one()
+    spent = _spent(connection, experiment)
     held: dict[str, float] = {}
     stuck = 0.0
     for id_, usd, *owner in connection.execute(
@@ -90,7 +85,7 @@ def reserve(
         stuck += usd if any(owner == [each.host, each.pid, each.start] for each in dead) else 0.0
     granted = set()
     for id_, (usd, sent) in wanted.items():
-        used = (spent or 0.0) + sum(held.values()) - held.get(id_, 0.0)
+        used = spent + sum(held.values()) - held.get(id_, 0.0)
         if not within(used + usd, limit_usd):
             continue
         values = {"usd": usd, "sent": sent, "updated_at": now}
@@ -104,6 +99,13 @@ def reserve(
         held[id_] = usd
         granted.add(id_)
     reserved = sum(held.values())
-    return BudgetState(
-        spent or 0.0, (spent or 0.0) - (known or 0.0), reserved, max(0.0, reserved - stuck), frozenset(granted)
-    )
+    is_shown = not wanted or len(granted) < len(wanted)  # a second sum over all calls takes milliseconds
+    assumed = _spent(connection, experiment, calls.c.cost_usd.is_(None)) if is_shown else None
+    return BudgetState(spent, assumed, reserved, max(0.0, reserved - stuck), frozenset(granted))
+
+
+def _spent(connection: sa.Connection, experiment: str, *conditions: sa.ColumnElement[bool]) -> float:
+    """Return the most that the calls that ended can have cost."""
+    counted = sa.func.sum(sa.func.coalesce(calls.c.cost_bound_usd, calls.c.cost_usd))
+    ended = calls.c.experiment == experiment, calls.c.status != "running"
+    return connection.scalar(sa.select(counted).where(*ended, *conditions)) or 0.0

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from contextlib import contextmanager, nullcontext
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -83,6 +83,7 @@ class Store:
             self._file = SQLiteFile(Path(self._url.database or "").expanduser().absolute())
             self._url = self._url.set(database=str(self._file.path))
         self._engine: sa.Engine | None = None
+        self._ahead = timedelta()  # the database's clock, of ours
         self._upserts: dict[tuple[Table, tuple[str, ...]], sa.Insert] = {}
 
     def __str__(self) -> str:
@@ -165,8 +166,8 @@ class Store:
 
         Raises as :meth:`write` does.
         """
-        writer, now = this_process(), datetime.now(UTC)
         with self._lock, self._detecting_replacement(), self._opened().connect() as connection:
+            writer, now = this_process(), self._now()
             dead = dead_writers(connection, experiment, now, _DEAD_AFTER_S)
             connection.rollback()
             if dead:  # before their reservations fall away, so that their calls count from now on
@@ -282,12 +283,19 @@ class Store:
                 self._begin(connection)
                 migrate(connection)
             connection.commit()
+            if self._backend == "postgresql":
+                clock: datetime = connection.execute(sa.select(sa.func.clock_timestamp())).scalar_one()
+                self._ahead = clock - datetime.now(UTC)
             self._mark_interrupted(connection)
+
+    def _now(self) -> datetime:
+        """Return the time of the database's host: those of the processes that share a ledger may differ."""
+        return datetime.now(UTC) + self._ahead
 
     def _write_all(self, engine: sa.Engine, rows: Sequence[Row], table: Table) -> None:
         with engine.connect() as connection:
             self._begin(connection)
-            for names, group in _by_columns(rows, table).items():
+            for names, group in _by_columns(rows, table, self._now()).items():
                 connection.execute(self._upsert(table, names), group)
             connection.commit()
 
@@ -314,7 +322,7 @@ class Store:
             ).where(column.status == "running")
         ).all()
         connection.rollback()
-        now = datetime.now(UTC)
+        now = self._now()
         silence_s: dict[ProcessIdentity, float] = {}
         for _, updated_at, *writer in running:
             silent_s = (now - updated_at).total_seconds() if updated_at else math.inf  # null: not written by us
@@ -380,7 +388,7 @@ def _is_row_error(exc: BaseException) -> bool:
     return True  # a value that the driver could not bind
 
 
-def _by_columns(rows: Iterable[Row], table: Table) -> dict[tuple[str, ...], list[Row]]:
+def _by_columns(rows: Iterable[Row], table: Table, now: datetime) -> dict[tuple[str, ...], list[Row]]:
     """Return ``rows`` grouped by their columns, so that one statement writes a group; add this process to calls."""
     writer_columns: Row = {}
     if table is CALLS:
@@ -389,7 +397,7 @@ def _by_columns(rows: Iterable[Row], table: Table) -> dict[tuple[str, ...], list
             "writer_host": writer.host,
             "writer_pid": writer.pid,
             "writer_start": writer.start,
-            "updated_at": datetime.now(UTC),
+            "updated_at": now,
         }
     groups: dict[tuple[str, ...], list[Row]] = {}
     for row in rows:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import sqlite3
 import subprocess
+import time
+import warnings
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import closing
 from dataclasses import replace
@@ -12,7 +15,8 @@ import pandas as pd
 import pytest
 
 from ipyllm import Experiment, LLMError, fallback, scorers, usage
-from ipyllm.ledger import current_ledger
+from ipyllm.experiment.spending_limit import LedgerFunds, SpendingLimit
+from ipyllm.ledger import Ledger, current_ledger
 from tests.fakes import answer
 
 PRICES = '[prices."openai/a"]\ninput_usd_per_mtok = 0\noutput_usd_per_mtok = 100000\n'
@@ -159,6 +163,45 @@ def test_no_ledger_no_calls_under_a_limit(priced, server, own_settings):
     with pytest.raises(LLMError, match="budget of 'x' cannot be checked in the ledger"):
         limited.run(progress=False)
     assert not server.requests
+
+
+def test_nothing_is_sent_whose_row_cannot_be_written(own_settings, tmp_path):
+    with Ledger(tmp_path) as ledger, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        ledger.put({"call_id": "a", "status": "running"})
+        with pytest.raises(LLMError, match="calls of 'x' cannot be written to the ledger. Nothing is sent") as caught:
+            LedgerFunds(ledger, "x", 1.0).flush()
+        assert (caught.value.category, caught.value.reached_server) == ("quota", False)
+
+
+def test_calls_share_the_writing_of_their_rows_and_each_waits_for_one_that_began_later():
+    class Funds:
+        began = 0
+
+        def reserve(self, wanted, released):
+            raise AssertionError
+
+        def flush(self):
+            self.began += 1
+            time.sleep(0.05)
+
+    funds = Funds()
+
+    async def run():
+        limit = SpendingLimit(1.0, funds)
+        first = asyncio.create_task(limit.flush())
+        await asyncio.sleep(0.02)
+        assert funds.began == 1
+        later = [asyncio.create_task(limit.flush()) for _ in range(50)]
+        later[0].cancel()
+        await first
+        assert not any(each.done() for each in later[1:])
+        await asyncio.gather(*later[1:])
+        assert funds.began == 2
+        await limit.flush()
+        assert funds.began == 3
+
+    asyncio.run(run())
 
 
 # ---- judges ------------------------------------------------------------------------------------------

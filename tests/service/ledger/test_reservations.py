@@ -88,6 +88,8 @@ def test_reservations_of_a_killed_process_fall_away_but_what_it_sent_counts(pyth
     assert out.strip() == "['a', 'b', 'chunk']"
     state = ledger.reserve("x", LIMIT, {"mine": (0.7, False)})
     assert state.granted == {"mine"}, "0.2 was sent, and 0.1 are elsewhere"
+    assert state.assumed_usd is None, "not summed, as nothing was refused"
+    state = ledger.reserve("x", 1.0, {})
     assert (state.spent_usd, state.assumed_usd) == (pytest.approx(0.2), pytest.approx(0.2))
     assert (state.reserved_usd, state.releasable_usd) == (pytest.approx(0.8), pytest.approx(0.7))
     assert grant(more=0.01) == set()
