@@ -86,8 +86,7 @@ class LedgerFunds:
         """Write the rows of all calls; raise ``quota`` if that fails."""
         if not self._ledger.flush():
             raise LLMError(
-                f"The calls of {self._experiment!r} cannot be written to the ledger. Nothing is sent until they can, so "
-                "that the budget holds.",
+                f"The calls of {self._experiment!r} cannot be written to the ledger. Nothing is sent until they can.",
                 category="quota",
                 reached_server=False,
             )

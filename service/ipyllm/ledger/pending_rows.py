@@ -99,7 +99,7 @@ class PendingRows:
             )
 
     def batch(self, limit: int) -> tuple[Table, list[Row]] | None:
-        """Return up to ``limit`` rows of one table to write, each with its unwritten columns; None if there are none."""
+        """Return up to ``limit`` rows of a table to write, each with its unwritten columns; None if there are none."""
         with self._backlog_lock:
             for table, backlog in self._backlogs.items():
                 if backlog.n_unwritten:

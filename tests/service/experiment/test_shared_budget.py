@@ -17,7 +17,7 @@ import pytest
 from ipyllm import Experiment, LLMError, fallback, scorers, usage
 from ipyllm.experiment.spending_limit import LedgerFunds, SpendingLimit
 from ipyllm.ledger import Ledger, current_ledger
-from tests.fakes import answer
+from tests.fakes import answer, status
 
 PRICES = '[prices."openai/a"]\ninput_usd_per_mtok = 0\noutput_usd_per_mtok = 100000\n'
 """An answer of one token costs $0.10, and with max_tokens=2 at most $0.20."""
@@ -169,7 +169,7 @@ def test_nothing_is_sent_whose_row_cannot_be_written(own_settings, tmp_path):
     with Ledger(tmp_path) as ledger, warnings.catch_warnings():
         warnings.simplefilter("ignore")
         ledger.put({"call_id": "a", "status": "running"})
-        with pytest.raises(LLMError, match="calls of 'x' cannot be written to the ledger. Nothing is sent") as caught:
+        with pytest.raises(LLMError, match=r"calls of 'x' cannot be written to the ledger\. Nothing is sent") as caught:
             LedgerFunds(ledger, "x", 1.0).flush()
         assert (caught.value.category, caught.value.reached_server) == ("quota", False)
 
@@ -227,7 +227,7 @@ def test_judges_are_paid_from_the_budget_and_shown_apart(priced, server, model):
     costs = results.costs
     assert costs["n"].to_dict() == {"calls": 4, "warm-ups": 0, "judges": 4, "total": 8}
     assert costs["cost_usd"].to_dict() == pytest.approx({"calls": 0.4, "warm-ups": 0, "judges": 0.8, "total": 1.2})
-    assert costs["unknown"].tolist() == [0, 0, 0, 0]
+    assert costs["cost_unknown"].tolist() == [0, 0, 0, 0]
     assert state().spent_usd == pytest.approx(1.2)
     assert len(results.calls) == 4, "a judgement is no answer"
     assert results.summary()["n"].tolist() == [4]
@@ -258,10 +258,47 @@ def test_the_costs_of_judges_stop_a_later_run(priced, server, model):
         experiment(priced, n=3, max_cost_usd=0.75).run(progress=False)
 
 
+def test_a_pairwise_judge_is_stopped_at_the_limit_too(priced, server, model):
+    graded(server)
+    arms = [priced, model("b", max_tokens=2)]
+    results = experiment(arms, n=3, max_cost_usd=1.6).run(progress=False)
+    verdict = '{"reason": "It is x.", "better": "first"}'
+    counts = {"prompt_tokens": 1, "completion_tokens": 2, "total_tokens": 3}
+    server.on(lambda _: answer(verdict, usage=counts))
+    calls = results.calls.assign(response=[f"answer {number}" for number in range(6)])
+    before = len(server.requests)
+    judge = scorers.pairwise_judge(model("judge"), max_tokens=3)
+    with pytest.warns(UserWarning, match="pairs could not be judged"):
+        votes = judge.votes(calls, concurrency=1)
+    # $0.60 are spent; each question costs $0.20, and $0.30 at most.
+    assert (len(votes), len(server.requests) - before) == (2, 4)
+    assert state().spent_usd == pytest.approx(1.4)
+
+
+def test_a_later_experiment_of_the_same_name_decides_about_the_limit(priced, server, model):
+    graded(server)
+    judge = scorers.judge(model("judge"), max_tokens=3)
+    experiment(priced, n=1, max_cost_usd=0.25).run(progress=False)
+    results = experiment(priced, n=1, scorers=[judge]).run(progress=False)
+    assert results.calls["score_judge"].tolist() == [4.0]
+
+
+def test_refused_calls_cost_nothing_with_and_without_a_limit(priced, server):
+    server.on(lambda request: status(400) if int(request.prompt) % 2 else answer("x"))
+    for name, limit in (("free", None), ("limited", 5)):
+        results = experiment(priced, n=4, name=name, max_cost_usd=limit).run(progress=False)
+        total = results.costs.loc["total"].tolist()
+        assert total == pytest.approx([4, 0.2, 0, 0.2])
+        calls = results.calls
+        assert sorted(calls["price_source"]) == ["refused", "refused", "settings", "settings"]
+        assert results.summary().compact()["cost_usd"].tolist() == ["$0.20"]
+        assert results.summary()[["uncounted", "cost_unknown"]].iloc[0].tolist() == [0, 0]
+
+
 def test_unknown_costs_are_counted_and_not_summed(model, server):
     results = experiment(model("a"), n=2).run(progress=False)
     total = results.costs.loc["total"]
-    assert (total["n"], total["cost_usd"], total["unknown"]) == (2, 0.0, 2)
+    assert (total["n"], total["cost_usd"], total["cost_unknown"]) == (2, 0.0, 2)
     assert pd.isna(total["cost_bound_usd"])
 
 
