@@ -308,7 +308,11 @@ class Experiment:
                 self._texts,
             )
             one_of_each_arm = {trial.arm.label: trial for trial in trials}.values()
-            self._spending.check((trial.arm.service, request_of(trial, config)) for trial in one_of_each_arm)
+            uncounted = self._spending.check(
+                (trial.arm.service, request_of(trial, config)) for trial in one_of_each_arm
+            )
+            if uncounted:
+                warnings.warn(uncounted, stacklevel=4)
             if executor is None:
                 self._run = Run(trials, config)
             else:

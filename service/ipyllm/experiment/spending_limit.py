@@ -22,6 +22,7 @@ from ipyllm.pipeline.budget import budget_reached, kernel_budget, price_unknown
 from ipyllm.pipeline.tool_loop import first_request
 from ipyllm.routing.route import Route
 from ipyllm.services.local import LocalService
+from ipyllm.text.format import count, money
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -112,7 +113,7 @@ class ChunkFunds:
                 self._held[id_] = usd
                 granted.add(id_)
         held = sum(self._held.values())
-        return BudgetState(self._spent_usd, 0.0, held, held, frozenset(granted))
+        return BudgetState(self._spent_usd, 0.0, 0, held, held, frozenset(granted))
 
     def flush(self) -> None:
         """Return at once: there is nothing to write."""
@@ -164,16 +165,24 @@ class SpendingLimit:
         """Return an account that holds nothing yet, for one call."""
         return SpendingAccount(self)
 
-    def check(self, calls: Iterable[tuple[BaseLLMService, ChatRequest]]) -> None:
-        """Raise ``quota`` if one of the calls could exceed the limit by itself, or has no known price."""
+    def check(self, calls: Iterable[tuple[BaseLLMService, ChatRequest]]) -> str | None:
+        """Raise ``quota`` if one of the calls could exceed the limit by itself, or has no known price.
+
+        Return a sentence about earlier calls that the budget cannot count; None if there are none.
+        """
         if self._funds is None:
-            return
+            return None
         state = self._funds.reserve({}, {})
         for service, request in calls:
             bound = self.bound(max_cost(service, request), request.model)
             kept = state.reserved_usd - state.releasable_usd
             if not within(state.spent_usd + kept + bound, self.limit_usd):
                 raise self.refusal(bound, state, request.model)
+        if not state.n_uncounted:
+            return None
+        verb = "has" if state.n_uncounted == 1 else "have"
+        earlier = count(state.n_uncounted, "earlier call")
+        return f"{earlier} {verb} an unknown cost, which max_cost_usd={money(self.limit_usd)} does not include."
 
     def bound(self, bound_usd: float | None, model: str) -> float:
         """Return a bound, 0 for unknown prices that are allowed; raise ``quota`` if they are not."""
@@ -194,7 +203,7 @@ class SpendingLimit:
     def refusal(self, bound_usd: float, state: BudgetState, model: str) -> LLMError:
         """Return the error of a call that could exceed the limit."""
         return budget_reached(
-            bound_usd, self.limit_usd, state.spent_usd, state.reserved_usd, state.assumed_usd or 0.0, model=model
+            bound_usd, self.limit_usd, state.spent_usd, state.reserved_usd, state.assumed_usd, model=model
         )
 
     # ---- on the service thread -----------------------------------------------------------------------

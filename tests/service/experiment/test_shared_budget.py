@@ -283,6 +283,16 @@ def test_a_later_experiment_of_the_same_name_decides_about_the_limit(priced, ser
     assert results.calls["score_judge"].tolist() == [4.0]
 
 
+def test_earlier_calls_of_unknown_cost_are_said_when_a_limit_comes_later(priced, server):
+    server.on(lambda request: answer("x", usage=request.prompt != "0"))
+    experiment(priced, n=2).run(progress=False)
+    said = r"^1 earlier call has an unknown cost, which max_cost_usd=\$5.00 does not include\.$"
+    with pytest.warns(UserWarning, match="The grid"), pytest.warns(UserWarning, match=said):
+        experiment(priced, n=2, repeats=2, max_cost_usd=5).run(progress=False)
+    assert state().n_uncounted == 1
+    assert state().assumed_usd == pytest.approx(0.2), "with a limit, a call has a bound"
+
+
 def test_refused_calls_cost_nothing_with_and_without_a_limit(priced, server):
     server.on(lambda request: status(400) if int(request.prompt) % 2 else answer("x"))
     for name, limit in (("free", None), ("limited", 5)):
