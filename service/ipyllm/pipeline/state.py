@@ -9,6 +9,7 @@ from time import perf_counter_ns
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 from ipyllm.conversations.likely_tokens import likely_message_tokens, likely_output_tokens
+from ipyllm.conversations.tokens import max_output_tokens
 from ipyllm.pipeline.accumulator import Accumulator
 from ipyllm.pipeline.token_counts import streamed_tokens, visible_tokens
 from ipyllm.response import NOT_SENT, REFUSED, ChatResponse, Usage, is_standard_tier
@@ -177,7 +178,7 @@ class ExchangeState:
         return likely_output_tokens(
             received.reasoning + received.content + received.arguments,
             n_chunks=received.n_chunks,
-            limit=request.params.get("max_completion_tokens") or request.params.get("max_tokens"),
+            limit=max_output_tokens({"max_tokens": request.params.get("max_tokens"), **self.body, "n": 1}),
             reached_limit=received.finish_reason == "length",
         )
 

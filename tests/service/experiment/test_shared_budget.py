@@ -353,6 +353,17 @@ def test_the_calls_of_a_worker_that_died_may_have_been_paid(priced, server, pool
     assert state().reserved_usd == 0.0
 
 
+def test_a_run_that_fails_counts_its_chunks_and_holds_nothing(priced, server, pool, monkeypatch, caplog):
+    def fail(*_):
+        raise RuntimeError("a bug")
+
+    monkeypatch.setattr("ipyllm.experiment.remote_run.write_rows", fail)
+    with pytest.warns(UserWarning, match="It failed with RuntimeError: a bug"):
+        experiment(priced, n=4, max_cost_usd=5, concurrency=1).run(pool(), progress=False, chunk_size=2)
+    assert state().reserved_usd == 0.0
+    assert state().spent_usd == state().assumed_usd == pytest.approx(0.8)
+
+
 def pool_after(first, make):
     """Return a function that returns ``first``, and then makes new pools."""
     given = [first]

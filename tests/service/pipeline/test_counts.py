@@ -127,6 +127,21 @@ def test_a_call_cancelled_before_its_count_has_an_unknown_cost(service, fake):
     assert row["output_tokens_estimated"] >= 1
 
 
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"max_tokens": 3},
+        {"extra_body": {"max_tokens": 3}},
+        {"extra_body": {"max_output_tokens": 3}},
+        {"max_tokens": 3, "extra_body": {"n": 2}},
+    ],
+)
+def test_an_estimate_knows_every_limit_that_was_sent(service, fake, options):
+    fake.reply(answer(WORDS, usage=False, finish_reason="length"))
+    service.chat("Hello", **options)
+    assert last_row()["output_tokens_estimated"] == 3
+
+
 def test_a_call_that_was_never_sent_cost_nothing_and_says_why(service, fake):
     with pytest.raises(LLMError, match="it was not sent"):
         service.chat("Hello", max_tokens=10, max_cost_usd=1)
