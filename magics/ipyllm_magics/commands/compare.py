@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from IPython.core.magic import Magics, cell_magic, line_magic, magics_class, no_var_expand
 
+from ipyllm.text.format import join_names
 from ipyllm_magics.command_line.options import COMPARE, NOT_IN_COMPARE, VOTE
 from ipyllm_magics.command_line.parser import help_text, parse
 from ipyllm_magics.commands.interrupts import delay_interrupt, ignore_interrupts
@@ -33,7 +34,7 @@ __all__ = ["CompareMagics"]
 _DESCRIPTION = """\
 Asks several models at once; the answers stream side by side, each with its own clock, tokens and cost.
 
-    %%llm_compare -m ollama/llama3.2 -m openai/gpt-5-mini       %%llm_compare --vary temperature=0,1
+    %%llm_compare -m ollama/llama3.2 -m openai/gpt-6-luna       %%llm_compare --vary effort=low,high
     What is a monad?                                            Name a colour.
 
 The prompt is a template over your variables, as for %%llm. A model that fails does not stop the others.
@@ -86,8 +87,8 @@ class CompareMagics(Magics):
             if not isinstance(comparison, Comparison):
                 raise MagicError("There is no comparison to vote on yet: run %%llm_compare first.")
             if not parsed.rest.strip():
-                marks = ", ".join(arm.mark for arm in comparison.arms)
-                raise MagicError(f"%llm_vote needs one of: {marks}, tie, both_bad.")
+                marks = [comparison.arms[index].mark for index in comparison.complete]
+                raise MagicError(f"%llm_vote needs one of: {', '.join([*marks, 'tie', 'both_bad'])}.")
             outcome = comparison.vote(parsed.rest)
             if self._last_shown is not None and self._last_shown[0] is comparison:
                 self._last_shown[1].show_vote()
@@ -113,7 +114,7 @@ class CompareMagics(Magics):
         _raise_if_nothing_extracted(comparison, output_format)
 
     def _build(self, parsed: Parsed, defaults: dict[str, Any], prompt: str) -> tuple[Comparison, str | None]:
-        """Return the comparison, and a note about earlier turns that do not fit."""
+        """Return the comparison, and a note about retired models and earlier turns that do not fit."""
         from ipyllm import Comparison
         from ipyllm.request import Provenance
         from ipyllm_magics.commands.history import existing_conversation
@@ -124,7 +125,9 @@ class CompareMagics(Magics):
         system = request_builder.new_system(parsed, defaults, history)
         options, variations = request_builder.request_options(parsed, defaults, variables), _combinations(parsed)
         arms = [{"system": system, **options, **variation} for variation in variations]
-        earlier, note = _earlier_messages(parsed, history, message, arms)
+        retired = _retirement_notes(parsed)
+        earlier, left_out = _earlier_messages(parsed, history, message, arms)
+        note = " ".join(text for text in (retired, left_out) if text) or None
         comparison = Comparison(
             [message],
             models=parsed["models"] or (),
@@ -229,12 +232,23 @@ def _earlier_messages(
     return history.preceding(new, window, max_tokens=max_tokens, model=model)
 
 
+def _retirement_notes(parsed: Parsed) -> str:
+    from ipyllm.registry.models import create_llm_service
+
+    notes = (create_llm_service(model).retirement_note() for model in parsed["models"] or (None,))
+    return " ".join(note for note in notes if note)
+
+
 def _vote_sentence(comparison: Comparison, outcome: str) -> str:
     names = {arm.label: arm.mark for arm in comparison.arms}
     if outcome in names:
         sentence = f"Recorded: {names[outcome]} ({outcome}) is better."
     else:
         sentence = "Recorded: a tie." if outcome == "tie" else "Recorded: all answers are bad."
+    failed = [arm.mark for index, arm in enumerate(comparison.arms) if index not in comparison.complete]
+    if failed:
+        have = "has" if len(failed) == 1 else "have"
+        sentence += f" {join_names(failed)} {have} no complete answer, and so no part in the vote."
     if not comparison.blind:
         return sentence
     return f"{sentence} The arms were: {', '.join(f'{arm.mark} = {arm.label}' for arm in comparison.arms)}."

@@ -72,8 +72,10 @@ class Experiment:
     max_cost_usd : float, optional
         Limit for the experiment in US dollars: for all its runs in all kernels together, with their retries, and with
         the calls of its judges. The highest cost of a call is reserved before it is sent.
-    concurrency : int
-        Maximum number of calls in flight to one endpoint; fewer if the endpoint answers 429.
+    concurrency : int, optional
+        Maximum number of calls in flight to one endpoint; fewer if the endpoint answers 429. By default 32, but 1 for
+        all embedded models together: they share this machine's processor cores, and calls at the same time would
+        slow one another down.
     seed : int
         Seed of the random order.
     order : {"interleaved", "by_model"}
@@ -96,7 +98,7 @@ class Experiment:
 
     Examples
     --------
-    >>> experiment = Experiment(["What is 2 + 2?", "What is 3 + 3?"], models=["ollama/llama3.2", "openai/gpt-5-mini"],
+    >>> experiment = Experiment(["What is 2 + 2?", "What is 3 + 3?"], models=["ollama/llama3.2", "openai/gpt-6-luna"],
     ...                         params=[{"temperature": 0}, {"temperature": 1}], repeats=3, name="sums")
     >>> experiment
     Experiment('sums': 4 arms × 2 prompts × 3 repeats = 24 calls)
@@ -113,7 +115,7 @@ class Experiment:
         repeats: int = 1,
         scorers: Iterable[Any] = (),
         max_cost_usd: float | None = None,
-        concurrency: int = 32,
+        concurrency: int | None = None,
         seed: int = 0,
         order: Order = "interleaved",
         name: str | None = None,
@@ -130,7 +132,7 @@ class Experiment:
         self.name = _checked_name(name) if name is not None else self.grid.name
         self._scores = Scores(scorers, self.grid)
         self.max_cost_usd = validate_usd(max_cost_usd)
-        self._concurrency = validate_int("concurrency", concurrency, 1)
+        self._concurrency = None if concurrency is None else validate_int("concurrency", concurrency, 1)
         self._warmup = validate_int("warmup", warmup, 0)
         self._order: Order = order
         self._seed = validate_int("seed", seed, None)

@@ -40,7 +40,7 @@ class Chunk:
 
     experiment: str
     grid: str
-    concurrency: int
+    concurrency: int | None
     warmups: int  # if not 0, each trial is a warm-up that is repeated so many times
     arms: tuple[tuple[str, str | BaseLLMService, ChatRequest], ...]  # label, model as given, shared request
     trials: tuple[tuple[str, int, str, str, int], ...]  # key, index of the arm, prompt's id and text, repeat

@@ -95,7 +95,7 @@ class RemoteRun:
         self._run_id = str(ULID())
         self._n_workers = _worker_count(self._executor)
         self._n_deaths = 0
-        size = chunk_size or _chunk_size(len(trials), self._n_workers, config.concurrency)
+        size = chunk_size or _chunk_size(len(trials), self._n_workers, config.most_in_flight)
         self._trial_queue = deque(self._chunks(trials, size))
         self._warmup_queue = deque(self._warm_ups(trials))
         self._submitted: dict[Future[ChunkReport], ChunkJob] = {}

@@ -96,7 +96,8 @@ class Results:
         left = total - answered - len(failed)
         run = self._current_run()
         if run is not None and not run.done.is_set():
-            sentences.append(f"It is running; {left} of the calls have not ended.")
+            alone = "; embedded models are asked one call at a time" if run.progress.one_at_a_time else ""
+            sentences.append(f"It is running; {left} of the calls have not ended{alone}.")
         elif left:
             reason = f": {run.progress.stopped}" if run is not None and run.progress.stopped else "."
             sentences.append(f"{left} were not made{reason} Call run() again to continue.")
@@ -146,10 +147,18 @@ class Results:
     def ranking(self, votes: Any = None, **options: Any) -> pd.DataFrame:
         """Return the arms by strength, from ``votes`` or those in the ledger on this experiment's prompts.
 
+        Arms whose call failed or was cancelled are not part of a vote.
+
         Options are those of :func:`ipyllm.statistics.ranking`.
         """
+        import pandas as pd
+
+        from ipyllm.comparison.votes import without_failed_arms
         from ipyllm.statistics import ranking
 
+        if isinstance(votes, pd.DataFrame) and {"arms", "outcome"} <= set(votes.columns):
+            calls = self._calls()
+            votes = without_failed_arms(votes, set(calls["call_id"][calls["status"] != "ok"]))
         return ranking(self._votes() if votes is None else votes, **options)
 
     def plot(self, **options: Any) -> Any:

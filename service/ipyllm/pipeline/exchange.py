@@ -260,7 +260,7 @@ class Exchange:
         watchdog = Watchdog(received, request.timeout)
         error: LLMError | None = None
         try:
-            with thread.lag.measure() as state.lag, thread.switching, PeriodicSave(self._save, received):
+            with thread.lag.measure() as state.lag, thread.short_pauses, PeriodicSave(self._save, received):
                 async with watchdog, stream as chunks:
                     slot.admitted()
                     times = stream.times
@@ -279,7 +279,7 @@ class Exchange:
             missing = "no further token" if watchdog.has_first_token else "no first token"
             error = self._timeout(f"{missing} arrived for {watchdog.exceeded_s:g} s")
         except LLMError as exc:
-            error = exc
+            error = self.service.explain(exc, request)
         state.attempt_error = error
         state.attempt_records.append(
             telemetry.Attempt(

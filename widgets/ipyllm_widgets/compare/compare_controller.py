@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from ipyllm.comparison.comparison import Comparison
 from ipyllm.errors import LLMError, bad_request
-from ipyllm.registry.models import create_llm_service
+from ipyllm.registry.models import common_efforts, create_llm_service
 from ipyllm.rendering import COLUMNS_STYLE, STYLE, columns_html, columns_text, reasoning_html, to_html
 from ipyllm.request import Provenance
 from ipyllm.text.format import shorten
@@ -214,10 +214,10 @@ class CompareController(Controller):
             for column, answer in zip(comparison.columns(), answers, strict=True)
         ]
         prompt = self.text()
-        html = STYLE + COLUMNS_STYLE + columns_html(columns)
+        html = STYLE + COLUMNS_STYLE + columns_html(columns, comparison.note)
         title = escape(shorten(prompt, _TITLE_CHARS))
         html = f'<details class="ipyllm-transcript" open><summary>{title}</summary>{html}</details>'
-        return html, f"{prompt}\n\n{columns_text(columns)}"
+        return html, f"{prompt}\n\n{columns_text(columns, comparison.note)}"
 
     def _on_finished(self, answer: LiveAnswer, parts: dict[str, Any]) -> None:
         self._parts[answer.name] = parts
@@ -245,7 +245,8 @@ class CompareController(Controller):
         return payload
 
     def _totals(self) -> str:
-        return self._ranking
+        note = self.comparison.note if self.comparison is not None else ""
+        return " ".join(filter(None, (note, self._ranking)))
 
     def _settings(self) -> dict[str, Any]:
         settings, comparison, prompt = self.settings, self.comparison, self.text()
@@ -253,6 +254,7 @@ class CompareController(Controller):
         return {
             "arms": [{"model": arm.model, "params": dict(arm.params)} for arm in settings.arms],
             "models": self._available,
+            "efforts": common_efforts(arm.model for arm in settings.arms),
             "params": settings.params,
             "system": settings.system,
             "blind": settings.blind,
