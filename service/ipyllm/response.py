@@ -39,6 +39,8 @@ Status = Literal["ok", "truncated", "cancelled", "error", "running", "interrupte
 class Usage:
     """Tokens of one call. Cached tokens are part of the input, reasoning tokens of the output.
 
+    ``visible_tokens`` is the output without reasoning; None where the server does not count reasoning apart.
+
     ``source`` is ``"server"`` for the server's counts and ``"estimated"`` for our estimate, which is never shown as a
     count.
     """
@@ -47,6 +49,7 @@ class Usage:
     output_tokens: int | None = None
     cached_tokens: int | None = None
     reasoning_tokens: int | None = None
+    visible_tokens: int | None = None
     source: Literal["server", "estimated"] | None = None
 
     @property

@@ -7,6 +7,7 @@ waiting in our own queue and between attempts has its own columns. ``docs/ledger
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 __all__ = ["LARGEST_LAG", "Timing", "output_tokens_per_second", "time_per_output_token"]
 
@@ -20,14 +21,23 @@ class Timing:
 
     Attributes
     ----------
+    connect_s : float or None
+        Opening the connection: DNS, TCP, TLS. None for a connection that was open already.
+    send_delay_s : float or None
+        How late ipyllm sent the request, on an open connection.
     ttft_s : float or None
         Time to first token: first chunk with content, reasoning or a tool call.
     ttfo_s : float or None
         Time to first output: first *visible* text.
+    thinking_s : float or None
+        Time of reasoning: from its first chunk to its last where it is streamed, until the first token where it is
+        hidden (the server counts reasoning tokens and sends none). None without reasoning, and for a single chunk.
     e2e_s : float or None
         Until the last token chunk.
     stream_end_s : float or None
         Until the end of the stream.
+    streamed : bool or None
+        False if the server sent the whole answer at once: `ttft_s` is then the time of the whole.
     tpot_s : float or None
         Time per output token after the first, see :func:`time_per_output_token`.
     output_tps : float or None
@@ -38,6 +48,8 @@ class Timing:
         Token chunks received.
     client_lag_s : float
         Longest delay of our own event loop during the call: the possible error of the figures.
+    arrival_clock : str or None
+        What stamped the arrival of the tokens: ``"kernel"``, or ``"process"`` when it read them.
     queue_s : float
         Waiting for our own concurrency or rate limit, or for the embedded model to load.
     retry_wait_s : float
@@ -48,35 +60,40 @@ class Timing:
         Total as the user waited, queue and retries included.
     """
 
+    connect_s: float | None = None
+    send_delay_s: float | None = None
     ttft_s: float | None = None
     ttfo_s: float | None = None
+    thinking_s: float | None = None
     e2e_s: float | None = None
     stream_end_s: float | None = None
+    streamed: bool | None = None
     tpot_s: float | None = None
     output_tps: float | None = None
     max_gap_s: float | None = None
     n_chunks: int = 0
     client_lag_s: float = 0.0
+    arrival_clock: Literal["kernel", "process"] | None = None
     queue_s: float = 0.0
     retry_wait_s: float = 0.0
     attempts: int = 0
     total_s: float = 0.0
 
 
-def time_per_output_token(first_token_s: float, end_s: float, output_tokens: int) -> float | None:
+def time_per_output_token(first_token_s: float, end_s: float, n_tokens: int) -> float | None:
     """Return the mean time between output tokens, in seconds.
 
     Parameters
     ----------
     first_token_s, end_s : float
         Seconds since the request was sent: first token chunk, last token chunk.
-    output_tokens : int
-        As counted by the server.
+    n_tokens : int
+        Tokens that came in this span, the first included; hidden reasoning did not.
 
     Returns
     -------
     float or None
-        None for fewer than two tokens, where no gap exists.
+        None for fewer than two tokens, where no gap exists, and if all came in a single chunk.
 
     Notes
     -----
@@ -86,27 +103,23 @@ def time_per_output_token(first_token_s: float, end_s: float, output_tokens: int
     --------
     >>> time_per_output_token(0.5, 2.5, 21)
     0.1
-    >>> time_per_output_token(0.5, 0.5, 1) is None
+    >>> time_per_output_token(0.5, 0.5, 21) is None
     True
     """
-    if output_tokens < 2:  # noqa: PLR2004
+    if n_tokens < 2 or end_s <= first_token_s:  # noqa: PLR2004
         return None
-    return (end_s - first_token_s) / (output_tokens - 1)
+    return (end_s - first_token_s) / (n_tokens - 1)
 
 
-def output_tokens_per_second(first_token_s: float, end_s: float, output_tokens: int) -> float | None:
-    """Return the output tokens per second of generation: ``n / (E2E - TTFT)``.
+def output_tokens_per_second(first_token_s: float, end_s: float, n_tokens: int) -> float | None:
+    """Return the output tokens per second of generation, the inverse of :func:`time_per_output_token`.
 
-    Returns
-    -------
-    float or None
-        None if all tokens came in a single chunk.
+    The first token is not counted, because the time it took is not part of the span.
 
     Examples
     --------
-    >>> output_tokens_per_second(0.5, 2.5, 20)
+    >>> output_tokens_per_second(0.5, 2.5, 21)
     10.0
     """
-    if output_tokens < 1 or end_s <= first_token_s:
-        return None
-    return output_tokens / (end_s - first_token_s)
+    tpot_s = time_per_output_token(first_token_s, end_s, n_tokens)
+    return None if tpot_s is None else 1 / tpot_s

@@ -29,6 +29,7 @@ from ipyllm.transport.address import is_url, without_password
 from ipyllm.transport.error_body import ServerFault, parse_error
 from ipyllm.transport.error_mapping import to_llm_error
 from ipyllm.transport.sse import ServerSentEvents
+from ipyllm.transport.wire_times import Arrival
 from ipyllm.validate import validate_int
 
 
@@ -45,7 +46,7 @@ def test_the_text_of_a_message_is_that_of_its_text_parts():
 
 def test_a_chunk_becomes_an_event_and_part_of_the_content():
     got = Accumulator(sent_ns=0)
-    events = got.feed({"choices": [{"delta": {"content": "Hi"}}]}, at_ns=5)
+    events = got.feed({"choices": [{"delta": {"content": "Hi"}}]}, Arrival(5))
     assert ([event.text for event in events], got.content) == (["Hi"], "Hi")
 
 
@@ -218,5 +219,5 @@ def test_a_request_without_a_question_has_an_empty_prompt(fake):
 def test_what_is_no_tool_call_in_a_chunk_is_passed_over():
     got = Accumulator(sent_ns=0)
     called = {"index": 0, "id": "1", "function": {"name": "look", "arguments": "{}"}}
-    got.feed({"choices": [{"delta": {"tool_calls": [None, "look", called]}}]}, at_ns=5)
+    got.feed({"choices": [{"delta": {"tool_calls": [None, "look", called]}}]}, Arrival(5))
     assert [call.name for call in got.tool_calls] == ["look"]

@@ -74,7 +74,7 @@ def _statements(version: int) -> tuple[str, ...]:
     return tuple(filter(str.strip, script.read_text(encoding="utf-8").split(";")))
 
 
-MIGRATIONS: Final = tuple(map(_statements, (1, 2, 3)))
+MIGRATIONS: Final = tuple(map(_statements, (1, 2, 3, 4)))
 """Statements that upgrade version n to n + 1, by n, with types that SQLite and PostgreSQL share. Append only."""
 
 VERSION: Final = len(MIGRATIONS)

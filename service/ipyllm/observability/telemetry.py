@@ -96,7 +96,7 @@ _ATTRIBUTES: Final[Mapping[str, Reader]] = {
     "gen_ai.request.stop_sequences": lambda request, _: _stop_sequences(request),
     "gen_ai.response.finish_reasons": lambda _, response: response.finish_reason and [response.finish_reason],
     # Until the first chunk with a token; a chunk with only a role does not count.
-    "gen_ai.response.time_to_first_chunk": lambda _, response: response.timing.ttft_s,
+    "gen_ai.response.time_to_first_chunk": lambda _, response: _first_chunk_s(response),
     "gen_ai.usage.input_tokens": _token_count("input_tokens"),
     "gen_ai.usage.output_tokens": _token_count("output_tokens"),
     "gen_ai.usage.cache_read.input_tokens": _token_count("cached_tokens"),
@@ -247,12 +247,18 @@ def _measure(
     attributes = _read_attributes(_IDENTITY, request, response)
     instruments.duration.record(duration_s, attributes, context)
     attributes.pop("error.type", None)
-    if response.timing.ttft_s is not None:
-        instruments.first_chunk.record(response.timing.ttft_s, attributes, context)
+    first_chunk_s = _first_chunk_s(response)
+    if first_chunk_s is not None:
+        instruments.first_chunk.record(first_chunk_s, attributes, context)
     if response.usage.source == "server":
         for kind, count in (("input", response.usage.input_tokens), ("output", response.usage.output_tokens)):
             if count is not None:
                 instruments.tokens.record(count, {**attributes, "gen_ai.token.type": kind}, context)
+
+
+def _first_chunk_s(response: ChatResponse) -> float | None:
+    """Return the time to the first token; None for an answer that the server did not stream."""
+    return response.timing.ttft_s if response.timing.streamed else None
 
 
 def _attempt_attributes(number: int, attempt: Attempt) -> dict[str, Any]:

@@ -15,6 +15,8 @@ from ipyllm.response import ToolCall
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from ipyllm.transport.wire_times import Arrival
+
 __all__ = ["Accumulator"]
 
 
@@ -25,10 +27,16 @@ class Accumulator:
     sent_ns: int
     first_token_ns: int | None = None
     first_text_ns: int | None = None
+    first_reasoning_ns: int | None = None
+    last_reasoning_ns: int | None = None
     last_token_ns: int | None = None
     end_ns: int | None = None
     max_gap_ns: int = 0
     n_chunks: int = 0
+    first_read_delay_ns: int | None = None
+    stamped_by_kernel: bool = True
+    streamed: bool = True
+    summarizes_reasoning: bool = False
     finish_reason: str | None = None
     raw_usage: dict[str, Any] | None = None
     response_model: str | None = None
@@ -36,8 +44,8 @@ class Accumulator:
     _reasoning: list[str] = field(default_factory=list)
     _tools: dict[int, dict[str, str]] = field(default_factory=dict)
 
-    def feed(self, chunk: dict[str, Any], at_ns: int) -> list[Event]:
-        """Add one chunk that arrived at ``at_ns`` and return its events."""
+    def feed(self, chunk: dict[str, Any], arrival: Arrival) -> list[Event]:
+        """Add one chunk and return its events."""
         if self.response_model is None and isinstance(chunk.get("model"), str):
             self.response_model = chunk["model"]
         usage = chunk.get("usage")
@@ -50,18 +58,24 @@ class Accumulator:
         reason = choice.get("finish_reason")
         if isinstance(reason, str):
             self.finish_reason = reason
-        # A server that ignores `stream` sends one `message` instead of `delta`s.
-        delta = choice.get("delta") or choice.get("message")
+        delta = choice.get("delta")
+        if not delta and choice.get("message"):  # a server that ignores `stream` sends one `message`, no `delta`s
+            delta = choice["message"]
+            self.streamed = False
         if not isinstance(delta, dict):
             return []
-        events = list(self._events(delta, at_ns))
+        events = list(self._events(delta, arrival.at_ns))
         if events:
-            self._record_arrival(at_ns)
+            self._record_arrival(arrival)
         return events
 
     def _events(self, delta: dict[str, Any], at_ns: int) -> Iterator[Event]:
         reasoning = delta.get("reasoning_content") or delta.get("reasoning")
         if isinstance(reasoning, str) and reasoning:
+            if self.first_reasoning_ns is None:
+                self.first_reasoning_ns = at_ns
+            self.last_reasoning_ns = at_ns
+            self.summarizes_reasoning = self.summarizes_reasoning or _is_summary(delta)
             self._reasoning.append(reasoning)
             yield ReasoningDelta(reasoning, at_ns)
         text = delta.get("content")
@@ -88,10 +102,13 @@ class Accumulator:
         known["arguments"] += piece
         return ToolCallDelta(index, id_, name, piece, at_ns)
 
-    def _record_arrival(self, at_ns: int) -> None:
+    def _record_arrival(self, arrival: Arrival) -> None:
+        at_ns = arrival.at_ns
         self.n_chunks += 1
+        self.stamped_by_kernel = self.stamped_by_kernel and arrival.by_kernel
         if self.first_token_ns is None:
             self.first_token_ns = at_ns
+            self.first_read_delay_ns = arrival.read_delay_ns
         elif self.last_token_ns is not None and at_ns - self.last_token_ns > self.max_gap_ns:
             self.max_gap_ns = at_ns - self.last_token_ns
         self.last_token_ns = at_ns
@@ -107,6 +124,11 @@ class Accumulator:
         return "".join(self._reasoning)
 
     @property
+    def arguments(self) -> str:
+        """The names and arguments of the function calls so far."""
+        return "".join(call["name"] + call["arguments"] for call in self._tools.values())
+
+    @property
     def tool_calls(self) -> tuple[ToolCall, ...]:
         """The function calls so far, in the order of their index."""
         return tuple(ToolCall(**call) for _, call in sorted(self._tools.items()))
@@ -119,3 +141,11 @@ class Accumulator:
     def seconds_to(self, instant_ns: int | None) -> float | None:
         """Return the seconds from sending the request to ``instant_ns``."""
         return None if instant_ns is None else (instant_ns - self.sent_ns) / 1e9
+
+
+def _is_summary(delta: dict[str, Any]) -> bool:
+    """Whether the reasoning of a chunk is a summary, which OpenRouter says for the models it relays."""
+    details = delta.get("reasoning_details")
+    return isinstance(details, list) and any(
+        isinstance(detail, dict) and detail.get("type") == "reasoning.summary" for detail in details
+    )

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import suppress
+from time import perf_counter_ns
 from typing import TYPE_CHECKING
 
 from ipyllm.errors import LLMError
@@ -62,6 +63,7 @@ class Call:
         self._future: Future[None] | None = None
         self._context: Context | None = None
         self._deadline: float | None = None
+        self._asked_ns: int | None = None  # until the first exchange has begun
         self._caller_executor: CallerExecutor | None = None
         self._cancelled = False
 
@@ -72,6 +74,7 @@ class Call:
         thread = service_thread()
         if thread.is_current:
             raise RuntimeError("A blocking call from the service thread would wait for itself; use `await achat`.")
+        self._asked_ns = perf_counter_ns()
         self._context = telemetry.capture()
         if self.request.tools:
             from ipyllm.tools import CallerExecutor
@@ -185,7 +188,9 @@ class Call:
                 self._deadline,
                 self._context,
                 wait_for_slot=candidate.wait_for_slot,
+                asked_ns=self._asked_ns,
             )
+            self._asked_ns = None
             try:
                 with candidate:
                     return await exchange.run()

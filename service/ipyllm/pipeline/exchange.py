@@ -84,7 +84,8 @@ class Exchange:
     """One request to one service; ``deadline`` is when the whole call must have ended, in the loop's time.
 
     ``on_event`` takes each event as it arrives, on the service thread, and must return in microseconds. With
-    ``wait_for_slot`` it waits for a turn at a server that is busy with our other calls.
+    ``wait_for_slot`` it waits for a turn at a server that is busy with our other calls. ``asked_ns`` is the
+    ``perf_counter_ns`` at which the caller asked, if that was earlier.
     """
 
     def __init__(
@@ -97,6 +98,7 @@ class Exchange:
         context: Context | None = None,
         *,
         wait_for_slot: bool = True,
+        asked_ns: int | None = None,
     ) -> None:
         self.service = service
         self.request = request
@@ -106,6 +108,7 @@ class Exchange:
         self._deadline = deadline
         self._context = context
         self._wait_for_slot = wait_for_slot
+        self._asked_ns = asked_ns
         self._cache: ResponseCache | None = None
         self._cache_key = ""
         self._reservations: list[Reservation] = []
@@ -116,7 +119,7 @@ class Exchange:
         Raises :class:`LLMError` for every other end, cancellation included; its ``partial`` is the response so far, as
         in the row.
         """
-        state, error = ExchangeState(), None
+        state, error = ExchangeState(self._asked_ns), None
         try:
             self._ledger.put(ledger_rows.opening_row(self.call_id, self.request, state.started_at))
             try:
@@ -265,17 +268,23 @@ class Exchange:
         state.attempts += 1
         body = self.service.body(request)
         thread = service_thread()
-        received = state.received = Accumulator(sent_ns=perf_counter_ns())
         stream = thread.transport.stream(state.address, body, model=request.model, connect_s=request.timeout.connect)
+        received = state.received = Accumulator(sent_ns=perf_counter_ns())
+        state.times = stream.times
         watchdog = Watchdog(received, request.timeout)
         error: LLMError | None = None
         try:
             with thread.lag.measure() as state.lag, PeriodicSave(self._save, received):
                 async with watchdog, stream as chunks:
                     slot.admitted()
-                    async for chunk, at_ns in chunks:
-                        for event in received.feed(chunk, at_ns):
+                    times = stream.times
+                    received.sent_ns = times.sent_ns or received.sent_ns
+                    async for chunk, arrival in chunks:
+                        for event in received.feed(chunk, arrival):
                             on_event(event)
+                        if times.awaits_first_token and received.has_tokens:
+                            times.first_token_arrived()
+                            state.lag.end()
             received.end_ns = perf_counter_ns()
             error = self._error_of_complete_stream(received)
         except TimeoutError:

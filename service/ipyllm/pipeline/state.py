@@ -6,10 +6,11 @@ import logging
 from dataclasses import replace
 from datetime import UTC, datetime
 from time import perf_counter_ns
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from ipyllm.conversations.tokens import estimate, estimate_messages
 from ipyllm.pipeline.accumulator import Accumulator
+from ipyllm.pipeline.token_counts import streamed_tokens, visible_tokens
 from ipyllm.response import ChatResponse, Usage
 from ipyllm.runtime.loop_lag import LagMeasurement
 from ipyllm.timing import Timing, output_tokens_per_second, time_per_output_token
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from ipyllm.request import ChatRequest
     from ipyllm.response import Status
     from ipyllm.transport.address import Address
+    from ipyllm.transport.wire_times import WireTimes
 
 __all__ = ["ExchangeState"]
 
@@ -30,9 +32,10 @@ _logger = logging.getLogger("ipyllm.call")
 class ExchangeState:
     """State of one exchange. Only the exchange changes it, on the service thread."""
 
-    def __init__(self) -> None:
+    def __init__(self, asked_ns: int | None = None) -> None:
         self.started_at = datetime.now(UTC)
-        self.opened_ns = perf_counter_ns()
+        self.begun_ns = perf_counter_ns()
+        self.opened_ns = self.begun_ns if asked_ns is None else asked_ns
         self.ready_ns: int | None = None
         self.queued_s = 0.0
         self.retry_wait_ns = 0
@@ -42,6 +45,7 @@ class ExchangeState:
         self.address: Address | None = None
         self.received = Accumulator(sent_ns=self.opened_ns)
         self.lag = LagMeasurement()
+        self.times: WireTimes | None = None
         self.hit: ChatResponse | None = None
 
     def response(self, service: Provider, request: ChatRequest, call_id: str, error: LLMError | None) -> ChatResponse:
@@ -92,7 +96,8 @@ class ExchangeState:
     def _usage(self, service: Provider, request: ChatRequest) -> Usage:
         received = self.received
         if received.raw_usage is not None:
-            return service.read_usage(received.raw_usage)
+            usage = service.read_usage(received.raw_usage)
+            return replace(usage, visible_tokens=visible_tokens(usage, received))
         if not received.has_tokens:
             return Usage()
         return Usage(
@@ -104,26 +109,65 @@ class ExchangeState:
     def _timing(self, usage: Usage) -> Timing:
         received, now = self.received, perf_counter_ns()
         ttft, e2e = received.seconds_to(received.first_token_ns), received.seconds_to(received.last_token_ns)
+        times = self.times
+        send_delay_s = self._send_delay_s()
         tpot = rate = None
-        if usage.source == "server" and usage.output_tokens is not None and ttft is not None and e2e is not None:
-            tpot = time_per_output_token(ttft, e2e, usage.output_tokens)
-            rate = output_tokens_per_second(ttft, e2e, usage.output_tokens)
+        n_tokens = streamed_tokens(usage, received) if received.streamed else None
+        if n_tokens is not None and ttft is not None and e2e is not None:
+            tpot = time_per_output_token(ttft, e2e, n_tokens)
+            rate = output_tokens_per_second(ttft, e2e, n_tokens)
         ready_ns = now if self.ready_ns is None else self.ready_ns
         return Timing(
+            connect_s=_seconds(times.connect_ns) if times is not None else None,
+            send_delay_s=send_delay_s,
             ttft_s=ttft,
             ttfo_s=received.seconds_to(received.first_text_ns),
+            thinking_s=_thinking_s(received, usage, ttft),
             e2e_s=e2e,
             stream_end_s=received.seconds_to(received.end_ns),
+            streamed=received.streamed if received.has_tokens else None,
             tpot_s=tpot,
             output_tps=rate,
             max_gap_s=received.max_gap_ns / 1e9 if received.n_chunks > 1 else None,
             n_chunks=received.n_chunks,
-            client_lag_s=self.lag.worst_s,
-            queue_s=(ready_ns - self.opened_ns) / 1e9 + self.queued_s,
+            client_lag_s=self._client_lag_s(send_delay_s),
+            arrival_clock=_arrival_clock(received),
+            queue_s=(ready_ns - self.begun_ns) / 1e9 + self.queued_s,
             retry_wait_s=self.retry_wait_ns / 1e9,
             attempts=self.attempts,
             total_s=(now - self.opened_ns) / 1e9,
         )
+
+    def _send_delay_s(self) -> float | None:
+        """Return how late the request was sent; the first one also by how late it was begun."""
+        delay_ns = self.times.send_delay_ns if self.times is not None else None
+        late_ns = self.begun_ns - self.opened_ns if self.attempts == 1 else 0
+        return None if delay_ns is None else (delay_ns + late_ns) / 1e9
+
+    def _client_lag_s(self, send_delay_s: float | None) -> float:
+        """Return how late the request was sent and its first token read; the loop's lag where that was not measured."""
+        read_delay_ns = self.received.first_read_delay_ns
+        return (send_delay_s or 0.0) + (self.lag.worst_s if read_delay_ns is None else read_delay_ns / 1e9)
+
+
+def _seconds(nanoseconds: int | None) -> float | None:
+    return None if nanoseconds is None else nanoseconds / 1e9
+
+
+def _arrival_clock(received: Accumulator) -> Literal["kernel", "process"] | None:
+    if not received.has_tokens:
+        return None
+    return "kernel" if received.stamped_by_kernel else "process"
+
+
+def _thinking_s(received: Accumulator, usage: Usage, ttft_s: float | None) -> float | None:
+    """Return the time of reasoning: from its first chunk to its last, or until the first token if it is hidden."""
+    if not received.streamed:
+        return None
+    first, last = received.first_reasoning_ns, received.last_reasoning_ns
+    if first is not None and last is not None:
+        return (last - first) / 1e9 if last > first else None
+    return ttft_s if usage.source == "server" and usage.reasoning_tokens else None
 
 
 def _status(error: LLMError | None) -> Status:

@@ -64,9 +64,10 @@ def _parts(response: ChatResponse) -> Iterator[str]:
 
 def _times(timing: Timing, *, cold: bool) -> Iterator[str]:
     if timing.ttft_s is not None:
-        lag = timing.client_lag_s
+        # The kernel's stamps are exact however late they are read, and how late the request was sent is known.
+        lag = 0.0 if timing.arrival_clock == "kernel" else timing.client_lag_s - (timing.send_delay_s or 0.0)
         doubt = f" ±{seconds(lag)}" if lag > LARGEST_LAG * timing.ttft_s else ""
-        yield f"first token {seconds(timing.ttft_s)}{doubt}"
+        yield f"{'whole answer' if timing.streamed is False else 'first token'} {seconds(timing.ttft_s)}{doubt}"
     if timing.total_s:
         yield seconds(timing.total_s)
     if cold:

@@ -21,6 +21,11 @@ class LagMeasurement:
     """The worst lag during a call, in seconds."""
 
     worst_s: float = 0.0
+    ending: bool = False
+
+    def end(self) -> None:
+        """Measure until the loop has caught up with what it does now."""
+        self.ending = True
 
 
 class LagMonitor:
@@ -49,8 +54,10 @@ class LagMonitor:
     def _tick(self, due: float) -> None:
         # The loop's clock and perf_counter may differ by their rounding, which is not negative lag.
         late = max(0.0, perf_counter() - due)
-        for measurement in self._measurements:
+        for measurement in tuple(self._measurements):
             measurement.worst_s = max(measurement.worst_s, late)
+            if measurement.ending:
+                self._measurements.discard(measurement)
         self._timer = None
         if self._measurements:
             self._schedule()

@@ -29,6 +29,7 @@ __all__ = ["ServiceThread", "service_thread"]
 
 T = TypeVar("T")
 _EXIT_S = 5.0
+_STARTED_AT_ONCE = 1  # coroutines in one turn of the loop, so that 500 calls begun at once do not stop the reading
 
 
 class ServiceThread:
@@ -82,8 +83,10 @@ class ServiceThread:
 
     def _start_submitted(self) -> None:
         with self._submitting:
-            submitted, self._submitted = self._submitted, []
-            self._woken = False
+            submitted, self._submitted = self._submitted[:_STARTED_AT_ONCE], self._submitted[_STARTED_AT_ONCE:]
+            self._woken = bool(self._submitted)
+        if self._woken:
+            self.loop.call_soon(self._start_submitted)
         for coroutine, future in submitted:
             task = self.loop.create_task(coroutine)
             task.add_done_callback(functools.partial(_copy_outcome, future))

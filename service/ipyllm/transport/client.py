@@ -20,6 +20,7 @@ from ipyllm.text.redact import remember_secret
 from ipyllm.transport.decode import Chunk, StreamEnd, chunks, connection_lost_error, decode_response
 from ipyllm.transport.error_body import ServerFault, parse_error
 from ipyllm.transport.error_mapping import to_llm_error
+from ipyllm.transport.wire_times import WireTimes
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -130,7 +131,7 @@ class ChunkStream:
     finish signal.
     """
 
-    __slots__ = ("_address", "_body", "_connect_s", "_end", "_model", "_response", "_stream", "_transport")
+    __slots__ = ("_address", "_body", "_connect_s", "_end", "_model", "_response", "_stream", "_transport", "times")
 
     def __init__(
         self, transport: TransportClient, address: Address, body: dict[str, Any], model: str, connect_s: float | None
@@ -141,6 +142,7 @@ class ChunkStream:
         self._model = model
         self._connect_s = connect_s
         self._end = StreamEnd()
+        self.times = WireTimes()
         self._response: aiohttp.ClientResponse | None = None  # if the prepared client received it
         self._stream: AsyncStream[object] | None = None  # if the openai client received it
 
@@ -151,8 +153,8 @@ class ChunkStream:
             from ipyllm.transport.fast_path import FallbackToClient
 
             try:
-                self._response = await prepared.send(self._body, self._connect_s)
-                return chunks(self._response.content.iter_any(), self._end, self._address, self._model)
+                self._response = await prepared.send(self._body, self._connect_s, self.times)
+                return chunks(self._response.content.iter_any(), self.times, self._end, self._address, self._model)
             except FallbackToClient as exc:
                 fallback = exc.with_traceback(None)  # which refers to this frame, and the frame to it
             except (TypeError, ValueError):  # not JSON: the client may know how to serialize it, or explains why not
@@ -163,7 +165,7 @@ class ChunkStream:
             if fallback is not None:
                 fallback.abandon()  # a cancel or a timeout may interrupt the reading of a refusal
             raise
-        return decode_response(self._stream.response, self._address, self._model)
+        return decode_response(self._stream.response, self.times, self._address, self._model)
 
     async def __aexit__(self, *exc_info: object) -> None:
         if self._response is not None:

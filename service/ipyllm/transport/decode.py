@@ -6,8 +6,7 @@ Plain dicts, because the client's typed objects take ten times as long, which sh
 from __future__ import annotations
 
 import json
-from time import perf_counter_ns
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from ipyllm.errors import LLMError
 from ipyllm.transport.error_body import parse_error
@@ -20,11 +19,12 @@ if TYPE_CHECKING:
     import httpx2
 
     from ipyllm.transport.address import Address
+    from ipyllm.transport.wire_times import Arrival, WireTimes
 
 __all__ = ["Chunk", "StreamEnd", "chunks", "connection_lost_error", "decode_response"]
 
-Chunk = tuple[dict[str, Any], int]
-"""A chunk as the server sent it, and ``perf_counter_ns`` at its arrival."""
+Chunk: TypeAlias = "tuple[dict[str, Any], Arrival]"
+"""A chunk as the server sent it, and its arrival."""
 
 
 class StreamEnd:
@@ -36,13 +36,15 @@ class StreamEnd:
         self.done = False
 
 
-async def decode_response(response: httpx2.Response, address: Address, model: str) -> AsyncIterator[Chunk]:
+async def decode_response(
+    response: httpx2.Response, times: WireTimes, address: Address, model: str
+) -> AsyncIterator[Chunk]:
     """Yield the chunks of a response that the client received; a response that is not a stream is one chunk."""
     from ipyllm.transport.fast_path import CONNECTION_ERRORS, is_stream
 
     kind = response.headers.get("content-type", "")
     if is_stream(kind):
-        async for chunk in chunks(response.aiter_bytes(), StreamEnd(), address, model):
+        async for chunk in chunks(response.aiter_bytes(), times, StreamEnd(), address, model):
             yield chunk
         return
     lost = ""
@@ -59,10 +61,12 @@ async def decode_response(response: httpx2.Response, address: Address, model: st
             category="api_error",
             model=model,
         )
-    yield _chunk(b"", data, model), perf_counter_ns()
+    yield _chunk(b"", data, model), times.arrival()
 
 
-async def chunks(pieces: AsyncIterator[bytes], end: StreamEnd, address: Address, model: str) -> AsyncIterator[Chunk]:
+async def chunks(
+    pieces: AsyncIterator[bytes], times: WireTimes, end: StreamEnd, address: Address, model: str
+) -> AsyncIterator[Chunk]:
     """Yield the chunks of an event stream that arrives in ``pieces``.
 
     Raises ``truncated`` when it ends without a finish signal, ``connection`` when the connection is lost, ``api_error``
@@ -74,16 +78,18 @@ async def chunks(pieces: AsyncIterator[bytes], end: StreamEnd, address: Address,
     try:
         sse = ServerSentEvents()
         async for data in pieces:
-            at_ns = perf_counter_ns()
-            for event, payload in sse.feed(data):
+            arrival = times.arrival()
+            events = sse.feed(data)
+            for number, (event, payload) in enumerate(events, 1):
                 if payload.startswith(b"[DONE]"):
                     end.done = True
                     return
                 chunk = _chunk(event, payload, model)
                 finished = finished or _has_finish_reason(chunk)
-                yield chunk, at_ns
+                is_last = number == len(events) or not times.awaits_first_token
+                yield chunk, arrival if is_last else times.arrival_before_others(arrival)
         end.done = True
-        at_ns = perf_counter_ns()
+        arrival = times.arrival()
         for event, payload in sse.close():
             if payload.startswith(b"[DONE]"):
                 return
@@ -91,7 +97,7 @@ async def chunks(pieces: AsyncIterator[bytes], end: StreamEnd, address: Address,
                 break
             chunk = _chunk(event, payload, model)
             finished = finished or _has_finish_reason(chunk)
-            yield chunk, at_ns
+            yield chunk, arrival
         if not finished:
             raise LLMError(
                 f"The response of {model} was cut off: the stream ended without a finish signal; try again.",

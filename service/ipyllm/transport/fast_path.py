@@ -23,9 +23,12 @@ import httpx2
 from multidict import CIMultiDict
 from yarl import URL
 
+from ipyllm.transport.timed_session import timed_session
+
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
-    from types import SimpleNamespace
+
+    from ipyllm.transport.wire_times import WireTimes
 
 __all__ = [
     "CONNECTION_ERRORS",
@@ -98,10 +101,16 @@ def intercept_next_request(responder: Responder) -> Iterator[None]:
 
 
 def intercepting(client_class: type[httpx2.AsyncClient]) -> type[httpx2.AsyncClient]:
-    """Return a subclass of an HTTP client that supports :func:`intercept_next_request`."""
+    """Return a subclass of an HTTP client that supports :func:`intercept_next_request`, and notes times."""
     base: Any = client_class  # known only at run time
 
     class Intercepting(base):  # type: ignore[misc]
+        def _init_transport(self, **options: Any) -> Any:
+            return _with_timed_session(super()._init_transport(**options))
+
+        def _init_proxy_transport(self, proxy: Any, **options: Any) -> Any:
+            return _with_timed_session(super()._init_proxy_transport(proxy, **options))
+
         async def send(self, request: httpx2.Request, **options: Any) -> httpx2.Response:
             responders = _responders.get()
             if responders:
@@ -110,6 +119,16 @@ def intercepting(client_class: type[httpx2.AsyncClient]) -> type[httpx2.AsyncCli
             return response
 
     return Intercepting
+
+
+def _with_timed_session(transport: Any) -> Any:
+    """Have the client's transport make its session as :func:`timed_session` does; it makes it when it first sends."""
+    limits = transport.limits
+    pool = {"ssl": transport.ssl_context, "keepalive_timeout": limits.keepalive_expiry}
+    if limits.max_connections is not None:
+        pool["limit"] = limits.max_connections
+    transport.client = partial(timed_session, pool)
+    return transport
 
 
 def capture_request(request: httpx2.Request) -> httpx2.Response:
@@ -129,20 +148,16 @@ class PreparedClient:
             (name, value) for name, value in request.headers.multi_items() if name.lower() not in _SET_BY_AIOHTTP
         )
         secure = httpx2.create_ssl_context(trust_env=trust_env) if self._url.scheme == "https" else True
-        connector = aiohttp.TCPConnector(
-            ssl=secure,
-            limit=limits.max_connections or 0,
-            keepalive_timeout=min(limits.keepalive_expiry or _IDLE_S, _IDLE_S),
-        )
-        trace = aiohttp.TraceConfig()
-        trace.on_connection_reuseconn.append(_record_reuse)
+        pool = {
+            "ssl": secure,
+            "limit": limits.max_connections or 0,
+            "keepalive_timeout": min(limits.keepalive_expiry or _IDLE_S, _IDLE_S),
+        }
         # Headers of the session are copied in one piece, not merged one by one.
-        self._session = aiohttp.ClientSession(
-            connector=connector, headers=headers, auto_decompress=False, trace_configs=[trace]
-        )
+        self._session = timed_session(pool, headers=headers, auto_decompress=False)
         # For requests that are sent again: each over a new connection.
-        self._fresh = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(ssl=secure, limit=0, force_close=True),
+        self._fresh = timed_session(
+            {"ssl": secure, "limit": 0, "force_close": True},
             cookie_jar=self._session.cookie_jar,
             headers=headers,
             auto_decompress=False,
@@ -152,8 +167,8 @@ class PreparedClient:
         self.usable = True
         """False after a redirect, which only the client can follow."""
 
-    async def send(self, body: dict[str, Any], connect_s: float | None) -> aiohttp.ClientResponse:
-        """Send ``body``, and return the response if it is a plain stream.
+    async def send(self, body: dict[str, Any], connect_s: float | None, times: WireTimes) -> aiohttp.ClientResponse:
+        """Send ``body``, note its ``times``, and return the response if it is a plain stream.
 
         Raises :class:`FallbackToClient` for any other response, and for a failed connection. If the body is not JSON,
         raises TypeError or ValueError, and sends nothing.
@@ -165,7 +180,7 @@ class PreparedClient:
             timeout = self._timeouts[connect_s] = aiohttp.ClientTimeout(sock_connect=connect_s)
         failed: Exception
         try:
-            response = await self._post(content, timeout)
+            response = await self._post(content, timeout, times)
         except (aiohttp.ClientError, OSError) as exc:  # a TimeoutError is an OSError
             failed = exc.with_traceback(None)  # which refers to this frame, and the frame to it
         else:
@@ -183,15 +198,12 @@ class PreparedClient:
             raise FallbackToClient(partial(_respond, response), response)
         raise FallbackToClient(partial(_fail, failed))
 
-    async def _post(self, content: bytes, limits: aiohttp.ClientTimeout) -> aiohttp.ClientResponse:
+    async def _post(self, content: bytes, limits: aiohttp.ClientTimeout, times: WireTimes) -> aiohttp.ClientResponse:
         """Post ``content``, again over a new connection if the server was just closing the idle one that was used."""
-        reused: list[bool] = []
         try:
-            return await self._session.post(
-                self._url, data=_body(content), allow_redirects=False, timeout=limits, trace_request_ctx=reused
-            )
+            return await self._session.post(self._url, data=_body(content), allow_redirects=False, timeout=limits)
         except _UNANSWERED:
-            if not reused:
+            if not times.reused:
                 raise
         return await self._fresh.post(self._url, data=_body(content), allow_redirects=False, timeout=limits)
 
@@ -215,10 +227,6 @@ def return_to_pool(response: aiohttp.ClientResponse, *, ended: bool) -> None:
         response.close()
     elif not response.content.at_eof():
         asyncio.get_running_loop().call_later(_LINGER_S, response.close)
-
-
-async def _record_reuse(_session: aiohttp.ClientSession, context: SimpleNamespace, _params: object) -> None:
-    context.trace_request_ctx.append(True)
 
 
 def _respond(response: aiohttp.ClientResponse, request: httpx2.Request) -> httpx2.Response:

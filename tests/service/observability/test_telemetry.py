@@ -54,7 +54,7 @@ RESPONSE = ChatResponse(
     response_model="gpt-5-mini-2025-08-07",
     endpoint="127.0.0.1:8000",
     usage=Usage(100, 20, 64, 5, source="server"),
-    timing=Timing(ttft_s=0.25, total_s=1.0, attempts=1),
+    timing=Timing(ttft_s=0.25, streamed=True, total_s=1.0, attempts=1),
     cost_usd=0.001,
     call_id="01CALL",
     started_at=datetime(2026, 11, 2, tzinfo=UTC),

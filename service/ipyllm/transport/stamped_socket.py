@@ -1,0 +1,218 @@
+"""TCP socket that records when data was sent and when it arrived, however late the event loop comes to read it.
+
+Linux stamps each segment that it receives (``SO_TIMESTAMPNS``, socket(7)). A read returns the stamp of the last segment
+that it copied. So, until the first token has arrived, a read takes only bytes that have one and the same stamp. Later
+reads take what there is, with the stamp of the last segment in it. A stamp is never earlier than the arrival. It may be
+later where the kernel has joined segments that waited unread, which :attr:`StampedSocket.joined` tells.
+
+TLS reads and writes through the same socket, so this works below it.
+"""
+
+from __future__ import annotations
+
+import socket
+import struct
+import sys
+from bisect import bisect_left
+from time import perf_counter_ns, time_ns
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
+from weakref import WeakValueDictionary
+
+if TYPE_CHECKING:
+    import asyncio
+
+    from aiohttp import AddrInfoType
+
+__all__ = ["StampedSocket", "stamped_socket", "stamped_socket_of"]
+
+_Ancillary: TypeAlias = "list[tuple[int, int, bytes]]"
+
+_TIMESTAMPNS: Final = 35  # SO_TIMESTAMPNS = SCM_TIMESTAMPNS, asm-generic/socket.h; the module socket has no name for it
+_STAMP: Final = struct.Struct("@qq")  # struct timespec
+_HAS_STAMPS: Final = sys.platform == "linux" and sys.maxsize > 2**32
+_SPACE: Final = socket.CMSG_SPACE(_STAMP.size) if _HAS_STAMPS else 0
+_DATA_SEGMENTS_IN: Final = struct.Struct("@152xI")  # tcpi_data_segs_in of struct tcp_info, linux/tcp.h
+_LAST_DATA_SENT_MS: Final = struct.Struct("@44xI")  # tcpi_last_data_sent, exact to a tick of the kernel: up to 10 ms
+_MAX_SEND_NS: Final = 8_000_000
+_ONE_MOMENT_NS: Final = 20_000
+_READ_BY_STAMP: Final = 1 << 16  # bytes of a response in which the first token is expected
+_LARGEST: Final = 1 << 14  # bytes of one such read
+
+
+class StampedSocket(socket.socket):
+    """Socket that notes the times of what it sends and receives, as ``perf_counter_ns``; None before the first.
+
+    Attributes
+    ----------
+    sent_ns : int or None
+        When bytes were last handed to the kernel.
+    arrived_ns : int or None
+        When the kernel received the bytes last read; None if it did not tell.
+    read_ns : int or None
+        When they were read.
+    joined : bool
+        Whether these bytes may have come in several segments of which the kernel kept only the last stamp.
+    earliest_ns : int or None
+        When nothing waited to be read for the last time before that, as far as is known.
+    """
+
+    __slots__ = (
+        *("_by_stamp", "_emptied_ns", "_n_segments"),
+        *("arrived_ns", "earliest_ns", "joined", "read_ns", "sent_ns"),
+    )
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self.sent_ns: int | None = None
+        self.arrived_ns: int | None = None
+        self.read_ns: int | None = None
+        self.earliest_ns: int | None = None
+        self._emptied_ns: int | None = None
+        self.joined = False
+        self._by_stamp = 0  # bytes that are still read stamp by stamp
+        self._n_segments = 0  # of those received, how many have been read
+
+    # ---- sending ------------------------------------------------------------------------------------
+
+    def send(self, data: Any, flags: int = 0) -> int:
+        """Send data. What is received next is read stamp by stamp."""
+        before_ns = self._note_send()
+        sent = super().send(data, flags)
+        self._correct_send(before_ns)
+        return sent
+
+    def sendmsg(self, *args: Any) -> int:
+        """Send data from several buffers, as asyncio does from Python 3.12 on."""
+        before_ns = self._note_send()
+        sent = super().sendmsg(*args)
+        self._correct_send(before_ns)
+        return sent
+
+    def _note_send(self) -> int:
+        if _HAS_STAMPS:
+            self._by_stamp = _READ_BY_STAMP
+            self._n_segments = self._segments_in()
+            self.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 0)
+        # Before the system call, which gives up the interpreter's lock: getting it back may take milliseconds.
+        self.sent_ns = now_ns = perf_counter_ns()
+        return now_ns
+
+    def _correct_send(self, before_ns: int) -> None:
+        """Correct the time of a send if the process was stopped between noting it and the system call."""
+        after_ns = perf_counter_ns()
+        if _HAS_STAMPS and after_ns - before_ns > _MAX_SEND_NS:
+            info = self._tcp_info()
+            sent_ns = after_ns - (_LAST_DATA_SENT_MS.unpack_from(info)[0] if info else 0) * 1_000_000
+            if sent_ns - before_ns > _MAX_SEND_NS:
+                self.sent_ns = sent_ns
+
+    # ---- receiving ----------------------------------------------------------------------------------
+
+    def first_token_was_read(self) -> None:
+        """Read from now on what there is, whatever its stamps."""
+        self._by_stamp = 0
+
+    def recv(self, size: int, flags: int = 0) -> bytes:
+        """Receive data and note its stamp."""
+        if not _HAS_STAMPS:
+            return super().recv(size, flags)
+        if self._by_stamp > 0:
+            return self._recv_one_stamp(size)
+        data, ancillary, _, _ = self.recvmsg(size, _SPACE, flags)
+        self._note_arrival(ancillary)
+        return data
+
+    def recv_into(self, buffer: Any, nbytes: int = 0, flags: int = 0) -> int:
+        """Receive data into a buffer, as TLS does, and note its stamp."""
+        if not _HAS_STAMPS:
+            return super().recv_into(buffer, nbytes, flags)
+        view = memoryview(buffer)[: nbytes or None]
+        if self._by_stamp > 0:
+            data = self._recv_one_stamp(len(view))
+            view[: len(data)] = data
+            return len(data)
+        size, ancillary, _, _ = self.recvmsg_into([view], _SPACE, flags)
+        self._note_arrival(ancillary)
+        return size
+
+    def _recv_one_stamp(self, size: int) -> bytes:
+        """Receive the bytes that wait, up to the first with another stamp."""
+        size = min(size, _LARGEST)
+        before_ns, n_segments = perf_counter_ns(), self._segments_in()
+        n_waiting = n_segments - self._n_segments
+        if n_waiting <= 1:
+            data, stamp, _, _ = self.recvmsg(size, _SPACE)
+            length = len(data)
+        else:
+            stamp = self._peek(1)[1]
+            data, last = self._peek(size)
+            length = len(data) if stamp == last else self._length_of_stamp(stamp, len(data))
+            if length:
+                super().recv(length, socket.MSG_TRUNC)  # removes what was peeked at from the queue, without copying it
+        self.earliest_ns = self._emptied_ns
+        if length == len(data) < size:
+            self._emptied_ns, self._n_segments = before_ns, n_segments
+            self.joined = n_waiting > 1
+        else:
+            self._n_segments += 1  # at least
+            self.joined = n_waiting > 2  # noqa: PLR2004 - others wait, with another stamp
+        self._by_stamp -= length
+        self._note_arrival(stamp)
+        return data[:length]
+
+    def _peek(self, size: int) -> tuple[bytes, _Ancillary]:
+        data, ancillary, _, _ = self.recvmsg(size, _SPACE, socket.MSG_PEEK)
+        return data, ancillary
+
+    def _length_of_stamp(self, stamp: _Ancillary, length: int) -> int:
+        """Return how many of the next ``length`` bytes have this stamp: peeking at n bytes gives that of the n-th."""
+        return bisect_left(range(1, length), True, key=lambda n: self._peek(n)[1] != stamp)
+
+    def _tcp_info(self) -> bytes:
+        info = self.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _DATA_SEGMENTS_IN.size)
+        return info if len(info) == _DATA_SEGMENTS_IN.size else b""  # shorter before Linux 4.6
+
+    def _segments_in(self) -> int:
+        info = self._tcp_info()
+        count: int = _DATA_SEGMENTS_IN.unpack(info)[0] if info else 0
+        return count
+
+    def _note_arrival(self, ancillary: _Ancillary) -> None:
+        self.read_ns, now_ns = _both_clocks()
+        self.arrived_ns = None
+        for _, kind, data in ancillary:
+            if kind == _TIMESTAMPNS:
+                seconds, nanoseconds = _STAMP.unpack(data)
+                age_ns = now_ns - seconds * 1_000_000_000 - nanoseconds
+                # A negative age, or an arrival before the request: the system's clock was set in between.
+                if 0 <= age_ns <= self.read_ns - (self.sent_ns or 0):
+                    self.arrived_ns = self.read_ns - age_ns
+
+
+def _both_clocks() -> tuple[int, int]:
+    """Return ``perf_counter_ns`` and ``time_ns`` of one moment."""
+    while True:
+        before_ns, now_ns, after_ns = perf_counter_ns(), time_ns(), perf_counter_ns()
+        if after_ns - before_ns < _ONE_MOMENT_NS:  # else the thread was stopped in between
+            return before_ns, now_ns
+
+
+def stamped_socket(address: AddrInfoType) -> socket.socket:
+    """Make a socket for an address as ``getaddrinfo`` returns it: a ``socket_factory`` for aiohttp."""
+    family, kind, protocol, _, _ = address
+    made = StampedSocket(family, kind, protocol)
+    if _HAS_STAMPS:
+        made.setsockopt(socket.SOL_SOCKET, _TIMESTAMPNS, 1)
+    _open[made.fileno()] = made
+    return made
+
+
+def stamped_socket_of(transport: asyncio.BaseTransport | None) -> StampedSocket | None:
+    """Return the socket of a transport, below TLS, if it is one of ours."""
+    view = transport.get_extra_info("socket") if transport is not None else None
+    found = _open.get(view.fileno()) if view is not None else None
+    return found if found is not None and found.fileno() >= 0 else None
+
+
+_open: WeakValueDictionary[int, StampedSocket] = WeakValueDictionary()
+"""Sockets by file descriptor, because a transport does not give away its own."""

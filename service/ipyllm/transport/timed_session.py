@@ -1,0 +1,59 @@
+"""HTTP sessions that note the times of their requests."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import aiohttp
+
+from ipyllm.transport.stamped_socket import stamped_socket, stamped_socket_of
+from ipyllm.transport.wire_times import WireTimes, current_times
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+__all__ = ["timed_session"]
+
+
+def timed_session(connector: Mapping[str, Any], **options: Any) -> aiohttp.ClientSession:
+    """Make a session that notes its times in the :class:`WireTimes` of the running task, if there is one.
+
+    ``connector`` has the options of its ``TCPConnector``.
+    """
+    return aiohttp.ClientSession(
+        connector=aiohttp.TCPConnector(socket_factory=stamped_socket, **connector),
+        response_class=_TimedResponse,
+        trace_configs=[_trace()],
+        **options,
+    )
+
+
+class _TimedResponse(aiohttp.ClientResponse):
+    async def start(self, connection: Any) -> aiohttp.ClientResponse:
+        times, used = (
+            current_times.get(),
+            stamped_socket_of(connection.transport),
+        )  # a complete response has none any more
+        response = await super().start(connection)
+        if times is not None:
+            times.response_began(used)
+        return response
+
+
+def _trace() -> aiohttp.TraceConfig:
+    trace = aiohttp.TraceConfig()
+    for signal, note in (
+        (trace.on_connection_create_start, WireTimes.connecting),
+        (trace.on_connection_create_end, WireTimes.connected),
+        (trace.on_connection_reuseconn, WireTimes.reusing),
+        (trace.on_request_chunk_sent, WireTimes.wrote),
+    ):
+        signal.append(partial(_note, note))
+    return trace
+
+
+async def _note(note: Callable[[WireTimes], None], *_: object) -> None:
+    times = current_times.get()
+    if times is not None:
+        note(times)

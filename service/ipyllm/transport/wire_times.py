@@ -1,0 +1,116 @@
+"""Times of one request and its response on the wire: connecting, sending, arrivals."""
+
+from __future__ import annotations
+
+from contextvars import ContextVar
+from time import perf_counter_ns
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from ipyllm.transport.stamped_socket import StampedSocket
+
+__all__ = ["Arrival", "WireTimes", "current_times"]
+
+
+class Arrival(NamedTuple):
+    """When bytes of a response arrived.
+
+    Attributes
+    ----------
+    at_ns : int
+        Their arrival, as ``perf_counter_ns``: stamped by the kernel, else when they were read.
+    read_delay_ns : int or None
+        How much later they were read, or how much earlier they may have arrived; None if not known.
+    by_kernel : bool
+        Whether the kernel's stamp tells their arrival.
+    """
+
+    at_ns: int
+    read_delay_ns: int | None = None
+    by_kernel: bool = False
+
+
+class WireTimes:
+    """Times of one request, as ``perf_counter_ns``. Make it when the request is ready to be sent.
+
+    Attributes
+    ----------
+    ready_ns : int
+        When the request could be sent.
+    connect_ns : int or None
+        Nanoseconds that it took to open connections: DNS, TCP, TLS; None if one was open.
+    sent_ns : int or None
+        When the last bytes of the request were handed to the kernel.
+    reused : bool
+        Whether it was last sent over a connection that had served a request before.
+    awaits_first_token : bool
+        Whether :meth:`first_token_arrived` has not been called yet.
+    """
+
+    __slots__ = ("_connecting_since_ns", "_socket", "awaits_first_token", "connect_ns", "ready_ns", "reused", "sent_ns")
+
+    def __init__(self) -> None:
+        self.ready_ns = perf_counter_ns()
+        self.connect_ns: int | None = None
+        self.sent_ns: int | None = None
+        self.reused = False
+        self.awaits_first_token = True
+        self._connecting_since_ns = 0
+        self._socket: StampedSocket | None = None
+        current_times.set(self)
+
+    @property
+    def send_delay_ns(self) -> int | None:
+        """How late the request was sent, connecting apart; None before it was."""
+        return None if self.sent_ns is None else self.sent_ns - self.ready_ns - (self.connect_ns or 0)
+
+    def arrival(self) -> Arrival:
+        """Return the arrival of the bytes that were read last."""
+        last = self._socket
+        if last is None or last.arrived_ns is None or last.read_ns is None:
+            return Arrival(perf_counter_ns())
+        return Arrival(last.arrived_ns, last.read_ns - last.arrived_ns, by_kernel=True)
+
+    def arrival_before_others(self, last: Arrival) -> Arrival:
+        """Return the arrival of bytes that were read together with later ones, which arrived at ``last``.
+
+        If the kernel joined their segments, they may have arrived any time since nothing waited to be read.
+        """
+        connection = self._socket
+        if connection is None or connection.read_ns is None or not last.by_kernel or not connection.joined:
+            return last
+        earliest_ns = max(connection.earliest_ns or 0, self.sent_ns or 0)
+        return Arrival(last.at_ns, connection.read_ns - earliest_ns)
+
+    def first_token_arrived(self) -> None:
+        """Read the rest of the response without regard to the stamps of its parts."""
+        self.awaits_first_token = False
+        if self._socket is not None:
+            self._socket.first_token_was_read()
+
+    def response_began(self, connection: StampedSocket | None) -> None:
+        """Note over which socket the response comes."""
+        self._socket = connection
+        if connection is not None and connection.sent_ns is not None:
+            self.sent_ns = connection.sent_ns
+
+    def connecting(self) -> None:
+        """Note that a connection is being opened."""
+        self._connecting_since_ns = perf_counter_ns()
+
+    def connected(self) -> None:
+        """Note that it is open."""
+        self.connect_ns = (self.connect_ns or 0) + perf_counter_ns() - self._connecting_since_ns
+        self.reused = False
+
+    def reusing(self) -> None:
+        """Note that an open connection is used."""
+        self.reused = True
+
+    def wrote(self) -> None:
+        """Note that a part of the request was written. Only a socket knows when the kernel took it."""
+        self.sent_ns = perf_counter_ns()
+
+
+current_times: ContextVar[WireTimes | None] = ContextVar("ipyllm_wire_times", default=None)
+"""Times of the request that the running task sends."""

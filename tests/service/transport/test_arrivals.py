@@ -1,0 +1,188 @@
+"""Tests that a call's times are those of the wire, whatever our own process was doing."""
+
+from __future__ import annotations
+
+import socket
+import ssl
+import subprocess
+import sys
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import httpx2
+import pytest
+
+from ipyllm import OpenAIService
+from ipyllm.runtime.service_thread import service_thread
+from ipyllm.transport import stamped_socket
+from tests import fakes
+from tests.fakes import answer
+
+on_linux = pytest.mark.skipif(sys.platform != "linux", reason="other systems do not stamp what they receive")
+
+
+@pytest.fixture(params=["fast path", "by the client alone"])
+def service(request, fake):
+    service = OpenAIService("m", base_url=fake.base_url, max_retries=0)
+    if request.param == "by the client alone":
+        moved = fakes.redirect(f"{fake.base_url}/chat/completions")
+        fake.reply(moved, moved)
+    service.chat("warm up")
+    fake.clear()
+    return service
+
+
+def stop_loop(seconds):
+    """Have the service thread do nothing else for some seconds."""
+    service_thread().loop.call_soon_threadsafe(time.sleep, seconds)
+
+
+def ask_and_stop_loop(service, fake, script, seconds):
+    """Ask, and stop the loop as soon as the request has been sent; return the timing and the true times."""
+    fake.reply(script)
+    with ThreadPoolExecutor(1) as pool:
+        asked = pool.submit(service.chat, "Hello")
+        request = fake.wait_for(lambda: fake.requests)[0]
+        time.sleep(0.03)  # the response has begun
+        stop_loop(seconds)
+        timing = asked.result().timing
+    return timing, [(at - request.arrived_ns) / 1e9 for at in request.sent_ns]
+
+
+@on_linux
+def test_a_token_that_is_read_late_has_the_time_of_its_arrival(service, fake):
+    timing, true_s = ask_and_stop_loop(service, fake, answer("one two", ttft=0.2, gap=0.5), 0.5)
+    assert timing.ttft_s == pytest.approx(true_s[0], abs=0.02)
+    assert timing.e2e_s == pytest.approx(true_s[1], abs=0.02)
+    assert timing.arrival_clock == "kernel"
+    assert timing.client_lag_s == pytest.approx(0.33, abs=0.1)
+
+
+@on_linux
+def test_tokens_that_the_kernel_joined_say_so(service, fake):
+    timing, true_s = ask_and_stop_loop(service, fake, answer("one two three", ttft=0.2, gap=0.1), 0.6)
+    assert timing.arrival_clock == "process"
+    assert timing.client_lag_s >= timing.ttft_s - true_s[0] > 0.1
+
+
+def test_without_stamps_the_lag_of_the_loop_says_how_late_it_may_be(service, fake, monkeypatch):
+    monkeypatch.setattr(stamped_socket, "_HAS_STAMPS", False)
+    service_thread().submit(service_thread().transport.aclose()).result(10)
+    timing, true_s = ask_and_stop_loop(service, fake, answer("one two", ttft=0.2, gap=0.5), 0.5)
+    assert timing.arrival_clock == "process"
+    assert timing.client_lag_s >= timing.ttft_s - true_s[0] > 0.2
+
+
+@on_linux
+def test_lag_after_the_first_token_does_not_count(service, fake):
+    fake.reply(answer("one two three", ttft=0.05, gap=0.3))
+    stream = service.stream("Hello")
+    pieces = iter(stream)
+    assert next(pieces) == "one"
+    stop_loop(0.2)
+    assert "".join(pieces) == " two three"
+    assert stream.response.timing.client_lag_s < 0.1
+
+
+def test_connecting_has_its_own_time_and_is_no_part_of_the_others(fake):
+    service = OpenAIService("m", base_url=fake.base_url)
+    service_thread().submit(service_thread().transport.aclose()).result(10)
+    fake.default = answer("one", ttft=0.1)
+    first, second = service.chat("Hello").timing, service.chat("Hello").timing
+    assert first.connect_s > 0
+    assert second.connect_s is None
+    assert first.ttft_s == pytest.approx(0.1, abs=0.03)
+
+
+def test_a_late_request_is_not_the_servers_fault(service, fake):
+    fake.default = answer("one", ttft=0.1)
+    stop_loop(0.3)
+    timing = service.chat("Hello").timing
+    assert timing.send_delay_s == pytest.approx(0.3, abs=0.1)
+    assert timing.ttft_s == pytest.approx(0.1, abs=0.03)
+    assert timing.total_s > 0.35
+    assert timing.queue_s < 0.1
+
+
+def test_many_calls_at_once_are_read_while_they_are_sent(fake):
+    fake.default = answer("one two", ttft=0.05, gap=0.05)
+    service = OpenAIService("m", base_url=fake.base_url)
+    service.chat("warm up")
+    fake.clear()
+    with ThreadPoolExecutor(100) as pool:
+        timings = [response.timing for response in pool.map(service.chat, [f"call {n}" for n in range(100)])]
+    true_s = sorted((request.sent_ns[0] - request.arrived_ns) / 1e9 for request in fake.requests)
+    exact = [timing for timing in timings if timing.arrival_clock == "kernel" or sys.platform != "linux"]
+    assert len(exact) > 50
+    assert sorted(timing.ttft_s for timing in exact)[len(exact) // 2] < true_s[50] + 0.02
+    assert max(timing.send_delay_s for timing in timings) > 0
+
+
+def test_a_request_that_is_sent_again_is_timed_anew(fake):
+    service = OpenAIService("m", base_url=fake.base_url)
+    service.chat("warm up")
+    fake.reply(fakes.refuse())
+    fake.reply(answer("one", ttft=0.1))
+    timing = service.chat("Hello").timing
+    assert timing.attempts == 1
+    assert timing.connect_s > 0
+    assert timing.ttft_s == pytest.approx(0.1, abs=0.03)
+
+
+def test_a_large_request_is_sent_when_its_last_byte_is(fake):
+    fake.default = answer("one", ttft=0.1)
+    service = OpenAIService("m", base_url=fake.base_url)
+    service.chat("warm up")
+    timing = service.chat("x" * (24 << 20)).timing
+    assert timing.send_delay_s > 0.05
+    assert timing.send_delay_s + timing.ttft_s < timing.total_s
+
+
+@pytest.fixture
+def certificate(tmp_path, monkeypatch):
+    """Make a certificate for this machine, and have the client trust it."""
+    path = tmp_path / "server.pem"
+    made = subprocess.run(
+        [
+            *("openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "1", "-subj", "/CN=fake"),
+            *("-addext", "subjectAltName=IP:127.0.0.1", "-keyout", path, "-out", tmp_path / "certificate.pem"),
+        ],
+        capture_output=True,
+        check=False,
+    )
+    if made.returncode:
+        pytest.skip("openssl cannot make a certificate here")
+    path.write_text(path.read_text() + (tmp_path / "certificate.pem").read_text())
+    trusting = ssl.create_default_context(cafile=str(tmp_path / "certificate.pem"))
+    monkeypatch.setattr(httpx2, "create_ssl_context", lambda **_: trusting)
+    return path
+
+
+@on_linux
+def test_below_tls_the_stamps_are_the_same(fake, certificate):
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate)
+
+    def forward(source, target):
+        while data := source.recv(65536):
+            target.sendall(data)
+        target.close()
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def serve():
+            accepted, _ = listener.accept()
+            secure = context.wrap_socket(accepted, server_side=True)
+            upstream = socket.create_connection(fake._address)
+            threading.Thread(target=forward, args=(secure, upstream), daemon=True).start()
+            forward(upstream, secure)
+
+        threading.Thread(target=serve, daemon=True).start()
+        service = OpenAIService("m", base_url=f"https://127.0.0.1:{listener.getsockname()[1]}/v1", api_key="sk-none")
+        service.chat("warm up")
+        fake.clear()
+        timing, true_s = ask_and_stop_loop(service, fake, answer("one two", ttft=0.2, gap=0.5), 0.5)
+    assert timing.arrival_clock == "kernel"
+    assert timing.ttft_s == pytest.approx(true_s[0], abs=0.02)
+    assert timing.client_lag_s > 0.2

@@ -1,0 +1,160 @@
+"""Tests that a socket tells when bytes came and went, however late they are read."""
+
+from __future__ import annotations
+
+import socket
+import sys
+import threading
+import time
+from time import perf_counter_ns
+
+import pytest
+
+from ipyllm.transport import stamped_socket as module
+from ipyllm.transport.stamped_socket import StampedSocket, stamped_socket
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="other systems do not stamp what they receive")
+CLOSE_NS = 5_000_000
+
+
+@pytest.fixture
+def ends():
+    """Connect a stamped socket to another; yield both."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        address = server.getsockname()
+        ours = stamped_socket((socket.AF_INET, socket.SOCK_STREAM, 0, "", address))
+        ours.connect(address)
+        theirs, _ = server.accept()
+        theirs.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        with ours, theirs:
+            yield ours, theirs
+
+
+def send(theirs, data):
+    before = perf_counter_ns()
+    theirs.send(data)
+    return before
+
+
+@pytest.mark.parametrize("into_buffer", [False, True])
+def test_bytes_that_are_read_late_have_the_time_of_their_arrival(ends, into_buffer):
+    ours, theirs = ends
+    ours.send(b"question")
+    sent = send(theirs, b"answer")
+    time.sleep(0.1)
+    if into_buffer:
+        buffer = bytearray(100)
+        assert buffer[: ours.recv_into(buffer)] == b"answer"
+    else:
+        assert ours.recv(100) == b"answer"
+    assert abs(ours.arrived_ns - sent) < CLOSE_NS
+    assert ours.read_ns - sent > 100_000_000
+    assert not ours.joined
+
+
+def send_twice(ours, theirs):
+    """Send a question, two answers, and return when these were sent, before the kernel joins what waits (40 ms)."""
+    for _ in range(50):
+        ours.send(b"question")
+        first = send(theirs, b"a" * 50)
+        time.sleep(0.01)
+        second = send(theirs, b"b" * 70)
+        time.sleep(0.01)
+        if perf_counter_ns() - first < 30_000_000:
+            return first, second
+        ours.first_token_was_read()
+        assert len(ours.recv(1000)) == 120
+    raise AssertionError("the machine is too busy")
+
+
+def test_before_the_first_token_a_read_takes_only_what_arrived_together(ends):
+    ours, theirs = ends
+    first, second = send_twice(ours, theirs)
+    assert ours.recv(1000) == b"a" * 50
+    assert abs(ours.arrived_ns - first) < CLOSE_NS
+    assert not ours.joined
+    assert ours.recv(1000) == b"b" * 70
+    assert abs(ours.arrived_ns - second) < CLOSE_NS
+
+
+def test_after_the_first_token_a_read_takes_everything_with_the_last_time(ends):
+    ours, theirs = ends
+    _, second = send_twice(ours, theirs)
+    ours.first_token_was_read()
+    assert ours.recv(1000) == b"a" * 50 + b"b" * 70
+    assert abs(ours.arrived_ns - second) < CLOSE_NS
+    send_twice(ours, theirs)
+    assert ours.recv(1000) == b"a" * 50, "each request begins anew"
+
+
+def test_segments_that_the_kernel_joined_are_told(ends):
+    ours, theirs = ends
+    ours.send(b"question")
+    ours.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 1)  # acknowledged segments are joined while they wait
+    send(theirs, b"head")
+    time.sleep(0.02)
+    assert ours.recv(1000) == b"head"
+    assert not ours.joined
+    emptied = perf_counter_ns()
+    for _ in range(3):
+        last = send(theirs, b"token ")
+        time.sleep(0.06)
+    assert ours.recv(1000) == b"token " * 3
+    assert abs(ours.arrived_ns - last) < CLOSE_NS
+    assert ours.joined
+    assert abs(ours.earliest_ns - emptied) < 4 * CLOSE_NS
+
+
+def test_a_clock_that_was_set_is_not_believed(ends, monkeypatch):
+    ours, theirs = ends
+    ours.send(b"question")
+    for step_ns in (3_600_000_000_000, -3_600_000_000_000):
+        send(theirs, b"answer")
+        time.sleep(0.01)
+        with monkeypatch.context() as stepped:
+            stepped.setattr(module, "time_ns", lambda step=step_ns: time.time_ns() + step)
+            ours.recv(100)
+        assert ours.arrived_ns is None
+
+
+def test_the_time_of_sending_is_that_of_the_last_bytes(ends):
+    ours, theirs = ends
+    size = 20 << 20
+
+    def read():
+        missing = size
+        while missing:
+            missing -= len(theirs.recv(1 << 20))
+
+    reader = threading.Timer(0.15, read)
+    reader.start()
+    ours.setblocking(False)
+    begun, rest = perf_counter_ns(), bytes(size)
+    while rest:
+        try:
+            rest = rest[ours.send(rest) :]
+        except BlockingIOError:
+            time.sleep(0.005)
+    assert ours.sent_ns - begun > 100_000_000
+    reader.join()
+
+
+def test_a_process_that_was_stopped_before_the_system_call_sent_later(ends, monkeypatch):
+    ours, _ = ends
+    clock = iter([0, 100_000_000])  # noted, then stopped for 0.1 s, and sent just now
+    monkeypatch.setattr(module, "perf_counter_ns", lambda: next(clock))
+    ours.send(b"question")
+    assert ours.sent_ns >= 85_000_000
+
+
+def test_other_systems_tell_only_the_time_of_sending(monkeypatch):
+    monkeypatch.setattr(module, "_HAS_STAMPS", False)
+    left, right = socket.socketpair()
+    with StampedSocket(fileno=left.detach()) as ours, right:
+        ours.send(b"question")
+        right.send(b"answer")
+        assert ours.recv(100) == b"answer"
+        right.send(b"more")
+        assert ours.recv_into(bytearray(10)) == 4
+        assert ours.sent_ns is not None
+        assert ours.arrived_ns is None
