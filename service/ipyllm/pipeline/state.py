@@ -54,7 +54,10 @@ class ExchangeState:
         usage, cost, source = Usage(), None, None
         try:
             usage = self._usage(service, request)
-            if self.address is not None:
+            told = service.told_cost(received.raw_usage) if received.raw_usage is not None else None
+            if told is not None:
+                cost, source = told, "provider"
+            elif self.address is not None:
                 cost, source = service.cost_and_source(usage, received.response_model, self.address, self.started_at)
         except Exception:  # a service that cannot read the usage must not lose the answer
             _logger.exception("usage or price of a call to %s could not be read", request.model)
@@ -76,6 +79,7 @@ class ExchangeState:
             started_at=self.started_at,
             error_category=error.category if error is not None else None,
             error_message=str(error) if error is not None else None,
+            not_applied=request.not_applied,
         )
 
     def from_cache(self, hit: ChatResponse, request: ChatRequest, call_id: str) -> ChatResponse:
@@ -91,6 +95,7 @@ class ExchangeState:
             cache_hit=True,
             call_id=call_id,
             started_at=self.started_at,
+            not_applied=request.not_applied,
         )
 
     def _usage(self, service: Provider, request: ChatRequest) -> Usage:

@@ -60,6 +60,8 @@ def _parts(response: ChatResponse) -> Iterator[str]:
         yield f"{about}{rate:.{0 if rate >= 10 else 1}f} tokens/s"  # noqa: PLR2004
     if response.cost_usd is not None:
         yield about + money(response.cost_usd) if response.cost_usd else "free"
+    if response.not_applied:
+        yield f"{', '.join(response.not_applied)} not applied"
 
 
 def _times(timing: Timing, *, cold: bool) -> Iterator[str]:
