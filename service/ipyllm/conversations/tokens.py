@@ -35,7 +35,8 @@ def estimate_messages(messages: Iterable[Message]) -> int:
     """Return an upper estimate of the tokens of a conversation: the sum of its messages' estimates.
 
     Text counts as in :func:`estimate`, an image of any size as 4,096, and everything else in a message (tool calls,
-    ids, audio) by its JSON.
+    ids, audio) by its JSON. Of an answer's ``output_items`` only the reasoning counts, because the rest repeats the
+    message.
     """
     return sum(map(_message_tokens, messages))
 
@@ -47,6 +48,8 @@ def _message_tokens(message: Message) -> int:
             tokens += sum(map(_part_tokens, value))
         elif name == "content" and isinstance(value, str):
             tokens += estimate(value)
+        elif name == "output_items":
+            tokens += sum(_json_tokens(item) for item in value["items"] if item.get("type") == "reasoning")
         elif name != "role" and value is not None:
             tokens += _json_tokens(value)
     return tokens

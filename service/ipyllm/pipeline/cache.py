@@ -345,6 +345,8 @@ def _to_json(response: ChatResponse) -> str:
         "reasoning": response.reasoning,
         "tool_calls": [asdict(call) for call in response.tool_calls],
         "finish_reason": response.finish_reason,
+        "refused": response.refused,
+        "output_items": response.output_items,
         "response_model": response.response_model,
         "usage": asdict(response.usage),
     }
@@ -356,6 +358,7 @@ def _from_json(answer: str) -> ChatResponse | None:
         stored = json.loads(answer)
         tool_calls = tuple(ToolCall(**call) for call in stored.pop("tool_calls"))
         usage = Usage(**stored.pop("usage"))
+        stored["output_items"] = tuple(stored.get("output_items", ()))
         return ChatResponse(
             **stored, tool_calls=tool_calls, usage=usage, cache_hit=True, cost_usd=0.0, price_source="cache"
         )

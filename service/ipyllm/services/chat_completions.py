@@ -18,6 +18,7 @@ from ipyllm.services.profiles.fit import check_images, check_tools, fit
 from ipyllm.services.profiles.profile import Profile, profile_of
 from ipyllm.services.profiles.refusal import explain_refusal
 from ipyllm.services.profiles.wire import merged, wire_fields
+from ipyllm.services.responses_body import responses_body
 from ipyllm.settings import cached_settings, get_settings
 from ipyllm.text.redact import remember_secret
 from ipyllm.timeout import Timeout
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
 
     from ipyllm.messages import Message
     from ipyllm.request import ChatRequest
-    from ipyllm.settings_models import Price
+    from ipyllm.settings_models import Api, Price
     from ipyllm.structured import SchemaMode
     from ipyllm.transport.model_list import ListedModel
 
@@ -38,7 +39,7 @@ __all__ = ["ChatCompletionsProvider"]
 
 
 class ChatCompletionsProvider:
-    """A server that speaks the chat-completions protocol.
+    """A server that speaks the protocol of OpenAI: chat completions, or the Responses API where the profile says so.
 
     Parameters
     ----------
@@ -155,7 +156,7 @@ class ChatCompletionsProvider:
             ``bad_request``: the model cannot do what the call or the service asks for.
         """
         settings = get_settings()
-        profile = profile_of(self.full_name, settings.profiles)
+        profile = self.profile
         options = request.given.with_defaults(request.route_options).with_defaults(self.defaults)
         options = options.with_defaults(request.notebook_options)
         given = {*request.given.params, *self.defaults.params}
@@ -178,6 +179,11 @@ class ChatCompletionsProvider:
             max_retries=settings.max_retries if options.max_retries is None else options.max_retries,
             cache=options.cache,
         )
+
+    @property
+    def api(self) -> Api:
+        """The API through which the model is asked."""
+        return self.profile.api
 
     def _model_name(self, model: str) -> str:
         """Remove the service's own prefix, as in ``OpenAIService("openai/gpt-6-luna")``."""
@@ -304,6 +310,8 @@ class ChatCompletionsProvider:
         params = dict(request.params)
         extra = params.pop("extra_body", None) or {}
         profile = self.profile
+        if profile.api == "responses":
+            return merged(responses_body(self.model, self.full_name, request.messages, params, profile), extra)
         keeps_reasoning = profile.keeps_reasoning and "tools" in params
         return {
             "model": self.model,
@@ -316,19 +324,19 @@ class ChatCompletionsProvider:
     def message(self, message: Message, *, keeps_reasoning: bool = False) -> Message:
         """Return a message as this server accepts it: with the model's reasoning where it must be sent back.
 
-        Elsewhere most servers refuse it.
+        Elsewhere most servers refuse it. The items of an answer belong to the Responses API.
         """
-        if keeps_reasoning:
-            return dict(message)
-        return {name: value for name, value in message.items() if name != "reasoning_content"}
+        left_out = {"output_items"} if keeps_reasoning else {"output_items", "reasoning_content"}
+        return {name: value for name, value in message.items() if name not in left_out}
 
     def read_usage(self, raw: Mapping[str, Any]) -> Usage:
-        """Read the server's token counts, in OpenAI's shape or DeepSeek's."""
-        details = _mapping(raw, "completion_tokens_details")
-        cached = _count(_mapping(raw, "prompt_tokens_details"), "cached_tokens")
+        """Read the server's token counts, in OpenAI's shapes, one for each API, or DeepSeek's."""
+        input_, output = ("input", "output") if "input_tokens" in raw else ("prompt", "completion")
+        details = _mapping(raw, f"{output}_tokens_details")
+        cached = _count(_mapping(raw, f"{input_}_tokens_details"), "cached_tokens")
         return Usage(
-            input_tokens=_count(raw, "prompt_tokens"),
-            output_tokens=_count(raw, "completion_tokens"),
+            input_tokens=_count(raw, f"{input_}_tokens"),
+            output_tokens=_count(raw, f"{output}_tokens"),
             cached_tokens=cached if cached is not None else _count(raw, "prompt_cache_hit_tokens"),
             reasoning_tokens=_count(details, "reasoning_tokens"),
             source="server",

@@ -6,3 +6,4 @@ ALTER TABLE calls ADD COLUMN arrival_clock TEXT;
 ALTER TABLE calls ADD COLUMN visible_tokens BIGINT;
 ALTER TABLE calls ADD COLUMN effort TEXT;
 ALTER TABLE calls ADD COLUMN verbosity TEXT;
+ALTER TABLE calls ADD COLUMN refused BOOLEAN;
