@@ -45,7 +45,8 @@ class Request:
     @property
     def prompt(self) -> str:
         """The text of the last message."""
-        content = self.json["messages"][-1]["content"]
+        messages = self.json["input"] if "input" in self.json else self.json["messages"]
+        content = messages[-1]["content"]
         return content if isinstance(content, str) else "".join(part.get("text", "") for part in content)
 
 

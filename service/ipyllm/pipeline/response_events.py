@@ -1,7 +1,8 @@
 """Reads the events of the Responses API: https://developers.openai.com/api/reference/resources/responses.
 
 A response is a list of items: reasoning, messages, function calls. They are told apart by their ``output_index``,
-because some servers change the ids in each event. A part whose deltas were not sent is read where it is complete.
+because some servers change the ids in each event, or else by their id, because others (llama.cpp) have no index. A part
+whose deltas were not sent is read where it is complete.
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ class ResponsesAccumulator(Accumulator):
     _part: tuple[str, int, int] | None = None
     _text_item: int | None = None
     _calls: dict[int, int] = field(default_factory=dict)
+    _indexes: dict[str, int] = field(default_factory=dict)
 
     def _read(self, chunk: dict[str, Any], at_ns: int) -> list[Event]:
         kind = chunk.get("type")
@@ -47,17 +49,21 @@ class ResponsesAccumulator(Accumulator):
 
     def _text_delta(self, chunk: dict[str, Any], at_ns: int) -> list[Event]:
         text = chunk.get("delta")
-        return self._text_part(text, _index(chunk), _index(chunk, "content_index"), at_ns)
+        return self._text_part(text, self._item_index(chunk), _part_index(chunk, "content_index"), at_ns)
 
     def _refusal_delta(self, chunk: dict[str, Any], at_ns: int) -> list[Event]:
         self.refused = True
         return self._text_delta(chunk, at_ns)
 
     def _summary_delta(self, chunk: dict[str, Any], at_ns: int) -> list[Event]:
-        return self._reasoning_part(chunk.get("delta"), "summary", _index(chunk), _index(chunk, "summary_index"), at_ns)
+        return self._reasoning_part(
+            chunk.get("delta"), "summary", self._item_index(chunk), _part_index(chunk, "summary_index"), at_ns
+        )
 
     def _reasoning_delta(self, chunk: dict[str, Any], at_ns: int) -> list[Event]:
-        return self._reasoning_part(chunk.get("delta"), "content", _index(chunk), _index(chunk, "content_index"), at_ns)
+        return self._reasoning_part(
+            chunk.get("delta"), "content", self._item_index(chunk), _part_index(chunk, "content_index"), at_ns
+        )
 
     def _text_part(self, text: Any, item: int, part: int, at_ns: int) -> list[Event]:
         if not isinstance(text, str) or not text:
@@ -91,12 +97,12 @@ class ResponsesAccumulator(Accumulator):
     # ---- function calls ----------------------------------------------------------------------------
 
     def _arguments_delta(self, chunk: dict[str, Any], at_ns: int) -> list[Event]:
-        return self._call_part(_index(chunk), chunk.get("delta"), at_ns)
+        return self._call_part(self._item_index(chunk), chunk.get("delta"), at_ns)
 
     def _arguments_done(self, chunk: dict[str, Any], at_ns: int) -> list[Event]:
-        if ("arguments", _index(chunk), 0) in self._begun:
+        if ("arguments", self._item_index(chunk), 0) in self._begun:
             return []
-        return self._call_part(_index(chunk), _as_text(chunk.get("arguments")), at_ns)
+        return self._call_part(self._item_index(chunk), _as_text(chunk.get("arguments")), at_ns)
 
     def _call_part(self, item: int, arguments: Any, at_ns: int) -> list[Event]:
         if not isinstance(arguments, str) or not arguments:
@@ -111,15 +117,24 @@ class ResponsesAccumulator(Accumulator):
 
     # ---- items and the end -------------------------------------------------------------------------
 
+    def _item_index(self, chunk: dict[str, Any]) -> int:
+        index = chunk.get("output_index")
+        if isinstance(index, int):
+            return index
+        item = chunk.get("item")
+        item = item if isinstance(item, dict) else {}
+        id_ = str(chunk.get("item_id") or item.get("id") or item.get("call_id"))
+        return self._indexes.setdefault(id_, len(self._indexes))
+
     def _item_added(self, chunk: dict[str, Any], _: int) -> list[Event]:
         item = chunk.get("item")
         if isinstance(item, dict):  # a call's name and id; the rest may be incomplete
-            self._begun_items[_index(chunk)] = item
+            self._begun_items[self._item_index(chunk)] = item
         return []
 
     def _item_done(self, chunk: dict[str, Any], at_ns: int) -> list[Event]:
         item = chunk.get("item")
-        return self._whole_item(_index(chunk), item, at_ns) if isinstance(item, dict) else []
+        return self._whole_item(self._item_index(chunk), item, at_ns) if isinstance(item, dict) else []
 
     def _whole_item(self, index: int, item: dict[str, Any], at_ns: int) -> list[Event]:
         """Keep a complete item, and return the events of what was not sent in deltas."""
@@ -203,7 +218,7 @@ _READERS: Final = {
 """The methods that read events, by type. The texts of other events are sent in these too."""
 
 
-def _index(chunk: dict[str, Any], name: str = "output_index") -> int:
+def _part_index(chunk: dict[str, Any], name: str) -> int:
     index = chunk.get(name)
     return index if isinstance(index, int) else 0
 

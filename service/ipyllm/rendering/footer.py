@@ -46,7 +46,15 @@ def _parts(response: ChatResponse) -> Iterator[str]:
         status = _STATUS[response.status]
         category = response.error_category if response.status == "error" else None
         yield f"{status} ({category.replace('_', ' ')})" if category else status
-    if response.finish_reason in _STOPPED:
+    if response.refused:
+        yield "refused"
+    if response.finish_reason == "length" and not (response.content or response.tool_calls):
+        yield (
+            "stopped at max_tokens before it wrote anything"
+            if not response.reasoning
+            else ("stopped at max_tokens while it reasoned")
+        )
+    elif response.finish_reason in _STOPPED:
         yield _STOPPED[response.finish_reason]
     if response.model:
         yield response.model

@@ -24,8 +24,9 @@ def input_items(messages: Iterable[Message], model: str) -> list[dict[str, Any]]
 
     Examples
     --------
-    >>> input_items([{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Hello"}], "openai/gpt-6-luna")
-    [{'role': 'user', 'content': 'Hi'}, {'role': 'assistant', 'content': 'Hello'}]
+    >>> question = {"role": "user", "content": [{"type": "text", "text": "Hi"}]}
+    >>> input_items([question], "openai/gpt-6-luna")
+    [{'role': 'user', 'content': [{'type': 'input_text', 'text': 'Hi'}]}]
     """
     return [item for message in messages for item in _items(message, model)]
 
@@ -45,7 +46,8 @@ def _items(message: Message, model: str) -> Iterator[dict[str, Any]]:
             yield from kept
             return
         if text := text_of(message):
-            yield {"role": "assistant", "content": text}
+            # llama.cpp's server accepts no shorter form.
+            yield {"type": "message", "role": "assistant", "content": [{"type": "output_text", "text": text}]}
         for call in message.get("tool_calls") or ():
             yield _call(call)
         return
