@@ -18,7 +18,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo lab test thorough coverage lint format bench docs audit clean model
+.PHONY: help setup demo lab test thorough coverage lint format bench simulate docs audit clean model
 
 help: ## show this
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -65,6 +65,9 @@ format: $(VENV)/.all ## let ruff format and mend what it can
 
 bench: $(VENV)/.all model ## measure the speed claims, as ratios in one run
 	$(BIN)/python -m benchmarks
+
+simulate: $(VENV)/.all ## how often intervals cover and conclusions err; PAGE=docs/statistics.md writes the tables there
+	$(BIN)/python -m benchmarks.simulate $(if $(PAGE),--write $(PAGE))
 
 docs: $(VENV)/.all ## build the documentation as HTML in build/docs
 	$(BIN)/python -m sphinx -W --keep-going -q -b html docs build/docs

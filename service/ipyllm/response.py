@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, fields
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 from ipyllm.timing import Timing
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
 
-__all__ = ["Category", "ChatResponse", "Status", "ToolCall", "ToolResult", "Usage"]
+__all__ = ["NOT_SENT", "Category", "ChatResponse", "Status", "ToolCall", "ToolResult", "Usage"]
 
 Category = Literal[
     "rate_limit",
@@ -36,14 +36,25 @@ Category = Literal[
 Status = Literal["ok", "truncated", "cancelled", "error", "running", "interrupted"]
 
 
+NOT_SENT: Final = "not sent"
+"""The ``price_source`` of a call that ended before anything was sent, which cost nothing."""
+
+
 @dataclass(frozen=True, slots=True)
 class Usage:
     """Tokens of one call. Cached tokens are part of the input, reasoning tokens of the output.
 
     ``visible_tokens`` is the output without reasoning; None where the server does not count reasoning apart.
 
-    ``source`` is ``"server"`` for the server's counts and ``"estimated"`` for our estimate, which is never shown as a
-    count.
+    Counts are the server's; None where it did not count, or sent something that is not a count. There the estimates
+    have what ipyllm reads off the text, which is never added to counts and has no price. ``source`` is ``"server"``
+    if there is any count, ``"estimated"`` if there are only estimates, None if nothing is known.
+
+    Examples
+    --------
+    >>> usage = Usage(output_tokens_estimated=120, source="estimated")
+    >>> usage.output_tokens is None, usage.is_consistent
+    (True, False)
     """
 
     input_tokens: int | None = None
@@ -52,6 +63,15 @@ class Usage:
     reasoning_tokens: int | None = None
     visible_tokens: int | None = None
     source: Literal["server", "estimated"] | None = None
+    input_tokens_estimated: int | None = None
+    output_tokens_estimated: int | None = None
+
+    @property
+    def total_tokens(self) -> int | None:
+        """Tokens of input and output together, if the server counted both."""
+        if self.input_tokens is None or self.output_tokens is None:
+            return None
+        return self.input_tokens + self.output_tokens
 
     @property
     def is_consistent(self) -> bool:

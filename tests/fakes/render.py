@@ -94,14 +94,20 @@ def _stream(script: Script, options: RenderOptions, end: float) -> Iterator[Even
     if script.role_chunk:
         yield Event(0.0, "role", chunk(choice({"role": "assistant", "content": ""})))
     for k, delta in enumerate(script.deltas):
-        yield Event(script.ttft + k * script.gap, "token", chunk(choice(delta)))
+        usage = _usage_so_far(script, k + 1) if script.usage_in == "every chunk" else None
+        yield Event(script.ttft + k * script.gap, "token", chunk(choice(delta), usage=usage))
     if script.finish_reason is not None:
-        usage = script.usage if script.usage_in == "finish" else None
+        usage = None if script.usage_in == "own chunk" else script.usage
         yield Event(end, "finish", chunk(choice({}, script.finish_reason), usage=usage))
     if wants_usage and script.usage_in == "own chunk":
         yield Event(end, "usage", chunk(usage=script.usage))
     if script.done:
         yield Event(end, "done", f"{script.prefix}[DONE]")
+
+
+def _usage_so_far(script: Script, n: int) -> dict[str, Any]:
+    usage = script.usage or {}
+    return {**usage, "completion_tokens": n, "total_tokens": usage.get("prompt_tokens", 0) + n}
 
 
 def _completion(script: Script, options: RenderOptions) -> dict[str, Any]:

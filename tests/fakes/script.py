@@ -43,7 +43,7 @@ class Script:
     message: dict[str, Any] = field(default_factory=dict)
     finish_reason: str | None = "stop"
     usage: dict[str, Any] | None = None
-    usage_in: Literal["own chunk", "finish"] = "own chunk"
+    usage_in: Literal["own chunk", "finish", "every chunk"] = "own chunk"
     usage_unasked: bool = False
     role_chunk: bool = True
     done: bool = True
@@ -81,7 +81,7 @@ def answer(
     gap: float = 0.0,
     tail: float = 0.0,
     usage: bool | dict[str, Any] = True,
-    usage_in: Literal["own chunk", "finish"] = "own chunk",
+    usage_in: Literal["own chunk", "finish", "every chunk"] = "own chunk",
     usage_unasked: bool = False,
     prompt_tokens: int = 10,
     cached_tokens: int = 0,
@@ -110,7 +110,8 @@ def answer(
     usage : bool or dict
         True counts one token per chunk; False sends no usage, even if requested; a dict is sent unchanged.
     usage_in, usage_unasked
-        In a separate chunk with `choices: []` (OpenAI), or in the finish chunk (DeepSeek); also if not requested.
+        In a separate chunk with `choices: []` (OpenAI), in the finish chunk (DeepSeek), or so far in every chunk
+        (vLLM's `continuous_usage_stats`); also if not requested.
     finish_reason : str or None
         None: never sent. With tool calls, "stop" becomes "tool_calls".
     reasoning, reasoning_field

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ipyllm.text.format import count, money
+from ipyllm.text.format import count
 from ipyllm_magics.errors import MagicError
 
 if TYPE_CHECKING:
@@ -18,11 +18,11 @@ if TYPE_CHECKING:
 
 __all__ = ["export", "select_calls", "table", "totals"]
 
-_DECIMALS = 4  # a tenth of a millisecond, a hundredth of a cent
 _COLUMNS = [
-    "started_at", "model", "status", "ttft_s", "total_s", "input_tokens", "output_tokens", "output_tps",
-    "cost_usd", "prompt", "response",
+    "started_at", "model", "status", "ttft_s", "total_s", "input_tokens", "input_tokens_estimated", "output_tokens",
+    "output_tokens_estimated", "output_tps", "cost_usd", "prompt", "response",
 ]  # fmt: skip
+_ESTIMATES = ("input_tokens_estimated", "output_tokens_estimated")
 
 
 def select_calls(parsed: Parsed, cells: set[str] | None) -> pd.DataFrame:
@@ -70,44 +70,40 @@ def table(frame: pd.DataFrame, *, by: str | None, full: bool) -> pd.DataFrame:
     from ipyllm import summarise
 
     if by is None:
-        return frame if full else frame[_COLUMNS]
+        return frame if full else frame[[name for name in _COLUMNS if name not in _ESTIMATES or frame[name].any()]]
     names = [name.strip() for name in by.split(",")]
     if "day" in names:  # of the local time zone, not of UTC
         zone = datetime.now().astimezone().tzinfo
         frame = frame.assign(day=frame["started_at"].dt.tz_convert(zone).dt.date)
     try:
-        return summarise(frame, by=names).round(_DECIMALS)
+        return summarise(frame, by=names)
     except ValueError as exc:
         raise MagicError(str(exc)) from None
 
 
 def totals(frame: pd.DataFrame) -> str:
-    """Return the totals of the calls in one line; unknown costs are not added but counted.
+    """Return the totals of the calls in one line, which says how many are not in the sums.
 
     Examples
     --------
     >>> import pandas as pd
     >>> totals(pd.DataFrame({"status": ["ok", "error"], "input_tokens": [10, None], "output_tokens": [5, None],
     ...     "cost_usd": [0.01, None], "usage_source": ["server", None]}))
-    '2 calls · 1 failed · 10 → 5 tokens · $0.01 (1 of unknown cost)'
+    '2 calls · 1 failed · ≥ 10 → 5 tokens, 1 of 2 not counted · cost ≥ $0.01, 1 of 2 unknown'
     """
+    from ipyllm.dataframes.call_totals import cost_total, token_total
+
     if frame.empty:
         return "No calls."
-    parts = [count(len(frame), "call")]
     failed = int(frame["status"].isin(["error", "truncated"]).sum())
-    if failed:
-        parts.append(f"{failed} failed")
-    counted = frame[frame["usage_source"] == "server"]
-    if len(counted):
-        tokens = (int(counted[name].astype("Float64").sum()) for name in ("input_tokens", "output_tokens"))
-        parts.append("{:,} → {:,} tokens".format(*tokens))
-    unknown = int(frame["cost_usd"].isna().sum())
-    if unknown == len(frame):
-        parts.append("cost unknown")
-    else:
-        cost = float(frame["cost_usd"].astype("float64").sum())
-        parts.append((money(cost) if cost else "free") + (f" ({unknown} of unknown cost)" if unknown else ""))
-    return " · ".join(parts)
+    return " · ".join(
+        [
+            count(len(frame), "call"),
+            *([f"{failed} failed"] if failed else []),
+            str(token_total(frame)),
+            cost_total(frame).sentence,
+        ]
+    )
 
 
 def export(frame: pd.DataFrame, path: str, kind: str) -> str:

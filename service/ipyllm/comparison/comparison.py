@@ -280,6 +280,7 @@ class Comparison:
             ``arm`` (its mark), ``label``, ``model``, ``params``, ``status`` (``running`` before its end), ``response``
             (the text), ``ttft_s``, ``total_s``, ``input_tokens``, ``output_tokens``, ``output_tps``, ``cost_usd``,
             ``usage_source``, ``error_category``, ``error_message``, ``preferred`` and ``call_id``, as in ``usage()``.
+            Tokens that the server did not count are null.
         """
         import pandas as pd
 
@@ -401,4 +402,7 @@ def compare(
 def _without_names(response: ChatResponse, *, blind: bool) -> ChatResponse:
     from dataclasses import replace
 
-    return replace(response, model="", cost_usd=None) if blind else replace(response, model="")
+    if not blind:
+        return replace(response, model="")
+    steps = tuple(_without_names(step, blind=True) for step in response.steps)
+    return replace(response, model="", cost_usd=None, steps=steps)

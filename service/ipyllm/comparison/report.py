@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ipyllm._version import __version__
+from ipyllm.dataframes.call_totals import cost_total
 from ipyllm.errors import LLMError, bad_request
 from ipyllm.rendering import STYLE, to_html
 from ipyllm.text.format import count, number, shorten
@@ -147,6 +148,7 @@ def _facts(observed: Observations) -> str:
         count(len(observed.arms), "arm"),
         count(int(frame["prompt"].nunique()), "prompt"),
         count(len(frame), "call"),
+        cost_total(frame).sentence,
     ]
     if "started_at" in frame.columns and frame["started_at"].notna().any():
         import pandas as pd

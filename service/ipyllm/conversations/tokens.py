@@ -1,4 +1,4 @@
-"""Offline estimates of token counts, for trimming and for servers that do not count. Never shown as counts."""
+"""Upper estimates of token counts, offline: for trimming and for budgets. Never shown as counts."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
     from ipyllm.messages import Message
 
-__all__ = ["estimate", "estimate_messages"]
+__all__ = ["IMAGES", "estimate", "estimate_messages"]
 
 _BYTES_PER_TOKEN = 3  # an upper estimate for all measured samples of prose, code and JSON; 4 is too low for JSON
 _ONE_TOKEN_EACH = str.maketrans("", "", string.digits + string.punctuation)
@@ -19,7 +19,8 @@ _PER_MESSAGE = 4  # role and separators, as chat templates add them
 # OpenAI cuts an image into at most 1,536 patches and counts up to 2.46 tokens for each (gpt-4.1-nano): 3,779. Its
 # tiled models stay below 1,500, except gpt-4o-mini, which bills a multiple of its counts.
 _PER_IMAGE = 4096
-_IMAGES = {"image_url", "input_image", "image"}
+IMAGES = {"image_url", "input_image", "image"}
+"""Types of a message's parts that are images."""
 
 
 def estimate(text: str) -> int:
@@ -59,7 +60,7 @@ def _part_tokens(part: Any) -> int:
     if isinstance(part, dict):
         if isinstance(part.get("text"), str):
             return estimate(part["text"])
-        if part.get("type") in _IMAGES:
+        if part.get("type") in IMAGES:
             return _PER_IMAGE
     return _json_tokens(part)
 

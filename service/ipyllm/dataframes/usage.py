@@ -6,8 +6,9 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, get_args
 
+from ipyllm.dataframes.call_totals import counted, is_uncounted
 from ipyllm.dataframes.filters import as_tuple, kernel_filter, read_frame
-from ipyllm.dataframes.latency_filter import as_float, counts_in_latency
+from ipyllm.dataframes.latency_filter import as_bool, as_float, counts_in_latency
 from ipyllm.ledger.columns import COLUMNS, FINAL
 from ipyllm.ledger.query import Query
 from ipyllm.request import Origin
@@ -101,11 +102,13 @@ def summarise(frame: pd.DataFrame, by: str | Sequence[str] = "model") -> pd.Data
     Returns
     -------
     DataFrame
-        ``n`` calls; ``errors`` (status ``error`` or ``truncated``); ``left_out``, the calls that
+        ``n`` calls; ``errors`` (status ``error`` or ``truncated``); ``refused`` by the model; ``left_out``, the calls
         :func:`~ipyllm.dataframes.latency_filter.counts_in_latency` leaves out of latencies; ``ttft_p50_s``,
         ``ttft_p95_s``; ``total_p50_s`` and ``output_tps_p50`` of calls with status ``ok``; ``input_tokens``,
-        ``output_tokens`` as servers count them, and ``estimated``, the calls whose tokens were estimated and are not in
-        these sums; ``cost_usd``, null when no cost is known.
+        ``output_tokens`` as servers count them, and ``uncounted``, the calls without such a count, whose tokens are not
+        in these sums (``estimated`` of them have an estimate); ``cost_usd``, null when no cost is known, and
+        ``cost_unknown``, the calls of unknown cost, which are not in that sum. It is shown rounded, and with a ``≥``
+        before sums that do not include all calls.
 
     Raises
     ------
@@ -121,6 +124,8 @@ def summarise(frame: pd.DataFrame, by: str | Sequence[str] = "model") -> pd.Data
     """
     import pandas as pd
 
+    from ipyllm.dataframes.summary_frame import SummaryFrame
+
     frame = frame.reindex(columns=[*frame.columns, *(name for name in COLUMNS if name not in frame.columns)])
     names = as_tuple("by", by)
     if not names:
@@ -133,26 +138,30 @@ def summarise(frame: pd.DataFrame, by: str | Sequence[str] = "model") -> pd.Data
 
     counts = counts_in_latency(frame)
     succeeded = counts & (frame["status"] == "ok")
-    estimated = frame["usage_source"] == "estimated"
+    estimated = (frame["usage_source"] == "estimated") | frame["output_tokens_estimated"].notna()
     table = pd.DataFrame(
         {
             "errors": frame["status"].isin(["error", "truncated"]),
+            "refused": as_bool(frame["refused"]),
             "left_out": ~counts,
             "ttft_s": as_float(frame["ttft_s"]).where(counts),
             "total_s": as_float(frame["total_s"]).where(succeeded),
             "output_tps": as_float(frame["output_tps"]).where(succeeded & ~estimated),
-            "input_tokens": as_float(frame["input_tokens"]).where(~estimated),
-            "output_tokens": as_float(frame["output_tokens"]).where(~estimated),
+            "input_tokens": counted(frame, "input_tokens"),
+            "output_tokens": counted(frame, "output_tokens"),
+            "uncounted": is_uncounted(frame),
             "estimated": estimated,
             "cost_usd": as_float(frame["cost_usd"]),
+            "cost_unknown": frame["cost_usd"].isna(),
         },
         index=frame.index,
     )
     groups = table.groupby(keys if len(keys) > 1 else keys[0], dropna=False)
-    return pd.DataFrame(
+    return SummaryFrame(
         {
             "n": groups.size(),
             "errors": groups["errors"].sum(),
+            "refused": groups["refused"].sum(),
             "left_out": groups["left_out"].sum(),
             "ttft_p50_s": groups["ttft_s"].quantile(0.5),
             "ttft_p95_s": groups["ttft_s"].quantile(0.95),
@@ -160,8 +169,10 @@ def summarise(frame: pd.DataFrame, by: str | Sequence[str] = "model") -> pd.Data
             "output_tps_p50": groups["output_tps"].quantile(0.5),
             "input_tokens": groups["input_tokens"].sum(min_count=1).astype("Int64"),
             "output_tokens": groups["output_tokens"].sum(min_count=1).astype("Int64"),
+            "uncounted": groups["uncounted"].sum(),
             "estimated": groups["estimated"].sum(),
             "cost_usd": groups["cost_usd"].sum(min_count=1),
+            "cost_unknown": groups["cost_unknown"].sum(),
         }
     )
 

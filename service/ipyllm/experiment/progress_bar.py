@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from ipyllm.text.format import money
-
 if TYPE_CHECKING:
     from ipyllm.experiment.run import RunProgress
     from ipyllm.runtime.interruptible import InterruptibleEvent
@@ -32,5 +30,5 @@ def watch(done: InterruptibleEvent, progress: RunProgress, *, name: str, n_done:
 
 
 def _figures(progress: RunProgress) -> dict[str, Any]:
-    cost = {"cost": money(progress.cost_usd)} if progress.cost_usd else {}
+    cost = {"cost": str(progress.cost)} if progress.cost.usd or progress.cost.n_unknown else {}
     return cost | ({"failed": progress.failed} if progress.failed else {})

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from ipyllm.experiment.grid import Trial
     from ipyllm.request import ChatRequest
     from ipyllm.services.base import BaseLLMService
+    from ipyllm.totals import CostTotal
 
 __all__ = ["Chunk", "ChunkReport", "run_chunk", "trial_name", "write_rows"]
 
@@ -82,7 +83,7 @@ class ChunkReport:
     rows: list[dict[str, Any]]  # ledger rows, one per exchange
     ended: int
     failed: int
-    cost_usd: float
+    cost: CostTotal
     unreachable: dict[str, LLMError] = field(default_factory=dict)  # models that could not be reached, with the error
 
 
@@ -114,7 +115,7 @@ def run_chunk(chunk: Chunk) -> ChunkReport:
     progress = run.progress
     worker = f"{socket.gethostname()}:{os.getpid()}"
     rows = [{**row, "tags": {**row["tags"], "worker": worker}} for row in collector.rows()]
-    return ChunkReport(rows, progress.ended, progress.failed, progress.cost_usd, progress.unreachable)
+    return ChunkReport(rows, progress.ended, progress.failed, progress.cost, progress.unreachable)
 
 
 def write_rows(rows: list[dict[str, Any]], config: RunConfig, kernel: str, earlier_rows: Mapping[str, int]) -> None:

@@ -193,8 +193,8 @@ class RemoteRun:
         progress = self.progress
         self._n_deaths = 0
         write_rows(report.rows, self._config, self._kernel, self._earlier_rows)
-        self._settle(job, report.cost_usd)
-        progress.cost_usd += report.cost_usd
+        self._settle(job, report.cost.usd)
+        progress.cost += report.cost
         for model, error in report.unreachable.items():
             progress.unreachable.setdefault(model, error)
         if not job.is_warmup:

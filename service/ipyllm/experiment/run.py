@@ -20,6 +20,7 @@ from ipyllm.routing.balancing import Pool
 from ipyllm.routing.route import Route
 from ipyllm.runtime.interruptible import InterruptibleEvent
 from ipyllm.runtime.service_thread import service_thread
+from ipyllm.totals import CostTotal
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -53,7 +54,7 @@ class RunProgress:
     to_do: int  # calls to make; warm-ups do not count
     ended: int = 0  # calls that ended
     failed: int = 0  # calls that ended in an error
-    cost_usd: float = 0.0  # with warm-ups, without calls of unknown price
+    cost: CostTotal = field(default_factory=CostTotal)  # with warm-ups
     stopped: str | None = None  # why it ended early, in one sentence
     unreachable: dict[str, LLMError] = field(default_factory=dict)  # models that could not be reached, with the error
 
@@ -184,7 +185,7 @@ class Run:
 
     def _record_outcome(self, trial: Trial, response: ChatResponse, error: LLMError | None) -> None:
         progress, model = self.progress, trial.arm.model
-        progress.cost_usd += response.cost_usd or 0.0
+        progress.cost += CostTotal.of_response(response)
         if error is None:
             self._connection_errors[model] = 0
             if self._config.texts is not None:

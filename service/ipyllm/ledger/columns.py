@@ -69,8 +69,10 @@ COLUMNS: Final[dict[str, Kind]] = {
     "cache_hit": "bool",
     # tokens and cost
     "input_tokens": "int",
+    "input_tokens_estimated": "int",
     "cached_tokens": "int",
     "output_tokens": "int",
+    "output_tokens_estimated": "int",
     "reasoning_tokens": "int",
     "visible_tokens": "int",
     "usage_source": "text",

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from ipyllm.events import Event, ReasoningDelta, TextDelta, ToolCallDelta
 from ipyllm.response import ToolCall
+from ipyllm.transport.usage import counts_output, merge_usage
 
 if TYPE_CHECKING:
     from ipyllm.transport.wire_times import Arrival
@@ -48,16 +49,26 @@ class Accumulator:
     _text: list[str] = field(default_factory=list)
     _reasoning: list[str] = field(default_factory=list)
     _tools: dict[int, dict[str, str]] = field(default_factory=dict)
+    _chunks_counted: int = 0
 
     def feed(self, chunk: dict[str, Any], arrival: Arrival) -> list[Event]:
         """Add one chunk and return its events."""
         events = self._read(chunk, arrival.at_ns)
         if events:
             self._record_arrival(arrival)
+        usage = self._usage_in(chunk)
+        if usage is not None:
+            self.raw_usage = merge_usage(self.raw_usage, usage)
+            if counts_output(usage):
+                self._chunks_counted = self.n_chunks
         return events
 
     def _read(self, chunk: dict[str, Any], at_ns: int) -> list[Event]:
         """Take what one chunk holds, and return its events."""
+        raise NotImplementedError
+
+    def _usage_in(self, chunk: dict[str, Any]) -> dict[str, Any] | None:
+        """Return the usage that a chunk carries, if any."""
         raise NotImplementedError
 
     def _add_text(self, text: str, at_ns: int) -> TextDelta:
@@ -115,6 +126,11 @@ class Accumulator:
     def has_tokens(self) -> bool:
         """Whether any token has arrived."""
         return self.first_token_ns is not None
+
+    @property
+    def output_is_counted(self) -> bool:
+        """Whether no token has arrived since the server's last count: some send counts while they write."""
+        return self._chunks_counted == self.n_chunks
 
     def seconds_to(self, instant_ns: int | None) -> float | None:
         """Return the seconds from sending the request to ``instant_ns``."""

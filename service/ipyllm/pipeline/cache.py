@@ -357,13 +357,24 @@ def _from_json(answer: str) -> ChatResponse | None:
     try:
         stored = json.loads(answer)
         tool_calls = tuple(ToolCall(**call) for call in stored.pop("tool_calls"))
-        usage = Usage(**stored.pop("usage"))
+        usage = _usage_from_json(stored.pop("usage"))
         stored["output_items"] = tuple(stored.get("output_items", ()))
         return ChatResponse(
             **stored, tool_calls=tool_calls, usage=usage, cache_hit=True, cost_usd=0.0, price_source="cache"
         )
     except (ValueError, TypeError, KeyError):
         return None  # an unknown format, which the next response replaces
+
+
+def _usage_from_json(stored: dict[str, Any]) -> Usage:
+    usage = Usage(**stored)
+    if usage.source == "estimated" and "output_tokens_estimated" not in stored:  # stored by ipyllm 0.1
+        return Usage(
+            source="estimated",
+            input_tokens_estimated=usage.input_tokens,
+            output_tokens_estimated=usage.output_tokens,
+        )
+    return usage
 
 
 _current_lock = threading.Lock()

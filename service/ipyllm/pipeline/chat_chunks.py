@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from ipyllm.pipeline.accumulator import Accumulator
+from ipyllm.transport.usage import usage_in_chunk
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -26,9 +27,6 @@ class ChatAccumulator(Accumulator):
     def _read(self, chunk: dict[str, Any], at_ns: int) -> list[Event]:
         if self.response_model is None and isinstance(chunk.get("model"), str):
             self.response_model = chunk["model"]
-        usage = chunk.get("usage")
-        if isinstance(usage, dict):
-            self.raw_usage = usage
         choices = chunk.get("choices")
         if not isinstance(choices, list) or not choices or not isinstance(choices[0], dict):
             return []
@@ -41,6 +39,9 @@ class ChatAccumulator(Accumulator):
             delta = choice["message"]
             self.streamed = False
         return list(self._events(delta, at_ns)) if isinstance(delta, dict) else []
+
+    def _usage_in(self, chunk: dict[str, Any]) -> dict[str, Any] | None:
+        return usage_in_chunk(chunk)
 
     def _events(self, delta: dict[str, Any], at_ns: int) -> Iterator[Event]:
         reasoning = delta.get("reasoning_content") or delta.get("reasoning")

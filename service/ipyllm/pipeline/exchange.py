@@ -29,6 +29,7 @@ from ipyllm.pipeline.response_events import ResponsesAccumulator
 from ipyllm.pipeline.retry import attempts, is_retryable
 from ipyllm.pipeline.state import ExchangeState
 from ipyllm.pipeline.watchdog import Watchdog
+from ipyllm.response import Usage
 from ipyllm.runtime.service_thread import service_thread
 
 if TYPE_CHECKING:
@@ -256,8 +257,8 @@ class Exchange:
                         if not send_again or asyncio.get_running_loop().time() > until:
                             raise
                         continue
-                    used = (state.received.raw_usage or {}).get("total_tokens")
-                    slot.succeeded(used if isinstance(used, int) else None)
+                    counts = state.counted_usage(self.service, self.request) if limiter.counts_tokens else Usage()
+                    slot.succeeded(counts.total_tokens)
                     return
             except asyncio.CancelledError:
                 if state.attempts == 0:
@@ -279,7 +280,7 @@ class Exchange:
         watchdog = Watchdog(received, request.timeout)
         error: LLMError | None = None
         try:
-            with thread.lag.measure() as state.lag, PeriodicSave(self._save, received):
+            with thread.lag.measure() as state.lag, thread.switching, PeriodicSave(self._save, received):
                 async with watchdog, stream as chunks:
                     slot.admitted()
                     times = stream.times

@@ -45,6 +45,11 @@ class ResponsesAccumulator(Accumulator):
         self.streamed = False
         return self._end({"response": chunk}, at_ns)
 
+    def _usage_in(self, chunk: dict[str, Any]) -> dict[str, Any] | None:
+        response = chunk.get("response")
+        usage = (response if isinstance(response, dict) else chunk).get("usage")
+        return usage if isinstance(usage, dict) and usage else None
+
     # ---- parts -------------------------------------------------------------------------------------
 
     def _text_delta(self, chunk: dict[str, Any], at_ns: int) -> list[Event]:
@@ -164,8 +169,6 @@ class ResponsesAccumulator(Accumulator):
         if isinstance(response, dict):
             if isinstance(response.get("model"), str):
                 self.response_model = response["model"]
-            if isinstance(response.get("usage"), dict):
-                self.raw_usage = response["usage"]
             changes = response.get("input_transformations")
             if isinstance(changes, list):
                 self.removed_inputs = sum(isinstance(c, dict) and c.get("action") == "removed" for c in changes)

@@ -8,10 +8,10 @@ from datetime import UTC, datetime
 from time import perf_counter_ns
 from typing import TYPE_CHECKING, Literal
 
-from ipyllm.conversations.tokens import estimate, estimate_messages
+from ipyllm.conversations.likely_tokens import likely_message_tokens, likely_output_tokens
 from ipyllm.pipeline.accumulator import Accumulator
 from ipyllm.pipeline.token_counts import streamed_tokens, visible_tokens
-from ipyllm.response import ChatResponse, Usage
+from ipyllm.response import NOT_SENT, ChatResponse, Usage
 from ipyllm.runtime.loop_lag import LagMeasurement
 from ipyllm.timing import Timing, output_tokens_per_second, time_per_output_token
 
@@ -51,16 +51,8 @@ class ExchangeState:
     def response(self, service: Provider, request: ChatRequest, call_id: str, error: LLMError | None) -> ChatResponse:
         """Return the response as it is now."""
         received = self.received
-        usage, cost, source = Usage(), None, None
-        try:
-            usage = self._usage(service, request)
-            told = service.told_cost(received.raw_usage) if received.raw_usage is not None else None
-            if told is not None:
-                cost, source = told, "provider"
-            elif self.address is not None:
-                cost, source = service.cost_and_source(usage, received.response_model, self.address, self.started_at)
-        except Exception:  # a service that cannot read the usage must not lose the answer
-            _logger.exception("usage or price of a call to %s could not be read", request.model)
+        usage = self._usage(service, request)
+        cost, source = self._cost(service, request, usage)
         return ChatResponse(
             content=received.content,
             reasoning=received.reasoning,
@@ -100,18 +92,53 @@ class ExchangeState:
             not_applied=request.not_applied,
         )
 
-    def _usage(self, service: Provider, request: ChatRequest) -> Usage:
+    def counted_usage(self, service: Provider, request: ChatRequest) -> Usage:
+        """Return the server's counts, as far as they hold for all that has arrived."""
         received = self.received
-        if received.raw_usage is not None:
-            usage = service.read_usage(received.raw_usage)
-            return replace(usage, visible_tokens=visible_tokens(usage, received))
-        if not received.has_tokens:
+        if received.raw_usage is None:
             return Usage()
-        return Usage(
-            input_tokens=estimate_messages(request.messages),
-            output_tokens=estimate(received.content + received.reasoning),
-            source="estimated",
+        try:
+            counted = service.read_usage(received.raw_usage)
+        except Exception:  # a service that cannot read the usage must not lose the answer
+            _logger.exception("the usage of a call to %s could not be read", request.model)
+            return Usage()
+        if received.has_tokens and not (received.output_is_counted and counted.output_tokens):
+            counted = replace(counted, output_tokens=None, reasoning_tokens=None)
+        return replace(counted, visible_tokens=visible_tokens(counted, received))
+
+    def _usage(self, service: Provider, request: ChatRequest) -> Usage:
+        """Return the server's counts, and estimates of what it did not count."""
+        counted = self.counted_usage(service, request)
+        if not self.received.has_tokens:
+            return counted
+        if counted.input_tokens is None:
+            counted = replace(counted, input_tokens_estimated=likely_message_tokens(request.messages))
+        if counted.output_tokens is None:
+            counted = replace(counted, output_tokens_estimated=self._likely_output_tokens(request))
+        is_counted = counted.input_tokens is not None or counted.output_tokens is not None
+        return replace(counted, source="server" if is_counted else "estimated")
+
+    def _likely_output_tokens(self, request: ChatRequest) -> int:
+        received = self.received
+        return likely_output_tokens(
+            received.reasoning + received.content + received.arguments,
+            n_chunks=received.n_chunks,
+            limit=request.params.get("max_completion_tokens") or request.params.get("max_tokens"),
+            reached_limit=received.finish_reason == "length",
         )
+
+    def _cost(self, service: Provider, request: ChatRequest, usage: Usage) -> tuple[float | None, str | None]:
+        if self.address is None or self.attempts == 0:
+            return 0.0, NOT_SENT
+        try:
+            raw = self.received.raw_usage
+            told = service.told_cost(raw) if raw is not None else None
+            if told is not None:
+                return told, "provider"
+            return service.cost_and_source(usage, self.received.response_model, self.address, self.started_at)
+        except Exception:  # a service without a price must not lose the answer
+            _logger.exception("the price of a call to %s could not be read", request.model)
+            return None, None
 
     def _timing(self, usage: Usage) -> Timing:
         received, now = self.received, perf_counter_ns()

@@ -7,13 +7,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ipyllm.dataframes.call_totals import cost_total
 from ipyllm.errors import bad_request
 from ipyllm.plots.theme import arm_styles, axes_for, draw_point, label_arms, labels, legend_below, text_colour, themed
 from ipyllm.statistics.observations import observe
 from ipyllm.statistics.pairs import compare_pairs, prompt_means
 from ipyllm.statistics.ranking import win_matrix as win_table
 from ipyllm.statistics.summary import summarise_arms
-from ipyllm.text.format import money, number
+from ipyllm.text.format import count, money, number
+from ipyllm.totals import CostTotal
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -97,9 +99,11 @@ def cost_score(
         axes.set_xlabel(f"cost per call{filled}")
         axes.set_ylabel(f"{name.removeprefix('score_')}: mean".replace("$", r"\$"))
         n_left_out = len(observed.arms) - len(known)
-        if n_left_out:
-            note = f"{n_left_out} without a known cost or score"
-            axes.annotate(note, (0.01, 0.01), xycoords="axes fraction", fontsize="small", alpha=0.7)
+        notes = [f"{count(n_left_out, 'arm')} without a known cost or score"] if n_left_out else []
+        total = sum((cost_total(observed.frame[observed.frame["arm"] == arm]) for arm in known), CostTotal())
+        notes += [f"means of known costs: {total.caveat}"] if total.n_unknown else []
+        if notes:
+            axes.annotate("\n".join(notes), (0.01, 0.01), xycoords="axes fraction", fontsize="small", alpha=0.7)
         if ax is None:
             legend_below(axes, handles, known)
     return axes

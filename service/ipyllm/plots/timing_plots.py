@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ipyllm.dataframes.call_totals import cost_total
+from ipyllm.dataframes.call_totals import counted as counted_tokens
 from ipyllm.errors import bad_request
 from ipyllm.plots.theme import (
     arm_styles,
@@ -108,7 +110,8 @@ def intervals(
         label_arms(axes, observed.arms)
         axes.set_ylim(len(observed.arms) - 0.5, -0.5)
         axes.grid(axis="x", alpha=0.25)
-        axes.set_xlabel(_axis_label(measure))
+        caveat = cost_total(observed.frame).caveat if measure.kind == "money" else ""
+        axes.set_xlabel(f"{_axis_label(measure)} of known costs, {caveat}" if caveat else _axis_label(measure))
         if measure.kind in {"time", "money"}:
             axes.set_xlim(left=0)
         if measure.kind == "errors" or set(np.unique(values[~np.isnan(values)])) <= {0.0, 1.0}:
@@ -125,7 +128,8 @@ def throughput(calls: Any, *, ax: Axes | None = None, dark: bool | None = None) 
     ----------
     calls : DataFrame, or anything that has one as ``.calls``
         With ``started_at``, ``total_s`` and ``output_tokens``. The tokens of a call are spread evenly from its first
-        token to its end. Failed calls are crosses at the bottom.
+        token to its end. Failed calls are crosses at the bottom. Calls whose tokens the server did not count are left
+        out, and the axis says how many.
 
     Raises
     ------
@@ -142,8 +146,10 @@ def throughput(calls: Any, *, ax: Axes | None = None, dark: bool | None = None) 
     start = (started - started.min()).dt.total_seconds().to_numpy()
     first = start + np.nan_to_num(frame["ttft_s"].to_numpy())
     last = start + frame["total_s"].to_numpy()
-    tokens = frame["output_tokens"].to_numpy()
-    counted = ~np.isnan(last) & ~np.isnan(tokens) & ~frame["cache_hit"].to_numpy()
+    tokens = counted_tokens(frame, "output_tokens").to_numpy()
+    ended = ~np.isnan(last) & ~frame["cache_hit"].to_numpy()
+    counted = ended & ~np.isnan(tokens)
+    n_uncounted = int((ended & np.isnan(tokens)).sum())
     if not counted.any():
         raise bad_request("None of these calls has both an end and a number of output tokens.")
     edges = np.linspace(0, max(float(last[counted].max()), 1e-3), _BINS + 1)
@@ -170,7 +176,10 @@ def throughput(calls: Any, *, ax: Axes | None = None, dark: bool | None = None) 
             handles += axes.plot(
                 start[failed], np.zeros(failed.sum()), "x", color=text_colour(), clip_on=False, zorder=5
             )
-        axes.set(xlabel="seconds since the first call", ylabel="output tokens per second", xlim=(0, edges[-1]))
+        left_out = f"; {n_uncounted:,} of {ended.sum():,} calls not counted" if n_uncounted else ""
+        axes.set(
+            xlabel=f"seconds since the first call{left_out}", ylabel="output tokens per second", xlim=(0, edges[-1])
+        )
         axes.set_ylim(bottom=0)
         axes.grid(axis="y", alpha=0.25)
         if ax is None:

@@ -1,6 +1,7 @@
 """The line under an answer: model, times, tokens, cost, and reasons for caution.
 
-Unknown values are left out, never shown as 0, and estimates are marked with ≈.
+Unknown values are left out, never shown as 0, and estimates are marked with ~. Tokens and cost of an answer that took
+several calls are those of all of them, and sums that are lower bounds say so.
 """
 
 from __future__ import annotations
@@ -8,9 +9,11 @@ from __future__ import annotations
 from html import escape
 from typing import TYPE_CHECKING
 
-from ipyllm.text.format import money, seconds
+from ipyllm.response import NOT_SENT
+from ipyllm.text.format import seconds
 from ipyllm.text.terminal import strip_control_sequences
 from ipyllm.timing import LARGEST_LAG
+from ipyllm.totals import CostTotal, TokenTotal
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -42,34 +45,44 @@ def footer_html(response: ChatResponse) -> str:
 
 
 def _parts(response: ChatResponse) -> Iterator[str]:
+    yield from _ending(response)
+    if response.model:
+        yield response.model
+    if response.cache_hit:
+        yield "from the cache"
+    yield from _times(response.timing, cold=response.cold)
+    steps = response.steps or (response,)
+    if len(steps) > 1:
+        yield f"{len(steps)} calls"
+        yield str(TokenTotal.of_response(response))
+    elif tokens := _tokens(response.usage):
+        yield tokens
+    if rate := response.timing.output_tps:
+        yield f"{rate:.{0 if rate >= 10 else 1}f} tokens/s"  # noqa: PLR2004
+    yield from _cost(response)
+    if response.not_applied:
+        yield f"{', '.join(response.not_applied)} not applied"
+
+
+def _ending(response: ChatResponse) -> Iterator[str]:
+    """Yield what is to be said of an answer that did not end well."""
     if response.status != "ok":
         status = _STATUS[response.status]
         category = response.error_category if response.status == "error" else None
         yield f"{status} ({category.replace('_', ' ')})" if category else status
     if response.refused:
         yield "refused"
-    if response.finish_reason == "length" and not (response.content or response.tool_calls):
-        yield (
-            "stopped at max_tokens before it wrote anything"
-            if not response.reasoning
-            else ("stopped at max_tokens while it reasoned")
-        )
-    elif response.finish_reason in _STOPPED:
-        yield _STOPPED[response.finish_reason]
-    if response.model:
-        yield response.model
-    if response.cache_hit:
-        yield "from the cache"
-    yield from _times(response.timing, cold=response.cold)
-    about = "≈" if response.usage.source == "estimated" else ""
-    if tokens := _tokens(response.usage):
-        yield about + tokens
-    if rate := response.timing.output_tps:
-        yield f"{about}{rate:.{0 if rate >= 10 else 1}f} tokens/s"  # noqa: PLR2004
-    if response.cost_usd is not None:
-        yield about + money(response.cost_usd) if response.cost_usd else "free"
-    if response.not_applied:
-        yield f"{', '.join(response.not_applied)} not applied"
+    if response.finish_reason in _STOPPED:
+        is_empty = response.finish_reason == "length" and not (response.content or response.tool_calls)
+        yield _STOPPED[response.finish_reason] + (" before the answer began" if is_empty else "")
+
+
+def _cost(response: ChatResponse) -> Iterator[str]:
+    cost = CostTotal.of_response(response)
+    if all(step.price_source == NOT_SENT for step in response.steps or (response,)):
+        yield "not sent"
+    elif cost.n_unknown < cost.n:
+        yield str(cost)
 
 
 def _times(timing: Timing, *, cold: bool) -> Iterator[str]:
@@ -87,8 +100,13 @@ def _times(timing: Timing, *, cold: bool) -> Iterator[str]:
 
 
 def _tokens(usage: Usage) -> str:
-    if usage.input_tokens is not None and usage.output_tokens is not None:
-        return f"{usage.input_tokens:,} → {usage.output_tokens:,} tokens"
-    if usage.output_tokens is not None:
-        return f"{usage.output_tokens:,} tokens out"
-    return f"{usage.input_tokens:,} tokens in" if usage.input_tokens is not None else ""
+    input_, output = _count(usage, "input_tokens"), _count(usage, "output_tokens")
+    if input_ and output:
+        return f"{input_} → {output} tokens"
+    return f"{output} tokens out" if output else f"{input_} tokens in" if input_ else ""
+
+
+def _count(usage: Usage, name: str) -> str:
+    """Return a count, an estimate marked as such, or an empty text."""
+    count, estimate = getattr(usage, name), getattr(usage, f"{name}_estimated")
+    return f"{count:,}" if count is not None else f"~{estimate:,}" if estimate is not None else ""

@@ -12,6 +12,7 @@ import atexit
 import contextlib
 import functools
 import threading
+from collections import deque
 from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -19,6 +20,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 # cancelled at exit still write their rows.
 from ipyllm.fork_safety import in_forked_child
 from ipyllm.runtime.loop_lag import LagMonitor
+from ipyllm.runtime.switch_interval import ShortSwitchInterval
 from ipyllm.transport.client import TransportClient
 
 if TYPE_CHECKING:
@@ -29,7 +31,7 @@ __all__ = ["ServiceThread", "service_thread"]
 
 T = TypeVar("T")
 _EXIT_S = 5.0
-_STARTED_AT_ONCE = 1  # coroutines in one turn of the loop, so that 500 calls begun at once do not stop the reading
+_STARTED_AT_ONCE = 2  # coroutines in one turn of the loop, so that 500 calls begun at once do not stop the reading
 
 
 class ServiceThread:
@@ -39,8 +41,9 @@ class ServiceThread:
         self.loop = asyncio.new_event_loop()
         self.transport = TransportClient()
         self.lag = LagMonitor()
+        self.switching = ShortSwitchInterval()
         self._submitting = threading.Lock()
-        self._submitted: list[tuple[Coroutine[Any, Any, Any], Future[Any]]] = []
+        self._submitted: deque[tuple[Coroutine[Any, Any, Any], Future[Any]]] = deque()
         self._woken = False  # the loop was woken and has not run yet
         self._thread = threading.Thread(target=self._run, name="ipyllm-service", daemon=True)
         self._thread.start()
@@ -83,11 +86,11 @@ class ServiceThread:
 
     def _start_submitted(self) -> None:
         with self._submitting:
-            submitted, self._submitted = self._submitted[:_STARTED_AT_ONCE], self._submitted[_STARTED_AT_ONCE:]
+            now = [self._submitted.popleft() for _ in range(min(_STARTED_AT_ONCE, len(self._submitted)))]
             self._woken = bool(self._submitted)
         if self._woken:
             self.loop.call_soon(self._start_submitted)
-        for coroutine, future in submitted:
+        for coroutine, future in now:
             task = self.loop.create_task(coroutine)
             task.add_done_callback(functools.partial(_copy_outcome, future))
             future.add_done_callback(functools.partial(self._pass_on_cancel, task))
@@ -157,6 +160,8 @@ def _forget_after_fork() -> None:
     # The thread does not exist in the child, and the sockets belong to the parent.
     global _current, _lock
     _lock = threading.Lock()
+    if _current is not None:
+        _current.switching.restore()
     _current = None
 
 

@@ -23,6 +23,7 @@ from ipyllm.settings import cached_settings, get_settings
 from ipyllm.text.redact import remember_secret
 from ipyllm.timeout import Timeout
 from ipyllm.transport.address import Address, is_url, without_password
+from ipyllm.transport.usage import read_usage
 from ipyllm.validate import validate_int
 
 if TYPE_CHECKING:
@@ -330,17 +331,8 @@ class ChatCompletionsProvider:
         return {name: value for name, value in message.items() if name not in left_out}
 
     def read_usage(self, raw: Mapping[str, Any]) -> Usage:
-        """Read the server's token counts, in OpenAI's shapes, one for each API, or DeepSeek's."""
-        input_, output = ("input", "output") if "input_tokens" in raw else ("prompt", "completion")
-        details = _mapping(raw, f"{output}_tokens_details")
-        cached = _count(_mapping(raw, f"{input_}_tokens_details"), "cached_tokens")
-        return Usage(
-            input_tokens=_count(raw, f"{input_}_tokens"),
-            output_tokens=_count(raw, f"{output}_tokens"),
-            cached_tokens=cached if cached is not None else _count(raw, "prompt_cache_hit_tokens"),
-            reasoning_tokens=_count(details, "reasoning_tokens"),
-            source="server",
-        )
+        """Read the server's token counts, in any shape that :func:`~ipyllm.transport.usage.read_usage` knows."""
+        return read_usage(raw)
 
     async def load_prices(self, address: Address) -> None:
         """Import the price tables before the clock starts."""
@@ -412,13 +404,3 @@ class ChatCompletionsProvider:
 def _is_in_domain(base_url: str, domain: str) -> bool:
     host = urlsplit(base_url).hostname or ""
     return host == domain or host.endswith(f".{domain}")
-
-
-def _mapping(raw: Mapping[str, Any], key: str) -> Mapping[str, Any]:
-    value = raw.get(key)
-    return value if isinstance(value, dict) else {}
-
-
-def _count(raw: Mapping[str, Any], key: str) -> int | None:
-    value = raw.get(key)
-    return value if isinstance(value, int) and not isinstance(value, bool) else None

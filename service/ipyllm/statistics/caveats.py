@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ipyllm.dataframes.call_totals import cost_total
 from ipyllm.dataframes.latency_filter import LARGEST_LAG
 from ipyllm.text.format import count, join_names, number
 
@@ -26,7 +27,16 @@ MAX_NAMES = 4
 
 def caveats(observed: Observations) -> list[str]:
     """Return the caveats of these calls, most important first."""
-    checks = (_different_prompts, _reversals, _failures, _unscored, _few_prompts, _left_out, _unfinished)
+    checks = (
+        _different_prompts,
+        _reversals,
+        _failures,
+        _unscored,
+        _few_prompts,
+        _left_out,
+        _unfinished,
+        _unknown_costs,
+    )
     return [sentence for check in checks for sentence in check(observed)]
 
 
@@ -152,3 +162,16 @@ def _unfinished(observed: Observations) -> Iterator[str]:
     if n:
         has, was = ("has", "was") if n == 1 else ("have", "were")
         yield f"{count(n, 'call')} {has} not ended, or {was} cancelled: not counted as right or wrong."
+
+
+def _unknown_costs(observed: Observations) -> Iterator[str]:
+    frame = observed.frame
+    totals = {str(arm): cost_total(calls) for arm, calls in frame.groupby("arm", observed=False)}
+    partly = [
+        f"{total.n_unknown:,} of {count(total.n, 'call')} of {arm}"
+        for arm, total in totals.items()
+        if 0 < total.n_unknown < total.n
+    ]
+    if partly:
+        listed = join_names(partly, limit=MAX_NAMES)
+        yield f"The cost of {listed} is unknown: sums of costs are lower bounds, means are of the known ones."

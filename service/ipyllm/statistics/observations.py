@@ -145,7 +145,8 @@ class Observations:
             return column.where(self.timed & (frame["status"] == "ok"))
         if metric.kind == "speed":
             return column.where(self.timed & (frame["status"] == "ok") & (frame["usage_source"] != "estimated"))
-        return column.where(~frame["cache_hit"])
+        # A call that failed before it cost anything says nothing about the price of an answer.
+        return column.where(~frame["cache_hit"] & ((frame["status"] == "ok") | (column > 0)))
 
     def arm(self, label: object) -> str:
         """Return the arm of that label, or raise an error that suggests one."""
@@ -176,14 +177,15 @@ def observe(calls: Any, directions: Mapping[str, bool | None] | None = None) -> 
     if calls.empty:
         except_for = " but warm-ups" if warm_up.any() else ""
         raise bad_request(f"There are no calls{except_for}, so there is nothing to compare.")
-    copied = [n for n in ("model", "prompt_id", "repeat", "started_at", "error_category") if n in calls]
+    columns = ("model", "prompt_id", "repeat", "started_at", "error_category", "price_source")
+    copied = [name for name in columns if name in calls]
     frame = pd.DataFrame(calls[copied])
     codes, labels = pd.factorize(calls[arm_column].astype(str))
     frame["arm"] = pd.Categorical.from_codes(codes, categories=labels)
     frame["prompt"] = _prompts(calls)
     frame["status"] = calls["status"].astype(str)
     frame["usage_source"] = calls["usage_source"].astype(str) if "usage_source" in calls.columns else ""
-    for name in ("cold", "cache_hit"):
+    for name in ("cold", "cache_hit", "refused"):
         frame[name] = as_bool(calls[name]) if name in calls.columns else False
     for name in _NUMBERS:
         frame[name] = _finite(calls[name], name) if name in calls.columns else math.nan

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from ipyllm.dataframes.call_totals import counted, is_uncounted
 from ipyllm.statistics.caveats import MAX_NAMES, caveats
 from ipyllm.statistics.means import clustered_mean
 from ipyllm.statistics.observations import METRICS, Observations, observe
@@ -42,12 +43,15 @@ def summarise_arms(calls: Any, *, level: float = 0.95, quantiles: tuple[float, .
     Returns
     -------
     StatisticsFrame
-        Index ``arm``. ``n`` calls, ``prompts``, ``errors`` (status ``error`` or ``truncated``), ``left_out`` of the
-        times by :func:`~ipyllm.dataframes.latency_filter.counts_in_latency`; each score's mean with its interval
-        (``…_low``, ``…_high``) and ``…_n``, its number of calls; ``ttft_p50_s`` and so on with their intervals;
-        ``output_tps_p50``; ``input_tokens`` and ``output_tokens`` as counted by the server; ``cost_usd`` of all calls
-        and ``cost_per_call_usd`` of those that were paid for. Unknown values are null, and so are limits that
-        need more calls.
+        Index ``arm``. ``n`` calls, ``prompts``, ``errors`` (status ``error`` or ``truncated``), ``refused`` by the
+        model, ``left_out`` of the times by :func:`~ipyllm.dataframes.latency_filter.counts_in_latency`; each score's
+        mean with its interval (``…_low``, ``…_high``) and ``…_n``, its number of calls; ``ttft_p50_s`` and so on with
+        their intervals;
+        ``output_tps_p50``; ``input_tokens`` and ``output_tokens`` as counted by the server, and ``uncounted``, the
+        calls without such a count, which are not in these sums; ``cost_usd`` of all calls and ``cost_unknown``, the
+        calls of unknown cost, which are not in that sum; ``cost_per_call_usd``, the mean cost of ``cost_per_call_n``
+        calls, those that were paid for at a known cost. Unknown values are null, and so are limits that need more
+        calls.
 
     Notes
     -----
@@ -75,12 +79,13 @@ def summarise_arms(calls: Any, *, level: float = 0.95, quantiles: tuple[float, .
     of_arm = {str(arm): rows for arm, rows in frame.groupby("arm", observed=False).indices.items()}
     columns: dict[str, np.ndarray] = {name: observed.values(METRICS[name]).to_numpy() for name in _METRICS}
     columns |= {score: frame[score].to_numpy() for score in observed.scores}
-    as_counted = frame["usage_source"] != "estimated"
-    columns |= {name: frame[name].where(as_counted).to_numpy() for name in _TOKENS}
+    columns |= {name: counted(frame, name).to_numpy() for name in _TOKENS}
     columns |= {
         "prompt": frame["prompt"].to_numpy(),
         "failed": observed.failed.to_numpy(),
+        "refused": frame["refused"].to_numpy(),
         "timed": observed.timed.to_numpy(),
+        "uncounted": is_uncounted(frame).to_numpy(),
         "paid": frame["cost_usd"].to_numpy(),
     }
     rows = {
@@ -103,6 +108,7 @@ def _row(
         "n": prompts.size,
         "prompts": int(np.unique(prompts).size),
         "errors": int(columns["failed"].sum()),
+        "refused": int(columns["refused"].sum()),
         "left_out": int((~columns["timed"]).sum()),
     }
     for score in scores:
@@ -114,8 +120,11 @@ def _row(
         row |= {name: quantile(columns[metric], q), f"{name}_low": interval.low, f"{name}_high": interval.high}
     for name in _TOKENS:
         row[name] = _reduce_known(np.sum, columns[name])
+    row["uncounted"] = int(columns["uncounted"].sum())
     row["cost_usd"] = _reduce_known(np.sum, columns["paid"])
+    row["cost_unknown"] = int(np.isnan(columns["paid"]).sum())
     row["cost_per_call_usd"] = _reduce_known(np.mean, columns["cost_usd"])
+    row["cost_per_call_n"] = int((~np.isnan(columns["cost_usd"])).sum())
     return row
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import pandas as pd
 
 from ipyllm.dataframes.calls_frame import CallsFrame
+from ipyllm.dataframes.summary_frame import format_costs
 from ipyllm.text.format import UNKNOWN, money, number
 from ipyllm.text.terminal import strip_control_sequences
 
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 __all__ = ["StatisticsFrame", "format_interval", "format_p"]
+
+_COUNTS_BESIDE_COSTS = ("cost_unknown", "cost_per_call_n")  # shown with the costs
 
 
 class StatisticsFrame(CallsFrame):
@@ -55,9 +58,20 @@ class StatisticsFrame(CallsFrame):
                 continue
             if column.endswith(("_low", "_high")) or (column in {"low", "high"} and "low" in self.columns):
                 continue
+            if column in _COUNTS_BESIDE_COSTS or (column == "uncounted" and not self[column].any()):
+                continue
             low, high = ("low", "high") if column in {"difference", "strength"} else (f"{column}_low", f"{column}_high")
             format_one = partial(_format_value, column)
             shown[column] = [format_one(value) for value in self[column]]
+            if column == "cost_usd" and "cost_unknown" in self.columns:
+                shown[column] = format_costs(self)
+            elif column == "cost_per_call_usd" and "cost_per_call_n" in self.columns:
+                rows = zip(shown[column], self["cost_per_call_n"], self["n"], strict=True)
+                shown[column] = [f"{text}, mean of {k} of {n}" if 0 < k < n else text for text, k, n in rows]
+            elif column in {"input_tokens", "output_tokens"} and "uncounted" in self.columns:
+                are_bounds = (self["uncounted"] > 0) & self[column].notna()
+                pairs = zip(shown[column], are_bounds, strict=True)
+                shown[column] = [f"≥ {text}" if is_bound else text for text, is_bound in pairs]
             if low in self.columns:
                 limits = zip(self[low], self[high], strict=True)
                 shown[column] = [

@@ -210,7 +210,7 @@ class PreparedClient:
         try:
             return await self._session.post(url, data=_body(content), allow_redirects=False, timeout=limits)
         except _UNANSWERED:
-            if not times.reused:
+            if times.connect_ns is not None:  # it was a new one already
                 raise
         return await self._fresh.post(url, data=_body(content), allow_redirects=False, timeout=limits)
 

@@ -46,10 +46,8 @@ class StampedSocket(socket.socket):
     ----------
     sent_ns : int or None
         When bytes were last handed to the kernel.
-    arrived_ns : int or None
-        When the kernel received the bytes last read; None if it did not tell.
     read_ns : int or None
-        When they were read.
+        When bytes were last read.
     joined : bool
         Whether these bytes may have come in several segments of which the kernel kept only the last stamp.
     earliest_ns : int or None
@@ -57,18 +55,18 @@ class StampedSocket(socket.socket):
     """
 
     __slots__ = (
-        *("_by_stamp", "_emptied_ns", "_n_segments"),
-        *("arrived_ns", "earliest_ns", "joined", "read_ns", "sent_ns"),
+        *("_by_stamp", "_emptied_ns", "_n_segments", "_stamp"),
+        *("earliest_ns", "joined", "read_ns", "sent_ns"),
     )
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
         self.sent_ns: int | None = None
-        self.arrived_ns: int | None = None
         self.read_ns: int | None = None
         self.earliest_ns: int | None = None
         self._emptied_ns: int | None = None
         self.joined = False
+        self._stamp: _Ancillary = []
         self._by_stamp = 0  # bytes that are still read stamp by stamp
         self._n_segments = 0  # of those received, how many have been read
 
@@ -94,8 +92,8 @@ class StampedSocket(socket.socket):
             self._n_segments = self._segments_in()
             self.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 0)
         # Before the system call, which gives up the interpreter's lock: getting it back may take milliseconds.
-        self.sent_ns = now_ns = perf_counter_ns()
-        return now_ns
+        self.sent_ns = before_ns = perf_counter_ns()
+        return before_ns
 
     def _correct_send(self, before_ns: int) -> None:
         """Correct the time of a send if the process was stopped between noting it and the system call."""
@@ -118,8 +116,8 @@ class StampedSocket(socket.socket):
             return super().recv(size, flags)
         if self._by_stamp > 0:
             return self._recv_one_stamp(size)
-        data, ancillary, _, _ = self.recvmsg(size, _SPACE, flags)
-        self._note_arrival(ancillary)
+        data, self._stamp, _, _ = self.recvmsg(size, _SPACE, flags)
+        self.read_ns = perf_counter_ns()
         return data
 
     def recv_into(self, buffer: Any, nbytes: int = 0, flags: int = 0) -> int:
@@ -131,9 +129,21 @@ class StampedSocket(socket.socket):
             data = self._recv_one_stamp(len(view))
             view[: len(data)] = data
             return len(data)
-        size, ancillary, _, _ = self.recvmsg_into([view], _SPACE, flags)
-        self._note_arrival(ancillary)
+        size, self._stamp, _, _ = self.recvmsg_into([view], _SPACE, flags)
+        self.read_ns = perf_counter_ns()
         return size
+
+    @property
+    def arrived_ns(self) -> int | None:
+        """When the kernel received the bytes last read, as ``perf_counter_ns``; None if it did not tell."""
+        for _, kind, data in self._stamp:
+            if kind == _TIMESTAMPNS:
+                perf_ns, time_ns = _both_clocks()
+                seconds, nanoseconds = _STAMP.unpack(data)
+                arrived_ns = perf_ns - time_ns + seconds * 1_000_000_000 + nanoseconds
+                # Arrived after it was read, or before the request was sent: the system's clock was set in between.
+                return arrived_ns if (self.sent_ns or 0) <= arrived_ns <= (self.read_ns or 0) else None
+        return None
 
     def _recv_one_stamp(self, size: int) -> bytes:
         """Receive the bytes that wait, up to the first with another stamp."""
@@ -157,7 +167,7 @@ class StampedSocket(socket.socket):
             self._n_segments += 1  # at least
             self.joined = n_waiting > 2  # noqa: PLR2004 - others wait, with another stamp
         self._by_stamp -= length
-        self._note_arrival(stamp)
+        self._stamp, self.read_ns = stamp, perf_counter_ns()
         return data[:length]
 
     def _peek(self, size: int) -> tuple[bytes, _Ancillary]:
@@ -176,17 +186,6 @@ class StampedSocket(socket.socket):
         info = self._tcp_info()
         count: int = _DATA_SEGMENTS_IN.unpack(info)[0] if info else 0
         return count
-
-    def _note_arrival(self, ancillary: _Ancillary) -> None:
-        self.read_ns, now_ns = _both_clocks()
-        self.arrived_ns = None
-        for _, kind, data in ancillary:
-            if kind == _TIMESTAMPNS:
-                seconds, nanoseconds = _STAMP.unpack(data)
-                age_ns = now_ns - seconds * 1_000_000_000 - nanoseconds
-                # A negative age, or an arrival before the request: the system's clock was set in between.
-                if 0 <= age_ns <= self.read_ns - (self.sent_ns or 0):
-                    self.arrived_ns = self.read_ns - age_ns
 
 
 def _both_clocks() -> tuple[int, int]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -43,13 +44,10 @@ class _TimedResponse(aiohttp.ClientResponse):
 
 def _trace() -> aiohttp.TraceConfig:
     trace = aiohttp.TraceConfig()
-    for signal, note in (
-        (trace.on_connection_create_start, WireTimes.connecting),
-        (trace.on_connection_create_end, WireTimes.connected),
-        (trace.on_connection_reuseconn, WireTimes.reusing),
-        (trace.on_request_chunk_sent, WireTimes.wrote),
-    ):
-        signal.append(partial(_note, note))
+    trace.on_connection_create_start.append(partial(_note, WireTimes.connecting))
+    trace.on_connection_create_end.append(partial(_note, WireTimes.connected))
+    if not isinstance(asyncio.get_running_loop(), asyncio.SelectorEventLoop):  # uvloop, Windows: sockets are bypassed
+        trace.on_request_chunk_sent.append(partial(_note, WireTimes.wrote))
     return trace
 
 

@@ -41,19 +41,16 @@ class WireTimes:
         Nanoseconds that it took to open connections: DNS, TCP, TLS; None if one was open.
     sent_ns : int or None
         When the last bytes of the request were handed to the kernel.
-    reused : bool
-        Whether it was last sent over a connection that had served a request before.
     awaits_first_token : bool
         Whether :meth:`first_token_arrived` has not been called yet.
     """
 
-    __slots__ = ("_connecting_since_ns", "_socket", "awaits_first_token", "connect_ns", "ready_ns", "reused", "sent_ns")
+    __slots__ = ("_connecting_since_ns", "_socket", "awaits_first_token", "connect_ns", "ready_ns", "sent_ns")
 
     def __init__(self) -> None:
         self.ready_ns = perf_counter_ns()
         self.connect_ns: int | None = None
         self.sent_ns: int | None = None
-        self.reused = False
         self.awaits_first_token = True
         self._connecting_since_ns = 0
         self._socket: StampedSocket | None = None
@@ -66,10 +63,11 @@ class WireTimes:
 
     def arrival(self) -> Arrival:
         """Return the arrival of the bytes that were read last."""
-        last = self._socket
-        if last is None or last.arrived_ns is None or last.read_ns is None:
+        connection = self._socket
+        at_ns = connection.arrived_ns if connection is not None else None
+        if connection is None or connection.read_ns is None or at_ns is None:
             return Arrival(perf_counter_ns())
-        return Arrival(last.arrived_ns, last.read_ns - last.arrived_ns, by_kernel=True)
+        return Arrival(at_ns, connection.read_ns - at_ns, by_kernel=True)
 
     def arrival_before_others(self, last: Arrival) -> Arrival:
         """Return the arrival of bytes that were read together with later ones, which arrived at ``last``.
@@ -101,14 +99,9 @@ class WireTimes:
     def connected(self) -> None:
         """Note that it is open."""
         self.connect_ns = (self.connect_ns or 0) + perf_counter_ns() - self._connecting_since_ns
-        self.reused = False
-
-    def reusing(self) -> None:
-        """Note that an open connection is used."""
-        self.reused = True
 
     def wrote(self) -> None:
-        """Note that a part of the request was written. Only a socket knows when the kernel took it."""
+        """Note that a part of the request was written, where no socket tells when the kernel took it."""
         self.sent_ns = perf_counter_ns()
 
 

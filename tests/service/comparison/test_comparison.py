@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import signal
 import sys
 import threading
@@ -239,6 +240,27 @@ def test_a_blind_comparison_shows_no_names_before_the_vote_and_all_of_them_after
     assert chosen == done.arms[0].label
     assert "alpha" in repr(done)
     assert "beta" in done._repr_html_()
+
+
+def test_a_blind_comparison_shows_no_cost_of_any_call_of_an_answer(fake, monkeypatch):
+    price = {"input_usd_per_mtok": 1e6, "output_usd_per_mtok": 1e6}
+    monkeypatch.setenv("IPYLLM_PRICES", json.dumps({"openai/alpha": price, "openai/beta": price}))
+
+    def square(x: int) -> int:
+        return x * x
+
+    fake.on(
+        lambda request: (
+            answer("9") if request.json["messages"][-1]["role"] == "tool" else answer(tool_calls=[("square", {"x": 3})])
+        )
+    )
+    done = compare("Square of 3?", models=["openai/alpha", "openai/beta"], blind=True, tools=[square])
+    assert [len(response.steps) for response in done.responses] == [2, 2]
+    shown = done._repr_html_() + repr(done)
+    assert "2 calls" in shown
+    assert "$" not in shown
+    done.vote("A")
+    assert "$" in repr(done)
 
 
 def test_a_blind_comparison_is_in_random_order():

@@ -169,6 +169,36 @@ def test_what_is_not_known_of_cost_and_tokens_stays_null():
     assert pd.isna(summary.loc["unknown", "cost_usd"])
     assert pd.isna(summary.loc["unknown", "input_tokens"])
     assert summary.loc["local", "cost_usd"] == 0
+    assert summary["cost_unknown"].to_dict() == {"local": 0, "priced": 1, "unknown": 1}
+    assert summary["uncounted"].to_dict() == {"local": 1, "priced": 2, "unknown": 1}
+
+
+def test_an_estimate_is_in_no_sum_in_either_form_of_the_ledger():
+    now = {"input_tokens": None, "output_tokens": None, "output_tokens_estimated": 50, "usage_source": "estimated"}
+    before = {"input_tokens": 40, "output_tokens": 50, "usage_source": "estimated"}
+    counted = {"input_tokens": 4, "output_tokens": 5, "usage_source": "server"}
+    summary = summarise(_calls(now, before, counted)).loc["a"]
+    assert (summary["input_tokens"], summary["output_tokens"]) == (4, 5)
+    assert (summary["uncounted"], summary["estimated"]) == (2, 2)
+
+
+def test_a_sum_of_costs_and_tokens_is_shown_as_the_lower_bound_that_it_is():
+    priced = {"cost_usd": 0.016, "input_tokens": 4, "output_tokens": 5, "usage_source": "server"}
+    frame = _calls(*[priced] * 10, *[{}] * 9, {"status": "cancelled"}, {"model": "b", **priced})
+    summary = summarise(frame)
+    shown = summary.compact()
+    assert shown["cost_usd"].to_dict() == {"a": "≥ $0.16, 10 of 20 unknown", "b": "$0.016"}
+    assert shown["output_tokens"].astype(str).to_dict() == {"a": "≥ 50", "b": "5"}
+    with pd.option_context("display.width", 300, "display.max_columns", None):
+        assert "≥ $0.16, 10 of 20 unknown" in repr(summary)
+    assert "≥ $0.16, 10 of 20 unknown" in summary._repr_html_()
+    assert summary.loc["a", "cost_usd"] == pytest.approx(0.16), "the column has numbers"
+
+
+def test_a_call_that_was_never_sent_leaves_out_nothing():
+    refused = {"status": "error", "cost_usd": 0.0, "price_source": "not sent"}
+    summary = summarise(_calls(refused)).loc["a"]
+    assert (summary["cost_unknown"], summary["uncounted"]) == (0, 0)
 
 
 def test_summaries_go_by_several_columns_and_by_keys_within_params_and_tags():

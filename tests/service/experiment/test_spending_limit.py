@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 
 from ipyllm import Experiment, LLMError
@@ -75,3 +77,23 @@ def test_the_budget_of_the_whole_process_stops_a_run_too(priced, server, monkeyp
         results = experiment(priced, concurrency=1).run(progress=False)
     assert len(server.requests) == 5
     assert (results.calls["status"] == "ok").sum() == 5
+
+
+def test_a_cost_that_nobody_knows_is_said_by_the_bar_the_summary_and_the_report(priced, server, tmp_path, capsys):
+    server.on(lambda request: answer("x", usage=int(request.prompt) % 2 == 0))
+    results = experiment(priced).run(progress=True)
+    said = "≥ $1.00, 10 of 20 unknown"
+    assert f"cost={said}" in capsys.readouterr().err
+    table = results.summary()
+    assert (table["cost_usd"].item(), table["cost_unknown"].item()) == (pytest.approx(1.0), 10)
+    assert table.compact()["cost_usd"].tolist() == [said]
+    report = results.report(tmp_path / "report.html").read_text()
+    assert f"20 calls · cost {said}" in report
+    assert f"<td>{said}</td>" in report
+
+
+def test_what_workers_do_not_know_the_cost_of_is_unknown_here_too(priced, server, capsys):
+    server.on(lambda request: answer("x", usage=int(request.prompt) % 2 == 0))
+    with ThreadPoolExecutor(2) as pool:
+        experiment(priced).run(progress=True, executor=pool)
+    assert "cost=≥ $1.00, 10 of 20 unknown" in capsys.readouterr().err

@@ -74,6 +74,19 @@ def test_a_ledger_of_version_1_is_upgraded_with_its_rows(of_version_1, call, sql
     assert sql("SELECT outcome FROM votes") == [("tie",)]
 
 
+def test_an_upgrade_moves_estimates_out_of_the_columns_of_counts(of_version_1, sql):
+    with closing(sqlite3.connect(of_version_1)) as connection, connection:
+        connection.executemany(
+            "INSERT INTO calls (call_id, status, input_tokens, output_tokens, usage_source) VALUES (?, 'ok', ?, ?, ?)",
+            [("guessed", 27, 40, "estimated"), ("counted", 60, 30, "server")],
+        )
+    with Ledger(of_version_1) as ledger:
+        frame = usage(None, ledger=ledger).set_index("call_id")
+    columns = ["input_tokens", "output_tokens", "input_tokens_estimated", "output_tokens_estimated"]
+    assert frame.loc["guessed", columns].fillna(-1).tolist() == [-1, -1, 27, 40]
+    assert frame.loc["counted", columns].fillna(-1).tolist() == [60, 30, -1, -1]
+
+
 def test_many_kernels_upgrade_one_ledger_at_once(of_version_1, python, sql):
     script = """
         import sys

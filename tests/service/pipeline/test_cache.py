@@ -105,6 +105,16 @@ def test_a_hit_is_the_same_answer_with_its_usage_and_without_latency(cache):
     assert (cache.stats().entries, cache.stats().hits, cache.stats().misses) == (1, 1, 1)
 
 
+def test_an_estimate_that_an_earlier_version_stored_as_a_count_is_an_estimate(cache, path):
+    cache.put("k", replace(ANSWER, usage=Usage(27, 40, source="estimated")))
+    with closing(sqlite3.connect(path)) as file, file:
+        file.execute(
+            "UPDATE answers SET answer = json_remove(answer, '$.usage.input_tokens_estimated', "
+            "'$.usage.output_tokens_estimated')"
+        )
+    assert cache.get("k").usage == Usage(source="estimated", input_tokens_estimated=27, output_tokens_estimated=40)
+
+
 @pytest.mark.parametrize(
     "change",
     [

@@ -124,6 +124,17 @@ def test_the_front_holds_those_that_no_other_arm_beats():
     assert filled == [1.0, 3.0]
 
 
+def test_plots_of_cost_and_throughput_say_how_many_calls_they_leave_out(two):
+    given = two.copy()
+    given.loc[given.index[:10], ["cost_usd", "output_tokens"]] = None
+    n = len(given)
+    assert f"means of known costs: 10 of {n} unknown" in _texts(plots.cost_score(given).figure)
+    assert plots.intervals(given, "cost_usd").get_xlabel().endswith(f": mean of known costs, 10 of {n} unknown")
+    assert plots.throughput(given).get_xlabel().endswith(f"; 10 of {n} calls not counted")
+    for axes in (plots.cost_score(two), plots.intervals(two, "cost_usd"), plots.throughput(two)):
+        assert not any("unknown" in text or "not counted" in text for text in _texts(axes.figure))
+
+
 def test_pairs_count_the_prompts_on_either_side(two):
     ax = plots.pairs(two, metric="exact")
     wide = two.pivot_table(index="prompt_id", columns="arm", values="score_exact")

@@ -45,9 +45,41 @@ def test_a_local_model_is_free():
     assert footer(cost_usd=0.0).endswith(" · free")
 
 
-def test_an_estimate_is_marked_and_so_is_what_follows_from_it():
-    line = footer(usage=Usage(input_tokens=36, output_tokens=120, source="estimated"), cost_usd=0.5)
-    assert line.endswith("≈36 → 120 tokens · ≈101 tokens/s · ≈$0.50")
+@pytest.mark.parametrize(
+    ("usage", "said"),
+    [
+        ({"input_tokens_estimated": 36, "output_tokens_estimated": 1200}, "~36 → ~1,200 tokens"),
+        ({"input_tokens": 36, "output_tokens_estimated": 120}, "36 → ~120 tokens"),
+        ({"output_tokens_estimated": 120}, "~120 tokens out"),
+    ],
+)
+def test_an_estimate_is_marked(usage, said):
+    assert footer(usage=Usage(**usage), timing=Timing()).endswith(f" · {said}")
+
+
+def test_tokens_and_cost_of_an_answer_with_tools_are_those_of_all_its_calls():
+    steps = [ChatResponse(usage=COUNTED, cost_usd=0.01), ChatResponse(usage=COUNTED, cost_usd=0.02)]
+    line = footer(steps=tuple(steps), cost_usd=0.02)
+    assert line.endswith(" · 2 calls · 72 → 240 tokens · 101 tokens/s · $0.03")
+
+
+def test_a_sum_without_an_unknown_part_is_a_lower_bound_and_says_so():
+    unknown = ChatResponse(usage=Usage(output_tokens_estimated=50, source="estimated"))
+    line = footer(steps=(ChatResponse(usage=COUNTED, cost_usd=0.01), unknown), cost_usd=None, timing=Timing())
+    assert line.endswith(" · 2 calls · ≥ 36 → 120 tokens, 1 of 2 not counted · ≥ $0.01, 1 of 2 unknown")
+    assert "$" not in footer(steps=(unknown, unknown), cost_usd=None)
+
+
+def test_a_last_call_that_was_never_sent_does_not_hide_what_the_others_cost():
+    refused = ChatResponse(usage=Usage(), cost_usd=0.0, price_source="not sent")
+    steps = (ChatResponse(usage=COUNTED, cost_usd=0.01), refused)
+    line = footer(steps=steps, usage=Usage(), cost_usd=0.0, price_source="not sent", timing=Timing())
+    assert line.endswith(" · 2 calls · 36 → 120 tokens · $0.01")
+
+
+def test_a_call_that_was_never_sent_is_not_called_free():
+    line = footer(status="error", usage=Usage(), cost_usd=0.0, price_source="not sent", timing=Timing())
+    assert line.endswith(" · not sent")
 
 
 @pytest.mark.parametrize(

@@ -183,6 +183,8 @@ def test_usage_is_the_servers_or_marked_as_estimated(service, fake):
     fake.reply(answer("one two", usage=False))
     estimated = service.chat("Hello")
     assert estimated.usage.source == "estimated"
+    assert (estimated.usage.input_tokens, estimated.usage.output_tokens) == (None, None), "no estimate is a count"
+    assert estimated.usage.output_tokens_estimated == 2
     assert estimated.timing.output_tps is None, "no rate is computed from an estimate"
     fake.reply(answer("one two", cached_tokens=7))
     assert service.chat("Hello").usage.cached_tokens == 7
@@ -398,7 +400,7 @@ def test_a_service_whose_reading_of_usage_fails_still_answers_and_its_row_is_fin
             raise ZeroDivisionError
 
     response = Broken("m", base_url=fake.base_url).chat("Hello")
-    assert (response.content, response.usage.source) == ("Hello from the fake.", None)
+    assert (response.content, response.usage.source) == ("Hello from the fake.", "estimated")
     assert list(rows().status) == ["ok"]
 
 

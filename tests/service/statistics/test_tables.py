@@ -10,6 +10,7 @@ import pytest
 
 from ipyllm import statistics as st
 from ipyllm.dataframes.usage import summarise
+from ipyllm.text.format import money
 from tests.service.statistics.simulated import calls
 
 ARMS = {"small": (0.4, 0.2), "large": (0.8, 0.6)}
@@ -59,6 +60,46 @@ def test_unknown_costs_and_estimated_tokens_stay_unknown(two):
     assert table["cost_usd"].isna().all()
     assert table["input_tokens"].isna().all()
     assert table["output_tps_p50"].isna().all()
+
+
+def test_a_cost_that_is_partly_unknown_is_a_lower_bound_and_its_mean_says_of_how_many(two):
+    given = two[two["prompt_id"].isin(two["prompt_id"].unique()[:20])].reset_index(drop=True)
+    small = given.index[given["arm"] == "small"]
+    given["cost_usd"] = 0.016
+    given.loc[small[:10], ["cost_usd", "usage_source", "status"]] = [None, None, "cancelled"]
+    given.loc[small[:10], ["input_tokens", "output_tokens"]] = None
+    table = st.summarise_arms(given)
+    n = len(small)
+    assert table["cost_unknown"].to_dict() == {"small": 10, "large": 0}
+    assert table["uncounted"].to_dict() == {"small": 10, "large": 0}
+    assert table["cost_per_call_n"].to_dict() == {"small": n - 10, "large": n}
+    shown = table.compact()
+    assert shown["cost_usd"].to_dict() == {
+        "small": f"≥ {money(0.016 * (n - 10))}, 10 of {n} unknown",
+        "large": money(0.016 * n),
+    }
+    assert shown["cost_per_call_usd"].to_dict() == {"small": f"$0.016, mean of {n - 10} of {n}", "large": "$0.016"}
+    assert shown.loc["small", "output_tokens"].startswith("≥ ")
+    assert not shown.loc["large", "output_tokens"].startswith("≥ ")
+    sentence = (
+        f"The cost of 10 of {n} calls of small is unknown: sums of costs are lower bounds, means are of the known ones."
+    )
+    assert sentence in table.notes
+    assert sentence in st.paired(given, baseline="small").notes
+
+
+def test_costs_that_are_all_known_or_all_unknown_have_no_caveat(two):
+    given = two.assign(cost_usd=two["cost_usd"].where(two["arm"] == "large"))
+    table = st.summarise_arms(given)
+    assert table.compact().loc["small", "cost_usd"] == "–"
+    assert not any("lower bounds" in note for note in table.notes)
+
+
+def test_a_call_that_failed_before_it_cost_anything_does_not_make_an_arm_cheaper(two):
+    failed = two.assign(cost_usd=0.02)
+    rows = failed.index[failed["arm"] == "small"][:30]
+    failed.loc[rows, ["status", "cost_usd", "price_source"]] = ["error", 0.0, "not sent"]
+    assert st.summarise_arms(failed).loc["small", "cost_per_call_usd"] == pytest.approx(0.02)
 
 
 def test_any_quantiles_can_be_asked_for(two):

@@ -41,14 +41,14 @@ def test_bytes_that_are_read_late_have_the_time_of_their_arrival(ends, into_buff
     ours, theirs = ends
     ours.send(b"question")
     sent = send(theirs, b"answer")
-    time.sleep(0.1)
+    time.sleep(0.05)
     if into_buffer:
         buffer = bytearray(100)
         assert buffer[: ours.recv_into(buffer)] == b"answer"
     else:
         assert ours.recv(100) == b"answer"
     assert abs(ours.arrived_ns - sent) < CLOSE_NS
-    assert ours.read_ns - sent > 100_000_000
+    assert ours.read_ns - sent > 50_000_000
     assert not ours.joined
 
 
@@ -72,7 +72,6 @@ def test_before_the_first_token_a_read_takes_only_what_arrived_together(ends):
     first, second = send_twice(ours, theirs)
     assert ours.recv(1000) == b"a" * 50
     assert abs(ours.arrived_ns - first) < CLOSE_NS
-    assert not ours.joined
     assert ours.recv(1000) == b"b" * 70
     assert abs(ours.arrived_ns - second) < CLOSE_NS
 
@@ -114,7 +113,7 @@ def test_a_clock_that_was_set_is_not_believed(ends, monkeypatch):
         with monkeypatch.context() as stepped:
             stepped.setattr(module, "time_ns", lambda step=step_ns: time.time_ns() + step)
             ours.recv(100)
-        assert ours.arrived_ns is None
+            assert ours.arrived_ns is None
 
 
 def test_the_time_of_sending_is_that_of_the_last_bytes(ends):

@@ -244,6 +244,24 @@ def test_a_ledger_that_cannot_be_read_is_said_in_the_page(dashboard, monkeypatch
     assert not shown.problem
 
 
+def test_sums_without_unknown_calls_are_lower_bounds_in_tiles_tables_and_charts():
+    base = dict.fromkeys(usage().columns) | {"model": "lab/x", "status": "ok"}
+    base["started_at"] = pd.Timestamp("2026-01-01", tz="UTC")
+    counted = base | {"input_tokens": 4, "output_tokens": 5, "cost_usd": 0.016, "usage_source": "server"}
+    estimated = base | {"output_tokens_estimated": 50, "usage_source": "estimated"}
+    calls = pd.DataFrame([row | {"call_id": f"{n}"} for n, row in enumerate([counted] * 10 + [estimated] * 10)])
+    figures = figures_of(calls, calls.tail(1))
+    tiles = {tile.name: (tile.value, tile.note) for tile in figures.tiles}
+    assert tiles["cost"] == ("≥ $0.16", "10 of 20 unknown")
+    assert tiles["tokens in"] == ("≥ 40", "10 of 20 not counted")
+    assert tiles["tokens out"] == ("≥ 50", "10 of 20 not counted")
+    assert figures.models[0].cells[-3:] == ("≥ 40", "≥ 50", "≥ $0.16, 10 of 20 unknown")
+    labels = [chart.label for chart in figures.charts]
+    assert "Cost, at least: 10 of 20 unknown" in labels
+    assert "Output tokens, at least: 10 of 20 not counted" in labels
+    assert figures.calls[0].cells[2] == "~50"
+
+
 def test_an_unknown_cost_is_never_shown_as_nothing():
     frame = usage()
     assert "cost" in dashboard_html(figures_of(frame, frame), DashboardFilters()).tiles

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from ipyllm.text.format import UNKNOWN, compact_count, money, number, seconds, shorten
+from ipyllm.dataframes.call_totals import cost_total, token_total
+from ipyllm.text.format import UNKNOWN, compact_count, is_missing, money, number, seconds, shorten
 from ipyllm_widgets.dashboard.charts import Chart, bars, lines
 from ipyllm_widgets.dashboard.series import over_time
 
@@ -81,23 +82,22 @@ def figures_of(calls: pd.DataFrame, newest: pd.DataFrame) -> Figures:
 def _tiles(calls: pd.DataFrame) -> tuple[Tile, ...]:
     n, failed = len(calls), int(calls["status"].isin(["error", "truncated"]).sum())
     running = int((calls["status"] == "running").sum())
-    priced = calls["cost_usd"].notna()
-    unknown = int((~priced & ~calls["status"].isin(["running"]) & calls["output_tokens"].notna()).sum())
-    cost = money(float(calls["cost_usd"].sum())) if bool(priced.any()) else "unknown" if n else money(0.0)
-    counted = calls[calls["usage_source"] != "estimated"]
-    estimated = f"without {n - len(counted):,} estimated" if n > len(counted) else ""
+    cost, tokens = cost_total(calls), token_total(calls)
+    at_least = "≥ " if tokens.n_uncounted else ""
     return (
         Tile("calls", f"{n:,}", f"{running:,} running" if running else ""),
         Tile("errors", f"{failed:,}", f"{failed / n:.1%}" if n else ""),
-        Tile("tokens in", compact_count(int(counted["input_tokens"].sum())), estimated),
-        Tile("tokens out", compact_count(int(counted["output_tokens"].sum())), estimated),
-        Tile("cost", cost, f"{unknown:,} of unknown price" if unknown else ""),
+        Tile("tokens in", at_least + compact_count(tokens.input_tokens), tokens.caveat),
+        Tile("tokens out", at_least + compact_count(tokens.output_tokens), tokens.caveat),
+        Tile("cost", "unknown" if cost.amount == UNKNOWN else cost.amount, cost.caveat),
     )
 
 
 def _models(calls: pd.DataFrame, models: list[str]) -> tuple[ModelRow, ...]:
+    from ipyllm.dataframes.summary_frame import format_costs
     from ipyllm.dataframes.usage import summarise
 
+    summary = summarise(calls[calls["model"].notna()], by="model")
     return tuple(
         ModelRow(
             models.index(str(model)),
@@ -108,32 +108,40 @@ def _models(calls: pd.DataFrame, models: list[str]) -> tuple[ModelRow, ...]:
                 f"{int(row['errors']):,}",
                 *(seconds(row[name]) for name in ("ttft_p50_s", "ttft_p95_s", "total_p50_s")),
                 number(row["output_tps_p50"]),
-                compact_count(row["input_tokens"]),
-                compact_count(row["output_tokens"]),
-                money(row["cost_usd"]),
+                *(_token_cell(row[name], row["uncounted"]) for name in ("input_tokens", "output_tokens")),
+                cost,
             ),
         )
-        for model, row in summarise(calls[calls["model"].notna()], by="model").iterrows()
+        for (model, row), cost in zip(summary.iterrows(), format_costs(summary), strict=True)
     )
+
+
+def _token_cell(tokens: int | None, n_uncounted: int) -> str:
+    return f"{'' if is_missing(tokens) or not n_uncounted else '≥ '}{compact_count(tokens)}"
 
 
 def _charts(calls: pd.DataFrame) -> tuple[Chart, ...]:
     series = over_time(calls, _IN_CHARTS)
     if series is None:
         return ()
-    priced = bool(calls["cost_usd"].notna().any())
+    cost, tokens = cost_total(calls), token_total(calls)
     return (
         lines(series, "ttft_p50_s", "Time to first token, median", seconds),
         lines(series, "output_tps_p50", "Output tokens per second, median", number),
-        bars(series, "output_tokens", "Output tokens", compact_count),
-        bars(series, "cost_usd", "Cost", money, "free" if priced else "not known"),
+        bars(series, "output_tokens", _label("Output tokens", tokens.caveat), compact_count),
+        bars(series, "cost_usd", _label("Cost", cost.caveat), money, "not known" if cost.n_unknown else "free"),
         bars(series, "errors", "Errors", lambda value: f"{value:,.0f}" if value.is_integer() else ""),
     )
 
 
+def _label(quantity: str, caveat: str) -> str:
+    """Return the label of a chart; its sums are lower bounds if there is a caveat."""
+    return f"{quantity}, at least: {caveat}" if caveat else quantity
+
+
 def _call(row: Mapping[Any, Any]) -> CallRow:
     row = known_values(row)
-    approx = "≈" if row.get("usage_source") == "estimated" and "output_tokens" in row else ""
+    estimate = row.get("output_tokens_estimated")
     return CallRow(
         call_id=row["call_id"],
         when=f"{row['started_at'].to_pydatetime().astimezone():%m-%d %H:%M:%S}" if "started_at" in row else UNKNOWN,
@@ -143,7 +151,7 @@ def _call(row: Mapping[Any, Any]) -> CallRow:
         cells=(
             seconds(row.get("ttft_s")),
             seconds(row.get("total_s")),
-            approx + compact_count(row.get("output_tokens")),
+            compact_count(row.get("output_tokens")) if estimate is None else f"~{compact_count(estimate)}",
             money(row.get("cost_usd")),
         ),
         prompt=shorten(row.get("prompt", ""), _PROMPT_CHARS),

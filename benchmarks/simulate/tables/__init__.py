@@ -1,0 +1,1 @@
+"""The tables; a module that is added here is simulated, tested and written to the page."""

@@ -1,0 +1,40 @@
+"""Totals of the calls in a DataFrame, for ``summarise()``, the statistics, ``%llm_usage`` and the dashboard."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ipyllm.dataframes.latency_filter import as_float
+from ipyllm.response import NOT_SENT
+from ipyllm.totals import CostTotal, TokenTotal
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = ["cost_total", "counted", "is_uncounted", "token_total"]
+
+
+def cost_total(calls: pd.DataFrame) -> CostTotal:
+    """Return the total cost of ``calls``."""
+    costs = as_float(calls["cost_usd"])
+    return CostTotal(float(costs.sum()), len(costs), int(costs.isna().sum()))
+
+
+def token_total(calls: pd.DataFrame) -> TokenTotal:
+    """Return the total of the tokens that servers counted."""
+    input_tokens, output_tokens = (int(counted(calls, name).sum()) for name in ("input_tokens", "output_tokens"))
+    return TokenTotal(input_tokens, output_tokens, len(calls), int(is_uncounted(calls).sum()))
+
+
+def counted(calls: pd.DataFrame, name: str) -> pd.Series[float]:
+    """Return a column of tokens as floats, NaN where the server did not count.
+
+    A frame of ipyllm 0.1, from a file for example, has estimates in the columns of counts.
+    """
+    return as_float(calls[name]).where(calls["usage_source"] != "estimated")
+
+
+def is_uncounted(calls: pd.DataFrame) -> pd.Series[bool]:
+    """Return for each call whether a count of its input or output is missing; nothing sent is no tokens."""
+    missing = counted(calls, "input_tokens").isna() | counted(calls, "output_tokens").isna()
+    return missing & (calls["price_source"] != NOT_SENT) if "price_source" in calls.columns else missing

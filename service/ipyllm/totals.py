@@ -1,0 +1,143 @@
+"""Sums over calls of which some are unknown: lower bounds, which say so wherever they are shown."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Self
+
+from ipyllm.response import NOT_SENT
+from ipyllm.text.format import UNKNOWN, money
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from ipyllm.response import ChatResponse
+
+__all__ = ["CostTotal", "TokenTotal"]
+
+
+@dataclass(frozen=True, slots=True)
+class CostTotal:
+    """The cost of calls, in US dollars.
+
+    Attributes
+    ----------
+    usd : float
+        Sum of the known costs.
+    n : int
+        Number of calls.
+    n_unknown : int
+        Those of them whose cost is unknown. If there are any, ``usd`` is a lower bound.
+
+    Examples
+    --------
+    >>> print(CostTotal.of([0.10, 0.06]))
+    $0.16
+    >>> print(CostTotal.of([0.10, None, 0.06]), "|", CostTotal.of([None, None]), "|", CostTotal.of([0.0]))
+    ≥ $0.16, 1 of 3 unknown | unknown | free
+    >>> (CostTotal.of([0.10]) + CostTotal.of([None])).amount
+    '≥ $0.10'
+    """
+
+    usd: float = 0.0
+    n: int = 0
+    n_unknown: int = 0
+
+    @classmethod
+    def of(cls, costs: Iterable[float | None]) -> Self:
+        """Return the total of these costs; None is unknown."""
+        costs = list(costs)
+        known = [cost for cost in costs if cost is not None]
+        return cls(sum(known), len(costs), len(costs) - len(known))
+
+    @classmethod
+    def of_response(cls, response: ChatResponse) -> Self:
+        """Return the total of an answer: of all calls that it took."""
+        return cls.of(step.cost_usd for step in response.steps or (response,))
+
+    def __add__(self, other: CostTotal) -> CostTotal:
+        return CostTotal(self.usd + other.usd, self.n + other.n, self.n_unknown + other.n_unknown)
+
+    @property
+    def amount(self) -> str:
+        """The amount alone: ``$0.16``, ``≥ $0.16``, or a dash if no cost is known."""
+        if self.n and self.n_unknown == self.n:
+            return UNKNOWN
+        return f"≥ {money(self.usd)}" if self.n_unknown else money(self.usd)
+
+    @property
+    def caveat(self) -> str:
+        """What the amount does not include: ``10 of 20 unknown``; empty if it includes all."""
+        return f"{self.n_unknown:,} of {self.n:,} unknown" if self.n_unknown else ""
+
+    def __str__(self) -> str:
+        if self.n and self.n_unknown == self.n:
+            return "unknown"
+        return self.cell if self.usd or self.n_unknown else "free"
+
+    @property
+    def cell(self) -> str:
+        """The total for a cell of a table: ``$0``, a dash, or ``≥ $0.16, 10 of 20 unknown``."""
+        return f"{self.amount}, {self.caveat}" if 0 < self.n_unknown < self.n else self.amount
+
+    @property
+    def sentence(self) -> str:
+        """The total for a line of figures: ``$0.16``, ``free``, ``cost unknown``, ``cost ≥ $0.16, 1 of 3 unknown``."""
+        return f"cost {self}" if self.n_unknown else str(self)
+
+
+@dataclass(frozen=True, slots=True)
+class TokenTotal:
+    """Tokens of calls as the servers counted them; estimates are not part of it.
+
+    Attributes
+    ----------
+    input_tokens, output_tokens : int
+        Sums of the counts.
+    n : int
+        Number of calls.
+    n_uncounted : int
+        Those of them without a count of input or output. If there are any, the sums are lower bounds.
+
+    Examples
+    --------
+    >>> print(TokenTotal(36, 120, n=1))
+    36 → 120 tokens
+    >>> print(TokenTotal(36, 120, n=1) + TokenTotal(n=1, n_uncounted=1), "|", TokenTotal(n=1, n_uncounted=1))
+    ≥ 36 → 120 tokens, 1 of 2 not counted | tokens not counted
+    """
+
+    input_tokens: int = 0
+    output_tokens: int = 0
+    n: int = 0
+    n_uncounted: int = 0
+
+    @classmethod
+    def of_response(cls, response: ChatResponse) -> Self:
+        """Return the total of an answer: of all calls that were sent for it."""
+        usages = [step.usage for step in response.steps or (response,) if step.price_source != NOT_SENT]
+        return cls(
+            sum(usage.input_tokens or 0 for usage in usages),
+            sum(usage.output_tokens or 0 for usage in usages),
+            len(usages),
+            sum(usage.total_tokens is None for usage in usages),
+        )
+
+    def __add__(self, other: TokenTotal) -> TokenTotal:
+        return TokenTotal(
+            self.input_tokens + other.input_tokens,
+            self.output_tokens + other.output_tokens,
+            self.n + other.n,
+            self.n_uncounted + other.n_uncounted,
+        )
+
+    @property
+    def caveat(self) -> str:
+        """What the sums do not include: ``1 of 2 not counted``; empty if they include all."""
+        return f"{self.n_uncounted:,} of {self.n:,} not counted" if self.n_uncounted else ""
+
+    def __str__(self) -> str:
+        if self.n_uncounted and not (self.input_tokens or self.output_tokens):
+            return "tokens not counted"
+        tokens = f"{self.input_tokens:,} → {self.output_tokens:,} tokens"
+        return f"≥ {tokens}, {self.caveat}" if self.n_uncounted else tokens
