@@ -102,8 +102,8 @@ def summarise(frame: pd.DataFrame, by: str | Sequence[str] = "model") -> pd.Data
     Returns
     -------
     DataFrame
-        ``n`` calls; ``errors`` (status ``error`` or ``truncated``); ``refused`` by the model; ``left_out``, the calls
-        :func:`~ipyllm.dataframes.latency_filter.counts_in_latency` leaves out of latencies; ``ttft_p50_s``,
+        ``n`` calls; ``errors`` (status ``error`` or ``truncated``); ``refused`` by the model; ``left_out``, those
+        that :func:`~ipyllm.dataframes.latency_filter.counts_in_latency` leaves out of latencies; ``ttft_p50_s``,
         ``ttft_p95_s``; ``total_p50_s`` and ``output_tps_p50`` of calls with status ``ok``; ``input_tokens``,
         ``output_tokens`` as servers count them, and ``uncounted``, the calls without such a count, whose tokens are not
         in these sums (``estimated`` of them have an estimate); ``cost_usd``, null when no cost is known, and

@@ -130,9 +130,9 @@ class ExchangeState:
     def _cost(self, service: Provider, request: ChatRequest, usage: Usage) -> tuple[float | None, str | None]:
         if self.address is None or self.attempts == 0:
             return 0.0, NOT_SENT
+        received = self.received
         try:
-            raw = self.received.raw_usage
-            told = service.told_cost(raw) if raw is not None else None
+            told = service.told_cost(received.raw_usage) if received.raw_usage and received.output_is_counted else None
             if told is not None:
                 return told, "provider"
             return service.cost_and_source(usage, self.received.response_model, self.address, self.started_at)

@@ -51,15 +51,7 @@ def _parts(response: ChatResponse) -> Iterator[str]:
     if response.cache_hit:
         yield "from the cache"
     yield from _times(response.timing, cold=response.cold)
-    steps = response.steps or (response,)
-    if len(steps) > 1:
-        yield f"{len(steps)} calls"
-        yield str(TokenTotal.of_response(response))
-    elif tokens := _tokens(response.usage):
-        yield tokens
-    if rate := response.timing.output_tps:
-        yield f"{rate:.{0 if rate >= 10 else 1}f} tokens/s"  # noqa: PLR2004
-    yield from _cost(response)
+    yield from _amounts(response)
     if response.not_applied:
         yield f"{', '.join(response.not_applied)} not applied"
 
@@ -77,9 +69,18 @@ def _ending(response: ChatResponse) -> Iterator[str]:
         yield _STOPPED[response.finish_reason] + (" before the answer began" if is_empty else "")
 
 
-def _cost(response: ChatResponse) -> Iterator[str]:
+def _amounts(response: ChatResponse) -> Iterator[str]:
+    """Yield tokens, their rate, and the cost."""
+    steps = response.steps or (response,)
+    if len(steps) > 1:
+        yield f"{len(steps)} calls"
+        yield str(TokenTotal.of_response(response))
+    elif tokens := _tokens(response.usage):
+        yield tokens
+    if rate := response.timing.output_tps:
+        yield f"{rate:.{0 if rate >= 10 else 1}f} tokens/s"  # noqa: PLR2004
     cost = CostTotal.of_response(response)
-    if all(step.price_source == NOT_SENT for step in response.steps or (response,)):
+    if all(step.price_source == NOT_SENT for step in steps):
         yield "not sent"
     elif cost.n_unknown < cost.n:
         yield str(cost)

@@ -63,8 +63,6 @@ class BaseLLMService(ChatCompletionsProvider):
         ``notebook_options`` hold where neither the call nor a service sets them. A model that is or will soon be
         retired is named in a warning, once.
         """
-        if (note := self.retirement_note()) is not None:
-            warnings.warn(note, stacklevel=3)
         messages = [_message(item, self.full_name) for item in conversation_history or ()]
         if system is not None:
             messages = [m for m in messages if m["role"] != "system"]
@@ -88,7 +86,10 @@ class BaseLLMService(ChatCompletionsProvider):
             given=self.options(params, timeout, max_retries, cache),
             notebook_options=self._checked_options(notebook_options),
         )
-        return self.resolve(request)
+        request = self.resolve(request)
+        if (note := self.retirement_note()) is not None:
+            warnings.warn(note, stacklevel=3)
+        return request
 
     def retirement_note(self) -> str | None:
         """Return a sentence if the model is or will soon be retired, the first time it is asked for."""

@@ -15,6 +15,7 @@ from ipyllm.response import Usage
 from ipyllm.services import listed_models
 from ipyllm.services.parameters import check_params
 from ipyllm.services.profiles.fit import check_images, check_tools, fit
+from ipyllm.services.profiles.learned import has_learned
 from ipyllm.services.profiles.profile import Profile, profile_of
 from ipyllm.services.profiles.refusal import explain_refusal
 from ipyllm.services.profiles.wire import merged, wire_fields
@@ -166,7 +167,7 @@ class ChatCompletionsProvider:
             options.params,
             [name for name in options.params if name not in given],
             model=self.full_name,
-            server=self._base_url_if_known(),
+            server=self._base_url_if_known() if has_learned(self.full_name) else None,
         )
         if request.tools or "tools" in params:
             check_tools(profile, params, self.full_name)
@@ -316,19 +317,18 @@ class ChatCompletionsProvider:
         keeps_reasoning = profile.keeps_reasoning and "tools" in params
         return {
             "model": self.model,
-            "messages": [self.message(message, keeps_reasoning=keeps_reasoning) for message in request.messages],
+            "messages": [
+                _without(message, "output_items") if keeps_reasoning else self.message(message)
+                for message in request.messages
+            ],
             "stream": True,
             "stream_options": {"include_usage": True},
             **merged(wire_fields(profile, params), extra),
         }
 
-    def message(self, message: Message, *, keeps_reasoning: bool = False) -> Message:
-        """Return a message as this server accepts it: with the model's reasoning where it must be sent back.
-
-        Elsewhere most servers refuse it. The items of an answer belong to the Responses API.
-        """
-        left_out = {"output_items"} if keeps_reasoning else {"output_items", "reasoning_content"}
-        return {name: value for name, value in message.items() if name not in left_out}
+    def message(self, message: Message) -> Message:
+        """Return a message as this server accepts it. Most refuse the model's reasoning in it."""
+        return _without(message, "output_items", "reasoning_content")
 
     def read_usage(self, raw: Mapping[str, Any]) -> Usage:
         """Read the server's token counts, in any shape that :func:`~ipyllm.transport.usage.read_usage` knows."""
@@ -398,6 +398,10 @@ class ChatCompletionsProvider:
 
     def _is_own_domain(self, base_url: str) -> bool:
         return self.domain is not None and _is_in_domain(base_url, self.domain)
+
+
+def _without(message: Message, *names: str) -> Message:
+    return {name: value for name, value in message.items() if name not in names}
 
 
 @lru_cache(maxsize=256)

@@ -94,7 +94,9 @@ def check_images(profile: Profile, messages: Iterable[Message], model: str) -> N
         return
     for message in messages:
         content = message.get("content")
-        if isinstance(content, list) and any(part.get("type") == "image_url" for part in content):
+        if isinstance(content, list) and any(
+            isinstance(part, dict) and part.get("type") == "image_url" for part in content
+        ):
             raise bad_request(f"{model} reads no images; use a model that does.", model=model)
 
 
@@ -113,12 +115,13 @@ def _misfits(profile: Profile, params: Mapping[str, Any], model: str, server: st
             problem = _value_problem(name, value, profile.efforts)
         elif name == "verbosity":
             problem = _value_problem(name, value, profile.verbosities)
-        elif name == "temperature" and profile.max_temperature is not None and value > profile.max_temperature:
-            problem = f"takes a temperature up to {profile.max_temperature:g}, not {value:g}"
         elif name in _NOT_IN_RESPONSES and profile.api == "responses":
             problem = f"takes no {name} on the Responses API"
         else:
             problem = _use(profile, name, params)
+            highest = profile.max_temperature
+            if problem is None and name == "temperature" and highest is not None and value > highest:
+                problem = f"takes a temperature up to {highest:g}, not {value:g}"
         if problem is not None:
             advice = "" if " of: " in problem or " up to " in problem else f"; {what_to_vary(profile, params)}"
             yield name, f"{model} {problem}{advice}."

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-__all__ = ["forget", "learned_misfits", "remember"]
+__all__ = ["forget", "has_learned", "learned_misfits", "remember"]
 
 _Key = tuple[str, str | None, str | None]  # a parameter; its value, if only that was refused; the effort at the time
 
@@ -23,6 +23,11 @@ def remember(sentence: str, name: str, params: Mapping[str, Any], *, model: str,
     """Remember that ``server`` refused a parameter of ``model``, and the sentence about it."""
     value = repr(params[name]) if only_value else None
     _refusals.setdefault((server, model), {})[name, value, _effort_beside(name, params)] = sentence
+
+
+def has_learned(model: str) -> bool:
+    """Return whether any server has refused a parameter of ``model``: nearly always none has, and this is fast."""
+    return bool(_refusals) and any(name == model for _, name in list(_refusals))
 
 
 def learned_misfits(params: Mapping[str, Any], model: str, server: str) -> Iterator[tuple[str, str]]:

@@ -10,7 +10,7 @@ from functools import lru_cache
 
 __all__ = ["Pattern"]
 
-_VERSION = r"(\d{1,2}(?:[.-]\d{1,2})?)(?!\d|[.-]\d{1,2}(?!\d))"  # not the beginning of 5.6, or of a date
+_VERSION = r"(\d{1,2}(?:[.-]\d{1,2})?)(?!\d)"  # 5, 5.6 or 5-6, but not the beginning of a date
 _RANGE = re.compile(r"\{(\d+(?:\.\d+)?)\.\.(\d+(?:\.\d+)?)?\}")
 _LAST = (10**9, 0)
 

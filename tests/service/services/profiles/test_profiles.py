@@ -54,15 +54,15 @@ UP_TO_MAX = ("none", "low", "medium", "high", "xhigh", "max")
         ("anthropic/claude-opus-5-5", ((), None, "never", "always")),
         ("anthropic/claude-sonnet-4-5-20250929", (("none", "low", "medium", "high"), "none", "at none", "always")),
         ("openrouter/anthropic/claude-opus-5.5", (None, None, "never", "always")),
-        ("gemini/gemini-3.5-flash-lite", (("minimal", "low", "medium", "high"), None, "free", "always")),
-        ("gemini/gemini-3.1-pro-preview", (("low", "medium", "high"), None, "free", "always")),
+        ("gemini/gemini-3.5-flash-lite", (("minimal", "low", "medium", "high"), "high", "free", "always")),
+        ("gemini/gemini-3.1-pro-preview", (("low", "medium", "high"), "high", "free", "always")),
         ("deepseek/deepseek-flash", (("none", "low", "high", "max"), "high", "at none", "always")),
-        ("mistral/mistral-small-latest", (("none", "high"), None, "free", "always")),
+        ("mistral/mistral-small-latest", (("none", "high"), "none", "free", "always")),
         ("groq/openai/gpt-oss-20b", (("low", "medium", "high"), "medium", "free", "always")),
-        ("xai/grok-4.3", (("none", "low", "medium", "high"), None, "free", "always")),
+        ("xai/grok-4.3", (("none", "low", "medium", "high"), "low", "free", "always")),
         ("xai/grok-4.7", (("low", "medium", "high"), "high", "free", "always")),
         ("xai/grok-4.20-0309", ((), None, "free", "always")),
-        ("zai/glm-5.3", (("low", "high", "max"), None, "free", "always")),
+        ("zai/glm-5.3", (("low", "high", "max"), "high", "free", "always")),
         ("moonshot/kimi-k2.6", (("none", "high"), "high", "free", "always")),
         ("ollama/llama3.2", (("none", "low", "medium", "high", "max"), None, "free", "always")),
         ("lab/anything", (None, None, "free", "always")),
@@ -134,6 +134,7 @@ EFFORTS = ", ".join(UP_TO_MAX)
         ),
         ("anthropic/claude-opus-5-5", {"seed": 1}, "ignores seed; vary the prompt."),
         ("anthropic/claude-haiku-4-5", {"temperature": 1.5}, "takes a temperature up to 1, not 1.5."),
+        ("anthropic/claude-haiku-5-5", {"temperature": 1.5}, "takes no temperature; vary effort: none, medium."),
         ("gemini/gemini-3.5-flash-lite", {"seed": 1}, "takes no seed; vary effort: minimal, low, medium, high."),
         ("ollama/llama3.2", {"logit_bias": {"1": 1}}, "ignores logit_bias; vary effort: none, low, medium, high, max."),
         ("local/smollm2-135m", {"effort": "low"}, "takes no effort; vary temperature."),
@@ -207,6 +208,13 @@ def test_a_default_of_the_service_is_refused_like_an_option_of_the_call(fake):
     with pytest.raises(LLMError, match="takes no temperature"):
         service.chat("Hello")
     assert service.chat("Hello", effort="none").status == "ok"
+
+
+def test_where_the_default_effort_is_not_known_the_server_decides():
+    profile = Profile(refused_while_reasoning=frozenset({"temperature"}))
+    assert fit(profile, {"temperature": 0}, (), model="lab/m") == ({"temperature": 0}, ())
+    with pytest.raises(LLMError, match="takes no temperature while it reasons"):
+        fit(profile, {"temperature": 0, "effort": "low"}, (), model="lab/m")
 
 
 def test_effort_in_the_protocols_own_name_is_the_same_parameter(luna, fake):
@@ -311,3 +319,16 @@ def _nanoseconds_of_a_hundred(profiles):
 
 def test_an_unknown_model_sends_what_it_is_given():
     assert profile_of("lab/m") == Profile()
+
+
+def test_a_service_of_ones_own_may_have_a_profile_of_its_own(fake):
+    class Strict(OpenAIService):
+        @property
+        def profile(self):
+            return Profile(refused=frozenset({"seed"}), max_tokens_field="max_words")
+
+    service = Strict("m", base_url=fake.base_url)
+    with pytest.raises(LLMError, match="takes no seed; vary temperature"):
+        service.chat("Hello", seed=1)
+    service.chat("Hello", max_tokens=3)
+    assert fake.requests[-1].json["max_words"] == 3
