@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import replace
-from functools import lru_cache
 from typing import TYPE_CHECKING, Any, ClassVar
-from urllib.parse import urlsplit
 
 from ipyllm.errors import LLMError, bad_request
+from ipyllm.messages import without
 from ipyllm.provider import Limits
 from ipyllm.request import CallOptions
 from ipyllm.response import Usage
@@ -17,13 +16,13 @@ from ipyllm.services.parameters import check_params
 from ipyllm.services.profiles.fit import check_images, check_tools, fit
 from ipyllm.services.profiles.learned import has_learned
 from ipyllm.services.profiles.profile import Profile, profile_of
-from ipyllm.services.profiles.refusal import explain_refusal
+from ipyllm.services.profiles.refusal import explain_missing_api, explain_refusal
 from ipyllm.services.profiles.wire import merged, wire_fields
 from ipyllm.services.responses_body import responses_body
 from ipyllm.settings import cached_settings, get_settings
 from ipyllm.text.redact import remember_secret
 from ipyllm.timeout import Timeout
-from ipyllm.transport.address import Address, is_url, without_password
+from ipyllm.transport.address import Address, is_in_domain, is_url, without_password
 from ipyllm.transport.usage import read_usage
 from ipyllm.validate import validate_int
 
@@ -201,6 +200,8 @@ class ChatCompletionsProvider:
     def explain(self, error: LLMError, request: ChatRequest) -> LLMError:
         """Return a server's refusal of a parameter in one sentence, which later calls get before they are sent."""
         server = self._base_url_if_known() or ""
+        if self.api == "responses" and not self._is_own_domain(server):
+            error = explain_missing_api(error, model=self.full_name)
         return explain_refusal(error, self.profile, request.params, model=self.full_name, server=server)
 
     @property
@@ -318,7 +319,7 @@ class ChatCompletionsProvider:
         return {
             "model": self.model,
             "messages": [
-                _without(message, "output_items") if keeps_reasoning else self.message(message)
+                without(message, "output_items") if keeps_reasoning else self.message(message)
                 for message in request.messages
             ],
             "stream": True,
@@ -328,7 +329,7 @@ class ChatCompletionsProvider:
 
     def message(self, message: Message) -> Message:
         """Return a message as this server accepts it. Most refuse the model's reasoning in it."""
-        return _without(message, "output_items", "reasoning_content")
+        return without(message, "output_items", "reasoning_content")
 
     def read_usage(self, raw: Mapping[str, Any]) -> Usage:
         """Read the server's token counts, in any shape that :func:`~ipyllm.transport.usage.read_usage` knows."""
@@ -397,14 +398,4 @@ class ChatCompletionsProvider:
         return address.base_url
 
     def _is_own_domain(self, base_url: str) -> bool:
-        return self.domain is not None and _is_in_domain(base_url, self.domain)
-
-
-def _without(message: Message, *names: str) -> Message:
-    return {name: value for name, value in message.items() if name not in names}
-
-
-@lru_cache(maxsize=256)
-def _is_in_domain(base_url: str, domain: str) -> bool:
-    host = urlsplit(base_url).hostname or ""
-    return host == domain or host.endswith(f".{domain}")
+        return self.domain is not None and is_in_domain(base_url, self.domain)
