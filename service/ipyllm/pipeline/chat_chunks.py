@@ -25,8 +25,7 @@ class ChatAccumulator(Accumulator):
     __slots__ = ()
 
     def _read(self, chunk: dict[str, Any], at_ns: int) -> list[Event]:
-        if self.response_model is None and isinstance(chunk.get("model"), str):
-            self.response_model = chunk["model"]
+        self._take_names(chunk)
         choices = chunk.get("choices")
         if not isinstance(choices, list) or not choices or not isinstance(choices[0], dict):
             return []

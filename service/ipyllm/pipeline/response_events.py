@@ -168,8 +168,7 @@ class ResponsesAccumulator(Accumulator):
         """Take what a response says of itself."""
         response = chunk.get("response")
         if isinstance(response, dict):
-            if isinstance(response.get("model"), str):
-                self.response_model = response["model"]
+            self._take_names(response)
             changes = response.get("input_transformations")
             if isinstance(changes, list):
                 self.removed_inputs = sum(isinstance(c, dict) and c.get("action") == "removed" for c in changes)

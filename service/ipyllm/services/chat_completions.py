@@ -6,8 +6,11 @@ import asyncio
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from ipyllm.conversations.hidden_tokens import hidden_tokens, kind_of
+from ipyllm.conversations.tokens import estimate_body, max_output_tokens
 from ipyllm.errors import LLMError, bad_request
 from ipyllm.messages import without
+from ipyllm.pipeline.billed_tiers import expected_tier
 from ipyllm.provider import Limits
 from ipyllm.request import CallOptions
 from ipyllm.response import Usage
@@ -369,29 +372,37 @@ class ChatCompletionsProvider:
         self, usage: Usage, response_model: str | None, address: Address, at: datetime
     ) -> tuple[float | None, str | None]:
         """Return the cost by the prices in the settings, else by :meth:`cost`."""
-        from ipyllm.services.prices import BY_SETTINGS, price_in_settings
+        from ipyllm.services.prices import BY_SETTINGS, no_price_of_tier, price_in_settings
 
         configured = price_in_settings(self.full_name)
-        if configured is not None:
-            cost = configured.cost(usage)
-            return cost, BY_SETTINGS if cost is not None else None
-        return self.cost(usage, response_model, address, at)
+        if configured is None:
+            return self.cost(usage, response_model, address, at)
+        if configured.factor_of(usage.service_tier) is None:
+            return None, no_price_of_tier(usage.service_tier)
+        cost = configured.cost(usage)
+        return cost, BY_SETTINGS if cost is not None else None
 
-    def estimate_cost(
-        self, address: Address, input_tokens: int, max_output_tokens: int | None, at: datetime
-    ) -> float | None:
-        """Return the most a call may cost, in US dollars; None when unknown."""
+    def max_cost(self, request: ChatRequest, address: Address, at: datetime) -> float | None:
+        """Return the most that sending a request once may cost, in US dollars; None when unknown."""
         from ipyllm.services.prices import estimate_cost, price_in_settings
 
+        body = self.body(request)
+        input_tokens = hidden_tokens().bound(kind_of(address.base_url, body), estimate_body(body))
+        # A service may have its own name for the limit in the body.
+        limits = [limit for each in (body, request.params) if (limit := max_output_tokens(each)) is not None]
+        longest = max(limits, default=None)
+        tier = expected_tier(address.base_url, body["model"], body.get("service_tier"))
         configured = price_in_settings(self.full_name)
         if configured is not None:
-            output_tokens = max_output_tokens or self.context_window()
-            return None if output_tokens is None else configured.estimate(input_tokens, output_tokens)
-        fixed_cost, _ = self.cost(Usage(0, 0, source="server"), None, address, at)
-        if not self.price_tables_apply(address) or self.price_provider is None:
+            output_tokens = longest or self.context_window()
+            return None if output_tokens is None else configured.estimate(input_tokens, output_tokens, tier)
+        if self.price_provider is None or not self.price_tables_apply(address):
+            fixed_cost, _ = self.cost(Usage(0, 0, source="server"), None, address, at)
             return fixed_cost
         reference = self.price_reference(self.model)
-        return None if reference is None else estimate_cost(*reference, input_tokens, max_output_tokens, at=at)
+        if reference is None:
+            return None
+        return estimate_cost(*reference, input_tokens, longest, at=at, service_tier=tier)
 
     def cache_scope(self, address: Address) -> str:
         """Return the part of a response cache key that identifies the server."""
