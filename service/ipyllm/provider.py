@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from ipyllm.errors import LLMError
     from ipyllm.request import ChatRequest
     from ipyllm.response import Usage
+    from ipyllm.settings_models import Api
     from ipyllm.structured import SchemaMode
     from ipyllm.transport.address import Address
 
@@ -40,8 +41,12 @@ class Provider(Protocol):
     async def prepare(self) -> tuple[Address, bool]:
         """Return the address, and whether a model had to be loaded first (``cold``)."""
 
+    @property
+    def api(self) -> Api:
+        """The API through which the model is asked."""
+
     def body(self, request: ChatRequest) -> dict[str, Any]:
-        """Return the JSON body of a request."""
+        """Return the JSON body of a request to this API."""
 
     @property
     def schema_mode(self) -> SchemaMode:

@@ -33,6 +33,7 @@ Category = Literal[
     "not_found",
     "context_length",
     "content_filter",
+    "refusal",
     "api_error",
     "connection",
     "timeout",
@@ -150,7 +151,8 @@ class ChatResponse:
     Attributes can be read as keys too: ``response["content"]`` is ``response.content``. ``parsed`` is the value for the
     ``schema``, ``tool_results`` are the results of tools, ``steps`` all exchanges of a turn that took several;
     ``usage``, ``timing`` and ``cost_usd`` are those of the last. ``not_applied`` names the defaults of a notebook or
-    route that the model does not take.
+    route that the model does not take. ``refused`` says that the model declined to answer; ``content`` is then how it
+    said so. ``output_items`` are what a model on the Responses API wants back in later turns: see :meth:`as_message`.
 
     Examples
     --------
@@ -166,6 +168,7 @@ class ChatResponse:
     tool_calls: tuple[ToolCall, ...] = ()
     status: Status = "ok"
     finish_reason: str | None = None
+    refused: bool = False
     model: str = ""
     response_model: str | None = None
     endpoint: str = ""
@@ -183,6 +186,7 @@ class ChatResponse:
     tool_results: tuple[ToolResult, ...] = ()
     steps: tuple[ChatResponse, ...] = ()
     not_applied: tuple[str, ...] = ()
+    output_items: tuple[dict[str, Any], ...] = field(default=(), repr=False)
 
     def __getitem__(self, key: str) -> Any:
         if key in self.keys():
@@ -205,3 +209,19 @@ class ChatResponse:
     def get(self, key: str, default: Any = None) -> Any:
         """Like :meth:`dict.get`."""
         return getattr(self, key) if key in self.keys() else default
+
+    def as_message(self) -> dict[str, Any]:
+        """Return the answer as a message for the next turns of a conversation.
+
+        It holds the text, and with it the ``output_items`` (encrypted reasoning among them) that its model gets back
+        unchanged; other models get the text. They are left out if tools were called, whose results are not part of it.
+
+        Examples
+        --------
+        >>> ChatResponse(content="Hello!", model="local/smollm2-135m").as_message()
+        {'role': 'assistant', 'content': 'Hello!'}
+        """
+        message: dict[str, Any] = {"role": "assistant", "content": self.content}
+        if self.output_items and len(self.steps) <= 1:
+            message["output_items"] = {"model": self.model, "items": list(self.output_items)}
+        return message

@@ -16,7 +16,10 @@ from ipyllm.response import is_standard_tier
 if TYPE_CHECKING:
     from ipyllm.response import Usage
 
-__all__ = ["EndpointSettings", "Price", "ProfileSettings", "RouteSettings", "variable_value"]
+__all__ = ["Api", "EndpointSettings", "Price", "ProfileSettings", "RouteSettings", "variable_value"]
+
+Api = Literal["chat", "responses"]
+"""The API of a server that a model is asked through: chat completions or Responses."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +95,7 @@ class EndpointSettings(BaseModel):
     api_key: SecretStr | None = None
     api_key_env: str | None = None
     model: str | None = None
+    api: Api | None = None
     input_usd_per_mtok: Annotated[float, Field(ge=0)] | None = None
     output_usd_per_mtok: Annotated[float, Field(ge=0)] | None = None
     cached_usd_per_mtok: Annotated[float, Field(ge=0)] | None = None
@@ -176,7 +180,7 @@ class ProfileSettings(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    api: Literal["chat", "responses"] = "chat"
+    api: Api = "chat"
     efforts: tuple[str, ...] = ()
     default_effort: str | None = None
     effort_body: dict[str, dict[str, Any]] = Field(default_factory=dict)

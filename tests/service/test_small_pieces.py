@@ -10,9 +10,9 @@ import pytest
 from ipyllm.atomic_file import atomic_write
 from ipyllm.errors import LLMError
 from ipyllm.messages import text_of
-from ipyllm.pipeline.accumulator import Accumulator
 from ipyllm.pipeline.budget import kernel_budget
 from ipyllm.pipeline.candidates import all_candidates_failed
+from ipyllm.pipeline.chat_chunks import ChatAccumulator
 from ipyllm.pipeline.retry import is_retryable
 from ipyllm.response import ChatResponse
 from ipyllm.routing.health import Health
@@ -45,7 +45,7 @@ def test_the_text_of_a_message_is_that_of_its_text_parts():
 
 
 def test_a_chunk_becomes_an_event_and_part_of_the_content():
-    got = Accumulator(sent_ns=0)
+    got = ChatAccumulator(sent_ns=0)
     events = got.feed({"choices": [{"delta": {"content": "Hi"}}]}, Arrival(5))
     assert ([event.text for event in events], got.content) == (["Hi"], "Hi")
 
@@ -217,7 +217,7 @@ def test_a_request_without_a_question_has_an_empty_prompt(fake):
 
 
 def test_what_is_no_tool_call_in_a_chunk_is_passed_over():
-    got = Accumulator(sent_ns=0)
+    got = ChatAccumulator(sent_ns=0)
     called = {"index": 0, "id": "1", "function": {"name": "look", "arguments": "{}"}}
     got.feed({"choices": [{"delta": {"tool_calls": [None, "look", called]}}]}, Arrival(5))
     assert [call.name for call in got.tool_calls] == ["look"]

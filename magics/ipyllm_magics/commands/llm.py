@@ -191,8 +191,9 @@ class LLMMagics(Magics):
                 history.clear()
             if prepared.system is not None:
                 history.add_message("system", prepared.system)
-            answer = {"role": "assistant", "content": response.content}
-            history.put_turn(Turn((prepared.message, answer), prepared.key, response.model, response.status))
+            history.put_turn(
+                Turn((prepared.message, response.as_message()), prepared.key, response.model, response.status)
+            )
         print_ledger_warning()
 
     def _put_code_in_next_cell(self, answer: str) -> None:

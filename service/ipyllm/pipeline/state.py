@@ -112,6 +112,8 @@ class ExchangeState:
             tool_calls=received.tool_calls,
             status=_status(error),
             finish_reason=received.finish_reason,
+            refused=received.refused,
+            output_items=received.output_items,
             model=request.model,
             response_model=received.response_model,
             endpoint=self.address.host if self.address is not None else "",

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 __all__ = ["ToolLoop", "first_request"]
 
 _logger = logging.getLogger("ipyllm.call")
+_SHOWN = 200  # characters of a refusal in an error
 
 
 def first_request(request: ChatRequest, mode: SchemaMode = "native") -> ChatRequest:
@@ -83,6 +84,9 @@ class ToolLoop:
                 continue
             if self._request.schema is None:
                 return self._final_response(response, None)
+            if response.refused:
+                said = " ".join(response.content.split())
+                raise self._failed(response, f"{self._request.model} refused to answer: {said[:_SHOWN]}", "refusal")
             from ipyllm.structured import SchemaMismatch
 
             try:
@@ -175,11 +179,12 @@ def _tool_call_message(response: ChatResponse) -> Message:
 
     It includes the reasoning, which DeepSeek requires; ``body`` drops it for servers that refuse it.
     """
-    calls = [
+    message: Message = response.as_message()
+    message["content"] = response.content or None
+    message["tool_calls"] = [
         {"id": call.id, "type": "function", "function": {"name": call.name, "arguments": call.arguments}}
         for call in response.tool_calls
     ]
-    message: Message = {"role": "assistant", "content": response.content or None, "tool_calls": calls}
     if response.reasoning:
         message["reasoning_content"] = response.reasoning
     return message

@@ -45,12 +45,7 @@ def footer_html(response: ChatResponse) -> str:
 
 
 def _parts(response: ChatResponse) -> Iterator[str]:
-    if response.status != "ok":
-        status = _STATUS[response.status]
-        category = response.error_category if response.status == "error" else None
-        yield f"{status} ({category.replace('_', ' ')})" if category else status
-    if response.finish_reason in _STOPPED:
-        yield _STOPPED[response.finish_reason]
+    yield from _ending(response)
     if response.model:
         yield response.model
     if response.cache_hit:
@@ -59,6 +54,19 @@ def _parts(response: ChatResponse) -> Iterator[str]:
     yield from _amounts(response)
     if response.not_applied:
         yield f"{', '.join(response.not_applied)} not applied"
+
+
+def _ending(response: ChatResponse) -> Iterator[str]:
+    """Yield what is to be said of an answer that did not end well."""
+    if response.status != "ok":
+        status = _STATUS[response.status]
+        category = response.error_category if response.status == "error" else None
+        yield f"{status} ({category.replace('_', ' ')})" if category else status
+    if response.refused:
+        yield "refused"
+    if response.finish_reason in _STOPPED:
+        is_empty = response.finish_reason == "length" and not (response.content or response.tool_calls)
+        yield _STOPPED[response.finish_reason] + (" before the answer began" if is_empty else "")
 
 
 def _amounts(response: ChatResponse) -> Iterator[str]:

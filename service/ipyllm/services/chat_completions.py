@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import replace
-from functools import lru_cache
 from typing import TYPE_CHECKING, Any, ClassVar
-from urllib.parse import urlsplit
 
 from ipyllm.conversations.hidden_tokens import hidden_tokens, kind_of
 from ipyllm.conversations.tokens import estimate_body, max_output_tokens
 from ipyllm.errors import LLMError, bad_request
+from ipyllm.messages import without
 from ipyllm.pipeline.billed_tiers import expected_tier
 from ipyllm.provider import Limits
 from ipyllm.request import CallOptions
@@ -20,12 +19,13 @@ from ipyllm.services.parameters import check_params
 from ipyllm.services.profiles.fit import check_images, check_tools, fit
 from ipyllm.services.profiles.learned import has_learned
 from ipyllm.services.profiles.profile import Profile, profile_of
-from ipyllm.services.profiles.refusal import explain_refusal
+from ipyllm.services.profiles.refusal import explain_missing_api, explain_refusal
 from ipyllm.services.profiles.wire import merged, wire_fields
+from ipyllm.services.responses_body import responses_body
 from ipyllm.settings import cached_settings, get_settings
 from ipyllm.text.redact import remember_secret
 from ipyllm.timeout import Timeout
-from ipyllm.transport.address import Address, is_url, without_password
+from ipyllm.transport.address import Address, is_in_domain, is_url, without_password
 from ipyllm.transport.usage import read_usage
 from ipyllm.validate import validate_int
 
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
     from ipyllm.messages import Message
     from ipyllm.request import ChatRequest
-    from ipyllm.settings_models import Price
+    from ipyllm.settings_models import Api, Price
     from ipyllm.structured import SchemaMode
     from ipyllm.transport.model_list import ListedModel
 
@@ -43,7 +43,7 @@ __all__ = ["ChatCompletionsProvider"]
 
 
 class ChatCompletionsProvider:
-    """A server that speaks the chat-completions protocol.
+    """A server that speaks the protocol of OpenAI: chat completions, or the Responses API where the profile says so.
 
     Parameters
     ----------
@@ -184,6 +184,11 @@ class ChatCompletionsProvider:
             cache=options.cache,
         )
 
+    @property
+    def api(self) -> Api:
+        """The API through which the model is asked."""
+        return self.profile.api
+
     def _model_name(self, model: str) -> str:
         """Remove the service's own prefix, as in ``OpenAIService("openai/gpt-6-luna")``."""
         return model.removeprefix(getattr(self, "name", "") + "/")
@@ -198,6 +203,8 @@ class ChatCompletionsProvider:
     def explain(self, error: LLMError, request: ChatRequest) -> LLMError:
         """Return a server's refusal of a parameter in one sentence, which later calls get before they are sent."""
         server = self._base_url_if_known() or ""
+        if self.api == "responses" and not self._is_own_domain(server):
+            error = explain_missing_api(error, model=self.full_name)
         return explain_refusal(error, self.profile, request.params, model=self.full_name, server=server)
 
     @property
@@ -309,10 +316,15 @@ class ChatCompletionsProvider:
         params = dict(request.params)
         extra = params.pop("extra_body", None) or {}
         profile = self.profile
+        if profile.api == "responses":
+            return merged(responses_body(self.model, self.full_name, request.messages, params, profile), extra)
         keeps_reasoning = profile.keeps_reasoning and "tools" in params
         return {
             "model": self.model,
-            "messages": [dict(message) if keeps_reasoning else self.message(message) for message in request.messages],
+            "messages": [
+                without(message, "output_items") if keeps_reasoning else self.message(message)
+                for message in request.messages
+            ],
             "stream": True,
             "stream_options": {"include_usage": True},
             **merged(wire_fields(profile, params), extra),
@@ -320,7 +332,7 @@ class ChatCompletionsProvider:
 
     def message(self, message: Message) -> Message:
         """Return a message as this server accepts it. Most refuse the model's reasoning in it."""
-        return {name: value for name, value in message.items() if name != "reasoning_content"}
+        return without(message, "output_items", "reasoning_content")
 
     def read_usage(self, raw: Mapping[str, Any]) -> Usage:
         """Read the server's token counts, in any shape that :func:`~ipyllm.transport.usage.read_usage` knows."""
@@ -397,10 +409,4 @@ class ChatCompletionsProvider:
         return address.base_url
 
     def _is_own_domain(self, base_url: str) -> bool:
-        return self.domain is not None and _is_in_domain(base_url, self.domain)
-
-
-@lru_cache(maxsize=256)
-def _is_in_domain(base_url: str, domain: str) -> bool:
-    host = urlsplit(base_url).hostname or ""
-    return host == domain or host.endswith(f".{domain}")
+        return self.domain is not None and is_in_domain(base_url, self.domain)

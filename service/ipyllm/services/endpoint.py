@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
 from ipyllm.errors import LLMError
 from ipyllm.services.base import BaseLLMService
 from ipyllm.settings import get_settings
+
+if TYPE_CHECKING:
+    from ipyllm.services.profiles.profile import Profile
 
 __all__ = ["EndpointService"]
 
@@ -29,6 +33,12 @@ class EndpointService(BaseLLMService):
 
     def _model_name(self, model: str) -> str:
         return model
+
+    @property
+    def profile(self) -> Profile:
+        """What the model takes; the ``api`` of the endpoint's own settings comes first."""
+        profile = super().profile
+        return profile if self._settings.api is None else replace(profile, api=self._settings.api)
 
     def base_url(self) -> str:
         """Return the address given, or that of the settings."""

@@ -213,7 +213,7 @@ def observe(calls: Any, directions: Mapping[str, bool | None] | None = None) -> 
     frame["status"] = calls["status"].astype(str)
     for name in ("usage_source", "finish_reason"):
         frame[name] = calls[name].astype(str) if name in calls.columns else ""
-    for name in ("cold", "cache_hit"):
+    for name in ("cold", "cache_hit", "refused"):
         frame[name] = as_bool(calls[name]) if name in calls.columns else False
     frame["whole"] = as_bool(~calls["streamed"].astype("boolean")) if "streamed" in calls.columns else False
     frame["reasoned"] = reasoned(calls)

@@ -51,8 +51,8 @@ def summarise_arms(
     Returns
     -------
     StatisticsFrame
-        Index ``arm``. ``n`` calls, ``prompts``, ``errors`` (status ``error`` or ``truncated``), ``cut`` answers (off
-        at ``max_tokens``, empty ones too), ``left_out`` of the first times by
+        Index ``arm``. ``n`` calls, ``prompts``, ``errors`` (status ``error`` or ``truncated``), ``refused`` by the
+        model, ``cut`` answers (off at ``max_tokens``, empty ones too), ``left_out`` of the first times by
         :func:`~ipyllm.dataframes.latency_filter.counts_in_latency`; each score's mean with its interval (``…_low``,
         ``…_high``) and ``…_n``, its number of calls, and ``…_pass_at_k``; ``ttft_p50_s`` and so on with their
         intervals; ``output_tps_p50``; ``input_tokens`` and ``output_tokens`` as counted by the server, and
@@ -96,6 +96,7 @@ def summarise_arms(
     columns |= {
         "prompt": frame["prompt"].to_numpy(),
         "failed": observed.failed.to_numpy(),
+        "refused": frame["refused"].to_numpy(),
         "cut": observed.cut.to_numpy(),
         "left_out": observed.left_out.to_numpy(),
         "uncounted": is_uncounted(frame).to_numpy(),
@@ -148,6 +149,7 @@ def _row(
         "n": prompts.size,
         "prompts": int(np.unique(prompts).size),
         "errors": int(columns["failed"].sum()),
+        "refused": int(columns["refused"].sum()),
         "cut": int(columns["cut"].sum()),
         "left_out": int(columns["left_out"].sum()),
     }

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from ipyllm import OpenAIService
-from ipyllm.pipeline.accumulator import Accumulator
+from ipyllm.pipeline.chat_chunks import ChatAccumulator
 from ipyllm.pipeline.token_counts import streamed_tokens, visible_tokens
 from ipyllm.response import Usage
 from ipyllm.transport.wire_times import Arrival
@@ -85,7 +85,7 @@ def test_a_cached_answer_has_no_latency(fake):
 
 
 def received(text="", reasoning="", **delta):
-    accumulator = Accumulator(sent_ns=0)
+    accumulator = ChatAccumulator(sent_ns=0)
     for number, fields in enumerate([{"reasoning": reasoning} | delta, {"content": text}]):
         accumulator.feed({"choices": [{"delta": fields}]}, Arrival(number))
     return accumulator
@@ -118,7 +118,7 @@ def test_which_tokens_are_visible_and_which_were_streamed(output, reasoning, got
 
 
 def test_a_tool_call_has_tokens_too():
-    got = Accumulator(sent_ns=0)
+    got = ChatAccumulator(sent_ns=0)
     called = {
         "index": 0,
         "id": "1",

@@ -245,7 +245,7 @@ class ChatController(Controller):
         # A call that was stopped while a tool ran has no final answer; its text is that of the steps before.
         text = response.content or "\n\n".join(step.content for step in response.steps if step.content)
         if self._branches.contains(node) and (text or response.status == "ok"):
-            answer = {"role": "assistant", "content": text}
+            answer = response.as_message() | {"content": text}
             self._branches.store(node, answer, model=response.model, status=response.status)
 
     def _on_finished(self, answer: LiveAnswer, parts: dict[str, Any]) -> None:

@@ -6,7 +6,7 @@ differ only in it would be one. Defaults of a notebook or a route are hints for 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from ipyllm.errors import bad_request
 from ipyllm.services.profiles.learned import learned_misfits
@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from ipyllm.services.profiles.profile import Profile
 
 __all__ = ["check_images", "check_tools", "fit", "what_to_vary"]
+
+_NOT_IN_RESPONSES: Final = frozenset({"stop", "seed", "n", "presence_penalty", "frequency_penalty", "logit_bias"})
+"""Parameters of chat completions that the Responses API does not have."""
 
 
 def fit(
@@ -74,6 +77,8 @@ high, xhigh, max.
 
 def check_tools(profile: Profile, params: Mapping[str, Any], model: str) -> None:
     """Raise ``bad_request`` if the model cannot call functions on the chat-completions API with this effort."""
+    if profile.api == "responses":
+        return
     effort = params.get("effort")
     if profile.tools == "never":
         raise bad_request(f"{model} takes no tools on the chat-completions API; use another model.", model=model)
@@ -110,6 +115,8 @@ def _misfits(profile: Profile, params: Mapping[str, Any], model: str, server: st
             problem = _value_problem(name, value, profile.efforts)
         elif name == "verbosity":
             problem = _value_problem(name, value, profile.verbosities)
+        elif name in _NOT_IN_RESPONSES and profile.api == "responses":
+            problem = f"takes no {name} on the Responses API"
         else:
             problem = _use(profile, name, params)
             highest = profile.max_temperature

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 from ipyllm.services.parameters import KNOWN
 from ipyllm.services.profiles.pattern import Pattern
 from ipyllm.settings import SettingsError, get_settings
-from ipyllm.settings_models import ProfileSettings
+from ipyllm.settings_models import Api, ProfileSettings
 from ipyllm.text.suggest import suggest
 
 if TYPE_CHECKING:
@@ -34,7 +34,6 @@ SAMPLING: Final = (
 _LISTS: Final = ("refused", "ignored", "refused_while_reasoning", "ignored_while_reasoning")
 _MAX_CACHED: Final = 10_000  # names; a user may type any
 
-Api = Literal["chat", "responses"]
 ToolUse = Literal["always", "without effort", "at effort none", "never"]
 
 
