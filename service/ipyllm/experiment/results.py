@@ -63,7 +63,9 @@ class Results:
         ``score_<name>`` and ``score_<name>_error``. Calls without a score are scored now, in this thread; what a judge
         costs is paid from the budget of the experiment.
         """
-        return self._scores.join(self._calls(), self._ledger)
+        calls = self._scores.join(self._calls(), self._ledger)
+        calls.attrs["arms"] = [arm.label for arm in self._grid.arms]
+        return calls
 
     @property
     def directions(self) -> dict[str, bool | None]:
