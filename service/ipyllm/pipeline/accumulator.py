@@ -14,8 +14,6 @@ from ipyllm.response import ToolCall
 from ipyllm.transport.usage import counts_output, merge_usage, usage_in_chunk
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from ipyllm.transport.wire_times import Arrival
 
 __all__ = ["Accumulator"]
@@ -76,12 +74,13 @@ class Accumulator:
             self.streamed = False
         if not isinstance(delta, dict):
             return []
-        events = list(self._events(delta, arrival.at_ns))
+        events = self._events(delta, arrival.at_ns)
         if events:
             self._record_arrival(arrival)
         return events
 
-    def _events(self, delta: dict[str, Any], at_ns: int) -> Iterator[Event]:
+    def _events(self, delta: dict[str, Any], at_ns: int) -> list[Event]:
+        events: list[Event] = []
         reasoning = delta.get("reasoning_content") or delta.get("reasoning")
         if isinstance(reasoning, str) and reasoning:
             if self.first_reasoning_ns is None:
@@ -89,18 +88,19 @@ class Accumulator:
             self.last_reasoning_ns = at_ns
             self.summarizes_reasoning = self.summarizes_reasoning or _is_summary(delta)
             self._reasoning.append(reasoning)
-            yield ReasoningDelta(reasoning, at_ns)
+            events.append(ReasoningDelta(reasoning, at_ns))
         text = delta.get("content")
         if isinstance(text, str) and text:
             if self.first_text_ns is None:
                 self.first_text_ns = at_ns
             self._text.append(text)
-            yield TextDelta(text, at_ns)
+            events.append(TextDelta(text, at_ns))
         calls = delta.get("tool_calls")
         if isinstance(calls, list):
             for position, call in enumerate(calls):
                 if isinstance(call, dict):
-                    yield self._tool_delta(call, position, at_ns)
+                    events.append(self._tool_delta(call, position, at_ns))
+        return events
 
     def _tool_delta(self, call: dict[str, Any], position: int, at_ns: int) -> ToolCallDelta:
         index, function = call.get("index"), call.get("function")
