@@ -54,7 +54,7 @@ def _judged(request: Request) -> Script | None:
     verdict = next((verdict for begin, verdict in _REVIEWS.items() if review.startswith(begin)), None)
     if verdict is None:
         return None
-    misunderstood = review.startswith("It has") and request.json["model"] == "gpt-5-mini"
+    misunderstood = review.startswith("It has") and request.json["model"] == "gpt-6-luna"
     return answer("Negative" if misunderstood else verdict.capitalize())
 
 
@@ -70,9 +70,9 @@ def _verdict(request: Request) -> Script | None:
 
 
 def _decide(request: Request) -> Script | None:
-    """Answer as the page shows. The model ``gpt-5`` fails; the busy server is busy once."""
+    """Answer as the page shows. The model ``gpt-6-sol`` fails; the busy server is busy once."""
     last = request.json["messages"][-1]
-    if request.json["model"] == "gpt-5":
+    if request.json["model"] == "gpt-6-sol":
         return server_error()
     if last["role"] == "tool":
         return answer(f"It is {last['content']}.")

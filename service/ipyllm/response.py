@@ -132,7 +132,8 @@ class ChatResponse:
 
     Attributes can be read as keys too: ``response["content"]`` is ``response.content``. ``parsed`` is the value for the
     ``schema``, ``tool_results`` are the results of tools, ``steps`` all exchanges of a turn that took several;
-    ``usage``, ``timing`` and ``cost_usd`` are those of the last.
+    ``usage``, ``timing`` and ``cost_usd`` are those of the last. ``not_applied`` names the defaults of a notebook or
+    route that the model does not take.
 
     Examples
     --------
@@ -164,6 +165,7 @@ class ChatResponse:
     parsed: Any = None
     tool_results: tuple[ToolResult, ...] = ()
     steps: tuple[ChatResponse, ...] = ()
+    not_applied: tuple[str, ...] = ()
 
     def __getitem__(self, key: str) -> Any:
         if key in self.keys():

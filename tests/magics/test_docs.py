@@ -46,7 +46,7 @@ def kernel(tmp_path_factory):
     with FakeLLM() as fake:
         fake.on(reply)
         settings = environment(fake, home) | {
-            "IPYLLM_MODEL": "openai/gpt-5-mini",
+            "IPYLLM_MODEL": "openai/gpt-6-luna",
             "DEEPSEEK_API_KEY": "no-key-needed",
             "DEEPSEEK_BASE_URL": fake.base_url,
         }

@@ -60,7 +60,7 @@ def test_defaults_of_the_service_and_of_the_call_are_merged(fake):
 
 
 def test_openai_itself_gets_the_newer_name_of_max_tokens():
-    service = OpenAIService("gpt-5-mini", api_key="sk-" + "x" * 20)
+    service = OpenAIService("gpt-6-luna", api_key="sk-" + "x" * 20)
     body = service.body(service.request("Hello", max_tokens=5))
     assert (body.get("max_completion_tokens"), body.get("max_tokens")) == (5, None)
     other = OpenAIService("m", base_url="http://127.0.0.1:1/v1")

@@ -171,8 +171,8 @@ def test_a_server_error_becomes_a_sentence_with_advice():
     assert parse_error({"error": {"message": "No credit.", "code": "insufficient_quota"}}, 429).codes == (
         "insufficient_quota",
     )
-    assert str(to_llm_error(ServerFault(429, message="Slow down."), model="openai/gpt-5-mini")) == (
-        'openai/gpt-5-mini refused the request: too many requests (HTTP 429, "Slow down."); '
+    assert str(to_llm_error(ServerFault(429, message="Slow down."), model="openai/gpt-6-luna")) == (
+        'openai/gpt-6-luna refused the request: too many requests (HTTP 429, "Slow down."); '
         "wait a little, or send fewer calls at once."
     )
 

@@ -54,6 +54,8 @@ class LLMMagics(Magics):
     system = Unicode(None, allow_none=True, help="System message of conversations without one.").tag(config=True)
     conversation = Unicode("default", help="Conversation that is continued.").tag(config=True)
     format = Unicode("markdown", help=f"How answers are shown: {', '.join(FORMATS)}.").tag(config=True)
+    effort = Unicode(None, allow_none=True, help="How much the model reasons: none, low, high, ….").tag(config=True)
+    verbosity = Unicode(None, allow_none=True, help="How much the model writes: low, medium, high.").tag(config=True)
     temperature = Float(None, allow_none=True, help="Sampling temperature.").tag(config=True)
     max_tokens = Int(None, allow_none=True, help="Longest answer, in tokens.").tag(config=True)
     top_p = Float(None, allow_none=True, help="Nucleus sampling.").tag(config=True)

@@ -97,7 +97,7 @@ class Experiment:
 
     Examples
     --------
-    >>> experiment = Experiment(["What is 2 + 2?", "What is 3 + 3?"], models=["ollama/llama3.2", "openai/gpt-5-mini"],
+    >>> experiment = Experiment(["What is 2 + 2?", "What is 3 + 3?"], models=["ollama/llama3.2", "openai/gpt-6-luna"],
     ...                         params=[{"temperature": 0}, {"temperature": 1}], repeats=3, name="sums")
     >>> experiment
     Experiment('sums': 4 arms × 2 prompts × 3 repeats = 24 calls)

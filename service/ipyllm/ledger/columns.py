@@ -31,6 +31,8 @@ COLUMNS: Final[dict[str, Kind]] = {
     "response_model": "text",
     "endpoint": "text",
     "params": "json",
+    "effort": "text",
+    "verbosity": "text",
     "tags": "json",
     # place in an experiment
     "experiment": "text",

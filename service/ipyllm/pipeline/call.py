@@ -164,7 +164,14 @@ class Call:
             if self.request.tools or self.request.schema is not None:
                 from ipyllm.pipeline.tool_loop import ToolLoop
 
-                self.response = await ToolLoop(self.request, self._ask, self._caller_executor, self._deadline).run()
+                loop = ToolLoop(
+                    self.request,
+                    self._ask,
+                    self._caller_executor,
+                    self._deadline,
+                    schema_mode=self.service.schema_mode,
+                )
+                self.response = await loop.run()
             else:
                 self.response = await self._ask(self.request)
         except (asyncio.CancelledError, Exception) as exc:  # noqa: BLE001 - the waiting thread must learn of every error

@@ -279,7 +279,7 @@ class Exchange:
             missing = "no further token" if watchdog.has_first_token else "no first token"
             error = self._timeout(f"{missing} arrived for {watchdog.exceeded_s:g} s")
         except LLMError as exc:
-            error = exc
+            error = self.service.explain(exc, request)
         state.attempt_error = error
         state.attempt_records.append(
             telemetry.Attempt(

@@ -40,6 +40,8 @@ def opening_row(call_id: str, request: ChatRequest, started_at: datetime) -> Map
         "service": request.model.partition("/")[0],
         "model": request.model,
         "params": dict(request.params),
+        "effort": request.params.get("effort"),
+        "verbosity": request.params.get("verbosity"),
         "tags": dict(provenance.tags),
         "status": "running",
         "prompt": request.prompt,

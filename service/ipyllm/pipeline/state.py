@@ -120,6 +120,7 @@ class ExchangeState:
             started_at=self.started_at,
             error_category=error.category if error is not None else None,
             error_message=str(error) if error is not None else None,
+            not_applied=request.not_applied,
         )
 
     def from_cache(self, hit: ChatResponse, request: ChatRequest, call_id: str) -> ChatResponse:
@@ -135,6 +136,7 @@ class ExchangeState:
             cache_hit=True,
             call_id=call_id,
             started_at=self.started_at,
+            not_applied=request.not_applied,
         )
 
     def counted_usage(self, service: Provider, request: ChatRequest) -> Usage:
@@ -180,8 +182,12 @@ class ExchangeState:
         """Return the cost of the latest attempt, and the source of the price or why it is unknown."""
         if self.address is None or self.attempts == 0:
             return 0.0, NOT_SENT
+        received = self.received
         try:
-            cost, source = service.cost_and_source(usage, self.received.response_model, self.address, self.sent_at)
+            told = service.told_cost(received.raw_usage) if received.raw_usage and received.output_is_counted else None
+            if told is not None:
+                return told, "provider"
+            cost, source = service.cost_and_source(usage, received.response_model, self.address, self.sent_at)
         except Exception:  # a service without a price must not lose the answer
             _logger.exception("the price of a call to %s could not be read", service.full_name)
             return None, None

@@ -45,7 +45,7 @@ class ToolLoop:
     """The exchanges and tool results of one turn.
 
     ``ask`` sends a request and returns the response, or raises. ``deadline`` is in the loop's time; this class enforces
-    it for tools, and exchanges for themselves.
+    it for tools, and exchanges for themselves. ``schema_mode`` is the first to try.
     """
 
     def __init__(
@@ -54,13 +54,15 @@ class ToolLoop:
         ask: Callable[[ChatRequest], Awaitable[ChatResponse]],
         caller_executor: CallerExecutor | None,
         deadline: float | None = None,
+        *,
+        schema_mode: SchemaMode = "native",
     ) -> None:
         self._request = request
         self._ask = ask
         self._caller_executor = caller_executor
         self._deadline = deadline
         self._added_messages: list[Message] = []
-        self._mode: SchemaMode = "native"
+        self._mode = schema_mode
         self._repairs = request.repairs
         self.steps: list[ChatResponse] = []
         self.results: list[ToolResult] = []

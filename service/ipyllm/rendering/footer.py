@@ -56,6 +56,13 @@ def _parts(response: ChatResponse) -> Iterator[str]:
     if response.cache_hit:
         yield "from the cache"
     yield from _times(response.timing, cold=response.cold)
+    yield from _amounts(response)
+    if response.not_applied:
+        yield f"{', '.join(response.not_applied)} not applied"
+
+
+def _amounts(response: ChatResponse) -> Iterator[str]:
+    """Yield tokens, their rate, and the cost."""
     steps = response.steps or (response,)
     if len(steps) > 1:
         yield f"{len(steps)} calls"

@@ -74,7 +74,7 @@ def judge(
     Examples
     --------
     >>> from ipyllm import scorers
-    >>> scorer = scorers.judge("openai/gpt-5-mini", rubric="5: correct and brief. 1: wrong.", reference="capital")
+    >>> scorer = scorers.judge("openai/gpt-6-luna", rubric="5: correct and brief. 1: wrong.", reference="capital")
     >>> scorer.name, scorer.is_async
     ('judge', True)
     """

@@ -52,7 +52,7 @@ class JudgeModel:
         if reserved:
             raise bad_request(f"A judge sets {' and '.join(reserved)} itself; leave that out.")
         if not isinstance(model, str | BaseLLMService):
-            raise bad_request(f"The judge is a model such as 'openai/gpt-5-mini', or a service, not {model!r}.")
+            raise bad_request(f"The judge is a model such as 'openai/gpt-6-luna', or a service, not {model!r}.")
         service = create_llm_service(model) if isinstance(model, str) else model
         if not isinstance(rubric, str) or not rubric.strip():
             raise bad_request(f"rubric must describe a good answer in words, not {rubric!r}.")

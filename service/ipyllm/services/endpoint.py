@@ -27,6 +27,9 @@ class EndpointService(BaseLLMService):
             )
         super().__init__(chosen, **options)
 
+    def _model_name(self, model: str) -> str:
+        return model
+
     def base_url(self) -> str:
         """Return the address given, or that of the settings."""
         return self._base_url or self._settings.base_url
@@ -35,6 +38,10 @@ class EndpointService(BaseLLMService):
     def key_variable(self) -> str | None:  # type: ignore[override]  # one variable per instance
         """The variable that the settings name."""
         return self._settings.api_key_env
+
+    def context_window(self) -> int | None:
+        """Return the context window in tokens; the server is asked where nothing else knows it."""
+        return self._asked_window()
 
     def api_key(self) -> str | None:
         """Return the key given, or that of the settings."""

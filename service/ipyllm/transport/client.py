@@ -20,6 +20,7 @@ from ipyllm.text.redact import remember_secret
 from ipyllm.transport.decode import Chunk, StreamEnd, chunks, connection_lost_error, decode_response
 from ipyllm.transport.error_body import ServerFault, parse_error
 from ipyllm.transport.error_mapping import to_llm_error
+from ipyllm.transport.model_list import parse_model_list
 from ipyllm.transport.wire_times import WireTimes
 
 if TYPE_CHECKING:
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from ipyllm.response import Category
     from ipyllm.transport.address import Address
     from ipyllm.transport.fast_path import FallbackToClient, PreparedClient, Responder
+    from ipyllm.transport.model_list import ListedModel
 
 __all__ = ["Chunk", "ChunkStream", "TransportClient"]
 
@@ -94,7 +96,7 @@ class TransportClient:
                 await prepared.aclose()
             await client.close()
 
-    async def models(self, address: Address, *, service: str, timeout_s: float) -> list[str]:
+    async def models(self, address: Address, *, service: str, timeout_s: float) -> list[ListedModel]:
         """List the models of a server; raise if it cannot be reached, refuses, or returns something else."""
         import httpx2
         import openai
@@ -103,18 +105,18 @@ class TransportClient:
         listed, failure = None, None
         try:
             answer = await client.get("/models", cast_to=object, options={"timeout": httpx2.Timeout(timeout_s)})
-            listed = answer.get("data") if isinstance(answer, dict) else None
+            listed = parse_model_list(answer)
         except openai.OpenAIError as exc:
             failure = _map_client_error(exc, address, service, timeout_s)
         except ValueError:  # not JSON
             pass
-        if failure is None and not isinstance(listed, list):
+        if failure is None and listed is None:
             sentence = f"{service} at {address.host} did not return a list of models; name the model yourself."
             failure = LLMError(sentence, category="api_error", model=service)
         if failure is not None:  # raised out here: the client's exception holds the request, and with it the key
             raise failure
         assert listed is not None
-        return [str(entry["id"]) for entry in listed if isinstance(entry, dict) and entry.get("id")]
+        return listed
 
     def stream(self, address: Address, body: dict[str, Any], *, model: str, connect_s: float | None) -> ChunkStream:
         """Send ``body`` and yield the response's chunks: ``async with transport.stream(…) as chunks``.

@@ -1,3 +1,5 @@
+ALTER TABLE calls ADD COLUMN effort TEXT;
+ALTER TABLE calls ADD COLUMN verbosity TEXT;
 ALTER TABLE calls ADD COLUMN input_tokens_estimated BIGINT;
 ALTER TABLE calls ADD COLUMN output_tokens_estimated BIGINT;
 ALTER TABLE calls ADD COLUMN connect_s DOUBLE PRECISION;
