@@ -143,6 +143,16 @@ class _OursOnResponses(_Ours):
     model = "gpt-6-luna"
 
 
+class _Unstamped(_Ours):
+    """The same over ordinary sockets, where arrivals are timed when they are read."""
+
+    def __init__(self, base_url: str) -> None:
+        from ipyllm.transport import timed_session
+
+        timed_session.stamped_socket = None
+        super().__init__(base_url)
+
+
 class _OpenAI:
     """The official client on its faster transport, with typed chunks and its own retries."""
 
@@ -205,7 +215,13 @@ class _Bare:
         await self._session.close()
 
 
-_CLIENTS = {"ipyllm": _Ours, "ipyllm on Responses": _OursOnResponses, "AsyncOpenAI": _OpenAI, "bare aiohttp": _Bare}
+_CLIENTS = {
+    "ipyllm": _Ours,
+    "ipyllm on Responses": _OursOnResponses,
+    "ipyllm unstamped": _Unstamped,
+    "AsyncOpenAI": _OpenAI,
+    "bare aiohttp": _Bare,
+}
 
 
 async def _run_calls(name: str, base_url: str, calls: int, concurrency: int, ramp_s: float) -> dict:

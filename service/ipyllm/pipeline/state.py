@@ -163,19 +163,23 @@ class ExchangeState:
             return Usage()
         if received.has_tokens and not (received.output_is_counted and counted.output_tokens):
             counted = replace(counted, output_tokens=None, reasoning_tokens=None)
-        return replace(counted, visible_tokens=visible_tokens(counted, received))
+        return counted
 
     def _usage(self, service: Provider, request: ChatRequest) -> Usage:
         """Return the server's counts, and estimates of what it did not count."""
-        counted = replace(self.counted_usage(service, request), service_tier=self.received.service_tier)
-        if not self.received.has_tokens:
-            return counted
-        if counted.input_tokens is None:
-            counted = replace(counted, input_tokens_estimated=likely_message_tokens(request.messages))
-        if counted.output_tokens is None:
-            counted = replace(counted, output_tokens_estimated=self._likely_output_tokens(request))
-        is_counted = counted.input_tokens is not None or counted.output_tokens is not None
-        return replace(counted, source="server" if is_counted else "estimated")
+        counted = self.counted_usage(service, request)
+        known: dict[str, Any] = {
+            "visible_tokens": visible_tokens(counted, self.received),
+            "service_tier": self.received.service_tier,
+        }
+        if self.received.has_tokens:
+            if counted.input_tokens is None:
+                known["input_tokens_estimated"] = likely_message_tokens(request.messages)
+            if counted.output_tokens is None:
+                known["output_tokens_estimated"] = self._likely_output_tokens(request)
+            is_counted = counted.input_tokens is not None or counted.output_tokens is not None
+            known["source"] = "server" if is_counted else "estimated"
+        return replace(counted, **known)
 
     def _likely_output_tokens(self, request: ChatRequest) -> int:
         received = self.received

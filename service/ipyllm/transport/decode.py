@@ -64,7 +64,7 @@ async def decode_response(
             model=model,
         )
     reader = _Reader(api, model)
-    yield reader.read(b"", data), times.arrival()
+    yield reader.read(b"", data, json.detect_encoding(data)), times.arrival()
     reader.raise_fault()
 
 
@@ -124,8 +124,8 @@ class _Reader:
         self.has_ended = False
         """Whether nothing follows: the response is complete, or failed."""
 
-    def read(self, event: bytes, payload: bytes) -> dict[str, Any]:
-        chunk = _chunk(payload, self._model)
+    def read(self, event: bytes, payload: bytes, encoding: str = "utf-8") -> dict[str, Any]:
+        chunk = _chunk(payload, self._model, encoding)
         signal = self._read_signal(event, chunk)
         if signal is not None:
             self._fault = signal.fault
@@ -163,9 +163,10 @@ def _is_json(payload: bytes) -> bool:
     return True
 
 
-def _chunk(payload: bytes, model: str) -> dict[str, Any]:
+def _chunk(payload: bytes, model: str, encoding: str = "utf-8") -> dict[str, Any]:
     try:
-        chunk = json.loads(payload)
+        # Bytes would be decoded likewise, but with a search for their encoding, which takes a third of the time.
+        chunk = json.loads(str(payload, encoding, "surrogatepass"))
     except (ValueError, RecursionError):  # ValueError: JSONDecodeError, or UnicodeDecodeError for invalid UTF-8
         raise LLMError(
             f"{model} sent invalid JSON in its response ({payload[:60]!r}); this is the server's fault.",
