@@ -112,12 +112,14 @@ def test_a_late_request_is_not_the_servers_fault(service, fake):
 def test_many_calls_at_once_are_read_while_they_are_sent(fake):
     fake.default = answer("one")
     service = OpenAIService("m", base_url=fake.base_url)
-    service.chat("warm up")
-    with ThreadPoolExecutor(200) as pool:
-        timings = [response.timing for response in pool.map(service.chat, [f"call {n}" for n in range(200)])]
-    sent_s = [timing.send_delay_s + (timing.connect_s or 0) for timing in timings]
-    first_read_s = min(sent + timing.ttft_s for sent, timing in zip(sent_s, timings, strict=True))
-    assert first_read_s < max(sent_s)
+
+    async def ask_all():
+        return await asyncio.gather(*(service.achat(f"call {n}") for n in range(200)))
+
+    asyncio.run(ask_all())  # so that the connections are open
+    timings = [response.timing for response in asyncio.run(ask_all())]
+    first_read_s = min(timing.send_delay_s + timing.ttft_s for timing in timings)
+    assert first_read_s < max(timing.send_delay_s for timing in timings) / 2
 
 
 def test_a_request_that_is_sent_again_is_timed_anew(fake):
