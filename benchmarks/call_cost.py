@@ -23,6 +23,19 @@ def _cpu_us_per_chunk(client: str, base_url: str) -> float:
     return result.cpu_s / result.chunks * 1e6
 
 
+def _cost_of_stamps(base_url: str, concurrency: int) -> float:
+    """Return the CPU of calls whose arrivals the kernel stamps, over that of calls without, taken in turn."""
+    calls = max(100, 4 * concurrency)
+    ratios = []
+    for _ in range(_RUNS):
+        stamped, unstamped = (
+            run(client, base_url, calls=calls, concurrency=concurrency) for client in ("ipyllm", "ipyllm unstamped")
+        )
+        assert {row.arrival_clock for row in unstamped.rows} == {"process"}
+        ratios.append(stamped.cpu_s / unstamped.cpu_s)
+    return median(ratios)
+
+
 def _bare_http(base_url: str):
     parts = urlsplit(base_url)
     connection = http.client.HTTPConnection(parts.hostname, parts.port)
@@ -53,17 +66,26 @@ def _one_at_a_time(base_url: str) -> dict:
 
 def measure() -> list[Claim]:
     with server_on_own_core("--length", "10000", "--chunks", str(_CHUNKS), "--no-coalesce") as base_url:
-        ours = median(_cpu_us_per_chunk("ipyllm", base_url) for _ in range(_RUNS))
+        ours, on_responses = (
+            median(_cpu_us_per_chunk(client, base_url) for _ in range(_RUNS))
+            for client in ("ipyllm", "ipyllm on Responses")
+        )
         peers = ", ".join(
             f"{peer} {_cpu_us_per_chunk(peer, base_url):.0f} µs" for peer in ("AsyncOpenAI", "bare aiohttp")
         )
     with server_on_own_core() as base_url:
         runs = [run_module("benchmarks.call_cost", base_url) for _ in range(_RUNS)]
+        stamps = {concurrency: _cost_of_stamps(base_url, concurrency) for concurrency in (1, 100)}
     overhead = median(result["chat"] - result["bare"] for result in runs)
     bare = median(result["bare"] for result in runs)
     return [
-        Claim("CPU per chunk through service.events()", ours, 25, "µs", peers),
+        Claim("CPU per chunk through service.events()", ours, 15, "µs", peers),
+        Claim("the same on the Responses API", on_responses, 15, "µs", "over the same fast path"),
         Claim("chat() over a bare HTTP call, one at a time", overhead, 1.5, "ms", f"http.client alone {bare:.2f} ms"),
+        *(
+            Claim(f"CPU per call, stamped by the kernel or not, {concurrency} in flight", ratio, 1.05, "×")
+            for concurrency, ratio in stamps.items()
+        ),
     ]
 
 

@@ -29,7 +29,7 @@ from ipyllm.ledger import Ledger
 ledger = Ledger(sys.argv[1])
 took = []
 for number in range(3000):
-    row = {"call_id": f"call-{number}", "started_at": datetime.now(UTC), "model": "openai/gpt-5-mini",
+    row = {"call_id": f"call-{number}", "started_at": datetime.now(UTC), "model": "openai/gpt-6-luna",
            "status": "running", "params": {"temperature": 0}, "tags": {"arm": "a"}, "prompt": "What is a ledger? " * 20}
     end = {"call_id": f"call-{number}", "status": "ok", "response": "word " * 400, "ttft_s": 0.2, "output_tokens": 400}
     start = time.perf_counter()

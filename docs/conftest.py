@@ -54,7 +54,7 @@ def _judged(request: Request) -> Script | None:
     verdict = next((verdict for begin, verdict in _REVIEWS.items() if review.startswith(begin)), None)
     if verdict is None:
         return None
-    misunderstood = review.startswith("It has") and request.json["model"] == "gpt-5-mini"
+    misunderstood = review.startswith("It has") and request.json["model"] == "gpt-6-luna"
     return answer("Negative" if misunderstood else verdict.capitalize())
 
 
@@ -70,12 +70,12 @@ def _verdict(request: Request) -> Script | None:
 
 
 def _decide(request: Request) -> Script | None:
-    """Answer as the page shows. The model ``gpt-5`` fails; the busy server is busy once."""
-    last = request.json["messages"][-1]
-    if request.json["model"] == "gpt-5":
+    """Answer as the page shows. The model ``gpt-6-sol`` fails; the busy server is busy once."""
+    last = request.messages[-1]
+    if request.json["model"] == "gpt-6-sol":
         return server_error()
-    if last["role"] == "tool":
-        return answer(f"It is {last['content']}.")
+    if "tool_call_id" in last or "call_id" in last:  # the result of a function, in the shape of either API
+        return answer(f"It is {last.get('content') or last['output']}.")
     if request.json.get("tools"):
         return answer("", tool_calls=[("weather", {"city": "Bern"})])
     return _verdict(request) or _REPLIES.get(request.prompt) or _judged(request)

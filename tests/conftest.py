@@ -98,9 +98,19 @@ def only_loopback():
     socket.socket.connect = connect
 
 
+def _variables_of_named_services():
+    from ipyllm.services.service_rows import service_rows
+
+    for row in service_rows().values():
+        yield from row.keys
+        if row.url_variable is not None:
+            yield row.url_variable
+
+
 def _isolate(monkeypatch, home):
     for name in [
         *_PROVIDER_VARIABLES,
+        *_variables_of_named_services(),
         *(n for n in os.environ if n.startswith("IPYLLM_") and n != "IPYLLM_MODELS_DIR"),
     ]:
         monkeypatch.delenv(name, raising=False)
@@ -131,6 +141,8 @@ def own_settings(monkeypatch, tmp_path_factory):
     from ipyllm.ledger import set_ledger
     from ipyllm.pipeline import billed_tiers
     from ipyllm.registry import models
+    from ipyllm.services import listed_models
+    from ipyllm.services.profiles import learned, retirement
 
     monkeypatch.setattr(hidden_tokens, "_hidden_tokens", hidden_tokens.HiddenTokens())
     monkeypatch.setattr(billed_tiers, "_billed", {})
@@ -138,6 +150,9 @@ def own_settings(monkeypatch, tmp_path_factory):
     yield home
     set_ledger(None)
     models.set_default_model(None)
+    learned.forget()
+    retirement.forget()
+    listed_models.forget()
 
 
 @pytest.fixture

@@ -43,7 +43,8 @@ def _answers(mean: float, repeats: int, rng: np.random.Generator, n: int) -> np.
 
 def _improve(mean: float, rng: np.random.Generator, values: np.ndarray, by: float) -> np.ndarray:
     """Make each wrong answer right with the probability that raises the mean by ``by``."""
-    return np.maximum(values, _right(rng, by / (1 - mean), values.shape))
+    improved: np.ndarray = np.maximum(values, _right(rng, by / (1 - mean), values.shape))
+    return improved
 
 
 def _judged(rng: np.random.Generator, n: int) -> np.ndarray:
@@ -59,7 +60,8 @@ def _costs(rng: np.random.Generator, n: int) -> np.ndarray:
 
 
 def _steps(rng: np.random.Generator, n: int) -> np.ndarray:
-    return np.ceil(2 * _times(rng, n)) / 2
+    rounded: np.ndarray = np.ceil(2 * _times(rng, n)) / 2
+    return rounded
 
 
 def _raise(_: np.random.Generator, values: np.ndarray, by: float) -> np.ndarray:

@@ -8,8 +8,11 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from datetime import datetime
 
+    from ipyllm.errors import LLMError
     from ipyllm.request import ChatRequest
     from ipyllm.response import Usage
+    from ipyllm.settings_models import Api
+    from ipyllm.structured import SchemaMode
     from ipyllm.transport.address import Address
 
 __all__ = ["Limits", "Provider"]
@@ -38,8 +41,19 @@ class Provider(Protocol):
     async def prepare(self) -> tuple[Address, bool]:
         """Return the address, and whether a model had to be loaded first (``cold``)."""
 
+    @property
+    def api(self) -> Api:
+        """The API through which the model is asked."""
+
     def body(self, request: ChatRequest) -> dict[str, Any]:
-        """Return the JSON body of a request."""
+        """Return the JSON body of a request to this API."""
+
+    @property
+    def schema_mode(self) -> SchemaMode:
+        """The most that the server enforces of a schema."""
+
+    def explain(self, error: LLMError, request: ChatRequest) -> LLMError:
+        """Return the error of a request, in better words where the service knows more than its server said."""
 
     def cache_scope(self, address: Address) -> str:
         """Return the part of a response cache key that identifies the server."""
@@ -54,6 +68,9 @@ class Provider(Protocol):
         self, usage: Usage, response_model: str | None, address: Address, at: datetime
     ) -> tuple[float | None, str | None]:
         """Return the cost in US dollars and the source of the price; (None, None) when unknown."""
+
+    def told_cost(self, raw_usage: Mapping[str, Any]) -> float | None:
+        """Return the cost in US dollars that the usage of a response states, if it does."""
 
     def max_cost(self, request: ChatRequest, address: Address, at: datetime) -> float | None:
         """Return the most that sending a request once may cost, in US dollars; None when unknown."""

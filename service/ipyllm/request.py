@@ -108,11 +108,14 @@ class ChatRequest:
     provenance : Provenance
         Who made the call, for the ledger.
     given : CallOptions
-        The options that were set above the level of a service: by the call, then by routes on the way. ``params``,
-        ``timeout``, ``max_retries`` and ``cache`` are resolved from these, the service, ``notebook_options`` and the
-        settings.
+        The options that the call set. ``params``, ``timeout``, ``max_retries`` and ``cache`` are resolved from these,
+        ``route_options``, the service, ``notebook_options`` and the settings.
+    route_options : CallOptions
+        The options that routes on the way set where the call does not.
     notebook_options : CallOptions
-        The options that hold where neither ``given`` nor the service sets them.
+        The options that hold where neither the call, nor a route, nor the service sets them.
+    not_applied : tuple of str
+        Parameters of ``route_options`` and ``notebook_options`` that the model does not take, and that were left out.
     """
 
     model: str
@@ -129,7 +132,9 @@ class ChatRequest:
     repairs: int = 1
     provenance: Provenance = field(default_factory=Provenance)
     given: CallOptions = field(default_factory=CallOptions)
+    route_options: CallOptions = field(default_factory=CallOptions)
     notebook_options: CallOptions = field(default_factory=CallOptions)
+    not_applied: tuple[str, ...] = ()
 
     def with_params(self, **params: Any) -> Self:
         """Return this request with further parameters, as if the call had given them."""

@@ -12,7 +12,18 @@ if TYPE_CHECKING:
     from datetime import datetime
 
 
-__all__ = ["NOT_SENT", "Category", "ChatResponse", "Status", "ToolCall", "ToolResult", "Usage", "is_standard_tier"]
+__all__ = [
+    "NOT_BILLED",
+    "NOT_SENT",
+    "REFUSED",
+    "Category",
+    "ChatResponse",
+    "Status",
+    "ToolCall",
+    "ToolResult",
+    "Usage",
+    "is_standard_tier",
+]
 
 Category = Literal[
     "rate_limit",
@@ -22,6 +33,7 @@ Category = Literal[
     "not_found",
     "context_length",
     "content_filter",
+    "refusal",
     "api_error",
     "connection",
     "timeout",
@@ -45,6 +57,12 @@ def is_standard_tier(service_tier: str | None) -> bool:
 
 NOT_SENT: Final = "not sent"
 """The ``price_source`` of a call that ended before anything was sent, which cost nothing."""
+
+REFUSED: Final = "refused"
+"""The ``price_source`` of a call that the server answered by an error, which cost nothing."""
+
+NOT_BILLED: Final = frozenset({NOT_SENT, REFUSED})
+"""The sources of calls without tokens and cost."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,7 +150,9 @@ class ChatResponse:
 
     Attributes can be read as keys too: ``response["content"]`` is ``response.content``. ``parsed`` is the value for the
     ``schema``, ``tool_results`` are the results of tools, ``steps`` all exchanges of a turn that took several;
-    ``usage``, ``timing`` and ``cost_usd`` are those of the last.
+    ``usage``, ``timing`` and ``cost_usd`` are those of the last. ``not_applied`` names the defaults of a notebook or
+    route that the model does not take. ``refused`` says that the model declined to answer; ``content`` is then how it
+    said so. ``output_items`` are what a model on the Responses API wants back in later turns: see :meth:`as_message`.
 
     Examples
     --------
@@ -148,6 +168,7 @@ class ChatResponse:
     tool_calls: tuple[ToolCall, ...] = ()
     status: Status = "ok"
     finish_reason: str | None = None
+    refused: bool = False
     model: str = ""
     response_model: str | None = None
     endpoint: str = ""
@@ -164,6 +185,8 @@ class ChatResponse:
     parsed: Any = None
     tool_results: tuple[ToolResult, ...] = ()
     steps: tuple[ChatResponse, ...] = ()
+    not_applied: tuple[str, ...] = ()
+    output_items: tuple[dict[str, Any], ...] = field(default=(), repr=False)
 
     def __getitem__(self, key: str) -> Any:
         if key in self.keys():
@@ -186,3 +209,19 @@ class ChatResponse:
     def get(self, key: str, default: Any = None) -> Any:
         """Like :meth:`dict.get`."""
         return getattr(self, key) if key in self.keys() else default
+
+    def as_message(self) -> dict[str, Any]:
+        """Return the answer as a message for the next turns of a conversation.
+
+        It holds the text, and with it the ``output_items`` (encrypted reasoning among them) that its model gets back
+        unchanged; other models get the text. They are left out if tools were called, whose results are not part of it.
+
+        Examples
+        --------
+        >>> ChatResponse(content="Hello!", model="local/smollm2-135m").as_message()
+        {'role': 'assistant', 'content': 'Hello!'}
+        """
+        message: dict[str, Any] = {"role": "assistant", "content": self.content}
+        if self.output_items and len(self.steps) <= 1:
+            message["output_items"] = {"model": self.model, "items": list(self.output_items)}
+        return message

@@ -18,7 +18,7 @@ from platformdirs import user_cache_path, user_config_path, user_data_path
 from pydantic import AliasChoices, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
-from ipyllm.settings_models import EndpointSettings, Price, RouteSettings
+from ipyllm.settings_models import EndpointSettings, Price, ProfileSettings, RouteSettings
 from ipyllm.text.redact import redact, remember_secret
 from ipyllm.text.suggest import suggest
 
@@ -61,6 +61,8 @@ class Settings(BaseSettings):
         OpenAI-compatible servers by name.
     routes : dict
         Fallback chains, A/B splits and pools by name.
+    profiles : dict
+        What models take, by patterns of their full names.
     cache, cache_ttl, cache_path
         Whether the response cache may answer, for how many seconds, and its file.
     max_cost_usd, allow_unknown_price
@@ -93,6 +95,7 @@ class Settings(BaseSettings):
     aliases: dict[str, str] = Field(default_factory=dict)
     endpoints: dict[str, EndpointSettings] = Field(default_factory=dict)
     routes: dict[str, RouteSettings] = Field(default_factory=dict)
+    profiles: dict[str, ProfileSettings] = Field(default_factory=dict)
 
     openai_api_key: SecretStr | None = _provider_variable("OPENAI_API_KEY")
     openai_base_url: str | None = _provider_variable("OPENAI_BASE_URL")

@@ -1,11 +1,12 @@
-"""Parts of the settings: an endpoint, a route, a price, as ``config.toml`` describes them."""
+"""Parts of the settings: an endpoint, a route, a price, a profile, as ``config.toml`` describes them."""
 
 from __future__ import annotations
 
 import math
 import os
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, Self
+from datetime import date
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
 
 from dotenv import dotenv_values
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
@@ -15,7 +16,10 @@ from ipyllm.response import is_standard_tier
 if TYPE_CHECKING:
     from ipyllm.response import Usage
 
-__all__ = ["EndpointSettings", "Price", "RouteSettings"]
+__all__ = ["Api", "EndpointSettings", "Price", "ProfileSettings", "RouteSettings", "variable_value"]
+
+Api = Literal["chat", "responses"]
+"""The API of a server that a model is asked through: chat completions or Responses."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +95,7 @@ class EndpointSettings(BaseModel):
     api_key: SecretStr | None = None
     api_key_env: str | None = None
     model: str | None = None
+    api: Api | None = None
     input_usd_per_mtok: Annotated[float, Field(ge=0)] | None = None
     output_usd_per_mtok: Annotated[float, Field(ge=0)] | None = None
     cached_usd_per_mtok: Annotated[float, Field(ge=0)] | None = None
@@ -119,10 +124,10 @@ class RouteSettings(BaseModel):
     .. code-block:: toml
 
         [routes.fast]
-        fallback = ["openai/gpt-5-mini", "deepseek/deepseek-chat"]
+        fallback = ["openai/gpt-6-luna", "deepseek/deepseek-flash"]
 
         [routes.ab]
-        split = { "openai/gpt-5-mini" = 0.9, "deepseek/deepseek-chat" = 0.1 }
+        split = { "openai/gpt-6-luna" = 0.9, "deepseek/deepseek-flash" = 0.1 }
         seed = 7
 
         [routes.gpus]
@@ -159,9 +164,56 @@ class RouteSettings(BaseModel):
         return _key(self.api_key, self.api_key_env)
 
 
+class ProfileSettings(BaseModel):
+    """What the models of a pattern take: ``[profiles."lab/*"]`` in ``config.toml``. What is not set is inherited.
+
+    :class:`~ipyllm.services.profiles.profile.Profile` explains the fields.
+
+    .. code-block:: toml
+
+        [profiles."lab/qwen*"]
+        efforts = ["none", "high"]
+        default_effort = "high"
+        effort_body = { none = { chat_template_kwargs = { enable_thinking = false } }, high = {} }
+        refused = ["logprobs"]
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    api: Api = "chat"
+    efforts: tuple[str, ...] = ()
+    default_effort: str | None = None
+    effort_body: dict[str, dict[str, Any]] = Field(default_factory=dict)
+    verbosities: tuple[str, ...] = ()
+    max_tokens_field: Literal["max_tokens", "max_completion_tokens"] = "max_tokens"
+    renamed: dict[str, str] = Field(default_factory=dict)
+    refused: tuple[str, ...] = ()
+    ignored: tuple[str, ...] = ()
+    refused_while_reasoning: tuple[str, ...] = ()
+    ignored_while_reasoning: tuple[str, ...] = ()
+    max_temperature: Annotated[float, Field(gt=0)] | None = None
+    tools: Literal["always", "without effort", "at effort none", "never"] = "always"
+    images: bool | None = None
+    schema_mode: Literal["native", "json", "prompt"] = "native"
+    keeps_reasoning: bool = False
+    context_window: Annotated[int, Field(gt=0)] | None = None
+    price_model: str | None = None
+    retires: date | None = None
+    successor: str | None = None
+
+    @model_validator(mode="after")
+    def _default_effort_is_an_effort(self) -> Self:
+        if {"efforts", "default_effort"} <= self.model_fields_set and self.default_effort not in self.efforts:
+            raise ValueError(f"default_effort must be one of the efforts, not {self.default_effort!r}")
+        return self
+
+
 def _key(key: SecretStr | None, variable: str | None) -> str | None:
     if key is not None:
         return key.get_secret_value()
-    if not variable:
-        return None
-    return os.environ.get(variable) or dotenv_values(".env", encoding="utf-8").get(variable)
+    return variable_value(variable) if variable else None
+
+
+def variable_value(name: str) -> str | None:
+    """Return the value of an environment variable, or of a line of ``.env``."""
+    return os.environ.get(name) or dotenv_values(".env", encoding="utf-8").get(name)

@@ -247,6 +247,22 @@ def test_settings_reach_the_server_and_mistakes_are_said(lab, fake):
     assert "temperature" not in fake.requests[-1].json
 
 
+def test_a_model_with_efforts_has_a_menu_of_them_and_others_have_none(lab, fake):
+    _, chat = opened(lab, arguments="model='openai/gpt-6-luna'")
+    chat.button("Settings").click()
+    menu = chat.root.get_by_label("Effort")
+    assert menu.locator("option").all_inner_texts() == ["default", "none", "low", "medium", "high", "xhigh", "max"]
+    menu.select_option("low")
+    chat.ask("Hello")
+    assert fake.requests[-1].json["reasoning"] == {"effort": "low"}
+    menu.select_option("default")
+    chat.ask("Again")
+    assert "reasoning" not in fake.requests[-1].json
+    chat.model.fill("openai/fake-model")
+    chat.model.press("Tab")
+    menu.wait_for(state="hidden")
+
+
 def test_an_answer_stands_the_same_whether_it_came_by_and_by_or_at_once(lab, fake):
     _, chat = opened(lab)
     tops = """e => [...e.querySelectorAll('p, pre, table')].map(

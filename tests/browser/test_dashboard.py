@@ -15,13 +15,13 @@ pytestmark = [pytest.mark.browser, needs_chromium, pytest.mark.timeout(240)]
 SCREENSHOTS = Path(__file__).parents[2] / "build" / "screenshots"
 CALLS = """
 from ipyllm import OpenAIService, UsageDashboard
-for model in ("gpt-5", "gpt-5-mini", "gpt-4o-mini"):
+for model in ("gpt-6-sol", "gpt-6-luna", "gpt-6.1-terra"):
     for arm in "ab":
         OpenAIService(model).chat("What is a slope?", tags={"arm": arm})
 """
 BUSY = """
 import time
-OpenAIService("gpt-5").chat("While it runs", tags={"arm": "busy"})
+OpenAIService("gpt-6-sol").chat("While it runs", tags={"arm": "busy"})
 until = time.monotonic() + 20
 while time.monotonic() < until and "<b>7</b>" not in dashboard.tiles:
     time.sleep(0.05)
@@ -68,7 +68,7 @@ def test_a_dashboard_lives_in_a_cell(lab_and_fake):
     # Keyboard alone: a filter, a call, and back to where one was.
     model = shown.locator('[data-filter="model"]')
     model.focus()
-    model.select_option("openai/gpt-5")
+    model.select_option("openai/gpt-6-sol")
     tiles.get_by_text("3", exact=True).first.wait_for()
     assert shown.locator(".ipyllm-models tbody tr").count() == 1
     first = shown.locator("[data-call]").first
@@ -86,7 +86,7 @@ def test_a_dashboard_lives_in_a_cell(lab_and_fake):
 
     with lab.page.expect_download() as download:
         shown.get_by_role("button", name="CSV").click()
-    assert "openai/gpt-5" in Path(download.value.path()).read_text()
+    assert "openai/gpt-6-sol" in Path(download.value.path()).read_text()
 
     tag = shown.locator('[data-filter="tag"]')
     tag.press_sequentially("arm")

@@ -42,7 +42,7 @@ def slope(x, y):  # least squares
 def reply_by_model(request):
     """What each model of these tests says."""
     return {
-        "gpt-5": answer(ANSWER, reasoning="Lines, then."),
+        "gpt-6-sol": answer(ANSWER, reasoning="Lines, then."),
         "endless": drip("word ", every=0.02),
         "broken": server_error(),
         "strange": answer("\n\n".join(PAYLOADS.values())),
@@ -96,7 +96,7 @@ def make_widget(request):
 
 def shown_chat(webview, make_widget):
     """A chat with everything a chat can show."""
-    output = webview.show(make_widget("chat", model="openai/gpt-5", system="Be short."))
+    output = webview.show(make_widget("chat", model="openai/gpt-6-sol", system="Be short."))
     chat = Chat(output)
     ask(webview, chat, "What is a slope?")
     choose(webview, chat, "openai/broken")
@@ -108,7 +108,7 @@ def shown_chat(webview, make_widget):
 
 def shown_compare(webview, make_widget):
     """A comparison after its vote."""
-    compare = Compare(webview.show(make_widget("compare", ["openai/gpt-5", "openai/broken", "openai/other"])))
+    compare = Compare(webview.show(make_widget("compare", ["openai/gpt-6-sol", "openai/broken", "openai/other"])))
     compare.ask("What is a slope?")
     webview.wait_until(lambda: compare.button("Tie").is_visible())
     compare.button("A", compare.votes).click()
@@ -120,7 +120,7 @@ def shown_dashboard(webview, make_widget):
     """A dashboard with a call opened."""
     from ipyllm import LLMError, OpenAIService
 
-    for name in ("gpt-5", "gpt-4o-mini"):
+    for name in ("gpt-6-sol", "gpt-6.1-terra"):
         OpenAIService(name).chat("What is a slope?", tags={"arm": "a"})
     with pytest.raises(LLMError):
         OpenAIService("broken").chat("And now?")
@@ -192,13 +192,13 @@ def test_a_chat_sends_stops_and_exports(webview, make_widget):
     webview.wait_until(lambda: "word word" in chat.text())
     chat.button("Stop the answer").click()
     webview.wait_until(lambda: chat.footers().count() == 1)
-    choose(webview, chat, "openai/gpt-5")
+    choose(webview, chat, "openai/gpt-6-sol")
     ask(webview, chat, "What is a slope?")
     chat.button("Answer again", chat.turns.last).click()
     webview.wait_until(lambda: chat.root.get_by_text("2/2").is_visible() and chat.footers().count() == 2)
     assert webview.comm.commands("send") == [{"text": "Go on"}, {"text": "What is a slope?"}]
     assert webview.comm.commands("stop") == [{}]
-    assert webview.comm.commands("set") == [{"model": "openai/gpt-5"}]
+    assert webview.comm.commands("set") == [{"model": "openai/gpt-6-sol"}]
     assert len(webview.comm.commands("regenerate")) == 1
     with webview.page.expect_download() as download:
         chat.root.get_by_label("Export the chat").select_option("md")
@@ -208,7 +208,7 @@ def test_a_chat_sends_stops_and_exports(webview, make_widget):
 
 
 def test_links_images_and_copies_in_a_chat_keep_to_the_rules(webview, make_widget):
-    chat = Chat(webview.show(make_widget("chat", model="openai/gpt-5")))
+    chat = Chat(webview.show(make_widget("chat", model="openai/gpt-6-sol")))
     attach_picture(chat)
     ask(webview, chat, "What is this?")
     assert chat.turns.last.locator(".ipyllm-images img").evaluate("image => image.decode().then(() => image.width)")
@@ -230,7 +230,7 @@ def test_strange_answers_break_no_rule(webview, make_widget):
 
 
 def test_a_comparison_asks_stops_and_votes(webview, make_widget):
-    compare = Compare(webview.show(make_widget("compare", ["openai/gpt-5", "openai/endless"], blind=True)))
+    compare = Compare(webview.show(make_widget("compare", ["openai/gpt-6-sol", "openai/endless"], blind=True)))
     compare.ask("What is a slope?")
     webview.wait_until(lambda: "word word" in " ".join(compare.texts()))
     compare.button("Stop the answer").click()
@@ -245,12 +245,12 @@ def test_a_comparison_asks_stops_and_votes(webview, make_widget):
 
 def test_a_dashboard_filters_opens_and_exports(webview, make_widget):
     _, root = shown_dashboard(webview, make_widget)
-    root.locator('[data-filter="model"]').select_option("openai/gpt-5")
+    root.locator('[data-filter="model"]').select_option("openai/gpt-6-sol")
     webview.wait_until(lambda: root.locator("[data-call]").count() == 1)
     with webview.page.expect_download() as download:
         root.get_by_role("button", name="CSV").click()
         webview.wait_until(lambda: not open_commands(webview))
-    assert "openai/gpt-5" in Path(download.value.path()).read_text()
+    assert "openai/gpt-6-sol" in Path(download.value.path()).read_text()
     sent = [content["command"] for content in webview.comm.received if content.get("command") != "here"]
     assert sent == ["call", "filter", "export"]
     assert webview.problems() == []
@@ -258,7 +258,7 @@ def test_a_dashboard_filters_opens_and_exports(webview, make_widget):
 
 @pytest.mark.parametrize("kind", ["chat", "compare"])
 def test_the_transcript_that_is_kept_beside_a_widget_hides_while_the_widget_lives(webview, make_widget, kind):
-    webview.show(make_widget(kind, *([["openai/gpt-5", "openai/other"]] if kind == "compare" else [])))
+    webview.show(make_widget(kind, *([["openai/gpt-6-sol", "openai/other"]] if kind == "compare" else [])))
     webview.frame.evaluate("webview.beside('<details class=\"ipyllm-transcript\" open>What was said</details>')")
     kept = webview.frame.get_by_text("What was said")
     kept.wait_for(state="hidden")

@@ -133,7 +133,7 @@ def test_a_dashboard_beside_a_busy_cell_says_that_a_filter_waits(lab, fake):
     tiles, said = shown.locator(".ipyllm-tiles"), shown.locator(".ipyllm-said")
     tiles.get_by_text("6", exact=True).first.wait_for()
     notebook.start(2)
-    shown.locator('[data-filter="model"]').select_option("openai/gpt-5")
+    shown.locator('[data-filter="model"]').select_option("openai/gpt-6-sol")
     said.get_by_text("Waiting for the running cell").wait_for()
     assert notebook.prompt(2) == RUNNING
     notebook.interrupt(2)

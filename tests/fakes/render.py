@@ -9,8 +9,9 @@ import gzip
 import zlib
 from functools import lru_cache
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
+from tests.fakes.responses import response_events, whole_response
 from tests.fakes.script import Ending, Event, Script, compact_json, stops
 
 if TYPE_CHECKING:
@@ -28,6 +29,7 @@ class RenderOptions(NamedTuple):
     model: str
     stream: bool
     include_usage: bool
+    api: Literal["chat", "responses"] = "chat"
 
 
 class Write(NamedTuple):
@@ -77,6 +79,9 @@ def render(script: Script, options: RenderOptions) -> RenderedScript:
 
 
 def _stream(script: Script, options: RenderOptions, end: float) -> Iterator[Event]:
+    if options.api == "responses":
+        yield from response_events(script, options.model, end)
+        return
     wants_usage = script.usage is not None and (options.include_usage or script.usage_unasked)
 
     def chunk(*choices: dict[str, Any], usage: dict[str, Any] | None = None) -> dict[str, Any]:
@@ -106,6 +111,8 @@ def _usage_so_far(script: Script, n: int) -> dict[str, Any]:
 
 
 def _completion(script: Script, options: RenderOptions) -> dict[str, Any]:
+    if options.api == "responses":
+        return whole_response(script, options.model)
     choice = {"index": 0, "message": script.message, "logprobs": None, "finish_reason": script.finish_reason}
     body = _envelope(script, options, "chat.completion") | {"choices": [choice]}
     return body | ({"usage": script.usage} if script.usage else {})

@@ -88,6 +88,7 @@ def answer(
     finish_reason: str | None = "stop",
     reasoning: str | Sequence[str] | None = None,
     reasoning_field: str = "reasoning_content",
+    refusal: str | None = None,
     tool_calls: Sequence[tuple[str, Mapping[str, Any] | str]] = (),
     role_chunk: bool = True,
     done: bool = True,
@@ -115,6 +116,8 @@ def answer(
         None: never sent. With tool calls, "stop" becomes "tool_calls".
     reasoning, reasoning_field
         Thoughts before the answer (a str is cut at words), and the name of their field on the delta.
+    refusal : str, optional
+        What the model says to decline, cut at words, instead of ``text``.
     tool_calls : sequence of (name, arguments)
         Arguments as a mapping, or as a str that need not be JSON.
     role_chunk, done : bool
@@ -130,9 +133,10 @@ def answer(
     ['one', ' two', ' three']
     """
     thoughts = _pieces(reasoning, None) if isinstance(reasoning, str) else tuple(reasoning or ())
-    words = _pieces(text, chunks)
-    deltas = [{reasoning_field: piece} for piece in thoughts] + [{"content": piece} for piece in words]
-    message: dict[str, Any] = {"role": "assistant", "content": "".join(words)}
+    field = "content" if refusal is None else "refusal"
+    words = _pieces(text if refusal is None else refusal, chunks)
+    deltas = [{reasoning_field: piece} for piece in thoughts] + [{field: piece} for piece in words]
+    message: dict[str, Any] = {"role": "assistant", "content": None, field: "".join(words)}
     if thoughts:
         message[reasoning_field] = "".join(thoughts)
     if tool_calls:

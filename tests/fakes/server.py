@@ -1,4 +1,4 @@
-"""A scriptable server of the OpenAI protocol on loopback, in a separate thread with an event loop.
+"""A scriptable server of the OpenAI protocol, both of its APIs, on loopback, in a separate thread with an event loop.
 
 `FakeLLM` chooses the `Script` for a request; `connection.Connection` sends it.
 """
@@ -11,7 +11,7 @@ from collections import deque
 from concurrent.futures import Future
 from dataclasses import asdict
 from time import monotonic, sleep
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Final, Literal, Self
 
 from tests.fakes.connection import Connection, Request
 from tests.fakes.dialects import Dialect
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 __all__ = ["FakeLLM"]
 
-_CHAT = "/v1/chat/completions"
+_APIS: Final[dict[str, Literal["chat", "responses"]]] = {"/v1/chat/completions": "chat", "/v1/responses": "responses"}
 _BACKLOG = 4096  # a test may open hundreds of connections in one go
 _RECORDS = "/_fake/requests"
 
@@ -219,7 +219,8 @@ class FakeLLM:
     def _plan(self, request: Request) -> RenderedScript:
         body = request.json if isinstance(request.json, dict) else {}
         usage = bool((body.get("stream_options") or {}).get("include_usage"))
-        options = RenderOptions(str(body.get("model")), bool(body.get("stream")), usage)
+        api = _APIS.get(request.path, "chat")
+        options = RenderOptions(str(body.get("model")), bool(body.get("stream")), usage, api)
         try:
             script = self._choose(request)
             plan = render(script, options)
@@ -243,7 +244,7 @@ class FakeLLM:
                 return refusal
         if request.path in self._served_paths:
             return self._served_paths[request.path]
-        if request.path != _CHAT:
+        if request.path not in _APIS:
             return _reply_to_other_path(request, self.models or ("fake-model",))
         if self._limit is not None and self.in_flight >= self._limit:
             return self._rejection

@@ -30,9 +30,9 @@ ANSWERS = {
 
 
 def reply(request):
-    last = request.json["messages"][-1]
-    if last["role"] == "tool":
-        return answer(f"It is {last['content']}.")
+    last = request.messages[-1]
+    if last.get("type") == "function_call_output":
+        return answer(f"It is {last['output']}.")
     if request.json.get("tools"):
         return answer("", tool_calls=[("weather", {"city": "Bern"})])
     if "ZeroDivisionError" in request.prompt:
@@ -46,7 +46,7 @@ def kernel(tmp_path_factory):
     with FakeLLM() as fake:
         fake.on(reply)
         settings = environment(fake, home) | {
-            "IPYLLM_MODEL": "openai/gpt-5-mini",
+            "IPYLLM_MODEL": "openai/gpt-6-luna",
             "DEEPSEEK_API_KEY": "no-key-needed",
             "DEEPSEEK_BASE_URL": fake.base_url,
         }

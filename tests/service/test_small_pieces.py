@@ -10,9 +10,9 @@ import pytest
 from ipyllm.atomic_file import atomic_write
 from ipyllm.errors import LLMError
 from ipyllm.messages import text_of
-from ipyllm.pipeline.accumulator import Accumulator
 from ipyllm.pipeline.budget import kernel_budget
 from ipyllm.pipeline.candidates import all_candidates_failed
+from ipyllm.pipeline.chat_chunks import ChatAccumulator
 from ipyllm.pipeline.retry import is_retryable
 from ipyllm.response import ChatResponse
 from ipyllm.routing.health import Health
@@ -45,7 +45,7 @@ def test_the_text_of_a_message_is_that_of_its_text_parts():
 
 
 def test_a_chunk_becomes_an_event_and_part_of_the_content():
-    got = Accumulator(sent_ns=0)
+    got = ChatAccumulator(sent_ns=0)
     events = got.feed({"choices": [{"delta": {"content": "Hi"}}]}, Arrival(5))
     assert ([event.text for event in events], got.content) == (["Hi"], "Hi")
 
@@ -171,8 +171,8 @@ def test_a_server_error_becomes_a_sentence_with_advice():
     assert parse_error({"error": {"message": "No credit.", "code": "insufficient_quota"}}, 429).codes == (
         "insufficient_quota",
     )
-    assert str(to_llm_error(ServerFault(429, message="Slow down."), model="openai/gpt-5-mini")) == (
-        'openai/gpt-5-mini refused the request: too many requests (HTTP 429, "Slow down."); '
+    assert str(to_llm_error(ServerFault(429, message="Slow down."), model="openai/gpt-6-luna")) == (
+        'openai/gpt-6-luna refused the request: too many requests (HTTP 429, "Slow down."); '
         "wait a little, or send fewer calls at once."
     )
 
@@ -217,7 +217,7 @@ def test_a_request_without_a_question_has_an_empty_prompt(fake):
 
 
 def test_what_is_no_tool_call_in_a_chunk_is_passed_over():
-    got = Accumulator(sent_ns=0)
+    got = ChatAccumulator(sent_ns=0)
     called = {"index": 0, "id": "1", "function": {"name": "look", "arguments": "{}"}}
     got.feed({"choices": [{"delta": {"tool_calls": [None, "look", called]}}]}, Arrival(5))
     assert [call.name for call in got.tool_calls] == ["look"]

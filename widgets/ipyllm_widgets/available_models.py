@@ -32,8 +32,8 @@ def validate_model_names(models: Any) -> list[str]:
 
     Examples
     --------
-    >>> validate_model_names(("openai/gpt-5", "ollama/qwen3"))
-    ['openai/gpt-5', 'ollama/qwen3']
+    >>> validate_model_names(("openai/gpt-6-sol", "ollama/qwen3"))
+    ['openai/gpt-6-sol', 'ollama/qwen3']
     """
     if isinstance(models, Iterable) and not isinstance(models, str | bytes):
         names = list(models)

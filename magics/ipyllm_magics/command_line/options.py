@@ -60,6 +60,8 @@ LLM: tuple[Option, ...] = (
         "--image plot.png",
         repeatable=True,
     ),
+    Option("--effort", "how much the model reasons: none, low, high, …", non_empty_text, "LEVEL", "--effort low"),
+    Option("--verbosity", "how much it writes: low, medium, high", non_empty_text, "LEVEL", "--verbosity low"),
     Option("-t, --temperature", "sampling temperature, 0 to 2", number, "NUMBER", "-t 0"),
     Option("--max-tokens", "longest answer, in tokens", int, "N", "--max-tokens 200"),
     Option(
@@ -101,7 +103,7 @@ LLM: tuple[Option, ...] = (
     _HELP,
 )
 _BY_NAME = {option.name: option for option in LLM}
-_SAMPLING = ("temperature", "max_tokens", "top_p", "seed", "stop", "params")
+_SAMPLING = ("effort", "verbosity", "temperature", "max_tokens", "top_p", "seed", "stop", "params")
 
 
 def _llm_options(*names: str) -> tuple[Option, ...]:
@@ -113,7 +115,7 @@ COMPARE: tuple[Option, ...] = (
     replace(
         _BY_NAME["model"],
         help="model to compare, `service/model` or an alias; repeat it for each",
-        example="-m openai/gpt-5-mini -m ollama/llama3.2",
+        example="-m openai/gpt-6-luna -m ollama/llama3.2",
         dest="models",
         repeatable=True,
     ),
@@ -122,7 +124,7 @@ COMPARE: tuple[Option, ...] = (
         "ask every model with each of these values of a parameter, or of `system`; may be repeated",
         variation,
         "NAME=VALUE,VALUE",
-        "--vary temperature=0,1",
+        "--vary effort=low,high",
         repeatable=True,
     ),
     replace(_BY_NAME["system"], help="system message, the same for all"),
@@ -170,7 +172,7 @@ USAGE: tuple[Option, ...] = (
     replace(
         _BY_NAME["model"],
         help="calls to this model; may be repeated",
-        example="-m openai/gpt-5-mini",
+        example="-m openai/gpt-6-luna",
         dest="models",
         repeatable=True,
     ),

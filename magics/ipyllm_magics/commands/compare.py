@@ -34,7 +34,7 @@ __all__ = ["CompareMagics"]
 _DESCRIPTION = """\
 Asks several models at once; the answers stream side by side, each with its own clock, tokens and cost.
 
-    %%llm_compare -m ollama/llama3.2 -m openai/gpt-5-mini       %%llm_compare --vary temperature=0,1
+    %%llm_compare -m ollama/llama3.2 -m openai/gpt-6-luna       %%llm_compare --vary effort=low,high
     What is a monad?                                            Name a colour.
 
 The prompt is a template over your variables, as for %%llm. A model that fails does not stop the others.
@@ -114,7 +114,7 @@ class CompareMagics(Magics):
         _raise_if_nothing_extracted(comparison, output_format)
 
     def _build(self, parsed: Parsed, defaults: dict[str, Any], prompt: str) -> tuple[Comparison, str | None]:
-        """Return the comparison, and a note about earlier turns that do not fit."""
+        """Return the comparison, and a note about retired models and earlier turns that do not fit."""
         from ipyllm import Comparison
         from ipyllm.request import Provenance
         from ipyllm_magics.commands.history import existing_conversation
@@ -125,7 +125,9 @@ class CompareMagics(Magics):
         system = request_builder.new_system(parsed, defaults, history)
         options, variations = request_builder.request_options(parsed, defaults, variables), _combinations(parsed)
         arms = [{"system": system, **options, **variation} for variation in variations]
-        earlier, note = _earlier_messages(parsed, history, message, arms)
+        retired = _retirement_notes(parsed)
+        earlier, left_out = _earlier_messages(parsed, history, message, arms)
+        note = " ".join(text for text in (retired, left_out) if text) or None
         comparison = Comparison(
             [message],
             models=parsed["models"] or (),
@@ -228,6 +230,13 @@ def _earlier_messages(
     system = max((arm["system"] for arm in arms if arm["system"]), key=len, default=None)
     new = [*request_builder.system_messages(system), message]
     return history.preceding(new, window, max_tokens=max_tokens, model=model)
+
+
+def _retirement_notes(parsed: Parsed) -> str:
+    from ipyllm.registry.models import create_llm_service
+
+    notes = (create_llm_service(model).retirement_note() for model in parsed["models"] or (None,))
+    return " ".join(note for note in notes if note)
 
 
 def _vote_sentence(comparison: Comparison, outcome: str) -> str:

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 __all__ = ["set_for_kernel", "table", "unset"]
 
-_GROUPS = ("aliases", "endpoints", "routes", "prices")
+_GROUPS = ("aliases", "endpoints", "routes", "prices", "profiles")
 _before: dict[str, str | None] = {}
 """Values of environment variables before `%llm_config` changed them."""
 

@@ -54,6 +54,8 @@ class LLMMagics(Magics):
     system = Unicode(None, allow_none=True, help="System message of conversations without one.").tag(config=True)
     conversation = Unicode("default", help="Conversation that is continued.").tag(config=True)
     format = Unicode("markdown", help=f"How answers are shown: {', '.join(FORMATS)}.").tag(config=True)
+    effort = Unicode(None, allow_none=True, help="How much the model reasons: none, low, high, ….").tag(config=True)
+    verbosity = Unicode(None, allow_none=True, help="How much the model writes: low, medium, high.").tag(config=True)
     temperature = Float(None, allow_none=True, help="Sampling temperature.").tag(config=True)
     max_tokens = Int(None, allow_none=True, help="Longest answer, in tokens.").tag(config=True)
     top_p = Float(None, allow_none=True, help="Nucleus sampling.").tag(config=True)
@@ -189,8 +191,9 @@ class LLMMagics(Magics):
                 history.clear()
             if prepared.system is not None:
                 history.add_message("system", prepared.system)
-            answer = {"role": "assistant", "content": response.content}
-            history.put_turn(Turn((prepared.message, answer), prepared.key, response.model, response.status))
+            history.put_turn(
+                Turn((prepared.message, response.as_message()), prepared.key, response.model, response.status)
+            )
         print_ledger_warning()
 
     def _put_code_in_next_cell(self, answer: str) -> None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from ipyllm import embedded
 from ipyllm.errors import LLMError
 from ipyllm.registry import models
+from ipyllm.services.service_rows import service_rows
 from ipyllm.settings import get_settings
 from ipyllm_magics.errors import Interrupted
 
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 __all__ = ["pull", "table", "use"]
 
 _MAX_LISTED = 12  # models of one server, without --all
-_COLUMNS = ("model", "state", "window", "input_usd_per_mtok", "output_usd_per_mtok", "note")
+_COLUMNS = ("model", "state", "window", "input_usd_per_mtok", "output_usd_per_mtok", "retires", "note")
 
 
 def table(*, timeout_s: float, everything: bool) -> pd.DataFrame:
@@ -32,7 +33,11 @@ def table(*, timeout_s: float, everything: bool) -> pd.DataFrame:
     from ipyllm_magics.display.untruncated_frame import UntruncatedFrame
 
     settings = get_settings()
-    services = [name for name in models.service_names() if name != "local" and name not in settings.routes]
+    services = [
+        name
+        for name in models.service_names()
+        if name != "local" and name not in settings.routes and models.is_configured(name)
+    ]
     try:
         reached = probe(services, timeout_s=timeout_s)
     except KeyboardInterrupt:
@@ -50,7 +55,11 @@ def _rows(reached: Iterable[ProbeResult], *, everything: bool) -> Iterator[dict[
     yield from _embedded_models(default)
     settings = get_settings()
     for server in reached:
-        if server.error is not None:
+        if server.error is not None and server.name in service_rows() and server.name not in settings.endpoints:
+            if server.service is not None and server.service.domain is not None:
+                yield {"model": f"{server.name}/…", "state": "unreachable", "note": str(server.error)}
+            # else: a server of one's own that does not run, or an address that is not set
+        elif server.error is not None:
             state = "unusable" if server.service is None else "unreachable"
             state = "no key" if server.error.category == "authentication" else state
             yield {"model": _mark_default(f"{server.name}/…", default), "state": state, "note": str(server.error)}
@@ -69,12 +78,12 @@ def _embedded_models(default: str) -> Iterator[dict[str, Any]]:
             state, note = "not pulled", f"%llm_models pull {model}"
         else:
             state, note = ("loaded" if embedded.is_running(path) else "ready"), str(path)
-        figures = _window_and_price(models.create_llm_service(f"local/{model}"))
+        figures = _figures(models.create_llm_service(f"local/{model}"))
         yield {"model": _mark_default(f"local/{model}", default), "state": state, **figures, "note": note}
     if default.startswith("local/") and default.removeprefix("local/") not in embedded.catalogue_names():
         service = models.create_llm_service(default)
         note = default.removeprefix("local/")
-        yield {"model": f"{default} (default)", "state": "file", **_window_and_price(service), "note": note}
+        yield {"model": f"{default} (default)", "state": "file", **_figures(service), "note": note}
 
 
 def _listed_models(server: ProbeResult, default: str, *, everything: bool) -> Iterator[dict[str, Any]]:
@@ -90,7 +99,7 @@ def _listed_models(server: ProbeResult, default: str, *, everything: bool) -> It
     shown = ordered if everything else ordered[:_MAX_LISTED]
     for name in shown:
         state = "reachable" if name in server.models else "not listed by its server"
-        figures = _window_and_price(models.create_llm_service(f"{server.name}/{name}"))
+        figures = _figures(models.create_llm_service(f"{server.name}/{name}"))
         yield {"model": _mark_default(f"{server.name}/{name}", default), "state": state, **figures, "note": origin}
     if not ordered:
         yield {"model": f"{server.name}/…", "state": "reachable", "note": f"{origin}, and has no models"}
@@ -98,10 +107,11 @@ def _listed_models(server: ProbeResult, default: str, *, everything: bool) -> It
         yield {"model": f"{server.name}/…", "state": "reachable", "note": f"{len(ordered) - len(shown)} more: --all"}
 
 
-def _window_and_price(service: BaseLLMService) -> dict[str, Any]:
-    """Return window and price, None where unknown."""
-    price = service.price()
+def _figures(service: BaseLLMService) -> dict[str, Any]:
+    """Return window, price and retirement date, None where unknown."""
+    price, told = service.price(), service.listed_model()
     return {
+        "retires": (told.retires if told is not None else None) or service.profile.retires,
         "window": service.context_window(),
         "input_usd_per_mtok": price.input_usd_per_mtok if price is not None else None,
         "output_usd_per_mtok": price.output_usd_per_mtok if price is not None else None,

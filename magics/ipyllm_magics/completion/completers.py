@@ -13,22 +13,27 @@ from ipyllm_magics.command_line.converters import FORMATS
 from ipyllm_magics.prompt.resolve_names import is_schema, is_tool, matching_names
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 __all__ = ["candidates"]
 
 _MAX_ENTRIES = 2_000  # of a folder
 
 
-def candidates(option: str, partial: str, variables: Mapping[str, Any]) -> list[str]:
-    """Return the values of an option that start with ``partial``.
+def candidates(option: str, partial: str, variables: Mapping[str, Any], models: Sequence[str] = ()) -> list[str]:
+    """Return the values of an option that start with ``partial``; ``models`` are those that the line names.
 
     Examples
     --------
     >>> candidates("format", "m", {}), candidates("output", "a", {"answer": 1, "b": 2})
     (['markdown'], ['answer'])
+    >>> candidates("effort", "m", {}, ["openai/gpt-6-luna"])
+    ['max', 'medium']
     """
-    found = _COMPLETERS[option](partial, variables) if option in _COMPLETERS else ()
+    if option in {"effort", "verbosity"}:
+        found: Iterable[str] = _levels(option, models)
+    else:
+        found = _COMPLETERS[option](partial, variables) if option in _COMPLETERS else ()
     return sorted({word for word in found if word.startswith(partial)})
 
 
@@ -51,14 +56,27 @@ def _models(_partial: str, _variables: Mapping[str, Any]) -> Iterator[str]:
         if endpoint is not None:
             yield f"{service}/{endpoint.model or ''}"
             continue
-        for known in models.service_class(service).known_models or ("",):
-            yield f"{service}/{known}"
+        if models.is_configured(service):
+            yield from (f"{service}/{known}" for known in models.known_models(service) or ("",))
     try:
         yield "/".join(part for part in models.resolve() if part)
     except LLMError:  # the default does not exist
         return
     for history in conversations().values():
         yield from (turn.model for turn in history.turns if turn.model)
+
+
+def _levels(option: str, names: Sequence[str]) -> Iterable[str]:
+    """Return the values of ``effort`` or ``verbosity`` that the models of the line take, or the default model."""
+    from ipyllm.errors import LLMError
+    from ipyllm.registry.models import common_efforts, create_llm_service
+
+    if option == "effort":
+        return common_efforts(names or [None])
+    try:
+        return create_llm_service(names[0] if names else None).profile.verbosities or ()
+    except LLMError:  # no such model, which a call reports
+        return ()
 
 
 def _conversations(_partial: str, _variables: Mapping[str, Any]) -> Iterator[str]:

@@ -81,7 +81,7 @@ def _matcher(shell: InteractiveShell) -> Any:
             kind = word.option.name
             if kind == "tools":  # a list with commas
                 partial = partial.rpartition(",")[2]
-            found = candidates(kind, partial, shell.user_ns)
+            found = candidates(kind, partial, shell.user_ns, _models_on_line(line["rest"], table))
         return {
             "completions": [SimpleCompletion(_quote(word), type=kind) for word in found],
             "matched_fragment": partial,
@@ -89,6 +89,19 @@ def _matcher(shell: InteractiveShell) -> Any:
         }
 
     return context_matcher()(ipyllm_matcher)
+
+
+def _models_on_line(rest: str, table: Sequence[Option]) -> list[str]:
+    """Return the models that ``-m`` gives.
+
+    >>> _models_on_line("-m openai/gpt-6-luna --model=ollama/qwen3 --effort l", TABLES["llm"])
+    ['openai/gpt-6-luna', 'ollama/qwen3']
+    """
+    flags = {flag for option in table if option.name in {"model", "models"} for flag in option.flags}
+    words = _WORD.findall(rest)
+    found = [words[index + 1] for index, word in enumerate(words[:-1]) if word in flags]
+    found += [word.partition("=")[2] for word in words if "=" in word and word.partition("=")[0] in flags]
+    return [word.strip("\"'") for word in found]
 
 
 def _quote(word: str) -> str:

@@ -81,6 +81,7 @@ def _messages(request: ChatRequest) -> str:
 def _rows(service: BaseLLMService, request: ChatRequest) -> Iterator[tuple[str, str]]:
     yield "to", f"{service.full_name}{_at_host(service)}"
     yield "parameters", ", ".join(f"{name} {_json(value)}" for name, value in request.params.items())
+    yield "not applied", ", ".join(request.not_applied)
     tools = [f"{tool.name}({', '.join(tool.parameters.get('properties', {}))})" for tool in request.tools.values()]
     yield "tools", ", ".join(tools)
     yield "schema", _json(request.schema.json_schema) if request.schema is not None else ""

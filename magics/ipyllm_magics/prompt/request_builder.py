@@ -27,6 +27,8 @@ __all__ = [
 ]  # fmt: skip
 
 _FLAG_OF = {
+    "effort": "--effort",
+    "verbosity": "--verbosity",
     "temperature": "-t",
     "max_tokens": "--max-tokens",
     "top_p": "--top-p",
@@ -121,6 +123,7 @@ def build_request(
     options = request_options(parsed, defaults, variables)
     message = user_message(prompt, parsed["image"] or (), variables)
     service = create_llm_service(parsed["model"])
+    retirement = service.retirement_note()
     system = new_system(parsed, defaults, history)
     before: list[Message] = []
     note = None
@@ -139,7 +142,8 @@ def build_request(
         provenance=replace(provenance, conversation=None if history is None else name),
         **options,
     )
-    return PreparedRequest(service, request, message, system, name, history, key, note)
+    notes = " ".join(text for text in (retirement, note) if text)
+    return PreparedRequest(service, request, message, system, name, history, key, notes or None)
 
 
 def user_message(prompt: str, images: Any, variables: Mapping[str, Any]) -> Message:

@@ -132,7 +132,7 @@ def _service(model: Any) -> BaseLLMService:
     if isinstance(model, BaseLLMService):
         return model
     if not isinstance(model, str):
-        raise bad_request(f"A model is a name like 'openai/gpt-5-mini' or a service, not {type(model).__name__}.")
+        raise bad_request(f"A model is a name like 'openai/gpt-6-luna' or a service, not {type(model).__name__}.")
     return create_llm_service(model)
 
 

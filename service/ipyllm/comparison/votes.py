@@ -76,9 +76,9 @@ def cast_vote(
     --------
     >>> from ipyllm.ledger import Ledger
     >>> with Ledger("sqlite://") as ledger:
-    ...     for outcome in ("openai/gpt-5-mini", "tie"):  # the second replaces the first
+    ...     for outcome in ("openai/gpt-6-luna", "tie"):  # the second replaces the first
     ...         vote_id = cast_vote(
-    ...             {"openai/gpt-5-mini": None, "local/smollm2-135m": None}, outcome, comparison="c1", ledger=ledger
+    ...             {"openai/gpt-6-luna": None, "local/smollm2-135m": None}, outcome, comparison="c1", ledger=ledger
     ...         )
     ...     votes(ledger=ledger)[["comparison", "outcome"]].values.tolist()
     [['c1', 'tie']]

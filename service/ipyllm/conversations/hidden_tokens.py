@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from math import ceil
 from typing import TYPE_CHECKING, Any, Final
 
+from ipyllm.conversations.tokens import messages_of
 from ipyllm.fork_safety import in_forked_child
 
 if TYPE_CHECKING:
@@ -21,7 +22,10 @@ __all__ = ["Excess", "HiddenTokens", "Kind", "hidden_tokens", "kind_of"]
 Kind = tuple[str, str, tuple[str, ...]]
 """Requests that are counted alike: address, model, and the fields to which servers add text of their own."""
 
-_FIELDS: Final = ("tools", "functions", "response_format", "reasoning_effort", "tool_choice", "thinking")
+_FIELDS: Final = (
+    *("tools", "functions", "response_format", "reasoning_effort", "tool_choice", "thinking"),
+    *("reasoning", "text"),  # on the Responses API
+)
 _TOOL_FIELDS: Final = ("tools", "functions")
 _MARGIN_TOKENS: Final = 100
 _TOOL_MARGIN_TOKENS: Final = 700  # Anthropic adds up to 530 tokens of instructions for tools
@@ -33,8 +37,7 @@ _KNOWN_MARGIN_SHARE: Final = 0.02
 def kind_of(base_url: str, body: Mapping[str, Any]) -> Kind:
     """Return the kind of the request with this JSON."""
     fields = [name for name in _FIELDS if body.get(name)]
-    messages = body.get("messages", ())
-    if any(isinstance(message.get("content"), list) for message in messages):
+    if any(isinstance(message.get("content"), list) for message in messages_of(body)):
         fields.append("parts")
     return base_url, str(body.get("model", "")), tuple(fields)
 
@@ -61,7 +64,7 @@ class HiddenTokens:
     134
     >>> hidden.learn(kind, 27, 60)
     >>> hidden.bound(kind, 27), hidden.bound(kind, 270)
-    (78, 629)
+    (78, 628)
     """
 
     def __init__(self) -> None:

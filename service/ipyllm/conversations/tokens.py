@@ -7,11 +7,11 @@ import string
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
 
     from ipyllm.messages import Message
 
-__all__ = ["IMAGES", "estimate", "estimate_body", "estimate_messages", "max_output_tokens"]
+__all__ = ["IMAGES", "estimate", "estimate_body", "estimate_messages", "max_output_tokens", "messages_of"]
 
 _BYTES_PER_TOKEN = 3  # an upper estimate for all measured samples of prose, code and JSON; 4 is too low for JSON
 _ONE_TOKEN_EACH = str.maketrans("", "", string.digits + string.punctuation)
@@ -21,7 +21,10 @@ _PER_MESSAGE = 4  # role and separators, as chat templates add them
 _PER_IMAGE = 4096
 IMAGES = {"image_url", "input_image", "image"}
 """Types of a message's parts that are images."""
-_NOT_READ = {"messages", "model", "stream", "stream_options", "stop", "logit_bias", "metadata", "user", "service_tier"}
+_NOT_READ = {
+    *("messages", "input", "model", "stream", "stream_options", "stop", "logit_bias", "metadata", "user"),
+    *("service_tier", "store", "include", "prompt_cache_key"),
+}
 """Fields of a request that the model does not read as text, or that are estimated apart."""
 _OUTPUT_LIMITS = ("max_tokens", "max_completion_tokens", "max_output_tokens")
 
@@ -39,7 +42,8 @@ def estimate_messages(messages: Iterable[Message]) -> int:
     """Return an upper estimate of the tokens of a conversation: the sum of its messages' estimates.
 
     Text counts as in :func:`estimate`, an image of any size as 4,096, and everything else in a message (tool calls,
-    ids, audio) by its JSON.
+    ids, audio) by its JSON. Of an answer's ``output_items`` only the reasoning counts, because the rest repeats the
+    message.
     """
     return sum(map(_message_tokens, messages))
 
@@ -53,9 +57,15 @@ def estimate_body(body: Mapping[str, Any]) -> int:
     8
     """
     read = (value for name, value in body.items() if name not in _NOT_READ)
-    return estimate_messages(body.get("messages", ())) + sum(
+    return estimate_messages(messages_of(body)) + sum(
         _json_tokens(value) for value in read if isinstance(value, dict | list | str)
     )
+
+
+def messages_of(body: Mapping[str, Any]) -> Sequence[Message]:
+    """Return the messages in a request's JSON; on the Responses API, its input items."""
+    messages: Sequence[Message] = body.get("messages") or body.get("input") or ()
+    return messages
 
 
 def max_output_tokens(body: Mapping[str, Any]) -> int | None:
@@ -72,6 +82,8 @@ def _message_tokens(message: Message) -> int:
             tokens += sum(map(_part_tokens, value))
         elif name == "content" and isinstance(value, str):
             tokens += estimate(value)
+        elif name == "output_items":
+            tokens += sum(_json_tokens(item) for item in value["items"] if item.get("type") == "reasoning")
         elif name != "role" and value is not None:
             tokens += _json_tokens(value)
     return tokens

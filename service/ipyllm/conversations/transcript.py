@@ -159,7 +159,8 @@ def _masked(value: Any) -> Any:
         # In base64, a pattern matches only by chance, and masking would damage the image.
         return value if value.startswith("data:image/") else redact(value)
     if isinstance(value, dict):
-        return {name: _masked(item) for name, item in value.items()}
+        # Encrypted reasoning is base64 as well, and its model would refuse a damaged one.
+        return {name: item if name == "encrypted_content" else _masked(item) for name, item in value.items()}
     if isinstance(value, list | tuple):
         return [_masked(item) for item in value]
     return value

@@ -52,10 +52,10 @@ def export_usage(path: str | os.PathLike[str], calls: pd.DataFrame | None = None
     --------
     >>> import pandas as pd, tempfile
     >>> with tempfile.TemporaryDirectory() as folder:
-    ...     frame = pd.DataFrame({"model": ["openai/gpt-5-mini"], "tags": [{"arm": "a"}]})
+    ...     frame = pd.DataFrame({"model": ["openai/gpt-6-luna"], "tags": [{"arm": "a"}]})
     ...     print(export_usage(folder + "/calls.csv", frame).read_text())
     model,tags
-    openai/gpt-5-mini,"{""arm"": ""a""}"
+    openai/gpt-6-luna,"{""arm"": ""a""}"
     <BLANKLINE>
     """
     target = Path(path).expanduser().absolute()

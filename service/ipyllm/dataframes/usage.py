@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final, get_args
 
 from ipyllm.dataframes.call_totals import counted, is_uncounted
 from ipyllm.dataframes.filters import as_tuple, kernel_filter, read_frame
-from ipyllm.dataframes.latency_filter import as_float, counts_in_latency, left_out_late, mostly_late
+from ipyllm.dataframes.latency_filter import as_bool, as_float, counts_in_latency, left_out_late, mostly_late
 from ipyllm.ledger.columns import COLUMNS, FINAL
 from ipyllm.ledger.query import Query
 from ipyllm.request import Origin
@@ -113,8 +113,8 @@ def summarise(frame: pd.DataFrame, by: str | Sequence[str] = "model") -> pd.Data
     Returns
     -------
     DataFrame
-        ``n`` calls; ``errors`` (status ``error`` or ``truncated``); ``cut``, the answers cut off at ``max_tokens``,
-        empty ones too (``finish_reason`` ``length``); ``left_out``, the calls that
+        ``n`` calls; ``errors`` (status ``error`` or ``truncated``); ``refused`` by the model; ``cut``, the answers
+        cut off at ``max_tokens``, empty ones too (``finish_reason`` ``length``); ``left_out``, the calls that
         :func:`~ipyllm.dataframes.latency_filter.counts_in_latency` leaves out of times to first token; ``ttft_p50_s``,
         ``ttft_p95_s``; ``ttfo_p50_s``, ``ttfo_p95_s``, to the first visible text: compare models by these where one of
         them reasons; ``thinking_p50_s``, ``total_p50_s`` and ``output_tps_p50`` of calls with status ``ok``; all of
@@ -152,6 +152,7 @@ def summarise(frame: pd.DataFrame, by: str | Sequence[str] = "model") -> pd.Data
 
     columns = {
         "errors": frame["status"].isin(["error", "truncated"]),
+        "refused": as_bool(frame["refused"]),
         "cut": frame["finish_reason"] == "length",
         "left_out": ~counts_in_latency(frame, "ttft_s"),
         **{name: counted(frame, name) for name in ("input_tokens", "output_tokens", "visible_tokens")},
@@ -168,6 +169,7 @@ def summarise(frame: pd.DataFrame, by: str | Sequence[str] = "model") -> pd.Data
         {
             "n": groups.size(),
             "errors": groups["errors"].sum(),
+            "refused": groups["refused"].sum(),
             "cut": groups["cut"].sum(),
             "left_out": groups["left_out"].sum(),
             **{name: _quantile(groups, metric, q) for name, (metric, q) in _QUANTILES.items()},

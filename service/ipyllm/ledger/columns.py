@@ -31,6 +31,8 @@ COLUMNS: Final[dict[str, Kind]] = {
     "response_model": "text",
     "endpoint": "text",
     "params": "json",
+    "effort": "text",
+    "verbosity": "text",
     "tags": "json",
     # place in an experiment
     "experiment": "text",
@@ -41,6 +43,7 @@ COLUMNS: Final[dict[str, Kind]] = {
     # outcome
     "status": "text",
     "finish_reason": "text",
+    "refused": "bool",
     "error_category": "text",
     "error_message": "text",
     # latency

@@ -1,7 +1,7 @@
 """Accumulates the chunks of one attempt, and converts each chunk to events.
 
-Servers differ: ``choices`` or ``delta`` may be missing or None, the last chunk may have no choices, and usage may be
-missing.
+What a chunk holds is read by one subclass for each API: :mod:`ipyllm.pipeline.chat_chunks` and
+:mod:`ipyllm.pipeline.response_events`.
 """
 
 from __future__ import annotations
@@ -11,11 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 from ipyllm.events import Event, ReasoningDelta, TextDelta, ToolCallDelta
 from ipyllm.response import ToolCall
-from ipyllm.transport.usage import counts_output, merge_usage, usage_in_chunk
+from ipyllm.transport.usage import counts_output, merge_usage
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from ipyllm.transport.wire_times import Arrival
 
 __all__ = ["Accumulator"]
@@ -23,7 +21,11 @@ __all__ = ["Accumulator"]
 
 @dataclass(slots=True, eq=False)
 class Accumulator:
-    """The text, tool calls, usage and arrival times of one response so far."""
+    """The text, tool calls, usage and arrival times of one response so far.
+
+    ``output_items`` are the items of a complete response that its model wants back in later requests, and
+    ``removed_inputs`` counts those of earlier responses that the server left out.
+    """
 
     sent_ns: int
     first_token_ns: int | None = None
@@ -38,10 +40,13 @@ class Accumulator:
     stamped_by_kernel: bool = True
     streamed: bool = True
     summarizes_reasoning: bool = False
+    refused: bool = False
     finish_reason: str | None = None
     raw_usage: dict[str, Any] | None = None
     response_model: str | None = None
     service_tier: str | None = None
+    output_items: tuple[dict[str, Any], ...] = ()
+    removed_inputs: int = 0
     _text: list[str] = field(default_factory=list)
     _reasoning: list[str] = field(default_factory=list)
     _tools: dict[int, dict[str, str]] = field(default_factory=dict)
@@ -49,70 +54,51 @@ class Accumulator:
 
     def feed(self, chunk: dict[str, Any], arrival: Arrival) -> list[Event]:
         """Add one chunk and return its events."""
-        if self.response_model is None and isinstance(chunk.get("model"), str):
-            self.response_model = chunk["model"]
-        tier = chunk.get("service_tier")
-        if isinstance(tier, str) and tier:
-            self.service_tier = tier
-        events = self._read(chunk, arrival)
-        usage = usage_in_chunk(chunk)
+        events = self._read(chunk, arrival.at_ns)
+        if events:
+            self._record_arrival(arrival)
+        usage = self._usage_in(chunk)
         if usage is not None:
             self.raw_usage = merge_usage(self.raw_usage, usage)
             if counts_output(usage):
                 self._chunks_counted = self.n_chunks
         return events
 
-    def _read(self, chunk: dict[str, Any], arrival: Arrival) -> list[Event]:
-        choices = chunk.get("choices")
-        if not isinstance(choices, list) or not choices or not isinstance(choices[0], dict):
-            return []
-        choice = choices[0]
-        reason = choice.get("finish_reason")
-        if isinstance(reason, str):
-            self.finish_reason = reason
-        delta = choice.get("delta")
-        if not delta and choice.get("message"):  # a server that ignores `stream` sends one `message`, no `delta`s
-            delta = choice["message"]
-            self.streamed = False
-        if not isinstance(delta, dict):
-            return []
-        events = list(self._events(delta, arrival.at_ns))
-        if events:
-            self._record_arrival(arrival)
-        return events
+    def _read(self, chunk: dict[str, Any], at_ns: int) -> list[Event]:
+        """Take what one chunk holds, and return its events."""
+        raise NotImplementedError
 
-    def _events(self, delta: dict[str, Any], at_ns: int) -> Iterator[Event]:
-        reasoning = delta.get("reasoning_content") or delta.get("reasoning")
-        if isinstance(reasoning, str) and reasoning:
-            if self.first_reasoning_ns is None:
-                self.first_reasoning_ns = at_ns
-            self.last_reasoning_ns = at_ns
-            self.summarizes_reasoning = self.summarizes_reasoning or _is_summary(delta)
-            self._reasoning.append(reasoning)
-            yield ReasoningDelta(reasoning, at_ns)
-        text = delta.get("content")
-        if isinstance(text, str) and text:
-            if self.first_text_ns is None:
-                self.first_text_ns = at_ns
-            self._text.append(text)
-            yield TextDelta(text, at_ns)
-        calls = delta.get("tool_calls")
-        if isinstance(calls, list):
-            for position, call in enumerate(calls):
-                if isinstance(call, dict):
-                    yield self._tool_delta(call, position, at_ns)
+    def _take_names(self, response: dict[str, Any]) -> None:
+        """Take the model that answers, and the tier that it is billed by."""
+        if isinstance(response.get("model"), str):
+            self.response_model = self.response_model or response["model"]
+        tier = response.get("service_tier")
+        if isinstance(tier, str) and tier:
+            self.service_tier = tier
 
-    def _tool_delta(self, call: dict[str, Any], position: int, at_ns: int) -> ToolCallDelta:
-        index, function = call.get("index"), call.get("function")
-        index = index if isinstance(index, int) else position
-        function = function if isinstance(function, dict) else {}
+    def _usage_in(self, chunk: dict[str, Any]) -> dict[str, Any] | None:
+        """Return the usage that a chunk carries, if any."""
+        raise NotImplementedError
+
+    def _add_text(self, text: str, at_ns: int) -> TextDelta:
+        if self.first_text_ns is None:
+            self.first_text_ns = at_ns
+        self._text.append(text)
+        return TextDelta(text, at_ns)
+
+    def _add_reasoning(self, text: str, at_ns: int) -> ReasoningDelta:
+        if self.first_reasoning_ns is None:
+            self.first_reasoning_ns = at_ns
+        self.last_reasoning_ns = at_ns
+        self._reasoning.append(text)
+        return ReasoningDelta(text, at_ns)
+
+    def _add_call(self, index: int, id_: Any, name: Any, arguments: str, at_ns: int) -> ToolCallDelta:
         known = self._tools.setdefault(index, {"id": "", "name": "", "arguments": ""})
-        id_, name, arguments = call.get("id"), function.get("name"), function.get("arguments")
         known["id"] = known["id"] or str(id_ or "")
         known["name"] = known["name"] or str(name or "")
-        piece = arguments if isinstance(arguments, str) else ""
-        known["arguments"] += piece
-        return ToolCallDelta(index, id_, name, piece, at_ns)
+        known["arguments"] += arguments
+        return ToolCallDelta(index, id_, name, arguments, at_ns)
 
     def _record_arrival(self, arrival: Arrival) -> None:
         at_ns = arrival.at_ns
@@ -158,11 +144,3 @@ class Accumulator:
     def seconds_to(self, instant_ns: int | None) -> float | None:
         """Return the seconds from sending the request to ``instant_ns``."""
         return None if instant_ns is None else (instant_ns - self.sent_ns) / 1e9
-
-
-def _is_summary(delta: dict[str, Any]) -> bool:
-    """Whether the reasoning of a chunk is a summary, which OpenRouter says for the models it relays."""
-    details = delta.get("reasoning_details")
-    return isinstance(details, list) and any(
-        isinstance(detail, dict) and detail.get("type") == "reasoning.summary" for detail in details
-    )

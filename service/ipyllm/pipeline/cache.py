@@ -340,7 +340,7 @@ def _used_bytes(connection: sqlite3.Connection) -> int:
 
 
 def _to_json(response: ChatResponse) -> str:
-    stored = {
+    stored: dict[str, Any] = {
         "content": response.content,
         "reasoning": response.reasoning,
         "tool_calls": [asdict(call) for call in response.tool_calls],
@@ -348,6 +348,10 @@ def _to_json(response: ChatResponse) -> str:
         "response_model": response.response_model,
         "usage": asdict(response.usage),
     }
+    if response.refused:
+        stored["refused"] = True
+    if response.output_items:
+        stored["output_items"] = response.output_items
     return json.dumps(stored, separators=(",", ":"))  # ASCII, because UTF-8 has no form for lone surrogates
 
 
@@ -356,6 +360,7 @@ def _from_json(answer: str) -> ChatResponse | None:
         stored = json.loads(answer)
         tool_calls = tuple(ToolCall(**call) for call in stored.pop("tool_calls"))
         usage = _usage_from_json(stored.pop("usage"))
+        stored["output_items"] = tuple(stored.get("output_items", ()))
         return ChatResponse(
             **stored, tool_calls=tool_calls, usage=usage, cache_hit=True, cost_usd=0.0, price_source="cache"
         )

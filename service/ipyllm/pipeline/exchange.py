@@ -21,10 +21,11 @@ from ipyllm.ledger.ids import new_id
 from ipyllm.observability import telemetry
 from ipyllm.observability.logs import log
 from ipyllm.pipeline import ledger_rows
-from ipyllm.pipeline.accumulator import Accumulator
 from ipyllm.pipeline.cache import cache_key, current_cache
+from ipyllm.pipeline.chat_chunks import ChatAccumulator
 from ipyllm.pipeline.exchange_budget import ExchangeBudget
 from ipyllm.pipeline.limiter_registry import limiter_for
+from ipyllm.pipeline.response_events import ResponsesAccumulator
 from ipyllm.pipeline.retry import attempts, is_retryable
 from ipyllm.pipeline.state import ExchangeState
 from ipyllm.pipeline.watchdog import Watchdog
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
     from opentelemetry.context import Context
 
     from ipyllm.events import Event
+    from ipyllm.pipeline.accumulator import Accumulator
     from ipyllm.pipeline.budget import Account
     from ipyllm.pipeline.cache import ResponseCache
     from ipyllm.pipeline.limiter import Slot
@@ -251,11 +253,14 @@ class Exchange:
         await self._budget.hold_for_attempt(state)
         self._put_bound(state, to_be_sent=True)
         await self._budget.sent()
-        body = self.service.body(request)
+        body, api = self.service.body(request), self.service.api
         state.begin_attempt(body)
         thread = service_thread()
-        stream = thread.transport.stream(state.address, body, model=request.model, connect_s=request.timeout.connect)
-        received = state.received = Accumulator(sent_ns=perf_counter_ns())
+        stream = thread.transport.stream(
+            state.address, body, model=request.model, connect_s=request.timeout.connect, api=api
+        )
+        accumulator = ResponsesAccumulator if api == "responses" else ChatAccumulator
+        received = state.received = accumulator(sent_ns=perf_counter_ns())
         state.times = stream.times
         watchdog = Watchdog(received, request.timeout)
         error: LLMError | None = None
@@ -273,13 +278,21 @@ class Exchange:
                             state.lag.end()
             received.end_ns = perf_counter_ns()
             error = self._error_of_complete_stream(received)
+            if received.removed_inputs:
+                log(
+                    _logger,
+                    logging.WARNING,
+                    "server left out items of earlier turns",
+                    model=request.model,
+                    items=received.removed_inputs,
+                )
         except TimeoutError:
             if watchdog.exceeded_s is None:
                 raise
             missing = "no further token" if watchdog.has_first_token else "no first token"
             error = self._timeout(f"{missing} arrived for {watchdog.exceeded_s:g} s")
         except LLMError as exc:
-            error = exc
+            error = self.service.explain(exc, request)
         state.attempt_error = error
         state.attempt_records.append(
             telemetry.Attempt(

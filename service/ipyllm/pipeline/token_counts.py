@@ -42,7 +42,7 @@ def streamed_tokens(usage: Usage, received: Accumulator) -> int | None:
     Hidden reasoning came before the first. Of a summary of the reasoning, the tokens are not those that were counted.
     """
     if not received.reasoning:
-        return visible_tokens(usage, received)
+        return usage.visible_tokens
     output, reasoning = usage.output_tokens, usage.reasoning_tokens
     if usage.source != "server" or output is None or not 0 <= (reasoning or 0) <= output:
         return None

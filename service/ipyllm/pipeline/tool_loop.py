@@ -25,10 +25,13 @@ if TYPE_CHECKING:
 __all__ = ["ToolLoop", "first_request"]
 
 _logger = logging.getLogger("ipyllm.call")
+_SHOWN = 200  # characters of a refusal in an error
 
 
 def first_request(request: ChatRequest, mode: SchemaMode = "native") -> ChatRequest:
     """Return the request that a turn begins with: with the definitions of its tools, and its schema."""
+    if not request.tools and request.schema is None:
+        return request
     params = dict[str, Any]()
     messages = list(request.messages)
     if request.tools:
@@ -45,7 +48,7 @@ class ToolLoop:
     """The exchanges and tool results of one turn.
 
     ``ask`` sends a request and returns the response, or raises. ``deadline`` is in the loop's time; this class enforces
-    it for tools, and exchanges for themselves.
+    it for tools, and exchanges for themselves. ``schema_mode`` is the first to try.
     """
 
     def __init__(
@@ -54,13 +57,15 @@ class ToolLoop:
         ask: Callable[[ChatRequest], Awaitable[ChatResponse]],
         caller_executor: CallerExecutor | None,
         deadline: float | None = None,
+        *,
+        schema_mode: SchemaMode = "native",
     ) -> None:
         self._request = request
         self._ask = ask
         self._caller_executor = caller_executor
         self._deadline = deadline
         self._added_messages: list[Message] = []
-        self._mode: SchemaMode = "native"
+        self._mode = schema_mode
         self._repairs = request.repairs
         self.steps: list[ChatResponse] = []
         self.results: list[ToolResult] = []
@@ -79,6 +84,9 @@ class ToolLoop:
                 continue
             if self._request.schema is None:
                 return self._final_response(response, None)
+            if response.refused:
+                said = " ".join(response.content.split())
+                raise self._failed(response, f"{self._request.model} refused to answer: {said[:_SHOWN]}", "refusal")
             from ipyllm.structured import SchemaMismatch
 
             try:
@@ -171,11 +179,12 @@ def _tool_call_message(response: ChatResponse) -> Message:
 
     It includes the reasoning, which DeepSeek requires; ``body`` drops it for servers that refuse it.
     """
-    calls = [
+    message: Message = response.as_message()
+    message["content"] = response.content or None
+    message["tool_calls"] = [
         {"id": call.id, "type": "function", "function": {"name": call.name, "arguments": call.arguments}}
         for call in response.tool_calls
     ]
-    message: Message = {"role": "assistant", "content": response.content or None, "tool_calls": calls}
     if response.reasoning:
         message["reasoning_content"] = response.reasoning
     return message

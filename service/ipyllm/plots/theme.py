@@ -113,7 +113,7 @@ def labels(arms: Sequence[str]) -> dict[str, str]:
 
     Examples
     --------
-    >>> arms = ["openai/gpt-5-mini · temperature=0 · concise", "openai/gpt-5-mini · temperature=1 · concise"]
+    >>> arms = ["openai/gpt-6-luna · temperature=0 · concise", "openai/gpt-6-luna · temperature=1 · concise"]
     >>> list(labels(arms).values())
     ['temperature=0', 'temperature=1']
     >>> labels(["costs $5 or $6"])

@@ -8,10 +8,9 @@ from time import perf_counter
 from typing import TYPE_CHECKING
 
 from ipyllm.errors import LLMError
-from ipyllm.registry.models import create_llm_service
+from ipyllm.registry.models import create_llm_service, service_without_model
 from ipyllm.runtime.interruptible import InterruptibleEvent
 from ipyllm.runtime.service_thread import service_thread
-from ipyllm.settings import get_settings
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -56,10 +55,8 @@ def probe(names: Sequence[str], *, timeout_s: float = 3.0) -> list[ProbeResult]:
 
 
 def _probe_target(name: str) -> ProbeResult:
-    endpoint = get_settings().endpoints.get(name)
     try:
-        # The list of models does not depend on the model named here.
-        service = create_llm_service(f"{name}/{endpoint.model or 'model'}" if endpoint is not None else name)
+        service = service_without_model(name)
         service.check()
     except LLMError as exc:
         if name != "local":  # a missing embedded model says nothing about the others

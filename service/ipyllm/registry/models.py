@@ -2,18 +2,32 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from functools import cache
 from importlib.metadata import entry_points
 from typing import TYPE_CHECKING, Any
 
 from ipyllm.errors import LLMError, bad_request
+from ipyllm.services.service_rows import service_rows
 from ipyllm.settings import get_settings
 from ipyllm.text.suggest import closest
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from ipyllm.services.base import BaseLLMService
 
-__all__ = ["create_llm_service", "default_model", "resolve", "service_names", "set_default_model"]
+__all__ = [
+    "common_efforts",
+    "create_llm_service",
+    "default_model",
+    "is_configured",
+    "known_models",
+    "resolve",
+    "service_names",
+    "service_without_model",
+    "set_default_model",
+]
 
 _BUILT_IN = {
     "openai": "ipyllm.services.openai:OpenAIService",
@@ -48,11 +62,25 @@ def _registered() -> dict[str, Any]:
 def service_names() -> list[str]:
     """Return the names of all services: built-in ones, those of other packages, endpoints and routes."""
     settings = get_settings()
-    return sorted({*_BUILT_IN, *_registered(), *settings.endpoints, *settings.routes})
+    return sorted({*_BUILT_IN, *service_rows(), *_registered(), *settings.endpoints, *settings.routes})
 
 
-def service_class(name: str) -> type[BaseLLMService]:
-    """Return the class of a built-in service or of one from another package."""
+def is_configured(name: str) -> bool:
+    """Return whether a service can be asked without further settings; only a key is looked for."""
+    row = service_rows().get(name)
+    if row is None or name in _registered() or name in get_settings().endpoints:
+        return True
+    return row.domain is None or row.key() is not None
+
+
+def known_models(name: str) -> tuple[str, ...]:
+    """Return some models of a service, without asking it."""
+    if name in service_rows() and name not in _registered():
+        return service_rows()[name].models
+    return _service_class(name).known_models
+
+
+def _service_class(name: str) -> type[BaseLLMService]:
     if name in _BUILT_IN:
         from importlib import import_module
 
@@ -81,7 +109,7 @@ def resolve(name: str | None = None) -> tuple[str, str | None]:
     ipyllm.errors.LLMError: There is no service 'olama'; did you mean 'ollama/llama3.2'?
     """
     if name is not None and not isinstance(name, str):
-        raise bad_request(f"A model's name is a string like 'openai/gpt-5', not {type(name).__name__}.")
+        raise bad_request(f"A model's name is a string like 'openai/gpt-6-sol', not {type(name).__name__}.")
     settings = get_settings()
     wanted = (name if name is not None else _default_model or settings.model).strip()
     seen = [wanted]
@@ -108,7 +136,9 @@ def _not_found(wanted: str) -> str:
     services, aliases = service_names(), sorted(get_settings().aliases)
     service, slash, model = wanted.partition("/")
     if not slash:
-        full_names = {known: f"{name}/{known}" for name in _BUILT_IN for known in service_class(name).known_models}
+        full_names = {
+            known: f"{name}/{known}" for name in (*service_rows(), *_BUILT_IN) for known in known_models(name)
+        }
         full_names |= {name: name for name in [*aliases, *services]}
         near = closest(wanted, full_names)
         hint = (
@@ -157,4 +187,37 @@ def create_llm_service(name: str | None = None, **options: Any) -> BaseLLMServic
         from ipyllm.services.endpoint import EndpointService
 
         return EndpointService(service, model, **options)
-    return service_class(service)(model, **options)
+    if service in service_rows() and service not in _registered():
+        from ipyllm.services.named import NamedService
+
+        return NamedService(service, model, **options)
+    if model is not None and model.startswith(f"{service}/"):
+        model = f"{service}/{model}"  # a service removes its own name once
+    return _service_class(service)(model, **options)
+
+
+def service_without_model(name: str) -> BaseLLMService:
+    """Return a service to ask for its models: any model's name stands for those without a default."""
+    endpoint, row = get_settings().endpoints.get(name), service_rows().get(name)
+    if endpoint is not None:
+        return create_llm_service(f"{name}/{endpoint.model or 'model'}")
+    return create_llm_service(name if row is None else f"{name}/{row.model or 'model'}")
+
+
+def common_efforts(names: Iterable[str | None]) -> list[str]:
+    """Return the values of ``effort`` that all of these models take; none if those of one are not known.
+
+    Examples
+    --------
+    >>> common_efforts(["openai/gpt-6.1-sol", "deepseek/deepseek-flash"])
+    ['low', 'high', 'max']
+    >>> common_efforts(["openai/gpt-6.1-sol", "lab/any-model"])
+    []
+    """
+    common: list[str] | None = None
+    for name in names:
+        efforts: tuple[str, ...] = ()
+        with suppress(LLMError):  # no such model, which a call reports
+            efforts = create_llm_service(name).profile.efforts or ()
+        common = [effort for effort in (efforts if common is None else common) if effort in efforts]
+    return common or []

@@ -29,7 +29,7 @@ def fallback(*arms: str | BaseLLMService, name: str = "fallback", **options: Any
     Parameters
     ----------
     *arms : str or BaseLLMService
-        Names like ``"openai/gpt-5-mini"``, services, or routes.
+        Names like ``"openai/gpt-6-luna"``, services, or routes.
     name : str
         Name of the route, also in the tag ``route`` of its rows.
     **options
@@ -37,8 +37,8 @@ def fallback(*arms: str | BaseLLMService, name: str = "fallback", **options: Any
 
     Examples
     --------
-    >>> fallback("openai/gpt-5-mini", "deepseek/deepseek-chat")
-    fallback(openai/gpt-5-mini, deepseek/deepseek-chat)
+    >>> fallback("openai/gpt-6-luna", "deepseek/deepseek-flash")
+    fallback(openai/gpt-6-luna, deepseek/deepseek-flash)
     """
     return Fallback(*arms, name=name, resolver=create_llm_service, **options)
 
@@ -107,7 +107,7 @@ def split(
 
     Examples
     --------
-    >>> ab = split({"openai/gpt-5-mini": 0.9, "deepseek/deepseek-chat": 0.1}, seed=7)
+    >>> ab = split({"openai/gpt-6-luna": 0.9, "deepseek/deepseek-flash": 0.1}, seed=7)
     >>> ab.arm_of("my conversation") == ab.arm_of("my conversation")
     True
     """

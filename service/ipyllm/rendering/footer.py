@@ -9,7 +9,7 @@ from __future__ import annotations
 from html import escape
 from typing import TYPE_CHECKING
 
-from ipyllm.response import NOT_SENT
+from ipyllm.response import NOT_BILLED, NOT_SENT
 from ipyllm.text.format import seconds
 from ipyllm.text.terminal import strip_control_sequences
 from ipyllm.timing import MAX_READ_DELAY_S
@@ -45,17 +45,32 @@ def footer_html(response: ChatResponse) -> str:
 
 
 def _parts(response: ChatResponse) -> Iterator[str]:
-    if response.status != "ok":
-        status = _STATUS[response.status]
-        category = response.error_category if response.status == "error" else None
-        yield f"{status} ({category.replace('_', ' ')})" if category else status
-    if response.finish_reason in _STOPPED:
-        yield _STOPPED[response.finish_reason]
+    yield from _ending(response)
     if response.model:
         yield response.model
     if response.cache_hit:
         yield "from the cache"
     yield from _times(response.timing, cold=response.cold)
+    yield from _amounts(response)
+    if response.not_applied:
+        yield f"{', '.join(response.not_applied)} not applied"
+
+
+def _ending(response: ChatResponse) -> Iterator[str]:
+    """Yield what is to be said of an answer that did not end well."""
+    if response.status != "ok":
+        status = _STATUS[response.status]
+        category = response.error_category if response.status == "error" else None
+        yield f"{status} ({category.replace('_', ' ')})" if category else status
+    if response.refused:
+        yield "refused"
+    if response.finish_reason in _STOPPED:
+        is_empty = response.finish_reason == "length" and not (response.content or response.tool_calls)
+        yield _STOPPED[response.finish_reason] + (" before the answer began" if is_empty else "")
+
+
+def _amounts(response: ChatResponse) -> Iterator[str]:
+    """Yield tokens, their rate, and the cost."""
     steps = response.steps or (response,)
     if len(steps) > 1:
         yield f"{len(steps)} calls"
@@ -64,10 +79,10 @@ def _parts(response: ChatResponse) -> Iterator[str]:
         yield tokens
     if rate := response.timing.output_tps:
         yield f"{rate:.{0 if rate >= 10 else 1}f} tokens/s"  # noqa: PLR2004
-    cost = CostTotal.of_response(response)
-    if all(step.price_source == NOT_SENT for step in steps):
+    cost, sources = CostTotal.of_response(response), {step.price_source for step in steps}
+    if sources == {NOT_SENT}:
         yield "not sent"
-    elif cost.n_unknown < cost.n:
+    elif cost.n_unknown < cost.n and not sources <= NOT_BILLED:
         yield str(cost)
 
 

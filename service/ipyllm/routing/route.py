@@ -70,6 +70,10 @@ class Route(BaseLLMService):
         """Return the smallest window of its arms, so that a conversation fits every arm; None if none is known."""
         return min((window for arm in self._arms() if (window := arm.context_window()) is not None), default=None)
 
+    def retirement_note(self) -> str | None:
+        """Return the notes about its arms, each the first time it is asked for."""
+        return " ".join(note for arm in self._arms() if (note := arm.retirement_note()) is not None) or None
+
     def with_defaults(
         self,
         *,
@@ -101,7 +105,7 @@ class Route(BaseLLMService):
         self, arm: BaseLLMService, request: ChatRequest, path: tuple[str, ...], label: str | None = None
     ) -> Iterator[Candidate]:
         """Yield the candidate for ``arm``, or the candidates of an arm that is a route."""
-        request = replace(request, given=request.given.with_defaults(self.defaults))
+        request = replace(request, route_options=request.route_options.with_defaults(self.defaults))
         path = (*path, label or arm.full_name)
         if isinstance(arm, Route):
             yield from arm.nested_candidates(request, path)
@@ -113,5 +117,5 @@ class Route(BaseLLMService):
         if isinstance(arm, BaseLLMService):
             return arm
         if not isinstance(arm, str) or self._resolver is None:
-            raise bad_request(f"A route is made of services or names like 'openai/gpt-5-mini', not {arm!r}.")
+            raise bad_request(f"A route is made of services or names like 'openai/gpt-6-luna', not {arm!r}.")
         return self._resolver(arm)

@@ -45,7 +45,7 @@ class Split(Route):
         self._weighted: dict[str, tuple[BaseLLMService, float]] = {}
         for arm, weight in weights.items():
             service = self._as_service(arm)
-            # The same model twice, with other parameters: "openai/gpt-5-mini" and "openai/gpt-5-mini #2".
+            # The same model twice, with other parameters: "openai/gpt-6-luna" and "openai/gpt-6-luna #2".
             same = sum(known.full_name == service.full_name for known, _ in self._weighted.values())
             label = f"{service.full_name} #{same + 1}" if same else service.full_name
             self._weighted[label] = service, weight

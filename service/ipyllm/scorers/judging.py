@@ -12,9 +12,8 @@ from ipyllm.scorers.reading import check_column, expected_answers, text_of_value
 from ipyllm.scorers.scorer import ScoreFailure
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
-    from ipyllm.pipeline.budget import Account
     from ipyllm.response import ChatResponse
     from ipyllm.services.base import BaseLLMService
 
@@ -52,7 +51,7 @@ class JudgeModel:
         if reserved:
             raise bad_request(f"A judge sets {' and '.join(reserved)} itself; leave that out.")
         if not isinstance(model, str | BaseLLMService):
-            raise bad_request(f"The judge is a model such as 'openai/gpt-5-mini', or a service, not {model!r}.")
+            raise bad_request(f"The judge is a model such as 'openai/gpt-6-luna', or a service, not {model!r}.")
         service = create_llm_service(model) if isinstance(model, str) else model
         if not isinstance(rubric, str) or not rubric.strip():
             raise bad_request(f"rubric must describe a good answer in words, not {rubric!r}.")
@@ -72,13 +71,12 @@ class JudgeModel:
         *,
         judge_of: str,
         experiment: str | None,
-        account: Callable[[], Account] | None = None,
     ) -> tuple[Any, str, float | None]:
         """Return verdict, reason and cost of a judgement; a :class:`ScoreFailure` has the cost too.
 
         The prompt states the ``task``, shows the ``parts`` (the question first), and asks for what ``reply`` describes:
         a reason, and the ``verdict``, a name with its JSON schema. The calls belong to the ``experiment``, and are paid
-        from the budget that makes an ``account``.
+        from its budget.
         """
         if self.reference is not None:
             expected = " / ".join(text_of_value(value) for value in expected_answers(row, self.reference))
@@ -96,7 +94,7 @@ class JudgeModel:
         provenance = Provenance(origin="experiment", tags=tags, experiment=experiment)
         try:
             request = self.service.request(prompt, **{**self.options, "provenance": provenance, "schema": schema})
-            response = await self.service.call(request, account=account and account()).wait_async()
+            response = await self.service.call(request).wait_async()
         except LLMError as exc:
             cost = None if exc.partial is None else _cost(exc.partial)
             raise ScoreFailure(f"The judge gave no verdict: {exc}", cost_usd=cost) from exc

@@ -64,8 +64,8 @@ def pairwise_judge(
     Examples
     --------
     >>> from ipyllm import scorers
-    >>> scorers.pairwise_judge("openai/gpt-5-mini", reference="capital")
-    PairwiseJudge(name='pairwise', model='openai/gpt-5-mini')
+    >>> scorers.pairwise_judge("openai/gpt-6-luna", reference="capital")
+    PairwiseJudge(name='pairwise', model='openai/gpt-6-luna')
     """
     return PairwiseJudge(JudgeModel.of(model, name, rubric, reference, cache=cache, **options))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -9,7 +10,9 @@ from ipyllm.errors import bad_request
 from ipyllm.pipeline.call import Call
 from ipyllm.pipeline.streams import AsyncEventStream, AsyncTextStream, TextStream
 from ipyllm.request import CallOptions, ChatRequest, Provenance
+from ipyllm.services import listed_models
 from ipyllm.services.chat_completions import ChatCompletionsProvider
+from ipyllm.services.profiles.retirement import note_once
 from ipyllm.text.surrogates import replace_surrogates
 from ipyllm.validate import validate_int, validate_usd
 
@@ -18,7 +21,6 @@ if TYPE_CHECKING:
 
     from ipyllm.events import Event
     from ipyllm.messages import Message
-    from ipyllm.pipeline.budget import Account
     from ipyllm.response import ChatResponse
     from ipyllm.structured import Schema
     from ipyllm.timeout import Timeout
@@ -58,7 +60,8 @@ class BaseLLMService(ChatCompletionsProvider):
     ) -> ChatRequest:
         """Create the request that ``chat`` would send with the same arguments, without sending it.
 
-        ``notebook_options`` hold where neither the call nor a service sets them.
+        ``notebook_options`` hold where neither the call nor a service sets them. A model that is or will soon be
+        retired is named in a warning, once.
         """
         messages = [_message(item, self.full_name) for item in conversation_history or ()]
         if system is not None:
@@ -83,7 +86,22 @@ class BaseLLMService(ChatCompletionsProvider):
             given=self.options(params, timeout, max_retries, cache),
             notebook_options=self._checked_options(notebook_options),
         )
-        return self.resolve(request)
+        request = self.resolve(request)
+        if (note := self.retirement_note()) is not None:
+            warnings.warn(note, stacklevel=3)
+        return request
+
+    def retirement_note(self) -> str | None:
+        """Return a sentence if the model is or will soon be retired, the first time it is asked for."""
+        return note_once(self.profile, self.full_name)
+
+    def _asked_window(self) -> int | None:
+        """Return the context window; where it is not known yet, ask the server for its models once."""
+        window = BaseLLMService.context_window(self)
+        if window is None and (base_url := self._base_url_if_known()) is not None:
+            listed_models.ask_once(base_url.strip().rstrip("/"), self.models(timeout_s=2.0))
+            window = BaseLLMService.context_window(self)
+        return window
 
     def _checked_options(self, options: CallOptions | None) -> CallOptions:
         if options is None:
@@ -96,14 +114,12 @@ class BaseLLMService(ChatCompletionsProvider):
         on_event: Callable[[Event], None] | None = None,
         *,
         waits: bool = False,
-        account: Account | None = None,
     ) -> Call:
         """Start a call and return its handle: for renderers, widgets and servers.
 
-        ``waits`` says that this thread is about to wait for it, and will run its tools meanwhile. The cost is also
-        reserved and settled in ``account``.
+        ``waits`` says that this thread is about to wait for it, and will run its tools meanwhile.
         """
-        return Call(self, request, on_event, account=account).start(waits=waits)
+        return Call(self, request, on_event).start(waits=waits)
 
     def chat(self, prompt: str | Iterable[Message], **options: Any) -> ChatResponse:
         """Ask, and wait for the whole answer.
@@ -113,6 +129,8 @@ class BaseLLMService(ChatCompletionsProvider):
         prompt : str or list of Message
             The question, or a whole conversation.
         **options
+            ``effort``: how much the model reasons, such as ``"none"`` or ``"high"``; ``verbosity``: how much it writes.
+            Which values it takes is in its profile.
             ``conversation_history``: messages that come before, such as ``ConversationHistory().get_messages()``;
             ``system``; ``tags``: ``{"arm": "terse"}`` finds the call again in ``usage()``; ``timeout``;
             ``max_retries``; ``retry_after_text``: retry even after text was shown; ``cache``;

@@ -4,22 +4,28 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import replace
-from functools import lru_cache
 from typing import TYPE_CHECKING, Any, ClassVar
-from urllib.parse import urlsplit
 
 from ipyllm.conversations.hidden_tokens import hidden_tokens, kind_of
 from ipyllm.conversations.tokens import estimate_body, max_output_tokens
 from ipyllm.errors import LLMError, bad_request
+from ipyllm.messages import without
 from ipyllm.pipeline.billed_tiers import expected_tier
 from ipyllm.provider import Limits
 from ipyllm.request import CallOptions
 from ipyllm.response import Usage
+from ipyllm.services import listed_models
 from ipyllm.services.parameters import check_params
-from ipyllm.settings import get_settings
+from ipyllm.services.profiles.fit import check_images, check_tools, fit
+from ipyllm.services.profiles.learned import has_learned
+from ipyllm.services.profiles.profile import Profile, profile_of
+from ipyllm.services.profiles.refusal import explain_missing_api, explain_refusal
+from ipyllm.services.profiles.wire import merged, wire_fields
+from ipyllm.services.responses_body import responses_body
+from ipyllm.settings import cached_settings, get_settings
 from ipyllm.text.redact import remember_secret
 from ipyllm.timeout import Timeout
-from ipyllm.transport.address import Address, is_url, without_password
+from ipyllm.transport.address import Address, is_in_domain, is_url, without_password
 from ipyllm.transport.usage import read_usage
 from ipyllm.validate import validate_int
 
@@ -29,13 +35,15 @@ if TYPE_CHECKING:
 
     from ipyllm.messages import Message
     from ipyllm.request import ChatRequest
-    from ipyllm.settings_models import Price
+    from ipyllm.settings_models import Api, Price
+    from ipyllm.structured import SchemaMode
+    from ipyllm.transport.model_list import ListedModel
 
 __all__ = ["ChatCompletionsProvider"]
 
 
 class ChatCompletionsProvider:
-    """A server that speaks the chat-completions protocol.
+    """A server that speaks the protocol of OpenAI: chat completions, or the Responses API where the profile says so.
 
     Parameters
     ----------
@@ -138,22 +146,71 @@ class ChatCompletionsProvider:
             cache,
         )
 
+    @property
+    def profile(self) -> Profile:
+        """What the model takes."""
+        return profile_of(self.full_name, cached_settings().profiles)
+
     def resolve(self, request: ChatRequest) -> ChatRequest:
-        """Return the request with all options resolved: as given, else the service's, the notebook's, the settings'."""
+        """Return the request with all options resolved: as given, else of routes, the service, the notebook, settings.
+
+        Raises
+        ------
+        LLMError
+            ``bad_request``: the model cannot do what the call or the service asks for.
+        """
         settings = get_settings()
-        options = request.given.with_defaults(self.defaults).with_defaults(request.notebook_options)
+        profile = self.profile
+        options = request.given.with_defaults(request.route_options).with_defaults(self.defaults)
+        options = options.with_defaults(request.notebook_options)
+        given = {*request.given.params, *self.defaults.params}
+        params, not_applied = fit(
+            profile,
+            options.params,
+            [name for name in options.params if name not in given],
+            model=self.full_name,
+            server=self._base_url_if_known() if has_learned(self.full_name) else None,
+        )
+        if request.tools or "tools" in params:
+            check_tools(profile, params, self.full_name)
+        check_images(profile, request.messages, self.full_name)
         return replace(
             request,
             model=self.full_name,
-            params=options.params,
+            params=params,
+            not_applied=not_applied,
             timeout=options.timeout or Timeout.of(settings.timeout),
             max_retries=settings.max_retries if options.max_retries is None else options.max_retries,
             cache=options.cache,
         )
 
+    @property
+    def api(self) -> Api:
+        """The API through which the model is asked."""
+        return self.profile.api
+
     def _model_name(self, model: str) -> str:
-        """Remove the service's own prefix, as in ``OpenAIService("openai/gpt-5-mini")``."""
+        """Remove the service's own prefix, as in ``OpenAIService("openai/gpt-6-luna")``."""
         return model.removeprefix(getattr(self, "name", "") + "/")
+
+    def _base_url_if_known(self) -> str | None:
+        try:
+            return self.base_url()
+        # An embedded model that is not loaded, a route that has not chosen; an address that is missing.
+        except (NotImplementedError, LLMError):
+            return None
+
+    def explain(self, error: LLMError, request: ChatRequest) -> LLMError:
+        """Return a server's refusal of a parameter in one sentence, which later calls get before they are sent."""
+        server = self._base_url_if_known() or ""
+        if self.api == "responses" and not self._is_own_domain(server):
+            error = explain_missing_api(error, model=self.full_name)
+        return explain_refusal(error, self.profile, request.params, model=self.full_name, server=server)
+
+    @property
+    def schema_mode(self) -> SchemaMode:
+        """The most that the server enforces of a schema."""
+        return self.profile.schema_mode
 
     def base_url(self) -> str:
         """Return the address in use: the one given, else the settings', else the provider's own."""
@@ -201,19 +258,37 @@ class ChatCompletionsProvider:
         return self.domain is None or self._is_own_domain(base_url)
 
     def context_window(self) -> int | None:
-        """Return the context window in tokens, by the price tables; None when unknown."""
+        """Return the context window in tokens, by the profile, the server or the price tables; None when unknown."""
+        if (window := self.profile.context_window) is not None:
+            return window
+        if (told := self.listed_model()) is not None and told.context_window is not None:
+            return told.context_window
         base_url = self.base_url().strip().rstrip("/")
         if self.price_provider is None or not (is_url(base_url) and self.price_tables_apply(Address(base_url, None))):
             return None
         from ipyllm.services.prices import context_window
 
-        return context_window(self.price_provider, self.model)
+        reference = self.price_reference(self.model)
+        return None if reference is None else context_window(*reference)
 
     async def models(self, *, timeout_s: float) -> list[str]:
         """Return the names of the models that the server lists. Runs on the service thread."""
         from ipyllm.runtime.service_thread import service_thread
 
-        return await service_thread().transport.models(self.address(), service=self.name, timeout_s=timeout_s)
+        address = self.address()
+        listed = await service_thread().transport.models(address, service=self.name, timeout_s=timeout_s)
+        listed = [replace(model, name=self.listed_name(model.name)) for model in listed]
+        listed_models.remember(address.base_url, listed)
+        return [model.name for model in listed]
+
+    def listed_name(self, name: str) -> str:
+        """Return a name of the server's list as it is used in calls."""
+        return name
+
+    def listed_model(self) -> ListedModel | None:
+        """Return what the server told about this model when it listed its models."""
+        base_url = self._base_url_if_known()
+        return None if base_url is None else listed_models.listed_model(base_url.strip().rstrip("/"), self.model)
 
     def price(self) -> Price | None:
         """Return the price per million tokens, by the settings or the price tables; None when unknown."""
@@ -222,7 +297,15 @@ class ChatCompletionsProvider:
         configured = price_in_settings(self.full_name)
         if configured is not None or self.price_provider is None or not self.price_tables_apply(self.address()):
             return configured
-        return price_in_tables(self.price_provider, self.model)
+        reference = self.price_reference(self.model)
+        return None if reference is None else price_in_tables(*reference)
+
+    def price_reference(self, model: str) -> tuple[str, str] | None:
+        """Return the provider id and the model's name in the price tables; None where a price there would be wrong."""
+        listed = profile_of(f"{self.name}/{model}").price_model
+        if self.price_provider is None or listed == "":
+            return None
+        return self.price_provider, listed or model
 
     async def prepare(self) -> tuple[Address, bool]:
         """Return the address, and whether a model had to be loaded first (``cold``)."""
@@ -232,18 +315,24 @@ class ChatCompletionsProvider:
         """Return the JSON body of a request. A server's quirks go here."""
         params = dict(request.params)
         extra = params.pop("extra_body", None) or {}
+        profile = self.profile
+        if profile.api == "responses":
+            return merged(responses_body(self.model, self.full_name, request.messages, params, profile), extra)
+        keeps_reasoning = profile.keeps_reasoning and "tools" in params
         return {
             "model": self.model,
-            "messages": [self.message(message) for message in request.messages],
+            "messages": [
+                without(message, "output_items") if keeps_reasoning else self.message(message)
+                for message in request.messages
+            ],
             "stream": True,
             "stream_options": {"include_usage": True},
-            **params,
-            **extra,
+            **merged(wire_fields(profile, params), extra),
         }
 
     def message(self, message: Message) -> Message:
         """Return a message as this server accepts it. Most refuse the model's reasoning in it."""
-        return {name: value for name, value in message.items() if name != "reasoning_content"}
+        return without(message, "output_items", "reasoning_content")
 
     def read_usage(self, raw: Mapping[str, Any]) -> Usage:
         """Read the server's token counts, in any shape that :func:`~ipyllm.transport.usage.read_usage` knows."""
@@ -270,7 +359,14 @@ class ChatCompletionsProvider:
             return None, None
         from ipyllm.services.prices import cost_of
 
-        return cost_of(usage, provider=self.price_provider, model=response_model or self.model, at=at)
+        reference = self.price_reference(response_model or self.model)
+        if reference is None:
+            return None, None
+        return cost_of(usage, provider=reference[0], model=reference[1], at=at)
+
+    def told_cost(self, raw_usage: Mapping[str, Any]) -> float | None:  # noqa: ARG002 - of most services
+        """Return the cost in US dollars that the usage of a response states; None for most services."""
+        return None
 
     def cost_and_source(
         self, usage: Usage, response_model: str | None, address: Address, at: datetime
@@ -303,17 +399,14 @@ class ChatCompletionsProvider:
         if self.price_provider is None or not self.price_tables_apply(address):
             fixed_cost, _ = self.cost(Usage(0, 0, source="server"), None, address, at)
             return fixed_cost
-        return estimate_cost(self.price_provider, self.model, input_tokens, longest, at=at, service_tier=tier)
+        reference = self.price_reference(self.model)
+        if reference is None:
+            return None
+        return estimate_cost(*reference, input_tokens, longest, at=at, service_tier=tier)
 
     def cache_scope(self, address: Address) -> str:
         """Return the part of a response cache key that identifies the server."""
         return address.base_url
 
     def _is_own_domain(self, base_url: str) -> bool:
-        return self.domain is not None and _is_in_domain(base_url, self.domain)
-
-
-@lru_cache(maxsize=256)
-def _is_in_domain(base_url: str, domain: str) -> bool:
-    host = urlsplit(base_url).hostname or ""
-    return host == domain or host.endswith(f".{domain}")
+        return self.domain is not None and is_in_domain(base_url, self.domain)

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
 from ipyllm.errors import LLMError
 from ipyllm.services.base import BaseLLMService
 from ipyllm.settings import get_settings
+
+if TYPE_CHECKING:
+    from ipyllm.services.profiles.profile import Profile
 
 __all__ = ["EndpointService"]
 
@@ -27,6 +31,15 @@ class EndpointService(BaseLLMService):
             )
         super().__init__(chosen, **options)
 
+    def _model_name(self, model: str) -> str:
+        return model
+
+    @property
+    def profile(self) -> Profile:
+        """What the model takes; the ``api`` of the endpoint's own settings comes first."""
+        profile = super().profile
+        return profile if self._settings.api is None else replace(profile, api=self._settings.api)
+
     def base_url(self) -> str:
         """Return the address given, or that of the settings."""
         return self._base_url or self._settings.base_url
@@ -35,6 +48,10 @@ class EndpointService(BaseLLMService):
     def key_variable(self) -> str | None:  # type: ignore[override]  # one variable per instance
         """The variable that the settings name."""
         return self._settings.api_key_env
+
+    def context_window(self) -> int | None:
+        """Return the context window in tokens; the server is asked where nothing else knows it."""
+        return self._asked_window()
 
     def api_key(self) -> str | None:
         """Return the key given, or that of the settings."""

@@ -2,12 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
-
 from ipyllm.services.base import BaseLLMService
-
-if TYPE_CHECKING:
-    from ipyllm.request import ChatRequest
 
 __all__ = ["OpenAIService"]
 
@@ -17,22 +12,23 @@ class OpenAIService(BaseLLMService):
 
     Examples
     --------
-    >>> OpenAIService(model="gpt-5-mini", base_url="http://127.0.0.1:8000/v1", max_retries=0, temperature=0)
-    OpenAIService(model='gpt-5-mini')
+    >>> OpenAIService(model="gpt-6-luna", base_url="http://127.0.0.1:8000/v1", max_retries=0, effort="low")
+    OpenAIService(model='gpt-6-luna')
     """
 
     name = "openai"
     title = "OpenAI"
-    default_model = "gpt-5-mini"
+    default_model = "gpt-6-luna"
     url = "https://api.openai.com/v1"
     domain = "api.openai.com"
     key_variable = "OPENAI_API_KEY"
     price_provider = "openai"
-    known_models = ("gpt-5", "gpt-5-mini", "gpt-5-nano", "gpt-4.1", "gpt-4.1-mini", "gpt-4o", "gpt-4o-mini", "o4-mini")
-
-    def body(self, request: ChatRequest) -> dict[str, Any]:
-        """Use OpenAI's newer name of ``max_tokens``, which its reasoning models require."""
-        body = super().body(request)
-        if self._is_own_domain(self.base_url()) and "max_tokens" in body:
-            body["max_completion_tokens"] = body.pop("max_tokens")
-        return body
+    known_models = (
+        "gpt-6-luna",
+        "gpt-6-sol",
+        "gpt-6.1-terra",
+        "gpt-6.1-sol",
+        "gpt-6.2-sol",
+        "gpt-6.2-astra",
+        "gpt-5.6",
+    )

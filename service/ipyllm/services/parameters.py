@@ -28,14 +28,25 @@ _NUMBERS: dict[str, tuple[type, float, float]] = {
     "top_logprobs": (int, 0, 20),
     "n": (int, 1, 1),
 }
-KNOWN = (*_NUMBERS, "stop", "logprobs", "logit_bias", "reasoning_effort", "response_format", "tools", "tool_choice",
-         "user", "top_k", "min_p", "extra_body", "metadata", "service_tier", "verbosity")  # fmt: skip
+KNOWN = (*_NUMBERS, "effort", "verbosity", "stop", "logprobs", "logit_bias", "reasoning_effort", "response_format",
+         "tools", "tool_choice", "user", "top_k", "min_p", "extra_body", "metadata", "service_tier")  # fmt: skip
 _RESERVED = ("model", "messages", "stream", "stream_options")
 
 
 def check_params(params: Mapping[str, Any], model: str) -> dict[str, Any]:
-    """Return ``params`` without those that are None; raise ``bad_request``, which names the invalid parameter."""
+    """Return ``params`` without those that are None; raise ``bad_request``, which names the invalid parameter.
+
+    Examples
+    --------
+    >>> check_params({"reasoning_effort": "low", "seed": None}, "openai/gpt-6-luna")
+    {'effort': 'low'}
+    """
     checked = {name: value for name, value in params.items() if value is not None}
+    for name, other in (("effort", "reasoning_effort"), ("max_tokens", "max_completion_tokens")):
+        if name in checked and other in checked:
+            raise bad_request(f"{name} and {other} are the same parameter; give one of them.", model=model)
+    if "reasoning_effort" in checked:  # the protocol's name of it: the same arm, whichever is used
+        checked = {"effort" if name == "reasoning_effort" else name: value for name, value in checked.items()}
     for name, value in checked.items():
         problem = _problem(name, value)
         if problem:
@@ -56,6 +67,8 @@ def _problem(name: str, value: Any) -> str | None:
         fits = isinstance(value, int if kind is int else int | float) and not isinstance(value, bool)
         if not fits or not low <= value <= high:
             return f"{name} must be {wanted}{span}, not {value!r}."
+    if name in {"effort", "verbosity"} and not isinstance(value, str):
+        return f"{name} must be a string such as 'low', not {value!r}."
     if name == "stop" and not (
         isinstance(value, str) or (isinstance(value, list) and all(isinstance(item, str) for item in value))
     ):

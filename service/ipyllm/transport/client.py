@@ -17,9 +17,11 @@ from urllib.request import getproxies
 
 from ipyllm.errors import LLMError
 from ipyllm.text.redact import remember_secret
+from ipyllm.transport.apis import API_PATHS
 from ipyllm.transport.decode import Chunk, StreamEnd, chunks, connection_lost_error, decode_response
 from ipyllm.transport.error_body import ServerFault, parse_error
 from ipyllm.transport.error_mapping import to_llm_error
+from ipyllm.transport.model_list import parse_model_list
 from ipyllm.transport.wire_times import WireTimes
 
 if TYPE_CHECKING:
@@ -30,8 +32,10 @@ if TYPE_CHECKING:
     from openai import APIStatusError, AsyncOpenAI, AsyncStream
 
     from ipyllm.response import Category
+    from ipyllm.settings_models import Api
     from ipyllm.transport.address import Address
     from ipyllm.transport.fast_path import FallbackToClient, PreparedClient, Responder
+    from ipyllm.transport.model_list import ListedModel
 
 __all__ = ["Chunk", "ChunkStream", "TransportClient"]
 
@@ -80,9 +84,9 @@ class TransportClient:
         )
         prepared = None
         if not trust_env or getproxies().keys() <= {"no"}:  # only the client knows which proxy is for which host
-            request = await _capture_request(client)
-            if request is not None:
-                prepared = PreparedClient(request, openai.DEFAULT_CONNECTION_LIMITS, trust_env=trust_env)
+            requests = await _capture_requests(client)
+            if requests is not None:
+                prepared = PreparedClient(requests, openai.DEFAULT_CONNECTION_LIMITS, trust_env=trust_env)
         connection = self._connections[address] = Connection(client, prepared)
         return connection
 
@@ -94,7 +98,7 @@ class TransportClient:
                 await prepared.aclose()
             await client.close()
 
-    async def models(self, address: Address, *, service: str, timeout_s: float) -> list[str]:
+    async def models(self, address: Address, *, service: str, timeout_s: float) -> list[ListedModel]:
         """List the models of a server; raise if it cannot be reached, refuses, or returns something else."""
         import httpx2
         import openai
@@ -103,25 +107,27 @@ class TransportClient:
         listed, failure = None, None
         try:
             answer = await client.get("/models", cast_to=object, options={"timeout": httpx2.Timeout(timeout_s)})
-            listed = answer.get("data") if isinstance(answer, dict) else None
+            listed = parse_model_list(answer)
         except openai.OpenAIError as exc:
             failure = _map_client_error(exc, address, service, timeout_s)
         except ValueError:  # not JSON
             pass
-        if failure is None and not isinstance(listed, list):
+        if failure is None and listed is None:
             sentence = f"{service} at {address.host} did not return a list of models; name the model yourself."
             failure = LLMError(sentence, category="api_error", model=service)
         if failure is not None:  # raised out here: the client's exception holds the request, and with it the key
             raise failure
         assert listed is not None
-        return [str(entry["id"]) for entry in listed if isinstance(entry, dict) and entry.get("id")]
+        return listed
 
-    def stream(self, address: Address, body: dict[str, Any], *, model: str, connect_s: float | None) -> ChunkStream:
+    def stream(
+        self, address: Address, body: dict[str, Any], *, model: str, connect_s: float | None, api: Api = "chat"
+    ) -> ChunkStream:
         """Send ``body`` and yield the response's chunks: ``async with transport.stream(…) as chunks``.
 
         Only the time to connect is limited here; the watchdog limits silence.
         """
-        return ChunkStream(self, address, body, model, connect_s)
+        return ChunkStream(self, address, body, model, connect_s, api)
 
 
 class ChunkStream:
@@ -131,13 +137,23 @@ class ChunkStream:
     finish signal.
     """
 
-    __slots__ = ("_address", "_body", "_connect_s", "_end", "_model", "_response", "_stream", "_transport", "times")
+    __slots__ = (
+        *("_address", "_api", "_body", "_connect_s", "_end", "_model", "_response", "_stream", "_transport"),
+        "times",
+    )
 
     def __init__(
-        self, transport: TransportClient, address: Address, body: dict[str, Any], model: str, connect_s: float | None
+        self,
+        transport: TransportClient,
+        address: Address,
+        body: dict[str, Any],
+        model: str,
+        connect_s: float | None,
+        api: Api,
     ) -> None:
         self._transport = transport
         self._address = address
+        self._api: Api = api
         self._body = body
         self._model = model
         self._connect_s = connect_s
@@ -153,8 +169,9 @@ class ChunkStream:
             from ipyllm.transport.fast_path import FallbackToClient
 
             try:
-                self._response = await prepared.send(self._body, self._connect_s, self.times)
-                return chunks(self._response.content.iter_any(), self.times, self._end, self._address, self._model)
+                self._response = await prepared.send(self._body, self._connect_s, self.times, self._api)
+                pieces = self._response.content.iter_any()
+                return chunks(pieces, self.times, self._end, self._address, self._model, self._api)
             except FallbackToClient as exc:
                 fallback = exc.with_traceback(None)  # which refers to this frame, and the frame to it
             except (TypeError, ValueError):  # not JSON: the client may know how to serialize it, or explains why not
@@ -165,7 +182,7 @@ class ChunkStream:
             if fallback is not None:
                 fallback.abandon()  # a cancel or a timeout may interrupt the reading of a refusal
             raise
-        return decode_response(self._stream.response, self.times, self._address, self._model)
+        return decode_response(self._stream.response, self.times, self._address, self._model, self._api)
 
     async def __aexit__(self, *exc_info: object) -> None:
         if self._response is not None:
@@ -185,7 +202,7 @@ class ChunkStream:
         failure: LLMError
         try:
             with intercept_next_request(responder) if responder is not None else nullcontext():
-                return await _post(client, self._body, self._connect_s)
+                return await _post(client, self._api, self._body, self._connect_s)
         except openai.OpenAIError as exc:
             failure = _map_client_error(exc, self._address, self._model, self._connect_s)
         except CONNECTION_ERRORS as exc:  # from the body of a refusal; the client passes it on
@@ -193,12 +210,12 @@ class ChunkStream:
         raise failure  # out here: the client's exception holds the request, and with it the key
 
 
-async def _post(client: AsyncOpenAI, body: dict[str, Any], connect_s: float | None) -> AsyncStream[object]:
+async def _post(client: AsyncOpenAI, api: Api, body: dict[str, Any], connect_s: float | None) -> AsyncStream[object]:
     import httpx2
     import openai
 
     return await client.post(
-        "/chat/completions",
+        API_PATHS[api],
         cast_to=object,
         body=body,
         stream=True,
@@ -208,18 +225,21 @@ async def _post(client: AsyncOpenAI, body: dict[str, Any], connect_s: float | No
     )
 
 
-async def _capture_request(client: AsyncOpenAI) -> httpx2.Request | None:
-    """Return the request that the client would send, or None if it cannot be captured."""
+async def _capture_requests(client: AsyncOpenAI) -> dict[Api, httpx2.Request] | None:
+    """Return the request that the client would send to each API, or None if they cannot be captured."""
     from ipyllm.transport.fast_path import RequestCaptured, capture_request, intercept_next_request
 
-    try:
-        with intercept_next_request(capture_request):
-            await _post(client, {}, None)
-    except RequestCaptured as captured:
-        return captured.request
-    except Exception as exc:  # noqa: BLE001 - whatever it is, the client explains it when it sends the real request
-        _logger.debug("the client prepares no request in advance: %s", type(exc).__name__)
-    return None
+    captured: dict[Api, httpx2.Request] = {}
+    for api in API_PATHS:
+        try:
+            with intercept_next_request(capture_request):
+                await _post(client, api, {}, None)
+        except RequestCaptured as exc:
+            captured[api] = exc.request
+        except Exception as exc:  # noqa: BLE001 - whatever it is, the client explains it when it sends the real request
+            _logger.debug("the client prepares no request in advance: %s", type(exc).__name__)
+            return None
+    return captured
 
 
 def _root_cause(exc: BaseException) -> BaseException:

@@ -1,4 +1,4 @@
-"""Sends a request that the ``openai`` client prepared once, with a new body each time.
+"""Sends the requests that the ``openai`` client prepared once, with a new body each time.
 
 The client and httpx2 take 1 ms of CPU to build a request and wrap its response, which at 500 concurrent calls is most
 of the time to first token. Only the body differs between requests. So :func:`capture_request` takes one from the client
@@ -26,8 +26,9 @@ from yarl import URL
 from ipyllm.transport.timed_session import timed_session
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator
+    from collections.abc import AsyncIterator, Iterator, Mapping
 
+    from ipyllm.settings_models import Api
     from ipyllm.transport.wire_times import WireTimes
 
 __all__ = [
@@ -51,7 +52,7 @@ CONNECTION_ERRORS = (httpx2.HTTPError, aiohttp.ClientError)
 
 _SET_BY_AIOHTTP = {"content-length", "transfer-encoding"}  # headers that it derives from the body
 _IDLE_S = 4.0  # uvicorn, which serves vLLM and others, closes idle connections after 5 s
-_LINGER_S = 1.0  # time for a server to end the response after [DONE], before the connection is closed
+_LINGER_S = 1.0  # time for a server to end the response after its last event, before the connection is closed
 _MAX_WRITE = 1 << 20  # bytes of a request that are written at once; aiohttp warns about more
 _HTTP_OK = 200
 _REDIRECTS = range(300, 400)
@@ -137,17 +138,19 @@ def capture_request(request: httpx2.Request) -> httpx2.Response:
 
 
 class PreparedClient:
-    """Sends one prepared request, API key included, over its own connections. Made on the loop it is used on.
+    """Sends prepared requests, one for each API, over its own connections. Made on the loop it is used on.
 
-    ``trust_env`` says whether to use certificates named in the environment.
+    They have the same headers, the API key among them. ``trust_env`` says whether to use certificates named in the
+    environment.
     """
 
-    def __init__(self, request: httpx2.Request, limits: httpx2.Limits, *, trust_env: bool) -> None:
-        self._url = URL(str(request.url))
+    def __init__(self, requests: Mapping[Api, httpx2.Request], limits: httpx2.Limits, *, trust_env: bool) -> None:
+        self._urls = {api: URL(str(request.url)) for api, request in requests.items()}
+        request = next(iter(requests.values()))
         headers = CIMultiDict(
             (name, value) for name, value in request.headers.multi_items() if name.lower() not in _SET_BY_AIOHTTP
         )
-        secure = httpx2.create_ssl_context(trust_env=trust_env) if self._url.scheme == "https" else True
+        secure = httpx2.create_ssl_context(trust_env=trust_env) if request.url.scheme == "https" else True
         pool = {
             "ssl": secure,
             "limit": limits.max_connections or 0,
@@ -167,7 +170,9 @@ class PreparedClient:
         self.usable = True
         """False after a redirect, which only the client can follow."""
 
-    async def send(self, body: dict[str, Any], connect_s: float | None, times: WireTimes) -> aiohttp.ClientResponse:
+    async def send(
+        self, body: dict[str, Any], connect_s: float | None, times: WireTimes, api: Api
+    ) -> aiohttp.ClientResponse:
         """Send ``body``, note its ``times``, and return the response if it is a plain stream.
 
         Raises :class:`FallbackToClient` for any other response, and for a failed connection. If the body is not JSON,
@@ -180,7 +185,7 @@ class PreparedClient:
             timeout = self._timeouts[connect_s] = aiohttp.ClientTimeout(sock_connect=connect_s)
         failed: Exception
         try:
-            response = await self._post(content, timeout, times)
+            response = await self._post(self._urls[api], content, timeout, times)
         except (aiohttp.ClientError, OSError) as exc:  # a TimeoutError is an OSError
             failed = exc.with_traceback(None)  # which refers to this frame, and the frame to it
         else:
@@ -198,14 +203,16 @@ class PreparedClient:
             raise FallbackToClient(partial(_respond, response), response)
         raise FallbackToClient(partial(_fail, failed))
 
-    async def _post(self, content: bytes, limits: aiohttp.ClientTimeout, times: WireTimes) -> aiohttp.ClientResponse:
+    async def _post(
+        self, url: URL, content: bytes, limits: aiohttp.ClientTimeout, times: WireTimes
+    ) -> aiohttp.ClientResponse:
         """Post ``content``, again over a new connection if the server was just closing the idle one that was used."""
         try:
-            return await self._session.post(self._url, data=_body(content), allow_redirects=False, timeout=limits)
+            return await self._session.post(url, data=_body(content), allow_redirects=False, timeout=limits)
         except _UNANSWERED:
             if times.connect_ns is not None:  # it was a new one already
                 raise
-        return await self._fresh.post(self._url, data=_body(content), allow_redirects=False, timeout=limits)
+        return await self._fresh.post(url, data=_body(content), allow_redirects=False, timeout=limits)
 
     async def aclose(self) -> None:
         """Close every connection."""
@@ -221,7 +228,7 @@ def _body(content: bytes) -> bytes | io.BytesIO:
 def return_to_pool(response: aiohttp.ClientResponse, *, ended: bool) -> None:
     """Return a response's connection to the pool when the response has ``ended``, else close it.
 
-    The last bytes after ``[DONE]`` may still be on their way: the connection is closed if they do not arrive soon.
+    The bytes after the last event may still be on their way: the connection is closed if they do not arrive soon.
     """
     if not ended:
         response.close()

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import aiohttp
 
 from ipyllm.transport.stamped_socket import stamped_socket, stamped_socket_of
-from ipyllm.transport.wire_times import WireTimes, current_times
+from ipyllm.transport.wire_times import current_times
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
 
 __all__ = ["timed_session"]
 
@@ -23,11 +22,22 @@ def timed_session(connector: Mapping[str, Any], **options: Any) -> aiohttp.Clien
     ``connector`` has the options of its ``TCPConnector``.
     """
     return aiohttp.ClientSession(
-        connector=aiohttp.TCPConnector(socket_factory=stamped_socket, **connector),
+        connector=_TimedConnector(socket_factory=stamped_socket, **connector),
         response_class=_TimedResponse,
-        trace_configs=[_trace()],
+        trace_configs=_traces(),
         **options,
     )
+
+
+class _TimedConnector(aiohttp.TCPConnector):
+    async def _create_connection(self, *args: Any) -> Any:
+        times = current_times.get()
+        if times is None:
+            return await super()._create_connection(*args)
+        times.connecting()
+        connection = await super()._create_connection(*args)
+        times.connected()
+        return connection
 
 
 class _TimedResponse(aiohttp.ClientResponse):
@@ -40,16 +50,16 @@ class _TimedResponse(aiohttp.ClientResponse):
         return response
 
 
-def _trace() -> aiohttp.TraceConfig:
+def _traces() -> list[aiohttp.TraceConfig]:
+    """Return what notes when a request was written, for loops that bypass our sockets: uvloop, Windows."""
+    if isinstance(asyncio.get_running_loop(), asyncio.SelectorEventLoop):
+        return []
     trace = aiohttp.TraceConfig()
-    trace.on_connection_create_start.append(partial(_note, WireTimes.connecting))
-    trace.on_connection_create_end.append(partial(_note, WireTimes.connected))
-    if not isinstance(asyncio.get_running_loop(), asyncio.SelectorEventLoop):  # uvloop, Windows: sockets are bypassed
-        trace.on_request_chunk_sent.append(partial(_note, WireTimes.wrote))
-    return trace
+    trace.on_request_chunk_sent.append(_wrote)
+    return [trace]
 
 
-async def _note(note: Callable[[WireTimes], None], *_: object) -> None:
+async def _wrote(*_: object) -> None:
     times = current_times.get()
     if times is not None:
-        note(times)
+        times.wrote()

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 from ipyllm.response import Usage
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Mapping
 
 __all__ = ["counts_output", "merge_usage", "read_usage", "usage_in_chunk"]
 
@@ -39,20 +39,14 @@ def usage_in_chunk(chunk: Mapping[str, Any]) -> dict[str, Any] | None:
     >>> usage_in_chunk({"choices": [], "usage": None, "x_groq": {"usage": {"prompt_tokens": 3}}})
     {'prompt_tokens': 3}
     """
-    for place in _places(chunk):
-        usage = place.get("usage")
-        if isinstance(usage, dict) and usage:
-            return usage
+    choices = chunk.get("choices")
+    first_choice = choices[0] if isinstance(choices, list) and choices else None
+    for place in (chunk, chunk.get("x_groq"), first_choice):
+        if isinstance(place, dict):
+            usage = place.get("usage")
+            if usage and isinstance(usage, dict):
+                return usage
     return None
-
-
-def _places(chunk: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
-    yield chunk
-    groq, choices = chunk.get("x_groq"), chunk.get("choices")
-    if isinstance(groq, dict):
-        yield groq
-    if isinstance(choices, list) and choices and isinstance(choices[0], dict):
-        yield choices[0]
 
 
 def counts_output(usage: Mapping[str, Any]) -> bool:

@@ -126,6 +126,14 @@ def image(llm, kernel, fake):
     assert elsewhere["image_url"]["url"] == "https://example.com/cat.png"
 
 
+def effort(llm, kernel, fake):
+    assert llm("--effort low")[1][0]["reasoning_effort"] == "low"
+
+
+def verbosity(llm, kernel, fake):
+    assert llm("--verbosity high")[1][0]["verbosity"] == "high"
+
+
 def temperature(llm, kernel, fake):
     assert llm("-t 0.5")[1][0]["temperature"] == 0.5
 
@@ -214,7 +222,8 @@ def help_(llm, kernel, fake):
 CHECKS = {
     "model": model, "system": system, "conversation": conversation, "new": new, "history": history, "output": output,
     "format": format_, "schema": schema, "tools": tools, "image": image, "temperature": temperature,
-    "max_tokens": max_tokens, "top_p": top_p, "seed": seed, "stop": stop, "params": params, "timeout": timeout,
+    "effort": effort, "verbosity": verbosity, "max_tokens": max_tokens, "top_p": top_p, "seed": seed, "stop": stop,
+    "params": params, "timeout": timeout,
     "cache": cache, "tags": tags, "raw": raw, "quiet": quiet, "dry_run": dry_run, "help": help_,
 }  # fmt: skip
 

@@ -145,16 +145,16 @@ def quiet(compare, kernel):
 
 def dry_run(compare, kernel):
     ran, sent = compare(
-        "--dry-run -s Brief. -t 0 --max-tokens 50 --tag case=a --tools add --image plot.png -o x",
+        "--dry-run -s Brief. --effort none -t 0 --max-tokens 50 --tag case=a --tools add --image plot.png -o x",
         "Hi {{ 1 + 1 }}",
-        models="-m openai/gpt-5-mini -m openai/gpt-4o",
+        models="-m openai/gpt-6-luna -m openai/gpt-6-sol",
     )
     assert sent == []
     for part in (
         "Nothing was sent. The requests to 2 arms would be:",
-        "A · gpt-5-mini\n  to      openai/gpt-5-mini at 127.0.0.1",
-        "B · gpt-4o\n  to      openai/gpt-4o at 127.0.0.1",
-        "temperature 0.0, max_tokens 50",
+        "A · gpt-6-luna\n  to      openai/gpt-6-luna at 127.0.0.1",
+        "B · gpt-6-sol\n  to      openai/gpt-6-sol at 127.0.0.1",
+        'effort "none", temperature 0.0, max_tokens 50',
         "add(a, b)",
         "case=a",
         "60 s without new data, 2 retries",
@@ -181,6 +181,8 @@ def help_(compare, kernel):
 CHECKS = {
     "models": models, "vary": vary, "system": system, "conversation": conversation, "output": output, "blind": blind,
     "format": format_, "schema": schema, "tools": tools, "image": image,
+    "effort": parameters("--effort low", "reasoning_effort", "low"),
+    "verbosity": parameters("--verbosity high", "verbosity", "high"),
     "temperature": parameters("-t 0.5", "temperature", 0.5),
     "max_tokens": parameters("--max-tokens 9", "max_tokens", 9),
     "top_p": parameters("--top-p 0.9", "top_p", 0.9), "seed": parameters("--seed 7", "seed", 7),
@@ -360,9 +362,9 @@ def test_the_longest_answer_and_the_longest_system_message_that_are_varied_count
 
 @pytest.mark.local_model
 def test_a_dry_run_says_what_would_be_left_out_and_what_all_would_cost(compare, long_talk, prepared):
-    price = '{"openai/gpt-4o": {"input_usd_per_mtok": 2.5, "output_usd_per_mtok": 10}}'
+    price = '{"openai/gpt-6-sol": {"input_usd_per_mtok": 2.5, "output_usd_per_mtok": 10}}'
     prepared.run(f"os.environ['IPYLLM_PRICES'] = {price!r}")
-    ran, sent = compare("-c long --dry-run --max-tokens 100", models=f"-m openai/gpt-4o -m {LOCAL} -m openai/own")
+    ran, sent = compare("-c long --dry-run --max-tokens 100", models=f"-m openai/gpt-6-sol -m {LOCAL} -m openai/own")
     assert sent == []
     assert "The oldest " in ran.stdout
     assert ran.stderr == ""

@@ -142,7 +142,8 @@ def test_a_server_that_hangs_does_not_hold_up_the_others(kernel, fake):
 
 
 @pytest.mark.parametrize(
-    "reply", [status(200, "<html>"), status(200, {"models": []}), status(401, {"error": {"message": f"bad key {KEY}"}})]
+    "reply",
+    [status(200, "<html>"), status(200, {"error": "none"}), status(401, {"error": {"message": f"bad key {KEY}"}})],
 )
 def test_a_server_that_answers_with_something_else_is_a_row_with_a_sentence(kernel, fake, reply):
     fake.serve("/v1/models", reply)

@@ -160,7 +160,7 @@ MISTAKES = {
     "%llm -t 0": "usage: The prompt is empty: write it after the options.",
     "%%llm -m opnai/x\nHi": "not found: There is no service 'opnai'; did you mean 'openai/x'?",
     "%%llm -m nonsense\nHi": "not found: There is no model or alias 'nonsense'; write service/model",
-    "%%llm -m deepseek/deepseek-chat\nHi": "authentication: DeepSeek needs a key: set DEEPSEEK_API_KEY",
+    "%%llm -m deepseek/deepseek-flash\nHi": "authentication: DeepSeek needs a key: set DEEPSEEK_API_KEY",
     "word = 1\n%llm {{ wrod }}": "usage: The prompt uses {{ wrod }}, which is not defined; did you mean 'word'?",
     "%%llm\n{{ 1 / 0 }}": "usage: The prompt's template failed: ZeroDivisionError",
     "%%llm\n{% if %}": "usage: The prompt's template does not parse, line 1",

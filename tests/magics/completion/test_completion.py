@@ -13,7 +13,7 @@ from tests.kernels import LiveKernel
 
 CONFIG = """
 [aliases]
-fast = "openai/gpt-5-mini"
+fast = "openai/gpt-6-luna"
 [endpoints.lab]
 base_url = "http://127.0.0.1:1/v1"
 model = "big:70b"
@@ -87,6 +87,12 @@ def complete(kernel, code):
         ("%%llm --image pl", {"%%llm --image plot.png"}),
         ("%%llm --image pics/", {"%%llm --image pics/cat.jpg"}),
         ("%%llm --image a", {'%%llm --image "a plot.png"'}),
+        (
+            "%%llm -m openai/gpt-6-luna --effort m",
+            {f"%%llm -m openai/gpt-6-luna --effort {e}" for e in ("max", "medium")},
+        ),
+        ("%%llm --model=deepseek/deepseek-flash --effort=l", {"%%llm --model=deepseek/deepseek-flash --effort=low"}),
+        ("%%llm -m openai/gpt-6-luna --verbosity h", {"%%llm -m openai/gpt-6-luna --verbosity high"}),
         ("%%llm -p reas", {"%%llm -p reasoning_effort="}),
         ("%%llm -s 'Be -m' -f h", {"%%llm -s 'Be -m' -f html"}),
     ],

@@ -14,13 +14,13 @@ from ipyllm.ledger import Ledger
 from ipyllm.ledger.columns import VOTES
 from ipyllm.ledger.ids import kernel_id
 
-_ARMS = {"openai/gpt-5-mini": "01A", "local/smollm2-135m": None}
+_ARMS = {"openai/gpt-6-luna": "01A", "local/smollm2-135m": None}
 
 
 def test_a_vote_is_kept_whole_and_found_again(ledger, sql):
     vote_id = cast_vote(
         _ARMS,
-        "openai/gpt-5-mini",
+        "openai/gpt-6-luna",
         prompt="Which is better?",
         blind=True,
         origin="widget",
@@ -30,7 +30,7 @@ def test_a_vote_is_kept_whole_and_found_again(ledger, sql):
     )
     assert ledger.flush()
     assert sql("SELECT vote_id, comparison, outcome, arms FROM votes") == [
-        (vote_id, "c1", "openai/gpt-5-mini", json.dumps(_ARMS))
+        (vote_id, "c1", "openai/gpt-6-luna", json.dumps(_ARMS))
     ]
     frame = votes(ledger=ledger)
     assert list(frame.columns) == list(VOTES.columns)
@@ -43,7 +43,7 @@ def test_a_vote_is_kept_whole_and_found_again(ledger, sql):
         "comparison": "c1",
         "prompt": "Which is better?",
         "arms": _ARMS,
-        "outcome": "openai/gpt-5-mini",
+        "outcome": "openai/gpt-6-luna",
         "blind": True,
         "tags": {"run": "7"},
     }

@@ -61,7 +61,7 @@ def _asks_one_at_a_time(service, concurrency=None):
 
 def test_a_route_counts_as_embedded_if_all_its_services_are(monkeypatch):
     monkeypatch.setenv("OPENAI_API_KEY", "no-key-needed")
-    local, remote = LocalService(), OpenAIService("gpt-5-mini")
+    local, remote = LocalService(), OpenAIService("gpt-6-luna")
     assert _asks_one_at_a_time(local)
     assert not _asks_one_at_a_time(local, concurrency=2)
     assert not _asks_one_at_a_time(remote)

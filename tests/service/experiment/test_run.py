@@ -51,6 +51,14 @@ def test_every_arm_is_asked_every_prompt_as_often_as_wished(model, asked):
     assert set(usage()["origin"]) == {"experiment"}
 
 
+@pytest.mark.parametrize("seed", range(3))
+def test_tables_have_the_arms_in_the_order_of_the_grid(model, seed):
+    names = ["e", "b", "d", "a", "c"]
+    results = run(["so", "la"], models=[model(name) for name in names], seed=seed)
+    assert list(results.summary().index) == names
+    assert set(results.paired(metrics="total_s")["baseline"]) == {"e"}
+
+
 def test_system_prompt_and_parameters_reach_the_server(model, server):
     run(["so"], models=model(), params={"temperature": 0.5}, system="Be brief.", warmup=0)
     (request,) = server.requests
@@ -314,13 +322,13 @@ def test_the_bar_shows_progress_in_a_terminal(model, capsys):
 
 
 def test_a_dry_run_sends_nothing_and_knows_tokens_and_cost(model, server):
-    priced = OpenAIService("gpt-4o", base_url="https://api.openai.com/v1", api_key="k")
+    priced = OpenAIService("gpt-6.1-terra", base_url="https://api.openai.com/v1", api_key="k")
     experiment = Experiment(["so", "la"], models=[priced, model()], params={"max_tokens": 100}, repeats=2)
     table = experiment.dry_run()
     arms = [arm.label for arm in experiment.grid.arms]
     assert table["to_do"].tolist() == [4, 4, 8]
     assert table.loc[arms[0], "max_output_tokens"] == 400
-    assert table.loc[arms[0], "max_cost_usd"] == pytest.approx(4 * (100 * 10 + 107 * 2.5) / 1e6, rel=0.01)
+    assert table.loc[arms[0], "max_cost_usd"] == pytest.approx(4 * (100 * 5 + 107 * 1.25) / 1e6, rel=0.01)
     assert pd.isna(table.loc[arms[1], "max_cost_usd"])
     assert pd.isna(table.loc["total", "max_cost_usd"])
     assert not server.requests

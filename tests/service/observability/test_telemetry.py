@@ -24,7 +24,7 @@ pytest.importorskip("opentelemetry.sdk")
 CONTENT = "OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT"
 
 REQUEST = ChatRequest(
-    model="openai/gpt-5-mini",
+    model="openai/gpt-6-luna",
     messages=(
         {"role": "system", "content": "Be brief."},
         {"role": "user", "content": [{"type": "text", "text": "Weather?"}, {"type": "image_url", "image_url": {}}]},
@@ -50,8 +50,8 @@ RESPONSE = ChatResponse(
     reasoning="Look.",
     tool_calls=(ToolCall("c2", "g", "{broken"),),
     finish_reason="stop",
-    model="openai/gpt-5-mini",
-    response_model="gpt-5-mini-2025-08-07",
+    model="openai/gpt-6-luna",
+    response_model="gpt-6-luna-2025-08-07",
     endpoint="127.0.0.1:8000",
     usage=Usage(100, 20, 64, 5, source="server"),
     timing=Timing(ttft_s=0.25, streamed=True, total_s=1.0, attempts=1),
@@ -111,12 +111,12 @@ def tell(request=REQUEST, response=RESPONSE, *, context=None, attempts=(), took_
 def test_a_call_is_a_client_span_with_the_names_of_the_conventions(seen):
     tell()
     span = seen.span()
-    assert (span.name, span.kind.name, span.status.status_code.name) == ("chat gpt-5-mini", "CLIENT", "UNSET")
+    assert (span.name, span.kind.name, span.status.status_code.name) == ("chat gpt-6-luna", "CLIENT", "UNSET")
     assert dict(span.attributes) == {
         "gen_ai.operation.name": "chat",
         "gen_ai.provider.name": "openai",
-        "gen_ai.request.model": "gpt-5-mini",
-        "gen_ai.response.model": "gpt-5-mini-2025-08-07",
+        "gen_ai.request.model": "gpt-6-luna",
+        "gen_ai.response.model": "gpt-6-luna-2025-08-07",
         "server.address": "127.0.0.1",
         "server.port": 8000,
         "gen_ai.conversation.id": "default",
@@ -174,14 +174,14 @@ def test_a_failed_call_has_the_type_of_its_error_and_its_attempts(seen):
         RESPONSE,
         status="error",
         error_category="timeout",
-        error_message="openai/gpt-5-mini fell silent (sk-abcdefghijklmnop).",
+        error_message="openai/gpt-6-luna fell silent (sk-abcdefghijklmnop).",
         usage=Usage(),
         finish_reason=None,
     )
     tell(response=failed, attempts=attempts)
     span = seen.span()
     assert (span.status.status_code.name, span.attributes["error.type"]) == ("ERROR", "timeout")
-    assert span.status.description == "openai/gpt-5-mini fell silent ([key hidden])."
+    assert span.status.description == "openai/gpt-6-luna fell silent ([key hidden])."
     assert [dict(event.attributes) for event in span.events] == [
         {
             "ipyllm.attempt.number": 1,
@@ -207,8 +207,8 @@ def test_measurements_have_the_names_units_and_buckets_of_the_conventions(seen):
     about = {
         "gen_ai.operation.name": "chat",
         "gen_ai.provider.name": "openai",
-        "gen_ai.request.model": "gpt-5-mini",
-        "gen_ai.response.model": "gpt-5-mini-2025-08-07",
+        "gen_ai.request.model": "gpt-6-luna",
+        "gen_ai.response.model": "gpt-6-luna-2025-08-07",
         "server.address": "127.0.0.1",
         "server.port": 8000,
     }

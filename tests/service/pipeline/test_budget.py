@@ -18,14 +18,14 @@ def test_a_call_that_could_pass_the_limit_is_refused_before_anything_is_spent():
     budget = Budget(1.0)
     budget.reserve(0.9).settle(0.7)
     with pytest.raises(LLMError) as caught:
-        budget.reserve(0.31, model="openai/gpt-5")
+        budget.reserve(0.31, model="openai/gpt-6-sol")
     assert budget.spent_usd == 0.7
     assert str(caught.value) == (
-        "A call to openai/gpt-5 may cost up to $0.31, but of max_cost_usd=$1.00 only $0.30 is left ($0.70 spent; "
+        "A call to openai/gpt-6-sol may cost up to $0.31, but of max_cost_usd=$1.00 only $0.30 is left ($0.70 spent; "
         "$0 reserved by calls in flight); it was not sent. Raise max_cost_usd, or make the call smaller, for example "
         "with max_tokens=…."
     )
-    assert (caught.value.category, caught.value.model, caught.value.status_code) == ("quota", "openai/gpt-5", None)
+    assert (caught.value.category, caught.value.model, caught.value.status_code) == ("quota", "openai/gpt-6-sol", None)
     assert not is_retryable(caught.value)
     budget.reserve(0.30)
 

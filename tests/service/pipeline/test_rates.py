@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from ipyllm import OpenAIService
-from ipyllm.pipeline.accumulator import Accumulator
+from ipyllm.pipeline.chat_chunks import ChatAccumulator
 from ipyllm.pipeline.token_counts import streamed_tokens, visible_tokens
 from ipyllm.response import Usage
 from ipyllm.transport.wire_times import Arrival
@@ -85,7 +85,7 @@ def test_a_cached_answer_has_no_latency(fake):
 
 
 def received(text="", reasoning="", **delta):
-    accumulator = Accumulator(sent_ns=0)
+    accumulator = ChatAccumulator(sent_ns=0)
     for number, fields in enumerate([{"reasoning": reasoning} | delta, {"content": text}]):
         accumulator.feed({"choices": [{"delta": fields}]}, Arrival(number))
     return accumulator
@@ -112,13 +112,17 @@ SUMMARY = {"reasoning_details": [{"type": "reasoning.summary", "summary": "I cou
 )
 def test_which_tokens_are_visible_and_which_were_streamed(output, reasoning, got, visible, streamed):
     usage = Usage(10, output, reasoning_tokens=reasoning, source="server")
-    assert (visible_tokens(usage, got), streamed_tokens(usage, got)) == (visible, streamed)
-    estimated = replace(usage, source="estimated")
-    assert (visible_tokens(estimated, got), streamed_tokens(estimated, got)) == (None, None)
+    assert _token_counts(usage, got) == (visible, streamed)
+    assert _token_counts(replace(usage, source="estimated"), got) == (None, None)
+
+
+def _token_counts(usage, got):
+    visible = visible_tokens(usage, got)
+    return visible, streamed_tokens(replace(usage, visible_tokens=visible), got)
 
 
 def test_a_tool_call_has_tokens_too():
-    got = Accumulator(sent_ns=0)
+    got = ChatAccumulator(sent_ns=0)
     called = {
         "index": 0,
         "id": "1",

@@ -201,6 +201,41 @@ def test_deepseek_gets_its_reasoning_back_with_tool_calls_and_others_do_not(fake
         assert ("reasoning_content" in asked) is kept
 
 
+@pytest.mark.parametrize(("model", "kept"), [("moonshot/kimi-k2.6", True), ("groq/m", False)])
+def test_the_profile_says_who_gets_the_reasoning_back(fake, model, kept):
+    fake.reply(answer("", chunks=[], reasoning="I must add.", tool_calls=[("add", {"a": 1, "b": 2})]), answer("3"))
+    create_llm_service(model, base_url=fake.base_url).chat("Add.", tools=[add])
+    assert ("reasoning_content" in fake.requests[-1].json["messages"][1]) is kept
+
+
+def test_reasoning_goes_back_with_every_message_but_only_beside_tools(fake):
+    service = DeepSeekService("m", base_url=fake.base_url)
+    earlier = [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Ho", "reasoning_content": "Hm."}]
+    service.chat("Add.", tools=[add], conversation_history=earlier)
+    service.chat("Hello", conversation_history=earlier)
+    assert [("reasoning_content" in sent.json["messages"][1]) for sent in fake.requests] == [True, False]
+
+
+@pytest.mark.parametrize(
+    ("model", "formats"),
+    [("anthropic/m", [None]), ("deepseek/m", ["json_object"]), ("mistral/m", ["json_schema"])],
+)
+def test_a_schema_is_sent_in_the_mode_that_the_profile_names(fake, model, formats):
+    fake.default = answer('{"name": "Bern"}')
+    service = create_llm_service(model, base_url=fake.base_url)
+    schema = {"type": "object", "properties": {"name": {"type": "string"}}, "required": ["name"]}
+    assert service.chat("Which city?", schema=schema).parsed == {"name": "Bern"}
+    assert [(sent.json.get("response_format") or {}).get("type") for sent in fake.requests] == formats
+
+
+def test_a_schema_reaches_an_arm_of_a_route_in_a_mode_that_it_takes(fake):
+    fake.default = answer('{"name": "Bern"}')
+    route = fallback(create_llm_service("anthropic/m", base_url=fake.base_url))
+    schema = {"type": "object", "properties": {"name": {"type": "string"}}, "required": ["name"]}
+    assert route.chat("Which city?", schema=schema).parsed == {"name": "Bern"}
+    assert ["response_format" in sent.json for sent in fake.requests] == [False]
+
+
 def test_one_limit_holds_for_the_whole_turn(service, fake):
     fake.default = answer("", chunks=[], tool_calls=[("add", {"a": 1, "b": 2})], ttft=0.25)
     with pytest.raises(LLMError) as caught:

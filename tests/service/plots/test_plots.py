@@ -17,7 +17,7 @@ from ipyllm.plots.theme import arm_styles, labels, themed
 from ipyllm.plots.timing_plots import _rate
 from tests.service.statistics.simulated import calls, votes
 
-ARMS = {"local/smollm2-135m": (0.45, 0.1), "openai/gpt-5-mini · temperature=0": (0.8, 0.6)}
+ARMS = {"local/smollm2-135m": (0.45, 0.1), "openai/gpt-6-luna · temperature=0": (0.8, 0.6)}
 
 
 @pytest.fixture(autouse=True)

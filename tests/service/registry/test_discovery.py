@@ -57,8 +57,8 @@ def test_servers_are_asked_at_the_same_time(servers):
     [
         (status(200, "<html>hello</html>", [("content-type", "text/html")]), "api_error"),
         (status(200, "not json", [("content-type", "application/json")]), "api_error"),
-        (status(200, {"models": []}), "api_error"),
-        (status(200, []), "api_error"),
+        (status(200, {"error": "no"}), "api_error"),
+        (status(200, {"data": "none"}), "api_error"),
         (status(401, {"error": {"message": f"Incorrect API key provided: {KEY}"}}), "authentication"),
         (status(500, "oops"), "api_error"),
     ],

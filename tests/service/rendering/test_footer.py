@@ -82,6 +82,8 @@ def test_a_last_call_that_was_never_sent_does_not_hide_what_the_others_cost():
 def test_a_call_that_was_never_sent_is_not_called_free():
     line = footer(status="error", usage=Usage(), cost_usd=0.0, price_source="not sent", timing=Timing())
     assert line.endswith(" · not sent")
+    line = footer(status="error", usage=Usage(), cost_usd=0.0, price_source="refused", timing=Timing())
+    assert "free" not in line
 
 
 @pytest.mark.parametrize(
@@ -93,7 +95,9 @@ def test_a_call_that_was_never_sent_is_not_called_free():
         ({"status": "error", "error_category": "rate_limit"}, "error (rate limit)"),
         ({"status": "running"}, "still running"),
         ({"status": "interrupted"}, "interrupted: its process ended"),
-        ({"finish_reason": "length"}, "stopped at max_tokens"),
+        ({"finish_reason": "length", "content": "One tw"}, "stopped at max_tokens"),
+        ({"finish_reason": "length"}, "stopped at max_tokens before the answer began"),
+        ({"refused": True}, "refused"),
         ({"finish_reason": "content_filter"}, "stopped by the content filter"),
     ],
 )

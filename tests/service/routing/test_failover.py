@@ -116,7 +116,7 @@ def test_what_is_no_service_is_refused():
     with pytest.raises(LLMError, match="not 3"):
         fallback(3)
     with pytest.raises(LLMError, match="did you mean"):
-        fallback("opnai/gpt-5-mini")
+        fallback("opnai/gpt-6-luna")
     with pytest.raises(LLMError, match="needs services"):
         fallback()
 

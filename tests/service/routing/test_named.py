@@ -13,9 +13,9 @@ from ipyllm.settings_models import RouteSettings
 
 TOML = """
 [fast]
-fallback = ["openai/gpt-5-mini", "deepseek/deepseek-chat"]
+fallback = ["openai/gpt-6-luna", "deepseek/deepseek-flash"]
 [ab]
-split = { "openai/gpt-5-mini" = 0.9, "deepseek/deepseek-chat" = 0.1 }
+split = { "openai/gpt-6-luna" = 0.9, "deepseek/deepseek-flash" = 0.1 }
 seed = 7
 sticky = "none"
 [gpus]
@@ -35,8 +35,8 @@ def made(name, described=None):
 
 def test_each_kind_is_made_as_described(monkeypatch):
     monkeypatch.setenv("LAB_KEY", "the-labs-own")
-    assert repr(made("fast")) == "fast(openai/gpt-5-mini, deepseek/deepseek-chat)"
-    assert repr(made("ab")) == "ab(openai/gpt-5-mini: 0.9, deepseek/deepseek-chat: 0.1)"
+    assert repr(made("fast")) == "fast(openai/gpt-6-luna, deepseek/deepseek-flash)"
+    assert repr(made("ab")) == "ab(openai/gpt-6-luna: 0.9, deepseek/deepseek-flash: 0.1)"
     gpus = made("gpus")
     assert gpus.full_name == "gpus"
     assert [arm.full_name for arm in gpus._arms()] == ["gpus/llama"] * 2

@@ -95,7 +95,7 @@ def test_a_route_can_be_asked_if_one_arm_can_and_else_says_why_the_first_cannot(
 
 
 def test_a_route_has_the_smallest_known_window_of_its_arms_and_no_address():
-    small, large = DeepSeekService("deepseek-chat"), OpenAIService("gpt-4.1")
+    small, large = DeepSeekService("deepseek-flash"), OpenAIService("gpt-6-luna")
     unknown = OpenAIService("nobody-knows", base_url="http://127.0.0.1:9/v1")
     assert small.context_window() < large.context_window()
     assert unknown.context_window() is None

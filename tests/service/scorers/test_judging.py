@@ -162,7 +162,7 @@ def test_a_judge_sees_the_prompt_of_a_live_answer_from_its_row(fake):
     ("model", "options", "sentence"),
     [
         ("opnai/gpt-5", {}, "opnai"),
-        (5, {}, "The judge is a model such as 'openai/gpt-5-mini', or a service, not 5"),
+        (5, {}, "The judge is a model such as 'openai/gpt-6-luna', or a service, not 5"),
         ("local/smollm2-135m", {"rubric": " "}, "rubric must describe a good answer in words"),
         ("local/smollm2-135m", {"scale": (5, 1)}, r"scale must be two whole numbers, worst and best"),
         ("local/smollm2-135m", {"scale": (0.5, 1)}, "scale must be"),

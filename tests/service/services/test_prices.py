@@ -241,22 +241,22 @@ def bound(service, address, **options):
     "elsewhere", ["http://127.0.0.1:8000/v1", "https://api.openai.com.example.org/v1", "https://notopenai.com/v1"]
 )
 def test_the_price_tables_hold_at_the_provider_s_own_address_only(elsewhere):
-    service = OpenAIService("gpt-4o")
+    service = OpenAIService("gpt-6.1-terra")
     usage = counted(1_000, 1_000)
-    cost, source = service.cost_and_source(usage, "gpt-4o", OWN, AT)
-    assert cost == pytest.approx(0.0125)
+    cost, source = service.cost_and_source(usage, "gpt-6.1-terra", OWN, AT)
+    assert cost == pytest.approx(0.006)
     assert source.startswith("genai-prices ")
-    assert service.cost_and_source(usage, "gpt-4o", Address(elsewhere), AT) == (None, None)
-    assert bound(service, OWN, max_tokens=1_000) == pytest.approx(0.0103, rel=0.01)
+    assert service.cost_and_source(usage, "gpt-6.1-terra", Address(elsewhere), AT) == (None, None)
+    assert bound(service, OWN, max_tokens=1_000) == pytest.approx(0.00515, rel=0.01)
     assert bound(service, Address(elsewhere), max_tokens=1_000) is None
 
 
 def test_a_price_in_the_settings_holds_at_every_address(own_settings):
     (own_settings / "config.toml").write_text(
-        '[prices."openai/gpt-4o"]\ninput_usd_per_mtok = 1\noutput_usd_per_mtok = 2'
+        '[prices."openai/gpt-6.1-terra"]\ninput_usd_per_mtok = 1\noutput_usd_per_mtok = 2'
     )
     here = Address("http://127.0.0.1:8000/v1")
-    service = OpenAIService("gpt-4o", base_url=here.base_url)
+    service = OpenAIService("gpt-6.1-terra", base_url=here.base_url)
     assert service.cost_and_source(counted(1_000, 1_000), None, here, AT) == (pytest.approx(0.003), BY_SETTINGS)
     assert service.cost_and_source(Usage(), None, here, AT) == (None, None), "nothing was counted"
     assert bound(service, here, max_tokens=1_000) == pytest.approx(0.0021, rel=0.01)

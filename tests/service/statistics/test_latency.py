@@ -146,7 +146,7 @@ def test_embedded_models_that_shared_the_cores_are_said(two):
     started = two["started_at"].min()
     together = two.assign(model="local/smollm2-135m", started_at=started, queue_s=0.0)
     assert _notes(st.summarise_arms(together), "120 calls of embedded models ran at the same time as others")
-    assert not _notes(st.summarise_arms(together.assign(model="openai/gpt-5-mini")), "embedded")
+    assert not _notes(st.summarise_arms(together.assign(model="openai/gpt-6-luna")), "embedded")
     apart = started + pd.to_timedelta(np.arange(len(two)) * 60, unit="s")
     assert not _notes(st.summarise_arms(together.assign(started_at=apart)), "embedded")
 

@@ -110,19 +110,14 @@ def test_a_late_request_is_not_the_servers_fault(service, fake):
 
 
 def test_many_calls_at_once_are_read_while_they_are_sent(fake):
-    fake.default = answer("one two", ttft=0.05, gap=0.05)
+    fake.default = answer("one")
     service = OpenAIService("m", base_url=fake.base_url)
     service.chat("warm up")
-    fake.clear()
-    with ThreadPoolExecutor(100) as pool:
-        timings = [response.timing for response in pool.map(service.chat, [f"call {n}" for n in range(100)])]
-    latest_s = max((request.sent_ns[0] - request.arrived_ns) / 1e9 for request in fake.requests)
-    sent_s = [timing.connect_s or 0 for timing in timings]
-    first_read_s = min(timing.total_s for timing in timings)
-    assert first_read_s < max(
-        timing.send_delay_s + connect_s for timing, connect_s in zip(timings, sent_s, strict=True)
-    )
-    assert min(timing.ttft_s for timing in timings) < latest_s + 0.02
+    with ThreadPoolExecutor(200) as pool:
+        timings = [response.timing for response in pool.map(service.chat, [f"call {n}" for n in range(200)])]
+    sent_s = [timing.send_delay_s + (timing.connect_s or 0) for timing in timings]
+    first_read_s = min(sent + timing.ttft_s for sent, timing in zip(sent_s, timings, strict=True))
+    assert first_read_s < max(sent_s)
 
 
 def test_a_request_that_is_sent_again_is_timed_anew(fake):

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ipyllm.pipeline.accumulator import Accumulator
+from ipyllm.pipeline.chat_chunks import ChatAccumulator
 from ipyllm.response import Usage
 from ipyllm.transport.usage import merge_usage, read_usage
 from ipyllm.transport.wire_times import Arrival
@@ -192,7 +192,7 @@ STREAMS = {
 
 @pytest.mark.parametrize(("chunks", "read"), STREAMS.values(), ids=STREAMS)
 def test_the_last_complete_usage_of_a_stream_holds_wherever_it_stands(chunks, read):
-    received = Accumulator(sent_ns=0)
+    received = ChatAccumulator(sent_ns=0)
     for at, chunk in enumerate(chunks):
         received.feed(chunk, Arrival(at))
     usage = read_usage(received.raw_usage)
@@ -206,7 +206,7 @@ def test_what_a_later_usage_does_not_repeat_is_kept():
 
 
 def test_a_count_before_the_last_token_does_not_count_the_output():
-    received = Accumulator(sent_ns=0)
+    received = ChatAccumulator(sent_ns=0)
     received.feed({**TOKEN, "usage": chat(9, 1)}, Arrival(1))
     assert received.output_is_counted
     received.feed(TOKEN, Arrival(2))
@@ -215,14 +215,14 @@ def test_a_count_before_the_last_token_does_not_count_the_output():
 
 @pytest.mark.parametrize("last", [{}, chat(None, None), chat(0, 0, 0), chat(9, "many"), {"prompt_tokens": 9}])
 def test_a_usage_without_a_count_does_not_make_an_earlier_one_the_last(last):
-    received = Accumulator(sent_ns=0)
+    received = ChatAccumulator(sent_ns=0)
     for chunk in ({**TOKEN, "usage": chat(9, 1)}, TOKEN, {"choices": [], "usage": last}):
         received.feed(chunk, Arrival(1))
     assert not received.output_is_counted
 
 
 def test_a_usage_of_a_services_own_shape_counts():
-    received = Accumulator(sent_ns=0)
+    received = ChatAccumulator(sent_ns=0)
     for chunk in (TOKEN, {"choices": [], "usage": {"spent": {"in": 9, "out": 1}}}):
         received.feed(chunk, Arrival(1))
     assert received.output_is_counted

@@ -419,7 +419,7 @@ def test_clear_forgets_turns_and_branches_but_not_the_system_prompt(chat, models
 def test_without_models_the_picker_offers_what_is_configured(chat, models):
     offered = chat().comm.view_state().settings["models"]
     assert offered[0] == "openai/fake-model"
-    assert "openai/gpt-5-mini" in offered
+    assert "openai/gpt-6-luna" in offered
     assert not any(name.startswith("deepseek/") for name in offered), "there is no key for it"
 
 

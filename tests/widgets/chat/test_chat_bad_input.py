@@ -261,7 +261,7 @@ def test_lone_surrogates_in_a_question_from_python_and_in_an_answer_reach_the_pa
     [
         ({"models": "openai/a"}, "models must be a list of names, such as \\['openai/a', …\\]"),
         ({"models": [5]}, "models must be a list of names"),
-        ({"model": 5}, "A model's name is a string like 'openai/gpt-5', not int"),
+        ({"model": 5}, "A model's name is a string like 'openai/gpt-6-sol', not int"),
         ({"model": "opnai/x"}, "There is no service 'opnai'"),
         ({"temprature": 1}, "did you mean 'temperature'"),
         ({"system": 5}, "A system prompt must be text, not int"),

@@ -468,3 +468,9 @@ def test_closing_a_widget_whose_answers_are_there_starts_no_thread(two, widget):
     stop_service_thread()
     pair.close()
     assert "ipyllm-service" not in {thread.name for thread in threading.enumerate()}
+
+
+def test_the_page_offers_the_efforts_that_all_models_take(two, widget):
+    compared = widget("gpt-6-luna", "gpt-6.1-sol")
+    assert compared._controller._settings()["efforts"] == ["low", "medium", "high", "xhigh", "max"]
+    assert widget("gpt-6-luna", "good")._controller._settings()["efforts"] == []

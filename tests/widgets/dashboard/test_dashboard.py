@@ -24,7 +24,7 @@ HOSTILE = "<img src=x onerror=alert(1)><script>alert(1)</script>\"'&"
 def service(fake, monkeypatch):
     monkeypatch.setenv("OPENAI_BASE_URL", fake.base_url)
     monkeypatch.setenv("OPENAI_API_KEY", "no-key-needed")
-    return lambda model="gpt-5-mini": OpenAIService(model, max_retries=0)
+    return lambda model="gpt-6-luna": OpenAIService(model, max_retries=0)
 
 
 @pytest.fixture
@@ -45,14 +45,14 @@ def dashboard():
 def test_it_shows_the_calls_of_this_kernel(fake, service, dashboard):
     fake.default = answer("Bern.")
     service().chat("Capital?")
-    service("gpt-5").chat("Capital?")
+    service("gpt-6-sol").chat("Capital?")
     fake.reply(server_error())
     with pytest.raises(LLMError):
         service().chat("Capital?")
     shown = dashboard()
     assert "<b>3</b><span>calls</span>" in shown.tiles
     assert "<b>1</b><span>errors</span>" in shown.tiles
-    assert "openai/gpt-5-mini" in shown.models
+    assert "openai/gpt-6-luna" in shown.models
     assert shown.charts.count("<figure>") == 5
     assert shown.calls.count("data-call=") == 3
     assert not shown.problem
@@ -60,14 +60,14 @@ def test_it_shows_the_calls_of_this_kernel(fake, service, dashboard):
 
 def test_the_charts_show_every_call_once(fake, service):
     fake.default = answer("One two three.")
-    for model in ("gpt-5", "gpt-5-mini", "gpt-5"):
+    for model in ("gpt-6-sol", "gpt-6-luna", "gpt-6-sol"):
         service(model).chat("Count.")
     frame = usage()
     series = over_time(frame, ("output_tokens", "n"))
     assert sum(value or 0 for values in series.by_column["n"].values() for value in values) == 3
     assert (
-        sum(value or 0 for value in series.by_column["output_tokens"]["openai/gpt-5"])
-        == frame.loc[frame["model"] == "openai/gpt-5", "output_tokens"].sum()
+        sum(value or 0 for value in series.by_column["output_tokens"]["openai/gpt-6-sol"])
+        == frame.loc[frame["model"] == "openai/gpt-6-sol", "output_tokens"].sum()
     )
 
 
@@ -93,15 +93,15 @@ def test_calls_far_apart_stand_far_apart():
 
 
 def test_a_filter_narrows_what_is_shown(fake, service, dashboard):
-    service("gpt-5").chat("Hello", tags={"arm": "a"})
-    service("gpt-5-mini").chat("Hello", tags={"arm": "b"})
+    service("gpt-6-sol").chat("Hello", tags={"arm": "a"})
+    service("gpt-6-luna").chat("Hello", tags={"arm": "b"})
     shown = dashboard(tag="arm=a")
-    assert list(shown.frame()["model"]) == ["openai/gpt-5"]
+    assert list(shown.frame()["model"]) == ["openai/gpt-6-sol"]
     shown._on_command(shown, {"command": "filter", "name": "tag", "value": ""}, [])
-    shown._on_command(shown, {"command": "filter", "name": "model", "value": "openai/gpt-5-mini"}, [])
+    shown._on_command(shown, {"command": "filter", "name": "model", "value": "openai/gpt-6-luna"}, [])
     assert list(shown.frame()["tags"]) == [{"arm": "b"}]
-    assert shown.filters["model"] == "openai/gpt-5-mini"
-    assert '<option value="openai/gpt-5">' in shown.bar, "the other model can still be chosen"
+    assert shown.filters["model"] == "openai/gpt-6-luna"
+    assert '<option value="openai/gpt-6-sol">' in shown.bar, "the other model can still be chosen"
 
 
 def test_all_kernels_are_shown_on_request(service, dashboard):
@@ -170,7 +170,7 @@ def test_what_is_shown_is_exported(fake, service, dashboard, tmp_path):
     shown._on_command(shown, {"command": "export", "format": "csv"}, [])
     content, buffers = shown.sent[-2]
     assert content == {"kind": "file", "nonce": None, "name": "ipyllm-usage.csv"}
-    assert b"openai/gpt-5-mini" in buffers[0]
+    assert b"openai/gpt-6-luna" in buffers[0]
 
 
 def test_it_keeps_up_while_somebody_looks(service, dashboard):

@@ -16,11 +16,11 @@ from tests.service.rendering.payloads import PAYLOADS
 
 CALLS = """
 from ipyllm import LLMError, OpenAIService, UsageDashboard
-for model in ("gpt-5", "gpt-5-mini"):
+for model in ("gpt-6-sol", "gpt-6-luna"):
     OpenAIService(model).chat("What is a slope?\\n\\n![x](http://canary.invalid/leak)", tags={"arm": "a"})
 """
 SHOWN = "dashboard = UsageDashboard(since='hour', tag='arm=a')\ndashboard"
-CLOSED = "OpenAIService('gpt-5').chat('Once more', tags={'arm': 'a'})\ndashboard.close()"
+CLOSED = "OpenAIService('gpt-6-sol').chat('Once more', tags={'arm': 'a'})\ndashboard.close()"
 
 
 @pytest.fixture(scope="module")
@@ -56,7 +56,7 @@ def test_the_figures_stand_in_the_saved_notebook_as_they_were_when_it_was_closed
     kept = saved.cells[1].outputs[1]["data"]
     html = kept["text/html"]
     assert "<b>3</b>" in html, "the call after it was shown is counted: closing writes at once"
-    assert "openai/gpt-5-mini" in html
+    assert "openai/gpt-6-luna" in html
     assert html.count('alt="Output tokens, by model') == 1
     assert "Once more" in html
     title = re.search("<summary>(.*?)</summary>", html)[1]
@@ -84,7 +84,7 @@ def test_html_and_markdown_by_nbconvert_show_the_figures(saved):
     assert kept.strip().startswith("<details")
     assert kept.strip().endswith("</details>"), "on one line: what a prompt says is never read as Markdown"
     assert "![x](http://canary.invalid/leak)" in kept
-    assert kept.count("openai/gpt-5-mini") == 2
+    assert kept.count("openai/gpt-6-luna") == 2
 
 
 @pytest.fixture
@@ -105,7 +105,7 @@ def service(fake, monkeypatch):
 
     monkeypatch.setenv("OPENAI_BASE_URL", fake.base_url)
     monkeypatch.setenv("OPENAI_API_KEY", "sk-test-0123456789abcdef")
-    return lambda model="gpt-5-mini": OpenAIService(model, max_retries=0)
+    return lambda model="gpt-6-luna": OpenAIService(model, max_retries=0)
 
 
 def html(output):

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from ipyllm.errors import LLMError
 from ipyllm.events import Finished
 from ipyllm.messages import text_of
-from ipyllm.registry.models import create_llm_service
+from ipyllm.registry.models import common_efforts, create_llm_service
 from ipyllm.request import Provenance
 from ipyllm.response import ChatResponse
 from ipyllm.text.surrogates import replace_surrogates
@@ -210,7 +210,7 @@ class ChatController(Controller):
                 max_tokens=self.settings.params.get("max_tokens"),
                 model=service.full_name,
             )
-            node.note = left_out or ""
+            node.note = " ".join(note for note in (service.retirement_note(), left_out) if note)
             request = service.request(
                 [message],
                 conversation_history=before,
@@ -245,7 +245,7 @@ class ChatController(Controller):
         # A call that was stopped while a tool ran has no final answer; its text is that of the steps before.
         text = response.content or "\n\n".join(step.content for step in response.steps if step.content)
         if self._branches.contains(node) and (text or response.status == "ok"):
-            answer = {"role": "assistant", "content": text}
+            answer = response.as_message() | {"content": text}
             self._branches.store(node, answer, model=response.model, status=response.status)
 
     def _on_finished(self, answer: LiveAnswer, parts: dict[str, Any]) -> None:
@@ -298,6 +298,7 @@ class ChatController(Controller):
         return {
             "model": settings.model or (models[0] if models else ""),
             "models": models,
+            "efforts": common_efforts([settings.model]),
             "system": self.history.system or "",
             "params": settings.params,
             "conversation": self.name,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from ipyllm.comparison.comparison import Comparison
 from ipyllm.errors import LLMError, bad_request
-from ipyllm.registry.models import create_llm_service
+from ipyllm.registry.models import common_efforts, create_llm_service
 from ipyllm.rendering import COLUMNS_STYLE, STYLE, columns_html, columns_text, reasoning_html, to_html
 from ipyllm.request import Provenance
 from ipyllm.text.format import shorten
@@ -254,6 +254,7 @@ class CompareController(Controller):
         return {
             "arms": [{"model": arm.model, "params": dict(arm.params)} for arm in settings.arms],
             "models": self._available,
+            "efforts": common_efforts(arm.model for arm in settings.arms),
             "params": settings.params,
             "system": settings.system,
             "blind": settings.blind,

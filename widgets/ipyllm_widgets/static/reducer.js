@@ -5,7 +5,7 @@
  * @typedef {{id: string, text: string, chars: number, images: string[], branch: [number, number], status: string,
  *   footer: string, note: string, error: string | null, parts: Record<string, Part>}} Turn
  * @typedef {{model: string, models: string[], system: string, params: Record<string, unknown>, conversation: string,
- *   limits: {image: number, images: number}}} ViewSettings
+ *   limits: {image: number, images: number}, efforts?: string[]}} ViewSettings
  * @typedef {{seq: number, stale: boolean, order: string[], turns: Map<string, Turn>, running: string | null,
  *   totals: string, settings: ViewSettings}} State
  */

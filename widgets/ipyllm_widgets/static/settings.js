@@ -49,11 +49,14 @@ export class SettingsPanel {
       this.fields[name] = h("input", { class: "ipyllm-input", ...props, change: () => this.changeParams() });
       return h("label", {}, h("span", {}, label), this.fields[name]);
     });
+    this.effort = h("select", { class: "ipyllm-input", change: () => this.changeParams() });
+    this.effortRow = h("label", { hidden: true }, h("span", {}, "Effort"), this.effort);
     this.other = h("input", { class: "ipyllm-input", spellcheck: "false", placeholder: '{"stop": ["\\n"]}', change: () => this.changeParams() });
     this.element = h(
       "div",
       { class: "ipyllm-settings", hidden: true },
       h("label", { class: "ipyllm-wide" }, h("span", {}, "System prompt"), this.system),
+      this.effortRow,
       ...rows,
       h("label", { class: "ipyllm-wide" }, h("span", {}, "Other parameters, as JSON"), this.other),
     );
@@ -71,12 +74,23 @@ export class SettingsPanel {
     if (document.activeElement !== this.model) this.model.value = settings.model;
     if (document.activeElement !== this.system) this.system.value = settings.system;
     const others = { ...settings.params };
+    this.updateEffort(settings.efforts ?? [], others);
     for (const [name, field] of Object.entries(this.fields)) {
       const value = others[name];
       delete others[name];
       if (document.activeElement !== field) field.value = value === undefined ? "" : String(value);
     }
     if (document.activeElement !== this.other) this.other.value = Object.keys(others).length ? JSON.stringify(others) : "";
+  }
+
+  /** Offer the efforts that the models take. @param {string[]} efforts @param {Record<string, any>} others */
+  updateEffort(efforts, others) {
+    const given = String(others.effort ?? "");
+    const offered = given && !efforts.includes(given) ? [...efforts, given] : efforts;
+    delete others.effort;
+    this.effortRow.hidden = !offered.length;
+    this.effort.replaceChildren(h("option", { value: "" }, "default"), ...offered.map((value) => h("option", { value }, value)));
+    this.effort.value = given;
   }
 
   changeParams() {
@@ -91,6 +105,7 @@ export class SettingsPanel {
         return;
       }
     }
+    if (this.effort.value) params.effort = this.effort.value;
     for (const [name, field] of Object.entries(this.fields)) {
       if (field.validity.badInput) {
         this.showError(`${name} must be a number.`);

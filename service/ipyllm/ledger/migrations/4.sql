@@ -1,3 +1,5 @@
+ALTER TABLE calls ADD COLUMN effort TEXT;
+ALTER TABLE calls ADD COLUMN verbosity TEXT;
 ALTER TABLE calls ADD COLUMN input_tokens_estimated BIGINT;
 ALTER TABLE calls ADD COLUMN output_tokens_estimated BIGINT;
 ALTER TABLE calls ADD COLUMN connect_s DOUBLE PRECISION;
@@ -6,6 +8,7 @@ ALTER TABLE calls ADD COLUMN thinking_s DOUBLE PRECISION;
 ALTER TABLE calls ADD COLUMN streamed BOOLEAN;
 ALTER TABLE calls ADD COLUMN arrival_clock TEXT;
 ALTER TABLE calls ADD COLUMN visible_tokens BIGINT;
+ALTER TABLE calls ADD COLUMN refused BOOLEAN;
 UPDATE calls SET input_tokens_estimated = input_tokens, output_tokens_estimated = output_tokens, input_tokens = NULL, output_tokens = NULL WHERE usage_source = 'estimated';
 ALTER TABLE calls ADD COLUMN cache_write_tokens BIGINT;
 ALTER TABLE calls ADD COLUMN service_tier TEXT;

@@ -1,0 +1,81 @@
+"""Services by name, as data: the rows of ``named.toml``."""
+
+from __future__ import annotations
+
+import tomllib
+from dataclasses import dataclass
+from functools import cache
+from importlib import resources
+from typing import TYPE_CHECKING, Any
+
+from ipyllm.settings_models import variable_value
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+__all__ = ["ServiceRow", "service_rows"]
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceRow:
+    """One row of ``named.toml``.
+
+    Attributes
+    ----------
+    title : str
+        Name in sentences.
+    url : str or None
+        Address up to and with ``/v1``.
+    url_variable, path : str
+        Environment variable with the address of the user's own resource, and the path that follows it.
+    domain : str or None
+        The provider's own domain; None for a server of one's own, which needs no key and costs nothing on this machine.
+    keys : tuple of str
+        Environment variables of the key; the first that is set counts.
+    prices, prices_by_suffix : str or None
+        Provider id in the price tables, or its beginning, which the part of a model's name behind ``:`` completes.
+    price_prefix, model_prefix : str
+        What model names begin with in the price tables, and in the service's own list.
+    model : str or None
+        The default model.
+    models : tuple of str
+        Some models, for completion and "did you mean".
+    tells_cost : bool
+        Whether the usage holds the cost of the call.
+    """
+
+    title: str
+    url: str | None = None
+    url_variable: str | None = None
+    path: str = ""
+    domain: str | None = None
+    keys: tuple[str, ...] = ()
+    prices: str | None = None
+    prices_by_suffix: str | None = None
+    price_prefix: str = ""
+    model_prefix: str = ""
+    model: str | None = None
+    models: tuple[str, ...] = ()
+    tells_cost: bool = False
+
+    def key(self) -> str | None:
+        """Return the key from the environment or ``.env``."""
+        return next((key for name in self.keys if (key := variable_value(name))), None)
+
+
+@cache
+def service_rows() -> Mapping[str, ServiceRow]:
+    """Return the rows by the names of the services.
+
+    Examples
+    --------
+    >>> service_rows()["groq"].model
+    'openai/gpt-oss-20b'
+    """
+    text = resources.files("ipyllm.services").joinpath("named.toml").read_text(encoding="utf-8")
+    return {name: _row(values) for name, values in tomllib.loads(text).items()}
+
+
+def _row(values: dict[str, Any]) -> ServiceRow:
+    fields: dict[str, Any] = {name: tuple(v) if isinstance(v, list) else v for name, v in values.items()}
+    return ServiceRow(**fields)
