@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
@@ -27,6 +28,7 @@ class Kind:
     better: Callable[[np.random.Generator, np.ndarray, float], np.ndarray]
     metric: Metric
     difference: float  # for coverage, in the unit of the values
+    largest: float  # difference that the arms can have
     value_range: tuple[float, float]
 
 
@@ -34,14 +36,15 @@ def _right(rng: np.random.Generator, chance: np.ndarray | float, shape: tuple[in
     return (rng.random(shape) < chance).astype(float)
 
 
-def _answers(rng: np.random.Generator, n: int, repeats: int) -> np.ndarray:
-    chance = rng.beta(2.1, 0.9, (n, 1))  # 0.7 on average, from prompt to prompt
+def _answers(mean: float, repeats: int, rng: np.random.Generator, n: int) -> np.ndarray:
+    chance = rng.beta(3 * mean, 3 * (1 - mean), (n, 1))  # from prompt to prompt
     return _right(rng, chance, (2, n, repeats))
 
 
-def _improve(rng: np.random.Generator, values: np.ndarray, by: float) -> np.ndarray:
+def _improve(mean: float, rng: np.random.Generator, values: np.ndarray, by: float) -> np.ndarray:
     """Make each wrong answer right with the probability that raises the mean by ``by``."""
-    return np.maximum(values, _right(rng, by / 0.3, values.shape))
+    improved: np.ndarray = np.maximum(values, _right(rng, by / (1 - mean), values.shape))
+    return improved
 
 
 def _judged(rng: np.random.Generator, n: int) -> np.ndarray:
@@ -52,21 +55,31 @@ def _times(rng: np.random.Generator, n: int) -> np.ndarray:
     return rng.lognormal(0, 0.5, (n, 1)) * rng.lognormal(0, 0.5, (2, n, 1))
 
 
+def _costs(rng: np.random.Generator, n: int) -> np.ndarray:
+    return 0.01 * rng.lognormal(0, 1, (2, n, 1))
+
+
+def _steps(rng: np.random.Generator, n: int) -> np.ndarray:
+    rounded: np.ndarray = np.ceil(2 * _times(rng, n)) / 2
+    return rounded
+
+
 def _raise(_: np.random.Generator, values: np.ndarray, by: float) -> np.ndarray:
     return values + by
 
 
+def _right_or_wrong(mean: float, repeats: int = 1) -> Kind:
+    return Kind(partial(_answers, mean, repeats), partial(_improve, mean), _SCORE, 0.1, 1 - mean, (0, 1))
+
+
 KINDS = {
-    "right or wrong": Kind(lambda rng, n: _answers(rng, n, 1), _improve, _SCORE, 0.1, (0, 1)),
-    "right or wrong, 3 repeats": Kind(lambda rng, n: _answers(rng, n, 3), _improve, _SCORE, 0.1, (0, 1)),
-    "judged 1 to 5, mostly 5": Kind(_judged, _raise, _SCORE, 0.5, (1, 6)),
-    "cost, long tail": Kind(
-        lambda rng, n: 0.01 * rng.lognormal(0, 1, (2, n, 1)), _raise, METRICS["cost_usd"], 0.005, (0, 1)
-    ),
-    "time, long tail": Kind(_times, _raise, METRICS["total_s"], 0.5, (0, 1)),
-    "time, in steps of 0.5 s": Kind(
-        lambda rng, n: np.ceil(2 * _times(rng, n)) / 2, _raise, METRICS["total_s"], 0.5, (0, 1)
-    ),
+    "70% right": _right_or_wrong(0.7),
+    "40% right": _right_or_wrong(0.4),
+    "70% right, 3 repeats": _right_or_wrong(0.7, 3),
+    "judged 1 to 5, mostly 5": Kind(_judged, _raise, _SCORE, 0.5, np.inf, (1, 6)),
+    "cost, long tail": Kind(_costs, _raise, METRICS["cost_usd"], 0.005, np.inf, (0, 1)),
+    "time, long tail": Kind(_times, _raise, METRICS["total_s"], 0.5, np.inf, (0, 1)),
+    "time, in steps of 0.5 s": Kind(_steps, _raise, METRICS["total_s"], 0.5, np.inf, (0, 1)),
 }
 
 
@@ -81,11 +94,26 @@ def compare(
 ) -> PairedDifference:
     """Compare two arms, each prompts × repeats, as one of several comparisons."""
     values = np.stack([first, second])
-    means = PromptMeans(
-        pd.DataFrame(values.mean(axis=2), index=["first", "second"]),
-        one_call_each=values.shape[2] == 1,
-        binary=bool(np.isin(values, (0, 1)).all()) and kind.metric.kind == "score",
-        lowest=kind.value_range[0],
-        highest=kind.value_range[1],
+    means = values.mean(axis=2)
+    one_call_each = values.shape[2] == 1
+    binary = bool(np.isin(values, (0, 1)).all()) and kind.metric.kind == "score"
+    if interval == "test":  # which the order of the prompts does not change
+        means = means[:, np.lexsort(means)]
+    return _compare(kind, means.tobytes(), one_call_each, binary, comparisons, interval, seed)
+
+
+@lru_cache(maxsize=20_000)
+def _compare(
+    kind: Kind,
+    means: bytes,
+    one_call_each: bool,
+    binary: bool,
+    comparisons: int,
+    interval: Literal["test", "bootstrap"],
+    seed: int,
+) -> PairedDifference:
+    table = pd.DataFrame(np.frombuffer(means).reshape(2, -1), index=["first", "second"])
+    of_prompts = PromptMeans(table, one_call_each, binary, *kind.value_range)
+    return compare_pairs(
+        of_prompts, kind.metric, "first", "second", comparisons=comparisons, interval=interval, seed=seed
     )
-    return compare_pairs(means, kind.metric, "first", "second", comparisons=comparisons, interval=interval, seed=seed)

@@ -28,7 +28,8 @@ def _repeated(rng: np.random.Generator, base: float, margin: float, n: int) -> n
     chance = rng.beta(3 * base, 3 * (1 - base), (n, 1)) if base < 1 else np.ones((n, 1))
     before = (rng.random((n, 3)) < chance).mean(axis=1)
     after = (rng.random((n, 3)) < chance * (base - margin) / base).mean(axis=1)
-    return after - before
+    differences: np.ndarray = after - before
+    return differences
 
 
 _PAIRS = {"independent": _independent, "alike": _alike, "3 repeats": _repeated}

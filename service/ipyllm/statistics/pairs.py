@@ -12,10 +12,10 @@ import pandas as pd
 from ipyllm.errors import bad_request
 from ipyllm.statistics.bounded_mean import bounded_mean
 from ipyllm.statistics.caveats import caveats
+from ipyllm.statistics.detectable import detectable_by_answers, detectable_by_interval, effective_df
 from ipyllm.statistics.differences import Difference, bootstrap_mean, cohens_dz, is_constant, paired_t
 from ipyllm.statistics.observations import Failures, Metric, Observations, observe
-from ipyllm.statistics.pairs_conclusion import conclusion_of, method_notes
-from ipyllm.statistics.power import detectable_by_mcnemar
+from ipyllm.statistics.pairs_conclusion import LEAST_FOR_BOOTSTRAP, conclusion_of, method_notes
 from ipyllm.statistics.quantiles import check_share
 from ipyllm.statistics.signed_ranks import hodges_lehmann, rank_biserial
 from ipyllm.statistics.table import StatisticsFrame
@@ -79,7 +79,8 @@ def paired(
     level : float
         Confidence of all intervals together.
     interval : {"test", "bootstrap"}
-        The test below; or the bootstrap of the mean difference over prompts for all metrics, also for times.
+        The test below; or the bootstrap of the mean difference over prompts for all metrics, also for times, where an
+        arm has 100 prompts or more for each comparison of the table: with fewer it errs too often, so it has the test.
     failures : {"omit", "zero"}
         The score of a failed call: missing, or 0 (or the lowest score of the table, if that is below 0). Where lower is
         better, a failed call has no worst score, so its score is missing.
@@ -153,7 +154,8 @@ def paired(
     measured = [metric for metric, _ in wanted]
     conclusion = conclusion_of(observed, measured, table, reference, level)
     ranges = {metric.name: (means.lowest, means.highest) for metric, means in wanted}
-    return StatisticsFrame.of(table, conclusion, [*method_notes(measured, table, level, ranges), *caveats(observed)])
+    notes = method_notes(measured, table, level, ranges, interval)
+    return StatisticsFrame.of(table, conclusion, [*notes, *caveats(observed)])
 
 
 @dataclass(frozen=True)
@@ -221,7 +223,8 @@ def compare_pairs(
         nan = math.nan
         return PairedDifference(0, 0, nan, nan, nan, nan, nan, nan, nan, "", "", nan, "", nan)
     each = 1 - (1 - level) / comparisons
-    test, found = _test(d, means, metric, each, interval, seed)
+    drawn = interval == "bootstrap" and n >= LEAST_FOR_BOOTSTRAP * comparisons
+    test, found = _test(d, means, metric, each, drawn, seed)
     average = np.median if test == "Wilcoxon" else np.mean
     size, effect = (cohens_dz(d), "d_z")
     if test == "Wilcoxon":
@@ -242,15 +245,15 @@ def compare_pairs(
         test,
         size,
         effect,
-        _detectable(d, found, test, each, means),
+        _detectable(first, second, found, test, each, means),
     )
 
 
 def _test(
-    d: np.ndarray, means: PromptMeans, metric: Metric, level: float, interval: str, seed: int
+    d: np.ndarray, means: PromptMeans, metric: Metric, level: float, drawn: bool, seed: int
 ) -> tuple[str, Difference]:
     """Return the name of the test, and estimate, interval and p-value that it gives."""
-    if interval == "bootstrap" and not is_constant(d):
+    if drawn and not is_constant(d):
         return "bootstrap", bootstrap_mean(d, level=level, seed=seed)
     if metric.kind in {"time", "speed"}:
         return "Wilcoxon", hodges_lehmann(d, level=level)
@@ -272,23 +275,23 @@ def _verdict(found: Difference, higher_is_better: bool | None) -> str:
     return "better" if higher == higher_is_better else "worse"
 
 
-def _detectable(d: np.ndarray, found: Difference, test: str, level: float, means: PromptMeans) -> float:
+def _detectable(
+    first: np.ndarray, second: np.ndarray, found: Difference, test: str, level: float, means: PromptMeans
+) -> float:
     """Return the smallest true difference that the test detects, at this level, with a power of 0.8."""
-    n, alpha = d.size, 1 - level
-    if test == "McNemar":
-        # With two disagreements and two agreements more (Agresti & Coull 1998), as their share is estimated as well.
-        disagreement = (float((d != 0).sum()) + 2) / (n + 4)
-        return detectable_by_mcnemar(disagreement, n, alpha=alpha, power=_POWER)
-    if n < 2:  # noqa: PLR2004
-        return math.nan
     from scipy.special import stdtrit
 
-    # As far as the limits lie from the estimate, and as much more as the estimate falls short in one of five samples:
-    # of (t S' - Z) / S, where the standard deviations S of this sample and S' of the next are estimated, t² / n is the
-    # variance that they add to that of Z.
-    reach = max(found.value - found.low, found.high - found.value)
-    t = float(stdtrit(n - 1, 1 - alpha / 2))
-    se = (found.high - found.low) / 2 / t if test == "Wilcoxon" else float(d.std(ddof=1)) / math.sqrt(n)
-    detectable = reach + float(stdtrit(n - 1, _POWER)) * math.sqrt(1 + t**2 / (n - 1)) * se
+    d, alpha = first - second, 1 - level
+    n = d.size
+    if test == "McNemar":
+        return detectable_by_answers(first, second, alpha=alpha, power=_POWER)
+    if n < 2 or not math.isfinite(found.high - found.low):  # noqa: PLR2004
+        return math.nan
+    # The interval of the typical difference says how uncertain it is, whatever the tails of the differences.
+    by_ranks = test == "Wilcoxon"
+    width = 2 * float(stdtrit(n - 1, 1 - alpha / 2))
+    se = (found.high - found.low) / width if by_ranks else float(d.std(ddof=1)) / math.sqrt(n)
+    df = n - 1 if by_ranks else effective_df(d)
+    detectable = detectable_by_interval(found, se, n, df, alpha=alpha, power=_POWER)
     possible = test != "bounded mean" or detectable <= means.highest - means.lowest
     return detectable if detectable > 0 and possible else math.nan

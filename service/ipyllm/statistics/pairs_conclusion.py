@@ -15,10 +15,10 @@ if TYPE_CHECKING:
 
     from ipyllm.statistics.observations import Metric, Observations
 
-__all__ = ["FEW_FOR_BOOTSTRAP", "conclusion_of", "method_notes"]
+__all__ = ["LEAST_FOR_BOOTSTRAP", "conclusion_of", "method_notes"]
 
-FEW_FOR_BOOTSTRAP = 50
-"""Number of prompts below which the bootstrap finds differences that are none too often."""
+LEAST_FOR_BOOTSTRAP = 100
+"""Prompts for each comparison below which the bootstrap finds differences that are none too often."""
 
 _MAX_SENTENCES = 12
 _UNDECIDED = "cannot be told"
@@ -52,9 +52,13 @@ def conclusion_of(
 
 
 def method_notes(
-    metrics: Sequence[Metric], table: pd.DataFrame, level: float, ranges: dict[str, tuple[float, float]]
+    metrics: Sequence[Metric],
+    table: pd.DataFrame,
+    level: float,
+    ranges: dict[str, tuple[float, float]],
+    interval: str,
 ) -> list[str]:
-    """Explain the correction, name the scores without a direction, and the ``ranges`` that intervals rely on."""
+    """Explain the correction and the ``ranges`` of intervals, and name tests in place of bootstraps, and directions."""
     notes = []
     comparisons = _comparisons(table)
     if comparisons > 1:
@@ -64,11 +68,12 @@ def method_notes(
             f"at {_percent(level)}, and p_adjusted is {comparisons} p (Bonferroni). Name the metrics that you planned "
             "to compare: fewer comparisons are corrected less."
         )
-    drawn = table["n_pairs"][table["test"] == "bootstrap"]
-    if len(drawn) and drawn.min() < FEW_FOR_BOOTSTRAP:
+    needed = LEAST_FOR_BOOTSTRAP * comparisons
+    if interval == "bootstrap" and table["n_pairs"].between(1, needed - 1).any():
+        of = f" with {comparisons} comparisons" if comparisons > 1 else ""
         notes.append(
-            f'Below {FEW_FOR_BOOTSTRAP} prompts, bootstrap intervals are too narrow: without interval="bootstrap", the '
-            "tests keep their level."
+            f"Below {needed:,} prompts{of}, bootstrap intervals are too narrow: such rows have the test of their "
+            "metric instead (column test)."
         )
     unknown = [metric.label for metric in metrics if metric.higher_is_better is None]
     if unknown:

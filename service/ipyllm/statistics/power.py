@@ -12,7 +12,13 @@ if TYPE_CHECKING:
 
     import numpy as np
 
-__all__ = ["detectable_by_mcnemar", "minimum_detectable_difference", "n_needed", "n_needed_within_margin"]
+__all__ = [
+    "detectable_by_mcnemar",
+    "least_detectable",
+    "minimum_detectable_difference",
+    "n_needed",
+    "n_needed_within_margin",
+]
 
 _MAX_PROMPTS = 10**9
 
@@ -93,9 +99,23 @@ def detectable_by_mcnemar(
     if not 0 <= disagreement <= 1:
         raise ValueError(f"disagreement must be a share between 0 and 1, not {disagreement!r}.")
     level = _corrected(alpha, power, comparisons)
+    return least_detectable(lambda _: disagreement, n, alpha=level, power=power)
+
+
+def least_detectable(disagreement: Callable[[float], float], n: int, *, alpha: float, power: float) -> float:
+    """Return the smallest true difference that McNemar's mid-p test detects, if it comes with this disagreement.
+
+    Parameters
+    ----------
+    disagreement : callable
+        Share of the prompts that only one of the two arms answers correctly, as a function of the difference.
+    n, alpha, power
+        As in :func:`detectable_by_mcnemar`.
+    """
 
     def detects(difference: float) -> bool:
-        return _mcnemar_power(max(disagreement, difference), difference, n, level) >= power
+        share = min(1.0, max(disagreement(difference), difference))
+        return _mcnemar_power(share, difference, n, alpha) >= power
 
     return _least(detects, 1.0) if detects(1.0) else math.nan
 

@@ -19,7 +19,7 @@ from ipyllm.statistics.table import StatisticsFrame, format_interval, format_lev
 from ipyllm.text.format import count, join_names
 from ipyllm.text.suggest import suggest
 
-__all__ = ["prompts_to_rank", "ranking", "win_matrix"]
+__all__ = ["estimate_columns", "prompts_to_rank", "ranking", "win_matrix"]
 
 _ELO = 400 / math.log(10)
 _EQUAL = 1e-6  # log-odds: the optimiser's rounding, not a difference
@@ -95,7 +95,7 @@ def ranking(votes: Any, *, level: float = 0.95, prior_sd: float = PRIOR_SD, seed
     usable = prompts if len(groups) == 1 else np.zeros_like(prompts)
     table = pd.DataFrame(
         {
-            **_estimates(fitted, usable, level, seed),
+            **estimate_columns(fitted, usable, level, seed),
             **{name: [tally[name] for tally in tallies] for name in tallies[0]},
         },
         index=pd.Index(labels, name="arm"),
@@ -189,8 +189,8 @@ def _read_votes(votes: Any) -> list[_Vote]:
     return parsed
 
 
-def _estimates(fitted: Strengths, prompts: np.ndarray, level: float, seed: int) -> dict[str, np.ndarray]:
-    """Return the columns of strengths and of differences from the strongest arm."""
+def estimate_columns(fitted: Strengths, prompts: np.ndarray, level: float, seed: int) -> dict[str, np.ndarray]:
+    """Return the columns of strengths and of differences from the strongest arm, given the prompts of each arm."""
     from scipy.special import stdtrit
 
     n_arms = prompts.size

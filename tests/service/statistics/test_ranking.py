@@ -252,3 +252,16 @@ def test_the_order_of_votes_and_of_arms_within_them_changes_nothing():
     turned = cast.iloc[::-1].assign(arms=[dict(reversed(arms.items())) for arms in cast["arms"].iloc[::-1]])
     first, second = st.ranking(cast), st.ranking(turned)
     assert second.loc[first.index, "strength"].to_numpy() == pytest.approx(first["strength"].to_numpy(), abs=1e-7)
+
+
+def test_limits_of_being_behind_are_those_of_all_pairs_together():
+    given = votes({"a": 1.0, "b": 0.0, "c": -1.0}, n=300)
+    table, pairs_alone = st.ranking(given), st.ranking(given, level=1 - 0.05 / 3)
+    df = 49  # votes() has 50 prompts
+    for arm in ("b", "c"):
+        half = table.loc[arm, "behind_high"] - table.loc[arm, "behind"]
+        wider = pairs_alone.loc[arm, "behind_high"] - pairs_alone.loc[arm, "behind"]
+        assert wider / half == pytest.approx(stats.t.ppf(1 - 0.05 / 18, df) / stats.t.ppf(1 - 0.05 / 6, df))
+    of_b = table.loc["b", "high"] - table.loc["b", "strength"]
+    of_b_wider = pairs_alone.loc["b", "high"] - pairs_alone.loc["b", "strength"]
+    assert of_b_wider / of_b == pytest.approx(stats.t.ppf(1 - 0.05 / 6, df) / stats.t.ppf(0.975, df))

@@ -180,9 +180,11 @@ def test_asking_for_less_is_corrected_less():
     assert one <= st.paired(given).loc[("score_exact", "b"), "p_adjusted"]
 
 
-def test_the_bootstrap_interval_is_about_the_same_where_theory_holds(two):
-    student = st.paired(two, metrics="similarity").iloc[0]
-    drawn = st.paired(two, metrics="similarity", interval="bootstrap").iloc[0]
+def test_the_bootstrap_interval_is_about_the_same_where_theory_holds():
+    many = calls({"small": (0.6, 0.2), "large": (0.8, 0.4)}, prompts=100)
+    student = st.paired(many, metrics="similarity").iloc[0]
+    drawn = st.paired(many, metrics="similarity", interval="bootstrap").iloc[0]
+    assert (student["test"], drawn["test"]) == ("t", "bootstrap")
     assert drawn["difference"] == pytest.approx(student["difference"])
     assert (drawn["low"], drawn["high"]) == pytest.approx((student["low"], student["high"]), abs=0.01)
 
@@ -338,7 +340,7 @@ def test_four_faster_prompts_are_too_few_for_a_finding():
 
 
 def test_an_outlier_does_not_turn_the_verdict_of_the_bootstrap_against_its_own_figures():
-    given = _one_metric({"ttft_s": [(1.0, 1.1 + 0.01 * i) for i in range(19)] + [(60.0, 1.0)]})
+    given = _one_metric({"ttft_s": [(1.0, 1.1 + 0.002 * i) for i in range(99)] + [(60.0, 1.0)]})
     ranks = st.paired(given).iloc[0]
     assert (ranks["verdict"], ranks["difference"] > 0, ranks["low"] > 0) == ("worse", True, True)
     drawn = st.paired(given, interval="bootstrap")
@@ -350,7 +352,21 @@ def test_an_outlier_does_not_turn_the_verdict_of_the_bootstrap_against_its_own_f
     assert row["p"] > 0.05
     assert "b is better" not in drawn.conclusion
     assert "b is worse" not in drawn.conclusion
-    assert any("Below 50 prompts, bootstrap intervals are too narrow" in note for note in drawn.notes)
+    assert not any("bootstrap intervals are too narrow" in note for note in drawn.notes)
+
+
+def test_on_few_prompts_the_test_takes_the_place_of_the_bootstrap_and_a_note_says_so():
+    given = _one_metric({"ttft_s": [(1.0, 1.1 + 0.01 * i) for i in range(98)] + [(60.0, 1.0)]})
+    tested, drawn = st.paired(given), st.paired(given, interval="bootstrap")
+    pd.testing.assert_frame_equal(pd.DataFrame(tested), pd.DataFrame(drawn))
+    assert drawn["test"].item() == "Wilcoxon"
+    assert any("Below 100 prompts, bootstrap intervals are too narrow" in note for note in drawn.notes)
+    assert not any("bootstrap" in note for note in tested.notes)
+    many = given.assign(total_s=given["ttft_s"])
+    more = pd.concat([many, many.assign(prompt_id=many["prompt_id"].map(lambda prompt: f"again {prompt}"))])
+    assert set(st.paired(more, interval="bootstrap")["test"]) == {"Wilcoxon"}
+    assert set(st.paired(more, interval="bootstrap", metrics="total_s")["test"]) == {"bootstrap"}
+    assert any("Below 200 prompts with 2 comparisons" in note for note in st.paired(more, interval="bootstrap").notes)
 
 
 def test_arms_that_agree_everywhere_are_not_declared_equal():
