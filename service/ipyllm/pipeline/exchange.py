@@ -31,6 +31,7 @@ from ipyllm.pipeline.state import ExchangeState
 from ipyllm.pipeline.watchdog import Watchdog
 from ipyllm.response import Usage
 from ipyllm.runtime.service_thread import service_thread
+from ipyllm.text.format import shorten
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -45,6 +46,7 @@ if TYPE_CHECKING:
     from ipyllm.provider import Provider
     from ipyllm.request import ChatRequest
     from ipyllm.response import ChatResponse
+    from ipyllm.settings_models import Api
 
 __all__ = ["Exchange", "RowSink", "as_llm_error"]
 
@@ -274,33 +276,29 @@ class Exchange:
         stream = thread.transport.stream(
             state.address, body, model=request.model, connect_s=request.timeout.connect, api=api
         )
-        accumulator = ResponsesAccumulator if api == "responses" else ChatAccumulator
-        received = state.received = accumulator(sent_ns=perf_counter_ns())
+        received = state.received = self._accumulator(api)
         state.times = stream.times
         watchdog = Watchdog(received, request.timeout)
         error: LLMError | None = None
         try:
             with thread.lag.measure() as state.lag, thread.switching, PeriodicSave(self._save, received):
-                async with watchdog, stream as chunks:
-                    slot.admitted()
-                    times = stream.times
-                    received.sent_ns = times.sent_ns or received.sent_ns
-                    async for chunk, arrival in chunks:
-                        for event in received.feed(chunk, arrival):
-                            on_event(event)
-                        if times.awaits_first_token and received.has_tokens:
-                            times.first_token_arrived()
-                            state.lag.end()
+                try:
+                    async with watchdog, stream as chunks:
+                        slot.admitted()
+                        times = stream.times
+                        received.sent_ns = times.sent_ns or received.sent_ns
+                        async for chunk, arrival in chunks:
+                            for event in received.feed(chunk, arrival):
+                                on_event(event)
+                            if times.awaits_first_token and received.has_tokens:
+                                times.first_token_arrived()
+                                state.lag.end()
+                finally:
+                    for event in received.close():
+                        on_event(event)
             received.end_ns = perf_counter_ns()
             error = self._error_of_complete_stream(received)
-            if received.removed_inputs:
-                log(
-                    _logger,
-                    logging.WARNING,
-                    "server left out items of earlier turns",
-                    model=request.model,
-                    items=received.removed_inputs,
-                )
+            self._log_oddities(received)
         except TimeoutError:
             if watchdog.exceeded_s is None:
                 raise
@@ -308,6 +306,9 @@ class Exchange:
             error = self._timeout(f"{missing} arrived for {watchdog.exceeded_s:g} s")
         except LLMError as exc:
             error = self.service.explain(exc, request)
+        except RecursionError:
+            sentence = f"{request.model} sent JSON that is nested too deeply to be read; this is the server's fault."
+            error = LLMError(sentence, category="api_error", model=request.model)
         state.attempt_records.append(
             telemetry.Attempt(
                 received.sent_ns,
@@ -322,8 +323,15 @@ class Exchange:
             raise error
 
     def _error_of_complete_stream(self, received: Accumulator) -> LLMError | None:
-        """Return the error of a stream that is complete but has no answer."""
+        """Return the error of a stream that is complete but has no answer, or not all of it."""
         model = self.request.model
+        if received.failure is not None:
+            return LLMError(
+                f"{model} broke off its answer (finish reason {shorten(repr(received.failure), 60)}); this is the "
+                "server's fault, try again.",
+                category="api_error",
+                model=model,
+            )
         if not received.has_tokens and received.finish_reason is None:
             return LLMError(
                 f"{model} returned an empty response. Check that the address is that of a model server.",
@@ -337,6 +345,18 @@ class Exchange:
                 model=model,
             )
         return None
+
+    def _accumulator(self, api: Api) -> Accumulator:
+        if api == "responses":
+            return ResponsesAccumulator(sent_ns=perf_counter_ns())
+        return ChatAccumulator(sent_ns=perf_counter_ns(), reasoning_tag=self.service.reasoning_tag)
+
+    def _log_oddities(self, received: Accumulator) -> None:
+        model = self.request.model
+        if n := received.removed_inputs:
+            log(_logger, logging.WARNING, "server left out items of earlier turns", model=model, items=n)
+        if received.has_other_choices:
+            log(_logger, logging.WARNING, "server sent several answers, the first is kept", model=model)
 
     def _save(self, received: Accumulator) -> None:
         self._ledger.put(ledger_rows.partial_row(self.call_id, received))

@@ -98,6 +98,8 @@ class ToolLoop:
         messages = [*request.messages, *self._added_messages]
         if request.tools:
             params["tools"] = [tool.as_openai() for tool in request.tools.values()]
+            if self.results and "tool_choice" in request.params:
+                params["tool_choice"] = _after_first_round(request.params["tool_choice"])
         if request.schema is not None:
             if self._mode != "prompt":
                 params["response_format"] = request.schema.response_format(native=self._mode == "native")
@@ -167,6 +169,16 @@ class ToolLoop:
         if len(self.steps) == 1 and parsed is None and not self.results:
             return response
         return replace(response, parsed=parsed, tool_results=tuple(self.results), steps=tuple(self.steps))
+
+
+def _after_first_round(tool_choice: Any) -> Any:
+    """Return the ``tool_choice`` once there are results: to require a call again would leave no end but the limit."""
+    if tool_choice in ("auto", "none"):
+        return tool_choice
+    if isinstance(tool_choice, dict) and tool_choice.get("type") == "allowed_tools":
+        allowed = tool_choice.get("allowed_tools")
+        return {**tool_choice, "allowed_tools": {**allowed, "mode": "auto"}} if isinstance(allowed, dict) else "auto"
+    return "auto"
 
 
 def _tool_call_message(response: ChatResponse) -> Message:

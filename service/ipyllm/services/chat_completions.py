@@ -13,6 +13,7 @@ from ipyllm.provider import Limits
 from ipyllm.request import CallOptions
 from ipyllm.response import Usage
 from ipyllm.services import listed_models
+from ipyllm.services.chat_input import with_own_fields
 from ipyllm.services.parameters import check_params
 from ipyllm.services.profiles.fit import check_images, check_tools, fit
 from ipyllm.services.profiles.learned import has_learned
@@ -204,6 +205,11 @@ class ChatCompletionsProvider:
         return explain_refusal(error, self.profile, request.params, model=self.full_name, server=server)
 
     @property
+    def reasoning_tag(self) -> str | None:
+        """Name of the tag around reasoning that the model writes into its text; None to leave the text as it is."""
+        return self.profile.reasoning_tag or None
+
+    @property
     def schema_mode(self) -> SchemaMode:
         """The most that the server enforces of a schema."""
         return self.profile.schema_mode
@@ -315,12 +321,10 @@ class ChatCompletionsProvider:
         if profile.api == "responses":
             return merged(responses_body(self.model, self.full_name, request.messages, params, profile), extra)
         keeps_reasoning = profile.keeps_reasoning and "tools" in params
+        messages = [dict(message) if keeps_reasoning else self.message(message) for message in request.messages]
         return {
             "model": self.model,
-            "messages": [
-                _without(message, "output_items") if keeps_reasoning else self.message(message)
-                for message in request.messages
-            ],
+            "messages": [with_own_fields(message, self.full_name) for message in messages],
             "stream": True,
             "stream_options": {"include_usage": True},
             **merged(wire_fields(profile, params), extra),
@@ -328,7 +332,7 @@ class ChatCompletionsProvider:
 
     def message(self, message: Message) -> Message:
         """Return a message as this server accepts it. Most refuse the model's reasoning in it."""
-        return _without(message, "output_items", "reasoning_content")
+        return {name: value for name, value in message.items() if name != "reasoning_content"}
 
     def read_usage(self, raw: Mapping[str, Any]) -> Usage:
         """Read the server's token counts, in any shape that :func:`~ipyllm.transport.usage.read_usage` knows."""
@@ -398,10 +402,6 @@ class ChatCompletionsProvider:
 
     def _is_own_domain(self, base_url: str) -> bool:
         return self.domain is not None and _is_in_domain(base_url, self.domain)
-
-
-def _without(message: Message, *names: str) -> Message:
-    return {name: value for name, value in message.items() if name not in names}
 
 
 @lru_cache(maxsize=256)

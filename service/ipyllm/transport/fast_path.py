@@ -40,7 +40,6 @@ __all__ = [
     "capture_request",
     "intercept_next_request",
     "intercepting",
-    "is_stream",
     "return_to_pool",
 ]
 
@@ -58,11 +57,6 @@ _HTTP_OK = 200
 _REDIRECTS = range(300, 400)
 # The connection was closed before the response began. ConnectionResetError: it closed while we wrote.
 _UNANSWERED = (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError, ConnectionResetError)
-
-
-def is_stream(content_type: str) -> bool:
-    """Whether a response is read as an event stream: every content type but JSON and HTML is."""
-    return "text/event-stream" in content_type or not ("json" in content_type or "html" in content_type)
 
 
 class RequestCaptured(Exception):  # noqa: N818 - not an error: it carries the request out of the client
@@ -189,12 +183,7 @@ class PreparedClient:
         except (aiohttp.ClientError, OSError) as exc:  # a TimeoutError is an OSError
             failed = exc.with_traceback(None)  # which refers to this frame, and the frame to it
         else:
-            headers = response.headers
-            if (
-                response.status == _HTTP_OK
-                and "content-encoding" not in headers
-                and is_stream(headers.get("content-type", ""))
-            ):
+            if response.status == _HTTP_OK and "content-encoding" not in response.headers:
                 return response
             if response.status in _REDIRECTS:
                 self.usable = False
