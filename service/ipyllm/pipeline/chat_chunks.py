@@ -10,7 +10,6 @@ import secrets
 from dataclasses import InitVar, dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
-from ipyllm.events import Event
 from ipyllm.pipeline.accumulator import Accumulator
 from ipyllm.pipeline.call_deltas import CallDeltas
 from ipyllm.pipeline.reasoning_details import add_details
@@ -20,6 +19,8 @@ from ipyllm.transport.usage import usage_in_chunk
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from ipyllm.events import Event
 
 __all__ = ["ChatAccumulator"]
 
@@ -75,12 +76,12 @@ class ChatAccumulator(Accumulator):
                 self._knows_choice, self._choice_index = True, choice.get("index")
             self.has_other_choices = len(choices) > 1
             return choice
-        choice = choices[0]
-        if len(choices) == 1 and isinstance(choice, dict) and choice.get("index") == self._choice_index:
-            return choice
-        own = [choice for choice in choices if isinstance(choice, dict) and choice.get("index") == self._choice_index]
-        self.has_other_choices = self.has_other_choices or len(choices) > len(own)
-        return own[0] if own else None
+        own = self._choice_index
+        if len(choices) == 1 and isinstance(choices[0], dict) and choices[0].get("index", own) == own:
+            return choices[0]
+        kept = [choice for choice in choices if isinstance(choice, dict) and choice.get("index", own) == own]
+        self.has_other_choices = self.has_other_choices or len(choices) > len(kept)
+        return kept[0] if kept else None
 
     def _read_reason(self, choice: dict[str, Any]) -> None:
         reason, native = choice.get("finish_reason"), choice.get("native_finish_reason")

@@ -10,7 +10,7 @@ import asyncio
 import logging
 import math
 import threading
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from time import perf_counter_ns
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -34,7 +34,7 @@ from ipyllm.runtime.service_thread import service_thread
 from ipyllm.text.format import shorten
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     from opentelemetry.context import Context
 
@@ -281,21 +281,18 @@ class Exchange:
         watchdog = Watchdog(received, request.timeout)
         error: LLMError | None = None
         try:
-            with thread.lag.measure() as state.lag, thread.switching, PeriodicSave(self._save, received):
-                try:
-                    async with watchdog, stream as chunks:
-                        slot.admitted()
-                        times = stream.times
-                        received.sent_ns = times.sent_ns or received.sent_ns
-                        async for chunk, arrival in chunks:
-                            for event in received.feed(chunk, arrival):
-                                on_event(event)
-                            if times.awaits_first_token and received.has_tokens:
-                                times.first_token_arrived()
-                                state.lag.end()
-                finally:
-                    for event in received.close():
-                        on_event(event)
+            saving = PeriodicSave(self._save, received)
+            with thread.lag.measure() as state.lag, thread.switching, saving, _closed(received, on_event):
+                async with watchdog, stream as chunks:
+                    slot.admitted()
+                    times = stream.times
+                    received.sent_ns = times.sent_ns or received.sent_ns
+                    async for chunk, arrival in chunks:
+                        for event in received.feed(chunk, arrival):
+                            on_event(event)
+                        if times.awaits_first_token and received.has_tokens:
+                            times.first_token_arrived()
+                            state.lag.end()
             received.end_ns = perf_counter_ns()
             error = self._error_of_complete_stream(received)
             self._log_oddities(received)
@@ -400,6 +397,16 @@ class Exchange:
             attempts=state.attempt_records,
         )
         return response
+
+
+@contextmanager
+def _closed(received: Accumulator, on_event: Callable[[Event], None]) -> Iterator[None]:
+    """Add what was held back to a response when it has ended, however it did."""
+    try:
+        yield
+    finally:
+        for event in received.close():
+            on_event(event)
 
 
 def as_llm_error(exc: BaseException, model: str) -> LLMError:

@@ -6,7 +6,7 @@ __all__ = ["ReasoningTag"]
 
 
 class ReasoningTag:
-    """Separates the reasoning at the beginning of an answer from its text, piece by piece.
+    r"""Separates the reasoning at the beginning of an answer from its text, piece by piece.
 
     Only a tag before all other text counts: the same letters later are part of the answer. Reasoning that never ends
     was cut off, and there is no answer.
@@ -14,7 +14,7 @@ class ReasoningTag:
     Examples
     --------
     >>> tag = ReasoningTag("think")
-    >>> [tag.feed(piece) for piece in ("<thi", "nk>So", " 4.</think>", "\\n\\nFour.")]
+    >>> [tag.feed(piece) for piece in ("<thi", "nk>So", " 4.</think>", "\n\nFour.")]
     [('', ''), ('So', ''), (' 4.', ''), ('', 'Four.')]
     """
 

@@ -23,6 +23,7 @@ from ipyllm.services.profiles.wire import merged, wire_fields
 from ipyllm.services.responses_body import responses_body
 from ipyllm.settings import cached_settings, get_settings
 from ipyllm.text.redact import remember_secret
+from ipyllm.text.surrogates import replace_surrogates
 from ipyllm.timeout import Timeout
 from ipyllm.transport.address import Address, is_url, without_password
 from ipyllm.transport.usage import read_usage
@@ -104,7 +105,7 @@ class ChatCompletionsProvider:
         cache: bool | None = None,
         **params: Any,
     ) -> None:
-        self.model = self._model_name(model or self.default_model)
+        self.model = self._model_name(_checked_name(model or self.default_model))
         self._base_url = base_url
         self._api_key = api_key
         remember_secret(api_key)
@@ -402,6 +403,12 @@ class ChatCompletionsProvider:
 
     def _is_own_domain(self, base_url: str) -> bool:
         return self.domain is not None and _is_in_domain(base_url, self.domain)
+
+
+def _checked_name(model: str) -> str:
+    if model != replace_surrogates(model):
+        raise bad_request(f"The model's name has half a character in it, which no server can have: {model!a}.")
+    return model
 
 
 @lru_cache(maxsize=256)

@@ -66,6 +66,7 @@ async def chunks(
             for number, (event, payload) in enumerate(events, 1):
                 if payload.startswith(b"[DONE]"):
                     end.done = True
+                    reader.raise_noted_error()
                     return
                 chunk = reader.read(event, payload)
                 is_last = number == len(events) or not times.awaits_first_token
@@ -78,6 +79,7 @@ async def chunks(
         arrival = times.arrival()
         for event, payload in frames.close():
             if payload.startswith(b"[DONE]"):
+                reader.raise_noted_error()
                 return
             if frames.is_whole or is_json(payload):  # not half a line
                 yield reader.read(event, payload), arrival
@@ -118,14 +120,17 @@ class _Reader:
         if self._fault is not None:
             raise to_llm_error(self._fault, model=self._model)
 
+    def raise_noted_error(self) -> None:
+        """Raise the words of the last chunk, if it has no content and the answer is not complete."""
+        if self._note is not None and not self.is_complete and (fault := parse_error(self._note)).message:
+            raise to_llm_error(fault, model=self._model)
+
     def raise_if_incomplete(self, frames: BodyFrames) -> None:
         """Raise what is wrong with a body that has ended before its answer was complete."""
         if self.is_complete:
             return
+        self.raise_noted_error()
         model = self._model
-        fault = parse_error(self._note)
-        if fault.message:
-            raise to_llm_error(fault, model=model)
         if frames.begins_with.startswith(b"<"):
             raise LLMError(
                 f"The address of {model} returned a web page, not a model's response; check base_url "
