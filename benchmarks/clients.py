@@ -104,10 +104,12 @@ def run(client: str, base_url: str, *, calls: int, concurrency: int, ramp_s: flo
 class _Ours:
     """``service.events()``, read on the caller's event loop, with the ledger on."""
 
+    model = "fake-model"
+
     def __init__(self, base_url: str) -> None:
         from ipyllm import OpenAIService
 
-        self._service = OpenAIService("fake-model", base_url=base_url, api_key=_KEY)
+        self._service = OpenAIService(self.model, base_url=base_url, api_key=_KEY)
 
     async def ask(self, prompt: str) -> tuple[float, float, int]:
         stream = self._service.events(prompt)
@@ -120,6 +122,12 @@ class _Ours:
         from ipyllm.ledger import current_ledger
 
         assert current_ledger().flush(30)
+
+
+class _OursOnResponses(_Ours):
+    """The same for a model that is asked through the Responses API."""
+
+    model = "gpt-6-luna"
 
 
 class _OpenAI:
@@ -184,7 +192,7 @@ class _Bare:
         await self._session.close()
 
 
-_CLIENTS = {"ipyllm": _Ours, "AsyncOpenAI": _OpenAI, "bare aiohttp": _Bare}
+_CLIENTS = {"ipyllm": _Ours, "ipyllm on Responses": _OursOnResponses, "AsyncOpenAI": _OpenAI, "bare aiohttp": _Bare}
 
 
 async def _run_calls(name: str, base_url: str, calls: int, concurrency: int, ramp_s: float) -> dict:

@@ -27,6 +27,10 @@ class _Item:
         self.kind, self.number, self.call = kind, number, call
         self.text = ""
 
+    def goes_on(self, kind: str, call: dict[str, Any]) -> bool:
+        """Whether a delta of this kind, or of this call, belongs to the item."""
+        return kind == self.kind and call.get("index") == self.call.get("index")
+
     @property
     def id(self) -> str:
         return {"reasoning": "rs", "function_call": "fc"}.get(self.kind, "msg") + f"_{self.number}"
@@ -62,6 +66,12 @@ class _Item:
     def _message(self, status: str, content: list[dict[str, Any]]) -> dict[str, Any]:
         return {"id": self.id, "type": "message", "status": status, "role": "assistant", "content": content}
 
+    def extra(self) -> dict[str, Any]:
+        """Return what events with its text have besides; those of a call only at its end."""
+        if self.kind == "function_call":
+            return {"name": self.begun()["name"]}
+        return {"logprobs": []} if self.kind == "message" else {}
+
     def place(self) -> dict[str, Any]:
         part = {} if self.kind == "function_call" else {_part_index(self.kind): 0}
         return {"item_id": self.id, "output_index": self.number, **part}
@@ -80,7 +90,7 @@ def response_events(script: Script, model: str, end: float) -> Iterator[Event]:
     numbers = count()
     items: list[_Item] = []
 
-    def event(at: float, kind: Any, name: str, **fields: Any) -> Event:
+    def event(at: float, kind: Any, name: str, /, **fields: Any) -> Event:
         payload = {"type": f"response.{name}", "sequence_number": next(numbers), **fields}
         return Event(at, kind, f"event: {payload['type']}\n{script.prefix}{compact_json(payload)}")
 
@@ -96,7 +106,7 @@ def response_events(script: Script, model: str, end: float) -> Iterator[Event]:
             return
         item = items[-1]
         part, text, field = _NAMES[item.kind]
-        yield event(at, "role", f"{text}.done", **item.place(), **{field: item.text})
+        yield event(at, "role", f"{text}.done", **item.place(), **{field: item.text}, **item.extra())
         if part:
             yield event(at, "role", f"{part}.done", **item.place(), part=item.part())
         yield event(at, "role", "output_item.done", output_index=item.number, item=item.done(status))
@@ -106,19 +116,18 @@ def response_events(script: Script, model: str, end: float) -> Iterator[Event]:
     for k, delta in enumerate(script.deltas):
         at = script.ttft + k * script.gap
         kind, text, call = _read(delta)
-        if not items or kind != items[-1].kind or (call and call["index"] != items[-1].call["index"]):
+        if not items or not items[-1].goes_on(kind, call):
             yield from finish(at, "completed")
             yield from begin(at, kind, call)
         items[-1].text += text
         if text:
-            extra = {"logprobs": []} if kind == "message" else {}
+            extra = items[-1].extra() if kind == "message" else {}
             yield event(at, "token", f"{_NAMES[kind][1]}.delta", **items[-1].place(), delta=text, **extra)
     if script.finish_reason is None:
         return
     status = _status(script)
     yield from finish(end, status)
-    output = [item.done(status if item is items[-1] else "completed") for item in items]
-    yield event(end, "finish", status, response=_response(script, model, status, output))
+    yield event(end, "finish", status, response=_response(script, model, status, _output(items, status)))
 
 
 def whole_response(script: Script, model: str) -> dict[str, Any]:
@@ -126,10 +135,14 @@ def whole_response(script: Script, model: str) -> dict[str, Any]:
     items: list[_Item] = []
     for delta in script.deltas:
         kind, text, call = _read(delta)
-        if not items or kind != items[-1].kind or (call and call["index"] != items[-1].call["index"]):
+        if not items or not items[-1].goes_on(kind, call):
             items.append(_Item(kind, len(items), call))
         items[-1].text += text
-    return _response(script, model, _status(script), [item.done() for item in items])
+    return _response(script, model, _status(script), _output(items, _status(script)))
+
+
+def _output(items: list[_Item], status: str) -> list[dict[str, Any]]:
+    return [item.done(status if item is items[-1] else "completed") for item in items]
 
 
 def _part_index(kind: str) -> str:
@@ -172,4 +185,7 @@ def _usage(usage: dict[str, Any]) -> dict[str, Any]:
     """Return the usage of chat completions under the names of Responses."""
     names = {"prompt_tokens": "input_tokens", "completion_tokens": "output_tokens"}
     names |= {f"{name}_details": f"{other}_details" for name, other in names.items()}
-    return {names.get(name, name): value for name, value in usage.items()}
+    renamed = {names.get(name, name): value for name, value in usage.items()}
+    if "input_tokens_details" in renamed:
+        renamed["input_tokens_details"] = {"cache_write_tokens": 0} | renamed["input_tokens_details"]
+    return renamed

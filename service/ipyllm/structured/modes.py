@@ -19,6 +19,7 @@ _CATEGORIES: frozenset[Category] = frozenset({"bad_request", "api_error", "max_r
 _SCHEMA_WORDS = (
     "response_format",
     "response format",
+    "text.format",
     "json_schema",
     "json schema",
     "json_object",

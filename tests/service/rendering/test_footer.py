@@ -91,7 +91,9 @@ def test_a_call_that_was_never_sent_is_not_called_free():
         ({"status": "error", "error_category": "rate_limit"}, "error (rate limit)"),
         ({"status": "running"}, "still running"),
         ({"status": "interrupted"}, "interrupted: its process ended"),
-        ({"finish_reason": "length"}, "stopped at max_tokens"),
+        ({"finish_reason": "length", "content": "One tw"}, "stopped at max_tokens"),
+        ({"finish_reason": "length"}, "stopped at max_tokens before the answer began"),
+        ({"refused": True}, "refused"),
         ({"finish_reason": "content_filter"}, "stopped by the content filter"),
     ],
 )

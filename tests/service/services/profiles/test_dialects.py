@@ -8,11 +8,12 @@ from datetime import date
 import pytest
 
 from ipyllm import LLMError, create_llm_service
+from ipyllm.services.profiles.wire import sent_name
 from ipyllm.services.service_rows import service_rows
 from tests.fakes.dialects import DIALECTS, Dialect
 
 TODAY = date(2026, 11, 26)
-CHAT = "/v1/chat/completions"
+PATHS = {"chat": "/v1/chat/completions", "responses": "/v1/responses"}
 MODELS = [
     *("openai/gpt-4o-mini", "openai/gpt-4.1", "openai/gpt-5", "openai/gpt-5-mini", "openai/o3", "openai/gpt-5.1"),
     *("openai/gpt-5.2", "openai/gpt-5.4-mini", "openai/gpt-5.5", "openai/gpt-5.6-sol", "openai/gpt-6-luna"),
@@ -55,11 +56,11 @@ def refusal(service, dialect, **options):
         if error.category != "bad_request":
             raise
         return None
-    body = service.body(request)
     if request.tools:
-        body["tools"] = [tool.as_openai() for tool in request.tools.values()]
+        request = request.with_params(tools=[tool.as_openai() for tool in request.tools.values()])
+    body = service.body(request)
     body.pop("stream_options")  # the transport sends a request again without it where it is refused
-    refused = dialect.refusal(CHAT, body)
+    refused = dialect.refusal(PATHS[service.api], body)
     return None if refused is None else json.loads(refused.body)
 
 
@@ -92,6 +93,6 @@ def test_what_the_provider_accepts_is_not_refused_without_a_reason(name, monkeyp
             if is_dropped or parameter == "verbosity":
                 continue
             reason = str(error)
-            sent = profile.max_tokens_field if parameter == "max_tokens" else profile.renamed.get(parameter, parameter)
+            sent = sent_name(profile, parameter, {})
             body = service.body(service.request("Hello")) | {sent: value}
-            assert dialect.refusal(CHAT, body) is not None, reason
+            assert dialect.refusal(PATHS[service.api], body) is not None, reason

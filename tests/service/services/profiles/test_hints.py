@@ -16,7 +16,7 @@ def luna(fake):
 
 def test_a_default_of_the_notebook_is_left_out_and_the_footer_says_so(luna, fake):
     response = luna.chat("Hello", notebook_options=CallOptions({"temperature": 0, "max_tokens": 9}))
-    assert (fake.requests[-1].json.get("temperature"), fake.requests[-1].json["max_completion_tokens"]) == (None, 9)
+    assert (fake.requests[-1].json.get("temperature"), fake.requests[-1].json["max_output_tokens"]) == (None, 9)
     assert response.not_applied == ("temperature",)
     assert "temperature not applied" in footer_text(response)
     applied = luna.chat("Hello", effort="none", notebook_options=CallOptions({"temperature": 0}))
@@ -52,7 +52,7 @@ def test_an_option_of_the_call_is_refused_through_a_route_too(luna, fake):
 def test_a_hint_yields_to_what_the_call_gives(luna, fake):
     """The call's temperature applies at effort none only, so the notebook's effort decides whether it fits."""
     luna.chat("Hello", temperature=0, notebook_options=CallOptions({"effort": "none"}))
-    assert fake.requests[-1].json["reasoning_effort"] == "none"
+    assert fake.requests[-1].json["reasoning"] == {"effort": "none"}
     with pytest.raises(LLMError, match="takes no temperature while it reasons"):
         luna.chat("Hello", temperature=0, notebook_options=CallOptions({"effort": "low"}))
 
@@ -61,4 +61,4 @@ def test_a_hinted_value_that_the_model_does_not_have_is_left_out(fake):
     service = OpenAIService("gpt-6.2-sol", base_url=fake.base_url)
     response = service.chat("Hello", notebook_options=CallOptions({"effort": "none", "temperature": 0}))
     assert response.not_applied == ("effort", "temperature")
-    assert not {"reasoning_effort", "temperature"} & set(fake.requests[-1].json)
+    assert not {"reasoning", "temperature"} & set(fake.requests[-1].json)

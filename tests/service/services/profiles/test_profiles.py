@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tomllib
+from dataclasses import replace
 from datetime import date
 from importlib import resources
 from time import perf_counter_ns
@@ -12,7 +13,7 @@ import pytest
 from ipyllm import LLMError, OpenAIService, create_llm_service
 from ipyllm.services.profiles.fit import fit
 from ipyllm.services.profiles.pattern import Pattern
-from ipyllm.services.profiles.profile import SAMPLING, Profile, profile_of
+from ipyllm.services.profiles.profile import Profile, profile_of
 from ipyllm.services.profiles.wire import wire_fields
 from ipyllm.settings import SettingsError, get_settings
 from ipyllm.settings_models import ProfileSettings
@@ -150,16 +151,26 @@ def test_what_cannot_apply_is_refused_in_one_sentence(model, params, sentence):
     )
 
 
-@pytest.mark.parametrize("name", SAMPLING)
+@pytest.mark.parametrize("name", ["temperature", "top_p", "logprobs", "top_logprobs"])
 def test_sampling_applies_to_a_model_that_does_not_reason(name):
     params = {name: 0, "effort": "none"}
     assert fit(profile_of(LUNA), params, (), model=LUNA) == (params, ())
 
 
+@pytest.mark.parametrize("name", ["stop", "seed", "n", "presence_penalty", "frequency_penalty", "logit_bias"])
+def test_what_the_responses_api_does_not_have_is_refused_and_named(name):
+    with pytest.raises(LLMError, match=f"takes no {name} on the Responses API; vary effort: none, low"):
+        fit(profile_of(LUNA), {name: 1, "effort": "none"}, (), model=LUNA)
+    chat = replace(profile_of(LUNA), api="chat")
+    assert fit(chat, {name: 1, "effort": "none"}, (), model=LUNA) == ({name: 1, "effort": "none"}, ())
+
+
 @pytest.mark.parametrize(
     ("model", "params", "sent"),
     [
-        (LUNA, {"effort": "low", "max_tokens": 5}, {"reasoning_effort": "low", "max_completion_tokens": 5}),
+        (LUNA, {"effort": "low", "max_tokens": 5}, {"reasoning": {"effort": "low"}, "max_output_tokens": 5}),
+        (LUNA, {"verbosity": "low", "service_tier": "flex"}, {"text": {"verbosity": "low"}, "service_tier": "flex"}),
+        ("openai/gpt-4.1", {"max_tokens": 5, "seed": 1}, {"max_completion_tokens": 5, "seed": 1}),
         ("ollama/m", {"max_completion_tokens": 5}, {"max_tokens": 5}),
         (
             "lab/m",
@@ -230,7 +241,9 @@ def add(a: int, b: int) -> int:
     return a + b
 
 
-def test_tools_are_refused_where_the_api_cannot_call_them(luna, fake):
+def test_tools_are_refused_where_the_api_cannot_call_them(fake, own_settings):
+    (own_settings / "config.toml").write_text('[profiles."openai/gpt-*"]\napi = "chat"\n')
+    luna = OpenAIService("gpt-6-luna", base_url=fake.base_url, max_retries=0)
     with pytest.raises(LLMError, match="takes tools only while it does not reason; give effort='none'"):
         luna.chat("Add.", tools=[add])
     assert luna.chat("Add.", tools=[add], effort="none").status == "ok"
@@ -238,7 +251,14 @@ def test_tools_are_refused_where_the_api_cannot_call_them(luna, fake):
         OpenAIService("gpt-6.2-sol", base_url=fake.base_url).chat("Add.", tools=[add])
     with pytest.raises(LLMError, match="takes either tools or effort"):
         OpenAIService("gpt-5.4", base_url=fake.base_url).chat("Add.", tools=[add], effort="low")
-    assert len(fake.requests) == 1
+    assert [request.path for request in fake.requests] == ["/v1/chat/completions"]
+
+
+@pytest.mark.parametrize("model", ["gpt-6-luna", "gpt-6.2-sol", "gpt-5.4"])
+def test_tools_go_to_the_api_that_can_call_them(model, fake):
+    fake.speak_as("openai")
+    assert OpenAIService(model, base_url=fake.base_url).chat("Add.", tools=[add], effort="low").status == "ok"
+    assert fake.requests[0].path == "/v1/responses"
 
 
 def test_an_image_is_refused_by_a_model_that_reads_none(fake):

@@ -1,0 +1,413 @@
+"""The Responses API: what is sent, what comes back, and what a later turn sends again."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import pytest
+from pydantic import BaseModel
+
+from ipyllm import ConversationHistory, LLMError, OpenAIService, create_llm_service, embedded, summarise
+from ipyllm.ledger import current_ledger
+from ipyllm.messages import text_of
+from ipyllm.rendering import footer_text
+from ipyllm.services.responses_input import input_items
+from ipyllm.settings import SettingsError
+from tests import fakes
+from tests.fakes import answer
+
+MODEL = "openai/gpt-6.2-sol"
+REFUSAL = "I can't help with that."
+
+
+@pytest.fixture
+def strict(fake):
+    fake.speak_as("openai")
+    return fake
+
+
+@pytest.fixture
+def sol(strict):
+    return OpenAIService("gpt-6.2-sol", base_url=strict.base_url, max_retries=0)
+
+
+def rows():
+    from ipyllm import usage
+
+    assert current_ledger().flush(10)
+    return usage(kernel=None)
+
+
+def add(a: int, b: int) -> int:
+    """Add."""
+    return a + b
+
+
+class City(BaseModel):
+    name: str
+
+
+# ---- the request ---------------------------------------------------------------------------------------
+
+
+def test_a_request_keeps_nothing_at_the_server_and_asks_for_the_encrypted_reasoning(sol, strict):
+    sol.chat("Hi", system="Be brief.", effort="low", verbosity="low", max_tokens=50, prompt_cache_key="nb-7")
+    [request] = strict.requests
+    assert request.path == "/v1/responses"
+    assert request.json == {
+        "model": "gpt-6.2-sol",
+        "input": [{"role": "user", "content": "Hi"}],
+        "instructions": "Be brief.",
+        "stream": True,
+        "stream_options": {"include_obfuscation": False},
+        "store": False,
+        "include": ["reasoning.encrypted_content"],
+        "reasoning": {"effort": "low"},
+        "text": {"verbosity": "low"},
+        "max_output_tokens": 50,
+        "prompt_cache_key": "nb-7",
+    }
+
+
+def test_tools_and_schemas_are_flat(sol, strict):
+    strict.default = answer('{"name": "Bern"}')
+    response = sol.chat(
+        "Where?",
+        tools=[add],
+        schema=City,
+        verbosity="low",
+        tool_choice={"type": "function", "function": {"name": "add"}},
+    )
+    assert response.parsed == City(name="Bern")
+    sent = strict.requests[0].json
+    [tool] = sent["tools"]
+    assert (tool["type"], tool["name"], tool["strict"]) == ("function", "add", False)
+    assert set(tool["parameters"]["properties"]) == {"a", "b"}
+    assert sent["tool_choice"] == {"type": "function", "name": "add"}
+    assert (sent["text"]["verbosity"], sent["text"]["format"]["type"]) == ("low", "json_schema")
+    assert (sent["text"]["format"]["name"], sent["text"]["format"]["strict"]) == ("City", True)
+    assert "name" in sent["text"]["format"]["schema"]["properties"]
+
+
+def test_a_tool_that_is_strict_stays_so_and_one_of_the_servers_own_is_sent_as_it_is(sol):
+    tools = [{"type": "function", "function": {"name": "f", "strict": True, "parameters": {}}}, {"type": "web_search"}]
+    request = sol.request("Hi").with_params(tools=tools)
+    assert sol.body(request)["tools"] == [
+        {"type": "function", "name": "f", "strict": True, "parameters": {}},
+        {"type": "web_search"},
+    ]
+
+
+def test_images_and_later_system_messages_are_sent_as_input(sol, strict):
+    url = "data:image/png;base64,AAAA"
+    sol.chat(
+        [
+            {
+                "role": "user",
+                "content": [{"type": "text", "text": "What?"}, {"type": "image_url", "image_url": {"url": url}}],
+            },
+            {"role": "developer", "content": "Be brief."},
+            {"role": "user", "content": [{"type": "image_url", "image_url": {"url": url, "detail": "low"}}]},
+        ]
+    )
+    sent = strict.requests[0].json
+    assert sent["input"] == [
+        {
+            "role": "user",
+            "content": [
+                {"type": "input_text", "text": "What?"},
+                {"type": "input_image", "image_url": url, "detail": "auto"},
+            ],
+        },
+        {"role": "developer", "content": "Be brief."},
+        {"role": "user", "content": [{"type": "input_image", "image_url": url, "detail": "low"}]},
+    ]
+    assert "instructions" not in sent
+
+
+def test_instructions_alone_are_the_input(sol, strict):
+    sol.chat([{"role": "system", "content": "Say hello."}])
+    assert strict.requests[0].json["input"] == [{"role": "system", "content": "Say hello."}]
+
+
+def test_logprobs_are_asked_for_by_include(fake):
+    service = OpenAIService("gpt-5.6-luna", base_url=fake.base_url)
+    service.chat("Hi", effort="none", logprobs=True, top_logprobs=3)
+    sent = fake.requests[0].json
+    assert (sent["top_logprobs"], "logprobs" in sent) == (3, False)
+    assert sent["include"] == ["reasoning.encrypted_content", "message.output_text.logprobs"]
+
+
+def test_what_the_call_says_about_storing_and_including_holds(sol, strict):
+    sol.chat("Hi", store=True, include=[], extra_body={"reasoning": {"summary": "auto"}}, effort="low")
+    sent = strict.requests[0].json
+    assert (sent["store"], "include" in sent, sent["reasoning"]) == (True, False, {"effort": "low", "summary": "auto"})
+
+
+@pytest.mark.parametrize("name", ["stop", "seed", "presence_penalty", "logit_bias"])
+def test_what_the_api_does_not_have_is_refused_before_sending(sol, strict, name):
+    with pytest.raises(LLMError, match=f"takes no {name}.*; vary effort: low") as caught:
+        sol.chat("Hi", **{name: {"1": 1} if name == "logit_bias" else ["x"] if name == "stop" else 1})
+    assert (caught.value.category, strict.requests) == ("bad_request", [])
+
+
+def test_an_endpoint_is_asked_through_the_api_of_its_settings(fake, own_settings):
+    (own_settings / "config.toml").write_text(f'[endpoints.lab]\nbase_url = "{fake.base_url}"\napi = "responses"\n')
+    lab = create_llm_service("lab/m")
+    assert lab.chat("Hi", temperature=0).content == "Hello from the fake."
+    assert (fake.requests[0].path, fake.requests[0].json["temperature"]) == ("/v1/responses", 0)
+    with pytest.raises(LLMError, match="lab/m takes no seed on the Responses API"):
+        lab.chat("Hi", seed=7)
+
+
+def test_a_misspelt_api_is_named(own_settings):
+    (own_settings / "config.toml").write_text('[endpoints.lab]\nbase_url = "http://h/v1"\napi = "response"\n')
+    with pytest.raises(SettingsError, match=r"endpoints\.lab\.api"):
+        create_llm_service("lab/m")
+
+
+# ---- the answer ----------------------------------------------------------------------------------------
+
+
+def test_reasoning_usage_and_items_come_back(sol, strict):
+    strict.default = answer("one two three", reasoning="let me think", cached_tokens=5)
+    response = sol.chat("Hi")
+    assert (response.content, response.reasoning, response.finish_reason) == ("one two three", "let me think", "stop")
+    usage = response.usage
+    assert (usage.input_tokens, usage.cached_tokens, usage.output_tokens, usage.reasoning_tokens) == (10, 5, 6, 3)
+    assert usage.visible_tokens == 3
+    assert [item["type"] for item in response.output_items] == ["reasoning", "message"]
+    assert "gAAA" not in repr(response)
+
+
+def test_the_rate_leaves_out_a_summary_whose_tokens_are_not_those_counted(sol, strict):
+    strict.default = answer("one two three", reasoning="let me think", gap=0.05)
+    assert sol.chat("Hi").timing.output_tps is None
+
+
+def test_an_answer_that_was_all_reasoning_says_so(sol, strict):
+    strict.default = answer("", reasoning="let me think", finish_reason="length")
+    response = sol.chat("Hi", max_tokens=16)
+    assert (response.status, response.finish_reason, response.content) == ("ok", "length", "")
+    assert footer_text(response).startswith("stopped at max_tokens before the answer began")
+
+
+def event(name, **fields):
+    return f"event: {name}\ndata: {json.dumps({'type': name, **fields})}\n\n"
+
+
+def stream_of(*events):
+    return fakes.status(200, "".join(events), {"content-type": "text/event-stream"})
+
+
+DELTA = event("response.output_text.delta", output_index=0, content_index=0, delta="One")
+FAILED = {"status": "failed", "usage": {"input_tokens": 9, "output_tokens": 1}}
+QUOTA = {
+    "type": "insufficient_quota",
+    "code": "insufficient_quota",
+    "message": "You exceeded your quota.",
+    "param": None,
+}
+
+
+@pytest.mark.parametrize(
+    ("events", "category"),
+    [
+        ([event("error", error=QUOTA), event("response.failed", response=FAILED | {"error": QUOTA})], "quota"),
+        ([event("error", **{**QUOTA, "type": "error"})], "quota"),
+        ([f"data: {json.dumps({**QUOTA, 'type': 'error'})}\n\n"], "quota"),
+        (
+            [event("response.failed", response=FAILED | {"error": {"code": "server_error", "message": "…"}})],
+            "api_error",
+        ),
+        ([event("response.failed", response=FAILED | {"error": None})], "api_error"),
+        (
+            [event("response.failed", response=FAILED | {"error": {"code": "rate_limit_exceeded", "message": "…"}})],
+            "rate_limit",
+        ),
+        ([], "truncated"),
+    ],
+    ids=["nested", "flat", "flat without its name", "failed", "failed without words", "rate limit", "cut off"],
+)
+@pytest.mark.parametrize("begun", [True, False], ids=["after text", "at once"])
+def test_a_failure_after_status_200_is_an_error_and_keeps_what_came(sol, strict, events, category, begun):
+    strict.default = stream_of(*([DELTA] if begun else []), *events)
+    with pytest.raises(LLMError) as caught:
+        sol.chat("Hi")
+    assert (caught.value.category, caught.value.partial.content) == (category, "One" if begun else "")
+    if events and "response.failed" in events[0]:
+        assert caught.value.partial.usage.input_tokens == 9
+
+
+def test_a_whole_response_that_failed_is_an_error(sol, strict):
+    strict.default = fakes.status(
+        200, {"object": "response", **FAILED, "error": {"code": "server_error", "message": "Oh"}}
+    )
+    with pytest.raises(LLMError, match="Oh") as caught:
+        sol.chat("Hi")
+    assert (caught.value.category, caught.value.partial.usage.output_tokens) == ("api_error", 1)
+
+
+def test_the_stream_ends_with_the_response_not_with_the_connection(sol, strict):
+    done = event("response.completed", response={"status": "completed", "model": "m", "usage": None})
+    strict.default = replace(stream_of(DELTA, done, DELTA), ending="hang")
+    assert sol.chat("Hi").content == "One"
+
+
+# ---- refusals, on both APIs ------------------------------------------------------------------------------
+
+
+@pytest.fixture(params=["gpt-6.2-sol", "other-model"], ids=["responses", "chat"])
+def either(request, fake):
+    return OpenAIService(request.param, base_url=fake.base_url, max_retries=0)
+
+
+def test_a_refusal_is_the_content_is_marked_and_is_counted(either, fake):
+    fake.default = answer(refusal=REFUSAL)
+    response = either.chat("Hi")
+    assert (response.content, response.refused, response.status) == (REFUSAL, True, "ok")
+    assert footer_text(response).startswith("refused · ")
+    fake.default = answer("Yes")
+    assert not either.chat("Hi").refused
+    frame = rows()
+    assert list(frame.refused) == [True, False]
+    assert summarise(frame, by="model").refused.to_list() == [1]
+
+
+def test_a_refusal_that_was_not_streamed_is_one_too(either, fake):
+    fake.default = fakes.ignores_stream(answer(refusal=REFUSAL))
+    response = either.chat("Hi")
+    assert (response.content, response.refused) == (REFUSAL, True)
+
+
+def test_with_a_schema_a_refusal_is_an_error_at_once(either, fake):
+    fake.default = answer(refusal=REFUSAL)
+    with pytest.raises(LLMError, match=f"{either.full_name} refused to answer: {REFUSAL}") as caught:
+        either.chat("Hi", schema=City, repairs=3)
+    assert (caught.value.category, len(fake.requests)) == ("refusal", 1)
+    assert (caught.value.partial.content, caught.value.partial.refused) == (REFUSAL, True)
+
+
+def test_a_refusal_is_in_the_cache_as_one(either, fake, own_settings):
+    fake.default = answer(refusal=REFUSAL)
+    either.chat("Hi", cache=True)
+    hit = either.chat("Hi", cache=True)
+    assert (hit.cache_hit, hit.refused, hit.content) == (True, True, REFUSAL)
+
+
+# ---- the conversation ------------------------------------------------------------------------------------
+
+
+def test_items_go_back_unchanged_and_in_place_with_the_results_of_tools(sol, strict):
+    strict.reply(answer("", reasoning="hm", tool_calls=[("add", {"a": 1, "b": 2}), ("add", {"a": 3, "b": 4})]))
+    response = sol.chat("Add.", tools=[add])
+    items = response.steps[0].output_items
+    assert [item["type"] for item in items] == ["reasoning", "function_call", "function_call"]
+    assert strict.requests[1].json["input"] == [
+        {"role": "user", "content": "Add."},
+        *items,
+        {"type": "function_call_output", "call_id": "call_0", "output": "3"},
+        {"type": "function_call_output", "call_id": "call_1", "output": "7"},
+    ]
+
+
+def conversation_of(response, question="Hi"):
+    history = ConversationHistory()
+    history.add_message("user", question)
+    history.extend([response.as_message()])
+    return history
+
+
+def test_the_next_turn_of_the_same_model_sends_its_items_and_of_another_the_text(sol, strict):
+    strict.default = answer("Hello", reasoning="hm")
+    first = sol.chat("Hi")
+    history = conversation_of(first)
+    sol.chat("And?", conversation_history=history.get_messages())
+    assert strict.requests[-1].json["input"][1:3] == list(first.output_items)
+    text = {"type": "message", "role": "assistant", "content": [{"type": "output_text", "text": "Hello"}]}
+    OpenAIService("gpt-6-luna", base_url=strict.base_url).chat("And?", conversation_history=history.get_messages())
+    assert strict.requests[-1].json["input"][1] == text
+    OpenAIService("other-model", base_url=strict.base_url).chat("And?", conversation_history=history.get_messages())
+    assert strict.requests[-1].json["messages"][1] == {"role": "assistant", "content": "Hello"}
+
+
+def test_a_conversation_that_was_saved_still_has_its_items(sol, strict, tmp_path):
+    strict.default = answer("Hello", reasoning="hm")
+    response = sol.chat("Hi")
+    encrypted = "sk-0123456789abcdefghijklmnop"  # what a key looks like, by chance
+    response.output_items[0]["encrypted_content"] = encrypted
+    conversation_of(response).save(tmp_path / "talk.json")
+    [_, loaded] = ConversationHistory.load(tmp_path / "talk.json").get_messages()
+    assert input_items([loaded], MODEL) == list(response.output_items)
+
+
+@pytest.mark.parametrize("edit", [{"content": "Good day"}, {"tool_calls": [{"id": "c", "function": {"name": "add"}}]}])
+def test_an_answer_that_was_edited_is_sent_as_edited(sol, strict, edit):
+    strict.default = answer("Hello", reasoning="hm")
+    message = sol.chat("Hi").as_message() | edit
+    sent = input_items([message], MODEL)
+    assert [item["type"] for item in sent] == ["message", *["function_call"] * ("tool_calls" in edit)]
+    assert sent[0]["content"] == [{"type": "output_text", "text": text_of(message)}]
+
+
+def test_reasoning_that_cannot_be_read_again_is_left_out():
+    """By its id alone, a server that stored nothing cannot find it."""
+    message = {"type": "message", "content": [{"type": "output_text", "text": "Hi"}]}
+    for reasoning, kept in (({"summary": []}, 0), ({"encrypted_content": "f"}, 1), ({"content": [{"text": "hm"}]}, 1)):
+        items = [{"type": "reasoning", "id": "rs", **reasoning}, message]
+        answered = {"role": "assistant", "content": "Hi", "output_items": {"model": MODEL, "items": items}}
+        assert len(input_items([answered], MODEL)) == 1 + kept
+
+
+@pytest.mark.parametrize("kept", [None, [], {"model": MODEL}, {"model": MODEL, "items": [None]}, {"items": []}])
+def test_items_that_are_none_are_no_obstacle(kept):
+    [item] = input_items([{"role": "assistant", "content": "Hi", "output_items": kept}], MODEL)
+    assert item["content"][0]["text"] == "Hi"
+
+
+def test_after_tools_only_the_text_is_part_of_the_conversation(sol, strict):
+    strict.reply(answer("", tool_calls=[("add", {"a": 1, "b": 2})]))
+    assert sol.chat("Add.", tools=[add]).as_message() == {"role": "assistant", "content": "Hello from the fake."}
+
+
+def test_a_hit_of_the_cache_has_the_items(sol, strict):
+    strict.default = answer("Hello", reasoning="hm")
+    first, hit = sol.chat("Hi", cache=True), sol.chat("Hi", cache=True)
+    assert (hit.cache_hit, hit.output_items) == (True, first.output_items)
+
+
+def test_the_two_apis_share_no_answers_of_the_cache(strict, own_settings):
+    ask = {"base_url": strict.base_url, "max_retries": 0}
+    OpenAIService("gpt-6-luna", **ask).chat("Hi", cache=True)
+    (own_settings / "config.toml").write_text('[profiles."openai/gpt-6*"]\napi = "chat"\n')
+    assert not OpenAIService("gpt-6-luna", **ask).chat("Hi", cache=True).cache_hit
+
+
+def test_reasoning_that_is_sent_back_counts_in_estimates_and_its_copy_of_the_text_does_not(sol, strict):
+    from ipyllm.conversations.tokens import estimate_messages
+
+    strict.default = answer("Hello " * 500, reasoning="hm")
+    message = sol.chat("Hi").as_message()
+    plain = {"role": "assistant", "content": message["content"]}
+    assert 0 < estimate_messages([message]) - estimate_messages([plain]) < 100
+
+
+# ---- a real server that has both APIs ----------------------------------------------------------------------
+
+
+@pytest.mark.local_model
+@pytest.mark.skipif(embedded.find("smollm2-135m") is None, reason="THE MODEL IS NOT PULLED: run `make setup`")
+def test_llama_cpp_answers_alike_on_both_apis(own_settings):
+    history = [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Hello"}]
+    ask = {"conversation_history": history, "system": "Be brief.", "temperature": 0, "max_tokens": 12}
+    by_chat = create_llm_service("local/smollm2-135m").chat("Name a colour.", **ask)
+    (own_settings / "config.toml").write_text('[profiles."local/*"]\napi = "responses"\n')
+    service = create_llm_service("local/smollm2-135m")
+    first = service.chat("Name a colour.", **ask)
+    assert (first.content, first.usage.output_tokens) == (by_chat.content, by_chat.usage.output_tokens)
+    assert first.usage.input_tokens == by_chat.usage.input_tokens
+    assert (first.status, first.cost_usd, first.response_model) == ("ok", 0.0, "smollm2-135m")
+    assert first.timing.n_chunks > 1
+    again = [*history, {"role": "user", "content": "Name a colour."}, first.as_message()]
+    assert service.chat("Another.", conversation_history=again, max_tokens=5).status == "ok"
