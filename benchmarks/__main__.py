@@ -14,6 +14,7 @@ _ALL = (
     "interrupt",
     "embedded_model",
     "call_cost",
+    "first_token",
     "in_flight",
     "limits",
     "ledger",

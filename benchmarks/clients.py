@@ -13,13 +13,18 @@ import subprocess
 import sys
 import tempfile
 import time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from benchmarks.fixtures import fake_server
 
-__all__ = ["Calls", "Row", "run", "run_module", "server_on_own_core"]
+if TYPE_CHECKING:
+    from collections.abc import Coroutine
+
+__all__ = ["Calls", "Row", "on_first_core", "run", "run_module", "server_on_own_core"]
 
 _ROOT = Path(__file__).resolve().parent.parent
 _KEY = "sk-benchmark-0123456789"
@@ -31,7 +36,7 @@ class Row:
 
     prompt: str
     ttft_s: float
-    lag_s: float
+    arrival_clock: str | None  # None for clients that do not say what stamped it
     chunks: int
 
 
@@ -54,17 +59,24 @@ def _cores() -> list[int]:
 
 
 @contextmanager
+def on_first_core():
+    """Start processes within the block on the first core, which the clients do not use."""
+    cores = _cores()
+    if len(cores) > 1:
+        os.sched_setaffinity(0, cores[:1])  # children inherit it
+    try:
+        yield
+    finally:
+        if cores:
+            os.sched_setaffinity(0, cores)
+
+
+@contextmanager
 def server_on_own_core(*options: str):
-    """Run the fake server on the first core, which the client does not use, and yield its base URL."""
+    """Run the fake server on the first core, and yield its base URL."""
     with ExitStack() as stack:
-        cores = _cores()
-        if len(cores) > 1:
-            os.sched_setaffinity(0, cores[:1])  # the child inherits it
-        try:
+        with on_first_core():
             base_url = stack.enter_context(fake_server(*options))
-        finally:
-            if cores:
-                os.sched_setaffinity(0, cores)
         yield base_url
 
 
@@ -91,13 +103,14 @@ def run_module(module: str, *arguments: object) -> dict:
     return json.loads(done.stdout)
 
 
-def run(client: str, base_url: str, *, calls: int, concurrency: int, ramp_s: float = 0.0) -> Calls:
+def run(client: str, base_url: str, *, calls: int, concurrency: int, ramp_s: float = 0.0, busy: bool = False) -> Calls:
     """Make ``calls`` calls, ``concurrency`` in flight, after one warm-up call.
 
     With ``ramp_s`` the first calls start evenly spread over that time. Without it they start together and, because all
-    answers of the fake server take equally long, stay synchronised.
+    answers of the fake server take equally long, stay synchronised. With ``busy`` the main thread computes in Python
+    meanwhile, as a cell may do, and the calls are made in another thread.
     """
-    result = run_module("benchmarks.clients", client, base_url, calls, concurrency, ramp_s)
+    result = run_module("benchmarks.clients", client, base_url, calls, concurrency, ramp_s, int(busy))
     return Calls(**result | {"rows": [Row(*row) for row in result["rows"]]})
 
 
@@ -111,12 +124,12 @@ class _Ours:
 
         self._service = OpenAIService(self.model, base_url=base_url, api_key=_KEY)
 
-    async def ask(self, prompt: str) -> tuple[float, float, int]:
+    async def ask(self, prompt: str) -> tuple[float, str | None, int]:
         stream = self._service.events(prompt)
         async for _ in stream:
             pass
         timing = stream.outcome().timing
-        return timing.ttft_s, timing.client_lag_s, timing.n_chunks
+        return timing.ttft_s, timing.arrival_clock, timing.n_chunks
 
     async def aclose(self) -> None:
         from ipyllm.ledger import current_ledger
@@ -140,7 +153,7 @@ class _OpenAI:
             base_url=base_url, api_key=_KEY, http_client=openai.DefaultAioHttpClient(trust_env=False)
         )
 
-    async def ask(self, prompt: str) -> tuple[float, float, int]:
+    async def ask(self, prompt: str) -> tuple[float, None, int]:
         start, first, chunks = time.perf_counter(), 0.0, 0
         stream = await self._client.chat.completions.create(
             model="fake-model",
@@ -152,7 +165,7 @@ class _OpenAI:
             if chunk.choices and chunk.choices[0].delta.content:
                 first = first or time.perf_counter()
                 chunks += 1
-        return first - start, 0.0, chunks
+        return first - start, None, chunks
 
     async def aclose(self) -> None:
         await self._client.close()
@@ -167,7 +180,7 @@ class _Bare:
         self._session = aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0))
         self._url = f"{base_url}/chat/completions"
 
-    async def ask(self, prompt: str) -> tuple[float, float, int]:
+    async def ask(self, prompt: str) -> tuple[float, None, int]:
         body = {
             "model": "fake-model",
             "messages": [{"role": "user", "content": prompt}],
@@ -186,7 +199,7 @@ class _Bare:
                         if chunk["choices"] and chunk["choices"][0]["delta"].get("content"):
                             first = first or at
                             chunks += 1
-        return first - start, 0.0, chunks
+        return first - start, None, chunks
 
     async def aclose(self) -> None:
         await self._session.close()
@@ -218,6 +231,16 @@ async def _run_calls(name: str, base_url: str, calls: int, concurrency: int, ram
     return {"seconds": seconds, "cpu_s": cpu_s, "lost": lost, "rows": rows}
 
 
+def _run_beside_a_busy_main_thread(calls: Coroutine[None, None, dict]) -> dict:
+    with ThreadPoolExecutor(1) as pool:
+        running, number = pool.submit(asyncio.run, calls), 0
+        while not running.done():
+            for _ in range(1000):
+                number += 1
+        return running.result()
+
+
 if __name__ == "__main__":
-    _name, _base_url, _calls, _concurrency, _ramp_s = sys.argv[1:]
-    print(json.dumps(asyncio.run(_run_calls(_name, _base_url, int(_calls), int(_concurrency), float(_ramp_s)))))
+    _name, _base_url, _calls, _concurrency, _ramp_s, _busy = sys.argv[1:]
+    _running = _run_calls(_name, _base_url, int(_calls), int(_concurrency), float(_ramp_s))
+    print(json.dumps(_run_beside_a_busy_main_thread(_running) if int(_busy) else asyncio.run(_running)))

@@ -131,15 +131,21 @@ def own_environment(tmp_path_factory):
 def own_settings(monkeypatch, tmp_path_factory):
     """Isolate a test from the keys, settings, ledger and cache of the developer.
 
-    And from those of other tests: ports are reused, so a cache could answer the same question to the same address.
+    And from those of other tests: ports are reused, so a cache could answer the same question to the same address, and
+    what was learned of a server hold for another.
     """
     home = tmp_path_factory.mktemp("ipyllm")
     _isolate(monkeypatch, home)
     monkeypatch.chdir(home)
+    from ipyllm.conversations import hidden_tokens
     from ipyllm.ledger import set_ledger
+    from ipyllm.pipeline import billed_tiers
     from ipyllm.registry import models
     from ipyllm.services import listed_models
     from ipyllm.services.profiles import learned, retirement
+
+    monkeypatch.setattr(hidden_tokens, "_hidden_tokens", hidden_tokens.HiddenTokens())
+    monkeypatch.setattr(billed_tiers, "_billed", {})
 
     yield home
     set_ledger(None)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import math
 import pkgutil
 import zlib
 from dataclasses import dataclass
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
 __all__ = ["Cell", "Outcome", "Simulation", "find_simulations"]
 
@@ -33,6 +34,15 @@ class Outcome:
 
     share: float | None
     warned: bool = False
+
+    @classmethod
+    def of(cls, covered: Sequence[bool], noted: Sequence[bool], *, at_least: float) -> Outcome:
+        """Return the share of covered runs; it is warned of if runs that are covered or have a note keep the bound."""
+        if not covered:
+            return cls(None)
+        share = sum(covered) / len(covered)
+        either = sum(hit or note for hit, note in zip(covered, noted, strict=True)) / len(covered)
+        return cls(share, warned=share < at_least <= either)
 
 
 @dataclass(frozen=True)
@@ -80,10 +90,11 @@ class Simulation:
         return cell.simulate(self.rng(cell), self.runs if runs is None else runs)
 
     def missed(self, outcome: Outcome) -> bool:
-        """Return whether a cell is beyond the bound without a warning."""
+        """Return whether a cell is beyond the bound without a warning, by more than two standard errors of its runs."""
         if outcome.share is None or outcome.warned:
             return False
-        return outcome.share < self.bound if self.at_least else outcome.share > self.bound
+        error = 2 * math.sqrt(self.bound * (1 - self.bound) / self.runs)
+        return outcome.share < self.bound - error if self.at_least else outcome.share > self.bound + error
 
     def markdown(self, outcomes: list[Outcome]) -> str:
         """Return the table of the outcomes of all cells, in their order; ``*`` marks cells with a warning."""

@@ -36,6 +36,8 @@ class LLMError(Exception):
         Seconds that the server asked to wait.
     partial : ChatResponse or None
         The response so far.
+    reached_server : bool
+        False if no connection was made, so that nothing can have been charged for.
 
     Examples
     --------
@@ -55,6 +57,7 @@ class LLMError(Exception):
         attempts: int = 0,
         retry_after: float | None = None,
         partial: ChatResponse | None = None,
+        reached_server: bool = True,
     ) -> None:
         # Stripped first: a control sequence directly before a key would hide it from `redact`.
         super().__init__(redact(strip_control_sequences(message)))
@@ -64,6 +67,7 @@ class LLMError(Exception):
         self.attempts = attempts
         self.retry_after = retry_after
         self.partial = partial
+        self.reached_server = reached_server
 
     def __reduce__(self) -> tuple[object, ...]:
         # Keyword-only arguments do not survive the default pickling, which process pools and Dask rely on.

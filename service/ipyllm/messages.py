@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-__all__ = ["Message", "text_of"]
+__all__ = ["Message", "text_of", "without"]
 
 Message = dict[str, Any]
 """A message: ``{"role": "user", "content": "…"}``."""
@@ -18,3 +18,8 @@ def text_of(message: Message) -> str:
     if isinstance(content, list):
         return "\n".join(part["text"] for part in content if isinstance(part, dict) and "text" in part)
     return ""
+
+
+def without(message: Message, *names: str) -> Message:
+    """Return a copy of a message that lacks some of its keys."""
+    return {name: value for name, value in message.items() if name not in names}

@@ -76,7 +76,5 @@ class Provider(Protocol):
     def told_cost(self, raw_usage: Mapping[str, Any]) -> float | None:
         """Return the cost in US dollars that the usage of a response states, if it does."""
 
-    def estimate_cost(
-        self, address: Address, input_tokens: int, max_output_tokens: int | None, at: datetime
-    ) -> float | None:
-        """Return the most a call may cost, in US dollars; None when unknown."""
+    def max_cost(self, request: ChatRequest, address: Address, at: datetime) -> float | None:
+        """Return the most that sending a request once may cost, in US dollars; None when unknown."""

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
 
-__all__ = ["NOT_SENT", "Category", "ChatResponse", "Status", "ToolCall", "ToolResult", "Usage"]
+__all__ = ["NOT_SENT", "Category", "ChatResponse", "Status", "ToolCall", "ToolResult", "Usage", "is_standard_tier"]
 
 Category = Literal[
     "rate_limit",
@@ -35,6 +35,14 @@ Category = Literal[
 
 Status = Literal["ok", "truncated", "cancelled", "error", "running", "interrupted"]
 
+_STANDARD_TIERS = frozenset({"auto", "default", "standard", "on_demand"})
+"""Service tiers without a price of their own, as OpenAI and Groq call them."""
+
+
+def is_standard_tier(service_tier: str | None) -> bool:
+    """Return whether a service tier has the usual price of a model; so has a call for which none is named."""
+    return service_tier is None or service_tier in _STANDARD_TIERS
+
 
 NOT_SENT: Final = "not sent"
 """The ``price_source`` of a call that ended before anything was sent, which cost nothing."""
@@ -42,13 +50,14 @@ NOT_SENT: Final = "not sent"
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """Tokens of one call. Cached tokens are part of the input, reasoning tokens of the output.
+    """Tokens of one call. Cached tokens and those written to the cache are part of the input, reasoning of the output.
 
     ``visible_tokens`` is the output without reasoning; None where the server does not count reasoning apart.
 
     Counts are the server's; None where it did not count, or sent something that is not a count. There the estimates
     have what ipyllm reads off the text, which is never added to counts and has no price. ``source`` is ``"server"``
-    if there is any count, ``"estimated"`` if there are only estimates, None if nothing is known.
+    if there is any count, ``"estimated"`` if there are only estimates, None if nothing is known. ``service_tier`` is
+    the tier that the server names in its response, by which it bills.
 
     Examples
     --------
@@ -65,6 +74,8 @@ class Usage:
     source: Literal["server", "estimated"] | None = None
     input_tokens_estimated: int | None = None
     output_tokens_estimated: int | None = None
+    cache_write_tokens: int | None = None
+    service_tier: str | None = None
 
     @property
     def total_tokens(self) -> int | None:
@@ -78,8 +89,10 @@ class Usage:
         """Whether the server counted, and its counts add up. No price is right for other counts."""
         if self.source != "server" or self.input_tokens is None or self.output_tokens is None:
             return False
+        cached, written = self.cached_tokens or 0, self.cache_write_tokens or 0
         return (
-            0 <= (self.cached_tokens or 0) <= self.input_tokens
+            min(cached, written) >= 0
+            and cached + written <= self.input_tokens
             and 0 <= (self.reasoning_tokens or 0) <= self.output_tokens
         )
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import math
 import os
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field
 from datetime import date
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
 
 from dotenv import dotenv_values
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
+
+from ipyllm.response import is_standard_tier
 
 if TYPE_CHECKING:
     from ipyllm.response import Usage
@@ -30,6 +32,8 @@ class Price:
         For the input, and for the output with its reasoning.
     cached_usd_per_mtok : float or None
         For cached input; None if it costs the same as other input.
+    tier_factors : mapping
+        What the other service tiers cost as a multiple of this price, such as ``{"flex": 0.5}``.
 
     Examples
     --------
@@ -41,19 +45,28 @@ class Price:
     input_usd_per_mtok: float
     output_usd_per_mtok: float
     cached_usd_per_mtok: float | None = None
+    tier_factors: dict[str, float] = field(default_factory=dict)
 
     # Read from the settings: a misspelt name must be an error.
     __pydantic_config__: ClassVar = {"extra": "forbid"}
 
     def __post_init__(self) -> None:
-        for name in (field.name for field in fields(self)):
+        for name in ("input_usd_per_mtok", "output_usd_per_mtok", "cached_usd_per_mtok"):
             value = getattr(self, name)
             if value is not None and not (math.isfinite(value) and value >= 0):
                 raise ValueError(f"{name} must be dollars per million tokens, 0 or more, not {value!r}")
+        for tier, factor in self.tier_factors.items():
+            if not (math.isfinite(factor) and factor >= 0):
+                raise ValueError(f"tier_factors.{tier} must be a number, 0 or more, not {factor!r}")
+
+    def factor_of(self, service_tier: str | None) -> float | None:
+        """Return the factor of a service tier: 1 for the usual one; None if it is unknown."""
+        return self.tier_factors.get(service_tier or "default", 1.0 if is_standard_tier(service_tier) else None)
 
     def cost(self, usage: Usage) -> float | None:
-        """Return the cost of ``usage``; None if the server's counts are missing or inconsistent."""
-        if not usage.is_consistent or usage.input_tokens is None or usage.output_tokens is None:
+        """Return the cost; None if the server's counts are missing or inconsistent, or the service tier is unknown."""
+        factor = self.factor_of(usage.service_tier)
+        if factor is None or not usage.is_consistent or usage.input_tokens is None or usage.output_tokens is None:
             return None
         cached = usage.cached_tokens or 0
         cached_rate = self.input_usd_per_mtok if self.cached_usd_per_mtok is None else self.cached_usd_per_mtok
@@ -62,12 +75,15 @@ class Price:
             + cached * cached_rate
             + usage.output_tokens * self.output_usd_per_mtok
         )
-        return micro_usd / 1_000_000
+        return micro_usd * factor / 1_000_000
 
-    def estimate(self, input_tokens: int, max_output_tokens: int) -> float:
-        """Return the most a call may cost: nothing cached, the longest answer."""
+    def estimate(self, input_tokens: int, max_output_tokens: int, service_tier: str | None = None) -> float | None:
+        """Return the most a call may cost: nothing cached, the longest answer; None for an unknown service tier."""
+        factor = self.factor_of(service_tier)
+        if factor is None:
+            return None
         highest_input_rate = max(self.input_usd_per_mtok, self.cached_usd_per_mtok or 0.0)
-        return (input_tokens * highest_input_rate + max_output_tokens * self.output_usd_per_mtok) / 1_000_000
+        return (input_tokens * highest_input_rate + max_output_tokens * self.output_usd_per_mtok) * factor / 1_000_000
 
 
 class EndpointSettings(BaseModel):

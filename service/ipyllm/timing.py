@@ -7,12 +7,13 @@ waiting in our own queue and between attempts has its own columns. ``docs/ledger
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Final, Literal
 
-__all__ = ["LARGEST_LAG", "Timing", "output_tokens_per_second", "time_per_output_token"]
+__all__ = ["MAX_READ_DELAY_S", "Timing", "output_tokens_per_second", "time_per_output_token"]
 
-LARGEST_LAG = 0.1
-"""Largest ``client_lag_s`` for a reliable time to first token, as a share of that time."""
+MAX_READ_DELAY_S: Final = 0.01
+"""Longest delay between the arrival of a first token and its reading that statistics accept where the kernel does not
+stamp arrivals, in seconds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +48,7 @@ class Timing:
     n_chunks : int
         Token chunks received.
     client_lag_s : float
-        Longest delay of our own event loop during the call: the possible error of the figures.
+        How late ipyllm sent the request (``send_delay_s``) and read its first token.
     arrival_clock : str or None
         What stamped the arrival of the tokens: ``"kernel"``, or ``"process"`` when it read them.
     queue_s : float

@@ -254,10 +254,10 @@ def test_a_model_with_efforts_has_a_menu_of_them_and_others_have_none(lab, fake)
     assert menu.locator("option").all_inner_texts() == ["default", "none", "low", "medium", "high", "xhigh", "max"]
     menu.select_option("low")
     chat.ask("Hello")
-    assert fake.requests[-1].json["reasoning_effort"] == "low"
+    assert fake.requests[-1].json["reasoning"] == {"effort": "low"}
     menu.select_option("default")
     chat.ask("Again")
-    assert "reasoning_effort" not in fake.requests[-1].json
+    assert "reasoning" not in fake.requests[-1].json
     chat.model.fill("openai/fake-model")
     chat.model.press("Tab")
     menu.wait_for(state="hidden")

@@ -43,10 +43,15 @@ class Request:
     closed_at_ns: int | None = None  # when either side closed the connection
 
     @property
+    def messages(self) -> list[dict[str, Any]]:
+        """The messages, or on the Responses API the input items."""
+        sent: list[dict[str, Any]] = self.json["input" if "input" in self.json else "messages"]
+        return sent
+
+    @property
     def prompt(self) -> str:
         """The text of the last message."""
-        messages = self.json["input"] if "input" in self.json else self.json["messages"]
-        content = messages[-1]["content"]
+        content = self.messages[-1]["content"]
         return content if isinstance(content, str) else "".join(part.get("text", "") for part in content)
 
 

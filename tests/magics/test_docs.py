@@ -30,9 +30,9 @@ ANSWERS = {
 
 
 def reply(request):
-    last = request.json["messages"][-1]
-    if last["role"] == "tool":
-        return answer(f"It is {last['content']}.")
+    last = request.messages[-1]
+    if last.get("type") == "function_call_output":
+        return answer(f"It is {last['output']}.")
     if request.json.get("tools"):
         return answer("", tool_calls=[("weather", {"city": "Bern"})])
     if "ZeroDivisionError" in request.prompt:

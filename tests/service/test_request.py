@@ -59,10 +59,12 @@ def test_defaults_of_the_service_and_of_the_call_are_merged(fake):
     assert (body["temperature"], body["seed"], body["guided"], body["stream"]) == (0, 2, True, True)
 
 
-def test_openai_itself_gets_the_newer_name_of_max_tokens():
-    service = OpenAIService("gpt-6-luna", api_key="sk-" + "x" * 20)
+@pytest.mark.parametrize(("model", "name"), [("o3", "max_completion_tokens"), ("gpt-6-luna", "max_output_tokens")])
+@pytest.mark.filterwarnings("ignore:openai/o3")
+def test_openai_itself_gets_the_newer_names_of_max_tokens(model, name):
+    service = OpenAIService(model, api_key="sk-" + "x" * 20)
     body = service.body(service.request("Hello", max_tokens=5))
-    assert (body.get("max_completion_tokens"), body.get("max_tokens")) == (5, None)
+    assert {key: value for key, value in body.items() if "max" in key} == {name: 5}
     other = OpenAIService("m", base_url="http://127.0.0.1:1/v1")
     assert other.body(other.request("Hello", max_tokens=5))["max_tokens"] == 5
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from IPython.core.magic import Magics, cell_magic, line_magic, magics_class, no_var_expand
 
+from ipyllm.text.format import join_names
 from ipyllm_magics.command_line.options import COMPARE, NOT_IN_COMPARE, VOTE
 from ipyllm_magics.command_line.parser import help_text, parse
 from ipyllm_magics.commands.interrupts import delay_interrupt, ignore_interrupts
@@ -86,8 +87,8 @@ class CompareMagics(Magics):
             if not isinstance(comparison, Comparison):
                 raise MagicError("There is no comparison to vote on yet: run %%llm_compare first.")
             if not parsed.rest.strip():
-                marks = ", ".join(arm.mark for arm in comparison.arms)
-                raise MagicError(f"%llm_vote needs one of: {marks}, tie, both_bad.")
+                marks = [comparison.arms[index].mark for index in comparison.complete]
+                raise MagicError(f"%llm_vote needs one of: {', '.join([*marks, 'tie', 'both_bad'])}.")
             outcome = comparison.vote(parsed.rest)
             if self._last_shown is not None and self._last_shown[0] is comparison:
                 self._last_shown[1].show_vote()
@@ -244,6 +245,10 @@ def _vote_sentence(comparison: Comparison, outcome: str) -> str:
         sentence = f"Recorded: {names[outcome]} ({outcome}) is better."
     else:
         sentence = "Recorded: a tie." if outcome == "tie" else "Recorded: all answers are bad."
+    failed = [arm.mark for index, arm in enumerate(comparison.arms) if index not in comparison.complete]
+    if failed:
+        have = "has" if len(failed) == 1 else "have"
+        sentence += f" {join_names(failed)} {have} no complete answer, and so no part in the vote."
     if not comparison.blind:
         return sentence
     return f"{sentence} The arms were: {', '.join(f'{arm.mark} = {arm.label}' for arm in comparison.arms)}."

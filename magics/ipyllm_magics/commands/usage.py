@@ -70,7 +70,7 @@ def table(frame: pd.DataFrame, *, by: str | None, full: bool) -> pd.DataFrame:
     from ipyllm import summarise
 
     if by is None:
-        return frame if full else frame[[name for name in _COLUMNS if name not in _ESTIMATES or frame[name].any()]]
+        return frame if full else frame[_columns(frame)]
     names = [name.strip() for name in by.split(",")]
     if "day" in names:  # of the local time zone, not of UTC
         zone = datetime.now().astimezone().tzinfo
@@ -79,6 +79,27 @@ def table(frame: pd.DataFrame, *, by: str | None, full: bool) -> pd.DataFrame:
         return summarise(frame, by=names)
     except ValueError as exc:
         raise MagicError(str(exc)) from None
+
+
+def _columns(frame: pd.DataFrame) -> list[str]:
+    """Return the most useful columns; where a model reasons, with the times by which it can be compared.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> calls = pd.DataFrame({"reasoning_tokens": [0, 500], "ttfo_s": [0.2, 1.2]}).reindex(
+    ...     columns=["reasoning_tokens", "ttfo_s", "input_tokens_estimated", "output_tokens_estimated"]
+    ... )
+    >>> _columns(calls)[3:6], _columns(calls[:1])[3:5]
+    (['ttft_s', 'thinking_s', 'ttfo_s'], ['ttft_s', 'total_s'])
+    """
+    from ipyllm.dataframes.reasoning import first_time, reasoned
+
+    shown = [name for name in _COLUMNS if name not in _ESTIMATES or frame[name].any()]
+    if first_time(reasoned(frame), frame["ttfo_s"]) == "ttfo_s":
+        after = shown.index("ttft_s") + 1
+        shown[after:after] = ["thinking_s", "ttfo_s"]
+    return shown
 
 
 def totals(frame: pd.DataFrame) -> str:

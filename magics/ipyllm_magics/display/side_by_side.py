@@ -102,7 +102,7 @@ class NotebookColumns(ColumnsRenderer):
     def finish(self) -> None:
         """Show all answers in full, and how to vote."""
         columns = [_column(self._comparison, index, self._format) for index in range(len(self._columns))]
-        note = _vote_note(self._comparison)
+        note = _note(self._comparison)
         self._output.show(columns_html(columns, note), columns_text(columns, note))
 
     def show_vote(self) -> None:
@@ -196,7 +196,7 @@ class TerminalColumns(ColumnsRenderer):
         """Write the rest, and how to vote."""
         for index in range(len(self._comparison.arms)):
             self._write(index)
-        print(_vote_note(self._comparison))  # noqa: T201 - this is the terminal
+        print(_note(self._comparison))  # noqa: T201 - this is the terminal
 
     def _write(self, index: int) -> None:
         if index not in self._written:
@@ -220,12 +220,14 @@ def _column(comparison: Comparison, index: int, output_format: OutputFormat) -> 
     return replace(column, html=above + extract.html, text=extract.text)
 
 
+def _note(comparison: Comparison) -> str:
+    return " ".join(filter(None, (comparison.note, _vote_note(comparison))))
+
+
 def _vote_note(comparison: Comparison) -> str:
     if comparison.vote_cast is not None:
         return "Voted. Run %llm_vote again to change it."
-    pairs = zip(comparison.arms, comparison.responses, strict=True)
-    answered = [arm.mark for arm, response in pairs if response is not None and response.content]
-    if len(answered) < 2:  # noqa: PLR2004 - a vote needs two answers
+    marks = [comparison.arms[index].mark for index in comparison.complete]
+    if len(marks) < 2:  # noqa: PLR2004 - a vote needs two answers
         return ""
-    marks = ", ".join(answered)
-    return f"Which is better? Run %llm_vote with one of: {marks}, tie, both_bad"
+    return f"Which is better? Run %llm_vote with one of: {', '.join([*marks, 'tie', 'both_bad'])}"

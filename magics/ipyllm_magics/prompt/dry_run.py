@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from ipyllm.conversations.tokens import estimate, estimate_messages
+from ipyllm.pipeline.tool_loop import first_request
 from ipyllm.text.format import count, money
 from ipyllm.text.redact import redact
 from ipyllm.text.terminal import strip_control_sequences
@@ -149,7 +150,7 @@ def _highest_cost(service: BaseLLMService, request: ChatRequest) -> float | str:
         from ipyllm.services.local import LocalService
 
         return 0.0 if isinstance(service, LocalService) else "depends on the service that the route chooses"
-    highest = service.estimate_cost(address, _prompt_tokens(request), _max_output_tokens(request), datetime.now(UTC))
+    highest = service.max_cost(first_request(request), address, datetime.now(UTC))
     return "unknown" if highest is None else highest
 
 

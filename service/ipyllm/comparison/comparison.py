@@ -10,6 +10,7 @@ from functools import partial
 from random import SystemRandom
 from typing import TYPE_CHECKING, Any
 
+from ipyllm.comparison.answers_table import answers_table, note_on_times
 from ipyllm.comparison.arms import Arm, make_arms
 from ipyllm.comparison.votes import UNDECIDED, cast_vote
 from ipyllm.errors import LLMError, bad_request
@@ -127,12 +128,12 @@ class Comparison:
     def __repr__(self) -> str:
         from ipyllm.rendering import columns_text
 
-        return columns_text(self.columns())
+        return columns_text(self.columns(), self.note)
 
     def _repr_html_(self) -> str:
         from ipyllm.rendering import COLUMNS_STYLE, STYLE, columns_html
 
-        return STYLE + COLUMNS_STYLE + columns_html(self.columns())
+        return STYLE + COLUMNS_STYLE + columns_html(self.columns(), self.note)
 
     def start(self, on_event: Callable[[int, Event], None] | None = None, *, waits: bool = False) -> Self:
         """Send all calls at once.
@@ -245,6 +246,11 @@ class Comparison:
         """Whether labels are hidden: the comparison is blind, without a vote."""
         return self.blind and self.vote_cast is None
 
+    @property
+    def note(self) -> str:
+        """What to know before comparing the times of the arms; empty if there is nothing."""
+        return note_on_times(self.arms, self.responses)
+
     def columns(self) -> list[Column]:
         """Return all arms for the renderer."""
         return [self.column(index) for index in range(len(self.arms))]
@@ -278,46 +284,16 @@ class Comparison:
         -------
         DataFrame
             ``arm`` (its mark), ``label``, ``model``, ``params``, ``status`` (``running`` before its end), ``response``
-            (the text), ``ttft_s``, ``total_s``, ``input_tokens``, ``output_tokens``, ``output_tps``, ``cost_usd``,
-            ``usage_source``, ``error_category``, ``error_message``, ``preferred`` and ``call_id``, as in ``usage()``.
-            Tokens that the server did not count are null.
+            (the text) and ``preferred``; the others as in ``usage()``, among them all that
+            :func:`~ipyllm.statistics.summarise_arms` needs. Tokens that the server did not count are
+            null.
         """
-        import pandas as pd
-
-        from ipyllm.dataframes.calls_frame import CallsFrame
-
-        rows = pd.DataFrame([self._row(index) for index in range(len(self.arms))])
-        counts = dict.fromkeys(("input_tokens", "output_tokens"), "Int64")
-        floats = dict.fromkeys(("ttft_s", "total_s", "output_tps", "cost_usd"), "float64")
-        return CallsFrame(rows.astype({**counts, **floats}))
-
-    def _row(self, index: int) -> dict[str, Any]:
-        from ipyllm.response import ChatResponse
-
-        arm = self.arms[index]
-        response = self.responses[index] or ChatResponse(status="running")
-        return {
-            "arm": arm.mark,
-            "label": arm.label,
-            "model": arm.request.model,
-            "params": dict(arm.request.params),
-            "status": response.status,
-            "response": response.content,
-            "ttft_s": response.timing.ttft_s,
-            "total_s": response.timing.total_s or None,
-            "input_tokens": response.usage.input_tokens,
-            "output_tokens": response.usage.output_tokens,
-            "output_tps": response.timing.output_tps,
-            "cost_usd": response.cost_usd,
-            "usage_source": response.usage.source,
-            "error_category": response.error_category,
-            "error_message": response.error_message,
-            "preferred": self.vote_cast == arm.label if self.vote_cast is not None else None,
-            "call_id": response.call_id or None,
-        }
+        return answers_table(self.arms, self.responses, self.vote_cast)
 
     def vote(self, which: str, *, blind: bool | None = None, tags: Mapping[str, object] | None = None) -> str:
         """Store which answer is better in the ledger. A later vote replaces an earlier one.
+
+        The vote is on the complete answers only: arms that failed or were cancelled are not part of it.
 
         Parameters
         ----------
@@ -336,14 +312,16 @@ class Comparison:
         Raises
         ------
         LLMError
-            There is no such arm, or an arm has not ended.
+            There is no such arm, it has no complete answer, fewer than two have one, or an arm has not ended.
         """
         outcome = self.outcome(which)
         if not self.done.is_set():
             raise bad_request("Some answers are not complete yet: vote when all have ended.")
+        complete = self.complete
+        self._check_complete(outcome, [self.arms[index] for index in complete])
         first = self.arms[0].request
         cast_vote(
-            {arm.full_label: (r and r.call_id) or None for arm, r in zip(self.arms, self.responses, strict=True)},
+            {self.arms[index].full_label: response.call_id or None for index, response in complete.items()},
             next((arm.full_label for arm in self.arms if arm.label == outcome), outcome),
             prompt=first.prompt,
             blind=self.names_hidden if blind is None else blind,
@@ -353,6 +331,24 @@ class Comparison:
         )
         self.vote_cast = outcome
         return outcome
+
+    @property
+    def complete(self) -> dict[int, ChatResponse]:
+        """The complete answers, by the arms' indices: a vote is on these."""
+        return {
+            index: response
+            for index, response in enumerate(self.responses)
+            if response is not None and response.status == "ok"
+        }
+
+    def _check_complete(self, outcome: str, arms: Sequence[Arm]) -> None:
+        if len(arms) < 2:  # noqa: PLR2004
+            only = f"only {arms[0].mark} has a complete answer" if arms else "no arm has a complete answer"
+            raise bad_request(f"There is nothing to vote on: {only}.")
+        if outcome not in {*UNDECIDED, *(arm.label for arm in arms)}:
+            mark = next(arm.mark for arm in self.arms if arm.label == outcome)
+            choices = ", ".join([*(arm.mark for arm in arms), *UNDECIDED])
+            raise bad_request(f"{mark} has no complete answer, so it is not part of the vote: choose one of {choices}.")
 
     def outcome(self, which: str) -> str:
         """Return the outcome of a vote for ``which``: a label, ``"tie"`` or ``"both_bad"``.

@@ -17,7 +17,7 @@ from ipyllm._version import __version__
 from ipyllm.dataframes.call_totals import cost_total
 from ipyllm.errors import LLMError, bad_request
 from ipyllm.rendering import STYLE, to_html
-from ipyllm.text.format import count, number, shorten
+from ipyllm.text.format import count, number, seconds, shorten
 from ipyllm.text.redact import redact
 from ipyllm.text.terminal import strip_control_sequences
 
@@ -61,13 +61,17 @@ pre.prompt{{white-space:pre-wrap;overflow-wrap:anywhere;margin:.5rem 0 .5rem 1re
 """
 
 _METHOD = """\
-Warm-up calls are not counted. Calls that loaded a model, came from the cache, or were measured while the
-event loop lagged by more than a tenth of the time to first token are left out of the latencies.
+Warm-up calls are not counted. Calls that loaded a model or came from the cache are left out of the latencies; calls
+whose first token was read more than 0.01 s after its arrival, without a time stamp of the kernel, are left out of first
+times and token rates. Where most calls of an arm were measured late, these are not shown.
 Quantiles have exact order-statistic intervals; means have standard errors clustered by prompt and Student's
-interval, or Wilson's for right and wrong. Differences are taken prompt by prompt after averaging repeats:
-McNemar's mid-p test with Bonett and Price's interval for right and wrong asked once, paired t for other
-scores and cost, Wilcoxon's signed ranks with the Hodges–Lehmann interval for times. p_holm is Holm's
-correction over the whole table. Votes: Bradley–Terry with ties after Davidson and a normal prior."""
+interval with Hall's correction for skewness, or Wilson's for right and wrong asked once.
+Differences are taken prompt by prompt after averaging repeats:
+McNemar's mid-p test for right and wrong, extended to means where prompts were asked several times, paired t for
+other scores and cost, Wilcoxon's signed ranks with the Hodges–Lehmann difference for times. Each interval
+inverts its test; p_adjusted and the intervals are corrected over the whole table (Bonferroni).
+Votes: Bradley–Terry with ties after Davidson and a normal prior, standard errors clustered by prompt (jackknife);
+an arm is preferred where the intervals of all pairs together (Bonferroni) say so."""
 
 _SUMMARY_CHARACTERS = 160
 
@@ -212,14 +216,15 @@ def _prompts(calls: pd.DataFrame, observed: Observations, most: int) -> list[str
     rows_of = frame.groupby("prompt", sort=False).indices
     shown = list(rows_of)[:most]
     sections = ["<h2>Answers</h2>"]
-    sections += ["".join(_prompt(texts, frame, observed.scores, rows_of[prompt])) for prompt in shown]
+    sections += ["".join(_prompt(texts, observed, rows_of[prompt])) for prompt in shown]
     if len(rows_of) > len(shown):
         sections.append(f"<p>{len(rows_of) - len(shown):,} more prompts are not shown here.</p>")
     return sections
 
 
-def _prompt(texts: pd.DataFrame, frame: pd.DataFrame, scores: list[str], rows: Any) -> Iterator[str]:
+def _prompt(texts: pd.DataFrame, observed: Observations, rows: Any) -> Iterator[str]:
     """Yield the HTML of one prompt, folded, with all its answers."""
+    frame, scores, first_time = observed.frame, observed.scores, observed.first_time
     first = texts.iloc[rows[0]]
     name = _text(first.get("prompt_id"))
     prompt = _text(first.get("prompt"))
@@ -234,7 +239,11 @@ def _prompt(texts: pd.DataFrame, frame: pd.DataFrame, scores: list[str], rows: A
         call, measured = texts.iloc[row], frame.iloc[row]
         facts = [str(measured["arm"])]
         facts += [f"{score.removeprefix('score_')} {number(measured[score])}" for score in scores]
-        facts += [f"first token {number(measured['ttft_s'])} s"] if measured["ttft_s"] >= 0 else []
+        facts += ["cut off at max_tokens"] if measured["finish_reason"] == "length" else []
+        first_s, thinking_s = measured[first_time.name], measured["thinking_s"]
+        reached = "whole answer" if measured["whole"] else first_time.label.removeprefix("time to ")
+        facts += [f"thought {seconds(thinking_s)}"] if thinking_s >= 0 else []
+        facts += [f"{reached} after {seconds(first_s)}"] if first_s >= 0 else []
         status = str(measured["status"])
         failed = f' · <span class="failed">{escape(status)} {escape(_text(call.get("error_message")))}</span>'
         yield f'<div class="answer"><header>{escape(" · ".join(facts))}{failed if status != "ok" else ""}</header>'

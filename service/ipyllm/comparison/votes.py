@@ -4,23 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Final, get_args
+from typing import TYPE_CHECKING, Any, Final, get_args
 
 from ipyllm.errors import bad_request
 from ipyllm.request import Origin
 from ipyllm.text.suggest import suggest
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Container, Sequence
 
     import pandas as pd
 
     from ipyllm.ledger import Ledger
 
-__all__ = ["UNDECIDED", "cast_vote", "votes"]
+__all__ = ["UNDECIDED", "cast_vote", "votes", "without_failed_arms"]
 
 UNDECIDED: Final = ("tie", "both_bad")
 """Outcomes without a preferred arm."""
+
+_IDS_AT_ONCE = 10_000
+"""Call ids in one query: SQLite takes 32,766 values, PostgreSQL 65,535."""
 
 
 def cast_vote(
@@ -120,6 +123,9 @@ def votes(
 ) -> pd.DataFrame:
     """Return one row for every comparison with a vote, earliest vote first.
 
+    Arms whose call failed or was cancelled, by the ledger, are in no vote: a vote for one of them, or on fewer than two
+    others, is left out.
+
     Parameters
     ----------
     kernel : str or None
@@ -152,7 +158,41 @@ def votes(
         until=parse_time("until", until),
         comparisons=as_tuple("comparison", comparison),
     )
-    return read_frame(query, ledger)
+    found = read_frame(query, ledger)
+    return without_failed_arms(found, _failed_calls(found, ledger))
+
+
+def without_failed_arms(votes: pd.DataFrame, failed: Container[str | None]) -> pd.DataFrame:
+    """Return the votes without the arms whose call id is among ``failed``.
+
+    A vote for such an arm, or on fewer than two others, is left out.
+    """
+    import pandas as pd
+
+    def left(arms: Any) -> Any:
+        return {label: id_ for label, id_ in arms.items() if id_ not in failed} if isinstance(arms, Mapping) else arms
+
+    def holds(arms: Any, outcome: str) -> bool:
+        return not isinstance(arms, Mapping) or (len(arms) >= 2 and outcome in {*arms, *UNDECIDED})  # noqa: PLR2004
+
+    arms = pd.Series([left(given) for given in votes["arms"]], index=votes.index, dtype=object)
+    kept = pd.Series(map(holds, arms, votes["outcome"]), index=votes.index, dtype=bool)
+    return votes.assign(arms=arms)[kept].reset_index(drop=True)
+
+
+def _failed_calls(found: pd.DataFrame, ledger: Ledger | None) -> set[str]:
+    """Return the ids of the calls in these votes that failed or were cancelled."""
+    from ipyllm.dataframes.filters import read_frame
+    from ipyllm.ledger.columns import FINAL
+    from ipyllm.ledger.query import Query
+
+    ids = sorted({id_ for arms in found["arms"] if arms for id_ in arms.values() if id_})
+    failed: set[str] = set()
+    for start in range(0, len(ids), _IDS_AT_ONCE):
+        chunk = tuple(ids[start : start + _IDS_AT_ONCE])
+        query = Query(call_ids=chunk, statuses=tuple(FINAL - {"ok"}), text=False)
+        failed.update(read_frame(query, ledger)["call_id"])
+    return failed
 
 
 def _check_arms(arms: object, outcome: object) -> None:

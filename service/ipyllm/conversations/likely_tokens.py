@@ -112,7 +112,7 @@ def _parts(message: Message) -> Iterator[Any]:
     for name, value in message.items():
         if name == "content" and isinstance(value, list):
             yield from value
-        elif name != "role" and value is not None:
+        elif name not in {"role", "output_items"} and value is not None:
             yield value
 
 

@@ -7,11 +7,11 @@ import string
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping, Sequence
 
     from ipyllm.messages import Message
 
-__all__ = ["IMAGES", "estimate", "estimate_messages"]
+__all__ = ["IMAGES", "estimate", "estimate_body", "estimate_messages", "max_output_tokens", "messages_of"]
 
 _BYTES_PER_TOKEN = 3  # an upper estimate for all measured samples of prose, code and JSON; 4 is too low for JSON
 _ONE_TOKEN_EACH = str.maketrans("", "", string.digits + string.punctuation)
@@ -22,6 +22,12 @@ _PER_MESSAGE = 4  # role and separators, as chat templates add them
 _PER_IMAGE = 4096
 IMAGES = {"image_url", "input_image", "image"}
 """Types of a message's parts that are images."""
+_NOT_READ = {
+    *("messages", "input", "model", "stream", "stream_options", "stop", "logit_bias", "metadata", "user"),
+    *("service_tier", "store", "include", "prompt_cache_key"),
+}
+"""Fields of a request that the model does not read as text, or that are estimated apart."""
+_OUTPUT_LIMITS = ("max_tokens", "max_completion_tokens", "max_output_tokens")
 
 
 def estimate(text: str) -> int:
@@ -40,6 +46,33 @@ def estimate_messages(messages: Iterable[Message]) -> int:
     ids, audio) by its JSON. Of an answer's ``output_items`` only what does not repeat the message counts: reasoning.
     """
     return sum(map(_message_tokens, messages))
+
+
+def estimate_body(body: Mapping[str, Any]) -> int:
+    """Return an upper estimate of the input tokens of a request's JSON: messages, tool definitions, schema.
+
+    Examples
+    --------
+    >>> estimate_body({"model": "m", "messages": [{"role": "user", "content": "Hello there"}], "temperature": 0})
+    8
+    """
+    read = (value for name, value in body.items() if name not in _NOT_READ)
+    return estimate_messages(messages_of(body)) + sum(
+        _json_tokens(value) for value in read if isinstance(value, dict | list | str)
+    )
+
+
+def messages_of(body: Mapping[str, Any]) -> Sequence[Message]:
+    """Return the messages in a request's JSON; on the Responses API, its input items."""
+    messages: Sequence[Message] = body.get("messages") or body.get("input") or ()
+    return messages
+
+
+def max_output_tokens(body: Mapping[str, Any]) -> int | None:
+    """Return the most tokens that a request's JSON allows for its answers, reasoning included; None for no limit."""
+    limits = [body[name] for name in _OUTPUT_LIMITS if isinstance(body.get(name), int)]
+    answers = body.get("n")
+    return max(limits) * (answers if isinstance(answers, int) else 1) if limits else None
 
 
 def _message_tokens(message: Message) -> int:

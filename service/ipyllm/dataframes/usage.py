@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, get_args
+from typing import TYPE_CHECKING, Any, Final, get_args
 
 from ipyllm.dataframes.call_totals import counted, is_uncounted
 from ipyllm.dataframes.filters import as_tuple, kernel_filter, read_frame
-from ipyllm.dataframes.latency_filter import as_bool, as_float, counts_in_latency
+from ipyllm.dataframes.latency_filter import as_bool, as_float, counts_in_latency, left_out_late, mostly_late
 from ipyllm.ledger.columns import COLUMNS, FINAL
 from ipyllm.ledger.query import Query
 from ipyllm.request import Origin
@@ -23,6 +23,17 @@ if TYPE_CHECKING:
     from ipyllm.ledger import Ledger
 
 __all__ = ["summarise", "usage"]
+
+_QUANTILES: Final = {
+    "ttft_p50_s": ("ttft_s", 0.5),
+    "ttft_p95_s": ("ttft_s", 0.95),
+    "ttfo_p50_s": ("ttfo_s", 0.5),
+    "ttfo_p95_s": ("ttfo_s", 0.95),
+    "thinking_p50_s": ("thinking_s", 0.5),
+    "total_p50_s": ("total_s", 0.5),
+    "output_tps_p50": ("output_tps", 0.5),
+}
+"""Columns of :func:`summarise`: a latency of the ledger, and the quantile of it."""
 
 
 def usage(
@@ -102,11 +113,14 @@ def summarise(frame: pd.DataFrame, by: str | Sequence[str] = "model") -> pd.Data
     Returns
     -------
     DataFrame
-        ``n`` calls; ``errors`` (status ``error`` or ``truncated``); ``refused`` by the model; ``left_out``, those
-        that :func:`~ipyllm.dataframes.latency_filter.counts_in_latency` leaves out of latencies; ``ttft_p50_s``,
-        ``ttft_p95_s``; ``total_p50_s`` and ``output_tps_p50`` of calls with status ``ok``; ``input_tokens``,
-        ``output_tokens`` as servers count them, and ``uncounted``, the calls without such a count, whose tokens are not
-        in these sums (``estimated`` of them have an estimate); ``cost_usd``, null when no cost is known, and
+        ``n`` calls; ``errors`` (status ``error`` or ``truncated``); ``refused`` by the model; ``cut``, the answers
+        cut off at ``max_tokens``, empty ones too (``finish_reason`` ``length``); ``left_out``, the calls that
+        :func:`~ipyllm.dataframes.latency_filter.counts_in_latency` leaves out of times to first token; ``ttft_p50_s``,
+        ``ttft_p95_s``; ``ttfo_p50_s``, ``ttfo_p95_s``, to the first visible text: compare models by these where one of
+        them reasons; ``thinking_p50_s``, ``total_p50_s`` and ``output_tps_p50`` of calls with status ``ok``; all of
+        them null where no call counts, or most were measured late; ``input_tokens``, ``output_tokens`` and of these
+        the ``visible_tokens``, as servers count them, and ``uncounted``, the calls without such a count, whose tokens
+        are not in these sums (``estimated`` of them have an estimate); ``cost_usd``, null when no cost is known, and
         ``cost_unknown``, the calls of unknown cost, which are not in that sum. It is shown rounded, and with a ``≥``
         before sums that do not include all calls.
 
@@ -136,45 +150,45 @@ def summarise(frame: pd.DataFrame, by: str | Sequence[str] = "model") -> pd.Data
     frame = frame[pd.concat(tagged, axis=1).all(axis=1)] if tagged else frame
     keys = [key.loc[frame.index] for key in keys]
 
-    counts = counts_in_latency(frame)
-    succeeded = counts & (frame["status"] == "ok")
-    estimated = (frame["usage_source"] == "estimated") | frame["output_tokens_estimated"].notna()
-    table = pd.DataFrame(
-        {
-            "errors": frame["status"].isin(["error", "truncated"]),
-            "refused": as_bool(frame["refused"]),
-            "left_out": ~counts,
-            "ttft_s": as_float(frame["ttft_s"]).where(counts),
-            "total_s": as_float(frame["total_s"]).where(succeeded),
-            "output_tps": as_float(frame["output_tps"]).where(succeeded & ~estimated),
-            "input_tokens": counted(frame, "input_tokens"),
-            "output_tokens": counted(frame, "output_tokens"),
-            "uncounted": is_uncounted(frame),
-            "estimated": estimated,
-            "cost_usd": as_float(frame["cost_usd"]),
-            "cost_unknown": frame["cost_usd"].isna(),
-        },
-        index=frame.index,
-    )
-    groups = table.groupby(keys if len(keys) > 1 else keys[0], dropna=False)
+    columns = {
+        "errors": frame["status"].isin(["error", "truncated"]),
+        "refused": as_bool(frame["refused"]),
+        "cut": frame["finish_reason"] == "length",
+        "left_out": ~counts_in_latency(frame, "ttft_s"),
+        **{name: counted(frame, name) for name in ("input_tokens", "output_tokens", "visible_tokens")},
+        "uncounted": is_uncounted(frame),
+        "estimated": (frame["usage_source"] == "estimated") | frame["output_tokens_estimated"].notna(),
+        "cost_usd": as_float(frame["cost_usd"]),
+        "cost_unknown": frame["cost_usd"].isna(),
+    }
+    for metric in {metric for metric, _ in _QUANTILES.values()}:
+        columns[metric] = as_float(frame[metric]).where(counts_in_latency(frame, metric))
+        columns[f"{metric} late"] = left_out_late(frame, metric)
+    groups = pd.DataFrame(columns, index=frame.index).groupby(keys if len(keys) > 1 else keys[0], dropna=False)
     return SummaryFrame(
         {
             "n": groups.size(),
             "errors": groups["errors"].sum(),
             "refused": groups["refused"].sum(),
+            "cut": groups["cut"].sum(),
             "left_out": groups["left_out"].sum(),
-            "ttft_p50_s": groups["ttft_s"].quantile(0.5),
-            "ttft_p95_s": groups["ttft_s"].quantile(0.95),
-            "total_p50_s": groups["total_s"].quantile(0.5),
-            "output_tps_p50": groups["output_tps"].quantile(0.5),
+            **{name: _quantile(groups, metric, q) for name, (metric, q) in _QUANTILES.items()},
             "input_tokens": groups["input_tokens"].sum(min_count=1).astype("Int64"),
             "output_tokens": groups["output_tokens"].sum(min_count=1).astype("Int64"),
+            "visible_tokens": groups["visible_tokens"].sum(min_count=1).astype("Int64"),
             "uncounted": groups["uncounted"].sum(),
             "estimated": groups["estimated"].sum(),
             "cost_usd": groups["cost_usd"].sum(min_count=1),
             "cost_unknown": groups["cost_unknown"].sum(),
         }
     )
+
+
+def _quantile(groups: Any, metric: str, q: float) -> pd.Series[float]:
+    """Return the quantile of each group, null where most of its calls were measured late."""
+    late, counted = groups[f"{metric} late"].sum(), groups[metric].count()
+    quantiles: pd.Series[float] = groups[metric].quantile(q).mask(mostly_late(late, counted))
+    return quantiles
 
 
 def _key(frame: pd.DataFrame, name: str) -> pd.Series[Any]:

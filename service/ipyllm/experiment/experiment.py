@@ -5,20 +5,23 @@ from __future__ import annotations
 import threading
 import warnings
 import weakref
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from ipyllm.comparison.arms import make_arms
+from ipyllm.conversations.tokens import estimate_body
 from ipyllm.errors import LLMError, bad_request
 from ipyllm.experiment.grid import Grid
 from ipyllm.experiment.ledger_progress import LedgerProgress
 from ipyllm.experiment.progress_bar import watch
 from ipyllm.experiment.prompts import read_prompts
 from ipyllm.experiment.results import Results
-from ipyllm.experiment.run import Run, RunConfig, RunProgress
+from ipyllm.experiment.run import Run, RunConfig, RunProgress, request_of
 from ipyllm.experiment.schedule import ORDERS, schedule_trials
 from ipyllm.experiment.scores import Scores
-from ipyllm.experiment.spending_limit import CostBounds, SpendingLimit, max_output_tokens_of
+from ipyllm.experiment.spending_limit import LedgerFunds, SpendingLimit, max_cost, max_output_tokens_of
 from ipyllm.ledger import current_ledger
+from ipyllm.pipeline.tool_loop import first_request
 from ipyllm.settings import get_settings
 from ipyllm.validate import validate_int, validate_usd
 
@@ -28,7 +31,6 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
-    from ipyllm.experiment.grid import Trial
     from ipyllm.experiment.remote_run import RemoteRun
     from ipyllm.experiment.schedule import Order
     from ipyllm.services.base import BaseLLMService
@@ -67,9 +69,12 @@ class Experiment:
     scorers : sequence
         Anything that :meth:`ipyllm.scorers.Scorer.of` accepts.
     max_cost_usd : float, optional
-        Limit for all runs of the experiment together. The highest cost of a call is reserved before it is sent.
-    concurrency : int
-        Maximum number of calls in flight to one endpoint; fewer if the endpoint answers 429.
+        Limit for the experiment in US dollars: for all its runs in all kernels together, with their retries, and with
+        the calls of its judges. The highest cost of a call is reserved before it is sent.
+    concurrency : int, optional
+        Maximum number of calls in flight to one endpoint; fewer if the endpoint answers 429. By default 32, but 1 for
+        all embedded models together: they share this machine's processor cores, and calls at the same time would
+        slow one another down.
     seed : int
         Seed of the random order.
     order : {"interleaved", "by_model"}
@@ -109,7 +114,7 @@ class Experiment:
         repeats: int = 1,
         scorers: Iterable[Any] = (),
         max_cost_usd: float | None = None,
-        concurrency: int = 32,
+        concurrency: int | None = None,
         seed: int = 0,
         order: Order = "interleaved",
         name: str | None = None,
@@ -126,12 +131,15 @@ class Experiment:
         self.name = _checked_name(name) if name is not None else self.grid.name
         self._scores = Scores(scorers, self.grid)
         self.max_cost_usd = validate_usd(max_cost_usd)
-        self._concurrency = validate_int("concurrency", concurrency, 1)
+        self._concurrency = None if concurrency is None else validate_int("concurrency", concurrency, 1)
         self._warmup = validate_int("warmup", warmup, 0)
         self._order: Order = order
         self._seed = validate_int("seed", seed, None)
         self._run: Run | RemoteRun | None = None
         self.ledger = current_ledger()
+        self._spending = SpendingLimit()
+        if self.max_cost_usd is not None:
+            self._spending = SpendingLimit(self.max_cost_usd, LedgerFunds(self.ledger, self.name, self.max_cost_usd))
         self._texts: dict[str, str] | None = None if get_settings().store_text else {}
         for note in notes:
             warnings.warn(note, stacklevel=2)
@@ -166,21 +174,19 @@ class Experiment:
         """
         import pandas as pd
 
-        from ipyllm.conversations.tokens import estimate_messages
-
-        done, bounds = self._ledger_progress().done(), CostBounds()
+        done = self._ledger_progress().done()
         rows = {}
         for arm in self.grid.arms:
             trials = [trial for trial in self.grid.trials.values() if trial.arm is arm]
-            to_do = [trial.messages for trial in trials if trial.key not in done]
-            costs = [bounds.of(arm, messages) for messages in to_do]
+            to_do = [replace(arm.request, messages=trial.messages) for trial in trials if trial.key not in done]
+            costs = [max_cost(arm.service, request) for request in to_do]
             longest = max_output_tokens_of(arm)
             rows[arm.label] = {
                 "model": arm.model,
                 "calls": len(trials),
                 "done": len(trials) - len(to_do),
                 "to_do": len(to_do),
-                "input_tokens": sum(map(estimate_messages, to_do)),
+                "input_tokens": sum(estimate_body(arm.service.body(first_request(request))) for request in to_do),
                 "max_output_tokens": None if longest is None else longest * len(to_do),
                 "max_cost_usd": None if None in costs else sum(cost for cost in costs if cost is not None),
             }
@@ -261,7 +267,13 @@ class Experiment:
     def results(self) -> Results:
         """Return the results so far, also during a run, including those of other kernels."""
         return Results(
-            self.name, self.grid, self.ledger, self._scores, texts=self._texts, current_run=lambda: self._run
+            self.name,
+            self.grid,
+            self.ledger,
+            self._scores,
+            texts=self._texts,
+            spending=self._spending,
+            current_run=lambda: self._run,
         )
 
     def _scored_results(self) -> Results:
@@ -286,12 +298,18 @@ class Experiment:
             self._run = None
             if not to_do:
                 return len(done)
-            spending = SpendingLimit(self.max_cost_usd, recorded.spent_usd)
             trials = schedule_trials(to_do, self._seed, self._order)
-            self._check_budget(spending, trials)
             config = RunConfig(
-                self.name, self.grid.signature, self._warmup, self._concurrency, self.ledger, spending, self._texts
+                self.name,
+                self.grid.signature,
+                self._warmup,
+                self._concurrency,
+                self.ledger,
+                self._spending,
+                self._texts,
             )
+            one_of_each_arm = {trial.arm.label: trial for trial in trials}.values()
+            self._spending.check((trial.arm.service, request_of(trial, config)) for trial in one_of_each_arm)
             if executor is None:
                 self._run = Run(trials, config)
             else:
@@ -301,12 +319,6 @@ class Experiment:
             _running[self.name] = self._run
             self._run.start()
             return len(done)
-
-    def _check_budget(self, spending: SpendingLimit, trials: list[Trial]) -> None:
-        """Raise before anything is sent if the budget is too small for one call of an arm, or its price is unknown."""
-        if spending.limited:
-            for trial in {trial.arm.label: trial for trial in trials}.values():
-                spending.settle(spending.reserve_now(trial.arm, trial.messages), 0.0)
 
     def _report_problems(self, progress: RunProgress) -> None:
         if progress.unreachable and not progress.ended:

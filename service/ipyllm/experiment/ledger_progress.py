@@ -1,4 +1,4 @@
-"""Reads the state of an experiment from the ledger: which trials are done, and what they cost."""
+"""Reads the state of an experiment from the ledger: which trials are done, and what its calls cost."""
 
 from __future__ import annotations
 
@@ -48,11 +48,6 @@ class LedgerProgress:
         self._is_warmup = self.rows["warmup"].fillna(value=False).astype(bool)
         self._in_grid = self.rows["trial"].isin(grid.trials.keys())
 
-    @property
-    def spent_usd(self) -> float:
-        """Cost of all its calls so far; unknown prices are not included."""
-        return float(self.rows["cost_usd"].sum())
-
     def done(self) -> set[str]:
         """Return the keys of the trials that were answered, or failed with a final error."""
         status, category = self.rows["status"], self.rows["error_category"]
@@ -97,6 +92,26 @@ class LedgerProgress:
             rows["response"] = rows["response"].fillna(rows["call_id"].map(self._texts))
         other_columns = [name for name in rows.columns if name not in {*_LEADING_COLUMNS, "trial", "grid"}]
         return rows[[*_LEADING_COLUMNS, *other_columns]].reset_index(drop=True)
+
+    def costs(self) -> pd.DataFrame:
+        """Return what all calls of the experiment cost, earlier grids included: see :attr:`Results.costs`."""
+        import pandas as pd
+
+        rows = self.rows[self.rows["status"] != "running"]
+        is_judge = pd.Series([isinstance(tags, dict) and "judge" in tags for tags in rows["tags"]], index=rows.index)
+        is_warmup = self._is_warmup[rows.index]
+        kinds = {"calls": ~is_judge & ~is_warmup, "warm-ups": is_warmup, "judges": is_judge, "total": is_judge | True}
+        bound = rows["cost_bound_usd"].fillna(rows["cost_usd"])
+        table = {
+            kind: {
+                "n": int(chosen.sum()),
+                "cost_usd": float(rows.loc[chosen, "cost_usd"].sum()),
+                "unknown": int((chosen & rows["cost_usd"].isna() & (bound != 0)).sum()),
+                "cost_bound_usd": float(bound[chosen].sum(skipna=False)),
+            }
+            for kind, chosen in kinds.items()
+        }
+        return pd.DataFrame.from_dict(table, orient="index")
 
     def changes(self) -> str | None:
         """Describe how the grid differs from that of the stored rows; None if they are the same."""

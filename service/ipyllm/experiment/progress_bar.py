@@ -30,5 +30,6 @@ def watch(done: InterruptibleEvent, progress: RunProgress, *, name: str, n_done:
 
 
 def _figures(progress: RunProgress) -> dict[str, Any]:
+    alone = {"embedded": "one at a time"} if progress.one_at_a_time else {}
     cost = {"cost": str(progress.cost)} if progress.cost.usd or progress.cost.n_unknown else {}
-    return cost | ({"failed": progress.failed} if progress.failed else {})
+    return alone | cost | ({"failed": progress.failed} if progress.failed else {})

@@ -10,24 +10,28 @@ import hashlib
 import os
 import socket
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from ulid import ULID
 
-from ipyllm.experiment.run import TRIAL_TAG, Run, RunConfig
-from ipyllm.experiment.spending_limit import SpendingLimit
+from ipyllm.conversations.hidden_tokens import hidden_tokens
+from ipyllm.experiment.run import TRIAL_TAG, Run, RunConfig, request_of
+from ipyllm.experiment.spending_limit import ChunkFunds, SpendingLimit
+from ipyllm.pipeline.ledger_rows import opening_row
 from ipyllm.runtime.interruptible import CANCEL_GRACE_S
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
+    from ipyllm.conversations.hidden_tokens import Excess, Kind
     from ipyllm.errors import LLMError
     from ipyllm.experiment.grid import Trial
     from ipyllm.request import ChatRequest
     from ipyllm.services.base import BaseLLMService
     from ipyllm.totals import CostTotal
 
-__all__ = ["Chunk", "ChunkReport", "run_chunk", "trial_name", "write_rows"]
+__all__ = ["Chunk", "ChunkReport", "run_chunk", "trial_name", "write_lost_calls", "write_rows"]
 
 
 @dataclass(frozen=True)
@@ -36,11 +40,13 @@ class Chunk:
 
     experiment: str
     grid: str
-    concurrency: int
+    concurrency: int | None
     warmups: int  # if not 0, each trial is a warm-up that is repeated so many times
     arms: tuple[tuple[str, str | BaseLLMService, ChatRequest], ...]  # label, model as given, shared request
     trials: tuple[tuple[str, int, str, str, int], ...]  # key, index of the arm, prompt's id and text, repeat
     submission_id: str = ""  # unique, because Dask runs equal tasks only once
+    limit_usd: float | None = None  # the part of the budget that is reserved for it
+    hidden_tokens: Mapping[Kind, Excess] = field(default_factory=dict)  # as far as the submitting process knows
 
     @classmethod
     def of(cls, trials: list[Trial], config: RunConfig, *, warmups: int = 0) -> Chunk:
@@ -85,6 +91,8 @@ class ChunkReport:
     failed: int
     cost: CostTotal
     unreachable: dict[str, LLMError] = field(default_factory=dict)  # models that could not be reached, with the error
+    stopped: str | None = None  # why it ended early, in one sentence
+    hidden_tokens: Mapping[Kind, Excess] = field(default_factory=dict)  # as far as the worker knows now
 
 
 class RowCollector:
@@ -104,7 +112,11 @@ def run_chunk(chunk: Chunk) -> ChunkReport:
     """Run the trials of a chunk in this process and return their rows, even after an interrupt."""
     collector = RowCollector()
     trials = chunk.unpack()
-    config = RunConfig(chunk.experiment, chunk.grid, chunk.warmups, chunk.concurrency, collector, SpendingLimit(None))
+    hidden_tokens().update(chunk.hidden_tokens)
+    spending = SpendingLimit()
+    if chunk.limit_usd is not None:
+        spending = SpendingLimit(chunk.limit_usd, ChunkFunds(chunk.limit_usd))
+    config = RunConfig(chunk.experiment, chunk.grid, chunk.warmups, chunk.concurrency, collector, spending)
     run = Run(trials, config, warmups_only=bool(chunk.warmups))
     run.start()
     try:
@@ -115,7 +127,15 @@ def run_chunk(chunk: Chunk) -> ChunkReport:
     progress = run.progress
     worker = f"{socket.gethostname()}:{os.getpid()}"
     rows = [{**row, "tags": {**row["tags"], "worker": worker}} for row in collector.rows()]
-    return ChunkReport(rows, progress.ended, progress.failed, progress.cost, progress.unreachable)
+    return ChunkReport(
+        rows,
+        progress.ended,
+        progress.failed,
+        progress.cost,
+        progress.unreachable,
+        progress.stopped,
+        hidden_tokens().snapshot(),
+    )
 
 
 def write_rows(rows: list[dict[str, Any]], config: RunConfig, kernel: str, earlier_rows: Mapping[str, int]) -> None:
@@ -129,6 +149,24 @@ def write_rows(rows: list[dict[str, Any]], config: RunConfig, kernel: str, earli
         config.ledger.put({**row, "call_id": call_id, "kernel_id": kernel})
         if config.texts is not None:
             config.texts[call_id] = row.get("response") or ""
+
+
+def write_lost_calls(
+    trials: Sequence[Trial], bounds_usd: Sequence[float], config: RunConfig, submission_id: str
+) -> None:
+    """Write a row for each call of a chunk whose worker died: it may have been made, and have cost up to its bound."""
+    for number, (trial, bound_usd) in enumerate(zip(trials, bounds_usd, strict=True)):
+        request = request_of(trial, config)
+        name = f"{config.experiment}|{trial.key}|{submission_id}|{number}"
+        call_id = str(ULID.from_bytes(hashlib.sha256(name.encode()).digest()[:16]))
+        config.ledger.put(
+            {
+                **opening_row(call_id, request, datetime.now(UTC)),
+                "status": "interrupted",
+                "error_message": "The worker died.",
+                "cost_bound_usd": bound_usd,
+            }
+        )
 
 
 def trial_name(key: str, *, warmup: bool) -> str:

@@ -10,14 +10,18 @@ import threading
 from collections import deque
 from concurrent.futures import BrokenExecutor, CancelledError, Executor, Future, ProcessPoolExecutor
 from dataclasses import dataclass, field, replace
+from itertools import accumulate
 from math import ceil
 from typing import TYPE_CHECKING, Any, Final
 
 from ulid import ULID
 
+from ipyllm.conversations.hidden_tokens import hidden_tokens
 from ipyllm.errors import LLMError, bad_request
-from ipyllm.experiment.remote_chunk import Chunk, ChunkReport, run_chunk, write_rows
-from ipyllm.experiment.run import RunProgress
+from ipyllm.experiment.remote_chunk import Chunk, ChunkReport, run_chunk, write_lost_calls, write_rows
+from ipyllm.experiment.run import TRIAL_TAG, RunProgress, request_of
+from ipyllm.experiment.spending_limit import max_cost
+from ipyllm.ledger.budget_state import within
 from ipyllm.ledger.ids import kernel_id
 from ipyllm.runtime.interruptible import InterruptibleEvent
 
@@ -26,7 +30,6 @@ if TYPE_CHECKING:
 
     from ipyllm.experiment.grid import Trial
     from ipyllm.experiment.run import RunConfig
-    from ipyllm.pipeline.budget import Reservation
 
 __all__ = ["RemoteRun"]
 
@@ -39,19 +42,30 @@ _DEFAULT_WORKERS: Final = 4
 _MAX_ROUNDS: Final = 8
 """Maximum size of a chunk, in multiples of ``concurrency``: its trials are repeated if a worker dies."""
 
+_POLL_S: Final = 0.25
+"""Seconds between two looks at the budget while only calls of other processes can make room."""
+
 _logger = logging.getLogger("ipyllm.experiment")
 
 
 @dataclass
 class ChunkJob:
-    """A chunk with its trials, the number of submissions, and its reservations."""
+    """A chunk with its trials, the number of submissions, and what is reserved for it."""
 
     chunk: Chunk
     trials: list[Trial]
     is_warmup: bool = False
     tries: int = 0
     executor: Executor | None = None
-    reservations: list[Reservation] = field(default_factory=list)
+    reservation_id: str | None = None
+    bounds_usd: list[float] = field(default_factory=list)  # of each call, in the order of `calls`
+
+    @property
+    def calls(self) -> list[Trial]:
+        """The calls that the worker makes."""
+        if not self.is_warmup:
+            return self.trials
+        return [replace(trial, warmup=True) for trial in self.trials for _ in range(self.chunk.warmups)]
 
 
 class RemoteRun:
@@ -81,7 +95,7 @@ class RemoteRun:
         self._run_id = str(ULID())
         self._n_workers = _worker_count(self._executor)
         self._n_deaths = 0
-        size = chunk_size or _chunk_size(len(trials), self._n_workers, config.concurrency)
+        size = chunk_size or _chunk_size(len(trials), self._n_workers, config.most_in_flight)
         self._trial_queue = deque(self._chunks(trials, size))
         self._warmup_queue = deque(self._warm_ups(trials))
         self._submitted: dict[Future[ChunkReport], ChunkJob] = {}
@@ -128,7 +142,7 @@ class RemoteRun:
             for queue in (self._warmup_queue, self._trial_queue):
                 self._submit_all(queue)
                 while self._submitted or (queue and not self._stopping):
-                    self._wake.wait()
+                    self._wake.wait(None if self._submitted else _POLL_S)
                     self._wake.clear()
                     if self._stopping:
                         self._withdraw()
@@ -159,6 +173,7 @@ class RemoteRun:
             future: Future[ChunkReport] = self._executor.submit(run_chunk, chunk)
         except BrokenExecutor:  # a worker died between two chunks
             if not self._replace_executor():
+                self._release(job, 0.0)
                 return
             future = self._executor.submit(run_chunk, chunk)
         job.executor = self._executor
@@ -176,30 +191,51 @@ class RemoteRun:
             future.cancel()
 
     def _take_reports(self, queue: deque[ChunkJob]) -> None:
+        failures: list[tuple[Future[ChunkReport], BaseException]] = []
         while self._returned:
             future = self._returned.popleft()
-            job = self._submitted.pop(future, None)
-            if job is None:
+            if future not in self._submitted:
                 continue
             try:
                 report = future.result()
             except (CancelledError, Exception) as exc:  # noqa: BLE001 - an executor's own errors, or a worker's
-                self._settle(job, 0.0)
-                self._handle_failure(job, exc, queue)
+                failures.append((future, exc))
             else:
-                self._write(job, report)
+                self._write(self._submitted.pop(future), report, queue)
+        begun = list(self._submitted)[: self._n_workers]  # workers take the oldest first
+        for future, failure in failures:
+            job = self._submitted.pop(future)
+            # A pool fails all its chunks when it breaks, also those that no worker has begun.
+            may_have_run = future in begun if isinstance(failure, BrokenExecutor) else not _never_ran(failure)
+            if may_have_run and job.reservation_id is not None:
+                write_lost_calls(job.calls, job.bounds_usd, self._config, f"{self._run_id} {job.tries}")
+            self._release(job, sum(job.bounds_usd) if may_have_run else 0.0)
+            self._handle_failure(job, failure, queue)
 
-    def _write(self, job: ChunkJob, report: ChunkReport) -> None:
+    def _write(self, job: ChunkJob, report: ChunkReport, queue: deque[ChunkJob]) -> None:
         progress = self.progress
         self._n_deaths = 0
         write_rows(report.rows, self._config, self._kernel, self._earlier_rows)
-        self._settle(job, report.cost.usd)
+        hidden_tokens().update(report.hidden_tokens)
+        self._release(job, report.cost.usd)
         progress.cost += report.cost
         for model, error in report.unreachable.items():
             progress.unreachable.setdefault(model, error)
-        if not job.is_warmup:
-            progress.ended += report.ended
-            progress.failed += report.failed
+        if job.is_warmup:
+            return
+        progress.ended += report.ended
+        progress.failed += report.failed
+        if report.stopped is not None and job.reservation_id is not None:
+            self._handle_stop(job, report, queue)
+
+    def _handle_stop(self, job: ChunkJob, report: ChunkReport, queue: deque[ChunkJob]) -> None:
+        """Submit again what a worker did not send because its part of the budget was used up, as by retries."""
+        made = {row["tags"][TRIAL_TAG] for row in report.rows}
+        trials = [trial for trial in job.trials if trial.key not in made]
+        if not made:
+            self._stop(str(report.stopped))
+        elif trials:
+            queue.appendleft(ChunkJob(Chunk.of(trials, self._config), trials))
 
     def _handle_failure(self, job: ChunkJob, exc: BaseException, queue: deque[ChunkJob]) -> None:
         """Submit a chunk again if its worker died; stop the run after other errors."""
@@ -249,30 +285,40 @@ class RemoteRun:
         spending = self._config.spending
         if not spending.limited:
             return True
-        reservations: list[Reservation] = []
-        for trial in job.trials * max(1, job.chunk.warmups):
-            try:
-                reservations.append(spending.reserve_now(trial.arm, trial.messages))
-            except LLMError as exc:
-                if self._submitted:
-                    for reservation in reservations:
-                        spending.settle(reservation, 0.0)
+        try:
+            bounds = [self._bound(trial) for trial in job.calls]
+            reservation_id = str(ULID())
+            state = spending.reserve_now(reservation_id, sum(bounds))
+            if not state.granted:
+                if self._submitted or state.releasable_usd > 0:
                     return False
-                self._stop(str(exc))
-                break
-        if len(reservations) < len(job.trials):  # no running chunk can free anything: send the part that fits
-            if not reservations:
-                return False
-            job.trials = job.trials[: len(reservations)]
-            job.chunk = Chunk.of(job.trials, self._config)
-        job.reservations = reservations
+                # Nothing in flight can make room: send the part that fits.
+                left = spending.limit_usd - state.spent_usd - state.reserved_usd
+                n_fitting = sum(within(total, left) for total in accumulate(bounds))
+                if job.is_warmup or not n_fitting:
+                    raise spending.refusal(bounds[0], state, job.calls[0].arm.model)
+                job.trials, bounds = job.trials[:n_fitting], bounds[:n_fitting]
+                job.chunk = Chunk.of(job.trials, self._config)
+                if not spending.reserve_now(reservation_id, sum(bounds)).granted:
+                    return False  # another process was faster
+        except LLMError as exc:
+            self._stop(str(exc))
+            return False
+        job.reservation_id, job.bounds_usd = reservation_id, bounds
+        job.chunk = replace(job.chunk, limit_usd=sum(bounds), hidden_tokens=hidden_tokens().snapshot())
         return True
 
-    def _settle(self, job: ChunkJob, cost_usd: float) -> None:
-        """Settle a chunk's reservations together: the first by the whole cost, the others by 0."""
-        for index, reservation in enumerate(job.reservations):
-            self._config.spending.settle(reservation, 0.0 if index else cost_usd)
-        job.reservations = []
+    def _bound(self, trial: Trial) -> float:
+        request = request_of(trial, self._config)
+        return self._config.spending.bound(max_cost(trial.arm.service, request), request.model)
+
+    def _release(self, job: ChunkJob, cost_usd: float) -> None:
+        """Release what is reserved for a chunk; its rows say what it cost."""
+        if job.reservation_id is not None:
+            try:
+                self._config.spending.release_now(job.reservation_id, cost_usd)
+            except LLMError as exc:
+                self._stop(str(exc))
 
 
 def _executor_and_factory(
@@ -288,6 +334,11 @@ def _executor_and_factory(
         )
     made = executor()
     return made, executor
+
+
+def _never_ran(failure: BaseException) -> bool:
+    """Return whether no call of a chunk was sent: it was withdrawn, or its worker could not begin."""
+    return isinstance(failure, CancelledError | LLMError | ImportError)
 
 
 def _pool_factory(executor: Any) -> Callable[[], Executor] | None:

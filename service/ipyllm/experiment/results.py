@@ -6,6 +6,7 @@ from html import escape
 from typing import TYPE_CHECKING, Any
 
 from ipyllm.experiment.ledger_progress import LedgerProgress
+from ipyllm.text.format import count, money
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from ipyllm.experiment.remote_run import RemoteRun
     from ipyllm.experiment.run import Run
     from ipyllm.experiment.scores import Scores
+    from ipyllm.experiment.spending_limit import SpendingLimit
     from ipyllm.ledger import Ledger
 
 __all__ = ["Results"]
@@ -38,6 +40,7 @@ class Results:
         scores: Scores,
         *,
         texts: Mapping[str, str] | None,
+        spending: SpendingLimit,
         current_run: Callable[[], Run | RemoteRun | None],
     ) -> None:
         self._name = name
@@ -45,6 +48,7 @@ class Results:
         self._ledger = ledger
         self._scores = scores
         self._texts = texts
+        self._spending = spending
         self._current_run = current_run
 
     def __repr__(self) -> str:
@@ -59,9 +63,10 @@ class Results:
 
         ``experiment``, ``arm``, ``model``, ``params``, ``system``, ``prompt_id``, ``repeat``, ``row`` (place in the
         input), ``prompt``, ``response``, ``status``, then the columns of ``usage()``, and for each scorer
-        ``score_<name>`` and ``score_<name>_error``. Calls without a score are scored now, in this thread.
+        ``score_<name>`` and ``score_<name>_error``. Calls without a score are scored now, in this thread; what a judge
+        costs is paid from the budget of the experiment.
         """
-        return self._scores.join(self._calls(), self._ledger)
+        return self._scores.join(self._calls(), self._ledger, self._spending)
 
     @property
     def directions(self) -> dict[str, bool | None]:
@@ -94,11 +99,22 @@ class Results:
         left = total - answered - len(failed)
         run = self._current_run()
         if run is not None and not run.done.is_set():
-            sentences.append(f"It is running; {left} of the calls have not ended.")
+            alone = "; embedded models are asked one call at a time" if run.progress.one_at_a_time else ""
+            sentences.append(f"It is running; {left} of the calls have not ended{alone}.")
         elif left:
             reason = f": {run.progress.stopped}" if run is not None and run.progress.stopped else "."
             sentences.append(f"{left} were not made{reason} Call run() again to continue.")
         return " ".join(sentences)
+
+    @property
+    def costs(self) -> pd.DataFrame:
+        """What the experiment cost so far, in US dollars, all its runs included.
+
+        Index: ``calls``, ``warm-ups``, ``judges`` (calls of scorers that ask a model), ``total``. Columns: ``n``, calls
+        that ended; ``cost_usd``, the sum of the known costs; ``unknown``, calls whose cost is unknown; and
+        ``cost_bound_usd``, the most that it can have been, unknown costs included (null if one has no known bound).
+        """
+        return self._ledger_progress().costs()
 
     def rescore(self, scorers: Iterable[Any]) -> Results:
         """Score all answers again, with these scorers instead of the earlier ones. No arm is called again.
@@ -131,10 +147,18 @@ class Results:
     def ranking(self, votes: Any = None, **options: Any) -> pd.DataFrame:
         """Return the arms by strength, from ``votes`` or those in the ledger on this experiment's prompts.
 
+        Arms whose call failed or was cancelled are not part of a vote.
+
         Options are those of :func:`ipyllm.statistics.ranking`.
         """
+        import pandas as pd
+
+        from ipyllm.comparison.votes import without_failed_arms
         from ipyllm.statistics import ranking
 
+        if isinstance(votes, pd.DataFrame) and {"arms", "outcome"} <= set(votes.columns):
+            calls = self._calls()
+            votes = without_failed_arms(votes, set(calls["call_id"][calls["status"] != "ok"]))
         return ranking(self._votes() if votes is None else votes, **options)
 
     def plot(self, **options: Any) -> Any:
@@ -159,7 +183,19 @@ class Results:
         calls = self._calls()
         if not (calls["status"] == "ok").any():
             return head
-        return f"{head}{self.summary()._repr_html_()}"  # type: ignore[operator]
+        return f"{head}{self._cost_html()}{self.summary()._repr_html_()}"  # type: ignore[operator]
+
+    def _cost_html(self) -> str:
+        """Return a sentence about the costs of calls and judges, if any are known."""
+        costs = self.costs
+        known = {kind: cost for kind, cost in zip(costs.index, costs["cost_usd"].tolist(), strict=True) if cost}
+        if not known:
+            return ""
+        total = known.pop("total")
+        parts = [f"{money(cost)} for {kind}" for kind, cost in known.items()]
+        unknown = costs["unknown"].tolist()[-1]
+        more = f", and {count(unknown, 'call')} of unknown cost" if unknown else ""
+        return f"<p>It costs {money(total)}: {', '.join(parts)}{more}.</p>"
 
     def _ledger_progress(self) -> LedgerProgress:
         return LedgerProgress(self._name, self._grid, self._ledger, self._texts)

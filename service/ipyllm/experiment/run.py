@@ -20,6 +20,7 @@ from ipyllm.routing.balancing import Pool
 from ipyllm.routing.route import Route
 from ipyllm.runtime.interruptible import InterruptibleEvent
 from ipyllm.runtime.service_thread import service_thread
+from ipyllm.services.local import LocalService
 from ipyllm.totals import CostTotal
 
 if TYPE_CHECKING:
@@ -44,6 +45,8 @@ GRID_TAG: Final = "grid"
 _MODEL_ERRORS: Final = frozenset({"authentication", "not_found", "quota"})
 """Errors that every other call to the same model would return too."""
 
+_DEFAULT_CONCURRENCY: Final = 32
+
 _logger = logging.getLogger("ipyllm.experiment")
 
 
@@ -57,6 +60,7 @@ class RunProgress:
     cost: CostTotal = field(default_factory=CostTotal)  # with warm-ups
     stopped: str | None = None  # why it ended early, in one sentence
     unreachable: dict[str, LLMError] = field(default_factory=dict)  # models that could not be reached, with the error
+    one_at_a_time: bool = False  # whether there are embedded models, and they are asked one call at a time
 
 
 @dataclass(frozen=True)
@@ -66,10 +70,19 @@ class RunConfig:
     experiment: str  # its name
     grid: str  # its grid's signature
     warmups: int  # calls to each model before the measured ones
-    concurrency: int  # most calls to one endpoint at the same time
+    concurrency: int | None  # most calls to one endpoint at the same time, if the user gave it
     ledger: RowSink
     spending: SpendingLimit
     texts: dict[str, str] | None = None  # filled with the answers, by call id, if the ledger does not store them
+
+    @property
+    def most_in_flight(self) -> int:
+        """Most calls to one endpoint that is not embedded."""
+        return _DEFAULT_CONCURRENCY if self.concurrency is None else self.concurrency
+
+    def asks_one_at_a_time(self, service: BaseLLMService) -> bool:
+        """Whether calls to a service share this machine's cores, and so must not run at the same time."""
+        return self.concurrency is None and _is_embedded(service)
 
 
 class Run:
@@ -80,7 +93,8 @@ class Run:
 
     def __init__(self, trials: Sequence[Trial], config: RunConfig, *, warmups_only: bool = False) -> None:
         self.done = InterruptibleEvent()
-        self.progress = RunProgress(len(trials))
+        services = {id(trial.arm.service): trial.arm.service for trial in trials}.values()
+        self.progress = RunProgress(len(trials), one_at_a_time=any(map(config.asks_one_at_a_time, services)))
         self._trials = trials
         self._config = config
         self._warmups_only = warmups_only
@@ -111,7 +125,7 @@ class Run:
     async def _run(self) -> None:
         try:
             await asyncio.gather(
-                *(self._run_endpoint(service, trials) for service, trials in _by_endpoint(self._trials))
+                *(self._run_endpoint(service, trials) for service, trials in _by_endpoint(self._trials, self._config))
             )
         except BaseException as exc:
             self._stopping = True
@@ -123,10 +137,8 @@ class Run:
             self.done.set()
 
     async def _run_endpoint(self, service: BaseLLMService, trials: deque[Trial]) -> None:
-        """Run all trials of one endpoint."""
-        max_in_flight = min(self._config.concurrency, service.at_once or self._config.concurrency)
-        if isinstance(service, Pool):
-            max_in_flight *= _n_servers(service)
+        """Run all trials of one endpoint, or those of all embedded models."""
+        max_in_flight = self._max_in_flight(service)
         first_trials: dict[str, Trial] = {}
         for trial in trials:
             first_trials.setdefault(trial.arm.model, trial)
@@ -139,6 +151,13 @@ class Run:
                 )
         if not self._warmups_only:
             await self._run_in_tasks(trials, max_in_flight)
+
+    def _max_in_flight(self, service: BaseLLMService) -> int:
+        if self._config.asks_one_at_a_time(service):
+            return 1
+        most = self._config.most_in_flight
+        most = min(most, service.at_once or most)
+        return most * _n_servers(service) if isinstance(service, Pool) else most
 
     async def _run_in_tasks(self, trials: Iterable[Trial], max_in_flight: int) -> None:
         queue = trials if isinstance(trials, deque) else deque(trials)
@@ -162,22 +181,22 @@ class Run:
             if arm.model in progress.unreachable:
                 continue
             request = request_of(trial, self._config)
-            reservation = None
+            account = None
             if spending.limited:
                 try:
-                    reservation = await spending.reserve(arm, request.messages)
+                    account = await spending.open(arm.service, request)
                 except LLMError as exc:
                     self._stop(str(exc), now=False)
                     return
                 if self._has_stopped():  # while it waited for the reservation
-                    spending.settle(reservation, 0.0)
+                    account.end()
                     return
-            call = Call(arm.service, request, ledger=self._config.ledger)
-            response = await call.run_on_service_thread()
-            cost = response.cost_usd
-            if reservation is not None:
-                nothing_sent = cost is None and not response.content and response.status != "cancelled"
-                spending.settle(reservation, 0.0 if nothing_sent else cost)
+            call = Call(arm.service, request, ledger=self._config.ledger, account=account)
+            try:
+                response = await call.run_on_service_thread()
+            finally:
+                if account is not None:
+                    account.end()
             self._record_outcome(trial, response, call.error)
 
     def _has_stopped(self) -> bool:
@@ -191,13 +210,13 @@ class Run:
             if self._config.texts is not None:
                 self._config.texts[response.call_id] = response.content
         elif error.category == "quota" and error.status_code is None:
-            self._stop(str(error), now=False)  # the budget of the process
+            self._stop(str(error), now=False)  # a budget
             return
         elif category_of(error) in _MODEL_ERRORS or (trial.warmup and category_of(error) == "connection"):
             progress.unreachable.setdefault(model, error)
         elif category_of(error) == "connection":
             self._connection_errors[model] = self._connection_errors.get(model, 0) + 1
-            if self._connection_errors[model] > 2 * self._config.concurrency:
+            if self._connection_errors[model] > 2 * self._config.most_in_flight:
                 progress.unreachable.setdefault(model, error)
         if not trial.warmup and response.status != "cancelled":
             progress.ended += 1
@@ -225,14 +244,15 @@ def request_of(trial: Trial, config: RunConfig) -> ChatRequest:
     )
 
 
-def _by_endpoint(trials: Sequence[Trial]) -> list[tuple[BaseLLMService, deque[Trial]]]:
+def _by_endpoint(trials: Sequence[Trial], config: RunConfig) -> list[tuple[BaseLLMService, deque[Trial]]]:
     found: dict[Any, tuple[BaseLLMService, deque[Trial]]] = {}
     keys: dict[int, Any] = {}
     for trial in trials:
         service = trial.arm.service
         key = keys.get(id(service))
         if key is None:
-            key = keys[id(service)] = _endpoint_key(service)
+            alone = config.asks_one_at_a_time(service)
+            key = keys[id(service)] = LocalService.name if alone else _endpoint_key(service)
         found.setdefault(key, (service, deque()))[1].append(trial)
     return list(found.values())
 
@@ -243,6 +263,12 @@ def _endpoint_key(service: BaseLLMService) -> Any:
         return service.address(), service.limits
     except (LLMError, NotImplementedError):  # a missing key, for example, which the call reports
         return service.full_name
+
+
+def _is_embedded(service: BaseLLMService) -> bool:
+    """Return whether all calls to a service run in llama.cpp on this machine."""
+    services = list(service._arms()) if isinstance(service, Route) else []  # noqa: SLF001 - a route is ours
+    return all(map(_is_embedded, services)) if services else isinstance(service, LocalService)
 
 
 def _n_servers(service: BaseLLMService) -> int:

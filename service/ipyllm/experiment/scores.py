@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from ipyllm.experiment.grid import Grid
+    from ipyllm.experiment.spending_limit import SpendingLimit
     from ipyllm.ledger import Ledger
 
 __all__ = ["Scores"]
@@ -42,8 +43,11 @@ class Scores:
         self._by_call: dict[str, dict[str, dict[str, Any]]] = {}  # by call, then by scorer: its columns
         self._reads_stored = False
 
-    def join(self, calls: pd.DataFrame, ledger: Ledger) -> pd.DataFrame:
-        """Return ``calls`` with their scores. Those without one are scored first; an interrupt keeps scores so far."""
+    def join(self, calls: pd.DataFrame, ledger: Ledger, spending: SpendingLimit) -> pd.DataFrame:
+        """Return ``calls`` with their scores. Those without one are scored first; an interrupt keeps scores so far.
+
+        Judges pay from ``spending``.
+        """
         if not self._scorers:
             return calls
         from ipyllm.scorers.scoring import with_directions
@@ -58,17 +62,19 @@ class Scores:
         for names, indices in missing.items():
             scorers = [scorer for scorer in self._scorers if scorer.name in names]
             if scorers:
-                self._score(scorers, answered.iloc[indices], ledger)
+                self._score(scorers, answered.iloc[indices], ledger, spending)
         calls = calls.assign(**{name: self._column(*where, calls) for name, where in self._columns().items()})
         return with_directions(calls, self._scorers)
 
-    def _score(self, scorers: list[Any], calls: pd.DataFrame, ledger: Ledger) -> None:
+    def _score(self, scorers: list[Any], calls: pd.DataFrame, ledger: Ledger, spending: SpendingLimit) -> None:
         from ipyllm.scorers.scoring import Scoring
 
         rows = [
             {"prompt": prompt} | dict(self._data[prompt_id])
             for prompt_id, prompt in zip(calls["prompt_id"], calls["prompt"], strict=True)
         ]
+        if spending.limited:
+            scorers = [scorer.paid_from(spending.account) for scorer in scorers]
         scoring = Scoring(scorers, calls, rows)
         complete = False
         try:
@@ -91,7 +97,7 @@ class Scores:
             paid = {
                 scorer.columns[0]: json.dumps(known[scorer.name])
                 for scorer in scorers
-                if known.get(scorer.name, {}).get(scorer.columns[3]) is not None
+                if _is_paid(known.get(scorer.name, {}), scorer)
             }
             if paid:
                 ledger.put({"call_id": call_id, "tags": {**(tags or {}), **paid}})
@@ -122,3 +128,9 @@ class Scores:
         values = [self._by_call.get(call_id, {}).get(scorer, {}).get(name) for call_id in calls["call_id"]]
         is_text = name.endswith(("_error", "_reason"))
         return pd.Series(values, index=calls.index, dtype="object" if is_text else "float64")
+
+
+def _is_paid(known: dict[str, Any], scorer: Any) -> bool:
+    """Return whether a score cost something, or came from a cache; not if its judge was never asked."""
+    score, _, _, cost = (known.get(name) for name in scorer.columns)
+    return cost is not None and (cost > 0 or score is not None)

@@ -97,16 +97,18 @@ class Conditions:
 
 @dataclass(frozen=True, slots=True)
 class Query(Conditions):
-    """Filter for calls: any of the ``models``, any of the ``statuses``, …, and all of the ``tags``."""
+    """Filter for calls: any of the ``call_ids``, any of the ``models``, …, and all of the ``tags``."""
 
     table: ClassVar[Table] = CALLS
     _accepted_values: ClassVar[Mapping[str, str]] = {
+        "call_id": "call_ids",
         "model": "models",
         "status": "statuses",
         "origin": "origins",
         "experiment": "experiments",
     }
 
+    call_ids: tuple[str, ...] = ()
     models: tuple[str, ...] = ()
     statuses: tuple[str, ...] = ()
     origins: tuple[str, ...] = ()

@@ -19,6 +19,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from ipyllm.fork_safety import never_finalize
 from ipyllm.ledger import arrow_read
 from ipyllm.ledger.columns import CALLS, TEXT
+from ipyllm.ledger.reservations import dead_writers, reserve
 from ipyllm.ledger.sqlite_file import SQLiteFile, error_text, is_damaged, retry_while_busy
 from ipyllm.ledger.tables import VERSION, calls, migrate, tables, version_of
 from ipyllm.process_identity import ProcessIdentity, is_dead, this_process
@@ -27,8 +28,9 @@ from ipyllm.text.redact import remember_secret
 if TYPE_CHECKING:
     import sqlite3
     import threading
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
+    from ipyllm.ledger.budget_state import BudgetState
     from ipyllm.ledger.columns import Row, Table
     from ipyllm.ledger.query import Conditions
 
@@ -42,6 +44,9 @@ _DEAD_AFTER_S = 600.0
 
 _PRUNE_BATCH = 2000
 """Rows deleted in one transaction, which other kernels wait for."""
+
+_BUDGET_LOCK = 0x1971
+"""First key of PostgreSQL's locks on budgets; the second is the experiment."""
 
 _EMPTY_SHARE = 0.25
 """Largest empty share of the file; above it, the file is rewritten."""
@@ -152,6 +157,26 @@ class Store:
                 ]
             columns = {name: query.table.columns[name] for name in query.columns}
             return arrow_read.read_columns(self._file.path, selects, columns)
+
+    def reserve(
+        self, experiment: str, limit_usd: float, wanted: Mapping[str, tuple[float, bool]], released: Collection[str]
+    ) -> BudgetState:
+        """Release and grant reservations of an experiment's budget: see :mod:`ipyllm.ledger.reservations`.
+
+        Raises as :meth:`write` does.
+        """
+        writer, now = this_process(), datetime.now(UTC)
+        with self._lock, self._detecting_replacement(), self._opened().connect() as connection:
+            dead = dead_writers(connection, experiment, now, _DEAD_AFTER_S)
+            connection.rollback()
+            if dead:  # before their reservations fall away, so that their calls count from now on
+                self._mark_interrupted(connection)
+            self._begin(connection)
+            if self._backend == "postgresql":
+                connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_BUDGET_LOCK, sa.func.hashtext(experiment))))
+            state = reserve(connection, experiment, limit_usd, wanted, released, writer, dead, now)
+            connection.commit()
+            return state
 
     def prune(self, table: Table, before: datetime | None, text_before: datetime | None) -> tuple[int, int]:
         """Delete rows that began before ``before``, and text of those before ``text_before``, but not running calls.

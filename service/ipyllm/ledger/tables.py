@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, Any, Final
 
 import sqlalchemy as sa
 
-from ipyllm.ledger.columns import TABLES
+from ipyllm.ledger.columns import PRIVATE, TABLES
 
 if TYPE_CHECKING:
     from ipyllm.ledger.columns import Kind
 
-__all__ = ["MIGRATIONS", "VERSION", "LedgerTooNewError", "calls", "migrate", "tables", "version_of"]
+__all__ = ["MIGRATIONS", "VERSION", "LedgerTooNewError", "calls", "migrate", "reservations", "tables", "version_of"]
 
 
 class LedgerTooNewError(Exception):
@@ -65,6 +65,17 @@ tables: Final = {
     for table in TABLES
 }
 calls: Final = tables["calls"]
+
+reservations: Final = sa.Table(
+    "reservations",
+    _metadata,
+    sa.Column("reservation_id", sa.Text, primary_key=True),
+    sa.Column("experiment", sa.Text, nullable=False),
+    sa.Column("usd", sa.Double, nullable=False),
+    sa.Column("sent", sa.Boolean, nullable=False),
+    *(sa.Column(name, _TYPES[kind]) for name, kind in PRIVATE.items()),
+)
+"""Highest possible costs of calls in flight, by experiment: see :mod:`ipyllm.ledger.reservations`."""
 
 _version = sa.Table("ledger_version", _metadata, sa.Column("version", sa.Integer, nullable=False))
 

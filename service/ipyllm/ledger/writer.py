@@ -23,10 +23,11 @@ from ipyllm.ledger.sqlite_file import error_text, is_busy
 from ipyllm.ledger.warnings_queue import WarningsQueue
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Collection, Mapping, Sequence
     from datetime import datetime
 
     from ipyllm.ledger.arrow_read import ArrowColumns
+    from ipyllm.ledger.budget_state import BudgetState
     from ipyllm.ledger.columns import Row, Table
     from ipyllm.ledger.query import Conditions
     from ipyllm.ledger.store import Store
@@ -232,6 +233,43 @@ class Ledger:
         from ipyllm.ledger.arrow_read import merge_columns
 
         return merge_columns(table, in_memory, query)
+
+    def reserve(
+        self,
+        experiment: str,
+        limit_usd: float,
+        wanted: Mapping[str, tuple[float, bool]],
+        released: Collection[str] = (),
+    ) -> BudgetState:
+        """Release and grant reservations of an experiment's budget, which all processes share.
+
+        Parameters
+        ----------
+        experiment : str
+            Its name.
+        limit_usd : float
+            Its limit in US dollars.
+        wanted : mapping
+            Amount in US dollars by the reservation's id; and whether it must stay if this process dies, because only
+            this process can write the rows of its calls.
+        released : collection of str
+            Ids of reservations whose calls have ended; their rows are written first.
+
+        Raises
+        ------
+        LedgerUnavailableError
+            The database cannot be read or written now, so nothing was reserved.
+        """
+        reason = "it cannot be written"
+        if not released or self.flush():
+            try:
+                return self._open_store().reserve(experiment, limit_usd, wanted, released)
+            except Exception as exc:  # noqa: BLE001 - whatever it is, nothing may be spent
+                self._recover_from_replacement(exc)
+                reason = error_text(exc)
+        raise LedgerUnavailableError(
+            f"The budget of {experiment!r} cannot be checked in the ledger at {self._location()} ({reason})."
+        )
 
     def prune(self, before: datetime | None, text_before: datetime | None) -> dict[Table, tuple[int, int]]:
         """Delete rows that began before ``before``, and text of those before ``text_before``, but not running calls.

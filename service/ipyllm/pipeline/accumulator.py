@@ -48,6 +48,7 @@ class Accumulator:
     finish_reason: str | None = None
     raw_usage: dict[str, Any] | None = None
     response_model: str | None = None
+    service_tier: str | None = None
     output_items: tuple[dict[str, Any], ...] = ()
     removed_inputs: int = 0
     failure: str | None = None
@@ -99,6 +100,14 @@ class Accumulator:
     def _read(self, chunk: dict[str, Any], at_ns: int) -> list[Event]:
         """Take what one chunk holds, and return its events."""
         raise NotImplementedError
+
+    def _take_names(self, response: dict[str, Any]) -> None:
+        """Take the model that answers, and the tier that it is billed by."""
+        if isinstance(response.get("model"), str):
+            self.response_model = self.response_model or response["model"]
+        tier = response.get("service_tier")
+        if isinstance(tier, str) and tier:
+            self.service_tier = tier
 
     def _usage_in(self, chunk: dict[str, Any]) -> dict[str, Any] | None:
         """Return the usage that a chunk carries, if any."""

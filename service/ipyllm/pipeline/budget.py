@@ -7,16 +7,37 @@ so that concurrent calls cannot exceed the limit together.
 from __future__ import annotations
 
 import threading
-from typing import Self
+from typing import Protocol, Self
 
 from ipyllm.errors import LLMError
 from ipyllm.fork_safety import in_forked_child
+from ipyllm.ledger.budget_state import within
 from ipyllm.text.format import money
 
-__all__ = ["Budget", "Reservation", "kernel_budget"]
+__all__ = ["Account", "Budget", "Reservation", "budget_reached", "kernel_budget", "price_unknown"]
 
-_ROUNDING = 1e-9
-"""Relative tolerance of a limit: ten times $0.10 are not exactly $1 in binary."""
+
+class Account(Protocol):
+    """The place of one call in a budget."""
+
+    @property
+    def is_limited(self) -> bool:
+        """Whether there is a limit, so that bounds are needed."""
+
+    async def hold(self, bound_usd: float | None, model: str) -> None:
+        """Reserve up to ``bound_usd`` for the next request, before it is sent; None for an unknown price.
+
+        Raises ``quota`` if the limit could be exceeded.
+        """
+
+    def spend(self, cost_usd: float | None) -> None:
+        """Replace what is held by the actual cost. None: it is unknown, and what is held counts as spent."""
+
+    async def sent(self) -> None:
+        """Wait until the ledger has the row of the request: called directly before it is sent."""
+
+    def end(self) -> None:
+        """Release what is held: the exchange has ended, and its row says what it cost."""
 
 
 class Budget:
@@ -41,45 +62,30 @@ class Budget:
         Raises ``quota`` when the limit could be exceeded, or the price is unknown. This error is never retried, and its
         ``status_code`` is None, because no server sent it.
         """
-        target = f" to {model}" if model else ""
+        reservation = Reservation(self)
+        reservation.raise_to(estimate_usd, model)
+        return reservation
+
+    def _raise(self, reservation: Reservation, estimate_usd: float | None, model: str) -> None:
         if estimate_usd is None:
             if self.limit_usd is not None and not self.allow_unknown_price:
-                limit = f"max_cost_usd={money(self.limit_usd)}"
-                raise LLMError(
-                    f"The cost of a call{target} is unknown, so {limit} cannot be enforced; nothing was sent. "
-                    "Limit the response with max_tokens=…, set the model's price in the settings, or allow it with "
-                    "allow_unknown_price.",
-                    category="quota",
-                    model=model,
-                )
-            return Reservation(self, None)
+                raise price_unknown(self.limit_usd, model)
+            return
         with self._lock:
-            if self.limit_usd is not None:
-                left = self.limit_usd - self.spent_usd - self.reserved_usd
-                if estimate_usd > left + self.limit_usd * _ROUNDING:
-                    raise LLMError(self._refusal(estimate_usd, left, target), category="quota", model=model)
-            self.reserved_usd += estimate_usd
-        return Reservation(self, estimate_usd)
-
-    def _refusal(self, estimate: float, left: float, target: str) -> str:
-        assert self.limit_usd is not None
-        limit = money(self.limit_usd)
-        used = [f"{money(self.spent_usd)} spent"] if self.spent_usd else []
-        used += [f"{money(self.reserved_usd)} reserved by calls in flight"] if self.reserved_usd else []
-        reason = f"max_cost_usd is {limit}"
-        if used:
-            reason = f"of max_cost_usd={limit} only {money(max(left, 0.0))} is left ({', '.join(used)})"
-        return (
-            f"A call{target} may cost up to {money(estimate)}, but {reason}; nothing was sent. "
-            "Raise max_cost_usd, or make the call smaller, for example with max_tokens=…."
-        )
+            more = estimate_usd - reservation.held_usd
+            if more <= 0:
+                return
+            limit, spent, reserved = self.limit_usd, self.spent_usd, self.reserved_usd
+            if limit is not None and not within(spent + reserved + more, limit):
+                raise budget_reached(estimate_usd, limit, spent, reserved, model=model)
+            self.reserved_usd += more
+            reservation.held_usd = estimate_usd
 
     def _settle(self, reservation: Reservation, actual: float | None) -> None:
         with self._lock:
-            held, reservation.held_usd = reservation.held_usd, None
-            if held is not None:
-                self.reserved_usd = max(0.0, self.reserved_usd - held)
-                self.spent_usd += held if actual is None else actual
+            held, reservation.held_usd = reservation.held_usd, 0.0
+            self.reserved_usd = max(0.0, self.reserved_usd - held)
+            self.spent_usd += held if actual is None else actual
 
     def _forget_calls_in_flight(self) -> None:
         """Reset in a forked child: the calls in flight, and the thread that may hold the lock, are the parent's."""
@@ -88,11 +94,12 @@ class Budget:
 
 
 class Reservation:
-    """The reserved cost of one call, until it is settled; as a context manager it is always settled."""
+    """The reserved cost of one call. As a context manager it is settled in any case. An :class:`Account`."""
 
-    def __init__(self, budget: Budget, estimate_usd: float | None) -> None:
+    def __init__(self, budget: Budget) -> None:
         self._budget = budget
-        self.held_usd: float | None = estimate_usd or 0.0
+        self.held_usd = 0.0
+        self.is_settled = False
 
     def __enter__(self) -> Self:
         return self
@@ -100,13 +107,70 @@ class Reservation:
     def __exit__(self, *exc_info: object) -> None:
         self.settle(None)
 
+    @property
+    def is_limited(self) -> bool:
+        """Whether the budget has a limit."""
+        return self._budget.limit_usd is not None
+
+    def raise_to(self, estimate_usd: float | None, model: str = "") -> None:
+        """Reserve more, if the call may cost more than what is held; raises as :meth:`Budget.reserve` does."""
+        self._budget._raise(self, estimate_usd, model)  # noqa: SLF001 - one idea in two classes
+
+    async def hold(self, bound_usd: float | None, model: str) -> None:
+        """Reserve for the next request of the call."""
+        self.raise_to(bound_usd, model)
+
+    def spend(self, cost_usd: float | None) -> None:
+        """Replace what is held by the cost of a request; another one may follow."""
+        self._budget._settle(self, cost_usd)  # noqa: SLF001 - one idea in two classes
+
+    async def sent(self) -> None:
+        """Return at once: this budget is in memory."""
+
+    def end(self) -> None:
+        """Release what is still held."""
+        self.spend(0.0)
+
     def settle(self, actual_usd: float | None) -> None:
         """Replace the estimate by the actual cost; later calls do nothing.
 
         Pass None for an unknown cost, such as that of a call cancelled during its response: the estimate then counts
         as spent. Pass 0 when nothing was sent, or the server refused.
         """
-        self._budget._settle(self, actual_usd)  # noqa: SLF001 - one idea in two classes
+        if not self.is_settled:
+            self.is_settled = True
+            self.spend(actual_usd)
+
+
+def budget_reached(
+    bound_usd: float, limit_usd: float, spent_usd: float, reserved_usd: float, assumed_usd: float = 0.0, *, model: str
+) -> LLMError:
+    """Return the error of a call that could exceed a limit; ``assumed_usd`` of what is spent is an upper bound."""
+    target = f" to {model}" if model else ""
+    reason = f"max_cost_usd is {money(limit_usd)}"
+    if spent_usd or reserved_usd:
+        left = max(0.0, limit_usd - spent_usd - reserved_usd)
+        assumed = f", of which {money(assumed_usd)} assumed for calls of unknown cost" if assumed_usd else ""
+        reason = (
+            f"of max_cost_usd={money(limit_usd)} only {money(left)} is left ({money(spent_usd)} spent{assumed}; "
+            f"{money(reserved_usd)} reserved by calls in flight)"
+        )
+    sentence = (
+        f"A call{target} may cost up to {money(bound_usd)}, but {reason}; it was not sent. "
+        "Raise max_cost_usd, or make the call smaller, for example with max_tokens=…."
+    )
+    return LLMError(sentence, category="quota", model=model, reached_server=False)
+
+
+def price_unknown(limit_usd: float, model: str) -> LLMError:
+    """Return the error of a call whose cost has no known bound."""
+    target = f" to {model}" if model else ""
+    sentence = (
+        f"The cost of a call{target} is unknown, so max_cost_usd={money(limit_usd)} cannot be enforced; it was not "
+        "sent. Limit the response with max_tokens=…, leave out a service_tier without a known price, set the model's "
+        "price in the settings, or allow it with allow_unknown_price."
+    )
+    return LLMError(sentence, category="quota", model=model, reached_server=False)
 
 
 _kernel = Budget(None)

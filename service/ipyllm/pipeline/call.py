@@ -15,6 +15,7 @@ from ipyllm.errors import LLMError
 from ipyllm.events import Finished
 from ipyllm.ledger import current_ledger
 from ipyllm.observability import telemetry
+from ipyllm.pipeline.budget import Budget, Reservation, kernel_budget
 from ipyllm.pipeline.candidates import all_candidates_failed, candidates
 from ipyllm.pipeline.exchange import Exchange, as_llm_error
 from ipyllm.response import ChatResponse
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from opentelemetry.context import Context
 
     from ipyllm.events import Event
+    from ipyllm.pipeline.budget import Account
     from ipyllm.pipeline.exchange import RowSink
     from ipyllm.provider import Provider
     from ipyllm.request import ChatRequest
@@ -41,7 +43,7 @@ class Call:
 
     Stages: created → started (:meth:`start`) → streaming (``on_event`` is called on the service thread, and must return
     in microseconds) → done (``done`` is set, with ``response``, and ``error`` if the call failed). Rows go to
-    ``ledger``, by default that of this process.
+    ``ledger``, by default that of this process. The cost is also reserved and settled in ``account``.
     """
 
     def __init__(
@@ -50,6 +52,7 @@ class Call:
         request: ChatRequest,
         on_event: Callable[[Event], None] | None = None,
         ledger: RowSink | None = None,
+        account: Account | None = None,
     ) -> None:
         self.service = service
         self.request = request
@@ -59,6 +62,11 @@ class Call:
         self._on_event = on_event or _ignore
         # The request has just read the settings.
         self._ledger = ledger if ledger is not None else current_ledger(reload_settings=False)
+        self._account = account
+        self._budget: Budget | None = None
+        if request.max_cost_usd is not None:
+            allow_unknown_price = kernel_budget().allow_unknown_price
+            self._budget = Budget(request.max_cost_usd, allow_unknown_price=allow_unknown_price)
         self._task: asyncio.Task[None] | None = None
         self._future: Future[None] | None = None
         self._context: Context | None = None
@@ -194,6 +202,7 @@ class Call:
                 self._ledger,
                 self._deadline,
                 self._context,
+                accounts=self._accounts(),
                 wait_for_slot=candidate.wait_for_slot,
                 asked_ns=self._asked_ns,
             )
@@ -204,6 +213,15 @@ class Call:
             except LLMError as exc:
                 errors.append(exc)
         raise all_candidates_failed(errors, request.model)
+
+    def _accounts(self) -> list[Account]:
+        """Return the accounts of one exchange: of this process, of all exchanges of the call, and the one given."""
+        accounts: list[Account] = [Reservation(kernel_budget())]
+        if self._budget is not None:
+            accounts.append(Reservation(self._budget))
+        if self._account is not None:
+            accounts.append(self._account)
+        return accounts
 
 
 def _ignore(_event: Event) -> None:

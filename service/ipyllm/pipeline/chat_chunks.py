@@ -54,8 +54,7 @@ class ChatAccumulator(Accumulator):
         self._tag = ReasoningTag(reasoning_tag) if reasoning_tag else None
 
     def _read(self, chunk: dict[str, Any], at_ns: int) -> list[Event]:
-        if self.response_model is None and isinstance(chunk.get("model"), str):
-            self.response_model = chunk["model"]
+        self._take_names(chunk)
         choices = chunk.get("choices")
         choice = self._own_choice(choices) if isinstance(choices, list) and choices else None
         if choice is None:

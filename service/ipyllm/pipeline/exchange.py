@@ -21,9 +21,9 @@ from ipyllm.ledger.ids import new_id
 from ipyllm.observability import telemetry
 from ipyllm.observability.logs import log
 from ipyllm.pipeline import ledger_rows
-from ipyllm.pipeline.budget import Budget, kernel_budget
 from ipyllm.pipeline.cache import cache_key, current_cache
 from ipyllm.pipeline.chat_chunks import ChatAccumulator
+from ipyllm.pipeline.exchange_budget import ExchangeBudget
 from ipyllm.pipeline.limiter_registry import limiter_for
 from ipyllm.pipeline.response_events import ResponsesAccumulator
 from ipyllm.pipeline.retry import attempts, is_retryable
@@ -34,13 +34,13 @@ from ipyllm.runtime.service_thread import service_thread
 from ipyllm.text.format import shorten
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from opentelemetry.context import Context
 
     from ipyllm.events import Event
     from ipyllm.pipeline.accumulator import Accumulator
-    from ipyllm.pipeline.budget import Reservation
+    from ipyllm.pipeline.budget import Account
     from ipyllm.pipeline.cache import ResponseCache
     from ipyllm.pipeline.limiter import Slot
     from ipyllm.provider import Provider
@@ -88,9 +88,9 @@ class PeriodicSave:
 class Exchange:
     """One request to one service; ``deadline`` is when the whole call must have ended, in the loop's time.
 
-    ``on_event`` takes each event as it arrives, on the service thread, and must return in microseconds. With
-    ``wait_for_slot`` it waits for a turn at a server that is busy with our other calls. ``asked_ns`` is the
-    ``perf_counter_ns`` at which the caller asked, if that was earlier.
+    ``on_event`` takes each event as it arrives, on the service thread, and must return in microseconds. The cost is
+    reserved and settled in each of ``accounts``. With ``wait_for_slot`` it waits for a turn at a server that is busy
+    with our other calls. ``asked_ns`` is the ``perf_counter_ns`` at which the caller asked, if that was earlier.
     """
 
     def __init__(
@@ -102,6 +102,7 @@ class Exchange:
         deadline: float | None = None,
         context: Context | None = None,
         *,
+        accounts: Sequence[Account] = (),
         wait_for_slot: bool = True,
         asked_ns: int | None = None,
     ) -> None:
@@ -116,7 +117,7 @@ class Exchange:
         self._asked_ns = asked_ns
         self._cache: ResponseCache | None = None
         self._cache_key = ""
-        self._reservations: list[Reservation] = []
+        self._budget = ExchangeBudget(service, request, accounts)
 
     async def run(self) -> ChatResponse:
         """Send the request and return the complete response.
@@ -146,7 +147,8 @@ class Exchange:
             return
         await service_thread().transport.connection(state.address)  # an import at the first call is not latency
         await self.service.load_prices(state.address)
-        self._reserve(state)
+        await self._budget.hold(state)
+        self._put_bound(state)
         state.ready_ns = perf_counter_ns()
         await self._attempt_with_retries(state)
 
@@ -176,27 +178,6 @@ class Exchange:
         if self._cache is not None and not response.cache_hit:
             with suppress(RuntimeError):  # no thread can be started while the interpreter exits
                 await asyncio.to_thread(self._cache.put, self._cache_key, response)
-
-    # ---- budgets ---------------------------------------------------------------------------------------
-
-    def _reserve(self, state: ExchangeState) -> None:
-        """Reserve the most this call may cost, or refuse it before sending."""
-        request = self.request
-        budgets = [kernel_budget()]
-        if request.max_cost_usd is not None:
-            budgets.append(Budget(request.max_cost_usd, allow_unknown_price=budgets[0].allow_unknown_price))
-        bound = None
-        if any(budget.limit_usd is not None for budget in budgets) and state.address is not None:
-            max_output_tokens = request.params.get("max_tokens") or request.params.get("max_completion_tokens")
-            tokens = estimate_messages(request.messages)
-            bound = self.service.estimate_cost(state.address, tokens, max_output_tokens, state.started_at)
-        for budget in budgets:
-            self._reservations.append(budget.reserve(bound, model=request.model))
-
-    def _settle(self, state: ExchangeState, response: ChatResponse, error: LLMError | None) -> None:
-        refused = state.attempts == 0 or (error is not None and error.status_code is not None)
-        for reservation in self._reservations:
-            reservation.settle(0.0 if response.cost_usd is None and refused else response.cost_usd)
 
     # ---- attempts --------------------------------------------------------------------------------------
 
@@ -237,6 +218,7 @@ class Exchange:
                     status_code=exc.status_code,
                     attempts=state.attempts,
                     retry_after=exc.retry_after,
+                    reached_server=exc.reached_server,
                 ) from exc
             raise
 
@@ -270,8 +252,11 @@ class Exchange:
     async def _attempt(self, state: ExchangeState, slot: Slot) -> None:
         request, on_event = self.request, self._on_event
         assert state.address is not None
-        state.attempts += 1
+        await self._budget.hold_for_attempt(state)
+        self._put_bound(state, to_be_sent=True)
+        await self._budget.sent()
         body, api = self.service.body(request), self.service.api
+        state.begin_attempt(body)
         thread = service_thread()
         stream = thread.transport.stream(
             state.address, body, model=request.model, connect_s=request.timeout.connect, api=api
@@ -282,7 +267,7 @@ class Exchange:
         error: LLMError | None = None
         try:
             saving = PeriodicSave(self._save, received)
-            with thread.lag.measure() as state.lag, thread.switching, saving, _closed(received, on_event):
+            with thread.lag.measure() as state.lag, thread.short_pauses, saving, _closed(received, on_event):
                 async with watchdog, stream as chunks:
                     slot.admitted()
                     times = stream.times
@@ -306,6 +291,7 @@ class Exchange:
         except RecursionError:
             sentence = f"{request.model} sent JSON that is nested too deeply to be read; this is the server's fault."
             error = LLMError(sentence, category="api_error", model=request.model)
+        state.attempt_error = error
         state.attempt_records.append(
             telemetry.Attempt(
                 received.sent_ns,
@@ -355,6 +341,12 @@ class Exchange:
         if received.has_other_choices:
             log(_logger, logging.WARNING, "server sent several answers, the first is kept", model=model)
 
+    def _put_bound(self, state: ExchangeState, *, to_be_sent: bool = False) -> None:
+        """Put the most that the exchange can have cost so far into the row, in case this process dies."""
+        if self._budget.is_limited:
+            bound_usd = state.earlier_bound_usd + (state.bound_usd or 0.0 if to_be_sent else 0.0)
+            self._ledger.put({"call_id": self.call_id, "cost_bound_usd": bound_usd})
+
     def _save(self, received: Accumulator) -> None:
         self._ledger.put(ledger_rows.partial_row(self.call_id, received))
 
@@ -373,8 +365,8 @@ class Exchange:
         if error is not None:
             error.attempts = state.attempts
             error.partial = response
-        self._settle(state, response, error)
-        self._ledger.put(ledger_rows.final_row(self.call_id, response))
+        self._ledger.put(ledger_rows.final_row(self.call_id, response, self._budget.settle(state, response)))
+        self._budget.end()
         log(
             _logger,
             logging.INFO if response.status in {"ok", "cancelled"} else logging.ERROR,

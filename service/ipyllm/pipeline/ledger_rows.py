@@ -54,8 +54,8 @@ def partial_row(call_id: str, received: Accumulator) -> Mapping[str, Any]:
     return {"call_id": call_id, "response": received.content, "reasoning": received.reasoning or None}
 
 
-def final_row(call_id: str, response: ChatResponse) -> Mapping[str, Any]:
-    """Return the last part of a row."""
+def final_row(call_id: str, response: ChatResponse, cost_bound_usd: float | None = None) -> Mapping[str, Any]:
+    """Return the last part of a row; ``cost_bound_usd`` is the most that the call can have cost."""
     usage = {name: getattr(response.usage, name) for name in _USAGE}
     usage["usage_source"] = usage.pop("source")
     return {
@@ -64,6 +64,7 @@ def final_row(call_id: str, response: ChatResponse) -> Mapping[str, Any]:
         "response": response.content,
         "reasoning": response.reasoning or None,
         **{name: getattr(response, name) for name in _RESPONSE},
+        "cost_bound_usd": cost_bound_usd,
         **usage,
         **{name: getattr(response.timing, name) for name in _TIMING},
     }

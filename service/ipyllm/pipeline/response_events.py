@@ -28,7 +28,7 @@ class ResponsesAccumulator(Accumulator):
 
     _begun_items: dict[int, dict[str, Any]] = field(default_factory=dict)
     _items: dict[int, dict[str, Any]] = field(default_factory=dict)
-    _begun: set[tuple[str, int, int]] = field(default_factory=set)
+    _begun_parts: set[tuple[str, int, int]] = field(default_factory=set)
     _part: tuple[str, int, int] | None = None
     _text_item: int | None = None
     _calls: dict[int, int] = field(default_factory=dict)
@@ -95,8 +95,8 @@ class ResponsesAccumulator(Accumulator):
         if key == self._part:  # the usual case, in one comparison
             return False
         self._part = key
-        is_new = key not in self._begun
-        self._begun.add(key)
+        is_new = key not in self._begun_parts
+        self._begun_parts.add(key)
         return is_new
 
     # ---- function calls ----------------------------------------------------------------------------
@@ -105,7 +105,7 @@ class ResponsesAccumulator(Accumulator):
         return self._call_part(self._item_index(chunk), chunk.get("delta"), at_ns)
 
     def _arguments_done(self, chunk: dict[str, Any], at_ns: int) -> list[Event]:
-        if ("arguments", self._item_index(chunk), 0) in self._begun:
+        if ("arguments", self._item_index(chunk), 0) in self._begun_parts:
             return []
         return self._call_part(self._item_index(chunk), _as_text(chunk.get("arguments")), at_ns)
 
@@ -114,7 +114,7 @@ class ResponsesAccumulator(Accumulator):
             return []
         is_new = self._begin("arguments", item, 0)
         call = self._begun_items.get(item, {}) if is_new else {}
-        return [self._add_call(self._call_index(item), _call_id(call), call.get("name"), arguments, at_ns)]
+        return [self._add_call(self._call_index(item), call.get("call_id"), call.get("name"), arguments, at_ns)]
 
     def _call_index(self, item: int) -> int:
         """Return the number of a call among the calls."""
@@ -149,16 +149,17 @@ class ResponsesAccumulator(Accumulator):
         if kind == "reasoning":
             for source in ("summary", "content"):
                 for number, part in enumerate(_parts(item, source)):
-                    if (source, index, number) not in self._begun:
+                    if (source, index, number) not in self._begun_parts:
                         events += self._reasoning_part(part.get("text"), source, index, number, at_ns)
         elif kind == "message":
             for number, part in enumerate(_parts(item, "content")):
                 self.refused = self.refused or bool(part.get("refusal"))
-                if ("text", index, number) not in self._begun:
+                if ("text", index, number) not in self._begun_parts:
                     events += self._text_part(part.get("text") or part.get("refusal"), index, number, at_ns)
         elif kind == "function_call":
-            arguments = "" if ("arguments", index, 0) in self._begun else _as_text(item.get("arguments"))
-            call = self._add_call(self._call_index(index), _call_id(item), item.get("name"), arguments, at_ns)
+            arguments = "" if ("arguments", index, 0) in self._begun_parts else _as_text(item.get("arguments"))
+            id_ = item.get("call_id") or item.get("id")
+            call = self._add_call(self._call_index(index), id_, item.get("name"), arguments, at_ns)
             if self._begin("arguments", index, 0) or index not in self._begun_items:
                 events.append(call)
         return events
@@ -167,8 +168,7 @@ class ResponsesAccumulator(Accumulator):
         """Take what a response says of itself."""
         response = chunk.get("response")
         if isinstance(response, dict):
-            if isinstance(response.get("model"), str):
-                self.response_model = response["model"]
+            self._take_names(response)
             changes = response.get("input_transformations")
             if isinstance(changes, list):
                 self.removed_inputs = sum(isinstance(c, dict) and c.get("action") == "removed" for c in changes)
@@ -229,10 +229,6 @@ def _part_index(chunk: dict[str, Any], name: str) -> int:
 def _parts(item: dict[str, Any], name: str) -> list[dict[str, Any]]:
     parts = item.get(name)
     return [part for part in parts if isinstance(part, dict)] if isinstance(parts, list) else []
-
-
-def _call_id(item: dict[str, Any]) -> str | None:
-    return item.get("call_id") or item.get("id")
 
 
 def _as_text(arguments: Any) -> str:

@@ -6,16 +6,18 @@ import logging
 from dataclasses import replace
 from datetime import UTC, datetime
 from time import perf_counter_ns
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from ipyllm.conversations.likely_tokens import likely_message_tokens, likely_output_tokens
 from ipyllm.pipeline.accumulator import Accumulator
 from ipyllm.pipeline.token_counts import streamed_tokens, visible_tokens
-from ipyllm.response import NOT_SENT, ChatResponse, Usage
+from ipyllm.response import NOT_SENT, ChatResponse, Usage, is_standard_tier
 from ipyllm.runtime.loop_lag import LagMeasurement
 from ipyllm.timing import Timing, output_tokens_per_second, time_per_output_token
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from ipyllm.errors import LLMError
     from ipyllm.observability.telemetry import Attempt
     from ipyllm.provider import Provider
@@ -41,6 +43,14 @@ class ExchangeState:
         self.retry_wait_ns = 0
         self.attempt_records: list[Attempt] = []
         self.attempts = 0
+        self.attempt_error: LLMError | None = None
+        self.attempt_is_open = False  # it was sent, and not counted as an earlier one yet
+        self.sent_at = self.started_at
+        self.body: Mapping[str, Any] = {}  # of the latest attempt
+        self.bound_usd: float | None = None  # of the next or latest attempt; None without a limit
+        # Attempts before the latest that were billed: their cost, if it is known, and the most that they can have cost.
+        self.earlier_cost_usd: float | None = 0.0
+        self.earlier_bound_usd = 0.0
         self.cold = False
         self.address: Address | None = None
         self.received = Accumulator(sent_ns=self.opened_ns)
@@ -48,11 +58,50 @@ class ExchangeState:
         self.times: WireTimes | None = None
         self.hit: ChatResponse | None = None
 
+    def begin_attempt(self, body: Mapping[str, Any]) -> None:
+        """Record that a request is sent, with this JSON."""
+        self.attempts += 1
+        self.attempt_error = None
+        self.attempt_is_open = True
+        self.sent_at = datetime.now(UTC)
+        self.body = body
+
+    @property
+    def may_be_billed(self) -> bool:
+        """Whether the server may charge for the open attempt: it was reached, and did not refuse."""
+        error = self.attempt_error
+        if not self.attempt_is_open or self.received.has_tokens or error is None:
+            return self.attempt_is_open
+        return error.status_code is None and error.reached_server
+
+    def end_attempt(self, service: Provider, request: ChatRequest) -> float | None:
+        """Count the open attempt as an earlier one, because another follows; return its cost, None if unknown."""
+        cost, _ = self._cost(service, self._usage(service, request))
+        self.attempt_is_open = False
+        self.earlier_bound_usd += cost if cost is not None else self.bound_usd or 0.0
+        # An attempt of which nothing came back was probably not billed: the bound counts it, the cost does not.
+        if self.earlier_cost_usd is not None and (cost is not None or self.received.has_tokens):
+            self.earlier_cost_usd = None if cost is None else self.earlier_cost_usd + cost
+        return cost
+
+    def cost_of_open_attempt(self, service: Provider, request: ChatRequest, response: ChatResponse) -> float | None:
+        """Return the cost of the open attempt, which ended in ``response``; None if unknown."""
+        if self.hit is not None or not self.may_be_billed:
+            return 0.0
+        return (
+            response.cost_usd if self.earlier_cost_usd == 0.0 else self._cost(service, self._usage(service, request))[0]
+        )
+
     def response(self, service: Provider, request: ChatRequest, call_id: str, error: LLMError | None) -> ChatResponse:
         """Return the response as it is now."""
         received = self.received
         usage = self._usage(service, request)
-        cost, source = self._cost(service, request, usage)
+        cost, source = self._cost(service, usage)
+        if self.attempts and not self.attempt_is_open:
+            cost = self.earlier_cost_usd
+        elif cost is not None and self.earlier_cost_usd != 0.0:
+            cost = None if self.earlier_cost_usd is None else cost + self.earlier_cost_usd
+            source = source if cost is not None else "unknown: an earlier attempt was billed too"
         return ChatResponse(
             content=received.content,
             reasoning=received.reasoning,
@@ -108,7 +157,7 @@ class ExchangeState:
 
     def _usage(self, service: Provider, request: ChatRequest) -> Usage:
         """Return the server's counts, and estimates of what it did not count."""
-        counted = self.counted_usage(service, request)
+        counted = replace(self.counted_usage(service, request), service_tier=self.received.service_tier)
         if not self.received.has_tokens:
             return counted
         if counted.input_tokens is None:
@@ -127,7 +176,8 @@ class ExchangeState:
             reached_limit=received.finish_reason == "length",
         )
 
-    def _cost(self, service: Provider, request: ChatRequest, usage: Usage) -> tuple[float | None, str | None]:
+    def _cost(self, service: Provider, usage: Usage) -> tuple[float | None, str | None]:
+        """Return the cost of the latest attempt, and the source of the price or why it is unknown."""
         if self.address is None or self.attempts == 0:
             return 0.0, NOT_SENT
         received = self.received
@@ -135,10 +185,14 @@ class ExchangeState:
             told = service.told_cost(received.raw_usage) if received.raw_usage and received.output_is_counted else None
             if told is not None:
                 return told, "provider"
-            return service.cost_and_source(usage, self.received.response_model, self.address, self.started_at)
+            cost, source = service.cost_and_source(usage, received.response_model, self.address, self.sent_at)
         except Exception:  # a service without a price must not lose the answer
-            _logger.exception("the price of a call to %s could not be read", request.model)
+            _logger.exception("the price of a call to %s could not be read", service.full_name)
             return None, None
+        requested = self.body.get("service_tier")
+        if cost and usage.service_tier is None and not is_standard_tier(requested):
+            return None, f"unknown: service tier {requested} was requested, the server named none"
+        return cost, source
 
     def _timing(self, usage: Usage) -> Timing:
         received, now = self.received, perf_counter_ns()

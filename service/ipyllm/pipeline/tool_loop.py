@@ -22,10 +22,24 @@ if TYPE_CHECKING:
     from ipyllm.structured import SchemaMode
     from ipyllm.tools import CallerExecutor
 
-__all__ = ["ToolLoop"]
+__all__ = ["ToolLoop", "first_request"]
 
 _logger = logging.getLogger("ipyllm.call")
 _SHOWN = 200  # characters of a refusal in an error
+
+
+def first_request(request: ChatRequest, mode: SchemaMode = "native") -> ChatRequest:
+    """Return the request that a turn begins with: with the definitions of its tools, and its schema."""
+    params = dict[str, Any]()
+    messages = list(request.messages)
+    if request.tools:
+        params["tools"] = [tool.as_openai() for tool in request.tools.values()]
+    if request.schema is not None:
+        if mode != "prompt":
+            params["response_format"] = request.schema.response_format(native=mode == "native")
+        if mode != "native":
+            messages = _with_instructions(messages, request.schema.instructions())
+    return replace(request.with_params(**params), messages=tuple(messages))
 
 
 class ToolLoop:
@@ -94,21 +108,10 @@ class ToolLoop:
                 self._mode = simpler
 
     def _next_request(self) -> ChatRequest:
-        request, params = self._request, dict[str, Any]()
-        messages = [*request.messages, *self._added_messages]
-        if request.tools:
-            params["tools"] = [tool.as_openai() for tool in request.tools.values()]
-            if self.results and "tool_choice" in request.params:
-                params["tool_choice"] = _after_first_round(request.params["tool_choice"])
-        if request.schema is not None:
-            if self._mode != "prompt":
-                params["response_format"] = request.schema.response_format(native=self._mode == "native")
-            if self._mode != "native":
-                messages = _with_instructions(messages, request.schema.instructions())
-        left = request.max_cost_usd
-        if left is not None:
-            left = max(0.0, left - sum(step.cost_usd or 0.0 for step in self.steps))
-        return replace(request.with_params(**params), messages=tuple(messages), max_cost_usd=left)
+        request = first_request(self._request, self._mode)
+        if self.results and "tool_choice" in request.params:
+            request = request.with_params(tool_choice=_after_first_round(request.params["tool_choice"]))
+        return replace(request, messages=(*request.messages, *self._added_messages))
 
     async def _run_tools(self, response: ChatResponse) -> None:
         from ipyllm.tools import execute_all

@@ -9,7 +9,7 @@ import numpy as np
 from ipyllm.plots.score_plots import cost_score, pairs
 from ipyllm.plots.theme import arm_styles, legend_below, pyplot, themed
 from ipyllm.plots.timing_plots import intervals, latency, throughput
-from ipyllm.statistics.observations import Observations, observe
+from ipyllm.statistics.observations import Metric, Observations, observe
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -31,9 +31,11 @@ def available_plots(observed: Observations) -> dict[str, Callable[..., Axes]]:
         found["score"] = lambda calls, **where: intervals(calls, score, **where)
         if (observed.frame["cost_usd"].notna() & observed.frame[score].notna() & ~observed.frame["cache_hit"]).any():
             found["cost"] = lambda calls, **where: cost_score(calls, score, **where)
-    if "ttft_s" in known:
+    if observed.first_time.name in known:
         found["latency"] = latency
-        found["ttft"] = intervals
+        found["first time"] = intervals
+    elif "total_s" in known and observed.mostly_late(observed.first_time):
+        found["latency"] = lambda calls, **where: _total_times(calls, observed.first_time, **where)
     if "output_tps" in known:
         found["speed"] = lambda calls, **where: intervals(calls, "output_tps", **where)
     frame = observed.frame
@@ -92,6 +94,13 @@ def overview(calls: Any, *, dark: bool | None = None) -> Figure:
         ]
         legend_below(figure.axes[0], handles, observed.arms)
     return figure
+
+
+def _total_times(calls: Any, lacking: Metric, **where: Any) -> Axes:
+    """Draw the total times, and say why there are no first times."""
+    axes = latency(calls, "total_s", **where)
+    axes.set_title(f"no {lacking.label}: most calls measured late", fontsize="medium")
+    return axes
 
 
 def _has_shared_prompts(observed: Observations) -> bool:

@@ -128,7 +128,8 @@ def pairs(
     arm, baseline : str, optional
         The arms; by default the second and the first.
     metric : str, optional
-        The metric; by default the first score, or the time to first token.
+        The metric; by default the first score, else the time to first token, or to first visible text where a model
+        reasons. Below the axis: prompts without a value of both.
 
     Raises
     ------
@@ -140,7 +141,7 @@ def pairs(
         raise bad_request(f"There is only one arm, {observed.arms[0]!r}, so there are no pairs to draw.")
     below = observed.arms[0] if baseline is None else observed.arm(baseline)
     above = next(other for other in observed.arms if other != below) if arm is None else observed.arm(arm)
-    measure = observed.metric(metric or next(iter(observed.scores), "ttft_s"))
+    measure = observed.metric(metric or next(iter(observed.scores), observed.first_time.name))
     means = prompt_means(observed, measure)
     found = compare_pairs(means, measure, above, below, level=level)
     if not found.n_pairs:
@@ -171,7 +172,9 @@ def pairs(
         )
         names = labels(observed.arms)
         above_name, below_name = (names[arm].replace("\n", " ") for arm in (above, below))
-        axes.set_xlabel(f"prompts, by difference: {above_name}\nagainst {below_name}", fontsize="small")
+        left_out = means.table.shape[1] - diffs.size
+        note = f"; {count(left_out, 'prompt')} without both values" if left_out else ""
+        axes.set_xlabel(f"prompts, by difference: {above_name}\nagainst {below_name}{note}", fontsize="small")
         unit = f" ({measure.unit.strip()})" if measure.unit else ""
         axes.set_ylabel(f"difference in {measure.label}{unit}".replace("$", r"\$"))
         axes.set_xlim(0, diffs.size + 1)

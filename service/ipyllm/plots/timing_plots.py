@@ -15,14 +15,17 @@ from ipyllm.plots.theme import (
     axes_for,
     draw_point,
     label_arms,
+    labels,
     legend_below,
     percent_axis,
     text_colour,
     themed,
 )
+from ipyllm.statistics.caveats import MAX_NAMES
 from ipyllm.statistics.means import clustered_mean
 from ipyllm.statistics.observations import Metric, Observations, observe
 from ipyllm.statistics.quantiles import quantile, quantile_interval
+from ipyllm.text.format import count
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -33,15 +36,16 @@ _WIDE_RANGE = 20
 _BINS = 50
 
 
-def latency(calls: Any, metric: str = "ttft_s", *, ax: Axes | None = None, dark: bool | None = None) -> Axes:
+def latency(calls: Any, metric: str | None = None, *, ax: Axes | None = None, dark: bool | None = None) -> Axes:
     """Draw the cumulative distribution of a time, one line per arm.
 
     For ``calls``, ``ax`` and ``dark`` see :mod:`ipyllm.plots`.
 
     Parameters
     ----------
-    metric : str
-        ``"ttft_s"`` or ``"total_s"``.
+    metric : str, optional
+        ``"ttft_s"``, ``"ttfo_s"``, ``"thinking_s"`` or ``"total_s"``; by default ``"ttfo_s"`` where a model reasons,
+        else ``"ttft_s"``. The plot names the arms without a line, and says how many calls are left out.
 
     Raises
     ------
@@ -49,7 +53,7 @@ def latency(calls: Any, metric: str = "ttft_s", *, ax: Axes | None = None, dark:
         ``bad_request``: no calls, no such metric, or none of them has it.
     """
     observed = observe(calls)
-    measure = observed.metric(metric)
+    measure = observed.first_time if metric is None else observed.metric(metric)
     samples = _samples(observed, measure)
     with themed(dark):
         axes = axes_for(ax, size=(7, 4.5))
@@ -68,17 +72,18 @@ def latency(calls: Any, metric: str = "ttft_s", *, ax: Axes | None = None, dark:
                 linewidth=1.8,
             )
         _set_time_scale(axes, np.concatenate(list(samples.values())))
-        axes.set(xlabel=f"{measure.label} ({measure.unit.strip()})", ylim=(0, 1.01))
+        axes.set(xlabel=f"{measure.label} ({measure.unit.strip()}){_left_out_note(observed, measure)}", ylim=(0, 1.01))
         axes.set_ylabel("share of calls")
         percent_axis(axes.yaxis)
         axes.set_yticks([0, 0.25, 0.5, 0.75, 0.95])
         if ax is None:
             legend_below(axes, axes.get_lines()[2:], list(samples))
+        _name_missing_arms(axes, observed, measure, samples)
     return axes
 
 
 def intervals(
-    calls: Any, metric: str = "ttft_s", *, level: float = 0.95, ax: Axes | None = None, dark: bool | None = None
+    calls: Any, metric: str | None = None, *, level: float = 0.95, ax: Axes | None = None, dark: bool | None = None
 ) -> Axes:
     """Draw each arm's value with its interval.
 
@@ -86,12 +91,13 @@ def intervals(
 
     Parameters
     ----------
-    metric : str
+    metric : str, optional
         A time or ``"output_tps"``: the median (filled) and, for times, the 95th percentile (hollow); a score, cost or
-        ``"errors"``: the mean. An arrow marks a limit for which there are too few calls.
+        ``"errors"``: the mean. By default ``"ttfo_s"`` where a model reasons, else ``"ttft_s"``. An arrow marks a limit
+        for which there are too few calls.
     """
     observed = observe(calls)
-    measure = observed.metric(metric)
+    measure = observed.first_time if metric is None else observed.metric(metric)
     values = observed.values(measure).to_numpy()
     samples = _samples(observed, measure)
     with themed(dark):
@@ -99,7 +105,13 @@ def intervals(
         style = arm_styles(observed.arms)
         for row, arm in enumerate(observed.arms):
             if arm not in samples:
-                axes.annotate("no valid call", (0.02, row), xycoords=("axes fraction", "data"), va="center", alpha=0.6)
+                axes.annotate(
+                    _why_missing(observed, measure, arm),
+                    (0.02, row),
+                    xycoords=("axes fraction", "data"),
+                    va="center",
+                    alpha=0.6,
+                )
                 continue
             mine = (observed.frame["arm"] == arm).to_numpy()
             for shift, hollow, (value, low, high) in _points(
@@ -111,7 +123,8 @@ def intervals(
         axes.set_ylim(len(observed.arms) - 0.5, -0.5)
         axes.grid(axis="x", alpha=0.25)
         caveat = cost_total(observed.frame).caveat if measure.kind == "money" else ""
-        axes.set_xlabel(f"{_axis_label(measure)} of known costs, {caveat}" if caveat else _axis_label(measure))
+        of_known = f" of known costs, {caveat}" if caveat else ""
+        axes.set_xlabel(_axis_label(measure) + of_known + _left_out_note(observed, measure))
         if measure.kind in {"time", "money"}:
             axes.set_xlim(left=0)
         if measure.kind == "errors" or set(np.unique(values[~np.isnan(values)])) <= {0.0, 1.0}:
@@ -144,7 +157,9 @@ def throughput(calls: Any, *, ax: Axes | None = None, dark: bool | None = None) 
         raise bad_request("These calls have no column started_at, so their throughput over time is unknown.")
     started = pd.to_datetime(frame["started_at"], utc=True)
     start = (started - started.min()).dt.total_seconds().to_numpy()
-    first = start + np.nan_to_num(frame["ttft_s"].to_numpy())
+    # The tokens of a whole answer were generated all the time.
+    waited = np.where(frame["whole"], 0.0, np.nan_to_num(frame["ttft_s"].to_numpy()))
+    first = start + np.nan_to_num(frame["queue_s"].to_numpy()) + waited
     last = start + frame["total_s"].to_numpy()
     tokens = counted_tokens(frame, "output_tokens").to_numpy()
     ended = ~np.isnan(last) & ~frame["cache_hit"].to_numpy()
@@ -201,8 +216,34 @@ def _samples(observed: Observations, measure: Metric) -> dict[str, np.ndarray]:
     samples = {arm: values[(arms == arm) & ~np.isnan(values)] for arm in observed.arms}
     samples = {arm: sample for arm, sample in samples.items() if sample.size}
     if not samples:
-        raise bad_request(f"None of these calls has a valid {measure.label}, so there is nothing to draw.")
+        late = ": most were measured late" if observed.mostly_late(measure) else ""
+        raise bad_request(f"None of these calls has a valid {measure.label}{late}, so there is nothing to draw.")
     return samples
+
+
+def _left_out_note(observed: Observations, measure: Metric) -> str:
+    """Return a line below the label of an axis: how many calls that have a value are not drawn."""
+    if measure.name not in observed.frame:
+        return ""
+    has_value = observed.frame[measure.name].notna()
+    n = int((has_value & observed.values(measure).isna()).sum())
+    return f"\n{n:,} of {count(int(has_value.sum()), 'call')} left out (cold, cached, late or failed)" if n else ""
+
+
+def _why_missing(observed: Observations, measure: Metric, arm: str) -> str:
+    return "most calls measured late" if arm in observed.mostly_late(measure) else "no valid call"
+
+
+def _name_missing_arms(axes: Axes, observed: Observations, measure: Metric, samples: dict[str, np.ndarray]) -> None:
+    """Name the arms without a line in the plot."""
+    without = [arm for arm in observed.arms if arm not in samples]
+    if without:
+        names = labels(observed.arms)
+        lines = [f"{names[arm]}: {_why_missing(observed, measure, arm)}" for arm in without[:MAX_NAMES]]
+        lines += [f"and {len(without) - MAX_NAMES} more"] if len(without) > MAX_NAMES else []
+        axes.text(
+            0.99, 0.02, "\n".join(lines), transform=axes.transAxes, ha="right", va="bottom", fontsize="small", alpha=0.7
+        )
 
 
 def _points(

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from ipyllm.response import NOT_SENT
 from ipyllm.text.format import seconds
 from ipyllm.text.terminal import strip_control_sequences
-from ipyllm.timing import LARGEST_LAG
+from ipyllm.timing import MAX_READ_DELAY_S
 from ipyllm.totals import CostTotal, TokenTotal
 
 if TYPE_CHECKING:
@@ -88,16 +88,31 @@ def _amounts(response: ChatResponse) -> Iterator[str]:
 
 def _times(timing: Timing, *, cold: bool) -> Iterator[str]:
     if timing.ttft_s is not None:
-        # The kernel's stamps are exact however late they are read, and how late the request was sent is known.
-        lag = 0.0 if timing.arrival_clock == "kernel" else timing.client_lag_s - (timing.send_delay_s or 0.0)
-        doubt = f" ±{seconds(lag)}" if lag > LARGEST_LAG * timing.ttft_s else ""
-        yield f"{'whole answer' if timing.streamed is False else 'first token'} {seconds(timing.ttft_s)}{doubt}"
+        yield from _first_times(timing, timing.ttft_s)
     if timing.total_s:
         yield seconds(timing.total_s)
     if cold:
         yield "model load included"
     if timing.attempts > 1:
         yield f"{timing.attempts} attempts"
+
+
+def _first_times(timing: Timing, ttft_s: float) -> Iterator[str]:
+    """Yield the time to the first token, of reasoning, and to the first visible text, as far as they differ."""
+    # The kernel's stamps are right however late they are read, and no latency contains how late a request was sent.
+    read_delay_s = timing.client_lag_s - (timing.send_delay_s or 0.0)
+    is_late = timing.arrival_clock == "process" and read_delay_s > MAX_READ_DELAY_S
+    doubt = f" ±{seconds(read_delay_s)}" if is_late else ""
+    if timing.streamed is False:
+        yield f"whole answer {seconds(ttft_s)}{doubt}"
+    elif timing.ttfo_s is not None and timing.ttfo_s > ttft_s:
+        yield f"first token {seconds(ttft_s)}{doubt}"
+        if timing.thinking_s is not None:
+            yield f"thought {seconds(timing.thinking_s)}"
+        yield f"first text {seconds(timing.ttfo_s)}{doubt}"
+    else:
+        after = " after hidden reasoning" if timing.thinking_s is not None else ""
+        yield f"first token {seconds(ttft_s)}{doubt}{after}"
 
 
 def _tokens(usage: Usage) -> str:

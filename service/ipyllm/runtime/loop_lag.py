@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from contextlib import contextmanager
 from dataclasses import dataclass
 from time import perf_counter
@@ -14,11 +15,15 @@ if TYPE_CHECKING:
 __all__ = ["LagMeasurement", "LagMonitor"]
 
 _TICK_S = 0.005  # lag between two ticks is not seen: well below the 10 ms that make a latency unreliable
+_RECENT_TICKS = 4  # between the arrival of bytes and the first token read from them the loop turns a few times
 
 
 @dataclass(slots=True, eq=False)
 class LagMeasurement:
-    """The worst lag during a call, in seconds."""
+    """The worst lag, in seconds, around the first token of a call, or around now while there is none.
+
+    The lag of the whole wait would be larger in longer waits, and leaving out calls by it would leave out slow models.
+    """
 
     worst_s: float = 0.0
     ending: bool = False
@@ -33,6 +38,7 @@ class LagMonitor:
 
     def __init__(self) -> None:
         self._measurements: set[LagMeasurement] = set()
+        self._recent_s: deque[float] = deque(maxlen=_RECENT_TICKS)
         self._timer: asyncio.TimerHandle | None = None
 
     @contextmanager
@@ -41,6 +47,7 @@ class LagMonitor:
         measurement = LagMeasurement()
         self._measurements.add(measurement)
         if self._timer is None:
+            self._recent_s.clear()
             self._schedule()
         try:
             yield measurement
@@ -53,9 +60,10 @@ class LagMonitor:
 
     def _tick(self, due: float) -> None:
         # The loop's clock and perf_counter may differ by their rounding, which is not negative lag.
-        late = max(0.0, perf_counter() - due)
+        self._recent_s.append(max(0.0, perf_counter() - due))
+        worst_s = max(self._recent_s)
         for measurement in tuple(self._measurements):
-            measurement.worst_s = max(measurement.worst_s, late)
+            measurement.worst_s = worst_s
             if measurement.ending:
                 self._measurements.discard(measurement)
         self._timer = None

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 # cancelled at exit still write their rows.
 from ipyllm.fork_safety import in_forked_child
 from ipyllm.runtime.loop_lag import LagMonitor
-from ipyllm.runtime.switch_interval import ShortSwitchInterval
+from ipyllm.runtime.short_pauses import ShortPauses
 from ipyllm.transport.client import TransportClient
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ class ServiceThread:
         self.loop = asyncio.new_event_loop()
         self.transport = TransportClient()
         self.lag = LagMonitor()
-        self.switching = ShortSwitchInterval()
+        self.short_pauses = ShortPauses()
         self._submitting = threading.Lock()
         self._submitted: deque[tuple[Coroutine[Any, Any, Any], Future[Any]]] = deque()
         self._woken = False  # the loop was woken and has not run yet
@@ -161,7 +161,7 @@ def _forget_after_fork() -> None:
     global _current, _lock
     _lock = threading.Lock()
     if _current is not None:
-        _current.switching.restore()
+        _current.short_pauses.restore()
     _current = None
 
 

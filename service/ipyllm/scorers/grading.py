@@ -11,8 +11,9 @@ from ipyllm.scorers.reading import response_text
 from ipyllm.scorers.scorer import Score, Scorer
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
+    from ipyllm.pipeline.budget import Account
     from ipyllm.services.base import BaseLLMService
 
 __all__ = ["judge"]
@@ -59,7 +60,8 @@ def judge(
     Notes
     -----
     Each grade is a call, with a row in the ledger with ``origin="experiment"`` and the tags ``judge`` (the name) and
-    ``judge_of`` (the graded ``call_id``): ``usage(tags={"judge": "judge"})``. The judge sees the last user message
+    ``judge_of`` (the graded ``call_id``): ``usage(tags={"judge": "judge"})``. Those for an experiment have its name in
+    the column ``experiment``, and are paid from its budget. The judge sees the last user message
     and the answer, not the name of the model.
 
     Known problems: judges favour answers of their own family, and recognise them (Panickssery et al. 2024,
@@ -83,10 +85,25 @@ def judge(
         _judge, judge=JudgeModel.of(model, name, rubric, reference, cache=cache, **options), scale=(*scale,)
     )
     # The call has its own time limits, which do not count time in the queue.
-    return Scorer(name, function, is_async=True, timeout=None, gives=("reason", "cost_usd"), higher_is_better=True)
+    return Scorer(
+        name,
+        function,
+        is_async=True,
+        timeout=None,
+        gives=("reason", "cost_usd"),
+        higher_is_better=True,
+        takes_account=True,
+    )
 
 
-async def _judge(response: Any, row: Mapping[str, Any], *, judge: JudgeModel, scale: tuple[int, int]) -> Score:
+async def _judge(
+    response: Any,
+    row: Mapping[str, Any],
+    *,
+    judge: JudgeModel,
+    scale: tuple[int, int],
+    account: Callable[[], Account] | None = None,
+) -> Score:
     worst, best = scale
     grade, reason, cost = await judge.ask(
         f"Grade an answer from {worst} (worst) to {best} (best).",
@@ -96,5 +113,6 @@ async def _judge(response: Any, row: Mapping[str, Any], *, judge: JudgeModel, sc
         row,
         judge_of=str(response.call_id),
         experiment=getattr(response, "experiment", None),
+        account=account,
     )
     return Score(grade, reason=reason, cost_usd=cost)

@@ -12,8 +12,9 @@ from ipyllm.scorers.reading import check_column, expected_answers, text_of_value
 from ipyllm.scorers.scorer import ScoreFailure
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
+    from ipyllm.pipeline.budget import Account
     from ipyllm.response import ChatResponse
     from ipyllm.services.base import BaseLLMService
 
@@ -71,11 +72,13 @@ class JudgeModel:
         *,
         judge_of: str,
         experiment: str | None,
+        account: Callable[[], Account] | None = None,
     ) -> tuple[Any, str, float | None]:
         """Return verdict, reason and cost of a judgement; a :class:`ScoreFailure` has the cost too.
 
         The prompt states the ``task``, shows the ``parts`` (the question first), and asks for what ``reply`` describes:
-        a reason, and the ``verdict``, a name with its JSON schema.
+        a reason, and the ``verdict``, a name with its JSON schema. The calls belong to the ``experiment``, and are paid
+        from the budget that makes an ``account``.
         """
         if self.reference is not None:
             expected = " / ".join(text_of_value(value) for value in expected_answers(row, self.reference))
@@ -90,10 +93,10 @@ class JudgeModel:
         properties = {"reason": {"type": "string", "maxLength": _REASON_CHARS}, name: value_schema}
         schema = {"title": "verdict", "type": "object", "properties": properties, "required": ["reason", name]}
         tags = {"judge": self.name, "judge_of": judge_of} | ({"judge_for": experiment} if experiment else {})
-        provenance = Provenance(origin="experiment", tags=tags)
-        options = {**self.options, "provenance": provenance, "schema": schema}
+        provenance = Provenance(origin="experiment", tags=tags, experiment=experiment)
         try:
-            response = await self.service.achat(prompt, **options)
+            request = self.service.request(prompt, **{**self.options, "provenance": provenance, "schema": schema})
+            response = await self.service.call(request, account=account and account()).wait_async()
         except LLMError as exc:
             cost = None if exc.partial is None else _cost(exc.partial)
             raise ScoreFailure(f"The judge gave no verdict: {exc}", cost_usd=cost) from exc

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import replace
-from functools import lru_cache
 from typing import TYPE_CHECKING, Any, ClassVar
-from urllib.parse import urlsplit
 
+from ipyllm.conversations.hidden_tokens import hidden_tokens, kind_of
+from ipyllm.conversations.tokens import estimate_body, max_output_tokens
 from ipyllm.errors import LLMError, bad_request
+from ipyllm.messages import without
+from ipyllm.pipeline.billed_tiers import expected_tier
 from ipyllm.provider import Limits
 from ipyllm.request import CallOptions
 from ipyllm.response import Usage
@@ -18,14 +20,14 @@ from ipyllm.services.parameters import check_params
 from ipyllm.services.profiles.fit import check_images, check_tools, fit
 from ipyllm.services.profiles.learned import has_learned
 from ipyllm.services.profiles.profile import Profile, profile_of
-from ipyllm.services.profiles.refusal import explain_refusal
+from ipyllm.services.profiles.refusal import explain_missing_api, explain_refusal
 from ipyllm.services.profiles.wire import merged, wire_fields
 from ipyllm.services.responses_body import responses_body
 from ipyllm.settings import cached_settings, get_settings
 from ipyllm.text.redact import remember_secret
 from ipyllm.text.surrogates import replace_surrogates
 from ipyllm.timeout import Timeout
-from ipyllm.transport.address import Address, is_url, without_password
+from ipyllm.transport.address import Address, is_in_domain, is_url, without_password
 from ipyllm.transport.usage import read_usage
 from ipyllm.validate import validate_int
 
@@ -203,6 +205,8 @@ class ChatCompletionsProvider:
     def explain(self, error: LLMError, request: ChatRequest) -> LLMError:
         """Return a server's refusal of a parameter in one sentence, which later calls get before they are sent."""
         server = self._base_url_if_known() or ""
+        if self.api == "responses" and not self._is_own_domain(server):
+            error = explain_missing_api(error, model=self.full_name)
         return explain_refusal(error, self.profile, request.params, model=self.full_name, server=server)
 
     @property
@@ -333,7 +337,7 @@ class ChatCompletionsProvider:
 
     def message(self, message: Message) -> Message:
         """Return a message as this server accepts it. Most refuse the model's reasoning in it."""
-        return {name: value for name, value in message.items() if name != "reasoning_content"}
+        return without(message, "reasoning_content")
 
     def read_usage(self, raw: Mapping[str, Any]) -> Usage:
         """Read the server's token counts, in any shape that :func:`~ipyllm.transport.usage.read_usage` knows."""
@@ -373,45 +377,47 @@ class ChatCompletionsProvider:
         self, usage: Usage, response_model: str | None, address: Address, at: datetime
     ) -> tuple[float | None, str | None]:
         """Return the cost by the prices in the settings, else by :meth:`cost`."""
-        from ipyllm.services.prices import BY_SETTINGS, price_in_settings
+        from ipyllm.services.prices import BY_SETTINGS, no_price_of_tier, price_in_settings
 
         configured = price_in_settings(self.full_name)
-        if configured is not None:
-            cost = configured.cost(usage)
-            return cost, BY_SETTINGS if cost is not None else None
-        return self.cost(usage, response_model, address, at)
+        if configured is None:
+            return self.cost(usage, response_model, address, at)
+        if configured.factor_of(usage.service_tier) is None:
+            return None, no_price_of_tier(usage.service_tier)
+        cost = configured.cost(usage)
+        return cost, BY_SETTINGS if cost is not None else None
 
-    def estimate_cost(
-        self, address: Address, input_tokens: int, max_output_tokens: int | None, at: datetime
-    ) -> float | None:
-        """Return the most a call may cost, in US dollars; None when unknown."""
+    def max_cost(self, request: ChatRequest, address: Address, at: datetime) -> float | None:
+        """Return the most that sending a request once may cost, in US dollars; None when unknown."""
         from ipyllm.services.prices import estimate_cost, price_in_settings
 
+        body = self.body(request)
+        input_tokens = hidden_tokens().bound(kind_of(address.base_url, body), estimate_body(body))
+        # A service may have its own name for the limit in the body.
+        limits = [limit for each in (body, request.params) if (limit := max_output_tokens(each)) is not None]
+        longest = max(limits, default=None)
+        tier = expected_tier(address.base_url, body["model"], body.get("service_tier"))
         configured = price_in_settings(self.full_name)
         if configured is not None:
-            output_tokens = max_output_tokens or self.context_window()
-            return None if output_tokens is None else configured.estimate(input_tokens, output_tokens)
-        fixed_cost, _ = self.cost(Usage(0, 0, source="server"), None, address, at)
-        if not self.price_tables_apply(address) or self.price_provider is None:
+            output_tokens = longest or self.context_window()
+            return None if output_tokens is None else configured.estimate(input_tokens, output_tokens, tier)
+        if self.price_provider is None or not self.price_tables_apply(address):
+            fixed_cost, _ = self.cost(Usage(0, 0, source="server"), None, address, at)
             return fixed_cost
         reference = self.price_reference(self.model)
-        return None if reference is None else estimate_cost(*reference, input_tokens, max_output_tokens, at=at)
+        if reference is None:
+            return None
+        return estimate_cost(*reference, input_tokens, longest, at=at, service_tier=tier)
 
     def cache_scope(self, address: Address) -> str:
         """Return the part of a response cache key that identifies the server."""
         return address.base_url
 
     def _is_own_domain(self, base_url: str) -> bool:
-        return self.domain is not None and _is_in_domain(base_url, self.domain)
+        return self.domain is not None and is_in_domain(base_url, self.domain)
 
 
 def _checked_name(model: str) -> str:
     if model != replace_surrogates(model):
         raise bad_request(f"The model's name has half a character in it, which no server can have: {model!a}.")
     return model
-
-
-@lru_cache(maxsize=256)
-def _is_in_domain(base_url: str, domain: str) -> bool:
-    host = urlsplit(base_url).hostname or ""
-    return host == domain or host.endswith(f".{domain}")

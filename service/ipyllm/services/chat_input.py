@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from ipyllm.messages import without
+
 if TYPE_CHECKING:
     from ipyllm.messages import Message
 
@@ -30,7 +32,7 @@ def with_own_fields(message: Message, model: str) -> Message:
     kept = message.get("output_items")
     if kept is None:
         return message
-    sent = {name: value for name, value in message.items() if name != "output_items"}
+    sent = without(message, "output_items")
     if not isinstance(kept, dict) or kept.get("model") != model or not isinstance(kept.get("items"), list):
         return sent
     for item in kept["items"]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
+from ipyllm.messages import text_of
 from ipyllm.services.profiles.wire import merged, wire_fields
 from ipyllm.services.responses_input import input_items
 
@@ -53,7 +54,8 @@ def responses_body(
     """
     n_system = next((n for n, message in enumerate(messages) if message["role"] not in _SYSTEM_ROLES), 0)
     params = dict(params)
-    include = [*params.pop("include", [_ENCRYPTED_REASONING])]
+    given = params.pop("include", [_ENCRYPTED_REASONING])
+    include = [*given] if isinstance(given, list | tuple) else [given]
     if params.pop("logprobs", None) or params.get("top_logprobs"):
         include.append(_LOGPROBS)
     for name, convert in _CONVERT.items():
@@ -67,7 +69,7 @@ def responses_body(
         "store": False,
     }
     if n_system:
-        body["instructions"] = "\n\n".join(str(message["content"]) for message in messages[:n_system])
+        body["instructions"] = "\n\n".join(map(text_of, messages[:n_system]))
     if include:
         body["include"] = list(dict.fromkeys(include))
     return merged(body, wire_fields(profile, params))

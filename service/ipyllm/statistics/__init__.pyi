@@ -1,12 +1,14 @@
-from .bradley_terry import ComparisonOutcome, Strengths, bootstrap_strengths, fit_strengths
-from .differences import Difference, bonett_price, bootstrap_interval, cohens_dz, hodges_lehmann, paired_t
+from .bounded_mean import bounded_mean
+from .bradley_terry import ComparisonOutcome, Strengths, fit_strengths
+from .differences import Difference, bootstrap_mean, cohens_dz, paired_t
 from .means import Mean, clustered_mean, pass_at_k, wilson
 from .pairs import paired
-from .power import minimum_detectable_difference, n_needed
+from .power import detectable_by_mcnemar, minimum_detectable_difference, n_needed
 from .quantiles import Interval, calls_for_upper_limit, quantile, quantile_interval
-from .ranking import ranking, win_matrix
+from .ranking import prompts_to_rank, ranking, win_matrix
 from .regression import NonInferiority, assert_no_regression
-from .significance import holm, mcnemar, rank_biserial, wilcoxon
+from .signed_ranks import hodges_lehmann, rank_biserial, wilcoxon
+from .significance import mcnemar
 from .summary import summarise_arms
 from .table import StatisticsFrame
 
@@ -19,21 +21,21 @@ __all__ = [
     "StatisticsFrame",
     "Strengths",
     "assert_no_regression",
-    "bonett_price",
-    "bootstrap_interval",
-    "bootstrap_strengths",
+    "bootstrap_mean",
+    "bounded_mean",
     "calls_for_upper_limit",
     "clustered_mean",
     "cohens_dz",
+    "detectable_by_mcnemar",
     "fit_strengths",
     "hodges_lehmann",
-    "holm",
     "mcnemar",
     "minimum_detectable_difference",
     "n_needed",
     "paired",
     "paired_t",
     "pass_at_k",
+    "prompts_to_rank",
     "quantile",
     "quantile_interval",
     "rank_biserial",

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ipyllm.dataframes.call_totals import cost_total
-from ipyllm.dataframes.latency_filter import LARGEST_LAG
+from ipyllm.statistics.latency_caveats import MAX_NAMES, latency_caveats
 from ipyllm.text.format import count, join_names, number
 
 if TYPE_CHECKING:
@@ -21,9 +21,6 @@ __all__ = ["FEW_PROMPTS", "MAX_NAMES", "caveats"]
 FEW_PROMPTS = 20
 """Number of prompts below which the usual intervals are rough."""
 
-MAX_NAMES = 4
-"""Most names that a sentence lists; further ones are only counted."""
-
 
 def caveats(observed: Observations) -> list[str]:
     """Return the caveats of these calls, most important first."""
@@ -31,9 +28,10 @@ def caveats(observed: Observations) -> list[str]:
         _different_prompts,
         _reversals,
         _failures,
+        _cut,
         _unscored,
         _few_prompts,
-        _left_out,
+        latency_caveats,
         _unfinished,
         _unknown_costs,
     )
@@ -79,8 +77,8 @@ def _reversal(score: str, arms: list[str], overall: np.ndarray, by_prompt: np.nd
         return ""
     ahead, behind = (first, second) if overall[first] > overall[second] else (second, first)
     return (
-        f"On {score.removeprefix('score_')}, {arms[ahead]} is ahead of {arms[behind]} over all calls "
-        f"({number(overall[ahead])} against {number(overall[behind])}) but behind on the "
+        f"On {score.removeprefix('score_')}, {arms[ahead]} is higher than {arms[behind]} over all calls "
+        f"({number(overall[ahead])} against {number(overall[behind])}) but lower on the "
         f"{count(int(both.sum()), 'prompt')} that both answered ({number(common[ahead])} against "
         f"{number(common[behind])}): the prompts differ, not only the arms."
     )
@@ -91,20 +89,38 @@ def _failures(observed: Observations) -> Iterator[str]:
     if not (rates > 0).any():
         return
     failing = [f"{arm} {rate:.0%}" for arm, rate in rates.items() if rate > 0]
-    listed = join_names(failing, limit=MAX_NAMES)
-    sentence = f"Calls failed ({listed}), probably not at random: the answered prompts may be easier."
-    for score in observed.scores:
+    failed = join_names(failing, limit=MAX_NAMES)
+    sentence = f"Calls failed ({failed}), probably not at random: the answered prompts may be easier."
+    # A 0 would be the best of a score that is better when lower.
+    for score in (score for score in observed.scores if observed.directions[score] is not False):
         values = observed.frame[score]
-        lowered = []
+        changed = []
         for arm in (arm for arm in observed.arms if rates[arm] > 0):
             of_arm = values[observed.frame["arm"] == arm]
             lost = (observed.failed & values.isna())[of_arm.index]
-            if lost.any() and of_arm.notna().any():
-                lowered.append(f"{arm} {number(of_arm[~lost].mean())} → {number(of_arm.mask(lost, 0.0).mean())}")
-        if lowered:
-            falls = join_names(lowered, limit=MAX_NAMES)
-            sentence += f" If failed calls scored 0, {score.removeprefix('score_')} would fall: {falls}."
+            before, after = of_arm[~lost].mean(), of_arm.mask(lost, 0.0).mean()
+            if lost.any() and number(before) != number(after):
+                changed.append(f"{arm} {number(before)} → {number(after)}")
+        if changed:
+            listed = join_names(changed, limit=MAX_NAMES)
+            sentence += f" If failed calls scored 0, the mean {score.removeprefix('score_')} would change: {listed}."
     yield sentence
+
+
+def _cut(observed: Observations) -> Iterator[str]:
+    cut = observed.cut & ~observed.failed
+    if not cut.any():
+        return
+    by_arm = cut.groupby(observed.frame["arm"], observed=False).sum()
+    listed = join_names([f"{arm} {n}" for arm, n in by_arm.items() if n], limit=MAX_NAMES)
+    sentence = (
+        f"{count(int(cut.sum()), 'answer')} {'was' if cut.sum() == 1 else 'were'} cut off at max_tokens ({listed})"
+    )
+    scored = [score for score in observed.scores if observed.frame[score][cut].notna().any()]
+    if scored:
+        labels = join_names([score.removeprefix("score_") for score in scored], limit=MAX_NAMES)
+        sentence += f", and {'is' if cut.sum() == 1 else 'are'} scored on {labels} as far as they came"
+    yield f"{sentence}: a higher limit may change the result."
 
 
 def _unscored(observed: Observations) -> Iterator[str]:
@@ -114,7 +130,7 @@ def _unscored(observed: Observations) -> Iterator[str]:
         if missing:
             has, are = ("has", "is") if missing == 1 else ("have", "are")
             label = score.removeprefix("score_")
-            yield f"{count(missing, 'answer')} of {answered.sum()} {has} no {label} and {are} left out."
+            yield f"{missing:,} of {count(int(answered.sum()), 'answer')} {has} no score of {label} and {are} left out."
 
 
 def _few_prompts(observed: Observations) -> Iterator[str]:
@@ -128,33 +144,6 @@ def _few_prompts(observed: Observations) -> Iterator[str]:
         yield (
             "Every prompt was asked once: the variation between repeats cannot be separated from that between prompts."
         )
-
-
-def _left_out(observed: Observations) -> Iterator[str]:
-    out = ~observed.timed
-    if not out.any():
-        return
-    frame = observed.frame
-    late = out & ~frame["cold"] & ~frame["cache_hit"]
-    reasons = [
-        f"{int(mask.sum())} {what}"
-        for mask, what in (
-            (frame["cold"], "loaded the model first"),
-            (frame["cache_hit"] & ~frame["cold"], "came from the cache"),
-            (
-                late,
-                f"were measured while the event loop lagged by more than {LARGEST_LAG:.0%} of the time to first token",
-            ),
-        )
-        if mask.any()
-    ]
-    sentence = (
-        f"{int(out.sum())} of {count(len(frame), 'call')} {'is' if out.sum() == 1 else 'are'} left out of the "
-        f"latencies: {', '.join(reasons)}."
-    )
-    shares = out.groupby(frame["arm"], observed=False).mean()
-    emptied = [str(arm) for arm, part in shares.items() if part == 1]
-    yield f"{sentence} No times remain for {join_names(emptied, limit=MAX_NAMES)}." if emptied else sentence
 
 
 def _unfinished(observed: Observations) -> Iterator[str]:

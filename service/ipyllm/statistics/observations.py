@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 import pandas as pd
 
-from ipyllm.dataframes.latency_filter import as_bool, as_float, counts_in_latency
+from ipyllm.dataframes.latency_filter import as_bool, as_float, counts_in_latency, left_out_late, mostly_late
+from ipyllm.dataframes.reasoning import first_time, reasoned
 from ipyllm.errors import bad_request
 from ipyllm.text.format import money
 from ipyllm.text.format import number as format_number
@@ -25,9 +26,15 @@ Failures = Literal["omit", "zero"]
 
 Kind = Literal["score", "time", "speed", "money", "errors"]
 
+_LATENCIES = ("time", "speed")
 _FAILED = ("error", "truncated")
 _UNFINISHED = ("running", "cancelled", "interrupted")
-_NUMBERS = ("ttft_s", "total_s", "output_tps", "input_tokens", "output_tokens", "cost_usd", "client_lag_s")
+_NUMBERS = (
+    *("ttft_s", "ttfo_s", "thinking_s", "total_s", "output_tps", "client_lag_s", "send_delay_s"),
+    *("queue_s", "attempts"),
+    *("input_tokens", "output_tokens", "visible_tokens", "cost_usd"),
+)
+_COPIED = ("model", "prompt_id", "repeat", "started_at", "error_category", "price_source", "arrival_clock")
 
 
 @dataclass(frozen=True)
@@ -50,6 +57,8 @@ METRICS = {
     metric.name: metric
     for metric in (
         Metric("ttft_s", "time to first token", "first-token times", " s", "time", higher_is_better=False),
+        Metric("ttfo_s", "time to first visible text", "first-text times", " s", "time", higher_is_better=False),
+        Metric("thinking_s", "thinking time", "thinking times", " s", "time", higher_is_better=False),
         Metric("total_s", "total time", "total times", " s", "time", higher_is_better=False),
         Metric("output_tps", "tokens per second", "token rates", "/s", "speed", higher_is_better=True),
         Metric("cost_usd", "cost per call", "costs", "", "money", higher_is_better=False),
@@ -70,14 +79,35 @@ class Observations:
     directions: Mapping[str, bool | None]  # of each of these: whether higher is better
 
     @cached_property
-    def timed(self) -> pd.Series[bool]:
-        """Whether a call's times count."""
-        return counts_in_latency(self.frame)
+    def first_time(self) -> Metric:
+        """The metric by which first times are compared: to the first visible text where a model reasons."""
+        return METRICS[first_time(self.frame["reasoned"], self.frame["ttfo_s"])]
+
+    @cached_property
+    def left_out(self) -> pd.Series[bool]:
+        """Whether a call is left out of the first times."""
+        return ~counts_in_latency(self.frame, self.first_time.name)
+
+    def mostly_late(self, metric: Metric) -> list[str]:
+        """Return the arms most of whose values were measured late: none of theirs count."""
+        if metric.kind not in _LATENCIES:
+            return []
+        late = left_out_late(self.frame, metric.name)
+        if not late.any():
+            return []
+        counted = counts_in_latency(self.frame, metric.name) & self.frame[metric.name].notna()
+        n_late, n_counted = (mask.groupby(self.frame["arm"], observed=False).sum() for mask in (late, counted))
+        return [str(arm) for arm in n_late.index[mostly_late(n_late, n_counted)]]
 
     @cached_property
     def failed(self) -> pd.Series[bool]:
         """Whether a call ended in an error or a truncated answer."""
         return self.frame["status"].isin(_FAILED)
+
+    @cached_property
+    def cut(self) -> pd.Series[bool]:
+        """Whether an answer was cut off at the limit of tokens."""
+        return self.frame["finish_reason"] == "length"
 
     @cached_property
     def unfinished(self) -> pd.Series[bool]:
@@ -117,7 +147,7 @@ class Observations:
             if not names:
                 raise bad_request("metrics is empty: name at least one metric, or leave it out.")
             return [self.metric(name) for name in dict.fromkeys(names)]
-        found = [self.metric(name) for name in [*self.scores, "ttft_s", "total_s", "output_tps"]]
+        found = [self.metric(name) for name in [*self.scores, self.first_time.name, "total_s", "output_tps"]]
         if self.frame["cost_usd"].gt(0).any():
             found.append(METRICS["cost_usd"])
         if self.failed.any():
@@ -139,12 +169,11 @@ class Observations:
         if metric.kind == "score":
             has_worst = failures == "zero" and metric.higher_is_better is not False
             return column.mask(self.failed & column.isna(), np.fmin(0.0, column.min())) if has_worst else column
-        if metric.name == "ttft_s":
-            return column.where(self.timed)
-        if metric.kind == "time":
-            return column.where(self.timed & (frame["status"] == "ok"))
-        if metric.kind == "speed":
-            return column.where(self.timed & (frame["status"] == "ok") & (frame["usage_source"] != "estimated"))
+        if metric.kind in _LATENCIES:
+            counts = counts_in_latency(frame, metric.name)
+            if unreliable := self.mostly_late(metric):
+                counts &= ~frame["arm"].isin(unreliable)
+            return column.where(counts)
         # A call that failed before it cost anything says nothing about the price of an answer.
         return column.where(~frame["cache_hit"] & ((frame["status"] == "ok") | (column > 0)))
 
@@ -177,16 +206,17 @@ def observe(calls: Any, directions: Mapping[str, bool | None] | None = None) -> 
     if calls.empty:
         except_for = " but warm-ups" if warm_up.any() else ""
         raise bad_request(f"There are no calls{except_for}, so there is nothing to compare.")
-    columns = ("model", "prompt_id", "repeat", "started_at", "error_category", "price_source")
-    copied = [name for name in columns if name in calls]
-    frame = pd.DataFrame(calls[copied])
+    frame = pd.DataFrame(calls[[name for name in _COPIED if name in calls]])
     codes, labels = pd.factorize(calls[arm_column].astype(str))
     frame["arm"] = pd.Categorical.from_codes(codes, categories=labels)
     frame["prompt"] = _prompts(calls)
     frame["status"] = calls["status"].astype(str)
-    frame["usage_source"] = calls["usage_source"].astype(str) if "usage_source" in calls.columns else ""
+    for name in ("usage_source", "finish_reason"):
+        frame[name] = calls[name].astype(str) if name in calls.columns else ""
     for name in ("cold", "cache_hit", "refused"):
         frame[name] = as_bool(calls[name]) if name in calls.columns else False
+    frame["whole"] = as_bool(~calls["streamed"].astype("boolean")) if "streamed" in calls.columns else False
+    frame["reasoned"] = reasoned(calls)
     for name in _NUMBERS:
         frame[name] = _finite(calls[name], name) if name in calls.columns else math.nan
     scores = [name for name in map(str, calls.columns) if name.startswith("score_") and _is_score(calls, name)]

@@ -10,38 +10,46 @@ import numpy as np
 import pandas as pd
 
 from ipyllm.errors import bad_request
-from ipyllm.statistics.caveats import MAX_NAMES, caveats
-from ipyllm.statistics.differences import bonett_price, bootstrap_interval, cohens_dz, hodges_lehmann, paired_t
+from ipyllm.statistics.bounded_mean import bounded_mean
+from ipyllm.statistics.caveats import caveats
+from ipyllm.statistics.differences import Difference, bootstrap_mean, cohens_dz, is_constant, paired_t
 from ipyllm.statistics.observations import Failures, Metric, Observations, observe
-from ipyllm.statistics.power import minimum_detectable_difference
+from ipyllm.statistics.pairs_conclusion import conclusion_of, method_notes
+from ipyllm.statistics.power import detectable_by_mcnemar
 from ipyllm.statistics.quantiles import check_share
-from ipyllm.statistics.significance import holm, mcnemar, rank_biserial
-from ipyllm.statistics.table import StatisticsFrame, format_interval, format_p
-from ipyllm.text.format import count, join_names
+from ipyllm.statistics.signed_ranks import hodges_lehmann, rank_biserial
+from ipyllm.statistics.table import StatisticsFrame
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-__all__ = ["PairedDifference", "compare_pairs", "paired", "prompt_means"]
+__all__ = ["PairedDifference", "PromptMeans", "compare_pairs", "paired", "prompt_means"]
 
-_MAX_SENTENCES = 12
+_POWER = 0.8
 
 
 @dataclass(frozen=True)
 class PairedDifference:
-    """The difference between two arms on one metric, prompt by prompt."""
+    """The difference between two arms on one metric, prompt by prompt.
+
+    ``low``, ``high``, ``p``, ``difference`` and ``verdict`` come from one method: the verdict is ``"cannot be told"``
+    exactly where the interval includes 0, or where there is none.
+    """
 
     n_pairs: int  # prompts with values of both arms
+    n_different: int  # prompts on which these differ
     value: float  # mean over these prompts; median of times and speeds
     baseline_value: float
     difference: float  # arm minus baseline
-    low: float
+    low: float  # limits that hold for all comparisons together
     high: float
     p: float  # probability of so large a difference if there is none
-    test: str  # McNemar, t or Wilcoxon
+    p_adjusted: float  # corrected for the number of comparisons
+    verdict: str  # of the arm: better, worse, cannot be told; higher, lower where neither is known to be better
+    test: str  # McNemar, bounded mean, t, Wilcoxon or bootstrap
     effect_size: float
     effect: str  # of effect_size: risk difference, d_z or rank-biserial
-    detectable: float  # smallest true mean difference that so many prompts detect with a power of 0.8
+    detectable: float  # smallest true difference that so many prompts detect with a power of 0.8
 
 
 def paired(
@@ -64,13 +72,14 @@ def paired(
     baseline : str, optional
         The arm to compare with; by default the first.
     metrics : str or sequence of str, optional
-        Scores by name, with or without ``score_``; ``"ttft_s"``, ``"total_s"``, ``"output_tps"``, ``"cost_usd"``,
-        ``"errors"``. By default all that have values. The correction grows with their number: name those that you
-        planned to compare.
+        Scores by name, with or without ``score_``; ``"ttft_s"``, ``"ttfo_s"``, ``"thinking_s"``, ``"total_s"``,
+        ``"output_tps"``, ``"cost_usd"``, ``"errors"``. By default all that have values, of the first times ``"ttfo_s"``
+        where a model reasons and else ``"ttft_s"``, and not ``"thinking_s"``. The correction grows with their number:
+        name those that you planned to compare.
     level : float
-        Confidence of each interval.
+        Confidence of all intervals together.
     interval : {"test", "bootstrap"}
-        The interval of the test; or the BCa bootstrap interval of the mean difference over prompts, also for times.
+        The test below; or the bootstrap of the mean difference over prompts for all metrics, also for times.
     failures : {"omit", "zero"}
         The score of a failed call: missing, or 0 (or the lowest score of the table, if that is below 0). Where lower is
         better, a failed call has no worst score, so its score is missing.
@@ -86,14 +95,19 @@ def paired(
     -------
     StatisticsFrame
         Index ``metric`` and ``arm``; the baseline and the attributes of
-        :class:`~ipyllm.statistics.pairs.PairedDifference`; ``p_holm``, p corrected for all rows of this table.
+        :class:`~ipyllm.statistics.pairs.PairedDifference`.
 
     Notes
     -----
-    Repeats of a prompt are averaged first, so that prompts are the independent units (Miller 2024). Scores that are
-    all 0 or 1, one call per prompt: McNemar's mid-p, interval of Bonett & Price. Other scores, and cost: paired t.
-    Times and speeds, whose tails are long: Wilcoxon's signed ranks, and the Hodges–Lehmann difference with
-    the interval that inverts it.
+    Repeats of a prompt are averaged first, so that prompts are the independent units (Miller 2024).
+
+    - Scores that are all 0 or 1, and errors: the difference of the shares. McNemar's mid-p test, or with repeats its
+      extension to means, :func:`~ipyllm.statistics.bounded_mean`. Also where every prompt differs by the same amount.
+    - Other scores, and cost: the mean difference, paired t.
+    - Times and speeds, whose tails are long: the typical (Hodges–Lehmann) difference, Wilcoxon's signed ranks.
+
+    Each interval inverts its test. Where the table has several comparisons, they are corrected after Bonferroni: p is
+    multiplied by their number, and the intervals hold together at ``level``.
 
     Raises
     ------
@@ -125,18 +139,20 @@ def paired(
         )
     reference = observed.arms[0] if baseline is None else observed.arm(baseline)
     others = [arm for arm in observed.arms if arm != reference]
-    wanted = observed.metrics(metrics)
+    wanted = [(metric, prompt_means(observed, metric, failures)) for metric in observed.metrics(metrics)]
+    comparisons = sum(means.both(arm, reference).size > 0 for _, means in wanted for arm in others)
     rows: dict[tuple[str, str], dict[str, Any]] = {}
-    for metric in wanted:
-        means = prompt_means(observed, metric, failures)
+    for metric, means in wanted:
         for arm in others:
-            comparison = compare_pairs(means, metric, arm, reference, level=level, interval=interval, seed=seed)
-            rows[metric.name, arm] = {"baseline": reference, **asdict(comparison)}
+            found = compare_pairs(
+                means, metric, arm, reference, level=level, comparisons=comparisons, interval=interval, seed=seed
+            )
+            rows[metric.name, arm] = {"baseline": reference, **asdict(found)}
     index = pd.MultiIndex.from_tuples(list(rows), names=["metric", "arm"])
     table = pd.DataFrame(list(rows.values()), index=index, columns=["baseline", *PairedDifference.__dataclass_fields__])
-    table.insert(list(table.columns).index("p") + 1, "p_holm", holm(table["p"]) if len(table) else [])
-    conclusion = _conclusion(observed, wanted, table, reference, level)
-    return StatisticsFrame.of(table, conclusion, [*_method(table, level), *caveats(observed)])
+    measured = [metric for metric, _ in wanted]
+    conclusion = conclusion_of(observed, measured, table, reference, level)
+    return StatisticsFrame.of(table, conclusion, [*method_notes(measured, table, level), *caveats(observed)])
 
 
 @dataclass(frozen=True)
@@ -145,12 +161,44 @@ class PromptMeans:
 
     table: pd.DataFrame  # arms × prompts
     one_call_each: bool  # no arm was asked a prompt more than once
+    binary: bool  # every call has 0 or 1
+    lowest: float  # that a call can have
+    highest: float
+
+    def both(self, arm: str, baseline: str) -> np.ndarray:
+        """Return the means of two arms (rows) on the prompts that both have."""
+        return self.table.loc[[arm, baseline]].dropna(axis=1).to_numpy()
 
 
-def prompt_means(observed: Observations, metric: Metric, failures: Failures = "omit") -> PromptMeans:
-    """Average the repeats of every prompt; ``failures`` as in :func:`paired`."""
-    table, n = observed.by_prompt(observed.values(metric, failures).to_numpy())
-    return PromptMeans(pd.DataFrame(table, index=observed.arms), bool(n.max(initial=0) <= 1))
+def prompt_means(
+    observed: Observations, metric: Metric, failures: Failures = "omit", value_range: tuple[float, float] | None = None
+) -> PromptMeans:
+    """Average the repeats of every prompt.
+
+    ``failures`` is as in :func:`paired`. Without a ``value_range``, that of scores from 0 to 1 is 0 to 1, costs are 0
+    or more, and otherwise the lowest and the highest value are those of the calls.
+    """
+    values = observed.values(metric, failures).to_numpy()
+    table, n = observed.by_prompt(values)
+    known = values[~np.isnan(values)]
+    lowest, highest = (float(known.min()), float(known.max())) if known.size else (math.nan, math.nan)
+    if metric.kind in {"score", "errors"} and lowest >= 0 and highest <= 1:
+        lowest, highest = 0.0, 1.0
+    elif metric.kind == "money":
+        lowest = min(lowest, 0.0)
+    if value_range is not None:
+        scores = observed.values(metric).dropna()
+        if not scores.between(*value_range).all():
+            raise bad_request(f"There are {metric.plural} beyond the range {value_range!r}.")
+        # The 0 of a failed call may lie below all scores.
+        lowest, highest = min(lowest, value_range[0]), max(highest, value_range[1])
+    return PromptMeans(
+        pd.DataFrame(table, index=observed.arms),
+        one_call_each=bool(n.max(initial=0) <= 1),
+        binary=bool(np.isin(known, (0, 1)).all()) and metric.kind in {"score", "errors"},
+        lowest=lowest,
+        highest=highest,
+    )
 
 
 def compare_pairs(
@@ -160,139 +208,86 @@ def compare_pairs(
     baseline: str,
     *,
     level: float = 0.95,
+    comparisons: int = 1,
     interval: Literal["test", "bootstrap"] = "test",
     seed: int = 0,
 ) -> PairedDifference:
-    """Compare two arms on one metric, with the test for its kind."""
-    both = means.table.loc[[arm, baseline]].dropna(axis=1).to_numpy()
-    first, second = both
+    """Compare two arms on one metric, as one of ``comparisons``, with the test for its kind."""
+    first, second = means.both(arm, baseline)
     d = first - second
     n = d.size
     if n == 0:
         nan = math.nan
-        return PairedDifference(0, nan, nan, nan, nan, nan, nan, "", nan, "", nan)
-    detectable = minimum_detectable_difference(float(d.std(ddof=1)) if n > 1 else math.nan, n, alpha=1 - level)
+        return PairedDifference(0, 0, nan, nan, nan, nan, nan, nan, nan, "", "", nan, "", nan)
+    each = 1 - (1 - level) / comparisons
+    test, found = _test(d, means, metric, each, interval, seed)
+    average = np.median if test == "Wilcoxon" else np.mean
+    size, effect = (cohens_dz(d), "d_z")
+    if test == "Wilcoxon":
+        size, effect = rank_biserial(d), "rank-biserial"
+    elif test == "McNemar":
+        size, effect = found.value, "risk difference"
+    return PairedDifference(
+        n,
+        int((d != 0).sum()),
+        float(average(first)),
+        float(average(second)),
+        found.value,
+        found.low,
+        found.high,
+        found.p,
+        min(1.0, found.p * comparisons),
+        _verdict(found, metric.higher_is_better),
+        test,
+        size,
+        effect,
+        _detectable(d, found, test, each, means),
+    )
+
+
+def _test(
+    d: np.ndarray, means: PromptMeans, metric: Metric, level: float, interval: str, seed: int
+) -> tuple[str, Difference]:
+    """Return the name of the test, and estimate, interval and p-value that it gives."""
+    if interval == "bootstrap" and not is_constant(d):
+        return "bootstrap", bootstrap_mean(d, level=level, seed=seed)
     if metric.kind in {"time", "speed"}:
-        found = hodges_lehmann(d, level=level)
-        values = float(np.median(first)), float(np.median(second))
-        test, size, effect = "Wilcoxon", rank_biserial(d), "rank-biserial"
-    else:
-        found = paired_t(d, level=level)
-        values = float(first.mean()), float(second.mean())
-        test, size, effect = "t", cohens_dz(d), "d_z"
-    low, high, p = found.low, found.high, found.p
-    if metric.kind in {"score", "errors"} and means.one_call_each and ((both == 0) | (both == 1)).all():
-        only_first, only_second = int((d > 0).sum()), int((d < 0).sum())
-        low, high = bonett_price(only_first, only_second, n, level=level)
-        p = mcnemar(only_first, only_second)
-        test, size, effect = "McNemar", found.value, "risk difference"
-    difference = found.value
-    if interval == "bootstrap":
-        low, high = bootstrap_interval(d, level=level, seed=seed)
-        difference = float(d.mean())
-        values = float(first.mean()), float(second.mean())
-    return PairedDifference(n, *values, difference, low, high, p, test, size, effect, detectable)
+        return "Wilcoxon", hodges_lehmann(d, level=level)
+    if means.binary or is_constant(d):
+        span = means.highest - means.lowest
+        name = "McNemar" if means.binary and means.one_call_each else "bounded mean"
+        if span == 0:
+            return name, Difference(0.0, math.nan, math.nan, 1.0, d.size)
+        return name, bounded_mean(np.clip(d, -span, span), -span, span, level=level, method="mid-p")
+    return "t", paired_t(d, level=level)
 
 
-def _method(table: pd.DataFrame, level: float) -> list[str]:
-    n = int(table["p"].notna().sum())
-    sentence = (
-        f"p_holm is corrected for the {n} comparisons of this table; each interval holds by itself at {level:.0%}, "
-        "not all of them together."
-    )
-    return [sentence] if n > 1 else []
+def _verdict(found: Difference, higher_is_better: bool | None) -> str:
+    if not (found.low > 0 or found.high < 0):
+        return "cannot be told"
+    higher = found.low > 0
+    if higher_is_better is None:
+        return "higher" if higher else "lower"
+    return "better" if higher == higher_is_better else "worse"
 
 
-def _conclusion(observed: Observations, metrics: list[Metric], table: pd.DataFrame, baseline: str, level: float) -> str:
-    if table.empty or not table["n_pairs"].any():
-        return f"No other arm has results on the same prompts as {baseline}, so nothing can be compared."
-    sentences: list[str] = []
-    for metric in metrics:
-        rows = table[table.index.get_level_values("metric") == metric.name].droplevel("metric")
-        compared = rows[rows["n_pairs"] > 0]
-        significant = compared["p_holm"] < 1 - level
-        if len(table) > _MAX_SENTENCES:
-            sentences.append(_summary(metric, compared, significant, baseline))
-            continue
-        sentences += [_difference(metric, arm, row, baseline) for arm, row in compared[significant].iterrows()]
-        sentences += _no_difference(metric, compared[~significant], baseline)
-        sentences += _not_compared(observed, metric, [str(arm) for arm in rows.index[rows["n_pairs"] == 0]], baseline)
-    return " ".join(sentences)
+def _detectable(d: np.ndarray, found: Difference, test: str, level: float, means: PromptMeans) -> float:
+    """Return the smallest true difference that the test detects, at this level, with a power of 0.8."""
+    n, alpha = d.size, 1 - level
+    if test == "McNemar":
+        # With two disagreements and two agreements more (Agresti & Coull 1998), as their share is estimated as well.
+        disagreement = (float((d != 0).sum()) + 2) / (n + 4)
+        return detectable_by_mcnemar(disagreement, n, alpha=alpha, power=_POWER)
+    if n < 2:  # noqa: PLR2004
+        return math.nan
+    from scipy.special import stdtrit
 
-
-def _difference(metric: Metric, arm: Any, row: pd.Series[Any], baseline: str) -> str:
-    higher = row["difference"] > 0
-    word = "higher" if higher else "lower"
-    good = "better" if higher == metric.higher_is_better else "worse"
-    verdict = f"{word} than {baseline}:" if metric.higher_is_better is None else f"{good} than {baseline}: {word}"
-    return (
-        f"On {metric.label}, {arm} is {verdict} by {metric.format(abs(row['difference']))}"
-        f"{_interval(metric, row, flip=not higher)} over {count(int(row['n_pairs']), 'prompt')} "
-        f"(p = {format_p(row['p_holm'])} after correction)".replace("= <", "< ")
-        + "."
-    )
-
-
-def _no_difference(metric: Metric, rows: pd.DataFrame, baseline: str) -> list[str]:
-    sentences = []
-    same = [str(arm) for arm, row in rows.iterrows() if row["difference"] == 0 and pd.isna(row["detectable"])]
-    if same:
-        sentences.append(f"On {metric.label}, {join_names(same, limit=MAX_NAMES)} equals {baseline} on every prompt.")
-    for arm, row in rows.iterrows():
-        if str(arm) in same:
-            continue
-        sentence = f"On {metric.label}, {arm} and {baseline} do not differ significantly"
-        if pd.notna(row["low"]) and pd.notna(row["high"]):
-            sentence += f": the difference lies between {metric.format(row['low'])} and {metric.format(row['high'])}"
-        if pd.notna(row["detectable"]):
-            sentence += (
-                f"; {count(int(row['n_pairs']), 'prompt')} would probably have shown a difference of "
-                f"{metric.format(row['detectable'])} or more"
-            )
-        else:
-            sentence += f" on {count(int(row['n_pairs']), 'prompt')}"
-        sentences.append(f"{sentence}.")
-    return sentences
-
-
-def _not_compared(observed: Observations, metric: Metric, arms: list[str], baseline: str) -> list[str]:
-    """Say why arms have no prompt in common with the baseline."""
-    subject = f"{metric.plural[0].upper()}{metric.plural[1:]} cannot be compared"
-    values = observed.values(metric)
-    without = {arm for arm in (*arms, baseline) if values[observed.frame["arm"] == arm].isna().all()}
-
-    def reason(arm: str) -> str:
-        unreliable = metric.kind in {"time", "speed"} and not observed.timed[observed.frame["arm"] == arm].any()
-        return f"all of {arm}'s were unreliable" if unreliable else f"{arm} has none"
-
-    if arms and baseline in without:
-        return [f"{subject}: {reason(baseline)}."]
-    sentences = [f"{subject} between {arm} and {baseline}: {reason(arm)}." for arm in arms if arm in without]
-    apart = [arm for arm in arms if arm not in without]
-    if apart:
-        sentences.append(
-            f"{subject} between {join_names(apart, limit=MAX_NAMES)} and {baseline}: they share no prompt."
-        )
-    return sentences
-
-
-def _summary(metric: Metric, rows: pd.DataFrame, significant: pd.Series[bool], baseline: str) -> str:
-    """Return one sentence for many arms."""
-    up = (rows["difference"] > 0) == (metric.higher_is_better is not False)
-    words = ("higher", "lower") if metric.higher_is_better is None else ("better", "worse")
-    groups = [
-        (f"{words[0]} than {baseline}", rows.index[significant & up]),
-        (f"{words[1]} than {baseline}", rows.index[significant & ~up]),
-        (f"not significantly different from {baseline}", rows.index[~significant]),
-    ]
-    parts = [
-        f"{join_names([str(arm) for arm in arms], limit=MAX_NAMES)} {'is' if len(arms) == 1 else 'are'} {what}"
-        for what, arms in groups
-        if len(arms)
-    ]
-    return f"On {metric.label}, {'; '.join(parts)}." if parts else ""
-
-
-def _interval(metric: Metric, row: pd.Series[Any], *, flip: bool) -> str:
-    low, high = (-row["high"], -row["low"]) if flip else (row["low"], row["high"])
-    return format_interval(low, high, metric.format)
+    # As far as the limits lie from the estimate, and as much more as the estimate falls short in one of five samples:
+    # of (t S' - Z) / S, where the standard deviations S of this sample and S' of the next are estimated, t² / n is the
+    # variance that they add to that of Z.
+    reach = max(found.value - found.low, found.high - found.value)
+    t = float(stdtrit(n - 1, 1 - alpha / 2))
+    se = (found.high - found.low) / 2 / t if test == "Wilcoxon" else float(d.std(ddof=1)) / math.sqrt(n)
+    detectable = reach + float(stdtrit(n - 1, _POWER)) * math.sqrt(1 + t**2 / (n - 1)) * se
+    possible = test != "bounded mean" or detectable <= means.highest - means.lowest
+    return detectable if detectable > 0 and possible else math.nan

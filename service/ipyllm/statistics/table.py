@@ -17,7 +17,7 @@ from ipyllm.text.terminal import strip_control_sequences
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["StatisticsFrame", "format_interval", "format_p"]
+__all__ = ["StatisticsFrame", "format_interval", "format_level", "format_p"]
 
 _COUNTS_BESIDE_COSTS = ("cost_unknown", "cost_per_call_n")  # shown with the costs
 
@@ -110,10 +110,21 @@ def format_p(p: Any) -> str:
     return "<0.001" if p < 0.001 else f"{p:.3f}"  # noqa: PLR2004
 
 
+def format_level(level: float) -> str:
+    """Return a level of confidence as text.
+
+    Examples
+    --------
+    >>> format_level(0.95), format_level(0.999)
+    ('95%', '99.9%')
+    """
+    return f"{100 * level:.6g}%"
+
+
 def _format_value(column: str, value: Any) -> str:
     if isinstance(value, str):
         return value
-    if column in {"p", "p_holm", "p_best"}:
+    if column in {"p", "p_adjusted", "p_best"}:
         return format_p(value)
     if "_usd" in column:
         return money(value)

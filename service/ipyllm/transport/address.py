@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from urllib.parse import urlsplit
 
-__all__ = ["Address", "is_url", "without_password"]
+__all__ = ["Address", "is_in_domain", "is_url", "without_password"]
 
 _LOOPBACK = {"localhost", "127.0.0.1", "::1"}
 
@@ -55,3 +55,10 @@ def without_password(url: str) -> str:
     """Return a URL for display, without user, password and query."""
     # Up to the last "@", as addresses are read: those before it are part of the password.
     return re.sub(r"//[^/?#]*@", "//", url).partition("?")[0]
+
+
+@lru_cache(maxsize=256)
+def is_in_domain(base_url: str, domain: str) -> bool:
+    """Return whether the host of a URL is a domain or below it."""
+    host = urlsplit(base_url).hostname or ""
+    return host == domain or host.endswith(f".{domain}")

@@ -333,7 +333,18 @@ def _map_client_error(exc: Exception, address: Address, model: str, connect_s: f
             )
         case _:
             category, sentence = "unknown_error", f"{model}: {exc}"
-    return LLMError(sentence, category=category, model=model)
+    return LLMError(sentence, category=category, model=model, reached_server=not _failed_to_connect(exc))
+
+
+def _failed_to_connect(exc: BaseException | None) -> bool:
+    """Return whether a cause of ``exc`` says that there was no connection."""
+    import aiohttp
+
+    while exc is not None:
+        if isinstance(exc, aiohttp.ClientConnectorError | aiohttp.ConnectionTimeoutError):
+            return True
+        exc = exc.__cause__ or exc.__context__
+    return False
 
 
 def _body(exc: APIStatusError) -> Any:

@@ -14,6 +14,7 @@ import socket
 import struct
 import sys
 from bisect import bisect_left
+from contextlib import suppress
 from time import perf_counter_ns, time_ns
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 from weakref import WeakValueDictionary
@@ -35,8 +36,10 @@ _DATA_SEGMENTS_IN: Final = struct.Struct("@152xI")  # tcpi_data_segs_in of struc
 _LAST_DATA_SENT_MS: Final = struct.Struct("@44xI")  # tcpi_last_data_sent, exact to a tick of the kernel: up to 10 ms
 _MAX_SEND_NS: Final = 8_000_000
 _ONE_MOMENT_NS: Final = 20_000
+_TRIES: Final = 5
+_UNKNOWN: Final = 3  # segments: more than can be told apart
 _READ_BY_STAMP: Final = 1 << 16  # bytes of a response in which the first token is expected
-_LARGEST: Final = 1 << 14  # bytes of one such read
+_LARGEST: Final = 1 << 14  # bytes of one read: asyncio asks for 256 kB, and a buffer of that size costs up to 15 µs
 
 
 class StampedSocket(socket.socket):
@@ -48,24 +51,26 @@ class StampedSocket(socket.socket):
         When bytes were last handed to the kernel.
     read_ns : int or None
         When bytes were last read.
-    joined : bool
-        Whether these bytes may have come in several segments of which the kernel kept only the last stamp.
+    request_ns : int or None
+        When bytes had last been sent before that: over a connection in the pool, the next request may go out before
+        the response to this one has been looked at.
     earliest_ns : int or None
         When nothing waited to be read for the last time before that, as far as is known.
     """
 
     __slots__ = (
-        *("_by_stamp", "_emptied_ns", "_n_segments", "_stamp"),
-        *("earliest_ns", "joined", "read_ns", "sent_ns"),
+        *("_by_stamp", "_emptied_ns", "_joined", "_n_segments", "_stamp"),
+        *("earliest_ns", "read_ns", "request_ns", "sent_ns"),
     )
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
         self.sent_ns: int | None = None
         self.read_ns: int | None = None
+        self.request_ns: int | None = None
         self.earliest_ns: int | None = None
         self._emptied_ns: int | None = None
-        self.joined = False
+        self._joined = False
         self._stamp: _Ancillary = []
         self._by_stamp = 0  # bytes that are still read stamp by stamp
         self._n_segments = 0  # of those received, how many have been read
@@ -90,7 +95,8 @@ class StampedSocket(socket.socket):
         if _HAS_STAMPS:
             self._by_stamp = _READ_BY_STAMP
             self._n_segments = self._segments_in()
-            self.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 0)
+            with suppress(OSError):  # sending says better what is wrong
+                self.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 0)
         # Before the system call, which gives up the interpreter's lock: getting it back may take milliseconds.
         self.sent_ns = before_ns = perf_counter_ns()
         return before_ns
@@ -106,31 +112,40 @@ class StampedSocket(socket.socket):
 
     # ---- receiving ----------------------------------------------------------------------------------
 
-    def first_token_was_read(self) -> None:
-        """Read from now on what there is, whatever its stamps."""
-        self._by_stamp = 0
+    def first_token_was_read(self, request_ns: int | None) -> None:
+        """Read from now on what there is, whatever its stamps, if this is still the response to that request."""
+        if self.sent_ns == request_ns:
+            self._by_stamp = 0
+
+    @property
+    def joined(self) -> bool:
+        """Whether the bytes last read may be of several segments, of which the kernel kept only the last stamp."""
+        return self._joined or self._by_stamp <= 0
 
     def recv(self, size: int, flags: int = 0) -> bytes:
         """Receive data and note its stamp."""
         if not _HAS_STAMPS:
+            self.request_ns = self.sent_ns
             return super().recv(size, flags)
+        size = min(size, _LARGEST)
         if self._by_stamp > 0:
             return self._recv_one_stamp(size)
         data, self._stamp, _, _ = self.recvmsg(size, _SPACE, flags)
-        self.read_ns = perf_counter_ns()
+        self.read_ns, self.request_ns = perf_counter_ns(), self.sent_ns
         return data
 
     def recv_into(self, buffer: Any, nbytes: int = 0, flags: int = 0) -> int:
         """Receive data into a buffer, as TLS does, and note its stamp."""
         if not _HAS_STAMPS:
+            self.request_ns = self.sent_ns
             return super().recv_into(buffer, nbytes, flags)
         view = memoryview(buffer)[: nbytes or None]
         if self._by_stamp > 0:
-            data = self._recv_one_stamp(len(view))
+            data = self._recv_one_stamp(min(len(view), _LARGEST))
             view[: len(data)] = data
             return len(data)
         size, self._stamp, _, _ = self.recvmsg_into([view], _SPACE, flags)
-        self.read_ns = perf_counter_ns()
+        self.read_ns, self.request_ns = perf_counter_ns(), self.sent_ns
         return size
 
     @property
@@ -138,21 +153,22 @@ class StampedSocket(socket.socket):
         """When the kernel received the bytes last read, as ``perf_counter_ns``; None if it did not tell."""
         for _, kind, data in self._stamp:
             if kind == _TIMESTAMPNS:
-                perf_ns, time_ns = _both_clocks()
+                perf_ns, now_ns = _both_clocks()
                 seconds, nanoseconds = _STAMP.unpack(data)
-                arrived_ns = perf_ns - time_ns + seconds * 1_000_000_000 + nanoseconds
+                arrived_ns = perf_ns - now_ns + seconds * 1_000_000_000 + nanoseconds
                 # Arrived after it was read, or before the request was sent: the system's clock was set in between.
-                return arrived_ns if (self.sent_ns or 0) <= arrived_ns <= (self.read_ns or 0) else None
+                return arrived_ns if (self.request_ns or 0) <= arrived_ns <= (self.read_ns or 0) else None
         return None
 
     def _recv_one_stamp(self, size: int) -> bytes:
         """Receive the bytes that wait, up to the first with another stamp."""
-        size = min(size, _LARGEST)
         before_ns, n_segments = perf_counter_ns(), self._segments_in()
-        n_waiting = n_segments - self._n_segments
+        n_waiting = n_segments - self._n_segments if n_segments else _UNKNOWN
         if n_waiting <= 1:
             data, stamp, _, _ = self.recvmsg(size, _SPACE)
             length = len(data)
+            if self._segments_in() != n_segments:  # one came just now, and may have been read too
+                n_waiting = _UNKNOWN
         else:
             stamp = self._peek(1)[1]
             data, last = self._peek(size)
@@ -162,12 +178,12 @@ class StampedSocket(socket.socket):
         self.earliest_ns = self._emptied_ns
         if length == len(data) < size:
             self._emptied_ns, self._n_segments = before_ns, n_segments
-            self.joined = n_waiting > 1
+            self._joined = n_waiting > 1
         else:
             self._n_segments += 1  # at least
-            self.joined = n_waiting > 2  # noqa: PLR2004 - others wait, with another stamp
+            self._joined = n_waiting > 2  # noqa: PLR2004 - others wait, with another stamp
         self._by_stamp -= length
-        self._stamp, self.read_ns = stamp, perf_counter_ns()
+        self._stamp, self.read_ns, self.request_ns = stamp, perf_counter_ns(), self.sent_ns
         return data[:length]
 
     def _peek(self, size: int) -> tuple[bytes, _Ancillary]:
@@ -175,14 +191,21 @@ class StampedSocket(socket.socket):
         return data, ancillary
 
     def _length_of_stamp(self, stamp: _Ancillary, length: int) -> int:
-        """Return how many of the next ``length`` bytes have this stamp: peeking at n bytes gives that of the n-th."""
-        return bisect_left(range(1, length), True, key=lambda n: self._peek(n)[1] != stamp)
+        """Return how many of the next ``length`` bytes have this stamp: peeking at n bytes gives that of the n-th.
+
+        At least one: a segment that comes just now may be joined to the first, which then has another stamp. To return
+        no bytes would mean the end of the connection.
+        """
+        return max(1, bisect_left(range(1, length), True, key=lambda n: self._peek(n)[1] != stamp))
 
     def _tcp_info(self) -> bytes:
-        info = self.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _DATA_SEGMENTS_IN.size)
+        info = b""
+        with suppress(OSError):
+            info = self.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _DATA_SEGMENTS_IN.size)
         return info if len(info) == _DATA_SEGMENTS_IN.size else b""  # shorter before Linux 4.6
 
     def _segments_in(self) -> int:
+        """Return how many segments with data have been received; 0 if that is not known."""
         info = self._tcp_info()
         count: int = _DATA_SEGMENTS_IN.unpack(info)[0] if info else 0
         return count
@@ -190,10 +213,11 @@ class StampedSocket(socket.socket):
 
 def _both_clocks() -> tuple[int, int]:
     """Return ``perf_counter_ns`` and ``time_ns`` of one moment."""
-    while True:
+    for _ in range(_TRIES):
         before_ns, now_ns, after_ns = perf_counter_ns(), time_ns(), perf_counter_ns()
         if after_ns - before_ns < _ONE_MOMENT_NS:  # else the thread was stopped in between
-            return before_ns, now_ns
+            break
+    return before_ns, now_ns
 
 
 def stamped_socket(address: AddrInfoType) -> socket.socket:
@@ -201,7 +225,8 @@ def stamped_socket(address: AddrInfoType) -> socket.socket:
     family, kind, protocol, _, _ = address
     made = StampedSocket(family, kind, protocol)
     if _HAS_STAMPS:
-        made.setsockopt(socket.SOL_SOCKET, _TIMESTAMPNS, 1)
+        with suppress(OSError):  # without the option there are no stamps, and the rows say so
+            made.setsockopt(socket.SOL_SOCKET, _TIMESTAMPNS, 1)
     _open[made.fileno()] = made
     return made
 

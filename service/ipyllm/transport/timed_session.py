@@ -32,11 +32,9 @@ def timed_session(connector: Mapping[str, Any], **options: Any) -> aiohttp.Clien
 
 class _TimedResponse(aiohttp.ClientResponse):
     async def start(self, connection: Any) -> aiohttp.ClientResponse:
-        times, used = (
-            current_times.get(),
-            stamped_socket_of(connection.transport),
-        )  # a complete response has none any more
+        used = stamped_socket_of(connection.transport)  # before the response is complete and has no connection any more
         response = await super().start(connection)
+        times = current_times.get()
         if times is not None:
             times.response_began(used)
         return response

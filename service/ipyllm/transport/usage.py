@@ -126,7 +126,15 @@ def read_usage(raw: Mapping[str, Any]) -> Usage:
     input_, cached = _read_input(raw)
     output, reasoning = _read_output(raw, input_)
     is_counted = input_ is not None or output is not None
-    return Usage(input_, output, cached, reasoning, source="server" if is_counted else None)
+    written = _first_positive(_count(each.get("cache_write_tokens")) for each in _details(raw, _INPUT_DETAILS))
+    return Usage(
+        input_,
+        output,
+        cached,
+        reasoning,
+        source="server" if is_counted else None,
+        cache_write_tokens=_count(raw.get(_BESIDE_INPUT[1])) if written is None else written,
+    )
 
 
 def _read_input(raw: Mapping[str, Any]) -> tuple[int | None, int | None]:

@@ -84,7 +84,7 @@ class WireTimes:
         """Read the rest of the response without regard to the stamps of its parts."""
         self.awaits_first_token = False
         if self._socket is not None:
-            self._socket.first_token_was_read()
+            self._socket.first_token_was_read(self.sent_ns)
 
     def begin_again(self) -> None:
         """Forget the times so far: the request is sent once more, in another form."""
@@ -94,8 +94,8 @@ class WireTimes:
     def response_began(self, connection: StampedSocket | None) -> None:
         """Note over which socket the response comes."""
         self._socket = connection
-        if connection is not None and connection.sent_ns is not None:
-            self.sent_ns = connection.sent_ns
+        if connection is not None and connection.request_ns is not None:
+            self.sent_ns = connection.request_ns
 
     def connecting(self) -> None:
         """Note that a connection is being opened."""

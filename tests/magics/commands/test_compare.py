@@ -101,6 +101,11 @@ def test_a_failed_arm_is_not_offered_for_the_vote(kernel, fake):
     fake.on(lambda request: model_not_found() if request.json["model"] == "bad" else answer("Fine."))
     ran = kernel.run("%%llm_compare -m openai/a -m openai/bad -m openai/b\nGo")
     assert "Run %llm_vote with one of: A, C, tie, both_bad" in ran.text
+    assert "needs one of: A, C, tie, both_bad" in kernel.run("%llm_vote").error
+    assert "B has no complete answer, so it is not part of the vote" in kernel.run("%llm_vote B").error
+    assert kernel.run("%llm_vote tie").stdout == (
+        "Recorded: a tie. B has no complete answer, and so no part in the vote.\n"
+    )
     alone = kernel.run("%%llm_compare -m openai/bad -m openai/a\nGo")
     assert "Fine." in alone.text
     assert "%llm_vote" not in alone.text, "one answer is no choice"

@@ -29,7 +29,7 @@ def test_a_default_of_the_notebook_is_left_out_and_the_line_under_the_answer_say
     prepared.run("%config LLMMagics.temperature = 0.5")
     try:
         ran, sent = luna("--effort low")
-        assert (sent[0].get("temperature"), sent[0]["reasoning_effort"]) == (None, "low")
+        assert (sent[0].get("temperature"), sent[0]["reasoning"]["effort"]) == (None, "low")
         assert "temperature not applied" in ran.text
         assert luna("--effort none")[1][0]["temperature"] == 0.5
         assert "not applied  temperature" in luna("--dry-run")[0].stdout
@@ -41,7 +41,7 @@ def test_the_notebook_may_have_an_effort(luna, prepared):
     prepared.run("%config LLMMagics.effort = 'low'\n%config LLMMagics.verbosity = 'high'")
     try:
         (sent,) = luna("")[1]
-        assert (sent["reasoning_effort"], sent["verbosity"]) == ("low", "high")
+        assert (sent["reasoning"]["effort"], sent["text"]["verbosity"]) == ("low", "high")
     finally:
         prepared.run("%config LLMMagics.effort = None\n%config LLMMagics.verbosity = None")
 
@@ -57,4 +57,4 @@ def test_effort_is_varied_over_arms(prepared, kernel_fake):
     before = len(kernel_fake.requests)
     ran = prepared.run("%%llm_compare -m openai/gpt-6-luna --vary effort=low,high\nHello")
     assert "gpt-6-luna · effort=low" in ran.text
-    assert {request.json["reasoning_effort"] for request in kernel_fake.requests[before:]} == {"low", "high"}
+    assert {request.json["reasoning"]["effort"] for request in kernel_fake.requests[before:]} == {"low", "high"}

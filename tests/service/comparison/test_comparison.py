@@ -10,11 +10,24 @@ import threading
 
 import pytest
 
-from ipyllm import Comparison, LLMError, OpenAIService, compare, usage, votes
+from ipyllm import (
+    ChatResponse,
+    Comparison,
+    LLMError,
+    LocalService,
+    OpenAIService,
+    cast_vote,
+    compare,
+    embedded,
+    usage,
+    votes,
+)
 from ipyllm.events import Finished, TextDelta
 from ipyllm.pipeline.call import Call
 from ipyllm.runtime.interruptible import InterruptibleEvent
-from tests.fakes import answer, server_error
+from ipyllm.scorers import human
+from ipyllm.statistics import ranking, summarise_arms
+from tests.fakes import answer, server_error, truncated
 
 KEY = "sk-compare-0123456789abcdef"
 
@@ -332,3 +345,82 @@ def test_an_interrupt_while_the_arms_are_being_sent_stops_those_that_were(fake):
     assert running.done.wait(30)
     assert running.responses[0].status == "cancelled"
     assert "Stopped before the request was sent." in repr(running)
+
+
+def test_arms_without_a_complete_answer_are_in_no_vote(fake):
+    fake.on(lambda request: server_error() if request.json["model"] == "bad" else answer(request.json["model"]))
+    done = compare("Go", models=["openai/bad", "openai/b", "openai/c"], max_retries=0)
+    with pytest.raises(
+        LLMError, match=r"^A has no complete answer, so it is not part of the vote: choose one of B, C, tie"
+    ):
+        done.vote("A")
+    assert votes(comparison=done.id).empty
+    assert done.vote_cast is None
+    done.vote("tie")
+    [vote] = votes(comparison=done.id).to_dict("records")
+    assert set(vote["arms"]) == {"openai/b", "openai/c"}
+
+
+@pytest.mark.parametrize(("broken", "who"), [({"a"}, "only B has a complete answer"), ({"a", "b"}, "no arm has a")])
+@pytest.mark.parametrize("which", ["A", "B", "tie", "both_bad"])
+def test_one_answer_alone_cannot_be_voted_on(fake, broken, who, which):
+    cut = truncated("Half", after=1)
+    fake.on(lambda request: cut if request.json["model"] in broken else answer("Whole."))
+    done = compare("Go", models=["openai/a", "openai/b"], max_retries=0)
+    with pytest.raises(LLMError, match=f"^There is nothing to vote on: {who}"):
+        done.vote(which)
+    assert votes(comparison=done.id).empty
+
+
+def test_old_votes_on_failed_calls_are_in_no_table_and_no_ranking(fake):
+    fake.on(lambda request: server_error() if request.json["model"] == "bad" else answer(request.json["model"]))
+    done = compare("Go", models=["openai/bad", "openai/b", "openai/c"], max_retries=0)
+    bad, good, third = (response.call_id for response in done.responses)
+    # As earlier versions stored them: the failed arm lost, won, and tied.
+    cast_vote({"bad": bad, "b": good, "c": third}, "b", comparison="kept")
+    cast_vote({"bad": bad, "b": good, "c": third}, "tie", comparison="tie")
+    cast_vote({"bad": bad, "b": good, "c": third}, "bad", comparison="won by the failed arm")
+    cast_vote({"bad": bad, "b": good}, "b", comparison="nothing left to compare")
+    found = votes()
+    assert found["comparison"].tolist() == ["kept", "tie"]
+    assert found["arms"].tolist() == [{"b": good, "c": third}] * 2
+    assert list(ranking(found).index) == ["b", "c"]
+    score = human()
+    assert score.call(ChatResponse(call_id=bad)) is None
+    assert score.call(ChatResponse(call_id=good)) == 0.75
+
+
+def test_its_table_has_all_that_statistics_need_to_leave_calls_out(fake):
+    fake.on(lambda request: answer("Fine.", reasoning="Hm, hm." if request.json["model"] == "a" else None))
+    done = compare("Go", models=["openai/a", "openai/b"])
+    frame = done.to_dataframe()
+    rows = usage().set_index("call_id").loc[frame["call_id"]]
+    figures = ("ttft_s", "ttfo_s", "queue_s", "client_lag_s", "total_s")
+    for name in (*figures, "arrival_clock", "streamed", "cold", "cache_hit"):
+        assert frame[name].tolist() == rows[name].tolist(), name
+    assert (frame["started_at"].to_numpy() == rows["started_at"].to_numpy()).all()
+    table = summarise_arms(frame)
+    assert "A reasons before it answers." in " ".join(table.notes)
+    cold = summarise_arms(frame.assign(cold=[True, False]))
+    assert cold["left_out"].tolist() == [1, 0]
+
+
+def test_a_note_says_how_to_compare_the_times(fake):
+    fake.on(lambda request: answer("Fine.", reasoning="Hm, hm." if request.json["model"] == "a" else None))
+    models = ["openai/a", "openai/b"]
+    assert Comparison("Go", models=models).note == ""
+    done = compare("Go", models=models)
+    assert done.note.startswith("Compare the times to the first visible text: hidden reasoning is part of")
+    assert done.note in repr(done)
+    assert done.note in done._repr_html_()
+    assert compare("Go", models=["openai/b", "openai/c"]).note == ""
+
+
+@pytest.mark.local_model
+@pytest.mark.skipif(embedded.find("smollm2-135m") is None, reason="THE MODEL IS NOT PULLED: run `make setup`")
+def test_a_note_says_that_embedded_models_share_the_cores():
+    local = LocalService()
+    one = Comparison("Go", models=[local, "openai/a"])
+    two = Comparison("Go", models=[local, "openai/a"], params=[{"temperature": 0}, {"temperature": 1}])
+    assert one.note == ""
+    assert two.note.startswith("Embedded models answer at the same time here and share this machine's processor cores")

@@ -51,8 +51,17 @@ def test_it_holds_tables_conclusions_pictures_answers_and_the_method(written):
     assert html.count("<details>") == 12
     assert html.count('class="answer"') == len(given)
     assert "<strong>1</strong>" in html, "answers are rendered"
-    assert "Holm" in html
+    assert "Bonferroni" in html
     assert "Python 3" in html
+
+
+def test_cut_answers_are_counted_and_marked(tmp_path):
+    given = calls({"small": (0.4, 0.2), "large": (0.8, 0.5)}, prompts=3, repeats=1).assign(finish_reason="stop")
+    given.loc[0, "finish_reason"] = "length"
+    html = report.write(given, tmp_path / "report.html").read_text(encoding="utf-8")
+    assert html.count("cut off at max_tokens · ") == 1
+    assert "1 answer was cut off at max_tokens (small 1)" in html
+    assert "<th>cut</th>" in html
 
 
 class _Tags(HTMLParser):
@@ -183,3 +192,15 @@ def test_a_folder_that_is_not_there_and_no_calls_are_said_so(tmp_path):
     with pytest.raises(LLMError, match="Did you mean 'large'"):
         report.write(given, tmp_path / "r.html", baseline="lagre")
     assert not (tmp_path / "r.html").exists()
+
+
+def test_an_answer_has_its_first_time_by_the_metric_that_is_compared(tmp_path):
+    given = calls(ARMS, prompts=3, repeats=1).assign(ttft_s=0.25, ttfo_s=1.25, thinking_s=1.0)
+    html = report.write(given, tmp_path / "r.html").read_text(encoding="utf-8")
+    assert "thought 1.00 s · first visible text after 1.25 s" in html
+    assert "first token after" not in html
+    plain = given.assign(ttfo_s=0.25, thinking_s=None, streamed=[False, *[True] * 5])
+    html = report.write(plain, tmp_path / "r.html").read_text(encoding="utf-8")
+    assert html.count("whole answer after 0.25 s") == 1
+    assert html.count("first token after 0.25 s") == 5
+    assert "thought" not in html

@@ -146,7 +146,7 @@ def test_cold_cached_and_late_measured_calls_are_counted_but_left_out_of_latency
         {"ttft_s": 3.0, "total_s": 4.0},
         {"ttft_s": 90.0, "cold": True},
         {"ttft_s": 0.0, "cache_hit": True},
-        {"ttft_s": 1.0, "client_lag_s": 0.11},
+        {"ttft_s": 1.0, "client_lag_s": 0.11, "arrival_clock": "process"},
         {"status": "error", "total_s": 60.0},
         {"status": "cancelled"},
     )
@@ -154,6 +154,16 @@ def test_cold_cached_and_late_measured_calls_are_counted_but_left_out_of_latency
     assert (summary["n"], summary["errors"], summary["left_out"]) == (7, 1, 3)
     assert (summary["ttft_p50_s"], summary["total_p50_s"]) == (2.0, 3.0)
     assert summary["ttft_p95_s"] == pytest.approx(2.9)
+
+
+def test_answers_cut_off_at_the_limit_are_counted_apart_from_errors():
+    frame = _calls(
+        {"finish_reason": "length", "response": "Half of"},
+        {"finish_reason": "length", "response": ""},
+        {"finish_reason": "stop"},
+        {"status": "error", "finish_reason": None},
+    )
+    assert summarise(frame).loc["a", ["n", "errors", "cut"]].to_list() == [4, 1, 2]
 
 
 def test_what_is_not_known_of_cost_and_tokens_stays_null():

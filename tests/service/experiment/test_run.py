@@ -320,7 +320,7 @@ def test_a_dry_run_sends_nothing_and_knows_tokens_and_cost(model, server):
     arms = [arm.label for arm in experiment.grid.arms]
     assert table["to_do"].tolist() == [4, 4, 8]
     assert table.loc[arms[0], "max_output_tokens"] == 400
-    assert table.loc[arms[0], "max_cost_usd"] == pytest.approx(4 * (100 * 5 + 5 * 1) / 1e6, rel=0.1)
+    assert table.loc[arms[0], "max_cost_usd"] == pytest.approx(4 * (100 * 5 + 107 * 1.25) / 1e6, rel=0.01)
     assert pd.isna(table.loc[arms[1], "max_cost_usd"])
     assert pd.isna(table.loc["total", "max_cost_usd"])
     assert not server.requests
@@ -393,3 +393,12 @@ def test_the_embedded_model_costs_nothing_and_gets_no_more_calls_than_it_has_slo
         for start, total in zip(calls.started_at, calls.total_s, strict=True)
     ]
     assert max(sum(a < moment <= b for a, b in spans) for _, moment in spans) <= 4
+
+
+def test_failed_trials_are_part_of_no_vote_that_is_given(server, model):
+    server.on(lambda request: server_error() if request.json["model"] == "b" else None)
+    results = run(["so"], models=[model("a"), model("b"), model("c")])
+    by_arm = dict(zip(results.calls["arm"], results.calls["call_id"], strict=True))
+    table = results.ranking(pd.DataFrame({"arms": [by_arm] * 2, "outcome": ["tie", "b"]}))
+    assert sorted(table.index) == ["a", "c"]
+    assert (table["ties"] == 1).all()

@@ -50,7 +50,7 @@ def test_earlier_runs_count_and_a_raised_budget_goes_on(priced, server):
 
 
 def test_a_budget_of_0_sends_nothing_that_costs(priced, server):
-    with pytest.raises(LLMError, match=r"may cost up to \$0.20, but max_cost_usd is \$0; nothing was sent") as caught:
+    with pytest.raises(LLMError, match=r"may cost up to \$0.20, but max_cost_usd is \$0; it was not sent") as caught:
         experiment(priced, max_cost_usd=0).run(progress=False)
     assert caught.value.category == "quota"
     assert not server.requests

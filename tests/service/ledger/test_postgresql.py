@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import subprocess
 import time
 import warnings
 from datetime import UTC, datetime, timedelta
@@ -227,3 +228,27 @@ def test_a_killed_kernel_leaves_an_interrupted_row_there_too(python, url, ledger
     process.wait()
     assert list(usage(None, ledger=ledger)["status"]) == ["interrupted"]
     assert sql("SELECT status, response FROM calls") == [("interrupted", "Once upon a")]
+
+
+def test_processes_share_the_budget_of_an_experiment_there(url, ledger, call, python):
+    script = """
+        import sys
+        from ipyllm.ledger import Ledger
+        with Ledger(sys.argv[1]) as ledger:
+            wanted = [ledger.reserve("x", 1.0, {f"{sys.argv[2]}-{n}": (0.1, False)}) for n in range(8)]
+            print(sum(len(state.granted) for state in wanted))
+            sys.stdout.flush()
+            sys.stdin.read()
+    """
+    ledger.put(call(experiment="x", status="cancelled", cost_bound_usd=0.2))
+    ledger.put(call(experiment="x", status="ok", cost_usd=0.1))
+    assert ledger.flush(30)
+    processes = [python(script, url, number, stdin=subprocess.PIPE) for number in range(3)]
+    assert sum(int(process.stdout.readline()) for process in processes) == 7
+    assert not ledger.reserve("x", 1.0, {"mine": (0.1, False)}).granted
+    for process in processes:
+        process.kill()
+        process.wait()
+    state = ledger.reserve("x", 1.0, {"mine": (0.7, False)})
+    assert state.granted == {"mine"}, "reservations of killed processes fall away"
+    assert (state.spent_usd, state.assumed_usd) == (pytest.approx(0.3), pytest.approx(0.2))

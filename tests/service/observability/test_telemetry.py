@@ -229,6 +229,12 @@ def test_an_estimate_is_not_told_as_a_count(seen):
     assert "gen_ai.client.token.usage" not in seen.metrics()
 
 
+def test_an_answer_that_was_not_streamed_has_no_first_chunk(seen):
+    tell(response=replace(RESPONSE, timing=replace(RESPONSE.timing, streamed=False)))
+    assert "gen_ai.response.time_to_first_chunk" not in seen.span().attributes
+    assert "gen_ai.client.operation.time_to_first_chunk" not in seen.metrics()
+
+
 def test_a_hit_in_our_cache_is_marked_and_measured_as_nothing(seen):
     tell(response=replace(RESPONSE, cache_hit=True, timing=Timing()))
     attributes = seen.span().attributes

@@ -21,8 +21,9 @@ def test_a_call_that_could_pass_the_limit_is_refused_before_anything_is_spent():
         budget.reserve(0.31, model="openai/gpt-6-sol")
     assert budget.spent_usd == 0.7
     assert str(caught.value) == (
-        "A call to openai/gpt-6-sol may cost up to $0.31, but of max_cost_usd=$1.00 only $0.30 is left ($0.70 spent); "
-        "nothing was sent. Raise max_cost_usd, or make the call smaller, for example with max_tokens=…."
+        "A call to openai/gpt-6-sol may cost up to $0.31, but of max_cost_usd=$1.00 only $0.30 is left ($0.70 spent; "
+        "$0 reserved by calls in flight); it was not sent. Raise max_cost_usd, or make the call smaller, for example "
+        "with max_tokens=…."
     )
     assert (caught.value.category, caught.value.model, caught.value.status_code) == ("quota", "openai/gpt-6-sol", None)
     assert not is_retryable(caught.value)
@@ -32,7 +33,7 @@ def test_a_call_that_could_pass_the_limit_is_refused_before_anything_is_spent():
 def test_calls_in_flight_count_and_the_sentence_says_so():
     budget = Budget(1.0)
     first = budget.reserve(0.8)
-    with pytest.raises(LLMError, match=r"only \$0.20 is left \(\$0.80 reserved by calls in flight\)"):
+    with pytest.raises(LLMError, match=r"only \$0.20 is left \(\$0 spent; \$0.80 reserved by calls in flight\)"):
         budget.reserve(0.8)
     first.settle(0.1)
     assert (budget.spent_usd, budget.reserved_usd) == (0.1, 0.0)
@@ -40,7 +41,7 @@ def test_calls_in_flight_count_and_the_sentence_says_so():
 
 
 def test_a_single_call_over_its_own_limit_is_told_the_limit_only():
-    with pytest.raises(LLMError, match=r"may cost up to \$0.02, but max_cost_usd is \$0.01; nothing was sent"):
+    with pytest.raises(LLMError, match=r"may cost up to \$0.02, but max_cost_usd is \$0.01; it was not sent"):
         Budget(0.01).reserve(0.02)
 
 
@@ -99,13 +100,13 @@ def test_a_reservation_is_settled_once():
 def test_a_cost_above_the_estimate_is_counted_in_full():
     budget = Budget(1.0)
     budget.reserve(0.5).settle(1.5)
-    with pytest.raises(LLMError, match=r"\$0 is left \(\$1.50 spent\)"):
+    with pytest.raises(LLMError, match=r"\$0 is left \(\$1.50 spent; "):
         budget.reserve(0.01)
 
 
 def test_an_unknown_price_is_refused_under_a_budget_unless_allowed():
     with pytest.raises(
-        LLMError, match=r"unknown, so max_cost_usd=\$1.00 cannot be enforced; nothing was sent"
+        LLMError, match=r"unknown, so max_cost_usd=\$1.00 cannot be enforced; it was not sent"
     ) as caught:
         Budget(1.0).reserve(None, model="lab/m")
     assert caught.value.category == "quota"

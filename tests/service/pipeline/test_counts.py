@@ -128,7 +128,7 @@ def test_a_call_cancelled_before_its_count_has_an_unknown_cost(service, fake):
 
 
 def test_a_call_that_was_never_sent_cost_nothing_and_says_why(service, fake):
-    with pytest.raises(LLMError, match="nothing was sent"):
+    with pytest.raises(LLMError, match="it was not sent"):
         service.chat("Hello", max_tokens=10, max_cost_usd=1)
     row = last_row()
     assert not fake.requests

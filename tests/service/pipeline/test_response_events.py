@@ -138,6 +138,13 @@ def test_arguments_that_come_only_at_the_end_are_read(arguments):
     assert [(e.id, e.name) for e in events] == [("call_A", "add")]
 
 
+def test_the_id_that_joins_a_call_and_its_result_may_come_only_at_the_end():
+    head = {"type": "function_call", "id": "fc_1", "name": "add", "arguments": ""}
+    done = head | {"call_id": "call_A", "arguments": "{}"}
+    got, _ = read(item("added", 0, **head), delta("function_call_arguments", "{}"), item("done", 0, **done), end())
+    assert (got.tool_calls[0].id, got.tool_calls[0].arguments) == ("call_A", "{}")
+
+
 def test_a_call_without_arguments_is_one_event():
     got, events = read(item("added", 0, **call(0, "c")), item("done", 0, **call(0, "c")), end())
     assert events == [ToolCallDelta(0, "c", "add", "", 2_000)]

@@ -292,7 +292,7 @@ def test_a_turn_whose_next_exchange_is_refused_before_it_is_sent_keeps_what_came
     (own_settings / "config.toml").write_text(prices)
     fake.default = answer("Let me add.", tool_calls=[("add", {"a": 1, "b": 2})])
     call = service.call(service.request("Compute.", tools=[add], max_tokens=100, max_cost_usd=0.1))
-    with pytest.raises(LLMError, match="nothing was sent"):
+    with pytest.raises(LLMError, match="it was not sent"):
         call.wait()
     assert len(fake.requests) == 1
     assert call.response.error_category == "quota"
@@ -336,7 +336,7 @@ PRICED = '[prices."ollama/m"]\ninput_usd_per_mtok = 1000\noutput_usd_per_mtok = 
 
 def test_a_call_that_may_cost_too_much_is_refused_before_it_is_sent(service, fake, own_settings):
     (own_settings / "config.toml").write_text(PRICED)
-    with pytest.raises(LLMError, match="nothing was sent") as caught:
+    with pytest.raises(LLMError, match="it was not sent") as caught:
         service.chat("Hello", max_tokens=100, max_cost_usd=0.05)
     assert caught.value.category == "quota"
     assert not fake.requests

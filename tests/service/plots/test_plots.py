@@ -228,6 +228,72 @@ def test_what_is_not_there_is_not_drawn(two):
             draw()
 
 
+def _late(two, *, of_small):
+    """Return the calls, some of the first arm and a tenth of the second read late."""
+    small = (two["arm"] == "local/smollm2-135m").to_numpy()
+    n = np.arange(len(two))
+    late = np.where(small, n % 10 < 10 * of_small, n % 10 == 0)
+    return two.assign(arrival_clock="process", client_lag_s=np.where(late, 0.2, 0.001))
+
+
+def test_an_arm_that_was_mostly_measured_late_is_named_and_not_drawn(two):
+    late = _late(two, of_small=0.9)
+    n_lines = len(plots.latency(two).get_lines())
+    line_plot = plots.latency(late)
+    assert len(line_plot.get_lines()) == n_lines - 1
+    assert any("smollm2-135m: most calls measured late" in text for text in _texts(line_plot.figure))
+    assert any("88 of 160 calls left out" in text for text in _texts(line_plot.figure))
+    points = plots.intervals(late)
+    assert "most calls measured late" in _texts(points.figure)
+    assert "most calls measured late" not in _texts(plots.intervals(late, "total_s").figure)
+    assert _outside(line_plot.figure) == _outside(points.figure) == []
+    with pytest.raises(LLMError, match="valid time to first token: most were measured late"):
+        plots.latency(late[late["arm"] == "local/smollm2-135m"])
+
+
+def test_the_overview_says_why_it_has_no_first_times(two):
+    figure = plots.overview(two.assign(arrival_clock="process", client_lag_s=0.2))
+    assert "no time to first token: most calls measured late" in _texts(figure)
+    assert any(text.startswith("total time (s)") for text in _texts(figure))
+    assert "no time to first token: most calls measured late" not in _texts(plots.overview(two))
+
+
+def test_calls_left_out_are_counted_below_the_axis(two):
+    some = _late(two, of_small=0.1)
+    for draw in (plots.latency, plots.intervals):
+        assert "16 of 160 calls left out (cold, cached, late or failed)" in draw(some).get_xlabel()
+        assert "left out" not in draw(two).get_xlabel()
+    assert "left out" not in plots.latency(some, "total_s").get_xlabel()
+    missing = two.assign(output_tokens=two["output_tokens"].where(two.index >= 5).astype("Int64"))
+    assert "5 of 160 calls not counted" in plots.throughput(missing).get_xlabel()
+    assert "not counted" not in plots.throughput(two).get_xlabel()
+    unscored = two.assign(score_exact=two["score_exact"].astype(float).mask(two["prompt_id"] == "p3"))
+    assert "1 prompt without both values" in plots.pairs(unscored, metric="exact").get_xlabel()
+    assert "without" not in plots.pairs(two, metric="exact").get_xlabel()
+
+
+def test_first_times_are_those_to_the_visible_text_where_a_model_reasons(two):
+    reasoning = two.assign(ttfo_s=two["ttft_s"] + 1, thinking_s=1.0)
+    for draw in (plots.latency, plots.intervals):
+        assert draw(reasoning).get_xlabel().startswith("time to first visible text (s)")
+        assert draw(two).get_xlabel().startswith("time to first token (s)")
+        assert draw(reasoning, "ttft_s").get_xlabel().startswith("time to first token (s)")
+    bare = reasoning.drop(columns=["score_exact", "score_similarity"])
+    assert plots.pairs(bare).get_ylabel() == "difference in time to first visible text (s)"
+    assert plots.overview(reasoning).axes[2].get_xlabel().startswith("time to first visible text")
+
+
+def test_tokens_are_spread_from_the_first_of_a_stream_and_over_all_of_a_whole_answer():
+    one = calls({"a": (0.5, 0.2)}, prompts=1, repeats=1).assign(
+        ttft_s=8.0, total_s=10.0, queue_s=1.0, output_tokens=100, streamed=True
+    )
+    tops = [
+        plots.throughput(one.assign(**changes)).collections[0].get_paths()[0].vertices[:, 1].max()
+        for changes in ({}, {"streamed": False}, {"streamed": False, "queue_s": 0.0})
+    ]
+    assert tops == pytest.approx([100, 100 / 9, 10], rel=0.02)
+
+
 def test_one_arm_and_one_call_can_be_drawn():
     plots.overview(calls({"a": (0.5, 0.2)}, prompts=1, repeats=1)).canvas.draw()
 

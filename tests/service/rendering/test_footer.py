@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from ipyllm.rendering import footer_html, footer_text
@@ -112,8 +114,30 @@ def test_what_distorts_the_figures_is_said():
 
 
 def test_our_own_lag_is_said_when_it_matters():
-    assert "first token 0.08 s ±0.02 s ·" in footer(timing=Timing(ttft_s=0.08, total_s=1.0, client_lag_s=0.02))
-    assert "±" not in footer(timing=Timing(ttft_s=0.08, total_s=1.0, client_lag_s=0.008))
+    late = Timing(ttft_s=0.08, total_s=1.0, client_lag_s=0.02, arrival_clock="process")
+    assert "first token 0.08 s ±0.02 s ·" in footer(timing=late)
+    assert "first token 8.00 s ±0.02 s ·" in footer(timing=replace(late, ttft_s=8.0)), "whatever the time is"
+    assert "±" not in footer(timing=replace(late, client_lag_s=0.008))
+    assert "±" not in footer(timing=replace(late, send_delay_s=0.015)), "no latency contains it"
+    assert "±" not in footer(timing=replace(late, arrival_clock="kernel")), "the kernel's time stamp is right"
+    assert "±" not in footer(timing=replace(late, arrival_clock=None))
+
+
+def test_reasoning_has_its_time_and_the_first_visible_text_too():
+    streamed = Timing(ttft_s=0.2, ttfo_s=1.3, thinking_s=1.0, total_s=2.0, streamed=True)
+    assert " · first token 0.20 s · thought 1.00 s · first text 1.30 s · 2.00 s" in footer(timing=streamed)
+    hidden = replace(streamed, ttft_s=1.3, thinking_s=1.3)
+    assert " · first token 1.30 s after hidden reasoning · 2.00 s" in footer(timing=hidden)
+    calls_a_tool_first = replace(streamed, thinking_s=None)
+    assert " · first token 0.20 s · first text 1.30 s · 2.00 s" in footer(timing=calls_a_tool_first)
+    plain = replace(streamed, ttfo_s=0.2, thinking_s=None)
+    assert " · first token 0.20 s · 2.00 s" in footer(timing=plain)
+
+
+def test_an_answer_that_came_whole_has_no_first_token():
+    whole = Timing(ttft_s=1.3, ttfo_s=1.3, total_s=1.4, streamed=False)
+    assert " · whole answer 1.30 s · 1.40 s" in footer(timing=whole)
+    assert "first token" not in footer(timing=whole)
 
 
 def test_a_model_name_is_text():

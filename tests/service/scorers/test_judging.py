@@ -100,7 +100,8 @@ def test_judgements_are_rows_that_say_so(fake):
     [row] = rows().to_dict("records")
     assert row["origin"] == "experiment"
     assert row["tags"] == {"judge": "strict", "judge_of": "call0", "judge_for": "capitals", "team": "a"}
-    assert pd.isna(row["experiment"]), "a judgement is no call of the experiment"
+    assert row["experiment"] == "capitals", "it belongs to the cost of the experiment"
+    assert pd.isna(row["arm"]), "it is a call of no arm"
 
 
 def test_a_verdict_off_the_scale_is_asked_for_again_and_both_are_paid(fake, priced):

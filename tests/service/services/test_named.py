@@ -103,7 +103,8 @@ def test_the_default_has_a_price_and_a_bound_for_budgets(keys, name):
     price = service.price()
     assert price is not None
     assert price.output_usd_per_mtok > 0
-    assert service.estimate_cost(service.address(), 1000, 1000, datetime.now(UTC)) > 0
+    request = service.request("Hello", max_tokens=1000)
+    assert service.max_cost(request, service.address(), datetime.now(UTC)) > 0
     counted, at = Usage(1000, 1000, source="server"), datetime.now(UTC)
     cost, source = service.cost_and_source(counted, None, service.address(), at)
     assert cost > 0

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
 
 from ipyllm import OpenAIService
+from ipyllm.pipeline.tool_loop import first_request
 from ipyllm.response import Usage
 from ipyllm.services.deepseek import DeepSeekService
 from ipyllm.services.prices import BY_SETTINGS, context_window, cost_of, estimate_cost, price_in_settings
@@ -57,11 +59,72 @@ def test_a_price_holds_from_its_day_on():
 
 
 def test_a_service_tier_and_written_cache_have_prices_of_their_own():
-    flex, _ = cost_of(counted(1_000_000, 0), provider="openai", model="o3", at=AT, service_tier="flex")
-    auto, _ = cost_of(counted(1_000_000, 0), provider="openai", model="o3", at=AT, service_tier="auto")
-    assert (flex, auto) == (1.0, 2.0)
-    written, _ = cost_of(counted(100_000, 0), provider="openai", model="gpt-6.1-sol", at=AT, cache_write_tokens=100_000)
-    assert written == pytest.approx(0.25)
+    def cost(model, tokens, **billed):
+        return cost_of(Usage(tokens, 0, source="server", **billed), provider="openai", model=model, at=AT)[0]
+
+    tiers = {tier: cost("o3", 1_000_000, service_tier=tier) for tier in (None, "auto", "default", "flex", "batch")}
+    assert tiers == {None: 2.0, "auto": 2.0, "default": 2.0, "flex": 1.0, "batch": 1.0}
+    assert cost("o3", 1_000_000, service_tier="priority") == cost("o3", 1_000_000, service_tier="fast") == 3.5
+    assert cost("gpt-6.1-sol", 100_000, cache_write_tokens=100_000) == pytest.approx(0.25)
+    assert cost("gpt-6.1-sol", 100_000, cache_write_tokens=60_000) == pytest.approx((60_000 * 2.5 + 40_000 * 2) / 1e6)
+    flex = cost("gpt-6.1-sol", 100_000, cache_write_tokens=60_000, cached_tokens=40_000, service_tier="flex")
+    assert flex == pytest.approx((60_000 * 1.25 + 40_000 * 0.05) / 1e6)
+    assert cost("o3", 100_000, cache_write_tokens=100_000) == pytest.approx(0.2), "the model charges nothing extra"
+    assert cost("o3", 10, cache_write_tokens=11) is None
+
+
+@pytest.mark.parametrize(("model", "tokens", "expected"), [
+    ("gpt-5.4", 272_000, 272_000 * 2.5 + 100 * 15),
+    ("gpt-5.4", 272_001, 272_001 * 5 + 100 * 22.5),
+])  # fmt: skip
+@pytest.mark.parametrize(("tier", "factor"), [(None, 1), ("flex", 0.5)])
+def test_a_long_prompt_costs_more_for_all_its_tokens_and_those_of_the_answer(model, tokens, expected, tier, factor):
+    usage = Usage(tokens, 100, source="server", service_tier=tier)
+    cost, _ = cost_of(usage, provider="openai", model=model, at=AT)
+    assert cost == pytest.approx(expected * factor / 1e6)
+    assert estimate_cost("openai", model, tokens, 100, at=AT, service_tier=tier) == pytest.approx(cost)
+
+
+@pytest.mark.parametrize(
+    ("provider", "model", "tier", "at"),
+    [
+        ("openai", "o3", "scale", AT),
+        ("openai", "o3", "Flex", AT),
+        ("openai", "gpt-4o", "flex", AT),
+        ("openai", "o3-mini", "priority", AT),
+        ("azure", "o3", "priority", AT),
+        ("groq", "llama-3.1-8b-instant", "flex", AT),
+        ("openai", "o3", "flex", datetime(2026, 10, 11, tzinfo=UTC)),
+    ],
+    ids=["no such tier", "case", "not for this model", "no tiers", "prices of another provider", "Groq", "too early"],
+)
+def test_a_tier_without_a_known_price_has_no_cost_and_says_why(provider, model, tier, at):
+    usage = Usage(1_000, 100, source="server")
+    assert cost_of(usage, provider=provider, model=model, at=at)[0] > 0
+    cost, reason = cost_of(replace(usage, service_tier=tier), provider=provider, model=model, at=at)
+    assert (cost, reason) == (None, f"unknown: no price of service tier {tier}")
+    assert estimate_cost(provider, model, 1_000, 100, at=at, service_tier=tier) is None
+
+
+def test_a_price_in_the_settings_has_factors_for_the_tiers_that_it_knows(own_settings):
+    (own_settings / "config.toml").write_text(
+        '[prices."openai/m"]\ninput_usd_per_mtok = 1\noutput_usd_per_mtok = 2\ntier_factors = { flex = 0.5 }'
+    )
+    service = OpenAIService("m", api_key="no-key")
+    costs = {
+        tier: service.cost_and_source(Usage(1_000, 1_000, source="server", service_tier=tier), None, OWN, AT)
+        for tier in (None, "default", "flex", "priority")
+    }
+    assert costs == {
+        None: (pytest.approx(0.003), BY_SETTINGS),
+        "default": (pytest.approx(0.003), BY_SETTINGS),
+        "flex": (pytest.approx(0.0015), BY_SETTINGS),
+        "priority": (None, "unknown: no price of service tier priority"),
+    }
+    longest = [bound(service, OWN, max_tokens=1_000, service_tier=tier) for tier in ("default", "flex", "priority")]
+    assert longest == [pytest.approx(0.0021, rel=0.01), pytest.approx(0.0021 / 2, rel=0.01), None]
+    with pytest.raises(ValueError, match=r"tier_factors\.flex must be a number"):
+        Price(1, 1, tier_factors={"flex": -1})
 
 
 @pytest.mark.parametrize(
@@ -141,15 +204,14 @@ def test_an_estimate_is_never_below_the_cost():
         bound = estimate_cost(provider, model, 2_000, 500, at=AT)
         for cached in (0, 1_000, 2_000):
             for written in (0, 2_000 - cached):
-                cost, _ = cost_of(
-                    counted(2_000, 500, cached, 400), provider=provider, model=model, at=AT, cache_write_tokens=written
-                )
+                usage = replace(counted(2_000, 500, cached, 400), cache_write_tokens=written)
+                cost, _ = cost_of(usage, provider=provider, model=model, at=AT)
                 assert cost <= bound * (1 + 1e-12)
 
 
 def test_without_a_limit_on_the_answer_the_context_window_is_one():
-    assert estimate_cost("openai", "gpt-4o", 28_000, None) == pytest.approx((28_000 * 2.5 + 100_000 * 10) / 1e6)
-    assert estimate_cost("openai", "gpt-4o", 200_000, None) == pytest.approx(0.5)
+    # Not less the input, which is an upper estimate.
+    assert estimate_cost("openai", "gpt-4o", 28_000, None) == pytest.approx((28_000 * 2.5 + 128_000 * 10) / 1e6)
     assert estimate_cost("openai", "gpt-chat-latest", 10, None) is None  # its window is not in the tables
 
 
@@ -170,27 +232,32 @@ def test_context_windows_are_known_offline():
 OWN = Address("https://api.openai.com/v1")
 
 
+def bound(service, address, **options):
+    """Return the highest cost of a short question."""
+    return service.max_cost(first_request(service.request("Hello", **options)), address, AT)
+
+
 @pytest.mark.parametrize(
     "elsewhere", ["http://127.0.0.1:8000/v1", "https://api.openai.com.example.org/v1", "https://notopenai.com/v1"]
 )
 def test_the_price_tables_hold_at_the_provider_s_own_address_only(elsewhere):
-    service = OpenAIService("gpt-4o")
+    service = OpenAIService("gpt-6.1-terra")
     usage = counted(1_000, 1_000)
-    cost, source = service.cost_and_source(usage, "gpt-4o", OWN, AT)
-    assert cost == pytest.approx(0.0125)
+    cost, source = service.cost_and_source(usage, "gpt-6.1-terra", OWN, AT)
+    assert cost == pytest.approx(0.006)
     assert source.startswith("genai-prices ")
-    assert service.cost_and_source(usage, "gpt-4o", Address(elsewhere), AT) == (None, None)
-    assert service.estimate_cost(OWN, 1_000, 1_000, AT) == pytest.approx(0.0125)
-    assert service.estimate_cost(Address(elsewhere), 1_000, 1_000, AT) is None
+    assert service.cost_and_source(usage, "gpt-6.1-terra", Address(elsewhere), AT) == (None, None)
+    assert bound(service, OWN, max_tokens=1_000) == pytest.approx(0.00515, rel=0.01)
+    assert bound(service, Address(elsewhere), max_tokens=1_000) is None
 
 
 def test_a_price_in_the_settings_holds_at_every_address(own_settings):
     (own_settings / "config.toml").write_text(
-        '[prices."openai/gpt-4o"]\ninput_usd_per_mtok = 1\noutput_usd_per_mtok = 2'
+        '[prices."openai/gpt-6.1-terra"]\ninput_usd_per_mtok = 1\noutput_usd_per_mtok = 2'
     )
     here = Address("http://127.0.0.1:8000/v1")
-    service = OpenAIService("gpt-4o", base_url=here.base_url)
+    service = OpenAIService("gpt-6.1-terra", base_url=here.base_url)
     assert service.cost_and_source(counted(1_000, 1_000), None, here, AT) == (pytest.approx(0.003), BY_SETTINGS)
     assert service.cost_and_source(Usage(), None, here, AT) == (None, None), "nothing was counted"
-    assert service.estimate_cost(here, 1_000, 1_000, AT) == pytest.approx(0.003)
-    assert service.estimate_cost(here, 1_000, None, AT) is None, "nothing limits the answer"
+    assert bound(service, here, max_tokens=1_000) == pytest.approx(0.0021, rel=0.01)
+    assert bound(service, here) is None, "nothing limits the answer"

@@ -126,6 +126,12 @@ def test_images_and_later_system_messages_are_sent_as_input(sol, strict):
     assert "instructions" not in sent
 
 
+def test_a_system_message_in_parts_is_text(sol, strict):
+    parts = [{"type": "text", "text": "Be brief."}, {"type": "text", "text": "Be kind."}]
+    sol.chat([{"role": "system", "content": parts}, {"role": "user", "content": "Hi"}])
+    assert strict.requests[0].json["instructions"] == "Be brief.\nBe kind."
+
+
 def test_instructions_alone_are_the_input(sol, strict):
     sol.chat([{"role": "system", "content": "Say hello."}])
     assert strict.requests[0].json["input"] == [{"role": "system", "content": "Say hello."}]
@@ -253,6 +259,18 @@ def test_the_stream_ends_with_the_response_not_with_the_connection(sol, strict):
     done = event("response.completed", response={"status": "completed", "model": "m", "usage": None})
     strict.default = replace(stream_of(DELTA, done, DELTA), ending="hang")
     assert sol.chat("Hi").content == "One"
+
+
+def test_a_server_that_may_not_have_the_api_is_told_from_one_that_has_it_not(fake):
+    fake.default = fakes.error(404, "Not Found", kind=None)
+    with pytest.raises(
+        LLMError, match=r'If this server has no Responses API, set api = "chat" under \[profiles'
+    ) as caught:
+        OpenAIService("gpt-6.2-sol", base_url=fake.base_url, max_retries=0).chat("Hi")
+    assert (caught.value.category, str(caught.value).count("\n")) == ("not_found", 0)
+    with pytest.raises(LLMError) as caught:
+        OpenAIService("other-model", base_url=fake.base_url, max_retries=0).chat("Hi")
+    assert "Responses API" not in str(caught.value)
 
 
 # ---- refusals, on both APIs ------------------------------------------------------------------------------

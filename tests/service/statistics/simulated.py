@@ -39,6 +39,7 @@ def calls(arms, *, prompts=40, repeats=2, seed=1, **changes):
                         "cold": False,
                         "cache_hit": False,
                         "warmup": False,
+                        "arrival_clock": "kernel",
                         "client_lag_s": 0.001,
                         "prompt": f"Question {prompt}?",
                         "response": f"Answer **{repeat}**",

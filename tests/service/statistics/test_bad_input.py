@@ -10,6 +10,7 @@ import pytest
 
 from ipyllm import statistics as st
 from ipyllm.errors import LLMError
+from ipyllm.statistics.power import n_needed_within_margin
 from tests.service.statistics.simulated import calls
 
 ARMS = {"small": (0.4, 0.2), "large": (0.8, 0.6)}
@@ -90,7 +91,7 @@ def test_zero_variance():
     # Of 40 prompts all right, nobody is certain; a constant that is no share has no interval at all.
     assert summary.loc["small", "score_exact_low"] == pytest.approx(0.912, abs=1e-3)
     assert pd.isna(summary.loc["small", "score_similarity_low"])
-    assert "On exact all arms have the same mean, 1." in summary.conclusion
+    assert "On exact, small and large have the same mean, 1." in summary.conclusion
     pairs = st.paired(given)
     assert pairs["difference"].iloc[:5].to_list() == pytest.approx([0, 0, 0, 0, 0])
     assert (pairs["p"].iloc[:4] == 1).all()
@@ -100,12 +101,13 @@ def test_zero_variance():
 def test_every_prompt_differs_by_the_same_amount():
     given = calls(ARMS, repeats=1).drop(columns="score_exact")
     given["score_similarity"] = np.where(given["arm"] == "large", 0.3, 0.1)
-    row = st.paired(given, metrics="similarity").iloc[0]
+    table = st.paired(given, metrics="similarity", directions={"similarity": True})
+    row = table.iloc[0]
     assert row["difference"] == pytest.approx(0.2)
-    assert row["p"] == 2.0**-39
-    assert pd.isna(row["low"])
-    conclusion = st.paired(given, metrics="similarity", directions={"similarity": True}).conclusion
-    assert "large is better than small: higher by 0.2 over 40 prompts" in conclusion
+    # There is no variance to take a t from; but what 40 prompts did not show may still be.
+    assert row["test"] == "bounded mean"
+    assert 0.05 < row["low"] < 0.2 < row["high"] < 0.35
+    assert "On similarity, large is better than small: higher by 0.2 over 40 prompts (95% interval " in table.conclusion
 
 
 def test_one_prompt_and_one_call():
@@ -113,8 +115,9 @@ def test_one_prompt_and_one_call():
     summary, pairs = st.summarise_arms(given), st.paired(given)
     assert summary["n"].to_list() == [1, 1]
     assert pairs["n_pairs"].to_list() == [1] * len(pairs)
-    assert pairs["p_holm"].min() > 0.3
-    assert "do not differ significantly" in pairs.conclusion
+    assert pairs["p_adjusted"].min() > 0.3
+    assert set(pairs["verdict"]) == {"cannot be told"}
+    assert "1 prompt is too few to show any difference" in pairs.conclusion
 
 
 def test_null_scores_everywhere_and_scores_of_one_arm_only():
@@ -162,6 +165,16 @@ def test_numbers_that_are_none():
         st.n_needed(0, sd=1)
     with pytest.raises(ValueError, match="more than a billion"):
         st.n_needed(1e-9, sd=1)
+    with pytest.raises(ValueError, match="comparisons must be 1 or more, not 0"):
+        st.n_needed(0.1, sd=1, comparisons=0)
+    with pytest.raises(ValueError, match="disagreement must be a share between 0 and 1, not 3"):
+        st.detectable_by_mcnemar(3, 10)
+    with pytest.raises(ValueError, match="margin must be above 0 and below 1, not 1"):
+        n_needed_within_margin(1, 0.1, worst=-1)
+    with pytest.raises(ValueError, match="All values must lie between 0 and 1"):
+        st.bounded_mean([0.5, 2], 0, 1)
+    with pytest.raises(ValueError, match=r"method must be 'exact' or 'mid-p', not 'wald'"):
+        st.bounded_mean([0.5], 0, 1, method="wald")
     with pytest.raises(ValueError, match="Counts must be 0 or more"):
         st.mcnemar(-1, 3)
     with pytest.raises(ValueError, match=r"method must be .* not 'yates'"):
@@ -178,8 +191,9 @@ def test_too_little_gives_null_not_an_error(values):
     assert math.isnan(st.clustered_mean(values).se)
     assert math.isnan(st.paired_t(values).low)
     assert math.isnan(st.hodges_lehmann(values).low)
-    assert math.isnan(st.bootstrap_interval(values).low)
+    assert math.isnan(st.bootstrap_mean(values).low)
     assert math.isnan(st.cohens_dz(values))
+    assert math.isnan(st.bounded_mean([math.nan], -1, 1).low)
 
 
 def test_no_votes_and_votes_that_are_none():
@@ -196,5 +210,5 @@ def test_no_votes_and_votes_that_are_none():
     vote = pd.DataFrame({"arms": [{"a": 1, "b": 2}], "outcome": ["a"]})
     with pytest.raises(ValueError, match="prior_sd must be a number above 0"):
         st.ranking(vote, prior_sd=0)
-    with pytest.raises(ValueError, match=r"interval must be .* not 'wald'"):
-        st.ranking(vote, interval="wald")
+    with pytest.raises(ValueError, match="level must be a number between 0 and 1, not 95"):
+        st.ranking(vote, level=95)

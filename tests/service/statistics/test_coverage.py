@@ -74,19 +74,21 @@ def test_intervals_of_shares_of_right_answers_cover_near_the_end_too():
 
 def test_intervals_of_paired_differences_cover():
     rng = np.random.default_rng(5)
-    student = ranks = bootstrap = wald = 0
+    hits = dict.fromkeys(("t", "ranks", "bootstrap", "mid-p", "exact"), 0)
     for _ in range(RUNS):
         d = rng.normal(0.1, 1, 40)
-        student += _inside((st.paired_t(d).low, st.paired_t(d).high), 0.1)
-        found = st.hodges_lehmann(d)
-        ranks += found.low <= 0.1 <= found.high
-        bootstrap += _inside(st.bootstrap_interval(d, resamples=999), 0.1)
-        only_first, only_second, _ = rng.multinomial(40, [0.25, 0.1, 0.65])
-        wald += _inside(st.bonett_price(only_first, only_second, 40), 0.15)
-    assert student >= LEAST
-    assert ranks >= LEAST
-    assert bootstrap >= LEAST - 8
-    assert wald >= LEAST
+        only_first, only_second, neither = rng.multinomial(40, [0.25, 0.1, 0.65])
+        answers = np.repeat([1, -1, 0], [only_first, only_second, neither])
+        for name, found, truth in (
+            ("t", st.paired_t(d), 0.1),
+            ("ranks", st.hodges_lehmann(d), 0.1),
+            ("bootstrap", st.bootstrap_mean(d, resamples=999), 0.1),
+            ("mid-p", st.bounded_mean(answers, -1, 1, method="mid-p"), 0.15),
+            ("exact", st.bounded_mean(answers, -1, 1), 0.15),
+        ):
+            hits[name] += found.low <= truth <= found.high
+    assert all(hits[name] >= LEAST for name in ("t", "ranks", "mid-p", "exact")), hits
+    assert hits["bootstrap"] >= LEAST - 8
 
 
 def test_tests_find_nothing_where_nothing_is_about_as_rarely_as_they_promise():

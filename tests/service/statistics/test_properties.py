@@ -14,6 +14,7 @@ from hypothesis import strategies as some
 from ipyllm import statistics as st
 from ipyllm.errors import LLMError
 from ipyllm.statistics import ComparisonOutcome
+from ipyllm.statistics.observations import METRICS
 
 # The machine may be busy: no example has a deadline; and all of them come again in the next run.
 _unhurried = settings(deadline=None, derandomize=True)
@@ -77,26 +78,10 @@ def test_differences_turn_with_their_sign_and_move_with_a_shift(values, shift):
 
 
 @_unhurried
-@given(some.lists(some.floats(0, 1), min_size=1, max_size=30))
-def test_holm_never_helps_keeps_the_order_and_leaves_one_alone(p):
-    corrected = st.holm(p)
-    assert (corrected >= np.array(p)).all()
-    assert (corrected <= 1).all()
-    order = np.argsort(p, kind="stable")
-    assert (np.diff(corrected[order]) >= 0).all()
-    assert corrected[order[-1]] >= p[order[-1]]
-    assert (corrected <= np.minimum(np.array(p) * len(p), 1) + 1e-12).all(), "never worse than Bonferroni"
-    assert st.holm(p[:1]) == pytest.approx(p[:1])
-
-
-@_unhurried
 @given(some.integers(0, 40), some.integers(0, 40))
 def test_mcnemar_is_the_same_both_ways_and_mid_p_lies_below_exact(b, c):
     assert st.mcnemar(b, c) == pytest.approx(st.mcnemar(c, b))
     assert 0 <= st.mcnemar(b, c) <= st.mcnemar(b, c, method="exact") <= 1
-    low, high = st.bonett_price(b, c, b + c + 5)
-    assert -1 <= low <= high <= 1
-    assert st.bonett_price(c, b, b + c + 5) == pytest.approx((-high, -low))
 
 
 @_unhurried
@@ -171,3 +156,78 @@ def test_any_calls_are_summed_up_or_refused_in_a_sentence(rows):
         assert (known["low"] <= known["difference"] + 1e-12).all()
         assert (known["high"] >= known["difference"] - 1e-12).all()
         assert pairs.conclusion.endswith(".")
+
+
+_few = some.sampled_from([0.0, 1.0])
+_share = some.sampled_from([0.0, 0.25, 0.5, 0.75, 1.0])
+_pair_of = some.sampled_from([_few, _share, some.floats(0, 1), some.integers(1, 5).map(float)])
+_pairs_of_arms = some.tuples(some.integers(2, 4), some.integers(1, 30), some.integers(1, 2)).flatmap(
+    lambda shape: _pair_of.flatmap(
+        lambda value: some.lists(value, min_size=math.prod(shape), max_size=math.prod(shape)).map(
+            lambda values: np.array(values).reshape(shape)
+        )
+    )
+)
+
+
+@settings(_unhurried, max_examples=150)
+@given(
+    _pairs_of_arms,
+    some.sampled_from(["score_x", "ttft_s", "cost_usd"]),
+    some.sampled_from([0.8, 0.9, 0.95, 0.99]),
+    some.sampled_from(["test", "bootstrap"]),
+    some.sampled_from([True, False, None]),
+    some.floats(-1, 1),
+)
+def test_verdict_interval_p_and_sentence_agree(values, metric, level, interval, direction, shift):
+    arms, prompts, repeats = values.shape
+    if metric != "score_x":
+        values = values + 1 + shift * np.arange(arms)[:, None, None] / arms
+    calls = pd.DataFrame(
+        {
+            "arm": np.repeat([f"arm{i}" for i in range(arms)], prompts * repeats),
+            "prompt_id": np.tile(np.repeat(np.arange(prompts), repeats), arms),
+            "status": "ok",
+            metric: values.ravel(),
+        }
+    )
+    directions = {"x": direction} if metric == "score_x" else None
+    table = st.paired(calls, metrics=metric, level=level, interval=interval, directions=directions)
+    comparisons = arms - 1
+    for (_, arm), row in table.iterrows():
+        decided = row["verdict"] != "cannot be told"
+        assert decided == bool(row["low"] > 0 or row["high"] < 0)
+        assert decided == (row["p_adjusted"] <= 1 - level)
+        assert row["p_adjusted"] == pytest.approx(min(1, comparisons * row["p"]))
+        if not (math.isnan(row["low"]) or math.isnan(row["high"])):
+            assert row["low"] - 1e-9 <= row["difference"] <= row["high"] + 1e-9
+        sentences = [text for text in table.conclusion.split("On ") if f" {arm} " in text]
+        assert len(sentences) == 1
+        words = {"better", "worse", "higher", "lower"}
+        if decided:
+            higher = row["low"] > 0
+            good = METRICS[metric].higher_is_better if metric in METRICS else direction
+            word = ("higher" if higher else "lower") if good is None else ("better" if higher == good else "worse")
+            assert row["verdict"] == word
+            assert f"{arm} is {word} than arm0" in sentences[0]
+            assert ("corrected" in sentences[0]) == (comparisons > 1)
+        else:
+            assert not any(f"{arm} is {word} than" in sentences[0] for word in words)
+            assert "it cannot be told whether" in sentences[0] or "equals arm0 on every prompt" in sentences[0]
+
+
+@_unhurried
+@given(
+    some.lists(some.sampled_from([-1.0, -0.5, 0.0, 0.25, 1.0]), min_size=1, max_size=40),
+    some.sampled_from(["exact", "mid-p"]),
+)
+def test_a_bounded_mean_has_nested_intervals_that_turn_with_the_sign(values, method):
+    found = [st.bounded_mean(values, -1, 1, level=level, method=method) for level in (0.5, 0.9, 0.99)]
+    for narrow, wide in pairwise(found):
+        assert -1 <= wide.low <= narrow.low <= narrow.high <= wide.high <= 1
+    assert found[-1].low <= found[0].value <= found[-1].high
+    back = st.bounded_mean([-value for value in values], -1, 1, level=0.9, method=method)
+    assert (back.low, back.high, back.p) == pytest.approx((-found[1].high, -found[1].low, found[1].p), abs=1e-9)
+    exact = st.bounded_mean(values, -1, 1, level=0.9)
+    assert exact.low <= found[1].low + 1e-9
+    assert exact.p >= found[1].p - 1e-12

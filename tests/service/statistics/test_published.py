@@ -9,11 +9,12 @@ import pytest
 from scipy import stats
 from statsmodels.regression.linear_model import OLS
 from statsmodels.stats.contingency_tables import mcnemar as statsmodels_mcnemar
-from statsmodels.stats.multitest import multipletests
 from statsmodels.stats.power import TTestPower
 from statsmodels.stats.proportion import proportion_confint
 
 from ipyllm import statistics as st
+from ipyllm.statistics import signed_ranks
+from ipyllm.statistics.power import _mcnemar_power, n_needed_within_margin
 
 
 def test_quantile_limits_are_the_order_statistics_of_binomial_tables():
@@ -52,23 +53,38 @@ def test_standard_errors_clustered_by_prompt_are_those_of_statsmodels():
     ours = st.clustered_mean(scores, clusters)
     assert ours.value == pytest.approx(theirs.params[0])
     assert ours.se == pytest.approx(theirs.bse[0], rel=1e-9)
-    assert ours.high - ours.low == pytest.approx(2 * stats.t.ppf(0.975, 24) * ours.se)
+    of_clusters = np.bincount(clusters, weights=scores - scores.mean())
+    assert hall(ours, 24, of_clusters) == pytest.approx(stats.t.ppf([0.975, 0.025], 24))
 
 
 def test_without_repeats_the_standard_error_is_the_usual_one():
     scores = [0.1, 0.5, 0.9, 0.4, 0.7]
     ours = st.clustered_mean(scores)
     assert ours.se == pytest.approx(stats.sem(scores))
-    assert (ours.low, ours.high) == pytest.approx(stats.t.interval(0.95, 4, loc=np.mean(scores), scale=ours.se))
+    assert hall(ours, 4, scores) == pytest.approx(stats.t.ppf([0.975, 0.025], 4))
+    symmetric = st.clustered_mean([0.1, 0.3, 0.5, 0.7, 0.9])
+    theirs = stats.t.interval(0.95, 4, loc=0.5, scale=symmetric.se)
+    assert (symmetric.low, symmetric.high) == pytest.approx(theirs)
+
+
+def hall(mean, df, values):
+    """Return Hall's (1992) g(t) at both limits, by its definition with scipy's skewness: Student's quantiles."""
+    skewness, n = stats.skew(values, bias=False), df + 1
+    t = (mean.value - np.array([mean.low, mean.high])) / mean.se
+    return t + skewness * t**2 / (3 * np.sqrt(n)) + skewness**2 * t**3 / (27 * n) + skewness / (6 * np.sqrt(n))
 
 
 @pytest.mark.parametrize(("right", "n"), [(0, 10), (8, 10), (10, 10), (81, 263)])
 def test_shares_of_right_answers_have_wilsons_interval(right, n):
     ours = st.clustered_mean([1] * right + [0] * (n - right))
-    # With one call per prompt the effective number is n - 1: the variance is the sample's, with n - 1 below.
-    effective = n if right in {0, n} else n - 1
-    theirs = proportion_confint(right / n * effective, effective, method="wilson")
-    assert (ours.low, ours.high) == pytest.approx(theirs, abs=1e-12)
+    assert (ours.low, ours.high) == pytest.approx(proportion_confint(right, n, method="wilson"), abs=1e-12)
+    # Asked three times with the same answers, there are not more prompts.
+    again = st.clustered_mean(([1] * right + [0] * (n - right)) * 3, [*range(n)] * 3)
+    if right in {0, n}:
+        assert (again.low, again.high) == (ours.low, ours.high)
+    else:
+        assert 0 <= again.low < ours.value < again.high <= 1
+        assert again.high - again.low > 0.9 * (ours.high - ours.low)
 
 
 def test_wilsons_interval_is_the_one_newcombe_published():
@@ -108,11 +124,11 @@ def test_hodges_and_lehmann_of_many_pairs_is_the_one_that_lists_all_averages():
     rng = np.random.default_rng(2)
     d = np.round(rng.lognormal(0, 1, 2400) - 1.5, 3)  # with ties
     listed = st.hodges_lehmann(d[:2000])
-    counted = st.differences._walsh_averages(np.sort(d[:2000]), [1_000_000, 1_000_001, 900_000])
-    i, j = np.triu_indices(2000)
-    averages = np.sort((d[:2000][i] + d[:2000][j]) / 2)
-    assert counted == pytest.approx([averages[999_999], averages[1_000_000], averages[899_999]])
-    assert listed.value == pytest.approx((counted[0] + averages[2001000 // 2 - 1]) / 2, abs=1e-3)
+    i, j = np.triu_indices(2400)
+    averages = np.sort((d[i] + d[j]) / 2)
+    ranks = [1, 900_000, averages.size // 2, averages.size]
+    counted = signed_ranks._averages_of_rank(np.sort(d), ranks)
+    assert counted == pytest.approx([averages[rank - 1] for rank in ranks])
     assert st.hodges_lehmann(d).value == pytest.approx(listed.value, abs=0.05)
 
 
@@ -121,8 +137,26 @@ def test_wilcoxon_is_scipys_and_the_published_one():
     d = np.array([0.952, -0.147, 1.022, 0.43, 0.62, 0.59, 0.49, -0.08, 0.01])
     assert st.wilcoxon(d) == pytest.approx(0.0390625)
     rng = np.random.default_rng(1)
-    d = rng.normal(0.2, 1, 80)
-    assert st.wilcoxon(d) == pytest.approx(stats.wilcoxon(d, zero_method="pratt", method="asymptotic").pvalue)
+    for n in (5, 60, 200):
+        d = rng.normal(0.2, 1, n)
+        assert st.wilcoxon(d) == pytest.approx(stats.wilcoxon(d, method="exact").pvalue, rel=1e-9)
+    d = rng.normal(0.1, 1, 300)
+    assert st.wilcoxon(d) == pytest.approx(stats.wilcoxon(d, method="asymptotic", correction=True).pvalue, rel=1e-3)
+
+
+@pytest.mark.parametrize("d", [[-0.25] * 4, [1, 1, 1, 2, 2], [-3, -3, -3, -3, -3, -3]])
+def test_wilcoxon_of_equal_differences_is_the_permutation_test(d):
+    flips = stats.permutation_test((np.array(d, dtype=float),), np.mean, permutation_type="samples", vectorized=True)
+    assert st.wilcoxon(d) == pytest.approx(flips.pvalue) == 2.0 ** (1 - len(d))
+
+
+def test_wilcoxon_with_ties_and_zeros_keeps_its_level_however_few_values_there_are():
+    # Every sign of every size is equally probable: counted out, p <= a happens at most with probability a.
+    for sizes in ([1, 1, 2, 2, 3], [0, 0, 1, 1, 2, 5], [1] * 8, [0, 1, 2, 3, 4, 5, 6]):
+        signs = np.array(np.meshgrid(*[[-1, 1]] * len(sizes))).reshape(len(sizes), -1).T
+        p = np.array([st.wilcoxon(row * sizes) for row in signs])
+        for level in np.unique(p):
+            assert (p <= level).mean() <= level + 1e-12
 
 
 def test_mcnemar_is_the_published_one_and_statsmodels():
@@ -135,20 +169,46 @@ def test_mcnemar_is_the_published_one_and_statsmodels():
         assert st.mcnemar(b, c, method="chi2") == pytest.approx(chi2)
 
 
-def test_the_interval_of_paired_shares_is_bonett_and_prices():
-    # By hand, for the counts above: (2 - 8) / 23 -+ 1.96 sqrt((10 / 23 - (6 / 23)**2) / 23).
-    assert [round(limit, 3) for limit in st.bonett_price(1, 7, 21)] == [-0.508, -0.013]
+@pytest.mark.parametrize(("right", "n"), [(0, 10), (3, 10), (10, 10), (81, 263)])
+def test_a_bounded_mean_of_right_and_wrong_has_clopper_and_pearsons_interval(right, n):
+    found = st.bounded_mean([1] * right + [0] * (n - right), 0, 1)
+    assert (found.low, found.high) == pytest.approx(proportion_confint(right, n, method="beta"), abs=1e-9)
 
 
-def test_holm_is_statsmodels():
-    rng = np.random.default_rng(1)
-    for n in (1, 2, 7, 40):
-        p = rng.beta(0.3, 1, n)
-        assert st.holm(p) == pytest.approx(multipletests(p, method="holm")[1])
+@pytest.mark.parametrize(
+    ("b", "c", "n"), [(1, 7, 21), (0, 5, 5), (10, 10, 30), (30, 12, 100), (100, 60, 1000), (0, 0, 8)]
+)
+def test_a_bounded_mean_of_paired_answers_has_the_p_value_of_mcnemar(b, c, n):
+    d = [1] * b + [-1] * c + [0] * (n - b - c)
+    for method in ("exact", "mid-p"):
+        assert st.bounded_mean(d, -1, 1, method=method).p == pytest.approx(st.mcnemar(b, c, method=method), abs=1e-12)
 
 
-def test_holm_leaves_out_what_was_not_compared():
-    assert st.holm([0.01, math.nan, 0.04]) == pytest.approx([0.02, math.nan, 0.04], nan_ok=True)
+@pytest.mark.parametrize("n", [1, 3, 50, 3000])
+def test_the_limits_of_a_bounded_mean_are_quantiles_of_means_with_uniform_weights(n):
+    # Gaffke (2005) as Learned-Miller & Thomas (2020) write it: the values and the lowest possible one, weighted with
+    # the spacings of uniform order statistics.
+    rng = np.random.default_rng(n)
+    d = rng.uniform(-0.9, 0.7, n)
+    draws = 20_000
+    weights = rng.exponential(size=(draws, n + 1)) if n < 1000 else None
+    for level in (0.5, 0.95):
+        found = st.bounded_mean(d, -1, 1, level=level)
+        if weights is None:
+            # So many values are normal, by the central limit theorem of the weights.
+            lowest = np.append(d, -1)
+            centre, sd = lowest.mean(), lowest.std() / math.sqrt(n + 2)
+            assert found.low == pytest.approx(stats.norm.ppf((1 - level) / 2, centre, sd), abs=0.01 * sd)
+            continue
+        means = weights @ np.append(d, -1) / weights.sum(axis=1)
+        share = (means <= found.low).mean()
+        tail = (1 - level) / 2
+        assert abs(share - tail) < 4 * math.sqrt(tail * (1 - tail) / draws)
+
+
+def test_five_of_five_unchanged_may_be_worse_by_up_to_045_and_a_margin_of_005_takes_59():
+    assert st.bounded_mean([0] * 5, -1, 1, level=0.9).low == pytest.approx(-(1 - 0.05 ** (1 / 5)))
+    assert n_needed_within_margin(0.05, sd=0, worst=-1) == 59 == math.ceil(math.log(0.05) / math.log(0.95))
 
 
 def test_rank_biserial_is_the_published_one():
@@ -178,8 +238,19 @@ def test_pass_at_k_is_the_share_of_draws_with_a_right_one():
 
 def test_the_bootstrap_is_scipys_and_comes_again_from_its_seed():
     d = np.random.default_rng(4).exponential(1, 60) - 0.7
-    theirs = stats.bootstrap((d,), np.mean, n_resamples=5000, method="BCa", rng=np.random.default_rng(0))
-    ours = st.bootstrap_interval(d, seed=0)
-    assert ours == pytest.approx(tuple(theirs.confidence_interval), abs=0.02)
-    assert ours == st.bootstrap_interval(d, seed=0)
-    assert ours != st.bootstrap_interval(d, seed=1)
+    theirs = stats.bootstrap((d,), np.mean, n_resamples=20_000, method="BCa", rng=np.random.default_rng(0))
+    ours = st.bootstrap_mean(d, resamples=20_000)
+    assert (ours.low, ours.high) == pytest.approx(tuple(theirs.confidence_interval), abs=0.01)
+    assert ours == st.bootstrap_mean(d, resamples=20_000)
+    assert ours != st.bootstrap_mean(d, resamples=20_000, seed=1)
+
+
+@pytest.mark.parametrize(
+    ("disagreement", "difference", "n", "alpha"),
+    [(0.3, 0.2, 30, 0.05), (0.3, 0.3, 30, 0.05), (0.4, 0.25, 60, 0.05 / 8)],
+)
+def test_the_power_of_mcnemar_is_counted_out(disagreement, difference, n, alpha):
+    shares = [(disagreement + difference) / 2, (disagreement - difference) / 2, 1 - disagreement]
+    tables = ((b, c) for b in range(n + 1) for c in range(n - b + 1) if st.mcnemar(b, c) <= alpha)
+    power = sum(stats.multinomial.pmf([b, c, n - b - c], n, shares) for b, c in tables)
+    assert _mcnemar_power(disagreement, difference, n, alpha) == pytest.approx(power, rel=1e-9)

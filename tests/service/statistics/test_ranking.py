@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pandas as pd
 import pytest
-from scipy import optimize
+from scipy import optimize, stats
 from statsmodels.genmod.families import Binomial
 from statsmodels.genmod.generalized_linear_model import GLM
 
@@ -96,11 +96,108 @@ def test_an_arm_that_never_won_stays_finite_and_is_said_to():
     assert any("bad won or lost every decided vote" in note for note in table.notes)
 
 
+def _cast(*outcomes, prompts=None, **columns):
+    """Return votes between a and b, by default each on a prompt of its own."""
+    asked = range(len(outcomes)) if prompts is None else prompts
+    rows = {"arms": [{"a": "1", "b": "2"}] * len(outcomes), "outcome": outcomes, "prompt": [f"p{n}" for n in asked]}
+    return pd.DataFrame({**rows, **columns})
+
+
+@pytest.mark.parametrize(("prompts", "votes_each"), [(1, 1), (1, 500), (5, 1), (5, 100)])
+def test_votes_on_few_prompts_rank_nobody_and_say_how_many_are_needed(prompts, votes_each):
+    table = st.ranking(_cast(*["a"] * prompts * votes_each, prompts=list(range(prompts)) * votes_each))
+    assert table[["low", "high", "behind_low", "behind_high", "p_best"]].isna().all(axis=None)
+    assert table["prompts"].to_list() == [prompts] * 2
+    assert table.conclusion == (
+        f"{prompts} prompt{' is too little' if prompts == 1 else 's are too few'} to rank 2 arms with 95% confidence, "
+        "however many votes each has: at least 6 are needed."
+    )
+
+
+def test_the_prompts_needed_are_those_that_chance_does_not_agree_on():
+    # Binomial: all n prompts for the same of two arms, in 2 (1/2)^n of cases, must be 5 % or rarer.
+    assert stats.binom.pmf(6, 6, 0.5) * 2 <= 0.05 < stats.binom.pmf(5, 5, 0.5) * 2
+    assert st.prompts_to_rank(2) == 6
+    assert [st.prompts_to_rank(n) for n in (3, 4, 5, 6)] == [7, 8, 9, 10]
+    assert st.prompts_to_rank(2, level=0.99) == 8
+    assert st.prompts_to_rank(2, level=0.5) == 2
+
+
 def test_an_arm_that_won_everything_is_ahead_without_certainty():
-    cast = pd.DataFrame([{"arms": {"a": "1", "b": "2"}, "outcome": "a"}] * 3)
-    table = st.ranking(cast)
+    table = st.ranking(_cast(*["a"] * 8))
     assert table.loc["a", "high"] - table.loc["a", "low"] > 1
     assert table.loc["a", "p_best"] < 0.999
+
+
+def test_arms_with_votes_on_too_few_prompts_are_named_and_the_others_ranked():
+    rows = [{"arms": ["a", "b"], "outcome": "a" if n % 5 else "b", "prompt": n} for n in range(60)]
+    rows += [{"arms": ["a", "c"], "outcome": "c", "prompt": n} for n in range(3)] * 20
+    table = st.ranking(pd.DataFrame(rows))
+    assert list(table.index) == ["c", "a", "b"]
+    assert table.conclusion.startswith("a is preferred to b: it wins an estimated ")
+    assert table.conclusion.endswith(
+        "c cannot be ranked: its votes are on 3 prompts, and at least 7 are needed with 3 arms at 95% confidence."
+    )
+    assert table.loc["c", ["low", "high", "behind", "p_best"]].isna().all()
+    assert math.isnan(table.loc["a", "behind"])
+    assert table.loc["b", "behind_low"] > 0
+
+
+def test_the_conclusion_about_two_arms_says_what_their_intervals_say():
+    for wins in range(13):
+        table = st.ranking(_cast(*["a"] * wins, *["b"] * (12 - wins)))
+        first, second = table.index
+        assert (f"{first} is preferred to {second}" in table.conclusion) == (table.loc[first, "low"] > 0)
+        assert (table.loc[second, "behind_low"] > 0) == (table.loc[first, "low"] > 0)
+        assert (table.loc[first, "p_best"] > 0.97) or table.loc[first, "low"] < 0
+
+
+def test_votes_that_were_not_blind_have_a_caution():
+    seen = st.ranking(_cast("a", "b", "a", blind=[False, True, None])).notes
+    assert "1 of 3 votes is not blind: who sees a model's name may prefer the name." in seen
+    assert not any("blind" in note for note in st.ranking(_cast("a", "b", blind=[True, True])).notes)
+
+
+@pytest.mark.parametrize("prompt", [None, "", float("nan")])
+def test_votes_on_unknown_prompts_are_said_to_be_counted_as_independent(prompt):
+    table = st.ranking(_cast(*"ab" * 4).assign(prompt=prompt))
+    assert table["prompts"].to_list() == [8, 8]
+    assert any(note.startswith("8 of 8 votes are on an unknown prompt") for note in table.notes)
+
+
+def test_the_clustered_covariance_is_the_one_of_leaving_each_prompt_out():
+    cast = votes({"a": 0.6, "b": 0.0, "c": -0.5}, n=400)
+    index = {"a": 0, "b": 1, "c": 2}
+    outcomes = [
+        ComparisonOutcome(tuple(index[arm] for arm in arms), index.get(outcome))
+        for arms, outcome in zip(cast["arms"], cast["outcome"], strict=True)
+    ] * 3  # every vote three times
+    prompts = [*cast["prompt"]] * 3
+    ours = st.fit_strengths(outcomes, 3, clusters=prompts)
+    without = np.array(
+        [
+            st.fit_strengths([o for o, p in zip(outcomes, prompts, strict=True) if p != left_out], 3).strengths
+            for left_out in sorted(set(prompts))
+        ]
+    )
+    changes = without - ours.strengths
+    brute_force = (len(changes) - 1) / len(changes) * changes.T @ changes
+    contrast = np.array([1, -1, 0])
+    assert contrast @ ours.covariance @ contrast == pytest.approx(contrast @ brute_force @ contrast, rel=0.02)
+    # statsmodels' clustered errors of the same logistic regression have no correction for few clusters.
+    decided = [(o, p) for o, p in zip(outcomes, prompts, strict=True) if o.winner is not None and set(o.arms) == {0, 1}]
+    alone = st.fit_strengths([o for o, _ in decided], 2, clusters=[p for _, p in decided], prior_sd=1e3)
+    theirs = GLM(
+        np.array([float(o.winner == 0) for o, _ in decided]), np.ones((len(decided), 1)), family=Binomial()
+    ).fit(cov_type="cluster", cov_kwds={"groups": np.unique([p for _, p in decided], return_inverse=True)[1]})
+    difference = np.sqrt(np.array([1, -1]) @ alone.covariance @ np.array([1, -1]))
+    assert theirs.bse[0] < difference < 1.15 * theirs.bse[0]
+
+
+def test_votes_on_one_prompt_are_never_worth_more_than_independent_ones():
+    outcomes = [ComparisonOutcome((0, 1), 0), ComparisonOutcome((0, 1), 1)] * 20  # every prompt has one of each
+    clustered = st.fit_strengths(outcomes, 2, clusters=[n // 2 for n in range(40)])
+    assert clustered.covariance == pytest.approx(st.fit_strengths(outcomes, 2).covariance, abs=1e-9)
 
 
 def test_ties_everywhere_rank_nobody():
@@ -108,7 +205,7 @@ def test_ties_everywhere_rank_nobody():
     table = st.ranking(cast)
     assert table["strength"].to_list() == pytest.approx([0, 0], abs=1e-9)
     assert table.loc["a", ["ties", "both_bad"]].to_list() == [20, 20]
-    assert table.conclusion == "None of 40 votes preferred one arm to another, so they cannot be ranked."
+    assert table.conclusion == "None of 40 votes prefers one arm to another, so they cannot be ranked."
     assert any("20 of 40 votes found all answers bad" in note for note in table.notes)
 
 
@@ -122,27 +219,25 @@ def test_true_strengths_lie_in_their_intervals_about_as_often_as_they_should():
     assert inside >= 216
 
 
-def test_the_bootstrap_finds_the_same_intervals_where_votes_are_independent():
-    cast = votes({"a": 0.8, "b": 0.0, "c": -0.8}, n=600).drop(columns="prompt")
-    hessian, bootstrap = st.ranking(cast), st.ranking(cast, interval="bootstrap")
-    assert bootstrap["low"].to_numpy() == pytest.approx(hessian["low"].to_numpy(), abs=0.08)
-    assert bootstrap["high"].to_numpy() == pytest.approx(hessian["high"].to_numpy(), abs=0.08)
-
-
-def test_the_bootstrap_widens_where_the_same_prompts_decide_every_vote():
+def test_the_same_prompts_again_are_not_more_prompts():
     once = votes({"a": 0.8, "b": 0.0}, n=40, tie=0)
+    once["prompt"] = range(40)
     copied = pd.concat([once] * 10, ignore_index=True)
-    copied["prompt"] = list(range(40)) * 10
-    hessian, bootstrap = st.ranking(copied), st.ranking(copied, interval="bootstrap")
-    width = {name: (t["high"] - t["low"]).iloc[0] for name, t in {"h": hessian, "b": bootstrap}.items()}
-    assert width["b"] > 2 * width["h"]
+    first, tenfold = st.ranking(once), st.ranking(copied)
+    widths = [(table["high"] - table["low"]).iloc[0] for table in (first, tenfold)]
+    assert widths[1] == pytest.approx(widths[0], rel=0.1)
 
 
-def test_arms_that_never_met_are_said_to_be_ordered_by_the_prior():
+def test_arms_that_never_met_are_not_ranked_against_each_other():
     cast = pd.DataFrame(
-        [{"arms": {"a": "1", "b": "2"}, "outcome": "a"}] * 5 + [{"arms": {"c": "1", "d": "2"}, "outcome": "d"}] * 5
+        [{"arms": {"a": "1", "b": "2"}, "outcome": "a", "prompt": n} for n in range(30)]
+        + [{"arms": {"c": "1", "d": "2"}, "outcome": "d", "prompt": n} for n in range(30)]
     )
-    assert any("never compared" in note and "a and b; c and d" in note for note in st.ranking(cast).notes)
+    table = st.ranking(cast)
+    assert table.conclusion == (
+        "Some arms were never compared, not even through others, so they cannot be ranked: a and b; c and d."
+    )
+    assert table[["low", "high", "behind", "p_best"]].isna().all(axis=None)
 
 
 def test_the_win_matrix_counts_every_vote_once_and_halves_ties():

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import socket
+import asyncio
 import ssl
 import subprocess
 import sys
 import threading
 import time
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 
 import httpx2
 import pytest
@@ -53,10 +53,10 @@ def ask_and_stop_loop(service, fake, script, seconds):
 @on_linux
 def test_a_token_that_is_read_late_has_the_time_of_its_arrival(service, fake):
     timing, true_s = ask_and_stop_loop(service, fake, answer("one two", ttft=0.2, gap=0.5), 0.5)
-    assert timing.ttft_s == pytest.approx(true_s[0], abs=0.02)
-    assert timing.e2e_s == pytest.approx(true_s[1], abs=0.02)
+    assert timing.ttft_s == pytest.approx(true_s[0], abs=0.1)
+    assert timing.e2e_s == pytest.approx(true_s[1], abs=0.1)
     assert timing.arrival_clock == "kernel"
-    assert timing.client_lag_s == pytest.approx(0.33, abs=0.1)
+    assert timing.client_lag_s == pytest.approx(0.33, abs=0.15)
 
 
 @on_linux
@@ -72,14 +72,18 @@ def test_without_stamps_the_lag_of_the_loop_says_how_late_it_may_be(service, fak
     timing, true_s = ask_and_stop_loop(service, fake, answer("one two", ttft=0.2, gap=0.5), 0.5)
     assert timing.arrival_clock == "process"
     assert timing.client_lag_s >= timing.ttft_s - true_s[0] > 0.2
+    assert timing.send_delay_s is not None
 
 
-@on_linux
-def test_lag_after_the_first_token_does_not_count(service, fake):
+@pytest.mark.parametrize("stamps", [pytest.param(True, marks=on_linux), False])
+def test_lag_after_the_first_token_does_not_count(service, fake, monkeypatch, stamps):
+    monkeypatch.setattr(stamped_socket, "_HAS_STAMPS", stamps)
+    service_thread().submit(service_thread().transport.aclose()).result(10)
     fake.reply(answer("one two three", ttft=0.05, gap=0.3))
     stream = service.stream("Hello")
     pieces = iter(stream)
     assert next(pieces) == "one"
+    time.sleep(0.05)
     stop_loop(0.2)
     assert "".join(pieces) == " two three"
     assert stream.response.timing.client_lag_s < 0.1
@@ -92,15 +96,15 @@ def test_connecting_has_its_own_time_and_is_no_part_of_the_others(fake):
     first, second = service.chat("Hello").timing, service.chat("Hello").timing
     assert first.connect_s > 0
     assert second.connect_s is None
-    assert first.ttft_s == pytest.approx(0.1, abs=0.03)
+    assert first.ttft_s == pytest.approx(0.1, abs=0.08)
 
 
 def test_a_late_request_is_not_the_servers_fault(service, fake):
     fake.default = answer("one", ttft=0.1)
     stop_loop(0.3)
     timing = service.chat("Hello").timing
-    assert timing.send_delay_s == pytest.approx(0.3, abs=0.1)
-    assert timing.ttft_s == pytest.approx(0.1, abs=0.03)
+    assert timing.send_delay_s == pytest.approx(0.3, abs=0.15)
+    assert timing.ttft_s == pytest.approx(0.1, abs=0.08)
     assert timing.total_s > 0.35
     assert timing.queue_s < 0.1
 
@@ -129,7 +133,7 @@ def test_a_request_that_is_sent_again_is_timed_anew(fake):
     timing = service.chat("Hello").timing
     assert timing.attempts == 1
     assert timing.connect_s > 0
-    assert timing.ttft_s == pytest.approx(0.1, abs=0.03)
+    assert timing.ttft_s == pytest.approx(0.1, abs=0.08)
 
 
 def test_a_large_request_is_sent_when_its_last_byte_is(fake):
@@ -161,30 +165,42 @@ def certificate(tmp_path, monkeypatch):
     return path
 
 
-@on_linux
-def test_below_tls_the_stamps_are_the_same(fake, certificate):
+@pytest.fixture
+def secure_url(fake, certificate):
+    """Serve the fake over TLS."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(certificate)
 
-    def forward(source, target):
-        while data := source.recv(65536):
-            target.sendall(data)
-        target.close()
+    async def forward(reader, writer):
+        while data := await reader.read(65536):
+            writer.write(data)
+        writer.close()
 
-    with socket.create_server(("127.0.0.1", 0)) as listener:
+    async def connect(reader, writer):
+        upstream_reader, upstream_writer = await asyncio.open_connection(*fake._address)
+        await asyncio.gather(forward(reader, upstream_writer), forward(upstream_reader, writer))
 
-        def serve():
-            accepted, _ = listener.accept()
-            secure = context.wrap_socket(accepted, server_side=True)
-            upstream = socket.create_connection(fake._address)
-            threading.Thread(target=forward, args=(secure, upstream), daemon=True).start()
-            forward(upstream, secure)
+    async def serve(started, stop):
+        async with await asyncio.start_server(connect, "127.0.0.1", 0, ssl=context) as server:
+            started.set_result(server.sockets[0].getsockname()[1])
+            await asyncio.to_thread(stop.wait)
 
-        threading.Thread(target=serve, daemon=True).start()
-        service = OpenAIService("m", base_url=f"https://127.0.0.1:{listener.getsockname()[1]}/v1", api_key="sk-none")
-        service.chat("warm up")
-        fake.clear()
-        timing, true_s = ask_and_stop_loop(service, fake, answer("one two", ttft=0.2, gap=0.5), 0.5)
+    started, stop = Future(), threading.Event()
+    with ThreadPoolExecutor(1) as pool:
+        serving = pool.submit(asyncio.run, serve(started, stop))
+        yield f"https://127.0.0.1:{started.result(10)}/v1"
+        service_thread().submit(service_thread().transport.aclose()).result(10)
+        time.sleep(0.1)  # both sides close
+        stop.set()
+        serving.result(10)
+
+
+@on_linux
+def test_below_tls_the_stamps_are_the_same(fake, secure_url):
+    service = OpenAIService("m", base_url=secure_url, api_key="sk-none")
+    service.chat("warm up")
+    fake.clear()
+    timing, true_s = ask_and_stop_loop(service, fake, answer("one two", ttft=0.2, gap=0.5), 0.5)
     assert timing.arrival_clock == "kernel"
-    assert timing.ttft_s == pytest.approx(true_s[0], abs=0.02)
+    assert timing.ttft_s == pytest.approx(true_s[0], abs=0.1)
     assert timing.client_lag_s > 0.2

@@ -62,7 +62,7 @@ def send_twice(ours, theirs):
         time.sleep(0.01)
         if perf_counter_ns() - first < 30_000_000:
             return first, second
-        ours.first_token_was_read()
+        ours.first_token_was_read(ours.sent_ns)
         assert len(ours.recv(1000)) == 120
     raise AssertionError("the machine is too busy")
 
@@ -79,7 +79,7 @@ def test_before_the_first_token_a_read_takes_only_what_arrived_together(ends):
 def test_after_the_first_token_a_read_takes_everything_with_the_last_time(ends):
     ours, theirs = ends
     _, second = send_twice(ours, theirs)
-    ours.first_token_was_read()
+    ours.first_token_was_read(ours.sent_ns)
     assert ours.recv(1000) == b"a" * 50 + b"b" * 70
     assert abs(ours.arrived_ns - second) < CLOSE_NS
     send_twice(ours, theirs)
@@ -157,3 +157,54 @@ def test_other_systems_tell_only_the_time_of_sending(monkeypatch):
         assert ours.recv_into(bytearray(10)) == 4
         assert ours.sent_ns is not None
         assert ours.arrived_ns is None
+
+
+def test_a_segment_that_comes_while_we_look_does_not_end_the_connection(ends, monkeypatch):
+    ours, theirs = ends
+    peek, overtaken = StampedSocket._peek, []
+
+    def peek_and_be_overtaken(self, size):
+        found = peek(self, size)
+        if not overtaken:
+            overtaken.append(send(theirs, b"c"))
+            time.sleep(0.01)
+        return found
+
+    ours.send(b"question")
+    ours.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 1)
+    for piece in (b"a", b"b"):
+        send(theirs, piece)
+        time.sleep(0.06)
+    with monkeypatch.context() as patched:
+        patched.setattr(StampedSocket, "_peek", peek_and_be_overtaken)
+        got = ours.recv(100)
+    assert got
+    while got != b"abc":
+        got += ours.recv(100)
+
+
+def test_a_response_is_not_judged_by_the_next_request(ends):
+    ours, theirs = ends
+    ours.send(b"question")
+    asked = ours.sent_ns
+    sent = send(theirs, b"answer")
+    time.sleep(0.01)
+    ours.recv(100)
+    ours.send(b"next question")
+    assert ours.request_ns == asked
+    assert abs(ours.arrived_ns - sent) < CLOSE_NS
+    ours.first_token_was_read(asked)
+    send(theirs, b"one")
+    time.sleep(0.01)
+    ours.recv(100)
+    assert not ours.joined, "the next response is read stamp by stamp"
+
+
+def test_a_system_without_counts_of_segments_says_that_they_may_be_joined(ends, monkeypatch):
+    ours, theirs = ends
+    monkeypatch.setattr(StampedSocket, "_tcp_info", lambda _: b"")
+    ours.send(b"question")
+    send(theirs, b"answer")
+    time.sleep(0.01)
+    assert ours.recv(100) == b"answer"
+    assert ours.joined

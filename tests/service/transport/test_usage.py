@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -125,7 +126,22 @@ SHAPES = [
 def test_each_shape_is_read_as_its_provider_means_it_or_ignored(raw, read):
     input_tokens, cached_tokens, output_tokens, reasoning_tokens = read
     source = "server" if read != (None,) * 4 else None
-    assert read_usage(raw) == Usage(input_tokens, output_tokens, cached_tokens, reasoning_tokens, source=source)
+    usage = replace(read_usage(raw), cache_write_tokens=None)  # see the next test
+    assert usage == Usage(input_tokens, output_tokens, cached_tokens, reasoning_tokens, source=source)
+
+
+@pytest.mark.parametrize(
+    ("raw", "written"),
+    [
+        ({"prompt_tokens": 9, "prompt_tokens_details": {"cache_write_tokens": 7}}, 7),
+        ({"input_tokens": 9, "input_tokens_details": {"cached_tokens": 1, "cache_write_tokens": 7}}, 7),
+        ({"input_tokens": 5, "cache_creation_input_tokens": 7}, 7),
+        ({"prompt_tokens": 9, "prompt_tokens_details": {"cache_write_tokens": "x"}}, None),
+        ({"prompt_tokens": 9}, None),
+    ],
+)
+def test_input_that_was_written_to_the_cache_is_read(raw, written):
+    assert read_usage({**raw, "completion_tokens": 1}).cache_write_tokens == written
 
 
 _JSON = st.recursive(

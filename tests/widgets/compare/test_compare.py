@@ -174,6 +174,19 @@ def test_votes_make_a_ranking_with_intervals(two, widget):
     assert html.index("openai/good") < html.index("openai/bad")
 
 
+def test_a_model_that_failed_is_in_no_vote_and_no_ranking(two, widget):
+    three = widget("good", "broken", "bad")
+    for question in (1, 2):
+        asked(three)
+        three._on_command(three, {"command": "vote", "which": "B", "question": question}, [])
+        assert three.sent_messages[-1]["error"].startswith("B has no complete answer")
+        three.vote("A")
+    table = three.ranking()
+    assert sorted(table.index) == ["openai/bad", "openai/good"]
+    assert (table["votes"] == 2).all()
+    assert "1 prompt is too little to rank 2 arms" in three._controller.snapshot()["totals"]
+
+
 def test_a_second_vote_takes_the_place_of_the_first(two, widget):
     pair = widget("good", "bad")
     asked(pair)

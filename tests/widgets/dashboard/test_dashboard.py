@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import time
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import pandas as pd
 import pytest
@@ -14,6 +14,7 @@ from ipyllm_widgets.dashboard.dashboard_filters import DashboardFilters
 from ipyllm_widgets.dashboard.dashboard_html import call_html, dashboard_html
 from ipyllm_widgets.dashboard.figures import figures_of
 from ipyllm_widgets.dashboard.series import interval_width, over_time
+from ipyllm_widgets.dashboard.static_snapshot import static_snapshot
 from tests.fakes import answer, server_error
 
 HOSTILE = "<img src=x onerror=alert(1)><script>alert(1)</script>\"'&"
@@ -277,3 +278,51 @@ def test_an_unknown_cost_is_never_shown_as_nothing():
     assert "<b>unknown</b><span>cost</span>" in dashboard_html(figures_of(unknown, unknown), DashboardFilters()).tiles
     assert "not known" in dashboard_html(figures_of(unknown, unknown), DashboardFilters()).charts
     assert "not stored" in call_html(row)
+
+
+def _calls(n=4, **columns):
+    started = pd.to_datetime("2026-01-01T00:00Z") + pd.to_timedelta(range(n), unit="s")
+    known = {"call_id": [str(i) for i in range(n)], "started_at": started, "model": "lab/a", "status": "ok"}
+    frame = pd.DataFrame(known | {"ttft_s": 0.25, "total_s": 2.0, "usage_source": "server"} | columns)
+    empty = usage().iloc[:0]
+    return frame.reindex(columns=empty.columns).astype({"output_tokens": "Int64", "input_tokens": "Int64"})
+
+
+def test_where_a_model_reasons_the_first_visible_text_takes_the_place_of_the_first_token():
+    frame = _calls(ttft_s=0.25, ttfo_s=1.25, reasoning_tokens=5)
+    figures = figures_of(frame, frame)
+    assert figures.model_heads[4] == "first text p50"
+    assert figures.call_heads[3] == "first text"
+    assert figures.models[0].cells[3:5] == ("1.25 s", "1.25 s")
+    assert figures.calls[0].cells[0] == "1.25 s"
+    assert figures.charts[0].label == "Time to first visible text, median"
+    plain = figures_of(_calls(), _calls())
+    assert (plain.model_heads[4], plain.call_heads[3]) == ("TTFT p50", "TTFT")
+    assert plain.models[0].cells[3] == "0.25 s"
+    assert plain.charts[0].label == "Time to first token, median"
+
+
+def test_what_is_left_out_of_the_times_is_said_on_the_page_and_in_what_is_kept():
+    late = _calls(arrival_clock="process", client_lag_s=[0.2, 0.2, 0.2, 0.001])
+    figures = figures_of(late, late)
+    assert figures.models[0].cells[3:6] == ("–", "–", "2.00 s")
+    assert "3 left out of the first times: cold, cached or measured late; no figure, because" in figures.models[0].note
+    assert figures.charts[0].label == "Time to first token, median (without 3 measured late)"
+    page = dashboard_html(figures, DashboardFilters())
+    assert "−3</small>" in page.models
+    html, text = static_snapshot(figures, DashboardFilters(), datetime.now(UTC))
+    assert "3 left out of the first times" in html
+    assert "3 left out of the first times" in text
+    cold = figures_of(_calls(cold=[True, False, False, False]), _calls())
+    assert cold.models[0].note == "1 left out of the first times: cold, cached or measured late"
+    assert cold.charts[0].label == "Time to first token, median"
+    assert figures_of(_calls(), _calls()).models[0].note == ""
+
+
+def test_answers_cut_off_at_the_limit_are_counted_apart():
+    calls = _calls(finish_reason=["length", "length", "stop", None], status=["ok", "ok", "ok", "error"])
+    figures = figures_of(calls, calls)
+    assert next(tile for tile in figures.tiles if tile.name == "cut off").value == "2"
+    cells = dict(zip(figures.model_heads[1:], figures.models[0].cells, strict=True))
+    assert (cells["calls"], cells["errors"], cells["cut off"]) == ("4", "1", "2")
+    assert [call.failure for call in figures.calls] == ["", "", "cut off", "cut off"]

@@ -214,10 +214,10 @@ class CompareController(Controller):
             for column, answer in zip(comparison.columns(), answers, strict=True)
         ]
         prompt = self.text()
-        html = STYLE + COLUMNS_STYLE + columns_html(columns)
+        html = STYLE + COLUMNS_STYLE + columns_html(columns, comparison.note)
         title = escape(shorten(prompt, _TITLE_CHARS))
         html = f'<details class="ipyllm-transcript" open><summary>{title}</summary>{html}</details>'
-        return html, f"{prompt}\n\n{columns_text(columns)}"
+        return html, f"{prompt}\n\n{columns_text(columns, comparison.note)}"
 
     def _on_finished(self, answer: LiveAnswer, parts: dict[str, Any]) -> None:
         self._parts[answer.name] = parts
@@ -245,7 +245,8 @@ class CompareController(Controller):
         return payload
 
     def _totals(self) -> str:
-        return self._ranking
+        note = self.comparison.note if self.comparison is not None else ""
+        return " ".join(filter(None, (note, self._ranking)))
 
     def _settings(self) -> dict[str, Any]:
         settings, comparison, prompt = self.settings, self.comparison, self.text()

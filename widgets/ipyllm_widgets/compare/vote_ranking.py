@@ -6,6 +6,7 @@ from html import escape
 from typing import TYPE_CHECKING, Any
 
 from ipyllm.comparison.votes import votes
+from ipyllm.text.format import UNKNOWN, is_missing
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -49,4 +50,6 @@ def ranking_html() -> str:
 
 def _cells(row: Mapping[Any, Any]) -> tuple[str, ...]:
     counts = tuple(f"{int(row[name]):,}" for name in ("votes", "wins", "losses", "ties", "both_bad"))
-    return (f"{row['strength']:+.2f}", f"{row['low']:+.2f} to {row['high']:+.2f}", *counts)
+    # Without limits, there are votes on too few prompts; the sentence below says so.
+    interval = UNKNOWN if is_missing(row["low"]) else f"{row['low']:+.2f} to {row['high']:+.2f}"
+    return (f"{row['strength']:+.2f}", interval, *counts)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from ipyllm.ledger.columns import COLUMNS, TEXT
 from ipyllm_widgets.dashboard.charts import swatch
 from ipyllm_widgets.dashboard.dashboard_filters import SCOPES, SPANS, STATUSES
-from ipyllm_widgets.dashboard.figures import CALL_HEADS, MODEL_HEADS, known_values
+from ipyllm_widgets.dashboard.figures import known_values
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -87,11 +87,10 @@ def _models(figures: Figures) -> str:
         )
     rows = []
     for row in figures.models:
-        left = f"{row.left_out} left out of the latencies: cold, cached or measured late"
-        note = f' <small title="{left}">−{row.left_out}</small>' if row.left_out else ""
+        note = f' <small title="{row.note}">−{row.left_out}</small>' if row.note else ""
         cells = "".join(f"<td>{cell}</td>" for cell in row.cells)
         rows.append(f'<tr><th scope="row">{swatch(row.index)} {escape(row.model)}{note}</th>{cells}</tr>')
-    return _table("By model", MODEL_HEADS, rows)
+    return _table("By model", figures.model_heads, rows)
 
 
 def _legend(figures: Figures) -> str:
@@ -107,7 +106,7 @@ def _calls(figures: Figures) -> str:
         return ""
     shown = len(figures.calls)
     number = f"the latest {shown} of {figures.n:,}" if figures.n > shown else f"{figures.n:,}"
-    table = _table("Calls", CALL_HEADS, map(_call_row, figures.calls))
+    table = _table("Calls", figures.call_heads, map(_call_row, figures.calls))
     return f"<h2>Calls <small>{number}; choose one to read it</small></h2>{table}"
 
 

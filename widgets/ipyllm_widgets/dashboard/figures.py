@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from ipyllm.dataframes.call_totals import cost_total, token_total
+from ipyllm.dataframes.latency_filter import left_out_late
+from ipyllm.dataframes.reasoning import first_time, reasoned
 from ipyllm.text.format import UNKNOWN, compact_count, is_missing, money, number, seconds, shorten
 from ipyllm_widgets.dashboard.charts import Chart, bars, lines
 from ipyllm_widgets.dashboard.series import over_time
@@ -15,13 +17,11 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
-__all__ = ["CALL_HEADS", "MODEL_HEADS", "CallRow", "Figures", "ModelRow", "Tile", "figures_of", "known_values"]
+__all__ = ["CallRow", "Figures", "ModelRow", "Tile", "figures_of", "known_values"]
 
-MODEL_HEADS = ("model", "calls", "errors", "TTFT p50", "p95", "total p50", "tokens/s", "tokens in", "out", "cost")
-CALL_HEADS = ("when", "model", "status", "TTFT", "total", "tokens out", "cost", "prompt")
-
+_FIRST_TIMES = {"ttft_s": ("TTFT", "Time to first token"), "ttfo_s": ("first text", "Time to first visible text")}
+"""First times in the head of a table and the label of a chart; the second where a model reasons."""
 _PROMPT_CHARS = 120  # in the list
-_IN_CHARTS = ("ttft_p50_s", "output_tps_p50", "output_tokens", "cost_usd", "errors")
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,17 +35,21 @@ class Tile:
 
 @dataclass(frozen=True, slots=True)
 class ModelRow:
-    """Figures of one model; ``cells`` are the columns ``MODEL_HEADS`` after the name, ``index`` selects its mark."""
+    """Figures of one model; ``cells`` are the columns after the name, ``index`` selects its mark.
+
+    ``note`` says which calls the times do not include.
+    """
 
     index: int
     model: str
     left_out: int
+    note: str
     cells: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class CallRow:
-    """One of the latest calls; ``cells`` are the columns ``CALL_HEADS`` between status and prompt."""
+    """One of the latest calls; ``cells`` are the columns between status and prompt."""
 
     call_id: str
     when: str
@@ -62,51 +66,65 @@ class Figures:
 
     n: int
     tiles: tuple[Tile, ...]
+    model_heads: tuple[str, ...]
     models: tuple[ModelRow, ...]
     charts: tuple[Chart, ...]
+    call_heads: tuple[str, ...]
     calls: tuple[CallRow, ...]
 
 
 def figures_of(calls: pd.DataFrame, newest: pd.DataFrame) -> Figures:
     """Return the figures of ``calls`` and the rows of ``newest``, frames of :func:`~ipyllm.dataframes.usage.usage`."""
     models = sorted(set(calls["model"].dropna()))
+    metric = first_time(reasoned(calls), calls["ttfo_s"])
+    head, _ = _FIRST_TIMES[metric]
     return Figures(
         n=len(calls),
         tiles=_tiles(calls),
-        models=_models(calls, models) if models else (),
-        charts=_charts(calls),
-        calls=tuple(_call(row) for row in newest.iloc[::-1].to_dict("records")),
+        model_heads=(
+            *("model", "calls", "errors", "cut off", f"{head} p50", "p95", "total p50"),
+            *("tokens/s", "tokens in", "out", "cost"),
+        ),
+        models=_models(calls, models, metric) if models else (),
+        charts=_charts(calls, metric),
+        call_heads=("when", "model", "status", head, "total", "tokens out", "cost", "prompt"),
+        calls=tuple(_call(row, metric) for row in newest.iloc[::-1].to_dict("records")),
     )
 
 
 def _tiles(calls: pd.DataFrame) -> tuple[Tile, ...]:
     n, failed = len(calls), int(calls["status"].isin(["error", "truncated"]).sum())
     running = int((calls["status"] == "running").sum())
+    cut = int((calls["finish_reason"] == "length").sum())
     cost, tokens = cost_total(calls), token_total(calls)
     at_least = "≥ " if tokens.n_uncounted else ""
     return (
         Tile("calls", f"{n:,}", f"{running:,} running" if running else ""),
         Tile("errors", f"{failed:,}", f"{failed / n:.1%}" if n else ""),
+        Tile("cut off", f"{cut:,}", "at max_tokens"),
         Tile("tokens in", at_least + compact_count(tokens.input_tokens), tokens.caveat),
         Tile("tokens out", at_least + compact_count(tokens.output_tokens), tokens.caveat),
         Tile("cost", "unknown" if cost.amount == UNKNOWN else cost.amount, cost.caveat),
     )
 
 
-def _models(calls: pd.DataFrame, models: list[str]) -> tuple[ModelRow, ...]:
+def _models(calls: pd.DataFrame, models: list[str], metric: str) -> tuple[ModelRow, ...]:
     from ipyllm.dataframes.summary_frame import format_costs
     from ipyllm.dataframes.usage import summarise
 
+    first = metric.removesuffix("_s")
     summary = summarise(calls[calls["model"].notna()], by="model")
     return tuple(
         ModelRow(
             models.index(str(model)),
             str(model),
             int(row["left_out"]),
+            _left_out_note(int(row["left_out"]), unknown=is_missing(row[f"{first}_p50_s"])),
             (
                 f"{int(row['n']):,}",
                 f"{int(row['errors']):,}",
-                *(seconds(row[name]) for name in ("ttft_p50_s", "ttft_p95_s", "total_p50_s")),
+                f"{int(row['cut']):,}",
+                *(seconds(row[name]) for name in (f"{first}_p50_s", f"{first}_p95_s", "total_p50_s")),
                 number(row["output_tps_p50"]),
                 *(_token_cell(row[name], row["uncounted"]) for name in ("input_tokens", "output_tokens")),
                 cost,
@@ -116,22 +134,37 @@ def _models(calls: pd.DataFrame, models: list[str]) -> tuple[ModelRow, ...]:
     )
 
 
+def _left_out_note(left_out: int, *, unknown: bool) -> str:
+    if not left_out:
+        return ""
+    note = f"{left_out:,} left out of the first times: cold, cached or measured late"
+    return f"{note}; no figure, because they are all or most of them" if unknown else note
+
+
 def _token_cell(tokens: int | None, n_uncounted: int) -> str:
     return f"{'' if is_missing(tokens) or not n_uncounted else '≥ '}{compact_count(tokens)}"
 
 
-def _charts(calls: pd.DataFrame) -> tuple[Chart, ...]:
-    series = over_time(calls, _IN_CHARTS)
+def _charts(calls: pd.DataFrame, metric: str) -> tuple[Chart, ...]:
+    column = f"{metric.removesuffix('_s')}_p50_s"
+    series = over_time(calls, (column, "output_tps_p50", "output_tokens", "cost_usd", "errors"))
     if series is None:
         return ()
     cost, tokens = cost_total(calls), token_total(calls)
+    _, label = _FIRST_TIMES[metric]
+    rate = f"Output tokens per second, median{_without_late(calls, 'output_tps')}"
     return (
-        lines(series, "ttft_p50_s", "Time to first token, median", seconds),
-        lines(series, "output_tps_p50", "Output tokens per second, median", number),
+        lines(series, column, f"{label}, median{_without_late(calls, metric)}", seconds),
+        lines(series, "output_tps_p50", rate, number),
         bars(series, "output_tokens", _label("Output tokens", tokens.caveat), compact_count),
         bars(series, "cost_usd", _label("Cost", cost.caveat), money, "not known" if cost.n_unknown else "free"),
         bars(series, "errors", "Errors", lambda value: f"{value:,.0f}" if value.is_integer() else ""),
     )
+
+
+def _without_late(calls: pd.DataFrame, metric: str) -> str:
+    n = int(left_out_late(calls, metric).sum())
+    return f" (without {n:,} measured late)" if n else ""
 
 
 def _label(quantity: str, caveat: str) -> str:
@@ -139,17 +172,18 @@ def _label(quantity: str, caveat: str) -> str:
     return f"{quantity}, at least: {caveat}" if caveat else quantity
 
 
-def _call(row: Mapping[Any, Any]) -> CallRow:
+def _call(row: Mapping[Any, Any], metric: str) -> CallRow:
     row = known_values(row)
+    cut = row.get("status") == "ok" and row.get("finish_reason") == "length"
     estimate = row.get("output_tokens_estimated")
     return CallRow(
         call_id=row["call_id"],
         when=f"{row['started_at'].to_pydatetime().astimezone():%m-%d %H:%M:%S}" if "started_at" in row else UNKNOWN,
         model=str(row.get("model")),
         status=str(row.get("status")),
-        failure=row.get("error_category", "").replace("_", " "),
+        failure="cut off" if cut else row.get("error_category", "").replace("_", " "),
         cells=(
-            seconds(row.get("ttft_s")),
+            seconds(row.get(metric)),
             seconds(row.get("total_s")),
             compact_count(row.get("output_tokens")) if estimate is None else f"~{compact_count(estimate)}",
             money(row.get("cost_usd")),

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 
 from ipyllm_widgets.dashboard.charts import swatch_image
 from ipyllm_widgets.dashboard.dashboard_filters import SCOPES
-from ipyllm_widgets.dashboard.figures import CALL_HEADS, MODEL_HEADS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -43,14 +42,16 @@ def static_snapshot(figures: Figures, filters: DashboardFilters, taken_at: datet
     calls 0 · errors 0 · tokens in 0 · tokens out 0 · cost $0
     """
     title = " · ".join(("Usage", *_active_filters(filters), f"{taken_at:%Y-%m-%d %H:%M:%S %Z}".strip()))
-    sums = [f"<b>{tile.value}</b>{f' <small>{tile.note}</small>' if tile.note else ''}" for tile in figures.tiles]
+    sums = [f"<b>{tile.value}</b>{_small(tile.note)}" for tile in figures.tiles]
     newest = figures.calls[:_NEWEST]
-    calls = f"<h4>The newest {len(newest)} of {figures.n:,} calls</h4>{_table(CALL_HEADS, map(_call, newest))}"
-    models = [[f"{swatch_image(row.index)} {_one_line(row.model)}", *row.cells] for row in figures.models]
+    calls = f"<h4>The newest {len(newest)} of {figures.n:,} calls</h4>{_table(figures.call_heads, map(_call, newest))}"
+    models = [
+        [f"{swatch_image(row.index)} {_one_line(row.model)}{_small(row.note)}", *row.cells] for row in figures.models
+    ]
     html = (
         f'<details class="ipyllm-still {_MATHJAX_IGNORES}" open><summary>{_one_line(title)}</summary>'
         f"{_table((tile.name for tile in figures.tiles), [sums])}"
-        f"{_table(MODEL_HEADS, models) if models else ''}"
+        f"{_table(figures.model_heads, models) if models else ''}"
         f"<div>{' '.join(chart.image() for chart in figures.charts)}</div>{calls if newest else ''}</details>"
     )
     return html, "\n".join(_lines(title, figures))
@@ -73,6 +74,10 @@ def _call(row: CallRow) -> list[str]:
     return [_one_line(cell) for cell in (row.when, row.model, status, *row.cells, row.prompt)]
 
 
+def _small(note: str) -> str:
+    return f" <small>{note}</small>" if note else ""
+
+
 def _one_line(text: str) -> str:
     """Escape a text on one line: in Markdown an empty line ends the HTML, and what follows would be interpreted."""
     return escape(" ".join(text.split()))
@@ -82,6 +87,6 @@ def _lines(title: str, figures: Figures) -> Iterator[str]:
     yield title
     yield " · ".join(f"{tile.name} {tile.value}{f' ({tile.note})' if tile.note else ''}" for tile in figures.tiles)
     if figures.models:
-        yield " | ".join(MODEL_HEADS)
+        yield " | ".join(figures.model_heads)
     for row in figures.models:
-        yield " | ".join((row.model, *row.cells))
+        yield " | ".join((f"{row.model} ({row.note})" if row.note else row.model, *row.cells))

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from ipyllm.services.profiles.profile import Profile
 
-__all__ = ["explain_refusal"]
+__all__ = ["explain_missing_api", "explain_refusal"]
 
 _REFUSALS = re.compile(
     r"unsupported|not support|n't support|unknown (?:name|field|parameter|argument)|unrecogni[sz]ed|extra_forbidden"
@@ -23,6 +23,7 @@ _REFUSALS = re.compile(
     re.IGNORECASE,
 )
 _OF_A_VALUE = re.compile(r"unsupported.value|does not support .{1,40} with|only the default", re.IGNORECASE)
+_NO_SUCH_PATH = frozenset({404, 405, 501})
 _OWN_WAYS = frozenset({"tools", "tool_choice", "response_format"})  # they are refused for reasons of their own
 
 
@@ -60,6 +61,28 @@ def explain_refusal(
     )
     remember(str(explained), name, params, model=model, server=server, only_value=only_value)
     return explained
+
+
+def explain_missing_api(error: LLMError, *, model: str) -> LLMError:
+    """Return an error of the Responses API; if it may be that the server has no such API, with what to do then.
+
+    Examples
+    --------
+    >>> error = LLMError("lab does not know the model m.", category="not_found", model="lab/m", status_code=404)
+    >>> print(explain_missing_api(error, model="lab/m"))
+    lab does not know the model m. If this server has no Responses API, set api = "chat" under [profiles."lab/m"] in \
+config.toml.
+    """
+    if error.status_code not in _NO_SUCH_PATH:
+        return error
+    return LLMError(
+        f'{error} If this server has no Responses API, set api = "chat" under [profiles."{model}"] in config.toml.',
+        category=error.category,
+        model=model,
+        status_code=error.status_code,
+        attempts=error.attempts,
+        partial=error.partial,
+    )
 
 
 def _position(name: str, words: str) -> int | None:

@@ -151,14 +151,15 @@ class CompareView extends LiveView {
 
   /** @param {any[]} columns @param {any} settings @param {string | null} running */
   drawVote(columns, settings, running) {
-    const canVote = !this.commands.gone && running === null && columns.some((column) => column.parts.text);
-    const key = JSON.stringify([canVote, columns.map((column) => column.mark), settings.vote, settings.hidden]);
+    const complete = columns.filter((column) => column.status === "ok");
+    const canVote = !this.commands.gone && running === null && complete.length > 1;
+    const key = JSON.stringify([canVote, complete.map((column) => column.mark), settings.vote, settings.hidden]);
     if (key === this.voteKey) return;
     this.voteKey = key;
     this.vote.hidden = !canVote;
     if (!canVote) return;
-    const marks = columns.map((column) => [column.mark, column.mark]);
-    const choices = [...marks, ["tie", "Tie"], ["both_bad", columns.length > 2 ? "All bad" : "Both bad"]];
+    const marks = complete.map((column) => [column.mark, column.mark]);
+    const choices = [...marks, ["tie", "Tie"], ["both_bad", complete.length > 2 ? "All bad" : "Both bad"]];
     const hadFocus = this.vote.contains(document.activeElement);
     const chosen = columns.find((column) => column.preferred)?.mark ?? settings.vote;
     this.vote.replaceChildren(

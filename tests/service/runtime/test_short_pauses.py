@@ -1,14 +1,15 @@
-"""Tests that threads switch sooner while calls are in flight, and only then."""
+"""Tests that the interpreter stops threads for less time while calls are in flight, and only then."""
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 
 import pytest
 
 from ipyllm import OpenAIService
-from ipyllm.runtime.switch_interval import ShortSwitchInterval
+from ipyllm.runtime.short_pauses import ShortPauses
 from tests.fakes import answer
 
 USUAL_S = 0.005
@@ -16,53 +17,60 @@ USUAL_S = 0.005
 
 @pytest.fixture(autouse=True)
 def usual():
-    before = sys.getswitchinterval()
+    before, thresholds = sys.getswitchinterval(), gc.get_threshold()
     sys.setswitchinterval(USUAL_S)
+    gc.set_threshold(700, 10, 10)
     yield
     sys.setswitchinterval(before)
+    gc.set_threshold(*thresholds)
 
 
-def test_it_is_short_while_a_call_is_in_flight(fake):
+def test_they_are_short_while_a_call_is_in_flight(fake):
     fake.default = answer("one two", gap=0.1)
     stream = OpenAIService("m", base_url=fake.base_url).stream("Hello")
     pieces = iter(stream)
     next(pieces)
     assert sys.getswitchinterval() == pytest.approx(0.0005)
+    assert gc.get_threshold() == (700, 10, 100)
     assert list(pieces) == [" two"]
     assert sys.getswitchinterval() == pytest.approx(USUAL_S)
+    assert gc.get_threshold() == (700, 10, 10)
 
 
-def test_it_is_usual_again_after_the_last_of_several():
-    short = ShortSwitchInterval()
+def test_they_are_usual_again_after_the_last_of_several():
+    short = ShortPauses()
     with short:
         with short:
             pass
         assert sys.getswitchinterval() == pytest.approx(0.0005)
     assert sys.getswitchinterval() == pytest.approx(USUAL_S)
+    assert gc.get_threshold() == (700, 10, 10)
 
 
-def test_an_interval_that_other_code_sets_is_left_alone():
-    with ShortSwitchInterval():
+def test_what_other_code_sets_is_left_alone():
+    with ShortPauses():
         sys.setswitchinterval(0.002)
+        gc.set_threshold(500, 5, 5)
     assert sys.getswitchinterval() == pytest.approx(0.002)
+    assert gc.get_threshold() == (500, 5, 5)
     sys.setswitchinterval(0.0001)
-    with ShortSwitchInterval():
+    with ShortPauses():
         assert sys.getswitchinterval() == pytest.approx(0.0001)
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
-def test_a_forked_child_has_the_usual_interval(fake, python):
+def test_a_forked_child_has_the_usual_ones(fake, python):
     process = python(
         """
-        import os, sys
+        import gc, os, sys
         from ipyllm import OpenAIService
-        usual = sys.getswitchinterval()
+        usual = sys.getswitchinterval(), gc.get_threshold()
         pieces = iter(OpenAIService("m", base_url=sys.argv[1]).stream("Hello"))
         next(pieces)
-        assert sys.getswitchinterval() < usual
+        assert sys.getswitchinterval() < usual[0]
         child = os.fork()
         if not child:
-            os._exit(sys.getswitchinterval() != usual)
+            os._exit((sys.getswitchinterval(), gc.get_threshold()) != usual)
         assert os.waitpid(child, 0)[1] == 0
         """,
         fake.base_url,

@@ -1,0 +1,269 @@
+"""The budget of an experiment is one for all that it pays: kernels, workers, retries, judges."""
+
+from __future__ import annotations
+
+import sqlite3
+import subprocess
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import closing
+from dataclasses import replace
+
+import pandas as pd
+import pytest
+
+from ipyllm import Experiment, LLMError, fallback, scorers, usage
+from ipyllm.ledger import current_ledger
+from tests.fakes import answer
+
+PRICES = '[prices."openai/a"]\ninput_usd_per_mtok = 0\noutput_usd_per_mtok = 100000\n'
+"""An answer of one token costs $0.10, and with max_tokens=2 at most $0.20."""
+
+
+@pytest.fixture
+def priced(own_settings, model):
+    prices = [PRICES.replace("openai/a", f"openai/{name}") for name in ("a", "b", "judge")]
+    (own_settings / "config.toml").write_text("".join(prices))
+    return model("a", max_tokens=2)
+
+
+def experiment(service, n=20, **options):
+    return Experiment([f"{number}" for number in range(n)], models=service, **{"warmup": 0, "name": "x"} | options)
+
+
+def state():
+    return current_ledger().reserve("x", 1e9, {})
+
+
+KERNEL = """
+    import sys, warnings
+    from ipyllm import Experiment, OpenAIService
+    service = OpenAIService("a", base_url=sys.argv[1], max_retries=0, max_tokens=2, max_in_flight=int(sys.argv[2]))
+    experiment = Experiment([f"{n}" for n in range(20)], models=service, warmup=0, name="x", max_cost_usd=0.75,
+                            seed=int(sys.argv[3]), concurrency=4)
+    print("ready", flush=True)
+    sys.stdin.readline()
+    with warnings.catch_warnings(record=True):
+        experiment.run(progress=False)
+"""
+
+
+def kernels(python, server, n, max_in_flight=100):
+    """Start kernels that run the same experiment, all at once."""
+    arguments = server.base_url, max_in_flight
+    started = [python(KERNEL, *arguments, seed, stdin=subprocess.PIPE, warnings="default") for seed in range(n)]
+    for kernel in started:
+        assert kernel.stdout.readline() == "ready\n"
+    for kernel in started:
+        kernel.stdin.write("\n")
+        kernel.stdin.flush()
+    return started
+
+
+def test_two_kernels_on_one_experiment_share_its_budget(priced, server, python):
+    server.on(lambda _: answer("x", ttft=0.05))
+    for kernel in kernels(python, server, 2):
+        _, err = kernel.communicate(timeout=100)
+        assert kernel.returncode == 0, err
+    assert server.max_in_flight <= 3
+    assert 6 <= len(server.requests) <= 7
+    assert usage(kernel=None, experiment="x")["cost_usd"].sum() == pytest.approx(0.1 * len(server.requests))
+    assert state().reserved_usd == 0.0
+
+
+def test_what_a_killed_kernel_had_sent_counts_and_the_rest_of_its_reservations_falls_away(priced, server, python):
+    server.on(lambda _: answer("x", ttft=100))
+    [kernel] = kernels(python, server, 1, max_in_flight=1)
+    server.wait_for(lambda: len(server.requests) == 1 and state().reserved_usd > 0.5, timeout=60)
+    kernel.kill()
+    kernel.wait()
+    server.on(lambda _: answer("x"))
+    with pytest.warns(UserWarning, match=r"spent, of which \$0.20 assumed for calls of unknown cost; \$0 reserved"):
+        results = experiment(priced, max_cost_usd=0.75).run(progress=False)
+    assert len(server.requests) == 1 + 4
+    assert results.costs.loc["total", "cost_usd"] == pytest.approx(0.4)
+    assert results.costs.loc["total", "cost_bound_usd"] == pytest.approx(0.6)
+
+
+def test_a_call_is_in_the_ledger_before_it_is_sent(priced, server, own_settings):
+    """So that it counts if its kernel is killed the moment after."""
+    found = []
+
+    def look(_):
+        with closing(sqlite3.connect(own_settings / "ledger.sqlite", timeout=5)) as ledger:
+            found.extend(ledger.execute("SELECT status, cost_bound_usd FROM calls WHERE cost_bound_usd > 0"))
+        return answer("x")
+
+    server.on(look)
+    experiment(priced, n=1, max_cost_usd=5).run(progress=False)
+    assert found == [("running", pytest.approx(0.2))]
+
+
+def test_another_kernel_s_calls_in_flight_are_waited_for(priced, server, python):
+    server.on(lambda _: answer("x", ttft=2))
+    [kernel] = kernels(python, server, 1)
+    server.wait_for(lambda: len(server.requests) == 3, timeout=60)
+    with pytest.warns(UserWarning, match="were not made"):
+        experiment(priced, max_cost_usd=0.75).run(progress=False)
+    kernel.communicate(timeout=60)
+    assert 6 <= len(server.requests) <= 7
+
+
+def test_a_fake_that_bills_more_than_its_bound_stops_the_run_after_the_calls_in_flight(priced, server):
+    counts = {"prompt_tokens": 1, "completion_tokens": 4, "total_tokens": 5}
+    server.on(lambda _: answer("x", ttft=0.05, usage=counts))
+    with pytest.warns(UserWarning, match=r"\$0.80 spent; \$0 reserved by calls in flight"):
+        experiment(priced, max_cost_usd=0.5, concurrency=8).run(progress=False)
+    assert len(server.requests) == 2
+
+
+def test_retries_that_may_have_been_billed_are_paid_from_the_budget(own_settings, priced, server, model):
+    server.on(lambda _: replace(answer("one two"), silent=True, ending="rst"))
+    with pytest.warns(UserWarning, match="may cost up to"):
+        experiment(model("a", max_tokens=2, max_retries=5), max_cost_usd=0.5, concurrency=1).run(progress=False)
+    assert len(server.requests) == 2
+    assert state().spent_usd == pytest.approx(0.4)
+
+
+def test_the_members_of_a_route_are_paid_from_the_budget(priced, server, model):
+    def reply(request):
+        return answer("x") if request.json["model"] == "b" else replace(answer("x"), silent=True, ending="rst")
+
+    server.on(reply)
+    route = fallback(model("a", max_tokens=2), model("b", max_tokens=2))
+    with pytest.warns(UserWarning, match="may cost up to"):
+        results = experiment(route, max_cost_usd=0.65, concurrency=1).run(progress=False)
+    # The dearest that "a" may have cost, then the cost of "b".
+    assert [request.json["model"] for request in server.requests][:2] == ["a", "b"]
+    assert state().spent_usd <= 0.65
+    assert results.costs.loc["total", "cost_bound_usd"] == pytest.approx(state().spent_usd)
+
+
+def test_cancelled_calls_count_as_the_most_that_they_can_have_cost(priced, server):
+    server.on(lambda _: answer("one two", ttft=0, gap=100))
+    running = experiment(priced, max_cost_usd=0.65, concurrency=8)
+    running.start()
+    server.wait_for(lambda: len(server.requests) == 3)
+    running.cancel()
+    assert running.wait(30)
+    server.wait_for(lambda: state().reserved_usd == 0.0)
+    assert state().spent_usd == state().assumed_usd == pytest.approx(0.6)
+    with pytest.raises(LLMError, match=r"only \$0.05 is left \(\$0.60 spent, of which \$0.60 assumed"):
+        experiment(priced, max_cost_usd=0.65).run(progress=False)
+
+
+@pytest.mark.filterwarnings("ignore:The ledger at")
+def test_no_ledger_no_calls_under_a_limit(priced, server, own_settings):
+    limited = experiment(priced, max_cost_usd=5)
+    (own_settings / "ledger.sqlite").unlink(missing_ok=True)
+    (own_settings / "ledger.sqlite").mkdir()
+    with pytest.raises(LLMError, match="budget of 'x' cannot be checked in the ledger"):
+        limited.run(progress=False)
+    assert not server.requests
+
+
+# ---- judges ------------------------------------------------------------------------------------------
+
+
+def graded(server):
+    """Answer as an arm with one word, and as a judge with a grade that is billed as two tokens."""
+    counts = {"prompt_tokens": 1, "completion_tokens": 2, "total_tokens": 3}
+
+    def reply(request):
+        if request.json["model"] != "judge":
+            return answer("x")
+        return answer('{"reason": "It is x.", "grade": 4}', usage=counts)
+
+    server.on(reply)
+
+
+def test_judges_are_paid_from_the_budget_and_shown_apart(priced, server, model):
+    graded(server)
+    judge = scorers.judge(model("judge"), max_tokens=3)
+    results = experiment(priced, n=4, scorers=[judge], max_cost_usd=2).run(progress=False)
+    assert results.calls["score_judge"].tolist() == [4.0] * 4
+    costs = results.costs
+    assert costs["n"].to_dict() == {"calls": 4, "warm-ups": 0, "judges": 4, "total": 8}
+    assert costs["cost_usd"].to_dict() == pytest.approx({"calls": 0.4, "warm-ups": 0, "judges": 0.8, "total": 1.2})
+    assert costs["unknown"].tolist() == [0, 0, 0, 0]
+    assert state().spent_usd == pytest.approx(1.2)
+    assert len(results.calls) == 4, "a judgement is no answer"
+    assert results.summary()["n"].tolist() == [4]
+    assert "costs $1.20" in results._repr_html_()
+
+
+def test_a_judge_stops_at_the_limit_and_says_so(priced, server, model):
+    graded(server)
+    judge = scorers.judge(model("judge"), max_tokens=3)
+    results = experiment(priced, n=4, scorers=[judge], max_cost_usd=1.1, concurrency=1).run(progress=False)
+    asked = [request.json["model"] for request in server.requests]
+    assert (asked.count("a"), asked.count("judge")) == (4, 3)
+    assert results.calls["score_judge"].notna().sum() == 3
+    [reason] = results.calls["score_judge_error"].dropna()
+    assert "may cost up to $0.30, but of max_cost_usd=$1.10 only $0.10 is left ($1.00 spent; $0 reserved" in reason
+    assert state().spent_usd == pytest.approx(1.0)
+    # With a higher limit, the score is made up for.
+    again = experiment(priced, n=4, scorers=[judge], max_cost_usd=5).run(progress=False)
+    assert again.calls["score_judge"].notna().all()
+    assert len(server.requests) == 8
+
+
+def test_the_costs_of_judges_stop_a_later_run(priced, server, model):
+    graded(server)
+    judge = scorers.judge(model("judge"), max_tokens=3)
+    experiment(priced, n=2, scorers=[judge], max_cost_usd=0.75).run(progress=False)
+    with pytest.warns(UserWarning, match="changed"), pytest.raises(LLMError, match=r"\$0.60 spent"):
+        experiment(priced, n=3, max_cost_usd=0.75).run(progress=False)
+
+
+def test_unknown_costs_are_counted_and_not_summed(model, server):
+    results = experiment(model("a"), n=2).run(progress=False)
+    total = results.costs.loc["total"]
+    assert (total["n"], total["cost_usd"], total["unknown"]) == (2, 0.0, 2)
+    assert pd.isna(total["cost_bound_usd"])
+
+
+# ---- workers -----------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def pool():
+    pools = []
+
+    def make():
+        pools.append(ProcessPoolExecutor(1))
+        return pools[-1]
+
+    yield make
+    for each in pools:
+        each.shutdown(wait=False, cancel_futures=True)
+
+
+def test_retries_in_a_worker_stay_within_the_part_that_is_reserved_for_its_chunk(priced, server, model, pool):
+    server.on(lambda _: replace(answer("one two"), silent=True, ending="rst"))
+    service = model("a", max_tokens=2, max_retries=2)
+    with pytest.warns(UserWarning, match="may cost up to"):
+        experiment(service, max_cost_usd=0.65, concurrency=1).run(pool(), progress=False, chunk_size=2)
+    assert len(server.requests) <= 3
+    assert state().spent_usd <= 0.65
+
+
+def test_the_calls_of_a_worker_that_died_may_have_been_paid(priced, server, pool):
+    server.on(lambda _: answer("x", ttft=100))
+    workers = pool()
+    running = experiment(priced, max_cost_usd=0.65, concurrency=1)
+    running.start(pool_after(workers, pool), chunk_size=1)
+    server.wait_for(lambda: len(server.requests) == 1, timeout=60)
+    server.on(lambda _: answer("x"))
+    for process in workers._processes.values():
+        process.kill()
+    assert running.wait(100)
+    # $0.20 are assumed for the lost call, so that three more fit.
+    assert len(server.requests) == 1 + 3
+    assert (state().assumed_usd, state().spent_usd) == (pytest.approx(0.2), pytest.approx(0.5))
+    assert state().reserved_usd == 0.0
+
+
+def pool_after(first, make):
+    """Return a function that returns ``first``, and then makes new pools."""
+    given = [first]
+    return lambda: given.pop() if given else make()
