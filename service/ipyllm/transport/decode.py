@@ -108,7 +108,8 @@ class _Reader:
 
     def read(self, event: bytes, payload: bytes) -> dict[str, Any]:
         chunk = _chunk(payload, self._model)
-        self._note = None if "choices" in chunk else chunk
+        is_content = "choices" in chunk or str(chunk.get("type")).startswith("response.")
+        self._note = None if is_content else chunk
         signal = self._read_signal(event, chunk)
         if signal is not None:
             self._fault = signal.fault

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from ipyllm import LLMError, OllamaService, ReasoningDelta, TextDelta
+from ipyllm import LLMError, OllamaService, ReasoningDelta, TextDelta, create_llm_service
 from tests.fakes import error, status
 
 SSE = {"content-type": "text/event-stream"}
@@ -397,6 +397,31 @@ def test_deep_json_anywhere_in_an_answer_is_read_or_an_error_of_one_line(ask, de
         except LLMError as exc:  # not for each depth
             failure = exc
         assert failure is None or (failure.category, "\n" in str(failure)) == ("api_error", False)
+
+
+def test_an_error_between_events_is_read(ask):
+    """Ollama writes its own errors into the stream as a line of JSON."""
+    text = f"data: {json.dumps(delta(content='Fo'))}\n\n" + '{"error": "model runner has stopped"}\n'
+    with pytest.raises(LLMError, match="model runner has stopped") as caught:
+        ask(text, SSE)
+    assert caught.value.partial.content == "Fo"
+
+
+def test_the_model_is_named_by_the_first_chunk_that_names_one(ask):
+    first = {"choices": [], "model": "", "prompt_filter_results": [{"prompt_index": 0}]}
+    chunks = [first, delta(content="Hi") | {"model": "gpt-6-luna-2026"}, delta("stop") | {"model": "gpt-6-luna-2026"}]
+    response = ask(events(chunks), SSE)
+    assert (response.content, response.response_model) == ("Hi", "gpt-6-luna-2026")
+
+
+def test_a_stream_of_the_responses_api_that_ends_early_is_truncated_whatever_its_last_event(fake, own_settings):
+    (own_settings / "config.toml").write_text(f'[endpoints.lab]\nbase_url = "{fake.base_url}"\napi = "responses"\n')
+    last = {"type": "response.metadata", "message": "not an error", "sequence_number": 2}
+    text = {"type": "response.output_text.delta", "output_index": 0, "content_index": 0, "delta": "Fo"}
+    fake.serve("/v1/responses", status(200, "".join(f"data: {json.dumps(each)}\n\n" for each in (text, last)), SSE))
+    with pytest.raises(LLMError) as caught:
+        create_llm_service("lab/m", max_retries=0).chat("Hello")
+    assert (caught.value.category, caught.value.partial.content) == ("truncated", "Fo")
 
 
 # ---- errors before text are sent again ----------------------------------------------------------------
