@@ -340,16 +340,18 @@ def _used_bytes(connection: sqlite3.Connection) -> int:
 
 
 def _to_json(response: ChatResponse) -> str:
-    stored = {
+    stored: dict[str, Any] = {
         "content": response.content,
         "reasoning": response.reasoning,
         "tool_calls": [asdict(call) for call in response.tool_calls],
         "finish_reason": response.finish_reason,
-        "refused": response.refused,
-        "output_items": response.output_items,
         "response_model": response.response_model,
         "usage": asdict(response.usage),
     }
+    if response.refused:
+        stored["refused"] = True
+    if response.output_items:
+        stored["output_items"] = response.output_items
     return json.dumps(stored, separators=(",", ":"))  # ASCII, because UTF-8 has no form for lone surrogates
 
 

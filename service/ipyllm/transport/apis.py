@@ -77,9 +77,8 @@ def _is_flat_error(chunk: dict[str, Any]) -> bool:
 
 def _responses_signal(event: bytes, chunk: dict[str, Any]) -> Signal | None:
     kind = chunk.get("type")
-    if (
-        kind == "error" or event == b"error" or chunk.get("error")
-    ):  # OpenAI documents a flat form and sends a nested one
+    if kind == "error" or event == b"error" or chunk.get("error"):
+        # OpenAI documents a flat form, and sends a nested one.
         said = chunk.get("error") or {name: value for name, value in chunk.items() if name != "type"}
         return Signal(fault=parse_error(said))
     if kind == "response.failed":

@@ -64,7 +64,7 @@ def test_text_its_usage_and_its_items_are_read():
         end(),
     )
     assert [event.text for event in events] == ["Hi", " there"]
-    assert (got.finish_reason, got.raw_usage, got.response_model) == ("stop", USAGE, "m")
+    assert (got.finish_reason, got.raw_usage, got.response_model) == ("stop", USAGE, "m-2026")
     assert got.output_items == (done,)
     assert (got.first_token_ns, got.last_token_ns, got.n_chunks, got.streamed) == (3_000, 4_000, 2, True)
 

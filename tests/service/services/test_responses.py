@@ -429,3 +429,23 @@ def test_llama_cpp_answers_alike_on_both_apis(own_settings):
     assert first.timing.n_chunks > 1
     again = [*history, {"role": "user", "content": "Name a colour."}, first.as_message()]
     assert service.chat("Another.", conversation_history=again, max_tokens=5).status == "ok"
+
+
+def test_a_request_to_the_responses_api_is_estimated_by_its_items_and_what_the_model_reads():
+    from ipyllm.conversations.hidden_tokens import kind_of
+    from ipyllm.conversations.tokens import estimate_body
+
+    chat = {"model": "m", "messages": [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "Hi"}]}
+    items = {
+        "model": "m",
+        "instructions": "Be brief.",
+        "input": [{"role": "user", "content": "Hi"}],
+        "store": False,
+        "include": ["reasoning.encrypted_content"],
+        "stream_options": {"include_obfuscation": False},
+    }
+    assert abs(estimate_body(items) - estimate_body(chat)) <= 4, "the system message has no frame of its own"
+    image = {"role": "user", "content": [{"type": "input_image", "image_url": "data:image/png;base64," + "A" * 90_000}]}
+    assert 4096 < estimate_body({"input": [image]}) < 4200
+    with_effort = {**items, "reasoning": {"effort": "low"}}
+    assert kind_of("u", with_effort) != kind_of("u", items) != kind_of("u", {**items, "input": [image]})
