@@ -288,9 +288,6 @@ class Exchange:
             error = self._timeout(f"{missing} arrived for {watchdog.exceeded_s:g} s")
         except LLMError as exc:
             error = self.service.explain(exc, request)
-        except RecursionError:
-            sentence = f"{request.model} sent JSON that is nested too deeply to be read; this is the server's fault."
-            error = LLMError(sentence, category="api_error", model=request.model)
         state.attempt_error = error
         state.attempt_records.append(
             telemetry.Attempt(

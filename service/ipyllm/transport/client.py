@@ -1,9 +1,9 @@
 """Sends requests through the ``openai`` client and yields the response's chunks with their arrival times.
 
 The client builds requests, authentication included, and maps failures. :mod:`ipyllm.transport.fast_path` sends what it
-built; anything but a plain event stream goes back to the client. :mod:`ipyllm.transport.decode` parses the chunks,
-because the client's typed stream takes ten times as long, which shows in the latencies of concurrent calls. The
-client's own retries are off: they would hide inside the latency.
+built; refusals, compressed responses and failed connections go back to the client. :mod:`ipyllm.transport.decode`
+parses the chunks, because the client's typed stream takes ten times as long, which shows in the latencies of concurrent
+calls. The client's own retries are off: they would hide inside the latency.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from ipyllm.errors import LLMError
 from ipyllm.text.format import shorten
 from ipyllm.text.redact import remember_secret
 from ipyllm.transport.apis import API_PATHS
-from ipyllm.transport.decode import Chunk, StreamEnd, chunks, connection_lost_error, decode_response
+from ipyllm.transport.decode import Chunk, StreamEnd, chunks, connection_lost_error
 from ipyllm.transport.error_body import ServerFault, parse_error
 from ipyllm.transport.error_mapping import to_llm_error
 from ipyllm.transport.model_list import parse_model_list
@@ -208,7 +208,8 @@ class ChunkStream:
             if fallback is not None:
                 fallback.abandon()  # a cancel or a timeout may interrupt the reading of a refusal
             raise
-        return decode_response(self._stream.response, self.times, self._address, self._model, self._api)
+        received = self._stream.response.aiter_bytes()
+        return chunks(received, self.times, self._end, self._address, self._model, self._api)
 
     async def __aexit__(self, *exc_info: object) -> None:
         if self._response is not None:

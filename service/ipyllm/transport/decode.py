@@ -18,14 +18,12 @@ from ipyllm.transport.error_mapping import to_llm_error
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    import httpx2
-
     from ipyllm.settings_models import Api
     from ipyllm.transport.address import Address
     from ipyllm.transport.error_body import ServerFault
     from ipyllm.transport.wire_times import Arrival, WireTimes
 
-__all__ = ["Chunk", "StreamEnd", "chunks", "connection_lost_error", "decode_response"]
+__all__ = ["Chunk", "StreamEnd", "chunks", "connection_lost_error"]
 
 Chunk: TypeAlias = "tuple[dict[str, Any], Arrival]"
 """A chunk as the server sent it, and its arrival."""
@@ -38,13 +36,6 @@ class StreamEnd:
 
     def __init__(self) -> None:
         self.done = False
-
-
-def decode_response(
-    response: httpx2.Response, times: WireTimes, address: Address, model: str, api: Api
-) -> AsyncIterator[Chunk]:
-    """Yield the chunks of a response that the client received."""
-    return chunks(response.aiter_bytes(), times, StreamEnd(), address, model, api)
 
 
 async def chunks(

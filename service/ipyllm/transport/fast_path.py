@@ -3,8 +3,8 @@
 The client and httpx2 take 1 ms of CPU to build a request and wrap its response, which at 500 concurrent calls is most
 of the time to first token. Only the body differs between requests. So :func:`capture_request` takes one from the client
 just before it would be sent, and :class:`PreparedClient` sends it over aiohttp, the transport that the client uses too.
-Anything but a plain event stream (:class:`FallbackToClient`) is handed to the client as if it had received it itself:
-refusals, compressed or unstreamed responses, and failed connections.
+Refusals, compressed responses and failed connections (:class:`FallbackToClient`) are handed to the client as if it had
+received them itself.
 """
 
 from __future__ import annotations
@@ -167,7 +167,7 @@ class PreparedClient:
     async def send(
         self, body: dict[str, Any], connect_s: float | None, times: WireTimes, api: Api
     ) -> aiohttp.ClientResponse:
-        """Send ``body``, note its ``times``, and return the response if it is a plain stream.
+        """Send ``body``, note its ``times``, and return the response if it is plain, with status 200.
 
         Raises :class:`FallbackToClient` for any other response, and for a failed connection. If the body is not JSON,
         raises TypeError or ValueError, and sends nothing.

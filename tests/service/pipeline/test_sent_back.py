@@ -70,14 +70,14 @@ def test_details_of_reasoning_go_back_to_openrouter_joined_as_they_were_cut(fake
         {"reasoning": "4.", "reasoning_details": [{"type": "reasoning.text", "text": "4.", "index": 0}]},
         {"reasoning_details": [{"type": "reasoning.text", "signature": "c2ln", "index": 0, "format": "anthropic"}]},
         {"reasoning_details": [{"type": "reasoning.encrypted", "data": "ZW5j", "id": "rs_1", "index": 1}]},
-        {"reasoning_details": [{"type": "reasoning.encrypted", "data": "b3Ro", "id": "rs_2", "index": 1}]},
+        {"reasoning_details": [{"type": "reasoning.encrypted", "data": "b3Ro", "index": 1}]},
         {"tool_calls": [call(index=0, id="a")]},
     )
     said, _ = sent_back(fake, service, script)
     text = {"type": "reasoning.text", "text": "So 4.", "index": 0, "signature": "c2ln", "format": "anthropic"}
     encrypted = [
         {"type": "reasoning.encrypted", "data": "ZW5j", "id": "rs_1", "index": 1},
-        {"type": "reasoning.encrypted", "data": "b3Ro", "id": "rs_2", "index": 1},
+        {"type": "reasoning.encrypted", "data": "b3Ro", "index": 1},
     ]
     assert said["reasoning_details"] == [text, *encrypted]
     assert "reasoning_content" not in said

@@ -14,7 +14,8 @@ from typing import Any
 import pytest
 
 from ipyllm import LLMError, OllamaService, ReasoningDelta, TextDelta, create_llm_service
-from tests.fakes import error, status
+from ipyllm.transport.wire_times import WireTimes
+from tests.fakes import answer, error, status
 
 SSE = {"content-type": "text/event-stream"}
 JSON = {"content-type": "application/json"}
@@ -322,6 +323,10 @@ BODIES = {
     "a whole answer": (json.dumps(message(content="Hi!")), False),
     "a whole answer on a line": (f"{json.dumps(message(None, content='Hi!'))}\n", False),
     "a whole answer on many lines": (json.dumps(message(None, content="Hi!"), indent=2), False),
+    "a whole answer on many lines after empty ones": (
+        f"\ufeff\n\n{json.dumps(message(content='Hi!'), indent=2)}",
+        False,
+    ),
     "a whole answer after empty lines": (f"\ufeff\n\n \n{json.dumps(message(content='Hi!'))}", False),
     "a whole answer after comments": (f": keep-alive\n\n{json.dumps(message(content='Hi!'))}\n", False),
 }
@@ -424,6 +429,32 @@ def test_a_stream_of_the_responses_api_that_ends_early_is_truncated_whatever_its
     assert (caught.value.category, caught.value.partial.content) == ("truncated", "Fo")
 
 
+def test_deep_json_in_a_refusal_or_in_the_text_of_an_answer_is_an_error_of_one_line(fake):
+    deep = "[" * 100_000 + "]" * 100_000
+    service = OllamaService("m", base_url=fake.base_url, max_retries=0)
+    for script, options, category in [
+        (status(400, f'{{"error": {deep}}}', JSON), {}, "bad_request"),
+        (answer(deep), {"schema": list[int], "repairs": 0}, "api_error"),
+    ]:
+        fake.default = script
+        with pytest.raises(LLMError) as caught:
+            service.chat("Hello", **options)
+        assert caught.value.category == category
+        assert "\n" not in str(caught.value)
+
+
+def test_deep_json_in_the_arguments_of_a_call_is_told_to_the_model(fake):
+    def add(x: list) -> int:
+        """Add."""
+        return len(x)
+
+    deep = "[" * 100_000 + "]" * 100_000
+    fake.reply(answer("", tool_calls=[("add", f'{{"x": {deep}}}')]), answer("done"))
+    response = OllamaService("m", base_url=fake.base_url, max_retries=0).chat("Hello", tools=[add])
+    assert response.content == "done"
+    assert "not valid JSON" in response.tool_results[0].error
+
+
 # ---- errors before text are sent again ----------------------------------------------------------------
 
 
@@ -486,6 +517,17 @@ def test_the_time_of_a_refusal_of_stream_options_is_not_latency(fake):
     timing = OllamaService("m", base_url=fake.base_url, max_retries=0).chat("Hello").timing
     assert timing.ttft_s < 0.25
     assert timing.client_lag_s < 0.25
+
+
+def test_times_that_begin_again_are_those_of_the_second_request():
+    times = WireTimes()
+    times.connecting()
+    times.connected()
+    times.wrote()
+    earlier_ns = times.ready_ns
+    times.begin_again()
+    assert (times.connect_ns, times.sent_ns, times.send_delay_ns) == (None, None, None)
+    assert times.ready_ns > earlier_ns
 
 
 def test_another_refusal_is_not_sent_again(fake):
