@@ -45,7 +45,7 @@ def signal_reader(api: Api) -> Callable[[bytes, dict[str, Any]], Signal | None]:
     Examples
     --------
     >>> signal_reader("responses")(b"", {"type": "response.completed", "response": {}})
-    Signal(fault=None)
+    Signal(is_last=True, fault=None)
     >>> signal_reader("chat")(b"", {"choices": [{"delta": {"content": "Hi"}}]}) is None
     True
     """

@@ -404,6 +404,25 @@ def test_deep_json_anywhere_in_an_answer_is_read_or_an_error_of_one_line(ask, de
         assert failure is None or (failure.category, "\n" in str(failure)) == ("api_error", False)
 
 
+def test_a_refusal_with_status_200_is_not_sent_again(fake):
+    said = {
+        "object": "error",
+        "type": "invalid_request_error",
+        "message": {"detail": [{"loc": ["seed"], "msg": "Extra"}]},
+    }
+    fake.default = status(200, said)
+    with pytest.raises(LLMError, match="seed: Extra") as caught:
+        OllamaService("m", base_url=fake.base_url, max_retries=2).chat("Hello")
+    assert (caught.value.category, len(fake.requests)) == ("bad_request", 1)
+
+
+@pytest.mark.parametrize("raw", ["the worker died", '{"error": {"message": "the worker died"}}'])
+def test_the_words_of_the_provider_behind_openrouter_are_told(ask, raw):
+    said = {"error": {"code": 502, "message": "Provider returned error", "metadata": {"raw": raw}}}
+    with pytest.raises(LLMError, match='Provider returned error: the worker died"'):
+        ask(events([delta(content="Fo"), said]), SSE)
+
+
 def test_an_error_between_events_is_read(ask):
     """Ollama writes its own errors into the stream as a line of JSON."""
     text = f"data: {json.dumps(delta(content='Fo'))}\n\n" + '{"error": "model runner has stopped"}\n'
