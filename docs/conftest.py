@@ -71,11 +71,11 @@ def _verdict(request: Request) -> Script | None:
 
 def _decide(request: Request) -> Script | None:
     """Answer as the page shows. The model ``gpt-6-sol`` fails; the busy server is busy once."""
-    last = request.json["messages"][-1]
+    last = request.messages[-1]
     if request.json["model"] == "gpt-6-sol":
         return server_error()
-    if last["role"] == "tool":
-        return answer(f"It is {last['content']}.")
+    if "tool_call_id" in last or "call_id" in last:  # the result of a function, in the shape of either API
+        return answer(f"It is {last.get('content') or last['output']}.")
     if request.json.get("tools"):
         return answer("", tool_calls=[("weather", {"city": "Bern"})])
     return _verdict(request) or _REPLIES.get(request.prompt) or _judged(request)

@@ -12,7 +12,18 @@ if TYPE_CHECKING:
     from datetime import datetime
 
 
-__all__ = ["NOT_SENT", "Category", "ChatResponse", "Status", "ToolCall", "ToolResult", "Usage", "is_standard_tier"]
+__all__ = [
+    "NOT_BILLED",
+    "NOT_SENT",
+    "REFUSED",
+    "Category",
+    "ChatResponse",
+    "Status",
+    "ToolCall",
+    "ToolResult",
+    "Usage",
+    "is_standard_tier",
+]
 
 Category = Literal[
     "rate_limit",
@@ -46,6 +57,12 @@ def is_standard_tier(service_tier: str | None) -> bool:
 
 NOT_SENT: Final = "not sent"
 """The ``price_source`` of a call that ended before anything was sent, which cost nothing."""
+
+REFUSED: Final = "refused"
+"""The ``price_source`` of a call that the server answered by an error, which cost nothing."""
+
+NOT_BILLED: Final = frozenset({NOT_SENT, REFUSED})
+"""The sources of calls without tokens and cost."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
 
-from ipyllm.response import NOT_SENT
+from ipyllm.response import NOT_BILLED
 from ipyllm.text.format import UNKNOWN, money
 
 if TYPE_CHECKING:
@@ -114,8 +114,8 @@ class TokenTotal:
 
     @classmethod
     def of_response(cls, response: ChatResponse) -> Self:
-        """Return the total of an answer: of all calls that were sent for it."""
-        usages = [step.usage for step in response.steps or (response,) if step.price_source != NOT_SENT]
+        """Return the total of an answer: of all calls for it that a server did not refuse."""
+        usages = [step.usage for step in response.steps or (response,) if step.price_source not in NOT_BILLED]
         return cls(
             sum(usage.input_tokens or 0 for usage in usages),
             sum(usage.output_tokens or 0 for usage in usages),

@@ -25,7 +25,7 @@ def put(n=1, models=("lab/a",), failing=0, **columns):
         if failing and at % failing == 0:
             row |= {"status": "error", "error_category": "rate_limit", "error_message": "Too many at once: wait.",
                     "response": None, "ttft_s": None, "output_tokens": None, "cost_usd": None}
-        current_ledger().put({"call_id": f"{current_ledger()._n_put:026d}"} | row | columns)
+        current_ledger().put({"call_id": f"{current_ledger()._pending.n_put:026d}"} | row | columns)
     current_ledger().flush(30)
 """
 SHOW = "dashboard = UsageDashboard(every_s=0.2)\ndashboard"

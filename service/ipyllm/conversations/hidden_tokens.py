@@ -64,7 +64,7 @@ class HiddenTokens:
     134
     >>> hidden.learn(kind, 27, 60)
     >>> hidden.bound(kind, 27), hidden.bound(kind, 270)
-    (78, 629)
+    (78, 628)
     """
 
     def __init__(self) -> None:

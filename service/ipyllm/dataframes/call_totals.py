@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ipyllm.dataframes.latency_filter import as_float
-from ipyllm.response import NOT_SENT
+from ipyllm.response import NOT_BILLED
 from ipyllm.totals import CostTotal, TokenTotal
 
 if TYPE_CHECKING:
@@ -35,6 +35,6 @@ def counted(calls: pd.DataFrame, name: str) -> pd.Series[float]:
 
 
 def is_uncounted(calls: pd.DataFrame) -> pd.Series[bool]:
-    """Return for each call whether a count of its input or output is missing; nothing sent is no tokens."""
+    """Return for each call whether a count of its input or output is missing; calls that were not billed need none."""
     missing = counted(calls, "input_tokens").isna() | counted(calls, "output_tokens").isna()
-    return missing & (calls["price_source"] != NOT_SENT) if "price_source" in calls.columns else missing
+    return missing & ~calls["price_source"].isin(NOT_BILLED) if "price_source" in calls.columns else missing

@@ -21,6 +21,7 @@ from ipyllm.experiment.schedule import ORDERS, schedule_trials
 from ipyllm.experiment.scores import Scores
 from ipyllm.experiment.spending_limit import LedgerFunds, SpendingLimit, max_cost, max_output_tokens_of
 from ipyllm.ledger import current_ledger
+from ipyllm.pipeline.budget import set_budget_of_experiment
 from ipyllm.pipeline.tool_loop import first_request
 from ipyllm.settings import get_settings
 from ipyllm.validate import validate_int, validate_usd
@@ -97,7 +98,7 @@ class Experiment:
 
     Examples
     --------
-    >>> experiment = Experiment(["What is 2 + 2?", "What is 3 + 3?"], models=["ollama/llama3.2", "openai/gpt-6-luna"],
+    >>> experiment = Experiment(["What is 2 + 2?", "What is 3 + 3?"], models=["ollama/llama3.2", "ollama/qwen3"],
     ...                         params=[{"temperature": 0}, {"temperature": 1}], repeats=3, name="sums")
     >>> experiment
     Experiment('sums': 4 arms × 2 prompts × 3 repeats = 24 calls)
@@ -140,6 +141,7 @@ class Experiment:
         self._spending = SpendingLimit()
         if self.max_cost_usd is not None:
             self._spending = SpendingLimit(self.max_cost_usd, LedgerFunds(self.ledger, self.name, self.max_cost_usd))
+        set_budget_of_experiment(self.name, self._spending.account if self._spending.limited else None)
         self._texts: dict[str, str] | None = None if get_settings().store_text else {}
         for note in notes:
             warnings.warn(note, stacklevel=2)
@@ -272,7 +274,6 @@ class Experiment:
             self.ledger,
             self._scores,
             texts=self._texts,
-            spending=self._spending,
             current_run=lambda: self._run,
         )
 
@@ -309,7 +310,11 @@ class Experiment:
                 self._texts,
             )
             one_of_each_arm = {trial.arm.label: trial for trial in trials}.values()
-            self._spending.check((trial.arm.service, request_of(trial, config)) for trial in one_of_each_arm)
+            uncounted = self._spending.check(
+                (trial.arm.service, request_of(trial, config)) for trial in one_of_each_arm
+            )
+            if uncounted:
+                warnings.warn(uncounted, stacklevel=4)
             if executor is None:
                 self._run = Run(trials, config)
             else:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING, Any, Final
 
+from ipyllm.dataframes.call_totals import cost_total
 from ipyllm.experiment.run import GRID_TAG, TRIAL_TAG
 from ipyllm.text.format import count
 
@@ -102,15 +103,15 @@ class LedgerProgress:
         is_warmup = self._is_warmup[rows.index]
         kinds = {"calls": ~is_judge & ~is_warmup, "warm-ups": is_warmup, "judges": is_judge, "total": is_judge | True}
         bound = rows["cost_bound_usd"].fillna(rows["cost_usd"])
-        table = {
-            kind: {
-                "n": int(chosen.sum()),
-                "cost_usd": float(rows.loc[chosen, "cost_usd"].sum()),
-                "unknown": int((chosen & rows["cost_usd"].isna() & (bound != 0)).sum()),
+        table = {}
+        for kind, chosen in kinds.items():
+            total = cost_total(rows[chosen])
+            table[kind] = {
+                "n": total.n,
+                "cost_usd": total.usd,
+                "cost_unknown": total.n_unknown,
                 "cost_bound_usd": float(bound[chosen].sum(skipna=False)),
             }
-            for kind, chosen in kinds.items()
-        }
         return pd.DataFrame.from_dict(table, orient="index")
 
     def changes(self) -> str | None:

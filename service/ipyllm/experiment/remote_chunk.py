@@ -154,7 +154,7 @@ def write_rows(rows: list[dict[str, Any]], config: RunConfig, kernel: str, earli
 def write_lost_calls(
     trials: Sequence[Trial], bounds_usd: Sequence[float], config: RunConfig, submission_id: str
 ) -> None:
-    """Write a row for each call of a chunk whose worker died: it may have been made, and have cost up to its bound."""
+    """Write a row for each call of a chunk without a report: it may have been made, and have cost up to its bound."""
     for number, (trial, bound_usd) in enumerate(zip(trials, bounds_usd, strict=True)):
         request = request_of(trial, config)
         name = f"{config.experiment}|{trial.key}|{submission_id}|{number}"
@@ -163,7 +163,7 @@ def write_lost_calls(
             {
                 **opening_row(call_id, request, datetime.now(UTC)),
                 "status": "interrupted",
-                "error_message": "The worker died.",
+                "error_message": "The worker gave no report.",
                 "cost_bound_usd": bound_usd,
             }
         )

@@ -151,6 +151,8 @@ class RemoteRun:
         except Exception as exc:
             self.progress.stopped = f"It failed with {type(exc).__name__}: {exc}."
             _logger.exception("an experiment failed: a bug in ipyllm")
+            for job in self._submitted.values():
+                self._lose(job)
         finally:
             if self._owns_executor:
                 self._executor.shutdown(wait=False, cancel_futures=True)
@@ -201,15 +203,17 @@ class RemoteRun:
             except (CancelledError, Exception) as exc:  # noqa: BLE001 - an executor's own errors, or a worker's
                 failures.append((future, exc))
             else:
-                self._write(self._submitted.pop(future), report, queue)
+                self._write(self._submitted[future], report, queue)
+                del self._submitted[future]
         begun = list(self._submitted)[: self._n_workers]  # workers take the oldest first
         for future, failure in failures:
             job = self._submitted.pop(future)
             # A pool fails all its chunks when it breaks, also those that no worker has begun.
             may_have_run = future in begun if isinstance(failure, BrokenExecutor) else not _never_ran(failure)
-            if may_have_run and job.reservation_id is not None:
-                write_lost_calls(job.calls, job.bounds_usd, self._config, f"{self._run_id} {job.tries}")
-            self._release(job, sum(job.bounds_usd) if may_have_run else 0.0)
+            if may_have_run:
+                self._lose(job)
+            else:
+                self._release(job, 0.0)
             self._handle_failure(job, failure, queue)
 
     def _write(self, job: ChunkJob, report: ChunkReport, queue: deque[ChunkJob]) -> None:
@@ -311,6 +315,12 @@ class RemoteRun:
     def _bound(self, trial: Trial) -> float:
         request = request_of(trial, self._config)
         return self._config.spending.bound(max_cost(trial.arm.service, request), request.model)
+
+    def _lose(self, job: ChunkJob) -> None:
+        """Count the calls of a chunk whose rows will not come as the most that they can have cost."""
+        if job.reservation_id is not None:
+            write_lost_calls(job.calls, job.bounds_usd, self._config, f"{self._run_id} {job.tries}")
+        self._release(job, sum(job.bounds_usd))
 
     def _release(self, job: ChunkJob, cost_usd: float) -> None:
         """Release what is reserved for a chunk; its rows say what it cost."""

@@ -6,7 +6,7 @@ from html import escape
 from typing import TYPE_CHECKING, Any
 
 from ipyllm.experiment.ledger_progress import LedgerProgress
-from ipyllm.text.format import count, money
+from ipyllm.totals import CostTotal
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from ipyllm.experiment.remote_run import RemoteRun
     from ipyllm.experiment.run import Run
     from ipyllm.experiment.scores import Scores
-    from ipyllm.experiment.spending_limit import SpendingLimit
     from ipyllm.ledger import Ledger
 
 __all__ = ["Results"]
@@ -40,7 +39,6 @@ class Results:
         scores: Scores,
         *,
         texts: Mapping[str, str] | None,
-        spending: SpendingLimit,
         current_run: Callable[[], Run | RemoteRun | None],
     ) -> None:
         self._name = name
@@ -48,7 +46,6 @@ class Results:
         self._ledger = ledger
         self._scores = scores
         self._texts = texts
-        self._spending = spending
         self._current_run = current_run
 
     def __repr__(self) -> str:
@@ -66,7 +63,9 @@ class Results:
         ``score_<name>`` and ``score_<name>_error``. Calls without a score are scored now, in this thread; what a judge
         costs is paid from the budget of the experiment.
         """
-        return self._scores.join(self._calls(), self._ledger, self._spending)
+        calls = self._scores.join(self._calls(), self._ledger)
+        calls.attrs["arms"] = [arm.label for arm in self._grid.arms]
+        return calls
 
     @property
     def directions(self) -> dict[str, bool | None]:
@@ -111,8 +110,11 @@ class Results:
         """What the experiment cost so far, in US dollars, all its runs included.
 
         Index: ``calls``, ``warm-ups``, ``judges`` (calls of scorers that ask a model), ``total``. Columns: ``n``, calls
-        that ended; ``cost_usd``, the sum of the known costs; ``unknown``, calls whose cost is unknown; and
+        that ended; ``cost_usd``, the sum of the known costs; ``cost_unknown``, calls whose cost is unknown; and
         ``cost_bound_usd``, the most that it can have been, unknown costs included (null if one has no known bound).
+
+        :meth:`summary` sums one call for each trial; this also has the failed calls of trials that were answered later,
+        and the calls of earlier grids.
         """
         return self._ledger_progress().costs()
 
@@ -187,15 +189,14 @@ class Results:
 
     def _cost_html(self) -> str:
         """Return a sentence about the costs of calls and judges, if any are known."""
-        costs = self.costs
-        known = {kind: cost for kind, cost in zip(costs.index, costs["cost_usd"].tolist(), strict=True) if cost}
-        if not known:
+        rows = self.costs[["cost_usd", "n", "cost_unknown"]].itertuples()
+        totals = {kind: CostTotal(usd, n, n_unknown) for kind, usd, n, n_unknown in rows}
+        total = totals.pop("total")
+        if not total.usd:
             return ""
-        total = known.pop("total")
-        parts = [f"{money(cost)} for {kind}" for kind, cost in known.items()]
-        unknown = costs["unknown"].tolist()[-1]
-        more = f", and {count(unknown, 'call')} of unknown cost" if unknown else ""
-        return f"<p>It costs {money(total)}: {', '.join(parts)}{more}.</p>"
+        parts = [f"{each.amount} for {kind}" for kind, each in totals.items() if each.usd]
+        caveat = f" ({total.caveat})" if total.caveat else ""
+        return f"<p>It costs {total.amount}{caveat}: {', '.join(parts)}.</p>"
 
     def _ledger_progress(self) -> LedgerProgress:
         return LedgerProgress(self._name, self._grid, self._ledger, self._texts)

@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from ipyllm.experiment.grid import Grid
-    from ipyllm.experiment.spending_limit import SpendingLimit
     from ipyllm.ledger import Ledger
 
 __all__ = ["Scores"]
@@ -43,11 +42,8 @@ class Scores:
         self._by_call: dict[str, dict[str, dict[str, Any]]] = {}  # by call, then by scorer: its columns
         self._reads_stored = False
 
-    def join(self, calls: pd.DataFrame, ledger: Ledger, spending: SpendingLimit) -> pd.DataFrame:
-        """Return ``calls`` with their scores. Those without one are scored first; an interrupt keeps scores so far.
-
-        Judges pay from ``spending``.
-        """
+    def join(self, calls: pd.DataFrame, ledger: Ledger) -> pd.DataFrame:
+        """Return ``calls`` with their scores. Those without one are scored first; an interrupt keeps scores so far."""
         if not self._scorers:
             return calls
         from ipyllm.scorers.scoring import with_directions
@@ -62,19 +58,17 @@ class Scores:
         for names, indices in missing.items():
             scorers = [scorer for scorer in self._scorers if scorer.name in names]
             if scorers:
-                self._score(scorers, answered.iloc[indices], ledger, spending)
+                self._score(scorers, answered.iloc[indices], ledger)
         calls = calls.assign(**{name: self._column(*where, calls) for name, where in self._columns().items()})
         return with_directions(calls, self._scorers)
 
-    def _score(self, scorers: list[Any], calls: pd.DataFrame, ledger: Ledger, spending: SpendingLimit) -> None:
+    def _score(self, scorers: list[Any], calls: pd.DataFrame, ledger: Ledger) -> None:
         from ipyllm.scorers.scoring import Scoring
 
         rows = [
             {"prompt": prompt} | dict(self._data[prompt_id])
             for prompt_id, prompt in zip(calls["prompt_id"], calls["prompt"], strict=True)
         ]
-        if spending.limited:
-            scorers = [scorer.paid_from(spending.account) for scorer in scorers]
         scoring = Scoring(scorers, calls, rows)
         complete = False
         try:

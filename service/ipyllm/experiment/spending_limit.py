@@ -13,16 +13,16 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final, Protocol
 
-from ulid import ULID
-
 from ipyllm.conversations.tokens import max_output_tokens
 from ipyllm.errors import LLMError
 from ipyllm.ledger.budget_state import BudgetState, within
+from ipyllm.ledger.ids import new_id
 from ipyllm.ledger.writer import LedgerUnavailableError
 from ipyllm.pipeline.budget import budget_reached, kernel_budget, price_unknown
 from ipyllm.pipeline.tool_loop import first_request
 from ipyllm.routing.route import Route
 from ipyllm.services.local import LocalService
+from ipyllm.text.format import count, money
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -65,7 +65,7 @@ class Funds(Protocol):
         """Release reservations, each with the cost of its calls, and grant those that the limit allows."""
 
     def flush(self) -> None:
-        """Write the rows of all calls."""
+        """Write the rows of all calls; raise ``quota`` if that fails."""
 
 
 class LedgerFunds:
@@ -84,8 +84,13 @@ class LedgerFunds:
             raise LLMError(f"{exc} Nothing is sent until it can.", category="quota", reached_server=False) from None
 
     def flush(self) -> None:
-        """Write the rows of all calls."""
-        self._ledger.flush()
+        """Write the rows of all calls; raise ``quota`` if that fails."""
+        if not self._ledger.flush():
+            raise LLMError(
+                f"The calls of {self._experiment!r} cannot be written to the ledger. Nothing is sent until they can.",
+                category="quota",
+                reached_server=False,
+            )
 
 
 class ChunkFunds:
@@ -108,7 +113,7 @@ class ChunkFunds:
                 self._held[id_] = usd
                 granted.add(id_)
         held = sum(self._held.values())
-        return BudgetState(self._spent_usd, 0.0, held, held, frozenset(granted))
+        return BudgetState(self._spent_usd, 0.0, 0, held, held, frozenset(granted))
 
     def flush(self) -> None:
         """Return at once: there is nothing to write."""
@@ -139,6 +144,8 @@ class SpendingLimit:
         self._released: dict[str, float] = {}
         self._task: asyncio.Task[None] | None = None
         self._changed = asyncio.Event()
+        self._flush: asyncio.Task[None] | None = None  # that began last
+        self._next_flush: asyncio.Task[None] | None = None  # that has not begun
 
     @property
     def limited(self) -> bool:
@@ -158,16 +165,24 @@ class SpendingLimit:
         """Return an account that holds nothing yet, for one call."""
         return SpendingAccount(self)
 
-    def check(self, calls: Iterable[tuple[BaseLLMService, ChatRequest]]) -> None:
-        """Raise ``quota`` if one of the calls could exceed the limit by itself, or has no known price."""
+    def check(self, calls: Iterable[tuple[BaseLLMService, ChatRequest]]) -> str | None:
+        """Raise ``quota`` if one of the calls could exceed the limit by itself, or has no known price.
+
+        Return a sentence about earlier calls that the budget cannot count; None if there are none.
+        """
         if self._funds is None:
-            return
+            return None
         state = self._funds.reserve({}, {})
         for service, request in calls:
             bound = self.bound(max_cost(service, request), request.model)
             kept = state.reserved_usd - state.releasable_usd
             if not within(state.spent_usd + kept + bound, self.limit_usd):
                 raise self.refusal(bound, state, request.model)
+        if not state.n_uncounted:
+            return None
+        verb = "has" if state.n_uncounted == 1 else "have"
+        earlier = count(state.n_uncounted, "earlier call")
+        return f"{earlier} {verb} an unknown cost, which max_cost_usd={money(self.limit_usd)} does not include."
 
     def bound(self, bound_usd: float | None, model: str) -> float:
         """Return a bound, 0 for unknown prices that are allowed; raise ``quota`` if they are not."""
@@ -206,8 +221,20 @@ class SpendingLimit:
         self._wake()
 
     async def flush(self) -> None:
-        """Wait until the rows of all calls are written."""
+        """Wait until the rows of all calls are written; raise ``quota`` if that fails.
+
+        Calls that come while rows are being written share the next time.
+        """
+        loop = asyncio.get_running_loop()
+        if self._next_flush is None or self._next_flush.get_loop() is not loop:
+            self._next_flush = loop.create_task(self._flush_after(self._flush))
+        await asyncio.shield(self._next_flush)
+
+    async def _flush_after(self, earlier: asyncio.Task[None] | None) -> None:
         assert self._funds is not None
+        if earlier is not None and earlier.get_loop() is asyncio.get_running_loop():
+            await asyncio.wait([earlier])
+        self._flush, self._next_flush = self._next_flush, None
         await asyncio.to_thread(self._funds.flush)
 
     def _wake(self) -> None:
@@ -263,7 +290,7 @@ class SpendingAccount:
 
     def __init__(self, limit: SpendingLimit) -> None:
         self._limit = limit
-        self._id = str(ULID())
+        self._id = new_id()
         self._held_usd = 0.0
         self._spent_usd = 0.0
 
@@ -287,5 +314,5 @@ class SpendingAccount:
         """Release what is held."""
         if self._held_usd:
             self._limit.release(self._id, self._spent_usd)
-        self._id = str(ULID())
+            self._id = new_id()
         self._held_usd = self._spent_usd = 0.0

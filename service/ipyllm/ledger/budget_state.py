@@ -20,11 +20,14 @@ class BudgetState:
     """What is used of an experiment's budget, in US dollars, and which reservations were granted.
 
     ``assumed_usd`` is the part of ``spent_usd`` for calls whose cost is unknown: the most that they can have cost.
+    ``n_uncounted`` calls have no such bound either, because they were made without a limit: they are part of no amount.
+    Both are 0, not summed, where all that was wanted was granted.
     ``releasable_usd`` is the part of ``reserved_usd`` that running processes will replace by actual costs.
     """
 
     spent_usd: float
     assumed_usd: float
+    n_uncounted: int
     reserved_usd: float
     releasable_usd: float
     granted: frozenset[str] = frozenset()

@@ -30,8 +30,9 @@ def prune(
 ) -> Pruned:
     """Delete old calls and votes of all kernels from the ledger, or only the text in them.
 
-    Running calls of any age stay unchanged. Deleted data is overwritten in an SQLite file, which is
-    rewritten when a quarter of it is empty.
+    Running calls of any age stay unchanged. The budget of an experiment forgets what deleted calls cost, and what dead
+    processes had reserved before that time. Deleted data is overwritten in an SQLite file, which is rewritten when a
+    quarter of it is empty.
 
     Parameters
     ----------

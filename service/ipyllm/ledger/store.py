@@ -6,9 +6,8 @@ SQLAlchemy, so only the writer thread and the first read import it.
 
 from __future__ import annotations
 
-import math
 from contextlib import contextmanager, nullcontext
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -19,10 +18,11 @@ from sqlalchemy.dialects import postgresql, sqlite
 from ipyllm.fork_safety import never_finalize
 from ipyllm.ledger import arrow_read
 from ipyllm.ledger.columns import CALLS, TEXT
-from ipyllm.ledger.reservations import dead_writers, reserve
+from ipyllm.ledger.dead_processes import calls_of_dead, dead_holders
+from ipyllm.ledger.reservations import release_dead, reserve
 from ipyllm.ledger.sqlite_file import SQLiteFile, error_text, is_damaged, retry_while_busy
-from ipyllm.ledger.tables import VERSION, calls, migrate, tables, version_of
-from ipyllm.process_identity import ProcessIdentity, is_dead, this_process
+from ipyllm.ledger.tables import VERSION, calls, migrate, reservations, tables, version_of
+from ipyllm.process_identity import this_process
 from ipyllm.text.redact import remember_secret
 
 if TYPE_CHECKING:
@@ -38,9 +38,6 @@ __all__ = ["LedgerDamagedError", "LedgerReplacedError", "Store"]
 
 _BUSY_S = 5.0
 """Seconds that a transaction waits for another process to finish its own."""
-
-_DEAD_AFTER_S = 600.0
-"""Seconds without a write after which a process on another host counts as dead."""
 
 _PRUNE_BATCH = 2000
 """Rows deleted in one transaction, which other kernels wait for."""
@@ -83,6 +80,7 @@ class Store:
             self._file = SQLiteFile(Path(self._url.database or "").expanduser().absolute())
             self._url = self._url.set(database=str(self._file.path))
         self._engine: sa.Engine | None = None
+        self._ahead = timedelta()  # the database's clock, of ours
         self._upserts: dict[tuple[Table, tuple[str, ...]], sa.Insert] = {}
 
     def __str__(self) -> str:
@@ -165,9 +163,9 @@ class Store:
 
         Raises as :meth:`write` does.
         """
-        writer, now = this_process(), datetime.now(UTC)
         with self._lock, self._detecting_replacement(), self._opened().connect() as connection:
-            dead = dead_writers(connection, experiment, now, _DEAD_AFTER_S)
+            writer, now = this_process(), self._now()
+            dead = dead_holders(connection, reservations.c.experiment == experiment, now)
             connection.rollback()
             if dead:  # before their reservations fall away, so that their calls count from now on
                 self._mark_interrupted(connection)
@@ -195,11 +193,22 @@ class Store:
         rows = emptied = 0
         if before is not None:
             rows = self._execute_in_batches(sa.delete(stored).where(batch(before)))
+            self._prune_reservations(before)
         if text_before is not None:
             has_text = sa.or_(*(text.is_not(None) for text in texts))
             no_text = {text.name: None for text in texts}
             emptied = self._execute_in_batches(sa.update(stored).where(batch(text_before, has_text)).values(no_text))
         return rows, emptied
+
+    def _prune_reservations(self, before: datetime) -> None:
+        """Delete the old reservations of dead processes, which nothing else releases if they were sent elsewhere."""
+        is_old = reservations.c.updated_at < before
+        with self._lock, self._detecting_replacement(), self._opened().connect() as connection:
+            dead = dead_holders(connection, is_old, self._now())
+            connection.rollback()
+            self._begin(connection)
+            release_dead(connection, dead, is_old)
+            connection.commit()
 
     def compact(self) -> None:
         """Empty the write-ahead log after pruning, and shrink the file if much of it is empty.
@@ -282,12 +291,19 @@ class Store:
                 self._begin(connection)
                 migrate(connection)
             connection.commit()
+            if self._backend == "postgresql":
+                clock: datetime = connection.execute(sa.select(sa.func.clock_timestamp())).scalar_one()
+                self._ahead = clock - datetime.now(UTC)
             self._mark_interrupted(connection)
+
+    def _now(self) -> datetime:
+        """Return the time of the database's host: those of the processes that share a ledger may differ."""
+        return datetime.now(UTC) + self._ahead
 
     def _write_all(self, engine: sa.Engine, rows: Sequence[Row], table: Table) -> None:
         with engine.connect() as connection:
             self._begin(connection)
-            for names, group in _by_columns(rows, table).items():
+            for names, group in _by_columns(rows, table, self._now()).items():
                 connection.execute(self._upsert(table, names), group)
             connection.commit()
 
@@ -307,27 +323,11 @@ class Store:
 
     def _mark_interrupted(self, connection: sa.Connection) -> None:
         """Mark running rows of dead processes ``interrupted``. If the ledger cannot be written, nothing is marked."""
-        column = calls.c
-        running = connection.execute(
-            sa.select(
-                column.call_id, column.updated_at, column.writer_host, column.writer_pid, column.writer_start
-            ).where(column.status == "running")
-        ).all()
+        interrupted = calls_of_dead(connection, self._now())
         connection.rollback()
-        now = datetime.now(UTC)
-        silence_s: dict[ProcessIdentity, float] = {}
-        for _, updated_at, *writer in running:
-            silent_s = (now - updated_at).total_seconds() if updated_at else math.inf  # null: not written by us
-            silence_s[ProcessIdentity(*writer)] = min(silent_s, silence_s.get(ProcessIdentity(*writer), math.inf))
-        dead = {writer for writer, silent_s in silence_s.items() if is_dead(writer, silent_s, _DEAD_AFTER_S)}
-        interrupted = [
-            {"dead_call": call_id, "last_update": updated_at}
-            for call_id, updated_at, *writer in running
-            if ProcessIdentity(*writer) in dead
-        ]
         if not interrupted:
             return
-        same_row = (column.call_id == sa.bindparam("dead_call"), column.updated_at == sa.bindparam("last_update"))
+        same_row = (calls.c.call_id == sa.bindparam("dead_call"), calls.c.updated_at == sa.bindparam("last_update"))
         try:
             self._begin(connection)
             connection.execute(calls.update().where(*same_row).values(status="interrupted"), interrupted)
@@ -380,7 +380,7 @@ def _is_row_error(exc: BaseException) -> bool:
     return True  # a value that the driver could not bind
 
 
-def _by_columns(rows: Iterable[Row], table: Table) -> dict[tuple[str, ...], list[Row]]:
+def _by_columns(rows: Iterable[Row], table: Table, now: datetime) -> dict[tuple[str, ...], list[Row]]:
     """Return ``rows`` grouped by their columns, so that one statement writes a group; add this process to calls."""
     writer_columns: Row = {}
     if table is CALLS:
@@ -389,7 +389,7 @@ def _by_columns(rows: Iterable[Row], table: Table) -> dict[tuple[str, ...], list
             "writer_host": writer.host,
             "writer_pid": writer.pid,
             "writer_start": writer.start,
-            "updated_at": datetime.now(UTC),
+            "updated_at": now,
         }
     groups: dict[tuple[str, ...], list[Row]] = {}
     for row in rows:

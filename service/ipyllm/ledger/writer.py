@@ -1,7 +1,7 @@
 """Interface of the ledger: callers put rows, and one thread writes them.
 
-``put`` merges the row into a dict and returns. The thread sanitizes the rows, keeps them in the backlog until the
-database has them, and retries when the database cannot be written. ``put`` never raises.
+``put`` adds the row to those in memory (:mod:`ipyllm.ledger.pending_rows`), returns, and never raises. The thread
+writes them in batches, and retries when the database cannot be written.
 """
 
 from __future__ import annotations
@@ -15,10 +15,9 @@ import time
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from ipyllm.fork_safety import close_at_child_exit, register
-from ipyllm.ledger.backlog import Backlog
 from ipyllm.ledger.columns import CALLS, TABLES
+from ipyllm.ledger.pending_rows import PendingRows
 from ipyllm.ledger.query import Query, merge
-from ipyllm.ledger.sanitize import sanitize
 from ipyllm.ledger.sqlite_file import error_text, is_busy
 from ipyllm.ledger.warnings_queue import WarningsQueue
 
@@ -88,7 +87,6 @@ class Ledger:
     def __init__(self, url_or_path: str | os.PathLike[str], *, store_text: bool = True) -> None:
         self._target = os.fspath(url_or_path)
         self._store_text = store_text
-        self._unknown_columns: set[str] = set()
         self._closing_when_idle = False
         self._reset()
         register(self)
@@ -97,12 +95,9 @@ class Ledger:
         """Set the state of a new ledger, or of one in a forked child."""
         # In the order in which they are acquired.
         self._store_lock = threading.RLock()  # held for a transaction
-        self._backlog_lock = threading.RLock()  # held for milliseconds
-        self._put_lock = threading.RLock()  # held for microseconds; re-entrant, for signal handlers and finalizers
+        self._pending = PendingRows(store_text=self._store_text)
+        self._thread_lock = threading.RLock()  # held for microseconds; re-entrant, for signal handlers and finalizers
         self._store: Store | None = None
-        self._backlogs = {table: Backlog(table.key) for table in TABLES}
-        self._incoming: dict[Table, dict[str, Row]] = {table: {} for table in TABLES}
-        self._n_put = 0
         self._wake = threading.Event()
         self._write_now = threading.Event()
         self._progress = threading.Condition()
@@ -136,18 +131,8 @@ class Ledger:
         table : Table
             Table of the row.
         """
-        key = row.get(table.key)
-        if not isinstance(key, str):
-            _log.error("A row without %s cannot be stored: %s.", table.key, ", ".join(map(str, row)))
+        if not self._pending.put(row, table):
             return
-        with self._put_lock:
-            incoming = self._incoming[table]
-            waiting = incoming.get(key)
-            if waiting is None:
-                incoming[key] = dict(row)
-            else:
-                waiting.update(row)
-            self._n_put += 1
         if not self._wake.is_set():
             self._wake.set()
         if self._thread is None:
@@ -158,8 +143,7 @@ class Ledger:
 
         Returns False at once when the ledger cannot be written.
         """
-        with self._put_lock:
-            wanted = self._n_put
+        wanted = self._pending.n_put
         with self._progress:
             if self._n_written >= wanted:
                 return True
@@ -188,7 +172,7 @@ class Ledger:
             thread.join(max(0.0, deadline - time.monotonic()))
             if thread.is_alive():
                 return False
-            written = not any(backlog.n_unwritten for backlog in self._backlogs.values())
+            written = not self._pending.has_unwritten
         if self._store is not None:
             self._store.close()
         return written
@@ -295,9 +279,7 @@ class Ledger:
     def _unwritten_rows(self, query: Conditions, timeout: float) -> tuple[Sequence[Row], Conditions]:
         """Return the unwritten rows, and the query for the rows in the database."""
         self.flush(timeout)
-        with self._backlog_lock:  # before the database is read, so that no row is missed
-            self._move_to_backlog()
-            in_memory = self._backlogs[query.table].rows()
+        in_memory = self._pending.rows(query.table)  # before the database is read, so that no row is missed
         # A row that matches in the database may not match in memory any more, so read more rows than the limit.
         return in_memory, query if query.limit is None else query.with_limit(query.limit + len(in_memory))
 
@@ -333,29 +315,23 @@ class Ledger:
             self._write_now.clear()
             if time.monotonic() >= next_heartbeat:
                 next_heartbeat = time.monotonic() + HEARTBEAT_S
-                with self._backlog_lock:
-                    self._backlogs[CALLS].touch_running()
+                self._pending.touch_running()
             failures = 0 if self._write() else 1 if self._is_locked() else failures + 1
-            if self._stopping or self._closing_when_idle:
-                with self._backlog_lock, self._put_lock:
-                    if self._may_stop(failing=failures > 0):
-                        break
+            if (self._stopping or self._closing_when_idle) and self._may_stop(failing=failures > 0):
+                break
         if self._store is not None:
             self._store.close()
-        with self._put_lock:
+        with self._thread_lock:
             self._stopping = False
             self._thread = None
-            left = any(self._incoming.values()) and not failures
-        if left:  # rows put while the database was being closed
+        if self._pending.has_incoming and not failures:  # rows put while the database was being closed
             self._start_thread()
 
     def _may_stop(self, *, failing: bool) -> bool:
         """Return whether a thread that was told to stop has written everything."""
-        if self._is_locked() or (not failing and any(self._incoming.values())):
+        if self._is_locked() or (not failing and self._pending.has_incoming):
             return False
-        if self._stopping:
-            return True
-        return not any(backlog.n_unwritten or backlog.has_running for backlog in self._backlogs.values())
+        return self._stopping or not (self._pending.has_unwritten or self._pending.has_running)
 
     def _write(self) -> bool:
         """Try to write all rows; return whether it succeeded."""
@@ -364,9 +340,8 @@ class Ledger:
                 self._attempt += 1
                 attempt = self._attempt
             try:
-                with self._backlog_lock:
-                    n_put = self._move_to_backlog()
-                self._write_backlog()
+                n_put = self._pending.take()
+                self._write_pending()
             except Exception as exc:  # noqa: BLE001 - the rows are kept and the thread goes on
                 if not self._failing and not self._is_locked_briefly(exc):
                     self._warn(
@@ -397,14 +372,10 @@ class Ledger:
     def _is_locked(self) -> bool:
         return self._locked_since is not None and not self._failing
 
-    def _write_backlog(self) -> None:
+    def _write_pending(self) -> None:
         restarts = 0
-        while True:
-            with self._backlog_lock:
-                table = next((table for table, backlog in self._backlogs.items() if backlog.n_unwritten), None)
-                if table is None:
-                    return
-                batch = self._backlogs[table].batch(_BATCH)
+        while (found := self._pending.batch(_BATCH)) is not None:
+            table, batch = found
             try:
                 refused = self._open_store().write(batch, table)
             except Exception as exc:
@@ -416,34 +387,12 @@ class Ledger:
                 _log.error(
                     "The ledger refused the row of %s %s (%s). The row is lost.", table.row_name, row[table.key], why
                 )
-            with self._backlog_lock:
-                self._backlogs[table].mark_written(batch)
-
-    def _move_to_backlog(self) -> int:
-        """Move the incoming rows to the backlog, and return the number of puts so far."""
-        with self._put_lock:
-            incoming, self._incoming = self._incoming, {table: {} for table in TABLES}
-            n_put = self._n_put
-        for table, rows in incoming.items():
-            backlog = self._backlogs[table]
-            for row in rows.values():
-                unknown = row.keys() - table.columns.keys() - self._unknown_columns
-                if unknown:
-                    self._unknown_columns |= unknown
-                    _log.error("The ledger has no column %s.", ", ".join(sorted(unknown)))
-                backlog.merge(sanitize(row, columns=table.columns, store_text=self._store_text))
-            lost = backlog.lost
-            backlog.trim()
-            if backlog.lost > lost:
-                _log.error(
-                    "%d finished %ss do not fit in memory. Their rows are lost.", backlog.lost - lost, table.row_name
-                )
-        return n_put
+            self._pending.mark_written(table, batch)
 
     # ---- on any thread ------------------------------------------------------------------------------
 
     def _start_thread(self) -> None:
-        with self._put_lock:
+        with self._thread_lock:
             if self._thread is not None:
                 return
             self._thread = threading.Thread(target=self._run, name="ipyllm-ledger", daemon=True)
@@ -472,9 +421,7 @@ class Ledger:
             self._warn("was removed or replaced while in use. A new one was created.")
         else:
             return False
-        with self._backlog_lock:
-            for backlog in self._backlogs.values():
-                backlog.mark_all_unwritten()
+        self._pending.mark_all_unwritten()
         self._wake.set()
         return True
 
@@ -495,13 +442,13 @@ class Ledger:
         self._store_locked_for_fork = self._store_lock.acquire(timeout=_FORK_WAIT_S)
         if self._store_locked_for_fork and self._store is not None:
             self._store.close_before_fork()
-        self._backlog_lock.acquire()
-        self._put_lock.acquire()
+        self._pending.before_fork()
+        self._thread_lock.acquire()
 
     def after_fork_in_parent(self) -> None:
         """Release the locks."""
-        self._put_lock.release()
-        self._backlog_lock.release()
+        self._thread_lock.release()
+        self._pending.after_fork_in_parent()
         if self._store_locked_for_fork:
             self._store_locked_for_fork = False
             self._store_lock.release()

@@ -7,14 +7,26 @@ so that concurrent calls cannot exceed the limit together.
 from __future__ import annotations
 
 import threading
-from typing import Protocol, Self
+from typing import TYPE_CHECKING, Protocol, Self
 
 from ipyllm.errors import LLMError
 from ipyllm.fork_safety import in_forked_child
 from ipyllm.ledger.budget_state import within
 from ipyllm.text.format import money
 
-__all__ = ["Account", "Budget", "Reservation", "budget_reached", "kernel_budget", "price_unknown"]
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+__all__ = [
+    "Account",
+    "Budget",
+    "Reservation",
+    "account_of_experiment",
+    "budget_reached",
+    "kernel_budget",
+    "price_unknown",
+    "set_budget_of_experiment",
+]
 
 
 class Account(Protocol):
@@ -174,6 +186,25 @@ def price_unknown(limit_usd: float, model: str) -> LLMError:
 
 
 _kernel = Budget(None)
+
+_of_experiments: dict[str, Callable[[], Account]] = {}
+
+
+def set_budget_of_experiment(name: str, account: Callable[[], Account] | None) -> None:
+    """Let all calls of an experiment in this process be paid from its budget, those of judges too.
+
+    ``account`` makes the account of a call; None removes the limit.
+    """
+    if account is None:
+        _of_experiments.pop(name, None)
+    else:
+        _of_experiments[name] = account
+
+
+def account_of_experiment(name: str | None) -> Account | None:
+    """Return an account in the budget of an experiment; None if it has no limit in this process."""
+    account = _of_experiments.get(name) if name is not None else None
+    return account and account()
 
 
 def kernel_budget() -> Budget:

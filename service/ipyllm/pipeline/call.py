@@ -15,7 +15,7 @@ from ipyllm.errors import LLMError
 from ipyllm.events import Finished
 from ipyllm.ledger import current_ledger
 from ipyllm.observability import telemetry
-from ipyllm.pipeline.budget import Budget, Reservation, kernel_budget
+from ipyllm.pipeline.budget import Budget, Reservation, account_of_experiment, kernel_budget
 from ipyllm.pipeline.candidates import all_candidates_failed, candidates
 from ipyllm.pipeline.exchange import Exchange, as_llm_error
 from ipyllm.response import ChatResponse
@@ -43,7 +43,8 @@ class Call:
 
     Stages: created → started (:meth:`start`) → streaming (``on_event`` is called on the service thread, and must return
     in microseconds) → done (``done`` is set, with ``response``, and ``error`` if the call failed). Rows go to
-    ``ledger``, by default that of this process. The cost is also reserved and settled in ``account``.
+    ``ledger``, by default that of this process. The cost is also reserved and settled in ``account``,
+    by default that of its experiment.
     """
 
     def __init__(
@@ -62,7 +63,7 @@ class Call:
         self._on_event = on_event or _ignore
         # The request has just read the settings.
         self._ledger = ledger if ledger is not None else current_ledger(reload_settings=False)
-        self._account = account
+        self._account = account or account_of_experiment(request.provenance.experiment)
         self._budget: Budget | None = None
         if request.max_cost_usd is not None:
             allow_unknown_price = kernel_budget().allow_unknown_price

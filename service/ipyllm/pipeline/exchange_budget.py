@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from time import monotonic
+from typing import TYPE_CHECKING, Final
 
 from ipyllm.conversations.hidden_tokens import hidden_tokens, kind_of
 from ipyllm.conversations.tokens import estimate_body
@@ -20,6 +21,9 @@ if TYPE_CHECKING:
 
 __all__ = ["ExchangeBudget"]
 
+_VALID_S: Final = 1.0
+"""Seconds for which a bound holds. Later, prices may have changed, or servers been seen to count more tokens."""
+
 
 class ExchangeBudget:
     """The accounts of one exchange.
@@ -32,6 +36,7 @@ class ExchangeBudget:
         self._service = service
         self._request = request
         self._accounts = accounts
+        self._held_at = -_VALID_S
         self.is_limited = any(account.is_limited for account in accounts)
 
     async def hold(self, state: ExchangeState) -> None:
@@ -41,13 +46,16 @@ class ExchangeBudget:
         state.bound_usd = self._service.max_cost(self._request, state.address, datetime.now(UTC))
         for account in self._accounts:
             await account.hold(state.bound_usd, self._request.model)
+        self._held_at = monotonic()
 
     async def hold_for_attempt(self, state: ExchangeState) -> None:
-        """Reserve for an attempt: earlier ones may have been billed too, and prices change while a call waits."""
+        """Reserve for an attempt: earlier ones may have been billed too, and a call may have waited for its turn."""
         if state.may_be_billed:
             cost = state.end_attempt(self._service, self._request)
             for account in self._accounts:
                 account.spend(cost)
+        elif state.attempts == 0 and monotonic() - self._held_at < _VALID_S:
+            return
         await self.hold(state)
 
     async def sent(self) -> None:

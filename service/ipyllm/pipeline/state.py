@@ -6,12 +6,13 @@ import logging
 from dataclasses import replace
 from datetime import UTC, datetime
 from time import perf_counter_ns
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 from ipyllm.conversations.likely_tokens import likely_message_tokens, likely_output_tokens
+from ipyllm.conversations.tokens import max_output_tokens
 from ipyllm.pipeline.accumulator import Accumulator
 from ipyllm.pipeline.token_counts import streamed_tokens, visible_tokens
-from ipyllm.response import NOT_SENT, ChatResponse, Usage, is_standard_tier
+from ipyllm.response import NOT_SENT, REFUSED, ChatResponse, Usage, is_standard_tier
 from ipyllm.runtime.loop_lag import LagMeasurement
 from ipyllm.timing import Timing, output_tokens_per_second, time_per_output_token
 
@@ -27,6 +28,9 @@ if TYPE_CHECKING:
     from ipyllm.transport.wire_times import WireTimes
 
 __all__ = ["ExchangeState"]
+
+_GATEWAY_ERRORS: Final = frozenset({502, 504, 524})
+"""Errors of a gateway that lost the model server behind it, which may have answered."""
 
 _logger = logging.getLogger("ipyllm.call")
 
@@ -68,11 +72,11 @@ class ExchangeState:
 
     @property
     def may_be_billed(self) -> bool:
-        """Whether the server may charge for the open attempt: it was reached, and did not refuse."""
+        """Whether the server may charge for the open attempt: it was reached, and did not answer by an error."""
         error = self.attempt_error
         if not self.attempt_is_open or self.received.has_tokens or error is None:
             return self.attempt_is_open
-        return error.status_code is None and error.reached_server
+        return error.status_code in _GATEWAY_ERRORS if error.status_code is not None else error.reached_server
 
     def end_attempt(self, service: Provider, request: ChatRequest) -> float | None:
         """Count the open attempt as an earlier one, because another follows; return its cost, None if unknown."""
@@ -97,8 +101,8 @@ class ExchangeState:
         received = self.received
         usage = self._usage(service, request)
         cost, source = self._cost(service, usage)
-        if self.attempts and not self.attempt_is_open:
-            cost = self.earlier_cost_usd
+        if self.attempts and not self.may_be_billed:
+            cost, source = self.earlier_cost_usd, self._source_of_unbilled(source)
         elif cost is not None and self.earlier_cost_usd != 0.0:
             cost = None if self.earlier_cost_usd is None else cost + self.earlier_cost_usd
             source = source if cost is not None else "unknown: an earlier attempt was billed too"
@@ -124,6 +128,12 @@ class ExchangeState:
             error_message=str(error) if error is not None else None,
             not_applied=request.not_applied,
         )
+
+    def _source_of_unbilled(self, source: str | None) -> str | None:
+        """Return the source of the cost of an exchange whose latest attempt was not billed."""
+        if self.attempt_is_open and not self.earlier_bound_usd and self.attempt_error is not None:
+            return REFUSED if self.attempt_error.reached_server else NOT_SENT
+        return source
 
     def from_cache(self, hit: ChatResponse, request: ChatRequest, call_id: str) -> ChatResponse:
         """Return the response of a call answered by the cache: no latency, no cost."""
@@ -172,7 +182,7 @@ class ExchangeState:
         return likely_output_tokens(
             received.reasoning + received.content + received.arguments,
             n_chunks=received.n_chunks,
-            limit=request.params.get("max_completion_tokens") or request.params.get("max_tokens"),
+            limit=max_output_tokens({"max_tokens": request.params.get("max_tokens"), **self.body, "n": 1}),
             reached_limit=received.finish_reason == "length",
         )
 

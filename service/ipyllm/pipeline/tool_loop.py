@@ -30,6 +30,8 @@ _SHOWN = 200  # characters of a refusal in an error
 
 def first_request(request: ChatRequest, mode: SchemaMode = "native") -> ChatRequest:
     """Return the request that a turn begins with: with the definitions of its tools, and its schema."""
+    if not request.tools and request.schema is None:
+        return request
     params = dict[str, Any]()
     messages = list(request.messages)
     if request.tools:

@@ -115,7 +115,11 @@ def intervals(
                 continue
             mine = (observed.frame["arm"] == arm).to_numpy()
             for shift, hollow, (value, low, high) in _points(
-                measure, values[mine], observed.frame["prompt"].to_numpy()[mine], level
+                measure,
+                values[mine],
+                observed.frame["prompt"].to_numpy()[mine],
+                level,
+                binary=observed.is_binary(measure),
             ):
                 _whisker(axes, row + shift, (value, low, high), float(samples[arm].max()), style[arm].colour)
                 draw_point(axes, value, row + shift, style[arm], filled=not hollow)
@@ -247,11 +251,11 @@ def _name_missing_arms(axes: Axes, observed: Observations, measure: Metric, samp
 
 
 def _points(
-    measure: Metric, values: np.ndarray, prompts: np.ndarray, level: float
+    measure: Metric, values: np.ndarray, prompts: np.ndarray, level: float, *, binary: bool
 ) -> list[tuple[float, bool, tuple[float, float, float]]]:
     """Return the points of an arm's row: vertical shift, whether hollow, and value with limits."""
     if measure.kind not in {"time", "speed"}:
-        mean = clustered_mean(values, prompts, level=level)
+        mean = clustered_mean(values, prompts, level=level, binary=binary)
         return [(0.0, False, (mean.value, mean.low, mean.high))]
     shares = (0.5, 0.95) if measure.kind == "time" else (0.5,)
     return [

@@ -9,7 +9,7 @@ from __future__ import annotations
 from html import escape
 from typing import TYPE_CHECKING
 
-from ipyllm.response import NOT_SENT
+from ipyllm.response import NOT_BILLED, NOT_SENT
 from ipyllm.text.format import seconds
 from ipyllm.text.terminal import strip_control_sequences
 from ipyllm.timing import MAX_READ_DELAY_S
@@ -79,10 +79,10 @@ def _amounts(response: ChatResponse) -> Iterator[str]:
         yield tokens
     if rate := response.timing.output_tps:
         yield f"{rate:.{0 if rate >= 10 else 1}f} tokens/s"  # noqa: PLR2004
-    cost = CostTotal.of_response(response)
-    if all(step.price_source == NOT_SENT for step in steps):
+    cost, sources = CostTotal.of_response(response), {step.price_source for step in steps}
+    if sources == {NOT_SENT}:
         yield "not sent"
-    elif cost.n_unknown < cost.n:
+    elif cost.n_unknown < cost.n and not sources <= NOT_BILLED:
         yield str(cost)
 
 

@@ -11,9 +11,8 @@ from ipyllm.scorers.reading import response_text
 from ipyllm.scorers.scorer import Score, Scorer
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
 
-    from ipyllm.pipeline.budget import Account
     from ipyllm.services.base import BaseLLMService
 
 __all__ = ["judge"]
@@ -85,25 +84,10 @@ def judge(
         _judge, judge=JudgeModel.of(model, name, rubric, reference, cache=cache, **options), scale=(*scale,)
     )
     # The call has its own time limits, which do not count time in the queue.
-    return Scorer(
-        name,
-        function,
-        is_async=True,
-        timeout=None,
-        gives=("reason", "cost_usd"),
-        higher_is_better=True,
-        takes_account=True,
-    )
+    return Scorer(name, function, is_async=True, timeout=None, gives=("reason", "cost_usd"), higher_is_better=True)
 
 
-async def _judge(
-    response: Any,
-    row: Mapping[str, Any],
-    *,
-    judge: JudgeModel,
-    scale: tuple[int, int],
-    account: Callable[[], Account] | None = None,
-) -> Score:
+async def _judge(response: Any, row: Mapping[str, Any], *, judge: JudgeModel, scale: tuple[int, int]) -> Score:
     worst, best = scale
     grade, reason, cost = await judge.ask(
         f"Grade an answer from {worst} (worst) to {best} (best).",
@@ -113,6 +97,5 @@ async def _judge(
         row,
         judge_of=str(response.call_id),
         experiment=getattr(response, "experiment", None),
-        account=account,
     )
     return Score(grade, reason=reason, cost_usd=cost)

@@ -12,9 +12,8 @@ from ipyllm.scorers.reading import check_column, expected_answers, text_of_value
 from ipyllm.scorers.scorer import ScoreFailure
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
-    from ipyllm.pipeline.budget import Account
     from ipyllm.response import ChatResponse
     from ipyllm.services.base import BaseLLMService
 
@@ -72,13 +71,12 @@ class JudgeModel:
         *,
         judge_of: str,
         experiment: str | None,
-        account: Callable[[], Account] | None = None,
     ) -> tuple[Any, str, float | None]:
         """Return verdict, reason and cost of a judgement; a :class:`ScoreFailure` has the cost too.
 
         The prompt states the ``task``, shows the ``parts`` (the question first), and asks for what ``reply`` describes:
         a reason, and the ``verdict``, a name with its JSON schema. The calls belong to the ``experiment``, and are paid
-        from the budget that makes an ``account``.
+        from its budget.
         """
         if self.reference is not None:
             expected = " / ".join(text_of_value(value) for value in expected_answers(row, self.reference))
@@ -96,7 +94,7 @@ class JudgeModel:
         provenance = Provenance(origin="experiment", tags=tags, experiment=experiment)
         try:
             request = self.service.request(prompt, **{**self.options, "provenance": provenance, "schema": schema})
-            response = await self.service.call(request, account=account and account()).wait_async()
+            response = await self.service.call(request).wait_async()
         except LLMError as exc:
             cost = None if exc.partial is None else _cost(exc.partial)
             raise ScoreFailure(f"The judge gave no verdict: {exc}", cost_usd=cost) from exc

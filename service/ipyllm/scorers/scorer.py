@@ -13,15 +13,12 @@ import numbers
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
+from typing import Any, Literal, Protocol, runtime_checkable
 
 from ipyllm.errors import bad_request
 from ipyllm.text.format import shorten
 from ipyllm.text.redact import redact
 from ipyllm.text.terminal import strip_control_sequences
-
-if TYPE_CHECKING:
-    from ipyllm.pipeline.budget import Account
 
 __all__ = [
     "TIMEOUT_S",
@@ -119,8 +116,6 @@ class Scorer:
     begin : callable, optional
         Called once before a table is scored; it returns the function to use instead of ``function``. For scorers that
         look something up.
-    takes_account : bool
-        Whether the function takes a keyword ``account``: a function that returns the account of a call in a budget.
 
     Examples
     --------
@@ -141,7 +136,6 @@ class Scorer:
     gives: tuple[str, ...] = ()
     higher_is_better: Direction = "infer"
     begin: Callable[[], Callable[..., Any]] | None = None
-    takes_account: bool = False
 
     def __post_init__(self) -> None:
         if not isinstance(self.name, str) or not self.name.strip() or not self.name.isprintable():
@@ -245,10 +239,6 @@ such as scorers.exact('label').
     def named(self, name: str) -> Scorer:
         """Return the scorer under another name, so that a table can have two of a kind."""
         return replace(self, name=name)
-
-    def paid_from(self, account: Callable[[], Account]) -> Scorer:
-        """Return the scorer with a budget for its calls to models, if it makes any."""
-        return replace(self, function=functools.partial(self.function, account=account)) if self.takes_account else self
 
     def prepared(self) -> Scorer:
         """Return the scorer to use for one table: see ``begin``."""

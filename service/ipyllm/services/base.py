@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 
     from ipyllm.events import Event
     from ipyllm.messages import Message
-    from ipyllm.pipeline.budget import Account
     from ipyllm.response import ChatResponse
     from ipyllm.structured import Schema
     from ipyllm.timeout import Timeout
@@ -117,14 +116,12 @@ class BaseLLMService(ChatCompletionsProvider):
         on_event: Callable[[Event], None] | None = None,
         *,
         waits: bool = False,
-        account: Account | None = None,
     ) -> Call:
         """Start a call and return its handle: for renderers, widgets and servers.
 
-        ``waits`` says that this thread is about to wait for it, and will run its tools meanwhile. The cost is also
-        reserved and settled in ``account``.
+        ``waits`` says that this thread is about to wait for it, and will run its tools meanwhile.
         """
-        return Call(self, request, on_event, account=account).start(waits=waits)
+        return Call(self, request, on_event).start(waits=waits)
 
     def chat(self, prompt: str | Iterable[Message], **options: Any) -> ChatResponse:
         """Ask, and wait for the whole answer.

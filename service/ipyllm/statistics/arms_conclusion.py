@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from ipyllm.statistics.latency_caveats import MAX_NAMES
+from ipyllm.statistics.observations import METRICS
 from ipyllm.statistics.table import format_interval, format_level
 from ipyllm.text.format import join_names, money, number
 
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
 __all__ = ["arms_conclusion", "quantile_name"]
 
-_OVERLAP = "Overlapping intervals do not mean equal arms: paired() compares them prompt by prompt."
+_OVERLAP = "; overlapping ones do not mean equal arms: paired() compares them prompt by prompt"
 
 
 def quantile_name(metric: str, q: float) -> str:
@@ -39,10 +40,13 @@ def arms_conclusion(observed: Observations, rows: dict[str, dict[str, Any]], lev
             f"There is one arm, {observed.arms[0]}: the figures describe it with intervals at {format_level(level)}; "
             "there is nothing to compare it with."
         )
-    sentences = [sentence for claim in _claims(observed) if (sentence := _sentence(claim, rows))]
+    sentences = [sentence for claim in _claims(observed, rows) if (sentence := _sentence(claim, rows))]
     if not sentences:
-        return "No two arms have the same score, times or costs, so they cannot be compared."
-    return " ".join([*sentences, _OVERLAP] if any("overlap" in sentence for sentence in sentences) else sentences)
+        return "No score, time or cost is known of more than one arm, so they cannot be compared."
+    if any("[" in sentence for sentence in sentences):
+        overlap = _OVERLAP if any("overlap" in sentence for sentence in sentences) else ""
+        sentences.append(f"Intervals are at {format_level(level)}, each by itself{overlap}.")
+    return " ".join(sentences)
 
 
 @dataclass(frozen=True)
@@ -57,16 +61,18 @@ class _Claim:
     lowest: bool = False
 
 
-def _claims(observed: Observations) -> list[_Claim]:
+def _claims(observed: Observations, rows: dict[str, dict[str, Any]]) -> list[_Claim]:
     first = observed.first_time
-    to_first = first.label.replace("time to", "to the")
+    until = first.label.replace("time to", "to the")
+    if sum(not math.isnan(row.get(quantile_name(first.name, 0.5), math.nan)) for row in rows.values()) < 2:  # noqa: PLR2004
+        first, until = METRICS["total_s"], "in total"
     return [
         *(_of_score(score, lowest=observed.directions[score] is False) for score in observed.scores),
         _Claim(
             quantile_name(first.name, 0.5),
-            f"{{}} is fastest {to_first}, with a median of",
-            f"{{}} are equally fast {to_first}, before the others, with a median of",
-            f"{{}} are equally fast {to_first}, with a median of",
+            f"{{}} is fastest {until}, with a median of",
+            f"{{}} are equally fast {until}, before the others, with a median of",
+            f"{{}} are equally fast {until}, with a median of",
             first.format,
             lowest=True,
         ),

@@ -83,8 +83,8 @@ def fit_strengths(
     -----
     Bradley & Terry (1952); ties after Davidson (1970), and choices among more than two after Luce (1959), joined
     as in Firth, Kosmidis & Turner (2019): arm i of a set is chosen in proportion to ``exp(s_i)``, the tie of all
-    in proportion to ``nu`` times the geometric mean. The maximum of likelihood times prior is unique, because the
-    logarithm of both is concave; found by Newton's method.
+    in proportion to ``nu`` times the geometric mean. ``log(nu)`` has a prior with a standard deviation of 3. The
+    maximum of likelihood times prior is unique, because the logarithm of both is concave; found by Newton's method.
 
     The covariance is the inverse of the posterior's curvature at its maximum. With clusters it is that of the
     jackknife over clusters (CR3 of Bell & McCaffrey 2002, with one Newton step for each cluster left out: MacKinnon,

@@ -85,7 +85,8 @@ def _reversal(score: str, arms: list[str], overall: np.ndarray, by_prompt: np.nd
 
 
 def _failures(observed: Observations) -> Iterator[str]:
-    rates = observed.failed.groupby(observed.frame["arm"], observed=False).mean()
+    ended = observed.failed[~observed.unfinished]
+    rates = ended.groupby(observed.frame["arm"][ended.index], observed=False).mean()
     if not (rates > 0).any():
         return
     failing = [f"{arm} {rate:.0%}" for arm, rate in rates.items() if rate > 0]
@@ -100,7 +101,7 @@ def _failures(observed: Observations) -> Iterator[str]:
             lost = (observed.failed & values.isna())[of_arm.index]
             before, after = of_arm[~lost].mean(), of_arm.mask(lost, 0.0).mean()
             if lost.any() and number(before) != number(after):
-                changed.append(f"{arm} {number(before)} → {number(after)}")
+                changed.append(f"{arm} {'none' if np.isnan(before) else number(before)} → {number(after)}")
         if changed:
             listed = join_names(changed, limit=MAX_NAMES)
             sentence += f" If failed calls scored 0, the mean {score.removeprefix('score_')} would change: {listed}."

@@ -47,17 +47,21 @@ class Mean:
     heavy_tail: bool = False
 
 
-def clustered_mean(values: ArrayLike, clusters: ArrayLike | None = None, *, level: float = 0.95) -> Mean:
+def clustered_mean(
+    values: ArrayLike, clusters: ArrayLike | None = None, *, level: float = 0.95, binary: bool | None = None
+) -> Mean:
     """Return the mean with a standard error clustered by prompt.
 
     Parameters
     ----------
     values : array_like
-        Null (NaN) values are left out. Values that are all 0 or 1 are successes and failures.
+        Null (NaN) values are left out.
     clusters : array_like, optional
         The prompt of each value; by default each value has its own.
     level : float
         Confidence of the interval.
+    binary : bool, optional
+        Whether the values are successes and failures; by default if all are 0 or 1. Costs are not, also if all are 0.
 
     Notes
     -----
@@ -96,7 +100,8 @@ def clustered_mean(values: ArrayLike, clusters: ArrayLike | None = None, *, leve
     codes = np.arange(n) if clusters is None else np.unique(np.asarray(clusters)[known], return_inverse=True)[1]
     g = int(codes.max()) + 1
     value = float(x.mean())
-    binary = bool(((x == 0) | (x == 1)).all())
+    if binary is None:
+        binary = bool(((x == 0) | (x == 1)).all())
     if g == 1:
         # One prompt, however often asked, says nothing about other prompts.
         limits = wilson(value, 1, level=level) if binary else Interval(math.nan, math.nan)

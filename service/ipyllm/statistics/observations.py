@@ -74,7 +74,7 @@ class Observations:
 
     # One row per call without warm-ups: `arm`, `prompt` (from 0), `prompt_id`, columns of the ledger, scores.
     frame: pd.DataFrame
-    arms: list[str]  # in order of appearance
+    arms: list[str]  # in the order of `calls.attrs["arms"]`, else of appearance
     scores: list[str]  # the columns `score_…` with numbers
     directions: Mapping[str, bool | None]  # of each of these: whether higher is better
 
@@ -128,6 +128,12 @@ class Observations:
         sums = np.bincount(flat[known], weights=values[known], minlength=shape[0] * shape[1])
         means = np.divide(sums, n, out=np.full(n.size, math.nan), where=n > 0)
         return means.reshape(shape), n.reshape(shape)
+
+    def is_binary(self, metric: Metric) -> bool:
+        """Return whether a metric says right or wrong: a score of 0 and 1 in all arms, or errors."""
+        if metric.kind == "errors":
+            return True
+        return metric.kind == "score" and bool(self.frame[metric.name].dropna().isin((0, 1)).all())
 
     def metric(self, name: str) -> Metric:
         """Return the metric of that name, or raise an error that suggests one."""
@@ -191,7 +197,8 @@ def observe(calls: Any, directions: Mapping[str, bool | None] | None = None) -> 
     ``prompt_id``, or else of one ``prompt``, belong together; without these, each call is its own prompt.
 
     ``directions`` says by score, with or without ``score_``, whether higher is better. Others are those that the table
-    has as ``calls.attrs["directions"]``, or else are inferred by :func:`infer_direction`.
+    has as ``calls.attrs["directions"]``, or else are inferred by :func:`infer_direction`. Arms stand in the order of
+    ``calls.attrs["arms"]``, which an experiment sets since it asks them in random order, or else of appearance.
     """
     if not isinstance(calls, pd.DataFrame):
         calls = getattr(calls, "calls", calls)
@@ -208,7 +215,9 @@ def observe(calls: Any, directions: Mapping[str, bool | None] | None = None) -> 
         raise bad_request(f"There are no calls{except_for}, so there is nothing to compare.")
     frame = pd.DataFrame(calls[[name for name in _COPIED if name in calls]])
     codes, labels = pd.factorize(calls[arm_column].astype(str))
-    frame["arm"] = pd.Categorical.from_codes(codes, categories=labels)
+    places = {label: place for place, label in enumerate(calls.attrs.get("arms", ()))}
+    in_order = sorted(labels, key=lambda label: places.get(label, len(places)))
+    frame["arm"] = pd.Categorical.from_codes(codes, categories=labels).reorder_categories(in_order)
     frame["prompt"] = _prompts(calls)
     frame["status"] = calls["status"].astype(str)
     for name in ("usage_source", "finish_reason"):

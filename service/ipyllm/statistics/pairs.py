@@ -70,7 +70,7 @@ def paired(
     calls : DataFrame, or anything that has one as ``.calls``
         As in :func:`~ipyllm.statistics.summarise_arms`.
     baseline : str, optional
-        The arm to compare with; by default the first.
+        The arm to compare with; by default the first, of an experiment the first of its grid.
     metrics : str or sequence of str, optional
         Scores by name, with or without ``score_``; ``"ttft_s"``, ``"ttfo_s"``, ``"thinking_s"``, ``"total_s"``,
         ``"output_tps"``, ``"cost_usd"``, ``"errors"``. By default all that have values, of the first times ``"ttfo_s"``
@@ -152,7 +152,8 @@ def paired(
     table = pd.DataFrame(list(rows.values()), index=index, columns=["baseline", *PairedDifference.__dataclass_fields__])
     measured = [metric for metric, _ in wanted]
     conclusion = conclusion_of(observed, measured, table, reference, level)
-    return StatisticsFrame.of(table, conclusion, [*method_notes(measured, table, level), *caveats(observed)])
+    ranges = {metric.name: (means.lowest, means.highest) for metric, means in wanted}
+    return StatisticsFrame.of(table, conclusion, [*method_notes(measured, table, level, ranges), *caveats(observed)])
 
 
 @dataclass(frozen=True)

@@ -51,8 +51,10 @@ def conclusion_of(
     return " ".join(sentence for sentence in sentences if sentence)
 
 
-def method_notes(metrics: Sequence[Metric], table: pd.DataFrame, level: float) -> list[str]:
-    """Explain the correction, and name the scores that have no direction."""
+def method_notes(
+    metrics: Sequence[Metric], table: pd.DataFrame, level: float, ranges: dict[str, tuple[float, float]]
+) -> list[str]:
+    """Explain the correction, name the scores without a direction, and the ``ranges`` that intervals rely on."""
     notes = []
     comparisons = _comparisons(table)
     if comparisons > 1:
@@ -74,6 +76,14 @@ def method_notes(metrics: Sequence[Metric], table: pd.DataFrame, level: float) -
             f"Nothing says whether a higher {join_names(unknown, limit=MAX_NAMES)} is better: give the scorer an "
             f"attribute higher_is_better, or pass directions={{{unknown[0]!r}: True}}, or False."
         )
+    bounded = table[(table["test"] == "bounded mean") & table["low"].notna()].index.get_level_values("metric")
+    for metric in metrics:
+        lowest, highest = ranges[metric.name]
+        if metric.name in bounded and (lowest, highest) != (0, 1):
+            notes.append(
+                f"Where all prompts differ by the same amount, the interval of {metric.label} takes {metric.plural} to "
+                f"be from {metric.format(lowest)} to {metric.format(highest)}, as in these calls."
+            )
     return notes
 
 
@@ -85,28 +95,33 @@ def _difference(metric: Metric, arm: Any, row: pd.Series[Any], baseline: str, le
     higher = row["low"] > 0
     word = "higher" if higher else "lower"
     verdict = f"{row['verdict']} than {baseline}" + (f": {word}" if row["verdict"] in {"better", "worse"} else "")
-    limits = (row["low"], row["high"]) if higher else (-row["high"], -row["low"])
+    low, high = (row["low"], row["high"]) if higher else (-row["high"], -row["low"])
+    limits = f"from {metric.format(low)} upwards" if pd.isna(high) else f"{metric.format(low)} to {metric.format(high)}"
     return (
         f"On {metric.label}, {arm} is {verdict} by {metric.format(abs(row['difference']))} over "
-        f"{count(int(row['n_pairs']), 'prompt')} ({_interval_name(level, comparisons)} {metric.format(limits[0])} to "
-        f"{metric.format(limits[1])}, {_p(row, comparisons)})."
+        f"{count(int(row['n_pairs']), 'prompt')} ({_interval_name(level, comparisons)} {limits}, "
+        f"{_p(row, comparisons)})."
     )
 
 
 def _no_difference(metric: Metric, arm: Any, row: pd.Series[Any], baseline: str, level: float, comparisons: int) -> str:
     prompts = count(int(row["n_pairs"]), "prompt")
+    low, high = row["low"], row["high"]
+    if pd.notna(low) and pd.notna(high):
+        limits = f"between {metric.format(low)} and {metric.format(high)}"
+    else:
+        limits = f"above {metric.format(low)}" if pd.notna(low) else f"below {metric.format(high)}"
+    known = pd.notna(low) or pd.notna(high)
+    method = f"({_interval_name(level, comparisons)}, {_p(row, comparisons)})"
     if row["n_different"] == 0:
         sentence = f"On {metric.label}, {arm} equals {baseline} on every prompt"
-        between = "; their true difference may still lie between"
-    else:
-        word = "higher" if metric.higher_is_better is None else "better"
-        sentence = f"On {metric.label}, it cannot be told whether {arm} or {baseline} is {word}"
-        between = f": {arm} minus {baseline} lies between"
-    if pd.notna(row["low"]) and pd.notna(row["high"]):
-        limits = f"{metric.format(row['low'])} and {metric.format(row['high'])}"
-        sentence += f"{between} {limits} ({_interval_name(level, comparisons)}, {_p(row, comparisons)})"
-    if row["n_different"] == 0:
-        return f"{sentence}."
+        if known:
+            return f"{sentence}; their true difference may still lie {limits} {method}."
+        return f"{sentence}; how large their true difference may be is not known from these calls."
+    word = "higher" if metric.higher_is_better is None else "better"
+    sentence = f"On {metric.label}, it cannot be told whether {arm} or {baseline} is {word}"
+    if known:
+        sentence += f": {arm} minus {baseline} lies {limits} {method}"
     if pd.notna(row["detectable"]):
         detectable = metric.format(row["detectable"])
         return f"{sentence}; {prompts} would probably have shown a difference of {detectable} or more."

@@ -170,24 +170,27 @@ worse by 0.0722; accepted is 0.05. If it is as good as before, at least 59 promp
     part = share * abs(was)
     bound = 0.0 if math.isclose(shared.low, part, rel_tol=1e-12) else shared.low - part
     passed = bound > -accepted
+    too_much = shared.high - part < -accepted
     found = _difference(before, after, sign, 0.0, means, measure, alpha)
 
     def amount(value: float) -> str:
         return measure.format(abs(value) if value == 0 else value)
 
-    change, limit, advice = "became worse", f"it is worse by at most {amount(-bound)}", ""
+    least = part - shared.high if too_much else -found.high
+    change = f"became worse{'' if too_much else ', perhaps'} by more than is accepted"
+    limit, advice = f"each, it is worse by at least {amount(least)} and by at most {amount(-bound)}", ""
     if passed:
-        change = "did not become worse than accepted"
+        change = "did not become worse by more than is accepted"
         limit = f"it is {'better by at least' if bound > 0 else 'worse by at most'} {amount(abs(bound))}"
     elif not found.high < 0:
         change = "may have become worse"
         limit = "there is no bound on how much" if math.isnan(bound) else f"it could be worse by {amount(-bound)}"
-        advice = _advice(before, after, sign, accepted, means, measure, alpha)
+        advice = _advice(before, after, sign, accepted, share, means, measure, alpha)
     sentence = (
         f"{measure.label} {change}: from {amount(was)} to {amount(now)} over {count(found.n, 'prompt')}; "
         f"with {100 * (1 - alpha):.4g}% confidence {limit}; accepted is {amount(accepted)}.{advice}"
     )
-    sentence += _observed_range(means, measure, score_range) + _missing_and_failed(observed)
+    sentence += _observed_range(means, measure, score_range) + _missing_and_failed(observed, measure)
     result = NonInferiority(measure.name, found.n, found.value, bound, accepted, passed, sentence)
     if not passed:
         raise AssertionError(sentence)
@@ -220,14 +223,19 @@ def _advice(
     after: np.ndarray,
     sign: int,
     margin: float,
+    share: float,
     means: PromptMeans,
     measure: Metric,
     alpha: float,
 ) -> str:
     """Say what it takes to show that a candidate as good as the baseline is within the margin."""
     if margin == 0:
+        zero = measure.format(0.0)
+        why = f"A share of {zero} is {zero}, and with" if share > 0 else "With"
+        unit = ", in the unit of the metric" if share > 0 else ""
         return (
-            " With a margin of 0 only a candidate that is shown to be better passes: say what you accept with margin=…."
+            f" {why} a margin of 0 only a candidate that is shown to be better passes: say what you accept with "
+            f"margin=…{unit}."
         )
     better = sign * (after - before)
     sd = float(better.std(ddof=1)) if better.size > 1 else 0.0
@@ -366,8 +374,8 @@ def _nothing_in_common(observed: Observations, measure: Metric) -> Exception:
     )
 
 
-def _missing_and_failed(observed: Observations) -> str:
-    """Describe prompts that are missing and calls that failed."""
+def _missing_and_failed(observed: Observations, measure: Metric) -> str:
+    """Describe prompts that are missing, calls that failed, and unknown costs."""
     before, after = observed.calls_per_prompt > 0
     gone = int((before & ~after).sum())
     failed = observed.failed[observed.frame["arm"] == _AFTER]
@@ -375,5 +383,14 @@ def _missing_and_failed(observed: Observations) -> str:
     if gone:
         sentences += f" {gone} of the baseline's {int(before.sum())} prompts were not sent to the candidate."
     if failed.any():
-        sentences += f" {int(failed.sum())} of the candidate's {count(len(failed), 'call')} failed."
+        worst = np.fmin(0.0, observed.values(measure).min())
+        score = f"; without a score they count as {measure.format(worst)}" if measure.kind == "score" else ""
+        sentences += f" {int(failed.sum())} of the candidate's {count(len(failed), 'call')} failed{score}."
+    if measure.kind == "money":
+        for side in (_BEFORE, _AFTER):
+            unknown = observed.frame["cost_usd"][observed.frame["arm"] == side].isna()
+            if unknown.any():
+                sentences += (
+                    f" The cost of {int(unknown.sum())} of the {side}'s {count(len(unknown), 'call')} is unknown."
+                )
     return sentences

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -104,36 +105,38 @@ def summarise_arms(
     }
     by_arm = {arm: {name: column[of_arm[arm]] for name, column in columns.items()} for arm in observed.arms}
     tries = {f"{score}_pass_at_{k}": (score, k) for score, k in _tries(observed, pass_at)}
-    means = {arm: _means(of, observed.scores, tries, level) for arm, of in by_arm.items()}
+    binary = {score: observed.is_binary(observed.metric(score)) for score in observed.scores}
+    means = {arm: _means(of, binary, tries, level) for arm, of in by_arm.items()}
     rows = {arm: _row(of, means[arm], wanted, tokens, level) for arm, of in by_arm.items()}
     table = pd.DataFrame.from_dict(rows, orient="index").rename_axis("arm")
     for name in tokens:
         table[name] = table[name].astype("Float64").round().astype("Int64")
-    notes = [*caveats(observed), *_heavy_tails(means), *_open_limits(rows, wanted, level)]
-    return StatisticsFrame.of(table, arms_conclusion(observed, rows, level), notes)
+    notes = [*_too_few_tries(means, tries), *_heavy_tails(means), *_open_limits(rows, wanted, level)]
+    return StatisticsFrame.of(table, arms_conclusion(observed, rows, level), [*caveats(observed), *notes])
 
 
 def _tries(observed: Observations, pass_at: tuple[int, ...]) -> list[tuple[str, int]]:
     """Return the scores of 0 and 1 with each k of pass@k."""
-    right_or_wrong = [score for score in observed.scores if observed.frame[score].dropna().isin((0, 1)).all()]
+    right_or_wrong = [score for score in observed.scores if observed.is_binary(observed.metric(score))]
     if pass_at and not right_or_wrong:
         raise bad_request("pass_at needs a score that is 0 or 1 for each call, but there is none.")
     return [(score, k) for score in right_or_wrong for k in pass_at]
 
 
 def _means(
-    columns: dict[str, np.ndarray], scores: list[str], tries: dict[str, tuple[str, int]], level: float
+    columns: dict[str, np.ndarray], binary: dict[str, bool], tries: dict[str, tuple[str, int]], level: float
 ) -> dict[str, Mean]:
     """Return the means of one arm: its scores, pass@k and cost, by name of the column."""
     prompts = columns["prompt"]
-    means = {score: clustered_mean(columns[score], prompts, level=level) for score in scores}
+    means = {score: clustered_mean(columns[score], prompts, level=level, binary=binary[score]) for score in binary}
     for name, (score, k) in tries.items():
         known = ~np.isnan(columns[score])
         n = np.bincount(prompts[known])
         right = np.bincount(prompts[known], weights=columns[score][known]).astype(int)
         passed = [pass_at_k(int(n[i]), int(right[i]), k) for i in np.flatnonzero(n >= k)]
         means[name] = clustered_mean(passed, level=level)
-    return {**means, _COST: clustered_mean(columns["cost_usd"], prompts, level=level)}
+    cost = clustered_mean(columns["cost_usd"], prompts, level=level, binary=False)
+    return {**means, _COST: replace(cost, low=0.0) if cost.low < 0 else cost}
 
 
 def _row(
@@ -182,6 +185,16 @@ def _sum_known(values: np.ndarray) -> float:
     """Return the sum of the known values; NaN, not 0, if there are none."""
     known = values[~np.isnan(values)]
     return float(known.sum()) if known.size else math.nan
+
+
+def _too_few_tries(means: dict[str, dict[str, Mean]], tries: dict[str, tuple[str, int]]) -> Iterator[str]:
+    for name, (score, k) in tries.items():
+        without = [arm for arm, of_arm in means.items() if not of_arm[name].n]
+        if without:
+            yield (
+                f"No prompt of {join_names(without, limit=MAX_NAMES)} has {k} answers with a score of "
+                f"{score.removeprefix('score_')}, so there is no pass@{k}."
+            )
 
 
 def _heavy_tails(means: dict[str, dict[str, Mean]]) -> Iterator[str]:

@@ -69,7 +69,8 @@ def number(value: float | None) -> str:
         return "0" if value == 0 else "∞" if value > 0 else "-∞"
     digits = min(max(0, 2 - math.floor(math.log10(abs(value)))), 12)
     text = f"{value:,.{digits}f}"
-    return text.rstrip("0").rstrip(".") if digits else text
+    text = text.rstrip("0").rstrip(".") if digits else text
+    return "0" if text == "-0" else text
 
 
 def compact_count(value: float | None) -> str:

@@ -51,6 +51,14 @@ def test_every_arm_is_asked_every_prompt_as_often_as_wished(model, asked):
     assert set(usage()["origin"]) == {"experiment"}
 
 
+@pytest.mark.parametrize("seed", range(3))
+def test_tables_have_the_arms_in_the_order_of_the_grid(model, seed):
+    names = ["e", "b", "d", "a", "c"]
+    results = run(["so", "la"], models=[model(name) for name in names], seed=seed)
+    assert list(results.summary().index) == names
+    assert set(results.paired(metrics="total_s")["baseline"]) == {"e"}
+
+
 def test_system_prompt_and_parameters_reach_the_server(model, server):
     run(["so"], models=model(), params={"temperature": 0.5}, system="Be brief.", warmup=0)
     (request,) = server.requests

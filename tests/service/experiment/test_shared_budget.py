@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import sqlite3
 import subprocess
+import time
+import warnings
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import closing
 from dataclasses import replace
@@ -12,8 +15,9 @@ import pandas as pd
 import pytest
 
 from ipyllm import Experiment, LLMError, fallback, scorers, usage
-from ipyllm.ledger import current_ledger
-from tests.fakes import answer
+from ipyllm.experiment.spending_limit import LedgerFunds, SpendingLimit
+from ipyllm.ledger import Ledger, current_ledger
+from tests.fakes import answer, status
 
 PRICES = '[prices."openai/a"]\ninput_usd_per_mtok = 0\noutput_usd_per_mtok = 100000\n'
 """An answer of one token costs $0.10, and with max_tokens=2 at most $0.20."""
@@ -161,6 +165,45 @@ def test_no_ledger_no_calls_under_a_limit(priced, server, own_settings):
     assert not server.requests
 
 
+def test_nothing_is_sent_whose_row_cannot_be_written(own_settings, tmp_path):
+    with Ledger(tmp_path) as ledger, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        ledger.put({"call_id": "a", "status": "running"})
+        with pytest.raises(LLMError, match=r"calls of 'x' cannot be written to the ledger\. Nothing is sent") as caught:
+            LedgerFunds(ledger, "x", 1.0).flush()
+        assert (caught.value.category, caught.value.reached_server) == ("quota", False)
+
+
+def test_calls_share_the_writing_of_their_rows_and_each_waits_for_one_that_began_later():
+    class Funds:
+        began = 0
+
+        def reserve(self, wanted, released):
+            raise AssertionError
+
+        def flush(self):
+            self.began += 1
+            time.sleep(0.05)
+
+    funds = Funds()
+
+    async def run():
+        limit = SpendingLimit(1.0, funds)
+        first = asyncio.create_task(limit.flush())
+        await asyncio.sleep(0.02)
+        assert funds.began == 1
+        later = [asyncio.create_task(limit.flush()) for _ in range(50)]
+        later[0].cancel()
+        await first
+        assert not any(each.done() for each in later[1:])
+        await asyncio.gather(*later[1:])
+        assert funds.began == 2
+        await limit.flush()
+        assert funds.began == 3
+
+    asyncio.run(run())
+
+
 # ---- judges ------------------------------------------------------------------------------------------
 
 
@@ -184,7 +227,7 @@ def test_judges_are_paid_from_the_budget_and_shown_apart(priced, server, model):
     costs = results.costs
     assert costs["n"].to_dict() == {"calls": 4, "warm-ups": 0, "judges": 4, "total": 8}
     assert costs["cost_usd"].to_dict() == pytest.approx({"calls": 0.4, "warm-ups": 0, "judges": 0.8, "total": 1.2})
-    assert costs["unknown"].tolist() == [0, 0, 0, 0]
+    assert costs["cost_unknown"].tolist() == [0, 0, 0, 0]
     assert state().spent_usd == pytest.approx(1.2)
     assert len(results.calls) == 4, "a judgement is no answer"
     assert results.summary()["n"].tolist() == [4]
@@ -215,10 +258,57 @@ def test_the_costs_of_judges_stop_a_later_run(priced, server, model):
         experiment(priced, n=3, max_cost_usd=0.75).run(progress=False)
 
 
+def test_a_pairwise_judge_is_stopped_at_the_limit_too(priced, server, model):
+    graded(server)
+    arms = [priced, model("b", max_tokens=2)]
+    results = experiment(arms, n=3, max_cost_usd=1.6).run(progress=False)
+    verdict = '{"reason": "It is x.", "better": "first"}'
+    counts = {"prompt_tokens": 1, "completion_tokens": 2, "total_tokens": 3}
+    server.on(lambda _: answer(verdict, usage=counts))
+    calls = results.calls.assign(response=[f"answer {number}" for number in range(6)])
+    before = len(server.requests)
+    judge = scorers.pairwise_judge(model("judge"), max_tokens=3)
+    with pytest.warns(UserWarning, match="pairs could not be judged"):
+        votes = judge.votes(calls, concurrency=1)
+    # $0.60 are spent; each question costs $0.20, and $0.30 at most.
+    assert (len(votes), len(server.requests) - before) == (2, 4)
+    assert state().spent_usd == pytest.approx(1.4)
+
+
+def test_a_later_experiment_of_the_same_name_decides_about_the_limit(priced, server, model):
+    graded(server)
+    judge = scorers.judge(model("judge"), max_tokens=3)
+    experiment(priced, n=1, max_cost_usd=0.25).run(progress=False)
+    results = experiment(priced, n=1, scorers=[judge]).run(progress=False)
+    assert results.calls["score_judge"].tolist() == [4.0]
+
+
+def test_earlier_calls_of_unknown_cost_are_said_when_a_limit_comes_later(priced, server):
+    server.on(lambda request: answer("x", usage=request.prompt != "0"))
+    experiment(priced, n=2).run(progress=False)
+    said = r"^1 earlier call has an unknown cost, which max_cost_usd=\$5.00 does not include\.$"
+    with pytest.warns(UserWarning, match="The grid"), pytest.warns(UserWarning, match=said):
+        experiment(priced, n=2, repeats=2, max_cost_usd=5).run(progress=False)
+    assert state().n_uncounted == 1
+    assert state().assumed_usd == pytest.approx(0.2), "with a limit, a call has a bound"
+
+
+def test_refused_calls_cost_nothing_with_and_without_a_limit(priced, server):
+    server.on(lambda request: status(400) if int(request.prompt) % 2 else answer("x"))
+    for name, limit in (("free", None), ("limited", 5)):
+        results = experiment(priced, n=4, name=name, max_cost_usd=limit).run(progress=False)
+        total = results.costs.loc["total"].tolist()
+        assert total == pytest.approx([4, 0.2, 0, 0.2])
+        calls = results.calls
+        assert sorted(calls["price_source"]) == ["refused", "refused", "settings", "settings"]
+        assert results.summary().compact()["cost_usd"].tolist() == ["$0.20"]
+        assert results.summary()[["uncounted", "cost_unknown"]].iloc[0].tolist() == [0, 0]
+
+
 def test_unknown_costs_are_counted_and_not_summed(model, server):
     results = experiment(model("a"), n=2).run(progress=False)
     total = results.costs.loc["total"]
-    assert (total["n"], total["cost_usd"], total["unknown"]) == (2, 0.0, 2)
+    assert (total["n"], total["cost_usd"], total["cost_unknown"]) == (2, 0.0, 2)
     assert pd.isna(total["cost_bound_usd"])
 
 
@@ -261,6 +351,17 @@ def test_the_calls_of_a_worker_that_died_may_have_been_paid(priced, server, pool
     assert len(server.requests) == 1 + 3
     assert (state().assumed_usd, state().spent_usd) == (pytest.approx(0.2), pytest.approx(0.5))
     assert state().reserved_usd == 0.0
+
+
+def test_a_run_that_fails_counts_its_chunks_and_holds_nothing(priced, server, pool, monkeypatch, caplog):
+    def fail(*_):
+        raise RuntimeError("a bug")
+
+    monkeypatch.setattr("ipyllm.experiment.remote_run.write_rows", fail)
+    with pytest.warns(UserWarning, match="It failed with RuntimeError: a bug"):
+        experiment(priced, n=4, max_cost_usd=5, concurrency=1).run(pool(), progress=False, chunk_size=2)
+    assert state().reserved_usd == 0.0
+    assert state().spent_usd == state().assumed_usd == pytest.approx(0.8)
 
 
 def pool_after(first, make):

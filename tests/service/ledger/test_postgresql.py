@@ -230,6 +230,24 @@ def test_a_killed_kernel_leaves_an_interrupted_row_there_too(python, url, ledger
     assert sql("SELECT status, response FROM calls") == [("interrupted", "Once upon a")]
 
 
+def test_clocks_that_differ_let_no_process_seem_dead(ledger, url, server, database, monkeypatch):
+    class Slow(datetime):
+        @classmethod
+        def now(cls, tz=None):
+            return datetime.now(tz) - timedelta(hours=1)
+
+    with monkeypatch.context() as patched, Ledger(url) as other:
+        patched.setattr(store, "datetime", Slow)
+        assert other.reserve("x", 1.0, {"theirs": (0.6, False)}).granted
+        other.put({"call_id": "theirs", "experiment": "x", "status": "running", "cost_bound_usd": 0.6})
+        assert other.flush(30)
+        with server.connect(database) as connection:
+            for table in ("reservations", "calls"):
+                connection.execute(f"UPDATE {table} SET writer_host = 'elsewhere'")
+    assert not ledger.reserve("x", 1.0, {"mine": (0.6, False)}).granted
+    assert ledger.reserve("x", 1.0, {}).spent_usd == 0.0, "the call still runs"
+
+
 def test_processes_share_the_budget_of_an_experiment_there(url, ledger, call, python):
     script = """
         import sys
@@ -251,4 +269,5 @@ def test_processes_share_the_budget_of_an_experiment_there(url, ledger, call, py
         process.wait()
     state = ledger.reserve("x", 1.0, {"mine": (0.7, False)})
     assert state.granted == {"mine"}, "reservations of killed processes fall away"
+    state = ledger.reserve("x", 1.0, {})
     assert (state.spent_usd, state.assumed_usd) == (pytest.approx(0.3), pytest.approx(0.2))

@@ -88,9 +88,30 @@ def test_reservations_of_a_killed_process_fall_away_but_what_it_sent_counts(pyth
     assert out.strip() == "['a', 'b', 'chunk']"
     state = ledger.reserve("x", LIMIT, {"mine": (0.7, False)})
     assert state.granted == {"mine"}, "0.2 was sent, and 0.1 are elsewhere"
+    state = ledger.reserve("x", 1.0, {})
     assert (state.spent_usd, state.assumed_usd) == (pytest.approx(0.2), pytest.approx(0.2))
     assert (state.reserved_usd, state.releasable_usd) == (pytest.approx(0.8), pytest.approx(0.7))
     assert grant(more=0.01) == set()
+
+
+CHUNK = """
+import os, sys
+from ipyllm.ledger import Ledger
+print(sorted(Ledger(sys.argv[1]).reserve("x", 1.0, {"chunk": (0.4, True)}).granted))
+sys.stdout.flush()
+os._exit(9)
+"""
+
+
+def test_pruning_releases_old_reservations_of_dead_processes(python, path, ledger, grant, sql):
+    out, err = python(CHUNK, path).communicate(timeout=60)
+    assert out.strip() == "['chunk']", err
+    assert grant(mine=0.5) == {"mine"}
+    ledger.prune(datetime.now(UTC) - timedelta(days=1), None)
+    assert ledger.reserve("x", LIMIT, {}).reserved_usd == pytest.approx(0.9)
+    sql("UPDATE reservations SET updated_at = ?", "2020-01-01 00:00:00.000000")
+    ledger.prune(datetime.now(UTC) - timedelta(days=1), None)
+    assert ledger.reserve("x", LIMIT, {}).reserved_usd == pytest.approx(0.5), "mine is alive"
 
 
 def test_a_process_of_another_host_is_alive_while_it_confirms_its_calls(ledger, path, call, grant, sql):

@@ -127,6 +127,21 @@ def test_a_call_cancelled_before_its_count_has_an_unknown_cost(service, fake):
     assert row["output_tokens_estimated"] >= 1
 
 
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"max_tokens": 3},
+        {"extra_body": {"max_tokens": 3}},
+        {"extra_body": {"max_output_tokens": 3}},
+        {"max_tokens": 3, "extra_body": {"n": 2}},
+    ],
+)
+def test_an_estimate_knows_every_limit_that_was_sent(service, fake, options):
+    fake.reply(answer(WORDS, usage=False, finish_reason="length"))
+    service.chat("Hello", **options)
+    assert last_row()["output_tokens_estimated"] == 3
+
+
 def test_a_call_that_was_never_sent_cost_nothing_and_says_why(service, fake):
     with pytest.raises(LLMError, match="it was not sent"):
         service.chat("Hello", max_tokens=10, max_cost_usd=1)
@@ -135,9 +150,27 @@ def test_a_call_that_was_never_sent_cost_nothing_and_says_why(service, fake):
     assert (row["cost_usd"], row["price_source"]) == (0.0, "not sent")
 
 
-def test_a_call_that_the_server_failed_has_an_unknown_cost(service, fake):
-    fake.reply(status(500))
+@pytest.mark.parametrize("code", [400, 401, 429, 500, 503])
+def test_a_call_that_the_server_answered_by_an_error_cost_nothing(service, fake, code):
+    fake.default = status(code)
     with pytest.raises(LLMError):
-        service.chat("Hello")
+        service.chat("Hello", max_retries=0)
+    row = last_row()
+    assert (row["cost_usd"], row["price_source"]) == (0.0, "refused")
+
+
+@pytest.mark.parametrize("code", [502, 504, 524])
+def test_the_cost_is_unknown_where_only_a_gateway_failed(service, fake, code):
+    fake.default = status(code)
+    with pytest.raises(LLMError):
+        service.chat("Hello", max_retries=0)
     row = last_row()
     assert (row["cost_usd"], row["price_source"]) == (None, None)
+
+
+def test_a_call_that_did_not_reach_its_server_was_not_sent(service, fake, monkeypatch):
+    monkeypatch.setattr(service, "base_url", "http://127.0.0.1:9/v1")
+    with pytest.raises(LLMError):
+        service.chat("Hello", max_retries=0)
+    row = last_row()
+    assert (row["cost_usd"], row["price_source"]) == (0.0, "not sent")

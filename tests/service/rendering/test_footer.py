@@ -82,6 +82,8 @@ def test_a_last_call_that_was_never_sent_does_not_hide_what_the_others_cost():
 def test_a_call_that_was_never_sent_is_not_called_free():
     line = footer(status="error", usage=Usage(), cost_usd=0.0, price_source="not sent", timing=Timing())
     assert line.endswith(" · not sent")
+    line = footer(status="error", usage=Usage(), cost_usd=0.0, price_source="refused", timing=Timing())
+    assert "free" not in line
 
 
 @pytest.mark.parametrize(

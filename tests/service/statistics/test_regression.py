@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from functools import cache
 
@@ -120,7 +121,7 @@ def test_a_failed_call_scores_0_also_where_the_range_begins_at_1():
     options = {"metric": "x", "margin": 1, "directions": {"x": True}, "score_range": (1, 5)}
     found = assert_no_regression(before, after, **options)
     assert found.difference == pytest.approx(-5 / 80)
-    assert found.sentence.endswith("1 of the candidate's 80 calls failed.")
+    assert found.sentence.endswith("1 of the candidate's 80 calls failed; without a score they count as 0.")
 
 
 @pytest.mark.parametrize("metric", ["x", "ttft_s"])
@@ -155,7 +156,7 @@ def test_a_share_of_the_baseline_is_as_uncertain_as_the_baseline():
 def test_lower_is_better_where_the_scorer_says_so():
     short, long = _scores([3, 4] * 20), _scores([9, 10] * 20)
     options = {"metric": "x", "margin": 2, "directions": {"x": False}}
-    with pytest.raises(AssertionError, match=r"x became worse: from 3.5 to 9.5"):
+    with pytest.raises(AssertionError, match=r"x became worse by more than is accepted: from 3.5 to 9.5"):
         assert_no_regression(short, long, **options)
     assert assert_no_regression(long, short, **options).difference == 6
     with pytest.raises(
@@ -181,9 +182,9 @@ def test_a_clearly_worse_candidate_is_refused_in_one_sentence():
     sentence = str(refused.value)
     was, now = run["score_exact"].mean(), _flip(run, 60)["score_exact"].mean()
     assert sentence.startswith(
-        f"exact became worse: from {was:.3g} to {now:.3g} over 200 prompts; with 95% confidence "
+        f"exact became worse by more than is accepted: from {was:.3g} to {now:.3g} over 200 prompts; with 95% "
     )
-    assert "it is worse by at most 0." in sentence
+    assert re.search(r"each, it is worse by at least 0\.1\d+ and by at most 0\.1\d+; accepted", sentence)
     assert sentence.endswith("accepted is 0.02.")
     assert "\n" not in sentence
 
@@ -221,7 +222,9 @@ def test_higher_is_worse_for_times_and_a_margin_may_be_a_share():
     before = _run("a", 0.7, ttft=0.3)
     assert assert_no_regression(before, _run("a", 0.7, ttft=0.2, seed=2), metric="ttft_s").passed
     assert assert_no_regression(before, _run("a", 0.7, ttft=0.31, seed=2), metric="ttft_s", margin="15%").passed
-    with pytest.raises(AssertionError, match=r"time to first token became worse: from 0\.3\d* s to 0\.6\d* s"):
+    with pytest.raises(
+        AssertionError, match=r"time to first token became worse by more than is accepted: from 0\.3\d* s to 0\.6\d* s"
+    ):
         assert_no_regression(before, _run("a", 0.7, ttft=0.6, seed=2), metric="ttft_s", margin="15%")
 
 

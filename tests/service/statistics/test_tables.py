@@ -419,7 +419,7 @@ def test_arms_without_scores_and_times_are_compared_by_their_costs():
     given = _scored(a=[None] * 30, b=[None] * 30).assign(cost_usd=[*np.linspace(1, 2, 30), *np.linspace(3, 4, 30)])
     conclusion = st.summarise_arms(given).conclusion
     assert conclusion.startswith("a costs least per call, with a mean of $1.50 [")
-    assert conclusion.endswith("; below the interval of b.")
+    assert conclusion.endswith("; below the interval of b. Intervals are at 95%, each by itself.")
 
 
 @pytest.mark.parametrize(
@@ -427,11 +427,14 @@ def test_arms_without_scores_and_times_are_compared_by_their_costs():
     [
         ({"a": [5, 5, 4, 5], "b": [3, 3, 3, 3]}, "; b has no limit to compare it with."),
         ({"a": [5, 5, 5, 5], "b": [3, 3, 4, 3]}, "On s, a has the highest mean, 5, without an interval."),
-        ({"a": [5, 5, 4, 5], "b": [4, 5, 4, 5]}, "; the interval of b overlaps with it. Overlapping intervals do not"),
+        (
+            {"a": [5, 5, 4, 5], "b": [4, 5, 4, 5]},
+            "; the interval of b overlaps with it. Intervals are at 95%, each by itself; overlapping",
+        ),
         ({"a": [9, 9, 8, 9], "b": [3, 3, 4, 3]}, "; above the interval of b."),
         ({"a": [3, 5], "b": [4, 4]}, "On s, a and b have the same mean, 4."),
         ({"a": [3, 5], "b": [4, 4], "c": [1, 2]}, "On s, a and b share the highest mean, 4."),
-        ({"a": [3, 5], "b": [None, None]}, "No two arms have the same score, times or costs, so they cannot be"),
+        ({"a": [3, 5], "b": [None, None]}, "No score, time or cost is known of more than one arm, so they cannot"),
     ],
 )
 def test_the_conclusion_says_of_intervals_only_what_they_say(arms, says):

@@ -1,0 +1,59 @@
+"""What dead processes left in the ledger: calls that seem to run, and reservations.
+
+A process on this host is looked up. One on another host counts as dead after ten minutes without a sign of life: it
+confirms its running calls every minute.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any, Final
+
+import sqlalchemy as sa
+
+from ipyllm.ledger.tables import calls, reservations
+from ipyllm.process_identity import ProcessIdentity, is_dead
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+__all__ = ["calls_of_dead", "dead_holders"]
+
+_DEAD_AFTER_S: Final = 600.0
+
+
+def calls_of_dead(connection: sa.Connection, now: datetime) -> list[dict[str, Any]]:
+    """Return id (``dead_call``) and ``last_update`` of the running calls whose process died."""
+    column = calls.c
+    running = connection.execute(
+        sa.select(column.call_id, column.updated_at, column.writer_host, column.writer_pid, column.writer_start).where(
+            column.status == "running"
+        )
+    ).all()
+    silence_s: dict[ProcessIdentity, float] = {}
+    for _, updated_at, *writer in running:
+        silent_s = (now - updated_at).total_seconds() if updated_at else math.inf  # null: not written by us
+        silence_s[ProcessIdentity(*writer)] = min(silent_s, silence_s.get(ProcessIdentity(*writer), math.inf))
+    dead = {writer for writer, silent_s in silence_s.items() if is_dead(writer, silent_s, _DEAD_AFTER_S)}
+    return [
+        {"dead_call": call_id, "last_update": updated_at}
+        for call_id, updated_at, *writer in running
+        if ProcessIdentity(*writer) in dead
+    ]
+
+
+def dead_holders(connection: sa.Connection, which: sa.ColumnElement[bool], now: datetime) -> set[ProcessIdentity]:
+    """Return the processes that hold some reservations and have died."""
+    column, call = reservations.c, calls.c
+    writer = column.writer_host, column.writer_pid, column.writer_start
+    found = connection.execute(sa.select(*writer, sa.func.max(column.updated_at)).where(which).group_by(*writer)).all()
+    dead = set()
+    for host, pid, start, reserved_at in found:
+        # Its reservations are not confirmed, but its running calls are.
+        of_process = call.writer_host == host, call.writer_pid == pid, call.writer_start == start
+        newest = sa.select(sa.func.max(call.updated_at)).where(call.status == "running", *of_process)
+        last_sign = max(reserved_at, connection.scalar(newest) or reserved_at)
+        process = ProcessIdentity(host, pid, start)
+        if is_dead(process, (now - last_sign).total_seconds(), _DEAD_AFTER_S):
+            dead.add(process)
+    return dead
