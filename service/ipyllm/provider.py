@@ -45,6 +45,10 @@ class Provider(Protocol):
     def api(self) -> Api:
         """The API through which the model is asked."""
 
+    @property
+    def reasoning_tag(self) -> str | None:
+        """Name of the tag around reasoning that the model writes into its text, if it may."""
+
     def body(self, request: ChatRequest) -> dict[str, Any]:
         """Return the JSON body of a request to this API."""
 

@@ -196,6 +196,7 @@ class ProfileSettings(BaseModel):
     images: bool | None = None
     schema_mode: Literal["native", "json", "prompt"] = "native"
     keeps_reasoning: bool = False
+    reasoning_tag: Annotated[str, Field(pattern=r"^[\w-]*$")] = "think"
     context_window: Annotated[int, Field(gt=0)] | None = None
     price_model: str | None = None
     retires: date | None = None

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ipyllm.errors import bad_request
+from ipyllm.plain_values import plain_number
 
 __all__ = ["Timeout"]
 
@@ -38,7 +39,8 @@ class Timeout:
 
     def __post_init__(self) -> None:
         for name in ("connect", "first_token", "stall", "total"):
-            value = getattr(self, name)
+            value = plain_number(getattr(self, name))
+            object.__setattr__(self, name, value)
             if value is not None and (isinstance(value, bool) or not isinstance(value, int | float) or not value > 0):
                 raise bad_request(f"The timeout {name} must be a number of seconds above 0, not {value!r}.")
 
@@ -47,6 +49,7 @@ class Timeout:
         """Return a Timeout; a number is the longest wait for new data at any stage."""
         if isinstance(given, Timeout):
             return given
+        given = plain_number(given)
         if isinstance(given, bool) or not isinstance(given, int | float) or not given > 0:
             raise bad_request(f"timeout must be a number of seconds above 0, or a Timeout, not {given!r}.")
         return cls(connect=given, first_token=given, stall=given)

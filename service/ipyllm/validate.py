@@ -5,12 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 from ipyllm.errors import bad_request
+from ipyllm.plain_values import plain_number
 
 __all__ = ["validate_int", "validate_usd"]
 
 
 def validate_int(name: str, value: Any, least: int | None = None) -> int:
-    """Return ``value`` if it is a whole number, ``least`` or more; else raise ``bad_request``."""
+    """Return ``value`` as int if it is a whole number, ``least`` or more; else raise ``bad_request``."""
+    value = plain_number(value)
     if isinstance(value, bool) or not isinstance(value, int) or (least is not None and value < least):
         bound = "" if least is None else f", {least} or more"
         raise bad_request(f"{name} must be a whole number{bound}, not {value!r}.")
@@ -19,6 +21,7 @@ def validate_int(name: str, value: Any, least: int | None = None) -> int:
 
 def validate_usd(value: Any) -> float | None:
     """Return ``value`` if it is a valid ``max_cost_usd``: None, or 0 or more; else raise ``bad_request``."""
+    value = plain_number(value)
     if value is not None and (isinstance(value, bool) or not isinstance(value, int | float) or not value >= 0):
         raise bad_request(f"max_cost_usd must be a number of US dollars, 0 or more, not {value!r}.")
     return value

@@ -15,6 +15,7 @@ __all__ = ["IMAGES", "estimate", "estimate_body", "estimate_messages", "max_outp
 
 _BYTES_PER_TOKEN = 3  # an upper estimate for all measured samples of prose, code and JSON; 4 is too low for JSON
 _ONE_TOKEN_EACH = str.maketrans("", "", string.digits + string.punctuation)
+_SENT_BACK = frozenset({"reasoning", "chat_fields"})  # kinds of items
 _PER_MESSAGE = 4  # role and separators, as chat templates add them
 # OpenAI cuts an image into at most 1,536 patches and counts up to 2.46 tokens for each (gpt-4.1-nano): 3,779. Its
 # tiled models stay below 1,500, except gpt-4o-mini, which bills a multiple of its counts.
@@ -42,8 +43,7 @@ def estimate_messages(messages: Iterable[Message]) -> int:
     """Return an upper estimate of the tokens of a conversation: the sum of its messages' estimates.
 
     Text counts as in :func:`estimate`, an image of any size as 4,096, and everything else in a message (tool calls,
-    ids, audio) by its JSON. Of an answer's ``output_items`` only the reasoning counts, because the rest repeats the
-    message.
+    ids, audio) by its JSON. Of an answer's ``output_items`` only what does not repeat the message counts: reasoning.
     """
     return sum(map(_message_tokens, messages))
 
@@ -83,7 +83,7 @@ def _message_tokens(message: Message) -> int:
         elif name == "content" and isinstance(value, str):
             tokens += estimate(value)
         elif name == "output_items":
-            tokens += sum(_json_tokens(item) for item in value["items"] if item.get("type") == "reasoning")
+            tokens += sum(_json_tokens(item) for item in value["items"] if item.get("type") in _SENT_BACK)
         elif name != "role" and value is not None:
             tokens += _json_tokens(value)
     return tokens

@@ -11,9 +11,12 @@ from typing import TYPE_CHECKING, Any
 
 from ipyllm.events import Event, ReasoningDelta, TextDelta, ToolCallDelta
 from ipyllm.response import ToolCall
+from ipyllm.text.surrogates import SurrogateJoiner
 from ipyllm.transport.usage import counts_output, merge_usage
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from ipyllm.transport.wire_times import Arrival
 
 __all__ = ["Accumulator"]
@@ -24,7 +27,8 @@ class Accumulator:
     """The text, tool calls, usage and arrival times of one response so far.
 
     ``output_items`` are the items of a complete response that its model wants back in later requests, and
-    ``removed_inputs`` counts those of earlier responses that the server left out.
+    ``removed_inputs`` counts those of earlier responses that the server left out. ``failure`` is the finish reason of
+    an answer that the server broke off. ``has_other_choices`` says that it sent several answers, of which one is kept.
     """
 
     sent_ns: int
@@ -47,10 +51,16 @@ class Accumulator:
     service_tier: str | None = None
     output_items: tuple[dict[str, Any], ...] = ()
     removed_inputs: int = 0
+    failure: str | None = None
+    has_other_choices: bool = False
     _text: list[str] = field(default_factory=list)
     _reasoning: list[str] = field(default_factory=list)
     _tools: dict[int, dict[str, str]] = field(default_factory=dict)
     _chunks_counted: int = 0
+    _text_halves: SurrogateJoiner = field(default_factory=SurrogateJoiner)
+    _reasoning_halves: SurrogateJoiner = field(default_factory=SurrogateJoiner)
+    _argument_halves: dict[int, SurrogateJoiner] = field(default_factory=dict)
+    _holds_back: bool = False
 
     def feed(self, chunk: dict[str, Any], arrival: Arrival) -> list[Event]:
         """Add one chunk and return its events."""
@@ -62,7 +72,30 @@ class Accumulator:
             self.raw_usage = merge_usage(self.raw_usage, usage)
             if counts_output(usage):
                 self._chunks_counted = self.n_chunks
+        return [event for event in events if not _is_empty(event)] if self._holds_back else events
+
+    def close(self) -> list[Event]:
+        """Return the events of what was held back, because it might have been part of something longer."""
+        at_ns = self.last_token_ns
+        if at_ns is None:
+            return []
+        events = list(self._rest(at_ns))
+        if half := self._reasoning_halves.close():
+            events.append(self._add_reasoning(half, at_ns))
+        if half := self._text_halves.close():
+            events.append(self._add_text(half, at_ns))
+        for index, halves in self._argument_halves.items():
+            if half := halves.close():
+                events.append(self._add_call(index, None, None, half, at_ns))
         return events
+
+    def _rest(self, at_ns: int) -> Iterable[Event]:  # noqa: ARG002 - of the APIs that hold something back
+        return ()
+
+    def _held_back(self, at_ns: int) -> ReasoningDelta:
+        """Return an empty event for a chunk whose text is held back: it has arrived."""
+        self._holds_back = True
+        return ReasoningDelta("", at_ns)
 
     def _read(self, chunk: dict[str, Any], at_ns: int) -> list[Event]:
         """Take what one chunk holds, and return its events."""
@@ -83,6 +116,8 @@ class Accumulator:
     def _add_text(self, text: str, at_ns: int) -> TextDelta:
         if self.first_text_ns is None:
             self.first_text_ns = at_ns
+        text = self._text_halves.feed(text)
+        self._holds_back = self._holds_back or not text
         self._text.append(text)
         return TextDelta(text, at_ns)
 
@@ -90,6 +125,8 @@ class Accumulator:
         if self.first_reasoning_ns is None:
             self.first_reasoning_ns = at_ns
         self.last_reasoning_ns = at_ns
+        text = self._reasoning_halves.feed(text)
+        self._holds_back = self._holds_back or not text
         self._reasoning.append(text)
         return ReasoningDelta(text, at_ns)
 
@@ -97,6 +134,10 @@ class Accumulator:
         known = self._tools.setdefault(index, {"id": "", "name": "", "arguments": ""})
         known["id"] = known["id"] or str(id_ or "")
         known["name"] = known["name"] or str(name or "")
+        halves = self._argument_halves.get(index)
+        if halves is not None or not arguments.isascii():
+            halves = self._argument_halves.setdefault(index, SurrogateJoiner())
+            arguments = halves.feed(arguments)
         known["arguments"] += arguments
         return ToolCallDelta(index, id_, name, arguments, at_ns)
 
@@ -144,3 +185,7 @@ class Accumulator:
     def seconds_to(self, instant_ns: int | None) -> float | None:
         """Return the seconds from sending the request to ``instant_ns``."""
         return None if instant_ns is None else (instant_ns - self.sent_ns) / 1e9
+
+
+def _is_empty(event: Event) -> bool:
+    return isinstance(event, TextDelta | ReasoningDelta) and not event.text

@@ -1,72 +1,211 @@
 """Reads the chunks of chat completions.
 
-Servers differ: ``choices`` or ``delta`` may be missing or None, the last chunk may have no choices, and usage may be
-missing.
+Servers differ: ``choices`` or ``delta`` may be missing or None, the last chunk may have no choices or repeat the whole
+answer, text may be a list of parts, and usage may be missing.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+import secrets
+from dataclasses import InitVar, dataclass, field
+from typing import TYPE_CHECKING, Any, Final
 
 from ipyllm.pipeline.accumulator import Accumulator
+from ipyllm.pipeline.call_deltas import CallDeltas
+from ipyllm.pipeline.reasoning_details import add_details
+from ipyllm.pipeline.reasoning_tag import ReasoningTag
+from ipyllm.response import ToolCall
 from ipyllm.transport.usage import usage_in_chunk
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from ipyllm.events import Event, ToolCallDelta
+    from ipyllm.events import Event
 
 __all__ = ["ChatAccumulator"]
 
+_FAILURES: Final = frozenset(
+    {"error", "abort", "aborted", "insufficient_system_resource", "network_error", "server_error", "internal_error"}
+)
+"""Finish reasons of an answer that the server broke off: vLLM, SGLang, DeepSeek, Mistral, OpenRouter."""
+_REASONS: Final = {"model_length": "length", "max_tokens": "length"}
+_NO_ARGUMENTS: Final = frozenset({"", "null", "None"})
+_MAX_DEPTH: Final = 4  # of text in lists of parts
+_ID_CHARS: Final = 9  # Mistral takes ids of exactly nine letters and digits
 
+
+@dataclass(slots=True, eq=False)
 class ChatAccumulator(Accumulator):
-    """Accumulates the chunks of chat completions, or one unstreamed completion."""
+    """Accumulates the chunks of chat completions, or one unstreamed completion.
 
-    __slots__ = ()
+    ``reasoning_tag`` is the name of the tag around reasoning that the model writes into its text, if it does.
+    """
+
+    reasoning_tag: InitVar[str | None] = None
+    _tag: ReasoningTag | None = None
+    _choice_index: Any = None
+    _knows_choice: bool = False
+    _calls: CallDeltas = field(default_factory=CallDeltas)
+    _own_ids: dict[int, str] = field(default_factory=dict)
+    _extra_content: dict[int, dict[str, Any]] = field(default_factory=dict)
+    _reasoning_details: list[dict[str, Any]] = field(default_factory=list)
+
+    def __post_init__(self, reasoning_tag: str | None) -> None:
+        self._tag = ReasoningTag(reasoning_tag) if reasoning_tag else None
 
     def _read(self, chunk: dict[str, Any], at_ns: int) -> list[Event]:
         self._take_names(chunk)
         choices = chunk.get("choices")
-        if not isinstance(choices, list) or not choices or not isinstance(choices[0], dict):
+        choice = self._own_choice(choices) if isinstance(choices, list) and choices else None
+        if choice is None:
             return []
-        choice = choices[0]
-        reason = choice.get("finish_reason")
-        if isinstance(reason, str):
-            self.finish_reason = reason
-        delta = choice.get("delta")
-        if not delta and choice.get("message"):  # a server that ignores `stream` sends one `message`, no `delta`s
-            delta = choice["message"]
-            self.streamed = False
-        return list(self._events(delta, at_ns)) if isinstance(delta, dict) else []
+        self._read_reason(choice)
+        delta, message = choice.get("delta"), choice.get("message")
+        events = list(self._events(delta, at_ns)) if delta and isinstance(delta, dict) else []
+        if not events and message and isinstance(message, dict):
+            events = list(self._events(self._without_known(message), at_ns))
+            self.streamed = self.streamed and self.has_tokens
+        return events
+
+    def _own_choice(self, choices: list[Any]) -> dict[str, Any] | None:
+        """Return the choice with the index that came first; other answers to the same question are left out."""
+        if not self._knows_choice:
+            choice = next((choice for choice in choices if isinstance(choice, dict)), None)
+            if choice is not None:
+                self._knows_choice, self._choice_index = True, choice.get("index")
+            self.has_other_choices = len(choices) > 1
+            return choice
+        own = self._choice_index
+        if len(choices) == 1 and isinstance(choices[0], dict) and choices[0].get("index", own) == own:
+            return choices[0]
+        kept = [choice for choice in choices if isinstance(choice, dict) and choice.get("index", own) == own]
+        self.has_other_choices = self.has_other_choices or len(choices) > len(kept)
+        return kept[0] if kept else None
+
+    def _read_reason(self, choice: dict[str, Any]) -> None:
+        reason, native = choice.get("finish_reason"), choice.get("native_finish_reason")
+        if isinstance(reason, str) and reason:
+            self.finish_reason = _REASONS.get(reason, reason)
+        for each in (reason, native):
+            if isinstance(each, str) and each.lower() in _FAILURES:
+                self.failure = each
 
     def _usage_in(self, chunk: dict[str, Any]) -> dict[str, Any] | None:
         return usage_in_chunk(chunk)
 
+    def _without_known(self, message: dict[str, Any]) -> dict[str, Any]:
+        """Return what of a whole message has not come in deltas: some servers send both."""
+        known = {
+            "content": self._text,
+            "refusal": self._text,
+            "reasoning": self._reasoning,
+            "reasoning_content": self._reasoning,
+            "reasoning_details": self._reasoning_details,
+            "tool_calls": self._tools,
+        }
+        return {name: value for name, value in message.items() if not known.get(name)}
+
     def _events(self, delta: dict[str, Any], at_ns: int) -> Iterator[Event]:
         reasoning = delta.get("reasoning_content") or delta.get("reasoning")
-        if isinstance(reasoning, str) and reasoning:
+        if reasoning:
             self.summarizes_reasoning = self.summarizes_reasoning or _is_summary(delta)
-            yield self._add_reasoning(reasoning, at_ns)
-        text = delta.get("content")
-        if isinstance(text, str) and text:
-            yield self._add_text(text, at_ns)
+            if text := reasoning if isinstance(reasoning, str) else _text_in(reasoning):
+                yield self._add_reasoning(text, at_ns)
+        content = delta.get("content")
+        if content and isinstance(content, str):
+            yield from self._visible(content, at_ns)
+        elif content:
+            for is_reasoning, text in _parts(content):
+                yield from ((self._add_reasoning(text, at_ns),) if is_reasoning else self._visible(text, at_ns))
         refusal = delta.get("refusal")
         if isinstance(refusal, str) and refusal:
             self.refused = True
             yield self._add_text(refusal, at_ns)
         calls = delta.get("tool_calls")
-        if isinstance(calls, list):
-            for position, call in enumerate(calls):
-                if isinstance(call, dict):
-                    yield self._tool_delta(call, position, at_ns)
+        if calls and isinstance(calls, list):
+            yield from self._call_events(calls, at_ns)
+        details = delta.get("reasoning_details")
+        if details and isinstance(details, list):
+            add_details(self._reasoning_details, details)
 
-    def _tool_delta(self, call: dict[str, Any], position: int, at_ns: int) -> ToolCallDelta:
-        index, function = call.get("index"), call.get("function")
-        index = index if isinstance(index, int) else position
-        function = function if isinstance(function, dict) else {}
-        arguments = function.get("arguments")
-        piece = arguments if isinstance(arguments, str) else ""
-        return self._add_call(index, call.get("id"), function.get("name"), piece, at_ns)
+    def _visible(self, text: str, at_ns: int) -> Iterator[Event]:
+        tag = self._tag
+        if tag is None or tag.is_done:
+            yield self._add_text(text, at_ns)
+            return
+        reasoning, visible = tag.feed(text)
+        if reasoning:
+            yield self._add_reasoning(reasoning, at_ns)
+        if visible:
+            yield self._add_text(visible, at_ns)
+        if not (reasoning or visible):  # a tag is a token too
+            yield self._held_back(at_ns)
+
+    def _call_events(self, calls: list[Any], at_ns: int) -> Iterator[Event]:
+        for position, call in enumerate(calls):
+            if isinstance(call, dict):
+                slot, id_, name, arguments = self._calls.read(call, position)
+                extra = call.get("extra_content")
+                if isinstance(extra, dict) and extra:
+                    self._extra_content[slot] = extra
+                yield self._add_call(slot, id_, name, arguments, at_ns)
+
+    def _rest(self, at_ns: int) -> Iterator[Event]:
+        if self._tag is not None:
+            reasoning, text = self._tag.close()
+            if reasoning:
+                yield self._add_reasoning(reasoning, at_ns)
+            if text:
+                yield self._add_text(text, at_ns)
+        if self._tools:
+            fields = self._fields_to_send_back()
+            self.output_items = (fields,) if len(fields) > 1 else ()
+
+    def _fields_to_send_back(self) -> dict[str, Any]:
+        """Return what the server wants back, unchanged, in the message of these calls: Gemini and OpenRouter do."""
+        fields: dict[str, Any] = {"type": "chat_fields"}
+        if self._reasoning_details:
+            fields["reasoning_details"] = self._reasoning_details
+        ids = [call.id for call in self.tool_calls]
+        extra = {ids[n]: self._extra_content[slot] for n, slot in enumerate(self._tools) if slot in self._extra_content}
+        return fields | ({"extra_content": extra} if extra else {})
+
+    @property
+    def tool_calls(self) -> tuple[ToolCall, ...]:
+        """The function calls so far: each with an id of its own, and arguments that are JSON."""
+        calls: list[ToolCall] = []
+        taken: set[str] = set()
+        for slot, call in self._tools.items():
+            id_ = call["id"]
+            if not id_ or id_ in taken:
+                id_ = self._own_ids.setdefault(slot, secrets.token_hex(_ID_CHARS)[:_ID_CHARS])
+            taken.add(id_)
+            arguments = "{}" if call["arguments"].strip() in _NO_ARGUMENTS else call["arguments"]
+            calls.append(ToolCall(id_, call["name"], arguments))
+        return tuple(calls)
+
+
+def _parts(content: Any) -> Iterator[tuple[bool, str]]:
+    """Yield the texts of a list of parts, each with whether it is reasoning, as Mistral sends them."""
+    for part in content if isinstance(content, list) else [content]:
+        is_reasoning = isinstance(part, dict) and part.get("type") in {"thinking", "reasoning"}
+        text = _text_in(part)
+        if text:
+            yield is_reasoning, text
+
+
+def _text_in(value: Any, depth: int = 0) -> str:
+    """Return the text of a part, or of a list of parts."""
+    if isinstance(value, str):
+        return value
+    if depth >= _MAX_DEPTH:
+        return ""
+    if isinstance(value, list):
+        return "".join(_text_in(item, depth + 1) for item in value)
+    if isinstance(value, dict):
+        found = (value[name] for name in ("text", "thinking", "reasoning", "content", "value") if value.get(name))
+        return _text_in(next(found, ""), depth + 1)
+    return ""
 
 
 def _is_summary(delta: dict[str, Any]) -> bool:

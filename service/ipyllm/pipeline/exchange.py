@@ -10,7 +10,7 @@ import asyncio
 import logging
 import math
 import threading
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from time import perf_counter_ns
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -31,9 +31,10 @@ from ipyllm.pipeline.state import ExchangeState
 from ipyllm.pipeline.watchdog import Watchdog
 from ipyllm.response import Usage
 from ipyllm.runtime.service_thread import service_thread
+from ipyllm.text.format import shorten
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from opentelemetry.context import Context
 
@@ -45,6 +46,7 @@ if TYPE_CHECKING:
     from ipyllm.provider import Provider
     from ipyllm.request import ChatRequest
     from ipyllm.response import ChatResponse
+    from ipyllm.settings_models import Api
 
 __all__ = ["Exchange", "RowSink", "as_llm_error"]
 
@@ -259,13 +261,13 @@ class Exchange:
         stream = thread.transport.stream(
             state.address, body, model=request.model, connect_s=request.timeout.connect, api=api
         )
-        accumulator = ResponsesAccumulator if api == "responses" else ChatAccumulator
-        received = state.received = accumulator(sent_ns=perf_counter_ns())
+        received = state.received = self._accumulator(api)
         state.times = stream.times
         watchdog = Watchdog(received, request.timeout)
         error: LLMError | None = None
         try:
-            with thread.lag.measure() as state.lag, thread.short_pauses, PeriodicSave(self._save, received):
+            saving = PeriodicSave(self._save, received)
+            with thread.lag.measure() as state.lag, thread.short_pauses, saving, _closed(received, on_event):
                 async with watchdog, stream as chunks:
                     slot.admitted()
                     times = stream.times
@@ -278,14 +280,7 @@ class Exchange:
                             state.lag.end()
             received.end_ns = perf_counter_ns()
             error = self._error_of_complete_stream(received)
-            if received.removed_inputs:
-                log(
-                    _logger,
-                    logging.WARNING,
-                    "server left out items of earlier turns",
-                    model=request.model,
-                    items=received.removed_inputs,
-                )
+            self._log_oddities(received)
         except TimeoutError:
             if watchdog.exceeded_s is None:
                 raise
@@ -308,8 +303,15 @@ class Exchange:
             raise error
 
     def _error_of_complete_stream(self, received: Accumulator) -> LLMError | None:
-        """Return the error of a stream that is complete but has no answer."""
+        """Return the error of a stream that is complete but has no answer, or not all of it."""
         model = self.request.model
+        if received.failure is not None:
+            return LLMError(
+                f"{model} broke off its answer (finish reason {shorten(repr(received.failure), 60)}); this is the "
+                "server's fault, try again.",
+                category="api_error",
+                model=model,
+            )
         if not received.has_tokens and received.finish_reason is None:
             return LLMError(
                 f"{model} returned an empty response. Check that the address is that of a model server.",
@@ -323,6 +325,18 @@ class Exchange:
                 model=model,
             )
         return None
+
+    def _accumulator(self, api: Api) -> Accumulator:
+        if api == "responses":
+            return ResponsesAccumulator(sent_ns=perf_counter_ns())
+        return ChatAccumulator(sent_ns=perf_counter_ns(), reasoning_tag=self.service.reasoning_tag)
+
+    def _log_oddities(self, received: Accumulator) -> None:
+        model = self.request.model
+        if n := received.removed_inputs:
+            log(_logger, logging.WARNING, "server left out items of earlier turns", model=model, items=n)
+        if received.has_other_choices:
+            log(_logger, logging.WARNING, "server sent several answers, the first is kept", model=model)
 
     def _put_bound(self, state: ExchangeState, *, to_be_sent: bool = False) -> None:
         """Put the most that the exchange can have cost so far into the row, in case this process dies."""
@@ -372,6 +386,16 @@ class Exchange:
             attempts=state.attempt_records,
         )
         return response
+
+
+@contextmanager
+def _closed(received: Accumulator, on_event: Callable[[Event], None]) -> Iterator[None]:
+    """Add what was held back to a response when it has ended, however it did."""
+    try:
+        yield
+    finally:
+        for event in received.close():
+            on_event(event)
 
 
 def as_llm_error(exc: BaseException, model: str) -> LLMError:

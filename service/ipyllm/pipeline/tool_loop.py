@@ -111,6 +111,8 @@ class ToolLoop:
 
     def _next_request(self) -> ChatRequest:
         request = first_request(self._request, self._mode)
+        if self.results and "tool_choice" in request.params:
+            request = request.with_params(tool_choice=_after_first_round(request.params["tool_choice"]))
         return replace(request, messages=(*request.messages, *self._added_messages))
 
     async def _run_tools(self, response: ChatResponse) -> None:
@@ -172,6 +174,16 @@ class ToolLoop:
         if len(self.steps) == 1 and parsed is None and not self.results:
             return response
         return replace(response, parsed=parsed, tool_results=tuple(self.results), steps=tuple(self.steps))
+
+
+def _after_first_round(tool_choice: Any) -> Any:
+    """Return the ``tool_choice`` once there are results: to require a call again would leave no end but the limit."""
+    if tool_choice in ("auto", "none"):
+        return tool_choice
+    if isinstance(tool_choice, dict) and tool_choice.get("type") == "allowed_tools":
+        allowed = tool_choice.get("allowed_tools")
+        return {**tool_choice, "allowed_tools": {**allowed, "mode": "auto"}} if isinstance(allowed, dict) else "auto"
+    return "auto"
 
 
 def _tool_call_message(response: ChatResponse) -> Message:

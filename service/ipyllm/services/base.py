@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from ipyllm.errors import bad_request
 from ipyllm.pipeline.call import Call
 from ipyllm.pipeline.streams import AsyncEventStream, AsyncTextStream, TextStream
+from ipyllm.plain_values import plain_value
 from ipyllm.request import CallOptions, ChatRequest, Provenance
 from ipyllm.services import listed_models
 from ipyllm.services.chat_completions import ChatCompletionsProvider
@@ -17,7 +19,7 @@ from ipyllm.text.surrogates import replace_surrogates
 from ipyllm.validate import validate_int, validate_usd
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable
 
     from ipyllm.events import Event
     from ipyllm.messages import Message
@@ -66,16 +68,16 @@ class BaseLLMService(ChatCompletionsProvider):
         messages = [_message(item, self.full_name) for item in conversation_history or ()]
         if system is not None:
             messages = [m for m in messages if m["role"] != "system"]
-            messages.insert(0, {"role": "system", "content": system})
+            messages.insert(0, {"role": "system", "content": replace_surrogates(system)})
         if isinstance(prompt, str):
-            messages.append({"role": "user", "content": prompt})
+            messages.append({"role": "user", "content": replace_surrogates(prompt)})
         else:
             messages += [_message(item, self.full_name) for item in prompt]
         if not messages or (isinstance(prompt, str) and not prompt.strip()):
             raise bad_request("The prompt is empty: there is nothing to ask.", model=self.full_name)
         request = ChatRequest(
             model=self.full_name,
-            messages=tuple(replace_surrogates(message) for message in messages),
+            messages=tuple(messages),
             retry_after_text=bool(retry_after_text),
             max_cost_usd=validate_usd(max_cost_usd),
             tools=_tools_by_name(tools),
@@ -170,8 +172,14 @@ class BaseLLMService(ChatCompletionsProvider):
 
 
 def _message(item: Any, model: str) -> Message:
-    if isinstance(item, dict) and item.get("role") in _ROLES:
-        return item
+    """Return a message as JSON's values; those of the ``openai`` client are taken too."""
+    if isinstance(item, Mapping) or hasattr(item, "model_dump"):
+        try:
+            message = plain_value(item)
+        except TypeError as exc:
+            raise bad_request(f"A message cannot be sent: {exc}.", model=model) from None
+        if isinstance(message, dict) and message.get("role") in _ROLES:
+            return message
     raise bad_request(
         f'A message looks like {{"role": "user", "content": "…"}}, not like {str(item)[:60]!r}.', model=model
     )

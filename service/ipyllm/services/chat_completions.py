@@ -15,6 +15,7 @@ from ipyllm.provider import Limits
 from ipyllm.request import CallOptions
 from ipyllm.response import Usage
 from ipyllm.services import listed_models
+from ipyllm.services.chat_input import with_own_fields
 from ipyllm.services.parameters import check_params
 from ipyllm.services.profiles.fit import check_images, check_tools, fit
 from ipyllm.services.profiles.learned import has_learned
@@ -24,6 +25,7 @@ from ipyllm.services.profiles.wire import merged, wire_fields
 from ipyllm.services.responses_body import responses_body
 from ipyllm.settings import cached_settings, get_settings
 from ipyllm.text.redact import remember_secret
+from ipyllm.text.surrogates import replace_surrogates
 from ipyllm.timeout import Timeout
 from ipyllm.transport.address import Address, is_in_domain, is_url, without_password
 from ipyllm.transport.usage import read_usage
@@ -105,7 +107,7 @@ class ChatCompletionsProvider:
         cache: bool | None = None,
         **params: Any,
     ) -> None:
-        self.model = self._model_name(model or self.default_model)
+        self.model = self._model_name(_checked_name(model or self.default_model))
         self._base_url = base_url
         self._api_key = api_key
         remember_secret(api_key)
@@ -206,6 +208,11 @@ class ChatCompletionsProvider:
         if self.api == "responses" and not self._is_own_domain(server):
             error = explain_missing_api(error, model=self.full_name)
         return explain_refusal(error, self.profile, request.params, model=self.full_name, server=server)
+
+    @property
+    def reasoning_tag(self) -> str | None:
+        """Name of the tag around reasoning that the model writes into its text; None to leave the text as it is."""
+        return self.profile.reasoning_tag or None
 
     @property
     def schema_mode(self) -> SchemaMode:
@@ -319,12 +326,10 @@ class ChatCompletionsProvider:
         if profile.api == "responses":
             return merged(responses_body(self.model, self.full_name, request.messages, params, profile), extra)
         keeps_reasoning = profile.keeps_reasoning and "tools" in params
+        messages = [dict(message) if keeps_reasoning else self.message(message) for message in request.messages]
         return {
             "model": self.model,
-            "messages": [
-                without(message, "output_items") if keeps_reasoning else self.message(message)
-                for message in request.messages
-            ],
+            "messages": [with_own_fields(message, self.full_name) for message in messages],
             "stream": True,
             "stream_options": {"include_usage": True},
             **merged(wire_fields(profile, params), extra),
@@ -332,7 +337,7 @@ class ChatCompletionsProvider:
 
     def message(self, message: Message) -> Message:
         """Return a message as this server accepts it. Most refuse the model's reasoning in it."""
-        return without(message, "output_items", "reasoning_content")
+        return without(message, "reasoning_content")
 
     def read_usage(self, raw: Mapping[str, Any]) -> Usage:
         """Read the server's token counts, in any shape that :func:`~ipyllm.transport.usage.read_usage` knows."""
@@ -410,3 +415,9 @@ class ChatCompletionsProvider:
 
     def _is_own_domain(self, base_url: str) -> bool:
         return self.domain is not None and is_in_domain(base_url, self.domain)
+
+
+def _checked_name(model: str) -> str:
+    if model != replace_surrogates(model):
+        raise bad_request(f"The model's name has half a character in it, which no server can have: {model!a}.")
+    return model

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from ipyllm.errors import bad_request
+from ipyllm.plain_values import plain_value
 from ipyllm.text.suggest import closest
 
 if TYPE_CHECKING:
@@ -41,7 +42,7 @@ def check_params(params: Mapping[str, Any], model: str) -> dict[str, Any]:
     >>> check_params({"reasoning_effort": "low", "seed": None}, "openai/gpt-6-luna")
     {'effort': 'low'}
     """
-    checked = {name: value for name, value in params.items() if value is not None}
+    checked = {name: _as_json(name, value, model) for name, value in params.items() if value is not None}
     for name, other in (("effort", "reasoning_effort"), ("max_tokens", "max_completion_tokens")):
         if name in checked and other in checked:
             raise bad_request(f"{name} and {other} are the same parameter; give one of them.", model=model)
@@ -52,6 +53,18 @@ def check_params(params: Mapping[str, Any], model: str) -> dict[str, Any]:
         if problem:
             raise bad_request(problem, model=model)
     return checked
+
+
+def _as_json(name: str, value: Any, model: str) -> Any:
+    """Return a value as it can be sent; a class as ``response_format`` is its JSON schema."""
+    if name == "response_format" and isinstance(value, type):
+        from ipyllm.structured import Schema
+
+        return Schema.of(value).response_format()
+    try:
+        return plain_value(value)
+    except TypeError as exc:
+        raise bad_request(f"{name} cannot be sent: {exc}.", model=model) from None
 
 
 def _problem(name: str, value: Any) -> str | None:

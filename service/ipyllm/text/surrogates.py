@@ -1,10 +1,10 @@
-"""Replacement of lone surrogates, which Python strings can hold but UTF-8 cannot."""
+"""Lone surrogates, which Python strings can hold but UTF-8 cannot: replaced, or joined if they are two halves."""
 
 from __future__ import annotations
 
 from typing import Any
 
-__all__ = ["replace_surrogates"]
+__all__ = ["SurrogateJoiner", "replace_surrogates"]
 
 
 def replace_surrogates(value: Any) -> Any:
@@ -17,3 +17,36 @@ def replace_surrogates(value: Any) -> Any:
     if isinstance(value, dict):
         return {replace_surrogates(name): replace_surrogates(item) for name, item in value.items()}
     return [replace_surrogates(item) for item in value] if isinstance(value, list) else value
+
+
+class SurrogateJoiner:
+    r"""Joins the two halves of a character that end one piece of text and begin the next.
+
+    Some servers cut their tokens into UTF-16 units, so that an emoji comes as ``"\ud83d"`` and ``"\ude00"``.
+
+    Examples
+    --------
+    >>> joiner = SurrogateJoiner()
+    >>> joiner.feed("Hi \ud83d"), joiner.feed("\ude00!")
+    ('Hi ', '😀!')
+    """
+
+    __slots__ = ("_half",)
+
+    def __init__(self) -> None:
+        self._half = ""
+
+    def feed(self, piece: str) -> str:
+        """Return the text that ``piece`` completes; a first half at its end is kept for the next piece."""
+        if not self._half and piece.isascii():
+            return piece
+        text, self._half = self._half + piece, ""
+        if text and "\ud800" <= text[-1] <= "\udbff":
+            text, self._half = text[:-1], text[-1]
+        joined: str = replace_surrogates(text)
+        return joined
+
+    def close(self) -> str:
+        """Return U+FFFD if a first half is left at the end."""
+        half, self._half = self._half, ""
+        return "\ufffd" if half else ""

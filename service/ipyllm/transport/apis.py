@@ -16,6 +16,7 @@ __all__ = ["API_PATHS", "Signal", "signal_reader"]
 API_PATHS: Final[dict[Api, str]] = {"chat": "/chat/completions", "responses": "/responses"}
 """Path of each API below the base URL."""
 
+_HTTP_ERRORS: Final = range(400, 600)
 _ENDS: Final = frozenset({"response.completed", "response.incomplete", "response.failed"})
 
 
@@ -55,9 +56,23 @@ def _chat_signal(event: bytes, chunk: dict[str, Any]) -> Signal | None:
     if chunk.get("error") or event == b"error":
         return Signal(fault=parse_error(chunk))
     choices = chunk.get("choices")
-    if isinstance(choices, list) and choices and isinstance(choices[0], dict) and choices[0].get("finish_reason"):
-        return _COMPLETE
-    return None
+    if not (isinstance(choices, list) and choices and isinstance(choices[0], dict)):
+        return Signal(fault=parse_error(chunk)) if _is_flat_error(chunk) else None
+    choice = choices[0]
+    if choice.get("error"):  # OpenRouter
+        return Signal(fault=parse_error(choice))
+    is_whole = choice.get("message") and not choice.get("delta")
+    return _COMPLETE if is_whole or choice.get("finish_reason") else None
+
+
+def _is_flat_error(chunk: dict[str, Any]) -> bool:
+    """Whether a chunk without choices says in one of several ways that it is an error."""
+    if chunk.get("object") == "error" or chunk.get("type") == "error":
+        return True
+    if "choices" in chunk or "usage" in chunk:
+        return False
+    codes = (chunk.get(name) for name in ("code", "status", "statusCode"))
+    return any(isinstance(code, int) and code in _HTTP_ERRORS for code in codes)
 
 
 def _responses_signal(event: bytes, chunk: dict[str, Any]) -> Signal | None:

@@ -1,9 +1,9 @@
 """Sends requests through the ``openai`` client and yields the response's chunks with their arrival times.
 
 The client builds requests, authentication included, and maps failures. :mod:`ipyllm.transport.fast_path` sends what it
-built; anything but a plain event stream goes back to the client. :mod:`ipyllm.transport.decode` parses the chunks,
-because the client's typed stream takes ten times as long, which shows in the latencies of concurrent calls. The
-client's own retries are off: they would hide inside the latency.
+built; refusals, compressed responses and failed connections go back to the client. :mod:`ipyllm.transport.decode`
+parses the chunks, because the client's typed stream takes ten times as long, which shows in the latencies of concurrent
+calls. The client's own retries are off: they would hide inside the latency.
 """
 
 from __future__ import annotations
@@ -16,9 +16,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.request import getproxies
 
 from ipyllm.errors import LLMError
+from ipyllm.text.format import shorten
 from ipyllm.text.redact import remember_secret
 from ipyllm.transport.apis import API_PATHS
-from ipyllm.transport.decode import Chunk, StreamEnd, chunks, connection_lost_error, decode_response
+from ipyllm.transport.decode import Chunk, StreamEnd, chunks, connection_lost_error
 from ipyllm.transport.error_body import ServerFault, parse_error
 from ipyllm.transport.error_mapping import to_llm_error
 from ipyllm.transport.model_list import parse_model_list
@@ -40,6 +41,8 @@ if TYPE_CHECKING:
 __all__ = ["Chunk", "ChunkStream", "TransportClient"]
 
 _logger = logging.getLogger("ipyllm.wire")
+_REFUSED_PARAMETER = frozenset({400, 422})
+_MAX_DETAIL = 200  # characters
 _NO_KEY = "no-key"  # the client requires one; servers without authentication ignore it
 
 
@@ -56,6 +59,8 @@ class TransportClient:
     def __init__(self) -> None:
         self._connections: dict[Address, Connection] = {}
         self._pending: dict[Address, asyncio.Task[Connection]] = {}
+        self.refuse_stream_options: set[tuple[str, Any]] = set()
+        """The servers and their models that refused ``stream_options`` in this session."""
 
     async def connection(self, address: Address) -> Connection:
         """Return the connection to ``address``, created on first use."""
@@ -138,8 +143,8 @@ class ChunkStream:
     """
 
     __slots__ = (
-        *("_address", "_api", "_body", "_connect_s", "_end", "_model", "_response", "_stream", "_transport"),
-        "times",
+        *("_address", "_api", "_body", "_connect_s", "_end", "_model", "_refused_stream_options", "_response"),
+        *("_stream", "_transport", "times"),
     )
 
     def __init__(
@@ -161,8 +166,29 @@ class ChunkStream:
         self.times = WireTimes()
         self._response: aiohttp.ClientResponse | None = None  # if the prepared client received it
         self._stream: AsyncStream[object] | None = None  # if the openai client received it
+        self._refused_stream_options = False
 
     async def __aenter__(self) -> AsyncIterator[Chunk]:
+        refuse, model = self._transport.refuse_stream_options, (self._address.base_url, self._body.get("model"))
+        if model in refuse:
+            self._leave_out_stream_options()
+        try:
+            return await self._open()
+        except LLMError:
+            if not self._refused_stream_options:
+                raise
+        self._leave_out_stream_options()
+        self.times.begin_again()
+        opened = await self._open()
+        refuse.add(model)
+        return opened
+
+    def _leave_out_stream_options(self) -> None:
+        self._refused_stream_options = False
+        self._body = {name: value for name, value in self._body.items() if name != "stream_options"}
+
+    async def _open(self) -> AsyncIterator[Chunk]:
+        """Send the body and return the chunks of the response."""
         client, prepared = await self._transport.connection(self._address)
         fallback: FallbackToClient | None = None
         if prepared is not None and prepared.usable:
@@ -182,7 +208,8 @@ class ChunkStream:
             if fallback is not None:
                 fallback.abandon()  # a cancel or a timeout may interrupt the reading of a refusal
             raise
-        return decode_response(self._stream.response, self.times, self._address, self._model, self._api)
+        received = self._stream.response.aiter_bytes()
+        return chunks(received, self.times, self._end, self._address, self._model, self._api)
 
     async def __aexit__(self, *exc_info: object) -> None:
         if self._response is not None:
@@ -205,6 +232,7 @@ class ChunkStream:
                 return await _post(client, self._api, self._body, self._connect_s)
         except openai.OpenAIError as exc:
             failure = _map_client_error(exc, self._address, self._model, self._connect_s)
+            self._refused_stream_options = "stream_options" in self._body and _is_about_stream_options(exc)
         except CONNECTION_ERRORS as exc:  # from the body of a refusal; the client passes it on
             failure = connection_lost_error(type(exc).__name__, self._address, self._model)
         raise failure  # out here: the client's exception holds the request, and with it the key
@@ -242,6 +270,28 @@ async def _capture_requests(client: AsyncOpenAI) -> dict[Api, httpx2.Request] | 
     return captured
 
 
+def _is_malformed(exc: BaseException | None) -> bool:
+    """Return whether a cause of ``exc`` is a response that breaks the rules of HTTP."""
+    import aiohttp
+    from aiohttp.http_exceptions import HttpProcessingError
+
+    while exc is not None:
+        if isinstance(exc, HttpProcessingError | aiohttp.ClientResponseError):
+            return True
+        exc = exc.__cause__ or exc.__context__
+    return False
+
+
+def _is_about_stream_options(exc: Exception) -> bool:
+    """Whether a server refused ``stream_options``, which Mistral's schema and some proxies do not know."""
+    import openai
+
+    if not isinstance(exc, openai.APIStatusError) or exc.status_code not in _REFUSED_PARAMETER:
+        return False
+    fault = parse_error(_body(exc))
+    return any(name in text for name in ("stream_options", "include_usage") for text in (fault.message, fault.param))
+
+
 def _root_cause(exc: BaseException) -> BaseException:
     """Return the last exception in the chain of causes: the operating system's error, if there is one."""
     while (inner := exc.__cause__ or exc.__context__) is not None:
@@ -264,10 +314,16 @@ def _map_client_error(exc: Exception, address: Address, model: str, connect_s: f
                 f"{model} could not be reached at {address.host} within {connect_s:g} s; check that the server runs, "
                 "or allow more time with timeout=…."
             )
+        case openai.APIConnectionError() if _is_malformed(exc):
+            category = "api_error"
+            sentence = (
+                f"{model} at {address.host} sent a response that is not HTTP ({shorten(str(_root_cause(exc)), 80)}); "
+                "this is the server's fault, or the address is not that of a model server."
+            )
         case openai.APIConnectionError():
             cause = _root_cause(exc)
             detail = (cause.strerror if isinstance(cause, OSError) else None) or str(cause) or type(cause).__name__
-            reason = f" ({detail})" if cause is not exc else ""
+            reason = f" ({shorten(detail, _MAX_DETAIL)})" if cause is not exc else ""
             sentence = (
                 f"{model} cannot be reached at {address.host}{reason}; check that the server runs "
                 "and the address is right."

@@ -9,21 +9,21 @@ import json
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from ipyllm.errors import LLMError
+from ipyllm.text.format import shorten
 from ipyllm.transport.apis import signal_reader
+from ipyllm.transport.body_frames import BodyFrames, is_json
+from ipyllm.transport.error_body import parse_error
 from ipyllm.transport.error_mapping import to_llm_error
-from ipyllm.transport.sse import ServerSentEvents
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
-
-    import httpx2
 
     from ipyllm.settings_models import Api
     from ipyllm.transport.address import Address
     from ipyllm.transport.error_body import ServerFault
     from ipyllm.transport.wire_times import Arrival, WireTimes
 
-__all__ = ["Chunk", "StreamEnd", "chunks", "connection_lost_error", "decode_response"]
+__all__ = ["Chunk", "StreamEnd", "chunks", "connection_lost_error"]
 
 Chunk: TypeAlias = "tuple[dict[str, Any], Arrival]"
 """A chunk as the server sent it, and its arrival."""
@@ -38,40 +38,10 @@ class StreamEnd:
         self.done = False
 
 
-async def decode_response(
-    response: httpx2.Response, times: WireTimes, address: Address, model: str, api: Api
-) -> AsyncIterator[Chunk]:
-    """Yield the chunks of a response that the client received; a response that is not a stream is one chunk."""
-    from ipyllm.transport.fast_path import CONNECTION_ERRORS, is_stream
-
-    kind = response.headers.get("content-type", "")
-    if is_stream(kind):
-        async for chunk in chunks(response.aiter_bytes(), times, StreamEnd(), address, model, api):
-            yield chunk
-        return
-    lost = ""
-    try:
-        data = await response.aread()
-    except CONNECTION_ERRORS as exc:
-        lost = type(exc).__name__
-    if lost:
-        raise connection_lost_error(lost, address, model)
-    if "html" in kind:
-        raise LLMError(
-            f"The address of {model} returned a web page, not a model's response; check base_url "
-            "(it usually ends in /v1) and proxies.",
-            category="api_error",
-            model=model,
-        )
-    reader = _Reader(api, model)
-    yield reader.read(b"", data, json.detect_encoding(data)), times.arrival()
-    reader.raise_fault()
-
-
 async def chunks(
     pieces: AsyncIterator[bytes], times: WireTimes, end: StreamEnd, address: Address, model: str, api: Api
 ) -> AsyncIterator[Chunk]:
-    """Yield the chunks of an event stream that arrives in ``pieces``.
+    """Yield the chunks of a body that arrives in ``pieces``; an answer that is not streamed is one chunk.
 
     Raises ``truncated`` when it ends without a finish signal, ``connection`` when the connection is lost, ``api_error``
     for what is not a chunk; and any error that the server itself sends, after the chunk that reports it.
@@ -79,14 +49,15 @@ async def chunks(
     from ipyllm.transport.fast_path import CONNECTION_ERRORS
 
     lost = ""
-    sse, reader = ServerSentEvents(), _Reader(api, model)
+    frames, reader = BodyFrames(), _Reader(api, model)
     try:
         async for data in pieces:
             arrival = times.arrival()
-            events = sse.feed(data)
+            events = frames.feed(data)
             for number, (event, payload) in enumerate(events, 1):
                 if payload.startswith(b"[DONE]"):
                     end.done = True
+                    reader.raise_noted_error()
                     return
                 chunk = reader.read(event, payload)
                 is_last = number == len(events) or not times.awaits_first_token
@@ -97,13 +68,14 @@ async def chunks(
                     return
         end.done = True
         arrival = times.arrival()
-        for event, payload in sse.close():
+        for event, payload in frames.close():
             if payload.startswith(b"[DONE]"):
+                reader.raise_noted_error()
                 return
-            if _is_json(payload):  # not half a line
+            if frames.is_whole or is_json(payload):  # not half a line
                 yield reader.read(event, payload), arrival
         reader.raise_fault()
-        reader.raise_if_cut_off()
+        reader.raise_if_incomplete(frames)
     except CONNECTION_ERRORS as exc:
         lost = type(exc).__name__
     if lost and not reader.is_complete:  # raised out here: the exception may hold the request, and with it the key
@@ -113,19 +85,22 @@ async def chunks(
 class _Reader:
     """Parses the chunks of one response, and notes what they say about its state."""
 
-    __slots__ = ("_fault", "_model", "_read_signal", "has_ended", "is_complete")
+    __slots__ = ("_fault", "_model", "_note", "_read_signal", "has_ended", "is_complete")
 
     def __init__(self, api: Api, model: str) -> None:
         self._read_signal = signal_reader(api)
         self._model = model
         self._fault: ServerFault | None = None
+        self._note: dict[str, Any] | None = None  # the last chunk, if it has no content: it may say why
         self.is_complete = False
         """Whether the answer is complete."""
         self.has_ended = False
         """Whether nothing follows: the response is complete, or failed."""
 
-    def read(self, event: bytes, payload: bytes, encoding: str = "utf-8") -> dict[str, Any]:
-        chunk = _chunk(payload, self._model, encoding)
+    def read(self, event: bytes, payload: bytes) -> dict[str, Any]:
+        chunk = _chunk(payload, self._model)
+        is_content = "choices" in chunk or str(chunk.get("type")).startswith("response.")
+        self._note = None if is_content else chunk
         signal = self._read_signal(event, chunk)
         if signal is not None:
             self._fault = signal.fault
@@ -137,12 +112,37 @@ class _Reader:
         if self._fault is not None:
             raise to_llm_error(self._fault, model=self._model)
 
-    def raise_if_cut_off(self) -> None:
-        if not self.is_complete:
+    def raise_noted_error(self) -> None:
+        """Raise the words of the last chunk, if it has no content and the answer is not complete."""
+        if self._note is not None and not self.is_complete and (fault := parse_error(self._note)).message:
+            raise to_llm_error(fault, model=self._model)
+
+    def raise_if_incomplete(self, frames: BodyFrames) -> None:
+        """Raise what is wrong with a body that has ended before its answer was complete."""
+        if self.is_complete:
+            return
+        self.raise_noted_error()
+        model = self._model
+        if frames.begins_with.startswith(b"<"):
             raise LLMError(
-                f"The response of {self._model} was cut off: the stream ended without a finish signal; try again.",
+                f"The address of {model} returned a web page, not a model's response; check base_url "
+                "(it usually ends in /v1) and proxies.",
+                category="api_error",
+                model=model,
+            )
+        if frames.is_foreign:
+            said = shorten(frames.begins_with.decode("utf-8", "replace"), 60)
+            raise LLMError(
+                f'The address of {model} returned something that is not a model\'s response ("{said}"); check base_url '
+                "(it usually ends in /v1) and proxies.",
+                category="api_error",
+                model=model,
+            )
+        if not frames.is_whole:
+            raise LLMError(
+                f"The response of {model} was cut off: the stream ended without a finish signal; try again.",
                 category="truncated",
-                model=self._model,
+                model=model,
             )
 
 
@@ -155,22 +155,16 @@ def connection_lost_error(why: str, address: Address, model: str) -> LLMError:
     )
 
 
-def _is_json(payload: bytes) -> bool:
-    try:
-        json.loads(payload)
-    except (ValueError, RecursionError):
-        return False
-    return True
-
-
-def _chunk(payload: bytes, model: str, encoding: str = "utf-8") -> dict[str, Any]:
+def _chunk(payload: bytes, model: str) -> dict[str, Any]:
     try:
         # Bytes would be decoded likewise, but with a search for their encoding, which takes a third of the time.
-        chunk = json.loads(str(payload, encoding, "surrogatepass"))
+        chunk = json.loads(str(payload, "utf-8", "surrogatepass"))
     except (ValueError, RecursionError):  # ValueError: JSONDecodeError, or UnicodeDecodeError for invalid UTF-8
         raise LLMError(
             f"{model} sent invalid JSON in its response ({payload[:60]!r}); this is the server's fault.",
             category="api_error",
             model=model,
         ) from None
+    if isinstance(chunk, list):  # Google's errors
+        chunk = next((item for item in chunk if isinstance(item, dict) and item.get("error")), None)
     return chunk if isinstance(chunk, dict) else {}

@@ -6,6 +6,7 @@ Pure: it does not import the HTTP client.
 from __future__ import annotations
 
 import email.utils
+import json
 import math
 import re
 import time
@@ -64,7 +65,7 @@ def parse_error(body: Any, status_code: int | None = None, headers: Mapping[str,
     >>> parse_error({"errors": [{"message": "Unknown field."}]}, 400).message
     'Unknown field.'
     """
-    message = _message(body).strip()
+    message = _with_relayed(_message(body).strip(), body)
     if message.startswith("<"):
         message = "it returned a web page, as a proxy or a wrong address does"
     codes = tuple(dict.fromkeys(str(code).lower() for key in ("code", "type", "status") for code in _values(body, key)))
@@ -97,6 +98,20 @@ def _message(body: Any, depth: int = 0) -> str:
             if text := _message(by_name.get(key), depth + 1):
                 return _with_place(text, by_name.get("loc"))
     return ""
+
+
+def _with_relayed(message: str, body: Any) -> str:
+    """Add what the provider behind OpenRouter said, which is text, often JSON: ``{"metadata": {"raw": "…"}}``."""
+    error = body.get("error") if isinstance(body, dict) else None
+    metadata = error.get("metadata") if isinstance(error, dict) else None
+    raw = metadata.get("raw") if isinstance(metadata, dict) else None
+    if not isinstance(raw, str) or not raw.strip():
+        return message
+    try:
+        relayed = _message(json.loads(raw)) or raw
+    except (ValueError, RecursionError):
+        relayed = raw
+    return f"{message}: {relayed}" if message else relayed
 
 
 def _with_place(text: str, place: Any) -> str:

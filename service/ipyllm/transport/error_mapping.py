@@ -151,6 +151,9 @@ _UNKNOWN_MODEL: Final = re.compile(
 _CERTAIN: Final = ((_WRONG_KEY, _KEY), (_TOO_LONG, _CONTEXT), (_BLOCKED, _FILTER), (_UNKNOWN_MODEL, _NOT_FOUND))
 """Words that mean the same under each of :data:`_VAGUE`."""
 
+_REFUSALS: Final = frozenset({"invalid_request_error", "invalid_argument", "bad_request", "badrequesterror"})
+"""Codes of a request that is refused, for whatever reason."""
+
 _VAGUE: Final = frozenset({None, 200, 400, 403, 404, 422, 500})
 """Statuses that some servers give to every failure."""
 
@@ -169,6 +172,8 @@ def _meaning(fault: ServerFault) -> _Meaning:
         meaning = next((meaning for pattern, meaning in _CERTAIN if pattern.search(words)), None)
         if meaning is None and _IMAGES.search(words) and _UNSUPPORTED.search(words):
             meaning = _NO_IMAGES
+    if meaning is None and fault.status_code not in _BY_STATUS and _REFUSALS.intersection(fault.codes):
+        return _BAD_REQUEST  # within a response that began with status 200
     return meaning or _BY_STATUS.get(fault.status_code or 0, _FAILED)
 
 

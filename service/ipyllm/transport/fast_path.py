@@ -3,8 +3,8 @@
 The client and httpx2 take 1 ms of CPU to build a request and wrap its response, which at 500 concurrent calls is most
 of the time to first token. Only the body differs between requests. So :func:`capture_request` takes one from the client
 just before it would be sent, and :class:`PreparedClient` sends it over aiohttp, the transport that the client uses too.
-Anything but a plain event stream (:class:`FallbackToClient`) is handed to the client as if it had received it itself:
-refusals, compressed or unstreamed responses, and failed connections.
+Refusals, compressed responses and failed connections (:class:`FallbackToClient`) are handed to the client as if it had
+received them itself.
 """
 
 from __future__ import annotations
@@ -40,7 +40,6 @@ __all__ = [
     "capture_request",
     "intercept_next_request",
     "intercepting",
-    "is_stream",
     "return_to_pool",
 ]
 
@@ -58,11 +57,6 @@ _HTTP_OK = 200
 _REDIRECTS = range(300, 400)
 # The connection was closed before the response began. ConnectionResetError: it closed while we wrote.
 _UNANSWERED = (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError, ConnectionResetError)
-
-
-def is_stream(content_type: str) -> bool:
-    """Whether a response is read as an event stream: every content type but JSON and HTML is."""
-    return "text/event-stream" in content_type or not ("json" in content_type or "html" in content_type)
 
 
 class RequestCaptured(Exception):  # noqa: N818 - not an error: it carries the request out of the client
@@ -173,7 +167,7 @@ class PreparedClient:
     async def send(
         self, body: dict[str, Any], connect_s: float | None, times: WireTimes, api: Api
     ) -> aiohttp.ClientResponse:
-        """Send ``body``, note its ``times``, and return the response if it is a plain stream.
+        """Send ``body``, note its ``times``, and return the response if it is plain, with status 200.
 
         Raises :class:`FallbackToClient` for any other response, and for a failed connection. If the body is not JSON,
         raises TypeError or ValueError, and sends nothing.
@@ -189,12 +183,7 @@ class PreparedClient:
         except (aiohttp.ClientError, OSError) as exc:  # a TimeoutError is an OSError
             failed = exc.with_traceback(None)  # which refers to this frame, and the frame to it
         else:
-            headers = response.headers
-            if (
-                response.status == _HTTP_OK
-                and "content-encoding" not in headers
-                and is_stream(headers.get("content-type", ""))
-            ):
+            if response.status == _HTTP_OK and "content-encoding" not in response.headers:
                 return response
             if response.status in _REDIRECTS:
                 self.usable = False

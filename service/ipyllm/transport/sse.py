@@ -48,6 +48,8 @@ class ServerSentEvents:
                 self._data.append(line[6:] if line[5:6] == b" " else line[5:])
             elif line.startswith(b"event:"):
                 self._event = line[6:].strip()
+            elif line.startswith(b'{"'):  # no field of the standard: JSON lines, and errors between events
+                events.append((self._event, line))
             # comments (":"), "id:" and "retry:" are not used
         return events
 

@@ -86,6 +86,11 @@ class WireTimes:
         if self._socket is not None:
             self._socket.first_token_was_read(self.sent_ns)
 
+    def begin_again(self) -> None:
+        """Forget the times so far: the request is sent once more, in another form."""
+        self.ready_ns = perf_counter_ns()
+        self.connect_ns = self.sent_ns = self._socket = None
+
     def response_began(self, connection: StampedSocket | None) -> None:
         """Note over which socket the response comes."""
         self._socket = connection

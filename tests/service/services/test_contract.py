@@ -417,10 +417,11 @@ def test_a_service_whose_reading_of_usage_fails_still_answers_and_its_row_is_fin
 
 
 def test_two_hundred_without_an_answer_is_no_answer(service, fake):
-    fake.default = fakes.status(200, {"detail": "hello"})
-    with pytest.raises(LLMError, match="empty response") as caught:
-        service.chat("Hello")
-    assert caught.value.category == "api_error"
+    for body, says in (({"greeting": "hello"}, "empty response"), ({"detail": "hello"}, '"hello"')):
+        fake.default = fakes.status(200, body)
+        with pytest.raises(LLMError, match=says) as caught:
+            service.chat("Hello")
+        assert caught.value.category == "api_error"
 
 
 def test_a_retry_that_ends_otherwise_tells_how_it_ended(fake):

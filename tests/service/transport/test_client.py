@@ -1,4 +1,4 @@
-"""Tests that requests are sent as the client would send them, and that it reads all but plain streams."""
+"""Tests that requests are sent as the client would send them, and that it reads refusals and all that is compressed."""
 
 from __future__ import annotations
 

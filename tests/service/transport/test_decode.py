@@ -69,8 +69,8 @@ def test_an_answer_that_was_finished_is_whole_though_its_connection_broke(fake):
     assert (response.content, response.status, response.usage.source) == ("Hi", "ok", "server")
 
 
-@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-32"])
-def test_a_whole_answer_is_read_in_every_encoding_of_json(fake, encoding):
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig"])
+def test_a_whole_answer_is_read_with_a_byte_order_mark_too(fake, encoding):
     message = {"choices": [{"message": {"content": "Grüße"}, "finish_reason": "stop"}]}
     body = json.dumps(message, ensure_ascii=False).encode(encoding)
     fake.default = status(200, body, {"content-type": "application/json"})
@@ -79,4 +79,4 @@ def test_a_whole_answer_is_read_in_every_encoding_of_json(fake, encoding):
 
 def test_half_of_a_surrogate_pair_does_not_lose_the_answer(read):
     wire = f"{chunk('a-b', 'stop')}\n\n".encode().replace(b"-", b"\xed\xa0\x80")
-    assert read(wire).content == "a\ud800b"
+    assert read(wire).content == "a\ufffdb"

@@ -70,6 +70,9 @@ class Profile:
         The most that the server enforces of a schema.
     keeps_reasoning : bool
         Whether the reasoning of earlier turns must be sent back with tools.
+    reasoning_tag : str
+        Name of the tag around reasoning at the beginning of the text, as in ``<think>…</think>``; empty to leave the
+        text as it is.
     context_window : int or None
         Tokens, where the price tables do not know them.
     price_model : str or None
@@ -94,6 +97,7 @@ class Profile:
     images: bool | None = None
     schema_mode: Literal["native", "json", "prompt"] = "native"
     keeps_reasoning: bool = False
+    reasoning_tag: str = "think"
     context_window: int | None = None
     price_model: str | None = None
     retires: date | None = None

@@ -1,0 +1,49 @@
+"""Completes a message of a conversation for chat completions with what its server wants back unchanged."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ipyllm.messages import without
+
+if TYPE_CHECKING:
+    from ipyllm.messages import Message
+
+__all__ = ["with_own_fields"]
+
+
+def with_own_fields(message: Message, model: str) -> Message:
+    """Return ``message`` without ``output_items``, and with the fields in them if ``model`` (full name) wrote it.
+
+    These are the signatures of Gemini's thoughts, in the ``extra_content`` of each call, and OpenRouter's
+    ``reasoning_details``. Another model would refuse them.
+
+    Examples
+    --------
+    >>> call = {"id": "c1", "type": "function", "function": {"name": "now", "arguments": "{}"}}
+    >>> items = [{"type": "chat_fields", "extra_content": {"c1": {"google": {"thought_signature": "c2ln"}}}}]
+    >>> message = {"role": "assistant", "content": None, "tool_calls": [call]}
+    >>> message["output_items"] = {"model": "gemini/m", "items": items}
+    >>> with_own_fields(message, "gemini/m")["tool_calls"][0]["extra_content"]
+    {'google': {'thought_signature': 'c2ln'}}
+    >>> with_own_fields(message, "openai/m") == {"role": "assistant", "content": None, "tool_calls": [call]}
+    True
+    """
+    kept = message.get("output_items")
+    if kept is None:
+        return message
+    sent = without(message, "output_items")
+    if not isinstance(kept, dict) or kept.get("model") != model or not isinstance(kept.get("items"), list):
+        return sent
+    for item in kept["items"]:
+        if not isinstance(item, dict) or item.get("type") != "chat_fields":
+            continue
+        if item.get("reasoning_details"):
+            sent["reasoning_details"] = item["reasoning_details"]
+        extra = item.get("extra_content")
+        if isinstance(extra, dict) and isinstance(sent.get("tool_calls"), list):
+            sent["tool_calls"] = [
+                {**call, "extra_content": extra[call["id"]]} if call.get("id") in extra else call
+                for call in sent["tool_calls"]
+            ]
+    return sent

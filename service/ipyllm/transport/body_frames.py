@@ -1,0 +1,84 @@
+"""Splits the body of a response into JSON texts by what it is, whatever its ``Content-Type`` says.
+
+Servers and proxies label streams as JSON, whole answers as streams, and errors as text.
+"""
+
+from __future__ import annotations
+
+import json
+
+from ipyllm.transport.sse import ServerSentEvents
+
+__all__ = ["BodyFrames", "is_json"]
+
+_SPACE = b"\xef\xbb\xbf \t\r\n"  # with the byte order mark; some servers send empty lines until they have an answer
+
+_FIELDS = (b":", b"data:", b"event:", b"id:", b"retry:")
+
+
+class BodyFrames:
+    """Splits a body incrementally: an event stream, lines of JSON, or one JSON text.
+
+    Examples
+    --------
+    >>> frames = BodyFrames()
+    >>> frames.feed(b'{"choices": '), frames.feed(b"[]}"), frames.close(), frames.is_whole
+    ([], [], [(b'', b'{"choices": []}')], True)
+    """
+
+    __slots__ = ("_head", "_line_searched", "_sse", "begins_with", "is_whole")
+
+    def __init__(self) -> None:
+        self._sse: ServerSentEvents | None = None
+        self._head = bytearray()  # as long as it is not known what follows
+        self._line_searched = 0
+        self.is_whole = False
+        """Whether the body is one JSON text, which ends where the body ends."""
+        self.begins_with = b""
+        """The first bytes, but for white space."""
+
+    def feed(self, data: bytes) -> list[tuple[bytes, bytes]]:
+        """Return what ``data`` completes, as (event name, JSON) pairs."""
+        if self._sse is not None:
+            return self._sse.feed(data)
+        self._head += data
+        if not self.begins_with:
+            self.begins_with = bytes(self._head.lstrip(_SPACE)[:80])
+        if not self.begins_with or self.is_whole:
+            return []
+        if self.begins_with[:1] in b"{[":
+            start = len(self._head) - len(self._head.lstrip(_SPACE))
+            end = self._head.find(b"\n", max(start, self._line_searched))
+            self._line_searched = len(self._head)
+            if end < 0:
+                return []
+            if not is_json(bytes(self._head[start:end])):
+                self.is_whole = True
+                return []
+        self._sse = ServerSentEvents()
+        head, self._head = bytes(self._head), bytearray()
+        return self._sse.feed(head)
+
+    @property
+    def is_foreign(self) -> bool:
+        """Whether the body is neither JSON nor an event stream."""
+        begins = self.begins_with
+        is_sse = any(begins.startswith(field) or field.startswith(begins) for field in _FIELDS)
+        return bool(begins) and not is_sse and begins[:1] not in b"{["
+
+    def close(self) -> list[tuple[bytes, bytes]]:
+        """Return the rest at the end of the body."""
+        if self._sse is not None:
+            return self._sse.close()
+        whole = bytes(self._head).strip(_SPACE)
+        self.is_whole = bool(whole)
+        return [(b"", whole)] if whole else []
+
+
+def is_json(text: bytes) -> bool:
+    """Return whether ``text`` is complete JSON."""
+    try:
+        json.loads(text)
+    except (ValueError, RecursionError):
+        return False
+    return True
