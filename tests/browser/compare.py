@@ -57,7 +57,8 @@ class Compare:
         self.button("Send").wait_for()
 
     def wait_for_vote(self):
-        self.button("Tie").wait_for()
+        """Wait until all answers have ended; where fewer than two are complete, nothing can be chosen."""
+        self.votes.wait_for()
 
     def texts(self):
         """Return the answers, in the order of the columns."""

@@ -58,8 +58,14 @@ def test_a_hundred_quick_clicks_on_send_stop_and_vote_leave_a_whole_comparison(l
     assert shown.root.locator(".ipyllm-prompt").inner_text() == "question 0"
     shown.root.evaluate("root => { for (let n = 0; n < 100; n++) root.querySelector('.ipyllm-go').click(); }")
     shown.columns.nth(1).get_by_text("cancelled").wait_for()
-    shown.wait_for_vote()
+    shown.votes.get_by_text("A vote needs two complete answers").wait_for()
     assert "w3" in shown.texts()[1], "what came is kept"
+    shown.box.fill("After all that")
+    shown.box.press("Enter")
+    fake.skip_pauses()
+    shown.columns.nth(1).get_by_text("w149").wait_for()
+    shown.button("Tie").wait_for()
+    assert shown.texts()[1].split() == COUNTED.split()
     rows = votes_kept(lab)
     shown.root.evaluate("""root => {
         for (let n = 0; n < 100; n++) {
@@ -70,12 +76,6 @@ def test_a_hundred_quick_clicks_on_send_stop_and_vote_leave_a_whole_comparison(l
     shown.columns.nth(1).get_by_text("preferred").wait_for()
     assert "openai/other" in notebook.run(1).inner_text()
     assert votes_kept(lab) == rows + 1
-    shown.box.fill("After all that")
-    shown.box.press("Enter")
-    fake.skip_pauses()
-    shown.columns.nth(1).get_by_text("w149").wait_for()
-    shown.wait_for_vote()
-    assert shown.texts()[1].split() == COUNTED.split()
 
 
 def test_two_views_and_two_tabs_show_the_same_comparison(lab, fake):
@@ -329,7 +329,7 @@ def attack(names):
     widget.ask(every).wait()
     while widget.running:
         time.sleep(0.05)
-    widget.vote("A")
+    widget.vote("tie")
     time.sleep(0.5)  # for the page to draw
 """
 CONTENT = (
@@ -382,7 +382,8 @@ def test_hostile_words_run_no_script_and_make_no_request_wherever_they_stand(lab
         left += left_of_attacks(lab.page)
     assert left == []
     ranked = shown.ranking.locator("tbody th").all_inner_texts()
-    assert len(ranked) == len({*evil, "plain"}), "every hostile name stands in the ranking, as text"
+    answered = {*evil} - {*evil[::3]} | {"plain"}
+    assert len(ranked) == len(answered), "every hostile name stands in the ranking, as text"
     assert any("<script" in name for name in ranked)
     screenshot(lab, "compare-hostile")
 

@@ -89,7 +89,7 @@ def test_a_narrow_window_loses_nothing_and_words_run_their_own_way(lab):
 
 @needs_axe
 def test_axe_finds_nothing_wrong_in_any_state(lab):
-    _, shown = open_comparison(lab, ["openai/slow", "openai/broken", "openai/good"], blind=True)
+    _, shown = open_comparison(lab, ["openai/slow", "openai/broken", "openai/good", "openai/bad"], blind=True)
     found = []
 
     def look(where):
@@ -101,7 +101,7 @@ def test_axe_finds_nothing_wrong_in_any_state(lab):
     screenshot(lab, "compare-settings")
     shown.ask("What is the capital of Switzerland? " * 200)
     shown.live.get_by_text("It is").first.wait_for()
-    shown.columns.get_by_text("tokens/s").wait_for()
+    shown.columns.filter(has_text="Its river").get_by_text("tokens/s").wait_for()
     look("streaming, an error, a long question")
     shown.box.press("Escape")
     shown.wait_for_vote()
@@ -136,14 +136,14 @@ def test_stop_keeps_what_came(lab):
 
 @pytest.mark.parametrize("lab", [WIDE], indirect=True, ids=["light"])
 def test_questions_stops_and_votes_work_beside_a_busy_cell(lab):
-    notebook, shown = open_comparison(lab, ["openai/good", "openai/slow"], [BUSY])
+    notebook, shown = open_comparison(lab, ["openai/good", "openai/slow", "openai/bad"], [BUSY])
     notebook.start(2)
     shown.ask()
     shown.columns.nth(1).get_by_text("It is").wait_for()
     shown.button("Stop this answer", shown.columns.nth(1)).click(delay=300)
     shown.columns.nth(1).get_by_text("cancelled").wait_for()
-    shown.button("B").click()
-    shown.columns.nth(1).get_by_text("preferred").wait_for()
+    shown.button("C").click()
+    shown.columns.nth(2).get_by_text("preferred").wait_for()
     assert notebook.prompt(2) == RUNNING, "all this while the cell ran"
     notebook.interrupt(2)
 

@@ -230,7 +230,9 @@ def test_strange_answers_break_no_rule(webview, make_widget):
 
 
 def test_a_comparison_asks_stops_and_votes(webview, make_widget):
-    compare = Compare(webview.show(make_widget("compare", ["openai/gpt-6-sol", "openai/endless"], blind=True)))
+    compare = Compare(
+        webview.show(make_widget("compare", ["openai/gpt-6-sol", "openai/endless", "openai/other"], blind=True))
+    )
     compare.ask("What is a slope?")
     webview.wait_until(lambda: "word word" in " ".join(compare.texts()))
     compare.button("Stop the answer").click()

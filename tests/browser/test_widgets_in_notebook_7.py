@@ -46,7 +46,7 @@ ALL_OF_THEM = """\
 from IPython.display import display
 from ipyllm import ChatWidget, CompareWidget, UsageDashboard
 chat = ChatWidget(conversation="all of them")
-display(chat, CompareWidget(models=["openai/good", "openai/broken"]), UsageDashboard(every_s=0.2))
+display(chat, CompareWidget(models=["openai/good", "openai/bad", "openai/broken"]), UsageDashboard(every_s=0.2))
 """
 
 
@@ -101,7 +101,7 @@ def test_all_three_look_right_in_one_notebook(theme, width, tmp_path):
         compare.ask()
         compare.columns.first.get_by_text("tokens/s").wait_for()
         compare.columns.last.get_by_text("error").first.wait_for()
-        shown.locator(".ipyllm-tiles").get_by_text("3", exact=True).first.wait_for()
+        shown.locator(".ipyllm-tiles").get_by_text("4", exact=True).first.wait_for()
         compare.button("Tie").click()
         compare.ranking.locator("table").wait_for()
         for name in ("chat", "compare", "dashboard"):

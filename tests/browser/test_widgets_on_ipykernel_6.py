@@ -102,7 +102,7 @@ def test_a_chat_goes_on_beside_a_busy_cell_and_clicks_wait_for_its_end(lab, fake
 
 
 def test_a_comparison_goes_on_beside_a_busy_cell_and_clicks_wait_for_its_end(lab):
-    notebook, shown = open_comparison(lab, ["openai/good", "openai/slow"], [BUSY])
+    notebook, shown = open_comparison(lab, ["openai/good", "openai/slow", "openai/bad"], [BUSY])
     good, slow = shown.columns.nth(0), shown.columns.nth(1)
     shown.ask()
     slow.get_by_text("It is").wait_for()

@@ -39,7 +39,7 @@ def static_snapshot(figures: Figures, filters: DashboardFilters, taken_at: datet
     >>> _, text = static_snapshot(figures_of(none, none), DashboardFilters(), read_at)
     >>> print(text)
     Usage · this kernel · last day · 2026-01-02 03:04:05 UTC
-    calls 0 · errors 0 · tokens in 0 · tokens out 0 · cost $0
+    calls 0 · errors 0 · cut off 0 (at max_tokens) · tokens in 0 · tokens out 0 · cost $0
     """
     title = " · ".join(("Usage", *_active_filters(filters), f"{taken_at:%Y-%m-%d %H:%M:%S %Z}".strip()))
     sums = [f"<b>{tile.value}</b>{_small(tile.note)}" for tile in figures.tiles]

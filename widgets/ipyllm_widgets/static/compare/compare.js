@@ -152,12 +152,16 @@ class CompareView extends LiveView {
   /** @param {any[]} columns @param {any} settings @param {string | null} running */
   drawVote(columns, settings, running) {
     const complete = columns.filter((column) => column.status === "ok");
-    const canVote = !this.commands.gone && running === null && complete.length > 1;
-    const key = JSON.stringify([canVote, complete.map((column) => column.mark), settings.vote, settings.hidden]);
+    const hasEnded = !this.commands.gone && running === null && columns.some((column) => column.status);
+    const canVote = hasEnded && complete.length > 1;
+    const key = JSON.stringify([hasEnded, complete.map((column) => column.mark), settings.vote, settings.hidden]);
     if (key === this.voteKey) return;
     this.voteKey = key;
-    this.vote.hidden = !canVote;
-    if (!canVote) return;
+    this.vote.hidden = !hasEnded;
+    if (!canVote) {
+      this.vote.replaceChildren(h("span", {}, "A vote needs two complete answers."));
+      return;
+    }
     const marks = complete.map((column) => [column.mark, column.mark]);
     const choices = [...marks, ["tie", "Tie"], ["both_bad", complete.length > 2 ? "All bad" : "Both bad"]];
     const hadFocus = this.vote.contains(document.activeElement);
