@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from ipyllm.experiment.run import Run
     from ipyllm.experiment.scores import Scores
     from ipyllm.ledger import Ledger
+    from ipyllm.statistics.table import StatisticsFrame
 
 __all__ = ["Results"]
 
@@ -128,7 +129,7 @@ class Results:
 
     # ---- statistics, plots, reports ----------------------------------------------------------------
 
-    def summary(self, **options: Any) -> pd.DataFrame:
+    def summary(self, **options: Any) -> StatisticsFrame:
         """Return a row per arm: calls, errors, times, tokens per second, cost and scores, with their intervals.
 
         Options are those of :func:`ipyllm.statistics.summarise_arms`.
@@ -137,7 +138,7 @@ class Results:
 
         return summarise_arms(self.calls, **options)
 
-    def paired(self, baseline: str | None = None, **options: Any) -> pd.DataFrame:
+    def paired(self, baseline: str | None = None, **options: Any) -> StatisticsFrame:
         """Return each arm's difference from ``baseline`` on the same prompts, with intervals and p-values.
 
         Options are those of :func:`ipyllm.statistics.paired`.
@@ -146,7 +147,7 @@ class Results:
 
         return paired(self.calls, baseline=baseline, **options)
 
-    def ranking(self, votes: Any = None, **options: Any) -> pd.DataFrame:
+    def ranking(self, votes: Any = None, **options: Any) -> StatisticsFrame:
         """Return the arms by strength, from ``votes`` or those in the ledger on this experiment's prompts.
 
         Arms whose call failed or was cancelled are not part of a vote.
@@ -185,7 +186,7 @@ class Results:
         calls = self._calls()
         if not (calls["status"] == "ok").any():
             return head
-        return f"{head}{self._cost_html()}{self.summary()._repr_html_()}"  # type: ignore[operator]
+        return f"{head}{self._cost_html()}{self.summary()._repr_html_()}"
 
     def _cost_html(self) -> str:
         """Return a sentence about the costs of calls and judges, if any are known."""

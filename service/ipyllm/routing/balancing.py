@@ -200,8 +200,8 @@ class _AddressService(BaseLLMService):
     """The service for an address in a pool, under the pool's name. It gets the pool's key, never a provider's."""
 
     def __init__(self, name: str, model: str, url: str, api_key: str | None) -> None:
-        self.name = name  # type: ignore[misc]  # one name per instance
-        self.title = f"The pool {name!r}"  # type: ignore[misc]
+        self.name = name
+        self.title = f"The pool {name!r}"
         super().__init__(model, base_url=url, api_key=api_key)
 
     def base_url(self) -> str:

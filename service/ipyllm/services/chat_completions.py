@@ -75,22 +75,22 @@ class ChatCompletionsProvider:
         For an invalid option, with one sentence that says why.
     """
 
-    name: ClassVar[str]
+    name: str
     """First part of a full model name."""
-    title: ClassVar[str]
+    title: str
     """Name in sentences."""
     at_once: ClassVar[int | None] = None
     """Calls that the server can answer at the same time, if known."""
     default_model: ClassVar[str]
-    url: ClassVar[str | None] = None
+    url: str | None = None
     """The provider's own address, used when neither the call nor the settings give one."""
-    domain: ClassVar[str | None] = None
+    domain: str | None = None
     """The provider's own domain: keys are required, and the price tables hold, only there."""
-    key_variable: ClassVar[str | None] = None
+    key_variable: str | None = None
     """Environment variable of the key, if a key is needed."""
-    price_provider: ClassVar[str | None] = None
+    price_provider: str | None = None
     """Provider id in the price tables."""
-    known_models: ClassVar[tuple[str, ...]] = ()
+    known_models: tuple[str, ...] = ()
     """Some model names, for "did you mean" and completion."""
 
     def __init__(

@@ -20,8 +20,9 @@ class EndpointService(BaseLLMService):
 
     def __init__(self, endpoint: str, model: str | None = None, **options: Any) -> None:
         settings = get_settings().endpoints[endpoint]
-        self.name = endpoint  # type: ignore[misc]  # one name per instance
-        self.title = f"The endpoint {endpoint!r}"  # type: ignore[misc]
+        self.name = endpoint
+        self.title = f"The endpoint {endpoint!r}"
+        self.key_variable = settings.api_key_env
         self._settings = settings
         chosen = model or settings.model
         if chosen is None:
@@ -43,11 +44,6 @@ class EndpointService(BaseLLMService):
     def base_url(self) -> str:
         """Return the address given, or that of the settings."""
         return self._base_url or self._settings.base_url
-
-    @property
-    def key_variable(self) -> str | None:  # type: ignore[override]  # one variable per instance
-        """The variable that the settings name."""
-        return self._settings.api_key_env
 
     def context_window(self) -> int | None:
         """Return the context window in tokens; the server is asked where nothing else knows it."""

@@ -36,23 +36,19 @@ class NamedService(BaseLLMService):
 
     def __init__(self, service: str, model: str | None = None, **options: Any) -> None:
         row = service_rows()[service]
-        self.name = service  # type: ignore[misc]  # one name per instance
-        self.title = row.title  # type: ignore[misc]
-        self.url = row.url  # type: ignore[misc]
-        self.domain = row.domain  # type: ignore[misc]
-        self.price_provider = row.prices or row.prices_by_suffix  # type: ignore[misc]
-        self.known_models = row.models  # type: ignore[misc]
+        self.name = service
+        self.title = row.title
+        self.url = row.url
+        self.domain = row.domain
+        self.key_variable = row.keys[0] if row.domain is not None else None
+        self.price_provider = row.prices or row.prices_by_suffix
+        self.known_models = row.models
         if model is None and row.model is None:
             raise LLMError(
                 f"{service!r} serves several models: write {service}/<model>; `%llm_models` lists them.",
                 category="not_found",
             )
         super().__init__(model or row.model, **options)
-
-    @property
-    def key_variable(self) -> str | None:  # type: ignore[override]  # one variable per instance
-        """The variable of the key, where one is required."""
-        return self._row.keys[0] if self._row.domain is not None else None
 
     @property
     def _row(self) -> ServiceRow:
