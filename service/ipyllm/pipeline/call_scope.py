@@ -9,17 +9,17 @@ from __future__ import annotations
 import inspect
 from contextvars import ContextVar
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from ipyllm.totals import CostTotal
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
 
-    from ipyllm.pipeline.call import Call
     from ipyllm.request import ChatRequest
+    from ipyllm.response import ChatResponse
 
-__all__ = ["CallScope", "current_scope"]
+__all__ = ["CallScope", "StartedCall", "current_scope"]
 
 _current: ContextVar[CallScope | None] = ContextVar("ipyllm_call_scope", default=None)
 
@@ -27,6 +27,12 @@ _current: ContextVar[CallScope | None] = ContextVar("ipyllm_call_scope", default
 def current_scope() -> CallScope | None:
     """Return the scope of the running code, if it has one."""
     return _current.get()
+
+
+class StartedCall(Protocol):
+    """A call that was started: its response, None until it has ended."""
+
+    response: ChatResponse | None
 
 
 class CallScope:
@@ -45,7 +51,7 @@ class CallScope:
     def __init__(self, experiment: str | None, tags: Mapping[str, str]) -> None:
         self._experiment = experiment
         self._tags = tags
-        self._calls: list[Call] = []
+        self._calls: list[StartedCall] = []
 
     def run(self, function: Callable[[], Any]) -> Any:
         """Call ``function`` in this scope, and return its result; an awaitable one must be awaited in its own task."""
@@ -73,7 +79,7 @@ class CallScope:
         )
         return replace(request, provenance=provenance)
 
-    def add(self, call: Call) -> None:
+    def add(self, call: StartedCall) -> None:
         """Count a call whose cost belongs to this scope."""
         self._calls.append(call)
 
