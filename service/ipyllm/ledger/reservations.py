@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from ipyllm.process_identity import ProcessIdentity
 
-__all__ = ["release_dead", "reserve"]
+__all__ = ["add_up_spending", "release_dead", "reserve"]
 
 _DECIMALS: Final = 12
 """Of sums in US dollars."""
@@ -91,6 +91,12 @@ def reserve(
     return BudgetState(spent, assumed, n_uncounted, reserved, max(0.0, reserved - stuck), frozenset(granted))
 
 
+def add_up_spending(connection: sa.Connection) -> None:
+    """Leave one amount for each experiment: a deleted call adds another."""
+    for experiment in connection.scalars(sa.select(spending.c.experiment).distinct()).all():
+        _spending(connection, experiment)
+
+
 def _spending(connection: sa.Connection, experiment: str) -> tuple[float, float, int]:
     """Return what ended calls cost, how much of it is assumed, and how many are in neither; leave one amount."""
     of_experiment = spending.c.experiment == experiment
@@ -106,5 +112,6 @@ def _spending(connection: sa.Connection, experiment: str) -> tuple[float, float,
     usd, assumed_usd, uncounted = zip(*amounts, strict=True)
     # Amounts that cancel each other may leave a rounding error, and a limit may be 0.
     total = round(math.fsum(usd), _DECIMALS), round(math.fsum(assumed_usd), _DECIMALS), sum(uncounted)
-    connection.execute(sa.insert(spending).values((experiment, *total)))
+    if any(total):
+        connection.execute(sa.insert(spending).values((experiment, *total)))
     return total

@@ -330,10 +330,7 @@ def _with_cost(result: Score | ScoreFailure, scope: CallScope) -> Score | ScoreF
     cost = scope.cost_usd
     if cost is None or result.cost_usd is not None:
         return result
-    if isinstance(result, Score):
-        return replace(result, cost_usd=cost)
-    result.cost_usd = cost
-    return result
+    return replace(result, cost_usd=cost) if isinstance(result, Score) else ScoreFailure(str(result), cost_usd=cost)
 
 
 def _failure(exc: Exception) -> ScoreFailure:

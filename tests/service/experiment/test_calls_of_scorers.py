@@ -12,7 +12,7 @@ import pytest
 from ipyllm import Experiment, LLMError, OpenAIService, compare, scorers, usage
 from ipyllm.ledger import current_ledger
 from ipyllm.request import Provenance
-from ipyllm.scorers import Score, Scorer
+from ipyllm.scorers import Score, ScoreFailure, Scorer
 from tests.fakes import answer, status
 
 COUNTS = {"prompt_tokens": 1, "completion_tokens": 2, "total_tokens": 3}
@@ -251,6 +251,20 @@ def test_a_cost_that_the_scorer_says_itself_stands(judge, priced):
         return Score(number(judge.chat(response.content)), cost_usd=7.0)
 
     assert experiment(priced, mine, n=1).run(progress=False).calls["cost_usd_mine"].tolist() == [7.0]
+
+
+def test_a_failure_that_is_raised_twice_has_two_costs(judge, priced):
+    failure = ScoreFailure("No.")
+
+    def mine(response):
+        if response.prompt == "0":
+            judge.chat(response.content)
+        raise failure
+
+    calls = experiment(priced, mine, n=2).run(progress=False).calls.set_index("prompt")
+    assert calls["score_mine_error"].tolist() == ["No.", "No."]
+    assert calls["cost_usd_mine"]["0"] == pytest.approx(0.2)
+    assert pd.isna(calls["cost_usd_mine"]["1"])
 
 
 def test_a_scorer_that_fails_or_hangs_after_it_paid_has_a_cost(judge, priced):

@@ -213,6 +213,16 @@ def test_what_is_spent_follows_every_change_of_the_rows(ledger, path):
     engine.dispose()
 
 
+def test_pruning_leaves_no_amounts_of_what_it_deleted(ledger, call, sql):
+    now = datetime.now(UTC)
+    for age_days, experiment in [(9, "old"), (9, "both"), (9, "both"), (0, "both"), (0, "both")]:
+        began = now - timedelta(days=age_days)
+        ledger.put(call(started_at=began, experiment=experiment, status="ok", cost_usd=0.1))
+    ledger.prune(now - timedelta(days=1), None)
+    assert sql("SELECT experiment, usd FROM spending") == [("both", pytest.approx(0.2))]
+    assert [ledger.reserve(name, LIMIT, {}).spent_usd for name in ("old", "both")] == [0.0, pytest.approx(0.2)]
+
+
 def test_an_upgrade_counts_the_calls_of_before():
     engine = sa.create_engine("sqlite://")
     with engine.begin() as connection:
