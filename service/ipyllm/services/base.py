@@ -13,7 +13,7 @@ from ipyllm.pipeline.streams import AsyncEventStream, AsyncTextStream, TextStrea
 from ipyllm.plain_values import plain_value
 from ipyllm.request import CallOptions, ChatRequest, Provenance
 from ipyllm.services import listed_models
-from ipyllm.services.chat_completions import ChatCompletionsProvider
+from ipyllm.services.openai_compatible import OpenAICompatibleProvider
 from ipyllm.services.profiles.retirement import note_once
 from ipyllm.text.surrogates import replace_surrogates
 from ipyllm.validate import validate_int, validate_usd
@@ -34,10 +34,10 @@ _NO_OPTIONS = CallOptions()
 _ROLES = {"system", "developer", "user", "assistant", "tool"}
 
 
-class BaseLLMService(ChatCompletionsProvider):
-    """A service: the API that users call, for a server that speaks the chat-completions protocol.
+class BaseLLMService(OpenAICompatibleProvider):
+    """A service: the API that users call, for a server that speaks the protocol of OpenAI.
 
-    Parameters and errors are those of :class:`~ipyllm.services.chat_completions.ChatCompletionsProvider`.
+    Parameters and errors are those of :class:`~ipyllm.services.openai_compatible.OpenAICompatibleProvider`.
     """
 
     def request(
