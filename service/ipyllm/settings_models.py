@@ -197,6 +197,7 @@ class ProfileSettings(BaseModel):
     schema_mode: Literal["native", "json", "prompt"] = "native"
     keeps_reasoning: bool = False
     reasoning_tag: Annotated[str, Field(pattern=r"^[\w-]*$")] = "think"
+    reasoning_tag_opened: bool = False
     context_window: Annotated[int, Field(gt=0)] | None = None
     price_model: str | None = None
     retires: date | None = None

@@ -95,7 +95,10 @@ class BaseLLMService(OpenAICompatibleProvider):
 
     def retirement_note(self) -> str | None:
         """Return a sentence if the model is or will soon be retired, the first time it is asked for."""
-        return note_once(self.profile, self.full_name)
+        profile, told = self.profile, self.listed_model()
+        if told is not None and told.retires is not None:
+            profile = replace(profile, retires=told.retires)
+        return note_once(profile, self.full_name)
 
     def _asked_window(self) -> int | None:
         """Return the context window; where it is not known yet, ask the server for its models once."""

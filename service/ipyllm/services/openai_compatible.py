@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from ipyllm.errors import LLMError, bad_request
 from ipyllm.messages import without
-from ipyllm.provider import Limits
+from ipyllm.provider import Limits, ReasoningFormat
 from ipyllm.request import CallOptions
 from ipyllm.services import listed_models
-from ipyllm.services.chat_input import with_own_fields
+from ipyllm.services.chat_input import with_own_fields, with_reasoning
 from ipyllm.services.parameters import check_params
 from ipyllm.services.pricing import Pricing
 from ipyllm.services.profiles.fit import check_images, check_tools, fit
@@ -199,10 +199,11 @@ class OpenAICompatibleProvider(Pricing):
             error = explain_missing_api(error, model=self.full_name)
         return explain_refusal(error, self.profile, request.params, model=self.full_name, server=server)
 
-    @property
-    def reasoning_tag(self) -> str | None:
-        """Name of the tag around reasoning that the model writes into its text; None to leave the text as it is."""
-        return self.profile.reasoning_tag or None
+    def reasoning_format(self, params: Mapping[str, Any]) -> ReasoningFormat:
+        """Return how the model sends its reasoning in a response to a request with these parameters."""
+        profile = self.profile
+        is_opened = profile.reasoning_tag_opened and profile.effort(params) != "none"
+        return ReasoningFormat(profile.reasoning_tag or None, is_opened, profile.keeps_reasoning)
 
     @property
     def schema_mode(self) -> SchemaMode:
@@ -298,11 +299,15 @@ class OpenAICompatibleProvider(Pricing):
         profile = self.profile
         if profile.api == "responses":
             return merged(responses_body(self.model, self.full_name, request.messages, params, profile), extra)
-        keeps_reasoning = profile.keeps_reasoning and "tools" in params
-        messages = [dict(message) if keeps_reasoning else self.message(message) for message in request.messages]
+        messages = [with_own_fields(message, self.full_name) for message in request.messages]
+        if profile.keeps_reasoning and "tools" in params:
+            reasons = profile.effort(params) != "none"
+            messages = [with_reasoning(message) if reasons else message for message in messages]
+        else:
+            messages = [self.message(message) for message in messages]
         return {
             "model": self.model,
-            "messages": [with_own_fields(message, self.full_name) for message in messages],
+            "messages": messages,
             "stream": True,
             "stream_options": {"include_usage": True},
             **merged(wire_fields(profile, params), extra),

@@ -73,6 +73,8 @@ class Profile:
     reasoning_tag : str
         Name of the tag around reasoning at the beginning of the text, as in ``<think>…</think>``; empty to leave the
         text as it is.
+    reasoning_tag_opened : bool
+        Whether an answer begins within the tag, because the model's template has opened it.
     context_window : int or None
         Tokens, where the price tables do not know them.
     price_model : str or None
@@ -98,6 +100,7 @@ class Profile:
     schema_mode: Literal["native", "json", "prompt"] = "native"
     keeps_reasoning: bool = False
     reasoning_tag: str = "think"
+    reasoning_tag_opened: bool = False
     context_window: int | None = None
     price_model: str | None = None
     retires: date | None = None
