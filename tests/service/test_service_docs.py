@@ -133,6 +133,7 @@ def test_the_table_of_services_is_that_of_the_data():
 def test_before_and_after_do_the_same(fake, row):
     from openai import AsyncOpenAI, OpenAI
 
+    fake.speak_as("openai")
     fake.default = answer("The same.")
     at = {"base_url": fake.base_url, "api_key": "no-key-needed"}
     names = {"m": [{"role": "user", "content": "Hello"}], "OpenAI": OpenAI, "OpenAIService": OpenAIService}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +19,7 @@ from ipyllm.text.surrogates import replace_surrogates
 from ipyllm.validate import validate_int, validate_usd
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable
 
     from ipyllm.events import Event
     from ipyllm.messages import Message
@@ -194,8 +194,9 @@ def _with_tags(provenance: Provenance, tags: Mapping[str, str] | None) -> Proven
     return replace(provenance, tags={**provenance.tags, **{str(key): str(value) for key, value in tags.items()}})
 
 
-def _tools_by_name(tools: Iterable[Any]) -> Mapping[str, Tool]:
-    given = list(tools)
+def _tools_by_name(tools: Any) -> Mapping[str, Tool]:
+    # One function alone is meant as a list of one; of what is none, the conversion says so.
+    given = list(tools) if isinstance(tools, Iterable) and not isinstance(tools, str) else [tools]
     if not given:
         return {}
     from ipyllm.tools import tools_by_name
