@@ -116,7 +116,7 @@ def _with_details(message: str, body: Any) -> str:
         relayed = _message(json.loads(raw)) or raw
     except (ValueError, RecursionError):
         relayed = raw
-    return f"{message}: {relayed}" if message else relayed
+    return f"{message.rstrip('.')}: {relayed}" if message else relayed
 
 
 def _with_place(text: str, place: Any) -> str:

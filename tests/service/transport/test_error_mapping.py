@@ -151,7 +151,7 @@ def test_category(status, body, category):
             },
             (
                 'openai/m wrote something that its server could not read (HTTP 400, "Failed to call a function. See '
-                '\'failed_generation\' for more details.: <function=add>{"a": 1}</function>"); '
+                '\'failed_generation\' for more details: <function=add>{"a": 1}</function>"); '
                 "try again, or choose another model."
             ),
         ),

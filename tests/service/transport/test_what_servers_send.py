@@ -478,11 +478,12 @@ def test_deep_json_in_the_arguments_of_a_call_is_told_to_the_model(fake):
 # ---- errors before text are sent again ----------------------------------------------------------------
 
 
-def test_a_broken_off_answer_is_asked_for_again_unless_text_was_shown(fake):
+@pytest.mark.parametrize("reason", ["abort", "insufficient_system_resource"])
+def test_a_broken_off_answer_is_asked_for_again_unless_text_was_shown(fake, reason):
     service = OllamaService("m", base_url=fake.base_url, max_retries=1)
-    fake.reply(status(200, events([delta("abort")]), SSE))
+    fake.reply(status(200, events([delta(reason)]), SSE))
     assert service.chat("Hello").content == "Hello from the fake."
-    fake.reply(status(200, events([delta(content="Fo"), delta("abort")]), SSE))
+    fake.reply(status(200, events([delta(content="Fo"), delta(reason)]), SSE))
     with pytest.raises(LLMError) as caught:
         service.chat("Hello")
     assert (caught.value.partial.content, len(fake.requests)) == ("Fo", 3)
