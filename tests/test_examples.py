@@ -267,8 +267,9 @@ def test_the_examples_in_each_help_run(prepared, services):
 
 
 def help_examples(text):
-    """Return the cells in a help page: indented, one or two side by side, each with its prompt below."""
+    """Return the cells in a help page: `%config …`, and the indented ones, with the prompt below each."""
     columns = [re.split(r" {3,}", line[4:]) for line in text.splitlines() if re.match(r" {4}\S", line)]
+    yield from re.findall(r"%config LLMMagics(?:\.\w+ = \S+)?", text)
     for number, begin in enumerate(columns[0] if columns else ()):
         below = [line[number] for line in columns[1:] if number < len(line)] if begin.startswith("%%") else []
         yield "\n".join([begin, *below])

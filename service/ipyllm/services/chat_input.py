@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ipyllm.messages import without
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from ipyllm.messages import Message
 
-__all__ = ["with_own_fields", "with_reasoning"]
+__all__ = ["with_own_fields", "with_reasoning", "with_signed_calls"]
 
 _NO_REASONING = " "  # DeepSeek refuses a message without reasoning, and an empty one: NousResearch/hermes-agent#18263
 
@@ -63,3 +65,14 @@ def with_reasoning(message: Message) -> Message:
     if message.get("role") != "assistant" or message.get("reasoning_content"):
         return message
     return {**message, "reasoning_content": _NO_REASONING}
+
+
+def with_signed_calls(message: Message, unsigned_call: Mapping[str, Any]) -> Message:
+    """Return a message whose function calls have the ``extra_content`` of unsigned ones, if none has a signature.
+
+    Of the calls of one answer, only the first need have one.
+    """
+    calls = message.get("tool_calls")
+    if not isinstance(calls, list) or any(call.get("extra_content") for call in calls):
+        return message
+    return {**message, "tool_calls": [{**call, "extra_content": dict(unsigned_call)} for call in calls]}

@@ -10,7 +10,7 @@ from ipyllm.messages import without
 from ipyllm.provider import Limits, ReasoningFormat
 from ipyllm.request import CallOptions
 from ipyllm.services import listed_models
-from ipyllm.services.chat_input import with_own_fields, with_reasoning
+from ipyllm.services.chat_input import with_own_fields, with_reasoning, with_signed_calls
 from ipyllm.services.parameters import check_params
 from ipyllm.services.pricing import Pricing
 from ipyllm.services.profiles.fit import check_images, check_tools, fit
@@ -300,6 +300,8 @@ class OpenAICompatibleProvider(Pricing):
         if profile.api == "responses":
             return merged(responses_body(self.model, self.full_name, request.messages, params, profile), extra)
         messages = [with_own_fields(message, self.full_name) for message in request.messages]
+        if profile.unsigned_call:
+            messages = [with_signed_calls(message, profile.unsigned_call) for message in messages]
         if profile.keeps_reasoning and "tools" in params:
             reasons = profile.effort(params) != "none"
             messages = [with_reasoning(message) if reasons else message for message in messages]

@@ -63,6 +63,18 @@ def test_signatures_of_thoughts_go_back_to_gemini_with_each_call(fake, form):
     assert "output_items" not in said
 
 
+def test_calls_of_another_model_reach_gemini_with_the_signature_for_such(fake):
+    fake.speak_as("gemini")
+    for model, is_signed in (("gemini-4-argon", True), ("gemini-2.5-flash", False)):
+        service = create_llm_service(f"gemini/{model}", base_url=fake.base_url, api_key="k", max_retries=0)
+        said = {"role": "assistant", "content": None, "tool_calls": [call(id="a"), call("add", '{"x": 1}', id="b")]}
+        results = [{"role": "tool", "tool_call_id": id_, "content": "noon"} for id_ in "ab"]
+        assert service.chat([{"role": "user", "content": "Hi"}, said, *results]).status == "ok"
+        sent = fake.requests[-1].json["messages"][1]["tool_calls"]
+        signature = {"google": {"thought_signature": "skip_thought_signature_validator"}} if is_signed else None
+        assert [each.get("extra_content") for each in sent] == [signature] * 2
+
+
 def test_details_of_reasoning_go_back_to_openrouter_joined_as_they_were_cut(fake):
     service = create_llm_service("openrouter/some/model", base_url=fake.base_url, api_key="k", max_retries=0)
     script = stream(
