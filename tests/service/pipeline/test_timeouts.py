@@ -251,7 +251,7 @@ def limits_of(model, **options):
     ("model", "effort", "seconds"),
     [
         ("openrouter/openai/gpt-4.1-mini", None, 120),
-        ("local/smollm2-135m", None, 120),
+        ("local/smollm2-135m", None, 600),
         ("openai/gpt-6-luna", "none", 120),
         ("openai/gpt-6-luna", "low", 300),
         ("openai/gpt-6-luna", None, 600),
@@ -261,7 +261,8 @@ def limits_of(model, **options):
         ("deepseek/deepseek-flash", "none", 120),
         ("openai/gpt-5.2-pro", None, 1800),
         ("openai/o3-deep-research", None, 1800),
-        ("ollama/anything", None, 300),
+        ("ollama/anything", None, 600),
+        ("groq/anything", None, 300),
     ],
 )
 def test_the_first_token_is_waited_for_as_long_as_fits_the_model(model, effort, seconds):
