@@ -104,7 +104,7 @@ class Watchdog:
         sentence = f"{model} took too long: {self._missing(limit)} for {limit_s:g} s"
         if may_be_at_work:
             why = "its server had begun to answer" if times.is_accepted else "it may be reasoning"
-            sentence += f"; {why}, so the request was not sent again, because both may be billed"
+            sentence += f"; {why}, so the request was not sent again: the work might be done, and billed, twice"
         return LLMError(
             f"{sentence}; allow more time with timeout=Timeout({limit}=…), in a cell with --timeout.",
             category="timeout",
