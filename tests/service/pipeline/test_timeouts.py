@@ -159,7 +159,7 @@ def test_no_response_from_a_model_that_reasons_is_not(make, fake):
 
 
 def test_a_refusal_whose_body_never_ends_is_tried_again(make, fake):
-    service = make()
+    service = make('efforts = ["medium"]')  # it reasons, but not while it refuses
     fake.reply(replace(fakes.unavailable(), stop_after=1, ending="hang"))
     response = service.chat("Hello", timeout=Timeout(first_token=0.4))
     assert (response.status, response.timing.attempts) == ("ok", 2)
