@@ -53,7 +53,7 @@ def signal_reader(api: Api) -> Callable[[bytes, dict[str, Any]], Signal | None]:
 
 
 def _chat_signal(event: bytes, chunk: dict[str, Any]) -> Signal | None:
-    if chunk.get("error") or event == b"error":
+    if event == b"error" or (chunk.get("error")):
         return Signal(fault=parse_error(chunk))
     choices = chunk.get("choices")
     if not (isinstance(choices, list) and choices and isinstance(choices[0], dict)):
@@ -61,7 +61,7 @@ def _chat_signal(event: bytes, chunk: dict[str, Any]) -> Signal | None:
     choice = choices[0]
     if choice.get("error"):  # OpenRouter
         return Signal(fault=parse_error(choice))
-    is_whole = choice.get("message") and not choice.get("delta")
+    is_whole = "message" in choice and choice["message"] and not choice.get("delta")
     return _COMPLETE if is_whole or choice.get("finish_reason") else None
 
 

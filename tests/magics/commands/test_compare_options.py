@@ -10,7 +10,6 @@ from ipyllm_magics.command_line import parser
 from ipyllm_magics.command_line.options import COMPARE, LLM, NOT_IN_COMPARE
 from tests.fakes import answer, model_not_found
 
-CELL = "%%llm_compare -m openai/a -m openai/b"
 PAGE = "```html\n<h1>Hi</h1><script>steal()</script>\n```"
 
 
