@@ -329,7 +329,8 @@ class Exchange:
     def _accumulator(self, api: Api) -> Accumulator:
         if api == "responses":
             return ResponsesAccumulator(sent_ns=perf_counter_ns())
-        return ChatAccumulator(sent_ns=perf_counter_ns(), reasoning_tag=self.service.reasoning_tag)
+        reasoning_format = self.service.reasoning_format(self.request.params)
+        return ChatAccumulator(sent_ns=perf_counter_ns(), reasoning_format=reasoning_format)
 
     def _log_oddities(self, received: Accumulator) -> None:
         model = self.request.model

@@ -159,3 +159,24 @@ def test_half_a_character_in_a_model_s_name_is_refused_in_one_sentence(fake):
 def test_half_a_character_in_a_prompt_or_system_message_is_replaced(service, fake):
     service.chat("a\ud83d", system="b\ude00")
     assert [message["content"] for message in fake.requests[-1].json["messages"]] == ["b\ufffd", "a\ufffd"]
+
+
+@pytest.mark.parametrize("value", ["x", 3, ["a"], [{"a": 1}], True])
+@pytest.mark.parametrize("name", ["extra_body", "logit_bias", "metadata", "response_format"])
+def test_what_must_be_an_object_is_refused_in_one_sentence_if_it_is_none(service, fake, name, value):
+    with pytest.raises(LLMError, match=f"^{name} must be a dict, not ") as caught:
+        service.chat("Hello", **{name: value})
+    assert caught.value.category == "bad_request"
+    assert fake.requests == []
+
+
+def test_one_tool_need_not_be_a_list_and_what_is_none_is_refused_in_one_sentence(service, fake):
+    def now() -> str:
+        return "noon"
+
+    service.chat("Hello", tools=now)
+    assert fake.requests[0].json["tools"][0]["function"]["name"] == "now"
+    for wrong in (3, True, "now", [3]):
+        with pytest.raises(LLMError, match="A tool is a function, not ") as caught:
+            service.chat("Hello", tools=wrong)
+        assert caught.value.category == "bad_request"

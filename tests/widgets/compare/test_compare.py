@@ -211,3 +211,15 @@ def test_the_page_offers_the_efforts_that_all_models_take(two, widget):
     compared = widget("gpt-6-luna", "gpt-6.1-sol")
     assert compared._controller._settings()["efforts"] == ["low", "medium", "high", "xhigh", "max"]
     assert widget("gpt-6-luna", "good")._controller._settings()["efforts"] == []
+
+
+def test_models_that_retire_are_named_below_the_answers_once(two, widget, own_settings):
+    (own_settings / "config.toml").write_text('[profiles."openai/good"]\nretires = 2020-01-01\n')
+    both = widget("good", "bad")
+    note = "openai/good was retired on 2020-01-01."
+    asked(both)
+    assert both._controller.snapshot()["totals"].count(note) == 1
+    html, text = both._controller.static_content()
+    assert html.count(note) == text.count(note) == 1
+    asked(both)
+    assert note not in both._controller.snapshot()["totals"]

@@ -82,11 +82,15 @@ class Profile:
         The most that the server enforces of a schema.
     keeps_reasoning : bool
         Whether the reasoning of earlier turns must be sent back with tools.
+    unsigned_call : mapping
+        The ``extra_content`` of function calls that another model made, where the server requires a signature.
     first_token_s : mapping
         How long the first token is waited for by default, in seconds, by effort; ``"*"`` for the others.
     reasoning_tag : str
         Name of the tag around reasoning at the beginning of the text, as in ``<think>…</think>``; empty to leave the
         text as it is.
+    reasoning_tag_opened : bool
+        Whether an answer begins within the tag, because the model's template has opened it.
     context_window : int or None
         Tokens, where the price tables do not know them.
     price_model : str or None
@@ -111,8 +115,10 @@ class Profile:
     images: bool | None = None
     schema_mode: Literal["native", "json", "prompt"] = "native"
     keeps_reasoning: bool = False
+    unsigned_call: Mapping[str, Any] = field(default_factory=dict)
     first_token_s: Mapping[str, float] = field(default_factory=lambda: _FIRST_TOKEN_S)
     reasoning_tag: str = "think"
+    reasoning_tag_opened: bool = False
     context_window: int | None = None
     price_model: str | None = None
     retires: date | None = None
