@@ -38,6 +38,9 @@ class LLMError(Exception):
         The response so far.
     reached_server : bool
         False if no connection was made, so that nothing can have been charged for.
+    cause : Category or None
+        Why the last attempt failed, where ``category`` does not say it: of ``max_retries_exceeded``, and of a ``quota``
+        that does not allow another attempt.
 
     Examples
     --------
@@ -58,6 +61,7 @@ class LLMError(Exception):
         retry_after: float | None = None,
         partial: ChatResponse | None = None,
         reached_server: bool = True,
+        cause: Category | None = None,
     ) -> None:
         # Stripped first: a control sequence directly before a key would hide it from `redact`.
         super().__init__(redact(strip_control_sequences(message)))
@@ -68,6 +72,7 @@ class LLMError(Exception):
         self.retry_after = retry_after
         self.partial = partial
         self.reached_server = reached_server
+        self.cause: Category | None = cause
 
     def __reduce__(self) -> tuple[object, ...]:
         # Keyword-only arguments do not survive the default pickling, which process pools and Dask rely on.

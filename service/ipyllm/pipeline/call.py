@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import suppress
+from dataclasses import replace
 from time import perf_counter_ns
 from typing import TYPE_CHECKING
 
@@ -42,7 +43,8 @@ class Call:
     """One call in flight; usable from any thread.
 
     Stages: created → started (:meth:`start`) → streaming (``on_event`` is called on the service thread, and must return
-    in microseconds) → done (``done`` is set, with ``response``, and ``error`` if the call failed). Rows go to
+    in microseconds) → done (``done`` is set, with ``response``, and ``error`` if the call failed). Without ``on_event``
+    nobody sees an answer before it is complete, so one that breaks off may be asked for again. Rows go to
     ``ledger``, by default that of this process. The cost is also reserved and settled in ``account``,
     by default that of its experiment.
     """
@@ -56,6 +58,8 @@ class Call:
         account: Account | None = None,
     ) -> None:
         self.service = service
+        if request.retry_after_text is None:
+            request = replace(request, retry_after_text=on_event is None)
         self.request = request
         self.done = InterruptibleEvent()
         self.response: ChatResponse | None = None
@@ -182,6 +186,7 @@ class Call:
                 model=self.request.model,
                 error_category=self.error.category,
                 error_message=str(self.error),
+                cause=self.error.cause,
             )
         finally:
             if self._caller_executor is not None:

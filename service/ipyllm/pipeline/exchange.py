@@ -185,7 +185,7 @@ class Exchange:
         return math.inf if self._deadline is None else self._deadline - asyncio.get_running_loop().time()
 
     async def _attempt_with_retries(self, state: ExchangeState) -> None:
-        request, after_text = self.request, self.request.retry_after_text
+        request, after_text = self.request, bool(self.request.retry_after_text)
 
         async def wait(seconds: float) -> None:
             log(_logger, logging.WARNING, "attempt failed, waiting", model=request.model, wait_s=round(seconds, 3))
@@ -219,6 +219,7 @@ class Exchange:
                     attempts=state.attempts,
                     retry_after=exc.retry_after,
                     reached_server=exc.reached_server,
+                    cause=exc.category,
                 ) from exc
             raise
 
@@ -252,11 +253,15 @@ class Exchange:
     async def _attempt(self, state: ExchangeState, slot: Slot) -> None:
         request, on_event = self.request, self._on_event
         assert state.address is not None
-        await self._budget.hold_for_attempt(state)
+        try:
+            await self._budget.hold_for_attempt(state)
+        except LLMError as exc:
+            exc.cause = state.attempt_error.category if state.attempt_error is not None else None
+            raise
         self._put_bound(state, to_be_sent=True)
         await self._budget.sent()
         body, api = self.service.body(request), self.service.api
-        state.begin_attempt(body)
+        state.begin_attempt(body, request)
         thread = service_thread()
         stream = thread.transport.stream(
             state.address, body, model=request.model, connect_s=request.timeout.connect, api=api
@@ -298,7 +303,7 @@ class Exchange:
             )
         )
         if error is not None:
-            if received.has_tokens:  # text was shown, so there is no retry
+            if received.has_tokens:  # so it is made again only if nobody has seen them
                 error.partial = state.response(self.service, request, self.call_id, error)
             raise error
 

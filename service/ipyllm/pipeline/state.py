@@ -32,6 +32,8 @@ __all__ = ["ExchangeState"]
 _GATEWAY_ERRORS: Final = frozenset({502, 504, 524})
 """Errors of a gateway that lost the model server behind it, which may have answered."""
 
+_BILLED_EARLIER: Final = "unknown: an earlier attempt was billed too"
+
 _logger = logging.getLogger("ipyllm.call")
 
 
@@ -58,12 +60,19 @@ class ExchangeState:
         self.cold = False
         self.address: Address | None = None
         self.received = Accumulator(sent_ns=self.opened_ns)
+        self.broken_attempts = 0  # with tokens, and made again
+        self.broken_output_tokens = 0  # of these, estimated
+        self.last_broken: Accumulator | None = None
         self.lag = LagMeasurement()
         self.times: WireTimes | None = None
         self.hit: ChatResponse | None = None
 
-    def begin_attempt(self, body: Mapping[str, Any]) -> None:
+    def begin_attempt(self, body: Mapping[str, Any], request: ChatRequest) -> None:
         """Record that a request is sent, with this JSON."""
+        if self.received.has_tokens:
+            self.broken_attempts += 1
+            self.broken_output_tokens += self._likely_output_tokens(request)
+            self.last_broken = self.received
         self.attempts += 1
         self.attempt_error = None
         self.attempt_is_open = True
@@ -101,15 +110,19 @@ class ExchangeState:
         received = self.received
         usage = self._usage(service, request)
         cost, source = self._cost(service, usage)
+        # Of an attempt that was made again in vain, the text is kept: it has arrived, and may have been paid for.
+        is_in_vain = error is not None and self.last_broken is not None and not received.has_tokens
+        text = self.last_broken if is_in_vain and self.last_broken is not None else received
         if self.attempts and not self.may_be_billed:
             cost, source = self.earlier_cost_usd, self._source_of_unbilled(source)
+            source = source if cost is not None else _BILLED_EARLIER
         elif cost is not None and self.earlier_cost_usd != 0.0:
             cost = None if self.earlier_cost_usd is None else cost + self.earlier_cost_usd
-            source = source if cost is not None else "unknown: an earlier attempt was billed too"
+            source = source if cost is not None else _BILLED_EARLIER
         return ChatResponse(
-            content=received.content,
-            reasoning=received.reasoning,
-            tool_calls=received.tool_calls,
+            content=text.content,
+            reasoning=text.reasoning,
+            tool_calls=text.tool_calls,
             status=_status(error),
             finish_reason=received.finish_reason,
             refused=received.refused,
@@ -126,6 +139,7 @@ class ExchangeState:
             started_at=self.started_at,
             error_category=error.category if error is not None else None,
             error_message=str(error) if error is not None else None,
+            cause=error.cause if error is not None else None,
             not_applied=request.not_applied,
         )
 
@@ -171,6 +185,7 @@ class ExchangeState:
         known: dict[str, Any] = {
             "visible_tokens": visible_tokens(counted, self.received),
             "service_tier": self.received.service_tier,
+            "broken_output_tokens_estimated": self.broken_output_tokens or None,
         }
         if self.received.has_tokens:
             if counted.input_tokens is None:
@@ -237,6 +252,7 @@ class ExchangeState:
             queue_s=(ready_ns - self.begun_ns) / 1e9 + self.queued_s,
             retry_wait_s=self.retry_wait_ns / 1e9,
             attempts=self.attempts,
+            broken_attempts=self.broken_attempts,
             total_s=(now - self.opened_ns) / 1e9,
         )
 
