@@ -45,6 +45,9 @@ class Provider(Protocol):
     def api(self) -> Api:
         """The API through which the model is asked."""
 
+    def reasons(self, request: ChatRequest) -> bool:
+        """Return whether the model is known to reason before it answers this request."""
+
     @property
     def reasoning_tag(self) -> str | None:
         """Name of the tag around reasoning that the model writes into its text, if it may."""

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from ipyllm.events import Event
     from ipyllm.pipeline.budget import Account
     from ipyllm.pipeline.exchange import RowSink
+    from ipyllm.pipeline.waiting import Waiting
     from ipyllm.provider import Provider
     from ipyllm.request import ChatRequest
     from ipyllm.tools import CallerExecutor
@@ -77,6 +78,7 @@ class Call:
         self._context: Context | None = None
         self._deadline: float | None = None
         self._asked_ns: int | None = None  # until the first exchange has begun
+        self._exchange: Exchange | None = None
         self._caller_executor: CallerExecutor | None = None
         self._cancelled = False
 
@@ -125,6 +127,11 @@ class Call:
     def wait_for(self, event: InterruptibleEvent, timeout: float | None = None) -> bool:
         """Wait for an event in the thread that made the call, and run the call's tools meanwhile."""
         return event.wait(timeout) if self._caller_executor is None else self._caller_executor.wait(event, timeout)
+
+    def waiting(self) -> Waiting | None:
+        """Return what the call waits for; None once text or a function call arrives, and between exchanges."""
+        exchange = self._exchange
+        return None if exchange is None else exchange.waiting()
 
     def before_tools(self, callback: Callable[[], None]) -> None:
         """Call ``callback`` in the waiting thread before each tool runs there."""
@@ -213,11 +220,14 @@ class Call:
                 asked_ns=self._asked_ns,
             )
             self._asked_ns = None
+            self._exchange = exchange
             try:
                 with candidate:
                     return await exchange.run()
             except LLMError as exc:
                 errors.append(exc)
+            finally:
+                self._exchange = None
         raise all_candidates_failed(errors, request.model)
 
     def _accounts(self) -> list[Account]:

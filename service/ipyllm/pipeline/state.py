@@ -6,7 +6,7 @@ import logging
 from dataclasses import replace
 from datetime import UTC, datetime
 from time import perf_counter_ns
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple
 
 from ipyllm.conversations.likely_tokens import likely_message_tokens, likely_output_tokens
 from ipyllm.conversations.tokens import max_output_tokens
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from ipyllm.transport.address import Address
     from ipyllm.transport.wire_times import WireTimes
 
-__all__ = ["ExchangeState"]
+__all__ = ["ExchangeState", "Phase"]
 
 _GATEWAY_ERRORS: Final = frozenset({502, 504, 524})
 """Errors of a gateway that lost the model server behind it, which may have answered."""
@@ -37,6 +37,14 @@ _BILLED_EARLIER: Final = "unknown: an earlier attempt was billed too"
 _logger = logging.getLogger("ipyllm.call")
 
 
+class Phase(NamedTuple):
+    """What an exchange is doing, since when, and until when it will, as ``perf_counter_ns``."""
+
+    name: Literal["prepare", "begin", "queue", "request", "pause"]
+    since_ns: int
+    until_ns: int | None = None
+
+
 class ExchangeState:
     """State of one exchange. Only the exchange changes it, on the service thread."""
 
@@ -44,12 +52,14 @@ class ExchangeState:
         self.started_at = datetime.now(UTC)
         self.begun_ns = perf_counter_ns()
         self.opened_ns = self.begun_ns if asked_ns is None else asked_ns
+        self.phase = Phase("prepare", self.begun_ns)
         self.ready_ns: int | None = None
         self.queued_s = 0.0
         self.retry_wait_ns = 0
         self.attempt_records: list[Attempt] = []
         self.attempts = 0
         self.attempt_error: LLMError | None = None
+        self.accepted_ns: int | None = None  # when the response of the latest attempt began, unless it is a refusal
         self.attempt_is_open = False  # it was sent, and not counted as an earlier one yet
         self.sent_at = self.started_at
         self.body: Mapping[str, Any] = {}  # of the latest attempt
@@ -74,7 +84,7 @@ class ExchangeState:
             self.broken_output_tokens += self._likely_output_tokens(request)
             self.last_broken = self.received
         self.attempts += 1
-        self.attempt_error = None
+        self.attempt_error = self.accepted_ns = None
         self.attempt_is_open = True
         self.sent_at = datetime.now(UTC)
         self.body = body
@@ -111,8 +121,7 @@ class ExchangeState:
         usage = self._usage(service, request)
         cost, source = self._cost(service, usage)
         # Of an attempt that was made again in vain, the text is kept: it has arrived, and may have been paid for.
-        is_in_vain = error is not None and self.last_broken is not None and not received.has_tokens
-        text = self.last_broken if is_in_vain and self.last_broken is not None else received
+        text = received if error is None or received.has_tokens else self.last_broken or received
         if self.attempts and not self.may_be_billed:
             cost, source = self.earlier_cost_usd, self._source_of_unbilled(source)
             source = source if cost is not None else _BILLED_EARLIER

@@ -209,6 +209,10 @@ class ChatCompletionsProvider:
             error = explain_missing_api(error, model=self.full_name)
         return explain_refusal(error, self.profile, request.params, model=self.full_name, server=server)
 
+    def reasons(self, request: ChatRequest) -> bool:
+        """Return whether the model is known to reason before it answers this request."""
+        return self.profile.reasons(request.params)
+
     @property
     def reasoning_tag(self) -> str | None:
         """Name of the tag around reasoning that the model writes into its text; None to leave the text as it is."""

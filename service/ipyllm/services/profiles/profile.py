@@ -108,6 +108,13 @@ class Profile:
         given: str | None = params.get("effort")
         return self.default_effort if given is None else given
 
+    def reasons(self, params: Mapping[str, Any]) -> bool:
+        """Return whether the model is known to reason with these parameters before it answers."""
+        effort = self.effort(params)
+        if effort is None:
+            return self.efforts is not None and bool(self.efforts) and "none" not in self.efforts
+        return effort != "none"
+
 
 def profile_of(name: str, profiles: Mapping[str, ProfileSettings] | None = None) -> Profile:
     """Return the profile of a full model name, ``service/model``; ``profiles`` are those of the settings.
