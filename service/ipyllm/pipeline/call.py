@@ -59,8 +59,8 @@ class Call:
         account: Account | None = None,
     ) -> None:
         self.service = service
-        if request.retry_after_text is None:
-            request = replace(request, retry_after_text=on_event is None)
+        if request.retry_after_text is None and on_event is None:
+            request = replace(request, retry_after_text=True)
         self.request = request
         self.done = InterruptibleEvent()
         self.response: ChatResponse | None = None
