@@ -25,12 +25,12 @@ _MAX_ARGUMENTS = 200  # in the line that is visible while the panel is folded
 
 def activity(answer: GrowingAnswer, elapsed_s: float, waiting: Waiting | None) -> str:
     """Return in one line what happens before the answer: what the model does, or else what the call waits for."""
+    if waiting is not None and elapsed_s >= DETAILS_AFTER_S and (answer.calls or not answer.reasoning_words):
+        return waiting.line()
     if answer.calls:
         doing = f"calling {strip_control_sequences(answer.calls[-1].name)[:_MAX_ARGUMENTS]}"
     elif answer.reasoning_words:
         doing = f"{answer.reasoning_words} words of reasoning"
-    elif waiting is not None and elapsed_s >= DETAILS_AFTER_S:
-        return waiting.line()
     else:
         doing = "waiting"
     return f"{doing} · {elapsed_s:.0f} s"

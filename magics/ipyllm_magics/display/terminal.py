@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from ipyllm.events import ReasoningDelta, TextDelta, ToolCallDelta
 from ipyllm.rendering import footer_text
-from ipyllm.text.terminal import TerminalFilter
+from ipyllm.text.terminal import TerminalFilter, strip_control_sequences
 from ipyllm_magics.display.output_formats import NotFoundInAnswerError
 from ipyllm_magics.display.reasoning_panel import DETAILS_AFTER_S
 from ipyllm_magics.display.renderer import Renderer
@@ -46,7 +46,7 @@ class TerminalRenderer(Renderer):
         if not self._can_erase or elapsed_s < DETAILS_AFTER_S:
             return
         doing = waiting.line() if waiting is not None else f"waiting · {elapsed_s:.0f} s"
-        line = f"{self._model} · {doing}"[: shutil.get_terminal_size().columns - 1]
+        line = strip_control_sequences(f"{self._model} · {doing}")[: shutil.get_terminal_size().columns - 1]
         sys.stdout.write(f"{_ERASE_LINE}{_DIM}{line}{_NORMAL}")
         sys.stdout.flush()
         self._has_waiting_line = True

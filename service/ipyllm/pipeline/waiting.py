@@ -85,11 +85,12 @@ def _response(
     state: ExchangeState, phase: Phase, attempt: str, service: Provider, request: ChatRequest
 ) -> Waiting | None:
     received, times = state.received, state.times
-    if received.first_text_ns is not None or received.arguments:
+    reasons = received.first_reasoning_ns is not None
+    if received.first_text_ns is not None or (received.has_tokens and not reasons):
         return None
     if times is None or times.is_connecting:
         return _since(f"connecting{attempt}", phase.since_ns)
-    if received.first_reasoning_ns is not None or service.reasons(request):
+    if reasons or service.reasons(request):
         what = "thinking"
     elif state.accepted_ns is not None and (times.heard_ns or 0) - state.accepted_ns > _KEEP_ALIVE_NS:
         what = "the server is at work"

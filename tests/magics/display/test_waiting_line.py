@@ -8,6 +8,7 @@ import re
 
 import pytest
 
+from ipyllm.events import ReasoningDelta, TextDelta, ToolCallDelta
 from ipyllm.pipeline.waiting import Waiting
 from ipyllm_magics.display import cell, reasoning_panel, terminal
 from ipyllm_magics.display.output_formats import OUTPUT_FORMATS
@@ -79,6 +80,16 @@ def test_short_waits_are_not_explained():
     assert reasoning_panel.activity(shown, 9.0, None) == "waiting · 9 s"
 
 
+def test_what_the_model_does_comes_first():
+    thinking = Waiting("thinking · ", 0)
+    shown = cell.GrowingAnswer()
+    shown.feed(ReasoningDelta("let me see", 0))
+    assert reasoning_panel.activity(shown, 9.0, thinking) == "3 words of reasoning · 9 s"
+    shown.feed(ToolCallDelta(0, "call", "look", "{}", 0))
+    assert reasoning_panel.activity(shown, 9.0, None) == "calling look · 9 s"
+    assert reasoning_panel.activity(shown, 9.0, thinking).startswith("thinking · "), "in the next round"
+
+
 class Output(io.StringIO):
     """A stream that is a terminal, or not."""
 
@@ -103,8 +114,6 @@ def renderer(monkeypatch):
 
 
 def test_a_terminal_has_one_line_which_is_erased(renderer):
-    from ipyllm.events import TextDelta
-
     shown, out = renderer()
     shown.waiting(1.0, Waiting("connecting · ", 0))
     assert out.getvalue() == ""
