@@ -38,12 +38,11 @@ def test_a_chat_says_what_is_known(chat, models):
 
 
 def test_once_an_answer_begins_nothing_is_said(chat, models):
-    models.default = answer("one two three", reasoning="hm", ttft=0.4, gap=0.3)
+    models.default = answer("one two three", reasoning="hm", ttft=0.4, gap=1.0)
     widget = chat()
     call = widget.send("Hello")
     widget.comm.wait_for(lambda view: view.turns[-1]["waiting"])
-    shown = widget.comm.wait_for(lambda view: view.turns[-1]["parts"] and not view.turns[-1]["waiting"])
-    assert shown.turns[-1]["status"] == "running"
+    widget.comm.wait_for(lambda view: [*view.turns[-1]["parts"]] == ["reasoning"] and not view.turns[-1]["waiting"], 10)
     call.wait()
 
 
