@@ -17,6 +17,7 @@ from ipyllm.events import Finished
 from ipyllm.ledger import current_ledger
 from ipyllm.observability import telemetry
 from ipyllm.pipeline.budget import Budget, Reservation, account_of_experiment, kernel_budget
+from ipyllm.pipeline.call_scope import current_scope
 from ipyllm.pipeline.candidates import all_candidates_failed, candidates
 from ipyllm.pipeline.exchange import Exchange, as_llm_error
 from ipyllm.response import ChatResponse
@@ -45,9 +46,9 @@ class Call:
 
     Stages: created → started (:meth:`start`) → streaming (``on_event`` is called on the service thread, and must return
     in microseconds) → done (``done`` is set, with ``response``, and ``error`` if the call failed). Without ``on_event``
-    nobody sees an answer before it is complete, so one that breaks off may be asked for again. Rows go to
-    ``ledger``, by default that of this process. The cost is also reserved and settled in ``account``,
-    by default that of its experiment.
+    nobody sees an answer before it is complete, so one that breaks off may be asked for again. Rows go to ``ledger``,
+    by default that of this process. The cost is also reserved and settled in ``account``, by default that of its
+    experiment. A call that is made while a scorer runs belongs to the experiment of the answer that is scored.
     """
 
     def __init__(
@@ -59,6 +60,8 @@ class Call:
         account: Account | None = None,
     ) -> None:
         self.service = service
+        self._scope = current_scope()
+        request = request if self._scope is None else self._scope.adopt(request)
         if request.retry_after_text is None and on_event is None:
             request = replace(request, retry_after_text=True)
         self.request = request
@@ -168,6 +171,8 @@ class Call:
 
     async def _run(self) -> None:
         self._task = asyncio.current_task()
+        if self._scope is not None:
+            self._scope.add(self)
         if self._cancelled and self._task is not None:
             self._task.cancel()  # cancelled before it started: the first await below raises
         total = self.request.timeout.total

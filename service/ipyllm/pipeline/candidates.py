@@ -94,6 +94,7 @@ def all_candidates_failed(errors: list[LLMError], route: str) -> LLMError:
         retry_after=last.retry_after,
         partial=last.partial,
         cause=last.cause,
+        limit=last.limit,
     )
     error.__cause__ = last
     return error

@@ -31,15 +31,16 @@ def is_retryable(error: BaseException, *, after_text: bool = False) -> bool:
     """Whether the same request may succeed if sent again.
 
     False after a part of the answer has arrived, which may have been shown and would appear twice, unless
-    ``after_text`` allows it; after a time limit then in any case, because the server was at work. False for errors
-    that remain: a wrong key, no quota, a request that the server does not understand, or a wait of over two minutes.
+    ``after_text`` allows it. False for errors that remain: a wrong key, no quota, a request that the server does not
+    understand, or a wait of over two minutes. False for a request that a time limit ended while the server may have
+    been at work on it, because both may be billed.
     """
-    if not isinstance(error, LLMError):
+    if not isinstance(error, LLMError) or error.may_be_at_work:
         return False
     # A truncated stream is transient too, but always comes after text.
     if error.category not in _TRANSIENT and not (after_text and error.category == "truncated"):
         return False
-    if error.partial is not None and (not after_text or error.category == "timeout"):
+    if error.partial is not None and not after_text:
         return False
     if error.retry_after is not None and error.retry_after > LONGEST_RETRY_AFTER_S:
         return False

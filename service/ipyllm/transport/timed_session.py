@@ -53,7 +53,7 @@ class _TimedResponse(aiohttp.ClientResponse):
 
 
 def _traces() -> list[aiohttp.TraceConfig]:
-    """Return what notes when a request was written, for loops that bypass our sockets: uvloop, Windows."""
+    """Return what notes when a request was written, for loops that bypass our sockets, as on Windows."""
     if isinstance(asyncio.get_running_loop(), asyncio.SelectorEventLoop):
         return []
     trace = aiohttp.TraceConfig()
