@@ -67,6 +67,9 @@ class Provider(Protocol):
     def api(self) -> Api:
         """The API through which the model is asked."""
 
+    def reasons(self, request: ChatRequest) -> bool:
+        """Return whether the model is known to reason before it answers this request."""
+
     def reasoning_format(self, params: Mapping[str, Any]) -> ReasoningFormat:
         """Return how the model sends its reasoning in a response to a request with these parameters."""
 

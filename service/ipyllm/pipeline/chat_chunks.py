@@ -10,12 +10,14 @@ import secrets
 from dataclasses import InitVar, dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
+from ipyllm.events import TextDelta
 from ipyllm.pipeline.accumulator import Accumulator
 from ipyllm.pipeline.call_deltas import CallDeltas
 from ipyllm.pipeline.reasoning_details import add_details
 from ipyllm.pipeline.reasoning_tag import ReasoningTag
 from ipyllm.provider import PLAIN_REASONING
 from ipyllm.response import ToolCall
+from ipyllm.transport.plain_chunks import plain_text
 from ipyllm.transport.usage import usage_in_chunk
 
 if TYPE_CHECKING:
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
 
     from ipyllm.events import Event
     from ipyllm.provider import ReasoningFormat
+    from ipyllm.transport.wire_times import Arrival
 
 __all__ = ["ChatAccumulator"]
 
@@ -57,6 +60,27 @@ class ChatAccumulator(Accumulator):
         if reasoning_format.tag:
             self._tag = ReasoningTag(reasoning_format.tag, is_opened=reasoning_format.is_opened)
         self._reasoning_goes_back = reasoning_format.goes_back
+
+    def feed(self, chunk: dict[str, Any], arrival: Arrival) -> list[Event]:
+        """Add one chunk and return its events."""
+        text = plain_text(chunk) if self._reads_plain_text() else None
+        if (
+            text is None
+            or chunk["choices"][0].get("index", self._choice_index) != self._choice_index
+            or chunk.get("service_tier", self.service_tier) != self.service_tier
+        ):
+            return Accumulator.feed(self, chunk, arrival)  # no super(): slots make another class of this one
+        self._record_arrival(arrival)
+        self._text.append(text)
+        return [TextDelta(text, arrival.at_ns)]
+
+    def _reads_plain_text(self) -> bool:
+        """Whether text has begun that is neither searched for a tag nor cut within a character."""
+        return (
+            self.first_text_ns is not None
+            and (self._tag is None or self._tag.is_done)
+            and not self._text_halves.has_half
+        )
 
     def _read(self, chunk: dict[str, Any], at_ns: int) -> list[Event]:
         self._take_names(chunk)

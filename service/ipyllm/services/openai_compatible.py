@@ -39,6 +39,8 @@ if TYPE_CHECKING:
 
 __all__ = ["OpenAICompatibleProvider"]
 
+_AUTO = Timeout()
+
 
 class OpenAICompatibleProvider(Pricing):
     """A server that speaks the protocol of OpenAI: chat completions, or the Responses API where the profile says so.
@@ -53,7 +55,8 @@ class OpenAICompatibleProvider(Pricing):
         Key; from the settings if not given. It never appears in a repr, a log or the ledger.
     timeout : float or Timeout, optional
         Seconds that each stage may take: connecting, the first token, the gap between tokens. A
-        :class:`~ipyllm.timeout.Timeout` sets each separately, and a limit on the whole call.
+        :class:`~ipyllm.timeout.Timeout` sets each separately, and a limit on the whole call. By default as long as fits
+        the model.
     max_retries : int, optional
         Further attempts after the first.
     requests_per_minute, tokens_per_minute : float, optional
@@ -166,12 +169,13 @@ class OpenAICompatibleProvider(Pricing):
         if request.tools or "tools" in params:
             check_tools(profile, params, self.full_name)
         check_images(profile, request.messages, self.full_name)
+        timeout = options.timeout or (_AUTO if settings.timeout is None else Timeout.of(settings.timeout))
         return replace(
             request,
             model=self.full_name,
             params=params,
             not_applied=not_applied,
-            timeout=options.timeout or Timeout.of(settings.timeout),
+            timeout=timeout.limits(profile.first_token_limit_s(params)),
             max_retries=settings.max_retries if options.max_retries is None else options.max_retries,
             cache=options.cache,
         )
@@ -198,6 +202,10 @@ class OpenAICompatibleProvider(Pricing):
         if self.api == "responses" and not self._is_own_domain(server):
             error = explain_missing_api(error, model=self.full_name)
         return explain_refusal(error, self.profile, request.params, model=self.full_name, server=server)
+
+    def reasons(self, request: ChatRequest) -> bool:
+        """Return whether the model is known to reason before it answers this request."""
+        return self.profile.reasons(request.params)
 
     def reasoning_format(self, params: Mapping[str, Any]) -> ReasoningFormat:
         """Return how the model sends its reasoning in a response to a request with these parameters."""

@@ -345,7 +345,13 @@ def _map_client_error(exc: Exception, address: Address, model: str, connect_s: f
             )
         case _:
             category, sentence = "unknown_error", f"{model}: {exc}"
-    return LLMError(sentence, category=category, model=model, reached_server=not _failed_to_connect(exc))
+    return LLMError(
+        sentence,
+        category=category,
+        model=model,
+        reached_server=not _failed_to_connect(exc),
+        limit="connect" if category == "timeout" else None,
+    )
 
 
 def _failed_to_connect(exc: BaseException | None) -> bool:

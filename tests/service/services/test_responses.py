@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 from pydantic import BaseModel
 
-from ipyllm import ConversationHistory, LLMError, OpenAIService, create_llm_service, embedded, summarise
+from ipyllm import ConversationHistory, LLMError, OpenAIService, create_llm_service, summarise
 from ipyllm.conversations.tokens import estimate_messages
 from ipyllm.ledger import current_ledger
 from ipyllm.messages import begin_of_last_answer, text_of
@@ -455,7 +455,6 @@ def test_reasoning_that_is_sent_back_counts_in_estimates_and_its_copy_of_the_tex
 
 
 @pytest.mark.local_model
-@pytest.mark.skipif(embedded.find("smollm2-135m") is None, reason="THE MODEL IS NOT PULLED: run `make setup`")
 def test_llama_cpp_answers_alike_on_both_apis(own_settings):
     history = [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Hello"}]
     ask = {"conversation_history": history, "system": "Be brief.", "temperature": 0, "max_tokens": 12}

@@ -110,7 +110,7 @@ def test_a_value_without_a_form_in_json_is_refused_in_one_sentence(service, fake
 def test_numbers_of_numpy_are_taken_as_options_of_a_call(service):
     options = {"max_retries": np.int64(1), "tool_rounds": np.int64(2), "repairs": Decimal(1)}
     request = service.request("Hello", timeout=Decimal("2.5"), max_cost_usd=Decimal("0.5"), **options)
-    assert (request.timeout, request.max_cost_usd) == (Timeout.of(2.5), 0.5)
+    assert (request.timeout, request.max_cost_usd) == (Timeout.of(2.5).limits(300), 0.5)
     assert (request.max_retries, request.tool_rounds, request.repairs) == (1, 2, 1)
     assert [type(value) for value in (request.timeout.connect, request.max_retries)] == [float, int]
     assert Timeout(connect=np.int64(3)).connect == 3
