@@ -96,11 +96,8 @@ class BaseLLMService(OpenAICompatibleProvider):
     def retirement_note(self) -> str | None:
         """Return a sentence if the model is or will soon be retired, the first time it is asked for."""
         profile = self.profile
-        if (
-            listed_models.has_date(self.model)
-            and (told := self.listed_model()) is not None
-            and told.retires is not None
-        ):
+        told = self.listed_model() if listed_models.has_date(self.model) else None
+        if told is not None and told.retires is not None:
             profile = replace(profile, retires=told.retires)
         return note_once(profile, self.full_name)
 
