@@ -95,7 +95,8 @@ class BaseLLMService(OpenAICompatibleProvider):
 
     def retirement_note(self) -> str | None:
         """Return a sentence if the model is or will soon be retired, the first time it is asked for."""
-        profile, told = self.profile, self.listed_model()
+        profile = self.profile
+        told = self.listed_model() if listed_models.has_date(self.model) else None
         if told is not None and told.retires is not None:
             profile = replace(profile, retires=told.retires)
         return note_once(profile, self.full_name)

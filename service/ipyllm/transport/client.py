@@ -275,13 +275,13 @@ async def _capture_requests(client: AsyncOpenAI) -> dict[Api, httpx2.Request] | 
 
 
 def _is_malformed(exc: BaseException | None) -> bool:
-    """Return whether a cause of ``exc`` is a response that breaks the rules of HTTP, not just one that was cut off."""
+    """Return whether a cause of ``exc`` is a response that breaks the rules of HTTP, not only one that is cut off."""
     import aiohttp
-    from aiohttp.http_exceptions import HttpProcessingError
+    from aiohttp.http_exceptions import HttpProcessingError, PayloadEncodingError
 
-    while exc is not None and not isinstance(exc, aiohttp.ClientPayloadError):
+    while exc is not None:
         if isinstance(exc, HttpProcessingError | aiohttp.ClientResponseError):
-            return True
+            return not isinstance(exc, PayloadEncodingError)
         exc = exc.__cause__ or exc.__context__
     return False
 
