@@ -12,6 +12,8 @@ from ipyllm.text.redact import redact
 from ipyllm.text.terminal import strip_control_sequences
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from ipyllm.response import Category, ChatResponse
 
 __all__ = ["LLMError", "bad_request"]
@@ -38,6 +40,8 @@ class LLMError(Exception):
         The response so far.
     reached_server : bool
         False if no connection was made, so that nothing can have been charged for.
+    is_lasting : bool
+        True if the same request will fail again until somebody does what the message says.
 
     Examples
     --------
@@ -58,6 +62,7 @@ class LLMError(Exception):
         retry_after: float | None = None,
         partial: ChatResponse | None = None,
         reached_server: bool = True,
+        is_lasting: bool = False,
     ) -> None:
         # Stripped first: a control sequence directly before a key would hide it from `redact`.
         super().__init__(redact(strip_control_sequences(message)))
@@ -68,6 +73,11 @@ class LLMError(Exception):
         self.retry_after = retry_after
         self.partial = partial
         self.reached_server = reached_server
+        self.is_lasting = is_lasting
+
+    def hide(self, mask: Callable[[str], str]) -> None:
+        """Replace the message by what ``mask`` makes of it."""
+        self.args = (mask(str(self)),)
 
     def __reduce__(self) -> tuple[object, ...]:
         # Keyword-only arguments do not survive the default pickling, which process pools and Dask rely on.

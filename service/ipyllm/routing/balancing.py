@@ -17,7 +17,7 @@ from ipyllm.routing.route import Route
 from ipyllm.runtime.interruptible import InterruptibleEvent
 from ipyllm.runtime.service_thread import service_thread
 from ipyllm.services.base import BaseLLMService
-from ipyllm.transport.address import Address
+from ipyllm.transport.address import Address, normalized
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -204,6 +204,9 @@ class _AddressService(BaseLLMService):
         self.title = f"The pool {name!r}"
         super().__init__(model, base_url=url, api_key=api_key)
 
+    def _model_name(self, model: str) -> str:
+        return model
+
     def base_url(self) -> str:
         return self._base_url or ""
 
@@ -212,7 +215,7 @@ class _AddressService(BaseLLMService):
 
 
 def _url(service: BaseLLMService) -> str:
-    return service.base_url().rstrip("/")
+    return normalized(service.base_url())
 
 
 def _is_worth_another_endpoint(error: BaseException) -> bool:
