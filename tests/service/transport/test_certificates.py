@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
+import socket
 import socketserver
 import ssl
 import subprocess
@@ -15,6 +17,7 @@ import trustme
 
 from ipyllm import LLMError, OpenAIService, create_llm_service, fallback
 from ipyllm.registry.discovery import probe
+from ipyllm.runtime.service_thread import service_thread
 from tests import fakes
 from tests.fakes import FakeLLM, answer
 
@@ -285,3 +288,55 @@ def test_a_file_without_certificates_is_one_sentence(monkeypatch, own_settings, 
 def test_a_server_without_tls_needs_none_of_them(monkeypatch, fake, tmp_path):
     monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "none.pem"))
     assert OpenAIService("m", base_url=fake.base_url).chat("Hello").status == "ok"
+
+
+# ---- by a proxy --------------------------------------------------------------------------------------------------
+
+
+class Tunnel(socketserver.StreamRequestHandler):
+    """A proxy for https, which connects every host to one port of this machine."""
+
+    def handle(self):
+        self.server.asked.append(self.rfile.readline().decode().split()[1])
+        while self.rfile.readline().strip():
+            pass
+        with socket.create_connection(("127.0.0.1", self.server.target)) as upstream:
+            self.wfile.write(b"HTTP/1.1 200 Connection established\r\n\r\n")
+            back = threading.Thread(target=self.forward, args=(upstream, self.connection), daemon=True)
+            back.start()
+            self.forward(self.connection, upstream)
+            back.join()
+
+    @staticmethod
+    def forward(source, target):
+        with contextlib.suppress(OSError):
+            while data := source.recv(65536):
+                target.sendall(data)
+            target.shutdown(socket.SHUT_WR)
+
+
+@pytest.mark.parametrize("trusted", [True, False])
+def test_certificates_of_ones_own_hold_behind_a_proxy_of_the_environment(monkeypatch, authority, ca_file, trusted):
+    for name in ("NO_PROXY", "no_proxy", "https_proxy"):
+        monkeypatch.delenv(name, raising=False)
+    with (
+        server(authority, "model.invalid") as running,
+        socketserver.ThreadingTCPServer(("127.0.0.1", 0), Tunnel) as proxy,
+    ):
+        proxy.daemon_threads, proxy.asked, proxy.target = True, [], int(running.url.rpartition(":")[2])
+        threading.Thread(target=proxy.serve_forever, daemon=True).start()
+        monkeypatch.setenv("HTTPS_PROXY", f"http://127.0.0.1:{proxy.server_address[1]}")
+        service = OpenAIService(
+            "m", base_url="https://model.invalid/v1?a=1", default_headers={"x-team": "blue"}, max_retries=0
+        )
+        if trusted:
+            monkeypatch.setenv("SSL_CERT_FILE", str(ca_file))
+            assert service.chat("Hello", extra_headers={"x-call": "7"}).status == "ok"
+            (request,) = running.requests
+            assert (request.headers["x-team"], request.headers["x-call"], request.query) == ("blue", "7", "a=1")
+        else:
+            with pytest.raises(LLMError, match="an authority that is not trusted here signed its certificate"):
+                service.chat("Hello")
+        assert proxy.asked == ["model.invalid:443"]
+        service_thread().submit(service_thread().transport.aclose()).result(10)
+        proxy.shutdown()
