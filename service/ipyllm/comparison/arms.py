@@ -176,7 +176,7 @@ def _value_labels(given: Sequence[Any], parameter: str) -> list[str]:
 def _value(name: str, params: Mapping[str, Any]) -> str:
     """Return a value as it is shown; of headers, whose values may be keys, only the names."""
     value = params[name]
-    return _short(list(value) if name == "extra_headers" and isinstance(value, Mapping) else value)
+    return _short(", ".join(map(str, value)) if name == "extra_headers" and isinstance(value, Mapping) else value)
 
 
 def _model_labels(services: Sequence[BaseLLMService]) -> list[str]:

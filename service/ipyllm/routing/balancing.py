@@ -204,9 +204,6 @@ class _AddressService(BaseLLMService):
         self.title = f"The pool {name!r}"
         super().__init__(model, base_url=url, api_key=api_key)
 
-    def _model_name(self, model: str) -> str:
-        return model
-
     def base_url(self) -> str:
         return self._base_url or ""
 

@@ -208,8 +208,10 @@ class PreparedClient:
         options: dict[str, Any] = {"headers": headers, "allow_redirects": False, "timeout": limits}
         try:
             return await self._session.post(url, data=_body(content), **options)
-        except _UNANSWERED:
-            if times.connect_ns is not None:  # it was a new one already
+        except _UNANSWERED as exc:
+            if times.connect_ns is not None or isinstance(
+                exc, aiohttp.ClientConnectorError
+            ):  # it was a new one already
                 raise
         return await self._fresh.post(url, data=_body(content), **options)
 

@@ -204,6 +204,16 @@ def test_a_self_signed_certificate_is_named_and_is_trusted_as_ca_file(own_settin
         assert OpenAIService("m", base_url=running.base_url).chat("Hello").status == "ok"
 
 
+def test_the_certificate_of_the_server_itself_is_enough(own_settings, authority, tmp_path):
+    certificate = authority.issue_cert("127.0.0.1")
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    certificate.configure_cert(context)
+    certificate.cert_chain_pems[0].write_to_path(tmp_path / "server.pem")
+    (own_settings / "config.toml").write_text(f'ca_file = "{tmp_path / "server.pem"}"\n')
+    with FakeLLM(tls=context) as running:
+        assert OpenAIService("m", base_url=running.base_url).chat("Hello").status == "ok"
+
+
 class NoTLS(socketserver.BaseRequestHandler):
     def handle(self):
         self.request.recv(1000)
