@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from ipyllm.text.redact import MIN_SECRET, remember_secret
+from ipyllm.text.redact import remember_secret
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -30,6 +30,7 @@ _WITHOUT_EFFECT: Final = frozenset(
 """Headers that say who asks, or which call it is."""
 
 _MASK: Final = "[header hidden]"
+_MIN_HIDDEN: Final = 6  # characters; shorter values occur in ordinary words
 
 
 def is_credential(name: str) -> bool:
@@ -103,7 +104,7 @@ class Headers:
 
     def hide(self, text: str) -> str:
         """Return ``text`` with the values of these headers masked, for the words of a server that repeats them."""
-        for value in sorted({value for _, value in self.pairs if len(value) >= MIN_SECRET}, key=len, reverse=True):
+        for value in sorted({value for _, value in self.pairs if len(value) >= _MIN_HIDDEN}, key=len, reverse=True):
             text = text.replace(value, _MASK)
         return text
 

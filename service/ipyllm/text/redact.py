@@ -8,11 +8,10 @@ from __future__ import annotations
 
 import re
 
-__all__ = ["MIN_SECRET", "redact", "remember_secret"]
+__all__ = ["redact", "remember_secret"]
 
 _MASK = "[key hidden]"
-MIN_SECRET = 6
-"""Characters; shorter ones ("none", "x") are placeholders, and occur in ordinary words."""
+_MIN_SECRET = 6  # shorter ones ("none", "x") are placeholders, and occur in ordinary words
 _PLACEHOLDERS = {"ollama", "no-key", "not-needed", "unused", "dummy", "no-key-needed"}
 
 _secrets: set[str] = set()
@@ -29,7 +28,7 @@ _KEY_PREFIXES = ("sk-", "pk-", "rk-", "xai-", "Bearer ", "AIza", "hf_")  # "gsk-
 
 def remember_secret(secret: str | None) -> None:
     """Mask ``secret`` in every text from now on."""
-    if secret and len(secret) >= MIN_SECRET and secret not in _PLACEHOLDERS:
+    if secret and len(secret) >= _MIN_SECRET and secret not in _PLACEHOLDERS:
         _secrets.add(secret)
 
 

@@ -28,7 +28,7 @@ from ipyllm.transport.wire_times import WireTimes
 
 if TYPE_CHECKING:
     import ssl
-    from collections.abc import AsyncIterator, Mapping
+    from collections.abc import AsyncIterator
 
     import aiohttp
     import httpx2
@@ -213,7 +213,7 @@ class ChunkStream:
         self._body = body
         self._model = model
         self._connect_s = connect_s
-        self._headers = dict(headers) or None
+        self._headers = headers
         self._end = StreamEnd()
         self.times = WireTimes()
         self._response: aiohttp.ClientResponse | None = None  # if the prepared client received it
@@ -307,12 +307,12 @@ def _ssl_context(address: Address) -> ssl.SSLContext:
         return ssl_context(())  # for redirects, which may never come
 
 
-def _headers(address: Address, of_call: Mapping[str, str] | None = None) -> dict[str, str | Omit]:
+def _headers(address: Address, of_call: Headers = NO_HEADERS) -> dict[str, str | Omit]:
     """Return the headers of a request besides the client's own; a key among the user's takes the place of ours."""
     import openai
 
     headers: dict[str, str | Omit] = {"Authorization": openai.Omit()} if address.sends_own_key else {}
-    return headers | dict(of_call or {})
+    return headers | dict(of_call)
 
 
 async def _post(
@@ -321,7 +321,7 @@ async def _post(
     api: Api,
     body: dict[str, Any],
     connect_s: float | None,
-    headers: Mapping[str, str] | None = None,
+    headers: Headers = NO_HEADERS,
 ) -> AsyncStream[object]:
     import httpx2
     import openai

@@ -23,6 +23,7 @@ import httpx2
 from multidict import CIMultiDict
 from yarl import URL
 
+from ipyllm.headers import NO_HEADERS, Headers
 from ipyllm.transport.timed_session import timed_session
 
 if TYPE_CHECKING:
@@ -169,7 +170,7 @@ class PreparedClient:
         connect_s: float | None,
         times: WireTimes,
         api: Api,
-        headers: Mapping[str, str] | None = None,
+        headers: Headers = NO_HEADERS,
     ) -> aiohttp.ClientResponse:
         """Send ``body``, note its ``times``, and return the response if it is plain, with status 200.
 
@@ -200,12 +201,12 @@ class PreparedClient:
         self,
         url: URL,
         content: bytes,
-        headers: Mapping[str, str] | None,
+        headers: Headers,
         limits: aiohttp.ClientTimeout,
         times: WireTimes,
     ) -> aiohttp.ClientResponse:
         """Post ``content``, again over a new connection if the server was just closing the idle one that was used."""
-        options: dict[str, Any] = {"headers": headers, "allow_redirects": False, "timeout": limits}
+        options: dict[str, Any] = {"headers": dict(headers) or None, "allow_redirects": False, "timeout": limits}
         try:
             return await self._session.post(url, data=_body(content), **options)
         except _UNANSWERED as exc:

@@ -37,12 +37,12 @@ def test_a_query_stays_one_on_every_path(own_settings, fake, api, slash):
 def test_the_query_is_part_of_no_host_and_of_no_row(fake):
     from ipyllm import usage
 
-    service = OpenAIService("m", base_url=f"{fake.base_url}?key=very-secret-0123")
+    service = OpenAIService("m", base_url=f"{fake.base_url}?key=r9Xq2LmT7vB4k8Wd")
     service.chat("Hello")
-    fake.default = error(400, "very-secret-0123 is wrong")
+    fake.default = error(400, "r9Xq2LmT7vB4k8Wd is wrong")
     with pytest.raises(LLMError, match="key hidden"):
         service.chat("Hello")
-    assert "very-secret" not in usage().to_csv()
+    assert "r9Xq2LmT7vB4k8Wd" not in usage().to_csv()
     assert service.address().host == fake.url.removeprefix("http://")
 
 
