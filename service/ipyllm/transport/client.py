@@ -61,7 +61,9 @@ class TransportClient:
         self._pending: dict[Address, asyncio.Task[Connection]] = {}
         self.refuse_stream_options: set[tuple[str, Any]] = set()
         """The servers and their models that refused ``stream_options`` in this session."""
-        self._tried: dict[Address, bool] = {}  # addresses that may be meant, and whether a model server is there
+        self._trials: dict[
+            Address, asyncio.Task[bool]
+        ] = {}  # whether a model server is at an address that may be meant
 
     async def connection(self, address: Address) -> Connection:
         """Return the connection to ``address``, created on first use."""
@@ -142,25 +144,30 @@ class TransportClient:
             return None
         return parse_model_list(answer)
 
+    async def _is_model_server(self, address: Address) -> bool:
+        import openai
+
+        try:
+            return await self._listed(address, _TRY_S) is not None
+        except openai.OpenAIError:
+            return False
+
     async def explain_address(self, error: LLMError, address: Address, model: str) -> LLMError:
         """Return an error that says what is wrong with an address at which nothing was found, and which one is right.
 
         The address that is probably meant is tried once in a session. The same error, if the address looks right.
         """
-        import openai
-
         hint = base_url_hint(address.base_url)
         if hint is None:
             return error
         meant = replace(address, base_url=hint.meant)
-        if meant not in self._tried:
-            try:
-                self._tried[meant] = await self._listed(meant, _TRY_S) is not None
-            except openai.OpenAIError:
-                self._tried[meant] = False
+        trial = self._trials.get(meant)
+        if trial is None:
+            trial = self._trials[meant] = asyncio.ensure_future(self._is_model_server(meant))
+        is_certain = await asyncio.shield(trial)
         said = f"HTTP {error.status_code}" if error.status_code else "it returned no model's response"
         return LLMError(
-            hint.sentence(model, address.host, said, is_certain=self._tried[meant]),
+            hint.sentence(model, address.host, said, is_certain=is_certain),
             category="not_found",
             model=model,
             status_code=error.status_code,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 
 from ipyllm import LLMError, OpenAIService, create_llm_service, fallback, pool
@@ -105,6 +107,16 @@ def test_an_address_with_a_wrong_path_is_explained_and_the_right_one_named(fake,
         assert caught.value.attempts == 1
     assert [request.path for request in fake.requests].count("/v1/models") == 1  # it is tried once
     assert len(fake.requests) == 3
+
+
+def test_it_is_tried_once_by_many_calls_at_a_time(fake, nothing):
+    service = OpenAIService("m", base_url=fake.url)
+
+    async def ask():
+        return await asyncio.gather(*(service.achat("Hello") for _ in range(20)), return_exceptions=True)
+
+    assert {error.category for error in asyncio.run(ask())} == {"not_found"}
+    assert [request.path for request in fake.requests].count("/v1/models") == 1
 
 
 def test_where_no_model_server_answers_the_usual_address_is_said(fake, nothing):
