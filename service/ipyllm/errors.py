@@ -6,7 +6,7 @@ what to do. It never contains a key: every text passes :func:`ipyllm.text.redact
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from ipyllm.text.redact import redact
 from ipyllm.text.terminal import strip_control_sequences
@@ -16,7 +16,10 @@ if TYPE_CHECKING:
 
     from ipyllm.response import Category, ChatResponse
 
-__all__ = ["LLMError", "bad_request"]
+__all__ = ["LLMError", "LimitName", "bad_request"]
+
+LimitName: TypeAlias = Literal["connect", "silence", "first_token", "stall", "total"]
+"""Name of a time limit, as in :class:`~ipyllm.timeout.Timeout`."""
 
 
 class LLMError(Exception):
@@ -42,6 +45,10 @@ class LLMError(Exception):
         False if no connection was made, so that nothing can have been charged for.
     is_lasting : bool
         True if the same request will fail again until somebody does what the message says.
+    limit : LimitName or None
+        The time limit of ours that ended the call, if one did.
+    may_be_at_work : bool
+        Whether the server may have been at work on the request when a limit ended it. It is then not sent again.
 
     Examples
     --------
@@ -63,6 +70,8 @@ class LLMError(Exception):
         partial: ChatResponse | None = None,
         reached_server: bool = True,
         is_lasting: bool = False,
+        limit: LimitName | None = None,
+        may_be_at_work: bool = False,
     ) -> None:
         # Stripped first: a control sequence directly before a key would hide it from `redact`.
         super().__init__(redact(strip_control_sequences(message)))
@@ -74,6 +83,8 @@ class LLMError(Exception):
         self.partial = partial
         self.reached_server = reached_server
         self.is_lasting = is_lasting
+        self.limit: LimitName | None = limit
+        self.may_be_at_work = may_be_at_work
 
     def hide(self, mask: Callable[[str], str]) -> None:
         """Replace the message by what ``mask`` makes of it."""

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from ipyllm.headers import NO_HEADERS, Headers
 from ipyllm.messages import text_of
-from ipyllm.timeout import Timeout
+from ipyllm.timeout import TimeLimits
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from ipyllm.messages import Message
     from ipyllm.structured import Schema
+    from ipyllm.timeout import Timeout
     from ipyllm.tools import Tool
 
 __all__ = ["CallOptions", "ChatRequest", "Origin", "Provenance"]
@@ -90,7 +91,7 @@ class ChatRequest:
         The conversation as the model sees it, the new prompt last.
     params : mapping
         Parameters of the model, named as in the chat-completions protocol: ``temperature``, ``max_tokens``, …
-    timeout : Timeout
+    timeout : TimeLimits
         Time limits.
     max_retries : int
         Further attempts after the first.
@@ -126,7 +127,7 @@ class ChatRequest:
     model: str
     messages: tuple[Message, ...]
     params: Mapping[str, Any] = field(default_factory=dict)
-    timeout: Timeout = field(default_factory=Timeout)
+    timeout: TimeLimits = field(default_factory=TimeLimits)
     max_retries: int = 2
     retry_after_text: bool = False
     cache: bool | None = None

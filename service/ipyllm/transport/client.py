@@ -21,8 +21,13 @@ from ipyllm.text.redact import remember_secret
 from ipyllm.transport.apis import API_PATHS
 from ipyllm.transport.base_url_hint import base_url_hint
 from ipyllm.transport.certificates import ssl_context
-from ipyllm.transport.client_errors import is_about_stream_options, is_no_such_path, map_client_error
-from ipyllm.transport.decode import Chunk, StreamEnd, chunks, connection_lost_error
+from ipyllm.transport.client_errors import (
+    is_about_stream_options,
+    is_no_such_path,
+    map_client_error,
+    map_connection_error,
+)
+from ipyllm.transport.decode import Chunk, StreamEnd, chunks
 from ipyllm.transport.model_list import parse_model_list
 from ipyllm.transport.wire_times import WireTimes
 
@@ -298,8 +303,8 @@ class ChunkStream:
             failure = map_client_error(exc, self._address, self._model, self._connect_s)
             self._refused_stream_options = "stream_options" in self._body and is_about_stream_options(exc)
             is_wrong_address = is_no_such_path(exc)
-        except CONNECTION_ERRORS as exc:  # from the body of a refusal; the client passes it on
-            failure = connection_lost_error(type(exc).__name__, self._address, self._model)
+        except CONNECTION_ERRORS as exc:  # aiohttp's own, which the client passes on
+            failure = map_connection_error(exc, self._address, self._model)
         if is_wrong_address:
             failure = await self._transport.explain_address(failure, self._address, self._model)
         raise failure  # out here: the client's exception holds the request, and with it the key

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 from ipyllm.errors import LLMError
 from ipyllm.text.format import shorten
 from ipyllm.transport.certificates import certificate_problem
+from ipyllm.transport.decode import connection_lost_error
 from ipyllm.transport.error_body import ServerFault, parse_error
 from ipyllm.transport.error_mapping import is_about_the_model, to_llm_error
 
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from ipyllm.response import Category
     from ipyllm.transport.address import Address
 
-__all__ = ["is_about_stream_options", "is_no_such_path", "map_client_error"]
+__all__ = ["is_about_stream_options", "is_no_such_path", "map_client_error", "map_connection_error"]
 
 _REFUSED_PARAMETER: Final = frozenset({400, 422})
 _NO_SUCH_PATH: Final = frozenset({404, 405})
@@ -67,11 +68,7 @@ def map_client_error(exc: Exception, address: Address, model: str, connect_s: fl
                 "or allow more time with timeout=…."
             )
         case openai.APIConnectionError() if _is_malformed(causes):
-            category = "api_error"
-            sentence = (
-                f"{model} at {address.host} sent a response that is not HTTP ({shorten(str(causes[-1]), 80)}); "
-                "this is the server's fault, or the address is not that of a model server."
-            )
+            return _not_http_error(causes[-1], address, model)
         case openai.APIConnectionError():
             cause = causes[-1]
             detail = (cause.strerror if isinstance(cause, OSError) else None) or str(cause) or type(cause).__name__
@@ -92,6 +89,25 @@ def map_client_error(exc: Exception, address: Address, model: str, connect_s: fl
         model=model,
         reached_server=not _failed_to_connect(causes),
         is_lasting=is_lasting,
+        limit="connect" if category == "timeout" else None,
+    )
+
+
+def map_connection_error(exc: Exception, address: Address, model: str) -> LLMError:
+    """Return the error for a connection that was lost while a refusal was read, or for what is not HTTP."""
+    causes = list(_causes(exc))
+    if _is_malformed(causes):
+        return _not_http_error(causes[-1], address, model)
+    return connection_lost_error(type(exc).__name__, address, model)
+
+
+def _not_http_error(cause: BaseException, address: Address, model: str) -> LLMError:
+    said = " ".join(str(getattr(cause, "message", None) or cause).split()).removesuffix(" ^")
+    return LLMError(
+        f"{model} at {address.host} sent a response that is not HTTP ({shorten(said, 80)}); "
+        "this is the server's fault, or the address is not that of a model server.",
+        category="api_error",
+        model=model,
     )
 
 
@@ -103,11 +119,12 @@ def _causes(exc: BaseException | None) -> Iterator[BaseException]:
 
 
 def _is_malformed(causes: list[BaseException]) -> bool:
-    """Return whether a response broke the rules of HTTP."""
+    """Return whether a response broke the rules of HTTP; one that is shorter than it said was cut off."""
     import aiohttp
-    from aiohttp.http_exceptions import HttpProcessingError
+    from aiohttp.http_exceptions import ContentLengthError, HttpProcessingError
 
-    return any(isinstance(cause, HttpProcessingError | aiohttp.ClientResponseError) for cause in causes)
+    broken = (HttpProcessingError, aiohttp.ClientResponseError)
+    return any(isinstance(cause, broken) and not isinstance(cause, ContentLengthError) for cause in causes)
 
 
 def _failed_to_connect(causes: list[BaseException]) -> bool:
