@@ -45,6 +45,9 @@ class LLMError(Exception):
         False if no connection was made, so that nothing can have been charged for.
     is_lasting : bool
         True if the same request will fail again until somebody does what the message says.
+    cause : Category or None
+        Why the last attempt failed, where ``category`` does not say it: of ``max_retries_exceeded``, and of a ``quota``
+        that does not allow another attempt.
     limit : LimitName or None
         The time limit of ours that ended the call, if one did.
     may_be_at_work : bool
@@ -70,6 +73,7 @@ class LLMError(Exception):
         partial: ChatResponse | None = None,
         reached_server: bool = True,
         is_lasting: bool = False,
+        cause: Category | None = None,
         limit: LimitName | None = None,
         may_be_at_work: bool = False,
     ) -> None:
@@ -83,6 +87,7 @@ class LLMError(Exception):
         self.partial = partial
         self.reached_server = reached_server
         self.is_lasting = is_lasting
+        self.cause: Category | None = cause
         self.limit: LimitName | None = limit
         self.may_be_at_work = may_be_at_work
 

@@ -119,12 +119,16 @@ def _causes(exc: BaseException | None) -> Iterator[BaseException]:
 
 
 def _is_malformed(causes: list[BaseException]) -> bool:
-    """Return whether a response broke the rules of HTTP; one that is shorter than it said was cut off."""
+    """Return whether a response broke the rules of HTTP, and was not just cut off."""
     import aiohttp
-    from aiohttp.http_exceptions import ContentLengthError, HttpProcessingError
+    from aiohttp.http_exceptions import HttpProcessingError
 
-    broken = (HttpProcessingError, aiohttp.ClientResponseError)
-    return any(isinstance(cause, broken) and not isinstance(cause, ContentLengthError) for cause in causes)
+    for cause in causes:
+        if isinstance(cause, aiohttp.ClientPayloadError):
+            return False
+        if isinstance(cause, HttpProcessingError | aiohttp.ClientResponseError):
+            return True
+    return False
 
 
 def _failed_to_connect(causes: list[BaseException]) -> bool:
