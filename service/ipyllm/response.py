@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, fields
+from itertools import islice
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 from ipyllm.timing import Timing
@@ -23,6 +24,7 @@ __all__ = [
     "ToolResult",
     "Usage",
     "is_standard_tier",
+    "name_failure",
 ]
 
 Category = Literal[
@@ -43,6 +45,18 @@ Category = Literal[
     "unknown_error",
 ]
 """Kinds of failure of a call."""
+
+
+def name_failure(category: str, cause: str | None = None) -> str:
+    """Return a category of failure in words, with its cause if it has one.
+
+    Examples
+    --------
+    >>> name_failure("max_retries_exceeded", "rate_limit")
+    'max retries exceeded: rate limit'
+    """
+    return ": ".join(name.replace("_", " ") for name in (category, cause) if name)
+
 
 Status = Literal["ok", "truncated", "cancelled", "error", "running", "interrupted"]
 
@@ -74,7 +88,8 @@ class Usage:
     Counts are the server's; None where it did not count, or sent something that is not a count. There the estimates
     have what ipyllm reads off the text, which is never added to counts and has no price. ``source`` is ``"server"``
     if there is any count, ``"estimated"`` if there are only estimates, None if nothing is known. ``service_tier`` is
-    the tier that the server names in its response, by which it bills.
+    the tier that the server names in its response, by which it bills. ``broken_output_tokens_estimated`` estimates the
+    output of attempts that broke off and were made again, which is part of no other figure.
 
     Examples
     --------
@@ -93,6 +108,7 @@ class Usage:
     output_tokens_estimated: int | None = None
     cache_write_tokens: int | None = None
     service_tier: str | None = None
+    broken_output_tokens_estimated: int | None = None
 
     @property
     def total_tokens(self) -> int | None:
@@ -151,8 +167,9 @@ class ChatResponse:
     Attributes can be read as keys too: ``response["content"]`` is ``response.content``. ``parsed`` is the value for the
     ``schema``, ``tool_results`` are the results of tools, ``steps`` all exchanges of a turn that took several;
     ``usage``, ``timing`` and ``cost_usd`` are those of the last. ``not_applied`` names the defaults of a notebook or
-    route that the model does not take. ``refused`` says that the model declined to answer; ``content`` is then how it
-    said so. ``output_items`` are what a model on the Responses API wants back in later turns: see :meth:`as_message`.
+    route that the model does not take. ``cause`` is why the last attempt failed, where ``error_category`` does not say
+    it: of ``max_retries_exceeded``. ``refused`` says that the model declined to answer; ``content`` is then how it said
+    so. ``output_items`` are what a model on the Responses API wants back in later turns: see :meth:`as_message`.
 
     Examples
     --------
@@ -182,6 +199,7 @@ class ChatResponse:
     started_at: datetime | None = None
     error_category: Category | None = None
     error_message: str | None = None
+    cause: Category | None = None
     parsed: Any = None
     tool_results: tuple[ToolResult, ...] = ()
     steps: tuple[ChatResponse, ...] = ()
@@ -214,7 +232,8 @@ class ChatResponse:
         """Return the answer as a message for the next turns of a conversation.
 
         It holds the text, and with it the ``output_items`` (encrypted reasoning among them) that its model gets back
-        unchanged; other models get the text. They are left out if tools were called, whose results are not part of it.
+        unchanged; other models get the text. On the Responses API they are those of the whole turn: the calls of
+        functions, their results, and the reasoning before and after them.
 
         Examples
         --------
@@ -222,6 +241,24 @@ class ChatResponse:
         {'role': 'assistant', 'content': 'Hello!'}
         """
         message: dict[str, Any] = {"role": "assistant", "content": self.content}
-        if self.output_items and len(self.steps) <= 1:
-            message["output_items"] = {"model": self.model, "items": list(self.output_items)}
+        if items := self._items_to_send_back():
+            message["output_items"] = {"model": self.model, "items": items}
         return message
+
+    def _items_to_send_back(self) -> list[dict[str, Any]]:
+        """Return the output items of all exchanges of a turn, with the results of tools in their places."""
+        items: list[dict[str, Any]] = []
+        results = iter(self.tool_results)
+        called = [step for step in self.steps if step.tool_calls]
+        if self.output_items and self.output_items[0].get("type") != "chat_fields":
+            for step in called:
+                answered = list(islice(results, len(step.tool_calls)))
+                is_whole = step.output_items and [r.call_id for r in answered] == [c.id for c in step.tool_calls]
+                if step.model != self.model or not is_whole:
+                    return []  # reasoning without what led to it would be refused
+                items += step.output_items
+                items += [
+                    {"type": "function_call_output", "call_id": result.call_id, "output": result.output}
+                    for result in answered
+                ]
+        return [*items, *self.output_items]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from html import escape
 from typing import TYPE_CHECKING, Any
 
+from ipyllm.dataframes.failures import root_categories
 from ipyllm.experiment.ledger_progress import LedgerProgress
 from ipyllm.totals import CostTotal
 
@@ -61,8 +62,8 @@ class Results:
 
         ``experiment``, ``arm``, ``model``, ``params``, ``system``, ``prompt_id``, ``repeat``, ``row`` (place in the
         input), ``prompt``, ``response``, ``status``, then the columns of ``usage()``, and for each scorer
-        ``score_<name>`` and ``score_<name>_error``. Calls without a score are scored now, in this thread; what a judge
-        costs is paid from the budget of the experiment.
+        ``score_<name>`` and ``score_<name>_error``. Calls without a score are scored now, in this thread; what a
+        scorer's calls cost is paid from the budget of the experiment.
         """
         calls = self._scores.join(self._calls(), self._ledger)
         calls.attrs["arms"] = [arm.label for arm in self._grid.arms]
@@ -227,6 +228,6 @@ class Results:
 
 
 def _categories(failed: pd.DataFrame) -> str:
-    counts = failed["error_category"].fillna("unknown").value_counts()
+    counts = root_categories(failed).fillna("unknown").value_counts()
     shown = [f"{category} {n}" for category, n in counts.head(_MAX_CATEGORIES).items()]
     return ", ".join([*shown, "…"] if len(counts) > _MAX_CATEGORIES else shown)

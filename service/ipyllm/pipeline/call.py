@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import suppress
+from dataclasses import replace
 from time import perf_counter_ns
 from typing import TYPE_CHECKING
 
@@ -16,6 +17,7 @@ from ipyllm.events import Finished
 from ipyllm.ledger import current_ledger
 from ipyllm.observability import telemetry
 from ipyllm.pipeline.budget import Budget, Reservation, account_of_experiment, kernel_budget
+from ipyllm.pipeline.call_scope import current_scope
 from ipyllm.pipeline.candidates import all_candidates_failed, candidates
 from ipyllm.pipeline.exchange import Exchange, as_llm_error
 from ipyllm.response import ChatResponse
@@ -31,6 +33,7 @@ if TYPE_CHECKING:
     from ipyllm.events import Event
     from ipyllm.pipeline.budget import Account
     from ipyllm.pipeline.exchange import RowSink
+    from ipyllm.pipeline.waiting import Waiting
     from ipyllm.provider import Provider
     from ipyllm.request import ChatRequest
     from ipyllm.tools import CallerExecutor
@@ -42,9 +45,10 @@ class Call:
     """One call in flight; usable from any thread.
 
     Stages: created → started (:meth:`start`) → streaming (``on_event`` is called on the service thread, and must return
-    in microseconds) → done (``done`` is set, with ``response``, and ``error`` if the call failed). Rows go to
-    ``ledger``, by default that of this process. The cost is also reserved and settled in ``account``,
-    by default that of its experiment.
+    in microseconds) → done (``done`` is set, with ``response``, and ``error`` if the call failed). Without ``on_event``
+    nobody sees an answer before it is complete, so one that breaks off may be asked for again. Rows go to ``ledger``,
+    by default that of this process. The cost is also reserved and settled in ``account``, by default that of its
+    experiment. A call that is made while a scorer runs belongs to the experiment of the answer that is scored.
     """
 
     def __init__(
@@ -56,6 +60,10 @@ class Call:
         account: Account | None = None,
     ) -> None:
         self.service = service
+        self._scope = current_scope()
+        request = request if self._scope is None else self._scope.adopt(request)
+        if request.retry_after_text is None and on_event is None:
+            request = replace(request, retry_after_text=True)
         self.request = request
         self.done = InterruptibleEvent()
         self.response: ChatResponse | None = None
@@ -73,6 +81,7 @@ class Call:
         self._context: Context | None = None
         self._deadline: float | None = None
         self._asked_ns: int | None = None  # until the first exchange has begun
+        self._exchange: Exchange | None = None
         self._caller_executor: CallerExecutor | None = None
         self._cancelled = False
 
@@ -122,6 +131,11 @@ class Call:
         """Wait for an event in the thread that made the call, and run the call's tools meanwhile."""
         return event.wait(timeout) if self._caller_executor is None else self._caller_executor.wait(event, timeout)
 
+    def waiting(self) -> Waiting | None:
+        """Return what the call waits for; None once text or a function call arrives, and between exchanges."""
+        exchange = self._exchange
+        return None if exchange is None else exchange.waiting()
+
     def before_tools(self, callback: Callable[[], None]) -> None:
         """Call ``callback`` in the waiting thread before each tool runs there."""
         if self._caller_executor is not None:
@@ -157,6 +171,8 @@ class Call:
 
     async def _run(self) -> None:
         self._task = asyncio.current_task()
+        if self._scope is not None:
+            self._scope.add(self)
         if self._cancelled and self._task is not None:
             self._task.cancel()  # cancelled before it started: the first await below raises
         total = self.request.timeout.total
@@ -182,6 +198,7 @@ class Call:
                 model=self.request.model,
                 error_category=self.error.category,
                 error_message=str(self.error),
+                cause=self.error.cause,
             )
         finally:
             if self._caller_executor is not None:
@@ -208,11 +225,14 @@ class Call:
                 asked_ns=self._asked_ns,
             )
             self._asked_ns = None
+            self._exchange = exchange
             try:
                 with candidate:
                     return await exchange.run()
             except LLMError as exc:
                 errors.append(exc)
+            finally:
+                self._exchange = None
         raise all_candidates_failed(errors, request.model)
 
     def _accounts(self) -> list[Account]:

@@ -37,7 +37,7 @@ _NUMBERS = (
 _LARGEST = 1e60
 """Largest value whose fourth power, with which the kurtosis is computed, is a float for any number of calls."""
 
-_COPIED = ("model", "prompt_id", "repeat", "started_at", "error_category", "price_source", "arrival_clock")
+_COPIED = ("model", "prompt_id", "repeat", "started_at", "error_category", "cause", "price_source", "arrival_clock")
 
 
 @dataclass(frozen=True)

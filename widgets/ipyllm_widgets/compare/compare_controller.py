@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from functools import partial
 from html import escape
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +15,7 @@ from ipyllm.request import Provenance
 from ipyllm.text.format import shorten
 from ipyllm_widgets.compare.vote_ranking import ranking_html
 from ipyllm_widgets.controller import Controller
-from ipyllm_widgets.live_answer import LiveAnswer
+from ipyllm_widgets.live_answer import LiveAnswer, waiting_payload
 from ipyllm_widgets.widget_parameters import validate_params
 
 if TYPE_CHECKING:
@@ -90,6 +91,7 @@ class CompareController(Controller):
         self._parts: dict[str, dict[str, Any]] = {}  # of finished answers, by name
         self._count = 0
         self._ranking = ""
+        self._retirement = ""
 
     # ---- commands -------------------------------------------------------------------------
 
@@ -109,16 +111,22 @@ class CompareController(Controller):
             settings = self.settings
             if len(settings.arms) < _MIN_ARMS:
                 raise bad_request("There is nothing to compare: choose at least two models.")
+            services = [arm.service(settings.params) for arm in settings.arms]
+            retirement = " ".join(note for service in services if (note := service.retirement_note()) is not None)
             comparison = Comparison(
                 prompt,
-                [arm.service(settings.params) for arm in settings.arms],
+                services,
                 system=settings.system or None,
                 provenance=Provenance(origin="widget"),
                 blind=settings.blind,
             )
             self._count += 1
-            answers = [LiveAnswer(f"{self._count}-{arm.mark}") for arm in comparison.arms]
+            answers = [
+                LiveAnswer(f"{self._count}-{arm.mark}", partial(comparison.waiting, index))
+                for index, arm in enumerate(comparison.arms)
+            ]
             self.comparison, self._answers, self._parts = comparison, answers, {}
+            self._retirement = retirement
             self._begin(answers)
             self._call = comparison
             try:
@@ -214,10 +222,11 @@ class CompareController(Controller):
             for column, answer in zip(comparison.columns(), answers, strict=True)
         ]
         prompt = self.text()
-        html = STYLE + COLUMNS_STYLE + columns_html(columns, comparison.note)
+        note = self._note(comparison)
+        html = STYLE + COLUMNS_STYLE + columns_html(columns, note)
         title = escape(shorten(prompt, _TITLE_CHARS))
         html = f'<details class="ipyllm-transcript" open><summary>{title}</summary>{html}</details>'
-        return html, f"{prompt}\n\n{columns_text(columns, comparison.note)}"
+        return html, f"{prompt}\n\n{columns_text(columns, note)}"
 
     def _on_finished(self, answer: LiveAnswer, parts: dict[str, Any]) -> None:
         self._parts[answer.name] = parts
@@ -239,14 +248,18 @@ class CompareController(Controller):
             "footer": "" if column.running else column.footer,
             "error": column.error or None,
             "preferred": column.preferred,
+            "waiting": waiting_payload(answer.waiting) if answer.name in self._live else None,
         }
         if answer.name in self._parts:
             payload["parts"] = self._parts[answer.name]
         return payload
 
     def _totals(self) -> str:
-        note = self.comparison.note if self.comparison is not None else ""
+        note = self._note(self.comparison) if self.comparison is not None else ""
         return " ".join(filter(None, (note, self._ranking)))
+
+    def _note(self, comparison: Comparison) -> str:
+        return " ".join(filter(None, (self._retirement, comparison.note)))
 
     def _settings(self) -> dict[str, Any]:
         settings, comparison, prompt = self.settings, self.comparison, self.text()
