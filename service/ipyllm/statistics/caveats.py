@@ -87,10 +87,12 @@ def _reversal(score: str, arms: list[str], overall: np.ndarray, by_prompt: np.nd
 def _failures(observed: Observations) -> Iterator[str]:
     ended = observed.failed[~observed.unfinished]
     of_arm = ended.groupby(observed.frame["arm"][ended.index], observed=False)
-    n_failed, n_ended = of_arm.sum(), of_arm.size()
+    n_failed = of_arm.sum()
     if not n_failed.any():
         return
-    failing = [f"{arm} {n:,} of {n_ended[arm]:,}" for arm, n in n_failed.items() if n]
+    failing = [
+        f"{arm} {n:,} of {total:,}" for (arm, n), total in zip(n_failed.items(), of_arm.size(), strict=True) if n
+    ]
     failed = join_names(failing, limit=MAX_NAMES)
     sentence = f"Calls failed ({failed}), probably not at random: the answered prompts may be easier."
     # A 0 would be the best of a score that is better when lower.
