@@ -135,6 +135,13 @@ def test_a_scale_is_open_where_many_values_differ_and_no_end_is_known():
     }
 
 
+def test_costs_have_a_larger_detectable_difference_than_shares_of_the_same_size():
+    values = 0.01 * np.random.default_rng(7).lognormal(0, 1, 80)
+    calls = pd.DataFrame({"arm": ["a", "b"] * 40, "prompt_id": np.arange(80) // 2, "status": "ok", "score_x": values})
+    by_metric = st.paired(calls.assign(cost_usd=values), metrics=["x", "cost_usd"])["detectable"]
+    assert by_metric["cost_usd", "b"] > by_metric["score_x", "b"] > 0
+
+
 def test_so_few_answers_detect_nothing():
     assert math.isnan(detectable_by_shares(np.array([0.5]), np.array([0.2]), np.ones((2, 1)), alpha=0.05, power=0.8))
     four = np.array([0.5, 1, 0.25, 0]), np.array([0.5, 0.5, 0, 0])
