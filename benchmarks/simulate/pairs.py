@@ -94,6 +94,7 @@ def compare(
     comparisons: int = 1,
     interval: Literal["test", "bootstrap"] = "test",
     seed: int = 0,
+    with_detectable: bool = False,
 ) -> PairedDifference:
     """Compare two arms, each prompts × repeats, as one of several comparisons."""
     values = np.stack([first, second])
@@ -101,7 +102,7 @@ def compare(
     binary = bool(np.isin(values, (0, 1)).all()) and kind.metric.kind == "score"
     if interval == "test":  # which the order of the prompts does not change
         means = means[:, np.lexsort(means)]
-    return _compare(kind, means.tobytes(), values.shape[2], binary, comparisons, interval, seed)
+    return _compare(kind, means.tobytes(), values.shape[2], binary, comparisons, interval, seed, with_detectable)
 
 
 @lru_cache(maxsize=20_000)
@@ -113,10 +114,18 @@ def _compare(
     comparisons: int,
     interval: Literal["test", "bootstrap"],
     seed: int,
+    with_detectable: bool,
 ) -> PairedDifference:
     table = pd.DataFrame(np.frombuffer(means).reshape(2, -1), index=["first", "second"])
     calls = pd.DataFrame(repeats, table.index, table.columns)
     of_prompts = PromptMeans(table, calls, binary, kind.open_scale, *kind.value_range)
     return compare_pairs(
-        of_prompts, kind.metric, "first", "second", comparisons=comparisons, interval=interval, seed=seed
+        of_prompts,
+        kind.metric,
+        "first",
+        "second",
+        comparisons=comparisons,
+        interval=interval,
+        seed=seed,
+        with_detectable=with_detectable,
     )

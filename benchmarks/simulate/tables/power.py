@@ -21,12 +21,11 @@ def _power(kind: str, comparisons: int, n: int, rng: np.random.Generator, runs: 
     values = KINDS[kind]
     found = []
     for _ in range(runs):
-        detectable = compare(values, *values.draw(rng, n), comparisons=comparisons).detectable
-        if detectable <= values.largest:
+        seen = compare(values, *values.draw(rng, n), comparisons=comparisons, with_detectable=True)
+        if seen.detectable <= values.largest:
             first, second = values.draw(rng, n)
-            found.append(
-                compare(values, values.better(rng, first, detectable), second, comparisons=comparisons).low > 0
-            )
+            better = values.better(rng, first, seen.detectable)
+            found.append(compare(values, better, second, comparisons=comparisons).low > 0)
     return Outcome(sum(found) / len(found) if len(found) >= _MOST * runs else None)
 
 

@@ -216,27 +216,31 @@ def observe(calls: Any, directions: Mapping[str, bool | None] | None = None) -> 
     if calls.empty:
         except_for = " but warm-ups" if warm_up.any() else ""
         raise bad_request(f"There are no calls{except_for}, so there is nothing to compare.")
-    frame = pd.DataFrame(calls[[name for name in _COPIED if name in calls]])
     codes, labels = pd.factorize(calls[arm_column].astype(str))
     places = {label: place for place, label in enumerate(calls.attrs.get("arms", ()))}
     in_order = sorted(labels, key=lambda label: places.get(label, len(places)))
-    frame["arm"] = pd.Categorical.from_codes(codes, categories=labels).reorder_categories(in_order)
-    frame["prompt"] = _prompts(calls)
-    frame["status"] = calls["status"].astype(str)
-    for name in ("usage_source", "finish_reason"):
-        frame[name] = calls[name].astype(str) if name in calls.columns else ""
-    for name in ("cold", "cache_hit", "refused"):
-        frame[name] = as_bool(calls[name]) if name in calls.columns else False
-    frame["whole"] = as_bool(~calls["streamed"].astype("boolean")) if "streamed" in calls.columns else False
-    frame["reasoned"] = reasoned(calls)
-    for name in _NUMBERS:
-        frame[name] = _finite(calls[name], name) if name in calls.columns else math.nan
+    arms = pd.Categorical.from_codes(codes, categories=labels).reorder_categories(in_order)
     scores = [name for name in map(str, calls.columns) if name.startswith("score_") and _is_score(calls, name)]
-    for name in scores:
-        frame[name] = _finite(calls[name], name)
+    texts, flags = ("usage_source", "finish_reason"), ("cold", "cache_hit", "refused")
+    # All columns at once: one by one, each would copy the names of the others.
+    frame = pd.DataFrame(
+        {
+            **{name: calls[name] for name in _COPIED if name in calls.columns},
+            "arm": arms,
+            "prompt": _prompts(calls),
+            "status": calls["status"].astype(str),
+            **{name: calls[name].astype(str) if name in calls.columns else "" for name in texts},
+            **{name: as_bool(calls[name]) if name in calls.columns else False for name in flags},
+            "whole": as_bool(~calls["streamed"].astype("boolean")) if "streamed" in calls.columns else False,
+            "reasoned": reasoned(calls),
+            **{name: _finite(calls[name], name) if name in calls.columns else math.nan for name in _NUMBERS},
+            **{name: _finite(calls[name], name) for name in scores},
+        },
+        index=calls.index,
+    )
     known = {**calls.attrs.get("directions", {}), **_by_column(directions or {}, scores)}
     found = {name: known[name] if name in known else infer_direction(frame[name]) for name in scores}
-    return Observations(frame, list(frame["arm"].cat.categories), scores, found)
+    return Observations(frame, in_order, scores, found)
 
 
 def infer_direction(scores: pd.Series[Any]) -> bool | None:

@@ -235,8 +235,12 @@ def compare_pairs(
     comparisons: int = 1,
     interval: Literal["test", "bootstrap"] = "test",
     seed: int = 0,
+    with_detectable: bool = True,
 ) -> PairedDifference:
-    """Compare two arms on one metric, as one of ``comparisons``, with the test for its kind."""
+    """Compare two arms on one metric, as one of ``comparisons``, with the test for its kind.
+
+    ``with_detectable`` is False where that figure, which takes most of the time, is not needed: it is NaN then.
+    """
     first, second = means.both(arm, baseline)
     d = first - second
     n = d.size
@@ -252,6 +256,9 @@ def compare_pairs(
         size, effect = rank_biserial(d), "rank-biserial"
     elif test == "McNemar":
         size, effect = found.value, "risk difference"
+    detectable = math.nan
+    if with_detectable:
+        detectable = _detectable(first, second, means.calls_of_both(arm, baseline), found, test, each, means)
     return PairedDifference(
         n,
         int((d != 0).sum()),
@@ -266,7 +273,7 @@ def compare_pairs(
         test,
         size,
         effect,
-        _detectable(first, second, means.calls_of_both(arm, baseline), found, test, each, means),
+        detectable,
     )
 
 

@@ -292,19 +292,18 @@ def _side_by_side(
 ) -> Observations:
     """Return the calls of baseline and candidate as two arms."""
     new = _calls(candidate, "candidate")
-    arms = observe(new).arms
-    if isinstance(baseline, str) and Path(baseline).suffix not in _READERS and baseline not in arms:
-        observe(new).arm(baseline)  # raises, with a suggestion
-    if isinstance(baseline, str) and baseline in arms:
-        old = new
-        baseline_arm = baseline
-        others = [other for other in arms if other != baseline]
+    of_new = observe(new)
+    if isinstance(baseline, str) and (baseline in of_new.arms or Path(baseline).suffix not in _READERS):
+        baseline_arm = of_new.arm(baseline)
+        old, of_old = new, of_new
+        others = [other for other in of_new.arms if other != baseline_arm]
         arm = others[0] if arm is None and len(others) == 1 else arm
     else:
         old = _calls(baseline, "baseline")
+        of_old = observe(old)
     frames = [
-        _calls_of_arm(old, baseline_arm, "baseline_arm", excluded=None).assign(arm=_BEFORE),
-        _calls_of_arm(new, arm, "arm", excluded=baseline_arm if old is new else None).assign(arm=_AFTER),
+        _calls_of_arm(old, of_old, baseline_arm, "baseline_arm", excluded=None).assign(arm=_BEFORE),
+        _calls_of_arm(new, of_new, arm, "arm", excluded=baseline_arm if old is new else None).assign(arm=_AFTER),
     ]
     key = next((name for name in ("prompt_id", "prompt") if all(name in frame for frame in frames)), None)
     if key is None:
@@ -318,9 +317,7 @@ def _side_by_side(
 
 def _calls(given: Any, role: str) -> pd.DataFrame:
     if not isinstance(given, str | Path):
-        frame = getattr(given, "calls", given)
-        observe(frame)
-        return cast("pd.DataFrame", frame)  # observe has checked it
+        return cast("pd.DataFrame", getattr(given, "calls", given))  # if it is not, observe says so
     path = Path(given)
     if path.suffix not in _READERS:
         raise bad_request(f"The {role} {str(path)!r} is not a file of calls: save one as .parquet, .csv or .jsonl.")
@@ -337,9 +334,10 @@ def _calls(given: Any, role: str) -> pd.DataFrame:
         raise bad_request(f"The {role} {path.name!r} cannot be read: {exc}") from None
 
 
-def _calls_of_arm(calls: pd.DataFrame, arm: str | None, parameter: str, excluded: str | None) -> pd.DataFrame:
+def _calls_of_arm(
+    calls: pd.DataFrame, observed: Observations, arm: str | None, parameter: str, excluded: str | None
+) -> pd.DataFrame:
     """Return the calls of one arm."""
-    observed = observe(calls)
     arms = [label for label in observed.arms if label != excluded]
     if arm is None:
         if len(arms) != 1:

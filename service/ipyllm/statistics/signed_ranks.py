@@ -112,7 +112,7 @@ def rank_biserial(differences: ArrayLike) -> float:
     1.0
     """
     import numpy as np
-    from scipy import stats
+    import pandas as pd
 
     d = known_values(differences)
     if d.size == 0:
@@ -120,7 +120,7 @@ def rank_biserial(differences: ArrayLike) -> float:
     d = d[d != 0]
     if d.size == 0:
         return 0.0
-    ranks = stats.rankdata(np.abs(d))
+    ranks = pd.Series(np.abs(d)).rank().to_numpy()
     return float((ranks * np.sign(d)).sum() / ranks.sum())
 
 
