@@ -14,12 +14,16 @@ if TYPE_CHECKING:
     from ipyllm.statistics.differences import Difference
 
 __all__ = [
+    "POWER",
     "detectable_by_answers",
     "detectable_by_interval",
     "detectable_by_shares",
     "effective_df",
     "standard_errors_needed",
 ]
+
+POWER = 0.8
+"""Probability with which a detectable difference is found."""
 
 _NODES = 40
 _UNSEEN_TAIL = 3

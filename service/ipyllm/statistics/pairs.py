@@ -13,6 +13,7 @@ from ipyllm.errors import bad_request
 from ipyllm.statistics.bounded_mean import bounded_mean
 from ipyllm.statistics.caveats import caveats
 from ipyllm.statistics.detectable import (
+    POWER,
     detectable_by_answers,
     detectable_by_interval,
     detectable_by_shares,
@@ -30,8 +31,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 __all__ = ["PairedDifference", "PromptMeans", "compare_pairs", "paired", "prompt_means"]
-
-_POWER = 0.8
 
 
 @dataclass(frozen=True)
@@ -318,9 +317,9 @@ def _detectable(
     d, alpha = first - second, 1 - level
     n = d.size
     if test == "McNemar":
-        return detectable_by_answers(first, second, alpha=alpha, power=_POWER)
+        return detectable_by_answers(first, second, alpha=alpha, power=POWER)
     if means.binary:
-        return detectable_by_shares(first, second, calls, alpha=alpha, power=_POWER)
+        return detectable_by_shares(first, second, calls, alpha=alpha, power=POWER)
     if n < 2 or not math.isfinite(found.high - found.low):  # noqa: PLR2004
         return math.nan
     # The interval of the typical difference says how uncertain it is, whatever the tails of the differences.
@@ -328,6 +327,6 @@ def _detectable(
     width = 2 * float(stdtrit(n - 1, 1 - alpha / 2))
     se = (found.high - found.low) / width if by_ranks else float(d.std(ddof=1)) / math.sqrt(n)
     df = n - 1 if by_ranks else effective_df(d, open_scale=means.open_scale)
-    detectable = detectable_by_interval(found, se, n, df, alpha=alpha, power=_POWER)
+    detectable = detectable_by_interval(found, se, n, df, alpha=alpha, power=POWER)
     possible = test != "bounded mean" or detectable <= means.highest - means.lowest
     return detectable if detectable > 0 and possible else math.nan

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from ipyllm.statistics.caveats import MAX_NAMES
+from ipyllm.statistics.detectable import POWER
 from ipyllm.statistics.table import format_level, format_p
 from ipyllm.text.format import count, join_names
 
@@ -131,7 +132,7 @@ def _no_difference(metric: Metric, arm: Any, row: pd.Series[Any], baseline: str,
         sentence += f": {arm} minus {baseline} lies {limits} {method}"
     if pd.notna(row["detectable"]):
         detectable = metric.format(row["detectable"])
-        return f"{sentence}; {prompts} would probably have shown a difference of {detectable} or more."
+        return f"{sentence}; {prompts} show a true difference of {detectable} or more with a power of {POWER:.0%}."
     return f"{sentence}; {prompts} {'is' if row['n_pairs'] == 1 else 'are'} too few to show any difference."
 
 
@@ -190,4 +191,5 @@ def _interval_name(level: float, comparisons: int) -> str:
 
 def _p(row: pd.Series[Any], comparisons: int) -> str:
     corrected = f" corrected for {comparisons} comparisons" if comparisons > 1 else ""
-    return f"p = {format_p(row['p_adjusted'])}{corrected}".replace("= <", "< ")
+    p = format_p(row["p_adjusted"])
+    return f"p {p[0]} {p[1:]}{corrected}" if p[0] in "<>" else f"p = {p}{corrected}"

@@ -101,7 +101,7 @@ def ranking(votes: Any, *, level: float = 0.95, prior_sd: float = PRIOR_SD, seed
         index=pd.Index(labels, name="arm"),
     ).sort_values("strength", ascending=False, kind="stable")
     order = ["strength", "low", "high", "elo", *tallies[0], "behind", "behind_low", "behind_high", "p_best"]
-    conclusion = _conclusion(table, len(parsed), groups, level)
+    conclusion = _conclusion(table, parsed, groups, level)
     return StatisticsFrame.of(table[order], conclusion, list(_notes(votes, parsed, table)))
 
 
@@ -245,7 +245,8 @@ def _tallies(parsed: list[_Vote], labels: list[str]) -> list[dict[str, int]]:
     return [{**tally, "prompts": len(clusters[arm])} for arm, tally in tallies.items()]
 
 
-def _conclusion(table: pd.DataFrame, n_votes: int, groups: list[list[str]], level: float) -> str:
+def _conclusion(table: pd.DataFrame, parsed: list[_Vote], groups: list[list[str]], level: float) -> str:
+    n_votes = len(parsed)
     if not table["wins"].any():
         none = "The only vote prefers no" if n_votes == 1 else f"None of {n_votes:,} votes prefers one"
         return f"{none} arm to another, so they cannot be ranked."
@@ -257,17 +258,20 @@ def _conclusion(table: pd.DataFrame, n_votes: int, groups: list[list[str]], leve
     needed = prompts_to_rank(len(table), level=level)
     enough = table["prompts"] >= needed
     lacking = _too_few_prompts(table[~enough], len(table), needed, level) if not enough.all() else ""
-    return " ".join(filter(None, [_order(table[enough], len(table), level), lacking]))
+    if enough.sum() < 2:  # noqa: PLR2004
+        return lacking
+    prompts = {vote.prompt for vote in parsed}
+    on = f" on {count(len(prompts), 'prompt')}" if None not in prompts else ""
+    order = f"In {count(n_votes, 'vote')}{on}, {_order(table[enough], len(table), level)}"
+    return f"{order} {lacking}".rstrip()
 
 
 def _order(ranked: pd.DataFrame, n_arms: int, level: float) -> str:
     """Say what the intervals of ``behind`` show about arms with votes on enough prompts."""
-    if len(ranked) < 2:  # noqa: PLR2004
-        return ""
     best, others = str(ranked.index[0]), ranked.iloc[1:]
     equal = [str(arm) for arm in others.index[others["behind"] < _EQUAL]]
     if equal:
-        return f"{join_names([best, *equal], limit=MAX_NAMES)} are equally strong in these votes."
+        return f"{join_names([best, *equal], limit=MAX_NAMES)} are equally strong."
     clear = others["behind_low"] > 0
     behind, close = ([str(arm) for arm in others.index[which]] for which in (clear, ~clear))
     if not close:

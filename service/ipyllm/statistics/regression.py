@@ -12,6 +12,7 @@ import pandas as pd
 
 from ipyllm.errors import bad_request
 from ipyllm.statistics.bounded_mean import bounded_mean
+from ipyllm.statistics.detectable import POWER
 from ipyllm.statistics.differences import Difference
 from ipyllm.statistics.observations import Metric, Observations, observe
 from ipyllm.statistics.pairs import PromptMeans, prompt_means
@@ -250,15 +251,16 @@ def _advice(
     try:
         if robust:
             # The signed ranks of fewer prompts have no limit at this level.
-            needed = max(math.ceil(-math.log2(alpha)), n_needed(margin, sd, alpha=2 * alpha) if sd > 0 else 0)
+            least = math.ceil(-math.log2(alpha))
+            needed = max(least, n_needed(margin, sd, alpha=2 * alpha, power=POWER)) if sd > 0 else least
         else:
-            needed = n_needed_within_margin(margin, sd, worst=-span, alpha=alpha)
+            needed = n_needed_within_margin(margin, sd, worst=-span, alpha=alpha, power=POWER)
     except ValueError:  # more than a billion
         return " No number of prompts could show so little."
     if needed <= better.size:
         return ""
-    how_many = f"{'about' if sd > 0 else 'at least'} {needed:,} prompts are needed"
-    return f" If it is as good as before, {how_many} to show it."
+    about = f"about {needed:,} prompts show it with a power of {POWER:.0%}"
+    return f" If it is as good as before, {about if sd > 0 else f'at least {needed:,} prompts are needed to show it'}."
 
 
 def _observed_range(means: PromptMeans, measure: Metric, score_range: tuple[float, float] | None) -> str:

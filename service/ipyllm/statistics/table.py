@@ -99,16 +99,16 @@ class StatisticsFrame(CallsFrame):
 
 
 def format_p(p: Any) -> str:
-    """Return a p-value as text, never 0.
+    """Return a p-value as text, never 0 or 1.
 
     Examples
     --------
-    >>> [format_p(p) for p in (0.00001, 0.0312, 0.5)]
-    ['<0.001', '0.031', '0.500']
+    >>> [format_p(p) for p in (0.00001, 0.0312, 0.5, 1.0)]
+    ['<0.001', '0.031', '0.500', '>0.99']
     """
     if pd.isna(p):
         return UNKNOWN
-    return "<0.001" if p < 0.001 else f"{p:.3f}"  # noqa: PLR2004
+    return "<0.001" if p < 0.001 else ">0.99" if p > 0.99 else f"{p:.3f}"  # noqa: PLR2004
 
 
 def format_level(level: float) -> str:

@@ -136,7 +136,7 @@ def test_arms_with_votes_on_too_few_prompts_are_named_and_the_others_ranked():
     rows += [{"arms": ["a", "c"], "outcome": "c", "prompt": n} for n in range(3)] * 20
     table = st.ranking(pd.DataFrame(rows))
     assert list(table.index) == ["c", "a", "b"]
-    assert table.conclusion.startswith("a is preferred to b: it wins an estimated ")
+    assert table.conclusion.startswith("In 120 votes on 60 prompts, a is preferred to b: it wins an estimated ")
     assert table.conclusion.endswith(
         "c cannot be ranked: its votes are on 3 prompts, and at least 7 are needed with 3 arms at 95% confidence."
     )
@@ -152,6 +152,18 @@ def test_the_conclusion_about_two_arms_says_what_their_intervals_say():
         assert (f"{first} is preferred to {second}" in table.conclusion) == (table.loc[first, "low"] > 0)
         assert (table.loc[second, "behind_low"] > 0) == (table.loc[first, "low"] > 0)
         assert (table.loc[first, "p_best"] > 0.97) or table.loc[first, "low"] < 0
+
+
+def test_the_conclusion_names_the_votes_and_the_prompts_where_all_are_known():
+    clear, open_, equal = [*"a" * 11, "b"], [*"aaaaaaa", *"bbbbb"], [*"ab" * 6]
+    twice = list(range(6)) * 2
+    assert st.ranking(_cast(*clear)).conclusion.startswith("In 12 votes on 12 prompts, a is preferred to b: it wins ")
+    assert st.ranking(_cast(*open_, prompts=twice)).conclusion.startswith(
+        "In 12 votes on 6 prompts, a is ahead of b, but not clearly: it wins "
+    )
+    assert st.ranking(_cast(*equal)).conclusion == "In 12 votes on 12 prompts, a and b are equally strong."
+    unknown = _cast(*clear).assign(prompt=[None, *map(str, range(11))])
+    assert st.ranking(unknown).conclusion.startswith("In 12 votes, a is preferred to b: ")
 
 
 def test_votes_that_were_not_blind_have_a_caution():
