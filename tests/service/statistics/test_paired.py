@@ -7,6 +7,7 @@ import pytest
 from statsmodels.stats.multitest import multipletests
 
 from ipyllm import statistics as st
+from ipyllm.statistics.observations import observe
 from tests.service.statistics.simulated import calls, one_metric
 
 
@@ -22,6 +23,10 @@ def test_a_clear_difference_is_found_and_told_and_none_is_not(two):
     assert (
         "On tokens per second, it cannot be told whether large or small is better: large minus small lies between"
         in table.conclusion
+    )
+    detectable = observe(two).metric("output_tps").format(speed["detectable"])
+    assert table.conclusion.endswith(
+        f"; 60 prompts show a true difference of {detectable} or more with a power of 80%."
     )
 
 

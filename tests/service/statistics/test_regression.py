@@ -275,6 +275,12 @@ def test_the_baseline_may_be_a_file_of_an_earlier_run(tmp_path, suffix):
     assert assert_no_regression(str(path), run, metric="similarity", margin=0.1, **known).passed
 
 
+def test_an_arm_may_have_a_label_that_looks_like_a_file():
+    run = _run("a", 0.7)
+    both = pd.concat([run.assign(arm="model.csv"), run.assign(arm="new")])
+    assert assert_no_regression("model.csv", both, metric="exact", margin=0.1).passed
+
+
 def test_parquet_without_pyarrow_is_said_in_one_sentence(tmp_path, monkeypatch):
     run = _run("a", 0.7, prompts=5)
     path = tmp_path / "baseline.parquet"
