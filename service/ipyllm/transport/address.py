@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import lru_cache
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
+
+if TYPE_CHECKING:
+    from pydantic import SecretStr
 
 __all__ = ["Address", "is_in_domain", "is_url", "without_password"]
 
@@ -14,10 +18,13 @@ _LOOPBACK = {"localhost", "127.0.0.1", "::1"}
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """A server's ``base_url``, up to and including ``/v1``, and the API key, which no repr shows."""
+    """A server's ``base_url``, up to and including ``/v1``, and the API key. A repr shows no key and no password."""
 
     base_url: str
-    api_key: str | None = field(default=None, repr=False)
+    api_key: SecretStr | None = None
+
+    def __repr__(self) -> str:
+        return f"Address({without_password(self.base_url)!r})"
 
     @property
     def host(self) -> str:

@@ -17,7 +17,7 @@ from urllib.request import getproxies
 
 from ipyllm.errors import LLMError
 from ipyllm.text.format import shorten
-from ipyllm.text.redact import remember_secret
+from ipyllm.text.secrets import value_of
 from ipyllm.transport.apis import API_PATHS
 from ipyllm.transport.decode import Chunk, StreamEnd, chunks, connection_lost_error
 from ipyllm.transport.error_body import ServerFault, parse_error
@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from ipyllm.transport.address import Address
     from ipyllm.transport.fast_path import FallbackToClient, PreparedClient, Responder
     from ipyllm.transport.model_list import ListedModel
+    from ipyllm.transport.redirects import RedirectRefusedError
 
 __all__ = ["Chunk", "ChunkStream", "TransportClient"]
 
@@ -78,12 +79,11 @@ class TransportClient:
         openai = await asyncio.to_thread(__import__, "openai")
         from ipyllm.transport.fast_path import PreparedClient, intercepting
 
-        remember_secret(address.api_key)
         # A proxy from the environment must not be used for this machine.
         trust_env = not address.is_loopback
         client = openai.AsyncOpenAI(
             base_url=address.base_url,
-            api_key=address.api_key or _NO_KEY,
+            api_key=value_of(address.api_key) or _NO_KEY,
             max_retries=0,
             http_client=intercepting(openai.DefaultAioHttpClient)(trust_env=trust_env),
         )
@@ -322,6 +322,12 @@ def _map_client_error(exc: Exception, address: Address, model: str, connect_s: f
     match exc:
         case openai.APIStatusError():
             return to_llm_error(parse_error(_body(exc), exc.status_code, exc.response.headers), model=model)
+        case openai.APIConnectionError() if (refused := _refused_redirect(exc)) is not None:
+            category = "bad_request"
+            sentence = (
+                f"{model} at {address.host} {refused}, which is not followed: it would get the prompt. If that is the "
+                "right address, use it as base_url."
+            )
         # The aiohttp transport reports refused and dropped connections as timeouts; the cause tells them apart.
         case openai.APITimeoutError() if isinstance(_root_cause(exc), (TimeoutError, asyncio.CancelledError)):
             category = "timeout"
@@ -352,6 +358,13 @@ def _map_client_error(exc: Exception, address: Address, model: str, connect_s: f
         reached_server=not _failed_to_connect(exc),
         limit="connect" if category == "timeout" else None,
     )
+
+
+def _refused_redirect(exc: BaseException) -> RedirectRefusedError | None:
+    """Return the cause of ``exc`` if it is a redirect that is not followed."""
+    from ipyllm.transport.redirects import RedirectRefusedError
+
+    return exc.__cause__ if isinstance(exc.__cause__, RedirectRefusedError) else None
 
 
 def _failed_to_connect(exc: BaseException | None) -> bool:
