@@ -18,7 +18,7 @@ from ipyllm.runtime.interruptible import InterruptibleEvent
 from ipyllm.runtime.service_thread import service_thread
 from ipyllm.services.base import BaseLLMService
 from ipyllm.text.secrets import as_secret
-from ipyllm.transport.address import Address
+from ipyllm.transport.address import Address, normalized
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -216,7 +216,7 @@ class _AddressService(BaseLLMService):
 
 
 def _url(service: BaseLLMService) -> str:
-    return service.base_url().rstrip("/")
+    return normalized(service.base_url())
 
 
 def _is_worth_another_endpoint(error: BaseException, request: ChatRequest) -> bool:

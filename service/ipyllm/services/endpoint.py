@@ -31,12 +31,15 @@ class EndpointService(BaseLLMService):
         self.key_variable = settings.api_key_env
         self._settings = settings
         chosen = model or settings.model
+        if settings.model == f"{endpoint}/{model}":  # its id begins with the endpoint's name, as "openrouter/auto"
+            chosen = settings.model
         if chosen is None:
             raise LLMError(
                 f"{endpoint!r} serves several models: write {endpoint}/<model>, or set its `model` in the settings.",
                 category="not_found",
             )
         super().__init__(chosen, **options)
+        self._default_headers = self._default_headers.with_defaults(self._checked_headers(settings.headers))
 
     def _model_name(self, model: str) -> str:
         return model
@@ -59,6 +62,10 @@ class EndpointService(BaseLLMService):
         """Return the key given, or that of the settings."""
         return self._api_key or self._settings.key()
 
+    def ca_file(self) -> str | None:
+        """Return the endpoint's own file of trusted authorities, else that of all services."""
+        return self._settings.ca_file or super().ca_file()
+
     def _address_source(self) -> Source | None:
         if self._base_url:
             return super()._address_source()
@@ -66,3 +73,7 @@ class EndpointService(BaseLLMService):
 
     def _key_sources(self) -> set[Source | None]:
         return super()._key_sources() if self._api_key else key_sources(self._settings, "endpoints", self.name)
+
+    def _header_sources(self) -> set[Source | None]:
+        of_settings = {get_settings().source_of("endpoints", self.name, "headers")} if self._settings.headers else set()
+        return super()._header_sources() | of_settings

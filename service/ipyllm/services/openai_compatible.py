@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from ipyllm.errors import LLMError, bad_request
+from ipyllm.headers import Headers
 from ipyllm.messages import without
 from ipyllm.provider import Limits, ReasoningFormat
 from ipyllm.request import CallOptions
@@ -25,7 +26,8 @@ from ipyllm.text.redact import is_worth_masking, remember_secret
 from ipyllm.text.secrets import as_secret, value_of
 from ipyllm.text.surrogates import replace_surrogates
 from ipyllm.timeout import Timeout
-from ipyllm.transport.address import Address, is_url, without_password
+from ipyllm.transport.address import Address, is_url, normalized, without_password
+from ipyllm.transport.certificates import authority_sources
 from ipyllm.transport.usage import read_usage
 from ipyllm.validate import validate_int
 
@@ -59,6 +61,8 @@ class OpenAICompatibleProvider(Pricing):
         Address up to and with ``/v1``.
     api_key : str or SecretStr, optional
         Key; from the settings if not given. It never appears in a repr, a log, a traceback or the ledger.
+    default_headers : mapping of str to str, optional
+        HTTP headers of every request, which replace ours of the same names. Their values are hidden like the key.
     timeout : float or Timeout, optional
         Seconds that each stage may take: connecting, the first token, the gap between tokens. A
         :class:`~ipyllm.timeout.Timeout` sets each separately, and a limit on the whole call. By default as long as fits
@@ -98,6 +102,7 @@ class OpenAICompatibleProvider(Pricing):
         *,
         base_url: str | None = None,
         api_key: str | SecretStr | None = None,
+        default_headers: Mapping[str, str] | None = None,
         timeout: float | Timeout | None = None,
         max_retries: int | None = None,
         requests_per_minute: float | None = None,
@@ -108,10 +113,11 @@ class OpenAICompatibleProvider(Pricing):
     ) -> None:
         api_key = as_secret(api_key)  # before anything can fail: a traceback may show the variables of this frame
         remember_secret(api_key)
-        self.model = self._model_name(_checked_name(model or self.default_model))
         self._base_url = base_url
+        self.model = self._model_name(_checked_name(model or self.default_model))
         self._api_key = api_key
         self._key_was_looked_at = False
+        self._given_headers = self._default_headers = self._checked_headers(default_headers)
         self.limits = Limits(requests_per_minute, tokens_per_minute, max_in_flight)
         self.defaults = self.options(params, timeout, max_retries, cache)
 
@@ -141,6 +147,7 @@ class OpenAICompatibleProvider(Pricing):
         timeout: float | Timeout | None = None,
         max_retries: int | None = None,
         cache: bool | None = None,
+        extra_headers: Mapping[str, str] | Headers | None = None,
     ) -> CallOptions:
         """Check options and return them; raise ``bad_request``, with one sentence that names the option."""
         return CallOptions(
@@ -148,7 +155,15 @@ class OpenAICompatibleProvider(Pricing):
             None if timeout is None else Timeout.of(timeout),
             None if max_retries is None else validate_int("max_retries", max_retries, 0),
             cache,
+            self._checked_headers(extra_headers),
         )
+
+    def _checked_headers(self, headers: Mapping[str, Any] | Headers | None) -> Headers:
+        try:
+            return Headers.of(headers)
+        except ValueError as exc:
+            problem = str(exc)
+            raise bad_request(f"{problem[0].upper()}{problem[1:]}.", model=self.full_name) from None
 
     @property
     def profile(self) -> Profile:
@@ -187,6 +202,7 @@ class OpenAICompatibleProvider(Pricing):
             timeout=timeout.limits(profile.first_token_limit_s(params)),
             max_retries=settings.max_retries if options.max_retries is None else options.max_retries,
             cache=options.cache,
+            headers=options.headers,
         )
 
     @property
@@ -195,8 +211,8 @@ class OpenAICompatibleProvider(Pricing):
         return self.profile.api
 
     def _model_name(self, model: str) -> str:
-        """Remove the service's own prefix, as in ``OpenAIService("openai/gpt-6-luna")``."""
-        return model.removeprefix(getattr(self, "name", "") + "/")
+        """Remove the service's own prefix, as in ``OpenAIService("openai/gpt-6-luna")``; not at another address."""
+        return model.removeprefix(f"{self.name}/") if self._base_url is None else model
 
     def _base_url_if_known(self) -> str | None:
         try:
@@ -256,9 +272,17 @@ class OpenAICompatibleProvider(Pricing):
             "because ordinary text has such words too."
         )
 
+    def headers(self) -> Headers:
+        """Return the headers of every request: those given."""
+        return self._default_headers
+
+    def ca_file(self) -> str | None:
+        """Return the file of authorities that are trusted besides the usual ones: the settings'; or None."""
+        return cached_settings().ca_file
+
     def address(self) -> Address:
-        """Return the address and key for a call; raise if a required key is missing, or the address is not a URL."""
-        base_url, key = self.base_url().strip().rstrip("/"), as_secret(self.api_key())
+        """Return the address for a call; raise if a required key is missing, or the address is not a URL."""
+        base_url, key = normalized(self.base_url()), as_secret(self.api_key())
         remember_secret(key)
         if not is_url(base_url):
             raise bad_request(
@@ -272,15 +296,19 @@ class OpenAICompatibleProvider(Pricing):
                 category="authentication",
                 model=self.full_name,
             )
-        if not key and self.key_variable and self.needs_key(base_url):
+        headers = self.headers()
+        if not (key or headers.hold_a_key) and self.key_variable and self.needs_key(base_url):
             raise LLMError(
                 f"{self.title} needs a key: set {self.key_variable} in the environment or in .env, or pass api_key=….",
                 category="authentication",
                 model=self.full_name,
             )
-        address = Address(base_url, key or None)
-        if key and not address.is_loopback and not self._is_own_host(base_url):
-            address_from, key_from = self._address_source(), self._key_sources()
+        address = Address(base_url, key or None, headers, authority_sources(self.ca_file()))
+        if (key or headers.hold_a_key) and not address.is_loopback and not self._is_own_host(base_url):
+            key_from = (self._key_sources() if key else set()) | (
+                self._header_sources() if headers.hold_a_key else set()
+            )
+            address_from = self._address_source()
             check_destination(base_url, address_from, key_from, title=self.title, model=self.full_name)
         return address
 
@@ -291,6 +319,10 @@ class OpenAICompatibleProvider(Pricing):
     def _key_sources(self) -> set[Source | None]:
         """Return where the key comes from."""
         return {"an argument" if self._api_key else get_settings().source_of(f"{self.name}_api_key")}
+
+    def _header_sources(self) -> set[Source | None]:
+        """Return where headers come from that may hold a key."""
+        return {"an argument"} if self._given_headers else set()
 
     def _is_own_host(self, base_url: str) -> bool:
         """Return whether an address leads to the provider itself, over TLS."""
@@ -310,7 +342,7 @@ class OpenAICompatibleProvider(Pricing):
             return window
         if (told := self.listed_model()) is not None and told.context_window is not None:
             return told.context_window
-        base_url = self.base_url().strip().rstrip("/")
+        base_url = normalized(self.base_url())
         if self.price_provider is None or not (is_url(base_url) and self.price_tables_apply(Address(base_url, None))):
             return None
         from ipyllm.services.prices import context_window
@@ -335,7 +367,7 @@ class OpenAICompatibleProvider(Pricing):
     def listed_model(self) -> ListedModel | None:
         """Return what the server told about this model when it listed its models."""
         base_url = self._base_url_if_known()
-        return None if base_url is None else listed_models.listed_model(base_url.strip().rstrip("/"), self.model)
+        return None if base_url is None else listed_models.listed_model(normalized(base_url), self.model)
 
     async def prepare(self) -> tuple[Address, bool]:
         """Return the address, and whether a model had to be loaded first (``cold``)."""

@@ -159,6 +159,15 @@ def test_a_dotenv_file_cannot_lead_an_endpoint_elsewhere(config, dotenv, monkeyp
     assert "The endpoint 'lab'" in refused(create_llm_service("lab/m"))
 
 
+@pytest.mark.parametrize("given", ["settings", "argument"])
+def test_a_key_in_a_header_is_kept_likewise(config, dotenv, given):
+    config(LAB + (f'headers = {{ "x-api-key" = "{KEY}" }}\n' if given == "settings" else ""))
+    options = {"default_headers": {"x-api-key": KEY}} if given == "argument" else {}
+    assert create_llm_service("lab/m", **options).address().headers.hold_a_key
+    dotenv(IPYLLM_ENDPOINTS=json.dumps({"lab": {"base_url": ELSEWHERE}}))
+    assert "The endpoint 'lab'" in refused(create_llm_service("lab/m", **options))
+
+
 def test_a_dotenv_file_with_its_own_endpoint_and_key_works(dotenv):
     dotenv(IPYLLM_ENDPOINTS=json.dumps({"lab": {"base_url": ELSEWHERE, "api_key_env": "LAB_KEY"}}), LAB_KEY=KEY)
     assert value_of(create_llm_service("lab/m").address().api_key) == KEY
