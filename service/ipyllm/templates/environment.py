@@ -118,10 +118,10 @@ class _Environment(SandboxedEnvironment):
         return found if kind is dict and not isinstance(argument, slice) else values.result(found)
 
     def _undefined(self, obj: Any, name: Any) -> Undefined:
-        if isinstance(name, str) and hasattr(type(obj), name) and not isinstance(obj, TemplateObject | Record):
-            raise RefusedError(f"may not use {name!r} of {describe_kind(obj)}: {ADVICE}.")
         if type(obj) in (Method, RegisteredFunction, Macro):
             raise RefusedError(f"may not use {str(name)!r} of a function: {ADVICE}.")
+        if isinstance(name, str) and hasattr(type(obj), name) and not isinstance(obj, TemplateObject | Record):
+            raise RefusedError(f"may not use {name!r} of {describe_kind(obj)}: {ADVICE}.")
         return self.undefined(obj=obj, name=name)
 
     def call(self, context: Context, function: Any, /, *args: Any, **kwargs: Any) -> Any:

@@ -225,8 +225,6 @@ class PlainValues(Limits):
             plain = self._convert(value, kind, depth)
         except NotPlainError as exc:
             plain = self._denied(value, depth, str(exc))
-        except RefusedError:  # something denied would be the key of a dict, or the item of a set
-            plain = self._denied(value, depth, "holds what it may not")
         self._copies[id(value)] = (value, plain)
         return plain
 
@@ -266,14 +264,10 @@ class PlainValues(Limits):
             copies += plain
         if same:
             return value
-        if issubclass(kind, dict):
-            pairs = dict(zip(copies[::2], copies[1::2], strict=True))
-            return collections.Counter(pairs) if issubclass(kind, collections.Counter) else pairs
-        if issubclass(kind, tuple):
-            names = inspect.getattr_static(kind, "_fields", None)
-            named = type(names) is tuple and len(names) == len(copies)
-            return named_tuple_class(name_of(kind), names)(*copies) if named else tuple(copies)
-        return set(copies) if issubclass(kind, set | frozenset) else copies
+        try:
+            return _rebuilt(copies, kind)
+        except (RefusedError, TypeError):  # something denied or a list, as the key of a dict or the item of a set
+            raise NotPlainError("holds what it may not") from None
 
     def _denied(self, value: Any, depth: int, reason: str) -> Denied:
         kind = describe_kind(value) + (f" that {reason}" if reason else "")
@@ -281,6 +275,20 @@ class PlainValues(Limits):
         if issubclass(type(value), _FUNCTIONS):
             advice += ", or register the function with ipyllm.template_function"
         return Denied(f"{kind} in {self._name}" if depth else f"{self._name}, {kind}", advice, kind)
+
+
+def _rebuilt(items: list[Any], kind: type) -> Any:
+    """Return plain values as a container of Python's own type; of a dict, ``items`` are keys and values in turn."""
+    if issubclass(kind, dict):
+        pairs = dict(zip(items[::2], items[1::2], strict=True))
+        return collections.Counter(pairs) if issubclass(kind, collections.Counter) else pairs
+    if issubclass(kind, tuple):
+        names = inspect.getattr_static(kind, "_fields", None)
+        named = type(names) is tuple and len(names) == len(items)
+        return named_tuple_class(name_of(kind), names)(*items) if named else tuple(items)
+    if issubclass(kind, set | frozenset):
+        return frozenset(items) if issubclass(kind, frozenset) else set(items)
+    return items
 
 
 def _is_flat(value: Any, kind: type) -> bool:

@@ -83,7 +83,7 @@ def _slot(value: Any, bases: Iterable[type], name: str) -> Any:
 @lru_cache(maxsize=256)
 def record_class(name: str, fields: tuple[str, ...]) -> type[Record]:
     """Return the class of copies of a class with this name and these fields."""
-    return make_dataclass(name, fields, bases=(Record,))
+    return make_dataclass(name, fields, bases=(Record,), frozen=True)
 
 
 @lru_cache(maxsize=256)
