@@ -5,12 +5,12 @@ from __future__ import annotations
 from functools import wraps
 from typing import TYPE_CHECKING, Any, cast
 
-from jinja2 import Undefined, pass_environment
+from jinja2 import Undefined, pass_environment, pass_eval_context
 from jinja2.filters import FILTERS
 from jinja2.tests import TESTS
 
 from ipyllm.templates.methods import Method
-from ipyllm.templates.operations import apply, growth, library_of, printf_size
+from ipyllm.templates.operations import apply, check_places, growth, library_of, printf_size
 from ipyllm.templates.readable import filter_names
 from ipyllm.templates.records import Record
 from ipyllm.templates.refusal import ADVICE, RefusedError
@@ -20,16 +20,23 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from jinja2 import Environment
+    from jinja2.nodes import EvalContext
 
 __all__ = ["filters", "json_value", "tests"]
 
 _UNDEFINED_ALLOWED = {"d", "default", "defined", "undefined"}
-_MAX_PRECISION = 100  # decimal places of the filter round
+_MAX_INDENT = 100  # spaces
 
 
 def filters() -> dict[str, Callable[..., Any]]:
     """Return the filters by name."""
-    own: dict[str, Callable[..., Any]] = {"attr": _attr, "format": _format, "round": _round, "sum": _sum}
+    own: dict[str, Callable[..., Any]] = {
+        "attr": _attr,
+        "format": _format,
+        "round": _round,
+        "sum": _sum,
+        "tojson": _tojson,
+    }
     jinjas = cast("dict[str, Callable[..., Any]]", FILTERS)
     return {name: _guarded(name, own.get(name, jinjas[name])) for name in filter_names()}
 
@@ -74,9 +81,14 @@ def _format(text: Any, *args: Any, **kwargs: Any) -> str:
 
 
 def _round(value: Any, precision: int = 0, method: str = "common") -> Any:
-    if abs(precision) > _MAX_PRECISION:
-        raise RefusedError(f"may not round to more than {_MAX_PRECISION} places.")
-    return FILTERS["round"](value, precision, method)
+    return FILTERS["round"](value, check_places(precision), method)
+
+
+@pass_eval_context
+def _tojson(context: EvalContext, value: Any, indent: int | None = None) -> Any:
+    if indent is not None and indent > _MAX_INDENT:
+        raise RefusedError(f"may not indent JSON by more than {_MAX_INDENT} spaces.")
+    return FILTERS["tojson"](context, value, indent)
 
 
 @pass_environment

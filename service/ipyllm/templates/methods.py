@@ -9,7 +9,7 @@ from __future__ import annotations
 import inspect
 from typing import TYPE_CHECKING, Any
 
-from ipyllm.templates.operations import check_format, growth, library_of
+from ipyllm.templates.operations import check_format, check_places, growth, library_of
 from ipyllm.templates.plain_tables import table_size
 from ipyllm.templates.readable import aggregations, parameters, readable
 from ipyllm.templates.refusal import ADVICE, RefusedError
@@ -78,6 +78,7 @@ def _call_library(method: Method, args: tuple[Any, ...], kwargs: dict[str, Any])
     for argument in ("float_format", "floatfmt", "date_format", "sep", "separator", "na_rep", "null_value", "freq"):
         if argument in given:
             check_format(given[argument])
+    check_places(given.get("decimals"))
     if name in {"contains", "split"} and "pandas" in type(method.owner).__module__:
         _refuse_regular_expression(name, given)
         kwargs = {**kwargs, "regex": False}

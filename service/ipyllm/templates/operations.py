@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from ipyllm.templates.plain_values import PlainValues
 
-__all__ = ["apply", "check_format", "check_index", "compare", "growth", "library_of", "printf_size"]
+__all__ = ["apply", "check_format", "check_index", "check_places", "compare", "growth", "library_of", "printf_size"]
 
 _OPERATORS: dict[str, Callable[[Any, Any], Any]] = {
     "+": operator.add, "-": operator.sub, "*": operator.mul, "/": operator.truediv, "//": operator.floordiv,
@@ -37,6 +37,7 @@ _REPEATED = (str, bytes, list, tuple)
 _NUMBERS_AND_TIMES = frozenset("biufcmM")
 _PLACEHOLDER = re.compile(r"%(?:\([^)]*\))?[#0\- +]*(\*|\d*)(?:\.(\*|\d*))?")
 _LONG_NUMBER = re.compile(r"\d{4}")
+_MAX_PLACES = 100  # of a rounded number
 _MAX_FORMAT = 100  # characters
 _LIBRARIES = frozenset({"pandas", "numpy", "polars"})
 
@@ -160,6 +161,14 @@ def check_format(text: Any) -> str:
     if not isinstance(text, str) or len(text) > _MAX_FORMAT or _LONG_NUMBER.search(text):
         raise RefusedError("may not use a format of more than 100 characters or a width above 999: shorten it.")
     return text
+
+
+def check_places(places: Any) -> Any:
+    """Return a number of decimal places, or several by column; refuse what takes long to compute."""
+    for number in places.values() if isinstance(places, dict) else [places]:
+        if isinstance(number, int) and abs(number) > _MAX_PLACES:
+            raise RefusedError(f"may not round to more than {_MAX_PLACES} places.")
+    return places
 
 
 def _fill(text: Any, width: int = 80, *_fill: Any) -> int:

@@ -13,6 +13,7 @@ import io
 import json
 import os
 import random
+import resource
 import sys
 import sysconfig
 import threading
@@ -138,6 +139,7 @@ class Fuzz:
             self.report[f"templates of depth {depth + 1}"] = len(texts)
         armed = False
         after = _state(self.values)
+        self.report["peak memory"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024  # MB
         self.report["changed"] = [name for name in before if before[name] != after[name]]
         self.report["types"] = sorted(str(kind) for kind in self._seen)
         return self.report

@@ -26,6 +26,7 @@ def harmless(report):
     assert report["effects"] == []
     assert report["changed"] == []
     assert report["written"] == []
+    assert report["peak memory"] < 1_000, report["slowest"]
     assert report["filled"] > 0
     assert report["refused"] > report["filled"]
 
@@ -40,10 +41,10 @@ def test_a_sample_of_all_templates_has_no_effect(tmp_path):
 @pytest.mark.timeout(1800)
 @pytest.mark.parametrize("seed", [1, 2])
 def test_every_attribute_of_everything_reachable_has_no_effect(seed, tmp_path):
-    report = fuzzed(tmp_path, seed, 0)
+    report = fuzzed(tmp_path, seed, 60_000)
     harmless(report)
-    assert report["tried"] > 50_000
-    assert len(report["types"]) > 25
+    assert report["tried"] > 30_000
+    assert len(report["types"]) > 20
 
 
 def test_the_fuzz_finds_files_processes_changes_and_prints(tmp_path):

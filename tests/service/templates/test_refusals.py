@@ -295,6 +295,9 @@ TOO_MUCH = {
     "{{ range(1000000000) }}": "OverflowError: Range too big",
     "{{ 1 | round(-1000000000) }}": "may not round to more than 100 places",
     "{{ 1 | round(1000000000, 'ceil') }}": "may not round to more than 100 places",
+    "{{ df.round(-1000000000) }}": "may not round to more than 100 places",
+    "{{ df.round({'cups': 1000000000}) }}": "may not round to more than 100 places",
+    "{{ scores | tojson(1000000000) }}": "may not indent JSON by more than 100 spaces",
     "{{ [[1], [2]] | sum(start=[]) }}": "may not add up lists",
     "{% set ns = namespace(s='a') %}{% for i in range(99) %}{% set ns.s = ns.s ~ ns.s %}{% endfor %}": (
         "makes something"
