@@ -33,6 +33,7 @@ def filters() -> dict[str, Callable[..., Any]]:
     own: dict[str, Callable[..., Any]] = {
         "attr": _attr,
         "format": _format,
+        "indent": _indent,
         "round": _round,
         "sum": _sum,
         "tojson": _tojson,
@@ -78,6 +79,10 @@ def _format(text: Any, *args: Any, **kwargs: Any) -> str:
     values.expect(printf_size(str(text), arguments, values))
     filled: str = str(text) % arguments
     return filled
+
+
+def _indent(text: Any, *args: Any, **kwargs: Any) -> Any:
+    return FILTERS["indent"](str(text), *args, **kwargs)  # of a list, Jinja's would change the list
 
 
 def _round(value: Any, precision: int = 0, method: str = "common") -> Any:

@@ -8,8 +8,9 @@ from __future__ import annotations
 import operator
 import re
 import sys
+from fractions import Fraction
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from ipyllm.templates.limits import MAX_DIGITS
 from ipyllm.templates.plain_tables import kinds_of, table_size
@@ -33,6 +34,7 @@ _COMPARISONS: dict[str, Callable[[Any, Any], Any]] = {
 }  # fmt: skip
 _SMALL = frozenset({int, float, bool})
 _SMALL_INT = 1 << 62
+_NUMBER = 2 * 7  # what the sizes of two numbers have besides their digits, less one for each
 _REPEATED = (str, bytes, list, tuple)
 _NUMBERS_AND_TIMES = frozenset("biufcmM")
 _PLACEHOLDER = re.compile(r"%(?:\([^)]*\))?[#0\- +]*(\*|\d*)(?:\.(\*|\d*))?")
@@ -67,10 +69,9 @@ def apply(values: PlainValues, symbol: str, left: Any, right: Any) -> Any:
     elif symbol == "*" and isinstance(left, _REPEATED) | isinstance(right, _REPEATED):
         repeated, times = (left, right) if isinstance(left, _REPEATED) else (right, left)
         values.expect(values.size(repeated) * int(times))
-    elif symbol == "**":
-        _check_digits(sizes[0] * (abs(right) if isinstance(right, int) else 1))
-    elif symbol == "*":
-        _check_digits(sum(sizes))
+    elif isinstance(left, int | Fraction) or isinstance(right, int | Fraction):
+        times = int(abs(cast("int", right))) + 1 if symbol == "**" and isinstance(right, int | Fraction) else 1
+        _check_digits((sum(sizes) - _NUMBER) * times)
     else:
         values.expect(sum(sizes))
     return values.result(function(left, right))
@@ -188,7 +189,8 @@ def _expand_tabs(text: str, tabsize: int = 8) -> int:
     return len(text) + text.count("\t") * int(tabsize)
 
 
-def _indent(text: str, width: Any = 4, *_more: Any, **_named: Any) -> int:
+def _indent(text: Any, width: Any = 4, *_more: Any, **_named: Any) -> int:
+    text = str(text)
     return len(text) + (text.count("\n") + 1) * (len(width) if isinstance(width, str) else int(width))
 
 

@@ -72,6 +72,8 @@ def plain_table(value: Any, kind: type, plain: Plain) -> Any:
     for name in ("DataFrame", "Series"):
         base = vars(pandas).get(name) if pandas is not None else None
         if base is not None and issubclass(kind, base):
+            if name == "Series":  # pandas would hash its name
+                _check_label(object.__getattribute__(value, "_name"), plain)
             return _frame_or_series(base(value), plain)
     if _is_dtype(value, kind):
         return str(value)
@@ -135,7 +137,6 @@ def _frame_or_series(table: Any, plain: Plain) -> Any:
     """Return ``table`` itself if all that it holds is plain, else a copy with what is plain of it."""
     _check_index(table.index, plain)
     if table.ndim == 1:
-        _check_label(table.name, plain)
         items = _objects(table, plain)
         return (
             table

@@ -156,6 +156,7 @@ class PlainValues(Limits):
         measured = self._measure(value, 0)
         if measured.unusable is not None:
             str(measured.unusable)  # raises
+        self.expect(measured.size)  # of lists in lists, which may hold one list many times
         return measured.size
 
     def _measure(self, value: Any, depth: int) -> _Size:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import signal
 import time
 
@@ -88,6 +89,17 @@ def test_the_time_of_a_variable_counts_too(monkeypatch):
     monkeypatch.setattr(limits, "MAX_SECONDS", -1.0)
     with pytest.raises(RefusedError, match="takes longer than"):
         PlainValues().admit([{"a": [1]}], "rows")
+
+
+@pytest.mark.parametrize(
+    "template",
+    ["{{ many | indent }}", "{{ many | sum(start=many) }}", "{{ many + many }}", "{{ many * 2 }}", "{{ many | sort }}"],
+)
+def test_no_filter_or_operator_changes_a_list_in_place(template):
+    many = [2, 1]
+    with contextlib.suppress(LLMError):
+        render(template, many=many)
+    assert many == [2, 1]
 
 
 LONG = {

@@ -21,6 +21,7 @@ ORDINARY = {
     "{{ x | round(2) }} {{ x | int }} {{ n / 2 }} {{ n // 2 }} {{ n % 3 }} {{ 2 ** 10 }} {{ -n }}": (
         "3.14 3 2.5 2 2 1024 -5"
     ),
+    "{{ 10 ** 400 == 10 ** 200 * 10 ** 200 }} {{ 2 ** -1 }} {{ third ** 2 }} {{ third + third }}": "True 0.5 1/9 2/3",
     "{{ n > 3 and x < 4 }} {{ 1 < n <= 5 }} {{ n is odd }} {{ n == 5.0 }} {{ not yes }}": "True True True True False",
     "{{ nothing }} {{ nothing is none }} {{ missing | default('-') }} {{ missing is defined }}": "None True - False",
     "{{ price + 1 }} {{ third }} {{ uid }}": "2.50 1/3 00000000-0000-0000-0000-000000000001",
@@ -148,6 +149,7 @@ ORDINARY = {
     "{{ hostile_dict }} {{ hostile_dict.a }} {{ hostile_dict.items() | list }}": "{'a': 1} 1 [('a', 1)]",
     "{{ hostile_list }} {{ hostile_list[0] }} {{ hostile_list | length }}": "[1, 2] 1 2",
     "{{ hostile_frame.head(1).to_csv() }} {{ hostile_frame.a.sum() }}": ",a\n0,1\n 3",
+    "{{ attributed.head(1).a.sum() }} {{ attributed.describe().loc['max', 'a'] }}": "1 2.0",
     "{{ mixed[0] }} {{ box.n }} {{ with_function.city }} {{ city.name }}": "1 1 Oslo Bern",
     "{% for key in box %}{{ key }}{% endfor %} {% if false %}{{ os.environ }}{% endif %}": "fmndeep ",
 }

@@ -150,6 +150,11 @@ HOSTILE = {
     "{{ objects }}": "objects, a DataFrame that has a column 'o', which holds a Hostile",
     "{{ objects.o[0] }}": "which holds a Hostile",
     "{{ functions }}": "functions, a Series that holds a function",
+    "{{ categories }}": "categories, a Series that holds a Hostile",
+    "{{ labels }}": "labels, a DataFrame that holds a Hostile",
+    "{{ levels }}": "levels, a Series that holds a Hostile",
+    "{{ named }}": "named, a Series that has a name other than text, numbers and dates",
+    "{{ grouped.size() }}": "a DataFrameGroupBy that has a column 'a', which holds a Hostile",
     "{{ strange[0] }}": "strange, a ndarray that holds a Hostile",
 }
 
@@ -263,6 +268,11 @@ ARGUMENTS = {
     "{{ now.strftime('%Y' * 1000) }}": "may not use a format of more than 100 characters",
 }
 
+DOUBLED = (
+    "{% set ns = namespace(s=[1], t=[1]) %}{% for i in range(40) %}"
+    "{% set ns.s = [ns.s, ns.s] %}{% set ns.t = [ns.t, ns.t] %}{% endfor %}"
+)
+
 TOO_MUCH = {
     "{{ '%1000000000d' % 1 }}": "makes something of more than 10,000,000 characters or items",
     "{{ '%.1000000000f' % 1 }}": "makes something of more than",
@@ -314,6 +324,19 @@ TOO_MUCH = {
     "{% set ns = namespace(s=(1,)) %}{% for i in range(99999) %}{% set ns.s = (ns.s,) %}{% endfor %}{{ {ns.s: 1} }}": (
         "nests lists more than 50 deep"
     ),
+    DOUBLED + "{{ '{0!r}'.format(ns.s) }}": "makes something of more than",
+    DOUBLED + "{{ ns.s == ns.t }}": "makes something of more than",
+    DOUBLED + "{{ ns.s in [ns.t] }}": "makes something of more than",
+    DOUBLED + "{{ ns.s | tojson }}": "makes something of more than",
+    DOUBLED + "{{ ns.s | string }}": "makes something of more than",
+    DOUBLED + "{{ ns.s ~ '' }}": "makes something of more than",
+    DOUBLED + "{{ '%s' % ns.s }}": "makes something of more than",
+    DOUBLED + "{{ scores.get(ns.s) }}": "makes something of more than",
+    "{{ 2 ** (third * 300000000) }}": "computes a number of more than 4,300 digits",
+    "{% set ns = namespace(f=third) %}{% for i in range(60) %}{% set ns.f = ns.f + 1 / (ns.f + 7) %}{% endfor %}": (
+        "computes a number of more than 4,300 digits"
+    ),
+    "{% set df.city = 1 %}": "cannot assign attribute on non-namespace object",
     "{% set ns = namespace(n=3) %}{% for i in range(99) %}{% set ns.n = ns.n * ns.n %}{% endfor %}": (
         "computes a number of more than 4,300 digits"
     ),
@@ -378,7 +401,7 @@ def test_the_table_is_as_long_as_it_should_be():
     assert len(TABLE) >= 152
 
 
-@pytest.mark.parametrize(("text", "reason"), TABLE.items(), ids=[text[:60] for text in TABLE])
+@pytest.mark.parametrize(("text", "reason"), TABLE.items(), ids=[text[-60:] for text in TABLE])
 def test_what_a_template_may_not_do_is_refused_by_one_sentence(text, reason, notebook):
     effects.clear()
     assert reason in refusal(text, notebook)

@@ -82,6 +82,10 @@ class Hostile:
         effects.append("Hostile.__hash__")
         return 1
 
+    def __deepcopy__(self, _memo):
+        effects.append("Hostile.__deepcopy__")
+        return self
+
     def __iter__(self):
         effects.append("Hostile.__iter__")
         return iter([1])
@@ -171,6 +175,12 @@ def frame() -> pd.DataFrame:
     )
 
 
+def _attributed() -> pd.DataFrame:
+    table = pd.DataFrame({"a": [1, 2]})
+    table.attrs["hostile"] = Hostile()
+    return table
+
+
 def variables() -> dict[str, object]:
     """Return the names and values of a notebook."""
     orders = frame()
@@ -235,6 +245,10 @@ def variables() -> dict[str, object]:
         "keyed": {Hostile: 1}, "hostile_set": {len}, "cyclic": cyclic,
         "objects": pd.DataFrame({"a": [1, 2], "o": [Hostile(), Hostile()]}),
         "functions": pd.Series([len, max]),
+        "categories": pd.Series(pd.Categorical([Hostile()])), "labels": pd.DataFrame([[1]], columns=[Hostile()]),
+        "levels": pd.Series([1], index=pd.MultiIndex.from_tuples([(Hostile(), 1)])),
+        "named": pd.Series([1], name=Hostile()),
+        "attributed": _attributed(), "grouped": pd.DataFrame({"a": [Hostile()], "b": [1]}).groupby("b"),
         "strange": np.array([Hostile()], dtype=object),
         "_hidden": 1, "__builtins__": builtins, "_ih": ["x"],
     }  # fmt: skip
