@@ -16,7 +16,6 @@ import pytest
 
 from tests.conftest import only_loopback, own_settings
 from tests.fakes import (
-    FakeLLM,
     Request,
     Script,
     answer,
@@ -26,6 +25,7 @@ from tests.fakes import (
     stall,
     truncated,
 )
+from tests.fakes.services import StrictServices
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -96,13 +96,13 @@ def page(own_settings: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.Fi
     logger = logging.getLogger("ipyllm")
     handlers, level = list(logger.handlers), logger.level
     # The examples set environment variables, as a cell does; all are restored.
-    with FakeLLM() as server, patch.dict(os.environ):
-        for name in ("OPENAI", "DEEPSEEK"):
-            os.environ[f"{name}_BASE_URL"] = server.base_url
-            os.environ[f"{name}_API_KEY"] = "no-key-needed"
-        server.reply(rate_limited(0.01))  # "Are you busy?" is not in _decide: the queue answers first, then the default
-        server.default = answer("Not any more.")
-        server.on(_decide)
+    with StrictServices(_decide) as services, patch.dict(os.environ):
+        os.environ.update(services.environment())
+        # "Are you busy?" is not in _decide: the queue answers first, then the default
+        services["openai"].reply(rate_limited(0.01))
+        services["openai"].default = answer("Not any more.")
         yield
+        refused = {request.prompt for _, request in services.refused()}
+        assert refused <= {"Hello", "Are you busy?", "A book of 9,000 tokens"}, refused
     logger.handlers[:] = handlers
     logger.setLevel(level)

@@ -79,6 +79,17 @@ def pytest_collection_modifyitems(items):
     items[:] = [item for name in (*mixed, *others) for item in files[name]]
 
 
+def pytest_runtest_setup(item):
+    """Fail a test of the embedded model where it is missing: `make test` has pulled it."""
+    if item.get_closest_marker("local_model") is not None:
+        from ipyllm import embedded
+
+        if embedded.find("smollm2-135m") is None:
+            pytest.fail(
+                "The embedded model is not pulled: run `make model`, or pytest -m 'not local_model'.", pytrace=False
+            )
+
+
 @pytest.fixture(autouse=True, scope="session")
 def only_loopback():
     """Fail a test that connects to anything but loopback."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import signal
 import tempfile
 import time
 from dataclasses import dataclass, field
@@ -130,8 +131,10 @@ class LiveKernel:
         self._manager.interrupt_kernel()
 
     def kill(self) -> None:
-        """Kill the process, as running out of memory would."""
-        self._manager.shutdown_kernel(now=True)
+        """Kill the process, as running out of memory would: without the interrupt that a shutdown begins with."""
+        self._manager.signal_kernel(signal.SIGKILL)
+        while self._manager.is_alive():
+            time.sleep(0.01)
 
     def close(self) -> None:
         self.client.stop_channels()

@@ -162,3 +162,10 @@ def test_every_module_that_architecture_names_exists():
     for package, modules in re.findall(r"^\| `(\w+)/` \| (.+) \|$", text, re.MULTILINE):
         present = {path.stem for path in (packages[0] / package).iterdir()}
         assert set(re.findall(r"`(\w+)`", modules)) <= present, package
+
+
+def test_decisions_are_numbered_without_a_gap_and_each_says_its_number():
+    pages = sorted((ROOT / "docs" / "decisions").glob("*.md"))
+    assert [page.name[:5] for page in pages] == [f"{number:04}-" for number in range(1, len(pages) + 1)]
+    for number, page in enumerate(pages, 1):
+        assert page.read_text(encoding="utf-8").startswith(f"# {number} · "), page.name

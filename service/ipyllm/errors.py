@@ -6,7 +6,7 @@ what to do. It never contains a key: every text passes :func:`ipyllm.text.redact
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from ipyllm.text.redact import redact
 from ipyllm.text.terminal import strip_control_sequences
@@ -14,7 +14,10 @@ from ipyllm.text.terminal import strip_control_sequences
 if TYPE_CHECKING:
     from ipyllm.response import Category, ChatResponse
 
-__all__ = ["LLMError", "bad_request"]
+__all__ = ["LLMError", "LimitName", "bad_request"]
+
+LimitName: TypeAlias = Literal["connect", "silence", "first_token", "stall", "total"]
+"""Name of a time limit, as in :class:`~ipyllm.timeout.Timeout`."""
 
 
 class LLMError(Exception):
@@ -38,6 +41,10 @@ class LLMError(Exception):
         The response so far.
     reached_server : bool
         False if no connection was made, so that nothing can have been charged for.
+    limit : LimitName or None
+        The time limit of ours that ended the call, if one did.
+    may_be_at_work : bool
+        Whether the server may have been at work on the request when a limit ended it. It is then not sent again.
 
     Examples
     --------
@@ -58,6 +65,8 @@ class LLMError(Exception):
         retry_after: float | None = None,
         partial: ChatResponse | None = None,
         reached_server: bool = True,
+        limit: LimitName | None = None,
+        may_be_at_work: bool = False,
     ) -> None:
         # Stripped first: a control sequence directly before a key would hide it from `redact`.
         super().__init__(redact(strip_control_sequences(message)))
@@ -68,6 +77,8 @@ class LLMError(Exception):
         self.retry_after = retry_after
         self.partial = partial
         self.reached_server = reached_server
+        self.limit: LimitName | None = limit
+        self.may_be_at_work = may_be_at_work
 
     def __reduce__(self) -> tuple[object, ...]:
         # Keyword-only arguments do not survive the default pickling, which process pools and Dask rely on.

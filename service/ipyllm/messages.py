@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-__all__ = ["Message", "text_of", "without"]
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+__all__ = ["Message", "begin_of_last_answer", "text_of", "without"]
 
 Message = dict[str, Any]
 """A message: ``{"role": "user", "content": "…"}``."""
@@ -23,3 +26,18 @@ def text_of(message: Message) -> str:
 def without(message: Message, *names: str) -> Message:
     """Return a copy of a message that lacks some of its keys."""
     return {name: value for name, value in message.items() if name not in names}
+
+
+def begin_of_last_answer(items: Sequence[Any]) -> int:
+    """Return where the items of the last answer of a turn begin: behind the results of its tools.
+
+    Examples
+    --------
+    >>> begin_of_last_answer([{"type": "function_call"}, {"type": "function_call_output"}, {"type": "message"}])
+    2
+    """
+    outputs = (n for n, item in enumerate(items) if isinstance(item, dict) and item.get("type") == _TOOL_RESULT)
+    return max(outputs, default=-1) + 1
+
+
+_TOOL_RESULT = "function_call_output"

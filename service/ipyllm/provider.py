@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from ipyllm.structured import SchemaMode
     from ipyllm.transport.address import Address
 
-__all__ = ["Limits", "Provider"]
+__all__ = ["PLAIN_REASONING", "Limits", "Provider", "ReasoningFormat"]
 
 
 class Limits(NamedTuple):
@@ -24,6 +24,28 @@ class Limits(NamedTuple):
     requests_per_minute: float | None = None
     tokens_per_minute: float | None = None
     max_in_flight: int | None = None
+
+
+class ReasoningFormat(NamedTuple):
+    """How a model sends its reasoning on the chat-completions API, and what it wants back of it.
+
+    Attributes
+    ----------
+    tag : str or None
+        Name of the tag around reasoning in the text, as in ``<think>…</think>``; None to leave the text as it is.
+    is_opened : bool
+        Whether the answer begins within the tag, because the prompt that the server makes ends with the opening one.
+    goes_back : bool
+        Whether later requests must have the reasoning of earlier answers.
+    """
+
+    tag: str | None = None
+    is_opened: bool = False
+    goes_back: bool = False
+
+
+PLAIN_REASONING: Final = ReasoningFormat()
+"""Reasoning in a field of its own, which nobody wants back."""
 
 
 class Provider(Protocol):
@@ -45,9 +67,11 @@ class Provider(Protocol):
     def api(self) -> Api:
         """The API through which the model is asked."""
 
-    @property
-    def reasoning_tag(self) -> str | None:
-        """Name of the tag around reasoning that the model writes into its text, if it may."""
+    def reasons(self, request: ChatRequest) -> bool:
+        """Return whether the model is known to reason before it answers this request."""
+
+    def reasoning_format(self, params: Mapping[str, Any]) -> ReasoningFormat:
+        """Return how the model sends its reasoning in a response to a request with these parameters."""
 
     def body(self, request: ChatRequest) -> dict[str, Any]:
         """Return the JSON body of a request to this API."""

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 from ipyllm.messages import text_of
-from ipyllm.timeout import Timeout
+from ipyllm.timeout import TimeLimits
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     from ipyllm.messages import Message
     from ipyllm.structured import Schema
+    from ipyllm.timeout import Timeout
     from ipyllm.tools import Tool
 
 __all__ = ["CallOptions", "ChatRequest", "Origin", "Provenance"]
@@ -87,7 +88,7 @@ class ChatRequest:
         The conversation as the model sees it, the new prompt last.
     params : mapping
         Parameters of the model, named as in the chat-completions protocol: ``temperature``, ``max_tokens``, …
-    timeout : Timeout
+    timeout : TimeLimits
         Time limits.
     max_retries : int
         Further attempts after the first.
@@ -121,7 +122,7 @@ class ChatRequest:
     model: str
     messages: tuple[Message, ...]
     params: Mapping[str, Any] = field(default_factory=dict)
-    timeout: Timeout = field(default_factory=Timeout)
+    timeout: TimeLimits = field(default_factory=TimeLimits)
     max_retries: int = 2
     retry_after_text: bool = False
     cache: bool | None = None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, fields
+from itertools import islice
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 from ipyllm.timing import Timing
@@ -214,7 +215,8 @@ class ChatResponse:
         """Return the answer as a message for the next turns of a conversation.
 
         It holds the text, and with it the ``output_items`` (encrypted reasoning among them) that its model gets back
-        unchanged; other models get the text. They are left out if tools were called, whose results are not part of it.
+        unchanged; other models get the text. On the Responses API they are those of the whole turn: the calls of
+        functions, their results, and the reasoning before and after them.
 
         Examples
         --------
@@ -222,6 +224,24 @@ class ChatResponse:
         {'role': 'assistant', 'content': 'Hello!'}
         """
         message: dict[str, Any] = {"role": "assistant", "content": self.content}
-        if self.output_items and len(self.steps) <= 1:
-            message["output_items"] = {"model": self.model, "items": list(self.output_items)}
+        if items := self._items_to_send_back():
+            message["output_items"] = {"model": self.model, "items": items}
         return message
+
+    def _items_to_send_back(self) -> list[dict[str, Any]]:
+        """Return the output items of all exchanges of a turn, with the results of tools in their places."""
+        items: list[dict[str, Any]] = []
+        results = iter(self.tool_results)
+        called = [step for step in self.steps if step.tool_calls]
+        if self.output_items and self.output_items[0].get("type") != "chat_fields":
+            for step in called:
+                answered = list(islice(results, len(step.tool_calls)))
+                is_whole = step.output_items and [r.call_id for r in answered] == [c.id for c in step.tool_calls]
+                if step.model != self.model or not is_whole:
+                    return []  # reasoning without what led to it would be refused
+                items += step.output_items
+                items += [
+                    {"type": "function_call_output", "call_id": result.call_id, "output": result.output}
+                    for result in answered
+                ]
+        return [*items, *self.output_items]

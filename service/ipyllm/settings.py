@@ -43,8 +43,8 @@ class Settings(BaseSettings):
     ----------
     model : str
         The default model, ``service/model`` or an alias.
-    timeout : float
-        Seconds that connecting, the first token and each gap between tokens may take.
+    timeout : float or None
+        Seconds that connecting, the first token and each gap between tokens may take; None: as long as fits the model.
     max_retries : int
         Further attempts after the first.
     ledger : str
@@ -80,7 +80,7 @@ class Settings(BaseSettings):
     )
 
     model: str = DEFAULT_MODEL
-    timeout: Annotated[float, Field(gt=0)] = 60.0
+    timeout: Annotated[float, Field(gt=0)] | None = None
     max_retries: Annotated[int, Field(ge=0)] = 2
     ledger: str = Field(default_factory=lambda: str(user_data_path("ipyllm") / "ledger.sqlite"))
     store_text: bool = True

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Api", "EndpointSettings", "Price", "ProfileSettings", "RouteSettings", "variable_value"]
 
+_Seconds = Annotated[float, Field(gt=0)]
+
 Api = Literal["chat", "responses"]
 """The API of a server that a model is asked through: chat completions or Responses."""
 
@@ -196,7 +198,10 @@ class ProfileSettings(BaseModel):
     images: bool | None = None
     schema_mode: Literal["native", "json", "prompt"] = "native"
     keeps_reasoning: bool = False
+    unsigned_call: dict[str, Any] = Field(default_factory=dict)
+    first_token_s: _Seconds | dict[str, _Seconds] = Field(default_factory=dict)
     reasoning_tag: Annotated[str, Field(pattern=r"^[\w-]*$")] = "think"
+    reasoning_tag_opened: bool = False
     context_window: Annotated[int, Field(gt=0)] | None = None
     price_model: str | None = None
     retires: date | None = None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from contextlib import contextmanager
 from inspect import signature
 from itertools import count
@@ -11,6 +12,25 @@ from tests.browser.lab import Lab
 from tests.fakes import FakeLLM
 
 SCREENSHOTS = Path(__file__).parents[2] / "build" / "screenshots"
+PNG = base64.b64decode(
+    "iVBORw0KGgoAAAANSUhEUgAAAAoAAAAKCAYAAACNMs+9AAAAFUlEQVR42mNk+M9Qz0AEYBxVSF+FABJADveWkH6oAAAAAElFTkSuQmCC"
+)
+ANSWER = """## Fitting a line
+
+The slope is $\\hat\\beta = (X^T X)^{-1} X^T y$.
+
+```python
+import numpy as np
+
+beta, *_ = np.linalg.lstsq(X, y, rcond=None)  # least squares
+```
+
+| method | time (ms) |
+| --- | ---: |
+| `lstsq` | 1.21 |
+
+Then look at the *residuals*.
+"""
 
 
 def environment(fake, home):
@@ -134,3 +154,11 @@ class Chat:
 
     def announced(self):
         return self.root.locator("[role=status].ipyllm-away").inner_text()
+
+
+def opened(lab, *more, arguments="", anew=False):
+    """A chat over a conversation of its own, and cells in which TALK is its name; on the kernel there is, if it may."""
+    name = f"talk-{next(lab.conversation_numbers)}"
+    source = f"from ipyllm import ChatWidget\nchat = ChatWidget(conversation={name!r}, {arguments})\nchat"
+    notebook = lab.show([source, *(cell.replace("TALK", name) for cell in more)], new_kernel=anew)
+    return notebook, Chat(notebook.run(0))

@@ -7,9 +7,8 @@ import sqlite3
 import pytest
 
 from tests import fakes
-from tests.browser.chat import Chat, assert_page_healthy, lab_with_fake, screenshot
+from tests.browser.chat import PNG, Chat, assert_page_healthy, lab_with_fake, opened, screenshot
 from tests.browser.lab import KERNEL, PID, end_of_kernel, needs_chromium
-from tests.browser.test_chat_widget import PNG, opened
 from tests.fakes import answer
 
 pytestmark = [pytest.mark.browser, needs_chromium, pytest.mark.timeout(300)]

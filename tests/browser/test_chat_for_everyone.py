@@ -8,9 +8,8 @@ import pytest
 
 from tests import fakes
 from tests.browser.axe import needs_axe, violations
-from tests.browser.chat import Chat, environment, screenshot
+from tests.browser.chat import ANSWER, PNG, Chat, environment, screenshot
 from tests.browser.lab import Lab, needs_chromium
-from tests.browser.test_chat_widget import ANSWER, PNG
 from tests.fakes import FakeLLM, answer, status
 from tests.service.rendering.payloads import CANARY, PAYLOADS
 

@@ -6,10 +6,9 @@ import json
 
 import pytest
 
-from tests.browser.chat import assert_page_healthy, lab_with_fake
+from tests.browser.chat import assert_page_healthy, lab_with_fake, opened
 from tests.browser.compare import open_comparison
 from tests.browser.lab import needs_chromium
-from tests.browser.test_chat_widget import opened
 from tests.fakes import answer
 
 pytestmark = [pytest.mark.browser, needs_chromium, pytest.mark.timeout(300)]

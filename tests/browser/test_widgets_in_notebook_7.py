@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from tests.browser import test_chat_and_kernel as chats_and_kernels
 from tests.browser import test_chat_widget as chats
 from tests.browser import test_compare_widget as comparisons
 from tests.browser import test_dashboard as dashboards
@@ -21,18 +22,18 @@ THE_SAME = [
     chats.test_an_answer_streams_and_is_rendered_stopped_edited_branched_and_deleted,
     chats.test_everything_works_by_keyboard_alone,
     chats.test_what_is_typed_in_the_chat_does_not_reach_the_notebook,
-    chats.test_a_notebook_reopened_without_its_kernel_shows_what_was_said,
+    chats_and_kernels.test_a_notebook_reopened_without_its_kernel_shows_what_was_said,
     comparisons.test_a_blind_comparison_shows_names_after_the_vote_only,
     comparisons.test_the_saved_notebook_can_be_read,
     *(
         pytest.param(steps, marks=pytest.mark.thorough)
         for steps in [
             chats.test_stop_works_before_the_first_token_and_in_the_middle_and_an_error_can_be_tried_again,
-            chats.test_what_a_magic_says_appears_and_a_busy_cell_does_not_stop_the_chat,
-            chats.test_a_reloaded_page_shows_the_chat_again_and_goes_on_with_it,
-            chats.test_two_views_and_two_tabs_show_the_same_chat,
-            chats.test_the_log_follows_the_answer_but_yields_to_who_scrolls,
-            chats.test_a_killed_and_restarted_kernel_leaves_what_was_said_and_says_that_it_is_gone,
+            chats_and_kernels.test_what_a_magic_says_appears_and_a_busy_cell_does_not_stop_the_chat,
+            chats_and_kernels.test_a_reloaded_page_shows_the_chat_again_and_goes_on_with_it,
+            chats_and_kernels.test_two_views_and_two_tabs_show_the_same_chat,
+            chats_and_kernels.test_the_log_follows_the_answer_but_yields_to_who_scrolls,
+            chats_and_kernels.test_a_killed_and_restarted_kernel_leaves_what_was_said_and_says_that_it_is_gone,
             chats.test_exports_are_downloaded,
             dashboards.test_a_dashboard_lives_in_a_cell,
             dashboards.test_a_reloaded_page_shows_the_dashboard_again,

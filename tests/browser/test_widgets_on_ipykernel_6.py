@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import pytest
 
+from tests.browser import test_chat_and_kernel as chats_and_kernels
 from tests.browser import test_chat_bad_input, test_compare_bad_input, test_dashboard_bad_input
 from tests.browser import test_chat_widget as chats
 from tests.browser import test_compare_widget as comparisons
@@ -24,7 +25,7 @@ THE_SAME = [
     chats.test_stop_works_before_the_first_token_and_in_the_middle_and_an_error_can_be_tried_again,
     chats.test_settings_reach_the_server_and_mistakes_are_said,
     chats.test_images_come_by_file_paste_and_drop_and_a_large_one_is_refused_in_one_sentence,
-    chats.test_a_notebook_reopened_without_its_kernel_shows_what_was_said,
+    chats_and_kernels.test_a_notebook_reopened_without_its_kernel_shows_what_was_said,
     chats.test_exports_are_downloaded,
     comparisons.test_answers_stand_side_by_side_and_a_vote_ranks_them,
     comparisons.test_a_blind_comparison_shows_names_after_the_vote_only,
@@ -34,10 +35,10 @@ THE_SAME = [
     *(
         pytest.param(steps, marks=pytest.mark.thorough)
         for steps in [
-            chats.test_a_reloaded_page_shows_the_chat_again_and_goes_on_with_it,
-            chats.test_two_views_and_two_tabs_show_the_same_chat,
-            chats.test_a_hundred_quick_clicks_leave_a_whole_chat,
-            chats.test_a_killed_and_restarted_kernel_leaves_what_was_said_and_says_that_it_is_gone,
+            chats_and_kernels.test_a_reloaded_page_shows_the_chat_again_and_goes_on_with_it,
+            chats_and_kernels.test_two_views_and_two_tabs_show_the_same_chat,
+            chats_and_kernels.test_a_hundred_quick_clicks_leave_a_whole_chat,
+            chats_and_kernels.test_a_killed_and_restarted_kernel_leaves_what_was_said_and_says_that_it_is_gone,
             dashboards.test_a_reloaded_page_shows_the_dashboard_again,
         ]
     ),
@@ -82,7 +83,7 @@ def test_bad_treatment_on_ipykernel_6(steps, lab, fake, tmp_path):
 
 
 def test_a_chat_goes_on_beside_a_busy_cell_and_clicks_wait_for_its_end(lab, fake):
-    notebook, chat = chats.what_a_magic_says_appears(lab, fake)
+    notebook, chat = chats_and_kernels.what_a_magic_says_appears(lab, fake)
     fake.default = answer(" ".join(f"w{n}" for n in range(120)), gap=0.05)
     chat.type("Slowly")
     chat.log.get_by_text("w3").wait_for()

@@ -184,10 +184,11 @@ def pings(reply: str | Script = _TEXT, comment: str = ": ping", every: float | N
     script = as_script(reply)
 
     def edit(events: list[Event]) -> Iterator[Event]:
+        n_sent = 0
         for event, tokens in _counted(events):
-            if event.kind == "token" and tokens == 0 and every:
-                for k in range(1, int(event.at / every) + 1):
-                    yield Event(k * every, "noise", comment)
+            while every and tokens == 0 and (n_sent + 1) * every <= event.at:
+                n_sent += 1
+                yield Event(n_sent * every, "noise", comment)
             if event.kind != "body":
                 yield Event(event.at, "noise", comment)
             yield event

@@ -10,7 +10,8 @@ import pytest
 from docs import option_tables
 from ipyllm_magics.command_line.options import TABLES
 from ipyllm_magics.commands.family import HISTORY_VERBS, MODELS_VERBS
-from tests.fakes import FakeLLM, answer
+from tests.fakes import answer
+from tests.fakes.services import StrictServices
 from tests.kernels import LiveKernel
 from tests.magics.conftest import environment
 
@@ -43,15 +44,10 @@ def reply(request):
 @pytest.fixture(scope="module")
 def kernel(tmp_path_factory):
     home = tmp_path_factory.mktemp("page")
-    with FakeLLM() as fake:
-        fake.on(reply)
-        settings = environment(fake, home) | {
-            "IPYLLM_MODEL": "openai/gpt-6-luna",
-            "DEEPSEEK_API_KEY": "no-key-needed",
-            "DEEPSEEK_BASE_URL": fake.base_url,
-        }
-        with LiveKernel(**settings) as live:
-            live.fake = fake
+    with StrictServices(reply) as services:
+        settings = environment(services["openai"], home) | services.environment()
+        with LiveKernel(**settings | {"IPYLLM_MODEL": "openai/gpt-6-luna"}) as live:
+            live.services = services
             yield live
 
 
@@ -95,6 +91,7 @@ def test_every_cell_shows_what_stands_below_it(kernel):
         if not ok:
             wrong.append(f"{cell}\n--- is said to show\n{expected}\n--- and shows\n{actual}")
     assert not wrong, "\n\n=====\n".join(wrong)
+    assert kernel.services.refused() == []
 
 
 def test_ten_mistakes_are_what_you_read(kernel):
@@ -103,11 +100,11 @@ def test_ten_mistakes_are_what_you_read(kernel):
             kernel.run(cell)
     mistakes = _MISTAKE.findall(TEXT.partition("## Ten mistakes")[2])
     assert len(mistakes) == 10
-    kernel.fake.clear()
+    kernel.services.clear()
     for cell, sentence in mistakes:
         ran = kernel.run(cell)
         assert (ran.status, shown(ran)) == ("error", sentence), cell
-    assert kernel.fake.requests == []
+    assert list(kernel.services.requests()) == []
 
 
 def test_its_tables_of_options_are_those_of_the_code():

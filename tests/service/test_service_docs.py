@@ -133,6 +133,7 @@ def test_the_table_of_services_is_that_of_the_data():
 def test_before_and_after_do_the_same(fake, row):
     from openai import AsyncOpenAI, OpenAI
 
+    fake.speak_as("openai")
     fake.default = answer("The same.")
     at = {"base_url": fake.base_url, "api_key": "no-key-needed"}
     names = {"m": [{"role": "user", "content": "Hello"}], "OpenAI": OpenAI, "OpenAIService": OpenAIService}
@@ -152,6 +153,37 @@ def test_before_and_after_do_the_same(fake, row):
     ours = {"stream", "stream_options", "store", "include"}
     before, after = ({k: v for k, v in sent.json.items() if k not in ours} for sent in fake.requests)
     assert before == after
+
+
+def weather(city: str) -> str:
+    """Say what the weather is like."""
+    return f"sunny in {city}"
+
+
+def values_at(body, path):
+    """Return the value at ``a.b[0].c``."""
+    for name, index in re.findall(r"(\w+)(?:\[(\d+)\])?", path):
+        body = body[name] if not index else body[name][int(index)]
+    return body
+
+
+@pytest.mark.parametrize("row", table("you write", "chat completions", "Responses"), ids=lambda row: code(row[0])[0])
+def test_what_is_written_has_the_place_on_each_api_that_the_table_says(fake, own_settings, row):
+    fake.speak_as("openai")
+    fake.default = answer('{"value": ["Bern"]}')
+    names = {"weather": weather, "NAMED": {"type": "function", "function": {"name": "weather"}}}
+    options = eval(f"dict({code(row[0])[0]})", names)
+    if "tool_choice" in options:
+        options["tools"] = [weather]
+    if {"tools", "logprobs"} & options.keys():
+        options["effort"] = "none"
+    found = []
+    for api, cell in zip(("chat", "responses"), row[1:], strict=True):
+        (own_settings / "config.toml").write_text(f'[profiles."openai/*"]\napi = "{api}"\n')
+        OpenAIService("gpt-6-luna", base_url=fake.base_url, max_retries=0).chat("Hello", **options)
+        assert fake.requests[-1].path.endswith("/chat/completions" if api == "chat" else "/responses")
+        found.append(values_at(fake.requests[-1].json, code(cell)[0]))
+    assert found[0] == found[1] or found == [True, "message.output_text.logprobs"]
 
 
 async def evaluated(cell, names):

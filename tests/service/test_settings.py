@@ -9,7 +9,7 @@ from ipyllm.settings import DEFAULT_MODEL, SettingsError, get_settings
 
 
 def test_environment_before_dotenv_before_file_before_default(own_settings, monkeypatch):
-    assert (get_settings().model, get_settings().timeout) == (DEFAULT_MODEL, 60.0)
+    assert (get_settings().model, get_settings().timeout) == (DEFAULT_MODEL, None)
     (own_settings / "config.toml").write_text('model = "file/x"\ntimeout = 5\nmax_retries = 7\n')
     (own_settings / ".env").write_text("IPYLLM_MODEL=dotenv/x\nIPYLLM_TIMEOUT=6\nSOMETHING_ELSE=1\n")
     monkeypatch.setenv("IPYLLM_MODEL", "env/x")

@@ -118,6 +118,3 @@ class ViewState:
     def html(self, turn: int = -1, part: str = "text") -> str:
         found = self.turns[turn]["parts"].get(part, {"blocks": [], "tail": ""})
         return "".join(found["blocks"]) + found["tail"]
-
-    def as_snapshot(self) -> dict:
-        return {"seq": self.seq, "turns": self.turns, "order": self.order, "running": self.running}

@@ -34,8 +34,8 @@ __all__ = ["CompareMagics"]
 _DESCRIPTION = """\
 Asks several models at once; the answers stream side by side, each with its own clock, tokens and cost.
 
-    %%llm_compare -m ollama/llama3.2 -m openai/gpt-6-luna       %%llm_compare --vary effort=low,high
-    What is a monad?                                            Name a colour.
+    %%llm_compare -m ollama/llama3.2 -m openai/gpt-6-luna    %%llm_compare -m openai/gpt-6-luna --vary effort=low,high
+    What is a monad?                                         Name a colour.
 
 The prompt is a template over your variables, as for %%llm. A model that fails does not stop the others.
 A comparison is not added to a conversation; with -c it starts from one. --new and --no-history do not exist."""

@@ -103,8 +103,8 @@ def _at_host(service: BaseLLMService) -> str:
 
 def _limits(request: ChatRequest) -> str:
     limit, cost = request.timeout, request.max_cost_usd
-    limits = [f"{limit.stall:g} s without new data"] if limit.stall is not None else []
-    limits += [f"{limit.total:g} s in total"] if limit.total is not None else []
+    waits = ((limit.first_token, "to the first token"), (limit.stall, "without new data"), (limit.total, "in total"))
+    limits = [f"{seconds:g} s {what}" for seconds, what in waits if seconds is not None]
     limits.append(count(request.max_retries, "retry", "retries"))
     limits += [money(cost)] if cost is not None else []
     return ", ".join(limits)

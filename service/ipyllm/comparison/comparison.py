@@ -257,25 +257,17 @@ class Comparison:
 
     def column(self, index: int, *, render: bool = True) -> Column:
         """Return one arm for the renderer; without HTML if ``render`` is False."""
-        from ipyllm.rendering import Column, footer_text, reasoning_html, to_html
+        from ipyllm.comparison.ended_column import ended_column
+        from ipyllm.rendering import Column
 
         arm, response = self.arms[index], self.responses[index]
+        if response is not None:
+            preferred = self.vote_cast == arm.label
+            return ended_column(arm, response, names_hidden=self.names_hidden, preferred=preferred, render=render)
         label = "" if self.names_hidden else arm.label
-        if response is None and self.done.is_set():
+        if self.done.is_set():
             return Column(arm.mark, label, "", "", "", error="Stopped before the request was sent.")
-        if response is None:
-            return Column(arm.mark, label, "", "", "running" if self._calls else "not started", running=True)
-        error = (response.error_message or "") if response.status in {"error", "truncated"} else ""
-        return Column(
-            arm.mark,
-            label,
-            reasoning_html(response.reasoning) + to_html(response.content) if render else "",
-            response.content,
-            # The heading shows the model's name. If that is hidden, the cost would reveal it.
-            footer_text(_without_names(response, blind=self.names_hidden)),
-            error if not self.names_hidden else error and f"This arm failed: {response.error_category}.",
-            preferred=self.vote_cast == arm.label,
-        )
+        return Column(arm.mark, label, "", "", "running" if self._calls else "not started", running=True)
 
     def to_dataframe(self) -> pd.DataFrame:
         """Return one row for every arm.
@@ -393,12 +385,3 @@ def compare(
         Before anything is sent, for invalid arms.
     """
     return Comparison(prompt, models, params, **options).start(waits=True).wait()
-
-
-def _without_names(response: ChatResponse, *, blind: bool) -> ChatResponse:
-    from dataclasses import replace
-
-    if not blind:
-        return replace(response, model="")
-    steps = tuple(_without_names(step, blind=True) for step in response.steps)
-    return replace(response, model="", cost_usd=None, steps=steps)

@@ -64,7 +64,7 @@ class HiddenTokens:
     134
     >>> hidden.learn(kind, 27, 60)
     >>> hidden.bound(kind, 27), hidden.bound(kind, 270)
-    (78, 628)
+    (78, 638)
     """
 
     def __init__(self) -> None:
@@ -77,7 +77,8 @@ class HiddenTokens:
         if known is None:
             margin = _TOOL_MARGIN_TOKENS if set(_TOOL_FIELDS) & set(kind[2]) else _MARGIN_TOKENS
             return ceil(estimate * (1 + _MARGIN_SHARE)) + margin
-        excess = known.tokens * max(1.0, estimate / max(known.largest, 1))
+        longer = max(1.0, estimate / max(known.largest, 1))
+        excess = known.tokens * longer + longer - 1  # a count is a whole number, the share behind it may be 1 more
         return ceil((estimate + excess) * (1 + _KNOWN_MARGIN_SHARE)) + _KNOWN_MARGIN_TOKENS
 
     def learn(self, kind: Kind, estimate: int, counted: int) -> None:

@@ -7,11 +7,11 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from ipyllm.conversations import transcript, trimming
-from ipyllm.conversations.tokens import estimate_messages
-from ipyllm.conversations.transcript import SYSTEM_ROLES, Transcript, Turn, validate_message
+from ipyllm.conversations.messages_table import messages_table
+from ipyllm.conversations.shared_turns import SharedTurns
+from ipyllm.conversations.transcript import Turn
 from ipyllm.conversations.trimming import TrimResult
-from ipyllm.errors import LLMError, bad_request
-from ipyllm.messages import text_of
+from ipyllm.errors import bad_request
 from ipyllm.text.format import count
 
 if TYPE_CHECKING:
@@ -24,10 +24,8 @@ if TYPE_CHECKING:
 
 __all__ = ["ConversationHistory", "TrimResult", "Turn", "conversation", "conversations", "forget_conversation"]
 
-_ANSWER_RESERVE = 1024  # tokens of the window reserved for the answer, unless max_tokens is given
 
-
-class ConversationHistory:
+class ConversationHistory(SharedTurns):
     """Messages of one conversation. Safe to use from several threads.
 
     Parameters
@@ -47,14 +45,6 @@ class ConversationHistory:
     >>> [message["content"] for message in history.get_messages()]
     ['You are a helpful assistant.', 'two', 'TWO']
     """
-
-    def __init__(self, *, max_messages: int | None = None, max_tokens: int | None = None) -> None:
-        self.max_messages = max_messages
-        self.max_tokens = max_tokens
-        self._system: Message | None = None
-        self._turns: list[Turn] = []  # copied when they are added and when they are returned
-        self._lock = threading.RLock()
-        self._observers: tuple[Callable[[], None], ...] = ()
 
     @classmethod
     def from_messages(
@@ -84,201 +74,10 @@ class ConversationHistory:
         history._replace_contents(transcript.read(path))
         return history
 
-    def __len__(self) -> int:
-        with self._lock:
-            return sum(len(turn.messages) for turn in self._turns) + (self._system is not None)
-
     def __repr__(self) -> str:
         return f"ConversationHistory({count(len(self), 'message')})"
 
-    # ---- changes ---------------------------------------------------------------------------------
-
-    def add_message(self, role: str, content: str | list[dict[str, Any]] | None, **extra: Any) -> None:
-        """Append a message; a ``system`` (or ``developer``) message replaces the previous one.
-
-        A user message starts a turn. A tool result joins the turn of its tool call, even if another question
-        followed: models refuse a call without its result.
-
-        Raises
-        ------
-        ValueError
-            The role does not exist, or the content is not valid.
-        """
-        message = validate_message({"role": role, "content": content, **extra})
-        with self._lock:
-            self._add(message)
-        self._notify()
-
-    def extend(self, messages: Iterable[Message]) -> None:
-        """Append messages in the OpenAI format: all, or none when one is not valid.
-
-        Raises
-        ------
-        ValueError
-            As :meth:`add_message`.
-        """
-        valid = [validate_message(message) for message in messages]
-        with self._lock:
-            for message in valid:
-                self._add(message)
-        self._notify()
-
-    def _add(self, message: Message) -> None:
-        role, turns = message["role"], self._turns
-        if role in SYSTEM_ROLES:
-            self._system = message
-        elif role == "user" or not turns:
-            turns.append(Turn([message]))
-        else:
-            index = self._index_of_call(message.get("tool_call_id")) if role == "tool" else -1
-            turns[index] = turns[index].with_message(message)
-
-    def _index_of_call(self, tool_call_id: Any) -> int:
-        # From the end: some servers repeat ids in each answer.
-        for index in range(len(self._turns) - 1, -1, -1):
-            if self._turns[index].calls(tool_call_id):
-                return index
-        return -1
-
-    def put_turn(self, turn: Turn) -> None:
-        """Append a turn, or replace the one with the same key."""
-        turn = replace(turn)
-        with self._lock:
-            index = self._index_of(turn.key)
-            if index is None:
-                self._turns.append(turn)
-            else:
-                self._turns[index] = turn
-        self._notify()
-
-    def replace_turns(self, turns: Iterable[Turn]) -> None:
-        """Replace all turns; the system message stays.
-
-        Examples
-        --------
-        >>> history = ConversationHistory.from_messages([{"role": "user", "content": text} for text in "abc"])
-        >>> history.replace_turns(history.turns[:1])
-        >>> history
-        ConversationHistory(1 message)
-        """
-        copies = [replace(turn) for turn in turns]
-        with self._lock:
-            self._turns = copies
-        self._notify()
-
-    def set_system(self, text: str | None) -> None:
-        """Set the system message; None or an empty text removes it."""
-        if text is not None and not isinstance(text, str):
-            raise bad_request(f"A system prompt must be text, not {type(text).__name__}.")
-        message = validate_message({"role": "system", "content": text}) if text and text.strip() else None
-        with self._lock:
-            self._system = message
-        self._notify()
-
-    def undo(self, n: int = 1) -> tuple[Turn, ...]:
-        """Remove and return the last ``n`` turns, or as many as there are, oldest first.
-
-        The system message stays. ``put_turn`` adds a turn again.
-
-        Raises
-        ------
-        ValueError
-            ``n`` is negative.
-        """
-        if n < 0:
-            raise ValueError(f"undo needs a number of turns, 0 or more, not {n}.")
-        with self._lock:
-            first = max(0, len(self._turns) - n)
-            removed = self._turns[first:]
-            del self._turns[first:]
-        self._notify()
-        return tuple(map(replace, removed))
-
-    def clear(self, *, keep_system: bool = False) -> None:
-        """Remove the turns, and the system message unless ``keep_system``."""
-        with self._lock:
-            self._turns.clear()
-            if not keep_system:
-                self._system = None
-        self._notify()
-
-    def restore(self, other: ConversationHistory) -> None:
-        """Replace the contents and limits by those of ``other``, and notify observers.
-
-        Examples
-        --------
-        >>> saved = ConversationHistory.from_messages([{"role": "user", "content": "Hello"}])
-        >>> conversation("demo").restore(saved)
-        """
-        self._replace_contents(other._snapshot())
-
-    def _replace_contents(self, contents: Transcript) -> None:
-        with self._lock:
-            self._system, self._turns = contents.system, list(contents.turns)
-            self.max_messages, self.max_tokens = contents.max_messages, contents.max_tokens
-        self._notify()
-
-    def _fill_if_empty(self, contents: Transcript) -> bool:
-        with self._lock:
-            empty = not len(self)
-            if empty:
-                self._replace_contents(contents)
-        return empty
-
-    # ---- observers -------------------------------------------------------------------------------
-
-    def observe(self, callback: Callable[[], None]) -> Callable[[], None]:
-        """Call ``callback`` after each change, in the thread that made it; return a function that stops this.
-
-        It must return in microseconds and not raise, because the thread that changed the conversation waits for it.
-
-        Examples
-        --------
-        >>> history, seen = ConversationHistory(), []
-        >>> stop = history.observe(lambda: seen.append(len(history)))
-        >>> history.add_message("user", "Hello")
-        >>> stop()
-        >>> history.clear()
-        >>> seen
-        [1]
-        """
-        with self._lock:
-            self._observers = (*self._observers, callback)
-
-        def stop() -> None:
-            with self._lock:
-                # By identity: two bound methods of one object are equal.
-                self._observers = tuple(known for known in self._observers if known is not callback)
-
-        return stop
-
-    def _notify(self) -> None:
-        for callback in self._observers:
-            callback()
-
     # ---- reading ---------------------------------------------------------------------------------
-
-    def _snapshot(self) -> Transcript:
-        with self._lock:
-            return Transcript(self._system, tuple(self._turns), self.max_messages, self.max_tokens)
-
-    def _index_of(self, key: str | None) -> int | None:
-        if key is not None:
-            for index, turn in enumerate(self._turns):
-                if turn.key == key:
-                    return index
-        return None
-
-    @property
-    def system(self) -> str | None:
-        """Text of the system message."""
-        with self._lock:
-            return text_of(self._system) if self._system is not None else None
-
-    @property
-    def turns(self) -> tuple[Turn, ...]:
-        """Copies of the turns, oldest first."""
-        return tuple(map(replace, self._snapshot().turns))
 
     def to_messages(self) -> list[Message]:
         """Return all messages in the OpenAI format, without regard to the limits."""
@@ -387,24 +186,7 @@ class ConversationHistory:
         >>> [message["content"] for message in messages], note
         (['two', 'TWO'], 'The oldest turn (up to 10 tokens) was left out to fit the context window.')
         """
-        snapshot = self._snapshot_before(before)
-        if any(message["role"] == "system" for message in question):
-            snapshot = replace(snapshot, system=None)
-        if callable(window):
-            window = window() if snapshot.turns else None
-        if window is None:
-            return trimming.newest_messages(snapshot, None), None
-        reserve = max_tokens if isinstance(max_tokens, int) else min(_ANSWER_RESERVE, window // 2)
-        try:
-            fitted = trimming.fit(snapshot, window, reserve=reserve, question=question, model=model)
-        except LLMError:
-            fitted = trimming.without_turns(snapshot)
-        return list(fitted.messages), fitted.note
-
-    def _snapshot_before(self, key: str | None) -> Transcript:
-        with self._lock:
-            snapshot, index = self._snapshot(), self._index_of(key)
-        return snapshot if index is None else replace(snapshot, turns=snapshot.turns[:index])
+        return trimming.preceding(self._snapshot_before(before), question, window, max_tokens=max_tokens, model=model)
 
     def to_dataframe(self) -> pd.DataFrame:
         """Return one row for each message.
@@ -415,24 +197,7 @@ class ConversationHistory:
             ``turn`` (from 0, null for the system message), ``role``, ``content`` (the text), ``model`` and
             ``status`` of the turn, ``estimated_tokens`` (upper estimate, images and tool calls included).
         """
-        import pandas as pd
-
-        snapshot = self._snapshot()
-        rows: list[tuple[int | None, Message, str | None, str | None]] = []
-        if snapshot.system is not None:
-            rows.append((None, snapshot.system, None, None))
-        for n, turn in enumerate(snapshot.turns):
-            rows += [(n, message, turn.model, turn.status) for message in turn.messages]
-        # dtype object: pandas' string type cannot hold lone surrogates, which a stream that broke off may leave.
-        columns: dict[str, tuple[list[Any], str]] = {
-            "turn": ([n for n, _, _, _ in rows], "Int64"),
-            "role": ([message["role"] for _, message, _, _ in rows], "object"),
-            "content": ([text_of(message) for _, message, _, _ in rows], "object"),
-            "model": ([model for _, _, model, _ in rows], "object"),
-            "status": ([status for _, _, _, status in rows], "object"),
-            "estimated_tokens": ([estimate_messages([message]) for _, message, _, _ in rows], "int64"),
-        }
-        return pd.DataFrame({name: pd.Series(values, dtype=dtype) for name, (values, dtype) in columns.items()})
+        return messages_table(self._snapshot())
 
     # ---- copies and files ------------------------------------------------------------------------
 

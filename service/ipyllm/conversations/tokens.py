@@ -6,6 +6,8 @@ import json
 import string
 from typing import TYPE_CHECKING, Any
 
+from ipyllm.messages import begin_of_last_answer
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
@@ -43,7 +45,8 @@ def estimate_messages(messages: Iterable[Message]) -> int:
     """Return an upper estimate of the tokens of a conversation: the sum of its messages' estimates.
 
     Text counts as in :func:`estimate`, an image of any size as 4,096, and everything else in a message (tool calls,
-    ids, audio) by its JSON. Of an answer's ``output_items`` only what does not repeat the message counts: reasoning.
+    ids, audio) by its JSON. Of an answer's ``output_items`` only what does not repeat the message counts: reasoning,
+    and the calls of functions with their results.
     """
     return sum(map(_message_tokens, messages))
 
@@ -83,7 +86,10 @@ def _message_tokens(message: Message) -> int:
         elif name == "content" and isinstance(value, str):
             tokens += estimate(value)
         elif name == "output_items":
-            tokens += sum(_json_tokens(item) for item in value["items"] if item.get("type") in _SENT_BACK)
+            items = value["items"]
+            begin = begin_of_last_answer(items)
+            tokens += sum(_json_tokens(item) for item in items[:begin])
+            tokens += sum(_json_tokens(item) for item in items[begin:] if item.get("type") in _SENT_BACK)
         elif name != "role" and value is not None:
             tokens += _json_tokens(value)
     return tokens

@@ -5,7 +5,7 @@ A tool call and its result are in one turn, so both are kept or both are left ou
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from ipyllm.conversations.tokens import estimate_messages
@@ -14,12 +14,14 @@ from ipyllm.errors import LLMError
 from ipyllm.text.format import count
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from ipyllm.conversations.transcript import Transcript, Turn
     from ipyllm.messages import Message
 
-__all__ = ["TrimResult", "fit", "newest_messages", "without_turns"]
+__all__ = ["TrimResult", "fit", "newest_messages", "preceding"]
+
+_ANSWER_RESERVE = 1024  # tokens of the window reserved for the answer, unless max_tokens is given
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +117,30 @@ def fit(
     )
 
 
-def without_turns(conversation: Transcript) -> TrimResult:
+def preceding(
+    conversation: Transcript,
+    question: Sequence[Message],
+    window: int | Callable[[], int | None] | None,
+    *,
+    max_tokens: object = None,
+    model: str = "",
+) -> tuple[list[Message], str | None]:
+    """Implement :meth:`ipyllm.conversations.history.ConversationHistory.preceding`."""
+    if any(message["role"] == "system" for message in question):
+        conversation = replace(conversation, system=None)
+    if callable(window):
+        window = window() if conversation.turns else None
+    if window is None:
+        return newest_messages(conversation, None), None
+    reserve = max_tokens if isinstance(max_tokens, int) else min(_ANSWER_RESERVE, window // 2)
+    try:
+        fitted = fit(conversation, window, reserve=reserve, question=question, model=model)
+    except LLMError:
+        fitted = _without_turns(conversation)
+    return list(fitted.messages), fitted.note
+
+
+def _without_turns(conversation: Transcript) -> TrimResult:
     """Return the system message without any turn, for a question that alone fills the window."""
     messages = tuple(_copies(_system_messages(conversation), ()))
     return TrimResult(

@@ -71,7 +71,7 @@ class Experiment:
         Anything that :meth:`ipyllm.scorers.Scorer.of` accepts.
     max_cost_usd : float, optional
         Limit for the experiment in US dollars: for all its runs in all kernels together, with their retries, and with
-        the calls of its judges. The highest cost of a call is reserved before it is sent.
+        the calls of its scorers. The highest cost of a call is reserved before it is sent.
     concurrency : int, optional
         Maximum number of calls in flight to one endpoint; fewer if the endpoint answers 429. By default 32, but 1 for
         all embedded models together: they share this machine's processor cores, and calls at the same time would
@@ -128,6 +128,11 @@ class Experiment:
             raise bad_request(f"order must be 'interleaved' or 'by_model', not {order!r}.")
         prompt_list, notes = read_prompts(prompts, template)
         arms = make_arms(models, params, system, timeout=timeout, max_retries=max_retries, cache=bool(cache))
+        if with_tools := next((arm for arm in arms if arm.request.tools), None):
+            raise bad_request(
+                f"An experiment cannot run tools, but {with_tools.label} has {', '.join(with_tools.request.tools)}: "
+                "leave them out, or ask with service.chat(…, tools=…)."
+            )
         self.grid = Grid(arms, prompt_list, validate_int("repeats", repeats, 1))
         self.name = _checked_name(name) if name is not None else self.grid.name
         self._scores = Scores(scorers, self.grid)

@@ -61,8 +61,8 @@ class Results:
 
         ``experiment``, ``arm``, ``model``, ``params``, ``system``, ``prompt_id``, ``repeat``, ``row`` (place in the
         input), ``prompt``, ``response``, ``status``, then the columns of ``usage()``, and for each scorer
-        ``score_<name>`` and ``score_<name>_error``. Calls without a score are scored now, in this thread; what a judge
-        costs is paid from the budget of the experiment.
+        ``score_<name>`` and ``score_<name>_error``. Calls without a score are scored now, in this thread; what a
+        scorer's calls cost is paid from the budget of the experiment.
         """
         calls = self._scores.join(self._calls(), self._ledger)
         calls.attrs["arms"] = [arm.label for arm in self._grid.arms]

@@ -17,7 +17,7 @@ from ipyllm.conversations.tokens import max_output_tokens
 from ipyllm.errors import LLMError
 from ipyllm.ledger.budget_state import BudgetState, within
 from ipyllm.ledger.ids import new_id
-from ipyllm.ledger.writer import LedgerUnavailableError
+from ipyllm.ledger.ledger import LedgerUnavailableError
 from ipyllm.pipeline.budget import budget_reached, kernel_budget, price_unknown
 from ipyllm.pipeline.tool_loop import first_request
 from ipyllm.routing.route import Route

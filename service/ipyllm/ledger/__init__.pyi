@@ -1,4 +1,4 @@
 from .current import current_ledger, set_ledger
-from .writer import Ledger
+from .ledger import Ledger
 
 __all__ = ["Ledger", "current_ledger", "set_ledger"]

@@ -21,7 +21,6 @@ class BudgetState:
 
     ``assumed_usd`` is the part of ``spent_usd`` for calls whose cost is unknown: the most that they can have cost.
     ``n_uncounted`` calls have no such bound either, because they were made without a limit: they are part of no amount.
-    Both are 0, not summed, where all that was wanted was granted.
     ``releasable_usd`` is the part of ``reserved_usd`` that running processes will replace by actual costs.
     """
 

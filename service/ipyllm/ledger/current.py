@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 
 from ipyllm.fork_safety import in_forked_child
-from ipyllm.ledger.writer import Ledger
+from ipyllm.ledger.ledger import Ledger
 
 __all__ = ["current_ledger", "set_ledger"]
 

@@ -76,7 +76,7 @@ def prune(
 
         ledger = current_ledger()
     from ipyllm.ledger.columns import CALLS, VOTES
-    from ipyllm.ledger.writer import LedgerUnavailableError
+    from ipyllm.ledger.ledger import LedgerUnavailableError
 
     try:
         pruned = ledger.prune(before, text_before)

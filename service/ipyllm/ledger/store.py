@@ -19,7 +19,7 @@ from ipyllm.fork_safety import never_finalize
 from ipyllm.ledger import arrow_read
 from ipyllm.ledger.columns import CALLS, TEXT
 from ipyllm.ledger.dead_processes import calls_of_dead, dead_holders
-from ipyllm.ledger.reservations import release_dead, reserve
+from ipyllm.ledger.reservations import add_up_spending, release_dead, reserve
 from ipyllm.ledger.sqlite_file import SQLiteFile, error_text, is_damaged, retry_while_busy
 from ipyllm.ledger.tables import VERSION, calls, migrate, reservations, tables, version_of
 from ipyllm.process_identity import this_process
@@ -193,21 +193,22 @@ class Store:
         rows = emptied = 0
         if before is not None:
             rows = self._execute_in_batches(sa.delete(stored).where(batch(before)))
-            self._prune_reservations(before)
+            self._prune_budgets(before)
         if text_before is not None:
             has_text = sa.or_(*(text.is_not(None) for text in texts))
             no_text = {text.name: None for text in texts}
             emptied = self._execute_in_batches(sa.update(stored).where(batch(text_before, has_text)).values(no_text))
         return rows, emptied
 
-    def _prune_reservations(self, before: datetime) -> None:
-        """Delete the old reservations of dead processes, which nothing else releases if they were sent elsewhere."""
+    def _prune_budgets(self, before: datetime) -> None:
+        """Delete old reservations of dead processes, and add up the amounts that deleted calls have left."""
         is_old = reservations.c.updated_at < before
         with self._lock, self._detecting_replacement(), self._opened().connect() as connection:
             dead = dead_holders(connection, is_old, self._now())
             connection.rollback()
             self._begin(connection)
             release_dead(connection, dead, is_old)
+            add_up_spending(connection)
             connection.commit()
 
     def compact(self) -> None:

@@ -17,7 +17,17 @@ from ipyllm.ledger.columns import PRIVATE, TABLES
 if TYPE_CHECKING:
     from ipyllm.ledger.columns import Kind
 
-__all__ = ["MIGRATIONS", "VERSION", "LedgerTooNewError", "calls", "migrate", "reservations", "tables", "version_of"]
+__all__ = [
+    "MIGRATIONS",
+    "VERSION",
+    "LedgerTooNewError",
+    "calls",
+    "migrate",
+    "reservations",
+    "spending",
+    "tables",
+    "version_of",
+]
 
 
 class LedgerTooNewError(Exception):
@@ -77,18 +87,33 @@ reservations: Final = sa.Table(
 )
 """Highest possible costs of calls in flight, by experiment: see :mod:`ipyllm.ledger.reservations`."""
 
+spending: Final = sa.Table(
+    "spending",
+    _metadata,
+    sa.Column("experiment", sa.Text, nullable=False),
+    sa.Column("usd", sa.Double, nullable=False),
+    sa.Column("assumed_usd", sa.Double, nullable=False),
+    sa.Column("uncounted", sa.BigInteger, nullable=False),
+)
+"""What ended calls cost, by experiment: amounts to add up. Triggers add one when a row of ``calls`` changes."""
+
 _version = sa.Table("ledger_version", _metadata, sa.Column("version", sa.Integer, nullable=False))
 
 
-def _statements(version: int) -> tuple[str, ...]:
-    script = Path(__file__).with_name("migrations") / f"{version}.sql"
-    return tuple(filter(str.strip, script.read_text(encoding="utf-8").split(";")))
+def _statements(version: int, dialect: str) -> tuple[str, ...]:
+    """Return the statements that both databases share, then those of one."""
+    folder = Path(__file__).with_name("migrations")
+    scripts = [folder / f"{version}.sql", *folder.glob(f"{version}.{dialect}.sql")]
+    return tuple(part for script in scripts for part in script.read_text(encoding="utf-8").split(";\n") if part)
 
 
-MIGRATIONS: Final = tuple(map(_statements, (1, 2, 3, 4)))
-"""Statements that upgrade version n to n + 1, by n, with types that SQLite and PostgreSQL share. Append only."""
+VERSION: Final = 4
 
-VERSION: Final = len(MIGRATIONS)
+MIGRATIONS: Final = {
+    dialect: tuple(_statements(version, dialect) for version in range(1, VERSION + 1))
+    for dialect in ("sqlite", "postgresql")
+}
+"""By database, the statements that upgrade version n to n + 1, by n. Append only."""
 
 
 def version_of(connection: sa.Connection) -> int:
@@ -108,7 +133,7 @@ def migrate(connection: sa.Connection) -> None:
     version = version_of(connection)
     if version == VERSION:
         return
-    for statements in MIGRATIONS[version:]:
+    for statements in MIGRATIONS[connection.dialect.name][version:]:
         for statement in statements:
             connection.exec_driver_sql(statement)
     if version == 0:

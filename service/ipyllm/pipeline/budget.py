@@ -191,7 +191,7 @@ _of_experiments: dict[str, Callable[[], Account]] = {}
 
 
 def set_budget_of_experiment(name: str, account: Callable[[], Account] | None) -> None:
-    """Let all calls of an experiment in this process be paid from its budget, those of judges too.
+    """Let all calls of an experiment in this process be paid from its budget, those of its scorers too.
 
     ``account`` makes the account of a call; None removes the limit.
     """

@@ -12,14 +12,15 @@ import logging
 import sqlite3
 import threading
 import time
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Self
 
-from ipyllm.fork_safety import in_forked_child, never_finalize, register
-from ipyllm.ledger.sqlite_file import SQLiteFile, is_busy, is_damaged, retry_while_busy
+from ipyllm.fork_safety import in_forked_child, register
+from ipyllm.ledger.sqlite_file import is_busy
 from ipyllm.observability.logs import log
+from ipyllm.pipeline.cache_file import OPEN_S, CacheFile, UnusableError, used_bytes
 from ipyllm.response import ChatResponse, ToolCall, Usage
 from ipyllm.text.redact import redact
 
@@ -33,25 +34,6 @@ _logger = logging.getLogger("ipyllm.cache")
 _NOT_IN_KEY: Final = {"stream", "stream_options"}
 """Parts of a body that affect how a response is sent, not what it says."""
 
-_APPLICATION_ID: Final = 0x6C6C6D63
-_VERSION: Final = 1
-_SCHEMA: Final = (
-    """
-    CREATE TABLE answers (
-        key TEXT PRIMARY KEY, answer TEXT NOT NULL, created_at REAL NOT NULL, used_at REAL NOT NULL
-    )
-    """,
-    "CREATE INDEX answers_used ON answers (used_at)",
-    f"PRAGMA application_id={_APPLICATION_ID}",
-    f"PRAGMA user_version={_VERSION}",
-)
-
-_BUSY_S: Final = 0.5
-"""Seconds to wait for another process. Short, because a call waits, and a response need not be cached."""
-
-_OPEN_S: Final = 2.0
-"""Seconds that several processes may take to create a file."""
-
 _PAUSE_AFTER_ERROR_S: Final = 30.0
 """Seconds after an error during which every lookup is a miss."""
 
@@ -60,10 +42,6 @@ _MIN_RESPONSES: Final = 10
 
 _MAX_PENDING_USES: Final = 500
 """Times of use that are collected in memory before they are written."""
-
-
-class _UnusableError(Exception):
-    """The file is a database, but not a cache that this version can use."""
 
 
 class _RecentlyFailedError(Exception):
@@ -107,11 +85,10 @@ class ResponseCache:
 
     def __init__(self, path: str | Path, ttl_s: float | None = None, *, max_bytes: int = 500_000_000) -> None:
         self.path: Final = Path(path).expanduser().absolute()
-        self._file = SQLiteFile(self.path)
+        self._file = CacheFile(self.path)
         self.ttl_s = ttl_s
         self.max_bytes = max_bytes
         self._lock = threading.RLock()
-        self._connection: sqlite3.Connection | None = None
         self._used_at: dict[str, float] = {}
         self._hits = self._misses = 0
         self._unusable_until = 0.0
@@ -178,7 +155,7 @@ class ResponseCache:
                     connection.execute("VACUUM")
                     connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
                     self._used_at.clear()
-            except (sqlite3.Error, OSError, _UnusableError) as exc:
+            except (sqlite3.Error, OSError, UnusableError) as exc:
                 raise OSError(f"The cache {self.path} could not be cleared: {redact(str(exc))}.") from None
 
     def stats(self) -> CacheStats:
@@ -186,7 +163,7 @@ class ResponseCache:
         entries = size = 0
         with self._lock, self._never_raising(), self._opened() as connection:
             entries = connection.execute("SELECT count(*) FROM answers").fetchone()[0]
-            size = _used_bytes(connection)
+            size = used_bytes(connection)
         return CacheStats(entries, size, self.max_bytes, self._hits, self._misses)
 
     # ---- the file --------------------------------------------------------------------------------
@@ -198,8 +175,8 @@ class ResponseCache:
             yield
         except _RecentlyFailedError:
             pass
-        except (sqlite3.Error, OSError, _UnusableError) as exc:
-            if is_busy(exc) and self._connection is not None:
+        except (sqlite3.Error, OSError, UnusableError) as exc:
+            if is_busy(exc) and self._file.is_open:
                 return  # others are writing, which is not an error
             self._unusable_until = time.monotonic() + _PAUSE_AFTER_ERROR_S
             if not self._warned:
@@ -214,39 +191,10 @@ class ResponseCache:
 
     @contextmanager
     def _opened(self) -> Iterator[sqlite3.Connection]:
-        """Yield the connection, opened if necessary; move a damaged file aside."""
         if time.monotonic() < self._unusable_until:
             raise _RecentlyFailedError
-        if self._connection is not None and self._file.is_replaced:
-            self._disconnect()  # SQLite writes into a deleted file without an error
-        try:
-            if self._connection is None:
-                self._connection = retry_while_busy(self._connect, for_s=_OPEN_S, pause_s=(0.005, 0.05))
-            yield self._connection
-        except BaseException as exc:
-            if self._connection is not None and self._connection.in_transaction:
-                with suppress(sqlite3.Error):
-                    self._connection.execute("ROLLBACK")
-            if is_damaged(exc):
-                self._disconnect()
-                with suppress(OSError):
-                    self._file.move_aside()
-            raise
-
-    def _connect(self) -> sqlite3.Connection:
-        self._file.prepare()
-        connection = sqlite3.connect(self.path, timeout=_BUSY_S, isolation_level=None, check_same_thread=False)
-        try:
-            _set_up(connection)
-        except BaseException:
-            connection.close()
-            raise
-        return connection
-
-    def _disconnect(self) -> None:
-        connection, self._connection = self._connection, None
-        if connection is not None:
-            connection.close()
+        with self._file.opened() as connection:
+            yield connection
 
     def _flush_uses(self, connection: sqlite3.Connection) -> None:
         connection.execute("BEGIN IMMEDIATE")
@@ -262,10 +210,10 @@ class ResponseCache:
     def _evict(self, connection: sqlite3.Connection) -> None:
         """Delete the least recently used responses, a tenth at a time: not at every write to a full cache."""
         oldest = "DELETE FROM answers WHERE key IN (SELECT key FROM answers ORDER BY used_at LIMIT ?)"
-        if _used_bytes(connection) <= self.max_bytes:
+        if used_bytes(connection) <= self.max_bytes:
             return
         tenth = max(1, connection.execute("SELECT count(*) FROM answers").fetchone()[0] // 10)
-        while _used_bytes(connection) > self.max_bytes and connection.execute(oldest, (tenth,)).rowcount:
+        while used_bytes(connection) > self.max_bytes and connection.execute(oldest, (tenth,)).rowcount:
             pass
 
     # ---- called by `fork_safety` at exit and around a fork ---------------------------------------------
@@ -275,19 +223,19 @@ class ResponseCache:
         if not self._lock.acquire(timeout=timeout):
             return False
         try:
-            if self._connection is not None and self._used_at:
+            if self._file.is_open and self._used_at:
                 with self._never_raising(), self._opened() as connection:
                     self._flush_uses(connection)
-            self._disconnect()
+            self._file.close()
         finally:
             self._lock.release()
         return True
 
     def before_fork(self) -> None:
         """Close the file and hold the lock."""
-        self._locked_for_fork = self._lock.acquire(timeout=_OPEN_S)
+        self._locked_for_fork = self._lock.acquire(timeout=OPEN_S)
         if self._locked_for_fork:
-            self._disconnect()
+            self._file.close()
 
     def after_fork_in_parent(self) -> None:
         """Release the lock."""
@@ -297,46 +245,10 @@ class ResponseCache:
 
     def after_fork_in_child(self) -> None:
         """Start empty, and leave an open connection to the parent."""
-        never_finalize(self._connection)
-        self._connection = None
+        self._file.abandon()
         self._lock = threading.RLock()
         self._locked_for_fork = False
         self._used_at = {}
-
-
-def _set_up(connection: sqlite3.Connection) -> None:
-    """Create the tables in a new file, and refuse a file of another program."""
-    connection.execute("PRAGMA synchronous=NORMAL")
-    if _version_of(connection) == _VERSION:
-        return
-    connection.execute("PRAGMA journal_mode=WAL")
-    connection.execute("BEGIN IMMEDIATE")
-    if _version_of(connection) != _VERSION:  # else another process was first
-        connection.execute("DROP TABLE IF EXISTS answers")
-        for statement in _SCHEMA:
-            connection.execute(statement)
-    connection.execute("COMMIT")
-
-
-def _version_of(connection: sqlite3.Connection) -> int:
-    application, version, tables = connection.execute(
-        "SELECT application_id, user_version, (SELECT count(*) FROM sqlite_schema) "
-        "FROM pragma_application_id, pragma_user_version"
-    ).fetchone()
-    if application != _APPLICATION_ID and tables:
-        raise _UnusableError("it is a database of another program. Set IPYLLM_CACHE_PATH to another file")
-    if version > _VERSION:
-        raise _UnusableError("a newer ipyllm wrote it. Upgrade ipyllm, or set IPYLLM_CACHE_PATH to another file")
-    return int(version)
-
-
-def _used_bytes(connection: sqlite3.Connection) -> int:
-    """Return the bytes in use; SQLite fills freed pages before the file grows."""
-    found = connection.execute(
-        "SELECT (page_count - freelist_count) * page_size "
-        "FROM pragma_page_count, pragma_freelist_count, pragma_page_size"
-    )
-    return int(found.fetchone()[0])
 
 
 def _to_json(response: ChatResponse) -> str:

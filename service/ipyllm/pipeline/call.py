@@ -16,6 +16,7 @@ from ipyllm.events import Finished
 from ipyllm.ledger import current_ledger
 from ipyllm.observability import telemetry
 from ipyllm.pipeline.budget import Budget, Reservation, account_of_experiment, kernel_budget
+from ipyllm.pipeline.call_scope import current_scope
 from ipyllm.pipeline.candidates import all_candidates_failed, candidates
 from ipyllm.pipeline.exchange import Exchange, as_llm_error
 from ipyllm.response import ChatResponse
@@ -43,8 +44,8 @@ class Call:
 
     Stages: created → started (:meth:`start`) → streaming (``on_event`` is called on the service thread, and must return
     in microseconds) → done (``done`` is set, with ``response``, and ``error`` if the call failed). Rows go to
-    ``ledger``, by default that of this process. The cost is also reserved and settled in ``account``,
-    by default that of its experiment.
+    ``ledger``, by default that of this process. The cost is also reserved and settled in ``account``, by default that
+    of its experiment. A call that is made while a scorer runs belongs to the experiment of the answer that is scored.
     """
 
     def __init__(
@@ -56,7 +57,8 @@ class Call:
         account: Account | None = None,
     ) -> None:
         self.service = service
-        self.request = request
+        self._scope = current_scope()
+        self.request = request = request if self._scope is None else self._scope.adopt(request)
         self.done = InterruptibleEvent()
         self.response: ChatResponse | None = None
         self.error: LLMError | None = None
@@ -157,6 +159,8 @@ class Call:
 
     async def _run(self) -> None:
         self._task = asyncio.current_task()
+        if self._scope is not None:
+            self._scope.add(self)
         if self._cancelled and self._task is not None:
             self._task.cancel()  # cancelled before it started: the first await below raises
         total = self.request.timeout.total

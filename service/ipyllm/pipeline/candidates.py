@@ -93,6 +93,7 @@ def all_candidates_failed(errors: list[LLMError], route: str) -> LLMError:
         attempts=sum(error.attempts for error in errors),
         retry_after=last.retry_after,
         partial=last.partial,
+        limit=last.limit,
     )
     error.__cause__ = last
     return error

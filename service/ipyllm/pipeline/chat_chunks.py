@@ -10,17 +10,22 @@ import secrets
 from dataclasses import InitVar, dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
+from ipyllm.events import TextDelta
 from ipyllm.pipeline.accumulator import Accumulator
 from ipyllm.pipeline.call_deltas import CallDeltas
 from ipyllm.pipeline.reasoning_details import add_details
 from ipyllm.pipeline.reasoning_tag import ReasoningTag
+from ipyllm.provider import PLAIN_REASONING
 from ipyllm.response import ToolCall
+from ipyllm.transport.plain_chunks import plain_text
 from ipyllm.transport.usage import usage_in_chunk
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from ipyllm.events import Event
+    from ipyllm.provider import ReasoningFormat
+    from ipyllm.transport.wire_times import Arrival
 
 __all__ = ["ChatAccumulator"]
 
@@ -38,11 +43,12 @@ _ID_CHARS: Final = 9  # Mistral takes ids of exactly nine letters and digits
 class ChatAccumulator(Accumulator):
     """Accumulates the chunks of chat completions, or one unstreamed completion.
 
-    ``reasoning_tag`` is the name of the tag around reasoning that the model writes into its text, if it does.
+    ``reasoning_format`` says whether the model writes reasoning into its text, and whether it wants it back.
     """
 
-    reasoning_tag: InitVar[str | None] = None
+    reasoning_format: InitVar[ReasoningFormat] = PLAIN_REASONING
     _tag: ReasoningTag | None = None
+    _reasoning_goes_back: bool = False
     _choice_index: Any = None
     _knows_choice: bool = False
     _calls: CallDeltas = field(default_factory=CallDeltas)
@@ -50,8 +56,31 @@ class ChatAccumulator(Accumulator):
     _extra_content: dict[int, dict[str, Any]] = field(default_factory=dict)
     _reasoning_details: list[dict[str, Any]] = field(default_factory=list)
 
-    def __post_init__(self, reasoning_tag: str | None) -> None:
-        self._tag = ReasoningTag(reasoning_tag) if reasoning_tag else None
+    def __post_init__(self, reasoning_format: ReasoningFormat) -> None:
+        if reasoning_format.tag:
+            self._tag = ReasoningTag(reasoning_format.tag, is_opened=reasoning_format.is_opened)
+        self._reasoning_goes_back = reasoning_format.goes_back
+
+    def feed(self, chunk: dict[str, Any], arrival: Arrival) -> list[Event]:
+        """Add one chunk and return its events."""
+        text = plain_text(chunk) if self._reads_plain_text() else None
+        if (
+            text is None
+            or chunk["choices"][0].get("index", self._choice_index) != self._choice_index
+            or chunk.get("service_tier", self.service_tier) != self.service_tier
+        ):
+            return Accumulator.feed(self, chunk, arrival)  # no super(): slots make another class of this one
+        self._record_arrival(arrival)
+        self._text.append(text)
+        return [TextDelta(text, arrival.at_ns)]
+
+    def _reads_plain_text(self) -> bool:
+        """Whether text has begun that is neither searched for a tag nor cut within a character."""
+        return (
+            self.first_text_ns is not None
+            and (self._tag is None or self._tag.is_done)
+            and not self._text_halves.has_half
+        )
 
     def _read(self, chunk: dict[str, Any], at_ns: int) -> list[Event]:
         self._take_names(chunk)
@@ -109,6 +138,8 @@ class ChatAccumulator(Accumulator):
         reasoning = delta.get("reasoning_content") or delta.get("reasoning")
         if reasoning:
             self.summarizes_reasoning = self.summarizes_reasoning or _is_summary(delta)
+            if self._tag is not None and self._tag.is_opened:
+                self._tag = None  # the server has separated the reasoning itself
             if text := reasoning if isinstance(reasoning, str) else _text_in(reasoning):
                 yield self._add_reasoning(text, at_ns)
         content = delta.get("content")
@@ -157,13 +188,24 @@ class ChatAccumulator(Accumulator):
                 yield self._add_reasoning(reasoning, at_ns)
             if text:
                 yield self._add_text(text, at_ns)
-        if self._tools:
+            if self._tag.is_opened and self._tag.is_inside and self._reasoning and self.finish_reason == "stop":
+                yield self._all_is_text(at_ns)
+        if self._tools or (self._reasoning_goes_back and self._reasoning):
             fields = self._fields_to_send_back()
             self.output_items = (fields,) if len(fields) > 1 else ()
 
+    def _all_is_text(self, at_ns: int) -> Event:
+        """Take as text what was taken as reasoning: the model has answered without any."""
+        text, self._reasoning[:] = self.reasoning, []
+        self.first_text_ns = self.first_reasoning_ns
+        self.first_reasoning_ns = self.last_reasoning_ns = None
+        return self._add_text(text, at_ns)
+
     def _fields_to_send_back(self) -> dict[str, Any]:
-        """Return what the server wants back, unchanged, in the message of these calls: Gemini and OpenRouter do."""
+        """Return what the server wants back, unchanged, in the message of this answer."""
         fields: dict[str, Any] = {"type": "chat_fields"}
+        if self._reasoning_goes_back and self._reasoning:
+            fields["reasoning_content"] = self.reasoning
         if self._reasoning_details:
             fields["reasoning_details"] = self._reasoning_details
         ids = [call.id for call in self.tool_calls]

@@ -132,7 +132,7 @@ class Exchange:
                 async with asyncio.timeout_at(self._deadline):
                     await self._run(state)
             except TimeoutError:
-                raise self._timeout(f"the whole call took more than {self.request.timeout.total:g} s") from None
+                raise self._took_too_long() from None
         except (asyncio.CancelledError, Exception) as exc:  # noqa: BLE001 - the row must be finished after any error
             error = as_llm_error(exc, self.request.model)
         response = self._finish(state, error)
@@ -219,6 +219,7 @@ class Exchange:
                     attempts=state.attempts,
                     retry_after=exc.retry_after,
                     reached_server=exc.reached_server,
+                    limit=exc.limit,
                 ) from exc
             raise
 
@@ -263,7 +264,7 @@ class Exchange:
         )
         received = state.received = self._accumulator(api)
         state.times = stream.times
-        watchdog = Watchdog(received, request.timeout)
+        watchdog = Watchdog(received, stream.times, request.timeout)
         error: LLMError | None = None
         try:
             saving = PeriodicSave(self._save, received)
@@ -282,10 +283,9 @@ class Exchange:
             error = self._error_of_complete_stream(received)
             self._log_oddities(received)
         except TimeoutError:
-            if watchdog.exceeded_s is None:
+            error = watchdog.error(request.model, reasons=self.service.reasons(request))
+            if error is None:
                 raise
-            missing = "no further token" if watchdog.has_first_token else "no first token"
-            error = self._timeout(f"{missing} arrived for {watchdog.exceeded_s:g} s")
         except LLMError as exc:
             error = self.service.explain(exc, request)
         state.attempt_error = error
@@ -329,7 +329,8 @@ class Exchange:
     def _accumulator(self, api: Api) -> Accumulator:
         if api == "responses":
             return ResponsesAccumulator(sent_ns=perf_counter_ns())
-        return ChatAccumulator(sent_ns=perf_counter_ns(), reasoning_tag=self.service.reasoning_tag)
+        reasoning_format = self.service.reasoning_format(self.request.params)
+        return ChatAccumulator(sent_ns=perf_counter_ns(), reasoning_format=reasoning_format)
 
     def _log_oddities(self, received: Accumulator) -> None:
         model = self.request.model
@@ -349,10 +350,13 @@ class Exchange:
 
     # ---- end -------------------------------------------------------------------------------------------
 
-    def _timeout(self, reason: str) -> LLMError:
+    def _took_too_long(self) -> LLMError:
         model = self.request.model
-        sentence = f"{model} took too long: {reason}; try again, or allow more time with timeout=…."
-        return LLMError(sentence, category="timeout", model=model)
+        sentence = (
+            f"{model} took too long: the whole call took more than {self.request.timeout.total:g} s; "
+            "allow more time with timeout=Timeout(total=…)."
+        )
+        return LLMError(sentence, category="timeout", model=model, limit="total")
 
     def _finish(self, state: ExchangeState, error: LLMError | None) -> ChatResponse:
         if state.hit is not None and error is None:

@@ -9,20 +9,25 @@ class ReasoningTag:
     r"""Separates the reasoning at the beginning of an answer from its text, piece by piece.
 
     Only a tag before all other text counts: the same letters later are part of the answer. Reasoning that never ends
-    was cut off, and there is no answer.
+    was cut off, and there is no answer. ``is_opened`` says that the opening tag may be missing: the templates of some
+    models write it into the prompt.
 
     Examples
     --------
     >>> tag = ReasoningTag("think")
     >>> [tag.feed(piece) for piece in ("<thi", "nk>So", " 4.</think>", "\n\nFour.")]
     [('', ''), ('So', ''), (' 4.', ''), ('', 'Four.')]
+    >>> ReasoningTag("think", is_opened=True).feed("So 4.</think>Four.")
+    ('So 4.', 'Four.')
     """
 
-    __slots__ = ("_close", "_held", "_inside", "_open", "_skips_space", "is_done")
+    __slots__ = ("_at_start", "_close", "_held", "_inside", "_open", "_skips_space", "is_done", "is_opened")
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, *, is_opened: bool = False) -> None:
         self._open, self._close = f"<{name}>", f"</{name}>"
+        self.is_opened = is_opened
         self._held = ""  # may be the beginning of a tag
+        self._at_start = True
         self._inside = False
         self._skips_space = False  # that around the reasoning
         self.is_done = False
@@ -33,15 +38,17 @@ class ReasoningTag:
         if self.is_done:
             return "", piece
         piece, self._held = self._held + piece, ""
-        if not self._inside and not self._skips_space:
+        if self._at_start:
             start = piece.lstrip()
-            if not start.startswith(self._open):
-                if self._open.startswith(start):
-                    self._held = piece
-                    return "", ""
+            if start.startswith(self._open):
+                piece = start[len(self._open) :]
+            elif self._open.startswith(start):
+                self._held = piece
+                return "", ""
+            elif not self.is_opened:
                 self.is_done = True
                 return "", piece
-            piece, self._inside, self._skips_space = start[len(self._open) :], True, True
+            self._at_start, self._inside, self._skips_space = False, True, True
         reasoning = ""
         if self._inside:
             reasoning, found, piece = piece.partition(self._close)
@@ -57,6 +64,11 @@ class ReasoningTag:
             piece = piece.lstrip()
             self.is_done = bool(piece)
         return reasoning, piece
+
+    @property
+    def is_inside(self) -> bool:
+        """Whether the reasoning has begun and not ended."""
+        return self._inside
 
     def close(self) -> tuple[str, str]:
         """Return what was held back at the end, which began no tag: reasoning and text."""

@@ -137,7 +137,7 @@ class _Channel:
             self._buffer.append(event)
             waiter, self._waiter = self._waiter, None
         if waiter is not None:
-            wake_soon(*waiter)
+            wake_soon(*waiter, at_once=isinstance(event, Finished))
 
     async def get(self) -> Event:
         """Wait for the next event, on the reader's loop."""

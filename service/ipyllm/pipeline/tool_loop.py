@@ -16,6 +16,7 @@ from ipyllm.observability.logs import log
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
+    from ipyllm.errors import LimitName
     from ipyllm.messages import Message
     from ipyllm.request import ChatRequest
     from ipyllm.response import Category, ChatResponse, Status, ToolResult
@@ -158,7 +159,8 @@ class ToolLoop:
         partial = self._final_response(response, None)
         status: Status = "cancelled" if category == "cancelled" else "error"
         partial = replace(partial, status=status, error_category=category, error_message=sentence)
-        return LLMError(sentence, category=category, model=self._request.model, partial=partial)
+        limit: LimitName | None = "total" if category == "timeout" else None
+        return LLMError(sentence, category=category, model=self._request.model, partial=partial, limit=limit)
 
     def _keep_earlier_steps(self, failure: LLMError) -> None:
         """Keep the responses of earlier exchanges in the outcome of a failed turn: they were received, and paid for."""

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from ipyllm.fork_safety import in_forked_child
 from ipyllm.runtime.loop_lag import LagMonitor
 from ipyllm.runtime.short_pauses import ShortPauses
+from ipyllm.transport.batched_reads import new_event_loop
 from ipyllm.transport.client import TransportClient
 
 if TYPE_CHECKING:
@@ -38,7 +39,7 @@ class ServiceThread:
     """A daemon thread with an event loop, the HTTP client and the lag monitor."""
 
     def __init__(self) -> None:
-        self.loop = asyncio.new_event_loop()
+        self.loop = new_event_loop()
         self.transport = TransportClient()
         self.lag = LagMonitor()
         self.short_pauses = ShortPauses()

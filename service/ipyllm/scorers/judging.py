@@ -10,6 +10,7 @@ from ipyllm.errors import LLMError, bad_request
 from ipyllm.request import Provenance
 from ipyllm.scorers.reading import check_column, expected_answers, text_of_value
 from ipyllm.scorers.scorer import ScoreFailure
+from ipyllm.scorers.scoring import judge_tags
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -90,7 +91,7 @@ class JudgeModel:
         name, value_schema = verdict
         properties = {"reason": {"type": "string", "maxLength": _REASON_CHARS}, name: value_schema}
         schema = {"title": "verdict", "type": "object", "properties": properties, "required": ["reason", name]}
-        tags = {"judge": self.name, "judge_of": judge_of} | ({"judge_for": experiment} if experiment else {})
+        tags = judge_tags(self.name, judge_of, experiment)
         provenance = Provenance(origin="experiment", tags=tags, experiment=experiment)
         try:
             request = self.service.request(prompt, **{**self.options, "provenance": provenance, "schema": schema})

@@ -135,7 +135,14 @@ class PairwiseJudge:
             "pair", self._compare, is_async=True, timeout=None, gives=("reason", "cost_usd"), higher_is_better=None
         )
         # Each pair is scored as one call whose row has the two answers.
-        table = pd.DataFrame({"status": ["ok"] * len(pairs), "response": [""] * len(pairs)})
+        table = pd.DataFrame(
+            {
+                "status": ["ok"] * len(pairs),
+                "response": [""] * len(pairs),
+                "call_id": [pair.call_ids for pair in pairs],
+                "experiment": [pair.first.experiment for pair in pairs],
+            }
+        )
         return Scoring([scorer], table, [{"pair": pair} for pair in pairs], concurrency=concurrency)
 
     async def _compare(self, _: Any, row: Mapping[str, Any]) -> Score:
@@ -162,7 +169,7 @@ class PairwiseJudge:
             ("better", {"enum": ["first", "second", "tie"]}),
             [("Question", pair.first.prompt), ("First answer", first), ("Second answer", second)],
             pair.row,
-            judge_of=f"{pair.first.call_id},{pair.second.call_id}",
+            judge_of=pair.call_ids,
             experiment=pair.first.experiment,
         )
 
@@ -218,6 +225,10 @@ class _Pair:
     row: Mapping[str, Any]
     forward: Verdict | None = None
     backward: Verdict | None = None
+
+    @property
+    def call_ids(self) -> str:
+        return f"{self.first.call_id},{self.second.call_id}"
 
     def label(self, verdict: Verdict | None) -> str | None:
         return {"first": self.arms[0], "second": self.arms[1]}.get(verdict or "", verdict)

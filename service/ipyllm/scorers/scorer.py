@@ -80,7 +80,7 @@ class Score:
     reason : str or None
         The reason in words, for the column ``score_<name>_reason``.
     cost_usd : float or None
-        US dollars, None if unknown, for the column ``cost_usd_<name>``.
+        US dollars, for the column ``cost_usd_<name>``. None: what the calls cost that the scorer made, null if unknown.
     """
 
     value: float | bool | None

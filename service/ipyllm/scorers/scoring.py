@@ -9,13 +9,14 @@ from __future__ import annotations
 import asyncio
 import functools
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from ipyllm.errors import bad_request
+from ipyllm.pipeline.call_scope import CallScope
 from ipyllm.runtime.interruptible import CANCEL_GRACE_S, InterruptibleEvent
 from ipyllm.runtime.service_thread import service_thread
-from ipyllm.scorers.scored_answer import Answer, answers
+from ipyllm.scorers.scored_answer import answers
 from ipyllm.scorers.scorer import Score, ScoreFailure, Scorer, as_scorers, validate_score
 from ipyllm.tools import CallerExecutor, ToolTimeout
 from ipyllm.tools.caller_executor import UserCode
@@ -68,8 +69,9 @@ def apply(
     DataFrame
         A copy of ``calls`` with ``score_<name>`` (``float64``, null if there is none) and ``score_<name>_error`` (the
         reason, else null); and ``score_<name>_reason`` and ``cost_usd_<name>`` for scorers that return a
-        :class:`Score` with these. Earlier scores of the same name are replaced. ``attrs["directions"]`` of the table
-        says by column whether higher scores are better, for :mod:`ipyllm.statistics`.
+        :class:`Score` with these, the cost also for scorers that ask a model. Earlier scores of the same name are
+        replaced. ``attrs["directions"]`` of the table says by column whether higher scores are better, for
+        :mod:`ipyllm.statistics`.
 
     Raises
     ------
@@ -202,15 +204,22 @@ class Scoring:
         for scorer in self._scorers:
             if scorer.inline:
                 for index in self._indices:
+                    scope = self._scope(scorer, index)
+                    result: Score | ScoreFailure
                     try:
-                        self._add_result(scorer, index, validate_score(scorer.call(*self._arguments(index))))
+                        result = validate_score(scope.run(self._call(scorer, index)))
                     except Exception as exc:  # noqa: BLE001 - any error of a scorer is that score's error
-                        self._add_result(scorer, index, _failure(exc))
+                        result = _failure(exc)
+                    self._add_result(scorer, index, _with_cost(result, scope))
 
-    def _arguments(self, index: int) -> tuple[Answer, Mapping[str, Any]]:
+    def _call(self, scorer: Scorer, index: int) -> Callable[[], Any]:
         if not self._has_text[index]:
             raise ScoreFailure(_NOT_STORED)
-        return self._answers[index], self._rows[index]
+        return functools.partial(scorer.call, self._answers[index], self._rows[index])
+
+    def _scope(self, scorer: Scorer, index: int) -> CallScope:
+        answer = self._answers[index]
+        return CallScope(answer.experiment, judge_tags(scorer.name, answer.call_id, answer.experiment))
 
     def _add_result(self, scorer: Scorer, index: int, result: Score | ScoreFailure) -> None:
         self._results[scorer.name][index] = result
@@ -243,15 +252,15 @@ class Scoring:
                 self._add_result(worker.scorer, index, await self._score(worker, index, caller_executor))
 
     async def _score(self, worker: Worker, index: int, caller_executor: CallerExecutor) -> Score | ScoreFailure:
-        scorer = worker.scorer
+        scorer, scope = worker.scorer, self._scope(worker.scorer, index)
         result: Score | ScoreFailure
         try:
-            call = functools.partial(scorer.call, *self._arguments(index))
-            code = UserCode(scorer.name, call, scorer.is_async, scorer.timeout)
+            function = functools.partial(scope.run, self._call(scorer, index))
+            code = UserCode(scorer.name, function, scorer.is_async, scorer.timeout)
             result = await caller_executor.run(code, convert=validate_score)
         except ToolTimeout as exc:
             worker.timeouts += 1
-            return ScoreFailure(f"{exc}.")
+            return _with_cost(ScoreFailure(f"{exc}."), scope)
         except asyncio.CancelledError:
             task = asyncio.current_task()
             if caller_executor.is_abandoned or (task is not None and task.cancelling()):
@@ -260,7 +269,7 @@ class Scoring:
         except Exception as exc:  # noqa: BLE001 - any error of a scorer is that score's error
             result = _failure(exc)
         worker.timeouts = 0
-        return result
+        return _with_cost(result, scope)
 
 
 @dataclass(slots=True)
@@ -309,6 +318,19 @@ def with_directions(calls: pd.DataFrame, scorers: Iterable[Scorer]) -> pd.DataFr
         directions[column] = infer_direction(calls[column]) if direction == "infer" else direction
     calls.attrs["directions"] = directions
     return calls
+
+
+def judge_tags(name: str, judge_of: str, experiment: str | None) -> dict[str, str]:
+    """Return the tags of a call that the scorer of this name makes."""
+    return {"judge": name, "judge_of": judge_of} | ({"judge_for": experiment} if experiment else {})
+
+
+def _with_cost(result: Score | ScoreFailure, scope: CallScope) -> Score | ScoreFailure:
+    """Return a result with the cost of the calls that were made for it, unless the scorer says another."""
+    cost = scope.cost_usd
+    if cost is None or result.cost_usd is not None:
+        return result
+    return replace(result, cost_usd=cost) if isinstance(result, Score) else ScoreFailure(str(result), cost_usd=cost)
 
 
 def _failure(exc: Exception) -> ScoreFailure:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -13,13 +13,13 @@ from ipyllm.pipeline.streams import AsyncEventStream, AsyncTextStream, TextStrea
 from ipyllm.plain_values import plain_value
 from ipyllm.request import CallOptions, ChatRequest, Provenance
 from ipyllm.services import listed_models
-from ipyllm.services.chat_completions import ChatCompletionsProvider
+from ipyllm.services.openai_compatible import OpenAICompatibleProvider
 from ipyllm.services.profiles.retirement import note_once
 from ipyllm.text.surrogates import replace_surrogates
 from ipyllm.validate import validate_int, validate_usd
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable
 
     from ipyllm.events import Event
     from ipyllm.messages import Message
@@ -34,10 +34,10 @@ _NO_OPTIONS = CallOptions()
 _ROLES = {"system", "developer", "user", "assistant", "tool"}
 
 
-class BaseLLMService(ChatCompletionsProvider):
-    """A service: the API that users call, for a server that speaks the chat-completions protocol.
+class BaseLLMService(OpenAICompatibleProvider):
+    """A service: the API that users call, for a server that speaks the protocol of OpenAI.
 
-    Parameters and errors are those of :class:`~ipyllm.services.chat_completions.ChatCompletionsProvider`.
+    Parameters and errors are those of :class:`~ipyllm.services.openai_compatible.OpenAICompatibleProvider`.
     """
 
     def request(
@@ -95,7 +95,10 @@ class BaseLLMService(ChatCompletionsProvider):
 
     def retirement_note(self) -> str | None:
         """Return a sentence if the model is or will soon be retired, the first time it is asked for."""
-        return note_once(self.profile, self.full_name)
+        profile, told = self.profile, self.listed_model()
+        if told is not None and told.retires is not None:
+            profile = replace(profile, retires=told.retires)
+        return note_once(profile, self.full_name)
 
     def _asked_window(self) -> int | None:
         """Return the context window; where it is not known yet, ask the server for its models once."""
@@ -191,8 +194,9 @@ def _with_tags(provenance: Provenance, tags: Mapping[str, str] | None) -> Proven
     return replace(provenance, tags={**provenance.tags, **{str(key): str(value) for key, value in tags.items()}})
 
 
-def _tools_by_name(tools: Iterable[Any]) -> Mapping[str, Tool]:
-    given = list(tools)
+def _tools_by_name(tools: Any) -> Mapping[str, Tool]:
+    # One function alone is meant as a list of one; of what is none, the conversion says so.
+    given = list(tools) if isinstance(tools, Iterable) and not isinstance(tools, str) else [tools]
     if not given:
         return {}
     from ipyllm.tools import tools_by_name

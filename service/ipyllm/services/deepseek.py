@@ -8,7 +8,7 @@ __all__ = ["DeepSeekService"]
 
 
 class DeepSeekService(BaseLLMService):
-    """DeepSeek's chat completions.
+    """DeepSeek's models.
 
     Examples
     --------

@@ -21,7 +21,7 @@ __all__ = ["OllamaService", "base_url_of_host"]
 
 
 class OllamaService(BaseLLMService):
-    """Ollama's chat completions. No key; ``OLLAMA_HOST`` is read as Ollama's own tools read it.
+    """Ollama's models. No key; ``OLLAMA_HOST`` is read as Ollama's own tools read it.
 
     Examples
     --------

@@ -8,7 +8,7 @@ __all__ = ["OpenAIService"]
 
 
 class OpenAIService(BaseLLMService):
-    """OpenAI's chat completions.
+    """OpenAI's models.
 
     Examples
     --------

@@ -6,14 +6,14 @@ parameters of their own.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from ipyllm.errors import bad_request
 from ipyllm.plain_values import plain_value
 from ipyllm.text.suggest import closest
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
 __all__ = ["KNOWN", "check_params"]
 
@@ -80,10 +80,26 @@ def _problem(name: str, value: Any) -> str | None:
         fits = isinstance(value, int if kind is int else int | float) and not isinstance(value, bool)
         if not fits or not low <= value <= high:
             return f"{name} must be {wanted}{span}, not {value!r}."
-    if name in {"effort", "verbosity"} and not isinstance(value, str):
-        return f"{name} must be a string such as 'low', not {value!r}."
-    if name == "stop" and not (
-        isinstance(value, str) or (isinstance(value, list) and all(isinstance(item, str) for item in value))
-    ):
-        return f"stop must be a string or a list of strings, not {value!r}."
-    return None
+    is_right, shown = _KINDS.get(name, (None, ""))
+    return None if is_right is None or is_right(value) else f"{name} must be {shown}, not {value!r}."
+
+
+def _is_dict(value: Any) -> bool:
+    return isinstance(value, dict)
+
+
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str)
+
+
+def _is_list_of(kind: type) -> Callable[[Any], bool]:
+    return lambda value: isinstance(value, list) and all(isinstance(item, kind) for item in value)
+
+
+_is_list_of_texts = _is_list_of(str)
+_KINDS: Final[dict[str, tuple[Callable[[Any], bool], str]]] = {
+    **dict.fromkeys(("effort", "verbosity"), (_is_text, "a string such as 'low'")),
+    **dict.fromkeys(("extra_body", "logit_bias", "metadata", "response_format"), (_is_dict, "a dict")),
+    "stop": (lambda value: _is_text(value) or _is_list_of_texts(value), "a string or a list of strings"),
+    "tools": (_is_list_of(dict), "a list of dicts"),
+}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-from ipyllm.messages import text_of
+from ipyllm.messages import begin_of_last_answer, text_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -19,7 +19,8 @@ def input_items(messages: Iterable[Message], model: str) -> list[dict[str, Any]]
     """Return the input items of ``messages``.
 
     An answer of the same ``model`` (its full name) is sent as the items that it consisted of, unchanged: its encrypted
-    reasoning counts only in place, before the message or the calls that followed it. An answer of another model, or one
+    reasoning counts only in place, before the message or the calls that followed it. Where tools were called, these
+    are the calls and their results too. An answer of another model, or one
     that was edited, is sent as text and calls.
 
     Examples
@@ -61,8 +62,9 @@ def _own_items(message: Message, model: str) -> list[dict[str, Any]] | None:
         return None
     items = [item for item in kept["items"] if isinstance(item, dict)]
     calls = [_call(call) for call in message.get("tool_calls") or ()]
-    own_calls = [item for item in items if item.get("type") == "function_call"]
-    edited = text_of_items(items) != text_of(message) or list(map(_key, calls)) != list(map(_key, own_calls))
+    last = items[begin_of_last_answer(items) :]
+    own_calls = [item for item in last if item.get("type") == "function_call"]
+    edited = text_of_items(last) != text_of(message) or list(map(_key, calls)) != list(map(_key, own_calls))
     # A server that stores nothing cannot find reasoning by its id alone.
     return None if edited else [item for item in items if item.get("type") != "reasoning" or _has_reasoning(item)]
 

@@ -36,6 +36,11 @@ class SurrogateJoiner:
     def __init__(self) -> None:
         self._half = ""
 
+    @property
+    def has_half(self) -> bool:
+        """Whether a first half waits for the next piece."""
+        return bool(self._half)
+
     def feed(self, piece: str) -> str:
         """Return the text that ``piece`` completes; a first half at its end is kept for the next piece."""
         if not self._half and piece.isascii():

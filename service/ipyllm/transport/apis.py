@@ -37,6 +37,7 @@ class Signal(NamedTuple):
 
 _COMPLETE = Signal()
 _LAST = Signal(is_last=True)
+_UNKNOWN: Final = object()
 
 
 def signal_reader(api: Api) -> Callable[[bytes, dict[str, Any]], Signal | None]:
@@ -49,20 +50,33 @@ def signal_reader(api: Api) -> Callable[[bytes, dict[str, Any]], Signal | None]:
     >>> signal_reader("chat")(b"", {"choices": [{"delta": {"content": "Hi"}}]}) is None
     True
     """
-    return _responses_signal if api == "responses" else _chat_signal
+    return _responses_signal if api == "responses" else _ChatSignals().read
 
 
-def _chat_signal(event: bytes, chunk: dict[str, Any]) -> Signal | None:
-    if chunk.get("error") or event == b"error":
-        return Signal(fault=parse_error(chunk))
-    choices = chunk.get("choices")
-    if not (isinstance(choices, list) and choices and isinstance(choices[0], dict)):
-        return Signal(fault=parse_error(chunk)) if _is_flat_error(chunk) else None
-    choice = choices[0]
-    if choice.get("error"):  # OpenRouter
-        return Signal(fault=parse_error(choice))
-    is_whole = choice.get("message") and not choice.get("delta")
-    return _COMPLETE if is_whole or choice.get("finish_reason") else None
+class _ChatSignals:
+    """Reads the signals of one answer. Of several answers in a stream, the one whose index came first counts."""
+
+    __slots__ = ("_index",)
+
+    def __init__(self) -> None:
+        self._index: Any = _UNKNOWN
+
+    def read(self, event: bytes, chunk: dict[str, Any]) -> Signal | None:
+        if chunk.get("error") or event == b"error":
+            return Signal(fault=parse_error(chunk))
+        choices = chunk.get("choices")
+        if not (isinstance(choices, list) and choices and isinstance(choices[0], dict)):
+            return Signal(fault=parse_error(chunk)) if _is_flat_error(chunk) else None
+        choice = choices[0]
+        if self._index is _UNKNOWN:
+            self._index = choice.get("index")
+        elif choice.get("index", self._index) != self._index:
+            others = (other for other in choices[1:] if isinstance(other, dict))
+            choice = next((other for other in others if other.get("index", self._index) == self._index), {})
+        if choice.get("error"):  # OpenRouter
+            return Signal(fault=parse_error(choice))
+        is_whole = choice.get("message") and not choice.get("delta")
+        return _COMPLETE if is_whole or choice.get("finish_reason") else None
 
 
 def _is_flat_error(chunk: dict[str, Any]) -> bool:

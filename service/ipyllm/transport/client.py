@@ -233,8 +233,12 @@ class ChunkStream:
         except openai.OpenAIError as exc:
             failure = _map_client_error(exc, self._address, self._model, self._connect_s)
             self._refused_stream_options = "stream_options" in self._body and _is_about_stream_options(exc)
-        except CONNECTION_ERRORS as exc:  # from the body of a refusal; the client passes it on
-            failure = connection_lost_error(type(exc).__name__, self._address, self._model)
+        except CONNECTION_ERRORS as exc:  # aiohttp's own, which the client passes on
+            failure = (
+                _not_http_error(exc, self._address, self._model)
+                if _is_malformed(exc)
+                else connection_lost_error(type(exc).__name__, self._address, self._model)
+            )
         raise failure  # out here: the client's exception holds the request, and with it the key
 
 
@@ -282,6 +286,17 @@ def _is_malformed(exc: BaseException | None) -> bool:
     return False
 
 
+def _not_http_error(exc: BaseException, address: Address, model: str) -> LLMError:
+    cause = _root_cause(exc)
+    said = " ".join(str(getattr(cause, "message", None) or cause).split()).removesuffix(" ^")
+    return LLMError(
+        f"{model} at {address.host} sent a response that is not HTTP ({shorten(said, 80)}); "
+        "this is the server's fault, or the address is not that of a model server.",
+        category="api_error",
+        model=model,
+    )
+
+
 def _is_about_stream_options(exc: Exception) -> bool:
     """Whether a server refused ``stream_options``, which Mistral's schema and some proxies do not know."""
     import openai
@@ -315,11 +330,7 @@ def _map_client_error(exc: Exception, address: Address, model: str, connect_s: f
                 "or allow more time with timeout=…."
             )
         case openai.APIConnectionError() if _is_malformed(exc):
-            category = "api_error"
-            sentence = (
-                f"{model} at {address.host} sent a response that is not HTTP ({shorten(str(_root_cause(exc)), 80)}); "
-                "this is the server's fault, or the address is not that of a model server."
-            )
+            return _not_http_error(exc, address, model)
         case openai.APIConnectionError():
             cause = _root_cause(exc)
             detail = (cause.strerror if isinstance(cause, OSError) else None) or str(cause) or type(cause).__name__
@@ -334,7 +345,13 @@ def _map_client_error(exc: Exception, address: Address, model: str, connect_s: f
             )
         case _:
             category, sentence = "unknown_error", f"{model}: {exc}"
-    return LLMError(sentence, category=category, model=model, reached_server=not _failed_to_connect(exc))
+    return LLMError(
+        sentence,
+        category=category,
+        model=model,
+        reached_server=not _failed_to_connect(exc),
+        limit="connect" if category == "timeout" else None,
+    )
 
 
 def _failed_to_connect(exc: BaseException | None) -> bool:

@@ -29,6 +29,9 @@ Chunk: TypeAlias = "tuple[dict[str, Any], Arrival]"
 """A chunk as the server sent it, and its arrival."""
 
 
+_decode = json.JSONDecoder().raw_decode
+
+
 class StreamEnd:
     """Records whether a stream has reached its end."""
 
@@ -158,7 +161,10 @@ def connection_lost_error(why: str, address: Address, model: str) -> LLMError:
 def _chunk(payload: bytes, model: str) -> dict[str, Any]:
     try:
         # Bytes would be decoded likewise, but with a search for their encoding, which takes a third of the time.
-        chunk = json.loads(str(payload, "utf-8", "surrogatepass"))
+        text = str(payload, "utf-8", "surrogatepass")
+        chunk, end = _decode(text) if text[:1] == "{" else (None, -1)
+        if end != len(text):  # with white space around, or not JSON: json.loads says so, and takes longer
+            chunk = json.loads(text)
     except (ValueError, RecursionError):  # ValueError: JSONDecodeError, or UnicodeDecodeError for invalid UTF-8
         raise LLMError(
             f"{model} sent invalid JSON in its response ({payload[:60]!r}); this is the server's fault.",

@@ -65,7 +65,7 @@ def parse_error(body: Any, status_code: int | None = None, headers: Mapping[str,
     >>> parse_error({"errors": [{"message": "Unknown field."}]}, 400).message
     'Unknown field.'
     """
-    message = _with_relayed(_message(body).strip(), body)
+    message = _with_details(_message(body).strip(), body)
     if message.startswith("<"):
         message = "it returned a web page, as a proxy or a wrong address does"
     codes = tuple(dict.fromkeys(str(code).lower() for key in ("code", "type", "status") for code in _values(body, key)))
@@ -100,18 +100,23 @@ def _message(body: Any, depth: int = 0) -> str:
     return ""
 
 
-def _with_relayed(message: str, body: Any) -> str:
-    """Add what the provider behind OpenRouter said, which is text, often JSON: ``{"metadata": {"raw": "…"}}``."""
+def _with_details(message: str, body: Any) -> str:
+    """Add what stands beside the server's words.
+
+    That is what the provider behind OpenRouter said, text and often JSON, ``{"metadata": {"raw": "…"}}``; or the
+    function call that Groq could not read, ``failed_generation``.
+    """
     error = body.get("error") if isinstance(body, dict) else None
-    metadata = error.get("metadata") if isinstance(error, dict) else None
-    raw = metadata.get("raw") if isinstance(metadata, dict) else None
+    error = error if isinstance(error, dict) else {}
+    metadata = error.get("metadata")
+    raw = metadata.get("raw") if isinstance(metadata, dict) else error.get("failed_generation")
     if not isinstance(raw, str) or not raw.strip():
         return message
     try:
         relayed = _message(json.loads(raw)) or raw
     except (ValueError, RecursionError):
         relayed = raw
-    return f"{message}: {relayed}" if message else relayed
+    return f"{message.rstrip('.')}: {relayed}" if message else relayed
 
 
 def _with_place(text: str, place: Any) -> str:

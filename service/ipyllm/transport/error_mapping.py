@@ -55,6 +55,11 @@ _CONTEXT = _Meaning(
     "shorten the prompt, or begin a new conversation",
 )
 _FILTER = _Meaning("content_filter", "refused the request: its content filter blocked it", "rephrase the prompt")
+_UNREADABLE_CALL = _Meaning(
+    "api_error",
+    "wrote something that its server could not read",
+    "try again, or choose another model",
+)
 _OVERLOADED = _Meaning("api_error", "is overloaded", "this is the server's fault, try again later")
 _FAILED = _Meaning("api_error", "failed", "this is the server's fault, try again later")
 _SLOW = _Meaning("timeout", "took too long", "try again, or allow more time with timeout=…")
@@ -97,6 +102,9 @@ _BY_CODE: Final[dict[str, _Meaning]] = {
     "engine_overloaded_error": _RATE_LIMIT,
     "invalid_authentication_error": _KEY,
     "resource_not_found_error": _NOT_FOUND,
+    # Groq
+    "tool_use_failed": _UNREADABLE_CALL,
+    "json_validate_failed": _UNREADABLE_CALL,
     # others
     "insufficient_balance": _QUOTA,
     "invalid_authentication": _KEY,

@@ -19,10 +19,14 @@ from time import perf_counter_ns, time_ns
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 from weakref import WeakValueDictionary
 
+from ipyllm.transport.batched_reads import selector_of_running_loop
+
 if TYPE_CHECKING:
     import asyncio
 
     from aiohttp import AddrInfoType
+
+    from ipyllm.transport.batched_reads import BatchingSelector
 
 __all__ = ["StampedSocket", "stamped_socket", "stamped_socket_of"]
 
@@ -59,7 +63,7 @@ class StampedSocket(socket.socket):
     """
 
     __slots__ = (
-        *("_by_stamp", "_emptied_ns", "_joined", "_n_segments", "_stamp"),
+        *("_by_stamp", "_emptied_ns", "_is_batched", "_joined", "_n_segments", "_selector", "_stamp"),
         *("earliest_ns", "read_ns", "request_ns", "sent_ns"),
     )
 
@@ -74,6 +78,12 @@ class StampedSocket(socket.socket):
         self._stamp: _Ancillary = []
         self._by_stamp = 0  # bytes that are still read stamp by stamp
         self._n_segments = 0  # of those received, how many have been read
+        self._selector: BatchingSelector | None = None
+        self._is_batched = False
+
+    def read_in_batches_by(self, selector: BatchingSelector | None) -> None:
+        """Have the selector of the loop report what arrives after the first token in batches."""
+        self._selector = selector
 
     # ---- sending ------------------------------------------------------------------------------------
 
@@ -92,6 +102,9 @@ class StampedSocket(socket.socket):
         return sent
 
     def _note_send(self) -> int:
+        if self._is_batched and self._selector is not None:
+            self._selector.report_at_once(self.fileno())
+            self._is_batched = False
         if _HAS_STAMPS:
             self._by_stamp = _READ_BY_STAMP
             self._n_segments = self._segments_in()
@@ -116,6 +129,8 @@ class StampedSocket(socket.socket):
         """Read from now on what there is, whatever its stamps, if this is still the response to that request."""
         if self.sent_ns == request_ns:
             self._by_stamp = 0
+            if self._selector is not None and not self._is_batched:
+                self._is_batched = self._selector.batch(self.fileno())
 
     @property
     def joined(self) -> bool:
@@ -227,6 +242,7 @@ def stamped_socket(address: AddrInfoType) -> socket.socket:
     if _HAS_STAMPS:
         with suppress(OSError):  # without the option there are no stamps, and the rows say so
             made.setsockopt(socket.SOL_SOCKET, _TIMESTAMPNS, 1)
+            made.read_in_batches_by(selector_of_running_loop())
     _open[made.fileno()] = made
     return made
 

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 __all__ = ["timed_session"]
 
+_SUCCESS = range(200, 300)
+
 
 def timed_session(connector: Mapping[str, Any], **options: Any) -> aiohttp.ClientSession:
     """Make a session that notes its times in the :class:`WireTimes` of the running task, if there is one.
@@ -46,12 +48,12 @@ class _TimedResponse(aiohttp.ClientResponse):
         response = await super().start(connection)
         times = current_times.get()
         if times is not None:
-            times.response_began(used)
+            times.response_began(used, is_accepted=response.status in _SUCCESS)
         return response
 
 
 def _traces() -> list[aiohttp.TraceConfig]:
-    """Return what notes when a request was written, for loops that bypass our sockets: uvloop, Windows."""
+    """Return what notes when a request was written, for loops that bypass our sockets, as on Windows."""
     if isinstance(asyncio.get_running_loop(), asyncio.SelectorEventLoop):
         return []
     trace = aiohttp.TraceConfig()

@@ -41,16 +41,28 @@ class WireTimes:
         Nanoseconds that it took to open connections: DNS, TCP, TLS; None if one was open.
     sent_ns : int or None
         When the last bytes of the request were handed to the kernel.
+    is_connecting : bool
+        Whether a connection is being opened.
+    heard_ns : int or None
+        When bytes of the response last arrived, of whatever kind.
+    is_accepted : bool
+        Whether the response began, and is no refusal.
     awaits_first_token : bool
         Whether :meth:`first_token_arrived` has not been called yet.
     """
 
-    __slots__ = ("_connecting_since_ns", "_socket", "awaits_first_token", "connect_ns", "ready_ns", "sent_ns")
+    __slots__ = (
+        *("_connecting_since_ns", "_socket", "awaits_first_token", "connect_ns"),
+        *("heard_ns", "is_accepted", "is_connecting", "ready_ns", "sent_ns"),
+    )
 
     def __init__(self) -> None:
         self.ready_ns = perf_counter_ns()
         self.connect_ns: int | None = None
         self.sent_ns: int | None = None
+        self.heard_ns: int | None = None
+        self.is_accepted = False
+        self.is_connecting = False
         self.awaits_first_token = True
         self._connecting_since_ns = 0
         self._socket: StampedSocket | None = None
@@ -66,7 +78,9 @@ class WireTimes:
         connection = self._socket
         at_ns = connection.arrived_ns if connection is not None else None
         if connection is None or connection.read_ns is None or at_ns is None:
-            return Arrival(perf_counter_ns())
+            self.heard_ns = at_ns = perf_counter_ns()
+            return Arrival(at_ns)
+        self.heard_ns = at_ns
         return Arrival(at_ns, connection.read_ns - at_ns, by_kernel=True)
 
     def arrival_before_others(self, last: Arrival) -> Arrival:
@@ -89,21 +103,26 @@ class WireTimes:
     def begin_again(self) -> None:
         """Forget the times so far: the request is sent once more, in another form."""
         self.ready_ns = perf_counter_ns()
-        self.connect_ns = self.sent_ns = self._socket = None
+        self.connect_ns = self.sent_ns = self.heard_ns = self._socket = None
+        self.is_accepted = False
 
-    def response_began(self, connection: StampedSocket | None) -> None:
-        """Note over which socket the response comes."""
+    def response_began(self, connection: StampedSocket | None, *, is_accepted: bool) -> None:
+        """Note over which socket the response comes, and whether it is no refusal."""
         self._socket = connection
+        self.heard_ns = perf_counter_ns()
+        self.is_accepted = is_accepted
         if connection is not None and connection.request_ns is not None:
             self.sent_ns = connection.request_ns
 
     def connecting(self) -> None:
         """Note that a connection is being opened."""
         self._connecting_since_ns = perf_counter_ns()
+        self.is_connecting = True
 
     def connected(self) -> None:
         """Note that it is open."""
         self.connect_ns = (self.connect_ns or 0) + perf_counter_ns() - self._connecting_since_ns
+        self.is_connecting = False
 
     def wrote(self) -> None:
         """Note that a part of the request was written, where no socket tells when the kernel took it."""

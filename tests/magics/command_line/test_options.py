@@ -201,7 +201,7 @@ def dry_run(llm, kernel, fake):
         "temperature 0.0, max_tokens 50",
         "add(a, b)",
         "arm=a",
-        "60 s without new data, 2 retries",
+        "300 s to the first token, 150 s without new data, 2 retries",
         "50 to receive",
         "stored in x",
         "system: Brief.",

@@ -10,7 +10,6 @@ from ipyllm_magics.command_line import parser
 from ipyllm_magics.command_line.options import COMPARE, LLM, NOT_IN_COMPARE
 from tests.fakes import answer, model_not_found
 
-CELL = "%%llm_compare -m openai/a -m openai/b"
 PAGE = "```html\n<h1>Hi</h1><script>steal()</script>\n```"
 
 
@@ -157,7 +156,7 @@ def dry_run(compare, kernel):
         'effort "none", temperature 0.0, max_tokens 50',
         "add(a, b)",
         "case=a",
-        "60 s without new data, 2 retries",
+        "120 s to the first token, 60 s without new data, 2 retries",
         "50 to receive",
         "the answers are shown side by side as markdown, stored in x and _llm_compare",
         "system: Brief.",

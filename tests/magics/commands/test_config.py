@@ -112,7 +112,7 @@ def test_conversation_format_parameters_tags_timeout_and_cache_have_defaults_too
     assert "shown as text" in ran.stdout
     assert "top_k 5, min_p 0.1" in ran.stdout
     assert "arm=b, lab=x" in ran.stdout
-    assert "77 s without new data" in ran.stdout
+    assert "77 s to the first token, 77 s without new data" in ran.stdout
     assert "may answer" in ran.stdout
     assert "may answer" not in kernel.run("%llm --no-cache --dry-run Hello").stdout
     kernel.run("%llm Hello")

@@ -171,7 +171,7 @@ def test_a_hostile_models_name_is_shown_as_text(kernel, fake):
 def test_config_shows_every_setting_where_it_comes_from_and_no_key(kernel, fake):
     ran = kernel.run("df = %llm_config\nprint(df.set_index('setting').to_json(orient='index'))")
     rows = json.loads(ran.stdout)
-    assert rows["timeout"] == {"value": "60.0", "from": "default"}
+    assert rows["timeout"] == {"value": "None", "from": "default"}
     assert rows["openai_base_url"]["from"] == "environment (OPENAI_BASE_URL)"
     assert rows["openai_api_key"]["value"] == "(a key, not shown)"
     assert KEY not in ran.stdout
@@ -182,7 +182,7 @@ def test_a_setting_for_this_kernel_holds_at_once_and_can_be_given_back(kernel, f
     assert kernel.run("%llm_config timeout 7").stdout == "timeout is now 7.0 in this kernel.\n"
     assert kernel.run("from ipyllm.settings import get_settings\nprint(get_settings().timeout)").stdout == "7.0\n"
     assert "%llm_config, for this kernel" in kernel.run("%llm_config timeout").text
-    assert kernel.run("%llm_config --unset timeout").stdout == "timeout is 60.0 again; its source is: default.\n"
+    assert kernel.run("%llm_config --unset timeout").stdout == "timeout is None again; its source is: default.\n"
     kernel.run("%llm_config aliases.quick openai/quick-model")
     kernel.run("%llm --no-history -m quick Hello")
     assert fake.requests[-1].json["model"] == "quick-model"

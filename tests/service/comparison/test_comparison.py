@@ -18,7 +18,6 @@ from ipyllm import (
     OpenAIService,
     cast_vote,
     compare,
-    embedded,
     usage,
     votes,
 )
@@ -417,7 +416,6 @@ def test_a_note_says_how_to_compare_the_times(fake):
 
 
 @pytest.mark.local_model
-@pytest.mark.skipif(embedded.find("smollm2-135m") is None, reason="THE MODEL IS NOT PULLED: run `make setup`")
 def test_a_note_says_that_embedded_models_share_the_cores():
     local = LocalService()
     one = Comparison("Go", models=[local, "openai/a"])

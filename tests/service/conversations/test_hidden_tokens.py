@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from ipyllm.conversations.hidden_tokens import HiddenTokens, kind_of
@@ -22,6 +22,7 @@ def test_a_template_that_was_never_counted_fits_into_the_margin():
     counted=st.lists(st.integers(1, 100_000), min_size=1, max_size=5),
     next_one=st.integers(1, 1_000_000),
 )
+@example(hidden=0, share=1.75, counted=[1], next_one=24)
 def test_after_one_count_the_bound_holds_for_any_length_from_there_on(hidden, share, counted, next_one):
     def server(tokens):
         return int(tokens * share) + hidden

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ipyllm import LocalService, embedded
+from ipyllm import LocalService
 from ipyllm.conversations.likely_tokens import likely_message_tokens, likely_output_tokens, likely_tokens
 from tests.service.conversations.samples import BROKEN_TEXT, TURN
 
@@ -92,7 +92,6 @@ def test_an_image_counts_whatever_its_size():
 
 
 @pytest.mark.local_model
-@pytest.mark.skipif(embedded.find("smollm2-135m") is None, reason="THE MODEL IS NOT PULLED: run `make setup`")
 @pytest.mark.parametrize(
     "prompt",
     [

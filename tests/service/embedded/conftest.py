@@ -1,4 +1,4 @@
-"""Fixtures: a package index on loopback with a small model in a wheel, and the real model if it was pulled."""
+"""Fixtures: a package index on loopback with a small model in a wheel, and the real model."""
 
 from __future__ import annotations
 
@@ -167,11 +167,9 @@ def eventually(condition, seconds=20.0):
 
 @pytest.fixture(scope="session")
 def gguf() -> Path:
-    """The real model, as `make setup` pulls it."""
-    pytest.importorskip("xllamacpp", reason="the embedded model needs xllamacpp (extra `local`)")
+    """The real model, as `make setup` pulls it, for tests with the mark ``local_model``."""
     path = find("smollm2-135m")
-    if path is None:
-        pytest.skip("SmolLM2 is not pulled: run `python -m ipyllm.embedded pull smollm2-135m`")
+    assert path is not None
     return path
 
 

@@ -31,3 +31,12 @@ def model(server, monkeypatch):
 def asked(server):
     """Return the model and prompt of each request to the server, warm-ups included."""
     return lambda: [(request.json["model"], request.prompt) for request in server.requests]
+
+
+@pytest.fixture
+def priced(own_settings, model):
+    """Return a model whose answers of one token cost $0.10, and at most $0.20; "b" and "judge" have the same price."""
+    price = "input_usd_per_mtok = 0\noutput_usd_per_mtok = 100000\n"
+    prices = [f'[prices."openai/{name}"]\n{price}' for name in ("a", "b", "judge")]
+    (own_settings / "config.toml").write_text("".join(prices))
+    return model("a", max_tokens=2)

@@ -14,9 +14,6 @@ from ipyllm.ledger import current_ledger
 from ipyllm.statistics.latency_caveats import overlapping
 from tests.fakes import answer
 
-with_model = pytest.mark.skipif(
-    embedded.find("smollm2-135m") is None, reason="THE MODEL IS NOT PULLED: run `make setup`"
-)
 PROMPTS = [f"Count to {n}." for n in range(4)]
 
 
@@ -32,7 +29,6 @@ def _together(results):
 
 
 @pytest.mark.local_model
-@with_model
 def test_one_call_at_a_time_over_all_embedded_models(tmp_path):
     other = tmp_path / "other.gguf"  # another file is another process, on the same cores
     shutil.copyfile(embedded.find("smollm2-135m"), other)
@@ -45,7 +41,6 @@ def test_one_call_at_a_time_over_all_embedded_models(tmp_path):
 
 
 @pytest.mark.local_model
-@with_model
 def test_several_at_once_on_request_and_the_notes_say_what_that_does_to_the_times():
     experiment = _experiment("local/smollm2-135m", concurrency=4, name="together", warmup=0)
     results = experiment.run(progress=False)
@@ -84,7 +79,6 @@ def test_the_progress_bar_says_it():
 
 
 @pytest.mark.local_model
-@with_model
 def test_the_state_of_a_run_says_it():
     experiment = _experiment("local/smollm2-135m", name="state", repeats=1000)
     results = experiment.start()

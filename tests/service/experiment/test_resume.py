@@ -43,7 +43,7 @@ def slow(server):
 
 def answered(server, n, name="long"):
     def there():
-        with Ledger(current_ledger()._target) as ledger:
+        with Ledger(current_ledger()._writer._target) as ledger:
             rows = usage(kernel=None, experiment=name, ledger=ledger)
         return (rows["status"] == "ok").sum() >= n
 

@@ -19,16 +19,6 @@ from ipyllm.experiment.spending_limit import LedgerFunds, SpendingLimit
 from ipyllm.ledger import Ledger, current_ledger
 from tests.fakes import answer, status
 
-PRICES = '[prices."openai/a"]\ninput_usd_per_mtok = 0\noutput_usd_per_mtok = 100000\n'
-"""An answer of one token costs $0.10, and with max_tokens=2 at most $0.20."""
-
-
-@pytest.fixture
-def priced(own_settings, model):
-    prices = [PRICES.replace("openai/a", f"openai/{name}") for name in ("a", "b", "judge")]
-    (own_settings / "config.toml").write_text("".join(prices))
-    return model("a", max_tokens=2)
-
 
 def experiment(service, n=20, **options):
     return Experiment([f"{number}" for number in range(n)], models=service, **{"warmup": 0, "name": "x"} | options)

@@ -9,15 +9,6 @@ import pytest
 from ipyllm import Experiment, LLMError
 from tests.fakes import answer
 
-PRICES = '[prices."openai/a"]\ninput_usd_per_mtok = 0\noutput_usd_per_mtok = 100000\n'
-"""An answer of one token costs $0.10, and with max_tokens=2 at most $0.20."""
-
-
-@pytest.fixture
-def priced(own_settings, model):
-    (own_settings / "config.toml").write_text(PRICES)
-    return model("a", max_tokens=2)
-
 
 def experiment(service, **options):
     return Experiment([f"{n}" for n in range(20)], models=service, **{"warmup": 0, "name": "x"} | options)

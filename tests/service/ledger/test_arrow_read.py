@@ -105,10 +105,10 @@ def test_the_large_way_gives_the_same_frame_as_the_small_way(filled, conditions,
 
 
 def test_rows_still_in_memory_are_laid_over_the_many(filled, large, sql, monkeypatch):
-    with closing(sqlite3.connect(filled._target, isolation_level=None)) as other:
+    with closing(sqlite3.connect(filled._writer._target, isolation_level=None)) as other:
         monkeypatch.setattr("ipyllm.ledger.store._BUSY_S", 0.1)
         monkeypatch.setattr("ipyllm.ledger.writer._LOCKED_TOO_LONG_S", 0.0)
-        filled._store.close()
+        filled._writer.store.close()
         other.execute("BEGIN IMMEDIATE")
         filled.put({"call_id": "010", "status": "cancelled", "cost_usd": 0.5, "tags": {"new": "x"}, "warmup": True})
         filled.put({"call_id": "new", "started_at": _START, "status": "running", "model": "openai/m1"})
@@ -136,7 +136,7 @@ def test_every_row_has_dicts_of_its_own(filled, large):
 
 def test_a_large_read_takes_no_lock_from_a_transaction_under_way(filled, large):
     """An SQLite library of another make in this process would: closing the file ends the locks of both."""
-    with closing(sqlite3.connect(filled._target, isolation_level=None)) as writing:
+    with closing(sqlite3.connect(filled._writer._target, isolation_level=None)) as writing:
         writing.execute("BEGIN IMMEDIATE")
         writing.execute("UPDATE calls SET service = 'mine'")
         assert len(usage(None, ledger=filled)) == 60
@@ -146,7 +146,7 @@ def test_a_large_read_takes_no_lock_from_a_transaction_under_way(filled, large):
                 sys.executable,
                 "-c",
                 "import sqlite3, sys; sqlite3.connect(sys.argv[1], timeout=0).execute('BEGIN IMMEDIATE')",
-                filled._target,
+                filled._writer._target,
             ],
             capture_output=True,
             text=True,
@@ -175,7 +175,7 @@ def test_a_ledger_that_is_rewritten_between_the_two_halves_is_read_anew(filled, 
         is_second = "rowid >" in frame.f_locals["statement"]
         if event == "call" and is_second:
             first_half.result(60)
-            with closing(sqlite3.connect(filled._target, isolation_level=None)) as other:
+            with closing(sqlite3.connect(filled._writer._target, isolation_level=None)) as other:
                 other.execute("VACUUM")
         elif event == "return" and not is_second:
             first_half.set_result(None)
@@ -202,7 +202,7 @@ def test_without_the_extra_large_ledgers_are_read_all_the_same(run_script, fille
             arrow_read.MIN_ROWS = 1
             print(len(usage(None, ledger=Ledger(sys.argv[1]))))
             """,
-            filled._target,
+            filled._writer._target,
         )
         == "60"
     )

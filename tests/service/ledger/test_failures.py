@@ -91,7 +91,7 @@ def test_rows_wait_in_memory_while_the_disk_is_full(path, sql, call):
             assert "(database or disk is full)" in ledger.take_warning()
 
             pages = 4000
-            ledger._store.close()
+            ledger._writer.store.close()
             wait_for(lambda: sql("SELECT count(*) FROM calls") == [(2,)])
             assert ledger.take_warning() is None
     finally:
@@ -223,7 +223,7 @@ def test_a_damaged_ledger_is_moved_aside_and_a_new_one_begun(path, sql, call, da
         if damage == "while in use":
             ledger.put(running)
             assert ledger.flush()
-            ledger._store.close()
+            ledger._writer.store.close()
         else:
             path.parent.mkdir()
         path.write_bytes(b"this is no database " * 500)

@@ -22,6 +22,7 @@ from ipyllm.ledger.tables import MIGRATIONS, VERSION, tables
 pytest.importorskip("psycopg", reason="PostgreSQL needs ipyllm[postgres]")
 
 from .server import PASSWORD, Server, programs
+from .test_reservations import check_spending
 
 pytestmark = pytest.mark.skipif(
     programs() is None, reason="no PostgreSQL server here: Debian's package postgresql has it"
@@ -82,7 +83,7 @@ def test_the_migrations_build_the_same_tables_there(ledger, call, url, table):
 
 def test_a_ledger_of_version_1_is_upgraded_there_too(server, database, url, call, sql):
     with server.connect(database) as connection:
-        for statement in MIGRATIONS[0]:
+        for statement in MIGRATIONS["postgresql"][0]:
             connection.execute(statement)
         connection.execute("CREATE TABLE ledger_version (version INTEGER NOT NULL)")
         connection.execute("INSERT INTO ledger_version VALUES (1)")
@@ -271,3 +272,44 @@ def test_processes_share_the_budget_of_an_experiment_there(url, ledger, call, py
     assert state.granted == {"mine"}, "reservations of killed processes fall away"
     state = ledger.reserve("x", 1.0, {})
     assert (state.spent_usd, state.assumed_usd) == (pytest.approx(0.3), pytest.approx(0.2))
+
+
+def test_what_is_spent_follows_every_change_of_the_rows_there_too(ledger, url):
+    ledger.reserve("x", 1.0, {})
+    engine = sa.create_engine(url.replace("postgresql:", "postgresql+psycopg:"))
+    check_spending(engine, ledger.reserve)
+    engine.dispose()
+
+
+def test_a_reservation_there_reads_no_call_that_has_ended(ledger):
+    asked = []
+
+    def listen(_connection, _cursor, statement, *_):
+        asked.append(statement)
+
+    ledger.reserve("x", 1.0, {"first": (0.1, False)})
+    sa.event.listen(sa.Engine, "before_cursor_execute", listen)
+    try:
+        assert ledger.reserve("x", 1.0, {"second": (0.1, False)}, ["first"]).granted
+        assert not ledger.reserve("x", 1.0, {"third": (2.0, False)}).granted
+    finally:
+        sa.event.remove(sa.Engine, "before_cursor_execute", listen)
+    of_calls = [each for each in asked if "calls" in each]
+    assert len(asked) > len(of_calls) > 0
+    assert all("calls.status = " in each for each in of_calls), "the index of running calls serves these"
+
+
+def test_calls_that_end_while_others_reserve_are_all_counted(url, ledger, python):
+    script = """
+        import sys
+        from ipyllm.ledger import Ledger
+        with Ledger(sys.argv[1]) as ledger:
+            for n in range(200):
+                ledger.put({"call_id": f"{sys.argv[2]}-{n}", "experiment": "x", "status": "ok", "cost_usd": 0.001})
+                assert n % 10 or ledger.flush(30)
+    """
+    processes = [python(script, url, number) for number in range(3)]
+    while any(process.poll() is None for process in processes):
+        ledger.reserve("x", 1.0, {})
+    assert [process.returncode for process in processes] == [0, 0, 0], [process.stderr.read() for process in processes]
+    assert ledger.reserve("x", 1.0, {}).spent_usd == pytest.approx(0.6)

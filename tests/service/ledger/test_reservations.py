@@ -13,8 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ipyllm.ledger import Ledger
+from ipyllm.ledger.dead_processes import dead_holders
 from ipyllm.ledger.reservations import reserve
-from ipyllm.ledger.tables import calls, migrate
+from ipyllm.ledger.tables import MIGRATIONS, calls, migrate
 from ipyllm.process_identity import ProcessIdentity
 
 LIMIT = 1.0
@@ -71,6 +72,7 @@ def test_a_call_counts_as_the_most_that_it_can_have_cost(ledger, call, row, coun
 KILLED = """
 import os, sys
 from ipyllm.ledger import Ledger
+from ipyllm.ledger.dead_processes import dead_holders
 ledger = Ledger(sys.argv[1])
 row = {"started_at": None, "experiment": "x", "status": "running"}
 ledger.put({**row, "call_id": "sent", "cost_bound_usd": 0.2})
@@ -97,6 +99,7 @@ def test_reservations_of_a_killed_process_fall_away_but_what_it_sent_counts(pyth
 CHUNK = """
 import os, sys
 from ipyllm.ledger import Ledger
+from ipyllm.ledger.dead_processes import dead_holders
 print(sorted(Ledger(sys.argv[1]).reserve("x", 1.0, {"chunk": (0.4, True)}).granted))
 sys.stdout.flush()
 os._exit(9)
@@ -146,6 +149,134 @@ def test_many_threads_cannot_reserve_more_than_the_limit(path):
     assert len(granted) == 10
 
 
+# ---- what ended calls cost -------------------------------------------------------------------------------
+
+
+def spending_of(connection, experiment):
+    """Return what the calls of an experiment cost, from all of them."""
+    ended = sa.select(calls.c.cost_usd, calls.c.cost_bound_usd).where(
+        calls.c.experiment == experiment, calls.c.status != "running"
+    )
+    known = [(cost, cost if bound is None else bound) for cost, bound in connection.execute(ended)]
+    assumed = [most for cost, most in known if cost is None and most is not None]
+    return sum(most or 0.0 for _, most in known), sum(assumed), sum(most is None for _, most in known)
+
+
+CHANGES = [
+    "UPDATE calls SET status = 'ok', cost_usd = 0.01 WHERE call_id = 'running'",
+    "UPDATE calls SET status = 'interrupted' WHERE call_id = 'running, bound'",
+    "UPDATE calls SET cost_usd = 0.02, cost_bound_usd = 0.02 WHERE call_id = 'unknown, bound'",
+    "UPDATE calls SET cost_bound_usd = NULL WHERE call_id = 'bound above'",
+    "UPDATE calls SET experiment = 'y' WHERE call_id = 'known'",
+    "UPDATE calls SET experiment = NULL WHERE call_id = 'known'",
+    "UPDATE calls SET experiment = 'x', status = 'ok' WHERE call_id = 'of none'",
+    "UPDATE calls SET status = NULL WHERE call_id = 'unknown'",
+    "UPDATE calls SET response = 'text' WHERE experiment = 'x'",
+    "DELETE FROM calls WHERE call_id = 'unknown, bound'",
+    "DELETE FROM calls",
+]
+
+
+def check_spending(engine, reserve):
+    """Change rows as ipyllm and others may, and compare what is said to be spent with the sum over all."""
+    rows = [
+        {"call_id": "known", "status": "ok", "cost_usd": 0.1},
+        {"call_id": "bound above", "status": "ok", "cost_usd": 0.1, "cost_bound_usd": 0.3},
+        {"call_id": "bound above, deleted", "status": "ok", "cost_usd": 0.1, "cost_bound_usd": 0.3},
+        {"call_id": "unknown", "status": "error"},
+        {"call_id": "unknown, bound", "status": "cancelled", "cost_bound_usd": 0.2},
+        {"call_id": "running", "status": "running"},
+        {"call_id": "running, bound", "status": "running", "cost_bound_usd": 0.4},
+        {"call_id": "of none", "experiment": None, "status": "ok", "cost_usd": 0.5},
+    ]
+    with engine.begin() as connection:
+        for row in rows:
+            connection.execute(sa.insert(calls).values({"experiment": "x", **row}))
+    for change in [None, *CHANGES]:
+        with engine.begin() as connection:
+            if change is not None:
+                connection.exec_driver_sql(change)
+        for experiment in ("x", "y"):
+            with engine.begin() as connection:
+                expected = pytest.approx(spending_of(connection, experiment))
+            state = reserve(experiment, LIMIT, {})
+            assert (state.spent_usd, state.assumed_usd, state.n_uncounted) == expected, change
+    with engine.begin() as connection:
+        [(n,)] = connection.exec_driver_sql("SELECT count(*) FROM spending WHERE usd <> 0").all()
+        assert n == 0
+
+
+def test_what_is_spent_follows_every_change_of_the_rows(ledger, path):
+    ledger.reserve("x", LIMIT, {})
+    engine = sa.create_engine(f"sqlite:///{path}")
+    check_spending(engine, ledger.reserve)
+    engine.dispose()
+
+
+def test_pruning_leaves_no_amounts_of_what_it_deleted(ledger, call, sql):
+    now = datetime.now(UTC)
+    for age_days, experiment in [(9, "old"), (9, "both"), (9, "both"), (0, "both"), (0, "both")]:
+        began = now - timedelta(days=age_days)
+        ledger.put(call(started_at=began, experiment=experiment, status="ok", cost_usd=0.1))
+    ledger.prune(now - timedelta(days=1), None)
+    assert sql("SELECT experiment, usd FROM spending") == [("both", pytest.approx(0.2))]
+    assert [ledger.reserve(name, LIMIT, {}).spent_usd for name in ("old", "both")] == [0.0, pytest.approx(0.2)]
+
+
+def test_an_upgrade_counts_the_calls_of_before():
+    engine = sa.create_engine("sqlite://")
+    with engine.begin() as connection:
+        for statements in MIGRATIONS["sqlite"][:3]:
+            for statement in statements:
+                connection.exec_driver_sql(statement)
+        connection.exec_driver_sql("CREATE TABLE ledger_version (version INTEGER NOT NULL)")
+        connection.exec_driver_sql("INSERT INTO ledger_version VALUES (3)")
+        insert = "INSERT INTO calls (call_id, experiment, status, cost_usd) VALUES (?, ?, ?, ?)"
+        rows = [("a", "x", "ok", 0.1), ("b", "x", "ok", 0.2), ("c", "x", "ok", None), ("d", "x", "running", None)]
+        for row in [*rows, ("e", None, "ok", 0.4), ("f", "y", "ok", 0.8)]:
+            connection.exec_driver_sql(insert, row)
+        migrate(connection)
+        process = ProcessIdentity("host", 1, 1.0)
+        state = reserve(connection, "x", LIMIT, {}, (), process, (), datetime.now(UTC))
+    engine.dispose()
+    assert (state.spent_usd, state.assumed_usd, state.n_uncounted) == (pytest.approx(0.3), 0.0, 1)
+
+
+# ---- work ----------------------------------------------------------------------------------------------
+
+
+def steps_of(n):
+    """Return how many times SQLite takes ten steps, to reserve and to refuse where ``n`` calls have ended."""
+    engine = sa.create_engine("sqlite://")
+    process = ProcessIdentity("host", 1, 1.0)
+    with engine.begin() as connection:
+        migrate(connection)
+        rows = [
+            {"call_id": f"{number}", "experiment": "x", "status": "ok", "cost_usd": 1e-6, "writer_host": "host"}
+            for number in range(n)
+        ]
+        connection.execute(sa.insert(calls), rows)
+        reserve(connection, "x", LIMIT, {"first": (0.1, False)}, (), process, (), datetime.now(UTC))
+        steps = 0
+
+        def count():
+            nonlocal steps
+            steps += 1
+
+        connection.connection.driver_connection.set_progress_handler(count, 10)
+        found = dead_holders(connection, sa.true(), datetime.now(UTC))
+        state = reserve(connection, "x", LIMIT, {"second": (0.1, False)}, ["first"], process, found, datetime.now(UTC))
+        refused = reserve(connection, "x", LIMIT, {"third": (2.0, False)}, [], process, found, datetime.now(UTC))
+    engine.dispose()
+    assert (state.granted, refused.granted) == ({"second"}, set())
+    assert state.spent_usd == refused.spent_usd == pytest.approx(n * 1e-6)
+    return steps
+
+
+def test_a_reservation_takes_the_same_work_among_10000_calls_as_among_ten():
+    assert steps_of(10_000) == steps_of(10) > 10
+
+
 # ---- any order ---------------------------------------------------------------------------------------
 
 
@@ -172,8 +303,9 @@ class World:
         self.n = 0
 
     def row(self, call, **columns):
-        self.connection.execute(sa.delete(calls).where(calls.c.call_id == call.id))
-        self.connection.execute(sa.insert(calls).values(call_id=call.id, experiment="x", **columns))
+        known = self.connection.execute(sa.update(calls).where(calls.c.call_id == call.id).values(**columns))
+        if not known.rowcount:
+            self.connection.execute(sa.insert(calls).values(call_id=call.id, experiment="x", **columns))
 
     def reserve(self, process, bound):
         self.n += 1
@@ -181,6 +313,9 @@ class World:
         released, self.to_release[process] = self.to_release[process], []
         wanted = {call.id: (bound, False)}
         state = reserve(self.connection, "x", LIMIT, wanted, released, process, self.dead, datetime.now(UTC))
+        assert (state.spent_usd, state.assumed_usd, state.n_uncounted) == pytest.approx(
+            spending_of(self.connection, "x")
+        )
         if call.id in state.granted:
             self.in_flight.append(call)
         return state

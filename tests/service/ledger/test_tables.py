@@ -105,7 +105,7 @@ def test_many_kernels_upgrade_one_ledger_at_once(of_version_1, python, sql):
 
 
 def test_an_upgrade_that_fails_leaves_the_ledger_as_it_was(of_version_1, call, sql, monkeypatch):
-    monkeypatch.setattr("ipyllm.ledger.tables.MIGRATIONS", (*MIGRATIONS, ("CREATE TABLE calls (call_id TEXT)",)))
+    monkeypatch.setitem(MIGRATIONS, "sqlite", (*MIGRATIONS["sqlite"], ("CREATE TABLE calls (call_id TEXT)",)))
     with Ledger(of_version_1) as ledger:
         ledger.put(call(status="ok"))
         assert not ledger.flush()

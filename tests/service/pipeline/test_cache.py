@@ -14,7 +14,8 @@ from dataclasses import replace
 
 import pytest
 
-from ipyllm.pipeline.cache import _BUSY_S, ResponseCache, cache_key, current_cache
+from ipyllm.pipeline.cache import ResponseCache, cache_key, current_cache
+from ipyllm.pipeline.cache_file import _BUSY_S
 from ipyllm.response import ChatResponse, ToolCall, Usage
 from ipyllm.text.redact import remember_secret
 from ipyllm.timing import Timing

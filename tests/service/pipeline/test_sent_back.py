@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from ipyllm import OllamaService, OpenAIService, create_llm_service
+from ipyllm import ConversationHistory, OllamaService, OpenAIService, create_llm_service
 from tests.fakes import answer, status
 
 
@@ -61,6 +61,18 @@ def test_signatures_of_thoughts_go_back_to_gemini_with_each_call(fake, form):
     assert [each["id"] for each in said["tool_calls"]] == [result["tool_call_id"] for result in results]
     assert [result["content"] for result in results] == ["noon", "2"]
     assert "output_items" not in said
+
+
+def test_calls_of_another_model_reach_gemini_with_the_signature_for_such(fake):
+    fake.speak_as("gemini")
+    for model, is_signed in (("gemini-4-argon", True), ("gemini-2.5-flash", False)):
+        service = create_llm_service(f"gemini/{model}", base_url=fake.base_url, api_key="k", max_retries=0)
+        said = {"role": "assistant", "content": None, "tool_calls": [call(id="a"), call("add", '{"x": 1}', id="b")]}
+        results = [{"role": "tool", "tool_call_id": id_, "content": "noon"} for id_ in "ab"]
+        assert service.chat([{"role": "user", "content": "Hi"}, said, *results]).status == "ok"
+        sent = fake.requests[-1].json["messages"][1]["tool_calls"]
+        signature = {"google": {"thought_signature": "skip_thought_signature_validator"}} if is_signed else None
+        assert [each.get("extra_content") for each in sent] == [signature] * 2
 
 
 def test_details_of_reasoning_go_back_to_openrouter_joined_as_they_were_cut(fake):
@@ -135,6 +147,38 @@ def test_kimi_gets_its_reasoning_back_and_others_do_not(fake, service):
     assert "reasoning_content" not in sent_back(fake, service, script)[0]
 
 
+@pytest.mark.parametrize("effort", [None, "none"])
+def test_deepseek_gets_the_reasoning_of_earlier_turns_beside_tools(fake, effort):
+    """Of every earlier answer; it refuses a message without, so one of another model has a blank."""
+    fake.speak_as("deepseek")
+    options = {} if effort is None else {"effort": effort}
+    service = create_llm_service("deepseek/deepseek-flash", base_url=fake.base_url, max_retries=0, **options)
+    fake.reply(
+        answer("", chunks=[], reasoning="First.", tool_calls=[("add", {"x": 1})]),
+        answer("2", reasoning="Second."),
+        answer("Hi", reasoning="Third."),
+    )
+    history = ConversationHistory()
+    history.add_message("user", "Add.")
+    history.extend([service.chat("Add.", tools=[add]).as_message(), {"role": "user", "content": "Hello"}])
+    history.extend([service.chat("Hello").as_message(), {"role": "user", "content": "Good day"}])
+    history.extend([{"role": "assistant", "content": "from another model"}])
+    earlier = history.get_messages()
+    assert service.chat("And?", tools=[add], conversation_history=earlier).status == "ok"
+    said = [message for message in fake.requests[-1].json["messages"] if message["role"] == "assistant"]
+    blank = {} if effort == "none" else {"reasoning_content": " "}
+    assert said == [
+        {"role": "assistant", "content": "2", "reasoning_content": "Second."},
+        {"role": "assistant", "content": "Hi", "reasoning_content": "Third."},
+        {"role": "assistant", "content": "from another model"} | blank,
+    ]
+    service.chat("And?", conversation_history=earlier)
+    fake.speak_as("ollama")
+    create_llm_service("ollama/m", base_url=fake.base_url).chat("And?", tools=[add], conversation_history=earlier)
+    for request in fake.requests[-2:]:
+        assert all(message.keys() == {"role", "content"} for message in request.json["messages"])
+
+
 # ---- tool_choice ---------------------------------------------------------------------------------------
 
 NAMED = {"type": "function", "function": {"name": "now"}}
@@ -187,3 +231,39 @@ def test_the_tag_around_reasoning_is_that_of_the_profile(fake, own_settings):
     assert asked(create_llm_service("lab/m"), think) == ("Hm.\n", "Four.")
     assert asked(create_llm_service("lab/raw"), think) == ("", think)
     assert asked(create_llm_service("lab/odd"), "<scratch_pad>Hm.</scratch_pad> 4") == ("Hm.", "4")
+
+
+@pytest.mark.parametrize("chunks", [1, 3, 40])
+def test_reasoning_whose_opening_tag_is_part_of_the_prompt_is_read_where_the_profile_says_so(fake, chunks):
+    def asked(model, text, **options):
+        fake.reply(answer(text, chunks=min(chunks, len(text)), **options))
+        effort = {"effort": "none"} if model.endswith("~") else {}
+        response = create_llm_service(f"vllm/{model.rstrip('~')}", base_url=fake.base_url).chat("Hello", **effort)
+        return response.reasoning, response.content
+
+    opened, closed = "Qwen/Qwen3-4B-Thinking-2507", "Qwen/Qwen3-4B"
+    assert asked(opened, "2 + 2 is <4.\n</think>\n\nFour.") == ("2 + 2 is <4.\n", "Four.")
+    assert asked(opened, "<think>\nHm.</think>Four.") == ("Hm.", "Four.")
+    assert asked(opened, "Four. </think>?", reasoning="Hm.") == ("Hm.", "Four. </think>?")
+    assert asked(opened, "Hm, so", finish_reason="length") == ("Hm, so", "")
+    assert asked(opened, "It is four.") == ("", "It is four.")
+    assert asked(f"{opened}~", "Hm.</think>Four.") == ("", "Hm.</think>Four.")
+    assert asked(closed, "Hm.</think>Four.") == ("", "Hm.</think>Four.")
+
+
+def test_an_answer_without_the_end_of_its_reasoning_is_shown_and_timed_as_text(fake):
+    fake.default = answer("It is four.", gap=0.01)
+    service = create_llm_service("vllm/deepseek-r1", base_url=fake.base_url)
+    assert "".join(service.stream("Hello")) == "It is four."
+    timing = service.chat("Hello").timing
+    assert timing.ttfo_s == timing.ttft_s
+    assert timing.thinking_s is None
+
+
+def test_a_user_says_that_the_opening_tag_is_part_of_the_prompt(fake, own_settings):
+    (own_settings / "config.toml").write_text(
+        f'[endpoints.lab]\nbase_url = "{fake.base_url}"\n[profiles."lab/*"]\nreasoning_tag_opened = true\n'
+    )
+    fake.default = answer("Hm.</think>Four.")
+    response = create_llm_service("lab/m").chat("Hello")
+    assert (response.reasoning, response.content) == ("Hm.", "Four.")

@@ -10,17 +10,19 @@ from ipyllm import OllamaService, OpenAIService, Timeout, fallback, pool, split
 from ipyllm.pipeline.candidates import candidates
 from ipyllm.request import CallOptions
 from ipyllm.settings import get_settings
+from ipyllm.timeout import DEFAULT_FIRST_TOKEN_S
 from tests import fakes
 
 ADDRESS = "http://127.0.0.1:9/v1"
+TIMEOUTS = (Timeout(), Timeout.of(5), Timeout.of(7))
 OPTIONS = {
     "temperature": (lambda request: request.params.get("temperature"), [0, 0.5, 1, 0.5], None),
     "seed": (lambda request: request.params.get("seed"), [0, 1, 2, 1], None),
     "max_retries": (lambda request: request.max_retries, [2, 1, 0, 3], lambda: get_settings().max_retries),
     "timeout": (
-        lambda request: request.timeout,
-        [Timeout.of(60.0), Timeout.of(5), Timeout.of(7), Timeout.of(5)],
-        lambda: Timeout.of(get_settings().timeout),
+        lambda request: next(each for each in TIMEOUTS if each.limits(DEFAULT_FIRST_TOKEN_S) == request.timeout),
+        [TIMEOUTS[0], TIMEOUTS[1], TIMEOUTS[2], TIMEOUTS[1]],
+        Timeout,
     ),
     "cache": (lambda request: request.cache, [False, True, False, True], None),
 }
@@ -79,7 +81,7 @@ def test_an_explicit_argument_that_equals_a_default_is_still_explicit(fake):
     assert route.chat("Hello", temperature=0).status == "ok"
     assert fake.requests[-1].json["temperature"] == 0
     assert chosen_first(route, max_retries=2).max_retries == 2
-    assert chosen_first(route, timeout=60).timeout == Timeout.of(60)
+    assert chosen_first(route.with_defaults(timeout=5), timeout=Timeout()).timeout == Timeout().limits(300)
 
 
 def chosen_first(route, **given):

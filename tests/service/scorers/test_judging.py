@@ -9,7 +9,7 @@ import warnings
 import pandas as pd
 import pytest
 
-from ipyllm import ChatResponse, LLMError, OpenAIService, cast_vote, embedded, scorers, usage
+from ipyllm import ChatResponse, LLMError, OpenAIService, cast_vote, scorers, usage
 from ipyllm import votes as cast_votes
 from ipyllm.ledger import current_ledger
 from ipyllm.scorers import Answer, ScoreFailure, apply
@@ -179,7 +179,6 @@ def test_a_judge_that_could_never_work_is_refused_at_once(model, options, senten
 
 
 @pytest.mark.local_model
-@pytest.mark.skipif(embedded.find("smollm2-135m") is None, reason="THE MODEL IS NOT PULLED: run `make setup`")
 def test_the_embedded_model_is_held_to_the_form_of_a_verdict():
     judge = scorers.judge("local/smollm2-135m", max_tokens=400, temperature=0, seed=1)
     scored = apply([judge], calls("Bern", "I like cheese."))

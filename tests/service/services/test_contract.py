@@ -20,9 +20,9 @@ from ipyllm import (
     create_llm_service,
 )
 from ipyllm.ledger import current_ledger
-from ipyllm.runtime.service_thread import service_thread
 from tests import fakes
 from tests.fakes import answer
+from tests.service.by_the_client import leave_to_the_client
 
 
 def rows():
@@ -30,20 +30,6 @@ def rows():
 
     assert current_ledger().flush(10)
     return usage(kernel=None)
-
-
-def leave_to_the_client(fake, address):
-    """Redirect a request to ``address``, so that from now on only the client sends requests there."""
-
-    async def ask():
-        async with service_thread().transport.stream(address, {}, model="m", connect_s=10) as chunks:
-            assert [chunk async for chunk in chunks]
-
-    moved = fakes.redirect(f"{fake.base_url}/chat/completions")
-    fake.reply(moved, moved)
-    service_thread().submit(ask()).result(60)
-    assert [request.status for request in fake.requests] == [307, 307, 200]
-    fake.requests.clear()
 
 
 BY_THE_CLIENT = ("by the client alone", "responses by the client alone")

@@ -6,13 +6,10 @@ import asyncio
 
 import pytest
 
-from ipyllm import LLMError, LocalService, TextDelta, create_llm_service, embedded
+from ipyllm import LLMError, LocalService, TextDelta, create_llm_service
 from ipyllm.ledger import current_ledger
 
-pytestmark = [
-    pytest.mark.local_model,
-    pytest.mark.skipif(embedded.find("smollm2-135m") is None, reason="THE MODEL IS NOT PULLED: run `make setup`"),
-]
+pytestmark = pytest.mark.local_model
 
 
 def rows():

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
@@ -56,6 +56,33 @@ def test_a_price_holds_from_its_day_on():
     usage = counted(1_000_000, 0)
     costs = [cost_of(usage, provider="openai", model="o3", at=at)[0] for at in (datetime(2025, 6, 9, tzinfo=UTC), AT)]
     assert costs == [10.0, 2.0]
+
+
+LAST_DAYS = [("gemini-4-argon", (2026, 11, 30), 2.0), ("gemini-3.8-flash", (2026, 12, 31), 0.75)]
+
+
+@pytest.mark.parametrize(("model", "last_day", "price"), LAST_DAYS)
+def test_the_introductory_prices_of_gemini_end_on_their_days(model, last_day, price):
+    day = datetime(*last_day, 12, tzinfo=UTC)
+    days = (day, day + timedelta(days=2))
+    costs = [cost_of(counted(1_000_000, 0), provider="google", model=model, at=at)[0] for at in days]
+    assert costs == [price, 2 * price]
+
+
+@pytest.mark.parametrize(
+    ("provider", "model", "limit", "factor"),
+    [
+        ("openai", "gpt-6-luna", 272_000, 2),
+        ("x-ai", "grok-4.3", 200_000, 2),
+        ("anthropic", "claude-haiku-5-5", 100_000, 5),
+    ],
+)
+def test_a_prompt_above_a_providers_limit_has_its_higher_price(provider, model, limit, factor):
+    short, long = (
+        cost_of(Usage(tokens, 0, source="server"), provider=provider, model=model, at=AT)[0] / tokens
+        for tokens in (limit - 1000, limit + 1000)
+    )
+    assert long / short == pytest.approx(factor)
 
 
 def test_a_service_tier_and_written_cache_have_prices_of_their_own():

@@ -8,9 +8,10 @@ from dataclasses import replace
 import pytest
 from pydantic import BaseModel
 
-from ipyllm import ConversationHistory, LLMError, OpenAIService, create_llm_service, embedded, summarise
+from ipyllm import ConversationHistory, LLMError, OpenAIService, create_llm_service, summarise
+from ipyllm.conversations.tokens import estimate_messages
 from ipyllm.ledger import current_ledger
-from ipyllm.messages import text_of
+from ipyllm.messages import begin_of_last_answer, text_of
 from ipyllm.rendering import footer_text
 from ipyllm.services.responses_input import input_items
 from ipyllm.settings import SettingsError
@@ -384,9 +385,48 @@ def test_items_that_are_none_are_no_obstacle(kept):
     assert item["content"][0]["text"] == "Hi"
 
 
-def test_after_tools_only_the_text_is_part_of_the_conversation(sol, strict):
-    strict.reply(answer("", tool_calls=[("add", {"a": 1, "b": 2})]))
-    assert sol.chat("Add.", tools=[add]).as_message() == {"role": "assistant", "content": "Hello from the fake."}
+def test_after_tools_the_next_turn_sends_the_calls_their_results_and_all_reasoning(sol, strict):
+    calls = [("add", {"a": 1, "b": 2}), ("add", {"a": 3, "b": 4})]
+    strict.reply(
+        answer("Let me see.", reasoning="one", tool_calls=calls),
+        answer("", reasoning="two", tool_calls=[("add", {"a": 5, "b": 6})]),
+        answer("All sums.", reasoning="three"),
+    )
+    response = sol.chat("Add.", tools=[add])
+    history = conversation_of(response, "Add.")
+    sol.chat("And?", conversation_history=history.get_messages())
+    first, second, last = (list(step.output_items) for step in response.steps)
+    outputs = [
+        {"type": "function_call_output", "call_id": result.call_id, "output": result.output}
+        for result in response.tool_results
+    ]
+    assert [output["output"] for output in outputs] == ["3", "7", "11"]
+    question = {"role": "user", "content": "Add."}
+    sent = [question, *first, *outputs[:2], *second, outputs[2], *last, {"role": "user", "content": "And?"}]
+    assert strict.requests[-1].json["input"] == sent
+    assert sum(item.get("type") == "reasoning" for item in sent) == 3
+    assert strict.requests[-1].status == 200
+    OpenAIService("gpt-6-luna", base_url=strict.base_url).chat("And?", conversation_history=history.get_messages())
+    assert [item.get("type", item["role"]) for item in strict.requests[-1].json["input"]] == ["user", "message", "user"]
+    [_, message] = history.get_messages()
+    assert [item["type"] for item in input_items([message | {"content": "No sums."}], MODEL)] == ["message"]
+
+
+def test_a_turn_whose_steps_are_of_two_models_goes_back_as_text(sol, strict):
+    strict.reply(answer("", reasoning="hm", tool_calls=[("add", {"a": 1, "b": 2})]), answer("3", reasoning="so"))
+    response = sol.chat("Add.", tools=[add])
+    first, last = response.steps
+    assert "output_items" in response.as_message()
+    for step in (replace(first, model="openai/other"), replace(first, output_items=())):
+        assert "output_items" not in replace(response, steps=(step, last)).as_message()
+
+
+def test_the_calls_and_results_of_a_turn_count_in_estimates(sol, strict):
+    strict.reply(answer("", reasoning="hm", tool_calls=[("add", {"a": 1, "b": 2})]))
+    message = sol.chat("Add.", tools=[add]).as_message()
+    begin = begin_of_last_answer(message["output_items"]["items"])
+    alone = message | {"output_items": {"model": MODEL, "items": message["output_items"]["items"][begin:]}}
+    assert estimate_messages([message]) - estimate_messages([alone]) > 20
 
 
 def test_a_hit_of_the_cache_has_the_items(sol, strict):
@@ -415,7 +455,6 @@ def test_reasoning_that_is_sent_back_counts_in_estimates_and_its_copy_of_the_tex
 
 
 @pytest.mark.local_model
-@pytest.mark.skipif(embedded.find("smollm2-135m") is None, reason="THE MODEL IS NOT PULLED: run `make setup`")
 def test_llama_cpp_answers_alike_on_both_apis(own_settings):
     history = [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Hello"}]
     ask = {"conversation_history": history, "system": "Be brief.", "temperature": 0, "max_tokens": 12}

@@ -110,7 +110,7 @@ def test_a_value_without_a_form_in_json_is_refused_in_one_sentence(service, fake
 def test_numbers_of_numpy_are_taken_as_options_of_a_call(service):
     options = {"max_retries": np.int64(1), "tool_rounds": np.int64(2), "repairs": Decimal(1)}
     request = service.request("Hello", timeout=Decimal("2.5"), max_cost_usd=Decimal("0.5"), **options)
-    assert (request.timeout, request.max_cost_usd) == (Timeout.of(2.5), 0.5)
+    assert (request.timeout, request.max_cost_usd) == (Timeout.of(2.5).limits(300), 0.5)
     assert (request.max_retries, request.tool_rounds, request.repairs) == (1, 2, 1)
     assert [type(value) for value in (request.timeout.connect, request.max_retries)] == [float, int]
     assert Timeout(connect=np.int64(3)).connect == 3
@@ -159,3 +159,24 @@ def test_half_a_character_in_a_model_s_name_is_refused_in_one_sentence(fake):
 def test_half_a_character_in_a_prompt_or_system_message_is_replaced(service, fake):
     service.chat("a\ud83d", system="b\ude00")
     assert [message["content"] for message in fake.requests[-1].json["messages"]] == ["b\ufffd", "a\ufffd"]
+
+
+@pytest.mark.parametrize("value", ["x", 3, ["a"], [{"a": 1}], True])
+@pytest.mark.parametrize("name", ["extra_body", "logit_bias", "metadata", "response_format"])
+def test_what_must_be_an_object_is_refused_in_one_sentence_if_it_is_none(service, fake, name, value):
+    with pytest.raises(LLMError, match=f"^{name} must be a dict, not ") as caught:
+        service.chat("Hello", **{name: value})
+    assert caught.value.category == "bad_request"
+    assert fake.requests == []
+
+
+def test_one_tool_need_not_be_a_list_and_what_is_none_is_refused_in_one_sentence(service, fake):
+    def now() -> str:
+        return "noon"
+
+    service.chat("Hello", tools=now)
+    assert fake.requests[0].json["tools"][0]["function"]["name"] == "now"
+    for wrong in (3, True, "now", [3]):
+        with pytest.raises(LLMError, match="A tool is a function, not ") as caught:
+            service.chat("Hello", tools=wrong)
+        assert caught.value.category == "bad_request"

@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
+ARMS = {"small": (0.4, 0.2), "large": (0.8, 0.6)}
+
 
 def calls(arms, *, prompts=40, repeats=2, seed=1, **changes):
     """Return one row per call; ``arms`` gives each arm's chance of being right and its median time to first token."""
@@ -63,3 +65,19 @@ def votes(strengths, *, n=200, seed=1, tie=0.2, bad=0.0):
             outcome = "both_bad" if rng.random() < bad else "tie"
         rows.append({"arms": {str(first): f"c{i}a", str(second): f"c{i}b"}, "outcome": outcome, "prompt": f"p{i % 50}"})
     return pd.DataFrame(rows)
+
+
+def one_metric(values, **columns):
+    """Return calls of the arms ``a`` and ``b``; ``values`` are the pairs of one metric, one for each prompt."""
+    (name, pairs) = next(iter(values.items()))
+    n = len(pairs)
+    both = [first for first, _ in pairs] + [second for _, second in pairs]
+    return pd.DataFrame(
+        {"arm": ["a"] * n + ["b"] * n, "prompt_id": [*range(n)] * 2, "status": "ok", name: both, **columns}
+    )
+
+
+def scored(**arms):
+    """Return one call per prompt and score; NaN for none."""
+    rows = [(arm, n, score) for arm, scores in arms.items() for n, score in enumerate(scores)]
+    return pd.DataFrame(rows, columns=["arm", "prompt_id", "score_s"]).assign(status="ok")

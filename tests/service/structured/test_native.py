@@ -8,15 +8,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from ipyllm import LocalService, embedded
+from ipyllm import LocalService
 from ipyllm.structured import Schema, SchemaMismatch
 from tests.service.structured.kinds import IDS, KINDS, City, Movie, Odd, Owner, Strict
 from tests.service.structured.test_round_trip import shapes
 
-pytestmark = [
-    pytest.mark.local_model,
-    pytest.mark.skipif(embedded.find("smollm2-135m") is None, reason="THE MODEL IS NOT PULLED: run `make setup`"),
-]
+pytestmark = pytest.mark.local_model
 
 ODDITIES = [
     {"type": "object", "properties": {"": {"type": "null"}, 'a"b\\': {"type": "null"}, "é\n": {"type": "null"}}},

@@ -4,6 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
+import subprocess
+import sys
+import textwrap
+import threading
+from pathlib import Path
 
 from ipyllm.response import ToolCall
 from ipyllm.runtime.interruptible import InterruptibleEvent
@@ -55,3 +61,36 @@ def run_one(function, /, **arguments):
     """Return the result of one call of one function."""
     [result] = Running([function], tool_call(function.__name__, **arguments)).wait()
     return result
+
+
+def thread_name():
+    return threading.current_thread().name
+
+
+def in_new_thread(function, *, name="caller"):
+    """Return the result of ``function`` in a thread without a loop, as in a plain script."""
+    results = []
+    thread = threading.Thread(target=lambda: results.append(function()), name=name)
+    thread.start()
+    thread.join(20)
+    assert results, "it failed or hangs"
+    return results[0]
+
+
+async def loop_and_thread():
+    await asyncio.sleep(0.01)
+    return f"{id(asyncio.get_running_loop())} {thread_name()}"
+
+
+def python(script, *, quiet=True):
+    """Return the output of a script, in a process of its own: re-entering a loop patches asyncio permanently."""
+    done = subprocess.run(
+        [sys.executable, "-Werror", "-c", textwrap.dedent(script)],
+        capture_output=True,
+        text=True,
+        timeout=100,
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[3])},
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == "" or not quiet
+    return done.stdout

@@ -139,8 +139,24 @@ def test_category(status, body, category):
                 'a wrong address does"); send less text, or fewer and smaller images.'
             ),
         ),
+        (
+            400,
+            {
+                "error": {
+                    "message": "Failed to call a function. See 'failed_generation' for more details.",
+                    "type": "invalid_request_error",
+                    "code": "tool_use_failed",
+                    "failed_generation": '<function=add>{"a": 1}</function>',
+                }
+            },
+            (
+                'openai/m wrote something that its server could not read (HTTP 400, "Failed to call a function. See '
+                '\'failed_generation\' for more details: <function=add>{"a": 1}</function>"); '
+                "try again, or choose another model."
+            ),
+        ),
     ],
-    ids=["country", "images", "nginx"],
+    ids=["country", "images", "nginx", "groq"],
 )
 def test_sentence(status, body, sentence):
     assert str(to_llm_error(parse_error(body, status), model="openai/m")) == sentence

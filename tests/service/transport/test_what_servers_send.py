@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from ipyllm import LLMError, OllamaService, ReasoningDelta, TextDelta, create_llm_service
+from ipyllm.runtime.service_thread import service_thread
 from ipyllm.transport.wire_times import WireTimes
 from tests.fakes import answer, error, status
 
@@ -477,11 +478,12 @@ def test_deep_json_in_the_arguments_of_a_call_is_told_to_the_model(fake):
 # ---- errors before text are sent again ----------------------------------------------------------------
 
 
-def test_a_broken_off_answer_is_asked_for_again_unless_text_was_shown(fake):
+@pytest.mark.parametrize("reason", ["abort", "insufficient_system_resource"])
+def test_a_broken_off_answer_is_asked_for_again_unless_text_was_shown(fake, reason):
     service = OllamaService("m", base_url=fake.base_url, max_retries=1)
-    fake.reply(status(200, events([delta("abort")]), SSE))
+    fake.reply(status(200, events([delta(reason)]), SSE))
     assert service.chat("Hello").content == "Hello from the fake."
-    fake.reply(status(200, events([delta(content="Fo"), delta("abort")]), SSE))
+    fake.reply(status(200, events([delta(content="Fo"), delta(reason)]), SSE))
     with pytest.raises(LLMError) as caught:
         service.chat("Hello")
     assert (caught.value.partial.content, len(fake.requests)) == ("Fo", 3)
@@ -556,14 +558,46 @@ def test_another_refusal_is_not_sent_again(fake):
     assert len(fake.requests) == 1
 
 
+# ---- several answers -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("compressed", [False, True], ids=["fast", "client"])
+def test_the_end_of_another_answer_is_not_the_end_of_this_one(ask, compressed):
+    pieces = [delta(content="One"), delta("stop", index=1, content="B"), delta(content=" two")]
+    broken = "".join(f"data: {json.dumps(chunk)}\n\n" for chunk in pieces)
+    with pytest.raises(LLMError) as caught:
+        ask(broken, SSE, compressed)
+    assert (caught.value.category, caught.value.partial.content) == ("truncated", "One two")
+    both = {"choices": [delta("stop", index=1)["choices"][0], delta("length")["choices"][0]]}
+    response = ask(broken + f"data: {json.dumps(both)}\n\n", SSE, compressed)
+    assert (response.content, response.finish_reason) == ("One two", "length")
+
+
 # ---- HTTP ----------------------------------------------------------------------------------------------
 
 
+def only_the_client(address):
+    """Have only the ``openai`` client send requests to ``address``."""
+
+    async def switch():
+        connection = await service_thread().transport.connection(address)
+        connection.prepared.usable = False
+
+    service_thread().submit(switch()).result(60)
+
+
+@pytest.mark.parametrize("by_client", [False, True])
 @pytest.mark.parametrize(
     "wire",
-    [b"\xff\xfe\x00garbage\r\n\r\n", b"HTTP/1.1 200 OK\r\nbad header\xff\r\n\r\n", b"SSH-2.0-OpenSSH_9.6\r\n"],
+    [
+        b"\xff\xfe\x00garbage\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nbad header\xff\r\n\r\n",
+        b"SSH-2.0-OpenSSH_9.6\r\n",
+        b"HTTP/1.1 200 OK\r\ncontent-length: \xffabc\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\nZZ\xff\r\n",
+    ],
 )
-def test_a_response_that_is_not_http_is_an_error_of_one_line(wire):
+def test_a_response_that_is_not_http_is_an_error_of_one_line(wire, by_client):
     import socket
     import threading
 
@@ -582,12 +616,16 @@ def test_a_response_that_is_not_http_is_an_error_of_one_line(wire):
     thread = threading.Thread(target=serve)
     thread.start()
     try:
-        with pytest.raises(LLMError) as caught:
-            OllamaService("m", base_url=f"http://127.0.0.1:{server.getsockname()[1]}/v1", max_retries=0).chat("Hello")
+        service = OllamaService("m", base_url=f"http://127.0.0.1:{server.getsockname()[1]}/v1", max_retries=0)
+        if by_client:
+            only_the_client(service.address())
+        with pytest.raises(LLMError, match=r"^ollama/m at 127\.0\.0\.1:\d+ sent a response that is not HTTP") as caught:
+            service.chat("Hello")
     finally:
         server.shutdown(socket.SHUT_RDWR)
         server.close()
         thread.join()
     assert caught.value.category == "api_error"
+    assert len(str(caught.value)) < 300
     assert "\n" not in str(caught.value)
-    assert "\\x" not in str(caught.value) or len(str(caught.value)) < 300
+    assert "400" not in str(caught.value)

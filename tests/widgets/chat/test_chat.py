@@ -9,7 +9,7 @@ import nbformat
 import pytest
 
 from ipyllm import LLMError, usage
-from ipyllm.conversations.history import ConversationHistory, Turn, conversation
+from ipyllm.conversations.history import ConversationHistory, conversation
 from ipyllm.services.openai import OpenAIService
 from tests import fakes
 from tests.fakes import answer, status
@@ -76,99 +76,6 @@ def test_stop_in_the_middle_keeps_what_came(chat, models):
     assert "word word" in widget.messages[1]["content"]
 
 
-def test_regenerating_branches_and_the_shown_branch_is_the_conversation(chat, models):
-    widget = chat()
-    for text in ("one", "two"):
-        models.default = answer(text.upper())
-        widget.send(text).wait()
-        shown = widget.comm.wait_until_idle()
-    first, second = shown.order
-    models.default = answer("DUE")
-    widget.comm.click("regenerate", turn=second)
-    shown = widget.comm.wait_until_idle()
-    assert texts(widget.messages) == ["one", "ONE", "two", "DUE"]
-    assert shown.turns[1]["branch"] == [2, 2]
-    asked = models.requests[-1].json["messages"]
-    assert texts(asked) == ["one", "ONE", "two"], "the answer that is replaced is not part of the question"
-    widget.comm.click("select", turn=shown.order[1], branch=1)
-    shown = widget.comm.view_state()
-    assert shown.order == [first, second]
-    assert "TWO" in shown.html()
-    assert texts(widget.messages) == ["one", "ONE", "two", "TWO"]
-
-
-def test_a_branch_that_came_to_nothing_is_still_there_and_not_in_the_conversation(chat, models):
-    models.default = answer("Bern.")
-    widget = chat()
-    widget.send("Hello").wait()
-    (name,) = widget.comm.wait_until_idle().order
-    models.default = status(401, {"error": {"message": "bad key", "code": "invalid_api_key"}})
-    widget.comm.click("regenerate", turn=name)
-    failed = widget.comm.wait_until_idle().order[0]
-    widget.comm.click("select", turn=failed, branch=1)
-    assert "Bern." in widget.comm.view_state().html()
-    widget.comm.click("select", turn=name, branch=2)
-    shown = widget.comm.view_state()
-    assert shown.order == [failed]
-    assert (shown.turns[0]["status"], shown.turns[0]["branch"]) == ("error", [2, 2])
-    assert widget.messages == []
-
-
-def test_editing_a_past_question_branches_and_leads_back_to_what_followed(chat, models):
-    models.default = answer("A")
-    widget = chat()
-    for text in ("one", "two", "three"):
-        widget.send(text).wait()
-        shown = widget.comm.wait_until_idle()
-    models.default = answer("B")
-    widget.comm.click("edit", turn=shown.order[0], text="uno")
-    shown = widget.comm.wait_until_idle()
-    assert texts(widget.messages) == ["uno", "B"]
-    assert shown.turns[0]["branch"] == [2, 2]
-    widget.comm.click("select", turn=shown.order[0], branch=1)
-    assert [turn["text"] for turn in widget.comm.view_state().turns] == ["one", "two", "three"]
-
-
-def test_deleting_a_turn_leaves_what_follows(chat, models):
-    widget = chat()
-    for text in ("one", "two", "three"):
-        widget.send(text).wait()
-        shown = widget.comm.wait_until_idle()
-    widget.comm.click("delete", turn=shown.order[1])
-    assert [turn["text"] for turn in widget.comm.view_state().turns] == ["one", "three"]
-    assert texts(widget.messages)[::2] == ["one", "three"]
-
-
-def test_deleting_the_running_answer_stops_it_and_keeps_nothing(chat, models):
-    models.default = fakes.drip("word ", every=0.01)
-    widget = chat()
-    widget.send("Hello")
-    shown = widget.comm.wait_for(lambda shown: shown.turns and "word" in shown.html())
-    widget.comm.click("delete", turn=shown.order[0])
-    models.wait_for(lambda: models.requests[0].closed_by_client)
-    assert widget.comm.wait_until_idle().turns == []
-    assert widget.messages == []
-
-
-def test_an_answer_deleted_while_it_is_rendered_is_not_sent(chat, models, hook_rendering):
-    """The render thread renders without the lock; what it rendered has lost its turn when it is about to be sent."""
-    models.default = fakes.drip("word ", every=0.01)
-    widget = chat()
-    sent, deleted = [], threading.Event()
-
-    def delete(text):
-        if "word" in text and not deleted.is_set():
-            widget.comm.click("delete", turn=widget.comm.view_state().order[0])
-            sent.extend(widget.comm.custom)
-            deleted.set()
-
-    hook_rendering(delete)
-    widget.send("Hello")
-    assert deleted.wait(30)
-    assert widget.comm.wait_until_idle().turns == []
-    assert [message for message in widget.comm.custom[len(sent) :] if message["kind"] == "delta"] == []
-
-
 def test_an_error_is_shown_with_its_sentence_and_trying_again_replaces_it(chat, models):
     models.default = status(401, {"error": {"message": "bad key", "code": "invalid_api_key"}})
     widget = chat()
@@ -209,96 +116,6 @@ def test_parameters_and_system_prompt_reach_the_server_and_wrong_ones_are_refuse
     assert widget.comm.view_state().settings["system"] == "Be brief."
     widget.system = ""
     assert widget.system is None
-
-
-def test_the_conversation_is_shared_with_whoever_has_its_name(chat, models):
-    widget = chat("shared")
-    shared = conversation("shared")
-    shared.put_turn(
-        Turn([{"role": "user", "content": "from a cell"}, {"role": "assistant", "content": "*yes*"}], "c#1")
-    )
-    shown = widget.comm.wait_for(lambda shown: len(shown.turns) == 1)
-    assert "<em>yes</em>" in shown.html()
-    widget.send("from the chat").wait()
-    assert texts(shared.get_messages())[:3] == ["from a cell", "*yes*", "from the chat"]
-    shared.put_turn(Turn([{"role": "user", "content": "again"}, {"role": "assistant", "content": "never"}], "c#1"))
-    shown = widget.comm.wait_for(lambda shown: "never" in shown.html(0))
-    assert shown.turns[0]["text"] == "again"
-    other = chat("shared")
-    assert [turn["text"] for turn in other.comm.view_state().turns] == ["again", "from the chat"]
-    shared.clear()
-    widget.comm.wait_for(lambda shown: not shown.turns)
-
-
-def test_a_cell_that_changes_the_conversation_while_an_answer_streams_loses_neither(chat, models):
-    models.default = answer("one two three four", ttft=0.2, gap=0.2)
-    widget = chat("busy")
-    call = widget.send("slow")
-    widget.comm.wait_for(lambda shown: shown.turns and "one" in shown.html())
-    turn = Turn([{"role": "user", "content": "quick"}, {"role": "assistant", "content": "done"}], "c#1")
-    conversation("busy").put_turn(turn)
-    shown = widget.comm.wait_for(lambda shown: len(shown.turns) == 2)
-    assert [turn["text"] for turn in shown.turns] == ["quick", "slow"]
-    call.wait()
-    shown = widget.comm.wait_until_idle()
-    assert [turn["text"] for turn in shown.turns] == ["quick", "slow"]
-    assert "one two three four" in shown.html()
-    assert texts(widget.messages) == ["quick", "done", "slow", "one two three four"]
-
-
-@pytest.mark.parametrize(
-    ("change", "left", "kept"),
-    [
-        (lambda shared: shared.clear(), ["slow"], ["slow", "one two three four"]),
-        (lambda shared: shared.undo(), ["first", "slow"], ["first", "A", "slow", "one two three four"]),
-        (lambda shared: shared.undo(2), ["slow"], ["slow", "one two three four"]),
-        (
-            lambda shared: shared.restore(ConversationHistory.from_messages([{"role": "user", "content": "loaded"}])),
-            ["loaded", "slow"],
-            ["loaded", "slow", "one two three four"],
-        ),
-    ],
-    ids=["clear", "undo", "undo 2", "load"],
-)
-def test_what_a_magic_takes_from_the_conversation_is_gone_and_the_answer_that_streams_is_not(
-    chat, models, change, left, kept
-):
-    widget = chat()
-    models.default = answer("A")
-    for text in ("first", "second"):
-        widget.send(text).wait()
-    models.default = answer("one two three four", ttft=0.2, gap=0.2)
-    call = widget.send("slow")
-    widget.comm.wait_for(lambda shown: "one" in shown.html())
-    change(widget.conversation)
-    shown = widget.comm.wait_for(lambda shown: [turn["text"] for turn in shown.turns] == left)
-    assert shown.running == shown.order[-1]
-    call.wait()
-    shown = widget.comm.wait_until_idle()
-    assert [turn["text"] for turn in shown.turns] == left
-    assert "one two three four" in shown.html()
-    assert texts(widget.messages) == kept
-    assert widget.comm.click("regenerate", turn=shown.order[-1])["error"] is None
-    widget.comm.wait_until_idle()
-    assert texts(models.requests[-1].json["messages"]) == kept[:-1]
-
-
-def test_an_undo_after_the_end_takes_the_answer_away_and_a_widget_that_is_asked_again_goes_on(chat, models):
-    widget = chat()
-    widget.send("first").wait()
-    shown = widget.comm.wait_until_idle()
-    widget.conversation.undo()
-    widget.comm.wait_for(lambda shown: not shown.turns)
-    assert "no longer exists" in widget.comm.click("regenerate", turn=shown.order[0])["error"]
-    widget.send("second").wait()
-    assert texts(models.requests[-1].json["messages"]) == ["second"]
-
-
-def test_who_waited_for_an_answer_can_ask_the_next_at_once(chat, models):
-    widget = chat()
-    for n in range(30):
-        widget.send(f"question {n}").wait()
-    assert len(widget.messages) == 60
 
 
 def test_a_view_that_has_seen_less_gets_a_snapshot_and_one_that_has_seen_all_does_not(chat, models):
@@ -405,15 +222,6 @@ def test_the_ledger_says_that_the_widget_asked_and_for_which_conversation(chat, 
     widget.send("Hello").wait()
     row = usage().iloc[-1]
     assert (row["origin"], row["conversation"]) == ("widget", "in-ledger")
-
-
-def test_clear_forgets_turns_and_branches_but_not_the_system_prompt(chat, models):
-    widget = chat(system="Be brief.")
-    widget.send("Hello").wait()
-    widget.comm.wait_until_idle()
-    widget.clear()
-    assert widget.comm.view_state().turns == []
-    assert texts(widget.messages) == ["Be brief."]
 
 
 def test_without_models_the_picker_offers_what_is_configured(chat, models):

@@ -90,6 +90,7 @@ class CompareController(Controller):
         self._parts: dict[str, dict[str, Any]] = {}  # of finished answers, by name
         self._count = 0
         self._ranking = ""
+        self._retirement = ""
 
     # ---- commands -------------------------------------------------------------------------
 
@@ -109,9 +110,11 @@ class CompareController(Controller):
             settings = self.settings
             if len(settings.arms) < _MIN_ARMS:
                 raise bad_request("There is nothing to compare: choose at least two models.")
+            services = [arm.service(settings.params) for arm in settings.arms]
+            retirement = " ".join(note for service in services if (note := service.retirement_note()) is not None)
             comparison = Comparison(
                 prompt,
-                [arm.service(settings.params) for arm in settings.arms],
+                services,
                 system=settings.system or None,
                 provenance=Provenance(origin="widget"),
                 blind=settings.blind,
@@ -119,6 +122,7 @@ class CompareController(Controller):
             self._count += 1
             answers = [LiveAnswer(f"{self._count}-{arm.mark}") for arm in comparison.arms]
             self.comparison, self._answers, self._parts = comparison, answers, {}
+            self._retirement = retirement
             self._begin(answers)
             self._call = comparison
             try:
@@ -214,10 +218,11 @@ class CompareController(Controller):
             for column, answer in zip(comparison.columns(), answers, strict=True)
         ]
         prompt = self.text()
-        html = STYLE + COLUMNS_STYLE + columns_html(columns, comparison.note)
+        note = self._note(comparison)
+        html = STYLE + COLUMNS_STYLE + columns_html(columns, note)
         title = escape(shorten(prompt, _TITLE_CHARS))
         html = f'<details class="ipyllm-transcript" open><summary>{title}</summary>{html}</details>'
-        return html, f"{prompt}\n\n{columns_text(columns, comparison.note)}"
+        return html, f"{prompt}\n\n{columns_text(columns, note)}"
 
     def _on_finished(self, answer: LiveAnswer, parts: dict[str, Any]) -> None:
         self._parts[answer.name] = parts
@@ -245,8 +250,11 @@ class CompareController(Controller):
         return payload
 
     def _totals(self) -> str:
-        note = self.comparison.note if self.comparison is not None else ""
+        note = self._note(self.comparison) if self.comparison is not None else ""
         return " ".join(filter(None, (note, self._ranking)))
+
+    def _note(self, comparison: Comparison) -> str:
+        return " ".join(filter(None, (self._retirement, comparison.note)))
 
     def _settings(self) -> dict[str, Any]:
         settings, comparison, prompt = self.settings, self.comparison, self.text()

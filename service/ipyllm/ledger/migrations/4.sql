@@ -13,7 +13,6 @@ UPDATE calls SET input_tokens_estimated = input_tokens, output_tokens_estimated 
 ALTER TABLE calls ADD COLUMN cache_write_tokens BIGINT;
 ALTER TABLE calls ADD COLUMN service_tier TEXT;
 ALTER TABLE calls ADD COLUMN cost_bound_usd DOUBLE PRECISION;
-CREATE INDEX calls_spent ON calls (experiment, status, cost_bound_usd, cost_usd) WHERE experiment IS NOT NULL;
 CREATE TABLE reservations (
     reservation_id TEXT NOT NULL PRIMARY KEY, experiment TEXT NOT NULL,
     usd DOUBLE PRECISION NOT NULL, sent BOOLEAN NOT NULL,
@@ -21,3 +20,13 @@ CREATE TABLE reservations (
     updated_at TIMESTAMP WITH TIME ZONE
 );
 CREATE INDEX reservations_experiment ON reservations (experiment);
+CREATE TABLE spending (
+    experiment TEXT NOT NULL, usd DOUBLE PRECISION NOT NULL,
+    assumed_usd DOUBLE PRECISION NOT NULL, uncounted BIGINT NOT NULL
+);
+CREATE INDEX spending_experiment ON spending (experiment);
+INSERT INTO spending SELECT
+    experiment, coalesce(sum(coalesce(cost_bound_usd, cost_usd)), 0),
+    coalesce(sum(CASE WHEN cost_usd IS NULL THEN cost_bound_usd END), 0),
+    count(*) - count(coalesce(cost_bound_usd, cost_usd))
+    FROM calls WHERE experiment IS NOT NULL AND status <> 'running' GROUP BY experiment;

@@ -13,6 +13,7 @@ from ipyllm.services.profiles.pattern import Pattern
 from ipyllm.settings import SettingsError, get_settings
 from ipyllm.settings_models import Api, ProfileSettings
 from ipyllm.text.suggest import suggest
+from ipyllm.timeout import DEFAULT_FIRST_TOKEN_S
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -30,6 +31,17 @@ SAMPLING: Final = (
     "top_logprobs",
 )
 """The parameters that ``"sampling"`` stands for in a row."""
+
+_FIRST_TOKEN_S: Final[Mapping[str, float]] = {
+    "*": DEFAULT_FIRST_TOKEN_S,
+    "none": 120.0,
+    "medium": 600.0,
+    "high": 1200.0,
+    "xhigh": 1800.0,
+    "max": 1800.0,
+}
+"""How long a first token is waited for, in seconds, by effort. Ten minutes is what the clients of OpenAI and Anthropic
+wait for a byte, and DeepSeek for the start of an answer; half an hour is what the longest research of a model takes."""
 
 _LISTS: Final = ("refused", "ignored", "refused_while_reasoning", "ignored_while_reasoning")
 _MAX_CACHED: Final = 10_000  # names; a user may type any
@@ -70,9 +82,15 @@ class Profile:
         The most that the server enforces of a schema.
     keeps_reasoning : bool
         Whether the reasoning of earlier turns must be sent back with tools.
+    unsigned_call : mapping
+        The ``extra_content`` of function calls that another model made, where the server requires a signature.
+    first_token_s : mapping
+        How long the first token is waited for by default, in seconds, by effort; ``"*"`` for the others.
     reasoning_tag : str
         Name of the tag around reasoning at the beginning of the text, as in ``<think>…</think>``; empty to leave the
         text as it is.
+    reasoning_tag_opened : bool
+        Whether an answer begins within the tag, because the model's template has opened it.
     context_window : int or None
         Tokens, where the price tables do not know them.
     price_model : str or None
@@ -97,7 +115,10 @@ class Profile:
     images: bool | None = None
     schema_mode: Literal["native", "json", "prompt"] = "native"
     keeps_reasoning: bool = False
+    unsigned_call: Mapping[str, Any] = field(default_factory=dict)
+    first_token_s: Mapping[str, float] = field(default_factory=lambda: _FIRST_TOKEN_S)
     reasoning_tag: str = "think"
+    reasoning_tag_opened: bool = False
     context_window: int | None = None
     price_model: str | None = None
     retires: date | None = None
@@ -107,6 +128,17 @@ class Profile:
         """Return the effort that holds with these parameters; None if it is not known."""
         given: str | None = params.get("effort")
         return self.default_effort if given is None else given
+
+    def reasons(self, params: Mapping[str, Any]) -> bool:
+        """Return whether the model is known to reason with these parameters before it answers."""
+        effort = self.effort(params)
+        if effort is None:
+            return self.efforts is not None and bool(self.efforts) and "none" not in self.efforts
+        return effort != "none"
+
+    def first_token_limit_s(self, params: Mapping[str, Any]) -> float:
+        """Return how long the first token is waited for with these parameters by default, in seconds."""
+        return self.first_token_s.get(self.effort(params) or "*", self.first_token_s["*"])
 
 
 def profile_of(name: str, profiles: Mapping[str, ProfileSettings] | None = None) -> Profile:
@@ -172,6 +204,9 @@ def _values(row: ProfileSettings) -> dict[str, Any]:
     for name in _LISTS:
         if name in values:
             values[name] = frozenset(_parameters(values[name]))
+    seconds = values.get("first_token_s")
+    if seconds is not None:
+        values["first_token_s"] = {**_FIRST_TOKEN_S, **seconds} if isinstance(seconds, dict) else {"*": seconds}
     return values
 
 

@@ -7,7 +7,7 @@ from ipyllm import BaseLLMService, ChatRequest
 
 
 class EchoService(BaseLLMService):
-    """Echo's chat completions."""
+    """Echo's models."""
 
     name = "echo"
     title = "Echo"

@@ -139,6 +139,9 @@ EFFORTS = ", ".join(UP_TO_MAX)
         ("gemini/gemini-3.5-flash-lite", {"seed": 1}, "takes no seed; vary effort: minimal, low, medium, high."),
         ("ollama/llama3.2", {"logit_bias": {"1": 1}}, "ignores logit_bias; vary effort: none, low, medium, high, max."),
         ("local/smollm2-135m", {"effort": "low"}, "takes no effort; vary temperature."),
+        ("moonshot/kimi-k3.1-pro", {"effort": "none"}, "takes no effort 'none'; give one of: low, high, max."),
+        ("nvidia/deepseek-ai/deepseek-v4-pro", {"effort": "low"}, "takes no effort; vary temperature."),
+        ("xai/grok-4.7", {"stop": ["."]}, "takes no stop; vary effort: low, medium, high."),
     ],
 )
 def test_what_cannot_apply_is_refused_in_one_sentence(model, params, sentence):
@@ -184,6 +187,11 @@ def test_what_the_responses_api_does_not_have_is_refused_and_named(name):
         ("openrouter/m", {"effort": "none"}, {"reasoning": {"enabled": False}}),
         ("vllm/m", {"effort": "none"}, {"chat_template_kwargs": {"enable_thinking": False}}),
         ("mistral/m", {"seed": 7}, {"random_seed": 7}),
+        ("deepseek/deepseek-flash", {"effort": "none"}, {"thinking": {"type": "disabled"}}),
+        ("moonshot/kimi-k2.6", {"effort": "none"}, {"thinking": {"type": "disabled"}}),
+        ("moonshot/kimi-k3.1-pro", {"max_tokens": 5}, {"max_completion_tokens": 5}),
+        ("nvidia/m", {"effort": "none"}, {"chat_template_kwargs": {"enable_thinking": False}}),
+        ("together/m", {"effort": "none"}, {"reasoning": {"enabled": False}}),
     ],
 )
 def test_a_parameter_is_sent_in_the_field_of_its_provider(model, params, sent):
@@ -252,6 +260,26 @@ def test_tools_are_refused_where_the_api_cannot_call_them(fake, own_settings):
     with pytest.raises(LLMError, match="takes either tools or effort"):
         OpenAIService("gpt-5.4", base_url=fake.base_url).chat("Add.", tools=[add], effort="low")
     assert [request.path for request in fake.requests] == ["/v1/chat/completions"]
+
+
+@pytest.mark.parametrize(
+    ("api", "models"),
+    [
+        ("responses", ["openai/gpt-6-luna", "azure/gpt-5.4", "openai/o3-pro", "openai/gpt-5.1-codex-max"]),
+        ("responses", ["openai/o3-deep-research", "openai/gpt-6.2-astra-law", "openai/gpt-6-cyber"]),
+        ("chat", ["openai/gpt-4.1", "openai/gpt-oss-20b", "openrouter/openai/gpt-6-luna", "xai/grok-4.7", "lab/m"]),
+        ("chat", ["deepseek/deepseek-flash", "ollama/m", "vllm/m", "llamacpp/m", "lmstudio/m", "groq/m"]),
+    ],
+)
+def test_each_model_is_asked_through_the_api_that_has_it(api, models):
+    assert {profile_of(model).api for model in models} == {api}
+
+
+def test_the_settings_choose_the_api_of_a_service(fake, own_settings):
+    (own_settings / "config.toml").write_text('[profiles."xai/*"]\napi = "responses"\n')
+    fake.speak_as("xai")
+    assert create_llm_service("xai/grok-4.7", base_url=fake.base_url).chat("Hello", effort="low").status == "ok"
+    assert [request.path for request in fake.requests] == ["/v1/responses"]
 
 
 @pytest.mark.parametrize("model", ["gpt-6-luna", "gpt-6.2-sol", "gpt-5.4"])

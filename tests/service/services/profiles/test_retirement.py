@@ -12,8 +12,10 @@ from pathlib import Path
 import pytest
 
 from ipyllm import OpenAIService, fallback
+from ipyllm.runtime.service_thread import service_thread
 from ipyllm.services.profiles.profile import profile_of
 from ipyllm.services.profiles.retirement import SOON, retirement_note
+from tests.fakes import status
 
 ROOT = Path(__file__).parents[4]
 PAGES = sorted([ROOT / "README.md", *ROOT.glob("docs/**/*.md"), *ROOT.glob("notebooks/*.ipynb")])
@@ -59,6 +61,21 @@ def test_the_note_begins_sixty_days_before(days):
 
 def test_a_model_without_a_date_has_no_note():
     assert retirement_note(profile_of("lab/m"), "lab/m", date(2099, 1, 1)) is None
+
+
+def test_a_date_in_the_servers_list_comes_before_that_of_the_profile(fake):
+    entry = {"id": "gpt-6-luna", "object": "model", "shutdown_date": "2020-01-01"}
+    fake.serve("/v1/models", status(200, {"object": "list", "data": [entry]}))
+    service = OpenAIService("gpt-6-luna", base_url=fake.base_url)
+    assert service.retirement_note() is None
+    probe_service(service)
+    assert service.retirement_note() == "openai/gpt-6-luna was retired on 2020-01-01."
+    assert service.retirement_note() is None
+
+
+def probe_service(service):
+    """Ask a service for its models, as ``%llm_models`` does."""
+    service_thread().submit(service.models(timeout_s=5)).result(30)
 
 
 @pytest.fixture

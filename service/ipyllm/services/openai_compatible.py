@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import asyncio
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from ipyllm.conversations.hidden_tokens import hidden_tokens, kind_of
-from ipyllm.conversations.tokens import estimate_body, max_output_tokens
 from ipyllm.errors import LLMError, bad_request
 from ipyllm.messages import without
-from ipyllm.pipeline.billed_tiers import expected_tier
-from ipyllm.provider import Limits
+from ipyllm.provider import Limits, ReasoningFormat
 from ipyllm.request import CallOptions
-from ipyllm.response import Usage
 from ipyllm.services import listed_models
-from ipyllm.services.chat_input import with_own_fields
+from ipyllm.services.chat_input import with_own_fields, with_reasoning, with_signed_calls
 from ipyllm.services.parameters import check_params
+from ipyllm.services.pricing import Pricing
 from ipyllm.services.profiles.fit import check_images, check_tools, fit
 from ipyllm.services.profiles.learned import has_learned
 from ipyllm.services.profiles.profile import Profile, profile_of
@@ -27,24 +23,26 @@ from ipyllm.settings import cached_settings, get_settings
 from ipyllm.text.redact import remember_secret
 from ipyllm.text.surrogates import replace_surrogates
 from ipyllm.timeout import Timeout
-from ipyllm.transport.address import Address, is_in_domain, is_url, without_password
+from ipyllm.transport.address import Address, is_url, without_password
 from ipyllm.transport.usage import read_usage
 from ipyllm.validate import validate_int
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from datetime import datetime
 
     from ipyllm.messages import Message
     from ipyllm.request import ChatRequest
-    from ipyllm.settings_models import Api, Price
+    from ipyllm.response import Usage
+    from ipyllm.settings_models import Api
     from ipyllm.structured import SchemaMode
     from ipyllm.transport.model_list import ListedModel
 
-__all__ = ["ChatCompletionsProvider"]
+__all__ = ["OpenAICompatibleProvider"]
+
+_AUTO = Timeout()
 
 
-class ChatCompletionsProvider:
+class OpenAICompatibleProvider(Pricing):
     """A server that speaks the protocol of OpenAI: chat completions, or the Responses API where the profile says so.
 
     Parameters
@@ -57,7 +55,8 @@ class ChatCompletionsProvider:
         Key; from the settings if not given. It never appears in a repr, a log or the ledger.
     timeout : float or Timeout, optional
         Seconds that each stage may take: connecting, the first token, the gap between tokens. A
-        :class:`~ipyllm.timeout.Timeout` sets each separately, and a limit on the whole call.
+        :class:`~ipyllm.timeout.Timeout` sets each separately, and a limit on the whole call. By default as long as fits
+        the model.
     max_retries : int, optional
         Further attempts after the first.
     requests_per_minute, tokens_per_minute : float, optional
@@ -75,8 +74,6 @@ class ChatCompletionsProvider:
         For an invalid option, with one sentence that says why.
     """
 
-    name: str
-    """First part of a full model name."""
     title: str
     """Name in sentences."""
     at_once: ClassVar[int | None] = None
@@ -84,12 +81,8 @@ class ChatCompletionsProvider:
     default_model: ClassVar[str]
     url: str | None = None
     """The provider's own address, used when neither the call nor the settings give one."""
-    domain: str | None = None
-    """The provider's own domain: keys are required, and the price tables hold, only there."""
     key_variable: str | None = None
     """Environment variable of the key, if a key is needed."""
-    price_provider: str | None = None
-    """Provider id in the price tables."""
     known_models: tuple[str, ...] = ()
     """Some model names, for "did you mean" and completion."""
 
@@ -176,12 +169,13 @@ class ChatCompletionsProvider:
         if request.tools or "tools" in params:
             check_tools(profile, params, self.full_name)
         check_images(profile, request.messages, self.full_name)
+        timeout = options.timeout or (_AUTO if settings.timeout is None else Timeout.of(settings.timeout))
         return replace(
             request,
             model=self.full_name,
             params=params,
             not_applied=not_applied,
-            timeout=options.timeout or Timeout.of(settings.timeout),
+            timeout=timeout.limits(profile.first_token_limit_s(params)),
             max_retries=settings.max_retries if options.max_retries is None else options.max_retries,
             cache=options.cache,
         )
@@ -209,10 +203,15 @@ class ChatCompletionsProvider:
             error = explain_missing_api(error, model=self.full_name)
         return explain_refusal(error, self.profile, request.params, model=self.full_name, server=server)
 
-    @property
-    def reasoning_tag(self) -> str | None:
-        """Name of the tag around reasoning that the model writes into its text; None to leave the text as it is."""
-        return self.profile.reasoning_tag or None
+    def reasons(self, request: ChatRequest) -> bool:
+        """Return whether the model is known to reason before it answers this request."""
+        return self.profile.reasons(request.params)
+
+    def reasoning_format(self, params: Mapping[str, Any]) -> ReasoningFormat:
+        """Return how the model sends its reasoning in a response to a request with these parameters."""
+        profile = self.profile
+        is_opened = profile.reasoning_tag_opened and profile.effort(params) != "none"
+        return ReasoningFormat(profile.reasoning_tag or None, is_opened, profile.keeps_reasoning)
 
     @property
     def schema_mode(self) -> SchemaMode:
@@ -297,23 +296,6 @@ class ChatCompletionsProvider:
         base_url = self._base_url_if_known()
         return None if base_url is None else listed_models.listed_model(base_url.strip().rstrip("/"), self.model)
 
-    def price(self) -> Price | None:
-        """Return the price per million tokens, by the settings or the price tables; None when unknown."""
-        from ipyllm.services.prices import price_in_settings, price_in_tables
-
-        configured = price_in_settings(self.full_name)
-        if configured is not None or self.price_provider is None or not self.price_tables_apply(self.address()):
-            return configured
-        reference = self.price_reference(self.model)
-        return None if reference is None else price_in_tables(*reference)
-
-    def price_reference(self, model: str) -> tuple[str, str] | None:
-        """Return the provider id and the model's name in the price tables; None where a price there would be wrong."""
-        listed = profile_of(f"{self.name}/{model}").price_model
-        if self.price_provider is None or listed == "":
-            return None
-        return self.price_provider, listed or model
-
     async def prepare(self) -> tuple[Address, bool]:
         """Return the address, and whether a model had to be loaded first (``cold``)."""
         return self.address(), False
@@ -325,11 +307,17 @@ class ChatCompletionsProvider:
         profile = self.profile
         if profile.api == "responses":
             return merged(responses_body(self.model, self.full_name, request.messages, params, profile), extra)
-        keeps_reasoning = profile.keeps_reasoning and "tools" in params
-        messages = [dict(message) if keeps_reasoning else self.message(message) for message in request.messages]
+        messages = [with_own_fields(message, self.full_name) for message in request.messages]
+        if profile.unsigned_call:
+            messages = [with_signed_calls(message, profile.unsigned_call) for message in messages]
+        if profile.keeps_reasoning and "tools" in params:
+            reasons = profile.effort(params) != "none"
+            messages = [with_reasoning(message) if reasons else message for message in messages]
+        else:
+            messages = [self.message(message) for message in messages]
         return {
             "model": self.model,
-            "messages": [with_own_fields(message, self.full_name) for message in messages],
+            "messages": messages,
             "stream": True,
             "stream_options": {"include_usage": True},
             **merged(wire_fields(profile, params), extra),
@@ -343,78 +331,9 @@ class ChatCompletionsProvider:
         """Read the server's token counts, in any shape that :func:`~ipyllm.transport.usage.read_usage` knows."""
         return read_usage(raw)
 
-    async def load_prices(self, address: Address) -> None:
-        """Import the price tables before the clock starts."""
-        if self.price_tables_apply(address):
-            from ipyllm.services import prices
-
-            await asyncio.to_thread(prices.load)
-
-    def price_tables_apply(self, address: Address) -> bool:
-        """Return whether the price tables hold for this address."""
-        if self.price_provider is None:
-            return False
-        return not address.is_loopback if self.domain is None else self._is_own_domain(address.base_url)
-
-    def cost(
-        self, usage: Usage, response_model: str | None, address: Address, at: datetime
-    ) -> tuple[float | None, str | None]:
-        """Return the cost in US dollars and the source of the price; (None, None) when unknown."""
-        if not self.price_tables_apply(address) or self.price_provider is None:
-            return None, None
-        from ipyllm.services.prices import cost_of
-
-        reference = self.price_reference(response_model or self.model)
-        if reference is None:
-            return None, None
-        return cost_of(usage, provider=reference[0], model=reference[1], at=at)
-
-    def told_cost(self, raw_usage: Mapping[str, Any]) -> float | None:  # noqa: ARG002 - of most services
-        """Return the cost in US dollars that the usage of a response states; None for most services."""
-        return None
-
-    def cost_and_source(
-        self, usage: Usage, response_model: str | None, address: Address, at: datetime
-    ) -> tuple[float | None, str | None]:
-        """Return the cost by the prices in the settings, else by :meth:`cost`."""
-        from ipyllm.services.prices import BY_SETTINGS, no_price_of_tier, price_in_settings
-
-        configured = price_in_settings(self.full_name)
-        if configured is None:
-            return self.cost(usage, response_model, address, at)
-        if configured.factor_of(usage.service_tier) is None:
-            return None, no_price_of_tier(usage.service_tier)
-        cost = configured.cost(usage)
-        return cost, BY_SETTINGS if cost is not None else None
-
-    def max_cost(self, request: ChatRequest, address: Address, at: datetime) -> float | None:
-        """Return the most that sending a request once may cost, in US dollars; None when unknown."""
-        from ipyllm.services.prices import estimate_cost, price_in_settings
-
-        body = self.body(request)
-        input_tokens = hidden_tokens().bound(kind_of(address.base_url, body), estimate_body(body))
-        # A service may have its own name for the limit in the body.
-        limits = [limit for each in (body, request.params) if (limit := max_output_tokens(each)) is not None]
-        longest = max(limits, default=None)
-        tier = expected_tier(address.base_url, body["model"], body.get("service_tier"))
-        configured = price_in_settings(self.full_name)
-        if configured is not None:
-            output_tokens = longest or self.context_window()
-            return None if output_tokens is None else configured.estimate(input_tokens, output_tokens, tier)
-        if self.price_provider is None or not self.price_tables_apply(address):
-            fixed_cost, _ = self.cost(Usage(0, 0, source="server"), None, address, at)
-            return fixed_cost
-        reference = self.price_reference(self.model)
-        if reference is None:
-            return None
-        return estimate_cost(*reference, input_tokens, longest, at=at, service_tier=tier)
-
     def cache_scope(self, address: Address) -> str:
         """Return the part of a response cache key that identifies the server."""
         return address.base_url
-
-    def _is_own_domain(self, base_url: str) -> bool:
-        return self.domain is not None and is_in_domain(base_url, self.domain)
 
 
 def _checked_name(model: str) -> str:

@@ -1,0 +1,36 @@
+"""Column that shows the answer of an arm that has ended."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from ipyllm.rendering import Column, footer_text, reasoning_html, to_html
+
+if TYPE_CHECKING:
+    from ipyllm.comparison.arms import Arm
+    from ipyllm.response import ChatResponse
+
+__all__ = ["ended_column"]
+
+
+def ended_column(arm: Arm, response: ChatResponse, *, names_hidden: bool, preferred: bool, render: bool) -> Column:
+    """Return the column of an answer; without HTML if ``render`` is False."""
+    error = (response.error_message or "") if response.status in {"error", "truncated"} else ""
+    return Column(
+        arm.mark,
+        "" if names_hidden else arm.label,
+        reasoning_html(response.reasoning) + to_html(response.content) if render else "",
+        response.content,
+        # The heading shows the model's name. If that is hidden, the cost would reveal it.
+        footer_text(_without_names(response, blind=names_hidden)),
+        error if not names_hidden else error and f"This arm failed: {response.error_category}.",
+        preferred=preferred,
+    )
+
+
+def _without_names(response: ChatResponse, *, blind: bool) -> ChatResponse:
+    if not blind:
+        return replace(response, model="")
+    steps = tuple(_without_names(step, blind=True) for step in response.steps)
+    return replace(response, model="", cost_usd=None, steps=steps)

@@ -1,0 +1,214 @@
+"""Interface of the ledger: rows are put and read, the budgets of experiments reserved, old rows deleted."""
+
+from __future__ import annotations
+
+import logging
+import os
+from typing import TYPE_CHECKING, Any, Self, TypeVar
+
+from ipyllm.ledger.columns import CALLS, TABLES
+from ipyllm.ledger.query import Query, merge
+from ipyllm.ledger.sqlite_file import error_text
+from ipyllm.ledger.writer import Writer
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Mapping, Sequence
+    from datetime import datetime
+
+    from ipyllm.ledger.arrow_read import ArrowColumns
+    from ipyllm.ledger.budget_state import BudgetState
+    from ipyllm.ledger.columns import Row, Table
+    from ipyllm.ledger.query import Conditions
+    from ipyllm.ledger.store import Store
+
+__all__ = ["Ledger", "LedgerUnavailableError"]
+
+_log = logging.getLogger("ipyllm.ledger")
+
+_T = TypeVar("_T")
+
+
+class LedgerUnavailableError(Exception):
+    """The database cannot be written now; the message says why."""
+
+
+class Ledger:
+    """All exchanges with models, in a database that kernels share.
+
+    Parameters
+    ----------
+    url_or_path : str or path
+        Path of an SQLite file, created with its folder if it does not exist; or the SQLAlchemy URL of an SQLite or
+        PostgreSQL database.
+    store_text : bool
+        Whether prompts, answers and reasoning are written.
+
+    Examples
+    --------
+    >>> with Ledger("sqlite://") as ledger:
+    ...     ledger.put({"call_id": "01", "model": "local/smollm2-135m", "status": "running"})
+    ...     ledger.put({"call_id": "01", "status": "ok", "output_tokens": 7})
+    ...     ledger.flush(timeout=5)
+    ...     [row[0] for row in ledger.read()]
+    True
+    ['01']
+    """
+
+    def __init__(self, url_or_path: str | os.PathLike[str], *, store_text: bool = True) -> None:
+        self._writer = Writer(os.fspath(url_or_path), store_text=store_text)
+        self._read_error: str | None = None
+
+    def __repr__(self) -> str:
+        return repr(self._writer)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def put(self, row: Mapping[str, object], table: Table = CALLS) -> None:
+        """Queue ``row`` to be written. Returns in microseconds and never raises.
+
+        Parameters
+        ----------
+        row : mapping
+            The table's key (``call_id``) and any other columns; they replace values that were put before.
+        table : Table
+            Table of the row.
+        """
+        self._writer.put(row, table)
+
+    def flush(self, timeout: float = 5.0) -> bool:
+        """Wait up to ``timeout`` seconds until all rows put so far are written; return whether they are.
+
+        Returns False at once when the ledger cannot be written.
+        """
+        return self._writer.flush(timeout)
+
+    def close(self, timeout: float = 5.0) -> bool:
+        """Write all rows, stop the thread and close the database; return whether that was done in ``timeout`` seconds.
+
+        After a timeout the thread continues in the background. A later ``put`` opens the ledger again.
+        """
+        return self._writer.close(timeout)
+
+    def close_when_idle(self) -> None:
+        """Close as soon as no call that writes to this ledger is running. Returns at once.
+
+        Rows put later are still written, and the thread then stops again.
+        """
+        self._writer.close_when_idle()
+
+    def take_warning(self) -> str | None:
+        """Return the new warnings for the user, each once; None when there are none."""
+        return self._writer.store.warnings.take()
+
+    @property
+    def read_error(self) -> str | None:
+        """Sentence about the failure of the last read; None if it succeeded."""
+        return self._read_error
+
+    def read(self, query: Conditions | None = None, *, timeout: float = 2.0) -> Sequence[tuple[Any, ...]]:
+        """Return the rows of ``query`` (default: all calls), unwritten rows included; values in the order of columns.
+
+        Waits ``timeout`` seconds at most for the writer.
+        """
+        query = query or Query()
+        in_memory, store_query = self._unwritten_rows(query, timeout)
+        return merge(self._query_store(lambda store: store.read(store_query), []), in_memory, query)
+
+    def read_large(self, query: Conditions, *, timeout: float = 2.0) -> ArrowColumns | None:
+        """Return the rows of :meth:`read` as Arrow columns, in the database's types, where that is faster.
+
+        Returns None for few rows, for a database that is not an SQLite file, and without ``ipyllm[tables]``.
+        """
+        in_memory, store_query = self._unwritten_rows(query, timeout)
+        table = self._query_store(lambda store: store.read_large(store_query), None)
+        if table is None:
+            return None
+        from ipyllm.ledger.arrow_read import merge_columns
+
+        return merge_columns(table, in_memory, query)
+
+    def reserve(
+        self,
+        experiment: str,
+        limit_usd: float,
+        wanted: Mapping[str, tuple[float, bool]],
+        released: Collection[str] = (),
+    ) -> BudgetState:
+        """Release and grant reservations of an experiment's budget, which all processes share.
+
+        Parameters
+        ----------
+        experiment : str
+            Its name.
+        limit_usd : float
+            Its limit in US dollars.
+        wanted : mapping
+            Amount in US dollars by the reservation's id; and whether it must stay if this process dies, because only
+            this process can write the rows of its calls.
+        released : collection of str
+            Ids of reservations whose calls have ended; their rows are written first.
+
+        Raises
+        ------
+        LedgerUnavailableError
+            The database cannot be read or written now, so nothing was reserved.
+        """
+        reason = "it cannot be written"
+        if not released or self.flush():
+            try:
+                return self._writer.store.open().reserve(experiment, limit_usd, wanted, released)
+            except Exception as exc:  # noqa: BLE001 - whatever it is, nothing may be spent
+                self._writer.recover(exc)
+                reason = error_text(exc)
+        raise LedgerUnavailableError(
+            f"The budget of {experiment!r} cannot be checked in the ledger at {self._writer.store} ({reason})."
+        )
+
+    def prune(self, before: datetime | None, text_before: datetime | None) -> dict[Table, tuple[int, int]]:
+        """Delete rows that began before ``before``, and text of those before ``text_before``, but not running calls.
+
+        Returns the number of deleted rows, and of rows whose text was deleted, by table. LedgerUnavailableError says
+        why the database cannot be written now.
+        """
+        self.flush()
+        try:
+            store = self._writer.store.open()
+            pruned = {table: store.prune(table, before, text_before) for table in TABLES}
+        except Exception as exc:
+            self._writer.recover(exc)
+            raise LedgerUnavailableError(
+                f"The ledger at {self._writer.store} cannot be pruned ({error_text(exc)})."
+            ) from exc
+        try:
+            store.compact()
+        except Exception as exc:  # noqa: BLE001 - the rows are gone; the file can be shrunk later
+            _log.info("The ledger at %s was not compacted (%s).", self._writer.store, error_text(exc))
+        return pruned
+
+    def _unwritten_rows(self, query: Conditions, timeout: float) -> tuple[Sequence[Row], Conditions]:
+        """Return the unwritten rows, and the query for the rows in the database."""
+        self.flush(timeout)
+        in_memory = self._writer.pending.rows(query.table)  # before the database is read, so that no row is missed
+        # A row that matches in the database may not match in memory any more, so read more rows than the limit.
+        return in_memory, query if query.limit is None else query.with_limit(query.limit + len(in_memory))
+
+    def _query_store(self, ask: Callable[[Store], _T], default: _T) -> _T:
+        """Return the result of ``ask``; on failure, warn and return ``default``."""
+        for _ in range(3):
+            try:
+                answer = ask(self._writer.store.open())
+            except Exception as exc:  # noqa: BLE001 - rows in memory can be shown in any case
+                if self._writer.recover(exc):
+                    continue
+                why = f"cannot be read ({error_text(exc)})"
+                self._read_error = f"The ledger at {self._writer.store} {why}"
+                if not self._writer.failing:
+                    self._writer.store.warn(f"{why}: only rows still in memory are shown.")
+                break
+            self._read_error = None
+            return answer
+        return default

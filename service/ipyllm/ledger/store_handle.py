@@ -1,0 +1,86 @@
+"""Store of a ledger: opened at its first use, and again after its database was lost; with the warnings about it."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+import threading
+from typing import TYPE_CHECKING
+
+from ipyllm.ledger.warnings_queue import WarningsQueue
+
+if TYPE_CHECKING:
+    from ipyllm.ledger.store import Store
+
+__all__ = ["StoreHandle"]
+
+_STORE = "ipyllm.ledger.store"
+
+_FORK_WAIT_S = 2.0
+"""Seconds that a fork waits for the current transaction."""
+
+
+class StoreHandle:
+    """The store at an SQLAlchemy URL or a path, which is imported and opened when it is needed."""
+
+    def __init__(self, url_or_path: str) -> None:
+        self._target = url_or_path
+        self._store: Store | None = None
+        self._locked_for_fork = False
+        self.lock = threading.RLock()
+        """Held for a transaction."""
+        self.warnings = WarningsQueue()
+
+    def __str__(self) -> str:
+        if self._store is not None:
+            return str(self._store)
+        return self._target.partition("://")[0] if "://" in self._target else self._target
+
+    def open(self) -> Store:
+        """Return the store."""
+        with self.lock:
+            if self._store is None:
+                from ipyllm.ledger.store import Store
+
+                self._store = Store(self._target, self.lock)
+            return self._store
+
+    def close(self) -> None:
+        """Close all connections. The next use opens new ones."""
+        if self._store is not None:
+            self._store.close()
+
+    def is_lost(self, exc: Exception) -> bool:
+        """Return whether ``exc`` says that the database was lost, and warn of it; the next use creates a new one."""
+        from ipyllm.ledger.store import LedgerDamagedError, LedgerReplacedError
+
+        if isinstance(exc, LedgerDamagedError):
+            self.warn(f"was damaged ({exc}). It was renamed to {exc.moved_to.name}, and a new one created.")
+        elif isinstance(exc, LedgerReplacedError):
+            self.warn("was removed or replaced while in use. A new one was created.")
+        else:
+            return False
+        return True
+
+    def warn(self, what: str) -> None:
+        """Log and queue a sentence that says ``what`` about the ledger, once."""
+        self.warnings.add(f"The ledger at {self} {what}")
+
+    def before_fork(self) -> None:
+        """Close the file, and hold the lock."""
+        if _STORE in sys.modules:  # a thread may be importing it, and the child would have half a module
+            importlib.import_module(_STORE)
+        self._locked_for_fork = self.lock.acquire(timeout=_FORK_WAIT_S)
+        if self._locked_for_fork and self._store is not None:
+            self._store.close_before_fork()
+
+    def after_fork_in_parent(self) -> None:
+        """Release the lock."""
+        if self._locked_for_fork:
+            self._locked_for_fork = False
+            self.lock.release()
+
+    def abandon(self) -> None:
+        """Drop the parent's connections in a forked child, without closing them."""
+        if self._store is not None:
+            self._store.abandon()
