@@ -190,8 +190,8 @@ def _expand_tabs(text: str, tabsize: int = 8) -> int:
 
 
 def _indent(text: Any, width: Any = 4, *_more: Any, **_named: Any) -> int:
-    text = str(text)
-    return len(text) + (text.count("\n") + 1) * (len(width) if isinstance(width, str) else int(width))
+    lines = str(text).count("\n") + 1
+    return len(str(text)) + lines * (len(width) if isinstance(width, str) else int(width))
 
 
 def _batch(items: Any, linecount: int, *_fill: Any, **_named: Any) -> int:
