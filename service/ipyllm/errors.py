@@ -41,6 +41,9 @@ class LLMError(Exception):
         The response so far.
     reached_server : bool
         False if no connection was made, so that nothing can have been charged for.
+    cause : Category or None
+        Why the last attempt failed, where ``category`` does not say it: of ``max_retries_exceeded``, and of a ``quota``
+        that does not allow another attempt.
     limit : LimitName or None
         The time limit of ours that ended the call, if one did.
     may_be_at_work : bool
@@ -65,6 +68,7 @@ class LLMError(Exception):
         retry_after: float | None = None,
         partial: ChatResponse | None = None,
         reached_server: bool = True,
+        cause: Category | None = None,
         limit: LimitName | None = None,
         may_be_at_work: bool = False,
     ) -> None:
@@ -77,6 +81,7 @@ class LLMError(Exception):
         self.retry_after = retry_after
         self.partial = partial
         self.reached_server = reached_server
+        self.cause: Category | None = cause
         self.limit: LimitName | None = limit
         self.may_be_at_work = may_be_at_work
 

@@ -92,8 +92,9 @@ class ChatRequest:
         Time limits.
     max_retries : int
         Further attempts after the first.
-    retry_after_text : bool
-        Whether to retry even after text was shown, which then appears twice.
+    retry_after_text : bool or None
+        Whether to retry even after a part of the answer has arrived, which a stream then yields twice. None: where
+        nobody has seen that part, because the call has no reader of its events.
     cache : bool or None
         Whether the response cache may answer; None: the settings decide.
     max_cost_usd : float or None
@@ -124,7 +125,7 @@ class ChatRequest:
     params: Mapping[str, Any] = field(default_factory=dict)
     timeout: TimeLimits = field(default_factory=TimeLimits)
     max_retries: int = 2
-    retry_after_text: bool = False
+    retry_after_text: bool | None = None
     cache: bool | None = None
     max_cost_usd: float | None = None
     tools: Mapping[str, Tool] = field(default_factory=dict)

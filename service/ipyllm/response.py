@@ -24,6 +24,7 @@ __all__ = [
     "ToolResult",
     "Usage",
     "is_standard_tier",
+    "name_failure",
 ]
 
 Category = Literal[
@@ -44,6 +45,18 @@ Category = Literal[
     "unknown_error",
 ]
 """Kinds of failure of a call."""
+
+
+def name_failure(category: str, cause: str | None = None) -> str:
+    """Return a category of failure in words, with its cause if it has one.
+
+    Examples
+    --------
+    >>> name_failure("max_retries_exceeded", "rate_limit")
+    'max retries exceeded: rate limit'
+    """
+    return ": ".join(name.replace("_", " ") for name in (category, cause) if name)
+
 
 Status = Literal["ok", "truncated", "cancelled", "error", "running", "interrupted"]
 
@@ -75,7 +88,8 @@ class Usage:
     Counts are the server's; None where it did not count, or sent something that is not a count. There the estimates
     have what ipyllm reads off the text, which is never added to counts and has no price. ``source`` is ``"server"``
     if there is any count, ``"estimated"`` if there are only estimates, None if nothing is known. ``service_tier`` is
-    the tier that the server names in its response, by which it bills.
+    the tier that the server names in its response, by which it bills. ``broken_output_tokens_estimated`` estimates the
+    output of attempts that broke off and were made again, which is part of no other figure.
 
     Examples
     --------
@@ -94,6 +108,7 @@ class Usage:
     output_tokens_estimated: int | None = None
     cache_write_tokens: int | None = None
     service_tier: str | None = None
+    broken_output_tokens_estimated: int | None = None
 
     @property
     def total_tokens(self) -> int | None:
@@ -152,8 +167,9 @@ class ChatResponse:
     Attributes can be read as keys too: ``response["content"]`` is ``response.content``. ``parsed`` is the value for the
     ``schema``, ``tool_results`` are the results of tools, ``steps`` all exchanges of a turn that took several;
     ``usage``, ``timing`` and ``cost_usd`` are those of the last. ``not_applied`` names the defaults of a notebook or
-    route that the model does not take. ``refused`` says that the model declined to answer; ``content`` is then how it
-    said so. ``output_items`` are what a model on the Responses API wants back in later turns: see :meth:`as_message`.
+    route that the model does not take. ``cause`` is why the last attempt failed, where ``error_category`` does not say
+    it: of ``max_retries_exceeded``. ``refused`` says that the model declined to answer; ``content`` is then how it said
+    so. ``output_items`` are what a model on the Responses API wants back in later turns: see :meth:`as_message`.
 
     Examples
     --------
@@ -183,6 +199,7 @@ class ChatResponse:
     started_at: datetime | None = None
     error_category: Category | None = None
     error_message: str | None = None
+    cause: Category | None = None
     parsed: Any = None
     tool_results: tuple[ToolResult, ...] = ()
     steps: tuple[ChatResponse, ...] = ()

@@ -57,6 +57,8 @@ class Timing:
         Waiting between attempts.
     attempts : int
         Requests sent.
+    broken_attempts : int
+        Those whose answer broke off after its first token, and that were made again.
     total_s : float
         Total as the user waited, queue and retries included.
     """
@@ -78,6 +80,7 @@ class Timing:
     queue_s: float = 0.0
     retry_wait_s: float = 0.0
     attempts: int = 0
+    broken_attempts: int = 0
     total_s: float = 0.0
 
 

@@ -314,3 +314,15 @@ def test_exports_are_downloaded(lab, fake):
     assert file.suggested_filename.startswith("talk-")
     assert file.suggested_filename.endswith(".json")
     assert json.loads(Path(file.path()).read_text())["format"] == "ipyllm-conversation"
+
+
+def test_a_chat_says_what_it_waits_for_until_the_answer_begins(lab, fake):
+    _, chat = opened(lab)
+    fake.reply(fakes.rate_limited(3.5))
+    fake.default = answer("Paris.", ttft=2.5)
+    chat.type("Capital of France?")
+    chat.log.get_by_text("rate limited, next try in").wait_for()
+    screenshot(lab, "chat-rate-limited")
+    chat.log.get_by_text("waiting for the first token, attempt 2 of 3 · ").wait_for()
+    chat.log.get_by_text("10 → 1 tokens").wait_for()
+    assert "waiting" not in chat.log.inner_text()

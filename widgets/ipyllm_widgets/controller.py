@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Controller"]
 
+_WAITING_INTERVAL_S = 1.0  # how often to look what an answer waits for
 _RENDER_TIMEOUT_S = 30.0  # longest wait for the rendering of answers that have ended
 
 
@@ -56,7 +57,7 @@ class Controller(ABC):
     def __init__(self, channel: MessageChannel, on_error: Callable[[Exception], None]) -> None:
         self.static_output = StaticOutput(self.static_content)
         self._channel = channel
-        self._render_thread = RenderThread(self.render, on_error)
+        self._render_thread = RenderThread(self.render, on_error, self._renders_again_after_s)
         self._diff = StateDiff(channel)
         self._available: list[str] = []
         self._live: dict[str, LiveAnswer] = {}  # unfinished answers by name; replaced, never changed
@@ -136,6 +137,8 @@ class Controller(ABC):
             if changed := bool(finished) or self._changed.is_set():
                 self._changed.clear()
                 self._publish()
+            elif sum(answer.update_waiting() for answer in self._live.values()):  # `any` would not ask all
+                self._publish()
             if finished and not self._live:
                 self._end()
         if changed:
@@ -145,6 +148,9 @@ class Controller(ABC):
         if failure is not None:
             raise failure
         return sent
+
+    def _renders_again_after_s(self) -> float | None:
+        return None if all(answer.has_begun for answer in self._live.values()) else _WAITING_INTERVAL_S
 
     def _static_interval_s(self) -> float:
         return STREAMING_INTERVAL_S

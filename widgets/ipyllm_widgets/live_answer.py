@@ -18,10 +18,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from ipyllm.events import Event
+    from ipyllm.pipeline.waiting import Waiting
     from ipyllm.rendering import GrowingCall, GrowingText
     from ipyllm.response import ChatResponse
 
-__all__ = ["LiveAnswer", "parts_of", "splice"]
+__all__ = ["LiveAnswer", "parts_of", "splice", "waiting_payload"]
 
 _PARTS = ("reasoning", "tools", "text")
 _RESULT_CHARS = 8_000  # of a tool's result that are shown
@@ -87,18 +88,33 @@ class LiveAnswer:
     ----------
     name : str
         Its id in the browser.
+    waits_for : callable, optional
+        Returns what its call waits for, as :meth:`ipyllm.pipeline.call.Call.waiting` does.
     """
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, waits_for: Callable[[], Waiting | None] = lambda: None) -> None:
         self.name = name
+        self.waits_for = waits_for
         self._answer = GrowingAnswer()
         self._events: SimpleQueue[Event] = SimpleQueue()
         self._sent = {part: _SentPart() for part in _PARTS}
+        self.waiting: Waiting | None = None
+        """What its call waits for, as the page shows it; None once it has begun."""
+
+    @property
+    def has_begun(self) -> bool:
+        """Whether text or reasoning was rendered, or the last event."""
+        return self._answer.started or self.response is not None
 
     @property
     def response(self) -> ChatResponse | None:
         """The response; None until the last event was rendered."""
         return self._answer.response
+
+    def update_waiting(self) -> bool:
+        """Ask what the call waits for now; return whether that has changed."""
+        before, self.waiting = self.waiting, None if self.has_begun else self.waits_for()
+        return self.waiting != before
 
     def on_event(self, event: Event) -> None:
         """Queue an event; takes microseconds."""
@@ -167,6 +183,14 @@ class LiveAnswer:
     def source(self, part: str) -> str:
         """Return the markdown of a part (``text`` or ``reasoning``) as far as it was rendered."""
         return self._text(part).source
+
+
+def waiting_payload(waiting: Waiting | None) -> dict[str, Any] | None:
+    """Return what a call waits for, with what its clock shows now; the page lets the clock run."""
+    if waiting is None:
+        return None
+    step = -1 if waiting.counts_down else 1
+    return {"before": waiting.before, "seconds": round(waiting.seconds(), 1), "step": step, "after": waiting.after}
 
 
 def parts_of(reasoning: str, text: str) -> dict[str, Any]:

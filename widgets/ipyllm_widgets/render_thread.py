@@ -33,11 +33,19 @@ class RenderThread:
         Renders the changes and returns the number of bytes sent. Calls never overlap.
     on_error : callable
         Receives an exception of ``render``, to show it in the widget.
+    again_after_s : callable, optional
+        Returns after how many seconds to render again without a :meth:`wake`, or None.
     """
 
-    def __init__(self, render: Callable[[], int], on_error: Callable[[Exception], None]) -> None:
+    def __init__(
+        self,
+        render: Callable[[], int],
+        on_error: Callable[[Exception], None],
+        again_after_s: Callable[[], float | None] = lambda: None,
+    ) -> None:
         self._render = render
         self._on_error = on_error
+        self._again_after_s = again_after_s
         self._requested = threading.Event()
         self._urgent = threading.Event()
         self._lock = threading.Lock()
@@ -56,7 +64,8 @@ class RenderThread:
     def _run(self) -> None:
         budget = DrawBudget(monotonic(), bytes_per_s=_BYTES_PER_S, burst=_BURST, shortest_s=_SHORTEST_S)
         while True:
-            if not self._requested.wait(_IDLE_S):
+            again_after_s = self._again_after_s()
+            if not self._requested.wait(_IDLE_S if again_after_s is None else again_after_s) and again_after_s is None:
                 with self._lock:
                     # `wake` sets the event before it checks the thread, under this lock: no request is lost.
                     if not self._requested.is_set():

@@ -170,7 +170,7 @@ class LLMMagics(Magics):
             return CellRenderer(self.shell, model, output_format)
         from ipyllm_magics.display.terminal import TerminalRenderer
 
-        return TerminalRenderer(output_format)
+        return TerminalRenderer(model, output_format)
 
     def _store(
         self, response: ChatResponse, prepared: PreparedRequest, parsed: Parsed, output_format: OutputFormat

@@ -85,7 +85,7 @@ def _draw_until_done(call: Call, events: SimpleQueue[Event], started: Interrupti
     while not call.wait_for(started, wait_s):
         _feed(events, renderer)
         with delay_interrupt():
-            renderer.waiting(monotonic() - start)
+            renderer.waiting(monotonic() - start, call.waiting())
         wait_s = _WAIT_INTERVAL_S
     while True:
         if call.done.is_set():

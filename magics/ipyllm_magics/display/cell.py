@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell
 
     from ipyllm.events import Event
+    from ipyllm.pipeline.waiting import Waiting
     from ipyllm.response import ChatResponse
     from ipyllm_magics.display.output_formats import OutputFormat
 
@@ -51,9 +52,9 @@ class CellRenderer(Renderer):
         self._drawn_tail = ""
         to_html("")  # load the renderer now: its import must not run while the call is timed
 
-    def waiting(self, elapsed_s: float) -> None:
-        """Show the model and the time it has taken so far."""
-        status = f"{escape(self._model)} · {escape(activity(self._answer))} · {elapsed_s:.0f} s"
+    def waiting(self, elapsed_s: float, waiting: Waiting | None) -> None:
+        """Show the model, and what it does or what the call waits for."""
+        status = escape(f"{self._model} · {activity(self._answer, elapsed_s, waiting)}")
         self._send_head(f'<div class="ipyllm-footer ipyllm-waiting">{status}</div>', "")
 
     def feed(self, event: Event) -> None:

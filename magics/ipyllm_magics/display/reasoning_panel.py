@@ -10,20 +10,30 @@ from ipyllm.text.terminal import strip_control_sequences
 from ipyllm_magics.display.output_formats import fenced
 
 if TYPE_CHECKING:
+    from ipyllm.pipeline.waiting import Waiting
     from ipyllm.rendering import GrowingAnswer
     from ipyllm.response import ChatResponse
 
-__all__ = ["activity", "panel_html", "panel_text", "set_results"]
+__all__ = ["DETAILS_AFTER_S", "activity", "panel_html", "panel_text", "set_results"]
+
+DETAILS_AFTER_S = 2.0
+"""How long a call may wait before the line says what for."""
 
 _MAX_RESULT = 2_000  # characters of a function's result
 _MAX_ARGUMENTS = 200  # in the line that is visible while the panel is folded
 
 
-def activity(answer: GrowingAnswer) -> str:
-    """Return what the model is doing before it answers."""
+def activity(answer: GrowingAnswer, elapsed_s: float, waiting: Waiting | None) -> str:
+    """Return in one line what happens before the answer: what the model does, or else what the call waits for."""
+    if waiting is not None and elapsed_s >= DETAILS_AFTER_S and (answer.calls or not answer.reasoning_words):
+        return waiting.line()
     if answer.calls:
-        return f"calling {strip_control_sequences(answer.calls[-1].name)[:_MAX_ARGUMENTS]}"
-    return f"{answer.reasoning_words} words of reasoning" if answer.reasoning_words else "waiting"
+        doing = f"calling {strip_control_sequences(answer.calls[-1].name)[:_MAX_ARGUMENTS]}"
+    elif answer.reasoning_words:
+        doing = f"{answer.reasoning_words} words of reasoning"
+    else:
+        doing = "waiting"
+    return f"{doing} · {elapsed_s:.0f} s"
 
 
 def set_results(answer: GrowingAnswer, response: ChatResponse) -> None:

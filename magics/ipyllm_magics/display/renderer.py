@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from ipyllm.events import Event
+    from ipyllm.pipeline.waiting import Waiting
     from ipyllm.response import ChatResponse
 
 __all__ = ["Renderer"]
@@ -17,8 +18,8 @@ class Renderer:
     Stages: ``waiting`` (any number of times) → ``feed`` and ``draw`` → ``finish``.
     """
 
-    def waiting(self, elapsed_s: float) -> None:
-        """Show that nothing has arrived yet."""
+    def waiting(self, elapsed_s: float, waiting: Waiting | None) -> None:
+        """Show that no text has arrived yet, and what the call waits for; None if that is not known."""
 
     def feed(self, event: Event) -> None:
         """Take in an event without drawing it."""

@@ -25,12 +25,14 @@ from ipyllm.rendering import (
 from ipyllm.rendering.draw_budget import DrawBudget
 from ipyllm_magics.display.output import Output
 from ipyllm_magics.display.output_formats import NotFoundInAnswerError
+from ipyllm_magics.display.reasoning_panel import DETAILS_AFTER_S
 
 if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell
 
     from ipyllm import Comparison
     from ipyllm.events import Event
+    from ipyllm.pipeline.waiting import Waiting
     from ipyllm_magics.display.output_formats import OutputFormat
 
 __all__ = ["ColumnsRenderer", "NotebookColumns", "TerminalColumns"]
@@ -112,7 +114,8 @@ class NotebookColumns(ColumnsRenderer):
     def _live(self, index: int, growing: _GrowingColumn) -> Column:
         arm = self._comparison.arms[index]
         label = "" if self._comparison.names_hidden else arm.label
-        return Column(arm.mark, label, growing.html(), growing.text, growing.footer(), running=True)
+        footer = growing.footer(self._comparison.waiting(index))
+        return Column(arm.mark, label, growing.html(), growing.text, footer, running=True)
 
     def _ended(self, index: int) -> Column:
         growing = self._columns[index]
@@ -159,12 +162,13 @@ class _GrowingColumn:
             self._html = omitted + blocks + text.live_html
         return self._html
 
-    def footer(self) -> str:
-        """Return the clock of an answer that has not ended."""
+    def footer(self, waiting: Waiting | None) -> str:
+        """Return the clock of an answer that has not ended, or what it waits for."""
         # Only the elapsed time: the measured figures come from the service thread, at the end.
-        clock = f"{monotonic() - self._start:.1f} s"
+        elapsed_s = monotonic() - self._start
+        clock = f"{elapsed_s:.1f} s"
         if not self._answer.started:
-            return f"waiting · {clock}"
+            return waiting.line() if waiting is not None and elapsed_s >= DETAILS_AFTER_S else f"waiting · {clock}"
         words = self._answer.reasoning_words
         return f"{words} words of reasoning · {clock}" if words and not self.text else clock
 

@@ -1,37 +1,61 @@
-"""Renderer of a growing answer in a terminal: plain text as it arrives, without control sequences."""
+"""Renderer of a growing answer in a terminal: plain text as it arrives, without control sequences of the model."""
 
 from __future__ import annotations
 
+import os
+import shutil
 import sys
 from typing import TYPE_CHECKING
 
 from ipyllm.events import ReasoningDelta, TextDelta, ToolCallDelta
 from ipyllm.rendering import footer_text
-from ipyllm.text.terminal import TerminalFilter
+from ipyllm.text.terminal import TerminalFilter, strip_control_sequences
 from ipyllm_magics.display.output_formats import NotFoundInAnswerError
+from ipyllm_magics.display.reasoning_panel import DETAILS_AFTER_S
 from ipyllm_magics.display.renderer import Renderer
 
 if TYPE_CHECKING:
     from ipyllm.events import Event
+    from ipyllm.pipeline.waiting import Waiting
     from ipyllm.response import ChatResponse
     from ipyllm_magics.display.output_formats import OutputFormat
 
 __all__ = ["TerminalRenderer"]
 
 _DIM, _NORMAL = "\x1b[2m", "\x1b[22m"
+_ERASE_LINE = "\r\x1b[2K"
 _PAUSE_S = 0.03  # reads as continuous
 
 
 class TerminalRenderer(Renderer):
     """Writes to standard output, dim text only where that is a terminal."""
 
-    def __init__(self, output_format: OutputFormat) -> None:
+    def __init__(self, model: str, output_format: OutputFormat) -> None:
+        self._model = model
         self._extract = output_format.extract
         self._filter = TerminalFilter()
         self._pending: list[str] = []
         self._last_char = ""  # written or pending
         self._is_dim = False
         self._is_tty = sys.stdout.isatty()
+        self._can_erase = self._is_tty and os.environ.get("TERM") != "dumb"
+        self._has_waiting_line = False
+
+    def waiting(self, elapsed_s: float, waiting: Waiting | None) -> None:
+        """Write what the call waits for into one line, which the next one replaces; only where that can be erased."""
+        if not self._can_erase or elapsed_s < DETAILS_AFTER_S:
+            return
+        doing = waiting.line() if waiting is not None else f"waiting · {elapsed_s:.0f} s"
+        line = strip_control_sequences(f"{self._model} · {doing}")[: shutil.get_terminal_size().columns - 1]
+        sys.stdout.write(f"{_ERASE_LINE}{_DIM}{line}{_NORMAL}")
+        sys.stdout.flush()
+        self._has_waiting_line = True
+
+    def _erase_waiting_line(self) -> None:
+        if self._has_waiting_line:
+            self._has_waiting_line = False
+            sys.stdout.write(_ERASE_LINE)
+            sys.stdout.flush()
 
     def feed(self, event: Event) -> None:
         """Take in an event; reasoning and tool calls are shown dim."""
@@ -67,6 +91,7 @@ class TerminalRenderer(Renderer):
 
     def draw(self) -> None:
         """Write what is new."""
+        self._erase_waiting_line()
         text = "".join(self._pending)
         self._pending.clear()
         if text:

@@ -167,6 +167,7 @@ def request_options(parsed: Parsed, defaults: Mapping[str, Any], variables: Mapp
         "tags": {**defaults.get("tags", {}), **dict(parsed["tags"] or ())},
         "timeout": parsed["timeout"],
         "cache": parsed["cache"],
+        "retry_after_text": True if parsed["quiet"] else None,  # where nobody sees the answer before its end
         "tools": resolve_tools(parsed["tools"] or (), variables),
         "schema": resolve_schema(parsed["schema"], variables) if parsed["schema"] else None,
         **dict(parsed["params"] or ()),

@@ -59,6 +59,7 @@ def _row(arm: Arm, known: ChatResponse | None, preferred: str | None) -> dict[st
         "started_at": response.started_at,
         "finish_reason": response.finish_reason,
         "error_category": response.error_category,
+        "cause": response.cause,
         "error_message": response.error_message,
         "preferred": preferred == arm.label if preferred is not None else None,
         "call_id": response.call_id or None,

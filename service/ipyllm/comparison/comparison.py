@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
     from ipyllm.events import Event
     from ipyllm.messages import Message
+    from ipyllm.pipeline.waiting import Waiting
     from ipyllm.rendering import Column
     from ipyllm.request import Provenance
     from ipyllm.response import ChatResponse
@@ -225,6 +226,13 @@ class Comparison:
                 self.cancel()
                 raise result
         return self
+
+    def waiting(self, index: int) -> Waiting | None:
+        """Return what the arm at this index waits for; None once it answers, and while names are hidden.
+
+        What it waits for may tell which model it is.
+        """
+        return self._calls[index].waiting() if self._calls and not self.names_hidden else None
 
     def _started_calls(self) -> list[Call]:
         if not self._calls:

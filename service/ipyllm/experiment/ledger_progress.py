@@ -24,7 +24,7 @@ _FINAL_ERRORS: Final = ("bad_request", "content_filter", "context_length")
 
 _LEADING_COLUMNS: Final = (
     "experiment", "arm", "model", "params", "system", "prompt_id", "repeat", "row", "prompt", "response", "status",
-    "error_category", "error_message", "finish_reason",
+    "error_category", "cause", "error_message", "finish_reason",
 )  # fmt: skip
 _MAX_NAMES = 5
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from html import escape
 from typing import TYPE_CHECKING, Any
 
+from ipyllm.dataframes.failures import root_categories
 from ipyllm.experiment.ledger_progress import LedgerProgress
 from ipyllm.totals import CostTotal
 
@@ -227,6 +228,6 @@ class Results:
 
 
 def _categories(failed: pd.DataFrame) -> str:
-    counts = failed["error_category"].fillna("unknown").value_counts()
+    counts = root_categories(failed).fillna("unknown").value_counts()
     shown = [f"{category} {n}" for category, n in counts.head(_MAX_CATEGORIES).items()]
     return ", ".join([*shown, "…"] if len(counts) > _MAX_CATEGORIES else shown)

@@ -45,6 +45,7 @@ COLUMNS: Final[dict[str, Kind]] = {
     "finish_reason": "text",
     "refused": "bool",
     "error_category": "text",
+    "cause": "text",
     "error_message": "text",
     # latency
     "queue_s": "float",
@@ -63,6 +64,7 @@ COLUMNS: Final[dict[str, Kind]] = {
     "client_lag_s": "float",
     "arrival_clock": "text",
     "attempts": "int",
+    "broken_attempts": "int",
     "retry_wait_s": "float",
     "total_s": "float",
     "cold": "bool",
@@ -74,6 +76,7 @@ COLUMNS: Final[dict[str, Kind]] = {
     "cache_write_tokens": "int",
     "output_tokens": "int",
     "output_tokens_estimated": "int",
+    "broken_output_tokens_estimated": "int",
     "reasoning_tokens": "int",
     "visible_tokens": "int",
     "usage_source": "text",

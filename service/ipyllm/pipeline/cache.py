@@ -13,7 +13,7 @@ import sqlite3
 import threading
 import time
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Self
 
@@ -258,7 +258,7 @@ def _to_json(response: ChatResponse) -> str:
         "tool_calls": [asdict(call) for call in response.tool_calls],
         "finish_reason": response.finish_reason,
         "response_model": response.response_model,
-        "usage": asdict(response.usage),
+        "usage": asdict(replace(response.usage, broken_output_tokens_estimated=None)),
     }
     if response.refused:
         stored["refused"] = True

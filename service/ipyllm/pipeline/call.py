@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import suppress
+from dataclasses import replace
 from time import perf_counter_ns
 from typing import TYPE_CHECKING
 
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from ipyllm.events import Event
     from ipyllm.pipeline.budget import Account
     from ipyllm.pipeline.exchange import RowSink
+    from ipyllm.pipeline.waiting import Waiting
     from ipyllm.provider import Provider
     from ipyllm.request import ChatRequest
     from ipyllm.tools import CallerExecutor
@@ -43,9 +45,10 @@ class Call:
     """One call in flight; usable from any thread.
 
     Stages: created → started (:meth:`start`) → streaming (``on_event`` is called on the service thread, and must return
-    in microseconds) → done (``done`` is set, with ``response``, and ``error`` if the call failed). Rows go to
-    ``ledger``, by default that of this process. The cost is also reserved and settled in ``account``, by default that
-    of its experiment. A call that is made while a scorer runs belongs to the experiment of the answer that is scored.
+    in microseconds) → done (``done`` is set, with ``response``, and ``error`` if the call failed). Without ``on_event``
+    nobody sees an answer before it is complete, so one that breaks off may be asked for again. Rows go to ``ledger``,
+    by default that of this process. The cost is also reserved and settled in ``account``, by default that of its
+    experiment. A call that is made while a scorer runs belongs to the experiment of the answer that is scored.
     """
 
     def __init__(
@@ -58,7 +61,10 @@ class Call:
     ) -> None:
         self.service = service
         self._scope = current_scope()
-        self.request = request = request if self._scope is None else self._scope.adopt(request)
+        request = request if self._scope is None else self._scope.adopt(request)
+        if request.retry_after_text is None and on_event is None:
+            request = replace(request, retry_after_text=True)
+        self.request = request
         self.done = InterruptibleEvent()
         self.response: ChatResponse | None = None
         self.error: LLMError | None = None
@@ -75,6 +81,7 @@ class Call:
         self._context: Context | None = None
         self._deadline: float | None = None
         self._asked_ns: int | None = None  # until the first exchange has begun
+        self._exchange: Exchange | None = None
         self._caller_executor: CallerExecutor | None = None
         self._cancelled = False
 
@@ -123,6 +130,11 @@ class Call:
     def wait_for(self, event: InterruptibleEvent, timeout: float | None = None) -> bool:
         """Wait for an event in the thread that made the call, and run the call's tools meanwhile."""
         return event.wait(timeout) if self._caller_executor is None else self._caller_executor.wait(event, timeout)
+
+    def waiting(self) -> Waiting | None:
+        """Return what the call waits for; None once text or a function call arrives, and between exchanges."""
+        exchange = self._exchange
+        return None if exchange is None else exchange.waiting()
 
     def before_tools(self, callback: Callable[[], None]) -> None:
         """Call ``callback`` in the waiting thread before each tool runs there."""
@@ -186,6 +198,7 @@ class Call:
                 model=self.request.model,
                 error_category=self.error.category,
                 error_message=str(self.error),
+                cause=self.error.cause,
             )
         finally:
             if self._caller_executor is not None:
@@ -212,11 +225,14 @@ class Call:
                 asked_ns=self._asked_ns,
             )
             self._asked_ns = None
+            self._exchange = exchange
             try:
                 with candidate:
                     return await exchange.run()
             except LLMError as exc:
                 errors.append(exc)
+            finally:
+                self._exchange = None
         raise all_candidates_failed(errors, request.model)
 
     def _accounts(self) -> list[Account]:

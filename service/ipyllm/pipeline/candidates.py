@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from ipyllm.request import ChatRequest
     from ipyllm.response import Category
 
-__all__ = ["Candidate", "Router", "all_candidates_failed", "candidates", "category_of", "text_was_shown"]
+__all__ = ["Candidate", "Router", "all_candidates_failed", "candidates", "category_of", "may_ask_another"]
 
 
 class Candidate:
@@ -93,6 +93,7 @@ def all_candidates_failed(errors: list[LLMError], route: str) -> LLMError:
         attempts=sum(error.attempts for error in errors),
         retry_after=last.retry_after,
         partial=last.partial,
+        cause=last.cause,
         limit=last.limit,
     )
     error.__cause__ = last
@@ -101,15 +102,16 @@ def all_candidates_failed(errors: list[LLMError], route: str) -> LLMError:
 
 def category_of(error: LLMError) -> Category:
     """Return the category of an error, or of its cause if the error is ``max_retries_exceeded``."""
-    cause = error.__cause__
-    if error.category == "max_retries_exceeded" and isinstance(cause, LLMError):
-        return cause.category
-    return error.category
+    return error.cause or error.category if error.category == "max_retries_exceeded" else error.category
 
 
-def text_was_shown(error: LLMError) -> bool:
-    """Return whether the user has seen part of this answer, so that no other answer may follow it."""
-    partial = error.partial
-    if partial is not None and (partial.content or partial.reasoning or partial.tool_calls):
+def may_ask_another(error: LLMError, request: ChatRequest) -> bool:
+    """Return whether another service may answer after ``error``: nobody has seen a part of this answer."""
+    if not _text_arrived(error):
         return True
-    return isinstance(error.__cause__, LLMError) and text_was_shown(error.__cause__)
+    return bool(request.retry_after_text) and category_of(error) != "timeout"
+
+
+def _text_arrived(error: LLMError) -> bool:
+    partial = error.partial
+    return partial is not None and bool(partial.content or partial.reasoning or partial.tool_calls)

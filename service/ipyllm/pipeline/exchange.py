@@ -27,7 +27,8 @@ from ipyllm.pipeline.exchange_budget import ExchangeBudget
 from ipyllm.pipeline.limiter_registry import limiter_for
 from ipyllm.pipeline.response_events import ResponsesAccumulator
 from ipyllm.pipeline.retry import attempts, is_retryable
-from ipyllm.pipeline.state import ExchangeState
+from ipyllm.pipeline.state import ExchangeState, Phase
+from ipyllm.pipeline.waiting import what_is_awaited
 from ipyllm.pipeline.watchdog import Watchdog
 from ipyllm.response import Usage
 from ipyllm.runtime.service_thread import service_thread
@@ -42,7 +43,8 @@ if TYPE_CHECKING:
     from ipyllm.pipeline.accumulator import Accumulator
     from ipyllm.pipeline.budget import Account
     from ipyllm.pipeline.cache import ResponseCache
-    from ipyllm.pipeline.limiter import Slot
+    from ipyllm.pipeline.limiter import Limiter, Slot
+    from ipyllm.pipeline.waiting import Waiting
     from ipyllm.provider import Provider
     from ipyllm.request import ChatRequest
     from ipyllm.response import ChatResponse
@@ -117,6 +119,8 @@ class Exchange:
         self._asked_ns = asked_ns
         self._cache: ResponseCache | None = None
         self._cache_key = ""
+        self._state: ExchangeState | None = None
+        self._limiter: Limiter | None = None
         self._budget = ExchangeBudget(service, request, accounts)
 
     async def run(self) -> ChatResponse:
@@ -126,6 +130,7 @@ class Exchange:
         in the row.
         """
         state, error = ExchangeState(self._asked_ns), None
+        self._state = state
         try:
             self._ledger.put(ledger_rows.opening_row(self.call_id, self.request, state.started_at))
             try:
@@ -141,8 +146,14 @@ class Exchange:
         await self._store_in_cache(response)
         return response
 
+    def waiting(self) -> Waiting | None:
+        """Return what it waits for; None before its beginning, and once text or a function call arrives. Any thread."""
+        state = self._state
+        return None if state is None else what_is_awaited(state, self.service, self.request, self._limiter)
+
     async def _run(self, state: ExchangeState) -> None:
         state.address, state.cold = await self.service.prepare()
+        state.phase = Phase("begin", state.begun_ns)
         if await self._answered_by_cache(state):
             return
         await service_thread().transport.connection(state.address)  # an import at the first call is not latency
@@ -185,11 +196,12 @@ class Exchange:
         return math.inf if self._deadline is None else self._deadline - asyncio.get_running_loop().time()
 
     async def _attempt_with_retries(self, state: ExchangeState) -> None:
-        request, after_text = self.request, self.request.retry_after_text
+        request, after_text = self.request, bool(self.request.retry_after_text)
 
         async def wait(seconds: float) -> None:
             log(_logger, logging.WARNING, "attempt failed, waiting", model=request.model, wait_s=round(seconds, 3))
             before = perf_counter_ns()
+            state.phase = Phase("pause", before, before + int(seconds * 1e9))
             try:
                 await asyncio.sleep(seconds)
             finally:
@@ -219,6 +231,7 @@ class Exchange:
                     attempts=state.attempts,
                     retry_after=exc.retry_after,
                     reached_server=exc.reached_server,
+                    cause=exc.category,
                     limit=exc.limit,
                 ) from exc
             raise
@@ -226,11 +239,12 @@ class Exchange:
     async def _attempt_when_allowed(self, state: ExchangeState) -> None:
         """Send when the limiter allows it; send again if the server refuses because of our other calls."""
         assert state.address is not None
-        limiter = limiter_for(state.address, self.service.limits)
+        limiter = self._limiter = limiter_for(state.address, self.service.limits)
         slot = limiter.slot(estimate_messages(self.request.messages) if limiter.counts_tokens else 0)
         until = asyncio.get_running_loop().time() + min(_RESEND_S, self._remaining_s())
         while True:
             waited_s = slot.waited_s
+            state.phase = Phase("queue", perf_counter_ns())
             try:
                 async with slot:
                     state.queued_s += slot.waited_s - waited_s
@@ -253,17 +267,22 @@ class Exchange:
     async def _attempt(self, state: ExchangeState, slot: Slot) -> None:
         request, on_event = self.request, self._on_event
         assert state.address is not None
-        await self._budget.hold_for_attempt(state)
+        try:
+            await self._budget.hold_for_attempt(state)
+        except LLMError as exc:
+            exc.cause = state.attempt_error.category if state.attempt_error is not None else None
+            raise
         self._put_bound(state, to_be_sent=True)
         await self._budget.sent()
         body, api = self.service.body(request), self.service.api
-        state.begin_attempt(body)
+        state.begin_attempt(body, request)
         thread = service_thread()
         stream = thread.transport.stream(
             state.address, body, model=request.model, connect_s=request.timeout.connect, api=api
         )
         received = state.received = self._accumulator(api)
         state.times = stream.times
+        state.phase = Phase("request", stream.times.ready_ns)
         watchdog = Watchdog(received, stream.times, request.timeout)
         error: LLMError | None = None
         try:
@@ -271,6 +290,7 @@ class Exchange:
             with thread.lag.measure() as state.lag, thread.short_pauses, saving, _closed(received, on_event):
                 async with watchdog, stream as chunks:
                     slot.admitted()
+                    state.accepted_ns = perf_counter_ns()
                     times = stream.times
                     received.sent_ns = times.sent_ns or received.sent_ns
                     async for chunk, arrival in chunks:
@@ -298,7 +318,7 @@ class Exchange:
             )
         )
         if error is not None:
-            if received.has_tokens:  # text was shown, so there is no retry
+            if received.has_tokens:  # so it is made again only if nobody has seen them
                 error.partial = state.response(self.service, request, self.call_id, error)
             raise error
 

@@ -24,7 +24,7 @@ __all__ = ["final_row", "opening_row", "partial_row"]
 _USAGE = tuple(field.name for field in fields(Usage))
 _TIMING = tuple(field.name for field in fields(Timing))
 _RESPONSE = (
-    *("status", "finish_reason", "refused", "error_category", "error_message", "response_model"),
+    *("status", "finish_reason", "refused", "error_category", "cause", "error_message", "response_model"),
     *("cold", "cache_hit", "cost_usd", "price_source"),
 )
 _PROVENANCE = ("cell_id", "conversation", "origin", "experiment", "arm", "prompt_id", "repeat", "warmup")

@@ -73,6 +73,11 @@ class Limiter:
         return self._window.in_flight
 
     @property
+    def paused_until(self) -> float:
+        """Until when nothing is sent after a rejection, as ``time.monotonic``; a past time without a pause."""
+        return self._paused_until
+
+    @property
     def waiting(self) -> int:
         """Number of calls that wait for a slot."""
         return self._waiting

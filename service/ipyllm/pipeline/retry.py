@@ -30,9 +30,10 @@ _TOO_LARGE = 413
 def is_retryable(error: BaseException, *, after_text: bool = False) -> bool:
     """Whether the same request may succeed if sent again.
 
-    False after text was shown, which would appear twice, unless ``after_text`` allows it. False for errors that remain:
-    a wrong key, no quota, a request that the server does not understand, or a wait of over two minutes. False for a
-    request that a time limit ended while the server may have been at work on it, because both may be billed.
+    False after a part of the answer has arrived, which may have been shown and would appear twice, unless
+    ``after_text`` allows it. False for errors that remain: a wrong key, no quota, a request that the server does not
+    understand, or a wait of over two minutes. False for a request that a time limit ended while the server may have
+    been at work on it, because both may be billed.
     """
     if not isinstance(error, LLMError) or error.may_be_at_work:
         return False

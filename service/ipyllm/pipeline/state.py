@@ -6,7 +6,7 @@ import logging
 from dataclasses import replace
 from datetime import UTC, datetime
 from time import perf_counter_ns
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple
 
 from ipyllm.conversations.likely_tokens import likely_message_tokens, likely_output_tokens
 from ipyllm.conversations.tokens import max_output_tokens
@@ -27,12 +27,22 @@ if TYPE_CHECKING:
     from ipyllm.transport.address import Address
     from ipyllm.transport.wire_times import WireTimes
 
-__all__ = ["ExchangeState"]
+__all__ = ["ExchangeState", "Phase"]
 
 _GATEWAY_ERRORS: Final = frozenset({502, 504, 524})
 """Errors of a gateway that lost the model server behind it, which may have answered."""
 
+_BILLED_EARLIER: Final = "unknown: an earlier attempt was billed too"
+
 _logger = logging.getLogger("ipyllm.call")
+
+
+class Phase(NamedTuple):
+    """What an exchange is doing, since when, and until when it will, as ``perf_counter_ns``."""
+
+    name: Literal["prepare", "begin", "queue", "request", "pause"]
+    since_ns: int
+    until_ns: int | None = None
 
 
 class ExchangeState:
@@ -42,12 +52,14 @@ class ExchangeState:
         self.started_at = datetime.now(UTC)
         self.begun_ns = perf_counter_ns()
         self.opened_ns = self.begun_ns if asked_ns is None else asked_ns
+        self.phase = Phase("prepare", self.begun_ns)
         self.ready_ns: int | None = None
         self.queued_s = 0.0
         self.retry_wait_ns = 0
         self.attempt_records: list[Attempt] = []
         self.attempts = 0
         self.attempt_error: LLMError | None = None
+        self.accepted_ns: int | None = None  # when the response of the latest attempt began, unless it is a refusal
         self.attempt_is_open = False  # it was sent, and not counted as an earlier one yet
         self.sent_at = self.started_at
         self.body: Mapping[str, Any] = {}  # of the latest attempt
@@ -58,14 +70,21 @@ class ExchangeState:
         self.cold = False
         self.address: Address | None = None
         self.received = Accumulator(sent_ns=self.opened_ns)
+        self.broken_attempts = 0  # with tokens, and made again
+        self.broken_output_tokens = 0  # of these, estimated
+        self.last_broken: Accumulator | None = None
         self.lag = LagMeasurement()
         self.times: WireTimes | None = None
         self.hit: ChatResponse | None = None
 
-    def begin_attempt(self, body: Mapping[str, Any]) -> None:
+    def begin_attempt(self, body: Mapping[str, Any], request: ChatRequest) -> None:
         """Record that a request is sent, with this JSON."""
+        if self.received.has_tokens:
+            self.broken_attempts += 1
+            self.broken_output_tokens += self._likely_output_tokens(request)
+            self.last_broken = self.received
         self.attempts += 1
-        self.attempt_error = None
+        self.attempt_error = self.accepted_ns = None
         self.attempt_is_open = True
         self.sent_at = datetime.now(UTC)
         self.body = body
@@ -101,15 +120,18 @@ class ExchangeState:
         received = self.received
         usage = self._usage(service, request)
         cost, source = self._cost(service, usage)
+        # Of an attempt that was made again in vain, the text is kept: it has arrived, and may have been paid for.
+        text = received if error is None or received.has_tokens else self.last_broken or received
         if self.attempts and not self.may_be_billed:
             cost, source = self.earlier_cost_usd, self._source_of_unbilled(source)
+            source = source if cost is not None else _BILLED_EARLIER
         elif cost is not None and self.earlier_cost_usd != 0.0:
             cost = None if self.earlier_cost_usd is None else cost + self.earlier_cost_usd
-            source = source if cost is not None else "unknown: an earlier attempt was billed too"
+            source = source if cost is not None else _BILLED_EARLIER
         return ChatResponse(
-            content=received.content,
-            reasoning=received.reasoning,
-            tool_calls=received.tool_calls,
+            content=text.content,
+            reasoning=text.reasoning,
+            tool_calls=text.tool_calls,
             status=_status(error),
             finish_reason=received.finish_reason,
             refused=received.refused,
@@ -126,6 +148,7 @@ class ExchangeState:
             started_at=self.started_at,
             error_category=error.category if error is not None else None,
             error_message=str(error) if error is not None else None,
+            cause=error.cause if error is not None else None,
             not_applied=request.not_applied,
         )
 
@@ -171,6 +194,7 @@ class ExchangeState:
         known: dict[str, Any] = {
             "visible_tokens": visible_tokens(counted, self.received),
             "service_tier": self.received.service_tier,
+            "broken_output_tokens_estimated": self.broken_output_tokens or None,
         }
         if self.received.has_tokens:
             if counted.input_tokens is None:
@@ -237,6 +261,7 @@ class ExchangeState:
             queue_s=(ready_ns - self.begun_ns) / 1e9 + self.queued_s,
             retry_wait_s=self.retry_wait_ns / 1e9,
             attempts=self.attempts,
+            broken_attempts=self.broken_attempts,
             total_s=(now - self.opened_ns) / 1e9,
         )
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from html import escape
 from typing import TYPE_CHECKING
 
-from ipyllm.response import NOT_BILLED, NOT_SENT
+from ipyllm.response import NOT_BILLED, NOT_SENT, name_failure
 from ipyllm.text.format import seconds
 from ipyllm.text.terminal import strip_control_sequences
 from ipyllm.timing import MAX_READ_DELAY_S
@@ -61,7 +61,7 @@ def _ending(response: ChatResponse) -> Iterator[str]:
     if response.status != "ok":
         status = _STATUS[response.status]
         category = response.error_category if response.status == "error" else None
-        yield f"{status} ({category.replace('_', ' ')})" if category else status
+        yield f"{status} ({name_failure(category, response.cause)})" if category else status
     if response.refused:
         yield "refused"
     if response.finish_reason in _STOPPED:

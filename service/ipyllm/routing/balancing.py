@@ -11,7 +11,7 @@ from itertools import count
 from typing import TYPE_CHECKING, Any
 
 from ipyllm.errors import LLMError, bad_request
-from ipyllm.pipeline.candidates import category_of, text_was_shown
+from ipyllm.pipeline.candidates import category_of, may_ask_another
 from ipyllm.routing.health import Health
 from ipyllm.routing.route import Route
 from ipyllm.runtime.interruptible import InterruptibleEvent
@@ -110,7 +110,7 @@ class Pool(Route):
                 candidate.on_end(partial(self._call_ended, member))
                 yield candidate
                 error = candidate.error
-            if error is None or not _is_worth_another_endpoint(error):
+            if error is None or not _is_worth_another_endpoint(error, request):
                 return
 
     def _arms(self) -> Iterable[BaseLLMService]:
@@ -215,5 +215,7 @@ def _url(service: BaseLLMService) -> str:
     return service.base_url().rstrip("/")
 
 
-def _is_worth_another_endpoint(error: BaseException) -> bool:
-    return isinstance(error, LLMError) and category_of(error) in _ANOTHER_MAY_SUCCEED and not text_was_shown(error)
+def _is_worth_another_endpoint(error: BaseException, request: ChatRequest) -> bool:
+    if not isinstance(error, LLMError) or category_of(error) not in _ANOTHER_MAY_SUCCEED:
+        return False
+    return may_ask_another(error, request)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from ipyllm.errors import LLMError, bad_request
 from ipyllm.observability.logs import log
-from ipyllm.pipeline.candidates import category_of, text_was_shown
+from ipyllm.pipeline.candidates import category_of, may_ask_another
 from ipyllm.routing.health import Health
 from ipyllm.routing.route import Route
 
@@ -61,7 +61,7 @@ class Fallback(Route):
                 candidate.on_end(health.call_ended)
                 yield candidate
                 error = candidate.error
-            if error is not None and not _is_worth_another_service(error):
+            if error is not None and not _is_worth_another_service(error, request):
                 return
             if isinstance(error, LLMError):
                 log(
@@ -74,5 +74,7 @@ class Fallback(Route):
                 )
 
 
-def _is_worth_another_service(error: BaseException) -> bool:
-    return isinstance(error, LLMError) and category_of(error) in _ANOTHER_MAY_SUCCEED and not text_was_shown(error)
+def _is_worth_another_service(error: BaseException, request: ChatRequest) -> bool:
+    if not isinstance(error, LLMError) or category_of(error) not in _ANOTHER_MAY_SUCCEED:
+        return False
+    return may_ask_another(error, request)

@@ -50,7 +50,7 @@ class BaseLLMService(OpenAICompatibleProvider):
         provenance: Provenance | None = None,
         timeout: float | Timeout | None = None,
         max_retries: int | None = None,
-        retry_after_text: bool = False,
+        retry_after_text: bool | None = None,
         cache: bool | None = None,
         max_cost_usd: float | None = None,
         tools: Iterable[Any] = (),
@@ -78,7 +78,7 @@ class BaseLLMService(OpenAICompatibleProvider):
         request = ChatRequest(
             model=self.full_name,
             messages=tuple(messages),
-            retry_after_text=bool(retry_after_text),
+            retry_after_text=None if retry_after_text is None else bool(retry_after_text),
             max_cost_usd=validate_usd(max_cost_usd),
             tools=_tools_by_name(tools),
             tool_rounds=validate_int("tool_rounds", tool_rounds, 1),
@@ -138,7 +138,8 @@ class BaseLLMService(OpenAICompatibleProvider):
             Which values it takes is in its profile.
             ``conversation_history``: messages that come before, such as ``ConversationHistory().get_messages()``;
             ``system``; ``tags``: ``{"arm": "terse"}`` finds the call again in ``usage()``; ``timeout``;
-            ``max_retries``; ``retry_after_text``: retry even after text was shown; ``cache``;
+            ``max_retries``; ``retry_after_text``: whether to retry after a part of the answer has arrived, by default
+            only where nobody has seen it, as here; ``cache``;
             ``max_cost_usd``: refuse before sending if it may cost more; ``tools``: Python
             functions the model may call, with ``tool_rounds``; ``schema``: a Pydantic class, dataclass, TypedDict or
             JSON schema that the answer must fit, with ``repairs``; and any parameter of the model.

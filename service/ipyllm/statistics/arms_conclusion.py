@@ -6,8 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-import pandas as pd
-
+from ipyllm.dataframes.failures import root_categories
 from ipyllm.statistics.latency_caveats import MAX_NAMES
 from ipyllm.statistics.observations import METRICS
 from ipyllm.statistics.table import format_interval, format_level
@@ -31,7 +30,7 @@ def quantile_name(metric: str, q: float) -> str:
 def arms_conclusion(observed: Observations, rows: dict[str, dict[str, Any]], level: float) -> str:
     """Return what the rows of the arms show, in sentences."""
     if observed.failed.all():
-        kinds = observed.frame.get("error_category", pd.Series(dtype=object)).dropna()
+        kinds = root_categories(observed.frame).dropna()
         n = len(observed.frame)
         why = f"{', mostly' if n > 1 else ''} with {kinds.mode().iloc[0]}" if len(kinds) else ""
         return f"{f'All {n:,} calls' if n > 1 else 'The only call'} failed{why}: there is nothing to compare."

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 import pandas as pd
 
+from ipyllm.dataframes.failures import root_categories
 from ipyllm.dataframes.latency_filter import as_of_older_version, known_column
 from ipyllm.statistics.observations import METRICS
 from ipyllm.text.format import count, join_names, seconds
@@ -86,8 +87,7 @@ def _whole_answers(observed: Observations) -> Iterator[str]:
 
 
 def _time_limits(observed: Observations) -> Iterator[str]:
-    category = observed.frame.get("error_category")
-    if category is not None and (stopped := category == "timeout").any():
+    if (stopped := root_categories(observed.frame) == "timeout").any():
         yield (
             f"{count(int(stopped.sum()), 'call')} ({join_names(_arms(observed, stopped), limit=MAX_NAMES)}) ended at "
             "a time limit and count in no total time, although they were slow: the true quantiles are higher."

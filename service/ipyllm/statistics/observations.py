@@ -34,7 +34,7 @@ _NUMBERS = (
     *("queue_s", "attempts"),
     *("input_tokens", "output_tokens", "visible_tokens", "cost_usd"),
 )
-_COPIED = ("model", "prompt_id", "repeat", "started_at", "error_category", "price_source", "arrival_clock")
+_COPIED = ("model", "prompt_id", "repeat", "started_at", "error_category", "cause", "price_source", "arrival_clock")
 
 
 @dataclass(frozen=True)

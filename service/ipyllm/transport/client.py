@@ -275,11 +275,11 @@ async def _capture_requests(client: AsyncOpenAI) -> dict[Api, httpx2.Request] | 
 
 
 def _is_malformed(exc: BaseException | None) -> bool:
-    """Return whether a cause of ``exc`` is a response that breaks the rules of HTTP."""
+    """Return whether a cause of ``exc`` is a response that breaks the rules of HTTP, not just one that was cut off."""
     import aiohttp
     from aiohttp.http_exceptions import HttpProcessingError
 
-    while exc is not None:
+    while exc is not None and not isinstance(exc, aiohttp.ClientPayloadError):
         if isinstance(exc, HttpProcessingError | aiohttp.ClientResponseError):
             return True
         exc = exc.__cause__ or exc.__context__

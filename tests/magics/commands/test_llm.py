@@ -347,3 +347,21 @@ def test_the_extension_can_be_unloaded_and_loaded_again(kernel, fake):
     assert kernel.run("%unload_ext ipyllm").status == "ok"
     assert kernel.run("%llm Hello").status == "error"
     assert kernel.run("%load_ext ipyllm\n%llm Hello again").status == "ok"
+
+
+@pytest.mark.parametrize(
+    ("cell", "n"),
+    [("%%llm --quiet -o response\nHello", 1), ("%%llm_compare --quiet -m openai/a -m openai/b\nHello", 2)],
+)
+def test_an_answer_that_nobody_sees_is_asked_for_again_when_it_breaks_off(kernel, fake, cell, n):
+    fake.reply(*[fakes.reset("one two three", after=2)] * n)
+    fake.default = answer("whole")
+    assert kernel.run(cell).status == "ok"
+    read = "import ipyllm\nrow = ipyllm.usage().iloc[-1]\nprint(row.response, row.broken_attempts)"
+    assert kernel.run(read).stdout == "whole 1\n"
+
+
+def test_an_answer_that_is_shown_is_sent_once(kernel, fake):
+    fake.reply(fakes.reset("one two three", after=2))
+    assert kernel.run("%%llm -f json\nHello").status == "error"
+    assert len(fake.requests) == 1

@@ -81,7 +81,7 @@ def test_an_explicit_argument_that_equals_a_default_is_still_explicit(fake):
     assert route.chat("Hello", temperature=0).status == "ok"
     assert fake.requests[-1].json["temperature"] == 0
     assert chosen_first(route, max_retries=2).max_retries == 2
-    assert chosen_first(route.with_defaults(timeout=5), timeout=Timeout()).timeout == Timeout().limits(300)
+    assert chosen_first(route.with_defaults(timeout=5), timeout=Timeout()).timeout == Timeout().limits(600)
 
 
 def chosen_first(route, **given):

@@ -8,6 +8,7 @@ import pytest
 
 from ipyllm.pipeline import chat_chunks
 from ipyllm.pipeline.chat_chunks import ChatAccumulator
+from ipyllm.provider import ReasoningFormat
 from ipyllm.transport.plain_chunks import plain_text
 from ipyllm.transport.wire_times import Arrival
 
@@ -77,11 +78,11 @@ def test_any_other_chunk_is_read_in_full(name):
     assert plain_text(OTHERS[name]) is None
 
 
-def read(chunks, **options):
-    received = ChatAccumulator(0, **options)
+def read(chunks, tag):
+    received = ChatAccumulator(0, ReasoningFormat(tag))
     events = [received.feed(chunk, Arrival(at_ns, 0, by_kernel=True)) for at_ns, chunk in enumerate(chunks, 1)]
     state = {name: getattr(received, name) for name in ChatAccumulator.__dataclass_fields__ if not name.startswith("_")}
-    state.pop("reasoning_tag", None)
+    state.pop("reasoning_format", None)
     return [*events, received.close()], state, received.content, received.reasoning, received.tool_calls
 
 
@@ -90,6 +91,6 @@ def read(chunks, **options):
 def test_both_ways_of_reading_give_the_same(name, tag, monkeypatch):
     opening = changed("choices", 0, "delta", "content", to="<think>why</think>Well, ")
     chunks = [opening, PLAIN, PLAIN, (OTHERS | SPECIAL)[name], PLAIN, changed("choices", 0, "finish_reason", to="stop")]
-    short = read(chunks, reasoning_tag=tag)
+    short = read(chunks, tag)
     monkeypatch.setattr(chat_chunks, "plain_text", lambda _: None)
-    assert short == read(chunks, reasoning_tag=tag)
+    assert short == read(chunks, tag)

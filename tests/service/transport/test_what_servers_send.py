@@ -485,7 +485,7 @@ def test_a_broken_off_answer_is_asked_for_again_unless_text_was_shown(fake, reas
     assert service.chat("Hello").content == "Hello from the fake."
     fake.reply(status(200, events([delta(content="Fo"), delta(reason)]), SSE))
     with pytest.raises(LLMError) as caught:
-        service.chat("Hello")
+        list(service.stream("Hello"))
     assert (caught.value.partial.content, len(fake.requests)) == ("Fo", 3)
 
 

@@ -221,6 +221,7 @@ class ChatController(Controller):
             node.requested_model = service.full_name
             self._begin([live])
             self._call = call = service.call(request, on_event)
+            live.waits_for = call.waiting
             self.refresh()  # a notebook that is saved now contains the question
         except LLMError as exc:
             self._available = available_models()  # the model may have been removed since they were listed
@@ -284,10 +285,12 @@ class ChatController(Controller):
 
     def _turns(self) -> list[dict[str, Any]]:
         self._branches.refresh_path()
-        return [
-            turn_payload(node, self._branches.tree.position(node), running=node.name in self._live)
-            for node in self._branches.path
-        ]
+        return [self._turn_payload(node) for node in self._branches.path]
+
+    def _turn_payload(self, node: TurnNode) -> dict[str, Any]:
+        live = self._live.get(node.name)
+        waiting = live.waiting if live is not None else None
+        return turn_payload(node, self._branches.tree.position(node), running=live is not None, waiting=waiting)
 
     def _totals(self) -> str:
         return str(self.totals)

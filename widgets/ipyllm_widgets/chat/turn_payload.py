@@ -8,9 +8,10 @@ from ipyllm.messages import text_of
 from ipyllm.rendering import footer_text
 from ipyllm.text.surrogates import replace_surrogates
 from ipyllm_widgets.chat.images import image_urls
-from ipyllm_widgets.live_answer import parts_of
+from ipyllm_widgets.live_answer import parts_of, waiting_payload
 
 if TYPE_CHECKING:
+    from ipyllm.pipeline.waiting import Waiting
     from ipyllm_widgets.chat.turn_tree import TurnNode
 
 __all__ = ["turn_payload"]
@@ -18,10 +19,13 @@ __all__ = ["turn_payload"]
 _SHOWN_CHARS = 20_000  # of a question; the browser asks for the rest
 
 
-def turn_payload(node: TurnNode, position: tuple[int, int], *, running: bool) -> dict[str, Any]:
+def turn_payload(
+    node: TurnNode, position: tuple[int, int], *, running: bool, waiting: Waiting | None = None
+) -> dict[str, Any]:
     """Return the payload of ``node``, without the parts of a running answer, which deltas send.
 
-    Renders the ``parts`` if they are None. ``position`` is the number of the branch, from 1, and of all branches.
+    ``waiting`` is what its call waits for. Renders the ``parts`` if they are None. ``position`` is the number of the
+    branch, from 1, and of all branches.
 
     Examples
     --------
@@ -39,6 +43,7 @@ def turn_payload(node: TurnNode, position: tuple[int, int], *, running: bool) ->
         "branch": list(position),
         "note": node.note,
         "error": None,
+        "waiting": waiting_payload(waiting),
     }
     if running:
         return payload | {"status": "running", "footer": node.requested_model}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from functools import partial
 from html import escape
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +15,7 @@ from ipyllm.request import Provenance
 from ipyllm.text.format import shorten
 from ipyllm_widgets.compare.vote_ranking import ranking_html
 from ipyllm_widgets.controller import Controller
-from ipyllm_widgets.live_answer import LiveAnswer
+from ipyllm_widgets.live_answer import LiveAnswer, waiting_payload
 from ipyllm_widgets.widget_parameters import validate_params
 
 if TYPE_CHECKING:
@@ -120,7 +121,10 @@ class CompareController(Controller):
                 blind=settings.blind,
             )
             self._count += 1
-            answers = [LiveAnswer(f"{self._count}-{arm.mark}") for arm in comparison.arms]
+            answers = [
+                LiveAnswer(f"{self._count}-{arm.mark}", partial(comparison.waiting, index))
+                for index, arm in enumerate(comparison.arms)
+            ]
             self.comparison, self._answers, self._parts = comparison, answers, {}
             self._retirement = retirement
             self._begin(answers)
@@ -244,6 +248,7 @@ class CompareController(Controller):
             "footer": "" if column.running else column.footer,
             "error": column.error or None,
             "preferred": column.preferred,
+            "waiting": waiting_payload(answer.waiting) if answer.name in self._live else None,
         }
         if answer.name in self._parts:
             payload["parts"] = self._parts[answer.name]

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from ipyllm.dataframes.call_totals import cost_total, token_total
 from ipyllm.dataframes.latency_filter import left_out_late
 from ipyllm.dataframes.reasoning import first_time, reasoned
+from ipyllm.response import name_failure
 from ipyllm.text.format import UNKNOWN, compact_count, is_missing, money, number, seconds, shorten
 from ipyllm_widgets.dashboard.charts import Chart, bars, lines
 from ipyllm_widgets.dashboard.series import over_time
@@ -181,7 +182,7 @@ def _call(row: Mapping[Any, Any], metric: str) -> CallRow:
         when=f"{row['started_at'].to_pydatetime().astimezone():%m-%d %H:%M:%S}" if "started_at" in row else UNKNOWN,
         model=str(row.get("model")),
         status=str(row.get("status")),
-        failure="cut off" if cut else row.get("error_category", "").replace("_", " "),
+        failure="cut off" if cut else name_failure(row.get("error_category", ""), row.get("cause")),
         cells=(
             seconds(row.get(metric)),
             seconds(row.get("total_s")),

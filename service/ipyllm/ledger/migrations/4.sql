@@ -13,6 +13,9 @@ UPDATE calls SET input_tokens_estimated = input_tokens, output_tokens_estimated 
 ALTER TABLE calls ADD COLUMN cache_write_tokens BIGINT;
 ALTER TABLE calls ADD COLUMN service_tier TEXT;
 ALTER TABLE calls ADD COLUMN cost_bound_usd DOUBLE PRECISION;
+ALTER TABLE calls ADD COLUMN cause TEXT;
+ALTER TABLE calls ADD COLUMN broken_attempts BIGINT;
+ALTER TABLE calls ADD COLUMN broken_output_tokens_estimated BIGINT;
 CREATE TABLE reservations (
     reservation_id TEXT NOT NULL PRIMARY KEY, experiment TEXT NOT NULL,
     usd DOUBLE PRECISION NOT NULL, sent BOOLEAN NOT NULL,

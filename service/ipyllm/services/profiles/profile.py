@@ -133,7 +133,7 @@ class Profile:
         """Return whether the model is known to reason with these parameters before it answers."""
         effort = self.effort(params)
         if effort is None:
-            return self.efforts is not None and bool(self.efforts) and "none" not in self.efforts
+            return bool(self.efforts and "none" not in self.efforts)
         return effort != "none"
 
     def first_token_limit_s(self, params: Mapping[str, Any]) -> float:

@@ -1,6 +1,7 @@
 // The view of a turn: a question and its answer.
 
 import { PartView, button, copyText, h } from "../dom.js";
+import { WaitingLine } from "../waiting.js";
 
 /**
  * @typedef {import("../reducer.js").Turn} Turn
@@ -20,6 +21,7 @@ export class TurnView {
     /** @type {Turn | null} */
     this.turn = null;
     this.startedAt = performance.now();
+    this.waitingLine = new WaitingLine();
     this.branchKey = "";
     this.question = h("div", { class: "ipyllm-words", dir: "auto" });
     this.unfoldButton = h("button", { type: "button", class: "ipyllm-link", click: () => this.unfold() });
@@ -81,6 +83,7 @@ export class TurnView {
     const text = turn.parts.text, reasoning = turn.parts.reasoning;
     this.reasoning.hidden = !reasoning;
     this.waiting.hidden = !running;
+    this.waitingLine.update(turn.waiting);
     this.tick();
     this.foot.hidden = running;
     this.note.textContent = turn.note;
@@ -96,10 +99,11 @@ export class TurnView {
   /** Show the elapsed time; called once a second while the answer streams. */
   tick() {
     if (this.waiting.hidden || !this.turn) return;
-    const seconds = Math.floor((performance.now() - this.startedAt) / 1000);
+    const now = performance.now(), seconds = Math.floor((now - this.startedAt) / 1000);
     const { text, reasoning } = this.turn.parts;
-    const activity = text ? "answering" : reasoning ? "thinking" : "waiting";
-    this.waiting.textContent = [this.turn.footer, activity, seconds ? `${seconds} s` : ""].filter(Boolean).join(" · ");
+    const line = text || reasoning ? "" : this.waitingLine.text(now);
+    const activity = line || (text ? "answering" : reasoning ? "thinking" : "waiting");
+    this.waiting.textContent = [this.turn.footer, activity, line || !seconds ? "" : `${seconds} s`].filter(Boolean).join(" · ");
   }
 
   /** @param {Turn} turn */

@@ -1,10 +1,11 @@
 // The view of one answer of a comparison.
 
 import { PartView, button, copyText, h } from "../dom.js";
+import { WaitingLine } from "../waiting.js";
 
 /**
  * @typedef {{id: string, mark: string, label: string, status: string, footer: string, error: string | null,
- *   preferred: boolean, parts: Record<string, import("../reducer.js").Part>}} Column
+ *   preferred: boolean, waiting: import("../waiting.js").Waiting | null, parts: Record<string, import("../reducer.js").Part>}} Column
  * @typedef {{stop: (mark: string) => void, expand: (id: string) => void}} ColumnActions
  */
 
@@ -16,6 +17,7 @@ export class ColumnView {
     this.column = null;
     this.gone = false;
     this.startedAt = performance.now();
+    this.waitingLine = new WaitingLine();
     this.mark = h("b", { class: "ipyllm-mark" });
     this.label = h("span", { class: "ipyllm-whose" });
     this.expand = h("button", { type: "button", class: "ipyllm-link", click: () => actions.expand(id) }, "Expand");
@@ -54,6 +56,7 @@ export class ColumnView {
     const text = column.parts.text;
     this.reasoning.hidden = !column.parts.reasoning;
     this.waiting.hidden = !running;
+    this.waitingLine.update(column.waiting);
     this.tick();
     this.footer.textContent = gone && column.status === "running" ? "The kernel stopped before the end." : column.footer;
     this.copy.hidden = running || !text;
@@ -64,8 +67,9 @@ export class ColumnView {
   /** Show the elapsed time; called once a second while the answer streams. */
   tick() {
     if (this.waiting.hidden || !this.column) return;
-    const seconds = ((performance.now() - this.startedAt) / 1000).toFixed(0);
-    const activity = this.column.parts.text ? "answering" : this.column.parts.reasoning ? "thinking" : "waiting";
-    this.waiting.textContent = `${activity} · ${seconds} s`;
+    const now = performance.now(), { text, reasoning } = this.column.parts;
+    const line = text || reasoning ? "" : this.waitingLine.text(now);
+    const activity = text ? "answering" : reasoning ? "thinking" : "waiting";
+    this.waiting.textContent = line || `${activity} · ${((now - this.startedAt) / 1000).toFixed(0)} s`;
   }
 }
