@@ -46,6 +46,7 @@ _READS = {"os.listdir", "os.scandir"}  # of the folders of libraries: a library 
 _LIBRARIES = tuple(
     {os.path.realpath(folder) for folder in sys.path if "site-packages" in folder} | {sysconfig.get_path("stdlib")}
 )
+_SEARCHED = {os.path.realpath(folder) for folder in sys.path}  # when a library imports what is not installed
 _ARGUMENTS = [
     "", "1", "'x'", "FOLDER", "[FOLDER]", "FOLDER, 'w'", "path_or_buf=FOLDER", "buf=FOLDER", "file=FOLDER",
     "path=FOLDER", "fname=FOLDER", "*[FOLDER, 1]", "**{'path': FOLDER}", "out=array", "inplace=true", "double",
@@ -68,7 +69,7 @@ def _hook(noted: list[str]) -> None:
             )
             if writing or not path.startswith(_LIBRARIES):
                 noted.append(f"open {args[0]!r} {args[1]!r}")
-        elif event in _READS and path.startswith(_LIBRARIES):
+        elif event in _READS and (path.startswith(_LIBRARIES) or path in _SEARCHED):
             return
         elif event.startswith(_EFFECTS):
             noted.append(f"{event} {args!r:.80}")
