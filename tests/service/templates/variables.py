@@ -53,6 +53,16 @@ class Order:
         return "hostile"
 
 
+@dataclasses.dataclass
+class Guarded:
+    city: str
+
+    def __getattribute__(self, name):
+        if name != "__dict__":
+            effects.append(f"Guarded.{name}")
+        return "hostile"
+
+
 class City(pydantic.BaseModel):
     name: str
     inhabitants: int = 0
@@ -241,6 +251,7 @@ def variables() -> dict[str, object]:
         "hostile_text": HostileText("abc"), "hostile_dict": HostileDict(a=1), "hostile_list": HostileList([1, 2]),
         "hostile_frame": HostileFrame({"a": [1, 2]}),
         "mixed": [1, os, len, Hostile()], "box": {"f": len, "m": os, "n": 1, "deep": [[os.environ]]},
+        "guarded": Guarded("Bern"),
         "with_function": Order("Oslo", 2, note=len), "with_hostile": Order("Oslo", 2, note=Hostile()),
         "keyed": {Hostile: 1}, "hostile_set": {len}, "cyclic": cyclic,
         "objects": pd.DataFrame({"a": [1, 2], "o": [Hostile(), Hostile()]}),
