@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 from IPython.core.interactiveshell import InteractiveShell
 from IPython.utils.capture import capture_output
+from traitlets.config import Config
 
 from ipyllm import LLMError, create_llm_service
 from ipyllm.services.service_rows import service_rows
@@ -66,10 +67,11 @@ def services(monkeypatch):
 
 
 @pytest.fixture
-def shell(services, monkeypatch):
+def shell(services, own_settings, monkeypatch):
     """A shell of IPython, within this process."""
+    monkeypatch.setenv("IPYTHONDIR", str(own_settings / "ipython"))
     InteractiveShell.clear_instance()
-    shell = InteractiveShell.instance()
+    shell = InteractiveShell.instance(config=Config({"HistoryManager": {"enabled": False}}))
     shell.run_cell("%load_ext ipyllm\n%llm_history clear").raise_error()
     yield shell
     shell.run_cell("%unload_ext ipyllm")

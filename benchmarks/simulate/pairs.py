@@ -30,6 +30,7 @@ class Kind:
     difference: float  # for coverage, in the unit of the values
     largest: float  # difference that the arms can have
     value_range: tuple[float, float]
+    open_scale: bool = False
 
 
 def _right(rng: np.random.Generator, chance: np.ndarray | float, shape: tuple[int, ...]) -> np.ndarray:
@@ -75,9 +76,11 @@ def _right_or_wrong(mean: float, repeats: int = 1) -> Kind:
 KINDS = {
     "70% right": _right_or_wrong(0.7),
     "40% right": _right_or_wrong(0.4),
+    "40% right, 3 repeats": _right_or_wrong(0.4, 3),
+    "40% right, 5 repeats": _right_or_wrong(0.4, 5),
     "70% right, 3 repeats": _right_or_wrong(0.7, 3),
     "judged 1 to 5, mostly 5": Kind(_judged, _raise, _SCORE, 0.5, np.inf, (1, 6)),
-    "cost, long tail": Kind(_costs, _raise, METRICS["cost_usd"], 0.005, np.inf, (0, 1)),
+    "cost, long tail": Kind(_costs, _raise, METRICS["cost_usd"], 0.005, np.inf, (0, 1), open_scale=True),
     "time, long tail": Kind(_times, _raise, METRICS["total_s"], 0.5, np.inf, (0, 1)),
     "time, in steps of 0.5 s": Kind(_steps, _raise, METRICS["total_s"], 0.5, np.inf, (0, 1)),
 }
@@ -95,25 +98,25 @@ def compare(
     """Compare two arms, each prompts × repeats, as one of several comparisons."""
     values = np.stack([first, second])
     means = values.mean(axis=2)
-    one_call_each = values.shape[2] == 1
     binary = bool(np.isin(values, (0, 1)).all()) and kind.metric.kind == "score"
     if interval == "test":  # which the order of the prompts does not change
         means = means[:, np.lexsort(means)]
-    return _compare(kind, means.tobytes(), one_call_each, binary, comparisons, interval, seed)
+    return _compare(kind, means.tobytes(), values.shape[2], binary, comparisons, interval, seed)
 
 
 @lru_cache(maxsize=20_000)
 def _compare(
     kind: Kind,
     means: bytes,
-    one_call_each: bool,
+    repeats: int,
     binary: bool,
     comparisons: int,
     interval: Literal["test", "bootstrap"],
     seed: int,
 ) -> PairedDifference:
     table = pd.DataFrame(np.frombuffer(means).reshape(2, -1), index=["first", "second"])
-    of_prompts = PromptMeans(table, one_call_each, binary, *kind.value_range)
+    calls = pd.DataFrame(repeats, table.index, table.columns)
+    of_prompts = PromptMeans(table, calls, binary, kind.open_scale, *kind.value_range)
     return compare_pairs(
         of_prompts, kind.metric, "first", "second", comparisons=comparisons, interval=interval, seed=seed
     )

@@ -12,6 +12,8 @@ from ipyllm.text.redact import redact
 from ipyllm.text.terminal import strip_control_sequences
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from ipyllm.response import Category, ChatResponse
 
 __all__ = ["LLMError", "LimitName", "bad_request"]
@@ -41,6 +43,8 @@ class LLMError(Exception):
         The response so far.
     reached_server : bool
         False if no connection was made, so that nothing can have been charged for.
+    is_lasting : bool
+        True if the same request will fail again until somebody does what the message says.
     cause : Category or None
         Why the last attempt failed, where ``category`` does not say it: of ``max_retries_exceeded``, and of a ``quota``
         that does not allow another attempt.
@@ -68,6 +72,7 @@ class LLMError(Exception):
         retry_after: float | None = None,
         partial: ChatResponse | None = None,
         reached_server: bool = True,
+        is_lasting: bool = False,
         cause: Category | None = None,
         limit: LimitName | None = None,
         may_be_at_work: bool = False,
@@ -81,9 +86,14 @@ class LLMError(Exception):
         self.retry_after = retry_after
         self.partial = partial
         self.reached_server = reached_server
+        self.is_lasting = is_lasting
         self.cause: Category | None = cause
         self.limit: LimitName | None = limit
         self.may_be_at_work = may_be_at_work
+
+    def hide(self, mask: Callable[[str], str]) -> None:
+        """Replace the message by what ``mask`` makes of it."""
+        self.args = (mask(str(self)),)
 
     def __reduce__(self) -> tuple[object, ...]:
         # Keyword-only arguments do not survive the default pickling, which process pools and Dask rely on.

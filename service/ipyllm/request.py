@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal
 
+from ipyllm.headers import NO_HEADERS, Headers
 from ipyllm.messages import text_of
 from ipyllm.timeout import TimeLimits
 
@@ -58,13 +59,14 @@ class CallOptions:
     --------
     >>> call, service = CallOptions({"temperature": 0}), CallOptions({"temperature": 1, "seed": 7}, max_retries=0)
     >>> call.with_defaults(service)
-    CallOptions(params={'temperature': 0, 'seed': 7}, timeout=None, max_retries=0, cache=None)
+    CallOptions(params={'temperature': 0, 'seed': 7}, timeout=None, max_retries=0, cache=None, headers=Headers())
     """
 
     params: Mapping[str, Any] = field(default_factory=dict)
     timeout: Timeout | None = None
     max_retries: int | None = None
     cache: bool | None = None
+    headers: Headers = NO_HEADERS
 
     def with_defaults(self, lower: CallOptions) -> CallOptions:
         """Return these options, with unset ones taken from ``lower``."""
@@ -73,6 +75,7 @@ class CallOptions:
             lower.timeout if self.timeout is None else self.timeout,
             lower.max_retries if self.max_retries is None else self.max_retries,
             lower.cache if self.cache is None else self.cache,
+            self.headers.with_defaults(lower.headers),
         )
 
 
@@ -97,6 +100,8 @@ class ChatRequest:
         nobody has seen that part, because the call has no reader of its events.
     cache : bool or None
         Whether the response cache may answer; None: the settings decide.
+    headers : Headers
+        HTTP headers that the call and routes add to those of the service.
     max_cost_usd : float or None
         Refuse before sending if all exchanges of the turn together may cost more.
     tools : mapping
@@ -110,8 +115,8 @@ class ChatRequest:
     provenance : Provenance
         Who made the call, for the ledger.
     given : CallOptions
-        The options that the call set. ``params``, ``timeout``, ``max_retries`` and ``cache`` are resolved from these,
-        ``route_options``, the service, ``notebook_options`` and the settings.
+        The options that the call set. ``params``, ``timeout``, ``max_retries``, ``cache`` and ``headers`` are resolved
+        from these, ``route_options``, the service, ``notebook_options`` and the settings.
     route_options : CallOptions
         The options that routes on the way set where the call does not.
     notebook_options : CallOptions
@@ -127,6 +132,7 @@ class ChatRequest:
     max_retries: int = 2
     retry_after_text: bool | None = None
     cache: bool | None = None
+    headers: Headers = NO_HEADERS
     max_cost_usd: float | None = None
     tools: Mapping[str, Tool] = field(default_factory=dict)
     tool_rounds: int = 8

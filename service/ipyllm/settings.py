@@ -63,6 +63,8 @@ class Settings(BaseSettings):
         Fallback chains, A/B splits and pools by name.
     profiles : dict
         What models take, by patterns of their full names.
+    ca_file : str
+        File or folder with certificates of authorities that are trusted besides the usual ones.
     cache, cache_ttl, cache_path
         Whether the response cache may answer, for how many seconds, and its file.
     max_cost_usd, allow_unknown_price
@@ -96,6 +98,7 @@ class Settings(BaseSettings):
     endpoints: dict[str, EndpointSettings] = Field(default_factory=dict)
     routes: dict[str, RouteSettings] = Field(default_factory=dict)
     profiles: dict[str, ProfileSettings] = Field(default_factory=dict)
+    ca_file: str | None = None
 
     openai_api_key: SecretStr | None = _provider_variable("OPENAI_API_KEY")
     openai_base_url: str | None = _provider_variable("OPENAI_BASE_URL")

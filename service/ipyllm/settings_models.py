@@ -9,8 +9,9 @@ from datetime import date
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
 
 from dotenv import dotenv_values
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
 
+from ipyllm.headers import Headers
 from ipyllm.response import is_standard_tier
 
 if TYPE_CHECKING:
@@ -98,6 +99,8 @@ class EndpointSettings(BaseModel):
     api_key_env: str | None = None
     model: str | None = None
     api: Api | None = None
+    headers: dict[str, SecretStr] = Field(default_factory=dict)
+    ca_file: str | None = None
     input_usd_per_mtok: Annotated[float, Field(ge=0)] | None = None
     output_usd_per_mtok: Annotated[float, Field(ge=0)] | None = None
     cached_usd_per_mtok: Annotated[float, Field(ge=0)] | None = None
@@ -107,6 +110,12 @@ class EndpointSettings(BaseModel):
         if (self.input_usd_per_mtok is None) != (self.output_usd_per_mtok is None):
             raise ValueError("a price needs both input_usd_per_mtok and output_usd_per_mtok")
         return self
+
+    @field_validator("headers")
+    @classmethod
+    def _headers_can_be_sent(cls, headers: dict[str, SecretStr]) -> dict[str, SecretStr]:
+        Headers.of(headers)
+        return headers
 
     @property
     def price(self) -> Price | None:

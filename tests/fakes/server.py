@@ -20,6 +20,7 @@ from tests.fakes.render import RenderedScript, RenderOptions, render
 from tests.fakes.script import Script, answer, status
 
 if TYPE_CHECKING:
+    import ssl
     from collections.abc import Callable, Sequence
     from datetime import date
     from types import TracebackType
@@ -42,6 +43,8 @@ class FakeLLM:
         The models it has; others get 404. None: any name is accepted, and `fake-model` is listed.
     host, port
         Where to listen; port 0 chooses a free one.
+    tls : SSLContext, optional
+        Its certificate: the server then speaks https.
 
     Examples
     --------
@@ -57,6 +60,7 @@ class FakeLLM:
         models: Sequence[str] | None = None,
         host: str = "127.0.0.1",
         port: int = 0,
+        tls: ssl.SSLContext | None = None,
     ) -> None:
         self.api_key = api_key
         self.models = models
@@ -65,6 +69,7 @@ class FakeLLM:
         self.in_flight = 0
         self.max_in_flight = 0
         self._address = (host, port)
+        self._tls = tls
         self._queue: deque[Script] = deque()
         self._decide: Callable[[Request], Script | None] | None = None
         self._served_paths: dict[str, Script] = {}
@@ -154,7 +159,7 @@ class FakeLLM:
     @property
     def url(self) -> str:
         """The root URL, for Ollama's clients."""
-        return "http://{}:{}".format(*self._address)
+        return "{}://{}:{}".format("http" if self._tls is None else "https", *self._address)
 
     @property
     def base_url(self) -> str:
@@ -200,7 +205,10 @@ class FakeLLM:
         self._loop = asyncio.get_running_loop()
         self._stop = asyncio.Event()
         server = await self._loop.create_server(
-            lambda: Connection(self._plan, self._on_request_ended, self._connections), *self._address, backlog=_BACKLOG
+            lambda: Connection(self._plan, self._on_request_ended, self._connections),
+            *self._address,
+            backlog=_BACKLOG,
+            ssl=self._tls,
         )
         started.set_result(server.sockets[0].getsockname()[1])
         await self._stop.wait()

@@ -82,7 +82,8 @@ def test_the_category_table_has_every_category_and_says_what_is_retried():
     rows = table("category", "means", "retried", "what to do")
     assert tuple(code(row[0])[0] for row in rows) == typing.get_args(Category)
     for (category,), retried in ((code(row[0]), row[2]) for row in rows):
-        assert retried.startswith("yes") == is_retryable(LLMError("It failed.", category=category)), category
+        error = LLMError("It failed.", category=category)
+        assert retried.startswith("yes") == is_retryable(error, after_text=True), category
 
 
 def test_the_reference_has_every_public_name_and_option():

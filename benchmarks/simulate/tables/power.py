@@ -11,7 +11,7 @@ from benchmarks.simulate.simulation import Cell, Outcome, Simulation
 if TYPE_CHECKING:
     import numpy as np
 
-_SIZES = (30, 100)
+_SIZES = (20, 30, 100)
 _COMPARISONS = (1, 8, 28)
 _MOST = 0.9
 """Share of the runs that must have a detectable difference that the arms can have."""
@@ -35,7 +35,14 @@ SIMULATION = Simulation(
     corner="values, comparisons ╲ prompts",
     cells=tuple(
         Cell(f"{kind}, {comparisons}", str(n), partial(_power, kind, comparisons, n))
-        for kind in ("40% right", "judged 1 to 5, mostly 5", "time, long tail")
+        for kind in (
+            "40% right",
+            "40% right, 3 repeats",
+            "40% right, 5 repeats",
+            "judged 1 to 5, mostly 5",
+            "cost, long tail",
+            "time, long tail",
+        )
         for comparisons in _COMPARISONS
         for n in _SIZES
     ),

@@ -61,7 +61,8 @@ class Arm:
 
     def identity(self) -> list[Any]:
         """Return what distinguishes the arm from every other."""
-        return [self.model, self.host, _json_value(self.params), self.system]
+        headers = self.request.headers.with_defaults(self.service.headers()).digest()
+        return [self.model, self.host, _json_value(self.params), self.system, *filter(None, [headers])]
 
 
 def make_arms(
@@ -169,7 +170,13 @@ def _value_labels(given: Sequence[Any], parameter: str) -> list[str]:
     sets = [dict(value) if isinstance(value, Mapping) else {} for value in given]
     names = list(dict.fromkeys(name for one in sets for name in one))
     differing = [name for name in names if len({canonical_json(_json_value(one.get(name))) for one in sets}) > 1]
-    return [", ".join(f"{name}={_short(one[name])}" for name in differing if name in one) or "default" for one in sets]
+    return [", ".join(f"{name}={_value(name, one)}" for name in differing if name in one) or "default" for one in sets]
+
+
+def _value(name: str, params: Mapping[str, Any]) -> str:
+    """Return a value as it is shown; of headers, whose values may be keys, only the names."""
+    value = params[name]
+    return _short(", ".join(map(str, value)) if name == "extra_headers" and isinstance(value, Mapping) else value)
 
 
 def _model_labels(services: Sequence[BaseLLMService]) -> list[str]:

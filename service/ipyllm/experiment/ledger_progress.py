@@ -137,7 +137,7 @@ class LedgerProgress:
                 parts.append(f"repeats from {self._grid.repeats + 1} on")
             if not changed_otherwise.empty:
                 changed = _named("arm", sorted(set(changed_otherwise["arm"])))
-                parts.append(f"calls of {changed} with other parameters, system prompt or text")
+                parts.append(f"calls of {changed} with other parameters, headers, system prompt or text")
             sentences.append(
                 f"Removed from it, and left out of the results: {', '.join(parts)} ({count(len(removed), 'call')})."
             )

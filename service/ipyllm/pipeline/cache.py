@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Self
 
 from ipyllm.fork_safety import in_forked_child, register
+from ipyllm.headers import NO_HEADERS, Headers
 from ipyllm.ledger.sqlite_file import is_busy
 from ipyllm.observability.logs import log
 from ipyllm.pipeline.cache_file import OPEN_S, CacheFile, UnusableError, used_bytes
@@ -48,11 +49,11 @@ class _RecentlyFailedError(Exception):
     """The cache failed recently."""
 
 
-def cache_key(scope: str, body: Mapping[str, Any]) -> str:
+def cache_key(scope: str, body: Mapping[str, Any], headers: Headers = NO_HEADERS) -> str:
     """Return the key of the response to ``body``: SHA-256 of everything that affects the response.
 
     ``scope`` is the base URL of the server; for an embedded model, something that does not change with its port.
-    ``body`` is the JSON body as it is sent, without an API key.
+    ``body`` is the JSON body as it is sent, without an API key; ``headers`` are those that the user adds.
     """
     relevant = {
         # A slider sends 0.0 where a person writes 0.
@@ -61,7 +62,8 @@ def cache_key(scope: str, body: Mapping[str, Any]) -> str:
         if name not in _NOT_IN_KEY
     }
     # `repr`, because a value that JSON cannot hold is refused later, when it is sent, with a better message.
-    canonical = json.dumps([scope.rstrip("/"), relevant], sort_keys=True, separators=(",", ":"), default=repr)
+    parts = [scope.rstrip("/"), relevant, *filter(None, [headers.digest()])]
+    canonical = json.dumps(parts, sort_keys=True, separators=(",", ":"), default=repr)
     return hashlib.sha256(canonical.encode("ascii")).hexdigest()
 
 

@@ -170,9 +170,10 @@ class Exchange:
         if self._cache is None or state.address is None:
             return False
         cache, scope, body = self._cache, self.service.cache_scope(state.address), self.service.body(self.request)
+        headers = self.request.headers.with_defaults(state.address.headers)
 
         def look_up() -> tuple[str, ChatResponse | None]:
-            key = cache_key(scope, body)
+            key = cache_key(scope, body, headers)
             return key, cache.get(key)
 
         self._cache_key, state.hit = await asyncio.to_thread(look_up)
@@ -278,7 +279,12 @@ class Exchange:
         state.begin_attempt(body, request)
         thread = service_thread()
         stream = thread.transport.stream(
-            state.address, body, model=request.model, connect_s=request.timeout.connect, api=api
+            state.address,
+            body,
+            model=request.model,
+            connect_s=request.timeout.connect,
+            api=api,
+            headers=request.headers,
         )
         received = state.received = self._accumulator(api)
         state.times = stream.times
@@ -307,6 +313,7 @@ class Exchange:
             if error is None:
                 raise
         except LLMError as exc:
+            exc.hide(request.headers.with_defaults(state.address.headers).hide)
             error = self.service.explain(exc, request)
         state.attempt_error = error
         state.attempt_records.append(

@@ -31,11 +31,11 @@ def is_retryable(error: BaseException, *, after_text: bool = False) -> bool:
     """Whether the same request may succeed if sent again.
 
     False after a part of the answer has arrived, which may have been shown and would appear twice, unless
-    ``after_text`` allows it. False for errors that remain: a wrong key, no quota, a request that the server does not
-    understand, or a wait of over two minutes. False for a request that a time limit ended while the server may have
-    been at work on it, because both may be billed.
+    ``after_text`` allows it. False for errors that remain: a wrong key, no quota, a certificate that is not trusted, a
+    request that the server does not understand, or a wait of over two minutes. False for a request that a time limit
+    ended while the server may have been at work on it, because both may be billed.
     """
-    if not isinstance(error, LLMError) or error.may_be_at_work:
+    if not isinstance(error, LLMError) or error.is_lasting or error.may_be_at_work:
         return False
     # A truncated stream is transient too, but always comes after text.
     if error.category not in _TRANSIENT and not (after_text and error.category == "truncated"):

@@ -71,10 +71,11 @@ async def _probe_all(targets: Sequence[ProbeResult], timeout_s: float) -> list[P
 
 async def _probe_one(target: ProbeResult, timeout_s: float) -> ProbeResult:
     assert target.service is not None
-    if target.name != "local":  # importing the client takes 400 ms, once: not the server's time
-        await service_thread().transport.connection(target.service.address())
     started = perf_counter()
     try:
+        if target.name != "local":  # importing the client takes 400 ms, once: not the server's time
+            await service_thread().transport.connection(target.service.address())
+            started = perf_counter()
         models = await asyncio.wait_for(target.service.models(timeout_s=timeout_s), timeout_s)
     except TimeoutError:
         error = LLMError(

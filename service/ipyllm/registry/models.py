@@ -162,7 +162,7 @@ def create_llm_service(name: str | None = None, **options: Any) -> BaseLLMServic
     name : str, optional
         ``service/model``, an alias, or the name of a service for its default model. Without one, the settings' model.
     **options
-        ``base_url``, ``api_key``, ``timeout``, ``max_retries`` and default parameters.
+        ``base_url``, ``api_key``, ``default_headers``, ``timeout``, ``max_retries`` and default parameters.
 
     Raises
     ------
@@ -191,8 +191,8 @@ def create_llm_service(name: str | None = None, **options: Any) -> BaseLLMServic
         from ipyllm.services.named import NamedService
 
         return NamedService(service, model, **options)
-    if model is not None and model.startswith(f"{service}/"):
-        model = f"{service}/{model}"  # a service removes its own name once
+    if model is not None and model.startswith(f"{service}/") and options.get("base_url") is None:
+        model = f"{service}/{model}"  # a service removes its own name once, at its own address
     return _service_class(service)(model, **options)
 
 

@@ -17,7 +17,7 @@ from ipyllm.routing.route import Route
 from ipyllm.runtime.interruptible import InterruptibleEvent
 from ipyllm.runtime.service_thread import service_thread
 from ipyllm.services.base import BaseLLMService
-from ipyllm.transport.address import Address
+from ipyllm.transport.address import Address, normalized
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -212,7 +212,7 @@ class _AddressService(BaseLLMService):
 
 
 def _url(service: BaseLLMService) -> str:
-    return service.base_url().rstrip("/")
+    return normalized(service.base_url())
 
 
 def _is_worth_another_endpoint(error: BaseException, request: ChatRequest) -> bool:

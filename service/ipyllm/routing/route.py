@@ -12,7 +12,7 @@ from ipyllm.pipeline.candidates import Candidate
 from ipyllm.services.base import BaseLLMService
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Mapping
     from typing import Self
 
     from ipyllm.request import ChatRequest
@@ -39,7 +39,11 @@ class Route(BaseLLMService):
 
     def __init__(self, name: str, *, resolver: Resolver | None = None, **options: Any) -> None:
         super().__init__(name, **options)
+        self.defaults = replace(self.defaults, headers=self._default_headers)
         self._resolver = resolver
+
+    def _model_name(self, model: str) -> str:
+        return model
 
     def __repr__(self) -> str:
         return f"{self.model}({', '.join(self._labels())})"
@@ -80,11 +84,13 @@ class Route(BaseLLMService):
         timeout: float | Timeout | None = None,
         max_retries: int | None = None,
         cache: bool | None = None,
+        default_headers: Mapping[str, str] | None = None,
         **params: Any,
     ) -> Self:
         """Return this route with other defaults. Both share the state of the arms (health, calls in flight)."""
         other = copy(self)
-        other.defaults = self.options(params, timeout, max_retries, cache).with_defaults(self.defaults)
+        options = self.options(params, timeout, max_retries, cache, default_headers)
+        other.defaults = options.with_defaults(self.defaults)
         return other
 
     def choose(self, request: ChatRequest) -> Iterator[Candidate]:

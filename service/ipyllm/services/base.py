@@ -16,6 +16,7 @@ from ipyllm.services import listed_models
 from ipyllm.services.openai_compatible import OpenAICompatibleProvider
 from ipyllm.services.profiles.retirement import note_once
 from ipyllm.text.surrogates import replace_surrogates
+from ipyllm.transport.address import normalized
 from ipyllm.validate import validate_int, validate_usd
 
 if TYPE_CHECKING:
@@ -52,6 +53,7 @@ class BaseLLMService(OpenAICompatibleProvider):
         max_retries: int | None = None,
         retry_after_text: bool | None = None,
         cache: bool | None = None,
+        extra_headers: Mapping[str, str] | None = None,
         max_cost_usd: float | None = None,
         tools: Iterable[Any] = (),
         tool_rounds: int = 8,
@@ -85,7 +87,7 @@ class BaseLLMService(OpenAICompatibleProvider):
             schema=_schema(schema),
             repairs=validate_int("repairs", repairs, 0),
             provenance=_with_tags(provenance or Provenance(), tags),
-            given=self.options(params, timeout, max_retries, cache),
+            given=self.options(params, timeout, max_retries, cache, extra_headers),
             notebook_options=self._checked_options(notebook_options),
         )
         request = self.resolve(request)
@@ -95,7 +97,8 @@ class BaseLLMService(OpenAICompatibleProvider):
 
     def retirement_note(self) -> str | None:
         """Return a sentence if the model is or will soon be retired, the first time it is asked for."""
-        profile, told = self.profile, self.listed_model()
+        profile = self.profile
+        told = self.listed_model() if listed_models.has_date(self.model) else None
         if told is not None and told.retires is not None:
             profile = replace(profile, retires=told.retires)
         return note_once(profile, self.full_name)
@@ -104,14 +107,14 @@ class BaseLLMService(OpenAICompatibleProvider):
         """Return the context window; where it is not known yet, ask the server for its models once."""
         window = BaseLLMService.context_window(self)
         if window is None and (base_url := self._base_url_if_known()) is not None:
-            listed_models.ask_once(base_url.strip().rstrip("/"), self.models(timeout_s=2.0))
+            listed_models.ask_once(normalized(base_url), self.models(timeout_s=2.0))
             window = BaseLLMService.context_window(self)
         return window
 
     def _checked_options(self, options: CallOptions | None) -> CallOptions:
         if options is None:
             return _NO_OPTIONS
-        return self.options(options.params, options.timeout, options.max_retries, options.cache)
+        return self.options(options.params, options.timeout, options.max_retries, options.cache, options.headers)
 
     def call(
         self,
@@ -140,6 +143,7 @@ class BaseLLMService(OpenAICompatibleProvider):
             ``system``; ``tags``: ``{"arm": "terse"}`` finds the call again in ``usage()``; ``timeout``;
             ``max_retries``; ``retry_after_text``: whether to retry after a part of the answer has arrived, by default
             only where nobody has seen it, as here; ``cache``;
+            ``extra_headers``: HTTP headers of the requests of this call;
             ``max_cost_usd``: refuse before sending if it may cost more; ``tools``: Python
             functions the model may call, with ``tool_rounds``; ``schema``: a Pydantic class, dataclass, TypedDict or
             JSON schema that the answer must fit, with ``repairs``; and any parameter of the model.

@@ -25,12 +25,15 @@ class EndpointService(BaseLLMService):
         self.key_variable = settings.api_key_env
         self._settings = settings
         chosen = model or settings.model
+        if settings.model == f"{endpoint}/{model}":  # its id begins with the endpoint's name, as "openrouter/auto"
+            chosen = settings.model
         if chosen is None:
             raise LLMError(
                 f"{endpoint!r} serves several models: write {endpoint}/<model>, or set its `model` in the settings.",
                 category="not_found",
             )
         super().__init__(chosen, **options)
+        self._default_headers = self._default_headers.with_defaults(self._checked_headers(settings.headers))
 
     def _model_name(self, model: str) -> str:
         return model
@@ -52,3 +55,7 @@ class EndpointService(BaseLLMService):
     def api_key(self) -> str | None:
         """Return the key given, or that of the settings."""
         return self._api_key or self._settings.key()
+
+    def ca_file(self) -> str | None:
+        """Return the endpoint's own file of trusted authorities, else that of all services."""
+        return self._settings.ca_file or super().ca_file()

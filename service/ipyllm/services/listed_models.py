@@ -15,16 +15,23 @@ if TYPE_CHECKING:
 
     from ipyllm.transport.model_list import ListedModel
 
-__all__ = ["ask_once", "forget", "listed_model", "remember"]
+__all__ = ["ask_once", "forget", "has_date", "listed_model", "remember"]
 
 _ASK_S = 3.0
 _lists: dict[str, dict[str, ListedModel]] = {}
+_with_date: set[str] = set()
 _lock = threading.Lock()
 
 
 def remember(base_url: str, models: Iterable[ListedModel]) -> None:
     """Remember the list of one server; it replaces an earlier one."""
     _lists[base_url] = {model.name: model for model in models}
+    _with_date.update(model.name for model in _lists[base_url].values() if model.retires is not None)
+
+
+def has_date(name: str) -> bool:
+    """Return whether any server told a retirement date for a model of this name; each call asks, so it is quick."""
+    return name in _with_date
 
 
 def listed_model(base_url: str, name: str) -> ListedModel | None:
@@ -64,3 +71,4 @@ def _is_silence(error: Exception) -> bool:
 def forget() -> None:
     """Forget all lists."""
     _lists.clear()
+    _with_date.clear()

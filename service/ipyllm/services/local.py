@@ -81,7 +81,7 @@ class LocalService(BaseLLMService):
         path = embedded.resolve(self.model)
         cold = not embedded.is_running(path)
         server = await asyncio.to_thread(embedded.get, path, n_ctx=get_settings().local_ctx)
-        return Address(server.base_url, server.api_key), cold
+        return Address(server.base_url, server.api_key, self.headers()), cold
 
     def body(self, request: ChatRequest) -> dict[str, Any]:
         """Send the model's short name, not its path."""

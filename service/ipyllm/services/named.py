@@ -9,6 +9,7 @@ from ipyllm.services.base import BaseLLMService
 from ipyllm.services.service_rows import service_rows
 from ipyllm.settings_models import Price, variable_value
 from ipyllm.text.redact import remember_secret
+from ipyllm.transport.address import with_path
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -55,7 +56,9 @@ class NamedService(BaseLLMService):
         return service_rows()[self.name]
 
     def _model_name(self, model: str) -> str:
-        return model.removeprefix(self._row.model_prefix)
+        row = self._row
+        name = model.removeprefix(row.model_prefix)
+        return name if row.vendor is None or "/" in name else f"{row.vendor}/{name}"
 
     def listed_name(self, name: str) -> str:
         """Return a name of the server's list as it is used in calls."""
@@ -66,13 +69,13 @@ class NamedService(BaseLLMService):
         row = self._row
         if self._base_url is not None or row.url_variable is None:
             return super().base_url()
-        resource = (variable_value(row.url_variable) or "").strip().rstrip("/")
+        resource = (variable_value(row.url_variable) or "").strip()
         if not resource:
             raise bad_request(
                 f"{row.title} needs the address of your resource: set {row.url_variable}, or pass base_url=….",
                 model=self.full_name,
             )
-        return resource if resource.endswith(row.path) else resource + row.path
+        return with_path(resource, row.path)
 
     def context_window(self) -> int | None:
         """Return the context window in tokens; the server is asked where nothing else knows it."""

@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 from ipyllm.errors import bad_request
 from ipyllm.services.base import BaseLLMService
 from ipyllm.settings import get_settings
-from ipyllm.transport.address import without_password
+from ipyllm.transport.address import with_path, without_password
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -79,5 +79,5 @@ def base_url_of_host(host: str) -> str:
         name = "127.0.0.1"
     port = port or ({"http": 80, "https": 443}.get(parts.scheme, 11434) if has_scheme else 11434)
     shown = f"[{name}]" if ":" in name else name
-    path = parts.path.rstrip("/")
-    return f"{parts.scheme}://{shown}:{port}{path if path.endswith('/v1') else path + '/v1'}"
+    query = f"?{parts.query}" if parts.query else ""
+    return with_path(f"{parts.scheme}://{shown}:{port}{parts.path}{query}", "/v1")

@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from ipyllm.errors import LLMError, bad_request
+from ipyllm.headers import Headers
 from ipyllm.messages import without
 from ipyllm.provider import Limits, ReasoningFormat
 from ipyllm.request import CallOptions
@@ -23,7 +24,8 @@ from ipyllm.settings import cached_settings, get_settings
 from ipyllm.text.redact import remember_secret
 from ipyllm.text.surrogates import replace_surrogates
 from ipyllm.timeout import Timeout
-from ipyllm.transport.address import Address, is_url, without_password
+from ipyllm.transport.address import Address, is_url, normalized, without_password
+from ipyllm.transport.certificates import authority_sources
 from ipyllm.transport.usage import read_usage
 from ipyllm.validate import validate_int
 
@@ -53,6 +55,8 @@ class OpenAICompatibleProvider(Pricing):
         Address up to and with ``/v1``.
     api_key : str, optional
         Key; from the settings if not given. It never appears in a repr, a log or the ledger.
+    default_headers : mapping of str to str, optional
+        HTTP headers of every request, which replace ours of the same names. Their values are hidden like the key.
     timeout : float or Timeout, optional
         Seconds that each stage may take: connecting, the first token, the gap between tokens. A
         :class:`~ipyllm.timeout.Timeout` sets each separately, and a limit on the whole call. By default as long as fits
@@ -92,6 +96,7 @@ class OpenAICompatibleProvider(Pricing):
         *,
         base_url: str | None = None,
         api_key: str | None = None,
+        default_headers: Mapping[str, str] | None = None,
         timeout: float | Timeout | None = None,
         max_retries: int | None = None,
         requests_per_minute: float | None = None,
@@ -100,9 +105,10 @@ class OpenAICompatibleProvider(Pricing):
         cache: bool | None = None,
         **params: Any,
     ) -> None:
-        self.model = self._model_name(_checked_name(model or self.default_model))
         self._base_url = base_url
+        self.model = self._model_name(_checked_name(model or self.default_model))
         self._api_key = api_key
+        self._default_headers = self._checked_headers(default_headers)
         remember_secret(api_key)
         self.limits = Limits(requests_per_minute, tokens_per_minute, max_in_flight)
         self.defaults = self.options(params, timeout, max_retries, cache)
@@ -132,6 +138,7 @@ class OpenAICompatibleProvider(Pricing):
         timeout: float | Timeout | None = None,
         max_retries: int | None = None,
         cache: bool | None = None,
+        extra_headers: Mapping[str, str] | Headers | None = None,
     ) -> CallOptions:
         """Check options and return them; raise ``bad_request``, with one sentence that names the option."""
         return CallOptions(
@@ -139,7 +146,15 @@ class OpenAICompatibleProvider(Pricing):
             None if timeout is None else Timeout.of(timeout),
             None if max_retries is None else validate_int("max_retries", max_retries, 0),
             cache,
+            self._checked_headers(extra_headers),
         )
+
+    def _checked_headers(self, headers: Mapping[str, Any] | Headers | None) -> Headers:
+        try:
+            return Headers.of(headers)
+        except ValueError as exc:
+            problem = str(exc)
+            raise bad_request(f"{problem[0].upper()}{problem[1:]}.", model=self.full_name) from None
 
     @property
     def profile(self) -> Profile:
@@ -178,6 +193,7 @@ class OpenAICompatibleProvider(Pricing):
             timeout=timeout.limits(profile.first_token_limit_s(params)),
             max_retries=settings.max_retries if options.max_retries is None else options.max_retries,
             cache=options.cache,
+            headers=options.headers,
         )
 
     @property
@@ -186,8 +202,8 @@ class OpenAICompatibleProvider(Pricing):
         return self.profile.api
 
     def _model_name(self, model: str) -> str:
-        """Remove the service's own prefix, as in ``OpenAIService("openai/gpt-6-luna")``."""
-        return model.removeprefix(getattr(self, "name", "") + "/")
+        """Remove the service's own prefix, as in ``OpenAIService("openai/gpt-6-luna")``; not at another address."""
+        return model.removeprefix(f"{self.name}/") if self._base_url is None else model
 
     def _base_url_if_known(self) -> str | None:
         try:
@@ -232,9 +248,17 @@ class OpenAICompatibleProvider(Pricing):
         key = getattr(get_settings(), f"{self.name}_api_key", None)
         return key.get_secret_value() if key is not None else None
 
+    def headers(self) -> Headers:
+        """Return the headers of every request: those given."""
+        return self._default_headers
+
+    def ca_file(self) -> str | None:
+        """Return the file of authorities that are trusted besides the usual ones: the settings'; or None."""
+        return cached_settings().ca_file
+
     def address(self) -> Address:
-        """Return the address and key for a call; raise if a required key is missing, or the address is not a URL."""
-        base_url, key = self.base_url().strip().rstrip("/"), (self.api_key() or "").strip()
+        """Return the address for a call; raise if a required key is missing, or the address is not a URL."""
+        base_url, key = normalized(self.base_url()), (self.api_key() or "").strip()
         if not is_url(base_url):
             raise bad_request(
                 f"The address of {self.title} is not a URL: {without_password(base_url)!r}; "
@@ -247,13 +271,14 @@ class OpenAICompatibleProvider(Pricing):
                 category="authentication",
                 model=self.full_name,
             )
-        if not key and self.key_variable and self.needs_key(base_url):
+        headers = self.headers()
+        if not (key or headers.hold_a_key) and self.key_variable and self.needs_key(base_url):
             raise LLMError(
                 f"{self.title} needs a key: set {self.key_variable} in the environment or in .env, or pass api_key=….",
                 category="authentication",
                 model=self.full_name,
             )
-        return Address(base_url, key or None)
+        return Address(base_url, key or None, headers, authority_sources(self.ca_file()))
 
     def check(self) -> None:
         """Check that a call can be sent, without sending anything; raise the error that every call would get."""
@@ -269,7 +294,7 @@ class OpenAICompatibleProvider(Pricing):
             return window
         if (told := self.listed_model()) is not None and told.context_window is not None:
             return told.context_window
-        base_url = self.base_url().strip().rstrip("/")
+        base_url = normalized(self.base_url())
         if self.price_provider is None or not (is_url(base_url) and self.price_tables_apply(Address(base_url, None))):
             return None
         from ipyllm.services.prices import context_window
@@ -294,7 +319,7 @@ class OpenAICompatibleProvider(Pricing):
     def listed_model(self) -> ListedModel | None:
         """Return what the server told about this model when it listed its models."""
         base_url = self._base_url_if_known()
-        return None if base_url is None else listed_models.listed_model(base_url.strip().rstrip("/"), self.model)
+        return None if base_url is None else listed_models.listed_model(normalized(base_url), self.model)
 
     async def prepare(self) -> tuple[Address, bool]:
         """Return the address, and whether a model had to be loaded first (``cold``)."""

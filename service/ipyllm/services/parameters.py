@@ -31,7 +31,13 @@ _NUMBERS: dict[str, tuple[type, float, float]] = {
 }
 KNOWN = (*_NUMBERS, "effort", "verbosity", "stop", "logprobs", "logit_bias", "reasoning_effort", "response_format",
          "tools", "tool_choice", "user", "top_k", "min_p", "extra_body", "metadata", "service_tier")  # fmt: skip
-_RESERVED = ("model", "messages", "stream", "stream_options")
+_NOT_PARAMETERS = {
+    name: f"{name!r} is set by ipyllm and cannot be given as a parameter."
+    for name in ("model", "messages", "stream", "stream_options")
+} | {
+    "extra_headers": "extra_headers is an option of a call, such as chat(…); a service takes default_headers.",
+    "default_headers": "default_headers is an option of a service; a call takes extra_headers.",
+}
 
 
 def check_params(params: Mapping[str, Any], model: str) -> dict[str, Any]:
@@ -68,8 +74,8 @@ def _as_json(name: str, value: Any, model: str) -> Any:
 
 
 def _problem(name: str, value: Any) -> str | None:
-    if name in _RESERVED:
-        return f"{name!r} is set by ipyllm and cannot be given as a parameter."
+    if name in _NOT_PARAMETERS:
+        return _NOT_PARAMETERS[name]
     if name not in KNOWN:
         near = closest(name, KNOWN, cutoff=0.8)
         return f"There is no parameter {name!r}; did you mean {near!r}?" if near is not None else None

@@ -36,6 +36,8 @@ class ServiceRow:
         Provider id in the price tables, or its beginning, which the part of a model's name behind ``:`` completes.
     price_prefix, model_prefix : str
         What model names begin with in the price tables, and in the service's own list.
+    vendor : str or None
+        Where every model's name begins with its vendor: the vendor of a name that has none.
     model : str or None
         The default model.
     models : tuple of str
@@ -54,6 +56,7 @@ class ServiceRow:
     prices_by_suffix: str | None = None
     price_prefix: str = ""
     model_prefix: str = ""
+    vendor: str | None = None
     model: str | None = None
     models: tuple[str, ...] = ()
     tells_cost: bool = False

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import ArrayLike
 
-__all__ = ["bounded_mean", "probability_negative"]
+__all__ = ["bounded_mean", "one_sided_p", "probability_negative"]
 
 _VALUES_AT_ONCE = 4096
 
@@ -79,17 +79,20 @@ def bounded_mean(
     if x.min() < lowest or x.max() > highest:
         raise ValueError(f"All values must lie between {lowest!r} and {highest!r}.")
     points, counts = np.unique(x, return_counts=True)
-    at_most = _tail(points, counts, lowest, highest, method)
-    at_least = _tail(-points, counts, -highest, -lowest, method)
+    at_most = one_sided_p(points, counts, lowest, highest, method)
+    at_least = one_sided_p(-points, counts, -highest, -lowest, method)
     tail = (1 - level) / 2
     low, high = _quantile(at_most, lowest, highest, tail), -_quantile(at_least, -highest, -lowest, tail)
     return Difference(float(x.mean()), low, high, min(1.0, 2 * min(at_most(0.0), at_least(0.0))), x.size)
 
 
-def _tail(
+def one_sided_p(
     points: np.ndarray, counts: np.ndarray, lowest: float, highest: float, method: str
 ) -> Callable[[float], float]:
-    """Return the one-sided p-value of a true mean of at most ``t``, as a function of ``t``."""
+    """Return the p-value of a true mean of at most ``t``, as a function of ``t``.
+
+    ``counts`` says how many values there are of each of the ``points``; the rest is as in :func:`bounded_mean`.
+    """
     import numpy as np
 
     def with_one_more(value: float, t: float) -> float:

@@ -73,7 +73,7 @@ def _reversal(score: str, arms: list[str], overall: np.ndarray, by_prompt: np.nd
     if not both.any():
         return ""
     common = {i: by_prompt[i, both].mean() for i in (first, second)}
-    if (overall[first] - overall[second]) * (common[first] - common[second]) >= 0:
+    if np.sign(overall[first] - overall[second]) * np.sign(common[first] - common[second]) >= 0:
         return ""
     ahead, behind = (first, second) if overall[first] > overall[second] else (second, first)
     return (
@@ -86,20 +86,23 @@ def _reversal(score: str, arms: list[str], overall: np.ndarray, by_prompt: np.nd
 
 def _failures(observed: Observations) -> Iterator[str]:
     ended = observed.failed[~observed.unfinished]
-    rates = ended.groupby(observed.frame["arm"][ended.index], observed=False).mean()
-    if not (rates > 0).any():
+    of_arm = ended.groupby(observed.frame["arm"][ended.index], observed=False)
+    n_failed = of_arm.sum()
+    if not n_failed.any():
         return
-    failing = [f"{arm} {rate:.0%}" for arm, rate in rates.items() if rate > 0]
+    failing = [
+        f"{arm} {n:,} of {total:,}" for (arm, n), total in zip(n_failed.items(), of_arm.size(), strict=True) if n
+    ]
     failed = join_names(failing, limit=MAX_NAMES)
     sentence = f"Calls failed ({failed}), probably not at random: the answered prompts may be easier."
     # A 0 would be the best of a score that is better when lower.
     for score in (score for score in observed.scores if observed.directions[score] is not False):
         values = observed.frame[score]
         changed = []
-        for arm in (arm for arm in observed.arms if rates[arm] > 0):
-            of_arm = values[observed.frame["arm"] == arm]
-            lost = (observed.failed & values.isna())[of_arm.index]
-            before, after = of_arm[~lost].mean(), of_arm.mask(lost, 0.0).mean()
+        for arm in (arm for arm in observed.arms if n_failed[arm]):
+            scored = values[observed.frame["arm"] == arm]
+            lost = (observed.failed & values.isna())[scored.index]
+            before, after = scored[~lost].mean(), scored.mask(lost, 0.0).mean()
             if lost.any() and number(before) != number(after):
                 changed.append(f"{arm} {'none' if np.isnan(before) else number(before)} → {number(after)}")
         if changed:

@@ -95,7 +95,7 @@ def bootstrap_mean(
     from scipy.special import ndtr, ndtri
 
     check_share(level, "level")
-    d = known_values(differences)
+    d = np.sort(known_values(differences))  # the samples do not depend on the order of prompts
     n = d.size
     if n == 0 or is_constant(d):
         return Difference(float(d[0]) if n else math.nan, math.nan, math.nan, math.nan, n)

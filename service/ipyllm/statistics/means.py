@@ -11,11 +11,10 @@ from ipyllm.statistics.quantiles import Interval
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
 
-__all__ = ["Mean", "clustered_mean", "pass_at_k", "wilson"]
-
+__all__ = ["MAX_STEPS", "Mean", "clustered_mean", "pass_at_k", "wilson"]
 
 _HEAVY_TAIL = 12
-_STEPS = 10
+MAX_STEPS = 10
 """Values of at most this number of steps are a bounded scale: there, Hall's interval holds however skewed they are."""
 
 
@@ -116,7 +115,7 @@ def clustered_mean(
     if se == 0:
         return Mean(float(x[0]) if constant else value, 0.0, math.nan, math.nan, n, g, "")
     skewness = float((residuals**3).mean() / (residuals**2).mean() ** 1.5)
-    heavy_tail = g < _HEAVY_TAIL * skewness**2 and np.unique(x).size > _STEPS
+    heavy_tail = g < _HEAVY_TAIL * skewness**2 and np.unique(x).size > MAX_STEPS
     low, high = _hall(value, se, skewness, g, level)
     if binary:
         low, high = max(0.0, low), min(1.0, high)

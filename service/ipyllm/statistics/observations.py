@@ -34,6 +34,9 @@ _NUMBERS = (
     *("queue_s", "attempts"),
     *("input_tokens", "output_tokens", "visible_tokens", "cost_usd"),
 )
+_LARGEST = 1e60
+"""Largest value whose fourth power, with which the kurtosis is computed, is a float for any number of calls."""
+
 _COPIED = ("model", "prompt_id", "repeat", "started_at", "error_category", "cause", "price_source", "arrival_clock")
 
 
@@ -289,4 +292,6 @@ def _finite(column: pd.Series[Any], name: str) -> pd.Series[float]:
     values = as_float(column.astype("object").where(column.notna(), None) if column.dtype == object else column)
     if np.isinf(values).any():
         raise bad_request(f"Column {name} has an infinite value, which has no mean.")
+    if (np.abs(values) > _LARGEST).any():
+        raise bad_request(f"Column {name} has a value beyond ±{_LARGEST:g}, which is too large to compute with.")
     return values

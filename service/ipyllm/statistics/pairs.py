@@ -12,8 +12,14 @@ import pandas as pd
 from ipyllm.errors import bad_request
 from ipyllm.statistics.bounded_mean import bounded_mean
 from ipyllm.statistics.caveats import caveats
-from ipyllm.statistics.detectable import detectable_by_answers, detectable_by_interval, effective_df
+from ipyllm.statistics.detectable import (
+    detectable_by_answers,
+    detectable_by_interval,
+    detectable_by_shares,
+    effective_df,
+)
 from ipyllm.statistics.differences import Difference, bootstrap_mean, cohens_dz, is_constant, paired_t
+from ipyllm.statistics.means import MAX_STEPS
 from ipyllm.statistics.observations import Failures, Metric, Observations, observe
 from ipyllm.statistics.pairs_conclusion import LEAST_FOR_BOOTSTRAP, conclusion_of, method_notes
 from ipyllm.statistics.quantiles import check_share
@@ -163,14 +169,26 @@ class PromptMeans:
     """Means of one metric by arm and prompt."""
 
     table: pd.DataFrame  # arms × prompts
-    one_call_each: bool  # no arm was asked a prompt more than once
+    calls: pd.DataFrame  # arms × prompts: the number of calls with a value
     binary: bool  # every call has 0 or 1
+    open_scale: bool  # no end of the scale is known: single values may be far larger than those of these calls
     lowest: float  # that a call can have
     highest: float
 
     def both(self, arm: str, baseline: str) -> np.ndarray:
         """Return the means of two arms (rows) on the prompts that both have."""
         return self.table.loc[[arm, baseline]].dropna(axis=1).to_numpy()
+
+    def calls_of_both(self, arm: str, baseline: str) -> np.ndarray:
+        """Return the numbers of calls of two arms (rows) on the prompts that both have."""
+        calls = self.calls.loc[[arm, baseline]].to_numpy()
+        shared: np.ndarray = calls[:, (calls > 0).all(axis=0)]
+        return shared
+
+    @property
+    def one_call_each(self) -> bool:
+        """Whether no arm has a prompt more than once."""
+        return bool(self.calls.to_numpy().max(initial=0) <= 1)
 
 
 def prompt_means(
@@ -185,8 +203,10 @@ def prompt_means(
     table, n = observed.by_prompt(values)
     known = values[~np.isnan(values)]
     lowest, highest = (float(known.min()), float(known.max())) if known.size else (math.nan, math.nan)
+    # As for the intervals of means: so few different values are grades, whose ends are known.
+    open_scale = np.unique(known).size > MAX_STEPS
     if metric.kind in {"score", "errors"} and lowest >= 0 and highest <= 1:
-        lowest, highest = 0.0, 1.0
+        lowest, highest, open_scale = 0.0, 1.0, False
     elif metric.kind == "money":
         lowest = min(lowest, 0.0)
     if value_range is not None:
@@ -197,8 +217,9 @@ def prompt_means(
         lowest, highest = min(lowest, value_range[0]), max(highest, value_range[1])
     return PromptMeans(
         pd.DataFrame(table, index=observed.arms),
-        one_call_each=bool(n.max(initial=0) <= 1),
+        pd.DataFrame(n, index=observed.arms),
         binary=bool(np.isin(known, (0, 1)).all()) and metric.kind in {"score", "errors"},
+        open_scale=open_scale,
         lowest=lowest,
         highest=highest,
     )
@@ -245,7 +266,7 @@ def compare_pairs(
         test,
         size,
         effect,
-        _detectable(first, second, found, test, each, means),
+        _detectable(first, second, means.calls_of_both(arm, baseline), found, test, each, means),
     )
 
 
@@ -276,7 +297,13 @@ def _verdict(found: Difference, higher_is_better: bool | None) -> str:
 
 
 def _detectable(
-    first: np.ndarray, second: np.ndarray, found: Difference, test: str, level: float, means: PromptMeans
+    first: np.ndarray,
+    second: np.ndarray,
+    calls: np.ndarray,
+    found: Difference,
+    test: str,
+    level: float,
+    means: PromptMeans,
 ) -> float:
     """Return the smallest true difference that the test detects, at this level, with a power of 0.8."""
     from scipy.special import stdtrit
@@ -285,13 +312,15 @@ def _detectable(
     n = d.size
     if test == "McNemar":
         return detectable_by_answers(first, second, alpha=alpha, power=_POWER)
+    if means.binary:
+        return detectable_by_shares(first, second, calls, alpha=alpha, power=_POWER)
     if n < 2 or not math.isfinite(found.high - found.low):  # noqa: PLR2004
         return math.nan
     # The interval of the typical difference says how uncertain it is, whatever the tails of the differences.
     by_ranks = test == "Wilcoxon"
     width = 2 * float(stdtrit(n - 1, 1 - alpha / 2))
     se = (found.high - found.low) / width if by_ranks else float(d.std(ddof=1)) / math.sqrt(n)
-    df = n - 1 if by_ranks else effective_df(d)
+    df = n - 1 if by_ranks else effective_df(d, open_scale=means.open_scale)
     detectable = detectable_by_interval(found, se, n, df, alpha=alpha, power=_POWER)
     possible = test != "bounded mean" or detectable <= means.highest - means.lowest
     return detectable if detectable > 0 and possible else math.nan

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from ipyllm.statistics.caveats import MAX_NAMES
-from ipyllm.statistics.table import format_p
+from ipyllm.statistics.table import format_level, format_p
 from ipyllm.text.format import count, join_names
 
 if TYPE_CHECKING:
@@ -35,8 +35,10 @@ def conclusion_of(
     for metric in metrics:
         rows = table[table.index.get_level_values("metric") == metric.name].droplevel("metric")
         compared = rows[rows["n_pairs"] > 0]
+        uncompared = [str(arm) for arm in rows.index[rows["n_pairs"] == 0]]
         if len(table) > _MAX_SENTENCES:
             sentences.append(_summary(metric, compared, baseline))
+            sentences += _not_compared(observed, metric, uncompared, baseline)
             continue
         found = compared["verdict"] != _UNDECIDED
         sentences += [
@@ -45,9 +47,9 @@ def conclusion_of(
         sentences += [
             _no_difference(metric, arm, row, baseline, level, comparisons) for arm, row in compared[~found].iterrows()
         ]
-        sentences += _not_compared(observed, metric, [str(arm) for arm in rows.index[rows["n_pairs"] == 0]], baseline)
+        sentences += _not_compared(observed, metric, uncompared, baseline)
     if len(table) > _MAX_SENTENCES:
-        sentences.append(f"All of this holds together at {_percent(level)}.")
+        sentences.append(_together(table, level, comparisons))
     return " ".join(sentence for sentence in sentences if sentence)
 
 
@@ -62,11 +64,11 @@ def method_notes(
     notes = []
     comparisons = _comparisons(table)
     if comparisons > 1:
-        each = _percent(1 - (1 - level) / comparisons)
+        each = format_level(1 - (1 - level) / comparisons)
         notes.append(
             f"There are {comparisons} comparisons. Each interval is one of {each}, so that all of them hold together "
-            f"at {_percent(level)}, and p_adjusted is {comparisons} p (Bonferroni). Name the metrics that you planned "
-            "to compare: fewer comparisons are corrected less."
+            f"at {format_level(level)}, and p_adjusted is {comparisons} p (Bonferroni). Name the metrics that you "
+            "planned to compare: fewer comparisons are corrected less."
         )
     needed = LEAST_FOR_BOOTSTRAP * comparisons
     if interval == "bootstrap" and table["n_pairs"].between(1, needed - 1).any():
@@ -174,14 +176,18 @@ def _summary(metric: Metric, rows: pd.DataFrame, baseline: str) -> str:
     return f"On {metric.label}, {'; '.join(parts)}." if parts else ""
 
 
+def _together(table: pd.DataFrame, level: float, comparisons: int) -> str:
+    """Say what all sentences about many arms rest on."""
+    n = table.loc[table["n_pairs"] > 0, "n_pairs"]
+    prompts = count(int(n.max()), "prompt") if n.min() == n.max() else f"{n.min():,} to {n.max():,} prompts"
+    corrected = f", corrected for {comparisons:,} comparisons" if comparisons > 1 else ""
+    return f"All of this holds together at {format_level(level)} over {prompts}{corrected}."
+
+
 def _interval_name(level: float, comparisons: int) -> str:
-    return f"{'simultaneous ' if comparisons > 1 else ''}{_percent(level)} interval"
+    return f"{'simultaneous ' if comparisons > 1 else ''}{format_level(level)} interval"
 
 
 def _p(row: pd.Series[Any], comparisons: int) -> str:
     corrected = f" corrected for {comparisons} comparisons" if comparisons > 1 else ""
     return f"p = {format_p(row['p_adjusted'])}{corrected}".replace("= <", "< ")
-
-
-def _percent(share: float) -> str:
-    return f"{100 * share:.4g}%"

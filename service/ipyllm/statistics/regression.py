@@ -17,6 +17,7 @@ from ipyllm.statistics.observations import Metric, Observations, observe
 from ipyllm.statistics.pairs import PromptMeans, prompt_means
 from ipyllm.statistics.power import n_needed, n_needed_within_margin
 from ipyllm.statistics.signed_ranks import hodges_lehmann
+from ipyllm.statistics.table import format_level
 from ipyllm.text.format import count, join_names
 
 if TYPE_CHECKING:
@@ -188,7 +189,7 @@ worse by 0.0722; accepted is 0.05. If it is as good as before, at least 59 promp
         advice = _advice(before, after, sign, accepted, share, means, measure, alpha)
     sentence = (
         f"{measure.label} {change}: from {amount(was)} to {amount(now)} over {count(found.n, 'prompt')}; "
-        f"with {100 * (1 - alpha):.4g}% confidence {limit}; accepted is {amount(accepted)}.{advice}"
+        f"with {format_level(1 - alpha)} confidence {limit}; accepted is {amount(accepted)}.{advice}"
     )
     sentence += _observed_range(means, measure, score_range) + _missing_and_failed(observed, measure)
     result = NonInferiority(measure.name, found.n, found.value, bound, accepted, passed, sentence)

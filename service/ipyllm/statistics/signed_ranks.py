@@ -27,10 +27,8 @@ def hodges_lehmann(differences: ArrayLike, *, level: float = 0.95) -> Difference
 
     Parameters
     ----------
-    differences : array_like
-        One per prompt (the mean over repeats): prompts are the independent units. Null (NaN) values are left out.
-    level : float
-        Confidence of the interval.
+    differences, level
+        As in :func:`~ipyllm.statistics.paired_t`.
 
     Returns
     -------
@@ -70,8 +68,8 @@ def wilcoxon(differences: ArrayLike) -> float:
 
     Parameters
     ----------
-    differences : array_like
-        One per prompt; null (NaN) values are left out.
+    differences
+        As in :func:`~ipyllm.statistics.paired_t`.
 
     Notes
     -----

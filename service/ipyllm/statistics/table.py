@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import textwrap
 from functools import partial
 from html import escape
@@ -115,10 +116,11 @@ def format_level(level: float) -> str:
 
     Examples
     --------
-    >>> format_level(0.95), format_level(0.999)
-    ('95%', '99.9%')
+    >>> format_level(0.95), format_level(1 - 0.05 / 12), format_level(1 - 0.05 / 2800)  # never 100%
+    ('95%', '99.58%', '99.9982%')
     """
-    return f"{100 * level:.6g}%"
+    decimals = max(2, 1 - math.floor(math.log10(100 * (1 - level))))
+    return f"{100 * level:.{decimals}f}".rstrip("0").rstrip(".") + "%"
 
 
 def _format_value(column: str, value: Any) -> str:

@@ -5,19 +5,40 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 from functools import lru_cache
-from urllib.parse import urlsplit
+from typing import TYPE_CHECKING
+from urllib.parse import parse_qsl, urlsplit
 
-__all__ = ["Address", "is_in_domain", "is_url", "without_password"]
+from ipyllm.headers import NO_HEADERS, Headers, is_credential
+from ipyllm.text.redact import remember_secret
+
+if TYPE_CHECKING:
+    from ipyllm.transport.certificates import AuthoritySource
+
+__all__ = ["Address", "is_in_domain", "is_url", "normalized", "with_path", "without_password"]
 
 _LOOPBACK = {"localhost", "127.0.0.1", "::1"}
 
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """A server's ``base_url``, up to and including ``/v1``, and the API key, which no repr shows."""
+    """A server, and all that belongs to every request to it.
+
+    Attributes
+    ----------
+    base_url : str
+        URL up to and with ``/v1``, and a query if every request has it.
+    api_key : str or None
+        Key, which no repr shows.
+    headers : Headers
+        Headers that the user adds to every request.
+    authorities : tuple of AuthoritySource
+        Where the authorities are listed whose certificates are trusted; the system's, if nowhere.
+    """
 
     base_url: str
     api_key: str | None = field(default=None, repr=False)
+    headers: Headers = NO_HEADERS
+    authorities: tuple[AuthoritySource, ...] = ()
 
     @property
     def host(self) -> str:
@@ -28,6 +49,46 @@ class Address:
     def is_loopback(self) -> bool:
         """Whether the server is on this machine."""
         return _is_loopback(self.base_url)
+
+    @property
+    def sends_own_key(self) -> bool:
+        """Whether the user's headers hold the key, and none of ours is sent."""
+        return self.api_key is None and self.headers.hold_a_key and "authorization" not in self.headers
+
+    def url(self, path: str) -> str:
+        """Return the URL of a path below the base URL, such as ``/models``, with the query."""
+        root, mark, query = self.base_url.partition("?")
+        return root + path + mark + query
+
+
+@lru_cache(maxsize=256)
+def normalized(base_url: str) -> str:
+    """Return a URL that a user gave, without spaces around it, slashes at the end of its path, or a fragment.
+
+    Keys in its query are masked in every text from now on.
+
+    Examples
+    --------
+    >>> normalized(" http://host/v1/?api-version=1 ")
+    'http://host/v1?api-version=1'
+    """
+    root, _, query = base_url.strip().partition("#")[0].partition("?")
+    for name, value in parse_qsl(query):
+        if is_credential(name):
+            remember_secret(value)
+    return root.rstrip("/") + (f"?{query}" if query else "")
+
+
+def with_path(url: str, path: str) -> str:
+    """Return a URL whose path ends in ``path``, before a query.
+
+    Examples
+    --------
+    >>> with_path("https://host/?api-version=1", "/v1")
+    'https://host/v1?api-version=1'
+    """
+    root, mark, query = normalized(url).partition("?")
+    return (root if root.endswith(path) else root + path) + mark + query
 
 
 # Every call asks these several times, of the same few addresses.

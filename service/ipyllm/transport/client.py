@@ -9,30 +9,36 @@ calls. The client's own retries are off: they would hide inside the latency.
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
 from contextlib import nullcontext
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.request import getproxies
 
 from ipyllm.errors import LLMError
-from ipyllm.text.format import shorten
+from ipyllm.headers import NO_HEADERS, Headers
 from ipyllm.text.redact import remember_secret
 from ipyllm.transport.apis import API_PATHS
-from ipyllm.transport.decode import Chunk, StreamEnd, chunks, connection_lost_error
-from ipyllm.transport.error_body import ServerFault, parse_error
-from ipyllm.transport.error_mapping import to_llm_error
+from ipyllm.transport.base_url_hint import base_url_hint
+from ipyllm.transport.certificates import ssl_context
+from ipyllm.transport.client_errors import (
+    is_about_stream_options,
+    is_no_such_path,
+    map_client_error,
+    map_connection_error,
+)
+from ipyllm.transport.decode import Chunk, StreamEnd, chunks
 from ipyllm.transport.model_list import parse_model_list
 from ipyllm.transport.wire_times import WireTimes
 
 if TYPE_CHECKING:
+    import ssl
     from collections.abc import AsyncIterator
 
     import aiohttp
     import httpx2
-    from openai import APIStatusError, AsyncOpenAI, AsyncStream
+    from openai import AsyncOpenAI, AsyncStream, Omit
 
-    from ipyllm.response import Category
     from ipyllm.settings_models import Api
     from ipyllm.transport.address import Address
     from ipyllm.transport.fast_path import FallbackToClient, PreparedClient, Responder
@@ -41,8 +47,7 @@ if TYPE_CHECKING:
 __all__ = ["Chunk", "ChunkStream", "TransportClient"]
 
 _logger = logging.getLogger("ipyllm.wire")
-_REFUSED_PARAMETER = frozenset({400, 422})
-_MAX_DETAIL = 200  # characters
+_TRY_S = 5.0  # time limit of trying an address that may be the right one
 _NO_KEY = "no-key"  # the client requires one; servers without authentication ignore it
 
 
@@ -61,6 +66,9 @@ class TransportClient:
         self._pending: dict[Address, asyncio.Task[Connection]] = {}
         self.refuse_stream_options: set[tuple[str, Any]] = set()
         """The servers and their models that refused ``stream_options`` in this session."""
+        self._trials: dict[
+            Address, asyncio.Task[bool]
+        ] = {}  # whether a model server is at an address that may be meant
 
     async def connection(self, address: Address) -> Connection:
         """Return the connection to ``address``, created on first use."""
@@ -81,17 +89,19 @@ class TransportClient:
         remember_secret(address.api_key)
         # A proxy from the environment must not be used for this machine.
         trust_env = not address.is_loopback
+        context = await asyncio.to_thread(_ssl_context, address)
         client = openai.AsyncOpenAI(
             base_url=address.base_url,
             api_key=address.api_key or _NO_KEY,
+            default_headers=dict(address.headers),
             max_retries=0,
-            http_client=intercepting(openai.DefaultAioHttpClient)(trust_env=trust_env),
+            http_client=intercepting(openai.DefaultAioHttpClient)(trust_env=trust_env, verify=context),
         )
         prepared = None
         if not trust_env or getproxies().keys() <= {"no"}:  # only the client knows which proxy is for which host
-            requests = await _capture_requests(client)
+            requests = await _capture_requests(client, address)
             if requests is not None:
-                prepared = PreparedClient(requests, openai.DEFAULT_CONNECTION_LIMITS, trust_env=trust_env)
+                prepared = PreparedClient(requests, openai.DEFAULT_CONNECTION_LIMITS, context)
         connection = self._connections[address] = Connection(client, prepared)
         return connection
 
@@ -105,34 +115,86 @@ class TransportClient:
 
     async def models(self, address: Address, *, service: str, timeout_s: float) -> list[ListedModel]:
         """List the models of a server; raise if it cannot be reached, refuses, or returns something else."""
-        import httpx2
         import openai
 
-        client, _ = await self.connection(address)
-        listed, failure = None, None
+        listed, failure, is_wrong_address = None, None, False
         try:
-            answer = await client.get("/models", cast_to=object, options={"timeout": httpx2.Timeout(timeout_s)})
-            listed = parse_model_list(answer)
+            listed = await self._listed(address, timeout_s)
+            is_wrong_address = listed is None
         except openai.OpenAIError as exc:
-            failure = _map_client_error(exc, address, service, timeout_s)
-        except ValueError:  # not JSON
-            pass
-        if failure is None and listed is None:
+            failure = map_client_error(exc, address, service, timeout_s)
+            is_wrong_address = is_no_such_path(exc)
+        if listed is not None:
+            return listed
+        if failure is None:
             sentence = f"{service} at {address.host} did not return a list of models; name the model yourself."
             failure = LLMError(sentence, category="api_error", model=service)
-        if failure is not None:  # raised out here: the client's exception holds the request, and with it the key
-            raise failure
-        assert listed is not None
-        return listed
+        if is_wrong_address:
+            failure = await self.explain_address(failure, address, service)
+        failure.hide(address.headers.hide)
+        raise failure  # out here: the client's exception holds the request, and with it the key
+
+    async def _listed(self, address: Address, timeout_s: float) -> list[ListedModel] | None:
+        """Return the models that a server lists; None if it returns something else."""
+        import httpx2
+
+        client, _ = await self.connection(address)
+        try:
+            answer = await client.get(
+                address.url("/models"),
+                cast_to=object,
+                options={"headers": _headers(address), "timeout": httpx2.Timeout(timeout_s)},
+            )
+        except ValueError:  # not JSON
+            return None
+        return parse_model_list(answer)
+
+    async def _is_model_server(self, address: Address) -> bool:
+        import openai
+
+        try:
+            return await self._listed(address, _TRY_S) is not None
+        except openai.OpenAIError:
+            return False
+
+    async def explain_address(self, error: LLMError, address: Address, model: str) -> LLMError:
+        """Return an error that says what is wrong with an address at which nothing was found, and which one is right.
+
+        The address that is probably meant is tried once in a session. The same error, if the address looks right.
+        """
+        hint = base_url_hint(address.base_url)
+        if hint is None:
+            return error
+        meant = replace(address, base_url=hint.meant)
+        trial = self._trials.get(meant)
+        if trial is None:
+            trial = self._trials[meant] = asyncio.ensure_future(self._is_model_server(meant))
+        is_certain = await asyncio.shield(trial)
+        said = f"HTTP {error.status_code}" if error.status_code else "it returned no model's response"
+        return LLMError(
+            hint.sentence(model, address.host, said, is_certain=is_certain),
+            category="not_found",
+            model=model,
+            status_code=error.status_code,
+            is_lasting=True,
+        )
 
     def stream(
-        self, address: Address, body: dict[str, Any], *, model: str, connect_s: float | None, api: Api = "chat"
+        self,
+        address: Address,
+        body: dict[str, Any],
+        *,
+        model: str,
+        connect_s: float | None,
+        api: Api = "chat",
+        headers: Headers = NO_HEADERS,
     ) -> ChunkStream:
         """Send ``body`` and yield the response's chunks: ``async with transport.stream(…) as chunks``.
 
-        Only the time to connect is limited here; the watchdog limits silence.
+        ``headers`` are those of this request alone. Only the time to connect is limited here; the watchdog limits
+        silence.
         """
-        return ChunkStream(self, address, body, model, connect_s, api)
+        return ChunkStream(self, address, body, model, connect_s, api, headers)
 
 
 class ChunkStream:
@@ -143,8 +205,8 @@ class ChunkStream:
     """
 
     __slots__ = (
-        *("_address", "_api", "_body", "_connect_s", "_end", "_model", "_refused_stream_options", "_response"),
-        *("_stream", "_transport", "times"),
+        *("_address", "_api", "_body", "_connect_s", "_end", "_headers", "_model", "_refused_stream_options"),
+        *("_response", "_stream", "_transport", "times"),
     )
 
     def __init__(
@@ -155,6 +217,7 @@ class ChunkStream:
         model: str,
         connect_s: float | None,
         api: Api,
+        headers: Headers,
     ) -> None:
         self._transport = transport
         self._address = address
@@ -162,6 +225,7 @@ class ChunkStream:
         self._body = body
         self._model = model
         self._connect_s = connect_s
+        self._headers = headers
         self._end = StreamEnd()
         self.times = WireTimes()
         self._response: aiohttp.ClientResponse | None = None  # if the prepared client received it
@@ -195,7 +259,7 @@ class ChunkStream:
             from ipyllm.transport.fast_path import FallbackToClient
 
             try:
-                self._response = await prepared.send(self._body, self._connect_s, self.times, self._api)
+                self._response = await prepared.send(self._body, self._connect_s, self.times, self._api, self._headers)
                 pieces = self._response.content.iter_any()
                 return chunks(pieces, self.times, self._end, self._address, self._model, self._api)
             except FallbackToClient as exc:
@@ -211,7 +275,7 @@ class ChunkStream:
         received = self._stream.response.aiter_bytes()
         return chunks(received, self.times, self._end, self._address, self._model, self._api)
 
-    async def __aexit__(self, *exc_info: object) -> None:
+    async def __aexit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         if self._response is not None:
             from ipyllm.transport.fast_path import return_to_pool
 
@@ -219,6 +283,10 @@ class ChunkStream:
         elif self._stream is not None:
             # Shielded: a cancelled call must still close its connection, or the server goes on generating.
             await asyncio.shield(self._stream.close())
+        if self._end.is_foreign and isinstance(error, LLMError):
+            explained = await self._transport.explain_address(error, self._address, self._model)
+            if explained is not error:
+                raise explained from None
 
     async def _send_with_client(self, client: AsyncOpenAI, responder: Responder | None) -> AsyncStream[object]:
         """Have the client send the body, or interpret a response that has been received already."""
@@ -227,37 +295,65 @@ class ChunkStream:
         from ipyllm.transport.fast_path import CONNECTION_ERRORS, intercept_next_request
 
         failure: LLMError
+        is_wrong_address = False
         try:
             with intercept_next_request(responder) if responder is not None else nullcontext():
-                return await _post(client, self._api, self._body, self._connect_s)
+                return await _post(client, self._address, self._api, self._body, self._connect_s, self._headers)
         except openai.OpenAIError as exc:
-            failure = _map_client_error(exc, self._address, self._model, self._connect_s)
-            self._refused_stream_options = "stream_options" in self._body and _is_about_stream_options(exc)
+            failure = map_client_error(exc, self._address, self._model, self._connect_s)
+            self._refused_stream_options = "stream_options" in self._body and is_about_stream_options(exc)
+            is_wrong_address = is_no_such_path(exc)
         except CONNECTION_ERRORS as exc:  # aiohttp's own, which the client passes on
-            failure = (
-                _not_http_error(exc, self._address, self._model)
-                if _is_malformed(exc)
-                else connection_lost_error(type(exc).__name__, self._address, self._model)
-            )
+            failure = map_connection_error(exc, self._address, self._model)
+        if is_wrong_address:
+            failure = await self._transport.explain_address(failure, self._address, self._model)
         raise failure  # out here: the client's exception holds the request, and with it the key
 
 
-async def _post(client: AsyncOpenAI, api: Api, body: dict[str, Any], connect_s: float | None) -> AsyncStream[object]:
+def _ssl_context(address: Address) -> ssl.SSLContext:
+    try:
+        return ssl_context(address.authorities)
+    except LLMError:
+        if address.base_url.startswith("https:"):
+            raise
+        return ssl_context(())  # for redirects, which may never come
+
+
+def _headers(address: Address, of_call: Headers = NO_HEADERS) -> dict[str, str | Omit]:
+    """Return the headers of a request besides the client's own; a key among the user's takes the place of ours."""
+    import openai
+
+    headers: dict[str, str | Omit] = {"Authorization": openai.Omit()} if address.sends_own_key else {}
+    return headers | dict(of_call)
+
+
+async def _post(
+    client: AsyncOpenAI,
+    address: Address,
+    api: Api,
+    body: dict[str, Any],
+    connect_s: float | None,
+    headers: Headers = NO_HEADERS,
+) -> AsyncStream[object]:
     import httpx2
     import openai
 
     return await client.post(
-        API_PATHS[api],
+        address.url(API_PATHS[api]),
         cast_to=object,
         body=body,
         stream=True,
         stream_cls=openai.AsyncStream[object],
-        # The key is not sent; without it the client generates a random one for each request.
-        options={"timeout": httpx2.Timeout(None, connect=connect_s), "idempotency_key": "unused"},
+        # The idempotency key is not sent; without it the client generates a random one for each request.
+        options={
+            "headers": _headers(address, headers),
+            "timeout": httpx2.Timeout(None, connect=connect_s),
+            "idempotency_key": "unused",
+        },
     )
 
 
-async def _capture_requests(client: AsyncOpenAI) -> dict[Api, httpx2.Request] | None:
+async def _capture_requests(client: AsyncOpenAI, address: Address) -> dict[Api, httpx2.Request] | None:
     """Return the request that the client would send to each API, or None if they cannot be captured."""
     from ipyllm.transport.fast_path import RequestCaptured, capture_request, intercept_next_request
 
@@ -265,110 +361,10 @@ async def _capture_requests(client: AsyncOpenAI) -> dict[Api, httpx2.Request] | 
     for api in API_PATHS:
         try:
             with intercept_next_request(capture_request):
-                await _post(client, api, {}, None)
+                await _post(client, address, api, {}, None)
         except RequestCaptured as exc:
             captured[api] = exc.request
         except Exception as exc:  # noqa: BLE001 - whatever it is, the client explains it when it sends the real request
             _logger.debug("the client prepares no request in advance: %s", type(exc).__name__)
             return None
     return captured
-
-
-def _is_malformed(exc: BaseException | None) -> bool:
-    """Return whether a cause of ``exc`` is a response that breaks the rules of HTTP, not just one that was cut off."""
-    import aiohttp
-    from aiohttp.http_exceptions import HttpProcessingError
-
-    while exc is not None and not isinstance(exc, aiohttp.ClientPayloadError):
-        if isinstance(exc, HttpProcessingError | aiohttp.ClientResponseError):
-            return True
-        exc = exc.__cause__ or exc.__context__
-    return False
-
-
-def _not_http_error(exc: BaseException, address: Address, model: str) -> LLMError:
-    cause = _root_cause(exc)
-    said = " ".join(str(getattr(cause, "message", None) or cause).split()).removesuffix(" ^")
-    return LLMError(
-        f"{model} at {address.host} sent a response that is not HTTP ({shorten(said, 80)}); "
-        "this is the server's fault, or the address is not that of a model server.",
-        category="api_error",
-        model=model,
-    )
-
-
-def _is_about_stream_options(exc: Exception) -> bool:
-    """Whether a server refused ``stream_options``, which Mistral's schema and some proxies do not know."""
-    import openai
-
-    if not isinstance(exc, openai.APIStatusError) or exc.status_code not in _REFUSED_PARAMETER:
-        return False
-    fault = parse_error(_body(exc))
-    return any(name in text for name in ("stream_options", "include_usage") for text in (fault.message, fault.param))
-
-
-def _root_cause(exc: BaseException) -> BaseException:
-    """Return the last exception in the chain of causes: the operating system's error, if there is one."""
-    while (inner := exc.__cause__ or exc.__context__) is not None:
-        exc = inner
-    return exc
-
-
-def _map_client_error(exc: Exception, address: Address, model: str, connect_s: float | None) -> LLMError:
-    """Map an exception of the ``openai`` client."""
-    import openai
-
-    category: Category = "connection"
-    match exc:
-        case openai.APIStatusError():
-            return to_llm_error(parse_error(_body(exc), exc.status_code, exc.response.headers), model=model)
-        # The aiohttp transport reports refused and dropped connections as timeouts; the cause tells them apart.
-        case openai.APITimeoutError() if isinstance(_root_cause(exc), (TimeoutError, asyncio.CancelledError)):
-            category = "timeout"
-            sentence = (
-                f"{model} could not be reached at {address.host} within {connect_s:g} s; check that the server runs, "
-                "or allow more time with timeout=…."
-            )
-        case openai.APIConnectionError() if _is_malformed(exc):
-            return _not_http_error(exc, address, model)
-        case openai.APIConnectionError():
-            cause = _root_cause(exc)
-            detail = (cause.strerror if isinstance(cause, OSError) else None) or str(cause) or type(cause).__name__
-            reason = f" ({shorten(detail, _MAX_DETAIL)})" if cause is not exc else ""
-            sentence = (
-                f"{model} cannot be reached at {address.host}{reason}; check that the server runs "
-                "and the address is right."
-            )
-        case openai.APIError():
-            return to_llm_error(
-                ServerFault(codes=(exc.code,) if exc.code else (), message=str(exc.message)), model=model
-            )
-        case _:
-            category, sentence = "unknown_error", f"{model}: {exc}"
-    return LLMError(
-        sentence,
-        category=category,
-        model=model,
-        reached_server=not _failed_to_connect(exc),
-        limit="connect" if category == "timeout" else None,
-    )
-
-
-def _failed_to_connect(exc: BaseException | None) -> bool:
-    """Return whether a cause of ``exc`` says that there was no connection."""
-    import aiohttp
-
-    while exc is not None:
-        if isinstance(exc, aiohttp.ClientConnectorError | aiohttp.ConnectionTimeoutError):
-            return True
-        exc = exc.__cause__ or exc.__context__
-    return False
-
-
-def _body(exc: APIStatusError) -> Any:
-    """Return the body of a refusal: parsed, if it is JSON. The exception's own body is a part of it."""
-    text = exc.response.text
-    try:
-        return json.loads(text)
-    except (ValueError, RecursionError):
-        return text

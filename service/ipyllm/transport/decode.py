@@ -33,12 +33,13 @@ _decode = json.JSONDecoder().raw_decode
 
 
 class StreamEnd:
-    """Records whether a stream has reached its end."""
+    """Records whether a stream has reached its end, and whether it was no model's response at all."""
 
-    __slots__ = ("done",)
+    __slots__ = ("done", "is_foreign")
 
     def __init__(self) -> None:
         self.done = False
+        self.is_foreign = False
 
 
 async def chunks(
@@ -70,6 +71,7 @@ async def chunks(
                     end.done = True
                     return
         end.done = True
+        end.is_foreign = frames.is_foreign
         arrival = times.arrival()
         for event, payload in frames.close():
             if payload.startswith(b"[DONE]"):

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from ipyllm.response import Category
     from ipyllm.transport.error_body import ServerFault
 
-__all__ = ["to_llm_error"]
+__all__ = ["is_about_the_model", "to_llm_error"]
 
 _MAX_DETAIL: Final = 300  # characters of the server's words in a sentence
 _CONTENT_TOO_LARGE: Final = 413
@@ -187,6 +187,20 @@ def _meaning(fault: ServerFault) -> _Meaning:
 
 def _is_rate_limit(fault: ServerFault) -> bool:
     return fault.status_code == _TOO_MANY_REQUESTS or "rate_limit_exceeded" in fault.codes
+
+
+def is_about_the_model(fault: ServerFault) -> bool:
+    """Return whether a fault says that there is no such model, rather than nothing at its address.
+
+    Examples
+    --------
+    >>> from ipyllm.transport.error_body import parse_error
+    >>> is_about_the_model(parse_error({"error": {"message": "The model `m` does not exist"}}, 404))
+    True
+    >>> is_about_the_model(parse_error("404 page not found", 404))
+    False
+    """
+    return "model_not_found" in fault.codes or _UNKNOWN_MODEL.search(fault.message[:_MAX_WORDS]) is not None
 
 
 def to_llm_error(fault: ServerFault, *, model: str) -> LLMError:

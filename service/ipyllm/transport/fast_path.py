@@ -23,9 +23,11 @@ import httpx2
 from multidict import CIMultiDict
 from yarl import URL
 
+from ipyllm.headers import NO_HEADERS, Headers
 from ipyllm.transport.timed_session import timed_session
 
 if TYPE_CHECKING:
+    import ssl
     from collections.abc import AsyncIterator, Iterator, Mapping
 
     from ipyllm.settings_models import Api
@@ -134,19 +136,17 @@ def capture_request(request: httpx2.Request) -> httpx2.Response:
 class PreparedClient:
     """Sends prepared requests, one for each API, over its own connections. Made on the loop it is used on.
 
-    They have the same headers, the API key among them. ``trust_env`` says whether to use certificates named in the
-    environment.
+    They have the same headers, the API key among them. ``context`` says which certificates are trusted.
     """
 
-    def __init__(self, requests: Mapping[Api, httpx2.Request], limits: httpx2.Limits, *, trust_env: bool) -> None:
+    def __init__(self, requests: Mapping[Api, httpx2.Request], limits: httpx2.Limits, context: ssl.SSLContext) -> None:
         self._urls = {api: URL(str(request.url)) for api, request in requests.items()}
         request = next(iter(requests.values()))
         headers = CIMultiDict(
             (name, value) for name, value in request.headers.multi_items() if name.lower() not in _SET_BY_AIOHTTP
         )
-        secure = httpx2.create_ssl_context(trust_env=trust_env) if request.url.scheme == "https" else True
         pool = {
-            "ssl": secure,
+            "ssl": context,
             "limit": limits.max_connections or 0,
             "keepalive_timeout": min(limits.keepalive_expiry or _IDLE_S, _IDLE_S),
         }
@@ -154,7 +154,7 @@ class PreparedClient:
         self._session = timed_session(pool, headers=headers, auto_decompress=False)
         # For requests that are sent again: each over a new connection.
         self._fresh = timed_session(
-            {"ssl": secure, "limit": 0, "force_close": True},
+            {"ssl": context, "limit": 0, "force_close": True},
             cookie_jar=self._session.cookie_jar,
             headers=headers,
             auto_decompress=False,
@@ -165,12 +165,17 @@ class PreparedClient:
         """False after a redirect, which only the client can follow."""
 
     async def send(
-        self, body: dict[str, Any], connect_s: float | None, times: WireTimes, api: Api
+        self,
+        body: dict[str, Any],
+        connect_s: float | None,
+        times: WireTimes,
+        api: Api,
+        headers: Headers = NO_HEADERS,
     ) -> aiohttp.ClientResponse:
         """Send ``body``, note its ``times``, and return the response if it is plain, with status 200.
 
-        Raises :class:`FallbackToClient` for any other response, and for a failed connection. If the body is not JSON,
-        raises TypeError or ValueError, and sends nothing.
+        Further ``headers`` replace those of the same names. Raises :class:`FallbackToClient` for any other response,
+        and for a failed connection. If the body is not JSON, raises TypeError or ValueError, and sends nothing.
         """
         content = self._encode(body).encode()
         timeout = self._timeouts.get(connect_s)
@@ -179,7 +184,7 @@ class PreparedClient:
             timeout = self._timeouts[connect_s] = aiohttp.ClientTimeout(sock_connect=connect_s)
         failed: Exception
         try:
-            response = await self._post(self._urls[api], content, timeout, times)
+            response = await self._post(self._urls[api], content, headers, timeout, times)
         except (aiohttp.ClientError, OSError) as exc:  # a TimeoutError is an OSError
             failed = exc.with_traceback(None)  # which refers to this frame, and the frame to it
         else:
@@ -193,15 +198,23 @@ class PreparedClient:
         raise FallbackToClient(partial(_fail, failed))
 
     async def _post(
-        self, url: URL, content: bytes, limits: aiohttp.ClientTimeout, times: WireTimes
+        self,
+        url: URL,
+        content: bytes,
+        headers: Headers,
+        limits: aiohttp.ClientTimeout,
+        times: WireTimes,
     ) -> aiohttp.ClientResponse:
         """Post ``content``, again over a new connection if the server was just closing the idle one that was used."""
+        options: dict[str, Any] = {"headers": dict(headers) or None, "allow_redirects": False, "timeout": limits}
         try:
-            return await self._session.post(url, data=_body(content), allow_redirects=False, timeout=limits)
-        except _UNANSWERED:
-            if times.connect_ns is not None:  # it was a new one already
+            return await self._session.post(url, data=_body(content), **options)
+        except _UNANSWERED as exc:
+            if times.connect_ns is not None or isinstance(
+                exc, aiohttp.ClientConnectorError
+            ):  # it was a new one already
                 raise
-        return await self._fresh.post(url, data=_body(content), allow_redirects=False, timeout=limits)
+        return await self._fresh.post(url, data=_body(content), **options)
 
     async def aclose(self) -> None:
         """Close every connection."""

@@ -93,6 +93,14 @@ def test_options_reach_the_model(kernel, fake):
     assert (body["model"], body["temperature"], body["max_tokens"], body["seed"]) == ("other", 0.5, 7, 3)
 
 
+def test_a_model_id_that_begins_with_its_services_name_keeps_it(kernel, fake):
+    ran = kernel.run("%%llm -m openai/openai/gpt-oss-20b\nHello")
+    assert fake.requests[-1].json["model"] == "openai/gpt-oss-20b"
+    assert ran.text.splitlines()[-1].startswith("openai/openai/gpt-oss-20b · ")
+    kernel.run("%%llm_compare -m openai/openai/tiny -m openai/tiny\nHello")
+    assert sorted(request.json["model"] for request in fake.requests[-2:]) == ["openai/tiny", "tiny"]
+
+
 def test_the_answer_can_be_had_in_a_variable_and_silently(kernel, fake):
     fake.default = answer("Paris.")
     ran = kernel.run("%%llm -o capital --quiet\nCapital of France?")

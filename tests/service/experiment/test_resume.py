@@ -135,7 +135,7 @@ def test_a_changed_grid_says_what_changed_and_keeps_what_is_the_same(model, serv
 
 def test_other_parameters_under_the_same_name_are_another_arm(model, server):
     Experiment(["so"], models=model(), params={"temperature": 0}, name="x", warmup=0).run(progress=False)
-    with pytest.warns(UserWarning, match="calls of arm 'a' with other parameters, system prompt or text"):
+    with pytest.warns(UserWarning, match="calls of arm 'a' with other parameters, headers, system prompt or text"):
         Experiment(["so"], models=model(), params={"temperature": 1}, name="x", warmup=0).run(progress=False)
     assert len(server.requests) == 2
 

@@ -168,9 +168,10 @@ def test_the_cost_is_unknown_where_only_a_gateway_failed(service, fake, code):
     assert (row["cost_usd"], row["price_source"]) == (None, None)
 
 
-def test_a_call_that_did_not_reach_its_server_was_not_sent(service, fake, monkeypatch):
-    monkeypatch.setattr(service, "base_url", "http://127.0.0.1:9/v1")
-    with pytest.raises(LLMError):
-        service.chat("Hello", max_retries=0)
+def test_a_call_that_did_not_reach_its_server_was_not_sent(service):
+    nobody = type(service)(service.model, base_url="http://127.0.0.1:9/v1", max_retries=0)
+    with pytest.raises(LLMError) as caught:
+        nobody.chat("Hello")
+    assert caught.value.category == "connection"
     row = last_row()
     assert (row["cost_usd"], row["price_source"]) == (0.0, "not sent")

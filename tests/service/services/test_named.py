@@ -17,7 +17,7 @@ from ipyllm.services.prices import price_in_tables
 from ipyllm.services.profiles.profile import profile_of
 from ipyllm.services.profiles.retirement import retirement_note
 from ipyllm.services.service_rows import service_rows
-from ipyllm.transport.address import Address, is_url
+from ipyllm.transport.address import is_url
 from ipyllm.transport.model_list import parse_model_list
 from tests import fakes
 from tests.fakes.script import status
@@ -173,6 +173,9 @@ def test_a_service_can_be_sent_to_another_process(keys, name):
         ("openai/gpt-6-luna", "gpt-6-luna", "openai/gpt-6-luna"),
         ("nvidia/nvidia/nemotron-3", "nvidia/nemotron-3", "nvidia/nvidia/nemotron-3"),
         ("openrouter/openrouter/auto", "openrouter/auto", "openrouter/openrouter/auto"),
+        ("openrouter/auto", "openrouter/auto", "openrouter/openrouter/auto"),
+        ("ollama/ollama/tiny", "ollama/tiny", "ollama/ollama/tiny"),
+        ("deepseek/deepseek/v4", "deepseek/v4", "deepseek/deepseek/v4"),
         ("openrouter/openai/gpt-6-luna", "openai/gpt-6-luna", "openrouter/openai/gpt-6-luna"),
         ("gemini/models/gemini-3.5-flash-lite", "gemini-3.5-flash-lite", "gemini/gemini-3.5-flash-lite"),
         ("groq", "openai/gpt-oss-20b", "groq/openai/gpt-oss-20b"),
@@ -319,4 +322,5 @@ def test_listed_models_of_gemini_have_the_names_that_calls_use(keys, fake):
 def test_a_named_service_without_default_can_be_probed():
     [result] = probe(["vllm"], timeout_s=20)
     assert result.error.category == "connection"
-    assert result.service.address() == Address("http://localhost:8000/v1", None)
+    address = result.service.address()
+    assert (address.base_url, address.api_key) == ("http://localhost:8000/v1", None)

@@ -138,6 +138,8 @@ def test_an_infinite_value_is_named():
     given.loc[0, "score_similarity"] = math.inf
     with _refused("^Column score_similarity has an infinite value"):
         st.summarise_arms(given)
+    with _refused("^Column score_similarity has a value beyond ±1e\\+60, which is too large to compute with"):
+        st.summarise_arms(calls(ARMS, prompts=2).assign(score_similarity=1e61))
 
 
 def test_every_kind_of_dtype_that_calls_come_in():

@@ -57,6 +57,7 @@ def test_p_and_intervals_are_corrected_for_every_row_of_the_table():
     alone = st.paired(given[given["arm"] != "c"], metrics="total_s", level=1 - 0.05 / 12).iloc[0]
     together = table.loc[("total_s", "b")]
     assert (together["low"], together["high"]) == (alone["low"], alone["high"])
+    assert together["detectable"] == pytest.approx(alone["detectable"])
 
 
 def test_one_comparison_is_not_called_corrected():

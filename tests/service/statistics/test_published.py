@@ -159,6 +159,11 @@ def test_wilcoxon_with_ties_and_zeros_keeps_its_level_however_few_values_there_a
             assert (p <= level).mean() <= level + 1e-12
 
 
+def test_wilcoxon_counts_zeros_against_the_finding():
+    # Two zeros make three averages of 0: sums of ranks up to 3 come in 5 of 2^8 cases.
+    assert st.wilcoxon([0, 0, 1, 2, 3, 4, 5, 6]) == 2 * 5 / 2**8 > st.wilcoxon([1, 2, 3, 4, 5, 6])
+
+
 def test_mcnemar_is_the_published_one_and_statsmodels():
     # Fagerland, Lydersen & Laake (2013), table 1 (Bentur et al. 2009): exact 0.070, mid-p 0.039, asymptotic 0.034.
     assert [round(st.mcnemar(1, 7, method=m), 3) for m in ("exact", "mid-p", "chi2")] == [0.070, 0.039, 0.034]

@@ -121,6 +121,8 @@ def test_the_prompts_needed_are_those_that_chance_does_not_agree_on():
     assert [st.prompts_to_rank(n) for n in (3, 4, 5, 6)] == [7, 8, 9, 10]
     assert st.prompts_to_rank(2, level=0.99) == 8
     assert st.prompts_to_rank(2, level=0.5) == 2
+    assert st.ranking(_cast(*"aaaaab"))[["low", "high", "p_best"]].notna().all(axis=None)
+    assert st.ranking(_cast(*"aaaab"))[["low", "high", "p_best"]].isna().all(axis=None)
 
 
 def test_an_arm_that_won_everything_is_ahead_without_certainty():
@@ -265,3 +267,10 @@ def test_limits_of_being_behind_are_those_of_all_pairs_together():
     of_b = table.loc["b", "high"] - table.loc["b", "strength"]
     of_b_wider = pairs_alone.loc["b", "high"] - pairs_alone.loc["b", "strength"]
     assert of_b_wider / of_b == pytest.approx(stats.t.ppf(1 - 0.05 / 6, df) / stats.t.ppf(0.975, df))
+
+
+@pytest.mark.parametrize(("prompts", "few"), [(19, True), (20, False)])
+def test_votes_on_few_prompts_have_a_caution(prompts, few):
+    notes = st.ranking(_cast(*"ab" * prompts, prompts=[*range(prompts)] * 2)).notes
+    assert ("a and b have votes on only 19 prompts: so few may not represent what you will ask." in notes) == few
+    assert any("votes on only" in note for note in notes) == few

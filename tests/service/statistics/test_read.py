@@ -138,10 +138,10 @@ def test_equal_values_of_unknown_range_are_not_called_equal_arms():
     )
 
 
-def test_the_share_of_failed_calls_is_that_of_ended_ones_as_in_the_error_rate():
+def test_failed_calls_are_told_of_the_ended_ones_as_in_the_error_rate():
     status = ["error"] * 9 + ["cancelled"] + ["ok"] * 10
     calls = _calls(a={"score_exact": 1.0}, b={"status": status, "score_exact": [None] * 10 + [1.0] * 10})
-    assert "Calls failed (b 47%)" in " ".join(st.summarise_arms(calls).notes)
+    assert "Calls failed (b 9 of 19)" in " ".join(st.summarise_arms(calls).notes)
     assert st.paired(calls).loc[("errors", "b"), "value"] == pytest.approx(9 / 19)
     lost = _calls(n=5, a={"score_exact": 1.0}, b={"status": "error", "score_exact": math.nan})
     assert "would change: b none → 0." in " ".join(st.summarise_arms(lost).notes)

@@ -170,6 +170,8 @@ def test_equal_times_pass_from_five_prompts_on_and_costs_are_bounded_by_the_high
     with pytest.raises(AssertionError, match=r"no bound on how much.* at least 5 prompts are needed"):
         assert_no_regression(times[0], times[0], metric="ttft_s", margin="5%")
     assert assert_no_regression(times[1], times[1], metric="ttft_s", margin="5%").bound == 0
+    with pytest.raises(AssertionError, match=r"could be worse by 0 s; .* With a margin of 0 only"):
+        assert_no_regression(times[1], times[1], metric="ttft_s")
     costs = times[1].assign(ttft_s=None, cost_usd=0.01)
     with pytest.raises(AssertionError, match=r"it could be worse by \$0\.0047; .*costs to be from \$0 to \$0\.01"):
         assert_no_regression(costs, costs, metric="cost_usd", margin="5%")

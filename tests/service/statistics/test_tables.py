@@ -121,10 +121,16 @@ def test_results_are_taken_as_well_as_their_calls(two):
 
 def test_many_arms_are_told_of_in_one_sentence_per_metric():
     arms = {f"arm{i}": (0.3 + 0.05 * i, 0.2 + 0.05 * i) for i in range(9)}
-    table = st.paired(calls(arms))
+    given = calls(arms)
+    table = st.paired(given)
     assert table.conclusion.count(".") < 10
     assert "are not shown to differ from arm0" in table.conclusion
-    assert table.conclusion.endswith("All of this holds together at 95%.")
+    assert table.conclusion.endswith("All of this holds together at 95% over 40 prompts, corrected for 48 comparisons.")
+    silent = given[~(given["arm"].eq("arm3") | given["prompt_id"].eq("p7") & given["arm"].eq("arm2"))]
+    mute = given[given["arm"].eq("arm3")].assign(score_exact=None)
+    conclusion = st.paired(pd.concat([silent, mute])).conclusion
+    assert "Scores of exact cannot be compared between arm3 and arm0: arm3 has none." in conclusion
+    assert conclusion.endswith("over 39 to 40 prompts, corrected for 47 comparisons.")
 
 
 def test_an_arm_whose_times_are_all_unreliable_is_named(two):

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-import subprocess
 import sys
 import threading
 import time
 from concurrent.futures import Future, ThreadPoolExecutor
 
-import httpx2
 import pytest
+import trustme
 
 from ipyllm import OpenAIService
 from ipyllm.runtime.service_thread import service_thread
@@ -144,29 +143,18 @@ def test_a_large_request_is_sent_when_its_last_byte_is(fake):
 
 @pytest.fixture
 def certificate(tmp_path, monkeypatch):
-    """Make a certificate for this machine, and have the client trust it."""
-    path = tmp_path / "server.pem"
-    made = subprocess.run(
-        [
-            *("openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "1", "-subj", "/CN=fake"),
-            *("-addext", "subjectAltName=IP:127.0.0.1", "-keyout", path, "-out", tmp_path / "certificate.pem"),
-        ],
-        capture_output=True,
-        check=False,
-    )
-    if made.returncode:
-        pytest.skip("openssl cannot make a certificate here")
-    path.write_text(path.read_text() + (tmp_path / "certificate.pem").read_text())
-    trusting = ssl.create_default_context(cafile=str(tmp_path / "certificate.pem"))
-    monkeypatch.setattr(httpx2, "create_ssl_context", lambda **_: trusting)
-    return path
+    """A certificate that is trusted."""
+    authority = trustme.CA()
+    authority.cert_pem.write_to_path(tmp_path / "ca.pem")
+    monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "ca.pem"))
+    return authority.issue_cert("127.0.0.1")
 
 
 @pytest.fixture
 def secure_url(fake, certificate):
     """Serve the fake over TLS."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(certificate)
+    certificate.configure_cert(context)
 
     async def forward(reader, writer):
         while data := await reader.read(65536):

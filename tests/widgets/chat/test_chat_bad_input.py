@@ -270,6 +270,7 @@ def test_lone_surrogates_in_a_question_from_python_and_in_an_answer_reach_the_pa
         ({"name": ""}, "The name of a conversation must be text, such as 'default', not ''"),
         ({"name": None}, "The name of a conversation must be text, such as 'default', not None"),
         ({"provenance": "me"}, "'provenance' is set by the widget"),
+        ({"extra_headers": {"x-a": "1"}}, "a service takes default_headers"),
     ],
 )
 def test_what_cannot_be_right_is_one_sentence_and_no_page_is_told_of_a_widget(chat, monkeypatch, options, says):

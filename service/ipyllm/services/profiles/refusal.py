@@ -73,7 +73,7 @@ def explain_missing_api(error: LLMError, *, model: str) -> LLMError:
     lab does not know the model m. If this server has no Responses API, set api = "chat" under [profiles."lab/m"] in \
 config.toml.
     """
-    if error.status_code not in _NO_SUCH_PATH:
+    if error.status_code not in _NO_SUCH_PATH or error.is_lasting:  # it says already what is wrong
         return error
     return LLMError(
         f'{error} If this server has no Responses API, set api = "chat" under [profiles."{model}"] in config.toml.',
