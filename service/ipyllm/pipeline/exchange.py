@@ -19,7 +19,7 @@ from ipyllm.errors import LLMError
 from ipyllm.events import ReasoningDelta, TextDelta
 from ipyllm.ledger.ids import new_id
 from ipyllm.observability import telemetry
-from ipyllm.observability.logs import log
+from ipyllm.observability.logs import log, log_failure
 from ipyllm.pipeline import ledger_rows
 from ipyllm.pipeline.cache import cache_key, current_cache
 from ipyllm.pipeline.chat_chunks import ChatAccumulator
@@ -142,7 +142,8 @@ class Exchange:
             error = as_llm_error(exc, self.request.model)
         response = self._finish(state, error)
         if error is not None:
-            raise error
+            # Without the frames of the transport, whose variables hold what the server sent: it may be a key.
+            raise error.with_traceback(None)
         await self._store_in_cache(response)
         return response
 
@@ -234,7 +235,7 @@ class Exchange:
                     reached_server=exc.reached_server,
                     cause=exc.category,
                     limit=exc.limit,
-                ) from exc
+                ) from exc.with_traceback(None)
             raise
 
     async def _attempt_when_allowed(self, state: ExchangeState) -> None:
@@ -436,6 +437,6 @@ def as_llm_error(exc: BaseException, model: str) -> LLMError:
     # While the interpreter exits, no thread can be started and nothing imported: not a bug.
     if isinstance(exc, asyncio.CancelledError) or not threading.main_thread().is_alive():
         return LLMError(f"The call to {model} was cancelled.", category="cancelled", model=model)
-    _logger.error("a call to %s failed in our own code", model, exc_info=exc)
+    log_failure(_logger, "a call failed in our own code", exc, model=model)
     # Not chained: a library's exception may carry the request, and with it the key. The log has the traceback.
     return LLMError(f"{model}: {type(exc).__name__}: {exc}", category="unknown_error", model=model)

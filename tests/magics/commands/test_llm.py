@@ -123,7 +123,7 @@ def test_templates_are_filled_in_once_and_braces_left_alone(kernel, fake):
 def test_a_template_cannot_reach_into_python(kernel, fake):
     ran = kernel.run("%%llm\n{{ ''.__class__.__mro__ }}")
     assert ran.status == "error"
-    assert "may not do that" in ran.error
+    assert "may not use '__class__', because of the underscore at its beginning" in ran.error
     assert not fake.requests
 
 
@@ -202,6 +202,34 @@ def test_a_wrong_key_is_one_sentence_without_the_key(kernel, fake):
     assert ran.status == "error"
     assert ran.traceback[0].startswith("authentication: openai/fake-model refused the key (HTTP 401")
     assert "sk-kernel" not in str(ran.messages)
+
+
+def test_a_key_across_the_cut_of_a_message_shows_in_no_cell(kernel, fake):
+    key = "sk-kernel-0123456789abcdef"
+    for before in (170, 180, 190, 199):
+        fake.default = fakes.error(400, "x" * before + key + "y" * 200)
+        ran = kernel.run("%%llm\nHello")
+        assert ran.status == "error"
+        assert "sk-ker" not in str(ran.messages)
+    ran = kernel.run("usage().tail(4)[['error_message', 'prompt']]")
+    assert "sk-ker" not in str(ran.messages)
+
+
+def test_xmode_verbose_shows_no_key(kernel, fake):
+    fake.default = fakes.unauthorized("sk-kernel-0123456789abcdef")
+    kernel.run("%xmode Verbose\nfrom ipyllm import create_llm_service")
+    try:
+        for cell in (
+            "create_llm_service('openai/m', max_retries=0).chat('Hello')",
+            "create_llm_service('openai/m', api_key=os.environ['OPENAI_API_KEY'], temprature=1)",
+            "create_llm_service('azure', api_key=os.environ['OPENAI_API_KEY'])",
+        ):
+            ran = kernel.run(cell)
+            assert ran.status == "error"
+            assert len(ran.traceback) > 1
+            assert "sk-kernel" not in str(ran.messages)
+    finally:
+        kernel.run("%xmode Context")
 
 
 def test_a_broken_answer_is_shown_kept_and_reported(kernel, fake):
