@@ -12,7 +12,7 @@ from contextvars import ContextVar
 from functools import cache
 from pathlib import Path
 from time import monotonic
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, get_args
 
 import pydantic_settings
 from platformdirs import user_cache_path, user_config_path, user_data_path
@@ -25,6 +25,8 @@ from ipyllm.text.suggest import suggest
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
+
+    from pydantic_core import ErrorDetails
 
 __all__ = ["DEFAULT_MODEL", "Settings", "SettingsError", "cached_settings", "config_file", "get_settings"]
 
@@ -283,15 +285,40 @@ def _read() -> Settings | str:
     try:
         return Settings()
     except ValidationError as exc:
-        first = exc.errors()[0]
-        setting = ".".join(map(str, first["loc"])) or "settings"
-        # A value is shown only if it cannot contain a key.
-        harmless = setting.lower().removeprefix("ipyllm_") in _NEVER_SECRET
-        given = f" {first.get('input')!r}" if harmless else ""
-        return f"Invalid value{given} for the setting {setting}: {first['msg'].lower()}."
+        return _problem(min(exc.errors(), key=lambda error: error["type"] not in _UNKNOWN))  # a typo makes two errors
     except pydantic_settings.SettingsError as exc:  # an environment variable that should be JSON and is not
         return f"The settings cannot be read: {exc}. The value must be JSON."
     except SettingsError as exc:
         return str(exc)
     finally:
         _noted.reset(token)
+
+
+_UNKNOWN = frozenset({"extra_forbidden", "unexpected_keyword_argument"})
+
+
+def _problem(error: ErrorDetails) -> str:
+    """Return a sentence about a setting that is not as it should be."""
+    path = [str(part) for part in error["loc"]]
+    setting = ".".join(path) or "settings"
+    match error["type"]:
+        case kind if kind in _UNKNOWN:
+            return f"There is no setting {setting}. {suggest(path[-1], _names_in_table(path[0]))}"
+        case "missing":
+            return f"The setting {setting} is missing."
+        case "dict_type" | "model_type" | "dataclass_type":
+            problem = "it should be a table, such as { name = value }"
+        case "value_error":
+            problem = error["msg"].removeprefix("Value error, ")
+        case _:
+            problem = error["msg"].lower()
+    # A value is shown only if it cannot contain a key.
+    harmless = setting.lower().removeprefix("ipyllm_") in _NEVER_SECRET
+    given = f" {error['input']!r}" if harmless else ""
+    return f"Invalid value{given} for the setting {setting}: {problem}."
+
+
+def _names_in_table(setting: str) -> list[str]:
+    """Return what a row of ``endpoints``, ``routes``, ``prices`` or ``profiles`` may set."""
+    row = get_args(Settings.model_fields[setting.lower().removeprefix("ipyllm_")].annotation)[-1]
+    return list(getattr(row, "model_fields", None) or row.__dataclass_fields__)

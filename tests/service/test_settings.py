@@ -50,6 +50,67 @@ def test_a_wrong_setting_is_named(own_settings, text, said):
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        (
+            '[endpoints.lab]\nbase_url = "http://gpu:1/v1"\nheader = { x-team = "blue" }',
+            "There is no setting endpoints.lab.header. Did you mean 'headers'?",
+        ),
+        (
+            '[prices."openai/m"]\ninput_usd_per_mtok = 1\noutput_usd_per_mtok = 1\ncache_usd_per_mtok = 1',
+            "There is no setting prices.openai/m.cache_usd_per_mtok. Did you mean 'cached_usd_per_mtok'?",
+        ),
+        ('[routes.r]\nfalback = ["a/b"]', "There is no setting routes.r.falback. Did you mean 'fallback'?"),
+        ('[endpoints.lab]\nmodel = "m"', "The setting endpoints.lab.base_url is missing."),
+        (
+            '[endpoints.lab]\nbase_url = "http://gpu:1/v1"\nheaders = ["x-team"]',
+            "Invalid value for the setting endpoints.lab.headers: it should be a table, such as { name = value }.",
+        ),
+        ("aliases = 3", "Invalid value for the setting aliases: it should be a table, such as { name = value }."),
+        (
+            'endpoints = { lab = "http://gpu:1/v1" }',
+            "Invalid value for the setting endpoints.lab: it should be a table, such as { name = value }.",
+        ),
+        (
+            'prices = { "openai/m" = 1 }',
+            "Invalid value for the setting prices.openai/m: it should be a table, such as { name = value }.",
+        ),
+        (
+            '[endpoints.lab]\nbase_url = "http://gpu:1/v1"\nheaders = { "x team" = "blue" }',
+            (
+                "Invalid value for the setting endpoints.lab.headers: 'x team' is not a name of a header: it has "
+                "letters, digits and hyphens, as in 'x-team'."
+            ),
+        ),
+        (
+            '[endpoints.lab]\nbase_ulr = "http://gpu:1/v1"',
+            "There is no setting endpoints.lab.base_ulr. Did you mean 'base_url'?",
+        ),
+        ("timeout = []", "Invalid value [] for the setting timeout: input should be a valid number."),
+    ],
+)
+def test_what_is_wrong_with_a_part_of_a_setting_is_said_in_the_words_of_the_file(own_settings, text, sentence):
+    (own_settings / "config.toml").write_text(text)
+    with pytest.raises(SettingsError) as caught:
+        get_settings()
+    assert str(caught.value) == sentence
+
+
+def test_an_unknown_part_of_a_variable_is_told_like_one_of_the_file(monkeypatch):
+    monkeypatch.setenv("IPYLLM_ENDPOINTS", '{"lab": {"base_url": "http://gpu:1/v1", "header": {}}}')
+    with pytest.raises(SettingsError, match=r"^There is no setting .*lab\.header\. Did you mean 'headers'\?$"):
+        get_settings()
+
+
+def test_an_endpoint_whose_address_is_no_url_is_named(own_settings):
+    from ipyllm import LLMError, create_llm_service
+
+    (own_settings / "config.toml").write_text('[endpoints.lab]\nbase_url = "127.0.0.1:8000/v1"\n')
+    with pytest.raises(LLMError, match=r"^The address of Endpoint 'lab' is not a URL: '127\.0\.0\.1:8000/v1'"):
+        create_llm_service("lab/m").chat("Hello")
+
+
 def test_a_wrong_environment_variable_is_named(monkeypatch):
     monkeypatch.setenv("IPYLLM_TIMEOUT", "soon")
     with pytest.raises(SettingsError, match="Invalid value 'soon' for the setting timeout"):

@@ -23,6 +23,7 @@ _COLUMNS = [
     "output_tokens_estimated", "output_tps", "cost_usd", "prompt", "response",
 ]  # fmt: skip
 _ESTIMATES = ("input_tokens_estimated", "output_tokens_estimated")
+_OUTCOMES = ["error_category", "error_message"]
 
 
 def select_calls(parsed: Parsed, cells: set[str] | None) -> pd.DataFrame:
@@ -82,13 +83,15 @@ def table(frame: pd.DataFrame, *, by: str | None, full: bool) -> pd.DataFrame:
 
 
 def _columns(frame: pd.DataFrame) -> list[str]:
-    """Return the most useful columns; where a model reasons, with the times by which it can be compared.
+    """Return the most useful columns: with times to compare where a model reasons, and errors where there are any.
 
     Examples
     --------
     >>> import pandas as pd
     >>> calls = pd.DataFrame({"reasoning_tokens": [0, 500], "ttfo_s": [0.2, 1.2]}).reindex(
-    ...     columns=["reasoning_tokens", "ttfo_s", "input_tokens_estimated", "output_tokens_estimated"]
+    ...     columns=[
+    ...         "reasoning_tokens", "ttfo_s", "input_tokens_estimated", "output_tokens_estimated", "error_category",
+    ...     ]
     ... )
     >>> _columns(calls)[3:6], _columns(calls[:1])[3:5]
     (['ttft_s', 'thinking_s', 'ttfo_s'], ['ttft_s', 'total_s'])
@@ -99,6 +102,9 @@ def _columns(frame: pd.DataFrame) -> list[str]:
     if first_time(reasoned(frame), frame["ttfo_s"]) == "ttfo_s":
         after = shown.index("ttft_s") + 1
         shown[after:after] = ["thinking_s", "ttfo_s"]
+    if frame["error_category"].notna().any():
+        after = shown.index("status") + 1
+        shown[after:after] = _OUTCOMES
     return shown
 
 

@@ -275,7 +275,10 @@ class ExchangeState:
     def _client_lag_s(self, send_delay_s: float | None) -> float:
         """Return how late the request was sent and its first token read; the loop's lag where that was not measured."""
         read_delay_ns = self.received.first_read_delay_ns
-        return (send_delay_s or 0.0) + (self.lag.worst_s if read_delay_ns is None else read_delay_ns / 1e9)
+        read_delay_s = self.lag.worst_s if read_delay_ns is None else read_delay_ns / 1e9
+        if read_delay_ns is not None and not self.received.stamped_by_kernel:  # since nothing waited: maybe much longer
+            read_delay_s = min(read_delay_s, self.lag.longest_wait_s)
+        return (send_delay_s or 0.0) + read_delay_s
 
 
 def _seconds(nanoseconds: int | None) -> float | None:

@@ -28,6 +28,11 @@ class LagMeasurement:
     worst_s: float = 0.0
     ending: bool = False
 
+    @property
+    def longest_wait_s(self) -> float:
+        """The longest that bytes can have waited to be read: the loop looks for some at every tick."""
+        return self.worst_s + _TICK_S
+
     def end(self) -> None:
         """Measure until the loop has caught up with what it does now."""
         self.ending = True

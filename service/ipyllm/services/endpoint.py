@@ -27,7 +27,7 @@ class EndpointService(BaseLLMService):
         options = secret_options(options)
         settings = get_settings().endpoints[endpoint]
         self.name = endpoint
-        self.title = f"The endpoint {endpoint!r}"
+        self.title = f"Endpoint {endpoint!r}"
         self.key_variable = settings.api_key_env
         self._settings = settings
         chosen = model or settings.model
@@ -65,6 +65,9 @@ class EndpointService(BaseLLMService):
     def ca_file(self) -> str | None:
         """Return the endpoint's own file of trusted authorities, else that of all services."""
         return self._settings.ca_file or super().ca_file()
+
+    def _variable_of_key(self) -> str | None:
+        return None if self._settings.api_key is not None else super()._variable_of_key()
 
     def _address_source(self) -> Source | None:
         if self._base_url:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from ipyllm.transport.model_list import ListedModel
 
-__all__ = ["ask_once", "forget", "has_date", "listed_model", "remember"]
+__all__ = ["ask_once", "forget", "has_date", "listed_model", "names", "remember"]
 
 _ASK_S = 3.0
 _lists: dict[str, dict[str, ListedModel]] = {}
@@ -37,6 +37,11 @@ def has_date(name: str) -> bool:
 def listed_model(base_url: str, name: str) -> ListedModel | None:
     """Return what the server told about a model; None if it told nothing."""
     return _lists.get(base_url, {}).get(name)
+
+
+def names(base_url: str) -> list[str]:
+    """Return the names of the models that a server listed."""
+    return list(_lists.get(base_url, ()))
 
 
 def ask_once(base_url: str, ask: Coroutine[Any, Any, object]) -> None:

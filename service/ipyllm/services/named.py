@@ -89,6 +89,9 @@ class NamedService(BaseLLMService):
         """Return the key given, else that of the environment."""
         return self._api_key or self._row.key()
 
+    def _variable_of_key(self) -> str | None:
+        return None if self._api_key else self._row.variable_of_key() or next(iter(self._row.keys), None)
+
     def _address_source(self) -> Source | None:
         variable = self._row.url_variable
         return super()._address_source() if self._base_url or variable is None else variable_source(variable)

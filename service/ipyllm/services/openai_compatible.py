@@ -18,10 +18,16 @@ from ipyllm.services.pricing import Pricing
 from ipyllm.services.profiles.fit import check_images, check_tools, fit
 from ipyllm.services.profiles.learned import has_learned
 from ipyllm.services.profiles.profile import Profile, profile_of
-from ipyllm.services.profiles.refusal import explain_missing_api, explain_refusal
+from ipyllm.services.profiles.refusal import (
+    explain_missing_api,
+    explain_refusal,
+    explain_unknown_model,
+    explain_wrong_key,
+)
 from ipyllm.services.profiles.wire import merged, wire_fields
 from ipyllm.services.responses_body import responses_body
 from ipyllm.settings import cached_settings, get_settings
+from ipyllm.settings_models import variable_value
 from ipyllm.text.redact import is_worth_masking, remember_secret
 from ipyllm.text.secrets import as_secret, value_of
 from ipyllm.text.surrogates import replace_surrogates
@@ -222,10 +228,17 @@ class OpenAICompatibleProvider(Pricing):
             return None
 
     def explain(self, error: LLMError, request: ChatRequest) -> LLMError:
-        """Return a server's refusal of a parameter in one sentence, which later calls get before they are sent."""
+        """Return a server's error, with what is known here about the parameter, the API, the model or the key.
+
+        Later calls get the refusal of a parameter before they are sent.
+        """
         server = self._base_url_if_known() or ""
         if self.api == "responses" and not self._is_own_domain(server):
             error = explain_missing_api(error, model=self.full_name)
+        known = [*listed_models.names(normalized(server)), *(self.known_models if self._is_own_domain(server) else ())]
+        error = explain_unknown_model(error, self.profile, known, service=self.name, model=self.model)
+        if not self.headers().hold_a_key:
+            error = explain_wrong_key(error, was_sent=bool(self.api_key()), variable=self._variable_of_key())
         return explain_refusal(error, self.profile, request.params, model=self.full_name, server=server)
 
     def reasons(self, request: ChatRequest) -> bool:
@@ -256,6 +269,11 @@ class OpenAICompatibleProvider(Pricing):
             return self._api_key
         key: SecretStr | None = getattr(get_settings(), f"{self.name}_api_key", None)
         return key
+
+    def _variable_of_key(self) -> str | None:
+        """Return the variable that the key comes from, or could be given by; None if it is given otherwise."""
+        variable = None if self._api_key else self.key_variable
+        return variable if variable is None or variable_value(variable) or not self.api_key() else None
 
     def weak_key_note(self) -> str | None:
         """Return a sentence if the key is not masked, the first time in this process that one is found."""

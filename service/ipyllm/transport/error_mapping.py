@@ -9,7 +9,7 @@ import re
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from ipyllm.errors import LLMError
-from ipyllm.text.format import shorten
+from ipyllm.text.format import seconds, shorten
 
 if TYPE_CHECKING:
     from ipyllm.response import Category
@@ -209,8 +209,9 @@ def to_llm_error(fault: ServerFault, *, model: str) -> LLMError:
     details = [f"HTTP {fault.status_code}"] if fault.status_code else []
     details += [f'"{shorten(fault.message, _MAX_DETAIL)}"'] if fault.message else []
     sentence = f"{model} {meaning.problem}" + (f" ({', '.join(details)})" if details else "")
+    wait = "" if not fault.retry_after else f" The server asks to wait {seconds(fault.retry_after)}."
     return LLMError(
-        f"{sentence}; {meaning.advice}.",
+        f"{sentence}; {meaning.advice}.{wait}",
         category=meaning.category,
         model=model,
         status_code=fault.status_code,

@@ -21,7 +21,8 @@ def test_a_parameter_that_cannot_apply_is_one_sentence_and_nothing_is_sent(luna)
     ran, sent = luna("-t 0")
     assert (ran.status, sent) == ("error", [])
     assert ran.traceback[0].endswith(
-        "openai/gpt-6-luna takes no temperature while it reasons; vary effort: none, low, medium, high, xhigh, max."
+        "openai/gpt-6-luna takes no temperature while it reasons; effort='none' allows it, or vary effort: none, low, "
+        "medium, high, xhigh, max."
     )
 
 

@@ -30,8 +30,11 @@ def test_usage_says_what_the_calls_came_to_and_filters_them(kernel, fake):
     ran = kernel.run("df = %llm_usage --tag case=one\nprint(list(df.model), list(df.status))")
     assert "3 calls · 1 failed · 20 → 8 tokens · cost ≥ $0, 2 of 3 unknown" in ran.stdout
     assert "['openai/first', 'openai/second', 'openai/first'] ['ok', 'ok', 'error']" in ran.stdout
+    why = kernel.run("df = %llm_usage --tag case=one --status error\nprint(df.error_category[0], df.error_message[0])")
+    assert "not_found openai/first was not found" in why.stdout
     narrow = kernel.run("df = %llm_usage --tag case=one -m openai/first --status ok\nprint(len(df))")
     assert narrow.stdout.startswith("1 call · ")
+    assert kernel.run("print('error_message' in df)").stdout == "False\n"
     by = kernel.run("df = %llm_usage --tag case=one --by model\nprint(list(df.index), list(df.n))")
     assert "['openai/first', 'openai/second'] [2, 1]" in by.stdout
     day = kernel.run("df = %llm_usage --tag case=one --by day\nprint(list(df.n))")
@@ -222,7 +225,7 @@ def test_a_setting_is_saved_and_the_rest_of_the_file_is_left_alone(own_settings)
         ("aliases fast", "Use %llm_config aliases.NAME VALUE."),
         ("timeout.x 3", "timeout is a single setting"),
         ("endpoints.lab {base_url: 3}", "looks like JSON but is not"),
-        ('endpoints.lab {"base_ur": "x"}', "the setting endpoints.lab"),
+        ('endpoints.lab {"base_ur": "x"}', "endpoints.lab.base_ur. Did you mean 'base_url'?"),
         ("--unset max_retries", "was not changed by %llm_config in this kernel"),
         ("--unset", "takes the name of one setting"),
         ("--save", "--save would have no effect"),

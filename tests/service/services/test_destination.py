@@ -156,7 +156,7 @@ def test_a_dotenv_file_cannot_lead_an_endpoint_elsewhere(config, dotenv, monkeyp
     monkeypatch.setenv("OPENAI_API_KEY", KEY)
     config(LAB + ('api_key_env = "OPENAI_API_KEY"\n' if "api_key_env" not in endpoint else ""))
     dotenv(IPYLLM_ENDPOINTS=json.dumps({"lab": endpoint}))
-    assert "The endpoint 'lab'" in refused(create_llm_service("lab/m"))
+    assert "The key of Endpoint 'lab'" in refused(create_llm_service("lab/m"))
 
 
 @pytest.mark.parametrize("given", ["settings", "argument"])
@@ -165,7 +165,7 @@ def test_a_key_in_a_header_is_kept_likewise(config, dotenv, given):
     options = {"default_headers": {"x-api-key": KEY}} if given == "argument" else {}
     assert create_llm_service("lab/m", **options).address().headers.hold_a_key
     dotenv(IPYLLM_ENDPOINTS=json.dumps({"lab": {"base_url": ELSEWHERE}}))
-    assert "The endpoint 'lab'" in refused(create_llm_service("lab/m", **options))
+    assert "The key of Endpoint 'lab'" in refused(create_llm_service("lab/m", **options))
 
 
 def test_a_dotenv_file_with_its_own_endpoint_and_key_works(dotenv):

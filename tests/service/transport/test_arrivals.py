@@ -65,6 +65,15 @@ def test_tokens_that_the_kernel_joined_say_so(service, fake):
     assert timing.client_lag_s >= timing.ttft_s - true_s[0] > 0.1
 
 
+@on_linux
+def test_joined_tokens_that_the_loop_was_waiting_for_were_not_read_late(service, fake):
+    fake.default = fakes.slow_headers(answer("one two three"), 0.5)  # its head and all tokens come at once
+    timings = [service.chat("Hello").timing for _ in range(5)]
+    assert "process" in {timing.arrival_clock for timing in timings}
+    delays = sorted(timing.client_lag_s - timing.send_delay_s for timing in timings)
+    assert delays[2] < 0.1, "not the half second in which nothing had come"
+
+
 def test_without_stamps_the_lag_of_the_loop_says_how_late_it_may_be(service, fake, monkeypatch):
     monkeypatch.setattr(stamped_socket, "_HAS_STAMPS", False)
     service_thread().submit(service_thread().transport.aclose()).result(10)

@@ -162,6 +162,15 @@ def test_sentence(status, body, sentence):
     assert str(to_llm_error(parse_error(body, status), model="openai/m")) == sentence
 
 
+def test_the_wait_that_a_server_asks_for_is_told():
+    error = to_llm_error(parse_error("", 429, {"retry-after": "300"}), model="openai/m")
+    assert str(error) == (
+        "openai/m refused the request: too many requests (HTTP 429); wait a little, or send fewer calls at once. "
+        "The server asks to wait 5 min 00 s."
+    )
+    assert "asks to wait" not in str(to_llm_error(parse_error("", 429), model="openai/m"))
+
+
 def test_a_request_that_alone_exceeds_the_rate_limit_is_sent_once():
     error = to_llm_error(parse_error(_openai(TPM, "rate_limit_exceeded", "tokens"), 413), model="groq/m")
     assert not is_retryable(error)

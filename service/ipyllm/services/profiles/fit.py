@@ -17,10 +17,13 @@ if TYPE_CHECKING:
     from ipyllm.messages import Message
     from ipyllm.services.profiles.profile import Profile
 
-__all__ = ["check_images", "check_tools", "fit", "what_to_vary"]
+__all__ = ["check_images", "check_tools", "fit", "what_to_do"]
 
 _NOT_IN_RESPONSES: Final = frozenset({"stop", "seed", "n", "presence_penalty", "frequency_penalty", "logit_bias"})
 """Parameters of chat completions that the Responses API does not have."""
+
+_NO_VARIANT: Final = frozenset({"stop", "n", "logprobs", "top_logprobs", "logit_bias"})
+"""Parameters for which no other can stand."""
 
 
 def fit(
@@ -62,8 +65,8 @@ def fit(
     >>> fit(luna, {"temperature": 0}, (), model="openai/gpt-6-luna")
     Traceback (most recent call last):
         ...
-    ipyllm.errors.LLMError: openai/gpt-6-luna takes no temperature while it reasons; vary effort: none, low, medium, \
-high, xhigh, max.
+    ipyllm.errors.LLMError: openai/gpt-6-luna takes no temperature while it reasons; effort='none' allows it, or vary \
+effort: none, low, medium, high, xhigh, max.
     """
     left_out: list[str] = []
     while params and (misfits := dict(_misfits(profile, params, model, server))):
@@ -100,10 +103,13 @@ def check_images(profile: Profile, messages: Iterable[Message], model: str) -> N
             raise bad_request(f"{model} reads no images; use a model that does.", model=model)
 
 
-def what_to_vary(profile: Profile, params: Mapping[str, Any]) -> str:
-    """Return what differs between calls of this model, as half a sentence."""
+def what_to_do(profile: Profile, name: str, params: Mapping[str, Any]) -> str:
+    """Return what to do without a parameter, as half a sentence: leave it out, or vary what this model takes."""
+    allows = "effort='none' allows it, or " if _applies_without_reasoning(profile, name, params) else ""
+    if name in _NO_VARIANT:
+        return f"{allows}leave it out"
     if profile.efforts:
-        return f"vary effort: {', '.join(profile.efforts)}"
+        return f"{allows}vary effort: {', '.join(profile.efforts)}"
     applies = next((name for name in ("temperature", "top_p") if _use(profile, name, params) is None), None)
     return f"vary {applies or 'the prompt'}"
 
@@ -115,7 +121,7 @@ def _misfits(profile: Profile, params: Mapping[str, Any], model: str, server: st
             problem = _value_problem(name, value, profile.efforts)
         elif name == "verbosity":
             problem = _value_problem(name, value, profile.verbosities)
-        elif name in _NOT_IN_RESPONSES and profile.api == "responses":
+        elif _is_missing_in_api(profile, name):
             problem = f"takes no {name} on the Responses API"
         else:
             problem = _use(profile, name, params)
@@ -123,10 +129,21 @@ def _misfits(profile: Profile, params: Mapping[str, Any], model: str, server: st
             if problem is None and name == "temperature" and highest is not None and value > highest:
                 problem = f"takes a temperature up to {highest:g}, not {value:g}"
         if problem is not None:
-            advice = "" if " of: " in problem or " up to " in problem else f"; {what_to_vary(profile, params)}"
+            advice = "" if " of: " in problem or " up to " in problem else f"; {what_to_do(profile, name, params)}"
             yield name, f"{model} {problem}{advice}."
     if server is not None:
         yield from learned_misfits(params, model, server)
+
+
+def _applies_without_reasoning(profile: Profile, name: str, params: Mapping[str, Any]) -> bool:
+    if _is_missing_in_api(profile, name) or "none" not in (profile.efforts or ()):
+        return False
+    at_none = {**params, "effort": "none"}
+    return _use(profile, name, params) is not None and _use(profile, name, at_none) is None
+
+
+def _is_missing_in_api(profile: Profile, name: str) -> bool:
+    return name in _NOT_IN_RESPONSES and profile.api == "responses"
 
 
 def _value_problem(name: str, value: str, values: tuple[str, ...] | None) -> str | None:

@@ -1,21 +1,24 @@
-"""Explains a server's refusal of a parameter: which one it was, and what to vary instead."""
+"""Explains a server's refusal by what is known here: the parameter, the API, the model or the key that it is about."""
 
 from __future__ import annotations
 
 import re
+from datetime import date
 from typing import TYPE_CHECKING, Any
 
 from ipyllm.errors import LLMError
-from ipyllm.services.profiles.fit import what_to_vary
+from ipyllm.services.profiles.fit import what_to_do
 from ipyllm.services.profiles.learned import remember
+from ipyllm.services.profiles.retirement import retirement_note
 from ipyllm.services.profiles.wire import sent_name
+from ipyllm.text.suggest import closest
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from ipyllm.services.profiles.profile import Profile
 
-__all__ = ["explain_missing_api", "explain_refusal"]
+__all__ = ["explain_missing_api", "explain_refusal", "explain_unknown_model", "explain_wrong_key"]
 
 _REFUSALS = re.compile(
     r"unsupported|not support|n't support|unknown (?:name|field|parameter|argument)|unrecogni[sz]ed|extra_forbidden"
@@ -24,6 +27,7 @@ _REFUSALS = re.compile(
 )
 _OF_A_VALUE = re.compile(r"unsupported.value|does not support .{1,40} with|only the default", re.IGNORECASE)
 _NO_SUCH_PATH = frozenset({404, 405, 501})
+_UNAUTHORIZED = 401
 _OWN_WAYS = frozenset({"tools", "tool_choice", "response_format"})  # they are refused for reasons of their own
 
 
@@ -50,15 +54,8 @@ def explain_refusal(
     only_value = name == "effort" or bool(_OF_A_VALUE.search(words))
     given = f" {params[name]!r}" if only_value else ""
     said = re.search(r'\(HTTP \d+(?:, ".*")?\)', words, re.DOTALL)
-    sentence = f"{model} takes no {name}{given}; {what_to_vary(profile, params)}"
-    explained = LLMError(
-        f"{sentence} {said[0] if said else ''}".rstrip() + ".",
-        category="bad_request",
-        model=model,
-        status_code=error.status_code,
-        attempts=error.attempts,
-        partial=error.partial,
-    )
+    sentence = f"{model} takes no {name}{given}; {what_to_do(profile, name, params)}"
+    explained = _reworded(error, f"{sentence} {said[0] if said else ''}".rstrip() + ".")
     remember(str(explained), name, params, model=model, server=server, only_value=only_value)
     return explained
 
@@ -75,12 +72,59 @@ config.toml.
     """
     if error.status_code not in _NO_SUCH_PATH or error.is_lasting:  # it says already what is wrong
         return error
-    return LLMError(
+    return _reworded(
+        error,
         f'{error} If this server has no Responses API, set api = "chat" under [profiles."{model}"] in config.toml.',
+    )
+
+
+def explain_unknown_model(
+    error: LLMError, profile: Profile, known: Iterable[str], *, service: str, model: str
+) -> LLMError:
+    """Return an error of a model that the server does not have; with the one to use, if that can be told.
+
+    Examples
+    --------
+    >>> from ipyllm.services.profiles.profile import Profile
+    >>> error = LLMError("lab/lama was not found (HTTP 404).", category="not_found", status_code=404)
+    >>> print(explain_unknown_model(error, Profile(), ["qwen", "llama"], service="lab", model="lama"))
+    lab/lama was not found (HTTP 404). Did you mean 'lab/llama'?
+    """
+    if error.category != "not_found" or error.status_code is None or error.is_lasting:
+        return error
+    if profile.retires is not None and profile.retires <= date.today():  # noqa: DTZ011 - a date without a time zone
+        return _reworded(error, f"{error} {retirement_note(profile, f'{service}/{model}')}")
+    near = closest(model, (name for name in known if name != model))
+    return error if near is None else _reworded(error, f"{error} Did you mean '{service}/{near}'?")
+
+
+def explain_wrong_key(error: LLMError, *, was_sent: bool, variable: str | None) -> LLMError:
+    """Return an error of a key that was refused, with the variable that it comes from, or could be given by.
+
+    Examples
+    --------
+    >>> error = LLMError("lab/m refused the key (HTTP 401).", category="authentication", status_code=401)
+    >>> print(explain_wrong_key(error, was_sent=True, variable="LAB_KEY"))
+    lab/m refused the key (HTTP 401). The key came from LAB_KEY.
+    >>> print(explain_wrong_key(error, was_sent=False, variable="LAB_KEY"))
+    lab/m refused the key (HTTP 401). No key was sent: set LAB_KEY in the environment or in .env, or pass api_key=….
+    """
+    if error.category != "authentication" or error.status_code != _UNAUTHORIZED:
+        return error
+    if was_sent:
+        return error if variable is None else _reworded(error, f"{error} The key came from {variable}.")
+    how = "pass api_key=…" if variable is None else f"set {variable} in the environment or in .env, or pass api_key=…"
+    return _reworded(error, f"{error} No key was sent: {how}.")
+
+
+def _reworded(error: LLMError, sentence: str) -> LLMError:
+    return LLMError(
+        sentence,
         category=error.category,
-        model=model,
+        model=error.model,
         status_code=error.status_code,
         attempts=error.attempts,
+        retry_after=error.retry_after,
         partial=error.partial,
     )
 

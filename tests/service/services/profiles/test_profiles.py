@@ -123,7 +123,14 @@ EFFORTS = ", ".join(UP_TO_MAX)
 @pytest.mark.parametrize(
     ("model", "params", "sentence"),
     [
-        (LUNA, {"temperature": 0}, f"takes no temperature while it reasons; vary effort: {EFFORTS}."),
+        (
+            LUNA,
+            {"temperature": 0},
+            f"takes no temperature while it reasons; effort='none' allows it, or vary effort: {EFFORTS}.",
+        ),
+        (LUNA, {"presence_penalty": 1}, f"takes no presence_penalty on the Responses API; vary effort: {EFFORTS}."),
+        (LUNA, {"stop": ["."]}, "takes no stop on the Responses API; leave it out."),
+        (LUNA, {"logprobs": True}, "takes no logprobs while it reasons; effort='none' allows it, or leave it out."),
         (LUNA, {"effort": "minimal"}, "takes no effort 'minimal'; give one of: none, low, medium, high, xhigh, max."),
         (LUNA, {"verbosity": "long"}, "takes no verbosity 'long'; give one of: low, medium, high."),
         ("openai/gpt-6.2-sol", {"top_p": 1}, "takes no top_p; vary effort: low, medium, high, xhigh, max."),
@@ -131,17 +138,17 @@ EFFORTS = ", ".join(UP_TO_MAX)
         (
             "deepseek/deepseek-flash",
             {"temperature": 1},
-            "ignores temperature while it reasons; vary effort: none, low, high, max.",
+            "ignores temperature while it reasons; effort='none' allows it, or vary effort: none, low, high, max.",
         ),
         ("anthropic/claude-opus-5-5", {"seed": 1}, "ignores seed; vary the prompt."),
         ("anthropic/claude-haiku-4-5", {"temperature": 1.5}, "takes a temperature up to 1, not 1.5."),
         ("anthropic/claude-haiku-5-5", {"temperature": 1.5}, "takes no temperature; vary effort: none, medium."),
         ("gemini/gemini-3.5-flash-lite", {"seed": 1}, "takes no seed; vary effort: minimal, low, medium, high."),
-        ("ollama/llama3.2", {"logit_bias": {"1": 1}}, "ignores logit_bias; vary effort: none, low, medium, high, max."),
+        ("ollama/llama3.2", {"logit_bias": {"1": 1}}, "ignores logit_bias; leave it out."),
         ("local/smollm2-135m", {"effort": "low"}, "takes no effort; vary temperature."),
         ("moonshot/kimi-k3.1-pro", {"effort": "none"}, "takes no effort 'none'; give one of: low, high, max."),
         ("nvidia/deepseek-ai/deepseek-v4-pro", {"effort": "low"}, "takes no effort; vary temperature."),
-        ("xai/grok-4.7", {"stop": ["."]}, "takes no stop; vary effort: low, medium, high."),
+        ("xai/grok-4.7", {"stop": ["."]}, "takes no stop; leave it out."),
     ],
 )
 def test_what_cannot_apply_is_refused_in_one_sentence(model, params, sentence):
@@ -162,7 +169,7 @@ def test_sampling_applies_to_a_model_that_does_not_reason(name):
 
 @pytest.mark.parametrize("name", ["stop", "seed", "n", "presence_penalty", "frequency_penalty", "logit_bias"])
 def test_what_the_responses_api_does_not_have_is_refused_and_named(name):
-    with pytest.raises(LLMError, match=f"takes no {name} on the Responses API; vary effort: none, low"):
+    with pytest.raises(LLMError, match=f"takes no {name} on the Responses API; (vary effort: none, low|leave it out)"):
         fit(profile_of(LUNA), {name: 1, "effort": "none"}, (), model=LUNA)
     chat = replace(profile_of(LUNA), api="chat")
     assert fit(chat, {name: 1, "effort": "none"}, (), model=LUNA) == ({name: 1, "effort": "none"}, ())
@@ -217,7 +224,7 @@ def luna(fake):
 
 @pytest.mark.parametrize("ask", ["chat", "stream", "chat_stream", "events", "request"])
 def test_no_method_sends_what_cannot_apply(luna, fake, ask):
-    with pytest.raises(LLMError, match="takes no temperature while it reasons; vary effort"):
+    with pytest.raises(LLMError, match="takes no temperature while it reasons; effort='none' allows it"):
         getattr(luna, ask)("Hello", temperature=0)
     assert not fake.requests
 
@@ -315,7 +322,9 @@ def test_the_settings_add_and_override_profiles(own_settings, fake):
         refused_while_reasoning = []
     """)
     qwen = create_llm_service("lab/Qwen3-8B")
-    with pytest.raises(LLMError, match="takes no temperature while it reasons; vary effort: none, high"):
+    with pytest.raises(
+        LLMError, match="takes no temperature while it reasons; effort='none' allows it, or vary effort: none, high"
+    ):
         qwen.chat("Hello", temperature=0)
     qwen.chat("Hello", temperature=0, effort="none", max_tokens=3)
     sent = fake.requests[-1].json
@@ -328,7 +337,7 @@ def test_the_settings_add_and_override_profiles(own_settings, fake):
 @pytest.mark.parametrize(
     ("text", "sentence"),
     [
-        ('[profiles."lab/*"]\neffort = ["low"]', "Invalid value for the setting profiles.lab/*.effort"),
+        ('[profiles."lab/*"]\neffort = ["low"]', "There is no setting profiles.lab/*.effort. Did you mean 'efforts'"),
         ('[profiles."lab/*"]\napi = "chats"', "Invalid value for the setting profiles.lab/*.api"),
         ('[profiles."lab/*"]\nefforts = ["low"]\ndefault_effort = "high"', "default_effort must be one of the efforts"),
         ('[profiles."lab/*"]\nretires = "soon"', "Invalid value for the setting profiles.lab/*.retires"),
