@@ -309,7 +309,7 @@ def test_a_write_that_fails_half_way_is_undone_and_keeps_no_other_kernel_from_wr
 
 
 def test_a_page_that_is_found_damaged_while_writing_costs_the_file_and_no_call(path, caplog):
-    with ResponseCache(path, max_bytes=600_000) as cache:
+    with ResponseCache(path, max_bytes=800_000) as cache:
         for number in range(100):
             cache.put(str(number), replace(ANSWER, content="x" * 5_000))
     with closing(sqlite3.connect(path)) as file:
@@ -318,7 +318,7 @@ def test_a_page_that_is_found_damaged_while_writing_costs_the_file_and_no_call(p
     with path.open("r+b") as file:
         file.seek((page - 1) * size)
         file.write(os.urandom(size))
-    with ResponseCache(path, max_bytes=600_000) as cache:
+    with ResponseCache(path, max_bytes=800_000) as cache:
         assert cache.get("1") is not None, "what is damaged is only what a write needs"
         cache.put("new", ANSWER)
         assert len(list(path.parent.glob("*.corrupt-*"))) >= 1
