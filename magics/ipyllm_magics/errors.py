@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 from IPython.core.error import UsageError
 
+from ipyllm.text.redact import redact
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -19,7 +21,8 @@ class MagicError(UsageError):
     """An error as one sentence."""
 
     def __init__(self, sentence: str, kind: str = "usage") -> None:
-        super().__init__(" ".join(sentence.split()))  # messages of other libraries may have several lines
+        # Messages of other libraries may have several lines, and quote what they were given.
+        super().__init__(redact(" ".join(sentence.split())))
         self.kind = kind
 
     def _render_traceback_(self) -> list[str]:

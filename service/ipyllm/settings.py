@@ -8,23 +8,31 @@ from __future__ import annotations
 import os
 import threading
 import tomllib
+from contextvars import ContextVar
 from functools import cache
 from pathlib import Path
 from time import monotonic
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import pydantic_settings
 from platformdirs import user_cache_path, user_config_path, user_data_path
-from pydantic import AliasChoices, Field, SecretStr, ValidationError
+from pydantic import AliasChoices, Field, PrivateAttr, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
-from ipyllm.settings_models import EndpointSettings, Price, ProfileSettings, RouteSettings
+from ipyllm.settings_models import EndpointSettings, Price, ProfileSettings, RouteSettings, Source
 from ipyllm.text.redact import redact, remember_secret
 from ipyllm.text.suggest import suggest
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
 
 __all__ = ["DEFAULT_MODEL", "Settings", "SettingsError", "cached_settings", "config_file", "get_settings"]
 
 DEFAULT_MODEL = "local/smollm2-135m"
+
+
+_noted: ContextVar[dict[tuple[str, ...], Source]] = ContextVar("ipyllm_noted_sources")
+"""Where each part of the settings that are being read comes from."""
 
 
 class SettingsError(ValueError):
@@ -69,6 +77,9 @@ class Settings(BaseSettings):
         Whether the response cache may answer, for how many seconds, and its file.
     max_cost_usd, allow_unknown_price
         Most that this process may spend, and whether calls of unknown price are allowed.
+    allow_keys_to : str or None
+        Hosts, separated by commas, to which a key may be sent although the address or the key comes from ``.env`` and
+        the other does not.
     prices : dict
         Prices by full model name.
     """
@@ -84,7 +95,8 @@ class Settings(BaseSettings):
     model: str = DEFAULT_MODEL
     timeout: Annotated[float, Field(gt=0)] | None = None
     max_retries: Annotated[int, Field(ge=0)] = 2
-    ledger: str = Field(default_factory=lambda: str(user_data_path("ipyllm") / "ledger.sqlite"))
+    # Not in the repr, because the URL of a database may have a password.
+    ledger: str = Field(default_factory=lambda: str(user_data_path("ipyllm") / "ledger.sqlite"), repr=False)
     store_text: bool = True
     models_dir: Path = Field(default_factory=lambda: user_data_path("ipyllm") / "models")
     local_ctx: Annotated[int, Field(ge=256)] = 8192
@@ -93,6 +105,7 @@ class Settings(BaseSettings):
     cache_path: Path = Field(default_factory=lambda: user_cache_path("ipyllm") / "answers.sqlite")
     max_cost_usd: Annotated[float, Field(gt=0)] | None = None
     allow_unknown_price: bool = False
+    allow_keys_to: str | None = None
     prices: dict[str, Price] = Field(default_factory=dict)
     aliases: dict[str, str] = Field(default_factory=dict)
     endpoints: dict[str, EndpointSettings] = Field(default_factory=dict)
@@ -116,15 +129,59 @@ class Settings(BaseSettings):
         file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003 (Docker secrets are not read)
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """Return the sources in order: environment, ``.env``, ``config.toml``."""
-        return init_settings, env_settings, dotenv_settings, _ConfigFile(settings_cls)
+        return (
+            init_settings,
+            _NotedSource(env_settings, "the environment"),
+            _NotedSource(dotenv_settings, ".env"),
+            _NotedSource(_ConfigFile(settings_cls), "config.toml"),
+        )
 
-    def secrets(self) -> list[str]:
+    _sources: dict[tuple[str, ...], Source] = PrivateAttr(default_factory=lambda: _noted.get({}))
+
+    def source_of(self, *path: str) -> Source | None:
+        """Return where a setting, or a part of one, comes from: ``source_of("endpoints", "lab", "base_url")``.
+
+        None for a default.
+        """
+        return self._sources.get(path)
+
+    def secrets(self) -> list[SecretStr]:
         """Return every key these settings hold, for :func:`ipyllm.text.redact.remember_secret`."""
-        own = [self.openai_api_key, self.deepseek_api_key]
-        keys = [key.get_secret_value() for key in own if key is not None]
-        named = [endpoint.key() for endpoint in self.endpoints.values()]
-        named += [route.key() for route in self.routes.values()]
-        return keys + [key for key in named if key]
+        keys = [self.openai_api_key, self.deepseek_api_key]
+        keys += [endpoint.key() for endpoint in self.endpoints.values()]
+        keys += [route.key() for route in self.routes.values()]
+        return [key for key in keys if key]
+
+
+class _NotedSource(PydanticBaseSettingsSource):
+    """A source that notes what it gives and no source before it gave."""
+
+    def __init__(self, source: PydanticBaseSettingsSource, name: Source) -> None:
+        super().__init__(source.settings_cls)
+        self._source = source
+        self._name: Source = name
+
+    def get_field_value(self, field: Any, field_name: str) -> tuple[Any, str, bool]:
+        return self._source.get_field_value(field, field_name)  # pragma: no cover - the source is read in __call__
+
+    def __call__(self) -> dict[str, Any]:
+        values = self._source()
+        if self._name == ".env" and "allow_keys_to" in values:
+            raise SettingsError(
+                "IPYLLM_ALLOW_KEYS_TO in .env does not count: it says where your keys may be sent, and a .env file may "
+                "come with a folder. Set it in the environment or in config.toml."
+            )
+        noted = _noted.get({})
+        for path in _paths(values):
+            noted.setdefault((path[0].lower(), *path[1:]), self._name)
+        return values
+
+
+def _paths(values: Mapping[str, Any]) -> Iterator[tuple[str, ...]]:
+    for name, value in values.items():
+        yield (name,)
+        if isinstance(value, dict):
+            yield from ((name, *path) for path in _paths(value))
 
 
 class _ConfigFile(PydanticBaseSettingsSource):
@@ -183,7 +240,8 @@ def _fingerprint() -> object:
         own = [f"IPYLLM_{name.upper()}" for name in Settings.model_fields]
         _variables = frozenset(("IPYLLM_CONFIG", *own, *_PROVIDER_VARIABLES))
     # A look-up of an unset variable raises inside `os.environ`; intersecting first is four times as fast.
-    given = {name: os.environ.get(name) for name in _variables.intersection(os.environ)}
+    # Hashes, because keys are among the values, and a traceback may show the variables of frames.
+    given = {name: hash(os.environ.get(name)) for name in _variables.intersection(os.environ)}
     return given, _file_state(".env"), _file_state(config_file())
 
 
@@ -210,19 +268,30 @@ def get_settings() -> Settings:
         fingerprint = _fingerprint()
         if _cached is not None and _cached[0] == fingerprint:
             return _cached[1]
-        try:
-            settings = Settings()
-        except ValidationError as exc:
-            first = exc.errors()[0]
-            setting = ".".join(map(str, first["loc"])) or "settings"
-            # A value is shown only if it cannot contain a key.
-            harmless = setting.lower().removeprefix("ipyllm_") in _NEVER_SECRET
-            given = f" {first.get('input')!r}" if harmless else ""
-            message = f"Invalid value{given} for the setting {setting}: {first['msg'].lower()}."
-            raise SettingsError(redact(message)) from None
-        except pydantic_settings.SettingsError as exc:  # an environment variable that should be JSON and is not
-            raise SettingsError(redact(f"The settings cannot be read: {exc}. The value must be JSON.")) from None
+        settings = _read()
+        if isinstance(settings, str):  # raised here: the frames that read the settings have all values as variables
+            raise SettingsError(redact(settings))
         for secret in settings.secrets():
             remember_secret(secret)
         _cached = fingerprint, settings
         return settings
+
+
+def _read() -> Settings | str:
+    """Return the settings, or a sentence that says what is wrong with them."""
+    token = _noted.set({})
+    try:
+        return Settings()
+    except ValidationError as exc:
+        first = exc.errors()[0]
+        setting = ".".join(map(str, first["loc"])) or "settings"
+        # A value is shown only if it cannot contain a key.
+        harmless = setting.lower().removeprefix("ipyllm_") in _NEVER_SECRET
+        given = f" {first.get('input')!r}" if harmless else ""
+        return f"Invalid value{given} for the setting {setting}: {first['msg'].lower()}."
+    except pydantic_settings.SettingsError as exc:  # an environment variable that should be JSON and is not
+        return f"The settings cannot be read: {exc}. The value must be JSON."
+    except SettingsError as exc:
+        return str(exc)
+    finally:
+        _noted.reset(token)

@@ -6,6 +6,7 @@ import math
 import os
 from dataclasses import dataclass, field
 from datetime import date
+from functools import lru_cache
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
 
 from dotenv import dotenv_values
@@ -13,11 +14,23 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, m
 
 from ipyllm.headers import Headers
 from ipyllm.response import is_standard_tier
+from ipyllm.text.secrets import as_secret
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from ipyllm.response import Usage
 
-__all__ = ["Api", "EndpointSettings", "Price", "ProfileSettings", "RouteSettings", "variable_value"]
+__all__ = [
+    "Api",
+    "EndpointSettings",
+    "Price",
+    "ProfileSettings",
+    "RouteSettings",
+    "Source",
+    "variable_source",
+    "variable_value",
+]
 
 _Seconds = Annotated[float, Field(gt=0)]
 
@@ -89,6 +102,10 @@ class Price:
         return (input_tokens * highest_input_rate + max_output_tokens * self.output_usd_per_mtok) * factor / 1_000_000
 
 
+Source = Literal["an argument", "the environment", ".env", "config.toml"]
+"""Where a value comes from."""
+
+
 class EndpointSettings(BaseModel):
     """A named OpenAI-compatible server: ``[endpoints.lab]`` in ``config.toml``."""
 
@@ -124,7 +141,7 @@ class EndpointSettings(BaseModel):
             return None
         return Price(self.input_usd_per_mtok, self.output_usd_per_mtok, self.cached_usd_per_mtok)
 
-    def key(self) -> str | None:
+    def key(self) -> SecretStr | None:
         """Return the key, from ``api_key`` or the variable that ``api_key_env`` names."""
         return _key(self.api_key, self.api_key_env)
 
@@ -170,7 +187,7 @@ class RouteSettings(BaseModel):
             raise ValueError(f"{name} is not an option of a {given[0]}")
         return self
 
-    def key(self) -> str | None:
+    def key(self) -> SecretStr | None:
         """Return the key of a pool, from ``api_key`` or the variable that ``api_key_env`` names."""
         return _key(self.api_key, self.api_key_env)
 
@@ -223,12 +240,30 @@ class ProfileSettings(BaseModel):
         return self
 
 
-def _key(key: SecretStr | None, variable: str | None) -> str | None:
-    if key is not None:
-        return key.get_secret_value()
-    return variable_value(variable) if variable else None
+def _key(key: SecretStr | None, variable: str | None) -> SecretStr | None:
+    if key is not None or not variable:
+        return key
+    return as_secret(variable_value(variable))
 
 
 def variable_value(name: str) -> str | None:
     """Return the value of an environment variable, or of a line of ``.env``."""
-    return os.environ.get(name) or dotenv_values(".env", encoding="utf-8").get(name)
+    return os.environ.get(name) or _dotenv().get(name)
+
+
+def variable_source(name: str) -> Source:
+    """Return where :func:`variable_value` finds a value."""
+    return "the environment" if os.environ.get(name) else ".env"
+
+
+def _dotenv() -> Mapping[str, str | None]:
+    try:
+        status = os.stat(".env")  # noqa: PTH116 - half the cost of Path.stat
+    except OSError:
+        return {}
+    return _parsed_dotenv(status.st_dev, status.st_ino, status.st_mtime_ns, status.st_size)
+
+
+@lru_cache(maxsize=1)
+def _parsed_dotenv(*_state: int) -> Mapping[str, str | None]:
+    return dotenv_values(".env", encoding="utf-8")

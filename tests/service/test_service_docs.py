@@ -20,6 +20,7 @@ from ipyllm import BaseLLMService, LLMError, OpenAIService, create_llm_service
 from ipyllm.pipeline.retry import is_retryable
 from ipyllm.response import Category
 from ipyllm.settings import Settings, get_settings
+from ipyllm.text.secrets import value_of
 from tests.fakes import answer
 
 ROOT = Path(__file__).parents[2]
@@ -107,7 +108,7 @@ def test_the_config_file_is_one(own_settings, monkeypatch):
     monkeypatch.setenv("LAB_KEY", "lab-key-000000")
     assert create_llm_service().full_name == "openai/gpt-6-luna"
     lab = create_llm_service("lab")
-    assert (lab.full_name, lab.address().api_key) == ("lab/llama-3.1-8b", "lab-key-000000")
+    assert (lab.full_name, value_of(lab.address().api_key)) == ("lab/llama-3.1-8b", "lab-key-000000")
     routes = {name: create_llm_service(name) for name in get_settings().routes}
     assert {name: type(route).__name__ for name, route in routes.items()} == {
         "safe": "Fallback",

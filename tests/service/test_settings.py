@@ -6,6 +6,7 @@ import pytest
 
 from ipyllm import DeepSeekService, OllamaService, OpenAIService
 from ipyllm.settings import DEFAULT_MODEL, SettingsError, get_settings
+from ipyllm.text.secrets import value_of
 
 
 def test_environment_before_dotenv_before_file_before_default(own_settings, monkeypatch):
@@ -20,7 +21,7 @@ def test_environment_before_dotenv_before_file_before_default(own_settings, monk
 def test_a_key_set_in_a_cell_counts_at_once(monkeypatch):
     assert OpenAIService().api_key() is None
     monkeypatch.setenv("OPENAI_API_KEY", "sk-set-in-a-cell-000")
-    assert OpenAIService().address().api_key == "sk-set-in-a-cell-000"
+    assert value_of(OpenAIService().address().api_key) == "sk-set-in-a-cell-000"
     assert "sk-set" not in repr(get_settings())
     assert "sk-set" not in repr(OpenAIService().address())
 
@@ -62,7 +63,7 @@ def test_an_endpoint_reads_its_key_from_the_variable_it_names(own_settings, monk
         '[endpoints.lab]\nbase_url = "http://gpu:1/v1"\napi_key_env = "LAB_KEY"\n'
     )
     monkeypatch.setenv("LAB_KEY", "lab-secret-key")
-    assert create_llm_service("lab/m").address().api_key == "lab-secret-key"
+    assert value_of(create_llm_service("lab/m").address().api_key) == "lab-secret-key"
 
 
 @pytest.mark.parametrize(
@@ -88,7 +89,7 @@ def test_an_endpoint_whose_key_is_missing_says_which_variable(own_settings):
     with pytest.raises(LLMError, match="LAB_KEY"):
         create_llm_service("lab/m").address()
     (own_settings / ".env").write_text("LAB_KEY=from-dotenv-file\n")
-    assert create_llm_service("lab/m").address().api_key == "from-dotenv-file"
+    assert value_of(create_llm_service("lab/m").address().api_key) == "from-dotenv-file"
 
 
 def test_a_password_in_an_address_is_not_shown(own_settings):

@@ -12,6 +12,7 @@ import anywidget
 import traitlets
 
 from ipyllm.errors import LLMError, bad_request
+from ipyllm.observability.logs import log_failure
 from ipyllm.text.format import shorten
 from ipyllm.text.redact import redact
 from ipyllm.text.surrogates import replace_surrogates
@@ -83,7 +84,7 @@ class CommandWidget(anywidget.AnyWidget):
         getattr(self, f"_do_{name}")(content, buffers, **fields)
 
     def _log_failure(self, exc: Exception) -> str:
-        _logger.error("the widget failed in our own code", exc_info=exc)
+        log_failure(_logger, "the widget failed in our own code", exc)
         return redact(f"ipyllm failed: {type(exc).__name__}: {exc}")
 
 

@@ -10,6 +10,7 @@ import threading
 from time import monotonic
 from typing import TYPE_CHECKING
 
+from ipyllm.observability.logs import log_failure
 from ipyllm.rendering.draw_budget import DrawBudget
 
 if TYPE_CHECKING:
@@ -75,8 +76,8 @@ class RenderThread:
             self._urgent.clear()
             try:
                 sent = self._render()
-            except Exception as exc:
-                _logger.exception("rendering failed")
+            except Exception as exc:  # noqa: BLE001 - the thread must go on
+                log_failure(_logger, "rendering failed", exc)
                 self._on_error(exc)
                 sent = 0
             if sent:

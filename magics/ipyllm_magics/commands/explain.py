@@ -10,6 +10,7 @@ import linecache
 import re
 from typing import TYPE_CHECKING, Any
 
+from ipyllm.text.format import shorten
 from ipyllm.text.redact import redact
 from ipyllm_magics.errors import MagicError
 from ipyllm_magics.prompt.notebook_context import LastError
@@ -86,5 +87,4 @@ def _short_value(value: Any) -> str:
         text = repr(value) if isinstance(value, str) else str(summarize_value(value, _VALUE_TOKENS))
     except Exception as exc:  # noqa: BLE001 - a repr is the user's code, perhaps what fails
         return f"(cannot be shown: {type(exc).__name__})"
-    limit = 3 * _VALUE_TOKENS
-    return text if len(text) <= limit else text[:limit] + " …"
+    return shorten(text, 3 * _VALUE_TOKENS, fold=False)

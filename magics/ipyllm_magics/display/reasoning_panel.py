@@ -6,6 +6,7 @@ from html import escape
 from typing import TYPE_CHECKING
 
 from ipyllm.rendering import GrowingCall, reasoning_html, to_html
+from ipyllm.text.format import shorten
 from ipyllm.text.terminal import strip_control_sequences
 from ipyllm_magics.display.output_formats import fenced
 
@@ -28,7 +29,7 @@ def activity(answer: GrowingAnswer, elapsed_s: float, waiting: Waiting | None) -
     if waiting is not None and elapsed_s >= DETAILS_AFTER_S and (answer.calls or not answer.reasoning_words):
         return waiting.line()
     if answer.calls:
-        doing = f"calling {strip_control_sequences(answer.calls[-1].name)[:_MAX_ARGUMENTS]}"
+        doing = f"calling {shorten(answer.calls[-1].name, _MAX_ARGUMENTS)}"
     elif answer.reasoning_words:
         doing = f"{answer.reasoning_words} words of reasoning"
     else:
@@ -66,13 +67,9 @@ def panel_text(answer: GrowingAnswer) -> str:
 
 
 def _describe(call: GrowingCall) -> tuple[str, str]:
-    name, arguments = strip_control_sequences(call.name), strip_control_sequences(call.arguments)
-    line = " ".join(f"{name}({_cut(arguments, _MAX_ARGUMENTS, '…')})".split())
+    name, arguments = shorten(call.name, _MAX_ARGUMENTS), call.arguments
+    line = f"{name}({shorten(arguments, _MAX_ARGUMENTS)})"
     if call.output is None:
         return line, ""
-    result = strip_control_sequences(_cut(call.output, _MAX_RESULT, " …"))
+    result = shorten(strip_control_sequences(call.output), _MAX_RESULT, fold=False)
     return line, f"failed: {result}" if call.failed else result
-
-
-def _cut(text: str, limit: int, ellipsis: str) -> str:
-    return text if len(text) <= limit else text[:limit] + ellipsis

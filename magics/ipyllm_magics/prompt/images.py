@@ -13,6 +13,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ipyllm.text.format import shorten
+from ipyllm.text.redact import redact
 from ipyllm.text.suggest import suggest
 from ipyllm.text.terminal import strip_control_sequences
 from ipyllm_magics.errors import MagicError
@@ -66,7 +68,7 @@ def _part_of_text(text: str, variables: Mapping[str, Any]) -> dict[str, Any]:
     if lower.startswith("data:"):
         header, comma, body = text.partition(",")
         if not (comma and header.lower().startswith("data:image/") and body):
-            raise MagicError(f"--image {text[:40]}…: the data: URL of an image starts with data:image/.")
+            raise MagicError(f"--image {shorten(text, 40)}: the data: URL of an image starts with data:image/.")
         if len(body) > MAX_BYTES * 4 // 3:
             raise _too_large("The image in the data: URL", len(body) * 3 // 4)
         return _part(text)
@@ -189,7 +191,7 @@ def _guess_type(data: bytes) -> str:
             return name
     text = data[:_HEAD_BYTES].decode("utf-8", "ignore")
     if text and strip_control_sequences(text) == text.replace("\r", "") and b"\x00" not in data[:512]:
-        return f"text ({' '.join(text.split())[:20]!r}…)"
+        return f"text ({redact(' '.join(text.split()))[:20]!r}…)"
     return "bytes of an unknown type"
 
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from IPython.core.error import UsageError
 
 from ipyllm.errors import bad_request
+from ipyllm.text.redact import redact
 from ipyllm.text.terminal import strip_control_sequences
 from ipyllm_magics.prompt.summarize_value import BUDGET_TOKENS, summarize_value
 
@@ -85,6 +86,7 @@ def cut_middle(text: str, budget: int = BUDGET_TOKENS) -> str:
     limit = 3 * budget
     if len(text) <= limit:
         return text.rstrip()
+    text = redact(text)
     return f"{text[: limit // 2]}\n[… {len(text) - limit:,} characters left out …]\n{text[-limit // 2 :].rstrip()}"
 
 
@@ -101,7 +103,8 @@ def _outputs(shell: InteractiveShell, number: int) -> str:
     failed = getattr(manager, "exceptions", {}).get(number)
     if failed:
         texts.append(f"{failed.get('ename')}: {failed.get('evalue')}")
-    return strip_control_sequences("\n".join(part.rstrip("\n") for part in texts))[:_MAX_OUTPUT]
+    text = strip_control_sequences("\n".join(part.rstrip("\n") for part in texts))
+    return text if len(text) <= _MAX_OUTPUT else redact(text)[:_MAX_OUTPUT]
 
 
 _last_error: BaseException | None = None

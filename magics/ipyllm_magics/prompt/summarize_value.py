@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from ipyllm.conversations.tokens import estimate
 from ipyllm.text.format import count, shorten
+from ipyllm.text.redact import redact
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -32,6 +33,13 @@ _FIELDS_SHARE = 0.6  # share of the budget; the rest is for the first rows
 _MAX_ATTRIBUTES = 20
 _TOKENS_PER_ITEM = 20  # of a list, both ends together; an estimate
 _CUT = " …"
+
+
+class _MaskingRepr(reprlib.Repr):
+    """Masks keys in texts before it cuts them."""
+
+    def repr_str(self, x: str, level: int) -> str:
+        return super().repr_str(redact(x), level)
 
 
 def summarize_value(value: Any, budget: int = BUDGET_TOKENS) -> Any:
@@ -159,7 +167,7 @@ def _collection(value: Any, budget: int) -> str:
         if estimate(text) <= budget:
             return text
     kind = type(value).__name__
-    short = reprlib.Repr()
+    short = _MaskingRepr()
     short.maxlevel, short.maxstring, short.maxother, short.maxlong = 3, _CELL_CHARS, _CELL_CHARS, _CELL_CHARS
     short.maxdict = short.maxlist = short.maxtuple = short.maxset = short.maxfrozenset = 2 * _EDGE_ITEMS
     edge = max(_EDGE_ITEMS, budget // _TOKENS_PER_ITEM)
@@ -212,6 +220,7 @@ def _cut(text: str, budget: int) -> str:
     """Return the start of ``text`` that fits, with a note if it was cut."""
     if len(text) <= budget or estimate(text) <= budget:
         return text
+    text = redact(text)
     low, high = budget, min(len(text), 4 * budget)
     while low < high:
         middle = (low + high + 1) // 2

@@ -159,7 +159,7 @@ def _with_labels(given: Any, parameter: str, kind: type) -> list[tuple[Any, str]
         items = []
     if not items or not all(value is None or isinstance(value, kind) for value, _ in items):
         wanted = "a dict of parameters, or a list of them" if kind is Mapping else "a string, or a list of strings"
-        raise bad_request(f"{parameter} must be {wanted}, not {str(given)[:80]!r}.")
+        raise bad_request(f"{parameter} must be {wanted}, not {shorten(str(given), 80)!r}.")
     return items if len(items) > 1 or isinstance(given, Mapping) else [(items[0][0], "")]
 
 

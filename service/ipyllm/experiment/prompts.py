@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from ipyllm.errors import LLMError, bad_request
 from ipyllm.experiment.prompt_template import NoValueError, RowTemplate
-from ipyllm.text.format import is_missing
+from ipyllm.text.format import is_missing, shorten
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -151,7 +151,7 @@ def _record(item: Any, index: int) -> dict[str, Any]:
     if isinstance(item, str) or is_missing(item):
         return {"prompt": item}
     raise bad_request(
-        f"Prompts must be strings or dicts, but row {index} is {type(item).__name__}: {str(item)[:60]!r}."
+        f"Prompts must be strings or dicts, but row {index} is {type(item).__name__}: {shorten(str(item), 60)!r}."
     )
 
 
@@ -178,7 +178,7 @@ def _from_file(source: str | Path) -> tuple[list[dict[str, Any]], bool]:
     path = Path(source).expanduser()
     kind = path.suffix.lower()
     if kind not in {".csv", ".jsonl", ".ndjson", ".parquet", *_LEDGERS}:
-        what = f"{str(source)[:60]!r} is not a file of prompts (.csv, .jsonl, .parquet, .sqlite)"
+        what = f"{shorten(str(source), 60)!r} is not a file of prompts (.csv, .jsonl, .parquet, .sqlite)"
         raise bad_request(f"{what}; write one prompt as a list: prompts=[…].")
     if not path.is_file():
         raise bad_request(f"The file of prompts {str(source)!r} does not exist.")

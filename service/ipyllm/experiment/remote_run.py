@@ -23,7 +23,9 @@ from ipyllm.experiment.run import TRIAL_TAG, RunProgress, request_of
 from ipyllm.experiment.spending_limit import max_cost
 from ipyllm.ledger.budget_state import within
 from ipyllm.ledger.ids import kernel_id
+from ipyllm.observability.logs import log_failure
 from ipyllm.runtime.interruptible import InterruptibleEvent
+from ipyllm.text.redact import redact
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -148,9 +150,9 @@ class RemoteRun:
                         self._withdraw()
                     self._take_reports(queue)
                     self._submit_all(queue)
-        except Exception as exc:
-            self.progress.stopped = f"It failed with {type(exc).__name__}: {exc}."
-            _logger.exception("an experiment failed: a bug in ipyllm")
+        except Exception as exc:  # noqa: BLE001 - the waiting thread must see that it ended
+            self.progress.stopped = redact(f"It failed with {type(exc).__name__}: {exc}.")
+            log_failure(_logger, "an experiment failed: a bug in ipyllm", exc)
             for job in self._submitted.values():
                 self._lose(job)
         finally:

@@ -196,7 +196,7 @@ class Results:
         total = totals.pop("total")
         if not total.usd:
             return ""
-        parts = [f"{each.amount} for {kind}" for kind, each in totals.items() if each.usd]
+        parts = [f"{each.amount} for {escape(str(kind))}" for kind, each in totals.items() if each.usd]
         caveat = f" ({total.caveat})" if total.caveat else ""
         return f"<p>It costs {total.amount}{caveat}: {', '.join(parts)}.</p>"
 

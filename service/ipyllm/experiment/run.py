@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final
 
 from ipyllm.errors import LLMError
+from ipyllm.observability.logs import log_failure
 from ipyllm.pipeline.call import Call
 from ipyllm.pipeline.candidates import category_of
 from ipyllm.request import Provenance
@@ -21,6 +22,7 @@ from ipyllm.routing.route import Route
 from ipyllm.runtime.interruptible import InterruptibleEvent
 from ipyllm.runtime.service_thread import service_thread
 from ipyllm.services.local import LocalService
+from ipyllm.text.redact import redact
 from ipyllm.totals import CostTotal
 
 if TYPE_CHECKING:
@@ -129,9 +131,9 @@ class Run:
             )
         except BaseException as exc:
             self._stopping = True
-            self.progress.stopped = f"It failed with {type(exc).__name__}: {exc}."
+            self.progress.stopped = redact(f"It failed with {type(exc).__name__}: {exc}.")
             if isinstance(exc, Exception):
-                _logger.exception("an experiment failed: a bug in ipyllm")
+                log_failure(_logger, "an experiment failed: a bug in ipyllm", exc)
             raise
         finally:
             self.done.set()

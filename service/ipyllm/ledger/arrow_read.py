@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 from ipyllm.ledger.query import merge
+from ipyllm.text.redact import redact
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -121,7 +122,8 @@ def _receive(reader: subprocess.Popen[bytes], statement: str) -> Chunks:
                     return chunks
                 chunks[field.name].append(pa.ipc.read_record_batch(pa.py_buffer(message), pa.schema([field])).column(0))
     except (EOFError, BrokenPipeError):
-        raise EOFError(reader.stderr.read().decode(errors="replace").strip().rpartition("\n")[2]) from None
+        said = redact(reader.stderr.read().decode(errors="replace"))
+        raise EOFError(said.strip().rpartition("\n")[2]) from None
 
 
 def _read_message(pipe: IO[bytes]) -> bytes:

@@ -78,7 +78,7 @@ def error_text(exc: BaseException) -> str:
     """Return the database's message, without SQL and values, keys masked."""
     original = getattr(exc, "orig", None) or exc
     text = original.strerror if isinstance(original, OSError) and original.strerror else str(original)
-    return redact((text or type(original).__name__).strip().partition("\n")[0])
+    return redact(text or type(original).__name__).strip().partition("\n")[0]
 
 
 def is_busy(exc: BaseException) -> bool:

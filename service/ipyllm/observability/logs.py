@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import json
 import logging
+import traceback
 from datetime import UTC, datetime
 from typing import IO, Any
 
 from ipyllm.text.redact import redact
 
-__all__ = ["JSONFormatter", "log", "log_to"]
+__all__ = ["JSONFormatter", "log", "log_failure", "log_to"]
 
 _root = logging.getLogger("ipyllm")
 _root.addHandler(logging.NullHandler())
@@ -25,7 +26,17 @@ def log(logger: logging.Logger, level: int, event: str, **fields: Any) -> None:
         return
     clean = {name: redact(value) if isinstance(value, str) else value for name, value in fields.items()}
     text = " ".join(f"{name}={value}" for name, value in clean.items() if value is not None)
-    logger.log(level, "%s", f"{redact(event)} {text}".rstrip(), extra={"event": event, "ipyllm": clean}, stacklevel=2)
+    event = redact(event)
+    logger.log(level, "%s", f"{event} {text}".rstrip(), extra={"event": event, "ipyllm": clean}, stacklevel=2)
+
+
+def log_failure(logger: logging.Logger, event: str, exc: BaseException, **fields: Any) -> None:
+    """Log an error of our own with its traceback as text, keys masked.
+
+    Not as ``exc_info``: handlers that show the variables of every frame would show keys in those of libraries.
+    """
+    trace = "".join(traceback.format_exception(exc)).rstrip()
+    log(logger, logging.ERROR, event, **fields, exception=f"\n{trace}")
 
 
 class JSONFormatter(logging.Formatter):

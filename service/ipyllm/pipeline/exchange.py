@@ -141,7 +141,8 @@ class Exchange:
             error = as_llm_error(exc, self.request.model)
         response = self._finish(state, error)
         if error is not None:
-            raise error
+            # Without the frames of the transport, whose variables hold what the server sent: it may be a key.
+            raise error.with_traceback(None)
         await self._store_in_cache(response)
         return response
 
@@ -223,7 +224,7 @@ class Exchange:
                     await self._attempt_when_allowed(state)
         except LLMError as exc:
             if 1 < tries == request.max_retries + 1 and is_retryable(exc, after_text=after_text):
-                raise gave_up(exc, state.attempts, request.model) from exc
+                raise gave_up(exc, state.attempts, request.model) from exc.with_traceback(None)
             raise
 
     async def _attempt_when_allowed(self, state: ExchangeState) -> None:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple
 
 from ipyllm.conversations.likely_tokens import likely_message_tokens, likely_output_tokens
 from ipyllm.conversations.tokens import max_output_tokens
+from ipyllm.observability.logs import log_failure
 from ipyllm.pipeline.accumulator import Accumulator
 from ipyllm.pipeline.token_counts import streamed_tokens, visible_tokens
 from ipyllm.response import NOT_SENT, REFUSED, ChatResponse, Usage, is_standard_tier
@@ -181,8 +182,8 @@ class ExchangeState:
             return Usage()
         try:
             counted = service.read_usage(received.raw_usage)
-        except Exception:  # a service that cannot read the usage must not lose the answer
-            _logger.exception("the usage of a call to %s could not be read", request.model)
+        except Exception as exc:  # noqa: BLE001 - a service that cannot read the usage must not lose the answer
+            log_failure(_logger, "the usage of a call could not be read", exc, model=request.model)
             return Usage()
         if received.has_tokens and not (received.output_is_counted and counted.output_tokens):
             counted = replace(counted, output_tokens=None, reasoning_tokens=None)
@@ -224,8 +225,8 @@ class ExchangeState:
             if told is not None:
                 return told, "provider"
             cost, source = service.cost_and_source(usage, received.response_model, self.address, self.sent_at)
-        except Exception:  # a service without a price must not lose the answer
-            _logger.exception("the price of a call to %s could not be read", service.full_name)
+        except Exception as exc:  # noqa: BLE001 - a service without a price must not lose the answer
+            log_failure(_logger, "the price of a call could not be read", exc, model=service.full_name)
             return None, None
         requested = self.body.get("service_tier")
         if cost and usage.service_tier is None and not is_standard_tier(requested):

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from ipyllm.errors import LLMError
 from ipyllm.observability.logs import log
+from ipyllm.text.format import shorten
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -86,8 +87,8 @@ class ToolLoop:
             if self._request.schema is None:
                 return self._final_response(response, None)
             if response.refused:
-                said = " ".join(response.content.split())
-                raise self._failed(response, f"{self._request.model} refused to answer: {said[:_SHOWN]}", "refusal")
+                said = shorten(response.content, _SHOWN)
+                raise self._failed(response, f"{self._request.model} refused to answer: {said}", "refusal")
             from ipyllm.structured import SchemaMismatch
 
             try:

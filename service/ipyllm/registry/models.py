@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from ipyllm.errors import LLMError, bad_request
 from ipyllm.services.service_rows import service_rows
 from ipyllm.settings import get_settings
+from ipyllm.text.secrets import secret_options
 from ipyllm.text.suggest import closest
 
 if TYPE_CHECKING:
@@ -174,6 +175,7 @@ def create_llm_service(name: str | None = None, **options: Any) -> BaseLLMServic
     >>> create_llm_service("ollama/llama3.2", temperature=0)
     OllamaService(model='llama3.2')
     """
+    options = secret_options(options)
     service, model = resolve(name)
     settings = get_settings()
     if service in settings.routes:

@@ -8,9 +8,12 @@ from ipyllm.registry.models import create_llm_service
 from ipyllm.routing.balancing import Pool
 from ipyllm.routing.failover import Fallback
 from ipyllm.routing.splitting import Split, Sticky
+from ipyllm.text.secrets import as_secret, secret_options
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from pydantic import SecretStr
 
     from ipyllm.services.base import BaseLLMService
 
@@ -40,13 +43,14 @@ def fallback(*arms: str | BaseLLMService, name: str = "fallback", **options: Any
     >>> fallback("openai/gpt-6-luna", "deepseek/deepseek-flash")
     fallback(openai/gpt-6-luna, deepseek/deepseek-flash)
     """
+    options = secret_options(options)
     return Fallback(*arms, name=name, resolver=create_llm_service, **options)
 
 
 def pool(
     *endpoints: str | BaseLLMService,
     model: str | None = None,
-    api_key: str | None = None,
+    api_key: str | SecretStr | None = None,
     name: str = "pool",
     **options: Any,
 ) -> Pool:
@@ -63,7 +67,7 @@ def pool(
         ``drain`` and ``adrain``.
     model : str, optional
         The model that the addresses serve.
-    api_key : str, optional
+    api_key : str or SecretStr, optional
         Key for the addresses. A provider's key from the settings is never sent there.
     name : str
         Name of the pool: the ``service`` of its rows and their tag ``route``. The tag ``arm`` holds the host.
@@ -78,6 +82,7 @@ def pool(
     >>> [endpoint.url for endpoint in gpus.endpoints]
     ['http://h2:8000/v1']
     """
+    api_key = as_secret(api_key)
     return Pool(*endpoints, model=model, api_key=api_key, name=name, resolver=create_llm_service, **options)
 
 
@@ -111,4 +116,5 @@ def split(
     >>> ab.arm_of("my conversation") == ab.arm_of("my conversation")
     True
     """
+    options = secret_options(options)
     return Split(weights, seed=seed, sticky=sticky, name=name, resolver=create_llm_service, **options)

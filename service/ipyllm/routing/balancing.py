@@ -17,10 +17,13 @@ from ipyllm.routing.route import Route
 from ipyllm.runtime.interruptible import InterruptibleEvent
 from ipyllm.runtime.service_thread import service_thread
 from ipyllm.services.base import BaseLLMService
+from ipyllm.text.secrets import as_secret
 from ipyllm.transport.address import Address, normalized
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
+
+    from pydantic import SecretStr
 
     from ipyllm.pipeline.candidates import Candidate
     from ipyllm.request import ChatRequest
@@ -48,10 +51,11 @@ class Pool(Route):
         self,
         *endpoints: str | BaseLLMService,
         model: str | None = None,
-        api_key: str | None = None,
+        api_key: str | SecretStr | None = None,
         name: str = "pool",
         **options: Any,
     ) -> None:
+        api_key = as_secret(api_key)
         super().__init__(name, api_key=api_key, **options)
         self._served_model = model
         self._members: dict[str, _EndpointState] = {}
@@ -199,7 +203,7 @@ class _EndpointState:
 class _AddressService(BaseLLMService):
     """The service for an address in a pool, under the pool's name. It gets the pool's key, never a provider's."""
 
-    def __init__(self, name: str, model: str, url: str, api_key: str | None) -> None:
+    def __init__(self, name: str, model: str, url: str, api_key: SecretStr | None) -> None:
         self.name = name
         self.title = f"The pool {name!r}"
         super().__init__(model, base_url=url, api_key=api_key)
@@ -207,7 +211,7 @@ class _AddressService(BaseLLMService):
     def base_url(self) -> str:
         return self._base_url or ""
 
-    def api_key(self) -> str | None:
+    def api_key(self) -> SecretStr | None:
         return self._api_key
 
 

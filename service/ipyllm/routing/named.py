@@ -9,6 +9,9 @@ from ipyllm.errors import LLMError
 from ipyllm.routing.balancing import Pool
 from ipyllm.routing.failover import Fallback
 from ipyllm.routing.splitting import Split
+from ipyllm.services.destination import check_destination, key_sources
+from ipyllm.settings import get_settings
+from ipyllm.transport.address import Address
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -55,4 +58,9 @@ def _make(name: str, settings: RouteSettings, resolver: Resolver) -> Route:
         sticky = None if settings.sticky == "none" else settings.sticky
         return Split(settings.split, seed=settings.seed, sticky=sticky, name=name, resolver=resolver)
     endpoints = settings.pool or ()
+    key_from = key_sources(settings, "routes", name)
+    for address in endpoints if key_from else ():
+        if "://" in address and not Address(address).is_loopback:
+            address_from = get_settings().source_of("routes", name, "pool")
+            check_destination(address, address_from, key_from, title=f"the pool {name!r}", model=name)
     return Pool(*endpoints, model=settings.model, api_key=settings.key(), name=name, resolver=resolver)

@@ -46,7 +46,10 @@ class Route(BaseLLMService):
         return model
 
     def __repr__(self) -> str:
-        return f"{self.model}({', '.join(self._labels())})"
+        try:
+            return f"{self.model}({', '.join(self._labels())})"
+        except AttributeError:  # half made: a traceback that shows variables shows it
+            return f"{type(self).__name__}()"
 
     @property
     def full_name(self) -> str:
@@ -77,6 +80,10 @@ class Route(BaseLLMService):
     def retirement_note(self) -> str | None:
         """Return the notes about its arms, each the first time it is asked for."""
         return " ".join(note for arm in self._arms() if (note := arm.retirement_note()) is not None) or None
+
+    def weak_key_note(self) -> str | None:
+        """Return the note about the key of an arm."""
+        return next((note for arm in self._arms() if (note := arm.weak_key_note()) is not None), None)
 
     def with_defaults(
         self,

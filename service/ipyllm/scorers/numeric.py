@@ -217,5 +217,5 @@ def _right_values(value: Any, column: str, decimal: DecimalMark) -> tuple[float,
         answer = read_answer(str(value), decimal)
         values = () if answer is None else answer.number.values
     if not values or not math.isfinite(values[0]):
-        raise ScoreFailure(f"The row has {str(value)[:40]!r} in its column {column!r}, which is not a number.")
+        raise ScoreFailure(f"The row has {shorten(str(value), 40)!r} in its column {column!r}, which is not a number.")
     return values

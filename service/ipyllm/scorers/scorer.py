@@ -141,7 +141,9 @@ class Scorer:
         if not isinstance(self.name, str) or not self.name.strip() or not self.name.isprintable():
             raise bad_request(f"The name of a scorer must be a line of text, not {self.name!r}.")
         if len(self.name) > _MAX_NAME_CHARS:
-            raise bad_request(f"The scorer's name {self.name[:20]!r}… is longer than {_MAX_NAME_CHARS} characters.")
+            raise bad_request(
+                f"The name {shorten(self.name, 20)!r} of a scorer is longer than {_MAX_NAME_CHARS} characters."
+            )
         seconds = self.timeout
         if seconds is not None and (
             isinstance(seconds, bool) or not isinstance(seconds, int | float) or not seconds > 0

@@ -15,6 +15,7 @@ from ipyllm.request import CallOptions, ChatRequest, Provenance
 from ipyllm.services import listed_models
 from ipyllm.services.openai_compatible import OpenAICompatibleProvider
 from ipyllm.services.profiles.retirement import note_once
+from ipyllm.text.format import shorten
 from ipyllm.text.surrogates import replace_surrogates
 from ipyllm.transport.address import normalized
 from ipyllm.validate import validate_int, validate_usd
@@ -91,8 +92,9 @@ class BaseLLMService(OpenAICompatibleProvider):
             notebook_options=self._checked_options(notebook_options),
         )
         request = self.resolve(request)
-        if (note := self.retirement_note()) is not None:
-            warnings.warn(note, stacklevel=3)
+        for note in (self.retirement_note(), self.weak_key_note()):
+            if note is not None:
+                warnings.warn(note, stacklevel=3)
         return request
 
     def retirement_note(self) -> str | None:
@@ -189,7 +191,7 @@ def _message(item: Any, model: str) -> Message:
         if isinstance(message, dict) and message.get("role") in _ROLES:
             return message
     raise bad_request(
-        f'A message looks like {{"role": "user", "content": "…"}}, not like {str(item)[:60]!r}.', model=model
+        f'A message looks like {{"role": "user", "content": "…"}}, not like {shorten(str(item), 60)!r}.', model=model
     )
 
 

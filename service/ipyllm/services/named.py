@@ -7,16 +7,19 @@ from typing import TYPE_CHECKING, Any
 from ipyllm.errors import LLMError, bad_request
 from ipyllm.services.base import BaseLLMService
 from ipyllm.services.service_rows import service_rows
-from ipyllm.settings_models import Price, variable_value
-from ipyllm.text.redact import remember_secret
+from ipyllm.settings_models import Price, variable_source, variable_value
+from ipyllm.text.secrets import secret_options
 from ipyllm.transport.address import with_path
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from datetime import datetime
 
+    from pydantic import SecretStr
+
     from ipyllm.response import Usage
     from ipyllm.services.service_rows import ServiceRow
+    from ipyllm.settings_models import Source
     from ipyllm.transport.address import Address
 
 __all__ = ["NamedService"]
@@ -36,6 +39,7 @@ class NamedService(BaseLLMService):
     """
 
     def __init__(self, service: str, model: str | None = None, **options: Any) -> None:
+        options = secret_options(options)
         row = service_rows()[service]
         self.name = service
         self.title = row.title
@@ -81,11 +85,17 @@ class NamedService(BaseLLMService):
         """Return the context window in tokens; the server is asked where nothing else knows it."""
         return self._asked_window()
 
-    def api_key(self) -> str | None:
+    def api_key(self) -> SecretStr | None:
         """Return the key given, else that of the environment."""
-        key = self._api_key or self._row.key()
-        remember_secret(key)
-        return key
+        return self._api_key or self._row.key()
+
+    def _address_source(self) -> Source | None:
+        variable = self._row.url_variable
+        return super()._address_source() if self._base_url or variable is None else variable_source(variable)
+
+    def _key_sources(self) -> set[Source | None]:
+        variable = self._row.variable_of_key()
+        return super()._key_sources() if self._api_key or variable is None else {variable_source(variable)}
 
     def price_reference(self, model: str) -> tuple[str, str] | None:
         """Return the provider id and the model's name in the price tables."""

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from ipyllm.response import Usage
-    from ipyllm.settings_models import Price
+    from ipyllm.settings_models import Price, Source
     from ipyllm.transport.address import Address
 
 __all__ = ["OllamaService", "base_url_of_host"]
@@ -37,6 +37,9 @@ class OllamaService(BaseLLMService):
     def base_url(self) -> str:
         """Return the address given, else that of ``OLLAMA_HOST``, else port 11434 of this machine."""
         return self._base_url or base_url_of_host(get_settings().ollama_host or "")
+
+    def _address_source(self) -> Source | None:
+        return super()._address_source() if self._base_url else get_settings().source_of("ollama_host")
 
     def price(self) -> Price | None:
         """Return 0 for this machine, None elsewhere."""

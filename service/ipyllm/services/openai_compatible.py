@@ -12,6 +12,7 @@ from ipyllm.provider import Limits, ReasoningFormat
 from ipyllm.request import CallOptions
 from ipyllm.services import listed_models
 from ipyllm.services.chat_input import with_own_fields, with_reasoning, with_signed_calls
+from ipyllm.services.destination import check_destination
 from ipyllm.services.parameters import check_params
 from ipyllm.services.pricing import Pricing
 from ipyllm.services.profiles.fit import check_images, check_tools, fit
@@ -21,7 +22,8 @@ from ipyllm.services.profiles.refusal import explain_missing_api, explain_refusa
 from ipyllm.services.profiles.wire import merged, wire_fields
 from ipyllm.services.responses_body import responses_body
 from ipyllm.settings import cached_settings, get_settings
-from ipyllm.text.redact import remember_secret
+from ipyllm.text.redact import is_worth_masking, remember_secret
+from ipyllm.text.secrets import as_secret, value_of
 from ipyllm.text.surrogates import replace_surrogates
 from ipyllm.timeout import Timeout
 from ipyllm.transport.address import Address, is_url, normalized, without_password
@@ -32,16 +34,20 @@ from ipyllm.validate import validate_int
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from pydantic import SecretStr
+
     from ipyllm.messages import Message
     from ipyllm.request import ChatRequest
     from ipyllm.response import Usage
-    from ipyllm.settings_models import Api
+    from ipyllm.settings_models import Api, Source
     from ipyllm.structured import SchemaMode
     from ipyllm.transport.model_list import ListedModel
 
 __all__ = ["OpenAICompatibleProvider"]
 
 _AUTO = Timeout()
+
+_weak_key_was_noted = False
 
 
 class OpenAICompatibleProvider(Pricing):
@@ -53,8 +59,8 @@ class OpenAICompatibleProvider(Pricing):
         The model's name at this service; ``default_model`` if not given.
     base_url : str, optional
         Address up to and with ``/v1``.
-    api_key : str, optional
-        Key; from the settings if not given. It never appears in a repr, a log or the ledger.
+    api_key : str or SecretStr, optional
+        Key; from the settings if not given. It never appears in a repr, a log, a traceback or the ledger.
     default_headers : mapping of str to str, optional
         HTTP headers of every request, which replace ours of the same names. Their values are hidden like the key.
     timeout : float or Timeout, optional
@@ -95,7 +101,7 @@ class OpenAICompatibleProvider(Pricing):
         model: str | None = None,
         *,
         base_url: str | None = None,
-        api_key: str | None = None,
+        api_key: str | SecretStr | None = None,
         default_headers: Mapping[str, str] | None = None,
         timeout: float | Timeout | None = None,
         max_retries: int | None = None,
@@ -105,16 +111,19 @@ class OpenAICompatibleProvider(Pricing):
         cache: bool | None = None,
         **params: Any,
     ) -> None:
+        api_key = as_secret(api_key)  # before anything can fail: a traceback may show the variables of this frame
+        remember_secret(api_key)
         self._base_url = base_url
         self.model = self._model_name(_checked_name(model or self.default_model))
         self._api_key = api_key
-        self._default_headers = self._checked_headers(default_headers)
-        remember_secret(api_key)
+        self._key_was_looked_at = False
+        self._given_headers = self._default_headers = self._checked_headers(default_headers)
         self.limits = Limits(requests_per_minute, tokens_per_minute, max_in_flight)
         self.defaults = self.options(params, timeout, max_retries, cache)
 
     def __repr__(self) -> str:
-        return f"{type(self).__name__}(model={self.model!r})"
+        # A traceback that shows variables may show a service that is half made.
+        return f"{type(self).__name__}(model={getattr(self, 'model', None)!r})"
 
     def __getstate__(self) -> dict[str, Any]:
         """Pickle without the key: another machine has its own in its settings."""
@@ -241,12 +250,27 @@ class OpenAICompatibleProvider(Pricing):
             raise NotImplementedError(f"{type(self).__name__} defines neither url nor base_url().")
         return url
 
-    def api_key(self) -> str | None:
+    def api_key(self) -> str | SecretStr | None:
         """Return the key in use: the one given, else the settings'; or None."""
         if self._api_key:
             return self._api_key
-        key = getattr(get_settings(), f"{self.name}_api_key", None)
-        return key.get_secret_value() if key is not None else None
+        key: SecretStr | None = getattr(get_settings(), f"{self.name}_api_key", None)
+        return key
+
+    def weak_key_note(self) -> str | None:
+        """Return a sentence if the key is not masked, the first time in this process that one is found."""
+        global _weak_key_was_noted
+        if self._key_was_looked_at or _weak_key_was_noted:
+            return None
+        self._key_was_looked_at = True
+        base_url, key = self._base_url_if_known(), as_secret(self.api_key())
+        if not key or base_url is None or Address(base_url).is_loopback or is_worth_masking(value_of(key)):
+            return None
+        _weak_key_was_noted = True
+        return (
+            f"The key of {self.title} is short, or made of words: it is not masked in outputs, logs and the ledger, "
+            "because ordinary text has such words too."
+        )
 
     def headers(self) -> Headers:
         """Return the headers of every request: those given."""
@@ -258,14 +282,15 @@ class OpenAICompatibleProvider(Pricing):
 
     def address(self) -> Address:
         """Return the address for a call; raise if a required key is missing, or the address is not a URL."""
-        base_url, key = normalized(self.base_url()), (self.api_key() or "").strip()
+        base_url, key = normalized(self.base_url()), as_secret(self.api_key())
+        remember_secret(key)
         if not is_url(base_url):
             raise bad_request(
                 f"The address of {self.title} is not a URL: {without_password(base_url)!r}; "
                 "it should look like http://host:8000/v1.",
                 model=self.full_name,
             )
-        if not (key.isascii() and key.isprintable()):
+        if not _can_be_sent(key):
             raise LLMError(
                 f"The key of {self.title} contains invalid characters. Copy it again, without quotes and line ends.",
                 category="authentication",
@@ -278,7 +303,30 @@ class OpenAICompatibleProvider(Pricing):
                 category="authentication",
                 model=self.full_name,
             )
-        return Address(base_url, key or None, headers, authority_sources(self.ca_file()))
+        address = Address(base_url, key or None, headers, authority_sources(self.ca_file()))
+        if (key or headers.hold_a_key) and not address.is_loopback and not self._is_own_host(base_url):
+            key_from = (self._key_sources() if key else set()) | (
+                self._header_sources() if headers.hold_a_key else set()
+            )
+            address_from = self._address_source()
+            check_destination(base_url, address_from, key_from, title=self.title, model=self.full_name)
+        return address
+
+    def _address_source(self) -> Source | None:
+        """Return where the address comes from; None for the code of the service."""
+        return "an argument" if self._base_url else get_settings().source_of(f"{self.name}_base_url")
+
+    def _key_sources(self) -> set[Source | None]:
+        """Return where the key comes from."""
+        return {"an argument" if self._api_key else get_settings().source_of(f"{self.name}_api_key")}
+
+    def _header_sources(self) -> set[Source | None]:
+        """Return where headers come from that may hold a key."""
+        return {"an argument"} if self._given_headers else set()
+
+    def _is_own_host(self, base_url: str) -> bool:
+        """Return whether an address leads to the provider itself, over TLS."""
+        return self.url is not None and base_url.startswith("https://") and self._is_own_domain(base_url)
 
     def check(self) -> None:
         """Check that a call can be sent, without sending anything; raise the error that every call would get."""
@@ -359,6 +407,10 @@ class OpenAICompatibleProvider(Pricing):
     def cache_scope(self, address: Address) -> str:
         """Return the part of a response cache key that identifies the server."""
         return address.base_url
+
+
+def _can_be_sent(key: SecretStr | None) -> bool:
+    return value_of(key).isascii() and value_of(key).isprintable() if key else True
 
 
 def _checked_name(model: str) -> str:

@@ -9,9 +9,12 @@ from importlib import resources
 from typing import TYPE_CHECKING, Any
 
 from ipyllm.settings_models import variable_value
+from ipyllm.text.secrets import as_secret
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from pydantic import SecretStr
 
 __all__ = ["ServiceRow", "service_rows"]
 
@@ -61,9 +64,14 @@ class ServiceRow:
     models: tuple[str, ...] = ()
     tells_cost: bool = False
 
-    def key(self) -> str | None:
+    def key(self) -> SecretStr | None:
         """Return the key from the environment or ``.env``."""
-        return next((key for name in self.keys if (key := variable_value(name))), None)
+        name = self.variable_of_key()
+        return None if name is None else as_secret(variable_value(name))
+
+    def variable_of_key(self) -> str | None:
+        """Return the first of ``keys`` that is set in the environment or ``.env``."""
+        return next((name for name in self.keys if variable_value(name)), None)
 
 
 @cache

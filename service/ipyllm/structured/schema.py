@@ -11,6 +11,7 @@ from ipyllm.errors import LLMError, bad_request
 from ipyllm.structured.json_answer import SchemaMismatch, read_json
 from ipyllm.structured.portable import WRAPPER, to_portable
 from ipyllm.structured.sources import from_dict, from_type
+from ipyllm.text.format import shorten
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -117,7 +118,7 @@ class Schema:
         """Return messages that ask the model to correct its answer ``text``, which :meth:`parse` refused."""
         answer = text.strip() or "(no answer)"  # some servers refuse an empty message
         if len(answer) > _MAX_REPEATED:
-            answer = answer[:_MAX_REPEATED] + "…"
+            answer = shorten(answer, _MAX_REPEATED, fold=False)
         return [
             {"role": "assistant", "content": answer},
             {"role": "user", "content": f"That cannot be used. {error}\n{self.instructions()}"},
@@ -127,7 +128,7 @@ class Schema:
 def _unusable(source: Any, why: str) -> LLMError:
     if isinstance(source, dict):
         return bad_request(f"This JSON schema cannot be used: {why}.")
-    shown = getattr(source, "__name__", None) or repr(source)[:60]
+    shown = getattr(source, "__name__", None) or shorten(repr(source), 60)
     because = f" ({why})" if why else ""
     return bad_request(
         f"{shown} cannot be used as a schema{because}; give a Pydantic model, a dataclass, a TypedDict, "

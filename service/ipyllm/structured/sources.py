@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple, get_origin
 
 from ipyllm.errors import bad_request
 from ipyllm.structured.json_answer import schema_mismatch
+from ipyllm.text.format import shorten
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -137,6 +138,6 @@ def _problems(exc: ValidationError) -> list[tuple[tuple[str | int, ...], str]]:
     for error in exc.errors(include_url=False, include_context=False)[:_MAX_PROBLEMS_READ]:
         text, given = error["msg"], error["input"]
         if error["type"] not in _INPUT_NOT_SHOWN and isinstance(given, str | int | float | None):
-            text += f" (it is {json.dumps(given, ensure_ascii=False)[:60]})"
+            text += f" (it is {shorten(json.dumps(given, ensure_ascii=False), 60)})"
         problems.append((error["loc"], text))
     return problems

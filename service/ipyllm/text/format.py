@@ -6,6 +6,9 @@ import math
 from numbers import Real
 from typing import TYPE_CHECKING
 
+from ipyllm.text.redact import redact
+from ipyllm.text.terminal import strip_control_sequences
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
@@ -102,6 +105,10 @@ def json_path(path: Iterable[str | int]) -> str:
 
 
 def shorten(text: str, limit: int, *, fold: bool = True) -> str:
-    """Cut ``text`` to at most ``limit`` characters, the last an ellipsis, by default with white space folded."""
-    folded = " ".join(text.split()) if fold else text
+    """Cut ``text`` to at most ``limit`` characters, the last an ellipsis, by default with white space folded.
+
+    Keys are masked before: half a key could not be recognised any more.
+    """
+    # Control sequences first: one directly before a key would hide it.
+    folded = redact(" ".join(strip_control_sequences(text).split()) if fold else text)
     return folded if len(folded) <= limit else folded[: limit - 1] + "…"

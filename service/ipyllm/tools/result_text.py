@@ -13,7 +13,6 @@ _MAX_ROWS = 50  # of a table; a model that needs more asks for an aggregate
 _MAX_COLUMNS = 50
 _MAX_ITEMS = 10_000  # of an array; a larger one is shown as numpy's summary
 _MAX_INNER = 5  # exceptions of a group
-_MARGIN_CHARS = 500  # characters beyond the limit, so that a key across it is still recognized
 
 
 def as_text(value: Any, limit: int) -> str:
@@ -27,11 +26,9 @@ def as_text(value: Any, limit: int) -> str:
 
 def truncate(text: str, limit: int) -> str:
     """Limit ``text`` to ``limit`` characters and a note; mask API keys, and replace what a JSON body cannot contain."""
-    safe = redact(text[: limit + _MARGIN_CHARS].encode("utf-8", "replace").decode("utf-8"))
+    safe = redact(text.encode("utf-8", "replace").decode("utf-8"))
     if len(text) <= limit:
         return safe
-    if len(text) > limit + _MARGIN_CHARS:
-        safe = safe[:-_MARGIN_CHARS]  # the end of the margin may be half a key
     return f"{safe[:limit]}\n[cut: these are the first {limit:,} of {len(text):,} characters]"
 
 

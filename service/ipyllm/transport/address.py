@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl, urlsplit
@@ -12,6 +12,8 @@ from ipyllm.headers import NO_HEADERS, Headers, is_credential
 from ipyllm.text.redact import remember_secret
 
 if TYPE_CHECKING:
+    from pydantic import SecretStr
+
     from ipyllm.transport.certificates import AuthoritySource
 
 __all__ = ["Address", "is_in_domain", "is_url", "normalized", "with_path", "without_password"]
@@ -27,8 +29,8 @@ class Address:
     ----------
     base_url : str
         URL up to and with ``/v1``, and a query if every request has it.
-    api_key : str or None
-        Key, which no repr shows.
+    api_key : SecretStr or None
+        Key. A repr shows no key and no password.
     headers : Headers
         Headers that the user adds to every request.
     authorities : tuple of AuthoritySource
@@ -36,9 +38,12 @@ class Address:
     """
 
     base_url: str
-    api_key: str | None = field(default=None, repr=False)
+    api_key: SecretStr | None = None
     headers: Headers = NO_HEADERS
     authorities: tuple[AuthoritySource, ...] = ()
+
+    def __repr__(self) -> str:
+        return f"Address({without_password(self.base_url)!r})"
 
     @property
     def host(self) -> str:

@@ -13,6 +13,8 @@ __all__ = ["BodyFrames", "is_json"]
 
 _SPACE = b"\xef\xbb\xbf \t\r\n"  # with the byte order mark; some servers send empty lines until they have an answer
 
+_HEAD_BYTES = 1_000  # more than a message quotes, so that a key in what is quoted is whole, and can be masked
+
 _FIELDS = (b":", b"data:", b"event:", b"id:", b"retry:")
 
 
@@ -43,7 +45,7 @@ class BodyFrames:
             return self._sse.feed(data)
         self._head += data
         if not self.begins_with:
-            self.begins_with = bytes(self._head.lstrip(_SPACE)[:80])
+            self.begins_with = bytes(self._head.lstrip(_SPACE)[:_HEAD_BYTES])
         if not self.begins_with or self.is_whole:
             return []
         if self.begins_with[:1] in b"{[":

@@ -17,7 +17,7 @@ from urllib.request import getproxies
 
 from ipyllm.errors import LLMError
 from ipyllm.headers import NO_HEADERS, Headers
-from ipyllm.text.redact import remember_secret
+from ipyllm.text.secrets import value_of
 from ipyllm.transport.apis import API_PATHS
 from ipyllm.transport.base_url_hint import base_url_hint
 from ipyllm.transport.certificates import ssl_context
@@ -86,13 +86,12 @@ class TransportClient:
         openai = await asyncio.to_thread(__import__, "openai")
         from ipyllm.transport.fast_path import PreparedClient, intercepting
 
-        remember_secret(address.api_key)
         # A proxy from the environment must not be used for this machine.
         trust_env = not address.is_loopback
         context = await asyncio.to_thread(_ssl_context, address)
         client = openai.AsyncOpenAI(
             base_url=address.base_url,
-            api_key=address.api_key or _NO_KEY,
+            api_key=value_of(address.api_key) or _NO_KEY,
             default_headers=dict(address.headers),
             max_retries=0,
             http_client=intercepting(openai.DefaultAioHttpClient)(trust_env=trust_env, verify=context),

@@ -60,6 +60,12 @@ def map_client_error(exc: Exception, address: Address, model: str, connect_s: fl
         case openai.APIConnectionError() if (problem := certificate_problem(causes)) is not None:
             is_lasting = True
             sentence = f"{model} cannot be reached at {address.host}: {problem}."
+        case openai.APIConnectionError() if (refused := _refused_redirect(causes)) is not None:
+            category = "bad_request"
+            sentence = (
+                f"{model} at {address.host} {refused}, which is not followed: it would get the prompt. If that is the "
+                "right address, use it as base_url."
+            )
         # The aiohttp transport reports refused and dropped connections as timeouts; the cause tells them apart.
         case openai.APITimeoutError() if isinstance(causes[-1], (TimeoutError, asyncio.CancelledError)):
             category = "timeout"
@@ -129,6 +135,13 @@ def _is_malformed(causes: list[BaseException]) -> bool:
         if isinstance(cause, HttpProcessingError | aiohttp.ClientResponseError):
             return True
     return False
+
+
+def _refused_redirect(causes: list[BaseException]) -> BaseException | None:
+    """Return the redirect that was not followed, if that is a cause."""
+    from ipyllm.transport.redirects import RedirectRefusedError
+
+    return next((cause for cause in causes if isinstance(cause, RedirectRefusedError)), None)
 
 
 def _failed_to_connect(causes: list[BaseException]) -> bool:

@@ -168,8 +168,9 @@ def _chunk(payload: bytes, model: str) -> dict[str, Any]:
         if end != len(text):  # with white space around, or not JSON: json.loads says so, and takes longer
             chunk = json.loads(text)
     except (ValueError, RecursionError):  # ValueError: JSONDecodeError, or UnicodeDecodeError for invalid UTF-8
+        said = shorten(payload.decode("utf-8", "replace"), 60)
         raise LLMError(
-            f"{model} sent invalid JSON in its response ({payload[:60]!r}); this is the server's fault.",
+            f"{model} sent invalid JSON in its response ({said!r}); this is the server's fault.",
             category="api_error",
             model=model,
         ) from None

@@ -25,6 +25,7 @@ from multidict import CIMultiDict
 from yarl import URL
 
 from ipyllm.headers import NO_HEADERS, Headers
+from ipyllm.transport.redirects import REDIRECTS, RedirectRefusedError, redirected
 from ipyllm.transport.timed_session import timed_session
 
 if TYPE_CHECKING:
@@ -53,12 +54,12 @@ CONNECTION_ERRORS = (httpx2.HTTPError, aiohttp.ClientError)
 """Raised when the connection is lost while a response is read, with the client and without."""
 
 _SET_BY_AIOHTTP = {"content-length", "transfer-encoding"}  # headers that it derives from the body
+_MAX_REDIRECTS = 5
 _IDLE_S = 4.0  # uvicorn, which serves vLLM and others, closes idle connections after 5 s
 _LINGER_S = 1.0  # time for a server to end the response after its last event, before the connection is closed
 _CLOSING_S = 1.0  # within which a server that was just closing an idle connection is noticed
 _MAX_WRITE = 1 << 20  # bytes of a request that are written at once; aiohttp warns about more
 _HTTP_OK = 200
-_REDIRECTS = range(300, 400)
 # The connection was closed before the response began. ConnectionResetError: it closed while we wrote.
 _UNANSWERED = (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError, ConnectionResetError)
 
@@ -74,7 +75,7 @@ class RequestCaptured(Exception):  # noqa: N818 - not an error: it carries the r
 class FallbackToClient(Exception):  # noqa: N818 - not an error either
     """Carries a response that the client must read, with ``intercept_next_request(exc.responder)``."""
 
-    def __init__(self, responder: Responder | None, response: aiohttp.ClientResponse | None = None) -> None:
+    def __init__(self, responder: Responder, response: aiohttp.ClientResponse | None = None) -> None:
         super().__init__("The client has to read this response.")
         self.responder = responder
         self._response = response
@@ -111,11 +112,19 @@ def intercepting(client_class: type[httpx2.AsyncClient]) -> type[httpx2.AsyncCli
             return _with_timed_session(super()._init_proxy_transport(proxy, **options))
 
         async def send(self, request: httpx2.Request, **options: Any) -> httpx2.Response:
+            options["follow_redirects"] = False
             responders = _responders.get()
-            if responders:
-                return responders.pop()(request)
-            response: httpx2.Response = await super().send(request, **options)
-            return response
+            response: httpx2.Response = (
+                responders.pop()(request) if responders else await super().send(request, **options)
+            )
+            for _ in range(_MAX_REDIRECTS):
+                location = response.headers.get("location")
+                if location is None or response.status_code not in REDIRECTS:
+                    return response
+                await response.aclose()
+                request = redirected(request, response.status_code, location)
+                response = await super().send(request, **options)
+            raise RedirectRefusedError(f"redirects more than {_MAX_REDIRECTS} times")
 
     return Intercepting
 
@@ -192,10 +201,8 @@ class PreparedClient:
         else:
             if response.status == _HTTP_OK and "content-encoding" not in response.headers:
                 return response
-            if response.status in _REDIRECTS:
+            if response.status in REDIRECTS:
                 self.usable = False
-                response.close()
-                raise FallbackToClient(None)
             raise FallbackToClient(partial(_respond, response), response)
         raise FallbackToClient(partial(_fail, failed))
 

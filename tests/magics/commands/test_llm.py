@@ -204,6 +204,34 @@ def test_a_wrong_key_is_one_sentence_without_the_key(kernel, fake):
     assert "sk-kernel" not in str(ran.messages)
 
 
+def test_a_key_across_the_cut_of_a_message_shows_in_no_cell(kernel, fake):
+    key = "sk-kernel-0123456789abcdef"
+    for before in (170, 180, 190, 199):
+        fake.default = fakes.error(400, "x" * before + key + "y" * 200)
+        ran = kernel.run("%%llm\nHello")
+        assert ran.status == "error"
+        assert "sk-ker" not in str(ran.messages)
+    ran = kernel.run("usage().tail(4)[['error_message', 'prompt']]")
+    assert "sk-ker" not in str(ran.messages)
+
+
+def test_xmode_verbose_shows_no_key(kernel, fake):
+    fake.default = fakes.unauthorized("sk-kernel-0123456789abcdef")
+    kernel.run("%xmode Verbose\nfrom ipyllm import create_llm_service")
+    try:
+        for cell in (
+            "create_llm_service('openai/m', max_retries=0).chat('Hello')",
+            "create_llm_service('openai/m', api_key=os.environ['OPENAI_API_KEY'], temprature=1)",
+            "create_llm_service('azure', api_key=os.environ['OPENAI_API_KEY'])",
+        ):
+            ran = kernel.run(cell)
+            assert ran.status == "error"
+            assert len(ran.traceback) > 1
+            assert "sk-kernel" not in str(ran.messages)
+    finally:
+        kernel.run("%xmode Context")
+
+
 def test_a_broken_answer_is_shown_kept_and_reported(kernel, fake):
     fake.default = fakes.truncated("one two three four", after=3)
     ran = kernel.run("%%llm -o partial\nHello")

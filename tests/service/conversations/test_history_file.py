@@ -73,16 +73,16 @@ def test_a_cell_run_again_after_loading_replaces_its_turn(tmp_path):
 
 
 def test_keys_are_masked_in_the_file_and_pictures_are_left_alone(tmp_path):
-    remember_secret("a-secret-of-this-test")
+    remember_secret("a-secret-of-this-test-0123456789")
     history = ConversationHistory()
     history.add_message("system", "My key is sk-abcdefghijklmnopqrstuvwxyz.")
     picture = {"type": "image_url", "image_url": {"url": "data:image/png;base64,/AIza" + "A" * 30}}
-    history.add_message("user", [{"type": "text", "text": "a-secret-of-this-test"}, picture])
+    history.add_message("user", [{"type": "text", "text": "a-secret-of-this-test-0123456789"}, picture])
     history.extend(tool_round("1", arguments='{"key": "sk-abcdefghijklmnopqrstuvwxyz"}'))
     history.save(tmp_path / "chat.json")
     written = (tmp_path / "chat.json").read_text("utf-8")
     assert "sk-abcdef" not in written
-    assert "a-secret-of-this-test" not in written
+    assert "a-secret-of-this-test-0123456789" not in written
     loaded = ConversationHistory.load(tmp_path / "chat.json")
     assert loaded.system == "My key is [key hidden]."
     assert loaded.to_messages()[1]["content"][1] == picture

@@ -322,7 +322,7 @@ def test_the_bar_shows_progress_in_a_terminal(model, capsys):
 
 
 def test_a_dry_run_sends_nothing_and_knows_tokens_and_cost(model, server):
-    priced = OpenAIService("gpt-6.1-terra", base_url="https://api.openai.com/v1", api_key="k")
+    priced = OpenAIService("gpt-6.1-terra", base_url="https://api.openai.com/v1", api_key="sk-0123456789abcdef")
     experiment = Experiment(["so", "la"], models=[priced, model()], params={"max_tokens": 100}, repeats=2)
     table = experiment.dry_run()
     arms = [arm.label for arm in experiment.grid.arms]

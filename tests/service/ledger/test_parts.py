@@ -43,7 +43,7 @@ def test_what_a_backlog_drops_while_it_is_being_written_disturbs_no_other_row(li
 
 
 def test_a_row_is_sanitized_value_by_value():
-    row = {"model": "openai/gpt", "error_message": "bad key sk-abcdefghijkl", "ttft_s": float("nan")}
+    row = {"model": "openai/gpt", "error_message": "bad key sk-abcdefghijklmnop", "ttft_s": float("nan")}
     assert sanitize(row) == {"model": "openai/gpt", "error_message": "bad key [key hidden]", "ttft_s": None}
     assert sanitize({"prompt": "Hello", "attempts": 1}, store_text=False) == {"attempts": 1}
 

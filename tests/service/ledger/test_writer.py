@@ -141,13 +141,13 @@ def test_text_is_not_written_when_the_settings_say_so(path, sql, call):
 
 
 def test_keys_are_masked_wherever_they_stand(ledger, sql, call):
-    remember_secret("a-very-own-secret")
+    remember_secret("a-very-own-secret-0123456789")
     ledger.put(
         call(
             error_message="Incorrect API key provided: sk-abcdefghijklmnop.",
-            prompt="my key is a-very-own-secret",
+            prompt="my key is a-very-own-secret-0123456789",
             params={"extra": [{"key": "sk-abcdefghijklmnop"}]},
-            tags={"note": "a-very-own-secret"},
+            tags={"note": "a-very-own-secret-0123456789"},
         )
     )
     assert ledger.flush()

@@ -253,9 +253,9 @@ def test_no_prompt_and_no_answer_goes_out_unasked(seen, monkeypatch, asked):
 
 @pytest.mark.parametrize("asked", ["true", "SPAN_ONLY", "span_and_event"])
 def test_prompt_and_answer_go_out_where_asked_in_the_shape_of_the_conventions(seen, monkeypatch, asked):
-    remember_secret("hunter2-hunter2")
+    remember_secret("hunter2-r9Xq2LmT7v")
     monkeypatch.setenv(CONTENT, asked)
-    tell(response=replace(RESPONSE, content="Rain. hunter2-hunter2"))
+    tell(response=replace(RESPONSE, content="Rain. hunter2-r9Xq2LmT7v"))
     attributes = seen.span().attributes
     assert json.loads(attributes["gen_ai.input.messages"]) == [
         {"role": "system", "parts": [{"type": "text", "content": "Be brief."}]},

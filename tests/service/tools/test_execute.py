@@ -221,13 +221,13 @@ def test_ten_megabytes_are_cut_with_a_note():
 
 
 def test_a_key_goes_to_no_model_not_even_one_that_straddles_the_cut():
-    remember_secret("hunter2-hunter2")
+    remember_secret("hunter2-r9Xq2LmT7v")
 
     def leak(before: int):
-        return "x" * before + "hunter2-hunter2 sk-0123456789abcdef" + "y" * 1000
+        return "x" * before + "hunter2-r9Xq2LmT7v sk-0123456789abcdef" + "y" * 1000
 
     def fails():
-        raise ValueError("bad key hunter2-hunter2")
+        raise ValueError("bad key hunter2-r9Xq2LmT7v")
 
     for before in [0, 80, 90, 95, 99]:
         [result] = Running([leak], tool_call("leak", before=before), limit=100).wait()

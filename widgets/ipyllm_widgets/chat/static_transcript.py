@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from ipyllm.messages import text_of
 from ipyllm.rendering import STYLE, to_html
 from ipyllm.text.format import count
+from ipyllm.text.redact import redact
 from ipyllm.text.surrogates import replace_surrogates
 
 if TYPE_CHECKING:
@@ -51,8 +52,8 @@ def message_html(message: Message) -> str:
 
 
 def _display_text(message: Message) -> str:
-    """Return the text of a message, cut if it is a very long question."""
-    text = text_of(message)
+    """Return the text of a message with keys masked, cut if it is a very long question."""
+    text = redact(text_of(message))
     if message["role"] == "assistant" or len(text) <= _QUESTION_CHARS:
         return text
     return f"{text[:_QUESTION_CHARS]} … ({len(text):,} characters)"

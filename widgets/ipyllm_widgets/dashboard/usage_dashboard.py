@@ -15,6 +15,7 @@ import traitlets
 
 from ipyllm.dataframes.filters import read_frame
 from ipyllm.errors import LLMError, bad_request
+from ipyllm.observability.logs import log_failure
 from ipyllm.text.redact import redact
 from ipyllm_widgets import modules
 from ipyllm_widgets.dashboard.dashboard_filters import DashboardFilters
@@ -124,9 +125,8 @@ class UsageDashboard(CommandWidget):
                     return
                 figures = figures_of(reading.calls, reading.newest)
                 html = dashboard_html(figures, active, self._reader.other_models(active))
-            except Exception as exc:
-                # The log has the traceback; the page shows the message above the old figures.
-                _logger.exception("the dashboard could not be rendered")
+            except Exception as exc:  # noqa: BLE001 - the page shows the message above the old figures
+                log_failure(_logger, "the dashboard could not be rendered", exc)
                 self.problem = redact(f"The ledger could not be shown: {type(exc).__name__}: {exc}")
                 return
             with self.hold_sync():

@@ -3,6 +3,8 @@
 import os
 from typing import Any
 
+from pydantic import SecretStr
+
 from ipyllm import BaseLLMService, ChatRequest
 
 
@@ -17,7 +19,7 @@ class EchoService(BaseLLMService):
     def base_url(self) -> str:
         return self._base_url or os.environ.get("ECHO_BASE_URL") or "http://127.0.0.1:8765/v1"
 
-    def api_key(self) -> str | None:
+    def api_key(self) -> str | SecretStr | None:
         return self._api_key or os.environ.get("ECHO_API_KEY")
 
     def body(self, request: ChatRequest) -> dict[str, Any]:
