@@ -13,6 +13,7 @@ import pytest
 from ipyllm import OpenAIService
 from ipyllm.transport import batched_reads
 from ipyllm.transport.batched_reads import BatchingSelector, new_event_loop
+from ipyllm.transport.stamped_socket import StampedSocket
 from tests.fakes import answer
 
 READ = selectors.EVENT_READ
@@ -105,6 +106,14 @@ def test_a_closed_batched_file_leaves_nothing_behind(selector, pairs):
     selector.unregister(file)
     pairs[0][1].send(b"x")
     assert selector.select(0.05) == []
+
+
+def test_a_socket_that_was_closed_before_its_first_token_was_read_is_left_alone(selector):
+    connection = StampedSocket()
+    connection.read_in_batches_by(selector)
+    connection.close()
+    connection.first_token_was_read(connection.sent_ns)
+    assert selector.select(0) == []
 
 
 def test_the_loop_reads_and_writes_batched_connections():

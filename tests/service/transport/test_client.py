@@ -121,6 +121,15 @@ def test_a_request_lost_on_a_reused_connection_is_sent_again_once_and_is_one_att
     assert len(fake.requests) == 3
 
 
+def test_a_request_that_a_server_may_have_been_at_work_on_is_sent_again_by_retries_only(fake, monkeypatch):
+    monkeypatch.setattr("ipyllm.transport.fast_path._CLOSING_S", 0.0)
+    service = OpenAIService("m", base_url=fake.base_url, api_key=SECRET, max_retries=0)
+    with pytest.raises(LLMError) as caught:
+        asked_twice(service, fake, fakes.refuse(), answer("second"))
+    assert (caught.value.category, caught.value.attempts, caught.value.reached_server) == ("connection", 1, True)
+    assert len(fake.requests) == 2
+
+
 @pytest.mark.parametrize("how", ["fin", "rst"])
 def test_a_request_that_is_lost_again_on_a_fresh_connection_has_failed(fake, how):
     service = OpenAIService("m", base_url=fake.base_url, api_key=SECRET, max_retries=0)
