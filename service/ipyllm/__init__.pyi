@@ -20,6 +20,7 @@ from .services.local import LocalService
 from .services.ollama import OllamaService
 from .services.openai import OpenAIService
 from .statistics import assert_no_regression
+from .templates.functions import template_function
 from .timeout import Timeout
 from .timing import Timing
 from .widget_classes import ChatWidget, CompareWidget, UsageDashboard
@@ -61,6 +62,7 @@ __all__ = [
     "scorers",
     "split",
     "summarise",
+    "template_function",
     "unload_ipython_extension",
     "usage",
     "votes",

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 SETUP = """\
-import json, pathlib
+import itertools, json, pathlib
 from datetime import UTC, datetime, timedelta
 from ipyllm import OpenAIService, UsageDashboard
 from ipyllm.ledger.ids import kernel_id
 from ipyllm.ledger import current_ledger
+
+numbers = itertools.count()
 
 def put(n=1, models=("lab/a",), failing=0, **columns):
     '''Put calls of this kernel into the ledger, the latest now.'''
@@ -25,7 +27,7 @@ def put(n=1, models=("lab/a",), failing=0, **columns):
         if failing and at % failing == 0:
             row |= {"status": "error", "error_category": "rate_limit", "error_message": "Too many at once: wait.",
                     "response": None, "ttft_s": None, "output_tokens": None, "cost_usd": None}
-        current_ledger().put({"call_id": f"{current_ledger()._pending.n_put:026d}"} | row | columns)
+        current_ledger().put({"call_id": f"{next(numbers):026d}"} | row | columns)
     current_ledger().flush(30)
 """
 SHOW = "dashboard = UsageDashboard(every_s=0.2)\ndashboard"

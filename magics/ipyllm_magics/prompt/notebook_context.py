@@ -13,11 +13,13 @@ from typing import TYPE_CHECKING, Any
 from IPython.core.error import UsageError
 
 from ipyllm.errors import bad_request
+from ipyllm.templates.readable import TemplateObject
 from ipyllm.text.redact import redact
 from ipyllm.text.terminal import strip_control_sequences
 from ipyllm_magics.prompt.summarize_value import BUDGET_TOKENS, summarize_value
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from types import TracebackType
 
     from IPython.core.interactiveshell import InteractiveShell
@@ -30,8 +32,10 @@ _CELL_FILE = re.compile(r"ipykernel_\d+|^<ipython-input-|^<ipython-")
 _MAX_OUTPUT = 20_000  # characters that are read; the budget cuts further
 
 
-class ExecutedCell:
+class ExecutedCell(TemplateObject):
     """An executed cell: its ``number``, its ``source``, and its ``output`` as text."""
+
+    members = frozenset({"number", "source", "output"})
 
     def __init__(self, number: int, source: str, output: str) -> None:
         self.number = number
@@ -43,7 +47,7 @@ class ExecutedCell:
         return f"{shown}\nOut [{self.number}]:\n{cut_middle(self.output)}" if self.output.strip() else shown
 
 
-class ExecutedCells:
+class ExecutedCells(TemplateObject):
     """The executed cells, the newest last, without the running one."""
 
     def __init__(self, shell: InteractiveShell) -> None:
@@ -62,6 +66,9 @@ class ExecutedCells:
     def __len__(self) -> int:
         return len(self._numbers())
 
+    def __iter__(self) -> Iterator[ExecutedCell]:
+        return map(self._cell, self._numbers())
+
     def __getitem__(self, index: int | slice) -> Any:
         numbers = self._numbers()
         if isinstance(index, slice):
@@ -74,7 +81,7 @@ class ExecutedCells:
         return str(self[:])
 
 
-class _CellSlice(list[ExecutedCell]):
+class _CellSlice(list[ExecutedCell], TemplateObject):
     """Several cells, one below the other."""
 
     def __str__(self) -> str:
@@ -129,7 +136,7 @@ def _record_error(result: Any) -> None:
         _last_error = raised
 
 
-class LastError:
+class LastError(TemplateObject):
     """The last exception, with its message and the lines of the user's code that led to it."""
 
     def __init__(self) -> None:

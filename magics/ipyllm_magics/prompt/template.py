@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 __all__ = ["fill_in", "read_prompt"]
 
 _SPECIAL = re.compile(r"\{\{|\{%")
-_IPYTHON_NAMES = ("exit", "quit", "open", "get_ipython", "In", "Out")  # hidden from prompts
 _RAW = "use --raw to send braces as they are"
 
 
@@ -46,8 +45,6 @@ def fill_in(
     from ipyllm.templates.sandbox import SandboxedTemplate, UndefinedNameError
 
     names = {**(notebook_context or {}), **variables}
-    for name in _IPYTHON_NAMES:
-        names.pop(name, None)
     to_text = partial(summarize_value, budget=budget)
     try:
         return SandboxedTemplate(prompt, subject="The prompt's template", to_text=to_text, advice=_RAW).render(names)
@@ -66,4 +63,14 @@ def read_prompt(text: str, parsed: Parsed, shell: InteractiveShell, budget: int,
         raise MagicError(f"The prompt is empty: write it {where}.")
     if parsed["raw"]:
         return prompt
-    return fill_in(prompt, shell.user_ns, {"cells": ExecutedCells(shell), "error": LastError()}, budget)
+    return fill_in(prompt, _assigned(shell), {"cells": ExecutedCells(shell), "error": LastError()}, budget)
+
+
+def _assigned(shell: InteractiveShell) -> dict[str, Any]:
+    """Return the variables without those of IPython, which are its functions and histories."""
+    own = shell.user_ns_hidden
+    return {
+        name: value
+        for name, value in shell.user_ns.items()
+        if name.startswith("_") or name not in own or own[name] is not value
+    }

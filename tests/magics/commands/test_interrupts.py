@@ -142,12 +142,26 @@ def test_while_the_complete_answer_is_drawn(kernel, kernel_fake):
     assert kernel.run("print(stopped.status, len(stopped.content))").stdout == f"ok {len(text)}\n"
 
 
-def test_while_a_template_is_filled_in(kernel, kernel_fake):
-    kernel.run("import time\ndef slow(): time.sleep(60)")
-    request = kernel.start("%%llm\n{{ slow() }}")
+SLOW_TEMPLATES = {
+    "a function of the user's": (
+        "import time, ipyllm\n@ipyllm.template_function\ndef slow(): time.sleep(60)",
+        "{{ slow() }}",
+    ),
+    "a loop": ("many = list(range(1000)) * 100", "{% for i in many %}{{ i in [-1] }}{{ -1 in many }}{% endfor %}"),
+    "a filter": ("many = [str(i) * 10 for i in range(3_000_000)]", "{{ many | map('upper') | list | length }}"),
+}
+
+
+@pytest.mark.parametrize("name", SLOW_TEMPLATES)
+def test_while_a_template_is_filled_in(name, kernel, kernel_fake):
+    setup, prompt = SLOW_TEMPLATES[name]
+    assert kernel.run(setup).status == "ok"
+    request = kernel.start(f"%%llm\n{prompt}")
     time.sleep(1)
     kernel.interrupt()
     ran = kernel.collect(request)
     assert ran.status == "error"
+    assert "may not" not in ran.error
+    assert "takes" not in ran.error, "the limit ended it, not the interrupt"
     assert not kernel_fake.requests
     assert kernel.run("1 + 1").text == "2"

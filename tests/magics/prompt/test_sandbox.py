@@ -34,9 +34,12 @@ HOSTILE = textwrap.dedent("""
     service = OpenAIService(api_key="sk-service-0123456789abcdef")
     mapping = {"env": os.environ, "getenv": os.getenv}
     orders = {"city": "Bern"}
+    import pandas as pd
+    table = pd.DataFrame({"cups": [1, 2]})
 """)
 NAMES = (
     "os", "sys", "env", "copied", "getenv", "run", "holder", "boxed", "box", "reader", "service", "mapping", "orders",
+    "table", "pd",
 )  # fmt: skip
 
 ATTEMPTS = [
@@ -94,6 +97,26 @@ ATTEMPTS = [
     "{{ sys.modules['os'].environ }}",
     "{{ service._api_key }}",
     "{{ service }}{{ service.__dict__ }}",
+    "{{ copied.LAB_API_KEY[::1] }}",
+    "{{ pd.io.common.os.environ }}",
+    "{{ pd.io.pickle.pickle.loads(b'') }}",
+    '{{ pd.read_csv("/proc/self/environ") }}',
+    "{{ table.to_csv('/tmp/never-written') }}",
+    "{{ __builtins__ }}",
+    "{{ __builtins__.get_ipython().getoutput('id -u') }}",
+]
+
+# Of IPython itself: only a cell has them.
+IPYTHONS = [
+    "{{ get_ipython().getoutput('id -u') }}",
+    "{{ In }}",
+    "{{ Out }}",
+    "{{ _ih }}",
+    "{{ _oh }}",
+    "{{ _dh[0] }}",
+    "{{ _i1 }}",
+    "{{ exit() }}",
+    "{{ open('/etc/passwd').read() }}",
 ]
 
 MISTAKES = [
@@ -103,7 +126,7 @@ MISTAKES = [
     ("{{ orders", "template does not parse, line 1", "end of print statement"),
     ("{{ orders | nofilter }}", "template does not parse, line 1", "No filter named 'nofilter'"),
     ("{{ 1 / 0 }}", "template failed", "ZeroDivisionError: division by zero"),
-    ("{{ holder.key(", "template does not parse, line 1", "unexpected 'end of template'"),
+    ("{{ orders.key(", "template does not parse, line 1", "unexpected 'end of template'"),
 ]
 
 
@@ -163,6 +186,23 @@ def test_no_key_and_nothing_of_the_environment_gets_into_a_prompt(door, attempt)
     assert sent == []
 
 
+@pytest.mark.parametrize("attempt", IPYTHONS)
+def test_what_is_ipythons_own_is_no_variable_of_a_prompt(cell, attempt):
+    error, sent = cell(attempt)
+    assert error is not None, sent
+    assert "which is not defined" in error or "because of the underscore at its beginning" in error
+    assert sent == []
+
+
+def test_the_kernel_is_as_it_was_after_all_attempts(hostile_kernel, kernel_fake):
+    state = "import os; print(sorted(orders.items()), len(os.environ), os.path.exists('/tmp/never-written'))"
+    before = hostile_kernel.run(state).stdout
+    for attempt in ATTEMPTS + IPYTHONS:
+        hostile_kernel.run(f"%%llm --no-history\n{attempt}")
+    assert hostile_kernel.run(state).stdout == before
+    assert before.endswith("False\n")
+
+
 @pytest.mark.parametrize(("prompt", "what", "hint"), MISTAKES)
 def test_a_mistake_is_one_sentence_with_what_was_meant(door, prompt, what, hint):
     error, sent = door(prompt)
@@ -176,13 +216,13 @@ def test_a_mistake_is_one_sentence_with_what_was_meant(door, prompt, what, hint)
     ("prompt", "text"),
     [
         ('{"a": {b}} {# c #} ${d} {{ orders.city }}', '{"a": {b}} {# c #} ${d} Bern'),
-        ("{{ os.path.join('a', 'b') }}", "a/b"),
+        ("{{ orders['city'] ~ '/' ~ table.cups.sum() }}", "Bern/3"),
         ("{% for city in [orders.city] %}{{ city | upper }}{% endfor %}", "BERN"),
         ("{{ orders | dictsort }} {{ [3, 1] | sort | first }}", "[('city', 'Bern')] 1"),
         ("{{ nothing | default('-') }}", "-"),
         ("sk-abcdefghijklmnop {{ 1 }}", "sk-abcdefghijklmnop 1"),
     ],
-    ids=["braces", "a module's harmless part", "a loop", "filters", "default", "a key that was written out"],
+    ids=["braces", "a table", "a loop", "filters", "default", "a key that was written out"],
 )
 def test_what_does_no_harm_is_filled_in(door, prompt, text):
     assert door(prompt) == (None, [text])

@@ -130,6 +130,28 @@ def test_the_last_cells_come_with_their_outputs_when_written(kernel, kernel_fake
     assert sent(kernel_fake) == "1 / 0"
 
 
+def test_executed_cells_are_looped_over_and_counted(kernel, kernel_fake):
+    kernel.run("first_of_two = 1")
+    kernel.run("second_of_two = 2")
+    ran = kernel.run(
+        "%%llm --no-history\n{% for cell in cells[-2:] %}<{{ cell.source }}>{% endfor %} {{ cells | length > 1 }}"
+        "{% for cell in cells if cell.source == 'first_of_two = 1' %} {{ cell.number > 0 }}{% endfor %}"
+    )
+    assert ran.status == "ok", ran.traceback
+    assert sent(kernel_fake) == "<first_of_two = 1><second_of_two = 2> True True"
+
+
+@pytest.mark.parametrize(
+    "text", ["{{ cells._shell }}", "{{ cells._cell(1) }}", "{{ error.value }}", "{{ error.value.args }}"]
+)
+def test_nothing_but_the_texts_of_cells_and_error_is_read(text, kernel, kernel_fake):
+    kernel.run("1 / 0")
+    ran = kernel.run(f"%%llm --no-history\n{text}")
+    assert ran.status == "error"
+    assert "underscore" in ran.error or "which has no such attribute" in ran.error
+    assert not kernel_fake.requests
+
+
 def test_cells_that_are_not_there_are_one_sentence(kernel, kernel_fake):
     ran = kernel.run("%%llm\n{{ cells[-99999] }}")
     assert "The prompt uses {{ cells[-99999] }}, but" in ran.traceback[0]

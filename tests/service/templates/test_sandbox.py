@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-
 import pytest
 
 from ipyllm.errors import LLMError
@@ -73,7 +71,7 @@ def test_a_template_that_does_not_parse_says_where_and_what_else_to_do():
         ("{{ ordres }}", "The prompt uses {{ ordres }}, which is not defined; did you mean 'orders'?"),
         ("{{ zzz }}", "The prompt uses {{ zzz }}, which is not defined; assign it first."),
         ("{{ zzz.a }}", "The prompt uses {{ zzz }}, which is not defined; assign it first."),
-        ("{{ _orders }}", "The prompt uses {{ _orders }}, which is not defined; did you mean 'orders'?"),
+        ("{{ _order }}", "The prompt uses {{ _order }}, which is not defined; did you mean 'orders'?"),
         (
             "{{ orders.ciyt }}",
             "The prompt uses 'ciyt' of a dict, which has no such attribute or item; did you mean 'city'?",
@@ -99,7 +97,6 @@ def test_an_unknown_name_is_told_with_what_was_probably_meant(text, said):
         ("{{ range(1000000) | list }}", "OverflowError: Range too big"),
         ("{% if true %}{{ 1 | nofilter }}{% endif %}", "No filter named 'nofilter'"),
         ("{% macro m(x) %}{{ x }}{% endmacro %}{{ m() }}", "parameter 'x' was not provided."),
-        ("{% include 'other' %}", "TypeError: no loader"),
     ],
 )
 def test_a_template_that_fails_is_one_sentence_with_the_reason(text, why):
@@ -109,37 +106,10 @@ def test_a_template_that_fails_is_one_sentence_with_the_reason(text, why):
 # ---- keys and the environment ------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    "text",
-    [
-        "{{ env }}",
-        "{{ env.LAB_API_KEY }}",
-        "{{ env['LAB_API_KEY'] }}",
-        "{{ env | length }}",
-        "{{ box }}",
-        "{{ box | first | length }}",
-        "{{ {'a': {'b': env}} }}",
-        "{{ [[box]] }}",
-    ],
-)
-def test_the_environment_is_never_used(text):
-    said = refused(text, {"env": os.environ, "box": [os.environ]})
-    assert said == "The template may not do that: the environment holds keys; assign what you need to a variable."
-
-
-@pytest.mark.parametrize("text", ["{{ env.get('HOME') }}", "{{ getenv('HOME') }}", "{{ module.getenv('HOME') }}"])
-def test_a_function_of_the_operating_system_is_never_called(text):
-    assert "may not do that" in refused(text, {"env": os.environ, "getenv": os.getenv, "module": os})
-
-
-def test_a_harmless_part_of_a_module_is_used():
-    assert render("{{ os.path.join('a', 'b') }}", {"os": os}) == "a/b"
-
-
 def test_a_value_that_holds_a_key_is_refused_by_the_name_of_its_variable(lab_key):
     said = refused("{{ page }}", {"page": f"…{lab_key}…"})
-    assert said == "The template may not do that: a value that it inserts holds the value of LAB_API_KEY."
-    assert "holds a key." in refused("{{ page }}", {"page": "sk-abcdefghijklmnop"})
+    assert said == "The template may not insert a value that holds the value of LAB_API_KEY: leave it out."
+    assert "holds a key: leave it out." in refused("{{ page }}", {"page": "sk-abcdefghijklmnop"})
 
 
 def test_a_key_that_its_author_wrote_into_the_template_is_theirs_to_send(lab_key):
@@ -154,3 +124,7 @@ def test_a_variable_too_short_or_not_named_like_a_key_is_no_secret(monkeypatch):
     )
     monkeypatch.setenv("LAB_KEY", "8 chars!")
     assert "the value of LAB_KEY" in refused("{{ a }}", {"a": "8 chars!"})
+
+
+def test_a_key_in_a_value_that_is_only_looked_at_is_not_sent(lab_key):
+    assert render("{{ 'yes' if page else 'no' }}", {"page": lab_key}) == "yes"

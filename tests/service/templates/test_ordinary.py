@@ -1,0 +1,224 @@
+"""Templates that people write for their data: each of the table is filled in with this text."""
+
+from __future__ import annotations
+
+import pytest
+
+from ipyllm.templates.sandbox import SandboxedTemplate
+from tests.service.templates.variables import effects, variables
+
+ORDINARY = {
+    # text and numbers
+    "Hello {{ name }}!": "Hello Ada Lovelace!",
+    "{{ name.upper() }} {{ name | lower }} {{ name.split()[0] }}": "ADA LOVELACE ada lovelace Ada",
+    "{{ name[:3] }} {{ name[-1] }} {{ name | length }} {{ name.count('a') }}": "Ada e 12 2",
+    "{{ text.replace('longer', 'short') }} {{ text | title | truncate(8) }}": "some short text Some...",
+    "{{ text.startswith('some') }} {{ 'long' in text }} {{ text.find('l') }}": "True True 5",
+    "{{ ', '.join(['a', 'b']) }} {{ ['a', 'b'] | join(' and ') }}": "a, b a and b",
+    "{{ '  x ' | trim }}{{ 'y'.center(3) }}|{{ 'a-b'.partition('-') }}": "x y |('a', '-', 'b')",
+    "{{ '%.2f' % x }} {{ '%s is %d' % (name, n) }} {{ '%05.1f' | format(x) }}": "3.14 Ada Lovelace is 5 003.1",
+    "{{ '{:.1f} {:>4}'.format(x, n) }} {{ '{a} {b[x]}'.format(a=1, b={'x': 2}) }}": "3.1    5 1 2",
+    "{{ x | round(2) }} {{ x | int }} {{ n / 2 }} {{ n // 2 }} {{ n % 3 }} {{ 2 ** 10 }} {{ -n }}": (
+        "3.14 3 2.5 2 2 1024 -5"
+    ),
+    "{{ 10 ** 400 == 10 ** 200 * 10 ** 200 }} {{ 2 ** -1 }} {{ third ** 2 }} {{ third + third }}": "True 0.5 1/9 2/3",
+    "{{ n > 3 and x < 4 }} {{ 1 < n <= 5 }} {{ n is odd }} {{ n == 5.0 }} {{ not yes }}": "True True True True False",
+    "{{ nothing }} {{ nothing is none }} {{ missing | default('-') }} {{ missing is defined }}": "None True - False",
+    "{{ price + 1 }} {{ third }} {{ uid }}": "2.50 1/3 00000000-0000-0000-0000-000000000001",
+    "{{ 1234567 | filesizeformat }} {{ ('a b' | urlencode) }} {{ '<a>' | e }} {{ '<b>x</b>' | striptags }}": (
+        "1.2 MB a%20b &lt;a&gt; x"
+    ),
+    # lists, dicts, sets
+    "{{ sizes | sort }} {{ sizes | max }} {{ sizes | sum }} {{ sizes | first }} {{ sizes[1:] }}": (
+        "[1, 2, 3] 3 6 3 [1, 2]"
+    ),
+    "{{ sizes + [4] }} {{ 2 in sizes }} {{ sizes.index(2) }} {{ sizes | reverse | list }}": (
+        "[3, 1, 2, 4] True 2 [2, 1, 3]"
+    ),
+    "{{ pair[0] }}{{ pair[1] }} {{ tags | sort | join }} {{ 'a' in tags }}": "1a ab True",
+    "{{ scores.Ada }} {{ scores['Bob'] }} {{ scores.get('Eve', 0) }} {{ scores | dictsort }}": (
+        "3 1 0 [('Ada', 3), ('Bob', 1)]"
+    ),
+    "{% for key, value in scores.items() %}{{ key }}={{ value }};{% endfor %}": "Ada=3;Bob=1;",
+    "{{ scores.keys() | list }} {{ scores.values() | sum }} {{ scores | length }}": "['Ada', 'Bob'] 4 2",
+    "{{ nested.user.name }} {{ nested['user']['tags'][1] }}": "Ada y",
+    "{{ counts.most_common(1) }} {{ by_default.a }} {{ counts['l'] }}": "[('l', 2)] [1] 2",
+    "{{ records | map(attribute='city') | join(', ') }}": "Bern, Oslo, Rome, Bern",
+    "{{ records | selectattr('cups', 'gt', 2) | map(attribute='city') | list }}": "['Bern', 'Oslo']",
+    "{{ records | sum(attribute='cups') }} {{ records | map(attribute='city') | unique | list }}": (
+        "11 ['Bern', 'Oslo', 'Rome']"
+    ),
+    "{% for city, rows in records | groupby('city') %}{{ city }}: {{ rows | length }} {% endfor %}": (
+        "Bern: 2 Oslo: 1 Rome: 1 "
+    ),
+    "{{ sizes | map('string') | join('-') }} {{ [1, 2, 3] | select('odd') | list }}": "3-1-2 [1, 3]",
+    "{{ sizes | batch(2) | list }} {{ {'a': [1, none]} | tojson }}": '[[3, 1], [2]] {"a": [1, null]}',
+    "{{ records[0] | tojson }} {{ today | tojson }}": '{"city": "Bern", "cups": 3} "2024-05-06"',
+    # statements
+    "{% for size in sizes %}{{ loop.index }}/{{ loop.length }}:{{ size }}{{ ', ' if not loop.last }}{% endfor %}": (
+        "1/3:3, 2/3:1, 3/3:2"
+    ),
+    "{% for size in sizes if size > 1 %}{{ size }}{% else %}none{% endfor %}": "32",
+    "{% for key in {} %}x{% else %}nothing{% endfor %}": "nothing",
+    "{% if n > 10 %}many{% elif n > 3 %}some{% else %}few{% endif %}": "some",
+    "{% set total = sizes | sum %}{% set line %}({{ total }}){% endset %}{{ line }}": "(6)",
+    "{% set ns = namespace(sum=0) %}{% for i in sizes %}{% set ns.sum = ns.sum + i %}{% endfor %}{{ ns.sum }}": "6",
+    "{% macro item(x, mark='-') %}{{ mark }} {{ x }}{% endmacro %}{{ item('a') }} {{ item(1, mark='*') }}": "- a * 1",
+    "{% macro box() %}[{{ caller() }}]{% endmacro %}{% call box() %}x{% endcall %}": "[x]",
+    "{% with a = n + 1 %}{{ a }}{% endwith %} {% filter upper %}abc{% endfilter %}": "6 ABC",
+    "{% for i in range(3) %}{{ i }}{% endfor %} {{ range(2, 8, 3) | list }}": "012 [2, 5]",
+    "{% for r in [{'c': [{'c': []}]}] recursive %}<{{ loop(r.c) }}>{% endfor %}": "<<>>",
+    "{% raw %}{{ raw }}{% endraw %} {# no comment #} {single}": "{{ raw }} {# no comment #} {single}",
+    "{% set row = cycler('a', 'b') %}{{ row.next() }}{{ row.next() }} {% set s = joiner('; ') %}{{ s() }}1{{ s() }}2": (
+        "ab 1; 2"
+    ),
+    "{{ name ~ ' is ' ~ n }} {{ 'a' if yes else 'b' }}": "Ada Lovelace is 5 a",
+    # dates
+    "{{ now.strftime('%d.%m.%Y %H:%M') }} {{ now.year }} {{ today.isoformat() }}": "06.05.2024 07:08 2024 2024-05-06",
+    "{{ (now - took).minute }} {{ took.total_seconds() }} {{ now.date() == today }} {{ stamp.day_name() }}": (
+        "6 90.0 True Monday"
+    ),
+    # objects
+    "{{ order.city }} {{ order.cups * 2 }} {{ order }}": "Bern 6 Order(city='Bern', cups=3, note=None)",
+    "{{ city.name }} {{ '{:,}'.format(city.inhabitants) }}": "Bern 130,000",
+    "{{ size.name }} {{ size.value }} {{ point.x }} {{ point[1] }} {{ point }}": "SMALL 1 1 2 Point(x=1, y=2)",
+    "{{ path.name }} {{ path.stem }} {{ path.suffix }}": "report.csv report .csv",
+    "{{ answer.content }} {{ answer.usage.output_tokens }}": "Hello! 2",
+    # pandas
+    "{{ df.shape }} {{ df | length }} {{ df.columns.tolist() }}": "(4, 4) 4 ['city', 'cups', 'price', 'day']",
+    "{{ df.head(1).to_csv(index=False) }}": "city,cups,price,day\nBern,3,1.5,2024-01-01\n",
+    "{{ df[['city', 'cups']].head(2).to_string(index=False) }}": "city  cups\nBern     3\nOslo     5",
+    "{{ df[['city', 'cups']].to_dict('records')[1] }}": "{'city': 'Oslo', 'cups': 5}",
+    "{{ df[['cups']].tail(1).to_json(orient='records') }}": '[{"cups":1}]',
+    "{{ df.describe().loc['mean', 'cups'] }} {{ df.cups.describe()['max'] }}": "2.75 5.0",
+    "{{ df.cups.mean() }} {{ cups.sum() }} {{ cups.max() }} {{ cups.std() | round(3) }} {{ cups.median() }}": (
+        "2.75 11 5 1.708 2.5"
+    ),
+    "{{ df['city'].value_counts().to_dict() }} {{ df.city.nunique() }} {{ df.city.unique() | join('/') }}": (
+        "{'Bern': 2, 'Oslo': 1, 'Rome': 1} 3 Bern/Oslo/Rome"
+    ),
+    "{{ df.loc[1, 'city'] }} {{ df.iloc[-1].cups }} {{ df.iloc[0:2, 1].tolist() }} {{ df.at[2, 'city'] }}": (
+        "Oslo 1 [3, 5] Rome"
+    ),
+    "{{ df[df.cups > 2].city.tolist() }} {{ df[df.city == 'Bern'].cups.sum() }}": "['Bern', 'Oslo'] 4",
+    "{{ df.sort_values('cups', ascending=False).city.iloc[0] }} {{ df.nlargest(1, 'cups').city.item() }}": "Oslo Oslo",
+    "{{ df.groupby('city').cups.sum().to_dict() }} {{ groups.size()['Bern'] }}": "{'Bern': 4, 'Oslo': 5, 'Rome': 2} 2",
+    "{{ df.groupby('city').agg({'cups': ['sum', 'max']}).to_numpy().tolist() }}": "[[4, 3], [5, 5], [2, 2]]",
+    "{{ df.groupby('city').agg(total=('cups', 'sum')).total.tolist() }}": "[4, 5, 2]",
+    "{% for city, part in df.groupby('city') %}{{ city }}:{{ part.cups.sum() }} {% endfor %}": "Bern:4 Oslo:5 Rome:2 ",
+    "{% for row in df.itertuples() %}{{ row.city }}={{ row.cups }} {% endfor %}": "Bern=3 Oslo=5 Rome=2 Bern=1 ",
+    "{% for i, row in df.iterrows() %}{{ i }}{{ row.city }} {% endfor %}": "0Bern 1Oslo 2Rome 3Bern ",
+    "{% for row in df.to_dict('records') %}{{ row.day.strftime('%d.%m.') }} {% endfor %}": (
+        "01.01. 02.01. 03.01. 04.01. "
+    ),
+    "{% for name in df %}{{ name }}:{{ df[name].dtype }} {% endfor %}": (
+        "city:str cups:int64 price:float64 day:datetime64[us] "
+    ),
+    "{{ df.isna().sum().to_dict() }} {{ df.price.isna().any() }} {{ df.dropna() | length }}": (
+        "{'city': 0, 'cups': 0, 'price': 1, 'day': 0} True 3"
+    ),
+    "{{ (df.cups * 2 + 1).tolist() }} {{ (df.cups / df.cups.sum()).round(2).tolist() }}": (
+        "[7, 11, 5, 3] [0.27, 0.45, 0.18, 0.09]"
+    ),
+    "{{ df.city.str.upper().tolist() }} {{ df.city.str.contains('er').sum() }} {{ df.city.str.len().max() }}": (
+        "['BERN', 'OSLO', 'ROME', 'BERN'] 2 4"
+    ),
+    "{{ df.day.dt.year.unique() }} {{ df.day.max().strftime('%B') }} {{ df.day.dt.day_name()[0] }}": (
+        "[2024] January Monday"
+    ),
+    "{{ df.corr(numeric_only=True).loc['cups', 'cups'] }} {{ cups.quantile([0.25, 0.75]).tolist() }}": (
+        "1.0 [1.75, 3.5]"
+    ),
+    "{{ df.sample(1, random_state=0).city.tolist() }} {{ df.set_index('city').loc['Oslo', 'cups'] }}": "['Rome'] 5",
+    "{{ df.rename(columns={'cups': 'n'}).n.sum() }} {{ df.drop(columns=['day']).columns | length }}": "11 3",
+    "{{ cups.idxmax() }} {{ cups.between(2, 3).sum() }} {{ df.city.isin(['Bern']).sum() }}": "1 2 2",
+    "{{ cups.astype('float')[0] }} {{ cups.clip(lower=3).tolist() }}": "3.0 [3, 5, 3, 3]",
+    "{{ cups.rank().tolist() }} {{ cups.cumsum().tolist() }} {{ cups | max }} {{ cups | list }}": (
+        "[3.0, 4.0, 2.0, 1.0] [3, 8, 10, 11] 5 [3, 5, 2, 1]"
+    ),
+    "{{ df.index.tolist() }} {{ df.dtypes['cups'] }} {{ df.empty }} {{ df.T.shape }}": (
+        "[0, 1, 2, 3] int64 False (4, 4)"
+    ),
+    # NumPy
+    "{{ array.shape }} {{ array.mean() }} {{ array[1, 2] }} {{ array.tolist() }} {{ array.sum(axis=0).tolist() }}": (
+        "(2, 3) 2.5 5 [[0, 1, 2], [3, 4, 5]] [3, 5, 7]"
+    ),
+    "{{ (array * 2).max() }} {{ (array > 2).sum() }} {{ array.T.shape }} {{ array[0] }}": "10 3 (3, 2) [0 1 2]",
+    # what is read as a plain value of its base class, or beside what may not be used
+    "{{ hostile_text }} {{ hostile_text.upper() }} {{ [hostile_text] }} {{ hostile_text ~ '' }}": "abc ABC ['abc'] abc",
+    "{{ hostile_dict }} {{ hostile_dict.a }} {{ hostile_dict.items() | list }}": "{'a': 1} 1 [('a', 1)]",
+    "{{ hostile_list }} {{ hostile_list[0] }} {{ hostile_list | length }}": "[1, 2] 1 2",
+    "{{ hostile_frame.head(1).to_csv() }} {{ hostile_frame.a.sum() }}": ",a\n0,1\n 3",
+    "{{ guarded.city }} {{ guarded }}": "Bern Guarded(city='Bern')",
+    "{{ attributed.head(1).a.sum() }} {{ attributed.describe().loc['max', 'a'] }}": "1 2.0",
+    "{{ mixed[0] }} {{ box.n }} {{ with_function.city }} {{ city.name }}": "1 1 Oslo Bern",
+    "{% for key in box %}{{ key }}{% endfor %} {% if false %}{{ os.environ }}{% endif %}": "fmndeep ",
+}
+
+
+@pytest.fixture(scope="module")
+def notebook():
+    return variables()
+
+
+@pytest.mark.parametrize(("text", "filled"), ORDINARY.items(), ids=[text[:60] for text in ORDINARY])
+def test_a_template_reads_the_values_that_people_have(text, filled, notebook):
+    effects.clear()
+    assert SandboxedTemplate(text).render(notebook) == filled
+    assert effects == []
+
+
+def test_markdown_tables_are_written_by_tabulate(notebook):
+    pytest.importorskip("tabulate")
+    shown = SandboxedTemplate("{{ df[['city', 'cups']].head(1).to_markdown(index=False) }}").render(notebook)
+    assert shown.splitlines()[0] == "| city   |   cups |"
+
+
+POLARS = {
+    "{{ q.shape }} {{ q.columns }} {{ q.height }} {{ q.schema }}": (
+        "(2, 2) ['city', 'cups'] 2 {'city': 'String', 'cups': 'Int64'}"
+    ),
+    "{{ q.head(1).to_dicts() }} {{ q.cups.sum() }} {{ q['cups'].mean() }}": "[{'city': 'Bern', 'cups': 3}] 8 4.0",
+    "{{ q.sort('cups', descending=True).row(0) }} {{ q[0, 'city'] }}": "('Oslo', 5) Bern",
+    "{% for row in q.iter_rows(named=True) %}{{ row.city }} {% endfor %}": "Bern Oslo ",
+    "{{ q.filter(q.cups > 3).to_dicts() }} {{ (q.cups * 2).to_list() }}": "[{'city': 'Oslo', 'cups': 5}] [6, 10]",
+    "{{ q.group_by('city').len().sort('city').rows() }} {{ q.select('city').width }}": "[('Bern', 1), ('Oslo', 1)] 1",
+    "{{ q.write_csv() }} {{ q.city.str.to_uppercase().to_list() }}": "city,cups\nBern,3\nOslo,5\n ['BERN', 'OSLO']",
+}
+POLARS_REFUSALS = {
+    "{{ q.write_csv('/tmp/x') }}": "may not give 'file' to write_csv()",
+    "{{ q.write_parquet('/tmp/x') }}": "may not use 'write_parquet' of a DataFrame",
+    "{{ q.sql('select 1') }}": "may not use 'sql' of a DataFrame",
+    "{{ q.map_rows(double) }}": "may not use 'map_rows' of a DataFrame",
+    "{{ q.glimpse() }}": "may not use 'glimpse' of a DataFrame",
+    "{{ q.select(expression) }}": "may not use expression, an Expr",
+    "{{ lazy.collect() }}": "may not use lazy, a LazyFrame",
+    "{{ objects }}": "may not use objects, a DataFrame that holds Python objects",
+    "{{ q.city * 2 }}": "may not compute with tables of text or objects",
+    "{{ pl.read_csv('/etc/passwd') }}": "may not use pl, a module",
+}
+
+
+@pytest.fixture(scope="module")
+def polars_notebook():
+    pl = pytest.importorskip("polars")
+    return {
+        "pl": pl,
+        "q": pl.DataFrame({"city": ["Bern", "Oslo"], "cups": [3, 5]}),
+        "expression": pl.col("city"),
+        "lazy": pl.LazyFrame({"a": [1]}),
+        "objects": pl.DataFrame({"a": [object()]}),
+        "double": lambda value: 2 * value,
+    }
+
+
+@pytest.mark.parametrize(("text", "filled"), POLARS.items(), ids=list(POLARS))
+def test_tables_of_polars_are_read(text, filled, polars_notebook):
+    assert SandboxedTemplate(text).render(polars_notebook) == filled
+
+
+@pytest.mark.parametrize(("text", "reason"), POLARS_REFUSALS.items(), ids=list(POLARS_REFUSALS))
+def test_tables_of_polars_are_only_read(text, reason, polars_notebook):
+    from tests.service.templates.test_refusals import refusal
+
+    assert reason in refusal(text, polars_notebook)

@@ -1,0 +1,68 @@
+"""The table of what templates may read: every name in it exists, and the documentation has it."""
+
+from __future__ import annotations
+
+import importlib
+from pathlib import Path
+
+import pytest
+from jinja2.filters import FILTERS
+
+from ipyllm.templates.readable import aggregations, filter_names, parameters, readable, readable_rows
+from tests.service.templates.variables import Hostile, HostileFrame, HostileText
+
+ROOT = Path(__file__).parents[3]
+ALWAYS = ("pandas", "numpy", "jinja2", "collections", "datetime", "decimal", "fractions", "uuid", "pathlib")
+EFFECTS = {
+    "apply", "eval", "query", "pipe", "map", "transform", "plot", "info", "insert", "pop", "update", "sort", "append",
+    "extend", "clear", "remove", "setdefault", "add", "discard", "read_text", "write_text", "open", "unlink", "mkdir",
+    "tofile", "dump", "dumps", "to_pickle", "to_parquet", "to_sql", "to_excel", "to_clipboard", "to_hdf",
+    "to_feather", "write_parquet", "write_ipc", "write_database", "sql", "map_rows", "map_elements", "glimpse",
+    "show", "save", "savefig", "resize", "fill", "put", "setflags", "itemset", "elements", "encode", "format_map",
+    "translate", "repeat",
+}  # fmt: skip
+
+
+def types(row):
+    for name in row.types:
+        module, _, own = name.rpartition(".")
+        if not module or module.partition(".")[0] in ALWAYS:
+            yield getattr(importlib.import_module(module or "builtins"), own, None)
+
+
+@pytest.mark.parametrize("row", readable_rows(), ids=lambda row: row.title)
+def test_each_member_belongs_to_one_of_the_types_and_only_reads(row):
+    copies = {"sort"} if row.title.startswith("Polars") else set()  # there it returns a sorted copy
+    assert row.members & EFFECTS <= copies
+    assert not any(name.startswith("_") for name in row.members)
+    kinds = [kind for kind in types(row) if kind is not None]
+    if len(kinds) == len(row.types):
+        assert {name for name in row.members if not any(hasattr(kind, name) for kind in kinds)} <= {"depth0"}
+
+
+def test_no_parameter_takes_a_path_a_function_or_a_place_to_write_to():
+    dangerous = {
+        "path", "path_or_buf", "buf", "file", "fname", "func", "function", "key_func", "out", "inplace", "formatters",
+        "default_handler", "compression", "storage_options", "mode", "con", "engine", "engine_kwargs", "replace",
+        "bins", "repeats", "expr", "where", "into", "encoding", "converters", "args", "kwargs",
+    }  # fmt: skip
+    assert parameters().isdisjoint(dangerous)
+
+
+def test_filters_and_aggregations_are_those_of_the_libraries():
+    assert set(filter_names()) <= set(FILTERS)
+    assert set(filter_names()).isdisjoint({"random", "urlize", "xmlattr"})
+    assert aggregations().isdisjoint({"apply", "agg", "pipe", "to_csv"})
+
+
+def test_only_the_types_themselves_are_read():
+    assert readable(str) is not None
+    assert [readable(kind) for kind in (HostileText, HostileFrame, Hostile, type, type(len))] == [None] * 5
+
+
+def test_the_documentation_has_the_table():
+    from docs.template_table import replace_table
+
+    page = (ROOT / "docs/security.md").read_text(encoding="utf-8")
+    assert "<!-- readable -->" in page
+    assert replace_table(page) == page, "run: python docs/template_table.py docs/security.md"
