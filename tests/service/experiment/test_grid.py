@@ -46,7 +46,7 @@ def test_names_of_the_users_own_are_used():
 
 def test_models_of_one_name_at_two_services_or_servers_are_told_apart():
     assert labels(["openai/m", "ollama/m"]) == ["openai/m", "ollama/m"]
-    both = [OpenAIService("m", base_url=f"http://h{n}:8000/v1", api_key="k") for n in (1, 2)]
+    both = [OpenAIService("m", base_url=f"http://h{n}:8000/v1", api_key="sk-test-Vq3nXw8Lr2Tz6Kd9") for n in (1, 2)]
     assert labels(both) == ["m @ h1:8000", "m @ h2:8000"]
 
 
