@@ -18,7 +18,12 @@ __all__ = ["NO_HEADERS", "Headers", "is_credential"]
 
 _TOKEN: Final = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")  # RFC 9110 §5.6.2
 _NOT_A_VALUE: Final = re.compile(r"[^\t\x20-\x7e]")
-_OF_THE_BODY: Final = frozenset({"content-length", "transfer-encoding"})
+_NOT_THE_USERS: Final = frozenset(
+    {"content-length", "content-encoding", "transfer-encoding"}
+    | {"connection", "expect", "keep-alive", "proxy-connection", "te", "trailer", "upgrade"}
+)
+"""Headers that say how the body is sent, or what the connection does: RFC 9110 §7.6.1, §10.1.1."""
+
 _SECRET_WORDS: Final = frozenset(
     {"auth", "authorization", "authentication", "cookie", "credential", "credentials", "jwt", "password", "secret"}
     | {"sig", "signature", "token"}
@@ -135,8 +140,8 @@ NO_HEADERS: Final = Headers()
 def _checked_name(name: Any) -> str:
     if not isinstance(name, str) or not _TOKEN.fullmatch(name):
         raise ValueError(f"{name!a} is not a name of a header: it has letters, digits and hyphens, as in 'x-team'")
-    if name.lower() in _OF_THE_BODY:
-        raise ValueError(f"the header {name} follows from the body and cannot be given")
+    if name.lower() in _NOT_THE_USERS:
+        raise ValueError(f"the header {name} follows from the body or the connection, and cannot be given")
     return name
 
 

@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from ipyllm.rendering import Column, footer_text, reasoning_html, to_html
+from ipyllm.response import name_failure
 
 if TYPE_CHECKING:
     from ipyllm.comparison.arms import Arm
@@ -17,6 +18,8 @@ __all__ = ["ended_column"]
 def ended_column(arm: Arm, response: ChatResponse, *, names_hidden: bool, preferred: bool, render: bool) -> Column:
     """Return the column of an answer; without HTML if ``render`` is False."""
     error = (response.error_message or "") if response.status in {"error", "truncated"} else ""
+    if error and names_hidden:  # the sentence names the model
+        error = f"This arm failed: {name_failure(response.error_category or response.status, response.cause)}."
     return Column(
         arm.mark,
         "" if names_hidden else arm.label,
@@ -24,7 +27,7 @@ def ended_column(arm: Arm, response: ChatResponse, *, names_hidden: bool, prefer
         response.content,
         # The heading shows the model's name. If that is hidden, the cost would reveal it.
         footer_text(_without_names(response, blind=names_hidden)),
-        error if not names_hidden else error and f"This arm failed: {response.error_category}.",
+        error,
         preferred=preferred,
     )
 

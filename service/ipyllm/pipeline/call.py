@@ -19,7 +19,8 @@ from ipyllm.observability import telemetry
 from ipyllm.pipeline.budget import Budget, Reservation, account_of_experiment, kernel_budget
 from ipyllm.pipeline.call_scope import current_scope
 from ipyllm.pipeline.candidates import all_candidates_failed, candidates
-from ipyllm.pipeline.exchange import Exchange, as_llm_error
+from ipyllm.pipeline.exchange import Exchange
+from ipyllm.pipeline.exchange_errors import as_llm_error
 from ipyllm.response import ChatResponse
 from ipyllm.runtime.interruptible import CANCEL_GRACE_S, InterruptibleEvent
 from ipyllm.runtime.service_thread import service_thread

@@ -75,9 +75,10 @@ class ChatAccumulator(Accumulator):
         return [TextDelta(text, arrival.at_ns)]
 
     def _reads_plain_text(self) -> bool:
-        """Whether text has begun that is neither searched for a tag nor cut within a character."""
+        """Whether text has begun that is neither searched for a tag nor cut within a character, of a known model."""
         return (
             self.first_text_ns is not None
+            and self.response_model is not None
             and (self._tag is None or self._tag.is_done)
             and not self._text_halves.has_half
         )

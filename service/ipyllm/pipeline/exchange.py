@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
-import threading
 from contextlib import contextmanager, suppress
 from time import perf_counter_ns
 from typing import TYPE_CHECKING, Any, Protocol
@@ -19,11 +18,12 @@ from ipyllm.errors import LLMError
 from ipyllm.events import ReasoningDelta, TextDelta
 from ipyllm.ledger.ids import new_id
 from ipyllm.observability import telemetry
-from ipyllm.observability.logs import log, log_failure
+from ipyllm.observability.logs import log
 from ipyllm.pipeline import ledger_rows
 from ipyllm.pipeline.cache import cache_key, current_cache
 from ipyllm.pipeline.chat_chunks import ChatAccumulator
 from ipyllm.pipeline.exchange_budget import ExchangeBudget
+from ipyllm.pipeline.exchange_errors import as_llm_error, error_of_complete_stream, gave_up, took_too_long
 from ipyllm.pipeline.limiter_registry import limiter_for
 from ipyllm.pipeline.response_events import ResponsesAccumulator
 from ipyllm.pipeline.retry import attempts, is_retryable
@@ -32,7 +32,6 @@ from ipyllm.pipeline.waiting import what_is_awaited
 from ipyllm.pipeline.watchdog import Watchdog
 from ipyllm.response import Usage
 from ipyllm.runtime.service_thread import service_thread
-from ipyllm.text.format import shorten
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -50,7 +49,7 @@ if TYPE_CHECKING:
     from ipyllm.response import ChatResponse
     from ipyllm.settings_models import Api
 
-__all__ = ["Exchange", "RowSink", "as_llm_error"]
+__all__ = ["Exchange", "RowSink"]
 
 _logger = logging.getLogger("ipyllm.call")
 _SAVE_EVERY_S = 1.0
@@ -137,7 +136,7 @@ class Exchange:
                 async with asyncio.timeout_at(self._deadline):
                     await self._run(state)
             except TimeoutError:
-                raise self._took_too_long() from None
+                raise took_too_long(self.request.model, self.request.timeout.total) from None
         except (asyncio.CancelledError, Exception) as exc:  # noqa: BLE001 - the row must be finished after any error
             error = as_llm_error(exc, self.request.model)
         response = self._finish(state, error)
@@ -225,17 +224,7 @@ class Exchange:
                     await self._attempt_when_allowed(state)
         except LLMError as exc:
             if 1 < tries == request.max_retries + 1 and is_retryable(exc, after_text=after_text):
-                raise LLMError(
-                    f"Gave up after {state.attempts} attempts: {exc}",
-                    category="max_retries_exceeded",
-                    model=request.model,
-                    status_code=exc.status_code,
-                    attempts=state.attempts,
-                    retry_after=exc.retry_after,
-                    reached_server=exc.reached_server,
-                    cause=exc.category,
-                    limit=exc.limit,
-                ) from exc.with_traceback(None)
+                raise gave_up(exc, state.attempts, request.model) from exc.with_traceback(None)
             raise
 
     async def _attempt_when_allowed(self, state: ExchangeState) -> None:
@@ -307,7 +296,7 @@ class Exchange:
                             times.first_token_arrived()
                             state.lag.end()
             received.end_ns = perf_counter_ns()
-            error = self._error_of_complete_stream(received)
+            error = error_of_complete_stream(received, request.model)
             self._log_oddities(received)
         except TimeoutError:
             error = watchdog.error(request.model, reasons=self.service.reasons(request))
@@ -329,30 +318,6 @@ class Exchange:
             if received.has_tokens:  # so it is made again only if nobody has seen them
                 error.partial = state.response(self.service, request, self.call_id, error)
             raise error
-
-    def _error_of_complete_stream(self, received: Accumulator) -> LLMError | None:
-        """Return the error of a stream that is complete but has no answer, or not all of it."""
-        model = self.request.model
-        if received.failure is not None:
-            return LLMError(
-                f"{model} broke off its answer (finish reason {shorten(repr(received.failure), 60)}); this is the "
-                "server's fault, try again.",
-                category="api_error",
-                model=model,
-            )
-        if not received.has_tokens and received.finish_reason is None:
-            return LLMError(
-                f"{model} returned an empty response. Check that the address is that of a model server.",
-                category="api_error",
-                model=model,
-            )
-        if received.finish_reason == "content_filter":
-            return LLMError(
-                f"The content filter of {model} stopped the answer. Rephrase the prompt.",
-                category="content_filter",
-                model=model,
-            )
-        return None
 
     def _accumulator(self, api: Api) -> Accumulator:
         if api == "responses":
@@ -377,14 +342,6 @@ class Exchange:
         self._ledger.put(ledger_rows.partial_row(self.call_id, received))
 
     # ---- end -------------------------------------------------------------------------------------------
-
-    def _took_too_long(self) -> LLMError:
-        model = self.request.model
-        sentence = (
-            f"{model} took too long: the whole call took more than {self.request.timeout.total:g} s; "
-            "allow more time with timeout=Timeout(total=…)."
-        )
-        return LLMError(sentence, category="timeout", model=model, limit="total")
 
     def _finish(self, state: ExchangeState, error: LLMError | None) -> ChatResponse:
         if state.hit is not None and error is None:
@@ -428,15 +385,3 @@ def _closed(received: Accumulator, on_event: Callable[[Event], None]) -> Iterato
     finally:
         for event in received.close():
             on_event(event)
-
-
-def as_llm_error(exc: BaseException, model: str) -> LLMError:
-    """Convert ``exc`` to an LLMError: an LLMError stays, a cancellation is named, anything else is logged as a bug."""
-    if isinstance(exc, LLMError):
-        return exc
-    # While the interpreter exits, no thread can be started and nothing imported: not a bug.
-    if isinstance(exc, asyncio.CancelledError) or not threading.main_thread().is_alive():
-        return LLMError(f"The call to {model} was cancelled.", category="cancelled", model=model)
-    log_failure(_logger, "a call failed in our own code", exc, model=model)
-    # Not chained: a library's exception may carry the request, and with it the key. The log has the traceback.
-    return LLMError(f"{model}: {type(exc).__name__}: {exc}", category="unknown_error", model=model)

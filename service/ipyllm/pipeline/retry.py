@@ -20,7 +20,7 @@ __all__ = ["LONGEST_RETRY_AFTER_S", "attempts", "is_retryable"]
 LONGEST_RETRY_AFTER_S = 120.0
 """Longest accepted ``Retry-After``, in seconds; if it is longer, the call fails with the server's message."""
 
-_TRANSIENT: frozenset[Category] = frozenset({"rate_limit", "api_error", "connection", "timeout"})
+_TRANSIENT: frozenset[Category] = frozenset({"rate_limit", "api_error", "connection", "timeout", "truncated"})
 _FIRST_WAIT_S = 0.5
 _LONGEST_WAIT_S = 8.0
 _SERVER_ERROR = 500
@@ -37,8 +37,7 @@ def is_retryable(error: BaseException, *, after_text: bool = False) -> bool:
     """
     if not isinstance(error, LLMError) or error.is_lasting or error.may_be_at_work:
         return False
-    # A truncated stream is transient too, but always comes after text.
-    if error.category not in _TRANSIENT and not (after_text and error.category == "truncated"):
+    if error.category not in _TRANSIENT:
         return False
     if error.partial is not None and not after_text:
         return False

@@ -30,8 +30,11 @@ class BatchingSelector(selectors.BaseSelector):
     """Selector that can report some of its files only every few milliseconds, all that are ready at once."""
 
     def __init__(self) -> None:
-        self._at_once = selectors.DefaultSelector()
-        self._batched = selectors.DefaultSelector()
+        self._at_once = selectors.EpollSelector()
+        self._batched = selectors.EpollSelector()
+        self._either = selectors.EpollSelector()  # ready if one of these has a file that is
+        for each in (self._at_once, self._batched):
+            self._either.register(each.fileno(), selectors.EVENT_READ)
         maps = (self._at_once.get_map(), self._batched.get_map())
         self._map = ChainMap(*(cast("MutableMapping[Any, selectors.SelectorKey]", each) for each in maps))  # only read
         self._n_batched = 0
@@ -78,22 +81,26 @@ class BatchingSelector(selectors.BaseSelector):
         """Return the files that are ready, those in batches only when their time has come."""
         if not self._n_batched:
             return self._at_once.select(timeout)
-        wait_s = self._due_s - monotonic()
-        if wait_s > 0:
-            ready = self._at_once.select(wait_s if timeout is None else min(timeout, wait_s))
+        pause_s = self._due_s - monotonic()
+        if pause_s > 0:
+            ready = self._at_once.select(pause_s if timeout is None else min(timeout, pause_s))
             if monotonic() < self._due_s:
                 return ready
         else:
+            self._either.select(timeout)
             ready = self._at_once.select(0)
-        self._due_s = monotonic() + _PAUSE_S
-        return ready + self._batched.select(0)
+        batch = self._batched.select(0)
+        if batch:
+            self._due_s = monotonic() + _PAUSE_S
+        return ready + batch
 
     def get_map(self) -> Mapping[Any, selectors.SelectorKey]:
         """Return all files."""
         return self._map
 
     def close(self) -> None:
-        """Close both selectors."""
+        """Close all selectors."""
+        self._either.close()
         self._at_once.close()
         self._batched.close()
 

@@ -12,6 +12,7 @@ import asyncio
 import logging
 from contextlib import nullcontext
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.request import getproxies
 
@@ -78,8 +79,13 @@ class TransportClient:
         pending = self._pending.get(address)
         if pending is None:  # only once, even if many calls ask at the same time
             pending = self._pending[address] = asyncio.ensure_future(self._create(address))
-            pending.add_done_callback(lambda _: self._pending.pop(address, None))
+            pending.add_done_callback(partial(self._created, address))
         return await asyncio.shield(pending)
+
+    def _created(self, address: Address, task: asyncio.Task[Connection]) -> None:
+        del self._pending[address]
+        if not task.cancelled():
+            task.exception()  # seen: of a failure that no call waits for any more, nothing is to be printed
 
     async def _create(self, address: Address) -> Connection:
         # The import takes 400 ms: in a thread, so that the calls in flight are still timed correctly.

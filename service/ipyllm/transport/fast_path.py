@@ -16,6 +16,7 @@ from collections.abc import Callable
 from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import partial
+from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 import aiohttp
@@ -56,6 +57,7 @@ _SET_BY_AIOHTTP = {"content-length", "transfer-encoding"}  # headers that it der
 _MAX_REDIRECTS = 5
 _IDLE_S = 4.0  # uvicorn, which serves vLLM and others, closes idle connections after 5 s
 _LINGER_S = 1.0  # time for a server to end the response after its last event, before the connection is closed
+_CLOSING_S = 1.0  # within which a server that was just closing an idle connection is noticed
 _MAX_WRITE = 1 << 20  # bytes of a request that are written at once; aiohttp warns about more
 _HTTP_OK = 200
 # The connection was closed before the response began. ConnectionResetError: it closed while we wrote.
@@ -212,14 +214,17 @@ class PreparedClient:
         limits: aiohttp.ClientTimeout,
         times: WireTimes,
     ) -> aiohttp.ClientResponse:
-        """Post ``content``, again over a new connection if the server was just closing the idle one that was used."""
+        """Post ``content``, again over a new connection if the server was just closing the idle one that was used.
+
+        A server that closes it later may have been at work: then only the retries of the call may send it again.
+        """
+        began_s = monotonic()
         options: dict[str, Any] = {"headers": dict(headers) or None, "allow_redirects": False, "timeout": limits}
         try:
             return await self._session.post(url, data=_body(content), **options)
         except _UNANSWERED as exc:
-            if times.connect_ns is not None or isinstance(
-                exc, aiohttp.ClientConnectorError
-            ):  # it was a new one already
+            was_new = times.connect_ns is not None or isinstance(exc, aiohttp.ClientConnectorError)
+            if was_new or monotonic() - began_s > _CLOSING_S:
                 raise
         return await self._fresh.post(url, data=_body(content), **options)
 

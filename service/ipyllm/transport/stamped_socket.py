@@ -129,7 +129,8 @@ class StampedSocket(socket.socket):
         """Read from now on what there is, whatever its stamps, if this is still the response to that request."""
         if self.sent_ns == request_ns:
             self._by_stamp = 0
-            if self._selector is not None and not self._is_batched:
+            # A socket that has been closed since has no number any more.
+            if self._selector is not None and not self._is_batched and self.fileno() >= 0:
                 self._is_batched = self._selector.batch(self.fileno())
 
     @property

@@ -254,6 +254,13 @@ def test_a_blind_comparison_shows_no_names_before_the_vote_and_all_of_them_after
     assert "beta" in done._repr_html_()
 
 
+def test_a_blind_comparison_says_in_words_why_an_arm_failed(fake, monkeypatch):
+    monkeypatch.setattr("ipyllm.pipeline.retry._FIRST_WAIT_S", 0.0)
+    fake.default = server_error()
+    done = compare("Who?", models=["openai/alpha", "openai/beta"], blind=True)
+    assert {column.error for column in done.columns()} == {"This arm failed: max retries exceeded: api error."}
+
+
 def test_a_blind_comparison_shows_no_cost_of_any_call_of_an_answer(fake, monkeypatch):
     price = {"input_usd_per_mtok": 1e6, "output_usd_per_mtok": 1e6}
     monkeypatch.setenv("IPYLLM_PRICES", json.dumps({"openai/alpha": price, "openai/beta": price}))

@@ -150,8 +150,8 @@ def test_a_later_answer_takes_the_place_of_the_one_before(cache):
 def test_an_answer_lasts_beyond_its_process_and_no_longer_than_its_time(path):
     with ResponseCache(path) as cache:
         cache.put("k", ANSWER)
-    time.sleep(0.05)
-    with ResponseCache(path, ttl_s=0.02) as impatient, ResponseCache(path, ttl_s=60) as patient:
+    time.sleep(1.1)
+    with ResponseCache(path, ttl_s=1) as impatient, ResponseCache(path, ttl_s=60) as patient:
         assert impatient.get("k") is None
         assert patient.get("k").content == ANSWER.content
         impatient.put("k", ANSWER)

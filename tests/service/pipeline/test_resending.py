@@ -105,6 +105,13 @@ def test_what_may_have_been_seen_is_sent_once(service, fake, ask, fault):
     assert row().broken_attempts == 0
 
 
+@pytest.mark.parametrize("fault", [fakes.reset, fakes.truncated], ids=["reset", "truncated"])
+def test_a_stream_that_breaks_before_its_first_token_is_asked_for_again(service, fake, fault):
+    fake.reply(fault("one two three", after=0), answer("whole"))
+    assert "".join(service.stream("Hello")) == "whole"
+    assert len(fake.requests) == 2
+
+
 def test_events_are_sent_once(service, fake):
     fake.reply(BROKEN["reset"])
     end = asyncio.run(last_event(service.events("Hello")))

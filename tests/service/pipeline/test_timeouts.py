@@ -244,7 +244,7 @@ def test_what_arrived_while_the_service_thread_was_held_up_counts(fake):
 
 
 def limits_of(model, **options):
-    return create_llm_service(model, api_key="sk-0123").request("Hello", **options).timeout
+    return create_llm_service(model, api_key="sk-0123456789abcdefghij").request("Hello", **options).timeout
 
 
 @pytest.mark.parametrize(

@@ -187,9 +187,10 @@ def test_a_header_in_the_settings_that_cannot_be_sent_is_named_without_its_value
         ({"x-a": ["secret"]}, "The header x-a must be text, not list"),
         ({"x-a": True}, "The header x-a must be text, not bool"),
         ({"Content-Length": "7"}, "The header Content-Length follows from the body"),
+        ({"Expect": "100-continue"}, "The header Expect follows from the body or the connection"),
         (["secret"], "Headers are a mapping of names to values"),
     ],
-    ids=["line", "latin", "nul", "space", "empty", "name", "number", "list", "bool", "length", "mapping"],
+    ids=["line", "latin", "nul", "space", "empty", "name", "number", "list", "bool", "length", "expect", "mapping"],
 )
 def test_a_header_that_cannot_be_sent_is_one_sentence_without_its_value(fake, headers, said):
     service = OpenAIService("m", base_url=fake.base_url)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import socket
 import threading
 import time
@@ -16,6 +17,7 @@ from ipyllm import LLMError, OpenAIService, Timeout
 from ipyllm.runtime.service_thread import service_thread
 from ipyllm.text.secrets import as_secret
 from ipyllm.transport.address import Address
+from ipyllm.transport.certificates import AuthoritySource
 from ipyllm.transport.client import TransportClient
 from tests import fakes
 from tests.fakes import answer
@@ -119,6 +121,15 @@ def test_a_request_lost_on_a_reused_connection_is_sent_again_once_and_is_one_att
     response = asked_twice(service, fake, fakes.refuse(), answer("second"))
     assert (response.content, response.timing.attempts) == ("second", 1)
     assert len(fake.requests) == 3
+
+
+def test_a_request_that_a_server_may_have_been_at_work_on_is_sent_again_by_retries_only(fake, monkeypatch):
+    monkeypatch.setattr("ipyllm.transport.fast_path._CLOSING_S", 0.0)
+    service = OpenAIService("m", base_url=fake.base_url, api_key=SECRET, max_retries=0)
+    with pytest.raises(LLMError) as caught:
+        asked_twice(service, fake, fakes.refuse(), answer("second"))
+    assert (caught.value.category, caught.value.attempts, caught.value.reached_server) == ("connection", 1, True)
+    assert len(fake.requests) == 2
 
 
 @pytest.mark.parametrize("how", ["fin", "rst"])
@@ -250,3 +261,24 @@ def test_a_server_that_does_not_take_the_connection_is_a_timeout_that_says_so():
         with pytest.raises(LLMError, match=r"could not be reached at 127\.0\.0\.1:\d+ within 0\.2 s") as caught:
             service.chat("Hello", timeout=Timeout(connect=0.2))
     assert caught.value.category == "timeout"
+
+
+def test_a_connection_that_cannot_be_made_and_that_nobody_waits_for_any_more_prints_nothing():
+    address = Address("https://host/v1", None, authorities=(AuthoritySource("SSL_CERT_FILE", "/no/such/file"),))
+    printed = []
+
+    async def give_up():
+        asyncio.get_running_loop().set_exception_handler(lambda _, context: printed.append(context))
+        transport = TransportClient()
+        waiting = asyncio.ensure_future(transport.connection(address))
+        await asyncio.sleep(0)
+        waiting.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await waiting
+        while transport._pending:
+            await asyncio.sleep(0.01)
+        del waiting
+        gc.collect()
+
+    asyncio.run(give_up())
+    assert printed == []

@@ -86,6 +86,12 @@ def read(chunks, tag):
     return [*events, received.close()], state, received.content, received.reasoning, received.tool_calls
 
 
+def test_the_model_is_taken_from_a_plain_chunk_if_those_before_do_not_name_it():
+    unnamed = {name: value for name, value in PLAIN.items() if name != "model"}
+    state = read([unnamed, unnamed, PLAIN], None)[1]
+    assert state["response_model"] == "m"
+
+
 @pytest.mark.parametrize("tag", [None, "think"])
 @pytest.mark.parametrize("name", [*OTHERS, *SPECIAL])
 def test_both_ways_of_reading_give_the_same(name, tag, monkeypatch):

@@ -1,0 +1,79 @@
+"""Errors that an exchange finds by itself: of what arrived, of its time, and of its attempts."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+from typing import TYPE_CHECKING
+
+from ipyllm.errors import LLMError
+from ipyllm.observability.logs import log_failure
+from ipyllm.text.format import shorten
+
+if TYPE_CHECKING:
+    from ipyllm.pipeline.accumulator import Accumulator
+
+__all__ = ["as_llm_error", "error_of_complete_stream", "gave_up", "took_too_long"]
+
+_logger = logging.getLogger("ipyllm.call")
+
+
+def error_of_complete_stream(received: Accumulator, model: str) -> LLMError | None:
+    """Return the error of a stream that is complete but has no answer, or not all of it."""
+    if received.failure is not None:
+        return LLMError(
+            f"{model} broke off its answer (finish reason {shorten(repr(received.failure), 60)}); this is the "
+            "server's fault, try again.",
+            category="api_error",
+            model=model,
+        )
+    if not received.has_tokens and received.finish_reason is None:
+        return LLMError(
+            f"{model} returned an empty response. Check that the address is that of a model server.",
+            category="api_error",
+            model=model,
+        )
+    if received.finish_reason == "content_filter":
+        return LLMError(
+            f"The content filter of {model} stopped the answer. Rephrase the prompt.",
+            category="content_filter",
+            model=model,
+        )
+    return None
+
+
+def took_too_long(model: str, total_s: float | None) -> LLMError:
+    """Return the error of a call whose ``total_s`` seconds are over."""
+    sentence = (
+        f"{model} took too long: the whole call took more than {total_s:g} s; "
+        "allow more time with timeout=Timeout(total=…)."
+    )
+    return LLMError(sentence, category="timeout", model=model, limit="total")
+
+
+def gave_up(last: LLMError, attempts: int, model: str) -> LLMError:
+    """Return the error of a call that failed in each of several attempts, of which ``last`` is the latest error."""
+    return LLMError(
+        f"Gave up after {attempts} attempts: {last}",
+        category="max_retries_exceeded",
+        model=model,
+        status_code=last.status_code,
+        attempts=attempts,
+        retry_after=last.retry_after,
+        reached_server=last.reached_server,
+        cause=last.category,
+        limit=last.limit,
+    )
+
+
+def as_llm_error(exc: BaseException, model: str) -> LLMError:
+    """Convert ``exc`` to an LLMError: an LLMError stays, a cancellation is named, anything else is logged as a bug."""
+    if isinstance(exc, LLMError):
+        return exc
+    # While the interpreter exits, no thread can be started and nothing imported: not a bug.
+    if isinstance(exc, asyncio.CancelledError) or not threading.main_thread().is_alive():
+        return LLMError(f"The call to {model} was cancelled.", category="cancelled", model=model)
+    log_failure(_logger, "a call failed in our own code", exc, model=model)
+    # Not chained: a library's exception may carry the request, and with it the key. The log has the traceback.
+    return LLMError(f"{model}: {type(exc).__name__}: {exc}", category="unknown_error", model=model)
