@@ -114,8 +114,8 @@ class NamedService(BaseLLMService):
 
     def price(self) -> Price | None:
         """Return the price per million tokens; 0 for a server on this machine."""
-        found = super().price()
-        return Price(0.0, 0.0) if found is None and self._is_free(self.address()) else found
+        found, address = super().price(), self._address_without_key()
+        return Price(0.0, 0.0) if found is None and address is not None and self._is_free(address) else found
 
     def cost(
         self, usage: Usage, response_model: str | None, address: Address, at: datetime

@@ -360,8 +360,7 @@ class OpenAICompatibleProvider(Pricing):
             return window
         if (told := self.listed_model()) is not None and told.context_window is not None:
             return told.context_window
-        base_url = normalized(self.base_url())
-        if self.price_provider is None or not (is_url(base_url) and self.price_tables_apply(Address(base_url, None))):
+        if not self.is_in_price_tables():
             return None
         from ipyllm.services.prices import context_window
 

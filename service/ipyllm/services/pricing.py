@@ -11,7 +11,7 @@ from ipyllm.conversations.tokens import estimate_body, max_output_tokens
 from ipyllm.pipeline.billed_tiers import expected_tier
 from ipyllm.response import Usage
 from ipyllm.services.profiles.profile import profile_of
-from ipyllm.transport.address import is_in_domain
+from ipyllm.transport.address import Address, is_in_domain, is_url, normalized
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 
     from ipyllm.request import ChatRequest
     from ipyllm.settings_models import Price
-    from ipyllm.transport.address import Address
 
 __all__ = ["Pricing"]
 
@@ -46,6 +45,10 @@ class Pricing(ABC):
         """Return the address and key for a call."""
 
     @abstractmethod
+    def base_url(self) -> str:
+        """Return the base URL."""
+
+    @abstractmethod
     def body(self, request: ChatRequest) -> dict[str, Any]:
         """Return the JSON body of a request."""
 
@@ -58,7 +61,7 @@ class Pricing(ABC):
         from ipyllm.services.prices import price_in_settings, price_in_tables
 
         configured = price_in_settings(self.full_name)
-        if configured is not None or self.price_provider is None or not self.price_tables_apply(self.address()):
+        if configured is not None or not self.is_in_price_tables():
             return configured
         reference = self.price_reference(self.model)
         return None if reference is None else price_in_tables(*reference)
@@ -76,6 +79,15 @@ class Pricing(ABC):
             from ipyllm.services import prices
 
             await asyncio.to_thread(prices.load)
+
+    def is_in_price_tables(self) -> bool:
+        """Return whether the price tables hold for the service's address; no key is needed to know it."""
+        address = self._address_without_key()
+        return address is not None and self.price_tables_apply(address)
+
+    def _address_without_key(self) -> Address | None:
+        base_url = normalized(self.base_url())
+        return Address(base_url) if is_url(base_url) else None
 
     def price_tables_apply(self, address: Address) -> bool:
         """Return whether the price tables hold for this address."""

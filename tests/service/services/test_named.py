@@ -112,6 +112,13 @@ def test_the_default_has_a_price_and_a_bound_for_budgets(keys, name):
     assert source.startswith("genai-prices")
 
 
+@pytest.mark.parametrize("name", [name for name in PROVIDERS if name != "azure"])  # which has no address of its own
+def test_a_price_is_told_without_a_key(monkeypatch, name):
+    for variable in ROWS[name].keys:
+        monkeypatch.delenv(variable, raising=False)
+    assert (service_of(name).price() is None) == (name in UNPRICED)
+
+
 @pytest.mark.parametrize("name", [name for name in PROVIDERS if name not in UNPRICED | {"mistral"}])
 def test_the_default_has_a_context_window(keys, name):
     assert service_of(name).context_window() > 50_000
