@@ -256,7 +256,7 @@ def test_a_blind_comparison_shows_no_names_before_the_vote_and_all_of_them_after
 
 def test_a_blind_comparison_says_in_words_why_an_arm_failed(fake, monkeypatch):
     monkeypatch.setattr("ipyllm.pipeline.retry._FIRST_WAIT_S", 0.0)
-    fake.default = server_error()
+    fake.on(lambda _: server_error())
     done = compare("Who?", models=["openai/alpha", "openai/beta"], blind=True)
     assert {column.error for column in done.columns()} == {"This arm failed: max retries exceeded: api error."}
 

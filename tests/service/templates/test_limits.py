@@ -117,7 +117,10 @@ LONG = {
 def test_an_interrupt_ends_a_template_within_half_a_second(name):
     delays = []
 
-    def interrupt(_signal, _frame):
+    def interrupt(_signal, frame):
+        if frame.f_code.co_name == "gc_callback":  # of Hypothesis: what is raised there is lost
+            signal.setitimer(signal.ITIMER_REAL, 0.01)
+            return
         delays.append(time.thread_time())
         raise KeyboardInterrupt
 
