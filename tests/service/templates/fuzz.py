@@ -46,7 +46,7 @@ _READS = {"os.listdir", "os.scandir"}  # of the folders of libraries: a library 
 _LIBRARIES = tuple(
     {os.path.realpath(folder) for folder in sys.path if "site-packages" in folder} | {sysconfig.get_path("stdlib")}
 )
-_SEARCHED = {os.path.realpath(folder) for folder in sys.path}  # when a library imports what is not installed
+_SEARCHED = {os.path.realpath(each) for each in sys.path}  # folders and an archive, when a library imports a module
 _ARGUMENTS = [
     "", "1", "'x'", "FOLDER", "[FOLDER]", "FOLDER, 'w'", "path_or_buf=FOLDER", "buf=FOLDER", "file=FOLDER",
     "path=FOLDER", "fname=FOLDER", "*[FOLDER, 1]", "**{'path': FOLDER}", "out=array", "inplace=true", "double",
@@ -67,7 +67,7 @@ def _hook(noted: list[str]) -> None:
             writing = any(mark in str(args[1]) for mark in "wax+") or bool(
                 int(args[2] or 0) & (os.O_WRONLY | os.O_RDWR)
             )
-            if writing or not path.startswith(_LIBRARIES):
+            if writing or not (path.startswith(_LIBRARIES) or path in _SEARCHED):
                 noted.append(f"open {args[0]!r} {args[1]!r}")
         elif event in _READS and (path.startswith(_LIBRARIES) or path in _SEARCHED):
             return
