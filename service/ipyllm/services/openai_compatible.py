@@ -12,7 +12,6 @@ from ipyllm.provider import Limits, ReasoningFormat
 from ipyllm.request import CallOptions
 from ipyllm.services import listed_models
 from ipyllm.services.chat_input import with_own_fields, with_reasoning, with_signed_calls
-from ipyllm.services.destination import check_destination
 from ipyllm.services.parameters import check_params
 from ipyllm.services.pricing import Pricing
 from ipyllm.services.profiles.fit import check_images, check_tools, fit
@@ -27,13 +26,11 @@ from ipyllm.services.profiles.refusal import (
 from ipyllm.services.profiles.wire import merged, wire_fields
 from ipyllm.services.responses_body import responses_body
 from ipyllm.settings import cached_settings, get_settings
-from ipyllm.settings_models import variable_value
-from ipyllm.text.redact import is_worth_masking, remember_secret
-from ipyllm.text.secrets import as_secret, value_of
+from ipyllm.text.redact import remember_secret
+from ipyllm.text.secrets import as_secret
 from ipyllm.text.surrogates import replace_surrogates
 from ipyllm.timeout import Timeout
-from ipyllm.transport.address import Address, is_url, normalized, without_password
-from ipyllm.transport.certificates import authority_sources
+from ipyllm.transport.address import Address, normalized
 from ipyllm.transport.usage import read_usage
 from ipyllm.validate import validate_int
 
@@ -45,15 +42,13 @@ if TYPE_CHECKING:
     from ipyllm.messages import Message
     from ipyllm.request import ChatRequest
     from ipyllm.response import Usage
-    from ipyllm.settings_models import Api, Source
+    from ipyllm.settings_models import Api
     from ipyllm.structured import SchemaMode
     from ipyllm.transport.model_list import ListedModel
 
 __all__ = ["OpenAICompatibleProvider"]
 
 _AUTO = Timeout()
-
-_weak_key_was_noted = False
 
 
 class OpenAICompatibleProvider(Pricing):
@@ -90,15 +85,9 @@ class OpenAICompatibleProvider(Pricing):
         For an invalid option, with one sentence that says why.
     """
 
-    title: str
-    """Name in sentences."""
     at_once: ClassVar[int | None] = None
     """Calls that the server can answer at the same time, if known."""
     default_model: ClassVar[str]
-    url: str | None = None
-    """The provider's own address, used when neither the call nor the settings give one."""
-    key_variable: str | None = None
-    """Environment variable of the key, if a key is needed."""
     known_models: tuple[str, ...] = ()
     """Some model names, for "did you mean" and completion."""
 
@@ -130,10 +119,6 @@ class OpenAICompatibleProvider(Pricing):
     def __repr__(self) -> str:
         # A traceback that shows variables may show a service that is half made.
         return f"{type(self).__name__}(model={getattr(self, 'model', None)!r})"
-
-    def __getstate__(self) -> dict[str, Any]:
-        """Pickle without the key: another machine has its own in its settings."""
-        return self.__dict__ | {"_api_key": None}
 
     @property
     def full_name(self) -> str:
@@ -220,13 +205,6 @@ class OpenAICompatibleProvider(Pricing):
         """Remove the service's own prefix, as in ``OpenAIService("openai/gpt-6-luna")``; not at another address."""
         return model.removeprefix(f"{self.name}/") if self._base_url is None else model
 
-    def _base_url_if_known(self) -> str | None:
-        try:
-            return self.base_url()
-        # An embedded model that is not loaded, a route that has not chosen; an address that is missing.
-        except (NotImplementedError, LLMError):
-            return None
-
     def explain(self, error: LLMError, request: ChatRequest) -> LLMError:
         """Return a server's error, with what is known here about the parameter, the API, the model or the key.
 
@@ -255,104 +233,6 @@ class OpenAICompatibleProvider(Pricing):
     def schema_mode(self) -> SchemaMode:
         """The most that the server enforces of a schema."""
         return self.profile.schema_mode
-
-    def base_url(self) -> str:
-        """Return the address in use: the one given, else the settings', else the provider's own."""
-        url = self._base_url or getattr(get_settings(), f"{self.name}_base_url", None) or self.url
-        if url is None:
-            raise NotImplementedError(f"{type(self).__name__} defines neither url nor base_url().")
-        return url
-
-    def api_key(self) -> str | SecretStr | None:
-        """Return the key in use: the one given, else the settings'; or None."""
-        if self._api_key:
-            return self._api_key
-        key: SecretStr | None = getattr(get_settings(), f"{self.name}_api_key", None)
-        return key
-
-    def _variable_of_key(self) -> str | None:
-        """Return the variable that the key comes from, or could be given by; None if it is given otherwise."""
-        variable = None if self._api_key else self.key_variable
-        return variable if variable is None or variable_value(variable) or not self.api_key() else None
-
-    def weak_key_note(self) -> str | None:
-        """Return a sentence if the key is not masked, the first time in this process that one is found."""
-        global _weak_key_was_noted
-        if self._key_was_looked_at or _weak_key_was_noted:
-            return None
-        self._key_was_looked_at = True
-        base_url, key = self._base_url_if_known(), as_secret(self.api_key())
-        if not key or base_url is None or Address(base_url).is_loopback or is_worth_masking(value_of(key)):
-            return None
-        _weak_key_was_noted = True
-        return (
-            f"The key of {self.title} is short, or made of words: it is not masked in outputs, logs and the ledger, "
-            "because ordinary text has such words too."
-        )
-
-    def headers(self) -> Headers:
-        """Return the headers of every request: those given."""
-        return self._default_headers
-
-    def ca_file(self) -> str | None:
-        """Return the file of authorities that are trusted besides the usual ones: the settings'; or None."""
-        return cached_settings().ca_file
-
-    def address(self) -> Address:
-        """Return the address for a call; raise if a required key is missing, or the address is not a URL."""
-        base_url, key = normalized(self.base_url()), as_secret(self.api_key())
-        remember_secret(key)
-        if not is_url(base_url):
-            raise bad_request(
-                f"The address of {self.title} is not a URL: {without_password(base_url)!r}; "
-                "it should look like http://host:8000/v1.",
-                model=self.full_name,
-            )
-        if not _can_be_sent(key):
-            raise LLMError(
-                f"The key of {self.title} contains invalid characters. Copy it again, without quotes and line ends.",
-                category="authentication",
-                model=self.full_name,
-            )
-        headers = self.headers()
-        if not (key or headers.hold_a_key) and self.key_variable and self.needs_key(base_url):
-            raise LLMError(
-                f"{self.title} needs a key: set {self.key_variable} in the environment or in .env, or pass api_key=….",
-                category="authentication",
-                model=self.full_name,
-            )
-        address = Address(base_url, key or None, headers, authority_sources(self.ca_file()))
-        if (key or headers.hold_a_key) and not address.is_loopback and not self._is_own_host(base_url):
-            key_from = (self._key_sources() if key else set()) | (
-                self._header_sources() if headers.hold_a_key else set()
-            )
-            address_from = self._address_source()
-            check_destination(base_url, address_from, key_from, title=self.title, model=self.full_name)
-        return address
-
-    def _address_source(self) -> Source | None:
-        """Return where the address comes from; None for the code of the service."""
-        return "an argument" if self._base_url else get_settings().source_of(f"{self.name}_base_url")
-
-    def _key_sources(self) -> set[Source | None]:
-        """Return where the key comes from."""
-        return {"an argument" if self._api_key else get_settings().source_of(f"{self.name}_api_key")}
-
-    def _header_sources(self) -> set[Source | None]:
-        """Return where headers come from that may hold a key."""
-        return {"an argument"} if self._given_headers else set()
-
-    def _is_own_host(self, base_url: str) -> bool:
-        """Return whether an address leads to the provider itself, over TLS."""
-        return self.url is not None and base_url.startswith("https://") and self._is_own_domain(base_url)
-
-    def check(self) -> None:
-        """Check that a call can be sent, without sending anything; raise the error that every call would get."""
-        self.address()
-
-    def needs_key(self, base_url: str) -> bool:
-        """Return whether the server at this address refuses calls without a key."""
-        return self.domain is None or self._is_own_domain(base_url)
 
     def context_window(self) -> int | None:
         """Return the context window in tokens, by the profile, the server or the price tables; None when unknown."""
@@ -424,10 +304,6 @@ class OpenAICompatibleProvider(Pricing):
     def cache_scope(self, address: Address) -> str:
         """Return the part of a response cache key that identifies the server."""
         return address.base_url
-
-
-def _can_be_sent(key: SecretStr | None) -> bool:
-    return value_of(key).isascii() and value_of(key).isprintable() if key else True
 
 
 def _checked_name(model: str) -> str:

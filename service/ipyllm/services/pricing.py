@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from typing import TYPE_CHECKING, Any
 
 from ipyllm.conversations.hidden_tokens import hidden_tokens, kind_of
 from ipyllm.conversations.tokens import estimate_body, max_output_tokens
 from ipyllm.pipeline.billed_tiers import expected_tier
 from ipyllm.response import Usage
+from ipyllm.services.address_and_key import AddressAndKey
 from ipyllm.services.profiles.profile import profile_of
-from ipyllm.transport.address import Address, is_in_domain, is_url, normalized
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -19,34 +19,16 @@ if TYPE_CHECKING:
 
     from ipyllm.request import ChatRequest
     from ipyllm.settings_models import Price
+    from ipyllm.transport.address import Address
 
 __all__ = ["Pricing"]
 
 
-class Pricing(ABC):
+class Pricing(AddressAndKey):
     """The part of a provider that knows what calls cost."""
 
-    name: str
-    """First part of a full model name."""
-    model: str
-    """The model's name at this service."""
-    domain: str | None = None
-    """The provider's own domain: keys are required, and the price tables hold, only there."""
     price_provider: str | None = None
     """Provider id in the price tables."""
-
-    @property
-    @abstractmethod
-    def full_name(self) -> str:
-        """Name of the model as users write it, ``service/model``."""
-
-    @abstractmethod
-    def address(self) -> Address:
-        """Return the address and key for a call."""
-
-    @abstractmethod
-    def base_url(self) -> str:
-        """Return the base URL."""
 
     @abstractmethod
     def body(self, request: ChatRequest) -> dict[str, Any]:
@@ -84,10 +66,6 @@ class Pricing(ABC):
         """Return whether the price tables hold for the service's address; no key is needed to know it."""
         address = self._address_without_key()
         return address is not None and self.price_tables_apply(address)
-
-    def _address_without_key(self) -> Address | None:
-        base_url = normalized(self.base_url())
-        return Address(base_url) if is_url(base_url) else None
 
     def price_tables_apply(self, address: Address) -> bool:
         """Return whether the price tables hold for this address."""
@@ -147,6 +125,3 @@ class Pricing(ABC):
         if reference is None:
             return None
         return estimate_cost(*reference, input_tokens, longest, at=at, service_tier=tier)
-
-    def _is_own_domain(self, base_url: str) -> bool:
-        return self.domain is not None and is_in_domain(base_url, self.domain)

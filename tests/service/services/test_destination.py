@@ -203,7 +203,7 @@ def test_a_dotenv_file_cannot_allow_itself(config, dotenv, monkeypatch):
 
 
 def test_a_weak_key_is_not_masked_and_that_is_said_once(monkeypatch):
-    monkeypatch.setattr("ipyllm.services.openai_compatible._weak_key_was_noted", False)
+    monkeypatch.setattr("ipyllm.services.address_and_key._weak_key_was_noted", False)
     here = OpenAIService("m", base_url="http://127.0.0.1:1/v1", api_key="lm-studio")
     there = [OpenAIService("m", base_url=ELSEWHERE, api_key="password") for _ in range(2)]
     here.request("Hello")
