@@ -1,10 +1,12 @@
-"""Stops the Jupyter servers, which the browser tests of a process share."""
+"""The page of a chat, for the modules that make no page of their own; stops the Jupyter servers, which tests share."""
 
 from __future__ import annotations
 
 import pytest
 
+from tests.browser.chat import assert_page_healthy, lab_with_fake
 from tests.browser.jupyter_server import JupyterServer
+from tests.fakes import answer
 
 
 @pytest.fixture(autouse=True, scope="session")
@@ -12,3 +14,22 @@ def jupyter_servers():
     """The servers that tests started, until the end."""
     yield
     JupyterServer.stop_all()
+
+
+@pytest.fixture(scope="module")
+def lab_and_fake(tmp_path_factory):
+    with lab_with_fake(tmp_path_factory.mktemp("chat")) as lab_and_fake:
+        yield lab_and_fake
+
+
+@pytest.fixture
+def lab(lab_and_fake):
+    lab, fake = lab_and_fake
+    fake.default = answer("Hello there.")
+    with assert_page_healthy(lab):
+        yield lab
+
+
+@pytest.fixture
+def fake(lab_and_fake):
+    return lab_and_fake[1]

@@ -7,9 +7,7 @@ import pytest
 from tests import fakes
 from tests.browser.chat import (
     Chat,
-    assert_page_healthy,
     click_a_hundred_times,
-    lab_with_fake,
     opened,
     screenshot,
 )
@@ -17,25 +15,6 @@ from tests.browser.lab import RUNNING, needs_chromium
 from tests.fakes import answer
 
 pytestmark = [pytest.mark.browser, needs_chromium, pytest.mark.timeout(300)]
-
-
-@pytest.fixture(scope="module")
-def lab_and_fake(tmp_path_factory):
-    with lab_with_fake(tmp_path_factory.mktemp("chat")) as lab_and_fake:
-        yield lab_and_fake
-
-
-@pytest.fixture
-def lab(lab_and_fake):
-    lab, fake = lab_and_fake
-    fake.default = answer("Hello there.")
-    with assert_page_healthy(lab):
-        yield lab
-
-
-@pytest.fixture
-def fake(lab_and_fake):
-    return lab_and_fake[1]
 
 
 def what_a_magic_says_appears(lab, fake):

@@ -11,8 +11,6 @@ from tests import fakes
 from tests.browser.chat import (
     ANSWER,
     PNG,
-    assert_page_healthy,
-    lab_with_fake,
     opened,
     paste,
     screenshot,
@@ -21,25 +19,6 @@ from tests.browser.lab import needs_chromium
 from tests.fakes import answer, status
 
 pytestmark = [pytest.mark.browser, needs_chromium, pytest.mark.timeout(300)]
-
-
-@pytest.fixture(scope="module")
-def lab_and_fake(tmp_path_factory):
-    with lab_with_fake(tmp_path_factory.mktemp("chat")) as lab_and_fake:
-        yield lab_and_fake
-
-
-@pytest.fixture
-def lab(lab_and_fake):
-    lab, fake = lab_and_fake
-    fake.default = answer("Hello there.")
-    with assert_page_healthy(lab):
-        yield lab
-
-
-@pytest.fixture
-def fake(lab_and_fake):
-    return lab_and_fake[1]
 
 
 def test_an_answer_streams_and_is_rendered_stopped_edited_branched_and_deleted(lab, fake):

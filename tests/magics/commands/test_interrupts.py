@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import socket
 import time
 
 import pytest
 
 from tests import fakes
 from tests.fakes import answer
+from tests.service.unreachable import nobody_accepts
 
 TOOLS = """
 import asyncio, time
@@ -44,18 +44,8 @@ def until_printed(kernel, request, expression):
 @pytest.fixture
 def unanswered():
     """An address where no connection is ever made: the queue of its listener is full."""
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        listener.listen(0)
-        waiting = []
-        for _ in range(3):
-            client = socket.socket()
-            client.setblocking(False)
-            client.connect_ex(listener.getsockname())
-            waiting.append(client)
-        yield f"http://127.0.0.1:{listener.getsockname()[1]}/v1"
-        for client in waiting:
-            client.close()
+    with nobody_accepts() as base_url:
+        yield base_url
 
 
 def test_before_it_is_connected(kernel, kernel_fake, unanswered):

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import socket
 import time
 from dataclasses import replace
 
@@ -17,6 +15,7 @@ from tests import fakes
 from tests.fakes import answer
 from tests.fakes.script import Event
 from tests.service.by_the_client import leave_to_the_client
+from tests.service.unreachable import nobody_accepts
 
 EVER = 60.0  # seconds, longer than any test waits
 WAYS = ("chat", "responses", "chat by the client", "responses by the client")
@@ -166,14 +165,8 @@ def test_a_refusal_whose_body_never_ends_is_tried_again(make, fake):
 
 
 def test_a_limit_that_ends_the_connecting_is_no_request():
-    with socket.socket() as full, contextlib.ExitStack() as waiting:
-        full.bind(("127.0.0.1", 0))
-        full.listen(0)
-        for _ in range(2):  # nobody accepts them: the next one has to wait
-            connection = waiting.enter_context(socket.socket())
-            connection.setblocking(False)
-            connection.connect_ex(full.getsockname())
-        service = OpenAIService("gpt-6-luna", base_url=f"http://127.0.0.1:{full.getsockname()[1]}/v1", max_retries=1)
+    with nobody_accepts() as base_url:
+        service = OpenAIService("gpt-6-luna", base_url=base_url, max_retries=1)
         error, _ = fails(service, timeout=Timeout(first_token=0.2))
         assert (error.category, error.limit, error.may_be_at_work) == ("max_retries_exceeded", "first_token", False)
         assert "no connection was made for 0.2 s" in str(error)

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import gc
-import socket
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -21,6 +19,7 @@ from ipyllm.transport.certificates import AuthoritySource
 from ipyllm.transport.client import TransportClient
 from tests import fakes
 from tests.fakes import answer
+from tests.service.unreachable import nobody_accepts
 
 SECRET = "sk-test-0123456789abcdefghijklmnop"
 BODY = {"model": "m", "messages": [{"role": "user", "content": "grüße 🎉"}], "stream": True, "temperature": 0.5}
@@ -250,14 +249,8 @@ def test_what_is_cancelled_before_it_begins_disturbs_nothing_else():
 
 
 def test_a_server_that_does_not_take_the_connection_is_a_timeout_that_says_so():
-    with socket.socket() as full, contextlib.ExitStack() as waiting:
-        full.bind(("127.0.0.1", 0))
-        full.listen(0)
-        for _ in range(2):  # nobody accepts them: the next one has to wait
-            connection = waiting.enter_context(socket.socket())
-            connection.setblocking(False)
-            connection.connect_ex(full.getsockname())
-        service = OpenAIService("m", base_url=f"http://127.0.0.1:{full.getsockname()[1]}/v1", max_retries=0)
+    with nobody_accepts() as base_url:
+        service = OpenAIService("m", base_url=base_url, max_retries=0)
         with pytest.raises(LLMError, match=r"could not be reached at 127\.0\.0\.1:\d+ within 0\.2 s") as caught:
             service.chat("Hello", timeout=Timeout(connect=0.2))
     assert caught.value.category == "timeout"
