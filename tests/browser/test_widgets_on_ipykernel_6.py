@@ -61,9 +61,6 @@ def lab_and_fake(tmp_path_factory):
         yield lab, fake
 
 
-fake, lab = chats.fake, chats.lab
-
-
 @pytest.mark.parametrize("steps", THE_SAME, ids=lambda steps: steps.__name__.removeprefix("test_"))
 def test_the_same_on_ipykernel_6(steps, lab, fake, tmp_path):
     run_with_fixtures(steps, lab=lab, lab_and_fake=lab, fake=fake, tmp_path=tmp_path)
