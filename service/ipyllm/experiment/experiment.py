@@ -20,7 +20,7 @@ from ipyllm.experiment.run import Run, RunConfig, RunProgress, request_of
 from ipyllm.experiment.schedule import ORDERS, schedule_trials
 from ipyllm.experiment.scores import Scores
 from ipyllm.experiment.spending_limit import LedgerFunds, SpendingLimit, max_cost, max_output_tokens_of
-from ipyllm.ledger import current_ledger
+from ipyllm.ledger import ledger_for_calls
 from ipyllm.pipeline.budget import set_budget_of_experiment
 from ipyllm.pipeline.tool_loop import first_request
 from ipyllm.settings import get_settings
@@ -142,7 +142,7 @@ class Experiment:
         self._order: Order = order
         self._seed = validate_int("seed", seed, None)
         self._run: Run | RemoteRun | None = None
-        self.ledger = current_ledger()
+        self.ledger = ledger_for_calls()
         self._spending = SpendingLimit()
         if self.max_cost_usd is not None:
             self._spending = SpendingLimit(self.max_cost_usd, LedgerFunds(self.ledger, self.name, self.max_cost_usd))
