@@ -18,6 +18,9 @@ _HEAD = 4096
 """Bytes at the beginning of a file, of which a database has some that are 0, and a text none."""
 
 
+_CANNOT_TELL = {5, 6, 8, 10, 14}
+"""SQLite's codes for a file that is locked or cannot be read: the opening will say so."""
+
 _APPLICATION_ID = slice(68, 72)
 """Where SQLite's header has ``PRAGMA application_id``."""
 
@@ -75,17 +78,19 @@ LEDGER: Final = Origin(
 
 
 def _table_names(path: Path) -> frozenset[str] | None:
-    """Return the names of the tables in an SQLite file, None if it is none.
+    """Return the names of the tables in an SQLite file, None if it is none; no names where that cannot be told.
 
     Through SQLite, because closing another descriptor of a file would drop the locks of this process's connections;
-    and ``immutable``, so that not even the log of somebody's database is written into the file.
+    and so that not even the log of somebody's database is written into the file.
     """
     import sqlite3
 
+    log = path.with_name(f"{path.name}-wal")
+    how = "mode=ro" if log.exists() else "immutable=1"  # without a log, the former would create one
     try:
-        with closing(sqlite3.connect(f"{path.as_uri()}?immutable=1", uri=True)) as connection:
+        with closing(sqlite3.connect(f"{path.as_uri()}?{how}", uri=True)) as connection:
             connection.text_factory = bytes
             found = connection.execute("SELECT name FROM sqlite_schema WHERE type = 'table'").fetchall()
-    except (sqlite3.Error, UnicodeDecodeError):  # the latter: the message of the former
-        return None
+    except (sqlite3.Error, UnicodeDecodeError) as exc:  # the latter: the message of the former
+        return frozenset() if getattr(exc, "sqlite_errorcode", 0) & 0xFF in _CANNOT_TELL else None
     return frozenset(name.decode(errors="replace") for (name,) in found)

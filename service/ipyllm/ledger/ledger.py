@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from ipyllm.errors import bad_request
 from ipyllm.ledger.columns import CALLS, TABLES
-from ipyllm.ledger.file_origin import ForeignFileError
+from ipyllm.ledger.file_origin import LEDGER, ForeignFileError
 from ipyllm.ledger.query import Query, merge
 from ipyllm.ledger.sqlite_file import error_text
 from ipyllm.ledger.writer import Writer
@@ -77,11 +77,13 @@ class Ledger:
         """
         if self._is_checked:
             return
+        path = self._writer.store.path
         try:
-            self._writer.store.check()
+            if path is not None:
+                LEDGER.check(path)
         except ForeignFileError as exc:
             raise bad_request(
-                f"{self._writer.store} cannot be the ledger: {exc}. It was left unchanged, and nothing was sent. Set "
+                f"{path} cannot be the ledger: {exc}. It was left unchanged, and nothing was sent. Set "
                 "IPYLLM_LEDGER to a path where nothing is yet, or to a ledger of ipyllm."
             ) from None
         self._is_checked = True

@@ -9,7 +9,6 @@ import threading
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ipyllm.ledger.file_origin import LEDGER
 from ipyllm.ledger.warnings_queue import WarningsQueue
 
 if TYPE_CHECKING:
@@ -53,13 +52,13 @@ class StoreHandle:
                 self._store = Store(self._target, self.lock, self.warn)
             return self._store
 
-    def check(self) -> None:
-        """Raise ForeignFileError if something is there that is not a ledger; cheap, without opening the store."""
+    @property
+    def path(self) -> Path | None:
+        """Path of the SQLite file; None for a database in memory or of another kind. Does not open the store."""
         scheme, _, path = self._target.rpartition("://")
-        if scheme in {"", "sqlite"}:
-            path = path.removeprefix("/").partition("?")[0] if scheme else path
-            if path not in {"", ":memory:"}:
-                LEDGER.check(Path(path).expanduser().absolute())
+        if scheme:
+            path = path.removeprefix("/").partition("?")[0] if scheme == "sqlite" else ""
+        return Path(path).expanduser().absolute() if path not in {"", ":memory:"} else None
 
     def keep(self, rows: Sequence[tuple[Table, Row]]) -> Path:
         """Keep rows that cannot be written in a file, and return its path; raise OSError if that is impossible."""
