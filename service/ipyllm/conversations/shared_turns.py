@@ -35,6 +35,14 @@ class SharedTurns:
         self._lock = threading.RLock()
         self._observers: tuple[Callable[[], None], ...] = ()
 
+    def __getstate__(self) -> Transcript:
+        # For copies and pickles, which are independent of it: without its lock and those who observe it.
+        return self._snapshot()
+
+    def __setstate__(self, contents: Transcript) -> None:
+        SharedTurns.__init__(self)
+        self._replace_contents(contents)
+
     def __len__(self) -> int:
         with self._lock:
             return sum(len(turn.messages) for turn in self._turns) + (self._system is not None)
