@@ -98,4 +98,4 @@ def _read_line(line: bytes) -> tuple[Table, Row] | None:
     except (ValueError, TypeError, KeyError, RecursionError):
         return None
     row = sanitize(row, columns=table.columns)
-    return (table, row) if isinstance(row.get(table.key), str) else None
+    return (table, row) if isinstance(row.get(table.key), str) and len(row) > 1 else None
