@@ -70,7 +70,7 @@ def test_it_is_refused_at_the_first_call_and_left_as_it_is(tmp_path, monkeypatch
     for use in (
         lambda: service.chat("Hello"),
         lambda: service.chat("Hello again"),
-        lambda: Experiment("e", ["Hello"], [service]),
+        lambda: Experiment(["Hello"], models=[service]),
         lambda: cast_vote({"a": None, "b": None}, "tie"),
     ):
         with pytest.raises(LLMError, match=r"cannot be the ledger: it is .* nothing was sent\. Set IPYLLM_LEDGER to"):

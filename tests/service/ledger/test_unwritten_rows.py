@@ -120,8 +120,8 @@ def test_that_they_are_lost_is_said_where_no_file_can_be_written(script, path):
         "module.atomic_write = full\n" + "\n".join(line.strip() for line in _SCRIPT.splitlines()),
     )
     assert said.endswith(
-        f"\nipyllm: 3 rows could not be written to the ledger at {path} (it is a folder) and were lost, because no file "
-        "can be written either (No space left on device).\n"
+        f"\nipyllm: 3 rows could not be written to the ledger at {path} (it is a folder) and were lost, because no "
+        "file can be written either (No space left on device).\n"
     )
 
 
