@@ -10,7 +10,7 @@ import struct
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
     from mmap import mmap
 
 __all__ = ["Record", "SQLitePages"]
@@ -23,7 +23,6 @@ _INTERIOR_INDEX, _INTERIOR_TABLE, _LEAF_INDEX = 2, 5, 10
 _CELLS_AT: Final = {_INTERIOR_INDEX: 12, _LEAF_INDEX: 8}
 _INTEGER_BYTES: Final = {1: 1, 2: 2, 3: 3, 4: 4, 5: 6, 6: 8}
 _REAL, _ZERO, _ONE, _BLOB = 7, 8, 9, 12
-_MAX_OVERFLOW_PAGES = 100_000
 
 
 class SQLitePages:
@@ -85,6 +84,9 @@ class SQLitePages:
             _, at = _varint(page, at)
         usable = self.page_size
         most = usable - 35 if has_row_id else (usable - 12) * 64 // 255 - 23
+        types = _types(page[at:], length)
+        if types is None:
+            return None
         payload = page[at : at + length]
         if length > most:
             least = (usable - 12) * 32 // 255 - 23
@@ -92,18 +94,16 @@ class SQLitePages:
             local = local if local <= most else least
             overflow = int.from_bytes(page[at + local : at + local + 4], "big")
             payload = page[at : at + local] + self._overflow(overflow, length - local)
-        return _parse(payload, length)
+        return _values(payload, types)
 
     def _overflow(self, number: int, length: int) -> bytes:
         """Return the part of a record that is on pages of its own; less, if their chain is broken."""
-        parts: list[bytes] = []
-        for _ in range(min(-(-length // (self.page_size - 4)), _MAX_OVERFLOW_PAGES)):
-            if not 1 < number <= self.n_pages:
-                break
+        parts: dict[int, bytes] = {}
+        while len(parts) * (self.page_size - 4) < length and 1 < number <= self.n_pages and number not in parts:
             page = self.page(number)
-            parts.append(page[4:])
+            parts[number] = page[4:]
             number = int.from_bytes(page[:4], "big")
-        return b"".join(parts)[:length]
+        return b"".join(parts.values())[:length]
 
     def _free_pages(self) -> frozenset[int]:
         """Return the pages that hold nothing any more; none if what the file says of them does not fit."""
@@ -145,15 +145,19 @@ def _varint(data: bytes, at: int) -> tuple[int, int]:
     return value << 8 | data[at + 8], at + 9
 
 
-def _parse(payload: bytes, length: int) -> Record | None:
-    """Return the values of a record; those that its payload does not reach are None."""
-    header_length, at = _varint(payload, 0)
+def _types(record: bytes, length: int) -> list[int] | None:
+    """Return the types of a record's values, which it begins with; None if their lengths do not make its own."""
+    header_length, at = _varint(record, 0)
     types = []
     while at < header_length:
-        kind, at = _varint(payload, at)
+        kind, at = _varint(record, at)
         types.append(kind)
-    if at != header_length or header_length + sum(map(_length, types)) != length:
-        return None
+    return types if at == header_length and header_length + sum(map(_length, types)) == length else None
+
+
+def _values(payload: bytes, types: Sequence[int]) -> Record:
+    """Return the values of a record; of those that the payload does not reach, texts are cut, others None."""
+    at = _varint(payload, 0)[0]
     values: Record = []
     for kind in types:
         end = at + _length(kind)

@@ -20,7 +20,7 @@ from ipyllm.ledger.columns import CALLS, TEXT
 from ipyllm.ledger.dead_processes import calls_of_dead, dead_holders
 from ipyllm.ledger.leftovers import take_in_damaged_files, take_in_unwritten_rows
 from ipyllm.ledger.reservations import add_up_spending, release_dead, reserve
-from ipyllm.ledger.sqlite_file import SQLiteFile, error_text, is_damaged, retry_while_busy
+from ipyllm.ledger.sqlite_file import SQLiteFile, error_text, is_busy, is_damaged, retry_while_busy
 from ipyllm.ledger.stored_values import fetch
 from ipyllm.ledger.tables import VERSION, UnknownVersionError, calls, migrate, reservations, tables, version_of
 from ipyllm.ledger.unwritten_rows import UnwrittenRows
@@ -275,7 +275,12 @@ class Store:
         """Return the engine; first create or upgrade the ledger, and mark interrupted calls."""
         if self._engine is None:
             self._engine = retry_while_busy(self._open, for_s=_BUSY_S, pause_s=(0.005, 0.05))
-            self._take_in_leftovers(self._engine)
+            try:
+                self._take_in_leftovers(self._engine)
+            except sa_exc.OperationalError as exc:
+                if is_busy(exc):  # so that the next opening takes them in
+                    self.close()
+                raise
         return self._engine
 
     def _open(self) -> sa.Engine:
