@@ -16,6 +16,7 @@ import sys
 import threading
 import weakref
 from contextlib import ExitStack
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
 
 if TYPE_CHECKING:
@@ -38,8 +39,11 @@ EXIT_S: Final = 10.0
 class FileOwner(Protocol):
     """Object that keeps a file open and can close it at any time."""
 
-    def close_at_exit(self) -> None:
-        """Write what is pending, close the file, and say what could not be written."""
+    def close(self, timeout: float) -> bool:
+        """Write what is pending and close the file, in ``timeout`` seconds; return whether that succeeded."""
+
+    def give_up(self) -> None:
+        """At exit, keep what could not be written in another place, and say so."""
 
     def before_fork(self) -> None:
         """Close the file and hold all locks."""
@@ -85,7 +89,7 @@ def close_at_child_exit(owner: FileOwner) -> None:
     if _is_child_of_multiprocessing():
         from multiprocessing.util import Finalize
 
-        Finalize(None, owner.close_at_exit, exitpriority=0)
+        Finalize(None, _close_at_exit, args=(owner,), exitpriority=0)
 
 
 def may_be_ended() -> bool:
@@ -126,8 +130,13 @@ def _after_fork_in_child() -> None:
     _run_all([*(owner.after_fork_in_child for owner in owners), *_child_callbacks])
 
 
+def _close_at_exit(owner: FileOwner) -> None:
+    if not owner.close(EXIT_S):
+        owner.give_up()
+
+
 def _at_exit() -> None:
-    _run_all(owner.close_at_exit for owner in list(_owners))
+    _run_all(partial(_close_at_exit, owner) for owner in list(_owners))
 
 
 atexit.register(_at_exit)

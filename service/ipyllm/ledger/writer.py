@@ -12,7 +12,7 @@ import threading
 import time
 from typing import TYPE_CHECKING
 
-from ipyllm.fork_safety import EXIT_S, close_at_child_exit, register
+from ipyllm.fork_safety import close_at_child_exit, register
 from ipyllm.ledger.pending_rows import PendingRows
 from ipyllm.ledger.sqlite_file import error_text, is_busy
 from ipyllm.ledger.store_handle import StoreHandle
@@ -126,13 +126,16 @@ class Writer:
         self.store.close()
         return written
 
-    def close_at_exit(self) -> None:
-        """Close; keep rows that cannot be written in a file, and say so on stderr, where a script's user sees it."""
-        if self.close(EXIT_S) or not (rows := self.pending.unwritten()):
+    def give_up(self) -> None:
+        """Keep the rows that could not be written in a file, and say so on stderr, where a script's user sees it."""
+        rows = self.pending.unwritten()
+        if not rows:
             return
         n_rows = count(len(rows), "row")
         try:
             kept = f"kept in {self.store.keep(rows)}, and will be added when the ledger can be opened again"
+            for table, row in rows:
+                self.pending.mark_written(table, [row])
         except OSError as exc:
             kept = f"lost, because no file can be written either ({error_text(exc)})"
         why = f" ({self._why_failed})" if self._why_failed else ""

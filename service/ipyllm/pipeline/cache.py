@@ -17,7 +17,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Self
 
-from ipyllm.fork_safety import EXIT_S, in_forked_child, register
+from ipyllm.fork_safety import in_forked_child, register
 from ipyllm.headers import NO_HEADERS, Headers
 from ipyllm.ledger.file_origin import ForeignFileError
 from ipyllm.ledger.sqlite_file import is_busy
@@ -240,9 +240,8 @@ class ResponseCache:
             self._lock.release()
         return True
 
-    def close_at_exit(self) -> None:
-        """Close; a response that is not cached is no loss."""
-        self.close(EXIT_S)
+    def give_up(self) -> None:
+        """Do nothing: a response that is not cached is no loss."""
 
     def before_fork(self) -> None:
         """Close the file and hold the lock."""

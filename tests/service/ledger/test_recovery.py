@@ -142,11 +142,25 @@ def test_a_newer_row_is_not_replaced_by_a_recovered_one(path, call):
     with Ledger(path) as ledger:
         ledger.put(mine)
         assert ledger.flush(30)
-    shutil.copy(path, path.with_name("ledger.sqlite.recovering-1"))
+    older = path.read_bytes()
     with Ledger(path) as ledger:
         ledger.put(mine | {"status": "ok", "response": "newer"})
         assert ledger.flush(30)
+    path.with_name("ledger.sqlite.recovering-1").write_bytes(older)
+    with Ledger(path) as ledger:
         assert [each["response"] for each in read(ledger).values()] == ["newer"]
+
+
+def test_rows_that_were_deleted_stay_deleted(whole, path):
+    path.parent.mkdir()
+    shutil.copy(whole, path)
+    with closing(sqlite3.connect(path)) as connection, connection:
+        connection.execute("PRAGMA secure_delete=OFF")
+        connection.execute("DELETE FROM calls WHERE input_tokens >= 20")
+    assert b"Answer 150" in path.read_bytes(), "pages that are not used any more have them"
+    recovery = Recovery(path, {"calls": Layout(columns_of(path), 45)})
+    assert len({found["call_id"] for _, found in recovery.rows()}) == 20
+    assert not recovery.lost
 
 
 @pytest.mark.parametrize("seed", range(8))
