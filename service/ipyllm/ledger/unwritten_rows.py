@@ -5,6 +5,7 @@ A line is a JSON object, ``{"table": "calls", "row": {"call_id": …}}``. Times 
 
 from __future__ import annotations
 
+import glob
 import hashlib
 import json
 import os
@@ -71,8 +72,15 @@ class UnwrittenRows:
 
     def files(self) -> list[Path]:
         """Return the files that are there, oldest first, without those of other users."""
-        found = (path for folder, name in self._places for path in sorted(folder.glob(f"{name}.unwritten-*.jsonl")))
-        return [path for path in found if not hasattr(os, "getuid") or path.stat().st_uid == os.getuid()]
+        patterns = ((folder, f"{glob.escape(name)}.unwritten-*.jsonl") for folder, name in self._places)
+        return [path for folder, pattern in patterns for path in sorted(folder.glob(pattern)) if _is_mine(path)]
+
+
+def _is_mine(path: Path) -> bool:
+    try:
+        return not hasattr(os, "getuid") or path.stat().st_uid == os.getuid()
+    except OSError:  # another process was faster
+        return False
 
 
 def _ended(row: Row) -> Row:

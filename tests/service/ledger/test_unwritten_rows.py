@@ -84,6 +84,13 @@ def test_they_are_kept_in_a_file_and_written_at_the_next_start(script, path, tmp
     assert not kept.exists()
 
 
+def test_the_name_of_a_ledger_may_have_any_characters(tmp_path):
+    path = tmp_path / "a[b]*?.sqlite"
+    UnwrittenRows(path).keep([(CALLS, {"call_id": "a", "status": "ok"})])
+    with Ledger(path) as ledger:
+        assert [row[0] for row in ledger.read()] == ["a"]
+
+
 def test_nothing_is_said_where_everything_was_written(script, path):
     assert script(path) == ""
     assert [file.name for file in path.parent.iterdir()] == [path.name]
