@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from ipyllm.services.base import BaseLLMService
     from ipyllm.timeout import Timeout
 
-__all__ = ["Experiment"]
+__all__ = ["Experiment", "checked_name"]
 
 _GRACE_S = 10.0
 """Seconds that an interrupt waits for the rows of cancelled calls."""
@@ -134,7 +134,7 @@ class Experiment:
                 "leave them out, or ask with service.chat(…, tools=…)."
             )
         self.grid = Grid(arms, prompt_list, validate_int("repeats", repeats, 1))
-        self.name = _checked_name(name) if name is not None else self.grid.name
+        self.name = checked_name(name) if name is not None else self.grid.name
         self._scores = Scores(scorers, self.grid)
         self.max_cost_usd = validate_usd(max_cost_usd)
         self._concurrency = None if concurrency is None else validate_int("concurrency", concurrency, 1)
@@ -343,7 +343,8 @@ class Experiment:
             warnings.warn(self.results().state, stacklevel=3)
 
 
-def _checked_name(name: Any) -> str:
+def checked_name(name: Any) -> str:
+    """Return the name of an experiment; raise ``bad_request`` if it is not a line of text."""
     if not isinstance(name, str) or not name.strip() or not name.isprintable():
         raise bad_request(f"name must be a line of text, not {name!r}.")
     return name
