@@ -14,7 +14,7 @@ from ipyllm.errors import LLMError, bad_request
 from ipyllm.experiment.grid import Grid
 from ipyllm.experiment.ledger_progress import LedgerProgress
 from ipyllm.experiment.progress_bar import watch
-from ipyllm.experiment.prompts import read_prompts
+from ipyllm.experiment.prompts import input_table, read_prompts
 from ipyllm.experiment.results import Results
 from ipyllm.experiment.run import Run, RunConfig, RunProgress, request_of
 from ipyllm.experiment.schedule import ORDERS, schedule_trials
@@ -56,7 +56,8 @@ class Experiment:
     ----------
     prompts : DataFrame, list of str or dict, path, or Ledger
         The prompts: a table, a list, a ``.csv``, ``.jsonl`` or ``.parquet`` file; or earlier calls to repeat
-        (``usage()``, a ledger or its ``.sqlite`` file).
+        (``usage()``, a ledger or its ``.sqlite`` file). Equal rows are asked about once, and each has the answer:
+        see :attr:`Results.rows`.
     template : str, optional
         Jinja2 with the columns as variables, ``"Classify: {{ text }}"``. By default, the column ``prompt`` is the text.
     models : str, BaseLLMService, or list of these
@@ -133,6 +134,7 @@ class Experiment:
                 f"An experiment cannot run tools, but {with_tools.label} has {', '.join(with_tools.request.tools)}: "
                 "leave them out, or ask with service.chat(…, tools=…)."
             )
+        self._table = input_table(prompts)
         self.grid = Grid(arms, prompt_list, validate_int("repeats", repeats, 1))
         self.name = checked_name(name) if name is not None else self.grid.name
         self._scores = Scores(scorers, self.grid)
@@ -279,6 +281,7 @@ class Experiment:
             self.ledger,
             self._scores,
             texts=self._texts,
+            table=self._table,
             current_run=lambda: self._run,
         )
 

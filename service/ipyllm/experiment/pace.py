@@ -58,6 +58,7 @@ class Pace:
         elif (rate := self.limit / typical_s) > _GAIN * self._best_rate:
             self._best_rate, self._best_s = rate, typical_s
             self.limit = min(_MOST, 2 * self.limit)
+            self._starts = self.limit < _MOST
         else:
             self._starts = False
             self.limit = max(1, self.limit // 2)

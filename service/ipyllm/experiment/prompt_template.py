@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
 __all__ = ["NoValueError", "RowTemplate", "reference"]
 
-# Words that Jinja reads as operators, values and statements, and so not as columns.
-_JINJA_WORDS = {"and", "else", "for", "if", "in", "is", "not", "or", "true", "false", "none", "True", "False", "None"}
+# Words that Jinja does not read as the name of a column.
+_JINJA_WORDS = {"not", "self", "true", "false", "none", "True", "False", "None"}
 
 
 class NoValueError(Exception):

@@ -220,7 +220,7 @@ def _ask(
     except KeyboardInterrupt:
         run.cancel()
         run.done.wait(_GRACE_S)
-        there = f"{len(outcomes.answers):,} of {count(len(keys), 'prompt')} have an answer"
+        there = f"{len(outcomes.answers):,} of the answers to {count(len(keys), 'prompt')} are there"
         raise KeyboardInterrupt(f"{there}. Call again to ask for the others.") from None
     for error in run.progress.unreachable.values():
         if not outcomes.answers:

@@ -32,20 +32,22 @@ def describe(failed: Mapping[int, Reason], n_rows: int) -> str:
     """Return a sentence about rows, by number, whose calls failed or were not made."""
     counts = Counter(reason.category for reason in failed.values()).most_common()
     shown = ", ".join(f"{category} {n}" for category, n in counts[:_MAX_CATEGORIES])
+    if len(counts) > _MAX_CATEGORIES:
+        shown += ", …"
     first = next(iter(failed.values())).message
+    have = "has" if len(failed) == 1 else "have"
     return (
-        f"{len(failed):,} of {count(n_rows, 'row')} have no answer ({shown}{', …' * (len(counts) > _MAX_CATEGORIES)}). "
+        f"{len(failed):,} of {count(n_rows, 'row')} {have} no answer ({shown}). "
         f"The first: {first} Call again to ask for these only; .llm.errors() of the result lists them."
     )
 
 
 def with_reasons(table: Any, rows: Rows, name: str, reasons: Mapping[int, Reason]) -> Any:
     """Return ``table`` with the reasons, by row, in its ``attrs``: values of JSON, as pandas' files require."""
-    labels = None if rows.index is None else rows.index
     errors = [
         {
             "row": number,
-            "index": number if labels is None else _json_label(labels[number]),
+            "index": number if rows.index is None else _json_label(rows.index[number]),
             "category": reason.category,
             "message": reason.message,
         }
