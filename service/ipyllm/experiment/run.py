@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from ipyllm.experiment.spending_limit import SpendingLimit
     from ipyllm.pipeline.exchange import RowSink
     from ipyllm.request import ChatRequest
-    from ipyllm.response import ChatResponse
+    from ipyllm.response import Category, ChatResponse
     from ipyllm.services.base import BaseLLMService
 
 __all__ = ["GRID_TAG", "TRIAL_TAG", "Run", "RunConfig", "RunProgress", "request_of"]
@@ -62,6 +62,7 @@ class RunProgress:
     failed: int = 0  # calls that ended in an error
     cost: CostTotal = field(default_factory=CostTotal)  # with warm-ups
     stopped: str | None = None  # why it ended early, in one sentence
+    stopped_by: Category = "quota"  # the category of that
     unreachable: dict[str, LLMError] = field(default_factory=dict)  # models that could not be reached, with the error
     one_at_a_time: bool = False  # whether there are embedded models, and they are asked one call at a time
 
@@ -134,6 +135,7 @@ class Run:
         if not self._stopping:
             self._stopping = True
             self.progress.stopped = why
+            self.progress.stopped_by = "cancelled" if now else "quota"
         if now:
             for task in self._tasks:
                 task.cancel()
@@ -145,6 +147,7 @@ class Run:
             )
         except BaseException as exc:
             self._stopping = True
+            self.progress.stopped_by = "unknown_error"
             self.progress.stopped = redact(f"It failed with {type(exc).__name__}: {exc}.")
             if isinstance(exc, Exception):
                 log_failure(_logger, "an experiment failed: a bug in ipyllm", exc)
@@ -254,7 +257,8 @@ class Run:
             progress.unreachable.setdefault(model, error)
         elif category_of(error) == "connection":
             self._connection_errors[model] = self._connection_errors.get(model, 0) + 1
-            if self._connection_errors[model] > 2 * self._config.most_in_flight:
+            pace = self._config.pace
+            if self._connection_errors[model] > 2 * (self._config.most_in_flight if pace is None else pace.limit):
                 progress.unreachable.setdefault(model, error)
         if not trial.warmup and response.status != "cancelled":
             progress.ended += 1

@@ -8,7 +8,7 @@ import warnings
 from typing import TYPE_CHECKING, Any
 
 from ipyllm.comparison.arms import Arm, canonical_json, make_arms
-from ipyllm.errors import bad_request
+from ipyllm.errors import LLMError, bad_request
 from ipyllm.experiment.experiment import checked_name
 from ipyllm.experiment.grid import Trial
 from ipyllm.experiment.pace import Pace
@@ -16,13 +16,13 @@ from ipyllm.experiment.progress_bar import watch
 from ipyllm.experiment.prompts import Prompt
 from ipyllm.experiment.run import Run, RunConfig, request_of
 from ipyllm.experiment.spending_limit import ChunkFunds, SpendingLimit
+from ipyllm.fork_safety import in_forked_child
 from ipyllm.ledger import current_ledger
 from ipyllm.mapping.columns import to_table
 from ipyllm.mapping.outcomes import Outcomes
 from ipyllm.mapping.prompts import make_prompts
 from ipyllm.mapping.reasons import Reason, describe, with_reasons
 from ipyllm.mapping.rows import read_rows
-from ipyllm.pipeline.candidates import category_of
 from ipyllm.registry.models import create_llm_service
 from ipyllm.settings import get_settings
 from ipyllm.structured import Schema
@@ -54,6 +54,7 @@ _GRACE_S = 10.0
 
 _locks: dict[str, threading.Lock] = {}
 """Held while the calls of a name are made, so that another thread's answers are not paid for twice."""
+in_forked_child(_locks.clear)  # the threads that held them are the parent's
 
 
 def llm_map(
@@ -191,7 +192,7 @@ def _arm(model: str | BaseLLMService | None, system: str | None, schema: Schema 
 def _ask(
     arm: Arm, keys: dict[str, str], outcomes: Outcomes, limit: float | None, concurrency: int | None, *, progress: bool
 ) -> None:
-    """Ask for the answers that are missing, and wait for them."""
+    """Ask for the answers that are missing, and wait for them; raise why they cannot be had if none is there."""
     ledger = current_ledger()
     outcomes.read(ledger, set(keys.values()))
     trials = [
@@ -212,24 +213,24 @@ def _ask(
         on_outcome=outcomes.record,
         pace=Pace() if concurrency is None else None,
     )
-    spending.check([(arm.service, request_of(trials[0], config))])
+    try:
+        spending.check([(arm.service, request_of(trials[0], config))])
+    except LLMError as exc:
+        outcomes.leave_out(trials, exc)
+        return
     run = Run(trials, config).start()
     done_before = len(outcomes.answers)
     try:
-        watch(run.done, run.progress, name=outcomes.name, n_done=done_before, total=len(keys), show=progress)
+        watch(run.done, run.progress, name="llm_map", n_done=done_before, total=len(keys), show=progress)
     except KeyboardInterrupt:
         run.cancel()
         run.done.wait(_GRACE_S)
         there = f"{len(outcomes.answers):,} of the answers to {count(len(keys), 'prompt')} are there"
         raise KeyboardInterrupt(f"{there}. Call again to ask for the others.") from None
     for error in run.progress.unreachable.values():
-        if not outcomes.answers:
-            raise error
-    why = next(iter(run.progress.unreachable.values()), None)
-    rest = Reason(category_of(why), str(why)) if why is not None else Reason("quota", run.progress.stopped or "")
-    for trial in trials:
-        if trial.key not in outcomes.answers:
-            outcomes.reasons.setdefault(trial.key, rest)
+        outcomes.leave_out(trials, error)
+    if run.progress.stopped is not None:
+        outcomes.leave_out(trials, LLMError(run.progress.stopped, category=run.progress.stopped_by))
 
 
 def _result(rows: Rows, prompts: Prompts, keys: dict[str, str], outcomes: Outcomes) -> Any:

@@ -15,7 +15,7 @@ from ipyllm.pipeline.candidates import category_of
 from ipyllm.structured import SchemaMismatch
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from ipyllm.errors import LLMError
     from ipyllm.experiment.grid import Trial
@@ -60,12 +60,24 @@ class Outcomes:
     def record(self, trial: Trial, response: ChatResponse, error: LLMError | None) -> None:
         """Take the outcome of a call."""
         if error is not None:
-            self.reasons[trial.key] = Reason(category_of(error), str(error))
+            self.reasons[trial.key] = self._reason(error)
             return
         self.reasons.pop(trial.key, None)
         self.answers[trial.key] = response.content if self.schema is None else self.plain(response.parsed)
         if not self.stores_text:
             _remembered.setdefault(self.name, {})[trial.key] = response.content
+
+    def leave_out(self, trials: Iterable[Trial], why: LLMError) -> None:
+        """Give the reason for the trials that were not asked; raise it if there is no answer at all."""
+        if not self.answers:
+            raise why
+        for trial in trials:
+            if trial.key not in self.answers:
+                self.reasons.setdefault(trial.key, self._reason(why))
+
+    @staticmethod
+    def _reason(error: LLMError) -> Reason:
+        return Reason(category_of(error), str(error))
 
     def _value(self, text: str) -> Any:
         return text if self.schema is None else self.plain(self.schema.parse(text))

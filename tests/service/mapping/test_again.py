@@ -76,6 +76,15 @@ def test_a_model_that_cannot_be_asked_at_all_is_an_error(model, server):
     assert caught.value.category == "authentication"
 
 
+def test_a_server_that_is_not_there_is_not_tried_for_each_row(monkeypatch):
+    monkeypatch.setenv("OPENAI_API_KEY", "no-key-needed")
+    rows = pd.DataFrame({"text": [str(n) for n in range(500)]})
+    with pytest.raises(LLMError) as caught:
+        mapped(rows, model=OpenAIService("a", base_url="http://127.0.0.1:9/v1", max_retries=0))
+    assert caught.value.category == "connection"
+    assert len(usage(kernel=None)) < 50
+
+
 def test_an_answer_in_the_ledger_that_does_not_fit_is_asked_for_again(model, server, asked):
     said = iter(["no", "neither", "good"])
     server.on(lambda _: answer(next(said)))
@@ -105,6 +114,11 @@ def test_a_budget_leaves_the_rows_null_that_it_does_not_allow(server, own_settin
     assert mapped(SONGS, model=model, max_tokens=2, max_cost_usd=0.35).tolist() == ["SO", "LA", "MI"]
     with pytest.raises(LLMError, match="max_cost_usd"):
         mapped(SONGS, model=model, max_tokens=2, max_cost_usd=0.1, name="anew")
+    with pytest.warns(UserWarning, match=r"1 of 4 rows has no answer \(quota 1\)"):
+        longer = mapped(
+            pd.concat([SONGS, SONGS.replace("so", "fa").head(1)]), model=model, max_tokens=2, max_cost_usd=0
+        )
+    assert found.isna().tolist() == [False, False, False, True]
 
 
 def test_a_schema_that_the_server_refuses_is_refused_once_and_not_for_each_row(model, server):
