@@ -135,13 +135,14 @@ def llm_map(
 
     Examples
     --------
+    ``docs/columns.md`` has examples with answers. Mistakes are found before anything is sent:
+
     >>> import pandas as pd
-    >>> reviews = pd.DataFrame({"text": ["A joy.", "So so.", "A joy."]}, index=["x", "y", "z"])
-    >>> llm_map(reviews, "Answer with the text: {{ text }}", model="ollama/llama3.2")  # doctest: +SKIP
-    x    A joy.
-    y    So so.
-    z    A joy.
-    dtype: str
+    >>> reviews = pd.DataFrame({"text": ["A joy.", "So so."]})
+    >>> llm_map(reviews, "Classify: {{ txt }}", labels=["good", "bad"], model="ollama/llama3.2")
+    Traceback (most recent call last):
+        ...
+    ipyllm.errors.LLMError: The template uses {{ txt }}, but the rows have no column 'txt'; did you mean 'text'?
     """
     rows = read_rows(data)
     answer_schema = _answer_schema(labels, schema)

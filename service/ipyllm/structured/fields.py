@@ -32,7 +32,7 @@ class Field:
 
 
 def fields_of(schema: Schema) -> list[Field] | Field:
-    """Return the fields of an object's schema, or of any other schema its single value.
+    """Return the fields of an object's schema, or of any other schema, and of an object with any keys, its one value.
 
     Examples
     --------
@@ -44,7 +44,9 @@ def fields_of(schema: Schema) -> list[Field] | Field:
     """
     sent = schema.json_schema
     defs = sent.get("$defs", {})
-    properties = sent["properties"]
+    properties = sent.get("properties")
+    if not properties:  # an object with any keys
+        return Field(WRAPPER, "object")
     if schema.wrapped:
         return _field(WRAPPER, properties[WRAPPER], defs)
     names = _python_names(schema.source) or list(properties)

@@ -114,10 +114,9 @@ def test_a_budget_leaves_the_rows_null_that_it_does_not_allow(server, own_settin
     assert mapped(SONGS, model=model, max_tokens=2, max_cost_usd=0.35).tolist() == ["SO", "LA", "MI"]
     with pytest.raises(LLMError, match="max_cost_usd"):
         mapped(SONGS, model=model, max_tokens=2, max_cost_usd=0.1, name="anew")
+    longer = pd.concat([SONGS, SONGS.replace("so", "fa").head(1)])
     with pytest.warns(UserWarning, match=r"1 of 4 rows has no answer \(quota 1\)"):
-        longer = mapped(
-            pd.concat([SONGS, SONGS.replace("so", "fa").head(1)]), model=model, max_tokens=2, max_cost_usd=0
-        )
+        found = mapped(longer, model=model, max_tokens=2, max_cost_usd=0)
     assert found.isna().tolist() == [False, False, False, True]
 
 

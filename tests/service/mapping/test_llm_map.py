@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import datetime as dt
+import enum
 import warnings
 from collections import Counter
 
 import numpy as np
 import pandas as pd
 import polars as pl
+import pydantic
 import pytest
 
 from ipyllm import LLMError, create_llm_service, llm_map, usage
@@ -186,6 +188,29 @@ def test_a_schema_that_is_no_object_gives_a_series(model, server):
     found = mapped(REVIEWS, model=model, schema=int)
     assert found.tolist() == [7, 7, 7, 7]
     assert found.dtype == "Int64"
+
+
+def test_an_object_with_any_keys_gives_a_series_of_dicts(model, server):
+    server.on(lambda _: answer('{"a": 1}'))
+    assert mapped(REVIEWS.head(1), model=model, schema=dict[str, int]).tolist() == [{"a": 1}]
+
+
+def test_fields_have_the_names_of_python_and_enums_their_values(model, server):
+    class Mood(enum.Enum):
+        GOOD = "good"
+        BAD = "bad"
+
+    class Review(pydantic.BaseModel):
+        mood: Mood
+        optional: int | None
+        n: int = pydantic.Field(alias="number of stars")
+        index: str
+
+    server.on(lambda _: answer('{"mood": "bad", "optional": null, "number of stars": 4, "index": "i"}'))
+    found = mapped(REVIEWS.head(1), model=model, schema=Review)
+    assert found.to_dict("list") == {"mood": ["bad"], "optional": [pd.NA], "n": [4], "index": ["i"]}
+    assert found["mood"].cat.categories.tolist() == ["good", "bad"]
+    assert found["optional"].dtype == "Int64"
 
 
 def test_an_integer_that_no_column_holds_is_kept_as_an_object(model, server):
