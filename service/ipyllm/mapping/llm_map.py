@@ -157,7 +157,8 @@ def llm_map(
     prompts = make_prompts(rows, template)
     identity = [arm.identity(), list(arm.request.messages), answer_schema and answer_schema.json_schema]
     name = checked_name(name) if name is not None else f"map-{_digest([identity, template])[:12]}"
-    keys = {text: _digest([identity, text])[:24] for text in prompts.different}
+    different = dict.fromkeys(text for text in prompts.texts if text is not None)
+    keys = {text: _digest([identity, text])[:24] for text in different}
     outcomes = Outcomes(
         name,
         answer_schema,

@@ -27,11 +27,6 @@ class Prompts:
     texts: list[str | None]  # one for each row
     reasons: dict[int, str]  # by row: why it has none
 
-    @property
-    def different(self) -> list[str]:
-        """The different prompts, in the order of their first rows."""
-        return list(dict.fromkeys(text for text in self.texts if text is not None))
-
 
 def make_prompts(rows: Rows, template: str | None) -> Prompts:
     """Fill in the template for each row; raise ``bad_request`` if it does not fit the columns."""
