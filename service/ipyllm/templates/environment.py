@@ -138,7 +138,7 @@ class _Environment(SandboxedEnvironment):
         if kind is Method:
             if isinstance(function.owner, str) and function.name == "format":
                 return values.result(_Formatter(self, values).vformat(function.owner, args, kwargs))
-            return call_method(values, function, args, kwargs)
+            return values.choose(function, call_method(values, function, args, kwargs))
         if kind is RegisteredFunction:
             with values.paused():
                 returned = function.call(*args, **kwargs)

@@ -5,10 +5,11 @@ from __future__ import annotations
 from functools import wraps
 from typing import TYPE_CHECKING, Any, cast
 
-from jinja2 import Undefined, pass_environment, pass_eval_context
+from jinja2 import Undefined, pass_context, pass_environment, pass_eval_context
 from jinja2.filters import FILTERS
 from jinja2.tests import TESTS
 
+from ipyllm.templates.chosen_rows import CHOICES
 from ipyllm.templates.methods import Method
 from ipyllm.templates.operations import apply, check_places, growth, library_of, printf_size
 from ipyllm.templates.readable import filter_names
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
 
     from jinja2 import Environment
     from jinja2.nodes import EvalContext
+    from jinja2.runtime import Context
+    from jinja2.sandbox import SandboxedEnvironment
 
 __all__ = ["filters", "json_value", "tests"]
 
@@ -39,7 +42,8 @@ def filters() -> dict[str, Callable[..., Any]]:
         "tojson": _tojson,
     }
     jinjas = cast("dict[str, Callable[..., Any]]", FILTERS)
-    return {name: _guarded(name, own.get(name, jinjas[name])) for name in filter_names()}
+    of_tables = {name: _method(name) for name in ("describe", *CHOICES)}
+    return {name: _guarded(name, own.get(name, jinjas[name])) for name in filter_names()} | of_tables
 
 
 def tests() -> dict[str, Callable[..., Any]]:
@@ -66,6 +70,17 @@ def _guarded(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
         return found if type(found) is Method else values.result(found)
 
     return guarded
+
+
+def _method(name: str) -> Callable[..., Any]:
+    """Return a filter that calls a method of a table: ``df | head(20)``."""
+
+    @pass_context
+    def call(context: Context, table: Any, *args: Any, **kwargs: Any) -> Any:
+        environment = cast("SandboxedEnvironment", context.environment)
+        return environment.call(context, environment.getattr(table, name), *args, **kwargs)
+
+    return call
 
 
 @pass_environment

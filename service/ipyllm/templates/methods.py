@@ -68,9 +68,7 @@ def _call_library(method: Method, args: tuple[Any, ...], kwargs: dict[str, Any])
         _check_aggregation(given)
     elif foreign := sorted(set(given) - parameters()):
         raise RefusedError(f"may not give {foreign[0]!r} to {name}(): {ADVICE}.")
-    if name == "sample" and not isinstance(given.get("random_state", given.get("seed")), int):
-        argument = "seed" if library_of(method.owner) == "polars" else "random_state"
-        raise RefusedError(f"takes a sample that differs every time: give {name}() a number as {argument}.")
+    kwargs = {**kwargs, **_always(method, given)}
     if name in _AS_TEXT and table_size(method.owner) > _MAX_CELLS_AS_TEXT:
         raise RefusedError(f"may not write out a table of more than {_MAX_CELLS_AS_TEXT:,} cells: use head().")
     if name == "corr" and max(getattr(method.owner, "shape", ())[1:], default=0) > _MAX_CORRELATED:
@@ -82,9 +80,17 @@ def _call_library(method: Method, args: tuple[Any, ...], kwargs: dict[str, Any])
     if name in {"contains", "split"} and "pandas" in type(method.owner).__module__:
         _refuse_regular_expression(name, given)
         kwargs = {**kwargs, "regex": False}
-    if name == "groupby":
-        kwargs = {"observed": True, **kwargs}  # else one group for each combination of categories
     return method.call(*args, **kwargs)
+
+
+def _always(method: Method, given: dict[str, Any]) -> dict[str, Any]:
+    """Return arguments that are added to those given."""
+    if method.name == "groupby" and "observed" not in given:
+        return {"observed": True}  # else there is one group for each combination of categories
+    seed = "seed" if library_of(method.owner) == "polars" else "random_state"
+    if method.name == "sample" and not isinstance(given.get(seed), int):
+        return {seed: 0}  # the same rows every time, and Python's random numbers are left alone
+    return {}
 
 
 def _given(method: Method, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:

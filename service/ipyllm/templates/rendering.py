@@ -10,6 +10,7 @@ from jinja2.exceptions import UndefinedError
 from jinja2.sandbox import safe_range
 from jinja2.utils import Cycler, Joiner, Namespace, missing
 
+from ipyllm.templates.chosen_rows import CHOICES, ChosenRows
 from ipyllm.templates.functions import registered
 from ipyllm.templates.operations import library_of
 from ipyllm.templates.plain_values import PlainValues, RegisteredFunction
@@ -24,11 +25,14 @@ if TYPE_CHECKING:
 
     from jinja2 import Template
 
+    from ipyllm.templates.methods import Method
+
 __all__ = ["JINJA_NAMES", "Missing", "Rendering", "current"]
 
 JINJA_NAMES = {"range": safe_range, "dict": dict, "namespace": Namespace, "cycler": Cycler, "joiner": Joiner}
 """The functions of Jinja that a template may call."""
 
+_TABLES = {"pandas DataFrame", "pandas Series", "Polars DataFrame", "Polars Series"}
 _rendering: ContextVar[Rendering] = ContextVar("rendering")
 
 
@@ -53,6 +57,7 @@ class Rendering(PlainValues):
         self._variables = variables
         self._to_text = to_text
         self._looked_up: dict[str, Any] = {}
+        self._chosen: dict[int, ChosenRows] = {}
 
     def fill_in(self, template: Template) -> str:
         """Return the text of the template."""
@@ -82,11 +87,19 @@ class Rendering(PlainValues):
         """Return the names of variables, for suggestions."""
         return [name for name in list(self._variables) if isinstance(name, str) and not name.startswith("_")]
 
+    def choose(self, method: Method, rows: Any) -> Any:
+        """Note that a template chose these rows, by ``head`` or the like, if a table has the method; return them."""
+        row = readable(type(method.owner))
+        if method.name in CHOICES and row is not None and row.title in _TABLES:
+            self._chosen[id(rows)] = ChosenRows(rows, method.owner, CHOICES[method.name])
+        return rows
+
     def output(self, value: Any) -> str:
         """Return the text that is inserted for a value."""
         if type(value) is not str:
             self.expect(self.size(value))
-        text = str(value if self._to_text is None else self._to_text(value))
+        chosen = self._chosen.get(id(value), value)
+        text = str(chosen if self._to_text is None else self._to_text(chosen))
         self.make(len(text))
         return text
 

@@ -254,7 +254,6 @@ ARGUMENTS = {
     "{{ groups.agg('apply') }}": "may not aggregate by 'apply'",
     "{{ groups.agg(x=('cups', 'to_csv')) }}": "may not aggregate by 'to_csv'",
     "{{ groups.cups.agg(double) }}": "double, a function",
-    "{{ df.sample(2) }}": "takes a sample that differs every time: give sample() a number as random_state.",
     "{{ df.sample(1000000000, replace=true, random_state=0) }}": "'replace' to sample()",
     "{{ cups.sum(out=array) }}": "'out' to sum()",
     "{{ array.sum(out=array) }}": "'out' to sum()",
