@@ -10,7 +10,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from ipyllm.conversations.tokens import estimate
-from ipyllm.templates.chosen_rows import ChosenRows
+from ipyllm.templates.tables import ChosenRows
 from ipyllm.text.format import count, shorten
 from ipyllm_magics.prompt.table_views import CELL_CHARS, PandasView, table_view
 

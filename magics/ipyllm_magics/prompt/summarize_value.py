@@ -15,7 +15,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from ipyllm.conversations.tokens import estimate
-from ipyllm.templates.chosen_rows import ChosenRows
+from ipyllm.templates.tables import ChosenRows
 from ipyllm.text.format import count
 from ipyllm.text.redact import redact
 from ipyllm_magics.prompt.summarize_table import summarize_table
