@@ -26,7 +26,7 @@ from ipyllm.templates.functions import registered_as
 from ipyllm.templates.limits import MAX_DEPTH, Limits
 from ipyllm.templates.readable import TemplateObject, readable
 from ipyllm.templates.refusal import ADVICE, FUNCTIONS, Denied, Function, RefusedError, describe_kind, name_of
-from ipyllm.templates.tables import NotPlainError, check_table, check_time_zone, is_dtype, table_size
+from ipyllm.templates.tables import NotPlainError, check_table, check_time_zone, has_short_axis, is_dtype, table_size
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -165,9 +165,7 @@ class Border(Limits):
             check_table(value)
             if hasattr(value, "attrs"):
                 value = type(value)(value)  # without the attrs, which its methods copy
-        shape = getattr(value, "shape", ())
-        if self._open and len(shape) > 1 and 1 in shape and type(value).__module__ == "numpy":
-            # Compared with another one, in a list or by a filter, it would be spread over it.
+        if self._open and has_short_axis(value):
             raise NotPlainError("has an axis of length 1")
         self.make(table_size(value))
         return value

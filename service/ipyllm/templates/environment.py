@@ -54,7 +54,7 @@ _COMPARISONS: dict[str, Callable[[Any, Any], Any]] = {
     "eq": operator.eq, "ne": operator.ne, "gt": operator.gt, "gteq": operator.ge, "lt": operator.lt,
     "lteq": operator.le, "in": lambda item, items: item in items, "notin": lambda item, items: item not in items,
 }  # fmt: skip
-_WIDE = re.compile(r"%(?:\([^)]*\))?[#0\- +]*(?:\d*\.)?(?:\d{4}|\*)")
+_WIDE = re.compile(r"%\([^()]*\(|%(?:\([^()]*\))?[#0\- +]*(?:\d*\.)?(?:\d{4}|\*)")
 _UNDEFINED_ALLOWED = {"d", "default", "defined", "undefined"}
 
 
@@ -339,6 +339,8 @@ class _Environment(SandboxedEnvironment):
             return run.result(_Formatter(self).vformat(owner, args, kwargs))
         if isinstance(owner, str) and name in _GROWTH:
             run.expect(_GROWTH[name](owner, *args, **kwargs))
+        if name in {"count", "index"} and args:  # of a list
+            check_pair(owner, args[0], arithmetic=False)
         if name == "strftime":
             check_format(*args, **kwargs)
         return run.result(function.call(*args, **kwargs))

@@ -32,6 +32,8 @@ __all__ = [
     "check_places",
     "check_table",
     "check_time_zone",
+    "check_whole",
+    "has_short_axis",
     "is_dtype",
     "is_table",
     "table_size",
@@ -77,6 +79,12 @@ def is_table(value: Any) -> bool:
     """Return whether it is a table, column, index, array or accessor of pandas, NumPy or Polars."""
     row = readable(type(value))
     return row is not None and row.table
+
+
+def has_short_axis(value: Any) -> bool:
+    """Return whether it is an array that NumPy would spread over another one, as a column over a row."""
+    shape = getattr(value, "shape", ()) if is_table(value) else ()
+    return len(shape) > 1 and 1 in shape and type(value).__module__ == "numpy"
 
 
 def table_size(value: Any) -> int:
@@ -195,6 +203,9 @@ def check_pair(left: Any, right: Any, *, arithmetic: bool) -> None:
             texts = not is_table(value) and isinstance(value, str | bytes | list | tuple | dict | set | frozenset)
             if texts or (is_table(value) and not _kinds_of(value) <= _NUMBERS_AND_TIMES):
                 raise RefusedError(f"may not compute with tables of text or objects: {ADVICE}.")
+    for table, other in ((left, right), (right, left)):
+        if has_short_axis(table) and isinstance(other, list | tuple):  # it would be spread over each array in there
+            raise RefusedError(f"may not look in a list for an array that has an axis of length 1: {ADVICE}.")
     if len(tables) > 1 and not _same_labels(left, right):
         raise RefusedError(f"may not combine tables with different rows or columns: {ADVICE}.")
 
