@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Border", "Record"]
 
-_SHORT = frozenset({str, int, float, bool, type(None)})
+_FLAT = frozenset({str, int, float, bool, type(None)})
 _EXACT = {dict, collections.Counter, list, tuple, set, frozenset}
 _VIEWS: tuple[Any, ...] = (collections.deque, type({}.keys()), type({}.values()), type({}.items()))
 # How a value of a subclass is read as one of its base class, without its code.
@@ -144,9 +144,14 @@ class Border(Limits):
 
     def _container(self, value: Any, kind: type) -> Any:
         is_dict = issubclass(kind, dict)
-        items = self._items(value, [*value, *value.values()] if is_dict else value)
+        items = [*value, *value.values()] if is_dict else list(value)
+        self.tick()
+        self.make(_size_of_flat(items))
+        if _FLAT.issuperset(map(type, items)):
+            return kind(value)
+        copies = self._items(value, items)
         try:
-            return kind(dict(zip(items, items[len(value) :], strict=False)) if is_dict else items)
+            return kind(dict(zip(copies, copies[len(value) :], strict=False)) if is_dict else copies)
         except (RefusedError, TypeError):  # something denied or a list, as a key or the item of a set
             raise NotPlainError("holds what it may not") from None
 
@@ -178,22 +183,22 @@ class Border(Limits):
             raise NotPlainError(f"nests lists more than {MAX_DEPTH} deep")
         self._open.append(id(value))
         try:
-            self.look_at_clock()
-            if hasattr(items, "__len__"):
-                items = list(items)
-                self.make(_ITEM * (4 + len(items)))
-                if set(map(type, items)) <= _SHORT:
-                    self.make(sum(len(item) for item in items if type(item) is str))
-                    self.make(sum(item.bit_length() // 3 for item in items if type(item) is int))
-                    return items
+            if not hasattr(items, "__next__"):
                 return [self._plain(item) for item in items]
             copies = []
-            for item in items:  # of an iterator
+            for item in items:
                 self.step()
                 copies.append(self._plain(item))
             return copies
         finally:
             self._open.pop()
+
+
+def _size_of_flat(items: list[Any]) -> int:
+    """Return the size of a list, with its texts and numbers."""
+    texts = [len(item) for item in items if type(item) is str]
+    numbers = [item.bit_length() for item in items if type(item) is int]
+    return _ITEM * (4 + len(items)) + sum(texts) + sum(numbers) // 3
 
 
 def _stored_fields(value: Any, kind: type) -> dict[str, Any] | None:

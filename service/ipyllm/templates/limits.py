@@ -19,7 +19,7 @@ MAX_BITS = 14_285  # of a number: 4,300 digits, Python's own limit for writing o
 MAX_DEPTH = 50  # of lists in lists
 MAX_NODES = 10_000  # of a template's syntax tree, whose compilation cannot be interrupted
 _INPUT_FACTOR = 10
-_STEPS_PER_LOOK = 64  # at the clock
+_TICKS_PER_LOOK = 64  # at the clock
 
 
 class Limits:
@@ -28,20 +28,21 @@ class Limits:
     def __init__(self) -> None:
         self.deadline = thread_time() + MAX_SECONDS
         self._steps = 0
+        self._ticks = 0
         self._made = 0
         self.allowed = MAX_SIZE
 
     def step(self) -> None:
         """Count a step."""
+        self.tick()
         self._steps += 1
-        if not self._steps % _STEPS_PER_LOOK:
-            self.look_at_clock()
         if self._steps > MAX_STEPS:
             raise RefusedError(f"takes more than {MAX_STEPS:,} steps: {ADVICE}.")
 
-    def look_at_clock(self) -> None:
-        """Refuse when the time is up."""
-        if thread_time() > self.deadline:
+    def tick(self) -> None:
+        """Look at the clock now and then, and refuse when the time is up."""
+        self._ticks += 1
+        if self._ticks % _TICKS_PER_LOOK == 1 and thread_time() > self.deadline:
             raise RefusedError(f"takes longer than {MAX_SECONDS:g} s: {ADVICE}.")
 
     def expect(self, size: int) -> None:
