@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from ipyllm.conversations.transcript import SYSTEM_ROLES, Transcript, Turn, validate_message
 from ipyllm.errors import bad_request
 from ipyllm.messages import text_of
+from ipyllm.validate import refuse_table
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -63,6 +64,7 @@ class SharedTurns:
         ValueError
             As :meth:`add_message`.
         """
+        refuse_table(messages)
         valid = [validate_message(message) for message in messages]
         with self._lock:
             for message in valid:

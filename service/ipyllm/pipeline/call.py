@@ -180,16 +180,7 @@ class Call:
         self._deadline = None if total is None else asyncio.get_running_loop().time() + total
         try:
             if self.request.tools or self.request.schema is not None:
-                from ipyllm.pipeline.tool_loop import ToolLoop
-
-                loop = ToolLoop(
-                    self.request,
-                    self._ask,
-                    self._caller_executor,
-                    self._deadline,
-                    schema_mode=self.service.schema_mode,
-                )
-                self.response = await loop.run()
+                self.response = await self._run_tool_loop()
             else:
                 self.response = await self._ask(self.request)
         except (asyncio.CancelledError, Exception) as exc:  # noqa: BLE001 - the waiting thread must learn of every error
@@ -209,6 +200,19 @@ class Call:
                     self._on_event(Finished(self.response))
             finally:
                 self.done.set()
+
+    async def _run_tool_loop(self) -> ChatResponse:
+        from ipyllm.pipeline.tool_loop import ToolLoop
+        from ipyllm.structured import learned_mode, remember_mode
+
+        schema, first_mode = self.request.schema, self.service.schema_mode
+        if schema is not None:
+            first_mode = learned_mode(self.service, schema) or first_mode
+        loop = ToolLoop(self.request, self._ask, self._caller_executor, self._deadline, schema_mode=first_mode)
+        response = await loop.run()
+        if schema is not None and loop.mode != first_mode:
+            remember_mode(self.service, schema, loop.mode)
+        return response
 
     async def _ask(self, request: ChatRequest) -> ChatResponse:
         """Ask the service, or the candidates of a route one after the other."""
