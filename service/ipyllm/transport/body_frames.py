@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 
+from ipyllm.transport.large_json import LARGE
 from ipyllm.transport.sse import ServerSentEvents
 
 __all__ = ["BodyFrames", "is_json"]
@@ -43,23 +44,27 @@ class BodyFrames:
         """Return what ``data`` completes, as (event name, JSON) pairs."""
         if self._sse is not None:
             return self._sse.feed(data)
-        self._head += data
+        self._head += data if self._head else data.lstrip(_SPACE)
         if not self.begins_with:
-            self.begins_with = bytes(self._head.lstrip(_SPACE)[:_HEAD_BYTES])
+            self.begins_with = bytes(self._head[:_HEAD_BYTES])
         if not self.begins_with or self.is_whole:
             return []
         if self.begins_with[:1] in b"{[":
-            start = len(self._head) - len(self._head.lstrip(_SPACE))
-            end = self._head.find(b"\n", max(start, self._line_searched))
+            end = self._head.find(b"\n", self._line_searched)
             self._line_searched = len(self._head)
             if end < 0:
                 return []
-            if not is_json(bytes(self._head[start:end])):
+            if not _is_json_line(self._head[:end]):
                 self.is_whole = True
                 return []
         self._sse = ServerSentEvents()
         head, self._head = bytes(self._head), bytearray()
         return self._sse.feed(head)
+
+    @property
+    def n_pending(self) -> int:
+        """Bytes since the last event of a stream; 0 for other bodies, which are whole at their end."""
+        return self._sse.n_pending if self._sse is not None else 0
 
     @property
     def is_foreign(self) -> bool:
@@ -72,9 +77,14 @@ class BodyFrames:
         """Return the rest at the end of the body."""
         if self._sse is not None:
             return self._sse.close()
-        whole = bytes(self._head).strip(_SPACE)
+        whole = bytes(self._head.strip(_SPACE))
         self.is_whole = bool(whole)
         return [(b"", whole)] if whole else []
+
+
+def _is_json_line(line: bytearray) -> bool:
+    # A large one is parsed later, and not on the loop: an answer on many lines has short ones.
+    return is_json(bytes(line)) if len(line) <= LARGE else line.rstrip().endswith((b"}", b"]"))
 
 
 def is_json(text: bytes) -> bool:
