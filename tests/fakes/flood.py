@@ -11,12 +11,14 @@ import socket
 import threading
 import zlib
 from contextlib import suppress
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, NamedTuple, Self
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
-__all__ = ["FLOODS", "Flood", "bomb", "event_stream", "head", "token", "whole"]
+    Reply = Callable[[], Iterable[bytes]]
+
+__all__ = ["ENDLESS", "LARGE", "Flood", "Hostile", "bomb", "event_stream", "head", "plain", "token", "zipped"]
 
 MB = 1_000_000
 _PIECE = 1 << 16
@@ -25,7 +27,7 @@ _PIECE = 1 << 16
 class Flood:
     """Sends the same bytes to every client. `sent` counts them."""
 
-    def __init__(self, reply: Callable[[], Iterable[bytes]]) -> None:
+    def __init__(self, reply: Reply) -> None:
         self._reply = reply
         self.sent = 0
         self._listener = socket.create_server(("127.0.0.1", 0))
@@ -78,13 +80,7 @@ def token(**delta: object) -> bytes:
     return b"data: %b\n\n" % json.dumps({"choices": [{"index": 0, "delta": delta}]}).encode()
 
 
-def whole(text: str) -> bytes:
-    """Return a whole chat completion."""
-    message = {"role": "assistant", "content": text}
-    return json.dumps({"choices": [{"index": 0, "message": message, "finish_reason": "stop"}]}).encode()
-
-
-def event_stream(*events: bytes) -> Callable[[], Iterator[bytes]]:
+def event_stream(*events: bytes) -> Reply:
     """Return a reply of some events, the last of them without end."""
 
     def reply() -> Iterator[bytes]:
@@ -99,7 +95,7 @@ def endless(data: bytes) -> Iterator[bytes]:
     return itertools.repeat(data * max(1, _PIECE // len(data)))
 
 
-def plain(beginning: bytes, rest: bytes, megabytes: int | None, end: bytes = b"") -> Callable[[], Iterator[bytes]]:
+def plain(beginning: bytes, rest: bytes, megabytes: int | None, end: bytes = b"") -> Reply:
     """Return a reply: `beginning`, then `rest` again and again, so many megabytes or without end."""
 
     def reply() -> Iterator[bytes]:
@@ -117,7 +113,7 @@ def plain(beginning: bytes, rest: bytes, megabytes: int | None, end: bytes = b""
 
 def bomb(
     encoding: str, beginning: bytes, end: bytes, *, status: int = 200, megabytes: int = 512, rest: bytes = b"0123456789"
-) -> Callable[[], Iterator[bytes]]:
+) -> Reply:
     """Return a reply that inflates to so many megabytes."""
     packed = compressed(encoding, beginning, rest * (MB // len(rest)), megabytes, end)
     return lambda: iter([head(status, "application/json", encoding) + packed])
@@ -127,7 +123,7 @@ def compressed(encoding: str, beginning: bytes, block: bytes, times: int, end: b
     """Return the compressed form of `beginning`, so many blocks, and `end`."""
     match encoding:
         case "gzip" | "deflate":
-            zipper = zlib.compressobj(9, wbits=31 if encoding == "gzip" else 15)
+            zipper = zlib.compressobj(1, wbits=31 if encoding == "gzip" else 15)
             compress, finish = zipper.compress, zipper.flush
         case "br":
             import brotli
@@ -144,62 +140,116 @@ def compressed(encoding: str, beginning: bytes, block: bytes, times: int, end: b
     return b"".join([compress(beginning), *(compress(block) for _ in range(times)), compress(end), finish()])
 
 
+def zipped(reply: Reply) -> Reply:
+    """Return the same reply, compressed with gzip while it is sent."""
+
+    def packed() -> Iterator[bytes]:
+        pieces, zipper = iter(reply()), zlib.compressobj(1, wbits=31)
+        lines, _, body = next(pieces).partition(b"\r\n\r\n")
+        yield lines + b"\r\nContent-Encoding: gzip\r\n\r\n"
+        for piece in itertools.chain([body], pieces):
+            yield zipper.compress(piece) + zipper.flush(zlib.Z_SYNC_FLUSH)
+        yield zipper.flush()
+
+    return packed
+
+
+class Hostile(NamedTuple):
+    """What a hostile server sends, and what a call to it must say, with the text that it keeps."""
+
+    reply: Reply
+    says: str
+    category: str = "api_error"
+    content: str = ""
+
+
 _TEXT = b'data: {"choices": [{"index": 0, "delta": {"content": "'
 _CALL = {"index": 0, "id": "a", "type": "function"}
-_EVENT = b'data: {"choices": [{"index": 0, "delta": {"content": "one two "}}]}\n\n'
 _STATUS = b"HTTP/1.1 200 OK\r\n"
+_CHUNKED = _STATUS + b"Content-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"
 _LONG = "x" * 10 * MB
+_HI = token(content="Hi")
+_ANSWER, _EVENT, _NO_HTTP = "in one answer; the rest was not read", "without the end of an event", "that is not HTTP"
 
-
-FLOODS: dict[str, Callable[[], Iterable[bytes]]] = {
-    "a stream that never ends": event_stream(token(content="Hi"), token(content="word ")),
-    "reasoning that never ends": event_stream(token(content="Hi"), token(reasoning="word ")),
-    "arguments that never end": event_stream(
-        token(content="Hi"),
-        token(tool_calls=[_CALL | {"function": {"name": "f", "arguments": "{"}}]),
-        token(tool_calls=[{"index": 0, "function": {"arguments": "word "}}]),
+ENDLESS = {
+    "a stream": Hostile(event_stream(_HI, token(content="word ")), _ANSWER, content="Hiword word"),
+    "reasoning": Hostile(event_stream(_HI, token(reasoning="word ")), _ANSWER, content="Hi"),
+    "arguments": Hostile(
+        event_stream(
+            _HI,
+            token(tool_calls=[_CALL | {"function": {"name": "f", "arguments": "{"}}]),
+            token(tool_calls=[{"index": 0, "function": {"arguments": "word "}}]),
+        ),
+        _ANSWER,
+        content="Hi",
     ),
-    "details of reasoning that never end": event_stream(
-        token(content="Hi"),
-        token(reasoning_details=[{"type": "reasoning.text", "text": "word ", "index": 0}]),
+    "details of reasoning": Hostile(
+        event_stream(_HI, token(reasoning_details=[{"type": "reasoning.text", "text": "word ", "index": 0}])),
+        _ANSWER,
+        content="Hi",
     ),
-    "a line that never ends": plain(head() + token(content="Hi") + _TEXT, b"word ", None),
-    "lines of one event that never end": event_stream(token(content="Hi"), b"data: word\n"),
-    "comments that never end": event_stream(token(content="Hi"), b": keep-alive\n\n"),
-    "empty lines that never end": event_stream(token(content="Hi"), b"\n"),
-    "empty events that never end": event_stream(token(content="Hi"), b"data: {}\n\n"),
-    "spaces that never end": plain(head(), b" ", None),
-    "a whole answer that never ends": plain(head(200, "application/json") + whole("")[:-3], b"word ", None),
-    "lists in lists that never end": plain(head(200, "application/json"), b"[", None),
-    "something else that never ends": plain(head(200, "text/plain"), b"lorem ipsum ", None),
-    "an error that never ends": plain(head(500, "text/plain") + b"the worker died ", b"lorem ipsum ", None),
-    "an error of one key that never ends": plain(head(429, "application/json") + b'{"error": {"', b"word ", None),
-    "a tool's name of 10 MB": event_stream(
-        token(content="Hi"), token(tool_calls=[_CALL | {"function": {"name": _LONG, "arguments": "{}"}}]), b": \n"
+    "empty chunks": Hostile(event_stream(_HI, b"data: {}\n\n"), _ANSWER, content="Hi"),
+    "a line": Hostile(plain(head() + _HI + _TEXT, b"word ", None), _EVENT, content="Hi"),
+    "lines of one event": Hostile(event_stream(_HI, b"data: word\n"), _EVENT, content="Hi"),
+    "comments": Hostile(event_stream(_HI, b": keep-alive\n\n"), _EVENT, content="Hi"),
+    "empty lines": Hostile(event_stream(_HI, b"\r\n"), _EVENT, content="Hi"),
+    "spaces": Hostile(plain(head(), b" ", None), _ANSWER),
+    "a whole answer": Hostile(
+        plain(head(200, "application/json") + b'{"choices": [{"message": {"content": "', b"word ", None), _ANSWER
     ),
-    "a call's id of 10 MB": event_stream(
-        token(content="Hi"), token(tool_calls=[_CALL | {"id": _LONG, "function": {"name": "f"}}]), b": \n"
+    "lists in lists": Hostile(plain(head(200, "application/json"), b"[", None), _ANSWER),
+    "something else": Hostile(plain(head(200, "text/plain"), b"lorem ipsum ", None), _EVENT),
+    "an error": Hostile(
+        plain(head(500, "text/plain") + b"the worker died ", b"lorem ipsum ", None), 'HTTP 500, "the worker died'
     ),
-    "a million calls": event_stream(
-        token(content="Hi"), _TEXT[:-12] + b'"tool_calls": [' + b"{}," * MB + b"{}]}}]}\n\n", b": \n"
+    "an error in JSON": Hostile(
+        plain(head(429, "application/json") + b'{"error": {"', b"word ", None), "too many requests", "rate_limit"
     ),
-    "a million parts": event_stream(token(content="Hi"), _TEXT[:-1] + b"[" + b'"a",' * MB + b'"a"]}}]}\n\n', b": \n"),
-    "an error in the stream of 15 MB": event_stream(
-        token(content="Hi"), b'data: {"error": {"message": "the worker died %b"}}\n\n' % (b" a" * 7 * MB), b": \n"
-    ),
-    "five million lists": plain(head(200, "application/json") + b'{"choices": [' + b"[]," * 5 * MB + b"[]]}", b" ", 0),
-    "ten thousand headers": lambda: [_STATUS + b"".join(b"X-%d: 1\r\n" % n for n in range(10_000)), b"\r\n"],
-    "headers that never end": lambda: itertools.chain(
-        [_STATUS], (b"X-%d: %b\r\n" % (n, b"a" * 5000) for n in itertools.count())
-    ),
-    "a header of 10 MB": lambda: [_STATUS + b"X-A: ", _LONG.encode(), b"\r\n\r\n"],
-    "a header that never ends": plain(_STATUS + b"X-A: ", b"a", None),
-    "a status line that never ends": plain(b"HTTP/1.1 200 ", b"a", None),
-    "a chunk's extension that never ends": plain(
-        _STATUS + b"Content-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n5;", b"a", None
-    ),
-    "trailers that never end": plain(
-        _STATUS + b"Content-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n", b"X-A: a\r\n", None
-    ),
-    "answers before the answer that never end": plain(b"", b"HTTP/1.1 103 Early Hints\r\nX-A: a\r\n\r\n", None),
 }
+"""What never ends, whatever the bounds are."""
+
+LARGE = {
+    "a tool's name of 10 MB": Hostile(
+        event_stream(_HI, token(tool_calls=[_CALL | {"function": {"name": _LONG, "arguments": "{}"}}]), b": \n"),
+        "sent 10,000,000 characters as the name of a function",
+        content="Hi",
+    ),
+    "a call's id of 10 MB": Hostile(
+        event_stream(_HI, token(tool_calls=[_CALL | {"id": _LONG, "function": {"name": "f"}}]), b": \n"),
+        "sent 10,000,000 characters as the id of a function call",
+        content="Hi",
+    ),
+    "a million calls": Hostile(
+        event_stream(_HI, _TEXT[:-12] + b'"tool_calls": [' + b"{}," * MB + b"{}]}}]}\n\n", b": \n"),
+        "sent 1,000,001 pieces of function calls at once",
+        content="Hi",
+    ),
+    "a million parts": Hostile(
+        event_stream(_HI, _TEXT[:-1] + b"[" + b'"a",' * MB + b'"a"]}}]}\n\n', b": \n"),
+        "sent 1,000,001 parts of its text at once",
+        content="Hi",
+    ),
+    "five million lists": Hostile(
+        plain(head(200, "application/json") + b'{"choices": [' + b"[]," * 5 * MB + b"[]]}", b" ", 0),
+        "sent JSON with more than 2,000,000 values",
+    ),
+    "an error of 15 MB in the stream": Hostile(
+        event_stream(_HI, b'data: {"error": {"message": "the worker died%b"}}\n\n' % (b" a" * 7 * MB), b": \n"),
+        "the worker died",
+        content="Hi",
+    ),
+    "ten thousand headers": Hostile(
+        lambda: [_STATUS + b"".join(b"X-%d: 1\r\n" % n for n in range(10_000)) + b"\r\n"], _NO_HTTP
+    ),
+    "headers without end": Hostile(
+        lambda: (_STATUS if n == 0 else b"X-%d: %b\r\n" % (n, b"a" * 5000) for n in itertools.count()), _NO_HTTP
+    ),
+    "a header of 10 MB": Hostile(lambda: [_STATUS + b"X-A: ", _LONG.encode(), b"\r\n\r\n"], _NO_HTTP),
+    "a status line without end": Hostile(plain(b"HTTP/1.1 200 ", b"a", None), _NO_HTTP),
+    "trailers without end": Hostile(plain(_CHUNKED + b"0\r\n", b"X-A: a\r\n", None), "was lost", "connection"),
+    "a chunk's extension without end": Hostile(plain(_CHUNKED + b"5;", b"a", None), "took too long", "timeout"),
+    "answers before the answer without end": Hostile(
+        plain(b"", b"HTTP/1.1 103 Early Hints\r\nX-A: a\r\n\r\n", None), "took too long", "timeout"
+    ),
+}
+"""What is large or without end elsewhere than in the body as a whole, by the usual bounds."""

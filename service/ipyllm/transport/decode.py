@@ -80,6 +80,7 @@ async def chunks(
                     reader.raise_fault()
                     end.done = True
                     return
+            frames.check()
         end.done = True
         end.is_foreign = frames.is_foreign
         arrival = times.arrival()
@@ -121,12 +122,15 @@ class _BoundedFrames(BodyFrames):
 
     def feed(self, data: bytes) -> list[tuple[bytes, bytes]]:
         self._n_bytes += len(data)
-        if self._n_bytes > self._bounds.answer:
-            raise too_large("in one answer", self._bounds.answer, "max_answer_mb", self._model)
-        events = super().feed(data)
+        excess = self._n_bytes - self._bounds.answer
+        return super().feed(data if excess <= 0 else data[: max(0, len(data) - excess)])
+
+    def check(self) -> None:
+        """Raise if more has come than is allowed, when what is within the bounds has been read."""
         if self.n_pending > self._bounds.event:
             raise too_large("without the end of an event", self._bounds.event, "max_event_mb", self._model)
-        return events
+        if self._n_bytes > self._bounds.answer:
+            raise too_large("in one answer", self._bounds.answer, "max_answer_mb", self._model)
 
 
 class _Reader:
