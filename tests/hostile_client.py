@@ -48,7 +48,7 @@ def ask(base_url: str, other_url: str = "", *, timeout_s: float = 30, **settings
     command = [sys.executable, "-m", __name__, base_url, other_url, str(timeout_s)]
     result = subprocess.run(
         command,
-        env=os.environ | {"PYTHONPATH": str(_ROOT)} | settings,
+        env=os.environ | {"PYTHONPATH": f"{_ROOT}{os.pathsep}{os.environ.get('PYTHONPATH', '')}"} | settings,
         capture_output=True,
         text=True,
         timeout=300,
