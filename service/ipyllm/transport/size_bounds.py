@@ -48,9 +48,8 @@ def too_large(what: str, n_bytes: int, setting: str, model: str) -> LLMError:
 
     Examples
     --------
-    >>> print(too_large("in one answer", 64_000_000, "max_answer_mb", "lab/m"))
-    lab/m sent more than 64 MB in one answer; the rest was not read. If that is as it should be, set
-    IPYLLM_MAX_ANSWER_MB to allow more.
+    >>> str(too_large("in one answer", 64_000_000, "max_answer_mb", "lab/m")).partition("; ")[0]
+    'lab/m sent more than 64 MB in one answer'
     """
     return LLMError(
         f"{model} sent more than {n_bytes / _BYTES_PER_MB:g} MB {what}; the rest was not read. If that is as it should "
