@@ -38,8 +38,8 @@ _TEXT = "one two three four five"
 _SSE = {"content-type": "text/event-stream"}
 _REDIRECT = "redirect"
 
-_LARGE = b'{"choices": [{"message": {"content": "%b"}, "finish_reason": "stop"}]}' % (b"0123456789" * 200_000)
-_BOUNDS_MB = {"IPYLLM_MAX_ANSWER_MB": "1", "IPYLLM_MAX_EVENT_MB": "0.5", "IPYLLM_MAX_ERROR_MB": "0.1"}
+_LARGE = b'{"choices": [{"message": {"content": "%b"}, "finish_reason": "stop"}]}' % (b"0123456789" * 60_000)
+_BOUNDS_MB = {"IPYLLM_MAX_ANSWER_MB": "0.5", "IPYLLM_MAX_EVENT_MB": "0.25", "IPYLLM_MAX_ERROR_MB": "0.1"}
 
 # Faults of the server, with the expected status and category. 1.5 % of the calls each; half of the others are correct
 # answers, and half are ended by the caller.
@@ -166,7 +166,7 @@ class _Caller:
         from ipyllm import OpenAIService
         from ipyllm.timeout import Timeout
 
-        timeout = Timeout(connect=10, first_token=3, stall=1)
+        timeout = Timeout(connect=10, first_token=6, stall=3)
         self._service = OpenAIService("m", base_url=base_url, timeout=timeout, max_retries=0)
         # Different limits give a separate limiter; otherwise refusals would slow all other calls.
         self._retrying = OpenAIService(

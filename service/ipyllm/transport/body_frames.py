@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 
 from ipyllm.transport.large_json import LARGE
+from ipyllm.transport.size_bounds import SizeBounds, too_large
 from ipyllm.transport.sse import ServerSentEvents
 
 __all__ = ["BodyFrames", "is_json"]
@@ -22,16 +23,26 @@ _FIELDS = (b":", b"data:", b"event:", b"id:", b"retry:")
 class BodyFrames:
     """Splits a body incrementally: an event stream, lines of JSON, or one JSON text.
 
+    Of a body that passes a bound, what is within it is split; then :meth:`feed` and :meth:`close` raise ``api_error``,
+    which names the model.
+
     Examples
     --------
-    >>> frames = BodyFrames()
+    >>> frames = BodyFrames(SizeBounds.current())
     >>> frames.feed(b'{"choices": '), frames.feed(b"[]}"), frames.close(), frames.is_whole
     ([], [], [(b'', b'{"choices": []}')], True)
     """
 
-    __slots__ = ("_head", "_line_searched", "_sse", "begins_with", "is_whole")
+    __slots__ = (
+        *("_bounds", "_head", "_line_searched", "_model", "_n_bytes", "_n_pending", "_sse"),
+        *("begins_with", "is_whole"),
+    )
 
-    def __init__(self) -> None:
+    def __init__(self, bounds: SizeBounds, model: str = "") -> None:
+        self._bounds = bounds
+        self._model = model
+        self._n_bytes = 0
+        self._n_pending = 0  # of the pieces of a stream since the one that completed an event
         self._sse: ServerSentEvents | None = None
         self._head = bytearray()  # as long as it is not known what follows
         self._line_searched = 0
@@ -42,8 +53,34 @@ class BodyFrames:
 
     def feed(self, data: bytes) -> list[tuple[bytes, bytes]]:
         """Return what ``data`` completes, as (event name, JSON) pairs."""
-        if self._sse is not None:
-            return self._sse.feed(data)
+        self._n_bytes += len(data)
+        if self._n_bytes > self._bounds.answer:
+            data = self._within_bounds(data)
+        if self._sse is None:
+            return self._begin(data)
+        events = self._sse.feed(data)
+        if events:
+            self._n_pending = 0
+        else:
+            self._count_pending(data)
+        return events
+
+    def _within_bounds(self, data: bytes) -> bytes:
+        excess = self._n_bytes - self._bounds.answer
+        if excess >= len(data):
+            self._raise_if_too_large()
+        return data[: len(data) - excess]
+
+    def _raise_if_too_large(self) -> None:
+        if self._n_bytes > self._bounds.answer:
+            raise too_large("in one answer", self._bounds.answer, "max_answer_mb", self._model)
+
+    def _count_pending(self, data: bytes) -> None:
+        self._n_pending += len(data)
+        if self._n_pending > self._bounds.event:
+            raise too_large("without the end of an event", self._bounds.event, "max_event_mb", self._model)
+
+    def _begin(self, data: bytes) -> list[tuple[bytes, bytes]]:
         self._head += data if self._head else data.lstrip(_SPACE)
         if not self.begins_with:
             self.begins_with = bytes(self._head[:_HEAD_BYTES])
@@ -62,11 +99,6 @@ class BodyFrames:
         return self._sse.feed(head)
 
     @property
-    def n_pending(self) -> int:
-        """Bytes since the last event of a stream; 0 for other bodies, which are whole at their end."""
-        return self._sse.n_pending if self._sse is not None else 0
-
-    @property
     def is_foreign(self) -> bool:
         """Whether the body is neither JSON nor an event stream."""
         begins = self.begins_with
@@ -75,6 +107,7 @@ class BodyFrames:
 
     def close(self) -> list[tuple[bytes, bytes]]:
         """Return the rest at the end of the body."""
+        self._raise_if_too_large()
         if self._sse is not None:
             return self._sse.close()
         whole = bytes(self._head.strip(_SPACE))

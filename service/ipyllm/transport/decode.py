@@ -16,7 +16,7 @@ from ipyllm.transport.body_frames import BodyFrames
 from ipyllm.transport.error_body import parse_error
 from ipyllm.transport.error_mapping import to_llm_error
 from ipyllm.transport.large_json import LARGE, TooManyValuesError, parse_large
-from ipyllm.transport.size_bounds import SizeBounds, too_large
+from ipyllm.transport.size_bounds import SizeBounds
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -60,7 +60,7 @@ async def chunks(
     from ipyllm.transport.fast_path import CONNECTION_ERRORS
 
     lost = ""
-    frames, reader = _BoundedFrames(model), _Reader(api, model)
+    frames, reader = BodyFrames(SizeBounds.current(), model), _Reader(api, model)
     try:
         async for data in pieces:
             arrival = times.arrival()
@@ -80,7 +80,6 @@ async def chunks(
                     reader.raise_fault()
                     end.done = True
                     return
-            frames.check()
         end.done = True
         end.is_foreign = frames.is_foreign
         arrival = times.arrival()
@@ -107,30 +106,6 @@ async def _last_chunks(frames: BodyFrames, reader: _Reader) -> AsyncIterator[dic
         yield chunk
     reader.raise_fault()
     reader.raise_if_incomplete(frames)
-
-
-class _BoundedFrames(BodyFrames):
-    """The frames of a body that may not be larger than the settings allow."""
-
-    __slots__ = ("_bounds", "_model", "_n_bytes")
-
-    def __init__(self, model: str) -> None:
-        super().__init__()
-        self._bounds = SizeBounds.current()
-        self._model = model
-        self._n_bytes = 0
-
-    def feed(self, data: bytes) -> list[tuple[bytes, bytes]]:
-        self._n_bytes += len(data)
-        excess = self._n_bytes - self._bounds.answer
-        return super().feed(data if excess <= 0 else data[: max(0, len(data) - excess)])
-
-    def check(self) -> None:
-        """Raise if more has come than is allowed, when what is within the bounds has been read."""
-        if self.n_pending > self._bounds.event:
-            raise too_large("without the end of an event", self._bounds.event, "max_event_mb", self._model)
-        if self._n_bytes > self._bounds.answer:
-            raise too_large("in one answer", self._bounds.answer, "max_answer_mb", self._model)
 
 
 class _Reader:

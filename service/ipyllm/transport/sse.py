@@ -13,7 +13,7 @@ _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 class ServerSentEvents:
     """Parses an event stream incrementally."""
 
-    __slots__ = ("_buffer", "_data", "_event", "_first_line", "_scanned", "_skip_newline", "n_pending")
+    __slots__ = ("_buffer", "_data", "_event", "_first_line", "_scanned", "_skip_newline")
 
     def __init__(self) -> None:
         self._buffer = bytearray()
@@ -22,14 +22,11 @@ class ServerSentEvents:
         self._event = b""
         self._first_line = True
         self._skip_newline = False  # the previous piece ended with "\r"
-        self.n_pending = 0
-        """Bytes of the pieces since the one that completed an event."""
 
     def feed(self, data: bytes) -> list[tuple[bytes, bytes]]:
         """Return the events that ``data`` completes, as (event name, data) pairs."""
         if b"\r" in data or self._skip_newline:
             data = self._unify_line_ends(data)
-        self.n_pending += len(data)
         buffer = self._buffer
         buffer += data
         # Only the new bytes are searched: a 10 MB line in 64 kB pieces must not cost 160 searches of the full line.
@@ -54,8 +51,6 @@ class ServerSentEvents:
             elif line.startswith(b'{"'):  # no field of the standard: JSON lines, and errors between events
                 events.append((self._event, line))
             # comments (":"), "id:" and "retry:" are not used
-        if events:
-            self.n_pending = 0
         return events
 
     def _unify_line_ends(self, data: bytes) -> bytes:
