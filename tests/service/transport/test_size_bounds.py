@@ -199,6 +199,16 @@ def test_calls_that_come_one_by_one_are_counted_too(fake):
     assert "sent 10,001 function calls in one answer" in str(failure(fake.base_url))
 
 
+def test_white_space_is_held_back_before_a_tag_of_reasoning_for_a_while_only(fake):
+    service = OllamaService("m", base_url=fake.base_url)
+    for n_spaces, text in [(100, "So"), (2_000, " " * 2_000 + "<think>Hm</think>So")]:
+        chunks = [{"choices": [{"delta": {"content": " "}}]}] * n_spaces
+        fake.reply(
+            stream(*chunks, {"choices": [{"delta": {"content": "<think>Hm</think>So"}, "finish_reason": "stop"}]})
+        )
+        assert service.chat("Hello").content == text
+
+
 def test_names_of_models_and_reasons_are_cut(fake):
     long = "n" * 5_000
     chunk = {"model": long, "service_tier": long, "choices": [{"delta": {"content": "Hi"}, "finish_reason": long}]}
