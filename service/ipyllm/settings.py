@@ -79,6 +79,9 @@ class Settings(BaseSettings):
         Whether the response cache may answer, for how many seconds, and its file.
     max_cost_usd, allow_unknown_price
         Most that this process may spend, and whether calls of unknown price are allowed.
+    max_answer_mb, max_event_mb, max_error_mb : float
+        Most that is read of one answer, of one event of a stream, and of the body of an error, in MB after
+        decompression.
     allow_keys_to : str or None
         Hosts, separated by commas, to which a key may be sent although the address or the key comes from ``.env`` and
         the other does not.
@@ -107,6 +110,9 @@ class Settings(BaseSettings):
     cache_path: Path = Field(default_factory=lambda: user_cache_path("ipyllm") / "answers.sqlite")
     max_cost_usd: Annotated[float, Field(gt=0)] | None = None
     allow_unknown_price: bool = False
+    max_answer_mb: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 64
+    max_event_mb: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 16
+    max_error_mb: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 1
     allow_keys_to: str | None = None
     prices: dict[str, Price] = Field(default_factory=dict)
     aliases: dict[str, str] = Field(default_factory=dict)
@@ -219,7 +225,10 @@ def _default_config_file() -> Path:
 
 
 _PROVIDER_VARIABLES = ("OPENAI_API_KEY", "OPENAI_BASE_URL", "DEEPSEEK_API_KEY", "DEEPSEEK_BASE_URL", "OLLAMA_HOST")
-_NEVER_SECRET = ("timeout", "max_retries", "store_text", "local_ctx", "cache", "cache_ttl", "max_cost_usd")
+_NEVER_SECRET = (
+    *("timeout", "max_retries", "store_text", "local_ctx", "cache", "cache_ttl", "max_cost_usd"),
+    *("max_answer_mb", "max_event_mb", "max_error_mb"),
+)
 _lock = threading.Lock()
 _cached: tuple[object, Settings] | None = None
 _checked_s = 0.0  # when the cached settings were last found up to date

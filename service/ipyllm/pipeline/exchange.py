@@ -23,7 +23,14 @@ from ipyllm.pipeline import ledger_rows
 from ipyllm.pipeline.cache import cache_key, current_cache
 from ipyllm.pipeline.chat_chunks import ChatAccumulator
 from ipyllm.pipeline.exchange_budget import ExchangeBudget
-from ipyllm.pipeline.exchange_errors import as_llm_error, error_of_complete_stream, gave_up, took_too_long
+from ipyllm.pipeline.exchange_errors import (
+    as_llm_error,
+    error_of_complete_stream,
+    gave_up,
+    implausible_answer,
+    took_too_long,
+)
+from ipyllm.pipeline.field_bounds import ImplausibleAnswerError
 from ipyllm.pipeline.limiter_registry import limiter_for
 from ipyllm.pipeline.response_events import ResponsesAccumulator
 from ipyllm.pipeline.retry import attempts, is_retryable
@@ -48,6 +55,7 @@ if TYPE_CHECKING:
     from ipyllm.request import ChatRequest
     from ipyllm.response import ChatResponse
     from ipyllm.settings_models import Api
+    from ipyllm.transport.address import Address
 
 __all__ = ["Exchange", "RowSink"]
 
@@ -153,6 +161,7 @@ class Exchange:
 
     async def _run(self, state: ExchangeState) -> None:
         state.address, state.cold = await self.service.prepare()
+        self.service.check_headers(self.request.headers, state.address)
         state.phase = Phase("begin", state.begun_ns)
         if await self._answered_by_cache(state):
             return
@@ -302,9 +311,8 @@ class Exchange:
             error = watchdog.error(request.model, reasons=self.service.reasons(request))
             if error is None:
                 raise
-        except LLMError as exc:
-            exc.hide(request.headers.with_defaults(state.address.headers).hide)
-            error = self.service.explain(exc, request)
+        except (LLMError, ImplausibleAnswerError) as exc:
+            error = self._explained(exc, state.address)
         state.attempt_error = error
         state.attempt_records.append(
             telemetry.Attempt(
@@ -319,11 +327,16 @@ class Exchange:
                 error.partial = state.response(self.service, request, self.call_id, error)
             raise error
 
+    def _explained(self, exc: LLMError | ImplausibleAnswerError, address: Address) -> LLMError:
+        if isinstance(exc, ImplausibleAnswerError):
+            return implausible_answer(exc, self.request.model)
+        exc.hide(self.request.headers.with_defaults(address.headers).hide)
+        return self.service.explain(exc, self.request)
+
     def _accumulator(self, api: Api) -> Accumulator:
         if api == "responses":
             return ResponsesAccumulator(sent_ns=perf_counter_ns())
-        reasoning_format = self.service.reasoning_format(self.request.params)
-        return ChatAccumulator(sent_ns=perf_counter_ns(), reasoning_format=reasoning_format)
+        return ChatAccumulator(perf_counter_ns(), reasoning_format=self.service.reasoning_format(self.request.params))
 
     def _log_oddities(self, received: Accumulator) -> None:
         model = self.request.model

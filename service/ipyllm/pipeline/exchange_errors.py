@@ -13,8 +13,9 @@ from ipyllm.text.format import shorten
 
 if TYPE_CHECKING:
     from ipyllm.pipeline.accumulator import Accumulator
+    from ipyllm.pipeline.field_bounds import ImplausibleAnswerError
 
-__all__ = ["as_llm_error", "error_of_complete_stream", "gave_up", "took_too_long"]
+__all__ = ["as_llm_error", "error_of_complete_stream", "gave_up", "implausible_answer", "took_too_long"]
 
 _logger = logging.getLogger("ipyllm.call")
 
@@ -41,6 +42,11 @@ def error_of_complete_stream(received: Accumulator, model: str) -> LLMError | No
             model=model,
         )
     return None
+
+
+def implausible_answer(exc: ImplausibleAnswerError, model: str) -> LLMError:
+    """Return the error of an answer of which a part is longer than any model's."""
+    return LLMError(f"{model} {exc}; this is the server's fault.", category="api_error", model=model, is_lasting=True)
 
 
 def took_too_long(model: str, total_s: float | None) -> LLMError:
