@@ -197,6 +197,10 @@ CONFIG: tuple[Option, ...] = (
 )
 EXPLAIN: tuple[Option, ...] = (
     Option("--values", "send the values of variables too, not only their types", example="--values"),
+    replace(
+        _BY_NAME["format"],
+        help="how the explanation is shown: markdown, text, …; code: the corrected cell, put below",
+    ),
     *_llm_options("model", "system", "output", *_SAMPLING, "timeout", "cache", "tags", "quiet", "dry_run"),
     _HELP,
 )

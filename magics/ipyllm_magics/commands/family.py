@@ -11,6 +11,7 @@ from ipyllm_magics.command_line.options import TABLES
 from ipyllm_magics.command_line.parser import Parsed, help_text, parse, parse_words, unquote
 from ipyllm_magics.errors import MagicError, one_sentence
 from ipyllm_magics.prompt import kernel_context
+from ipyllm_magics.prompt.scope import Scope
 
 if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell
@@ -148,13 +149,19 @@ class LLMFamilyMagics(Magics):
         """Explain the last exception, with its code and the types of its variables."""
         magic = "%llm_explain"
         with one_sentence():
-            parsed = parse(line, TABLES["llm_explain"], magic=magic, prompt_follows=True)
+            from ipyllm_magics.commands import explain
+            from ipyllm_magics.prompt.magic_line import parse_line, refuse_trailing_options
+
+            scope, table = Scope(self.shell), TABLES["llm_explain"]
+            variables = self._llm().prompt_variables(scope)
+            parsed = parse_line(line, table, variables, magic=magic, prompt_follows=True)
             if parsed["help"]:
                 return _print_help(magic)
-            from ipyllm_magics.commands import explain
-
+            refuse_trailing_options(parsed, table, magic)
             no_history = Parsed({**parsed.options, "history": False}, "")
-            return self._llm().answer(no_history, explain.prompt(parsed.rest, values=bool(parsed["values"])), magic)
+            code = (parsed["format"] or self._llm().format) == "code"
+            prompt = explain.prompt(parsed.rest, values=bool(parsed["values"]), code=code)
+            return self._llm().answer(no_history, prompt, magic, scope)
 
     def _llm(self) -> Any:
         return self.shell.magics_manager.registry["LLMMagics"]
