@@ -78,12 +78,12 @@ class LLMMagics(Magics):
     @validate("model")
     def _validate_model(self, proposal: Bunch) -> str | None:
         from ipyllm.errors import LLMError
-        from ipyllm.registry.models import resolve
+        from ipyllm_magics.commands.models import check
 
         name: str | None = proposal["value"]
         try:
             if name is not None:
-                resolve(name)
+                check(name)
         except LLMError as exc:
             raise TraitError(str(exc)) from None
         return name
