@@ -1,4 +1,4 @@
-"""``%llm_config`` refuses what `use` refuses and names ``%config``; ``--schema`` takes types; ``--since`` takes days."""
+"""Values on the lines of magics: the default model, types as ``--schema``, days as ``--since``, images for models."""
 
 from __future__ import annotations
 
@@ -79,3 +79,23 @@ def test_calls_since_a_day_or_a_duration(kernel, kernel_fake, since):
     kernel.run(f"%llm --no-history --tag case={since} Hello")
     assert kernel.run(f"%llm_usage --tag case={since} --since {since}").stdout.startswith("1 call")
     assert kernel.run(f"%llm_usage --tag case={since} --until {since}").stdout.startswith("No calls.")
+
+
+BLIND = '%llm_config profiles.openai/blind* {"images": false}'
+
+
+@pytest.mark.parametrize("model", ["openai/blind", "openai/blind-1", "local/smollm2-135m"])
+def test_an_image_for_a_model_that_reads_none_is_refused_before_anything_is_sent(prepared, kernel_fake, model):
+    assert prepared.run(BLIND).status == "ok"
+    try:
+        for code in (
+            f"%llm -m {model} --image plot.png What is it?",
+            f"%llm -m {model} --image plot.png --dry-run What is it?",
+            f"%%llm_compare -m openai/sees -m {model} --image plot.png\nWhat is it?",
+        ):
+            ran = prepared.run(code)
+            assert ran.traceback == [f"bad request: {model} reads no images; use a model that does."]
+        assert not kernel_fake.requests
+        assert prepared.run("%llm --no-history -m openai/sees --image plot.png What is it?").status == "ok"
+    finally:
+        prepared.run("%llm_config --unset profiles")
