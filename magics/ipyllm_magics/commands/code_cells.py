@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from time import monotonic, time
 from typing import TYPE_CHECKING, Any
 
+from ipyllm_magics.display.standard_output import print_text
 from ipyllm_magics.prompt import kernel_context
 
 if TYPE_CHECKING:
@@ -82,7 +83,7 @@ class CodeCells:
         made = self._made[call]
         self._shell.set_next_input(made.source, replace=True)
         self._made[call] = _Made(made.newest_checksum, made.source, made.newest_checksum, made.saved_after)
-        print(_EXCHANGED)  # noqa: T201 - the output of the cell
+        print_text(_EXCHANGED)
 
     def call_to_exchange(self, cell: str) -> str | None:
         """Return the call whose newest code a cell that is about to run must get instead of running; else None."""
@@ -104,7 +105,7 @@ class CodeCells:
         if made.is_outdated:
             self._shell.set_next_input(made.source)
             self._made[call] = _Made(made.newest_checksum, made.source, made.newest_checksum, time())
-            print(_CHANGED)  # noqa: T201 - the output of the cell
+            print_text(_CHANGED)
 
     def _recognise(self, cell: str) -> tuple[str, _Made | None, bool]:
         """Return the call that made a cell, what is known of it, and whether its user has changed it since."""

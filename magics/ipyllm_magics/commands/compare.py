@@ -14,6 +14,7 @@ from ipyllm_magics.command_line.options import COMPARE, NOT_IN_COMPARE, VOTE
 from ipyllm_magics.command_line.parser import help_text, parse
 from ipyllm_magics.commands.interrupts import delay_interrupt, ignore_interrupts
 from ipyllm_magics.commands.notes import print_ledger_warning, print_note
+from ipyllm_magics.display.standard_output import print_text
 from ipyllm_magics.errors import Interrupted, MagicError, one_sentence
 from ipyllm_magics.prompt import kernel_context, request_builder
 from ipyllm_magics.prompt.scope import Scope
@@ -67,7 +68,7 @@ class CompareMagics(Magics):
             variables = llm.prompt_variables(scope)
             parsed = parse_line(line, COMPARE, variables, magic=magic, prompt_follows=False, excluded=NOT_IN_COMPARE)
             if parsed["help"]:
-                print(help_text(f"{magic} -m A -m B [options]", _DESCRIPTION, COMPARE))  # noqa: T201
+                print_text(help_text(f"{magic} -m A -m B [options]", _DESCRIPTION, COMPARE))
                 return
             request_builder.check_options(parsed, magic)
             _check_variations(parsed, magic)
@@ -82,7 +83,7 @@ class CompareMagics(Magics):
         with one_sentence():
             parsed = parse(line, VOTE, magic="%llm_vote", prompt_follows=True)
             if parsed["help"]:
-                print(help_text("%llm_vote A | B | … | tie | both_bad", _VOTE_DESCRIPTION, VOTE))  # noqa: T201
+                print_text(help_text("%llm_vote A | B | … | tie | both_bad", _VOTE_DESCRIPTION, VOTE))
                 return
             from ipyllm import Comparison
 
@@ -95,7 +96,7 @@ class CompareMagics(Magics):
             outcome = comparison.vote(parsed.rest)
             if self._last_shown is not None and self._last_shown[0] is comparison:
                 self._last_shown[1].show_vote()
-            print(_vote_sentence(comparison, outcome))  # noqa: T201 - a magic answers on standard output
+            print_text(_vote_sentence(comparison, outcome))
             print_ledger_warning()
 
     def _compare(self, parsed: Parsed, defaults: dict[str, Any], prompt: str, scope: Scope) -> None:
@@ -107,7 +108,7 @@ class CompareMagics(Magics):
             from ipyllm_magics.prompt.dry_run import describe_comparison
 
             name = parsed["conversation"]
-            print(describe_comparison(comparison, output_format.name, parsed["output"], name, note))  # noqa: T201
+            print_text(describe_comparison(comparison, output_format.name, parsed["output"], name, note))
             return
         print_note(note)
         columns = self._renderer(comparison, output_format, quiet=bool(parsed["quiet"]))

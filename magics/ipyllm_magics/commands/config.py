@@ -13,7 +13,6 @@ import tomllib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dotenv import dotenv_values
 from pydantic import BaseModel, SecretStr
 
 from ipyllm.atomic_file import atomic_write
@@ -21,6 +20,7 @@ from ipyllm.registry import models
 from ipyllm.settings import Settings, SettingsError, config_file, get_settings
 from ipyllm.text.redact import redact
 from ipyllm.text.suggest import suggest
+from ipyllm.text.text_file import decode_text, read_dotenv
 from ipyllm.transport.address import without_password
 from ipyllm_magics.commands.llm import LLMMagics
 from ipyllm_magics.commands.models import check
@@ -180,7 +180,7 @@ def _source(name: str) -> str:
         found.append("%llm_config, for this kernel")
     elif any(other.upper() == variable for other in os.environ):
         found.append(f"environment ({variable})")
-    if any(other.upper() == variable for other in dotenv_values(".env", encoding="utf-8")):
+    if any(other.upper() == variable for other in read_dotenv()):
         found.append(".env")
     if name in _read_config_file():
         found.append(str(config_file()))
@@ -189,7 +189,7 @@ def _source(name: str) -> str:
 
 def _read_config_file() -> dict[str, Any]:
     try:
-        return tomllib.loads(config_file().read_text(encoding="utf-8"))
+        return tomllib.loads(decode_text(config_file().read_bytes()))
     except FileNotFoundError:
         return {}
 
@@ -200,7 +200,7 @@ def _write_config_file(group: str, key: str, value: Any) -> None:
 
     path = config_file()
     try:
-        document = tomlkit.parse(path.read_text(encoding="utf-8")) if path.exists() else tomlkit.document()
+        document = tomlkit.parse(decode_text(path.read_bytes())) if path.exists() else tomlkit.document()
         if key:
             document.setdefault(group, tomlkit.table())[key] = value
         else:

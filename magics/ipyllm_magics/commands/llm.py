@@ -14,6 +14,7 @@ from ipyllm_magics.command_line.options import LLM
 from ipyllm_magics.command_line.parser import help_text
 from ipyllm_magics.commands.code_cells import CodeCells
 from ipyllm_magics.commands.notes import print_ledger_warning, print_note
+from ipyllm_magics.display.standard_output import print_text
 from ipyllm_magics.errors import MagicError, one_sentence
 from ipyllm_magics.prompt import kernel_context
 from ipyllm_magics.prompt.scope import Scope
@@ -114,7 +115,7 @@ class LLMMagics(Magics):
             variables = self.prompt_variables(scope)
             parsed = parse_line(line, LLM, variables, magic=magic, prompt_follows=cell is None)
             if parsed["help"]:
-                print(_help(magic))  # noqa: T201 - a magic answers on standard output
+                print_text(_help(magic))
                 return None
             note = None
             if cell is None:
@@ -142,7 +143,7 @@ class LLMMagics(Magics):
         if parsed["dry_run"]:
             from ipyllm_magics.prompt import dry_run
 
-            print(dry_run.describe(prepared, output_format.name, parsed["output"], new=bool(parsed["new"])))  # noqa: T201
+            print_text(dry_run.describe(prepared, output_format.name, parsed["output"], new=bool(parsed["new"])))
             return None
         print_note(prepared.note)
         if not parsed["new"]:
