@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 __all__ = ["candidates", "word_candidates"]
 
 _MAX_ENTRIES = 2_000  # of a folder
+_TIMES = ("today", "yesterday", "1h", "24h", "7d", "30d")
 
 
 def candidates(option: str, partial: str, variables: Mapping[str, Any], models: Sequence[str] = ()) -> list[str]:
@@ -204,4 +205,3 @@ _WORDS: dict[str, Callable[[tuple[str, ...], str, Mapping[str, Any]], Iterable[s
     "llm_config": _config_words,
     "llm_vote": _votes,
 }
-_TIMES = ("today", "yesterday", "1h", "24h", "7d", "30d")
