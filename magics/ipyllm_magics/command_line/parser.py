@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 __all__ = ["Option", "Parsed", "help_text", "parse", "parse_words", "trailing_options", "unquote"]
 
 _PART_OF_WORD = re.compile(r"""\{\{.*?\}\}|(?:(?!\{\{)[^\s"'])+|"(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*'""", re.DOTALL)
+_MAX_TAIL = 300  # characters at the end of a prompt that are looked at for options
 _MIN_COMMON_PREFIX = 5  # of a misspelt flag, dashes included
 
 
@@ -177,8 +178,12 @@ def trailing_options(text: str, table: Sequence[Option]) -> str | None:
     >>> trailing_options("What is this? -t 0 --quiet", table), trailing_options("What does ls -t do?", table)
     ('-t 0 --quiet', None)
     """
-    for match in re.finditer(r"(?:^|(?<=\s))-{1,2}[A-Za-z]", text):
+    flags = {flag for option in table for flag in option.flags}
+    text = f" {text}"[-_MAX_TAIL:]
+    for match in re.finditer(r"(?:^|(?<=\s))(-{1,2}[A-Za-z][\w-]*)(?![\w-])", text):
         tail = text[match.start() :]
+        if match[1] not in flags:
+            continue
         try:
             found = parse(tail, table, magic="", prompt_follows=False)
         except MagicError:

@@ -11,9 +11,9 @@ if TYPE_CHECKING:
 __all__ = ["Expansion", "find_expansion"]
 
 _NOT_PROSE = re.compile(
-    r"""(?P<fence>`+).*?(?P=fence)          # code
+    r"""(?P<fence>`+).{0,20000}?(?P=fence)  # code
     |\b[rR]?[fF](?:"[^"\n]*"|'[^'\n]*')    # an f-string
-    |\{\{.*?\}\}|\{%.*?%\}                  # ours
+    |\{\{.{0,1000}?\}\}|\{%.{0,1000}?%\}    # ours
     |\$(?=\S)[^$\n]*?(?<=\S)\$(?!\d)      # a formula in TeX, as Pandoc tells it from amounts of money
     """,
     re.DOTALL | re.VERBOSE,
