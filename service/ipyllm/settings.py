@@ -17,11 +17,12 @@ from typing import TYPE_CHECKING, Annotated, Any, get_args
 import pydantic_settings
 from platformdirs import user_cache_path, user_config_path, user_data_path
 from pydantic import AliasChoices, Field, PrivateAttr, SecretStr, ValidationError
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+from pydantic_settings import BaseSettings, DotEnvSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 
 from ipyllm.settings_models import EndpointSettings, Price, ProfileSettings, RouteSettings, Source
 from ipyllm.text.redact import redact, remember_secret
 from ipyllm.text.suggest import suggest
+from ipyllm.text.text_file import decode_text, is_decoded, read_dotenv
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -91,8 +92,6 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(
         env_prefix="IPYLLM_",
-        env_file=".env",
-        env_file_encoding="utf-8",
         extra="ignore",
         populate_by_name=True,
     )
@@ -133,14 +132,14 @@ class Settings(BaseSettings):
         settings_cls: type[BaseSettings],
         init_settings: PydanticBaseSettingsSource,
         env_settings: PydanticBaseSettingsSource,
-        dotenv_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003 (_DotEnvFile reads it)
         file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003 (Docker secrets are not read)
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """Return the sources in order: environment, ``.env``, ``config.toml``."""
         return (
             init_settings,
             _NotedSource(env_settings, "the environment"),
-            _NotedSource(dotenv_settings, ".env"),
+            _NotedSource(_DotEnvFile(settings_cls), ".env"),
             _NotedSource(_ConfigFile(settings_cls), "config.toml"),
         )
 
@@ -192,6 +191,18 @@ def _paths(values: Mapping[str, Any]) -> Iterator[tuple[str, ...]]:
             yield from ((name, *path) for path in _paths(value))
 
 
+class _DotEnvFile(DotEnvSettingsSource):
+    """The variables in ``.env``, in whatever encoding; a setting of ours that is not text is an error."""
+
+    def _load_env_vars(self) -> Mapping[str, str | None]:
+        variables = {name.lower(): value for name, value in read_dotenv().items()}
+        for field, info in self.settings_cls.model_fields.items():
+            name = f"ipyllm_{field}" if info.validation_alias is None else field
+            if not is_decoded(variables.get(name)):
+                raise SettingsError(f"{name.upper()} in .env is not UTF-8 text. Save the file as UTF-8.")
+        return {name: value for name, value in variables.items() if is_decoded(value)}
+
+
 class _ConfigFile(PydanticBaseSettingsSource):
     """The user's ``config.toml``. An unknown name is an error, because silence would hide a typo."""
 
@@ -201,10 +212,10 @@ class _ConfigFile(PydanticBaseSettingsSource):
     def __call__(self) -> dict[str, Any]:
         path = config_file()
         try:
-            values = tomllib.loads(path.read_text(encoding="utf-8"))
+            values = tomllib.loads(decode_text(path.read_bytes()))
         except FileNotFoundError:
             return {}
-        except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as exc:
+        except (OSError, ValueError) as exc:
             raise SettingsError(f"The settings in {path} cannot be read: {exc}.") from None
         known = sorted(self.settings_cls.model_fields)
         for name in values:

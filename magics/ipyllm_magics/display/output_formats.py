@@ -21,15 +21,11 @@ if TYPE_CHECKING:
     from ipyllm_magics.command_line.parser import Parsed
 
 __all__ = [
-    "OUTPUT_FORMATS", "Extract", "NotFoundInAnswerError", "OutputFormat", "choose_format", "extract_code",
-    "extract_json", "fenced", "next_cell_source", "parsed_value",
+    "OUTPUT_FORMATS", "Code", "Extract", "NotFoundInAnswerError", "OutputFormat", "choose_format", "extract_code",
+    "extract_json", "fenced", "parsed_value",
 ]  # fmt: skip
 
 _PYTHON = {"", "python", "py", "python3", "py3", "ipython", "ipython3"}
-_CELL_MAGICS = {
-    "bash": "bash", "sh": "sh", "shell": "bash", "html": "html", "javascript": "javascript", "js": "javascript",
-    "latex": "latex", "markdown": "markdown", "perl": "perl", "ruby": "ruby",
-}  # fmt: skip
 _FRAME = (
     "<!doctype html><meta charset=utf-8>"
     "<meta http-equiv=Content-Security-Policy content=\"default-src 'none'; style-src 'unsafe-inline'; img-src data:\">"
@@ -96,18 +92,6 @@ def extract_code(answer: str) -> Code:
     wanted = _PYTHON if is_python else {fences[0][0]}
     pieces = [source for language, source in fences if language in wanted]
     return Code(strip_control_sequences("\n\n".join(pieces)), "python" if is_python else fences[0][0])
-
-
-def next_cell_source(code: Code) -> str:
-    r"""Return the source of a cell that runs ``code``.
-
-    Examples
-    --------
-    >>> next_cell_source(Code("ls", "sh"))
-    '%%sh\nls'
-    """
-    magic = _CELL_MAGICS.get(code.language)
-    return f"%%{magic}\n{code.source}" if magic else code.source
 
 
 def extract_json(answer: str) -> Any:

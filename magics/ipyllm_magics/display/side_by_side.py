@@ -6,7 +6,6 @@ while a long answer grows only its newest part is sent.
 
 from __future__ import annotations
 
-import sys
 from dataclasses import replace
 from time import monotonic, sleep
 from typing import TYPE_CHECKING
@@ -26,6 +25,7 @@ from ipyllm.rendering.draw_budget import DrawBudget
 from ipyllm_magics.display.output import Output
 from ipyllm_magics.display.output_formats import NotFoundInAnswerError
 from ipyllm_magics.display.reasoning_panel import DETAILS_AFTER_S
+from ipyllm_magics.display.standard_output import print_text
 
 if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell
@@ -200,13 +200,12 @@ class TerminalColumns(ColumnsRenderer):
         """Write the rest, and how to vote."""
         for index in range(len(self._comparison.arms)):
             self._write(index)
-        print(_note(self._comparison))  # noqa: T201 - this is the terminal
+        print_text(_note(self._comparison))
 
     def _write(self, index: int) -> None:
         if index not in self._written:
             self._written.add(index)
-            print(columns_text([_column(self._comparison, index, self._format)]) + "\n")  # noqa: T201 - the terminal
-            sys.stdout.flush()
+            print_text(columns_text([_column(self._comparison, index, self._format)]) + "\n")
 
 
 def _column(comparison: Comparison, index: int, output_format: OutputFormat) -> Column:

@@ -181,7 +181,7 @@ def read(path: str | os.PathLike[str]) -> Transcript:
     except _FILE_ERRORS as exc:
         raise _file_error(path, f"cannot be read: {_reason(exc)}") from None
     try:
-        document = json.loads(data.decode("utf-8", "surrogatepass"))
+        document = json.loads(data)  # in any encoding that JSON allows
     except (ValueError, RecursionError):
         document = None
     problem = "is not a conversation saved by ipyllm"

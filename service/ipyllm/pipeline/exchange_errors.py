@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import threading
 from typing import TYPE_CHECKING
 
 from ipyllm.errors import LLMError
 from ipyllm.observability.logs import log_failure
+from ipyllm.runtime.process_exit import is_exit_error
 from ipyllm.text.format import shorten
 
 if TYPE_CHECKING:
@@ -77,8 +77,7 @@ def as_llm_error(exc: BaseException, model: str) -> LLMError:
     """Convert ``exc`` to an LLMError: an LLMError stays, a cancellation is named, anything else is logged as a bug."""
     if isinstance(exc, LLMError):
         return exc
-    # While the interpreter exits, no thread can be started and nothing imported: not a bug.
-    if isinstance(exc, asyncio.CancelledError) or not threading.main_thread().is_alive():
+    if isinstance(exc, asyncio.CancelledError) or is_exit_error(exc):
         return LLMError(f"The call to {model} was cancelled.", category="cancelled", model=model)
     log_failure(_logger, "a call failed in our own code", exc, model=model)
     # Not chained: a library's exception may carry the request, and with it the key. The log has the traceback.

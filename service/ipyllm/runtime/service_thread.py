@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 # cancelled at exit still write their rows.
 from ipyllm.fork_safety import in_forked_child
 from ipyllm.runtime.loop_lag import LagMonitor
+from ipyllm.runtime.process_exit import begin_exit, silence_daemon_threads
 from ipyllm.runtime.short_pauses import ShortPauses
 from ipyllm.transport.batched_reads import new_event_loop
 from ipyllm.transport.client import TransportClient
@@ -46,6 +47,7 @@ class ServiceThread:
         self._submitting = threading.Lock()
         self._submitted: deque[tuple[Coroutine[Any, Any, Any], Future[Any]]] = deque()
         self._woken = False  # the loop was woken and has not run yet
+        silence_daemon_threads()
         self._thread = threading.Thread(target=self._run, name="ipyllm-service", daemon=True)
         self._thread.start()
 
@@ -166,4 +168,9 @@ def _forget_after_fork() -> None:
     _current = None
 
 
-atexit.register(stop_service_thread)
+def _at_exit() -> None:
+    begin_exit()
+    stop_service_thread()
+
+
+atexit.register(_at_exit)

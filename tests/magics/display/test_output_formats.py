@@ -9,12 +9,12 @@ import nbformat
 import pytest
 
 from ipyllm.rendering.sanitize_page import sanitize_page
+from ipyllm_magics.commands.code_cells import cell_source
 from ipyllm_magics.display.output_formats import (
     OUTPUT_FORMATS,
     NotFoundInAnswerError,
     extract_code,
     extract_json,
-    next_cell_source,
 )
 from tests import fakes
 from tests.fakes import answer
@@ -40,7 +40,7 @@ CODE = "First this:\n```python\nx = 1\n```\nthen that:\n```py\nprint(x)\n```\nan
 )
 def test_code_is_taken_out_of_an_answer(text, code, cell):
     assert extract_code(text).source == code
-    assert next_cell_source(extract_code(text)) == cell
+    assert cell_source(extract_code(text)) == cell
 
 
 @pytest.mark.parametrize("text", ["Sorry.", "Yes", "", "42", "I cannot do that, Dave.", "```python\n\n```"])
