@@ -19,6 +19,7 @@ from platformdirs import user_cache_path, user_config_path, user_data_path
 from pydantic import AliasChoices, Field, PrivateAttr, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
+from ipyllm.fork_safety import renewed_in_child
 from ipyllm.settings_models import EndpointSettings, Price, ProfileSettings, RouteSettings, Source
 from ipyllm.text.redact import redact, remember_secret
 from ipyllm.text.suggest import suggest
@@ -220,7 +221,7 @@ def _default_config_file() -> Path:
 
 _PROVIDER_VARIABLES = ("OPENAI_API_KEY", "OPENAI_BASE_URL", "DEEPSEEK_API_KEY", "DEEPSEEK_BASE_URL", "OLLAMA_HOST")
 _NEVER_SECRET = ("timeout", "max_retries", "store_text", "local_ctx", "cache", "cache_ttl", "max_cost_usd")
-_lock = threading.Lock()
+_lock = renewed_in_child(threading.Lock())
 _cached: tuple[object, Settings] | None = None
 _checked_s = 0.0  # when the cached settings were last found up to date
 _CACHED_FOR_S = 0.05

@@ -20,6 +20,7 @@ from ipyllm.experiment.run import Run, RunConfig, RunProgress, request_of
 from ipyllm.experiment.schedule import ORDERS, schedule_trials
 from ipyllm.experiment.scores import Scores
 from ipyllm.experiment.spending_limit import LedgerFunds, SpendingLimit, max_cost, max_output_tokens_of
+from ipyllm.fork_safety import in_forked_child, renewed_in_child
 from ipyllm.ledger import current_ledger
 from ipyllm.pipeline.budget import set_budget_of_experiment
 from ipyllm.pipeline.tool_loop import first_request
@@ -43,7 +44,12 @@ _GRACE_S = 10.0
 """Seconds that an interrupt waits for the rows of cancelled calls."""
 
 _running: weakref.WeakValueDictionary[str, Run | RemoteRun] = weakref.WeakValueDictionary()
-_start_lock = threading.Lock()
+_start_lock = renewed_in_child(threading.Lock())
+
+
+@in_forked_child
+def _forget_runs() -> None:
+    _running.clear()  # they run in the parent
 
 
 class Experiment:

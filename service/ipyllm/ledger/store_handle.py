@@ -7,6 +7,7 @@ import sys
 import threading
 from typing import TYPE_CHECKING
 
+from ipyllm.fork_safety import renewed_in_child
 from ipyllm.ledger.warnings_queue import WarningsQueue
 
 if TYPE_CHECKING:
@@ -27,7 +28,7 @@ class StoreHandle:
         self._target = url_or_path
         self._store: Store | None = None
         self._locked_for_fork = False
-        self.lock = threading.RLock()
+        self.lock = renewed_in_child(threading.RLock())
         """Held for a transaction."""
         self.warnings = WarningsQueue()
 

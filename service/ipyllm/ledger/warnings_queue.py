@@ -5,6 +5,8 @@ from __future__ import annotations
 import logging
 import threading
 
+from ipyllm.fork_safety import renewed_in_child
+
 __all__ = ["WarningsQueue"]
 
 
@@ -12,7 +14,7 @@ class WarningsQueue:
     """Warnings, each logged and returned once."""
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
+        self._lock = renewed_in_child(threading.Lock())
         self._known: set[str] = set()
         self._waiting: list[str] = []
 
