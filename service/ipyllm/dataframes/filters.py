@@ -6,6 +6,8 @@ import warnings
 from typing import TYPE_CHECKING
 
 from ipyllm.dataframes.convert import arrow_to_frame, rows_to_frame
+from ipyllm.ledger.ledger import READ_WAIT_S
+from ipyllm.ledger.wait_limit import wait_limit
 from ipyllm.text.suggest import suggest
 
 if TYPE_CHECKING:
@@ -54,9 +56,14 @@ def read_frame(
 
         ledger = current_ledger()
     columns = {name: query.table.columns[name] for name in query.columns}
-    large = ledger.read_large(query)
-    frame = rows_to_frame(ledger.read(query), columns) if large is None else arrow_to_frame(large, columns)
+    with wait_limit(READ_WAIT_S):
+        large = ledger.read_large(query)
+        rows = ledger.read(query) if large is None else ()
+    frame = rows_to_frame(rows, columns) if large is None else arrow_to_frame(large, columns)
     warning = ledger.take_warning()
+    if ledger.read_error is not None and (warning is None or ledger.read_error not in warning):
+        # Said before, and still so.
+        warning = " ".join(filter(None, [warning, f"{ledger.read_error}: only rows still in memory are shown."]))
     if warning and on_warning is not None:
         on_warning(warning)
     elif warning:

@@ -303,9 +303,15 @@ class Experiment:
                     f"{self.name!r} is already running: .results() returns its results so far, .cancel() stops it."
                 )
             recorded = self._ledger_progress()
+            done, running = recorded.done(), recorded.running()
+            if self.ledger.read_error is not None:
+                raise LLMError(
+                    f"{self.ledger.read_error}, so it is not known which of its calls are done. Run {self.name!r} "
+                    "again when it can be read.",
+                    category="bad_request",
+                )
             if changes := recorded.changes():
                 warnings.warn(changes, stacklevel=4)
-            done, running = recorded.done(), recorded.running()
             to_do = [trial for key, trial in self.grid.trials.items() if key not in done and key not in running]
             self._run = None
             if not to_do:

@@ -8,6 +8,7 @@ import threading
 from typing import TYPE_CHECKING
 
 from ipyllm.fork_safety import renewed_in_child
+from ipyllm.ledger.wait_limit import hold
 from ipyllm.ledger.warnings_queue import WarningsQueue
 
 if TYPE_CHECKING:
@@ -39,7 +40,9 @@ class StoreHandle:
 
     def open(self) -> Store:
         """Return the store."""
-        with self.lock:
+        if (store := self._store) is not None:
+            return store
+        with hold(self.lock):
             if self._store is None:
                 from ipyllm.ledger.store import Store
 
