@@ -61,9 +61,6 @@ def read_frame(
         rows = ledger.read(query) if large is None else ()
     frame = rows_to_frame(rows, columns) if large is None else arrow_to_frame(large, columns)
     warning = ledger.take_warning()
-    if ledger.read_error is not None and (warning is None or ledger.read_error not in warning):
-        # Said before, and still so.
-        warning = " ".join(filter(None, [warning, f"{ledger.read_error}: only rows still in memory are shown."]))
     if warning and on_warning is not None:
         on_warning(warning)
     elif warning:

@@ -222,8 +222,9 @@ class Ledger:
                 reason = "another process has held it for too long" if is_held else error_text(exc)
                 why = f"cannot be read ({reason})"
                 self._read_error = f"The ledger at {self._writer.store} {why}"
-                if not self._writer.failing:
-                    self._writer.store.warn(f"{why}: only rows still in memory are shown.")
+                if is_held or not self._writer.failing:
+                    shown = f"{self._read_error}: only rows still in memory are shown."
+                    self._writer.store.warnings.add(shown, again=is_held)
                 break
             self._read_error = None
             return answer

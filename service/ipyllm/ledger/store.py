@@ -315,9 +315,9 @@ class Store:
                 connection.execute(self._upsert(table, names), group)
             connection.commit()
 
-    def _begin(self, connection: sa.Connection, for_s: float = BUSY_S) -> None:
+    def _begin(self, connection: sa.Connection, for_s: float | None = None) -> None:
         if self._backend == "sqlite":
-            begin_writing(connection, for_s)
+            begin_writing(connection, BUSY_S if for_s is None else for_s)
 
     def _mark_interrupted(self, connection: sa.Connection) -> None:
         """Mark running rows of dead processes ``interrupted``. If the ledger cannot be written, nothing is marked."""
