@@ -15,13 +15,14 @@ that other modules register later run first, and may still write.
 from __future__ import annotations
 
 import atexit
-import importlib
+import inspect
 import logging
 import os
 import sys
 import threading
+import time
 import weakref
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
 
 if TYPE_CHECKING:
@@ -42,6 +43,9 @@ __all__ = [
 
 EXIT_S: Final = 10.0
 """Seconds that the interpreter's exit waits for each owner to write what it still holds."""
+
+_IMPORTS_S: Final = 10.0
+"""Seconds that a fork waits for the imports of other threads."""
 
 
 class FileOwner(Protocol):
@@ -144,11 +148,24 @@ def _run_all(callbacks: Iterable[Callable[[], None]]) -> None:
 
 
 def _finish_imports() -> None:
-    """Wait for the modules that other threads are importing."""
+    """Wait for the modules that other threads are importing, at most :data:`_IMPORTS_S`."""
+    until = time.monotonic() + _IMPORTS_S
+    ours: set[str] | None = None
     for name, module in list(sys.modules.items()):
-        if getattr(getattr(module, "__spec__", None), "_initializing", False):
-            with suppress(Exception):  # of the module, which the other thread gets too
-                importlib.import_module(name)
+        while getattr(getattr(module, "__spec__", None), "_initializing", False) and time.monotonic() < until:
+            ours = _imported_by_this_thread() if ours is None else ours
+            if name in ours:
+                break
+            time.sleep(0.005)
+
+
+def _imported_by_this_thread() -> set[str]:
+    frame, names = inspect.currentframe(), set()
+    while frame is not None:
+        if frame.f_code.co_name == "<module>":
+            names.add(frame.f_globals.get("__name__", ""))
+        frame = frame.f_back
+    return names
 
 
 def _before_fork() -> None:

@@ -291,9 +291,23 @@ _IMPORTING = r"""
         import slowly
         os._exit(7 if slowly.done else 1)
     print(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
+
+    fork_safety._IMPORTS_S = 1000.0
+    (folder / "forks.py").write_text("import os\nif (pid := os.fork()) == 0: os._exit(8)\nos.waitpid(pid, 0)")
+    import forks  # the import of this thread itself is not waited for
+
+    here.go_on.clear()
+    del sys.modules["slowly"]
+    fork_safety._IMPORTS_S = 0.1
+    threading.Thread(target=lambda: __import__("slowly"), daemon=True).start()
+    pid = os.fork()  # nor is one that does not end
+    if pid == 0:
+        os._exit(9)
+    print(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), flush=True)
+    os._exit(0)
 """
 
 
 def test_a_module_that_another_thread_imports_is_whole_in_the_child(python, tmp_path):
     out, err = python(_IMPORTING, tmp_path, warnings="ignore").communicate(timeout=100)
-    assert (out, err) == ("7\n", "")
+    assert (out, err) == ("7\n9\n", "")

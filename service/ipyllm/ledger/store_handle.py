@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
-import sys
 import threading
 from typing import TYPE_CHECKING
 
@@ -15,8 +13,6 @@ if TYPE_CHECKING:
     from ipyllm.ledger.store import Store
 
 __all__ = ["StoreHandle"]
-
-_STORE = "ipyllm.ledger.store"
 
 _FORK_WAIT_S = 2.0
 """Seconds that a fork waits for the current transaction."""
@@ -72,8 +68,6 @@ class StoreHandle:
 
     def before_fork(self) -> None:
         """Close the file, and hold the lock."""
-        if _STORE in sys.modules:  # a thread may be importing it, and the child would have half a module
-            importlib.import_module(_STORE)
         self._locked_for_fork = self.lock.acquire(timeout=_FORK_WAIT_S)
         if self._locked_for_fork and self._store is not None:
             self._store.close_before_fork()
