@@ -304,7 +304,7 @@ class Experiment:
                 )
             recorded = self._ledger_progress()
             done, running = recorded.done(), recorded.running()
-            if self.ledger.read_error is not None:
+            if self.ledger.is_held:
                 raise LLMError(
                     f"{self.ledger.read_error}, so it is not known which of its calls are done. Run {self.name!r} "
                     "again when it can be read.",

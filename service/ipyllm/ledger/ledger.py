@@ -67,6 +67,7 @@ class Ledger:
     def __init__(self, url_or_path: str | os.PathLike[str], *, store_text: bool = True) -> None:
         self._writer = Writer(os.fspath(url_or_path), store_text=store_text)
         self._read_error: str | None = None
+        self._is_held = False
 
     def __repr__(self) -> str:
         return repr(self._writer)
@@ -118,6 +119,11 @@ class Ledger:
     def read_error(self) -> str | None:
         """Sentence about the failure of the last read; None if it succeeded."""
         return self._read_error
+
+    @property
+    def is_held(self) -> bool:
+        """Whether the last read failed because another process held the database for too long: it has more rows."""
+        return self._is_held
 
     def read(self, query: Conditions | None = None, *, timeout: float = READ_WAIT_S) -> Sequence[tuple[Any, ...]]:
         """Return the rows of ``query`` (default: all calls), unwritten rows included; values in the order of columns.
@@ -218,14 +224,14 @@ class Ledger:
             except Exception as exc:  # noqa: BLE001 - rows in memory can be shown in any case
                 if self._writer.recover(exc):
                     continue
-                is_held = is_busy(exc) or isinstance(exc, LedgerBusyError)
-                reason = "another process has held it for too long" if is_held else error_text(exc)
+                self._is_held = is_busy(exc) or isinstance(exc, LedgerBusyError)
+                reason = "another process has held it for too long" if self._is_held else error_text(exc)
                 why = f"cannot be read ({reason})"
                 self._read_error = f"The ledger at {self._writer.store} {why}"
-                if is_held or not self._writer.failing:
+                if self._is_held or not self._writer.failing:
                     shown = f"{self._read_error}: only rows still in memory are shown."
-                    self._writer.store.warnings.add(shown, again=is_held)
+                    self._writer.store.warnings.add(shown, again=self._is_held)
                 break
-            self._read_error = None
+            self._read_error, self._is_held = None, False
             return answer
         return default
