@@ -10,6 +10,7 @@ from ipyllm.conversations.transcript import SYSTEM_ROLES, Transcript, Turn, vali
 from ipyllm.errors import bad_request
 from ipyllm.fork_safety import renewed_in_child
 from ipyllm.messages import text_of
+from ipyllm.validate import refuse_table
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -64,6 +65,7 @@ class SharedTurns:
         ValueError
             As :meth:`add_message`.
         """
+        refuse_table(messages)
         valid = [validate_message(message) for message in messages]
         with self._lock:
             for message in valid:

@@ -17,6 +17,7 @@ from ipyllm.atomic_file import atomic_write
 from ipyllm.errors import LLMError, bad_request
 from ipyllm.text.format import shorten
 from ipyllm.text.redact import redact
+from ipyllm.validate import refuse_table
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -90,6 +91,7 @@ class Transcript:
 
 def validate_message(message: Any) -> Message:
     """Return a copy of ``message``, or raise ValueError about its format, without quoting the content."""
+    refuse_table(message.get("content") if isinstance(message, dict) else message)
     if not isinstance(message, dict) or "role" not in message:
         raise ValueError('A message looks like {"role": "user", "content": "…"}.')
     role, content, calls = message["role"], message.get("content"), message.get("tool_calls")

@@ -191,16 +191,7 @@ class Call:
         self._deadline = None if total is None else asyncio.get_running_loop().time() + total
         try:
             if self._runs_user_code:
-                from ipyllm.pipeline.tool_loop import ToolLoop
-
-                loop = ToolLoop(
-                    self.request,
-                    self._ask,
-                    self._caller_executor or _caller_executor(waits=False),
-                    self._deadline,
-                    schema_mode=self.service.schema_mode,
-                )
-                self.response = await loop.run()
+                self.response = await self._run_tool_loop()
             else:
                 self.response = await self._ask(self.request)
         except BaseException as exc:  # noqa: BLE001 - the waiting thread must learn of every error, even of an exit
@@ -226,6 +217,20 @@ class Call:
     @property
     def _runs_user_code(self) -> bool:
         return bool(self.request.tools) or self.request.schema is not None
+
+    async def _run_tool_loop(self) -> ChatResponse:
+        from ipyllm.pipeline.tool_loop import ToolLoop
+        from ipyllm.structured import learned_mode, remember_mode
+
+        schema, first_mode = self.request.schema, self.service.schema_mode
+        if schema is not None:
+            first_mode = learned_mode(self.service, schema) or first_mode
+        executor = self._caller_executor or _caller_executor(waits=False)
+        loop = ToolLoop(self.request, self._ask, executor, self._deadline, schema_mode=first_mode)
+        response = await loop.run()
+        if schema is not None and loop.mode != first_mode:
+            remember_mode(self.service, schema, loop.mode)
+        return response
 
     async def _ask(self, request: ChatRequest) -> ChatResponse:
         """Ask the service, or the candidates of a route one after the other."""
