@@ -19,6 +19,7 @@ from platformdirs import user_cache_path, user_config_path, user_data_path
 from pydantic import AliasChoices, Field, PrivateAttr, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, DotEnvSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 
+from ipyllm.fork_safety import renewed_in_child
 from ipyllm.settings_models import EndpointSettings, Price, ProfileSettings, RouteSettings, Source
 from ipyllm.text.redact import redact, remember_secret
 from ipyllm.text.suggest import suggest
@@ -240,7 +241,7 @@ _NEVER_SECRET = (
     *("timeout", "max_retries", "store_text", "local_ctx", "cache", "cache_ttl", "max_cost_usd"),
     *("max_answer_mb", "max_event_mb", "max_error_mb"),
 )
-_lock = threading.Lock()
+_lock = renewed_in_child(threading.Lock())
 _cached: tuple[object, Settings] | None = None
 _checked_s = 0.0  # when the cached settings were last found up to date
 _CACHED_FOR_S = 0.05

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from ipyllm.errors import bad_request
 from ipyllm.events import Finished
+from ipyllm.fork_safety import renewed_in_child
 from ipyllm_widgets.available_models import available_models
 from ipyllm_widgets.render_thread import RenderThread
 from ipyllm_widgets.state_diff import StateDiff
@@ -63,8 +64,8 @@ class Controller(ABC):
         self._live: dict[str, LiveAnswer] = {}  # unfinished answers by name; replaced, never changed
         self._running_name: str | None = None
         self._call: _Running | None = None
-        self._changed = threading.Event()
-        self._idle = threading.Event()
+        self._changed = renewed_in_child(threading.Event())
+        self._idle = renewed_in_child(threading.Event())
         self._idle.set()
 
     @abstractmethod

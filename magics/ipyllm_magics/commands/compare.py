@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import sys
+from contextlib import suppress
 from itertools import product
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any
 
 from IPython.core.magic import Magics, cell_magic, line_magic, magics_class, no_var_expand
 
+from ipyllm.errors import LLMError
 from ipyllm.text.format import join_names
 from ipyllm_magics.command_line.options import COMPARE, NOT_IN_COMPARE, VOTE
 from ipyllm_magics.command_line.parser import help_text, parse
@@ -187,7 +189,8 @@ class CompareMagics(Magics):
             with ignore_interrupts():
                 if not comparison.done.is_set():
                     comparison.cancel()
-                    comparison.done.wait(STOP_S)
+                    with suppress(LLMError):  # the service thread cannot end it
+                        comparison.done.wait(STOP_S)
                 self.shell.user_ns[_VARIABLE] = comparison
                 if output:
                     scope.assign(output, _table(comparison, output_format))

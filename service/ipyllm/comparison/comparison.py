@@ -6,6 +6,7 @@ Each arm is a separate call with its own timing and ledger row; one that fails d
 
 from __future__ import annotations
 
+from contextlib import suppress
 from functools import partial
 from random import SystemRandom
 from typing import TYPE_CHECKING, Any
@@ -160,6 +161,7 @@ class Comparison:
             for call in calls:
                 call.start(waits=waits)
                 started += 1
+            self.done.set_by = calls[0].done.set_by
         except BaseException:
             for call in calls[: started + 1]:  # the interrupted call may have been sent
                 call.cancel()
@@ -212,7 +214,8 @@ class Comparison:
             self.wait_for(self.done)
         except BaseException:
             self.cancel()
-            self.done.wait(CANCEL_GRACE_S)
+            with suppress(LLMError):  # the service thread cannot end it
+                self.done.wait(CANCEL_GRACE_S)
             raise
         return self
 

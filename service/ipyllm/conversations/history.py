@@ -12,6 +12,7 @@ from ipyllm.conversations.shared_turns import SharedTurns
 from ipyllm.conversations.transcript import Turn
 from ipyllm.conversations.trimming import TrimResult
 from ipyllm.errors import bad_request
+from ipyllm.fork_safety import renewed_in_child
 from ipyllm.text.format import count
 
 if TYPE_CHECKING:
@@ -247,7 +248,7 @@ class ConversationHistory(SharedTurns):
 # ---- conversations by name -----------------------------------------------------------------------
 
 _conversations: dict[str, ConversationHistory] = {}
-_lock = threading.Lock()
+_lock = renewed_in_child(threading.Lock())
 
 
 def conversation(name: str = "default") -> ConversationHistory:

@@ -6,6 +6,8 @@ import warnings
 from typing import TYPE_CHECKING
 
 from ipyllm.dataframes.convert import arrow_to_frame, rows_to_frame
+from ipyllm.ledger.ledger import READ_WAIT_S
+from ipyllm.ledger.wait_limit import wait_limit
 from ipyllm.text.suggest import suggest
 
 if TYPE_CHECKING:
@@ -55,9 +57,10 @@ def read_frame(
 
         ledger = current_ledger()
     columns = {name: query.table.columns[name] for name in query.columns}
-    frame = _large_frame(query, ledger, columns)
-    if frame is None:
-        frame = rows_to_frame(ledger.read(query), columns)
+    with wait_limit(READ_WAIT_S):
+        frame = _large_frame(query, ledger, columns)
+        if frame is None:
+            frame = rows_to_frame(ledger.read(query), columns)
     warning = ledger.take_warning()
     if warning and on_warning is not None:
         on_warning(warning)

@@ -25,6 +25,7 @@ from ipyllm.ledger.stored_values import fetch
 from ipyllm.ledger.tables import VERSION, UnknownVersionError, calls, migrate, reservations, tables, version_of
 from ipyllm.ledger.unwritten_rows import UnwrittenRows
 from ipyllm.ledger.upserts import Upserts, is_row_error
+from ipyllm.ledger.wait_limit import BUSY_S, begin_writing, hold, is_limited, limited_waits, remaining_s
 from ipyllm.process_identity import this_process
 from ipyllm.text.format import count, join_names
 from ipyllm.text.redact import remember_secret
@@ -40,8 +41,8 @@ if TYPE_CHECKING:
 
 __all__ = ["LedgerDamagedError", "LedgerReplacedError", "Store"]
 
-_BUSY_S = 5.0
-"""Seconds that a transaction waits for another process to finish its own."""
+_MARK_S = 1.0
+"""Seconds that a read waits to mark interrupted calls."""
 
 _NAMED = 3
 """Most rows that a sentence names."""
@@ -119,10 +120,9 @@ class Store:
         """
         kinds = [query.table.columns[name] for name in query.columns]
         with self._detecting_replacement():
-            with self._lock:
-                connection = self._opened().connect()
+            connection = self._connect()
             # A ledger in memory has one connection, which two threads cannot use at once.
-            with self._lock if self._in_memory else nullcontext(), connection:
+            with hold(self._lock) if self._in_memory else nullcontext(), connection, limited_waits(connection):
                 self._mark_interrupted(connection)
                 rows, damaged = fetch(connection, query.select(), kinds, query.without_json().select())
         if damaged:
@@ -151,9 +151,8 @@ class Store:
         row_number: sa.ColumnElement[int] = sa.literal_column("rowid", sa.Integer)
         enough = sa.select(sa.literal(1)).select_from(stored).where(*query.conditions()).limit(arrow_read.MIN_ROWS)
         with self._detecting_replacement():
-            with self._lock:
-                connection = self._opened().connect()
-            with connection:
+            connection = self._connect()
+            with connection, limited_waits(connection):
                 last = connection.scalar(sa.select(sa.func.max(row_number)).select_from(stored)) or 0
                 counted = sa.select(sa.func.count()).select_from(enough.subquery())
                 if last < arrow_read.MIN_ROWS or connection.execute(counted).scalar_one() < arrow_read.MIN_ROWS:
@@ -179,7 +178,7 @@ class Store:
 
         Raises as :meth:`write` does.
         """
-        with self._lock, self._detecting_replacement(), self._opened().connect() as connection:
+        with hold(self._lock), self._detecting_replacement(), self._opened().connect() as connection:
             writer, now = this_process(), self._now()
             dead = dead_holders(connection, reservations.c.experiment == experiment, now)
             connection.rollback()
@@ -271,10 +270,18 @@ class Store:
         if self._backend == "sqlite" and not self._in_memory:
             self.close()
 
+    def _connect(self) -> sa.Connection:
+        """Return a connection to read with. A thread that writes, and waits for others, is not waited for."""
+        engine = self._engine
+        if engine is None:
+            with hold(self._lock):
+                engine = self._opened()
+        return engine.connect()
+
     def _opened(self) -> sa.Engine:
         """Return the engine; first create or upgrade the ledger, and mark interrupted calls."""
         if self._engine is None:
-            self._engine = retry_while_busy(self._open, for_s=_BUSY_S, pause_s=(0.005, 0.05))
+            self._engine = retry_while_busy(self._open, for_s=remaining_s(BUSY_S), pause_s=(0.005, 0.05))
             try:
                 self._take_in_leftovers(self._engine)
             except sa_exc.OperationalError as exc:
@@ -294,19 +301,19 @@ class Store:
 
     def _new_engine(self) -> sa.Engine:
         if self._backend == "postgresql":
-            return sa.create_engine(self._url, pool_pre_ping=True, connect_args={"connect_timeout": int(_BUSY_S)})
+            return sa.create_engine(self._url, pool_pre_ping=True, connect_args={"connect_timeout": int(BUSY_S)})
         if self._backend != "sqlite":
             raise sa_exc.ArgumentError(f"a ledger must be SQLite or PostgreSQL, not {self._backend}")
         if self._file is not None:
             self._file.prepare()
         pool: dict[str, Any] = {"poolclass": sa.StaticPool} if self._in_memory else {}
-        arguments = {"timeout": _BUSY_S, "check_same_thread": False}
+        arguments = {"timeout": BUSY_S, "check_same_thread": False}
         engine = sa.create_engine(self._url, connect_args=arguments, **pool)
         sa.event.listen(engine, "connect", _configure)
         return engine
 
     def _set_up(self, engine: sa.Engine) -> None:
-        with engine.connect() as connection:
+        with engine.connect() as connection, limited_waits(connection):
             version = version_of(connection)  # first: a newer ledger must stay unchanged
             if self._backend == "sqlite":
                 connection.exec_driver_sql("PRAGMA journal_mode=WAL")
@@ -338,19 +345,9 @@ class Store:
             self._upserts.execute(connection, rows, table, self._now())
             connection.commit()
 
-    def _begin(self, connection: sa.Connection) -> None:
-        if self._backend != "sqlite":
-            return
-        # SQLite's own busy timeout sleeps longer and longer, and later processes overtake it: of eight that wrote
-        # without a pause, some could not write within five seconds.
-        connection.exec_driver_sql("PRAGMA busy_timeout=0")
-        try:
-            # IMMEDIATE, because a transaction that reads before it writes does not wait for the lock, but fails.
-            retry_while_busy(
-                lambda: connection.exec_driver_sql("BEGIN IMMEDIATE"), for_s=_BUSY_S, pause_s=(0.001, 0.01)
-            )
-        finally:
-            connection.exec_driver_sql(f"PRAGMA busy_timeout={int(_BUSY_S * 1000)}")
+    def _begin(self, connection: sa.Connection, for_s: float | None = None) -> None:
+        if self._backend == "sqlite":
+            begin_writing(connection, BUSY_S if for_s is None else for_s)
 
     def _mark_interrupted(self, connection: sa.Connection) -> None:
         """Mark running rows of dead processes ``interrupted``. If the ledger cannot be written, nothing is marked."""
@@ -360,7 +357,8 @@ class Store:
             return
         same_row = (calls.c.call_id == sa.bindparam("dead_call"), calls.c.updated_at == sa.bindparam("last_update"))
         try:
-            self._begin(connection)
+            # A read can do without, and must have time left for itself.
+            self._begin(connection, _MARK_S if is_limited() else BUSY_S)
             connection.execute(calls.update().where(*same_row).values(status="interrupted"), interrupted)
             connection.commit()
         except sa_exc.OperationalError:
@@ -395,4 +393,5 @@ class Store:
 
 def _configure(connection: sqlite3.Connection, _record: object) -> None:
     connection.isolation_level = None  # type: ignore[assignment,unused-ignore]
+    connection.execute(f"PRAGMA busy_timeout={int(remaining_s(BUSY_S) * 1000)}").close()  # the next reads the file
     connection.execute("PRAGMA synchronous=NORMAL").close()

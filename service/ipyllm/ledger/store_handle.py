@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import importlib
 import logging
-import sys
 import threading
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ipyllm.fork_safety import renewed_in_child
+from ipyllm.ledger.wait_limit import hold
 from ipyllm.ledger.warnings_queue import WarningsQueue
 
 if TYPE_CHECKING:
@@ -21,8 +21,6 @@ __all__ = ["StoreHandle"]
 
 _log = logging.getLogger("ipyllm.ledger")
 
-_STORE = "ipyllm.ledger.store"
-
 _FORK_WAIT_S = 2.0
 """Seconds that a fork waits for the current transaction."""
 
@@ -34,7 +32,7 @@ class StoreHandle:
         self._target = url_or_path
         self._store: Store | None = None
         self._locked_for_fork = False
-        self.lock = threading.RLock()
+        self.lock = renewed_in_child(threading.RLock())
         """Held for a transaction."""
         self.warnings = WarningsQueue()
 
@@ -45,7 +43,9 @@ class StoreHandle:
 
     def open(self) -> Store:
         """Return the store."""
-        with self.lock:
+        if (store := self._store) is not None:
+            return store
+        with hold(self.lock):
             if self._store is None:
                 from ipyllm.ledger.store import Store
 
@@ -87,8 +87,6 @@ class StoreHandle:
 
     def before_fork(self) -> None:
         """Close the file, and hold the lock."""
-        if _STORE in sys.modules:  # a thread may be importing it, and the child would have half a module
-            importlib.import_module(_STORE)
         self._locked_for_fork = self.lock.acquire(timeout=_FORK_WAIT_S)
         if self._locked_for_fork and self._store is not None:
             self._store.close_before_fork()

@@ -12,7 +12,7 @@ import threading
 import time
 from typing import TYPE_CHECKING
 
-from ipyllm.fork_safety import close_at_child_exit, register
+from ipyllm.fork_safety import close_at_child_exit, register, renewed_in_child
 from ipyllm.ledger.pending_rows import PendingRows
 from ipyllm.ledger.sqlite_file import error_text, is_busy
 from ipyllm.ledger.store_handle import StoreHandle
@@ -66,10 +66,11 @@ class Writer:
         # In the order in which their locks are acquired.
         self.store = StoreHandle(self._target)
         self.pending = PendingRows(store_text=self._store_text)
-        self._thread_lock = threading.RLock()  # held for microseconds; re-entrant, for signal handlers and finalizers
-        self._wake = threading.Event()
-        self._write_now = threading.Event()
-        self._progress = threading.Condition()
+        # Held for microseconds; re-entrant, for signal handlers and finalizers.
+        self._thread_lock = renewed_in_child(threading.RLock())
+        self._wake = renewed_in_child(threading.Event())
+        self._write_now = renewed_in_child(threading.Event())
+        self._progress = renewed_in_child(threading.Condition())
         self._n_written = 0
         self._attempt = 0
         self._failed_attempt = 0

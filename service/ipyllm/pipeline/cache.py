@@ -17,7 +17,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Self
 
-from ipyllm.fork_safety import in_forked_child, register
+from ipyllm.fork_safety import register, renewed_in_child
 from ipyllm.headers import NO_HEADERS, Headers
 from ipyllm.ledger.file_origin import ForeignFileError
 from ipyllm.ledger.sqlite_file import is_busy
@@ -95,7 +95,7 @@ class ResponseCache:
         self._file = CacheFile(self.path)
         self.ttl_s = ttl_s
         self.max_bytes = max_bytes
-        self._lock = threading.RLock()
+        self._lock = renewed_in_child(threading.RLock())
         self._used_at: dict[str, float] = {}
         self._hits = self._misses = 0
         self._unusable_until = 0.0
@@ -258,7 +258,6 @@ class ResponseCache:
     def after_fork_in_child(self) -> None:
         """Start empty, and leave an open connection to the parent."""
         self._file.abandon()
-        self._lock = threading.RLock()
         self._locked_for_fork = False
         self._used_at = {}
 
@@ -303,7 +302,7 @@ def _usage_from_json(stored: dict[str, Any]) -> Usage:
     return usage
 
 
-_current_lock = threading.Lock()
+_current_lock = renewed_in_child(threading.Lock())
 _current: ResponseCache | None = None
 
 
@@ -325,9 +324,3 @@ def current_cache(enabled: bool | None = None) -> ResponseCache | None:
                 _current.close(timeout=0)  # a call that still uses it opens it again; `fork_safety` closes it at exit
             _current = ResponseCache(path, settings.cache_ttl)
         return _current
-
-
-@in_forked_child
-def _renew_lock() -> None:
-    global _current_lock
-    _current_lock = threading.Lock()  # another thread may have held it

@@ -145,7 +145,7 @@ class Exchange:
                     await self._run(state)
             except TimeoutError:
                 raise took_too_long(self.request.model, self.request.timeout.total) from None
-        except (asyncio.CancelledError, Exception) as exc:  # noqa: BLE001 - the row must be finished after any error
+        except BaseException as exc:  # noqa: BLE001 - the row must be finished after any error, even an exit
             error = as_llm_error(exc, self.request.model)
         response = self._finish(state, error)
         if error is not None:

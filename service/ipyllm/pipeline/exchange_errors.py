@@ -79,6 +79,8 @@ def as_llm_error(exc: BaseException, model: str) -> LLMError:
         return exc
     if isinstance(exc, asyncio.CancelledError) or is_exit_error(exc):
         return LLMError(f"The call to {model} was cancelled.", category="cancelled", model=model)
+    from ipyllm.tools.result_text import describe_error
+
     log_failure(_logger, "a call failed in our own code", exc, model=model)
     # Not chained: a library's exception may carry the request, and with it the key. The log has the traceback.
-    return LLMError(f"{model}: {type(exc).__name__}: {exc}", category="unknown_error", model=model)
+    return LLMError(f"{model}: {describe_error(exc)}", category="unknown_error", model=model)

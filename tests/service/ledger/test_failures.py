@@ -23,7 +23,7 @@ from ipyllm.ledger.query import Query
 @pytest.fixture
 def impatient(monkeypatch):
     """Wait for locks and between attempts for as long as a test can."""
-    monkeypatch.setattr(store, "_BUSY_S", 0.1)
+    monkeypatch.setattr(store, "BUSY_S", 0.1)
     monkeypatch.setattr(writer, "_RETRY_S", (0.05, 0.1))
     monkeypatch.setattr(writer, "_LOCKED_TOO_LONG_S", 0.0)
 
