@@ -54,7 +54,7 @@ def is_row_error(exc: BaseException) -> bool:
 
 
 def _by_columns(rows: Iterable[Row], table: Table, now: datetime) -> dict[tuple[str, ...], list[Row]]:
-    """Return ``rows`` grouped by their columns, so that one statement writes a group; add this process to calls."""
+    """Return ``rows`` grouped by their columns in order, so that one statement writes a group; add this process."""
     writer_columns: Row = {}
     if table is CALLS:
         writer = this_process()
@@ -66,6 +66,6 @@ def _by_columns(rows: Iterable[Row], table: Table, now: datetime) -> dict[tuple[
         }
     groups: dict[tuple[str, ...], list[Row]] = {}
     for row in rows:
-        names = *(name for name in table.columns if name in row), *writer_columns
-        groups.setdefault(names, []).append(row | writer_columns)
+        complete = row | writer_columns
+        groups.setdefault(tuple(complete), []).append(complete)
     return groups
