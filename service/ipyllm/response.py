@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, fields
 from itertools import islice
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal
 
+from ipyllm.text.format import shorten
 from ipyllm.timing import Timing
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator, Mapping
     from datetime import datetime
 
 
@@ -59,6 +60,8 @@ def name_failure(category: str, cause: str | None = None) -> str:
 
 
 Status = Literal["ok", "truncated", "cancelled", "error", "running", "interrupted"]
+
+_REPR_CHARS = 60
 
 _STANDARD_TIERS = frozenset({"auto", "default", "standard", "on_demand"})
 """Service tiers without a price of their own, as OpenAI and Groq call them."""
@@ -160,7 +163,7 @@ class ToolResult:
         return {"role": "tool", "tool_call_id": self.call_id, "content": self.output}
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class ChatResponse:
     """The response of a call to a model.
 
@@ -178,7 +181,12 @@ class ChatResponse:
     'Hello!'
     >>> str(response)
     'Hello!'
+    >>> response
+    ChatResponse('Hello!', model='local/smollm2-135m', status='ok')
     """
+
+    renderer: ClassVar[Callable[[ChatResponse], Mapping[str, str]] | None] = None
+    """Returns a response as a notebook shows it, by MIME type. The pipeline, which makes responses, sets it."""
 
     content: str = ""
     reasoning: str = ""
@@ -204,7 +212,7 @@ class ChatResponse:
     tool_results: tuple[ToolResult, ...] = ()
     steps: tuple[ChatResponse, ...] = ()
     not_applied: tuple[str, ...] = ()
-    output_items: tuple[dict[str, Any], ...] = field(default=(), repr=False)
+    output_items: tuple[dict[str, Any], ...] = ()
 
     def __getitem__(self, key: str) -> Any:
         if key in self.keys():
@@ -219,6 +227,19 @@ class ChatResponse:
 
     def __str__(self) -> str:
         return self.content
+
+    def __repr__(self) -> str:
+        return f"ChatResponse({shorten(self.content, _REPR_CHARS)!r}, model={self.model!r}, status={self.status!r})"
+
+    def _repr_html_(self) -> str | None:
+        return self._shown_as("text/html")
+
+    def _repr_markdown_(self) -> str | None:
+        return self._shown_as("text/markdown")
+
+    def _shown_as(self, mime_type: str) -> str | None:
+        render = type(self).renderer
+        return None if render is None else render(self).get(mime_type)
 
     def keys(self) -> tuple[str, ...]:
         """Names that can be read as keys, so that ``dict(response)`` works."""

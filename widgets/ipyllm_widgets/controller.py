@@ -15,7 +15,7 @@ from ipyllm.events import Finished
 from ipyllm_widgets.available_models import available_models
 from ipyllm_widgets.render_thread import RenderThread
 from ipyllm_widgets.state_diff import StateDiff
-from ipyllm_widgets.static_output import STREAMING_INTERVAL_S, StaticOutput
+from ipyllm_widgets.static_output import STREAMING_INTERVAL_S, StaticContent, StaticOutput
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -68,8 +68,8 @@ class Controller(ABC):
         self._idle.set()
 
     @abstractmethod
-    def static_content(self) -> tuple[str, str]:
-        """Return the state as static HTML and plain text, for readers without a kernel."""
+    def static_content(self) -> StaticContent:
+        """Return the state for readers without a kernel."""
 
     @abstractmethod
     def text(self) -> str:

@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING
 
 from ipyllm.events import Finished
 from ipyllm.rendering import (
-    COLUMNS_STYLE,
-    STYLE,
     Column,
     GrowingAnswer,
+    Stylist,
     columns_html,
+    columns_markdown,
     columns_text,
     reasoning_html,
     to_html,
@@ -78,7 +78,6 @@ class NotebookColumns(ColumnsRenderer):
         window = _WINDOW // len(comparison.arms)
         self._columns = [_GrowingColumn(window, output_format) for _ in comparison.arms]
         self._drawn_at = -_TICK_S
-        Output(shell).show(STYLE + COLUMNS_STYLE + '<span class="ipyllm-empty"></span>', "")
         self._output = Output(shell)
 
     def feed(self, index: int, event: Event) -> None:
@@ -95,7 +94,8 @@ class NotebookColumns(ColumnsRenderer):
         for index, growing in enumerate(self._columns):
             columns.append(self._ended(index) if growing.ended else self._live(index, growing))
             sleep(0)  # let the service thread run, which takes the timestamps
-        self._draw_budget.spend(self._output.show(columns_html(columns), None), monotonic())
+        html = columns_html(columns)
+        self._draw_budget.spend(self._output.show(Stylist().style(html) + html, None), monotonic())
 
     def pause(self) -> float:
         """Return the seconds until the budget of bytes allows another drawing."""
@@ -105,7 +105,9 @@ class NotebookColumns(ColumnsRenderer):
         """Show all answers in full, and how to vote."""
         columns = [_column(self._comparison, index, self._format) for index in range(len(self._columns))]
         note = _note(self._comparison)
-        self._output.show(columns_html(columns, note), columns_text(columns, note))
+        html = columns_html(columns, note)
+        style = Stylist().style(html, copy_buttons=True)
+        self._output.show(style + html, columns_text(columns, note), columns_markdown(columns, note))
 
     def show_vote(self) -> None:
         """Show the outcome again, with the preferred answer marked."""

@@ -1,13 +1,13 @@
-from .answer_columns import COLUMNS_CSS, COLUMNS_STYLE, Column, columns_html, columns_text, reasoning_html
+from .answer_bundle import answer_bundle
+from .answer_columns import Column, columns_html, columns_markdown, columns_text, reasoning_html
 from .blocks import BlockStream
-from .footer import footer_html, footer_text
+from .footer import footer_html, footer_markdown, footer_text
 from .growing_answer import GrowingAnswer, GrowingCall, GrowingText
 from .markdown import to_html
-from .style import CSS, STYLE
+from .markdown_source import escape_markdown, to_markdown
+from .style import CSS, STYLE, Stylist
 
 __all__ = [
-    "COLUMNS_CSS",
-    "COLUMNS_STYLE",
     "CSS",
     "STYLE",
     "BlockStream",
@@ -15,10 +15,16 @@ __all__ = [
     "GrowingAnswer",
     "GrowingCall",
     "GrowingText",
+    "Stylist",
+    "answer_bundle",
     "columns_html",
+    "columns_markdown",
     "columns_text",
+    "escape_markdown",
     "footer_html",
+    "footer_markdown",
     "footer_text",
     "reasoning_html",
     "to_html",
+    "to_markdown",
 ]

@@ -31,7 +31,7 @@ def displays(ran):
 def test_answers_stand_in_columns_that_need_no_script_and_in_text_below_each_other(kernel, fake):
     ran = kernel.run("%%llm_compare -m openai/a -m openai/b\nWho?")
     assert ran.status == "ok"
-    assert ran.html.count('<div class="ipyllm-column">') == 2
+    assert ran.html.count('<td class="ipyllm-column"') == 2
     assert "<strong>a</strong>" in ran.html
     assert "<strong>b</strong>" in ran.html
     assert "grid-template-columns:repeat(auto-fit" in ran.html
