@@ -11,6 +11,7 @@ from time import monotonic
 from typing import TYPE_CHECKING
 
 from ipyllm.rendering import GrowingAnswer, Stylist, footer_html, footer_markdown, footer_text, to_html, to_markdown
+from ipyllm.rendering.blocks import split_source
 from ipyllm.rendering.draw_budget import DrawBudget
 from ipyllm.rendering.folding import FOLDED_AFTER, folded, is_worth_folding
 from ipyllm_magics.display.output import Output
@@ -55,7 +56,8 @@ class CellRenderer(Renderer):
         self._output: Output | None = None  # the one being drawn
         self._first_block = 0  # of that output
         self._shown_chars = 0  # in the outputs before it
-        self._long_from: tuple[Output, int] | None = None  # the first output that may be folded, and its first block
+        # The output that passes the first screens, its first block, and the characters before it.
+        self._long_from: tuple[Output | None, int, int] | None = None
         self._after: list[Output] = []  # the outputs after that one
         self._drawn_tail = ""
         to_html("")  # load the renderer now: its import must not run while the call is timed
@@ -84,6 +86,8 @@ class CellRenderer(Renderer):
         html, source = self._finished_blocks()
         if len(source) >= _OUTPUT_CHARS and text.live:
             self._send_final(Extract(html, source.rstrip(), self._format.as_markdown(source.rstrip())))
+            if self._long_from is None and self._shown_chars + len(source) > FOLDED_AFTER:
+                self._long_from = self._output, self._first_block, self._shown_chars
             self._output, self._first_block, html = None, len(text.blocks), ""
             self._shown_chars += len(source)
         self._send(html + text.live_html)
@@ -119,26 +123,25 @@ class CellRenderer(Renderer):
                 return Extract(to_html(source), source, to_markdown(source))
         self._answer.text.finish()
         self._answer.text.update()
-        self._fold()
-        html, source = self._finished_blocks()
-        if self._is_folded():
-            html = folded(html, source)
+        html, source = self._folded() or self._finished_blocks()
         return Extract(html, source.rstrip(), self._format.as_markdown(source.rstrip()) if source.strip() else "")
 
-    def _is_folded(self) -> bool:
-        if self._long_from is None:
-            return False
-        rest = self._source_from(self._long_from[1])
-        return is_worth_folding(rest) and len(rest) <= _MAX_FOLDED
+    def _folded(self) -> tuple[str, str] | None:
+        """Return HTML and markdown of a long answer from the output on that passes its first screens, or None.
 
-    def _fold(self) -> None:
-        """Make the outputs after the first screens one; the others no longer take space."""
-        if self._long_from is None or not self._is_folded():
-            return
-        self._output, self._first_block = self._long_from
-        self._stylist = Stylist()  # the rules that the emptied outputs had
-        for output in self._after:
-            self._draw_budget.spend(output.show(Stylist().style(_EMPTY) + _EMPTY, "", ""), monotonic())
+        That output becomes the current one again, and those after it no longer take space.
+        """
+        output, first_block, chars_before = self._long_from or (self._output, self._first_block, self._shown_chars)
+        source = self._source_from(first_block)
+        first, rest = split_source(source, max(0, FOLDED_AFTER - chars_before))
+        if not is_worth_folding(rest) or len(source) > _MAX_FOLDED:
+            return None
+        self._output, self._first_block = output, first_block
+        self._stylist = Stylist()  # for the rules that the emptied outputs had
+        for emptied in self._after:
+            self._draw_budget.spend(emptied.show(Stylist().style(_EMPTY) + _EMPTY, "", ""), monotonic())
+        render = self._format.render_block
+        return (render(first) if first else "") + folded(render(rest), rest), source
 
     def _source_from(self, first_block: int) -> str:
         return "".join(block.source for block in self._answer.text.blocks[first_block:])
@@ -167,8 +170,6 @@ class CellRenderer(Renderer):
             self._output = Output(self._shell)
             if self._long_from is not None:
                 self._after.append(self._output)
-            elif self._shown_chars >= FOLDED_AFTER:
-                self._long_from = self._output, self._first_block
         return self._output
 
     def _finish_head(self) -> None:

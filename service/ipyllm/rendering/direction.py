@@ -1,9 +1,9 @@
 """Direction of text, block by block: Arabic and Hebrew run from right to left, also beside other languages.
 
-Each paragraph, item and cell gets ``dir="auto"``: the browser takes its direction from its first letter. Where
-JupyterLab aligns paragraphs to the left, those that run from right to left are aligned here. On an element
-around many others this would be slow: for a list of 20,000 items Chromium took 30 s. Lists, quotes and tables get the
-direction of their first letter from here, and only in a text with letters that run from right to left.
+Each paragraph, item and cell gets ``dir="auto"``: the browser takes its direction from its first letter. On an element
+around many others this would be slow: for a list of 20,000 items Chromium took up to 30 s. Lists, quotes and tables get
+the direction of their first letter from here, and only in a text with letters that run from right to left. There,
+paragraphs that do are also aligned to the right, because JupyterLab aligns all to the left.
 """
 
 from __future__ import annotations

@@ -18,6 +18,7 @@ from ipyllm.rendering.highlight import highlight
 from ipyllm.rendering.inline_tags import add_inline_tags
 from ipyllm.rendering.links import bounded_rule, links_rule
 from ipyllm.rendering.lists_and_notes import add_footnotes, add_task_lists
+from ipyllm.rendering.long_lists import long_lists_rule
 from ipyllm.rendering.sanitize_answer import sanitize
 from ipyllm.rendering.tex import add_math
 from ipyllm.text.surrogates import replace_surrogates
@@ -91,6 +92,7 @@ def parser() -> MarkdownIt:
     add_task_lists(md)
     md.core.ruler.push("links", links_rule)
     md.core.ruler.push("direction", direction_rule)
+    md.core.ruler.push("long_lists", long_lists_rule)
     md.add_render_rule("fence", _render_fence)
     md.add_render_rule("link_open", _render_link)
     return md

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 __all__ = ["escape_markdown", "fenced", "to_markdown"]
 
 _LINE_END = re.compile(r"\r\n?|\n")
-_SPECIAL = re.compile(r"[\\`*_{}\[\]<>#|~$&^]")
+_SPECIAL = re.compile(r"[\\`*_{}\[\]>#|~$&^]")
 _FENCE = re.compile(r"(?P<prefix>.*?)(?P<fence>`{3,}|~{3,})(?P<info>.*)")
 _LANGUAGE = re.compile(r"[{.\s]*([\w+#-]+)")
 _DEFINITION = re.compile(r"[ \t>]*\[[^\]]+\]:\s*<?(\S+)")
@@ -80,7 +80,8 @@ def escape_markdown(text: str) -> str:
     >>> escape_markdown("a_b * 2")
     'a\\_b \\* 2'
     """
-    return _SPECIAL.sub(r"\\\g<0>", " ".join(strip_control_sequences(replace_surrogates(text)).split()))
+    line = " ".join(strip_control_sequences(replace_surrogates(text)).split())
+    return _SPECIAL.sub(r"\\\g<0>", line).replace("<", "&lt;")
 
 
 def fenced(source: str, language: str = "") -> str:

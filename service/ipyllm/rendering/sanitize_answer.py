@@ -65,6 +65,8 @@ def _cleaner() -> nh3.Cleaner:
             "span": set(CLASSES) | {"ipyllm-math"},
             "li": {"ipyllm-task"},
             "p": {"ipyllm-footnote"},
+            "ol": {"ipyllm-part"},
+            "ul": {"ipyllm-part"},
         },
         # `data` is for images; the filter below removes it from links.
         url_schemes={"http", "https", "mailto", "data"},

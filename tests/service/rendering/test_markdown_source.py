@@ -1,4 +1,4 @@
-"""Markdown beside the HTML: it reads like the answer, and nothing that shows or converts it runs or fetches anything."""
+"""Markdown beside the HTML: it reads like the answer, and nothing that shows or converts it runs or fetches a thing."""
 
 from __future__ import annotations
 
