@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import importlib.util
 import re
 import shutil
+from pathlib import Path
 
 import jupytext
 import nbformat
 import pytest
+from nbformat.sign import NotebookNotary
 
 from tests import fakes
 from tests.fakes import answer
@@ -158,6 +161,17 @@ def test_as_markdown_an_answer_is_its_source_and_its_line(saved):
     (columns,) = (data["text/markdown"] for data in outputs(saved, 4))
     assert columns.count("$\\sqrt{\\pi}$") == 2
     assert "**A · one**" in columns
+
+
+def test_the_notebook_of_the_demo_is_signed(saved, tmp_path, monkeypatch):
+    monkeypatch.setenv("JUPYTER_DATA_DIR", str(tmp_path))
+    spec = importlib.util.spec_from_file_location("demo", Path(__file__).parents[3] / "notebooks" / "demo.py")
+    demo = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(demo)
+    demo.write_signed(saved, tmp_path / "demo.ipynb")
+    notary = NotebookNotary()
+    assert notary.check_signature(nbformat.read(tmp_path / "demo.ipynb", as_version=4))
+    notary.store.close()
 
 
 @pytest.mark.parametrize("form", ["py:percent", "md", "ipynb"])
