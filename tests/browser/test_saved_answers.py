@@ -33,9 +33,9 @@ ChatResponse(content=pathlib.Path("answer.md").read_text(), model="lab/model")
 """
 COMPARE = """\
 from IPython.display import HTML
-from ipyllm.rendering import Column, Stylist, columns_html, to_html
+from ipyllm.rendering import Column, columns_html, styled, to_html
 html = columns_html([Column(mark, "lab/model", to_html("Some words."), "", "1 s") for mark in "ABC"])
-HTML(Stylist().style(html) + html)
+HTML(styled(html))
 """
 
 
@@ -88,7 +88,7 @@ def test_a_notebook_from_elsewhere_still_reads(lab):
 
 def test_forty_thousand_items_are_laid_out_when_they_come_into_view():
     """In processor time of the page: other tests run beside."""
-    from ipyllm.rendering import Stylist
+    from ipyllm.rendering import styled
 
     html = to_html("".join(f"- a {n}\n" for n in range(40_000)))
     assert html.count("<li") == 40_000
@@ -113,5 +113,5 @@ def test_forty_thousand_items_are_laid_out_when_they_come_into_view():
             )
             return layout() - before
 
-        whole, in_parts = seconds(html), seconds(Stylist().style(html) + html)
+        whole, in_parts = seconds(html), seconds(styled(html))
     assert in_parts < min(0.5, whole / 4)

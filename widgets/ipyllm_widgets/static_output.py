@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from ulid import ULID
 
-from ipyllm.rendering import Stylist
+from ipyllm.rendering import styled
 from ipyllm.text.terminal import strip_control_sequences
 
 if TYPE_CHECKING:
@@ -81,9 +81,8 @@ class StaticOutput:
     def _publish(self, *, update: bool) -> None:
         self._published_at = monotonic()
         html, text, markdown = self._content()
-        html = html or _EMPTY
         data = {
-            "text/html": Stylist().style(html, copy_buttons=True) + html,
+            "text/html": styled(html or _EMPTY),
             **({"text/markdown": markdown} if markdown else {}),
             "text/plain": strip_control_sequences(text),
         }

@@ -44,14 +44,14 @@ class ConversationView:
     def _repr_html_(self) -> str:
         if not self._messages:
             return f"<p>The conversation <b>{escape(self._name)}</b> is empty.</p>"
-        from ipyllm.rendering import Stylist, to_html
+        from ipyllm.rendering import styled, to_html
 
         html = "".join(
             f'<div class="ipyllm-turn"><div class="ipyllm-footer">{escape(message["role"])}</div>'
             f"{to_html(text_of(message))}</div>"
             for message in self._messages
         )
-        return Stylist().style(html, copy_buttons=True) + html
+        return styled(html)
 
     def _repr_markdown_(self) -> str:
         if not self._messages:

@@ -10,7 +10,17 @@ from html import escape
 from time import monotonic
 from typing import TYPE_CHECKING
 
-from ipyllm.rendering import GrowingAnswer, Stylist, footer_html, footer_markdown, footer_text, to_html, to_markdown
+from ipyllm.rendering import (
+    LIVE_STYLE,
+    GrowingAnswer,
+    copy_script,
+    footer_html,
+    footer_markdown,
+    footer_text,
+    styles_for,
+    to_html,
+    to_markdown,
+)
 from ipyllm.rendering.blocks import split_source
 from ipyllm.rendering.draw_budget import DrawBudget
 from ipyllm.rendering.folding import FOLDED_AFTER, folded, is_worth_folding
@@ -39,9 +49,9 @@ _EMPTY = '<span class="ipyllm-empty"></span>'
 class CellRenderer(Renderer):
     """Draws into the outputs of the running cell.
 
-    The first output is the head: it shows the model until something arrives, then the folded reasoning and tool calls.
-    Without those it takes no space. At the end, the outputs of a long answer after its first screens are folded into
-    one.
+    The first output is the head: it has the styles, and shows the model until something arrives, then the folded
+    reasoning and tool calls. Without those it takes no space. At the end it keeps the styles of what is shown, and the
+    outputs of a long answer after its first screens are folded into one.
     """
 
     def __init__(self, shell: InteractiveShell, model: str, output_format: OutputFormat) -> None:
@@ -52,7 +62,7 @@ class CellRenderer(Renderer):
         self._answer = GrowingAnswer(output_format.render_block)
         self._head: Output | None = None
         self._head_is_final = False
-        self._stylist = Stylist()
+        self._kept: list[str] = []  # the HTML of outputs that no longer change
         self._output: Output | None = None  # the one being drawn
         self._first_block = 0  # of that output
         self._shown_chars = 0  # in the outputs before it
@@ -106,13 +116,12 @@ class CellRenderer(Renderer):
         shown = self._complete(response)
         self._send_final(
             Extract(
-                shown.html + footer_html(response),
+                shown.html + footer_html(response) + copy_script(*self._kept, shown.html, panel_html(self._answer)),
                 _paragraphs(shown.text, footer_text(response)),
                 _paragraphs(shown.markdown, footer_markdown(response)),
             )
         )
-        if self._answer.calls:
-            self._finish_head()
+        self._finish_head(styles_for(panel_html(self._answer) or _EMPTY, *self._kept))
 
     def _complete(self, response: ChatResponse) -> Extract:
         if self._format.extract is not None and response.content:
@@ -137,9 +146,9 @@ class CellRenderer(Renderer):
         if not is_worth_folding(rest) or len(source) > _MAX_FOLDED:
             return None
         self._output, self._first_block = output, first_block
-        self._stylist = Stylist()  # for the rules that the emptied outputs had
         for emptied in self._after:
-            self._draw_budget.spend(emptied.show(Stylist().style(_EMPTY) + _EMPTY, "", ""), monotonic())
+            self._kept.append(_EMPTY)
+            self._draw_budget.spend(emptied.show(_EMPTY, "", ""), monotonic())
         render = self._format.render_block
         return (render(first) if first else "") + folded(render(rest), rest), source
 
@@ -154,13 +163,13 @@ class CellRenderer(Renderer):
     def _send(self, html: str) -> None:
         """Draw into the current output, which may still grow."""
         output = self._current_output()
-        self._draw_budget.spend(output.show(self._stylist.style(html) + html, None), monotonic())
+        self._draw_budget.spend(output.show(html, None), monotonic())
 
     def _send_final(self, shown: Extract) -> None:
         """Draw into the current output what it keeps."""
         output = self._current_output()
-        html = self._stylist.style(shown.html, keep=True, copy_buttons=True) + shown.html
-        self._draw_budget.spend(output.show(html, shown.text, shown.markdown), monotonic())
+        self._kept.append(shown.html)
+        self._draw_budget.spend(output.show(shown.html, shown.text, shown.markdown), monotonic())
 
     def _current_output(self) -> Output:
         if not self._head_is_final:
@@ -172,16 +181,13 @@ class CellRenderer(Renderer):
                 self._after.append(self._output)
         return self._output
 
-    def _finish_head(self) -> None:
+    def _finish_head(self, style: str = LIVE_STYLE) -> None:
         """Fold reasoning and tool calls into the head, or leave it empty, before the answer starts below it."""
-        self._send_head(panel_html(self._answer), panel_text(self._answer), panel_markdown(self._answer))
+        self._send_head(panel_html(self._answer), panel_text(self._answer), panel_markdown(self._answer), style)
 
-    def _send_head(self, html: str, text: str, markdown: str | None = None) -> None:
+    def _send_head(self, html: str, text: str, markdown: str | None = None, style: str = LIVE_STYLE) -> None:
         self._head = self._head or Output(self._shell)
-        shown = html or _EMPTY
-        # Not kept: the head is drawn again after outputs that have some of the rules.
-        head = Stylist().style(shown, copy_buttons=markdown is not None) + shown
-        self._draw_budget.spend(self._head.show(head, text, markdown), monotonic())
+        self._draw_budget.spend(self._head.show(style + (html or _EMPTY), text, markdown), monotonic())
 
 
 def _paragraphs(*parts: str) -> str:

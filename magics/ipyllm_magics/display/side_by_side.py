@@ -13,13 +13,15 @@ from typing import TYPE_CHECKING
 
 from ipyllm.events import Finished
 from ipyllm.rendering import (
+    LIVE_STYLE,
     Column,
     GrowingAnswer,
-    Stylist,
     columns_html,
     columns_markdown,
     columns_text,
+    copy_script,
     reasoning_html,
+    styles_for,
     to_html,
 )
 from ipyllm.rendering.draw_budget import DrawBudget
@@ -40,6 +42,7 @@ __all__ = ["ColumnsRenderer", "NotebookColumns", "TerminalColumns"]
 _BYTES_PER_S = 60_000.0
 _BURST = 30_000.0
 _WINDOW = 24_000  # characters of finished blocks that are sent while answers grow, all columns together
+_EMPTY = '<span class="ipyllm-empty"></span>'
 _WARM_UP = "```python\nx = 1\n```\n\n$x$"
 _TICK_S = 0.5  # how often the clocks are updated when nothing else changes
 
@@ -78,6 +81,8 @@ class NotebookColumns(ColumnsRenderer):
         window = _WINDOW // len(comparison.arms)
         self._columns = [_GrowingColumn(window, output_format) for _ in comparison.arms]
         self._drawn_at = -_TICK_S
+        self._head = Output(shell)
+        self._head.show(LIVE_STYLE + _EMPTY, "", "")
         self._output = Output(shell)
 
     def feed(self, index: int, event: Event) -> None:
@@ -94,8 +99,7 @@ class NotebookColumns(ColumnsRenderer):
         for index, growing in enumerate(self._columns):
             columns.append(self._ended(index) if growing.ended else self._live(index, growing))
             sleep(0)  # let the service thread run, which takes the timestamps
-        html = columns_html(columns)
-        self._draw_budget.spend(self._output.show(Stylist().style(html) + html, None), monotonic())
+        self._draw_budget.spend(self._output.show(columns_html(columns), None), monotonic())
 
     def pause(self) -> float:
         """Return the seconds until the budget of bytes allows another drawing."""
@@ -106,8 +110,8 @@ class NotebookColumns(ColumnsRenderer):
         columns = [_column(self._comparison, index, self._format) for index in range(len(self._columns))]
         note = _note(self._comparison)
         html = columns_html(columns, note)
-        style = Stylist().style(html, copy_buttons=True)
-        self._output.show(style + html, columns_text(columns, note), columns_markdown(columns, note))
+        self._head.show(styles_for(_EMPTY, html) + _EMPTY, "", "")
+        self._output.show(html + copy_script(html), columns_text(columns, note), columns_markdown(columns, note))
 
     def show_vote(self) -> None:
         """Show the outcome again, with the preferred answer marked."""

@@ -132,10 +132,9 @@ class Comparison:
         return columns_text(self.columns(), self.note)
 
     def _repr_html_(self) -> str:
-        from ipyllm.rendering import Stylist, columns_html
+        from ipyllm.rendering import columns_html, styled
 
-        html = columns_html(self.columns(), self.note)
-        return Stylist().style(html, copy_buttons=True) + html
+        return styled(columns_html(self.columns(), self.note))
 
     def _repr_markdown_(self) -> str:
         from ipyllm.rendering import columns_markdown

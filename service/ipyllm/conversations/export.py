@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from ipyllm.errors import bad_request
 from ipyllm.messages import text_of
-from ipyllm.rendering import Stylist, to_html, to_markdown
+from ipyllm.rendering import styled, to_html, to_markdown
 from ipyllm.text.format import count
 from ipyllm.text.redact import redact
 from ipyllm.text.suggest import suggest
@@ -104,9 +104,8 @@ def _outputs(turn: Turn) -> Iterator[dict[str, Any]]:
     for message in turn.messages:
         text = text_of(message)
         if message["role"] == "assistant" and text:
-            html = to_html(text)
             data = {
-                "text/html": Stylist().style(html, copy_buttons=True) + html,
+                "text/html": styled(to_html(text)),
                 "text/markdown": to_markdown(text),
                 "text/plain": strip_control_sequences(text),
             }

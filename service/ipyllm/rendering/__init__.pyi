@@ -5,26 +5,29 @@ from .footer import footer_html, footer_markdown, footer_text
 from .growing_answer import GrowingAnswer, GrowingCall, GrowingText
 from .markdown import to_html
 from .markdown_source import escape_markdown, to_markdown
-from .style import CSS, STYLE, Stylist
+from .style import CSS, LIVE_STYLE, STYLE, copy_script, styled, styles_for
 
 __all__ = [
     "CSS",
+    "LIVE_STYLE",
     "STYLE",
     "BlockStream",
     "Column",
     "GrowingAnswer",
     "GrowingCall",
     "GrowingText",
-    "Stylist",
     "answer_bundle",
     "columns_html",
     "columns_markdown",
     "columns_text",
+    "copy_script",
     "escape_markdown",
     "footer_html",
     "footer_markdown",
     "footer_text",
     "reasoning_html",
+    "styled",
+    "styles_for",
     "to_html",
     "to_markdown",
 ]

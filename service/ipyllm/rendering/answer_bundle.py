@@ -9,7 +9,7 @@ from ipyllm.rendering.answer_columns import reasoning_html
 from ipyllm.rendering.folding import folded_html
 from ipyllm.rendering.footer import footer_html, footer_markdown, footer_text
 from ipyllm.rendering.markdown_source import escape_markdown, to_markdown
-from ipyllm.rendering.style import Stylist
+from ipyllm.rendering.style import styled
 from ipyllm.text.terminal import strip_control_sequences
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ def answer_bundle(response: ChatResponse) -> dict[str, str]:
     html += f'<div class="ipyllm-column-error">{escape(error)}</div>' if error else ""
     html += footer_html(response)
     return {
-        "text/html": Stylist().style(html, copy_buttons=True) + html,
+        "text/html": styled(html),
         "text/markdown": _paragraphs(to_markdown(response.content), escape_markdown(error), footer_markdown(response)),
         "text/plain": _paragraphs(strip_control_sequences(response.content), error, footer_text(response)),
     }

@@ -5,8 +5,8 @@ from one set for light and one for dark pages. VS Code's come first because its 
 ipywidgets, which sets JupyterLab's variables to those of a light page, whatever the theme. Lines are a grey that is
 visible on both. The sheet fetches nothing: no ``url()``, no ``@import``, no fonts.
 
-An output of a notebook carries the rules for what is in it, see :class:`Stylist`: it looks right wherever its cell is
-moved and whichever other cells are deleted, and a paragraph costs a few hundred bytes.
+A cell of a notebook carries the rules for what is in it, see :func:`styles_for`: it looks right wherever it is moved
+and whichever other cells are deleted, and paragraphs cost a few hundred bytes.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["CSS", "STYLE", "Stylist"]
+__all__ = ["COPY_SCRIPT", "CSS", "LIVE_STYLE", "STYLE", "copy_script", "styled", "styles_for"]
 
 CSS = Path(__file__).with_name("answer.css").read_text(encoding="utf-8")
 """Style sheet of answers, footers and reasoning.
@@ -36,7 +36,12 @@ _COLUMNS_CSS = Path(__file__).with_name("answer_columns.css").read_text(encoding
 STYLE = f"<style>\n{CSS}</style>\n"
 """The whole sheet as a style element, for a page."""
 
-_SCRIPT = f"<script>\n{Path(__file__).with_name('copy_code.js').read_text(encoding='utf-8')}</script>\n"
+LIVE_STYLE = f"<style>\n{CSS}{_COLUMNS_CSS}</style>\n"
+"""All rules, for an answer of which it is not yet known what will be in it."""
+
+COPY_SCRIPT = f"<script>\n{Path(__file__).with_name('copy_code.js').read_text(encoding='utf-8')}</script>\n"
+"""Adds copy buttons to code; it has nothing of an answer."""
+
 _ADDED_BY_SCRIPT = {".ipyllm-code", ".ipyllm-copy"}
 
 _ANSWER = ".ipyllm-answer.ipyllm-answer"
@@ -50,36 +55,36 @@ _OURS = re.compile(r"\.(?:ipyllm-[\w-]+|[a-z]{1,2})$|[a-z]")
 _KEYFRAMES = re.compile(r"@keyframes ([\w-]+)")
 
 
-class Stylist:
-    r"""Writes for each output of a cell the rules that it needs and that no earlier output of the cell has.
+def styles_for(*outputs: str) -> str:
+    r"""Return a style element with the rules for what is in the HTML of some outputs.
 
     Examples
     --------
-    >>> stylist = Stylist()
-    >>> "\ntable{" in stylist.style("<p>Hi</p>"), "\ntable{" in stylist.style("<table></table>")
+    >>> "\ntable{" in styles_for("<p>Hi</p>"), "\ntable{" in styles_for("<p>Hi</p>", "<table></table>")
     (False, True)
     """
+    names = set().union(*map(_names_in, outputs))
+    if "pre" in names:
+        names |= _ADDED_BY_SCRIPT
+    rules = [rule for rule in _rules() if rule.applies_to(names)]
+    rules += [frames for frames in _keyframes() if any(frames.name in rule.css for rule in rules)]
+    nested = "\n".join(rule.css for rule in rules if rule.is_nested)
+    flat = "\n".join(rule.css for rule in rules if not rule.is_nested)
+    css = "\n".join(filter(None, (f"{_ANSWER}{{{nested}}}" if nested else "", flat)))
+    return f"<style>\n{css}\n</style>\n" if css else ""
 
-    def __init__(self) -> None:
-        self._written: frozenset[_Rule] = frozenset()
 
-    def style(self, html: str, *, keep: bool = False, copy_buttons: bool = False) -> str:
-        """Return the style element for ``html``; with ``keep``, later outputs do without these rules.
+def copy_script(*outputs: str) -> str:
+    """Return the script that adds a button to each block of code, for after these outputs; empty if they have none.
 
-        With ``copy_buttons``, a script adds a button to each block of code. Front ends remove it from what they do not
-        trust.
-        """
-        names = _names_in(html)
-        script = _SCRIPT if copy_buttons and "pre" in names else ""
-        names |= _ADDED_BY_SCRIPT if script else set()
-        rules = [rule for rule in _rules() if rule not in self._written and rule.applies_to(names)]
-        rules += [frames for frames in _keyframes() if any(frames.name in rule.css for rule in rules)]
-        if keep:
-            self._written |= frozenset(rules)
-        nested = "\n".join(rule.css for rule in rules if rule.is_nested)
-        flat = "\n".join(rule.css for rule in rules if not rule.is_nested)
-        css = "\n".join(filter(None, (f"{_ANSWER}{{{nested}}}" if nested else "", flat)))
-        return (f"<style>\n{css}\n</style>\n" if css else "") + script
+    Front ends remove it from what they do not trust.
+    """
+    return COPY_SCRIPT if any("<pre" in html for html in outputs) else ""
+
+
+def styled(html: str) -> str:
+    """Return the HTML of a single output with its styles and, for its code, the script."""
+    return styles_for(html) + html + copy_script(html)
 
 
 @dataclass(frozen=True, slots=True)

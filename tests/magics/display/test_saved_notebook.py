@@ -158,7 +158,7 @@ def test_as_markdown_an_answer_is_its_source_and_its_line(saved):
     )
     assert "[🖼 plot](https://a.example/b.png) \\\\input{c}" in markdown
     assert re.search(r"\n\n\*openai/fake-model · [^*]*\*$", markdown)
-    (columns,) = (data["text/markdown"] for data in outputs(saved, 4))
+    *_, columns = (data["text/markdown"] for data in outputs(saved, 4))
     assert columns.count("$\\sqrt{\\pi}$") == 2
     assert "**A · one**" in columns
 

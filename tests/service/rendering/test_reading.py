@@ -8,7 +8,7 @@ from html import unescape
 import nh3
 import pytest
 
-from ipyllm.rendering import Column, Stylist, columns_html, columns_markdown, to_html
+from ipyllm.rendering import Column, columns_html, columns_markdown, copy_script, styled, styles_for, to_html
 from ipyllm.rendering.folding import FOLDED_AFTER, folded_html
 from ipyllm.response import ChatResponse
 
@@ -102,30 +102,23 @@ def test_html_has_no_blank_line_which_would_end_it_in_markdown():
     assert unescape(re.search(r"<code>(.*?)</code>", html, re.DOTALL)[1]) == "b\n\n\n \nc\n"
 
 
-def test_an_output_has_the_rules_for_what_is_in_it():
-    plain, table = Stylist().style(to_html("Hi")), Stylist().style(to_html("| a |\n|---|\n| b |"))
-    assert len(plain) < 400
-    assert ":is(th,td){" in table
-    assert ":is(th,td){" not in plain
-    assert "@keyframes ipyllm-more" in table
-    assert "@keyframes" not in plain
-    for css in (plain, table):
+def test_a_cell_has_the_rules_for_what_is_in_its_outputs():
+    plain, table = to_html("Hi"), to_html("| a |\n|---|\n| b |")
+    assert len(styles_for(plain)) < 500
+    assert ":is(th,td){" in styles_for(plain, table)
+    assert ":is(th,td){" not in styles_for(plain)
+    assert "@keyframes ipyllm-more" in styles_for(table)
+    assert "@keyframes" not in styles_for(plain)
+    for css in (styles_for(plain), styles_for(table), styles_for(plain, table)):
         assert css.count("{") == css.count("}")
+    assert styles_for("<b>none of ours</b>") == ""
 
 
-def test_a_later_output_of_a_cell_does_without_the_rules_of_earlier_ones():
-    stylist = Stylist()
-    html = to_html("- a\n\n```python\nreturn 1\n```")
-    assert "pre" in stylist.style(html)
-    assert stylist.style(html, keep=True) == Stylist().style(html)
-    assert stylist.style(html) == ""
-
-
-def test_code_gets_a_script_for_its_buttons_where_they_are_asked_for():
+def test_code_is_followed_by_a_script_for_its_button():
     html = to_html("```\nx\n```")
-    assert "<script>" in Stylist().style(html, copy_buttons=True)
-    assert "<script>" not in Stylist().style(html)
-    assert "<script>" not in Stylist().style(to_html("x"), copy_buttons=True)
+    assert styled(html) == styles_for(html) + html + copy_script(html)
+    assert copy_script("<p>", html).count("<script>") == 1
+    assert copy_script(to_html("x")) == ""
 
 
 def test_the_end_of_a_long_answer_is_folded_and_all_there():
