@@ -60,7 +60,8 @@ def styles_for(*outputs: str) -> str:
 
     Examples
     --------
-    >>> "\ntable{" in styles_for("<p>Hi</p>"), "\ntable{" in styles_for("<p>Hi</p>", "<table></table>")
+    >>> paragraph, table = '<div class="ipyllm-answer"><p>Hi</p></div>', "<table></table>"
+    >>> "\ntable{" in styles_for(paragraph), "\ntable{" in styles_for(paragraph, table)
     (False, True)
     """
     names = set().union(*map(_names_in, outputs))
@@ -119,9 +120,10 @@ def _parse(css: str) -> Iterator[_Rule]:
     for selector, body in _blocks(css):
         if selector == _ANSWER:
             declarations, brace, _ = body.partition("\n")
-            yield _Rule(declarations, (frozenset({".ipyllm-answer"}),), is_nested=True)
+            within = frozenset({".ipyllm-answer"})
+            yield _Rule(declarations, (within,), is_nested=True)
             for inner, rules in _blocks(body.removeprefix(declarations + brace)):
-                yield _Rule(f"{inner}{{{rules}}}", _needs(inner, rules), is_nested=True)
+                yield _Rule(f"{inner}{{{rules}}}", (within, *_needs(inner, rules)), is_nested=True)
         else:
             frames = _KEYFRAMES.match(selector)
             yield _Rule(f"{selector}{{{body}}}", _needs(selector, body), name=frames[1] if frames else "")

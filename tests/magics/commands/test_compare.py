@@ -186,7 +186,10 @@ def test_it_is_one_display_that_is_updated_at_most_twenty_times_a_second(kernel,
     assert len(ids) == 2, "a head with the style sheet, and the columns"
     times = [m["received"] for m in shown[1:]]
     assert max(sum(at <= t < at + 1 for t in times) for at in times) <= 20
-    assert sum("<style" in m["content"]["data"]["text/html"] for m in shown) == 1
+    assert ["<style" in m["content"]["data"]["text/html"] for m in shown] == [
+        "grid-template" in m["content"]["data"]["text/html"] for m in shown
+    ]
+    assert sum("<style" in m["content"]["data"]["text/html"] for m in shown) == 2, "at the beginning and at the end"
     for i in range(20):
         assert ran.text.count(f"Paragraph {i} ") == 3
 
@@ -207,7 +210,7 @@ def test_a_vote_lands_in_the_ledger_and_shows_in_the_column(kernel, fake):
     display_id = displays(compared)[-1]["content"]["transient"]["display_id"]
     voted = kernel.run("%llm_vote B")
     assert voted.stdout == "Recorded: B (b) is better.\n"
-    [update] = displays(voted)
+    *_, update = displays(voted)
     assert update["content"]["transient"]["display_id"] == display_id
     assert "✓ preferred" in update["content"]["data"]["text/html"]
     assert kernel.run("%llm_vote tie").stdout == "Recorded: a tie.\n"
