@@ -91,7 +91,7 @@ def blind(compare, kernel):
 
 def format_(compare, kernel):
     ran, _ = compare("-f text", reply="**bold**")
-    assert ran.html.count('<pre class="ipyllm-text">**bold**</pre>') == 2
+    assert ran.html.count('<pre class="ipyllm-text" dir="auto">**bold**</pre>') == 2
 
 
 def schema(compare, kernel):
@@ -296,7 +296,7 @@ def test_values_keep_to_the_budget_that_is_configured(compare, configured, prepa
 
 def test_the_configured_form_is_that_of_the_columns(compare, configured):
     configured("format")
-    assert compare("", reply="**bold**")[0].html.count('<pre class="ipyllm-text">') == 2
+    assert compare("", reply="**bold**")[0].html.count('<pre class="ipyllm-text" dir="auto">') == 2
 
 
 def test_the_configured_system_message_gives_way_to_the_conversations_own(compare, configured, prepared):
