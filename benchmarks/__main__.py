@@ -21,6 +21,7 @@ _ALL = (
     "compare",
     "widget",
     "experiment",
+    "llm_map",
     "summary",
 )
 

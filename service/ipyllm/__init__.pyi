@@ -10,6 +10,7 @@ from .events import Event, Finished, ReasoningDelta, TextDelta, ToolCallDelta
 from .experiment import Experiment
 from .extension import load_ipython_extension, unload_ipython_extension
 from .ledger.retention import prune
+from .mapping.llm_map import llm_map
 from .registry.models import create_llm_service
 from .registry.routes import fallback, pool, split
 from .request import ChatRequest
@@ -56,6 +57,7 @@ __all__ = [
     "create_llm_service",
     "export_usage",
     "fallback",
+    "llm_map",
     "load_ipython_extension",
     "pool",
     "prune",

@@ -11,18 +11,26 @@ that other modules register later run first, and may still write.
 from __future__ import annotations
 
 import atexit
-import logging
 import os
 import sys
 import threading
 import weakref
 from contextlib import ExitStack
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-__all__ = ["EXIT_S", "FileOwner", "close_at_child_exit", "in_forked_child", "never_finalize", "register"]
+__all__ = [
+    "EXIT_S",
+    "FileOwner",
+    "close_at_child_exit",
+    "in_forked_child",
+    "may_be_ended",
+    "never_finalize",
+    "register",
+]
 
 EXIT_S: Final = 10.0
 """Seconds that the interpreter's exit waits for each owner to write what it still holds."""
@@ -33,6 +41,9 @@ class FileOwner(Protocol):
 
     def close(self, timeout: float) -> bool:
         """Write what is pending and close the file, in ``timeout`` seconds; return whether that succeeded."""
+
+    def give_up(self) -> None:
+        """At exit, keep what could not be written in another place, and say so."""
 
     def before_fork(self) -> None:
         """Close the file and hold all locks."""
@@ -51,6 +62,7 @@ _owners_in_fork: list[FileOwner] = []
 _child_callbacks: list[Callable[[], None]] = []
 _never_finalized: list[Any] = []
 _fork_lock = threading.Lock()
+_is_forked = False
 
 
 def register(owner: FileOwner) -> None:
@@ -74,11 +86,20 @@ def never_finalize(inherited: object) -> None:
 
 def close_at_child_exit(owner: FileOwner) -> None:
     """Close ``owner`` at the end of a multiprocessing child, which runs finalizers but not ``atexit``."""
-    processes = sys.modules.get("multiprocessing.process")
-    if processes is not None and processes.parent_process() is not None:
+    if _is_child_of_multiprocessing():
         from multiprocessing.util import Finalize
 
-        Finalize(None, owner.close, args=(EXIT_S,), exitpriority=0)
+        Finalize(None, _close_at_exit, args=(owner,), exitpriority=0)
+
+
+def may_be_ended() -> bool:
+    """Return whether this is a worker, forked or spawned, which its pool may end at any time without an exit."""
+    return _is_forked or _is_child_of_multiprocessing()
+
+
+def _is_child_of_multiprocessing() -> bool:
+    processes = sys.modules.get("multiprocessing.process")
+    return processes is not None and processes.parent_process() is not None
 
 
 def _run_all(callbacks: Iterable[Callable[[], None]]) -> None:
@@ -101,19 +122,21 @@ def _after_fork_in_parent() -> None:
 
 
 def _after_fork_in_child() -> None:
-    global _fork_lock
+    global _fork_lock, _is_forked
+    _is_forked = True
     _fork_lock = threading.Lock()
     owners = list(_owners_in_fork)
     _owners_in_fork.clear()
     _run_all([*(owner.after_fork_in_child for owner in owners), *_child_callbacks])
 
 
+def _close_at_exit(owner: FileOwner) -> None:
+    if not owner.close(EXIT_S):
+        owner.give_up()
+
+
 def _at_exit() -> None:
-    for owner in list(_owners):
-        if not owner.close(EXIT_S):
-            logging.getLogger("ipyllm.ledger").warning(
-                "%r could not be written completely before the process exited.", owner
-            )
+    _run_all(partial(_close_at_exit, owner) for owner in list(_owners))
 
 
 atexit.register(_at_exit)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, fields
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields, is_dataclass
 from itertools import islice
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal
 
@@ -10,7 +11,7 @@ from ipyllm.text.format import shorten
 from ipyllm.timing import Timing
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterator
     from datetime import datetime
 
 
@@ -163,11 +164,39 @@ class ToolResult:
         return {"role": "tool", "tool_call_id": self.call_id, "content": self.output}
 
 
+class Fields(dict[str, Any]):
+    """Plain values by name, which can be read as attributes too, as those of a response can."""
+
+    def __getattr__(self, name: str) -> Any:
+        try:
+            return self[name]
+        except KeyError:
+            raise AttributeError(f"There is no {name!r}; there is {', '.join(self)}.") from None
+
+
+def _plain(value: Any) -> Any:
+    """Return ``value`` as JSON's values."""
+    if value is None or isinstance(value, str | int | float):
+        return value
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    if isinstance(value, Mapping):
+        return Fields({str(name): _plain(item) for name, item in value.items()})
+    if is_dataclass(value):
+        return Fields({each.name: _plain(getattr(value, each.name)) for each in fields(value)})
+    # Of a schema: models, times, decimals, sets.
+    from pydantic_core import to_jsonable_python
+
+    plain = to_jsonable_python(value, serialize_unknown=True)
+    return _plain(plain) if isinstance(plain, dict | list) else plain
+
+
 @dataclass(frozen=True, slots=True, repr=False)
 class ChatResponse:
     """The response of a call to a model.
 
-    Attributes can be read as keys too: ``response["content"]`` is ``response.content``. ``parsed`` is the value for the
+    Attributes can be read as keys too: ``response["content"]`` is ``response.content``. By key, every value is one of
+    JSON's: ``response["usage"]`` is a dict, ``response["started_at"]`` a text. ``parsed`` is the value for the
     ``schema``, ``tool_results`` are the results of tools, ``steps`` all exchanges of a turn that took several;
     ``usage``, ``timing`` and ``cost_usd`` are those of the last. ``not_applied`` names the defaults of a notebook or
     route that the model does not take. ``cause`` is why the last attempt failed, where ``error_category`` does not say
@@ -176,6 +205,7 @@ class ChatResponse:
 
     Examples
     --------
+    >>> import json
     >>> response = ChatResponse(content="Hello!", model="local/smollm2-135m")
     >>> response["content"]
     'Hello!'
@@ -183,6 +213,8 @@ class ChatResponse:
     'Hello!'
     >>> response
     ChatResponse('Hello!', model='local/smollm2-135m', status='ok')
+    >>> json.loads(json.dumps(dict(response)))["usage"]["input_tokens"] is None
+    True
     """
 
     renderer: ClassVar[Callable[[ChatResponse], Mapping[str, str]] | None] = None
@@ -216,7 +248,7 @@ class ChatResponse:
 
     def __getitem__(self, key: str) -> Any:
         if key in self.keys():
-            return getattr(self, key)
+            return _plain(getattr(self, key))
         raise KeyError(f"A ChatResponse has no {key!r}; it has {', '.join(self.keys())}.")
 
     def __contains__(self, key: object) -> bool:
@@ -242,12 +274,12 @@ class ChatResponse:
         return None if render is None else render(self).get(mime_type)
 
     def keys(self) -> tuple[str, ...]:
-        """Names that can be read as keys, so that ``dict(response)`` works."""
+        """Names that can be read as keys, so that ``dict(response)`` works, and ``json.dumps`` of it."""
         return tuple(f.name for f in fields(self))
 
     def get(self, key: str, default: Any = None) -> Any:
         """Like :meth:`dict.get`."""
-        return getattr(self, key) if key in self.keys() else default
+        return self[key] if key in self.keys() else default
 
     def as_message(self) -> dict[str, Any]:
         """Return the answer as a message for the next turns of a conversation.

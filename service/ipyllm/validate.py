@@ -7,7 +7,9 @@ from typing import Any
 from ipyllm.errors import bad_request
 from ipyllm.plain_values import plain_number
 
-__all__ = ["validate_int", "validate_usd"]
+__all__ = ["refuse_table", "validate_int", "validate_usd"]
+
+_TABLES = {"DataFrame", "LazyFrame", "Series"}
 
 
 def validate_int(name: str, value: Any, least: int | None = None) -> int:
@@ -25,3 +27,20 @@ def validate_usd(value: Any) -> float | None:
     if value is not None and (isinstance(value, bool) or not isinstance(value, int | float) or not value >= 0):
         raise bad_request(f"max_cost_usd must be a number of US dollars, 0 or more, not {value!r}.")
     return value
+
+
+def refuse_table(prompt: Any) -> None:
+    """Raise ``bad_request`` if a table was given where one prompt is expected.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> refuse_table(pd.Series(["Hello", "Good morning"]))
+    Traceback (most recent call last):
+        ...
+    ipyllm.errors.LLMError: A Series is not one prompt: ask about each row with llm_map(series, "… {{ value }}").
+    """
+    for kind in type(prompt).__mro__:
+        if kind.__name__ in _TABLES and kind.__module__.partition(".")[0] in {"pandas", "polars"}:
+            call = 'series, "… {{ value }}"' if kind.__name__ == "Series" else 'df, "… {{ column }}"'
+            raise bad_request(f"A {kind.__name__} is not one prompt: ask about each row with llm_map({call}).")

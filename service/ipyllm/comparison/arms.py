@@ -16,6 +16,7 @@ from ipyllm.routing.route import Route
 from ipyllm.services.base import BaseLLMService
 from ipyllm.services.local import LocalService
 from ipyllm.text.format import shorten
+from ipyllm.validate import refuse_table
 
 if TYPE_CHECKING:
     from random import Random
@@ -85,6 +86,7 @@ def make_arms(
     LLMError
         An invalid model, parameter or system prompt, or two arms that are the same.
     """
+    refuse_table(prompt)
     given = _model_list(models)
     services = [_service(model) for model in given]
     question = "?" if prompt is None else prompt if isinstance(prompt, str) else list(prompt)

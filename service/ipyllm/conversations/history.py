@@ -65,10 +65,12 @@ class ConversationHistory(SharedTurns):
     def load(cls, path: str | os.PathLike[str]) -> ConversationHistory:
         """Read a conversation that :meth:`save` wrote.
 
+        Of a damaged file, the turns that are whole are read, with a warning; a copy of it is kept beside it.
+
         Raises
         ------
         LLMError
-            The file is missing, damaged, of another program, or of a newer ipyllm.
+            The file is missing, of another program, of a newer ipyllm, or damaged so that nothing can be read.
         """
         history = cls()
         history._replace_contents(transcript.read(path))

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from ipyllm.conversations.transcript import SYSTEM_ROLES, Transcript, Turn, validate_message
 from ipyllm.errors import bad_request
 from ipyllm.messages import text_of
+from ipyllm.validate import refuse_table
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -34,6 +35,14 @@ class SharedTurns:
         self._turns: list[Turn] = []  # copied when they are added and when they are returned
         self._lock = threading.RLock()
         self._observers: tuple[Callable[[], None], ...] = ()
+
+    def __getstate__(self) -> Transcript:
+        # For copies and pickles, which are independent of it: without its lock and those who observe it.
+        return self._snapshot()
+
+    def __setstate__(self, contents: Transcript) -> None:
+        SharedTurns.__init__(self)
+        self._replace_contents(contents)
 
     def __len__(self) -> int:
         with self._lock:
@@ -63,6 +72,7 @@ class SharedTurns:
         ValueError
             As :meth:`add_message`.
         """
+        refuse_table(messages)
         valid = [validate_message(message) for message in messages]
         with self._lock:
             for message in valid:

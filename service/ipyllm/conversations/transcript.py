@@ -9,14 +9,17 @@ import copy
 import json
 import math
 import os
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ipyllm.atomic_file import atomic_write
+from ipyllm.conversations.damaged_file import keep_copy, recover
 from ipyllm.errors import LLMError, bad_request
 from ipyllm.text.format import shorten
 from ipyllm.text.redact import redact
+from ipyllm.validate import refuse_table
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -90,6 +93,7 @@ class Transcript:
 
 def validate_message(message: Any) -> Message:
     """Return a copy of ``message``, or raise ValueError about its format, without quoting the content."""
+    refuse_table(message.get("content") if isinstance(message, dict) else message)
     if not isinstance(message, dict) or "role" not in message:
         raise ValueError('A message looks like {"role": "user", "content": "…"}.')
     role, content, calls = message["role"], message.get("content"), message.get("tool_calls")
@@ -168,7 +172,10 @@ def _masked(value: Any) -> Any:
 
 
 def read(path: str | os.PathLike[str]) -> Transcript:
-    """Read a file that :func:`write` wrote; raise LLMError for any other file."""
+    """Read a file that :func:`write` wrote; raise LLMError for any other file.
+
+    Of a damaged file, what can be read is returned, with a warning, and a copy of it is kept.
+    """
     try:
         data = _resolved(path).read_bytes()
     except _FILE_ERRORS as exc:
@@ -177,15 +184,38 @@ def read(path: str | os.PathLike[str]) -> Transcript:
         document = json.loads(data.decode("utf-8", "surrogatepass"))
     except (ValueError, RecursionError):
         document = None
-    if not isinstance(document, dict) or document.get("format") != _FORMAT:
-        raise _file_error(path, "is not a conversation saved by ipyllm")
-    version = document.get("version")
-    if type(version) is int and version > _VERSION:
-        raise _file_error(path, "was saved by a newer ipyllm. Upgrade ipyllm to load it")
+    problem = "is not a conversation saved by ipyllm"
+    if isinstance(document, dict) and document.get("format") == _FORMAT:
+        version = document.get("version")
+        if type(version) is int and version > _VERSION:
+            raise _file_error(path, "was saved by a newer ipyllm. Upgrade ipyllm to load it")
+        try:
+            return _transcript(document)
+        except ValueError as exc:
+            problem = f"is damaged: {str(exc).rstrip('.')}"
+    recovered = _recovered(path, data)
+    if recovered is None:
+        raise _file_error(path, problem)
+    return _transcript(recovered)
+
+
+def _recovered(path: str | os.PathLike[str], data: bytes) -> dict[str, Any] | None:
+    """Return what can be read of a damaged file, and warn; None if that is nothing."""
+    found = recover(data, _is_valid)
+    if found is None:
+        return None
+    document, what = found
+    kept = keep_copy(_resolved(path), data)
+    warnings.warn(f"The file {os.fspath(path)!r} is damaged: {what}. {kept}", stacklevel=4)
+    return document
+
+
+def _is_valid(document: dict[str, Any]) -> bool:
     try:
-        return _transcript(document)
-    except ValueError as exc:
-        raise _file_error(path, f"is damaged: {str(exc).rstrip('.')}") from None
+        _transcript(document)
+    except ValueError:
+        return False
+    return document.get("format") == _FORMAT
 
 
 def _transcript(document: dict[str, Any]) -> Transcript:

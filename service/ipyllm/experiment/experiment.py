@@ -14,13 +14,13 @@ from ipyllm.errors import LLMError, bad_request
 from ipyllm.experiment.grid import Grid
 from ipyllm.experiment.ledger_progress import LedgerProgress
 from ipyllm.experiment.progress_bar import watch
-from ipyllm.experiment.prompts import read_prompts
+from ipyllm.experiment.prompts import input_table, read_prompts
 from ipyllm.experiment.results import Results
 from ipyllm.experiment.run import Run, RunConfig, RunProgress, request_of
 from ipyllm.experiment.schedule import ORDERS, schedule_trials
 from ipyllm.experiment.scores import Scores
 from ipyllm.experiment.spending_limit import LedgerFunds, SpendingLimit, max_cost, max_output_tokens_of
-from ipyllm.ledger import current_ledger
+from ipyllm.ledger import ledger_for_calls
 from ipyllm.pipeline.budget import set_budget_of_experiment
 from ipyllm.pipeline.tool_loop import first_request
 from ipyllm.settings import get_settings
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from ipyllm.services.base import BaseLLMService
     from ipyllm.timeout import Timeout
 
-__all__ = ["Experiment"]
+__all__ = ["Experiment", "checked_name"]
 
 _GRACE_S = 10.0
 """Seconds that an interrupt waits for the rows of cancelled calls."""
@@ -56,7 +56,8 @@ class Experiment:
     ----------
     prompts : DataFrame, list of str or dict, path, or Ledger
         The prompts: a table, a list, a ``.csv``, ``.jsonl`` or ``.parquet`` file; or earlier calls to repeat
-        (``usage()``, a ledger or its ``.sqlite`` file).
+        (``usage()``, a ledger or its ``.sqlite`` file). Equal rows are asked about once, and each has the answer:
+        see :attr:`Results.rows`.
     template : str, optional
         Jinja2 with the columns as variables, ``"Classify: {{ text }}"``. By default, the column ``prompt`` is the text.
     models : str, BaseLLMService, or list of these
@@ -133,8 +134,9 @@ class Experiment:
                 f"An experiment cannot run tools, but {with_tools.label} has {', '.join(with_tools.request.tools)}: "
                 "leave them out, or ask with service.chat(…, tools=…)."
             )
+        self._table = input_table(prompts)
         self.grid = Grid(arms, prompt_list, validate_int("repeats", repeats, 1))
-        self.name = _checked_name(name) if name is not None else self.grid.name
+        self.name = checked_name(name) if name is not None else self.grid.name
         self._scores = Scores(scorers, self.grid)
         self.max_cost_usd = validate_usd(max_cost_usd)
         self._concurrency = None if concurrency is None else validate_int("concurrency", concurrency, 1)
@@ -142,7 +144,7 @@ class Experiment:
         self._order: Order = order
         self._seed = validate_int("seed", seed, None)
         self._run: Run | RemoteRun | None = None
-        self.ledger = current_ledger()
+        self.ledger = ledger_for_calls()
         self._spending = SpendingLimit()
         if self.max_cost_usd is not None:
             self._spending = SpendingLimit(self.max_cost_usd, LedgerFunds(self.ledger, self.name, self.max_cost_usd))
@@ -279,6 +281,7 @@ class Experiment:
             self.ledger,
             self._scores,
             texts=self._texts,
+            table=self._table,
             current_run=lambda: self._run,
         )
 
@@ -343,7 +346,8 @@ class Experiment:
             warnings.warn(self.results().state, stacklevel=3)
 
 
-def _checked_name(name: Any) -> str:
+def checked_name(name: Any) -> str:
+    """Return the name of an experiment; raise ``bad_request`` if it is not a line of text."""
     if not isinstance(name, str) or not name.strip() or not name.isprintable():
         raise bad_request(f"name must be a line of text, not {name!r}.")
     return name

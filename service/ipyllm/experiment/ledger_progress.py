@@ -23,8 +23,8 @@ _FINAL_ERRORS: Final = ("bad_request", "content_filter", "context_length")
 """Errors that the same model would return again for the same prompt."""
 
 _LEADING_COLUMNS: Final = (
-    "experiment", "arm", "model", "params", "system", "prompt_id", "repeat", "row", "prompt", "response", "status",
-    "error_category", "cause", "error_message", "finish_reason",
+    "experiment", "arm", "model", "params", "system", "prompt_id", "repeat", "row", "n_rows", "prompt", "response",
+    "status", "error_category", "cause", "error_message", "finish_reason",
 )  # fmt: skip
 _MAX_NAMES = 5
 
@@ -86,6 +86,7 @@ class LedgerProgress:
             prompt_id=[trial.prompt.prompt_id for trial in trials],
             repeat=[trial.repeat for trial in trials],
             row=[trial.prompt.row for trial in trials],
+            n_rows=[len(trial.prompt.rows) for trial in trials],
             prompt=[trial.prompt.text for trial in trials],
             warmup=self._is_warmup[rows.index],
         )

@@ -6,16 +6,21 @@ default (``{{ note | default("none") }}``), or the row is refused.
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, Any
 
 from ipyllm.errors import bad_request
 from ipyllm.templates.sandbox import SandboxedTemplate, UndefinedNameError
 from ipyllm.text.format import is_missing
+from ipyllm.text.suggest import closest
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-__all__ = ["NoValueError", "RowTemplate"]
+__all__ = ["NoValueError", "RowTemplate", "reference"]
+
+# Words that Jinja does not read as the name of a column.
+_JINJA_WORDS = {"not", "self", "true", "false", "none", "True", "False", "None"}
 
 
 class NoValueError(Exception):
@@ -39,9 +44,12 @@ class RowTemplate:
     ipyllm.errors.LLMError: The template uses {{ txt }}, but the prompts have no column 'txt'; did you mean 'text'?
     """
 
-    def __init__(self, text: str, columns: Iterable[str]) -> None:
+    def __init__(self, text: str, columns: Iterable[str], *, subject: str = "the prompts") -> None:
         self._columns = tuple(columns)
-        self._template = SandboxedTemplate(text)
+        self._subject = subject
+        awkward = next((name for name in self._columns if name in text and not _is_name(name)), None)
+        advice = "" if awkward is None else f"write {reference(awkward)} for the column {awkward!r}"
+        self._template = SandboxedTemplate(text, advice=advice)
 
     def fill_in(self, row: Mapping[str, Any]) -> str:
         """Return the text for a row; raise ``NoValueError`` for a missing value, ``bad_request`` for other errors."""
@@ -56,5 +64,22 @@ class RowTemplate:
     def _sentence(self, exc: UndefinedNameError) -> str:
         if exc.kind:
             return exc.sentence("The template", "")
-        hint = f"did you mean {exc.near!r}?" if exc.near is not None else f"they have: {', '.join(self._columns)}."
-        return f"The template uses {{{{ {exc.name} }}}}, but the prompts have no column {exc.name!r}; {hint}"
+        # Not of the values of this row, which may lack the column that was meant.
+        near = closest(exc.name, self._columns)
+        part_of = next((name for name in self._columns if not _is_name(name) and exc.name in name), None)
+        if near is not None:
+            hint = f"did you mean {near!r}?" if _is_name(near) else f"did you mean {reference(near)}?"
+        elif part_of is not None:
+            hint = f"did you mean {reference(part_of)}?"
+        else:
+            hint = f"they have: {', '.join(self._columns)}."
+        return f"The template uses {{{{ {exc.name} }}}}, but {self._subject} have no column {exc.name!r}; {hint}"
+
+
+def reference(column: str) -> str:
+    """Return the expression that inserts a column: ``{{ text }}``, or ``{{ row["a column"] }}``."""
+    return f"{{{{ {column} }}}}" if _is_name(column) else f"{{{{ row[{json.dumps(column, ensure_ascii=False)}] }}}}"
+
+
+def _is_name(column: str) -> bool:
+    return column.isidentifier() and column not in _JINJA_WORDS

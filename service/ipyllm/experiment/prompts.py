@@ -6,7 +6,7 @@ import hashlib
 import json
 import sys
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
-__all__ = ["Prompt", "read_prompts"]
+__all__ = ["Prompt", "input_table", "read_prompts"]
 
 _ID = "prompt_id"
 _LEDGERS = {".sqlite", ".sqlite3", ".db"}
@@ -34,6 +34,7 @@ class Prompt:
     row: int  # in the input, from 0
     data: Mapping[str, Any]  # the input's columns, for scorers
     nth: int = 0  # counts rows with the same text but other data, which are separate prompts
+    rows: tuple[int, ...] = ()  # of the input with the same text and data, `row` among them; they share an answer
 
 
 def read_prompts(source: Any, template: str | None = None) -> tuple[list[Prompt], list[str]]:
@@ -45,13 +46,15 @@ def read_prompts(source: Any, template: str | None = None) -> tuple[list[Prompt]
     texts = _texts(rows, columns, template)
     prompts: list[Prompt] = []
     rows_by_text: dict[str, list[Mapping[str, Any]]] = {}
+    equal_rows: dict[tuple[str, int], list[int]] = {}  # by text and nth
     ids: dict[str, str] = {}
-    left_out = 0
     for index, (row, text) in enumerate(zip(rows, texts, strict=True)):
         same_text = rows_by_text.setdefault(text, [])
         # Replayed calls of one prompt differ in their results only.
-        if same_text and (replayed or any(_equal(row, other) for other in same_text)):
-            left_out += 1
+        if same_text and replayed:
+            continue
+        if (first := next((nth for nth, other in enumerate(same_text) if _equal(row, other)), None)) is not None:
+            equal_rows[text, first].append(index)
             continue
         prompt_id = _prompt_id(row, text, len(same_text))
         if ids.setdefault(prompt_id, text) != text:
@@ -60,14 +63,26 @@ def read_prompts(source: Any, template: str | None = None) -> tuple[list[Prompt]
                 "make the ids unique, or remove the column."
             )
         prompts.append(Prompt(prompt_id, text, index, row, len(same_text)))
+        equal_rows[text, len(same_text)] = [index]
         same_text.append(row)
+    prompts = [replace(prompt, rows=tuple(equal_rows[prompt.text, prompt.nth])) for prompt in prompts]
     notes = []
-    if left_out and not replayed:
+    if n_duplicates := sum(len(prompt.rows) - 1 for prompt in prompts):
         notes.append(
-            f"{left_out} of the {len(rows)} prompts are duplicates and are sent once; "
-            "use repeats=… to send each several times."
+            f"{n_duplicates} of the {len(rows)} prompts {'is a duplicate' if n_duplicates == 1 else 'are duplicates'}: "
+            "equal prompts are asked once, and their answer counts for each of them. For several answers to each "
+            "prompt, use repeats=…."
         )
     return prompts, notes
+
+
+def input_table(source: Any) -> pd.DataFrame | None:
+    """Return a copy of a DataFrame or Series of prompts, with text as names; None for other sources."""
+    pandas = sys.modules.get("pandas")
+    if pandas is None or not isinstance(source, pandas.DataFrame | pandas.Series) or _are_calls(source):
+        return None
+    table: pd.DataFrame = source.to_frame("prompt") if isinstance(source, pandas.Series) else source.copy()
+    return table.rename(columns=str)
 
 
 def _prompt_id(row: Mapping[str, Any], text: str, nth: int) -> str:
@@ -137,12 +152,16 @@ def _rows(source: Any) -> tuple[list[dict[str, Any]], bool]:
     pandas = sys.modules.get("pandas")  # a DataFrame exists only if pandas was imported
     if pandas is not None and isinstance(source, pandas.DataFrame | pandas.Series):
         frame = source.to_frame("prompt") if isinstance(source, pandas.Series) else source
-        return _replay(frame) if {"call_id", "prompt", "status"} <= set(frame.columns) else (_records(frame), False)
+        return _replay(frame) if _are_calls(frame) else (_records(frame), False)
     if isinstance(source, Mapping) or not isinstance(source, Iterable):
         raise bad_request(
             f"prompts must be a DataFrame, a list of strings or dicts, or a path, not {type(source).__name__}."
         )
     return [_record(item, index) for index, item in enumerate(source)], False
+
+
+def _are_calls(table: Any) -> bool:
+    return {"call_id", "prompt", "status"} <= set(getattr(table, "columns", ()))
 
 
 def _record(item: Any, index: int) -> dict[str, Any]:

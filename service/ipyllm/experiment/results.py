@@ -6,6 +6,7 @@ from html import escape
 from typing import TYPE_CHECKING, Any
 
 from ipyllm.dataframes.failures import root_categories
+from ipyllm.experiment.answered_rows import answered_rows
 from ipyllm.experiment.ledger_progress import LedgerProgress
 from ipyllm.totals import CostTotal
 
@@ -41,6 +42,7 @@ class Results:
         scores: Scores,
         *,
         texts: Mapping[str, str] | None,
+        table: pd.DataFrame | None,
         current_run: Callable[[], Run | RemoteRun | None],
     ) -> None:
         self._name = name
@@ -48,6 +50,7 @@ class Results:
         self._ledger = ledger
         self._scores = scores
         self._texts = texts
+        self._table = table
         self._current_run = current_run
 
     def __repr__(self) -> str:
@@ -61,13 +64,26 @@ class Results:
         """One row per call that was made, earliest first, warm-ups included and flagged.
 
         ``experiment``, ``arm``, ``model``, ``params``, ``system``, ``prompt_id``, ``repeat``, ``row`` (place in the
-        input), ``prompt``, ``response``, ``status``, then the columns of ``usage()``, and for each scorer
+        input), ``n_rows`` (equal rows of the input, which share the answer), ``prompt``, ``response``, ``status``, then
+        the columns of ``usage()``, and for each scorer
         ``score_<name>`` and ``score_<name>_error``. Calls without a score are scored now, in this thread; what a
         scorer's calls cost is paid from the budget of the experiment.
         """
         calls = self._scores.join(self._calls(), self._ledger)
         calls.attrs["arms"] = [arm.label for arm in self._grid.arms]
         return calls
+
+    @property
+    def rows(self) -> pd.DataFrame:
+        """The rows of the input, with their index and columns, and the answers to each.
+
+        One row for each row of the input, arm and repeat, in the order of the input, so that equal rows, which are
+        asked about once, all have the answer; for an input without an index, it is numbered from 0. After the input's
+        columns stand ``arm``, ``repeat``, ``call_id``, ``response``, ``status``, ``error_message`` and the scores,
+        which are null without a call; a column of the input with such a name is renamed to ``input_<name>``.
+        """
+        calls = self.calls
+        return answered_rows(calls[~calls["warmup"]], self._grid, self._table)
 
     @property
     def directions(self) -> dict[str, bool | None]:

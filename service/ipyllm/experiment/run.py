@@ -26,14 +26,15 @@ from ipyllm.text.redact import redact
 from ipyllm.totals import CostTotal
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
     from concurrent.futures import Future
 
     from ipyllm.experiment.grid import Trial
+    from ipyllm.experiment.pace import Pace
     from ipyllm.experiment.spending_limit import SpendingLimit
     from ipyllm.pipeline.exchange import RowSink
     from ipyllm.request import ChatRequest
-    from ipyllm.response import ChatResponse
+    from ipyllm.response import Category, ChatResponse
     from ipyllm.services.base import BaseLLMService
 
 __all__ = ["GRID_TAG", "TRIAL_TAG", "Run", "RunConfig", "RunProgress", "request_of"]
@@ -61,6 +62,7 @@ class RunProgress:
     failed: int = 0  # calls that ended in an error
     cost: CostTotal = field(default_factory=CostTotal)  # with warm-ups
     stopped: str | None = None  # why it ended early, in one sentence
+    stopped_by: Category = "quota"  # the category of that
     unreachable: dict[str, LLMError] = field(default_factory=dict)  # models that could not be reached, with the error
     one_at_a_time: bool = False  # whether there are embedded models, and they are asked one call at a time
 
@@ -76,15 +78,28 @@ class RunConfig:
     ledger: RowSink
     spending: SpendingLimit
     texts: dict[str, str] | None = None  # filled with the answers, by call id, if the ledger does not store them
+    on_outcome: Callable[[Trial, ChatResponse, LLMError | None], None] | None = None  # on the service thread
+    pace: Pace | None = None  # learns how many calls are in flight, up to the most
 
     @property
     def most_in_flight(self) -> int:
         """Most calls to one endpoint that is not embedded."""
-        return _DEFAULT_CONCURRENCY if self.concurrency is None else self.concurrency
+        if self.concurrency is not None:
+            return self.concurrency
+        return _DEFAULT_CONCURRENCY if self.pace is None else self.pace.most
 
     def asks_one_at_a_time(self, service: BaseLLMService) -> bool:
         """Whether calls to a service share this machine's cores, and so must not run at the same time."""
         return self.concurrency is None and _is_embedded(service)
+
+
+@dataclass(slots=True)
+class _Crew:
+    """The tasks that work off the trials of one endpoint."""
+
+    queue: deque[Trial]
+    max_in_flight: int
+    workers: set[asyncio.Task[None]] = field(default_factory=set)
 
 
 class Run:
@@ -120,6 +135,7 @@ class Run:
         if not self._stopping:
             self._stopping = True
             self.progress.stopped = why
+            self.progress.stopped_by = "cancelled" if now else "quota"
         if now:
             for task in self._tasks:
                 task.cancel()
@@ -131,6 +147,7 @@ class Run:
             )
         except BaseException as exc:
             self._stopping = True
+            self.progress.stopped_by = "unknown_error"
             self.progress.stopped = redact(f"It failed with {type(exc).__name__}: {exc}.")
             if isinstance(exc, Exception):
                 log_failure(_logger, "an experiment failed: a bug in ipyllm", exc)
@@ -165,18 +182,31 @@ class Run:
         queue = trials if isinstance(trials, deque) else deque(trials)
         if self._stopping:
             return
-        tasks = [asyncio.create_task(self._run_queue(queue)) for _ in range(min(max_in_flight, len(queue)))]
-        self._tasks.update(tasks)
+        crew = _Crew(queue, max_in_flight)
+        self._add_workers(crew)
         try:
-            outcomes = await asyncio.gather(*tasks, return_exceptions=True)
+            while crew.workers:
+                ended, _ = await asyncio.wait(crew.workers, return_when=asyncio.FIRST_COMPLETED)
+                crew.workers -= ended
+                self._tasks -= ended
+                for task in ended:
+                    if not task.cancelled():
+                        task.result()  # raises what it raised
         finally:
-            self._tasks.difference_update(tasks)
-        for outcome in outcomes:
-            if isinstance(outcome, Exception):
-                raise outcome
+            self._tasks -= crew.workers
 
-    async def _run_queue(self, queue: deque[Trial]) -> None:
-        progress, spending = self.progress, self._config.spending
+    def _add_workers(self, crew: _Crew) -> None:
+        for _ in range(min(self._wanted(crew) - len(crew.workers), len(crew.queue))):
+            task = asyncio.create_task(self._run_queue(crew))
+            crew.workers.add(task)
+            self._tasks.add(task)
+
+    def _wanted(self, crew: _Crew) -> int:
+        pace = self._config.pace
+        return crew.max_in_flight if pace is None else min(pace.limit, crew.max_in_flight)
+
+    async def _run_queue(self, crew: _Crew) -> None:
+        progress, spending, queue = self.progress, self._config.spending, crew.queue
         while queue and not self._stopping:
             trial = queue.popleft()
             arm = trial.arm
@@ -200,12 +230,21 @@ class Run:
                 if account is not None:
                     account.end()
             self._record_outcome(trial, response, call.error)
+            if self._config.pace is not None:
+                if call.error is None and response.timing.stream_end_s is not None:
+                    self._config.pace.record(response.timing.stream_end_s)
+                self._add_workers(crew)
+                if len(crew.workers) > self._wanted(crew):
+                    crew.workers.discard(asyncio.current_task())
+                    return
 
     def _has_stopped(self) -> bool:
         return self._stopping
 
     def _record_outcome(self, trial: Trial, response: ChatResponse, error: LLMError | None) -> None:
         progress, model = self.progress, trial.arm.model
+        if self._config.on_outcome is not None:
+            self._config.on_outcome(trial, response, error)
         progress.cost += CostTotal.of_response(response)
         if error is None:
             self._connection_errors[model] = 0
@@ -218,7 +257,8 @@ class Run:
             progress.unreachable.setdefault(model, error)
         elif category_of(error) == "connection":
             self._connection_errors[model] = self._connection_errors.get(model, 0) + 1
-            if self._connection_errors[model] > 2 * self._config.most_in_flight:
+            pace = self._config.pace
+            if self._connection_errors[model] > 2 * (self._config.most_in_flight if pace is None else pace.limit):
                 progress.unreachable.setdefault(model, error)
         if not trial.warmup and response.status != "cancelled":
             progress.ended += 1
@@ -236,7 +276,7 @@ def request_of(trial: Trial, config: RunConfig) -> ChatRequest:
         cache=request.cache if trial.repeat == 0 and not trial.warmup else False,
         provenance=Provenance(
             origin="experiment",
-            tags={TRIAL_TAG: trial.key, GRID_TAG: config.grid},
+            tags={**request.provenance.tags, TRIAL_TAG: trial.key, GRID_TAG: config.grid},
             experiment=config.experiment,
             arm=arm.label,
             prompt_id=prompt.prompt_id,

@@ -7,7 +7,7 @@ import threading
 from ipyllm.fork_safety import in_forked_child
 from ipyllm.ledger.ledger import Ledger
 
-__all__ = ["current_ledger", "set_ledger"]
+__all__ = ["current_ledger", "ledger_for_calls", "set_ledger"]
 
 _lock = threading.RLock()
 _current: Ledger | None = None
@@ -32,6 +32,13 @@ def current_ledger(*, reload_settings: bool = True) -> Ledger:
             set_ledger(None)
             _current, _settings_used = Ledger(settings.ledger, store_text=settings.store_text), wanted
         return _current
+
+
+def ledger_for_calls(*, reload_settings: bool = True) -> Ledger:
+    """Return :func:`current_ledger`; raise LLMError if the settings name something that is not a ledger."""
+    ledger = current_ledger(reload_settings=reload_settings)
+    ledger.check()
+    return ledger
 
 
 def set_ledger(ledger: Ledger | None) -> None:

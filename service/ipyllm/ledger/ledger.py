@@ -6,7 +6,9 @@ import logging
 import os
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
+from ipyllm.errors import bad_request
 from ipyllm.ledger.columns import CALLS, TABLES
+from ipyllm.ledger.file_origin import LEDGER, ForeignFileError
 from ipyllm.ledger.query import Query, merge
 from ipyllm.ledger.sqlite_file import error_text
 from ipyllm.ledger.writer import Writer
@@ -57,6 +59,7 @@ class Ledger:
     def __init__(self, url_or_path: str | os.PathLike[str], *, store_text: bool = True) -> None:
         self._writer = Writer(os.fspath(url_or_path), store_text=store_text)
         self._read_error: str | None = None
+        self._is_checked = False
 
     def __repr__(self) -> str:
         return repr(self._writer)
@@ -66,6 +69,24 @@ class Ledger:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+    def check(self) -> None:
+        """Raise LLMError if the path is something that is not a ledger, such as a folder or another program's file.
+
+        After the first success it returns at once.
+        """
+        if self._is_checked:
+            return
+        path = self._writer.store.path
+        try:
+            if path is not None:
+                LEDGER.check(path)
+        except ForeignFileError as exc:
+            raise bad_request(
+                f"{path} cannot be the ledger: {exc}. It was left unchanged, and nothing was sent. Set "
+                "IPYLLM_LEDGER to a path where nothing is yet, or to a ledger of ipyllm."
+            ) from None
+        self._is_checked = True
 
     def put(self, row: Mapping[str, object], table: Table = CALLS) -> None:
         """Queue ``row`` to be written. Returns in microseconds and never raises.

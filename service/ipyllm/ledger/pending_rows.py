@@ -117,6 +117,12 @@ class PendingRows:
             for backlog in self._backlogs.values():
                 backlog.mark_all_unwritten()
 
+    def unwritten(self) -> list[tuple[Table, Row]]:
+        """Return all unwritten rows with their tables, each with its unwritten columns."""
+        with self._backlog_lock:
+            self.take()
+            return [(table, row) for table, each in self._backlogs.items() for row in each.batch(each.n_unwritten)]
+
     def touch_running(self) -> None:
         """Mark the rows of running calls unwritten, so that other hosts see that this process is alive."""
         with self._backlog_lock:

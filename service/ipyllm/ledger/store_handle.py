@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 import importlib
+import logging
 import sys
 import threading
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ipyllm.ledger.warnings_queue import WarningsQueue
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from ipyllm.ledger.columns import Row, Table
     from ipyllm.ledger.store import Store
 
 __all__ = ["StoreHandle"]
+
+_log = logging.getLogger("ipyllm.ledger")
 
 _STORE = "ipyllm.ledger.store"
 
@@ -42,8 +49,20 @@ class StoreHandle:
             if self._store is None:
                 from ipyllm.ledger.store import Store
 
-                self._store = Store(self._target, self.lock)
+                self._store = Store(self._target, self.lock, self.warn)
             return self._store
+
+    @property
+    def path(self) -> Path | None:
+        """Path of the SQLite file; None for a database in memory or of another kind. Does not open the store."""
+        scheme, _, path = self._target.rpartition("://")
+        if scheme:
+            path = path.removeprefix("/").partition("?")[0] if scheme == "sqlite" else ""
+        return Path(path).expanduser().absolute() if path not in {"", ":memory:"} else None
+
+    def keep(self, rows: Sequence[tuple[Table, Row]]) -> Path:
+        """Keep rows that cannot be written in a file, and return its path; raise OSError if that is impossible."""
+        return (self._store or self.open()).unwritten.keep(rows)
 
     def close(self) -> None:
         """Close all connections. The next use opens new ones."""
@@ -51,11 +70,11 @@ class StoreHandle:
             self._store.close()
 
     def is_lost(self, exc: Exception) -> bool:
-        """Return whether ``exc`` says that the database was lost, and warn of it; the next use creates a new one."""
+        """Return whether ``exc`` says that the database was lost; the next use creates a new one, and says so."""
         from ipyllm.ledger.store import LedgerDamagedError, LedgerReplacedError
 
         if isinstance(exc, LedgerDamagedError):
-            self.warn(f"was damaged ({exc}). It was renamed to {exc.moved_to.name}, and a new one created.")
+            _log.warning("The ledger at %s is damaged (%s).", self, exc)
         elif isinstance(exc, LedgerReplacedError):
             self.warn("was removed or replaced while in use. A new one was created.")
         else:

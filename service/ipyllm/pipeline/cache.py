@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Final, Self
 
 from ipyllm.fork_safety import in_forked_child, register
 from ipyllm.headers import NO_HEADERS, Headers
+from ipyllm.ledger.file_origin import ForeignFileError
 from ipyllm.ledger.sqlite_file import is_busy
 from ipyllm.observability.logs import log
 from ipyllm.pipeline.cache_file import OPEN_S, CacheFile, UnusableError, used_bytes
@@ -43,6 +44,10 @@ _MIN_RESPONSES: Final = 10
 
 _MAX_PENDING_USES: Final = 500
 """Times of use that are collected in memory before they are written."""
+
+
+_FAILURES: Final = (sqlite3.Error, OSError, UnusableError, ForeignFileError, UnicodeDecodeError)
+"""Of the file; the last is a message of SQLite about a damaged schema."""
 
 
 class _RecentlyFailedError(Exception):
@@ -114,7 +119,9 @@ class ResponseCache:
         """
         found: ChatResponse | None = None
         with self._lock, self._never_raising(), self._opened() as connection:
-            row = connection.execute("SELECT answer, created_at FROM answers WHERE key = ?", (key,)).fetchone()
+            # As bytes: an answer that is no text any more would end the reading.
+            select = "SELECT CAST(answer AS BLOB), CAST(created_at AS REAL) FROM answers WHERE key = ?"
+            row = connection.execute(select, (key,)).fetchone()
             now = time.time()
             if row is not None and (self.ttl_s is None or now - row[1] <= self.ttl_s):
                 found = _from_json(row[0])
@@ -157,7 +164,7 @@ class ResponseCache:
                     connection.execute("VACUUM")
                     connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
                     self._used_at.clear()
-            except (sqlite3.Error, OSError, UnusableError) as exc:
+            except _FAILURES as exc:
                 raise OSError(f"The cache {self.path} could not be cleared: {redact(str(exc))}.") from None
 
     def stats(self) -> CacheStats:
@@ -177,7 +184,7 @@ class ResponseCache:
             yield
         except _RecentlyFailedError:
             pass
-        except (sqlite3.Error, OSError, UnusableError) as exc:
+        except _FAILURES as exc:
             if is_busy(exc) and self._file.is_open:
                 return  # others are writing, which is not an error
             self._unusable_until = time.monotonic() + _PAUSE_AFTER_ERROR_S
@@ -233,6 +240,9 @@ class ResponseCache:
             self._lock.release()
         return True
 
+    def give_up(self) -> None:
+        """Do nothing: a response that is not cached is no loss."""
+
     def before_fork(self) -> None:
         """Close the file and hold the lock."""
         self._locked_for_fork = self._lock.acquire(timeout=OPEN_S)
@@ -269,7 +279,7 @@ def _to_json(response: ChatResponse) -> str:
     return json.dumps(stored, separators=(",", ":"))  # ASCII, because UTF-8 has no form for lone surrogates
 
 
-def _from_json(answer: str) -> ChatResponse | None:
+def _from_json(answer: bytes) -> ChatResponse | None:
     try:
         stored = json.loads(answer)
         tool_calls = tuple(ToolCall(**call) for call in stored.pop("tool_calls"))
@@ -278,8 +288,8 @@ def _from_json(answer: str) -> ChatResponse | None:
         return ChatResponse(
             **stored, tool_calls=tool_calls, usage=usage, cache_hit=True, cost_usd=0.0, price_source="cache"
         )
-    except (ValueError, TypeError, KeyError):
-        return None  # an unknown format, which the next response replaces
+    except (ValueError, TypeError, KeyError, AttributeError):
+        return None  # damaged, or in an unknown format; the next response replaces it
 
 
 def _usage_from_json(stored: dict[str, Any]) -> Usage:

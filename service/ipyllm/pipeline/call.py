@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING
 
 from ipyllm.errors import LLMError
 from ipyllm.events import Finished
-from ipyllm.ledger import current_ledger
+from ipyllm.fork_safety import may_be_ended
+from ipyllm.ledger import Ledger, ledger_for_calls
 from ipyllm.observability import telemetry
 from ipyllm.pipeline.budget import Budget, Reservation, account_of_experiment, kernel_budget
 from ipyllm.pipeline.call_scope import current_scope
@@ -40,6 +41,9 @@ if TYPE_CHECKING:
     from ipyllm.tools import CallerExecutor
 
 __all__ = ["Call"]
+
+_DURABLE_S = 2.0
+"""Longest wait for a row to be written, in seconds; a ledger that cannot be written fails at once."""
 
 
 class Call:
@@ -71,7 +75,7 @@ class Call:
         self.error: LLMError | None = None
         self._on_event = on_event or _ignore
         # The request has just read the settings.
-        self._ledger = ledger if ledger is not None else current_ledger(reload_settings=False)
+        self._ledger = ledger if ledger is not None else ledger_for_calls(reload_settings=False)
         self._account = account or account_of_experiment(request.provenance.experiment)
         self._budget: Budget | None = None
         if request.max_cost_usd is not None:
@@ -180,16 +184,7 @@ class Call:
         self._deadline = None if total is None else asyncio.get_running_loop().time() + total
         try:
             if self.request.tools or self.request.schema is not None:
-                from ipyllm.pipeline.tool_loop import ToolLoop
-
-                loop = ToolLoop(
-                    self.request,
-                    self._ask,
-                    self._caller_executor,
-                    self._deadline,
-                    schema_mode=self.service.schema_mode,
-                )
-                self.response = await loop.run()
+                self.response = await self._run_tool_loop()
             else:
                 self.response = await self._ask(self.request)
         except (asyncio.CancelledError, Exception) as exc:  # noqa: BLE001 - the waiting thread must learn of every error
@@ -205,10 +200,31 @@ class Call:
             if self._caller_executor is not None:
                 self._caller_executor.close()
             try:
+                await self._make_durable()
                 if self.response is not None:
                     self._on_event(Finished(self.response))
             finally:
                 self.done.set()
+
+    async def _make_durable(self) -> None:
+        """In a worker, which may be ended once it has returned its result, wait until the rows are written."""
+        if may_be_ended() and isinstance(self._ledger, Ledger):
+            # No thread can be started while the interpreter exits; and a call that has ended is not cancelled.
+            with suppress(RuntimeError, asyncio.CancelledError):
+                await asyncio.to_thread(self._ledger.flush, _DURABLE_S)
+
+    async def _run_tool_loop(self) -> ChatResponse:
+        from ipyllm.pipeline.tool_loop import ToolLoop
+        from ipyllm.structured import learned_mode, remember_mode
+
+        schema, first_mode = self.request.schema, self.service.schema_mode
+        if schema is not None:
+            first_mode = learned_mode(self.service, schema) or first_mode
+        loop = ToolLoop(self.request, self._ask, self._caller_executor, self._deadline, schema_mode=first_mode)
+        response = await loop.run()
+        if schema is not None and loop.mode != first_mode:
+            remember_mode(self.service, schema, loop.mode)
+        return response
 
     async def _ask(self, request: ChatRequest) -> ChatResponse:
         """Ask the service, or the candidates of a route one after the other."""

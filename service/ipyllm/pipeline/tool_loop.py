@@ -50,7 +50,8 @@ class ToolLoop:
     """The exchanges and tool results of one turn.
 
     ``ask`` sends a request and returns the response, or raises. ``deadline`` is in the loop's time; this class enforces
-    it for tools, and exchanges for themselves. ``schema_mode`` is the first to try.
+    it for tools, and exchanges for themselves. ``schema_mode`` is the first to try, and ``mode`` the one that
+    the server has not refused.
     """
 
     def __init__(
@@ -67,7 +68,7 @@ class ToolLoop:
         self._caller_executor = caller_executor
         self._deadline = deadline
         self._added_messages: list[Message] = []
-        self._mode = schema_mode
+        self.mode = schema_mode
         self._repairs = request.repairs
         self.steps: list[ChatResponse] = []
         self.results: list[ToolResult] = []
@@ -105,14 +106,14 @@ class ToolLoop:
                     raise
                 from ipyllm.structured import next_mode
 
-                simpler = next_mode(self._mode, exc)
+                simpler = next_mode(self.mode, exc)
                 if simpler is None:
                     raise
-                log(_logger, logging.INFO, "schema refused", model=self._request.model, mode=self._mode, next=simpler)
-                self._mode = simpler
+                log(_logger, logging.INFO, "schema refused", model=self._request.model, mode=self.mode, next=simpler)
+                self.mode = simpler
 
     def _next_request(self) -> ChatRequest:
-        request = first_request(self._request, self._mode)
+        request = first_request(self._request, self.mode)
         if self.results and "tool_choice" in request.params:
             request = request.with_params(tool_choice=_after_first_round(request.params["tool_choice"]))
         return replace(request, messages=(*request.messages, *self._added_messages))

@@ -18,7 +18,7 @@ from ipyllm.services.profiles.retirement import note_once
 from ipyllm.text.format import shorten
 from ipyllm.text.surrogates import replace_surrogates
 from ipyllm.transport.address import normalized
-from ipyllm.validate import validate_int, validate_usd
+from ipyllm.validate import refuse_table, validate_int, validate_usd
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -68,6 +68,8 @@ class BaseLLMService(OpenAICompatibleProvider):
         ``notebook_options`` hold where neither the call nor a service sets them. A model that is or will soon be
         retired is named in a warning, once.
         """
+        for given in (prompt, conversation_history, system):
+            refuse_table(given)
         messages = [_message(item, self.full_name) for item in conversation_history or ()]
         if system is not None:
             messages = [m for m in messages if m["role"] != "system"]
@@ -184,6 +186,7 @@ class BaseLLMService(OpenAICompatibleProvider):
 def _message(item: Any, model: str) -> Message:
     """Return a message as JSON's values; those of the ``openai`` client are taken too."""
     if isinstance(item, Mapping) or hasattr(item, "model_dump"):
+        refuse_table(item.get("content") if isinstance(item, Mapping) else None)
         try:
             message = plain_value(item)
         except TypeError as exc:

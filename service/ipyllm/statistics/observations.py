@@ -75,7 +75,8 @@ METRICS = {
 class Observations:
     """The cleaned calls of a comparison."""
 
-    # One row per call without warm-ups: `arm`, `prompt` (from 0), `prompt_id`, columns of the ledger, scores.
+    # One row per call without warm-ups: `arm`, `prompt` (from 0), `prompt_id`, columns of the ledger, scores; and
+    # `n_rows`, the equal rows of an experiment's input that the call answered.
     frame: pd.DataFrame
     arms: list[str]  # in the order of `calls.attrs["arms"]`, else of appearance
     scores: list[str]  # the columns `score_…` with numbers
@@ -231,6 +232,7 @@ def observe(calls: Any, directions: Mapping[str, bool | None] | None = None) -> 
             "status": calls["status"].astype(str),
             **{name: calls[name].astype(str) if name in calls.columns else "" for name in texts},
             **{name: as_bool(calls[name]) if name in calls.columns else False for name in flags},
+            "n_rows": calls["n_rows"].fillna(1).astype(int) if "n_rows" in calls.columns else 1,
             "whole": as_bool(~calls["streamed"].astype("boolean")) if "streamed" in calls.columns else False,
             "reasoned": reasoned(calls),
             **{name: _finite(calls[name], name) if name in calls.columns else math.nan for name in _NUMBERS},

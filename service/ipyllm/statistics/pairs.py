@@ -105,7 +105,9 @@ def paired(
 
     Notes
     -----
-    Repeats of a prompt are averaged first, so that prompts are the independent units (Miller 2024).
+    Repeats of a prompt are averaged first, so that prompts are the independent units (Miller 2024). So a prompt counts
+    once here, however often its row stands in an experiment's input; in :func:`~ipyllm.statistics.summarise_arms` it
+    counts for each of them.
 
     - Scores that are all 0 or 1, and errors: the difference of the shares. McNemar's mid-p test, or with repeats its
       extension to means, :func:`~ipyllm.statistics.bounded_mean`. Also where every prompt differs by the same amount.

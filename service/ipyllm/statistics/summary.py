@@ -35,6 +35,9 @@ def summarise_arms(
 ) -> StatisticsFrame:
     """Return one row per arm: calls, errors, scores, times and cost, with intervals.
 
+    Scores count for each of the equal rows that a call answered (column ``n_rows`` of an experiment's calls): they are
+    one cluster, so that equal rows change the mean, but do not narrow its interval. All else is by call.
+
     Parameters
     ----------
     calls : DataFrame, or anything that has one as ``.calls``
@@ -55,7 +58,7 @@ def summarise_arms(
         Index ``arm``. ``n`` calls, ``prompts``, ``errors`` (status ``error`` or ``truncated``), ``refused`` by the
         model, ``cut`` answers (off at ``max_tokens``, empty ones too), ``left_out`` of the first times by
         :func:`~ipyllm.dataframes.latency_filter.counts_in_latency`; each score's mean with its interval (``…_low``,
-        ``…_high``) and ``…_n``, its number of calls, and ``…_pass_at_k``; ``ttft_p50_s`` and so on with their
+        ``…_high``) and ``…_n``, its number of scored rows, and ``…_pass_at_k``; ``ttft_p50_s`` and so on with their
         intervals; ``output_tps_p50``; ``input_tokens`` and ``output_tokens`` as counted by the server, and
         ``uncounted``, the calls without such a count, which are not in these sums; ``cost_usd`` of all calls and
         ``cost_unknown``, the calls of unknown cost, which are not in that sum; ``cost_per_call_usd``, the mean cost of
@@ -96,6 +99,7 @@ def summarise_arms(
     columns |= {name: counted(frame, name).to_numpy() for name in tokens}
     columns |= {
         "prompt": frame["prompt"].to_numpy(),
+        "n_rows": frame["n_rows"].to_numpy(),
         "failed": observed.failed.to_numpy(),
         "refused": frame["refused"].to_numpy(),
         "cut": observed.cut.to_numpy(),
@@ -127,14 +131,24 @@ def _means(
     columns: dict[str, np.ndarray], binary: dict[str, bool], tries: dict[str, tuple[str, int]], level: float
 ) -> dict[str, Mean]:
     """Return the means of one arm: its scores, pass@k and cost, by name of the column."""
-    prompts = columns["prompt"]
-    means = {score: clustered_mean(columns[score], prompts, level=level, binary=binary[score]) for score in binary}
+    prompts, n_rows = columns["prompt"], columns["n_rows"]
+    means = {
+        score: clustered_mean(
+            np.repeat(columns[score], n_rows), np.repeat(prompts, n_rows), level=level, binary=binary[score]
+        )
+        for score in binary
+    }
     for name, (score, k) in tries.items():
         known = ~np.isnan(columns[score])
         n = np.bincount(prompts[known])
         right = np.bincount(prompts[known], weights=columns[score][known]).astype(int)
-        passed = [pass_at_k(int(n[i]), int(right[i]), k) for i in np.flatnonzero(n >= k)]
-        means[name] = clustered_mean(passed, level=level)
+        enough = np.flatnonzero(n >= k)
+        passed = [pass_at_k(int(n[i]), int(right[i]), k) for i in enough]
+        rows_of = np.zeros(n.size, dtype=int)
+        rows_of[prompts[known]] = n_rows[known]
+        means[name] = clustered_mean(
+            np.repeat(passed, rows_of[enough]), np.repeat(enough, rows_of[enough]), level=level
+        )
     cost = clustered_mean(columns["cost_usd"], prompts, level=level, binary=False)
     return {**means, _COST: replace(cost, low=0.0) if cost.low < 0 else cost}
 

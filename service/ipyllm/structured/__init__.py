@@ -6,7 +6,7 @@ Callers use :class:`Schema`, and :mod:`~ipyllm.structured.modes` when a server r
 """
 
 from ipyllm.structured.json_answer import SchemaMismatch
-from ipyllm.structured.modes import SchemaMode, next_mode
+from ipyllm.structured.modes import SchemaMode, learned_mode, next_mode, remember_mode
 from ipyllm.structured.schema import Schema
 
-__all__ = ["Schema", "SchemaMismatch", "SchemaMode", "next_mode"]
+__all__ = ["Schema", "SchemaMismatch", "SchemaMode", "learned_mode", "next_mode", "remember_mode"]

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal
+from weakref import WeakKeyDictionary
 
 if TYPE_CHECKING:
     from ipyllm.errors import LLMError
     from ipyllm.response import Category
+    from ipyllm.structured.schema import Schema
 
-__all__ = ["SchemaMode", "next_mode"]
+__all__ = ["SchemaMode", "learned_mode", "next_mode", "remember_mode"]
 
 SchemaMode = Literal["native", "json", "prompt"]
 """``native``: the server enforces the schema. ``json``: it enforces JSON. ``prompt``: it enforces nothing."""
@@ -51,3 +53,19 @@ def next_mode(mode: SchemaMode, error: LLMError) -> SchemaMode | None:
     if error.category in _CATEGORIES and any(word in message for word in _SCHEMA_WORDS):
         return _NEXT_MODE.get(mode)
     return None
+
+
+_learned: WeakKeyDictionary[object, dict[Schema, SchemaMode]] = WeakKeyDictionary()
+
+
+def remember_mode(service: object, schema: Schema, mode: SchemaMode) -> None:
+    """Remember the mode in which a service answered, after it refused the schema in others."""
+    _learned.setdefault(service, {})[schema] = mode
+
+
+def learned_mode(service: object, schema: Schema) -> SchemaMode | None:
+    """Return the mode in which a service answered, if it refused the schema in others.
+
+    Many calls with one schema would otherwise each be refused first.
+    """
+    return _learned.get(service, {}).get(schema)

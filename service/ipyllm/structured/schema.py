@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 from ipyllm.errors import LLMError, bad_request
 from ipyllm.structured.json_answer import SchemaMismatch, read_json
@@ -40,13 +40,13 @@ class Schema:
     _check: Callable[[Any], Any] = field(repr=False, compare=False)
 
     @classmethod
-    def of(cls, source: Any) -> Schema:
+    def of(cls, source: Any) -> Self:
         """Create a schema; raise ``bad_request``, with the reason why it cannot be one.
 
         ``source`` is a Pydantic model, a dataclass, a TypedDict, any other type that Pydantic knows, or a JSON schema
         as a dict.
         """
-        if isinstance(source, Schema):
+        if isinstance(source, cls):
             return source
         try:
             name, raw, check = from_dict(source) if isinstance(source, dict) else from_type(source)
@@ -72,6 +72,11 @@ class Schema:
         """The schema as it is sent; a new dict each time."""
         schema: dict[str, Any] = json.loads(self._text)
         return schema
+
+    @property
+    def source(self) -> Any:
+        """What it was created from: a type, or a JSON schema as a dict."""
+        return self._source
 
     def response_format(self, native: bool = True) -> dict[str, Any]:
         """Return the parameter ``response_format`` of a request.

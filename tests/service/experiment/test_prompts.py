@@ -131,7 +131,11 @@ def test_a_column_whose_name_is_no_identifier_is_reached_by_row():
 def test_prompts_that_repeat_are_asked_once_and_it_is_said():
     prompts, notes = read_prompts(["so", "la", "so"])
     assert [p.text for p in prompts] == ["so", "la"]
-    assert notes == ["1 of the 3 prompts are duplicates and are sent once; use repeats=… to send each several times."]
+    assert [p.rows for p in prompts] == [(0, 2), (1,)]
+    assert len(notes) == 1
+    assert notes[0].startswith(
+        "1 of the 3 prompts is a duplicate: equal prompts are asked once, and their answer counts"
+    )
 
 
 def test_the_same_text_with_another_label_is_a_question_of_its_own():

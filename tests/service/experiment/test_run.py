@@ -359,7 +359,7 @@ def test_options_that_cannot_be_are_refused_in_one_sentence(model, options, said
 
 
 def test_duplicate_prompts_are_said(model):
-    with pytest.warns(UserWarning, match="sent once"):
+    with pytest.warns(UserWarning, match="asked once"):
         assert len(Experiment(["so", "so"], models=model()).grid) == 1
 
 

@@ -1,3 +1,4 @@
+PRAGMA application_id = 0x6C6C6D6C;
 CREATE TRIGGER spending_insert AFTER INSERT ON calls
     WHEN NEW.experiment IS NOT NULL AND NEW.status <> 'running' BEGIN
     INSERT INTO spending VALUES (
