@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, is_dataclass
 from itertools import islice
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal
 
+from ipyllm.text.format import shorten
 from ipyllm.timing import Timing
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from datetime import datetime
 
 
@@ -60,6 +61,8 @@ def name_failure(category: str, cause: str | None = None) -> str:
 
 
 Status = Literal["ok", "truncated", "cancelled", "error", "running", "interrupted"]
+
+_REPR_CHARS = 60
 
 _STANDARD_TIERS = frozenset({"auto", "default", "standard", "on_demand"})
 """Service tiers without a price of their own, as OpenAI and Groq call them."""
@@ -188,7 +191,7 @@ def _plain(value: Any) -> Any:
     return _plain(plain) if isinstance(plain, dict | list) else plain
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class ChatResponse:
     """The response of a call to a model.
 
@@ -208,9 +211,14 @@ class ChatResponse:
     'Hello!'
     >>> str(response)
     'Hello!'
+    >>> response
+    ChatResponse('Hello!', model='local/smollm2-135m', status='ok')
     >>> json.loads(json.dumps(dict(response)))["usage"]["input_tokens"] is None
     True
     """
+
+    renderer: ClassVar[Callable[[ChatResponse], Mapping[str, str]] | None] = None
+    """Returns a response as a notebook shows it, by MIME type. The pipeline, which makes responses, sets it."""
 
     content: str = ""
     reasoning: str = ""
@@ -236,7 +244,7 @@ class ChatResponse:
     tool_results: tuple[ToolResult, ...] = ()
     steps: tuple[ChatResponse, ...] = ()
     not_applied: tuple[str, ...] = ()
-    output_items: tuple[dict[str, Any], ...] = field(default=(), repr=False)
+    output_items: tuple[dict[str, Any], ...] = ()
 
     def __getitem__(self, key: str) -> Any:
         if key in self.keys():
@@ -251,6 +259,19 @@ class ChatResponse:
 
     def __str__(self) -> str:
         return self.content
+
+    def __repr__(self) -> str:
+        return f"ChatResponse({shorten(self.content, _REPR_CHARS)!r}, model={self.model!r}, status={self.status!r})"
+
+    def _repr_html_(self) -> str | None:
+        return self._shown_as("text/html")
+
+    def _repr_markdown_(self) -> str | None:
+        return self._shown_as("text/markdown")
+
+    def _shown_as(self, mime_type: str) -> str | None:
+        render = type(self).renderer
+        return None if render is None else render(self).get(mime_type)
 
     def keys(self) -> tuple[str, ...]:
         """Names that can be read as keys, so that ``dict(response)`` works, and ``json.dumps`` of it."""

@@ -16,7 +16,7 @@ from ipyllm.fork_safety import renewed_in_child
 from ipyllm_widgets.available_models import available_models
 from ipyllm_widgets.render_thread import RenderThread
 from ipyllm_widgets.state_diff import StateDiff
-from ipyllm_widgets.static_output import STREAMING_INTERVAL_S, StaticOutput
+from ipyllm_widgets.static_output import STREAMING_INTERVAL_S, StaticContent, StaticOutput
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -69,8 +69,8 @@ class Controller(ABC):
         self._idle.set()
 
     @abstractmethod
-    def static_content(self) -> tuple[str, str]:
-        """Return the state as static HTML and plain text, for readers without a kernel."""
+    def static_content(self) -> StaticContent:
+        """Return the state for readers without a kernel."""
 
     @abstractmethod
     def text(self) -> str:

@@ -133,9 +133,14 @@ class Comparison:
         return columns_text(self.columns(), self.note)
 
     def _repr_html_(self) -> str:
-        from ipyllm.rendering import COLUMNS_STYLE, STYLE, columns_html
+        from ipyllm.rendering import columns_html, styled
 
-        return STYLE + COLUMNS_STYLE + columns_html(self.columns(), self.note)
+        return styled(columns_html(self.columns(), self.note))
+
+    def _repr_markdown_(self) -> str:
+        from ipyllm.rendering import columns_markdown
+
+        return columns_markdown(self.columns(), self.note)
 
     def start(self, on_event: Callable[[int, Event], None] | None = None, *, waits: bool = False) -> Self:
         """Send all calls at once.

@@ -25,7 +25,7 @@ from ipyllm_widgets.dashboard.figures import figures_of
 from ipyllm_widgets.dashboard.ledger_reader import LedgerReader
 from ipyllm_widgets.dashboard.static_snapshot import static_snapshot
 from ipyllm_widgets.live_widget import CommandWidget
-from ipyllm_widgets.static_output import StaticOutput
+from ipyllm_widgets.static_output import StaticContent, StaticOutput
 
 if TYPE_CHECKING:
     import os
@@ -182,8 +182,8 @@ class UsageDashboard(CommandWidget):
             self._published = self._shown
             self._static_output.show_below(self)
 
-    def _static_content(self) -> tuple[str, str]:
-        return static_snapshot(*self._shown, self._read_at) if self._shown else ("", "")
+    def _static_content(self) -> StaticContent:
+        return StaticContent(*static_snapshot(*self._shown, self._read_at)) if self._shown else StaticContent()
 
     def _set_filters(self, changes: Mapping[str, object]) -> None:
         active = self._active
