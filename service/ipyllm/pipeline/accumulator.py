@@ -7,11 +7,12 @@ What a chunk holds is read by one subclass for each API: :mod:`ipyllm.pipeline.c
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from ipyllm.events import Event, ReasoningDelta, TextDelta, ToolCallDelta
 from ipyllm.pipeline.field_bounds import MAX_NAME, checked_id, checked_name, checked_parts
 from ipyllm.response import ToolCall
+from ipyllm.text.pieces import TextPieces
 from ipyllm.text.surrogates import SurrogateJoiner
 from ipyllm.transport.usage import counts_output, merge_usage
 
@@ -22,19 +23,21 @@ if TYPE_CHECKING:
 
 __all__ = ["Accumulator"]
 
+_PACK_EVERY: Final = 1_024  # chunks
+
 
 @dataclass(slots=True, eq=False)
 class CallSoFar:
-    """A function call so far: its id and name, empty if unknown, and the pieces of its arguments."""
+    """A function call so far: its id and name, empty if unknown, and its arguments, JSON text."""
 
     id: str = ""
     name: str = ""
-    pieces: list[str] = field(default_factory=list)
+    pieces: TextPieces = field(default_factory=TextPieces)
 
     @property
     def arguments(self) -> str:
-        """The arguments so far, JSON text."""
-        return "".join(self.pieces)
+        """The arguments so far."""
+        return self.pieces.text()
 
 
 @dataclass(slots=True, eq=False)
@@ -68,8 +71,8 @@ class Accumulator:
     removed_inputs: int = 0
     failure: str | None = None
     has_other_choices: bool = False
-    _text: list[str] = field(default_factory=list)
-    _reasoning: list[str] = field(default_factory=list)
+    _text: TextPieces = field(default_factory=TextPieces)
+    _reasoning: TextPieces = field(default_factory=TextPieces)
     _tools: dict[int, CallSoFar] = field(default_factory=dict)
     _chunks_counted: int = 0
     _text_halves: SurrogateJoiner = field(default_factory=SurrogateJoiner)
@@ -162,6 +165,8 @@ class Accumulator:
     def _record_arrival(self, arrival: Arrival) -> None:
         at_ns = arrival.at_ns
         self.n_chunks += 1
+        if self.n_chunks % _PACK_EVERY == 0:
+            self._pack()
         self.stamped_by_kernel = self.stamped_by_kernel and arrival.by_kernel
         if self.first_token_ns is None:
             self.first_token_ns = at_ns
@@ -170,15 +175,19 @@ class Accumulator:
             self.max_gap_ns = at_ns - self.last_token_ns
         self.last_token_ns = at_ns
 
+    def _pack(self) -> None:
+        for pieces in (self._text, self._reasoning, *(call.pieces for call in self._tools.values())):
+            pieces.pack()
+
     @property
     def content(self) -> str:
         """The visible text so far."""
-        return "".join(self._text)
+        return self._text.text()
 
     @property
     def reasoning(self) -> str:
         """The reasoning so far."""
-        return "".join(self._reasoning)
+        return self._reasoning.text()
 
     @property
     def arguments(self) -> str:

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import secrets
 from dataclasses import InitVar, dataclass, field
+from itertools import groupby
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any, Final
 
 from ipyllm.events import TextDelta
@@ -18,6 +20,7 @@ from ipyllm.pipeline.reasoning_details import ReasoningDetails
 from ipyllm.pipeline.reasoning_tag import ReasoningTag
 from ipyllm.provider import PLAIN_REASONING
 from ipyllm.response import ToolCall
+from ipyllm.text.pieces import TextPieces
 from ipyllm.transport.plain_chunks import plain_text
 from ipyllm.transport.usage import usage_in_chunk
 
@@ -148,7 +151,8 @@ class ChatAccumulator(Accumulator):
         if content and isinstance(content, str):
             yield from self._visible(content, at_ns)
         elif content:
-            for is_reasoning, text in _parts(content):
+            for is_reasoning, texts in groupby(_parts(content), key=itemgetter(0)):
+                text = "".join(text for _, text in texts)
                 yield from ((self._add_reasoning(text, at_ns),) if is_reasoning else self._visible(text, at_ns))
         refusal = delta.get("refusal")
         if isinstance(refusal, str) and refusal:
@@ -200,7 +204,7 @@ class ChatAccumulator(Accumulator):
 
     def _all_is_text(self, at_ns: int) -> Event:
         """Take as text what was taken as reasoning: the model has answered without any."""
-        text, self._reasoning[:] = self.reasoning, []
+        text, self._reasoning = self.reasoning, TextPieces()
         self.first_text_ns = self.first_reasoning_ns
         self.first_reasoning_ns = self.last_reasoning_ns = None
         return self._add_text(text, at_ns)

@@ -96,7 +96,7 @@ class Rendering(Border):
             finally:
                 self.deadline += thread_time() - start  # the time of the user's own function does not count
             return self.admit(returned, f"the result of {function.name}()")
-        rows = self.result(call_table(function, args, kwargs))
+        rows = self.result(call_table(self, function, args, kwargs))
         if function.name in CHOICES and hasattr(function.owner, "shape"):
             self._chosen[id(rows)] = ChosenRows(rows, function.owner, CHOICES[function.name])
         return rows

@@ -28,6 +28,9 @@ _TOO_DEEP = "is nested too deeply: write it with fewer brackets, loops and macro
 class SandboxedTemplate:
     """A Jinja2 template that reads the given values, and nothing else of the process.
 
+    It is made for one prompt or one batch of them: the keys that it may not insert are those of the environment when it
+    was made.
+
     Parameters
     ----------
     text : str
@@ -59,7 +62,8 @@ class SandboxedTemplate:
 
         self._subject = subject
         self._to_text = to_text
-        self._author_wrote_key = _key_in(text) is not None  # the author may write a key into the template
+        self._secrets = _secrets_of_environment()
+        self._author_wrote_key = self._key_in(text) is not None  # the author may write a key into the template
         ending = f"; {advice}." if advice else "."
         try:
             tree = environment().parse(text)
@@ -96,10 +100,17 @@ class SandboxedTemplate:
         except Exception as exc:  # noqa: BLE001 - an expression may fail in any way
             reason = str(exc).rstrip(".") if type(exc).__module__.startswith("jinja2") else _described(exc)
             raise bad_request(f"{self._subject} failed: {reason}.") from None
-        key = None if self._author_wrote_key else _key_in(filled)
+        key = None if self._author_wrote_key else self._key_in(filled)
         if key is not None:
             raise bad_request(f"{self._subject} may not insert a value that holds {key}: leave it out.")
         return filled
+
+    def _key_in(self, text: str) -> str | None:
+        """Describe the key in ``text``, from the environment, the settings or by its format; None if there is none."""
+        for name, value in self._secrets:
+            if value in text:
+                return f"the value of {name}"
+        return "a key" if redact(text) != text else None
 
 
 def _described(error: Exception) -> str:
@@ -107,9 +118,10 @@ def _described(error: Exception) -> str:
     return f"{type(error).__name__}: {text}".rstrip(".: ")
 
 
-def _key_in(text: str) -> str | None:
-    """Describe the key in ``text``, from the environment, the settings or by its format; None if there is none."""
-    for name, value in os.environ.items():
-        if len(value) >= _MIN_SECRET_CHARS and value in text and _SECRET_NAME.search(name):
-            return f"the value of {name}"
-    return "a key" if redact(text) != text else None
+def _secrets_of_environment() -> list[tuple[str, str]]:
+    """Return the names and values of the variables that hold secrets."""
+    return [
+        (name, value)
+        for name, value in os.environ.items()
+        if len(value) >= _MIN_SECRET_CHARS and _SECRET_NAME.search(name)
+    ]

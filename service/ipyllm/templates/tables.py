@@ -52,6 +52,8 @@ _WHOLE = frozenset({
     "transpose", "write_csv", "write_json", *CHOICES,
 })  # fmt: skip
 _NAMING = {"rename", "reset_index", "to_frame", "with_row_index"}
+_ALIGNED = {"to_markdown", "to_string"}
+_MAX_PARTS = 1_000  # columns that one text is split into
 _MAX_CELLS = 1_000_000
 _MAX_CORRELATED = 1_000  # columns: their correlations are this many squared
 _FORMATS = frozenset({
@@ -244,7 +246,7 @@ def check_index(limits: Limits, table: Any, index: Any) -> None:
             limits.expect(len(part) * repeats * max(1, table_size(owner) // rows))
 
 
-def call_table(method: Function, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+def call_table(limits: Limits, method: Function, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     """Return the result of a table's method for arguments that are plain values."""
     given = dict(_given(method.call, args, kwargs))
     name, owner = method.name, method.owner
@@ -254,6 +256,8 @@ def call_table(method: Function, args: tuple[Any, ...], kwargs: dict[str, Any]) 
         raise RefusedError(f"may not give {foreign[0]!r} to {name}(): {ADVICE}.")
     check_whole(name, owner, min(len(owner), int(given.get("n", 5))) if name in CHOICES else None)
     _check_arguments(name, owner, given)
+    if name in _ALIGNED or name == "to_json":
+        limits.expect((len(owner) + 1) * _width(owner, padded=name in _ALIGNED))
     of_pandas = "pandas" in type(owner).__module__
     if name in {"contains", "split"} and of_pandas:
         _refuse_regular_expression(name, given)
@@ -277,6 +281,18 @@ def _check_arguments(name: str, owner: Any, given: dict[str, Any]) -> None:
         check_places(given.get(places))
     if name == "value_counts" and type(owner).__name__ == "DataFrame":
         _check_combinations(owner, given.get("subset"))
+    if given.get("expand") and not 0 < int(given.get("n", -1)) <= _MAX_PARTS:
+        raise RefusedError(f"may not split into columns without n from 1 to {_MAX_PARTS}: give {name}() n, too.")
+
+
+def _width(table: Any, *, padded: bool) -> int:
+    """Return the letters that a text of ``table`` has in each row: the labels, or all padded to the longest cell."""
+    labels = sum(len(str(label)) for label in getattr(table, "columns", ()))
+    if not padded:
+        return labels
+    columns = [table[name] for name in table.columns] if hasattr(table, "columns") else [table]
+    cells = [*columns, getattr(table, "index", ())]
+    return labels + sum(max((len(text) for text in column if isinstance(text, str)), default=0) for column in cells)
 
 
 def _given(call: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Iterator[tuple[str, Any]]:

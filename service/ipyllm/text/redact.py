@@ -31,6 +31,8 @@ _ALPHANUMERIC: Final = (string.ascii_letters + string.digits).encode()
 _OTHER_BYTES: Final = bytes(set(range(256)) - set(_ALPHANUMERIC))
 _LOWER: Final = bytes.maketrans(string.ascii_uppercase.encode(), string.ascii_lowercase.encode())
 _MIN_BARE: Final = 8  # letters and digits of a key that is searched in other spellings too
+_WINDOW: Final = 1 << 20  # characters that are searched at once
+_OVERLAP: Final = 1 << 16  # of two windows: no key is longer, with all that may be between its characters
 _STYLE: Final = re.compile(rb"\x1b\[[0-?]*[ -/]*[@-~]")  # of a terminal (ECMA-48)
 # Atomic, so that what is a sequence is not tried as single signs too, in all combinations.
 _GAP: Final = rf"(?>{_STYLE.pattern.decode()}|%[0-9A-Fa-f]{{2}}|[^A-Za-z0-9])*"
@@ -104,11 +106,7 @@ def redact(text: str) -> str:
     """Return ``text`` with known secrets, and what looks like one, masked."""
     if len(text) < _shortest:
         return text
-    encoded = text.encode("utf-8", "replace")
-    has_long_token = _LONG_TOKEN in encoded.translate(_TOKENS)
-    spans = [*_known_keys(text, encoded, has_long_token)] if _known else []
-    if has_long_token and any(mark in text for mark in _MARKERS):
-        spans += _likely_keys(text)
+    spans = _keys(text) if len(text) <= _WINDOW else _keys_of_windows(text)
     if not spans:
         return text
     # Overlapping spans are merged: a secret may be part of a text that looks like a key, or contain one.
@@ -118,6 +116,27 @@ def redact(text: str) -> str:
             pieces += [text[end:start], _MASK]
         end = max(end, stop)
     return "".join([*pieces, text[end:]])
+
+
+def _keys_of_windows(text: str) -> list[tuple[int, int]]:
+    """Do what :func:`_keys` does, piece by piece: a search makes several copies of what it searches."""
+    spans = []
+    for start in range(0, len(text) - _OVERLAP, _WINDOW - _OVERLAP):
+        for begin, end in _keys(text[start : start + _WINDOW]):
+            # What a window begins with may be the end of a word, which the one before has seen whole.
+            if begin or end > _OVERLAP or not start:
+                spans.append((start + begin, start + end))
+    return spans
+
+
+def _keys(text: str) -> list[tuple[int, int]]:
+    """Return the places of known secrets, and of what looks like one."""
+    encoded = text.encode("utf-8", "replace")
+    has_long_token = _LONG_TOKEN in encoded.translate(_TOKENS)
+    spans = [*_known_keys(text, encoded, has_long_token)] if _known else []
+    if has_long_token and any(mark in text for mark in _MARKERS):
+        spans += _likely_keys(text)
+    return spans
 
 
 def _spellings(key: str) -> Iterator[_Spelling]:

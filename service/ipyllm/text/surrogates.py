@@ -13,10 +13,20 @@ def replace_surrogates(value: Any) -> Any:
     They come from broken tokenisers, file names and web pages. Strings in dictionaries and lists are converted too.
     """
     if isinstance(value, str):
-        return value if value.isascii() else value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+        return _without_surrogates(value)
     if isinstance(value, dict):
         return {replace_surrogates(name): replace_surrogates(item) for name, item in value.items()}
     return [replace_surrogates(item) for item in value] if isinstance(value, list) else value
+
+
+def _without_surrogates(text: str) -> str:
+    if text.isascii():
+        return text
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    return text
 
 
 class SurrogateJoiner:

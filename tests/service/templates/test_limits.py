@@ -145,6 +145,27 @@ def test_a_long_name_of_a_column_may_be_shortened():
     assert render("{{ table.rename(columns={'y' * 101: 'b'}).to_csv(index=false) }}", table=table) == "b\n1\n"
 
 
+@pytest.mark.parametrize(
+    "template", ["{{ t.to_string() }}", "{{ t.to_markdown() }}", "{{ t.set_index('s').to_string() }}"]
+)
+def test_a_text_whose_rows_are_padded_to_one_long_cell_is_refused(template):
+    table = pd.DataFrame({"s": ["a" * 100_000] + ["b"] * 1_000})
+    assert "makes something of more than" in refused(template, t=table)
+    assert "b" in render(template, t=table.tail(5))
+
+
+def test_labels_that_each_record_repeats_are_counted():
+    table = pd.DataFrame({"a" * 100_000: range(1_000)})
+    assert "makes something of more than" in refused("{{ t.to_json(orient='records') }}", t=table)
+    assert "999" in render("{{ t.tail(5).to_json(orient='records') }}", t=table)
+
+
+def test_a_text_is_split_into_a_given_number_of_columns():
+    texts = pd.Series(["a b c"])
+    assert "may not split into columns without n" in refused("{{ t.str.split(' ', expand=true) }}", t=texts)
+    assert "a,b c" in render("{{ t.str.split(' ', n=1, expand=true).to_csv() }}", t=texts)
+
+
 def test_numbers_of_polars_have_at_most_a_hundred_places():
     table = pl.DataFrame({"a": [1.5]})
     assert "may not round to more than 100 places" in refused("{{ t.write_csv(float_precision=100000) }}", t=table)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import pytest
 
 from ipyllm.errors import LLMError
@@ -124,6 +126,25 @@ def test_a_variable_too_short_or_not_named_like_a_key_is_no_secret(monkeypatch):
     )
     monkeypatch.setenv("LAB_KEY", "8 chars!")
     assert "the value of LAB_KEY" in refused("{{ a }}", {"a": "8 chars!"})
+
+
+def test_the_environment_is_read_once_for_a_batch_and_again_for_the_next(monkeypatch, lab_key):
+    class Counting(dict):
+        n_reads = 0
+
+        def items(self):
+            self.n_reads += 1
+            return super().items()
+
+    environ = Counting(os.environ)
+    monkeypatch.setattr(os, "environ", environ)
+    template = SandboxedTemplate("{{ page }}")
+    assert [template.render({"page": page}) for page in ("one", "two")] == ["one", "two"]
+    with pytest.raises(LLMError, match="the value of LAB_API_KEY"):
+        template.render({"page": lab_key})
+    assert environ.n_reads == 1
+    environ["NEXT_TOKEN"] = "of the next one"
+    assert "the value of NEXT_TOKEN" in refused("{{ page }}", {"page": "of the next one"})
 
 
 def test_a_key_in_a_value_that_is_only_looked_at_is_not_sent(lab_key):

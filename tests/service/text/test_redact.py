@@ -226,3 +226,18 @@ def test_random_keys_are_told_from_words():
         "xxxxxxxxxxxxxxxx",
     ]
     assert max(map(randomness_bits, words)) < 40 < min(map(randomness_bits, made_up(("", HEX, 32))))
+
+
+@pytest.mark.parametrize("place", [0, 1_000_000, 978_576, 1_048_566, 2_031_604])
+@pytest.mark.parametrize("key", ["r9Xq2LmT7vB4-windows", "r9Xq 2LmT 7vB4 windows", "sk-a9Xq2LmT7vB4zP0wQ8e"])
+def test_a_key_is_masked_wherever_it_is_in_a_long_text(key, place):
+    remember_secret("r9Xq2LmT7vB4-windows")
+    text = "so " * 1_000_000
+    masked = redact(f"{text[:place]} {key} {text[place:]}")
+    assert masked == f"{text[:place]} [key hidden] {text[place:]}"
+
+
+def test_a_word_that_is_cut_by_a_search_in_pieces_is_no_key():
+    window = 983_040  # where the second one begins
+    text = "." * (window - 2) + "task-a9Xq2LmT7vB4zP0wQ8e and so on" + " so" * 100_000
+    assert redact(text) == text

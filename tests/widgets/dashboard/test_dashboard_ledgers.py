@@ -63,8 +63,10 @@ def test_a_damaged_ledger_is_said_and_the_new_one_is_shown(dashboard):
     put(n=3)
     shown = dashboard()
     assert n_shown(shown) == 3
+    assert current_ledger().close()  # all of it is in the file
+    header = ledger_path().read_bytes()[:100]
     remove_ledger()
-    ledger_path().write_bytes(b"this is no database " * 1000)
+    ledger_path().write_bytes(header + b"no page of a database " * 1000)
     put(first=3)
     shown.refresh()
     assert "damaged" in shown.problem or "replaced" in shown.problem
