@@ -61,6 +61,8 @@ class Settings(BaseSettings):
         Path of the SQLite file, or any SQLAlchemy URL.
     store_text : bool
         Whether the ledger stores prompts and answers.
+    resume_conversations : bool
+        Whether the conversations of a notebook go on after a restart of its kernel.
     models_dir : Path
         Folder of the pulled models.
     local_ctx : int
@@ -100,6 +102,7 @@ class Settings(BaseSettings):
     # Not in the repr, because the URL of a database may have a password.
     ledger: str = Field(default_factory=lambda: str(user_data_path("ipyllm") / "ledger.sqlite"), repr=False)
     store_text: bool = True
+    resume_conversations: bool = True
     models_dir: Path = Field(default_factory=lambda: user_data_path("ipyllm") / "models")
     local_ctx: Annotated[int, Field(ge=256)] = 8192
     cache: bool = False
@@ -219,7 +222,16 @@ def _default_config_file() -> Path:
 
 
 _PROVIDER_VARIABLES = ("OPENAI_API_KEY", "OPENAI_BASE_URL", "DEEPSEEK_API_KEY", "DEEPSEEK_BASE_URL", "OLLAMA_HOST")
-_NEVER_SECRET = ("timeout", "max_retries", "store_text", "local_ctx", "cache", "cache_ttl", "max_cost_usd")
+_NEVER_SECRET = (
+    "timeout",
+    "max_retries",
+    "store_text",
+    "resume_conversations",
+    "local_ctx",
+    "cache",
+    "cache_ttl",
+    "max_cost_usd",
+)
 _lock = threading.Lock()
 _cached: tuple[object, Settings] | None = None
 _checked_s = 0.0  # when the cached settings were last found up to date

@@ -40,8 +40,9 @@ def select_calls(parsed: Parsed, cells: set[str] | None) -> pd.DataFrame:
     try:
         if cells is not None:
             everything = usage(kernel=None, **conditions)
-            return everything[everything["kernel_id"].isin(_kernels_of(cells))]
-        return usage(kernel=None if parsed["all"] else "current", **conditions)
+            calls = everything[everything["kernel_id"].isin(_kernels_of(cells))]
+            return calls if parsed["last"] is None else calls.tail(parsed["last"])
+        return usage(kernel=None if parsed["all"] else "current", limit=parsed["last"], **conditions)
     except ValueError as exc:
         raise MagicError(f"%llm_usage: {exc}") from None
 

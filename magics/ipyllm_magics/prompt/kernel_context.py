@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-import os
 from contextlib import suppress
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any
 
+from ipyllm.conversations.notebook import notebook_path
 from ipyllm.ledger.ids import set_kernel_id
 
 if TYPE_CHECKING:
@@ -41,13 +41,13 @@ def adopt_kernel_id(shell: InteractiveShell) -> None:
         set_kernel_id(PurePath(connection_file).stem.removeprefix("kernel-"))
 
 
-def notebook_cells(shell: InteractiveShell) -> set[str]:
+def notebook_cells() -> set[str]:
     """Return the ids of the cells in the notebook's file as last saved; empty if the file is not found."""
-    name = shell.user_ns.get("__vsc_ipynb_file__") or os.environ.get("JPY_SESSION_NAME")
-    if not name:
+    name = notebook_path()
+    if name is None:
         return set()
     # Jupyter's path is relative to the root of its server, the kernel's folder or one above it.
-    for path in (Path(str(name)), Path.cwd() / PurePath(str(name)).name):
+    for path in (Path(name), Path.cwd() / PurePath(name).name):
         try:
             cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
             return {str(cell["id"]) for cell in cells if "id" in cell}

@@ -394,6 +394,6 @@ def _by_columns(rows: Iterable[Row], table: Table, now: datetime) -> dict[tuple[
         }
     groups: dict[tuple[str, ...], list[Row]] = {}
     for row in rows:
-        names = *(name for name in table.columns if name in row), *writer_columns
+        names = *(name for name in table.writable if name in row), *writer_columns
         groups.setdefault(names, []).append(row | writer_columns)
     return groups
