@@ -38,7 +38,7 @@ _PAGES = {
     ),
     "%llm_history": (
         f"{_usage(HISTORY_VERBS)} [options]",
-        "Shows a conversation or what was sent for a call, lists, removes turns, or copies, saves, loads or exports one.",
+        "Shows a conversation, or what was sent for a call; lists, copies, saves, loads, exports; removes turns.",
     ),
     "%llm_usage": (
         "[options]",

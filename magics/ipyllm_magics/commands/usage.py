@@ -120,14 +120,19 @@ def totals(frame: pd.DataFrame) -> str:
     '2 calls · 1 failed · ≥ 10 → 5 tokens, 1 of 2 not counted · cost ≥ $0.01, 1 of 2 unknown'
     """
     from ipyllm.dataframes.call_totals import cost_total, token_total
+    from ipyllm.dataframes.never_sent import never_sent
 
     if frame.empty:
         return "No calls."
+    unsent = never_sent(frame)
+    n_unsent = int(unsent.sum())
+    frame = frame[~unsent]
     failed = int(frame["status"].isin(["error", "truncated"]).sum())
     return " · ".join(
         [
             count(len(frame), "call"),
             *([f"{failed} failed"] if failed else []),
+            *([f"{n_unsent} not sent"] if n_unsent else []),
             str(token_total(frame)),
             cost_total(frame).sentence,
         ]
