@@ -20,7 +20,7 @@ def load(shell: InteractiveShell) -> None:
     from ipyllm_magics.prompt import kernel_context, notebook_context
 
     kernel_context.adopt_kernel_id(shell)
-    keep_conversations(print_note)
+    keep_conversations(print_note, otherwise=kernel_context.place(shell))
     input_transformers.install(shell)
     matcher.install(shell)
     notebook_context.install(shell)

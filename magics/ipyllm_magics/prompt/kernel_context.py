@@ -8,12 +8,12 @@ from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any
 
 from ipyllm.conversations.notebook import notebook_path
-from ipyllm.ledger.ids import set_kernel_id
+from ipyllm.ledger.ids import kernel_id, set_kernel_id
 
 if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell
 
-__all__ = ["CallCounter", "adopt_kernel_id", "cell_id", "is_notebook", "notebook_cells"]
+__all__ = ["CallCounter", "adopt_kernel_id", "cell_id", "is_notebook", "notebook_cells", "place"]
 
 
 def is_notebook(shell: InteractiveShell) -> bool:
@@ -39,6 +39,11 @@ def adopt_kernel_id(shell: InteractiveShell) -> None:
     connection_file = getattr(app, "connection_file", "")
     if connection_file:
         set_kernel_id(PurePath(connection_file).stem.removeprefix("kernel-"))
+
+
+def place(shell: InteractiveShell) -> str:
+    """Return what is the same after a restart: Jupyter's id of the kernel, or the working folder of a terminal."""
+    return kernel_id() if is_notebook(shell) else str(Path.cwd())
 
 
 def notebook_cells() -> set[str]:

@@ -28,10 +28,14 @@ class Notebook(NamedTuple):
 _current: Notebook | None = None
 
 
-def keep_conversations(tell: Callable[[str], None]) -> None:
-    """Save the conversations of this process from now on, and take up those that the ledger knows from its notebook."""
+def keep_conversations(tell: Callable[[str], None], otherwise: str) -> None:
+    """Save the conversations of this process from now on, and take up those that the ledger knows from its notebook.
+
+    Where no front end tells the notebook's path, ``otherwise`` stands for it: what a restart does not change, and other
+    notebooks do not have.
+    """
     global _current
-    _current = Notebook(_name(), tell)
+    _current = Notebook(f"{_user()} {notebook_path() or otherwise}", tell)
 
 
 def current_notebook() -> Notebook | None:
@@ -51,11 +55,10 @@ def notebook_path() -> str | None:
     return str(path) if path else None
 
 
-def _name() -> str:
-    """Return the user with the notebook, or where none is known, with the working folder."""
+def _user() -> str:
+    """Return who uses this ledger, which many may share."""
     try:
         # On a hub, all users may have the same name in their containers.
-        user = os.environ.get("JUPYTERHUB_USER") or getpass.getuser()
+        return os.environ.get("JUPYTERHUB_USER") or getpass.getuser()
     except (KeyError, OSError):  # a container whose user has no name
-        user = str(os.getuid()) if hasattr(os, "getuid") else ""
-    return f"{user} {notebook_path() or os.getcwd()}"  # noqa: PTH109 - as text
+        return str(os.getuid()) if hasattr(os, "getuid") else ""

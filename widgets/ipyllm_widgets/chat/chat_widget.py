@@ -11,6 +11,7 @@ from IPython import get_ipython
 from ipyllm.conversations.history import conversation as conversation_named
 from ipyllm.conversations.notebook import current_notebook, keep_conversations
 from ipyllm.errors import bad_request
+from ipyllm.ledger.ids import kernel_id
 from ipyllm.registry.models import create_llm_service
 from ipyllm.text.surrogates import replace_surrogates
 from ipyllm_widgets import modules
@@ -215,4 +216,8 @@ class ChatWidget(LiveWidget):
 def _keep_conversations() -> None:
     """Let the conversations of a notebook survive its kernel, also where the magics are not loaded."""
     if current_notebook() is None and get_ipython() is not None:
-        keep_conversations(lambda sentence: print(sentence, file=sys.stderr))  # noqa: T201 - a note below the cell
+        keep_conversations(_tell, otherwise=kernel_id())
+
+
+def _tell(sentence: str) -> None:
+    print(sentence, file=sys.stderr)  # noqa: T201 - a note below the cell
