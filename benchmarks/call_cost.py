@@ -1,4 +1,4 @@
-"""The overhead of the service layer: CPU per chunk of a stream, and time per call above bare HTTP."""
+"""The overhead of the service layer: CPU per chunk and per call, also of other clients, and time above bare HTTP."""
 
 from __future__ import annotations
 
@@ -14,6 +14,8 @@ from benchmarks.report import Claim, median
 _RUNS = 3
 _CHUNKS = 2000
 _CALLS = 300
+_SIZES = ((1, 8, 40), (1, 64, 15), (100, 8, 400), (100, 64, 200))
+"""Calls in flight, chunks of each, and calls."""
 
 
 def _cpu_us_per_chunk(client: str, base_url: str) -> float:
@@ -34,6 +36,28 @@ def _cost_of_stamps(base_url: str, concurrency: int) -> float:
         assert {row.arrival_clock for row in unstamped.rows} == {"process"}
         ratios.append(stamped.cpu_s / unstamped.cpu_s)
     return median(ratios)
+
+
+def _cpu_of_calls(in_flight: int, chunks: int, calls: int) -> dict[str, float]:
+    """Return the milliseconds of CPU per call, of all threads, by client; taken in turn."""
+    measured: dict[str, list[float]] = {name: [] for name in ("ipyllm", "AsyncOpenAI", "bare aiohttp")}
+    with server_on_own_core("--length", str(5 * chunks), "--chunks", str(chunks), "--gap", "0.005") as base_url:
+        for _ in range(_RUNS):
+            for name, costs in measured.items():
+                result = run(name, base_url, calls=calls, concurrency=in_flight)
+                assert result.chunks == calls * chunks, result
+                costs.append(result.cpu_s / calls * 1e3)
+    return {name: median(costs) for name, costs in measured.items()}
+
+
+def _claims_of_calls() -> list[Claim]:
+    claims = []
+    for in_flight, chunks, calls in _SIZES:
+        ours, *peers = (cpu := _cpu_of_calls(in_flight, chunks, calls)).values()
+        against = ", ".join(f"{name} {cost:.2f} ms" for name, cost in cpu.items())
+        what = f"CPU per call of {chunks} chunks, {in_flight} in flight, over AsyncOpenAI's"
+        claims.append(Claim(what, ours / peers[0], 1, "×", against))
+    return claims
 
 
 def _bare_http(base_url: str):
@@ -86,6 +110,7 @@ def measure() -> list[Claim]:
             Claim(f"CPU per call, stamped by the kernel or not, {concurrency} in flight", ratio, 1.05, "×")
             for concurrency, ratio in stamps.items()
         ),
+        *_claims_of_calls(),
     ]
 
 

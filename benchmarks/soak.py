@@ -9,13 +9,14 @@ import asyncio
 import contextlib
 import gc
 import json
+import os
 import random
 import sys
 import threading
 import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import psutil
@@ -23,7 +24,7 @@ import psutil
 from benchmarks.clients import run_module
 from benchmarks.report import Claim
 from tests import fakes
-from tests.fakes import FakeLLM, answer
+from tests.fakes import FakeLLM, answer, status
 
 if TYPE_CHECKING:
     from ipyllm import OpenAIService
@@ -34,8 +35,14 @@ __all__ = ["SoakResult", "soak"]
 _CONCURRENCY = 100
 _ROUNDS = 4
 _TEXT = "one two three four five"
+_SSE = {"content-type": "text/event-stream"}
+_REDIRECT = "redirect"
 
-# Faults of the server, with the expected status and category. 5 % of the calls each; the others get a correct answer.
+_LARGE = b'{"choices": [{"message": {"content": "%b"}, "finish_reason": "stop"}]}' % (b"0123456789" * 60_000)
+_BOUNDS_MB = {"IPYLLM_MAX_ANSWER_MB": "0.5", "IPYLLM_MAX_EVENT_MB": "0.25", "IPYLLM_MAX_ERROR_MB": "0.1"}
+
+# Faults of the server, with the expected status and category. 1.5 % of the calls each; half of the others are correct
+# answers, and half are ended by the caller.
 _FAULTS: dict[str, tuple[Script, tuple[str, str | None]]] = {
     "cut off": (fakes.truncated(_TEXT), ("truncated", "truncated")),
     "half a line": (fakes.half_line(_TEXT), ("truncated", "truncated")),
@@ -53,8 +60,17 @@ _FAULTS: dict[str, tuple[Script, tuple[str, str | None]]] = {
     "wrong key": (fakes.unauthorized(), ("error", "authentication")),
     "filtered": (fakes.content_filter(_TEXT), ("error", "content_filter")),
     "busy once": (fakes.rate_limited(0.01), ("ok", None)),
+    "failed": (fakes.server_error(), ("error", "api_error")),
+    "unknown model": (fakes.model_not_found("m"), ("error", "not_found")),
+    "empty body": (status(200), ("truncated", "truncated")),
+    "large answer": (status(200, _LARGE), ("error", "api_error")),
+    "large event": (status(200, b"data: %b\n\n" % _LARGE, _SSE), ("error", "api_error")),
+    "bomb": (replace(status(200, _LARGE), gzip=True), ("error", "api_error")),
+    "bomb in an error": (replace(status(401, _LARGE), gzip=True), ("error", "authentication")),
+    "long name of a tool": (answer("", tool_calls=[("f" * 2_000, {})]), ("error", "api_error")),
+    _REDIRECT: (fakes.redirect("http://elsewhere.example/v1"), ("error", "bad_request")),
 }
-_SHARE = 0.05
+_SHARE = 0.015
 _CORRECT: dict[str, Script] = {
     "plain": answer(_TEXT),
     "slow": answer(_TEXT, ttft=0.05, gap=0.02),
@@ -65,6 +81,7 @@ _CORRECT: dict[str, Script] = {
     "characters cut": fakes.split_utf8("naïve größe 日本語"),
     "zipped": fakes.gzipped(_TEXT),
     "pings": fakes.pings(_TEXT),
+    "wrong label": replace(answer(_TEXT), headers=(("content-type", "text/html"),)),
 }
 _ENDLESS = fakes.drip("word ", every=0.02)
 
@@ -114,7 +131,7 @@ def _plans(calls: int, seed: int) -> list[_Plan]:
     rng = random.Random(seed)
     each = round(calls * _SHARE)
     kinds = [kind for kind in _FAULTS for _ in range(each)]
-    kinds += [rng.choice([*_CORRECT, "endless"]) for _ in range(calls - len(kinds))]
+    kinds += [rng.choice([*_CORRECT, *["endless"] * len(_CORRECT)]) for _ in range(calls - len(kinds))]
     rng.shuffle(kinds)
     return [_plan(number, kind, rng) for number, kind in enumerate(kinds)]
 
@@ -149,12 +166,14 @@ class _Caller:
         from ipyllm import OpenAIService
         from ipyllm.timeout import Timeout
 
-        timeout = Timeout(connect=10, first_token=3, stall=1)
+        timeout = Timeout(connect=10, first_token=6, stall=3)
         self._service = OpenAIService("m", base_url=base_url, timeout=timeout, max_retries=0)
         # Different limits give a separate limiter; otherwise refusals would slow all other calls.
         self._retrying = OpenAIService(
             "m", base_url=base_url, timeout=timeout, max_retries=1, max_in_flight=_CONCURRENCY
         )
+        # After a redirect, only the openai client sends to an address: this is another one, at the same server.
+        self._redirected = OpenAIService("m", base_url=f"{base_url}?moved=1", timeout=timeout, max_retries=0)
         self._pool = pool
 
     def warm_up(self) -> None:
@@ -164,7 +183,7 @@ class _Caller:
     async def ask(self, plan: _Plan) -> None:
         from ipyllm import LLMError
 
-        service = self._retrying if plan.kind == "busy once" else self._service
+        service = {"busy once": self._retrying, _REDIRECT: self._redirected}.get(plan.kind, self._service)
         with contextlib.suppress(LLMError):
             await (_METHODS | _STOPPING_METHODS)[plan.method](self, service, plan.prompt, tags={"n": str(plan.number)})
 
@@ -269,13 +288,27 @@ def _wait_until_idle(fake: FakeLLM) -> None:
     gc.collect()
 
 
+@contextlib.contextmanager
+def _bounds():
+    """Set small bounds on answers, so that large ones cost little."""
+    before = {name: os.environ.get(name) for name in _BOUNDS_MB}
+    os.environ.update(_BOUNDS_MB)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            del os.environ[name]
+            if value is not None:
+                os.environ[name] = value
+
+
 def soak(calls: int, *, seed: int = 0) -> SoakResult:
     """Make ``calls`` calls in rounds, a hundred in flight, and report errors and leaks."""
     from ipyllm import usage
 
     result = SoakResult(calls=calls)
     plans = _plans(calls, seed)
-    with FakeLLM() as fake, ThreadPoolExecutor(_CONCURRENCY // 4) as pool:
+    with _bounds(), FakeLLM() as fake, ThreadPoolExecutor(_CONCURRENCY // 4) as pool:
         attempts: Counter[str] = Counter()
         fake.on(_decide(attempts))
         caller = _Caller(fake.base_url, pool)
@@ -324,7 +357,7 @@ def _wrong(plans: list[_Plan], rows) -> list[str]:
 def measure() -> list[Claim]:
     result = SoakResult(**run_module("benchmarks.soak", 10_000))
     left = result.tasks_left + result.requests_open + len(result.threads_left) + result.files_left + result.sockets_left
-    what = f"10,000 mixed calls, 80 % of them faulty, {_CONCURRENCY} in flight"
+    what = f"10,000 mixed calls, two thirds of them faulty or stopped, {_CONCURRENCY} in flight"
     most_common = "; ".join(f"{times}× {wrong}" for wrong, times in Counter(result.wrong).most_common(5))
     return [
         Claim(

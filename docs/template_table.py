@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ipyllm.templates.readable import aggregations, filter_names, parameters, readable_rows
+from ipyllm.templates.readable import name_list, readable_rows
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -32,9 +32,9 @@ def markdown_table() -> str:
     rows = ["| values | attributes and methods |", "| --- | --- |"]
     rows += [f"| {row.title} | {_names(row.members) or 'none'} |" for row in readable_rows()]
     lists = {
-        "Parameters that methods of pandas, NumPy and Polars may be given": parameters(),
-        "Aggregations that `agg()` may be given, by name": aggregations(),
-        "Filters": filter_names(),
+        "Parameters that methods of pandas, NumPy and Polars may be given": name_list("parameters"),
+        "Aggregations that `agg()` may be given, by name": name_list("aggregations"),
+        "Filters": name_list("filters"),
     }
     return "\n".join([*rows, *(f"\n{title}: {_names(names)}." for title, names in lists.items())])
 

@@ -1,6 +1,6 @@
 """Runs the quickstart on the embedded model, prints its progress and the comparison at its end.
 
-``make demo`` calls this. It writes the executed notebook and an HTML page to ``build/``.
+``make demo`` calls this. It writes the executed notebook, signed, and an HTML page to ``build/``.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import nbformat
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError
 from nbconvert import HTMLExporter
+from nbformat.sign import NotebookNotary
 
 from ipyllm.text.format import shorten
 
@@ -52,6 +53,14 @@ def shown_text(notebook: nbformat.NotebookNode, tag: str) -> str:
     raise LookupError(f"no cell is tagged {tag!r}")
 
 
+def write_signed(notebook: nbformat.NotebookNode, path: Path) -> None:
+    """Write a notebook and sign it: JupyterLab shows one that might come from elsewhere without its styles."""
+    nbformat.write(notebook, path)
+    notary = NotebookNotary()
+    notary.sign(notebook)
+    notary.store.close()
+
+
 def main() -> int:
     """Execute the notebook, print the comparison, export a page; return the exit code."""
     BUILD.mkdir(exist_ok=True)
@@ -65,7 +74,7 @@ def main() -> int:
         asyncio.run(client.async_execute())
     except CellExecutionError as exc:
         failed = exc
-    nbformat.write(notebook, BUILD / "01_quickstart.ipynb")
+    write_signed(notebook, BUILD / "01_quickstart.ipynb")
     # The page must open without a network: no MathJax, RequireJS or jQuery from a CDN.
     exporter = HTMLExporter(mathjax_url="", require_js_url="", jquery_url="")
     page, _ = exporter.from_notebook_node(notebook)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
+import sys
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from IPython.core.error import UsageError
 
 from ipyllm.text.redact import redact
+from ipyllm.text.terminal import encodable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -45,14 +47,19 @@ class MagicError(UsageError):
         self.kind = kind
 
     def _render_traceback_(self) -> list[str]:
-        return [f"{_RED}{self.kind.replace('_', ' ')}{_PLAIN}: {self}"]
+        return [_printable(f"{_RED}{self.kind.replace('_', ' ')}{_PLAIN}: {self}")]
 
 
 class Interrupted(KeyboardInterrupt):
     """The user interrupted the call. The text received so far is shown and saved."""
 
     def _render_traceback_(self) -> list[str]:
-        return [f"{_RED}interrupted{_PLAIN}: {self}"]
+        return [_printable(f"{_RED}interrupted{_PLAIN}: {self}")]
+
+
+def _printable(sentence: str) -> str:
+    """Return a sentence as standard output, where IPython prints it, can take it."""
+    return encodable(sentence, getattr(sys.stdout, "encoding", None))
 
 
 @contextmanager

@@ -1,8 +1,12 @@
-"""Closes files around ``os.fork`` and at interpreter exit, and renews locks in forked children.
+"""Closes files around ``os.fork`` and at interpreter exit, and renews locks in forked children: all of ipyllm's.
+
+A child has only the thread that forked. A lock that another thread held stays locked in it for ever, so every lock of
+ours is made with :func:`renewed_in_child`, and state that only other threads could end (calls in flight) is reset.
 
 SQLite must not be carried through a fork: it keeps its locks in a table of the process, and a child that inherits the
 table believes that it holds the parent's locks. So registered owners of files close them before the fork, and both
-processes open them again when needed. In the child, callbacks then renew locks that another thread may have held.
+processes open them again when needed. A module that another thread is importing is imported to its end before the fork:
+the child would have half of it, and wait for the rest.
 
 Importing this module registers an exit handler that closes the files. ``atexit`` runs in reverse order, so handlers
 that other modules register later run first, and may still write.
@@ -11,21 +15,38 @@ that other modules register later run first, and may still write.
 from __future__ import annotations
 
 import atexit
-import logging
+import inspect
 import os
 import sys
 import threading
+import time
 import weakref
 from contextlib import ExitStack
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-__all__ = ["EXIT_S", "FileOwner", "close_at_child_exit", "in_forked_child", "never_finalize", "register"]
+__all__ = [
+    "EXIT_S",
+    "FileOwner",
+    "HasCallsInFlight",
+    "close_at_child_exit",
+    "in_forked_child",
+    "is_renewed_in_child",
+    "may_be_ended",
+    "never_finalize",
+    "register",
+    "renewed_in_child",
+    "reset_in_child",
+]
 
 EXIT_S: Final = 10.0
 """Seconds that the interpreter's exit waits for each owner to write what it still holds."""
+
+_IMPORTS_S: Final = 10.0
+"""Seconds that a fork waits for the imports of other threads."""
 
 
 class FileOwner(Protocol):
@@ -33,6 +54,9 @@ class FileOwner(Protocol):
 
     def close(self, timeout: float) -> bool:
         """Write what is pending and close the file, in ``timeout`` seconds; return whether that succeeded."""
+
+    def give_up(self) -> None:
+        """At exit, keep what could not be written in another place, and say so."""
 
     def before_fork(self) -> None:
         """Close the file and hold all locks."""
@@ -44,18 +68,55 @@ class FileOwner(Protocol):
         """Start with new locks and without the parent's pending work."""
 
 
+class HasCallsInFlight(Protocol):
+    """Object that counts or holds calls in flight."""
+
+    def after_fork_in_child(self) -> None:
+        """Forget the calls of the parent."""
+
+
+_Primitive = TypeVar("_Primitive")
 _Callback = TypeVar("_Callback", bound="Callable[[], None]")
 
 _owners: weakref.WeakSet[FileOwner] = weakref.WeakSet()
 _owners_in_fork: list[FileOwner] = []
+_primitives: weakref.WeakSet[Any] = weakref.WeakSet()
+_with_calls_in_flight: weakref.WeakSet[HasCallsInFlight] = weakref.WeakSet()
 _child_callbacks: list[Callable[[], None]] = []
 _never_finalized: list[Any] = []
-_fork_lock = threading.Lock()
+_is_forked = False
 
 
 def register(owner: FileOwner) -> None:
     """Close ``owner`` before each fork and at interpreter exit, for as long as it is referenced elsewhere."""
     _owners.add(owner)
+
+
+def renewed_in_child(primitive: _Primitive) -> _Primitive:
+    """Return a lock, condition or event of :mod:`threading`, which is unlocked in each forked child.
+
+    Events stay set or unset. What a lock guards must be whole between any two steps, or be reset by a callback.
+
+    Examples
+    --------
+    >>> import threading
+    >>> lock = renewed_in_child(threading.Lock())
+    >>> with lock:
+    ...     lock.locked()
+    True
+    """
+    _primitives.add(primitive)
+    return primitive
+
+
+def is_renewed_in_child(primitive: object) -> bool:
+    """Return whether :func:`renewed_in_child` has returned ``primitive``."""
+    return primitive in _primitives
+
+
+def reset_in_child(owner: HasCallsInFlight) -> None:
+    """Let ``owner`` forget the parent's calls in each forked child, for as long as it is referenced elsewhere."""
+    _with_calls_in_flight.add(owner)
 
 
 def in_forked_child(callback: _Callback) -> _Callback:
@@ -74,11 +135,23 @@ def never_finalize(inherited: object) -> None:
 
 def close_at_child_exit(owner: FileOwner) -> None:
     """Close ``owner`` at the end of a multiprocessing child, which runs finalizers but not ``atexit``."""
-    processes = sys.modules.get("multiprocessing.process")
-    if processes is not None and processes.parent_process() is not None:
+    if _is_child_of_multiprocessing():
         from multiprocessing.util import Finalize
 
-        Finalize(None, owner.close, args=(EXIT_S,), exitpriority=0)
+        Finalize(None, _close_at_exit, args=(owner,), exitpriority=0)
+
+
+def may_be_ended() -> bool:
+    """Return whether this is a worker, forked or spawned, which its pool may end at any time without an exit."""
+    return _is_forked or _is_child_of_multiprocessing()
+
+
+def _is_child_of_multiprocessing() -> bool:
+    processes = sys.modules.get("multiprocessing.process")
+    return processes is not None and processes.parent_process() is not None
+
+
+_fork_lock = renewed_in_child(threading.Lock())
 
 
 def _run_all(callbacks: Iterable[Callable[[], None]]) -> None:
@@ -88,7 +161,29 @@ def _run_all(callbacks: Iterable[Callable[[], None]]) -> None:
             stack.callback(callback)
 
 
+def _finish_imports() -> None:
+    """Wait for the modules that other threads are importing, at most :data:`_IMPORTS_S`."""
+    until = time.monotonic() + _IMPORTS_S
+    ours: set[str] | None = None
+    for name, module in list(sys.modules.items()):
+        while getattr(getattr(module, "__spec__", None), "_initializing", False) and time.monotonic() < until:
+            ours = _imported_by_this_thread() if ours is None else ours
+            if name in ours:
+                break
+            time.sleep(0.005)
+
+
+def _imported_by_this_thread() -> set[str]:
+    frame, names = inspect.currentframe(), set()
+    while frame is not None:
+        if frame.f_code.co_name == "<module>":
+            names.add(frame.f_globals.get("__name__", ""))
+        frame = frame.f_back
+    return names
+
+
 def _before_fork() -> None:
+    _finish_imports()
     _fork_lock.acquire()
     _owners_in_fork[:] = list(_owners)
     _run_all(owner.before_fork for owner in _owners_in_fork)
@@ -101,19 +196,22 @@ def _after_fork_in_parent() -> None:
 
 
 def _after_fork_in_child() -> None:
-    global _fork_lock
-    _fork_lock = threading.Lock()
-    owners = list(_owners_in_fork)
+    global _is_forked
+    _is_forked = True
+    for primitive in list(_primitives):
+        primitive._at_fork_reinit()  # noqa: SLF001 - as `logging` and `concurrent.futures` renew theirs
+    owners = [*_owners_in_fork, *_with_calls_in_flight]
     _owners_in_fork.clear()
     _run_all([*(owner.after_fork_in_child for owner in owners), *_child_callbacks])
 
 
+def _close_at_exit(owner: FileOwner) -> None:
+    if not owner.close(EXIT_S):
+        owner.give_up()
+
+
 def _at_exit() -> None:
-    for owner in list(_owners):
-        if not owner.close(EXIT_S):
-            logging.getLogger("ipyllm.ledger").warning(
-                "%r could not be written completely before the process exited.", owner
-            )
+    _run_all(partial(_close_at_exit, owner) for owner in list(_owners))
 
 
 atexit.register(_at_exit)

@@ -10,9 +10,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from ipyllm.text.redact import remember_secret
+from ipyllm.text.secrets import as_secret
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from pydantic import SecretStr
 
 __all__ = ["NO_HEADERS", "Headers", "is_credential"]
 
@@ -24,10 +27,14 @@ _NOT_THE_USERS: Final = frozenset(
 )
 """Headers that say how the body is sent, or what the connection does: RFC 9110 §7.6.1, §10.1.1."""
 
-_SECRET_WORDS: Final = frozenset(
-    {"auth", "authorization", "authentication", "cookie", "credential", "credentials", "jwt", "password", "secret"}
-    | {"sig", "signature", "token"}
+_WORD: Final = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+")
+_SECRET_WORDS: Final = frozenset({"bearer", "creds", "hmac", "pwd", "sig"})
+_SECRET_ENDINGS: Final = (
+    *("auth", "authorization", "authentication", "cookie", "credential", "credentials", "jwt", "key", "passcode"),
+    *("passphrase", "passwd", "password", "secret", "signature", "token"),
 )
+"""Ends of words, because some names are written in one: ``x-authtoken``."""
+
 _WITHOUT_EFFECT: Final = frozenset(
     {"user-agent", "referer", "http-referer", "x-title", "traceparent", "tracestate", "baggage"}
     | {"x-request-id", "x-correlation-id", "x-client-request-id"}
@@ -43,16 +50,23 @@ def is_credential(name: str) -> bool:
 
     Examples
     --------
-    >>> [is_credential(name) for name in ("Authorization", "x-goog-api-key", "subscription_key", "anthropic-beta")]
-    [True, True, True, False]
+    >>> [is_credential(name) for name in ("Authorization", "x-goog-api-key", "X-AuthTokenV2", "x-authtoken")]
+    [True, True, True, True]
+    >>> [is_credential(name) for name in ("anthropic-beta", "x-max-tokens", "x-tokenizer", "x-author")]
+    [False, False, False, False]
     """
-    words = re.split(r"[-_]", name.lower())
-    return not _SECRET_WORDS.isdisjoint(words) or any(word.endswith("key") for word in words)
+    words = [word.lower() for word in _WORD.findall(name)]
+    return any(word.endswith(_SECRET_ENDINGS) or word in _SECRET_WORDS for word in words)
 
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Headers:
     """Headers of a request. A repr shows their names; a pickle leaves out those that hold keys, as it does keys.
+
+    Attributes
+    ----------
+    pairs : tuple of (str, SecretStr)
+        Names and values. Iterating over the headers yields the values as text.
 
     Examples
     --------
@@ -61,7 +75,7 @@ class Headers:
     Headers('x-region', 'X-Team')
     """
 
-    pairs: tuple[tuple[str, str], ...] = ()
+    pairs: tuple[tuple[str, SecretStr], ...] = ()
 
     @classmethod
     def of(cls, given: Mapping[str, Any] | Headers | None) -> Headers:
@@ -81,8 +95,9 @@ class Headers:
         headers = NO_HEADERS
         for name, value in given.items():
             if value is not None:
-                headers = cls(((_checked_name(name), _checked_value(name, value)),)).with_defaults(headers)
-        for name, value in headers.pairs:
+                pair = _checked_name(name), as_secret(_checked_value(name, value))
+                headers = cls((pair,)).with_defaults(headers)
+        for name, value in headers:
             if is_credential(name):
                 remember_secret(value)
                 remember_secret(value.rpartition(" ")[2])  # without the scheme, as in "Bearer …"
@@ -102,14 +117,14 @@ class Headers:
         """
         relevant = sorted(
             (name.lower(), value)
-            for name, value in self.pairs
+            for name, value in self
             if name.lower() not in _WITHOUT_EFFECT and not is_credential(name)
         )
         return hashlib.sha256(json.dumps(relevant).encode()).hexdigest()[:32] if relevant else ""
 
     def hide(self, text: str) -> str:
         """Return ``text`` with the values of these headers masked, for the words of a server that repeats them."""
-        for value in sorted({value for _, value in self.pairs if len(value) >= _MIN_HIDDEN}, key=len, reverse=True):
+        for value in sorted({value for _, value in self if len(value) >= _MIN_HIDDEN}, key=len, reverse=True):
             text = text.replace(value, _MASK)
         return text
 
@@ -125,12 +140,12 @@ class Headers:
         return any(own.lower() == name.lower() for own, _ in self.pairs)
 
     def __iter__(self) -> Iterator[tuple[str, str]]:
-        return iter(self.pairs)
+        return ((name, value.get_secret_value()) for name, value in self.pairs)
 
     def __repr__(self) -> str:
         return f"Headers({', '.join(repr(name) for name, _ in self.pairs)})"
 
-    def __reduce__(self) -> tuple[type[Headers], tuple[tuple[tuple[str, str], ...]]]:
+    def __reduce__(self) -> tuple[type[Headers], tuple[tuple[tuple[str, SecretStr], ...]]]:
         return Headers, (tuple((name, value) for name, value in self.pairs if not is_credential(name)),)
 
 

@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from ipyllm.errors import LLMError
+    from ipyllm.headers import Headers
     from ipyllm.request import ChatRequest
     from ipyllm.response import Usage
     from ipyllm.settings_models import Api
@@ -62,6 +63,9 @@ class Provider(Protocol):
 
     async def prepare(self) -> tuple[Address, bool]:
         """Return the address, and whether a model had to be loaded first (``cold``)."""
+
+    def check_headers(self, headers: Headers, address: Address) -> None:
+        """Raise if the headers of one call must not be sent to the address."""
 
     @property
     def api(self) -> Api:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, fields
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields, is_dataclass
 from itertools import islice
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal
 
+from ipyllm.text.format import shorten
 from ipyllm.timing import Timing
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from datetime import datetime
 
 
@@ -59,6 +61,8 @@ def name_failure(category: str, cause: str | None = None) -> str:
 
 
 Status = Literal["ok", "truncated", "cancelled", "error", "running", "interrupted"]
+
+_REPR_CHARS = 60
 
 _STANDARD_TIERS = frozenset({"auto", "default", "standard", "on_demand"})
 """Service tiers without a price of their own, as OpenAI and Groq call them."""
@@ -160,11 +164,39 @@ class ToolResult:
         return {"role": "tool", "tool_call_id": self.call_id, "content": self.output}
 
 
-@dataclass(frozen=True, slots=True)
+class Fields(dict[str, Any]):
+    """Plain values by name, which can be read as attributes too, as those of a response can."""
+
+    def __getattr__(self, name: str) -> Any:
+        try:
+            return self[name]
+        except KeyError:
+            raise AttributeError(f"There is no {name!r}; there is {', '.join(self)}.") from None
+
+
+def _plain(value: Any) -> Any:
+    """Return ``value`` as JSON's values."""
+    if value is None or isinstance(value, str | int | float):
+        return value
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    if isinstance(value, Mapping):
+        return Fields({str(name): _plain(item) for name, item in value.items()})
+    if is_dataclass(value):
+        return Fields({each.name: _plain(getattr(value, each.name)) for each in fields(value)})
+    # Of a schema: models, times, decimals, sets.
+    from pydantic_core import to_jsonable_python
+
+    plain = to_jsonable_python(value, serialize_unknown=True)
+    return _plain(plain) if isinstance(plain, dict | list) else plain
+
+
+@dataclass(frozen=True, slots=True, repr=False)
 class ChatResponse:
     """The response of a call to a model.
 
-    Attributes can be read as keys too: ``response["content"]`` is ``response.content``. ``parsed`` is the value for the
+    Attributes can be read as keys too: ``response["content"]`` is ``response.content``. By key, every value is one of
+    JSON's: ``response["usage"]`` is a dict, ``response["started_at"]`` a text. ``parsed`` is the value for the
     ``schema``, ``tool_results`` are the results of tools, ``steps`` all exchanges of a turn that took several;
     ``usage``, ``timing`` and ``cost_usd`` are those of the last. ``not_applied`` names the defaults of a notebook or
     route that the model does not take. ``cause`` is why the last attempt failed, where ``error_category`` does not say
@@ -173,12 +205,20 @@ class ChatResponse:
 
     Examples
     --------
+    >>> import json
     >>> response = ChatResponse(content="Hello!", model="local/smollm2-135m")
     >>> response["content"]
     'Hello!'
     >>> str(response)
     'Hello!'
+    >>> response
+    ChatResponse('Hello!', model='local/smollm2-135m', status='ok')
+    >>> json.loads(json.dumps(dict(response)))["usage"]["input_tokens"] is None
+    True
     """
+
+    renderer: ClassVar[Callable[[ChatResponse], Mapping[str, str]] | None] = None
+    """Returns a response as a notebook shows it, by MIME type. The pipeline, which makes responses, sets it."""
 
     content: str = ""
     reasoning: str = ""
@@ -204,11 +244,11 @@ class ChatResponse:
     tool_results: tuple[ToolResult, ...] = ()
     steps: tuple[ChatResponse, ...] = ()
     not_applied: tuple[str, ...] = ()
-    output_items: tuple[dict[str, Any], ...] = field(default=(), repr=False)
+    output_items: tuple[dict[str, Any], ...] = ()
 
     def __getitem__(self, key: str) -> Any:
         if key in self.keys():
-            return getattr(self, key)
+            return _plain(getattr(self, key))
         raise KeyError(f"A ChatResponse has no {key!r}; it has {', '.join(self.keys())}.")
 
     def __contains__(self, key: object) -> bool:
@@ -220,13 +260,26 @@ class ChatResponse:
     def __str__(self) -> str:
         return self.content
 
+    def __repr__(self) -> str:
+        return f"ChatResponse({shorten(self.content, _REPR_CHARS)!r}, model={self.model!r}, status={self.status!r})"
+
+    def _repr_html_(self) -> str | None:
+        return self._shown_as("text/html")
+
+    def _repr_markdown_(self) -> str | None:
+        return self._shown_as("text/markdown")
+
+    def _shown_as(self, mime_type: str) -> str | None:
+        render = type(self).renderer
+        return None if render is None else render(self).get(mime_type)
+
     def keys(self) -> tuple[str, ...]:
-        """Names that can be read as keys, so that ``dict(response)`` works."""
+        """Names that can be read as keys, so that ``dict(response)`` works, and ``json.dumps`` of it."""
         return tuple(f.name for f in fields(self))
 
     def get(self, key: str, default: Any = None) -> Any:
         """Like :meth:`dict.get`."""
-        return getattr(self, key) if key in self.keys() else default
+        return self[key] if key in self.keys() else default
 
     def as_message(self) -> dict[str, Any]:
         """Return the answer as a message for the next turns of a conversation.

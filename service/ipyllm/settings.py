@@ -17,11 +17,13 @@ from typing import TYPE_CHECKING, Annotated, Any, get_args
 import pydantic_settings
 from platformdirs import user_cache_path, user_config_path, user_data_path
 from pydantic import AliasChoices, Field, PrivateAttr, SecretStr, ValidationError
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+from pydantic_settings import BaseSettings, DotEnvSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 
+from ipyllm.fork_safety import renewed_in_child
 from ipyllm.settings_models import EndpointSettings, Price, ProfileSettings, RouteSettings, Source
 from ipyllm.text.redact import redact, remember_secret
 from ipyllm.text.suggest import suggest
+from ipyllm.text.text_file import decode_text, is_decoded, read_dotenv
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -81,6 +83,9 @@ class Settings(BaseSettings):
         Whether the response cache may answer, for how many seconds, and its file.
     max_cost_usd, allow_unknown_price
         Most that this process may spend, and whether calls of unknown price are allowed.
+    max_answer_mb, max_event_mb, max_error_mb : float
+        Most that is read of one answer, of one event of a stream, and of the body of an error, in MB after
+        decompression.
     allow_keys_to : str or None
         Hosts, separated by commas, to which a key may be sent although the address or the key comes from ``.env`` and
         the other does not.
@@ -90,8 +95,6 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(
         env_prefix="IPYLLM_",
-        env_file=".env",
-        env_file_encoding="utf-8",
         extra="ignore",
         populate_by_name=True,
     )
@@ -110,6 +113,9 @@ class Settings(BaseSettings):
     cache_path: Path = Field(default_factory=lambda: user_cache_path("ipyllm") / "answers.sqlite")
     max_cost_usd: Annotated[float, Field(gt=0)] | None = None
     allow_unknown_price: bool = False
+    max_answer_mb: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 64
+    max_event_mb: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 16
+    max_error_mb: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 1
     allow_keys_to: str | None = None
     prices: dict[str, Price] = Field(default_factory=dict)
     aliases: dict[str, str] = Field(default_factory=dict)
@@ -130,14 +136,14 @@ class Settings(BaseSettings):
         settings_cls: type[BaseSettings],
         init_settings: PydanticBaseSettingsSource,
         env_settings: PydanticBaseSettingsSource,
-        dotenv_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003 (_DotEnvFile reads it)
         file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003 (Docker secrets are not read)
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """Return the sources in order: environment, ``.env``, ``config.toml``."""
         return (
             init_settings,
             _NotedSource(env_settings, "the environment"),
-            _NotedSource(dotenv_settings, ".env"),
+            _NotedSource(_DotEnvFile(settings_cls), ".env"),
             _NotedSource(_ConfigFile(settings_cls), "config.toml"),
         )
 
@@ -189,6 +195,18 @@ def _paths(values: Mapping[str, Any]) -> Iterator[tuple[str, ...]]:
             yield from ((name, *path) for path in _paths(value))
 
 
+class _DotEnvFile(DotEnvSettingsSource):
+    """The variables in ``.env``, in whatever encoding; a setting of ours that is not text is an error."""
+
+    def _load_env_vars(self) -> Mapping[str, str | None]:
+        variables = {name.lower(): value for name, value in read_dotenv().items()}
+        for field, info in self.settings_cls.model_fields.items():
+            name = f"ipyllm_{field}" if info.validation_alias is None else field
+            if not is_decoded(variables.get(name)):
+                raise SettingsError(f"{name.upper()} in .env is not UTF-8 text. Save the file as UTF-8.")
+        return {name: value for name, value in variables.items() if is_decoded(value)}
+
+
 class _ConfigFile(PydanticBaseSettingsSource):
     """The user's ``config.toml``. An unknown name is an error, because silence would hide a typo."""
 
@@ -198,10 +216,10 @@ class _ConfigFile(PydanticBaseSettingsSource):
     def __call__(self) -> dict[str, Any]:
         path = config_file()
         try:
-            values = tomllib.loads(path.read_text(encoding="utf-8"))
+            values = tomllib.loads(decode_text(path.read_bytes()))
         except FileNotFoundError:
             return {}
-        except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as exc:
+        except (OSError, ValueError) as exc:
             raise SettingsError(f"The settings in {path} cannot be read: {exc}.") from None
         known = sorted(self.settings_cls.model_fields)
         for name in values:
@@ -223,16 +241,10 @@ def _default_config_file() -> Path:
 
 _PROVIDER_VARIABLES = ("OPENAI_API_KEY", "OPENAI_BASE_URL", "DEEPSEEK_API_KEY", "DEEPSEEK_BASE_URL", "OLLAMA_HOST")
 _NEVER_SECRET = (
-    "timeout",
-    "max_retries",
-    "store_text",
-    "resume_conversations",
-    "local_ctx",
-    "cache",
-    "cache_ttl",
-    "max_cost_usd",
+    *("timeout", "max_retries", "store_text", "resume_conversations", "local_ctx", "cache", "cache_ttl"),
+    *("max_cost_usd", "max_answer_mb", "max_event_mb", "max_error_mb"),
 )
-_lock = threading.Lock()
+_lock = renewed_in_child(threading.Lock())
 _cached: tuple[object, Settings] | None = None
 _checked_s = 0.0  # when the cached settings were last found up to date
 _CACHED_FOR_S = 0.05

@@ -9,12 +9,12 @@ from datetime import date
 from functools import lru_cache
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
 
-from dotenv import dotenv_values
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
 
 from ipyllm.headers import Headers
 from ipyllm.response import is_standard_tier
 from ipyllm.text.secrets import as_secret
+from ipyllm.text.text_file import is_decoded, read_dotenv
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -266,4 +266,4 @@ def _dotenv() -> Mapping[str, str | None]:
 
 @lru_cache(maxsize=1)
 def _parsed_dotenv(*_state: int) -> Mapping[str, str | None]:
-    return dotenv_values(".env", encoding="utf-8")
+    return {name: value for name, value in read_dotenv().items() if is_decoded(value)}

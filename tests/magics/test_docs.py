@@ -25,6 +25,7 @@ ANSWERS = {
     "What is a language model?": "A program that continues text.",
     "Name one thing to look for.": "Names that lie.",
     "Why?": "Because everybody believes them.",
+    "Is Bern the capital of Switzerland?": "Yes.",
     "Two cities, as a JSON list.": '["Bern", "Oslo"]',
     "Which city is the capital of Switzerland?": '{"name": "Bern", "people": 134591}',
 }
@@ -94,12 +95,12 @@ def test_every_cell_shows_what_stands_below_it(kernel):
     assert kernel.services.refused() == []
 
 
-def test_ten_mistakes_are_what_you_read(kernel):
+def test_the_mistakes_are_what_you_read(kernel):
     for cell, _ in steps():
         if cell.startswith(("import", "class", "from", "def weather", "%load_ext")):
             kernel.run(cell)
-    mistakes = _MISTAKE.findall(TEXT.partition("## Ten mistakes")[2])
-    assert len(mistakes) == 10
+    mistakes = _MISTAKE.findall(TEXT.partition("## Mistakes")[2])
+    assert len(mistakes) == 13
     kernel.services.clear()
     for cell, sentence in mistakes:
         ran = kernel.run(cell)

@@ -51,7 +51,7 @@ def test_the_saved_notebook_has_nothing_of_it(chat, models):
     widget = chat()
     widget.send("Hello")
     widget.comm.wait_for(lambda view: view.turns[-1]["waiting"])
-    html, text = widget._controller.static_content()
+    html, text, _ = widget._controller.static_content()
     assert "waiting" not in html.split("</style>")[-1] + text
     widget.stop()
 

@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from ipyllm.errors import bad_request
 from ipyllm.events import Finished
+from ipyllm.fork_safety import renewed_in_child
 from ipyllm_widgets.available_models import available_models
 from ipyllm_widgets.render_thread import RenderThread
 from ipyllm_widgets.state_diff import StateDiff
-from ipyllm_widgets.static_output import STREAMING_INTERVAL_S, StaticOutput
+from ipyllm_widgets.static_output import STREAMING_INTERVAL_S, StaticContent, StaticOutput
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -63,13 +64,13 @@ class Controller(ABC):
         self._live: dict[str, LiveAnswer] = {}  # unfinished answers by name; replaced, never changed
         self._running_name: str | None = None
         self._call: _Running | None = None
-        self._changed = threading.Event()
-        self._idle = threading.Event()
+        self._changed = renewed_in_child(threading.Event())
+        self._idle = renewed_in_child(threading.Event())
         self._idle.set()
 
     @abstractmethod
-    def static_content(self) -> tuple[str, str]:
-        """Return the state as static HTML and plain text, for readers without a kernel."""
+    def static_content(self) -> StaticContent:
+        """Return the state for readers without a kernel."""
 
     @abstractmethod
     def text(self) -> str:

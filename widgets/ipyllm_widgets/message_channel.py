@@ -5,6 +5,8 @@ from __future__ import annotations
 import threading
 from typing import TYPE_CHECKING, Any
 
+from ipyllm.fork_safety import renewed_in_child
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
@@ -37,7 +39,7 @@ class MessageChannel:
 
     def __init__(self, send: Callable[[dict[str, Any], Sequence[bytes] | None], None]) -> None:
         self._send = send
-        self.lock = threading.RLock()
+        self.lock = renewed_in_child(threading.RLock())
         self.seq = 0
 
     def send_change(self, kind: str, **fields: Any) -> None:

@@ -10,6 +10,7 @@ import threading
 from time import monotonic
 from typing import TYPE_CHECKING
 
+from ipyllm.fork_safety import renewed_in_child
 from ipyllm.observability.logs import log_failure
 from ipyllm.rendering.draw_budget import DrawBudget
 
@@ -47,9 +48,9 @@ class RenderThread:
         self._render = render
         self._on_error = on_error
         self._again_after_s = again_after_s
-        self._requested = threading.Event()
-        self._urgent = threading.Event()
-        self._lock = threading.Lock()
+        self._requested = renewed_in_child(threading.Event())
+        self._urgent = renewed_in_child(threading.Event())
+        self._lock = renewed_in_child(threading.Lock())
         self._thread: threading.Thread | None = None
 
     def wake(self, *, urgent: bool = False) -> None:

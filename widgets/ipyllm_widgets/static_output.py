@@ -1,13 +1,13 @@
-"""A second output beside a widget: static HTML that a notebook shows without a kernel."""
+"""A second output beside a widget: static HTML and markdown that a notebook shows without a kernel."""
 
 from __future__ import annotations
 
 from time import monotonic
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from ulid import ULID
 
-from ipyllm.rendering import STYLE
+from ipyllm.rendering import styled
 from ipyllm.text.terminal import strip_control_sequences
 
 if TYPE_CHECKING:
@@ -15,10 +15,21 @@ if TYPE_CHECKING:
 
     from anywidget import AnyWidget
 
-__all__ = ["STREAMING_INTERVAL_S", "StaticOutput"]
+__all__ = ["STREAMING_INTERVAL_S", "StaticContent", "StaticOutput"]
 
 STREAMING_INTERVAL_S: Final = 10.0
 """Seconds between updates while an answer streams. A kernel that dies loses at most that much of the output."""
+
+
+class StaticContent(NamedTuple):
+    """What the output shows: sanitised HTML without styles, plain text, and markdown, if there is any."""
+
+    html: str = ""
+    text: str = ""
+    markdown: str = ""
+
+
+_EMPTY = '<span class="ipyllm-empty"></span>'
 
 
 class StaticOutput:
@@ -27,10 +38,10 @@ class StaticOutput:
     Parameters
     ----------
     content : callable
-        Returns sanitised HTML and plain text; two empty strings for nothing.
+        Returns what is shown; all empty for nothing.
     """
 
-    def __init__(self, content: Callable[[], tuple[str, str]]) -> None:
+    def __init__(self, content: Callable[[], StaticContent]) -> None:
         self._content = content
         self._transient = {"display_id": f"ipyllm-{ULID()}"}
         self._shell: Any = None
@@ -69,9 +80,10 @@ class StaticOutput:
 
     def _publish(self, *, update: bool) -> None:
         self._published_at = monotonic()
-        html, text = self._content()
+        html, text, markdown = self._content()
         data = {
-            "text/html": html or STYLE + '<span class="ipyllm-empty"></span>',
+            "text/html": styled(html or _EMPTY),
+            **({"text/markdown": markdown} if markdown else {}),
             "text/plain": strip_control_sequences(text),
         }
         self._shell.display_pub.publish(data, metadata={}, transient=self._transient, update=update)

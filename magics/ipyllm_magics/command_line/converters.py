@@ -108,6 +108,10 @@ def parameter(word: str) -> tuple[str, Any]:
     except ValueError:
         if value in {"True", "False"}:
             raise ConversionError("NAME=VALUE with a value in JSON", f"In JSON it is {word.lower()}.") from None
+        if value.startswith(("{", "[")):
+            raise ConversionError(
+                "NAME=VALUE with a value in JSON", "In JSON texts are in double quotes: '{\"name\": 1}'."
+            ) from None
         return name, value
 
 

@@ -47,7 +47,7 @@ LLM: tuple[Option, ...] = (
     ),
     Option(
         "--schema",
-        "class, type or JSON schema of the answer; the value is in -o's `parsed`",
+        "class, type (`list[City]`) or JSON schema of the answer; the value is in -o's `parsed`",
         str,
         "NAME",
         "--schema City",
@@ -140,7 +140,10 @@ COMPARE: tuple[Option, ...] = (
         _BY_NAME["format"],
         help="how the answers are shown: markdown, text, code, json, html (sandboxed); no cell is created",
     ),
-    replace(_BY_NAME["schema"], help="class, type or JSON schema of every answer; the values are in -o's `parsed`"),
+    replace(
+        _BY_NAME["schema"],
+        help="class, type (`list[City]`) or JSON schema of every answer; the values are in -o's `parsed`",
+    ),
     *_llm_options("tools", "image", *_SAMPLING, "timeout", "cache", "tags", "raw"),
     replace(_BY_NAME["quiet"], help="show nothing; the outcome is in -o and in _llm_compare"),
     replace(_BY_NAME["dry_run"], help="show what would be sent to each and what it may cost; send nothing"),
@@ -170,7 +173,13 @@ USAGE: tuple[Option, ...] = (
     Option("--last", "only the last N of these calls", positive, "N", "--last 10"),
     Option("--notebook", "calls of this notebook, from all its kernels", example="--notebook"),
     Option("--all", "calls of every kernel, not only this one", example="--all"),
-    Option("--since", "calls that started then or later", non_empty_text, "DATE", "--since 2026-11-23"),
+    Option(
+        "--since",
+        "calls that started then or later, or that long ago",
+        non_empty_text,
+        "DATE|2h|yesterday",
+        "--since 2h",
+    ),
     Option("--until", "calls that started before", non_empty_text, "DATE", "--until 2026-11-23T14:30"),
     replace(
         _BY_NAME["model"],
@@ -200,6 +209,10 @@ CONFIG: tuple[Option, ...] = (
 )
 EXPLAIN: tuple[Option, ...] = (
     Option("--values", "send the values of variables too, not only their types", example="--values"),
+    replace(
+        _BY_NAME["format"],
+        help="how the explanation is shown: markdown, text, …; code: the corrected cell, put below",
+    ),
     *_llm_options("model", "system", "output", *_SAMPLING, "timeout", "cache", "tags", "quiet", "dry_run"),
     _HELP,
 )

@@ -1,6 +1,7 @@
 """Parser of a magic's line: options, then (for ``%llm``) the prompt exactly as written.
 
-Quotes, braces and dashes in a prompt have no meaning here.
+Quotes, braces and dashes in a prompt have no meaning here. In the value of an option ``{{ }}`` is one word, whatever is
+in it.
 """
 
 from __future__ import annotations
@@ -16,9 +17,11 @@ from ipyllm_magics.errors import MagicError
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-__all__ = ["Option", "Parsed", "help_text", "parse", "parse_words", "unquote"]
+__all__ = ["Option", "Parsed", "help_text", "parse", "parse_words", "trailing_options", "unquote"]
 
-_PART_OF_WORD = re.compile(r"""[^\s"']+|"(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*'""", re.DOTALL)
+_PART_OF_WORD = re.compile(r"""\{\{.*?\}\}|(?:(?!\{\{)[^\s"'])+|"(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*'""", re.DOTALL)
+_MAX_TAIL = 300  # characters at the end of a prompt that are looked at for options
+_MIN_COMMON_PREFIX = 5  # of a misspelt flag, dashes included
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,19 +70,38 @@ class Option:
 
 @dataclass(frozen=True, slots=True)
 class Parsed:
-    """Option values by name, and the unchanged text that follows them."""
+    """Option values by name, and the unchanged text that follows them; ``marked_end``: a ``--`` ends the options."""
 
     options: dict[str, Any]
     rest: str
+    marked_end: bool = False
 
     def __getitem__(self, name: str) -> Any:
         return self.options.get(name)
 
 
 def parse(
-    line: str, table: Sequence[Option], *, magic: str, prompt_follows: bool, excluded: Mapping[str, str] | None = None
+    line: str,
+    table: Sequence[Option],
+    *,
+    magic: str,
+    prompt_follows: bool,
+    excluded: Mapping[str, str] | None = None,
+    fill_in: Callable[[str, str], str] | None = None,
+    hint: Callable[[str], str] | None = None,
 ) -> Parsed:
     r"""Parse the options at the start of ``line``.
+
+    Parameters
+    ----------
+    line, table, magic, prompt_follows
+        The line, the options of its magic, the magic's name, and whether text may follow the options.
+    excluded : mapping, optional
+        Flags that this magic does not have, with the reasons.
+    fill_in : callable, optional
+        Fills in the template of an option's value; it is given the flag and the value. ``--raw`` turns it off.
+    hint : callable, optional
+        Says what text that cannot be used was probably meant to be.
 
     Examples
     --------
@@ -89,38 +111,85 @@ def parse(
     ({'temperature': 0.0}, 'it\'s {"a": 1}')
     """
     by_flag = {flag: option for option in table for flag in option.flags}
-    values: dict[str, Any] = {}
+    words: list[tuple[Option, str, str]] = []  # option, flag, value
     given: dict[str, str] = {}
-    rest = line.lstrip()
-    while rest and _starts_option(rest):
+    rest, marked_end = line.lstrip(), False
+    while not marked_end and rest and _starts_option(rest):
         word, rest = _split_word(rest, magic)
         if word == "--":
-            return Parsed(values, rest)
-        flag, equals, text = word.partition("=") if word.startswith("--") else (word, "", "")
+            marked_end = True
+            continue
+        flag, equals, text = word.partition("=")
         option = by_flag.get(flag)
         if option is None:
             reason = (excluded or {}).get(flag)
             raise MagicError(
-                f"{magic} has no option {flag}" + (f": {reason}." if reason else f". {suggest(flag, by_flag)}")
+                f"{magic} has no option {flag}" + (f": {reason}." if reason else f". {_near(word, by_flag)}")
             )
-        name = option.name
-        if name in given and not option.repeatable:
-            if given[name] in option.flags:
+        if option.name in given and not option.repeatable:
+            if given[option.name] in option.flags:
                 raise MagicError(f"{magic} was given {flag} twice.")
-            raise MagicError(f"{magic}: {given[name]} and {flag} contradict each other; give one of them.")
-        given[name] = flag
-        if option.convert is None:
-            if equals:
-                raise MagicError(f"{magic}: {flag} takes no value.")
-            values[name] = option.value
-            continue
-        if not equals:
+            raise MagicError(f"{magic}: {given[option.name]} and {flag} contradict each other; give one of them.")
+        given[option.name] = flag
+        if option.convert is None and equals:
+            raise MagicError(f"{magic}: {flag} takes no value.")
+        if option.convert is not None and not equals:
             text, rest = _value_word(option, rest, flag, by_flag, magic)
-        value = _convert(option, text, flag, magic)
-        values[name] = [*values.get(name, ()), value] if option.repeatable else value
+        words.append((option, flag, text))
     if rest and not prompt_follows:
-        raise MagicError(f"{magic} cannot use {rest.rstrip()!r}. {suggest(rest, by_flag)}")
-    return Parsed(values, rest)
+        raise MagicError(f"{magic} cannot use {rest.rstrip()!r}. {hint(rest) if hint else suggest(rest, by_flag)}")
+    fill = None if "raw" in given else fill_in
+    return Parsed(_values(words, magic, fill), rest, marked_end)
+
+
+def _values(
+    words: list[tuple[Option, str, str]], magic: str, fill_in: Callable[[str, str], str] | None
+) -> dict[str, Any]:
+    values: dict[str, Any] = {}
+    for option, flag, text in words:
+        if option.convert is None:
+            values[option.name] = option.value
+            continue
+        value = _convert(option, text if fill_in is None else fill_in(flag, text), flag, magic)
+        values[option.name] = [*values.get(option.name, ()), value] if option.repeatable else value
+    return values
+
+
+def _near(word: str, by_flag: Mapping[str, Option]) -> str:
+    """Return what a word that is no option was probably meant to be."""
+    short, value = word[:2], word[2:]
+    if not word.startswith("--") and short in by_flag and by_flag[short].convert is not None and not value.isalpha():
+        return f"Did you mean '{short} {value}'?"
+    flag = f"--{word.partition('=')[0].lstrip('-')}"
+    for end in range(len(flag), _MIN_COMMON_PREFIX - 1, -1):
+        if near := [known for known in by_flag if known.startswith(flag[:end])]:
+            return f"Did you mean {near[0]!r}?"
+    return suggest(flag, by_flag)
+
+
+def trailing_options(text: str, table: Sequence[Option]) -> str | None:
+    """Return the options with which a prompt ends, because they were written after it; None if there are none.
+
+    ``--help`` is none: it may well be part of a question.
+
+    Examples
+    --------
+    >>> table = [Option("-t, --temperature", "sampling temperature", float), Option("--quiet", "nothing is shown")]
+    >>> trailing_options("What is this? -t 0 --quiet", table), trailing_options("What does ls -t do?", table)
+    ('-t 0 --quiet', None)
+    """
+    flags = {flag for option in table for flag in option.flags}
+    text = f" {text}"[-_MAX_TAIL:]
+    for match in re.finditer(r"(?:^|(?<=\s))(-{1,2}[A-Za-z][\w-]*)(?![\w-])", text):
+        tail = text[match.start() :]
+        if match[1] not in flags:
+            continue
+        try:
+            found = parse(tail, table, magic="", prompt_follows=False)
+        except MagicError:
+            continue
+        return None if "help" in found.options else tail.strip()
+    return None
 
 
 def parse_words(line: str, table: Sequence[Option], magic: str) -> Parsed:
@@ -130,7 +199,7 @@ def parse_words(line: str, table: Sequence[Option], magic: str) -> Parsed:
     found = (match.start() for match in re.finditer(r"\S+", text) if match[0].partition("=")[0] in flags)
     start = 0 if text.startswith("-") else next(found, 0)
     parsed = parse(text[start:], table, magic=magic, prompt_follows=True)
-    return Parsed(parsed.options, f"{text[:start]} {parsed.rest}".strip())
+    return Parsed(parsed.options, f"{text[:start]} {parsed.rest}".strip(), parsed.marked_end)
 
 
 def unquote(word: str) -> str:

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import sys
+from contextlib import suppress
 from itertools import product
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any
 
 from IPython.core.magic import Magics, cell_magic, line_magic, magics_class, no_var_expand
 
+from ipyllm.errors import LLMError
 from ipyllm.text.format import join_names
 from ipyllm_magics.command_line.options import COMPARE, NOT_IN_COMPARE, VOTE
 from ipyllm_magics.command_line.parser import help_text, parse
 from ipyllm_magics.commands.interrupts import delay_interrupt, ignore_interrupts
 from ipyllm_magics.commands.notes import print_ledger_warning, print_note
+from ipyllm_magics.display.standard_output import print_text
 from ipyllm_magics.errors import Interrupted, MagicError, in_words_of_magics, one_sentence
 from ipyllm_magics.prompt import kernel_context, request_builder
+from ipyllm_magics.prompt.scope import Scope
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -60,17 +64,19 @@ class CompareMagics(Magics):
         """Ask several models at once: ``%%llm_compare -m A -m B`` above a prompt."""
         magic = "%%llm_compare"
         with one_sentence():
-            parsed = parse(line, COMPARE, magic=magic, prompt_follows=False, excluded=NOT_IN_COMPARE)
-            if parsed["help"]:
-                print(help_text(f"{magic} -m A -m B [options]", _DESCRIPTION, COMPARE))  # noqa: T201
-                return
-            from ipyllm_magics.prompt.template import read_prompt
+            from ipyllm_magics.prompt.magic_line import parse_line, read_body
 
+            llm, scope = self.shell.magics_manager.registry["LLMMagics"], Scope(self.shell)
+            variables = llm.prompt_variables(scope)
+            parsed = parse_line(line, COMPARE, variables, magic=magic, prompt_follows=False, excluded=NOT_IN_COMPARE)
+            if parsed["help"]:
+                print_text(help_text(f"{magic} -m A -m B [options]", _DESCRIPTION, COMPARE))
+                return
             request_builder.check_options(parsed, magic)
             _check_variations(parsed, magic)
-            defaults = self.shell.magics_manager.registry["LLMMagics"].defaults()
-            prompt = read_prompt(cell, parsed, self.shell, defaults["value_tokens"], where=f"under the {magic} line")
-            self._compare(parsed, defaults, prompt)
+            prompt, note = read_body(cell, parsed, variables, COMPARE, magic)
+            print_note(note)
+            self._compare(parsed, llm.defaults(), prompt, scope)
 
     @no_var_expand
     @line_magic
@@ -79,7 +85,7 @@ class CompareMagics(Magics):
         with one_sentence():
             parsed = parse(line, VOTE, magic="%llm_vote", prompt_follows=True)
             if parsed["help"]:
-                print(help_text("%llm_vote A | B | … | tie | both_bad", _VOTE_DESCRIPTION, VOTE))  # noqa: T201
+                print_text(help_text("%llm_vote A | B | … | tie | both_bad", _VOTE_DESCRIPTION, VOTE))
                 return
             from ipyllm import Comparison
 
@@ -92,34 +98,36 @@ class CompareMagics(Magics):
             outcome = comparison.vote(parsed.rest)
             if self._last_shown is not None and self._last_shown[0] is comparison:
                 self._last_shown[1].show_vote()
-            print(_vote_sentence(comparison, outcome))  # noqa: T201 - a magic answers on standard output
+            print_text(_vote_sentence(comparison, outcome))
             print_ledger_warning()
 
-    def _compare(self, parsed: Parsed, defaults: dict[str, Any], prompt: str) -> None:
+    def _compare(self, parsed: Parsed, defaults: dict[str, Any], prompt: str, scope: Scope) -> None:
         from ipyllm_magics.display.output_formats import choose_format
 
         output_format = choose_format(parsed, defaults["format"])
-        comparison, note = self._build(parsed, defaults, prompt)
+        comparison, note = self._build(parsed, defaults, prompt, scope)
         if parsed["dry_run"]:
             from ipyllm_magics.prompt.dry_run import describe_comparison
 
             name = parsed["conversation"]
-            print(describe_comparison(comparison, output_format.name, parsed["output"], name, note))  # noqa: T201
+            print_text(describe_comparison(comparison, output_format.name, parsed["output"], name, note))
             return
         print_note(note)
         columns = self._renderer(comparison, output_format, quiet=bool(parsed["quiet"]))
         self._last_shown = comparison, columns
-        self._run(comparison, columns, parsed["output"], output_format)
+        self._run(comparison, columns, parsed["output"], output_format, scope)
         _raise_if_all_failed(comparison, shown=not parsed["quiet"])
         _raise_if_nothing_extracted(comparison, output_format)
 
-    def _build(self, parsed: Parsed, defaults: dict[str, Any], prompt: str) -> tuple[Comparison, str | None]:
+    def _build(
+        self, parsed: Parsed, defaults: dict[str, Any], prompt: str, scope: Scope
+    ) -> tuple[Comparison, str | None]:
         """Return the comparison, and a note about retired models and earlier turns that do not fit."""
         from ipyllm import Comparison
         from ipyllm.request import Provenance
         from ipyllm_magics.commands.history import existing_conversation
 
-        variables, name = self.shell.user_ns, parsed["conversation"]
+        variables, name = scope.variables, parsed["conversation"]
         history = None if name is None else existing_conversation(name)
         message = request_builder.user_message(prompt, parsed["image"] or (), variables)
         system = request_builder.new_system(parsed, defaults, history)
@@ -150,7 +158,12 @@ class CompareMagics(Magics):
         return side_by_side.TerminalColumns(comparison, output_format)
 
     def _run(
-        self, comparison: Comparison, columns: ColumnsRenderer, output: str | None, output_format: OutputFormat
+        self,
+        comparison: Comparison,
+        columns: ColumnsRenderer,
+        output: str | None,
+        output_format: OutputFormat,
+        scope: Scope,
     ) -> None:
         """Start all arms and draw them; stop all on an interrupt; store what arrived in any case."""
         from ipyllm_magics.commands.run_call import STOP_S, drain
@@ -176,10 +189,11 @@ class CompareMagics(Magics):
             with ignore_interrupts():
                 if not comparison.done.is_set():
                     comparison.cancel()
-                    comparison.done.wait(STOP_S)
+                    with suppress(LLMError):  # the service thread cannot end it
+                        comparison.done.wait(STOP_S)
                 self.shell.user_ns[_VARIABLE] = comparison
                 if output:
-                    self.shell.user_ns[output] = _table(comparison, output_format)
+                    scope.assign(output, _table(comparison, output_format))
                 print_ledger_warning()
         with ignore_interrupts():
             columns.finish()

@@ -6,13 +6,13 @@ A setting for this kernel is an environment variable of its process, which takes
 
 from __future__ import annotations
 
+import ast
 import json
 import os
 import tomllib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dotenv import dotenv_values
 from pydantic import BaseModel, SecretStr
 
 from ipyllm.atomic_file import atomic_write
@@ -20,7 +20,10 @@ from ipyllm.registry import models
 from ipyllm.settings import Settings, SettingsError, config_file, get_settings
 from ipyllm.text.redact import redact
 from ipyllm.text.suggest import suggest
+from ipyllm.text.text_file import decode_text, read_dotenv
 from ipyllm.transport.address import without_password
+from ipyllm_magics.commands.llm import LLMMagics
+from ipyllm_magics.commands.models import check
 from ipyllm_magics.errors import MagicError
 
 if TYPE_CHECKING:
@@ -47,6 +50,7 @@ def table(notebook_defaults: Mapping[str, Any], name: str = "") -> pd.DataFrame:
     wanted = name.lower().removeprefix("ipyllm_")
     chosen = [row for row in rows if row[0] == wanted] if name else rows
     if not chosen:
+        _refuse_default(wanted, "…")
         hint = suggest(name, [row[0] for row in rows], otherwise="%llm_config lists them.")
         raise MagicError(f"There is no setting {name!r}. {hint}")
     return UntruncatedFrame(chosen, columns=["setting", "value", "from"])
@@ -54,9 +58,9 @@ def table(notebook_defaults: Mapping[str, Any], name: str = "") -> pd.DataFrame:
 
 def set_for_kernel(name: str, value: str, *, save: bool) -> str:
     """Change a setting for this kernel, and with ``save`` in ``config.toml`` too."""
-    group, _, key = _checked_name(name).partition(".")
+    group, _, key = _checked_name(name, value).partition(".")
     if group == "model":
-        models.resolve(value)
+        check(value)
     variable = _variable(group)
     parsed = _parse_value(value)
     stored = {**_stored_group(variable), key: parsed} if key else parsed
@@ -79,12 +83,29 @@ def unset(name: str) -> str:
     return f"{name} is {_current_value(group, '')} again; its source is: {_source(group)}."
 
 
-def _checked_name(name: str) -> str:
+def _refuse_default(name: str, value: str) -> None:
+    """Raise an error for a default of the notebook, which is no setting."""
+    if name in LLMMagics.class_trait_names(config=True):
+        raise MagicError(
+            f"{name} is not a setting but a default of this notebook: %config LLMMagics.{name} = {_as_python(value)}"
+        )
+
+
+def _as_python(value: str) -> str:
+    try:
+        ast.literal_eval(value)
+    except (ValueError, SyntaxError):
+        return value if value == "…" else repr(value)
+    return value
+
+
+def _checked_name(name: str, value: str = "…") -> str:
     """Return the name of a setting that may be changed; API keys may not."""
     group, dot, key = name.partition(".")
     group = group.lower().removeprefix("ipyllm_")
     fields = Settings.model_fields
     if group not in fields:
+        _refuse_default(group, value)
         raise MagicError(f"There is no setting {name!r}. {suggest(group, fields)}")
     if dot and (group not in _GROUPS or not key):
         raise MagicError(f"{group} is a single setting; use %llm_config {group} VALUE.")
@@ -159,7 +180,7 @@ def _source(name: str) -> str:
         found.append("%llm_config, for this kernel")
     elif any(other.upper() == variable for other in os.environ):
         found.append(f"environment ({variable})")
-    if any(other.upper() == variable for other in dotenv_values(".env", encoding="utf-8")):
+    if any(other.upper() == variable for other in read_dotenv()):
         found.append(".env")
     if name in _read_config_file():
         found.append(str(config_file()))
@@ -168,7 +189,7 @@ def _source(name: str) -> str:
 
 def _read_config_file() -> dict[str, Any]:
     try:
-        return tomllib.loads(config_file().read_text(encoding="utf-8"))
+        return tomllib.loads(decode_text(config_file().read_bytes()))
     except FileNotFoundError:
         return {}
 
@@ -179,7 +200,7 @@ def _write_config_file(group: str, key: str, value: Any) -> None:
 
     path = config_file()
     try:
-        document = tomlkit.parse(path.read_text(encoding="utf-8")) if path.exists() else tomlkit.document()
+        document = tomlkit.parse(decode_text(path.read_bytes())) if path.exists() else tomlkit.document()
         if key:
             document.setdefault(group, tomlkit.table())[key] = value
         else:

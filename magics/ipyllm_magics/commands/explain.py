@@ -1,5 +1,7 @@
 """``%llm_explain``: builds the prompt about the last exception, with its code and the types of its variables.
 
+With ``-f code`` it asks for the corrected cell.
+
 Values of variables are sent only on request, because they may be confidential.
 """
 
@@ -12,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from ipyllm.text.format import shorten
 from ipyllm.text.redact import redact
+from ipyllm_magics.display.output_formats import fenced
 from ipyllm_magics.errors import MagicError
 from ipyllm_magics.prompt.notebook_context import LastError
 from ipyllm_magics.prompt.summarize_value import summarize_value
@@ -22,6 +25,10 @@ if TYPE_CHECKING:
 __all__ = ["prompt"]
 
 _DEFAULT_QUESTION = "Explain this Python error: what went wrong, why, and how to fix it. Be brief and concrete."
+_CORRECTION = (
+    "Correct this Python error. Answer with the whole corrected cell as one Python code block, and nothing else; a "
+    "comment in it says what was wrong."
+)
 _NAME = re.compile(r"[A-Za-z_]\w*")
 _MAX_LINES = 6  # up to the failing line; their variables are described
 _MAX_VARIABLES = 25
@@ -29,12 +36,17 @@ _VALUE_TOKENS = 200
 _LIBRARY_PATHS = ("site-packages", "/lib/python", "IPython/core", "<frozen")
 
 
-def prompt(question: str, *, values: bool) -> str:
-    """Return the prompt about the last exception, with keys masked."""
+def prompt(question: str, *, values: bool, code: bool) -> str:
+    """Return the prompt about the last exception, with keys masked; ``code`` asks for the corrected cell."""
     error = LastError()
     if error.value is None:
         raise MagicError("There is no error to explain: no cell has failed yet.")
-    parts = [question.strip() or _DEFAULT_QUESTION, f"```\n{error}\n```"]
+    asked = " ".join(part for part in (_CORRECTION if code else "", question.strip()) if part)
+    parts = [asked or _DEFAULT_QUESTION, f"```\n{error}\n```"]
+    if code:
+        if not error.cell.strip():
+            raise MagicError("The source of the cell with the error is not known: run it again, and then this.")
+        parts.append(f"The cell:\n{fenced(error.cell.strip(), 'python')}")
     variables = _variables(error.value, values=values)
     if variables:
         title = "Variables, with their values" if values else "Types of the variables"

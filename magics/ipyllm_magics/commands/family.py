@@ -9,8 +9,10 @@ from IPython.core.magic import Magics, line_magic, magics_class, no_var_expand
 from ipyllm.text.suggest import suggest
 from ipyllm_magics.command_line.options import TABLES
 from ipyllm_magics.command_line.parser import Parsed, help_text, parse, parse_words, unquote
+from ipyllm_magics.display.standard_output import print_text
 from ipyllm_magics.errors import MagicError, one_sentence
 from ipyllm_magics.prompt import kernel_context
+from ipyllm_magics.prompt.scope import Scope
 
 if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell
@@ -77,7 +79,7 @@ class LLMFamilyMagics(Magics):
             if verb == "list":
                 return models.table(timeout_s=parsed["timeout"] or _LIST_TIMEOUT_S, everything=bool(parsed["all"]))
             _refuse_unused(parsed, verb, magic, ("timeout", "all"))
-            return _print((models.use if verb == "use" else models.pull)(argument))
+            return print_text((models.use if verb == "use" else models.pull)(argument))
 
     @no_var_expand
     @line_magic
@@ -117,10 +119,10 @@ class LLMFamilyMagics(Magics):
 
             calls = usage.select_calls(parsed, kernel_context.notebook_cells() if parsed["notebook"] else None)
             table = usage.table(calls, by=parsed["by"], full=bool(parsed["full"]))
-            _print(usage.totals(calls))
+            print_text(usage.totals(calls))
             for kind in ("csv", "parquet"):
                 if parsed[kind]:
-                    _print(usage.export(calls if parsed["by"] is None else table, parsed[kind], kind))
+                    print_text(usage.export(calls if parsed["by"] is None else table, parsed[kind], kind))
             return table
 
     @no_var_expand
@@ -139,9 +141,9 @@ class LLMFamilyMagics(Magics):
             if parsed["unset"]:
                 if parsed["save"] or value or not name:
                     raise MagicError(f"{magic} --unset takes the name of one setting, and nothing else.")
-                return _print(config.unset(name))
+                return print_text(config.unset(name))
             if name and value:
-                return _print(config.set_for_kernel(name, unquote(value), save=bool(parsed["save"])))
+                return print_text(config.set_for_kernel(name, unquote(value), save=bool(parsed["save"])))
             _refuse_unused(parsed, "without a value", magic, ("save",))
             return config.table(self._changed_defaults(), name)
 
@@ -151,13 +153,19 @@ class LLMFamilyMagics(Magics):
         """Explain the last exception, with its code and the types of its variables."""
         magic = "%llm_explain"
         with one_sentence():
-            parsed = parse(line, TABLES["llm_explain"], magic=magic, prompt_follows=True)
+            from ipyllm_magics.commands import explain
+            from ipyllm_magics.prompt.magic_line import parse_line, refuse_trailing_options
+
+            scope, table = Scope(self.shell), TABLES["llm_explain"]
+            variables = self._llm().prompt_variables(scope)
+            parsed = parse_line(line, table, variables, magic=magic, prompt_follows=True)
             if parsed["help"]:
                 return _print_help(magic)
-            from ipyllm_magics.commands import explain
-
+            refuse_trailing_options(parsed, table, magic)
             no_history = Parsed({**parsed.options, "history": False}, "")
-            return self._llm().answer(no_history, explain.prompt(parsed.rest, values=bool(parsed["values"])), magic)
+            code = (parsed["format"] or self._llm().format) == "code"
+            prompt = explain.prompt(parsed.rest, values=bool(parsed["values"]), code=code)
+            return self._llm().answer(no_history, prompt, magic, scope)
 
     def _llm(self) -> Any:
         return self.shell.magics_manager.registry["LLMMagics"]
@@ -179,13 +187,13 @@ def _history(verb: str, argument: str, name: str, *, replace: bool) -> Any:
     if verb == "undo" and argument and not (argument.isdecimal() and int(argument) > 0):
         raise MagicError(f"%llm_history undo takes a number of turns, 1 or more, not {argument!r}.")
     if verb == "undo":
-        return _print(history.undo(name, int(argument or 1)))
+        return print_text(history.undo(name, int(argument or 1)))
     if verb == "clear":
-        return _print(history.clear(name))
+        return print_text(history.clear(name))
     if verb == "fork":
-        return _print(history.fork(name, argument))
+        return print_text(history.fork(name, argument))
     file_action = {"save": history.save, "load": history.load, "export": history.export}[verb]
-    return _print(file_action(name, argument, replace=replace))
+    return print_text(file_action(name, argument, replace=replace))
 
 
 def _parse(line: str, magic: str, *, words: bool = True) -> Parsed | None:
@@ -200,7 +208,7 @@ def _parse(line: str, magic: str, *, words: bool = True) -> Parsed | None:
 
 def _print_help(magic: str) -> None:
     usage, description = _PAGES[magic]
-    _print(help_text(f"{magic} {usage}", description, TABLES[magic.lstrip("%")]))
+    print_text(help_text(f"{magic} {usage}", description, TABLES[magic.lstrip("%")]))
 
 
 def _split_verb(words: str, verbs: dict[str, str], default: str, magic: str) -> tuple[str, str]:
@@ -224,7 +232,3 @@ def _refuse_unused(parsed: Parsed, what: str, magic: str, names: tuple[str, ...]
     for name in names:
         if parsed[name] is not None:
             raise MagicError(f"{magic} {what}: --{name} would have no effect.")
-
-
-def _print(text: str) -> None:
-    print(text)  # noqa: T201 - a magic answers on standard output

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from ipyllm.conversations.history import ConversationHistory, conversation, conversations
 from ipyllm.conversations.saved import saved_names
 from ipyllm.messages import text_of
+from ipyllm.rendering import escape_markdown, to_markdown
 from ipyllm.text.format import count, shorten
 from ipyllm.text.suggest import suggest
 from ipyllm.text.terminal import strip_control_sequences
@@ -29,7 +30,7 @@ _QUESTION_CHARS = 60  # in a sentence or a table
 
 
 class ConversationView:
-    """Shows a conversation as HTML in a notebook and as text elsewhere."""
+    """Shows a conversation as HTML or markdown in a notebook and as text elsewhere."""
 
     def __init__(self, name: str, history: ConversationHistory, last: int | None = None) -> None:
         self._name = name
@@ -47,14 +48,21 @@ class ConversationView:
     def _repr_html_(self) -> str:
         if not self._messages:
             return f"<p>The conversation <b>{escape(self._name)}</b> is empty.</p>"
-        from ipyllm.rendering import STYLE, to_html
+        from ipyllm.rendering import styled, to_html
 
-        messages = (
+        html = "".join(
             f'<div class="ipyllm-turn"><div class="ipyllm-footer">{escape(message["role"])}</div>'
             f"{to_html(text_of(message))}</div>"
             for message in self._messages
         )
-        return STYLE + "".join(messages)
+        return styled(html)
+
+    def _repr_markdown_(self) -> str:
+        if not self._messages:
+            return f"The conversation {escape_markdown(repr(self._name))} is empty."
+        return "\n\n".join(
+            f"**{escape_markdown(message['role'])}**\n\n{to_markdown(text_of(message))}" for message in self._messages
+        )
 
 
 class SentRequestView(dict[str, Any]):

@@ -11,10 +11,13 @@ from traitlets import Bool, Dict, Float, Int, TraitError, Unicode, observe, vali
 from ipyllm.text.suggest import suggest
 from ipyllm_magics.command_line.converters import FORMATS
 from ipyllm_magics.command_line.options import LLM
-from ipyllm_magics.command_line.parser import help_text, parse
+from ipyllm_magics.command_line.parser import help_text
+from ipyllm_magics.commands.code_cells import CodeCells
 from ipyllm_magics.commands.notes import print_ledger_warning, print_note
+from ipyllm_magics.display.standard_output import print_text
 from ipyllm_magics.errors import MagicError, one_sentence
 from ipyllm_magics.prompt import kernel_context
+from ipyllm_magics.prompt.scope import Scope
 
 if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell
@@ -25,6 +28,7 @@ if TYPE_CHECKING:
     from ipyllm_magics.display.output_formats import OutputFormat
     from ipyllm_magics.display.renderer import Renderer
     from ipyllm_magics.prompt.request_builder import PreparedRequest
+    from ipyllm_magics.prompt.template import PromptVariables
 
 __all__ = ["LLMMagics"]
 
@@ -70,16 +74,17 @@ class LLMMagics(Magics):
     def __init__(self, shell: InteractiveShell) -> None:
         super().__init__(shell)
         self._calls = kernel_context.CallCounter()
+        self.code_cells = CodeCells(shell)
 
     @validate("model")
     def _validate_model(self, proposal: Bunch) -> str | None:
         from ipyllm.errors import LLMError
-        from ipyllm.registry.models import resolve
+        from ipyllm_magics.commands.models import check
 
         name: str | None = proposal["value"]
         try:
             if name is not None:
-                resolve(name)
+                check(name)
         except LLMError as exc:
             raise TraitError(str(exc)) from None
         return name
@@ -100,64 +105,81 @@ class LLMMagics(Magics):
 
     @no_var_expand
     @line_cell_magic
-    def llm(self, line: str, cell: str | None = None) -> None:
+    def llm(self, line: str, cell: str | None = None) -> ChatResponse | None:
         """Ask a model."""  # replaced below by the page that --help shows
         magic = "%llm" if cell is None else "%%llm"
         with one_sentence():
-            parsed = parse(line, LLM, magic=magic, prompt_follows=cell is None)
+            from ipyllm_magics.prompt.magic_line import parse_line, read_body, read_prompt
+
+            scope = Scope(self.shell)
+            variables = self.prompt_variables(scope)
+            parsed = parse_line(line, LLM, variables, magic=magic, prompt_follows=cell is None)
             if parsed["help"]:
-                print(_help(magic))  # noqa: T201 - a magic answers on standard output
-                return
-            from ipyllm_magics.prompt.template import read_prompt
+                print_text(_help(magic))
+                return None
+            note = None
+            if cell is None:
+                prompt = read_prompt(parsed, variables, LLM, magic)
+            else:
+                prompt, note = read_body(cell, parsed, variables, LLM, magic)
+            print_note(note)
+            return self.answer(parsed, prompt, magic, scope)
 
-            text, where = (parsed.rest, "after the options") if cell is None else (cell, "under the %%llm line")
-            prompt = read_prompt(text, parsed, self.shell, self.value_tokens, where=where)
-            self.answer(parsed, prompt, magic)
+    def prompt_variables(self, scope: Scope) -> PromptVariables:
+        """Return what templates may name."""
+        from ipyllm_magics.prompt.template import PromptVariables
 
-    def answer(self, parsed: Parsed, prompt: str, magic: str) -> None:
-        """Ask ``prompt``, its template filled in, and show the answer; with ``--dry-run`` describe the request."""
+        return PromptVariables(self.shell, scope, self.value_tokens)
+
+    def answer(self, parsed: Parsed, prompt: str, magic: str, scope: Scope) -> ChatResponse | None:
+        """Ask ``prompt``, its template filled in; show and return the answer. With ``--dry-run``, only describe it."""
         from ipyllm_magics.commands import history
         from ipyllm_magics.display.output_formats import choose_format
         from ipyllm_magics.prompt import request_builder
 
         request_builder.check_options(parsed, magic)
         output_format = choose_format(parsed, self.format)
-        prepared = self._prepare(parsed, prompt)
+        prepared = self._prepare(parsed, prompt, scope)
         if parsed["dry_run"]:
             from ipyllm_magics.prompt import dry_run
 
-            print(dry_run.describe(prepared, output_format.name, parsed["output"], new=bool(parsed["new"])))  # noqa: T201
-            return
+            print_text(dry_run.describe(prepared, output_format.name, parsed["output"], new=bool(parsed["new"])))
+            return None
         print_note(prepared.note)
         if not parsed["new"]:
             print_note(history.outdated_turns_note(prepared.history, prepared.key))
-        self._ask(prepared, parsed, output_format)
+        return self._ask(prepared, parsed, output_format, scope)
 
     def defaults(self) -> dict[str, Any]:
         """Return the notebook's defaults, by name."""
         return {name: getattr(self, name) for name in self.trait_names(config=True)}
 
-    def _prepare(self, parsed: Parsed, prompt: str) -> PreparedRequest:
+    def _prepare(self, parsed: Parsed, prompt: str, scope: Scope) -> PreparedRequest:
         from ipyllm.request import Provenance
         from ipyllm_magics.prompt import request_builder
 
         cell = kernel_context.cell_id(self.shell)
         key = self._calls.next_key(self.shell, counts=not parsed["dry_run"])
         provenance = Provenance(origin="magic", cell_id=cell)
-        return request_builder.build_request(parsed, self.defaults(), prompt, self.shell.user_ns, provenance, key)
+        return request_builder.build_request(parsed, self.defaults(), prompt, scope.variables, provenance, key)
 
-    def _ask(self, prepared: PreparedRequest, parsed: Parsed, output_format: OutputFormat) -> None:
+    def _ask(
+        self, prepared: PreparedRequest, parsed: Parsed, output_format: OutputFormat, scope: Scope
+    ) -> ChatResponse:
         from ipyllm_magics.commands.run_call import run_call
 
+        stored: list[ChatResponse] = []
+
         def store(response: ChatResponse) -> None:
-            self._store(response, prepared, parsed, output_format)
+            stored.append(self._store(response, prepared, parsed, output_format, scope))
 
         renderer = self._renderer(prepared.service.full_name, output_format, quiet=bool(parsed["quiet"]))
         response = run_call(prepared.service, prepared.request, renderer, store).outcome()
         if output_format.name == "code" and response.content:
-            self._put_code_in_next_cell(response.content)
+            self._put_code_below(response.content, prepared.key)
         elif output_format.name == "json" and response.parsed is None:
             _raise_if_not_json(response.content)
+        return stored[-1]
 
     def _renderer(self, model: str, output_format: OutputFormat, *, quiet: bool) -> Renderer:
         if quiet:
@@ -173,9 +195,14 @@ class LLMMagics(Magics):
         return TerminalRenderer(model, output_format)
 
     def _store(
-        self, response: ChatResponse, prepared: PreparedRequest, parsed: Parsed, output_format: OutputFormat
-    ) -> None:
-        """Store the response, complete or not, in the variables and in the conversation."""
+        self,
+        response: ChatResponse,
+        prepared: PreparedRequest,
+        parsed: Parsed,
+        output_format: OutputFormat,
+        scope: Scope,
+    ) -> ChatResponse:
+        """Store the response, complete or not, in the variables and in the conversation; return it as stored."""
         from ipyllm.conversations.history import Turn
 
         if output_format.name == "json" and response.parsed is None and response.status == "ok":
@@ -184,7 +211,7 @@ class LLMMagics(Magics):
             response = replace(response, parsed=parsed_value(response))
         self.shell.user_ns["_llm"] = response
         if parsed["output"]:
-            self.shell.user_ns[parsed["output"]] = response
+            scope.assign(parsed["output"], response)
         history = prepared.history
         if history is not None and (response.content or response.status == "ok"):
             if parsed["new"]:  # only now: a call that failed must not clear the conversation
@@ -195,16 +222,17 @@ class LLMMagics(Magics):
                 Turn((prepared.message, response.as_message()), prepared.key, response.model, response.status)
             )
         print_ledger_warning()
+        return response
 
-    def _put_code_in_next_cell(self, answer: str) -> None:
-        from ipyllm_magics.display.output_formats import NotFoundInAnswerError, extract_code, next_cell_source
+    def _put_code_below(self, answer: str, key: str | None) -> None:
+        from ipyllm_magics.display.output_formats import NotFoundInAnswerError, extract_code
 
         try:
             code = extract_code(answer)
         except NotFoundInAnswerError as exc:
             raise MagicError(f"{exc}; the answer is in _llm.", "no code") from None
         if self.code_in_next_cell:
-            self.shell.set_next_input(next_cell_source(code))
+            print_note(self.code_cells.put_below(code, key))
 
 
 def _raise_if_not_json(answer: str) -> None:

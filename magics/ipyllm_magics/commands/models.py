@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from ipyllm.registry.discovery import ProbeResult
     from ipyllm.services.base import BaseLLMService
 
-__all__ = ["pull", "table", "use"]
+__all__ = ["check", "pull", "table", "use"]
 
 _MAX_LISTED = 12  # models of one server, without --all
 _COLUMNS = ("model", "state", "window", "input_usd_per_mtok", "output_usd_per_mtok", "retires", "note")
@@ -132,11 +132,17 @@ def _mark_default(model: str, default: str) -> str:
     return f"{shown} (default)" if is_default else shown
 
 
-def use(name: str) -> str:
-    """Set the default model of this kernel."""
+def check(name: str) -> BaseLLMService:
+    """Return the service of a model that is to be the default, or raise an error: now, not at the first call."""
     service = models.create_llm_service(name)
     if service.name == "local":
-        embedded.resolve(service.model)  # report now, not at the first call, if it is missing
+        embedded.resolve(service.model)
+    return service
+
+
+def use(name: str) -> str:
+    """Set the default model of this kernel."""
+    service = check(name)
     models.set_default_model(service.full_name)
     return f"The default model is now {service.full_name}."
 

@@ -5,10 +5,12 @@ The main thread only waits and draws. Timestamps are taken on the service thread
 
 from __future__ import annotations
 
+from contextlib import suppress
 from queue import Empty, SimpleQueue
 from time import monotonic
 from typing import TYPE_CHECKING, TypeVar
 
+from ipyllm.errors import LLMError
 from ipyllm.events import Finished, TextDelta
 from ipyllm.runtime.interruptible import InterruptibleEvent
 from ipyllm_magics.commands.interrupts import delay_interrupt, ignore_interrupts
@@ -47,6 +49,7 @@ def run_call(
             started.set()
 
     call = service.call(request, on_event, waits=True)
+    started.set_by = call.done.set_by
     interrupted = False
     try:
         _draw_until_done(call, events, started, renderer)
@@ -57,7 +60,8 @@ def run_call(
         with ignore_interrupts():
             if not call.done.is_set():
                 call.cancel()
-                call.done.wait(STOP_S)
+                with suppress(LLMError):  # the service thread cannot end it
+                    call.done.wait(STOP_S)
             if call.response is not None:
                 store(call.response)
                 if interrupted:

@@ -1,4 +1,4 @@
-"""Candidates for the value of an option: models, conversations, variables, files.
+"""Candidates for the value of an option, or for a word of a command: models, conversations, variables, files.
 
 They are computed at each Tab, so nothing is fetched: models are those that the settings, the services and this
 kernel's conversations name.
@@ -15,9 +15,10 @@ from ipyllm_magics.prompt.resolve_names import is_schema, is_tool, matching_name
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
-__all__ = ["candidates"]
+__all__ = ["candidates", "word_candidates"]
 
 _MAX_ENTRIES = 2_000  # of a folder
+_TIMES = ("today", "yesterday", "1h", "24h", "7d", "30d")
 
 
 def candidates(option: str, partial: str, variables: Mapping[str, Any], models: Sequence[str] = ()) -> list[str]:
@@ -34,6 +35,18 @@ def candidates(option: str, partial: str, variables: Mapping[str, Any], models: 
         found: Iterable[str] = _levels(option, models)
     else:
         found = _COMPLETERS[option](partial, variables) if option in _COMPLETERS else ()
+    return sorted({word for word in found if word.startswith(partial)})
+
+
+def word_candidates(magic: str, before: tuple[str, ...], partial: str, variables: Mapping[str, Any]) -> list[str]:
+    """Return the words that start with ``partial`` and may follow those ``before`` on the line of a magic.
+
+    Examples
+    --------
+    >>> word_candidates("llm_models", (), "u", {}), word_candidates("llm_vote", ("A",), "t", {})
+    (['use'], [])
+    """
+    found = _WORDS[magic](before, partial, variables) if magic in _WORDS else ()
     return sorted({word for word in found if word.startswith(partial)})
 
 
@@ -90,6 +103,10 @@ def _images(partial: str, variables: Mapping[str, Any]) -> Iterator[str]:
     from ipyllm_magics.prompt.images import SUFFIXES, is_image
 
     yield from matching_names(variables, is_image)
+    yield from _files(partial, SUFFIXES)
+
+
+def _files(partial: str, suffixes: str | tuple[str, ...] = "") -> Iterator[str]:
     folder, _, _ = partial.rpartition("/")
     prefix = f"{folder}/" if folder or partial.startswith("/") else ""
     try:
@@ -97,10 +114,60 @@ def _images(partial: str, variables: Mapping[str, Any]) -> Iterator[str]:
             for _, entry in zip(range(_MAX_ENTRIES), entries, strict=False):
                 if entry.is_dir() and not entry.name.startswith("."):
                     yield f"{prefix}{entry.name}/"
-                elif entry.name.lower().endswith(SUFFIXES):
+                elif entry.name.lower().endswith(suffixes):
                     yield f"{prefix}{entry.name}"
     except OSError:  # no such folder
         return
+
+
+def _columns(partial: str, _variables: Mapping[str, Any]) -> Iterator[str]:
+    from ipyllm.ledger.columns import COLUMNS, TEXT
+
+    chosen, comma, _ = partial.rpartition(",")
+    names = [name for name, kind in COLUMNS.items() if kind in {"text", "bool"} and name not in TEXT]
+    yield from (f"{chosen}{comma}{name}" for name in ("day", *names, "params.", "tags."))
+
+
+def _statuses(_partial: str, _variables: Mapping[str, Any]) -> Iterable[str]:
+    from ipyllm.ledger.columns import FINAL
+
+    return (*FINAL, "running")
+
+
+def _model_words(before: tuple[str, ...], partial: str, variables: Mapping[str, Any]) -> Iterable[str]:
+    from ipyllm_magics.commands.family import MODELS_VERBS
+
+    if not before:
+        return MODELS_VERBS
+    if before == ("pull",):
+        from ipyllm.embedded.catalogue import catalogue_names
+
+        return catalogue_names()
+    return _models(partial, variables) if before == ("use",) else ()
+
+
+def _history_words(before: tuple[str, ...], partial: str, _variables: Mapping[str, Any]) -> Iterable[str]:
+    from ipyllm_magics.commands.family import HISTORY_VERBS
+
+    if not before:
+        return HISTORY_VERBS
+    return _files(partial) if len(before) == 1 and "FILE" in HISTORY_VERBS.get(before[0], "") else ()
+
+
+def _config_words(before: tuple[str, ...], partial: str, variables: Mapping[str, Any]) -> Iterable[str]:
+    from ipyllm.settings import Settings
+
+    if not before:
+        return Settings.model_fields
+    if before == ("model",):
+        return _models(partial, variables)
+    field = Settings.model_fields.get(before[0]) if len(before) == 1 else None
+    return ("true", "false") if field is not None and field.annotation is bool else ()
+
+
+def _votes(before: tuple[str, ...], _partial: str, variables: Mapping[str, Any]) -> Iterable[str]:
+    arms = getattr(variables.get("_llm_compare"), "arms", ())
+    return () if before else (*(arm.mark for arm in arms), "tie", "both_bad")
 
 
 def _parameters(_partial: str, _variables: Mapping[str, Any]) -> Iterator[str]:
@@ -125,4 +192,16 @@ _COMPLETERS: dict[str, Callable[[str, Mapping[str, Any]], Iterable[str]]] = {
     "image": _images,
     "params": _parameters,
     "vary": _parameters,
+    "by": _columns,
+    "status": _statuses,
+    "since": lambda _partial, _variables: _TIMES,
+    "until": lambda _partial, _variables: _TIMES,
+    "csv": lambda partial, _variables: _files(partial, ".csv"),
+    "parquet": lambda partial, _variables: _files(partial, ".parquet"),
+}
+_WORDS: dict[str, Callable[[tuple[str, ...], str, Mapping[str, Any]], Iterable[str]]] = {
+    "llm_models": _model_words,
+    "llm_history": _history_words,
+    "llm_config": _config_words,
+    "llm_vote": _votes,
 }

@@ -24,9 +24,11 @@ class Output:
         self._transient = {"display_id": f"ipyllm-{ULID()}"}
         self._published = False
 
-    def show(self, html: str, text: str | None) -> int:
-        """Show ``html``, with ``text`` for front ends without HTML; return the bytes that were sent."""
+    def show(self, html: str, text: str | None, markdown: str | None = None) -> int:
+        """Show ``html``, with ``text`` and ``markdown`` for front ends without HTML; return the bytes sent."""
         data: dict[str, Any] = {"text/html": html}
+        if markdown is not None:
+            data["text/markdown"] = markdown
         if text is not None:
             data["text/plain"] = strip_control_sequences(text)
         update, self._published = self._published, True

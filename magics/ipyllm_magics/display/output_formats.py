@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from html import escape
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from ipyllm.rendering.markdown_source import fenced, to_markdown
 from ipyllm.text.terminal import strip_control_sequences
 
 if TYPE_CHECKING:
@@ -21,15 +22,11 @@ if TYPE_CHECKING:
     from ipyllm_magics.command_line.parser import Parsed
 
 __all__ = [
-    "OUTPUT_FORMATS", "Extract", "NotFoundInAnswerError", "OutputFormat", "choose_format", "extract_code",
-    "extract_json", "fenced", "next_cell_source", "parsed_value",
+    "OUTPUT_FORMATS", "Code", "Extract", "NotFoundInAnswerError", "OutputFormat", "choose_format", "extract_code",
+    "extract_json", "fenced", "parsed_value",
 ]  # fmt: skip
 
 _PYTHON = {"", "python", "py", "python3", "py3", "ipython", "ipython3"}
-_CELL_MAGICS = {
-    "bash": "bash", "sh": "sh", "shell": "bash", "html": "html", "javascript": "javascript", "js": "javascript",
-    "latex": "latex", "markdown": "markdown", "perl": "perl", "ruby": "ruby",
-}  # fmt: skip
 _FRAME = (
     "<!doctype html><meta charset=utf-8>"
     "<meta http-equiv=Content-Security-Policy content=\"default-src 'none'; style-src 'unsafe-inline'; img-src data:\">"
@@ -41,10 +38,11 @@ class NotFoundInAnswerError(ValueError):
 
 
 class Extract(NamedTuple):
-    """What a format extracted from a complete answer, for a browser and as plain text."""
+    """What a format extracted from a complete answer: for a browser, as plain text, and as markdown."""
 
     html: str
     text: str
+    markdown: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,11 +55,14 @@ class OutputFormat:
         Renders a block of a growing answer as HTML; it is given ``live=True`` while the block may still change.
     extract : callable or None
         Extracts from a complete answer, or raises :class:`NotFoundInAnswerError`; None if shown block by block.
+    as_markdown : callable
+        Returns the source of a block as markdown that any front end may show.
     """
 
     name: str
     render_block: Callable[..., str]
     extract: Callable[[str], Extract] | None = None
+    as_markdown: Callable[[str], str] = to_markdown
 
 
 class Code(NamedTuple):
@@ -96,18 +97,6 @@ def extract_code(answer: str) -> Code:
     wanted = _PYTHON if is_python else {fences[0][0]}
     pieces = [source for language, source in fences if language in wanted]
     return Code(strip_control_sequences("\n\n".join(pieces)), "python" if is_python else fences[0][0])
-
-
-def next_cell_source(code: Code) -> str:
-    r"""Return the source of a cell that runs ``code``.
-
-    Examples
-    --------
-    >>> next_cell_source(Code("ls", "sh"))
-    '%%sh\nls'
-    """
-    magic = _CELL_MAGICS.get(code.language)
-    return f"%%{magic}\n{code.source}" if magic else code.source
 
 
 def extract_json(answer: str) -> Any:
@@ -152,31 +141,25 @@ def _markdown(text: str, *, live: bool = False) -> str:
 
 
 def _text(text: str, *, live: bool = False) -> str:  # noqa: ARG001 - the same while it grows
-    shown = escape(strip_control_sequences(text.strip("\n")), quote=False)
-    if not shown:
-        return ""
-    return (
-        '<div class="ipyllm-answer mathjax_ignore tex2jax_ignore" dir="auto">'
-        f'<pre class="ipyllm-text">{shown}</pre></div>'
-    )
+    from ipyllm.rendering.markdown import plain_html
 
-
-def fenced(source: str, language: str = "") -> str:
-    """Return ``source`` as a fenced block of markdown."""
-    fence = "```"
-    while fence in source:
-        fence += "`"
-    return f"{fence}{language}\n{source}\n{fence}\n"
+    shown = strip_control_sequences(text.strip("\n"))
+    return plain_html(shown) if shown else ""
 
 
 def _code(answer: str) -> Extract:
     code = extract_code(answer)
-    return Extract(_markdown(fenced(code.source, code.language)), code.source)
+    return _listing(code.source, code.language)
 
 
 def _json(answer: str) -> Extract:
     pretty = strip_control_sequences(json.dumps(extract_json(answer), indent=2, ensure_ascii=False))
-    return Extract(_markdown(fenced(pretty, "json")), pretty)
+    return _listing(pretty, "json")
+
+
+def _listing(source: str, language: str) -> Extract:
+    listing = fenced(source, language)
+    return Extract(_markdown(listing), source, to_markdown(listing))
 
 
 def _html(answer: str) -> Extract:
@@ -191,7 +174,7 @@ def _html(answer: str) -> Extract:
         f'srcdoc="{framed}"></iframe>'
     )
     listing = f"<details><summary>HTML source</summary>{_markdown(fenced(source, 'html'))}</details>"
-    return Extract(frame + listing, source)
+    return Extract(frame + listing, source, to_markdown(fenced(source, "html")))
 
 
 def _page_source(answer: str) -> str:
@@ -212,7 +195,7 @@ OUTPUT_FORMATS = {
     output_format.name: output_format
     for output_format in (
         OutputFormat("markdown", _markdown),
-        OutputFormat("text", _text),
+        OutputFormat("text", _text, as_markdown=fenced),
         OutputFormat("code", _text, _code),
         OutputFormat("json", _text, _json),
         OutputFormat("html", _text, _html),

@@ -5,17 +5,17 @@ from __future__ import annotations
 from html import escape
 from typing import TYPE_CHECKING
 
-from ipyllm.rendering import GrowingCall, reasoning_html, to_html
+from ipyllm.rendering import GrowingCall, reasoning_html, to_html, to_markdown
+from ipyllm.rendering.markdown_source import fenced
 from ipyllm.text.format import shorten
 from ipyllm.text.terminal import strip_control_sequences
-from ipyllm_magics.display.output_formats import fenced
 
 if TYPE_CHECKING:
     from ipyllm.pipeline.waiting import Waiting
     from ipyllm.rendering import GrowingAnswer
     from ipyllm.response import ChatResponse
 
-__all__ = ["DETAILS_AFTER_S", "activity", "panel_html", "panel_text", "set_results"]
+__all__ = ["DETAILS_AFTER_S", "activity", "panel_html", "panel_markdown", "panel_text", "set_results"]
 
 DETAILS_AFTER_S = 2.0
 """How long a call may wait before the line says what for."""
@@ -63,7 +63,20 @@ def panel_text(answer: GrowingAnswer) -> str:
     for call in answer.calls:
         line, result = _describe(call)
         parts.append(f"{line}\n→ {result}" if result else line)
-    return "\n\n".join("> " + part.replace("\n", "\n> ") for part in parts if part)
+    return "\n\n".join(_quoted(part) for part in parts if part)
+
+
+def panel_markdown(answer: GrowingAnswer) -> str:
+    """Return the panel as quoted markdown, or an empty string."""
+    parts = [to_markdown(answer.reasoning.source).strip()]
+    for call in answer.calls:
+        line, result = _describe(call)
+        parts.append(to_markdown(fenced(f"{line}\n→ {result}" if result else line)).strip())
+    return "\n\n".join(_quoted(part) for part in parts if part)
+
+
+def _quoted(text: str) -> str:
+    return "> " + text.replace("\n", "\n> ")
 
 
 def _describe(call: GrowingCall) -> tuple[str, str]:

@@ -6,26 +6,28 @@ while a long answer grows only its newest part is sent.
 
 from __future__ import annotations
 
-import sys
 from dataclasses import replace
 from time import monotonic, sleep
 from typing import TYPE_CHECKING
 
 from ipyllm.events import Finished
 from ipyllm.rendering import (
-    COLUMNS_STYLE,
-    STYLE,
+    LIVE_STYLE,
     Column,
     GrowingAnswer,
     columns_html,
+    columns_markdown,
     columns_text,
+    copy_script,
     reasoning_html,
+    styles_for,
     to_html,
 )
 from ipyllm.rendering.draw_budget import DrawBudget
 from ipyllm_magics.display.output import Output
 from ipyllm_magics.display.output_formats import NotFoundInAnswerError
 from ipyllm_magics.display.reasoning_panel import DETAILS_AFTER_S
+from ipyllm_magics.display.standard_output import print_text
 
 if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell
@@ -40,6 +42,7 @@ __all__ = ["ColumnsRenderer", "NotebookColumns", "TerminalColumns"]
 _BYTES_PER_S = 60_000.0
 _BURST = 30_000.0
 _WINDOW = 24_000  # characters of finished blocks that are sent while answers grow, all columns together
+_EMPTY = '<span class="ipyllm-empty"></span>'
 _WARM_UP = "```python\nx = 1\n```\n\n$x$"
 _TICK_S = 0.5  # how often the clocks are updated when nothing else changes
 
@@ -78,7 +81,8 @@ class NotebookColumns(ColumnsRenderer):
         window = _WINDOW // len(comparison.arms)
         self._columns = [_GrowingColumn(window, output_format) for _ in comparison.arms]
         self._drawn_at = -_TICK_S
-        Output(shell).show(STYLE + COLUMNS_STYLE + '<span class="ipyllm-empty"></span>', "")
+        self._head = Output(shell)
+        self._head.show(LIVE_STYLE + _EMPTY, "", "")
         self._output = Output(shell)
 
     def feed(self, index: int, event: Event) -> None:
@@ -105,7 +109,9 @@ class NotebookColumns(ColumnsRenderer):
         """Show all answers in full, and how to vote."""
         columns = [_column(self._comparison, index, self._format) for index in range(len(self._columns))]
         note = _note(self._comparison)
-        self._output.show(columns_html(columns, note), columns_text(columns, note))
+        html = columns_html(columns, note)
+        self._head.show(styles_for(_EMPTY, html) + _EMPTY, "", "")
+        self._output.show(html + copy_script(html), columns_text(columns, note), columns_markdown(columns, note))
 
     def show_vote(self) -> None:
         """Show the outcome again, with the preferred answer marked."""
@@ -200,13 +206,12 @@ class TerminalColumns(ColumnsRenderer):
         """Write the rest, and how to vote."""
         for index in range(len(self._comparison.arms)):
             self._write(index)
-        print(_note(self._comparison))  # noqa: T201 - this is the terminal
+        print_text(_note(self._comparison))
 
     def _write(self, index: int) -> None:
         if index not in self._written:
             self._written.add(index)
-            print(columns_text([_column(self._comparison, index, self._format)]) + "\n")  # noqa: T201 - the terminal
-            sys.stdout.flush()
+            print_text(columns_text([_column(self._comparison, index, self._format)]) + "\n")
 
 
 def _column(comparison: Comparison, index: int, output_format: OutputFormat) -> Column:

@@ -13,6 +13,7 @@ from ipyllm.text.terminal import TerminalFilter, strip_control_sequences
 from ipyllm_magics.display.output_formats import NotFoundInAnswerError
 from ipyllm_magics.display.reasoning_panel import DETAILS_AFTER_S
 from ipyllm_magics.display.renderer import Renderer
+from ipyllm_magics.display.standard_output import write_text
 
 if TYPE_CHECKING:
     from ipyllm.events import Event
@@ -47,15 +48,13 @@ class TerminalRenderer(Renderer):
             return
         doing = waiting.line() if waiting is not None else f"waiting · {elapsed_s:.0f} s"
         line = strip_control_sequences(f"{self._model} · {doing}")[: shutil.get_terminal_size().columns - 1]
-        sys.stdout.write(f"{_ERASE_LINE}{_DIM}{line}{_NORMAL}")
-        sys.stdout.flush()
+        write_text(f"{_ERASE_LINE}{_DIM}{line}{_NORMAL}")
         self._has_waiting_line = True
 
     def _erase_waiting_line(self) -> None:
         if self._has_waiting_line:
             self._has_waiting_line = False
-            sys.stdout.write(_ERASE_LINE)
-            sys.stdout.flush()
+            write_text(_ERASE_LINE)
 
     def feed(self, event: Event) -> None:
         """Take in an event; reasoning and tool calls are shown dim."""
@@ -95,8 +94,7 @@ class TerminalRenderer(Renderer):
         text = "".join(self._pending)
         self._pending.clear()
         if text:
-            sys.stdout.write(text)
-            sys.stdout.flush()
+            write_text(text)
 
     def pause(self) -> float:
         """Return a thirtieth of a second."""
@@ -115,5 +113,4 @@ class TerminalRenderer(Renderer):
             return  # the error message is shown anyway
         footer = footer_text(response)
         line_end = "\n" if self._last_char not in {"", "\n"} else ""
-        sys.stdout.write(f"{line_end}{_DIM}{footer}{_NORMAL}\n" if self._is_tty else f"{line_end}{footer}\n")
-        sys.stdout.flush()
+        write_text(f"{line_end}{_DIM}{footer}{_NORMAL}\n" if self._is_tty else f"{line_end}{footer}\n")

@@ -9,7 +9,6 @@ from __future__ import annotations
 import base64
 import io
 import os
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +17,14 @@ from ipyllm.text.redact import redact
 from ipyllm.text.suggest import suggest
 from ipyllm.text.terminal import strip_control_sequences
 from ipyllm_magics.errors import MagicError
+from ipyllm_magics.prompt.picture_conversion import (
+    array_as_png,
+    file_as_png,
+    is_array,
+    is_cmyk_jpeg,
+    is_pillow,
+    pillow_as_png,
+)
 from ipyllm_magics.prompt.resolve_names import matching_names
 
 if TYPE_CHECKING:
@@ -30,6 +37,7 @@ MAX_BYTES = 20_000_000
 SUFFIXES = (".png", ".jpg", ".jpeg", ".gif", ".webp")
 
 _TYPES = ("PNG", "JPEG", "GIF", "WebP")
+_READ_BY_PILLOW = {"a BMP", "a TIFF"}
 _HEAD_BYTES = 32
 _OTHER_TYPES = {
     b"BM": "a BMP", b"II*\x00": "a TIFF", b"MM\x00*": "a TIFF", b"%PDF": "a PDF", b"PK\x03\x04": "a ZIP archive",
@@ -57,7 +65,7 @@ def is_image(value: Any) -> bool:
     return (
         isinstance(value, bytes | bytearray | Path)
         or hasattr(value, "savefig")
-        or _is_array(value)
+        or is_array(value)
         or callable(getattr(value, "_repr_png_", None))
         or (isinstance(value, str) and value.lower().endswith(SUFFIXES))
     ) and not isinstance(value, type)
@@ -116,9 +124,11 @@ def _part_of_value(value: Any, name: str) -> dict[str, Any]:
         png_file = io.BytesIO()
         figure.savefig(png_file, format="png", bbox_inches="tight")
         return _part_of_bytes(png_file.getvalue(), f"The figure {name!r}")
-    if _is_array(value):
-        return _part_of_bytes(_array_as_png(value, name), f"The array {name!r}")
-    png = getattr(value, "_repr_png_", None)  # PIL images, and other objects that show themselves as one
+    if is_array(value):
+        return _part_of_bytes(array_as_png(value, name), f"The array {name!r}")
+    if is_pillow(value):
+        return _part_of_bytes(pillow_as_png(value, name), f"The image {name!r}")
+    png = getattr(value, "_repr_png_", None)  # objects that show themselves as an image
     data = png() if callable(png) and not isinstance(value, type) else getattr(value, "data", None)
     if isinstance(data, tuple):  # with metadata
         data = data[0]
@@ -132,43 +142,16 @@ def _part_of_value(value: Any, name: str) -> dict[str, Any]:
     )
 
 
-def _is_array(value: Any) -> bool:
-    numpy = sys.modules.get("numpy")
-    return numpy is not None and isinstance(value, numpy.ndarray)
-
-
-def _array_as_png(array: Any, name: str) -> bytes:
-    """Encode height × width (grey) or height × width × 3 or 4: integers 0 to 255, or floats 0 to 1."""
-    try:
-        from PIL import Image
-    except ImportError:
-        raise MagicError("Sending an array as an image needs Pillow: pip install pillow.") from None
-    import numpy as np
-
-    if array.ndim not in {2, 3} or (array.ndim == 3 and array.shape[2] not in {3, 4}) or not array.size:  # noqa: PLR2004
-        shape = " × ".join(map(str, array.shape)) or "nothing"
-        raise MagicError(f"The array {name!r} is not an image: it has {shape}, not height × width [× 3 or 4].")
-    if array.dtype.kind == "b":
-        array = array.astype(np.uint8) * 255
-    elif array.dtype.kind == "f":
-        if not (np.isfinite(array).all() and array.min() >= 0 and array.max() <= 1):
-            raise MagicError(f"The array {name!r} is not an image: floats must be between 0 and 1.")
-        array = (array * 255).round().astype(np.uint8)
-    elif array.dtype.kind not in "iu" or array.min() < 0 or array.max() > 255:  # noqa: PLR2004
-        raise MagicError(
-            f"The array {name!r} is not an image: its values must be integers from 0 to 255 or floats from 0 to 1."
-        )
-    png_file = io.BytesIO()
-    Image.fromarray(array.astype(np.uint8)).save(png_file, format="PNG")
-    return png_file.getvalue()
-
-
 def _part_of_bytes(data: bytes, what: str) -> dict[str, Any]:
     if not data:
         raise MagicError(f"{what} is empty.")
     kind = _sniff(data)
+    if kind == "jpeg" and is_cmyk_jpeg(data):  # for printing; servers refuse it, or show other colours
+        kind, data = "png", file_as_png(data, what)
     if kind is None:
-        raise MagicError(f"{what} is not an image: it holds {_guess_type(data)}. Models accept {', '.join(_TYPES)}.")
+        held = _guess_type(data)
+        hint = " Open it with PIL.Image.open, and give the variable." if held in _READ_BY_PILLOW else ""
+        raise MagicError(f"{what} is not an image: it holds {held}. Models accept {', '.join(_TYPES)}.{hint}")
     if len(data) > MAX_BYTES:
         raise _too_large(what, len(data))
     return _part(f"data:image/{kind};base64,{base64.b64encode(data).decode('ascii')}")

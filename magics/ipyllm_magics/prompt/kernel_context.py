@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 from contextlib import suppress
+from datetime import datetime
 from pathlib import Path, PurePath
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ipyllm.conversations.notebook import notebook_path
 from ipyllm.ledger.ids import kernel_id, set_kernel_id
@@ -13,7 +14,10 @@ from ipyllm.ledger.ids import kernel_id, set_kernel_id
 if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell
 
-__all__ = ["CallCounter", "adopt_kernel_id", "cell_id", "is_notebook", "notebook_cells", "place"]
+__all__ = [
+    "CallCounter", "SavedNotebook", "adopt_kernel_id", "cell_id", "is_notebook", "notebook_cells", "place",
+    "request_date", "saved_notebook",
+]  # fmt: skip
 
 
 def is_notebook(shell: InteractiveShell) -> bool:
@@ -46,19 +50,43 @@ def place(shell: InteractiveShell) -> str:
     return kernel_id() if is_notebook(shell) else str(Path.cwd())
 
 
+def request_date(shell: InteractiveShell) -> datetime | None:
+    """Return when the front end sent the running cell, on its own clock; None where it does not tell."""
+    kernel: Any = getattr(shell, "kernel", None)
+    if kernel is None:
+        return None
+    with suppress(Exception):  # not a public API, as above
+        date = kernel.get_parent("shell")["header"]["date"]
+        return date if isinstance(date, datetime) else None
+    return None
+
+
+class SavedNotebook(NamedTuple):
+    """The file of a notebook: its text, and when it was saved, in seconds since the epoch."""
+
+    text: str
+    modified: float
+
+
+def saved_notebook() -> SavedNotebook | None:
+    """Return the notebook's file as last saved; None if it is not found."""
+    name = notebook_path()
+    if not name:
+        return None
+    # Jupyter's path is relative to the root of its server, the kernel's folder or one above it.
+    for path in (Path(str(name)), Path.cwd() / PurePath(str(name)).name):
+        with suppress(OSError, ValueError):  # not found, or not a text
+            return SavedNotebook(path.read_text(encoding="utf-8"), path.stat().st_mtime)
+    return None
+
+
 def notebook_cells() -> set[str]:
     """Return the ids of the cells in the notebook's file as last saved; empty if the file is not found."""
-    name = notebook_path()
-    if name is None:
+    saved = saved_notebook()
+    try:
+        return {str(cell["id"]) for cell in json.loads(saved.text)["cells"] if "id" in cell} if saved else set()
+    except (ValueError, KeyError, TypeError):  # not a notebook
         return set()
-    # Jupyter's path is relative to the root of its server, the kernel's folder or one above it.
-    for path in (Path(name), Path.cwd() / PurePath(name).name):
-        try:
-            cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
-            return {str(cell["id"]) for cell in cells if "id" in cell}
-        except (OSError, ValueError, KeyError, TypeError):  # not found, or not a notebook
-            continue
-    return set()
 
 
 class CallCounter:

@@ -115,6 +115,7 @@ def _outputs(shell: InteractiveShell, number: int) -> str:
 
 
 _last_error: BaseException | None = None
+_failed_cell = ""
 
 
 def install(shell: InteractiveShell) -> None:
@@ -130,10 +131,10 @@ def uninstall(shell: InteractiveShell) -> None:
 
 
 def _record_error(result: Any) -> None:
-    global _last_error
+    global _last_error, _failed_cell
     raised = result.error_before_exec or result.error_in_exec
     if raised is not None and not isinstance(raised, UsageError | KeyboardInterrupt):
-        _last_error = raised
+        _last_error, _failed_cell = raised, result.info.raw_cell or ""
 
 
 class LastError(TemplateObject):
@@ -150,6 +151,17 @@ class LastError(TemplateObject):
     def value(self) -> BaseException | None:
         """The exception itself."""
         return self._value
+
+    @property
+    def cell(self) -> str:
+        """The source of the cell in which it arose; empty if it is not known."""
+        value = self._value
+        if value is None:
+            return ""
+        files = [name for name, _, _ in _locations(value.__traceback__) if _CELL_FILE.search(name)]
+        if files and files[-1] != files[0]:  # in a function of another cell
+            return "".join(linecache.getlines(files[-1]))
+        return _failed_cell if value is _last_error else ""
 
     def __str__(self) -> str:
         value = self._value

@@ -1,9 +1,11 @@
-"""Resolves names on a magic's line to the user's objects: ``--schema City``, ``--tools weather,shop.price``."""
+"""Resolves names on a magic's line to the user's objects: ``--schema list[City]``, ``--tools weather,shop.price``."""
 
 from __future__ import annotations
 
+import ast
 import builtins
 import types
+import typing
 from typing import TYPE_CHECKING, Any
 
 from ipyllm.text.suggest import suggest
@@ -42,21 +44,54 @@ def is_schema(value: Any) -> bool:
     return isinstance(value, type | types.GenericAlias | types.UnionType) or hasattr(value, "__origin__")
 
 
-def resolve_schema(name: str, variables: Mapping[str, Any]) -> Any:
-    """Return the value of ``--schema``: a variable, or a built-in type such as ``int``.
+def resolve_schema(text: str, variables: Mapping[str, Any]) -> Any:
+    """Return the value of ``--schema``: a variable, a built-in type such as ``int``, or a type made of these.
 
     Examples
     --------
+    >>> resolve_schema("dict[str, list[int] | None]", {})
+    dict[str, list[int] | None]
     >>> resolve_schema("Ctiy", {"City": type("City", (), {})})
     Traceback (most recent call last):
         ...
     ipyllm_magics.errors.MagicError: There is no variable 'Ctiy' for --schema. Did you mean 'City'?
     """
+    if text in variables:
+        return variables[text]
+    try:
+        return _type(ast.parse(text.strip(), mode="eval").body, variables)
+    except (SyntaxError, ValueError):
+        sentence = f"--schema needs a type, such as City or list[City], not {text!r}."
+        raise MagicError(sentence) from None
+    except (TypeError, AttributeError) as exc:
+        raise MagicError(f"--schema {text} is not a type: {exc}.") from None
+
+
+def _type(node: ast.expr, variables: Mapping[str, Any]) -> Any:
+    """Return the type that an expression stands for; nothing is called."""
+    match node:
+        case ast.Name(name):
+            return _named_type(name, variables)
+        case ast.Attribute(value, name):
+            return getattr(_type(value, variables), name)
+        case ast.Subscript(value, arguments):
+            return _type(value, variables)[_type(arguments, variables)]
+        case ast.BinOp(left, ast.BitOr(), right):
+            return _type(left, variables) | _type(right, variables)
+        case ast.Tuple(elements):
+            return tuple(_type(element, variables) for element in elements)
+        case ast.Constant(value):  # None, or a value in Literal[…]
+            return value
+    raise ValueError(node)
+
+
+def _named_type(name: str, variables: Mapping[str, Any]) -> Any:
     if name in variables:
         return variables[name]
-    found = getattr(builtins, name, None)
-    if isinstance(found, type):
-        return found
+    for module in (builtins, typing):
+        found = getattr(module, name, None)
+        if isinstance(found, type) or (module is typing and name in typing.__all__):
+            return found
     hint = _hint(name, matching_names(variables, is_schema), "Define a class, or a JSON schema as a dict.")
     raise MagicError(f"There is no variable {name!r} for --schema. {hint}")
 

@@ -15,8 +15,11 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from ipyllm.conversations.tokens import estimate
-from ipyllm.text.format import count, shorten
+from ipyllm.templates.tables import ChosenRows
+from ipyllm.text.format import count
 from ipyllm.text.redact import redact
+from ipyllm_magics.prompt.summarize_table import summarize_table
+from ipyllm_magics.prompt.table_views import CELL_CHARS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -26,10 +29,7 @@ __all__ = ["BUDGET_TOKENS", "summarize_value"]
 BUDGET_TOKENS = 1_000
 """Default tokens of one value in a prompt (an upper estimate); ``LLMMagics.value_tokens`` changes it."""
 
-_HEAD_ROWS = 5
-_CELL_CHARS = 80
 _EDGE_ITEMS = 3
-_FIELDS_SHARE = 0.6  # share of the budget; the rest is for the first rows
 _MAX_ATTRIBUTES = 20
 _TOKENS_PER_ITEM = 20  # of a list, both ends together; an estimate
 _CUT = " …"
@@ -43,7 +43,7 @@ class _MaskingRepr(reprlib.Repr):
 
 
 def summarize_value(value: Any, budget: int = BUDGET_TOKENS) -> Any:
-    """Return ``value``, or a text that summarizes it in at most ``budget`` tokens.
+    """Return ``value``, or a text that summarizes it in at most ``budget`` tokens; chosen rows may take more.
 
     Examples
     --------
@@ -54,9 +54,9 @@ def summarize_value(value: Any, budget: int = BUDGET_TOKENS) -> Any:
     """
     if isinstance(value, str | numbers.Number | type(None)):
         return value
-    described = _library_value(value, budget)
+    described = summarize_table(value, budget) or _library_value(value)
     if described is not None:
-        return _cut(described, budget)
+        return described if isinstance(value, ChosenRows) else _cut(described, budget)
     if isinstance(value, dict | list | tuple | set | frozenset) and not _is_named_tuple(value):
         return _cut(_collection(value, budget), budget)
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
@@ -67,14 +67,9 @@ def summarize_value(value: Any, budget: int = BUDGET_TOKENS) -> Any:
     return _cut(str(value), budget)
 
 
-def _library_value(value: Any, budget: int) -> str | None:
-    """Summarize a value of pandas, numpy or matplotlib, if these are loaded."""
-    pandas, numpy = sys.modules.get("pandas"), sys.modules.get("numpy")
-    if pandas is not None and hasattr(pandas, "DataFrame"):
-        if isinstance(value, pandas.DataFrame):
-            return _frame(value, budget)
-        if isinstance(value, pandas.Series | pandas.Index):
-            return _series(value, budget)
+def _library_value(value: Any) -> str | None:
+    """Summarize a value of numpy or matplotlib, if these are loaded."""
+    numpy = sys.modules.get("numpy")
     if numpy is not None and isinstance(value, getattr(numpy, "ndarray", ())):
         return _array(value)
     if type(value).__module__.startswith("matplotlib.") and hasattr(value, "savefig"):
@@ -82,39 +77,6 @@ def _library_value(value: Any, budget: int) -> str | None:
     if type(value).__module__.startswith("matplotlib.") and hasattr(value, "get_xlabel"):
         return "Axes with " + _axes(value)
     return None
-
-
-def _frame(frame: Any, budget: int) -> str:
-    rows, columns = frame.shape
-    missing = frame.isna().sum()
-    listed = [
-        f"- {_shorten(name)}: {dtype}" + (f", {int(missing.iloc[index]):,} missing" if missing.iloc[index] else "")
-        for index, (name, dtype) in enumerate(islice(frame.dtypes.items(), 1_000))
-    ]
-    title = f"DataFrame of {rows:,} rows and {columns:,} columns:"
-    fields, shown = _lines_that_fit(listed, int(_FIELDS_SHARE * budget) - estimate(title))
-    more = [f"- … and {columns - shown:,} more columns"] if shown < columns else []
-    text = "\n".join([title, *fields, *more])
-    for head in range(min(_HEAD_ROWS, rows), 0, -1):
-        csv = _csv(frame.iloc[:head, :shown])
-        which = "First row" if head == 1 else f"First {head} rows"
-        complete = f"{text}\n{which} as CSV:\n{csv}"
-        if estimate(complete) <= budget:
-            return complete
-    return text
-
-
-def _series(series: Any, budget: int) -> str:
-    kind, missing = type(series).__name__, int(series.isna().sum())
-    name = f" {_shorten(series.name)!r}" if series.name is not None else ""
-    title = f"{kind}{name} of {len(series):,} values, {series.dtype}" + (f", {missing:,} missing" if missing else "")
-    if series.dtype.kind in "iuf" and len(series) > missing:
-        title += f", from {series.min():.6g} to {series.max():.6g}"
-        title += f", mean {series.mean():.6g}" if hasattr(series, "mean") else ""
-    lines = [_shorten(item) for item in islice(series, 2 * _HEAD_ROWS)]
-    fitting, shown = _lines_that_fit(lines, budget - estimate(title) - _HEAD_ROWS * 4)
-    which = "values" if shown == len(series) else f"first {shown} values"
-    return f"{title}; {which}: {', '.join(fitting)}" if fitting else title
 
 
 def _array(array: Any) -> str:
@@ -130,11 +92,6 @@ def _array(array: Any) -> str:
             text += f", from {present.min():.6g} to {present.max():.6g}, mean {present.mean():.6g}"
     values = np.array2string(array, threshold=60, edgeitems=_EDGE_ITEMS, precision=5, separator=", ")
     return f"{text}:\n{values}"
-
-
-def _csv(frame: Any) -> str:
-    shortened = frame.map(lambda value: _shorten(value) if isinstance(value, str) else value)
-    return str(shortened.to_csv(index=False)).strip()
 
 
 def _figure(figure: Any) -> str:
@@ -168,7 +125,7 @@ def _collection(value: Any, budget: int) -> str:
             return text
     kind = type(value).__name__
     short = _MaskingRepr()
-    short.maxlevel, short.maxstring, short.maxother, short.maxlong = 3, _CELL_CHARS, _CELL_CHARS, _CELL_CHARS
+    short.maxlevel, short.maxstring, short.maxother, short.maxlong = 3, CELL_CHARS, CELL_CHARS, CELL_CHARS
     short.maxdict = short.maxlist = short.maxtuple = short.maxset = short.maxfrozenset = 2 * _EDGE_ITEMS
     edge = max(_EDGE_ITEMS, budget // _TOKENS_PER_ITEM)
     if isinstance(value, list | tuple) and len(value) > 2 * edge:
@@ -200,20 +157,6 @@ def _public_attributes(value: Any) -> dict[str, Any]:
 def _is_named_tuple(value: Any) -> bool:
     """Whether it is a named tuple, whose text names its fields."""
     return isinstance(value, tuple) and hasattr(value, "_fields")
-
-
-def _shorten(value: Any) -> str:
-    return shorten(str(value), _CELL_CHARS, fold=False)
-
-
-def _lines_that_fit(lines: list[str], budget: int) -> tuple[list[str], int]:
-    """Return as many lines as fit, at least one, and their number."""
-    tokens = 0
-    for index, line in enumerate(lines):
-        tokens += estimate(line) + 1
-        if tokens > budget and index:
-            return lines[:index], index
-    return lines, len(lines)
 
 
 def _cut(text: str, budget: int) -> str:

@@ -14,9 +14,9 @@ if TYPE_CHECKING:
 
     from IPython.core.interactiveshell import InteractiveShell
 
-    from ipyllm_magics.command_line.parser import Parsed
+    from ipyllm_magics.prompt.scope import Scope
 
-__all__ = ["fill_in", "read_prompt"]
+__all__ = ["PromptVariables", "fill_in"]
 
 _SPECIAL = re.compile(r"\{\{|\{%")
 _RAW = "use --raw to send braces as they are"
@@ -27,6 +27,9 @@ def fill_in(
     variables: Mapping[str, Any],
     notebook_context: Mapping[str, Any] | None = None,
     budget: int = BUDGET_TOKENS,
+    *,
+    subject: str = "The prompt",
+    place: str = "in a cell above",
 ) -> str:
     """Return ``prompt`` with its expressions replaced by their values.
 
@@ -47,30 +50,24 @@ def fill_in(
     names = {**(notebook_context or {}), **variables}
     to_text = partial(summarize_value, budget=budget)
     try:
-        return SandboxedTemplate(prompt, subject="The prompt's template", to_text=to_text, advice=_RAW).render(names)
+        return SandboxedTemplate(prompt, subject=f"{subject}'s template", to_text=to_text, advice=_RAW).render(names)
     except UndefinedNameError as exc:
-        raise MagicError(exc.sentence("The prompt", f"define it in a cell above, or {_RAW}.")) from None
+        raise MagicError(exc.sentence(subject, f"define it {place}, or {_RAW}.")) from None
     except LLMError as exc:
         raise MagicError(str(exc)) from None
 
 
-def read_prompt(text: str, parsed: Parsed, shell: InteractiveShell, budget: int, *, where: str) -> str:
-    """Return the prompt; without ``--raw`` its template is filled in with variables, executed cells and last error."""
-    from ipyllm_magics.prompt.notebook_context import ExecutedCells, LastError
+class PromptVariables:
+    """What the templates on a magic's line and in its prompt may name: variables, executed cells, the last error."""
 
-    prompt = text.strip("\n")
-    if not prompt.strip():
-        raise MagicError(f"The prompt is empty: write it {where}.")
-    if parsed["raw"]:
-        return prompt
-    return fill_in(prompt, _assigned(shell), {"cells": ExecutedCells(shell), "error": LastError()}, budget)
+    def __init__(self, shell: InteractiveShell, scope: Scope, budget: int) -> None:
+        from ipyllm_magics.prompt.notebook_context import ExecutedCells, LastError
 
+        self.names = scope.assigned
+        self._context = {"cells": ExecutedCells(shell), "error": LastError()}
+        self._place = "in the function or in a cell above" if scope.in_function else "in a cell above"
+        self._budget = budget
 
-def _assigned(shell: InteractiveShell) -> dict[str, Any]:
-    """Return the variables without those of IPython, which are its functions and histories."""
-    own = shell.user_ns_hidden
-    return {
-        name: value
-        for name, value in shell.user_ns.items()
-        if name.startswith("_") or name not in own or own[name] is not value
-    }
+    def fill_in(self, text: str, subject: str = "The prompt") -> str:
+        """Return ``text`` with its expressions replaced by their values."""
+        return fill_in(text, self.names, self._context, self._budget, subject=subject, place=self._place)

@@ -6,6 +6,7 @@ Each arm is a separate call with its own timing and ledger row; one that fails d
 
 from __future__ import annotations
 
+from contextlib import suppress
 from functools import partial
 from random import SystemRandom
 from typing import TYPE_CHECKING, Any
@@ -132,9 +133,14 @@ class Comparison:
         return columns_text(self.columns(), self.note)
 
     def _repr_html_(self) -> str:
-        from ipyllm.rendering import COLUMNS_STYLE, STYLE, columns_html
+        from ipyllm.rendering import columns_html, styled
 
-        return STYLE + COLUMNS_STYLE + columns_html(self.columns(), self.note)
+        return styled(columns_html(self.columns(), self.note))
+
+    def _repr_markdown_(self) -> str:
+        from ipyllm.rendering import columns_markdown
+
+        return columns_markdown(self.columns(), self.note)
 
     def start(self, on_event: Callable[[int, Event], None] | None = None, *, waits: bool = False) -> Self:
         """Send all calls at once.
@@ -160,6 +166,7 @@ class Comparison:
             for call in calls:
                 call.start(waits=waits)
                 started += 1
+            self.done.set_by = calls[0].done.set_by
         except BaseException:
             for call in calls[: started + 1]:  # the interrupted call may have been sent
                 call.cancel()
@@ -212,7 +219,8 @@ class Comparison:
             self.wait_for(self.done)
         except BaseException:
             self.cancel()
-            self.done.wait(CANCEL_GRACE_S)
+            with suppress(LLMError):  # the service thread cannot end it
+                self.done.wait(CANCEL_GRACE_S)
             raise
         return self
 

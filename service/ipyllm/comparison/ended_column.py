@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from ipyllm.rendering import Column, footer_text, reasoning_html, to_html
+from ipyllm.rendering import Column, footer_text, reasoning_html
+from ipyllm.rendering.folding import folded_html
 from ipyllm.response import name_failure
 
 if TYPE_CHECKING:
@@ -23,7 +24,7 @@ def ended_column(arm: Arm, response: ChatResponse, *, names_hidden: bool, prefer
     return Column(
         arm.mark,
         "" if names_hidden else arm.label,
-        reasoning_html(response.reasoning) + to_html(response.content) if render else "",
+        reasoning_html(response.reasoning) + folded_html(response.content) if render else "",
         response.content,
         # The heading shows the model's name. If that is hidden, the cost would reveal it.
         footer_text(_without_names(response, blind=names_hidden)),

@@ -86,9 +86,9 @@ def cast_vote(
     _check_arms(arms, outcome)
     _check_details(prompt, blind, origin, comparison, tags)
     if ledger is None:
-        from ipyllm.ledger import current_ledger
+        from ipyllm.ledger import ledger_for_calls
 
-        ledger = current_ledger()
+        ledger = ledger_for_calls()
     from ulid import ULID
 
     from ipyllm.ledger.columns import VOTES

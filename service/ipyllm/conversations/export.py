@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from ipyllm.errors import bad_request
 from ipyllm.messages import text_of
-from ipyllm.rendering import STYLE, to_html
+from ipyllm.rendering import styled, to_html, to_markdown
 from ipyllm.text.format import count
 from ipyllm.text.redact import redact
 from ipyllm.text.suggest import suggest
@@ -104,7 +104,11 @@ def _outputs(turn: Turn) -> Iterator[dict[str, Any]]:
     for message in turn.messages:
         text = text_of(message)
         if message["role"] == "assistant" and text:
-            data = {"text/html": STYLE + to_html(text), "text/plain": strip_control_sequences(text)}
+            data = {
+                "text/html": styled(to_html(text)),
+                "text/markdown": to_markdown(text),
+                "text/plain": strip_control_sequences(text),
+            }
             yield {"output_type": "display_data", "data": data, "metadata": {}}
 
 

@@ -12,7 +12,7 @@ from math import ceil
 from typing import TYPE_CHECKING, Any, Final
 
 from ipyllm.conversations.tokens import messages_of
-from ipyllm.fork_safety import in_forked_child
+from ipyllm.fork_safety import renewed_in_child
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -68,7 +68,7 @@ class HiddenTokens:
     """
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
+        self._lock = renewed_in_child(threading.Lock())
         self._excess: dict[Kind, Excess] = {}
 
     def bound(self, kind: Kind, estimate: int) -> int:
@@ -96,10 +96,6 @@ class HiddenTokens:
         for kind, excess in learned.items():
             self.learn(kind, excess.largest, excess.largest + excess.tokens)
 
-    def renew_lock(self) -> None:
-        """Replace the lock in a forked child, since a thread of the parent may hold it."""
-        self._lock = threading.Lock()
-
 
 _hidden_tokens = HiddenTokens()
 
@@ -107,8 +103,3 @@ _hidden_tokens = HiddenTokens()
 def hidden_tokens() -> HiddenTokens:
     """Return what this process has learned."""
     return _hidden_tokens
-
-
-@in_forked_child
-def _after_fork() -> None:
-    _hidden_tokens.renew_lock()

@@ -12,6 +12,7 @@ from ipyllm.conversations.shared_turns import SharedTurns
 from ipyllm.conversations.transcript import Transcript, Turn
 from ipyllm.conversations.trimming import TrimResult
 from ipyllm.errors import bad_request
+from ipyllm.fork_safety import renewed_in_child
 from ipyllm.text.format import count
 
 if TYPE_CHECKING:
@@ -65,10 +66,12 @@ class ConversationHistory(SharedTurns):
     def load(cls, path: str | os.PathLike[str]) -> ConversationHistory:
         """Read a conversation that :meth:`save` wrote.
 
+        Of a damaged file, the turns that are whole are read, with a warning; a copy of it is kept beside it.
+
         Raises
         ------
         LLMError
-            The file is missing, damaged, of another program, or of a newer ipyllm.
+            The file is missing, of another program, of a newer ipyllm, or damaged so that nothing can be read.
         """
         history = cls()
         history._replace_contents(transcript.read(path))
@@ -259,7 +262,7 @@ class _NamedConversation(ConversationHistory):
 
 
 _conversations: dict[str, ConversationHistory] = {}
-_lock = threading.Lock()
+_lock = renewed_in_child(threading.Lock())
 
 
 def conversation(name: str = "default", *, tell: bool = True) -> ConversationHistory:

@@ -37,6 +37,9 @@ _MORE_PER_WIDE: Final = 0.6  # tokens per wide character beyond the chunk: 0.2 f
 # Tokens of the text per chunk. Between these, a server sends a token in each chunk; from the last on, several.
 _LEAST, _ONE, _SEVERAL = 0.35, 1.3, 2.5
 
+_MAX_WEIGHED: Final = 100_000  # characters, which take some 20 ms; of a longer text, samples of that length together
+_SAMPLE: Final = 2_000  # characters
+
 _PER_MESSAGE: Final = 4  # role and separators, as chat templates add them
 _PER_IMAGE: Final = 1000
 
@@ -78,6 +81,11 @@ def likely_output_tokens(text: str, *, n_chunks: int, limit: int | None = None, 
     """
     if reached_limit and limit:
         return limit
+    if len(text) > _MAX_WEIGHED:
+        sampled = _samples(text)
+        factor = len(text) / len(sampled)
+        likely = factor * likely_output_tokens(sampled, n_chunks=max(1, round(n_chunks / factor)))
+        return min(round(likely), limit or round(likely))
     by_text = max(_weigh(text), 1.0)
     likely = by_text
     if n_chunks > 1 and by_text >= _LEAST * n_chunks:
@@ -91,7 +99,16 @@ def likely_message_tokens(messages: Iterable[Message]) -> int:
     return round(sum(_PER_MESSAGE + sum(map(_weigh_part, _parts(message))) for message in messages))
 
 
+def _samples(text: str) -> str:
+    """Return pieces of a long text, evenly spaced."""
+    n = _MAX_WEIGHED // _SAMPLE
+    starts = (k * (len(text) - _SAMPLE) // (n - 1) for k in range(n))
+    return "".join(text[start : start + _SAMPLE] for start in starts)
+
+
 def _weigh(text: str) -> float:
+    if len(text) > _MAX_WEIGHED:
+        return _weigh(_samples(text)) * len(text) / _MAX_WEIGHED
     return sum(weight * len(pattern.findall(text)) for pattern, weight in _WEIGHTS)
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from ipyllm.conversations.transcript import SYSTEM_ROLES, Transcript, Turn, validate_message
 from ipyllm.errors import bad_request
+from ipyllm.fork_safety import renewed_in_child
 from ipyllm.messages import text_of
 from ipyllm.validate import refuse_table
 
@@ -33,8 +34,16 @@ class SharedTurns:
         self.max_tokens = max_tokens
         self._system: Message | None = None
         self._turns: list[Turn] = []  # copied when they are added and when they are returned
-        self._lock = threading.RLock()
+        self._lock = renewed_in_child(threading.RLock())
         self._observers: tuple[Callable[[], None], ...] = ()
+
+    def __getstate__(self) -> Transcript:
+        # For copies and pickles, which are independent of it: without its lock and those who observe it.
+        return self._snapshot()
+
+    def __setstate__(self, contents: Transcript) -> None:
+        SharedTurns.__init__(self)
+        self._replace_contents(contents)
 
     def __len__(self) -> int:
         with self._lock:

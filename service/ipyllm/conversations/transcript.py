@@ -9,11 +9,13 @@ import copy
 import json
 import math
 import os
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ipyllm.atomic_file import atomic_write
+from ipyllm.conversations.damaged_file import keep_copy, recover
 from ipyllm.errors import LLMError, bad_request
 from ipyllm.text.format import shorten
 from ipyllm.text.redact_json import redact_json
@@ -165,24 +167,50 @@ def write(transcript: Transcript, path: str | os.PathLike[str]) -> None:
 
 
 def read(path: str | os.PathLike[str]) -> Transcript:
-    """Read a file that :func:`write` wrote; raise LLMError for any other file."""
+    """Read a file that :func:`write` wrote; raise LLMError for any other file.
+
+    Of a damaged file, what can be read is returned, with a warning, and a copy of it is kept.
+    """
     try:
         data = _resolved(path).read_bytes()
     except _FILE_ERRORS as exc:
         raise _file_error(path, f"cannot be read: {_reason(exc)}") from None
     try:
-        document = json.loads(data.decode("utf-8", "surrogatepass"))
+        document = json.loads(data)  # in any encoding that JSON allows
     except (ValueError, RecursionError):
         document = None
-    if not isinstance(document, dict) or document.get("format") != _FORMAT:
-        raise _file_error(path, "is not a conversation saved by ipyllm")
-    version = document.get("version")
-    if type(version) is int and version > _VERSION:
-        raise _file_error(path, "was saved by a newer ipyllm. Upgrade ipyllm to load it")
+    problem = "is not a conversation saved by ipyllm"
+    if isinstance(document, dict) and document.get("format") == _FORMAT:
+        version = document.get("version")
+        if type(version) is int and version > _VERSION:
+            raise _file_error(path, "was saved by a newer ipyllm. Upgrade ipyllm to load it")
+        try:
+            return from_document(document)
+        except ValueError as exc:
+            problem = f"is damaged: {str(exc).rstrip('.')}"
+    recovered = _recovered(path, data)
+    if recovered is None:
+        raise _file_error(path, problem)
+    return from_document(recovered)
+
+
+def _recovered(path: str | os.PathLike[str], data: bytes) -> dict[str, Any] | None:
+    """Return what can be read of a damaged file, and warn; None if that is nothing."""
+    found = recover(data, _is_valid)
+    if found is None:
+        return None
+    document, what = found
+    kept = keep_copy(_resolved(path), data)
+    warnings.warn(f"The file {os.fspath(path)!r} is damaged: {what}. {kept}", stacklevel=4)
+    return document
+
+
+def _is_valid(document: dict[str, Any]) -> bool:
     try:
-        return from_document(document)
-    except ValueError as exc:
-        raise _file_error(path, f"is damaged: {str(exc).rstrip('.')}") from None
+        from_document(document)
+    except ValueError:
+        return False
+    return document.get("format") == _FORMAT
 
 
 def from_document(document: dict[str, Any]) -> Transcript:

@@ -6,14 +6,17 @@ import warnings
 from typing import TYPE_CHECKING
 
 from ipyllm.dataframes.convert import arrow_to_frame, rows_to_frame
+from ipyllm.ledger.ledger import READ_WAIT_S
+from ipyllm.ledger.wait_limit import wait_limit
 from ipyllm.text.suggest import suggest
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Sequence
+    from collections.abc import Callable, Collection, Mapping, Sequence
 
     import pandas as pd
 
     from ipyllm.ledger import Ledger
+    from ipyllm.ledger.columns import Kind
     from ipyllm.ledger.query import Conditions
 
 __all__ = ["as_tuple", "kernel_filter", "read_frame"]
@@ -54,11 +57,22 @@ def read_frame(
 
         ledger = current_ledger()
     columns = {name: query.table.columns[name] for name in query.columns}
-    large = ledger.read_large(query)
-    frame = rows_to_frame(ledger.read(query), columns) if large is None else arrow_to_frame(large, columns)
+    with wait_limit(READ_WAIT_S):
+        frame = _large_frame(query, ledger, columns)
+        if frame is None:
+            frame = rows_to_frame(ledger.read(query), columns)
     warning = ledger.take_warning()
     if warning and on_warning is not None:
         on_warning(warning)
     elif warning:
         warnings.warn(warning, stacklevel=3)
     return frame
+
+
+def _large_frame(query: Conditions, ledger: Ledger, columns: Mapping[str, Kind]) -> pd.DataFrame | None:
+    """Return the rows of a large read; None for few rows, or if a value is damaged, which a read by rows can name."""
+    try:
+        large = ledger.read_large(query)
+        return None if large is None else arrow_to_frame(large, columns)
+    except (ValueError, TypeError):  # those of Arrow among them
+        return None

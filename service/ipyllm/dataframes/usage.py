@@ -59,7 +59,7 @@ def usage(
         ``"current"`` for the calls of this kernel, None for those of all kernels, or a kernel's id.
     since, until : datetime, timedelta or str, optional
         Calls that started at ``since`` or later, before ``until``: a date (local time where it has no zone), also as
-        ISO text, or how long ago: a timedelta, or ``"2h"``, ``"30m"``, ``"7d"``.
+        ISO text, how long ago: a timedelta, or ``"2h"``, ``"30m"``, ``"7d"``; or ``"today"``, ``"yesterday"``.
     model, status, origin, experiment : str or sequence of str, optional
         Only calls with this value, or one of these values.
     tags : mapping, optional

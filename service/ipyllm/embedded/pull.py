@@ -24,6 +24,7 @@ from ipyllm.embedded import parent_watch
 from ipyllm.embedded.catalogue import CatalogueEntry, entry, models_dir
 from ipyllm.embedded.staging import staging_folder
 from ipyllm.errors import LLMError
+from ipyllm.fork_safety import renewed_in_child
 from ipyllm.text.format import shorten
 
 if TYPE_CHECKING:
@@ -45,7 +46,7 @@ _OFFLINE = re.compile(
     r"|not enough bytes were received",
     re.IGNORECASE,
 )
-_pull_lock = threading.Lock()
+_pull_lock = renewed_in_child(threading.Lock())
 
 
 def pull(name: str, progress: Progress | None = None) -> Path:

@@ -24,7 +24,7 @@ from typing import IO, TYPE_CHECKING, Any
 
 from ipyllm.embedded.catalogue import CATALOGUE
 from ipyllm.errors import LLMError
-from ipyllm.fork_safety import in_forked_child, never_finalize
+from ipyllm.fork_safety import in_forked_child, never_finalize, renewed_in_child
 from ipyllm.text.redact import remember_secret
 from ipyllm.text.secrets import as_secret, value_of
 
@@ -266,7 +266,7 @@ class _ServerTable:
     """Servers of this process by model file, with a lock for each so that none is started twice."""
 
     def __init__(self) -> None:
-        self.table_lock = threading.Lock()
+        self.table_lock = renewed_in_child(threading.Lock())
         self.locks: dict[Path, threading.Lock] = {}
         self.servers: dict[Path, EmbeddedServer] = {}
 
@@ -283,7 +283,7 @@ def get(path: Path | str, *, n_ctx: int = 8192, n_parallel: int = 4, threads: in
     key = Path(path).expanduser().resolve()
     registry = _registry
     with registry.table_lock:
-        lock = registry.locks.setdefault(key, threading.Lock())
+        lock = registry.locks.setdefault(key, renewed_in_child(threading.Lock()))
     with lock:
         server = registry.servers.get(key)
         if server is None or not server.alive:

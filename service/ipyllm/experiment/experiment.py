@@ -20,7 +20,8 @@ from ipyllm.experiment.run import Run, RunConfig, RunProgress, request_of
 from ipyllm.experiment.schedule import ORDERS, schedule_trials
 from ipyllm.experiment.scores import Scores
 from ipyllm.experiment.spending_limit import LedgerFunds, SpendingLimit, max_cost, max_output_tokens_of
-from ipyllm.ledger import current_ledger
+from ipyllm.fork_safety import in_forked_child, renewed_in_child
+from ipyllm.ledger import ledger_for_calls
 from ipyllm.pipeline.budget import set_budget_of_experiment
 from ipyllm.pipeline.tool_loop import first_request
 from ipyllm.settings import get_settings
@@ -43,7 +44,12 @@ _GRACE_S = 10.0
 """Seconds that an interrupt waits for the rows of cancelled calls."""
 
 _running: weakref.WeakValueDictionary[str, Run | RemoteRun] = weakref.WeakValueDictionary()
-_start_lock = threading.Lock()
+_start_lock = renewed_in_child(threading.Lock())
+
+
+@in_forked_child
+def _forget_runs() -> None:
+    _running.clear()  # they run in the parent
 
 
 class Experiment:
@@ -144,7 +150,7 @@ class Experiment:
         self._order: Order = order
         self._seed = validate_int("seed", seed, None)
         self._run: Run | RemoteRun | None = None
-        self.ledger = current_ledger()
+        self.ledger = ledger_for_calls()
         self._spending = SpendingLimit()
         if self.max_cost_usd is not None:
             self._spending = SpendingLimit(self.max_cost_usd, LedgerFunds(self.ledger, self.name, self.max_cost_usd))
@@ -300,9 +306,15 @@ class Experiment:
                     f"{self.name!r} is already running: .results() returns its results so far, .cancel() stops it."
                 )
             recorded = self._ledger_progress()
+            done, running = recorded.done(), recorded.running()
+            if self.ledger.is_held:
+                raise LLMError(
+                    f"{self.ledger.read_error}, so it is not known which of its calls are done. Run {self.name!r} "
+                    "again when it can be read.",
+                    category="bad_request",
+                )
             if changes := recorded.changes():
                 warnings.warn(changes, stacklevel=4)
-            done, running = recorded.done(), recorded.running()
             to_do = [trial for key, trial in self.grid.trials.items() if key not in done and key not in running]
             self._run = None
             if not to_do:

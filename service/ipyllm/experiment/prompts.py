@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import sys
 from collections.abc import Iterable, Mapping, Sequence
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from ipyllm.errors import LLMError, bad_request
 from ipyllm.experiment.prompt_template import NoValueError, RowTemplate
 from ipyllm.text.format import is_missing, shorten
+from ipyllm.text.text_file import decode_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -213,7 +215,7 @@ def _from_file(source: str | Path) -> tuple[list[dict[str, Any]], bool]:
             import pandas as pd
 
             return _records(pd.read_parquet(path)), False
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
+        lines = decode_text(path.read_bytes()).splitlines()
         return [_record(json.loads(line), index) for index, line in enumerate(lines) if line.strip()], False
     except ImportError:  # pandas' own message has several lines
         raise bad_request(f"To read {path.name}, install pyarrow: pip install 'ipyllm[tables]'.") from None
@@ -227,6 +229,6 @@ def _read_csv(path: Path) -> pd.DataFrame:
     import pandas as pd
 
     try:
-        return pd.read_csv(path)
+        return pd.read_csv(io.StringIO(decode_text(path.read_bytes())))
     except pd.errors.EmptyDataError:
         return pd.DataFrame()

@@ -21,10 +21,12 @@ from ipyllm.errors import LLMError, bad_request
 from ipyllm.experiment.remote_chunk import Chunk, ChunkReport, run_chunk, write_lost_calls, write_rows
 from ipyllm.experiment.run import TRIAL_TAG, RunProgress, request_of
 from ipyllm.experiment.spending_limit import max_cost
+from ipyllm.fork_safety import renewed_in_child
 from ipyllm.ledger.budget_state import within
 from ipyllm.ledger.ids import kernel_id
 from ipyllm.observability.logs import log_failure
 from ipyllm.runtime.interruptible import InterruptibleEvent
+from ipyllm.runtime.liveness import Liveness
 from ipyllm.text.redact import redact
 
 if TYPE_CHECKING:
@@ -102,9 +104,10 @@ class RemoteRun:
         self._warmup_queue = deque(self._warm_ups(trials))
         self._submitted: dict[Future[ChunkReport], ChunkJob] = {}
         self._returned: deque[Future[ChunkReport]] = deque()
-        self._wake = threading.Event()
+        self._wake = renewed_in_child(threading.Event())
         self._stopping = False
         self._thread = threading.Thread(target=self._run, name="ipyllm-experiment", daemon=True)
+        self.done.set_by = Liveness(self._thread, "The thread of this experiment")
 
     def start(self) -> RemoteRun:
         """Start and return at once; raise ``bad_request`` if a service cannot be pickled."""

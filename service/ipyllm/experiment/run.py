@@ -20,7 +20,7 @@ from ipyllm.request import Provenance
 from ipyllm.routing.balancing import Pool
 from ipyllm.routing.route import Route
 from ipyllm.runtime.interruptible import InterruptibleEvent
-from ipyllm.runtime.service_thread import service_thread
+from ipyllm.runtime.service_thread import ServiceThread, service_thread
 from ipyllm.services.local import LocalService
 from ipyllm.text.redact import redact
 from ipyllm.totals import CostTotal
@@ -119,15 +119,19 @@ class Run:
         self._connection_errors: dict[str, int] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._future: Future[None] | None = None
+        self._thread: ServiceThread | None = None
 
     def start(self) -> Run:
         """Start and return at once."""
-        self._future = service_thread().submit(self._run())
+        self._thread = service_thread()
+        self.done.set_by = self._thread.liveness
+        self._future = self._thread.submit(self._run())
         return self
 
     def cancel(self) -> None:
         """Cancel all calls in flight; their rows have the status ``cancelled``."""
-        service_thread().loop.call_soon_threadsafe(self._stop, "It was interrupted.")
+        if self._thread is not None and self._thread.alive:  # not alive: the parent's, in a forked child
+            self._thread.loop.call_soon_threadsafe(self._stop, "It was interrupted.")
 
     # ---- on the service thread -------------------------------------------------------------------
 

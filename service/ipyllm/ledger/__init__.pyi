@@ -1,4 +1,4 @@
-from .current import current_ledger, set_ledger
+from .current import current_ledger, ledger_for_calls, set_ledger
 from .ledger import Ledger
 
-__all__ = ["Ledger", "current_ledger", "set_ledger"]
+__all__ = ["Ledger", "current_ledger", "ledger_for_calls", "set_ledger"]

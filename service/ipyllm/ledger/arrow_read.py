@@ -120,7 +120,11 @@ def _receive(reader: subprocess.Popen[bytes], statement: str) -> Chunks:
                 message = _read_message(reader.stdout)
                 if not message:
                     return chunks
-                chunks[field.name].append(pa.ipc.read_record_batch(pa.py_buffer(message), pa.schema([field])).column(0))
+                column = pa.ipc.read_record_batch(pa.py_buffer(message), pa.schema([field])).column(0)
+                column.validate(full=True)  # SQLite's text may be no UTF-8
+                chunks[field.name].append(column)
+    except pa.ArrowInvalid as exc:
+        raise EOFError(str(exc)) from None
     except (EOFError, BrokenPipeError):
         said = redact(reader.stderr.read().decode(errors="replace"))
         raise EOFError(said.strip().rpartition("\n")[2]) from None

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import threading
 
-from ipyllm.fork_safety import in_forked_child
+from ipyllm.fork_safety import renewed_in_child
 from ipyllm.ledger.ledger import Ledger
 
-__all__ = ["current_ledger", "set_ledger"]
+__all__ = ["current_ledger", "ledger_for_calls", "set_ledger"]
 
-_lock = threading.RLock()
+_lock = renewed_in_child(threading.RLock())
 _current: Ledger | None = None
 _settings_used: tuple[str, bool] | None = None
 
@@ -34,6 +34,13 @@ def current_ledger(*, reload_settings: bool = True) -> Ledger:
         return _current
 
 
+def ledger_for_calls(*, reload_settings: bool = True) -> Ledger:
+    """Return :func:`current_ledger`; raise LLMError if the settings name something that is not a ledger."""
+    ledger = current_ledger(reload_settings=reload_settings)
+    ledger.check()
+    return ledger
+
+
 def set_ledger(ledger: Ledger | None) -> None:
     """Write calls to ``ledger`` from now on, or with None to the one that the settings name.
 
@@ -44,9 +51,3 @@ def set_ledger(ledger: Ledger | None) -> None:
         if _current is not None and _settings_used is not None:
             _current.close_when_idle()
         _current, _settings_used = ledger, None
-
-
-@in_forked_child
-def _renew_lock() -> None:
-    global _lock
-    _lock = threading.RLock()  # another thread may have held it

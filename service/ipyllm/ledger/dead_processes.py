@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 import sqlalchemy as sa
 
+from ipyllm.ledger.columns import COLUMNS, PRIVATE
+from ipyllm.ledger.stored_values import fetch
 from ipyllm.ledger.tables import calls, reservations
 from ipyllm.process_identity import ProcessIdentity, is_dead
 
@@ -25,11 +27,12 @@ _DEAD_AFTER_S: Final = 600.0
 def calls_of_dead(connection: sa.Connection, now: datetime) -> list[dict[str, Any]]:
     """Return id (``dead_call``) and ``last_update`` of the running calls whose process died."""
     column = calls.c
-    running = connection.execute(
-        sa.select(column.call_id, column.updated_at, column.writer_host, column.writer_pid, column.writer_start).where(
-            column.status == "running"
-        )
-    ).all()
+    names = ("call_id", "updated_at", "writer_host", "writer_pid", "writer_start")
+    running, _ = fetch(
+        connection,
+        sa.select(*(column[name] for name in names)).where(column.status == "running"),
+        [{**COLUMNS, **PRIVATE}[name] for name in names],
+    )
     silence_s: dict[ProcessIdentity, float] = {}
     for _, updated_at, *writer in running:
         silent_s = (now - updated_at).total_seconds() if updated_at else math.inf  # null: not written by us

@@ -6,11 +6,11 @@ import random
 import threading
 import time
 
-from ipyllm.fork_safety import in_forked_child
+from ipyllm.fork_safety import in_forked_child, renewed_in_child
 
 __all__ = ["kernel_id", "kernel_ids", "new_id", "set_kernel_id"]
 
-_lock = threading.RLock()
+_lock = renewed_in_child(threading.RLock())
 _given_id: str | None = None
 _generated: str | None = None
 # Separate from the user's, whose `random.seed` could give two kernels the same ids. Not `os.urandom`: it releases the
@@ -54,7 +54,6 @@ def set_kernel_id(kernel: str) -> None:
 
 @in_forked_child
 def _reset_after_fork() -> None:
-    global _lock, _generated
-    _lock = threading.RLock()  # another thread may have held it
+    global _generated
     _generated = None
     _random.seed()  # or the child would repeat the ids of its parent

@@ -6,9 +6,12 @@ import logging
 import os
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
+from ipyllm.errors import bad_request
 from ipyllm.ledger.columns import CALLS, TABLES
+from ipyllm.ledger.file_origin import LEDGER, ForeignFileError
 from ipyllm.ledger.query import Query, merge
-from ipyllm.ledger.sqlite_file import error_text
+from ipyllm.ledger.sqlite_file import error_text, is_busy
+from ipyllm.ledger.wait_limit import LedgerBusyError, remaining_s, wait_limit
 from ipyllm.ledger.writer import Writer
 
 if TYPE_CHECKING:
@@ -22,6 +25,15 @@ if TYPE_CHECKING:
     from ipyllm.ledger.store import Store
 
 __all__ = ["Ledger", "LedgerUnavailableError"]
+
+READ_WAIT_S = 5.0
+"""Seconds that a read waits for other threads and processes, in all."""
+
+_WRITER_WAIT_S = 2.0
+"""Seconds of these for the writer: the rows it has not written are read from memory."""
+
+_RESERVE_WAIT_S = 15.0
+"""Seconds that a reservation waits: without it, a call cannot be made."""
 
 _log = logging.getLogger("ipyllm.ledger")
 
@@ -57,6 +69,8 @@ class Ledger:
     def __init__(self, url_or_path: str | os.PathLike[str], *, store_text: bool = True) -> None:
         self._writer = Writer(os.fspath(url_or_path), store_text=store_text)
         self._read_error: str | None = None
+        self._is_checked = False
+        self._is_held = False
 
     def __repr__(self) -> str:
         return repr(self._writer)
@@ -66,6 +80,24 @@ class Ledger:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+    def check(self) -> None:
+        """Raise LLMError if the path is something that is not a ledger, such as a folder or another program's file.
+
+        After the first success it returns at once.
+        """
+        if self._is_checked:
+            return
+        path = self._writer.store.path
+        try:
+            if path is not None:
+                LEDGER.check(path)
+        except ForeignFileError as exc:
+            raise bad_request(
+                f"{path} cannot be the ledger: {exc}. It was left unchanged, and nothing was sent. Set "
+                "IPYLLM_LEDGER to a path where nothing is yet, or to a ledger of ipyllm."
+            ) from None
+        self._is_checked = True
 
     def put(self, row: Mapping[str, object], table: Table = CALLS) -> None:
         """Queue ``row`` to be written. Returns in microseconds and never raises.
@@ -109,22 +141,30 @@ class Ledger:
         """Sentence about the failure of the last read; None if it succeeded."""
         return self._read_error
 
-    def read(self, query: Conditions | None = None, *, timeout: float = 2.0) -> Sequence[tuple[Any, ...]]:
+    @property
+    def is_held(self) -> bool:
+        """Whether the last read failed because another process held the database for too long: it has more rows."""
+        return self._is_held
+
+    def read(self, query: Conditions | None = None, *, timeout: float = READ_WAIT_S) -> Sequence[tuple[Any, ...]]:
         """Return the rows of ``query`` (default: all calls), unwritten rows included; values in the order of columns.
 
-        Waits ``timeout`` seconds at most for the writer.
+        Waits ``timeout`` seconds at most for the writer and for other processes; if they hold the database longer, only
+        the unwritten rows are returned, and :attr:`read_error` says so.
         """
         query = query or Query()
-        in_memory, store_query = self._unwritten_rows(query, timeout)
-        return merge(self._query_store(lambda store: store.read(store_query), []), in_memory, query)
+        with wait_limit(timeout):
+            in_memory, store_query = self._unwritten_rows(query)
+            return merge(self._query_store(lambda store: store.read(store_query), []), in_memory, query)
 
-    def read_large(self, query: Conditions, *, timeout: float = 2.0) -> ArrowColumns | None:
+    def read_large(self, query: Conditions, *, timeout: float = READ_WAIT_S) -> ArrowColumns | None:
         """Return the rows of :meth:`read` as Arrow columns, in the database's types, where that is faster.
 
         Returns None for few rows, for a database that is not an SQLite file, and without ``ipyllm[tables]``.
         """
-        in_memory, store_query = self._unwritten_rows(query, timeout)
-        table = self._query_store(lambda store: store.read_large(store_query), None)
+        with wait_limit(timeout):
+            in_memory, store_query = self._unwritten_rows(query)
+            table = self._query_store(lambda store: store.read_large(store_query), None)
         if table is None:
             return None
         from ipyllm.ledger.arrow_read import merge_columns
@@ -160,7 +200,8 @@ class Ledger:
         reason = "it cannot be written"
         if not released or self.flush():
             try:
-                return self._writer.store.open().reserve(experiment, limit_usd, wanted, released)
+                with wait_limit(_RESERVE_WAIT_S):
+                    return self._writer.store.open().reserve(experiment, limit_usd, wanted, released)
             except Exception as exc:  # noqa: BLE001 - whatever it is, nothing may be spent
                 self._writer.recover(exc)
                 reason = error_text(exc)
@@ -189,9 +230,9 @@ class Ledger:
             _log.info("The ledger at %s was not compacted (%s).", self._writer.store, error_text(exc))
         return pruned
 
-    def _unwritten_rows(self, query: Conditions, timeout: float) -> tuple[Sequence[Row], Conditions]:
+    def _unwritten_rows(self, query: Conditions) -> tuple[Sequence[Row], Conditions]:
         """Return the unwritten rows, and the query for the rows in the database."""
-        self.flush(timeout)
+        self.flush(remaining_s(_WRITER_WAIT_S))
         in_memory = self._writer.pending.rows(query.table)  # before the database is read, so that no row is missed
         # A row that matches in the database may not match in memory any more, so read more rows than the limit.
         return in_memory, query if query.limit is None else query.with_limit(query.limit + len(in_memory))
@@ -204,11 +245,14 @@ class Ledger:
             except Exception as exc:  # noqa: BLE001 - rows in memory can be shown in any case
                 if self._writer.recover(exc):
                     continue
-                why = f"cannot be read ({error_text(exc)})"
+                self._is_held = is_busy(exc) or isinstance(exc, LedgerBusyError)
+                reason = "another process has held it for too long" if self._is_held else error_text(exc)
+                why = f"cannot be read ({reason})"
                 self._read_error = f"The ledger at {self._writer.store} {why}"
-                if not self._writer.failing:
-                    self._writer.store.warn(f"{why}: only rows still in memory are shown.")
+                if self._is_held or not self._writer.failing:
+                    shown = f"{self._read_error}: only rows still in memory are shown."
+                    self._writer.store.warnings.add(shown, again=self._is_held)
                 break
-            self._read_error = None
+            self._read_error, self._is_held = None, False
             return answer
         return default

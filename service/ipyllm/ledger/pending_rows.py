@@ -10,6 +10,7 @@ import logging
 import threading
 from typing import TYPE_CHECKING
 
+from ipyllm.fork_safety import renewed_in_child
 from ipyllm.ledger.backlog import Backlog
 from ipyllm.ledger.columns import CALLS, TABLES
 from ipyllm.ledger.sanitize import sanitize
@@ -34,8 +35,9 @@ class PendingRows:
         self._store_text = store_text
         self._unknown_columns: set[str] = set()
         # In the order in which they are acquired.
-        self._backlog_lock = threading.RLock()  # held for milliseconds
-        self._put_lock = threading.RLock()  # held for microseconds; re-entrant, for signal handlers and finalizers
+        self._backlog_lock = renewed_in_child(threading.RLock())  # held for milliseconds
+        # Held for microseconds; re-entrant, for signal handlers and finalizers.
+        self._put_lock = renewed_in_child(threading.RLock())
         self._backlogs = {table: Backlog(table.key) for table in TABLES}
         self._incoming: dict[Table, dict[str, Row]] = {table: {} for table in TABLES}
         self.n_put = 0
@@ -116,6 +118,12 @@ class PendingRows:
         with self._backlog_lock:
             for backlog in self._backlogs.values():
                 backlog.mark_all_unwritten()
+
+    def unwritten(self) -> list[tuple[Table, Row]]:
+        """Return all unwritten rows with their tables, each with its unwritten columns."""
+        with self._backlog_lock:
+            self.take()
+            return [(table, row) for table, each in self._backlogs.items() for row in each.batch(each.n_unwritten)]
 
     def touch_running(self) -> None:
         """Mark the rows of running calls unwritten, so that other hosts see that this process is alive."""

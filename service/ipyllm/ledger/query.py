@@ -49,6 +49,18 @@ class Conditions:
         """Whether SQL cannot apply all conditions, so that rows are filtered again in Python."""
         return False
 
+    def without_json(self) -> Self:
+        """Return the same conditions without limit and without those that look into JSON: :meth:`filter` applies them.
+
+        SQLite cannot look into JSON that is damaged.
+        """
+        return replace(self, limit=None)
+
+    def filter(self, rows: Sequence[tuple[Any, ...]]) -> list[tuple[Any, ...]]:
+        """Return the rows that meet the conditions, in the order of :meth:`select`; ``rows`` come oldest first."""
+        found = [row for row in rows if self.matches(dict(zip(self.columns, row, strict=True)))]
+        return found if self.limit is None or self.needs_python else found[: -self.limit - 1 : -1]
+
     def with_limit(self, limit: int | None) -> Self:
         """Return the same conditions with another limit."""
         return replace(self, limit=limit)
@@ -118,6 +130,10 @@ class Query(Conditions):
     experiments: tuple[str, ...] = ()
     tags: Mapping[str, str] = field(default_factory=dict)
 
+    def without_json(self) -> Self:
+        """Return the same conditions without limit and tags."""
+        return replace(self, limit=None, tags={})
+
     @property
     def needs_python(self) -> bool:
         """Whether a tag's name has a quote, which would end SQLite's path to the tag."""
@@ -161,7 +177,7 @@ def merge(stored: Sequence[tuple[Any, ...]], in_memory: Sequence[Row], query: Co
     """Return ``stored``, the database's rows for ``query``, updated by those ``in_memory``; oldest first."""
     names = query.columns
     if query.needs_python:
-        stored = [row for row in stored if query.matches(dict(zip(names, row, strict=True)))]
+        stored = query.with_limit(None).filter(stored)
     elif not in_memory:
         return stored if query.limit is None else stored[::-1]
     key, time = names.index(query.table.key), names.index(query.table.time)

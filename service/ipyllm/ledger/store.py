@@ -13,22 +13,27 @@ from typing import TYPE_CHECKING, Any, Final
 
 import sqlalchemy as sa
 from sqlalchemy import exc as sa_exc
-from sqlalchemy.dialects import postgresql, sqlite
 
 from ipyllm.fork_safety import never_finalize
 from ipyllm.ledger import arrow_read
 from ipyllm.ledger.columns import CALLS, TEXT
 from ipyllm.ledger.dead_processes import calls_of_dead, dead_holders
+from ipyllm.ledger.leftovers import take_in_damaged_files, take_in_unwritten_rows
 from ipyllm.ledger.reservations import add_up_spending, release_dead, reserve
-from ipyllm.ledger.sqlite_file import SQLiteFile, error_text, is_damaged, retry_while_busy
-from ipyllm.ledger.tables import VERSION, calls, migrate, reservations, tables, version_of
+from ipyllm.ledger.sqlite_file import SQLiteFile, error_text, is_busy, is_damaged, retry_while_busy
+from ipyllm.ledger.stored_values import fetch
+from ipyllm.ledger.tables import VERSION, UnknownVersionError, calls, migrate, reservations, tables, version_of
+from ipyllm.ledger.unwritten_rows import UnwrittenRows
+from ipyllm.ledger.upserts import Upserts, is_row_error
+from ipyllm.ledger.wait_limit import BUSY_S, begin_writing, hold, is_limited, limited_waits, remaining_s
 from ipyllm.process_identity import this_process
+from ipyllm.text.format import count, join_names
 from ipyllm.text.redact import remember_secret
 
 if TYPE_CHECKING:
     import sqlite3
     import threading
-    from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 
     from ipyllm.ledger.budget_state import BudgetState
     from ipyllm.ledger.columns import Row, Table
@@ -36,8 +41,11 @@ if TYPE_CHECKING:
 
 __all__ = ["LedgerDamagedError", "LedgerReplacedError", "Store"]
 
-_BUSY_S = 5.0
-"""Seconds that a transaction waits for another process to finish its own."""
+_MARK_S = 1.0
+"""Seconds that a read waits to mark interrupted calls."""
+
+_NAMED = 3
+"""Most rows that a sentence names."""
 
 _PRUNE_BATCH = 2000
 """Rows deleted in one transaction, which other kernels wait for."""
@@ -54,21 +62,19 @@ class LedgerReplacedError(Exception):
 
 
 class LedgerDamagedError(Exception):
-    """The file was no longer a valid database, and was moved aside."""
-
-    def __init__(self, why: str, moved_to: Path) -> None:
-        super().__init__(why)
-        self.moved_to = moved_to
+    """The file was no longer a valid database, and was moved aside; the next opening reads what it can of it."""
 
 
 class Store:
     """One database, given by the path of an SQLite file or by an SQLAlchemy URL.
 
-    ``lock`` is held while connections are opened, closed or written to; rows are fetched without it.
+    ``lock`` is held while connections are opened, closed or written to; rows are fetched without it. ``say`` takes what
+    the user should know about the ledger, as the end of a sentence.
     """
 
-    def __init__(self, target: str, lock: threading.RLock) -> None:
+    def __init__(self, target: str, lock: threading.RLock, say: Callable[[str], None]) -> None:
         self._lock = lock
+        self._say = say
         self._url = sa.make_url(target) if "://" in target else sa.URL.create("sqlite", database=target)
         if self._url.drivername == "postgresql":
             self._url = self._url.set(drivername="postgresql+psycopg")
@@ -81,7 +87,9 @@ class Store:
             self._url = self._url.set(database=str(self._file.path))
         self._engine: sa.Engine | None = None
         self._ahead = timedelta()  # the database's clock, of ours
-        self._upserts: dict[tuple[Table, tuple[str, ...]], sa.Insert] = {}
+        self._upserts = Upserts(self._backend)
+        self._makes_tables = False  # this process makes or upgrades them, so SQL that fails is no sign of damage
+        self.unwritten: Final = UnwrittenRows(str(self) if self._file is None else self._file.path)
 
     def __str__(self) -> str:
         return self._url.render_as_string(hide_password=True) if self._file is None else str(self._file.path)
@@ -98,7 +106,7 @@ class Store:
             try:
                 self._write_all(engine, rows, table)
             except (sa_exc.StatementError, OverflowError) as exc:
-                if not _is_row_error(exc):
+                if not is_row_error(exc):
                     raise
                 if len(rows) == 1:
                     return [(rows[0], error_text(exc))]
@@ -110,14 +118,22 @@ class Store:
 
         Calls whose process died are marked ``interrupted`` first. Raises as :meth:`write` does.
         """
-        select = query.select()
+        kinds = [query.table.writable[name] for name in query.columns]
         with self._detecting_replacement():
-            with self._lock:
-                connection = self._opened().connect()
+            connection = self._connect()
             # A ledger in memory has one connection, which two threads cannot use at once.
-            with self._lock if self._in_memory else nullcontext(), connection:
+            with hold(self._lock) if self._in_memory else nullcontext(), connection, limited_waits(connection):
                 self._mark_interrupted(connection)
-                return [tuple(row) for row in connection.execute(select)]
+                rows, damaged = fetch(connection, query.select(), kinds, query.without_json().select())
+        if damaged:
+            key = query.columns.index(query.table.key)
+            ids = join_names([rows[index][key] or "without an id" for index in damaged], limit=_NAMED)
+            self._say(
+                f"has damaged values in {count(len(damaged), query.table.row_name)} ({ids}). "
+                "Bytes that are no text are shown as �, other values as missing."
+            )
+            rows = query.filter(rows)
+        return rows
 
     def read_large(self, query: Conditions) -> arrow_read.Chunks | None:
         """Return the rows of ``query`` as Arrow columns; None if there are too few, or they cannot be read that way.
@@ -135,9 +151,8 @@ class Store:
         row_number: sa.ColumnElement[int] = sa.literal_column("rowid", sa.Integer)
         enough = sa.select(sa.literal(1)).select_from(stored).where(*query.conditions()).limit(arrow_read.MIN_ROWS)
         with self._detecting_replacement():
-            with self._lock:
-                connection = self._opened().connect()
-            with connection:
+            connection = self._connect()
+            with connection, limited_waits(connection):
                 last = connection.scalar(sa.select(sa.func.max(row_number)).select_from(stored)) or 0
                 counted = sa.select(sa.func.count()).select_from(enough.subquery())
                 if last < arrow_read.MIN_ROWS or connection.execute(counted).scalar_one() < arrow_read.MIN_ROWS:
@@ -163,7 +178,7 @@ class Store:
 
         Raises as :meth:`write` does.
         """
-        with self._lock, self._detecting_replacement(), self._opened().connect() as connection:
+        with hold(self._lock), self._detecting_replacement(), self._opened().connect() as connection:
             writer, now = this_process(), self._now()
             dead = dead_holders(connection, reservations.c.experiment == experiment, now)
             connection.rollback()
@@ -255,10 +270,24 @@ class Store:
         if self._backend == "sqlite" and not self._in_memory:
             self.close()
 
+    def _connect(self) -> sa.Connection:
+        """Return a connection to read with. A thread that writes, and waits for others, is not waited for."""
+        engine = self._engine
+        if engine is None:
+            with hold(self._lock):
+                engine = self._opened()
+        return engine.connect()
+
     def _opened(self) -> sa.Engine:
         """Return the engine; first create or upgrade the ledger, and mark interrupted calls."""
         if self._engine is None:
-            self._engine = retry_while_busy(self._open, for_s=_BUSY_S, pause_s=(0.005, 0.05))
+            self._engine = retry_while_busy(self._open, for_s=remaining_s(BUSY_S), pause_s=(0.005, 0.05))
+            try:
+                self._take_in_leftovers(self._engine)
+            except sa_exc.OperationalError as exc:
+                if is_busy(exc):  # so that the next opening takes them in
+                    self.close()
+                raise
         return self._engine
 
     def _open(self) -> sa.Engine:
@@ -272,23 +301,24 @@ class Store:
 
     def _new_engine(self) -> sa.Engine:
         if self._backend == "postgresql":
-            return sa.create_engine(self._url, pool_pre_ping=True, connect_args={"connect_timeout": int(_BUSY_S)})
+            return sa.create_engine(self._url, pool_pre_ping=True, connect_args={"connect_timeout": int(BUSY_S)})
         if self._backend != "sqlite":
             raise sa_exc.ArgumentError(f"a ledger must be SQLite or PostgreSQL, not {self._backend}")
         if self._file is not None:
             self._file.prepare()
         pool: dict[str, Any] = {"poolclass": sa.StaticPool} if self._in_memory else {}
-        arguments = {"timeout": _BUSY_S, "check_same_thread": False}
+        arguments = {"timeout": BUSY_S, "check_same_thread": False}
         engine = sa.create_engine(self._url, connect_args=arguments, **pool)
         sa.event.listen(engine, "connect", _configure)
         return engine
 
     def _set_up(self, engine: sa.Engine) -> None:
-        with engine.connect() as connection:
+        with engine.connect() as connection, limited_waits(connection):
             version = version_of(connection)  # first: a newer ledger must stay unchanged
             if self._backend == "sqlite":
                 connection.exec_driver_sql("PRAGMA journal_mode=WAL")
             if version < VERSION:
+                self._makes_tables = True
                 self._begin(connection)
                 migrate(connection)
             connection.commit()
@@ -297,6 +327,14 @@ class Store:
                 self._ahead = clock - datetime.now(UTC)
             self._mark_interrupted(connection)
 
+    def _take_in_leftovers(self, engine: sa.Engine) -> None:
+        """Write what earlier processes could not, and what can be read of damaged files."""
+        if self._in_memory:
+            return
+        if self._file is not None:
+            take_in_damaged_files(engine, self._begin, self._file, self._say)
+        take_in_unwritten_rows(engine, self._begin, self.unwritten, self._upserts, self._now(), self._say)
+
     def _now(self) -> datetime:
         """Return the time of the database's host: those of the processes that share a ledger may differ."""
         return datetime.now(UTC) + self._ahead
@@ -304,23 +342,12 @@ class Store:
     def _write_all(self, engine: sa.Engine, rows: Sequence[Row], table: Table) -> None:
         with engine.connect() as connection:
             self._begin(connection)
-            for names, group in _by_columns(rows, table, self._now()).items():
-                connection.execute(self._upsert(table, names), group)
+            self._upserts.execute(connection, rows, table, self._now())
             connection.commit()
 
-    def _begin(self, connection: sa.Connection) -> None:
-        if self._backend != "sqlite":
-            return
-        # SQLite's own busy timeout sleeps longer and longer, and later processes overtake it: of eight that wrote
-        # without a pause, some could not write within five seconds.
-        connection.exec_driver_sql("PRAGMA busy_timeout=0")
-        try:
-            # IMMEDIATE, because a transaction that reads before it writes does not wait for the lock, but fails.
-            retry_while_busy(
-                lambda: connection.exec_driver_sql("BEGIN IMMEDIATE"), for_s=_BUSY_S, pause_s=(0.001, 0.01)
-            )
-        finally:
-            connection.exec_driver_sql(f"PRAGMA busy_timeout={int(_BUSY_S * 1000)}")
+    def _begin(self, connection: sa.Connection, for_s: float | None = None) -> None:
+        if self._backend == "sqlite":
+            begin_writing(connection, BUSY_S if for_s is None else for_s)
 
     def _mark_interrupted(self, connection: sa.Connection) -> None:
         """Mark running rows of dead processes ``interrupted``. If the ledger cannot be written, nothing is marked."""
@@ -330,40 +357,35 @@ class Store:
             return
         same_row = (calls.c.call_id == sa.bindparam("dead_call"), calls.c.updated_at == sa.bindparam("last_update"))
         try:
-            self._begin(connection)
+            # A read can do without, and must have time left for itself.
+            self._begin(connection, _MARK_S if is_limited() else BUSY_S)
             connection.execute(calls.update().where(*same_row).values(status="interrupted"), interrupted)
             connection.commit()
         except sa_exc.OperationalError:
             connection.rollback()
-
-    def _upsert(self, table: Table, names: tuple[str, ...]) -> sa.Insert:
-        if (table, names) not in self._upserts:
-            stored = tables[table.name]
-            insert = postgresql.insert(stored) if self._backend == "postgresql" else sqlite.insert(stored)
-            changed = {name: insert.excluded[name] for name in names if name != table.key}
-            # A call has one writer. The later of two votes counts, even if it is written first.
-            only_if_later = None if table is CALLS else insert.excluded[table.time] >= stored.c[table.time]
-            self._upserts[table, names] = insert.on_conflict_do_update(
-                index_elements=[table.key], set_=changed, where=only_if_later
-            )
-        return self._upserts[table, names]
 
     @contextmanager
     def _detecting_replacement(self) -> Iterator[None]:
         """Raise LedgerReplacedError or LedgerDamagedError if the file was replaced or damaged."""
         try:
             yield
-        except sa_exc.DatabaseError as exc:
+        except (sa_exc.DatabaseError, UnicodeDecodeError, UnknownVersionError) as exc:
             if self._is_replaced():
                 self.close()
                 raise LedgerReplacedError from exc
-            if is_damaged(exc) and self._file is not None:
+            if self._file is not None and self._shows_damage(exc, self._file):
                 self.close()
-                raise LedgerDamagedError(error_text(exc), self._file.move_aside()) from exc
+                self._file.move_aside()
+                self._makes_tables = True
+                raise LedgerDamagedError(error_text(exc)) from exc
             raise
         if self._is_replaced():  # SQLite writes into a deleted file without an error
             self.close()
             raise LedgerReplacedError
+
+    def _shows_damage(self, exc: Exception, file: SQLiteFile) -> bool:
+        is_malformed = isinstance(exc, UnknownVersionError) or file.is_malformed(exc)
+        return is_damaged(exc) or (is_malformed and not self._makes_tables)
 
     def _is_replaced(self) -> bool:
         return self._file is not None and self._engine is not None and self._file.is_replaced
@@ -371,29 +393,5 @@ class Store:
 
 def _configure(connection: sqlite3.Connection, _record: object) -> None:
     connection.isolation_level = None  # type: ignore[assignment,unused-ignore]
+    connection.execute(f"PRAGMA busy_timeout={int(remaining_s(BUSY_S) * 1000)}").close()  # the next reads the file
     connection.execute("PRAGMA synchronous=NORMAL").close()
-
-
-def _is_row_error(exc: BaseException) -> bool:
-    """Return whether the database refuses only the values of a row."""
-    if isinstance(exc, sa_exc.DBAPIError):
-        return isinstance(exc, sa_exc.DataError | sa_exc.IntegrityError)
-    return True  # a value that the driver could not bind
-
-
-def _by_columns(rows: Iterable[Row], table: Table, now: datetime) -> dict[tuple[str, ...], list[Row]]:
-    """Return ``rows`` grouped by their columns, so that one statement writes a group; add this process to calls."""
-    writer_columns: Row = {}
-    if table is CALLS:
-        writer = this_process()
-        writer_columns = {
-            "writer_host": writer.host,
-            "writer_pid": writer.pid,
-            "writer_start": writer.start,
-            "updated_at": now,
-        }
-    groups: dict[tuple[str, ...], list[Row]] = {}
-    for row in rows:
-        names = *(name for name in table.writable if name in row), *writer_columns
-        groups.setdefault(names, []).append(row | writer_columns)
-    return groups

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
-import importlib
-import sys
+import logging
 import threading
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ipyllm.fork_safety import renewed_in_child
+from ipyllm.ledger.wait_limit import hold
 from ipyllm.ledger.warnings_queue import WarningsQueue
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from ipyllm.ledger.columns import Row, Table
     from ipyllm.ledger.store import Store
 
 __all__ = ["StoreHandle"]
 
-_STORE = "ipyllm.ledger.store"
+_log = logging.getLogger("ipyllm.ledger")
 
 _FORK_WAIT_S = 2.0
 """Seconds that a fork waits for the current transaction."""
@@ -27,7 +32,7 @@ class StoreHandle:
         self._target = url_or_path
         self._store: Store | None = None
         self._locked_for_fork = False
-        self.lock = threading.RLock()
+        self.lock = renewed_in_child(threading.RLock())
         """Held for a transaction."""
         self.warnings = WarningsQueue()
 
@@ -38,12 +43,26 @@ class StoreHandle:
 
     def open(self) -> Store:
         """Return the store."""
-        with self.lock:
+        if (store := self._store) is not None:
+            return store
+        with hold(self.lock):
             if self._store is None:
                 from ipyllm.ledger.store import Store
 
-                self._store = Store(self._target, self.lock)
+                self._store = Store(self._target, self.lock, self.warn)
             return self._store
+
+    @property
+    def path(self) -> Path | None:
+        """Path of the SQLite file; None for a database in memory or of another kind. Does not open the store."""
+        scheme, _, path = self._target.rpartition("://")
+        if scheme:
+            path = path.removeprefix("/").partition("?")[0] if scheme == "sqlite" else ""
+        return Path(path).expanduser().absolute() if path not in {"", ":memory:"} else None
+
+    def keep(self, rows: Sequence[tuple[Table, Row]]) -> Path:
+        """Keep rows that cannot be written in a file, and return its path; raise OSError if that is impossible."""
+        return (self._store or self.open()).unwritten.keep(rows)
 
     def close(self) -> None:
         """Close all connections. The next use opens new ones."""
@@ -51,11 +70,11 @@ class StoreHandle:
             self._store.close()
 
     def is_lost(self, exc: Exception) -> bool:
-        """Return whether ``exc`` says that the database was lost, and warn of it; the next use creates a new one."""
+        """Return whether ``exc`` says that the database was lost; the next use creates a new one, and says so."""
         from ipyllm.ledger.store import LedgerDamagedError, LedgerReplacedError
 
         if isinstance(exc, LedgerDamagedError):
-            self.warn(f"was damaged ({exc}). It was renamed to {exc.moved_to.name}, and a new one created.")
+            _log.warning("The ledger at %s is damaged (%s).", self, exc)
         elif isinstance(exc, LedgerReplacedError):
             self.warn("was removed or replaced while in use. A new one was created.")
         else:
@@ -68,8 +87,6 @@ class StoreHandle:
 
     def before_fork(self) -> None:
         """Close the file, and hold the lock."""
-        if _STORE in sys.modules:  # a thread may be importing it, and the child would have half a module
-            importlib.import_module(_STORE)
         self._locked_for_fork = self.lock.acquire(timeout=_FORK_WAIT_S)
         if self._locked_for_fork and self._store is not None:
             self._store.close_before_fork()

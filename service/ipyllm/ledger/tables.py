@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 import sqlalchemy as sa
 
 from ipyllm.ledger.columns import PRIVATE, TABLES
+from ipyllm.ledger.file_origin import ForeignFileError
 
 if TYPE_CHECKING:
     from ipyllm.ledger.columns import Kind
@@ -21,6 +22,7 @@ __all__ = [
     "MIGRATIONS",
     "VERSION",
     "LedgerTooNewError",
+    "UnknownVersionError",
     "calls",
     "migrate",
     "reservations",
@@ -38,6 +40,10 @@ class LedgerTooNewError(Exception):
             f"a newer ipyllm wrote it in version {version}, and this one knows only {VERSION}: "
             "upgrade ipyllm, or set IPYLLM_LEDGER to another file"
         )
+
+
+class UnknownVersionError(Exception):
+    """The ledger has no version, or one that there cannot be."""
 
 
 class _UTC(sa.types.TypeDecorator[datetime]):
@@ -110,6 +116,9 @@ def _statements(version: int, dialect: str) -> tuple[str, ...]:
 
 VERSION: Final = 4
 
+_HIGHEST_VERSION: Final = 1000
+"""Of any ipyllm to come; a file that says more is damaged."""
+
 MIGRATIONS: Final = {
     dialect: tuple(_statements(version, dialect) for version in range(1, VERSION + 1))
     for dialect in ("sqlite", "postgresql")
@@ -118,13 +127,22 @@ MIGRATIONS: Final = {
 
 
 def version_of(connection: sa.Connection) -> int:
-    """Return the version of the ledger at ``connection``, 0 for an empty database; raise an error for a newer one."""
-    if not sa.inspect(connection).has_table(_version.name):
+    """Return the version of the ledger at ``connection``, 0 for a database without our tables.
+
+    Raises LedgerTooNewError for a newer ledger, ForeignFileError for a database that has tables of others by our names.
+    """
+    names = set(sa.inspect(connection).get_table_names())
+    if _version.name not in names:
+        others = names if connection.dialect.name == "sqlite" else names & {*tables, reservations.name, spending.name}
+        if others:
+            raise ForeignFileError("it is another program's database")
         return 0
-    version: int = connection.execute(sa.select(_version.c.version)).scalar_one()
-    if version > VERSION:
-        raise LedgerTooNewError(version)
-    return version
+    versions = connection.scalars(sa.select(_version.c.version)).all()
+    if len(versions) != 1 or not isinstance(versions[0], int) or not 0 < versions[0] <= _HIGHEST_VERSION:
+        raise UnknownVersionError(f"its version is {versions}")
+    if versions[0] > VERSION:
+        raise LedgerTooNewError(versions[0])
+    return versions[0]
 
 
 def migrate(connection: sa.Connection) -> None:

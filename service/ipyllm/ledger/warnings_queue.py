@@ -5,25 +5,28 @@ from __future__ import annotations
 import logging
 import threading
 
+from ipyllm.fork_safety import renewed_in_child
+
 __all__ = ["WarningsQueue"]
 
 
 class WarningsQueue:
-    """Warnings, each logged and returned once."""
+    """Warnings, each logged once, and returned once unless it is added again."""
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
+        self._lock = renewed_in_child(threading.Lock())
         self._known: set[str] = set()
         self._waiting: list[str] = []
 
-    def add(self, sentence: str) -> None:
-        """Log ``sentence`` and queue it, unless it was added before."""
+    def add(self, sentence: str, *, again: bool = False) -> None:
+        """Log ``sentence`` and queue it, unless it was added before; with ``again``, queue it in any case."""
         with self._lock:
-            if sentence in self._known:
-                return
+            is_new = sentence not in self._known
             self._known.add(sentence)
-            self._waiting.append(sentence)
-        logging.getLogger("ipyllm.ledger").warning("%s", sentence)
+            if (is_new or again) and sentence not in self._waiting:
+                self._waiting.append(sentence)
+        if is_new:
+            logging.getLogger("ipyllm.ledger").warning("%s", sentence)
 
     def take(self) -> str | None:
         """Return the waiting sentences and empty the queue; None when there are none."""

@@ -7,14 +7,16 @@ them in batches, and retries when the database cannot be written.
 from __future__ import annotations
 
 import logging
+import sys
 import threading
 import time
 from typing import TYPE_CHECKING
 
-from ipyllm.fork_safety import close_at_child_exit, register
+from ipyllm.fork_safety import close_at_child_exit, register, renewed_in_child
 from ipyllm.ledger.pending_rows import PendingRows
 from ipyllm.ledger.sqlite_file import error_text, is_busy
 from ipyllm.ledger.store_handle import StoreHandle
+from ipyllm.text.format import count
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -64,15 +66,17 @@ class Writer:
         # In the order in which their locks are acquired.
         self.store = StoreHandle(self._target)
         self.pending = PendingRows(store_text=self._store_text)
-        self._thread_lock = threading.RLock()  # held for microseconds; re-entrant, for signal handlers and finalizers
-        self._wake = threading.Event()
-        self._write_now = threading.Event()
-        self._progress = threading.Condition()
+        # Held for microseconds; re-entrant, for signal handlers and finalizers.
+        self._thread_lock = renewed_in_child(threading.RLock())
+        self._wake = renewed_in_child(threading.Event())
+        self._write_now = renewed_in_child(threading.Event())
+        self._progress = renewed_in_child(threading.Condition())
         self._n_written = 0
         self._attempt = 0
         self._failed_attempt = 0
         self.failing = False
         """Whether rows could not be written, and the user was warned."""
+        self._why_failed = ""
         self._locked_since: float | None = None  # by other processes, with no other error
         self._thread: threading.Thread | None = None
         self._stopping = False
@@ -108,7 +112,7 @@ class Writer:
             return self._n_written >= wanted
 
     def close(self, timeout: float) -> bool:
-        """Implement :meth:`ipyllm.ledger.ledger.Ledger.close`; `fork_safety` calls it at exit."""
+        """Implement :meth:`ipyllm.ledger.ledger.Ledger.close`."""
         deadline = time.monotonic() + timeout
         written = self.flush(timeout)
         thread = self._thread
@@ -122,6 +126,25 @@ class Writer:
             written = not self.pending.has_unwritten
         self.store.close()
         return written
+
+    def give_up(self) -> None:
+        """Keep the rows that could not be written in a file, and say so on stderr, where a script's user sees it."""
+        rows = self.pending.unwritten()
+        if not rows:
+            return
+        n_rows = count(len(rows), "row")
+        try:
+            kept = f"kept in {self.store.keep(rows)}, and will be added when the ledger can be opened again"
+            for table, row in rows:
+                self.pending.mark_written(table, [row])
+        except OSError as exc:
+            kept = f"lost, because no file can be written either ({error_text(exc)})"
+        why = f" ({self._why_failed})" if self._why_failed else ""
+        verb = "was" if len(rows) == 1 else "were"
+        print(  # noqa: T201
+            f"ipyllm: {n_rows} could not be written to the ledger at {self.store}{why} and {verb} {kept}.",
+            file=sys.stderr,
+        )
 
     def close_when_idle(self) -> None:
         """Implement :meth:`ipyllm.ledger.ledger.Ledger.close_when_idle`."""
@@ -192,6 +215,7 @@ class Writer:
                 n_put = self.pending.take()
                 self._write_pending()
             except Exception as exc:  # noqa: BLE001 - the rows are kept and the thread goes on
+                self._why_failed = error_text(exc)
                 if not self.failing and not self._is_locked_briefly(exc):
                     self.store.warn(
                         f"cannot be written ({error_text(exc)}): rows of this kernel are kept in memory "

@@ -16,7 +16,7 @@ from ipyllm.experiment.progress_bar import watch
 from ipyllm.experiment.prompts import Prompt
 from ipyllm.experiment.run import Run, RunConfig, request_of
 from ipyllm.experiment.spending_limit import ChunkFunds, SpendingLimit
-from ipyllm.fork_safety import in_forked_child
+from ipyllm.fork_safety import in_forked_child, renewed_in_child
 from ipyllm.ledger import current_ledger
 from ipyllm.mapping.columns import to_table
 from ipyllm.mapping.outcomes import Outcomes
@@ -166,7 +166,7 @@ def llm_map(
         stores_text=get_settings().store_text,
     )
     if keys:
-        with _locks.setdefault(name, threading.Lock()):
+        with _locks.setdefault(name, renewed_in_child(threading.Lock())):
             _ask(arm, keys, outcomes, limit, at_once, progress=bool(progress))
     return _result(rows, prompts, keys, outcomes)
 

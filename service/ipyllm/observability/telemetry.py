@@ -148,8 +148,15 @@ def record(
         return
     try:
         _record(request, response, context, started_ns, ended_ns, attempts)
-    except Exception as exc:  # noqa: BLE001 - an error of a provider must not fail the call
-        _warn_once(type(exc).__name__, redact(str(exc)))
+    except BaseException as exc:  # noqa: BLE001 - whatever a provider raises, even an exit, must not fail the call
+        _warn_once(type(exc).__name__, _message(exc))
+
+
+def _message(exc: BaseException) -> str:
+    try:
+        return redact(str(exc))
+    except BaseException:  # noqa: BLE001 - the class may be the user's
+        return ""
 
 
 @lru_cache(maxsize=8)

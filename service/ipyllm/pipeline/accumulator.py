@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from ipyllm.events import Event, ReasoningDelta, TextDelta, ToolCallDelta
+from ipyllm.pipeline.field_bounds import MAX_NAME, checked_id, checked_name, checked_parts
 from ipyllm.response import ToolCall
 from ipyllm.text.surrogates import SurrogateJoiner
 from ipyllm.transport.usage import counts_output, merge_usage
@@ -20,6 +21,20 @@ if TYPE_CHECKING:
     from ipyllm.transport.wire_times import Arrival
 
 __all__ = ["Accumulator"]
+
+
+@dataclass(slots=True, eq=False)
+class CallSoFar:
+    """A function call so far: its id and name, empty if unknown, and the pieces of its arguments."""
+
+    id: str = ""
+    name: str = ""
+    pieces: list[str] = field(default_factory=list)
+
+    @property
+    def arguments(self) -> str:
+        """The arguments so far, JSON text."""
+        return "".join(self.pieces)
 
 
 @dataclass(slots=True, eq=False)
@@ -55,7 +70,7 @@ class Accumulator:
     has_other_choices: bool = False
     _text: list[str] = field(default_factory=list)
     _reasoning: list[str] = field(default_factory=list)
-    _tools: dict[int, dict[str, str]] = field(default_factory=dict)
+    _tools: dict[int, CallSoFar] = field(default_factory=dict)
     _chunks_counted: int = 0
     _text_halves: SurrogateJoiner = field(default_factory=SurrogateJoiner)
     _reasoning_halves: SurrogateJoiner = field(default_factory=SurrogateJoiner)
@@ -104,10 +119,10 @@ class Accumulator:
     def _take_names(self, response: dict[str, Any]) -> None:
         """Take the model that answers, and the tier that it is billed by."""
         if isinstance(response.get("model"), str):
-            self.response_model = self.response_model or response["model"]
+            self.response_model = self.response_model or response["model"][:MAX_NAME]
         tier = response.get("service_tier")
         if isinstance(tier, str) and tier:
-            self.service_tier = tier
+            self.service_tier = tier[:MAX_NAME]
 
     def _usage_in(self, chunk: dict[str, Any]) -> dict[str, Any] | None:
         """Return the usage that a chunk carries, if any."""
@@ -131,14 +146,17 @@ class Accumulator:
         return ReasoningDelta(text, at_ns)
 
     def _add_call(self, index: int, id_: Any, name: Any, arguments: str, at_ns: int) -> ToolCallDelta:
-        known = self._tools.setdefault(index, {"id": "", "name": "", "arguments": ""})
-        known["id"] = known["id"] or str(id_ or "")
-        known["name"] = known["name"] or str(name or "")
+        known = self._tools.get(index)
+        if known is None:
+            known = self._tools[index] = CallSoFar()
+            checked_parts(self._tools, "function calls in one answer")
+        known.id = known.id or checked_id(id_, "a function call")
+        known.name = known.name or checked_name(name, "a function")
         halves = self._argument_halves.get(index)
         if halves is not None or not arguments.isascii():
             halves = self._argument_halves.setdefault(index, SurrogateJoiner())
             arguments = halves.feed(arguments)
-        known["arguments"] += arguments
+        known.pieces.append(arguments)
         return ToolCallDelta(index, id_, name, arguments, at_ns)
 
     def _record_arrival(self, arrival: Arrival) -> None:
@@ -165,12 +183,12 @@ class Accumulator:
     @property
     def arguments(self) -> str:
         """The names and arguments of the function calls so far."""
-        return "".join(call["name"] + call["arguments"] for call in self._tools.values())
+        return "".join(call.name + call.arguments for call in self._tools.values())
 
     @property
     def tool_calls(self) -> tuple[ToolCall, ...]:
         """The function calls so far, in the order of their index."""
-        return tuple(ToolCall(**call) for _, call in sorted(self._tools.items()))
+        return tuple(ToolCall(call.id, call.name, call.arguments) for _, call in sorted(self._tools.items()))
 
     @property
     def has_tokens(self) -> bool:

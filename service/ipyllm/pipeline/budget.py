@@ -10,7 +10,7 @@ import threading
 from typing import TYPE_CHECKING, Protocol, Self
 
 from ipyllm.errors import LLMError
-from ipyllm.fork_safety import in_forked_child
+from ipyllm.fork_safety import in_forked_child, renewed_in_child
 from ipyllm.ledger.budget_state import within
 from ipyllm.text.format import money
 
@@ -63,7 +63,7 @@ class Budget:
         self.allow_unknown_price = allow_unknown_price
         self.spent_usd = 0.0
         self.reserved_usd = 0.0
-        self._lock = threading.Lock()
+        self._lock = renewed_in_child(threading.Lock())
 
     def __repr__(self) -> str:
         return f"Budget(limit_usd={self.limit_usd!r}, spent_usd={self.spent_usd!r})"
@@ -100,8 +100,7 @@ class Budget:
             self.spent_usd += held if actual is None else actual
 
     def _forget_calls_in_flight(self) -> None:
-        """Reset in a forked child: the calls in flight, and the thread that may hold the lock, are the parent's."""
-        self._lock = threading.Lock()
+        """Reset in a forked child: the calls in flight are the parent's."""
         self.reserved_usd = 0.0
 
 

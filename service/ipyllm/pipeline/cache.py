@@ -17,8 +17,9 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Self
 
-from ipyllm.fork_safety import in_forked_child, register
+from ipyllm.fork_safety import register, renewed_in_child
 from ipyllm.headers import NO_HEADERS, Headers
+from ipyllm.ledger.file_origin import ForeignFileError
 from ipyllm.ledger.sqlite_file import is_busy
 from ipyllm.observability.logs import log
 from ipyllm.pipeline.cache_file import OPEN_S, CacheFile, UnusableError, used_bytes
@@ -43,6 +44,10 @@ _MIN_RESPONSES: Final = 10
 
 _MAX_PENDING_USES: Final = 500
 """Times of use that are collected in memory before they are written."""
+
+
+_FAILURES: Final = (sqlite3.Error, OSError, UnusableError, ForeignFileError, UnicodeDecodeError)
+"""Of the file; the last is a message of SQLite about a damaged schema."""
 
 
 class _RecentlyFailedError(Exception):
@@ -90,7 +95,7 @@ class ResponseCache:
         self._file = CacheFile(self.path)
         self.ttl_s = ttl_s
         self.max_bytes = max_bytes
-        self._lock = threading.RLock()
+        self._lock = renewed_in_child(threading.RLock())
         self._used_at: dict[str, float] = {}
         self._hits = self._misses = 0
         self._unusable_until = 0.0
@@ -114,7 +119,9 @@ class ResponseCache:
         """
         found: ChatResponse | None = None
         with self._lock, self._never_raising(), self._opened() as connection:
-            row = connection.execute("SELECT answer, created_at FROM answers WHERE key = ?", (key,)).fetchone()
+            # As bytes: an answer that is no text any more would end the reading.
+            select = "SELECT CAST(answer AS BLOB), CAST(created_at AS REAL) FROM answers WHERE key = ?"
+            row = connection.execute(select, (key,)).fetchone()
             now = time.time()
             if row is not None and (self.ttl_s is None or now - row[1] <= self.ttl_s):
                 found = _from_json(row[0])
@@ -157,7 +164,7 @@ class ResponseCache:
                     connection.execute("VACUUM")
                     connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
                     self._used_at.clear()
-            except (sqlite3.Error, OSError, UnusableError) as exc:
+            except _FAILURES as exc:
                 raise OSError(f"The cache {self.path} could not be cleared: {redact(str(exc))}.") from None
 
     def stats(self) -> CacheStats:
@@ -177,7 +184,7 @@ class ResponseCache:
             yield
         except _RecentlyFailedError:
             pass
-        except (sqlite3.Error, OSError, UnusableError) as exc:
+        except _FAILURES as exc:
             if is_busy(exc) and self._file.is_open:
                 return  # others are writing, which is not an error
             self._unusable_until = time.monotonic() + _PAUSE_AFTER_ERROR_S
@@ -233,6 +240,9 @@ class ResponseCache:
             self._lock.release()
         return True
 
+    def give_up(self) -> None:
+        """Do nothing: a response that is not cached is no loss."""
+
     def before_fork(self) -> None:
         """Close the file and hold the lock."""
         self._locked_for_fork = self._lock.acquire(timeout=OPEN_S)
@@ -248,7 +258,6 @@ class ResponseCache:
     def after_fork_in_child(self) -> None:
         """Start empty, and leave an open connection to the parent."""
         self._file.abandon()
-        self._lock = threading.RLock()
         self._locked_for_fork = False
         self._used_at = {}
 
@@ -269,7 +278,7 @@ def _to_json(response: ChatResponse) -> str:
     return json.dumps(stored, separators=(",", ":"))  # ASCII, because UTF-8 has no form for lone surrogates
 
 
-def _from_json(answer: str) -> ChatResponse | None:
+def _from_json(answer: bytes) -> ChatResponse | None:
     try:
         stored = json.loads(answer)
         tool_calls = tuple(ToolCall(**call) for call in stored.pop("tool_calls"))
@@ -278,8 +287,8 @@ def _from_json(answer: str) -> ChatResponse | None:
         return ChatResponse(
             **stored, tool_calls=tool_calls, usage=usage, cache_hit=True, cost_usd=0.0, price_source="cache"
         )
-    except (ValueError, TypeError, KeyError):
-        return None  # an unknown format, which the next response replaces
+    except (ValueError, TypeError, KeyError, AttributeError):
+        return None  # damaged, or in an unknown format; the next response replaces it
 
 
 def _usage_from_json(stored: dict[str, Any]) -> Usage:
@@ -293,7 +302,7 @@ def _usage_from_json(stored: dict[str, Any]) -> Usage:
     return usage
 
 
-_current_lock = threading.Lock()
+_current_lock = renewed_in_child(threading.Lock())
 _current: ResponseCache | None = None
 
 
@@ -315,9 +324,3 @@ def current_cache(enabled: bool | None = None) -> ResponseCache | None:
                 _current.close(timeout=0)  # a call that still uses it opens it again; `fork_safety` closes it at exit
             _current = ResponseCache(path, settings.cache_ttl)
         return _current
-
-
-@in_forked_child
-def _renew_lock() -> None:
-    global _current_lock
-    _current_lock = threading.Lock()  # another thread may have held it

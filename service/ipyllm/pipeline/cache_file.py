@@ -7,6 +7,7 @@ from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Final
 
 from ipyllm.fork_safety import never_finalize
+from ipyllm.ledger.file_origin import ForeignFileError, Origin
 from ipyllm.ledger.sqlite_file import SQLiteFile, is_damaged, retry_while_busy
 
 if TYPE_CHECKING:
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 __all__ = ["OPEN_S", "CacheFile", "UnusableError", "used_bytes"]
 
 _APPLICATION_ID: Final = 0x6C6C6D63
+_ORIGIN: Final = Origin(frozenset({"answers"}), _APPLICATION_ID, (b"CREATE TABLE answers (\n        key TEXT",))
 _VERSION: Final = 1
 _SCHEMA: Final = (
     """
@@ -43,7 +45,7 @@ class CacheFile:
     """The file at an absolute path, opened when it is needed. One thread at a time may use it."""
 
     def __init__(self, path: Path) -> None:
-        self._file = SQLiteFile(path)
+        self._file = SQLiteFile(path, _ORIGIN)
         self._connection: sqlite3.Connection | None = None
 
     @property
@@ -66,8 +68,9 @@ class CacheFile:
                     self._connection.execute("ROLLBACK")
             if is_damaged(exc):
                 self.close()
-                with suppress(OSError):
-                    self._file.move_aside()
+                with suppress(OSError, ForeignFileError):
+                    if (damaged := self._file.move_aside()) is not None:
+                        self._file.mark_recovered(damaged)  # answers can be had again: nothing is read of it
             raise
 
     def _connect(self) -> sqlite3.Connection:

@@ -7,6 +7,7 @@ exactly one :class:`~ipyllm.events.Finished` event.
 from __future__ import annotations
 
 import asyncio
+import logging
 from contextlib import suppress
 from dataclasses import replace
 from time import perf_counter_ns
@@ -14,8 +15,10 @@ from typing import TYPE_CHECKING
 
 from ipyllm.errors import LLMError
 from ipyllm.events import Finished
-from ipyllm.ledger import current_ledger
+from ipyllm.fork_safety import may_be_ended
+from ipyllm.ledger import Ledger, ledger_for_calls
 from ipyllm.observability import telemetry
+from ipyllm.observability.logs import log_failure
 from ipyllm.pipeline.budget import Budget, Reservation, account_of_experiment, kernel_budget
 from ipyllm.pipeline.call_scope import current_scope
 from ipyllm.pipeline.candidates import all_candidates_failed, candidates
@@ -23,7 +26,8 @@ from ipyllm.pipeline.exchange import Exchange
 from ipyllm.pipeline.exchange_errors import as_llm_error
 from ipyllm.response import ChatResponse
 from ipyllm.runtime.interruptible import CANCEL_GRACE_S, InterruptibleEvent
-from ipyllm.runtime.service_thread import service_thread
+from ipyllm.runtime.liveness import wait_for_future
+from ipyllm.runtime.service_thread import ServiceThread, service_thread
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -40,6 +44,10 @@ if TYPE_CHECKING:
     from ipyllm.tools import CallerExecutor
 
 __all__ = ["Call"]
+
+_DURABLE_S = 2.0
+"""Longest wait for a row to be written, in seconds; a ledger that cannot be written fails at once."""
+_logger = logging.getLogger("ipyllm.call")
 
 
 class Call:
@@ -71,7 +79,7 @@ class Call:
         self.error: LLMError | None = None
         self._on_event = on_event or _ignore
         # The request has just read the settings.
-        self._ledger = ledger if ledger is not None else current_ledger(reload_settings=False)
+        self._ledger = ledger if ledger is not None else ledger_for_calls(reload_settings=False)
         self._account = account or account_of_experiment(request.provenance.experiment)
         self._budget: Budget | None = None
         if request.max_cost_usd is not None:
@@ -79,6 +87,7 @@ class Call:
             self._budget = Budget(request.max_cost_usd, allow_unknown_price=allow_unknown_price)
         self._task: asyncio.Task[None] | None = None
         self._future: Future[None] | None = None
+        self._thread: ServiceThread | None = None
         self._context: Context | None = None
         self._deadline: float | None = None
         self._asked_ns: int | None = None  # until the first exchange has begun
@@ -95,18 +104,17 @@ class Call:
             raise RuntimeError("A blocking call from the service thread would wait for itself; use `await achat`.")
         self._asked_ns = perf_counter_ns()
         self._context = telemetry.capture()
-        if self.request.tools:
-            from ipyllm.tools import CallerExecutor
-
-            self._caller_executor = CallerExecutor(waits=waits)
+        if self._runs_user_code:
+            self._caller_executor = _caller_executor(waits=waits)
+        self._thread, self.done.set_by = thread, thread.liveness
         self._future = thread.submit(self._run())
         return self
 
     def cancel(self) -> None:
         """Cancel the call: the connection is closed, the text so far is kept, the row says ``cancelled``."""
-        if self.done.is_set():
-            return  # at exit, no service thread could be started
-        thread = service_thread()
+        thread = self._thread
+        if self.done.is_set() or thread is None or not thread.alive:  # not alive: the parent's, in a forked child
+            return
         with suppress(RuntimeError):  # the loop may be closed already, at exit
             thread.loop.call_soon_threadsafe(self._cancel)
 
@@ -124,9 +132,15 @@ class Call:
                 self._caller_executor.wait(self.done)
         except BaseException:
             self.cancel()
-            self.done.wait(CANCEL_GRACE_S)
+            with suppress(LLMError):  # where waiting is of no use, as the first error says
+                self.done.wait(CANCEL_GRACE_S)
             raise
         return self.outcome()
+
+    def check_process(self) -> None:
+        """Raise ``bad_request`` in a forked child, if the call was started before the fork."""
+        if self._thread is not None:
+            self._thread.liveness.check_process()
 
     def wait_for(self, event: InterruptibleEvent, timeout: float | None = None) -> bool:
         """Wait for an event in the thread that made the call, and run the call's tools meanwhile."""
@@ -146,7 +160,7 @@ class Call:
         """Like :meth:`wait`, for a coroutine on any loop."""
         assert self._future is not None, "start() comes first"
         try:
-            await asyncio.shield(asyncio.wrap_future(self._future))
+            await wait_for_future(self._future, self.done.set_by)
         except asyncio.CancelledError:
             self.cancel()
             raise
@@ -179,11 +193,11 @@ class Call:
         total = self.request.timeout.total
         self._deadline = None if total is None else asyncio.get_running_loop().time() + total
         try:
-            if self.request.tools or self.request.schema is not None:
+            if self._runs_user_code:
                 self.response = await self._run_tool_loop()
             else:
                 self.response = await self._ask(self.request)
-        except (asyncio.CancelledError, Exception) as exc:  # noqa: BLE001 - the waiting thread must learn of every error
+        except BaseException as exc:  # noqa: BLE001 - the waiting thread must learn of every error, even of an exit
             self.error = as_llm_error(exc, self.request.model)
             self.response = self.error.partial or ChatResponse(
                 status="cancelled" if self.error.category == "cancelled" else "error",
@@ -196,10 +210,24 @@ class Call:
             if self._caller_executor is not None:
                 self._caller_executor.close()
             try:
+                await self._make_durable()
                 if self.response is not None:
                     self._on_event(Finished(self.response))
+            except BaseException as exc:  # noqa: BLE001 - the call has ended, whatever its reader does
+                log_failure(_logger, "the reader of a call failed", exc, model=self.request.model)
             finally:
                 self.done.set()
+
+    async def _make_durable(self) -> None:
+        """In a worker, which may be ended once it has returned its result, wait until the rows are written."""
+        if may_be_ended() and isinstance(self._ledger, Ledger):
+            # No thread can be started while the interpreter exits; and a call that has ended is not cancelled.
+            with suppress(RuntimeError, asyncio.CancelledError):
+                await asyncio.to_thread(self._ledger.flush, _DURABLE_S)
+
+    @property
+    def _runs_user_code(self) -> bool:
+        return bool(self.request.tools) or self.request.schema is not None
 
     async def _run_tool_loop(self) -> ChatResponse:
         from ipyllm.pipeline.tool_loop import ToolLoop
@@ -208,7 +236,8 @@ class Call:
         schema, first_mode = self.request.schema, self.service.schema_mode
         if schema is not None:
             first_mode = learned_mode(self.service, schema) or first_mode
-        loop = ToolLoop(self.request, self._ask, self._caller_executor, self._deadline, schema_mode=first_mode)
+        executor = self._caller_executor or _caller_executor(waits=False)
+        loop = ToolLoop(self.request, self._ask, executor, self._deadline, schema_mode=first_mode)
         response = await loop.run()
         if schema is not None and loop.mode != first_mode:
             remember_mode(self.service, schema, loop.mode)
@@ -248,6 +277,12 @@ class Call:
         if self._account is not None:
             accounts.append(self._account)
         return accounts
+
+
+def _caller_executor(*, waits: bool) -> CallerExecutor:
+    from ipyllm.tools import CallerExecutor
+
+    return CallerExecutor(waits=waits)
 
 
 def _ignore(_event: Event) -> None:

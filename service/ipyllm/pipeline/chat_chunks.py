@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any, Final
 from ipyllm.events import TextDelta
 from ipyllm.pipeline.accumulator import Accumulator
 from ipyllm.pipeline.call_deltas import CallDeltas
-from ipyllm.pipeline.reasoning_details import add_details
+from ipyllm.pipeline.field_bounds import MAX_NAME, checked_parts
+from ipyllm.pipeline.reasoning_details import ReasoningDetails
 from ipyllm.pipeline.reasoning_tag import ReasoningTag
 from ipyllm.provider import PLAIN_REASONING
 from ipyllm.response import ToolCall
@@ -54,7 +55,7 @@ class ChatAccumulator(Accumulator):
     _calls: CallDeltas = field(default_factory=CallDeltas)
     _own_ids: dict[int, str] = field(default_factory=dict)
     _extra_content: dict[int, dict[str, Any]] = field(default_factory=dict)
-    _reasoning_details: list[dict[str, Any]] = field(default_factory=list)
+    _reasoning_details: ReasoningDetails = field(default_factory=ReasoningDetails)
 
     def __post_init__(self, reasoning_format: ReasoningFormat) -> None:
         if reasoning_format.tag:
@@ -115,7 +116,7 @@ class ChatAccumulator(Accumulator):
     def _read_reason(self, choice: dict[str, Any]) -> None:
         reason, native = choice.get("finish_reason"), choice.get("native_finish_reason")
         if isinstance(reason, str) and reason:
-            self.finish_reason = _REASONS.get(reason, reason)
+            self.finish_reason = _REASONS.get(reason, reason[:MAX_NAME])
         for each in (reason, native):
             if isinstance(each, str) and each.lower() in _FAILURES:
                 self.failure = each
@@ -158,7 +159,8 @@ class ChatAccumulator(Accumulator):
             yield from self._call_events(calls, at_ns)
         details = delta.get("reasoning_details")
         if details and isinstance(details, list):
-            add_details(self._reasoning_details, details)
+            checked_parts(details, "details of its reasoning at once")
+            self._reasoning_details.add(details)
 
     def _visible(self, text: str, at_ns: int) -> Iterator[Event]:
         tag = self._tag
@@ -174,6 +176,7 @@ class ChatAccumulator(Accumulator):
             yield self._held_back(at_ns)
 
     def _call_events(self, calls: list[Any], at_ns: int) -> Iterator[Event]:
+        checked_parts(calls, "pieces of function calls at once")
         for position, call in enumerate(calls):
             if isinstance(call, dict):
                 slot, id_, name, arguments = self._calls.read(call, position)
@@ -208,7 +211,7 @@ class ChatAccumulator(Accumulator):
         if self._reasoning_goes_back and self._reasoning:
             fields["reasoning_content"] = self.reasoning
         if self._reasoning_details:
-            fields["reasoning_details"] = self._reasoning_details
+            fields["reasoning_details"] = self._reasoning_details.joined()
         ids = [call.id for call in self.tool_calls]
         extra = {ids[n]: self._extra_content[slot] for n, slot in enumerate(self._tools) if slot in self._extra_content}
         return fields | ({"extra_content": extra} if extra else {})
@@ -219,18 +222,22 @@ class ChatAccumulator(Accumulator):
         calls: list[ToolCall] = []
         taken: set[str] = set()
         for slot, call in self._tools.items():
-            id_ = call["id"]
+            id_ = call.id
             if not id_ or id_ in taken:
                 id_ = self._own_ids.setdefault(slot, secrets.token_hex(_ID_CHARS)[:_ID_CHARS])
             taken.add(id_)
-            arguments = "{}" if call["arguments"].strip() in _NO_ARGUMENTS else call["arguments"]
-            calls.append(ToolCall(id_, call["name"], arguments))
+            arguments = call.arguments
+            if arguments.strip() in _NO_ARGUMENTS:
+                arguments = "{}"
+            calls.append(ToolCall(id_, call.name, arguments))
         return tuple(calls)
 
 
 def _parts(content: Any) -> Iterator[tuple[bool, str]]:
     """Yield the texts of a list of parts, each with whether it is reasoning, as Mistral sends them."""
-    for part in content if isinstance(content, list) else [content]:
+    parts = content if isinstance(content, list) else [content]
+    checked_parts(parts, "parts of its text at once")
+    for part in parts:
         is_reasoning = isinstance(part, dict) and part.get("type") in {"thinking", "reasoning"}
         text = _text_in(part)
         if text:

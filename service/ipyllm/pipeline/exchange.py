@@ -23,7 +23,14 @@ from ipyllm.pipeline import ledger_rows
 from ipyllm.pipeline.cache import cache_key, current_cache
 from ipyllm.pipeline.chat_chunks import ChatAccumulator
 from ipyllm.pipeline.exchange_budget import ExchangeBudget
-from ipyllm.pipeline.exchange_errors import as_llm_error, error_of_complete_stream, gave_up, took_too_long
+from ipyllm.pipeline.exchange_errors import (
+    as_llm_error,
+    error_of_complete_stream,
+    gave_up,
+    implausible_answer,
+    took_too_long,
+)
+from ipyllm.pipeline.field_bounds import ImplausibleAnswerError
 from ipyllm.pipeline.limiter_registry import limiter_for
 from ipyllm.pipeline.response_events import ResponsesAccumulator
 from ipyllm.pipeline.retry import attempts, is_retryable
@@ -49,6 +56,7 @@ if TYPE_CHECKING:
     from ipyllm.request import ChatRequest
     from ipyllm.response import ChatResponse
     from ipyllm.settings_models import Api
+    from ipyllm.transport.address import Address
 
 __all__ = ["Exchange", "RowSink"]
 
@@ -138,7 +146,7 @@ class Exchange:
                     await self._run(state)
             except TimeoutError:
                 raise took_too_long(self.request.model, self.request.timeout.total) from None
-        except (asyncio.CancelledError, Exception) as exc:  # noqa: BLE001 - the row must be finished after any error
+        except BaseException as exc:  # noqa: BLE001 - the row must be finished after any error, even an exit
             error = as_llm_error(exc, self.request.model)
         response = self._finish(state, error)
         if error is not None:
@@ -154,6 +162,7 @@ class Exchange:
 
     async def _run(self, state: ExchangeState) -> None:
         state.address, state.cold = await self.service.prepare()
+        self.service.check_headers(self.request.headers, state.address)
         state.phase = Phase("begin", state.begun_ns)
         if await self._answered_by_cache(state):
             return
@@ -304,9 +313,8 @@ class Exchange:
             error = watchdog.error(request.model, reasons=self.service.reasons(request))
             if error is None:
                 raise
-        except LLMError as exc:
-            exc.hide(request.headers.with_defaults(state.address.headers).hide)
-            error = self.service.explain(exc, request)
+        except (LLMError, ImplausibleAnswerError) as exc:
+            error = self._explained(exc, state.address)
         state.attempt_error = error
         state.attempt_records.append(
             telemetry.Attempt(
@@ -321,11 +329,16 @@ class Exchange:
                 error.partial = state.response(self.service, request, self.call_id, error)
             raise error
 
+    def _explained(self, exc: LLMError | ImplausibleAnswerError, address: Address) -> LLMError:
+        if isinstance(exc, ImplausibleAnswerError):
+            return implausible_answer(exc, self.request.model)
+        exc.hide(self.request.headers.with_defaults(address.headers).hide)
+        return self.service.explain(exc, self.request)
+
     def _accumulator(self, api: Api) -> Accumulator:
         if api == "responses":
             return ResponsesAccumulator(sent_ns=perf_counter_ns())
-        reasoning_format = self.service.reasoning_format(self.request.params)
-        return ChatAccumulator(sent_ns=perf_counter_ns(), reasoning_format=reasoning_format)
+        return ChatAccumulator(perf_counter_ns(), reasoning_format=self.service.reasoning_format(self.request.params))
 
     def _log_oddities(self, received: Accumulator) -> None:
         model = self.request.model

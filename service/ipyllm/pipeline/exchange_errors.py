@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import threading
 from typing import TYPE_CHECKING
 
 from ipyllm.errors import LLMError
 from ipyllm.observability.logs import log_failure
+from ipyllm.runtime.process_exit import is_exit_error
 from ipyllm.text.format import shorten
 
 if TYPE_CHECKING:
     from ipyllm.pipeline.accumulator import Accumulator
+    from ipyllm.pipeline.field_bounds import ImplausibleAnswerError
 
-__all__ = ["as_llm_error", "error_of_complete_stream", "gave_up", "took_too_long"]
+__all__ = ["as_llm_error", "error_of_complete_stream", "gave_up", "implausible_answer", "took_too_long"]
 
 _logger = logging.getLogger("ipyllm.call")
 
@@ -41,6 +42,11 @@ def error_of_complete_stream(received: Accumulator, model: str) -> LLMError | No
             model=model,
         )
     return None
+
+
+def implausible_answer(exc: ImplausibleAnswerError, model: str) -> LLMError:
+    """Return the error of an answer of which a part is longer than any model's."""
+    return LLMError(f"{model} {exc}; this is the server's fault.", category="api_error", model=model, is_lasting=True)
 
 
 def took_too_long(model: str, total_s: float | None) -> LLMError:
@@ -71,9 +77,10 @@ def as_llm_error(exc: BaseException, model: str) -> LLMError:
     """Convert ``exc`` to an LLMError: an LLMError stays, a cancellation is named, anything else is logged as a bug."""
     if isinstance(exc, LLMError):
         return exc
-    # While the interpreter exits, no thread can be started and nothing imported: not a bug.
-    if isinstance(exc, asyncio.CancelledError) or not threading.main_thread().is_alive():
+    if isinstance(exc, asyncio.CancelledError) or is_exit_error(exc):
         return LLMError(f"The call to {model} was cancelled.", category="cancelled", model=model)
+    from ipyllm.tools.result_text import describe_error
+
     log_failure(_logger, "a call failed in our own code", exc, model=model)
     # Not chained: a library's exception may carry the request, and with it the key. The log has the traceback.
-    return LLMError(f"{model}: {type(exc).__name__}: {exc}", category="unknown_error", model=model)
+    return LLMError(f"{model}: {describe_error(exc)}", category="unknown_error", model=model)

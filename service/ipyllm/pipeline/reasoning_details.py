@@ -8,35 +8,55 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-__all__ = ["add_details"]
+__all__ = ["ReasoningDetails"]
 
 _TEXTS: Final = ("text", "summary")  # which come in pieces
 
 
-def add_details(known: list[dict[str, Any]], details: list[Any]) -> None:
-    """Add the details of one chunk; the pieces of one text are joined, and its signature comes with the last.
+class ReasoningDetails:
+    """The details of the reasoning of one answer; the pieces of one text are joined, its signature comes with the last.
 
     Examples
     --------
-    >>> known = []
-    >>> add_details(known, [{"type": "reasoning.text", "text": "So ", "index": 0}])
-    >>> add_details(known, [{"type": "reasoning.text", "text": "4.", "index": 0}])
-    >>> add_details(known, [{"type": "reasoning.text", "signature": "c2ln", "index": 0}])
-    >>> known
+    >>> details = ReasoningDetails()
+    >>> details.add([{"type": "reasoning.text", "text": "So ", "index": 0}])
+    >>> details.add([{"type": "reasoning.text", "text": "4.", "index": 0}])
+    >>> details.add([{"type": "reasoning.text", "signature": "c2ln", "index": 0}])
+    >>> details.joined()
     [{'type': 'reasoning.text', 'text': 'So 4.', 'index': 0, 'signature': 'c2ln'}]
     """
-    for detail in details:
-        if not isinstance(detail, dict):
-            continue
-        last = known[-1] if known else None
-        if last is None or not _continues(last, detail):
-            known.append(dict(detail))
-            continue
-        for name, value in detail.items():
-            if name in _TEXTS and isinstance(value, str):
-                last[name] = (last.get(name) or "") + value
-            elif value is not None:
-                last[name] = value
+
+    __slots__ = ("_known", "_pieces")
+
+    def __init__(self) -> None:
+        self._known: list[dict[str, Any]] = []
+        self._pieces: list[dict[str, list[str]]] = []  # of the texts of each detail
+
+    def __bool__(self) -> bool:
+        return bool(self._known)
+
+    def add(self, details: list[Any]) -> None:
+        """Add the details of one chunk."""
+        for detail in details:
+            if not isinstance(detail, dict):
+                continue
+            if not (self._known and _continues(self._known[-1], detail)):
+                self._known.append({})
+                self._pieces.append({})
+            last, pieces = self._known[-1], self._pieces[-1]
+            for name, value in detail.items():
+                if name in _TEXTS and isinstance(value, str):
+                    pieces.setdefault(name, []).append(value)
+                    last.setdefault(name, "")
+                elif value is not None or name not in last:
+                    last[name] = value
+
+    def joined(self) -> list[dict[str, Any]]:
+        """Return the details so far, as they are sent back."""
+        return [
+            known | {name: "".join(texts) for name, texts in pieces.items()}
+            for known, pieces in zip(self._known, self._pieces, strict=True)
+        ]
 
 
 def _continues(last: dict[str, Any], detail: dict[str, Any]) -> bool:

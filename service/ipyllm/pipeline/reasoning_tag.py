@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 __all__ = ["ReasoningTag"]
+
+_MAX_HELD: Final = 1_000  # characters of white space, after which no tag is expected
 
 
 class ReasoningTag:
@@ -42,7 +46,7 @@ class ReasoningTag:
             start = piece.lstrip()
             if start.startswith(self._open):
                 piece = start[len(self._open) :]
-            elif self._open.startswith(start):
+            elif self._open.startswith(start) and len(piece) <= _MAX_HELD:
                 self._held = piece
                 return "", ""
             elif not self.is_opened:

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
 from ipyllm.pipeline.accumulator import Accumulator
+from ipyllm.pipeline.field_bounds import MAX_NAME, checked_parts
 
 if TYPE_CHECKING:
     from ipyllm.events import Event
@@ -180,6 +181,7 @@ class ResponsesAccumulator(Accumulator):
         response = response if isinstance(response, dict) else {}
         events: list[Event] = []
         if not self._items and isinstance(response.get("output"), list):  # not sent item by item
+            checked_parts(response["output"], "parts of its answer")
             for index, item in enumerate(response["output"]):
                 if isinstance(item, dict):
                     events += self._whole_item(index, item, at_ns)
@@ -198,7 +200,7 @@ class ResponsesAccumulator(Accumulator):
         if status == "incomplete":
             details = response.get("incomplete_details")
             reason = str((details.get("reason") if isinstance(details, dict) else None) or status)
-            return _REASONS.get(reason, reason)
+            return _REASONS.get(reason, reason[:MAX_NAME])
         return None
 
 
@@ -228,7 +230,10 @@ def _part_index(chunk: dict[str, Any], name: str) -> int:
 
 def _parts(item: dict[str, Any], name: str) -> list[dict[str, Any]]:
     parts = item.get(name)
-    return [part for part in parts if isinstance(part, dict)] if isinstance(parts, list) else []
+    if not isinstance(parts, list):
+        return []
+    checked_parts(parts, "parts of one item of its answer")
+    return [part for part in parts if isinstance(part, dict)]
 
 
 def _as_text(arguments: Any) -> str:

@@ -38,6 +38,15 @@ _BILLED_EARLIER: Final = "unknown: an earlier attempt was billed too"
 _logger = logging.getLogger("ipyllm.call")
 
 
+def _as_shown(response: ChatResponse) -> dict[str, str]:
+    from ipyllm.rendering import answer_bundle
+
+    return answer_bundle(response)
+
+
+ChatResponse.renderer = staticmethod(_as_shown)
+
+
 class Phase(NamedTuple):
     """What an exchange is doing, since when, and until when it will, as ``perf_counter_ns``."""
 

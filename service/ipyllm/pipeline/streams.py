@@ -1,7 +1,7 @@
 """Streams for callers: from plain code or a coroutine, as text or as typed events.
 
 Nothing is sent before the first item is requested. Leaving the loop early (``break``, an exception) cancels the call
-and closes its connection.
+and closes its connection. A stream that has begun belongs to its process: in a forked child, reading it raises.
 """
 
 from __future__ import annotations
@@ -13,8 +13,11 @@ from contextlib import suppress
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING
 
+from ipyllm.errors import LLMError
 from ipyllm.events import Finished, TextDelta
+from ipyllm.fork_safety import renewed_in_child
 from ipyllm.runtime.interruptible import CANCEL_GRACE_S, InterruptibleEvent
+from ipyllm.runtime.liveness import CHECK_S
 from ipyllm.runtime.wakeups import wake_soon
 
 if TYPE_CHECKING:
@@ -79,7 +82,9 @@ class TextStream(_Stream):
     def __next__(self) -> str:
         if self._call is None:
             self._call = self._start_call(_enqueue_into(self._queue, self._arrived))
-        elif self._call.done.is_set() and self._queue.empty():
+            self._arrived.set_by = self._call.done.set_by
+        self._call.check_process()
+        if self._call.done.is_set() and self._queue.empty():
             raise StopIteration
         try:
             while True:
@@ -92,7 +97,8 @@ class TextStream(_Stream):
                     raise StopIteration
         except KeyboardInterrupt:
             self._call.cancel()
-            self._call.done.wait(CANCEL_GRACE_S)
+            with suppress(LLMError):  # the service thread cannot end it
+                self._call.done.wait(CANCEL_GRACE_S)
             raise
 
     def _get(self, call: Call) -> Event:
@@ -128,8 +134,30 @@ class _Channel:
 
     def __init__(self) -> None:
         self._buffer: deque[Event] = deque()
-        self._lock = threading.Lock()
+        self._lock = renewed_in_child(threading.Lock())
         self._waiter: tuple[asyncio.AbstractEventLoop, asyncio.Future[None]] | None = None
+        self._timer: asyncio.TimerHandle | None = None
+
+    def watch(self, done: InterruptibleEvent) -> None:
+        """Look from time to time, on the reader's loop, whether the call can still end, until ``done``."""
+        self._timer = asyncio.get_running_loop().call_later(CHECK_S, self._look, done)
+
+    def _look(self, done: InterruptibleEvent) -> None:
+        if done.is_set():
+            return
+        try:
+            done.check()
+        except LLMError as exc:
+            with self._lock:
+                waiter, self._waiter = self._waiter, None
+            if waiter is not None and not waiter[1].done():
+                waiter[1].set_exception(exc)
+        self.watch(done)
+
+    def close(self) -> None:
+        """Look no more."""
+        if self._timer is not None:
+            self._timer.cancel()
 
     def put(self, event: Event) -> None:
         """Add an event, on the service thread."""
@@ -170,12 +198,16 @@ class _AsyncStream(_Stream):
             raise StopAsyncIteration
         if self._call is None:
             self._call = self._start_call(self._channel.put)
+            self._channel.watch(self._call.done)
+        self._call.check_process()
         try:
             event = await self._channel.get()
         except asyncio.CancelledError:
             self.close()
             raise
         self._ended = isinstance(event, Finished)
+        if self._ended:
+            self._channel.close()
         return event
 
     async def aclose(self) -> None:

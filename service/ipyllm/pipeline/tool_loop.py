@@ -1,14 +1,15 @@
 """The tool loop: ask the model, run the tools it calls, send their results, until an answer fits the schema.
 
-Each request is an exchange with its own ledger row. The loop runs on the service thread, the tools on the caller's.
+Each request is an exchange with its own ledger row. The loop runs on the service thread; the user's code, which is the
+tools and all validators, does not: see :mod:`ipyllm.tools.caller_executor`.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from ipyllm.errors import LLMError
 from ipyllm.observability.logs import log
@@ -21,11 +22,12 @@ if TYPE_CHECKING:
     from ipyllm.messages import Message
     from ipyllm.request import ChatRequest
     from ipyllm.response import Category, ChatResponse, Status, ToolResult
-    from ipyllm.structured import SchemaMode
+    from ipyllm.structured import Schema, SchemaMismatch, SchemaMode
     from ipyllm.tools import CallerExecutor
 
 __all__ = ["ToolLoop", "first_request"]
 
+_T = TypeVar("_T")
 _logger = logging.getLogger("ipyllm.call")
 _SHOWN = 200  # characters of a refusal in an error
 
@@ -46,6 +48,13 @@ def first_request(request: ChatRequest, mode: SchemaMode = "native") -> ChatRequ
     return replace(request.with_params(**params), messages=tuple(messages))
 
 
+@dataclass(frozen=True, slots=True)
+class _Parsed:
+    """The value in an answer."""
+
+    value: Any
+
+
 class ToolLoop:
     """The exchanges and tool results of one turn.
 
@@ -58,7 +67,7 @@ class ToolLoop:
         self,
         request: ChatRequest,
         ask: Callable[[ChatRequest], Awaitable[ChatResponse]],
-        caller_executor: CallerExecutor | None,
+        caller_executor: CallerExecutor,
         deadline: float | None = None,
         *,
         schema_mode: SchemaMode = "native",
@@ -90,12 +99,10 @@ class ToolLoop:
             if response.refused:
                 said = shorten(response.content, _SHOWN)
                 raise self._failed(response, f"{self._request.model} refused to answer: {said}", "refusal")
-            from ipyllm.structured import SchemaMismatch
-
-            try:
-                return self._final_response(response, self._request.schema.parse(response.content))
-            except SchemaMismatch as exc:
-                self._repair_or_raise(response, exc)
+            parsed = await self._parse(response, self._request.schema)
+            if isinstance(parsed, _Parsed):
+                return self._final_response(response, parsed.value)
+            self._repair_or_raise(response, parsed)
 
     async def _ask_in_supported_mode(self) -> ChatResponse:
         while True:
@@ -121,7 +128,6 @@ class ToolLoop:
     async def _run_tools(self, response: ChatResponse) -> None:
         from ipyllm.tools import execute_all
 
-        assert self._caller_executor is not None
         request = self._request
         rounds = sum(bool(step.tool_calls) for step in self.steps)
         if rounds > request.tool_rounds:
@@ -130,21 +136,63 @@ class ToolLoop:
                 f"{request.model} called tools in {rounds} rounds without answering. Allow more with tool_rounds=…, or "
                 "give it fewer tools.",
             )
-        try:
-            async with asyncio.timeout_at(self._deadline):
-                results = await execute_all(response.tool_calls, request.tools, self._caller_executor)
-        except TimeoutError:
-            sentence = (
-                f"{request.model} took too long: its tools exceeded the call's limit of {request.timeout.total:g} s."
-            )
-            raise self._failed(response, sentence, "timeout") from None
-        except asyncio.CancelledError:
-            # The text before the tool calls has arrived, and was paid for.
-            raise self._failed(response, f"The call to {request.model} was cancelled.", "cancelled") from None
+        results = await self._in_time(
+            response, "its tools", execute_all(response.tool_calls, request.tools, self._caller_executor)
+        )
         self.results += results
         self._added_messages += [_tool_call_message(response), *(result.as_message() for result in results)]
 
-    def _repair_or_raise(self, response: ChatResponse, mismatch: Any) -> None:
+    async def _parse(self, response: ChatResponse, schema: Schema) -> _Parsed | SchemaMismatch:
+        """Return the value in an answer, or why there is none."""
+        from ipyllm.structured import SchemaMismatch
+        from ipyllm.tools import ToolTimeout
+        from ipyllm.tools.result_text import describe_error
+
+        def parse() -> _Parsed | SchemaMismatch | LLMError | str:
+            try:
+                return _Parsed(schema.parse(response.content))
+            except SchemaMismatch as exc:
+                return SchemaMismatch(str(exc))  # without what it came from: the user's exceptions
+            except LLMError as exc:
+                return exc
+            except BaseException as exc:  # noqa: BLE001 - a validator is the user's code
+                return describe_error(exc)
+
+        name = f"checking the answer against {schema.name}"
+        try:
+            parsed = await self._in_time(response, name, self._caller_executor.check(name, parse))
+        except ToolTimeout as exc:
+            raise self._failed(
+                response, f"The answer of {self._request.model} was given up: {exc}.", "bad_request"
+            ) from None
+        if isinstance(parsed, LLMError):
+            raise self._failed(response, str(parsed), parsed.category)
+        if isinstance(parsed, str):
+            raise self._failed(
+                response,
+                f"The answer of {self._request.model} could not be checked, because a validator of {schema.name} "
+                f"raised {parsed.rstrip('.')}. A validator raises ValueError to refuse a value.",
+                "bad_request",
+            )
+        return parsed
+
+    async def _in_time(self, response: ChatResponse, what: str, work: Awaitable[_T]) -> _T:
+        """Await the user's code; raise with the response so far, which was paid for, when its time is over."""
+        request = self._request
+        try:
+            async with asyncio.timeout_at(self._deadline) as limit:
+                return await work
+        except TimeoutError:
+            if not limit.expired():  # a limit of the work itself
+                raise
+            sentence = (
+                f"{request.model} took too long: {what} exceeded the call's limit of {request.timeout.total:g} s."
+            )
+            raise self._failed(response, sentence, "timeout") from None
+        except asyncio.CancelledError:
+            raise self._failed(response, f"The call to {request.model} was cancelled.", "cancelled") from None
+
+    def _repair_or_raise(self, response: ChatResponse, mismatch: SchemaMismatch) -> None:
         request = self._request
         assert request.schema is not None
         if response.finish_reason == "length":

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from markdown_it.token import Token
 
-__all__ = ["BlockStream"]
+__all__ = ["BlockStream", "split_source"]
 
 _LINE_END = re.compile(r"\r\n?|\n")
 _MATH_OPENINGS = ("$$", r"\[")
@@ -82,6 +82,26 @@ class BlockStream:
             if _is_final(lines[: block.map[0]]):
                 return next(islice(_LINE_END.finditer(tail), block.map[0] - 1, None)).end()
         return 0
+
+
+def split_source(source: str, chars: int) -> tuple[str, str]:
+    """Split a text between two blocks, after at least ``chars`` characters or else before its last block.
+
+    Joined, both parts equal the text; the second is empty for a text that is no longer or has one block.
+    """
+    if len(source) <= chars:
+        return source, ""
+    normal = _LINE_END.sub("\n", source)
+    lines = normal.split("\n")
+    ends = [0, *(end.end() for end in _LINE_END.finditer(source))]
+    cut = 0
+    for block in _top_level_blocks(normal)[1:]:
+        assert block.map is not None
+        if _is_final(lines[: block.map[0]]):
+            cut = ends[block.map[0]]
+            if cut >= chars:
+                break
+    return (source[:cut], source[cut:]) if cut else (source, "")
 
 
 def _top_level_blocks(source: str) -> list[Token]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from html import escape
 from typing import TYPE_CHECKING
 
+from ipyllm.rendering.markdown_source import escape_markdown
 from ipyllm.response import NOT_BILLED, NOT_SENT, name_failure
 from ipyllm.text.format import seconds
 from ipyllm.text.terminal import strip_control_sequences
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from ipyllm.response import ChatResponse, Usage
     from ipyllm.timing import Timing
 
-__all__ = ["footer_html", "footer_text"]
+__all__ = ["footer_html", "footer_markdown", "footer_text"]
 
 _STATUS = {
     "cancelled": "cancelled",
@@ -43,6 +44,11 @@ def footer_html(response: ChatResponse) -> str:
     """Return :func:`footer_text` as HTML, for :data:`ipyllm.rendering.style.CSS` to draw small and grey."""
     text = escape(footer_text(response))
     return f'<div class="ipyllm-footer mathjax_ignore tex2jax_ignore">{text}</div>'
+
+
+def footer_markdown(response: ChatResponse) -> str:
+    """Return :func:`footer_text` as markdown, in italics."""
+    return f"*{escape_markdown(footer_text(response))}*"
 
 
 def _parts(response: ChatResponse) -> Iterator[str]:

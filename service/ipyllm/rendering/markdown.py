@@ -7,13 +7,18 @@ JupyterLab and nbconvert from typesetting TeX (``\href{javascript:…}``, ``\sty
 
 from __future__ import annotations
 
+import re
 from functools import cache
 from html import escape
 from time import thread_time
 from typing import TYPE_CHECKING, Any
 
+from ipyllm.rendering.direction import direction_rule
 from ipyllm.rendering.highlight import highlight
+from ipyllm.rendering.inline_tags import add_inline_tags
 from ipyllm.rendering.links import bounded_rule, links_rule
+from ipyllm.rendering.lists_and_notes import add_footnotes, add_task_lists
+from ipyllm.rendering.long_lists import long_lists_rule
 from ipyllm.rendering.sanitize_answer import sanitize
 from ipyllm.rendering.tex import add_math
 from ipyllm.text.surrogates import replace_surrogates
@@ -26,9 +31,9 @@ if TYPE_CHECKING:
     from markdown_it.token import Token
     from markdown_it.utils import EnvType, OptionsDict
 
-__all__ = ["parser", "to_html"]
+__all__ = ["parser", "plain_html", "to_html"]
 
-_WRAPPER = '<div class="ipyllm-answer mathjax_ignore tex2jax_ignore" dir="auto">{}</div>'
+_WRAPPER = '<div class="ipyllm-answer mathjax_ignore tex2jax_ignore">{}</div>'
 
 # Sizes above which text is shown as it is. An answer of 32k tokens has about 130,000 characters; longer text is not
 # prose, and some inline rules take more than linear time.
@@ -36,6 +41,7 @@ _MAX_TEXT = 400_000
 _MAX_PARAGRAPH = 60_000
 _MAX_LIVE_CODE = 4_000
 _MAX_HIGHLIGHT_SECONDS = 0.5
+_BLANK_LINE = re.compile(r"\n(?=[ \t]*\n)")
 
 
 def to_html(text: str, *, live: bool = False) -> str:
@@ -48,27 +54,45 @@ def to_html(text: str, *, live: bool = False) -> str:
     """
     text = replace_surrogates(text)  # the sanitiser refuses lone surrogates
     if len(text) > _MAX_TEXT:
-        return _WRAPPER.format(f'<pre dir="auto">{escape(text, quote=False)}</pre>')
+        return plain_html(text)
     md = parser()
     env: dict[str, Any] = {}
     tokens = md.parse(text, env)
     if live and (unfinished := _fence_at_the_end(tokens)):
         unfinished.meta["plain"] = len(unfinished.content) > _MAX_LIVE_CODE
-    return _WRAPPER.format(sanitize(md.renderer.render(tokens, md.options, env)))
+    return _wrap(sanitize(md.renderer.render(tokens, md.options, env)))
+
+
+def plain_html(text: str) -> str:
+    """Return text as it is, in one element like that of :func:`to_html`; each line has its own direction."""
+    return _wrap(f'<pre class="ipyllm-text" dir="auto">{escape(text, quote=False)}</pre>')
+
+
+def _wrap(html: str) -> str:
+    # In markdown, as which notebooks are exported, a blank line would end the HTML.
+    return _WRAPPER.format(_BLANK_LINE.sub("&#10;", html))
 
 
 @cache
 def parser() -> MarkdownIt:
-    """Return the parser: CommonMark, tables, strikethrough and math. It has no state between texts."""
+    """Return the parser: CommonMark, tables, strikethrough, tasks, footnotes, math, and a few tags of HTML.
+
+    It has no state between texts.
+    """
     from markdown_it import MarkdownIt
 
     # The depth limits Python's recursion; the CommonMark preset of 20 would drop deep lists.
     md = MarkdownIt("commonmark", {"html": False, "maxNesting": 100}).enable(["table", "strikethrough"])
     add_math(md)
+    add_inline_tags(md)
+    add_footnotes(md)
     for name in ("link", "image"):
         md.inline.ruler.at(name, bounded_rule(name))
     md.core.ruler.at("inline", _inline_rule)
+    add_task_lists(md)
     md.core.ruler.push("links", links_rule)
+    md.core.ruler.push("direction", direction_rule)
+    md.core.ruler.push("long_lists", long_lists_rule)
     md.add_render_rule("fence", _render_fence)
     md.add_render_rule("link_open", _render_link)
     return md

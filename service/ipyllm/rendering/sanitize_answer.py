@@ -10,6 +10,7 @@ from functools import cache
 from typing import TYPE_CHECKING
 
 from ipyllm.rendering.highlight import CLASSES
+from ipyllm.rendering.math_text import HIDDEN_TAGS
 from ipyllm.rendering.tex import MATHML_ATTRIBUTES, MATHML_TAGS
 
 if TYPE_CHECKING:
@@ -19,8 +20,8 @@ __all__ = ["is_raster_image", "sanitize"]
 
 
 _TAGS = set(
-    "a blockquote br code del div em h1 h2 h3 h4 h5 h6 hr img li ol p pre s span strong table tbody td th "  # noqa: SIM905 - a list of words
-    "thead tr ul".split()
+    "a blockquote br code del div em h1 h2 h3 h4 h5 h6 hr img kbd li ol p pre s span strong sub sup table tbody td "  # noqa: SIM905 - a list of words
+    "th thead tr ul".split()
 )
 _ALIGNMENTS = {f"text-align:{side}" for side in ("left", "center", "right")}
 _LINK = re.compile(r"(?:https?://|mailto:)", re.IGNORECASE)
@@ -42,17 +43,31 @@ def _cleaner() -> nh3.Cleaner:
     import nh3
 
     return nh3.Cleaner(
-        tags=_TAGS | MATHML_TAGS,
+        tags=_TAGS | MATHML_TAGS | HIDDEN_TAGS,
         attributes={
             "a": {"href"},
             "img": {"src", "alt"},
             "ol": {"start"},
             **{tag: set(MATHML_ATTRIBUTES) for tag in MATHML_TAGS},
         },
-        tag_attribute_values={"a": {"target": {"_blank"}}, "td": {"style": _ALIGNMENTS}, "th": {"style": _ALIGNMENTS}},
+        tag_attribute_values={
+            "a": {"target": {"_blank"}},
+            "li": {"dir": {"auto"}},
+            **{
+                tag: {"dir": {"auto"}, "style": _ALIGNMENTS}
+                for tag in ("p", "h1", "h2", "h3", "h4", "h5", "h6", "td", "th")
+            },
+            **{tag: {"dir": {"ltr", "rtl"}} for tag in ("blockquote", "ol", "table", "ul")},
+        },
         # One attribute per tag: nh3 writes several in random order, and equal answers must give equal HTML.
         set_tag_attribute_values={"a": {"rel": "noopener noreferrer nofollow"}, "pre": {"dir": "ltr"}},
-        allowed_classes={"span": set(CLASSES) | {"ipyllm-math"}},
+        allowed_classes={
+            "span": set(CLASSES) | {"ipyllm-math"},
+            "li": {"ipyllm-task"},
+            "p": {"ipyllm-footnote"},
+            "ol": {"ipyllm-part"},
+            "ul": {"ipyllm-part"},
+        },
         # `data` is for images; the filter below removes it from links.
         url_schemes={"http", "https", "mailto", "data"},
         url_relative="deny",

@@ -12,6 +12,8 @@ from functools import lru_cache
 from html import escape, unescape
 from typing import TYPE_CHECKING, Any
 
+from ipyllm.rendering.math_text import add_text
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from xml.etree.ElementTree import Element
@@ -22,7 +24,7 @@ if TYPE_CHECKING:
     from markdown_it.token import Token
     from markdown_it.utils import EnvType, OptionsDict
 
-__all__ = ["MATHML_ATTRIBUTES", "MATHML_TAGS", "add_math", "to_mathml"]
+__all__ = ["MATHML_ATTRIBUTES", "MATHML_TAGS", "add_math", "match_math", "to_mathml"]
 
 MATHML_TAGS = frozenset(
     "math menclose mfrac mi mn mo mover mpadded mphantom mroot mrow mspace msqrt mstyle msub msubsup msup "  # noqa: SIM905 - a list of words
@@ -102,8 +104,11 @@ def _convert(tex: str, display: bool) -> str | None:
 
     try:
         math = convert_to_element(_with_known_environments(tex), display="block" if display else "inline")
+        if not _clean(math, display=display):
+            return None
+        add_text(math)
         # The library's own serialiser writes `<` from \text{…} unescaped.
-        return tostring(math, encoding="unicode") if _clean(math, display=display) else None
+        return tostring(math, encoding="unicode")
     except Exception:  # noqa: BLE001 - its parser raises IndexError, KeyError, RecursionError… on bad TeX
         return None
 
@@ -150,7 +155,7 @@ def _render(_: Any, tokens: Sequence[Token], idx: int, options: OptionsDict, env
 
 def _inline_rule(state: StateInline, silent: bool) -> bool:
     source, pos = state.src, state.pos
-    found = _match_brackets(source, pos) if source[pos] == "\\" else _match_dollars(source, pos)
+    found = match_math(source, pos)
     if not found:
         return False
     markup, tex, end = found
@@ -161,6 +166,11 @@ def _inline_rule(state: StateInline, silent: bool) -> bool:
         token.content, token.markup, token.meta = tex, markup, {"source": source[pos:end]}
     state.pos = end
     return True
+
+
+def match_math(source: str, pos: int) -> tuple[str, str, int] | None:
+    """Return the opening mark, TeX and end of the formula that begins at ``pos``; None if none does."""
+    return _match_brackets(source, pos) if source[pos] == "\\" else _match_dollars(source, pos)
 
 
 def _match_brackets(source: str, pos: int) -> tuple[str, str, int] | None:

@@ -11,6 +11,7 @@ from itertools import count
 from typing import TYPE_CHECKING, Any
 
 from ipyllm.errors import LLMError, bad_request
+from ipyllm.fork_safety import renewed_in_child, reset_in_child
 from ipyllm.pipeline.candidates import category_of, may_ask_another
 from ipyllm.routing.health import Health
 from ipyllm.routing.route import Route
@@ -60,10 +61,11 @@ class Pool(Route):
         self._served_model = model
         self._members: dict[str, _EndpointState] = {}
         self._draining: dict[str, _EndpointState] = {}
-        self._lock = threading.Lock()
+        self._lock = renewed_in_child(threading.Lock())
         self._choices = count(1)
         for endpoint in endpoints:
             self.add(endpoint)
+        reset_in_child(self)
 
     @property
     def endpoints(self) -> tuple[PoolEndpoint, ...]:
@@ -93,6 +95,7 @@ class Pool(Route):
         if not done.done() and service_thread().is_current:
             raise RuntimeError("drain() would block the service thread; use `await pool.adrain(…)`.")
         ended = InterruptibleEvent()
+        ended.set_by = service_thread().liveness
         done.add_done_callback(lambda _: ended.set())
         ended.wait(timeout)
         done.result(0)
@@ -116,6 +119,15 @@ class Pool(Route):
                 error = candidate.error
             if error is None or not _is_worth_another_endpoint(error, request):
                 return
+
+    def after_fork_in_child(self) -> None:
+        """Forget the parent's calls: they do not end here, and a drain would wait for them."""
+        for member in [*self._members.values(), *self._draining.values()]:
+            member.in_flight = 0
+        for member in self._draining.values():
+            member.drained = Future()
+            member.drained.set_result(None)
+        self._draining.clear()
 
     def _arms(self) -> Iterable[BaseLLMService]:
         with self._lock:

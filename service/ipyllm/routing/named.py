@@ -6,6 +6,7 @@ import threading
 from typing import TYPE_CHECKING
 
 from ipyllm.errors import LLMError
+from ipyllm.fork_safety import in_forked_child, renewed_in_child
 from ipyllm.routing.balancing import Pool
 from ipyllm.routing.failover import Fallback
 from ipyllm.routing.splitting import Split
@@ -23,7 +24,12 @@ __all__ = ["named_route"]
 
 _routes: dict[str, tuple[object, Route]] = {}
 _making: list[str] = []
-_lock = threading.RLock()
+_lock = renewed_in_child(threading.RLock())
+
+
+@in_forked_child
+def _forget_unfinished() -> None:
+    _making.clear()  # another thread was making them
 
 
 def named_route(name: str, routes: Mapping[str, RouteSettings], resolver: Resolver, made_from: object = None) -> Route:

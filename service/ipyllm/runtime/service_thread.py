@@ -3,6 +3,9 @@
 Connections stay warm between cells, a chat goes on while a cell trains a model, timestamps do not wait for
 drawing, and an interrupt hits only a wait, so that the call can be cancelled cleanly. A child process starts its own
 thread after a fork; at exit the calls in flight are cancelled and their rows are written.
+
+The user's code does not run here: see :mod:`ipyllm.tools.caller_executor`. Should an exit be raised on the loop after
+all, it ends its own task, and the loop goes on.
 """
 
 from __future__ import annotations
@@ -11,6 +14,7 @@ import asyncio
 import atexit
 import contextlib
 import functools
+import logging
 import threading
 from collections import deque
 from concurrent.futures import Future
@@ -18,8 +22,10 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 # Importing this registers the exit handler of ledgers. `atexit` runs handlers in reverse order, so calls that are
 # cancelled at exit still write their rows.
-from ipyllm.fork_safety import in_forked_child
+from ipyllm.fork_safety import in_forked_child, renewed_in_child
+from ipyllm.runtime.liveness import Liveness
 from ipyllm.runtime.loop_lag import LagMonitor
+from ipyllm.runtime.process_exit import begin_exit, silence_daemon_threads
 from ipyllm.runtime.short_pauses import ShortPauses
 from ipyllm.transport.batched_reads import new_event_loop
 from ipyllm.transport.client import TransportClient
@@ -31,6 +37,7 @@ if TYPE_CHECKING:
 __all__ = ["ServiceThread", "service_thread"]
 
 T = TypeVar("T")
+_logger = logging.getLogger("ipyllm.service_thread")
 _EXIT_S = 5.0
 _STARTED_AT_ONCE = 2  # coroutines in one turn of the loop, so that 500 calls begun at once do not stop the reading
 
@@ -43,10 +50,12 @@ class ServiceThread:
         self.transport = TransportClient()
         self.lag = LagMonitor()
         self.short_pauses = ShortPauses()
-        self._submitting = threading.Lock()
+        self._submitting = renewed_in_child(threading.Lock())
         self._submitted: deque[tuple[Coroutine[Any, Any, Any], Future[Any]]] = deque()
         self._woken = False  # the loop was woken and has not run yet
+        silence_daemon_threads()
         self._thread = threading.Thread(target=self._run, name="ipyllm-service", daemon=True)
+        self.liveness = Liveness(self._thread, "The service thread of ipyllm", self.loop)
         self._thread.start()
 
     def _run(self) -> None:
@@ -54,12 +63,17 @@ class ServiceThread:
 
         use_cached_settings_on_this_thread()
         asyncio.set_event_loop(self.loop)
-        self.loop.run_forever()
+        while True:
+            try:
+                return self.loop.run_forever()
+            except (SystemExit, KeyboardInterrupt) as exc:  # asyncio ends the loop, beside the task that raised it
+                with contextlib.suppress(BaseException):  # of the user's log handlers
+                    _logger.error("The service thread goes on after %s.", type(exc).__name__)  # noqa: TRY400
 
     @property
     def alive(self) -> bool:
         """Whether calls can be submitted."""
-        return self._thread.is_alive() and not self.loop.is_closed()
+        return self._thread.is_alive() and not self.loop.is_closed() and not self.liveness.is_stuck
 
     @property
     def is_current(self) -> bool:
@@ -134,7 +148,7 @@ def _copy_outcome(future: Future[Any], task: asyncio.Task[Any]) -> None:
         future.set_result(task.result())
 
 
-_lock = threading.Lock()
+_lock = renewed_in_child(threading.Lock())
 _current: ServiceThread | None = None
 
 
@@ -159,11 +173,15 @@ def stop_service_thread() -> None:
 @in_forked_child
 def _forget_after_fork() -> None:
     # The thread does not exist in the child, and the sockets belong to the parent.
-    global _current, _lock
-    _lock = threading.Lock()
+    global _current
     if _current is not None:
         _current.short_pauses.restore()
     _current = None
 
 
-atexit.register(stop_service_thread)
+def _at_exit() -> None:
+    begin_exit()
+    stop_service_thread()
+
+
+atexit.register(_at_exit)

@@ -260,7 +260,7 @@ def validate_score(value: Any) -> Score:
         exc.cost_usd = given.cost_usd
         raise
     reason = None if given.reason is None else redact(strip_control_sequences(str(given.reason)))
-    return replace(given, value=number, reason=reason)
+    return Score(number, reason, given.cost_usd)
 
 
 def _number(value: Any) -> float | None:

@@ -9,12 +9,14 @@ from __future__ import annotations
 import asyncio
 import functools
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from ipyllm.errors import bad_request
+from ipyllm.errors import LLMError, bad_request
 from ipyllm.pipeline.call_scope import CallScope
 from ipyllm.runtime.interruptible import CANCEL_GRACE_S, InterruptibleEvent
+from ipyllm.runtime.liveness import wait_for_future
 from ipyllm.runtime.service_thread import service_thread
 from ipyllm.scorers.scored_answer import answers
 from ipyllm.scorers.scorer import Score, ScoreFailure, Scorer, as_scorers, validate_score
@@ -106,8 +108,6 @@ class Scoring:
     ----------
     scorers, calls, rows, on, concurrency
         As for :func:`apply`.
-    on_score : callable, optional
-        Called after each score, in any thread, for a progress bar of ``total`` steps. Must return at once.
     """
 
     def __init__(
@@ -118,7 +118,6 @@ class Scoring:
         *,
         on: str = "prompt_id",
         concurrency: int = CONCURRENCY,
-        on_score: Callable[[], None] | None = None,
     ) -> None:
         self._scorers = as_scorers(scorers)
         self._concurrency = validate_int("concurrency", concurrency, 1)
@@ -130,10 +129,7 @@ class Scoring:
         self._answers = answers(calls)
         self._has_text = calls["response"].notna().tolist()
         self._indices = [index for index, answer in enumerate(self._answers) if answer.status == "ok"]
-        self._on_score = on_score or (lambda: None)
         self._results: dict[str, dict[int, Score | ScoreFailure]] = {scorer.name: {} for scorer in self._scorers}
-        self._future: Future[None] | None = None
-        self.total = len(self._indices) * len(self._scorers)
 
     def run(self) -> None:
         """Score and wait. Async scorers run on the event loop of the notebook cell, if there is one.
@@ -148,6 +144,7 @@ class Scoring:
         self._prepare_scorers()
         self._run_inline()
         caller_executor, done = CallerExecutor(waits=True), InterruptibleEvent()
+        done.set_by = service_thread().liveness
         future = self._start(caller_executor, done)
         if future is None:
             return
@@ -155,7 +152,8 @@ class Scoring:
             caller_executor.wait(done)
         except BaseException:
             future.cancel()
-            done.wait(CANCEL_GRACE_S)
+            with suppress(LLMError):  # the service thread cannot end it
+                done.wait(CANCEL_GRACE_S)
             raise
         future.result()
 
@@ -165,7 +163,11 @@ class Scoring:
         self._run_inline()
         future = self._start(CallerExecutor(waits=False), InterruptibleEvent())
         if future is not None:
-            await asyncio.wrap_future(future)
+            try:
+                await wait_for_future(future, service_thread().liveness)
+            except asyncio.CancelledError:
+                future.cancel()
+                raise
 
     def frame(self) -> pd.DataFrame:
         """Return the calls with the scores so far, as :func:`apply` does."""
@@ -223,7 +225,6 @@ class Scoring:
 
     def _add_result(self, scorer: Scorer, index: int, result: Score | ScoreFailure) -> None:
         self._results[scorer.name][index] = result
-        self._on_score()
 
     def _start(self, caller_executor: CallerExecutor, done: InterruptibleEvent) -> Future[None] | None:
         if all(scorer.inline for scorer in self._scorers) or not self._indices:
@@ -257,7 +258,9 @@ class Scoring:
         try:
             function = functools.partial(scope.run, self._call(scorer, index))
             code = UserCode(scorer.name, function, scorer.is_async, scorer.timeout)
-            result = await caller_executor.run(code, convert=validate_score)
+            result = await caller_executor.run(code, convert=validate_score, describe=_failure)
+        except ScoreFailure as exc:
+            result = exc
         except ToolTimeout as exc:
             worker.timeouts += 1
             return _with_cost(ScoreFailure(f"{exc}."), scope)
@@ -266,8 +269,6 @@ class Scoring:
             if caller_executor.is_abandoned or (task is not None and task.cancelling()):
                 raise
             result = ScoreFailure("It was cancelled.")
-        except Exception as exc:  # noqa: BLE001 - any error of a scorer is that score's error
-            result = _failure(exc)
         worker.timeouts = 0
         return _with_cost(result, scope)
 
@@ -334,7 +335,10 @@ def _with_cost(result: Score | ScoreFailure, scope: CallScope) -> Score | ScoreF
 
 
 def _failure(exc: Exception) -> ScoreFailure:
-    """Return an exception of a scorer as its failure."""
-    if isinstance(exc, ScoreFailure):
+    """Return an exception of a scorer as its failure. Call it where the scorer ran."""
+    if type(exc) is ScoreFailure:
         return exc
-    return ScoreFailure(truncate(" ".join(describe_error(exc).split()), _MAX_ERROR_CHARS))
+    error = describe_error(exc)
+    if isinstance(exc, ScoreFailure):  # of a class of the user's
+        return ScoreFailure(error.removeprefix(f"{type(exc).__name__}: "), cost_usd=exc.cost_usd)
+    return ScoreFailure(truncate(" ".join(error.split()), _MAX_ERROR_CHARS))

@@ -122,13 +122,21 @@ class AddressAndKey(ABC):
                 model=self.full_name,
             )
         address = Address(base_url, key or None, headers, authority_sources(self.ca_file()))
-        if (key or headers.hold_a_key) and not address.is_loopback and not self._is_own_host(base_url):
-            key_from = (self._key_sources() if key else set()) | (
-                self._header_sources() if headers.hold_a_key else set()
-            )
-            address_from = self._address_source()
-            check_destination(base_url, address_from, key_from, title=self.title, model=self.full_name)
+        if key or headers.hold_a_key:
+            key_from = self._key_sources() if key else set()
+            self._check_destination(address, key_from | (self._header_sources() if headers.hold_a_key else set()))
         return address
+
+    def check_headers(self, headers: Headers, address: Address) -> None:
+        """Raise ``authentication`` if the headers of one call hold a key that must not be sent to the address."""
+        if headers.hold_a_key:
+            self._check_destination(address, {"an argument"})
+
+    def _check_destination(self, address: Address, key_from: set[Source | None]) -> None:
+        if not address.is_loopback and not self._is_own_host(address.base_url):
+            check_destination(
+                address.base_url, self._address_source(), key_from, title=self.title, model=self.full_name
+            )
 
     def _address_source(self) -> Source | None:
         """Return where the address comes from; None for the code of the service."""

@@ -6,6 +6,7 @@ import threading
 from typing import TYPE_CHECKING
 
 from ipyllm.errors import LLMError
+from ipyllm.fork_safety import renewed_in_child
 from ipyllm.runtime.interruptible import InterruptibleEvent
 from ipyllm.runtime.service_thread import service_thread
 
@@ -20,7 +21,7 @@ __all__ = ["ask_once", "forget", "has_date", "listed_model", "names", "remember"
 _ASK_S = 3.0
 _lists: dict[str, dict[str, ListedModel]] = {}
 _with_date: set[str] = set()
-_lock = threading.Lock()
+_lock = renewed_in_child(threading.Lock())
 
 
 def remember(base_url: str, models: Iterable[ListedModel]) -> None:

@@ -7,20 +7,11 @@ from __future__ import annotations
 
 import sys
 import tomllib
-from dataclasses import dataclass
 from functools import cache
 from importlib import resources
-from typing import Any
+from typing import Any, NamedTuple
 
-__all__ = [
-    "Readable",
-    "TemplateObject",
-    "aggregations",
-    "filter_names",
-    "parameters",
-    "readable",
-    "readable_rows",
-]
+__all__ = ["Readable", "TemplateObject", "name_list", "readable", "readable_rows"]
 
 
 class TemplateObject:
@@ -29,53 +20,33 @@ class TemplateObject:
     members: frozenset[str] = frozenset()
 
 
-@dataclass(frozen=True, slots=True)
-class Readable:
+class Readable(NamedTuple):
     """One row of the table."""
 
     title: str
-    types: tuple[str, ...]
+    types: list[str]
     members: frozenset[str]
     items: bool = False
+    leaf: bool = False
+    table: bool = False
     made: bool = False
 
 
 @cache
-def _table() -> dict[str, Any]:
+def _file() -> dict[str, Any]:
     return tomllib.loads(resources.files("ipyllm.templates").joinpath("readable.toml").read_text(encoding="utf-8"))
 
 
 @cache
 def readable_rows() -> tuple[Readable, ...]:
     """Return the rows of the table."""
-    return tuple(
-        Readable(
-            row["title"],
-            tuple(row["types"]),
-            frozenset(row["members"].split()),
-            row.get("items", False),
-            row.get("made", False),
-        )
-        for row in _table()["type"]
-    )
+    return tuple(Readable(**{**row, "members": frozenset(row["members"].split())}) for row in _file()["type"])
 
 
 @cache
-def parameters() -> frozenset[str]:
-    """Return the names of the parameters that methods of libraries may be given."""
-    return frozenset(_table()["parameters"].split())
-
-
-@cache
-def filter_names() -> tuple[str, ...]:
-    """Return the names of the filters that a template may use."""
-    return tuple(_table()["filters"].split())
-
-
-@cache
-def aggregations() -> frozenset[str]:
-    """Return the names of the aggregations that ``agg()`` may be given."""
-    return frozenset(_table()["aggregations"].split())
+def name_list(which: str) -> frozenset[str]:
+    """Return the names of one of the lists: ``parameters``, ``filters`` or ``aggregations``."""
+    return frozenset(_file()[which].split())
 
 
 _found: dict[type, Readable] = {}

@@ -12,8 +12,7 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from ipyllm.errors import LLMError, bad_request
-from ipyllm.templates.refusal import RefusedError
-from ipyllm.templates.undefined_name import UndefinedNameError
+from ipyllm.templates.refusal import RefusedError, UndefinedNameError
 from ipyllm.text.redact import redact
 
 if TYPE_CHECKING:
@@ -54,6 +53,7 @@ class SandboxedTemplate:
         self, text: str, *, subject: str = "The template", to_text: Callable[[Any], Any] | None = None, advice: str = ""
     ) -> None:
         from jinja2.exceptions import TemplateSyntaxError
+        from jinja2.nodes import Name
 
         from ipyllm.templates.environment import environment
 
@@ -62,7 +62,9 @@ class SandboxedTemplate:
         self._author_wrote_key = _key_in(text) is not None  # the author may write a key into the template
         ending = f"; {advice}." if advice else "."
         try:
-            self._template = environment().from_string(text)
+            tree = environment().parse(text)
+            self._names = {node.name for node in tree.find_all(Name) if node.ctx == "load"}
+            self._template = environment().from_string(tree)
         except TemplateSyntaxError as exc:
             reason = f"line {exc.lineno}: {(exc.message or '').rstrip('.')}"
             raise bad_request(f"{subject} does not parse, {reason}{ending}") from None
@@ -84,7 +86,7 @@ class SandboxedTemplate:
         from ipyllm.templates.rendering import Rendering
 
         try:
-            filled = Rendering(values, self._to_text).fill_in(self._template)
+            filled = Rendering(values, self._to_text).fill_in(self._template, self._names)
         except RefusedError as exc:
             raise bad_request(f"{self._subject} {exc}") from None
         except (LLMError, UndefinedNameError):

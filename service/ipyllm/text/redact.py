@@ -60,6 +60,9 @@ _IS_NO_NAME: Final = {"body": re.compile(r"[0-9]|[a-z][A-Z]|[A-Za-z]{16}"), "sen
 _known: dict[str, tuple[_Spelling, ...]] = {}
 """The spellings of each key that this process was given: in clear, then those in base64."""
 
+_shortest = len(_LONG_TOKEN)
+"""Characters of the shortest text in which a key is searched: most texts of a ledger's row are shorter than any key."""
+
 
 class _Spelling(NamedTuple):
     """A key in clear or in base64.
@@ -89,14 +92,17 @@ def is_worth_masking(key: str) -> bool:
 
 def remember_secret(secret: str | SecretStr | None) -> None:
     """Mask ``secret`` in every text from now on, if it is worth masking."""
+    global _shortest
     key = secret if isinstance(secret, str) else value_of(secret)
     if key and key not in _known and is_worth_masking(key):
-        _known[key] = tuple(_spellings(key))
+        spellings = tuple(_spellings(key))
+        _shortest = max(_MIN_BARE, min(_shortest, len(spellings[0].bare)))
+        _known[key] = spellings
 
 
 def redact(text: str) -> str:
     """Return ``text`` with known secrets, and what looks like one, masked."""
-    if len(text) < _MIN_BARE:
+    if len(text) < _shortest:
         return text
     encoded = text.encode("utf-8", "replace")
     has_long_token = _LONG_TOKEN in encoded.translate(_TOKENS)

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import re
 
-__all__ = ["TerminalFilter", "strip_control_sequences"]
+__all__ = ["TerminalFilter", "encodable", "strip_control_sequences"]
+
+_IN_ASCII = {"…": "...", "→": "->", "·": "|", "≥": ">=", "×": "x", "─": "-", "–": "-", "—": "-"}
 
 # ECMA-48. A string (OSC, DCS, SOS, PM, APC) ends with BEL or ST; here also at a line's end or after 1000
 # characters, because a string that never ends would remove the rest of the answer.
@@ -42,3 +44,31 @@ class TerminalFilter:
 def strip_control_sequences(text: str) -> str:
     r"""Return ``text`` without control characters other than ``\n`` and ``\t``, and without their sequences."""
     return _CONTROL.sub("", text)
+
+
+def encodable(text: str, encoding: str | None) -> str:
+    """Return ``text`` with what an encoding lacks replaced: our own signs by similar ones, others by ``?``.
+
+    Examples
+    --------
+    >>> encodable("2 calls · Grüße → π", "ascii"), encodable("Grüße → π", "utf-8")
+    ('2 calls | Gr??e -> ?', 'Grüße → π')
+    """
+    if encoding is None:
+        return text
+    try:
+        text.encode(encoding)
+    except UnicodeEncodeError:
+        similar = "".join(_in_encoding(char, encoding) for char in text)
+        return similar.encode(encoding, "replace").decode(encoding)
+    except LookupError:  # no such encoding
+        pass
+    return text
+
+
+def _in_encoding(char: str, encoding: str) -> str:
+    try:
+        char.encode(encoding)
+    except UnicodeEncodeError:
+        return _IN_ASCII.get(char, char)
+    return char

@@ -1,8 +1,8 @@
 """Runs the user's code in the thread that waits for the call, or on the loop that awaits it.
 
 A call to a model runs on the service thread. The tools it asks for are the user's code: their prints belong to the
-cell, their sessions and locks to the user's loop, and an interrupt must reach them. So the service thread posts them
-as jobs, and the caller runs them while it waits:
+cell, their sessions and locks to the user's loop, and an interrupt must reach them. On the service thread they would
+stop all other calls. So it posts them as jobs, and the caller runs them while it waits:
 
 ===========================  ==================================  =======================================
 the caller                   plain functions                     async functions
@@ -12,6 +12,10 @@ waits, without a loop        in its thread                       in its thread, 
 awaits on its loop           in a worker thread                  on that loop
 does not wait, has no loop   in a worker thread                  in a worker thread, on a loop of their own
 ===========================  ==================================  =======================================
+
+What checks an answer or the arguments of a tool (validators) runs in a worker thread, with a time limit. Also what only
+looks at the user's objects is done where they are used: results are converted, and errors described, within the job, so
+that neither a ``__str__`` nor a ``__del__`` of the user's runs on the service thread.
 """
 
 from __future__ import annotations
@@ -28,6 +32,7 @@ from time import monotonic
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from ipyllm.errors import bad_request
+from ipyllm.fork_safety import renewed_in_child
 from ipyllm.runtime.interruptible import interruptible_timeout
 from ipyllm.tools.job import CLEANUP_S, UserCodeJob, close_loop
 
@@ -36,7 +41,10 @@ if TYPE_CHECKING:
 
     from ipyllm.runtime.interruptible import InterruptibleEvent
 
-__all__ = ["CallerExecutor", "ToolTimeout", "UserCode"]
+__all__ = ["CHECK_LIMIT_S", "CallerExecutor", "ToolTimeout", "UserCode"]
+
+CHECK_LIMIT_S = 60.0
+"""Seconds that the validators of an answer, or of the arguments of the tools in one, may take."""
 
 T = TypeVar("T")
 _CHECK_CALLER_EVERY_S = 1.0  # only while a job is pending
@@ -80,7 +88,7 @@ class CallerExecutor:
         self._queue: deque[UserCodeJob] = deque()  # … plain functions for the waiting thread,
         self._active: set[UserCodeJob] = set()  # … and coroutines on the caller's loop
         self._one_at_a_time = asyncio.Lock()  # for plain functions, wherever they run
-        self._lock = threading.Lock()  # guards what follows
+        self._lock = renewed_in_child(threading.Lock())  # guards what follows
         self._in_wait = False
         self.is_abandoned = False
         self._closed = False
@@ -118,6 +126,7 @@ class CallerExecutor:
             if seconds is not None and seconds <= 0:
                 return False
             self._sleep(interruptible_timeout(seconds))
+            done.check()
             # `done` comes first: text that arrived before a tool call is shown before the tool runs.
             while self._queue and not done.is_set():
                 if self.before_tool is not None:
@@ -130,7 +139,7 @@ class CallerExecutor:
     def _is_over(self) -> bool:
         return self.is_abandoned or self._closed
 
-    def _sleep(self, seconds: float | None) -> None:
+    def _sleep(self, seconds: float) -> None:
         """Sleep until :meth:`_wake` is called; while coroutines are on the loop, run it instead."""
         if self._active and not self._is_over:
             self._run_loop(seconds)
@@ -143,21 +152,20 @@ class CallerExecutor:
         while not self._wakeups.empty():
             self._wakeups.get_nowait()
 
-    def _run_loop(self, seconds: float | None) -> None:
+    def _run_loop(self, seconds: float) -> None:
         loop = self._loop or self._own_loop
         assert loop is not None, "an active job has a loop"
         if _running_loop() is not None:
             _make_reentrant(loop)
         waiter = loop.create_future()
-        timer = None if seconds is None else loop.call_later(seconds, _complete, waiter)
+        timer = loop.call_later(seconds, _complete, waiter)
         self._waiter = waiter  # set before the queue is checked; `_wake` does it in the opposite order
         try:
             if self._wakeups.empty():
                 loop.run_until_complete(waiter)
         finally:
             self._waiter = None
-            if timer is not None:
-                timer.cancel()
+            timer.cancel()
 
     def _abandon(self) -> None:
         """Cancel all jobs and let them end: a coroutine run by nest-asyncio would go on after an interrupt."""
@@ -182,27 +190,53 @@ class CallerExecutor:
 
     # ---- on the service thread -------------------------------------------------------------------
 
-    async def run(self, code: UserCode, *, convert: Callable[[Any], T]) -> T:
+    async def run(self, code: UserCode, *, convert: Callable[[Any], T], describe: Callable[[Exception], T]) -> T:
         """Call a function in the caller's thread, on its loop, or in a worker thread.
 
         Its ``timeout`` counts from its start; afterwards a coroutine is cancelled, and a plain function runs on,
-        unobserved. ``convert`` is applied to the result in the same thread, to which the result may be bound. Raises
-        what the function raises, :class:`ToolTimeout`, or CancelledError if the user interrupted or the thread or loop
-        that was to run it has ended.
+        unobserved. ``convert`` is applied to the result, or ``describe`` to the exception, in the same thread, to which
+        it may be bound. Raises :class:`ToolTimeout`, or CancelledError if the user interrupted, the function exited,
+        or the thread or loop that was to run it has ended.
         """
         if code.is_async:
-            return await self._on_loop(code.function, convert, code)
+            return await self._on_loop(code.function, convert, describe, code)
+
+        def work() -> T | Awaitable[Any]:
+            try:
+                value = code.function()
+                return value if inspect.isawaitable(value) else convert(value)
+            except Exception as exc:  # noqa: BLE001 - whatever the user's code raises
+                return describe(exc)
+
         async with self._one_at_a_time:
-            job = UserCodeJob(lambda: _convert_plain(code.function(), convert))
+            job = UserCodeJob(work)
             result = await self._await_job(job, self._enqueue if code.timeout is None else self._post_to_worker, code)
         if inspect.isawaitable(result):  # a plain function that returned a coroutine: a lambda, a decorator
-            return await self._on_loop(lambda: result, convert, code)
+            return await self._on_loop(lambda: result, convert, describe, code)
         converted: T = result
         return converted
 
-    async def _on_loop(self, function: Callable[[], Awaitable[Any]], convert: Callable[[Any], T], code: UserCode) -> T:
+    async def check(self, name: str, function: Callable[[], T]) -> T:
+        """Call a plain function that raises nothing, such as validators within a ``try``, in a worker thread.
+
+        Raises :class:`ToolTimeout` after :data:`CHECK_LIMIT_S`, or CancelledError.
+        """
+        code = UserCode(name, function, is_async=False, timeout=CHECK_LIMIT_S)
+        result: T = await self._await_job(UserCodeJob(function), self._post_to_worker, code)
+        return result
+
+    async def _on_loop(
+        self,
+        function: Callable[[], Awaitable[Any]],
+        convert: Callable[[Any], T],
+        describe: Callable[[Exception], T],
+        code: UserCode,
+    ) -> T:
         async def work() -> T:
-            return convert(await function())
+            try:
+                return convert(await function())
+            except Exception as exc:  # noqa: BLE001 - whatever the user's code raises
+                return describe(exc)
 
         result: T = await self._await_job(UserCodeJob(work), self._post_to_loop, code)
         return result
@@ -286,10 +320,6 @@ class CallerExecutor:
         """Return the loop to close: by the waiting thread, or by a worker if it no longer waits."""
         loop, self._own_loop = self._own_loop, None
         return loop
-
-
-def _convert_plain(value: Any, convert: Callable[[Any], T]) -> T | Awaitable[Any]:
-    return value if inspect.isawaitable(value) else convert(value)
 
 
 def _running_loop() -> asyncio.AbstractEventLoop | None:

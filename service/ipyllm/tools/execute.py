@@ -1,12 +1,14 @@
 """Executes the tool calls of a model: checks the arguments, calls the function, converts the result to text.
 
-Runs on the service thread; the function, and the conversion of its result, run where :class:`CallerExecutor` runs them.
-Every error is returned to the model, which may correct its call: a failed tool call never fails the call to the model.
+Runs on the service thread; the checks, the function, and the conversion of its result or error are the user's code,
+and run where :class:`CallerExecutor` runs them. Every error is returned to the model, which may correct its call: a
+failed tool call never fails the call to the model.
 """
 
 from __future__ import annotations
 
 import asyncio
+from dataclasses import dataclass
 from functools import partial
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
@@ -18,7 +20,7 @@ from ipyllm.tools.caller_executor import ToolTimeout, UserCode
 from ipyllm.tools.result_text import as_text, describe_error, truncate
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
 
     from pydantic_core import ErrorDetails
 
@@ -26,7 +28,7 @@ if TYPE_CHECKING:
     from ipyllm.tools.caller_executor import CallerExecutor
     from ipyllm.tools.tool_schema import Tool
 
-__all__ = ["OUTPUT_CHARS", "execute", "execute_all"]
+__all__ = ["OUTPUT_CHARS", "execute_all"]
 
 OUTPUT_CHARS = 32_000
 """Characters of a result that a model receives: about 8,000 tokens."""
@@ -34,15 +36,40 @@ _ERROR_CHARS = 2_000
 _MAX_PROBLEMS = 5
 
 
+@dataclass(frozen=True, slots=True)
+class _Failure:
+    """Why there is no result, for the model."""
+
+    text: str
+
+
+class _Arguments:
+    """The arguments of a call, which the user's validators have made: dropped where the function is called."""
+
+    def __init__(self, values: dict[str, Any]) -> None:
+        self._values: dict[str, Any] | None = values
+
+    def apply(self, tool: Tool) -> Any:
+        values, self._values = self._values, None
+        assert values is not None, "a call runs once"
+        return tool.function(**values)
+
+
 async def execute_all(
     calls: Iterable[ToolCall], tools: Mapping[str, Tool], caller_executor: CallerExecutor, *, limit: int = OUTPUT_CHARS
 ) -> tuple[ToolResult, ...]:
     """Run the tool calls of one response: async functions concurrently, plain ones one after the other.
 
-    ``tools`` are those of :func:`~ipyllm.tools.tools_by_name`. Results are in the order of the calls; each is truncated
-    to ``limit`` characters, with a note.
+    ``tools`` are those of :func:`~ipyllm.tools.tools_by_name`. First the arguments of all are checked. Results are in
+    the order of the calls; each is truncated to ``limit`` characters, with a note.
     """
-    tasks = [asyncio.ensure_future(execute(call, tools, caller_executor, limit=limit)) for call in calls]
+    started = perf_counter()
+    calls = list(calls)
+    checked = await _check_all(calls, tools, caller_executor)
+    tasks = [
+        asyncio.ensure_future(_execute(call, tools, arguments, caller_executor, limit, started))
+        for call, arguments in zip(calls, checked, strict=True)
+    ]
     try:
         return tuple(await asyncio.gather(*tasks))
     finally:
@@ -51,40 +78,64 @@ async def execute_all(
         await asyncio.gather(*tasks, return_exceptions=True)  # on return no job of ours is pending
 
 
-async def execute(
-    call: ToolCall, tools: Mapping[str, Tool], caller_executor: CallerExecutor, *, limit: int = OUTPUT_CHARS
+async def _execute(
+    call: ToolCall,
+    tools: Mapping[str, Tool],
+    arguments: _Arguments | _Failure,
+    caller_executor: CallerExecutor,
+    limit: int,
+    started: float,
 ) -> ToolResult:
-    """Run one tool call; see :func:`execute_all`."""
-    started = perf_counter()
+    result: str | _Failure
+    if isinstance(arguments, _Failure):
+        result = arguments
+    else:
+        tool = tools[call.name]
+        code = UserCode(tool.name, partial(arguments.apply, tool), tool.is_async, tool.timeout)
+        try:
+            result = await caller_executor.run(code, convert=partial(as_text, limit=limit), describe=_failure)
+        except ToolTimeout as exc:
+            result = _timed_out(exc)
     error: str | None = None
+    if isinstance(result, _Failure):
+        result = error = truncate(result.text, min(limit, _ERROR_CHARS))
+    return ToolResult(call.id, call.name, call.arguments, result, error, perf_counter() - started)
+
+
+async def _check_all(
+    calls: Sequence[ToolCall], tools: Mapping[str, Tool], caller_executor: CallerExecutor
+) -> list[_Arguments | _Failure]:
+    """Check the arguments of all calls, in their order."""
+    if not any(call.name in tools for call in calls):
+        return [_check(call, tools) for call in calls]
     try:
-        tool = _find(call.name, tools)
-        function = partial(tool.function, **_parse(tool, call.arguments))
-        code = UserCode(tool.name, function, tool.is_async, tool.timeout)
-        output = await caller_executor.run(code, convert=partial(as_text, limit=limit))
-    except _InvalidCall as exc:
-        error = str(exc)
+        return await caller_executor.check(
+            "checking the arguments of tools", lambda: [_check(call, tools) for call in calls]
+        )
     except ToolTimeout as exc:
-        error = f"TimeoutError: {exc}"  # a name that models know
-    except Exception as exc:  # noqa: BLE001 - the model receives whatever the user's code raises
-        error = describe_error(exc)
-    if error is not None:
-        output = error = truncate(error, min(limit, _ERROR_CHARS))
-    return ToolResult(call.id, call.name, call.arguments, output, error, perf_counter() - started)
+        return [_timed_out(exc)] * len(calls)
 
 
-class _InvalidCall(Exception):  # noqa: N818 - the model's error, not the program's
-    """Raised for an unknown tool or invalid arguments."""
-
-
-def _find(name: str, tools: Mapping[str, Tool]) -> Tool:
-    tool = tools.get(name)
+def _check(call: ToolCall, tools: Mapping[str, Tool]) -> _Arguments | _Failure:
+    """Check the arguments of one call; return an exit of a validator as a failure too."""
+    tool = tools.get(call.name)
     if tool is None:
-        raise _InvalidCall(f"There is no tool {shorten(repr(name), 60)} ({_alternatives(name, tools)}).")
-    return tool
+        return _Failure(f"There is no tool {shorten(repr(call.name), 60)} ({_alternatives(call.name, tools)}).")
+    try:
+        return _parse(tool, call.arguments)
+    except BaseException as exc:  # noqa: BLE001 - the model receives whatever the user's validators raise
+        return _failure(exc)
 
 
-def _parse(tool: Tool, text: str) -> dict[str, Any]:
+def _failure(exc: BaseException) -> _Failure:
+    return _Failure(describe_error(exc))
+
+
+def _timed_out(exc: ToolTimeout) -> _Failure:
+    return _Failure(f"TimeoutError: {exc}")  # a name that models know
+
+
+def _parse(tool: Tool, text: str) -> _Arguments | _Failure:
     """Return the arguments as the function takes them, without those that are left to its defaults."""
     from pydantic import ValidationError
 
@@ -95,12 +146,10 @@ def _parse(tool: Tool, text: str) -> dict[str, Any]:
         shown = [_describe(problem, tool) for problem in problems[:_MAX_PROBLEMS]]
         if len(problems) > _MAX_PROBLEMS:
             shown.append(f"and {len(problems) - _MAX_PROBLEMS} more")
-        raise _InvalidCall(
-            f"{tool.name} was not called: {'; '.join(shown)}. Correct the arguments and call it again."
-        ) from None
+        return _Failure(f"{tool.name} was not called: {'; '.join(shown)}. Correct the arguments and call it again.")
     fields = tool.arguments.model_fields
     given = parsed.model_fields_set
-    return {field.alias or name: getattr(parsed, name) for name, field in fields.items() if name in given}
+    return _Arguments({field.alias or name: getattr(parsed, name) for name, field in fields.items() if name in given})
 
 
 def _describe(problem: ErrorDetails, tool: Tool) -> str:

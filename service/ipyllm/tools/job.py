@@ -24,7 +24,7 @@ class UserCodeJob:
     """
 
     def __init__(self, work: Callable[[], Any]) -> None:
-        self._work = work
+        self._work: Callable[[], Any] | None = work
         self._service_loop = asyncio.get_running_loop()
         self.outcome: asyncio.Future[tuple[Any, BaseException | None]] = self._service_loop.create_future()
         self._on_begin: Callable[[], None] | None = None
@@ -51,8 +51,9 @@ class UserCodeJob:
         if self.is_cancelled():
             return
         self._begin()
+        work = self._take_work()
         try:
-            value = self._work()
+            value = work()
         except (Exception, asyncio.CancelledError) as exc:  # noqa: BLE001 - it belongs to the tool's result
             self._complete(None, exc)
         except BaseException as exc:
@@ -67,7 +68,7 @@ class UserCodeJob:
             on_end(self)
             return
         self._begin()
-        coroutine: Coroutine[Any, Any, Any] = self._work()
+        coroutine: Coroutine[Any, Any, Any] = self._take_work()()
         self._task = loop.create_task(coroutine)
         self._task.add_done_callback(self._complete_from_task)
         self._task.add_done_callback(lambda _: on_end(self))
@@ -104,6 +105,12 @@ class UserCodeJob:
     def is_cancelled(self) -> bool:
         """Return whether it was cancelled."""
         return self._cancelled
+
+    def _take_work(self) -> Callable[[], Any]:
+        """Return the work and forget it, so that the objects of the user that it holds end here."""
+        work, self._work = self._work, None
+        assert work is not None, "a job runs once"
+        return work
 
     def _begin(self) -> None:
         if self._on_begin is not None:

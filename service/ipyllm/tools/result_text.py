@@ -19,7 +19,9 @@ def as_text(value: Any, limit: int) -> str:
     """Return ``value``, any object, as text of at most ``limit`` characters, with a note if it was truncated."""
     try:
         text = _text(value)
-    except Exception:  # noqa: BLE001 - not JSON: a cycle, bytes, an object of the user's class
+    except KeyboardInterrupt:
+        raise
+    except BaseException:  # noqa: BLE001 - not JSON: a cycle, bytes, an object of the user's class
         text = _repr(value)
     return truncate(text, limit)
 
@@ -33,13 +35,19 @@ def truncate(text: str, limit: int) -> str:
 
 
 def describe_error(exc: BaseException) -> str:
-    """Return ``ErrorType: message``, with the exceptions in a group; never raises."""
+    """Return ``ErrorType: message``, with the exceptions in a group.
+
+    Call it where the exception was raised: its class is the user's, and so is what ``str()`` calls. It raises nothing
+    but an interrupt.
+    """
     try:
         message = str(exc)
-    except Exception:  # noqa: BLE001 - str() of the user's exception class may fail
+        if isinstance(exc, BaseExceptionGroup):
+            message = f"{exc.message} ({'; '.join(describe_error(inner) for inner in exc.exceptions[:_MAX_INNER])})"
+    except KeyboardInterrupt:
+        raise
+    except BaseException:  # noqa: BLE001 - not even an exit
         message = ""
-    if isinstance(exc, BaseExceptionGroup):
-        message = f"{exc.message} ({'; '.join(describe_error(inner) for inner in exc.exceptions[:_MAX_INNER])})"
     return f"{type(exc).__name__}: {message}" if message else type(exc).__name__
 
 
@@ -86,5 +94,7 @@ def _table(value: Any) -> str | None:
 def _repr(value: Any) -> str:
     try:
         return repr(value)
-    except Exception:  # noqa: BLE001 - the repr of the user's class may fail
+    except KeyboardInterrupt:
+        raise
+    except BaseException:  # noqa: BLE001 - the repr of the user's class may do anything
         return f"<{type(value).__name__}>"

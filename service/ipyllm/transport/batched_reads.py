@@ -8,16 +8,16 @@ turn of the event loop serves them all.
 from __future__ import annotations
 
 import asyncio
+import os
+import select
 import selectors
 import sys
-from collections import ChainMap
+from contextlib import suppress
 from time import monotonic
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import TYPE_CHECKING, Any, Final
 from weakref import WeakKeyDictionary
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, MutableMapping
-
     from _typeshed import FileDescriptorLike
 
 __all__ = ["BatchingSelector", "new_event_loop", "selector_of_running_loop"]
@@ -26,83 +26,75 @@ _PAUSE_S: Final = 0.005
 _FEW: Final = 12  # file descriptors, of which a loop has three of its own
 
 
-class BatchingSelector(selectors.BaseSelector):
-    """Selector that can report some of its files only every few milliseconds, all that are ready at once."""
+class BatchingSelector(selectors.DefaultSelector):  # the one that uses epoll, where this class is used
+    """Selector that can report some of its files only every few milliseconds, all that are ready at once.
+
+    Each call moves its file there and back, which is why this costs no more than the system calls.
+    """
 
     def __init__(self) -> None:
-        self._at_once = selectors.EpollSelector()
-        self._batched = selectors.EpollSelector()
-        self._either = selectors.EpollSelector()  # ready if one of these has a file that is
-        for each in (self._at_once, self._batched):
-            self._either.register(each.fileno(), selectors.EVENT_READ)
-        maps = (self._at_once.get_map(), self._batched.get_map())
-        self._map = ChainMap(*(cast("MutableMapping[Any, selectors.SelectorKey]", each) for each in maps))  # only read
-        self._n_batched = 0
+        super().__init__()
+        self._at_once = select.epoll.fromfd(os.dup(self.fileno()))  # the one that the base class uses
+        self._in_batches = select.epoll()
+        self._either = select.epoll()  # ready if one of these has a file that is
+        for each in (self._at_once, self._in_batches):
+            self._either.register(each.fileno(), select.EPOLLIN)
+        self._batched: dict[int, selectors.SelectorKey] = {}
         self._due_s = 0.0
 
-    def batch(self, file: FileDescriptorLike) -> bool:
-        """Report a file in batches from now on, if there are enough files for it; return whether it will be."""
-        open_files = self._at_once.get_map()
-        if len(open_files) + self._n_batched < _FEW or file not in open_files:
+    def batch(self, file: int) -> bool:
+        """Report what can be read from a file in batches from now on, if there are enough; return whether it is."""
+        key = self.get_map().get(file)
+        if key is None or key.events != selectors.EVENT_READ or len(self.get_map()) < _FEW:
             return False
-        key = self._at_once.unregister(file)
-        self._batched.register(file, key.events, key.data)
-        self._n_batched += 1
+        self._at_once.unregister(file)
+        self._in_batches.register(file, select.EPOLLIN)
+        self._batched[file] = key
         return True
 
-    def report_at_once(self, file: FileDescriptorLike) -> None:
+    def report_at_once(self, file: int) -> None:
         """Report a file as soon as it is ready again."""
-        if file in self._batched.get_map():
-            key = self._batched.unregister(file)
-            self._n_batched -= 1
-            self._at_once.register(file, key.events, key.data)
+        if self._batched.pop(file, None) is not None:
+            self._in_batches.unregister(file)
+            self._at_once.register(file, select.EPOLLIN)
 
     # ---- what asyncio uses --------------------------------------------------------------------------
 
-    def register(self, fileobj: FileDescriptorLike, events: int, data: Any = None) -> selectors.SelectorKey:
-        """Report a file as soon as it is ready."""
-        if fileobj in self._batched.get_map():
-            raise KeyError(f"{fileobj!r} is registered already")
-        return self._at_once.register(fileobj, events, data)
-
     def unregister(self, fileobj: FileDescriptorLike) -> selectors.SelectorKey:
         """Report a file no more."""
-        if fileobj in self._batched.get_map():
-            self._n_batched -= 1
-            return self._batched.unregister(fileobj)
-        return self._at_once.unregister(fileobj)
+        key = super().unregister(fileobj)
+        if self._batched.pop(key.fd, None) is not None:
+            with suppress(OSError):  # it was closed already
+                self._in_batches.unregister(key.fd)
+        return key
 
     def modify(self, fileobj: FileDescriptorLike, events: int, data: Any = None) -> selectors.SelectorKey:
         """Report other events of a file, at once: it may be waiting to be written to."""
-        self.report_at_once(fileobj)
-        return self._at_once.modify(fileobj, events, data)
+        self.report_at_once(self.get_key(fileobj).fd)
+        return super().modify(fileobj, events, data)
 
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
         """Return the files that are ready, those in batches only when their time has come."""
-        if not self._n_batched:
-            return self._at_once.select(timeout)
+        if not self._batched:
+            return super().select(timeout)
         pause_s = self._due_s - monotonic()
         if pause_s > 0:
-            ready = self._at_once.select(pause_s if timeout is None else min(timeout, pause_s))
+            ready = super().select(pause_s if timeout is None else min(timeout, pause_s))
             if monotonic() < self._due_s:
                 return ready
         else:
-            self._either.select(timeout)
-            ready = self._at_once.select(0)
-        batch = self._batched.select(0)
+            self._either.poll(timeout)
+            ready = super().select(0)
+        batch = [(self._batched[file], selectors.EVENT_READ) for file, _ in self._in_batches.poll(0)]
         if batch:
             self._due_s = monotonic() + _PAUSE_S
         return ready + batch
 
-    def get_map(self) -> Mapping[Any, selectors.SelectorKey]:
-        """Return all files."""
-        return self._map
-
     def close(self) -> None:
-        """Close all selectors."""
-        self._either.close()
-        self._at_once.close()
-        self._batched.close()
+        """Close all epoll instances."""
+        for each in (self._either, self._in_batches, self._at_once):
+            each.close()
+        super().close()
 
 
 def new_event_loop() -> asyncio.AbstractEventLoop:

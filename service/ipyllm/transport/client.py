@@ -9,6 +9,7 @@ calls. The client's own retries are off: they would hide inside the latency.
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 from contextlib import nullcontext
 from dataclasses import replace
@@ -29,6 +30,7 @@ from ipyllm.transport.client_errors import (
     map_connection_error,
 )
 from ipyllm.transport.decode import Chunk, StreamEnd, chunks
+from ipyllm.transport.large_json import LARGE, parse_large
 from ipyllm.transport.model_list import parse_model_list
 from ipyllm.transport.wire_times import WireTimes
 
@@ -123,9 +125,19 @@ class TransportClient:
         import openai
 
         listed, failure, is_wrong_address = None, None, False
+        await self.connection(address)  # an import at the first call is not the server's time
         try:
-            listed = await self._listed(address, timeout_s)
+            async with asyncio.timeout(timeout_s):
+                listed = await self._listed(address, timeout_s)
             is_wrong_address = listed is None
+        except TimeoutError:
+            failure = LLMError(
+                f"{service} at {address.host} did not list its models within {timeout_s:g} s; check that the server "
+                "runs, or name the model yourself.",
+                category="timeout",
+                model=service,
+                limit="total",
+            )
         except openai.OpenAIError as exc:
             failure = map_client_error(exc, address, service, timeout_s)
             is_wrong_address = is_no_such_path(exc)
@@ -144,22 +156,25 @@ class TransportClient:
         import httpx2
 
         client, _ = await self.connection(address)
+        response = await client.get(
+            address.url("/models"),
+            cast_to=httpx2.Response,
+            options={"headers": _headers(address), "timeout": httpx2.Timeout(timeout_s)},
+        )
+        body = response.content
         try:
-            answer = await client.get(
-                address.url("/models"),
-                cast_to=object,
-                options={"headers": _headers(address), "timeout": httpx2.Timeout(timeout_s)},
-            )
-        except ValueError:  # not JSON
+            return parse_model_list(await parse_large(body) if len(body) > LARGE else json.loads(body))
+        except (ValueError, RecursionError):  # not JSON
             return None
-        return parse_model_list(answer)
 
     async def _is_model_server(self, address: Address) -> bool:
         import openai
 
+        await self.connection(address)
         try:
-            return await self._listed(address, _TRY_S) is not None
-        except openai.OpenAIError:
+            async with asyncio.timeout(_TRY_S):
+                return await self._listed(address, _TRY_S) is not None
+        except (openai.OpenAIError, TimeoutError):
             return False
 
     async def explain_address(self, error: LLMError, address: Address, model: str) -> LLMError:
@@ -278,7 +293,7 @@ class ChunkStream:
                 fallback.abandon()  # a cancel or a timeout may interrupt the reading of a refusal
             raise
         received = self._stream.response.aiter_bytes()
-        return chunks(received, self.times, self._end, self._address, self._model, self._api)
+        return chunks(_with_pauses(received), self.times, self._end, self._address, self._model, self._api)
 
     async def __aexit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         if self._response is not None:
@@ -313,6 +328,13 @@ class ChunkStream:
         if is_wrong_address:
             failure = await self._transport.explain_address(failure, self._address, self._model)
         raise failure  # out here: the client's exception holds the request, and with it the key
+
+
+async def _with_pauses(pieces: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    """Give the event loop a turn after each piece: one packet may inflate to hundreds."""
+    async for data in pieces:
+        yield data
+        await asyncio.sleep(0)
 
 
 def _ssl_context(address: Address) -> ssl.SSLContext:

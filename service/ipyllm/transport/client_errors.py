@@ -12,6 +12,7 @@ from ipyllm.transport.certificates import certificate_problem
 from ipyllm.transport.decode import connection_lost_error
 from ipyllm.transport.error_body import ServerFault, parse_error
 from ipyllm.transport.error_mapping import is_about_the_model, to_llm_error
+from ipyllm.transport.size_bounds import SizeBounds, too_large
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -66,6 +67,9 @@ def map_client_error(exc: Exception, address: Address, model: str, connect_s: fl
                 f"{model} at {address.host} {refused}, which is not followed: it would get the prompt. If that is the "
                 "right address, use it as base_url."
             )
+        case openai.APIConnectionError() if _is_too_large(causes):
+            bounds = SizeBounds.current()
+            return too_large("in one list of models", bounds.event, "max_event_mb", model)
         # The aiohttp transport reports refused and dropped connections as timeouts; the cause tells them apart.
         case openai.APITimeoutError() if isinstance(causes[-1], (TimeoutError, asyncio.CancelledError)):
             category = "timeout"
@@ -142,6 +146,12 @@ def _refused_redirect(causes: list[BaseException]) -> BaseException | None:
     from ipyllm.transport.redirects import RedirectRefusedError
 
     return next((cause for cause in causes if isinstance(cause, RedirectRefusedError)), None)
+
+
+def _is_too_large(causes: list[BaseException]) -> bool:
+    from ipyllm.transport.bounded_body import ResponseTooLargeError
+
+    return any(isinstance(cause, ResponseTooLargeError) for cause in causes)
 
 
 def _failed_to_connect(causes: list[BaseException]) -> bool:

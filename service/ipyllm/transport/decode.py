@@ -5,15 +5,18 @@ Plain dicts, because the client's typed objects take ten times as long, which sh
 
 from __future__ import annotations
 
+import asyncio
 import json
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from ipyllm.errors import LLMError
 from ipyllm.text.format import shorten
 from ipyllm.transport.apis import signal_reader
-from ipyllm.transport.body_frames import BodyFrames, is_json
+from ipyllm.transport.body_frames import BodyFrames
 from ipyllm.transport.error_body import parse_error
 from ipyllm.transport.error_mapping import to_llm_error
+from ipyllm.transport.large_json import LARGE, TooManyValuesError, parse_large
+from ipyllm.transport.size_bounds import SizeBounds
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -30,6 +33,9 @@ Chunk: TypeAlias = "tuple[dict[str, Any], Arrival]"
 
 
 _decode = json.JSONDecoder().raw_decode
+
+_IN_A_ROW: Final = 256  # chunks that are read without a turn of the event loop
+_QUOTED: Final = 1_000  # bytes of which a sentence quotes some
 
 
 class StreamEnd:
@@ -48,12 +54,13 @@ async def chunks(
     """Yield the chunks of a body that arrives in ``pieces``; an answer that is not streamed is one chunk.
 
     Raises ``truncated`` when it ends without a finish signal, ``connection`` when the connection is lost, ``api_error``
-    for what is not a chunk; and any error that the server itself sends, after the chunk that reports it.
+    for what is not a chunk, or larger than the settings allow; and any error that the server itself sends, after the
+    chunk that reports it.
     """
     from ipyllm.transport.fast_path import CONNECTION_ERRORS
 
     lost = ""
-    frames, reader = BodyFrames(), _Reader(api, model)
+    frames, reader = BodyFrames(SizeBounds.current(), model), _Reader(api, model)
     try:
         async for data in pieces:
             arrival = times.arrival()
@@ -63,7 +70,10 @@ async def chunks(
                     end.done = True
                     reader.raise_noted_error()
                     return
-                chunk = reader.read(event, payload)
+                if len(payload) > LARGE or number % _IN_A_ROW == 0:
+                    chunk = await reader.read_in_turn(event, payload)
+                else:
+                    chunk = reader.read(event, payload)
                 is_last = number == len(events) or not times.awaits_first_token
                 yield chunk, arrival if is_last else times.arrival_before_others(arrival)
                 if reader.has_ended:
@@ -73,18 +83,29 @@ async def chunks(
         end.done = True
         end.is_foreign = frames.is_foreign
         arrival = times.arrival()
-        for event, payload in frames.close():
-            if payload.startswith(b"[DONE]"):
-                reader.raise_noted_error()
-                return
-            if frames.is_whole or is_json(payload):  # not half a line
-                yield reader.read(event, payload), arrival
-        reader.raise_fault()
-        reader.raise_if_incomplete(frames)
+        async for chunk in _last_chunks(frames, reader):
+            yield chunk, arrival
     except CONNECTION_ERRORS as exc:
         lost = type(exc).__name__
     if lost and not reader.is_complete:  # raised out here: the exception may hold the request, and with it the key
         raise connection_lost_error(lost, address, model)
+
+
+async def _last_chunks(frames: BodyFrames, reader: _Reader) -> AsyncIterator[dict[str, Any]]:
+    """Yield what the end of the body completes, and raise what is wrong with it."""
+    for event, payload in frames.close():
+        if payload.startswith(b"[DONE]"):
+            reader.raise_noted_error()
+            return
+        try:
+            chunk = await reader.read_in_turn(event, payload)
+        except LLMError:
+            if frames.is_whole:
+                raise
+            continue  # half a line
+        yield chunk
+    reader.raise_fault()
+    reader.raise_if_incomplete(frames)
 
 
 class _Reader:
@@ -103,7 +124,20 @@ class _Reader:
         """Whether nothing follows: the response is complete, or failed."""
 
     def read(self, event: bytes, payload: bytes) -> dict[str, Any]:
-        chunk = _chunk(payload, self._model)
+        return self._note_state(event, _chunk(payload, self._model))
+
+    async def read_in_turn(self, event: bytes, payload: bytes) -> dict[str, Any]:
+        """Read a chunk of any size, after the event loop has had a turn."""
+        await asyncio.sleep(0)
+        if len(payload) <= LARGE:
+            return self.read(event, payload)
+        try:
+            parsed = await parse_large(payload)
+        except (ValueError, RecursionError) as exc:
+            raise _invalid_json_error(payload, exc, self._model) from None
+        return self._note_state(event, _as_chunk(parsed))
+
+    def _note_state(self, event: bytes, chunk: dict[str, Any]) -> dict[str, Any]:
         is_content = "choices" in chunk or str(chunk.get("type")).startswith("response.")
         self._note = None if is_content else chunk
         signal = self._read_signal(event, chunk)
@@ -167,13 +201,24 @@ def _chunk(payload: bytes, model: str) -> dict[str, Any]:
         chunk, end = _decode(text) if text[:1] == "{" else (None, -1)
         if end != len(text):  # with white space around, or not JSON: json.loads says so, and takes longer
             chunk = json.loads(text)
-    except (ValueError, RecursionError):  # ValueError: JSONDecodeError, or UnicodeDecodeError for invalid UTF-8
-        said = shorten(payload.decode("utf-8", "replace"), 60)
-        raise LLMError(
-            f"{model} sent invalid JSON in its response ({said!r}); this is the server's fault.",
-            category="api_error",
-            model=model,
-        ) from None
+    except (ValueError, RecursionError) as exc:  # ValueError: JSONDecodeError, or UnicodeDecodeError for invalid UTF-8
+        raise _invalid_json_error(payload, exc, model) from None
+    return _as_chunk(chunk)
+
+
+def _invalid_json_error(payload: bytes, exc: Exception, model: str) -> LLMError:
+    said = shorten(payload[:_QUOTED].decode("utf-8", "replace"), 60)
+    has_too_many = isinstance(exc, TooManyValuesError)
+    what = f"JSON with {exc}" if has_too_many else "invalid JSON"
+    return LLMError(
+        f"{model} sent {what} in its response ({said!r}); this is the server's fault.",
+        category="api_error",
+        model=model,
+        is_lasting=has_too_many,
+    )
+
+
+def _as_chunk(chunk: Any) -> dict[str, Any]:
     if isinstance(chunk, list):  # Google's errors
         chunk = next((item for item in chunk if isinstance(item, dict) and item.get("error")), None)
     return chunk if isinstance(chunk, dict) else {}

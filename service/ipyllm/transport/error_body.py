@@ -13,6 +13,8 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
+from ipyllm.text.terminal import strip_control_sequences
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
@@ -21,6 +23,7 @@ __all__ = ["ServerFault", "parse_error", "retry_after_s"]
 _MESSAGE_KEYS: Final = ("message", "msg", "detail", "error_message", "error_description", "errors", "error", "title")
 _LAST_MESSAGE_KEYS: Final = ("reason", "description")  # often a code; shown if there is nothing else
 _MAX_DEPTH: Final = 6
+_MAX_MESSAGE: Final = 10_000  # characters
 _HTTP_ERRORS: Final = range(400, 600)
 
 _WAIT_IN_WORDS: Final = re.compile(
@@ -65,7 +68,7 @@ def parse_error(body: Any, status_code: int | None = None, headers: Mapping[str,
     >>> parse_error({"errors": [{"message": "Unknown field."}]}, 400).message
     'Unknown field.'
     """
-    message = _with_details(_message(body).strip(), body)
+    message = _beginning(_with_details(_message(body).strip(), body))
     if message.startswith("<"):
         message = "it returned a web page, as a proxy or a wrong address does"
     codes = tuple(dict.fromkeys(str(code).lower() for key in ("code", "type", "status") for code in _values(body, key)))
@@ -79,6 +82,13 @@ def parse_error(body: Any, status_code: int | None = None, headers: Mapping[str,
         wait = _wait_in_words(message)
     param = next((str(param) for param in _values(body, "param") if isinstance(param, str)), "")
     return ServerFault(status_code, codes + reasons, message, param, wait)
+
+
+def _beginning(message: str) -> str:
+    """Return a long message folded and cut: far more than is shown, so that a key in what is shown is whole."""
+    if len(message) <= _MAX_MESSAGE:
+        return message
+    return " ".join(strip_control_sequences(message).split())[:_MAX_MESSAGE]
 
 
 def _message(body: Any, depth: int = 0) -> str:

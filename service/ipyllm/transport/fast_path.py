@@ -25,6 +25,7 @@ from multidict import CIMultiDict
 from yarl import URL
 
 from ipyllm.headers import NO_HEADERS, Headers
+from ipyllm.transport.bounded_body import bounded
 from ipyllm.transport.redirects import REDIRECTS, RedirectRefusedError, redirected
 from ipyllm.transport.timed_session import timed_session
 
@@ -101,7 +102,7 @@ def intercept_next_request(responder: Responder) -> Iterator[None]:
 
 
 def intercepting(client_class: type[httpx2.AsyncClient]) -> type[httpx2.AsyncClient]:
-    """Return a subclass of an HTTP client that supports :func:`intercept_next_request`, and notes times."""
+    """Return a subclass of an HTTP client with :func:`intercept_next_request`, that notes times and bounds bodies."""
     base: Any = client_class  # known only at run time
 
     class Intercepting(base):  # type: ignore[misc]
@@ -111,8 +112,17 @@ def intercepting(client_class: type[httpx2.AsyncClient]) -> type[httpx2.AsyncCli
         def _init_proxy_transport(self, proxy: Any, **options: Any) -> Any:
             return _with_timed_session(super()._init_proxy_transport(proxy, **options))
 
-        async def send(self, request: httpx2.Request, **options: Any) -> httpx2.Response:
-            options["follow_redirects"] = False
+        async def send(self, request: httpx2.Request, *, stream: bool = False, **options: Any) -> httpx2.Response:
+            response = bounded(await self._send(request, **options), is_streamed=stream)
+            if not stream:
+                try:
+                    await response.aread()
+                finally:
+                    await response.aclose()
+            return response
+
+        async def _send(self, request: httpx2.Request, **options: Any) -> httpx2.Response:
+            options |= {"follow_redirects": False, "stream": True}
             responders = _responders.get()
             response: httpx2.Response = (
                 responders.pop()(request) if responders else await super().send(request, **options)

@@ -43,6 +43,7 @@ _ONE_MOMENT_NS: Final = 20_000
 _TRIES: Final = 5
 _UNKNOWN: Final = 3  # segments: more than can be told apart
 _READ_BY_STAMP: Final = 1 << 16  # bytes of a response in which the first token is expected
+_END_OF_EVENT: Final = b"\n\n\r\n"  # in the chunked encoding of HTTP
 _LARGEST: Final = 1 << 14  # bytes of one read: asyncio asks for 256 kB, and a buffer of that size costs up to 15 µs
 
 
@@ -188,7 +189,7 @@ class StampedSocket(socket.socket):
         else:
             stamp = self._peek(1)[1]
             data, last = self._peek(size)
-            length = len(data) if stamp == last else self._length_of_stamp(stamp, len(data))
+            length = len(data) if stamp == last else self._length_of_stamp(stamp, data)
             if length:
                 super().recv(length, socket.MSG_TRUNC)  # removes what was peeked at from the queue, without copying it
         self.earliest_ns = self._emptied_ns
@@ -206,13 +207,16 @@ class StampedSocket(socket.socket):
         data, ancillary, _, _ = self.recvmsg(size, _SPACE, socket.MSG_PEEK)
         return data, ancillary
 
-    def _length_of_stamp(self, stamp: _Ancillary, length: int) -> int:
-        """Return how many of the next ``length`` bytes have this stamp: peeking at n bytes gives that of the n-th.
+    def _length_of_stamp(self, stamp: _Ancillary, data: bytes) -> int:
+        """Return how many bytes of ``data``, which is next, have this stamp: peeking at n gives that of the n-th.
 
         At least one: a segment that comes just now may be joined to the first, which then has another stamp. To return
         no bytes would mean the end of the connection.
         """
-        return max(1, bisect_left(range(1, length), True, key=lambda n: self._peek(n)[1] != stamp))
+        likely = data.find(_END_OF_EVENT) + len(_END_OF_EVENT)
+        if self._peek(likely)[1] == stamp != self._peek(likely + 1)[1]:
+            return likely
+        return max(1, bisect_left(range(1, len(data)), True, key=lambda n: self._peek(n)[1] != stamp))
 
     def _tcp_info(self) -> bytes:
         info = b""

@@ -6,6 +6,7 @@ import json
 
 import pytest
 
+from ipyllm.rendering.style import COPY_SCRIPT
 from ipyllm_magics.command_line import parser
 from ipyllm_magics.command_line.options import COMPARE, LLM, NOT_IN_COMPARE
 from tests.fakes import answer, model_not_found
@@ -90,7 +91,7 @@ def blind(compare, kernel):
 
 def format_(compare, kernel):
     ran, _ = compare("-f text", reply="**bold**")
-    assert ran.html.count('<pre class="ipyllm-text">**bold**</pre>') == 2
+    assert ran.html.count('<pre class="ipyllm-text" dir="auto">**bold**</pre>') == 2
 
 
 def schema(compare, kernel):
@@ -221,7 +222,7 @@ def test_json_is_read_and_stands_in_the_table(compare, prepared):
 def test_a_page_is_boxed_in_without_scripts(compare):
     ran, _ = compare("-f html", reply=PAGE)
     assert ran.html.count('<iframe class="ipyllm-page" sandbox="allow-popups"') == 2
-    assert "<script" not in ran.html
+    assert "<script" not in ran.html.replace(COPY_SCRIPT, "")
 
 
 def test_an_answer_that_does_not_fit_says_so_in_its_column_and_is_shown(compare, kernel_fake, prepared):
@@ -295,7 +296,7 @@ def test_values_keep_to_the_budget_that_is_configured(compare, configured, prepa
 
 def test_the_configured_form_is_that_of_the_columns(compare, configured):
     configured("format")
-    assert compare("", reply="**bold**")[0].html.count('<pre class="ipyllm-text">') == 2
+    assert compare("", reply="**bold**")[0].html.count('<pre class="ipyllm-text" dir="auto">') == 2
 
 
 def test_the_configured_system_message_gives_way_to_the_conversations_own(compare, configured, prepared):

@@ -96,7 +96,7 @@ def test_magics_and_comparisons_run_in_threads(kernel, kernel_is_at):
 
 def test_a_comparison_shows_itself_where_it_is_the_cells_value(kernel, kernel_is_at):
     ran = kernel.run("import ipyllm\nipyllm.compare('Who?', models=['openai/a', 'openai/b'])")
-    assert ran.html.count('<div class="ipyllm-column">') == 2
+    assert ran.html.count('<td class="ipyllm-column"') == 2
     assert "── B · b ──" in ran.text
 
 
@@ -125,7 +125,7 @@ def test_a_notebook_run_by_nbclient_reads_well_when_saved(environment, monkeypat
     assert "✓ preferred" in columns.data["text/html"], "the vote reached the saved output"
     assert "grid-template-columns" in head.data["text/html"]
     page, _ = HTMLExporter().from_notebook_node(notebook)
-    assert page.count('<div class="ipyllm-column">') == 2
+    assert page.count('<td class="ipyllm-column"') == 2
     assert "grid-template-columns" in page
 
 

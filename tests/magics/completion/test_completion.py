@@ -33,7 +33,11 @@ pathlib.Path('notes.txt').write_bytes(b'')
 pathlib.Path('a plot.png').write_bytes(b'')
 pathlib.Path('pics').mkdir()
 pathlib.Path('pics/cat.jpg').write_bytes(b'')
+pathlib.Path('my pictures').mkdir()
+pathlib.Path('my pictures/the cat.jpg').write_bytes(b'')
+import ipyllm
 from ipyllm import conversation
+_llm_compare = ipyllm.Comparison("Hi", models=["lab/small", "lab/big:70b"])
 _ = conversation('review'), conversation('refactoring')
 """
 
@@ -73,7 +77,28 @@ def complete(kernel, code):
         ("%%llm --model=loc", {"%%llm --model=local/smollm2-135m"}),
         ("%%llm -m local/smol", {"%%llm -m local/smollm2-135m"}),
         ("%llm -c re", {"%llm -c review", "%llm -c refactoring"}),
-        ("%llm_history show -c rev", set()),
+        ("%llm_history show -c rev", {"%llm_history show -c review"}),
+        ("%llm_models us", {"%llm_models use"}),
+        ("%llm_models use fa", {"%llm_models use fast"}),
+        ("%llm_models use lab/", {"%llm_models use lab/big:70b"}),
+        ("%llm_models pull smol", {"%llm_models pull smollm2-135m"}),
+        ("%llm_models --a", {"%llm_models --all"}),
+        ("%llm_history s", {"%llm_history show", "%llm_history save"}),
+        ("%llm_history -c review un", {"%llm_history -c review undo"}),
+        ("%llm_history load no", {"%llm_history load notes.txt"}),
+        ("%llm_history export pi", {"%llm_history export pics/"}),
+        ("%llm_config t", {"%llm_config timeout"}),
+        ("%llm_config cache ", {"%llm_config cache true", "%llm_config cache false"}),
+        ("%llm_config model la", {"%llm_config model lab/big:70b"}),
+        ("%llm_config timeout 5 --s", {"%llm_config timeout 5 --save"}),
+        ("%llm_vote t", {"%llm_vote tie"}),
+        ("%llm_vote ", {"%llm_vote A", "%llm_vote B", "%llm_vote tie", "%llm_vote both_bad"}),
+        ("%llm_usage --by mod", {"%llm_usage --by model"}),
+        ("%llm_usage --by model,sta", {"%llm_usage --by model,status"}),
+        ("%llm_usage --by tag", {"%llm_usage --by tags."}),
+        ("%llm_usage --status=err", {"%llm_usage --status=error"}),
+        ("%llm_usage --since y", {"%llm_usage --since yesterday"}),
+        ("%llm_usage --csv my", {'%llm_usage --csv "my pictures/'}),
         ("%llm_history -c rev", {"%llm_history -c review"}),
         ("%llm_usage --b", {"%llm_usage --by"}),
         ("%%llm -f j", {"%%llm -f json"}),
@@ -87,6 +112,12 @@ def complete(kernel, code):
         ("%%llm --image pl", {"%%llm --image plot.png"}),
         ("%%llm --image pics/", {"%%llm --image pics/cat.jpg"}),
         ("%%llm --image a", {'%%llm --image "a plot.png"'}),
+        ('%%llm --image "a', {'%%llm --image "a plot.png"'}),
+        ("%%llm --image 'a pl", {"%%llm --image 'a plot.png'"}),
+        ("%%llm --image='a pl", {"%%llm --image='a plot.png'"}),
+        ("%%llm --image my", {'%%llm --image "my pictures/'}),
+        ('%%llm --image "my pictures/', {'%%llm --image "my pictures/the cat.jpg"'}),
+        ("%%llm -m=fa", {"%%llm -m=fast"}),
         (
             "%%llm -m openai/gpt-6-luna --effort m",
             {f"%%llm -m openai/gpt-6-luna --effort {e}" for e in ("max", "medium")},
@@ -133,10 +164,10 @@ def test_tab_goes_away_with_the_extension(kernel):
 
 
 def test_what_is_typed_is_told_from_what_stands_before():
-    assert word_at_cursor("--model=ope", LLM).partial == "ope"
-    assert word_at_cursor("", LLM) == (None, "")
-    assert word_at_cursor("'quoted prompt", LLM) is None
-    assert word_at_cursor("-- -t", LLM) is None
+    assert word_at_cursor("--model=ope", LLM).typed == "ope"
+    assert word_at_cursor("", LLM) == (None, "", ())
+    assert word_at_cursor("'quoted prompt", LLM) == (None, "'quoted prompt", ())
+    assert word_at_cursor("-- -t", LLM).before == ("--",)
 
 
 def test_tab_imports_nothing_heavy(tmp_path):
@@ -144,7 +175,9 @@ def test_tab_imports_nothing_heavy(tmp_path):
         "import sys; from IPython.core.interactiveshell import InteractiveShell as S; s = S.instance();"
         "assert s.run_cell('%load_ext ipyllm').success;"
         "from IPython.core.completer import provisionalcompleter as p\n"
-        "for line in ('%%llm --te', '%%llm -m ', '%%llm -c ', '%%llm --image ', '%%llm -p ', '%%llm --tools '):\n"
+        "values = [f'%%llm {option} ' for option in ('--te', '-m', '-c', '--image', '-p', '--tools', '-o')]\n"
+        "words = ['usage --by', 'models', 'models use', 'models pull', 'history load', 'config', 'vote']\n"
+        "for line in (*values, *(f'%llm_{each} ' for each in words)):\n"
         "    with p(): list(s.Completer.completions(line, len(line)))\n"
         "heavy = {'openai', 'pandas', 'sqlalchemy', 'matplotlib', 'markdown_it', 'nh3', 'genai_prices', 'ipywidgets',"
         " 'aiohttp', 'xllamacpp', 'PIL'};"

@@ -95,7 +95,7 @@ def test_a_tool_call_is_a_line_of_its_own(terminal, fake):
     terminal.expect(r"In \[3\]: ")
     terminal.sendline("%llm --tools look_up Weather?")
     terminal.expect(r"In \[4\]: ")
-    shown = [line.strip() for line in re.sub(r"\x1b\[\d*m", "", terminal.before).splitlines()]
+    shown = [line.strip() for line in re.sub(r"\x1b\[\d*[mK]", "", terminal.before).splitlines()]
     said = shown.index("Let me see.")
     assert shown[said : said + 4] == ["Let me see.", '→ look_up {"city":"Bern"}', "", "It rains."]
 

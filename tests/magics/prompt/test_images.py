@@ -24,6 +24,13 @@ def decoded(part):
     return header, Image.open(io.BytesIO(base64.b64decode(body)))
 
 
+def grey(numbers, mode):
+    """A picture of one row with these numbers as its pixels."""
+    made = Image.new(mode, (len(numbers), 1))
+    made.putdata(numbers)
+    return made
+
+
 def figure():
     from matplotlib.figure import Figure
 
@@ -85,10 +92,93 @@ def test_what_a_notebook_displayed_can_be_sent_again():
     assert decoded(image_part("it", {"it": Displayed(data=picture())}))[1].size == (4, 3)
 
 
+TEAL = (0, 128, 128)
+COLOURS = ["RGB", "RGBA", "RGBX", "RGBa", "P", "CMYK", "YCbCr", "HSV"]
+
+
+@pytest.mark.parametrize("mode", COLOURS)
+def test_a_picture_keeps_its_colours_in_whatever_mode_it_is(mode):
+    made = Image.new("RGBA" if mode == "RGBa" else "RGB", (4, 3), TEAL)
+    header, shown = decoded(image_part("it", {"it": made.quantize(8) if mode == "P" else made.convert(mode)}))
+    assert header == "data:image/png;base64"
+    assert shown.mode in {"P", "RGB", "RGBA"}
+    near = zip(shown.convert("RGB").getpixel((0, 0)), TEAL, strict=True)
+    assert all(abs(one - other) <= 3 for one, other in near)
+
+
+@pytest.mark.parametrize(
+    ("mode", "numbers", "shades"),
+    [
+        ("1", [0, 255], [0, 255]),
+        ("L", [0, 51, 255], [0, 51, 255]),
+        ("I", [0, 51, 255], [0, 51, 255]),
+        ("I", [0, 13107, 65535], [0, 51, 255]),
+        ("I", [-100, 0, 400], [0, 51, 255]),
+        ("I;16", [0, 13107, 65535], [0, 51, 255]),
+        ("I;16", [0, 257, 514], [0, 1, 2]),
+        ("F", [0, 0.2, 1], [0, 51, 255]),
+        ("F", [0, 51, 255], [0, 51, 255]),
+        ("F", [-1, 0, 4], [0, 51, 255]),
+        ("F", [0, 200, 1000], [0, 51, 255]),
+        ("F", [7, 7, 7], [7, 7, 7]),
+        ("F", [-7, -7], [0, 0]),
+    ],
+)
+def test_numbers_become_shades_of_grey(mode, numbers, shades):
+    _, shown = decoded(image_part("it", {"it": grey(numbers, mode)}))
+    assert shown.mode in {"1", "L"}
+    assert list(shown.convert("L").tobytes()) == shades
+
+
+def test_transparency_stays():
+    for mode in ("LA", "RGBA", "PA"):
+        made = Image.new("RGBA", (4, 3), (*TEAL, 0))
+        made = made.convert("P").convert("PA") if mode == "PA" else made.convert(mode)
+        if mode == "PA":
+            made.putalpha(0)
+        _, shown = decoded(image_part("it", {"it": made}))
+        assert shown.convert("RGBA").getpixel((0, 0))[3] == 0
+
+
+def test_a_photo_is_turned_as_its_camera_was_held():
+    made = Image.new("RGB", (4, 3))
+    made.getexif()[0x0112] = 6  # orientation: turned by 90°
+    assert decoded(image_part("it", {"it": made}))[1].size == (3, 4)
+
+
+@pytest.mark.parametrize("exif", [False, True])
+def test_a_jpeg_for_printing_is_sent_in_rgb(folder, exif):
+    options = {"exif": b"Exif\x00\x00" + bytes(40)} if exif else {}
+    Image.new("RGB", (4, 3), TEAL).convert("CMYK").save(folder / "print.jpg", **options)
+    header, shown = decoded(image_part("print.jpg", {}))
+    assert (header, shown.mode) == ("data:image/png;base64", "RGB")
+    assert all(abs(one - other) <= 6 for one, other in zip(shown.getpixel((0, 0)), TEAL, strict=True))
+    whole = (folder / "print.jpg").read_bytes()
+    (folder / "broken.jpg").write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(MagicError, match=r"^The file 'broken\.jpg' cannot be read: "):
+        image_part("broken.jpg", {})
+
+
+def test_a_closed_or_empty_picture_and_one_with_nan_are_one_sentence(folder):
+    closed = Image.open("plot.png")
+    closed.close()
+    for value, sentence in (
+        (closed, "The image 'it' cannot be converted: "),
+        (Image.new("RGB", (0, 3)), "The image 'it' cannot be converted: "),
+        (grey([0, float("nan")], "F"), "The image 'it' holds nan or infinite values"),
+    ):
+        with pytest.raises(MagicError) as caught:
+            image_part("it", {"it": value})
+        assert str(caught.value).startswith(sentence)
+
+
 MISTAKES = {
     "text called .png": (b"city,cups\nOslo,310\n", "is not an image: it holds text ('city,cups Oslo,310'…)"),
     "empty": (b"", "is empty."),
-    "bmp": (picture("BMP"), "is not an image: it holds a BMP. Models accept PNG, JPEG, GIF, WebP."),
+    "bmp": (
+        picture("BMP"),
+        "is not an image: it holds a BMP. Models accept PNG, JPEG, GIF, WebP. Open it with PIL.Image.open",
+    ),
     "svg": (b"<svg xmlns='x'></svg>", "it holds an SVG"),
     "pdf": (b"%PDF-1.7\n", "it holds a PDF"),
     "noise": (bytes(range(256)), "it holds bytes of an unknown type"),

@@ -9,6 +9,7 @@ import stat
 import subprocess
 import sys
 import time
+import warnings
 
 import pytest
 from hypothesis import assume, given, settings
@@ -161,7 +162,9 @@ def loads_or_refuses(path, data):
     """Whatever is in the file: a conversation that works, or the one clear error."""
     path.write_bytes(data)
     try:
-        history = ConversationHistory.load(path)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            history = ConversationHistory.load(path)
     except LLMError:
         refused(path, "is not a conversation saved by ipyllm|is damaged|was saved by a newer")
         return

@@ -106,3 +106,13 @@ def test_the_embedded_models_own_counts_are_near_the_estimate(prompt):
     response = LocalService().chat(prompt, max_tokens=40, temperature=0)
     estimate = likely_output_tokens(response.content, n_chunks=response.timing.n_chunks)
     assert estimate == pytest.approx(response.usage.output_tokens, rel=0.25, abs=1)
+
+
+@pytest.mark.parametrize("unit", ["one two three. ", "今天天气很好。", "x = f(1, 22)\n"])
+def test_a_long_text_is_estimated_from_samples_as_if_all_of_it_were_weighed(unit):
+    times = 1_000_000 // len(unit)
+    for n_chunks in (1, times * likely_tokens(unit)):
+        by_unit = likely_output_tokens(unit * 100, n_chunks=max(1, n_chunks * 100 // times)) * times / 100
+        assert likely_output_tokens(unit * times, n_chunks=n_chunks) == pytest.approx(by_unit, rel=0.02)
+    assert likely_tokens(unit * times) == pytest.approx(likely_tokens(unit * 100) * times / 100, rel=0.02)
+    assert likely_output_tokens(unit * times, n_chunks=1, limit=7) == 7

@@ -23,7 +23,7 @@ from ipyllm.ledger.query import Query
 @pytest.fixture
 def impatient(monkeypatch):
     """Wait for locks and between attempts for as long as a test can."""
-    monkeypatch.setattr(store, "_BUSY_S", 0.1)
+    monkeypatch.setattr(store, "BUSY_S", 0.1)
     monkeypatch.setattr(writer, "_RETRY_S", (0.05, 0.1))
     monkeypatch.setattr(writer, "_LOCKED_TOO_LONG_S", 0.0)
 
@@ -220,33 +220,39 @@ def test_a_ledger_that_may_only_be_read_is_left_alone(run_script, public_folder,
 def test_a_damaged_ledger_is_moved_aside_and_a_new_one_begun(path, sql, call, damage):
     with Ledger(path) as ledger:
         running = call()
+        ledger.put(call(status="ok", prompt="Before"))
         if damage == "while in use":
             ledger.put(running)
-            assert ledger.flush()
-            ledger._writer.store.close()
-        else:
-            path.parent.mkdir()
-        path.write_bytes(b"this is no database " * 500)
+        assert ledger.flush()
+        ledger._writer.store.close()
+        damaged = b"this is no database " * 5 + path.read_bytes()[100:]
+        path.write_bytes(damaged)
 
-        ledger.put({"call_id": running["call_id"], "response": "So far"} if path.exists() else running)
+        ledger.put({"call_id": running["call_id"], "response": "So far"} if damage == "while in use" else running)
         ledger.put(running | {"response": "So far"})
         assert ledger.flush()
 
         (aside,) = path.parent.glob("ledger.sqlite.corrupt-*")
-        assert aside.read_bytes().startswith(b"this is no database")
+        assert aside.read_bytes() == damaged
+        calls = "2 calls" if damage == "while in use" else "1 call"
         assert ledger.take_warning() == (
-            f"The ledger at {path} was damaged (file is not a database). It was renamed to {aside.name}, "
-            "and a new one created."
+            f"The ledger at {path} was damaged. A new file was created with what could be read: {calls}. "
+            f"The old file was kept as {aside.name}."
         )
         assert ledger.take_warning() is None
-        assert sql("SELECT status, prompt, response FROM calls") == [("running", "What is a ledger?", "So far")]
+        assert sql("SELECT status, prompt, response FROM calls ORDER BY call_id") == [
+            ("running", "What is a ledger?", "So far"),
+            ("ok", "Before", None),
+        ]
 
 
 def test_a_damaged_ledger_is_moved_aside_by_reading_too(path, call):
-    path.parent.mkdir()
-    path.write_bytes(b"this is no database " * 500)
     with Ledger(path) as ledger:
-        assert list(ledger.read()) == []
+        ledger.put(call(status="ok"))
+        assert ledger.flush()
+        ledger._writer.store.close()
+        path.write_bytes(bytes(100) + path.read_bytes()[100:])
+        assert len(ledger.read()) == 1
         assert "was damaged" in ledger.take_warning()
         ledger.put(call())
         assert ledger.flush()

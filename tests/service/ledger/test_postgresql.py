@@ -185,7 +185,7 @@ def test_a_row_that_the_server_refuses_costs_no_other_row(ledger, sql, call, cap
 
 
 def test_rows_wait_in_memory_while_the_server_is_gone_and_one_sentence_says_so(server, ledger, sql, call, monkeypatch):
-    monkeypatch.setattr(store, "_BUSY_S", 2.0)
+    monkeypatch.setattr(store, "BUSY_S", 2.0)
     monkeypatch.setattr(writer, "_RETRY_S", (0.05, 0.1))
     running = call(kernel_id=kernel_id())
     ledger.put(running)

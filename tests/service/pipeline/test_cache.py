@@ -206,18 +206,48 @@ def test_the_file_is_the_users_alone(cache, path):
     assert (modes, stat.S_IMODE(path.parent.stat().st_mode)) == ({0o600}, 0o700)
 
 
-@pytest.mark.parametrize("damage", ["no database at all" * 1000, ""])
+@pytest.mark.parametrize("damage", [b"no header at all" * 6, None])
 def test_a_damaged_file_is_moved_aside_and_a_new_one_begun(path, damage, caplog):
     path.parent.mkdir()
-    path.write_text(damage)
+    path.touch()
+    if damage is not None:
+        with ResponseCache(path) as cache:
+            cache.put("another", ANSWER)
+        damage += path.read_bytes()[len(damage) :]
+        path.write_bytes(damage)
     with ResponseCache(path) as cache:
         assert cache.get("k") is None
         cache._unusable_until = 0
         cache.put("k", ANSWER)
         assert cache.get("k") is not None
     aside = list(path.parent.glob("*.corrupt-*"))
-    assert [file.read_text() for file in aside] == ([damage] if damage else [])
+    assert [file.read_bytes() for file in aside] == ([damage] if damage else [])
     assert len([r for r in caplog.records if r.name == "ipyllm.cache"]) == bool(damage)
+
+
+@pytest.mark.parametrize("stored", ["CAST(x'e9' AS TEXT)", "'[]'", "7", "x'e9'"])
+def test_a_damaged_answer_is_a_miss_and_replaced(path, stored):
+    with ResponseCache(path) as cache:
+        for key in ("damaged", "whole"):
+            cache.put(key, ANSWER)
+        with closing(sqlite3.connect(path)) as connection, connection:
+            connection.execute(f"UPDATE answers SET answer = {stored}, created_at = 'then' WHERE key = 'damaged'")
+        assert cache.get("damaged") is None
+        assert cache.get("whole") is not None, "the cache stays in use"
+        cache.put("damaged", ANSWER)
+        assert cache.get("damaged") is not None
+
+
+@pytest.mark.parametrize("content", [b"a,b\n1,2\n", bytes(5000)])
+def test_a_file_of_others_is_left_as_it_is(path, content, caplog):
+    path.parent.mkdir()
+    path.write_bytes(content)
+    with ResponseCache(path) as cache:
+        cache.put("k", ANSWER)
+        assert cache.get("k") is None
+    assert [file.name for file in path.parent.iterdir()] == [path.name]
+    assert path.read_bytes() == content
+    assert "it is not a database" in caplog.text
 
 
 def test_damage_under_way_is_a_miss(path):

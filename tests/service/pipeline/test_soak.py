@@ -1,4 +1,4 @@
-"""Hundreds of calls through every method to a server with every fault. ``make bench`` runs thousands."""
+"""Many calls through every method to a server with every fault, among calls that their caller ends."""
 
 from __future__ import annotations
 
@@ -10,8 +10,9 @@ from benchmarks.soak import soak
 
 
 @pytest.mark.skipif(os.name != "posix", reason="counts file descriptors")
-def test_no_call_is_lost_and_nothing_is_left_over():
-    found = soak(600)
+@pytest.mark.parametrize("calls", [600, pytest.param(10_000, marks=pytest.mark.thorough)])
+def test_no_call_is_lost_and_nothing_is_left_over(calls):
+    found = soak(calls)
     assert found.rows == found.calls
     assert found.wrong == []
     assert (found.tasks_left, found.requests_open) == (0, 0)

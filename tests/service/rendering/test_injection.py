@@ -29,6 +29,7 @@ MATHML = {
         "mrow",
         "mspace",
     ),
+    *("semantics", "annotation"),
     *("msqrt", "mstyle", "msub", "msubsup", "msup", "mtable", "mtd", "mtext", "mtr", "munder", "munderover"),
 }
 HTML = {
@@ -48,23 +49,34 @@ HTML = {
         "h6",
         "hr",
         "img",
+        "kbd",
         "li",
     ),
-    *("ol", "p", "pre", "s", "span", "strong", "table", "tbody", "td", "th", "thead", "tr", "ul"),
+    *("ol", "p", "pre", "s", "span", "strong", "sub", "sup", "table", "tbody", "td", "th", "thead", "tr", "ul"),
 }
 ATTRIBUTES = {
     "a": {"href", "rel", "target"},
-    "div": {"class", "dir"},
+    "blockquote": {"dir"},
+    "div": {"class"},
+    **{tag: {"dir", "style"} for tag in ("h1", "h2", "h3", "h4", "h5", "h6", "td", "th")},
     "img": {"src", "alt"},
-    "ol": {"start"},
-    "pre": {"dir"},
+    "li": {"class", "dir"},
+    "ol": {"class", "dir", "start"},
+    "p": {"class", "dir", "style"},
+    "pre": {"class", "dir"},
     "span": {"class"},
-    "td": {"style"},
-    "th": {"style"},
+    "table": {"dir"},
+    "ul": {"class", "dir"},
 }
 VALUES = {
-    "class": r"ipyllm-answer mathjax_ignore tex2jax_ignore|ipyllm-math|[a-z]{1,2}",
-    "dir": "auto|ltr",
+    "div class": "ipyllm-answer mathjax_ignore tex2jax_ignore",
+    "li class": "ipyllm-task",
+    "ol class": "ipyllm-part",
+    "ul class": "ipyllm-part",
+    "p class": "ipyllm-footnote",
+    "pre class": "ipyllm-text",
+    "span class": "ipyllm-math|[a-z]{1,2}",
+    "dir": "auto|ltr|rtl",
     "href": r"(https?://|mailto:)[^\s\"<>]*",
     "rel": "noopener noreferrer nofollow",
     "src": r"data:image/(png|jpeg|gif|webp);base64,[A-Za-z0-9+/]+=*",
@@ -93,7 +105,7 @@ class Audit(HTMLParser):
                 if name in {"href", "style", "class", "id", "src", "actiontype"}:
                     self.faults.append(f"<{tag} {name}>")
             elif name not in ATTRIBUTES.get(tag, ()) or not re.fullmatch(
-                VALUES.get(name, ".*"), value or "", re.DOTALL
+                VALUES.get(f"{tag} {name}", VALUES.get(name, ".*")), value or "", re.DOTALL
             ):
                 self.faults.append(f"<{tag} {name}={value!r}>")
             self.links += [value] if name == "href" else []

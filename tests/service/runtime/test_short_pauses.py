@@ -31,7 +31,7 @@ def test_they_are_short_while_a_call_is_in_flight(fake):
     pieces = iter(stream)
     next(pieces)
     assert sys.getswitchinterval() == pytest.approx(0.0005)
-    assert gc.get_threshold() == (700, 10, 100)
+    assert gc.get_threshold() == (7000, 10, 10)
     assert list(pieces) == [" two"]
     assert sys.getswitchinterval() == pytest.approx(USUAL_S)
     assert gc.get_threshold() == (700, 10, 10)

@@ -328,18 +328,6 @@ def test_a_cancelled_scoring_keeps_what_was_scored():
     assert asyncio.run(main())["score_it"].notna().tolist() == [True, False]
 
 
-def test_progress_is_told_for_every_score():
-    reported = []
-    scoring = Scoring(
-        [scorers.exact("label"), lambda response: 1 / 0],
-        calls("a", "b", None).assign(status=["ok", "ok", "error"]),
-        [{"label": "a"}] * 3,
-        on_score=lambda: reported.append(1),
-    )
-    scoring.run()
-    assert len(reported) == scoring.total == 4
-
-
 def test_a_hundred_thousand_rows_are_scored_with_nulls_of_every_kind():
     n = 100_000
     table = pd.DataFrame(

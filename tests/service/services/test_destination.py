@@ -169,6 +169,24 @@ def test_a_key_in_a_header_is_kept_likewise(config, dotenv, given):
     assert "The key of Endpoint 'lab'" in refused(create_llm_service("lab/m", **options))
 
 
+@pytest.mark.parametrize("where", ["dotenv", "settings"])
+@pytest.mark.parametrize("name", ["Authorization", "x-authtoken", "X-Team"])
+def test_so_is_a_key_in_a_header_of_one_call(config, dotenv, fake, monkeypatch, where, name):
+    monkeypatch.setattr("ipyllm.transport.address._LOOPBACK", set())
+    if where == "dotenv":
+        dotenv(IPYLLM_ENDPOINTS=json.dumps({"lab": {"base_url": fake.base_url}}))
+    else:
+        config(LAB.replace("https://lab.example/v1", fake.base_url))
+    service = create_llm_service("lab/m")
+    if where == "settings" or name == "X-Team":
+        assert service.chat("Hello", extra_headers={name: KEY}).status == "ok"
+        assert fake.requests[0].headers[name.lower()] == KEY
+        return
+    with pytest.raises(LLMError, match=r"not sent to 127\.0\.0\.1, because its address comes from \.env") as caught:
+        service.chat("Hello", extra_headers={name: KEY})
+    assert (caught.value.category, fake.requests) == ("authentication", [])
+
+
 def test_a_dotenv_file_with_its_own_endpoint_and_key_works(dotenv):
     dotenv(IPYLLM_ENDPOINTS=json.dumps({"lab": {"base_url": ELSEWHERE, "api_key_env": "LAB_KEY"}}), LAB_KEY=KEY)
     assert value_of(create_llm_service("lab/m").address().api_key) == KEY

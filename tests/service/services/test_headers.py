@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import pickle
 import traceback
+from dataclasses import asdict
 
 import pytest
 
@@ -23,7 +24,7 @@ from ipyllm import (
     usage,
 )
 from ipyllm.comparison.arms import make_arms
-from ipyllm.headers import Headers
+from ipyllm.headers import Headers, is_credential
 from ipyllm.ledger import current_ledger
 from ipyllm.pipeline.cache import cache_key
 from ipyllm.registry.discovery import probe
@@ -115,7 +116,7 @@ def test_every_kind_of_service_takes_them(fake, make):
 
 
 def test_the_embedded_model_takes_them():
-    assert LocalService(default_headers={"x-team": VALUE}).headers() == Headers((("x-team", VALUE),))
+    assert LocalService(default_headers={"x-team": VALUE}).headers() == Headers.of({"x-team": VALUE})
 
 
 def test_a_header_of_a_route_comes_before_that_of_its_arm_and_after_that_of_the_call(fake):
@@ -215,8 +216,8 @@ def test_each_option_says_where_the_other_belongs(fake):
 
 def test_names_are_the_same_in_any_case_of_letters():
     call, service = Headers.of({"x-a": "1"}), Headers.of({"X-A": "2", "X-B": "3"})
-    assert call.with_defaults(service) == Headers((("X-B", "3"), ("x-a", "1")))
-    assert Headers.of({"x-a": "1", "X-A": "2"}) == Headers((("X-A", "2"),))
+    assert call.with_defaults(service) == Headers.of({"X-B": "3", "x-a": "1"})
+    assert Headers.of({"x-a": "1", "X-A": "2"}) == Headers.of({"X-A": "2"})
 
 
 def test_none_leaves_a_header_to_the_level_below(fake):
@@ -261,7 +262,7 @@ def test_no_value_reaches_an_error_a_row_a_log_a_repr_or_the_cache(fake, caplog,
 def test_keys_in_headers_are_masked_everywhere_and_are_in_no_pickle():
     headers = Headers.of({"Authorization": "Token r9Xq2LmT7vB4k8Wd", "x-team": "blue"})
     assert redact("it was r9Xq2LmT7vB4k8Wd") == "it was [key hidden]"
-    assert pickle.loads(pickle.dumps(headers)) == Headers((("x-team", "blue"),))
+    assert pickle.loads(pickle.dumps(headers)) == Headers.of({"x-team": "blue"})
     assert redact("blue") == "blue"  # an ordinary word stays readable
 
 
@@ -315,3 +316,70 @@ def test_headers_can_be_what_is_compared_and_labels_show_their_names_only(fake):
     labels = [arm.label for arm in make_arms(service, sets)]
     assert len(set(labels)) == 3
     assert labels[0] == "m · extra_headers=x-beta"
+
+
+def test_no_value_is_shown_by_the_pairs_or_what_is_made_of_them():
+    headers = Headers.of({"x-api-key": VALUE, "x-team": VALUE})
+    for shown in (headers.pairs, asdict(headers), [*headers.pairs], headers.with_defaults(headers).pairs):
+        assert VALUE not in f"{shown} {shown!r}"
+    assert dict(headers) == {"x-api-key": VALUE, "x-team": VALUE}
+    assert hash(headers) == hash(Headers.of({"x-api-key": VALUE, "x-team": VALUE}))
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *(
+            "x-authtoken",
+            "X-AuthToken",
+            "accesstoken",
+            "sessionToken",
+            "id_token",
+            "x-token-v2",
+            "authTokenV2",
+            "xsrftoken",
+        ),
+        *("x-apikey", "APIKEY", "apiKeyValue", "subscription.key", "x-secretkey", "clientSecret", "clientsecret"),
+        *(
+            "dbpassword",
+            "x-passwd",
+            "passphrase",
+            "OAuth",
+            "basicauth",
+            "Proxy-Authorization",
+            "Set-Cookie",
+            "x-bearer",
+        ),
+        *("X-Amz-Credential", "X-Amz-Signature", "sig", "x-hmac", "x-jwt"),
+    ],
+)
+def test_a_header_that_holds_a_key_is_known_by_its_name(name):
+    assert is_credential(name)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *(
+            "x-team",
+            "anthropic-beta",
+            "anthropic-version",
+            "OpenAI-Organization",
+            "x-max-tokens",
+            "tokens",
+            "x-tokenizer",
+        ),
+        *(
+            "author",
+            "x-authority",
+            "x-design",
+            "x-keyboard",
+            "x-secretary",
+            "passenger",
+            "api-version",
+            "x-cookies-per-tin",
+        ),
+    ],
+)
+def test_other_headers_hold_none(name):
+    assert not is_credential(name)

@@ -25,8 +25,9 @@ import numpy as np
 
 from ipyllm import template_function
 from ipyllm.errors import LLMError
-from ipyllm.templates.readable import filter_names
+from ipyllm.templates.readable import name_list
 from ipyllm.templates.sandbox import SandboxedTemplate, UndefinedNameError
+from ipyllm.templates.tables import CHOICES
 from tests.service.templates.test_ordinary import ORDINARY
 from tests.service.templates.variables import effects, variables
 
@@ -168,7 +169,7 @@ class Fuzz:
             yield f"{{{{ '{{0.{name}}}'.format({expression}) }}}}"
             for argument in ["", *self._random.sample(_ARGUMENTS, 4)]:
                 yield f"{{{{ {expression}.{name}({argument}) }}}}"
-        for name in filter_names():
+        for name in sorted({*name_list("filters"), *CHOICES, "describe"}):
             for argument in ["", *self._random.sample(_ARGUMENTS, 2)]:
                 yield f"{{{{ {expression} | {name}({argument}) }}}}"
         for operator in _OPERATORS:

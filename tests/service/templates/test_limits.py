@@ -13,7 +13,7 @@ import pytest
 
 from ipyllm.errors import LLMError
 from ipyllm.templates import limits
-from ipyllm.templates.plain_values import PlainValues
+from ipyllm.templates.border import Border
 from ipyllm.templates.refusal import RefusedError
 from ipyllm.templates.sandbox import SandboxedTemplate
 
@@ -58,10 +58,10 @@ def test_a_deeply_nested_list_is_refused_before_python_ends():
 def test_a_large_table_is_read_but_not_written_out():
     table = pd.DataFrame({"a": np.arange(1_100_000)})
     assert render("{{ table.a.sum() }} {{ table.head(1).to_csv() }}", table=table) == "604999450000 ,a\n0,0\n"
-    assert "may not write out a table of more than 1,000,000 cells: use head()." in refused(
+    assert "may not use 'to_csv' of more than 1,000,000 cells: use fewer rows, as in head(20)." in refused(
         "{{ table.to_csv() }}", table=table
     )
-    assert "may not transpose a table of more than 10,000 rows" in refused("{{ table.T }}", table=table)
+    assert "may not use 'T' of more than 1,000,000 cells" in refused("{{ table.T }}", table=table)
     wide = pd.DataFrame(np.zeros((2, 1_001)))
     assert "may not correlate more than 1,000 columns" in refused("{{ wide.corr() }}", wide=wide)
 
@@ -83,13 +83,13 @@ def test_rows_with_equal_labels_are_not_multiplied():
 def test_a_template_ends_after_its_time(monkeypatch):
     monkeypatch.setattr(limits, "MAX_SECONDS", 0.2)
     said = refused("{% for i in range(99999) %}{{ -1 in many }}{% endfor %}", many=list(range(100_000)))
-    assert said == "The template takes longer than 0.2 s: compute it in a cell and assign it to a name."
+    assert said == "The template takes longer than 0.2 s: compute it in a cell and assign the result to a name."
 
 
 def test_the_time_of_a_variable_counts_too(monkeypatch):
     monkeypatch.setattr(limits, "MAX_SECONDS", -1.0)
     with pytest.raises(RefusedError, match="takes longer than"):
-        PlainValues().admit([{"a": [1]}], "rows")
+        Border().admit([{"a": [1]}], "rows")
 
 
 @pytest.mark.parametrize(

@@ -130,6 +130,9 @@ ORDINARY = {
         "1.0 [1.75, 3.5]"
     ),
     "{{ df.sample(1, random_state=0).city.tolist() }} {{ df.set_index('city').loc['Oslo', 'cups'] }}": "['Rome'] 5",
+    "{{ df.sample(1).city.item() }} {{ df.sample(1, random_state=none).city.item() }}": "Rome Rome",
+    "{{ (df | head(1)).city.item() }} {{ (df | tail(1)).cups.item() }} {{ (cups | describe)['max'] }}": "Bern 1 5.0",
+    "{{ (df | sample(2)).cups.tolist() }}": "[2, 1]",
     "{{ df.rename(columns={'cups': 'n'}).n.sum() }} {{ df.drop(columns=['day']).columns | length }}": "11 3",
     "{{ cups.idxmax() }} {{ cups.between(2, 3).sum() }} {{ df.city.isin(['Bern']).sum() }}": "1 2 2",
     "{{ cups.astype('float')[0] }} {{ cups.clip(lower=3).tolist() }}": "3.0 [3, 5, 3, 3]",
@@ -148,7 +151,6 @@ ORDINARY = {
     "{{ hostile_text }} {{ hostile_text.upper() }} {{ [hostile_text] }} {{ hostile_text ~ '' }}": "abc ABC ['abc'] abc",
     "{{ hostile_dict }} {{ hostile_dict.a }} {{ hostile_dict.items() | list }}": "{'a': 1} 1 [('a', 1)]",
     "{{ hostile_list }} {{ hostile_list[0] }} {{ hostile_list | length }}": "[1, 2] 1 2",
-    "{{ hostile_frame.head(1).to_csv() }} {{ hostile_frame.a.sum() }}": ",a\n0,1\n 3",
     "{{ guarded.city }} {{ guarded }}": "Bern Guarded(city='Bern')",
     "{{ attributed.head(1).a.sum() }} {{ attributed.describe().loc['max', 'a'] }}": "1 2.0",
     "{{ mixed[0] }} {{ box.n }} {{ with_function.city }} {{ city.name }}": "1 1 Oslo Bern",

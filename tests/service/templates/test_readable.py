@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from jinja2.filters import FILTERS
 
-from ipyllm.templates.readable import aggregations, filter_names, parameters, readable, readable_rows
+from ipyllm.templates.readable import name_list, readable, readable_rows
 from tests.service.templates.variables import Hostile, HostileFrame, HostileText
 
 ROOT = Path(__file__).parents[3]
@@ -46,13 +46,13 @@ def test_no_parameter_takes_a_path_a_function_or_a_place_to_write_to():
         "default_handler", "compression", "storage_options", "mode", "con", "engine", "engine_kwargs", "replace",
         "bins", "repeats", "expr", "where", "into", "encoding", "converters", "args", "kwargs",
     }  # fmt: skip
-    assert parameters().isdisjoint(dangerous)
+    assert name_list("parameters").isdisjoint(dangerous)
 
 
 def test_filters_and_aggregations_are_those_of_the_libraries():
-    assert set(filter_names()) <= set(FILTERS)
-    assert set(filter_names()).isdisjoint({"random", "urlize", "xmlattr"})
-    assert aggregations().isdisjoint({"apply", "agg", "pipe", "to_csv"})
+    assert set(name_list("filters")) <= set(FILTERS)
+    assert set(name_list("filters")).isdisjoint({"random", "urlize", "xmlattr"})
+    assert name_list("aggregations").isdisjoint({"apply", "agg", "pipe", "to_csv"})
 
 
 def test_only_the_types_themselves_are_read():

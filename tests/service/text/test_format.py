@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
@@ -82,5 +82,14 @@ def test_times_are_dates_or_durations():
     ago = parse_time("since", "2h")
     assert ago is not None
     assert round((datetime.now(UTC) - ago).total_seconds()) == 7200
-    with pytest.raises(ValueError, match=r"^since='yesterday' is not a date\. Use 2026-11-23, .* such as 2h\.$"):
-        parse_time("since", "yesterday")
+    with pytest.raises(ValueError, match=r"^since='tuesday' is not a date\. Use 2026-11-23, .* such as 2h\.$"):
+        parse_time("since", "tuesday")
+
+
+def test_days_begin_at_midnight_in_local_time():
+    today, yesterday = parse_time("since", "today"), parse_time("since", " Yesterday ")
+    assert today is not None
+    assert yesterday is not None
+    assert today <= datetime.now(UTC) < today + timedelta(hours=25)
+    assert [(each.astimezone().hour, each.astimezone().minute) for each in (today, yesterday)] == [(0, 0), (0, 0)]
+    assert timedelta(hours=23) <= today - yesterday <= timedelta(hours=25)

@@ -60,6 +60,7 @@ def made_up(shape, n=200):
 @pytest.fixture(autouse=True)
 def only_own_keys(monkeypatch):
     monkeypatch.setattr("ipyllm.text.redact._known", {})
+    monkeypatch.setattr("ipyllm.text.redact._shortest", 16)
 
 
 @pytest.mark.parametrize("provider", SHAPES)
@@ -151,6 +152,13 @@ def test_words_and_short_keys_are_not_masked(key):
     remember_secret(key)
     text = f"The {key} of LM Studio: {key.upper()}, {key}s."
     assert redact(text) == text
+
+
+@pytest.mark.parametrize("key", ["Zq7!xK2#vB9", "k-3.F_8*x+7Tz/2q", "!@#$%^&*()!@#"])
+def test_a_text_that_is_no_longer_than_a_short_key_is_masked(key):
+    remember_secret("another-key-r9Xq2LmT7vB4wK8sD3fG6hJ")
+    remember_secret(key)
+    assert redact(key) == "[key hidden]"
 
 
 def test_a_key_of_signs_is_masked_as_it_is():

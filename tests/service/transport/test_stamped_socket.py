@@ -15,6 +15,7 @@ from ipyllm.transport.stamped_socket import StampedSocket, stamped_socket
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="other systems do not stamp what they receive")
 CLOSE_NS = 5_000_000
+EVENT = b'16\r\ndata: {"choices": []}\n\n\r\n'
 
 
 @pytest.fixture
@@ -52,18 +53,18 @@ def test_bytes_that_are_read_late_have_the_time_of_their_arrival(ends, into_buff
     assert not ours.joined
 
 
-def send_twice(ours, theirs):
+def send_twice(ours, theirs, one=b"a" * 50, other=b"b" * 70):
     """Send a question, two answers, and return when these were sent, before the kernel joins what waits (40 ms)."""
     for _ in range(50):
         ours.send(b"question")
-        first = send(theirs, b"a" * 50)
+        first = send(theirs, one)
         time.sleep(0.01)
-        second = send(theirs, b"b" * 70)
+        second = send(theirs, other)
         time.sleep(0.01)
         if perf_counter_ns() - first < 30_000_000:
             return first, second
         ours.first_token_was_read(ours.sent_ns)
-        assert len(ours.recv(1000)) == 120
+        assert len(ours.recv(1000)) == len(one + other)
     raise AssertionError("the machine is too busy")
 
 
@@ -73,6 +74,19 @@ def test_before_the_first_token_a_read_takes_only_what_arrived_together(ends):
     assert ours.recv(1000) == b"a" * 50
     assert abs(ours.arrived_ns - first) < CLOSE_NS
     assert ours.recv(1000) == b"b" * 70
+    assert abs(ours.arrived_ns - second) < CLOSE_NS
+
+
+@pytest.mark.parametrize("one", [EVENT, EVENT + EVENT, EVENT[:-4], EVENT + b"7\r\n"], ids=["1", "2", "cut", "more"])
+def test_a_read_takes_all_that_arrived_together_wherever_its_events_end(ends, one, monkeypatch):
+    ours, theirs = ends
+    first, second = send_twice(ours, theirs, one, EVENT)
+    peek, sizes = StampedSocket._peek, []
+    monkeypatch.setattr(StampedSocket, "_peek", lambda self, size: (sizes.append(size), peek(self, size))[1])
+    assert ours.recv(1000) == one
+    assert abs(ours.arrived_ns - first) < CLOSE_NS
+    assert (len(sizes) == 4) == (one == EVENT), "the usual case takes few system calls"
+    assert ours.recv(1000) == EVENT
     assert abs(ours.arrived_ns - second) < CLOSE_NS
 
 

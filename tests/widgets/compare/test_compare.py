@@ -183,7 +183,7 @@ def test_what_came_is_in_the_static_output_before_the_end(two, widget, published
     eventually(lambda: "It" in text_of(shown(pair)["A"]) and shown(pair)["B"]["status"] == "ok")
     pair._controller.refresh()
     eventually(lambda: "It is **Bern**." in published[-1]["data"]["text/plain"])
-    assert "<p>It</p>" in published[-1]["data"]["text/html"]
+    assert ">It</p>" in published[-1]["data"]["text/html"]
     pair.stop()
     eventually(lambda: not pair.running and "cancelled" in published[-1]["data"]["text/html"])
     assert "was incomplete" not in published[-1]["data"]["text/html"]
@@ -191,9 +191,9 @@ def test_what_came_is_in_the_static_output_before_the_end(two, widget, published
 
 def test_the_comparison_is_kept_beside_the_widget(two, widget):
     pair = widget("good", "bad")
-    assert pair._controller.static_content() == ("", "")
+    assert pair._controller.static_content() == ("", "", "")
     asked(pair)
-    html, text = pair._controller.static_content()
+    html, text, _ = pair._controller.static_content()
     assert "<strong>Bern</strong>" in html
     assert "Which capital?" in text
 
@@ -219,7 +219,7 @@ def test_models_that_retire_are_named_below_the_answers_once(two, widget, own_se
     note = "openai/good was retired on 2020-01-01."
     asked(both)
     assert both._controller.snapshot()["totals"].count(note) == 1
-    html, text = both._controller.static_content()
+    html, text, _ = both._controller.static_content()
     assert html.count(note) == text.count(note) == 1
     asked(both)
     assert note not in both._controller.snapshot()["totals"]

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from ipyllm.pipeline.call import Call
     from ipyllm_widgets.chat.turn_tree import TurnNode
     from ipyllm_widgets.message_channel import MessageChannel
+    from ipyllm_widgets.static_output import StaticContent
 
 __all__ = ["ChatController", "ChatSettings"]
 
@@ -258,8 +259,8 @@ class ChatController(Controller):
 
     # ---- output -----------------------------------------------------------------------------------
 
-    def static_content(self) -> tuple[str, str]:
-        """Return the conversation as static HTML and plain text, for readers without a kernel."""
+    def static_content(self) -> StaticContent:
+        """Return the conversation for readers without a kernel."""
         return transcript(self.messages_so_far(), f"Chat “{self.name}”")
 
     def messages_so_far(self) -> list[Message]:

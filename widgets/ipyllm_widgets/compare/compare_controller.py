@@ -10,12 +10,20 @@ from typing import TYPE_CHECKING, Any
 from ipyllm.comparison.comparison import Comparison
 from ipyllm.errors import LLMError, bad_request
 from ipyllm.registry.models import common_efforts, create_llm_service
-from ipyllm.rendering import COLUMNS_STYLE, STYLE, columns_html, columns_text, reasoning_html, to_html
+from ipyllm.rendering import (
+    columns_html,
+    columns_markdown,
+    columns_text,
+    escape_markdown,
+    reasoning_html,
+    to_html,
+)
 from ipyllm.request import Provenance
 from ipyllm.text.format import shorten
 from ipyllm_widgets.compare.vote_ranking import ranking_html
 from ipyllm_widgets.controller import Controller
 from ipyllm_widgets.live_answer import LiveAnswer, waiting_payload
+from ipyllm_widgets.static_output import StaticContent
 from ipyllm_widgets.widget_parameters import validate_params
 
 if TYPE_CHECKING:
@@ -211,22 +219,26 @@ class CompareController(Controller):
 
     # ---- output ---------------------------------------------------------------------------------------
 
-    def static_content(self) -> tuple[str, str]:
-        """Return the last comparison as static HTML and plain text, for readers without a kernel."""
+    def static_content(self) -> StaticContent:
+        """Return the last comparison for readers without a kernel."""
         with self._channel.lock:
             comparison, answers = self.comparison, self._answers
         if comparison is None:
-            return "", ""
+            return StaticContent()
         columns = [
             _incomplete_column(column, answer) if column.running else column
             for column, answer in zip(comparison.columns(), answers, strict=True)
         ]
         prompt = self.text()
         note = self._note(comparison)
-        html = STYLE + COLUMNS_STYLE + columns_html(columns, note)
+        html = columns_html(columns, note)
         title = escape(shorten(prompt, _TITLE_CHARS))
         html = f'<details class="ipyllm-transcript" open><summary>{title}</summary>{html}</details>'
-        return html, f"{prompt}\n\n{columns_text(columns, note)}"
+        return StaticContent(
+            html,
+            f"{prompt}\n\n{columns_text(columns, note)}",
+            f"*{escape_markdown(prompt)}*\n\n{columns_markdown(columns, note)}",
+        )
 
     def _on_finished(self, answer: LiveAnswer, parts: dict[str, Any]) -> None:
         self._parts[answer.name] = parts

@@ -15,6 +15,7 @@ import traitlets
 
 from ipyllm.dataframes.filters import read_frame
 from ipyllm.errors import LLMError, bad_request
+from ipyllm.fork_safety import renewed_in_child
 from ipyllm.observability.logs import log_failure
 from ipyllm.text.redact import redact
 from ipyllm_widgets import modules
@@ -24,7 +25,7 @@ from ipyllm_widgets.dashboard.figures import figures_of
 from ipyllm_widgets.dashboard.ledger_reader import LedgerReader
 from ipyllm_widgets.dashboard.static_snapshot import static_snapshot
 from ipyllm_widgets.live_widget import CommandWidget
-from ipyllm_widgets.static_output import StaticOutput
+from ipyllm_widgets.static_output import StaticContent, StaticOutput
 
 if TYPE_CHECKING:
     import os
@@ -88,7 +89,8 @@ class UsageDashboard(CommandWidget):
     problem = traitlets.Unicode().tag(sync=True)
 
     def __init__(self, *, every_s: float = 2.0, **filters: str) -> None:
-        self._wake = threading.Event()  # first, because `close` is also called if the constructor raises
+        # First, because `close` is also called if the constructor raises.
+        self._wake = renewed_in_child(threading.Event())
         self._static_output = StaticOutput(self._static_content)
         self._shown: tuple[Figures, DashboardFilters] | None = None
         self._closed = False
@@ -99,12 +101,12 @@ class UsageDashboard(CommandWidget):
             active = active.replace(name, value)
         super().__init__(filters=asdict(active), every_s=float(every_s))
         self._active = active
-        self._refresh_lock = threading.Lock()
+        self._refresh_lock = renewed_in_child(threading.Lock())
         self._reader = LedgerReader()
         self._notice_ends: dict[str, float] = {}
         self._read_at = datetime.now().astimezone()
         self._published: tuple[Figures, DashboardFilters] | None = None
-        self._views_lock = threading.Lock()
+        self._views_lock = renewed_in_child(threading.Lock())
         self._views_seen_at: dict[str, float] = {}
         self._thread: threading.Thread | None = None
         self.refresh()
@@ -180,8 +182,8 @@ class UsageDashboard(CommandWidget):
             self._published = self._shown
             self._static_output.show_below(self)
 
-    def _static_content(self) -> tuple[str, str]:
-        return static_snapshot(*self._shown, self._read_at) if self._shown else ("", "")
+    def _static_content(self) -> StaticContent:
+        return StaticContent(*static_snapshot(*self._shown, self._read_at)) if self._shown else StaticContent()
 
     def _set_filters(self, changes: Mapping[str, object]) -> None:
         active = self._active

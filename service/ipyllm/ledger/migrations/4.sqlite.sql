@@ -1,3 +1,4 @@
+PRAGMA application_id = 0x6C6C6D6C;
 ALTER TABLE calls ADD COLUMN request BLOB;
 CREATE TABLE conversations (
     conversation_id TEXT NOT NULL PRIMARY KEY, saved_at TIMESTAMP WITH TIME ZONE, kernel_id TEXT, place TEXT, name TEXT,

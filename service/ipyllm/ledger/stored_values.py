@@ -1,0 +1,121 @@
+"""Values as SQLite stores them, read so that a damaged one costs no other.
+
+The usual reading lets SQLAlchemy convert them, and one value that it cannot convert ends it.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from ipyllm.ledger.sqlite_file import cannot_be_decoded
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    import sqlalchemy as sa
+
+    from ipyllm.ledger.columns import Kind
+
+__all__ = ["fetch", "read_value"]
+
+_PYTHON_TYPES: Mapping[Kind, frozenset[type]] = {
+    "text": frozenset({str, type(None)}),
+    "json": frozenset({dict, list, type(None)}),
+    "time": frozenset({datetime, type(None)}),
+    "float": frozenset({float, int, type(None)}),
+    "int": frozenset({int, type(None)}),
+    "bool": frozenset({bool, type(None)}),
+    "packed": frozenset({bytes, type(None)}),
+}
+
+
+def fetch(
+    connection: sa.Connection,
+    statement: sa.Select[Any],
+    kinds: Sequence[Kind],
+    without_json: sa.Select[Any] | None = None,
+) -> tuple[list[tuple[Any, ...]], list[int]]:
+    """Return the rows of a statement, and the indices of those with damaged values.
+
+    ``kinds`` are those of its columns. ``without_json`` returns at least the same rows and does not look into JSON,
+    which SQLite cannot do where it is damaged; it is executed instead if anything is damaged.
+    """
+    try:
+        rows = [tuple(row) for row in connection.execute(statement)]
+        if connection.dialect.name != "sqlite" or _have_kinds(rows, kinds):
+            return rows, []
+    except Exception as exc:
+        if connection.dialect.name != "sqlite" or not cannot_be_decoded(exc):
+            raise
+    return _fetch_each(connection, statement if without_json is None else without_json, kinds)
+
+
+def _fetch_each(
+    connection: sa.Connection, statement: sa.Select[Any], kinds: Sequence[Kind]
+) -> tuple[list[tuple[Any, ...]], list[int]]:
+    """Do what :func:`fetch` does, value by value, which takes several times as long."""
+    text = str(statement.compile(dialect=connection.dialect, compile_kwargs={"literal_binds": True}))
+    driver: Any = connection.connection.driver_connection
+    driver.text_factory = bytes
+    try:
+        stored = connection.exec_driver_sql(text).fetchall()
+    finally:
+        driver.text_factory = str
+    rows, damaged = [], []
+    for index, values in enumerate(stored):
+        read = [read_value(value, kind) for value, kind in zip(values, kinds, strict=True)]
+        rows.append(tuple(value for value, _ in read))
+        if not all(is_whole for _, is_whole in read):
+            damaged.append(index)
+    return rows, damaged
+
+
+def _have_kinds(rows: Sequence[Sequence[Any]], kinds: Iterable[Kind]) -> bool:
+    """Return whether all values, in columns of these kinds, are of their types: SQLite stores any type in a column."""
+    return all(
+        _PYTHON_TYPES[kind].issuperset(map(type, column))
+        for kind, column in zip(kinds, zip(*rows, strict=True), strict=False)
+    )
+
+
+def read_value(stored: bytes | float | None, kind: Kind) -> tuple[Any, bool]:
+    r"""Return a value as :meth:`~ipyllm.ledger.ledger.Ledger.read` returns it, and whether it is undamaged.
+
+    ``stored`` is a text's bytes or a number. Bytes that are not UTF-8 are replaced by U+FFFD; a value that is not of
+    its kind becomes None.
+
+    Examples
+    --------
+    >>> read_value(b"caf\xc3\xa9", "text"), read_value(b"caf\xe9", "text"), read_value(b"7", "int")
+    (('café', True), ('caf�', False), (None, False))
+    """
+    if stored is None:
+        return None, True
+    if kind == "packed":
+        return (stored, True) if isinstance(stored, bytes) else (None, False)
+    if isinstance(stored, bytes):
+        return _read_text(stored, kind)
+    if kind == "float" and math.isfinite(stored):
+        return float(stored), True
+    if kind == "int" and isinstance(stored, int):
+        return stored, True
+    return (bool(stored), True) if kind == "bool" and stored in {0, 1} else (None, False)
+
+
+def _read_text(stored: bytes, kind: Kind) -> tuple[Any, bool]:
+    if kind not in {"text", "json", "time"}:
+        return None, False
+    try:
+        text, is_whole = stored.decode(), True
+    except UnicodeDecodeError:
+        text, is_whole = stored.decode(errors="replace"), False
+    if kind == "text":
+        return text, is_whole
+    try:
+        value = json.loads(text) if kind == "json" else datetime.fromisoformat(text).replace(tzinfo=UTC)
+    except (ValueError, RecursionError):
+        return None, False
+    return (value, is_whole) if type(value) in _PYTHON_TYPES[kind] else (None, False)
