@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from ipyllm.ledger.columns import COLUMNS, TEXT
-from ipyllm.ledger.packed import pack, without_files
+from ipyllm.ledger.packed import pack
 from ipyllm.text.redact import redact
 from ipyllm.text.surrogates import replace_surrogates
 
@@ -100,5 +100,5 @@ _CONVERTERS: dict[Kind, Callable[[object], Any]] = {
 
 _BY_NAME: dict[str, Callable[[object], Any]] = {
     "tags": _tags,
-    "request": lambda value: pack(without_files(value)),
+    "request": lambda value: pack(value, files=False),
 }
