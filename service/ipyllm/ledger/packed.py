@@ -11,7 +11,7 @@ from ipyllm.text.redact_json import redact_json
 __all__ = ["pack", "unpack"]
 
 _LEVEL: Final = 1  # of zlib; level 6 takes twice as long for 5 % less
-_LONG: Final = 1_000  # bytes; setting up zlib would take half of the time for a short request
+_LONG: Final = 500  # bytes; setting up zlib would take half of the time for a short request
 
 
 def pack(value: Any, *, files: bool = True) -> bytes:
