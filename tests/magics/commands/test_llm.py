@@ -117,7 +117,7 @@ def test_templates_are_filled_in_once_and_braces_left_alone(kernel, fake):
     kernel.run("%%llm --no-history --raw\n{{ name }}")
     assert asked(fake) == [("user", "{{ name }}")]
     kernel.run("%%llm --no-history\n{{ df }}")
-    assert "2 rows and 1 columns" in asked(fake)[0][1]
+    assert "2 rows and 1 column:" in asked(fake)[0][1]
     assert "- a: float64, 1 missing" in asked(fake)[0][1]
 
 
