@@ -31,7 +31,6 @@ _STATUS = {
     "running": "still running",
     "interrupted": "interrupted: its process ended",
 }
-_LONG_QUEUE_S = 1.0
 _STOPPED = {"length": "stopped at max_tokens", "content_filter": "stopped by the content filter"}
 
 
@@ -127,8 +126,8 @@ def _first_times(timing: Timing, ttft_s: float) -> Iterator[str]:
 
 
 def _waited(timing: Timing) -> str:
-    """Return how long the call waited before the request that was answered: in our queue, and for other attempts."""
-    if timing.stream_end_s is None or (timing.attempts < 2 and timing.queue_s < _LONG_QUEUE_S):  # noqa: PLR2004
+    """Return how long a call of several attempts waited before the request that was answered."""
+    if timing.stream_end_s is None or timing.attempts < 2:  # noqa: PLR2004
         return ""
     waited_s = timing.total_s - timing.stream_end_s - (timing.connect_s or 0.0)
     return f" after {seconds(waited_s)} of waiting" if waited_s > 0 else ""
