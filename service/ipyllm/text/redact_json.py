@@ -25,7 +25,7 @@ def redact_json(value: Any, *, files: bool = True) -> Any:
     >>> redact_json({"content": ["sk-proj-0123456789abcdef", 1]})
     {'content': ['[key hidden]', 1]}
     >>> redact_json({"url": "data:image/png;base64," + 2000 * "iVBO"}, files=False)["url"]
-    'data:image/png;base64,[8,000 characters, SHA-256 480e94b69b64f8ad]'
+    'data:image/png;base64,[8,000 characters, SHA-256 08387f72b599f4f2]'
     """
     if isinstance(value, str):
         return value if len(value) < _MIN_KEY else _text(value, files=files)
