@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -14,9 +15,27 @@ from ipyllm.text.terminal import encodable
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["Interrupted", "MagicError", "one_sentence"]
+__all__ = ["Interrupted", "MagicError", "in_words_of_magics", "one_sentence"]
+
+# Sentences of the service layer name what Python takes; the ellipsis shows that the words are ours.
+_OPTION = re.compile(r"\b(timeout|max_tokens)=(?:Timeout\((?!total)\w+=…\)|…)")
+_ONLY_IN_PYTHON = re.compile(r",? or pass (?:api_key|base_url)=…")
 
 _RED, _PLAIN = "\x1b[31m", "\x1b[39m"
+
+
+def in_words_of_magics(sentence: str) -> str:
+    """Return a sentence of the service layer with the options of magics in place of Python's arguments.
+
+    Examples
+    --------
+    >>> in_words_of_magics("Allow more time with timeout=Timeout(first_token=…).")
+    'Allow more time with --timeout.'
+    >>> in_words_of_magics("Set OPENAI_API_KEY, or pass api_key=….")
+    'Set OPENAI_API_KEY.'
+    """
+    sentence = _ONLY_IN_PYTHON.sub("", sentence)
+    return _OPTION.sub(lambda found: "--" + found[1].replace("_", "-"), sentence)
 
 
 class MagicError(UsageError):
@@ -51,7 +70,7 @@ def one_sentence() -> Iterator[None]:
     try:
         yield
     except LLMError as exc:
-        raise MagicError(str(exc), exc.category) from None
+        raise MagicError(in_words_of_magics(str(exc)), exc.category) from None
     except ValueError as exc:
         from ipyllm.settings import SettingsError
 

@@ -4,6 +4,7 @@ from .comparison.comparison import Comparison, compare
 from .comparison.votes import cast_vote, votes
 from .conversations.history import ConversationHistory, conversation
 from .dataframes.export import export_usage
+from .dataframes.sent_request import sent_request
 from .dataframes.usage import summarise, usage
 from .errors import LLMError
 from .events import Event, Finished, ReasoningDelta, TextDelta, ToolCallDelta
@@ -62,6 +63,7 @@ __all__ = [
     "pool",
     "prune",
     "scorers",
+    "sent_request",
     "split",
     "summarise",
     "template_function",

@@ -6,7 +6,9 @@ what to do. It never contains a key: every text passes :func:`ipyllm.text.redact
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal, TypeAlias
+import sys
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 
 from ipyllm.text.redact import redact
 from ipyllm.text.terminal import strip_control_sequences
@@ -17,6 +19,8 @@ if TYPE_CHECKING:
     from ipyllm.response import Category, ChatResponse
 
 __all__ = ["LLMError", "LimitName", "bad_request"]
+
+_OWN_PACKAGES: Final = frozenset({"ipyllm", "ipyllm_magics", "ipyllm_widgets"})
 
 LimitName: TypeAlias = Literal["connect", "silence", "first_token", "stall", "total"]
 """Name of a time limit, as in :class:`~ipyllm.timeout.Timeout`."""
@@ -95,6 +99,17 @@ class LLMError(Exception):
         """Replace the message by what ``mask`` makes of it."""
         self.args = (mask(str(self)),)
 
+    def _render_traceback_(self) -> list[str]:
+        """Return what IPython shows: the user's code and the sentence, and all frames in ``%xmode Verbose``."""
+        tracebacks: Any = sys.modules["IPython"].get_ipython().InteractiveTB
+        error, trace = self, self.__traceback__
+        if tracebacks.mode != "Verbose":
+            trace = _without_own_frames(trace)
+            if isinstance(self.__cause__, LLMError):  # whose sentence is in this one
+                error = _rebuild(str(self), self.__dict__)
+        rendered: list[str] = tracebacks.structured_traceback(type(self), error, trace, tb_offset=1)
+        return rendered
+
     def __reduce__(self) -> tuple[object, ...]:
         # Keyword-only arguments do not survive the default pickling, which process pools and Dask rely on.
         return (_rebuild, (str(self), self.__dict__))
@@ -104,6 +119,19 @@ def _rebuild(message: str, state: dict[str, object]) -> LLMError:
     error = LLMError(message, category="unknown_error")
     error.__dict__.update(state)
     return error
+
+
+def _without_own_frames(trace: TracebackType | None) -> TracebackType | None:
+    """Return a traceback without the frames of ipyllm, which say nothing that the error does not say."""
+    frames = []
+    while trace is not None:
+        if str(trace.tb_frame.f_globals.get("__name__")).partition(".")[0] not in _OWN_PACKAGES:
+            frames.append(trace)
+        trace = trace.tb_next
+    shown = None
+    for each in reversed(frames):
+        shown = TracebackType(shown, each.tb_frame, each.tb_lasti, each.tb_lineno)
+    return shown
 
 
 def bad_request(message: str, model: str = "") -> LLMError:

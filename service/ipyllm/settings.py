@@ -63,6 +63,8 @@ class Settings(BaseSettings):
         Path of the SQLite file, or any SQLAlchemy URL.
     store_text : bool
         Whether the ledger stores prompts and answers.
+    resume_conversations : bool
+        Whether the conversations of a notebook go on after a restart of its kernel.
     models_dir : Path
         Folder of the pulled models.
     local_ctx : int
@@ -103,6 +105,7 @@ class Settings(BaseSettings):
     # Not in the repr, because the URL of a database may have a password.
     ledger: str = Field(default_factory=lambda: str(user_data_path("ipyllm") / "ledger.sqlite"), repr=False)
     store_text: bool = True
+    resume_conversations: bool = True
     models_dir: Path = Field(default_factory=lambda: user_data_path("ipyllm") / "models")
     local_ctx: Annotated[int, Field(ge=256)] = 8192
     cache: bool = False
@@ -238,8 +241,8 @@ def _default_config_file() -> Path:
 
 _PROVIDER_VARIABLES = ("OPENAI_API_KEY", "OPENAI_BASE_URL", "DEEPSEEK_API_KEY", "DEEPSEEK_BASE_URL", "OLLAMA_HOST")
 _NEVER_SECRET = (
-    *("timeout", "max_retries", "store_text", "local_ctx", "cache", "cache_ttl", "max_cost_usd"),
-    *("max_answer_mb", "max_event_mb", "max_error_mb"),
+    *("timeout", "max_retries", "store_text", "resume_conversations", "local_ctx", "cache", "cache_ttl"),
+    *("max_cost_usd", "max_answer_mb", "max_event_mb", "max_error_mb"),
 )
 _lock = renewed_in_child(threading.Lock())
 _cached: tuple[object, Settings] | None = None

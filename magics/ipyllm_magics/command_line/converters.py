@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 __all__ = [
-    "FORMATS", "ConversionError", "non_empty_text", "number", "one_of", "parameter", "qualified_names", "seconds",
-    "tag", "variable_name", "variation",
+    "FORMATS", "ConversionError", "non_empty_text", "number", "one_of", "parameter", "positive", "qualified_names",
+    "seconds", "tag", "variable_name", "variation",
 ]  # fmt: skip
 
 FORMATS = ("markdown", "text", "code", "json", "html")
@@ -38,6 +38,13 @@ def number(word: str) -> float:
         return float(word)
     except ValueError:
         raise ConversionError("a number") from None
+
+
+def positive(word: str) -> int:
+    """Convert a whole number above 0."""
+    if not word.isdecimal() or int(word) < 1:
+        raise ConversionError("a whole number, 1 or more")
+    return int(word)
 
 
 def seconds(word: str) -> float:

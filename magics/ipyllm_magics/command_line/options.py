@@ -10,6 +10,7 @@ from ipyllm_magics.command_line.converters import (
     number,
     one_of,
     parameter,
+    positive,
     qualified_names,
     seconds,
     tag,
@@ -156,6 +157,7 @@ NOT_IN_COMPARE = {
 VOTE: tuple[Option, ...] = (_HELP,)
 HISTORY: tuple[Option, ...] = (
     _CONVERSATION,
+    Option("--last", "show only the last N turns", positive, "N", "--last 3"),
     Option("--replace", "overwrite the file, or the conversation that is loaded into", example="--replace"),
     _HELP,
 )
@@ -168,6 +170,7 @@ USAGE: tuple[Option, ...] = (
     Option(
         "--by", "summarise by model, status, day, params.temperature, tags.arm, …", str, "COLUMN[,COLUMN]", "--by model"
     ),
+    Option("--last", "only the last N of these calls", positive, "N", "--last 10"),
     Option("--notebook", "calls of this notebook, from all its kernels", example="--notebook"),
     Option("--all", "calls of every kernel, not only this one", example="--all"),
     Option(

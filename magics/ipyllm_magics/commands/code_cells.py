@@ -118,7 +118,7 @@ class CodeCells:
 
     def _cell_made_before(self, call: str) -> _Made | None:
         """Return the cell that a call made before if it is still there, as far as the saved notebook tells."""
-        made, saved = self._made.get(call), kernel_context.saved_notebook(self._shell)
+        made, saved = self._made.get(call), kernel_context.saved_notebook()
         if saved is None:
             return made
         marks = [found[2] for found in _MARK.finditer(saved.text) if found[1] == call]

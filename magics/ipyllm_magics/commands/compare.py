@@ -17,7 +17,7 @@ from ipyllm_magics.command_line.parser import help_text, parse
 from ipyllm_magics.commands.interrupts import delay_interrupt, ignore_interrupts
 from ipyllm_magics.commands.notes import print_ledger_warning, print_note
 from ipyllm_magics.display.standard_output import print_text
-from ipyllm_magics.errors import Interrupted, MagicError, one_sentence
+from ipyllm_magics.errors import Interrupted, MagicError, in_words_of_magics, one_sentence
 from ipyllm_magics.prompt import kernel_context, request_builder
 from ipyllm_magics.prompt.scope import Scope
 
@@ -116,7 +116,7 @@ class CompareMagics(Magics):
         columns = self._renderer(comparison, output_format, quiet=bool(parsed["quiet"]))
         self._last_shown = comparison, columns
         self._run(comparison, columns, parsed["output"], output_format, scope)
-        _raise_if_all_failed(comparison)
+        _raise_if_all_failed(comparison, shown=not parsed["quiet"])
         _raise_if_nothing_extracted(comparison, output_format)
 
     def _build(
@@ -268,12 +268,13 @@ def _vote_sentence(comparison: Comparison, outcome: str) -> str:
     return f"{sentence} The arms were: {', '.join(f'{arm.mark} = {arm.label}' for arm in comparison.arms)}."
 
 
-def _raise_if_all_failed(comparison: Comparison) -> None:
-    """Stop Run All if every arm failed; a failed arm beside others is shown in its column."""
+def _raise_if_all_failed(comparison: Comparison, *, shown: bool) -> None:
+    """Stop Run All if every arm failed; if the columns are ``shown``, they say why."""
     errors = [error for error in comparison.errors if error is not None]
     if len(errors) == len(comparison.arms):
         reasons = "; ".join(f"{arm.mark}: {error}" for arm, error in zip(comparison.arms, errors, strict=True))
-        raise MagicError(f"Every arm failed. {reasons}", errors[0].category)
+        why = "; their columns say why." if shown else f". {in_words_of_magics(reasons)}"
+        raise MagicError(f"Every arm failed{why}", errors[0].category)
 
 
 def _raise_if_nothing_extracted(comparison: Comparison, output_format: OutputFormat) -> None:

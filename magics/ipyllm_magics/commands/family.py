@@ -22,7 +22,7 @@ __all__ = ["HISTORY_VERBS", "MODELS_VERBS", "LLMFamilyMagics"]
 _LIST_TIMEOUT_S = 3.0
 HISTORY_VERBS = {
     "show": "", "list": "", "clear": "", "undo": "[N]", "fork": "NAME", "save": "FILE", "load": "FILE",
-    "export": "FILE.md|.json|.ipynb",
+    "export": "FILE.md|.json|.ipynb", "request": "[N]",
 }  # fmt: skip
 """Verbs of ``%llm_history``, each with its argument."""
 MODELS_VERBS = {"list": "", "use": "MODEL", "pull": "MODEL"}
@@ -40,7 +40,7 @@ _PAGES = {
     ),
     "%llm_history": (
         f"{_usage(HISTORY_VERBS)} [options]",
-        "Shows a conversation, lists them all, removes turns, or copies, saves, loads or exports a conversation.",
+        "Shows a conversation, or what was sent for a call; lists, copies, saves, loads, exports; removes turns.",
     ),
     "%llm_usage": (
         "[options]",
@@ -91,10 +91,15 @@ class LLMFamilyMagics(Magics):
             if parsed is None:
                 return None
             verb, argument = _split_verb(parsed.rest, HISTORY_VERBS, "show", magic)
-            if verb == "list":
+            from ipyllm_magics.commands import history
+
+            if verb in {"list", "request"}:
                 _refuse_unused(parsed, verb, magic, ("conversation", "replace"))
             elif verb not in {"save", "load", "export"}:
                 _refuse_unused(parsed, verb, magic, ("replace",))
+            if verb == "show":
+                return history.show(parsed["conversation"] or "default", parsed["last"])
+            _refuse_unused(parsed, verb, magic, ("last",))
             return _history(verb, argument, parsed["conversation"] or "default", replace=bool(parsed["replace"]))
 
     @no_var_expand
@@ -112,9 +117,7 @@ class LLMFamilyMagics(Magics):
                 raise MagicError(f"{magic}: --by summarises, so --full would have no effect.")
             from ipyllm_magics.commands import usage
 
-            calls = usage.select_calls(
-                parsed, kernel_context.notebook_cells(self.shell) if parsed["notebook"] else None
-            )
+            calls = usage.select_calls(parsed, kernel_context.notebook_cells() if parsed["notebook"] else None)
             table = usage.table(calls, by=parsed["by"], full=bool(parsed["full"]))
             print_text(usage.totals(calls))
             for kind in ("csv", "parquet"):
@@ -177,10 +180,10 @@ class LLMFamilyMagics(Magics):
 def _history(verb: str, argument: str, name: str, *, replace: bool) -> Any:
     from ipyllm_magics.commands import history
 
-    if verb == "show":
-        return history.show(name)
     if verb == "list":
         return history.table()
+    if verb == "request":
+        return history.request(argument)
     if verb == "undo" and argument and not (argument.isdecimal() and int(argument) > 0):
         raise MagicError(f"%llm_history undo takes a number of turns, 1 or more, not {argument!r}.")
     if verb == "undo":

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from html import escape
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ipyllm.conversations.history import ConversationHistory, conversation, conversations
+from ipyllm.conversations.saved import saved_names
 from ipyllm.messages import text_of
 from ipyllm.rendering import escape_markdown, to_markdown
 from ipyllm.text.format import count, shorten
@@ -20,8 +22,8 @@ if TYPE_CHECKING:
     from ipyllm.conversations.history import Turn
 
 __all__ = [
-    "ConversationView", "clear", "existing_conversation", "export", "fork", "load", "outdated_turns_note", "save",
-    "show", "table", "undo",
+    "ConversationView", "clear", "existing_conversation", "export", "fork", "load", "outdated_turns_note", "request",
+    "save", "show", "table", "undo",
 ]  # fmt: skip
 
 _QUESTION_CHARS = 60  # in a sentence or a table
@@ -30,9 +32,11 @@ _QUESTION_CHARS = 60  # in a sentence or a table
 class ConversationView:
     """Shows a conversation as HTML or markdown in a notebook and as text elsewhere."""
 
-    def __init__(self, name: str, history: ConversationHistory) -> None:
+    def __init__(self, name: str, history: ConversationHistory, last: int | None = None) -> None:
         self._name = name
         self._messages = history.get_messages()
+        if last is not None:
+            self._messages = [message for turn in history.turns[-last:] for message in turn.messages]
 
     def __repr__(self) -> str:
         if not self._messages:
@@ -61,18 +65,46 @@ class ConversationView:
         )
 
 
-def show(name: str) -> ConversationView:
-    """Return the conversation for display."""
-    return ConversationView(name, existing_conversation(name))
+class SentRequestView(dict[str, Any]):
+    """A request as it was sent: a dict, shown as JSON."""
+
+    def __repr__(self) -> str:
+        return strip_control_sequences(json.dumps(self, ensure_ascii=False, indent=2))
+
+
+def show(name: str, last: int | None = None) -> ConversationView:
+    """Return the conversation, or its last turns only, for display."""
+    return ConversationView(name, existing_conversation(name), last)
+
+
+def request(which: str) -> SentRequestView:
+    """Return what was sent for a call of this kernel: the last one, the second last, …, or the one with an id."""
+    from ipyllm import sent_request
+    from ipyllm.ledger import current_ledger
+    from ipyllm.ledger.ids import kernel_ids
+    from ipyllm.ledger.query import Query
+
+    if which and not which.isdecimal():
+        return SentRequestView(sent_request(which))
+    number = int(which or 1)
+    if number < 1:
+        raise MagicError("%llm_history request takes 1 for the last call, 2 for the one before, …, or a call_id.")
+    query = Query(kernel_ids=kernel_ids(), text=False, limit=number)
+    calls = current_ledger().read(query)
+    if len(calls) < number:
+        raise MagicError(f"This kernel has made {count(len(calls), 'call')}, so there is no request {number}.")
+    return SentRequestView(sent_request(calls[0][query.columns.index("call_id")]))
 
 
 def table() -> pd.DataFrame:
-    """Return one row for each conversation of this kernel."""
+    """Return one row for each conversation of this kernel, and of this notebook before."""
     import pandas as pd
 
     from ipyllm.conversations.tokens import estimate_messages
     from ipyllm_magics.display.untruncated_frame import UntruncatedFrame
 
+    for name in saved_names():
+        conversation(name)
     rows = [
         {
             "conversation": name,
@@ -181,6 +213,8 @@ def outdated_turns_note(history: ConversationHistory | None, key: str | None) ->
 def existing_conversation(name: str) -> ConversationHistory:
     """Return the conversation of this name."""
     known = {"default", *conversations()}
+    if name not in known:
+        known.update(saved_names())
     if name not in known:
         raise MagicError(f"There is no conversation {name!r}. {suggest(name, known)}")
     return conversation(name)

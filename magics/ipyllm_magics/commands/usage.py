@@ -40,8 +40,9 @@ def select_calls(parsed: Parsed, cells: set[str] | None) -> pd.DataFrame:
     try:
         if cells is not None:
             everything = usage(kernel=None, **conditions)
-            return everything[everything["kernel_id"].isin(_kernels_of(cells))]
-        return usage(kernel=None if parsed["all"] else "current", **conditions)
+            calls = everything[everything["kernel_id"].isin(_kernels_of(cells))]
+            return calls if parsed["last"] is None else calls.tail(parsed["last"])
+        return usage(kernel=None if parsed["all"] else "current", limit=parsed["last"], **conditions)
     except ValueError as exc:
         raise MagicError(f"%llm_usage: {exc}") from None
 
@@ -119,14 +120,19 @@ def totals(frame: pd.DataFrame) -> str:
     '2 calls · 1 failed · ≥ 10 → 5 tokens, 1 of 2 not counted · cost ≥ $0.01, 1 of 2 unknown'
     """
     from ipyllm.dataframes.call_totals import cost_total, token_total
+    from ipyllm.dataframes.never_sent import never_sent
 
     if frame.empty:
         return "No calls."
+    unsent = never_sent(frame)
+    n_unsent = int(unsent.sum())
+    frame = frame[~unsent]
     failed = int(frame["status"].isin(["error", "truncated"]).sum())
     return " · ".join(
         [
             count(len(frame), "call"),
             *([f"{failed} failed"] if failed else []),
+            *([f"{n_unsent} not sent"] if n_unsent else []),
             str(token_total(frame)),
             cost_total(frame).sentence,
         ]

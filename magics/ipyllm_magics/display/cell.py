@@ -110,8 +110,10 @@ class CellRenderer(Renderer):
 
     def finish(self, response: ChatResponse) -> None:
         """Show the rest and the footer in the last output, and the results of functions in the head."""
-        if response.status == "error" and not response.content and self._head is None and not self._answer.calls:
-            return  # the error message is shown anyway
+        if response.status == "error" and not (response.content or self._answer.reasoning_words or self._answer.calls):
+            if self._head is not None:
+                self._finish_head()
+            return  # the error message says everything
         set_results(self._answer, response)
         shown = self._complete(response)
         self._send_final(

@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import json
-import os
 from contextlib import suppress
 from datetime import datetime
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from ipyllm.ledger.ids import set_kernel_id
+from ipyllm.conversations.notebook import notebook_path
+from ipyllm.ledger.ids import kernel_id, set_kernel_id
 
 if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell
 
 __all__ = [
-    "CallCounter", "SavedNotebook", "adopt_kernel_id", "cell_id", "is_notebook", "notebook_cells", "request_date",
-    "saved_notebook",
+    "CallCounter", "SavedNotebook", "adopt_kernel_id", "cell_id", "is_notebook", "notebook_cells", "place",
+    "request_date", "saved_notebook",
 ]  # fmt: skip
 
 
@@ -45,6 +45,11 @@ def adopt_kernel_id(shell: InteractiveShell) -> None:
         set_kernel_id(PurePath(connection_file).stem.removeprefix("kernel-"))
 
 
+def place(shell: InteractiveShell) -> str:
+    """Return what is the same after a restart: Jupyter's id of the kernel, or the working folder of a terminal."""
+    return kernel_id() if is_notebook(shell) else str(Path.cwd())
+
+
 def request_date(shell: InteractiveShell) -> datetime | None:
     """Return when the front end sent the running cell, on its own clock; None where it does not tell."""
     kernel: Any = getattr(shell, "kernel", None)
@@ -63,9 +68,9 @@ class SavedNotebook(NamedTuple):
     modified: float
 
 
-def saved_notebook(shell: InteractiveShell) -> SavedNotebook | None:
+def saved_notebook() -> SavedNotebook | None:
     """Return the notebook's file as last saved; None if it is not found."""
-    name = shell.user_ns.get("__vsc_ipynb_file__") or os.environ.get("JPY_SESSION_NAME")
+    name = notebook_path()
     if not name:
         return None
     # Jupyter's path is relative to the root of its server, the kernel's folder or one above it.
@@ -75,9 +80,9 @@ def saved_notebook(shell: InteractiveShell) -> SavedNotebook | None:
     return None
 
 
-def notebook_cells(shell: InteractiveShell) -> set[str]:
+def notebook_cells() -> set[str]:
     """Return the ids of the cells in the notebook's file as last saved; empty if the file is not found."""
-    saved = saved_notebook(shell)
+    saved = saved_notebook()
     try:
         return {str(cell["id"]) for cell in json.loads(saved.text)["cells"] if "id" in cell} if saved else set()
     except (ValueError, KeyError, TypeError):  # not a notebook

@@ -119,7 +119,7 @@ def build_request(
     from ipyllm.registry.models import create_llm_service
 
     name = parsed["conversation"] or defaults.get("conversation") or "default"
-    history = conversation(name) if parsed["history"] is not False else None
+    history = conversation(name, tell=not parsed["new"]) if parsed["history"] is not False else None
     options = request_options(parsed, defaults, variables)
     message = user_message(prompt, parsed["image"] or (), variables)
     service = create_llm_service(parsed["model"])

@@ -6,10 +6,10 @@ import threading
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from ipyllm.conversations import transcript, trimming
+from ipyllm.conversations import saved, transcript, trimming
 from ipyllm.conversations.messages_table import messages_table
 from ipyllm.conversations.shared_turns import SharedTurns
-from ipyllm.conversations.transcript import Turn
+from ipyllm.conversations.transcript import Transcript, Turn
 from ipyllm.conversations.trimming import TrimResult
 from ipyllm.errors import bad_request
 from ipyllm.fork_safety import renewed_in_child
@@ -221,11 +221,9 @@ class ConversationHistory(SharedTurns):
         copy.restore(self)
         if name is None:
             return copy
-        with _lock:
-            named: ConversationHistory = _conversations.setdefault(name, copy)
-            # An empty conversation is filled, not replaced, because a widget may show it.
-            if named is not copy and not named._fill_if_empty(copy._snapshot()):
-                raise bad_request(f"A conversation {name!r} already exists. Clear it first, or choose another name.")
+        named: ConversationHistory = conversation(name)
+        if not named._fill_if_empty(copy._snapshot()):
+            raise bad_request(f"A conversation {name!r} already exists. Clear it first, or choose another name.")
         return named
 
     def save(self, path: str | os.PathLike[str]) -> None:
@@ -247,12 +245,31 @@ class ConversationHistory(SharedTurns):
 
 # ---- conversations by name -----------------------------------------------------------------------
 
+
+class _NamedConversation(ConversationHistory):
+    """A conversation that is saved after each change, until it is forgotten."""
+
+    def __init__(self, name: str, contents: Transcript | None) -> None:
+        super().__init__()
+        self._name = name
+        if contents is not None:
+            self._replace_contents(contents)
+
+    def _notify(self) -> None:
+        super()._notify()
+        if _conversations.get(self._name) is self:
+            saved.save(self._name, self._snapshot())
+
+
 _conversations: dict[str, ConversationHistory] = {}
 _lock = renewed_in_child(threading.Lock())
 
 
-def conversation(name: str = "default") -> ConversationHistory:
+def conversation(name: str = "default", *, tell: bool = True) -> ConversationHistory:
     """Return the conversation of this name, which magics and widgets of this process share.
+
+    In a notebook where the magics are loaded or a chat is shown, it survives the kernel: at its first use it has the
+    turns that it had before, and a line says so, unless ``tell`` is false.
 
     Raises
     ------
@@ -267,7 +284,16 @@ def conversation(name: str = "default") -> ConversationHistory:
     if not isinstance(name, str) or not name.strip():
         raise bad_request(f"The name of a conversation must be text, such as 'default', not {name!r}.")
     with _lock:
-        return _conversations.setdefault(name, ConversationHistory())
+        known = _conversations.get(name)
+    if known is not None:
+        return known
+    found = saved.look_up(name)  # not under the lock: it reads the database
+    history = _NamedConversation(name, found)
+    with _lock:
+        known = _conversations.setdefault(name, history)
+    if known is history and found is not None and tell:
+        saved.tell(name, found)
+    return known
 
 
 def conversations() -> dict[str, ConversationHistory]:
@@ -279,4 +305,6 @@ def conversations() -> dict[str, ConversationHistory]:
 def forget_conversation(name: str) -> None:
     """Remove a conversation; its name is free for a new one."""
     with _lock:
-        _conversations.pop(name, None)
+        known = _conversations.pop(name, None)
+    if known is not None:
+        saved.save(name, Transcript())

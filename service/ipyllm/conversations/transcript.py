@@ -18,7 +18,7 @@ from ipyllm.atomic_file import atomic_write
 from ipyllm.conversations.damaged_file import keep_copy, recover
 from ipyllm.errors import LLMError, bad_request
 from ipyllm.text.format import shorten
-from ipyllm.text.redact import redact
+from ipyllm.text.redact_json import redact_json
 from ipyllm.validate import refuse_table
 
 if TYPE_CHECKING:
@@ -26,7 +26,10 @@ if TYPE_CHECKING:
 
     from ipyllm.messages import Message
 
-__all__ = ["SYSTEM_ROLES", "Transcript", "Turn", "dumps", "json_copy", "read", "validate_message", "write"]
+__all__ = [
+    "SYSTEM_ROLES", "Transcript", "Turn", "document_of", "dumps", "from_document", "json_copy", "read",
+    "validate_message", "write",
+]  # fmt: skip
 
 SYSTEM_ROLES = ("developer", "system")
 """Roles of the system message; newer OpenAI models call it ``developer``."""
@@ -135,7 +138,12 @@ def json_copy(value: Any, depth: int = 0) -> Any:
 
 def dumps(transcript: Transcript) -> str:
     """Return the text of the file. Provider keys are masked."""
-    document = {
+    return json.dumps(redact_json(document_of(transcript)), ensure_ascii=False, allow_nan=False, indent=1) + "\n"
+
+
+def document_of(transcript: Transcript) -> dict[str, Any]:
+    """Return the JSON of the file; :func:`from_document` reads it."""
+    return {
         "format": _FORMAT,
         "version": _VERSION,
         "max_messages": transcript.max_messages,
@@ -146,7 +154,6 @@ def dumps(transcript: Transcript) -> str:
             for turn in transcript.turns
         ],
     }
-    return json.dumps(_masked(document), ensure_ascii=False, allow_nan=False, indent=1) + "\n"
 
 
 def write(transcript: Transcript, path: str | os.PathLike[str]) -> None:
@@ -157,18 +164,6 @@ def write(transcript: Transcript, path: str | os.PathLike[str]) -> None:
             file.write(text.encode("utf-8", "surrogatepass"))
     except _FILE_ERRORS as exc:
         raise _file_error(path, f"cannot be written: {_reason(exc)}") from None
-
-
-def _masked(value: Any) -> Any:
-    if isinstance(value, str):
-        # In base64, a pattern matches only by chance, and masking would damage the image.
-        return value if value.startswith("data:image/") else redact(value)
-    if isinstance(value, dict):
-        # Encrypted reasoning is base64 as well, and its model would refuse a damaged one.
-        return {name: item if name == "encrypted_content" else _masked(item) for name, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_masked(item) for item in value]
-    return value
 
 
 def read(path: str | os.PathLike[str]) -> Transcript:
@@ -190,13 +185,13 @@ def read(path: str | os.PathLike[str]) -> Transcript:
         if type(version) is int and version > _VERSION:
             raise _file_error(path, "was saved by a newer ipyllm. Upgrade ipyllm to load it")
         try:
-            return _transcript(document)
+            return from_document(document)
         except ValueError as exc:
             problem = f"is damaged: {str(exc).rstrip('.')}"
     recovered = _recovered(path, data)
     if recovered is None:
         raise _file_error(path, problem)
-    return _transcript(recovered)
+    return from_document(recovered)
 
 
 def _recovered(path: str | os.PathLike[str], data: bytes) -> dict[str, Any] | None:
@@ -212,13 +207,14 @@ def _recovered(path: str | os.PathLike[str], data: bytes) -> dict[str, Any] | No
 
 def _is_valid(document: dict[str, Any]) -> bool:
     try:
-        _transcript(document)
+        from_document(document)
     except ValueError:
         return False
     return document.get("format") == _FORMAT
 
 
-def _transcript(document: dict[str, Any]) -> Transcript:
+def from_document(document: dict[str, Any]) -> Transcript:
+    """Return the conversation of :func:`document_of`; raise ValueError if it is damaged."""
     version, system, turns = (document.get(name) for name in ("version", "system", "turns"))
     if type(version) is not int or version != _VERSION:
         raise ValueError("it has no format version")

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, get_args
 from ipyllm.dataframes.call_totals import counted, is_uncounted
 from ipyllm.dataframes.filters import as_tuple, kernel_filter, read_frame
 from ipyllm.dataframes.latency_filter import as_bool, as_float, counts_in_latency, left_out_late, mostly_late
+from ipyllm.dataframes.never_sent import never_sent
 from ipyllm.ledger.columns import COLUMNS, FINAL
 from ipyllm.ledger.query import Query
 from ipyllm.request import Origin
@@ -100,7 +101,7 @@ def usage(
 
 
 def summarise(frame: pd.DataFrame, by: str | Sequence[str] = "model") -> pd.DataFrame:
-    """Summarise the calls of ``frame``, one row per group.
+    """Summarise the calls of ``frame``, one row per group. Those that failed before anything was sent are left out.
 
     Parameters
     ----------
@@ -141,6 +142,7 @@ def summarise(frame: pd.DataFrame, by: str | Sequence[str] = "model") -> pd.Data
     from ipyllm.dataframes.summary_frame import SummaryFrame
 
     frame = frame.reindex(columns=[*frame.columns, *(name for name in COLUMNS if name not in frame.columns)])
+    frame = frame[~never_sent(frame)]
     names = as_tuple("by", by)
     if not names:
         raise ValueError("summarise() needs a column to group by, for example by='model'.")

@@ -5,18 +5,18 @@ The SQL tables, the conversion of values and the dtypes are derived from these. 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["CALLS", "COLUMNS", "FINAL", "PRIVATE", "TABLES", "TEXT", "VOTES", "Kind", "Row", "Table"]
+__all__ = ["CALLS", "COLUMNS", "CONVERSATIONS", "FINAL", "PRIVATE", "TABLES", "TEXT", "VOTES", "Kind", "Row", "Table"]
 
 Row = dict[str, Any]
 """Some columns of a call or a vote, by name."""
 
-Kind = Literal["text", "json", "time", "float", "int", "bool"]
+Kind = Literal["text", "json", "time", "float", "int", "bool", "packed"]
 
 COLUMNS: Final[dict[str, Kind]] = {
     # who and where
@@ -98,7 +98,7 @@ PRIVATE: Final[dict[str, Kind]] = {
 }
 """The process that writes the row, and its last write: they show whether the process of a running call has died."""
 
-TEXT: Final = ("prompt", "response", "reasoning")
+TEXT: Final = ("prompt", "response", "reasoning", "request", "contents")
 """Columns not stored with ``IPYLLM_STORE_TEXT=0``, and dropped first when memory runs short."""
 
 FINAL: Final = frozenset({"ok", "truncated", "cancelled", "error", "interrupted"})
@@ -110,7 +110,7 @@ class Table:
     """One table: its name in SQL, the noun for a row in messages, and its columns.
 
     ``key`` is the column that identifies a row, ``time`` the column with the time of its start; users do not see
-    ``private`` columns.
+    ``private`` columns, and a query returns ``packed`` columns only where it asks for them.
     """
 
     name: str
@@ -119,9 +119,14 @@ class Table:
     time: str
     columns: Mapping[str, Kind]
     private: Mapping[str, Kind]
+    packed: Mapping[str, Kind] = field(default_factory=dict)
+    writable: Mapping[str, Kind] = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "writable", {**self.columns, **self.packed})
 
 
-CALLS: Final = Table("calls", "call", "call_id", "started_at", COLUMNS, PRIVATE)
+CALLS: Final = Table("calls", "call", "call_id", "started_at", COLUMNS, PRIVATE, {"request": "packed"})
 
 VOTES: Final = Table(
     "votes",
@@ -144,4 +149,15 @@ VOTES: Final = Table(
 )
 """People's preferences. One row for each comparison: a later vote replaces the earlier one."""
 
-TABLES: Final = (CALLS, VOTES)
+CONVERSATIONS: Final = Table(
+    "conversations",
+    "conversation",
+    "conversation_id",
+    "saved_at",
+    {"conversation_id": "text", "saved_at": "time", "kernel_id": "text", "place": "text", "name": "text"},
+    {},
+    {"contents": "packed"},
+)
+"""Conversations of notebooks, as last changed."""
+
+TABLES: Final = (CALLS, VOTES, CONVERSATIONS)

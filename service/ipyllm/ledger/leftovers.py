@@ -107,7 +107,7 @@ def _insert(stored: sa.Table) -> sa.Insert:
 
 def _layouts(connection: sa.Connection) -> dict[str, Layout]:
     """Return the layouts of the tables: that of a new file, since every file is made by the same migrations."""
-    kinds: dict[str, Mapping[str, Kind]] = {table.name: {**table.columns, **table.private} for table in TABLES}
+    kinds: dict[str, Mapping[str, Kind]] = {table.name: {**table.writable, **table.private} for table in TABLES}
     kinds[reservations.name] = _KINDS_OF_RESERVATIONS
     layouts = {}
     for name, of_table in kinds.items():

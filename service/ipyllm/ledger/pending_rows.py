@@ -88,11 +88,11 @@ class PendingRows:
     def _take(self, table: Table, rows: Mapping[str, Row]) -> None:
         backlog = self._backlogs[table]
         for row in rows.values():
-            unknown = row.keys() - table.columns.keys() - self._unknown_columns
+            unknown = row.keys() - table.writable.keys() - self._unknown_columns
             if unknown:
                 self._unknown_columns |= unknown
                 _log.error("The ledger has no column %s.", ", ".join(sorted(unknown)))
-            backlog.merge(sanitize(row, columns=table.columns, store_text=self._store_text))
+            backlog.merge(sanitize(row, columns=table.writable, store_text=self._store_text))
         lost = backlog.lost
         backlog.trim()
         if backlog.lost > lost:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
-from ipyllm.ledger.columns import CALLS, TEXT, VOTES
+from ipyllm.ledger.columns import CALLS, CONVERSATIONS, TEXT, VOTES
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from ipyllm.ledger.columns import Row, Table
 
-__all__ = ["Conditions", "Query", "VoteQuery", "merge"]
+__all__ = ["Conditions", "ConversationQuery", "Query", "VoteQuery", "merge"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +23,8 @@ class Conditions:
     """Filter for rows of a table: a row must meet all conditions that are set.
 
     ``since`` and ``until`` have a time zone; a row must begin at ``since`` or later, before ``until``. ``text``
-    includes the columns of text, and ``limit`` returns only this number of the newest rows.
+    includes the columns of text, ``packed`` those of packed JSON, and ``limit`` returns only this number of the newest
+    rows.
     """
 
     table: ClassVar[Table]
@@ -34,12 +35,14 @@ class Conditions:
     since: datetime | None = None
     until: datetime | None = None
     text: bool = True
+    packed: bool = False
     limit: int | None = None
 
     @property
     def columns(self) -> tuple[str, ...]:
         """Names of the columns to return, in their order."""
-        return tuple(name for name in self.table.columns if self.text or name not in TEXT)
+        names = self.table.writable if self.packed else self.table.columns
+        return tuple(name for name in names if self.text or name not in TEXT)
 
     @property
     def needs_python(self) -> bool:
@@ -157,6 +160,17 @@ class VoteQuery(Conditions):
     _accepted_values: ClassVar[Mapping[str, str]] = {"comparison": "comparisons"}
 
     comparisons: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ConversationQuery(Conditions):
+    """Filter for conversations: any of the ``conversation_ids``, in any of the ``places``."""
+
+    table: ClassVar[Table] = CONVERSATIONS
+    _accepted_values: ClassVar[Mapping[str, str]] = {"conversation_id": "conversation_ids", "place": "places"}
+
+    conversation_ids: tuple[str, ...] = ()
+    places: tuple[str, ...] = ()
 
 
 def merge(stored: Sequence[tuple[Any, ...]], in_memory: Sequence[Row], query: Conditions) -> Sequence[tuple[Any, ...]]:

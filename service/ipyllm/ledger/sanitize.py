@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from ipyllm.ledger.columns import COLUMNS, TEXT
+from ipyllm.ledger.packed import pack
 from ipyllm.text.redact import redact
 from ipyllm.text.surrogates import replace_surrogates
 
@@ -30,14 +31,14 @@ _MAX_DEPTH = 20
 def sanitize(row: Mapping[str, object], *, columns: Mapping[str, Kind] = COLUMNS, store_text: bool = True) -> Row:
     """Return the values of ``row`` as they are stored; names that are not in ``columns`` are dropped.
 
-    Prompt, response and reasoning are left out unless ``store_text``.
+    Columns of text are left out unless ``store_text``.
     """
     stored: Row = {}
     for name, value in row.items():
         kind = columns.get(name)
         if kind is None or (not store_text and name in TEXT):
             continue
-        convert = _tags if name == "tags" else _CONVERTERS[kind]
+        convert = _BY_NAME.get(name) or _CONVERTERS[kind]
         try:
             stored[name] = None if value is None else convert(value)
         except Exception:  # noqa: BLE001 - a value of another kind, or an object whose __str__ fails
@@ -94,4 +95,10 @@ _CONVERTERS: dict[Kind, Callable[[object], Any]] = {
     "float": _float,
     "int": _int,
     "bool": bool,
+    "packed": pack,
+}
+
+_BY_NAME: dict[str, Callable[[object], Any]] = {
+    "tags": _tags,
+    "request": lambda value: pack(value, files=False),
 }

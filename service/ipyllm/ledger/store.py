@@ -118,7 +118,7 @@ class Store:
 
         Calls whose process died are marked ``interrupted`` first. Raises as :meth:`write` does.
         """
-        kinds = [query.table.columns[name] for name in query.columns]
+        kinds = [query.table.writable[name] for name in query.columns]
         with self._detecting_replacement():
             connection = self._connect()
             # A ledger in memory has one connection, which two threads cannot use at once.

@@ -28,6 +28,7 @@ _PYTHON_TYPES: Mapping[Kind, frozenset[type]] = {
     "float": frozenset({float, int, type(None)}),
     "int": frozenset({int, type(None)}),
     "bool": frozenset({bool, type(None)}),
+    "packed": frozenset({bytes, type(None)}),
 }
 
 
@@ -93,6 +94,8 @@ def read_value(stored: bytes | float | None, kind: Kind) -> tuple[Any, bool]:
     """
     if stored is None:
         return None, True
+    if kind == "packed":
+        return (stored, True) if isinstance(stored, bytes) else (None, False)
     if isinstance(stored, bytes):
         return _read_text(stored, kind)
     if kind == "float" and math.isfinite(stored):

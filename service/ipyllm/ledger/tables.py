@@ -65,6 +65,7 @@ _TYPES: dict[Kind, Any] = {
     "float": sa.Double(),
     "int": sa.BigInteger(),
     "bool": sa.Boolean(),
+    "packed": sa.LargeBinary(),
 }
 
 _metadata = sa.MetaData()
@@ -75,7 +76,7 @@ tables: Final = {
         _metadata,
         *(
             sa.Column(name, _TYPES[kind], primary_key=name == table.key)
-            for name, kind in {**table.columns, **table.private}.items()
+            for name, kind in {**table.writable, **table.private}.items()
         ),
     )
     for table in TABLES

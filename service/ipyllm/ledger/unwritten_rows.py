@@ -1,6 +1,7 @@
 """Rows that a process could not write before it ended: kept in a file beside the ledger, and written from there later.
 
-A line is a JSON object, ``{"table": "calls", "row": {"call_id": …}}``. Times are ISO 8601, in UTC.
+A line is a JSON object, ``{"table": "calls", "row": {"call_id": …}}``. Times are ISO 8601, in UTC, and packed
+JSON is in base64.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import hashlib
 import json
 import os
 import tempfile
+from base64 import b64decode, b64encode
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -19,12 +21,13 @@ from platformdirs import user_data_path
 from ipyllm.atomic_file import atomic_write
 from ipyllm.ledger.columns import TABLES
 from ipyllm.ledger.ids import new_id
+from ipyllm.ledger.packed import unpack
 from ipyllm.ledger.sanitize import sanitize
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
-    from ipyllm.ledger.columns import Row, Table
+    from ipyllm.ledger.columns import Kind, Row, Table
 
 __all__ = ["UnwrittenRows", "read_rows"]
 
@@ -53,7 +56,7 @@ class UnwrittenRows:
     def keep(self, rows: Sequence[tuple[Table, Row]]) -> Path:
         """Write rows to a new file and return its path; raise OSError if that is impossible."""
         lines = [
-            json.dumps({"table": table.name, "row": _ended(row)}, default=datetime.isoformat, ensure_ascii=False)
+            json.dumps({"table": table.name, "row": _ended(row)}, default=_as_text, ensure_ascii=False)
             for table, row in rows
         ]
         failure: OSError | None = None
@@ -83,6 +86,16 @@ def _is_mine(path: Path) -> bool:
         return False
 
 
+def _as_text(value: datetime | bytes) -> str:
+    return value.isoformat() if isinstance(value, datetime) else b64encode(value).decode()
+
+
+_FROM_TEXT: Final[Mapping[Kind, Callable[[str], Any]]] = {
+    "time": datetime.fromisoformat,
+    "packed": lambda text: unpack(b64decode(text)),
+}
+
+
 def _ended(row: Row) -> Row:
     """Return the row of a call that runs no more: nobody will finish it."""
     return row | {"status": "interrupted"} if row.get("status") == "running" else row
@@ -100,10 +113,10 @@ def _read_line(line: bytes) -> tuple[Table, Row] | None:
         entry: Any = json.loads(line)
         table = _TABLES[entry["table"]]
         row: Row = dict(entry["row"])
-        for name, kind in table.columns.items():
-            if kind == "time" and row.get(name) is not None:
-                row[name] = datetime.fromisoformat(row[name])
+        for name, kind in table.writable.items():
+            if row.get(name) is not None and kind in _FROM_TEXT:
+                row[name] = _FROM_TEXT[kind](row[name])
     except (ValueError, TypeError, KeyError, RecursionError):
         return None
-    row = sanitize(row, columns=table.columns)
+    row = sanitize(row, columns=table.writable)
     return (table, row) if isinstance(row.get(table.key), str) and len(row) > 1 else None

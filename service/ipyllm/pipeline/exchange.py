@@ -34,6 +34,7 @@ from ipyllm.pipeline.field_bounds import ImplausibleAnswerError
 from ipyllm.pipeline.limiter_registry import limiter_for
 from ipyllm.pipeline.response_events import ResponsesAccumulator
 from ipyllm.pipeline.retry import attempts, is_retryable
+from ipyllm.pipeline.sent_requests import request_to_store
 from ipyllm.pipeline.state import ExchangeState, Phase
 from ipyllm.pipeline.waiting import what_is_awaited
 from ipyllm.pipeline.watchdog import Watchdog
@@ -276,6 +277,7 @@ class Exchange:
         await self._budget.sent()
         body, api = self.service.body(request), self.service.api
         state.begin_attempt(body, request)
+        self._put_request(state)
         thread = service_thread()
         stream = thread.transport.stream(
             state.address,
@@ -350,6 +352,12 @@ class Exchange:
         if self._budget.is_limited:
             bound_usd = state.earlier_bound_usd + (state.bound_usd or 0.0 if to_be_sent else 0.0)
             self._ledger.put({"call_id": self.call_id, "cost_bound_usd": bound_usd})
+
+    def _put_request(self, state: ExchangeState) -> None:
+        if state.attempts == 1:  # all attempts send the same
+            conversation = self.request.provenance.conversation
+            stored = request_to_store(self.call_id, state.body, conversation, self._ledger)
+            self._ledger.put({"call_id": self.call_id, "request": stored})
 
     def _save(self, received: Accumulator) -> None:
         self._ledger.put(ledger_rows.partial_row(self.call_id, received))

@@ -106,7 +106,7 @@ class Watchdog:
             why = "its server had begun to answer" if times.is_accepted else "it may be reasoning"
             sentence += f"; {why}, so the request was not sent again: the work might be done, and billed, twice"
         return LLMError(
-            f"{sentence}; allow more time with timeout=Timeout({limit}=…), in a cell with --timeout.",
+            f"{sentence}; allow more time with timeout=Timeout({limit}=…).",
             category="timeout",
             model=model,
             reached_server=not times.is_connecting,

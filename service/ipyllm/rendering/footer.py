@@ -104,21 +104,33 @@ def _times(timing: Timing, *, cold: bool) -> Iterator[str]:
 
 
 def _first_times(timing: Timing, ttft_s: float) -> Iterator[str]:
-    """Yield the time to the first token, of reasoning, and to the first visible text, as far as they differ."""
+    """Yield the time to the first token, of reasoning, and to the first visible text, as far as they differ.
+
+    The clock starts when the answered request is sent: what the user waited before is said beside the first time.
+    """
+    waited = _waited(timing)
     # The kernel's stamps are right however late they are read, and no latency contains how late a request was sent.
     read_delay_s = timing.client_lag_s - (timing.send_delay_s or 0.0)
     is_late = timing.arrival_clock == "process" and read_delay_s > MAX_READ_DELAY_S
     doubt = f" ±{seconds(read_delay_s)}" if is_late else ""
     if timing.streamed is False:
-        yield f"whole answer {seconds(ttft_s)}{doubt}"
+        yield f"whole answer {seconds(ttft_s)}{doubt}{waited}"
     elif timing.ttfo_s is not None and timing.ttfo_s > ttft_s:
-        yield f"first token {seconds(ttft_s)}{doubt}"
+        yield f"first token {seconds(ttft_s)}{doubt}{waited}"
         if timing.thinking_s is not None:
             yield f"thought {seconds(timing.thinking_s)}"
         yield f"first text {seconds(timing.ttfo_s)}{doubt}"
     else:
         after = " after hidden reasoning" if timing.thinking_s is not None else ""
-        yield f"first token {seconds(ttft_s)}{doubt}{after}"
+        yield f"first token {seconds(ttft_s)}{doubt}{after}{waited}"
+
+
+def _waited(timing: Timing) -> str:
+    """Return how long a call of several attempts waited before the request that was answered."""
+    if timing.stream_end_s is None or timing.attempts < 2:  # noqa: PLR2004
+        return ""
+    waited_s = timing.total_s - timing.stream_end_s - (timing.connect_s or 0.0)
+    return f" after {seconds(waited_s)} of waiting" if waited_s > 0 else ""
 
 
 def _tokens(usage: Usage) -> str:

@@ -118,7 +118,7 @@ def test_when_every_arm_fails_the_cell_fails_so_that_run_all_stops(kernel, fake)
     fake.on(lambda request: model_not_found())
     ran = kernel.run("%%llm_compare -m openai/a -m openai/b\nGo")
     assert ran.status == "error"
-    assert ran.error.startswith("Every arm failed. A: ")
+    assert ran.error == "Every arm failed; their columns say why."
     assert len(ran.traceback) == 1
     assert ran.html.count("ipyllm-column-error") >= 2
 

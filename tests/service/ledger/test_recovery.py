@@ -10,7 +10,7 @@ from contextlib import closing
 import pytest
 
 from ipyllm.ledger import Ledger
-from ipyllm.ledger.columns import COLUMNS, PRIVATE, VOTES
+from ipyllm.ledger.columns import CALLS, COLUMNS, PRIVATE, VOTES
 from ipyllm.ledger.query import VoteQuery
 from ipyllm.ledger.recovery import Layout, Recovery
 from tests.service.ledger.flipped import N_ROWS, flip, make_ledger, row
@@ -103,7 +103,9 @@ def test_rows_in_the_write_ahead_log_are_recovered(path, call):
 
 def columns_of(path):
     with closing(sqlite3.connect(path)) as connection:
-        return {name: {**COLUMNS, **PRIVATE}[name] for _, name, *_ in connection.execute("PRAGMA table_info(calls)")}
+        return {
+            name: {**CALLS.writable, **PRIVATE}[name] for _, name, *_ in connection.execute("PRAGMA table_info(calls)")
+        }
 
 
 def test_votes_budgets_and_calls_that_run_are_recovered(path, call, sql):

@@ -9,9 +9,11 @@ from datetime import UTC, datetime
 
 import pytest
 
+from ipyllm import sent_request
 from ipyllm.ledger import Ledger
-from ipyllm.ledger.columns import CALLS, COLUMNS, VOTES
-from ipyllm.ledger.query import VoteQuery
+from ipyllm.ledger.columns import CALLS, COLUMNS, CONVERSATIONS, VOTES
+from ipyllm.ledger.packed import pack, unpack
+from ipyllm.ledger.query import ConversationQuery, VoteQuery
 from ipyllm.ledger.unwritten_rows import UnwrittenRows
 
 _SCRIPT = """
@@ -140,6 +142,20 @@ def test_the_password_of_a_server_is_in_no_name_and_no_sentence(script, tmp_path
     (kept,) = tmp_path.rglob("*.unwritten-*.jsonl")
     assert "4711" not in said + str(kept) + kept.read_text()
     assert kept in UnwrittenRows("postgresql+psycopg://me:***@127.0.0.1:9/calls").files()
+
+
+def test_requests_and_conversations_are_kept_too(path):
+    request = {"body": {"messages": [{"role": "user", "content": "word " * 400}]}}
+    rows = [
+        (CALLS, {"call_id": "a", "request": pack(request)}),
+        (CONVERSATIONS, {"conversation_id": "c", "contents": pack({"turns": []})}),
+    ]
+    UnwrittenRows(path).keep(rows)
+    with Ledger(path) as ledger:
+        assert sent_request("a", ledger=ledger) == request["body"]
+        query = ConversationQuery(packed=True)
+        (row,) = ledger.read(query)
+        assert unpack(row[query.columns.index("contents")]) == {"turns": []}
 
 
 def test_lines_that_are_damaged_stay_in_the_file(path):

@@ -82,8 +82,7 @@ def test_silence_after_the_response_has_begun_ends_the_call_once(make, fake):
     assert (error.category, error.limit, error.may_be_at_work) == ("timeout", "silence", True)
     assert str(error) == (
         "lab/m took too long: nothing more arrived for 0.4 s; its server had begun to answer, so the request was not "
-        "sent again: the work might be done, and billed, twice; allow more time with timeout=Timeout(silence=…), in a "
-        "cell with --timeout."
+        "sent again: the work might be done, and billed, twice; allow more time with timeout=Timeout(silence=…)."
     )
     assert took < 5
     assert len(fake.requests) == 1

@@ -125,6 +125,20 @@ def test_our_own_lag_is_said_when_it_matters():
     assert "±" not in footer(timing=replace(late, arrival_clock=None))
 
 
+@pytest.mark.parametrize(
+    ("timing", "said"),
+    [
+        ({"attempts": 2}, "first token 0.30 s after 29.6 s of waiting · 30.9 s · 2 attempts"),
+        ({"attempts": 1, "queue_s": 29.6}, "first token 0.30 s · 30.9 s"),
+        ({"attempts": 2, "streamed": False}, "whole answer 0.30 s after 29.6 s of waiting · 30.9 s · 2 attempts"),
+        ({"attempts": 2, "ttfo_s": 0.9}, "first token 0.30 s after 29.6 s of waiting · first text 0.90 s · 30.9 s"),
+    ],
+)
+def test_what_was_waited_before_the_answered_request_is_said(timing, said):
+    fields = {"ttft_s": 0.3, "connect_s": 0.1, "stream_end_s": 1.2, "total_s": 30.9, **timing}
+    assert said in footer(timing=Timing(**fields))
+
+
 def test_reasoning_has_its_time_and_the_first_visible_text_too():
     streamed = Timing(ttft_s=0.2, ttfo_s=1.3, thinking_s=1.0, total_s=2.0, streamed=True)
     assert " · first token 0.20 s · thought 1.00 s · first text 1.30 s · 2.00 s" in footer(timing=streamed)

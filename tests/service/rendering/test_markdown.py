@@ -166,6 +166,13 @@ def test_the_style_sheet_fetches_nothing():
     assert "prefers-reduced-motion" in CSS
 
 
+def test_only_a_dot_beside_a_waiting_line_pulses_so_that_its_words_keep_their_contrast():
+    moving = re.findall(r"([^{}]*)\{[^{}]*animation:ipyllm-pulse", CSS)
+    assert [selector.strip() for selector in moving] == [".ipyllm-waiting::before"]
+    (rule,) = re.findall(r"\.ipyllm-waiting\{([^}]*)\}", CSS)
+    assert "opacity" not in rule
+
+
 def test_bare_addresses_become_links_without_the_punctuation_around_them():
     html = inner("See (https://a.example/b_c_d?x=1&y=2), https://a.example/Lisp_(x). **https://b.example**")
     assert re.findall('href="([^"]*)"', html) == [

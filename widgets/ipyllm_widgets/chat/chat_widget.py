@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, ClassVar, cast
 
+from IPython import get_ipython
+
 from ipyllm.conversations.history import conversation as conversation_named
+from ipyllm.conversations.notebook import current_notebook, keep_conversations
 from ipyllm.errors import bad_request
+from ipyllm.ledger.ids import kernel_id
 from ipyllm.registry.models import create_llm_service
 from ipyllm.text.surrogates import replace_surrogates
 from ipyllm_widgets import modules
@@ -97,6 +102,7 @@ class ChatWidget(LiveWidget):
         )
         if model is not None:
             create_llm_service(model)
+        _keep_conversations()
         self._name = conversation
         self._history = conversation_named(conversation)
         if system is not None:
@@ -205,3 +211,13 @@ class ChatWidget(LiveWidget):
             mime=_MIME[format],
             text=replace_surrogates(text),
         )
+
+
+def _keep_conversations() -> None:
+    """Let the conversations of a notebook survive its kernel, also where the magics are not loaded."""
+    if current_notebook() is None and get_ipython() is not None:
+        keep_conversations(_tell, otherwise=kernel_id())
+
+
+def _tell(sentence: str) -> None:
+    print(sentence, file=sys.stderr)  # noqa: T201 - a note below the cell

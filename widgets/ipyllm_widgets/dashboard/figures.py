@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from ipyllm.dataframes.call_totals import cost_total, token_total
 from ipyllm.dataframes.latency_filter import left_out_late
+from ipyllm.dataframes.never_sent import never_sent
 from ipyllm.dataframes.reasoning import first_time, reasoned
 from ipyllm.response import name_failure
 from ipyllm.text.format import UNKNOWN, compact_count, is_missing, money, number, seconds, shorten
@@ -76,11 +77,13 @@ class Figures:
 
 def figures_of(calls: pd.DataFrame, newest: pd.DataFrame) -> Figures:
     """Return the figures of ``calls`` and the rows of ``newest``, frames of :func:`~ipyllm.dataframes.usage.usage`."""
+    n = len(calls)
+    calls = calls[~never_sent(calls)]
     models = sorted(set(calls["model"].dropna()))
     metric = first_time(reasoned(calls), calls["ttfo_s"])
     head, _ = _FIRST_TIMES[metric]
     return Figures(
-        n=len(calls),
+        n=n,
         tiles=_tiles(calls),
         model_heads=(
             *("model", "calls", "errors", "cut off", f"{head} p50", "p95", "total p50"),

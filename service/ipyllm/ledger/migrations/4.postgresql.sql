@@ -1,3 +1,8 @@
+ALTER TABLE calls ADD COLUMN request BYTEA;
+CREATE TABLE conversations (
+    conversation_id TEXT NOT NULL PRIMARY KEY, saved_at TIMESTAMP WITH TIME ZONE, kernel_id TEXT, place TEXT, name TEXT,
+    contents BYTEA
+);
 CREATE FUNCTION add_spending() RETURNS trigger AS $$ BEGIN
     IF TG_OP <> 'INSERT' AND OLD.experiment IS NOT NULL AND OLD.status <> 'running' THEN
         INSERT INTO spending VALUES (

@@ -1,4 +1,9 @@
 PRAGMA application_id = 0x6C6C6D6C;
+ALTER TABLE calls ADD COLUMN request BLOB;
+CREATE TABLE conversations (
+    conversation_id TEXT NOT NULL PRIMARY KEY, saved_at TIMESTAMP WITH TIME ZONE, kernel_id TEXT, place TEXT, name TEXT,
+    contents BLOB
+);
 CREATE TRIGGER spending_insert AFTER INSERT ON calls
     WHEN NEW.experiment IS NOT NULL AND NEW.status <> 'running' BEGIN
     INSERT INTO spending VALUES (

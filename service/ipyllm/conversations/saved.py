@@ -1,0 +1,110 @@
+"""Conversations of a notebook survive its kernel: each is in the ledger, and taken up again at its first use.
+
+The setting ``resume_conversations`` turns this off.
+"""
+
+from __future__ import annotations
+
+import logging
+from datetime import UTC, datetime
+from hashlib import sha256
+from typing import TYPE_CHECKING
+
+from ipyllm.conversations.notebook import current_notebook
+from ipyllm.conversations.transcript import Transcript, document_of, from_document
+from ipyllm.ledger.columns import CONVERSATIONS
+from ipyllm.ledger.current import current_ledger
+from ipyllm.ledger.ids import kernel_id
+from ipyllm.messages import text_of
+from ipyllm.observability.logs import log_failure
+from ipyllm.text.format import count, shorten
+from ipyllm.text.terminal import strip_control_sequences
+
+if TYPE_CHECKING:
+    from ipyllm.conversations.notebook import Notebook
+
+__all__ = ["look_up", "save", "saved_names", "tell"]
+
+_QUESTION_CHARS = 60
+_logger = logging.getLogger("ipyllm.conversations")
+
+
+def look_up(name: str) -> Transcript | None:
+    """Return the conversation as this notebook left it; None if there is none, or it is empty."""
+    notebook = _notebook()
+    if notebook is None:
+        return None
+    from ipyllm.ledger.packed import unpack
+    from ipyllm.ledger.query import ConversationQuery
+
+    query = ConversationQuery(conversation_ids=(_id_of(notebook, name),), packed=True)
+    rows = current_ledger().read(query)
+    packed = rows[-1][query.columns.index("contents")] if rows else None
+    if packed is None:
+        return None
+    try:
+        found = from_document(unpack(packed))
+    except ValueError as exc:
+        log_failure(_logger, "a saved conversation is damaged", exc)
+        return None
+    return found if found.turns or found.system is not None else None
+
+
+def save(name: str, contents: Transcript) -> None:
+    """Save a conversation in the ledger. Never raises: the thread that changed it goes on."""
+    from ipyllm.settings import SettingsError
+
+    try:
+        notebook = _notebook()
+        if notebook is None:
+            return
+        row = {
+            "conversation_id": _id_of(notebook, name),
+            "saved_at": datetime.now(UTC),
+            "kernel_id": kernel_id(),
+            "place": notebook.name,
+            "name": name,
+            "contents": document_of(contents),
+        }
+        current_ledger(reload_settings=False).put(row, CONVERSATIONS)
+    except SettingsError as exc:  # which the next call will raise
+        log_failure(_logger, "a conversation was not saved", exc)
+
+
+def saved_names() -> tuple[str, ...]:
+    """Return the names of the conversations that the ledger knows from this notebook."""
+    notebook = _notebook()
+    if notebook is None:
+        return ()
+    from ipyllm.ledger.query import ConversationQuery
+
+    query = ConversationQuery(places=(notebook.name,))
+    index = query.columns.index("name")
+    return tuple(row[index] for row in current_ledger().read(query))
+
+
+def tell(name: str, contents: Transcript) -> None:
+    """Tell the user in one line that a conversation goes on."""
+    notebook = current_notebook()
+    if notebook is None:
+        return
+    turns = contents.turns
+    last = next((text_of(message) for message in turns[-1].messages if message["role"] == "user"), "") if turns else ""
+    question = shorten(strip_control_sequences(last), _QUESTION_CHARS)
+    what = f"{count(len(turns), 'turn')}, the last {question!r}" if turns else "its system message"
+    notebook.tell(f"The conversation {name!r} goes on where this notebook left it: {what}. Begin anew with --new.")
+
+
+def _notebook() -> Notebook | None:
+    """Return the notebook whose conversations are saved; None if none are."""
+    from ipyllm.settings import get_settings
+
+    notebook = current_notebook()
+    if notebook is None:
+        return None
+    settings = get_settings()
+    return notebook if settings.resume_conversations and settings.store_text else None
+
+
+def _id_of(notebook: Notebook, name: str) -> str:
+    return sha256(f"{notebook.name}\n{name}".encode("utf-8", "surrogatepass")).hexdigest()[:32]
