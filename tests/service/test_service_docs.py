@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ast
 import asyncio
+import dataclasses
 import inspect
 import re
 import types
@@ -94,7 +95,7 @@ def test_the_reference_has_every_public_name_and_option():
     for function in (BaseLLMService.__init__, BaseLLMService.request):
         assert set(inspect.signature(function).parameters) <= words | {"self"}
     for data in (ipyllm.ChatResponse, ipyllm.Usage, ipyllm.Timing, ipyllm.Timeout):
-        assert set(data.__dataclass_fields__) <= words, data
+        assert {field.name for field in dataclasses.fields(data)} <= words, data
 
 
 def test_the_methods_said_to_be_overridden_are_there():
