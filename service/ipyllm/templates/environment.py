@@ -114,6 +114,11 @@ def _width(text: Any, width: int = 80, *_more: Any) -> int:
     return len(str(text)) + width
 
 
+def _wrapped(text: Any, width: int = 79, _long: Any = True, wrapstring: Any = None, *_more: Any, **_named: Any) -> int:
+    lines = 2 * (len(str(text)) // max(1, width) + len(str(text).splitlines()))  # two of a paragraph exceed the width
+    return len(str(text)) + lines * (len(wrapstring or "\n") - 1)
+
+
 _GROWTH: dict[str, Callable[..., int]] = {
     "batch": lambda items, linecount, *_more, **_named: len(items) + linecount,
     "center": _width,
@@ -129,6 +134,7 @@ _GROWTH: dict[str, Callable[..., int]] = {
     "rjust": _width,
     "slice": lambda items, slices, *_more, **_named: len(items) + slices,
     "tojson": lambda value, indent=0: current().size(value) * (1 + int(indent or 0)),
+    "wordwrap": _wrapped,
     "zfill": _width,
 }
 """Estimates of the size that methods of texts and filters make, from their arguments."""

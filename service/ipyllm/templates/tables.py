@@ -7,6 +7,7 @@ A method takes the parameters that ``readable.toml`` names: no path, function, e
 from __future__ import annotations
 
 import inspect
+import math
 import re
 import sys
 from itertools import chain
@@ -50,6 +51,7 @@ _WHOLE = frozenset({
     "T", "corr", "iter_rows", "rows", "to_csv", "to_dict", "to_dicts", "to_html", "to_json", "to_markdown", "to_string",
     "transpose", "write_csv", "write_json", *CHOICES,
 })  # fmt: skip
+_NAMING = {"rename", "reset_index", "to_frame", "with_row_index"}
 _MAX_CELLS = 1_000_000
 _MAX_CORRELATED = 1_000  # columns: their correlations are this many squared
 _FORMATS = frozenset({
@@ -251,10 +253,7 @@ def call_table(method: Function, args: tuple[Any, ...], kwargs: dict[str, Any]) 
     elif foreign := sorted(set(given) - name_list("parameters")):
         raise RefusedError(f"may not give {foreign[0]!r} to {name}(): {ADVICE}.")
     check_whole(name, owner, min(len(owner), int(given.get("n", 5))) if name in CHOICES else None)
-    for argument in _FORMATS & set(given):
-        if isinstance(given[argument], str):
-            check_format(given[argument])
-    check_places(given.get("decimals"))
+    _check_arguments(name, owner, given)
     of_pandas = "pandas" in type(owner).__module__
     if name in {"contains", "split"} and of_pandas:
         _refuse_regular_expression(name, given)
@@ -265,6 +264,19 @@ def call_table(method: Function, args: tuple[Any, ...], kwargs: dict[str, Any]) 
     if name == "sample" and not isinstance(given.get(seed), int):
         kwargs = {**kwargs, seed: 0}  # the same rows every time, and Python's random numbers are left alone
     return method.call(*args, **kwargs)
+
+
+def _check_arguments(name: str, owner: Any, given: dict[str, Any]) -> None:
+    """Refuse what would make a text or table far larger than ``owner``."""
+    for argument in _FORMATS & set(given):
+        if isinstance(given[argument], str):
+            check_format(given[argument])
+    if name in _NAMING:
+        _check_new_labels(given)
+    for places in ("decimals", "float_precision"):
+        check_places(given.get(places))
+    if name == "value_counts" and type(owner).__name__ == "DataFrame":
+        _check_combinations(owner, given.get("subset"))
 
 
 def _given(call: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Iterator[tuple[str, Any]]:
@@ -315,6 +327,22 @@ def check_format(text: Any) -> str:
     if not isinstance(text, str) or len(text) > 100 or _LONG_NUMBER.search(text):  # noqa: PLR2004
         raise RefusedError("may not use a format of more than 100 characters or a width above 999: shorten it.")
     return text
+
+
+def _check_combinations(table: Any, subset: Any) -> None:
+    """Refuse to count the rows of each combination of categories, of which pandas makes those that do not occur too."""
+    columns = table if subset is None else table[subset if isinstance(subset, list) else [subset]]
+    combinations = math.prod(len(dtype.categories) for dtype in columns.dtypes if hasattr(dtype, "categories"))
+    if combinations > _MAX_CELLS:
+        raise RefusedError(f"may not count more than {_MAX_CELLS:,} combinations of categories: {ADVICE}.")
+
+
+def _check_new_labels(given: dict[str, Any]) -> None:
+    """Refuse a new label that is long: texts of a table repeat it in every row, or pad every row to its width."""
+    for value in given.values():
+        new = value.values() if isinstance(value, dict) else value if isinstance(value, list | tuple) else [value]
+        if any(isinstance(label, str) and len(label) > 100 for label in new):  # noqa: PLR2004
+            raise RefusedError("may not give a table a label of more than 100 characters: shorten it.")
 
 
 def check_places(places: Any) -> None:

@@ -9,6 +9,7 @@ import time
 
 import numpy as np
 import pandas as pd
+import polars as pl
 import pytest
 
 from ipyllm.errors import LLMError
@@ -73,6 +74,15 @@ def test_groups_of_categories_are_those_that_occur():
     assert render("{{ table.groupby(['a', 'b', 'c']).size() | length }}", table=table) == "1"
 
 
+def test_combinations_of_categories_that_do_not_occur_are_not_counted():
+    table = pd.DataFrame({name: pd.Categorical(["x"], categories=["x", *map(str, range(1_999))]) for name in "ab"})
+    for call in ("value_counts()", "value_counts(['a', 'b'])", "value_counts(subset=['a', 'b'])"):
+        said = refused("{{ table." + call + " }}", table=table)
+        assert "may not count more than 1,000,000 combinations of categories" in said
+    assert render("{{ table.value_counts('a') | length }}", table=table) == "2000"
+    assert render("{{ table.value_counts(['a']) | length }}", table=table) == "2000"
+
+
 def test_rows_with_equal_labels_are_not_multiplied():
     table = pd.DataFrame({"a": np.arange(50_000)}, index=[0] * 50_000)
     assert "makes something of more than" in refused("{{ table.loc[[0] * 9000] }}", table=table)
@@ -90,6 +100,55 @@ def test_the_time_of_a_variable_counts_too(monkeypatch):
     monkeypatch.setattr(limits, "MAX_SECONDS", -1.0)
     with pytest.raises(RefusedError, match="takes longer than"):
         Border().admit([{"a": [1]}], "rows")
+
+
+@pytest.mark.parametrize(
+    "template",
+    [
+        "{{ ('x' * 9999) | wordwrap(1, wrapstring='y' * 9999) | length }}",
+        "{{ ('x' * 9999) | wordwrap(1, true, 'y' * 9999) | length }}",
+        "{{ ('x\n' * 9999) | wordwrap(99, break_on_hyphens=false, wrapstring='y' * 9999) | length }}",
+        "{{ ['x' * 9999] | map('wordwrap', 1, wrapstring='y' * 9999) | list | length }}",
+    ],
+)
+def test_the_separator_of_wrapped_lines_is_counted_before_it_is_inserted(template, monkeypatch):
+    monkeypatch.setattr("textwrap.wrap", None)  # Jinja's filter calls it: it is not reached
+    assert "makes something of more than" in refused(template)
+
+
+def test_text_is_wrapped():
+    assert render("{{ 'ab cd ef' | wordwrap(3, wrapstring='|') }}") == "ab|cd|ef"
+    assert render("{{ ('ab ' * 1000000) | wordwrap(3, break_long_words=false) | length }}") == "2999999"
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        "rename(columns={'a': 'y' * 101})",
+        "rename(index={0: 'y' * 101})",
+        "reset_index(names='y' * 101)",
+        "reset_index(names=['y' * 101])",
+        "a.rename('y' * 101)",
+        "a.to_frame('y' * 101)",
+    ],
+)
+def test_a_long_label_that_rows_would_repeat_is_refused(call):
+    table = pd.DataFrame({"a": [1, 2]})
+    assert "may not give a table a label of more than 100 characters" in refused(
+        "{{ table." + call + " }}", table=table
+    )
+    assert "y" * 100 in render("{{ table." + call.replace("101", "100") + ".to_csv() }}", table=table)
+
+
+def test_a_long_name_of_a_column_may_be_shortened():
+    table = pd.DataFrame({"y" * 101: [1]})
+    assert render("{{ table.rename(columns={'y' * 101: 'b'}).to_csv(index=false) }}", table=table) == "b\n1\n"
+
+
+def test_numbers_of_polars_have_at_most_a_hundred_places():
+    table = pl.DataFrame({"a": [1.5]})
+    assert "may not round to more than 100 places" in refused("{{ t.write_csv(float_precision=100000) }}", t=table)
+    assert render("{{ t.write_csv(float_precision=2) }}", t=table) == "a\n1.50\n"
 
 
 @pytest.mark.parametrize(
