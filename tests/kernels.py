@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import signal
+import sys
 import tempfile
 import time
 from dataclasses import dataclass, field
@@ -53,14 +54,16 @@ class CellResult:
 
 
 class LiveKernel:
-    """A kernel in its own process, with ipyllm's settings in its environment."""
+    """A kernel in its own process, with ipyllm's settings in its environment; ``python`` is its interpreter."""
 
-    def __init__(self, **env: str) -> None:
+    def __init__(self, python: str = sys.executable, **env: str) -> None:
         # A separate folder: the sockets of kernels that start at once in one folder would have the same names.
         self._folder = tempfile.TemporaryDirectory(prefix="kernel-")
         connection_file = str(Path(self._folder.name) / f"kernel-{uuid4()}.json")
         # ipc, because ipykernel warns about TCP.
         self._manager = KernelManager(kernel_name="python3", transport="ipc", connection_file=connection_file)
+        assert self._manager.kernel_spec is not None
+        self._manager.kernel_spec.argv[0] = python
         self._manager.start_kernel(env={**os.environ, **env})
         self.client = self._manager.client()
         self.client.start_channels()

@@ -46,7 +46,9 @@ NOT_RUN = {
 
 PRELUDES = {
     "README.md": """
-import pandas as pd
+import pandas as pd, pydantic
+class Order(pydantic.BaseModel):
+    cups: int
 df = pd.DataFrame({"text": ["A joy.", "Two hours, gone."], "label": ["positive", "negative"]})
 def multiply(a: int, b: int) -> int:
     return a * b

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 import ipyllm
+from tests.older_stack import PINS
 
 ROOT = Path(__file__).parents[1]
 REPOSITORY = "https://github.com/ipyllm/ipyllm"
@@ -106,6 +107,33 @@ def test_every_dependency_stands_in_the_readme_with_its_reason():
     stubs = {name for name in wanted if name.startswith("types-") or name.endswith("-stubs")}
     own = {name for name in wanted if name.startswith("ipyllm[")}
     assert {re.sub(r"\[binary\]$", "", name) for name in wanted - stubs - own} - named == set()
+
+
+def test_every_extra_is_documented():
+    rows = re.findall(r"^\| `(\w+)` \|", (ROOT / "docs" / "install.md").read_text(encoding="utf-8"), re.MULTILINE)
+    assert {*rows} == {*PYPROJECT["project"]["optional-dependencies"]} - {"test", "docs", "dev"}
+
+
+def test_the_oldest_versions_of_the_page_are_those_allowed_and_tested():
+    page = (ROOT / "docs" / "install.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| (\w+) \| [\d.]+ \| ([\d.]+) \|$", page, re.MULTILINE)
+    oldest = {name.lower(): version for name, version in rows}
+    assert oldest.pop("python") == PYPROJECT["project"]["requires-python"].removeprefix(">=")
+    assert oldest == PINS
+    extras = PYPROJECT["project"]["optional-dependencies"]
+    requirements = dict(line.split(">=") for line in [*PYPROJECT["project"]["dependencies"], extras["notebook"][0]])
+    assert {name: ".".join(requirements[name].split(".")[:2]) for name in PINS} == PINS
+
+
+def test_all_installs_every_extra_but_those_of_development():
+    extras = PYPROJECT["project"]["optional-dependencies"]
+    (everything,) = extras["all"]
+    assert set(everything.removeprefix("ipyllm[").removesuffix("]").split(",")) == {*extras} - {
+        "all",
+        "test",
+        "docs",
+        "dev",
+    }
 
 
 # The changelog also names what there was.

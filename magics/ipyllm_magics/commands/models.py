@@ -74,8 +74,10 @@ def _rows(reached: Iterable[ProbeResult], *, everything: bool) -> Iterator[dict[
 def _embedded_models(default: str) -> Iterator[dict[str, Any]]:
     for model in embedded.catalogue_names():
         path = embedded.find(model)
-        if path is None:
-            state, note = "not pulled", f"%llm_models pull {model}"
+        if not embedded.is_installed():
+            state, note = "not installed", 'pip install "ipyllm[local]"'
+        elif path is None:
+            state, note = "not pulled", f"%llm_models pull {model} ({embedded.CATALOGUE[model].needs})"
         else:
             state, note = ("loaded" if embedded.is_running(path) else "ready"), str(path)
         figures = _figures(models.create_llm_service(f"local/{model}"))
@@ -136,7 +138,7 @@ def check(name: str) -> BaseLLMService:
     """Return the service of a model that is to be the default, or raise an error: now, not at the first call."""
     service = models.create_llm_service(name)
     if service.name == "local":
-        embedded.resolve(service.model)
+        service.check()
     return service
 
 

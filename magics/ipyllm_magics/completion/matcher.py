@@ -5,8 +5,6 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from IPython.core.completer import SimpleCompletion, context_matcher
-
 from ipyllm_magics.command_line.options import TABLES
 from ipyllm_magics.completion.completers import candidates, word_candidates
 
@@ -73,6 +71,8 @@ def word_at_cursor(rest: str, table: Sequence[Option]) -> CursorWord:
 
 
 def _matcher(shell: InteractiveShell) -> Any:
+    from IPython.core.completer import SimpleCompletion, context_matcher
+
     def ipyllm_matcher(context: CompletionContext) -> SimpleMatcherResult:
         line = _LINE.fullmatch(context.text_until_cursor)
         magic = line["magic"].lstrip("%") if line is not None else ""
@@ -132,9 +132,12 @@ def _quote(word: str, typed: str) -> str:
 
 
 def install(shell: InteractiveShell) -> None:
-    """Add the matcher to the shell's completer."""
+    """Add the matcher to the shell's completer; IPython before 8.6 takes none, and completes nothing of ours."""
+    from IPython.core import completer
+
     uninstall(shell)
-    shell.Completer.custom_matchers.append(_matcher(shell))
+    if hasattr(completer, "context_matcher"):
+        shell.Completer.custom_matchers.append(_matcher(shell))
 
 
 def uninstall(shell: InteractiveShell) -> None:

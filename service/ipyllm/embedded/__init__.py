@@ -5,6 +5,7 @@
 """
 
 from ipyllm.embedded.catalogue import CATALOGUE, CatalogueEntry, catalogue_names, find, models_dir, resolve
+from ipyllm.embedded.engine import check_installed, is_installed
 from ipyllm.embedded.pull import pull, pull_with_progress
 from ipyllm.embedded.server import EmbeddedServer, get, is_running, start, stop_all
 
@@ -13,8 +14,10 @@ __all__ = [
     "CatalogueEntry",
     "EmbeddedServer",
     "catalogue_names",
+    "check_installed",
     "find",
     "get",
+    "is_installed",
     "is_running",
     "models_dir",
     "pull",

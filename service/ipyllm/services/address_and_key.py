@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from ipyllm.errors import LLMError, bad_request
 from ipyllm.services.destination import check_destination
+from ipyllm.services.profiles.refusal import how_to_give_a_key
 from ipyllm.settings import cached_settings, get_settings
 from ipyllm.settings_models import variable_value
 from ipyllm.text.redact import is_worth_masking, remember_secret
@@ -40,6 +41,8 @@ class AddressAndKey(ABC):
     """The provider's own address, used when neither the call nor the settings give one."""
     key_variable: str | None = None
     """Environment variable of the key, if a key is needed."""
+    how_to_start: str | None = None
+    """What starts the server on this machine, in backquotes, if it is one that users start themselves."""
 
     _base_url: str | None
     _api_key: SecretStr | None
@@ -117,7 +120,7 @@ class AddressAndKey(ABC):
         headers = self.headers()
         if not (key or headers.hold_a_key) and self.key_variable and self.needs_key(base_url):
             raise LLMError(
-                f"{self.title} needs a key: set {self.key_variable} in the environment or in .env, or pass api_key=….",
+                f"{self.title} needs a key: {how_to_give_a_key(self.key_variable)}.",
                 category="authentication",
                 model=self.full_name,
             )

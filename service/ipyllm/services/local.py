@@ -47,9 +47,10 @@ class LocalService(BaseLLMService):
         raise NotImplementedError("The embedded server has an address only while it runs.")
 
     def check(self) -> None:
-        """Check that the model has been pulled."""
+        """Check that llama.cpp is installed and the model has been pulled."""
         from ipyllm import embedded
 
+        embedded.check_installed(self.model)
         embedded.resolve(self.model)
 
     async def models(self, *, timeout_s: float) -> list[str]:  # noqa: ARG002 - a local look-up

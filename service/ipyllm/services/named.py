@@ -45,6 +45,7 @@ class NamedService(BaseLLMService):
         self.title = row.title
         self.url = row.url
         self.domain = row.domain
+        self.how_to_start = row.start
         self.key_variable = row.keys[0] if row.domain is not None else None
         self.price_provider = row.prices or row.prices_by_suffix
         self.known_models = row.models

@@ -31,6 +31,7 @@ class OllamaService(BaseLLMService):
 
     name = "ollama"
     title = "Ollama"
+    how_to_start = "`ollama serve`"
     default_model = "llama3.2"
     known_models = ("llama3.2", "llama3.2:1b", "qwen3", "gemma3", "mistral", "phi4", "deepseek-r1", "gpt-oss")
 

@@ -19,6 +19,7 @@ from ipyllm.services.profiles.learned import has_learned
 from ipyllm.services.profiles.profile import Profile, profile_of
 from ipyllm.services.profiles.refusal import (
     explain_missing_api,
+    explain_not_running,
     explain_refusal,
     explain_unknown_model,
     explain_wrong_key,
@@ -214,10 +215,18 @@ class OpenAICompatibleProvider(Pricing):
         if self.api == "responses" and not self._is_own_domain(server):
             error = explain_missing_api(error, model=self.full_name)
         known = [*listed_models.names(normalized(server)), *(self.known_models if self._is_own_domain(server) else ())]
+        error = self._explain_not_running(error)
         error = explain_unknown_model(error, self.profile, known, service=self.name, model=self.model)
         if not self.headers().hold_a_key:
             error = explain_wrong_key(error, was_sent=bool(self.api_key()), variable=self._variable_of_key())
         return explain_refusal(error, self.profile, request.params, model=self.full_name, server=server)
+
+    def _explain_not_running(self, error: LLMError) -> LLMError:
+        if self.how_to_start is None or error.reached_server:
+            return error
+        return explain_not_running(
+            error, title=self.title, address=self._address_without_key(), start=self.how_to_start
+        )
 
     def reasons(self, request: ChatRequest) -> bool:
         """Return whether the model is known to reason before it answers this request."""
@@ -252,7 +261,10 @@ class OpenAICompatibleProvider(Pricing):
         from ipyllm.runtime.service_thread import service_thread
 
         address = self.address()
-        listed = await service_thread().transport.models(address, service=self.name, timeout_s=timeout_s)
+        try:
+            listed = await service_thread().transport.models(address, service=self.name, timeout_s=timeout_s)
+        except LLMError as exc:
+            raise self._explain_not_running(exc) from exc
         listed = [replace(model, name=self.listed_name(model.name)) for model in listed]
         listed_models.remember(address.base_url, listed)
         return [model.name for model in listed]

@@ -47,6 +47,8 @@ class ServiceRow:
         Some models, for completion and "did you mean".
     tells_cost : bool
         Whether the usage holds the cost of the call.
+    start : str or None
+        What starts a server of one's own, in backquotes.
     """
 
     title: str
@@ -63,6 +65,7 @@ class ServiceRow:
     model: str | None = None
     models: tuple[str, ...] = ()
     tells_cost: bool = False
+    start: str | None = None
 
     def key(self) -> SecretStr | None:
         """Return the key from the environment or ``.env``."""

@@ -63,7 +63,8 @@ class Index:
             member=MEMBER,
             model_bytes=len(self.model),
             model_sha256=hashlib.sha256(self.model).hexdigest(),
-            license="none",
+            memory_bytes=1_500_000_000,
+            license="MIT",
             context_window=512,
             about="for tests",
         )

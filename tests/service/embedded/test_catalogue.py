@@ -25,8 +25,9 @@ def test_models_lie_where_the_settings_say(models):
 
 def test_a_model_that_is_not_pulled_says_how_to_pull_it(models):
     assert find("smollm2-135m") is None
-    assert "`%llm_models pull smollm2-135m` or `python -m ipyllm.embedded pull smollm2-135m` (93 MB, once)" in refused(
-        "smollm2-135m"
+    assert refused("smollm2-135m").endswith(
+        "Get it with `%llm_models pull smollm2-135m` or `python -m ipyllm.embedded pull smollm2-135m` "
+        "(93 MB to download, 0.4 GB of memory, licence Apache-2.0)."
     )
 
 

@@ -225,6 +225,7 @@ def test_the_command_line_shows_progress_and_the_path(index, models, capsys):
     assert main(["pull", NAME]) == 0
     shown = capsys.readouterr()
     assert shown.out == f"{models / 'tiny.gguf'}\n"
+    assert shown.err.startswith("for tests (3 MB to download, 1.5 GB of memory, licence MIT)\n")
     assert "100%" in shown.err
     assert main(["list"]) == 0
     assert str(models / "tiny.gguf") in capsys.readouterr().out
@@ -239,7 +240,19 @@ def test_the_command_line_ends_with_one_line_when_it_fails(models):
 
 
 def test_pulling_with_a_bar_returns_the_path_too(index, models):
-    assert pull_with_progress(NAME) == models / "tiny.gguf"
+    told = []
+    assert pull_with_progress(NAME, told.append) == models / "tiny.gguf"
+    assert pull_with_progress(NAME, told.append) == models / "tiny.gguf"
+    assert told == ["for tests (3 MB to download, 1.5 GB of memory, licence MIT)"], "before the download only"
+
+
+def test_without_llama_cpp_nothing_is_downloaded(index, models, monkeypatch):
+    monkeypatch.setitem(sys.modules, "xllamacpp", None)
+    for function in (pull, lambda name: pull_with_progress(name, pytest.fail)):
+        with pytest.raises(LLMError, match=r'need xllamacpp: `pip install "ipyllm\[local\]"`') as caught:
+            function(NAME)
+        assert caught.value.category == "not_found"
+    assert index.downloads == 0
 
 
 def test_the_tests_own_wheel_is_one(index, tmp_path):

@@ -321,4 +321,6 @@ def test_a_file_that_is_no_model_is_named_with_the_reason(gguf, tmp_path):
 
 def test_without_xllamacpp_the_sentence_says_what_to_install(gguf, monkeypatch):
     monkeypatch.setitem(sys.modules, "xllamacpp", None)
-    assert refused(gguf) == ("not_found", 'Embedded models need xllamacpp: `pip install "ipyllm[local]"`.')
+    category, sentence = refused(gguf)
+    assert category == "not_found"
+    assert sentence.startswith('Embedded models need xllamacpp: `pip install "ipyllm[local]"`.')

@@ -86,3 +86,21 @@ def test_other_errors_of_threads_are_printed(fake):
         "thread = threading.Thread(target=lambda: service.chat(''), daemon=True)\nthread.start()\nthread.join()", fake
     )
     assert "Traceback" in done.stderr
+
+
+# Python 3.12 starts no thread at exit; asyncio starts one to wait for the threads of its executor.
+NO_THREADS = """
+import asyncio, atexit
+from ipyllm.runtime.service_thread import service_thread
+service_thread().submit(asyncio.to_thread(int)).result(60)
+
+def start(thread):
+    raise RuntimeError("can't create new thread at interpreter shutdown")
+
+atexit.register(setattr, threading.Thread, "start", start)
+"""
+
+
+def test_nothing_is_printed_where_no_thread_can_be_started_at_exit(fake):
+    done = run(NO_THREADS, fake)
+    assert (done.returncode, done.stderr) == (0, "")

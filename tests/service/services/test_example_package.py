@@ -69,7 +69,10 @@ def test_a_service_of_another_package_is_found_and_answers(fake, ask):
 def test_it_has_our_errors_without_a_line_of_its_own(fake, ask):
     output = ask()
     assert output["category"] == "authentication"
-    assert output["said"] == ("Echo needs a key: set ECHO_API_KEY in the environment or in .env, or pass api_key=….")
+    assert output["said"] == (
+        "Echo needs a key: set ECHO_API_KEY in the environment or in .env, pass api_key=…, or type it in a cell: "
+        '`import getpass, os; os.environ["ECHO_API_KEY"] = getpass.getpass()`.'
+    )
     assert fake.requests == []
 
 

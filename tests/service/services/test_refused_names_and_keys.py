@@ -98,5 +98,8 @@ def test_a_refused_key_from_elsewhere_names_no_variable(locked, monkeypatch):
 def test_a_server_that_wants_a_key_where_none_is_set_says_how_to_give_one(locked):
     assert said_of_key(create_llm_service("open/m")) == "No key was sent: pass api_key=…."
     vllm = create_llm_service("vllm/m", base_url=locked.base_url)
-    how = "set VLLM_API_KEY in the environment or in .env, or pass api_key=…."
+    how = (
+        "set VLLM_API_KEY in the environment or in .env, pass api_key=…, or type it in a cell: "
+        '`import getpass, os; os.environ["VLLM_API_KEY"] = getpass.getpass()`.'
+    )
     assert said_of_key(vllm) == f"No key was sent: {how}"

@@ -17,8 +17,16 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from ipyllm.services.profiles.profile import Profile
+    from ipyllm.transport.address import Address
 
-__all__ = ["explain_missing_api", "explain_refusal", "explain_unknown_model", "explain_wrong_key"]
+__all__ = [
+    "explain_missing_api",
+    "explain_not_running",
+    "explain_refusal",
+    "explain_unknown_model",
+    "explain_wrong_key",
+    "how_to_give_a_key",
+]
 
 _REFUSALS = re.compile(
     r"unsupported|not support|n't support|unknown (?:name|field|parameter|argument)|unrecogni[sz]ed|extra_forbidden"
@@ -107,14 +115,41 @@ def explain_wrong_key(error: LLMError, *, was_sent: bool, variable: str | None) 
     >>> print(explain_wrong_key(error, was_sent=True, variable="LAB_KEY"))
     lab/m refused the key (HTTP 401). The key came from LAB_KEY.
     >>> print(explain_wrong_key(error, was_sent=False, variable="LAB_KEY"))
-    lab/m refused the key (HTTP 401). No key was sent: set LAB_KEY in the environment or in .env, or pass api_key=….
+    lab/m refused the key (HTTP 401). No key was sent: set LAB_KEY in the environment or in .env, pass api_key=…, or \
+type it in a cell: `import getpass, os; os.environ["LAB_KEY"] = getpass.getpass()`.
     """
     if error.category != "authentication" or error.status_code != _UNAUTHORIZED:
         return error
     if was_sent:
         return error if variable is None else _reworded(error, f"{error} The key came from {variable}.")
-    how = "pass api_key=…" if variable is None else f"set {variable} in the environment or in .env, or pass api_key=…"
+    how = "pass api_key=…" if variable is None else how_to_give_a_key(variable)
     return _reworded(error, f"{error} No key was sent: {how}.")
+
+
+def how_to_give_a_key(variable: str) -> str:
+    """Return the ways to give a key, as the end of a sentence; the last leaves no key in the notebook."""
+    return (
+        f"set {variable} in the environment or in .env, pass api_key=…, or type it in a cell: "
+        f'`import getpass, os; os.environ["{variable}"] = getpass.getpass()`'
+    )
+
+
+def explain_not_running(error: LLMError, *, title: str, address: Address | None, start: str) -> LLMError:
+    """Return the error of a server on this machine that refused the connection, with what starts it.
+
+    Examples
+    --------
+    >>> from ipyllm.transport.address import Address
+    >>> error = LLMError("…", category="connection", model="ollama/qwen3", reached_server=False)
+    >>> here = Address("http://127.0.0.1:11434/v1")
+    >>> print(explain_not_running(error, title="Ollama", address=here, start="`ollama serve`"))
+    Ollama is not running at 127.0.0.1:11434: start it with `ollama serve`.
+    """
+    if address is None or not address.is_loopback:
+        return error
+    if error.category != "connection" or error.reached_server or error.is_lasting:
+        return error
+    return _reworded(error, f"{title} is not running at {address.host}: start it with {start}.")
 
 
 def _reworded(error: LLMError, sentence: str) -> LLMError:
@@ -126,6 +161,11 @@ def _reworded(error: LLMError, sentence: str) -> LLMError:
         attempts=error.attempts,
         retry_after=error.retry_after,
         partial=error.partial,
+        reached_server=error.reached_server,
+        is_lasting=error.is_lasting,
+        cause=error.cause,
+        limit=error.limit,
+        may_be_at_work=error.may_be_at_work,
     )
 
 
