@@ -151,7 +151,7 @@ def test_an_example_that_cannot_run_is_found(cell, is_sent, shell, services):
 
 def test_the_pages_with_cells_are_found():
     pages = [relative(path) for path in WITH_CELLS]
-    assert pages == ["README.md", "docs/index.md", "docs/scaling.md", "docs/widgets.md"]
+    assert pages == ["README.md", "docs/index.md", "docs/install.md", "docs/scaling.md", "docs/widgets.md"]
 
 
 @pytest.mark.parametrize("path", PAGES, ids=relative)

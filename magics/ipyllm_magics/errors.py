@@ -19,7 +19,7 @@ __all__ = ["Interrupted", "MagicError", "in_words_of_magics", "one_sentence"]
 
 # Sentences of the service layer name what Python takes; the ellipsis shows that the words are ours.
 _OPTION = re.compile(r"\b(timeout|max_tokens)=(?:Timeout\((?!total)\w+=…\)|…)")
-_ONLY_IN_PYTHON = re.compile(r",? or pass (?:api_key|base_url)=…")
+_ONLY_IN_PYTHON = re.compile(r",?(?: or)? pass (?:api_key|base_url)=…")
 
 _RED, _PLAIN = "\x1b[31m", "\x1b[39m"
 

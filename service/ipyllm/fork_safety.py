@@ -187,6 +187,7 @@ def _before_fork() -> None:
     _fork_lock.acquire()
     _owners_in_fork[:] = list(_owners)
     _run_all(owner.before_fork for owner in _owners_in_fork)
+    _finish_imports()  # that began while the owners waited
 
 
 def _after_fork_in_parent() -> None:

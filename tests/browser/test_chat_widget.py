@@ -169,8 +169,17 @@ def test_composing_a_character_does_not_send(lab, fake):
     assert chat.turns.count() == 0
     fake.default = answer("مرحبا بالعالم\n\n日本語のテキスト")
     chat.ask("שלום")
-    answer_ = chat.turns.last.locator(".ipyllm-answer").first
-    assert answer_.evaluate("e => getComputedStyle(e).direction") == "rtl"
+    paragraphs = chat.turns.last.locator(".ipyllm-answer [dir=auto]")
+    paragraphs.nth(1).wait_for()
+    assert paragraphs.evaluate_all("all => all.map(e => getComputedStyle(e).direction)") == ["rtl", "ltr"]
+    # As seen: the Arabic ends at the right edge, the Japanese begins at the left one.
+    sides = """all => all.map(e => {
+        const words = document.createRange(), box = e.getBoundingClientRect();
+        words.selectNodeContents(e);
+        const {left, right} = words.getBoundingClientRect();
+        return left - box.left < 1 ? "left" : box.right - right < 1 ? "right" : "neither";
+    })"""
+    assert paragraphs.evaluate_all(sides) == ["right", "left"]
     assert chat.turns.last.locator(".ipyllm-words").evaluate("e => getComputedStyle(e).direction") == "rtl"
     assert len(fake.requests) == before + 1
     screenshot(lab, "chat-rtl")
@@ -304,4 +313,6 @@ def test_a_chat_says_what_it_waits_for_until_the_answer_begins(lab, fake):
     screenshot(lab, "chat-rate-limited")
     chat.log.get_by_text("waiting for the first token, attempt 2 of 3 · ").wait_for()
     chat.log.get_by_text("10 → 1 tokens").wait_for()
-    assert "waiting" not in chat.log.inner_text()
+    assert not chat.log.locator(".ipyllm-waiting").is_visible()
+    assert "waiting for" not in chat.log.inner_text()
+    assert "s of waiting · " in chat.log.inner_text(), "the footer says how long it was"

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from ipyllm.rendering.style import COPY_SCRIPT
 from tests import fakes
 from tests.browser.lab import Lab, needs_chromium
 from tests.fakes import FakeLLM, answer
@@ -110,6 +111,8 @@ def test_a_hostile_answer_does_nothing_in_a_live_cell(lab_and_fake):
     assert lab.page.evaluate("window.pwned === undefined")
     assert len(fake.requests) == requests + 1, [request.path for request in fake.requests[requests:]]
     assert output.locator(f".ipyllm-answer :is({FORBIDDEN})").count() == 0
+    scripts = output.locator("script").evaluate_all("scripts => scripts.map(script => script.outerHTML)")
+    assert scripts == [COPY_SCRIPT.strip()], "ours, which adds the buttons, and no other"
 
 
 def test_the_stop_button_stops_and_keeps(lab_and_fake):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from ipyllm.rendering.style import COPY_SCRIPT
 from tests.browser import test_chat_and_kernel as chats_and_kernels
 from tests.browser import test_chat_widget as chats
 from tests.browser import test_compare_widget as comparisons
@@ -79,7 +80,9 @@ def test_a_cell_streams_and_hostile_answers_do_nothing(lab, fake):
     fake.default = answer("\n\n".join(PAYLOADS.values()) + "\n\nThat is all.")
     notebook.run(1)
     output.get_by_text("That is all.").wait_for()
-    assert output.locator("script, iframe, object, embed, form").count() == 0
+    assert output.locator("iframe, object, embed, form").count() == 0
+    scripts = output.locator("script").evaluate_all("scripts => scripts.map(script => script.outerHTML)")
+    assert scripts == [COPY_SCRIPT.strip()], "ours, which adds the buttons, and no other"
     assert output.locator("img:not([src^='data:image/'])").count() == 0
     assert lab.page.evaluate("window.pwned") is None
     assert lab.dialogs == []

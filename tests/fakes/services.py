@@ -155,7 +155,7 @@ def plausible_answer(request: Request) -> Script:
     form = (body.get("text") or {}).get("format") or (body.get("response_format") or {}).get("json_schema") or {}
     if "schema" in form:
         return answer(json.dumps(_example(form["schema"])))
-    if "program" in json.dumps(last):
+    if any(word in json.dumps(last) for word in ("program", "Error: ")):
         return answer("Here it is:\n\n```python\nprint('Hello!')\n```")
     return answer("It is a plausible answer.")
 

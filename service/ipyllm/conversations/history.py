@@ -249,6 +249,8 @@ class ConversationHistory(SharedTurns):
 class _NamedConversation(ConversationHistory):
     """A conversation that is saved after each change, until it is forgotten."""
 
+    _name = ""  # of a copy
+
     def __init__(self, name: str, contents: Transcript | None) -> None:
         super().__init__()
         self._name = name

@@ -19,6 +19,7 @@ from ipyllm.ledger import arrow_read
 from ipyllm.ledger.columns import CALLS, TEXT
 from ipyllm.ledger.dead_processes import calls_of_dead, dead_holders
 from ipyllm.ledger.leftovers import take_in_damaged_files, take_in_unwritten_rows
+from ipyllm.ledger.open_reads import OpenReads
 from ipyllm.ledger.reservations import add_up_spending, release_dead, reserve
 from ipyllm.ledger.sqlite_file import SQLiteFile, error_text, is_busy, is_damaged, retry_while_busy
 from ipyllm.ledger.stored_values import fetch
@@ -86,6 +87,7 @@ class Store:
             self._file = SQLiteFile(Path(self._url.database or "").expanduser().absolute())
             self._url = self._url.set(database=str(self._file.path))
         self._engine: sa.Engine | None = None
+        self._reads: Final = OpenReads()
         self._ahead = timedelta()  # the database's clock, of ours
         self._upserts = Upserts(self._backend)
         self._makes_tables = False  # this process makes or upgrades them, so SQL that fails is no sign of damage
@@ -119,12 +121,15 @@ class Store:
         Calls whose process died are marked ``interrupted`` first. Raises as :meth:`write` does.
         """
         kinds = [query.table.writable[name] for name in query.columns]
-        with self._detecting_replacement():
-            connection = self._connect()
+        with (
+            self._detecting_replacement(),
+            self._connected() as connection,
             # A ledger in memory has one connection, which two threads cannot use at once.
-            with hold(self._lock) if self._in_memory else nullcontext(), connection, limited_waits(connection):
-                self._mark_interrupted(connection)
-                rows, damaged = fetch(connection, query.select(), kinds, query.without_json().select())
+            hold(self._lock) if self._in_memory else nullcontext(),
+            limited_waits(connection),
+        ):
+            self._mark_interrupted(connection)
+            rows, damaged = fetch(connection, query.select(), kinds, query.without_json().select())
         if damaged:
             key = query.columns.index(query.table.key)
             ids = join_names([rows[index][key] or "without an id" for index in damaged], limit=_NAMED)
@@ -151,8 +156,7 @@ class Store:
         row_number: sa.ColumnElement[int] = sa.literal_column("rowid", sa.Integer)
         enough = sa.select(sa.literal(1)).select_from(stored).where(*query.conditions()).limit(arrow_read.MIN_ROWS)
         with self._detecting_replacement():
-            connection = self._connect()
-            with connection, limited_waits(connection):
+            with self._connected() as connection, limited_waits(connection):
                 last = connection.scalar(sa.select(sa.func.max(row_number)).select_from(stored)) or 0
                 counted = sa.select(sa.func.count()).select_from(enough.subquery())
                 if last < arrow_read.MIN_ROWS or connection.execute(counted).scalar_one() < arrow_read.MIN_ROWS:
@@ -264,19 +268,32 @@ class Store:
         """Drop the parent's connections in a forked child, without closing them."""
         never_finalize(self._engine)
         self._engine = None
+        self._reads.forget()
 
-    def close_before_fork(self) -> None:
-        """Close SQLite connections before a fork, for the reason in :mod:`ipyllm.fork_safety`."""
+    def before_fork(self, timeout: float) -> None:
+        """Close SQLite connections before a fork, for the reason in :mod:`ipyllm.fork_safety`, after the open reads."""
         if self._backend == "sqlite" and not self._in_memory:
+            self._reads.stop(timeout)
             self.close()
 
-    def _connect(self) -> sa.Connection:
-        """Return a connection to read with. A thread that writes, and waits for others, is not waited for."""
-        engine = self._engine
-        if engine is None:
-            with hold(self._lock):
-                engine = self._opened()
-        return engine.connect()
+    def after_fork_in_parent(self) -> None:
+        """Let reads begin again."""
+        self._reads.go_on()
+
+    @contextmanager
+    def _connected(self) -> Iterator[sa.Connection]:
+        """Yield a connection to read with. A thread that writes, and waits for others, is not waited for."""
+        is_file = self._file is not None
+        while True:
+            if self._engine is None:
+                with hold(self._lock):
+                    self._opened()
+            with self._reads.one() if is_file else nullcontext():
+                if (engine := self._engine) is None:  # closed just now, for a fork
+                    continue
+                with engine.connect() as connection:
+                    yield connection
+                return
 
     def _opened(self) -> sa.Engine:
         """Return the engine; first create or upgrade the ledger, and mark interrupted calls."""

@@ -22,7 +22,7 @@ __all__ = ["StoreHandle"]
 _log = logging.getLogger("ipyllm.ledger")
 
 _FORK_WAIT_S = 2.0
-"""Seconds that a fork waits for the current transaction."""
+"""Seconds that a fork waits for the current transaction, and for the open reads."""
 
 
 class StoreHandle:
@@ -89,12 +89,14 @@ class StoreHandle:
         """Close the file, and hold the lock."""
         self._locked_for_fork = self.lock.acquire(timeout=_FORK_WAIT_S)
         if self._locked_for_fork and self._store is not None:
-            self._store.close_before_fork()
+            self._store.before_fork(_FORK_WAIT_S)
 
     def after_fork_in_parent(self) -> None:
         """Release the lock."""
         if self._locked_for_fork:
             self._locked_for_fork = False
+            if self._store is not None:
+                self._store.after_fork_in_parent()
             self.lock.release()
 
     def abandon(self) -> None:

@@ -6,6 +6,7 @@ import threading
 from typing import TYPE_CHECKING
 
 from ipyllm.errors import LLMError
+from ipyllm.fork_safety import renewed_in_child
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -13,8 +14,8 @@ if TYPE_CHECKING:
 __all__ = ["begin_exit", "is_exit_error", "silence_daemon_threads"]
 
 _REFUSALS = ("after interpreter shutdown", "register atexit after shutdown")  # of CPython
-_exiting = threading.Event()
-_lock = threading.Lock()
+_exiting = renewed_in_child(threading.Event())
+_lock = renewed_in_child(threading.Lock())
 _installed = False
 
 

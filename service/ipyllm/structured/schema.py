@@ -111,7 +111,10 @@ class Schema:
                 except SchemaMismatch as exc:
                     first = first or exc
         assert first is not None, "read_json finds something or raises"
-        raise first
+        try:
+            raise first
+        finally:
+            del first  # it refers to this frame: in a cycle, the user's exceptions would end on any thread
 
     def _values(self, answer: Any) -> Iterator[Any]:
         """Yield the possible values of an answer: without native mode, models sometimes omit the wrapping."""

@@ -93,7 +93,7 @@ def format_(llm, kernel, fake):
         name: llm(f"-f {name}", reply=answer("```html\n<b>x</b>\n```"))[0] for name in ("markdown", "text", "html")
     }
     assert '<pre dir="ltr"><code>' in shown["markdown"].html
-    assert '<pre class="ipyllm-text">```html' in shown["text"].html
+    assert '<pre class="ipyllm-text" dir="auto">```html' in shown["text"].html
     assert "<iframe" in shown["html"].html
 
 

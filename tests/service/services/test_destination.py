@@ -54,7 +54,7 @@ def test_nothing_is_sent_there_not_even_the_question_for_models(dotenv, monkeypa
     from ipyllm.registry.discovery import probe
 
     monkeypatch.setenv("OPENAI_API_KEY", KEY)
-    monkeypatch.setattr("ipyllm.transport.address._LOOPBACK", set())
+    monkeypatch.setattr("ipyllm.transport.address._is_loopback", lambda _url: False)
     dotenv(OPENAI_BASE_URL=fake.base_url)
     with pytest.raises(LLMError, match=r"not sent to 127\.0\.0\.1"):
         OpenAIService("m", max_retries=0).chat("Hello")
@@ -172,7 +172,7 @@ def test_a_key_in_a_header_is_kept_likewise(config, dotenv, given):
 @pytest.mark.parametrize("where", ["dotenv", "settings"])
 @pytest.mark.parametrize("name", ["Authorization", "x-authtoken", "X-Team"])
 def test_so_is_a_key_in_a_header_of_one_call(config, dotenv, fake, monkeypatch, where, name):
-    monkeypatch.setattr("ipyllm.transport.address._LOOPBACK", set())
+    monkeypatch.setattr("ipyllm.transport.address._is_loopback", lambda _url: False)
     if where == "dotenv":
         dotenv(IPYLLM_ENDPOINTS=json.dumps({"lab": {"base_url": fake.base_url}}))
     else:

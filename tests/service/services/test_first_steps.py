@@ -11,6 +11,7 @@ import sys
 import pytest
 
 from ipyllm import create_llm_service
+from ipyllm.embedded import stop_all
 from ipyllm.errors import LLMError
 from ipyllm.registry.discovery import probe
 from tests.fakes import status
@@ -78,6 +79,7 @@ def test_the_key_can_be_typed_as_the_sentence_says(monkeypatch):
 
 @pytest.mark.parametrize("is_pulled", [True, False])
 def test_without_llama_cpp_the_first_call_says_what_to_install(monkeypatch, tmp_path, is_pulled):
+    stop_all()  # a server that runs needs no second import
     monkeypatch.setitem(sys.modules, "xllamacpp", None)
     if not is_pulled:
         monkeypatch.setenv("IPYLLM_MODELS_DIR", str(tmp_path))
