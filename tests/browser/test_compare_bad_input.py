@@ -274,6 +274,7 @@ import time
 original_send, widget.channel._send = widget.channel._send, lambda message, buffers: None
 widget.ask('Another').wait()
 while widget.running: time.sleep(0.05)
+widget._controller._wait_until_rendered()  # the last change is sent by another thread
 widget.channel._send = original_send
 """
 
