@@ -11,6 +11,7 @@ from pathlib import Path
 from tests.browser.lab import Lab
 from tests.fakes import FakeLLM
 
+COUNTED = " ".join(f"w{n}" for n in range(150))
 SCREENSHOTS = Path(__file__).parents[2] / "build" / "screenshots"
 PNG = base64.b64decode(
     "iVBORw0KGgoAAAANSUhEUgAAAAoAAAAKCAYAAACNMs+9AAAAFUlEQVR42mNk+M9Qz0AEYBxVSF+FABJADveWkH6oAAAAAElFTkSuQmCC"
@@ -162,3 +163,9 @@ def opened(lab, *more, arguments="", anew=False):
     source = f"from ipyllm import ChatWidget\nchat = ChatWidget(conversation={name!r}, {arguments})\nchat"
     notebook = lab.show([source, *(cell.replace("TALK", name) for cell in more)], new_kernel=anew)
     return notebook, Chat(notebook.run(0))
+
+
+def words(chat):
+    """Return the words of the newest answer."""
+    # Not `inner_text`: a turn out of sight is not laid out (content-visibility), and has none.
+    return chat.turns.last.locator(".ipyllm-text").text_content().split()

@@ -17,15 +17,17 @@ def jupyter_servers():
 
 
 @pytest.fixture(scope="module")
-def lab_and_fake(tmp_path_factory):
-    with lab_with_fake(tmp_path_factory.mktemp("chat")) as lab_and_fake:
+def lab_and_fake(request, tmp_path_factory):
+    """A lab and its server; a module may set ``ENV``, variables of its kernels."""
+    with lab_with_fake(tmp_path_factory.mktemp("chat"), env=getattr(request.module, "ENV", None)) as lab_and_fake:
         yield lab_and_fake
 
 
 @pytest.fixture
-def lab(lab_and_fake):
+def lab(request, lab_and_fake):
+    """The lab; a module may set ``DEFAULT``, what the server answers."""
     lab, fake = lab_and_fake
-    fake.default = answer("Hello there.")
+    fake.default = getattr(request.module, "DEFAULT", answer("Hello there."))
     with assert_page_healthy(lab):
         yield lab
 

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import pytest
 
+from tests.browser import chat, test_chat_bad_input, test_chat_views, test_compare_bad_input, test_dashboard_bad_input
 from tests.browser import test_chat_and_kernel as chats_and_kernels
-from tests.browser import test_chat_bad_input, test_compare_bad_input, test_dashboard_bad_input
 from tests.browser import test_chat_widget as chats
 from tests.browser import test_compare_widget as comparisons
 from tests.browser import test_dashboard as dashboards
@@ -45,7 +45,7 @@ THE_SAME = [
 ]
 BADLY_TREATED = [
     steps
-    for module in (test_chat_bad_input, test_compare_bad_input, test_dashboard_bad_input)
+    for module in (test_chat_bad_input, test_chat_views, test_compare_bad_input, test_dashboard_bad_input)
     for name, steps in vars(module).items()
     if name.startswith("test_") and steps.__module__ == module.__name__ and "axe" not in name  # of axe the page is all
 ]
@@ -73,7 +73,7 @@ def test_the_same_on_ipykernel_6(steps, lab, fake, tmp_path):
 def test_bad_treatment_on_ipykernel_6(steps, lab, fake, tmp_path):
     fake.on(lambda request: fake.answers(request) or reply_by_model(request))
     fake.answers = lambda request: None
-    fake.default = answer(test_chat_bad_input.COUNTED, gap=0.05)
+    fake.default = answer(chat.COUNTED, gap=0.05)
     run_with_fixtures(
         steps, lab=lab, lab_and_fake=(lab, fake), fake=fake, tmp_path=tmp_path, how="killed", line="undo 2"
     )

@@ -10,16 +10,9 @@ import pytest
 from pydantic import BaseModel
 
 from ipyllm import DeepSeekService, LLMError, OllamaService, OpenAIService, Timeout, create_llm_service, fallback, split
-from ipyllm.ledger import current_ledger
 from tests import fakes
 from tests.fakes import answer, server_error
-
-
-def rows():
-    from ipyllm import usage
-
-    assert current_ledger().flush(10)
-    return usage(kernel=None)
+from tests.ledger_rows import rows
 
 
 class City(BaseModel):

@@ -7,16 +7,9 @@ import asyncio
 import pytest
 
 from ipyllm import LLMError, LocalService, TextDelta, create_llm_service
-from ipyllm.ledger import current_ledger
+from tests.ledger_rows import rows
 
 pytestmark = pytest.mark.local_model
-
-
-def rows():
-    from ipyllm import usage
-
-    assert current_ledger().flush(10)
-    return usage(kernel=None)
 
 
 def test_it_answers_counts_and_costs_nothing():
