@@ -39,7 +39,7 @@ test: $(VENV)/.all model ## run the tests, the notebooks' too
 	@sh .ci/postgresql
 	$(PYTEST) --nbval-lax -m "not thorough"
 
-thorough: $(VENV)/.all model ## what `make test` leaves out: browser tests in Notebook 7 and on ipykernel 6, IPython 7.34
+thorough: $(VENV)/.all model ## what `make test` leaves out: floods, forks, soaks, damaged files, oldest versions, more of the browser
 	@sh .ci/chromium
 	$(PYTEST) -m thorough
 

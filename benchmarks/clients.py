@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from benchmarks.fixtures import fake_server
+from benchmarks.report import median
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine
@@ -260,3 +261,21 @@ if __name__ == "__main__":
     _name, _base_url, _calls, _concurrency, _ramp_s, _busy = sys.argv[1:]
     _running = _run_calls(_name, _base_url, int(_calls), int(_concurrency), float(_ramp_s))
     print(json.dumps(_run_beside_a_busy_main_thread(_running) if int(_busy) else asyncio.run(_running)))
+
+
+def beside_aiohttp(module: str, calls: int, concurrency: int, *, runs: int = 3) -> tuple[float, float, list[dict]]:
+    """Run a module and a bare loop in turn, at a server that takes 0.2 s.
+
+    Returns the ratio of their seconds (median of the pairs), the bare loop's seconds, and what each run of the module
+    printed.
+    """
+    bare_s, ours = [], []
+    for _ in range(runs):
+        with server_on_own_core("--ttft", "0.2") as base_url:
+            result = run("bare aiohttp", base_url, calls=calls, concurrency=concurrency)
+        assert not result.lost, result
+        bare_s.append(result.seconds)
+        with server_on_own_core("--ttft", "0.2") as base_url:
+            ours.append(run_module(module, base_url, calls, concurrency))
+    ratio = median(one["seconds"] / bare for one, bare in zip(ours, bare_s, strict=True))
+    return ratio, median(bare_s), ours

@@ -10,38 +10,21 @@ import json
 import sys
 import time
 
-from benchmarks.clients import run, run_module, server_on_own_core
+from benchmarks.clients import beside_aiohttp
 from benchmarks.report import Claim, median
 
-_RUNS = 3
 _CALLS = 5000
 _CONCURRENCY = 200
 _KEY = "sk-benchmark-0123456789"
 
 
-def _bare() -> float:
-    with server_on_own_core("--ttft", "0.2") as base_url:
-        result = run("bare aiohttp", base_url, calls=_CALLS, concurrency=_CONCURRENCY)
-    assert not result.lost, result
-    return result.seconds
-
-
-def _ours() -> dict:
-    with server_on_own_core("--ttft", "0.2") as base_url:
-        return run_module("benchmarks.experiment", base_url, _CALLS, _CONCURRENCY)
-
-
 def measure() -> list[Claim]:
-    pairs = [(_bare(), _ours()) for _ in range(_RUNS)]
-    ratio = median(ours["seconds"] / bare for bare, ours in pairs)
-    bare_s, ours_s = median(bare for bare, _ in pairs), median(ours["seconds"] for _, ours in pairs)
-    against = (
-        f"bare {bare_s:.1f} s, ours {ours_s:.1f} s (calls {median(o['calls_s'] for _, o in pairs):.1f} s, "
-        f"CPU {median(o['cpu_s'] for _, o in pairs):.1f} s)"
-    )
+    ratio, bare_s, ours = beside_aiohttp("benchmarks.experiment", _CALLS, _CONCURRENCY)
+    ours_s, calls_s, cpu_s = (median(run[name] for run in ours) for name in ("seconds", "calls_s", "cpu_s"))
+    against = f"bare {bare_s:.1f} s, ours {ours_s:.1f} s (calls {calls_s:.1f} s, CPU {cpu_s:.1f} s)"
     return [
         Claim(f"experiment of {_CALLS} calls, {_CONCURRENCY} in flight, over bare aiohttp", ratio, 1.5, "×", against),
-        Claim("… without an answer", max(ours["lost"] for _, ours in pairs), 0, "calls"),
+        Claim("… without an answer", max(run["lost"] for run in ours), 0, "calls"),
     ]
 
 

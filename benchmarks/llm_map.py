@@ -10,37 +10,22 @@ import json
 import sys
 import time
 
-from benchmarks.clients import run, run_module, server_on_own_core
+from benchmarks.clients import beside_aiohttp
 from benchmarks.report import Claim, median
 
-_RUNS = 3
 _ROWS = 10_000
 _CONCURRENCY = 200
 _KEY = "sk-benchmark-0123456789"
 
 
-def _bare() -> float:
-    with server_on_own_core("--ttft", "0.2") as base_url:
-        result = run("bare aiohttp", base_url, calls=_ROWS, concurrency=_CONCURRENCY)
-    assert not result.lost, result
-    return result.seconds
-
-
-def _ours() -> dict:
-    with server_on_own_core("--ttft", "0.2") as base_url:
-        return run_module("benchmarks.llm_map", base_url, _ROWS, _CONCURRENCY)
-
-
 def measure() -> list[Claim]:
-    pairs = [(_bare(), _ours()) for _ in range(_RUNS)]
-    ratio = median(ours["seconds"] / bare for bare, ours in pairs)
-    bare_s, ours_s = median(bare for bare, _ in pairs), median(ours["seconds"] for _, ours in pairs)
-    cpu_s = median(ours["cpu_s"] for _, ours in pairs)
+    ratio, bare_s, ours = beside_aiohttp("benchmarks.llm_map", _ROWS, _CONCURRENCY)
+    ours_s, cpu_s = median(run["seconds"] for run in ours), median(run["cpu_s"] for run in ours)
     against = f"bare {bare_s:.1f} s, ours {ours_s:.1f} s (CPU {cpu_s:.1f} s)"
     return [
         Claim(f"llm_map of {_ROWS} rows, {_CONCURRENCY} in flight, over bare aiohttp", ratio, 1.2, "×", against),
-        Claim("… the same again, from the ledger", median(ours["again_s"] for _, ours in pairs), 2.0, "s"),
-        Claim("… without an answer", max(ours["lost"] for _, ours in pairs), 0, "rows"),
+        Claim("… the same again, from the ledger", median(run["again_s"] for run in ours), 2.0, "s"),
+        Claim("… without an answer", max(run["lost"] for run in ours), 0, "rows"),
     ]
 
 

@@ -298,3 +298,63 @@ def test_a_stream_can_be_read_in_a_second_event_loop(service, fake):
         return [text async for text in service.chat_stream("Hello")]
 
     assert asyncio.run(read()) == asyncio.run(read()) == ["one", " two"]
+
+
+# ---- what else is odd ---------------------------------------------------------------------------------
+
+
+def test_a_service_whose_reading_of_usage_fails_still_answers_and_its_row_is_finished(fake):
+    class Broken(OllamaService):
+        def read_usage(self, raw):
+            raise ZeroDivisionError
+
+    response = Broken("m", base_url=fake.base_url).chat("Hello")
+    assert (response.content, response.usage.source) == ("Hello from the fake.", "estimated")
+    assert list(rows().status) == ["ok"]
+
+
+def test_two_hundred_without_an_answer_is_no_answer(service, fake):
+    for body, says in (({"greeting": "hello"}, "empty response"), ({"detail": "hello"}, '"hello"')):
+        fake.default = fakes.status(200, body)
+        with pytest.raises(LLMError, match=says) as caught:
+            service.chat("Hello")
+        assert caught.value.category == "api_error"
+
+
+def test_a_retry_that_ends_otherwise_tells_how_it_ended(fake):
+    fake.reply(fakes.unavailable(), fakes.truncated("one two three", after=2))
+    with pytest.raises(LLMError) as caught:
+        OllamaService("m", base_url=fake.base_url, max_retries=1).chat("Hello", retry_after_text=False)
+    assert (caught.value.category, caught.value.partial.status) == ("truncated", "truncated")
+
+
+def test_leaving_the_loop_over_a_named_stream_closes_the_connection_too(service, fake):
+    fake.default = fakes.drip("word ", every=0.02)
+    stream = service.stream("Hello")
+    for _ in stream:
+        break
+    fake.wait_for(lambda: fake.requests[-1].closed_by_client, timeout=2)
+
+    async def read_one():
+        named = service.chat_stream("Hello")
+        async for _ in named:
+            break
+        await asyncio.to_thread(fake.wait_for, lambda: fake.requests[-1].closed_by_client, 2)
+
+    asyncio.run(read_one())
+    assert stream.response.status == "cancelled"
+
+
+def test_control_sequences_of_a_servers_error_reach_no_terminal(service, fake):
+    fake.default = fakes.error(400, "bad \x1b]0;owned\x07\x1b[2J request")
+    with pytest.raises(LLMError) as caught:
+        service.chat("Hello")
+    assert "\x1b" not in str(caught.value)
+
+
+def test_an_answer_in_a_table_is_neither_obeyed_nor_typeset(service, fake):
+    fake.default = answer("\x1b]0;owned\x07 $\\href{javascript:alert(1)}{x}$")
+    service.chat("Hello")
+    frame = rows()[["model", "response"]]
+    assert "\x1b" not in repr(frame)
+    assert "mathjax_ignore" in frame._repr_html_()
