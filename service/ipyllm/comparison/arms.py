@@ -6,7 +6,7 @@ import json
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import count, product
+from itertools import product
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -15,7 +15,7 @@ from ipyllm.registry.models import create_llm_service
 from ipyllm.routing.route import Route
 from ipyllm.services.base import BaseLLMService
 from ipyllm.services.local import LocalService
-from ipyllm.text.format import shorten
+from ipyllm.text.format import count, shorten
 from ipyllm.validate import refuse_table
 
 if TYPE_CHECKING:
@@ -62,8 +62,19 @@ class Arm:
 
     def identity(self) -> list[Any]:
         """Return what distinguishes the arm from every other."""
-        headers = self.request.headers.with_defaults(self.service.headers()).digest()
-        return [self.model, self.host, _json_value(self.params), self.system, *filter(None, [headers])]
+        request = self.request
+        headers = request.headers.with_defaults(self.service.headers()).digest()
+        more = {
+            "messages": list(request.messages[self.system is not None :]),
+            "tools": [tool.as_openai() for tool in request.tools.values()],
+            "schema": request.schema and [request.schema.json_schema, request.repairs],
+        }
+        more = {name: value for name, value in more.items() if value}
+        return [self.model, self.host, _json_value(self.params), self.system, *filter(None, [headers, more])]
+
+    def after(self, messages: Sequence[Message]) -> Arm:
+        """Return the arm with further messages before each prompt."""
+        return replace(self, request=replace(self.request, messages=(*self.request.messages, *messages)))
 
 
 def make_arms(
@@ -167,7 +178,7 @@ def _with_labels(given: Any, parameter: str, kind: type) -> list[tuple[Any, str]
 
 def _value_labels(given: Sequence[Any], parameter: str) -> list[str]:
     if parameter == "system":
-        numbers = count(1)
+        numbers = iter(range(1, len(given) + 1))
         return ["no system" if value is None else f"system {next(numbers)}" for value in given]
     sets = [dict(value) if isinstance(value, Mapping) else {} for value in given]
     names = list(dict.fromkeys(name for one in sets for name in one))
@@ -176,8 +187,18 @@ def _value_labels(given: Sequence[Any], parameter: str) -> list[str]:
 
 
 def _value(name: str, params: Mapping[str, Any]) -> str:
-    """Return a value as it is shown; of headers, whose values may be keys, only the names."""
+    """Return a value as it is shown; of headers, whose values may be keys, and of tools, only the names."""
     value = params[name]
+    if name == "tools" and isinstance(value, Iterable):
+        from ipyllm.tools import tools_by_name
+
+        return _short(", ".join(tools_by_name(value)) or "none")
+    if name == "schema" and value is not None:
+        from ipyllm.structured import Schema
+
+        return _short(Schema.of(value).name)
+    if name == "conversation_history" and isinstance(value, Iterable):
+        return count(len(list(value)), "message")
     return _short(", ".join(map(str, value)) if name == "extra_headers" and isinstance(value, Mapping) else value)
 
 

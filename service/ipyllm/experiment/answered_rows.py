@@ -29,7 +29,7 @@ def answered_rows(calls: pd.DataFrame, grid: Grid, table: pd.DataFrame | None) -
         for arm in grid.arms
         for repeat in range(grid.repeats)
     ]
-    names = [*_COLUMNS, *(name for name in calls.columns if name.startswith("score_"))]
+    names = [*_COLUMNS, *(name for name in calls.columns if name.startswith(("parsed", "score_")))]
     keys = pd.MultiIndex.from_tuples([trial[1:] for trial in trials], names=["row", "arm", "repeat"])
     answers = calls.set_index(list(keys.names))[names].reindex(keys).reset_index(["arm", "repeat"])
     if table is None:
