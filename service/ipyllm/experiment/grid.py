@@ -1,15 +1,18 @@
 """The grid of an experiment: arms × prompts × repeats.
 
-A hash of what is sent identifies a trial, so that a resumed run knows which trials have been paid for.
+A hash of what is sent identifies a trial, so that a resumed run knows which trials have been paid for. The names of
+arms and templates are no part of it: one can be renamed, or another added, and what was asked before has its answer.
 """
 
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ipyllm.comparison.arms import canonical_json
+from ipyllm.experiment.row_identity import id_of_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -38,11 +41,18 @@ class Trial:
 
 
 class Grid:
-    """All trials of an experiment: arms × prompts × repeats."""
+    """All trials of an experiment: arms × prompts × repeats.
+
+    ``prompts`` are those of all templates; an arm asks those of its own. ``self.prompts`` are those of the first, one
+    for each row.
+    """
 
     def __init__(self, arms: Sequence[Arm], prompts: Sequence[Prompt], repeats: int) -> None:
         self.arms = tuple(arms)
-        self.prompts = tuple(prompts)
+        self._of_variant: dict[str, list[Prompt]] = {}
+        for prompt in prompts:
+            self._of_variant.setdefault(prompt.variant, []).append(prompt)
+        self.prompts = tuple(next(iter(self._of_variant.values()), ()))
         self.repeats = repeats
         self.trials = {trial.key: trial for trial in self._make()}
 
@@ -50,20 +60,36 @@ class Grid:
         return len(self.arms) * len(self.prompts) * self.repeats
 
     def _make(self) -> Iterator[Trial]:
+        # Two templates may make the same text. Their calls are calls of their own, as those of repeats are.
+        asked: Counter[bytes] = Counter()
+        several = len(self._of_variant) > 1
         for arm in self.arms:
             arm_hash = hashlib.sha256(canonical_json(arm.identity()).encode())
-            for prompt in self.prompts:
+            for prompt in self._of_variant[arm.variant]:
                 prompt_hash = arm_hash.copy()
                 prompt_hash.update(canonical_json([prompt.text, prompt.nth]).encode())
+                if several:
+                    digest = prompt_hash.digest()
+                    if nth := asked[digest]:
+                        prompt_hash.update(f"template {nth}".encode())
+                    asked[digest] += 1
                 for repeat in range(self.repeats):
                     trial_hash = prompt_hash.copy()
                     trial_hash.update(str(repeat).encode())
                     yield Trial(trial_hash.hexdigest()[:24], arm, prompt, repeat)
 
     @property
+    def prompt_ids(self) -> set[str]:
+        """The ids of the prompts, and those that rows of the ledger's version 4 have: hashes of the text."""
+        prompts = [prompt for prompts in self._of_variant.values() for prompt in prompts]
+        earlier = {id_of_text(prompt.text, prompt.nth) for prompt in prompts}
+        return {prompt.prompt_id for prompt in prompts} | earlier
+
+    @property
     def name(self) -> str:
         """Default name of the experiment: the same arms and prompts have the same name."""
-        contents = [[arm.identity() for arm in self.arms], [[prompt.text, prompt.nth] for prompt in self.prompts]]
+        asked = (prompt for prompts in self._of_variant.values() for prompt in prompts)
+        contents = [[arm.identity() for arm in self.arms], [[prompt.text, prompt.nth] for prompt in asked]]
         return f"experiment-{hashlib.sha256(canonical_json(contents).encode()).hexdigest()[:8]}"
 
     @property

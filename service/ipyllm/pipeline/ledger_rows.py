@@ -27,7 +27,7 @@ _RESPONSE = (
     *("status", "finish_reason", "refused", "error_category", "cause", "error_message", "response_model"),
     *("cold", "cache_hit", "cost_usd", "price_source"),
 )
-_PROVENANCE = ("cell_id", "conversation", "origin", "experiment", "arm", "prompt_id", "repeat", "warmup")
+_PROVENANCE = ("cell_id", "conversation", "origin", "experiment", "arm", "variant", "prompt_id", "repeat", "warmup")
 
 
 def opening_row(call_id: str, request: ChatRequest, started_at: datetime) -> Mapping[str, Any]:
