@@ -1,0 +1,4 @@
+ALTER TABLE calls ADD COLUMN address TEXT;
+ALTER TABLE calls ADD COLUMN machine TEXT;
+ALTER TABLE calls ADD COLUMN concurrency BIGINT;
+ALTER TABLE calls ADD COLUMN executor TEXT;
