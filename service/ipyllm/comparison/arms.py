@@ -83,7 +83,7 @@ class Arm:
 
     @property
     def is_in_earlier_identity(self) -> bool:
-        """Whether the earlier identity has all of it, for it has no tools, no schema, and no messages but the system prompt."""
+        """Whether the earlier identity, without tools, schema and messages but the system prompt, has all of it."""
         request = self.request
         return not request.tools and request.schema is None and len(request.messages) == (self.system is not None)
 
