@@ -192,7 +192,7 @@ class ChatController(Controller):
             self._publish()
 
     def text(self, turn: str = "", part: str = "question") -> str:
-        """Return the full text of a question, of which the page has only the beginning, or the Markdown of an answer."""
+        """Return the full text of a question, of which the page has the beginning only, or the Markdown of an answer."""
         with self._channel.lock:
             node = self._branches.shown_turn(turn)
             if part != "answer":
