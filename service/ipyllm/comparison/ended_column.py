@@ -27,7 +27,7 @@ def ended_column(arm: Arm, response: ChatResponse, *, names_hidden: bool, prefer
         reasoning_html(response.reasoning) + folded_html(response.content) if render else "",
         response.content,
         # The heading shows the model's name. If that is hidden, the cost would reveal it.
-        footer_text(_without_names(response, blind=names_hidden)),
+        footer_text(_without_names(response, blind=names_hidden), error_shown=bool(error)),
         error,
         preferred=preferred,
     )
