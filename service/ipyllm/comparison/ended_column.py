@@ -27,7 +27,7 @@ def ended_column(arm: Arm, response: ChatResponse, *, names_hidden: bool, prefer
         reasoning_html(response.reasoning) + folded_html(response.content) if render else "",
         response.content,
         # The heading shows the name. If that is hidden, times, counts and cost could reveal it, and sway the vote.
-        "" if names_hidden else footer_text(replace(response, model="")),
+        "" if names_hidden else footer_text(replace(response, model=""), error_shown=bool(error)),
         error,
         preferred=preferred,
     )
