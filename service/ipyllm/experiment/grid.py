@@ -63,11 +63,15 @@ class Grid:
         # Two templates may make the same text. Their calls are calls of their own, as those of repeats are.
         asked: Counter[bytes] = Counter()
         several = len(self._of_variant) > 1
+        contents = {
+            variant: [canonical_json([prompt.text, prompt.nth]).encode() for prompt in prompts]
+            for variant, prompts in self._of_variant.items()
+        }
         for arm in self.arms:
             arm_hash = hashlib.sha256(canonical_json(arm.identity()).encode())
-            for prompt in self._of_variant[arm.variant]:
+            for prompt, content in zip(self._of_variant[arm.variant], contents[arm.variant], strict=True):
                 prompt_hash = arm_hash.copy()
-                prompt_hash.update(canonical_json([prompt.text, prompt.nth]).encode())
+                prompt_hash.update(content)
                 if several:
                     digest = prompt_hash.digest()
                     if nth := asked[digest]:
