@@ -9,15 +9,15 @@ from __future__ import annotations
 import hashlib
 from collections import Counter
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
 
-from ipyllm.comparison.arms import canonical_json
+from ipyllm.comparison.arms import Arm, canonical_json
 from ipyllm.experiment.row_identity import id_of_text
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
-    from ipyllm.comparison.arms import Arm
     from ipyllm.experiment.prompts import Prompt
     from ipyllm.messages import Message
 
@@ -60,27 +60,53 @@ class Grid:
         return len(self.arms) * len(self.prompts) * self.repeats
 
     def _make(self) -> Iterator[Trial]:
-        # Two templates may make the same text. Their calls are calls of their own, as those of repeats are.
-        asked: Counter[bytes] = Counter()
-        several = len(self._of_variant) > 1
+        for arm, keys in self._keys(Arm.identity):
+            yield from (Trial(key, arm, prompt, repeat) for key, prompt, repeat in keys)
+
+    def _keys(self, identity_of: Callable[[Arm], Any]) -> Iterator[tuple[Arm, Iterator[tuple[str, Prompt, int]]]]:
+        """Yield each arm with the keys of its trials, by an identity of arms, and their prompts and repeats.
+
+        Two templates may make the same text. Their calls are calls of their own, as those of repeats are.
+        """
         contents = {
             variant: [canonical_json([prompt.text, prompt.nth]).encode() for prompt in prompts]
             for variant, prompts in self._of_variant.items()
         }
+        asked: dict[str, Counter[bytes]] = {}  # by arm without its template: how often a text
         for arm in self.arms:
-            arm_hash = hashlib.sha256(canonical_json(arm.identity()).encode())
-            for prompt, content in zip(self._of_variant[arm.variant], contents[arm.variant], strict=True):
-                prompt_hash = arm_hash.copy()
-                prompt_hash.update(content)
-                if several:
-                    digest = prompt_hash.digest()
-                    if nth := asked[digest]:
-                        prompt_hash.update(f"template {nth}".encode())
-                    asked[digest] += 1
-                for repeat in range(self.repeats):
-                    trial_hash = prompt_hash.copy()
-                    trial_hash.update(str(repeat).encode())
-                    yield Trial(trial_hash.hexdigest()[:24], arm, prompt, repeat)
+            counter = asked.setdefault(canonical_json(arm.identity()), Counter())
+            yield arm, self._keys_of(arm, identity_of(arm), contents[arm.variant], counter)
+
+    def _keys_of(
+        self, arm: Arm, identity: Any, contents: Sequence[bytes], asked: Counter[bytes]
+    ) -> Iterator[tuple[str, Prompt, int]]:
+        arm_hash = hashlib.sha256(canonical_json(identity).encode())
+        several = len(self._of_variant) > 1
+        for prompt, content in zip(self._of_variant[arm.variant], contents, strict=True):
+            prompt_hash = arm_hash.copy()
+            prompt_hash.update(content)
+            if several:
+                digest = prompt_hash.digest()
+                if nth := asked[digest]:
+                    prompt_hash.update(f"template {nth}".encode())
+                asked[digest] += 1
+            for repeat in range(self.repeats):
+                trial_hash = prompt_hash.copy()
+                trial_hash.update(str(repeat).encode())
+                yield trial_hash.hexdigest()[:24], prompt, repeat
+
+    @cached_property
+    def earlier_keys(self) -> dict[str, list[Trial]]:
+        """The trials by the keys that earlier versions gave them, which left most addresses out: several may share one.
+
+        See :meth:`~ipyllm.comparison.arms.Arm.earlier_identity`.
+        """
+        found: dict[str, list[Trial]] = {}
+        trials = iter(self.trials.values())
+        for _, keys in self._keys(Arm.earlier_identity):
+            for key, _, _ in keys:
+                found.setdefault(key, []).append(next(trials))
+        return found
 
     @property
     def prompt_ids(self) -> set[str]:
@@ -91,9 +117,13 @@ class Grid:
 
     @property
     def name(self) -> str:
-        """Default name of the experiment: the same arms and prompts have the same name."""
+        """Default name of the experiment: the same arms and prompts have the same name.
+
+        Addresses are no part of it, so that an experiment finds its rows, and says that the address has changed.
+        """
+        identities = [arm.earlier_identity() for arm in self.arms]
         asked = (prompt for prompts in self._of_variant.values() for prompt in prompts)
-        contents = [[arm.identity() for arm in self.arms], [[prompt.text, prompt.nth] for prompt in asked]]
+        contents = [identities, [[prompt.text, prompt.nth] for prompt in asked]]
         return f"experiment-{hashlib.sha256(canonical_json(contents).encode()).hexdigest()[:8]}"
 
     @property
@@ -106,4 +136,12 @@ class Grid:
     @property
     def signature(self) -> str:
         """The size and a hash of all trials."""
-        return f"{self.shape}, {hashlib.sha256(''.join(sorted(self.trials)).encode()).hexdigest()[:12]}"
+        return self._signature(self.trials)
+
+    @property
+    def earlier_signature(self) -> str:
+        """The signature that earlier versions gave the grid."""
+        return self._signature(self.earlier_keys)
+
+    def _signature(self, keys: Iterable[str]) -> str:
+        return f"{self.shape}, {hashlib.sha256(''.join(sorted(keys)).encode()).hexdigest()[:12]}"

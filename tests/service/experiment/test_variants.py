@@ -225,7 +225,11 @@ def test_rows_are_equal_only_if_all_that_they_hold_is():
 def test_trials_and_names_are_those_of_earlier_versions():
     rows = [{"prompt": "so", "label": 1}, {"prompt": "so", "label": 2}, {"prompt": "la", "label": None}]
     grid = Grid(make_arms("openai/any-model", {"temperature": 0}, "Be brief."), read_prompts(rows)[0], 1)
-    assert list(grid.trials) == ["3ef34991fec3d42d53335a88", "69cb234e777cb888e3ad4901", "0e238bba81244b99808374b5"]
+    assert list(grid.earlier_keys) == [
+        "3ef34991fec3d42d53335a88",
+        "69cb234e777cb888e3ad4901",
+        "0e238bba81244b99808374b5",
+    ]
     assert grid.name == "experiment-aadff461"
     assert {"a1d9890884c1", "a1d9890884c1-2", "b737ca7ee563"} < grid.prompt_ids
 
