@@ -83,7 +83,7 @@ class Arm:
 
     @property
     def is_in_earlier_identity(self) -> bool:
-        """Whether the earlier identity, without tools, schema and messages but the system prompt, has all of it."""
+        """Whether the earlier identity has all of it: it left out tools, schema and messages but the system prompt."""
         request = self.request
         return not request.tools and request.schema is None and len(request.messages) == (self.system is not None)
 

@@ -12,16 +12,15 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from ipyllm.comparison.arms import canonical_json
+from ipyllm.comparison.arms import Arm, canonical_json
 from ipyllm.errors import bad_request
 from ipyllm.experiment.row_content import RowContent
 from ipyllm.experiment.row_identity import id_of_text
 from ipyllm.messages import SYSTEM
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
-    from ipyllm.comparison.arms import Arm
     from ipyllm.experiment.prompts import Prompt
     from ipyllm.messages import Message
 
@@ -66,23 +65,31 @@ class Grid:
         return len(self.arms) * len(self.prompts) * self.repeats
 
     def _make(self) -> Iterator[Trial]:
-        asked: Counter[bytes] = Counter()
-        for arm in self.arms:
-            yield from (
-                Trial(key, arm, prompt, repeat) for key, prompt, repeat in self._keys(arm, arm.identity(), asked)
-            )
+        for arm, keys in self._keys(Arm.identity):
+            yield from (Trial(key, arm, prompt, repeat) for key, prompt, repeat in keys)
 
-    def _keys(self, arm: Arm, identity: Any, asked: Counter[bytes]) -> Iterator[tuple[str, Prompt, int]]:
-        """Yield the key of each trial of an arm with this identity, with its prompt and repeat.
+    def _keys(self, identity_of: Callable[[Arm], Any]) -> Iterator[tuple[Arm, Iterator[tuple[str, Prompt, int]]]]:
+        """Yield each arm with the keys of its trials, by an identity of arms, and their prompts and repeats.
 
-        Two templates may make the same text. Their calls are calls of their own, as those of repeats are: ``asked``
-        counts them.
+        Two templates may make the same text. Their calls are calls of their own, as those of repeats are.
         """
+        contents = {
+            variant: [canonical_json(prompt.sent).encode() for prompt in prompts]
+            for variant, prompts in self._of_variant.items()
+        }
+        asked: dict[str, Counter[bytes]] = {}  # by arm without its template: how often a text
+        for arm in self.arms:
+            counter = asked.setdefault(canonical_json(arm.identity()), Counter())
+            yield arm, self._keys_of(arm, identity_of(arm), contents[arm.variant], counter)
+
+    def _keys_of(
+        self, arm: Arm, identity: Any, contents: Sequence[bytes], asked: Counter[bytes]
+    ) -> Iterator[tuple[str, Prompt, int]]:
         arm_hash = hashlib.sha256(canonical_json(identity).encode())
         several = len(self._of_variant) > 1
-        for prompt in self._of_variant[arm.variant]:
+        for prompt, content in zip(self._of_variant[arm.variant], contents, strict=True):
             prompt_hash = arm_hash.copy()
-            prompt_hash.update(canonical_json(prompt.sent).encode())
+            prompt_hash.update(content)
             if several:
                 digest = prompt_hash.digest()
                 if nth := asked[digest]:
@@ -101,9 +108,8 @@ class Grid:
         """
         found: dict[str, list[Trial]] = {}
         trials = iter(self.trials.values())
-        asked: Counter[bytes] = Counter()
-        for arm in self.arms:
-            for key, _, _ in self._keys(arm, arm.earlier_identity(), asked):
+        for arm, keys in self._keys(Arm.earlier_identity):
+            for key, _, _ in keys:
                 trial = next(trials)
                 if arm.is_in_earlier_identity:
                     found.setdefault(key, []).append(trial)

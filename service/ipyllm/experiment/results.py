@@ -64,7 +64,7 @@ class Results:
 
     @property
     def calls(self) -> pd.DataFrame:
-        """One row per call that was made, earliest first, warm-ups included and flagged.
+        """One row per call that was made, in the order of the input, its arms and repeats; warm-ups first, flagged.
 
         ``experiment``, ``arm`` (a categorical, in the order of the experiment), ``model``, ``variant`` (the name of the
         template, if there are several), ``params``, ``system``, ``prompt_id``, ``repeat``, ``row`` (the input's index),
@@ -77,8 +77,9 @@ class Results:
         scorer's calls cost is paid from the budget of the experiment.
         """
         scored = self._scored()
-        calls = self._input.beside(scored)
-        calls["arm"] = in_order(calls["arm"], self._grid)
+        scored = scored.assign(arm=in_order(scored["arm"], self._grid), _measured=~scored["warmup"])
+        scored = scored.sort_values(["_measured", "row", "arm", "repeat"], kind="stable", ignore_index=True)
+        calls = self._input.beside(scored.drop(columns="_measured"))
         calls.attrs = {**scored.attrs, "arms": [arm.label for arm in self._grid.arms]}
         return calls
 
