@@ -173,7 +173,7 @@ def _from_file(source: str | Path) -> Source:
 
 
 def _from_json(text: str, name: str, *, is_list: bool) -> Source:
-    items = json.loads(text) if is_list else [json.loads(line) for line in text.splitlines() if line.strip()]
+    items = json.loads(text) if is_list else [json.loads(line) for line in text.split("\n") if line.strip()]
     if not isinstance(items, list):
         raise bad_request(
             f"{name} holds one JSON {'object' if isinstance(items, dict) else 'value'}, not a list of rows."

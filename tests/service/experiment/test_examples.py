@@ -73,11 +73,12 @@ def test_examples_can_be_varied_as_history(model, server):
         ({"examples": ROWS, "example_answer": "lable"}, "no column 'lable' with their answers. Did you mean 'label'?"),
         ({"examples": 3}, "examples must be rows, such as df.sample(3, random_state=0), not 3."),
         ({"examples": FIRST[:1]}, "must end with an answer"),
+        ({"examples": [{"role": "system", "content": "Be brief."}, *FIRST]}, "give it as system=…"),
         ({"examples": FIRST, "example_answer": "label"}, "leave example_answer out"),
         ({"example_answer": "label"}, "give examples=…, too"),
         ({"examples": [{"text": None, "label": "good"}], "example_answer": "label"}, "no value in 'text'"),
     ],
-    ids=["no answer", "typo", "number", "no end", "both", "no examples", "missing"],
+    ids=["no answer", "typo", "number", "no end", "system", "both", "no examples", "missing"],
 )
 def test_mistakes_with_examples_are_one_sentence(model, options, said):
     with pytest.raises(LLMError) as caught:
@@ -104,7 +105,7 @@ def test_options_of_chat_hold_for_all_calls_and_params_vary_them(model, server):
         ({"repeat": 3}, "An experiment has no option 'repeat'; did you mean 'repeats'?"),
         ({"temprature": 0}, "There is no parameter 'temprature'; did you mean 'temperature'?"),
         ({"provenance": None}, "An experiment takes no provenance"),
-        ({"effort": ["low", "high"]}, "effort must be a string such as 'low'"),
+        ({"effort": ["low", "high"]}, "to compare several, give params=[{'effort': 'low'}, …]"),
     ],
     ids=["repeat", "temprature", "provenance", "efforts"],
 )
