@@ -9,6 +9,7 @@ import pytest
 
 from ipyllm import Experiment, LLMError
 from ipyllm.experiment.examples import Examples
+from ipyllm.ledger import current_ledger
 
 ROWS = pd.DataFrame({"text": ["joy", "gone", "odd"], "label": ["good", "bad", "good"]})
 TEMPLATE = "Classify: {{ text }}"
@@ -113,3 +114,21 @@ def test_options_of_nobody_are_refused(model, options, said):
     with pytest.raises(LLMError) as caught:
         Experiment(["so"], models=model(), **options)
     assert said in str(caught.value)
+
+
+def test_answers_of_earlier_versions_are_not_those_to_prompts_with_examples(model, server):
+    """Earlier versions left examples, tools and schemas out of a trial's key."""
+    plain = Experiment(["so"], models=model(), warmup=0, name="songs")
+    ((key, (trial,)),) = plain.grid.earlier_keys.items()
+    row = {"call_id": "0" * 26, "experiment": "songs", "arm": "a", "prompt_id": trial.prompt.prompt_id, "repeat": 0}
+    tags = {"cell": key, "grid": plain.grid.earlier_signature}
+    endpoint = server.base_url.removeprefix("http://").partition("/")[0]
+    current_ledger().put({**row, "status": "ok", "response": "SO", "warmup": False, "tags": tags, "endpoint": endpoint})
+    assert plain.results().undone == 0
+    for options in ({"examples": FIRST}, {"schema": list[str]}, {"tools": [len_of]}):
+        assert Experiment(["so"], models=model(), warmup=0, name="songs", **options).results().undone == 1
+
+
+def len_of(text: str) -> int:
+    """The length of a text."""
+    return len(text)
