@@ -223,6 +223,14 @@ def test_a_line_separator_within_a_text_ends_no_line_of_jsonl(tmp_path):
     assert [prompt.text for prompt in read_prompts(tmp_path / "rows.jsonl")[0]] == ["so\u2028la", "mi"]
 
 
+def test_a_file_that_cannot_be_read_says_where_and_what_to_do(tmp_path):
+    (tmp_path / "rows.jsonl").write_text('{"prompt": "so"}\n\n{"prompt": la}\n')
+    assert "rows.jsonl cannot be read: line 3 is no JSON, from column 12 on" in refusal(tmp_path / "rows.jsonl")
+    (tmp_path / "rows.xlsx").write_bytes(b"PK")
+    assert "read it with pandas, and give the table" in refusal(str(tmp_path / "rows.xlsx"))
+    assert "write one prompt as a list" in refusal("What is " + "very " * 2000 + "long?")
+
+
 def test_a_json_file_must_be_a_list(tmp_path):
     (tmp_path / "rows.json").write_text('{"data": []}')
     assert "holds one JSON object" in refusal(tmp_path / "rows.json")
