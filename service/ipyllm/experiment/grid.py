@@ -8,12 +8,15 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from ipyllm.comparison.arms import Arm, canonical_json
+from ipyllm.errors import bad_request
+from ipyllm.experiment.row_content import RowContent
 from ipyllm.experiment.row_identity import id_of_text
+from ipyllm.messages import SYSTEM
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -21,7 +24,7 @@ if TYPE_CHECKING:
     from ipyllm.experiment.prompts import Prompt
     from ipyllm.messages import Message
 
-__all__ = ["Grid", "Trial"]
+__all__ = ["Grid", "Trial", "check_content"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,8 +39,10 @@ class Trial:
 
     @property
     def messages(self) -> tuple[Message, ...]:
-        """The messages that are sent."""
-        return (*self.arm.request.messages, {"role": "user", "content": self.prompt.text})
+        """The messages that are sent; raises ``bad_request`` if the file of an image has gone or changed."""
+        of_row = self.prompt.messages
+        n_system = sum(1 for message in of_row[:1] if message["role"] in SYSTEM)  # first, as servers want it
+        return (*of_row[:n_system], *self.arm.request.messages, *of_row[n_system:])
 
 
 class Grid:
@@ -69,7 +74,7 @@ class Grid:
         Two templates may make the same text. Their calls are calls of their own, as those of repeats are.
         """
         contents = {
-            variant: [canonical_json([prompt.text, prompt.nth]).encode() for prompt in prompts]
+            variant: [canonical_json(prompt.sent).encode() for prompt in prompts]
             for variant, prompts in self._of_variant.items()
         }
         asked: dict[str, Counter[bytes]] = {}  # by arm without its template: how often a text
@@ -103,9 +108,11 @@ class Grid:
         """
         found: dict[str, list[Trial]] = {}
         trials = iter(self.trials.values())
-        for _, keys in self._keys(Arm.earlier_identity):
+        for arm, keys in self._keys(Arm.earlier_identity):
             for key, _, _ in keys:
-                found.setdefault(key, []).append(next(trials))
+                trial = next(trials)
+                if arm.is_in_earlier_identity:
+                    found.setdefault(key, []).append(trial)
         return found
 
     @property
@@ -123,7 +130,7 @@ class Grid:
         """
         identities = [arm.earlier_identity() for arm in self.arms]
         asked = (prompt for prompts in self._of_variant.values() for prompt in prompts)
-        contents = [identities, [[prompt.text, prompt.nth] for prompt in asked]]
+        contents = [identities, [prompt.sent for prompt in asked]]
         return f"experiment-{hashlib.sha256(canonical_json(contents).encode()).hexdigest()[:8]}"
 
     @property
@@ -145,3 +152,18 @@ class Grid:
 
     def _signature(self, keys: Iterable[str]) -> str:
         return f"{self.shape}, {hashlib.sha256(''.join(sorted(keys)).encode()).hexdigest()[:12]}"
+
+
+def check_content(arms: Sequence[Arm], prompts: Sequence[Prompt]) -> None:
+    """Raise ``bad_request`` if an arm cannot be sent the messages or images of a row."""
+    contents = [(prompt, prompt.content) for prompt in prompts if isinstance(prompt.content, RowContent)]
+    with_system = next((prompt for prompt, content in contents if content.has_system), None)
+    both = next((arm for arm in arms if arm.system is not None), None)
+    if with_system is not None and both is not None:
+        raise bad_request(
+            f"Row {with_system.row} has a system message of its own, and the arm {both.label!r} has another: leave "
+            "system=… out, or take the message out of the rows."
+        )
+    if pictured := next((prompt for prompt, content in contents if content.has_images), None):
+        for arm in arms:
+            arm.service.resolve(replace(arm.request, messages=Trial("", arm, pictured, 0).messages))

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from ipyllm.experiment.grid import Grid
+    from ipyllm.experiment.parsed_answers import ParsedAnswers
     from ipyllm.experiment.remote_run import RemoteRun
     from ipyllm.experiment.run import Run
     from ipyllm.experiment.scores import Scores
@@ -40,6 +41,7 @@ class Results:
         grid: Grid,
         ledger: Ledger,
         scores: Scores,
+        parsed: ParsedAnswers,
         *,
         texts: Mapping[str, str] | None,
         table: pd.DataFrame | None,
@@ -49,6 +51,7 @@ class Results:
         self._grid = grid
         self._ledger = ledger
         self._scores = scores
+        self._parsed = parsed
         self._texts = texts
         self._input = InputTable(grid, table)
         self._current_run = current_run
@@ -66,9 +69,12 @@ class Results:
         ``experiment``, ``arm`` (a categorical, in the order of the experiment), ``model``, ``variant`` (the name of the
         template, if there are several), ``params``, ``system``, ``prompt_id``, ``repeat``, ``row`` (the input's index),
         ``n_rows`` (equal rows of the input, which share the answer), the input's columns, ``prompt``, ``response``,
-        ``status``, then the columns of ``usage()``, and for each scorer ``score_<name>`` and ``score_<name>_error``. A
-        column of the input whose name is taken, or begins with ``score_``, is ``input_<name>``. Calls without a score
-        are scored now, in this thread; what a scorer's calls cost is paid from the budget of the experiment.
+        ``status``, then the columns of ``usage()``. ``exchanges`` is the number of requests: a call with tools or a
+        repaired answer takes several; its ``cost_usd`` and ``total_s`` are those of all, the rest is that of the last.
+        With a schema, ``parsed`` is the value in the answer, and ``parsed_<field>`` its fields. For each scorer there
+        are ``score_<name>`` and ``score_<name>_error``. A column of the input whose name is taken, or begins with
+        ``score_`` or ``parsed_``, is ``input_<name>``. Calls without a score are scored now, in this thread; what a
+        scorer's calls cost is paid from the budget of the experiment.
         """
         scored = self._scored()
         scored = scored.assign(arm=in_order(scored["arm"], self._grid), _measured=~scored["warmup"])
@@ -224,11 +230,11 @@ class Results:
         return LedgerProgress(self._name, self._grid, self._ledger, self._texts)
 
     def _scored(self) -> pd.DataFrame:
-        return self._scores.join(self._calls(), self._ledger)
+        return self._scores.join(self._parsed.join(self._calls()), self._ledger)
 
     def _calls(self) -> pd.DataFrame:
         """Return the calls, with the number of their row, from 0."""
-        return self._ledger_progress().calls()
+        return self._parsed.checked(self._ledger_progress().calls())
 
     def _votes(self) -> pd.DataFrame:
         """Return the votes between arms of this experiment, under the arms' labels."""
