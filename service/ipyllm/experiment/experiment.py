@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from ipyllm.comparison.arms import make_arms
 from ipyllm.conversations.tokens import estimate_body
 from ipyllm.errors import LLMError, bad_request
+from ipyllm.experiment.conditions import LatestRun
 from ipyllm.experiment.grid import Grid
 from ipyllm.experiment.ledger_progress import LedgerProgress
 from ipyllm.experiment.progress_bar import watch
@@ -29,10 +30,12 @@ from ipyllm.validate import validate_int, validate_usd
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
+    from collections.abc import Set as AbstractSet
     from concurrent.futures import Executor
 
     import pandas as pd
 
+    from ipyllm.experiment.grid import Trial
     from ipyllm.experiment.remote_run import RemoteRun
     from ipyllm.experiment.schedule import Order
     from ipyllm.services.base import BaseLLMService
@@ -150,6 +153,7 @@ class Experiment:
         self._order: Order = order
         self._seed = validate_int("seed", seed, None)
         self._run: Run | RemoteRun | None = None
+        self._latest: LatestRun | None = None
         self.ledger = ledger_for_calls()
         self._spending = SpendingLimit()
         if self.max_cost_usd is not None:
@@ -289,6 +293,28 @@ class Experiment:
             texts=self._texts,
             table=self._table,
             current_run=lambda: self._run,
+            latest_run=lambda: self._latest,
+            concurrency=self._wanted_concurrency,
+        )
+
+    def _wanted_concurrency(self) -> dict[str, int] | None:
+        """Return the concurrency of each arm, if the user chose one, or let a run choose it."""
+        if self._latest is not None:
+            return {label: conditions.concurrency for label, conditions in self._latest.conditions.items()}
+        if self._concurrency is None:
+            return None
+        config = self._config()
+        return {arm.label: config.in_flight_at(arm.service) for arm in self.grid.arms}
+
+    def _config(self) -> RunConfig:
+        return RunConfig(
+            self.name,
+            self.grid.signature,
+            self._warmup,
+            self._concurrency,
+            self.ledger,
+            self._spending,
+            self._texts,
         )
 
     def _scored_results(self) -> Results:
@@ -317,33 +343,32 @@ class Experiment:
                 warnings.warn(changes, stacklevel=4)
             to_do = [trial for key, trial in self.grid.trials.items() if key not in done and key not in running]
             self._run = None
+            config = self._config()
             if not to_do:
+                self._note_run(config, done, to_do)
                 return len(done)
             trials = schedule_trials(to_do, self._seed, self._order)
-            config = RunConfig(
-                self.name,
-                self.grid.signature,
-                self._warmup,
-                self._concurrency,
-                self.ledger,
-                self._spending,
-                self._texts,
-            )
             one_of_each_arm = {trial.arm.label: trial for trial in trials}.values()
             uncounted = self._spending.check(
                 (trial.arm.service, request_of(trial, config)) for trial in one_of_each_arm
             )
             if uncounted:
                 warnings.warn(uncounted, stacklevel=4)
+            run: Run | RemoteRun
             if executor is None:
-                self._run = Run(trials, config)
+                run = Run(trials, config)
             else:
                 from ipyllm.experiment.remote_run import RemoteRun
 
-                self._run = RemoteRun(trials, config, executor, chunk_size=size, earlier_rows=recorded.rows_per_trial())
-            _running[self.name] = self._run
-            self._run.start()
+                run = RemoteRun(trials, config, executor, chunk_size=size, earlier_rows=recorded.rows_per_trial())
+            self._note_run(run.config, done, to_do)
+            self._run = _running[self.name] = run
+            run.start()
             return len(done)
+
+    def _note_run(self, config: RunConfig, done: AbstractSet[str], to_do: Iterable[Trial]) -> None:
+        conditions = {arm.label: config.conditions(arm.service) for arm in self.grid.arms}
+        self._latest = LatestRun(frozenset(done), frozenset(trial.arm.label for trial in to_do), conditions)
 
     def _report_problems(self, progress: RunProgress) -> None:
         if progress.unreachable and not progress.ended:

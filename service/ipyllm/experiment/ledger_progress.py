@@ -12,6 +12,7 @@ from ipyllm.text.format import count, join_names
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
+    from collections.abc import Set as AbstractSet
 
     import pandas as pd
 
@@ -69,8 +70,11 @@ class LedgerProgress:
         rows = zip(self.rows["trial"], self._is_warmup, strict=True)
         return Counter(trial_name(key, warmup=is_warmup) for key, is_warmup in rows)
 
-    def calls(self) -> pd.DataFrame:
-        """Return one row for each trial (its answer, or else its latest failure), and the warm-ups."""
+    def calls(self, done_before: AbstractSet[str] = frozenset()) -> pd.DataFrame:
+        """Return one row for each trial (its answer, or else its latest failure), and the warm-ups.
+
+        ``reused`` marks those of the trials that were done before the latest run.
+        """
         rows = self.rows[self._in_grid]
         is_warmup = self._is_warmup[self._in_grid]
         best = (
@@ -81,6 +85,7 @@ class LedgerProgress:
             .index
         )
         rows = rows.loc[rows.index.isin(best) | is_warmup]
+        is_warmup = is_warmup[rows.index]
         trials = [self._grid.trials[key] for key in rows["trial"]]
         rows = rows.assign(
             arm=[trial.arm.label for trial in trials],
@@ -91,7 +96,8 @@ class LedgerProgress:
             row=[trial.prompt.row for trial in trials],
             n_rows=[len(trial.prompt.rows) for trial in trials],
             prompt=[trial.prompt.text for trial in trials],
-            warmup=self._is_warmup[rows.index],
+            warmup=is_warmup,
+            reused=rows["trial"].isin(done_before) & ~is_warmup,
         )
         if self._texts:
             rows["response"] = rows["response"].fillna(rows["call_id"].map(self._texts))

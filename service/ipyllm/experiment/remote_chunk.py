@@ -41,6 +41,7 @@ class Chunk:
     experiment: str
     grid: str
     concurrency: int | None
+    executor: str | None
     warmups: int  # if not 0, each trial is a warm-up that is repeated so many times
     arms: tuple[tuple[str, str | BaseLLMService, ChatRequest], ...]  # label, model as given, shared request
     trials: tuple[tuple[str, int, str, str, int], ...]  # key, index of the arm, prompt's id and text, repeat
@@ -57,6 +58,7 @@ class Chunk:
             config.experiment,
             config.grid,
             config.concurrency,
+            config.executor,
             warmups,
             tuple((arm.label, arm.given, arm.request) for arm in arms.values()),
             tuple(
@@ -116,7 +118,9 @@ def run_chunk(chunk: Chunk) -> ChunkReport:
     spending = SpendingLimit()
     if chunk.limit_usd is not None:
         spending = SpendingLimit(chunk.limit_usd, ChunkFunds(chunk.limit_usd))
-    config = RunConfig(chunk.experiment, chunk.grid, chunk.warmups, chunk.concurrency, collector, spending)
+    config = RunConfig(
+        chunk.experiment, chunk.grid, chunk.warmups, chunk.concurrency, collector, spending, executor=chunk.executor
+    )
     run = Run(trials, config, warmups_only=bool(chunk.warmups))
     run.start()
     try:

@@ -94,13 +94,13 @@ class RemoteRun:
     ) -> None:
         self.done = InterruptibleEvent()
         self.progress = RunProgress(len(trials))
-        self._config = config
         self._executor, self._factory = _executor_and_factory(executor)
         self._owns_executor = executor is not self._executor
         self._earlier_rows = earlier_rows
         self._kernel = kernel_id()
         self._run_id = str(ULID())
         self._n_workers = _worker_count(self._executor)
+        self.config = replace(config, executor=f"{self._n_workers} × {type(self._executor).__name__}")
         self._n_deaths = 0
         size = chunk_size or _chunk_size(len(trials), self._n_workers, config.most_in_flight)
         self._trial_queue = deque(self._chunks(trials, size))
@@ -132,14 +132,14 @@ class RemoteRun:
 
     def _chunks(self, trials: Sequence[Trial], size: int) -> list[ChunkJob]:
         parts = [list(trials[start : start + size]) for start in range(0, len(trials), size)]
-        return [ChunkJob(Chunk.of(part, self._config), part) for part in parts]
+        return [ChunkJob(Chunk.of(part, self.config), part) for part in parts]
 
     def _warm_ups(self, trials: Sequence[Trial]) -> list[ChunkJob]:
-        if not self._config.warmups:
+        if not self.config.warmups:
             return []
         first = list({trial.arm.model: trial for trial in reversed(trials)}.values())
         return [
-            ChunkJob(Chunk.of([trial], self._config, warmups=self._config.warmups), [trial], is_warmup=True)
+            ChunkJob(Chunk.of([trial], self.config, warmups=self.config.warmups), [trial], is_warmup=True)
             for trial in first
         ]
 
@@ -230,7 +230,7 @@ class RemoteRun:
     def _write(self, job: ChunkJob, report: ChunkReport, queue: deque[ChunkJob]) -> None:
         progress = self.progress
         self._n_deaths = 0
-        write_rows(report.rows, self._config, self._kernel, self._earlier_rows)
+        write_rows(report.rows, self.config, self._kernel, self._earlier_rows)
         hidden_tokens().update(report.hidden_tokens)
         self._release(job, report.cost.usd)
         progress.cost += report.cost
@@ -250,7 +250,7 @@ class RemoteRun:
         if not made:
             self._stop(str(report.stopped))
         elif trials:
-            queue.appendleft(ChunkJob(Chunk.of(trials, self._config), trials))
+            queue.appendleft(ChunkJob(Chunk.of(trials, self.config), trials))
 
     def _handle_failure(self, job: ChunkJob, exc: BaseException, queue: deque[ChunkJob]) -> None:
         """Submit a chunk again if its worker died; stop the run after other errors."""
@@ -291,7 +291,7 @@ class RemoteRun:
         if job.is_warmup or not any(trial.arm.model in unreachable for trial in job.trials):
             return job
         trials = [trial for trial in job.trials if trial.arm.model not in unreachable]
-        return ChunkJob(Chunk.of(trials, self._config), trials, tries=job.tries) if trials else None
+        return ChunkJob(Chunk.of(trials, self.config), trials, tries=job.tries) if trials else None
 
     # ---- the budget --------------------------------------------------------------------------------
 
@@ -301,7 +301,7 @@ class RemoteRun:
         Return the part to submit, None if it must wait, and the part that is left. Stop the run if no call can ever
         fit: when nothing in flight can cost less than is reserved for it.
         """
-        spending = self._config.spending
+        spending = self.config.spending
         if not spending.limited:
             return job, None
         try:
@@ -323,28 +323,28 @@ class RemoteRun:
             return None, job
         rest = None
         if n_fitting < len(job.trials):
-            rest = ChunkJob(Chunk.of(job.trials[n_fitting:], self._config), job.trials[n_fitting:])
-            job = ChunkJob(Chunk.of(job.trials[:n_fitting], self._config), job.trials[:n_fitting], tries=job.tries)
+            rest = ChunkJob(Chunk.of(job.trials[n_fitting:], self.config), job.trials[n_fitting:])
+            job = ChunkJob(Chunk.of(job.trials[:n_fitting], self.config), job.trials[:n_fitting], tries=job.tries)
             bounds = bounds[:n_fitting]
         job.reservation_id, job.bounds_usd = reservation_id, bounds
         job.chunk = replace(job.chunk, limit_usd=sum(bounds), hidden_tokens=hidden_tokens().snapshot())
         return job, rest
 
     def _bound(self, trial: Trial) -> float:
-        request = request_of(trial, self._config)
-        return self._config.spending.bound(max_cost(trial.arm.service, request), request.model)
+        request = request_of(trial, self.config)
+        return self.config.spending.bound(max_cost(trial.arm.service, request), request.model)
 
     def _lose(self, job: ChunkJob) -> None:
         """Count the calls of a chunk whose rows will not come as the most that they can have cost."""
         if job.reservation_id is not None:
-            write_lost_calls(job.calls, job.bounds_usd, self._config, f"{self._run_id} {job.tries}")
+            write_lost_calls(job.calls, job.bounds_usd, self.config, f"{self._run_id} {job.tries}")
         self._release(job, sum(job.bounds_usd))
 
     def _release(self, job: ChunkJob, cost_usd: float) -> None:
         """Release what is reserved for a chunk; its rows say what it cost."""
         if job.reservation_id is not None:
             try:
-                self._config.spending.release_now(job.reservation_id, cost_usd)
+                self.config.spending.release_now(job.reservation_id, cost_usd)
             except LLMError as exc:
                 self._stop(str(exc))
 

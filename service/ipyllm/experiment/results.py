@@ -5,8 +5,10 @@ from __future__ import annotations
 from html import escape
 from typing import TYPE_CHECKING, Any
 
+from ipyllm.dataframes.conditions import TIMES_LEFT_OUT, in_words
 from ipyllm.dataframes.failures import root_categories
 from ipyllm.experiment.answered_rows import answered_rows
+from ipyllm.experiment.conditions import with_conditions
 from ipyllm.experiment.ledger_progress import LedgerProgress
 from ipyllm.totals import CostTotal
 
@@ -16,6 +18,7 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
+    from ipyllm.experiment.conditions import LatestRun
     from ipyllm.experiment.grid import Grid
     from ipyllm.experiment.remote_run import RemoteRun
     from ipyllm.experiment.run import Run
@@ -44,6 +47,8 @@ class Results:
         texts: Mapping[str, str] | None,
         table: pd.DataFrame | None,
         current_run: Callable[[], Run | RemoteRun | None],
+        latest_run: Callable[[], LatestRun | None],
+        concurrency: Callable[[], Mapping[str, int] | None],
     ) -> None:
         self._name = name
         self._grid = grid
@@ -52,6 +57,8 @@ class Results:
         self._texts = texts
         self._table = table
         self._current_run = current_run
+        self._latest_run = latest_run
+        self._concurrency = concurrency
 
     def __repr__(self) -> str:
         return f"Results of {self._name!r}: {self.state}"
@@ -65,9 +72,11 @@ class Results:
 
         ``experiment``, ``arm``, ``model``, ``params``, ``system``, ``prompt_id``, ``repeat``, ``row`` (place in the
         input), ``n_rows`` (equal rows of the input, which share the answer), ``prompt``, ``response``, ``status``, then
-        the columns of ``usage()``, and for each scorer
-        ``score_<name>`` and ``score_<name>_error``. Calls without a score are scored now, in this thread; what a
-        scorer's calls cost is paid from the budget of the experiment.
+        the columns of ``usage()``, ``reused`` (whether the call was made before the latest run in this kernel),
+        ``other_conditions`` (whether it was made under others than that run or, if that asked its arm nothing, at
+        another concurrency: its times are then null), and for each scorer ``score_<name>`` and
+        ``score_<name>_error``. Calls without a score are scored now, in this thread; what a scorer's calls cost is paid
+        from the budget of the experiment.
         """
         calls = self._scores.join(self._calls(), self._ledger)
         calls.attrs["arms"] = [arm.label for arm in self._grid.arms]
@@ -107,10 +116,16 @@ class Results:
         total = len(self._grid)
         failed = calls[calls["status"].isin(["error", "truncated"])]
         answered = int((calls["status"] == "ok").sum())
+        earlier = calls[calls["reused"]]
         if len(failed) and len(failed) == total:
             sentences = [f"All {total} calls failed ({_categories(failed)}): {failed['error_message'].iloc[0]}"]
         else:
-            sentences = [f"{answered} of {total} calls have an answer."]
+            from_earlier = (
+                f" ({len(earlier)} of {total} from an earlier run {in_words(earlier)})" if len(earlier) else ""
+            )
+            sentences = [f"{answered} of {total} calls have an answer{from_earlier}."]
+            if earlier["other_conditions"].any():
+                sentences.append(TIMES_LEFT_OUT)
             if len(failed):
                 sentences.append(f"{len(failed)} failed ({_categories(failed)}).")
         left = total - answered - len(failed)
@@ -220,7 +235,9 @@ class Results:
         return LedgerProgress(self._name, self._grid, self._ledger, self._texts)
 
     def _calls(self) -> pd.DataFrame:
-        return self._ledger_progress().calls()
+        latest = self._latest_run()
+        calls = self._ledger_progress().calls(frozenset() if latest is None else latest.done_before)
+        return with_conditions(calls, latest, self._concurrency())
 
     def _votes(self) -> pd.DataFrame:
         """Return the votes between arms of this experiment, under the arms' labels."""

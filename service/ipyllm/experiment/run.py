@@ -13,9 +13,11 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final
 
 from ipyllm.errors import LLMError
+from ipyllm.experiment.conditions import Conditions
 from ipyllm.observability.logs import log_failure
 from ipyllm.pipeline.call import Call
 from ipyllm.pipeline.candidates import category_of
+from ipyllm.process_identity import host_name
 from ipyllm.request import Provenance
 from ipyllm.routing.balancing import Pool
 from ipyllm.routing.route import Route
@@ -80,6 +82,7 @@ class RunConfig:
     texts: dict[str, str] | None = None  # filled with the answers, by call id, if the ledger does not store them
     on_outcome: Callable[[Trial, ChatResponse, LLMError | None], None] | None = None  # on the service thread
     pace: Pace | None = None  # learns how many calls are in flight, up to the most
+    executor: str | None = None  # what runs the calls in other processes, for the ledger
 
     @property
     def most_in_flight(self) -> int:
@@ -91,6 +94,18 @@ class RunConfig:
     def asks_one_at_a_time(self, service: BaseLLMService) -> bool:
         """Whether calls to a service share this machine's cores, and so must not run at the same time."""
         return self.concurrency is None and _is_embedded(service)
+
+    def in_flight_at(self, service: BaseLLMService) -> int:
+        """Most calls at the same time to the endpoint of a service."""
+        if self.asks_one_at_a_time(service):
+            return 1
+        most = self.most_in_flight
+        most = min(most, service.at_once or most, service.limits.max_in_flight or most)
+        return most * _n_servers(service) if isinstance(service, Pool) else most
+
+    def conditions(self, service: BaseLLMService) -> Conditions:
+        """Return the conditions under which calls to a service are measured."""
+        return Conditions(self.in_flight_at(service), self.executor, host_name())
 
 
 @dataclass(slots=True)
@@ -113,7 +128,7 @@ class Run:
         services = {id(trial.arm.service): trial.arm.service for trial in trials}.values()
         self.progress = RunProgress(len(trials), one_at_a_time=any(map(config.asks_one_at_a_time, services)))
         self._trials = trials
-        self._config = config
+        self.config = config
         self._warmups_only = warmups_only
         self._stopping = False
         self._connection_errors: dict[str, int] = {}
@@ -147,7 +162,7 @@ class Run:
     async def _run(self) -> None:
         try:
             await asyncio.gather(
-                *(self._run_endpoint(service, trials) for service, trials in _by_endpoint(self._trials, self._config))
+                *(self._run_endpoint(service, trials) for service, trials in _by_endpoint(self._trials, self.config))
             )
         except BaseException as exc:
             self._stopping = True
@@ -161,26 +176,19 @@ class Run:
 
     async def _run_endpoint(self, service: BaseLLMService, trials: deque[Trial]) -> None:
         """Run all trials of one endpoint, or those of all embedded models."""
-        max_in_flight = self._max_in_flight(service)
+        max_in_flight = self.config.in_flight_at(service)
         first_trials: dict[str, Trial] = {}
         for trial in trials:
             first_trials.setdefault(trial.arm.model, trial)
-        if self._config.warmups:
+        if self.config.warmups:
             # One model after the other: a server may hold one at a time.
             for trial in first_trials.values():
                 await self._run_in_tasks(
-                    [replace(trial, warmup=True)] * (self._config.warmups * _n_servers(trial.arm.service)),
+                    [replace(trial, warmup=True)] * (self.config.warmups * _n_servers(trial.arm.service)),
                     max_in_flight,
                 )
         if not self._warmups_only:
             await self._run_in_tasks(trials, max_in_flight)
-
-    def _max_in_flight(self, service: BaseLLMService) -> int:
-        if self._config.asks_one_at_a_time(service):
-            return 1
-        most = self._config.most_in_flight
-        most = min(most, service.at_once or most)
-        return most * _n_servers(service) if isinstance(service, Pool) else most
 
     async def _run_in_tasks(self, trials: Iterable[Trial], max_in_flight: int) -> None:
         queue = trials if isinstance(trials, deque) else deque(trials)
@@ -206,17 +214,17 @@ class Run:
             self._tasks.add(task)
 
     def _wanted(self, crew: _Crew) -> int:
-        pace = self._config.pace
+        pace = self.config.pace
         return crew.max_in_flight if pace is None else min(pace.limit, crew.max_in_flight)
 
     async def _run_queue(self, crew: _Crew) -> None:
-        progress, spending, queue = self.progress, self._config.spending, crew.queue
+        progress, spending, queue = self.progress, self.config.spending, crew.queue
         while queue and not self._stopping:
             trial = queue.popleft()
             arm = trial.arm
             if arm.model in progress.unreachable:
                 continue
-            request = request_of(trial, self._config)
+            request = request_of(trial, self.config)
             account = None
             if spending.limited:
                 try:
@@ -227,16 +235,16 @@ class Run:
                 if self._has_stopped():  # while it waited for the reservation
                     account.end()
                     return
-            call = Call(arm.service, request, ledger=self._config.ledger, account=account)
+            call = Call(arm.service, request, ledger=self.config.ledger, account=account)
             try:
                 response = await call.run_on_service_thread()
             finally:
                 if account is not None:
                     account.end()
             self._record_outcome(trial, response, call.error)
-            if self._config.pace is not None:
+            if self.config.pace is not None:
                 if call.error is None and response.timing.stream_end_s is not None:
-                    self._config.pace.record(response.timing.stream_end_s)
+                    self.config.pace.record(response.timing.stream_end_s)
                 self._add_workers(crew)
                 if len(crew.workers) > self._wanted(crew):
                     crew.workers.discard(asyncio.current_task())
@@ -247,13 +255,13 @@ class Run:
 
     def _record_outcome(self, trial: Trial, response: ChatResponse, error: LLMError | None) -> None:
         progress, model = self.progress, trial.arm.model
-        if self._config.on_outcome is not None:
-            self._config.on_outcome(trial, response, error)
+        if self.config.on_outcome is not None:
+            self.config.on_outcome(trial, response, error)
         progress.cost += CostTotal.of_response(response)
         if error is None:
             self._connection_errors[model] = 0
-            if self._config.texts is not None:
-                self._config.texts[response.call_id] = response.content
+            if self.config.texts is not None:
+                self.config.texts[response.call_id] = response.content
         elif error.category == "quota" and error.status_code is None:
             self._stop(str(error), now=False)  # a budget
             return
@@ -261,8 +269,8 @@ class Run:
             progress.unreachable.setdefault(model, error)
         elif category_of(error) == "connection":
             self._connection_errors[model] = self._connection_errors.get(model, 0) + 1
-            pace = self._config.pace
-            if self._connection_errors[model] > 2 * (self._config.most_in_flight if pace is None else pace.limit):
+            pace = self.config.pace
+            if self._connection_errors[model] > 2 * (self.config.most_in_flight if pace is None else pace.limit):
                 progress.unreachable.setdefault(model, error)
         if not trial.warmup and response.status != "cancelled":
             progress.ended += 1
@@ -286,6 +294,8 @@ def request_of(trial: Trial, config: RunConfig) -> ChatRequest:
             prompt_id=prompt.prompt_id,
             repeat=trial.repeat,
             warmup=trial.warmup,
+            concurrency=config.in_flight_at(arm.service),
+            executor=config.executor,
         ),
     )
 

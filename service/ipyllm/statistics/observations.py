@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 import pandas as pd
 
+from ipyllm.dataframes.conditions import CONDITIONS
 from ipyllm.dataframes.latency_filter import as_bool, as_float, counts_in_latency, left_out_late, mostly_late
 from ipyllm.dataframes.reasoning import first_time, reasoned
 from ipyllm.errors import bad_request
@@ -37,7 +38,10 @@ _NUMBERS = (
 _LARGEST = 1e60
 """Largest value whose fourth power, with which the kurtosis is computed, is a float for any number of calls."""
 
-_COPIED = ("model", "prompt_id", "repeat", "started_at", "error_category", "cause", "price_source", "arrival_clock")
+_COPIED = (
+    *("model", "prompt_id", "repeat", "started_at", "error_category", "cause", "price_source", "arrival_clock"),
+    *("address", *CONDITIONS),
+)
 
 
 @dataclass(frozen=True)
@@ -222,7 +226,7 @@ def observe(calls: Any, directions: Mapping[str, bool | None] | None = None) -> 
     in_order = sorted(labels, key=lambda label: places.get(label, len(places)))
     arms = pd.Categorical.from_codes(codes, categories=labels).reorder_categories(in_order)
     scores = [name for name in map(str, calls.columns) if name.startswith("score_") and _is_score(calls, name)]
-    texts, flags = ("usage_source", "finish_reason"), ("cold", "cache_hit", "refused")
+    texts, flags = ("usage_source", "finish_reason"), ("cold", "cache_hit", "refused", "reused", "other_conditions")
     # All columns at once: one by one, each would copy the names of the others.
     frame = pd.DataFrame(
         {
