@@ -35,6 +35,10 @@ class Provenance:
         Number of the repetition, from 0.
     warmup : bool or None
         Whether the call only warms up a model; such calls are left out of statistics.
+    concurrency : int or None
+        Most calls of the experiment that are in flight at the endpoint, from one process.
+    executor : str or None
+        What runs the calls in other processes, such as ``"4 × ProcessPoolExecutor"``; None if nothing does.
     """
 
     origin: Origin = "api"
@@ -47,6 +51,8 @@ class Provenance:
     prompt_id: str | None = None
     repeat: int | None = None
     warmup: bool | None = None
+    concurrency: int | None = None
+    executor: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -40,8 +40,12 @@ class Arm:
     service: BaseLLMService
     given: str | BaseLLMService  # the model as the user gave it, which can be sent to another process
     request: ChatRequest  # shared by all its calls
+<<<<<<< HEAD
     host: str | None = None  # set if the user gave an address: one model on two servers is two arms
     variant: str = ""  # name of its template, if there are several
+=======
+    server: str = ""  # the model, with its address where another arm has the same model elsewhere
+>>>>>>> identity
 
     @property
     def full_label(self) -> str:
@@ -61,10 +65,29 @@ class Arm:
         """The parameters, including the service's defaults."""
         return self.request.params
 
-    def identity(self) -> list[Any]:
-        """Return what distinguishes the arm from every other."""
+    def identity(self) -> dict[str, Any]:
+        """Return all that may change its answers, as JSON's values: two arms with the same identity are one."""
+        request = self.request
+        parts = {
+            "service": self.service.identity(),
+            "params": _json_value(self.params),
+            "messages": list(request.messages),
+            "headers": request.headers.with_defaults(self.service.headers()).digest(),
+            "tools": [tool.as_openai() for tool in request.tools.values()],
+            "schema": request.schema and [request.schema.json_schema, request.repairs],
+        }
+        return {name: value for name, value in parts.items() if value}
+
+    def earlier_identity(self) -> list[Any]:
+        """Return the identity of versions before 5 of the ledger: of an address only the host, if the call gave it."""
         headers = self.request.headers.with_defaults(self.service.headers()).digest()
-        return [self.model, self.host, _json_value(self.params), self.system, *filter(None, [headers])]
+        given = None if isinstance(self.service, Route | LocalService) else self.service._base_url  # noqa: SLF001
+        host = None if given is None else urlsplit(self.service.base_url()).netloc.rpartition("@")[2]
+        return [self.model, host, _json_value(self.params), self.system, *filter(None, [headers])]
+
+    def addresses(self) -> set[str | None]:
+        """Return the addresses that may answer it; None among them stands for one that is known only in a call."""
+        return _addresses_of(self.service)
 
 
 def make_arms(
@@ -99,8 +122,13 @@ def make_arms(
         questions = [("", prompt if isinstance(prompt, str) else list(prompt))]
     arms: list[Arm] = []
     seen: set[str] = set()
+<<<<<<< HEAD
     for (model, service, name), (param_set, set_label), (text, system_label), (variant, question) in product(
         zip(given, services, _model_labels(services), strict=True),
+=======
+    for (model, service, name, server), (param_set, set_label), (text, system_label) in product(
+        zip(given, services, _model_labels(services), _servers(services), strict=True),
+>>>>>>> identity
         _with_labels(params, "params", Mapping),
         _with_labels(system, "system", str),
         questions,
@@ -108,8 +136,13 @@ def make_arms(
         request = service.request(question, **{"system": text, **options, **(param_set or {})})
         if prompt is None:
             request = replace(request, messages=request.messages[:-1])
+<<<<<<< HEAD
         label = _SEPARATOR.join(part for part in (name, set_label, system_label, variant) if part)
         arm = Arm(label, "", service.full_name, service, model, request, _host(service), variant)
+=======
+        label = _SEPARATOR.join(part for part in (name, set_label, system_label) if part)
+        arm = Arm(label, "", service.full_name, service, model, request, server)
+>>>>>>> identity
         # An experiment recognizes its calls by the identity alone.
         other_options = {} if prompt is None else {n: v for n, v in (param_set or {}).items() if n not in arm.params}
         key = canonical_json([arm.identity(), _json_value(other_options), variant])
@@ -179,11 +212,42 @@ def _service(model: Any) -> BaseLLMService:
     return create_llm_service(model)
 
 
-def _host(service: BaseLLMService) -> str | None:
-    """Return the server's address if the user gave one with the service."""
-    if isinstance(service, Route | LocalService) or service._base_url is None:  # noqa: SLF001 - a service's own state
-        return None
-    return urlsplit(service.base_url()).netloc.rpartition("@")[2]
+def _servers(services: Sequence[BaseLLMService]) -> list[str]:
+    """Return the model of each service, with the address where the same model is at several."""
+    known = {(service.full_name, service.public_address()) for service in services}
+    n_addresses = Counter(name for name, _ in known)
+    return [
+        f"{service.full_name} at {service.public_address()}"
+        if n_addresses[service.full_name] > 1
+        else service.full_name
+        for service in services
+    ]
+
+
+def _addresses_of(service: BaseLLMService) -> set[str | None]:
+    """Return the addresses that may answer; None among them stands for one that is known only in a call."""
+    if isinstance(service, Route):
+        return {address for member in service._arms() for address in _addresses_of(member)}  # noqa: SLF001 - ours
+    return {service.public_address()}
+
+
+def _shown_addresses(services: Sequence[BaseLLMService]) -> list[str]:
+    """Return of each address as much as tells it from those of the same model: nothing, host, path, or all of it."""
+    shown = []
+    for service in services:
+        own = service.public_address() or ""
+        others = {other.public_address() or "" for other in services if other.full_name == service.full_name} - {own}
+        lengths = (_host_of, _without_scheme) if own else ()
+        shown.append(next((cut(own) for cut in lengths if cut(own) not in map(cut, others)), own) if others else "")
+    return shown
+
+
+def _host_of(address: str) -> str:
+    return urlsplit(address).netloc
+
+
+def _without_scheme(address: str) -> str:
+    return address.partition("://")[2].partition("?")[0]
 
 
 def _with_labels(given: Any, parameter: str, kind: type) -> list[tuple[Any, str]]:
@@ -229,9 +293,8 @@ def _model_labels(services: Sequence[BaseLLMService]) -> list[str]:
     short = [_without_service(name) for name in full]
     labels = short if len(set(short)) == len(set(full)) else full
     if len(set(full)) < len(full):
-        repeated = {name for name, n in Counter(full).items() if n > 1}
-        hosts = [_host(service) if service.full_name in repeated else None for service in services]
-        labels = [f"{label} @ {host}" if host else label for label, host in zip(labels, hosts, strict=True)]
+        shown = _shown_addresses(services)
+        labels = [f"{label} @ {address}" if address else label for label, address in zip(labels, shown, strict=True)]
         param_labels = _value_labels([service.params for service in services], "params")
         label_counts = Counter(labels)
         labels = [

@@ -9,13 +9,14 @@ from __future__ import annotations
 import hashlib
 from collections import Counter
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
 
 from ipyllm.comparison.arms import canonical_json
 from ipyllm.experiment.row_identity import id_of_text
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from ipyllm.comparison.arms import Arm
     from ipyllm.experiment.prompts import Prompt
@@ -64,6 +65,7 @@ class Grid:
         asked: Counter[bytes] = Counter()
         several = len(self._of_variant) > 1
         for arm in self.arms:
+<<<<<<< HEAD
             arm_hash = hashlib.sha256(canonical_json(arm.identity()).encode())
             for prompt in self._of_variant[arm.variant]:
                 prompt_hash = arm_hash.copy()
@@ -77,6 +79,33 @@ class Grid:
                     trial_hash = prompt_hash.copy()
                     trial_hash.update(str(repeat).encode())
                     yield Trial(trial_hash.hexdigest()[:24], arm, prompt, repeat)
+=======
+            yield from (Trial(key, arm, prompt, repeat) for key, prompt, repeat in self._keys(arm.identity()))
+
+    def _keys(self, identity: Any) -> Iterator[tuple[str, Prompt, int]]:
+        """Yield the key of each trial of an arm with this identity, with its prompt and repeat."""
+        arm_hash = hashlib.sha256(canonical_json(identity).encode())
+        for prompt in self.prompts:
+            prompt_hash = arm_hash.copy()
+            prompt_hash.update(canonical_json([prompt.text, prompt.nth]).encode())
+            for repeat in range(self.repeats):
+                trial_hash = prompt_hash.copy()
+                trial_hash.update(str(repeat).encode())
+                yield trial_hash.hexdigest()[:24], prompt, repeat
+
+    @cached_property
+    def earlier_keys(self) -> dict[str, list[Trial]]:
+        """The trials by the keys that earlier versions gave them, which left most addresses out: several may share one.
+
+        See :meth:`~ipyllm.comparison.arms.Arm.earlier_identity`.
+        """
+        found: dict[str, list[Trial]] = {}
+        trials = iter(self.trials.values())
+        for arm in self.arms:
+            for key, _, _ in self._keys(arm.earlier_identity()):
+                found.setdefault(key, []).append(next(trials))
+        return found
+>>>>>>> identity
 
     @property
     def prompt_ids(self) -> set[str]:
@@ -87,9 +116,18 @@ class Grid:
 
     @property
     def name(self) -> str:
+<<<<<<< HEAD
         """Default name of the experiment: the same arms and prompts have the same name."""
         asked = (prompt for prompts in self._of_variant.values() for prompt in prompts)
         contents = [[arm.identity() for arm in self.arms], [[prompt.text, prompt.nth] for prompt in asked]]
+=======
+        """Default name of the experiment: the same arms and prompts have the same name.
+
+        Addresses are no part of it, so that an experiment finds its rows, and says that the address has changed.
+        """
+        identities = [arm.earlier_identity() for arm in self.arms]
+        contents = [identities, [[prompt.text, prompt.nth] for prompt in self.prompts]]
+>>>>>>> identity
         return f"experiment-{hashlib.sha256(canonical_json(contents).encode()).hexdigest()[:8]}"
 
     @property
@@ -102,4 +140,12 @@ class Grid:
     @property
     def signature(self) -> str:
         """The size and a hash of all trials."""
-        return f"{self.shape}, {hashlib.sha256(''.join(sorted(self.trials)).encode()).hexdigest()[:12]}"
+        return self._signature(self.trials)
+
+    @property
+    def earlier_signature(self) -> str:
+        """The signature that earlier versions gave the grid."""
+        return self._signature(self.earlier_keys)
+
+    def _signature(self, keys: Iterable[str]) -> str:
+        return f"{self.shape}, {hashlib.sha256(''.join(sorted(keys)).encode()).hexdigest()[:12]}"

@@ -6,8 +6,9 @@ from collections import Counter
 from typing import TYPE_CHECKING, Any, Final
 
 from ipyllm.dataframes.call_totals import cost_total
+from ipyllm.experiment.earlier_rows import EarlierRows
 from ipyllm.experiment.run import GRID_TAG, TRIAL_TAG
-from ipyllm.text.format import count
+from ipyllm.text.format import count, join_names
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -19,8 +20,8 @@ if TYPE_CHECKING:
 
 __all__ = ["LedgerProgress"]
 
-_FINAL_ERRORS: Final = ("bad_request", "content_filter", "context_length")
-"""Errors that the same model would return again for the same prompt."""
+_FINAL_ERRORS: Final = ("content_filter",)
+"""Errors that say something about the answer, as an answer does. All others may pass: a model gets configured, say."""
 
 _LEADING_COLUMNS: Final = (
     "experiment", "arm", "model", "variant", "params", "system", "prompt_id", "repeat", "row", "n_rows", "prompt",
@@ -47,6 +48,8 @@ class LedgerProgress:
             trial=_array(each.get(TRIAL_TAG) for each in tags), grid=_array(each.get(GRID_TAG) for each in tags)
         )
         self._is_warmup = self.rows["warmup"].fillna(value=False).astype(bool)
+        self._earlier = EarlierRows(self.rows, grid)
+        self.rows["trial"] = self._earlier.trials
         self._in_grid = self.rows["trial"].isin(grid.trials.keys())
 
     def done(self) -> set[str]:
@@ -119,8 +122,9 @@ class LedgerProgress:
     def changes(self) -> str | None:
         """Describe how the grid differs from that of the stored rows; None if they are the same."""
         stored = self.rows[~self._is_warmup & self.rows["trial"].notna()]
-        if stored.empty or stored["grid"].iloc[-1] == self._grid.signature:
-            return None
+        notes = self._earlier.notes()
+        if stored.empty or stored["grid"].iloc[-1] in self._earlier.signatures():
+            return " ".join(notes) or None
         before = str(stored["grid"].iloc[-1]).rpartition(",")[0]
         sentences = [f"The grid of {self._name!r} has changed: it was {before}, now it is {self._grid.shape}."]
         labels = {arm.label for arm in self._grid.arms}
@@ -133,12 +137,17 @@ class LedgerProgress:
             arm_removed = ~removed["arm"].isin(labels)
             prompt_removed = ~removed["prompt_id"].isin(ids)
             repeat_removed = removed["repeat"].astype("Int64") >= self._grid.repeats
-            changed_otherwise = removed[~arm_removed & ~prompt_removed & ~repeat_removed]
+            others = removed[~arm_removed & ~prompt_removed & ~repeat_removed]
+            moved = others[self._earlier.elsewhere(others)]
+            changed_otherwise = others.drop(moved.index)
             parts = [_named("arm", sorted(set(removed.loc[arm_removed, "arm"])))] if arm_removed.any() else []
             if prompt_removed.any():
                 parts.append(count(removed.loc[prompt_removed, "prompt_id"].nunique(), "prompt"))
             if repeat_removed.any():
                 parts.append(f"repeats from {self._grid.repeats + 1} on")
+            if not moved.empty:
+                where = join_names(list(moved["address"].fillna(moved["endpoint"]).unique()), limit=_MAX_NAMES)
+                parts.append(f"calls of {_named('arm', sorted(set(moved['arm'])))} at another address, {where}")
             if not changed_otherwise.empty:
                 changed = _named("arm", sorted(set(changed_otherwise["arm"])))
                 parts.append(f"calls of {changed} with other parameters, headers, system prompt or text")
@@ -146,7 +155,7 @@ class LedgerProgress:
                 f"Removed from it, and left out of the results: {', '.join(parts)} ({count(len(removed), 'call')})."
             )
         sentences.append(f"{len(self.done())} of {len(self._grid)} calls are already done.")
-        return " ".join(sentences)
+        return " ".join([*sentences, *notes])
 
 
 def _array(values: Iterable[Any]) -> Any:

@@ -30,6 +30,8 @@ COLUMNS: Final[dict[str, Kind]] = {
     "model": "text",
     "response_model": "text",
     "endpoint": "text",
+    "address": "text",
+    "machine": "text",
     "params": "json",
     "effort": "text",
     "verbosity": "text",
@@ -41,6 +43,8 @@ COLUMNS: Final[dict[str, Kind]] = {
     "prompt_id": "text",
     "repeat": "int",
     "warmup": "bool",
+    "concurrency": "int",
+    "executor": "text",
     # outcome
     "status": "text",
     "finish_reason": "text",

@@ -155,10 +155,12 @@ def llm_map(
     limit = validate_usd(max_cost_usd)
     at_once = None if concurrency is None else validate_int("concurrency", concurrency, 1)
     prompts = make_prompts(rows, template)
-    identity = [arm.identity(), list(arm.request.messages), answer_schema and answer_schema.json_schema]
-    name = checked_name(name) if name is not None else f"map-{_digest([identity, template])[:12]}"
+    earlier = [arm.earlier_identity(), list(arm.request.messages), answer_schema and answer_schema.json_schema]
+    name = checked_name(name) if name is not None else f"map-{_digest([earlier, template])[:12]}"
     different = dict.fromkeys(text for text in prompts.texts if text is not None)
+    identity = arm.identity()
     keys = {text: _digest([identity, text])[:24] for text in different}
+    earlier_keys = {_digest([earlier, text])[:24]: key for text, key in keys.items()}
     outcomes = Outcomes(
         name,
         answer_schema,
@@ -167,6 +169,7 @@ def llm_map(
     )
     if keys:
         with _locks.setdefault(name, renewed_in_child(threading.Lock())):
+            outcomes.read(current_ledger(), set(keys.values()), earlier_keys, arm.addresses())
             _ask(arm, keys, outcomes, limit, at_once, progress=bool(progress))
     return _result(rows, prompts, keys, outcomes)
 
@@ -196,7 +199,6 @@ def _ask(
 ) -> None:
     """Ask for the answers that are missing, and wait for them; raise why they cannot be had if none is there."""
     ledger = current_ledger()
-    outcomes.read(ledger, set(keys.values()))
     trials = [
         Trial(key, arm, Prompt(key[:12], text, number, {}), 0)
         for number, (text, key) in enumerate(keys.items())

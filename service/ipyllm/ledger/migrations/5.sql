@@ -1,1 +1,5 @@
 ALTER TABLE calls ADD COLUMN variant TEXT;
+ALTER TABLE calls ADD COLUMN address TEXT;
+ALTER TABLE calls ADD COLUMN machine TEXT;
+ALTER TABLE calls ADD COLUMN concurrency BIGINT;
+ALTER TABLE calls ADD COLUMN executor TEXT;
