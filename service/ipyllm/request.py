@@ -29,8 +29,8 @@ class Provenance:
 
     Attributes
     ----------
-    experiment, arm, prompt_id : str or None
-        The experiment, its arm, and its prompt.
+    experiment, arm, variant, prompt_id : str or None
+        The experiment, its arm, the name of the arm's template if there are several, and the row of the input.
     repeat : int or None
         Number of the repetition, from 0.
     warmup : bool or None
@@ -47,6 +47,7 @@ class Provenance:
     tags: Mapping[str, str] = field(default_factory=dict)
     experiment: str | None = None
     arm: str | None = None
+    variant: str | None = None
     prompt_id: str | None = None
     repeat: int | None = None
     warmup: bool | None = None

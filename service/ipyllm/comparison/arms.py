@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from ipyllm.messages import Message
     from ipyllm.request import ChatRequest
 
-__all__ = ["Arm", "canonical_json", "make_arms"]
+__all__ = ["Arm", "canonical_json", "make_arms", "named_variants"]
 
 _MAX_VALUE_CHARS = 24
 _SEPARATOR = " · "
@@ -32,7 +32,7 @@ _SEPARATOR = " · "
 
 @dataclass(frozen=True, slots=True)
 class Arm:
-    """One thing that is compared: a model with parameters and a system prompt."""
+    """One thing that is compared: a model with parameters, a system prompt and a template."""
 
     label: str  # short, readable, unique among the arms
     mark: str  # A, B, …: names the arm while its label is hidden
@@ -41,6 +41,7 @@ class Arm:
     given: str | BaseLLMService  # the model as the user gave it, which can be sent to another process
     request: ChatRequest  # shared by all its calls
     server: str = ""  # the model, with its address where another arm has the same model elsewhere
+    variant: str = ""  # name of its template, if there are several
 
     @property
     def full_label(self) -> str:
@@ -90,15 +91,17 @@ def make_arms(
     params: Any = None,
     system: Any = None,
     *,
-    prompt: str | Iterable[Message] | None = None,
+    prompt: str | Iterable[Message] | Mapping[str, str] | None = None,
+    variants: Iterable[str] = ("",),
     shuffle: Random | None = None,
     **options: Any,
 ) -> tuple[Arm, ...]:
-    """Make and check an arm for each model with each parameter set and each system prompt; labels are unique.
+    """Make and check an arm for each model with each parameter set, system prompt and template; labels are unique.
 
     ``params`` and ``system`` are one value, a list, or a mapping of names, which become part of the labels, to values.
-    ``prompt`` is given if all calls have the same one; ``shuffle`` puts the arms in a random order. ``options`` are
-    those of ``chat``, for every call; a parameter set overrides them.
+    ``prompt`` is given if all calls of an arm have the same one: for all arms, or by name of the variant. Without it,
+    ``variants`` are the names of the templates. ``shuffle`` puts the arms in a random order. ``options`` are those of
+    ``chat``, for every call; a parameter set overrides them.
 
     Raises
     ------
@@ -108,22 +111,27 @@ def make_arms(
     refuse_table(prompt)
     given = _model_list(models)
     services = [_service(model) for model in given]
-    question = "?" if prompt is None else prompt if isinstance(prompt, str) else list(prompt)
+    questions: list[tuple[str, Any]] = [(variant, "?") for variant in variants]
+    if isinstance(prompt, Mapping):
+        questions = list(prompt.items())
+    elif prompt is not None:
+        questions = [("", prompt if isinstance(prompt, str) else list(prompt))]
     arms: list[Arm] = []
     seen: set[str] = set()
-    for (model, service, name, server), (param_set, set_label), (text, system_label) in product(
+    for (model, service, name, server), (param_set, set_label), (text, system_label), (variant, question) in product(
         zip(given, services, _model_labels(services), _servers(services), strict=True),
         _with_labels(params, "params", Mapping),
         _with_labels(system, "system", str),
+        questions,
     ):
         request = service.request(question, **{"system": text, **options, **(param_set or {})})
         if prompt is None:
             request = replace(request, messages=request.messages[:-1])
-        label = _SEPARATOR.join(part for part in (name, set_label, system_label) if part)
-        arm = Arm(label, "", service.full_name, service, model, request, server)
+        label = _SEPARATOR.join(part for part in (name, set_label, system_label, variant) if part)
+        arm = Arm(label, "", service.full_name, service, model, request, server, variant)
         # An experiment recognizes its calls by the identity alone.
         other_options = {} if prompt is None else {n: v for n, v in (param_set or {}).items() if n not in arm.params}
-        key = canonical_json([arm.identity(), _json_value(other_options)])
+        key = canonical_json([arm.identity(), _json_value(other_options), variant])
         if key in seen:
             advice = (
                 "use repeats=… to send the same prompt several times"
@@ -141,6 +149,38 @@ def make_arms(
     if shuffle is not None:
         shuffle.shuffle(arms)
     return tuple(replace(arm, mark=_mark(index)) for index, arm in enumerate(arms))
+
+
+def named_variants(given: Any, parameter: str) -> dict[str, Any]:
+    """Return the variants of a prompt by name; of a single one without a name, the name is empty.
+
+    ``given`` is a text or None, a list of these, named ``v1``, ``v2`` and so on, or a mapping of names to these.
+
+    Raises
+    ------
+    LLMError
+        ``bad_request``: no text, a name that is empty or given twice, or two variants that are the same.
+
+    Examples
+    --------
+    >>> named_variants(["Classify: {{ text }}", "Positive or negative? {{ text }}"], "template")
+    {'v1': 'Classify: {{ text }}', 'v2': 'Positive or negative? {{ text }}'}
+    """
+    items = _with_labels(given, parameter, str)
+    names = [name for _, name in items]
+    if isinstance(given, Mapping) and not all(name.strip() and name.isprintable() for name in names):
+        raise bad_request(f"The name of a {parameter} must be a line of text, not {next(iter(given))!r}.")
+    if repeated := [name for name, n in Counter(names).items() if n > 1]:
+        raise bad_request(f"There are two {parameter}s with the name {repeated[0]!r}: rename one.")
+    name_of: dict[Any, str] = {}
+    for text, name in items:
+        if text in name_of:
+            raise bad_request(
+                f"The {parameter}s {name_of[text]!r} and {name!r} are the same: remove one. For several answers to "
+                "each prompt, use repeats=…."
+            )
+        name_of[text] = name
+    return {name: text for text, name in items}
 
 
 def _model_list(models: Any) -> list[Any]:
@@ -216,6 +256,8 @@ def _with_labels(given: Any, parameter: str, kind: type) -> list[tuple[Any, str]
 
 
 def _value_labels(given: Sequence[Any], parameter: str) -> list[str]:
+    if parameter not in {"params", "system"}:
+        return [f"v{number}" for number in range(1, len(given) + 1)]
     if parameter == "system":
         numbers = count(1)
         return ["no system" if value is None else f"system {next(numbers)}" for value in given]

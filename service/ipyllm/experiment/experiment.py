@@ -8,7 +8,7 @@ import weakref
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from ipyllm.comparison.arms import make_arms
+from ipyllm.comparison.arms import make_arms, named_variants
 from ipyllm.conversations.tokens import estimate_body
 from ipyllm.errors import LLMError, bad_request
 from ipyllm.experiment.conditions import LatestRun
@@ -29,7 +29,7 @@ from ipyllm.settings import get_settings
 from ipyllm.validate import validate_int, validate_usd
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Mapping
     from collections.abc import Set as AbstractSet
     from concurrent.futures import Executor
 
@@ -66,9 +66,11 @@ class Experiment:
     prompts : DataFrame, list of str or dict, path, or Ledger
         The prompts: a table, a list, a ``.csv``, ``.jsonl`` or ``.parquet`` file; or earlier calls to repeat
         (``usage()``, a ledger or its ``.sqlite`` file). Equal rows are asked about once, and each has the answer:
-        see :attr:`Results.rows`.
-    template : str, optional
+        see :attr:`Results.rows`. A column ``prompt_id`` names the rows, by which arms and runs are paired; without it,
+        a row's name is a hash of its fields.
+    template : str or None, list of these, or mapping of names to these, optional
         Jinja2 with the columns as variables, ``"Classify: {{ text }}"``. By default, the column ``prompt`` is the text.
+        Several templates are arms, named ``v1``, ``v2`` and so on, or by the mapping.
     models : str, BaseLLMService, or list of these
         The models.
     params : mapping, list of mappings, or mapping of names to mappings, optional
@@ -117,7 +119,7 @@ class Experiment:
     def __init__(
         self,
         prompts: Any,
-        template: str | None = None,
+        template: str | Iterable[str | None] | Mapping[str, str | None] | None = None,
         *,
         models: str | BaseLLMService | Iterable[str | BaseLLMService],
         params: Any = None,
@@ -136,8 +138,11 @@ class Experiment:
     ) -> None:
         if order not in ORDERS:
             raise bad_request(f"order must be 'interleaved' or 'by_model', not {order!r}.")
-        prompt_list, notes = read_prompts(prompts, template)
-        arms = make_arms(models, params, system, timeout=timeout, max_retries=max_retries, cache=bool(cache))
+        variants = named_variants(template, "template")
+        prompt_list, notes = read_prompts(prompts, variants)
+        arms = make_arms(
+            models, params, system, variants=variants, timeout=timeout, max_retries=max_retries, cache=bool(cache)
+        )
         if with_tools := next((arm for arm in arms if arm.request.tools), None):
             raise bad_request(
                 f"An experiment cannot run tools, but {with_tools.label} has {', '.join(with_tools.request.tools)}: "

@@ -1,16 +1,19 @@
 """The grid of an experiment: arms × prompts × repeats.
 
-A hash of what is sent identifies a trial, so that a resumed run knows which trials have been paid for.
+A hash of what is sent identifies a trial, so that a resumed run knows which trials have been paid for. The names of
+arms and templates are no part of it: one can be renamed, or another added, and what was asked before has its answer.
 """
 
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from ipyllm.comparison.arms import canonical_json
+from ipyllm.experiment.row_identity import id_of_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -39,11 +42,18 @@ class Trial:
 
 
 class Grid:
-    """All trials of an experiment: arms × prompts × repeats."""
+    """All trials of an experiment: arms × prompts × repeats.
+
+    ``prompts`` are those of all templates; an arm asks those of its own. ``self.prompts`` are those of the first, one
+    for each row.
+    """
 
     def __init__(self, arms: Sequence[Arm], prompts: Sequence[Prompt], repeats: int) -> None:
         self.arms = tuple(arms)
-        self.prompts = tuple(prompts)
+        self._of_variant: dict[str, list[Prompt]] = {}
+        for prompt in prompts:
+            self._of_variant.setdefault(prompt.variant, []).append(prompt)
+        self.prompts = tuple(next(iter(self._of_variant.values()), ()))
         self.repeats = repeats
         self.trials = {trial.key: trial for trial in self._make()}
 
@@ -51,15 +61,28 @@ class Grid:
         return len(self.arms) * len(self.prompts) * self.repeats
 
     def _make(self) -> Iterator[Trial]:
+        asked: Counter[bytes] = Counter()
         for arm in self.arms:
-            yield from (Trial(key, arm, prompt, repeat) for key, prompt, repeat in self._keys(arm.identity()))
+            yield from (
+                Trial(key, arm, prompt, repeat) for key, prompt, repeat in self._keys(arm, arm.identity(), asked)
+            )
 
-    def _keys(self, identity: Any) -> Iterator[tuple[str, Prompt, int]]:
-        """Yield the key of each trial of an arm with this identity, with its prompt and repeat."""
+    def _keys(self, arm: Arm, identity: Any, asked: Counter[bytes]) -> Iterator[tuple[str, Prompt, int]]:
+        """Yield the key of each trial of an arm with this identity, with its prompt and repeat.
+
+        Two templates may make the same text. Their calls are calls of their own, as those of repeats are: ``asked``
+        counts them.
+        """
         arm_hash = hashlib.sha256(canonical_json(identity).encode())
-        for prompt in self.prompts:
+        several = len(self._of_variant) > 1
+        for prompt in self._of_variant[arm.variant]:
             prompt_hash = arm_hash.copy()
             prompt_hash.update(canonical_json([prompt.text, prompt.nth]).encode())
+            if several:
+                digest = prompt_hash.digest()
+                if nth := asked[digest]:
+                    prompt_hash.update(f"template {nth}".encode())
+                asked[digest] += 1
             for repeat in range(self.repeats):
                 trial_hash = prompt_hash.copy()
                 trial_hash.update(str(repeat).encode())
@@ -73,10 +96,18 @@ class Grid:
         """
         found: dict[str, list[Trial]] = {}
         trials = iter(self.trials.values())
+        asked: Counter[bytes] = Counter()
         for arm in self.arms:
-            for key, _, _ in self._keys(arm.earlier_identity()):
+            for key, _, _ in self._keys(arm, arm.earlier_identity(), asked):
                 found.setdefault(key, []).append(next(trials))
         return found
+
+    @property
+    def prompt_ids(self) -> set[str]:
+        """The ids of the prompts, and those that rows of the ledger's version 4 have: hashes of the text."""
+        prompts = [prompt for prompts in self._of_variant.values() for prompt in prompts]
+        earlier = {id_of_text(prompt.text, prompt.nth) for prompt in prompts}
+        return {prompt.prompt_id for prompt in prompts} | earlier
 
     @property
     def name(self) -> str:
@@ -85,7 +116,8 @@ class Grid:
         Addresses are no part of it, so that an experiment finds its rows, and says that the address has changed.
         """
         identities = [arm.earlier_identity() for arm in self.arms]
-        contents = [identities, [[prompt.text, prompt.nth] for prompt in self.prompts]]
+        asked = (prompt for prompts in self._of_variant.values() for prompt in prompts)
+        contents = [identities, [[prompt.text, prompt.nth] for prompt in asked]]
         return f"experiment-{hashlib.sha256(canonical_json(contents).encode()).hexdigest()[:8]}"
 
     @property

@@ -25,8 +25,8 @@ _FINAL_ERRORS: Final = ("content_filter",)
 """Errors that say something about the answer, as an answer does. All others may pass: a model gets configured, say."""
 
 _LEADING_COLUMNS: Final = (
-    "experiment", "arm", "model", "params", "system", "prompt_id", "repeat", "row", "n_rows", "prompt", "response",
-    "status", "error_category", "cause", "error_message", "finish_reason",
+    "experiment", "arm", "model", "variant", "params", "system", "prompt_id", "repeat", "row", "n_rows", "prompt",
+    "response", "status", "error_category", "cause", "error_message", "finish_reason",
 )  # fmt: skip
 _MAX_NAMES = 5
 
@@ -90,6 +90,7 @@ class LedgerProgress:
         rows = rows.assign(
             arm=[trial.arm.label for trial in trials],
             model=[trial.arm.model for trial in trials],
+            variant=_array(trial.arm.variant or None for trial in trials),
             system=_array(trial.arm.system for trial in trials),
             prompt_id=[trial.prompt.prompt_id for trial in trials],
             repeat=[trial.repeat for trial in trials],
@@ -133,12 +134,14 @@ class LedgerProgress:
         before = str(stored["grid"].iloc[-1]).rpartition(",")[0]
         sentences = [f"The grid of {self._name!r} has changed: it was {before}, now it is {self._grid.shape}."]
         labels = {arm.label for arm in self._grid.arms}
-        if new_arms := [arm.label for arm in self._grid.arms if arm.label not in set(stored["arm"])]:
+        trials, ids = self._grid.trials, self._grid.prompt_ids
+        asked = {*stored["arm"], *(trials[key].arm.label for key in stored["trial"] if key in trials)}  # or renamed
+        if new_arms := [arm.label for arm in self._grid.arms if arm.label not in asked]:
             sentences.append(f"New: {_named('arm', new_arms)}.")
-        removed = stored[~stored["trial"].isin(self._grid.trials.keys())]
+        removed = stored[~stored["trial"].isin(trials.keys())]
         if not removed.empty:
             arm_removed = ~removed["arm"].isin(labels)
-            prompt_removed = ~removed["prompt_id"].isin({prompt.prompt_id for prompt in self._grid.prompts})
+            prompt_removed = ~removed["prompt_id"].isin(ids)
             repeat_removed = removed["repeat"].astype("Int64") >= self._grid.repeats
             others = removed[~arm_removed & ~prompt_removed & ~repeat_removed]
             moved = others[self._earlier.elsewhere(others)]

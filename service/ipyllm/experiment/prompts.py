@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import hashlib
 import io
 import json
 import sys
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ipyllm.errors import LLMError, bad_request
 from ipyllm.experiment.prompt_template import NoValueError, RowTemplate
+from ipyllm.experiment.row_identity import contents_of_row, distinct_rows
 from ipyllm.text.format import is_missing, shorten
 from ipyllm.text.text_file import decode_text
 
@@ -29,47 +30,41 @@ _LEDGERS = {".sqlite", ".sqlite3", ".db"}
 
 @dataclass(frozen=True, slots=True)
 class Prompt:
-    """One prompt."""
+    """The prompt that one template makes of a row."""
 
-    prompt_id: str  # from the input, else a hash of the text
+    prompt_id: str  # of the row: its own, else a hash of its fields; the same for all templates
     text: str
     row: int  # in the input, from 0
     data: Mapping[str, Any]  # the input's columns, for scorers
     nth: int = 0  # counts rows with the same text but other data, which are separate prompts
-    rows: tuple[int, ...] = ()  # of the input with the same text and data, `row` among them; they share an answer
+    rows: tuple[int, ...] = ()  # of the input with the same data, `row` among them; they share an answer
+    variant: str = ""  # name of the template, if there are several
 
 
-def read_prompts(source: Any, template: str | None = None) -> tuple[list[Prompt], list[str]]:
-    """Return the prompts of ``source``, as for :class:`~ipyllm.experiment.Experiment`, and notes for the user."""
+def read_prompts(source: Any, template: str | Mapping[str, str | None] | None = None) -> tuple[list[Prompt], list[str]]:
+    """Return the prompts of ``source``, as for :class:`~ipyllm.experiment.Experiment`, and notes for the user.
+
+    Several templates, by name, make one prompt each of every row: first all of the first template, then the others.
+    """
     rows, replayed = _rows(source)
     if not rows:
         raise bad_request("There are no prompts: the list, table or file is empty. It needs at least one row.")
     columns = tuple(dict.fromkeys(name for row in rows for name in row))
-    texts = _texts(rows, columns, template)
+    variants = template if isinstance(template, Mapping) else {"": template}
+    texts = {name: _texts(rows, columns, each, name) for name, each in variants.items()}
+    # Replayed calls of one prompt differ in their results only.
+    contents = list(map("\0".join, zip(*texts.values(), strict=True))) if replayed else map(contents_of_row, rows)
+    distinct = distinct_rows(list(contents), [row.get(_ID) for row in rows], ids_may_repeat=replayed)
     prompts: list[Prompt] = []
-    rows_by_text: dict[str, list[Mapping[str, Any]]] = {}
-    equal_rows: dict[tuple[str, int], list[int]] = {}  # by text and nth
-    ids: dict[str, str] = {}
-    for index, (row, text) in enumerate(zip(rows, texts, strict=True)):
-        same_text = rows_by_text.setdefault(text, [])
-        # Replayed calls of one prompt differ in their results only.
-        if same_text and replayed:
-            continue
-        if (first := next((nth for nth, other in enumerate(same_text) if _equal(row, other)), None)) is not None:
-            equal_rows[text, first].append(index)
-            continue
-        prompt_id = _prompt_id(row, text, len(same_text))
-        if ids.setdefault(prompt_id, text) != text:
-            raise bad_request(
-                f"The prompt_id {prompt_id!r} belongs to two different prompts (the second is row {index}); "
-                "make the ids unique, or remove the column."
-            )
-        prompts.append(Prompt(prompt_id, text, index, row, len(same_text)))
-        equal_rows[text, len(same_text)] = [index]
-        same_text.append(row)
-    prompts = [replace(prompt, rows=tuple(equal_rows[prompt.text, prompt.nth])) for prompt in prompts]
+    for name, of_rows in texts.items():
+        asked: Counter[str] = Counter()
+        for prompt_id, equal in distinct.items():
+            first = equal[0]
+            text, sharing = of_rows[first], (first,) if replayed else tuple(equal)
+            prompts.append(Prompt(prompt_id, text, first, rows[first], asked[text], sharing, name))
+            asked[text] += 1
     notes = []
-    if n_duplicates := sum(len(prompt.rows) - 1 for prompt in prompts):
+    if n_duplicates := sum(len(prompt.rows) - 1 for prompt in prompts) // len(texts):
         notes.append(
             f"{n_duplicates} of the {len(rows)} prompts {'is a duplicate' if n_duplicates == 1 else 'are duplicates'}: "
             "equal prompts are asked once, and their answer counts for each of them. For several answers to each "
@@ -87,21 +82,10 @@ def input_table(source: Any) -> pd.DataFrame | None:
     return table.rename(columns=str)
 
 
-def _prompt_id(row: Mapping[str, Any], text: str, nth: int) -> str:
-    own = row.get(_ID)
-    if not is_missing(own):
-        return str(own)
-    digest = hashlib.sha256(text.encode()).hexdigest()[:12]
-    return f"{digest}-{nth + 1}" if nth else digest
-
-
-def _equal(row: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
-    # Compares by repr, because values may be arrays, which have no truth value, and NaN must equal NaN.
-    return row.keys() == other.keys() and all(repr(row[name]) == repr(other[name]) for name in row)
-
-
-def _texts(rows: Sequence[Mapping[str, Any]], columns: tuple[str, ...], template: str | None) -> list[str]:
-    """Return the text of each row."""
+def _texts(
+    rows: Sequence[Mapping[str, Any]], columns: tuple[str, ...], template: str | None, variant: str
+) -> list[str]:
+    """Return the text that a template makes of each row."""
     fill_in: Callable[[Mapping[str, Any]], str]
     if template is None:
         column = _text_column(columns)
@@ -112,6 +96,7 @@ def _texts(rows: Sequence[Mapping[str, Any]], columns: tuple[str, ...], template
             return str(row[column])
     else:
         fill_in = RowTemplate(template, columns).fill_in
+    of = f" of the template {variant!r}" if variant else ""
     texts: list[str] = []
     rows_without_value: list[tuple[int, str]] = []
     for index, row in enumerate(rows):
@@ -122,12 +107,12 @@ def _texts(rows: Sequence[Mapping[str, Any]], columns: tuple[str, ...], template
     if rows_without_value:
         index, column = rows_without_value[0]
         raise bad_request(
-            f"{len(rows_without_value)} of the {len(rows)} prompts have no value in {column!r} (first: row {index}); "
-            f"fill it, or drop such rows, for a DataFrame with df.dropna(subset=[{column!r}])."
+            f"{len(rows_without_value)} of the {len(rows)} prompts{of} have no value in {column!r} (first: row "
+            f"{index}); fill it, or drop such rows, for a DataFrame with df.dropna(subset=[{column!r}])."
         )
     empty = [index for index, text in enumerate(texts) if not text.strip()]
     if empty:
-        raise bad_request(f"{len(empty)} of the {len(rows)} prompts are empty (first: row {empty[0]}).")
+        raise bad_request(f"{len(empty)} of the {len(rows)} prompts{of} are empty (first: row {empty[0]}).")
     return texts
 
 

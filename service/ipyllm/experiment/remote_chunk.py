@@ -43,7 +43,7 @@ class Chunk:
     concurrency: int | None
     executor: str | None
     warmups: int  # if not 0, each trial is a warm-up that is repeated so many times
-    arms: tuple[tuple[str, str | BaseLLMService, ChatRequest], ...]  # label, model as given, shared request
+    arms: tuple[tuple[str, str, str | BaseLLMService, ChatRequest], ...]  # label, variant, model as given, request
     trials: tuple[tuple[str, int, str, str, int], ...]  # key, index of the arm, prompt's id and text, repeat
     submission_id: str = ""  # unique, because Dask runs equal tasks only once
     limit_usd: float | None = None  # the part of the budget that is reserved for it
@@ -60,7 +60,7 @@ class Chunk:
             config.concurrency,
             config.executor,
             warmups,
-            tuple((arm.label, arm.given, arm.request) for arm in arms.values()),
+            tuple((arm.label, arm.variant, arm.given, arm.request) for arm in arms.values()),
             tuple(
                 (trial.key, index[trial.arm.label], trial.prompt.prompt_id, trial.prompt.text, trial.repeat)
                 for trial in trials
@@ -75,9 +75,9 @@ class Chunk:
         from ipyllm.registry.models import create_llm_service
 
         arms = []
-        for label, given, request in self.arms:
+        for label, variant, given, request in self.arms:
             service = create_llm_service(given) if isinstance(given, str) else given
-            arms.append(Arm(label, "", request.model, service, given, request))
+            arms.append(Arm(label, "", request.model, service, given, request, variant=variant))
         return [
             Trial(key, arms[arm_index], Prompt(prompt_id, text, 0, {}), repeat)
             for key, arm_index, prompt_id, text, repeat in self.trials

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from ipyllm.dataframes.conditions import TIMES_LEFT_OUT, in_words
 from ipyllm.dataframes.failures import root_categories
-from ipyllm.experiment.answered_rows import answered_rows
 from ipyllm.experiment.conditions import with_conditions
+from ipyllm.experiment.input_columns import InputTable, in_order
 from ipyllm.experiment.ledger_progress import LedgerProgress
 from ipyllm.totals import CostTotal
 
@@ -55,7 +55,7 @@ class Results:
         self._ledger = ledger
         self._scores = scores
         self._texts = texts
-        self._table = table
+        self._input = InputTable(grid, table)
         self._current_run = current_run
         self._latest_run = latest_run
         self._concurrency = concurrency
@@ -70,16 +70,20 @@ class Results:
     def calls(self) -> pd.DataFrame:
         """One row per call that was made, earliest first, warm-ups included and flagged.
 
-        ``experiment``, ``arm``, ``model``, ``params``, ``system``, ``prompt_id``, ``repeat``, ``row`` (place in the
-        input), ``n_rows`` (equal rows of the input, which share the answer), ``prompt``, ``response``, ``status``, then
-        the columns of ``usage()``, ``reused`` (whether the call was made before the latest run in this kernel),
-        ``other_conditions`` (whether it was made under others than that run or, if that asked its arm nothing, at
-        another concurrency: its times are then null), and for each scorer ``score_<name>`` and
-        ``score_<name>_error``. Calls without a score are scored now, in this thread; what a scorer's calls cost is paid
-        from the budget of the experiment.
+        ``experiment``, ``arm`` (a categorical, in the order of the experiment), ``model``, ``variant`` (the name of the
+        template, if there are several), ``params``, ``system``, ``prompt_id``, ``repeat``, ``row`` (the input's index),
+        ``n_rows`` (equal rows of the input, which share the answer), the input's columns, ``prompt``, ``response``,
+        ``status``, then the columns of ``usage()``, ``reused`` (whether the call was made before the latest run in this
+        kernel), ``other_conditions`` (whether it was made under others than that run or, if that asked its arm nothing,
+        at another concurrency: its times are then null), and for each scorer ``score_<name>`` and
+        ``score_<name>_error``. A column of the input whose name is taken, or begins with ``score_``, is
+        ``input_<name>``. Calls without a score are scored now, in this thread; what a scorer's calls cost is paid from
+        the budget of the experiment.
         """
-        calls = self._scores.join(self._calls(), self._ledger)
-        calls.attrs["arms"] = [arm.label for arm in self._grid.arms]
+        scored = self._scored()
+        calls = self._input.beside(scored)
+        calls["arm"] = in_order(calls["arm"], self._grid)
+        calls.attrs = {**scored.attrs, "arms": [arm.label for arm in self._grid.arms]}
         return calls
 
     @property
@@ -91,8 +95,8 @@ class Results:
         columns stand ``arm``, ``repeat``, ``call_id``, ``response``, ``status``, ``error_message`` and the scores,
         which are null without a call; a column of the input with such a name is renamed to ``input_<name>``.
         """
-        calls = self.calls
-        return answered_rows(calls[~calls["warmup"]], self._grid, self._table)
+        calls = self._scored()
+        return self._input.answered(calls[~calls["warmup"]])
 
     @property
     def directions(self) -> dict[str, bool | None]:
@@ -101,7 +105,7 @@ class Results:
         As each scorer declares it (:attr:`ipyllm.scorers.Scorer.higher_is_better`); None where neither is better, or
         where it is not known. Calls without a score are scored now, as in :attr:`calls`.
         """
-        return dict(self.calls.attrs.get("directions", {}))
+        return dict(self._scored().attrs.get("directions", {}))
 
     @property
     def undone(self) -> int:
@@ -234,7 +238,11 @@ class Results:
     def _ledger_progress(self) -> LedgerProgress:
         return LedgerProgress(self._name, self._grid, self._ledger, self._texts)
 
+    def _scored(self) -> pd.DataFrame:
+        return self._scores.join(self._calls(), self._ledger)
+
     def _calls(self) -> pd.DataFrame:
+        """Return the calls, with the number of their row, from 0."""
         latest = self._latest_run()
         calls = self._ledger_progress().calls(frozenset() if latest is None else latest.done_before)
         return with_conditions(calls, latest, self._concurrency())
@@ -250,14 +258,21 @@ class Results:
         arm_by_name = models.loc[models["nunique"] == 1, "first"].to_dict()
         arm_by_name |= {name: arm.label for arm in self._grid.arms for name in (arm.full_label, arm.label)}
         found = votes(kernel=None, ledger=self._ledger)
-        prompts = {prompt.text for prompt in self._grid.prompts}
+        id_by_call = dict(zip(calls["call_id"], calls["prompt_id"], strict=True))
+        id_by_text = {trial.prompt.text: trial.prompt.prompt_id for trial in self._grid.trials.values()}
         rows = []
-        for vote in found[found["prompt"].isin(prompts)].to_dict("records"):
+        for vote in found.to_dict("records"):
+            ids = {id_by_call[id_] for id_ in vote["arms"].values() if id_ in id_by_call} or {
+                id_by_text.get(vote["prompt"])
+            }
+            if len(ids) > 1 or None in ids:
+                continue
             arms = {label: arm_by_call.get(id_) or arm_by_name.get(label) for label, id_ in vote["arms"].items()}
             if None not in arms.values() and len(set(arms.values())) == len(arms):
                 renamed = {arms[label]: id_ for label, id_ in vote["arms"].items()}
-                rows.append({**vote, "arms": renamed, "outcome": arms.get(vote["outcome"], vote["outcome"])})
-        return found.iloc[:0] if not rows else type(found)(rows, columns=found.columns)
+                outcome = arms.get(vote["outcome"], vote["outcome"])
+                rows.append({**vote, "arms": renamed, "outcome": outcome, "prompt_id": ids.pop()})
+        return found.iloc[:0] if not rows else type(found)(rows, columns=[*found.columns, "prompt_id"])
 
 
 def _categories(failed: pd.DataFrame) -> str:

@@ -39,6 +39,7 @@ COLUMNS: Final[dict[str, Kind]] = {
     # place in an experiment
     "experiment": "text",
     "arm": "text",
+    "variant": "text",
     "prompt_id": "text",
     "repeat": "int",
     "warmup": "bool",

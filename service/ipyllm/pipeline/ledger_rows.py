@@ -30,7 +30,7 @@ _RESPONSE = (
 )
 _PROVENANCE = (
     *("cell_id", "conversation", "origin"),
-    *("experiment", "arm", "prompt_id", "repeat", "warmup", "concurrency", "executor"),
+    *("experiment", "arm", "variant", "prompt_id", "repeat", "warmup", "concurrency", "executor"),
 )
 
 

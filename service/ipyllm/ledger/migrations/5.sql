@@ -1,3 +1,4 @@
+ALTER TABLE calls ADD COLUMN variant TEXT;
 ALTER TABLE calls ADD COLUMN address TEXT;
 ALTER TABLE calls ADD COLUMN machine TEXT;
 ALTER TABLE calls ADD COLUMN concurrency BIGINT;
