@@ -38,7 +38,7 @@ def in_words(calls: pd.DataFrame) -> str:
     'at concurrency 32'
     """
     groups = calls.groupby(list(CONDITIONS), dropna=False, sort=False).size().sort_values(ascending=False)
-    phrases = [(_phrase(*conditions), n) for conditions, n in groups.items()]
+    phrases = [(_phrase(*conditions), n) for conditions, n in zip(groups.index.tolist(), groups, strict=True)]
     if len(phrases) == 1:
         return phrases[0][0]
     return join_names([f"{n} {phrase}" for phrase, n in phrases], limit=_MAX_NAMES)

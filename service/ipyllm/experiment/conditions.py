@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from ipyllm.dataframes.conditions import CONDITIONS
 
@@ -36,6 +36,7 @@ class LatestRun:
     done_before: frozenset[str]  # keys of trials
     asked: frozenset[str]  # labels of arms
     conditions: Mapping[str, Conditions]  # by label
+    in_words: str  # how many calls were done before, and under which conditions; empty if none
 
 
 def with_conditions(
@@ -65,7 +66,7 @@ def with_conditions(
     return calls.assign(other_conditions=differ, **times)
 
 
-def _is(column: pd.Series[object], value: object) -> pd.Series[bool]:
+def _is(column: pd.Series[Any], value: Any) -> pd.Series[bool]:
     import pandas as pd
 
     return column.isna() if pd.isna(value) else (column == value).fillna(value=False).astype(bool)

@@ -6,6 +6,7 @@ from collections import Counter
 from typing import TYPE_CHECKING, Any, Final
 
 from ipyllm.dataframes.call_totals import cost_total
+from ipyllm.dataframes.conditions import in_words
 from ipyllm.experiment.earlier_rows import EarlierRows
 from ipyllm.experiment.run import GRID_TAG, TRIAL_TAG
 from ipyllm.text.format import count, join_names
@@ -58,6 +59,12 @@ class LedgerProgress:
         status, category = self.rows["status"], self.rows["error_category"]
         final = (status == "ok") | ((status == "error") & category.isin(_FINAL_ERRORS))
         return set(self.rows.loc[final & ~self._is_warmup & self._in_grid, "trial"])
+
+    def done_in_words(self) -> str:
+        """Return how many trials of the grid are done, and under which conditions they were asked."""
+        is_done = self.rows["trial"].isin(self.done()) & ~self._is_warmup & (self.rows["status"] != "running")
+        rows = self.rows[is_done].drop_duplicates("trial", keep="last")
+        return f"{len(rows)} of {len(self._grid)} {in_words(rows)}" if len(rows) else ""
 
     def running(self) -> set[str]:
         """Return the keys of the trials whose calls are running."""

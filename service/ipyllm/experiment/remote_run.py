@@ -18,6 +18,7 @@ from ulid import ULID
 
 from ipyllm.conversations.hidden_tokens import hidden_tokens
 from ipyllm.errors import LLMError, bad_request
+from ipyllm.experiment.failure_limit import FailureLimit, Outcome
 from ipyllm.experiment.remote_chunk import Chunk, ChunkReport, run_chunk, write_lost_calls, write_rows
 from ipyllm.experiment.run import TRIAL_TAG, RunProgress, request_of
 from ipyllm.experiment.spending_limit import max_cost
@@ -102,6 +103,7 @@ class RemoteRun:
         self._n_workers = _worker_count(self._executor)
         self.config = replace(config, executor=f"{self._n_workers} × {type(self._executor).__name__}")
         self._n_deaths = 0
+        self._failures = FailureLimit(config.max_failures)
         size = chunk_size or _chunk_size(len(trials), self._n_workers, config.most_in_flight)
         self._trial_queue = deque(self._chunks(trials, size))
         self._warmup_queue = deque(self._warm_ups(trials))
@@ -137,7 +139,7 @@ class RemoteRun:
     def _warm_ups(self, trials: Sequence[Trial]) -> list[ChunkJob]:
         if not self.config.warmups:
             return []
-        first = list({trial.arm.model: trial for trial in reversed(trials)}.values())
+        first = list({trial.arm.server: trial for trial in reversed(trials)}.values())
         return [
             ChunkJob(Chunk.of([trial], self.config, warmups=self.config.warmups), [trial], is_warmup=True)
             for trial in first
@@ -234,14 +236,39 @@ class RemoteRun:
         hidden_tokens().update(report.hidden_tokens)
         self._release(job, report.cost.usd)
         progress.cost += report.cost
-        for model, error in report.unreachable.items():
-            progress.unreachable.setdefault(model, error)
+        for server, error in report.unreachable.items():
+            progress.unreachable.setdefault(server, error)
+        for name, reason in report.left.items():
+            progress.left.setdefault(name, reason)
+        if not job.is_warmup:
+            self._count_failures(job, report)
+        if report.unreachable or progress.left:
+            self._take_back_unreachable(queue)
         if job.is_warmup:
             return
         progress.ended += report.ended
         progress.failed += report.failed
         if report.stopped is not None and job.reservation_id is not None:
             self._handle_stop(job, report, queue)
+
+    def _count_failures(self, job: ChunkJob, report: ChunkReport) -> None:
+        """Leave arms that failed too often in several chunks together."""
+        arms = {trial.key: trial.arm for trial in job.trials}
+        for row in sorted(report.rows, key=lambda row: row["call_id"]):
+            outcome = Outcome.of_row(row)
+            was_refused_by_budget = outcome.error_category == "quota" and not row.get("attempts")
+            if not was_refused_by_budget:
+                found = self._failures.record(arms[row["tags"][TRIAL_TAG]], outcome)
+                if found is not None:
+                    self.progress.left.setdefault(*found)
+
+    def _take_back_unreachable(self, queue: deque[ChunkJob]) -> None:
+        """Withdraw chunks that no worker has begun, and that have calls to a server or arm that is asked no more."""
+        for future, job in list(self._submitted.items()):
+            if any(self.progress.is_left(trial.arm) for trial in job.trials) and future.cancel():
+                del self._submitted[future]
+                self._release(job, 0.0)
+                queue.append(job)
 
     def _handle_stop(self, job: ChunkJob, report: ChunkReport, queue: deque[ChunkJob]) -> None:
         """Submit again what a worker did not send because its part of the budget was used up, as by retries."""
@@ -287,10 +314,10 @@ class RemoteRun:
         return True
 
     def _reachable_part(self, job: ChunkJob) -> ChunkJob | None:
-        unreachable = self.progress.unreachable
-        if job.is_warmup or not any(trial.arm.model in unreachable for trial in job.trials):
+        is_left = self.progress.is_left
+        if job.is_warmup or not any(is_left(trial.arm) for trial in job.trials):
             return job
-        trials = [trial for trial in job.trials if trial.arm.model not in unreachable]
+        trials = [trial for trial in job.trials if not is_left(trial.arm)]
         return ChunkJob(Chunk.of(trials, self.config), trials, tries=job.tries) if trials else None
 
     # ---- the budget --------------------------------------------------------------------------------
@@ -396,11 +423,11 @@ def _chunk_size(trials: int, workers: int, concurrency: int) -> int:
 def _check_picklable(chunks: Sequence[ChunkJob]) -> None:
     import pickle
 
-    for arm in {id(arm[1]): arm for job in chunks for arm in job.chunk.arms}.values():
+    for arm in {id(arm.given): arm for job in chunks for arm in job.chunk.arms}.values():
         try:
             pickle.dumps(arm)
         except Exception as exc:  # noqa: BLE001 - a user's object may raise anything
             raise bad_request(
-                f"{arm[0]!r} cannot be sent to another process ({exc}); give the model as a name, with its endpoint "
+                f"{arm.label!r} cannot be sent to another process ({exc}); give the model as a name, with its endpoint "
                 "or route in the settings."
             ) from None

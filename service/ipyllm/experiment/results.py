@@ -83,7 +83,12 @@ class Results:
         scored = self._scored()
         calls = self._input.beside(scored)
         calls["arm"] = in_order(calls["arm"], self._grid)
-        calls.attrs = {**scored.attrs, "arms": [arm.label for arm in self._grid.arms]}
+        run = self._current_run()
+        calls.attrs = {
+            **scored.attrs,
+            "arms": [arm.label for arm in self._grid.arms],
+            "problems": [] if run is None else run.progress.problems(),
+        }
         return calls
 
     @property
@@ -139,6 +144,7 @@ class Results:
             sentences.append(f"It is running; {left} of the calls have not ended{alone}.")
         elif left:
             reason = f": {run.progress.stopped}" if run is not None and run.progress.stopped else "."
+            sentences += [] if run is None else run.progress.problems()
             sentences.append(f"{left} were not made{reason} Call run() again to continue.")
         return " ".join(sentences)
 

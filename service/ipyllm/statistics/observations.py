@@ -85,6 +85,7 @@ class Observations:
     arms: list[str]  # in order: see `arms_in_order`
     scores: list[str]  # the columns `score_…` with numbers
     directions: Mapping[str, bool | None]  # of each of these: whether higher is better
+    problems: tuple[str, ...] = ()  # sentences about arms that were not asked everything
 
     @cached_property
     def first_time(self) -> Metric:
@@ -244,7 +245,7 @@ def observe(calls: Any, directions: Mapping[str, bool | None] | None = None) -> 
     )
     declared = {**calls.attrs.get("directions", {}), **_by_column(directions or {}, scores)}
     found = {name: declared[name] if name in declared else infer_direction(frame[name]) for name in scores}
-    return Observations(frame, in_order, scores, found)
+    return Observations(frame, in_order, scores, found, tuple(calls.attrs.get("problems", ())))
 
 
 def arms_in_order(calls: pd.DataFrame, column: str = "arm") -> list[str]:
