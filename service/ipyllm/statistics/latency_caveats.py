@@ -10,6 +10,7 @@ import pandas as pd
 from ipyllm.dataframes.conditions import CONDITIONS, TIMES_LEFT_OUT, in_words
 from ipyllm.dataframes.failures import root_categories
 from ipyllm.dataframes.latency_filter import as_of_older_version, known_column
+from ipyllm.statistics.load_trend import load_trends
 from ipyllm.statistics.observations import METRICS
 from ipyllm.text.format import count, join_names, seconds
 from ipyllm.timing import MAX_READ_DELAY_S
@@ -37,6 +38,7 @@ def latency_caveats(observed: Observations) -> list[str]:
         _mostly_late,
         _whole_answers,
         _time_limits,
+        _load,
         _shared_cores,
         _attempts,
         _older,
@@ -127,6 +129,20 @@ def _time_limits(observed: Observations) -> Iterator[str]:
         yield (
             f"{count(int(stopped.sum()), 'call')} ({join_names(_arms(observed, stopped), limit=MAX_NAMES)}) ended at "
             "a time limit and count in no total time, although they were slow: the true quantiles are higher."
+        )
+
+
+def _load(observed: Observations) -> Iterator[str]:
+    """Say where a server was slower the more calls were in flight; embedded models have a caveat of theirs."""
+    metric = observed.first_time
+    counted = observed.frame.assign(**{metric.name: observed.values(metric)})[~observed.frame["cache_hit"]]
+    if "model" in counted:
+        counted = counted[~counted["model"].astype(str).str.startswith("local/")]
+    for trend in load_trends(counted, metric.name):
+        yield (
+            f"The {metric.label} at {trend.address} grew with the calls in flight: {seconds(trend.few_s)} with at most "
+            f"{trend.few} others, {seconds(trend.many_s)} with {trend.many} or more (medians). The server queues "
+            "calls, or shares its power among them: with fewer at once (concurrency=…) they are faster."
         )
 
 

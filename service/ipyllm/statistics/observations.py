@@ -32,7 +32,7 @@ _FAILED = ("error", "truncated")
 _UNFINISHED = ("running", "cancelled", "interrupted")
 _NUMBERS = (
     *("ttft_s", "ttfo_s", "thinking_s", "total_s", "output_tps", "client_lag_s", "send_delay_s"),
-    *("queue_s", "attempts"),
+    *("queue_s", "connect_s", "attempts"),
     *("input_tokens", "output_tokens", "visible_tokens", "cost_usd"),
 )
 _LARGEST = 1e60
