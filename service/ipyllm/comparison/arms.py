@@ -6,7 +6,7 @@ import json
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import count, product
+from itertools import product
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -15,7 +15,7 @@ from ipyllm.registry.models import create_llm_service
 from ipyllm.routing.route import Route
 from ipyllm.services.base import BaseLLMService
 from ipyllm.services.local import LocalService
-from ipyllm.text.format import shorten
+from ipyllm.text.format import count, shorten
 from ipyllm.validate import refuse_table
 
 if TYPE_CHECKING:
@@ -81,9 +81,19 @@ class Arm:
         host = None if given is None else urlsplit(self.service.base_url()).netloc.rpartition("@")[2]
         return [self.model, host, _json_value(self.params), self.system, *filter(None, [headers])]
 
+    @property
+    def is_in_earlier_identity(self) -> bool:
+        """Whether the earlier identity has all of it: it left out tools, schema and messages but the system prompt."""
+        request = self.request
+        return not request.tools and request.schema is None and len(request.messages) == (self.system is not None)
+
     def addresses(self) -> set[str | None]:
         """Return the addresses that may answer it; None among them stands for one that is known only in a call."""
         return _addresses_of(self.service)
+
+    def after(self, messages: Sequence[Message]) -> Arm:
+        """Return the arm with further messages before each prompt."""
+        return replace(self, request=replace(self.request, messages=(*self.request.messages, *messages)))
 
 
 def make_arms(
@@ -259,7 +269,7 @@ def _value_labels(given: Sequence[Any], parameter: str) -> list[str]:
     if parameter not in {"params", "system"}:
         return [f"v{number}" for number in range(1, len(given) + 1)]
     if parameter == "system":
-        numbers = count(1)
+        numbers = iter(range(1, len(given) + 1))
         return ["no system" if value is None else f"system {next(numbers)}" for value in given]
     sets = [dict(value) if isinstance(value, Mapping) else {} for value in given]
     names = list(dict.fromkeys(name for one in sets for name in one))
@@ -268,8 +278,18 @@ def _value_labels(given: Sequence[Any], parameter: str) -> list[str]:
 
 
 def _value(name: str, params: Mapping[str, Any]) -> str:
-    """Return a value as it is shown; of headers, whose values may be keys, only the names."""
+    """Return a value as it is shown; of headers, whose values may be keys, and of tools, only the names."""
     value = params[name]
+    if name == "tools" and isinstance(value, Iterable):
+        from ipyllm.tools import tools_by_name
+
+        return _short(", ".join(tools_by_name(value)) or "none")
+    if name == "schema" and value is not None:
+        from ipyllm.structured import Schema
+
+        return _short(Schema.of(value).name)
+    if name == "conversation_history" and isinstance(value, Iterable):
+        return count(len(list(value)), "message")
     return _short(", ".join(map(str, value)) if name == "extra_headers" and isinstance(value, Mapping) else value)
 
 

@@ -8,21 +8,23 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from ipyllm.comparison.arms import canonical_json
+from ipyllm.comparison.arms import Arm, canonical_json
+from ipyllm.errors import bad_request
+from ipyllm.experiment.row_content import RowContent
 from ipyllm.experiment.row_identity import id_of_text
+from ipyllm.messages import SYSTEM
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
-    from ipyllm.comparison.arms import Arm
     from ipyllm.experiment.prompts import Prompt
     from ipyllm.messages import Message
 
-__all__ = ["Grid", "Trial"]
+__all__ = ["Grid", "Trial", "check_content"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,8 +39,10 @@ class Trial:
 
     @property
     def messages(self) -> tuple[Message, ...]:
-        """The messages that are sent."""
-        return (*self.arm.request.messages, {"role": "user", "content": self.prompt.text})
+        """The messages that are sent; raises ``bad_request`` if the file of an image has gone or changed."""
+        of_row = self.prompt.messages
+        n_system = sum(1 for message in of_row[:1] if message["role"] in SYSTEM)  # first, as servers want it
+        return (*of_row[:n_system], *self.arm.request.messages, *of_row[n_system:])
 
 
 class Grid:
@@ -61,23 +65,31 @@ class Grid:
         return len(self.arms) * len(self.prompts) * self.repeats
 
     def _make(self) -> Iterator[Trial]:
-        asked: Counter[bytes] = Counter()
-        for arm in self.arms:
-            yield from (
-                Trial(key, arm, prompt, repeat) for key, prompt, repeat in self._keys(arm, arm.identity(), asked)
-            )
+        for arm, keys in self._keys(Arm.identity):
+            yield from (Trial(key, arm, prompt, repeat) for key, prompt, repeat in keys)
 
-    def _keys(self, arm: Arm, identity: Any, asked: Counter[bytes]) -> Iterator[tuple[str, Prompt, int]]:
-        """Yield the key of each trial of an arm with this identity, with its prompt and repeat.
+    def _keys(self, identity_of: Callable[[Arm], Any]) -> Iterator[tuple[Arm, Iterator[tuple[str, Prompt, int]]]]:
+        """Yield each arm with the keys of its trials, by an identity of arms, and their prompts and repeats.
 
-        Two templates may make the same text. Their calls are calls of their own, as those of repeats are: ``asked``
-        counts them.
+        Two templates may make the same text. Their calls are calls of their own, as those of repeats are.
         """
+        contents = {
+            variant: [canonical_json(prompt.sent).encode() for prompt in prompts]
+            for variant, prompts in self._of_variant.items()
+        }
+        asked: dict[str, Counter[bytes]] = {}  # by arm without its template: how often a text
+        for arm in self.arms:
+            counter = asked.setdefault(canonical_json(arm.identity()), Counter())
+            yield arm, self._keys_of(arm, identity_of(arm), contents[arm.variant], counter)
+
+    def _keys_of(
+        self, arm: Arm, identity: Any, contents: Sequence[bytes], asked: Counter[bytes]
+    ) -> Iterator[tuple[str, Prompt, int]]:
         arm_hash = hashlib.sha256(canonical_json(identity).encode())
         several = len(self._of_variant) > 1
-        for prompt in self._of_variant[arm.variant]:
+        for prompt, content in zip(self._of_variant[arm.variant], contents, strict=True):
             prompt_hash = arm_hash.copy()
-            prompt_hash.update(canonical_json([prompt.text, prompt.nth]).encode())
+            prompt_hash.update(content)
             if several:
                 digest = prompt_hash.digest()
                 if nth := asked[digest]:
@@ -96,10 +108,11 @@ class Grid:
         """
         found: dict[str, list[Trial]] = {}
         trials = iter(self.trials.values())
-        asked: Counter[bytes] = Counter()
-        for arm in self.arms:
-            for key, _, _ in self._keys(arm, arm.earlier_identity(), asked):
-                found.setdefault(key, []).append(next(trials))
+        for arm, keys in self._keys(Arm.earlier_identity):
+            for key, _, _ in keys:
+                trial = next(trials)
+                if arm.is_in_earlier_identity:
+                    found.setdefault(key, []).append(trial)
         return found
 
     @property
@@ -117,7 +130,7 @@ class Grid:
         """
         identities = [arm.earlier_identity() for arm in self.arms]
         asked = (prompt for prompts in self._of_variant.values() for prompt in prompts)
-        contents = [identities, [[prompt.text, prompt.nth] for prompt in asked]]
+        contents = [identities, [prompt.sent for prompt in asked]]
         return f"experiment-{hashlib.sha256(canonical_json(contents).encode()).hexdigest()[:8]}"
 
     @property
@@ -139,3 +152,18 @@ class Grid:
 
     def _signature(self, keys: Iterable[str]) -> str:
         return f"{self.shape}, {hashlib.sha256(''.join(sorted(keys)).encode()).hexdigest()[:12]}"
+
+
+def check_content(arms: Sequence[Arm], prompts: Sequence[Prompt]) -> None:
+    """Raise ``bad_request`` if an arm cannot be sent the messages or images of a row."""
+    contents = [(prompt, prompt.content) for prompt in prompts if isinstance(prompt.content, RowContent)]
+    with_system = next((prompt for prompt, content in contents if content.has_system), None)
+    both = next((arm for arm in arms if arm.system is not None), None)
+    if with_system is not None and both is not None:
+        raise bad_request(
+            f"Row {with_system.row} has a system message of its own, and the arm {both.label!r} has another: leave "
+            "system=… out, or take the message out of the rows."
+        )
+    if pictured := next((prompt for prompt, content in contents if content.has_images), None):
+        for arm in arms:
+            arm.service.resolve(replace(arm.request, messages=Trial("", arm, pictured, 0).messages))

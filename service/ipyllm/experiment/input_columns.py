@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 __all__ = ["InputTable", "in_order"]
 
 _ANSWERS: Final = ("call_id", "response", "status", "error_message")
+_COMPUTED: Final = ("parsed", "score_")
+"""How the names of columns begin that are computed from answers."""
 _SAME: Final = ("prompt", "prompt_id")
 """Columns of the calls that may be those of the input themselves."""
 
@@ -29,8 +31,8 @@ class InputTable:
     def beside(self, calls: pd.DataFrame) -> pd.DataFrame:
         """Return ``calls``, whose ``row`` counts from 0, with the input's columns after ``n_rows``.
 
-        ``row`` becomes the input's index. An input's column whose name is taken, or begins with ``score_``, is renamed
-        to ``input_<name>``; one that has the prompts or their ids is left out.
+        ``row`` becomes the input's index. An input's column whose name is taken, or begins as a computed one does, is
+        renamed to ``input_<name>``; one that has the prompts or their ids is left out.
         """
         import pandas as pd
 
@@ -56,7 +58,7 @@ class InputTable:
             for arm in grid.arms
             for repeat in range(grid.repeats)
         ]
-        names = [*_ANSWERS, *(name for name in calls.columns if name.startswith("score_"))]
+        names = [*_ANSWERS, *(name for name in calls.columns if name.startswith(_COMPUTED))]
         keys = pd.MultiIndex.from_tuples([trial[1:] for trial in trials], names=["row", "arm", "repeat"])
         answers = calls.set_index(list(keys.names))[names].reindex(keys).reset_index(["arm", "repeat"])
         answers["arm"] = in_order(answers["arm"], grid)
@@ -84,5 +86,5 @@ def in_order(arms: Any, grid: Grid) -> pd.Categorical:
 def _renamed(rows: pd.DataFrame, taken: pd.DataFrame) -> pd.DataFrame:
     rows = rows.loc[:, ~rows.columns.duplicated(keep="last")]
     return rows.rename(
-        columns={name: f"input_{name}" for name in rows.columns if name in taken.columns or name.startswith("score_")}
+        columns={name: f"input_{name}" for name in rows.columns if name in taken.columns or name.startswith(_COMPUTED)}
     )

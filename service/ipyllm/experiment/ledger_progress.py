@@ -9,6 +9,7 @@ from ipyllm.dataframes.call_totals import cost_total
 from ipyllm.dataframes.conditions import in_words
 from ipyllm.experiment.earlier_rows import EarlierRows
 from ipyllm.experiment.run import GRID_TAG, TRIAL_TAG
+from ipyllm.experiment.steps import with_steps
 from ipyllm.text.format import count, join_names
 
 if TYPE_CHECKING:
@@ -22,8 +23,9 @@ if TYPE_CHECKING:
 
 __all__ = ["LedgerProgress"]
 
-_FINAL_ERRORS: Final = ("content_filter",)
-"""Errors that say something about the answer, as an answer does. All others may pass: a model gets configured, say."""
+_FINAL_ERRORS: Final = ("content_filter", "refusal", "schema_mismatch")
+"""Errors that say something about the answer, as an answer does: to ask again until it fits a schema, say, would make a
+model look better than it is. All others may pass: a model gets configured, say."""
 
 _LEADING_COLUMNS: Final = (
     "experiment", "arm", "model", "variant", "params", "system", "prompt_id", "repeat", "row", "n_rows", "prompt",
@@ -50,6 +52,7 @@ class LedgerProgress:
             trial=_array(each.get(TRIAL_TAG) for each in tags), grid=_array(each.get(GRID_TAG) for each in tags)
         )
         self._is_warmup = self.rows["warmup"].fillna(value=False).astype(bool)
+        self._is_step = self.rows["step"].notna()  # of a call that went on
         self._earlier = EarlierRows(self.rows, grid)
         self.rows["trial"] = self._earlier.trials
         self._in_grid = self.rows["trial"].isin(grid.trials.keys())
@@ -58,7 +61,7 @@ class LedgerProgress:
         """Return the keys of the trials that were answered, or failed with a final error."""
         status, category = self.rows["status"], self.rows["error_category"]
         final = (status == "ok") | ((status == "error") & category.isin(_FINAL_ERRORS))
-        return set(self.rows.loc[final & ~self._is_warmup & self._in_grid, "trial"])
+        return set(self.rows.loc[final & ~self._is_warmup & ~self._is_step & self._in_grid, "trial"])
 
     def done_in_words(self) -> str:
         """Return how many trials of the grid are done, and under which conditions they were asked."""
@@ -82,8 +85,8 @@ class LedgerProgress:
 
         ``reused`` marks those of the trials that were done before the latest run.
         """
-        rows = self.rows[self._in_grid]
-        is_warmup = self._is_warmup[self._in_grid]
+        rows = with_steps(self.rows[self._in_grid])
+        is_warmup = self._is_warmup[rows.index]
         best = (
             rows[~is_warmup]
             .assign(_answered=rows["status"] == "ok")
@@ -109,7 +112,7 @@ class LedgerProgress:
         )
         if self._texts:
             rows["response"] = rows["response"].fillna(rows["call_id"].map(self._texts))
-        other_columns = [name for name in rows.columns if name not in {*_LEADING_COLUMNS, "trial", "grid"}]
+        other_columns = [name for name in rows.columns if name not in {*_LEADING_COLUMNS, "trial", "grid", "step"}]
         return rows[[*_LEADING_COLUMNS, *other_columns]].reset_index(drop=True)
 
     def costs(self) -> pd.DataFrame:
@@ -125,7 +128,7 @@ class LedgerProgress:
         for kind, chosen in kinds.items():
             total = cost_total(rows[chosen])
             table[kind] = {
-                "n": total.n,
+                "n": int((chosen & ~self._is_step[rows.index]).sum()),
                 "cost_usd": total.usd,
                 "cost_unknown": total.n_unknown,
                 "cost_bound_usd": float(bound[chosen].sum(skipna=False)),

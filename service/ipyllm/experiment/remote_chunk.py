@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from ipyllm.conversations.hidden_tokens import Excess, Kind
     from ipyllm.errors import LLMError
     from ipyllm.experiment.grid import Trial
+    from ipyllm.experiment.row_content import Content
     from ipyllm.request import ChatRequest
     from ipyllm.services.base import BaseLLMService
     from ipyllm.totals import CostTotal
@@ -82,7 +83,7 @@ class Chunk:
     max_failures: int | None
     warmups: int  # if not 0, each trial is a warm-up that is repeated so many times
     arms: tuple[PackedArm, ...]
-    trials: tuple[tuple[str, int, str, str, int], ...]  # key, index of the arm, prompt's id and text, repeat
+    trials: tuple[tuple[str, int, str, str, Content | None, int], ...]  # key, index of the arm, prompt, repeat
     submission_id: str = ""  # unique, because Dask runs equal tasks only once
     limit_usd: float | None = None  # the part of the budget that is reserved for it
     hidden_tokens: Mapping[Kind, Excess] = field(default_factory=dict)  # as far as the submitting process knows
@@ -101,7 +102,10 @@ class Chunk:
             warmups,
             tuple(PackedArm.of(arm) for arm in arms.values()),
             tuple(
-                (trial.key, index[trial.arm.label], trial.prompt.prompt_id, trial.prompt.text, trial.repeat)
+                (
+                    *(trial.key, index[trial.arm.label], trial.prompt.prompt_id),
+                    *(trial.prompt.text, trial.prompt.content, trial.repeat),
+                )
                 for trial in trials
             ),
         )
@@ -113,8 +117,8 @@ class Chunk:
 
         arms = [arm.unpack() for arm in self.arms]
         return [
-            Trial(key, arms[arm_index], Prompt(prompt_id, text, 0, {}), repeat)
-            for key, arm_index, prompt_id, text, repeat in self.trials
+            Trial(key, arms[arm_index], Prompt(prompt_id, text, 0, {}, content=content), repeat)
+            for key, arm_index, prompt_id, text, content, repeat in self.trials
         ]
 
 

@@ -19,6 +19,7 @@ from ulid import ULID
 from ipyllm.conversations.hidden_tokens import hidden_tokens
 from ipyllm.errors import LLMError, bad_request
 from ipyllm.experiment.failure_limit import FailureLimit, Outcome
+from ipyllm.experiment.picklable import check_picklable
 from ipyllm.experiment.remote_chunk import Chunk, ChunkReport, run_chunk, write_lost_calls, write_rows
 from ipyllm.experiment.run import TRIAL_TAG, RunProgress, request_of
 from ipyllm.experiment.spending_limit import max_cost
@@ -116,7 +117,8 @@ class RemoteRun:
 
     def start(self) -> RemoteRun:
         """Start and return at once; raise ``bad_request`` if a service cannot be pickled."""
-        _check_picklable([*self._warmup_queue, *self._trial_queue])
+        jobs = (*self._warmup_queue, *self._trial_queue)
+        check_picklable((job.chunk for job in jobs), self._executor)
         self._thread.start()
         return self
 
@@ -418,16 +420,3 @@ def _chunk_size(trials: int, workers: int, concurrency: int) -> int:
     """Return the size of a chunk: large enough to keep a worker busy, small enough that all workers end together."""
     fair = ceil(trials / workers)
     return max(1, min(fair, max(min(concurrency, fair), min(ceil(fair / 4), _MAX_ROUNDS * concurrency))))
-
-
-def _check_picklable(chunks: Sequence[ChunkJob]) -> None:
-    import pickle
-
-    for arm in {id(arm.given): arm for job in chunks for arm in job.chunk.arms}.values():
-        try:
-            pickle.dumps(arm)
-        except Exception as exc:  # noqa: BLE001 - a user's object may raise anything
-            raise bad_request(
-                f"{arm.label!r} cannot be sent to another process ({exc}); give the model as a name, with its endpoint "
-                "or route in the settings."
-            ) from None

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from ipyllm.experiment.conditions import LatestRun
     from ipyllm.experiment.grid import Grid
+    from ipyllm.experiment.parsed_answers import ParsedAnswers
     from ipyllm.experiment.remote_run import RemoteRun
     from ipyllm.experiment.run import Run
     from ipyllm.experiment.scores import Scores
@@ -43,6 +44,7 @@ class Results:
         grid: Grid,
         ledger: Ledger,
         scores: Scores,
+        parsed: ParsedAnswers,
         *,
         texts: Mapping[str, str] | None,
         table: pd.DataFrame | None,
@@ -54,6 +56,7 @@ class Results:
         self._grid = grid
         self._ledger = ledger
         self._scores = scores
+        self._parsed = parsed
         self._texts = texts
         self._input = InputTable(grid, table)
         self._current_run = current_run
@@ -68,21 +71,24 @@ class Results:
 
     @property
     def calls(self) -> pd.DataFrame:
-        """One row per call that was made, earliest first, warm-ups included and flagged.
+        """One row per call that was made, in the order of the input, its arms and repeats; warm-ups first, flagged.
 
         ``experiment``, ``arm`` (a categorical, in the order of the experiment), ``model``, ``variant`` (the name of the
         template, if there are several), ``params``, ``system``, ``prompt_id``, ``repeat``, ``row`` (the input's index),
         ``n_rows`` (equal rows of the input, which share the answer), the input's columns, ``prompt``, ``response``,
-        ``status``, then the columns of ``usage()``, ``reused`` (whether the call was made before the latest run in this
-        kernel), ``other_conditions`` (whether it was made under others than that run or, if that asked its arm nothing,
-        at another concurrency: its times are then null), and for each scorer ``score_<name>`` and
-        ``score_<name>_error``. A column of the input whose name is taken, or begins with ``score_``, is
-        ``input_<name>``. Calls without a score are scored now, in this thread; what a scorer's calls cost is paid from
-        the budget of the experiment.
+        ``status``, then the columns of ``usage()``. ``exchanges`` is the number of requests: a call with tools or a
+        repaired answer takes several; its ``cost_usd`` and ``total_s`` are those of all, the rest is that of the last.
+        ``reused`` says whether the call was made before the latest run in this kernel, ``other_conditions`` whether it
+        was made under others than that run or, if that asked its arm nothing, at another concurrency: its times are
+        then null. With a schema, ``parsed`` is the value in the answer, and ``parsed_<field>`` its fields. For each
+        scorer there are ``score_<name>`` and ``score_<name>_error``. A column of the input whose name is taken, or
+        begins with ``score_`` or ``parsed_``, is ``input_<name>``. Calls without a score are scored now, in this
+        thread; what a scorer's calls cost is paid from the budget of the experiment.
         """
         scored = self._scored()
-        calls = self._input.beside(scored)
-        calls["arm"] = in_order(calls["arm"], self._grid)
+        scored = scored.assign(arm=in_order(scored["arm"], self._grid), _measured=~scored["warmup"])
+        scored = scored.sort_values(["_measured", "row", "arm", "repeat"], kind="stable", ignore_index=True)
+        calls = self._input.beside(scored.drop(columns="_measured"))
         run = self._current_run()
         calls.attrs = {
             **scored.attrs,
@@ -245,13 +251,13 @@ class Results:
         return LedgerProgress(self._name, self._grid, self._ledger, self._texts)
 
     def _scored(self) -> pd.DataFrame:
-        return self._scores.join(self._calls(), self._ledger)
+        return self._scores.join(self._parsed.join(self._calls()), self._ledger)
 
     def _calls(self) -> pd.DataFrame:
         """Return the calls, with the number of their row, from 0."""
         latest = self._latest_run()
         calls = self._ledger_progress().calls(frozenset() if latest is None else latest.done_before)
-        return with_conditions(calls, latest, self._concurrency())
+        return self._parsed.checked(with_conditions(calls, latest, self._concurrency()))
 
     def _votes(self) -> pd.DataFrame:
         """Return the votes between arms of this experiment, under the arms' labels."""

@@ -239,20 +239,20 @@ class Run:
             arm = trial.arm
             if progress.is_left(arm):
                 continue
-            request = request_of(trial, self.config)
             account = None
-            if spending.limited:
-                try:
+            try:
+                request = request_of(trial, self.config)
+                if spending.limited:
                     account = await spending.open(arm.service, request)
-                except LLMError as exc:
-                    self._stop(str(exc), now=False)
-                    return
-                if self._has_stopped():  # while it waited for the reservation
-                    account.end()
-                    return
-                if progress.is_left(arm):
-                    account.end()
-                    continue
+            except LLMError as exc:
+                self._stop(str(exc), now=False)
+                return
+            if account is not None and self._has_stopped():  # while it waited for the reservation
+                account.end()
+                return
+            if account is not None and progress.is_left(arm):
+                account.end()
+                continue
             call = Call(arm.service, request, ledger=self.config.ledger, account=account)
             self._in_flight[call] = trial
             try:
@@ -314,7 +314,7 @@ class Run:
 
 
 def request_of(trial: Trial, config: RunConfig) -> ChatRequest:
-    """Return the request of a trial."""
+    """Return the request of a trial; raise ``bad_request`` if the file of an image has gone or changed."""
     arm, prompt = trial.arm, trial.prompt
     request = arm.request
     return replace(

@@ -48,6 +48,7 @@ COLUMNS: Final[dict[str, Kind]] = {
     # outcome
     "status": "text",
     "finish_reason": "text",
+    "step": "text",
     "refused": "bool",
     "error_category": "text",
     "cause": "text",

@@ -29,6 +29,7 @@ from ipyllm.structured import Schema
 from ipyllm.structured.fields import Field, fields_of, plain_answers
 from ipyllm.structured.labels import LabelSchema
 from ipyllm.text.format import count
+from ipyllm.text.suggest import closest
 from ipyllm.validate import validate_int, validate_usd
 
 if TYPE_CHECKING:
@@ -49,6 +50,7 @@ _NOT_FOR_ROWS = {
     "provenance": "give it a name instead",
     "notebook_options": "give the options themselves",
 }
+_OWN_OPTIONS = ("template", "model", "labels", "schema", "name", "concurrency", "progress")
 _GRACE_S = 10.0
 """Seconds that an interrupt waits for the rows of cancelled calls."""
 
@@ -186,6 +188,9 @@ def _arm(model: str | BaseLLMService | None, system: str | None, schema: Schema 
     for unfit, instead in _NOT_FOR_ROWS.items():
         if unfit in options:
             raise bad_request(f"llm_map takes no {unfit}: {instead}.")
+    for given in options:  # others are checked with those of chat
+        if (near := closest(given, _OWN_OPTIONS, cutoff=0.8)) is not None:
+            raise bad_request(f"llm_map has no option {given!r}; did you mean {near!r}?")
     if isinstance(schema, LabelSchema):
         system = " ".join(filter(None, [system, schema.instructions_in_words()]))
     arms = make_arms(create_llm_service() if model is None else model, None, system, schema=schema, **options)

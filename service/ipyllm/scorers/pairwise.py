@@ -270,7 +270,7 @@ def _pairs(calls: pd.DataFrame, arms: Sequence[str] | None, rows: Any, on: str) 
     for arm, key, repeat, is_warmup, stored, answer, row in zip(*columns, strict=True):
         if arm in chosen and answer.status == "ok" and stored and not is_warmup:
             found.setdefault((key, str(repeat)), {}).setdefault(arm, []).append((answer, row))
-    for by_arm in found.values():
+    for (key, _), by_arm in found.items():
         for one, other in itertools.combinations(chosen, 2):
             # Without a column of repeats, calls are paired in their order.
             for (first, row), (second, _) in zip(by_arm.get(one, ()), by_arm.get(other, ()), strict=False):

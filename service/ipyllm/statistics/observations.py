@@ -21,9 +21,21 @@ from ipyllm.text.suggest import suggest
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-__all__ = ["METRICS", "Failures", "Metric", "Observations", "arms_in_order", "infer_direction", "observe"]
+__all__ = [
+    "METRICS",
+    "Failures",
+    "Metric",
+    "Observations",
+    "Sort",
+    "arms_in_order",
+    "by_value",
+    "infer_direction",
+    "observe",
+]
 
 Failures = Literal["omit", "zero"]
+
+Sort = Literal["value"]
 
 Kind = Literal["score", "time", "speed", "money", "errors"]
 
@@ -261,6 +273,22 @@ def arms_in_order(calls: pd.DataFrame, column: str = "arm") -> list[str]:
     known = calls.attrs.get("arms", getattr(calls[column].array, "categories", ()))
     places = {str(label): place for place, label in enumerate(known)}
     return sorted(labels, key=lambda label: places.get(label, len(places)))
+
+
+def by_value(values: Mapping[str, float], metric: Metric, sort: Sort | None) -> list[str]:
+    """Return the arms as they are, or with ``"value"`` the best first; unknown values are last, equal ones in order.
+
+    Examples
+    --------
+    >>> by_value({"a": 0.3, "b": math.nan, "c": 0.2}, METRICS["ttft_s"], "value")
+    ['c', 'a', 'b']
+    """
+    if sort is None:
+        return list(values)
+    if sort != "value":
+        raise bad_request(f"sort must be 'value', or left out for the order of the call, not {sort!r}.")
+    sign = 1 if metric.higher_is_better is False else -1
+    return sorted(values, key=lambda arm: (math.isnan(values[arm]), sign * values[arm]))
 
 
 def infer_direction(scores: pd.Series[Any]) -> bool | None:

@@ -160,7 +160,7 @@ def test_the_id_of_a_prompt_is_the_same_in_any_order():
     [
         ("What is 2 + 2?", "write one prompt as a list"),
         ("nowhere.csv", "The file of prompts 'nowhere.csv' does not exist."),
-        ({"prompt": "so"}, "not dict"),
+        ({"prompt": "so"}, "put it into a list"),
         (7, "not int"),
         (["so", 7], "row 1 is int"),
     ],
