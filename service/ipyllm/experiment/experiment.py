@@ -13,11 +13,13 @@ from ipyllm.comparison.arms import make_arms, named_variants
 from ipyllm.conversations.tokens import estimate_body
 from ipyllm.errors import LLMError, bad_request
 from ipyllm.experiment.call_options import check_call_options
+from ipyllm.experiment.conditions import LatestRun
 from ipyllm.experiment.examples import Examples
+from ipyllm.experiment.failure_limit import MAX_FAILURES
 from ipyllm.experiment.grid import Grid, check_content
 from ipyllm.experiment.ledger_progress import LedgerProgress
 from ipyllm.experiment.parsed_answers import ParsedAnswers
-from ipyllm.experiment.progress_bar import watch
+from ipyllm.experiment.progress_bar import show_done, watch
 from ipyllm.experiment.prompts import input_table, read_prompts
 from ipyllm.experiment.results import Results
 from ipyllm.experiment.run import Run, RunConfig, RunProgress, request_of
@@ -33,10 +35,12 @@ from ipyllm.validate import validate_int, validate_usd
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Set as AbstractSet
     from concurrent.futures import Executor
 
     import pandas as pd
 
+    from ipyllm.experiment.grid import Trial
     from ipyllm.experiment.remote_run import RemoteRun
     from ipyllm.experiment.schedule import Order
     from ipyllm.services.base import BaseLLMService
@@ -110,6 +114,10 @@ class Experiment:
         is skipped.
     timeout, max_retries
         As for every service.
+    max_failures : int or None
+        Failed calls in a row, by default 20, after which an arm is left, and its other calls are not made; also once
+        half of its latest ``2.5 × max_failures`` calls failed. After as many in a row over all arms of a model at one
+        address, all of them are left. Running again tries them again. None: nothing is left.
     cache : bool
         Whether ipyllm's cache may answer the first of the repeats.
     **options
@@ -150,6 +158,7 @@ class Experiment:
         warmup: int = 1,
         timeout: float | Timeout | None = None,
         max_retries: int | None = None,
+        max_failures: int | None = MAX_FAILURES,
         cache: bool = False,
         **options: Any,
     ) -> None:
@@ -171,9 +180,11 @@ class Experiment:
         self.max_cost_usd = validate_usd(max_cost_usd)
         self._concurrency = None if concurrency is None else validate_int("concurrency", concurrency, 1)
         self._warmup = validate_int("warmup", warmup, 0)
+        self._max_failures = None if max_failures is None else validate_int("max_failures", max_failures, 1)
         self._order: Order = order
         self._seed = validate_int("seed", seed, None)
         self._run: Run | RemoteRun | None = None
+        self._latest: LatestRun | None = None
         self.ledger = ledger_for_calls()
         self._spending = SpendingLimit()
         if self.max_cost_usd is not None:
@@ -268,8 +279,11 @@ class Experiment:
             When the user interrupts. Answers that arrived are in :meth:`results`; :meth:`run` continues from there.
         """
         n_done = self._begin(executor, chunk_size)
-        run = self._run
+        run, latest = self._run, self._latest
+        earlier = latest.in_words if latest is not None else ""
         if run is None:
+            if progress:
+                show_done(name=self.name, total=n_done, earlier=earlier)
             return self._scored_results()
         try:
             watch(
@@ -279,6 +293,7 @@ class Experiment:
                 n_done=n_done,
                 total=n_done + run.progress.to_do,
                 show=progress,
+                earlier=earlier,
             )
         except KeyboardInterrupt:
             run.cancel()
@@ -314,6 +329,29 @@ class Experiment:
             texts=self._texts,
             table=self._table,
             current_run=lambda: self._run,
+            latest_run=lambda: self._latest,
+            concurrency=self._wanted_concurrency,
+        )
+
+    def _wanted_concurrency(self) -> dict[str, int] | None:
+        """Return the concurrency of each arm, if the user chose one, or let a run choose it."""
+        if self._latest is not None:
+            return {label: conditions.concurrency for label, conditions in self._latest.conditions.items()}
+        if self._concurrency is None:
+            return None
+        config = self._config()
+        return {arm.label: config.in_flight_at(arm.service) for arm in self.grid.arms}
+
+    def _config(self) -> RunConfig:
+        return RunConfig(
+            self.name,
+            self.grid.signature,
+            self._warmup,
+            self._concurrency,
+            self.ledger,
+            self._spending,
+            self._texts,
+            max_failures=self._max_failures,
         )
 
     def _scored_results(self) -> Results:
@@ -342,33 +380,35 @@ class Experiment:
                 warnings.warn(changes, stacklevel=4)
             to_do = [trial for key, trial in self.grid.trials.items() if key not in done and key not in running]
             self._run = None
+            config = self._config()
             if not to_do:
+                self._note_run(config, recorded, done, to_do)
                 return len(done)
             trials = schedule_trials(to_do, self._seed, self._order)
-            config = RunConfig(
-                self.name,
-                self.grid.signature,
-                self._warmup,
-                self._concurrency,
-                self.ledger,
-                self._spending,
-                self._texts,
-            )
             one_of_each_arm = {trial.arm.label: trial for trial in trials}.values()
             uncounted = self._spending.check(
                 (trial.arm.service, request_of(trial, config)) for trial in one_of_each_arm
             )
             if uncounted:
                 warnings.warn(uncounted, stacklevel=4)
+            run: Run | RemoteRun
             if executor is None:
-                self._run = Run(trials, config)
+                run = Run(trials, config)
             else:
                 from ipyllm.experiment.remote_run import RemoteRun
 
-                self._run = RemoteRun(trials, config, executor, chunk_size=size, earlier_rows=recorded.rows_per_trial())
-            _running[self.name] = self._run
-            self._run.start()
+                run = RemoteRun(trials, config, executor, chunk_size=size, earlier_rows=recorded.rows_per_trial())
+            self._note_run(run.config, recorded, done, to_do)
+            self._run = _running[self.name] = run
+            run.start()
             return len(done)
+
+    def _note_run(
+        self, config: RunConfig, recorded: LedgerProgress, done: AbstractSet[str], to_do: Iterable[Trial]
+    ) -> None:
+        conditions = {arm.label: config.conditions(arm.service) for arm in self.grid.arms}
+        asked = frozenset(trial.arm.label for trial in to_do)
+        self._latest = LatestRun(frozenset(done), asked, conditions, recorded.done_in_words())
 
     def _report_problems(self, progress: RunProgress) -> None:
         if progress.unreachable and not progress.ended:
@@ -377,8 +417,10 @@ class Experiment:
             raise LLMError(
                 f"No model could be reached: {reasons}.", category=first.category, status_code=first.status_code
             ) from None
-        for model, error in progress.unreachable.items():
-            warnings.warn(f"{model} could not be reached, so its other calls were not made: {error}", stacklevel=3)
+        for server, error in progress.unreachable.items():
+            warnings.warn(f"{server} could not be reached, so its other calls were not made: {error}", stacklevel=3)
+        for reason in progress.left.values():
+            warnings.warn(f"{reason} Its other calls were not made: run() again asks them.", stacklevel=3)
         if progress.stopped is not None:
             warnings.warn(self.results().state, stacklevel=3)
 
