@@ -41,9 +41,10 @@ class Trial:
     @property
     def messages(self) -> tuple[Message, ...]:
         """The messages that are sent; raises ``bad_request`` if the file of an image has gone or changed."""
-        of_row = self.prompt.messages
-        n_system = sum(1 for message in of_row[:1] if message["role"] in SYSTEM)  # first, as servers want it
-        return (*of_row[:n_system], *self.arm.request.messages, *of_row[n_system:])
+        of_arm, of_row = self.arm.request.messages, self.prompt.messages
+        if of_row[0]["role"] in SYSTEM:  # first, as servers want it
+            return (of_row[0], *of_arm, *of_row[1:])
+        return (*of_arm, *of_row)
 
 
 class Grid:
