@@ -13,6 +13,7 @@ from ipyllm.experiment.ledger_progress import LedgerProgress
 from ipyllm.totals import CostTotal
 
 if TYPE_CHECKING:
+    import os
     from collections.abc import Callable, Iterable, Mapping
     from pathlib import Path
 
@@ -62,6 +63,54 @@ class Results:
         self._current_run = current_run
         self._latest_run = latest_run
         self._concurrency = concurrency
+
+    @property
+    def name(self) -> str:
+        """Name of the experiment."""
+        return self._name
+
+    @property
+    def arms(self) -> tuple[str, ...]:
+        """Labels of the arms, in their order."""
+        return tuple(arm.label for arm in self._grid.arms)
+
+    def annotate(self, note: str | None = None, tags: Mapping[str, str] | None = None) -> Results:
+        """Keep a note or tags with the experiment, for :func:`ipyllm.experiments`; None leaves them as they are."""
+        from ipyllm.experiment.records import checked_tags, keep_note
+
+        keep_note(self._ledger, self._name, note, checked_tags(tags))
+        return self
+
+    def save(self, path: str | os.PathLike[str]) -> Path:
+        """Write the experiment to a ``.zip`` file, for :meth:`ipyllm.Experiment.load`, and return its path.
+
+        ``calls.parquet`` is :attr:`calls`, which DuckDB, pandas and Polars read; ``ledger.parquet`` has the rows of the
+        ledger, failed attempts and judges included; ``experiment.json`` the arms, the input and the scores. Only the
+        owner may read the file.
+
+        Raises
+        ------
+        LLMError
+            ``bad_request``: the name does not end in ``.zip``, pyarrow is missing, or the file cannot be written.
+        """
+        from ipyllm.dataframes.usage import usage
+        from ipyllm.experiment.archive import write_archive
+        from ipyllm.experiment.stored_grid import document_of
+
+        calls = self.calls
+        document = {
+            "name": self._name,
+            "grid": document_of(self._grid, self._input.table),
+            "scores": self._scores.stored(),
+        }
+        rows = usage(kernel=None, experiment=self._name, ledger=self._ledger)
+        return write_archive(path, document, calls, rows)
+
+    def contents(self) -> dict[str, str]:
+        """Return the data of each row of the input by its ``prompt_id``, as one text."""
+        from ipyllm.experiment.row_identity import contents_of_row
+
+        return {prompt.prompt_id: contents_of_row(prompt.data) for prompt in self._grid.prompts}
 
     def __repr__(self) -> str:
         return f"Results of {self._name!r}: {self.state}"

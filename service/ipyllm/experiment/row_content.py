@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from ipyllm.messages import Message
 
-__all__ = ["Content", "RowContent", "images_of", "row_content"]
+__all__ = ["Content", "RowContent", "SentContent", "images_of", "row_content"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +54,7 @@ class _Image:
 
 
 @dataclass(frozen=True, slots=True)
-class _SentContent:
+class SentContent:
     """Messages as they are sent, with the digest that identifies them."""
 
     _messages: tuple[Message, ...]
@@ -77,7 +77,7 @@ class RowContent:
         return tuple(map(_with_images, self._messages))
 
     def __reduce__(self) -> tuple[object, ...]:
-        return (_SentContent, (self.messages(), self.digest))
+        return (SentContent, (self.messages(), self.digest))
 
     @property
     def text(self) -> str:
@@ -134,7 +134,7 @@ def row_content(value: Any, images: Sequence[tuple[str, Any]], row: int) -> RowC
     return RowContent(tuple(messages), _digest([_with_digests(message) for message in messages]))
 
 
-Content = RowContent | _SentContent
+Content = RowContent | SentContent
 """What a row sends, in the process that reads the rows, and in a worker."""
 
 
