@@ -258,6 +258,8 @@ class _Environment(SandboxedEnvironment):
             run.expect(_GROWTH[name](owner, *args, **kwargs))
         elif name == "strftime":
             _check_format(*args, **kwargs)
+        elif name in {"day_name", "month_name"} and (args or kwargs):  # a language, for which they change the process's
+            raise RefusedError(f"may not give {name}() an argument: {ADVICE}.")
         made = context.call(function, *args, **kwargs)
         return made if isinstance(function, Function) or isinstance(made, Namespace) else run.plain(made)
 

@@ -31,6 +31,7 @@ from ipyllm.templates.limits import MAX_DEPTH, Limits
 from ipyllm.templates.readable import TemplateObject, name_list, readable
 from ipyllm.templates.refusal import ADVICE, FUNCTIONS, RefusedError, UndefinedNameError, describe_kind
 from ipyllm.templates.tables import NotPlainError, Shown, Table, check_contents, check_time_zone, unwrapped
+from ipyllm.text.format import shorten
 from ipyllm.text.suggest import closest
 
 if TYPE_CHECKING:
@@ -52,6 +53,7 @@ _BASES: dict[type, Callable[[Any], Any]] = {
     set: lambda value: list(set.__iter__(value)),
 }  # fmt: skip
 _MAX_EXPONENT = 400  # of a decimal number: as an integer it has as many digits
+_MAX_NAME = 100  # characters of a name in an error
 _ITEM = 16  # size of an item of a list, besides its content
 
 _rendering: ContextVar[Rendering] = ContextVar("rendering")
@@ -79,13 +81,13 @@ class Missing(StrictUndefined):
         super().__init__(hint, obj, name, exc if hint is not None else self._named)  # type: ignore[arg-type]
 
     def _named(self, _message: str) -> Exception:
-        owner, name = self._undefined_obj, str(self._undefined_name)
+        owner, name = self._undefined_obj, shorten(str(self._undefined_name), _MAX_NAME)
         if owner is missing:
             names = [key for key in list(current().variables) if isinstance(key, str) and not key.startswith("_")]
             return UndefinedNameError(name, "", closest(name, names))
+        hidden = callable(owner) or (name.startswith("_") and not isinstance(owner, dict))
         owner = unwrapped(owner)
-        hidden = name.startswith("_") and not isinstance(owner, dict)
-        if hidden or callable(owner) or (hasattr(type(owner), name) and not isinstance(owner, TemplateObject)):
+        if hidden or (hasattr(type(owner), name) and not isinstance(owner, TemplateObject)):
             return refused_attribute(owner, name)
         kind = "None" if owner is None else type(owner).__name__
         items = owner if isinstance(owner, dict) else getattr(owner, "columns", ())
@@ -103,7 +105,7 @@ class Function:
         self._name = name
         self._function = function
 
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+    def __call__(self, /, *args: Any, **kwargs: Any) -> Any:
         """Return the plain value of what the function returns."""
         start = thread_time()
         given = {name: unwrapped(value) for name, value in kwargs.items()}
@@ -256,7 +258,9 @@ class Rendering(Limits):
             self.expect_bits(value.bit_length())
         elif kind.__module__ == "numpy":
             of_numpy = value.dtype.kind
-            return value.item() if of_numpy in "biu" else float(str(value)) if of_numpy == "f" else str(value)
+            if of_numpy == "f":
+                return float(str(value))
+            return (value.astype(f"{of_numpy}8[us]") if of_numpy in "mM" else value).item()
         elif kind.__name__ == "Decimal" and value.is_finite() and abs(value.adjusted()) > _MAX_EXPONENT:
             raise NotPlainError(f"has an exponent above {_MAX_EXPONENT}")
         check_time_zone(getattr(value, "tzinfo", None))

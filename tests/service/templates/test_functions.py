@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import time
 
+import pandas as pd
 import pytest
 
 import ipyllm
@@ -86,6 +87,20 @@ def test_neither_functions_nor_what_is_denied_is_an_argument():
     assert "may not use 'call' of a function" in refused("{{ double.call }}")
     assert "as a value" in refused("{{ double }}")
     assert "as a value" in refused("{{ [double] | join }}")
+
+
+def test_it_gets_a_table_itself_and_parameters_of_any_name():
+    given = []
+
+    @ipyllm.template_function
+    def look(**named):
+        given.append(named)
+
+    table = pd.DataFrame({"a": [1]})
+    assert render("{{ look(self=df, name=df.a, function=1) }}", df=table) == "None"
+    assert type(given[0]["self"]) is pd.DataFrame
+    assert type(given[0]["name"]) is pd.Series
+    assert given[0]["function"] == 1
 
 
 def test_what_it_raises_is_told_in_one_sentence():

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import datetime as dt
+
+import numpy as np
+import pandas as pd
 import pytest
 
+from ipyllm.errors import LLMError
 from ipyllm.templates.sandbox import SandboxedTemplate
-from tests.service.templates.variables import effects, variables
+from tests.service.templates.variables import Hostile, effects, variables
 
 ORDINARY = {
     # text and numbers
@@ -163,6 +168,41 @@ def test_a_template_reads_the_values_that_people_have(text, filled, notebook):
     effects.clear()
     assert SandboxedTemplate(text).render(notebook) == filled
     assert effects == []
+
+
+def test_numbers_and_times_of_numpy_are_read_as_those_of_python():
+    values = {
+        "count": np.int64(3), "share": np.float32(0.1), "yes": np.bool_(True), "took": np.timedelta64(90, "s"),
+        "day": np.datetime64("2024-05-06"), "never": np.datetime64("NaT"),
+        "precise": np.datetime64("2024-05-06T07:08:09.123456789"),
+    }  # fmt: skip
+    given = []
+    text = "{{ [count, share, yes] }}{{ took + took }}{{ day }}{{ never }}{{ precise }}{{ count * [1] }}"
+    SandboxedTemplate(text, to_text=given.append).render(values)
+    assert given == [
+        [3, 0.1, True],
+        dt.timedelta(seconds=180),
+        dt.datetime(2024, 5, 6),  # noqa: DTZ001
+        None,
+        dt.datetime(2024, 5, 6, 7, 8, 9, 123456),  # noqa: DTZ001
+        [1, 1, 1],
+    ]
+
+
+def test_columns_are_found_whatever_their_names():
+    names = ["obj", "schema", "dtype", "value", "columns", "_shown", "a b", "attrs", "members", "shown"]
+    table = pd.DataFrame([range(len(names))], columns=names)
+    for number, name in enumerate(names):
+        assert SandboxedTemplate("{{ t[name][0] }} {{ t[[name]].shape }}").render({"t": table, "name": name}) == (
+            f"{number} (1, 1)"
+        )
+    filled = SandboxedTemplate("{{ t.obj[0] }}{{ t.schema[0] }}{{ t.members[0] }} {{ t.sum().size }}").render(
+        {"t": table}
+    )
+    assert filled == "018 10"
+    hostile = pd.DataFrame({"obj": [1], "o": [Hostile()]})
+    with pytest.raises(LLMError, match="a DataFrame that holds a Hostile"):
+        SandboxedTemplate("{{ t }}").render({"t": hostile})
 
 
 def test_markdown_tables_are_written_by_tabulate(notebook):

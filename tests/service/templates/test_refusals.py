@@ -266,6 +266,8 @@ ARGUMENTS = {
     "{{ df.loc[double] }}": "double, a function",
     "{{ df.loc[df.head] }}": "a function, as a value",
     "{% macro m(x) %}{% endmacro %}{{ df.groupby(m).size() }}": "as a value",
+    "{{ stamp.day_name('de_DE') }}": "may not give day_name() an argument: " + CELL,
+    "{{ stamp.month_name(locale='C') }}": "may not give month_name() an argument",
     "{{ now.strftime('%Y' * 1000) }}": "may not use a format of more than 100 characters",
 }
 
@@ -375,6 +377,9 @@ TOO_MUCH = {
     "{{ df.city.sum() }}": "may not compute the sum of texts or objects: " + CELL,
     "{{ df.city.mean() }}": "may not compute the mean of texts or objects",
     "{{ df.city.cumsum() }}": "'cumsum' of a Series",
+    "{{ df['x' * 1000000] }}": "which has no such attribute or item",
+    "{{ scores['_' ~ 'x' * 1000000] }}": "which has no such attribute or item",
+    "{{ df.loc['x' * 1000000] }}": "which has no such attribute or item",
     "{{ 'Cups: ' ~ df }}": "may not use a DataFrame in an operation or inside of a text",
     "{{ '%s' % df }}": "may not use a DataFrame in an operation",
     "{{ '{}'.format(cups) }}": "may not use a Series in an operation",
