@@ -58,7 +58,6 @@ _GROWTH: dict[str, Callable[..., int]] = {
     "indent": _indented,
     "join": lambda items, text="", *_more, d="", **_named: (len(items) + 1) * (len(text or d) + 1),
     "replace": _replaced,
-    "sum": lambda items, *_more, **_named: len(items) * max(map(current().size, items), default=0),
     "tojson": lambda value, indent=0: current().size(value) * (1 + int(indent or 0)),
 }
 """Estimates of the size that methods of texts and filters make, from their arguments."""
@@ -99,8 +98,8 @@ def _guarded(name: str, function: Any) -> Callable[..., Any]:
         run.step()
         for value in [*args[first:], *kwargs.values()]:
             run.usable(value, undefined=name in _UNDEFINED_ALLOWED)
-            if name == "round":
-                check_places(value if value is not args[0] else None)
+        for places in [*args[1:], *kwargs.values()] if name == "round" else ():
+            check_places(places)
         if name in _GROWTH:
             run.expect(_GROWTH[name](*args[first:], **kwargs))
         return run.plain(function(*args, **kwargs))
@@ -119,9 +118,15 @@ def _method_filter(name: str) -> Callable[..., Any]:
     return call
 
 
-@pass_context
-def _format(context: Context, text: Any, *args: Any, **kwargs: Any) -> Any:
-    return environment().call_binop(context, "%", str(text), kwargs or args)
+def _format(text: Any, *args: Any, **kwargs: Any) -> Any:
+    return environment().call_binop(None, "%", str(text), kwargs or args)
+
+
+def _sum(items: Iterable[Any], attribute: Any = None, start: Any = 0) -> Any:
+    made = environment()
+    for item in items:
+        start = made.call_binop(None, "+", start, item if attribute is None else made.getitem(item, attribute))
+    return start
 
 
 def _json_value(value: Any) -> Any:
@@ -263,7 +268,7 @@ class _Environment(SandboxedEnvironment):
         made = context.call(function, *args, **kwargs)
         return made if isinstance(function, Function) or isinstance(made, Namespace) else run.plain(made)
 
-    def call_binop(self, _context: Context, operator: str, left: Any, right: Any) -> Any:
+    def call_binop(self, _context: Any, operator: str, left: Any, right: Any) -> Any:
         """Return the plain value of an operation."""
         _check_operands(operator, current().usable(left), current().usable(right))
         return current().made(self.binop_table[operator](left, right))
@@ -274,7 +279,7 @@ class _Environment(SandboxedEnvironment):
 
 
 @cache
-def environment() -> SandboxedEnvironment:
+def environment() -> _Environment:
     """Return the environment of all templates."""
     made = _Environment(
         undefined=Missing,
@@ -286,9 +291,9 @@ def environment() -> SandboxedEnvironment:
         comment_start_string="{#ipyllm-no-comments",
         comment_end_string="ipyllm-no-comments#}",
     )
-    allowed = {name: _guarded(name, FILTERS[name]) for name in name_list("filters")}
+    allowed = {name: FILTERS[name] for name in name_list("filters")} | {"format": _format, "sum": _sum}
     choosing = {name: _method_filter(name) for name in ("describe", *CHOICES)}
-    made.filters = allowed | choosing | {"format": _format} | _REWRITTEN
+    made.filters = {name: _guarded(name, function) for name, function in allowed.items()} | choosing | _REWRITTEN
     made.tests = {name: _guarded(name, function) for name, function in TESTS.items()}
     made.globals = {}
     made.policies["json.dumps_kwargs"] = {"sort_keys": True, "default": _json_value}
