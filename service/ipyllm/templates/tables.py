@@ -158,10 +158,20 @@ class Table(Shown):
             raise RefusedError(
                 f"may not use {name!r} of more than {_MAX_WRITTEN:,} cells: use fewer rows, as in head(20)."
             )
-        if name in {"to_markdown", "to_string"}:
-            cells = self.__wrapped__.reset_index(allow_duplicates=True).astype(str)
-            longest = max(map(len, [*map(str, cells.columns), *cells.to_numpy().ravel()]))
-            self._limits.expect((len(cells) + 1) * len(cells.columns) * longest)
+        if name in {"reset_index", "to_csv", "to_markdown", "to_string"}:
+            self._limits.expect(_text_size(self.__wrapped__, padded=name in {"to_markdown", "to_string"}))
+
+
+def _text_size(table: Any, *, padded: bool) -> int:
+    """Return the characters of the texts in all rows of a table of pandas, also if many rows share a long one."""
+    columns = [table.iloc[:, place] for place in range(table.shape[1])] if table.ndim > 1 else [table]
+    labels = [max(map(len, map(str, level)), default=0) for level in getattr(table.index, "levels", [table.index])]
+    size = len(table) * (sum(labels) + (sum(len(str(column.name)) for column in columns) if padded else 0))
+    for column in columns:
+        if not _is_number(column.dtype) and len(table):
+            lengths = column.map(lambda cell: len(str(cell))).astype(float).fillna(0)
+            size += int(len(table) * lengths.max() if padded else lengths.sum())
+    return size
 
 
 def _row(table: Any) -> Readable:
@@ -198,9 +208,13 @@ def _always(name: str, table: Any, given: dict[str, Any]) -> dict[str, Any]:
         return {"observed": True}  # else there is one group for each combination of categories
     if name in _ADDING and title in {"pandas DataFrame", "pandas GroupBy"}:
         return {"numeric_only": True}  # adding texts takes quadratic time
-    if name in _ADDING and title in {"pandas Series", "NumPy array"} and table.dtype.kind in "OUS":
+    if name in _ADDING and title in {"pandas Series", "NumPy array"} and not _is_number(table.dtype):
         raise RefusedError(f"may not compute the {name} of texts or objects: {ADVICE}.")
     return {}
+
+
+def _is_number(dtype: Any) -> bool:
+    return dtype.kind not in "OSU"  # kinds of texts, objects and categories
 
 
 def check_places(places: Any) -> None:

@@ -111,6 +111,16 @@ def test_a_text_whose_rows_are_padded_to_one_long_cell_is_refused(template):
     assert "b" in render(template, t=table.tail(5))
 
 
+@pytest.mark.parametrize("dtype", [object, "str", "category"])
+def test_a_long_text_that_many_rows_share_is_counted_for_each(dtype):
+    shared = pd.DataFrame({"doc": pd.Series(["d" * 10_000] * 3_000, dtype=dtype), "n": 1, "none": None})
+    for template in ("{{ t.to_csv() }}", "{{ t.doc.to_csv() }}", "{{ t.set_index(['doc', 'n']).to_csv() }}"):
+        assert "makes something of more than" in refused(template, t=shared)
+    assert "makes something of more than" in refused("{{ t.set_index(['doc', 'n']).reset_index() }}", t=shared)
+    assert len(render("{{ t.head(5).to_csv(index=false) }}", t=shared)) == len("doc,n,none\n") + 5 * 10_004
+    assert render("{{ t.head(0).to_csv(index=false) }}{{ t.n.head(1).to_string() }}", t=shared) == "doc,n,none\n0    1"
+
+
 def test_a_list_picks_each_column_once_and_no_rows():
     days = pd.DataFrame({"a": [1], float("nan"): [2]}, index=pd.to_datetime(["2024-01-01"]))
     assert render("{{ days[['a']].shape }} {{ days.loc['2024-01-01', ['a']].shape }}", days=days) == "(1, 1) (1,)"
