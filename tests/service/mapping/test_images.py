@@ -60,7 +60,7 @@ def folder(tmp_path, monkeypatch):
 @pytest.fixture
 def painter(server):
     """Let the server answer with the colours that it sees."""
-    server.on(lambda request: answer(" ".join("%02x%02x%02x" % colour_of(image) for image in sent(request)[1])))
+    server.on(lambda request: answer(" ".join(bytes(colour_of(image)).hex() for image in sent(request)[1])))
     return server
 
 
