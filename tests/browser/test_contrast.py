@@ -21,6 +21,23 @@ def mean(values: list[float]) -> float:  # arithmetic
     return sum(values) / max(1, len(values))
 ```
 
+```html
+<p class="x">1 &amp; 2</p>
+```
+
+```bash
+echo "$HOME" | wc -l
+```
+
+```diff
+-one
++two
+```
+
+```sql
+SELECT 'a', 2 FROM t
+```
+
 > It is said so.
 
 | law | n |

@@ -13,8 +13,9 @@ from ipyllm.services.given_messages import are_messages, given_message
 from ipyllm.text.suggest import suggest
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
+    from ipyllm.comparison.arms import Arm
     from ipyllm.messages import Message
 
 __all__ = ["Examples"]
@@ -67,6 +68,11 @@ class Examples:
             return cls(shared=messages)
         rows = tuple(read_source(given).rows)
         return cls(rows, _answers(rows, answer))
+
+    def before(self, arms: Iterable[Arm], variants: Mapping[str, str | None], images: Any = None) -> tuple[Arm, ...]:
+        """Return arms that send the examples before each prompt, made by their own template."""
+        messages = {name: self.messages(template, images) for name, template in variants.items()}
+        return tuple(arm.after(messages[arm.variant]) for arm in arms)
 
     def messages(self, template: str | None, images: Any = None) -> tuple[Message, ...]:
         """Return them as messages; the questions of rows are made as those of the experiment are."""

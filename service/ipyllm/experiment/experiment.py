@@ -9,7 +9,7 @@ from dataclasses import replace
 from inspect import signature
 from typing import TYPE_CHECKING, Any
 
-from ipyllm.comparison.arms import make_arms
+from ipyllm.comparison.arms import make_arms, named_variants
 from ipyllm.conversations.tokens import estimate_body
 from ipyllm.errors import LLMError, bad_request
 from ipyllm.experiment.call_options import check_call_options
@@ -32,7 +32,7 @@ from ipyllm.settings import get_settings
 from ipyllm.validate import validate_int, validate_usd
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Mapping
     from concurrent.futures import Executor
 
     import pandas as pd
@@ -67,11 +67,13 @@ class Experiment:
     prompts : DataFrame, list of str, dict or messages, path, or Ledger
         The prompts: a table of pandas, polars, Arrow or Hugging Face; a list; a ``.csv``, ``.jsonl``, ``.json`` or
         ``.parquet`` file, or one for OpenAI's Batch API; or earlier calls to repeat (``usage()``, a ledger or its
-        ``.sqlite`` file). Equal rows are asked about once, and each has the answer:
-        see :attr:`Results.rows`.
-    template : str, optional
+        ``.sqlite`` file). Equal rows are asked about once, and each has the answer: see :attr:`Results.rows`. A column
+        ``prompt_id`` names the rows, by which arms and runs are paired; without it, a row's name is a hash of its
+        fields.
+    template : str or None, list of these, or mapping of names to these, optional
         Jinja2 with the columns as variables, ``"Classify: {{ text }}"``. By default, the column ``prompt`` (or
-        ``messages``, or the only one) has texts, or lists of messages in OpenAI's shape.
+        ``messages``, or the only one) has texts, or lists of messages in OpenAI's shape. Several templates are arms,
+        named ``v1``, ``v2`` and so on, or by the mapping.
     images : str or list of str, optional
         Columns of images, sent with the prompt: paths, addresses, bytes, pictures of Pillow, figures, arrays, or lists.
     examples : DataFrame, list of (str, str), or list of Message, optional
@@ -130,7 +132,7 @@ class Experiment:
     def __init__(
         self,
         prompts: Any,
-        template: str | None = None,
+        template: str | Iterable[str | None] | Mapping[str, str | None] | None = None,
         *,
         images: str | Iterable[str] | None = None,
         examples: Any = None,
@@ -154,10 +156,12 @@ class Experiment:
         if order not in ORDERS:
             raise bad_request(f"order must be 'interleaved' or 'by_model', not {order!r}.")
         check_call_options(options, signature(Experiment).parameters, caller="An experiment")
+        variants = named_variants(template, "template")
         shown = Examples.of(examples, example_answer)
-        prompt_list, notes = read_prompts(prompts, template, images=images, examples=shown.rows)
+        prompt_list, notes = read_prompts(prompts, variants, images=images, examples=shown.rows)
         options |= {"timeout": timeout, "max_retries": max_retries, "cache": bool(cache)}
-        arms = [arm.after(shown.messages(template, images)) for arm in make_arms(models, params, system, **options)]
+        arms = make_arms(models, params, system, variants=variants, **options)
+        arms = shown.before(arms, variants, images)
         check_content(arms, prompt_list)
         self._table = input_table(prompts)
         self.grid = Grid(arms, prompt_list, validate_int("repeats", repeats, 1))

@@ -20,7 +20,7 @@ __all__ = ["check_picklable"]
 def check_picklable(chunks: Iterable[Chunk], executor: Executor) -> None:
     """Raise ``bad_request`` if an arm of the chunks cannot be sent to a worker, with the part of it that is why."""
     knows_notebook = not _starts_afresh(executor)
-    for label, given, request in {id(arm[2]): arm for chunk in chunks for arm in chunk.arms}.values():
+    for label, _, given, request in {id(arm[3]): arm for chunk in chunks for arm in chunk.arms}.values():
         parts: list[tuple[str, Any, Any]] = [
             (f"The tool {name}", tool, tool.function) for name, tool in request.tools.items()
         ]

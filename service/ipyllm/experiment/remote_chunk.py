@@ -43,7 +43,7 @@ class Chunk:
     grid: str
     concurrency: int | None
     warmups: int  # if not 0, each trial is a warm-up that is repeated so many times
-    arms: tuple[tuple[str, str | BaseLLMService, ChatRequest], ...]  # label, model as given, shared request
+    arms: tuple[tuple[str, str, str | BaseLLMService, ChatRequest], ...]  # label, variant, model as given, request
     trials: tuple[tuple[str, int, str, str, Content | None, int], ...]  # key, index of the arm, prompt, repeat
     submission_id: str = ""  # unique, because Dask runs equal tasks only once
     limit_usd: float | None = None  # the part of the budget that is reserved for it
@@ -59,7 +59,7 @@ class Chunk:
             config.grid,
             config.concurrency,
             warmups,
-            tuple((arm.label, arm.given, arm.request) for arm in arms.values()),
+            tuple((arm.label, arm.variant, arm.given, arm.request) for arm in arms.values()),
             tuple(
                 (
                     *(trial.key, index[trial.arm.label], trial.prompt.prompt_id),
@@ -77,9 +77,9 @@ class Chunk:
         from ipyllm.registry.models import create_llm_service
 
         arms = []
-        for label, given, request in self.arms:
+        for label, variant, given, request in self.arms:
             service = create_llm_service(given) if isinstance(given, str) else given
-            arms.append(Arm(label, "", request.model, service, given, request))
+            arms.append(Arm(label, "", request.model, service, given, request, variant=variant))
         return [
             Trial(key, arms[arm_index], Prompt(prompt_id, text, 0, {}, content=content), repeat)
             for key, arm_index, prompt_id, text, content, repeat in self.trials

@@ -283,6 +283,7 @@ def request_of(trial: Trial, config: RunConfig) -> ChatRequest:
             tags={**request.provenance.tags, TRIAL_TAG: trial.key, GRID_TAG: config.grid},
             experiment=config.experiment,
             arm=arm.label,
+            variant=arm.variant or None,
             prompt_id=prompt.prompt_id,
             repeat=trial.repeat,
             warmup=trial.warmup,

@@ -30,6 +30,8 @@ COLUMNS: Final[dict[str, Kind]] = {
     "model": "text",
     "response_model": "text",
     "endpoint": "text",
+    "address": "text",
+    "machine": "text",
     "params": "json",
     "effort": "text",
     "verbosity": "text",
@@ -37,9 +39,12 @@ COLUMNS: Final[dict[str, Kind]] = {
     # place in an experiment
     "experiment": "text",
     "arm": "text",
+    "variant": "text",
     "prompt_id": "text",
     "repeat": "int",
     "warmup": "bool",
+    "concurrency": "int",
+    "executor": "text",
     # outcome
     "status": "text",
     "finish_reason": "text",

@@ -165,10 +165,12 @@ def llm_map(
     limit = validate_usd(max_cost_usd)
     at_once = None if concurrency is None else validate_int("concurrency", concurrency, 1)
     prompts = make_prompts(rows, template, images)
-    identity = [arm.identity(), list(arm.request.messages), answer_schema and answer_schema.json_schema]
-    name = checked_name(name) if name is not None else f"map-{_digest([identity, template])[:12]}"
+    earlier = [arm.earlier_identity(), list(arm.request.messages), answer_schema and answer_schema.json_schema]
+    name = checked_name(name) if name is not None else f"map-{_digest([earlier, template])[:12]}"
     different = dict.fromkeys(prompt for prompt in prompts.of_rows if prompt is not None)
+    identity = arm.identity()
     keys = {prompt: _digest([identity, *prompt.identity])[:24] for prompt in different}
+    earlier_keys = {_digest([earlier, *prompt.identity])[:24]: key for prompt, key in keys.items()}
     outcomes = Outcomes(
         name,
         answer_schema,
@@ -177,6 +179,7 @@ def llm_map(
     )
     if keys:
         with _locks.setdefault(name, renewed_in_child(threading.Lock())):
+            outcomes.read(current_ledger(), set(keys.values()), earlier_keys, arm.addresses())
             _ask(arm, keys, outcomes, limit, at_once, progress=bool(progress))
     return _result(rows, prompts, keys, outcomes)
 
@@ -215,7 +218,6 @@ def _ask(
 ) -> None:
     """Ask for the answers that are missing, and wait for them; raise why they cannot be had if none is there."""
     ledger = current_ledger()
-    outcomes.read(ledger, set(keys.values()))
     trials = [
         Trial(key, arm, Prompt(key[:12], prompt.text, number, {}, content=prompt.content), 0)
         for number, (prompt, key) in enumerate(keys.items())

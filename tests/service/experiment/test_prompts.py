@@ -145,7 +145,7 @@ def test_the_same_text_with_another_label_is_a_question_of_its_own():
 
 
 def test_one_id_for_two_prompts_is_refused():
-    assert "'x' belongs to two different prompts" in refusal(
+    assert "'x' belongs to two different rows (0 and 1)" in refusal(
         [{"prompt_id": "x", "prompt": "so"}, {"prompt_id": "x", "prompt": "la"}]
     )
 
