@@ -44,7 +44,7 @@ _TEXTS = """selector => {
             const [red, green, blue, alpha] = rgba(style.color), below = backdrop(element);
             const size = parseFloat(style.fontSize);
             texts.push({
-                text: text.slice(0, 60),
+                text: text.slice(0, 200),
                 element: `${element.localName}.${element.className}`,
                 contrast: contrast(over([red, green, blue, alpha * opacity], below), below),
                 least: size >= 24 || (size >= 18.66 && style.fontWeight >= 700) ? 3 : 4.5,
