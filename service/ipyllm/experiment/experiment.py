@@ -20,6 +20,8 @@ from ipyllm.experiment.run import Run, RunConfig, RunProgress, request_of
 from ipyllm.experiment.schedule import ORDERS, schedule_trials
 from ipyllm.experiment.scores import Scores
 from ipyllm.experiment.spending_limit import LedgerFunds, SpendingLimit, max_cost, max_output_tokens_of
+from ipyllm.experiment.trial_claims import TrialClaims
+from ipyllm.experiment.written_rows import WrittenRows
 from ipyllm.fork_safety import in_forked_child, renewed_in_child
 from ipyllm.ledger import ledger_for_calls
 from ipyllm.pipeline.budget import set_budget_of_experiment
@@ -39,9 +41,6 @@ if TYPE_CHECKING:
     from ipyllm.timeout import Timeout
 
 __all__ = ["Experiment", "checked_name"]
-
-_GRACE_S = 10.0
-"""Seconds that an interrupt waits for the rows of cancelled calls."""
 
 _running: weakref.WeakValueDictionary[str, Run | RemoteRun] = weakref.WeakValueDictionary()
 _start_lock = renewed_in_child(threading.Lock())
@@ -151,7 +150,7 @@ class Experiment:
         self._seed = validate_int("seed", seed, None)
         self._run: Run | RemoteRun | None = None
         self.ledger = ledger_for_calls()
-        self._spending = SpendingLimit()
+        self._spending = SpendingLimit(rows=WrittenRows(self.ledger.flush))
         if self.max_cost_usd is not None:
             self._spending = SpendingLimit(self.max_cost_usd, LedgerFunds(self.ledger, self.name, self.max_cost_usd))
         set_budget_of_experiment(self.name, self._spending.account if self._spending.limited else None)
@@ -241,24 +240,16 @@ class Experiment:
         LLMError
             Before anything is paid: no model can be reached, or the budget is too small for any call.
         KeyboardInterrupt
-            When the user interrupts. Answers that arrived are in :meth:`results`; :meth:`run` continues from there.
+            When the user interrupts: nothing more is sent, and the calls in flight have five seconds to end; a second
+            interrupt cancels them. Answers that arrived are in :meth:`results`; :meth:`run` continues from there.
         """
         n_done = self._begin(executor, chunk_size)
         run = self._run
         if run is None:
             return self._scored_results()
         try:
-            watch(
-                run.done,
-                run.progress,
-                name=self.name,
-                n_done=n_done,
-                total=n_done + run.progress.to_do,
-                show=progress,
-            )
+            watch(run, name=self.name, n_done=n_done, show=progress)
         except KeyboardInterrupt:
-            run.cancel()
-            run.done.wait(_GRACE_S)
             raise KeyboardInterrupt(self.results().state) from None
         self._report_problems(run.progress)
         return self._scored_results()
@@ -305,45 +296,57 @@ class Experiment:
                 raise bad_request(
                     f"{self.name!r} is already running: .results() returns its results so far, .cancel() stops it."
                 )
-            recorded = self._ledger_progress()
-            done, running = recorded.done(), recorded.running()
-            if self.ledger.is_held:
-                raise LLMError(
-                    f"{self.ledger.read_error}, so it is not known which of its calls are done. Run {self.name!r} "
-                    "again when it can be read.",
-                    category="bad_request",
-                )
-            if changes := recorded.changes():
-                warnings.warn(changes, stacklevel=4)
-            to_do = [trial for key, trial in self.grid.trials.items() if key not in done and key not in running]
-            self._run = None
-            if not to_do:
-                return len(done)
-            trials = schedule_trials(to_do, self._seed, self._order)
-            config = RunConfig(
-                self.name,
-                self.grid.signature,
-                self._warmup,
-                self._concurrency,
-                self.ledger,
-                self._spending,
-                self._texts,
-            )
-            one_of_each_arm = {trial.arm.label: trial for trial in trials}.values()
-            uncounted = self._spending.check(
-                (trial.arm.service, request_of(trial, config)) for trial in one_of_each_arm
-            )
-            if uncounted:
-                warnings.warn(uncounted, stacklevel=4)
-            if executor is None:
-                self._run = Run(trials, config)
-            else:
-                from ipyllm.experiment.remote_run import RemoteRun
+            claims = TrialClaims(self.ledger, self.name)
+            claims.join()  # before the ledger is read: what others end from now on is not asked again
+            try:
+                n_done = self._start(executor, size, claims)
+            except BaseException:
+                claims.leave()
+                raise
+            if self._run is None:
+                claims.leave()
+            return n_done
 
-                self._run = RemoteRun(trials, config, executor, chunk_size=size, earlier_rows=recorded.rows_per_trial())
-            _running[self.name] = self._run
-            self._run.start()
+    def _start(self, executor: Any, chunk_size: int | None, claims: TrialClaims) -> int:
+        self._run = None
+        recorded = self._ledger_progress()
+        done = recorded.done()
+        if self.ledger.is_held:
+            raise LLMError(
+                f"{self.ledger.read_error}, so it is not known which of its calls are done. Run {self.name!r} "
+                "again when it can be read.",
+                category="bad_request",
+            )
+        if changes := recorded.changes():
+            warnings.warn(changes, stacklevel=5)
+        to_do = [trial for key, trial in self.grid.trials.items() if key not in done]
+        if not to_do:
             return len(done)
+        trials = schedule_trials(to_do, self._seed, self._order)
+        config = RunConfig(
+            self.name,
+            self.grid.signature,
+            self._warmup,
+            self._concurrency,
+            self.ledger,
+            self._spending,
+            self._texts,
+            claims=claims,
+        )
+        one_of_each_arm = {trial.arm.label: trial for trial in trials}.values()
+        uncounted = self._spending.check((trial.arm.service, request_of(trial, config)) for trial in one_of_each_arm)
+        if uncounted:
+            warnings.warn(uncounted, stacklevel=5)
+        if executor is None:
+            run: Run | RemoteRun = Run(trials, config)
+        else:
+            from ipyllm.experiment.remote_run import RemoteRun
+
+            run = RemoteRun(trials, config, executor, chunk_size=chunk_size)
+        _running[self.name] = run
+        run.start()
+        self._run = run
+        return len(done)
 
     def _report_problems(self, progress: RunProgress) -> None:
         if progress.unreachable and not progress.ended:

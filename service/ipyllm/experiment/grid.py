@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from ipyllm.comparison.arms import canonical_json
 
@@ -18,7 +18,13 @@ if TYPE_CHECKING:
     from ipyllm.experiment.prompts import Prompt
     from ipyllm.messages import Message
 
-__all__ = ["Grid", "Trial"]
+__all__ = ["GRID_TAG", "TRIAL_TAG", "Grid", "Trial"]
+
+TRIAL_TAG: Final = "cell"
+"""The tag that holds a trial's key."""
+
+GRID_TAG: Final = "grid"
+"""The tag that holds the grid's signature."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from ipyllm.dataframes.usage import usage
-from ipyllm.experiment.run import TRIAL_TAG
+from ipyllm.experiment.grid import TRIAL_TAG
 from ipyllm.mapping.reasons import Reason
 from ipyllm.pipeline.candidates import category_of
 from ipyllm.structured import SchemaMismatch

@@ -1,0 +1,11 @@
+CREATE TABLE experiment_participants (
+    participant_id TEXT NOT NULL PRIMARY KEY, experiment TEXT NOT NULL,
+    joined BIGINT NOT NULL, senders BIGINT NOT NULL,
+    writer_host TEXT, writer_pid BIGINT, writer_start DOUBLE PRECISION,
+    updated_at TIMESTAMP WITH TIME ZONE
+);
+CREATE INDEX experiment_participants_experiment ON experiment_participants (experiment);
+CREATE TABLE experiment_claims (
+    experiment TEXT NOT NULL, trial TEXT NOT NULL, participant TEXT NOT NULL, ended BIGINT,
+    PRIMARY KEY (experiment, trial)
+);
