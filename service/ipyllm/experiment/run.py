@@ -264,8 +264,8 @@ class Run:
                 if self._claims is not None:
                     self._claims.give_back(trial)
                 continue
-            request = request_of(trial, config)
             try:
+                request = request_of(trial, config)
                 account = await config.spending.open(arm.service, request)
             except LLMError as exc:
                 self._stop(str(exc), "quota")
@@ -319,7 +319,7 @@ class Run:
 
 
 def request_of(trial: Trial, config: RunConfig) -> ChatRequest:
-    """Return the request of a trial."""
+    """Return the request of a trial; raise ``bad_request`` if the file of an image has gone or changed."""
     arm, prompt = trial.arm, trial.prompt
     request = arm.request
     return replace(
@@ -332,6 +332,7 @@ def request_of(trial: Trial, config: RunConfig) -> ChatRequest:
             tags={**request.provenance.tags, TRIAL_TAG: trial.key, GRID_TAG: config.grid},
             experiment=config.experiment,
             arm=arm.label,
+            variant=arm.variant or None,
             prompt_id=prompt.prompt_id,
             repeat=trial.repeat,
             warmup=trial.warmup,

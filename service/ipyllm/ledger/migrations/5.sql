@@ -1,3 +1,9 @@
+ALTER TABLE calls ADD COLUMN variant TEXT;
+ALTER TABLE calls ADD COLUMN address TEXT;
+ALTER TABLE calls ADD COLUMN machine TEXT;
+ALTER TABLE calls ADD COLUMN concurrency BIGINT;
+ALTER TABLE calls ADD COLUMN executor TEXT;
+ALTER TABLE calls ADD COLUMN step TEXT;
 CREATE TABLE experiment_participants (
     participant_id TEXT NOT NULL PRIMARY KEY, experiment TEXT NOT NULL,
     joined BIGINT NOT NULL, senders BIGINT NOT NULL,
