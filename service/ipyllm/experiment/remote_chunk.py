@@ -45,8 +45,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Chunk", "ChunkReport", "answered_in", "run_chunk", "write_lost_calls"]
 
-_collected_for: set[str] = set()
-"""Participants whose kernels have had the earlier rows of this process's ledger."""
+_answered_before: dict[str, set[str]] = {}
+"""Trials with an answer in the earlier rows of this process's ledger, by the participant whose kernel has had them."""
 
 
 @dataclass(frozen=True)
@@ -116,6 +116,7 @@ class ChunkReport:
     shares_ledger: bool  # whether the worker writes to the ledger of the kernel
     rows: list[dict[str, Any]]  # that the kernel must write, one per exchange
     asked: frozenset[str]  # trials that were asked and not cancelled
+    answered: frozenset[str]  # trials that had an answer from an earlier kernel's worker
     ended: int
     failed: int
     cost: CostTotal
@@ -158,7 +159,7 @@ def run_chunk(chunk: Chunk) -> ChunkReport:
     ledger = current_ledger()
     shares = _shares_ledger(ledger, chunk)
     earlier = [] if shares or chunk.warmups else _earlier_rows(ledger, chunk)
-    answered = answered_in(earlier)
+    answered = _answered_before.get(chunk.participant, set()).intersection(trial[0] for trial in chunk.trials)
     trials = [trial for trial in chunk.unpack() if trial.key not in answered]
     if _is_abandoned():  # a pool does not end its workers when it is killed
         trials = []
@@ -202,6 +203,7 @@ def run_chunk(chunk: Chunk) -> ChunkReport:
         shares,
         earlier + rows.rows(),
         frozenset(asked),
+        frozenset(answered),
         progress.ended,
         progress.failed,
         progress.cost,
@@ -251,13 +253,14 @@ def _is_abandoned() -> bool:
 
 def _earlier_rows(ledger: Ledger, chunk: Chunk) -> list[dict[str, Any]]:
     """Return what workers of earlier kernels have written here, once for each kernel that sends chunks."""
-    if chunk.participant in _collected_for:
+    if chunk.participant in _answered_before:
         return []
-    _collected_for.add(chunk.participant)
     query = Query(experiments=(chunk.experiment,), packed=True)
     rows = [dict(zip(query.columns, values, strict=True)) for values in ledger.read(query)]
-    return [
+    earlier = [
         row | {"request": row["request"] and unpack(row["request"])}
         for row in rows
         if row["status"] != "running" and {"worker", TRIAL_TAG} <= (row["tags"] or {}).keys()
     ]
+    _answered_before[chunk.participant] = answered_in(earlier)
+    return earlier

@@ -254,20 +254,20 @@ class RemoteRun:
             return
         progress.ended += report.ended
         progress.failed += report.failed
-        asked = report.asked | self._answered_before(report, queue)
+        progress.elsewhere += len(report.answered)
+        self._leave_out(answered_in(report.rows) - report.asked, queue)
+        asked = report.asked | report.answered
         if not report.shares_ledger:
             for key in asked:
                 self._claims.end(key)
         self._handle_rest(job, asked, report, queue)
 
-    def _answered_before(self, report: ChunkReport, queue: deque[ChunkJob]) -> set[str]:
-        """Return the trials that an earlier kernel's workers have answered, and leave them out of all chunks."""
-        answered = answered_in(report.rows) - report.asked
+    def _leave_out(self, answered: Collection[str], queue: deque[ChunkJob]) -> None:
+        """Leave out of all chunks what an earlier kernel's workers have answered."""
         for job in queue if answered else ():
             n_before = len(job.trials)
-            job.keep({trial.key for trial in job.trials} - answered, self._config)
+            job.keep({trial.key for trial in job.trials}.difference(answered), self._config)
             self.progress.elsewhere += n_before - len(job.trials)
-        return answered
 
     def _handle_rest(self, job: ChunkJob, asked: Collection[str], report: ChunkReport, queue: deque[ChunkJob]) -> None:
         """Submit again what a worker did not ask: others held it, or retries used up its part of the budget."""
