@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from ipyllm.experiment.remote_run import RemoteRun
     from ipyllm.experiment.run import Run, RunProgress
 
-__all__ = ["watch"]
+__all__ = ["show_done", "watch"]
 
 _EVERY_S = 0.2
 _NAME_CHARS = 80
@@ -26,20 +26,22 @@ _GRACE_S = 10.0
 """Seconds that cancelled calls have to write their rows."""
 
 
-def watch(run: Run | RemoteRun, *, name: str, n_done: int, show: bool) -> None:
+def watch(run: Run | RemoteRun, *, name: str, n_done: int, show: bool, earlier: str = "") -> None:
     """Wait until a run ends, with a progress bar if ``show``; ``n_done`` calls were done before.
+
+    ``earlier`` says how many of these, and under which conditions.
 
     After an interrupt nothing more is sent, and calls in flight have five seconds to end; a second interrupt cancels
     them at once. Then KeyboardInterrupt is raised.
     """
     with _bar(run.progress, name, n_done) if show else _no_bar() as bar:
         try:
-            _wait(run, bar, n_done)
+            _wait(run, bar, n_done, earlier)
         except KeyboardInterrupt:
             run.drain()
             _say(bar, f"stopping: waits up to {_DRAIN_S:.0f} s for {_in_flight(run)}; interrupt again to cancel")
             try:
-                _wait(run, bar, n_done, monotonic() + _DRAIN_S)
+                _wait(run, bar, n_done, earlier, monotonic() + _DRAIN_S)
             except KeyboardInterrupt:
                 _say(bar, f"cancels {_in_flight(run)}")
             if not run.done.is_set():
@@ -48,13 +50,26 @@ def watch(run: Run | RemoteRun, *, name: str, n_done: int, show: bool) -> None:
             raise KeyboardInterrupt from None
 
 
+def show_done(*, name: str, total: int, earlier: str) -> None:
+    """Show the bar of a run that has nothing to do."""
+    from tqdm.auto import tqdm
+
+    with tqdm(total=total, initial=total, unit="call", dynamic_ncols=True) as bar:
+        _describe(bar, name)
+        bar.set_postfix(_earlier(earlier))
+
+
+def _describe(bar: Any, name: str) -> None:
+    # Not as `desc`: in a notebook the bar shows that as HTML, but escapes a description that is set later.
+    bar.set_description(shorten(name, _NAME_CHARS))
+
+
 @contextmanager
 def _bar(progress: RunProgress, name: str, n_done: int) -> Iterator[Any]:
     from tqdm.auto import tqdm
 
     with tqdm(total=n_done + progress.to_do, initial=n_done, unit="call", dynamic_ncols=True) as bar:
-        # Not as `desc`: in a notebook the bar shows that as HTML, but escapes a description that is set later.
-        bar.set_description(shorten(name, _NAME_CHARS))
+        _describe(bar, name)
         yield bar
 
 
@@ -63,7 +78,7 @@ def _no_bar() -> Iterator[None]:
     yield
 
 
-def _wait(run: Run | RemoteRun, bar: Any, n_done: int, until: float | None = None) -> None:
+def _wait(run: Run | RemoteRun, bar: Any, n_done: int, earlier: str, until: float | None = None) -> None:
     """Wait until a run ends, or ``until`` a time, and draw meanwhile."""
     if bar is None:
         run.done.wait(None if until is None else until - monotonic())
@@ -72,7 +87,7 @@ def _wait(run: Run | RemoteRun, bar: Any, n_done: int, until: float | None = Non
     while not ended and (until is None or monotonic() < until):
         ended = run.done.wait(_EVERY_S)
         progress = run.progress
-        bar.set_postfix(_figures(progress), refresh=False)
+        bar.set_postfix(_earlier(earlier) | _figures(progress), refresh=False)
         bar.update(n_done + progress.ended + progress.elsewhere - bar.n)
     bar.refresh()
 
@@ -87,8 +102,15 @@ def _in_flight(run: Run | RemoteRun) -> str:
     return count(n, "call") + " in flight" if n else "calls in flight"
 
 
+def _earlier(words: str) -> dict[str, Any]:
+    return {"from an earlier run": words} if words else {}
+
+
 def _figures(progress: RunProgress) -> dict[str, Any]:
     alone = {"embedded": "one at a time"} if progress.one_at_a_time else {}
     others = {"by others": progress.elsewhere} if progress.elsewhere else {}
     cost = {"cost": str(progress.cost)} if progress.cost.usd or progress.cost.n_unknown else {}
-    return alone | others | cost | ({"failed": progress.failed} if progress.failed else {})
+    failed = {"failed": progress.failed} if progress.failed else {}
+    left = {name: error.category for name, error in (progress.unreachable | progress.left).items()}
+    reasons = {"left": ", ".join(f"{n} ({why})" for n, why in left.items())} if left else {}
+    return alone | others | cost | failed | reasons

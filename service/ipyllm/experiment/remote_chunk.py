@@ -16,6 +16,8 @@ from multiprocessing import parent_process
 from typing import TYPE_CHECKING, Any
 
 from ipyllm.conversations.hidden_tokens import hidden_tokens
+from ipyllm.errors import bad_request
+from ipyllm.experiment.failure_limit import Outcome
 from ipyllm.experiment.grid import TRIAL_TAG
 from ipyllm.experiment.run import Run, RunConfig, request_of
 from ipyllm.experiment.spending_limit import ChunkFunds, SpendingLimit, max_cost
@@ -29,10 +31,12 @@ from ipyllm.ledger.packed import unpack
 from ipyllm.ledger.query import Query
 from ipyllm.pipeline.ledger_rows import opening_row
 from ipyllm.runtime.interruptible import CANCEL_GRACE_S
+from ipyllm.text.format import join_names
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
 
+    from ipyllm.comparison.arms import Arm
     from ipyllm.conversations.hidden_tokens import Excess, Kind
     from ipyllm.errors import LLMError
     from ipyllm.experiment.grid import Trial
@@ -50,14 +54,50 @@ _answered_before: dict[str, set[str]] = {}
 
 
 @dataclass(frozen=True)
+class PackedArm:
+    """An arm in a form that can be pickled."""
+
+    label: str
+    server: str
+    variant: str
+    given: str | BaseLLMService  # the model as the user gave it
+    request: ChatRequest
+    addresses: frozenset[str | None]
+
+    @classmethod
+    def of(cls, arm: Arm) -> PackedArm:
+        """Pack an arm."""
+        return cls(arm.label, arm.server, arm.variant, arm.given, arm.request, frozenset(arm.addresses()))
+
+    def unpack(self) -> Arm:
+        """Return the arm, with a service made from the settings of this process.
+
+        Raises ``bad_request`` if these have another address, whose answers would be taken for those of the arm.
+        """
+        from ipyllm.comparison.arms import Arm
+        from ipyllm.registry.models import create_llm_service
+
+        service = create_llm_service(self.given) if isinstance(self.given, str) else self.given
+        arm = Arm(
+            self.label, "", self.request.model, service, self.given, self.request, self.server, variant=self.variant
+        )
+        if (addresses := arm.addresses()) != self.addresses:
+            here, there = (join_names(sorted(map(str, some))) for some in (addresses, self.addresses))
+            raise bad_request(f"{self.label} is at {here} there, and at {there} here: give both the same settings.")
+        return arm
+
+
+@dataclass(frozen=True)
 class Chunk:
     """Trials in a form that can be pickled."""
 
     experiment: str
     grid: str
     concurrency: int | None
+    executor: str | None
+    max_failures: int | None
     warmups: int  # if not 0, each trial is a warm-up that is repeated so many times
-    arms: tuple[tuple[str, str, str | BaseLLMService, ChatRequest], ...]  # label, variant, model as given, request
+    arms: tuple[PackedArm, ...]
     trials: tuple[tuple[str, int, str, str, Content | None, int], ...]  # key, index of the arm, prompt, repeat
     kernel: str  # to which the rows belong
     participant: str  # that has claimed the trials
@@ -78,8 +118,10 @@ class Chunk:
             config.experiment,
             config.grid,
             config.concurrency,
+            config.executor,
+            config.max_failures,
             warmups,
-            tuple((arm.label, arm.variant, arm.given, arm.request) for arm in arms.values()),
+            tuple(PackedArm.of(arm) for arm in arms.values()),
             tuple(
                 (
                     *(trial.key, index[trial.arm.label], trial.prompt.prompt_id),
@@ -94,15 +136,10 @@ class Chunk:
 
     def unpack(self) -> list[Trial]:
         """Return the trials, with services made from the settings of this process."""
-        from ipyllm.comparison.arms import Arm
         from ipyllm.experiment.grid import Trial
         from ipyllm.experiment.prompts import Prompt
-        from ipyllm.registry.models import create_llm_service
 
-        arms = []
-        for label, variant, given, request in self.arms:
-            service = create_llm_service(given) if isinstance(given, str) else given
-            arms.append(Arm(label, "", request.model, service, given, request, variant=variant))
+        arms = [arm.unpack() for arm in self.arms]
         return [
             Trial(key, arms[arm_index], Prompt(prompt_id, text, 0, {}, content=content), repeat)
             for key, arm_index, prompt_id, text, content, repeat in self.trials
@@ -115,12 +152,13 @@ class ChunkReport:
 
     shares_ledger: bool  # whether the worker writes to the ledger of the kernel
     rows: list[dict[str, Any]]  # that the kernel must write, one per exchange
-    asked: frozenset[str]  # trials that were asked and not cancelled
+    outcomes: Mapping[str, Outcome]  # of trials that were asked and not cancelled, as they ended
     answered: frozenset[str]  # trials that had an answer from an earlier kernel's worker
     ended: int
     failed: int
     cost: CostTotal
-    unreachable: dict[str, LLMError] = field(default_factory=dict)  # models that could not be reached, with the error
+    unreachable: dict[str, LLMError] = field(default_factory=dict)  # servers that could not be reached, with the error
+    left: dict[str, LLMError] = field(default_factory=dict)  # arms and servers that failed too often, with the reason
     stopped: str | None = None  # why it ended early, in one sentence
     texts: Mapping[str, str] = field(default_factory=dict)  # answers by call id, if no ledger stores them
     hidden_tokens: Mapping[Kind, Excess] = field(default_factory=dict)  # as far as the worker knows now
@@ -164,11 +202,13 @@ def run_chunk(chunk: Chunk) -> ChunkReport:
     if _is_abandoned():  # a pool does not end its workers when it is killed
         trials = []
     hidden_tokens().update(chunk.hidden_tokens)
-    rows, asked = WorkerRows(ledger, chunk, collects=not shares), set()
+    rows = WorkerRows(ledger, chunk, collects=not shares)
+    outcomes: dict[str, Outcome] = {}
 
-    def note(trial: Trial, response: ChatResponse, _: LLMError | None) -> None:
-        if response.status != "cancelled" and not trial.warmup:
-            asked.add(trial.key)
+    def note(trial: Trial, response: ChatResponse, error: LLMError | None) -> None:
+        was_refused_by_budget = error is not None and error.category == "quota" and error.status_code is None
+        if response.status != "cancelled" and not trial.warmup and not was_refused_by_budget:
+            outcomes[trial.key] = Outcome.of(response)
 
     claims = None
     if shares and not chunk.warmups:
@@ -189,6 +229,8 @@ def run_chunk(chunk: Chunk) -> ChunkReport:
         claims=claims,
         waits_for_others=False,
         senders=chunk.senders,
+        executor=chunk.executor,
+        max_failures=chunk.max_failures,
     )
     run = Run(trials, config, warmups_only=bool(chunk.warmups))
     run.start()
@@ -202,12 +244,13 @@ def run_chunk(chunk: Chunk) -> ChunkReport:
     return ChunkReport(
         shares,
         earlier + rows.rows(),
-        frozenset(asked),
+        outcomes,
         frozenset(answered),
         progress.ended,
         progress.failed,
         progress.cost,
         progress.unreachable,
+        progress.left,
         progress.stopped,
         rows.texts,
         hidden_tokens().snapshot(),

@@ -21,6 +21,7 @@ from ipyllm.conversations.hidden_tokens import hidden_tokens
 from ipyllm.errors import LLMError
 from ipyllm.experiment.chunk_job import ChunkJob
 from ipyllm.experiment.executors import executor_and_factory, worker_count
+from ipyllm.experiment.failure_limit import FailureLimit
 from ipyllm.experiment.picklable import check_picklable
 from ipyllm.experiment.remote_chunk import Chunk, ChunkReport, answered_in, run_chunk, write_lost_calls
 from ipyllm.experiment.run import RunProgress, request_of
@@ -78,14 +79,15 @@ class RemoteRun:
         assert config.claims is not None
         self.done = InterruptibleEvent()
         self.progress = RunProgress(len(trials))
-        self._config = config
         self._executor, self._factory = executor_and_factory(executor)
         self._owns_executor = executor is not self._executor
         self._claims = config.claims
         self._run_id = str(ULID())
         self._n_workers = self._claims.senders = worker_count(self._executor)
         self._most_submitted = max(_MIN_SUBMITTED, _SUBMITTED_PER_WORKER * self._n_workers)
+        self.config = replace(config, executor=f"{self._n_workers} × {type(self._executor).__name__}")
         self._n_deaths = 0
+        self._failures = FailureLimit(config.max_failures)
         self._shares_ledger: bool | None = None  # whether workers write to our ledger; None until one has said so
         self._held: list[Trial] = []  # others have claimed them
         self._chunk_size = chunk_size or _chunk_size(len(trials), self._n_workers, config.most_in_flight)
@@ -124,14 +126,14 @@ class RemoteRun:
     def _chunks(self, trials: Sequence[Trial]) -> list[ChunkJob]:
         size = self._chunk_size
         parts = [list(trials[start : start + size]) for start in range(0, len(trials), size)]
-        return [ChunkJob(Chunk.of(part, self._config), part) for part in parts]
+        return [ChunkJob(Chunk.of(part, self.config), part) for part in parts]
 
     def _warm_ups(self, trials: Sequence[Trial]) -> list[ChunkJob]:
-        if not self._config.warmups:
+        if not self.config.warmups:
             return []
-        first = list({trial.arm.model: trial for trial in reversed(trials)}.values())
+        first = list({trial.arm.server: trial for trial in reversed(trials)}.values())
         return [
-            ChunkJob(Chunk.of([trial], self._config, warmups=self._config.warmups), [trial], is_warmup=True)
+            ChunkJob(Chunk.of([trial], self.config, warmups=self.config.warmups), [trial], is_warmup=True)
             for trial in first
         ]
 
@@ -184,7 +186,7 @@ class RemoteRun:
         state = self._claims.take([trial.key for trial in job.trials])
         self._held += (trial for trial in job.trials if trial.key in state.held)
         self.progress.elsewhere += len(state.ended)
-        job.keep(state.granted, self._config)
+        job.keep(state.granted, self.config)
         job.is_claimed = True
 
     def _submit(self, job: ChunkJob) -> None:
@@ -236,27 +238,31 @@ class RemoteRun:
             self._handle_failure(job, failure, queue)
 
     def _write(self, job: ChunkJob, report: ChunkReport, queue: deque[ChunkJob]) -> None:
-        progress, config = self.progress, self._config
+        progress = self.progress
         self._n_deaths = 0
         self._shares_ledger = report.shares_ledger
         for row in report.rows:
-            config.ledger.put(row)
-            if config.texts is not None:
-                config.texts[row["call_id"]] = row.get("response") or ""
-        if config.texts is not None:
-            config.texts.update(report.texts)
+            self.config.ledger.put(row)
+        if self.config.texts is not None:
+            self.config.texts.update(report.texts)
         hidden_tokens().update(report.hidden_tokens)
         self._release(job, report.cost.usd)
         progress.cost += report.cost
-        for model, error in report.unreachable.items():
-            progress.unreachable.setdefault(model, error)
+        for server, error in report.unreachable.items():
+            progress.unreachable.setdefault(server, error)
+        for name, reason in report.left.items():
+            progress.left.setdefault(name, reason)
+        if not job.is_warmup:
+            self._count_failures(job, report)
+        if report.unreachable or progress.left:
+            self._take_back_unreachable(queue)
         if job.is_warmup:
             return
         progress.ended += report.ended
         progress.failed += report.failed
         progress.elsewhere += len(report.answered)
-        self._leave_out(answered_in(report.rows) - report.asked, queue)
-        asked = report.asked | report.answered
+        self._leave_out(answered_in(report.rows) - report.outcomes.keys(), queue)
+        asked = report.outcomes.keys() | report.answered
         if not report.shares_ledger:
             for key in asked:
                 self._claims.end(key)
@@ -266,8 +272,24 @@ class RemoteRun:
         """Leave out of all chunks what an earlier kernel's workers have answered."""
         for job in queue if answered else ():
             n_before = len(job.trials)
-            job.keep({trial.key for trial in job.trials}.difference(answered), self._config)
+            job.keep({trial.key for trial in job.trials}.difference(answered), self.config)
             self.progress.elsewhere += n_before - len(job.trials)
+
+    def _count_failures(self, job: ChunkJob, report: ChunkReport) -> None:
+        """Leave arms that failed too often in several chunks together."""
+        arms = {trial.key: trial.arm for trial in job.trials}
+        for key, outcome in report.outcomes.items():  # in the order in which they ended
+            found = self._failures.record(arms[key], outcome)
+            if found is not None:
+                self.progress.left.setdefault(*found)
+
+    def _take_back_unreachable(self, queue: deque[ChunkJob]) -> None:
+        """Withdraw chunks that no worker has begun, and that have calls to a server or arm that is asked no more."""
+        for future, job in list(self._submitted.items()):
+            if any(self.progress.is_left(trial.arm) for trial in job.trials) and future.cancel():
+                del self._submitted[future]
+                self._release(job, 0.0)
+                queue.append(job)
 
     def _handle_rest(self, job: ChunkJob, asked: Collection[str], report: ChunkReport, queue: deque[ChunkJob]) -> None:
         """Submit again what a worker did not ask: others held it, or retries used up its part of the budget."""
@@ -275,7 +297,7 @@ class RemoteRun:
         if rest and not asked and report.stopped is not None:
             self._stop(report.stopped)
         elif rest:
-            queue.appendleft(ChunkJob(Chunk.of(rest, self._config), rest))
+            queue.appendleft(ChunkJob(Chunk.of(rest, self.config), rest))
 
     def _handle_failure(self, job: ChunkJob, exc: BaseException, queue: deque[ChunkJob]) -> None:
         """Submit a chunk again if its worker died; stop the run after other errors."""
@@ -313,12 +335,11 @@ class RemoteRun:
         return True
 
     def _reachable_part(self, job: ChunkJob) -> ChunkJob:
-        unreachable = self.progress.unreachable
-        if not job.is_warmup and unreachable:
-            given_up = [trial.key for trial in job.trials if trial.arm.model in unreachable]
+        given_up = [] if job.is_warmup else [each.key for each in job.trials if self.progress.is_left(each.arm)]
+        if given_up:
             if job.is_claimed:
                 self._claims.give_back(given_up)
-            job.keep({trial.key for trial in job.trials}.difference(given_up), self._config)
+            job.keep({trial.key for trial in job.trials}.difference(given_up), self.config)
         return job
 
     # ---- the budget --------------------------------------------------------------------------------
@@ -329,7 +350,7 @@ class RemoteRun:
         Return the part to submit, None if it must wait, and the part that is left. Stop the run if no call can ever
         fit: when nothing in flight can cost less than is reserved for it.
         """
-        spending = self._config.spending
+        spending = self.config.spending
         if not spending.limited:
             return job, None
         try:
@@ -352,7 +373,7 @@ class RemoteRun:
         rest = None
         if n_fitting < len(job.trials):
             rest, job = (
-                ChunkJob(Chunk.of(part, self._config), part, tries=job.tries, is_claimed=True)
+                ChunkJob(Chunk.of(part, self.config), part, tries=job.tries, is_claimed=True)
                 for part in (job.trials[n_fitting:], job.trials[:n_fitting])
             )
             bounds = bounds[:n_fitting]
@@ -366,8 +387,8 @@ class RemoteRun:
         return job, rest
 
     def _bound(self, trial: Trial) -> float:
-        request = request_of(trial, self._config)
-        return self._config.spending.bound(max_cost(trial.arm.service, request), request.model)
+        request = request_of(trial, self.config)
+        return self.config.spending.bound(max_cost(trial.arm.service, request), request.model)
 
     def _lose(self, job: ChunkJob) -> None:
         """Count the calls of a chunk without a report, whose worker may have made some.
@@ -380,14 +401,14 @@ class RemoteRun:
         if state.inherited or state.ended or state.held:  # it has taken the claims over
             self._shares_ledger = True
         if self._shares_ledger is False or (self._shares_ledger is None and job.reservation_id is not None):
-            write_lost_calls(job.calls, job.bounds_usd, self._config)
+            write_lost_calls(job.calls, job.bounds_usd, self.config)
         self._release(job, sum(job.bounds_usd))
 
     def _release(self, job: ChunkJob, cost_usd: float) -> None:
         """Release what is reserved for a chunk; its rows say what it cost."""
         if job.reservation_id is not None:
             try:
-                self._config.spending.release_now(job.reservation_id, cost_usd)
+                self.config.spending.release_now(job.reservation_id, cost_usd)
             except LLMError as exc:
                 self._stop(str(exc))
 
