@@ -125,10 +125,19 @@ class TrialQueue:
             self._ready.clear()
         if not self._ready and not await self.fill(at_least):
             return None
+        if self._claims is not None and not self._claims.is_alone:
+            self._give_back_surplus(self._claims, at_least)
         trial = self._ready.popleft()
         if self._unclaimed and len(self._ready) < at_least // 2:
             self._claim(at_least)
         return trial
+
+    def _give_back_surplus(self, claims: RunClaims, at_least: int) -> None:
+        """Let others have what was claimed while there was nobody else."""
+        while len(self._ready) > at_least:
+            trial = self._ready.pop()
+            claims.give_back(trial)
+            self._unclaimed.appendleft(trial)
 
     @property
     def _is_claiming(self) -> bool:
