@@ -51,8 +51,6 @@ _NOT_FOR_ROWS = {
     "notebook_options": "give the options themselves",
 }
 _OWN_OPTIONS = ("template", "model", "labels", "schema", "images", "name", "concurrency", "progress")
-_GRACE_S = 10.0
-"""Seconds that an interrupt waits for the rows of cancelled calls."""
 
 _locks: dict[str, threading.Lock] = {}
 """Held while the calls of a name are made, so that another thread's answers are not paid for twice."""
@@ -245,10 +243,8 @@ def _ask(
     run = Run(trials, config).start()
     done_before = len(outcomes.answers)
     try:
-        watch(run.done, run.progress, name="llm_map", n_done=done_before, total=len(keys), show=progress)
+        watch(run, name="llm_map", n_done=done_before, show=progress)
     except KeyboardInterrupt:
-        run.cancel()
-        run.done.wait(_GRACE_S)
         there = f"{len(outcomes.answers):,} of the answers to {count(len(keys), 'prompt')} are there"
         raise KeyboardInterrupt(f"{there}. Call again to ask for the others.") from None
     for error in run.progress.unreachable.values():
