@@ -11,7 +11,7 @@ from ipyllm.errors import bad_request
 from ipyllm.pipeline.call import Call
 from ipyllm.pipeline.streams import AsyncEventStream, AsyncTextStream, TextStream
 from ipyllm.plain_values import plain_value
-from ipyllm.request import CallOptions, ChatRequest, Provenance
+from ipyllm.request import NO_OPTIONS, CallOptions, ChatRequest, Provenance
 from ipyllm.services import listed_models
 from ipyllm.services.openai_compatible import OpenAICompatibleProvider
 from ipyllm.services.profiles.retirement import note_once
@@ -32,7 +32,6 @@ if TYPE_CHECKING:
 
 __all__ = ["BaseLLMService"]
 
-_NO_OPTIONS = CallOptions()
 _ROLES = {"system", "developer", "user", "assistant", "tool"}
 
 
@@ -117,7 +116,7 @@ class BaseLLMService(OpenAICompatibleProvider):
 
     def _checked_options(self, options: CallOptions | None) -> CallOptions:
         if options is None:
-            return _NO_OPTIONS
+            return NO_OPTIONS
         return self.options(options.params, options.timeout, options.max_retries, options.cache, options.headers)
 
     def call(

@@ -166,7 +166,7 @@ def _details(raw: Mapping[str, Any], names: tuple[str, ...]) -> list[dict[str, A
 
 
 def _first(raw: Mapping[str, Any], names: tuple[str, ...]) -> int | None:
-    return _first_positive([_count(raw.get(name)) for name in names])
+    return _first_positive(_count(raw[name]) for name in names if name in raw)
 
 
 def _first_positive(counts: Iterable[int | None]) -> int | None:
