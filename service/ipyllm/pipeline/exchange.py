@@ -38,7 +38,6 @@ from ipyllm.pipeline.sent_requests import request_to_store
 from ipyllm.pipeline.state import ExchangeState, Phase
 from ipyllm.pipeline.waiting import what_is_awaited
 from ipyllm.pipeline.watchdog import Watchdog
-from ipyllm.response import Usage
 from ipyllm.runtime.service_thread import service_thread
 
 if TYPE_CHECKING:
@@ -106,6 +105,7 @@ class Exchange:
         self._state: ExchangeState | None = None
         self._limiter: Limiter | None = None
         self._budget = ExchangeBudget(service, request, accounts)
+        self._thread = service_thread()
 
     async def run(self) -> ChatResponse:
         """Send the request and return the complete response.
@@ -145,7 +145,7 @@ class Exchange:
         state.phase = Phase("begin", state.begun_ns)
         if await self._answered_by_cache(state):
             return
-        await service_thread().transport.connection(state.address)  # an import at the first call is not latency
+        await self._thread.transport.connection(state.address)  # an import at the first call is not latency
         await self.service.load_prices(state.address)
         await self._budget.hold(state)
         self._put_bound(state)
@@ -236,8 +236,8 @@ class Exchange:
                         if not send_again or asyncio.get_running_loop().time() > until:
                             raise
                         continue
-                    counts = state.counted_usage(self.service, self.request) if limiter.counts_tokens else Usage()
-                    slot.succeeded(counts.total_tokens)
+                    counts = state.counted_usage(self.service, self.request) if limiter.counts_tokens else None
+                    slot.succeeded(counts and counts.total_tokens)
                     return
             except asyncio.CancelledError:
                 if state.attempts == 0:
@@ -257,7 +257,7 @@ class Exchange:
         body, api = self.service.body(request), self.service.api
         state.begin_attempt(body, request)
         self._put_request(state)
-        thread = service_thread()
+        thread = self._thread
         stream = thread.transport.stream(
             state.address,
             body,

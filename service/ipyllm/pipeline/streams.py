@@ -221,7 +221,8 @@ class _AsyncStream(_Stream):
         if self._call is None:
             self._call = self._start_call(self._channel.put)
             self._pid = os.getpid()
-            watch = _watches.setdefault(asyncio.get_running_loop(), _Watch())
+            loop = asyncio.get_running_loop()
+            watch = _watches.get(loop) or _watches.setdefault(loop, _Watch())
             watch.add(self._channel, self._call.done)
         self._call.check_process()
         try:

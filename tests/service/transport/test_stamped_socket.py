@@ -93,14 +93,13 @@ def test_a_read_takes_all_that_arrived_together_wherever_its_events_end(ends, on
 
 def test_the_head_of_a_response_is_read_with_what_comes_after_it(ends):
     ours, theirs = ends
-    _, second = send_twice(ours, theirs, HEAD, EVENT)
-    assert ours.recv(1000) == HEAD + EVENT
-    assert abs(ours.arrived_ns - second) < CLOSE_NS
+    for _ in range(20):
+        _, second = send_twice(ours, theirs, HEAD, EVENT)
+        assert ours.recv(1000) == HEAD + EVENT
+        if not ours.joined:  # by the kernel
+            break
     assert not ours.joined
-    third = send(theirs, EVENT)
-    time.sleep(0.01)
-    assert ours.recv(1000) == EVENT
-    assert abs(ours.arrived_ns - third) < CLOSE_NS
+    assert abs(ours.arrived_ns - second) < CLOSE_NS
 
 
 @pytest.mark.parametrize(
