@@ -238,7 +238,7 @@ class Exchange:
                             raise
                         continue
                     counts = state.counted_usage(self.service, self.request) if limiter.counts_tokens else None
-                    slot.succeeded(counts and counts.total_tokens)
+                    slot.succeeded(None if counts is None else counts.total_tokens)
                     return
             except asyncio.CancelledError:
                 if state.attempts == 0:

@@ -108,8 +108,8 @@ class AddressAndKey(ABC):
 
     def address(self) -> Address:
         """Return the address for a call; raise if a required key is missing, or the address is not a URL."""
-        settings, key, headers = get_settings(), self.api_key(), self.headers()
-        given = (self.base_url(), key, headers, self.ca_file())
+        settings = get_settings()
+        given = self.base_url(), as_secret(self.api_key()), self.headers(), self.ca_file()
         latest = self._latest_address
         if latest is not None and latest[0] is settings and latest[1] == given:
             address = latest[2]
@@ -120,10 +120,8 @@ class AddressAndKey(ABC):
             self._check_destination(address, self._sources_of_key)
         return address
 
-    def _checked_address(
-        self, url: str, api_key: str | SecretStr | None, headers: Headers, ca_file: str | None
-    ) -> Address:
-        base_url, key = normalized(url), as_secret(api_key)
+    def _checked_address(self, url: str, key: SecretStr | None, headers: Headers, ca_file: str | None) -> Address:
+        base_url = normalized(url)
         remember_secret(key)
         if not is_url(base_url):
             raise bad_request(
