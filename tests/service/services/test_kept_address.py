@@ -38,6 +38,24 @@ def test_what_changes_holds_for_the_next_call(name, value, seen, service, monkey
     assert seen(service.address()) == value
 
 
+def test_a_service_of_somebody_s_own_may_change_its_mind():
+    class Own(OpenAIService):
+        url, key = "http://127.0.0.1:1/v1", KEYS[0]
+
+        def base_url(self):
+            return self.url
+
+        def api_key(self):
+            return self.key
+
+    service = Own("m")
+    service.address()
+    service.url = "http://127.0.0.1:2/v1"
+    assert service.address().base_url == service.url
+    service.key = KEYS[1]
+    assert value_of(service.address().api_key) == KEYS[1]
+
+
 def test_a_pickle_has_no_key_of_the_latest_call(service):
     service.address()
     assert KEYS[0].encode() not in pickle.dumps(service)
