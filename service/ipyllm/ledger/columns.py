@@ -11,7 +11,20 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["CALLS", "COLUMNS", "CONVERSATIONS", "FINAL", "PRIVATE", "TABLES", "TEXT", "VOTES", "Kind", "Row", "Table"]
+__all__ = [
+    "CALLS",
+    "COLUMNS",
+    "CONVERSATIONS",
+    "EXPERIMENTS",
+    "FINAL",
+    "PRIVATE",
+    "TABLES",
+    "TEXT",
+    "VOTES",
+    "Kind",
+    "Row",
+    "Table",
+]
 
 Row = dict[str, Any]
 """Some columns of a call or a vote, by name."""
@@ -104,7 +117,7 @@ PRIVATE: Final[dict[str, Kind]] = {
 }
 """The process that writes the row, and its last write: they show whether the process of a running call has died."""
 
-TEXT: Final = ("prompt", "response", "reasoning", "request", "contents")
+TEXT: Final = ("prompt", "response", "reasoning", "request", "contents", "grid", "scores")
 """Columns not stored with ``IPYLLM_STORE_TEXT=0``, and dropped first when memory runs short."""
 
 FINAL: Final = frozenset({"ok", "truncated", "cancelled", "error", "interrupted"})
@@ -166,4 +179,26 @@ CONVERSATIONS: Final = Table(
 )
 """Conversations of notebooks, as last changed."""
 
-TABLES: Final = (CALLS, VOTES, CONVERSATIONS)
+EXPERIMENTS: Final = Table(
+    "experiments",
+    "experiment",
+    "name",
+    "changed_at",
+    {
+        "name": "text",
+        "changed_at": "time",
+        "started_at": "time",
+        "kernel_id": "text",
+        "arms": "json",
+        "n_prompts": "int",
+        "repeats": "int",
+        "data_hash": "text",
+        "note": "text",
+        "tags": "json",
+    },
+    {},
+    {"grid": "packed", "scores": "packed"},
+)
+"""Experiments as they were last run, with what is needed to read their results again."""
+
+TABLES: Final = (CALLS, VOTES, CONVERSATIONS, EXPERIMENTS)
