@@ -16,12 +16,15 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
+    from ipyllm.experiment.answer_matrix import AnswerMatrix
     from ipyllm.experiment.grid import Grid
     from ipyllm.experiment.remote_run import RemoteRun
+    from ipyllm.experiment.row_judgements import RowJudgements
     from ipyllm.experiment.run import Run
     from ipyllm.experiment.scores import Scores
     from ipyllm.ledger import Ledger
     from ipyllm.statistics.table import StatisticsFrame
+    from ipyllm_widgets.explorer.results_explorer import ResultsExplorer
 
 __all__ = ["Results"]
 
@@ -84,6 +87,16 @@ class Results:
         """
         calls = self.calls
         return answered_rows(calls[~calls["warmup"]], self._grid, self._table)
+
+    @property
+    def notes(self) -> pd.DataFrame:
+        """The notes on rows that were written in :meth:`explore`, earliest first.
+
+        Columns ``prompt_id``, ``note``, ``written_at`` (UTC).
+        """
+        from ipyllm.experiment.row_judgements import read_notes
+
+        return read_notes(self._name, self._ledger)
 
     @property
     def directions(self) -> dict[str, bool | None]:
@@ -197,6 +210,39 @@ class Results:
         votes = self._votes()
         own: dict[str, Any] = {"title": self._name, "votes": votes if len(votes) else None}
         return write(self, path, **own | options)
+
+    def matrix(self) -> AnswerMatrix:
+        """Return the answers as a matrix: a row for each prompt and repeat, a cell for each arm.
+
+        It has the scores and their reasons, and flags what :meth:`explore` can filter by. Calls without a score are
+        scored now, as in :attr:`calls`.
+        """
+        from ipyllm.experiment.answer_matrix import answer_matrix
+
+        return answer_matrix(self._name, self._grid, self.calls, self._scores.scorers)
+
+    def judgements(self, matrix: AnswerMatrix) -> RowJudgements:
+        """Return the votes and notes on the rows of a matrix, and the means to add some."""
+        from ipyllm.experiment.row_judgements import RowJudgements
+
+        return RowJudgements(matrix, self._ledger)
+
+    def explore(self, *, most_rows: int = 20_000) -> ResultsExplorer:
+        """Return a widget with all answers, prompts × arms: filters, search, word diffs, votes and notes.
+
+        Parameters
+        ----------
+        most_rows : int
+            Maximum number of rows (prompts × repeats) to show, the first ones of the input.
+
+        Returns
+        -------
+        ResultsExplorer
+            ``explorer.selection`` has the calls of the rows that it shows, or of those that were marked.
+        """
+        from ipyllm_widgets.explorer.results_explorer import ResultsExplorer
+
+        return ResultsExplorer(self, most_rows=most_rows)
 
     def _repr_html_(self) -> str:
         head = f"<p><strong>{escape(self._name)}</strong>: {escape(self.state)}</p>"

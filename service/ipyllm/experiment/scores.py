@@ -30,6 +30,11 @@ class Scores:
         self.reset(scorers)
         self._reads_stored = True
 
+    @property
+    def scorers(self) -> tuple[Any, ...]:
+        """The scorers in use, as :class:`~ipyllm.scorers.Scorer`."""
+        return self._scorers
+
     def reset(self, scorers: Iterable[Any]) -> None:
         """Use these scorers from now on, and forget all scores, stored ones included."""
         given = list(scorers) if not isinstance(scorers, str) else scorers

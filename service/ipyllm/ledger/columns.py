@@ -11,7 +11,20 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["CALLS", "COLUMNS", "CONVERSATIONS", "FINAL", "PRIVATE", "TABLES", "TEXT", "VOTES", "Kind", "Row", "Table"]
+__all__ = [
+    "CALLS",
+    "COLUMNS",
+    "CONVERSATIONS",
+    "FINAL",
+    "NOTES",
+    "PRIVATE",
+    "TABLES",
+    "TEXT",
+    "VOTES",
+    "Kind",
+    "Row",
+    "Table",
+]
 
 Row = dict[str, Any]
 """Some columns of a call or a vote, by name."""
@@ -160,4 +173,21 @@ CONVERSATIONS: Final = Table(
 )
 """Conversations of notebooks, as last changed."""
 
-TABLES: Final = (CALLS, VOTES, CONVERSATIONS)
+NOTES: Final = Table(
+    "notes",
+    "note",
+    "note_id",
+    "written_at",
+    {
+        "note_id": "text",
+        "written_at": "time",
+        "kernel_id": "text",
+        "experiment": "text",
+        "prompt_id": "text",
+        "note": "text",
+    },
+    {},
+)
+"""People's notes on rows of experiments. One row for each prompt: a later note replaces the earlier one."""
+
+TABLES: Final = (CALLS, VOTES, CONVERSATIONS, NOTES)
