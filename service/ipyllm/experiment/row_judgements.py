@@ -104,6 +104,7 @@ class RowJudgements:
                 "note_id": canonical_json([experiment, row.prompt_id]),
                 "written_at": datetime.now(UTC),
                 "kernel_id": kernel_id(),
+                "origin": "widget",
                 "experiment": experiment,
                 "prompt_id": row.prompt_id,
                 "note": text,

@@ -182,6 +182,7 @@ NOTES: Final = Table(
         "note_id": "text",
         "written_at": "time",
         "kernel_id": "text",
+        "origin": "text",
         "experiment": "text",
         "prompt_id": "text",
         "note": "text",
