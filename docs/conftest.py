@@ -49,12 +49,12 @@ _REVIEWS = {"A joy": "positive", "Two hours": "negative", "It has": "positive"}
 
 
 def _judged(request: Request) -> Script | None:
-    """Classify a review; the smaller model does not understand the third one."""
-    review = request.prompt.removeprefix("Positive or negative? ")
+    """Classify a review; the smaller model does not understand the third one, unless the sentiment is defined."""
+    question, _, review = request.prompt.rpartition("? ")
     verdict = next((verdict for begin, verdict in _REVIEWS.items() if review.startswith(begin)), None)
     if verdict is None:
         return None
-    misunderstood = review.startswith("It has") and request.json["model"] == "gpt-6-luna"
+    misunderstood = review.startswith("It has") and request.json["model"] == "gpt-6-luna" and "praise" not in question
     return answer("Negative" if misunderstood else verdict.capitalize())
 
 

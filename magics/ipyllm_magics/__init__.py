@@ -16,12 +16,12 @@ def load(shell: InteractiveShell) -> None:
     from ipyllm.conversations.notebook import keep_conversations
     from ipyllm_magics import input_transformers
     from ipyllm_magics.commands import code_cells
-    from ipyllm_magics.commands.notes import print_note
+    from ipyllm_magics.commands.notes import print_information
     from ipyllm_magics.completion import matcher
     from ipyllm_magics.prompt import kernel_context, notebook_context
 
     kernel_context.adopt_kernel_id(shell)
-    keep_conversations(print_note, otherwise=kernel_context.place(shell))
+    keep_conversations(print_information, otherwise=kernel_context.place(shell))
     input_transformers.install(shell)
     matcher.install(shell)
     notebook_context.install(shell)

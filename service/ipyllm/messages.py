@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-__all__ = ["Message", "begin_of_last_answer", "text_of", "without"]
+__all__ = ["SYSTEM", "Message", "begin_of_last_answer", "text_of", "without"]
 
 Message = dict[str, Any]
 """A message: ``{"role": "user", "content": "…"}``."""
+
+SYSTEM: Final = frozenset({"system", "developer"})
+"""Roles of system prompts."""
 
 
 def text_of(message: Message) -> str:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-__all__ = ["ProcessIdentity", "is_dead", "this_process"]
+__all__ = ["ProcessIdentity", "host_name", "is_dead", "this_process"]
 
 # Start times are counted from the boot, whose time moves when the clock is set.
 _SAME_START_S = 5.0
@@ -24,12 +24,18 @@ class ProcessIdentity:
 
 
 @cache
+def host_name() -> str:
+    """Return the name of this machine."""
+    return socket.gethostname()
+
+
+@cache
 def _host() -> str:
     """Return the host name and, on Linux, the namespace of its process ids: containers have their own."""
     try:
-        return f"{socket.gethostname()} {Path('/proc/self/ns/pid').readlink()}"
+        return f"{host_name()} {Path('/proc/self/ns/pid').readlink()}"
     except OSError:
-        return socket.gethostname()
+        return host_name()
 
 
 @cache

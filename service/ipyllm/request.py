@@ -29,12 +29,16 @@ class Provenance:
 
     Attributes
     ----------
-    experiment, arm, prompt_id : str or None
-        The experiment, its arm, and its prompt.
+    experiment, arm, variant, prompt_id : str or None
+        The experiment, its arm, the name of the arm's template if there are several, and the row of the input.
     repeat : int or None
         Number of the repetition, from 0.
     warmup : bool or None
         Whether the call only warms up a model; such calls are left out of statistics.
+    concurrency : int or None
+        Most calls of the experiment that are in flight at the endpoint, from one process.
+    executor : str or None
+        What runs the calls in other processes, such as ``"4 × ProcessPoolExecutor"``; None if nothing does.
     """
 
     origin: Origin = "api"
@@ -43,9 +47,12 @@ class Provenance:
     tags: Mapping[str, str] = field(default_factory=dict)
     experiment: str | None = None
     arm: str | None = None
+    variant: str | None = None
     prompt_id: str | None = None
     repeat: int | None = None
     warmup: bool | None = None
+    concurrency: int | None = None
+    executor: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

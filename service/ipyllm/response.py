@@ -39,6 +39,7 @@ Category = Literal[
     "content_filter",
     "refusal",
     "api_error",
+    "schema_mismatch",
     "connection",
     "timeout",
     "truncated",

@@ -35,6 +35,8 @@ class CostTotal:
     $0.16
     >>> print(CostTotal.of([0.10, None, 0.06]), "|", CostTotal.of([None, None]), "|", CostTotal.of([0.0]))
     ≥ $0.16, 1 of 3 unknown | unknown | free
+    >>> print(CostTotal.of([0.0, None]))
+    unknown for 1 of 2
     >>> (CostTotal.of([0.10]) + CostTotal.of([None])).amount
     '≥ $0.10'
     """
@@ -60,8 +62,8 @@ class CostTotal:
 
     @property
     def amount(self) -> str:
-        """The amount alone: ``$0.16``, ``≥ $0.16``, or a dash if no cost is known."""
-        if self.n and self.n_unknown == self.n:
+        """The amount alone: ``$0.16``, ``≥ $0.16``, or a dash if no cost is known but of calls that were free."""
+        if self.n_unknown and not self.usd:
             return UNKNOWN
         return f"≥ {money(self.usd)}" if self.n_unknown else money(self.usd)
 
@@ -71,9 +73,9 @@ class CostTotal:
         return f"{self.n_unknown:,} of {self.n:,} unknown" if self.n_unknown else ""
 
     def __str__(self) -> str:
-        if self.n and self.n_unknown == self.n:
-            return "unknown"
-        return self.cell if self.usd or self.n_unknown else "free"
+        if self.n_unknown and not self.usd:
+            return "unknown" if self.n_unknown == self.n else f"unknown for {self.n_unknown:,} of {self.n:,}"
+        return self.cell if self.usd else "free"
 
     @property
     def cell(self) -> str:

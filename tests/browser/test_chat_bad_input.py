@@ -118,7 +118,7 @@ def test_a_kernel_killed_before_the_first_word_leaves_no_clock_running(lab, fake
     end = end_of_kernel(notebook, 1, "killed")
     fake.default = fakes.stall("never", after=0)
     chat.type("Hello")
-    chat.root.get_by_text("waiting").wait_for()
+    chat.log.get_by_text("waiting").wait_for()
     end()
     chat.notice.get_by_text(GONE).wait_for(timeout=60_000)
     chat.turns.last.get_by_text("the kernel stopped before the end").wait_for()

@@ -25,7 +25,7 @@ def test_an_answer_streams_and_is_rendered_stopped_edited_branched_and_deleted(l
     _, chat = opened(lab)
     fake.default = answer(ANSWER, reasoning="They want least squares. " * 4, ttft=0.6, gap=0.03)
     chat.type("How do I fit a line?")
-    chat.root.get_by_text("waiting").wait_for()
+    chat.log.get_by_text("waiting").wait_for()
     screenshot(lab, "chat-waiting")
     chat.turns.last.get_by_text("Fitting a line").wait_for()
     chat.turns.last.get_by_text("answering").wait_for()
@@ -45,6 +45,9 @@ def test_an_answer_streams_and_is_rendered_stopped_edited_branched_and_deleted(l
     turn.locator(".ipyllm-code").hover()
     chat.button("Copy code", turn).click()
     assert lab.page.evaluate("navigator.clipboard.readText()").startswith("import numpy as np\n")
+    chat.button("Copy answer", turn).click()
+    turn.get_by_label("Copied").wait_for()
+    assert lab.page.evaluate("navigator.clipboard.readText()") == ANSWER
 
     fake.default = answer("Another way.")
     chat.button("Answer again", turn).click()
@@ -74,6 +77,10 @@ def test_an_answer_streams_and_is_rendered_stopped_edited_branched_and_deleted(l
     chat.button("Delete question and answer", chat.turns.first).click()
     chat.wait_for("chat => chat.querySelectorAll('.ipyllm-exchange').length === 1")
     assert "And then?" in chat.text()
+    screenshot(lab, "chat-undo")
+    chat.button("Undo").click()
+    chat.wait_for("chat => chat.querySelectorAll('.ipyllm-exchange').length === 2")
+    assert not chat.root.locator(".ipyllm-undo").is_visible()
 
 
 def test_stop_works_before_the_first_token_and_in_the_middle_and_an_error_can_be_tried_again(lab, fake):
@@ -297,7 +304,10 @@ def test_exports_are_downloaded(lab, fake):
     _, chat = opened(lab)
     chat.ask("Hello")
     with lab.page.expect_download() as downloading:
-        chat.root.get_by_label("Export the chat").select_option("json")
+        chat.button("Export").press("ArrowDown")
+        lab.page.keyboard.press("End")
+        screenshot(lab, "chat-export")
+        lab.page.keyboard.press("Enter")
     file = downloading.value
     assert file.suggested_filename.startswith("talk-")
     assert file.suggested_filename.endswith(".json")
@@ -310,6 +320,7 @@ def test_a_chat_says_what_it_waits_for_until_the_answer_begins(lab, fake):
     fake.default = answer("Paris.", ttft=2.5)
     chat.type("Capital of France?")
     chat.log.get_by_text("rate limited, next try in").wait_for()
+    assert chat.announced().startswith("The answer has not begun: rate limited, next try in ")
     screenshot(lab, "chat-rate-limited")
     chat.log.get_by_text("waiting for the first token, attempt 2 of 3 · ").wait_for()
     chat.log.get_by_text("10 → 1 tokens").wait_for()

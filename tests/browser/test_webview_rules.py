@@ -201,7 +201,8 @@ def test_a_chat_sends_stops_and_exports(webview, make_widget):
     assert webview.comm.commands("set") == [{"model": "openai/gpt-6-sol"}]
     assert len(webview.comm.commands("regenerate")) == 1
     with webview.page.expect_download() as download:
-        chat.root.get_by_label("Export the chat").select_option("md")
+        chat.button("Export").click()
+        chat.root.get_by_role("menuitem", name="Markdown").click()
         webview.wait_until(lambda: webview.comm.commands("export") == [{"format": "md"}] and not open_commands(webview))
     assert "cov(x, y)" in Path(download.value.path()).read_text()
     assert webview.problems() == []

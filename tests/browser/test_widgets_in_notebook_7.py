@@ -101,7 +101,7 @@ def test_all_three_look_right_in_one_notebook(theme, width, tmp_path):
         compare = Compare(shown)
         compare.ask()
         compare.columns.first.get_by_text("tokens/s").wait_for()
-        compare.columns.last.get_by_text("error (").wait_for()
+        compare.columns.last.locator(".ipyllm-error").wait_for()
         shown.locator(".ipyllm-tiles").get_by_text("4", exact=True).first.wait_for()
         compare.button("Tie").click()
         compare.ranking.locator("table").wait_for()

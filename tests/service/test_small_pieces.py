@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import threading
 
 import pandas as pd
@@ -17,8 +18,9 @@ from ipyllm.pipeline.retry import is_retryable
 from ipyllm.response import ChatResponse
 from ipyllm.routing.health import Health
 from ipyllm.runtime.interruptible import InterruptibleEvent, interruptible_timeout
+from ipyllm.services.base import BaseLLMService
 from ipyllm.services.ollama import OllamaService, base_url_of_host
-from ipyllm.services.parameters import check_params
+from ipyllm.services.parameters import OPTIONS, check_params
 from ipyllm.services.prices import context_window, estimate_cost, price_in_tables
 from ipyllm.structured.json_answer import schema_mismatch
 from ipyllm.structured.portable import to_portable
@@ -120,6 +122,23 @@ def test_a_misspelt_parameter_is_refused():
     assert check_params({"temperature": 0, "seed": None}, "m") == {"temperature": 0}
     with pytest.raises(LLMError, match=r"There is no parameter 'temprature'; did you mean 'temperature'\?"):
         check_params({"temprature": 0}, "m")
+
+
+@pytest.mark.parametrize(
+    ("given", "meant"), [("timout", "timeout"), ("max_retry", "max_retries"), ("repair", "repairs")]
+)
+def test_a_misspelt_option_of_a_call_is_no_parameter_of_the_server(given, meant):
+    with pytest.raises(LLMError, match=f"There is no parameter '{given}'; did you mean '{meant}'"):
+        check_params({given: 1}, "m")
+
+
+def test_every_option_of_a_call_is_known_by_name():
+    named = {
+        name
+        for name, each in inspect.signature(BaseLLMService.request).parameters.items()
+        if each.kind is each.KEYWORD_ONLY
+    }
+    assert named - {"provenance", "notebook_options"} == {*OPTIONS, "tools"}
 
 
 def test_the_price_tables_know_some_models():

@@ -19,7 +19,7 @@ COSTS = st.lists(st.none() | st.sampled_from([0.0, 0.25, 0.5]), max_size=6)
         ([0.0, 0.0], "$0", "$0", "free"),
         ([0.1, 0.06], "$0.16", "$0.16", "$0.16"),
         ([0.016] * 10 + [None] * 10, "≥ $0.16", "≥ $0.16, 10 of 20 unknown", "cost ≥ $0.16, 10 of 20 unknown"),
-        ([0.0, None], "≥ $0", "≥ $0, 1 of 2 unknown", "cost ≥ $0, 1 of 2 unknown"),
+        ([0.0, None], "–", "–, 1 of 2 unknown", "cost unknown for 1 of 2"),
         ([None] * 1200, "–", "–", "cost unknown"),
         ([1.0] + [None] * 1200, "≥ $1.00", "≥ $1.00, 1,200 of 1,201 unknown", "cost ≥ $1.00, 1,200 of 1,201 unknown"),
     ],
@@ -37,7 +37,8 @@ def test_totals_add_up_in_any_parts(first, second):
 @given(COSTS)
 def test_a_sum_is_marked_as_a_bound_exactly_where_a_cost_is_unknown(costs):
     total = CostTotal.of(costs)
-    assert ("≥" in total.cell) == (0 < costs.count(None) < len(costs))
+    assert ("≥" in total.cell) == (None in costs and any(costs)), "no bound is told where nothing was paid"
+    assert ("unknown" in total.cell) == (0 < costs.count(None) < len(costs))
     assert total.n_unknown == costs.count(None)
 
 

@@ -46,6 +46,7 @@ def table(notebook_defaults: Mapping[str, Any], name: str = "") -> pd.DataFrame:
     rows = [(field, _display(field, getattr(settings, field)), _source(field)) for field in Settings.model_fields]
     if models.default_model() is not None:
         rows[0] = ("model", str(models.default_model()), "%llm_models use, for this kernel")
+    rows.append(_config_file_row())
     rows += [(f"LLMMagics.{key}", redact(repr(value)), "%config") for key, value in notebook_defaults.items()]
     wanted = name.lower().removeprefix("ipyllm_")
     chosen = [row for row in rows if row[0] == wanted] if name else rows
@@ -54,6 +55,13 @@ def table(notebook_defaults: Mapping[str, Any], name: str = "") -> pd.DataFrame:
         hint = suggest(name, [row[0] for row in rows], otherwise="%llm_config lists them.")
         raise MagicError(f"There is no setting {name!r}. {hint}")
     return UntruncatedFrame(chosen, columns=["setting", "value", "from"])
+
+
+def _config_file_row() -> tuple[str, str, str]:
+    """Return where the file of settings is, or would be."""
+    named = "IPYLLM_CONFIG" if os.environ.get("IPYLLM_CONFIG") else "default"
+    file = config_file()
+    return "config.toml", str(file), named if file.exists() else f"{named}; there is no such file yet"
 
 
 def set_for_kernel(name: str, value: str, *, save: bool) -> str:

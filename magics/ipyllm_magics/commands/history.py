@@ -11,6 +11,7 @@ from ipyllm.conversations.history import ConversationHistory, conversation, conv
 from ipyllm.conversations.saved import saved_names
 from ipyllm.messages import text_of
 from ipyllm.rendering import escape_markdown, to_markdown
+from ipyllm.rendering.markdown_source import fenced
 from ipyllm.text.format import count, shorten
 from ipyllm.text.suggest import suggest
 from ipyllm.text.terminal import strip_control_sequences
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from ipyllm.conversations.history import Turn
+    from ipyllm.messages import Message
 
 __all__ = [
     "ConversationView", "clear", "existing_conversation", "export", "fork", "load", "outdated_turns_note", "request",
@@ -49,10 +51,11 @@ class ConversationView:
         if not self._messages:
             return f"<p>The conversation <b>{escape(self._name)}</b> is empty.</p>"
         from ipyllm.rendering import styled, to_html
+        from ipyllm.rendering.markdown import plain_html
 
         html = "".join(
             f'<div class="ipyllm-turn"><div class="ipyllm-footer">{escape(message["role"])}</div>'
-            f"{to_html(text_of(message))}</div>"
+            f"{(to_html if _is_answer(message) else plain_html)(text_of(message))}</div>"
             for message in self._messages
         )
         return styled(html)
@@ -61,8 +64,15 @@ class ConversationView:
         if not self._messages:
             return f"The conversation {escape_markdown(repr(self._name))} is empty."
         return "\n\n".join(
-            f"**{escape_markdown(message['role'])}**\n\n{to_markdown(text_of(message))}" for message in self._messages
+            f"**{escape_markdown(message['role'])}**\n\n"
+            + (to_markdown(text_of(message)) if _is_answer(message) else fenced(text_of(message)).rstrip())
+            for message in self._messages
         )
+
+
+def _is_answer(message: Message) -> bool:
+    """Return whether a message is the model's, in Markdown; others are shown as typed, lines and rows kept."""
+    return bool(message["role"] == "assistant")
 
 
 class SentRequestView(dict[str, Any]):

@@ -9,7 +9,7 @@ from ipyllm.errors import LLMError
 from ipyllm.registry import models
 from ipyllm.services.service_rows import service_rows
 from ipyllm.settings import get_settings
-from ipyllm_magics.errors import Interrupted
+from ipyllm_magics.errors import Interrupted, in_words_of_magics
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -57,12 +57,14 @@ def _rows(reached: Iterable[ProbeResult], *, everything: bool) -> Iterator[dict[
     for server in reached:
         if server.error is not None and server.name in service_rows() and server.name not in settings.endpoints:
             if server.service is not None and server.service.domain is not None:
-                yield {"model": f"{server.name}/…", "state": "unreachable", "note": str(server.error)}
+                note = in_words_of_magics(str(server.error))
+                yield {"model": f"{server.name}/…", "state": "unreachable", "note": note}
             # else: a server of one's own that does not run, or an address that is not set
         elif server.error is not None:
             state = "unusable" if server.service is None else "unreachable"
             state = "no key" if server.error.category == "authentication" else state
-            yield {"model": _mark_default(f"{server.name}/…", default), "state": state, "note": str(server.error)}
+            note = in_words_of_magics(str(server.error))
+            yield {"model": _mark_default(f"{server.name}/…", default), "state": state, "note": note}
         else:
             yield from _listed_models(server, default, everything=everything)
     for name, route in sorted(settings.routes.items()):

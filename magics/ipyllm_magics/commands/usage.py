@@ -41,7 +41,8 @@ def select_calls(parsed: Parsed, cells: set[str] | None) -> pd.DataFrame:
         if cells is not None:
             everything = usage(kernel=None, **conditions)
             calls = everything[everything["kernel_id"].isin(_kernels_of(cells))]
-            return calls if parsed["last"] is None else calls.tail(parsed["last"])
+            calls = calls if parsed["last"] is None else calls.tail(parsed["last"])
+            return calls.reset_index(drop=True)
         return usage(kernel=None if parsed["all"] else "current", limit=parsed["last"], **conditions)
     except ValueError as exc:
         raise MagicError(f"%llm_usage: {exc}") from None

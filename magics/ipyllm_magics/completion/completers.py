@@ -100,7 +100,7 @@ def _conversations(_partial: str, _variables: Mapping[str, Any]) -> Iterator[str
 
 
 def _images(partial: str, variables: Mapping[str, Any]) -> Iterator[str]:
-    from ipyllm_magics.prompt.images import SUFFIXES, is_image
+    from ipyllm.images import SUFFIXES, is_image
 
     yield from matching_names(variables, is_image)
     yield from _files(partial, SUFFIXES)

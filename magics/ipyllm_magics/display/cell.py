@@ -116,11 +116,12 @@ class CellRenderer(Renderer):
             return  # the error message says everything
         set_results(self._answer, response)
         shown = self._complete(response)
+        line_html, line = footer_html(response, error_shown=True), footer_text(response, error_shown=True)
         self._send_final(
             Extract(
-                shown.html + footer_html(response) + copy_script(*self._kept, shown.html, panel_html(self._answer)),
-                _paragraphs(shown.text, footer_text(response)),
-                _paragraphs(shown.markdown, footer_markdown(response)),
+                shown.html + line_html + copy_script(*self._kept, shown.html, panel_html(self._answer)),
+                _paragraphs(shown.text, line),
+                _paragraphs(shown.markdown, footer_markdown(response, error_shown=True)),
             )
         )
         self._finish_head(styles_for(panel_html(self._answer) or _EMPTY, *self._kept))

@@ -111,6 +111,6 @@ class TerminalRenderer(Renderer):
         self.draw()
         if not self._last_char and response.status == "error":
             return  # the error message is shown anyway
-        footer = footer_text(response)
+        footer = footer_text(response, error_shown=True)  # below it
         line_end = "\n" if self._last_char not in {"", "\n"} else ""
         write_text(f"{line_end}{_DIM}{footer}{_NORMAL}\n" if self._is_tty else f"{line_end}{footer}\n")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pandas as pd
@@ -12,6 +13,7 @@ from ipyllm.text.terminal import strip_control_sequences
 __all__ = ["UntruncatedFrame"]
 
 _OPTIONS = ("display.max_colwidth", 400, "display.html.use_mathjax", False)
+_HEADING = re.compile(r"<th>([^<]*)</th>")
 _STYLE = "<style>.ipyllm-table.ipyllm-table :is(th,td){text-align:start;vertical-align:top}</style>"
 
 
@@ -29,6 +31,8 @@ class UntruncatedFrame(CallsFrame):
     def _repr_html_(self) -> str | None:
         with pd.option_context(*_OPTIONS):
             table = self._filled().to_html(index=False, border=0)
+        # Long names may be broken: a table with sentences in it is wide anyway.
+        table = _HEADING.sub(lambda found: found[0].replace("_", "_<wbr>"), table)
         return f'{_STYLE}<div class="ipyllm-table">{table}</div>'
 
     def __repr__(self) -> str:

@@ -6,7 +6,7 @@ import json
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import count, product
+from itertools import product
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -15,7 +15,7 @@ from ipyllm.registry.models import create_llm_service
 from ipyllm.routing.route import Route
 from ipyllm.services.base import BaseLLMService
 from ipyllm.services.local import LocalService
-from ipyllm.text.format import shorten
+from ipyllm.text.format import count, shorten
 from ipyllm.validate import refuse_table
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from ipyllm.messages import Message
     from ipyllm.request import ChatRequest
 
-__all__ = ["Arm", "canonical_json", "make_arms"]
+__all__ = ["Arm", "canonical_json", "make_arms", "named_variants"]
 
 _MAX_VALUE_CHARS = 24
 _SEPARATOR = " · "
@@ -32,7 +32,7 @@ _SEPARATOR = " · "
 
 @dataclass(frozen=True, slots=True)
 class Arm:
-    """One thing that is compared: a model with parameters and a system prompt."""
+    """One thing that is compared: a model with parameters, a system prompt and a template."""
 
     label: str  # short, readable, unique among the arms
     mark: str  # A, B, …: names the arm while its label is hidden
@@ -40,7 +40,8 @@ class Arm:
     service: BaseLLMService
     given: str | BaseLLMService  # the model as the user gave it, which can be sent to another process
     request: ChatRequest  # shared by all its calls
-    host: str | None = None  # set if the user gave an address: one model on two servers is two arms
+    server: str = ""  # the model, with its address where another arm has the same model elsewhere
+    variant: str = ""  # name of its template, if there are several
 
     @property
     def full_label(self) -> str:
@@ -60,10 +61,39 @@ class Arm:
         """The parameters, including the service's defaults."""
         return self.request.params
 
-    def identity(self) -> list[Any]:
-        """Return what distinguishes the arm from every other."""
+    def identity(self) -> dict[str, Any]:
+        """Return all that may change its answers, as JSON's values: two arms with the same identity are one."""
+        request = self.request
+        parts = {
+            "service": self.service.identity(),
+            "params": _json_value(self.params),
+            "messages": list(request.messages),
+            "headers": request.headers.with_defaults(self.service.headers()).digest(),
+            "tools": [tool.as_openai() for tool in request.tools.values()],
+            "schema": request.schema and [request.schema.json_schema, request.repairs],
+        }
+        return {name: value for name, value in parts.items() if value}
+
+    def earlier_identity(self) -> list[Any]:
+        """Return the identity of versions before 5 of the ledger: of an address only the host, if the call gave it."""
         headers = self.request.headers.with_defaults(self.service.headers()).digest()
-        return [self.model, self.host, _json_value(self.params), self.system, *filter(None, [headers])]
+        given = None if isinstance(self.service, Route | LocalService) else self.service._base_url  # noqa: SLF001
+        host = None if given is None else urlsplit(self.service.base_url()).netloc.rpartition("@")[2]
+        return [self.model, host, _json_value(self.params), self.system, *filter(None, [headers])]
+
+    @property
+    def is_in_earlier_identity(self) -> bool:
+        """Whether the earlier identity has all of it: it left out tools, schema and messages but the system prompt."""
+        request = self.request
+        return not request.tools and request.schema is None and len(request.messages) == (self.system is not None)
+
+    def addresses(self) -> set[str | None]:
+        """Return the addresses that may answer it; None among them stands for one that is known only in a call."""
+        return _addresses_of(self.service)
+
+    def after(self, messages: Sequence[Message]) -> Arm:
+        """Return the arm with further messages before each prompt."""
+        return replace(self, request=replace(self.request, messages=(*self.request.messages, *messages)))
 
 
 def make_arms(
@@ -71,15 +101,17 @@ def make_arms(
     params: Any = None,
     system: Any = None,
     *,
-    prompt: str | Iterable[Message] | None = None,
+    prompt: str | Iterable[Message] | Mapping[str, str] | None = None,
+    variants: Iterable[str] = ("",),
     shuffle: Random | None = None,
     **options: Any,
 ) -> tuple[Arm, ...]:
-    """Make and check an arm for each model with each parameter set and each system prompt; labels are unique.
+    """Make and check an arm for each model with each parameter set, system prompt and template; labels are unique.
 
     ``params`` and ``system`` are one value, a list, or a mapping of names, which become part of the labels, to values.
-    ``prompt`` is given if all calls have the same one; ``shuffle`` puts the arms in a random order. ``options`` are
-    those of ``chat``, for every call; a parameter set overrides them.
+    ``prompt`` is given if all calls of an arm have the same one: for all arms, or by name of the variant. Without it,
+    ``variants`` are the names of the templates. ``shuffle`` puts the arms in a random order. ``options`` are those of
+    ``chat``, for every call; a parameter set overrides them.
 
     Raises
     ------
@@ -89,22 +121,27 @@ def make_arms(
     refuse_table(prompt)
     given = _model_list(models)
     services = [_service(model) for model in given]
-    question = "?" if prompt is None else prompt if isinstance(prompt, str) else list(prompt)
+    questions: list[tuple[str, Any]] = [(variant, "?") for variant in variants]
+    if isinstance(prompt, Mapping):
+        questions = list(prompt.items())
+    elif prompt is not None:
+        questions = [("", prompt if isinstance(prompt, str) else list(prompt))]
     arms: list[Arm] = []
     seen: set[str] = set()
-    for (model, service, name), (param_set, set_label), (text, system_label) in product(
-        zip(given, services, _model_labels(services), strict=True),
+    for (model, service, name, server), (param_set, set_label), (text, system_label), (variant, question) in product(
+        zip(given, services, _model_labels(services), _servers(services), strict=True),
         _with_labels(params, "params", Mapping),
         _with_labels(system, "system", str),
+        questions,
     ):
         request = service.request(question, **{"system": text, **options, **(param_set or {})})
         if prompt is None:
             request = replace(request, messages=request.messages[:-1])
-        label = _SEPARATOR.join(part for part in (name, set_label, system_label) if part)
-        arm = Arm(label, "", service.full_name, service, model, request, _host(service))
+        label = _SEPARATOR.join(part for part in (name, set_label, system_label, variant) if part)
+        arm = Arm(label, "", service.full_name, service, model, request, server, variant)
         # An experiment recognizes its calls by the identity alone.
         other_options = {} if prompt is None else {n: v for n, v in (param_set or {}).items() if n not in arm.params}
-        key = canonical_json([arm.identity(), _json_value(other_options)])
+        key = canonical_json([arm.identity(), _json_value(other_options), variant])
         if key in seen:
             advice = (
                 "use repeats=… to send the same prompt several times"
@@ -124,6 +161,38 @@ def make_arms(
     return tuple(replace(arm, mark=_mark(index)) for index, arm in enumerate(arms))
 
 
+def named_variants(given: Any, parameter: str) -> dict[str, Any]:
+    """Return the variants of a prompt by name; of a single one without a name, the name is empty.
+
+    ``given`` is a text or None, a list of these, named ``v1``, ``v2`` and so on, or a mapping of names to these.
+
+    Raises
+    ------
+    LLMError
+        ``bad_request``: no text, a name that is empty or given twice, or two variants that are the same.
+
+    Examples
+    --------
+    >>> named_variants(["Classify: {{ text }}", "Positive or negative? {{ text }}"], "template")
+    {'v1': 'Classify: {{ text }}', 'v2': 'Positive or negative? {{ text }}'}
+    """
+    items = _with_labels(given, parameter, str)
+    names = [name for _, name in items]
+    if isinstance(given, Mapping) and not all(name.strip() and name.isprintable() for name in names):
+        raise bad_request(f"The name of a {parameter} must be a line of text, not {next(iter(given))!r}.")
+    if repeated := [name for name, n in Counter(names).items() if n > 1]:
+        raise bad_request(f"There are two {parameter}s with the name {repeated[0]!r}: rename one.")
+    name_of: dict[Any, str] = {}
+    for text, name in items:
+        if text in name_of:
+            raise bad_request(
+                f"The {parameter}s {name_of[text]!r} and {name!r} are the same: remove one. For several answers to "
+                "each prompt, use repeats=…."
+            )
+        name_of[text] = name
+    return {name: text for text, name in items}
+
+
 def _model_list(models: Any) -> list[Any]:
     given = [models] if isinstance(models, str | BaseLLMService) else models
     if not isinstance(given, Iterable) or not (given := list(given)):
@@ -139,11 +208,42 @@ def _service(model: Any) -> BaseLLMService:
     return create_llm_service(model)
 
 
-def _host(service: BaseLLMService) -> str | None:
-    """Return the server's address if the user gave one with the service."""
-    if isinstance(service, Route | LocalService) or service._base_url is None:  # noqa: SLF001 - a service's own state
-        return None
-    return urlsplit(service.base_url()).netloc.rpartition("@")[2]
+def _servers(services: Sequence[BaseLLMService]) -> list[str]:
+    """Return the model of each service, with the address where the same model is at several."""
+    known = {(service.full_name, service.public_address()) for service in services}
+    n_addresses = Counter(name for name, _ in known)
+    return [
+        f"{service.full_name} at {service.public_address()}"
+        if n_addresses[service.full_name] > 1
+        else service.full_name
+        for service in services
+    ]
+
+
+def _addresses_of(service: BaseLLMService) -> set[str | None]:
+    """Return the addresses that may answer; None among them stands for one that is known only in a call."""
+    if isinstance(service, Route):
+        return {address for member in service._arms() for address in _addresses_of(member)}  # noqa: SLF001 - ours
+    return {service.public_address()}
+
+
+def _shown_addresses(services: Sequence[BaseLLMService]) -> list[str]:
+    """Return of each address as much as tells it from those of the same model: nothing, host, path, or all of it."""
+    shown = []
+    for service in services:
+        own = service.public_address() or ""
+        others = {other.public_address() or "" for other in services if other.full_name == service.full_name} - {own}
+        lengths = (_host_of, _without_scheme) if own else ()
+        shown.append(next((cut(own) for cut in lengths if cut(own) not in map(cut, others)), own) if others else "")
+    return shown
+
+
+def _host_of(address: str) -> str:
+    return urlsplit(address).netloc
+
+
+def _without_scheme(address: str) -> str:
+    return address.partition("://")[2].partition("?")[0]
 
 
 def _with_labels(given: Any, parameter: str, kind: type) -> list[tuple[Any, str]]:
@@ -166,8 +266,10 @@ def _with_labels(given: Any, parameter: str, kind: type) -> list[tuple[Any, str]
 
 
 def _value_labels(given: Sequence[Any], parameter: str) -> list[str]:
+    if parameter not in {"params", "system"}:
+        return [f"v{number}" for number in range(1, len(given) + 1)]
     if parameter == "system":
-        numbers = count(1)
+        numbers = iter(range(1, len(given) + 1))
         return ["no system" if value is None else f"system {next(numbers)}" for value in given]
     sets = [dict(value) if isinstance(value, Mapping) else {} for value in given]
     names = list(dict.fromkeys(name for one in sets for name in one))
@@ -176,8 +278,18 @@ def _value_labels(given: Sequence[Any], parameter: str) -> list[str]:
 
 
 def _value(name: str, params: Mapping[str, Any]) -> str:
-    """Return a value as it is shown; of headers, whose values may be keys, only the names."""
+    """Return a value as it is shown; of headers, whose values may be keys, and of tools, only the names."""
     value = params[name]
+    if name == "tools" and isinstance(value, Iterable):
+        from ipyllm.tools import tools_by_name
+
+        return _short(", ".join(tools_by_name(value)) or "none")
+    if name == "schema" and value is not None:
+        from ipyllm.structured import Schema
+
+        return _short(Schema.of(value).name)
+    if name == "conversation_history" and isinstance(value, Iterable):
+        return count(len(list(value)), "message")
     return _short(", ".join(map(str, value)) if name == "extra_headers" and isinstance(value, Mapping) else value)
 
 
@@ -187,9 +299,8 @@ def _model_labels(services: Sequence[BaseLLMService]) -> list[str]:
     short = [_without_service(name) for name in full]
     labels = short if len(set(short)) == len(set(full)) else full
     if len(set(full)) < len(full):
-        repeated = {name for name, n in Counter(full).items() if n > 1}
-        hosts = [_host(service) if service.full_name in repeated else None for service in services]
-        labels = [f"{label} @ {host}" if host else label for label, host in zip(labels, hosts, strict=True)]
+        shown = _shown_addresses(services)
+        labels = [f"{label} @ {address}" if address else label for label, address in zip(labels, shown, strict=True)]
         param_labels = _value_labels([service.params for service in services], "params")
         label_counts = Counter(labels)
         labels = [

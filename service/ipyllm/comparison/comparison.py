@@ -264,8 +264,8 @@ class Comparison:
 
     @property
     def note(self) -> str:
-        """What to know before comparing the times of the arms; empty if there is nothing."""
-        return note_on_times(self.arms, self.responses)
+        """What to know before comparing the times of the arms; empty if there is nothing, or no times are shown."""
+        return "" if self.names_hidden else note_on_times(self.arms, self.responses)
 
     def columns(self) -> list[Column]:
         """Return all arms for the renderer."""

@@ -26,15 +26,8 @@ def ended_column(arm: Arm, response: ChatResponse, *, names_hidden: bool, prefer
         "" if names_hidden else arm.label,
         reasoning_html(response.reasoning) + folded_html(response.content) if render else "",
         response.content,
-        # The heading shows the model's name. If that is hidden, the cost would reveal it.
-        footer_text(_without_names(response, blind=names_hidden)),
+        # The heading shows the name. If that is hidden, times, counts and cost could reveal it, and sway the vote.
+        "" if names_hidden else footer_text(replace(response, model=""), error_shown=bool(error)),
         error,
         preferred=preferred,
     )
-
-
-def _without_names(response: ChatResponse, *, blind: bool) -> ChatResponse:
-    if not blind:
-        return replace(response, model="")
-    steps = tuple(_without_names(step, blind=True) for step in response.steps)
-    return replace(response, model="", cost_usd=None, steps=steps)

@@ -22,12 +22,12 @@ from ipyllm.text.redact import redact
 from ipyllm.text.terminal import strip_control_sequences
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
     import pandas as pd
     from matplotlib.figure import Figure
 
-    from ipyllm.statistics.observations import Observations
+    from ipyllm.statistics.observations import Observations, Sort
     from ipyllm.statistics.table import StatisticsFrame
 
 __all__ = ["write"]
@@ -69,7 +69,8 @@ interval with Hall's correction for skewness, or Wilson's for right and wrong as
 Differences are taken prompt by prompt after averaging repeats:
 McNemar's mid-p test for right and wrong, extended to means where prompts were asked several times, paired t for
 other scores and cost, Wilcoxon's signed ranks with the Hodges–Lehmann difference for times. Each interval
-inverts its test; p_adjusted and the intervals are corrected over the whole table (Bonferroni).
+inverts its test; p_adjusted and the intervals are corrected for all comparisons of the primary metrics, and apart from
+these for all of the secondary ones (Bonferroni).
 Votes: Bradley–Terry with ties after Davidson and a normal prior, standard errors clustered by prompt (jackknife);
 an arm is preferred where the intervals of all pairs together (Bonferroni) say so."""
 
@@ -82,6 +83,9 @@ def write(
     *,
     votes: pd.DataFrame | None = None,
     baseline: str | None = None,
+    metrics: Sequence[str] | str | None = None,
+    secondary: Sequence[str] | str | None = None,
+    sort: Sort | None = None,
     title: str = "Comparison of language models",
     level: float = 0.95,
     most_prompts: int = 500,
@@ -98,6 +102,10 @@ def write(
         As in :func:`ipyllm.statistics.ranking`; by default ``results.votes``, if there is one.
     baseline : str, optional
         The arm to compare with; by default the first.
+    metrics, secondary : str or sequence of str, optional
+        The metrics of the differences, as in :func:`ipyllm.statistics.paired`.
+    sort : {"value"}, optional
+        Tables and plots by value, the best arm first; by default in the order of the call.
     title : str
         Heading of the report.
     level : float
@@ -129,16 +137,16 @@ def write(
     observed = observe(calls)
     sections = [
         f'<p class="facts">{_facts(observed)}</p>',
-        _table("Summary by arm", summarise_arms(calls, level=level)),
+        _table("Summary by arm", summarise_arms(calls, level=level, sort=sort)),
     ]
     if len(observed.arms) > 1:
-        pairs = paired(calls, baseline, level=level)
+        pairs = paired(calls, baseline, metrics=metrics, secondary=secondary, level=level, sort=sort)
         sections.append(
             _table(f"Differences from {pairs['baseline'].iloc[0] if len(pairs) else observed.arms[0]}", pairs)
         )
     if valid_votes is not None:
         sections.append(_table("Votes", ranking(valid_votes, level=level)))
-    sections += _plots(calls, observed, valid_votes)
+    sections += _plots(calls, observed, valid_votes, sort)
     sections += _prompts(calls, observed, most_prompts)
     sections.append(f"<h2>Method and environment</h2><p class='method'>{escape(_METHOD)}</p>{_environment()}")
     page = _PAGE.format(title=escape(strip_control_sequences(title)), style=STYLE, body="\n".join(sections))
@@ -166,7 +174,7 @@ def _table(heading: str, table: StatisticsFrame) -> str:
     return f'<h2>{escape(strip_control_sequences(heading))}</h2><div class="tabled">{table._repr_html_()}</div>'
 
 
-def _plots(calls: pd.DataFrame, observed: Observations, votes: pd.DataFrame | None) -> list[str]:
+def _plots(calls: pd.DataFrame, observed: Observations, votes: pd.DataFrame | None, sort: Sort | None) -> list[str]:
     from ipyllm.plots.overview_page import available_plots, overview
     from ipyllm.plots.theme import pyplot
 
@@ -176,7 +184,8 @@ def _plots(calls: pd.DataFrame, observed: Observations, votes: pd.DataFrame | No
         return [f"<h2>Plots</h2><p>{escape(str(exc))}</p>"]
     plots = []
     if available_plots(observed):
-        plots.append(_plot(lambda dark: overview(calls, dark=dark), "scores, cost, latency and throughput of each arm"))
+        alt_text = "scores, cost, latency and throughput of each arm"
+        plots.append(_plot(lambda dark: overview(calls, sort=sort, dark=dark), alt_text))
     if votes is not None:
         from ipyllm.plots import win_matrix
 
@@ -213,7 +222,9 @@ def _prompts(calls: pd.DataFrame, observed: Observations, most: int) -> list[str
     # The rows of `observed.frame`, in the same order, with the texts.
     texts = calls[[not warm for warm in warm_up] & calls[by].notna().to_numpy()].reset_index(drop=True)
     frame = observed.frame
-    rows_of = frame.groupby("prompt", sort=False).indices
+    in_order = frame.sort_values("arm", kind="stable")
+    rows_of = {prompt: list(rows.index) for prompt, rows in in_order.groupby("prompt", sort=False)}
+    rows_of = {prompt: rows_of[prompt] for prompt in frame["prompt"].unique()}
     shown = list(rows_of)[:most]
     sections = ["<h2>Answers</h2>"]
     sections += ["".join(_prompt(texts, observed, rows_of[prompt])) for prompt in shown]

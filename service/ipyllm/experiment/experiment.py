@@ -6,13 +6,17 @@ import threading
 import warnings
 import weakref
 from dataclasses import replace
+from inspect import signature
 from typing import TYPE_CHECKING, Any
 
-from ipyllm.comparison.arms import make_arms
+from ipyllm.comparison.arms import make_arms, named_variants
 from ipyllm.conversations.tokens import estimate_body
 from ipyllm.errors import LLMError, bad_request
-from ipyllm.experiment.grid import Grid
+from ipyllm.experiment.call_options import check_call_options
+from ipyllm.experiment.examples import Examples
+from ipyllm.experiment.grid import Grid, check_content
 from ipyllm.experiment.ledger_progress import LedgerProgress
+from ipyllm.experiment.parsed_answers import ParsedAnswers
 from ipyllm.experiment.progress_bar import watch
 from ipyllm.experiment.prompts import input_table, read_prompts
 from ipyllm.experiment.results import Results
@@ -28,7 +32,7 @@ from ipyllm.settings import get_settings
 from ipyllm.validate import validate_int, validate_usd
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Mapping
     from concurrent.futures import Executor
 
     import pandas as pd
@@ -60,12 +64,23 @@ class Experiment:
 
     Parameters
     ----------
-    prompts : DataFrame, list of str or dict, path, or Ledger
-        The prompts: a table, a list, a ``.csv``, ``.jsonl`` or ``.parquet`` file; or earlier calls to repeat
-        (``usage()``, a ledger or its ``.sqlite`` file). Equal rows are asked about once, and each has the answer:
-        see :attr:`Results.rows`.
-    template : str, optional
-        Jinja2 with the columns as variables, ``"Classify: {{ text }}"``. By default, the column ``prompt`` is the text.
+    prompts : DataFrame, list of str, dict or messages, path, or Ledger
+        The prompts: a table of pandas, polars, Arrow or Hugging Face; a list; a ``.csv``, ``.jsonl``, ``.json`` or
+        ``.parquet`` file, or one for OpenAI's Batch API; or earlier calls to repeat (``usage()``, a ledger or its
+        ``.sqlite`` file). Equal rows are asked about once, and each has the answer: see :attr:`Results.rows`. A column
+        ``prompt_id`` names the rows, by which arms and runs are paired; without it, a row's name is a hash of its
+        fields.
+    template : str or None, list of these, or mapping of names to these, optional
+        Jinja2 with the columns as variables, ``"Classify: {{ text }}"``. By default, the column ``prompt`` (or
+        ``messages``, or the only one) has texts, or lists of messages in OpenAI's shape. Several templates are arms,
+        named ``v1``, ``v2`` and so on, or by the mapping.
+    images : str or list of str, optional
+        Columns of images, sent with the prompt: paths, addresses, bytes, pictures of Pillow, figures, arrays, or lists.
+    examples : DataFrame, list of (str, str), or list of Message, optional
+        Few-shot examples, sent as messages before each prompt: rows, with ``example_answer``; questions with answers;
+        or messages. Rows of ``prompts`` that are examples are not asked about.
+    example_answer : str, optional
+        Column of the examples with their answers, or a template of it.
     models : str, BaseLLMService, or list of these
         The models.
     params : mapping, list of mappings, or mapping of names to mappings, optional
@@ -97,6 +112,9 @@ class Experiment:
         As for every service.
     cache : bool
         Whether ipyllm's cache may answer the first of the repeats.
+    **options
+        Further options of ``chat``, for all calls: ``schema`` (answers that do not fit are failures), ``tools``
+        (they run in threads, several at a time), ``effort``, … To compare several values, put them into ``params``.
 
     Raises
     ------
@@ -114,8 +132,11 @@ class Experiment:
     def __init__(
         self,
         prompts: Any,
-        template: str | None = None,
+        template: str | Iterable[str | None] | Mapping[str, str | None] | None = None,
         *,
+        images: str | Iterable[str] | None = None,
+        examples: Any = None,
+        example_answer: str | None = None,
         models: str | BaseLLMService | Iterable[str | BaseLLMService],
         params: Any = None,
         system: Any = None,
@@ -130,20 +151,23 @@ class Experiment:
         timeout: float | Timeout | None = None,
         max_retries: int | None = None,
         cache: bool = False,
+        **options: Any,
     ) -> None:
         if order not in ORDERS:
             raise bad_request(f"order must be 'interleaved' or 'by_model', not {order!r}.")
-        prompt_list, notes = read_prompts(prompts, template)
-        arms = make_arms(models, params, system, timeout=timeout, max_retries=max_retries, cache=bool(cache))
-        if with_tools := next((arm for arm in arms if arm.request.tools), None):
-            raise bad_request(
-                f"An experiment cannot run tools, but {with_tools.label} has {', '.join(with_tools.request.tools)}: "
-                "leave them out, or ask with service.chat(…, tools=…)."
-            )
+        check_call_options(options, signature(Experiment).parameters, caller="An experiment")
+        variants = named_variants(template, "template")
+        shown = Examples.of(examples, example_answer)
+        prompt_list, notes = read_prompts(prompts, variants, images=images, examples=shown.rows)
+        options |= {"timeout": timeout, "max_retries": max_retries, "cache": bool(cache)}
+        arms = make_arms(models, params, system, variants=variants, **options)
+        arms = shown.before(arms, variants, images)
+        check_content(arms, prompt_list)
         self._table = input_table(prompts)
         self.grid = Grid(arms, prompt_list, validate_int("repeats", repeats, 1))
         self.name = checked_name(name) if name is not None else self.grid.name
-        self._scores = Scores(scorers, self.grid)
+        self._parsed = ParsedAnswers(self.grid)
+        self._scores = Scores(scorers, self.grid, self._parsed)
         self.max_cost_usd = validate_usd(max_cost_usd)
         self._concurrency = None if concurrency is None else validate_int("concurrency", concurrency, 1)
         self._warmup = validate_int("warmup", warmup, 0)
@@ -286,6 +310,7 @@ class Experiment:
             self.grid,
             self.ledger,
             self._scores,
+            self._parsed,
             texts=self._texts,
             table=self._table,
             current_run=lambda: self._run,

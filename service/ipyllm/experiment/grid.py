@@ -1,24 +1,30 @@
 """The grid of an experiment: arms × prompts × repeats.
 
-A hash of what is sent identifies a trial, so that a resumed run knows which trials have been paid for.
+A hash of what is sent identifies a trial, so that a resumed run knows which trials have been paid for. The names of
+arms and templates are no part of it: one can be renamed, or another added, and what was asked before has its answer.
 """
 
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from collections import Counter
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
 
-from ipyllm.comparison.arms import canonical_json
+from ipyllm.comparison.arms import Arm, canonical_json
+from ipyllm.errors import bad_request
+from ipyllm.experiment.row_content import RowContent
+from ipyllm.experiment.row_identity import id_of_text
+from ipyllm.messages import SYSTEM
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
-    from ipyllm.comparison.arms import Arm
     from ipyllm.experiment.prompts import Prompt
     from ipyllm.messages import Message
 
-__all__ = ["Grid", "Trial"]
+__all__ = ["Grid", "Trial", "check_content"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,16 +39,25 @@ class Trial:
 
     @property
     def messages(self) -> tuple[Message, ...]:
-        """The messages that are sent."""
-        return (*self.arm.request.messages, {"role": "user", "content": self.prompt.text})
+        """The messages that are sent; raises ``bad_request`` if the file of an image has gone or changed."""
+        of_row = self.prompt.messages
+        n_system = sum(1 for message in of_row[:1] if message["role"] in SYSTEM)  # first, as servers want it
+        return (*of_row[:n_system], *self.arm.request.messages, *of_row[n_system:])
 
 
 class Grid:
-    """All trials of an experiment: arms × prompts × repeats."""
+    """All trials of an experiment: arms × prompts × repeats.
+
+    ``prompts`` are those of all templates; an arm asks those of its own. ``self.prompts`` are those of the first, one
+    for each row.
+    """
 
     def __init__(self, arms: Sequence[Arm], prompts: Sequence[Prompt], repeats: int) -> None:
         self.arms = tuple(arms)
-        self.prompts = tuple(prompts)
+        self._of_variant: dict[str, list[Prompt]] = {}
+        for prompt in prompts:
+            self._of_variant.setdefault(prompt.variant, []).append(prompt)
+        self.prompts = tuple(next(iter(self._of_variant.values()), ()))
         self.repeats = repeats
         self.trials = {trial.key: trial for trial in self._make()}
 
@@ -50,20 +65,72 @@ class Grid:
         return len(self.arms) * len(self.prompts) * self.repeats
 
     def _make(self) -> Iterator[Trial]:
+        for arm, keys in self._keys(Arm.identity):
+            yield from (Trial(key, arm, prompt, repeat) for key, prompt, repeat in keys)
+
+    def _keys(self, identity_of: Callable[[Arm], Any]) -> Iterator[tuple[Arm, Iterator[tuple[str, Prompt, int]]]]:
+        """Yield each arm with the keys of its trials, by an identity of arms, and their prompts and repeats.
+
+        Two templates may make the same text. Their calls are calls of their own, as those of repeats are.
+        """
+        contents = {
+            variant: [canonical_json(prompt.sent).encode() for prompt in prompts]
+            for variant, prompts in self._of_variant.items()
+        }
+        asked: dict[str, Counter[bytes]] = {}  # by arm without its template: how often a text
         for arm in self.arms:
-            arm_hash = hashlib.sha256(canonical_json(arm.identity()).encode())
-            for prompt in self.prompts:
-                prompt_hash = arm_hash.copy()
-                prompt_hash.update(canonical_json([prompt.text, prompt.nth]).encode())
-                for repeat in range(self.repeats):
-                    trial_hash = prompt_hash.copy()
-                    trial_hash.update(str(repeat).encode())
-                    yield Trial(trial_hash.hexdigest()[:24], arm, prompt, repeat)
+            counter = asked.setdefault(canonical_json(arm.identity()), Counter())
+            yield arm, self._keys_of(arm, identity_of(arm), contents[arm.variant], counter)
+
+    def _keys_of(
+        self, arm: Arm, identity: Any, contents: Sequence[bytes], asked: Counter[bytes]
+    ) -> Iterator[tuple[str, Prompt, int]]:
+        arm_hash = hashlib.sha256(canonical_json(identity).encode())
+        several = len(self._of_variant) > 1
+        for prompt, content in zip(self._of_variant[arm.variant], contents, strict=True):
+            prompt_hash = arm_hash.copy()
+            prompt_hash.update(content)
+            if several:
+                digest = prompt_hash.digest()
+                if nth := asked[digest]:
+                    prompt_hash.update(f"template {nth}".encode())
+                asked[digest] += 1
+            for repeat in range(self.repeats):
+                trial_hash = prompt_hash.copy()
+                trial_hash.update(str(repeat).encode())
+                yield trial_hash.hexdigest()[:24], prompt, repeat
+
+    @cached_property
+    def earlier_keys(self) -> dict[str, list[Trial]]:
+        """The trials by the keys that earlier versions gave them, which left most addresses out: several may share one.
+
+        See :meth:`~ipyllm.comparison.arms.Arm.earlier_identity`.
+        """
+        found: dict[str, list[Trial]] = {}
+        trials = iter(self.trials.values())
+        for arm, keys in self._keys(Arm.earlier_identity):
+            for key, _, _ in keys:
+                trial = next(trials)
+                if arm.is_in_earlier_identity:
+                    found.setdefault(key, []).append(trial)
+        return found
+
+    @property
+    def prompt_ids(self) -> set[str]:
+        """The ids of the prompts, and those that rows of the ledger's version 4 have: hashes of the text."""
+        prompts = [prompt for prompts in self._of_variant.values() for prompt in prompts]
+        earlier = {id_of_text(prompt.text, prompt.nth) for prompt in prompts}
+        return {prompt.prompt_id for prompt in prompts} | earlier
 
     @property
     def name(self) -> str:
-        """Default name of the experiment: the same arms and prompts have the same name."""
-        contents = [[arm.identity() for arm in self.arms], [[prompt.text, prompt.nth] for prompt in self.prompts]]
+        """Default name of the experiment: the same arms and prompts have the same name.
+
+        Addresses are no part of it, so that an experiment finds its rows, and says that the address has changed.
+        """
+        identities = [arm.earlier_identity() for arm in self.arms]
+        asked = (prompt for prompts in self._of_variant.values() for prompt in prompts)
+        contents = [identities, [prompt.sent for prompt in asked]]
         return f"experiment-{hashlib.sha256(canonical_json(contents).encode()).hexdigest()[:8]}"
 
     @property
@@ -76,4 +143,27 @@ class Grid:
     @property
     def signature(self) -> str:
         """The size and a hash of all trials."""
-        return f"{self.shape}, {hashlib.sha256(''.join(sorted(self.trials)).encode()).hexdigest()[:12]}"
+        return self._signature(self.trials)
+
+    @property
+    def earlier_signature(self) -> str:
+        """The signature that earlier versions gave the grid."""
+        return self._signature(self.earlier_keys)
+
+    def _signature(self, keys: Iterable[str]) -> str:
+        return f"{self.shape}, {hashlib.sha256(''.join(sorted(keys)).encode()).hexdigest()[:12]}"
+
+
+def check_content(arms: Sequence[Arm], prompts: Sequence[Prompt]) -> None:
+    """Raise ``bad_request`` if an arm cannot be sent the messages or images of a row."""
+    contents = [(prompt, prompt.content) for prompt in prompts if isinstance(prompt.content, RowContent)]
+    with_system = next((prompt for prompt, content in contents if content.has_system), None)
+    both = next((arm for arm in arms if arm.system is not None), None)
+    if with_system is not None and both is not None:
+        raise bad_request(
+            f"Row {with_system.row} has a system message of its own, and the arm {both.label!r} has another: leave "
+            "system=… out, or take the message out of the rows."
+        )
+    if pictured := next((prompt for prompt, content in contents if content.has_images), None):
+        for arm in arms:
+            arm.service.resolve(replace(arm.request, messages=Trial("", arm, pictured, 0).messages))

@@ -6,8 +6,10 @@ from collections import Counter
 from typing import TYPE_CHECKING, Any, Final
 
 from ipyllm.dataframes.call_totals import cost_total
+from ipyllm.experiment.earlier_rows import EarlierRows
 from ipyllm.experiment.run import GRID_TAG, TRIAL_TAG
-from ipyllm.text.format import count
+from ipyllm.experiment.steps import with_steps
+from ipyllm.text.format import count, join_names
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -19,12 +21,13 @@ if TYPE_CHECKING:
 
 __all__ = ["LedgerProgress"]
 
-_FINAL_ERRORS: Final = ("bad_request", "content_filter", "context_length")
-"""Errors that the same model would return again for the same prompt."""
+_FINAL_ERRORS: Final = ("content_filter", "refusal", "schema_mismatch")
+"""Errors that say something about the answer, as an answer does: to ask again until it fits a schema, say, would make a
+model look better than it is. All others may pass: a model gets configured, say."""
 
 _LEADING_COLUMNS: Final = (
-    "experiment", "arm", "model", "params", "system", "prompt_id", "repeat", "row", "n_rows", "prompt", "response",
-    "status", "error_category", "cause", "error_message", "finish_reason",
+    "experiment", "arm", "model", "variant", "params", "system", "prompt_id", "repeat", "row", "n_rows", "prompt",
+    "response", "status", "error_category", "cause", "error_message", "finish_reason",
 )  # fmt: skip
 _MAX_NAMES = 5
 
@@ -47,13 +50,16 @@ class LedgerProgress:
             trial=_array(each.get(TRIAL_TAG) for each in tags), grid=_array(each.get(GRID_TAG) for each in tags)
         )
         self._is_warmup = self.rows["warmup"].fillna(value=False).astype(bool)
+        self._is_step = self.rows["step"].notna()  # of a call that went on
+        self._earlier = EarlierRows(self.rows, grid)
+        self.rows["trial"] = self._earlier.trials
         self._in_grid = self.rows["trial"].isin(grid.trials.keys())
 
     def done(self) -> set[str]:
         """Return the keys of the trials that were answered, or failed with a final error."""
         status, category = self.rows["status"], self.rows["error_category"]
         final = (status == "ok") | ((status == "error") & category.isin(_FINAL_ERRORS))
-        return set(self.rows.loc[final & ~self._is_warmup & self._in_grid, "trial"])
+        return set(self.rows.loc[final & ~self._is_warmup & ~self._is_step & self._in_grid, "trial"])
 
     def running(self) -> set[str]:
         """Return the keys of the trials whose calls are running."""
@@ -68,8 +74,8 @@ class LedgerProgress:
 
     def calls(self) -> pd.DataFrame:
         """Return one row for each trial (its answer, or else its latest failure), and the warm-ups."""
-        rows = self.rows[self._in_grid]
-        is_warmup = self._is_warmup[self._in_grid]
+        rows = with_steps(self.rows[self._in_grid])
+        is_warmup = self._is_warmup[rows.index]
         best = (
             rows[~is_warmup]
             .assign(_answered=rows["status"] == "ok")
@@ -82,6 +88,7 @@ class LedgerProgress:
         rows = rows.assign(
             arm=[trial.arm.label for trial in trials],
             model=[trial.arm.model for trial in trials],
+            variant=_array(trial.arm.variant or None for trial in trials),
             system=_array(trial.arm.system for trial in trials),
             prompt_id=[trial.prompt.prompt_id for trial in trials],
             repeat=[trial.repeat for trial in trials],
@@ -92,7 +99,7 @@ class LedgerProgress:
         )
         if self._texts:
             rows["response"] = rows["response"].fillna(rows["call_id"].map(self._texts))
-        other_columns = [name for name in rows.columns if name not in {*_LEADING_COLUMNS, "trial", "grid"}]
+        other_columns = [name for name in rows.columns if name not in {*_LEADING_COLUMNS, "trial", "grid", "step"}]
         return rows[[*_LEADING_COLUMNS, *other_columns]].reset_index(drop=True)
 
     def costs(self) -> pd.DataFrame:
@@ -108,7 +115,7 @@ class LedgerProgress:
         for kind, chosen in kinds.items():
             total = cost_total(rows[chosen])
             table[kind] = {
-                "n": total.n,
+                "n": int((chosen & ~self._is_step[rows.index]).sum()),
                 "cost_usd": total.usd,
                 "cost_unknown": total.n_unknown,
                 "cost_bound_usd": float(bound[chosen].sum(skipna=False)),
@@ -118,24 +125,32 @@ class LedgerProgress:
     def changes(self) -> str | None:
         """Describe how the grid differs from that of the stored rows; None if they are the same."""
         stored = self.rows[~self._is_warmup & self.rows["trial"].notna()]
-        if stored.empty or stored["grid"].iloc[-1] == self._grid.signature:
-            return None
+        notes = self._earlier.notes()
+        if stored.empty or stored["grid"].iloc[-1] in self._earlier.signatures():
+            return " ".join(notes) or None
         before = str(stored["grid"].iloc[-1]).rpartition(",")[0]
         sentences = [f"The grid of {self._name!r} has changed: it was {before}, now it is {self._grid.shape}."]
         labels = {arm.label for arm in self._grid.arms}
-        if new_arms := [arm.label for arm in self._grid.arms if arm.label not in set(stored["arm"])]:
+        trials, ids = self._grid.trials, self._grid.prompt_ids
+        asked = {*stored["arm"], *(trials[key].arm.label for key in stored["trial"] if key in trials)}  # or renamed
+        if new_arms := [arm.label for arm in self._grid.arms if arm.label not in asked]:
             sentences.append(f"New: {_named('arm', new_arms)}.")
-        removed = stored[~stored["trial"].isin(self._grid.trials.keys())]
+        removed = stored[~stored["trial"].isin(trials.keys())]
         if not removed.empty:
             arm_removed = ~removed["arm"].isin(labels)
-            prompt_removed = ~removed["prompt_id"].isin({prompt.prompt_id for prompt in self._grid.prompts})
+            prompt_removed = ~removed["prompt_id"].isin(ids)
             repeat_removed = removed["repeat"].astype("Int64") >= self._grid.repeats
-            changed_otherwise = removed[~arm_removed & ~prompt_removed & ~repeat_removed]
+            others = removed[~arm_removed & ~prompt_removed & ~repeat_removed]
+            moved = others[self._earlier.elsewhere(others)]
+            changed_otherwise = others.drop(moved.index)
             parts = [_named("arm", sorted(set(removed.loc[arm_removed, "arm"])))] if arm_removed.any() else []
             if prompt_removed.any():
                 parts.append(count(removed.loc[prompt_removed, "prompt_id"].nunique(), "prompt"))
             if repeat_removed.any():
                 parts.append(f"repeats from {self._grid.repeats + 1} on")
+            if not moved.empty:
+                where = join_names(list(moved["address"].fillna(moved["endpoint"]).unique()), limit=_MAX_NAMES)
+                parts.append(f"calls of {_named('arm', sorted(set(moved['arm'])))} at another address, {where}")
             if not changed_otherwise.empty:
                 changed = _named("arm", sorted(set(changed_otherwise["arm"])))
                 parts.append(f"calls of {changed} with other parameters, headers, system prompt or text")
@@ -143,7 +158,7 @@ class LedgerProgress:
                 f"Removed from it, and left out of the results: {', '.join(parts)} ({count(len(removed), 'call')})."
             )
         sentences.append(f"{len(self.done())} of {len(self._grid)} calls are already done.")
-        return " ".join(sentences)
+        return " ".join([*sentences, *notes])
 
 
 def _array(values: Iterable[Any]) -> Any:

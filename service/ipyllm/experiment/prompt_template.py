@@ -7,7 +7,10 @@ default (``{{ note | default("none") }}``), or the row is refused.
 from __future__ import annotations
 
 import json
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
+
+from jinja2 import Environment, nodes
 
 from ipyllm.errors import bad_request
 from ipyllm.templates.sandbox import SandboxedTemplate, UndefinedNameError
@@ -47,6 +50,7 @@ class RowTemplate:
     def __init__(self, text: str, columns: Iterable[str], *, subject: str = "the prompts") -> None:
         self._columns = tuple(columns)
         self._subject = subject
+        self._text = text
         awkward = next((name for name in self._columns if name in text and not _is_name(name)), None)
         advice = "" if awkward is None else f"write {reference(awkward)} for the column {awkward!r}"
         self._template = SandboxedTemplate(text, advice=advice)
@@ -60,6 +64,24 @@ class RowTemplate:
             if exc.kind in {"", "dict"} and exc.name in self._columns:
                 raise NoValueError(exc.name) from None
             raise bad_request(self._sentence(exc)) from None
+
+    def inserts(self, column: str) -> bool:
+        """Return whether the template inserts the whole value of a column, by no filter."""
+        return column in self._inserted
+
+    @cached_property
+    def _inserted(self) -> frozenset[str]:
+        found = set[str]()
+        for output in Environment(autoescape=True).parse(self._text).find_all(nodes.Output):
+            for node in output.nodes:
+                match node:
+                    case nodes.Name(name=name):
+                        found.add(name)
+                    case nodes.Getitem(node=nodes.Name(name="row"), arg=nodes.Const(value=str(name))):
+                        found.add(name)
+                    case nodes.Getattr(node=nodes.Name(name="row"), attr=name):
+                        found.add(name)
+        return frozenset(found)
 
     def _sentence(self, exc: UndefinedNameError) -> str:
         if exc.kind:

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from ipyllm.conversations.hidden_tokens import Excess, Kind
     from ipyllm.errors import LLMError
     from ipyllm.experiment.grid import Trial
+    from ipyllm.experiment.row_content import Content
     from ipyllm.request import ChatRequest
     from ipyllm.services.base import BaseLLMService
     from ipyllm.totals import CostTotal
@@ -42,8 +43,8 @@ class Chunk:
     grid: str
     concurrency: int | None
     warmups: int  # if not 0, each trial is a warm-up that is repeated so many times
-    arms: tuple[tuple[str, str | BaseLLMService, ChatRequest], ...]  # label, model as given, shared request
-    trials: tuple[tuple[str, int, str, str, int], ...]  # key, index of the arm, prompt's id and text, repeat
+    arms: tuple[tuple[str, str, str | BaseLLMService, ChatRequest], ...]  # label, variant, model as given, request
+    trials: tuple[tuple[str, int, str, str, Content | None, int], ...]  # key, index of the arm, prompt, repeat
     submission_id: str = ""  # unique, because Dask runs equal tasks only once
     limit_usd: float | None = None  # the part of the budget that is reserved for it
     hidden_tokens: Mapping[Kind, Excess] = field(default_factory=dict)  # as far as the submitting process knows
@@ -58,9 +59,12 @@ class Chunk:
             config.grid,
             config.concurrency,
             warmups,
-            tuple((arm.label, arm.given, arm.request) for arm in arms.values()),
+            tuple((arm.label, arm.variant, arm.given, arm.request) for arm in arms.values()),
             tuple(
-                (trial.key, index[trial.arm.label], trial.prompt.prompt_id, trial.prompt.text, trial.repeat)
+                (
+                    *(trial.key, index[trial.arm.label], trial.prompt.prompt_id),
+                    *(trial.prompt.text, trial.prompt.content, trial.repeat),
+                )
                 for trial in trials
             ),
         )
@@ -73,12 +77,12 @@ class Chunk:
         from ipyllm.registry.models import create_llm_service
 
         arms = []
-        for label, given, request in self.arms:
+        for label, variant, given, request in self.arms:
             service = create_llm_service(given) if isinstance(given, str) else given
-            arms.append(Arm(label, "", request.model, service, given, request))
+            arms.append(Arm(label, "", request.model, service, given, request, variant=variant))
         return [
-            Trial(key, arms[arm_index], Prompt(prompt_id, text, 0, {}), repeat)
-            for key, arm_index, prompt_id, text, repeat in self.trials
+            Trial(key, arms[arm_index], Prompt(prompt_id, text, 0, {}, content=content), repeat)
+            for key, arm_index, prompt_id, text, content, repeat in self.trials
         ]
 
 

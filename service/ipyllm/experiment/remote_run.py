@@ -18,6 +18,7 @@ from ulid import ULID
 
 from ipyllm.conversations.hidden_tokens import hidden_tokens
 from ipyllm.errors import LLMError, bad_request
+from ipyllm.experiment.picklable import check_picklable
 from ipyllm.experiment.remote_chunk import Chunk, ChunkReport, run_chunk, write_lost_calls, write_rows
 from ipyllm.experiment.run import TRIAL_TAG, RunProgress, request_of
 from ipyllm.experiment.spending_limit import max_cost
@@ -45,6 +46,9 @@ _DEFAULT_WORKERS: Final = 4
 
 _MAX_ROUNDS: Final = 8
 """Maximum size of a chunk, in multiples of ``concurrency``: its trials are repeated if a worker dies."""
+
+_LEAST_PART: Final = 0.25
+"""Share of a chunk that is worth submitting alone while calls in flight may still make room for more of it."""
 
 _POLL_S: Final = 0.25
 """Seconds between two looks at the budget while only calls of other processes can make room."""
@@ -111,7 +115,8 @@ class RemoteRun:
 
     def start(self) -> RemoteRun:
         """Start and return at once; raise ``bad_request`` if a service cannot be pickled."""
-        _check_picklable([*self._warmup_queue, *self._trial_queue])
+        jobs = (*self._warmup_queue, *self._trial_queue)
+        check_picklable((job.chunk for job in jobs), self._executor)
         self._thread.start()
         return self
 
@@ -166,12 +171,15 @@ class RemoteRun:
     def _submit_all(self, queue: deque[ChunkJob]) -> None:
         """Submit the chunks that the budget allows."""
         while queue and not self._stopping:
-            job = self._reachable_part(queue[0])
-            if job is not None and not self._reserve(job):
+            job = self._reachable_part(queue.popleft())
+            if job is None:
+                continue
+            part, rest = self._affordable_part(job)
+            if rest is not None:
+                queue.appendleft(rest)
+            if part is None:
                 return
-            queue.popleft()
-            if job is not None:
-                self._submit(job)
+            self._submit(part)
 
     def _submit(self, job: ChunkJob) -> None:
         job.tries += 1
@@ -289,33 +297,40 @@ class RemoteRun:
 
     # ---- the budget --------------------------------------------------------------------------------
 
-    def _reserve(self, job: ChunkJob) -> bool:
-        """Reserve the highest cost of a chunk. Return False if it must wait; stop the run if it can never fit."""
+    def _affordable_part(self, job: ChunkJob) -> tuple[ChunkJob | None, ChunkJob | None]:
+        """Reserve the highest cost of a chunk, or of as many of its calls as the budget allows now.
+
+        Return the part to submit, None if it must wait, and the part that is left. Stop the run if no call can ever
+        fit: when nothing in flight can cost less than is reserved for it.
+        """
         spending = self._config.spending
         if not spending.limited:
-            return True
+            return job, None
         try:
             bounds = [self._bound(trial) for trial in job.calls]
             reservation_id = str(ULID())
             state = spending.reserve_now(reservation_id, sum(bounds))
+            n_fitting = len(job.trials)
             if not state.granted:
-                if self._submitted or state.releasable_usd > 0:
-                    return False
-                # Nothing in flight can make room: send the part that fits.
                 left = spending.limit_usd - state.spent_usd - state.reserved_usd
-                n_fitting = sum(within(total, left) for total in accumulate(bounds))
-                if job.is_warmup or not n_fitting:
+                n_fitting = 0 if job.is_warmup else sum(within(total, left) for total in accumulate(bounds))
+                makes_room = bool(self._submitted) or state.releasable_usd > 0
+                if not n_fitting and not makes_room:
                     raise spending.refusal(bounds[0], state, job.calls[0].arm.model)
-                job.trials, bounds = job.trials[:n_fitting], bounds[:n_fitting]
-                job.chunk = Chunk.of(job.trials, self._config)
-                if not spending.reserve_now(reservation_id, sum(bounds)).granted:
-                    return False  # another process was faster
+                is_worth_it = n_fitting >= (len(bounds) * _LEAST_PART if makes_room else 1)
+                if not is_worth_it or not spending.reserve_now(reservation_id, sum(bounds[:n_fitting])).granted:
+                    return None, job  # until calls in flight have ended; or another process was faster
         except LLMError as exc:
             self._stop(str(exc))
-            return False
+            return None, job
+        rest = None
+        if n_fitting < len(job.trials):
+            rest = ChunkJob(Chunk.of(job.trials[n_fitting:], self._config), job.trials[n_fitting:])
+            job = ChunkJob(Chunk.of(job.trials[:n_fitting], self._config), job.trials[:n_fitting], tries=job.tries)
+            bounds = bounds[:n_fitting]
         job.reservation_id, job.bounds_usd = reservation_id, bounds
         job.chunk = replace(job.chunk, limit_usd=sum(bounds), hidden_tokens=hidden_tokens().snapshot())
-        return True
+        return job, rest
 
     def _bound(self, trial: Trial) -> float:
         request = request_of(trial, self._config)
@@ -378,16 +393,3 @@ def _chunk_size(trials: int, workers: int, concurrency: int) -> int:
     """Return the size of a chunk: large enough to keep a worker busy, small enough that all workers end together."""
     fair = ceil(trials / workers)
     return max(1, min(fair, max(min(concurrency, fair), min(ceil(fair / 4), _MAX_ROUNDS * concurrency))))
-
-
-def _check_picklable(chunks: Sequence[ChunkJob]) -> None:
-    import pickle
-
-    for arm in {id(arm[1]): arm for job in chunks for arm in job.chunk.arms}.values():
-        try:
-            pickle.dumps(arm)
-        except Exception as exc:  # noqa: BLE001 - a user's object may raise anything
-            raise bad_request(
-                f"{arm[0]!r} cannot be sent to another process ({exc}); give the model as a name, with its endpoint "
-                "or route in the settings."
-            ) from None

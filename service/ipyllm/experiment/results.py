@@ -6,7 +6,7 @@ from html import escape
 from typing import TYPE_CHECKING, Any
 
 from ipyllm.dataframes.failures import root_categories
-from ipyllm.experiment.answered_rows import answered_rows
+from ipyllm.experiment.input_columns import InputTable, in_order
 from ipyllm.experiment.ledger_progress import LedgerProgress
 from ipyllm.totals import CostTotal
 
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from ipyllm.experiment.answer_matrix import AnswerMatrix
     from ipyllm.experiment.grid import Grid
+    from ipyllm.experiment.parsed_answers import ParsedAnswers
     from ipyllm.experiment.remote_run import RemoteRun
     from ipyllm.experiment.row_judgements import RowJudgements
     from ipyllm.experiment.run import Run
@@ -43,6 +44,7 @@ class Results:
         grid: Grid,
         ledger: Ledger,
         scores: Scores,
+        parsed: ParsedAnswers,
         *,
         texts: Mapping[str, str] | None,
         table: pd.DataFrame | None,
@@ -52,8 +54,9 @@ class Results:
         self._grid = grid
         self._ledger = ledger
         self._scores = scores
+        self._parsed = parsed
         self._texts = texts
-        self._table = table
+        self._input = InputTable(grid, table)
         self._current_run = current_run
 
     def __repr__(self) -> str:
@@ -64,16 +67,23 @@ class Results:
 
     @property
     def calls(self) -> pd.DataFrame:
-        """One row per call that was made, earliest first, warm-ups included and flagged.
+        """One row per call that was made, in the order of the input, its arms and repeats; warm-ups first, flagged.
 
-        ``experiment``, ``arm``, ``model``, ``params``, ``system``, ``prompt_id``, ``repeat``, ``row`` (place in the
-        input), ``n_rows`` (equal rows of the input, which share the answer), ``prompt``, ``response``, ``status``, then
-        the columns of ``usage()``, and for each scorer
-        ``score_<name>`` and ``score_<name>_error``. Calls without a score are scored now, in this thread; what a
+        ``experiment``, ``arm`` (a categorical, in the order of the experiment), ``model``, ``variant`` (the name of the
+        template, if there are several), ``params``, ``system``, ``prompt_id``, ``repeat``, ``row`` (the input's index),
+        ``n_rows`` (equal rows of the input, which share the answer), the input's columns, ``prompt``, ``response``,
+        ``status``, then the columns of ``usage()``. ``exchanges`` is the number of requests: a call with tools or a
+        repaired answer takes several; its ``cost_usd`` and ``total_s`` are those of all, the rest is that of the last.
+        With a schema, ``parsed`` is the value in the answer, and ``parsed_<field>`` its fields. For each scorer there
+        are ``score_<name>`` and ``score_<name>_error``. A column of the input whose name is taken, or begins with
+        ``score_`` or ``parsed_``, is ``input_<name>``. Calls without a score are scored now, in this thread; what a
         scorer's calls cost is paid from the budget of the experiment.
         """
-        calls = self._scores.join(self._calls(), self._ledger)
-        calls.attrs["arms"] = [arm.label for arm in self._grid.arms]
+        scored = self._scored()
+        scored = scored.assign(arm=in_order(scored["arm"], self._grid), _measured=~scored["warmup"])
+        scored = scored.sort_values(["_measured", "row", "arm", "repeat"], kind="stable", ignore_index=True)
+        calls = self._input.beside(scored.drop(columns="_measured"))
+        calls.attrs = {**scored.attrs, "arms": [arm.label for arm in self._grid.arms]}
         return calls
 
     @property
@@ -85,8 +95,8 @@ class Results:
         columns stand ``arm``, ``repeat``, ``call_id``, ``response``, ``status``, ``error_message`` and the scores,
         which are null without a call; a column of the input with such a name is renamed to ``input_<name>``.
         """
-        calls = self.calls
-        return answered_rows(calls[~calls["warmup"]], self._grid, self._table)
+        calls = self._scored()
+        return self._input.answered(calls[~calls["warmup"]])
 
     @property
     def notes(self) -> pd.DataFrame:
@@ -105,7 +115,7 @@ class Results:
         As each scorer declares it (:attr:`ipyllm.scorers.Scorer.higher_is_better`); None where neither is better, or
         where it is not known. Calls without a score are scored now, as in :attr:`calls`.
         """
-        return dict(self.calls.attrs.get("directions", {}))
+        return dict(self._scored().attrs.get("directions", {}))
 
     @property
     def undone(self) -> int:
@@ -265,8 +275,12 @@ class Results:
     def _ledger_progress(self) -> LedgerProgress:
         return LedgerProgress(self._name, self._grid, self._ledger, self._texts)
 
+    def _scored(self) -> pd.DataFrame:
+        return self._scores.join(self._parsed.join(self._calls()), self._ledger)
+
     def _calls(self) -> pd.DataFrame:
-        return self._ledger_progress().calls()
+        """Return the calls, with the number of their row, from 0."""
+        return self._parsed.checked(self._ledger_progress().calls())
 
     def _votes(self) -> pd.DataFrame:
         """Return the votes between arms of this experiment, under the arms' labels."""
@@ -279,14 +293,21 @@ class Results:
         arm_by_name = models.loc[models["nunique"] == 1, "first"].to_dict()
         arm_by_name |= {name: arm.label for arm in self._grid.arms for name in (arm.full_label, arm.label)}
         found = votes(kernel=None, ledger=self._ledger)
-        prompts = {prompt.text for prompt in self._grid.prompts}
+        id_by_call = dict(zip(calls["call_id"], calls["prompt_id"], strict=True))
+        id_by_text = {trial.prompt.text: trial.prompt.prompt_id for trial in self._grid.trials.values()}
         rows = []
-        for vote in found[found["prompt"].isin(prompts)].to_dict("records"):
+        for vote in found.to_dict("records"):
+            ids = {id_by_call[id_] for id_ in vote["arms"].values() if id_ in id_by_call} or {
+                id_by_text.get(vote["prompt"])
+            }
+            if len(ids) > 1 or None in ids:
+                continue
             arms = {label: arm_by_call.get(id_) or arm_by_name.get(label) for label, id_ in vote["arms"].items()}
             if None not in arms.values() and len(set(arms.values())) == len(arms):
                 renamed = {arms[label]: id_ for label, id_ in vote["arms"].items()}
-                rows.append({**vote, "arms": renamed, "outcome": arms.get(vote["outcome"], vote["outcome"])})
-        return found.iloc[:0] if not rows else type(found)(rows, columns=found.columns)
+                outcome = arms.get(vote["outcome"], vote["outcome"])
+                rows.append({**vote, "arms": renamed, "outcome": outcome, "prompt_id": ids.pop()})
+        return found.iloc[:0] if not rows else type(found)(rows, columns=[*found.columns, "prompt_id"])
 
 
 def _categories(failed: pd.DataFrame) -> str:

@@ -216,17 +216,17 @@ class Run:
             arm = trial.arm
             if arm.model in progress.unreachable:
                 continue
-            request = request_of(trial, self._config)
             account = None
-            if spending.limited:
-                try:
+            try:
+                request = request_of(trial, self._config)
+                if spending.limited:
                     account = await spending.open(arm.service, request)
-                except LLMError as exc:
-                    self._stop(str(exc), now=False)
-                    return
-                if self._has_stopped():  # while it waited for the reservation
-                    account.end()
-                    return
+            except LLMError as exc:
+                self._stop(str(exc), now=False)
+                return
+            if account is not None and self._has_stopped():  # while it waited for the reservation
+                account.end()
+                return
             call = Call(arm.service, request, ledger=self._config.ledger, account=account)
             try:
                 response = await call.run_on_service_thread()
@@ -270,7 +270,7 @@ class Run:
 
 
 def request_of(trial: Trial, config: RunConfig) -> ChatRequest:
-    """Return the request of a trial."""
+    """Return the request of a trial; raise ``bad_request`` if the file of an image has gone or changed."""
     arm, prompt = trial.arm, trial.prompt
     request = arm.request
     return replace(
@@ -283,6 +283,7 @@ def request_of(trial: Trial, config: RunConfig) -> ChatRequest:
             tags={**request.provenance.tags, TRIAL_TAG: trial.key, GRID_TAG: config.grid},
             experiment=config.experiment,
             arm=arm.label,
+            variant=arm.variant or None,
             prompt_id=prompt.prompt_id,
             repeat=trial.repeat,
             warmup=trial.warmup,

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from ipyllm.experiment.grid import Grid
+    from ipyllm.experiment.parsed_answers import ParsedAnswers
     from ipyllm.ledger import Ledger
 
 __all__ = ["Scores"]
@@ -25,8 +26,9 @@ _ALWAYS_SHOWN = 2  # of a scorer's columns: its score and its error
 class Scores:
     """Scores of the answers, by call. Scorers get the rows of the grid's prompts."""
 
-    def __init__(self, scorers: Iterable[Any], grid: Grid) -> None:
+    def __init__(self, scorers: Iterable[Any], grid: Grid, parsed: ParsedAnswers) -> None:
         self._data = {prompt.prompt_id: prompt.data for prompt in grid.prompts}
+        self._parsed = parsed
         self.reset(scorers)
         self._reads_stored = True
 
@@ -74,7 +76,8 @@ class Scores:
             {"prompt": prompt} | dict(self._data[prompt_id])
             for prompt_id, prompt in zip(calls["prompt_id"], calls["prompt"], strict=True)
         ]
-        scoring = Scoring(scorers, calls, rows)
+        answers = calls.assign(parsed=self._parsed.values(calls)) if self._parsed else calls
+        scoring = Scoring(scorers, answers, rows)
         complete = False
         try:
             scoring.run()

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import re
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from ipyllm.dataframes.convert import text_dtype
+from ipyllm.dataframes.field_columns import field_column, has_zone
 from ipyllm.structured.fields import Field
 
 if TYPE_CHECKING:
@@ -15,19 +15,17 @@ if TYPE_CHECKING:
 
 __all__ = ["to_table"]
 
-_ZONE = re.compile(r"T.*(?:Z|[+-]\d\d:?\d\d)$")
-
 
 def to_table(rows: Rows, fields: Sequence[Field] | Field, answers: Sequence[Any]) -> Any:
     """Return a column for each field, or one column for a single field; null where ``answers`` has None.
 
     ``answers`` has one for each row: a dict with the fields, or the value of the single field.
     """
-    column = _pandas_column if rows.library == "pandas" else _polars_column
+    column = _polars_column if rows.index is None else partial(field_column, index=rows.index)
     if isinstance(fields, Field):
-        return column(fields, answers, rows)
+        return column(fields, answers)
     columns = {
-        field.name: column(field, [None if answer is None else answer.get(field.name) for answer in answers], rows)
+        field.name: column(field, [None if answer is None else answer.get(field.name) for answer in answers])
         for field in fields
     }
     if rows.library == "pandas":
@@ -39,22 +37,7 @@ def to_table(rows: Rows, fields: Sequence[Field] | Field, answers: Sequence[Any]
     return pl.DataFrame(columns)
 
 
-def _pandas_column(field: Field, values: Sequence[Any], rows: Rows) -> Any:
-    import pandas as pd
-
-    if field.kind == "category":
-        return pd.Series(pd.Categorical(values, categories=list(field.categories)), index=rows.index)
-    dtypes = {"int": "Int64", "float": "float64", "bool": "boolean", "text": text_dtype()}
-    objects: pd.Series[Any] = pd.Series(values, index=rows.index, dtype="object")
-    try:
-        if field.kind in {"date", "time"}:
-            return pd.to_datetime(objects, utc=_has_zone(values), format="ISO8601")
-        return objects.astype(dtypes.get(field.kind, "object"))
-    except (ValueError, TypeError, OverflowError):  # beyond what the dtype holds, such as an integer of 30 digits
-        return objects
-
-
-def _polars_column(field: Field, values: Sequence[Any], _rows: Rows) -> Any:
+def _polars_column(field: Field, values: Sequence[Any]) -> Any:
     import polars as pl
 
     if field.kind == "category":
@@ -65,14 +48,10 @@ def _polars_column(field: Field, values: Sequence[Any], _rows: Rows) -> Any:
         try:
             if field.kind == "date":
                 return texts.str.to_date()
-            return texts.str.to_datetime(time_zone="UTC" if _has_zone(values) else None)
+            return texts.str.to_datetime(time_zone="UTC" if has_zone(values) else None)
         except pl.exceptions.PolarsError:
             return texts
     try:
         return pl.Series(field.name, values, dtype=dtypes.get(field.kind), strict=field.kind == "int")
     except (pl.exceptions.PolarsError, TypeError, OverflowError):
         return pl.Series(field.name, values, dtype=pl.Object)
-
-
-def _has_zone(values: Sequence[Any]) -> bool:
-    return any(value is not None and _ZONE.search(value) for value in values)

@@ -29,6 +29,7 @@ from ipyllm.structured import Schema
 from ipyllm.structured.fields import Field, fields_of, plain_answers
 from ipyllm.structured.labels import LabelSchema
 from ipyllm.text.format import count
+from ipyllm.text.suggest import closest
 from ipyllm.validate import validate_int, validate_usd
 
 if TYPE_CHECKING:
@@ -49,6 +50,7 @@ _NOT_FOR_ROWS = {
     "provenance": "give it a name instead",
     "notebook_options": "give the options themselves",
 }
+_OWN_OPTIONS = ("template", "model", "labels", "schema", "name", "concurrency", "progress")
 _GRACE_S = 10.0
 """Seconds that an interrupt waits for the rows of cancelled calls."""
 
@@ -155,10 +157,12 @@ def llm_map(
     limit = validate_usd(max_cost_usd)
     at_once = None if concurrency is None else validate_int("concurrency", concurrency, 1)
     prompts = make_prompts(rows, template)
-    identity = [arm.identity(), list(arm.request.messages), answer_schema and answer_schema.json_schema]
-    name = checked_name(name) if name is not None else f"map-{_digest([identity, template])[:12]}"
+    earlier = [arm.earlier_identity(), list(arm.request.messages), answer_schema and answer_schema.json_schema]
+    name = checked_name(name) if name is not None else f"map-{_digest([earlier, template])[:12]}"
     different = dict.fromkeys(text for text in prompts.texts if text is not None)
+    identity = arm.identity()
     keys = {text: _digest([identity, text])[:24] for text in different}
+    earlier_keys = {_digest([earlier, text])[:24]: key for text, key in keys.items()}
     outcomes = Outcomes(
         name,
         answer_schema,
@@ -167,6 +171,7 @@ def llm_map(
     )
     if keys:
         with _locks.setdefault(name, renewed_in_child(threading.Lock())):
+            outcomes.read(current_ledger(), set(keys.values()), earlier_keys, arm.addresses())
             _ask(arm, keys, outcomes, limit, at_once, progress=bool(progress))
     return _result(rows, prompts, keys, outcomes)
 
@@ -183,6 +188,9 @@ def _arm(model: str | BaseLLMService | None, system: str | None, schema: Schema 
     for unfit, instead in _NOT_FOR_ROWS.items():
         if unfit in options:
             raise bad_request(f"llm_map takes no {unfit}: {instead}.")
+    for given in options:  # others are checked with those of chat
+        if (near := closest(given, _OWN_OPTIONS, cutoff=0.8)) is not None:
+            raise bad_request(f"llm_map has no option {given!r}; did you mean {near!r}?")
     if isinstance(schema, LabelSchema):
         system = " ".join(filter(None, [system, schema.instructions_in_words()]))
     arms = make_arms(create_llm_service() if model is None else model, None, system, schema=schema, **options)
@@ -196,7 +204,6 @@ def _ask(
 ) -> None:
     """Ask for the answers that are missing, and wait for them; raise why they cannot be had if none is there."""
     ledger = current_ledger()
-    outcomes.read(ledger, set(keys.values()))
     trials = [
         Trial(key, arm, Prompt(key[:12], text, number, {}), 0)
         for number, (text, key) in enumerate(keys.items())

@@ -9,13 +9,15 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from ipyllm.dataframes.usage import usage
+from ipyllm.experiment.earlier_rows import may_have_answered
 from ipyllm.experiment.run import TRIAL_TAG
 from ipyllm.mapping.reasons import Reason
 from ipyllm.pipeline.candidates import category_of
 from ipyllm.structured import SchemaMismatch
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Set as AbstractSet
 
     from ipyllm.errors import LLMError
     from ipyllm.experiment.grid import Trial
@@ -43,12 +45,20 @@ class Outcomes:
     answers: dict[str, Any] = field(default_factory=dict)
     reasons: dict[str, Reason] = field(default_factory=dict)
 
-    def read(self, ledger: Ledger, keys: set[str]) -> None:
-        """Take the answers of earlier calls with these keys. One that does not fit the schema counts as none."""
+    def read(
+        self, ledger: Ledger, keys: set[str], earlier_keys: Mapping[str, str], addresses: AbstractSet[str | None]
+    ) -> None:
+        """Take the answers of earlier calls with these keys. One that does not fit the schema counts as none.
+
+        Earlier versions wrote other keys, and only the host of an address, which must be that of one of ``addresses``.
+        """
         earlier = dict(_remembered.get(self.name, {}))
         rows = usage(kernel=None, experiment=self.name, status="ok", ledger=ledger)
-        for tags, text in zip(rows["tags"], rows["response"], strict=True):
-            key = tags.get(TRIAL_TAG) if isinstance(tags, dict) else None
+        columns = (rows["tags"], rows["response"], rows["address"], rows["endpoint"])
+        for tags, text, address, endpoint in zip(*columns, strict=True):
+            key = str(tags.get(TRIAL_TAG)) if isinstance(tags, dict) else ""
+            if not isinstance(address, str) and may_have_answered(addresses, endpoint):
+                key = earlier_keys.get(key, key)
             if key in keys and isinstance(text, str):
                 earlier[key] = text  # the latest: earlier ones did not fit, or were asked for again
         for key in keys & earlier.keys():

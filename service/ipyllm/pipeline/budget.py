@@ -178,8 +178,9 @@ def price_unknown(limit_usd: float, model: str) -> LLMError:
     target = f" to {model}" if model else ""
     sentence = (
         f"The cost of a call{target} is unknown, so max_cost_usd={money(limit_usd)} cannot be enforced; it was not "
-        "sent. Limit the response with max_tokens=…, leave out a service_tier without a known price, set the model's "
-        "price in the settings, or allow it with allow_unknown_price."
+        "sent. Set the model's price in [prices] of config.toml; or allow unknown prices, with "
+        "IPYLLM_ALLOW_UNKNOWN_PRICE=1 in the environment or in .env; or limit the response with max_tokens=…, or leave "
+        "out a service_tier without a known price."
     )
     return LLMError(sentence, category="quota", model=model, reached_server=False)
 

@@ -178,7 +178,7 @@ class Call:
     async def run_on_service_thread(self) -> ChatResponse:
         """Make the call in the running task of the service thread, and return the response, of any status.
 
-        It raises nothing, even when the task is cancelled. It cannot run tools: use :meth:`start` for them.
+        It raises nothing, even when the task is cancelled. Tools run in worker threads, async ones each on a loop.
         """
         await self._run()
         assert self.response is not None
@@ -236,8 +236,14 @@ class Call:
         schema, first_mode = self.request.schema, self.service.schema_mode
         if schema is not None:
             first_mode = learned_mode(self.service, schema) or first_mode
-        executor = self._caller_executor or _caller_executor(waits=False)
-        loop = ToolLoop(self.request, self._ask, executor, self._deadline, schema_mode=first_mode)
+        loop = ToolLoop(
+            self.request,
+            self._ask,
+            self._caller_executor or _caller_executor(waits=False, caller_has_loop=False),
+            self._deadline,
+            schema_mode=first_mode,
+            record=lambda call_id, columns: self._ledger.put({"call_id": call_id, **columns}),
+        )
         response = await loop.run()
         if schema is not None and loop.mode != first_mode:
             remember_mode(self.service, schema, loop.mode)
@@ -279,10 +285,10 @@ class Call:
         return accounts
 
 
-def _caller_executor(*, waits: bool) -> CallerExecutor:
+def _caller_executor(*, waits: bool, caller_has_loop: bool = True) -> CallerExecutor:
     from ipyllm.tools import CallerExecutor
 
-    return CallerExecutor(waits=waits)
+    return CallerExecutor(waits=waits, caller_has_loop=caller_has_loop)
 
 
 def _ignore(_event: Event) -> None:

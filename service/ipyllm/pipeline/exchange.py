@@ -40,6 +40,7 @@ from ipyllm.pipeline.waiting import what_is_awaited
 from ipyllm.pipeline.watchdog import Watchdog
 from ipyllm.response import Usage
 from ipyllm.runtime.service_thread import service_thread
+from ipyllm.transport.address import canonical
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -372,7 +373,8 @@ class Exchange:
         if error is not None:
             error.attempts = state.attempts
             error.partial = response
-        self._ledger.put(ledger_rows.final_row(self.call_id, response, self._budget.settle(state, response)))
+        address = None if state.address is None else canonical(state.address.base_url)
+        self._ledger.put(ledger_rows.final_row(self.call_id, response, self._budget.settle(state, response), address))
         self._budget.end()
         log(
             _logger,

@@ -6,6 +6,7 @@ from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
 from ipyllm.ledger.ids import kernel_id
+from ipyllm.process_identity import host_name
 from ipyllm.response import Usage
 from ipyllm.timing import Timing
 
@@ -27,7 +28,10 @@ _RESPONSE = (
     *("status", "finish_reason", "refused", "error_category", "cause", "error_message", "response_model"),
     *("cold", "cache_hit", "cost_usd", "price_source"),
 )
-_PROVENANCE = ("cell_id", "conversation", "origin", "experiment", "arm", "prompt_id", "repeat", "warmup")
+_PROVENANCE = (
+    *("cell_id", "conversation", "origin"),
+    *("experiment", "arm", "variant", "prompt_id", "repeat", "warmup", "concurrency", "executor"),
+)
 
 
 def opening_row(call_id: str, request: ChatRequest, started_at: datetime) -> Mapping[str, Any]:
@@ -37,6 +41,7 @@ def opening_row(call_id: str, request: ChatRequest, started_at: datetime) -> Map
         "call_id": call_id,
         "started_at": started_at,
         "kernel_id": kernel_id(),
+        "machine": host_name(),
         "service": request.model.partition("/")[0],
         "model": request.model,
         "params": dict(request.params),
@@ -54,13 +59,19 @@ def partial_row(call_id: str, received: Accumulator) -> Mapping[str, Any]:
     return {"call_id": call_id, "response": received.content, "reasoning": received.reasoning or None}
 
 
-def final_row(call_id: str, response: ChatResponse, cost_bound_usd: float | None = None) -> Mapping[str, Any]:
-    """Return the last part of a row; ``cost_bound_usd`` is the most that the call can have cost."""
+def final_row(
+    call_id: str, response: ChatResponse, cost_bound_usd: float | None = None, address: str | None = None
+) -> Mapping[str, Any]:
+    """Return the last part of a row; ``cost_bound_usd`` is the most that the call can have cost.
+
+    ``address`` is the full address that was asked, as :func:`~ipyllm.transport.address.canonical` writes it.
+    """
     usage = {name: getattr(response.usage, name) for name in _USAGE}
     usage["usage_source"] = usage.pop("source")
     return {
         "call_id": call_id,
         "endpoint": response.endpoint or None,
+        "address": address,
         "response": response.content,
         "reasoning": response.reasoning or None,
         **{name: getattr(response, name) for name in _RESPONSE},

@@ -16,7 +16,7 @@ from ipyllm.observability.logs import log
 from ipyllm.text.format import shorten
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Mapping
 
     from ipyllm.errors import LimitName
     from ipyllm.messages import Message
@@ -60,7 +60,8 @@ class ToolLoop:
 
     ``ask`` sends a request and returns the response, or raises. ``deadline`` is in the loop's time; this class enforces
     it for tools, and exchanges for themselves. ``schema_mode`` is the first to try, and ``mode`` the one that
-    the server has not refused.
+    the server has not refused. ``record`` takes columns for the row of an exchange that turns out not to be an answer:
+    it is a step of the turn, or its answer failed.
     """
 
     def __init__(
@@ -71,6 +72,7 @@ class ToolLoop:
         deadline: float | None = None,
         *,
         schema_mode: SchemaMode = "native",
+        record: Callable[[str, Mapping[str, Any]], None] | None = None,
     ) -> None:
         self._request = request
         self._ask = ask
@@ -78,6 +80,7 @@ class ToolLoop:
         self._deadline = deadline
         self._added_messages: list[Message] = []
         self.mode = schema_mode
+        self._record = record
         self._repairs = request.repairs
         self.steps: list[ChatResponse] = []
         self.results: list[ToolResult] = []
@@ -136,6 +139,7 @@ class ToolLoop:
                 f"{request.model} called tools in {rounds} rounds without answering. Allow more with tool_rounds=…, or "
                 "give it fewer tools.",
             )
+        self._note(response, step="tools")
         results = await self._in_time(
             response, "its tools", execute_all(response.tool_calls, request.tools, self._caller_executor)
         )
@@ -197,15 +201,29 @@ class ToolLoop:
         assert request.schema is not None
         if response.finish_reason == "length":
             raise self._failed(
-                response, f"{request.model} reached max_tokens before its JSON was complete. Allow more tokens."
+                response,
+                f"{request.model} reached max_tokens before its JSON was complete. Allow more tokens.",
+                "schema_mismatch",
             )
         if self._repairs == 0:
-            raise self._failed(response, f"The answer of {request.model} does not fit the schema: {mismatch}")
+            sentence = f"The answer of {request.model} does not fit the schema: {mismatch}"
+            raise self._failed(response, sentence, "schema_mismatch")
         self._repairs -= 1
+        self._note(response, step="repair")
         log(_logger, logging.INFO, "answer does not fit its schema, asking again", model=request.model)
         self._added_messages += request.schema.repair_messages(response.content, mismatch)
 
     def _failed(self, response: ChatResponse, sentence: str, category: Category = "api_error") -> LLMError:
+        """Return the error of a turn that failed after its last exchange, whose row says so, too."""
+        status: Status = "cancelled" if category == "cancelled" else "error"
+        self._note(response, status=status, error_category=category, error_message=sentence)
+        return self._error(response, sentence, category)
+
+    def _note(self, response: ChatResponse, **columns: Any) -> None:
+        if self._record is not None:
+            self._record(response.call_id, columns)
+
+    def _error(self, response: ChatResponse, sentence: str, category: Category) -> LLMError:
         partial = self._final_response(response, None)
         status: Status = "cancelled" if category == "cancelled" else "error"
         partial = replace(partial, status=status, error_category=category, error_message=sentence)
@@ -217,7 +235,7 @@ class ToolLoop:
         if not self.steps:
             return
         if failure.partial is None:  # a route had no candidate left
-            failure.partial = self._failed(self.steps[-1], str(failure), failure.category).partial
+            failure.partial = self._error(self.steps[-1], str(failure), failure.category).partial
         else:
             self.steps.append(failure.partial)
             failure.partial = self._final_response(failure.partial, None)

@@ -6,6 +6,9 @@ calls : DataFrame, or anything that has one as ``.calls``
     As in :func:`ipyllm.statistics.summarise_arms`. Calls that do not count in latency statistics are left out of times.
 level : float
     Confidence of the intervals.
+sort : {"value"}, optional
+    Arms by their value, the best first (the highest, where neither is better). By default they stand in the order of
+    the call.
 ax : Axes, optional
     Where to draw; by default in a new figure with a legend.
 dark : bool, optional

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -9,7 +10,7 @@ import numpy as np
 from ipyllm.plots.score_plots import cost_score, pairs
 from ipyllm.plots.theme import arm_styles, legend_below, pyplot, themed
 from ipyllm.plots.timing_plots import intervals, latency, throughput
-from ipyllm.statistics.observations import Metric, Observations, observe
+from ipyllm.statistics.observations import Metric, Observations, Sort, observe
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -22,22 +23,22 @@ __all__ = ["available_plots", "overview"]
 _WIDTH = 13.0
 
 
-def available_plots(observed: Observations) -> dict[str, Callable[..., Axes]]:
+def available_plots(observed: Observations, sort: Sort | None = None) -> dict[str, Callable[..., Axes]]:
     """Return the plots for which these calls have data: functions of the calls, with ``ax`` and ``dark``."""
     known = {metric.name for metric in observed.metrics()}
     found: dict[str, Callable[..., Axes]] = {}
     if observed.scores and observed.scores[0] in known:
         score = observed.scores[0]
-        found["score"] = lambda calls, **where: intervals(calls, score, **where)
+        found["score"] = lambda calls, **where: intervals(calls, score, sort=sort, **where)
         if (observed.frame["cost_usd"].notna() & observed.frame[score].notna() & ~observed.frame["cache_hit"]).any():
             found["cost"] = lambda calls, **where: cost_score(calls, score, **where)
     if observed.first_time.name in known:
         found["latency"] = latency
-        found["first time"] = intervals
+        found["first time"] = partial(intervals, sort=sort)
     elif "total_s" in known and observed.mostly_late(observed.first_time):
         found["latency"] = lambda calls, **where: _total_times(calls, observed.first_time, **where)
     if "output_tps" in known:
-        found["speed"] = lambda calls, **where: intervals(calls, "output_tps", **where)
+        found["speed"] = lambda calls, **where: intervals(calls, "output_tps", sort=sort, **where)
     frame = observed.frame
     if "started_at" in frame:
         complete = frame[["started_at", "total_s", "output_tokens"]].notna().all(axis=1)
@@ -48,10 +49,10 @@ def available_plots(observed: Observations) -> dict[str, Callable[..., Axes]]:
     return found
 
 
-def overview(calls: Any, *, dark: bool | None = None) -> Figure:
+def overview(calls: Any, *, sort: Sort | None = None, dark: bool | None = None) -> Figure:
     """Draw all plots for which these calls have data, with one legend.
 
-    For ``calls`` and ``dark`` see :mod:`ipyllm.plots`.
+    For ``calls``, ``sort`` (each plot by its own value) and ``dark`` see :mod:`ipyllm.plots`.
 
     Parameters
     ----------
@@ -71,7 +72,7 @@ def overview(calls: Any, *, dark: bool | None = None) -> Figure:
 
     observed = observe(calls)
     calls = getattr(calls, "calls", calls)
-    plots = available_plots(observed)
+    plots = available_plots(observed, sort)
     if not plots:
         raise bad_request("These calls have neither times nor scores, so there is nothing to draw.")
     columns = min(2, len(plots))

@@ -23,7 +23,7 @@ from ipyllm.plots.theme import (
 )
 from ipyllm.statistics.caveats import MAX_NAMES
 from ipyllm.statistics.means import clustered_mean
-from ipyllm.statistics.observations import Metric, Observations, observe
+from ipyllm.statistics.observations import Metric, Observations, Sort, by_value, observe
 from ipyllm.statistics.quantiles import quantile, quantile_interval
 from ipyllm.text.format import count
 
@@ -83,11 +83,17 @@ def latency(calls: Any, metric: str | None = None, *, ax: Axes | None = None, da
 
 
 def intervals(
-    calls: Any, metric: str | None = None, *, level: float = 0.95, ax: Axes | None = None, dark: bool | None = None
+    calls: Any,
+    metric: str | None = None,
+    *,
+    level: float = 0.95,
+    sort: Sort | None = None,
+    ax: Axes | None = None,
+    dark: bool | None = None,
 ) -> Axes:
     """Draw each arm's value with its interval.
 
-    For ``calls``, ``level``, ``ax`` and ``dark`` see :mod:`ipyllm.plots`.
+    For ``calls``, ``level``, ``sort``, ``ax`` and ``dark`` see :mod:`ipyllm.plots`.
 
     Parameters
     ----------
@@ -103,7 +109,14 @@ def intervals(
     with themed(dark):
         axes = axes_for(ax, size=(7, 1.2 + 0.5 * len(observed.arms)))
         style = arm_styles(observed.arms)
-        for row, arm in enumerate(observed.arms):
+        arms, prompts = observed.frame["arm"].to_numpy(), observed.frame["prompt"].to_numpy()
+        points = {
+            arm: _points(measure, values[arms == arm], prompts[arms == arm], level, binary=observed.is_binary(measure))
+            for arm in samples
+        }
+        first_values = {arm: points[arm][0][2][0] if arm in points else math.nan for arm in observed.arms}
+        order = by_value(first_values, measure, sort)
+        for row, arm in enumerate(order):
             if arm not in samples:
                 axes.annotate(
                     _why_missing(observed, measure, arm),
@@ -113,18 +126,11 @@ def intervals(
                     alpha=0.6,
                 )
                 continue
-            mine = (observed.frame["arm"] == arm).to_numpy()
-            for shift, hollow, (value, low, high) in _points(
-                measure,
-                values[mine],
-                observed.frame["prompt"].to_numpy()[mine],
-                level,
-                binary=observed.is_binary(measure),
-            ):
+            for shift, hollow, (value, low, high) in points[arm]:
                 _whisker(axes, row + shift, (value, low, high), float(samples[arm].max()), style[arm].colour)
                 draw_point(axes, value, row + shift, style[arm], filled=not hollow)
-        label_arms(axes, observed.arms)
-        axes.set_ylim(len(observed.arms) - 0.5, -0.5)
+        label_arms(axes, order)
+        axes.set_ylim(len(order) - 0.5, -0.5)
         axes.grid(axis="x", alpha=0.25)
         caveat = cost_total(observed.frame).caveat if measure.kind == "money" else ""
         of_known = f" of known costs, {caveat}" if caveat else ""

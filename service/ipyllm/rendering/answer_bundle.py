@@ -31,11 +31,17 @@ def answer_bundle(response: ChatResponse) -> dict[str, str]:
     html = reasoning_html(response.reasoning)
     html += folded_html(response.content) if response.content else ""
     html += f'<div class="ipyllm-column-error">{escape(error)}</div>' if error else ""
-    html += footer_html(response)
+    html += footer_html(response, error_shown=bool(error))
     return {
         "text/html": styled(html),
-        "text/markdown": _paragraphs(to_markdown(response.content), escape_markdown(error), footer_markdown(response)),
-        "text/plain": _paragraphs(strip_control_sequences(response.content), error, footer_text(response)),
+        "text/markdown": _paragraphs(
+            to_markdown(response.content),
+            escape_markdown(error),
+            footer_markdown(response, error_shown=bool(error)),
+        ),
+        "text/plain": _paragraphs(
+            strip_control_sequences(response.content), error, footer_text(response, error_shown=bool(error))
+        ),
     }
 
 

@@ -31,27 +31,29 @@ _STATUS = {
     "running": "still running",
     "interrupted": "interrupted: its process ended",
 }
+_FAILED = {"error", "truncated"}
 _STOPPED = {"length": "stopped at max_tokens", "content_filter": "stopped by the content filter"}
 
 
-def footer_text(response: ChatResponse) -> str:
-    """Summarise a call in one line."""
-    return " · ".join(strip_control_sequences(part).replace("\n", " ") for part in _parts(response))
+def footer_text(response: ChatResponse, *, error_shown: bool = False) -> str:
+    """Summarise a call in one line; without its failure, if that is said beside the line."""
+    parts = _parts(response, error_shown=error_shown)
+    return " · ".join(strip_control_sequences(part).replace("\n", " ") for part in parts)
 
 
-def footer_html(response: ChatResponse) -> str:
+def footer_html(response: ChatResponse, *, error_shown: bool = False) -> str:
     """Return :func:`footer_text` as HTML, for :data:`ipyllm.rendering.style.CSS` to draw small and grey."""
-    text = escape(footer_text(response))
+    text = escape(footer_text(response, error_shown=error_shown))
     return f'<div class="ipyllm-footer mathjax_ignore tex2jax_ignore">{text}</div>'
 
 
-def footer_markdown(response: ChatResponse) -> str:
+def footer_markdown(response: ChatResponse, *, error_shown: bool = False) -> str:
     """Return :func:`footer_text` as markdown, in italics."""
-    return f"*{escape_markdown(footer_text(response))}*"
+    return f"*{escape_markdown(footer_text(response, error_shown=error_shown))}*"
 
 
-def _parts(response: ChatResponse) -> Iterator[str]:
-    yield from _ending(response)
+def _parts(response: ChatResponse, *, error_shown: bool) -> Iterator[str]:
+    yield from _ending(response, error_shown=error_shown)
     if response.model:
         yield response.model
     if response.cache_hit:
@@ -62,9 +64,9 @@ def _parts(response: ChatResponse) -> Iterator[str]:
         yield f"{', '.join(response.not_applied)} not applied"
 
 
-def _ending(response: ChatResponse) -> Iterator[str]:
+def _ending(response: ChatResponse, *, error_shown: bool) -> Iterator[str]:
     """Yield what is to be said of an answer that did not end well."""
-    if response.status != "ok":
+    if response.status != "ok" and not (error_shown and response.status in _FAILED):
         status = _STATUS[response.status]
         category = response.error_category if response.status == "error" else None
         yield f"{status} ({name_failure(category, response.cause)})" if category else status

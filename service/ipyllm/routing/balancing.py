@@ -129,6 +129,11 @@ class Pool(Route):
             member.drained.set_result(None)
         self._draining.clear()
 
+    def identity(self) -> list[Any]:
+        """Return the identity of the route, whatever the order of its servers."""
+        name, kind, arms = super().identity()
+        return [name, kind, sorted(arms, key=repr)]
+
     def _arms(self) -> Iterable[BaseLLMService]:
         with self._lock:
             return [member.service for member in self._members.values()]

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from ipyllm.errors import LLMError, bad_request
 from ipyllm.pipeline.candidates import Candidate
+from ipyllm.plain_values import plain_value
 from ipyllm.services.base import BaseLLMService
 
 if TYPE_CHECKING:
@@ -55,6 +56,11 @@ class Route(BaseLLMService):
     def full_name(self) -> str:
         """Name of the route, as in the settings."""
         return self.model
+
+    def identity(self) -> list[Any]:
+        """Return the name and the kind of the route, and the identities and defaults of its arms."""
+        arms = [[arm.identity(), plain_value(dict(arm.params)), arm.headers().digest()] for arm in self._arms()]
+        return [self.full_name, type(self).__name__, arms]
 
     def base_url(self) -> str:
         """Raise: the address is known once an arm is chosen."""

@@ -53,6 +53,10 @@ class Split(Route):
         self._sticky = sticky
         self._random = random.Random(seed)  # noqa: S311 - a draw, not a secret
 
+    def identity(self) -> list[Any]:
+        """Return the identity of the route, with the weights and the seed."""
+        return [*super().identity(), [weight for _, weight in self._weighted.values()], self._seed]
+
     def _arms(self) -> Iterable[BaseLLMService]:
         return [arm for arm, _ in self._weighted.values()]
 

@@ -14,6 +14,7 @@ from ipyllm.scorers.reading import response_text
 from ipyllm.scorers.scored_answer import Answer, answers
 from ipyllm.scorers.scorer import Score, ScoreFailure, Scorer
 from ipyllm.scorers.scoring import CONCURRENCY, Scoring, match_rows
+from ipyllm.statistics.observations import arms_in_order
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -107,9 +108,10 @@ class PairwiseJudge:
         -------
         DataFrame
             A row for each pair, with the columns of :func:`ipyllm.votes`, for ``results.ranking(votes)``: ``arms``
-            (label to ``call_id``), ``outcome`` (a label or ``"tie"``), …; and ``forward`` and ``backward``, the
-            verdicts in both orders, ``reason`` and ``cost_usd``. Equal answers are a tie without a call. These votes
-            are not written to the ledger, unlike the judge's calls and people's votes.
+            (label to ``call_id``), ``outcome`` (a label or ``"tie"``), …; and ``prompt_id``, by which votes belong
+            together, ``forward`` and ``backward``, the verdicts in both orders, ``reason`` and ``cost_usd``. Equal
+            answers are a tie without a call. These votes are not written to the ledger, unlike the judge's calls and
+            people's votes.
 
         Warns
         -----
@@ -153,7 +155,7 @@ class PairwiseJudge:
             return Score(0, reason="The answers are the same.", cost_usd=0.0)
         pair.forward, reason, cost = await self._verdict(pair, one, other)
         try:
-            swapped, reason_back, cost_back = await self._verdict(pair, other, one)
+            swapped, reason_back, cost_back = await self._verdict(pair, other, one, swapped=True)
         except ScoreFailure as exc:
             exc.cost_usd = total_cost(exc.cost_usd, cost)
             raise
@@ -161,13 +163,19 @@ class PairwiseJudge:
         reasons = f"{reason}\n— in the other order: {reason_back}"
         return Score(_VALUE[pair.forward] + _VALUE[pair.backward], reason=reasons, cost_usd=total_cost(cost, cost_back))
 
-    async def _verdict(self, pair: _Pair, first: str, second: str) -> tuple[Verdict, str, float | None]:
+    async def _verdict(
+        self, pair: _Pair, first: str, second: str, *, swapped: bool = False
+    ) -> tuple[Verdict, str, float | None]:
+        asked = [pair.second.prompt, pair.first.prompt] if swapped else [pair.first.prompt, pair.second.prompt]
+        questions = [("Question", asked[0])]
+        if asked[0] != asked[1]:  # the arms have templates of their own
+            questions = [("Question of the first answer", asked[0]), ("Question of the second answer", asked[1])]
         return await self._judge.ask(
             "Say which of two answers is better, or that they are equally good.",
             "the reason in one or two sentences, then which is better: first, second or tie. The order of the answers "
             "means nothing.",
             ("better", {"enum": ["first", "second", "tie"]}),
-            [("Question", pair.first.prompt), ("First answer", first), ("Second answer", second)],
+            [*questions, ("First answer", first), ("Second answer", second)],
             pair.row,
             judge_of=pair.call_ids,
             experiment=pair.first.experiment,
@@ -189,6 +197,7 @@ class PairwiseJudge:
                 "origin": "experiment",
                 "comparison": f"{name}:{pair.first.call_id or number}:{pair.second.call_id or number}",
                 "prompt": pair.first.prompt,
+                "prompt_id": pair.prompt_id,
                 "arms": {pair.arms[0]: pair.first.call_id or None, pair.arms[1]: pair.second.call_id or None},
                 "outcome": pair.outcome,
                 "blind": True,
@@ -207,7 +216,7 @@ class PairwiseJudge:
                 f"{len(failed)} of {len(pairs)} pairs could not be judged and are left out; the first: {failed[0]}",
                 stacklevel=3,
             )
-        columns = [*VOTES.columns, "forward", "backward", "reason", "cost_usd"]
+        columns = [*VOTES.columns, "prompt_id", "forward", "backward", "reason", "cost_usd"]
         return pd.DataFrame(votes, columns=columns).astype({"cost_usd": "float64"})
 
 
@@ -223,6 +232,7 @@ class _Pair:
     first: Answer
     second: Answer
     row: Mapping[str, Any]
+    prompt_id: str
     forward: Verdict | None = None
     backward: Verdict | None = None
 
@@ -245,7 +255,7 @@ def _pairs(calls: pd.DataFrame, arms: Sequence[str] | None, rows: Any, on: str) 
     if lacking:
         raise bad_request(f"These calls cannot be compared: the table has no column {' and '.join(lacking)}.")
     answer_rows = match_rows(calls, rows, on)
-    present = list(dict.fromkeys(calls[arm_column].dropna()))
+    present = arms_in_order(calls, arm_column)
     chosen = present if arms is None else list(dict.fromkeys([arms] if isinstance(arms, str) else arms))
     unknown = [arm for arm in chosen if arm not in present]
     if unknown or len(chosen) < 2:  # noqa: PLR2004
@@ -260,8 +270,8 @@ def _pairs(calls: pd.DataFrame, arms: Sequence[str] | None, rows: Any, on: str) 
     for arm, key, repeat, is_warmup, stored, answer, row in zip(*columns, strict=True):
         if arm in chosen and answer.status == "ok" and stored and not is_warmup:
             found.setdefault((key, str(repeat)), {}).setdefault(arm, []).append((answer, row))
-    for by_arm in found.values():
+    for (key, _), by_arm in found.items():
         for one, other in itertools.combinations(chosen, 2):
             # Without a column of repeats, calls are paired in their order.
             for (first, row), (second, _) in zip(by_arm.get(one, ()), by_arm.get(other, ()), strict=False):
-                yield _Pair((one, other), first, second, row)
+                yield _Pair((one, other), first, second, row, str(key))

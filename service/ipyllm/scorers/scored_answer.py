@@ -64,7 +64,7 @@ _TIMING = [f.name for f in fields(Timing)]
 _SAME_NAME = [
     f.name
     for f in fields(Answer)
-    if f.name not in {"content", "usage", "timing", "parsed", "tool_calls", "tool_results", "steps"}
+    if f.name not in {"content", "usage", "timing", "tool_calls", "tool_results", "steps"}
 ]
 
 

@@ -12,7 +12,7 @@ from ipyllm.settings import cached_settings, get_settings
 from ipyllm.settings_models import variable_value
 from ipyllm.text.redact import is_worth_masking, remember_secret
 from ipyllm.text.secrets import as_secret, value_of
-from ipyllm.transport.address import Address, is_in_domain, is_url, normalized, without_password
+from ipyllm.transport.address import Address, canonical, is_in_domain, is_url, normalized, without_password
 from ipyllm.transport.certificates import authority_sources
 
 if TYPE_CHECKING:
@@ -168,6 +168,11 @@ class AddressAndKey(ABC):
     def _address_without_key(self) -> Address | None:
         base_url = normalized(self.base_url())
         return Address(base_url) if is_url(base_url) else None
+
+    def public_address(self) -> str | None:
+        """Return the full address in one spelling and without keys; None if it is not known before a call."""
+        base_url = self._base_url_if_known()
+        return None if base_url is None else canonical(base_url)
 
     def _base_url_if_known(self) -> str | None:
         try:

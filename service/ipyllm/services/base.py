@@ -10,12 +10,11 @@ from typing import TYPE_CHECKING, Any
 from ipyllm.errors import bad_request
 from ipyllm.pipeline.call import Call
 from ipyllm.pipeline.streams import AsyncEventStream, AsyncTextStream, TextStream
-from ipyllm.plain_values import plain_value
 from ipyllm.request import CallOptions, ChatRequest, Provenance
 from ipyllm.services import listed_models
+from ipyllm.services.given_messages import given_message
 from ipyllm.services.openai_compatible import OpenAICompatibleProvider
 from ipyllm.services.profiles.retirement import note_once
-from ipyllm.text.format import shorten
 from ipyllm.text.surrogates import replace_surrogates
 from ipyllm.transport.address import normalized
 from ipyllm.validate import refuse_table, validate_int, validate_usd
@@ -33,7 +32,6 @@ if TYPE_CHECKING:
 __all__ = ["BaseLLMService"]
 
 _NO_OPTIONS = CallOptions()
-_ROLES = {"system", "developer", "user", "assistant", "tool"}
 
 
 class BaseLLMService(OpenAICompatibleProvider):
@@ -70,14 +68,14 @@ class BaseLLMService(OpenAICompatibleProvider):
         """
         for given in (prompt, conversation_history, system):
             refuse_table(given)
-        messages = [_message(item, self.full_name) for item in conversation_history or ()]
+        messages = [given_message(item, self.full_name) for item in conversation_history or ()]
         if system is not None:
             messages = [m for m in messages if m["role"] != "system"]
             messages.insert(0, {"role": "system", "content": replace_surrogates(system)})
         if isinstance(prompt, str):
             messages.append({"role": "user", "content": replace_surrogates(prompt)})
         else:
-            messages += [_message(item, self.full_name) for item in prompt]
+            messages += [given_message(item, self.full_name) for item in prompt]
         if not messages or (isinstance(prompt, str) and not prompt.strip()):
             raise bad_request("The prompt is empty: there is nothing to ask.", model=self.full_name)
         request = ChatRequest(
@@ -181,21 +179,6 @@ class BaseLLMService(OpenAICompatibleProvider):
         """Ask, and iterate over typed events: ``async for event in service.events(…)``."""
         request = self.request(prompt, **options)
         return AsyncEventStream(lambda on_event: self.call(request, on_event))
-
-
-def _message(item: Any, model: str) -> Message:
-    """Return a message as JSON's values; those of the ``openai`` client are taken too."""
-    if isinstance(item, Mapping) or hasattr(item, "model_dump"):
-        refuse_table(item.get("content") if isinstance(item, Mapping) else None)
-        try:
-            message = plain_value(item)
-        except TypeError as exc:
-            raise bad_request(f"A message cannot be sent: {exc}.", model=model) from None
-        if isinstance(message, dict) and message.get("role") in _ROLES:
-            return message
-    raise bad_request(
-        f'A message looks like {{"role": "user", "content": "…"}}, not like {shorten(str(item), 60)!r}.', model=model
-    )
 
 
 def _with_tags(provenance: Provenance, tags: Mapping[str, str] | None) -> Provenance:

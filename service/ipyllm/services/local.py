@@ -46,6 +46,18 @@ class LocalService(BaseLLMService):
         """Raise: the address is known once the model is loaded, see :meth:`prepare`."""
         raise NotImplementedError("The embedded server has an address only while it runs.")
 
+    def identity(self) -> list[Any]:
+        """Return the model, and of a file its size and time of change: another may take its place."""
+        from ipyllm import embedded
+
+        if self.model in embedded.catalogue_names():
+            return [self.full_name]
+        try:
+            file = embedded.resolve(self.model).stat()
+        except (LLMError, OSError):  # the call itself will say so
+            return [self.full_name]
+        return [self.full_name, file.st_size, file.st_mtime_ns]
+
     def check(self) -> None:
         """Check that llama.cpp is installed and the model has been pulled."""
         from ipyllm import embedded

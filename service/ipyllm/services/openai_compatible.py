@@ -131,6 +131,14 @@ class OpenAICompatibleProvider(Pricing):
         """Default parameters of every call."""
         return self.defaults.params
 
+    def identity(self) -> list[Any]:
+        """Return what tells this service's answers from another's, but for options: plain values, without keys.
+
+        They are the model, the full address, and the API where the settings choose it.
+        """
+        is_chosen = self.api != profile_of(self.full_name, {}).api
+        return [self.full_name, self.public_address(), *([self.api] if is_chosen else [])]
+
     # ---- options -----------------------------------------------------------------------------------
 
     def options(

@@ -15,7 +15,7 @@ from ipyllm.text.suggest import closest
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-__all__ = ["KNOWN", "check_params"]
+__all__ = ["KNOWN", "OPTIONS", "check_params"]
 
 _INF = float("inf")
 _NUMBERS: dict[str, tuple[type, float, float]] = {
@@ -31,6 +31,9 @@ _NUMBERS: dict[str, tuple[type, float, float]] = {
 }
 KNOWN = (*_NUMBERS, "effort", "verbosity", "stop", "logprobs", "logit_bias", "reasoning_effort", "response_format",
          "tools", "tool_choice", "user", "top_k", "min_p", "extra_body", "metadata", "service_tier")  # fmt: skip
+OPTIONS = ("conversation_history", "system", "tags", "timeout", "max_retries", "retry_after_text", "cache",
+           "extra_headers", "max_cost_usd", "tool_rounds", "schema", "repairs")  # fmt: skip
+"""Options of a call, which are no parameters: what a misspelt name may have meant."""
 _NOT_PARAMETERS = {
     name: f"{name!r} is set by ipyllm and cannot be given as a parameter."
     for name in ("model", "messages", "stream", "stream_options")
@@ -77,7 +80,7 @@ def _problem(name: str, value: Any) -> str | None:
     if name in _NOT_PARAMETERS:
         return _NOT_PARAMETERS[name]
     if name not in KNOWN:
-        near = closest(name, KNOWN, cutoff=0.8)
+        near = closest(name, (*KNOWN, *OPTIONS), cutoff=0.8)
         return f"There is no parameter {name!r}; did you mean {near!r}?" if near is not None else None
     if name in _NUMBERS:
         kind, low, high = _NUMBERS[name]

@@ -20,9 +20,21 @@ from ipyllm.text.suggest import suggest
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-__all__ = ["METRICS", "Failures", "Metric", "Observations", "infer_direction", "observe"]
+__all__ = [
+    "METRICS",
+    "Failures",
+    "Metric",
+    "Observations",
+    "Sort",
+    "arms_in_order",
+    "by_value",
+    "infer_direction",
+    "observe",
+]
 
 Failures = Literal["omit", "zero"]
+
+Sort = Literal["value"]
 
 Kind = Literal["score", "time", "speed", "money", "errors"]
 
@@ -78,7 +90,7 @@ class Observations:
     # One row per call without warm-ups: `arm`, `prompt` (from 0), `prompt_id`, columns of the ledger, scores; and
     # `n_rows`, the equal rows of an experiment's input that the call answered.
     frame: pd.DataFrame
-    arms: list[str]  # in the order of `calls.attrs["arms"]`, else of appearance
+    arms: list[str]  # in order: see `arms_in_order`
     scores: list[str]  # the columns `score_…` with numbers
     directions: Mapping[str, bool | None]  # of each of these: whether higher is better
 
@@ -202,7 +214,7 @@ def observe(calls: Any, directions: Mapping[str, bool | None] | None = None) -> 
 
     ``directions`` says by score, with or without ``score_``, whether higher is better. Others are those that the table
     has as ``calls.attrs["directions"]``, or else are inferred by :func:`infer_direction`. Arms stand in the order of
-    ``calls.attrs["arms"]``, which an experiment sets since it asks them in random order, or else of appearance.
+    :func:`arms_in_order`.
     """
     if not isinstance(calls, pd.DataFrame):
         calls = getattr(calls, "calls", calls)
@@ -217,10 +229,8 @@ def observe(calls: Any, directions: Mapping[str, bool | None] | None = None) -> 
     if calls.empty:
         except_for = " but warm-ups" if warm_up.any() else ""
         raise bad_request(f"There are no calls{except_for}, so there is nothing to compare.")
-    codes, labels = pd.factorize(calls[arm_column].astype(str))
-    places = {label: place for place, label in enumerate(calls.attrs.get("arms", ()))}
-    in_order = sorted(labels, key=lambda label: places.get(label, len(places)))
-    arms = pd.Categorical.from_codes(codes, categories=labels).reorder_categories(in_order)
+    in_order = arms_in_order(calls, arm_column)
+    arms = pd.Categorical(calls[arm_column].astype(str), categories=in_order)
     scores = [name for name in map(str, calls.columns) if name.startswith("score_") and _is_score(calls, name)]
     texts, flags = ("usage_source", "finish_reason"), ("cold", "cache_hit", "refused")
     # All columns at once: one by one, each would copy the names of the others.
@@ -240,9 +250,40 @@ def observe(calls: Any, directions: Mapping[str, bool | None] | None = None) -> 
         },
         index=calls.index,
     )
-    known = {**calls.attrs.get("directions", {}), **_by_column(directions or {}, scores)}
-    found = {name: known[name] if name in known else infer_direction(frame[name]) for name in scores}
+    declared = {**calls.attrs.get("directions", {}), **_by_column(directions or {}, scores)}
+    found = {name: declared[name] if name in declared else infer_direction(frame[name]) for name in scores}
     return Observations(frame, in_order, scores, found)
+
+
+def arms_in_order(calls: pd.DataFrame, column: str = "arm") -> list[str]:
+    """Return the arms that have calls: in the order of ``calls.attrs["arms"]``, of the categories, or of appearance.
+
+    Examples
+    --------
+    >>> calls = pd.DataFrame({"arm": ["b", "c", "a"]})
+    >>> arms_in_order(calls), arms_in_order(calls.assign(arm=pd.Categorical(["b", "c", "a"], list("cab"))))
+    (['b', 'c', 'a'], ['c', 'a', 'b'])
+    """
+    labels = calls[column].dropna().astype(str).unique()
+    known = calls.attrs.get("arms", getattr(calls[column].array, "categories", ()))
+    places = {str(label): place for place, label in enumerate(known)}
+    return sorted(labels, key=lambda label: places.get(label, len(places)))
+
+
+def by_value(values: Mapping[str, float], metric: Metric, sort: Sort | None) -> list[str]:
+    """Return the arms as they are, or with ``"value"`` the best first; unknown values are last, equal ones in order.
+
+    Examples
+    --------
+    >>> by_value({"a": 0.3, "b": math.nan, "c": 0.2}, METRICS["ttft_s"], "value")
+    ['c', 'a', 'b']
+    """
+    if sort is None:
+        return list(values)
+    if sort != "value":
+        raise bad_request(f"sort must be 'value', or left out for the order of the call, not {sort!r}.")
+    sign = 1 if metric.higher_is_better is False else -1
+    return sorted(values, key=lambda arm: (math.isnan(values[arm]), sign * values[arm]))
 
 
 def infer_direction(scores: pd.Series[Any]) -> bool | None:

@@ -20,8 +20,9 @@ from ipyllm.statistics.detectable import (
     effective_df,
 )
 from ipyllm.statistics.differences import Difference, bootstrap_mean, cohens_dz, is_constant, paired_t
+from ipyllm.statistics.families import families_of
 from ipyllm.statistics.means import MAX_STEPS
-from ipyllm.statistics.observations import Failures, Metric, Observations, observe
+from ipyllm.statistics.observations import Failures, Metric, Observations, Sort, by_value, observe
 from ipyllm.statistics.pairs_conclusion import LEAST_FOR_BOOTSTRAP, conclusion_of, method_notes
 from ipyllm.statistics.quantiles import check_share
 from ipyllm.statistics.signed_ranks import hodges_lehmann, rank_biserial
@@ -46,10 +47,10 @@ class PairedDifference:
     value: float  # mean over these prompts; median of times and speeds
     baseline_value: float
     difference: float  # arm minus baseline
-    low: float  # limits that hold for all comparisons together
+    low: float  # limits that hold for all comparisons of the family together
     high: float
     p: float  # probability of so large a difference if there is none
-    p_adjusted: float  # corrected for the number of comparisons
+    p_adjusted: float  # corrected for the number of comparisons of the family
     verdict: str  # of the arm: better, worse, cannot be told; higher, lower where neither is known to be better
     test: str  # McNemar, bounded mean, t, Wilcoxon or bootstrap
     effect_size: float
@@ -62,10 +63,12 @@ def paired(
     baseline: str | None = None,
     *,
     metrics: Sequence[str] | str | None = None,
+    secondary: Sequence[str] | str | None = None,
     level: float = 0.95,
     interval: Literal["test", "bootstrap"] = "test",
     failures: Failures = "omit",
     directions: Mapping[str, bool | None] | None = None,
+    sort: Sort | None = None,
     seed: int = 0,
 ) -> StatisticsFrame:
     """Return the differences of all arms from one of them, on the same prompts.
@@ -77,12 +80,15 @@ def paired(
     baseline : str, optional
         The arm to compare with; by default the first, of an experiment the first of its grid.
     metrics : str or sequence of str, optional
-        Scores by name, with or without ``score_``; ``"ttft_s"``, ``"ttfo_s"``, ``"thinking_s"``, ``"total_s"``,
-        ``"output_tps"``, ``"cost_usd"``, ``"errors"``. By default all that have values, of the first times ``"ttfo_s"``
-        where a model reasons and else ``"ttft_s"``, and not ``"thinking_s"``. The correction grows with their number:
-        name those that you planned to compare.
+        The primary metrics, which decide: scores by name, with or without ``score_``; ``"ttft_s"``, ``"ttfo_s"``,
+        ``"thinking_s"``, ``"total_s"``, ``"output_tps"``, ``"cost_usd"``, ``"errors"``. By default the scores; without
+        one, the first times: ``"ttfo_s"`` where a model reasons, else ``"ttft_s"``.
+    secondary : str or sequence of str, optional
+        Metrics to look at beside them, corrected apart. By default none if ``metrics`` are given, else all others that
+        have values, of the first times only one, and not ``"thinking_s"``. The correction of a family grows with the
+        number of its metrics: name those that you planned to compare.
     level : float
-        Confidence of all intervals together.
+        Confidence of all intervals of a family together.
     interval : {"test", "bootstrap"}
         The test below; or the bootstrap of the mean difference over prompts for all metrics, also for times, where an
         arm has 100 prompts or more for each comparison of the table: with fewer it errs too often, so it has the test.
@@ -94,14 +100,17 @@ def paired(
         higher or lower, and never better or worse. By default as the scorers declared it
         (:class:`ipyllm.scorers.Scorer`). Without a declaration, higher is better for scores that are all 0 or 1, and
         nothing is known of others.
+    sort : {"value"}, optional
+        The arms of each metric by their difference, the best first (the highest, where neither is better). By default
+        they stand in the order of the calls.
     seed : int
         Seed of the bootstrap.
 
     Returns
     -------
     StatisticsFrame
-        Index ``metric`` and ``arm``; the baseline and the attributes of
-        :class:`~ipyllm.statistics.pairs.PairedDifference`.
+        Index ``metric`` and ``arm``; the ``baseline``, the ``family`` of the metric (``primary`` or ``secondary``) and
+        the attributes of :class:`~ipyllm.statistics.pairs.PairedDifference`.
 
     Notes
     -----
@@ -114,13 +123,16 @@ def paired(
     - Other scores, and cost: the mean difference, paired t.
     - Times and speeds, whose tails are long: the typical (Hodges–Lehmann) difference, Wilcoxon's signed ranks.
 
-    Each interval inverts its test. Where the table has several comparisons, they are corrected after Bonferroni: p is
-    multiplied by their number, and the intervals hold together at ``level``.
+    Each interval inverts its test. The comparisons of a family, its metrics times the arms, are corrected after
+    Bonferroni: p is multiplied by their number, and the intervals of the family hold together at ``level``. Primary and
+    secondary metrics are not corrected for each other, so that a time looked at beside them takes nothing from the
+    scores. If all arms are equal, at most 5% of tables have a finding among their primary metrics at a ``level`` of
+    0.95, and as many among the secondary ones.
 
     Raises
     ------
     LLMError
-        ``bad_request``: no calls, one arm only, no such baseline or metric.
+        ``bad_request``: no calls, one arm only, no such baseline or metric, or a metric in both families.
 
     Examples
     --------
@@ -147,21 +159,27 @@ def paired(
         )
     reference = observed.arms[0] if baseline is None else observed.arm(baseline)
     others = [arm for arm in observed.arms if arm != reference]
-    wanted = [(metric, prompt_means(observed, metric, failures)) for metric in observed.metrics(metrics)]
-    comparisons = sum(means.both(arm, reference).size > 0 for _, means in wanted for arm in others)
+    families = families_of(observed, metrics, secondary)
+    ranges: dict[str, tuple[float, float]] = {}
     rows: dict[tuple[str, str], dict[str, Any]] = {}
-    for metric, means in wanted:
-        for arm in others:
-            found = compare_pairs(
-                means, metric, arm, reference, level=level, comparisons=comparisons, interval=interval, seed=seed
-            )
-            rows[metric.name, arm] = {"baseline": reference, **asdict(found)}
+    for family in families:
+        wanted = [(metric, prompt_means(observed, metric, failures)) for metric in family.metrics]
+        comparisons = sum(means.both(arm, reference).size > 0 for _, means in wanted for arm in others)
+        for metric, means in wanted:
+            ranges[metric.name] = means.lowest, means.highest
+            found = {
+                arm: compare_pairs(
+                    means, metric, arm, reference, level=level, comparisons=comparisons, interval=interval, seed=seed
+                )
+                for arm in others
+            }
+            for arm in by_value({arm: each.difference for arm, each in found.items()}, metric, sort):
+                rows[metric.name, arm] = {"baseline": reference, "family": family.name, **asdict(found[arm])}
     index = pd.MultiIndex.from_tuples(list(rows), names=["metric", "arm"])
-    table = pd.DataFrame(list(rows.values()), index=index, columns=["baseline", *PairedDifference.__dataclass_fields__])
-    measured = [metric for metric, _ in wanted]
-    conclusion = conclusion_of(observed, measured, table, reference, level)
-    ranges = {metric.name: (means.lowest, means.highest) for metric, means in wanted}
-    notes = method_notes(measured, table, level, ranges, interval)
+    columns = ["baseline", "family", *PairedDifference.__dataclass_fields__]
+    table = pd.DataFrame(list(rows.values()), index=index, columns=columns)
+    conclusion = conclusion_of(observed, families, table, reference, level)
+    notes = method_notes(families, table, level, ranges, interval)
     return StatisticsFrame.of(table, conclusion, [*notes, *caveats(observed)])
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
@@ -12,8 +13,9 @@ from ipyllm.statistics.table import format_level, format_p
 from ipyllm.text.format import count, join_names
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
+    from ipyllm.statistics.families import Family
     from ipyllm.statistics.observations import Metric, Observations
 
 __all__ = ["LEAST_FOR_BOOTSTRAP", "conclusion_of", "method_notes"]
@@ -22,40 +24,80 @@ LEAST_FOR_BOOTSTRAP = 100
 """Prompts for each comparison below which the bootstrap finds differences that are none too often."""
 
 _MAX_SENTENCES = 12
+_NAME_THEM = "Name the metrics that you planned to compare: fewer comparisons are corrected less."
+_ADVICE = {
+    ("primary", True): _NAME_THEM,
+    ("primary", False): "The secondary ones are corrected apart.",
+    ("secondary", False): f"They are not corrected for the primary ones. {_NAME_THEM}",
+}
 _UNDECIDED = "cannot be told"
 
 
 def conclusion_of(
-    observed: Observations, metrics: Sequence[Metric], table: pd.DataFrame, baseline: str, level: float
+    observed: Observations, families: Sequence[Family], table: pd.DataFrame, baseline: str, level: float
 ) -> str:
     """Say of each arm whether it is better or worse than the baseline, by how much, and what cannot be told."""
     if table.empty or not table["n_pairs"].any():
         return f"No other arm has results on the same prompts as {baseline}, so nothing can be compared."
-    comparisons = _comparisons(table)
-    sentences: list[str] = []
-    for metric in metrics:
+    return " ".join(
+        sentence for family in families for sentence in _of_family(observed, family, table, baseline, level) if sentence
+    )
+
+
+def _of_family(
+    observed: Observations, family: Family, table: pd.DataFrame, baseline: str, level: float
+) -> Iterator[str]:
+    correction = _Correction(family, family.comparisons(table), level)
+    many = len(table) > _MAX_SENTENCES
+    for metric in family.metrics:
         rows = table[table.index.get_level_values("metric") == metric.name].droplevel("metric")
         compared = rows[rows["n_pairs"] > 0]
-        uncompared = [str(arm) for arm in rows.index[rows["n_pairs"] == 0]]
-        if len(table) > _MAX_SENTENCES:
-            sentences.append(_summary(metric, compared, baseline))
-            sentences += _not_compared(observed, metric, uncompared, baseline)
-            continue
-        found = compared["verdict"] != _UNDECIDED
-        sentences += [
-            _difference(metric, arm, row, baseline, level, comparisons) for arm, row in compared[found].iterrows()
-        ]
-        sentences += [
-            _no_difference(metric, arm, row, baseline, level, comparisons) for arm, row in compared[~found].iterrows()
-        ]
-        sentences += _not_compared(observed, metric, uncompared, baseline)
-    if len(table) > _MAX_SENTENCES:
-        sentences.append(_together(table, level, comparisons))
-    return " ".join(sentence for sentence in sentences if sentence)
+        if many:
+            yield _summary(metric, compared, baseline)
+        else:
+            found = compared["verdict"] != _UNDECIDED
+            for arm, row in compared[found].iterrows():
+                yield _difference(metric, arm, row, baseline, correction)
+            for arm, row in compared[~found].iterrows():
+                yield _no_difference(metric, arm, row, baseline, correction)
+        yield from _not_compared(observed, metric, [str(arm) for arm in rows.index[rows["n_pairs"] == 0]], baseline)
+    if many and correction.comparisons:
+        yield correction.together(table[table["family"] == family.name])
+
+
+@dataclass(frozen=True)
+class _Correction:
+    """How the comparisons of a family are corrected, in words."""
+
+    family: Family
+    comparisons: int
+    level: float
+
+    @property
+    def _corrected(self) -> str:
+        return f"corrected for {self.family.counted(self.comparisons)}"
+
+    @property
+    def interval(self) -> str:
+        simultaneous = "simultaneous " if self.comparisons > 1 else ""
+        return f"{simultaneous}{format_level(self.level)} interval"
+
+    def p(self, row: pd.Series[Any]) -> str:
+        p = format_p(row["p_adjusted"])
+        text = f"p {p[0]} {p[1:]}" if p[0] in "<>" else f"p = {p}"
+        return f"{text} {self._corrected}" if self.comparisons > 1 else text
+
+    def together(self, rows: pd.DataFrame) -> str:
+        """Say what the sentences about many arms rest on."""
+        n = rows.loc[rows["n_pairs"] > 0, "n_pairs"]
+        prompts = count(int(n.max()), "prompt") if n.min() == n.max() else f"{n.min():,} to {n.max():,} prompts"
+        what = "All of this" if self.family.alone else f"All of this on the {self.family.name} metrics"
+        corrected = f", {self._corrected}" if self.comparisons > 1 else ""
+        return f"{what} holds together at {format_level(self.level)} over {prompts}{corrected}."
 
 
 def method_notes(
-    metrics: Sequence[Metric],
+    families: Sequence[Family],
     table: pd.DataFrame,
     level: float,
     ranges: dict[str, tuple[float, float]],
@@ -63,21 +105,24 @@ def method_notes(
 ) -> list[str]:
     """Explain the correction and the ``ranges`` of intervals, and name tests in place of bootstraps, and directions."""
     notes = []
-    comparisons = _comparisons(table)
-    if comparisons > 1:
-        each = format_level(1 - (1 - level) / comparisons)
-        notes.append(
-            f"There are {comparisons} comparisons. Each interval is one of {each}, so that all of them hold together "
-            f"at {format_level(level)}, and p_adjusted is {comparisons} p (Bonferroni). Name the metrics that you "
-            "planned to compare: fewer comparisons are corrected less."
-        )
-    needed = LEAST_FOR_BOOTSTRAP * comparisons
-    if interval == "bootstrap" and table["n_pairs"].between(1, needed - 1).any():
-        of = f" with {comparisons} comparisons" if comparisons > 1 else ""
-        notes.append(
-            f"Below {needed:,} prompts{of}, bootstrap intervals are too narrow: such rows have the test of their "
-            "metric instead (column test)."
-        )
+    for family in families:
+        comparisons = family.comparisons(table)
+        if comparisons > 1:
+            each = format_level(1 - (1 - level) / comparisons)
+            notes.append(
+                f"There are {family.counted(comparisons)}. Each interval is one of {each}, so that all of them hold "
+                f"together at {format_level(level)}, and p_adjusted is {comparisons} p (Bonferroni). "
+                f"{_ADVICE[family.name, family.alone]}"
+            )
+        needed = LEAST_FOR_BOOTSTRAP * comparisons
+        pairs = table.loc[table["family"] == family.name, "n_pairs"]
+        if interval == "bootstrap" and pairs.between(1, needed - 1).any():
+            of = f" with {family.counted(comparisons)}" if comparisons > 1 else ""
+            notes.append(
+                f"Below {needed:,} prompts{of}, bootstrap intervals are too narrow: such rows have the test of their "
+                "metric instead (column test)."
+            )
+    metrics = [metric for family in families for metric in family.metrics]
     unknown = [metric.label for metric in metrics if metric.higher_is_better is None]
     if unknown:
         notes.append(
@@ -95,11 +140,7 @@ def method_notes(
     return notes
 
 
-def _comparisons(table: pd.DataFrame) -> int:
-    return int((table["n_pairs"] > 0).sum())
-
-
-def _difference(metric: Metric, arm: Any, row: pd.Series[Any], baseline: str, level: float, comparisons: int) -> str:
+def _difference(metric: Metric, arm: Any, row: pd.Series[Any], baseline: str, correction: _Correction) -> str:
     higher = row["low"] > 0
     word = "higher" if higher else "lower"
     verdict = f"{row['verdict']} than {baseline}" + (f": {word}" if row["verdict"] in {"better", "worse"} else "")
@@ -107,12 +148,11 @@ def _difference(metric: Metric, arm: Any, row: pd.Series[Any], baseline: str, le
     limits = f"from {metric.format(low)} upwards" if pd.isna(high) else f"{metric.format(low)} to {metric.format(high)}"
     return (
         f"On {metric.label}, {arm} is {verdict} by {metric.format(abs(row['difference']))} over "
-        f"{count(int(row['n_pairs']), 'prompt')} ({_interval_name(level, comparisons)} {limits}, "
-        f"{_p(row, comparisons)})."
+        f"{count(int(row['n_pairs']), 'prompt')} ({correction.interval} {limits}, {correction.p(row)})."
     )
 
 
-def _no_difference(metric: Metric, arm: Any, row: pd.Series[Any], baseline: str, level: float, comparisons: int) -> str:
+def _no_difference(metric: Metric, arm: Any, row: pd.Series[Any], baseline: str, correction: _Correction) -> str:
     prompts = count(int(row["n_pairs"]), "prompt")
     low, high = row["low"], row["high"]
     if pd.notna(low) and pd.notna(high):
@@ -120,7 +160,7 @@ def _no_difference(metric: Metric, arm: Any, row: pd.Series[Any], baseline: str,
     else:
         limits = f"above {metric.format(low)}" if pd.notna(low) else f"below {metric.format(high)}"
     known = pd.notna(low) or pd.notna(high)
-    method = f"({_interval_name(level, comparisons)}, {_p(row, comparisons)})"
+    method = f"({correction.interval}, {correction.p(row)})"
     if row["n_different"] == 0:
         sentence = f"On {metric.label}, {arm} equals {baseline} on every prompt"
         if known:
@@ -175,21 +215,3 @@ def _summary(metric: Metric, rows: pd.DataFrame, baseline: str) -> str:
         if len(arms)
     ]
     return f"On {metric.label}, {'; '.join(parts)}." if parts else ""
-
-
-def _together(table: pd.DataFrame, level: float, comparisons: int) -> str:
-    """Say what all sentences about many arms rest on."""
-    n = table.loc[table["n_pairs"] > 0, "n_pairs"]
-    prompts = count(int(n.max()), "prompt") if n.min() == n.max() else f"{n.min():,} to {n.max():,} prompts"
-    corrected = f", corrected for {comparisons:,} comparisons" if comparisons > 1 else ""
-    return f"All of this holds together at {format_level(level)} over {prompts}{corrected}."
-
-
-def _interval_name(level: float, comparisons: int) -> str:
-    return f"{'simultaneous ' if comparisons > 1 else ''}{format_level(level)} interval"
-
-
-def _p(row: pd.Series[Any], comparisons: int) -> str:
-    corrected = f" corrected for {comparisons} comparisons" if comparisons > 1 else ""
-    p = format_p(row["p_adjusted"])
-    return f"p {p[0]} {p[1:]}{corrected}" if p[0] in "<>" else f"p = {p}{corrected}"

@@ -34,8 +34,8 @@ def ranking(votes: Any, *, level: float = 0.95, prior_sd: float = PRIOR_SD, seed
     ----------
     votes : DataFrame, or anything that has one as ``.votes``
         One row per vote: ``arms``, a dict of label to call id (or the labels); ``outcome``, the label of the
-        chosen arm, ``"tie"`` or ``"both_bad"``; ``prompt`` and ``blind``, where they are known. Votes on one prompt may
-        depend on each other; a vote without a prompt has its own.
+        chosen arm, ``"tie"`` or ``"both_bad"``; ``prompt_id`` or ``prompt``, and ``blind``, where they are known. Votes
+        on one prompt may depend on each other; a vote without a prompt has its own.
     level : float
         Confidence of the intervals.
     prior_sd : float
@@ -177,9 +177,8 @@ def _read_votes(votes: Any) -> list[_Vote]:
     for column in ("arms", "outcome"):
         if column not in votes.columns:
             raise bad_request(f"These votes have no column {column!r}. {suggest(column, map(str, votes.columns))}")
-    prompts = votes["prompt"] if "prompt" in votes.columns else pd.Series(None, index=votes.index, dtype=object)
     parsed = []
-    for given, outcome, prompt in zip(votes["arms"], votes["outcome"], prompts, strict=True):
+    for given, outcome, prompt in zip(votes["arms"], votes["outcome"], _prompts(votes), strict=True):
         arms = list(dict.fromkeys(str(arm) for arm in given)) if isinstance(given, Mapping | list | tuple) else []
         if len(arms) < 2:  # noqa: PLR2004
             raise bad_request(f"A vote compares at least two arms, not {given!r}.")
@@ -187,6 +186,15 @@ def _read_votes(votes: Any) -> list[_Vote]:
             raise bad_request(f"{outcome!r} is not an outcome of this vote. {suggest(outcome, [*arms, *_NO_WINNER])}")
         parsed.append(_Vote(arms, str(outcome), None if pd.isna(prompt) or not str(prompt) else str(prompt)))
     return parsed
+
+
+def _prompts(votes: pd.DataFrame) -> pd.Series[Any]:
+    """Return the id of each vote's prompt, or else its text: the texts of one row differ where templates do."""
+    known = pd.Series(None, index=votes.index, dtype=object)
+    for column in ("prompt", "prompt_id"):
+        if column in votes.columns:
+            known = votes[column].astype(object).where(votes[column].notna(), known)
+    return known
 
 
 def estimate_columns(fitted: Strengths, prompts: np.ndarray, level: float, seed: int) -> dict[str, np.ndarray]:

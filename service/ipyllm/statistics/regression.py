@@ -4,34 +4,27 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 
 from ipyllm.errors import bad_request
 from ipyllm.statistics.bounded_mean import bounded_mean
 from ipyllm.statistics.detectable import POWER
 from ipyllm.statistics.differences import Difference
-from ipyllm.statistics.observations import Metric, Observations, observe
 from ipyllm.statistics.pairs import PromptMeans, prompt_means
 from ipyllm.statistics.power import n_needed, n_needed_within_margin
 from ipyllm.statistics.signed_ranks import hodges_lehmann
 from ipyllm.statistics.table import format_level
+from ipyllm.statistics.two_runs import AFTER, BEFORE, side_by_side
 from ipyllm.text.format import count, join_names
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
+
+    from ipyllm.statistics.observations import Metric, Observations
 
 __all__ = ["NonInferiority", "assert_no_regression"]
-
-_READERS: dict[str, Callable[[Path], pd.DataFrame]] = {
-    ".parquet": pd.read_parquet,
-    ".csv": pd.read_csv,
-    ".jsonl": lambda path: pd.read_json(path, lines=True, dtype=False),
-}
-_BEFORE, _AFTER = "baseline", "candidate"
 
 
 @dataclass(frozen=True)
@@ -135,6 +128,7 @@ def assert_no_regression(
 
     Examples
     --------
+    >>> import pandas as pd
     >>> before = pd.DataFrame({"arm": "a", "prompt_id": range(80), "status": "ok", "score_exact": [1, 1, 1, 0] * 20})
     >>> assert_no_regression(before, before, metric="exact", margin=0.05).passed
     True
@@ -146,21 +140,21 @@ worse by 0.0722; accepted is 0.05. If it is as good as before, at least 59 promp
     """
     if not 0 < alpha < 0.4:  # noqa: PLR2004
         raise bad_request(f"alpha must be a probability between 0 and 0.4, not {alpha!r}.")
-    observed = _side_by_side(baseline, candidate, arm, baseline_arm, directions)
+    observed = side_by_side(baseline, candidate, arm, baseline_arm, directions)
     measure = observed.metric(metric)
     if measure.higher_is_better is None:
         raise bad_request(
             f"It is not known whether higher {measure.plural} are better: say so with directions={{{measure.label!r}: "
             "True}, or False, or by the attribute higher_is_better of the scorer."
         )
-    n_failed = int((observed.failed & (observed.frame["arm"] == _AFTER) & observed.values(measure).isna()).sum())
+    n_failed = int((observed.failed & (observed.frame["arm"] == AFTER) & observed.values(measure).isna()).sum())
     if n_failed and measure.kind == "score" and not measure.higher_is_better:
         raise AssertionError(
             f"{n_failed} of the candidate's calls failed and have no score of {measure.label}, where lower is better: "
             "there is no worst score to give them."
         )
     means = prompt_means(observed, measure, "zero", _checked_range(score_range) if measure.kind == "score" else None)
-    before, after = means.both(_BEFORE, _AFTER)
+    before, after = means.both(BEFORE, AFTER)
     if not before.size:
         raise _nothing_in_common(observed, measure)
     average = np.median if measure.kind in {"time", "speed"} else np.mean
@@ -285,70 +279,6 @@ def _checked_range(score_range: tuple[float, float] | None) -> tuple[float, floa
     return lowest, highest
 
 
-def _side_by_side(
-    baseline: Any,
-    candidate: Any,
-    arm: str | None,
-    baseline_arm: str | None,
-    directions: Mapping[str, bool | None] | None,
-) -> Observations:
-    """Return the calls of baseline and candidate as two arms."""
-    new = _calls(candidate, "candidate")
-    of_new = observe(new)
-    if isinstance(baseline, str) and (baseline in of_new.arms or Path(baseline).suffix not in _READERS):
-        baseline_arm = of_new.arm(baseline)
-        old, of_old = new, of_new
-        others = [other for other in of_new.arms if other != baseline_arm]
-        arm = others[0] if arm is None and len(others) == 1 else arm
-    else:
-        old = _calls(baseline, "baseline")
-        of_old = observe(old)
-    frames = [
-        _calls_of_arm(old, of_old, baseline_arm, "baseline_arm", excluded=None).assign(arm=_BEFORE),
-        _calls_of_arm(new, of_new, arm, "arm", excluded=baseline_arm if old is new else None).assign(arm=_AFTER),
-    ]
-    key = next((name for name in ("prompt_id", "prompt") if all(name in frame for frame in frames)), None)
-    if key is None:
-        raise bad_request("The prompts of baseline and candidate cannot be matched: both need a column prompt_id.")
-    # A file may have turned texts into numbers.
-    frames = [frame.assign(prompt_id=frame[key].astype(str)) for frame in frames]
-    both = pd.concat([frame.astype(object) for frame in frames], ignore_index=True)
-    both.attrs["directions"] = {**old.attrs.get("directions", {}), **new.attrs.get("directions", {})}
-    return observe(both, directions)
-
-
-def _calls(given: Any, role: str) -> pd.DataFrame:
-    if not isinstance(given, str | Path):
-        return cast("pd.DataFrame", getattr(given, "calls", given))  # if it is not, observe says so
-    path = Path(given)
-    if path.suffix not in _READERS:
-        raise bad_request(f"The {role} {str(path)!r} is not a file of calls: save one as .parquet, .csv or .jsonl.")
-    if not path.is_file():
-        raise bad_request(f"The {role}'s file {str(path)!r} does not exist.")
-    try:
-        return _READERS[path.suffix](path)
-    except ImportError:
-        raise bad_request(
-            "Parquet needs pyarrow, which is not installed: pip install 'ipyllm[tables]', or save the "
-            f"{role} as .csv or .jsonl."
-        ) from None
-    except (OSError, ValueError) as exc:  # pandas' and pyarrow's own errors are among them
-        raise bad_request(f"The {role} {path.name!r} cannot be read: {exc}") from None
-
-
-def _calls_of_arm(
-    calls: pd.DataFrame, observed: Observations, arm: str | None, parameter: str, excluded: str | None
-) -> pd.DataFrame:
-    """Return the calls of one arm."""
-    arms = [label for label in observed.arms if label != excluded]
-    if arm is None:
-        if len(arms) != 1:
-            raise bad_request(f"There are several arms ({', '.join(arms)}): choose one with {parameter}=….")
-        arm = arms[0]
-    arm_column = "arm" if "arm" in calls.columns else "model"
-    return calls[calls[arm_column].astype(str) == observed.arm(arm)]
-
-
 def _margin(margin: float | str, was: float) -> tuple[float, float]:
     """Return the accepted deterioration in the unit of the metric, and as a share of the baseline or 0."""
     is_share = isinstance(margin, str) and margin.strip().endswith("%")
@@ -362,7 +292,7 @@ def _margin(margin: float | str, was: float) -> tuple[float, float]:
 
 
 def _nothing_in_common(observed: Observations, measure: Metric) -> Exception:
-    failed = observed.failed[observed.frame["arm"] == _AFTER]
+    failed = observed.failed[observed.frame["arm"] == AFTER]
     if failed.all():
         return AssertionError(f"All {count(len(failed), 'call')} of the candidate failed.")
     if late := observed.mostly_late(measure):
@@ -379,7 +309,7 @@ def _missing_and_failed(observed: Observations, measure: Metric) -> str:
     """Describe prompts that are missing, calls that failed, and unknown costs."""
     before, after = observed.calls_per_prompt > 0
     gone = int((before & ~after).sum())
-    failed = observed.failed[observed.frame["arm"] == _AFTER]
+    failed = observed.failed[observed.frame["arm"] == AFTER]
     sentences = ""
     if gone:
         sentences += f" {gone} of the baseline's {int(before.sum())} prompts were not sent to the candidate."
@@ -388,7 +318,7 @@ def _missing_and_failed(observed: Observations, measure: Metric) -> str:
         score = f"; without a score they count as {measure.format(worst)}" if measure.kind == "score" else ""
         sentences += f" {int(failed.sum())} of the candidate's {count(len(failed), 'call')} failed{score}."
     if measure.kind == "money":
-        for side in (_BEFORE, _AFTER):
+        for side in (BEFORE, AFTER):
             unknown = observed.frame["cost_usd"][observed.frame["arm"] == side].isna()
             if unknown.any():
                 sentences += (

@@ -14,7 +14,7 @@ from ipyllm.errors import bad_request
 from ipyllm.statistics.arms_conclusion import arms_conclusion, quantile_name
 from ipyllm.statistics.caveats import MAX_NAMES, caveats
 from ipyllm.statistics.means import Mean, clustered_mean, pass_at_k
-from ipyllm.statistics.observations import METRICS, Observations, observe
+from ipyllm.statistics.observations import METRICS, Observations, by_value, observe
 from ipyllm.statistics.quantiles import calls_for_upper_limit, check_share, quantile, quantile_interval
 from ipyllm.statistics.table import StatisticsFrame, format_level
 from ipyllm.text.format import join_names
@@ -31,7 +31,12 @@ _QUANTILES = (0.5, 0.95)
 
 
 def summarise_arms(
-    calls: Any, *, level: float = 0.95, quantiles: tuple[float, ...] | None = None, pass_at: tuple[int, ...] = ()
+    calls: Any,
+    *,
+    level: float = 0.95,
+    quantiles: tuple[float, ...] | None = None,
+    pass_at: tuple[int, ...] = (),
+    sort: str | None = None,
 ) -> StatisticsFrame:
     """Return one row per arm: calls, errors, scores, times and cost, with intervals.
 
@@ -51,6 +56,10 @@ def summarise_arms(
     pass_at : tuple of int, optional
         For each k, pass@k of every score that is 0 or 1: the probability that at least one of k answers to a prompt is
         right (:func:`~ipyllm.statistics.pass_at_k`), over the prompts with at least k scored answers.
+    sort : str, optional
+        A metric, such as ``"exact"``, ``"ttft_s"`` or ``"cost_usd"``, by whose value the arms stand, the best first
+        (the highest, where neither is better); ``"value"`` for the first score, or without one the first times. By
+        default arms stand in the order of the call.
 
     Returns
     -------
@@ -76,7 +85,8 @@ def summarise_arms(
     Raises
     ------
     LLMError
-        ``bad_request``: there are no calls, or no arms; or ``pass_at`` without a score of 0 and 1.
+        ``bad_request``: there are no calls, or no arms; ``pass_at`` without a score of 0 and 1; or ``sort`` by what is
+        no metric of these calls.
 
     Examples
     --------
@@ -113,10 +123,29 @@ def summarise_arms(
     means = {arm: _means(of, binary, tries, level) for arm, of in by_arm.items()}
     rows = {arm: _row(of, means[arm], wanted, tokens, level) for arm, of in by_arm.items()}
     table = pd.DataFrame.from_dict(rows, orient="index").rename_axis("arm")
+    if sort is not None:
+        table = table.loc[_by_value(observed, rows, wanted, sort)]
     for name in tokens:
         table[name] = table[name].astype("Float64").round().astype("Int64")
     notes = [*_too_few_tries(means, tries), *_heavy_tails(means), *_open_limits(rows, wanted, level)]
     return StatisticsFrame.of(table, arms_conclusion(observed, rows, level), [*caveats(observed), *notes])
+
+
+def _by_value(
+    observed: Observations, rows: dict[str, dict[str, Any]], wanted: tuple[tuple[str, float], ...], sort: str
+) -> list[str]:
+    """Return the arms, the best first on the metric ``sort``: by its mean, its first quantile, or its share."""
+    known = observed.metrics()
+    if sort == "value" and not known:
+        return list(rows)
+    metric = known[0] if sort == "value" else observed.metric(sort)
+    column = next((quantile_name(name, q) for name, q in wanted if name == metric.name), metric.name)
+    column = _COST if metric.kind == "money" else column
+    if any(column not in row for row in rows.values()):
+        raise bad_request(f"Arms cannot stand by {metric.label}, of which this table has no column.")
+    of_n = metric.kind == "errors"
+    values = {arm: row[column] / row["n"] if of_n else float(row[column]) for arm, row in rows.items()}
+    return by_value(values, metric, "value")
 
 
 def _tries(observed: Observations, pass_at: tuple[int, ...]) -> list[tuple[str, int]]:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from ipyllm.errors import bad_request
 from ipyllm.structured.json_answer import SchemaMismatch, read_json
 from ipyllm.structured.schema import Schema
+from ipyllm.structured.sources import SchemaSource
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -40,7 +41,15 @@ class LabelSchema(Schema):
             raise bad_request(f"labels must be two or more texts, such as ['good', 'bad'], not {labels!r}.")
         if twice := next((text for text in texts if texts.count(text) > 1), None):
             raise bad_request(f"The label {twice!r} stands twice in labels: leave one out.")
-        return cls.of({"title": "label", "type": "string", "enum": texts})
+        raw = {"title": "label", "type": "string", "enum": texts}
+
+        def check(value: Any) -> Any:
+            if value not in texts:
+                raise SchemaMismatch(_one_of(texts))
+            return value
+
+        # Not by Schema.of: to import jsonschema takes up to 2 s where Jupyter is installed.
+        return cls._of_read(SchemaSource("label", raw, check), raw)
 
     @property
     def labels(self) -> list[str]:
@@ -62,7 +71,11 @@ class LabelSchema(Schema):
                 found = [label for label in self.labels if same(label.strip(_AROUND)) == same(said)]
                 if len(found) == 1:
                     return found[0]
-            raise SchemaMismatch(f"The answer must be one of: {', '.join(self.labels)}.") from None
+            raise SchemaMismatch(_one_of(self.labels)) from None
+
+
+def _one_of(labels: list[str]) -> str:
+    return f"The answer must be one of: {', '.join(labels)}."
 
 
 def _plain_text(answer: str) -> str:

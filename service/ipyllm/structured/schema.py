@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from ipyllm.messages import Message
+    from ipyllm.structured.sources import SchemaSource
 
 __all__ = ["Schema"]
 
@@ -49,18 +50,22 @@ class Schema:
         if isinstance(source, cls):
             return source
         try:
-            name, raw, check = from_dict(source) if isinstance(source, dict) else from_type(source)
-            portable = to_portable(raw)
+            read = from_dict(source) if isinstance(source, dict) else from_type(source)
+            return cls._of_read(read, read.raw if isinstance(source, dict) else source)
         except (TypeError, ValueError, RecursionError) as exc:
             why = "its references are circular" if isinstance(exc, RecursionError) else str(exc)
             raise _unusable(source, why) from exc
+
+    @classmethod
+    def _of_read(cls, read: SchemaSource, source: Any) -> Self:
+        portable = to_portable(read.raw)
         return cls(
-            name=re.sub(r"[^a-zA-Z0-9_-]+", "_", name).strip("_")[:_MAX_NAME] or "answer",
+            name=re.sub(r"[^a-zA-Z0-9_-]+", "_", read.name).strip("_")[:_MAX_NAME] or "answer",
             strict=portable.strict,
             wrapped=portable.wrapped,
             _text=json.dumps(portable.schema, ensure_ascii=False),
-            _source=raw if isinstance(source, dict) else source,
-            _check=check,
+            _source=source,
+            _check=read.check,
         )
 
     def __reduce__(self) -> tuple[object, ...]:

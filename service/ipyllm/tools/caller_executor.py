@@ -71,14 +71,15 @@ class CallerExecutor:
     the service thread when the call has ended (:meth:`close`), or abandoned by its caller, who was interrupted.
 
     ``waits`` says whether the caller will call :meth:`wait` in this thread. If not, tools run in worker threads or on
-    the caller's loop, until :meth:`wait` is called after all. ``before_tool`` is called in the waiting thread before it
+    the caller's loop, until :meth:`wait` is called after all. Made on the service thread, whose loop runs no code of
+    users, it has no loop of a caller (``caller_has_loop``). ``before_tool`` is called in the waiting thread before it
     runs a plain function, to show the text so far: the function may take long.
     """
 
-    def __init__(self, *, waits: bool) -> None:
+    def __init__(self, *, waits: bool, caller_has_loop: bool = True) -> None:
         self._thread = threading.current_thread()
         self._context = contextvars.copy_context()  # routes a worker thread's prints to their cell
-        self._loop = _running_loop()
+        self._loop = _running_loop() if caller_has_loop else None
         self._waits = waits
         self.before_tool: Callable[[], None] | None = None
         self._own_loop: asyncio.AbstractEventLoop | None = None  # created for the call where the caller has none

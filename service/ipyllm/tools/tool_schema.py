@@ -116,6 +116,10 @@ class Tool:
             arguments=arguments,
         )
 
+    def __reduce__(self) -> tuple[object, ...]:
+        # The model of the arguments cannot be pickled; the function, of which it is made, can.
+        return (functools.partial(Tool.of, name=self.name, timeout=self.timeout), (self.function,))
+
     def as_openai(self) -> dict[str, Any]:
         """Return the tool in the format of the chat-completions protocol."""
         return {

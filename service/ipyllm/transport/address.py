@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import parse_qsl, urlencode, urlsplit
 
 from ipyllm.headers import NO_HEADERS, Headers, is_credential
 from ipyllm.text.redact import remember_secret
@@ -16,9 +16,10 @@ if TYPE_CHECKING:
 
     from ipyllm.transport.certificates import AuthoritySource
 
-__all__ = ["Address", "is_in_domain", "is_url", "normalized", "with_path", "without_password"]
+__all__ = ["Address", "canonical", "is_in_domain", "is_url", "normalized", "with_path", "without_password"]
 
 _LOOPBACK = {"localhost", "127.0.0.1", "::1"}
+_USUAL_PORTS = {"http": 80, "https": 443}
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,6 +122,24 @@ def without_password(url: str) -> str:
     """Return a URL for display, without user, password and query."""
     # Up to the last "@", as addresses are read: those before it are part of the password.
     return re.sub(r"//[^/?#]*@", "//", url).partition("?")[0]
+
+
+@lru_cache(maxsize=256)
+def canonical(url: str) -> str:
+    """Return an address in one spelling, without user, password, and keys in its query: to compare and to store.
+
+    Examples
+    --------
+    >>> canonical("HTTPS://me:secret@Host:443/v1/?key=s3cret&api-version=1")
+    'https://host/v1?api-version=1'
+    """
+    if not is_url(url.strip()):
+        return without_password(url.strip())
+    parts = urlsplit(normalized(url))
+    host = f"[{parts.hostname}]" if ":" in (parts.hostname or "") else parts.hostname
+    port = "" if parts.port in {None, _USUAL_PORTS[parts.scheme]} else f":{parts.port}"
+    query = urlencode(sorted(pair for pair in parse_qsl(parts.query) if not is_credential(pair[0])))
+    return f"{parts.scheme}://{host}{port}{parts.path}" + (f"?{query}" if query else "")
 
 
 @lru_cache(maxsize=256)

@@ -30,11 +30,16 @@ def test_a_cell_that_waited_shows_only_the_error(kernel, late):
     assert ran.text.strip() == ran.stdout == ran.stderr == ""
 
 
-def test_a_part_of_an_answer_keeps_its_line(kernel, kernel_fake):
+def test_a_part_of_an_answer_keeps_its_line_which_leaves_the_failure_to_the_error(kernel, kernel_fake):
     kernel_fake.default = fakes.reset(answer("one two three"), after=2)
     ran = kernel.run("%llm Hello")
     assert "one" in ran.text
-    assert "error (connection) · openai/fake-model · first token" in ran.text
+    assert "\n\nopenai/fake-model · first token" in ran.text
+    assert "error (" not in ran.text + ran.html
+    assert ran.error.startswith("The connection to openai/fake-model")
+    again = kernel.run("_llm")
+    assert again.html.count("The connection to openai/fake-model") == 1
+    assert "error (" not in again.html
 
 
 def test_when_every_arm_fails_the_columns_say_why(kernel, kernel_fake):
@@ -42,6 +47,7 @@ def test_when_every_arm_fails_the_columns_say_why(kernel, kernel_fake):
     ran = kernel.run("%%llm_compare -m openai/a -m openai/b\nGo")
     assert ran.error == "Every arm failed; their columns say why."
     assert ran.text.count("openai/a") == 1
+    assert "error (" not in ran.text + ran.html
     ran = kernel.run("%%llm_compare -m openai/a -m openai/b --quiet\nGo")
     assert ran.error.startswith("Every arm failed. A: openai/a")
     kernel_fake.on(None)

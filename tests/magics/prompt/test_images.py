@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from ipyllm.images import MAX_BYTES
 from ipyllm_magics.errors import MagicError
-from ipyllm_magics.prompt.images import MAX_BYTES, image_part
+from ipyllm_magics.prompt.images import image_part
 
 
 def picture(kind="PNG", size=(4, 3)):
@@ -155,7 +156,7 @@ def test_a_jpeg_for_printing_is_sent_in_rgb(folder, exif):
     assert all(abs(one - other) <= 6 for one, other in zip(shown.getpixel((0, 0)), TEAL, strict=True))
     whole = (folder / "print.jpg").read_bytes()
     (folder / "broken.jpg").write_bytes(whole[: len(whole) // 2])
-    with pytest.raises(MagicError, match=r"^The file 'broken\.jpg' cannot be read: "):
+    with pytest.raises(MagicError, match=r"^The image 'broken\.jpg' cannot be read: "):
         image_part("broken.jpg", {})
 
 
@@ -163,9 +164,9 @@ def test_a_closed_or_empty_picture_and_one_with_nan_are_one_sentence(folder):
     closed = Image.open("plot.png")
     closed.close()
     for value, sentence in (
-        (closed, "The image 'it' cannot be converted: "),
-        (Image.new("RGB", (0, 3)), "The image 'it' cannot be converted: "),
-        (grey([0, float("nan")], "F"), "The image 'it' holds nan or infinite values"),
+        (closed, "The variable 'it' cannot be converted: "),
+        (Image.new("RGB", (0, 3)), "The variable 'it' cannot be converted: "),
+        (grey([0, float("nan")], "F"), "The variable 'it' holds nan or infinite values"),
     ):
         with pytest.raises(MagicError) as caught:
             image_part("it", {"it": value})
@@ -217,7 +218,7 @@ def test_a_picture_of_50_mb_is_one_sentence_and_is_not_read(folder):
         (np.array([[300]]), "its values must be integers from 0 to 255"),
         (np.array([["a"]]), "its values must be integers from 0 to 255"),
         (5, "is not an image but of type int"),
-        ("nowhere.png", "There is no file or variable 'nowhere.png'"),
+        ("nowhere.png", "there is no file 'nowhere.png'"),
         ("\0", "cannot be read"),
     ],
 )

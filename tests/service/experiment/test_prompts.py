@@ -145,7 +145,7 @@ def test_the_same_text_with_another_label_is_a_question_of_its_own():
 
 
 def test_one_id_for_two_prompts_is_refused():
-    assert "'x' belongs to two different prompts" in refusal(
+    assert "'x' belongs to two different rows (0 and 1)" in refusal(
         [{"prompt_id": "x", "prompt": "so"}, {"prompt_id": "x", "prompt": "la"}]
     )
 
@@ -160,7 +160,7 @@ def test_the_id_of_a_prompt_is_the_same_in_any_order():
     [
         ("What is 2 + 2?", "write one prompt as a list"),
         ("nowhere.csv", "The file of prompts 'nowhere.csv' does not exist."),
-        ({"prompt": "so"}, "not dict"),
+        ({"prompt": "so"}, "put it into a list"),
         (7, "not int"),
         (["so", 7], "row 1 is int"),
     ],

@@ -193,6 +193,16 @@ def test_the_budget_holds_for_workers_too(own_settings, model, server, two_proce
     assert 3 <= len(server.requests) <= 6
 
 
+@pytest.mark.parametrize("chunk_size", [1, 8, 30])
+def test_a_budget_is_used_to_its_end_by_workers_too(priced, server, chunk_size):
+    experiment = Experiment(NUMBERS, models=priced, warmup=0, max_cost_usd=2.0)
+    with ThreadPoolExecutor(2) as threads, pytest.warns(UserWarning, match="41 were not made: A call to openai/a may"):
+        experiment.run(threads, progress=False, chunk_size=chunk_size)
+    # A call costs $0.10, and at most $0.20: of $2, all but the last $0.10 can be spent.
+    assert experiment.results().costs.loc["total", "cost_usd"] == pytest.approx(1.9)
+    assert len(server.requests) == 19
+
+
 @pytest.mark.parametrize(
     ("trials", "workers", "concurrency"), [(1, 4, 32), (40, 2, 32), (5000, 4, 32), (10**6, 100, 8)]
 )

@@ -12,7 +12,7 @@ import pytest
 
 from ipyllm import Experiment, usage
 from ipyllm.ledger import Ledger, current_ledger, set_ledger
-from tests.fakes import answer, content_filter, server_error
+from tests.fakes import answer, bad_json, content_filter, context_length_exceeded, model_not_found, server_error
 
 SCRIPT = """
     import sys
@@ -70,7 +70,20 @@ def test_the_same_experiment_without_a_name_goes_on_and_more_repeats_ask_only_th
     assert len(server.requests) == 8
 
 
-def test_what_failed_is_asked_again_and_what_was_refused_for_good_is_not(model, server):
+@pytest.mark.parametrize(
+    "refusal", [model_not_found, bad_json, context_length_exceeded], ids=lambda make: make.__name__
+)
+def test_what_a_server_refused_is_asked_again_since_it_may_be_configured_by_now(model, server, refusal):
+    experiment = Experiment(["so", "la"], models=model(), warmup=0, concurrency=1)
+    server.on(lambda request: refusal() if request.prompt == "la" else answer("x"))
+    with warnings.catch_warnings(action="ignore"):
+        assert experiment.run(progress=False).undone == 1
+    server.on(lambda _: answer("x"))
+    assert experiment.run(progress=False).state.startswith("2 of 2 calls have an answer")
+    assert Counter(request.prompt for request in server.requests) == {"so": 1, "la": 2}
+
+
+def test_what_failed_is_asked_again_and_the_verdict_of_a_content_filter_stays(model, server):
     replies = {"la": [server_error()], "mi": [content_filter("so"), answer("never")]}
     server.on(lambda request: replies[request.prompt].pop(0) if replies.get(request.prompt) else answer("x"))
     experiment = Experiment(["so", "la", "mi"], models=model(), warmup=0)

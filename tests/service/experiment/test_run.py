@@ -334,10 +334,6 @@ def test_a_dry_run_sends_nothing_and_knows_tokens_and_cost(model, server):
     assert not server.requests
 
 
-def look_up(city: str) -> str:
-    """Look something up."""
-
-
 @pytest.mark.parametrize(
     ("options", "said"),
     [
@@ -348,7 +344,6 @@ def look_up(city: str) -> str:
         ({"order": "random"}, "order must be 'interleaved' or 'by_model'"),
         ({"name": ""}, "name must be a line of text"),
         ({"scorers": ["label"]}, "'label' is not a scorer"),
-        ({"params": {"tools": [look_up]}}, "An experiment cannot run tools, but a has look_up: leave them out"),
         ({"scorers": "label"}, "scorers must be a list"),
     ],
 )

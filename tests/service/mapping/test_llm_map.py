@@ -136,6 +136,18 @@ def test_labels_give_a_categorical_column_of_all_labels(model, server):
     assert sent["messages"][0]["content"] == "Answer with exactly one of these labels: good, bad, neither."
 
 
+def test_labels_need_no_json_schema_library_which_takes_seconds_to_import(run_script):
+    code = """
+        import sys
+        from ipyllm.structured.labels import LabelSchema
+        schema = LabelSchema.of_labels(["good", "bad"])
+        print(schema.parse('{"value": "bad"}'), schema.json_schema, "jsonschema" in sys.modules)
+    """
+    said = run_script(code)
+    assert said.startswith("bad {")
+    assert said.endswith("False")
+
+
 def test_an_answer_that_is_no_label_is_asked_for_again_with_the_reason(model, server, asked):
     said = iter(["So so.", "good"])
     server.on(lambda _: answer(next(said)))
@@ -276,8 +288,14 @@ def test_a_template_that_does_not_fit_is_refused_before_anything_is_sent(model, 
         (REVIEWS, {"tools": [len]}, "llm_map takes no tools"),
         (REVIEWS, {"concurrency": 0}, "concurrency must be a whole number, 1 or more"),
         (REVIEWS, {"name": ""}, "name must be a line of text"),
+        (REVIEWS, {"modle": "x"}, "llm_map has no option 'modle'; did you mean 'model'?"),
+        (REVIEWS, {"concurency": 3}, "did you mean 'concurrency'?"),
+        (REVIEWS, {"temprature": 0}, "There is no parameter 'temprature'; did you mean 'temperature'?"),
     ],
-    ids=["list", "lazy", "names", "both", "one", "text", "twice", "tools", "concurrency", "name"],
+    ids=[
+        *("list", "lazy", "names", "both", "one", "text", "twice", "tools", "concurrency", "name"),
+        *("misspelt model", "misspelt concurrency", "misspelt parameter"),
+    ],
 )
 def test_what_cannot_be_meant_is_refused_before_anything_is_sent(model, server, data, options, said):
     assert said in refusal(data, "{{ text }}", model=model, **options)

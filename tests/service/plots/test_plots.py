@@ -96,6 +96,24 @@ def test_points_and_whiskers_are_those_of_the_table(two):
         assert any(pair == pytest.approx((table.loc[arm, "score_exact"],) * 2) for pair in drawn)
 
 
+def test_arms_stand_in_the_order_of_the_call_or_the_best_first():
+    given = calls({"c": (0.4, 0.3), "a": (0.9, 0.2), "b": (0.6, 0.1)}, prompts=30)
+
+    def order(ax):
+        return [label.get_text() for label in ax.get_yticklabels()]
+
+    assert order(plots.intervals(given, "exact")) == order(plots.intervals(given)) == ["c", "a", "b"]
+    assert order(plots.intervals(given, "exact", sort="value")) == ["a", "b", "c"]
+    by_time = plots.intervals(given.assign(cold=given["arm"] == "b"), sort="value")
+    assert order(by_time) == ["a", "c", "b"]
+    assert [text.get_text() for text in by_time.texts] == ["no valid call"]
+    sorted_axes = [order(ax) for ax in plots.overview(given, sort="value").axes if len(order(ax)) == 3]
+    assert ["a", "b", "c"] in sorted_axes
+    assert ["b", "a", "c"] in sorted_axes
+    with pytest.raises(LLMError, match="sort must be 'value'"):
+        plots.intervals(given, sort="name")
+
+
 def test_the_tokens_of_all_bins_are_those_of_all_calls():
     edges = np.linspace(0, 10, 51)
     first, last, tokens = np.array([0.0, 2.05, 3.0]), np.array([10.0, 2.06, 8.0]), np.array([100.0, 7.0, 50.0])

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from ipyllm.rendering import footer_html, footer_text
+from ipyllm.rendering import footer_html, footer_markdown, footer_text
 from ipyllm.response import ChatResponse, Usage
 from ipyllm.timing import Timing
 
@@ -103,6 +103,15 @@ def test_a_call_that_was_never_sent_is_not_called_free():
 )
 def test_what_went_wrong_is_said_first(fields, words):
     assert footer(**fields).startswith(f"{words} · a/b · ")
+
+
+@pytest.mark.parametrize(("status", "said"), [("error", ""), ("truncated", ""), ("cancelled", "cancelled · ")])
+def test_a_failure_that_is_said_beside_the_line_is_not_repeated_in_it(status, said):
+    category = "rate_limit" if status == "error" else None
+    response = ChatResponse(model="a/b", status=status, error_category=category)
+    lines = [draw(response, error_shown=True) for draw in (footer_text, footer_html, footer_markdown)]
+    assert all(f"{said}a/b" in line for line in lines)
+    assert not any(word in " ".join(lines) for word in ("error (", "connection lost"))
 
 
 def test_an_ordinary_end_is_not_worth_a_word():

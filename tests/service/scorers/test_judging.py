@@ -363,4 +363,4 @@ def test_a_failure_of_the_second_verdict_is_charged_for_the_first_too(fake, pric
 async def _one(judge, first, second):
     from ipyllm.scorers.pairwise import _Pair
 
-    return await judge._compare(None, {"pair": _Pair(("a", "b"), first, second, {})})
+    return await judge._compare(None, {"pair": _Pair(("a", "b"), first, second, {}, "p")})

@@ -51,9 +51,12 @@ def test_one_call_per_prompt_that_is_right_or_wrong_gets_mcnemar(two):
     assert any("Every prompt was asked once" in note for note in table.notes)
 
 
+_ALL = ["exact", "similarity", "ttft_s", "total_s", "output_tps", "cost_usd"]
+
+
 def test_p_and_intervals_are_corrected_for_every_row_of_the_table():
     given = calls({"a": (0.5, 0.2), "b": (0.6, 0.2), "c": (0.6, 0.25)})
-    table = st.paired(given)
+    table = st.paired(given, metrics=_ALL)
     assert table["p_adjusted"].to_numpy() == pytest.approx(multipletests(table["p"], method="bonferroni")[1])
     assert table.notes[0].startswith(
         "There are 12 comparisons. Each interval is one of 99.58%, so that all of them hold together at 95%, and "
@@ -132,9 +135,10 @@ def test_on_few_prompts_the_test_takes_the_place_of_the_bootstrap_and_a_note_say
     assert not any("bootstrap" in note for note in tested.notes)
     many = given.assign(total_s=given["ttft_s"])
     more = pd.concat([many, many.assign(prompt_id=many["prompt_id"].map(lambda prompt: f"again {prompt}"))])
-    assert set(st.paired(more, interval="bootstrap")["test"]) == {"Wilcoxon"}
+    both = st.paired(more, interval="bootstrap", metrics=["ttft_s", "total_s"])
+    assert set(both["test"]) == {"Wilcoxon"}
     assert set(st.paired(more, interval="bootstrap", metrics="total_s")["test"]) == {"bootstrap"}
-    assert any("Below 200 prompts with 2 comparisons" in note for note in st.paired(more, interval="bootstrap").notes)
+    assert any("Below 200 prompts with 2 comparisons" in note for note in both.notes)
 
 
 def test_arms_that_agree_everywhere_are_not_declared_equal():

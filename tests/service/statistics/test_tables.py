@@ -125,12 +125,16 @@ def test_many_arms_are_told_of_in_one_sentence_per_metric():
     table = st.paired(given)
     assert table.conclusion.count(".") < 10
     assert "are not shown to differ from arm0" in table.conclusion
-    assert table.conclusion.endswith("All of this holds together at 95% over 40 prompts, corrected for 48 comparisons.")
+    primary = "All of this on the primary metrics holds together at 95% over 40 prompts, corrected for 16 primary comp"
+    assert primary in table.conclusion
+    assert table.conclusion.endswith("over 40 prompts, corrected for 32 secondary comparisons.")
+    named = st.paired(given, metrics=["exact", "ttft_s"]).conclusion
+    assert named.endswith("All of this holds together at 95% over 40 prompts, corrected for 16 comparisons.")
     silent = given[~(given["arm"].eq("arm3") | given["prompt_id"].eq("p7") & given["arm"].eq("arm2"))]
     mute = given[given["arm"].eq("arm3")].assign(score_exact=None)
     conclusion = st.paired(pd.concat([silent, mute])).conclusion
     assert "Scores of exact cannot be compared between arm3 and arm0: arm3 has none." in conclusion
-    assert conclusion.endswith("over 39 to 40 prompts, corrected for 47 comparisons.")
+    assert "over 39 to 40 prompts, corrected for 15 primary comparisons." in conclusion
 
 
 def test_an_arm_whose_times_are_all_unreliable_is_named(two):

@@ -12,6 +12,10 @@ from tests.fakes import answer, status
 from tests.widgets.page import texts
 
 
+def turn_of(question, text):
+    return Turn([{"role": "user", "content": question}, {"role": "assistant", "content": text}], f"cell#{question}")
+
+
 def test_regenerating_branches_and_the_shown_branch_is_the_conversation(chat, models):
     widget = chat()
     for text in ("one", "two"):
@@ -48,6 +52,89 @@ def test_a_branch_that_came_to_nothing_is_still_there_and_not_in_the_conversatio
     assert shown.order == [failed]
     assert (shown.turns[0]["status"], shown.turns[0]["branch"]) == ("error", [2, 2])
     assert widget.messages == []
+
+
+def test_failed_questions_stay_where_they_were_asked_until_they_are_deleted(chat, models):
+    widget = chat()
+    refused = status(401, {"error": {"message": "bad key", "code": "invalid_api_key"}})
+    for text, reply in [("one", answer("ONE")), ("bad", refused), ("worse", refused), ("two", answer("TWO"))]:
+        models.default = reply
+        widget.comm.click("send", text=text)
+        shown = widget.comm.wait_until_idle()
+    one, bad, worse, two = shown.order
+    assert [turn["text"] for turn in shown.turns] == ["one", "bad", "worse", "two"]
+    assert [turn["status"] for turn in shown.turns] == ["ok", "error", "error", "ok"]
+    assert [turn["branch"] for turn in shown.turns] == [[1, 1]] * 4
+    assert texts(models.requests[-1].json["messages"]) == ["one", "ONE", "two"], "what failed is not sent again"
+    saved = [text for text in texts(widget._controller.messages_so_far()) if "bad key" not in text]
+    assert saved == ["one", "ONE", "bad", "worse", "two", "TWO"]
+    widget.conversation.put_turn(turn_of("magic", "MAGIC"))
+    assert [turn["text"] for turn in widget.comm.wait_for(lambda shown: len(shown.order) == 5).turns][-1] == "magic"
+    widget.comm.click("delete", turn=bad)
+    assert widget.comm.view_state().order[:3] == [one, worse, two]
+    widget.comm.click("regenerate", turn=two)
+    shown = widget.comm.wait_until_idle()
+    assert shown.order[:2] == [one, worse]
+    assert shown.turns[2]["branch"] == [2, 2]
+
+
+def test_a_failed_question_stays_below_what_a_cell_asks_meanwhile(chat, models):
+    widget = chat()
+    models.default = status(401, {"error": {"message": "bad key", "code": "invalid_api_key"}})
+    widget.comm.click("send", text="bad")
+    widget.comm.wait_until_idle()
+    widget.conversation.put_turn(turn_of("magic", "MAGIC"))
+    widget.comm.wait_for(lambda shown: len(shown.order) == 2)
+    models.default = answer("NEXT")
+    widget.comm.click("send", text="next")
+    shown = widget.comm.wait_until_idle()
+    assert [turn["text"] for turn in shown.turns] == ["magic", "bad", "next"]
+    widget.comm.click("clear")
+    assert widget.comm.view_state().order == []
+
+
+def test_deleting_can_be_undone_whatever_was_asked_since(chat, models):
+    widget = chat()
+    for text in ("one", "two", "three"):
+        models.default = answer(text.upper())
+        widget.send(text).wait()
+        shown = widget.comm.wait_until_idle()
+    one, two, three = shown.order
+    widget.comm.click("delete", turn=two)
+    assert texts(widget.messages) == ["one", "ONE", "three", "THREE"]
+    assert widget.comm.click("undo_delete", turn=two)["error"] is None
+    assert widget.comm.view_state().order == [one, two, three]
+    assert texts(widget.messages) == ["one", "ONE", "two", "TWO", "three", "THREE"]
+    widget.comm.click("delete", turn=three)
+    widget.send("four").wait()
+    four = widget.comm.wait_until_idle().order[-1]
+    widget.comm.click("undo_delete", turn=three)
+    shown = widget.comm.view_state()
+    assert (shown.order, shown.turns[-1]["branch"]) == ([one, two, three], [1, 2]), "what was asked since is a branch"
+    widget.comm.click("select", turn=three, branch=2)
+    assert widget.comm.view_state().order == [one, two, four]
+
+
+def test_what_cannot_be_brought_back_is_refused(chat, models):
+    models.default = answer("A")
+    widget = chat()
+    widget.send("one").wait()
+    (one,) = widget.comm.wait_until_idle().order
+    assert "can no longer be brought back" in widget.comm.click("undo_delete", turn=one)["error"]
+    widget.comm.click("delete", turn=one)
+    widget.comm.click("clear")
+    assert "can no longer be brought back" in widget.comm.click("undo_delete", turn=one)["error"]
+    assert widget.messages == []
+
+
+def test_the_page_copies_the_markdown_of_an_answer(chat, models):
+    source = "Since $x^2$:\n\n```python\nprint(1)\n```"
+    models.default = answer(source)
+    widget = chat()
+    widget.send("one").wait()
+    (one,) = widget.comm.wait_until_idle().order
+    widget.comm.click("text", turn=one, part="answer")
+    assert [message["text"] for message in widget.comm.custom if message["kind"] == "text"] == [source]
 
 
 def test_editing_a_past_question_branches_and_leads_back_to_what_followed(chat, models):

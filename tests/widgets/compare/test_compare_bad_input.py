@@ -167,6 +167,12 @@ def test_a_book_as_the_question_is_told_in_part_and_whole_when_asked_for(two, wi
     assert pair._controller.snapshot()["settings"]["chars"] == len(book)
     pair._on_command(pair, {"command": "text", "nonce": "1"}, [])
     assert [message["text"] for message in pair.sent_messages if message["kind"] == "text"] == [book]
+    pair._on_command(pair, {"command": "text", "nonce": "2", "mark": "A", "question": 1}, [])
+    answered = pair.comparison.responses[0].content
+    assert [message["text"] for message in pair.sent_messages if message["kind"] == "text"] == [book, answered]
+    for wrong in ({"mark": "Z"}, {"mark": "A", "question": 0}):
+        pair._on_command(pair, {"command": "text", "nonce": "3", **wrong}, [])
+        assert pair.sent_messages[-1]["error"]
     assert two.requests[0].json["messages"][-1]["content"] == book
     html, *_ = pair._controller.static_content()
     assert len(html) < 30_000

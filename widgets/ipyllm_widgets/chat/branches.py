@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING
 
 from ipyllm.conversations.history import Turn
 from ipyllm.errors import LLMError, bad_request
-from ipyllm_widgets.chat.turn_tree import TurnNode, TurnTree
+from ipyllm_widgets.chat.turn_tree import RemovedNode, TurnNode, TurnTree
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Sequence
 
     from ipyllm.conversations.history import ConversationHistory
     from ipyllm.messages import Message
@@ -40,7 +40,8 @@ class Branches:
     tree : TurnTree
         The turns of all branches.
     tail : TurnNode or None
-        The last turn of the path if the history does not hold it, because it is running or has no answer.
+        The last turn of the path if the history does not hold it, because it is running or has no answer. Turns without
+        an answer stay on the path, and are not sent to the model.
     """
 
     def __init__(self, history: ConversationHistory) -> None:
@@ -48,17 +49,23 @@ class Branches:
         self.tail: TurnNode | None = None
         self._history = history
         self.tree = TurnTree()
+        self._removed: dict[str, RemovedNode] = {}
         self._prefix = secrets.token_hex(4)  # of the keys of this widget's turns, unique among widgets
         self._count = 0
         self.refresh_path()
 
     def refresh_path(self) -> None:
-        """Set the path to the turns of the history, followed by the tail."""
+        """Set the path to the turns of the history and the unanswered ones between them, followed by the tail."""
         path = self.tree.path_of(self._history.turns)
-        if self.tail in path:
+        if self.tail is not None and (self.tail in path or not self.contains(self.tail)):
             self.tail = None
-        if self.tail is not None and self.contains(self.tail):
-            path.append(self.tail)
+        if self.tail is not None:
+            end = path[-1] if path else self.tree.root
+            before = self.tree.unanswered_between(end, self.tail)
+            if before is None:  # a magic has added a turn
+                before = [node for node in self.tail.ancestors() if node.turn is None][:0:-1]
+                self.tree.move(before[0] if before else self.tail, end)
+            path += [*before, self.tail]
         self.path = path
 
     def shown_turn(self, name: str) -> TurnNode:
@@ -94,7 +101,6 @@ class Branches:
         before = self.path[: self.path.index(node)]
         if replace and node.turn is None:
             self.tree.remove(node)
-        self.tail = None
         self._show(before)
 
     def show_branch(self, node: TurnNode, branch: int) -> None:
@@ -103,25 +109,36 @@ class Branches:
         siblings = node.parent.children
         if not 1 <= branch <= len(siblings):
             raise bad_request(f"There is no branch {branch}; there are {len(siblings)}.")
-        path = self.tree.path_through(siblings[branch - 1])
-        self.tail = path[-1] if path[-1].turn is None else None
-        self._show(path)
+        self._show(self.tree.path_through(siblings[branch - 1]))
 
     def remove(self, node: TurnNode) -> None:
         """Remove a question and its answer; later turns stay."""
         remaining = [other for other in self.path if other is not node]
-        self.tree.remove(node)
-        if self.tail is node:
-            self.tail = None
+        self._removed[node.name] = self.tree.remove(node)
         self._show(remaining)
+
+    def restore(self, name: str) -> None:
+        """Show a removed question again, where it was.
+
+        Raises
+        ------
+        LLMError
+            It was not removed, or the turn before it no longer exists.
+        """
+        removed = self._removed.pop(name, None)
+        if removed is None or not self.tree.restore(removed):
+            raise LLMError("That message can no longer be brought back.", category="not_found")
+        self._show(self.tree.path_through(removed.node))
 
     def clear(self) -> None:
         """Remove all branches; the system prompt stays."""
         self.tree.clear()
+        self._removed.clear()
         self.tail = None
         self._history.clear(keep_system=True)
         self.refresh_path()
 
-    def _show(self, path: Iterable[TurnNode]) -> None:
+    def _show(self, path: Sequence[TurnNode]) -> None:
+        self.tail = path[-1] if path and path[-1].turn is None else None
         self._history.replace_turns([node.turn for node in path if node.turn is not None])
         self.refresh_path()

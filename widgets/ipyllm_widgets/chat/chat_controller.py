@@ -39,6 +39,7 @@ if TYPE_CHECKING:
 
 __all__ = ["ChatController", "ChatSettings"]
 
+_NO_RESPONSE = ChatResponse()
 _LONG_CHAT = 20  # turns; each update of the static output contains all turns
 
 
@@ -176,10 +177,28 @@ class ChatController(Controller):
             self.settings.models = models
             self._publish()
 
-    def text(self, turn: str = "") -> str:
-        """Return the full text of a question; the browser has only its beginning."""
+    def undo_delete(self, turn: str) -> None:
+        """Show a deleted question again, with its answer and what followed it.
+
+        Raises
+        ------
+        LLMError
+            It was not deleted, or the conversation was cleared since.
+        """
+        self._wait_until_rendered()
         with self._channel.lock:
-            return text_of(self._branches.shown_turn(turn).question)
+            self._require_idle()
+            self._branches.restore(turn)
+            self._publish()
+
+    def text(self, turn: str = "", part: str = "question") -> str:
+        """Return the full text of a question, which the page has in part, or the Markdown of an answer."""
+        with self._channel.lock:
+            node = self._branches.shown_turn(turn)
+            if part != "answer":
+                return text_of(node.question)
+            live = self._live.get(turn)
+            return live.source("text") if live is not None else node.answer or (node.response or _NO_RESPONSE).content
 
     @property
     def path(self) -> list[TurnNode]:
@@ -264,22 +283,25 @@ class ChatController(Controller):
         return transcript(self.messages_so_far(), f"Chat “{self.name}”")
 
     def messages_so_far(self) -> list[Message]:
-        """Return the conversation; a note follows a last question without a complete answer."""
+        """Return the conversation; a note follows each question without a complete answer."""
         with self._channel.lock:
-            turns, tail = self.history.turns, self._branches.tail
-            messages = self.history.to_messages()
-            if tail is None or any(turn.key == tail.key for turn in turns):
-                return messages
-            messages.append(tail.question)
-            live = self._live.get(tail.name)
-            if live is not None:
-                text, note = live.source("text"), "The answer was incomplete when the notebook was saved."
-            else:
-                failed = tail.response.error_message if tail.response is not None else None
-                text, note = "", failed or "Stopped before the first word."
-            if text:
-                messages.append({"role": "assistant", "content": text})
-            return [*messages, {"role": "note", "content": note}]
+            self._branches.refresh_path()
+            system = self.history.system
+            messages: list[Message] = [] if system is None else [{"role": "system", "content": system}]
+            for node in self._branches.path:
+                messages += node.turn.messages if node.turn is not None else self._unanswered(node)
+            return messages
+
+    def _unanswered(self, node: TurnNode) -> list[Message]:
+        live = self._live.get(node.name)
+        if live is not None:
+            text, note = live.source("text"), "The answer was incomplete when the notebook was saved."
+        else:
+            failed = node.response.error_message if node.response is not None else None
+            reasoned = node.response is not None and node.response.reasoning
+            text, note = "", failed or f"Stopped {'while it was reasoning' if reasoned else 'before the first word'}."
+        answer: list[Message] = [{"role": "assistant", "content": text}] if text else []
+        return [node.question, *answer, {"role": "note", "content": note}]
 
     def _static_interval_s(self) -> float:
         return super()._static_interval_s() * (1 + len(self._branches.path) / _LONG_CHAT)

@@ -78,7 +78,8 @@ class ChatWidget(LiveWidget):
         "delete": {"turn": str},
         "clear": {},
         "set": {"model?": str, "system?": str, "params?": dict},
-        "text": {"turn": str},
+        "undo_delete": {"turn": str},
+        "text": {"turn": str, "part?": str},
         "export": {"format": str},
     }
     _controller: ChatController

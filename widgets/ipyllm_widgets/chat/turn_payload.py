@@ -58,7 +58,7 @@ def _outcome(node: TurnNode) -> dict[str, Any]:
         error = response.error_message if response.status != "cancelled" else None
         return {
             "status": response.status,
-            "footer": footer_text(response),
+            "footer": footer_text(response, error_shown=bool(error)),
             "error": replace_surrogates(error) if error else None,
         }
     if node.turn is not None:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from ipyllm.messages import Message
     from ipyllm.response import ChatResponse
 
-__all__ = ["TurnNode", "TurnTree"]
+__all__ = ["RemovedNode", "TurnNode", "TurnTree"]
 
 
 @dataclass(eq=False)
@@ -74,6 +74,16 @@ class TurnNode:
             node = node.parent
 
 
+@dataclass(frozen=True)
+class RemovedNode:
+    """A turn that was removed, and where it was."""
+
+    node: TurnNode
+    parent: TurnNode
+    index: int
+    children: tuple[TurnNode, ...]
+
+
 class TurnTree:
     """The turns under a root that holds no question."""
 
@@ -100,11 +110,12 @@ class TurnTree:
             self._by_key[key] = node
         return node
 
-    def remove(self, node: TurnNode) -> None:
+    def remove(self, node: TurnNode) -> RemovedNode:
         """Remove a turn; its children become children of its parent."""
         parent = node.parent
         assert parent is not None
         index = parent.children.index(node)
+        removed = RemovedNode(node, parent, index, tuple(node.children))
         parent.children[index : index + 1] = node.children
         for child in node.children:
             child.parent = parent
@@ -115,17 +126,45 @@ class TurnTree:
         del self._by_name[node.name]
         if node.key is not None:
             del self._by_key[node.key]
+        return removed
+
+    def restore(self, removed: RemovedNode) -> bool:
+        """Put a removed turn back before those that followed it, if they are still there; False if it cannot be."""
+        node, parent = removed.node, removed.parent
+        if parent is not self.root and self.get(parent.name) is not parent:
+            return False
+        if node.key is not None and node.key in self._by_key:  # a cell was run again
+            return False
+        node.children = [child for child in removed.children if child in parent.children]
+        parent.children = [child for child in parent.children if child not in node.children]
+        parent.children.insert(removed.index, node)
+        node.parent = parent
+        for child in node.children:
+            child.parent = node
+        if node.shown_child not in node.children:
+            node.shown_child = node.children[0] if node.children else None
+        parent.shown_child = node
+        self._by_name[node.name] = node
+        if node.key is not None:
+            self._by_key[node.key] = node
+        return True
 
     def path_of(self, turns: Sequence[Turn]) -> list[TurnNode]:
-        """Return the nodes of the history's turns, and add those that are missing."""
+        """Return the nodes of the history's turns, with unanswered ones between them; add those that are missing."""
         parent, path = self.root, list[TurnNode]()
         seen: set[str] = set()
+        keys = {turn.key for turn in turns}
         for turn in turns:
             node = self._find(parent, turn, seen)
             if node is None:
                 node = self.add(parent, _question(turn), turn.key)
-            elif node.parent is not parent:
-                self._move(node, parent)
+            unanswered = self.unanswered_between(parent, node)
+            if unanswered is None or any(other.key in keys for other in unanswered):
+                self.move(node, parent)
+            else:
+                for other in unanswered:
+                    parent.shown_child = parent = other
+                path += unanswered
             if node.turn is not turn and (node.turn is None or node.turn.messages != turn.messages):
                 if node.turn is not None:  # a cell was run again
                     node.question, node.response, node.parts, node.note = _question(turn), None, None, ""
@@ -140,11 +179,24 @@ class TurnTree:
             node = self._by_key.get(turn.key)
             return node if node is not None and node.name not in seen else None
         for child in parent.children:
+            if child.turn is None and (found := self._find(child, turn, seen)) is not None:
+                return found
             if child.key is None and child.turn is not None and child.turn.messages == turn.messages:
                 return child
         return None
 
-    def _move(self, node: TurnNode, parent: TurnNode) -> None:
+    def unanswered_between(self, ancestor: TurnNode, node: TurnNode) -> list[TurnNode] | None:
+        """Return the turns between ``ancestor`` and ``node``, or None if an answered one is among them, or no path."""
+        between: list[TurnNode] = []
+        assert node.parent is not None
+        while (node := node.parent) is not ancestor:
+            if node.parent is None or node.turn is not None:
+                return None
+            between.insert(0, node)
+        return between
+
+    def move(self, node: TurnNode, parent: TurnNode) -> None:
+        """Make a turn the last child of ``parent``."""
         assert node.parent is not None
         node.parent.children.remove(node)
         if node.parent.shown_child is node:

@@ -162,10 +162,13 @@ class CompareController(Controller):
         if mark is None:
             comparison.cancel()
             return
-        for index, arm in enumerate(comparison.arms):
+        comparison.cancel_arm(self._index(mark))
+
+    def _index(self, mark: str) -> int:
+        assert self.comparison is not None
+        for index, arm in enumerate(self.comparison.arms):
             if arm.mark == mark:
-                comparison.cancel_arm(index)
-                return
+                return index
         raise LLMError(f"There is no answer {mark!r}.", category="not_found")
 
     def vote(self, which: str, question: int | None = None) -> str:
@@ -213,9 +216,17 @@ class CompareController(Controller):
             self.settings = settings
             self._publish()
 
-    def text(self) -> str:
-        """Return the last question; empty before the first."""
-        return self.comparison.arms[0].request.prompt if self.comparison is not None else ""
+    def text(self, mark: str | None = None, question: int | None = None) -> str:
+        """Return the last question, empty before the first; or the Markdown of the answer with this mark."""
+        with self._channel.lock:
+            if question not in {None, self._count}:
+                raise LLMError("Another question was asked since.", category="not_found")
+            if self.comparison is None:
+                return ""
+            if mark is None:
+                return self.comparison.arms[0].request.prompt
+            index = self._index(mark)
+            return self.comparison.column(index, render=False).text or self._answers[index].source("text")
 
     # ---- output ---------------------------------------------------------------------------------------
 

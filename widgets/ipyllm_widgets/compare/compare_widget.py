@@ -58,7 +58,7 @@ class CompareWidget(LiveWidget):
         "stop": {"mark?": str, "question": int},
         "vote": {"which": str, "question": int},
         "set": {"arms?": list, "params?": dict, "system?": str, "blind?": bool},
-        "text": {},
+        "text": {"mark?": str, "question?": int},
     }
     _controller: CompareController
 

@@ -28,7 +28,7 @@ export class Commands {
     this.watch = setInterval(() => this.kernelChanged() && this.onKernelGone(), 1000);
     this.view = Math.random().toString(36).slice(2, 8); // acknowledgements reach every view of the widget
     this.count = 0;
-    /** @type {Map<string, {resolve: (error: string | null) => void, timer: any}>} */
+    /** @type {Map<string, {resolve: (error: string | null) => void, timer: any, onText: (text: string) => void}>} */
     this.unacknowledged = new Map();
   }
 
@@ -36,14 +36,15 @@ export class Commands {
    * @param {string} command
    * @param {Record<string, unknown>} [fields]
    * @param {ArrayBuffer[]} [buffers]
+   * @param {(text: string) => void} [onText] called with the text that was requested
    * @returns {Promise<string | null>} the error message, or null
    */
-  send(command, fields = {}, buffers = []) {
+  send(command, fields = {}, buffers = [], onText = () => {}) {
     const nonce = `${this.view}-${++this.count}`;
     if (this.gone) return Promise.resolve(GONE);
     return new Promise((resolve) => {
       const timer = setTimeout(() => this.onWaiting(this.waitingFor()), HINT_AFTER_MS);
-      this.unacknowledged.set(nonce, { resolve, timer });
+      this.unacknowledged.set(nonce, { resolve, timer, onText });
       try {
         this.model.send({ command, nonce, ...fields }, undefined, buffers);
       } catch {
@@ -58,6 +59,11 @@ export class Commands {
     if (this.gone || ENDED.includes(status) || kernel?.isDisposed) return GONE;
     if (kernel?.connectionStatus && kernel.connectionStatus !== "connected") return "Waiting for the connection to the kernel …";
     return status === "idle" ? "Waiting for the kernel …" : "Waiting for the running cell …";
+  }
+
+  /** @param {{nonce?: any, text?: unknown}} message the text that a command of some view requested */
+  receiveText({ nonce, text }) {
+    this.unacknowledged.get(nonce)?.onText(String(text));
   }
 
   /** @param {{nonce?: any, error?: string | null}} ack */

@@ -77,6 +77,32 @@ export async function copyText(text) {
 }
 
 /**
+ * Create a button that copies a text and says so.
+ * @param {string} label
+ * @param {(copy: (text: string) => void) => void} withText calls its argument with the text
+ */
+export function copyButton(label, withText) {
+  const element = button("copy", label, () => withText(async (text) => {
+    await copyText(text);
+    element.replaceChildren("Copied");
+    element.setAttribute("aria-label", "Copied");
+    setTimeout(() => {
+      element.replaceChildren(icon("copy"));
+      element.setAttribute("aria-label", label);
+    }, 1500);
+  }));
+  return element;
+}
+
+/** Return the text of an answer as it is shown, without that of its buttons. @param {HTMLElement} element */
+export function shownText(element) {
+  element.classList.add("ipyllm-copying");
+  const text = element.innerText;
+  element.classList.remove("ipyllm-copying");
+  return text;
+}
+
+/**
  * Add a copy button to each code block.
  * @param {Element} element
  */
@@ -124,37 +150,3 @@ function isSave(event) {
   return (event.ctrlKey || event.metaKey) && !event.altKey && event.key.toLowerCase() === "s";
 }
 
-/** Shows a part of an answer: finished blocks, which are set once, and a live tail. */
-export class PartView {
-  /** @param {Element} element */
-  constructor(element) {
-    this.element = element;
-    this.tailElement = h("div");
-    element.append(this.tailElement);
-    /** @type {string[]} */
-    this.blocks = [];
-    this.tail = "";
-  }
-
-  /** @param {import("./reducer.js").Part} part */
-  update(part) {
-    if (part.blocks !== this.blocks) {
-      const known = this.blocks.length;
-      if (known > part.blocks.length || this.blocks.some((block, index) => block !== part.blocks[index])) {
-        this.element.replaceChildren(this.tailElement);
-        this.blocks = [];
-      }
-      for (const html of part.blocks.slice(this.blocks.length)) {
-        const block = h("div");
-        setHtml(block, html);
-        addCopyButtons(block);
-        this.tailElement.before(block);
-      }
-      this.blocks = part.blocks;
-    }
-    if (part.tail !== this.tail) {
-      this.tail = part.tail;
-      setHtml(this.tailElement, part.tail);
-    }
-  }
-}

@@ -39,6 +39,7 @@ export class LiveView {
   /** @param {any} message */
   receive(message) {
     if (message?.kind === "ack") this.commands.acknowledge(message);
+    else if (message?.kind === "text") this.commands.receiveText(message);
     else if (message?.kind === "notice") this.showError(String(message.text));
     else this.receiveOther(message);
     const before = this.state;
@@ -47,7 +48,7 @@ export class LiveView {
     if (!this.frame) this.frame = requestAnimationFrame(() => this.draw());
   }
 
-  /** Handle a message that changes no state, such as a requested text. @param {any} _message */
+  /** Handle a message that changes no state, such as a file. @param {any} _message */
   receiveOther(_message) {}
 
   draw() {
@@ -63,11 +64,14 @@ export class LiveView {
     if (this.state.stale) setTimeout(() => this.state.stale && this.sayHello(), 1000);
   }
 
-  /** Announce the start and end of an answer to screen readers, not its words. @param {string | null} running @param {string} begun @param {(id: string) => string} ended */
-  announce(running, begun, ended) {
-    if (this.commands.gone || running === this.announced) return;
-    if (running !== null) this.status.textContent = begun;
-    else if (this.announced) this.status.textContent = ended(this.announced);
+  /**
+   * Announce to screen readers what an answer waits for, its start and its end, not its words.
+   * @param {string | null} running @param {string} state of the running answer @param {(id: string) => string} ended
+   */
+  announce(running, state, ended) {
+    if (this.commands.gone) return;
+    if (running !== null && this.status.textContent !== state) this.status.textContent = state;
+    else if (running === null && this.announced) this.status.textContent = ended(this.announced);
     this.announced = running;
   }
 
@@ -80,11 +84,12 @@ export class LiveView {
   /**
    * @param {string} command
    * @param {Record<string, unknown>} [fields]
+   * @param {(text: string) => void} [onText] called with the text that was requested
    * @returns {Promise<string | null>} the error that is shown here, or null
    */
-  async ask(command, fields) {
+  async ask(command, fields, onText) {
     this.showError("");
-    const error = await this.commands.send(command, fields);
+    const error = await this.commands.send(command, fields, [], onText);
     if (!error || this.isShown(error)) return null;
     this.showError(error);
     return error;

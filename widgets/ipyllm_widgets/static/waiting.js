@@ -9,13 +9,17 @@ export class WaitingLine {
     /** @type {Waiting | null} */
     this.waiting = null;
     this.receivedAt = 0;
+    this.announcement = "";
   }
 
   /** @param {Waiting | null} waiting as in the last message */
   update(waiting) {
     if (waiting === this.waiting) return;
+    const isNew = waiting?.before !== this.waiting?.before || waiting?.after !== this.waiting?.after;
     this.waiting = waiting;
     this.receivedAt = performance.now();
+    // Screen readers are told once what it waits for, not each second.
+    if (isNew) this.announcement = waiting && waiting.step < 0 ? this.text(this.receivedAt) : (waiting?.before ?? "").replace(/[\s·]+$/, "");
   }
 
   /** @param {number} now as `performance.now()` @returns {string} the line, empty if nothing is known */

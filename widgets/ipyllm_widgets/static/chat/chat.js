@@ -1,6 +1,7 @@
 // The chat view: a log of turns, a composer, settings.
 
-import { h } from "../dom.js";
+import { button, h } from "../dom.js";
+import { menuButton } from "../menu.js";
 import { LiveView, rendererOf } from "../view.js";
 import { TurnView } from "./turn.js";
 import { Composer } from "../composer.js";
@@ -18,8 +19,6 @@ class ChatView extends LiveView {
     this.views = new Map();
     /** @type {Set<HTMLElement>} */
     this.pending = new Set();
-    /** @type {Map<string, (text: string) => void>} */
-    this.textRequests = new Map();
     this.scrollsWithAnswer = true; // false while the reader has scrolled up
     this.settings = new SettingsPanel(async (changes) => void (await this.ask("set", changes)), (message) => this.showError(message));
     this.composer = new Composer({
@@ -33,14 +32,8 @@ class ChatView extends LiveView {
       regenerate: (/** @type {string} */ id) => this.ask("regenerate", { turn: id }),
       edit: async (/** @type {string} */ id, /** @type {string} */ text) => !(await this.ask("edit", { turn: id, text })),
       select: (/** @type {string} */ id, /** @type {number} */ branch) => this.ask("select", { turn: id, branch }),
-      remove: (/** @type {string} */ id) => {
-        this.ask("delete", { turn: id });
-        this.composer.input.focus();
-      },
-      requestText: (/** @type {string} */ id, /** @type {(text: string) => void} */ then) => {
-        this.textRequests.set(id, then);
-        this.ask("text", { turn: id });
-      },
+      remove: (/** @type {string} */ id) => this.remove(id),
+      requestText: (/** @type {string} */ turn, /** @type {string} */ part, /** @type {(text: string) => void} */ then) => this.ask("text", { turn, part }, then),
     };
     // Turns grow after they are drawn: when they become visible, an image has loaded, or a fold is opened.
     this.resizeObserver = new ResizeObserver(() => this.keepAtEnd());
@@ -62,10 +55,8 @@ class ChatView extends LiveView {
       toggle.setAttribute("aria-expanded", String(open));
       if (open) this.settings.system.focus();
     } }, "Settings");
-    const formats = h("select", { class: "ipyllm-input ipyllm-export", "aria-label": "Export the chat", change: () => {
-      if (formats.value) this.ask("export", { format: formats.value });
-      formats.value = "";
-    } }, h("option", { value: "" }, "Export"), ...Object.entries(FORMATS).map(([value, name]) => h("option", { value }, name)));
+    const formats = menuButton("Export", FORMATS, (format) => this.ask("export", { format }));
+    this.undo = h("div", { class: "ipyllm-hint ipyllm-undo", role: "status", hidden: true });
     const clear = h("button", { type: "button", class: "ipyllm-button", click: () => {
       // A second click confirms: this cannot be undone.
       if (clear.textContent !== "Clear") this.ask("clear");
@@ -92,15 +83,32 @@ class ChatView extends LiveView {
       this.status,
       this.notice,
       this.hint,
+      this.undo,
       this.composer.element,
       this.totals,
     );
   }
 
+  /** Delete a turn, and offer to bring it back. @param {string} id */
+  async remove(id) {
+    this.composer.input.focus();
+    if (await this.ask("delete", { turn: id })) return;
+    const undo = h("button", { type: "button", class: "ipyllm-button", click: async () => {
+      if (!(await this.ask("undo_delete", { turn: id }))) this.hideUndo();
+      this.composer.input.focus();
+    } }, "Undo");
+    this.undo.replaceChildren("The question and its answer were deleted.", undo, button("close", "Dismiss", () => this.hideUndo()));
+    this.undo.hidden = false;
+  }
+
+  hideUndo() {
+    this.undo.replaceChildren();
+    this.undo.hidden = true;
+  }
+
   /** @param {any} message */
   receiveOther(message) {
-    if (message?.kind === "text") this.receiveText(message);
-    else if (message?.kind === "file") this.download(message);
+    if (message?.kind === "file") this.download(message);
   }
 
   draw() {
@@ -130,7 +138,7 @@ class ChatView extends LiveView {
     }
     this.emptyHint.remove();
     if (!order.length && !this.pending.size) this.log.prepend(this.emptyHint);
-    this.announce(running, "The answer has begun.", (id) => {
+    this.announce(running, this.views.get(running ?? "")?.state ?? "", (id) => {
       const turn = turns.get(id);
       return turn?.error ? `The answer failed: ${turn.error}` : `The answer has ended. ${turn?.footer ?? ""}`;
     });
@@ -162,6 +170,7 @@ class ChatView extends LiveView {
   /** @param {string} text @param {File[]} files */
   async send(text, files) {
     this.showError("");
+    this.hideUndo();
     // Shown at once, even if the kernel is busy.
     const preview = h("div", { class: "ipyllm-question ipyllm-pending" }, h("div", { class: "ipyllm-bubble" },
       h("div", { class: "ipyllm-words", dir: "auto" }, text.slice(0, 1200))));
@@ -192,13 +201,6 @@ class ChatView extends LiveView {
   editLast() {
     const last = this.views.get(this.state.order[this.state.order.length - 1]);
     last?.edit();
-  }
-
-  /** @param {{turn: string, text: string}} message */
-  receiveText({ turn, text }) {
-    const then = this.textRequests.get(turn);
-    this.textRequests.delete(turn);
-    then?.(String(text));
   }
 
   /** @param {{nonce: unknown, name: string, mime: string, text: string}} file */

@@ -1,13 +1,14 @@
 // The view of a turn: a question and its answer.
 
-import { PartView, button, copyText, h } from "../dom.js";
+import { button, copyButton, h, shownText } from "../dom.js";
+import { PartView } from "../part.js";
 import { WaitingLine } from "../waiting.js";
 
 /**
  * @typedef {import("../reducer.js").Turn} Turn
  * @typedef {{regenerate: (id: string) => void, edit: (id: string, text: string) => Promise<boolean>,
  *   select: (id: string, branch: number) => void, remove: (id: string) => void,
- *   requestText: (id: string, then: (text: string) => void) => void}} TurnActions
+ *   requestText: (id: string, part: "question" | "answer", then: (text: string) => void) => void}} TurnActions
  */
 
 const FOLD_ABOVE = 1200; // characters of a question
@@ -27,7 +28,7 @@ export class TurnView {
     this.unfoldButton = h("button", { type: "button", class: "ipyllm-link", click: () => this.unfold() });
     this.images = h("div", { class: "ipyllm-images" });
     this.branch = h("span", { class: "ipyllm-branch" });
-    this.copyQuestion = button("copy", "Copy question", () => this.withText(copyText));
+    this.copyQuestion = copyButton("Copy question", (copy) => this.withText(copy));
     this.questionActions = h(
       "div",
       { class: "ipyllm-actions" },
@@ -46,7 +47,7 @@ export class TurnView {
     this.note = h("div", { class: "ipyllm-footer ipyllm-note", dir: "auto" });
     this.error = h("div", { class: "ipyllm-error" });
     this.footer = h("span", { class: "ipyllm-footer" });
-    this.copyAnswer = button("copy", "Copy answer", () => copyText(text.innerText));
+    this.copyAnswer = copyButton("Copy answer", (copy) => (this.gone ? copy(shownText(text)) : actions.requestText(id, "answer", copy)));
     this.regenerateButton = button("regenerate", "Answer again", () => actions.regenerate(id));
     this.foot = h("div", { class: "ipyllm-foot" }, this.footer, h("span", { class: "ipyllm-actions" }, this.copyAnswer, this.regenerateButton));
     this.element = h(
@@ -89,11 +90,19 @@ export class TurnView {
     this.note.textContent = turn.note;
     this.note.hidden = !turn.note;
     this.footer.textContent = interrupted ? `${turn.footer} · the kernel stopped before the end` : turn.footer;
-    this.error.hidden = running || !(turn.error || (turn.status === "cancelled" && !text));
+    this.error.hidden = running || !(turn.error || !text);
     if (!this.error.hidden) this.showError(turn, idle);
     this.copyAnswer.hidden = !text;
     this.regenerateButton.hidden = !this.error.hidden;
     for (const action of this.element.querySelectorAll("button[data-idle], .ipyllm-actions button")) action.disabled = !idle && action !== this.copyAnswer && action !== this.copyQuestion;
+  }
+
+  /** What it does, in a sentence for screen readers; empty if it has ended. */
+  get state() {
+    if (this.waiting.hidden || !this.turn) return "";
+    const { text, reasoning } = this.turn.parts;
+    if (text) return "The answer has begun.";
+    return reasoning ? "The model is reasoning." : `The answer has not begun: ${this.waitingLine.announcement || "waiting"}.`;
   }
 
   /** Show the elapsed time; called once a second while the answer streams. */
@@ -127,7 +136,7 @@ export class TurnView {
     if (!this.turn) return;
     // The kernel counts code points; JavaScript strings count UTF-16 units.
     if ([...this.turn.text].length >= this.turn.chars) then(this.turn.text);
-    else this.actions.requestText(this.id, then);
+    else this.actions.requestText(this.id, "question", then);
   }
 
   /** @param {string[]} addresses */
@@ -150,7 +159,9 @@ export class TurnView {
 
   /** @param {Turn} turn @param {boolean} idle */
   showError(turn, idle) {
-    const message = turn.error ?? "Stopped before the first word.";
+    const { reasoning, tools } = turn.parts;
+    const stopped = reasoning ? "Stopped while it was reasoning." : tools ? "Stopped while a tool ran." : "Stopped before the first word.";
+    const message = turn.error ?? (turn.status === "ok" ? "The answer is empty." : stopped);
     const retry = h("button", { type: "button", class: "ipyllm-button", "data-idle": true, click: () => this.actions.regenerate(this.id) }, "Try again");
     retry.disabled = !idle;
     this.error.classList.toggle("ipyllm-mild", !turn.error);

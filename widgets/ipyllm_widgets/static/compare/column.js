@@ -1,12 +1,14 @@
 // The view of one answer of a comparison.
 
-import { PartView, button, copyText, h } from "../dom.js";
+import { button, copyButton, h, shownText } from "../dom.js";
+import { PartView } from "../part.js";
 import { WaitingLine } from "../waiting.js";
 
 /**
  * @typedef {{id: string, mark: string, label: string, status: string, footer: string, error: string | null,
  *   preferred: boolean, waiting: import("../waiting.js").Waiting | null, parts: Record<string, import("../reducer.js").Part>}} Column
- * @typedef {{stop: (mark: string) => void, expand: (id: string) => void}} ColumnActions
+ * @typedef {{stop: (mark: string) => void, expand: (id: string) => void,
+ *   requestSource: (mark: string, then: (text: string) => void) => void}} ColumnActions
  */
 
 /** Shows one column; an update touches only what has changed. */
@@ -29,7 +31,7 @@ export class ColumnView {
     this.waiting = h("div", { class: "ipyllm-footer ipyllm-waiting", "aria-hidden": "true" });
     this.error = h("div", { class: "ipyllm-error" });
     this.footer = h("span", { class: "ipyllm-footer" });
-    this.copy = button("copy", "Copy answer", () => copyText(text.innerText));
+    this.copy = copyButton("Copy answer", (copy) => (this.gone ? copy(shownText(text)) : actions.requestSource(this.column?.mark ?? "", copy)));
     this.element = h(
       "article",
       { class: "ipyllm-column", "data-turn": id, tabindex: 0 },
@@ -64,12 +66,18 @@ export class ColumnView {
     this.error.textContent = column.error ?? "";
   }
 
+  /** Whether something of the answer is shown, or why there is none. */
+  get hasBegun() {
+    return Boolean(this.column && (this.column.status !== "running" || Object.keys(this.column.parts).length));
+  }
+
   /** Show the elapsed time; called once a second while the answer streams. */
   tick() {
     if (this.waiting.hidden || !this.column) return;
     const now = performance.now(), { text, reasoning } = this.column.parts;
     const line = text || reasoning ? "" : this.waitingLine.text(now);
     const activity = text ? "answering" : reasoning ? "thinking" : "waiting";
-    this.waiting.textContent = line || `${activity} · ${((now - this.startedAt) / 1000).toFixed(0)} s`;
+    const seconds = this.column.label ? ` · ${((now - this.startedAt) / 1000).toFixed(0)} s` : ""; // a blind vote is not on times
+    this.waiting.textContent = line || `${activity}${seconds}`;
   }
 }

@@ -7,6 +7,8 @@ import { Composer } from "../composer.js";
 import { ModelList } from "./model_list.js";
 import { SettingsPanel } from "../settings.js";
 
+const MIN_COLUMN_PX = 260;
+
 /** One view of a comparison. */
 class CompareView extends LiveView {
   /** @param {import("../commands.js").Model} model @param {HTMLElement} root */
@@ -18,8 +20,6 @@ class CompareView extends LiveView {
     this.rankingHtml = "";
     this.voteKey = "";
     this.promptKey = "";
-    /** @type {((text: string) => void)[]} */
-    this.textRequests = [];
     this.modelList = new ModelList((arms) => this.ask("set", { arms }), (message) => this.showError(message));
     this.settings = new SettingsPanel(async (changes) => void (await this.ask("set", changes)), (message) => this.showError(message));
     this.composer = new Composer({
@@ -36,8 +36,11 @@ class CompareView extends LiveView {
         this.expanded = this.expanded === id ? "" : id;
         this.draw();
       },
+      requestSource: (/** @type {string} */ mark, /** @type {(text: string) => void} */ then) => this.ask("text", { mark, ...this.questionRef() }, then),
     };
+    this.resizeObserver = new ResizeObserver(() => this.arrange());
     this.mount(this.build(), () => this.views.forEach((view) => view.tick()));
+    this.resizeObserver.observe(this.columns);
   }
 
   build() {
@@ -80,11 +83,6 @@ class CompareView extends LiveView {
     );
   }
 
-  /** @param {any} message */
-  receiveOther(message) {
-    if (message?.kind === "text") this.receiveText(message);
-  }
-
   draw() {
     super.draw();
     const { order, turns, settings } = this.state;
@@ -105,6 +103,7 @@ class CompareView extends LiveView {
       view.update(turns.get(id), this.expanded === id, this.commands.gone);
       view.element.hidden = Boolean(this.expanded) && this.expanded !== id;
     }
+    this.arrange();
     this.drawPrompt(settings);
     this.modelList.update(settings.arms, settings.models);
     this.settings.update({ model: "", models: [], system: "", params: {}, conversation: "", limits: { image: 0, images: 0 }, ...settings });
@@ -116,7 +115,16 @@ class CompareView extends LiveView {
       this.rankingHtml = this.state.totals;
       setHtml(this.ranking, this.rankingHtml);
     }
-    this.announce(running, "The answers have begun.", () => "All answers have ended.");
+    const begun = [...this.views.values()].filter((view) => view.hasBegun).length;
+    this.announce(running, begun ? `${begun} of ${order.length} answers have begun.` : "Waiting for the answers.", () => "All answers have ended.");
+  }
+
+  /** Spread the columns evenly over as few rows as fit. */
+  arrange() {
+    const shown = [...this.views.values()].filter((view) => !view.element.hidden).length;
+    const fitting = Math.max(1, Math.floor(this.columns.clientWidth / MIN_COLUMN_PX));
+    const rows = Math.ceil(shown / fitting);
+    this.columns.style.setProperty("--ipyllm-columns", String(Math.ceil(shown / Math.max(rows, 1)) || 1));
   }
 
   /** @param {any} settings */
@@ -133,15 +141,8 @@ class CompareView extends LiveView {
   /** Call a function with the complete question; the state holds only part of a long one. @param {(text: string) => void} then */
   async withPrompt(then) {
     const { prompt, chars } = this.state.settings;
-    if (!prompt || !chars) return then(prompt ?? "");
-    this.textRequests.push(then);
-    await this.ask("text");
-    this.textRequests = []; // the text precedes its acknowledgement, or does not come
-  }
-
-  /** @param {{text: unknown}} message */
-  receiveText({ text }) {
-    for (const then of this.textRequests.splice(0)) then(String(text));
+    if (!prompt || !chars) then(prompt ?? "");
+    else await this.ask("text", this.questionRef(), then);
   }
 
   /** The question that a click refers to: a vote may arrive after the next question was asked. */
@@ -176,6 +177,11 @@ class CompareView extends LiveView {
       }, name)),
     );
     if (hadFocus) this.vote.querySelector("[aria-pressed=true]")?.focus();
+  }
+
+  close() {
+    this.resizeObserver.disconnect();
+    super.close();
   }
 
   /** @param {string} prompt */

@@ -6,7 +6,7 @@ import io
 import sys
 from typing import TYPE_CHECKING, Any
 
-from ipyllm_magics.errors import MagicError
+from ipyllm.errors import bad_request
 
 if TYPE_CHECKING:
     from types import ModuleType
@@ -30,28 +30,26 @@ def is_pillow(value: Any) -> bool:
     return pillow is not None and isinstance(value, pillow.Image)
 
 
-def array_as_png(array: Any, name: str) -> bytes:
+def array_as_png(array: Any, what: str) -> bytes:
     """Encode height × width (grey) or height × width × 3 or 4: integers 0 to 255, or floats 0 to 1."""
     import numpy as np
 
     image = _pillow("an array").Image
     if array.ndim not in {2, 3} or (array.ndim == 3 and array.shape[2] not in {3, 4}) or not array.size:  # noqa: PLR2004
         shape = " × ".join(map(str, array.shape)) or "nothing"
-        raise MagicError(f"The array {name!r} is not an image: it has {shape}, not height × width [× 3 or 4].")
+        raise bad_request(f"{what} is not an image: it has {shape}, not height × width [× 3 or 4].")
     if array.dtype.kind == "b":
         array = array.astype(np.uint8) * _GREY_MAX
     elif array.dtype.kind == "f":
         if not (np.isfinite(array).all() and array.min() >= 0 and array.max() <= 1):
-            raise MagicError(f"The array {name!r} is not an image: floats must be between 0 and 1.")
+            raise bad_request(f"{what} is not an image: floats must be between 0 and 1.")
         array = (array * _GREY_MAX).round().astype(np.uint8)
     elif array.dtype.kind not in "iu" or array.min() < 0 or array.max() > _GREY_MAX:
-        raise MagicError(
-            f"The array {name!r} is not an image: its values must be integers from 0 to 255 or floats from 0 to 1."
-        )
+        raise bad_request(f"{what} is not an image: its values must be integers from 0 to 255 or floats from 0 to 1.")
     return _png(image.fromarray(array.astype(np.uint8)))
 
 
-def pillow_as_png(picture: Any, name: str) -> bytes:
+def pillow_as_png(picture: Any, what: str) -> bytes:
     """Encode a picture of Pillow, turned as its camera was held.
 
     ``I;16`` and ``I`` above 255 are 16 bits of grey. ``F`` from 0 to 1, or from 0 to 255, are shades between black and
@@ -60,10 +58,10 @@ def pillow_as_png(picture: Any, name: str) -> bytes:
     try:
         turned = _pillow("an image").ImageOps.exif_transpose(picture)
         if turned.mode not in _AS_THEY_ARE:
-            turned = _grey(turned, name) if turned.mode[0] in "IF" else _in_rgb(turned)
+            turned = _grey(turned, what) if turned.mode[0] in "IF" else _in_rgb(turned)
         return _png(turned)
     except (OSError, ValueError) as exc:  # a closed file, an empty picture, …
-        raise MagicError(f"The image {name!r} cannot be converted: {exc}.") from None
+        raise bad_request(f"{what} cannot be converted: {exc}.") from None
 
 
 def file_as_png(data: bytes, what: str) -> bytes:
@@ -74,7 +72,7 @@ def file_as_png(data: bytes, what: str) -> bytes:
             picture.load()
             return pillow_as_png(picture, what)
     except (OSError, ValueError, image.DecompressionBombError) as exc:
-        raise MagicError(f"{what} cannot be read: {exc}.") from None
+        raise bad_request(f"{what} cannot be read: {exc}.") from None
 
 
 def is_cmyk_jpeg(data: bytes) -> bool:
@@ -88,14 +86,14 @@ def is_cmyk_jpeg(data: bytes) -> bool:
     return False
 
 
-def _grey(picture: Any, name: str) -> Any:
+def _grey(picture: Any, what: str) -> Any:
     """Return a picture of numbers as 8 bits of grey."""
     import numpy as np
 
     values = np.asarray(picture)
     low, high = float(values.min()), float(values.max())
     if not np.isfinite([low, high]).all():
-        raise MagicError(f"The image {name!r} holds nan or infinite values; replace them first.")
+        raise bad_request(f"{what} holds nan or infinite values; replace them first.")
     if picture.mode.startswith("I;16"):
         low, high = 0.0, float(_DEEP_MAX)
     elif low >= 0:
@@ -142,5 +140,5 @@ def _pillow(what: str) -> ModuleType:
         import PIL.Image
         import PIL.ImageOps
     except ImportError:
-        raise MagicError(f"Sending {what} as an image needs Pillow: pip install pillow.") from None
+        raise bad_request(f"Sending {what} as an image needs Pillow: pip install pillow.") from None
     return PIL

@@ -1,0 +1,38 @@
+"""Checks options of ``chat`` that are given to an experiment, where they hold for all its calls."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+from ipyllm.errors import bad_request
+from ipyllm.text.suggest import closest
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+__all__ = ["check_call_options"]
+
+_UNFIT: Final = {
+    "prompt": "the prompts come first",
+    "provenance": "give the experiment a name instead",
+    "notebook_options": "give the options themselves",
+}
+_SIMILAR: Final = 0.8
+
+
+def check_call_options(options: Mapping[str, Any], own: Iterable[str], *, caller: str) -> None:
+    """Raise ``bad_request`` for an option that is none of ``chat``, or that is probably one of the caller's ``own``.
+
+    Examples
+    --------
+    >>> check_call_options({"repeat": 3}, ["repeats", "models"], caller="Experiment")
+    Traceback (most recent call last):
+        ...
+    ipyllm.errors.LLMError: Experiment has no option 'repeat'; did you mean 'repeats'?
+    """
+    for name in options:
+        if name in _UNFIT:
+            raise bad_request(f"{caller} takes no {name}: {_UNFIT[name]}.")
+        near = closest(name, own, cutoff=_SIMILAR)
+        if near is not None:
+            raise bad_request(f"{caller} has no option {name!r}; did you mean {near!r}?")

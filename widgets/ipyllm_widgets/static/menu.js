@@ -1,0 +1,43 @@
+// A button that opens a menu.
+
+import { h } from "./dom.js";
+
+/**
+ * Create a menu button: arrow keys move, Enter chooses, Escape closes.
+ * @param {string} label
+ * @param {Record<string, string>} items names by value
+ * @param {(value: string) => void} choose
+ * @returns {any}
+ */
+export function menuButton(label, items, choose) {
+  const opener = h("button", { type: "button", class: "ipyllm-button", "aria-haspopup": "menu", "aria-expanded": "false", click: () => show(menu.hidden) }, label);
+  const entries = Object.entries(items).map(([value, name]) =>
+    h("button", { type: "button", class: "ipyllm-item", role: "menuitem", tabindex: -1, click: () => {
+      show(false);
+      choose(value);
+    } }, name));
+  const menu = h("div", { class: "ipyllm-menu", role: "menu", "aria-label": label, hidden: true }, ...entries);
+  const show = (/** @type {boolean} */ open) => {
+    menu.hidden = !open;
+    opener.setAttribute("aria-expanded", String(open));
+    (open ? entries[0] : opener).focus();
+  };
+  const keydown = (/** @type {KeyboardEvent} */ event) => {
+    const at = entries.indexOf(/** @type {any} */ (event.target));
+    /** @type {Record<string, number>} */
+    const targets = { ArrowDown: (at + 1) % entries.length, ArrowUp: (Math.max(at, 0) + entries.length - 1) % entries.length, Home: 0, End: entries.length - 1 };
+    if (event.key === "Escape" && !menu.hidden) show(false);
+    else if (event.key in targets && (at >= 0 || event.key.startsWith("Arrow"))) {
+      if (menu.hidden) show(true);
+      entries[targets[event.key]].focus();
+    } else return;
+    event.preventDefault();
+  };
+  const focusout = (/** @type {FocusEvent} */ event) => {
+    if (menu.hidden || frame.contains(/** @type {Node | null} */ (event.relatedTarget))) return;
+    menu.hidden = true;
+    opener.setAttribute("aria-expanded", "false");
+  };
+  const frame = h("div", { class: "ipyllm-menu-frame", keydown, focusout }, opener, menu);
+  return frame;
+}
