@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from ipyllm.comparison.arms import canonical_json
@@ -14,7 +15,7 @@ from ipyllm.ledger.columns import FINAL
 from ipyllm.scorers.reading import comparable
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     import pandas as pd
 
@@ -76,11 +77,11 @@ _FACTS: Final = Facts._fields
 class Cell(NamedTuple):
     """What one arm made of a prompt; ``scores`` and ``reasons`` are in the order of the scorers."""
 
-    call_index: int  # of the row of ``AnswerMatrix.calls``
     call_id: str
     status: str
     prompt: str
     response: str
+    parsed: Any  # the value in the answer, with a schema
     error: str
     scores: tuple[float | None, ...]
     reasons: tuple[str, ...]  # the scorer's reason, or why it gave no score; else empty
@@ -119,8 +120,6 @@ class AnswerMatrix:
         failures do not differ.
     rows : tuple of MatrixRow
         In the order of the input.
-    calls : DataFrame
-        ``results.calls``, without warm-ups.
     """
 
     experiment: str
@@ -129,14 +128,26 @@ class AnswerMatrix:
     scorers: tuple[ScoreColumn, ...]
     compared_by: str
     rows: tuple[MatrixRow, ...]
-    calls: pd.DataFrame
+    _scored: pd.DataFrame
+    _with_input: Callable[[pd.DataFrame], pd.DataFrame]
+
+    @cached_property
+    def calls(self) -> pd.DataFrame:
+        """``results.calls``, without warm-ups."""
+        return self._with_input(self._scored)
 
     def __repr__(self) -> str:
         return f"AnswerMatrix({self.experiment!r}: {len(self.rows)} rows × {len(self.arms)} arms)"
 
 
-def answer_matrix(name: str, grid: Grid, calls: pd.DataFrame, scorers: Sequence[Scorer]) -> AnswerMatrix:
-    """Return the matrix of scored calls; ``calls`` may include warm-ups, which are left out."""
+def answer_matrix(
+    name: str,
+    grid: Grid,
+    calls: pd.DataFrame,
+    scorers: Sequence[Scorer],
+    with_input: Callable[[pd.DataFrame], pd.DataFrame],
+) -> AnswerMatrix:
+    """Return the matrix of scored calls, without warm-ups; ``with_input`` makes ``results.calls`` of them."""
     calls = calls[~calls["warmup"]].reset_index(drop=True)
     directions = calls.attrs.get("directions", {})
     columns = tuple(
@@ -150,25 +161,20 @@ def answer_matrix(name: str, grid: Grid, calls: pd.DataFrame, scorers: Sequence[
         )
     }
     labels = [arm.label for arm in grid.arms]
-    parsed = _values(calls, "parsed") if "parsed" in calls.columns else [None] * len(calls)
     cells = list(_cells(calls, scorers, columns))
-    compared_by = "scores" if columns else "parsed values" if any(map(_is_given, parsed)) else "answers"
+    compared_by = "scores" if columns else "parsed values" if "parsed" in calls.columns else "answers"
     rows = []
     for prompt in grid.prompts:
         for repeat in range(grid.repeats):
             found = [by_trial.get((prompt.prompt_id, repeat, label)) for label in labels]
             of_row = tuple(None if index is None else cells[index] for index in found)
-            values = [
-                _compared(cell, parsed[cell.call_index], compared_by)
-                for cell in of_row
-                if cell is not None and cell.status in FINAL
-            ]
+            values = [_compared(cell, compared_by) for cell in of_row if cell is not None and cell.status in FINAL]
             text = next((cell.prompt for cell in of_row if cell is not None), prompt.text)
             of_row = _with_regressions(of_row, columns)
             differs = any(not _same(values[0], other) for other in values[1:])
             rows.append(MatrixRow(prompt.prompt_id, repeat, text, prompt.data, of_row, differs))
     full_labels = tuple(arm.full_label for arm in grid.arms)
-    return AnswerMatrix(name, tuple(labels), full_labels, columns, compared_by, tuple(rows), calls)
+    return AnswerMatrix(name, tuple(labels), full_labels, columns, compared_by, tuple(rows), calls, with_input)
 
 
 def _cells(calls: pd.DataFrame, scorers: Sequence[Scorer], columns: Sequence[ScoreColumn]) -> Iterator[Cell]:
@@ -186,16 +192,17 @@ def _cells(calls: pd.DataFrame, scorers: Sequence[Scorer], columns: Sequence[Sco
     all_scores = zip(*scores, strict=True) if scores else [()] * n
     all_reasons = zip(*reasons, strict=True) if reasons else [()] * n
     facts = zip(*(_values(calls, name) for name in _FACTS), strict=True)
-    rows = zip(*texts, all_scores, all_reasons, facts, _values(calls, "finish_reason"), is_unsure, strict=True)
-    for index, (call_id, status, prompt, response, error, of_cell, why, measured, finish_reason, unsure) in enumerate(
-        rows
-    ):
+    rows = zip(
+        *texts, _values(calls, "parsed"), all_scores, all_reasons, facts, _values(calls, "finish_reason"), is_unsure,
+        strict=True,
+    )  # fmt: skip
+    for call_id, status, prompt, response, error, parsed, of_cell, why, measured, finish_reason, unsure in rows:
         flags = (
             (FAILED if status in _FAILURES else 0)
             | (CUT_OFF if finish_reason == "length" else 0)
             | (UNSURE if unsure else 0)
         )
-        yield Cell(index, call_id, status, prompt, response, error, of_cell, why, flags, Facts(*measured))
+        yield Cell(call_id, status, prompt, response, parsed, error, of_cell, why, flags, Facts(*measured))
 
 
 def _values(calls: pd.DataFrame, name: str) -> list[Any]:
@@ -207,10 +214,6 @@ def _values(calls: pd.DataFrame, name: str) -> list[Any]:
     return values
 
 
-def _is_given(value: Any) -> bool:
-    return value is not None
-
-
 def _is_unsure(scale: tuple[float, float] | None, score: float | None, error: str | None) -> bool:
     if score is None:
         return error is not None
@@ -220,14 +223,14 @@ def _is_unsure(scale: tuple[float, float] | None, score: float | None, error: st
     return 1 / 3 < (score - worst) / (best - worst) < 2 / 3
 
 
-def _compared(cell: Cell, parsed: Any, compared_by: str) -> tuple[Any, ...]:
+def _compared(cell: Cell, compared_by: str) -> tuple[Any, ...]:
     """Return what is compared of a cell; a failure is unlike any answer, and like any other failure."""
     if cell.status != "ok":
         return ("failed",)
     if compared_by == "scores":
         return ("ok", *cell.scores)
     if compared_by == "parsed values":
-        return ("ok", canonical_json(parsed))
+        return ("ok", canonical_json(cell.parsed))
     return ("ok", " ".join(comparable(cell.response, ignore_case=True).split()).rstrip(" .!"))
 
 

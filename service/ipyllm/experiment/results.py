@@ -79,12 +79,7 @@ class Results:
         ``score_`` or ``parsed_``, is ``input_<name>``. Calls without a score are scored now, in this thread; what a
         scorer's calls cost is paid from the budget of the experiment.
         """
-        scored = self._scored()
-        scored = scored.assign(arm=in_order(scored["arm"], self._grid), _measured=~scored["warmup"])
-        scored = scored.sort_values(["_measured", "row", "arm", "repeat"], kind="stable", ignore_index=True)
-        calls = self._input.beside(scored.drop(columns="_measured"))
-        calls.attrs = {**scored.attrs, "arms": [arm.label for arm in self._grid.arms]}
-        return calls
+        return self._with_input(self._scored())
 
     @property
     def rows(self) -> pd.DataFrame:
@@ -229,7 +224,7 @@ class Results:
         """
         from ipyllm.experiment.answer_matrix import answer_matrix
 
-        return answer_matrix(self._name, self._grid, self.calls, self._scores.scorers)
+        return answer_matrix(self._name, self._grid, self._scored(), self._scores.scorers, self._with_input)
 
     def judgements(self, matrix: AnswerMatrix) -> RowJudgements:
         """Return the votes and notes on the rows of a matrix, and the means to add some."""
@@ -277,6 +272,14 @@ class Results:
 
     def _scored(self) -> pd.DataFrame:
         return self._scores.join(self._parsed.join(self._calls()), self._ledger)
+
+    def _with_input(self, scored: pd.DataFrame) -> pd.DataFrame:
+        """Return scored calls as :attr:`calls` has them."""
+        scored = scored.assign(arm=in_order(scored["arm"], self._grid), _measured=~scored["warmup"])
+        scored = scored.sort_values(["_measured", "row", "arm", "repeat"], kind="stable", ignore_index=True)
+        calls = self._input.beside(scored.drop(columns="_measured"))
+        calls.attrs = {**scored.attrs, "arms": [arm.label for arm in self._grid.arms]}
+        return calls
 
     def _calls(self) -> pd.DataFrame:
         """Return the calls, with the number of their row, from 0."""

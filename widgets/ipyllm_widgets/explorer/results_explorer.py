@@ -88,8 +88,8 @@ class ResultsExplorer(CommandWidget):
         """
         chosen = [self._rows[index] for index in self._selected]
         cells = [(row, cell) for row in chosen for cell in row.cells if cell is not None]
-        calls = self._matrix.calls.iloc[[cell.call_index for _, cell in cells]].reset_index(drop=True)
-        return calls.assign(
+        calls = self._matrix.calls.set_index("call_id", drop=False).loc[[cell.call_id for _, cell in cells]]
+        return calls.reset_index(drop=True).assign(
             vote=[self._judged.vote_on(row) for row, _ in cells], note=[self._judged.note_on(row) for row, _ in cells]
         )
 
@@ -119,7 +119,7 @@ class ResultsExplorer(CommandWidget):
     def _read(self) -> None:
         self._matrix: AnswerMatrix = self._results.matrix()
         self._rows: Sequence[MatrixRow] = self._matrix.rows[: self._most_rows]
-        if not len(self._matrix.calls):
+        if not any(cell for row in self._matrix.rows for cell in row.cells):
             raise bad_request("There are no answers to explore yet: run the experiment first.")
         self._judged: RowJudgements = self._results.judgements(self._matrix)
         self._selected: Sequence[int] = range(len(self._rows))
