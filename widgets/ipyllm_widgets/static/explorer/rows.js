@@ -15,18 +15,18 @@ export function scoreText(score) {
   return score === null ? "–" : SCORE.format(score);
 }
 
-/** Badges for what is remarkable about a cell. @param {number} flags @param {string} status */
-export function badges(flags, status) {
+/** Badges for what is remarkable about a cell. @param {number} flags @param {string} status @param {boolean} [isShort] */
+export function badges(flags, status, isShort = false) {
   /** @type {[boolean, string, string][]} */
   const all = [
     [status === "", "none", "not asked"],
     [status === "running", "none", "running"],
     [Boolean(flags & FLAGS.failed), "bad", "failed"],
     [Boolean(flags & FLAGS.cut), "warn", "cut off"],
-    [Boolean(flags & FLAGS.regressed), "bad", "▼ regressed"],
-    [Boolean(flags & FLAGS.unsure), "warn", "unsure"],
+    [Boolean(flags & FLAGS.regressed), "bad", isShort ? "▼" : "▼ regressed"],
+    [Boolean(flags & FLAGS.unsure), "warn", isShort ? "unsure" : "judge unsure"],
   ];
-  return all.filter(([shown]) => shown).map(([, kind, name]) => h("span", { class: `ipyllm-badge ${kind}` }, name));
+  return all.filter(([shown]) => shown).map(([, kind, name]) => h("span", { class: `ipyllm-badge ${kind}`, ...(name === "▼" ? { role: "img", "aria-label": "regressed", title: "regressed" } : {}) }, name));
 }
 
 /** The scrolling grid. */
@@ -189,7 +189,7 @@ export class Rows {
         h("div", { class: "ipyllm-xline" },
           ...(this.narrow ? [h("b", {}, h("bdi", {}, data.arms[index]))] : []),
           ...data.scorers.map((scorer, nth) => h("span", { class: "ipyllm-xscore" }, data.scorers.length > 1 ? `${scorer.name} ` : "", h("b", {}, scoreText(arm.scores[nth][row])))),
-          ...badges(arm.flags[row], arm.statuses[row]),
+          ...badges(arm.flags[row], arm.statuses[row], true),
           ...(judgement?.vote === String(index) ? [h("span", { class: "ipyllm-badge good" }, "✓ preferred")] : [])),
         h("div", { class: "ipyllm-xtext", dir: "auto" }, arm.texts[row]))));
   }

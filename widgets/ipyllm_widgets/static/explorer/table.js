@@ -14,7 +14,7 @@ export const FLAGS = { failed: 1, cut: 2, unsure: 4, regressed: 8 };
 /** The filters, in the order of their buttons: key, label, and what a row must have. */
 export const FILTERS = [
   { key: "differs", label: "arms differ", title: "Arms differ by their " },
-  { key: "regressed", label: "regressed", title: "A score is worse than the baseline's (the first arm's)" },
+  { key: "regressed", label: "▼ regressed", title: "A score is worse than the baseline's (the first arm's)" },
   { key: "failed", label: "failed", title: "A call ended without a complete answer" },
   { key: "cut", label: "cut off", title: "An answer ended at max_tokens" },
   { key: "unsure", label: "judge unsure", title: "A judge gave no verdict, or a grade in the middle of its scale" },
