@@ -144,7 +144,7 @@ def shown_explorer(webview, make_widget):
     explorer = Explorer(webview.show(make_widget("explorer", reviews(12, MODELS[:3], name="reviews"))), webview.page)
     webview.wait_until(lambda: explorer.active.count() == 1)
     explorer.press("j", "x", "d", "2", "?")
-    webview.wait_until(lambda: explorer.answers.count() == 3 and explorer.grid.get_by_text("preferred").count() == 1)
+    webview.wait_until(lambda: explorer.answers.count() == 3 and explorer.grid.get_by_label("preferred").count() == 1)
     return ".ipyllm-explorer", explorer.root
 
 

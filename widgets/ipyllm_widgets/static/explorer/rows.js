@@ -26,7 +26,12 @@ export function badges(flags, status, isShort = false) {
     [Boolean(flags & FLAGS.regressed), "bad", isShort ? "▼" : "▼ regressed"],
     [Boolean(flags & FLAGS.unsure), "warn", isShort ? "unsure" : "judge unsure"],
   ];
-  return all.filter(([shown]) => shown).map(([, kind, name]) => h("span", { class: `ipyllm-badge ${kind}`, ...(name === "▼" ? { role: "img", "aria-label": "regressed", title: "regressed" } : {}) }, name));
+  return all.filter(([shown]) => shown).map(([, kind, name]) => name === "▼" ? sign(name, "regressed", kind) : h("span", { class: `ipyllm-badge ${kind}` }, name));
+}
+
+/** A badge of one character, with a name. @param {string} char @param {string} name @param {string} kind */
+function sign(char, name, kind) {
+  return h("span", { class: `ipyllm-badge ${kind}`, role: "img", "aria-label": name, title: name }, char);
 }
 
 /** The scrolling grid. */
@@ -189,8 +194,8 @@ export class Rows {
         h("div", { class: "ipyllm-xline" },
           ...(this.narrow ? [h("b", {}, h("bdi", {}, data.arms[index]))] : []),
           ...data.scorers.map((scorer, nth) => h("span", { class: "ipyllm-xscore" }, data.scorers.length > 1 ? `${scorer.name} ` : "", h("b", {}, scoreText(arm.scores[nth][row])))),
-          ...badges(arm.flags[row], arm.statuses[row], true),
-          ...(judgement?.vote === String(index) ? [h("span", { class: "ipyllm-badge good" }, "✓ preferred")] : [])),
+          ...(judgement?.vote === String(index) ? [sign("✓", "preferred", "good")] : []),
+          ...badges(arm.flags[row], arm.statuses[row], true)),
         h("div", { class: "ipyllm-xtext", dir: "auto" }, arm.texts[row]))));
   }
 
