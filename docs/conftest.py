@@ -42,6 +42,9 @@ _REPLIES = {
     "Tell me a long story": stall("Once upon a time", after=2),
     "Tell me half a story": truncated("Once upon a time", after=2),
     "Which city is the capital of Switzerland?": answer('{"name": "Bern", "people": 134591}'),
+    "Which colour is it?": answer("Teal."),
+    "It crashes when I save.": answer('{"kind": "bug", "urgency": 9}'),
+    "A dark theme?": answer('{"kind": "wish", "urgency": 2}'),
     "A book of 9,000 tokens": context_length_exceeded(8192, 9000),
 }
 

@@ -9,6 +9,7 @@ from .dataframes.usage import summarise, usage
 from .errors import LLMError
 from .events import Event, Finished, ReasoningDelta, TextDelta, ToolCallDelta
 from .experiment import Experiment
+from .experiment.runs import compare_runs, experiments
 from .extension import load_ipython_extension, unload_ipython_extension
 from .ledger.retention import prune
 from .mapping.llm_map import llm_map
@@ -54,8 +55,10 @@ __all__ = [
     "assert_no_regression",
     "cast_vote",
     "compare",
+    "compare_runs",
     "conversation",
     "create_llm_service",
+    "experiments",
     "export_usage",
     "fallback",
     "llm_map",

@@ -122,7 +122,8 @@ COMPARE: tuple[Option, ...] = (
     ),
     Option(
         "--vary",
-        "ask every model with each of these values of a parameter, or of `system`; may be repeated",
+        "ask every model with each of these values of a parameter, of `system`, or of `prompt`, which stands in the "
+        "body as `{{ prompt }}`: texts, or names of variables that hold templates; may be repeated",
         variation,
         "NAME=VALUE,VALUE",
         "--vary effort=low,high",

@@ -65,6 +65,7 @@ class CompareMagics(Magics):
         magic = "%%llm_compare"
         with one_sentence():
             from ipyllm_magics.prompt.magic_line import parse_line, read_body
+            from ipyllm_magics.prompt.prompt_variants import check_variants, prompt_variants
 
             llm, scope = self.shell.magics_manager.registry["LLMMagics"], Scope(self.shell)
             variables = llm.prompt_variables(scope)
@@ -74,9 +75,12 @@ class CompareMagics(Magics):
                 return
             request_builder.check_options(parsed, magic)
             _check_variations(parsed, magic)
-            prompt, note = read_body(cell, parsed, variables, COMPARE, magic)
+            prompts: dict[str, str] = {}
+            for name, having in prompt_variants(parsed, variables, magic).items():
+                prompts[name], note = read_body(cell, parsed, having, COMPARE, magic)
+            check_variants(prompts, magic)
             print_note(note)
-            self._compare(parsed, llm.defaults(), prompt, scope)
+            self._compare(parsed, llm.defaults(), prompts, scope)
 
     @no_var_expand
     @line_magic
@@ -101,11 +105,11 @@ class CompareMagics(Magics):
             print_text(_vote_sentence(comparison, outcome))
             print_ledger_warning()
 
-    def _compare(self, parsed: Parsed, defaults: dict[str, Any], prompt: str, scope: Scope) -> None:
+    def _compare(self, parsed: Parsed, defaults: dict[str, Any], prompts: dict[str, str], scope: Scope) -> None:
         from ipyllm_magics.display.output_formats import choose_format
 
         output_format = choose_format(parsed, defaults["format"])
-        comparison, note = self._build(parsed, defaults, prompt, scope)
+        comparison, note = self._build(parsed, defaults, prompts, scope)
         if parsed["dry_run"]:
             from ipyllm_magics.prompt.dry_run import describe_comparison
 
@@ -120,7 +124,7 @@ class CompareMagics(Magics):
         _raise_if_nothing_extracted(comparison, output_format)
 
     def _build(
-        self, parsed: Parsed, defaults: dict[str, Any], prompt: str, scope: Scope
+        self, parsed: Parsed, defaults: dict[str, Any], prompts: dict[str, str], scope: Scope
     ) -> tuple[Comparison, str | None]:
         """Return the comparison, and a note about retired models and earlier turns that do not fit."""
         from ipyllm import Comparison
@@ -129,15 +133,17 @@ class CompareMagics(Magics):
 
         variables, name = scope.variables, parsed["conversation"]
         history = None if name is None else existing_conversation(name)
-        message = request_builder.user_message(prompt, parsed["image"] or (), variables)
+        images = parsed["image"] or ()
+        messages = {n: [request_builder.user_message(text, images, variables)] for n, text in prompts.items()}
         system = request_builder.new_system(parsed, defaults, history)
         options, variations = request_builder.request_options(parsed, defaults, variables), _combinations(parsed)
         arms = [{"system": system, **options, **variation} for variation in variations]
         retired = _retirement_notes(parsed)
-        earlier, left_out = _earlier_messages(parsed, history, message, arms)
+        longest = messages[max(prompts, key=lambda name: len(prompts[name]))][0]
+        earlier, left_out = _earlier_messages(parsed, history, longest, arms)
         note = " ".join(text for text in (retired, left_out) if text) or None
         comparison = Comparison(
-            [message],
+            messages if len(messages) > 1 else [longest],
             models=parsed["models"] or (),
             params=variations,
             system=system,
@@ -216,15 +222,15 @@ def _check_variations(parsed: Parsed, magic: str) -> None:
     for name in names:
         if names.count(name) > 1:
             raise MagicError(f"{magic} was given --vary {name} twice; write all its values into one.")
-        if name in request_builder.NOT_PARAMETERS and name != "system":
+        if name in request_builder.NOT_PARAMETERS and name not in {"system", "prompt"}:
             raise MagicError(f"{magic}: {name} is not a parameter of the model and cannot be varied.")
         if parsed[name] is not None or name in dict(parsed["params"] or ()):
             raise MagicError(f"{magic}: {name} is both varied and given; remove one of the two.")
 
 
 def _combinations(parsed: Parsed) -> list[dict[str, Any]]:
-    """Return every combination of the values that are varied."""
-    variations = parsed["vary"] or ()
+    """Return every combination of the parameters and system messages that are varied."""
+    variations = [(name, values) for name, values in parsed["vary"] or () if name != "prompt"]
     names = [name for name, _ in variations]
     return [dict(zip(names, values, strict=True)) for values in product(*(values for _, values in variations))]
 

@@ -177,6 +177,11 @@ def _parameters(_partial: str, _variables: Mapping[str, Any]) -> Iterator[str]:
     yield from (f"{name}=" for name in KNOWN if name not in NOT_PARAMETERS)
 
 
+def _varied(partial: str, variables: Mapping[str, Any]) -> Iterator[str]:
+    yield from _parameters(partial, variables)
+    yield from ("prompt=", "system=")
+
+
 def _variables_that(fits: Callable[[Any], bool]) -> Callable[[str, Mapping[str, Any]], Iterable[str]]:
     return lambda _partial, variables: matching_names(variables, fits)
 
@@ -191,7 +196,7 @@ _COMPLETERS: dict[str, Callable[[str, Mapping[str, Any]], Iterable[str]]] = {
     "tools": _variables_that(is_tool),
     "image": _images,
     "params": _parameters,
-    "vary": _parameters,
+    "vary": _varied,
     "by": _columns,
     "status": _statuses,
     "since": lambda _partial, _variables: _TIMES,

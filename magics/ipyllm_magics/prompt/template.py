@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from copy import copy
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -67,6 +68,12 @@ class PromptVariables:
         self._context = {"cells": ExecutedCells(shell), "error": LastError()}
         self._place = "in the function or in a cell above" if scope.in_function else "in a cell above"
         self._budget = budget
+
+    def having(self, name: str, value: str) -> PromptVariables:
+        """Return these variables and one more, which takes the place of another of its name."""
+        other = copy(self)
+        other.names = {**self.names, name: value}
+        return other
 
     def fill_in(self, text: str, subject: str = "The prompt") -> str:
         """Return ``text`` with its expressions replaced by their values."""

@@ -44,6 +44,7 @@ def _row(arm: Arm, known: ChatResponse | None, preferred: str | None) -> dict[st
         "arm": arm.mark,
         "label": arm.label,
         "model": arm.request.model,
+        "variant": arm.variant or None,
         "params": dict(arm.request.params),
         "status": response.status,
         "response": response.content,

@@ -101,7 +101,7 @@ def make_arms(
     params: Any = None,
     system: Any = None,
     *,
-    prompt: str | Iterable[Message] | Mapping[str, str] | None = None,
+    prompt: str | Iterable[Message] | Mapping[str, str | Iterable[Message]] | None = None,
     variants: Iterable[str] = ("",),
     shuffle: Random | None = None,
     **options: Any,
@@ -121,11 +121,7 @@ def make_arms(
     refuse_table(prompt)
     given = _model_list(models)
     services = [_service(model) for model in given]
-    questions: list[tuple[str, Any]] = [(variant, "?") for variant in variants]
-    if isinstance(prompt, Mapping):
-        questions = list(prompt.items())
-    elif prompt is not None:
-        questions = [("", prompt if isinstance(prompt, str) else list(prompt))]
+    questions = [(variant, "?") for variant in variants] if prompt is None else _questions(prompt)
     arms: list[Arm] = []
     seen: set[str] = set()
     for (model, service, name, server), (param_set, set_label), (text, system_label), (variant, question) in product(
@@ -137,6 +133,8 @@ def make_arms(
         request = service.request(question, **{"system": text, **options, **(param_set or {})})
         if prompt is None:
             request = replace(request, messages=request.messages[:-1])
+        if variant:
+            request = replace(request, provenance=replace(request.provenance, variant=variant))
         label = _SEPARATOR.join(part for part in (name, set_label, system_label, variant) if part)
         arm = Arm(label, "", service.full_name, service, model, request, server, variant)
         # An experiment recognizes its calls by the identity alone.
@@ -191,6 +189,17 @@ def named_variants(given: Any, parameter: str) -> dict[str, Any]:
             )
         name_of[text] = name
     return {name: text for text, name in items}
+
+
+def _questions(prompt: str | Iterable[Message] | Mapping[str, str | Iterable[Message]]) -> list[tuple[str, Any]]:
+    """Return the prompts with the names of their variants; of a single one, the name is empty."""
+    if not isinstance(prompt, Mapping):
+        return [("", prompt if isinstance(prompt, str) else list(prompt))]
+    if {"role", "content"} <= prompt.keys():
+        raise bad_request("prompt is one message: give a list of messages, or a mapping of names to prompts.")
+    asked = {name: text if isinstance(text, str) else list(text) for name, text in prompt.items()}
+    as_text = {name: text if isinstance(text, str) else canonical_json(text) for name, text in asked.items()}
+    return [(name, asked[name]) for name in named_variants(as_text, "prompt")]
 
 
 def _model_list(models: Any) -> list[Any]:

@@ -35,7 +35,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Arm", "Comparison", "compare"]
 
-
 _TOOL_SLICE_S = 0.05  # how long the waiting thread runs the tools of one arm before those of the next
 
 
@@ -47,8 +46,8 @@ class Comparison:
 
     Parameters
     ----------
-    prompt : str or iterable of Message
-        The prompt of all arms.
+    prompt : str, iterable of Message, or mapping of names to these
+        The prompt of all arms; or prompts by name, each of which is an arm with every model and parameter set.
     models : sequence of str or BaseLLMService
         Names, aliases or services; by default the default model.
     params : sequence of mapping, optional
@@ -85,12 +84,13 @@ class Comparison:
     >>> Comparison("Hello", models=["ollama/llama3.2"])
     Traceback (most recent call last):
         ...
-    ipyllm.errors.LLMError: There is nothing to compare ollama/llama3.2 with: name a second model or parameter set.
+    ipyllm.errors.LLMError: There is nothing to compare ollama/llama3.2 with: name a second model, parameter set \
+or prompt.
     """
 
     def __init__(
         self,
-        prompt: str | Iterable[Message],
+        prompt: str | Iterable[Message] | Mapping[str, str | Iterable[Message]],
         models: Sequence[str | BaseLLMService] = (),
         params: Sequence[Mapping[str, Any]] = (),
         *,
@@ -121,7 +121,7 @@ class Comparison:
             arm.service.check()
         if len(self.arms) == 1:
             raise bad_request(
-                f"There is nothing to compare {self.arms[0].model} with: name a second model or parameter set."
+                f"There is nothing to compare {self.arms[0].model} with: name a second model, parameter set or prompt."
             )
         self.done = InterruptibleEvent()
         self._calls: list[Call] = []
@@ -291,10 +291,9 @@ class Comparison:
         Returns
         -------
         DataFrame
-            ``arm`` (its mark), ``label``, ``model``, ``params``, ``status`` (``running`` before its end), ``response``
-            (the text) and ``preferred``; the others as in ``usage()``, among them all that
-            :func:`~ipyllm.statistics.summarise_arms` needs. Tokens that the server did not count are
-            null.
+            ``arm`` (its mark), ``label``, ``model``, ``variant`` (of several prompts), ``params``, ``status``
+            (``running`` before its end), ``response`` (the text), ``preferred``; others as in ``usage()``, all that
+            :func:`~ipyllm.statistics.summarise_arms` needs among them. Tokens that no server counted are null.
         """
         return answers_table(self.arms, self.responses, self.vote_cast)
 
@@ -327,13 +326,13 @@ class Comparison:
             raise bad_request("Some answers are not complete yet: vote when all have ended.")
         complete = self.complete
         self._check_complete(outcome, [self.arms[index] for index in complete])
-        first = self.arms[0].request
+        variants = {arm.variant: arm.request.prompt for arm in self.arms}
         cast_vote(
             {self.arms[index].full_label: response.call_id or None for index, response in complete.items()},
             next((arm.full_label for arm in self.arms if arm.label == outcome), outcome),
-            prompt=first.prompt,
+            prompt="\n\n".join(variants[name] for name in sorted(variants)),  # whatever the order of the arms
             blind=self.names_hidden if blind is None else blind,
-            origin=first.provenance.origin,
+            origin=self.arms[0].request.provenance.origin,
             comparison=self.id,
             tags=tags,
         )
@@ -377,7 +376,7 @@ class Comparison:
 
 
 def compare(
-    prompt: str | Iterable[Message],
+    prompt: str | Iterable[Message] | Mapping[str, str | Iterable[Message]],
     models: Sequence[str | BaseLLMService] = (),
     params: Sequence[Mapping[str, Any]] = (),
     **options: Any,

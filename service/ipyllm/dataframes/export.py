@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
-__all__ = ["export_usage"]
+__all__ = ["export_usage", "write_parquet"]
 
 
 def export_usage(path: str | os.PathLike[str], calls: pd.DataFrame | None = None) -> Path:
@@ -68,7 +68,7 @@ def export_usage(path: str | os.PathLike[str], calls: pd.DataFrame | None = None
         calls = usage()
     try:
         with atomic_write(target) as file:
-            write(_dicts_as_json(calls), file)
+            write(calls, file)
     except ImportError:
         raise bad_request(
             "Parquet needs pyarrow, which is not installed: pip install 'ipyllm[tables]', or export to .csv."
@@ -94,12 +94,13 @@ def _json(value: object) -> str:
     return json.dumps(value, ensure_ascii=False, default=str)
 
 
-def _to_parquet(frame: pd.DataFrame, file: IO[bytes]) -> None:
-    frame.to_parquet(file, engine="pyarrow", compression="zstd", index=False)
+def write_parquet(frame: pd.DataFrame, file: IO[bytes]) -> None:
+    """Write a table as Parquet, its dicts and lists as JSON text. Raises ImportError without pyarrow."""
+    _dicts_as_json(frame).to_parquet(file, engine="pyarrow", compression="zstd", index=False)
 
 
 def _to_csv(frame: pd.DataFrame, file: IO[bytes]) -> None:
-    frame.to_csv(file, index=False, encoding="utf-8")
+    _dicts_as_json(frame).to_csv(file, index=False, encoding="utf-8")
 
 
-_WRITERS: Mapping[str, Callable[[pd.DataFrame, IO[bytes]], None]] = {".parquet": _to_parquet, ".csv": _to_csv}
+_WRITERS: Mapping[str, Callable[[pd.DataFrame, IO[bytes]], None]] = {".parquet": write_parquet, ".csv": _to_csv}

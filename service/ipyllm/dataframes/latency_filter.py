@@ -6,6 +6,8 @@ drops fast calls and keeps slow ones, and so shifts every median.
 
 from __future__ import annotations
 
+from functools import reduce
+from operator import or_
 from typing import TYPE_CHECKING, Any, Final
 
 from ipyllm.timing import MAX_READ_DELAY_S
@@ -40,9 +42,9 @@ def counts_in_latency(frame: pd.DataFrame, metric: str) -> pd.Series[bool]:
     Returns
     -------
     Series of bool
-        False for warm-ups, for calls that loaded a model or came from our cache, and for those whose first token was
-        read late. ``total_s``, ``thinking_s`` and speeds need the status ``ok``, speeds also tokens that the server
-        counted.
+        False for warm-ups, for calls that loaded a model or came from our cache, for those of an experiment that were
+        made under ``other_conditions`` than its latest run, and for those whose first token was read late. ``total_s``,
+        ``thinking_s`` and speeds need the status ``ok``, speeds also tokens that the server counted.
 
     Notes
     -----
@@ -107,7 +109,8 @@ def as_bool(column: pd.Series[Any]) -> pd.Series[bool]:
 
 
 def _would_count(frame: pd.DataFrame, metric: str) -> pd.Series[bool]:
-    counts = ~_flag(frame, "cold") & ~_flag(frame, "cache_hit") & ~_flag(frame, "warmup")
+    left_out = (_flag(frame, name) for name in ("cold", "cache_hit", "warmup", "other_conditions"))
+    counts = ~reduce(or_, left_out)
     if metric in _OF_COMPLETE_CALLS and "status" in frame.columns:
         counts &= _is(frame, "status", "ok")
     return counts & ~_is(frame, "usage_source", "estimated") if metric in _OF_COUNTED_TOKENS else counts

@@ -17,6 +17,7 @@ _UNFIT: Final = {
     "provenance": "give the experiment a name instead",
     "notebook_options": "give the options themselves",
 }
+_VARIED: Final = {"effort", "verbosity", "temperature", "top_p", "max_tokens", "seed"}
 _SIMILAR: Final = 0.8
 
 
@@ -30,9 +31,14 @@ def check_call_options(options: Mapping[str, Any], own: Iterable[str], *, caller
         ...
     ipyllm.errors.LLMError: Experiment has no option 'repeat'; did you mean 'repeats'?
     """
-    for name in options:
+    for name, value in options.items():
         if name in _UNFIT:
             raise bad_request(f"{caller} takes no {name}: {_UNFIT[name]}.")
+        if name in _VARIED and isinstance(value, list | tuple):
+            one = next(iter(value), None)
+            raise bad_request(
+                f"{caller} takes one {name} for all calls: to compare several, give params=[{{{name!r}: {one!r}}}, …]."
+            )
         near = closest(name, own, cutoff=_SIMILAR)
         if near is not None:
             raise bad_request(f"{caller} has no option {name!r}; did you mean {near!r}?")

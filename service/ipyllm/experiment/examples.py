@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING, Any, Final
 
 from ipyllm.errors import bad_request
 from ipyllm.experiment.prompt_source import ID, read_source
+from ipyllm.experiment.prompt_template import reference
 from ipyllm.experiment.row_content import RowContent
 from ipyllm.experiment.row_prompts import image_columns, row_prompts
+from ipyllm.messages import SYSTEM
 from ipyllm.services.given_messages import are_messages, given_message
 from ipyllm.text.suggest import suggest
 
@@ -63,6 +65,8 @@ class Examples:
         if are_messages(given):
             _refuse_answer(answer)
             messages = tuple(given_message(item) for item in given)
+            if any(message["role"] in SYSTEM for message in messages):
+                raise bad_request("The messages of examples have a system message: give it as system=….")
             if messages[-1]["role"] != "assistant":
                 raise bad_request("The messages of examples must end with an answer, of the role assistant.")
             return cls(shared=messages)
@@ -106,7 +110,7 @@ def _answers(rows: Sequence[Mapping[str, Any]], answer: str | None) -> tuple[str
         raise bad_request(f"example_answer must be the name of a column or a template, not {type(answer).__name__}.")
     if "{{" not in answer and answer not in columns:
         raise bad_request(f"The examples have no column {answer!r} with their answers. {suggest(answer, columns)}")
-    template = answer if "{{" in answer else f'{{{{ row["{answer}"] }}}}'
+    template = answer if "{{" in answer else reference(answer)
     return tuple(reply for reply in row_prompts(rows, columns, template) if isinstance(reply, str))
 
 

@@ -5,38 +5,42 @@ from __future__ import annotations
 import threading
 import warnings
 import weakref
-from dataclasses import replace
+from functools import partial
 from inspect import signature
 from typing import TYPE_CHECKING, Any
 
 from ipyllm.comparison.arms import make_arms, named_variants
-from ipyllm.conversations.tokens import estimate_body
 from ipyllm.errors import LLMError, bad_request
 from ipyllm.experiment.call_options import check_call_options
+from ipyllm.experiment.conditions import LatestRun
 from ipyllm.experiment.examples import Examples
+from ipyllm.experiment.failure_limit import MAX_FAILURES
 from ipyllm.experiment.grid import Grid, check_content
 from ipyllm.experiment.ledger_progress import LedgerProgress
 from ipyllm.experiment.parsed_answers import ParsedAnswers
-from ipyllm.experiment.progress_bar import watch
+from ipyllm.experiment.progress_bar import show_done, watch
 from ipyllm.experiment.prompts import input_table, read_prompts
+from ipyllm.experiment.records import checked_tags, keep_record, keep_scores
 from ipyllm.experiment.results import Results
 from ipyllm.experiment.run import Run, RunConfig, RunProgress, request_of
 from ipyllm.experiment.schedule import ORDERS, schedule_trials
 from ipyllm.experiment.scores import Scores
-from ipyllm.experiment.spending_limit import LedgerFunds, SpendingLimit, max_cost, max_output_tokens_of
+from ipyllm.experiment.spending_limit import LedgerFunds, SpendingLimit
 from ipyllm.fork_safety import in_forked_child, renewed_in_child
 from ipyllm.ledger import ledger_for_calls
 from ipyllm.pipeline.budget import set_budget_of_experiment
-from ipyllm.pipeline.tool_loop import first_request
 from ipyllm.settings import get_settings
 from ipyllm.validate import validate_int, validate_usd
 
 if TYPE_CHECKING:
+    import os
     from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Set as AbstractSet
     from concurrent.futures import Executor
 
     import pandas as pd
 
+    from ipyllm.experiment.grid import Trial
     from ipyllm.experiment.remote_run import RemoteRun
     from ipyllm.experiment.schedule import Order
     from ipyllm.services.base import BaseLLMService
@@ -110,6 +114,12 @@ class Experiment:
         is skipped.
     timeout, max_retries
         As for every service.
+    max_failures : int or None
+        Failed calls in a row, by default 20, after which an arm is left, and its other calls are not made; also once
+        half of its latest ``2.5 × max_failures`` calls failed. After as many in a row over all arms of a model at one
+        address, all of them are left. Running again tries them again. None: nothing is left.
+    note, tags : str, dict, optional
+        Kept with the experiment, for :func:`ipyllm.experiments`. By default they stay as they are.
     cache : bool
         Whether ipyllm's cache may answer the first of the repeats.
     **options
@@ -150,6 +160,9 @@ class Experiment:
         warmup: int = 1,
         timeout: float | Timeout | None = None,
         max_retries: int | None = None,
+        max_failures: int | None = MAX_FAILURES,
+        note: str | None = None,
+        tags: Mapping[str, str] | None = None,
         cache: bool = False,
         **options: Any,
     ) -> None:
@@ -171,20 +184,57 @@ class Experiment:
         self.max_cost_usd = validate_usd(max_cost_usd)
         self._concurrency = None if concurrency is None else validate_int("concurrency", concurrency, 1)
         self._warmup = validate_int("warmup", warmup, 0)
+        self._max_failures = None if max_failures is None else validate_int("max_failures", max_failures, 1)
         self._order: Order = order
         self._seed = validate_int("seed", seed, None)
         self._run: Run | RemoteRun | None = None
+        self._latest: LatestRun | None = None
         self.ledger = ledger_for_calls()
         self._spending = SpendingLimit()
         if self.max_cost_usd is not None:
             self._spending = SpendingLimit(self.max_cost_usd, LedgerFunds(self.ledger, self.name, self.max_cost_usd))
         set_budget_of_experiment(self.name, self._spending.account if self._spending.limited else None)
+        self._scores.on_scored = partial(keep_scores, self.ledger, self.name)
+        self._note, self._tags = note, checked_tags(tags)
         self._texts: dict[str, str] | None = None if get_settings().store_text else {}
-        for note in notes:
-            warnings.warn(note, stacklevel=2)
+        for remark in notes:
+            warnings.warn(remark, stacklevel=2)
 
     def __repr__(self) -> str:
         return f"Experiment({self.name!r}: {self.grid.shape} = {len(self.grid)} calls)"
+
+    @staticmethod
+    def open(name: str, *, scorers: Iterable[Any] = ()) -> Results:
+        """Return the results of an experiment of the ledger, without its prompts and models at hand.
+
+        Parameters
+        ----------
+        name : str
+            Its name, as in :func:`ipyllm.experiments`.
+        scorers : sequence
+            Score its answers anew; by default the scores are those that were stored.
+
+        Raises
+        ------
+        LLMError
+            ``not_found``: there is no such experiment.
+        """
+        from ipyllm.experiment.opened_results import open_results
+
+        return open_results(name, scorers)
+
+    @staticmethod
+    def load(path: str | os.PathLike[str]) -> Results:
+        """Return the results in a file that ``results.save("run.zip")`` wrote, perhaps on another machine.
+
+        Raises
+        ------
+        LLMError
+            ``bad_request``: the file cannot be read, or is no saved experiment.
+        """
+        from ipyllm.experiment.opened_results import load_results
+
+        return load_results(path)
 
     @property
     def progress(self) -> RunProgress | None:
@@ -211,29 +261,9 @@ class Experiment:
             others; for these ``input_tokens`` (upper estimate), ``max_output_tokens`` (null if nothing limits the
             answers) and ``max_cost_usd`` (highest cost, null if the price is unknown). Warm-ups are not included.
         """
-        import pandas as pd
+        from ipyllm.experiment.planned_calls import planned_calls
 
-        done = self._ledger_progress().done()
-        rows = {}
-        for arm in self.grid.arms:
-            trials = [trial for trial in self.grid.trials.values() if trial.arm is arm]
-            to_do = [replace(arm.request, messages=trial.messages) for trial in trials if trial.key not in done]
-            costs = [max_cost(arm.service, request) for request in to_do]
-            longest = max_output_tokens_of(arm)
-            rows[arm.label] = {
-                "model": arm.model,
-                "calls": len(trials),
-                "done": len(trials) - len(to_do),
-                "to_do": len(to_do),
-                "input_tokens": sum(estimate_body(arm.service.body(first_request(request))) for request in to_do),
-                "max_output_tokens": None if longest is None else longest * len(to_do),
-                "max_cost_usd": None if None in costs else sum(cost for cost in costs if cost is not None),
-            }
-        frame = pd.DataFrame.from_dict(rows, orient="index").rename_axis("arm")
-        frame = frame.astype({"max_output_tokens": "Int64", "max_cost_usd": "float64"})
-        total: dict[str, Any] = {name: frame[name].sum(skipna=False) for name in frame.columns if name != "model"}
-        frame.loc["total"] = {"model": "", **total}
-        return frame.astype({"calls": "int64", "done": "int64", "to_do": "int64", "input_tokens": "int64"})
+        return planned_calls(self.grid, self._ledger_progress().done())
 
     # ---- running ----------------------------------------------------------------------------------
 
@@ -268,8 +298,11 @@ class Experiment:
             When the user interrupts. Answers that arrived are in :meth:`results`; :meth:`run` continues from there.
         """
         n_done = self._begin(executor, chunk_size)
-        run = self._run
+        run, latest = self._run, self._latest
+        earlier = latest.in_words if latest is not None else ""
         if run is None:
+            if progress:
+                show_done(name=self.name, total=n_done, earlier=earlier)
             return self._scored_results()
         try:
             watch(
@@ -279,6 +312,7 @@ class Experiment:
                 n_done=n_done,
                 total=n_done + run.progress.to_do,
                 show=progress,
+                earlier=earlier,
             )
         except KeyboardInterrupt:
             run.cancel()
@@ -314,6 +348,29 @@ class Experiment:
             texts=self._texts,
             table=self._table,
             current_run=lambda: self._run,
+            latest_run=lambda: self._latest,
+            concurrency=self._wanted_concurrency,
+        )
+
+    def _wanted_concurrency(self) -> dict[str, int] | None:
+        """Return the concurrency of each arm, if the user chose one, or let a run choose it."""
+        if self._latest is not None:
+            return {label: conditions.concurrency for label, conditions in self._latest.conditions.items()}
+        if self._concurrency is None:
+            return None
+        config = self._config()
+        return {arm.label: config.in_flight_at(arm.service) for arm in self.grid.arms}
+
+    def _config(self) -> RunConfig:
+        return RunConfig(
+            self.name,
+            self.grid.signature,
+            self._warmup,
+            self._concurrency,
+            self.ledger,
+            self._spending,
+            self._texts,
+            max_failures=self._max_failures,
         )
 
     def _scored_results(self) -> Results:
@@ -342,33 +399,36 @@ class Experiment:
                 warnings.warn(changes, stacklevel=4)
             to_do = [trial for key, trial in self.grid.trials.items() if key not in done and key not in running]
             self._run = None
+            config = self._config()
+            keep_record(self.ledger, self.name, self.grid, self._table, self._note, self._tags)
             if not to_do:
+                self._note_run(config, recorded, done, to_do)
                 return len(done)
             trials = schedule_trials(to_do, self._seed, self._order)
-            config = RunConfig(
-                self.name,
-                self.grid.signature,
-                self._warmup,
-                self._concurrency,
-                self.ledger,
-                self._spending,
-                self._texts,
-            )
             one_of_each_arm = {trial.arm.label: trial for trial in trials}.values()
             uncounted = self._spending.check(
                 (trial.arm.service, request_of(trial, config)) for trial in one_of_each_arm
             )
             if uncounted:
                 warnings.warn(uncounted, stacklevel=4)
+            run: Run | RemoteRun
             if executor is None:
-                self._run = Run(trials, config)
+                run = Run(trials, config)
             else:
                 from ipyllm.experiment.remote_run import RemoteRun
 
-                self._run = RemoteRun(trials, config, executor, chunk_size=size, earlier_rows=recorded.rows_per_trial())
-            _running[self.name] = self._run
-            self._run.start()
+                run = RemoteRun(trials, config, executor, chunk_size=size, earlier_rows=recorded.rows_per_trial())
+            self._note_run(run.config, recorded, done, to_do)
+            self._run = _running[self.name] = run
+            run.start()
             return len(done)
+
+    def _note_run(
+        self, config: RunConfig, recorded: LedgerProgress, done: AbstractSet[str], to_do: Iterable[Trial]
+    ) -> None:
+        conditions = {arm.label: config.conditions(arm.service) for arm in self.grid.arms}
+        asked = frozenset(trial.arm.label for trial in to_do)
+        self._latest = LatestRun(frozenset(done), asked, conditions, recorded.done_in_words())
 
     def _report_problems(self, progress: RunProgress) -> None:
         if progress.unreachable and not progress.ended:
@@ -377,8 +437,10 @@ class Experiment:
             raise LLMError(
                 f"No model could be reached: {reasons}.", category=first.category, status_code=first.status_code
             ) from None
-        for model, error in progress.unreachable.items():
-            warnings.warn(f"{model} could not be reached, so its other calls were not made: {error}", stacklevel=3)
+        for server, error in progress.unreachable.items():
+            warnings.warn(f"{server} could not be reached, so its other calls were not made: {error}", stacklevel=3)
+        for reason in progress.left.values():
+            warnings.warn(f"{reason} Its other calls were not made: run() again asks them.", stacklevel=3)
         if progress.stopped is not None:
             warnings.warn(self.results().state, stacklevel=3)
 

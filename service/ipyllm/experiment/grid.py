@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from ipyllm.comparison.arms import Arm, canonical_json
+from ipyllm.comparison.arms import canonical_json
 from ipyllm.errors import bad_request
 from ipyllm.experiment.row_content import RowContent
 from ipyllm.experiment.row_identity import id_of_text
@@ -21,6 +21,7 @@ from ipyllm.messages import SYSTEM
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
+    from ipyllm.comparison.arms import Arm
     from ipyllm.experiment.prompts import Prompt
     from ipyllm.messages import Message
 
@@ -40,9 +41,10 @@ class Trial:
     @property
     def messages(self) -> tuple[Message, ...]:
         """The messages that are sent; raises ``bad_request`` if the file of an image has gone or changed."""
-        of_row = self.prompt.messages
-        n_system = sum(1 for message in of_row[:1] if message["role"] in SYSTEM)  # first, as servers want it
-        return (*of_row[:n_system], *self.arm.request.messages, *of_row[n_system:])
+        of_arm, of_row = self.arm.request.messages, self.prompt.messages
+        if of_row[0]["role"] in SYSTEM:  # first, as servers want it
+            return (of_row[0], *of_arm, *of_row[1:])
+        return (*of_arm, *of_row)
 
 
 class Grid:
@@ -58,6 +60,7 @@ class Grid:
         for prompt in prompts:
             self._of_variant.setdefault(prompt.variant, []).append(prompt)
         self.prompts = tuple(next(iter(self._of_variant.values()), ()))
+        self.all_prompts = tuple(prompts)
         self.repeats = repeats
         self.trials = {trial.key: trial for trial in self._make()}
 
@@ -65,7 +68,7 @@ class Grid:
         return len(self.arms) * len(self.prompts) * self.repeats
 
     def _make(self) -> Iterator[Trial]:
-        for arm, keys in self._keys(Arm.identity):
+        for arm, keys in self._keys(lambda arm: arm.identity()):
             yield from (Trial(key, arm, prompt, repeat) for key, prompt, repeat in keys)
 
     def _keys(self, identity_of: Callable[[Arm], Any]) -> Iterator[tuple[Arm, Iterator[tuple[str, Prompt, int]]]]:
@@ -108,7 +111,7 @@ class Grid:
         """
         found: dict[str, list[Trial]] = {}
         trials = iter(self.trials.values())
-        for arm, keys in self._keys(Arm.earlier_identity):
+        for arm, keys in self._keys(lambda arm: arm.earlier_identity()):
             for key, _, _ in keys:
                 trial = next(trials)
                 if arm.is_in_earlier_identity:
@@ -118,9 +121,8 @@ class Grid:
     @property
     def prompt_ids(self) -> set[str]:
         """The ids of the prompts, and those that rows of the ledger's version 4 have: hashes of the text."""
-        prompts = [prompt for prompts in self._of_variant.values() for prompt in prompts]
-        earlier = {id_of_text(prompt.text, prompt.nth) for prompt in prompts}
-        return {prompt.prompt_id for prompt in prompts} | earlier
+        earlier = {id_of_text(prompt.text, prompt.nth) for prompt in self.all_prompts}
+        return {prompt.prompt_id for prompt in self.all_prompts} | earlier
 
     @property
     def name(self) -> str:
@@ -129,8 +131,7 @@ class Grid:
         Addresses are no part of it, so that an experiment finds its rows, and says that the address has changed.
         """
         identities = [arm.earlier_identity() for arm in self.arms]
-        asked = (prompt for prompts in self._of_variant.values() for prompt in prompts)
-        contents = [identities, [prompt.sent for prompt in asked]]
+        contents = [identities, [prompt.sent for prompt in self.all_prompts]]
         return f"experiment-{hashlib.sha256(canonical_json(contents).encode()).hexdigest()[:8]}"
 
     @property

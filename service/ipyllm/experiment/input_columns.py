@@ -26,7 +26,7 @@ class InputTable:
 
     def __init__(self, grid: Grid, table: pd.DataFrame | None) -> None:
         self._grid = grid
-        self._table = table
+        self.table = table
 
     def beside(self, calls: pd.DataFrame) -> pd.DataFrame:
         """Return ``calls``, whose ``row`` counts from 0, with the input's columns after ``n_rows``.
@@ -69,7 +69,7 @@ class InputTable:
         """Return the rows of these numbers, from 0, with the input's index."""
         import pandas as pd
 
-        table = self._table
+        table = self.table
         if table is not None:
             return table.iloc[numbers]
         of_row = {row: prompt.data for prompt in self._grid.prompts for row in prompt.rows}

@@ -6,6 +6,7 @@ from collections import Counter
 from typing import TYPE_CHECKING, Any, Final
 
 from ipyllm.dataframes.call_totals import cost_total
+from ipyllm.dataframes.conditions import in_words
 from ipyllm.experiment.earlier_rows import EarlierRows
 from ipyllm.experiment.run import GRID_TAG, TRIAL_TAG
 from ipyllm.experiment.steps import with_steps
@@ -13,6 +14,7 @@ from ipyllm.text.format import count, join_names
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
+    from collections.abc import Set as AbstractSet
 
     import pandas as pd
 
@@ -61,6 +63,12 @@ class LedgerProgress:
         final = (status == "ok") | ((status == "error") & category.isin(_FINAL_ERRORS))
         return set(self.rows.loc[final & ~self._is_warmup & ~self._is_step & self._in_grid, "trial"])
 
+    def done_in_words(self) -> str:
+        """Return how many trials of the grid are done, and under which conditions they were asked."""
+        is_done = self.rows["trial"].isin(self.done()) & ~self._is_warmup & (self.rows["status"] != "running")
+        rows = self.rows[is_done].drop_duplicates("trial", keep="last")
+        return f"{len(rows)} of {len(self._grid)} {in_words(rows)}" if len(rows) else ""
+
     def running(self) -> set[str]:
         """Return the keys of the trials whose calls are running."""
         return set(self.rows.loc[(self.rows["status"] == "running") & ~self._is_warmup & self._in_grid, "trial"])
@@ -72,8 +80,11 @@ class LedgerProgress:
         rows = zip(self.rows["trial"], self._is_warmup, strict=True)
         return Counter(trial_name(key, warmup=is_warmup) for key, is_warmup in rows)
 
-    def calls(self) -> pd.DataFrame:
-        """Return one row for each trial (its answer, or else its latest failure), and the warm-ups."""
+    def calls(self, done_before: AbstractSet[str] = frozenset()) -> pd.DataFrame:
+        """Return one row for each trial (its answer, or else its latest failure), and the warm-ups.
+
+        ``reused`` marks those of the trials that were done before the latest run.
+        """
         rows = with_steps(self.rows[self._in_grid])
         is_warmup = self._is_warmup[rows.index]
         best = (
@@ -84,6 +95,7 @@ class LedgerProgress:
             .index
         )
         rows = rows.loc[rows.index.isin(best) | is_warmup]
+        is_warmup = is_warmup[rows.index]
         trials = [self._grid.trials[key] for key in rows["trial"]]
         rows = rows.assign(
             arm=[trial.arm.label for trial in trials],
@@ -95,7 +107,8 @@ class LedgerProgress:
             row=[trial.prompt.row for trial in trials],
             n_rows=[len(trial.prompt.rows) for trial in trials],
             prompt=[trial.prompt.text for trial in trials],
-            warmup=self._is_warmup[rows.index],
+            warmup=is_warmup,
+            reused=rows["trial"].isin(done_before) & ~is_warmup,
         )
         if self._texts:
             rows["response"] = rows["response"].fillna(rows["call_id"].map(self._texts))

@@ -20,7 +20,8 @@ __all__ = ["check_picklable"]
 def check_picklable(chunks: Iterable[Chunk], executor: Executor) -> None:
     """Raise ``bad_request`` if an arm of the chunks cannot be sent to a worker, with the part of it that is why."""
     knows_notebook = not _starts_afresh(executor)
-    for label, _, given, request in {id(arm[3]): arm for chunk in chunks for arm in chunk.arms}.values():
+    for arm in {id(arm.request): arm for chunk in chunks for arm in chunk.arms}.values():
+        request = arm.request
         parts: list[tuple[str, Any, Any]] = [
             (f"The tool {name}", tool, tool.function) for name, tool in request.tools.items()
         ]
@@ -35,10 +36,10 @@ def check_picklable(chunks: Iterable[Chunk], executor: Executor) -> None:
                     f"{what} cannot be sent to another process ({problem}): define it at the top of a module that "
                     "workers can import."
                 )
-        if (problem := _pickling_problem((given, request))) is not None:
+        if (problem := _pickling_problem((arm.given, request))) is not None:
             raise bad_request(
-                f"{label!r} cannot be sent to another process ({problem}); give the model as a name, with its endpoint "
-                "or route in the settings."
+                f"{arm.label!r} cannot be sent to another process ({problem}); give the model as a name, with its "
+                "endpoint or route in the settings."
             )
 
 

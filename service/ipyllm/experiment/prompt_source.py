@@ -148,7 +148,10 @@ def _from_file(source: str | Path) -> Source:
     kind = path.suffix.lower()
     if kind not in _FILES:
         what = f"{shorten(str(source), 60)!r} is not a file of prompts (.csv, .jsonl, .json, .parquet, .sqlite)"
-        raise bad_request(f"{what}; write one prompt as a list: prompts=[…].")
+        advice = (
+            "read it with pandas, and give the table." if _exists(path) else "write one prompt as a list: prompts=[…]."
+        )
+        raise bad_request(f"{what}; {advice}")
     if not path.is_file():
         raise bad_request(f"The file of prompts {str(source)!r} does not exist.")
     if kind in _LEDGERS:
@@ -173,13 +176,34 @@ def _from_file(source: str | Path) -> Source:
 
 
 def _from_json(text: str, name: str, *, is_list: bool) -> Source:
-    items = json.loads(text) if is_list else [json.loads(line) for line in text.splitlines() if line.strip()]
+    items = json.loads(text) if is_list else [_line(line, number, name) for number, line in _lines(text)]
     if not isinstance(items, list):
         raise bad_request(
             f"{name} holds one JSON {'object' if isinstance(items, dict) else 'value'}, not a list of rows."
         )
     rows = [_record(_without_batch(item, name, index), index) for index, item in enumerate(items)]
     return Source(rows, notes=tuple(_batch_notes(items)))
+
+
+def _lines(text: str) -> Iterator[tuple[int, str]]:
+    # Not splitlines, which also ends lines at characters that JSON has within texts.
+    return ((number, line) for number, line in enumerate(text.split("\n"), 1) if line.strip())
+
+
+def _line(line: str, number: int, name: str) -> Any:
+    try:
+        return json.loads(line)
+    except json.JSONDecodeError as exc:
+        raise bad_request(
+            f"{name} cannot be read: line {number} is no JSON, from column {exc.colno} on ({exc.msg})."
+        ) from None
+
+
+def _exists(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except (OSError, ValueError):  # a prompt, and so no path
+        return False
 
 
 def _without_batch(item: Any, name: str, index: int) -> Any:

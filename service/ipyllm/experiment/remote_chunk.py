@@ -16,14 +16,17 @@ from typing import TYPE_CHECKING, Any
 from ulid import ULID
 
 from ipyllm.conversations.hidden_tokens import hidden_tokens
+from ipyllm.errors import bad_request
 from ipyllm.experiment.run import TRIAL_TAG, Run, RunConfig, request_of
 from ipyllm.experiment.spending_limit import ChunkFunds, SpendingLimit
 from ipyllm.pipeline.ledger_rows import opening_row
 from ipyllm.runtime.interruptible import CANCEL_GRACE_S
+from ipyllm.text.format import join_names
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from ipyllm.comparison.arms import Arm
     from ipyllm.conversations.hidden_tokens import Excess, Kind
     from ipyllm.errors import LLMError
     from ipyllm.experiment.grid import Trial
@@ -36,14 +39,50 @@ __all__ = ["Chunk", "ChunkReport", "run_chunk", "trial_name", "write_lost_calls"
 
 
 @dataclass(frozen=True)
+class PackedArm:
+    """An arm in a form that can be pickled."""
+
+    label: str
+    server: str
+    variant: str
+    given: str | BaseLLMService  # the model as the user gave it
+    request: ChatRequest
+    addresses: frozenset[str | None]
+
+    @classmethod
+    def of(cls, arm: Arm) -> PackedArm:
+        """Pack an arm."""
+        return cls(arm.label, arm.server, arm.variant, arm.given, arm.request, frozenset(arm.addresses()))
+
+    def unpack(self) -> Arm:
+        """Return the arm, with a service made from the settings of this process.
+
+        Raises ``bad_request`` if these have another address, whose answers would be taken for those of the arm.
+        """
+        from ipyllm.comparison.arms import Arm
+        from ipyllm.registry.models import create_llm_service
+
+        service = create_llm_service(self.given) if isinstance(self.given, str) else self.given
+        arm = Arm(
+            self.label, "", self.request.model, service, self.given, self.request, self.server, variant=self.variant
+        )
+        if (addresses := arm.addresses()) != self.addresses:
+            here, there = (join_names(sorted(map(str, some))) for some in (addresses, self.addresses))
+            raise bad_request(f"{self.label} is at {here} there, and at {there} here: give both the same settings.")
+        return arm
+
+
+@dataclass(frozen=True)
 class Chunk:
     """Trials in a form that can be pickled."""
 
     experiment: str
     grid: str
     concurrency: int | None
+    executor: str | None
+    max_failures: int | None
     warmups: int  # if not 0, each trial is a warm-up that is repeated so many times
-    arms: tuple[tuple[str, str, str | BaseLLMService, ChatRequest], ...]  # label, variant, model as given, request
+    arms: tuple[PackedArm, ...]
     trials: tuple[tuple[str, int, str, str, Content | None, int], ...]  # key, index of the arm, prompt, repeat
     submission_id: str = ""  # unique, because Dask runs equal tasks only once
     limit_usd: float | None = None  # the part of the budget that is reserved for it
@@ -58,8 +97,10 @@ class Chunk:
             config.experiment,
             config.grid,
             config.concurrency,
+            config.executor,
+            config.max_failures,
             warmups,
-            tuple((arm.label, arm.variant, arm.given, arm.request) for arm in arms.values()),
+            tuple(PackedArm.of(arm) for arm in arms.values()),
             tuple(
                 (
                     *(trial.key, index[trial.arm.label], trial.prompt.prompt_id),
@@ -71,15 +112,10 @@ class Chunk:
 
     def unpack(self) -> list[Trial]:
         """Return the trials, with services made from the settings of this process."""
-        from ipyllm.comparison.arms import Arm
         from ipyllm.experiment.grid import Trial
         from ipyllm.experiment.prompts import Prompt
-        from ipyllm.registry.models import create_llm_service
 
-        arms = []
-        for label, variant, given, request in self.arms:
-            service = create_llm_service(given) if isinstance(given, str) else given
-            arms.append(Arm(label, "", request.model, service, given, request, variant=variant))
+        arms = [arm.unpack() for arm in self.arms]
         return [
             Trial(key, arms[arm_index], Prompt(prompt_id, text, 0, {}, content=content), repeat)
             for key, arm_index, prompt_id, text, content, repeat in self.trials
@@ -94,7 +130,8 @@ class ChunkReport:
     ended: int
     failed: int
     cost: CostTotal
-    unreachable: dict[str, LLMError] = field(default_factory=dict)  # models that could not be reached, with the error
+    unreachable: dict[str, LLMError] = field(default_factory=dict)  # servers that could not be reached, with the error
+    left: dict[str, LLMError] = field(default_factory=dict)  # arms and servers that failed too often, with the reason
     stopped: str | None = None  # why it ended early, in one sentence
     hidden_tokens: Mapping[Kind, Excess] = field(default_factory=dict)  # as far as the worker knows now
 
@@ -120,7 +157,16 @@ def run_chunk(chunk: Chunk) -> ChunkReport:
     spending = SpendingLimit()
     if chunk.limit_usd is not None:
         spending = SpendingLimit(chunk.limit_usd, ChunkFunds(chunk.limit_usd))
-    config = RunConfig(chunk.experiment, chunk.grid, chunk.warmups, chunk.concurrency, collector, spending)
+    config = RunConfig(
+        chunk.experiment,
+        chunk.grid,
+        chunk.warmups,
+        chunk.concurrency,
+        collector,
+        spending,
+        executor=chunk.executor,
+        max_failures=chunk.max_failures,
+    )
     run = Run(trials, config, warmups_only=bool(chunk.warmups))
     run.start()
     try:
@@ -137,6 +183,7 @@ def run_chunk(chunk: Chunk) -> ChunkReport:
         progress.failed,
         progress.cost,
         progress.unreachable,
+        progress.left,
         progress.stopped,
         hidden_tokens().snapshot(),
     )

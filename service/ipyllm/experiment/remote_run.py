@@ -18,6 +18,7 @@ from ulid import ULID
 
 from ipyllm.conversations.hidden_tokens import hidden_tokens
 from ipyllm.errors import LLMError, bad_request
+from ipyllm.experiment.failure_limit import FailureLimit, Outcome
 from ipyllm.experiment.picklable import check_picklable
 from ipyllm.experiment.remote_chunk import Chunk, ChunkReport, run_chunk, write_lost_calls, write_rows
 from ipyllm.experiment.run import TRIAL_TAG, RunProgress, request_of
@@ -95,14 +96,15 @@ class RemoteRun:
     ) -> None:
         self.done = InterruptibleEvent()
         self.progress = RunProgress(len(trials))
-        self._config = config
         self._executor, self._factory = _executor_and_factory(executor)
         self._owns_executor = executor is not self._executor
         self._earlier_rows = earlier_rows
         self._kernel = kernel_id()
         self._run_id = str(ULID())
         self._n_workers = _worker_count(self._executor)
+        self.config = replace(config, executor=f"{self._n_workers} × {type(self._executor).__name__}")
         self._n_deaths = 0
+        self._failures = FailureLimit(config.max_failures)
         size = chunk_size or _chunk_size(len(trials), self._n_workers, config.most_in_flight)
         self._trial_queue = deque(self._chunks(trials, size))
         self._warmup_queue = deque(self._warm_ups(trials))
@@ -134,14 +136,14 @@ class RemoteRun:
 
     def _chunks(self, trials: Sequence[Trial], size: int) -> list[ChunkJob]:
         parts = [list(trials[start : start + size]) for start in range(0, len(trials), size)]
-        return [ChunkJob(Chunk.of(part, self._config), part) for part in parts]
+        return [ChunkJob(Chunk.of(part, self.config), part) for part in parts]
 
     def _warm_ups(self, trials: Sequence[Trial]) -> list[ChunkJob]:
-        if not self._config.warmups:
+        if not self.config.warmups:
             return []
-        first = list({trial.arm.model: trial for trial in reversed(trials)}.values())
+        first = list({trial.arm.server: trial for trial in reversed(trials)}.values())
         return [
-            ChunkJob(Chunk.of([trial], self._config, warmups=self._config.warmups), [trial], is_warmup=True)
+            ChunkJob(Chunk.of([trial], self.config, warmups=self.config.warmups), [trial], is_warmup=True)
             for trial in first
         ]
 
@@ -232,18 +234,43 @@ class RemoteRun:
     def _write(self, job: ChunkJob, report: ChunkReport, queue: deque[ChunkJob]) -> None:
         progress = self.progress
         self._n_deaths = 0
-        write_rows(report.rows, self._config, self._kernel, self._earlier_rows)
+        write_rows(report.rows, self.config, self._kernel, self._earlier_rows)
         hidden_tokens().update(report.hidden_tokens)
         self._release(job, report.cost.usd)
         progress.cost += report.cost
-        for model, error in report.unreachable.items():
-            progress.unreachable.setdefault(model, error)
+        for server, error in report.unreachable.items():
+            progress.unreachable.setdefault(server, error)
+        for name, reason in report.left.items():
+            progress.left.setdefault(name, reason)
+        if not job.is_warmup:
+            self._count_failures(job, report)
+        if report.unreachable or progress.left:
+            self._take_back_unreachable(queue)
         if job.is_warmup:
             return
         progress.ended += report.ended
         progress.failed += report.failed
         if report.stopped is not None and job.reservation_id is not None:
             self._handle_stop(job, report, queue)
+
+    def _count_failures(self, job: ChunkJob, report: ChunkReport) -> None:
+        """Leave arms that failed too often in several chunks together."""
+        arms = {trial.key: trial.arm for trial in job.trials}
+        for row in sorted(report.rows, key=lambda row: row["call_id"]):
+            outcome = Outcome.of_row(row)
+            was_refused_by_budget = outcome.error_category == "quota" and not row.get("attempts")
+            if not was_refused_by_budget:
+                found = self._failures.record(arms[row["tags"][TRIAL_TAG]], outcome)
+                if found is not None:
+                    self.progress.left.setdefault(*found)
+
+    def _take_back_unreachable(self, queue: deque[ChunkJob]) -> None:
+        """Withdraw chunks that no worker has begun, and that have calls to a server or arm that is asked no more."""
+        for future, job in list(self._submitted.items()):
+            if any(self.progress.is_left(trial.arm) for trial in job.trials) and future.cancel():
+                del self._submitted[future]
+                self._release(job, 0.0)
+                queue.append(job)
 
     def _handle_stop(self, job: ChunkJob, report: ChunkReport, queue: deque[ChunkJob]) -> None:
         """Submit again what a worker did not send because its part of the budget was used up, as by retries."""
@@ -252,7 +279,7 @@ class RemoteRun:
         if not made:
             self._stop(str(report.stopped))
         elif trials:
-            queue.appendleft(ChunkJob(Chunk.of(trials, self._config), trials))
+            queue.appendleft(ChunkJob(Chunk.of(trials, self.config), trials))
 
     def _handle_failure(self, job: ChunkJob, exc: BaseException, queue: deque[ChunkJob]) -> None:
         """Submit a chunk again if its worker died; stop the run after other errors."""
@@ -289,11 +316,11 @@ class RemoteRun:
         return True
 
     def _reachable_part(self, job: ChunkJob) -> ChunkJob | None:
-        unreachable = self.progress.unreachable
-        if job.is_warmup or not any(trial.arm.model in unreachable for trial in job.trials):
+        is_left = self.progress.is_left
+        if job.is_warmup or not any(is_left(trial.arm) for trial in job.trials):
             return job
-        trials = [trial for trial in job.trials if trial.arm.model not in unreachable]
-        return ChunkJob(Chunk.of(trials, self._config), trials, tries=job.tries) if trials else None
+        trials = [trial for trial in job.trials if not is_left(trial.arm)]
+        return ChunkJob(Chunk.of(trials, self.config), trials, tries=job.tries) if trials else None
 
     # ---- the budget --------------------------------------------------------------------------------
 
@@ -303,7 +330,7 @@ class RemoteRun:
         Return the part to submit, None if it must wait, and the part that is left. Stop the run if no call can ever
         fit: when nothing in flight can cost less than is reserved for it.
         """
-        spending = self._config.spending
+        spending = self.config.spending
         if not spending.limited:
             return job, None
         try:
@@ -325,28 +352,28 @@ class RemoteRun:
             return None, job
         rest = None
         if n_fitting < len(job.trials):
-            rest = ChunkJob(Chunk.of(job.trials[n_fitting:], self._config), job.trials[n_fitting:])
-            job = ChunkJob(Chunk.of(job.trials[:n_fitting], self._config), job.trials[:n_fitting], tries=job.tries)
+            rest = ChunkJob(Chunk.of(job.trials[n_fitting:], self.config), job.trials[n_fitting:])
+            job = ChunkJob(Chunk.of(job.trials[:n_fitting], self.config), job.trials[:n_fitting], tries=job.tries)
             bounds = bounds[:n_fitting]
         job.reservation_id, job.bounds_usd = reservation_id, bounds
         job.chunk = replace(job.chunk, limit_usd=sum(bounds), hidden_tokens=hidden_tokens().snapshot())
         return job, rest
 
     def _bound(self, trial: Trial) -> float:
-        request = request_of(trial, self._config)
-        return self._config.spending.bound(max_cost(trial.arm.service, request), request.model)
+        request = request_of(trial, self.config)
+        return self.config.spending.bound(max_cost(trial.arm.service, request), request.model)
 
     def _lose(self, job: ChunkJob) -> None:
         """Count the calls of a chunk whose rows will not come as the most that they can have cost."""
         if job.reservation_id is not None:
-            write_lost_calls(job.calls, job.bounds_usd, self._config, f"{self._run_id} {job.tries}")
+            write_lost_calls(job.calls, job.bounds_usd, self.config, f"{self._run_id} {job.tries}")
         self._release(job, sum(job.bounds_usd))
 
     def _release(self, job: ChunkJob, cost_usd: float) -> None:
         """Release what is reserved for a chunk; its rows say what it cost."""
         if job.reservation_id is not None:
             try:
-                self._config.spending.release_now(job.reservation_id, cost_usd)
+                self.config.spending.release_now(job.reservation_id, cost_usd)
             except LLMError as exc:
                 self._stop(str(exc))
 

@@ -5,18 +5,22 @@ from __future__ import annotations
 from html import escape
 from typing import TYPE_CHECKING, Any
 
+from ipyllm.dataframes.conditions import TIMES_LEFT_OUT, in_words
 from ipyllm.dataframes.failures import root_categories
+from ipyllm.experiment.conditions import with_conditions
 from ipyllm.experiment.input_columns import InputTable, in_order
 from ipyllm.experiment.ledger_progress import LedgerProgress
 from ipyllm.totals import CostTotal
 
 if TYPE_CHECKING:
+    import os
     from collections.abc import Callable, Iterable, Mapping
     from pathlib import Path
 
     import pandas as pd
 
     from ipyllm.experiment.answer_matrix import AnswerMatrix
+    from ipyllm.experiment.conditions import LatestRun
     from ipyllm.experiment.grid import Grid
     from ipyllm.experiment.parsed_answers import ParsedAnswers
     from ipyllm.experiment.remote_run import RemoteRun
@@ -49,6 +53,8 @@ class Results:
         texts: Mapping[str, str] | None,
         table: pd.DataFrame | None,
         current_run: Callable[[], Run | RemoteRun | None],
+        latest_run: Callable[[], LatestRun | None],
+        concurrency: Callable[[], Mapping[str, int] | None],
     ) -> None:
         self._name = name
         self._grid = grid
@@ -58,6 +64,56 @@ class Results:
         self._texts = texts
         self._input = InputTable(grid, table)
         self._current_run = current_run
+        self._latest_run = latest_run
+        self._concurrency = concurrency
+
+    @property
+    def name(self) -> str:
+        """Name of the experiment."""
+        return self._name
+
+    @property
+    def arms(self) -> tuple[str, ...]:
+        """Labels of the arms, in their order."""
+        return tuple(arm.label for arm in self._grid.arms)
+
+    def annotate(self, note: str | None = None, tags: Mapping[str, str] | None = None) -> Results:
+        """Keep a note or tags with the experiment, for :func:`ipyllm.experiments`; None leaves them as they are."""
+        from ipyllm.experiment.records import checked_tags, keep_note
+
+        keep_note(self._ledger, self._name, note, checked_tags(tags))
+        return self
+
+    def save(self, path: str | os.PathLike[str]) -> Path:
+        """Write the experiment to a ``.zip`` file, for :meth:`ipyllm.Experiment.load`, and return its path.
+
+        ``calls.parquet`` is :attr:`calls`, which DuckDB, pandas and Polars read; ``ledger.parquet`` has the rows of the
+        ledger, failed attempts and judges included; ``experiment.json`` the arms, the input and the scores. Only the
+        owner may read the file.
+
+        Raises
+        ------
+        LLMError
+            ``bad_request``: the name does not end in ``.zip``, pyarrow is missing, or the file cannot be written.
+        """
+        from ipyllm.dataframes.usage import usage
+        from ipyllm.experiment.archive import write_archive
+        from ipyllm.experiment.stored_grid import document_of
+
+        calls = self.calls
+        document = {
+            "name": self._name,
+            "grid": document_of(self._grid, self._input.table),
+            "scores": self._scores.stored(),
+        }
+        rows = usage(kernel=None, experiment=self._name, ledger=self._ledger)
+        return write_archive(path, document, calls, rows)
+
+    def contents(self) -> dict[str, str]:
+        """Return the data of each row of the input by its ``prompt_id``, as one text."""
+        from ipyllm.experiment.row_identity import contents_of_row
+
+        return {prompt.prompt_id: contents_of_row(prompt.data) for prompt in self._grid.prompts}
 
     def __repr__(self) -> str:
         return f"Results of {self._name!r}: {self.state}"
@@ -74,10 +130,12 @@ class Results:
         ``n_rows`` (equal rows of the input, which share the answer), the input's columns, ``prompt``, ``response``,
         ``status``, then the columns of ``usage()``. ``exchanges`` is the number of requests: a call with tools or a
         repaired answer takes several; its ``cost_usd`` and ``total_s`` are those of all, the rest is that of the last.
-        With a schema, ``parsed`` is the value in the answer, and ``parsed_<field>`` its fields. For each scorer there
-        are ``score_<name>`` and ``score_<name>_error``. A column of the input whose name is taken, or begins with
-        ``score_`` or ``parsed_``, is ``input_<name>``. Calls without a score are scored now, in this thread; what a
-        scorer's calls cost is paid from the budget of the experiment.
+        ``reused`` says whether the call was made before the latest run in this kernel, ``other_conditions`` whether it
+        was made under others than that run or, if that asked its arm nothing, at another concurrency: its times are
+        then null. With a schema, ``parsed`` is the value in the answer, and ``parsed_<field>`` its fields. For each
+        scorer there are ``score_<name>`` and ``score_<name>_error``. A column of the input whose name is taken, or
+        begins with ``score_`` or ``parsed_``, is ``input_<name>``. Calls without a score are scored now, in this
+        thread; what a scorer's calls cost is paid from the budget of the experiment.
         """
         return self._with_input(self._scored())
 
@@ -125,10 +183,16 @@ class Results:
         total = len(self._grid)
         failed = calls[calls["status"].isin(["error", "truncated"])]
         answered = int((calls["status"] == "ok").sum())
+        earlier = calls[calls["reused"]]
         if len(failed) and len(failed) == total:
             sentences = [f"All {total} calls failed ({_categories(failed)}): {failed['error_message'].iloc[0]}"]
         else:
-            sentences = [f"{answered} of {total} calls have an answer."]
+            from_earlier = (
+                f" ({len(earlier)} of {total} from an earlier run {in_words(earlier)})" if len(earlier) else ""
+            )
+            sentences = [f"{answered} of {total} calls have an answer{from_earlier}."]
+            if earlier["other_conditions"].any():
+                sentences.append(TIMES_LEFT_OUT)
             if len(failed):
                 sentences.append(f"{len(failed)} failed ({_categories(failed)}).")
         left = total - answered - len(failed)
@@ -138,6 +202,7 @@ class Results:
             sentences.append(f"It is running; {left} of the calls have not ended{alone}.")
         elif left:
             reason = f": {run.progress.stopped}" if run is not None and run.progress.stopped else "."
+            sentences += [] if run is None else run.progress.problems()
             sentences.append(f"{left} were not made{reason} Call run() again to continue.")
         return " ".join(sentences)
 
@@ -278,12 +343,19 @@ class Results:
         scored = scored.assign(arm=in_order(scored["arm"], self._grid), _measured=~scored["warmup"])
         scored = scored.sort_values(["_measured", "row", "arm", "repeat"], kind="stable", ignore_index=True)
         calls = self._input.beside(scored.drop(columns="_measured"))
-        calls.attrs = {**scored.attrs, "arms": [arm.label for arm in self._grid.arms]}
+        run = self._current_run()
+        calls.attrs = {
+            **scored.attrs,
+            "arms": [arm.label for arm in self._grid.arms],
+            "problems": [] if run is None else run.progress.problems(),
+        }
         return calls
 
     def _calls(self) -> pd.DataFrame:
         """Return the calls, with the number of their row, from 0."""
-        return self._parsed.checked(self._ledger_progress().calls())
+        latest = self._latest_run()
+        calls = self._ledger_progress().calls(frozenset() if latest is None else latest.done_before)
+        return self._parsed.checked(with_conditions(calls, latest, self._concurrency()))
 
     def _votes(self) -> pd.DataFrame:
         """Return the votes between arms of this experiment, under the arms' labels."""

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from ipyllm.messages import Message
 
-__all__ = ["Content", "RowContent", "images_of", "row_content"]
+__all__ = ["Content", "RowContent", "SentContent", "images_of", "row_content"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +54,7 @@ class _Image:
 
 
 @dataclass(frozen=True, slots=True)
-class _SentContent:
+class SentContent:
     """Messages as they are sent, with the digest that identifies them."""
 
     _messages: tuple[Message, ...]
@@ -77,7 +77,7 @@ class RowContent:
         return tuple(map(_with_images, self._messages))
 
     def __reduce__(self) -> tuple[object, ...]:
-        return (_SentContent, (self.messages(), self.digest))
+        return (SentContent, (self.messages(), self.digest))
 
     @property
     def text(self) -> str:
@@ -134,7 +134,7 @@ def row_content(value: Any, images: Sequence[tuple[str, Any]], row: int) -> RowC
     return RowContent(tuple(messages), _digest([_with_digests(message) for message in messages]))
 
 
-Content = RowContent | _SentContent
+Content = RowContent | SentContent
 """What a row sends, in the process that reads the rows, and in a worker."""
 
 
@@ -146,8 +146,8 @@ def images_of(value: Any) -> list[Any]:
 
 
 def _read_message(item: Any, row: int) -> Message:
-    if not isinstance(item, Mapping):
-        return given_message(item)
+    if not isinstance(item, Mapping):  # of the openai client
+        return _checked(item, row)
     # Tables have a column for each key: what a message does not have is null there.
     given = {str(name): each for name, each in item.items() if each is not None or name == "content"}
     parts: dict[int, _Image] = {}
@@ -164,13 +164,17 @@ def _read_message(item: Any, row: int) -> Message:
             if source is not None:
                 parts[number] = _Image.of(source, f"The image in message part {number} of row {row}", options)
         given["content"] = [{} if number in parts else part for number, part in enumerate(content)]
-    try:
-        message = given_message(given)
-    except LLMError as exc:
-        raise bad_request(f"Row {row} cannot be asked about. {exc}") from None
+    message = _checked(given, row)
     for number, image in parts.items():
         message["content"][number] = image
     return message
+
+
+def _checked(item: Any, row: int) -> Message:
+    try:
+        return given_message(item)
+    except LLMError as exc:
+        raise bad_request(f"Row {row} cannot be asked about. {exc}") from None
 
 
 def _is_array_of_objects(value: Any) -> TypeGuard[Iterable[Any]]:

@@ -11,7 +11,7 @@ from ipyllm.experiment.not_a_prompt import not_a_prompt
 from ipyllm.experiment.prompt_source import ID
 from ipyllm.experiment.prompt_template import NoValueError, RowTemplate
 from ipyllm.experiment.row_content import RowContent, images_of, row_content
-from ipyllm.services.given_messages import are_messages
+from ipyllm.services.given_messages import are_messages, message_items
 from ipyllm.text.format import is_missing, shorten
 from ipyllm.text.suggest import suggest
 
@@ -122,7 +122,8 @@ def _from_template(
 
 
 def _is_list_of_dicts(value: Any) -> bool:
-    return isinstance(value, list | tuple) and bool(value) and all(isinstance(item, Mapping) for item in value)
+    items = [] if isinstance(value, Mapping) else message_items(value)
+    return bool(items) and all(isinstance(item, Mapping) for item in items)
 
 
 def _inserted(value: Any, column: str, row: int, *, is_image: bool) -> LLMError:

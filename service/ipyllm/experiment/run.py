@@ -13,9 +13,12 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final
 
 from ipyllm.errors import LLMError
+from ipyllm.experiment.conditions import Conditions
+from ipyllm.experiment.failure_limit import FailureLimit, Outcome
 from ipyllm.observability.logs import log_failure
 from ipyllm.pipeline.call import Call
 from ipyllm.pipeline.candidates import category_of
+from ipyllm.process_identity import host_name
 from ipyllm.request import Provenance
 from ipyllm.routing.balancing import Pool
 from ipyllm.routing.route import Route
@@ -29,6 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
     from concurrent.futures import Future
 
+    from ipyllm.comparison.arms import Arm
     from ipyllm.experiment.grid import Trial
     from ipyllm.experiment.pace import Pace
     from ipyllm.experiment.spending_limit import SpendingLimit
@@ -63,8 +67,18 @@ class RunProgress:
     cost: CostTotal = field(default_factory=CostTotal)  # with warm-ups
     stopped: str | None = None  # why it ended early, in one sentence
     stopped_by: Category = "quota"  # the category of that
-    unreachable: dict[str, LLMError] = field(default_factory=dict)  # models that could not be reached, with the error
+    unreachable: dict[str, LLMError] = field(default_factory=dict)  # servers that could not be reached, with the error
+    left: dict[str, LLMError] = field(default_factory=dict)  # arms and servers that failed too often, with the reason
     one_at_a_time: bool = False  # whether there are embedded models, and they are asked one call at a time
+
+    def is_left(self, arm: Arm) -> bool:
+        """Return whether an arm is asked no more."""
+        return arm.server in self.unreachable or arm.server in self.left or arm.label in self.left
+
+    def problems(self) -> list[str]:
+        """Return a sentence for each server and arm that is asked no more."""
+        unreachable = [f"{server} could not be reached: {error}" for server, error in self.unreachable.items()]
+        return [*unreachable, *map(str, self.left.values())]
 
 
 @dataclass(frozen=True)
@@ -80,6 +94,8 @@ class RunConfig:
     texts: dict[str, str] | None = None  # filled with the answers, by call id, if the ledger does not store them
     on_outcome: Callable[[Trial, ChatResponse, LLMError | None], None] | None = None  # on the service thread
     pace: Pace | None = None  # learns how many calls are in flight, up to the most
+    executor: str | None = None  # what runs the calls in other processes, for the ledger
+    max_failures: int | None = None  # in a row, after which an arm is left
 
     @property
     def most_in_flight(self) -> int:
@@ -91,6 +107,18 @@ class RunConfig:
     def asks_one_at_a_time(self, service: BaseLLMService) -> bool:
         """Whether calls to a service share this machine's cores, and so must not run at the same time."""
         return self.concurrency is None and _is_embedded(service)
+
+    def in_flight_at(self, service: BaseLLMService) -> int:
+        """Most calls at the same time to the endpoint of a service."""
+        if self.asks_one_at_a_time(service):
+            return 1
+        most = self.most_in_flight
+        most = min(most, service.at_once or most, service.limits.max_in_flight or most)
+        return most * _n_servers(service) if isinstance(service, Pool) else most
+
+    def conditions(self, service: BaseLLMService) -> Conditions:
+        """Return the conditions under which calls to a service are measured."""
+        return Conditions(self.in_flight_at(service), self.executor, host_name())
 
 
 @dataclass(slots=True)
@@ -113,10 +141,12 @@ class Run:
         services = {id(trial.arm.service): trial.arm.service for trial in trials}.values()
         self.progress = RunProgress(len(trials), one_at_a_time=any(map(config.asks_one_at_a_time, services)))
         self._trials = trials
-        self._config = config
+        self.config = config
         self._warmups_only = warmups_only
         self._stopping = False
         self._connection_errors: dict[str, int] = {}
+        self._failures = FailureLimit(config.max_failures)
+        self._in_flight: dict[Call, Trial] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._future: Future[None] | None = None
         self._thread: ServiceThread | None = None
@@ -147,7 +177,7 @@ class Run:
     async def _run(self) -> None:
         try:
             await asyncio.gather(
-                *(self._run_endpoint(service, trials) for service, trials in _by_endpoint(self._trials, self._config))
+                *(self._run_endpoint(service, trials) for service, trials in _by_endpoint(self._trials, self.config))
             )
         except BaseException as exc:
             self._stopping = True
@@ -161,26 +191,19 @@ class Run:
 
     async def _run_endpoint(self, service: BaseLLMService, trials: deque[Trial]) -> None:
         """Run all trials of one endpoint, or those of all embedded models."""
-        max_in_flight = self._max_in_flight(service)
+        max_in_flight = self.config.in_flight_at(service)
         first_trials: dict[str, Trial] = {}
         for trial in trials:
-            first_trials.setdefault(trial.arm.model, trial)
-        if self._config.warmups:
+            first_trials.setdefault(trial.arm.server, trial)
+        if self.config.warmups:
             # One model after the other: a server may hold one at a time.
             for trial in first_trials.values():
                 await self._run_in_tasks(
-                    [replace(trial, warmup=True)] * (self._config.warmups * _n_servers(trial.arm.service)),
+                    [replace(trial, warmup=True)] * (self.config.warmups * _n_servers(trial.arm.service)),
                     max_in_flight,
                 )
         if not self._warmups_only:
             await self._run_in_tasks(trials, max_in_flight)
-
-    def _max_in_flight(self, service: BaseLLMService) -> int:
-        if self._config.asks_one_at_a_time(service):
-            return 1
-        most = self._config.most_in_flight
-        most = min(most, service.at_once or most)
-        return most * _n_servers(service) if isinstance(service, Pool) else most
 
     async def _run_in_tasks(self, trials: Iterable[Trial], max_in_flight: int) -> None:
         queue = trials if isinstance(trials, deque) else deque(trials)
@@ -206,19 +229,19 @@ class Run:
             self._tasks.add(task)
 
     def _wanted(self, crew: _Crew) -> int:
-        pace = self._config.pace
+        pace = self.config.pace
         return crew.max_in_flight if pace is None else min(pace.limit, crew.max_in_flight)
 
     async def _run_queue(self, crew: _Crew) -> None:
-        progress, spending, queue = self.progress, self._config.spending, crew.queue
+        progress, spending, queue = self.progress, self.config.spending, crew.queue
         while queue and not self._stopping:
             trial = queue.popleft()
             arm = trial.arm
-            if arm.model in progress.unreachable:
+            if progress.is_left(arm):
                 continue
             account = None
             try:
-                request = request_of(trial, self._config)
+                request = request_of(trial, self.config)
                 if spending.limited:
                     account = await spending.open(arm.service, request)
             except LLMError as exc:
@@ -227,46 +250,67 @@ class Run:
             if account is not None and self._has_stopped():  # while it waited for the reservation
                 account.end()
                 return
-            call = Call(arm.service, request, ledger=self._config.ledger, account=account)
+            if account is not None and progress.is_left(arm):
+                account.end()
+                continue
+            call = Call(arm.service, request, ledger=self.config.ledger, account=account)
+            self._in_flight[call] = trial
             try:
                 response = await call.run_on_service_thread()
             finally:
+                del self._in_flight[call]
                 if account is not None:
                     account.end()
             self._record_outcome(trial, response, call.error)
-            if self._config.pace is not None:
-                if call.error is None and response.timing.stream_end_s is not None:
-                    self._config.pace.record(response.timing.stream_end_s)
-                self._add_workers(crew)
-                if len(crew.workers) > self._wanted(crew):
-                    crew.workers.discard(asyncio.current_task())
-                    return
+            if self.config.pace is not None and self._is_one_too_many(crew, self.config.pace, response, call.error):
+                return
+
+    def _is_one_too_many(self, crew: _Crew, pace: Pace, response: ChatResponse, error: LLMError | None) -> bool:
+        """Tell the pace about an answer, and change the number of workers; return whether this one is to end."""
+        if error is None and response.timing.stream_end_s is not None:
+            pace.record(response.timing.stream_end_s)
+        self._add_workers(crew)
+        if len(crew.workers) <= self._wanted(crew):
+            return False
+        crew.workers.discard(asyncio.current_task())
+        return True
 
     def _has_stopped(self) -> bool:
         return self._stopping
 
     def _record_outcome(self, trial: Trial, response: ChatResponse, error: LLMError | None) -> None:
-        progress, model = self.progress, trial.arm.model
-        if self._config.on_outcome is not None:
-            self._config.on_outcome(trial, response, error)
+        progress = self.progress
+        if self.config.on_outcome is not None:
+            self.config.on_outcome(trial, response, error)
         progress.cost += CostTotal.of_response(response)
         if error is None:
-            self._connection_errors[model] = 0
-            if self._config.texts is not None:
-                self._config.texts[response.call_id] = response.content
+            self._connection_errors[trial.arm.server] = 0
+            if self.config.texts is not None:
+                self.config.texts[response.call_id] = response.content
         elif error.category == "quota" and error.status_code is None:
             self._stop(str(error), now=False)  # a budget
             return
-        elif category_of(error) in _MODEL_ERRORS or (trial.warmup and category_of(error) == "connection"):
-            progress.unreachable.setdefault(model, error)
-        elif category_of(error) == "connection":
-            self._connection_errors[model] = self._connection_errors.get(model, 0) + 1
-            pace = self._config.pace
-            if self._connection_errors[model] > 2 * (self._config.most_in_flight if pace is None else pace.limit):
-                progress.unreachable.setdefault(model, error)
+        else:
+            self._note_unreachable(trial, error)
+        if not trial.warmup and (found := self._failures.record(trial.arm, Outcome.of(response))) is not None:
+            progress.left.setdefault(*found)
+        if progress.is_left(trial.arm):
+            for call, other in self._in_flight.items():
+                if progress.is_left(other.arm):
+                    call.stop_retrying()
         if not trial.warmup and response.status != "cancelled":
             progress.ended += 1
             progress.failed += error is not None
+
+    def _note_unreachable(self, trial: Trial, error: LLMError) -> None:
+        progress, server = self.progress, trial.arm.server
+        if category_of(error) in _MODEL_ERRORS or (trial.warmup and category_of(error) == "connection"):
+            progress.unreachable.setdefault(server, error)
+        elif category_of(error) == "connection":
+            self._connection_errors[server] = self._connection_errors.get(server, 0) + 1
+            pace = self.config.pace
+            if self._connection_errors[server] > 2 * (self.config.most_in_flight if pace is None else pace.limit):
+                progress.unreachable.setdefault(server, error)
 
 
 def request_of(trial: Trial, config: RunConfig) -> ChatRequest:
@@ -287,6 +331,8 @@ def request_of(trial: Trial, config: RunConfig) -> ChatRequest:
             prompt_id=prompt.prompt_id,
             repeat=trial.repeat,
             warmup=trial.warmup,
+            concurrency=config.in_flight_at(arm.service),
+            executor=config.executor,
         ),
     )
 

@@ -10,7 +10,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable, Mapping
 
     import pandas as pd
 
@@ -29,6 +29,7 @@ class Scores:
     def __init__(self, scorers: Iterable[Any], grid: Grid, parsed: ParsedAnswers) -> None:
         self._data = {prompt.prompt_id: prompt.data for prompt in grid.prompts}
         self._parsed = parsed
+        self.on_scored: Callable[[Mapping[str, Any]], None] = lambda _: None
         self.reset(scorers)
         self._reads_stored = True
 
@@ -48,6 +49,23 @@ class Scores:
         self._scorers = valid
         self._by_call: dict[str, dict[str, dict[str, Any]]] = {}  # by call, then by scorer: its columns
         self._reads_stored = False
+
+    def stored(self) -> dict[str, Any]:
+        """Return the scores as JSON's values, for :meth:`restore`."""
+        return {
+            "scorers": [[scorer.name, list(scorer.gives), scorer.higher_is_better] for scorer in self._scorers],
+            "by_call": self._by_call,
+        }
+
+    def restore(self, stored: Mapping[str, Any]) -> None:
+        """Use scores that were stored. Those that were not given then cannot be given now."""
+        from ipyllm.scorers.scorer import Scorer
+
+        self.reset(
+            Scorer(name, _not_stored, takes_row=False, inline=True, gives=tuple(gives), higher_is_better=direction)
+            for name, gives, direction in stored["scorers"]
+        )
+        self._by_call = {call_id: dict(scores) for call_id, scores in stored["by_call"].items()}
 
     def join(self, calls: pd.DataFrame, ledger: Ledger) -> pd.DataFrame:
         """Return ``calls`` with their scores. Those without one are scored first; an interrupt keeps scores so far."""
@@ -92,6 +110,7 @@ class Scores:
                     if complete or any(value is not None for value in found):
                         self._by_call.setdefault(call_id, {})[scorer.name] = dict(zip(columns, found, strict=True))
             self._store(scored, scorers, ledger)
+            self.on_scored(self.stored())
 
     def _store(self, calls: pd.DataFrame, scorers: list[Any], ledger: Ledger) -> None:
         for call_id, tags in zip(calls["call_id"], calls["tags"], strict=True):
@@ -131,6 +150,12 @@ class Scores:
         values = [self._by_call.get(call_id, {}).get(scorer, {}).get(name) for call_id in calls["call_id"]]
         is_text = name.endswith(("_error", "_reason"))
         return pd.Series(values, index=calls.index, dtype="object" if is_text else "float64")
+
+
+def _not_stored(_response: Any) -> None:
+    from ipyllm.scorers.scorer import ScoreFailure
+
+    raise ScoreFailure("It was not scored when the experiment was stored: give scorers=… to score it now.")
 
 
 def _is_paid(known: dict[str, Any], scorer: Any) -> bool:

@@ -15,6 +15,7 @@ __all__ = [
     "CALLS",
     "COLUMNS",
     "CONVERSATIONS",
+    "EXPERIMENTS",
     "FINAL",
     "NOTES",
     "PRIVATE",
@@ -117,7 +118,7 @@ PRIVATE: Final[dict[str, Kind]] = {
 }
 """The process that writes the row, and its last write: they show whether the process of a running call has died."""
 
-TEXT: Final = ("prompt", "response", "reasoning", "request", "contents")
+TEXT: Final = ("prompt", "response", "reasoning", "request", "contents", "grid", "scores")
 """Columns not stored with ``IPYLLM_STORE_TEXT=0``, and dropped first when memory runs short."""
 
 FINAL: Final = frozenset({"ok", "truncated", "cancelled", "error", "interrupted"})
@@ -197,4 +198,26 @@ NOTES: Final = Table(
 )
 """People's notes on rows of experiments. One row for each prompt: a later note replaces the earlier one."""
 
-TABLES: Final = (CALLS, VOTES, CONVERSATIONS, NOTES)
+EXPERIMENTS: Final = Table(
+    "experiments",
+    "experiment",
+    "name",
+    "changed_at",
+    {
+        "name": "text",
+        "changed_at": "time",
+        "started_at": "time",
+        "kernel_id": "text",
+        "arms": "json",
+        "n_prompts": "int",
+        "repeats": "int",
+        "data_hash": "text",
+        "note": "text",
+        "tags": "json",
+    },
+    {},
+    {"grid": "packed", "scores": "packed"},
+)
+"""Experiments as they were last run, with what is needed to read their results again."""
+
+TABLES: Final = (CALLS, VOTES, CONVERSATIONS, NOTES, EXPERIMENTS)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
-from ipyllm.ledger.columns import CALLS, CONVERSATIONS, NOTES, TEXT, VOTES
+from ipyllm.ledger.columns import CALLS, CONVERSATIONS, EXPERIMENTS, NOTES, TEXT, VOTES
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from ipyllm.ledger.columns import Row, Table
 
-__all__ = ["Conditions", "ConversationQuery", "NoteQuery", "Query", "VoteQuery", "merge"]
+__all__ = ["Conditions", "ConversationQuery", "ExperimentQuery", "NoteQuery", "Query", "VoteQuery", "merge"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,6 +181,16 @@ class NoteQuery(Conditions):
     _accepted_values: ClassVar[Mapping[str, str]] = {"experiment": "experiments"}
 
     experiments: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ExperimentQuery(Conditions):
+    """Filter for experiments: any of the ``names``."""
+
+    table: ClassVar[Table] = EXPERIMENTS
+    _accepted_values: ClassVar[Mapping[str, str]] = {"name": "names"}
+
+    names: tuple[str, ...] = ()
 
 
 def merge(stored: Sequence[tuple[Any, ...]], in_memory: Sequence[Row], query: Conditions) -> Sequence[tuple[Any, ...]]:

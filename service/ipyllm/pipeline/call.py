@@ -175,6 +175,11 @@ class Call:
 
     # ---- on the service thread -------------------------------------------------------------------
 
+    def stop_retrying(self) -> None:
+        """Let the attempt that runs be the last of its exchange: the server is given up."""
+        if self._exchange is not None:
+            self._exchange.stop_retrying()
+
     async def run_on_service_thread(self) -> ChatResponse:
         """Make the call in the running task of the service thread, and return the response, of any status.
 

@@ -130,6 +130,8 @@ class Exchange:
         self._cache_key = ""
         self._state: ExchangeState | None = None
         self._limiter: Limiter | None = None
+        self._may_retry = True
+        self._pause: asyncio.Future[None] | None = None  # between two attempts
         self._budget = ExchangeBudget(service, request, accounts)
 
     async def run(self) -> ChatResponse:
@@ -155,6 +157,12 @@ class Exchange:
             raise error.with_traceback(None)
         await self._store_in_cache(response)
         return response
+
+    def stop_retrying(self) -> None:
+        """Let the attempt that runs, if any, be the last, and end a wait for another. On the service thread."""
+        self._may_retry = False
+        if self._pause is not None and not self._pause.done():
+            self._pause.set_result(None)
 
     def waiting(self) -> Waiting | None:
         """Return what it waits for; None before its beginning, and once text or a function call arrives. Any thread."""
@@ -205,6 +213,8 @@ class Exchange:
     # ---- attempts --------------------------------------------------------------------------------------
 
     def _remaining_s(self) -> float:
+        if not self._may_retry:
+            return 0.0
         return math.inf if self._deadline is None else self._deadline - asyncio.get_running_loop().time()
 
     async def _attempt_with_retries(self, state: ExchangeState) -> None:
@@ -214,8 +224,10 @@ class Exchange:
             log(_logger, logging.WARNING, "attempt failed, waiting", model=request.model, wait_s=round(seconds, 3))
             before = perf_counter_ns()
             state.phase = Phase("pause", before, before + int(seconds * 1e9))
+            self._pause = asyncio.get_running_loop().create_future()
             try:
-                await asyncio.sleep(seconds)
+                with suppress(TimeoutError):
+                    await asyncio.wait_for(self._pause, seconds)
             finally:
                 state.retry_wait_ns += perf_counter_ns() - before
 
@@ -232,6 +244,8 @@ class Exchange:
                     tries += 1
                     if tries == 1:
                         raise first_error
+                    if not self._may_retry and state.attempt_error is not None:
+                        raise state.attempt_error
                     await self._attempt_when_allowed(state)
         except LLMError as exc:
             if 1 < tries == request.max_retries + 1 and is_retryable(exc, after_text=after_text):
@@ -254,7 +268,7 @@ class Exchange:
                         await self._attempt(state, slot)
                     except LLMError as exc:
                         caused_by_us = exc.category == "rate_limit" and slot.rejected(exc.retry_after)
-                        send_again = caused_by_us and self._wait_for_slot and is_retryable(exc)
+                        send_again = caused_by_us and self._wait_for_slot and self._may_retry and is_retryable(exc)
                         if not send_again or asyncio.get_running_loop().time() > until:
                             raise
                         continue

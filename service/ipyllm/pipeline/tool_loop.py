@@ -216,26 +216,22 @@ class ToolLoop:
     def _failed(self, response: ChatResponse, sentence: str, category: Category = "api_error") -> LLMError:
         """Return the error of a turn that failed after its last exchange, whose row says so, too."""
         status: Status = "cancelled" if category == "cancelled" else "error"
-        self._note(response, status=status, error_category=category, error_message=sentence)
-        return self._error(response, sentence, category)
+        self._note(response, status=status, error_category=category, error_message=sentence, step=None)
+        partial = self._final_response(response, None)
+        partial = replace(partial, status=status, error_category=category, error_message=sentence)
+        limit: LimitName | None = "total" if category == "timeout" else None
+        return LLMError(sentence, category=category, model=self._request.model, partial=partial, limit=limit)
 
     def _note(self, response: ChatResponse, **columns: Any) -> None:
         if self._record is not None:
             self._record(response.call_id, columns)
-
-    def _error(self, response: ChatResponse, sentence: str, category: Category) -> LLMError:
-        partial = self._final_response(response, None)
-        status: Status = "cancelled" if category == "cancelled" else "error"
-        partial = replace(partial, status=status, error_category=category, error_message=sentence)
-        limit: LimitName | None = "total" if category == "timeout" else None
-        return LLMError(sentence, category=category, model=self._request.model, partial=partial, limit=limit)
 
     def _keep_earlier_steps(self, failure: LLMError) -> None:
         """Keep the responses of earlier exchanges in the outcome of a failed turn: they were received, and paid for."""
         if not self.steps:
             return
         if failure.partial is None:  # a route had no candidate left
-            failure.partial = self._error(self.steps[-1], str(failure), failure.category).partial
+            failure.partial = self._failed(self.steps[-1], str(failure), failure.category).partial
         else:
             self.steps.append(failure.partial)
             failure.partial = self._final_response(failure.partial, None)

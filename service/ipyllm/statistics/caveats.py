@@ -25,6 +25,7 @@ FEW_PROMPTS = 20
 def caveats(observed: Observations) -> list[str]:
     """Return the caveats of these calls, most important first."""
     checks = (
+        _problems,
         _different_prompts,
         _reversals,
         _failures,
@@ -36,6 +37,10 @@ def caveats(observed: Observations) -> list[str]:
         _unknown_costs,
     )
     return [sentence for check in checks for sentence in check(observed)]
+
+
+def _problems(observed: Observations) -> Iterator[str]:
+    yield from observed.problems
 
 
 def _different_prompts(observed: Observations) -> Iterator[str]:

@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 import pandas as pd
 
+from ipyllm.dataframes.conditions import CONDITIONS, TIMES_LEFT_OUT, in_words
 from ipyllm.dataframes.failures import root_categories
 from ipyllm.dataframes.latency_filter import as_of_older_version, known_column
+from ipyllm.statistics.load_trend import load_trends
 from ipyllm.statistics.observations import METRICS
 from ipyllm.text.format import count, join_names, seconds
 from ipyllm.timing import MAX_READ_DELAY_S
@@ -28,7 +30,19 @@ _CLOCK_TOLERANCE_S: Final = 0.005  # start by the time of day, length by the pro
 
 def latency_caveats(observed: Observations) -> list[str]:
     """Return the caveats of these calls' times, most important first."""
-    checks = (_reasoning, _left_out, _mostly_late, _whole_answers, _time_limits, _shared_cores, _attempts, _older)
+    checks = (
+        _earlier_run,
+        _other_conditions,
+        _reasoning,
+        _left_out,
+        _mostly_late,
+        _whole_answers,
+        _time_limits,
+        _load,
+        _shared_cores,
+        _attempts,
+        _older,
+    )
     return [sentence for check in checks for sentence in check(observed)]
 
 
@@ -44,16 +58,40 @@ def _reasoning(observed: Observations) -> Iterator[str]:
         )
 
 
+def _earlier_run(observed: Observations) -> Iterator[str]:
+    frame = observed.frame
+    reused = frame["reused"]
+    if reused.any():
+        again = f" {TIMES_LEFT_OUT}" if (reused & frame["other_conditions"]).any() else ""
+        n = int(reused.sum())
+        is_ = "is" if n == 1 else "are"
+        yield f"{n} of {count(len(frame), 'call')} {is_} from an earlier run {in_words(frame[reused])}.{again}"
+
+
+def _other_conditions(observed: Observations) -> Iterator[str]:
+    """Say which arms were measured under other conditions than the others; embedded models have a caveat of theirs."""
+    frame = observed.frame
+    if "model" not in frame or not set(CONDITIONS) <= set(frame.columns):
+        return
+    counted = frame[~observed.left_out & ~frame["model"].astype(str).str.startswith("local/") & ~observed.failed]
+    words = {str(arm): in_words(calls) for arm, calls in counted.groupby("arm", observed=True)}
+    if len(set(words.values())) > 1:
+        listed = join_names([f"{arm} {phrase}" for arm, phrase in words.items()], limit=MAX_NAMES)
+        yield f"Times were measured under different conditions: {listed}."
+
+
 def _left_out(observed: Observations) -> Iterator[str]:
     frame, out = observed.frame, observed.left_out
     if not out.any():
         return
-    late = out & ~frame["cold"] & ~frame["cache_hit"]
+    other = frame["other_conditions"] & ~frame["cold"] & ~frame["cache_hit"]
+    late = out & ~frame["cold"] & ~frame["cache_hit"] & ~other
     reasons = [
         f"{int(mask.sum())} {what}"
         for mask, what in (
             (frame["cold"], "loaded the model first"),
             (frame["cache_hit"] & ~frame["cold"], "came from the cache"),
+            (other, "were made under other conditions than now"),
             (late, f"had a first token that was read more than {seconds(MAX_READ_DELAY_S)} late (total times count)"),
         )
         if mask.any()
@@ -91,6 +129,20 @@ def _time_limits(observed: Observations) -> Iterator[str]:
         yield (
             f"{count(int(stopped.sum()), 'call')} ({join_names(_arms(observed, stopped), limit=MAX_NAMES)}) ended at "
             "a time limit and count in no total time, although they were slow: the true quantiles are higher."
+        )
+
+
+def _load(observed: Observations) -> Iterator[str]:
+    """Say where a server was slower the more calls were in flight; embedded models have a caveat of theirs."""
+    metric = observed.first_time
+    counted = observed.frame.assign(**{metric.name: observed.values(metric)})[~observed.frame["cache_hit"]]
+    if "model" in counted:
+        counted = counted[~counted["model"].astype(str).str.startswith("local/")]
+    for trend in load_trends(counted, metric.name):
+        yield (
+            f"The {metric.label} at {trend.address} grew with the calls in flight: {seconds(trend.few_s)} with at most "
+            f"{trend.few} others, {seconds(trend.many_s)} with {trend.many} or more (medians). The server queues "
+            "calls, or shares its power among them: with fewer at once (concurrency=…) they are faster."
         )
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 import pandas as pd
 
+from ipyllm.dataframes.conditions import CONDITIONS
 from ipyllm.dataframes.latency_filter import as_bool, as_float, counts_in_latency, left_out_late, mostly_late
 from ipyllm.dataframes.reasoning import first_time, reasoned
 from ipyllm.errors import bad_request
@@ -43,13 +44,16 @@ _FAILED = ("error", "truncated")
 _UNFINISHED = ("running", "cancelled", "interrupted")
 _NUMBERS = (
     *("ttft_s", "ttfo_s", "thinking_s", "total_s", "output_tps", "client_lag_s", "send_delay_s"),
-    *("queue_s", "attempts"),
+    *("queue_s", "connect_s", "attempts"),
     *("input_tokens", "output_tokens", "visible_tokens", "cost_usd"),
 )
 _LARGEST = 1e60
 """Largest value whose fourth power, with which the kurtosis is computed, is a float for any number of calls."""
 
-_COPIED = ("model", "prompt_id", "repeat", "started_at", "error_category", "cause", "price_source", "arrival_clock")
+_COPIED = (
+    *("model", "prompt_id", "repeat", "started_at", "error_category", "cause", "price_source", "arrival_clock"),
+    *("address", *CONDITIONS),
+)
 
 
 @dataclass(frozen=True)
@@ -93,6 +97,7 @@ class Observations:
     arms: list[str]  # in order: see `arms_in_order`
     scores: list[str]  # the columns `score_…` with numbers
     directions: Mapping[str, bool | None]  # of each of these: whether higher is better
+    problems: tuple[str, ...] = ()  # sentences about arms that were not asked everything
 
     @cached_property
     def first_time(self) -> Metric:
@@ -232,7 +237,7 @@ def observe(calls: Any, directions: Mapping[str, bool | None] | None = None) -> 
     in_order = arms_in_order(calls, arm_column)
     arms = pd.Categorical(calls[arm_column].astype(str), categories=in_order)
     scores = [name for name in map(str, calls.columns) if name.startswith("score_") and _is_score(calls, name)]
-    texts, flags = ("usage_source", "finish_reason"), ("cold", "cache_hit", "refused")
+    texts, flags = ("usage_source", "finish_reason"), ("cold", "cache_hit", "refused", "reused", "other_conditions")
     # All columns at once: one by one, each would copy the names of the others.
     frame = pd.DataFrame(
         {
@@ -252,7 +257,7 @@ def observe(calls: Any, directions: Mapping[str, bool | None] | None = None) -> 
     )
     declared = {**calls.attrs.get("directions", {}), **_by_column(directions or {}, scores)}
     found = {name: declared[name] if name in declared else infer_direction(frame[name]) for name in scores}
-    return Observations(frame, in_order, scores, found)
+    return Observations(frame, in_order, scores, found, tuple(calls.attrs.get("problems", ())))
 
 
 def arms_in_order(calls: pd.DataFrame, column: str = "arm") -> list[str]:

@@ -181,7 +181,7 @@ def test_tools_of_all_arms_run_in_the_thread_that_waits(fake):
 @pytest.mark.parametrize(
     ("models", "params", "sentence"),
     [
-        (["openai/a"], [], "There is nothing to compare openai/a with: name a second model or parameter set."),
+        (["openai/a"], [], "There is nothing to compare openai/a with: name a second model, parameter set or prompt."),
         (["openai/a", "openai/a"], [], "Two arms are the same: openai/a with no parameters; name each"),
         (["openai/a", "olama/b"], [], "There is no service 'olama'; did you mean 'ollama/b'?"),
         (["openai/a", "local/nothing"], [], "nothing"),

@@ -9,6 +9,7 @@ import pytest
 
 from ipyllm import Experiment, LLMError
 from ipyllm.experiment.examples import Examples
+from ipyllm.ledger import current_ledger
 
 ROWS = pd.DataFrame({"text": ["joy", "gone", "odd"], "label": ["good", "bad", "good"]})
 TEMPLATE = "Classify: {{ text }}"
@@ -73,11 +74,12 @@ def test_examples_can_be_varied_as_history(model, server):
         ({"examples": ROWS, "example_answer": "lable"}, "no column 'lable' with their answers. Did you mean 'label'?"),
         ({"examples": 3}, "examples must be rows, such as df.sample(3, random_state=0), not 3."),
         ({"examples": FIRST[:1]}, "must end with an answer"),
+        ({"examples": [{"role": "system", "content": "Be brief."}, *FIRST]}, "give it as system=…"),
         ({"examples": FIRST, "example_answer": "label"}, "leave example_answer out"),
         ({"example_answer": "label"}, "give examples=…, too"),
         ({"examples": [{"text": None, "label": "good"}], "example_answer": "label"}, "no value in 'text'"),
     ],
-    ids=["no answer", "typo", "number", "no end", "both", "no examples", "missing"],
+    ids=["no answer", "typo", "number", "no end", "system", "both", "no examples", "missing"],
 )
 def test_mistakes_with_examples_are_one_sentence(model, options, said):
     with pytest.raises(LLMError) as caught:
@@ -104,7 +106,7 @@ def test_options_of_chat_hold_for_all_calls_and_params_vary_them(model, server):
         ({"repeat": 3}, "An experiment has no option 'repeat'; did you mean 'repeats'?"),
         ({"temprature": 0}, "There is no parameter 'temprature'; did you mean 'temperature'?"),
         ({"provenance": None}, "An experiment takes no provenance"),
-        ({"effort": ["low", "high"]}, "effort must be a string such as 'low'"),
+        ({"effort": ["low", "high"]}, "to compare several, give params=[{'effort': 'low'}, …]"),
     ],
     ids=["repeat", "temprature", "provenance", "efforts"],
 )
@@ -112,3 +114,21 @@ def test_options_of_nobody_are_refused(model, options, said):
     with pytest.raises(LLMError) as caught:
         Experiment(["so"], models=model(), **options)
     assert said in str(caught.value)
+
+
+def test_answers_of_earlier_versions_are_not_those_to_prompts_with_examples(model, server):
+    """Earlier versions left examples, tools and schemas out of a trial's key."""
+    plain = Experiment(["so"], models=model(), warmup=0, name="songs")
+    ((key, (trial,)),) = plain.grid.earlier_keys.items()
+    row = {"call_id": "0" * 26, "experiment": "songs", "arm": "a", "prompt_id": trial.prompt.prompt_id, "repeat": 0}
+    tags = {"cell": key, "grid": plain.grid.earlier_signature}
+    endpoint = server.base_url.removeprefix("http://").partition("/")[0]
+    current_ledger().put({**row, "status": "ok", "response": "SO", "warmup": False, "tags": tags, "endpoint": endpoint})
+    assert plain.results().undone == 0
+    for options in ({"examples": FIRST}, {"schema": list[str]}, {"tools": [len_of]}):
+        assert Experiment(["so"], models=model(), warmup=0, name="songs", **options).results().undone == 1
+
+
+def len_of(text: str) -> int:
+    """The length of a text."""
+    return len(text)

@@ -70,7 +70,7 @@ KINDS = {
     "bytes": lambda folder: png(),
     "Pillow": lambda folder: picture(),
     "an array": lambda folder: np.array(picture()),
-    "a dataset's": lambda folder: {"bytes": png(), "path": None},
+    "a dataset's": lambda folder: {"bytes": png(), "path": "000001.png"},
     "a data URL": lambda folder: url(png()),
 }
 

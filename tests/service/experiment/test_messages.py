@@ -45,6 +45,16 @@ def test_messages_reach_the_server_as_they_are(model, server):
     assert sorted(results.calls["prompt"]) == ["la", "so"]
 
 
+class OfArrow:
+    """Like a relation of DuckDB."""
+
+    def __init__(self, table):
+        self._table = table
+
+    def __arrow_c_stream__(self, schema=None):
+        return self._table.__arrow_c_stream__(schema)
+
+
 SOURCES = {
     "list of dicts": lambda path: FILE,
     "list of lists": lambda path: [SO, LA],
@@ -54,6 +64,7 @@ SOURCES = {
     "polars": lambda path: pl.DataFrame({"messages": [SO, SO], "ideal": ["SO", "LA"]}),
     "a series of polars": lambda path: pl.Series("messages", [SO]),
     "arrow": lambda path: pa.Table.from_pylist([FILE[0]]),
+    "another library with Arrow's interface": lambda path: OfArrow(pa.Table.from_pylist([FILE[0]])),
     "record batch": lambda path: pa.RecordBatch.from_pylist([FILE[0]]),
     "jsonl": lambda path: jsonl(path / "rows.jsonl", FILE),
     "json": lambda path: (path / "rows.json").write_text(json.dumps(FILE)) and path / "rows.json",
@@ -179,6 +190,9 @@ def test_a_list_of_dicts_is_never_inserted_as_the_text_of_python():
     assert "row 0 holds messages" in refusal(rows, "Continue: {{ chat }}")
     assert "row 0 holds messages" in refusal(rows, 'Continue: {{ row["chat"] }}')
     assert "{{ docs | tojson }}" in refusal(rows, "Read {{ docs }}")
+    array = np.empty(2, object)
+    array[:] = SO
+    assert "row 0 holds messages" in refusal([{"chat": array}], "Continue: {{ chat }}")
     (prompt,), _ = read_prompts(rows, "{{ chat[-1].content }}: {{ docs | tojson }}")
     assert prompt.text == 'so: [{"title": "Bern"}]'
 
@@ -202,6 +216,19 @@ def test_text_of_python_in_a_csv_file_is_refused(tmp_path):
 )
 def test_what_was_probably_meant_is_said(source, said):
     assert said in refusal(source)
+
+
+def test_a_line_separator_within_a_text_ends_no_line_of_jsonl(tmp_path):
+    (tmp_path / "rows.jsonl").write_text('{"prompt": "so\u2028la"}\r\n{"prompt": "mi"}\n')
+    assert [prompt.text for prompt in read_prompts(tmp_path / "rows.jsonl")[0]] == ["so\u2028la", "mi"]
+
+
+def test_a_file_that_cannot_be_read_says_where_and_what_to_do(tmp_path):
+    (tmp_path / "rows.jsonl").write_text('{"prompt": "so"}\n\n{"prompt": la}\n')
+    assert "rows.jsonl cannot be read: line 3 is no JSON, from column 12 on" in refusal(tmp_path / "rows.jsonl")
+    (tmp_path / "rows.xlsx").write_bytes(b"PK")
+    assert "read it with pandas, and give the table" in refusal(str(tmp_path / "rows.xlsx"))
+    assert "write one prompt as a list" in refusal("What is " + "very " * 2000 + "long?")
 
 
 def test_a_json_file_must_be_a_list(tmp_path):

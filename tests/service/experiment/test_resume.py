@@ -56,7 +56,7 @@ def test_what_was_answered_is_not_asked_again(model, server):
     before = len(server.requests)
     results = make().run(progress=False)
     assert len(server.requests) == before
-    assert results.state == "8 of 8 calls have an answer."
+    assert results.state == "8 of 8 calls have an answer (8 of 8 from an earlier run at concurrency 32)."
 
 
 def test_the_same_experiment_without_a_name_goes_on_and_more_repeats_ask_only_these(model, server):
@@ -110,7 +110,7 @@ def test_a_kernel_that_ended_in_the_middle_has_paid_for_nothing_in_vain(python, 
     seen_before = len(seen)
     again = python(SCRIPT, server.base_url)
     out, err = again.communicate(timeout=90)
-    assert out.strip() == "40 of 40 calls have an answer.", err
+    assert out.strip() == "40 of 40 calls have an answer (20 of 40 from an earlier run at concurrency 4).", err
     assert len(seen) - seen_before == 20
     rows = usage(kernel=None, experiment="long")
     assert Counter(rows["status"]) == {"ok": 40, ("interrupted" if kill == signal.SIGKILL else "cancelled"): 4}
@@ -161,7 +161,8 @@ def test_a_run_that_was_stopped_early_is_not_taken_for_a_changed_grid(model, ser
     experiment.cancel()
     assert experiment.wait(60)
     results = Experiment([str(n) for n in range(30)], models=model(), warmup=0).run(progress=False)
-    assert results.state == "30 of 30 calls have an answer."
+    assert results.state.startswith("30 of 30 calls have an answer (")
+    assert "of 30 from an earlier run at concurrency 1)" in results.state
 
 
 def test_rows_that_the_ledger_cannot_take_now_are_not_lost(model, server, tmp_path):

@@ -36,7 +36,7 @@ def test_earlier_runs_count_and_a_raised_budget_goes_on(priced, server):
         experiment(priced, max_cost_usd=0.6).run(progress=False)
     assert len(server.requests) == 5
     results = experiment(priced, max_cost_usd=5).run(progress=False)
-    assert results.state == "20 of 20 calls have an answer."
+    assert results.state == "20 of 20 calls have an answer (5 of 20 from an earlier run at concurrency 32)."
     assert len(server.requests) == 20
 
 

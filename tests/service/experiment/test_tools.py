@@ -10,19 +10,26 @@ from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 
 import pytest
 
-from ipyllm import Experiment, LLMError, usage
+from ipyllm import Experiment, LLMError, Timeout, usage
 from ipyllm.ledger import current_ledger
 from ipyllm.runtime.service_thread import service_thread
 from tests.fakes import answer
 
 TIMES = {"Bern": "12:00", "Oslo": "13:00"}
 threads: set[str] = set()
+release = threading.Event()
 
 
 def clock(city: str) -> str:
     """The time in a city."""
     threads.add(threading.current_thread().name)
     return TIMES[city]
+
+
+def never(city: str) -> str:
+    """The time in a city that has none."""
+    release.wait(100)
+    return city
 
 
 async def slow_clock(city: str) -> str:
@@ -91,6 +98,33 @@ def test_a_model_that_only_calls_tools_has_failed(model, server):
     assert (call["status"], call["exchanges"]) == ("error", 3)
     assert "called tools in 3 rounds without answering" in call["error_message"]
     assert "1 calls failed" in results.state
+
+
+def test_a_call_that_ends_during_its_tools_has_failed(model, server):
+    made = Experiment(["Bern"], models=model(timeout=Timeout(total=1)), tools=[never], warmup=0, name="never")
+    results = made.run(progress=False)
+    release.set()
+    (call,) = results.calls.to_dict("records")
+    assert (call["status"], call["error_category"]) == ("error", "timeout")
+    assert results.state.startswith("All 1 calls failed (timeout 1)")
+
+
+def test_the_budget_holds_for_the_requests_of_a_call(priced, server):
+    """Each request costs $0.20: the first of the second call is paid, its second is not sent."""
+    usage_of_each = {"prompt_tokens": 1, "completion_tokens": 2, "total_tokens": 3}
+
+    def decide(request):
+        last = request.messages[-1]
+        called = [] if last["role"] == "tool" else [("clock", {"city": last["content"]})]
+        return answer("Noon." if not called else "", tool_calls=called, usage=usage_of_each)
+
+    server.on(decide)
+    with pytest.warns(UserWarning, match=r"1 of 2 calls have an answer. 1 failed \(quota 1\)"):
+        results = Experiment(
+            ["Bern", "Oslo"], models=priced, tools=[clock], warmup=0, concurrency=1, max_cost_usd=0.65, name="paid"
+        ).run(progress=False)
+    assert results.costs.loc["total", "cost_usd"] == pytest.approx(0.6)
+    assert (len(server.requests), results.undone) == (3, 1)
 
 
 def test_tools_run_in_workers(model, server):

@@ -1,0 +1,192 @@
+"""The experiments of a ledger as a table, and two of them compared row by row."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from ipyllm.errors import bad_request
+from ipyllm.text.format import count, join_names
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from ipyllm.experiment.results import Results
+    from ipyllm.ledger import Ledger
+    from ipyllm.statistics.table import StatisticsFrame
+
+__all__ = ["compare_runs", "experiments"]
+
+_MAX_NAMES = 5
+
+
+def experiments(*, ledger: Ledger | None = None) -> pd.DataFrame:
+    """Return the experiments of the ledger, those that ran last first.
+
+    Parameters
+    ----------
+    ledger : Ledger, optional
+        Default: the current one.
+
+    Returns
+    -------
+    DataFrame
+        Index ``name``. ``started_at`` and ``changed_at``: first and latest run or change, in UTC; ``arms``: a list of
+        their labels; ``n_prompts``, ``repeats`` and ``calls``, their product; ``answered`` and ``failed`` calls;
+        ``state``: ``"complete"``, ``"incomplete"`` or ``"running"``; ``cost_usd`` of all calls, judges and warm-ups
+        included, and ``cost_unknown``, the calls whose cost is unknown; ``data_hash``: the version of the data set, the
+        same for the same rows; ``note`` and ``tags``. Experiments that ran in earlier versions only are not among them.
+
+    Examples
+    --------
+    >>> from ipyllm.ledger import Ledger
+    >>> with Ledger("sqlite://") as ledger:
+    ...     len(experiments(ledger=ledger))
+    0
+    """
+    import pandas as pd
+
+    from ipyllm.dataframes.call_totals import cost_total
+    from ipyllm.dataframes.filters import read_frame
+    from ipyllm.dataframes.usage import usage
+    from ipyllm.ledger.query import ExperimentQuery
+
+    stored = read_frame(ExperimentQuery(), ledger).set_index("name").sort_values("changed_at", ascending=False)
+    names = list(stored.index)
+    rows = usage(kernel=None, experiment=names, text=False, ledger=ledger) if names else pd.DataFrame()
+    by_name = {str(name): group for name, group in rows.groupby("experiment")} if len(rows) else {}
+    figures = []
+    for name, experiment in stored.iterrows():
+        of_name = by_name.get(str(name), rows.iloc[:0])
+        n_calls = len(experiment["arms"] or []) * int(experiment["n_prompts"]) * int(experiment["repeats"])
+        answered, failed, running = _states(of_name) if len(of_name) else (0, 0, 0)
+        total = cost_total(of_name) if len(of_name) else None
+        figures.append(
+            {
+                "calls": n_calls,
+                "answered": min(answered, n_calls),
+                "failed": failed,
+                "state": "running" if running else "complete" if answered >= n_calls else "incomplete",
+                "cost_usd": 0.0 if total is None else total.usd,
+                "cost_unknown": 0 if total is None else total.n_unknown,
+            }
+        )
+    columns = ["calls", "answered", "failed", "state", "cost_usd", "cost_unknown"]
+    found = stored.join(pd.DataFrame(figures, index=stored.index, columns=columns))
+    order = ["started_at", "changed_at", "arms", "n_prompts", "repeats", *columns, "data_hash", "note", "tags"]
+    return found[order]
+
+
+def _states(rows: pd.DataFrame) -> tuple[int, int, int]:
+    """Return the numbers of trials that were answered, that only failed, and that run."""
+    import pandas as pd
+
+    from ipyllm.experiment.run import TRIAL_TAG
+
+    keys = [each.get(TRIAL_TAG) if isinstance(each, dict) else None for each in rows["tags"]]
+    trials = rows.assign(trial=pd.Series(keys, index=rows.index, dtype=object))
+    trials = trials[trials["trial"].notna() & ~trials["warmup"].fillna(value=False).astype(bool)]
+    answered = set(trials.loc[trials["status"] == "ok", "trial"])
+    running = set(trials.loc[trials["status"] == "running", "trial"]) - answered
+    failed = set(trials["trial"]) - answered - running
+    return len(answered), len(failed), len(running)
+
+
+def compare_runs(before: str | Results, after: str | Results, **options: Any) -> StatisticsFrame:
+    """Return how the answers of two experiments differ, on the rows that both asked about.
+
+    Parameters
+    ----------
+    before, after : str or Results
+        Names of experiments in the ledger, or their results. Rows are paired by ``prompt_id``: the input's own ids, or
+        hashes of its rows.
+    **options
+        As for :func:`ipyllm.statistics.paired`, without ``baseline``.
+
+    Returns
+    -------
+    StatisticsFrame
+        As of :func:`~ipyllm.statistics.paired`: ``after`` minus ``before``. Where both have several arms, those of the
+        same label are compared, each a row, and all intervals hold together.
+
+    Raises
+    ------
+    LLMError
+        ``not_found``: there is no such experiment. ``bad_request``: they share no rows or no arms.
+    """
+    import pandas as pd
+
+    from ipyllm.statistics import paired
+    from ipyllm.statistics.table import StatisticsFrame
+
+    first, second = _results(before), _results(after)
+    if first.name == second.name:
+        raise bad_request("These are one experiment: give the second run another name=… to compare it with the first.")
+    old, new = first.calls, second.calls
+    shared = set(old["prompt_id"]) & set(new["prompt_id"])
+    if not shared:
+        raise bad_request(
+            f"{first.name!r} and {second.name!r} have no row in common: they are paired by prompt_id, the input's own "
+            "or a hash of the row. Give both inputs a column prompt_id."
+        )
+    pairs = _arms_to_compare(first, second)
+    level = 1 - (1 - options.pop("level", 0.95)) / len(pairs)  # Bonferroni's, over the arms
+    tables = []
+    for one, other in pairs:
+        several = len(pairs) > 1
+        names = [f"{arm} · {run.name}" if several else run.name for arm, run in ((one, first), (other, second))]
+        parts = [old[old["arm"] == one].assign(arm=names[0]), new[new["arm"] == other].assign(arm=names[1])]
+        calls = pd.concat([part[part["prompt_id"].isin(shared)] for part in parts], ignore_index=True)
+        calls.attrs = {"directions": {**first.directions, **second.directions}, "arms": names}
+        tables.append(paired(calls, names[0], level=level, **options))
+    table = pd.concat([pd.DataFrame(each) for each in tables])
+    table["p_adjusted"] = (table["p_adjusted"] * len(pairs)).clip(upper=1)
+    notes = [*_notes(first, second, shared), *dict.fromkeys(note for each in tables for note in each.notes)]
+    return StatisticsFrame.of(table, " ".join(each.conclusion for each in tables), notes)
+
+
+def _results(run: str | Results) -> Results:
+    from ipyllm.experiment.opened_results import open_results
+    from ipyllm.experiment.results import Results
+
+    return run if isinstance(run, Results) else open_results(run)
+
+
+def _arms_to_compare(first: Results, second: Results) -> list[tuple[str, str]]:
+    """Return the pairs of arms: of the same label, or the only ones."""
+    if len(first.arms) == len(second.arms) == 1:
+        return [(first.arms[0], second.arms[0])]
+    shared = [arm for arm in first.arms if arm in set(second.arms)]
+    if not shared:
+        raise bad_request(
+            f"{first.name!r} and {second.name!r} have no arm in common: {join_names(first.arms, limit=_MAX_NAMES)}; "
+            f"{join_names(second.arms, limit=_MAX_NAMES)}."
+        )
+    return [(arm, arm) for arm in shared]
+
+
+def _notes(first: Results, second: Results, shared: set[str]) -> list[str]:
+    """Return what differs beside the answers: rows, their contents, and the models that answered."""
+    notes = []
+    for one, other in ((first, second), (second, first)):
+        if only := set(one.calls["prompt_id"]) - shared:
+            notes.append(f"{count(len(only), 'prompt')} of {one.name!r} {_is(len(only))} not in {other.name!r}.")
+    contents = [run.contents() for run in (first, second)]
+    if changed := [id_ for id_ in shared if contents[0].get(id_) != contents[1].get(id_)]:
+        notes.append(
+            f"The data of {count(len(changed), 'prompt')} changed between the runs: their scores may differ for that."
+        )
+    for arm in dict.fromkeys([*first.arms, *second.arms]):
+        before, after = (_versions(run, arm) for run in (first, second))
+        if before and after and before != after:
+            notes.append(f"{arm} was answered by {join_names(before)} before, and by {join_names(after)} after.")
+    return notes
+
+
+def _versions(run: Results, arm: str) -> list[str]:
+    """Return the names by which the server called the models that answered."""
+    calls = run.calls
+    return sorted(set(calls.loc[calls["arm"] == arm, "response_model"].dropna()))
+
+
+def _is(n: int) -> str:
+    return "is" if n == 1 else "are"
