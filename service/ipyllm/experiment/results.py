@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from ipyllm.experiment.scores import Scores
     from ipyllm.ledger import Ledger
     from ipyllm.statistics.table import StatisticsFrame
+    from ipyllm_widgets.explorer.page import ExplorerPart
     from ipyllm_widgets.explorer.results_explorer import ResultsExplorer
 
 __all__ = ["Results"]
@@ -313,6 +314,16 @@ class Results:
         from ipyllm_widgets.explorer.results_explorer import ResultsExplorer
 
         return ResultsExplorer(self, most_rows=most_rows)
+
+    def explorer_part(self, **bounds: int) -> ExplorerPart:
+        """Return the explorer as a part of a page without a kernel, for a report.
+
+        ``bounds`` are those of :func:`ipyllm_widgets.explorer.page.explorer_part`.
+        """
+        from ipyllm_widgets.explorer.page import explorer_part
+
+        matrix = self.matrix()
+        return explorer_part(matrix, self.judgements(matrix), **bounds)
 
     def _repr_html_(self) -> str:
         head = f"<p><strong>{escape(self._name)}</strong>: {escape(self.state)}</p>"

@@ -14,11 +14,6 @@ from tests.answered_experiment import answered, reviews
 from tests.service.rendering.payloads import PAYLOADS
 
 
-def part_of(results, **bounds):
-    matrix = results.matrix()
-    return explorer_part(matrix, results.judgements(matrix), **bounds)
-
-
 def data_of(page):
     (packed,) = re.findall(r'<script type="application/octet-stream" class="ipyllm-xdata">([^<]*)</script>', page)
     return json.loads(zlib.decompress(base64.b64decode(packed)))
@@ -38,17 +33,17 @@ def test_the_part_has_rows_votes_and_notes():
 
 def test_the_part_is_bounded_in_rows_and_bytes_and_says_what_it_leaves_out():
     results = reviews(40)
-    few = data_of(part_of(results, most_rows=7).html)
+    few = data_of(results.explorer_part(most_rows=7).html)
     assert (len(few["details"]), few["table"]["leftOut"]) == (7, 33)
     size = len(json.dumps(few["details"][0], ensure_ascii=False))
-    small = data_of(part_of(results, most_bytes=4 * size).html)
+    small = data_of(results.explorer_part(most_bytes=4 * size).html)
     assert 1 < len(small["details"]) <= 4
     assert small["table"]["leftOut"] == 40 - len(small["details"])
-    assert len(data_of(part_of(results, most_bytes=1).html)["details"]) == 1
+    assert len(data_of(results.explorer_part(most_bytes=1).html)["details"]) == 1
 
 
 def test_script_and_style_are_those_that_the_policy_allows():
-    part = part_of(reviews(2))
+    part = reviews(2).explorer_part()
     (script,) = re.findall(r'<script type="module">(.*?)</script>', part.html, re.DOTALL)
     (style,) = re.findall(r"<style>(.*?)</style>", part.html, re.DOTALL)
     for text, source in ((script, part.script_source), (style, part.style_source)):
