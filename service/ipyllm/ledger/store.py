@@ -254,7 +254,7 @@ class Store:
         if before is not None:
             rows = self._execute_in_batches(sa.delete(stored).where(batch(before)))
             self._prune_budgets(before)
-        if text_before is not None:
+        if text_before is not None and texts:
             has_text = sa.or_(*(text.is_not(None) for text in texts))
             no_text = {text.name: None for text in texts}
             emptied = self._execute_in_batches(sa.update(stored).where(batch(text_before, has_text)).values(no_text))

@@ -15,3 +15,8 @@ CREATE TABLE experiment_claims (
     experiment TEXT NOT NULL, trial TEXT NOT NULL, participant TEXT NOT NULL, ended BIGINT,
     PRIMARY KEY (experiment, trial)
 );
+CREATE TABLE notes (
+    note_id TEXT NOT NULL PRIMARY KEY, written_at TIMESTAMP WITH TIME ZONE, kernel_id TEXT, origin TEXT,
+    experiment TEXT, prompt_id TEXT, note TEXT
+);
+CREATE INDEX notes_experiment ON notes (experiment);
