@@ -3,24 +3,25 @@
 from __future__ import annotations
 
 from functools import cache
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import InstanceOf, JsonValue, TypeAdapter, ValidationError
+from pydantic import Field, InstanceOf, JsonValue, TypeAdapter, ValidationError
 from typing_extensions import TypedDict  # pydantic reads that of typing from Python 3.12 on
 
 __all__ = ["checked_document"]
 
 _Text = InstanceOf[str]  # which may hold lone surrogates
+_Name = Annotated[str, Field(min_length=1)]
 _Label = str | int | float | bool | None
 _Score = float | bool | str | None
 _Prompt = tuple[_Text, _Text, int, int, list[int], _Text, _Text | None]
 
 
 class _Arm(TypedDict):
-    label: _Text
-    mark: _Text
-    model: _Text
-    variant: _Text
+    label: _Name
+    mark: _Name
+    model: _Name
+    variant: str
     system: _Text | None
     params: dict[str, JsonValue]
     schema: dict[str, JsonValue] | None
@@ -44,7 +45,7 @@ class _Scores(TypedDict):
 
 
 class _Document(TypedDict):
-    name: _Text
+    name: _Name
     grid: _Grid
     scores: _Scores | None
 

@@ -29,6 +29,8 @@ _GRID_CHANGES = [
     (("grid", "repeats"), 10**9),
     (("grid", "arms"), []),
     (("grid", "arms", 0, "label"), 5),
+    (("grid", "arms", 0, "label"), "\ud800"),
+    (("grid", "arms", 0, "model"), ""),
     (("grid", "arms", 0, "variant"), "none"),
     (("grid", "arms", 0, "identity"), "text"),
     (("grid", "arms", 0, "schema"), {"type": "nothing"}),
