@@ -20,6 +20,7 @@ _ALL = (
     "ledger",
     "compare",
     "widget",
+    "explorer",
     "experiment",
     "llm_map",
     "summary",

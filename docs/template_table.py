@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ipyllm.templates.readable import name_list, readable_rows
+from ipyllm.templates.tables import CHOICES
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -27,16 +28,17 @@ def markdown_table() -> str:
     Examples
     --------
     >>> print(markdown_table().splitlines()[3])
-    | bytes | `hex` |
+    | numbers, truth values, slices and None | `is_integer` |
     """
     rows = ["| values | attributes and methods |", "| --- | --- |"]
-    rows += [f"| {row.title} | {_names(row.members) or 'none'} |" for row in readable_rows()]
-    lists = {
-        "Parameters that methods of pandas, NumPy and Polars may be given": name_list("parameters"),
-        "Aggregations that `agg()` may be given, by name": name_list("aggregations"),
-        "Filters": name_list("filters"),
-    }
-    return "\n".join([*rows, *(f"\n{title}: {_names(names)}." for title, names in lists.items())])
+    rows += [f"| {row.title} | {_names(map(_written, row.members.items())) or 'none'} |" for row in readable_rows()]
+    rows += [f"| the variable `loop` of Jinja | {_names(name_list('loop'))} |"]
+    return "\n".join([*rows, f"\nFilters: {_names([*name_list('filters'), *CHOICES, 'describe', 'format'])}."])
+
+
+def _written(member: tuple[str, list[str] | None]) -> str:
+    name, parameters = member
+    return name if parameters is None else f"{name}({', '.join(parameters)})"
 
 
 def _names(names: Iterable[str]) -> str:

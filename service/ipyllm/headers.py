@@ -131,7 +131,7 @@ class Headers:
     @property
     def hold_a_key(self) -> bool:
         """Whether one of them holds a key."""
-        return any(is_credential(name) for name, _ in self.pairs)
+        return bool(self.pairs) and any(is_credential(name) for name, _ in self.pairs)
 
     def __bool__(self) -> bool:
         return bool(self.pairs)

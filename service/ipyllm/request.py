@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 from ipyllm.headers import NO_HEADERS, Headers
 from ipyllm.messages import text_of
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from ipyllm.timeout import Timeout
     from ipyllm.tools import Tool
 
-__all__ = ["CallOptions", "ChatRequest", "Origin", "Provenance"]
+__all__ = ["NO_OPTIONS", "CallOptions", "ChatRequest", "Origin", "Provenance"]
 
 Origin = Literal["api", "magic", "widget", "experiment", "server"]
 
@@ -77,6 +77,8 @@ class CallOptions:
 
     def with_defaults(self, lower: CallOptions) -> CallOptions:
         """Return these options, with unset ones taken from ``lower``."""
+        if lower is NO_OPTIONS:
+            return self
         return CallOptions(
             {**lower.params, **self.params},
             lower.timeout if self.timeout is None else self.timeout,
@@ -84,6 +86,9 @@ class CallOptions:
             lower.cache if self.cache is None else self.cache,
             self.headers.with_defaults(lower.headers),
         )
+
+
+NO_OPTIONS: Final = CallOptions()
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,9 +151,9 @@ class ChatRequest:
     schema: Schema | None = None
     repairs: int = 1
     provenance: Provenance = field(default_factory=Provenance)
-    given: CallOptions = field(default_factory=CallOptions)
-    route_options: CallOptions = field(default_factory=CallOptions)
-    notebook_options: CallOptions = field(default_factory=CallOptions)
+    given: CallOptions = NO_OPTIONS
+    route_options: CallOptions = NO_OPTIONS
+    notebook_options: CallOptions = NO_OPTIONS
     not_applied: tuple[str, ...] = ()
 
     def with_params(self, **params: Any) -> Self:

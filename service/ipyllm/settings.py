@@ -30,7 +30,15 @@ if TYPE_CHECKING:
 
     from pydantic_core import ErrorDetails
 
-__all__ = ["DEFAULT_MODEL", "Settings", "SettingsError", "cached_settings", "config_file", "get_settings"]
+__all__ = [
+    "CERTIFICATE_VARIABLES",
+    "DEFAULT_MODEL",
+    "Settings",
+    "SettingsError",
+    "cached_settings",
+    "config_file",
+    "get_settings",
+]
 
 DEFAULT_MODEL = "local/smollm2-135m"
 
@@ -239,6 +247,9 @@ def _default_config_file() -> Path:
     return user_config_path("ipyllm") / "config.toml"
 
 
+CERTIFICATE_VARIABLES = ("SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
+"""Variables of OpenSSL, then those of requests and curl. While the settings are the same object, so are these."""
+
 _PROVIDER_VARIABLES = ("OPENAI_API_KEY", "OPENAI_BASE_URL", "DEEPSEEK_API_KEY", "DEEPSEEK_BASE_URL", "OLLAMA_HOST")
 _NEVER_SECRET = (
     *("timeout", "max_retries", "store_text", "resume_conversations", "local_ctx", "cache", "cache_ttl"),
@@ -264,7 +275,7 @@ def _fingerprint() -> object:
     global _variables
     if not _variables:
         own = [f"IPYLLM_{name.upper()}" for name in Settings.model_fields]
-        _variables = frozenset(("IPYLLM_CONFIG", *own, *_PROVIDER_VARIABLES))
+        _variables = frozenset(("IPYLLM_CONFIG", *own, *_PROVIDER_VARIABLES, *CERTIFICATE_VARIABLES))
     # A look-up of an unset variable raises inside `os.environ`; intersecting first is four times as fast.
     # Hashes, because keys are among the values, and a traceback may show the variables of frames.
     given = {name: hash(os.environ.get(name)) for name in _variables.intersection(os.environ)}

@@ -21,6 +21,12 @@ class TokenBucket:
         self._level = min(self._capacity, self._level + (now - self._updated_at) * self._per_s)
         self._updated_at = now
 
+    def set_rate(self, per_s: float, capacity: float, now: float) -> None:
+        """Fill at another rate, up to another capacity, from now on."""
+        self._fill(now)
+        self._per_s, self._capacity = per_s, capacity
+        self._level = min(self._level, capacity)
+
     def take(self, cost: float, now: float) -> None:
         """Take out ``cost`` without waiting; a negative cost fills the bucket."""
         self._fill(now)

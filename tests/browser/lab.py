@@ -286,6 +286,12 @@ class Notebook:
         self.wait_for_end(number)
 
 
+def set_theme(page, theme):
+    """Set the theme of the page, ``"light"`` or ``"dark"``."""
+    page.evaluate("theme => window.jupyterapp.commands.execute('apputils:change-theme', {theme})", THEMES[theme])
+    page.wait_for_function("theme => document.body.dataset.jpThemeName === theme", arg=THEMES[theme])
+
+
 RUNNING = "[*]:"
 KERNEL = "window.jupyterapp.shell.currentWidget.sessionContext.session.kernel"
 PID = "import os\nprint('pid', os.getpid())"

@@ -11,9 +11,11 @@ import anywidget
 import comm
 import pytest
 
+from tests.answered_experiment import MODELS, reviews
 from tests.browser.axe import needs_axe, violations
 from tests.browser.chat import SCREENSHOTS, Chat, environment
 from tests.browser.compare import Compare
+from tests.browser.explorer import Explorer
 from tests.browser.lab import chromium, needs_chromium
 from tests.browser.webview import THEMES, Webview, WebviewComm
 from tests.fakes import answer, drip, server_error
@@ -77,8 +79,14 @@ def webview(request, browser):
 def make_widget(request):
     """Widgets, closed at the end."""
     from ipyllm import ChatWidget, CompareWidget, UsageDashboard
+    from ipyllm_widgets.explorer.results_explorer import ResultsExplorer
 
-    kinds = {"chat": ChatWidget, "compare": CompareWidget, "dashboard": UsageDashboard}
+    kinds = {
+        "chat": ChatWidget,
+        "compare": CompareWidget,
+        "dashboard": UsageDashboard,
+        "explorer": ResultsExplorer,
+    }
     widgets = []
 
     def make(kind, *args, **options):
@@ -131,7 +139,16 @@ def shown_dashboard(webview, make_widget):
     return ".ipyllm-dashboard", root
 
 
-SHOWN = {"chat": shown_chat, "compare": shown_compare, "dashboard": shown_dashboard}
+def shown_explorer(webview, make_widget):
+    """An explorer with a vote, a mark, a word diff and its keys."""
+    explorer = Explorer(webview.show(make_widget("explorer", reviews(12, MODELS[:3], name="reviews"))), webview.page)
+    webview.wait_until(lambda: explorer.active.count() == 1)
+    explorer.press("j", "x", "d", "2", "?")
+    webview.wait_until(lambda: explorer.answers.count() == 3 and explorer.grid.get_by_label("preferred").count() == 1)
+    return ".ipyllm-explorer", explorer.root
+
+
+SHOWN = {"chat": shown_chat, "compare": shown_compare, "dashboard": shown_dashboard, "explorer": shown_explorer}
 
 
 def ask(webview, chat, text):

@@ -16,20 +16,21 @@ TOP = re.compile(r"^(?:export )?(?:async )?(?:const|let|var|function|class) (\w+
 SOURCES = {str(path.relative_to(STATIC)): path.read_text(encoding="utf-8") for path in STATIC.rglob("*.js")}
 
 
+PAGE = "explorer/page.js"  # which runs without a kernel
 ENTRIES = sorted(name for name, source in SOURCES.items() if "export default" in source)
 
 
 def test_every_widget_has_its_module():
-    assert ENTRIES == ["chat/chat.js", "compare/compare.js", "dashboard/dashboard.js"]
+    assert ENTRIES == ["chat/chat.js", "compare/compare.js", "dashboard/dashboard.js", "explorer/explorer.js"]
 
 
-@pytest.mark.parametrize("entry", ENTRIES)
+@pytest.mark.parametrize("entry", [*ENTRIES, PAGE])
 def test_names_at_the_top_of_joined_modules_are_unique(entry):
     names = TOP.findall(modules.script(entry))
     assert len(names) == len(set(names)), sorted(names)
 
 
-@pytest.mark.parametrize("entry", ENTRIES)
+@pytest.mark.parametrize("entry", [*ENTRIES, PAGE])
 def test_what_a_widget_sends_of_code_is_small(entry):
     assert len(modules.script(entry).encode()) <= 60_000
 
@@ -67,7 +68,7 @@ def test_style_sheets_load_nothing(sheet):
 
 
 @pytest.mark.skipif(shutil.which("node") is None, reason="NO NODE FOUND: the joined module was not parsed")
-@pytest.mark.parametrize("entry", ENTRIES)
+@pytest.mark.parametrize("entry", [*ENTRIES, PAGE])
 def test_the_joined_module_is_one_a_browser_takes(tmp_path, entry):
     (tmp_path / "chat.mjs").write_text(modules.script(entry), encoding="utf-8")
     checked = subprocess.run(["node", "--check", "chat.mjs"], cwd=tmp_path, capture_output=True, text=True, timeout=60)

@@ -51,6 +51,7 @@ _HEADINGS = {
     "detectable": "Detectable difference",
     "p_best": "Probability of being best",
 }
+_UNITS = ("%", " s", "/s")
 _VALUE = {"time": "median", "speed": "median", "money": "mean", "errors": "share of calls"}
 
 
@@ -205,7 +206,8 @@ def _interval(limits: list[float], show: Callable[[float], str]) -> str:
     if all(map(math.isnan, limits)):
         return ""
     low, high = ("…" if math.isnan(limit) else escape(show(limit)) for limit in limits)
-    return f"<small>{low} to {high}</small>"
+    unit = next((unit for unit in _UNITS if low.endswith(unit) and high.endswith(unit)), "")
+    return f"<small>{low.removesuffix(unit)} to {high}</small>"
 
 
 def _count_cell(summary: pd.DataFrame, name: str, arm: str) -> str:

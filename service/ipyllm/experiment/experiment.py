@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import warnings
 import weakref
+from dataclasses import replace
 from functools import partial
 from inspect import signature
 from typing import TYPE_CHECKING, Any
@@ -26,6 +27,8 @@ from ipyllm.experiment.run import Run, RunConfig, RunProgress, request_of
 from ipyllm.experiment.schedule import ORDERS, schedule_trials
 from ipyllm.experiment.scores import Scores
 from ipyllm.experiment.spending_limit import LedgerFunds, SpendingLimit
+from ipyllm.experiment.trial_claims import TrialClaims
+from ipyllm.experiment.written_rows import WrittenRows
 from ipyllm.fork_safety import in_forked_child, renewed_in_child
 from ipyllm.ledger import ledger_for_calls
 from ipyllm.pipeline.budget import set_budget_of_experiment
@@ -47,9 +50,6 @@ if TYPE_CHECKING:
     from ipyllm.timeout import Timeout
 
 __all__ = ["Experiment", "checked_name"]
-
-_GRACE_S = 10.0
-"""Seconds that an interrupt waits for the rows of cancelled calls."""
 
 _running: weakref.WeakValueDictionary[str, Run | RemoteRun] = weakref.WeakValueDictionary()
 _start_lock = renewed_in_child(threading.Lock())
@@ -190,7 +190,7 @@ class Experiment:
         self._run: Run | RemoteRun | None = None
         self._latest: LatestRun | None = None
         self.ledger = ledger_for_calls()
-        self._spending = SpendingLimit()
+        self._spending = SpendingLimit(rows=WrittenRows(self.ledger.flush))
         if self.max_cost_usd is not None:
             self._spending = SpendingLimit(self.max_cost_usd, LedgerFunds(self.ledger, self.name, self.max_cost_usd))
         set_budget_of_experiment(self.name, self._spending.account if self._spending.limited else None)
@@ -295,7 +295,8 @@ class Experiment:
         LLMError
             Before anything is paid: no model can be reached, or the budget is too small for any call.
         KeyboardInterrupt
-            When the user interrupts. Answers that arrived are in :meth:`results`; :meth:`run` continues from there.
+            When the user interrupts: nothing more is sent, and the calls in flight have five seconds to end; a second
+            interrupt cancels them. Answers that arrived are in :meth:`results`; :meth:`run` continues from there.
         """
         n_done = self._begin(executor, chunk_size)
         run, latest = self._run, self._latest
@@ -305,18 +306,8 @@ class Experiment:
                 show_done(name=self.name, total=n_done, earlier=earlier)
             return self._scored_results()
         try:
-            watch(
-                run.done,
-                run.progress,
-                name=self.name,
-                n_done=n_done,
-                total=n_done + run.progress.to_do,
-                show=progress,
-                earlier=earlier,
-            )
+            watch(run, name=self.name, n_done=n_done, show=progress, earlier=earlier)
         except KeyboardInterrupt:
-            run.cancel()
-            run.done.wait(_GRACE_S)
             raise KeyboardInterrupt(self.results().state) from None
         self._report_problems(run.progress)
         return self._scored_results()
@@ -387,41 +378,51 @@ class Experiment:
                 raise bad_request(
                     f"{self.name!r} is already running: .results() returns its results so far, .cancel() stops it."
                 )
-            recorded = self._ledger_progress()
-            done, running = recorded.done(), recorded.running()
-            if self.ledger.is_held:
-                raise LLMError(
-                    f"{self.ledger.read_error}, so it is not known which of its calls are done. Run {self.name!r} "
-                    "again when it can be read.",
-                    category="bad_request",
-                )
-            if changes := recorded.changes():
-                warnings.warn(changes, stacklevel=4)
-            to_do = [trial for key, trial in self.grid.trials.items() if key not in done and key not in running]
-            self._run = None
-            config = self._config()
-            keep_record(self.ledger, self.name, self.grid, self._table, self._note, self._tags)
-            if not to_do:
-                self._note_run(config, recorded, done, to_do)
-                return len(done)
-            trials = schedule_trials(to_do, self._seed, self._order)
-            one_of_each_arm = {trial.arm.label: trial for trial in trials}.values()
-            uncounted = self._spending.check(
-                (trial.arm.service, request_of(trial, config)) for trial in one_of_each_arm
-            )
-            if uncounted:
-                warnings.warn(uncounted, stacklevel=4)
-            run: Run | RemoteRun
-            if executor is None:
-                run = Run(trials, config)
-            else:
-                from ipyllm.experiment.remote_run import RemoteRun
+            claims = TrialClaims(self.ledger, self.name)
+            claims.join()  # before the ledger is read: what others end from now on is not asked again
+            try:
+                n_done = self._start(executor, size, claims)
+            except BaseException:
+                claims.leave()
+                raise
+            if self._run is None:
+                claims.leave()
+            return n_done
 
-                run = RemoteRun(trials, config, executor, chunk_size=size, earlier_rows=recorded.rows_per_trial())
-            self._note_run(run.config, recorded, done, to_do)
-            self._run = _running[self.name] = run
-            run.start()
+    def _start(self, executor: Any, chunk_size: int | None, claims: TrialClaims) -> int:
+        self._run = None
+        recorded = self._ledger_progress()
+        done = recorded.done()
+        if self.ledger.is_held:
+            raise LLMError(
+                f"{self.ledger.read_error}, so it is not known which of its calls are done. Run {self.name!r} "
+                "again when it can be read.",
+                category="bad_request",
+            )
+        if changes := recorded.changes():
+            warnings.warn(changes, stacklevel=5)
+        to_do = [trial for key, trial in self.grid.trials.items() if key not in done]
+        config = replace(self._config(), claims=claims)
+        keep_record(self.ledger, self.name, self.grid, self._table, self._note, self._tags)
+        if not to_do:
+            self._note_run(config, recorded, done, to_do)
             return len(done)
+        trials = schedule_trials(to_do, self._seed, self._order)
+        one_of_each_arm = {trial.arm.label: trial for trial in trials}.values()
+        uncounted = self._spending.check((trial.arm.service, request_of(trial, config)) for trial in one_of_each_arm)
+        if uncounted:
+            warnings.warn(uncounted, stacklevel=5)
+        run: Run | RemoteRun
+        if executor is None:
+            run = Run(trials, config)
+        else:
+            from ipyllm.experiment.remote_run import RemoteRun
+
+            run = RemoteRun(trials, config, executor, chunk_size=chunk_size)
+        self._note_run(run.config, recorded, done, to_do)
+        run.start()
+        self._run = _running[self.name] = run
+        return len(done)
 
     def _note_run(
         self, config: RunConfig, recorded: LedgerProgress, done: AbstractSet[str], to_do: Iterable[Trial]

@@ -10,7 +10,7 @@ import hashlib
 from collections import Counter
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from ipyllm.comparison.arms import canonical_json
 from ipyllm.errors import bad_request
@@ -25,7 +25,13 @@ if TYPE_CHECKING:
     from ipyllm.experiment.prompts import Prompt
     from ipyllm.messages import Message
 
-__all__ = ["Grid", "Trial", "check_content"]
+__all__ = ["GRID_TAG", "TRIAL_TAG", "Grid", "Trial", "check_content"]
+
+TRIAL_TAG: Final = "cell"
+"""The tag that holds a trial's key."""
+
+GRID_TAG: Final = "grid"
+"""The tag that holds the grid's signature."""
 
 
 @dataclass(frozen=True, slots=True)

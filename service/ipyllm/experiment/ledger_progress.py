@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
 from ipyllm.dataframes.call_totals import cost_total
 from ipyllm.dataframes.conditions import in_words
 from ipyllm.experiment.earlier_rows import EarlierRows
-from ipyllm.experiment.run import GRID_TAG, TRIAL_TAG
+from ipyllm.experiment.grid import GRID_TAG, TRIAL_TAG
+from ipyllm.experiment.spending_limit import max_cost
 from ipyllm.experiment.steps import with_steps
 from ipyllm.text.format import count, join_names
 
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from ipyllm.experiment.grid import Grid
     from ipyllm.ledger import Ledger
 
-__all__ = ["LedgerProgress"]
+__all__ = ["LedgerProgress", "answered_trials"]
 
 _FINAL_ERRORS: Final = ("content_filter", "refusal", "schema_mismatch")
 """Errors that say something about the answer, as an answer does: to ask again until it fits a schema, say, would make a
@@ -69,17 +70,6 @@ class LedgerProgress:
         rows = self.rows[is_done].drop_duplicates("trial", keep="last")
         return f"{len(rows)} of {len(self._grid)} {in_words(rows)}" if len(rows) else ""
 
-    def running(self) -> set[str]:
-        """Return the keys of the trials whose calls are running."""
-        return set(self.rows.loc[(self.rows["status"] == "running") & ~self._is_warmup & self._in_grid, "trial"])
-
-    def rows_per_trial(self) -> Counter[str]:
-        """Return the number of rows of each trial, by :func:`~ipyllm.experiment.remote_chunk.trial_name`."""
-        from ipyllm.experiment.remote_chunk import trial_name
-
-        rows = zip(self.rows["trial"], self._is_warmup, strict=True)
-        return Counter(trial_name(key, warmup=is_warmup) for key, is_warmup in rows)
-
     def calls(self, done_before: AbstractSet[str] = frozenset()) -> pd.DataFrame:
         """Return one row for each trial (its answer, or else its latest failure), and the warm-ups.
 
@@ -123,7 +113,7 @@ class LedgerProgress:
         is_judge = pd.Series([isinstance(tags, dict) and "judge" in tags for tags in rows["tags"]], index=rows.index)
         is_warmup = self._is_warmup[rows.index]
         kinds = {"calls": ~is_judge & ~is_warmup, "warm-ups": is_warmup, "judges": is_judge, "total": is_judge | True}
-        bound = rows["cost_bound_usd"].fillna(rows["cost_usd"])
+        bound = rows["cost_bound_usd"].fillna(rows["cost_usd"]).fillna(self._bounds_of_lost_calls(rows))
         table = {}
         for kind, chosen in kinds.items():
             total = cost_total(rows[chosen])
@@ -134,6 +124,18 @@ class LedgerProgress:
                 "cost_bound_usd": float(bound[chosen].sum(skipna=False)),
             }
         return pd.DataFrame.from_dict(table, orient="index")
+
+    def _bounds_of_lost_calls(self, rows: pd.DataFrame) -> pd.Series:
+        """Return the most that calls whose process died can have cost, by row, for trials of the grid.
+
+        Only under a limit their rows say so themselves.
+        """
+        import pandas as pd
+
+        lost = rows[(rows["status"] == "interrupted") & rows["trial"].isin(self._grid.trials.keys())]
+        trials = [self._grid.trials[key] for key in lost["trial"]]
+        bounds = [max_cost(each.arm.service, replace(each.arm.request, messages=each.messages)) for each in trials]
+        return pd.Series(bounds, index=lost.index, dtype="float64")
 
     def changes(self) -> str | None:
         """Describe how the grid differs from that of the stored rows; None if they are the same."""
@@ -172,6 +174,15 @@ class LedgerProgress:
             )
         sentences.append(f"{len(self.done())} of {len(self._grid)} calls are already done.")
         return " ".join([*sentences, *notes])
+
+
+def answered_trials(ledger: Ledger, name: str) -> set[str]:
+    """Return the keys of all trials of an experiment that have an answer."""
+    from ipyllm.dataframes.usage import usage
+
+    rows = usage(kernel=None, experiment=name, status="ok", text=False, ledger=ledger)
+    measured = rows["tags"][~rows["warmup"].fillna(value=False).astype(bool) & rows["step"].isna()]
+    return {tags[TRIAL_TAG] for tags in measured if isinstance(tags, dict) and TRIAL_TAG in tags}
 
 
 def _array(values: Iterable[Any]) -> Any:

@@ -1,48 +1,53 @@
-"""The progress bar of a run: calls, errors and cost so far, drawn by the waiting thread."""
+"""The progress bar of a run: calls, errors and cost so far, drawn by the waiting thread; and its interrupts."""
 
 from __future__ import annotations
 
+from contextlib import contextmanager
+from time import monotonic
 from typing import TYPE_CHECKING, Any
 
-from ipyllm.text.format import shorten
+from ipyllm.text.format import count, shorten
 
 if TYPE_CHECKING:
-    from ipyllm.experiment.run import RunProgress
-    from ipyllm.runtime.interruptible import InterruptibleEvent
+    from collections.abc import Iterator
+
+    from ipyllm.experiment.remote_run import RemoteRun
+    from ipyllm.experiment.run import Run, RunProgress
 
 __all__ = ["show_done", "watch"]
 
 _EVERY_S = 0.2
 _NAME_CHARS = 80
 
+_DRAIN_S = 5.0
+"""Seconds that calls in flight have after an interrupt, since most of an answer may have been paid."""
 
-def watch(
-    done: InterruptibleEvent,
-    progress: RunProgress,
-    *,
-    name: str,
-    n_done: int,
-    total: int,
-    show: bool,
-    earlier: str | None = None,
-) -> None:
-    """Wait until ``done`` is set, with a progress bar if ``show``; ``n_done`` of ``total`` calls were done before.
+_GRACE_S = 10.0
+"""Seconds that cancelled calls have to write their rows."""
+
+
+def watch(run: Run | RemoteRun, *, name: str, n_done: int, show: bool, earlier: str = "") -> None:
+    """Wait until a run ends, with a progress bar if ``show``; ``n_done`` calls were done before.
 
     ``earlier`` says how many of these, and under which conditions.
-    """
-    if not show:
-        done.wait()
-        return
-    from tqdm.auto import tqdm
 
-    with tqdm(total=total, initial=n_done, unit="call", dynamic_ncols=True) as bar:
-        _describe(bar, name)
-        ended = False
-        while not ended:
-            ended = done.wait(_EVERY_S)
-            bar.set_postfix(_earlier(earlier) | _figures(progress), refresh=False)
-            bar.update(n_done + progress.ended - bar.n)
-        bar.refresh()
+    After an interrupt nothing more is sent, and calls in flight have five seconds to end; a second interrupt cancels
+    them at once. Then KeyboardInterrupt is raised.
+    """
+    with _bar(run.progress, name, n_done) if show else _no_bar() as bar:
+        try:
+            _wait(run, bar, n_done, earlier)
+        except KeyboardInterrupt:
+            run.drain()
+            _say(bar, f"stopping: waits up to {_DRAIN_S:.0f} s for {_in_flight(run)}; interrupt again to cancel")
+            try:
+                _wait(run, bar, n_done, earlier, monotonic() + _DRAIN_S)
+            except KeyboardInterrupt:
+                _say(bar, f"cancels {_in_flight(run)}")
+            if not run.done.is_set():
+                run.cancel()
+                run.done.wait(_GRACE_S)
+            raise KeyboardInterrupt from None
 
 
 def show_done(*, name: str, total: int, earlier: str) -> None:
@@ -59,13 +64,53 @@ def _describe(bar: Any, name: str) -> None:
     bar.set_description(shorten(name, _NAME_CHARS))
 
 
-def _earlier(words: str | None) -> dict[str, Any]:
+@contextmanager
+def _bar(progress: RunProgress, name: str, n_done: int) -> Iterator[Any]:
+    from tqdm.auto import tqdm
+
+    with tqdm(total=n_done + progress.to_do, initial=n_done, unit="call", dynamic_ncols=True) as bar:
+        _describe(bar, name)
+        yield bar
+
+
+@contextmanager
+def _no_bar() -> Iterator[None]:
+    yield
+
+
+def _wait(run: Run | RemoteRun, bar: Any, n_done: int, earlier: str, until: float | None = None) -> None:
+    """Wait until a run ends, or ``until`` a time, and draw meanwhile."""
+    if bar is None:
+        run.done.wait(None if until is None else until - monotonic())
+        return
+    ended = False
+    while not ended and (until is None or monotonic() < until):
+        ended = run.done.wait(_EVERY_S)
+        progress = run.progress
+        bar.set_postfix(_earlier(earlier) | _figures(progress), refresh=False)
+        bar.update(n_done + progress.ended + progress.elsewhere - bar.n)
+    bar.refresh()
+
+
+def _say(bar: Any, sentence: str) -> None:
+    if bar is not None:
+        bar.set_description(sentence)
+
+
+def _in_flight(run: Run | RemoteRun) -> str:
+    n = run.progress.in_flight
+    return count(n, "call") + " in flight" if n else "calls in flight"
+
+
+def _earlier(words: str) -> dict[str, Any]:
     return {"from an earlier run": words} if words else {}
 
 
 def _figures(progress: RunProgress) -> dict[str, Any]:
     alone = {"embedded": "one at a time"} if progress.one_at_a_time else {}
+    others = {"by others": progress.elsewhere} if progress.elsewhere else {}
     cost = {"cost": str(progress.cost)} if progress.cost.usd or progress.cost.n_unknown else {}
     failed = {"failed": progress.failed} if progress.failed else {}
     left = {name: error.category for name, error in (progress.unreachable | progress.left).items()}
-    return alone | cost | failed | ({"left": ", ".join(f"{n} ({why})" for n, why in left.items())} if left else {})
+    reasons = {"left": ", ".join(f"{n} ({why})" for n, why in left.items())} if left else {}
+    return alone | others | cost | failed | reasons

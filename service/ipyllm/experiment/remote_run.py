@@ -1,6 +1,7 @@
 """Runs trials in other processes, by any ``concurrent.futures.Executor``, one chunk at a time.
 
-A chunk whose worker died is submitted again; a chunk that is returned twice is written once.
+Of a chunk whose worker died, the trials that it has not asked are submitted again; a chunk that is returned twice is
+written once.
 """
 
 from __future__ import annotations
@@ -8,31 +9,33 @@ from __future__ import annotations
 import logging
 import threading
 from collections import deque
-from concurrent.futures import BrokenExecutor, CancelledError, Executor, Future, ProcessPoolExecutor
-from dataclasses import dataclass, field, replace
+from concurrent.futures import BrokenExecutor, CancelledError, Executor, Future
+from dataclasses import replace
 from itertools import accumulate
 from math import ceil
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from ulid import ULID
 
 from ipyllm.conversations.hidden_tokens import hidden_tokens
-from ipyllm.errors import LLMError, bad_request
-from ipyllm.experiment.failure_limit import FailureLimit, Outcome
+from ipyllm.errors import LLMError
+from ipyllm.experiment.chunk_job import ChunkJob
+from ipyllm.experiment.executors import executor_and_factory, worker_count
+from ipyllm.experiment.failure_limit import FailureLimit
 from ipyllm.experiment.picklable import check_picklable
-from ipyllm.experiment.remote_chunk import Chunk, ChunkReport, run_chunk, write_lost_calls, write_rows
-from ipyllm.experiment.run import TRIAL_TAG, RunProgress, request_of
+from ipyllm.experiment.remote_chunk import Chunk, ChunkReport, answered_in, run_chunk, write_lost_calls
+from ipyllm.experiment.run import RunProgress, request_of
 from ipyllm.experiment.spending_limit import max_cost
+from ipyllm.experiment.trial_claims import TICK_S
 from ipyllm.fork_safety import renewed_in_child
 from ipyllm.ledger.budget_state import within
-from ipyllm.ledger.ids import kernel_id
 from ipyllm.observability.logs import log_failure
 from ipyllm.runtime.interruptible import InterruptibleEvent
 from ipyllm.runtime.liveness import Liveness
 from ipyllm.text.redact import redact
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Collection, Sequence
 
     from ipyllm.experiment.grid import Trial
     from ipyllm.experiment.run import RunConfig
@@ -42,47 +45,27 @@ __all__ = ["RemoteRun"]
 _MAX_DEATHS: Final = 4
 """Consecutive deaths of workers after which the run stops."""
 
-_DEFAULT_WORKERS: Final = 4
-"""Assumed number of workers if the executor does not tell."""
-
 _MAX_ROUNDS: Final = 8
 """Maximum size of a chunk, in multiples of ``concurrency``: its trials are repeated if a worker dies."""
 
+_MIN_SUBMITTED: Final = 32
+"""Number of chunks that are submitted at once, even to a few workers: clusters grow with what waits for them."""
+
+_SUBMITTED_PER_WORKER: Final = 4
 _LEAST_PART: Final = 0.25
 """Share of a chunk that is worth submitting alone while calls in flight may still make room for more of it."""
 
 _POLL_S: Final = 0.25
-"""Seconds between two looks at the budget while only calls of other processes can make room."""
+"""Seconds between two looks at the budget, or at trials that others hold, while only other processes can change it."""
 
 _logger = logging.getLogger("ipyllm.experiment")
-
-
-@dataclass
-class ChunkJob:
-    """A chunk with its trials, the number of submissions, and what is reserved for it."""
-
-    chunk: Chunk
-    trials: list[Trial]
-    is_warmup: bool = False
-    tries: int = 0
-    executor: Executor | None = None
-    reservation_id: str | None = None
-    bounds_usd: list[float] = field(default_factory=list)  # of each call, in the order of `calls`
-
-    @property
-    def calls(self) -> list[Trial]:
-        """The calls that the worker makes."""
-        if not self.is_warmup:
-            return self.trials
-        return [replace(trial, warmup=True) for trial in self.trials for _ in range(self.chunk.warmups)]
 
 
 class RemoteRun:
     """Runs trials by an executor, with the interface of :class:`~ipyllm.experiment.run.Run`.
 
     A thread submits the chunks and takes the reports; the executor's own threads only wake it. The executor may be
-    given as a function that makes one, which is called again after it breaks. ``concurrency`` is that of each worker;
-    ``earlier_rows`` is the number of rows that each trial has already.
+    given as a function that makes one, which is called again after it breaks. ``concurrency`` is that of each worker.
     """
 
     def __init__(
@@ -92,21 +75,23 @@ class RemoteRun:
         executor: Executor | Callable[[], Executor],
         *,
         chunk_size: int | None = None,
-        earlier_rows: Mapping[str, int],
     ) -> None:
+        assert config.claims is not None
         self.done = InterruptibleEvent()
         self.progress = RunProgress(len(trials))
-        self._executor, self._factory = _executor_and_factory(executor)
+        self._executor, self._factory = executor_and_factory(executor)
         self._owns_executor = executor is not self._executor
-        self._earlier_rows = earlier_rows
-        self._kernel = kernel_id()
+        self._claims = config.claims
         self._run_id = str(ULID())
-        self._n_workers = _worker_count(self._executor)
+        self._n_workers = self._claims.senders = worker_count(self._executor)
+        self._most_submitted = max(_MIN_SUBMITTED, _SUBMITTED_PER_WORKER * self._n_workers)
         self.config = replace(config, executor=f"{self._n_workers} × {type(self._executor).__name__}")
         self._n_deaths = 0
         self._failures = FailureLimit(config.max_failures)
-        size = chunk_size or _chunk_size(len(trials), self._n_workers, config.most_in_flight)
-        self._trial_queue = deque(self._chunks(trials, size))
+        self._shares_ledger: bool | None = None  # whether workers write to our ledger; None until one has said so
+        self._held: list[Trial] = []  # others have claimed them
+        self._chunk_size = chunk_size or _chunk_size(len(trials), self._n_workers, config.most_in_flight)
+        self._trial_queue = deque(self._chunks(trials))
         self._warmup_queue = deque(self._warm_ups(trials))
         self._submitted: dict[Future[ChunkReport], ChunkJob] = {}
         self._returned: deque[Future[ChunkReport]] = deque()
@@ -122,6 +107,10 @@ class RemoteRun:
         self._thread.start()
         return self
 
+    def drain(self) -> None:
+        """Submit no more chunks, and withdraw those that no worker has begun; the others go on."""
+        self.cancel()
+
     def cancel(self) -> None:
         """Submit no more chunks, and withdraw those that no worker has begun; the others are written when they end."""
         self._stop("It was interrupted; chunks that workers have begun are written when they end.")
@@ -134,7 +123,8 @@ class RemoteRun:
 
     # ---- chunks --------------------------------------------------------------------------------------
 
-    def _chunks(self, trials: Sequence[Trial], size: int) -> list[ChunkJob]:
+    def _chunks(self, trials: Sequence[Trial]) -> list[ChunkJob]:
+        size = self._chunk_size
         parts = [list(trials[start : start + size]) for start in range(0, len(trials), size)]
         return [ChunkJob(Chunk.of(part, self.config), part) for part in parts]
 
@@ -153,12 +143,16 @@ class RemoteRun:
         try:
             for queue in (self._warmup_queue, self._trial_queue):
                 self._submit_all(queue)
-                while self._submitted or (queue and not self._stopping):
-                    self._wake.wait(None if self._submitted else _POLL_S)
+                while self._submitted or ((queue or self._held) and not self._stopping):
+                    if not self._wake.wait(TICK_S if self._submitted else _POLL_S):
+                        self._claims.tick()
                     self._wake.clear()
                     if self._stopping:
                         self._withdraw()
                     self._take_reports(queue)
+                    if not self._submitted:
+                        queue.extend(self._chunks(self._held))
+                        self._held.clear()
                     self._submit_all(queue)
         except Exception as exc:  # noqa: BLE001 - the waiting thread must see that it ended
             self.progress.stopped = redact(f"It failed with {type(exc).__name__}: {exc}.")
@@ -168,13 +162,15 @@ class RemoteRun:
         finally:
             if self._owns_executor:
                 self._executor.shutdown(wait=False, cancel_futures=True)
+            self._claims.leave()
             self.done.set()
 
     def _submit_all(self, queue: deque[ChunkJob]) -> None:
-        """Submit the chunks that the budget allows."""
-        while queue and not self._stopping:
+        """Submit the chunks that nobody else runs, and that the budget allows."""
+        while queue and not self._stopping and len(self._submitted) < self._most_submitted:
             job = self._reachable_part(queue.popleft())
-            if job is None:
+            self._claim(job)
+            if not job.trials:
                 continue
             part, rest = self._affordable_part(job)
             if rest is not None:
@@ -183,9 +179,19 @@ class RemoteRun:
                 return
             self._submit(part)
 
+    def _claim(self, job: ChunkJob) -> None:
+        """Claim the trials of a chunk, and leave out those that others hold or have asked."""
+        if job.is_warmup or job.is_claimed:
+            return
+        state = self._claims.take([trial.key for trial in job.trials])
+        self._held += (trial for trial in job.trials if trial.key in state.held)
+        self.progress.elsewhere += len(state.ended)
+        job.keep(state.granted, self.config)
+        job.is_claimed = True
+
     def _submit(self, job: ChunkJob) -> None:
         job.tries += 1
-        chunk = replace(job.chunk, submission_id=f"{self._run_id} {job.tries}")
+        chunk = replace(job.chunk, submission_id=f"{self._run_id} {job.tries}", senders=max(1, self._claims.n_senders))
         try:
             future: Future[ChunkReport] = self._executor.submit(run_chunk, chunk)
         except BrokenExecutor:  # a worker died between two chunks
@@ -234,7 +240,11 @@ class RemoteRun:
     def _write(self, job: ChunkJob, report: ChunkReport, queue: deque[ChunkJob]) -> None:
         progress = self.progress
         self._n_deaths = 0
-        write_rows(report.rows, self.config, self._kernel, self._earlier_rows)
+        self._shares_ledger = report.shares_ledger
+        for row in report.rows:
+            self.config.ledger.put(row)
+        if self.config.texts is not None:
+            self.config.texts.update(report.texts)
         hidden_tokens().update(report.hidden_tokens)
         self._release(job, report.cost.usd)
         progress.cost += report.cost
@@ -250,19 +260,28 @@ class RemoteRun:
             return
         progress.ended += report.ended
         progress.failed += report.failed
-        if report.stopped is not None and job.reservation_id is not None:
-            self._handle_stop(job, report, queue)
+        progress.elsewhere += len(report.answered)
+        self._leave_out(answered_in(report.rows) - report.outcomes.keys(), queue)
+        asked = report.outcomes.keys() | report.answered
+        if not report.shares_ledger:
+            for key in asked:
+                self._claims.end(key)
+        self._handle_rest(job, asked, report, queue)
+
+    def _leave_out(self, answered: Collection[str], queue: deque[ChunkJob]) -> None:
+        """Leave out of all chunks what an earlier kernel's workers have answered."""
+        for job in queue if answered else ():
+            n_before = len(job.trials)
+            job.keep({trial.key for trial in job.trials}.difference(answered), self.config)
+            self.progress.elsewhere += n_before - len(job.trials)
 
     def _count_failures(self, job: ChunkJob, report: ChunkReport) -> None:
         """Leave arms that failed too often in several chunks together."""
         arms = {trial.key: trial.arm for trial in job.trials}
-        for row in sorted(report.rows, key=lambda row: row["call_id"]):
-            outcome = Outcome.of_row(row)
-            was_refused_by_budget = outcome.error_category == "quota" and not row.get("attempts")
-            if not was_refused_by_budget:
-                found = self._failures.record(arms[row["tags"][TRIAL_TAG]], outcome)
-                if found is not None:
-                    self.progress.left.setdefault(*found)
+        for key, outcome in report.outcomes.items():  # in the order in which they ended
+            found = self._failures.record(arms[key], outcome)
+            if found is not None:
+                self.progress.left.setdefault(*found)
 
     def _take_back_unreachable(self, queue: deque[ChunkJob]) -> None:
         """Withdraw chunks that no worker has begun, and that have calls to a server or arm that is asked no more."""
@@ -272,14 +291,13 @@ class RemoteRun:
                 self._release(job, 0.0)
                 queue.append(job)
 
-    def _handle_stop(self, job: ChunkJob, report: ChunkReport, queue: deque[ChunkJob]) -> None:
-        """Submit again what a worker did not send because its part of the budget was used up, as by retries."""
-        made = {row["tags"][TRIAL_TAG] for row in report.rows}
-        trials = [trial for trial in job.trials if trial.key not in made]
-        if not made:
-            self._stop(str(report.stopped))
-        elif trials:
-            queue.appendleft(ChunkJob(Chunk.of(trials, self.config), trials))
+    def _handle_rest(self, job: ChunkJob, asked: Collection[str], report: ChunkReport, queue: deque[ChunkJob]) -> None:
+        """Submit again what a worker did not ask: others held it, or retries used up its part of the budget."""
+        rest = [trial for trial in job.trials if trial.key not in asked]
+        if rest and not asked and report.stopped is not None:
+            self._stop(report.stopped)
+        elif rest:
+            queue.appendleft(ChunkJob(Chunk.of(rest, self.config), rest))
 
     def _handle_failure(self, job: ChunkJob, exc: BaseException, queue: deque[ChunkJob]) -> None:
         """Submit a chunk again if its worker died; stop the run after other errors."""
@@ -287,6 +305,7 @@ class RemoteRun:
         if self._stopping and (is_broken or isinstance(exc, CancelledError)):
             return
         if is_broken or isinstance(exc, CancelledError) or type(exc).__name__ == "KilledWorker":
+            job.is_claimed = False  # the worker may have asked some
             queue.append(job)  # last, in case the chunk itself kills its worker
             if is_broken and job.executor is not self._executor:
                 return  # this broken executor was counted before
@@ -315,12 +334,13 @@ class RemoteRun:
         self._owns_executor = True
         return True
 
-    def _reachable_part(self, job: ChunkJob) -> ChunkJob | None:
-        is_left = self.progress.is_left
-        if job.is_warmup or not any(is_left(trial.arm) for trial in job.trials):
-            return job
-        trials = [trial for trial in job.trials if not is_left(trial.arm)]
-        return ChunkJob(Chunk.of(trials, self.config), trials, tries=job.tries) if trials else None
+    def _reachable_part(self, job: ChunkJob) -> ChunkJob:
+        given_up = [] if job.is_warmup else [each.key for each in job.trials if self.progress.is_left(each.arm)]
+        if given_up:
+            if job.is_claimed:
+                self._claims.give_back(given_up)
+            job.keep({trial.key for trial in job.trials}.difference(given_up), self.config)
+        return job
 
     # ---- the budget --------------------------------------------------------------------------------
 
@@ -352,11 +372,18 @@ class RemoteRun:
             return None, job
         rest = None
         if n_fitting < len(job.trials):
-            rest = ChunkJob(Chunk.of(job.trials[n_fitting:], self.config), job.trials[n_fitting:])
-            job = ChunkJob(Chunk.of(job.trials[:n_fitting], self.config), job.trials[:n_fitting], tries=job.tries)
+            rest, job = (
+                ChunkJob(Chunk.of(part, self.config), part, tries=job.tries, is_claimed=True)
+                for part in (job.trials[n_fitting:], job.trials[:n_fitting])
+            )
             bounds = bounds[:n_fitting]
         job.reservation_id, job.bounds_usd = reservation_id, bounds
-        job.chunk = replace(job.chunk, limit_usd=sum(bounds), hidden_tokens=hidden_tokens().snapshot())
+        job.chunk = replace(
+            job.chunk,
+            reservation_id=reservation_id,
+            limit_usd=sum(bounds),
+            hidden_tokens=hidden_tokens().snapshot(),
+        )
         return job, rest
 
     def _bound(self, trial: Trial) -> float:
@@ -364,9 +391,17 @@ class RemoteRun:
         return self.config.spending.bound(max_cost(trial.arm.service, request), request.model)
 
     def _lose(self, job: ChunkJob) -> None:
-        """Count the calls of a chunk whose rows will not come as the most that they can have cost."""
-        if job.reservation_id is not None:
-            write_lost_calls(job.calls, job.bounds_usd, self.config, f"{self._run_id} {job.tries}")
+        """Count the calls of a chunk without a report, whose worker may have made some.
+
+        A worker that shares our ledger has written their rows before it sent them. For others, each call counts as the
+        most that it can have cost.
+        """
+        # Before the reservation is released, so that what a dead worker has sent counts from now on.
+        state = self._claims.take([] if job.is_warmup else [trial.key for trial in job.trials])
+        if state.inherited or state.ended or state.held:  # it has taken the claims over
+            self._shares_ledger = True
+        if self._shares_ledger is False or (self._shares_ledger is None and job.reservation_id is not None):
+            write_lost_calls(job.calls, job.bounds_usd, self.config)
         self._release(job, sum(job.bounds_usd))
 
     def _release(self, job: ChunkJob, cost_usd: float) -> None:
@@ -378,42 +413,9 @@ class RemoteRun:
                 self._stop(str(exc))
 
 
-def _executor_and_factory(
-    executor: Executor | Callable[[], Executor],
-) -> tuple[Executor, Callable[[], Executor] | None]:
-    """Return an executor, and a function that makes another like it."""
-    if callable(getattr(executor, "submit", None)):
-        assert not callable(executor) or isinstance(executor, Executor)
-        return executor, _pool_factory(executor)
-    if not callable(executor):
-        raise bad_request(
-            f"executor must be a concurrent.futures.Executor or a function that creates one, not {executor!r}."
-        )
-    made = executor()
-    return made, executor
-
-
 def _never_ran(failure: BaseException) -> bool:
     """Return whether no call of a chunk was sent: it was withdrawn, or its worker could not begin."""
     return isinstance(failure, CancelledError | LLMError | ImportError)
-
-
-def _pool_factory(executor: Any) -> Callable[[], Executor] | None:
-    """Return a function that makes a process pool like this one, which does not survive the death of a worker."""
-    if not isinstance(executor, ProcessPoolExecutor):
-        return None
-    own = vars(executor)
-    return lambda: ProcessPoolExecutor(
-        own.get("_max_workers"), own.get("_mp_context"), own.get("_initializer"), own.get("_initargs", ())
-    )
-
-
-def _worker_count(executor: Any) -> int:
-    workers = getattr(executor, "_max_workers", None)
-    if not isinstance(workers, int):
-        client = getattr(executor, "_client", None)  # Dask's
-        workers = sum(client.ncores().values()) if client is not None else None
-    return workers or _DEFAULT_WORKERS
 
 
 def _chunk_size(trials: int, workers: int, concurrency: int) -> int:

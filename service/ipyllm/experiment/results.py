@@ -19,14 +19,18 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
+    from ipyllm.experiment.answer_matrix import AnswerMatrix
     from ipyllm.experiment.conditions import LatestRun
     from ipyllm.experiment.grid import Grid
     from ipyllm.experiment.parsed_answers import ParsedAnswers
     from ipyllm.experiment.remote_run import RemoteRun
+    from ipyllm.experiment.row_judgements import RowJudgements
     from ipyllm.experiment.run import Run
     from ipyllm.experiment.scores import Scores
     from ipyllm.ledger import Ledger
     from ipyllm.statistics.table import StatisticsFrame
+    from ipyllm_widgets.explorer.page import ExplorerPart
+    from ipyllm_widgets.explorer.results_explorer import ResultsExplorer
 
 __all__ = ["Results"]
 
@@ -134,17 +138,7 @@ class Results:
         begins with ``score_`` or ``parsed_``, is ``input_<name>``. Calls without a score are scored now, in this
         thread; what a scorer's calls cost is paid from the budget of the experiment.
         """
-        scored = self._scored()
-        scored = scored.assign(arm=in_order(scored["arm"], self._grid), _measured=~scored["warmup"])
-        scored = scored.sort_values(["_measured", "row", "arm", "repeat"], kind="stable", ignore_index=True)
-        calls = self._input.beside(scored.drop(columns="_measured"))
-        run = self._current_run()
-        calls.attrs = {
-            **scored.attrs,
-            "arms": [arm.label for arm in self._grid.arms],
-            "problems": [] if run is None else run.progress.problems(),
-        }
-        return calls
+        return self._with_input(self._scored())
 
     @property
     def rows(self) -> pd.DataFrame:
@@ -157,6 +151,16 @@ class Results:
         """
         calls = self._scored()
         return self._input.answered(calls[~calls["warmup"]])
+
+    @property
+    def notes(self) -> pd.DataFrame:
+        """The notes on rows that were written in :meth:`explore`, earliest first.
+
+        Columns ``prompt_id``, ``note``, ``written_at`` (UTC).
+        """
+        from ipyllm.experiment.row_judgements import read_notes
+
+        return read_notes(self._name, self._ledger)
 
     @property
     def directions(self) -> dict[str, bool | None]:
@@ -278,6 +282,49 @@ class Results:
         own: dict[str, Any] = {"title": self._name, "votes": votes if len(votes) else None}
         return write(self, path, **own | options)
 
+    def matrix(self) -> AnswerMatrix:
+        """Return the answers as a matrix: a row for each prompt and repeat, a cell for each arm.
+
+        It has the scores and their reasons, and flags what :meth:`explore` can filter by. Calls without a score are
+        scored now, as in :attr:`calls`.
+        """
+        from ipyllm.experiment.answer_matrix import answer_matrix
+
+        return answer_matrix(self._name, self._grid, self._scored(), self._scores.scorers, self._with_input)
+
+    def judgements(self, matrix: AnswerMatrix) -> RowJudgements:
+        """Return the votes and notes on the rows of a matrix, and the means to add some."""
+        from ipyllm.experiment.row_judgements import RowJudgements
+
+        return RowJudgements(matrix, self._ledger)
+
+    def explore(self, *, most_rows: int = 20_000) -> ResultsExplorer:
+        """Return a widget with all answers, prompts × arms: filters, search, word diffs, votes and notes.
+
+        Parameters
+        ----------
+        most_rows : int
+            Maximum number of rows (prompts × repeats) to show, the first ones of the input.
+
+        Returns
+        -------
+        ResultsExplorer
+            ``explorer.selection`` has the calls of the rows that it shows, or of those that were marked.
+        """
+        from ipyllm_widgets.explorer.results_explorer import ResultsExplorer
+
+        return ResultsExplorer(self, most_rows=most_rows)
+
+    def explorer_part(self, **bounds: int) -> ExplorerPart:
+        """Return the explorer as a part of a page without a kernel, for a report.
+
+        ``bounds`` are those of :func:`ipyllm_widgets.explorer.page.explorer_part`.
+        """
+        from ipyllm_widgets.explorer.page import explorer_part
+
+        matrix = self.matrix()
+        return explorer_part(matrix, self.judgements(matrix), **bounds)
+
     def _repr_html_(self) -> str:
         head = f"<p><strong>{escape(self._name)}</strong>: {escape(self.state)}</p>"
         calls = self._calls()
@@ -301,6 +348,19 @@ class Results:
 
     def _scored(self) -> pd.DataFrame:
         return self._scores.join(self._parsed.join(self._calls()), self._ledger)
+
+    def _with_input(self, scored: pd.DataFrame) -> pd.DataFrame:
+        """Return scored calls as :attr:`calls` has them."""
+        scored = scored.assign(arm=in_order(scored["arm"], self._grid), _measured=~scored["warmup"])
+        scored = scored.sort_values(["_measured", "row", "arm", "repeat"], kind="stable", ignore_index=True)
+        calls = self._input.beside(scored.drop(columns="_measured"))
+        run = self._current_run()
+        calls.attrs = {
+            **scored.attrs,
+            "arms": [arm.label for arm in self._grid.arms],
+            "problems": [] if run is None else run.progress.problems(),
+        }
+        return calls
 
     def _calls(self) -> pd.DataFrame:
         """Return the calls, with the number of their row, from 0."""

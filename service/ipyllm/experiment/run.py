@@ -9,12 +9,17 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from ipyllm.errors import LLMError
 from ipyllm.experiment.conditions import Conditions
 from ipyllm.experiment.failure_limit import FailureLimit, Outcome
+from ipyllm.experiment.grid import GRID_TAG, TRIAL_TAG
+from ipyllm.experiment.limit_shares import LimitShares
+from ipyllm.experiment.trial_queue import RunClaims, TrialQueue
 from ipyllm.observability.logs import log_failure
 from ipyllm.pipeline.call import Call
 from ipyllm.pipeline.candidates import category_of
@@ -36,23 +41,21 @@ if TYPE_CHECKING:
     from ipyllm.experiment.grid import Trial
     from ipyllm.experiment.pace import Pace
     from ipyllm.experiment.spending_limit import SpendingLimit
+    from ipyllm.experiment.trial_claims import TrialClaims
     from ipyllm.pipeline.exchange import RowSink
     from ipyllm.request import ChatRequest
     from ipyllm.response import Category, ChatResponse
     from ipyllm.services.base import BaseLLMService
 
-__all__ = ["GRID_TAG", "TRIAL_TAG", "Run", "RunConfig", "RunProgress", "request_of"]
-
-TRIAL_TAG: Final = "cell"
-"""The tag that holds a trial's key."""
-
-GRID_TAG: Final = "grid"
-"""The tag that holds the grid's signature."""
+__all__ = ["Run", "RunConfig", "RunProgress", "request_of"]
 
 _MODEL_ERRORS: Final = frozenset({"authentication", "not_found", "quota"})
 """Errors that every other call to the same model would return too."""
 
 _DEFAULT_CONCURRENCY: Final = 32
+
+_POLL_S: Final = 0.5
+"""Seconds between two looks at trials that others hold."""
 
 _logger = logging.getLogger("ipyllm.experiment")
 
@@ -64,6 +67,8 @@ class RunProgress:
     to_do: int  # calls to make; warm-ups do not count
     ended: int = 0  # calls that ended
     failed: int = 0  # calls that ended in an error
+    elsewhere: int = 0  # calls that others made, who run the same experiment
+    in_flight: int = 0  # calls that are being made
     cost: CostTotal = field(default_factory=CostTotal)  # with warm-ups
     stopped: str | None = None  # why it ended early, in one sentence
     stopped_by: Category = "quota"  # the category of that
@@ -94,6 +99,9 @@ class RunConfig:
     texts: dict[str, str] | None = None  # filled with the answers, by call id, if the ledger does not store them
     on_outcome: Callable[[Trial, ChatResponse, LLMError | None], None] | None = None  # on the service thread
     pace: Pace | None = None  # learns how many calls are in flight, up to the most
+    claims: TrialClaims | None = None  # without, no other process runs the same trials
+    waits_for_others: bool = True  # for the trials that others have claimed
+    senders: int = 1  # processes that share the limits per minute, as far as it is known
     executor: str | None = None  # what runs the calls in other processes, for the ledger
     max_failures: int | None = None  # in a row, after which an arm is left
 
@@ -125,7 +133,7 @@ class RunConfig:
 class _Crew:
     """The tasks that work off the trials of one endpoint."""
 
-    queue: deque[Trial]
+    queue: TrialQueue
     max_in_flight: int
     workers: set[asyncio.Task[None]] = field(default_factory=set)
 
@@ -139,11 +147,14 @@ class Run:
     def __init__(self, trials: Sequence[Trial], config: RunConfig, *, warmups_only: bool = False) -> None:
         self.done = InterruptibleEvent()
         services = {id(trial.arm.service): trial.arm.service for trial in trials}.values()
+        self._shares = LimitShares(services)
+        self._claims = None if config.claims is None else RunClaims(config.claims, self._shares)
         self.progress = RunProgress(len(trials), one_at_a_time=any(map(config.asks_one_at_a_time, services)))
         self._trials = trials
         self.config = config
         self._warmups_only = warmups_only
         self._stopping = False
+        self._stopped = asyncio.Event()
         self._connection_errors: dict[str, int] = {}
         self._failures = FailureLimit(config.max_failures)
         self._in_flight: dict[Call, Trial] = {}
@@ -158,23 +169,34 @@ class Run:
         self._future = self._thread.submit(self._run())
         return self
 
+    def drain(self) -> None:
+        """Send no more calls; those in flight go on."""
+        self._interrupt(now=False)
+
     def cancel(self) -> None:
         """Cancel all calls in flight; their rows have the status ``cancelled``."""
+        self._interrupt(now=True)
+
+    def _interrupt(self, *, now: bool) -> None:
         if self._thread is not None and self._thread.alive:  # not alive: the parent's, in a forked child
-            self._thread.loop.call_soon_threadsafe(self._stop, "It was interrupted.")
+            self._thread.loop.call_soon_threadsafe(partial(self._stop, "It was interrupted.", "cancelled", now=now))
 
     # ---- on the service thread -------------------------------------------------------------------
 
-    def _stop(self, why: str, *, now: bool = True) -> None:
+    def _stop(self, why: str, category: Category, *, now: bool = False) -> None:
+        """Send no more calls; ``now`` cancels those in flight, too."""
         if not self._stopping:
             self._stopping = True
             self.progress.stopped = why
-            self.progress.stopped_by = "cancelled" if now else "quota"
+            self.progress.stopped_by = category
+            self._stopped.set()
         if now:
             for task in self._tasks:
                 task.cancel()
 
     async def _run(self) -> None:
+        self._shares.take_one_of(self.config.senders)
+        heartbeat = None if self._claims is None else asyncio.create_task(self._claims.heartbeat())
         try:
             await asyncio.gather(
                 *(self._run_endpoint(service, trials) for service, trials in _by_endpoint(self._trials, self.config))
@@ -187,29 +209,51 @@ class Run:
                 log_failure(_logger, "an experiment failed: a bug in ipyllm", exc)
             raise
         finally:
-            self.done.set()
+            try:
+                if heartbeat is not None and self._claims is not None:
+                    heartbeat.cancel()
+                    await self._claims.leave()
+            finally:
+                self._shares.take_one_of(1)
+                self.done.set()
 
     async def _run_endpoint(self, service: BaseLLMService, trials: deque[Trial]) -> None:
         """Run all trials of one endpoint, or those of all embedded models."""
         max_in_flight = self.config.in_flight_at(service)
+        if self._warmups_only:
+            await self._warm_up(trials, max_in_flight)
+            return
+        queue = TrialQueue(trials, self._claims)
+        crew = _Crew(queue, max_in_flight)
+        is_warm = False
+        while not self._stopping:
+            if await queue.fill(self._claimed_at_once(crew)):
+                if not is_warm:
+                    await self._warm_up(queue, max_in_flight)
+                    is_warm = True
+                await self._run_crew(crew)
+            self.progress.elsewhere += queue.n_elsewhere
+            queue.n_elsewhere = 0
+            if not queue.waits_for_others or not self.config.waits_for_others:
+                return
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._stopped.wait(), _POLL_S)
+            queue.look_again()
+
+    async def _warm_up(self, trials: Iterable[Trial], max_in_flight: int) -> None:
         first_trials: dict[str, Trial] = {}
         for trial in trials:
             first_trials.setdefault(trial.arm.server, trial)
         if self.config.warmups:
             # One model after the other: a server may hold one at a time.
             for trial in first_trials.values():
-                await self._run_in_tasks(
-                    [replace(trial, warmup=True)] * (self.config.warmups * _n_servers(trial.arm.service)),
-                    max_in_flight,
-                )
-        if not self._warmups_only:
-            await self._run_in_tasks(trials, max_in_flight)
+                n_calls = self.config.warmups * _n_servers(trial.arm.service)
+                queue = TrialQueue([replace(trial, warmup=True)] * n_calls, None)
+                await self._run_crew(_Crew(queue, max_in_flight))
 
-    async def _run_in_tasks(self, trials: Iterable[Trial], max_in_flight: int) -> None:
-        queue = trials if isinstance(trials, deque) else deque(trials)
+    async def _run_crew(self, crew: _Crew) -> None:
         if self._stopping:
             return
-        crew = _Crew(queue, max_in_flight)
         self._add_workers(crew)
         try:
             while crew.workers:
@@ -228,42 +272,49 @@ class Run:
             crew.workers.add(task)
             self._tasks.add(task)
 
+    def _claimed_at_once(self, crew: _Crew) -> int:
+        return 2 * self._wanted(crew)
+
     def _wanted(self, crew: _Crew) -> int:
         pace = self.config.pace
         return crew.max_in_flight if pace is None else min(pace.limit, crew.max_in_flight)
 
     async def _run_queue(self, crew: _Crew) -> None:
-        progress, spending, queue = self.progress, self.config.spending, crew.queue
-        while queue and not self._stopping:
-            trial = queue.popleft()
+        progress, config = self.progress, self.config
+        while not self._stopping and (trial := await crew.queue.next(self._claimed_at_once(crew))) is not None:
             arm = trial.arm
             if progress.is_left(arm):
+                self._give_back(trial)
                 continue
-            account = None
             try:
-                request = request_of(trial, self.config)
-                if spending.limited:
-                    account = await spending.open(arm.service, request)
+                request = request_of(trial, config)
+                account = await config.spending.open(arm.service, request)
             except LLMError as exc:
-                self._stop(str(exc), now=False)
+                self._stop(str(exc), "quota")
                 return
-            if account is not None and self._has_stopped():  # while it waited for the reservation
+            if self._has_stopped():  # while it waited for the reservation
                 account.end()
                 return
-            if account is not None and progress.is_left(arm):
+            if progress.is_left(arm):
+                self._give_back(trial)
                 account.end()
                 continue
-            call = Call(arm.service, request, ledger=self.config.ledger, account=account)
+            call = Call(arm.service, request, ledger=config.ledger, account=account)
             self._in_flight[call] = trial
+            progress.in_flight += 1
             try:
                 response = await call.run_on_service_thread()
             finally:
                 del self._in_flight[call]
-                if account is not None:
-                    account.end()
+                progress.in_flight -= 1
+                account.end()
             self._record_outcome(trial, response, call.error)
-            if self.config.pace is not None and self._is_one_too_many(crew, self.config.pace, response, call.error):
+            if config.pace is not None and self._is_one_too_many(crew, config.pace, response, call.error):
                 return
+
+    def _give_back(self, trial: Trial) -> None:
+        if self._claims is not None and not trial.warmup:
+            self._claims.give_back(trial)
 
     def _is_one_too_many(self, crew: _Crew, pace: Pace, response: ChatResponse, error: LLMError | None) -> bool:
         """Tell the pace about an answer, and change the number of workers; return whether this one is to end."""
@@ -288,7 +339,7 @@ class Run:
             if self.config.texts is not None:
                 self.config.texts[response.call_id] = response.content
         elif error.category == "quota" and error.status_code is None:
-            self._stop(str(error), now=False)  # a budget
+            self._stop(str(error), "quota")  # a budget
             return
         else:
             self._note_unreachable(trial, error)
@@ -299,8 +350,13 @@ class Run:
                 if progress.is_left(other.arm):
                     call.stop_retrying()
         if not trial.warmup and response.status != "cancelled":
-            progress.ended += 1
-            progress.failed += error is not None
+            self._count(trial, error)
+
+    def _count(self, trial: Trial, error: LLMError | None) -> None:
+        self.progress.ended += 1
+        self.progress.failed += error is not None
+        if self._claims is not None:
+            self._claims.end(trial)
 
     def _note_unreachable(self, trial: Trial, error: LLMError) -> None:
         progress, server = self.progress, trial.arm.server

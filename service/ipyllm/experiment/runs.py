@@ -80,7 +80,7 @@ def _states(rows: pd.DataFrame) -> tuple[int, int, int]:
     """Return the numbers of trials that were answered, that only failed, and that run."""
     import pandas as pd
 
-    from ipyllm.experiment.run import TRIAL_TAG
+    from ipyllm.experiment.grid import TRIAL_TAG
 
     keys = [each.get(TRIAL_TAG) if isinstance(each, dict) else None for each in rows["tags"]]
     trials = rows.assign(trial=pd.Series(keys, index=rows.index, dtype=object))

@@ -33,6 +33,11 @@ class Scores:
         self.reset(scorers)
         self._reads_stored = True
 
+    @property
+    def scorers(self) -> tuple[Any, ...]:
+        """The scorers in use, as :class:`~ipyllm.scorers.Scorer`."""
+        return self._scorers
+
     def reset(self, scorers: Iterable[Any]) -> None:
         """Use these scorers from now on, and forget all scores, stored ones included."""
         given = list(scorers) if not isinstance(scorers, str) else scorers
@@ -125,8 +130,9 @@ class Scores:
         for call_id, tags in zip(calls["call_id"], calls["tags"], strict=True):
             for scorer in self._scorers:
                 stored = (tags or {}).get(scorer.columns[0])
-                if stored is not None:
-                    self._by_call.setdefault(call_id, {}).setdefault(scorer.name, json.loads(stored))
+                known = self._by_call.setdefault(call_id, {})
+                if stored is not None and scorer.name not in known:
+                    known[scorer.name] = json.loads(stored)
 
     def _columns(self) -> dict[str, tuple[str, str]]:
         """Return scorer and name of each column to show: scores and errors always, others if they have values."""

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 
 from ipyllm.conversations.tokens import max_output_tokens
 from ipyllm.errors import LLMError
+from ipyllm.experiment.written_rows import WrittenRows
 from ipyllm.ledger.budget_state import BudgetState, within
 from ipyllm.ledger.ids import new_id
 from ipyllm.ledger.ledger import LedgerUnavailableError
@@ -132,11 +133,15 @@ class _Request:
 class SpendingLimit:
     """The budget of an experiment in US dollars, for the calls of this process; without ``funds`` there is no limit.
 
+    Without a limit, calls wait only for ``rows`` to be written before they are sent, if these are given.
+
     Calls reserve on the service thread. One task there takes all requests and releases since its last transaction to
     the next one, so that a transaction serves many calls.
     """
 
-    def __init__(self, limit_usd: float = math.inf, funds: Funds | None = None) -> None:
+    def __init__(
+        self, limit_usd: float = math.inf, funds: Funds | None = None, rows: WrittenRows | None = None
+    ) -> None:
         self.limit_usd = limit_usd
         self._funds = funds
         self._allow_unknown_price = kernel_budget().allow_unknown_price
@@ -144,8 +149,7 @@ class SpendingLimit:
         self._released: dict[str, float] = {}
         self._task: asyncio.Task[None] | None = None
         self._changed = asyncio.Event()
-        self._flush: asyncio.Task[None] | None = None  # that began last
-        self._next_flush: asyncio.Task[None] | None = None  # that has not begun
+        self._rows = rows or (WrittenRows(funds.flush) if funds is not None else None)
 
     @property
     def limited(self) -> bool:
@@ -158,7 +162,8 @@ class SpendingLimit:
         Raises ``quota`` if the call could exceed the limit or has no known price.
         """
         account = self.account()
-        await account.hold(max_cost(service, request), request.model)
+        if self.limited:
+            await account.hold(max_cost(service, request), request.model)
         return account
 
     def account(self) -> SpendingAccount:
@@ -220,22 +225,10 @@ class SpendingLimit:
         self._released[account_id] = cost_usd
         self._wake()
 
-    async def flush(self) -> None:
-        """Wait until the rows of all calls are written; raise ``quota`` if that fails.
-
-        Calls that come while rows are being written share the next time.
-        """
-        loop = asyncio.get_running_loop()
-        if self._next_flush is None or self._next_flush.get_loop() is not loop:
-            self._next_flush = loop.create_task(self._flush_after(self._flush))
-        await asyncio.shield(self._next_flush)
-
-    async def _flush_after(self, earlier: asyncio.Task[None] | None) -> None:
-        assert self._funds is not None
-        if earlier is not None and earlier.get_loop() is asyncio.get_running_loop():
-            await asyncio.wait([earlier])
-        self._flush, self._next_flush = self._next_flush, None
-        await asyncio.to_thread(self._funds.flush)
+    async def sent(self) -> None:
+        """Wait until the rows of all calls are written; raise ``quota`` if that fails under a limit."""
+        if self._rows is not None:
+            await self._rows.wait()
 
     def _wake(self) -> None:
         loop = asyncio.get_running_loop()
@@ -286,9 +279,8 @@ class SpendingLimit:
 class SpendingAccount:
     """The place of one call in the budget of an experiment. An :class:`~ipyllm.pipeline.budget.Account`."""
 
-    is_limited = True
-
     def __init__(self, limit: SpendingLimit) -> None:
+        self.is_limited = limit.limited
         self._limit = limit
         self._id = new_id()
         self._held_usd = 0.0
@@ -296,6 +288,8 @@ class SpendingAccount:
 
     async def hold(self, bound_usd: float | None, model: str) -> None:
         """Reserve for the next request; the first may wait for calls in flight, which may cost less."""
+        if not self.is_limited:
+            return
         bound = self._limit.bound(bound_usd, model)
         total = self._spent_usd + bound
         if total > self._held_usd:
@@ -308,7 +302,7 @@ class SpendingAccount:
 
     async def sent(self) -> None:
         """Wait until the ledger has the row of the request, which counts if this process dies."""
-        await self._limit.flush()
+        await self._limit.sent()
 
     def end(self) -> None:
         """Release what is held."""

@@ -120,4 +120,4 @@ def _finished(row: Row) -> bool:
 
 
 def _text_length(row: Row) -> int:
-    return sum(len(row.get(name) or "") for name in TEXT)
+    return sum(map(len, filter(None, map(row.get, TEXT))))

@@ -17,6 +17,7 @@ __all__ = [
     "CONVERSATIONS",
     "EXPERIMENTS",
     "FINAL",
+    "NOTES",
     "PRIVATE",
     "TABLES",
     "TEXT",
@@ -179,6 +180,24 @@ CONVERSATIONS: Final = Table(
 )
 """Conversations of notebooks, as last changed."""
 
+NOTES: Final = Table(
+    "notes",
+    "note",
+    "note_id",
+    "written_at",
+    {
+        "note_id": "text",
+        "written_at": "time",
+        "kernel_id": "text",
+        "origin": "text",
+        "experiment": "text",
+        "prompt_id": "text",
+        "note": "text",
+    },
+    {},
+)
+"""People's notes on rows of experiments. One row for each prompt: a later note replaces the earlier one."""
+
 EXPERIMENTS: Final = Table(
     "experiments",
     "experiment",
@@ -201,4 +220,4 @@ EXPERIMENTS: Final = Table(
 )
 """Experiments as they were last run, with what is needed to read their results again."""
 
-TABLES: Final = (CALLS, VOTES, CONVERSATIONS, EXPERIMENTS)
+TABLES: Final = (CALLS, VOTES, CONVERSATIONS, NOTES, EXPERIMENTS)

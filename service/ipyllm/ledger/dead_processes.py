@@ -1,7 +1,8 @@
-"""What dead processes left in the ledger: calls that seem to run, and reservations.
+"""What dead processes left in the ledger: calls that seem to run, reservations, and participants of experiments.
 
 A process on this host is looked up. One on another host counts as dead after ten minutes without a sign of life: it
-confirms its running calls every minute.
+confirms its running calls every minute. A participant counts as dead after two minutes without a sign of life, on
+whatever host: it gives one every few seconds.
 """
 
 from __future__ import annotations
@@ -11,15 +12,16 @@ from typing import TYPE_CHECKING, Any, Final
 
 import sqlalchemy as sa
 
+from ipyllm.ledger.claim_state import DEAD_AFTER_S
 from ipyllm.ledger.columns import COLUMNS, PRIVATE
 from ipyllm.ledger.stored_values import fetch
-from ipyllm.ledger.tables import calls, reservations
-from ipyllm.process_identity import ProcessIdentity, is_dead
+from ipyllm.ledger.tables import calls, participants, reservations
+from ipyllm.process_identity import ProcessIdentity, is_dead, this_process
 
 if TYPE_CHECKING:
     from datetime import datetime
 
-__all__ = ["calls_of_dead", "dead_holders"]
+__all__ = ["calls_of_dead", "dead_holders", "dead_participants"]
 
 _DEAD_AFTER_S: Final = 600.0
 
@@ -59,4 +61,21 @@ def dead_holders(connection: sa.Connection, which: sa.ColumnElement[bool], now: 
         process = ProcessIdentity(host, pid, start)
         if is_dead(process, (now - last_sign).total_seconds(), _DEAD_AFTER_S):
             dead.add(process)
+    return dead
+
+
+def dead_participants(connection: sa.Connection, which: sa.ColumnElement[bool], now: datetime) -> set[str]:
+    """Return the ids of participants whose process has died, or that have given no sign of life for two minutes."""
+    column = participants.c
+    found = connection.execute(
+        sa.select(
+            column.participant_id, column.updated_at, column.writer_host, column.writer_pid, column.writer_start
+        ).where(which)
+    )
+    dead = set()
+    for participant, updated_at, *writer in found.all():
+        process, silent_s = ProcessIdentity(*writer), (now - updated_at).total_seconds()
+        is_ours = process == this_process()
+        if silent_s > DEAD_AFTER_S or (not is_ours and is_dead(process, silent_s, DEAD_AFTER_S)):
+            dead.add(participant)
     return dead

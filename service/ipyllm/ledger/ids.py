@@ -5,6 +5,8 @@ from __future__ import annotations
 import random
 import threading
 import time
+from base64 import b32encode
+from typing import Final
 
 from ipyllm.fork_safety import in_forked_child, renewed_in_child
 
@@ -17,16 +19,17 @@ _generated: str | None = None
 # GIL at each call, in the middle of a burst.
 _random = random.Random()  # noqa: S311 - an id, no secret
 _last_ulid = 0
+_CROCKFORD: Final = bytes.maketrans(b"ABCDEFGHIJKLMNOPQRSTUVWXYZ234567", b"0123456789ABCDEFGHJKMNPQRSTVWXYZ")
+_BYTES: Final = 20  # 32 characters, of which an id has 26
 
 
 def new_id() -> str:
     """Return a new ULID, which sorts after all others of this process."""
     global _last_ulid
-    from ulid import ULID
-
     with _lock:
         _last_ulid = max(time.time_ns() // 1_000_000 << 80 | _random.getrandbits(80), _last_ulid + 1)
-        return str(ULID.from_bytes(_last_ulid.to_bytes(16, "big")))
+        number = _last_ulid
+    return b32encode(number.to_bytes(_BYTES, "big")).translate(_CROCKFORD)[-26:].decode()
 
 
 def kernel_id() -> str:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from ipyllm.ledger.arrow_read import ArrowColumns
     from ipyllm.ledger.budget_state import BudgetState
+    from ipyllm.ledger.claim_state import ClaimRequest, ClaimState
     from ipyllm.ledger.columns import Row, Table
     from ipyllm.ledger.query import Conditions
     from ipyllm.ledger.store import Store
@@ -33,7 +34,7 @@ _WRITER_WAIT_S = 2.0
 """Seconds of these for the writer: the rows it has not written are read from memory."""
 
 _RESERVE_WAIT_S = 15.0
-"""Seconds that a reservation waits: without it, a call cannot be made."""
+"""Seconds that a reservation or a claim waits: without it, a call cannot be made."""
 
 _log = logging.getLogger("ipyllm.ledger")
 
@@ -197,16 +198,37 @@ class Ledger:
         LedgerUnavailableError
             The database cannot be read or written now, so nothing was reserved.
         """
-        reason = "it cannot be written"
-        if not released or self.flush():
-            try:
-                with wait_limit(_RESERVE_WAIT_S):
-                    return self._writer.store.open().reserve(experiment, limit_usd, wanted, released)
-            except Exception as exc:  # noqa: BLE001 - whatever it is, nothing may be spent
-                self._writer.recover(exc)
-                reason = error_text(exc)
-        raise LedgerUnavailableError(
-            f"The budget of {experiment!r} cannot be checked in the ledger at {self._writer.store} ({reason})."
+        return self._transact(
+            lambda store: store.reserve(experiment, limit_usd, wanted, released),
+            f"The budget of {experiment!r} cannot be checked",
+            rows_first=bool(released),
+        )
+
+    def update_claims(self, request: ClaimRequest) -> ClaimState:
+        """Give a sign of life of a participant of an experiment, and change its claims on trials.
+
+        Rows of trials that have ended are written first.
+
+        Raises
+        ------
+        LedgerUnavailableError
+            The database cannot be read or written now, so nothing was claimed.
+        """
+        what = f"Trials of {request.experiment!r} cannot be claimed"
+        return self._transact(lambda store: store.update_claims(request), what, rows_first=bool(request.ended))
+
+    def leave(self, participant: str, experiment: str) -> None:
+        """Give back all claims of a participant of an experiment, once its rows are written, and forget it.
+
+        Raises as :meth:`update_claims` does.
+        """
+        what = f"Claims of {experiment!r} cannot be given back"
+        self._transact(lambda store: store.leave(participant, experiment), what, rows_first=True)
+
+    def has_participant(self, participant: str) -> bool:
+        """Return whether a participant is known to this ledger, which is then the one that it has joined."""
+        return self._transact(
+            lambda store: store.has_participant(participant), "Participants cannot be found", rows_first=False
         )
 
     def prune(self, before: datetime | None, text_before: datetime | None) -> dict[Table, tuple[int, int]]:
@@ -229,6 +251,18 @@ class Ledger:
         except Exception as exc:  # noqa: BLE001 - the rows are gone; the file can be shrunk later
             _log.info("The ledger at %s was not compacted (%s).", self._writer.store, error_text(exc))
         return pruned
+
+    def _transact(self, ask: Callable[[Store], _T], what: str, *, rows_first: bool) -> _T:
+        """Return the result of ``ask``, after all rows are written; ``what`` begins the sentence if that fails."""
+        reason = "it cannot be written"
+        if not rows_first or self.flush():
+            try:
+                with wait_limit(_RESERVE_WAIT_S):
+                    return ask(self._writer.store.open())
+            except Exception as exc:  # noqa: BLE001 - whatever it is, nothing may be spent
+                self._writer.recover(exc)
+                reason = error_text(exc)
+        raise LedgerUnavailableError(f"{what} in the ledger at {self._writer.store} ({reason}).")
 
     def _unwritten_rows(self, query: Conditions) -> tuple[Sequence[Row], Conditions]:
         """Return the unwritten rows, and the query for the rows in the database."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
-from ipyllm.ledger.columns import CALLS, CONVERSATIONS, EXPERIMENTS, TEXT, VOTES
+from ipyllm.ledger.columns import CALLS, CONVERSATIONS, EXPERIMENTS, NOTES, TEXT, VOTES
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from ipyllm.ledger.columns import Row, Table
 
-__all__ = ["Conditions", "ConversationQuery", "ExperimentQuery", "Query", "VoteQuery", "merge"]
+__all__ = ["Conditions", "ConversationQuery", "ExperimentQuery", "NoteQuery", "Query", "VoteQuery", "merge"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,6 +171,16 @@ class ConversationQuery(Conditions):
 
     conversation_ids: tuple[str, ...] = ()
     places: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class NoteQuery(Conditions):
+    """Filter for notes: any of the ``experiments``."""
+
+    table: ClassVar[Table] = NOTES
+    _accepted_values: ClassVar[Mapping[str, str]] = {"experiment": "experiments"}
+
+    experiments: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

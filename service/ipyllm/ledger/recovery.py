@@ -63,8 +63,9 @@ class Recovery:
             file = stack.enter_context(self._path.open("rb"))
             data = stack.enter_context(closing(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)))
             contents = data, log.read_bytes() if log.exists() else b""
-            yield from self._rows(SQLitePages(*contents))
-            if not any(self.read.values()):  # its page size may be what is damaged
+            pages = SQLitePages(*contents)
+            yield from self._rows(pages)
+            if pages.page_size != _USUAL_PAGE_SIZE:  # it may be what is damaged
                 yield from self._rows(SQLitePages(*contents, page_size=_USUAL_PAGE_SIZE))
 
     def _rows(self, pages: SQLitePages) -> Iterator[tuple[str, Row]]:

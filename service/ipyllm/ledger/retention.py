@@ -28,7 +28,7 @@ def prune(
     keep_text: datetime | timedelta | str | None = None,
     ledger: Ledger | None = None,
 ) -> Pruned:
-    """Delete old calls and votes of all kernels from the ledger, or only the text in them.
+    """Delete old calls, votes and notes of all kernels from the ledger, or only the text of calls and votes.
 
     Running calls of any age stay unchanged. The budget of an experiment forgets what deleted calls cost, and what dead
     processes had reserved before that time. Deleted data is overwritten in an SQLite file, which is rewritten when a

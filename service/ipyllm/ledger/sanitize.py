@@ -47,7 +47,9 @@ def sanitize(row: Mapping[str, object], *, columns: Mapping[str, Kind] = COLUMNS
 
 
 def _text(value: object) -> str:
-    text: str = replace_surrogates(value if isinstance(value, str) else str(value))
+    text = value if isinstance(value, str) else str(value)
+    if not text.isascii():
+        text = replace_surrogates(text)
     if "\0" in text:
         text = text.replace("\0", "\ufffd")  # PostgreSQL refuses NUL, and SQLite's functions stop at it
     return redact(text)

@@ -16,14 +16,24 @@ from sqlalchemy import exc as sa_exc
 
 from ipyllm.fork_safety import never_finalize
 from ipyllm.ledger import arrow_read
+from ipyllm.ledger.claims import delete_abandoned, forget_dead, leave, update_claims
 from ipyllm.ledger.columns import CALLS, TEXT
-from ipyllm.ledger.dead_processes import calls_of_dead, dead_holders
+from ipyllm.ledger.dead_processes import calls_of_dead, dead_holders, dead_participants
 from ipyllm.ledger.leftovers import take_in_damaged_files, take_in_unwritten_rows
 from ipyllm.ledger.open_reads import OpenReads
 from ipyllm.ledger.reservations import add_up_spending, release_dead, reserve
 from ipyllm.ledger.sqlite_file import SQLiteFile, error_text, is_busy, is_damaged, retry_while_busy
 from ipyllm.ledger.stored_values import fetch
-from ipyllm.ledger.tables import VERSION, UnknownVersionError, calls, migrate, reservations, tables, version_of
+from ipyllm.ledger.tables import (
+    VERSION,
+    UnknownVersionError,
+    calls,
+    migrate,
+    participants,
+    reservations,
+    tables,
+    version_of,
+)
 from ipyllm.ledger.unwritten_rows import UnwrittenRows
 from ipyllm.ledger.upserts import Upserts, is_row_error
 from ipyllm.ledger.wait_limit import BUSY_S, begin_writing, hold, is_limited, limited_waits, remaining_s
@@ -37,6 +47,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 
     from ipyllm.ledger.budget_state import BudgetState
+    from ipyllm.ledger.claim_state import ClaimRequest, ClaimState
     from ipyllm.ledger.columns import Row, Table
     from ipyllm.ledger.query import Conditions
 
@@ -53,6 +64,9 @@ _PRUNE_BATCH = 2000
 
 _BUDGET_LOCK = 0x1971
 """First key of PostgreSQL's locks on budgets; the second is the experiment."""
+
+_CLAIM_LOCK = 0x1972
+"""That of its locks on claims."""
 
 _EMPTY_SHARE = 0.25
 """Largest empty share of the file; above it, the file is rewritten."""
@@ -188,12 +202,39 @@ class Store:
             connection.rollback()
             if dead:  # before their reservations fall away, so that their calls count from now on
                 self._mark_interrupted(connection)
-            self._begin(connection)
-            if self._backend == "postgresql":
-                connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_BUDGET_LOCK, sa.func.hashtext(experiment))))
+            self._begin_alone(connection, _BUDGET_LOCK, experiment)
             state = reserve(connection, experiment, limit_usd, wanted, released, writer, dead, now)
             connection.commit()
             return state
+
+    def update_claims(self, request: ClaimRequest) -> ClaimState:
+        """Give a sign of life of a participant, and change its claims: see :mod:`ipyllm.ledger.claims`.
+
+        Raises as :meth:`write` does.
+        """
+        with hold(self._lock), self._detecting_replacement(), self._opened().connect() as connection:
+            writer, now = this_process(), self._now()
+            dead = dead_participants(connection, participants.c.experiment == request.experiment, now)
+            connection.rollback()
+            if dead:  # before their trials are asked again
+                self._mark_interrupted(connection)
+            self._begin_alone(connection, _CLAIM_LOCK, request.experiment)
+            state = update_claims(connection, request, writer, dead, now)
+            connection.commit()
+            return state
+
+    def leave(self, participant: str, experiment: str) -> None:
+        """Give back all claims of a participant, and forget it. Raises as :meth:`write` does."""
+        with hold(self._lock), self._detecting_replacement(), self._opened().connect() as connection:
+            self._begin_alone(connection, _CLAIM_LOCK, experiment)
+            leave(connection, participant, experiment)
+            connection.commit()
+
+    def has_participant(self, participant: str) -> bool:
+        """Return whether a participant is known here. Raises as :meth:`write` does."""
+        found = sa.select(sa.literal(1)).where(participants.c.participant_id == participant)
+        with hold(self._lock), self._detecting_replacement(), self._opened().connect() as connection:
+            return connection.scalar(found) is not None
 
     def prune(self, table: Table, before: datetime | None, text_before: datetime | None) -> tuple[int, int]:
         """Delete rows that began before ``before``, and text of those before ``text_before``, but not running calls.
@@ -213,20 +254,23 @@ class Store:
         if before is not None:
             rows = self._execute_in_batches(sa.delete(stored).where(batch(before)))
             self._prune_budgets(before)
-        if text_before is not None:
+        if text_before is not None and texts:
             has_text = sa.or_(*(text.is_not(None) for text in texts))
             no_text = {text.name: None for text in texts}
             emptied = self._execute_in_batches(sa.update(stored).where(batch(text_before, has_text)).values(no_text))
         return rows, emptied
 
     def _prune_budgets(self, before: datetime) -> None:
-        """Delete old reservations of dead processes, and add up the amounts that deleted calls have left."""
-        is_old = reservations.c.updated_at < before
+        """Delete old reservations and participants of dead processes, and add up what deleted calls have left."""
+        is_old, was_old = reservations.c.updated_at < before, participants.c.updated_at < before
         with self._lock, self._detecting_replacement(), self._opened().connect() as connection:
             dead = dead_holders(connection, is_old, self._now())
+            dead_runs = dead_participants(connection, was_old, self._now())
             connection.rollback()
             self._begin(connection)
             release_dead(connection, dead, is_old)
+            forget_dead(connection, dead_runs)
+            delete_abandoned(connection)
             add_up_spending(connection)
             connection.commit()
 
@@ -365,6 +409,12 @@ class Store:
     def _begin(self, connection: sa.Connection, for_s: float | None = None) -> None:
         if self._backend == "sqlite":
             begin_writing(connection, BUSY_S if for_s is None else for_s)
+
+    def _begin_alone(self, connection: sa.Connection, lock: int, experiment: str) -> None:
+        """Begin a transaction that is the only one of its kind for an experiment."""
+        self._begin(connection)
+        if self._backend == "postgresql":
+            connection.execute(sa.select(sa.func.pg_advisory_xact_lock(lock, sa.func.hashtext(experiment))))
 
     def _mark_interrupted(self, connection: sa.Connection) -> None:
         """Mark running rows of dead processes ``interrupted``. If the ledger cannot be written, nothing is marked."""

@@ -24,7 +24,9 @@ __all__ = [
     "LedgerTooNewError",
     "UnknownVersionError",
     "calls",
+    "claims",
     "migrate",
+    "participants",
     "reservations",
     "spending",
     "tables",
@@ -104,6 +106,27 @@ spending: Final = sa.Table(
 )
 """What ended calls cost, by experiment: amounts to add up. Triggers add one when a row of ``calls`` changes."""
 
+participants: Final = sa.Table(
+    "experiment_participants",
+    _metadata,
+    sa.Column("participant_id", sa.Text, primary_key=True),
+    sa.Column("experiment", sa.Text, nullable=False),
+    sa.Column("joined", sa.BigInteger, nullable=False),
+    sa.Column("senders", sa.BigInteger, nullable=False),
+    *(sa.Column(name, _TYPES[kind]) for name, kind in PRIVATE.items()),
+)
+"""Runs of experiments in living processes: see :mod:`ipyllm.ledger.claims`."""
+
+claims: Final = sa.Table(
+    "experiment_claims",
+    _metadata,
+    sa.Column("experiment", sa.Text, primary_key=True),
+    sa.Column("trial", sa.Text, primary_key=True),
+    sa.Column("participant", sa.Text, nullable=False),
+    sa.Column("ended", sa.BigInteger),
+)
+"""Trials that participants ask, or have asked, by experiment."""
+
 _version = sa.Table("ledger_version", _metadata, sa.Column("version", sa.Integer, nullable=False))
 
 
@@ -133,7 +156,7 @@ def version_of(connection: sa.Connection) -> int:
     """
     names = set(sa.inspect(connection).get_table_names())
     if _version.name not in names:
-        others = names if connection.dialect.name == "sqlite" else names & {*tables, reservations.name, spending.name}
+        others = names if connection.dialect.name == "sqlite" else names & _metadata.tables.keys()
         if others:
             raise ForeignFileError("it is another program's database")
         return 0

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from ipyllm.comparison.arms import Arm, canonical_json, make_arms
 from ipyllm.errors import LLMError, bad_request
 from ipyllm.experiment.experiment import checked_name
-from ipyllm.experiment.grid import Trial
+from ipyllm.experiment.grid import Trial, check_content
 from ipyllm.experiment.pace import Pace
 from ipyllm.experiment.progress_bar import watch
 from ipyllm.experiment.prompts import Prompt
@@ -21,7 +21,7 @@ from ipyllm.ledger import current_ledger
 from ipyllm.mapping.columns import to_table
 from ipyllm.mapping.outcomes import Outcomes
 from ipyllm.mapping.prompts import make_prompts
-from ipyllm.mapping.reasons import Reason, describe, with_reasons
+from ipyllm.mapping.reasons import describe, with_reasons
 from ipyllm.mapping.rows import read_rows
 from ipyllm.registry.models import create_llm_service
 from ipyllm.settings import get_settings
@@ -35,7 +35,7 @@ from ipyllm.validate import validate_int, validate_usd
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from ipyllm.mapping.prompts import Prompts
+    from ipyllm.mapping.prompts import Prompts, RowPrompt
     from ipyllm.mapping.rows import Rows
     from ipyllm.services.base import BaseLLMService
     from ipyllm.timeout import Timeout
@@ -50,9 +50,7 @@ _NOT_FOR_ROWS = {
     "provenance": "give it a name instead",
     "notebook_options": "give the options themselves",
 }
-_OWN_OPTIONS = ("template", "model", "labels", "schema", "name", "concurrency", "progress")
-_GRACE_S = 10.0
-"""Seconds that an interrupt waits for the rows of cancelled calls."""
+_OWN_OPTIONS = ("template", "model", "labels", "schema", "images", "name", "concurrency", "progress")
 
 _locks: dict[str, threading.Lock] = {}
 """Held while the calls of a name are made, so that another thread's answers are not paid for twice."""
@@ -66,6 +64,7 @@ def llm_map(
     model: str | BaseLLMService | None = None,
     labels: Iterable[str] | None = None,
     schema: Any = None,
+    images: str | Iterable[str] | None = None,
     system: str | None = None,
     name: str | None = None,
     max_cost_usd: float | None = None,
@@ -95,11 +94,17 @@ def llm_map(
         The answer is one of these.
     schema : type or dict, optional
         The answer fits this Pydantic model, dataclass, TypedDict or JSON schema, as in ``chat(…, schema=…)``.
+    images : str or sequence of str, optional
+        Columns of images that are sent after the prompt; of a Series ``"value"``, or its name. A cell holds one or a
+        list: a path, an address, the bytes of a file, a picture of Pillow, a figure of matplotlib or a numpy array.
+        The template may then use no column. A row without an image gets no answer, and is not asked about; one whose
+        image cannot be read has failed.
     system : str, optional
         System prompt.
     name : str, optional
         Name in the ledger (column ``experiment``), by which earlier answers are found. By default a hash of the model,
-        its parameters, the template, and labels or schema; give another name to ask for all answers again.
+        its parameters, the template, and labels or schema; give another name to ask for all answers again. In it,
+        an answer belongs to a prompt and the contents of its images.
     max_cost_usd : float, optional
         Limit for this call in US dollars; answers that were there before cost nothing. The highest cost of a call is
         reserved before it is sent, and rows for which nothing is left stay null.
@@ -126,7 +131,8 @@ def llm_map(
     Raises
     ------
     LLMError
-        ``bad_request`` or ``not_found`` before anything is sent; or the model could not be reached at all.
+        ``bad_request`` or ``not_found`` before anything is sent, also for images if the model's profile says that it
+        reads none, or if none of them can be read; or the model could not be reached at all.
     KeyboardInterrupt
         When the user interrupts. Call again to continue: answers that arrived are kept.
 
@@ -156,13 +162,13 @@ def llm_map(
     )
     limit = validate_usd(max_cost_usd)
     at_once = None if concurrency is None else validate_int("concurrency", concurrency, 1)
-    prompts = make_prompts(rows, template)
+    prompts = make_prompts(rows, template, images)
     earlier = [arm.earlier_identity(), list(arm.request.messages), answer_schema and answer_schema.json_schema]
     name = checked_name(name) if name is not None else f"map-{_digest([earlier, template])[:12]}"
-    different = dict.fromkeys(text for text in prompts.texts if text is not None)
+    different = dict.fromkeys(prompt for prompt in prompts.of_rows if prompt is not None)
     identity = arm.identity()
-    keys = {text: _digest([identity, text])[:24] for text in different}
-    earlier_keys = {_digest([earlier, text])[:24]: key for text, key in keys.items()}
+    keys = {prompt: _digest([identity, *prompt.identity])[:24] for prompt in different}
+    earlier_keys = {_digest([earlier, *prompt.identity])[:24]: key for prompt, key in keys.items()}
     outcomes = Outcomes(
         name,
         answer_schema,
@@ -200,17 +206,24 @@ def _arm(model: str | BaseLLMService | None, system: str | None, schema: Schema 
 
 
 def _ask(
-    arm: Arm, keys: dict[str, str], outcomes: Outcomes, limit: float | None, concurrency: int | None, *, progress: bool
+    arm: Arm,
+    keys: dict[RowPrompt, str],
+    outcomes: Outcomes,
+    limit: float | None,
+    concurrency: int | None,
+    *,
+    progress: bool,
 ) -> None:
     """Ask for the answers that are missing, and wait for them; raise why they cannot be had if none is there."""
     ledger = current_ledger()
     trials = [
-        Trial(key, arm, Prompt(key[:12], text, number, {}), 0)
-        for number, (text, key) in enumerate(keys.items())
+        Trial(key, arm, Prompt(key[:12], prompt.text, number, {}, content=prompt.content), 0)
+        for number, (prompt, key) in enumerate(keys.items())
         if key not in outcomes.answers
     ]
     if not trials:
         return
+    check_content([arm], [trial.prompt for trial in trials])
     spending = SpendingLimit() if limit is None else SpendingLimit(limit, ChunkFunds(limit))
     config = RunConfig(
         outcomes.name,
@@ -230,10 +243,8 @@ def _ask(
     run = Run(trials, config).start()
     done_before = len(outcomes.answers)
     try:
-        watch(run.done, run.progress, name="llm_map", n_done=done_before, total=len(keys), show=progress)
+        watch(run, name="llm_map", n_done=done_before, show=progress)
     except KeyboardInterrupt:
-        run.cancel()
-        run.done.wait(_GRACE_S)
         there = f"{len(outcomes.answers):,} of the answers to {count(len(keys), 'prompt')} are there"
         raise KeyboardInterrupt(f"{there}. Call again to ask for the others.") from None
     for error in run.progress.unreachable.values():
@@ -242,15 +253,16 @@ def _ask(
         outcomes.leave_out(trials, LLMError(run.progress.stopped, category=run.progress.stopped_by))
 
 
-def _result(rows: Rows, prompts: Prompts, keys: dict[str, str], outcomes: Outcomes) -> Any:
-    by_row = [None if text is None else keys[text] for text in prompts.texts]
+def _result(rows: Rows, prompts: Prompts, keys: dict[RowPrompt, str], outcomes: Outcomes) -> Any:
+    by_row = [None if prompt is None else keys[prompt] for prompt in prompts.of_rows]
     fields = _TEXT if outcomes.schema is None else fields_of(outcomes.schema)
     table = to_table(rows, fields, [None if key is None else outcomes.answers.get(key) for key in by_row])
-    failed = {number: outcomes.reasons[key] for number, key in enumerate(by_row) if key in outcomes.reasons}
+    of_calls = {number: outcomes.reasons[key] for number, key in enumerate(by_row) if key in outcomes.reasons}
+    reasons = dict(sorted((of_calls | prompts.reasons).items()))
+    failed = {number: reason for number, reason in reasons.items() if reason.is_failure}
     if failed:
         warnings.warn(describe(failed, len(rows)), stacklevel=3)
-    without_prompt = {number: Reason("no_prompt", why) for number, why in prompts.reasons.items()}
-    return with_reasons(table, rows, outcomes.name, dict(sorted((failed | without_prompt).items())))
+    return with_reasons(table, rows, outcomes.name, reasons)
 
 
 def _digest(value: Any) -> str:

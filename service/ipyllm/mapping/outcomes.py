@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from ipyllm.dataframes.usage import usage
 from ipyllm.experiment.earlier_rows import may_have_answered
-from ipyllm.experiment.run import TRIAL_TAG
+from ipyllm.experiment.grid import TRIAL_TAG
 from ipyllm.mapping.reasons import Reason
 from ipyllm.pipeline.candidates import category_of
 from ipyllm.structured import SchemaMismatch

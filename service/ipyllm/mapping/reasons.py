@@ -13,11 +13,12 @@ if TYPE_CHECKING:
 
     from ipyllm.mapping.rows import Rows
 
-__all__ = ["ATTRIBUTE", "Reason", "describe", "errors_of", "with_reasons"]
+__all__ = ["ATTRIBUTE", "Reason", "describe", "errors_of", "no_prompt", "with_reasons"]
 
 ATTRIBUTE: Final = "llm_map"
 """Key of a result's ``attrs``."""
 
+_NO_PROMPT: Final = "no_prompt"
 _MAX_CATEGORIES = 3
 
 
@@ -26,6 +27,16 @@ class Reason(NamedTuple):
 
     category: str
     message: str
+
+    @property
+    def is_failure(self) -> bool:
+        """Whether something went wrong: not if the row has nothing to ask about."""
+        return self.category != _NO_PROMPT
+
+
+def no_prompt(message: str) -> Reason:
+    """Return the reason of a row that has nothing to ask about."""
+    return Reason(_NO_PROMPT, message)
 
 
 def describe(failed: Mapping[int, Reason], n_rows: int) -> str:

@@ -26,12 +26,10 @@ from ipyllm.pipeline.exchange import Exchange
 from ipyllm.pipeline.exchange_errors import as_llm_error
 from ipyllm.response import ChatResponse
 from ipyllm.runtime.interruptible import CANCEL_GRACE_S, InterruptibleEvent
-from ipyllm.runtime.liveness import wait_for_future
 from ipyllm.runtime.service_thread import ServiceThread, service_thread
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from concurrent.futures import Future
 
     from opentelemetry.context import Context
 
@@ -86,7 +84,6 @@ class Call:
             allow_unknown_price = kernel_budget().allow_unknown_price
             self._budget = Budget(request.max_cost_usd, allow_unknown_price=allow_unknown_price)
         self._task: asyncio.Task[None] | None = None
-        self._future: Future[None] | None = None
         self._thread: ServiceThread | None = None
         self._context: Context | None = None
         self._deadline: float | None = None
@@ -107,7 +104,7 @@ class Call:
         if self._runs_user_code:
             self._caller_executor = _caller_executor(waits=waits)
         self._thread, self.done.set_by = thread, thread.liveness
-        self._future = thread.submit(self._run())
+        thread.start(self._run())
         return self
 
     def cancel(self) -> None:
@@ -158,9 +155,8 @@ class Call:
 
     async def wait_async(self) -> ChatResponse:
         """Like :meth:`wait`, for a coroutine on any loop."""
-        assert self._future is not None, "start() comes first"
         try:
-            await wait_for_future(self._future, self.done.set_by)
+            await self.done.wait_async()
         except asyncio.CancelledError:
             self.cancel()
             raise

@@ -55,6 +55,7 @@ class ChatAccumulator(Accumulator):
     _reasoning_goes_back: bool = False
     _choice_index: Any = None
     _knows_choice: bool = False
+    _expects_plain_text: bool = False
     _calls: CallDeltas = field(default_factory=CallDeltas)
     _own_ids: dict[int, str] = field(default_factory=dict)
     _extra_content: dict[int, dict[str, Any]] = field(default_factory=dict)
@@ -67,25 +68,24 @@ class ChatAccumulator(Accumulator):
 
     def feed(self, chunk: dict[str, Any], arrival: Arrival) -> list[Event]:
         """Add one chunk and return its events."""
-        text = plain_text(chunk) if self._reads_plain_text() else None
+        text = plain_text(chunk) if self._expects_plain_text else None
         if (
             text is None
             or chunk["choices"][0].get("index", self._choice_index) != self._choice_index
             or chunk.get("service_tier", self.service_tier) != self.service_tier
         ):
-            return Accumulator.feed(self, chunk, arrival)  # no super(): slots make another class of this one
+            events = Accumulator.feed(self, chunk, arrival)  # no super(): slots make another class of this one
+            # Text has begun that is neither searched for a tag nor cut within a character, of a known model.
+            self._expects_plain_text = (
+                self.first_text_ns is not None
+                and self.response_model is not None
+                and (self._tag is None or self._tag.is_done)
+                and not self._text_halves.has_half
+            )
+            return events
         self._record_arrival(arrival)
         self._text.append(text)
         return [TextDelta(text, arrival.at_ns)]
-
-    def _reads_plain_text(self) -> bool:
-        """Whether text has begun that is neither searched for a tag nor cut within a character, of a known model."""
-        return (
-            self.first_text_ns is not None
-            and self.response_model is not None
-            and (self._tag is None or self._tag.is_done)
-            and not self._text_halves.has_half
-        )
 
     def _read(self, chunk: dict[str, Any], at_ns: int) -> list[Event]:
         self._take_names(chunk)

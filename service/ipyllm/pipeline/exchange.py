@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from time import perf_counter_ns
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -38,12 +38,11 @@ from ipyllm.pipeline.sent_requests import request_to_store
 from ipyllm.pipeline.state import ExchangeState, Phase
 from ipyllm.pipeline.waiting import what_is_awaited
 from ipyllm.pipeline.watchdog import Watchdog
-from ipyllm.response import Usage
 from ipyllm.runtime.service_thread import service_thread
 from ipyllm.transport.address import canonical
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from opentelemetry.context import Context
 
@@ -62,7 +61,6 @@ if TYPE_CHECKING:
 __all__ = ["Exchange", "RowSink"]
 
 _logger = logging.getLogger("ipyllm.call")
-_SAVE_EVERY_S = 1.0
 _RESEND_S = 120.0  # how long to resend a request that the server refuses because of our other calls
 
 
@@ -71,29 +69,6 @@ class RowSink(Protocol):
 
     def put(self, row: Mapping[str, Any], /) -> None:
         """Take a row, or further columns of one, without waiting."""
-
-
-class PeriodicSave:
-    """Saves the text so far every second, so that a killed kernel loses at most that much."""
-
-    __slots__ = ("_received", "_save", "_saved", "_timer")
-
-    def __init__(self, save: Callable[[Accumulator], None], received: Accumulator) -> None:
-        self._save = save
-        self._received = received
-        self._saved = 0
-
-    def __enter__(self) -> None:
-        self._timer = asyncio.get_running_loop().call_later(_SAVE_EVERY_S, self._tick)
-
-    def __exit__(self, *exc_info: object) -> None:
-        self._timer.cancel()
-
-    def _tick(self) -> None:
-        if self._received.n_chunks != self._saved:
-            self._saved = self._received.n_chunks
-            self._save(self._received)
-        self._timer = asyncio.get_running_loop().call_later(_SAVE_EVERY_S, self._tick)
 
 
 class Exchange:
@@ -133,6 +108,7 @@ class Exchange:
         self._may_retry = True
         self._pause: asyncio.Future[None] | None = None  # between two attempts
         self._budget = ExchangeBudget(service, request, accounts)
+        self._thread = service_thread()
 
     async def run(self) -> ChatResponse:
         """Send the request and return the complete response.
@@ -145,8 +121,11 @@ class Exchange:
         try:
             self._ledger.put(ledger_rows.opening_row(self.call_id, self.request, state.started_at))
             try:
-                async with asyncio.timeout_at(self._deadline):
+                if self._deadline is None:
                     await self._run(state)
+                else:
+                    async with asyncio.timeout_at(self._deadline):
+                        await self._run(state)
             except TimeoutError:
                 raise took_too_long(self.request.model, self.request.timeout.total) from None
         except BaseException as exc:  # noqa: BLE001 - the row must be finished after any error, even an exit
@@ -175,7 +154,7 @@ class Exchange:
         state.phase = Phase("begin", state.begun_ns)
         if await self._answered_by_cache(state):
             return
-        await service_thread().transport.connection(state.address)  # an import at the first call is not latency
+        await self._thread.transport.connection(state.address)  # an import at the first call is not latency
         await self.service.load_prices(state.address)
         await self._budget.hold(state)
         self._put_bound(state)
@@ -272,8 +251,8 @@ class Exchange:
                         if not send_again or asyncio.get_running_loop().time() > until:
                             raise
                         continue
-                    counts = state.counted_usage(self.service, self.request) if limiter.counts_tokens else Usage()
-                    slot.succeeded(counts.total_tokens)
+                    counts = state.counted_usage(self.service, self.request) if limiter.counts_tokens else None
+                    slot.succeeded(None if counts is None else counts.total_tokens)
                     return
             except asyncio.CancelledError:
                 if state.attempts == 0:
@@ -293,7 +272,7 @@ class Exchange:
         body, api = self.service.body(request), self.service.api
         state.begin_attempt(body, request)
         self._put_request(state)
-        thread = service_thread()
+        thread = self._thread
         stream = thread.transport.stream(
             state.address,
             body,
@@ -305,22 +284,24 @@ class Exchange:
         received = state.received = self._accumulator(api)
         state.times = stream.times
         state.phase = Phase("request", stream.times.ready_ns)
-        watchdog = Watchdog(received, stream.times, request.timeout)
+        watchdog = Watchdog(received, stream.times, request.timeout, self._save)
         error: LLMError | None = None
         try:
-            saving = PeriodicSave(self._save, received)
-            with thread.lag.measure() as state.lag, thread.short_pauses, saving, _closed(received, on_event):
-                async with watchdog, stream as chunks:
-                    slot.admitted()
-                    state.accepted_ns = perf_counter_ns()
-                    times = stream.times
-                    received.sent_ns = times.sent_ns or received.sent_ns
-                    async for chunk, arrival in chunks:
-                        for event in received.feed(chunk, arrival):
-                            on_event(event)
-                        if times.awaits_first_token and received.has_tokens:
-                            times.first_token_arrived()
-                            state.lag.end()
+            with thread.lag.measure() as state.lag, thread.short_pauses:
+                try:
+                    async with watchdog, stream as chunks:
+                        slot.admitted()
+                        state.accepted_ns = perf_counter_ns()
+                        times = stream.times
+                        received.sent_ns = times.sent_ns or received.sent_ns
+                        async for chunk, arrival in chunks:
+                            for event in received.feed(chunk, arrival):
+                                on_event(event)
+                            if times.awaits_first_token and received.has_tokens:
+                                times.first_token_arrived()
+                                state.lag.end()
+                finally:
+                    self._add_rest(received)
             received.end_ns = perf_counter_ns()
             error = error_of_complete_stream(received, request.model)
             self._log_oddities(received)
@@ -343,6 +324,11 @@ class Exchange:
             if received.has_tokens:  # so it is made again only if nobody has seen them
                 error.partial = state.response(self.service, request, self.call_id, error)
             raise error
+
+    def _add_rest(self, received: Accumulator) -> None:
+        """Add what was held back to a response when it has ended, however it did."""
+        for event in received.close():
+            self._on_event(event)
 
     def _explained(self, exc: LLMError | ImplausibleAnswerError, address: Address) -> LLMError:
         if isinstance(exc, ImplausibleAnswerError):
@@ -412,13 +398,3 @@ class Exchange:
             attempts=state.attempt_records,
         )
         return response
-
-
-@contextmanager
-def _closed(received: Accumulator, on_event: Callable[[Event], None]) -> Iterator[None]:
-    """Add what was held back to a response when it has ended, however it did."""
-    try:
-        yield
-    finally:
-        for event in received.close():
-            on_event(event)

@@ -59,10 +59,9 @@ class ExchangeBudget:
         await self.hold(state)
 
     async def sent(self) -> None:
-        """Wait until the row says that the request is sent, where a budget is shared."""
-        if self.is_limited:
-            for account in self._accounts:
-                await account.sent()
+        """Wait until the row says that the request is sent, where others must know of it."""
+        for account in self._accounts:
+            await account.sent()
 
     def settle(self, state: ExchangeState, response: ChatResponse) -> float | None:
         """Settle the last attempt; return the most that the exchange can have cost, None without a limit."""

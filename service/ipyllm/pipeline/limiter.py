@@ -50,8 +50,11 @@ class Limiter:
             if value is not None and not value > 0:
                 raise bad_request(f"{name} must be a number above 0, not {value!r}.")
         self._window = _Window(max_in_flight)
-        self._requests = _bucket(requests_per_minute) if requests_per_minute else None
-        self._tokens = _bucket(tokens_per_minute) if tokens_per_minute else None
+        self._per_minute = requests_per_minute, tokens_per_minute
+        self._requests, self._tokens = (
+            TokenBucket(*_rate(limit), monotonic()) if limit else None for limit in self._per_minute
+        )
+        self._senders: dict[str, int] = {}
         self._order = count()
         self._queue: list[tuple[int, asyncio.Future[None], Slot]] = []  # a heap, by order
         self._waiting = 0
@@ -95,6 +98,23 @@ class Limiter:
     def slot(self, estimated_tokens: int = 0) -> Slot:
         """Create the slot of one call, which is entered for each attempt."""
         return Slot(self, estimated_tokens, next(self._order))
+
+    def share(self, owner: str, n_senders: int) -> None:
+        """Take one of ``n_senders`` equal parts of the limits per minute, until ``owner`` says otherwise.
+
+        Of several owners, the smallest part counts.
+        """
+        before = max(self._senders.values(), default=1)
+        self._senders.pop(owner, None)
+        if n_senders > 1:
+            self._senders[owner] = n_senders
+        now_of = max(self._senders.values(), default=1)
+        if now_of == before:
+            return
+        for bucket, limit in zip((self._requests, self._tokens), self._per_minute, strict=True):
+            if bucket is not None and limit:
+                bucket.set_rate(*_rate(limit / now_of), monotonic())
+        self._dispatch()
 
     # ---- for Slot ------------------------------------------------------------------------------------
 
@@ -325,6 +345,7 @@ class _Window:
         self.limit = limit
 
 
-def _bucket(per_minute: float) -> TokenBucket:
+def _rate(per_minute: float) -> tuple[float, float]:
+    """Return the rate per second, and how much may be sent at once."""
     per_s = per_minute / 60
-    return TokenBucket(per_s, max(1.0, per_s * _BURST_S), monotonic())
+    return per_s, max(1.0, per_s * _BURST_S)

@@ -30,6 +30,9 @@ if TYPE_CHECKING:
 
 __all__ = ["ExchangeState", "Phase"]
 
+_NOTHING: Final = Accumulator(sent_ns=0)
+"""What was received before the first attempt."""
+
 _GATEWAY_ERRORS: Final = frozenset({502, 504, 524})
 """Errors of a gateway that lost the model server behind it, which may have answered."""
 
@@ -79,7 +82,7 @@ class ExchangeState:
         self.earlier_bound_usd = 0.0
         self.cold = False
         self.address: Address | None = None
-        self.received = Accumulator(sent_ns=self.opened_ns)
+        self.received = _NOTHING
         self.broken_attempts = 0  # with tokens, and made again
         self.broken_output_tokens = 0  # of these, estimated
         self.last_broken: Accumulator | None = None

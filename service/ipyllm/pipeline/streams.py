@@ -7,11 +7,13 @@ and closes its connection. A stream that has begun belongs to its process: in a 
 from __future__ import annotations
 
 import asyncio
+import os
 import threading
 from collections import deque
 from contextlib import suppress
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING
+from weakref import WeakKeyDictionary
 
 from ipyllm.errors import LLMError
 from ipyllm.events import Finished, TextDelta
@@ -136,15 +138,9 @@ class _Channel:
         self._buffer: deque[Event] = deque()
         self._lock = renewed_in_child(threading.Lock())
         self._waiter: tuple[asyncio.AbstractEventLoop, asyncio.Future[None]] | None = None
-        self._timer: asyncio.TimerHandle | None = None
 
-    def watch(self, done: InterruptibleEvent) -> None:
-        """Look from time to time, on the reader's loop, whether the call can still end, until ``done``."""
-        self._timer = asyncio.get_running_loop().call_later(CHECK_S, self._look, done)
-
-    def _look(self, done: InterruptibleEvent) -> None:
-        if done.is_set():
-            return
+    def check(self, done: InterruptibleEvent) -> None:
+        """Let the reader's wait raise if the call cannot end any more; call it on the reader's loop."""
         try:
             done.check()
         except LLMError as exc:
@@ -152,12 +148,6 @@ class _Channel:
                 waiter, self._waiter = self._waiter, None
             if waiter is not None and not waiter[1].done():
                 waiter[1].set_exception(exc)
-        self.watch(done)
-
-    def close(self) -> None:
-        """Look no more."""
-        if self._timer is not None:
-            self._timer.cancel()
 
     def put(self, event: Event) -> None:
         """Add an event, on the service thread."""
@@ -166,6 +156,10 @@ class _Channel:
             waiter, self._waiter = self._waiter, None
         if waiter is not None:
             wake_soon(*waiter, at_once=isinstance(event, Finished))
+
+    def get_nowait(self) -> Event | None:
+        """Return the next event if there is one."""
+        return self._buffer.popleft() if self._buffer else None
 
     async def get(self) -> Event:
         """Wait for the next event, on the reader's loop."""
@@ -179,17 +173,45 @@ class _Channel:
             await future
 
 
+class _Watch:
+    """Looks from time to time, on the loop of several readers, whether their calls can still end."""
+
+    def __init__(self) -> None:
+        self._waits: dict[_Channel, InterruptibleEvent] = {}
+
+    def add(self, channel: _Channel, done: InterruptibleEvent) -> None:
+        """Watch a call until it is ``done``."""
+        if not self._waits:
+            asyncio.get_running_loop().call_later(CHECK_S, self._look)
+        self._waits[channel] = done
+
+    def _look(self) -> None:
+        self._waits = {channel: done for channel, done in self._waits.items() if not done.is_set()}
+        for channel, done in self._waits.items():
+            channel.check(done)
+        if self._waits:
+            asyncio.get_running_loop().call_later(CHECK_S, self._look)
+
+
+_watches: WeakKeyDictionary[asyncio.AbstractEventLoop, _Watch] = WeakKeyDictionary()
+
+
 class _AsyncStream(_Stream):
     def __init__(self, start_call: StartCall) -> None:
         super().__init__(start_call)
         self._channel = _Channel()
         self._ended = False
+        self._pid = 0  # of the process that started the call
 
     async def _events(self) -> AsyncIterator[Event]:
         # A generator: when the loop is left early it is closed at once, even if a variable holds the stream.
         try:
             while not self._ended:
-                yield await self._next_event()
+                event = self._channel.get_nowait() if self._pid == os.getpid() else None
+                if event is None:
+                    event = await self._next_event()
+                self._ended = isinstance(event, Finished)
+                yield event
         finally:
             self.close()
 
@@ -198,7 +220,10 @@ class _AsyncStream(_Stream):
             raise StopAsyncIteration
         if self._call is None:
             self._call = self._start_call(self._channel.put)
-            self._channel.watch(self._call.done)
+            self._pid = os.getpid()
+            loop = asyncio.get_running_loop()
+            watch = _watches.get(loop) or _watches.setdefault(loop, _Watch())
+            watch.add(self._channel, self._call.done)
         self._call.check_process()
         try:
             event = await self._channel.get()
@@ -206,8 +231,6 @@ class _AsyncStream(_Stream):
             self.close()
             raise
         self._ended = isinstance(event, Finished)
-        if self._ended:
-            self._channel.close()
         return event
 
     async def aclose(self) -> None:

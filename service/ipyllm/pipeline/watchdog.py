@@ -1,19 +1,20 @@
 """Ends an attempt when a time limit is exceeded: of the first token, between tokens, or of silence on the connection.
 
+It also has the text so far saved every second, so that a killed kernel loses at most that much.
+
 The HTTP client's read timeout cannot do this: any byte resets it, even a comment or a chunk without content.
 """
 
 from __future__ import annotations
 
 import asyncio
-import math
 from time import perf_counter_ns
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from ipyllm.errors import LLMError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from types import TracebackType
     from typing import Self
 
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
 __all__ = ["Watchdog"]
 
 _LAST_LOOK_S: Final = 0.02  # for the reading of what arrived while this thread was held up
+_LOOK_S: Final = 1.0
+_SAVE_EVERY_NS: Final = 900_000_000  # at nearly every look, but not at all of those of a short limit
 
 
 class _Clock(NamedTuple):
@@ -38,13 +41,23 @@ class _Clock(NamedTuple):
 class Watchdog:
     """Ends a block with a TimeoutError when a limit of a response is exceeded; :meth:`error` then says which.
 
-    A timer checks what has arrived, so a chunk costs nothing extra.
+    ``save`` is called every second in which something has arrived. A timer checks what has arrived, so a chunk costs
+    nothing extra.
     """
 
-    def __init__(self, received: Accumulator, times: WireTimes, limits: TimeLimits) -> None:
+    def __init__(
+        self, received: Accumulator, times: WireTimes, limits: TimeLimits, save: Callable[[Accumulator], None]
+    ) -> None:
         self._received = received
         self._times = times
         self._limits = limits
+        # Of a limit that begins before the next look, nothing may be missed.
+        self._look_s: float = min(
+            filter(None, (limits.first_token, limits.first_byte, limits.stall, limits.silence, _LOOK_S))
+        )
+        self._save = save
+        self._saved_chunks = 0
+        self._saved_ns = received.sent_ns
         self._scope = asyncio.timeout(None)
         self._timer: asyncio.TimerHandle | None = None
         self._is_last_look = False
@@ -52,7 +65,7 @@ class Watchdog:
 
     async def __aenter__(self) -> Self:
         await self._scope.__aenter__()
-        self._check()
+        self._timer = asyncio.get_running_loop().call_later(self._look_s, self._check)
         return self
 
     async def __aexit__(
@@ -63,9 +76,10 @@ class Watchdog:
         await self._scope.__aexit__(kind, exc, trace)
 
     def _check(self) -> None:
-        loop, now_ns = asyncio.get_running_loop(), perf_counter_ns()
-        # Of a limit that begins before the next check, nothing may be missed.
-        next_s = min(limit for limit in (self._limits.stall, self._limits.silence, math.inf) if limit is not None)
+        loop, now_ns, next_s = asyncio.get_running_loop(), perf_counter_ns(), self._look_s
+        if self._received.n_chunks != self._saved_chunks and now_ns - self._saved_ns > _SAVE_EVERY_NS:
+            self._saved_chunks, self._saved_ns = self._received.n_chunks, now_ns
+            self._save(self._received)
         for name, limit_s, since_ns in self._clocks():
             if limit_s is None:
                 continue
@@ -76,8 +90,7 @@ class Watchdog:
                 return
             next_s = min(next_s, remaining_s)
         self._is_last_look = next_s <= 0
-        if next_s < math.inf:
-            self._timer = loop.call_later(_LAST_LOOK_S if self._is_last_look else next_s, self._check)
+        self._timer = loop.call_later(_LAST_LOOK_S if self._is_last_look else next_s, self._check)
 
     def _clocks(self) -> Iterator[_Clock]:
         received, heard_ns, limits = self._received, self._times.heard_ns, self._limits

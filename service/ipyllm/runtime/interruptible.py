@@ -7,6 +7,7 @@ blocks for long.
 
 from __future__ import annotations
 
+import asyncio
 import threading
 from contextlib import suppress
 from time import monotonic
@@ -69,6 +70,23 @@ class InterruptibleEvent(threading.Event):
             if left is not None and left <= 0:
                 return False
         return True
+
+    async def wait_async(self) -> None:
+        """Wait until it is set, in a coroutine on any loop; raises as :meth:`wait` does."""
+        loop, told = asyncio.get_running_loop(), asyncio.Event()
+
+        def tell() -> None:
+            with suppress(RuntimeError):  # the loop was closed, and nobody waits any more
+                loop.call_soon_threadsafe(told.set)
+
+        self.listen(tell)
+        try:
+            while not self.is_set():
+                with suppress(TimeoutError):
+                    await asyncio.wait_for(told.wait(), CHECK_S)
+                self.check()
+        finally:
+            self.unlisten(tell)
 
     def check(self) -> None:
         """Raise, as :meth:`wait` does, if it can no more be set. Call it about once a second while waiting."""

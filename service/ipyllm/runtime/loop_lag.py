@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from time import perf_counter
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from typing import Self
 
 __all__ = ["LagMeasurement", "LagMonitor"]
 
@@ -20,13 +19,20 @@ _RECENT_TICKS = 4  # between the arrival of bytes and the first token read from 
 
 @dataclass(slots=True, eq=False)
 class LagMeasurement:
-    """The worst lag, in seconds, around the first token of a call, or around now while there is none.
+    """The worst lag, in seconds, around the first token of a call, or around now while there is none, within a block.
 
     The lag of the whole wait would be larger in longer waits, and leaving out calls by it would leave out slow models.
     """
 
     worst_s: float = 0.0
     ending: bool = False
+    _of: set[LagMeasurement] = field(default_factory=set)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self._of.discard(self)
 
     @property
     def longest_wait_s(self) -> float:
@@ -46,18 +52,14 @@ class LagMonitor:
         self._recent_s: deque[float] = deque(maxlen=_RECENT_TICKS)
         self._timer: asyncio.TimerHandle | None = None
 
-    @contextmanager
-    def measure(self) -> Iterator[LagMeasurement]:
+    def measure(self) -> LagMeasurement:
         """Measure the lag within a block: ``with monitor.measure() as lag: …``."""
-        measurement = LagMeasurement()
+        measurement = LagMeasurement(_of=self._measurements)
         self._measurements.add(measurement)
         if self._timer is None:
             self._recent_s.clear()
             self._schedule()
-        try:
-            yield measurement
-        finally:
-            self._measurements.discard(measurement)
+        return measurement
 
     def _schedule(self) -> None:
         loop = asyncio.get_running_loop()

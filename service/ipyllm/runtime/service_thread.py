@@ -39,7 +39,10 @@ __all__ = ["ServiceThread", "service_thread"]
 T = TypeVar("T")
 _logger = logging.getLogger("ipyllm.service_thread")
 _EXIT_S = 5.0
-_STARTED_AT_ONCE = 2  # coroutines in one turn of the loop, so that 500 calls begun at once do not stop the reading
+# Coroutines started in one turn of the loop: the more calls there are, the fewer, so that the reading does not stop.
+# Many in a row cost less each, because the code is in the processor's caches then.
+_FEWEST_AT_ONCE = 2
+_CALLS_BY_STARTS = 1000
 
 
 class ServiceThread:
@@ -51,8 +54,9 @@ class ServiceThread:
         self.lag = LagMonitor()
         self.short_pauses = ShortPauses()
         self._submitting = renewed_in_child(threading.Lock())
-        self._submitted: deque[tuple[Coroutine[Any, Any, Any], Future[Any]]] = deque()
+        self._submitted: deque[tuple[Coroutine[Any, Any, Any], Future[Any] | None]] = deque()
         self._woken = False  # the loop was woken and has not run yet
+        self._n_running = 0
         silence_daemon_threads()
         self._thread = threading.Thread(target=self._run, name="ipyllm-service", daemon=True)
         self.liveness = Liveness(self._thread, "The service thread of ipyllm", self.loop)
@@ -81,12 +85,17 @@ class ServiceThread:
         return threading.current_thread() is self._thread
 
     def submit(self, coroutine: Coroutine[Any, Any, T]) -> Future[T]:
-        """Start a coroutine on the loop, from any thread. Cancelling the future cancels the coroutine.
-
-        Like `asyncio.run_coroutine_threadsafe`, but many submissions wake the loop once: each wake costs a system call
-        and a switch of the interpreter's lock.
-        """
+        """Start a coroutine on the loop, from any thread. Cancelling the future cancels the coroutine."""
         future: Future[T] = Future()
+        self.start(coroutine, future)
+        return future
+
+    def start(self, coroutine: Coroutine[Any, Any, T], future: Future[T] | None = None) -> None:
+        """Start a coroutine on the loop, from any thread; ``future`` gets its outcome, and can cancel it.
+
+        Like `asyncio.run_coroutine_threadsafe`, but many that are started wake the loop once: each wake costs a system
+        call and a switch of the interpreter's lock.
+        """
         with self._submitting:
             self._submitted.append((coroutine, future))
             if not self._woken:
@@ -97,18 +106,25 @@ class ServiceThread:
                     coroutine.close()
                     raise
                 self._woken = True
-        return future
 
     def _start_submitted(self) -> None:
         with self._submitting:
-            now = [self._submitted.popleft() for _ in range(min(_STARTED_AT_ONCE, len(self._submitted)))]
+            n_submitted = len(self._submitted)
+            at_once = max(_FEWEST_AT_ONCE, _CALLS_BY_STARTS // (n_submitted + self._n_running))
+            now = [self._submitted.popleft() for _ in range(min(at_once, n_submitted))]
             self._woken = bool(self._submitted)
+        self._n_running += len(now)
         if self._woken:
             self.loop.call_soon(self._start_submitted)
         for coroutine, future in now:
             task = self.loop.create_task(coroutine)
-            task.add_done_callback(functools.partial(_copy_outcome, future))
-            future.add_done_callback(functools.partial(self._pass_on_cancel, task))
+            task.add_done_callback(self._count_ended)
+            if future is not None:
+                task.add_done_callback(functools.partial(_copy_outcome, future))
+                future.add_done_callback(functools.partial(self._pass_on_cancel, task))
+
+    def _count_ended(self, _: asyncio.Task[Any]) -> None:
+        self._n_running -= 1
 
     def _pass_on_cancel(self, task: asyncio.Task[Any], future: Future[Any]) -> None:
         if future.cancelled() and not task.done():

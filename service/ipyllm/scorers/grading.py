@@ -84,7 +84,15 @@ def judge(
         _judge, judge=JudgeModel.of(model, name, rubric, reference, cache=cache, **options), scale=(*scale,)
     )
     # The call has its own time limits, which do not count time in the queue.
-    return Scorer(name, function, is_async=True, timeout=None, gives=("reason", "cost_usd"), higher_is_better=True)
+    return Scorer(
+        name,
+        function,
+        is_async=True,
+        timeout=None,
+        gives=("reason", "cost_usd"),
+        higher_is_better=True,
+        scale=(scale[0], scale[1]),
+    )
 
 
 async def _judge(response: Any, row: Mapping[str, Any], *, judge: JudgeModel, scale: tuple[int, int]) -> Score:

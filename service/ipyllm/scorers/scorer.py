@@ -113,6 +113,8 @@ class Scorer:
         True; False, as for an edit distance or a number of words too many; None, if neither is better, as for a
         language: then nothing calls a difference "better" and no gate judges it. ``"infer"``, for functions that do not
         say: higher is better if all scores are 0 or 1 (or True and False), else the direction is unknown, None.
+    scale : (float, float), optional
+        Worst and best score, of a scorer whose scores are grades.
     begin : callable, optional
         Called once before a table is scored; it returns the function to use instead of ``function``. For scorers that
         look something up.
@@ -135,6 +137,7 @@ class Scorer:
     inline: bool = False
     gives: tuple[str, ...] = ()
     higher_is_better: Direction = "infer"
+    scale: tuple[float, float] | None = None
     begin: Callable[[], Callable[..., Any]] | None = None
 
     def __post_init__(self) -> None:

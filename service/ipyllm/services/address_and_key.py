@@ -16,9 +16,12 @@ from ipyllm.transport.address import Address, canonical, is_in_domain, is_url, n
 from ipyllm.transport.certificates import authority_sources
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from pydantic import SecretStr
 
     from ipyllm.headers import Headers
+    from ipyllm.settings import Settings
     from ipyllm.settings_models import Source
 
 __all__ = ["AddressAndKey"]
@@ -49,10 +52,12 @@ class AddressAndKey(ABC):
     _key_was_looked_at: bool
     _given_headers: Headers
     _default_headers: Headers
+    _latest_address: tuple[Settings, tuple[object, ...], Address] | None = None
+    """The address of the latest call, and what it follows from: of settings that are the same object."""
 
     def __getstate__(self) -> dict[str, Any]:
         """Pickle without the key: another machine has its own in its settings."""
-        return self.__dict__ | {"_api_key": None}
+        return self.__dict__ | {"_api_key": None, "_latest_address": None}
 
     @property
     @abstractmethod
@@ -103,7 +108,20 @@ class AddressAndKey(ABC):
 
     def address(self) -> Address:
         """Return the address for a call; raise if a required key is missing, or the address is not a URL."""
-        base_url, key = normalized(self.base_url()), as_secret(self.api_key())
+        settings = get_settings()
+        given = self.base_url(), as_secret(self.api_key()), self.headers(), self.ca_file()
+        latest = self._latest_address
+        if latest is not None and latest[0] is settings and latest[1] == given:
+            address = latest[2]
+        else:
+            address = self._checked_address(*given)
+            self._latest_address = settings, given, address
+        if address.api_key or address.headers.hold_a_key:
+            self._check_destination(address, self._sources_of_key)
+        return address
+
+    def _checked_address(self, url: str, key: SecretStr | None, headers: Headers, ca_file: str | None) -> Address:
+        base_url = normalized(url)
         remember_secret(key)
         if not is_url(base_url):
             raise bad_request(
@@ -117,29 +135,28 @@ class AddressAndKey(ABC):
                 category="authentication",
                 model=self.full_name,
             )
-        headers = self.headers()
         if not (key or headers.hold_a_key) and self.key_variable and self.needs_key(base_url):
             raise LLMError(
                 f"{self.title} needs a key: {how_to_give_a_key(self.key_variable)}.",
                 category="authentication",
                 model=self.full_name,
             )
-        address = Address(base_url, key or None, headers, authority_sources(self.ca_file()))
-        if key or headers.hold_a_key:
-            key_from = self._key_sources() if key else set()
-            self._check_destination(address, key_from | (self._header_sources() if headers.hold_a_key else set()))
-        return address
+        return Address(base_url, key or None, headers, authority_sources(ca_file))
 
     def check_headers(self, headers: Headers, address: Address) -> None:
         """Raise ``authentication`` if the headers of one call hold a key that must not be sent to the address."""
         if headers.hold_a_key:
-            self._check_destination(address, {"an argument"})
+            self._check_destination(address, lambda _: {"an argument"})
 
-    def _check_destination(self, address: Address, key_from: set[Source | None]) -> None:
+    def _check_destination(self, address: Address, key_from: Callable[[Address], set[Source | None]]) -> None:
         if not address.is_loopback and not self._is_own_host(address.base_url):
-            check_destination(
-                address.base_url, self._address_source(), key_from, title=self.title, model=self.full_name
-            )
+            sources = key_from(address)
+            check_destination(address.base_url, self._address_source(), sources, title=self.title, model=self.full_name)
+
+    def _sources_of_key(self, address: Address) -> set[Source | None]:
+        """Return where the key and the headers that hold one come from."""
+        sources = self._key_sources() if address.api_key else set()
+        return sources | (self._header_sources() if address.headers.hold_a_key else set())
 
     def _address_source(self) -> Source | None:
         """Return where the address comes from; None for the code of the service."""

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from ipyllm.errors import bad_request
 from ipyllm.pipeline.call import Call
 from ipyllm.pipeline.streams import AsyncEventStream, AsyncTextStream, TextStream
-from ipyllm.request import CallOptions, ChatRequest, Provenance
+from ipyllm.request import NO_OPTIONS, CallOptions, ChatRequest, Provenance
 from ipyllm.services import listed_models
 from ipyllm.services.given_messages import given_message
 from ipyllm.services.openai_compatible import OpenAICompatibleProvider
@@ -30,8 +30,6 @@ if TYPE_CHECKING:
     from ipyllm.tools import Tool
 
 __all__ = ["BaseLLMService"]
-
-_NO_OPTIONS = CallOptions()
 
 
 class BaseLLMService(OpenAICompatibleProvider):
@@ -115,7 +113,7 @@ class BaseLLMService(OpenAICompatibleProvider):
 
     def _checked_options(self, options: CallOptions | None) -> CallOptions:
         if options is None:
-            return _NO_OPTIONS
+            return NO_OPTIONS
         return self.options(options.params, options.timeout, options.max_retries, options.cache, options.headers)
 
     def call(

@@ -18,7 +18,6 @@ MAX_SIZE = 10_000_000  # besides ten times the variables that are used
 MAX_BITS = 14_285  # of a number: 4,300 digits, Python's own limit for writing one
 MAX_DEPTH = 50  # of lists in lists
 MAX_NODES = 10_000  # of a template's syntax tree, whose compilation cannot be interrupted
-_INPUT_FACTOR = 10
 _TICKS_PER_LOOK = 64  # at the clock
 
 
@@ -27,20 +26,17 @@ class Limits:
 
     def __init__(self) -> None:
         self.deadline = thread_time() + MAX_SECONDS
-        self._steps = 0
-        self._ticks = 0
-        self._made = 0
+        self._steps = self._ticks = self._made = 0
         self.allowed = MAX_SIZE
 
     def step(self) -> None:
         """Count a step."""
-        self.tick()
+        self._look_at_clock()
         self._steps += 1
         if self._steps > MAX_STEPS:
             raise RefusedError(f"takes more than {MAX_STEPS:,} steps: {ADVICE}.")
 
-    def tick(self) -> None:
-        """Look at the clock now and then, and refuse when the time is up."""
+    def _look_at_clock(self) -> None:
         self._ticks += 1
         if self._ticks % _TICKS_PER_LOOK == 1 and thread_time() > self.deadline:
             raise RefusedError(f"takes longer than {MAX_SECONDS:g} s: {ADVICE}.")
@@ -54,8 +50,10 @@ class Limits:
 
     def make(self, size: int) -> None:
         """Count what was made."""
+        self._look_at_clock()
         self._made += size
-        self.expect(self._made)
+        if self._made > self.allowed:
+            self.expect(self._made)
 
     def expect_bits(self, bits: float) -> None:
         """Refuse a number that is too long."""

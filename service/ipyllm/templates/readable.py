@@ -5,6 +5,7 @@ Libraries are not imported: a value of one exists only if somebody else has.
 
 from __future__ import annotations
 
+import re
 import sys
 import tomllib
 from functools import cache
@@ -12,6 +13,8 @@ from importlib import resources
 from typing import Any, NamedTuple
 
 __all__ = ["Readable", "TemplateObject", "name_list", "readable", "readable_rows"]
+
+_MEMBER = re.compile(r"(\w+)(?:\(([^)]*)\))?")
 
 
 class TemplateObject:
@@ -21,15 +24,13 @@ class TemplateObject:
 
 
 class Readable(NamedTuple):
-    """One row of the table."""
+    """One row of the table; ``members`` are names, those of a table's methods with their parameters."""
 
     title: str
     types: list[str]
-    members: frozenset[str]
-    items: bool = False
+    members: dict[str, list[str] | None]
     leaf: bool = False
     table: bool = False
-    made: bool = False
 
 
 @cache
@@ -40,12 +41,18 @@ def _file() -> dict[str, Any]:
 @cache
 def readable_rows() -> tuple[Readable, ...]:
     """Return the rows of the table."""
-    return tuple(Readable(**{**row, "members": frozenset(row["members"].split())}) for row in _file()["type"])
+    return tuple(Readable(**{**row, "members": _parsed(row["members"])}) for row in _file()["type"])
+
+
+def _parsed(members: str) -> dict[str, list[str] | None]:
+    """Return names with their parameters: ``{"shape": None, "head": ["n"]}`` for ``"shape head(n)"``."""
+    found = _MEMBER.finditer(members)
+    return {match[1]: None if match[2] is None else match[2].replace(",", "").split() for match in found}
 
 
 @cache
 def name_list(which: str) -> frozenset[str]:
-    """Return the names of one of the lists: ``parameters``, ``filters`` or ``aggregations``."""
+    """Return the names of one of the lists: ``filters`` or ``loop``."""
     return frozenset(_file()[which].split())
 
 

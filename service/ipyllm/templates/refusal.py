@@ -1,33 +1,14 @@
-"""What a template may not use, and what is not defined: the errors, and what stands in the place of such a value."""
+"""The errors of templates: what one may not do, and what is not defined."""
 
 from __future__ import annotations
 
 import types
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import Any
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-__all__ = [
-    "ADVICE",
-    "FUNCTIONS",
-    "Denied",
-    "Function",
-    "RefusedError",
-    "UndefinedNameError",
-    "describe_kind",
-    "name_of",
-]
+__all__ = ["ADVICE", "FUNCTIONS", "RefusedError", "UndefinedNameError", "describe_kind"]
 
 ADVICE = "compute it in a cell and assign the result to a name"
-
-
 FUNCTIONS = (types.FunctionType, types.BuiltinFunctionType, types.MethodType, types.MethodWrapperType)
-
-
-def name_of(kind: type) -> str:
-    """Return the name of a class."""
-    return str(type.__dict__["__name__"].__get__(kind))  # a metaclass may define __getattribute__
 
 
 def describe_kind(value: Any) -> str:
@@ -37,7 +18,7 @@ def describe_kind(value: Any) -> str:
     ('a module', 'a class', 'a function', 'a list')
     """
     kind = type(value)
-    name = name_of(kind)
+    name = kind.__name__
     for base, words in ((types.ModuleType, "module"), (type, "class"), (FUNCTIONS, "function")):
         name = words if issubclass(kind, base) else name
     return f"{'an' if name[:1].lower() in 'aeiou' else 'a'} {name}"
@@ -45,39 +26,6 @@ def describe_kind(value: Any) -> str:
 
 class RefusedError(Exception):
     """A template does what it may not; the text is the rest of a sentence that begins with the template."""
-
-
-class Denied:
-    """Stands for a value that a template may not use: whatever is done with it raises ``RefusedError``.
-
-    So a template can use the other items of a list that holds one.
-    """
-
-    __slots__ = ("phrase",)
-
-    def __init__(self, what: str, advice: str = ADVICE) -> None:
-        self.phrase = f"may not use {what}: {advice}."
-
-    def refuse(self, *_args: Any, **_kwargs: Any) -> NoReturn:
-        """Raise the error."""
-        raise RefusedError(self.phrase)
-
-    __str__ = __repr__ = __format__ = __bool__ = __len__ = __iter__ = __contains__ = __getitem__ = __call__ = refuse
-    __eq__ = __ne__ = __lt__ = __le__ = __gt__ = __ge__ = __hash__ = __index__ = __reduce_ex__ = refuse
-    __add__ = __radd__ = __sub__ = __rsub__ = __mul__ = __rmul__ = __mod__ = __rmod__ = __pow__ = __rpow__ = refuse
-    __truediv__ = __rtruediv__ = __floordiv__ = __rfloordiv__ = __neg__ = __pos__ = refuse
-
-
-class Function(Denied):
-    """A method of a value, or a function that the user registered (``owner`` is None): of no use but to be called."""
-
-    __slots__ = ("call", "name", "owner")
-
-    def __init__(self, name: str, call: Callable[..., Any], owner: Any = None) -> None:
-        super().__init__(f"{name!r}, which has to be called, as a value")
-        self.name = name
-        self.call = call
-        self.owner = owner
 
 
 class UndefinedNameError(Exception):

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from ipyllm.errors import LLMError, bad_request
 from ipyllm.templates.refusal import RefusedError, UndefinedNameError
+from ipyllm.text.format import shorten
 from ipyllm.text.redact import redact
 
 if TYPE_CHECKING:
@@ -22,6 +23,7 @@ __all__ = ["SandboxedTemplate", "UndefinedNameError"]
 
 _SECRET_NAME = re.compile(r"KEY|TOKEN|SECRET|PASSW|CREDENTIAL", re.IGNORECASE)
 _MIN_SECRET_CHARS = 8
+_MAX_REASON_CHARS = 300
 _TOO_DEEP = "is nested too deeply: write it with fewer brackets, loops and macros that call one another."
 
 
@@ -114,7 +116,7 @@ class SandboxedTemplate:
 
 
 def _described(error: Exception) -> str:
-    text = " ".join(str(error).split())
+    text = shorten(" ".join(str(error).split()), _MAX_REASON_CHARS)
     return f"{type(error).__name__}: {text}".rstrip(".: ")
 
 

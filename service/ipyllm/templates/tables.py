@@ -1,67 +1,45 @@
-"""Tables of pandas, NumPy and Polars: what they may hold, and how a template may call, compute with and index them.
+"""Tables of pandas, NumPy and Polars: what they may hold, and what of them a template may read.
 
-Tables may hold any object in columns of dtype ``object``, and columns of types that others defined: both are refused.
-A method takes the parameters that ``readable.toml`` names: no path, function, expression or place to write to.
+A template gets a :class:`Table` instead of the table itself. It has the methods that ``readable.toml`` lists, with the
+parameters that are listed there, rows and columns by name or position, and nothing else: no operator, no comparison.
 """
 
 from __future__ import annotations
 
-import inspect
 import math
-import re
-import sys
-from itertools import chain
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
-from ipyllm.templates.readable import name_list, readable
+from ipyllm.templates.readable import readable
 from ipyllm.templates.refusal import ADVICE, RefusedError, describe_kind
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
     from ipyllm.templates.limits import Limits
-    from ipyllm.templates.refusal import Function
+    from ipyllm.templates.readable import Readable
 
 __all__ = [
     "CHOICES",
     "ChosenRows",
     "NotPlainError",
-    "call_table",
-    "check_format",
-    "check_index",
-    "check_pair",
+    "Shown",
+    "Table",
+    "check_contents",
     "check_places",
-    "check_table",
     "check_time_zone",
-    "check_whole",
-    "has_short_axis",
-    "is_dtype",
-    "is_table",
-    "table_size",
 ]
 
 CHOICES = {"head": "first", "tail": "last", "sample": "random"}
 """The methods that choose rows, and which rows these are."""
 
 _TIME_ZONES = frozenset({"datetime", "zoneinfo", "dateutil", "pytz"})  # modules whose time zones do nothing else
-_CONTAINERS = (list, tuple, set, frozenset, dict)
+_CONTAINERS = frozenset({list, tuple, set, frozenset, dict})
 _SIMPLE = "biufcmMSU"  # kinds of NumPy's dtypes that hold no objects
-_NUMBERS_AND_TIMES = frozenset("biufcmM")
-_WHOLE = frozenset({
-    "T", "corr", "iter_rows", "rows", "to_csv", "to_dict", "to_dicts", "to_html", "to_json", "to_markdown", "to_string",
-    "transpose", "write_csv", "write_json", *CHOICES,
-})  # fmt: skip
-_NAMING = {"rename", "reset_index", "to_frame", "with_row_index"}
-_ALIGNED = {"to_markdown", "to_string"}
-_MAX_PARTS = 1_000  # columns that one text is split into
-_MAX_CELLS = 1_000_000
-_MAX_CORRELATED = 1_000  # columns: their correlations are this many squared
-_FORMATS = frozenset({
-    "date_format", "fill_value", "float_format", "floatfmt", "freq", "na_rep", "null_value", "sep", "separator",
-    "value",
-})  # fmt: skip
-_LONG_NUMBER = re.compile(r"\d{4}")
-_SPECIAL = frozenset(r"\.^$*+?{}[]|()")
+_ADDING = frozenset({"mean", "median", "std", "sum", "var"})
+_WRITING = ("rows", "to", "write")  # how names of methods begin that make a text or list of all cells
+_MAX_WRITTEN = 1_000_000  # cells
+_MAX_NAMES = 100  # of columns in one list
+_MAX_PLACES = 100
 
 
 class NotPlainError(Exception):
@@ -79,25 +57,170 @@ class ChosenRows(NamedTuple):
         return str(self.rows)
 
 
-def is_table(value: Any) -> bool:
-    """Return whether it is a table, column, index, array or accessor of pandas, NumPy or Polars."""
-    row = readable(type(value))
-    return row is not None and row.table
+class Shown:
+    """A figure or image: a template can insert it, and nothing else.
+
+    ``__wrapped__`` is the value itself, ``__shown__`` what is inserted: names that no template can reach.
+    """
+
+    __slots__ = ("__shown__", "__wrapped__")
+
+    def __init__(self, value: Any) -> None:
+        self.__wrapped__ = self.__shown__ = value
+
+    def _refuse(self, *_args: Any) -> NoReturn:
+        kind = describe_kind(self.__wrapped__)
+        raise RefusedError(f"may not use {kind} in an operation or inside of a text: {ADVICE}.")
+
+    __array_ufunc__ = None  # or NumPy's numbers would compute with it as with a list
+    __str__ = __repr__ = __hash__ = __reversed__ = _refuse
+    __eq__ = __ne__ = __lt__ = __le__ = __gt__ = __ge__ = __neg__ = __pos__ = _refuse
+    __add__ = __radd__ = __sub__ = __rsub__ = __mul__ = __rmul__ = __mod__ = __rmod__ = __pow__ = __rpow__ = _refuse
+    __truediv__ = __rtruediv__ = __floordiv__ = __rfloordiv__ = _refuse
 
 
-def has_short_axis(value: Any) -> bool:
-    """Return whether it is an array that NumPy would spread over another one, as a column over a row."""
-    shape = getattr(value, "shape", ()) if is_table(value) else ()
-    return len(shape) > 1 and 1 in shape and type(value).__module__ == "numpy"
+def unwrapped(value: Any) -> Any:
+    """Return the table, figure or image itself; any other value as it is."""
+    return value.__wrapped__ if isinstance(value, Shown) else value
 
 
-def table_size(value: Any) -> int:
-    """Return the number of cells of a table, 8 for anything else."""
-    shape = getattr(value, "shape", ())
-    size = 1
-    for length in shape if type(shape) is tuple else ():
-        size *= int(length)
-    return size + 8
+class Table(Shown):
+    """A table, column, index, array or group-by, with the attributes and methods of its row of the table.
+
+    ``admit`` makes plain values of what its methods return, and counts them in ``limits``.
+    """
+
+    __slots__ = ("_admit", "_limits", "_members", "_n_cells")
+
+    def __init__(self, value: Any, limits: Limits, admit: Callable[[Any], Any]) -> None:
+        super().__init__(value)
+        self._limits = limits
+        self._admit = admit
+        self._members = _row(value).members
+        self._n_cells = math.prod(map(int, value.shape)) if "shape" in self._members else 1
+        limits.make(self._n_cells)
+
+    def __len__(self) -> int:
+        return len(self.__wrapped__)
+
+    def __bool__(self) -> bool:
+        return len(self) > 0  # as lists; filters of Jinja ask for it
+
+    def __iter__(self) -> Iterator[Any]:
+        for item in self.__wrapped__:
+            self._limits.step()
+            yield self._admit(item)
+
+    def __contains__(self, item: Any) -> bool:
+        _check_argument(self.__wrapped__, item)
+        return item in self.__wrapped__
+
+    def __getitem__(self, index: Any) -> Any:
+        _check_argument(self.__wrapped__, index)
+        if "get_column" in self._members and isinstance(index, str) and index not in self.__wrapped__.columns:
+            raise KeyError(index)  # Polars raises an error of its own
+        return self._admit(self.__wrapped__[index])
+
+    def __getattr__(self, name: str) -> Any:
+        if name not in self._members:
+            raise AttributeError(name)
+        found, parameters = getattr(self.__wrapped__, name), self._members[name]
+        if parameters is None:
+            return self._admit(found)
+        return lambda *args, **kwargs: self._called(name, found, parameters, args, kwargs)
+
+    def _called(
+        self,
+        name: str,
+        method: Callable[..., Any],
+        parameters: list[str],
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+    ) -> Any:
+        positional, _, named = " ".join(parameters).partition("*")
+        names = [*positional.split(), *named.split()]
+        if len(args) > len(positional.split()) or not set(kwargs) <= set(names):
+            takes = f"anything but {', '.join(names)}" if names else "an argument"
+            raise RefusedError(f"may not give {name}() {takes}: {ADVICE}.")
+        given = dict(zip(names, args, strict=False)) | kwargs
+        for value in given.values():
+            _check_argument(self.__wrapped__, value)
+        check_places(given.get("decimals"))
+        self._check_size(name)
+        result = self._admit(method(*args, **kwargs | _always(name, self.__wrapped__, given)))
+        if name in CHOICES and "shape" in self._members:
+            result.__shown__ = ChosenRows(result.__wrapped__, self.__wrapped__, CHOICES[name])
+        return result
+
+    def _check_size(self, name: str) -> None:
+        """Refuse to make a text or list of too many cells, or with rows that are padded to one long cell."""
+        if name.startswith(_WRITING) and self._n_cells > _MAX_WRITTEN:
+            raise RefusedError(
+                f"may not use {name!r} of more than {_MAX_WRITTEN:,} cells: use fewer rows, as in head(20)."
+            )
+        if name in {"reset_index", "to_csv", "to_markdown", "to_string"}:
+            self._limits.expect(_text_size(self.__wrapped__, padded=name in {"to_markdown", "to_string"}))
+
+
+def _text_size(table: Any, *, padded: bool) -> int:
+    """Return the characters of the texts in all rows of a table of pandas, also if many rows share a long one."""
+    columns = [table.iloc[:, place] for place in range(table.shape[1])] if table.ndim > 1 else [table]
+    labels = [max(map(len, map(str, level)), default=0) for level in getattr(table.index, "levels", [table.index])]
+    size = len(table) * (sum(labels) + (sum(len(str(column.name)) for column in columns) if padded else 0))
+    for column in columns:
+        if not _is_number(column.dtype) and len(table):
+            lengths = column.map(lambda cell: len(str(cell))).astype(float).fillna(0)
+            size += int(len(table) * lengths.max() if padded else lengths.sum())
+    return size
+
+
+def _row(table: Any) -> Readable:
+    row = readable(type(table))
+    if row is None or not row.table:
+        raise NotPlainError
+    return row
+
+
+def _check_argument(table: Any, value: Any) -> None:
+    """Refuse all but plain values, slices, and lists of different names of columns, as an argument or index."""
+    kind = type(value)
+    if kind is list:
+        owner = table if "shape" in _row(table).members else table.obj  # of a group-by and of df.loc
+        known = [name for name in value if type(name) in {str, int} and name in getattr(owner, "columns", ())]
+        if known != value or not len(value) == len(set(value)) <= _MAX_NAMES:
+            raise RefusedError(f"may not use a list with a table, except of names of columns, each once: {ADVICE}.")
+    elif kind is tuple or kind is slice:
+        for part in value if kind is tuple else (value.start, value.stop, value.step):
+            _check_argument(table, part)
+    else:
+        row = readable(kind)
+        if row is None or not row.leaf:
+            raise RefusedError(f"may not give {describe_kind(value)} to a table: {ADVICE}.")
+
+
+def _always(name: str, table: Any, given: dict[str, Any]) -> dict[str, Any]:
+    """Return the arguments that a method is given whatever the template says."""
+    title = _row(table).title
+    if name == "sample":  # the same rows every time, and Python's random numbers are left alone
+        seed = "random_state" if title.startswith("pandas") else "seed"
+        return {seed: given.get(seed) or 0}
+    if name == "groupby":
+        return {"observed": True}  # else there is one group for each combination of categories
+    if name in _ADDING and title in {"pandas DataFrame", "pandas GroupBy"}:
+        return {"numeric_only": True}  # adding texts takes quadratic time
+    if name in _ADDING and title in {"pandas Series", "NumPy array"} and not _is_number(table.dtype):
+        raise RefusedError(f"may not compute the {name} of texts or objects: {ADVICE}.")
+    return {}
+
+
+def _is_number(dtype: Any) -> bool:
+    return dtype.kind not in "OSU"  # kinds of texts, objects and categories
+
+
+def check_places(places: Any) -> None:
+    """Refuse a number of decimal places that takes long to compute."""
+    if isinstance(places, int) and abs(places) > _MAX_PLACES:
+        raise RefusedError(f"may not round to more than {_MAX_PLACES} places.")
 
 
 # ---- what tables may hold --------------------------------------------------------------------------------------
@@ -109,29 +232,15 @@ def check_time_zone(zone: Any) -> None:
         raise NotPlainError("has a time zone of its own")
 
 
-def is_dtype(value: Any) -> bool:
-    """Return whether it is the type of a column of pandas, NumPy or Polars itself, which is read as text."""
-    polars, pandas = sys.modules.get("polars"), sys.modules.get("pandas")
-    kind = type(value)
-    own = value if issubclass(kind, type) else kind  # pl.Int64 is a class
-    if polars is not None and issubclass(own, polars.DataType):
-        return vars(polars).get(own.__name__) is own
-    if pandas is not None and issubclass(kind, pandas.api.extensions.ExtensionDtype):
-        return _is_pandas_own(kind)
-    return "numpy" in sys.modules and issubclass(kind, sys.modules["numpy"].dtype)
-
-
-def check_table(table: Any) -> None:
-    """Raise NotPlainError for a table that holds anything but plain values, and for one of a subclass."""
-    row = readable(type(table))
-    title = "" if row is None else row.title
+def check_contents(table: Any) -> None:
+    """Raise NotPlainError for a table that holds anything but plain values in columns of the libraries' own types."""
+    title = _row(table).title
     if title == "pandas GroupBy":
-        table = table.obj
-        if table.attrs:
+        if table.obj.attrs:
             raise NotPlainError("has attrs, which its methods copy")
-        check_table(table)
+        check_contents(table.obj)
     elif title.startswith("Polars"):
-        if sys.modules["polars"].Object in (table.dtypes if hasattr(table, "dtypes") else [table.dtype]):
+        if "Object" in map(str, table.dtypes if title == "Polars DataFrame" else [table.dtype]):
             raise NotPlainError("holds Python objects")
     elif title == "NumPy array":
         _check_column(table)
@@ -140,8 +249,7 @@ def check_table(table: Any) -> None:
     elif title in {"pandas DataFrame", "pandas Series"}:
         for labels in table.axes:
             _check_labels(labels)
-        columns = [table] if title == "pandas Series" else _uncertain_columns(table)
-        for column in columns:
+        for column in [table] if title == "pandas Series" else _uncertain_columns(table):
             _check_items([column.name])
             _check_column(column)
     else:
@@ -149,9 +257,7 @@ def check_table(table: Any) -> None:
 
 
 def _uncertain_columns(table: Any) -> Iterator[Any]:
-    for position, dtype in enumerate(table.dtypes):
-        if not _is_simple(dtype):
-            yield table.iloc[:, position]
+    return (table.iloc[:, position] for position, dtype in enumerate(table.dtypes) if not _is_simple(dtype))
 
 
 def _check_labels(labels: Any) -> None:
@@ -161,16 +267,17 @@ def _check_labels(labels: Any) -> None:
 
 
 def _is_simple(dtype: Any) -> bool:
-    return type(dtype).__module__.partition(".")[0] == "numpy" and dtype.kind in _SIMPLE
+    return type(dtype).__module__.startswith("numpy") and dtype.kind in _SIMPLE
 
 
 def _check_column(column: Any) -> None:
     dtype = column.dtype
-    if _is_simple(dtype):
-        return
-    if type(dtype).__module__.partition(".")[0] == "numpy" and dtype.kind == "O":
+    library = type(dtype).__module__.partition(".")[0]
+    if library == "numpy" and dtype.kind == "O":
         _check_items(column.ravel().tolist() if column.ndim > 1 else column.tolist())
-    elif not _is_pandas_own(type(dtype)) or type(dtype).__name__ == "SparseDtype":
+    elif _is_simple(dtype):
+        return
+    elif library != "pandas" or "Sparse" in str(dtype):
         raise NotPlainError(f"is of type {dtype}")
     elif hasattr(dtype, "categories"):
         _check_labels(dtype.categories)
@@ -190,179 +297,3 @@ def _check_items(items: Iterable[Any], depth: int = 0) -> None:
             check_time_zone(getattr(item, "tzinfo", None))
             if type(item) in _CONTAINERS:
                 _check_items([*item, *item.values()] if type(item) is dict else list(item), depth + 1)
-
-
-def _is_pandas_own(kind: type) -> bool:
-    return "pandas" in sys.modules and vars(sys.modules["pandas"]).get(kind.__name__) is kind
-
-
-# ---- what a template may do with them --------------------------------------------------------------------------
-
-
-def check_pair(left: Any, right: Any, *, arithmetic: bool) -> None:
-    """Refuse an operation whose result has more cells than its operands, or which calls methods of their items."""
-    tables = [value for value in (left, right) if is_table(value)]
-    if arithmetic and tables:
-        for value in (left, right):
-            texts = not is_table(value) and isinstance(value, str | bytes | list | tuple | dict | set | frozenset)
-            if texts or (is_table(value) and not _kinds_of(value) <= _NUMBERS_AND_TIMES):
-                raise RefusedError(f"may not compute with tables of text or objects: {ADVICE}.")
-    for table, other in ((left, right), (right, left)):
-        if has_short_axis(table) and isinstance(other, list | tuple):  # it would be spread over each array in there
-            raise RefusedError(f"may not look in a list for an array that has an axis of length 1: {ADVICE}.")
-    if len(tables) > 1 and not _same_labels(left, right):
-        raise RefusedError(f"may not combine tables with different rows or columns: {ADVICE}.")
-
-
-def _kinds_of(value: Any) -> set[str]:
-    """Return the kinds of a table's columns, as NumPy has them; ``"O"`` for texts and objects."""
-    dtypes = value.dtypes if hasattr(value, "dtypes") and not hasattr(value, "dtype") else [value.dtype]
-    numeric = {True: "f", False: "O"}
-    return {
-        getattr(
-            dtype, "kind", numeric[hasattr(dtype, "is_numeric") and (dtype.is_numeric() or str(dtype) == "Boolean")]
-        )
-        for dtype in dtypes
-    }
-
-
-def _same_labels(left: Any, right: Any) -> bool:
-    """Return whether two tables are of one shape, with the same labels if both have some; one may be a single value."""
-    shapes = [getattr(value, "shape", ()) for value in (left, right)]
-    if () in shapes or shapes[0] != shapes[1]:
-        return () in shapes
-    if not (hasattr(left, "axes") and hasattr(right, "axes")):
-        return True
-    return all(one is other or one.equals(other) for one, other in zip(left.axes, right.axes, strict=True))
-
-
-def check_index(limits: Limits, table: Any, index: Any) -> None:
-    """Refuse ``table[index]`` if it repeats rows so often that the result is too large."""
-    owner = getattr(table, "obj", table)  # of .loc and .iloc
-    rows = max(1, len(owner) if hasattr(owner, "__len__") else 1)
-    for part in index if isinstance(index, tuple) else (index,):
-        if isinstance(part, list) or is_table(part):
-            repeats = 1 if getattr(getattr(owner, "index", None), "is_unique", True) else rows
-            limits.expect(len(part) * repeats * max(1, table_size(owner) // rows))
-
-
-def call_table(limits: Limits, method: Function, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    """Return the result of a table's method for arguments that are plain values."""
-    given = dict(_given(method.call, args, kwargs))
-    name, owner = method.name, method.owner
-    if name in {"agg", "aggregate"}:
-        _check_aggregation(given)
-    elif foreign := sorted(set(given) - name_list("parameters")):
-        raise RefusedError(f"may not give {foreign[0]!r} to {name}(): {ADVICE}.")
-    check_whole(name, owner, min(len(owner), int(given.get("n", 5))) if name in CHOICES else None)
-    _check_arguments(name, owner, given)
-    if name in _ALIGNED or name == "to_json":
-        limits.expect((len(owner) + 1) * _width(owner, padded=name in _ALIGNED))
-    of_pandas = "pandas" in type(owner).__module__
-    if name in {"contains", "split"} and of_pandas:
-        _refuse_regular_expression(name, given)
-        kwargs = {**kwargs, "regex": False}
-    if name == "groupby":
-        kwargs = {**kwargs, "observed": True}  # else there is one group for each combination of categories
-    seed = "random_state" if of_pandas else "seed"
-    if name == "sample" and not isinstance(given.get(seed), int):
-        kwargs = {**kwargs, seed: 0}  # the same rows every time, and Python's random numbers are left alone
-    return method.call(*args, **kwargs)
-
-
-def _check_arguments(name: str, owner: Any, given: dict[str, Any]) -> None:
-    """Refuse what would make a text or table far larger than ``owner``."""
-    for argument in _FORMATS & set(given):
-        if isinstance(given[argument], str):
-            check_format(given[argument])
-    if name in _NAMING:
-        _check_new_labels(given)
-    for places in ("decimals", "float_precision"):
-        check_places(given.get(places))
-    if name == "value_counts" and type(owner).__name__ == "DataFrame":
-        _check_combinations(owner, given.get("subset"))
-    if given.get("expand") and not 0 < int(given.get("n", -1)) <= _MAX_PARTS:
-        raise RefusedError(f"may not split into columns without n from 1 to {_MAX_PARTS}: give {name}() n, too.")
-
-
-def _width(table: Any, *, padded: bool) -> int:
-    """Return the letters that a text of ``table`` has in each row: the labels, or all padded to the longest cell."""
-    labels = sum(len(str(label)) for label in getattr(table, "columns", ()))
-    if not padded:
-        return labels
-    columns = [table[name] for name in table.columns] if hasattr(table, "columns") else [table]
-    cells = [*columns, getattr(table, "index", ())]
-    return labels + sum(max((len(text) for text in column if isinstance(text, str)), default=0) for column in cells)
-
-
-def _given(call: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Iterator[tuple[str, Any]]:
-    """Yield the arguments with the names of the parameters that take them."""
-    signature = inspect.signature(call)
-    for name, value in signature.bind(*args, **kwargs).arguments.items():
-        if signature.parameters[name].kind is inspect.Parameter.VAR_KEYWORD:
-            yield from value.items()
-        else:
-            yield name, value
-
-
-def check_whole(name: str, table: Any, rows: int | None = None) -> None:
-    """Refuse an attribute or method that goes through all cells if there are too many."""
-    if name in _WHOLE and is_table(table):
-        cells = table_size(table) if rows is None else rows * table_size(table) // max(1, len(table))
-        if cells > _MAX_CELLS:
-            raise RefusedError(
-                f"may not use {name!r} of more than {_MAX_CELLS:,} cells: use fewer rows, as in head(20)."
-            )
-        if name == "corr" and len(getattr(table, "columns", ())) > _MAX_CORRELATED:
-            raise RefusedError(f"may not correlate more than {_MAX_CORRELATED:,} columns: {ADVICE}.")
-
-
-def _check_aggregation(given: dict[str, Any]) -> None:
-    """Refuse what is no name of an aggregation: pandas calls the method of any name, ``to_pickle`` too."""
-    functions = given.pop("func", None)
-    by_column = functions.values() if isinstance(functions, dict) else [functions]
-    # agg(total=("cups", "sum")): a column, and what is done with it
-    by_name = [part[-1:] if isinstance(part, list | tuple) else part for part in given.values()]
-    for part in chain(by_column, by_name):
-        for name in part if isinstance(part, list | tuple) else [part]:
-            if name is not None and (not isinstance(name, str) or name not in name_list("aggregations")):
-                known = ", ".join(sorted(name_list("aggregations")))
-                raise RefusedError(f"may not aggregate by {name!r}, only by {known}: {ADVICE}.")
-
-
-def _refuse_regular_expression(name: str, given: dict[str, Any]) -> None:
-    """Refuse a pattern with special characters: matching it may take exponential time."""
-    pattern = str(given.get("pat", ""))
-    literal = given.get("regex") is False or (name == "split" and len(pattern) == 1)
-    if not literal and not _SPECIAL.isdisjoint(pattern):
-        raise RefusedError(f"may not use the regular expression {pattern!r}: give {name}() regex=False, or {ADVICE}.")
-
-
-def check_format(text: Any) -> str:
-    """Return a format such as ``.2f`` or ``%d.%m.%Y``; refuse a long one and one with a huge width."""
-    if not isinstance(text, str) or len(text) > 100 or _LONG_NUMBER.search(text):  # noqa: PLR2004
-        raise RefusedError("may not use a format of more than 100 characters or a width above 999: shorten it.")
-    return text
-
-
-def _check_combinations(table: Any, subset: Any) -> None:
-    """Refuse to count the rows of each combination of categories, of which pandas makes those that do not occur too."""
-    columns = table if subset is None else table[subset if isinstance(subset, list) else [subset]]
-    combinations = math.prod(len(dtype.categories) for dtype in columns.dtypes if hasattr(dtype, "categories"))
-    if combinations > _MAX_CELLS:
-        raise RefusedError(f"may not count more than {_MAX_CELLS:,} combinations of categories: {ADVICE}.")
-
-
-def _check_new_labels(given: dict[str, Any]) -> None:
-    """Refuse a new label that is long: texts of a table repeat it in every row, or pad every row to its width."""
-    for value in given.values():
-        new = value.values() if isinstance(value, dict) else value if isinstance(value, list | tuple) else [value]
-        if any(isinstance(label, str) and len(label) > 100 for label in new):  # noqa: PLR2004
-            raise RefusedError("may not give a table a label of more than 100 characters: shorten it.")
-
-
-def check_places(places: Any) -> None:
-    """Refuse a number of decimal places, or several by column, that takes long to compute."""
-    for number in places.values() if isinstance(places, dict) else [places]:
-        if isinstance(number, int) and abs(number) > 100:  # noqa: PLR2004
-            raise RefusedError("may not round to more than 100 places.")

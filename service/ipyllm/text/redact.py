@@ -10,6 +10,7 @@ from __future__ import annotations
 import base64
 import re
 import string
+from functools import lru_cache
 from typing import TYPE_CHECKING, Final, NamedTuple
 from urllib.parse import unquote_to_bytes
 
@@ -31,6 +32,7 @@ _ALPHANUMERIC: Final = (string.ascii_letters + string.digits).encode()
 _OTHER_BYTES: Final = bytes(set(range(256)) - set(_ALPHANUMERIC))
 _LOWER: Final = bytes.maketrans(string.ascii_uppercase.encode(), string.ascii_lowercase.encode())
 _MIN_BARE: Final = 8  # letters and digits of a key that is searched in other spellings too
+_SHORT: Final = 64  # characters: of ids and names, which come again and again
 _WINDOW: Final = 1 << 20  # characters that are searched at once
 _OVERLAP: Final = 1 << 16  # of two windows: no key is longer, with all that may be between its characters
 _STYLE: Final = re.compile(rb"\x1b\[[0-?]*[ -/]*[@-~]")  # of a terminal (ECMA-48)
@@ -100,12 +102,17 @@ def remember_secret(secret: str | SecretStr | None) -> None:
         spellings = tuple(_spellings(key))
         _shortest = max(_MIN_BARE, min(_shortest, len(spellings[0].bare)))
         _known[key] = spellings
+        _redact_short.cache_clear()
 
 
 def redact(text: str) -> str:
     """Return ``text`` with known secrets, and what looks like one, masked."""
     if len(text) < _shortest:
         return text
+    return _redact_short(text) if len(text) <= _SHORT else _redact(text)
+
+
+def _redact(text: str) -> str:
     spans = _keys(text) if len(text) <= _WINDOW else _keys_of_windows(text)
     if not spans:
         return text
@@ -116,6 +123,9 @@ def redact(text: str) -> str:
             pieces += [text[end:start], _MASK]
         end = max(end, stop)
     return "".join([*pieces, text[end:]])
+
+
+_redact_short = lru_cache(maxsize=256)(_redact)
 
 
 def _keys_of_windows(text: str) -> list[tuple[int, int]]:

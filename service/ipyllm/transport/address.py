@@ -43,6 +43,9 @@ class Address:
     headers: Headers = NO_HEADERS
     authorities: tuple[AuthoritySource, ...] = ()
 
+    def __hash__(self) -> int:
+        return hash(self.base_url)  # each call looks several things up by its address
+
     def __repr__(self) -> str:
         return f"Address({without_password(self.base_url)!r})"
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from ipyllm.errors import bad_request
+from ipyllm.settings import CERTIFICATE_VARIABLES
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -16,9 +17,9 @@ if TYPE_CHECKING:
 __all__ = ["AuthoritySource", "authority_sources", "certificate_problem", "ssl_context"]
 
 CA_FILE: Final = "ca_file in the settings"
-_FOLDERS: Final = "SSL_CERT_DIR"
-_OF_OPENSSL: Final = ("SSL_CERT_FILE", _FOLDERS)
-_OF_REQUESTS: Final = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
+_OF_OPENSSL: Final = CERTIFICATE_VARIABLES[:2]
+_OF_REQUESTS: Final = CERTIFICATE_VARIABLES[2:]
+_FOLDERS: Final = _OF_OPENSSL[1]
 _HASHED_NAME: Final = re.compile(r"[0-9a-f]{8}\.\d+")  # as `openssl rehash` makes them, and OpenSSL looks them up
 
 

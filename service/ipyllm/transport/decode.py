@@ -124,6 +124,7 @@ class _Reader:
         """Whether nothing follows: the response is complete, or failed."""
 
     def read(self, event: bytes, payload: bytes) -> dict[str, Any]:
+        """Read a chunk of usual size."""
         return self._note_state(event, _chunk(payload, self._model))
 
     async def read_in_turn(self, event: bytes, payload: bytes) -> dict[str, Any]:
@@ -203,7 +204,7 @@ def _chunk(payload: bytes, model: str) -> dict[str, Any]:
             chunk = json.loads(text)
     except (ValueError, RecursionError) as exc:  # ValueError: JSONDecodeError, or UnicodeDecodeError for invalid UTF-8
         raise _invalid_json_error(payload, exc, model) from None
-    return _as_chunk(chunk)
+    return chunk if type(chunk) is dict else _as_chunk(chunk)
 
 
 def _invalid_json_error(payload: bytes, exc: Exception, model: str) -> LLMError:

@@ -39,8 +39,11 @@ class SizeBounds(NamedTuple):
     def current(cls) -> Self:
         """Return those of the settings, such as ``IPYLLM_MAX_ANSWER_MB``."""
         settings = cached_settings()
-        given_mb = (settings.max_answer_mb, settings.max_event_mb, settings.max_error_mb)
-        return cls(*(round(mb * _BYTES_PER_MB) for mb in given_mb))
+        return cls(
+            round(settings.max_answer_mb * _BYTES_PER_MB),
+            round(settings.max_event_mb * _BYTES_PER_MB),
+            round(settings.max_error_mb * _BYTES_PER_MB),
+        )
 
 
 def too_large(what: str, n_bytes: int, setting: str, model: str) -> LLMError:

@@ -10,6 +10,7 @@ TLS reads and writes through the same socket, so this works below it.
 
 from __future__ import annotations
 
+import re
 import socket
 import struct
 import sys
@@ -43,7 +44,9 @@ _ONE_MOMENT_NS: Final = 20_000
 _TRIES: Final = 5
 _UNKNOWN: Final = 3  # segments: more than can be told apart
 _READ_BY_STAMP: Final = 1 << 16  # bytes of a response in which the first token is expected
-_END_OF_EVENT: Final = b"\n\n\r\n"  # in the chunked encoding of HTTP
+_HEAD: Final = b"HTTP/"
+_END_OF_HEAD: Final = b"\r\n\r\n"
+_ENDS: Final = re.compile(rb"\r\n\r\n|\n\n\r\n")  # of the head, and of an event in the chunked encoding of HTTP
 _LARGEST: Final = 1 << 14  # bytes of one read: asyncio asks for 256 kB, and a buffer of that size costs up to 15 µs
 
 
@@ -178,9 +181,10 @@ class StampedSocket(socket.socket):
         return None
 
     def _recv_one_stamp(self, size: int) -> bytes:
-        """Receive the bytes that wait, up to the first with another stamp."""
+        """Receive the bytes that wait, up to the first with another stamp, and with them the head of a response."""
         before_ns, n_segments = perf_counter_ns(), self._segments_in()
         n_waiting = n_segments - self._n_segments if n_segments else _UNKNOWN
+        n_read = 1  # segments, at least
         if n_waiting <= 1:
             data, stamp, _, _ = self.recvmsg(size, _SPACE)
             length = len(data)
@@ -189,16 +193,20 @@ class StampedSocket(socket.socket):
         else:
             stamp = self._peek(1)[1]
             data, last = self._peek(size)
-            length = len(data) if stamp == last else self._length_of_stamp(stamp, data)
+            length = self._length_of_stamp(stamp, data, last)
+            if length < len(data) and data.startswith(_HEAD) and data.endswith(_END_OF_HEAD, 0, length):
+                stamp = self._peek(length + 1)[1]  # no figure depends on when the head came
+                length = self._length_of_stamp(stamp, data, last, length)
+                n_read = 2
             if length:
                 super().recv(length, socket.MSG_TRUNC)  # removes what was peeked at from the queue, without copying it
         self.earliest_ns = self._emptied_ns
         if length == len(data) < size:
             self._emptied_ns, self._n_segments = before_ns, n_segments
-            self._joined = n_waiting > 1
+            self._joined = n_waiting > n_read
         else:
-            self._n_segments += 1  # at least
-            self._joined = n_waiting > 2  # noqa: PLR2004 - others wait, with another stamp
+            self._n_segments += n_read
+            self._joined = n_waiting > n_read + 1  # others wait, with another stamp
         self._by_stamp -= length
         self._stamp, self.read_ns, self.request_ns = stamp, perf_counter_ns(), self.sent_ns
         return data[:length]
@@ -207,21 +215,31 @@ class StampedSocket(socket.socket):
         data, ancillary, _, _ = self.recvmsg(size, _SPACE, socket.MSG_PEEK)
         return data, ancillary
 
-    def _length_of_stamp(self, stamp: _Ancillary, data: bytes) -> int:
-        """Return how many bytes of ``data``, which is next, have this stamp: peeking at n gives that of the n-th.
+    def _length_of_stamp(self, stamp: _Ancillary, data: bytes, last: _Ancillary, start: int = 0) -> int:
+        """Return how many bytes of ``data``, which is next, have this stamp from ``start`` on, and ``last`` at its end.
 
-        At least one: a segment that comes just now may be joined to the first, which then has another stamp. To return
-        no bytes would mean the end of the connection.
+        Peeking at n bytes gives the stamp of the n-th. At least one: a segment that comes just now may be joined to the
+        first, which then has another stamp. To return no bytes would mean the end of the connection.
         """
-        likely = data.find(_END_OF_EVENT) + len(_END_OF_EVENT)
-        if self._peek(likely)[1] == stamp != self._peek(likely + 1)[1]:
-            return likely
-        return max(1, bisect_left(range(1, len(data)), True, key=lambda n: self._peek(n)[1] != stamp))
+        if stamp == last:
+            return len(data)
+
+        def is_later(length: int) -> bool:
+            return self._peek(length)[1] != stamp
+
+        ends = [match.end() for match in _ENDS.finditer(data, start, len(data) - 1)]  # where segments usually end
+        n = bisect_left(ends, True, key=is_later)
+        begin = ends[n - 1] if n else start
+        if n and is_later(begin + 1):
+            return begin
+        lengths = range(begin + 1, ends[n] if n < len(ends) else len(data))
+        return max(1, begin + bisect_left(lengths, True, key=is_later))
 
     def _tcp_info(self) -> bytes:
-        info = b""
-        with suppress(OSError):
+        try:
             info = self.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _DATA_SEGMENTS_IN.size)
+        except OSError:
+            return b""
         return info if len(info) == _DATA_SEGMENTS_IN.size else b""  # shorter before Linux 4.6
 
     def _segments_in(self) -> int:

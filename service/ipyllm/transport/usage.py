@@ -166,7 +166,13 @@ def _details(raw: Mapping[str, Any], names: tuple[str, ...]) -> list[dict[str, A
 
 
 def _first(raw: Mapping[str, Any], names: tuple[str, ...]) -> int | None:
-    return _first_positive([_count(raw.get(name)) for name in names])
+    found = None
+    for name in names:
+        count = _count(raw[name]) if name in raw else None
+        if count:
+            return count
+        found = count if found is None else found
+    return found
 
 
 def _first_positive(counts: Iterable[int | None]) -> int | None:

@@ -78,6 +78,7 @@ def test_a_notebooks_calls_are_found_again_when_its_kernel_is_another(fake, own_
         second.run("%llm after the restart", cell_id="cell-two")
         code = "df = %llm_usage {}\nprint(list(df.prompt))"
         assert "['before the restart', 'after the restart']" in second.run(code.format("--notebook")).stdout
+        assert second.run("print(list(df.index))").stdout == "[0, 1]\n", "not numbers of a longer table"
         assert "['after the restart']" in second.run(code.format("")).stdout
         assert second.run("df = %llm_usage --all\nprint(len(df))").stdout.endswith("\n3\n")
 
@@ -121,11 +122,15 @@ def test_models_shows_what_each_server_has_with_window_and_price(own_settings, f
             kernel.run("%load_ext ipyllm")
             kernel.run("df = %llm_models")
             rows = json.loads(kernel.run("print(df.set_index('model').to_json(orient='index'))").stdout)
+            html = kernel.run("df").html
     assert rows["lab/big (default)"]["state"] == "reachable"
     assert rows["lab/small"]["input_usd_per_mtok"] == 1.5
     assert rows["gone/…"]["state"] == "unreachable"
     assert "cannot be reached" in rows["gone/…"]["note"]
     assert rows["deepseek/…"]["state"] == "no key"
+    assert "DEEPSEEK_API_KEY" in rows["deepseek/…"]["note"]
+    assert "api_key=" not in rows["deepseek/…"]["note"], "magics do not take it"
+    assert "<th>input_<wbr>usd_<wbr>per_<wbr>mtok</th>" in html
     assert rows["local/smollm2-135m"]["input_usd_per_mtok"] == 0.0
     assert rows["local/smollm2-135m"]["window"] == 8192
     assert rows["fast"]["note"] == "for lab/small"
@@ -179,6 +184,12 @@ def test_config_shows_every_setting_where_it_comes_from_and_no_key(kernel, fake)
     assert rows["openai_api_key"]["value"] == "(a key, not shown)"
     assert KEY not in ran.stdout
     assert KEY not in kernel.run("%llm_config openai_api_key").text
+
+
+def test_config_says_where_its_file_is(kernel, fake):
+    (row,) = kernel.run("%llm_config config.toml").text.splitlines()[1:]
+    assert "config.toml" in row.split()[1]
+    assert row.endswith(("IPYLLM_CONFIG; there is no such file yet", "IPYLLM_CONFIG"))
 
 
 def test_a_setting_for_this_kernel_holds_at_once_and_can_be_given_back(kernel, fake):

@@ -146,6 +146,17 @@ def test_a_mistake_is_one_sentence(kernel, talk, line, sentence):
     assert shown(kernel) == WHOLE
 
 
+def test_a_question_is_shown_as_typed_and_an_answer_rendered(kernel, fake):
+    fake.reply(answer("It is **Bern**."))
+    kernel.run("%llm_history clear\nimport pandas as pd\ndf = pd.DataFrame({'city': ['Oslo', 'Bern'], 'n': [3, 5]})")
+    kernel.run("%%llm\nWhich? {{ df }}\n*Now.*")
+    ran = kernel.run("%llm_history")
+    assert "city,n\nOslo,3\nBern,5\n*Now.*" in ran.html
+    assert "<strong>Bern</strong>" in ran.html
+    assert "```\nWhich? DataFrame" in ran.of("text/markdown")
+    assert "It is **Bern**." in ran.of("text/markdown")
+
+
 def test_a_re_run_cell_says_when_later_turns_depended_on_it(kernel, fake, talk):
     kernel.run("%llm_history clear")
     first = kernel.run("%%llm\nName a city.", cell_id="a")

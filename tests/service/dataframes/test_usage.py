@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 import pandas as pd
 import pytest
 
+from ipyllm.dataframes.calls_frame import CallsFrame
 from ipyllm.dataframes.filters import as_tuple, kernel_filter
 from ipyllm.dataframes.usage import summarise, usage
 from ipyllm.ledger import Ledger, current_ledger, set_ledger
@@ -244,3 +245,12 @@ def test_filters_are_tuples_and_a_wrong_one_says_what_was_meant():
         as_tuple("status", "eror", accepted=["ok", "error"])
     assert kernel_filter(None) is None
     assert kernel_filter("a") == ("a",)
+
+
+def test_times_are_shown_to_the_second_and_kept_to_the_microsecond():
+    started = pd.Timestamp("2026-11-27 02:39:17.031055", tz="UTC")
+    calls = CallsFrame({"started_at": [started], "n": [1]})
+    for shown in (repr(calls), calls._repr_html_(), repr(calls[["started_at"]])):
+        assert "2026-11-27 02:39:17+00:00" in shown
+        assert "031055" not in shown
+    assert calls["started_at"].iloc[0] == started

@@ -119,16 +119,24 @@ def test_a_kernel_that_ended_in_the_middle_has_paid_for_nothing_in_vain(python, 
     assert (calls["status"] == "ok").all()
 
 
-def test_what_another_kernel_is_asking_right_now_is_left_to_it(python, server, model):
+def test_what_another_kernel_is_asking_right_now_is_left_to_it_and_waited_for(python, server, model):
     gate, seen = slow(server)
-    python(SCRIPT, server.base_url)
+    other = python(SCRIPT, server.base_url)
     answered(server, 20)
     server.wait_for(lambda: len(seen) == 24, timeout=60)
     gate.set()
     here = Experiment([str(n) for n in range(40)], models=model(), warmup=0, name="long", concurrency=4)
-    here.run(progress=False)
-    assert Counter(seen) == {str(n): 1 for n in range(40)}
-    assert here.results().undone == 4
+    here.start()
+    # It asks what the other has not claimed, and does not end before the other.
+    assert not here.wait(2)
+    assert Counter(seen) == dict.fromkeys(Counter(seen), 1)
+    assert here.results().undone >= 4
+    other.kill()  # now its calls in flight are asked again
+    assert here.wait(60)
+    assert here.results().state == "40 of 40 calls have an answer."
+    assert len(seen) == 44
+    rows = usage(kernel=None, experiment="long")
+    assert Counter(rows["status"]) == {"ok": 40, "interrupted": 4}
 
 
 def test_a_changed_grid_says_what_changed_and_keeps_what_is_the_same(model, server):

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 import sqlalchemy as sa
+from ulid import ULID
 
 from ipyllm import OllamaService
 from ipyllm.ledger import current_ledger, set_ledger
@@ -66,7 +69,9 @@ def test_a_warning_is_shown_once():
 
 def test_ids_sort_by_time_and_a_kernel_keeps_its_own():
     first, second = new_id(), new_id()
-    assert len(first) == 26
+    for each in (first, second):
+        assert str(ULID.parse(each)) == each
+        assert abs(ULID.parse(each).timestamp - time.time()) < 60
     assert first < second
     assert kernel_id() == kernel_id()
 

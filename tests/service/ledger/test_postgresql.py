@@ -22,6 +22,7 @@ from ipyllm.ledger.tables import MIGRATIONS, VERSION, tables
 pytest.importorskip("psycopg", reason="PostgreSQL needs ipyllm[postgres]")
 
 from .server import PASSWORD, Server, programs
+from .test_claims import check_killed, check_many
 from .test_reservations import check_spending
 
 pytestmark = pytest.mark.skipif(
@@ -313,3 +314,11 @@ def test_calls_that_end_while_others_reserve_are_all_counted(url, ledger, python
         ledger.reserve("x", 1.0, {})
     assert [process.returncode for process in processes] == [0, 0, 0], [process.stderr.read() for process in processes]
     assert ledger.reserve("x", 1.0, {}).spent_usd == pytest.approx(0.6)
+
+
+def test_processes_there_get_each_trial_once(url, python):
+    check_many(python, url)
+
+
+def test_claims_of_a_killed_process_are_free_at_once_there_too(url, ledger, python):
+    check_killed(python, url, ledger)

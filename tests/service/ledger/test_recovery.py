@@ -10,8 +10,8 @@ from contextlib import closing
 import pytest
 
 from ipyllm.ledger import Ledger
-from ipyllm.ledger.columns import CALLS, COLUMNS, PRIVATE, VOTES
-from ipyllm.ledger.query import VoteQuery
+from ipyllm.ledger.columns import CALLS, COLUMNS, NOTES, PRIVATE, TABLES, VOTES
+from ipyllm.ledger.query import NoteQuery, VoteQuery
 from ipyllm.ledger.recovery import Layout, Recovery
 from tests.service.ledger.flipped import N_ROWS, flip, make_ledger, row
 
@@ -108,8 +108,14 @@ def columns_of(path):
         }
 
 
-def test_votes_budgets_and_calls_that_run_are_recovered(path, call, sql):
+def test_tables_are_told_apart_by_their_number_of_columns():
+    counts = [len(table.writable) + len(table.private) for table in TABLES]
+    assert len(set(counts)) == len(counts)
+
+
+def test_votes_notes_budgets_and_calls_that_run_are_recovered(path, call, sql):
     with Ledger(path) as ledger:
+        ledger.put({"note_id": "n", "experiment": "e", "note": "Good."}, NOTES)
         ledger.put({"comparison": "a", "vote_id": "a", "outcome": "tie", "arms": {"x": None}}, VOTES)
         for number in range(40):
             ledger.put(call(status="ok", experiment="e", cost_usd=0.5) | {"prompt": f"{number} " * 200})
@@ -122,6 +128,7 @@ def test_votes_budgets_and_calls_that_run_are_recovered(path, call, sql):
         path.write_bytes(data)
         assert len(ledger.read()) == 41
         assert len(ledger.read(VoteQuery())) == 1
+        assert [values[-1] for values in ledger.read(NoteQuery())] == ["Good."]
         assert "41 calls and 1 vote" in ledger.take_warning()
         state = ledger.reserve("e", 100.0, {})
         assert (state.spent_usd, state.reserved_usd) == (20.0, 2.0)

@@ -10,7 +10,7 @@ import pytest
 
 from ipyllm import LLMError, cast_vote, prune
 from ipyllm.ledger import Ledger, store
-from ipyllm.ledger.columns import VOTES
+from ipyllm.ledger.columns import NOTES, VOTES
 
 _NOW = datetime.now(UTC)
 
@@ -35,6 +35,13 @@ def test_old_rows_go_younger_ones_lose_their_text_and_running_ones_stay(ledger, 
     ]
     assert sql("SELECT comparison, prompt FROM votes") == [("middle", None)]
     assert prune(timedelta(days=90), keep_text=timedelta(days=30), ledger=ledger) == (0, 0, 0)
+
+
+def test_old_notes_go_and_younger_ones_keep_their_text(ledger, sql):
+    for note, days in (("old", 100), ("middle", 40)):
+        ledger.put({"note_id": note, "written_at": _age(days), "note": note}, NOTES)
+    assert prune(timedelta(days=90), keep_text=timedelta(days=30), ledger=ledger) == (0, 0, 0)
+    assert sql("SELECT note FROM notes") == [("middle",)]
 
 
 def test_what_was_put_and_not_yet_written_is_pruned_too(ledger, sql, call):

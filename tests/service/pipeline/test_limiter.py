@@ -311,6 +311,23 @@ def test_requests_per_minute_are_spread_evenly_after_a_first_burst():
     assert times[64] - times[0] > 0.4, "then ten a second"
 
 
+def test_senders_that_share_a_limit_have_equal_parts_of_it():
+    async def calls():
+        limiter = Limiter(requests_per_minute=600)
+        limiter.share("one run", 2)
+        limiter.share("another run", 4)  # the smallest part counts: 2.5 a second, 15 at once
+        start = time.perf_counter()
+        for _ in range(17):
+            await pass_through(limiter)
+        limiter.share("another run", 1)
+        limiter.share("one run", 1)
+        return time.perf_counter() - start, limiter
+
+    seconds, limiter = asyncio.run(calls())
+    assert seconds > 0.7
+    assert limiter._requests._per_s == 10
+
+
 def test_tokens_per_minute_are_put_right_when_the_server_has_counted():
     async def calls():
         limiter = Limiter(tokens_per_minute=6000)  # 100 a second, 600 at once

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import time
 
+import pandas as pd
 import pytest
 
 import ipyllm
@@ -80,12 +81,26 @@ def test_it_gets_plain_values_and_what_it_returns_is_one():
 
 def test_neither_functions_nor_what_is_denied_is_an_argument():
     ipyllm.template_function(double)
-    assert "'double', which has to be called, as a value" in refused("{{ double(double) }}")
+    assert "may not use a function, as a value" in refused("{{ double(double) }}")
     assert "time, a module" in refused("{{ double(time) }}", time=time)
     assert "may not use '__globals__'" in refused("{{ double.__globals__ }}")
     assert "may not use 'call' of a function" in refused("{{ double.call }}")
     assert "as a value" in refused("{{ double }}")
     assert "as a value" in refused("{{ [double] | join }}")
+
+
+def test_it_gets_a_table_itself_and_parameters_of_any_name():
+    given = []
+
+    @ipyllm.template_function
+    def look(**named):
+        given.append(named)
+
+    table = pd.DataFrame({"a": [1]})
+    assert render("{{ look(self=df, name=df.a, function=1) }}", df=table) == "None"
+    assert type(given[0]["self"]) is pd.DataFrame
+    assert type(given[0]["name"]) is pd.Series
+    assert given[0]["function"] == 1
 
 
 def test_what_it_raises_is_told_in_one_sentence():

@@ -13,7 +13,7 @@ from urllib.parse import quote
 import pytest
 
 from ipyllm.text.format import shorten
-from ipyllm.text.redact import redact, remember_secret
+from ipyllm.text.redact import _redact_short, redact, remember_secret
 from ipyllm.text.secrets import as_secret, randomness_bits
 
 KEY = "sk-own-a9Xq2LmT7vB4zP0w"
@@ -60,6 +60,7 @@ def made_up(shape, n=200):
 @pytest.fixture(autouse=True)
 def only_own_keys(monkeypatch):
     monkeypatch.setattr("ipyllm.text.redact._known", {})
+    _redact_short.cache_clear()
     monkeypatch.setattr("ipyllm.text.redact._shortest", 16)
 
 
@@ -241,3 +242,10 @@ def test_a_word_that_is_cut_by_a_search_in_pieces_is_no_key():
     window = 983_040  # where the second one begins
     text = "." * (window - 2) + "task-a9Xq2LmT7vB4zP0wQ8e and so on" + " so" * 100_000
     assert redact(text) == text
+
+
+def test_a_text_that_was_seen_before_is_masked_once_its_key_is_known():
+    text = "id r9Xq2LmT7vB4wK8sD3fG6hJ5"
+    assert redact(text) == text
+    remember_secret("r9Xq2LmT7vB4wK8sD3fG6hJ5")
+    assert redact(text) == "id [key hidden]"

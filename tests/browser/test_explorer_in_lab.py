@@ -1,0 +1,75 @@
+"""The explorer in JupyterLab: votes and notes by key, the selection in the next cell, and the saved notebook."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.browser.explorer import Explorer
+from tests.browser.lab import Lab, Notebook7, needs_chromium
+
+pytestmark = [pytest.mark.browser, needs_chromium, pytest.mark.timeout(240)]
+
+MAKE = f"""
+import sys
+sys.path.insert(0, {str(Path(__file__).parents[2])!r})
+from tests.answered_experiment import MODELS, reviews
+explorer = reviews(60, MODELS[:3], name="reviews").explore()
+explorer
+"""
+SELECTION = """
+import time
+until = time.monotonic() + 30
+while len(explorer.selection) != {n} and time.monotonic() < until:
+    time.sleep(0.05)
+chosen = explorer.selection
+print(len(chosen), sorted(set(chosen["vote"])), sorted(set(chosen["note"])))
+"""
+
+
+@pytest.fixture(
+    scope="module", params=[Lab, pytest.param(Notebook7, marks=pytest.mark.thorough)], ids=["lab", "notebook-7"]
+)
+def lab(request, tmp_path_factory):
+    home = tmp_path_factory.mktemp("explorer")
+    env = {"IPYLLM_LEDGER": str(home / "ledger.sqlite"), "IPYLLM_CONFIG": str(home / "config.toml")}
+    with request.param(home, env=env) as opened:
+        yield opened
+
+
+def test_votes_notes_and_marks_by_key_reach_the_kernel_and_the_notebook(lab):
+    notebook = lab.open([MAKE, SELECTION.format(n=3), "explorer.close()"])
+    output = notebook.run(0)
+    explorer = Explorer(output.locator(".ipyllm-explorer"), lab.page)
+    explorer.active.wait_for()
+    assert output.locator(".ipyllm-xstill").is_hidden()
+    explorer.press("j", "2", "n")
+    note = explorer.details.get_by_label("Note on this prompt")
+    note.wait_for()
+    lab.page.wait_for_function("() => document.activeElement.matches('.ipyllm-xnote textarea')")
+    lab.page.keyboard.type("It hedges: ask jkxd again.")
+    lab.page.keyboard.press("Escape")
+    explorer.active.get_by_text("✎ note").wait_for()
+    explorer.active.get_by_label("preferred").wait_for()
+    explorer.press("x")
+    explorer.status.get_by_text("1 marked").wait_for()
+    said = notebook.run(1).inner_text()
+    assert "3 ['gpt-6-sol'] ['It hedges: ask jkxd again.']" in said
+
+    # A search and an open row need the kernel, and a filter does not.
+    explorer.search.fill("hedges (6)")
+    explorer.status.get_by_text("1 of 60 rows").wait_for()
+
+    # Without the widget, the notebook has the same view, with the vote and the note.
+    notebook.run(2)
+    page = Explorer(notebook.output(0).frame_locator("iframe").locator(".ipyllm-explorer"), lab.page)
+    page.active.wait_for()
+    page.press("j")
+    page.active.get_by_label("preferred").wait_for()
+    page.active.get_by_text("✎ note").wait_for()
+    page.filter("regressed").click()
+    page.status.get_by_text("12 of 60 rows").wait_for()
+    assert notebook.output(0).locator(".ipyllm-xstill table").is_hidden()
+    assert lab.external_requests == []
+    assert lab.errors == []

@@ -1,0 +1,1 @@
+"""The explorer of an experiment's results: prompts × arms, as a widget and as a page without a kernel."""
