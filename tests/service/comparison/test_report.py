@@ -236,3 +236,18 @@ def test_an_answer_has_its_first_time_by_the_metric_that_is_compared(tmp_path):
     assert html.count("whole answer after 0.25 s") == 1
     assert html.count("first token after 0.25 s") == 5
     assert "thought" not in html
+
+
+def test_the_page_begins_with_the_headline_and_the_table_in_words(tmp_path):
+    given = calls({"small": (0.2, 0.1), "large": (0.9, 0.6)}, repeats=1)
+    html = report.write(given, tmp_path / "r.html", metrics="exact", secondary="ttft_s").read_text(encoding="utf-8")
+    top = html.partition("<body>")[2].partition("Summary by arm")[0]
+    assert '<p class="headline">large is best on exact: ' in top
+    head = re.findall(r'<th scope="col">([^<]+)', top.partition("<thead>")[2].partition("</thead>")[0])
+    assert head == ["Arm", "Exact", "Difference", "Cost per call", "Time to first token", "Total time"]
+    row = st.paired(given, metrics="exact").loc[("score_exact", "large")]
+    assert f"<b>+{100 * row['difference']:.3g} points</b>" in top
+    assert '<small class="better">better</small>' in top
+    assert "<small>baseline</small>" in top
+    columns = re.findall(r'<th scope="col">([^<]+)', html)
+    assert not [name for name in columns if "_" in name]
