@@ -42,10 +42,10 @@ def test_both_axes_have_intervals_and_efforts_are_joined_lowest_first(given, dra
     table = st.summarise_arms(given)
     ax = draw(given)
     whiskers = lines(ax, 2)
-    across = {tuple(line.get_xdata()) for line in whiskers if len(set(line.get_ydata())) == 1}
-    upright = {tuple(line.get_ydata()) for line in whiskers if len(set(line.get_xdata())) == 1}
-    assert across == {tuple(row) for row in table[[f"{column}_low", f"{column}_high"]].to_numpy()}
-    assert upright == {tuple(row) for row in table[["score_exact_low", "score_exact_high"]].to_numpy()}
+    across = {(*line.get_xdata(), line.get_ydata()[0]) for line in whiskers if len(set(line.get_ydata())) == 1}
+    upright = {(*line.get_ydata(), line.get_xdata()[0]) for line in whiskers if len(set(line.get_xdata())) == 1}
+    assert across == {tuple(row) for row in table[[f"{column}_low", f"{column}_high", "score_exact"]].to_numpy()}
+    assert upright == {tuple(row) for row in table[["score_exact_low", "score_exact_high", column]].to_numpy()}
     (curve,) = lines(ax, 3)
     assert curve.get_xdata() == pytest.approx(table.loc[["m · low", "m · medium", "m · high"], column].to_numpy())
 
